@@ -1,0 +1,24 @@
+"""slotfill: learn to fill the slots of sentences from labelled ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slotfill.predict import Predictor
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(run: str | Path, device: str = "cpu") -> Predictor:
+    """Return the tagger in the run folder `run`.
+
+    >>> tagger = slotfill.load("runs/taipei")                               # doctest: +SKIP
+    >>> tagger.predict(["leave Taipei on November 2nd"])[0].slots[0]        # doctest: +SKIP
+    FilledSlot(name='origin', value='Taipei', start=6, end=12)
+    """
+    from slotfill.predict import Predictor
+
+    return Predictor.load(run, device)

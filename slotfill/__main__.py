@@ -1,0 +1,5 @@
+"""`python -m slotfill`: the command line."""
+
+from slotfill.cli import main
+
+main()

@@ -1,0 +1,67 @@
+"""Batch: sentences of like length side by side, as NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from slotfill.vocab import Lookup
+
+MAX_PADDED_TOKENS = 16384
+"""A batch never holds more tokens than this, padding included, unless it is a single sentence."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Sentences of a batch.
+
+    `features`: for each embedding, the arrays it takes. `lengths`: `(batch,)`, in tokens.
+    `tags`: `(batch, time)` ids, 0 at padding, or None where the sentences are not labelled.
+    """
+
+    features: list[tuple[np.ndarray, ...]]
+    lengths: np.ndarray
+    tags: np.ndarray | None = None
+
+
+def make_batch(
+    tokens: Sequence[Sequence[str]], lookups: Sequence[Lookup], tags: Sequence[Sequence[int]] | None = None
+) -> Batch:
+    """Return the batch of sentences given by their `tokens` (and the ids of their tags), in their order."""
+    lengths = np.array([len(sentence) for sentence in tokens], np.int64)
+    return Batch([lookup.arrays(tokens) for lookup in lookups], lengths, None if tags is None else _pad(tags, lengths))
+
+
+def _pad(rows: Sequence[Sequence[int]], lengths: np.ndarray) -> np.ndarray:
+    padded = np.zeros((len(rows), int(lengths.max(initial=0))), np.int64)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return padded
+
+
+def bucket(lengths: Sequence[int], size: int, seed: tuple[int, ...] | None = None) -> list[list[int]]:
+    """Return the sentences' indices in batches of at most `size`, neighbours in length together.
+
+    Without `seed`, from short to long. With it, which sentences of like length meet, and the order of the
+    batches, are drawn from it.
+    """
+    keys = np.asarray(lengths, np.float64)
+    random = None if seed is None else np.random.default_rng(seed)
+    if random is not None:
+        # Up to a token of noise: lengths next to each other mix, yet little is padded.
+        keys = keys + random.uniform(0, 1.5, len(keys))
+    batches: list[list[int]] = []
+    current: list[int] = []
+    for index in np.argsort(keys, kind="stable").tolist():
+        longest = max((lengths[i] for i in (*current[-1:], index)), default=0)
+        if current and (len(current) == size or (len(current) + 1) * longest > MAX_PADDED_TOKENS):
+            batches.append(current)
+            current = []
+        current.append(index)
+    if current:
+        batches.append(current)
+    if random is not None:
+        random.shuffle(batches)
+    return batches

@@ -1,0 +1,58 @@
+"""What every cell promises: a state to start from and one step in time.
+
+Every tensor of a cell has a leading `direction` axis, 1 or 2 long: a bidirectional layer is one cell whose
+products serve both directions at once, and a cell is written as if there were one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+State = tuple[Tensor, ...]
+
+
+class Cell(nn.Module):
+    """One recurrence; `products` is how many vectors of hidden size it computes from its input.
+
+    `input_weight`: `(direction, input, products * hidden)`, `recurrent_weight`: `(direction, hidden,
+    products * hidden)`, `bias`: `(direction, 1, products * hidden)`.
+    """
+
+    gates: ClassVar[tuple[str, ...]] = ()
+    """The names of the gates, in the order in which the products hold them."""
+
+    def __init__(self, input_size: int, hidden_size: int, directions: int, products: int) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.input_weight = nn.Parameter(torch.empty(directions, input_size, products * hidden_size))
+        self.recurrent_weight = nn.Parameter(torch.empty(directions, hidden_size, products * hidden_size))
+        self.bias = nn.Parameter(torch.zeros(directions, 1, products * hidden_size))
+        for direction in range(directions):
+            for block in self.input_weight.detach()[direction].split(hidden_size, dim=1):
+                nn.init.xavier_uniform_(block)
+            for block in self.recurrent_weight.detach()[direction].split(hidden_size, dim=1):
+                nn.init.orthogonal_(block)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return what of a step needs only its input, for all steps at once.
+
+        From `(direction, time * batch, input)` to `(direction, time * batch, products * hidden)`.
+        """
+        return torch.baddbmm(self.bias, x, self.input_weight)
+
+    def start(self, projected: Tensor) -> State:
+        """Return the state before the first step, zeros; `projected` is that of the first step.
+
+        Each tensor is `(direction, batch, hidden)`.
+        """
+        return (projected.new_zeros(*projected.shape[:2], self.hidden_size),)
+
+    def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return the output `(direction, batch, hidden)` of one step and the state after it.
+
+        `projected` is `(direction, batch, products * hidden)`.
+        """
+        raise NotImplementedError

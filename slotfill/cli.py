@@ -1,0 +1,268 @@
+"""The command line: it parses, prints and shows progress; the work is done by plain functions.
+
+Nothing heavy is imported until a command needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+
+from slotfill import __version__
+from slotfill.errors import ConfigError, SlotfillError, UsageError, did_you_mean
+
+app = typer.Typer(
+    name="slotfill",
+    help="Learn to fill the slots of sentences from labelled ones: train, evaluate, predict.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes cuda if it is there.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help="A built-in config or a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Keys to set over the file's: encoder.hidden_size=200"),
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that train wrote.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"slotfill {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def train(
+    config: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME|FILE]", help="A built-in config or a YAML file; taipei if not given."),
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder to write; runs/NAME if not given.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Short for train.seed=N.")] = None,
+    device: Device = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace the run folder if there is one.")] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with a run that was stopped."),
+    ] = None,
+) -> None:
+    """Train a tagger and save it as a run folder.
+
+    Without a name it trains on the built-in Taipei corpus.
+    """
+    from slotfill import display
+    from slotfill.recipes import load_recipe
+
+    if config is not None and "=" in config:
+        config, overrides = "taipei", [config, *(overrides or [])]
+    if resume is not None:
+        if config is not None or overrides or out or force or seed is not None:
+            raise UsageError("--resume goes on with the run as it was: give it nothing but --device")
+        from slotfill.run import RunFolder
+
+        folder, checked = RunFolder.resume(resume)
+    else:
+        seeded = [] if seed is None else [f"train.seed={seed}"]
+        name, checked = load_recipe(config or "taipei", [*(overrides or []), *seeded])
+        from slotfill.run import RunFolder
+
+        folder = RunFolder(out or Path("runs") / name, force=force)
+    with display.training(sys.stdout) as report:
+        from slotfill import train as training
+
+        outcome = training.train(checked, folder, report, device=_device(device), resume=resume is not None)
+    display.show_outcome(outcome)
+
+
+@app.command()
+def evaluate(
+    run: RunPath,
+    split: Annotated[str | None, typer.Option(help="A split of the run's own data.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Other labelled sentences: a file, or a split's folder.")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+    min_f1: Annotated[float, typer.Option(help="End with exit code 1 where F1 is below this, in percent.")] = 0.0,
+) -> None:
+    """Score a run on labelled sentences: slot precision, recall, F1 and more.
+
+    Without --split or --data it is the test split.
+    """
+    from slotfill import display
+    from slotfill.evaluate import evaluate_run
+    from slotfill.run import load_run
+
+    if split is not None and data is not None:
+        raise UsageError("--split is of the run's own data and --data is other data: give one of them")
+    result = evaluate_run(load_run(run, _device(device)), split=split or "test", path=data)
+    if as_json:
+        typer.echo(json.dumps(result.to_json(), ensure_ascii=False, indent=1))
+    else:
+        display.show_score(result, str(data or split or "test"))
+    if result.overall.f1 < min_f1:
+        typer.echo(f"slotfill: F1 {result.overall.f1:.2f} is below --min-f1 {min_f1:g}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def predict(
+    run: RunPath,
+    sentences: Annotated[list[str] | None, typer.Argument(metavar="[SENTENCE]...", help="Texts to tag.")] = None,
+    input: Annotated[Path | None, typer.Option(help="A text file, one sentence a line; - for standard input.")] = None,
+    format: Annotated[
+        Literal["text", "jsonl", "conll", "brackets"] | None,
+        typer.Option(help="How to write; text on a terminal and jsonl elsewhere if not given."),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Fill the slots of sentences from the command line, a file or standard input."""
+    from slotfill import display
+    from slotfill.predict import Predictor
+    from slotfill.run import check_run_folder
+
+    if sentences and input:
+        raise UsageError("give sentences or --input, not both")
+    check_run_folder(run)
+    texts = iter(sentences) if sentences else _texts(input)
+    predictor = Predictor.load(run, _device(device))
+    chosen = format or ("text" if sys.stdout.isatty() else "jsonl")
+    write = display.sentence_writer(chosen, predictor.run.config.data.scheme, predictor.run.vocab.slot_names)
+    for sentence in predictor.stream(texts):
+        write(sentence)
+
+
+@app.command("list")
+def list_parts(
+    kind: Annotated[str | None, typer.Argument(help="cells, encoders, ...; all if not given.")] = None,
+) -> None:
+    """List the parts a config can name: each one's name, what it is, and its source."""
+    from slotfill import display
+    from slotfill.recipes import recipe_names, recipe_summary
+    from slotfill.registry import KINDS
+
+    tables = {
+        f"{registry.kind}s": [
+            (name, registry.part(name).summary, registry.part(name).source) for name in registry.names()
+        ]
+        for registry in KINDS.values()
+    }
+    tables["configs"] = [(name, recipe_summary(name), "") for name in recipe_names()]
+    if kind is not None and f"{kind.removesuffix('s')}s" not in tables:
+        raise UsageError(f"no kind of part '{kind}'{did_you_mean(kind, tables)}")
+    display.show_parts({kind: tables[f"{kind.removesuffix('s')}s"]} if kind else tables)
+
+
+@app.command()
+def show(config: ConfigName, overrides: Overrides = None) -> None:
+    """Print a config complete, with every default, as it would run."""
+    from slotfill.recipes import load_recipe
+
+    typer.echo(load_recipe(config, overrides or [])[1].to_yaml(), nl=False)
+
+
+@app.command()
+def check(
+    configs: Annotated[list[str], typer.Argument(metavar="CONFIG...", help="Built-in configs or YAML files.")],
+) -> None:
+    """Check configs and the sentences they name, without training."""
+    from slotfill.recipes import load_recipe
+    from slotfill.splits import read_split, split_names
+
+    worst = 0
+    for config in configs:
+        try:
+            data = load_recipe(config)[1].data
+            for split in split_names(data):
+                reading = read_split(data, split)
+                slots = sum(len(sentence.slots or ()) for sentence in reading.sentences)
+                repaired = (
+                    f", {reading.repaired_tags} tags not legal in {data.scheme} repaired"
+                    if reading.repaired_tags
+                    else ""
+                )
+                typer.echo(f"{config}: {split}: {len(reading.sentences)} sentences, {slots} slots{repaired}")
+            typer.echo(f"{config}: ok")
+        except SlotfillError as fault:
+            typer.echo(str(fault), err=True)
+            worst = max(worst, fault.exit_code)
+    raise typer.Exit(worst)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of configs, for editors that complete and check YAML."""
+    from slotfill.config import schema
+
+    typer.echo(json.dumps(schema(), indent=1, ensure_ascii=False))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A file of sentences, or a folder with seq.in.")],
+    target: Annotated[Path, typer.Argument(help="The file (or folder) to write; its name tells the format.")],
+    scheme: Annotated[str, typer.Option(help="The tag scheme of the source.")] = "iob2",
+    to_scheme: Annotated[str, typer.Option(help="The tag scheme of the target.")] = "iob2",
+    tokenizer: Annotated[str, typer.Option(help="How text that is not yet tokens is cut.")] = "words",
+    from_format: Annotated[str | None, typer.Option("--from", help="The format of the source.")] = None,
+    to_format: Annotated[str | None, typer.Option("--to", help="The format of the target.")] = None,
+) -> None:
+    """Write sentences anew in another format or tag scheme."""
+    from slotfill.corpus import read_sentences, write_sentences
+
+    reading = read_sentences(source, format=from_format, scheme=scheme, tokenizer=tokenizer, labelled=False)
+    write_sentences(target, reading.sentences, format=to_format, scheme=to_scheme)
+    typer.echo(f"{target}: {len(reading.sentences)} sentences")
+
+
+def _texts(path: Path | None) -> Iterator[str]:
+    """The lines of a file, or of standard input."""
+    from slotfill.formats._format import lines, stdin_lines
+
+    numbered = stdin_lines() if path is None or str(path) == "-" else lines(path)
+    return (text for _, text in numbered)
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def main() -> NoReturn:
+    """Run the command line; a mistake of the user's ends with its one line and its exit code."""
+    try:
+        app()
+    except SlotfillError as fault:
+        lines = fault.faults if isinstance(fault, ConfigError) else [str(fault)]
+        for line in lines:
+            print(f"slotfill: {line}", file=sys.stderr)
+        sys.exit(fault.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Who reads our output has seen enough; nothing more can be said to it.
+        sys.stdout = None
+        sys.exit(0)
+    sys.exit(0)

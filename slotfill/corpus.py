@@ -1,0 +1,148 @@
+"""Files and folders of sentences: which format, which split, read and checked, written whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from slotfill.errors import DataError, UsageError
+from slotfill.formats._format import Format, lines, nearest_in_folder
+from slotfill.registry import FORMATS
+from slotfill.sentence import Sentence
+
+FormatPart = str | Mapping[str, Any] | None
+"""A part of kind format; None and "auto" mean that the path tells."""
+
+_CALLED = {"dev": "valid", "development": "valid", "validation": "valid"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The sentences of a file, and how many of its tags, illegal in their scheme, had to be repaired."""
+
+    sentences: list[Sentence]
+    repaired_tags: int = 0
+
+
+def read_sentences(
+    path: Path | str,
+    *,
+    format: FormatPart = None,
+    scheme: str = "iob2",
+    tokenizer: str = "words",
+    labelled: bool = True,
+) -> Reading:
+    """Return the sentences of the file (or folder) `path`, at least one; all with slots if `labelled`.
+
+    Raises DataError where it cannot be read, ConfigError for an unknown format, UsageError for an unknown
+    scheme or tokenizer.
+    """
+    path = Path(path)
+    part = _part(path, format)
+    sentences = list(part.read(path, scheme=scheme, tokenizer=tokenizer))
+    if not sentences:
+        raise DataError(f"{path}: no sentences; the file is empty")
+    for sentence in sentences:
+        if labelled and sentence.slots is None:
+            raise DataError(f"{sentence.place}: the sentence has no labels, which training and scoring need")
+    return Reading(sentences, part.repaired_tags)
+
+
+def write_sentences(
+    path: Path | str, sentences: Iterable[Sentence], *, format: FormatPart = None, scheme: str = "iob2"
+) -> None:
+    """Write `sentences` to the new file (or folder) `path`, whole or not at all.
+
+    Raises UsageError when there is something already or it cannot be written, DataError when the format
+    cannot hold a sentence.
+    """
+    path = Path(path)
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"{path}: is there already, and nothing is overwritten; give another path")
+    if format in (None, "auto") and not (format := _by_name(path)):
+        raise UsageError(f"{path}: its name does not tell the format; name one ({', '.join(FORMATS.names())})")
+    part = _part(path, format)
+    try:
+        # A folder of its own beside the target serves formats of one file and of several alike.
+        with TemporaryDirectory(prefix=".slotfill-", dir=path.parent) as room:
+            part.write(Path(room, path.name), sentences, scheme=scheme)
+            Path(room, path.name).rename(path)
+    except OSError as fault:
+        raise UsageError(f"{path}: cannot be written: {fault.strerror}") from None
+
+
+def guess_format(path: Path) -> str:
+    """Return the name of the format of `path`: by its name, or else by its first lines.
+
+    Raises DataError when neither tells.
+    """
+    if name := _by_name(path):
+        return name
+    if path.is_dir():
+        raise DataError(f"{path}: a folder without seq.in; give one of its files")
+    head = list(islice((line for _, line in lines(path) if line.strip()), 20))
+    if not head:
+        raise DataError(f"{path}: no sentences; the file is empty")
+    for name in FORMATS.names():
+        if _class(name).looks_like(head):
+            return name
+    names = ", ".join(FORMATS.names())
+    raise DataError(f"{path}: neither name nor content tells the format; set data.format ({names})")
+
+
+def splits_in(folder: Path, format: FormatPart = None) -> list[str]:
+    """Return the names of the splits of a corpus, sorted: files and folders whose name tells their format.
+
+    Raises DataError when there is no such folder.
+    """
+    return sorted({_split_of(path) for path in _entries(folder) if _is_split(path, format)})
+
+
+def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | None:
+    """Return the file (or folder) of a split of the corpus `folder`, or None if it has no such split.
+
+    Raises DataError when there is no such folder, or more than one file for the split.
+    """
+    found = [path for path in _entries(folder) if _split_of(path) == _CALLED.get(split, split)]
+    # A file such as train.txt tells its format by its content, or the config does.
+    found = [path for path in found if _is_split(path, format)] or [path for path in found if path.is_file()]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise DataError(f"{folder}: {names} could both be the split '{split}'; keep one, or set data.format")
+    return found[0] if found else None
+
+
+def _part(path: Path, format: FormatPart) -> Format:
+    part: Format = FORMATS.build(guess_format(path) if format in (None, "auto") else format)
+    return part
+
+
+def _class(format: str | Mapping[str, Any]) -> type[Format]:
+    return FORMATS.part(format if isinstance(format, str) else format["name"]).load()
+
+
+def _by_name(path: Path) -> str | None:
+    return next((name for name in FORMATS.names() if _class(name).recognizes(path)), None)
+
+
+def _entries(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        fault = "a file where a folder is expected" if folder.exists() else "no such folder"
+        raise DataError(f"{folder}: {fault}{'' if folder.exists() else nearest_in_folder(folder)}")
+    # A README.md is not a split, though its ending is that of brackets.
+    paths = folder.iterdir()
+    return sorted(path for path in paths if not path.name.startswith(".") and path.stem != "README")
+
+
+def _split_of(path: Path) -> str:
+    stem = path.name if path.is_dir() else path.stem
+    return _CALLED.get(stem, stem)
+
+
+def _is_split(path: Path, format: FormatPart) -> bool:
+    parts = FORMATS.names() if format is None or format == "auto" else [format]
+    return any(_class(part).recognizes(path) for part in parts)

@@ -1,0 +1,1 @@
+"""One file per embedding: from token ids to vectors."""

@@ -1,0 +1,1 @@
+"""One file per encoder: from vectors to vectors, over the whole sentence."""

@@ -1,0 +1,24 @@
+"""What every encoder promises."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """From a vector for each token to another that knows of its sentence; a subclass sets `output_size`."""
+
+    output_size: int
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return `(batch, time, output_size)` of `x` `(batch, time, input)` and `lengths` `(batch,)` in tokens.
+
+        A sentence's result never depends on its batch-mates; at padding it is zero.
+        """
+        raise NotImplementedError
+
+
+def mask_of(lengths: Tensor, time: int) -> Tensor:
+    """Return `(batch, time)`: True at tokens, False at padding."""
+    return torch.arange(time, device=lengths.device) < lengths.unsqueeze(1)

@@ -1,0 +1,55 @@
+"""Evaluation: tag labelled sentences and score the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slotfill.batch import bucket, make_batch
+from slotfill.corpus import read_sentences
+from slotfill.decode import decode
+from slotfill.model import SlotTagger
+from slotfill.run import Run
+from slotfill.schemes import slots_of
+from slotfill.score import Score, score
+from slotfill.sentence import Sentence, Slot
+from slotfill.splits import read_split
+from slotfill.vocab import Vocab
+
+BATCH_SIZE = 64
+
+
+def tag(model: SlotTagger, vocab: Vocab, sentences: Sequence[Sentence]) -> list[list[Slot]]:
+    """Return the slots that `model` gives to each of `sentences`, in their order."""
+    transitions = model.tagger.transitions()
+    slots: list[list[Slot]] = [[] for _ in sentences]
+    for indices in bucket([len(sentence.tokens) for sentence in sentences], BATCH_SIZE):
+        batch = make_batch([sentences[i].tokens for i in indices], model.lookups)
+        paths = decode(model.emissions(batch), batch.lengths, transitions)
+        for index, path in zip(indices, paths, strict=True):
+            slots[index] = slots_of([vocab.tags[tag] for tag in path], vocab.scheme)
+    return slots
+
+
+def evaluate(model: SlotTagger, vocab: Vocab, sentences: Sequence[Sentence]) -> Score:
+    """Return the score of `model` on labelled `sentences`, with what in them it has never seen."""
+    result = score(sentences, tag(model, vocab, sentences))
+    result.unknown_words = sum(not vocab.knows(token) for sentence in sentences for token in sentence.tokens)
+    known = set(vocab.slot_names)
+    unknown = [slot.name for sentence in sentences for slot in sentence.slots or () if slot.name not in known]
+    result.unknown_slots = len(unknown)
+    result.unknown_names = sorted(set(unknown))
+    return result
+
+
+def evaluate_run(run: Run, *, split: str = "test", path: Path | None = None) -> Score:
+    """Return the score of `run` on a split of its own data, or on the labelled sentences in `path`.
+
+    Another file's format is guessed where it is not that of the run's data.
+    """
+    if path is None:
+        reading = read_split(run.config.data, split)
+    else:
+        data = run.config.data
+        reading = read_sentences(path, scheme=data.scheme, tokenizer=data.tokenizer)
+    return evaluate(run.model, run.vocab, reading.sentences)

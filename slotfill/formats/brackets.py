@@ -1,0 +1,96 @@
+r"""Slots marked in the text, as one would write a link: `fly to [Taipei](destination)`.
+
+A sentence a line; blank lines are skipped. In the text and the slots' values `[`, `]` and `\` are written
+`\[`, `\]` and `\\`; in a name `)` and `\` are written `\)` and `\\`. `\(`, `\)`, `\n` and `\r` (line ends)
+are understood everywhere, and a backslash before anything else is a fault. Every line counts as labelled;
+an intent is not kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from slotfill.errors import DataError
+from slotfill.formats._format import Format, lines, slots_at
+from slotfill.sentence import Sentence
+from slotfill.text import sentence_of
+
+_ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
+_ESCAPED = {"n": "\n", "r": "\r", **{char: char for char in r"\[]()"}}
+_PIECE = re.compile(r"[^\\\[\]]+|\\.?|\[|\]", re.DOTALL)
+_NAME = re.compile(r"\(((?:[^\\)]|\\.)*)\)", re.DOTALL)
+_SLOT = re.compile(r"\[[^\[\]]+\]\([^()]+\)")
+
+
+class Brackets(Format):
+    """Text with slots in brackets."""
+
+    suffixes = (".brackets", ".md")
+
+    @classmethod
+    def looks_like(cls, head: Sequence[str]) -> bool:
+        return any(_SLOT.search(line) for line in head)
+
+    def read(self, path: Path, *, scheme: str, tokenizer: str) -> Iterator[Sentence]:
+        for number, line in lines(path):
+            text, spans = _parse(line, f"{path}:{number}")
+            sentence = sentence_of(text, tokenizer, f"{path}:{number}")
+            if sentence.tokens or spans:
+                sentence.slots = slots_at(sentence, spans)
+                yield sentence
+
+    def render(self, sentence: Sentence, *, scheme: str) -> str:
+        pieces, done = [], 0
+        for slot in sentence.slots or ():
+            start, end = sentence.span(slot)
+            value, name = _escape(sentence.text[start:end], "[]"), _escape(slot.name, ")")
+            pieces += [_escape(sentence.text[done:start], "[]"), f"[{value}]({name})"]
+            done = end
+        return "".join([*pieces, _escape(sentence.text[done:], "[]"), "\n"])
+
+
+def _parse(line: str, place: str) -> tuple[str, list[tuple[str, int, int]]]:
+    """Return the text that `line` marks up, and its slots by characters; raises DataError."""
+    text, spans = "", []
+    at, opened = 0, None  # where in the text, and in which column, a bracket stands open
+    while at < len(line):
+        here = f"{place}: column {at + 1}:"
+        piece = _PIECE.match(line, at)
+        assert piece is not None
+        at = piece.end()
+        if piece[0] == "[":
+            if opened:
+                raise DataError(f"{here} inside the bracket of column {opened[1]}; write \\[ for a plain one")
+            opened = len(text), piece.start() + 1
+        elif piece[0] == "]":
+            name = _NAME.match(line, at)
+            if not opened:
+                raise DataError(f"{here} nothing opens this bracket; write \\] for a plain one")
+            if not name:
+                raise DataError(f"{here} no (name) after the bracket; write \\[ and \\] for plain ones")
+            if not name[1] or len(text) == opened[0]:
+                raise DataError(f"{here} a slot without a {'value' if name[1] else 'name'}")
+            spans.append((_unescape(name[1], here), opened[0], len(text)))
+            at, opened = name.end(), None
+        else:
+            text += _unescape(piece[0], here)
+    if opened:
+        raise DataError(f"{place}: column {opened[1]}: this bracket is not closed; write \\[ for a plain one")
+    return text, spans
+
+
+def _escape(text: str, special: str) -> str:
+    for char in "\\" + special:
+        text = text.replace(char, "\\" + char)
+    return text.replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _unescape(text: str, here: str) -> str:
+    def plain(match: re.Match[str]) -> str:
+        if match[1] not in _ESCAPED:
+            raise DataError(f"{here} a backslash before {match[1]!r}; write \\\\ for a plain one")
+        return _ESCAPED[match[1]]
+
+    return _ESCAPE.sub(plain, text)

@@ -1,0 +1,19 @@
+"""The types a part's options may have; `registry.py` reads them off the constructor's signature.
+
+Besides these: `int`, `float`, `bool`, `str`, `None`, `Literal[...]`, `list[...]`, and unions with `|`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+Size = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+CellPart = str | dict[str, Any]
+"""A part of kind cell: its name, or `{name: ..., option: ...}`."""

@@ -1,0 +1,107 @@
+"""Prediction: texts in, filled slots out, as a stream."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slotfill.evaluate import tag
+from slotfill.run import Run, load_run
+from slotfill.sentence import Sentence
+from slotfill.text import sentence_of
+
+CHUNK = 256
+"""Sentences that are tagged together; what a stream holds in memory is a few times this."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilledSlot:
+    """A slot found in a text: its name, the words that fill it, and the characters `text[start:end]` they are."""
+
+    name: str
+    value: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A text and the slots found in it, in order."""
+
+    text: str
+    slots: tuple[FilledSlot, ...]
+
+    @classmethod
+    def of(cls, sentence: Sentence) -> Prediction:
+        """Return the prediction that a tagged sentence holds."""
+        return cls(
+            sentence.text,
+            tuple(FilledSlot(slot.name, sentence.value(slot), *sentence.span(slot)) for slot in sentence.slots or ()),
+        )
+
+
+class Predictor:
+    """A trained tagger at work."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.tokenizer = run.config.data.tokenizer
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> Predictor:
+        """Return the predictor of the run folder `path`; raises RunError or UsageError if it cannot be used."""
+        return cls(load_run(Path(path), device))
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return the slots found in each of `texts`, in their order; an empty text has none."""
+        if isinstance(texts, str):
+            raise TypeError("predict takes a list of texts, not one text: predict([text])")
+        sentences = [sentence_of(text, self.tokenizer) for text in texts]
+        self.fill(sentences)
+        return [Prediction.of(sentence) for sentence in sentences]
+
+    def fill(self, sentences: Sequence[Sentence]) -> None:
+        """Put into each of `sentences` the slots found in it."""
+        for sentence, slots in zip(sentences, tag(self.run.model, self.run.vocab, sentences), strict=True):
+            sentence.slots = slots
+
+    def stream(self, texts: Iterable[str]) -> Iterator[Sentence]:
+        """Yield a tagged sentence for each of `texts`, in order, as soon as the texts that have arrived are tagged."""
+        for chunk in arrivals(texts, CHUNK):
+            sentences = [sentence_of(text, self.tokenizer) for text in chunk]
+            self.fill(sentences)
+            yield from sentences
+
+
+def arrivals(items: Iterable[str], most: int) -> Iterator[list[str]]:
+    """Yield `items` in groups: whatever has arrived by then, at least one and at most `most`.
+
+    A thread reads ahead by at most two groups, so that a slow source is answered at once and a fast one in
+    large groups, in constant memory.
+    """
+    waiting: queue.Queue[object] = queue.Queue(2 * most)
+    end = object()
+
+    def read() -> None:
+        try:
+            for item in items:
+                waiting.put(item)
+            waiting.put(end)
+        except BaseException as fault:
+            waiting.put(fault)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        group = [waiting.get()]
+        while group[-1] is not end and len(group) < most and not waiting.empty():
+            group.append(waiting.get())
+        found = [item for item in group if isinstance(item, str)]
+        if found:
+            yield found
+        if isinstance(group[-1], BaseException):
+            raise group[-1]
+        if group[-1] is end:
+            return

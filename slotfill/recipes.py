@@ -1,0 +1,55 @@
+"""Recipes: the configs that come with slotfill, by name, and one's own, by file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slotfill.config import Config, load_config
+from slotfill.errors import ConfigError, UsageError, did_you_mean
+
+
+def recipes_folder() -> Path:
+    """Return where the built-in configs are: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    return next(folder for folder in (package / "builtin" / "configs", package.parent / "configs") if folder.is_dir())
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the built-in configs, sorted."""
+    folder = recipes_folder()
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def recipe_summary(name: str) -> str:
+    """Return the first line of a built-in config's header."""
+    first = (recipes_folder() / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip()
+
+
+def load_recipe(config: str, overrides: Sequence[str] = ()) -> tuple[str, Config]:
+    """Return the name of a built-in config or of a YAML file, and the config itself, checked and complete.
+
+    Raises UsageError where there is neither, and ConfigError that lists what is wrong in it.
+    """
+    path = Path(config)
+    if config in recipe_names():
+        path = recipes_folder() / f"{config}.yaml"
+        shown = f"configs/{config}.yaml"
+    elif path.is_file():
+        shown = config
+    elif path.exists():
+        raise UsageError(f"{config} is a folder; a config is a YAML file, or one of: {', '.join(recipe_names())}")
+    else:
+        near = [str(file) for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+        raise UsageError(
+            f"no config '{config}', neither a file nor built in{did_you_mean(config, recipe_names() + near)}"
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = fault.object[: fault.start].count(b"\n") + 1
+        raise ConfigError(f"{shown}:{line}: not UTF-8 (byte 0x{fault.object[fault.start]:02x})") from None
+    except OSError as fault:
+        raise UsageError(f"{config}: cannot be read: {fault.strerror}") from None
+    return path.stem, load_config(text, shown, overrides, folder=path.parent)

@@ -1,0 +1,137 @@
+"""Tags <-> slots, in every tag scheme, and which tags may stand where.
+
+    sentence   fly  to    new     york    from  boston
+    iob1       O    O     I-to    I-to    O     I-from     B- only right after a slot of the same name
+    iob2       O    O     B-to    I-to    O     B-from     also called bio
+    bioes      O    O     B-to    E-to    O     S-from
+    bilou      O    O     B-to    L-to    O     U-from
+
+A tag sequence is legal when it is what `tags_of` writes for some slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from slotfill.errors import UsageError, did_you_mean
+from slotfill.sentence import Slot
+
+
+class _Scheme(NamedTuple):
+    """The letters of a slot's tokens, and those that begin or finish a slot wherever they stand."""
+
+    first: str
+    inside: str
+    last: str
+    only: str
+    opening: str
+    closing: str
+
+    @property
+    def letters(self) -> list[str]:
+        return list(dict.fromkeys((self.opening[0], self.inside, self.last, self.only)))
+
+
+_IOB1 = _Scheme("I", "I", "I", "I", opening="B", closing="")
+_IOB2 = _Scheme("B", "I", "I", "B", opening="B", closing="")
+_BIOES = _Scheme("B", "I", "E", "S", opening="BS", closing="ES")
+_BILOU = _Scheme("B", "I", "L", "U", opening="BU", closing="LU")
+_SCHEMES = {"iob1": _IOB1, "iob2": _IOB2, "bio": _IOB2, "bioes": _BIOES, "bilou": _BILOU}
+
+SCHEMES = tuple(_SCHEMES)
+
+
+def split_tag(tag: str, scheme: str) -> tuple[str, str]:
+    """Return the letter and the slot name of `tag`; the name is empty for O alone.
+
+    Raises ValueError when the tag is not of the scheme, and UsageError when there is no such scheme.
+    """
+    letters = _scheme(scheme).letters
+    if tag == "O":
+        return tag, ""
+    letter, _, name = tag.partition("-")
+    if letter in letters and name:
+        return letter, name
+    if letter in letters:
+        raise ValueError(f"tag {tag!r} has no slot name (expected {letter}-NAME)")
+    expected = ", ".join(["O", *(f"{each}-" for each in letters)])
+    others = [other for other in ("bioes", "bilou") if name and letter in _SCHEMES[other].letters]
+    hint = f"; if the tags are {others[0]}, set data.scheme: {others[0]}" if others else ""
+    raise ValueError(f"tag {tag!r} is not of scheme {scheme} ({expected}){hint}")
+
+
+def slots_of(tags: Sequence[str], scheme: str) -> list[Slot]:
+    """Return the slots that `tags` mark, forgiving illegal tags the way conlleval and seqeval's default do.
+
+    Raises ValueError at a tag that is not of the scheme, and UsageError when there is no such scheme.
+    """
+    opening, closing = _scheme(scheme)[-2:]
+    slots = []
+    start, current = 0, ""
+    for position, tag in enumerate(tags):
+        letter, name = split_tag(tag, scheme)
+        if name != current or letter in opening:
+            if current:
+                slots.append(Slot(current, start, position))
+            start, current = position, name
+        if letter in closing:
+            slots.append(Slot(name, start, position + 1))
+            current = ""
+    if current:
+        slots.append(Slot(current, start, len(tags)))
+    return slots
+
+
+def tags_of(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:
+    """Return the tags of a sentence of `length` tokens with these slots, which are in order.
+
+    Raises UsageError when there is no such scheme.
+    """
+    kind = _scheme(scheme)
+    tags = ["O"] * length
+    before = None
+    for slot in slots:
+        inside = slot.end - slot.start - 2
+        letters = kind.only if inside < 0 else kind.first + kind.inside * inside + kind.last
+        if kind is _IOB1 and before and before.end == slot.start and before.name == slot.name:
+            letters = "B" + letters[1:]
+        tags[slot.start : slot.end] = [f"{letter}-{slot.name}" for letter in letters]
+        before = slot
+    return tags
+
+
+def tag_set(names: Iterable[str], scheme: str) -> list[str]:
+    """Return every tag that slots of these names can have: O first, then by name.
+
+    Raises UsageError when there is no such scheme.
+    """
+    letters = _scheme(scheme).letters
+    return ["O", *(f"{letter}-{name}" for name in sorted(set(names)) for letter in letters)]
+
+
+def may_start(tag: str, scheme: str) -> bool:
+    """Tell whether a legal sentence can begin with `tag`; raises as `split_tag` does."""
+    letter, _ = split_tag(tag, scheme)
+    return letter in ("O", _scheme(scheme).first, _scheme(scheme).only)
+
+
+def may_end(tag: str, scheme: str) -> bool:
+    """Tell whether a legal sentence can end with `tag`; raises as `split_tag` does."""
+    letter, _ = split_tag(tag, scheme)
+    closing = _scheme(scheme).closing
+    return letter == "O" or not closing or letter in closing
+
+
+def may_follow(before: str, after: str, scheme: str) -> bool:
+    """Tell whether `after` can follow `before` in a legal sentence; raises as `split_tag` does."""
+    if may_start(after, scheme):
+        return may_end(before, scheme)
+    letter, name = split_tag(before, scheme)
+    return letter not in _scheme(scheme).closing and name == split_tag(after, scheme)[1]
+
+
+def _scheme(name: str) -> _Scheme:
+    if name not in _SCHEMES:
+        raise UsageError(f"unknown tag scheme '{name}'{did_you_mean(name, SCHEMES)}")
+    return _SCHEMES[name]

@@ -1,0 +1,71 @@
+"""Splits: which sentences a config's data section names for training, validation, test, and more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from slotfill.config import DataConfig
+from slotfill.corpus import Reading, find_split, read_sentences, splits_in
+from slotfill.errors import ConfigError, UsageError, did_you_mean
+
+
+def read_split(data: DataConfig, split: str) -> Reading:
+    """Return the labelled sentences of `split`.
+
+    Without a file of its own `valid` is the held-out share of the training sentences, which `train` is then
+    without. Raises UsageError where there is no such split, and DataError where its file cannot be read.
+    """
+    path = split_path(data, split)
+    if path is None and split not in ("train", "valid"):
+        raise UsageError(f"no split '{split}'{did_you_mean(split, split_names(data))}")
+    if path is None or (split == "train" and split_path(data, "valid") is None):
+        return _hold_out(_read(data, split_path(data, "train")), data.holdout, split)
+    return _read(data, path)
+
+
+def split_names(data: DataConfig) -> list[str]:
+    """Return the names of the splits that `read_split` can read."""
+    given = [split for split in ("train", "valid", "test") if getattr(data, split)]
+    folder = Path(data.path) if data.path else None
+    if folder is not None:
+        given += splits_in(folder, data.format) if folder.is_dir() else ["train"]
+    return list(dict.fromkeys((*given, "valid")))
+
+
+def split_path(data: DataConfig, split: str) -> Path | None:
+    """Return the file or folder of `split`, or None if there is none. Raises ConfigError if there is no data."""
+    named = getattr(data, split, None) if split in ("train", "valid", "test") else None
+    if named:
+        return Path(named)
+    folder = Path(data.path) if data.path else None
+    if folder is not None and not folder.exists():
+        raise ConfigError(f"data.path: there is no {folder}; say where the sentences are with data.path=FOLDER_OR_FILE")
+    if folder is not None and folder.is_dir():
+        found = find_split(folder, split, data.format)
+    else:
+        found = folder if split == "train" else None
+    if found is None and split == "train":
+        where = f"in {folder}" if folder else "given"
+        raise ConfigError(f"data.train: no training sentences {where}; set data.path=FOLDER_OR_FILE or data.train=FILE")
+    return found
+
+
+def _read(data: DataConfig, path: Path | None) -> Reading:
+    assert path is not None
+    return read_sentences(path, format=data.format, scheme=data.scheme, tokenizer=data.tokenizer)
+
+
+def _hold_out(reading: Reading, share: float, split: str) -> Reading:
+    """Return the part of the training sentences that is `split`, the same part every time."""
+    count = len(reading.sentences)
+    held = round(count * share)
+    if not 0 < held < count:
+        raise ConfigError(
+            f"data.holdout: {share:g} of {count} training sentences leaves a part without any; set data.valid=FILE"
+        )
+    order = np.random.default_rng(0).permutation(count).tolist()
+    chosen: Iterable[int] = sorted(order[:held] if split == "valid" else order[held:])
+    return Reading([reading.sentences[i] for i in chosen], reading.repaired_tags)

@@ -1,0 +1,282 @@
+"""Training: the loop, plain and without printing; who calls it is told of every step by a callback."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from slotfill.batch import Batch, bucket, make_batch
+from slotfill.config import Config, TrainConfig
+from slotfill.errors import RunError
+from slotfill.evaluate import evaluate, tag
+from slotfill.model import SlotTagger
+from slotfill.run import RunFolder, build_model
+from slotfill.schemes import tags_of
+from slotfill.score import Score, slot_f1
+from slotfill.sentence import Sentence
+from slotfill.splits import read_split, split_path
+from slotfill.vocab import Vocab
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(slots=True)
+class Epoch:
+    """One line of history.csv: `loss` is a mean over sentences, `valid_f1` in percent, `seconds` of training."""
+
+    epoch: int
+    loss: float
+    valid_f1: float
+    learning_rate: float
+    tokens_per_second: float
+    seconds: float
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where training is: `done` of `steps` in epoch `epoch` of `epochs`, and what the finished epochs gave.
+
+    Reported after each step, and once more when the epoch has been scored and stands in `history`.
+    """
+
+    epoch: int
+    epochs: int
+    done: int
+    steps: int
+    loss: float
+    tokens_per_second: float
+    seconds_left: float
+    history: list[Epoch]
+    best: Epoch | None
+
+
+@dataclass
+class Training:
+    """All that changes while a model trains; `state` and `restore` carry it over a stop, to the bit."""
+
+    config: TrainConfig
+    model: SlotTagger
+    sentences: Sequence[Sentence]
+    valid: Sequence[Sentence]
+    vocab: Vocab
+    history: list[Epoch] = field(default_factory=list)
+    best: Epoch | None = None
+    best_weights: Tensors = field(default_factory=dict)
+    steps_done: int = 0
+
+    def __post_init__(self) -> None:
+        self.tokens = [sentence.tokens for sentence in self.sentences]
+        self.lengths = [len(tokens) for tokens in self.tokens]
+        self.tags = [
+            [self.vocab.tag_ids[tag] for tag in tags_of(sentence.slots or [], len(sentence.tokens), self.vocab.scheme)]
+            for sentence in self.sentences
+        ]
+        self.optimizer = _optimizer(self.model, self.config)
+        # What is scored and kept: the moving average of the weights, or the weights themselves.
+        self.averaged = copy.deepcopy(self.model) if self.config.average else self.model
+        self.averaged.eval()
+        self.steps = len(bucket(self.lengths, self.config.batch_size))
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of `epoch`, whose order the seed and the epoch alone decide."""
+        for indices in bucket(self.lengths, self.config.batch_size, seed=(self.config.seed, epoch)):
+            yield make_batch([self.tokens[i] for i in indices], self.model.lookups, [self.tags[i] for i in indices])
+
+    def step(self, batch: Batch) -> float:
+        """Train on one batch; return its loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * _schedule(self.config, self.steps_done / self.steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.model.loss(batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise RunError(
+                f"the loss became {value} in step {self.steps_done + 1}: lower train.learning_rate "
+                f"({self.config.learning_rate}) or train.gradient_clip ({self.config.gradient_clip})"
+            )
+        loss.backward()
+        if self.config.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        self.steps_done += 1
+        if self.config.average:
+            # Early on the average would be mostly the start; so it begins short and grows to its full length.
+            decay = min(self.config.average, (1 + self.steps_done) / (10 + self.steps_done))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1 - decay)
+        return value
+
+    @property
+    def finished(self) -> bool:
+        """Whether the epochs, or the patience, have come to their end."""
+        tired = self.best is not None and 0 < self.config.patience <= len(self.history) - self.best.epoch
+        return tired or len(self.history) >= self.config.epochs
+
+    def epoch(self, report: Callable[[Progress], None]) -> None:
+        """Train on every sentence once and score the result on the valid sentences."""
+        number = len(self.history) + 1
+        began = time.perf_counter()
+        self.model.train()
+        total = tokens = sentences = 0.0
+        for done, batch in enumerate(self.batches(number), start=1):
+            total += self.step(batch) * len(batch.lengths)
+            sentences += len(batch.lengths)
+            tokens += int(batch.lengths.sum())
+            spent = time.perf_counter() - began
+            report(self._progress(number, done, total / sentences, tokens / spent, spent / done))
+        self.averaged.eval()
+        f1 = slot_f1(self.valid, tag(self.averaged, self.vocab, self.valid))
+        rate = self.optimizer.param_groups[0]["lr"]
+        spent = time.perf_counter() - began
+        row = Epoch(number, total / sentences, f1, rate, tokens / spent, spent)
+        self.history.append(row)
+        if self.best is None or row.valid_f1 > self.best.valid_f1:
+            weights = {name: value.detach().clone() for name, value in self.averaged.state_dict().items()}
+            self.best, self.best_weights = row, weights
+        report(self._progress(number, self.steps, row.loss, row.tokens_per_second, row.seconds / self.steps))
+
+    def _progress(self, epoch: int, done: int, loss: float, speed: float, seconds_a_step: float) -> Progress:
+        epochs = self.config.epochs
+        left = seconds_a_step * (self.steps * (epochs - epoch + 1) - done)
+        return Progress(epoch, epochs, done, self.steps, loss, speed, left, self.history, self.best)
+
+    def state(self) -> tuple[Tensors, dict[str, str]]:
+        """Return all that the next epochs depend on: tensors by name, and notes that are not tensors."""
+        groups: dict[str, Tensors] = {
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "best": self.best_weights,
+            "random": {"cpu": torch.get_rng_state()},
+        }
+        if torch.cuda.is_available():
+            groups["random"]["cuda"] = torch.cuda.get_rng_state()
+        for index, state in self.optimizer.state_dict()["state"].items():
+            groups[f"optimizer.{index}"] = state
+        # Copies, since safetensors does not save two names of one tensor.
+        tensors = {f"{group}/{name}": t.clone() for group, named in groups.items() for name, t in named.items()}
+        history = [asdict(epoch) for epoch in self.history]
+        return tensors, {"history": json.dumps(history), "best": str(self.best.epoch if self.best else 0)}
+
+    def restore(self, tensors: Tensors, notes: dict[str, str]) -> None:
+        """Go back to what `state` returned."""
+        groups: dict[str, Tensors] = {}
+        for name, tensor in tensors.items():
+            group, _, key = name.partition("/")
+            groups.setdefault(group, {})[key] = tensor
+        self.model.load_state_dict(groups["model"])
+        self.averaged.load_state_dict(groups["averaged"])
+        self.best_weights = groups["best"]
+        optimizer = self.optimizer.state_dict()
+        optimizer["state"] = {
+            int(group.removeprefix("optimizer.")): named for group, named in groups.items() if "optimizer" in group
+        }
+        self.optimizer.load_state_dict(optimizer)
+        torch.set_rng_state(groups["random"]["cpu"])
+        if "cuda" in groups["random"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state(groups["random"]["cuda"])
+        self.history = [Epoch(**row) for row in json.loads(notes["history"])]
+        self.best = self.history[int(notes["best"]) - 1]
+        self.steps_done = self.steps * len(self.history)
+
+
+def _optimizer(model: SlotTagger, config: TrainConfig) -> torch.optim.Optimizer:
+    parameters = list(model.parameters())
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+def _schedule(config: TrainConfig, epoch: float) -> float:
+    """The share of the learning rate in force after `epoch` epochs, a fraction included."""
+    if epoch < config.warmup:
+        return (epoch + 1e-3) / config.warmup
+    progress = (epoch - config.warmup) / max(config.epochs - config.warmup, 1e-9)
+    if config.schedule == "linear":
+        return max(1 - progress, 0.0)
+    if config.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return 1.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run came to: its scores by split, its best epoch, and whether it was stopped before its end."""
+
+    path: Path
+    scores: dict[str, Score]
+    best: Epoch
+    seconds: float
+    parameters: int
+    interrupted: bool
+    example: str
+
+
+def train(
+    config: Config,
+    folder: RunFolder,
+    report: Callable[[Progress], None],
+    *,
+    device: str = "cpu",
+    resume: bool = False,
+) -> Outcome:
+    """Train the model of `config`, score its best epoch, and save it as a run in `folder`.
+
+    An interrupt from the keyboard ends training, not the run: the best epoch so far is scored and saved, and
+    the run can be resumed. Raises RunError where there is no such epoch yet, or training diverges.
+    """
+    splits = ["train", "valid"] + (["test"] if split_path(config.data, "test") else [])
+    corpus = {split: read_split(config.data, split).sentences for split in splits}
+    torch.manual_seed(config.train.seed)
+    vocab = Vocab.of(corpus["train"], config.scheme)
+    model = build_model(config, vocab).to(device)
+    training = Training(config.train, model, corpus["train"], corpus["valid"], vocab)
+    if resume:
+        folder.restore(training)
+    else:
+        folder.begin(config, vocab)
+    interrupted = False
+    try:
+        while not training.finished:
+            training.epoch(report)
+            folder.checkpoint(training)
+    except KeyboardInterrupt:
+        interrupted = True
+    except RunError:
+        folder.discard()
+        raise
+    if training.best is None:
+        folder.discard()
+        raise RunError("stopped before the first epoch was done, so there is nothing to save")
+    training.averaged.load_state_dict(training.best_weights)
+    training.averaged.eval()
+    scores = {split: evaluate(training.averaged, vocab, corpus[split]) for split in splits if split != "train"}
+    outcome = Outcome(
+        folder.out,
+        scores,
+        training.best,
+        sum(epoch.seconds for epoch in training.history),
+        sum(parameter.numel() for parameter in model.parameters()),
+        interrupted,
+        corpus[splits[-1]][0].text,
+    )
+    notes = {
+        "best_epoch": training.best.epoch,
+        "epochs": len(training.history),
+        "interrupted": interrupted,
+        "train_seconds": outcome.seconds,
+        "parameters": outcome.parameters,
+        "splits": {split: score.to_json() for split, score in scores.items()},
+    }
+    folder.finish(training, notes, whole=not interrupted)
+    return outcome

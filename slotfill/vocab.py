@@ -1,0 +1,132 @@
+"""Vocab: what training has seen, as readable JSON, and the lookups from tokens to ids made from it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from slotfill.schemes import tag_set
+from slotfill.sentence import Sentence
+
+PADDING = 0
+UNKNOWN = 1
+_DIGIT = re.compile(r"\d")
+
+
+class Lookup(Protocol):
+    """From the tokens of a batch to the arrays that one embedding takes."""
+
+    def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]: ...
+
+
+class Vocab:
+    """The tokens of the training sentences with their counts, and the tags.
+
+    Everything else is derived from these, so the same vocabulary always gives the same ids.
+    """
+
+    def __init__(self, tokens: dict[str, int], tags: list[str], scheme: str) -> None:
+        self.tokens = tokens
+        self.tags = tags
+        self.scheme = scheme
+        self.tag_ids = {tag: index for index, tag in enumerate(tags)}
+        self._lowercased = {token.lower() for token in tokens}
+
+    @classmethod
+    def of(cls, sentences: Iterable[Sentence], scheme: str) -> Vocab:
+        """Return the vocabulary of labelled `sentences`, their slots written in the tags of `scheme`."""
+        counts: Counter[str] = Counter()
+        names: set[str] = set()
+        for sentence in sentences:
+            counts.update(sentence.tokens)
+            names.update(slot.name for slot in sentence.slots or ())
+        ordered = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        return cls(ordered, tag_set(names, scheme), scheme)
+
+    @property
+    def slot_names(self) -> list[str]:
+        """The slots that the tags are of, sorted."""
+        return sorted({tag.partition("-")[2] for tag in self.tags} - {""})
+
+    def knows(self, token: str) -> bool:
+        """Return whether `token` was in the training sentences, in whatever case."""
+        return token in self.tokens or token.lower() in self._lowercased
+
+    def token_lookup(self, *, lowercase: bool, mask_digits: bool, min_count: int) -> TokenLookup:
+        """Return the lookup of whole tokens; one seen fewer than `min_count` times is unknown."""
+        return TokenLookup(self.tokens, lowercase, mask_digits, min_count)
+
+    def character_lookup(self, *, lowercase: bool, max_length: int) -> CharacterLookup:
+        """Return the lookup of the characters of each token, cut after `max_length` of them."""
+        return CharacterLookup(self.tokens, lowercase, max_length)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the vocabulary as what JSON can hold."""
+        return {"format": 1, "scheme": self.scheme, "tags": self.tags, "tokens": self.tokens}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Vocab:
+        """Return the vocabulary that `to_json` gave."""
+        return cls(data["tokens"], data["tags"], data["scheme"])
+
+
+class TokenLookup:
+    """Tokens to ids: 0 is padding, 1 is unknown, the rest are by falling count."""
+
+    def __init__(self, counts: dict[str, int], lowercase: bool, mask_digits: bool, min_count: int) -> None:
+        self.lowercase = lowercase
+        self.mask_digits = mask_digits
+        forms: Counter[str] = Counter()
+        for token, count in counts.items():
+            forms[self.normal(token)] += count
+        kept = [form for form, count in forms.items() if count >= min_count]
+        self.ids = {form: index for index, form in enumerate(kept, start=2)}
+        self.counts = np.array([0, 0] + [forms[form] for form in kept])
+
+    def normal(self, token: str) -> str:
+        """Return `token` as it is looked up: lower-cased, every digit a 0, if so set."""
+        if self.lowercase:
+            token = token.lower()
+        return _DIGIT.sub("0", token) if self.mask_digits else token
+
+    def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+        """Return ids `(batch, time)`; 0 at padding."""
+        time = max(map(len, batch), default=0)
+        ids = np.zeros((len(batch), time), np.int64)
+        for row, tokens in zip(ids, batch, strict=True):
+            row[: len(tokens)] = [self.ids.get(self.normal(token), UNKNOWN) for token in tokens]
+        return (ids,)
+
+
+class CharacterLookup:
+    """Tokens to the ids of their characters, each distinct token of a batch spelled once."""
+
+    def __init__(self, counts: dict[str, int], lowercase: bool, max_length: int) -> None:
+        self.lowercase = lowercase
+        self.max_length = max_length
+        characters = sorted({character for token in counts for character in self.normal(token)})
+        self.ids = {character: index for index, character in enumerate(characters, start=2)}
+
+    def normal(self, token: str) -> str:
+        """Return `token` as it is spelled."""
+        return token.lower() if self.lowercase else token
+
+    def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+        """Return spellings `(token type, character)`, 0 at padding, and which type each token is `(batch, time)`.
+
+        Type 0 is the empty spelling, and stands at the padding of sentences.
+        """
+        types: dict[str, int] = {"": 0}
+        time = max(map(len, batch), default=0)
+        index = np.zeros((len(batch), time), np.int64)
+        for row, tokens in zip(index, batch, strict=True):
+            row[: len(tokens)] = [types.setdefault(token, len(types)) for token in tokens]
+        words = [self.normal(token)[: self.max_length] for token in types]
+        spellings = np.zeros((len(words), max(1, *map(len, words))), np.int64)
+        for row, word in zip(spellings, words, strict=True):
+            row[: len(word)] = [self.ids.get(character, UNKNOWN) for character in word]
+        return spellings, index
