@@ -54,11 +54,12 @@ def bucket(lengths: Sequence[int], size: int, seed: tuple[int, ...] | None = Non
         keys = keys + random.uniform(0, 1.5, len(keys))
     batches: list[list[int]] = []
     current: list[int] = []
+    longest = 0
     for index in np.argsort(keys, kind="stable").tolist():
-        longest = max((lengths[i] for i in (*current[-1:], index)), default=0)
+        longest = max(longest, lengths[index])
         if current and (len(current) == size or (len(current) + 1) * longest > MAX_PADDED_TOKENS):
             batches.append(current)
-            current = []
+            current, longest = [], lengths[index]
         current.append(index)
     if current:
         batches.append(current)

@@ -6,18 +6,52 @@ Nothing heavy is imported until a command needs it, so that `--help` answers at 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from slotfill import __version__
 from slotfill.errors import ConfigError, SlotfillError, UsageError, did_you_mean
 
+
+class _Commands(TyperGroup):
+    """The commands; a mistake of the user's ends with a line for each fault and with its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            for argument in sys.argv:
+                if argument.encode(errors="ignore").decode() != argument:
+                    raise UsageError(f"{argument!a}: not UTF-8; give what is in another encoding as a file")
+            return super().invoke(ctx)
+        except SlotfillError as fault:
+            _complain(fault)
+            raise typer.Exit(fault.exit_code) from None
+        except BrokenPipeError:
+            # Who reads our output has seen enough; what Python still holds of it goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit from None
+        except OSError as fault:
+            typer.echo(f"slotfill: {fault.filename or 'input or output'}: {fault.strerror or fault}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.echo("slotfill: stopped", err=True)
+            raise typer.Exit(130) from None
+
+
+def _complain(fault: SlotfillError) -> None:
+    for line in fault.faults if isinstance(fault, ConfigError) else [str(fault)]:
+        typer.echo(f"slotfill: {line}", err=True)
+
+
 app = typer.Typer(
     name="slotfill",
+    cls=_Commands,
     help="Learn to fill the slots of sentences from labelled ones: train, evaluate, predict.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -31,7 +65,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help="A built-in config or a YAML file.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Keys to set over the file's: encoder.hidden_size=200"),
+    typer.Argument(metavar="KEY=VALUE", help="Keys to set over the file's: encoder.hidden_size=200"),
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that train wrote.")]
 
@@ -55,7 +89,7 @@ def _main(
 def train(
     config: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME|FILE]", help="A built-in config or a YAML file; taipei if not given."),
+        typer.Argument(metavar="NAME|FILE", help="A built-in config or a YAML file; taipei if not given."),
     ] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to write; runs/NAME if not given.")] = None,
@@ -69,12 +103,12 @@ def train(
 ) -> None:
     """Train a tagger and save it as a run folder.
 
-    Without a name it trains on the built-in Taipei corpus.
+    Without a name it trains on the built-in Taipei corpus. Ctrl-C ends it early: the best epoch so far is kept.
     """
     from slotfill import display
     from slotfill.recipes import load_recipe
 
-    if config is not None and "=" in config:
+    if config is not None and "=" in config and not Path(config).exists():
         config, overrides = "taipei", [config, *(overrides or [])]
     if resume is not None:
         if config is not None or overrides or out or force or seed is not None:
@@ -84,7 +118,7 @@ def train(
         folder, checked = RunFolder.resume(resume)
     else:
         seeded = [] if seed is None else [f"train.seed={seed}"]
-        name, checked = load_recipe(config or "taipei", [*(overrides or []), *seeded])
+        name, checked = load_recipe(config or "taipei", [*(overrides or []), *seeded], need_data=True)
         from slotfill.run import RunFolder
 
         folder = RunFolder(out or Path("runs") / name, force=force)
@@ -102,7 +136,9 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="Other labelled sentences: a file, or a split's folder.")] = None,
     device: Device = "auto",
     as_json: AsJson = False,
-    min_f1: Annotated[float, typer.Option(help="End with exit code 1 where F1 is below this, in percent.")] = 0.0,
+    min_f1: Annotated[
+        float, typer.Option(min=0, max=100, help="End with exit code 1 where F1 is below this, in percent.")
+    ] = 0.0,
 ) -> None:
     """Score a run on labelled sentences: slot precision, recall, F1 and more.
 
@@ -127,15 +163,18 @@ def evaluate(
 @app.command()
 def predict(
     run: RunPath,
-    sentences: Annotated[list[str] | None, typer.Argument(metavar="[SENTENCE]...", help="Texts to tag.")] = None,
+    sentences: Annotated[list[str] | None, typer.Argument(metavar="SENTENCE", help="Texts to tag.")] = None,
     input: Annotated[Path | None, typer.Option(help="A text file, one sentence a line; - for standard input.")] = None,
     format: Annotated[
         Literal["text", "jsonl", "conll", "brackets"] | None,
-        typer.Option(help="How to write; text on a terminal and jsonl elsewhere if not given."),
+        typer.Option(help="How to write; text (in colours) on a terminal and jsonl elsewhere if not given."),
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Fill the slots of sentences from the command line, a file or standard input."""
+    """Fill the slots of sentences from the command line, a file or standard input.
+
+    An answer for each line, in order, empty ones included; JSON lines count characters from 0, `end` excluded.
+    """
     from slotfill import display
     from slotfill.predict import Predictor
     from slotfill.run import check_run_folder
@@ -143,8 +182,8 @@ def predict(
     if sentences and input:
         raise UsageError("give sentences or --input, not both")
     check_run_folder(run)
-    texts = iter(sentences) if sentences else _texts(input)
     predictor = Predictor.load(run, _device(device))
+    texts = iter(sentences) if sentences else _texts(input)
     chosen = format or ("text" if sys.stdout.isatty() else "jsonl")
     write = display.sentence_writer(chosen, predictor.run.config.data.scheme, predictor.run.vocab.slot_names)
     for sentence in predictor.stream(texts):
@@ -153,7 +192,7 @@ def predict(
 
 @app.command("list")
 def list_parts(
-    kind: Annotated[str | None, typer.Argument(help="cells, encoders, ...; all if not given.")] = None,
+    kind: Annotated[str | None, typer.Argument(metavar="KIND", help="cells, encoders, ...; all if not given.")] = None,
 ) -> None:
     """List the parts a config can name: each one's name, what it is, and its source."""
     from slotfill import display
@@ -162,14 +201,17 @@ def list_parts(
 
     tables = {
         f"{registry.kind}s": [
-            (name, registry.part(name).summary, registry.part(name).source) for name in registry.names()
+            (name, part.summary, part.source) for name in registry.names() for part in [registry.part(name)]
         ]
         for registry in KINDS.values()
     }
     tables["configs"] = [(name, recipe_summary(name), "") for name in recipe_names()]
-    if kind is not None and f"{kind.removesuffix('s')}s" not in tables:
-        raise UsageError(f"no kind of part '{kind}'{did_you_mean(kind, tables)}")
-    display.show_parts({kind: tables[f"{kind.removesuffix('s')}s"]} if kind else tables)
+    if kind is not None:
+        plural = f"{kind.removesuffix('s')}s"
+        if plural not in tables:
+            raise UsageError(f"no kind of part '{kind}'{did_you_mean(kind, tables)}")
+        tables = {plural: tables[plural]}
+    display.show_parts(tables)
 
 
 @app.command()
@@ -182,7 +224,7 @@ def show(config: ConfigName, overrides: Overrides = None) -> None:
 
 @app.command()
 def check(
-    configs: Annotated[list[str], typer.Argument(metavar="CONFIG...", help="Built-in configs or YAML files.")],
+    configs: Annotated[list[str], typer.Argument(metavar="CONFIG", help="Built-in configs or YAML files.")],
 ) -> None:
     """Check configs and the sentences they name, without training."""
     from slotfill.recipes import load_recipe
@@ -191,19 +233,15 @@ def check(
     worst = 0
     for config in configs:
         try:
-            data = load_recipe(config)[1].data
+            data = load_recipe(config, need_data=True)[1].data
             for split in split_names(data):
                 reading = read_split(data, split)
                 slots = sum(len(sentence.slots or ()) for sentence in reading.sentences)
-                repaired = (
-                    f", {reading.repaired_tags} tags not legal in {data.scheme} repaired"
-                    if reading.repaired_tags
-                    else ""
-                )
+                repaired = f", {reading.repaired_tags} tags repaired" if reading.repaired_tags else ""
                 typer.echo(f"{config}: {split}: {len(reading.sentences)} sentences, {slots} slots{repaired}")
             typer.echo(f"{config}: ok")
         except SlotfillError as fault:
-            typer.echo(str(fault), err=True)
+            _complain(fault)
             worst = max(worst, fault.exit_code)
     raise typer.Exit(worst)
 
@@ -236,9 +274,17 @@ def convert(
 
 def _texts(path: Path | None) -> Iterator[str]:
     """The lines of a file, or of standard input."""
-    from slotfill.formats._format import lines, stdin_lines
+    from slotfill.formats._format import decode_lines, lines
 
-    numbered = stdin_lines() if path is None or str(path) == "-" else lines(path)
+    if path is None or str(path) == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed; give sentences or --input FILE")
+        if sys.stdin.isatty():
+            typer.echo("A sentence a line; Ctrl-D ends.", err=True)
+        # Not sys.stdin, which Python closes at its end, and cannot while a thread is waiting for a line.
+        numbered = decode_lines(os.fdopen(0, "rb", closefd=False), "standard input")
+    else:
+        numbered = lines(path)
     return (text for _, text in numbered)
 
 
@@ -247,22 +293,17 @@ def _device(device: str) -> str:
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    # Products of single sentences are too small to share between processors; train sets its own number.
+    torch.set_num_threads(1)
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def main() -> NoReturn:
-    """Run the command line; a mistake of the user's ends with its one line and its exit code."""
-    try:
-        app()
-    except SlotfillError as fault:
-        lines = fault.faults if isinstance(fault, ConfigError) else [str(fault)]
-        for line in lines:
-            print(f"slotfill: {line}", file=sys.stderr)
-        sys.exit(fault.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        # Who reads our output has seen enough; nothing more can be said to it.
-        sys.stdout = None
-        sys.exit(0)
-    sys.exit(0)
+def main() -> None:
+    """Run the command line."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Sentences are UTF-8 in files and pipes whatever the locale says; a terminal shows what it can.
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors="replace")
+        else:
+            sys.stdout.reconfigure(encoding="utf-8")
+    app()

@@ -6,6 +6,7 @@ Every fault is found in one go, each with `file:line: key: what is wrong; did yo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,10 +18,16 @@ from slotfill.registry import EMBEDDINGS, ENCODERS, FORMATS, KINDS, REQUIRED, TA
 from slotfill.schemes import SCHEMES
 from slotfill.text import TOKENIZERS
 from slotfill.yaml_text import Path as KeyPath
-from slotfill.yaml_text import dotted, dump, parse
+from slotfill.yaml_text import dotted, dump, parse, parse_value
 
 FORMAT = 1
 """The version of config files and run folders; one of another version is refused."""
+
+SECTIONS = {"embedding": EMBEDDINGS, "encoder": ENCODERS, "tagger": TAGGERS}
+"""The keys whose values are parts."""
+
+_LAST = 10**9
+"""Where faults in overrides stand in the list: after all lines."""
 
 Part = dict[str, Any]
 SchemeName = Literal[tuple(SCHEMES)]  # type: ignore[valid-type]
@@ -28,7 +35,7 @@ TokenizerName = Literal[tuple(TOKENIZERS)]  # type: ignore[valid-type]
 
 
 class _Checked(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class DataConfig(_Checked):
@@ -57,15 +64,17 @@ class TrainConfig(_Checked):
 
     seed: Count = 1
     """Decides every draw: weights, order, dropout."""
-    epochs: Size = 40
+    threads: Size = 1
+    """Processor threads. Steps this small gain little from a second, and lose much where other programs run."""
+    epochs: Size = 30
     """At most so many times over the training sentences."""
     patience: Count = 10
     """Stop after so many epochs without a better valid F1; 0 never stops."""
-    batch_size: Size = 16
+    batch_size: Size = 32
     """Sentences a step."""
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
     """Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019."""
-    learning_rate: Positive = 2e-3
+    learning_rate: Positive = 3e-3
     """The highest rate, which the schedule starts from after the warm-up."""
     momentum: Fraction = 0.9
     """Of sgd; the others have their own."""
@@ -103,77 +112,93 @@ class Config(_Checked):
         return dump(self.model_dump())
 
 
-def load_config(text: str, name: str, overrides: Sequence[str] = (), folder: Path | None = None) -> Config:
+def load_config(
+    text: str, name: str, overrides: Sequence[str] = (), folder: Path | None = None, *, need_data: bool = False
+) -> Config:
     """Return the checked, complete config of YAML `text` with `overrides` such as `encoder.hidden_size=200`.
 
-    `name` stands in messages, and relative paths are taken from `folder`, or where nothing is there from the
-    current folder. Raises ConfigError that lists every fault.
+    `name` stands in messages. A relative path is taken from `folder`, or where nothing is there from the current
+    folder; in an override from the current folder. With `need_data` there must be data, where the config says.
+    Raises ConfigError that lists every fault.
     """
     data, lines = parse(text, name)
-    return _Check(data, lines, name, overrides, folder).config()
+    return _Check(data, lines, name, overrides, folder, need_data).config()
 
 
 class _Check:
     """One check of one config: the data, where each key stands, and the faults found so far."""
 
     def __init__(
-        self, data: Any, lines: dict[KeyPath, int], name: str, overrides: Sequence[str], folder: Path | None
+        self,
+        data: Any,
+        lines: dict[KeyPath, int],
+        name: str,
+        overrides: Sequence[str],
+        folder: Path | None,
+        need_data: bool,
     ) -> None:
         self.lines = lines
         self.name = name
         self.folder = folder
+        self.need_data = need_data
         self.overridden: set[KeyPath] = set()
         self.faults: dict[str, int] = {}
         if not isinstance(data, dict):
             raise ConfigError(f"{name}:1: a config is keys and values, found {_shown(data)}")
         self.data: dict[str, Any] = data
+        if data.get("format", FORMAT) != FORMAT:
+            # What else seems wrong may well be right in that version.
+            self._fault(("format",), f"{_shown(data['format'])}, but this version of slotfill reads format {FORMAT}")
+            raise ConfigError(list(self.faults))
         for override in overrides:
-            self._override(override)
+            try:
+                self._override(override)
+            except ValueError as fault:
+                self.faults.setdefault(f"command line: {fault}", _LAST)
 
     def config(self) -> Config:
         data = dict(self.data)
-        sections = {"embedding": EMBEDDINGS, "encoder": ENCODERS, "tagger": TAGGERS}
-        for key, registry in sections.items():
+        for key, registry in SECTIONS.items():
             value = data.get(key, Config.model_fields[key].default)
-            if key == "embedding":
-                values = value if isinstance(value, list) else [value]
-                if not values:
-                    self._fault((key,), "at least one embedding is needed")
-                single = not isinstance(value, list)
-                data[key] = [self._part(registry, v, (key,) if single else (key, i)) for i, v in enumerate(values)]
-            else:
+            if key != "embedding":
                 data[key] = self._part(registry, value, (key,))
-        if isinstance(data.get("data"), dict):
-            data["data"] = section = dict(data["data"])
-            if section.get("format", "auto") != "auto":
-                section["format"] = self._part(FORMATS, section["format"], ("data", "format"))
+            elif isinstance(value, list):
+                data[key] = [self._part(registry, each, (key, index)) for index, each in enumerate(value)]
+                if not value:
+                    self._fault((key,), "at least one embedding is needed")
+            else:
+                data[key] = [self._part(registry, value, (key,))]
+        if isinstance(data.get("data"), dict) and data["data"].get("format", "auto") != "auto":
+            data["data"] = data["data"] | {"format": self._part(FORMATS, data["data"]["format"], ("data", "format"))}
         config = self._validate(Config, data, ())
+        if config is not None:
+            self._resolve_paths(config.data)
         if self.faults:
-            raise ConfigError([fault for fault, _ in sorted(self.faults.items(), key=lambda item: item[1])])
-        self._resolve_paths(config.data)
+            raise ConfigError(sorted(self.faults, key=self.faults.__getitem__))
         return config
 
     def _part(self, registry: Registry, value: Any, path: KeyPath) -> Part:
         """Return the part complete with its defaults, having noted every fault in it."""
+        allowed = did_you_mean("", registry.names())
+        if isinstance(value, dict) and "name" not in value:
+            self._fault((*path, "name"), f"is needed and not given{allowed}")
+            return {}
         options = {"name": value} if isinstance(value, str) else value
-        if not isinstance(options, dict) or not isinstance(options.get("name"), str):
-            self._fault(
-                path, f"must be the name of a part, or keys with a 'name'{did_you_mean('', registry.names())}, "
-                f"found {_shown(value)}"
-            )  # fmt: skip
+        if not isinstance(options, dict) or not isinstance(options["name"], str):
+            self._fault(path, f"must be the name of one {registry.kind}{allowed}, found {_shown(value)}")
             return {}
         options = dict(options)
-        name = options["name"]
-        if name.endswith(".py"):
-            name = options["name"] = str(self._found(name) or name)
+        name_path = (*path, "name") if isinstance(value, dict) else path
+        if options["name"].endswith(".py"):
+            options["name"] = str(self._found(options["name"], name_path))
         try:
-            part = registry.part(name)
+            part = registry.part(options["name"])
             for option in part.options.values():
                 if option.part:
                     inner = options.get(option.name, option.default)
                     options[option.name] = self._part(KINDS[option.part], inner, (*path, option.name))
         except ConfigError as fault:
-            self._fault((*path, "name") if isinstance(value, dict) else path, str(fault))
+            self._fault(name_path, str(fault))
             return {}
         checked = self._validate(part_model(part), options, path)
         return checked.model_dump() if checked is not None else {}
@@ -189,74 +214,107 @@ class _Check:
 
     def _fault(self, path: KeyPath, message: str) -> None:
         known = path
-        while known and known not in self.lines and known not in self.overridden:
+        while known and known not in self.lines and not self._overridden(known):
             known = known[:-1]
-        key = dotted(path)
-        if known in self.overridden:
-            self.faults.setdefault(f"command line: {key}: {message}", 10**9)
-            return
-        line = self.lines.get(known, 1)
-        self.faults.setdefault(
-            f"{self.name}:{line}: {key}: {message}" if key else f"{self.name}:{line}: {message}", line
-        )
+        overridden = known not in self.lines and self._overridden(known)
+        line = _LAST if overridden else self.lines.get(known, 1)
+        place = "command line" if overridden else f"{self.name}:{line}"
+        self.faults.setdefault(": ".join(filter(None, (place, dotted(path), message))), line)
+
+    def _overridden(self, path: KeyPath) -> bool:
+        """Whether an override set what stands at `path`, or something in it."""
+        return any(key[: len(path)] == path for key in self.overridden)
 
     def _override(self, override: str) -> None:
-        """Put one `key.path=value` into the data; the value is read as YAML."""
+        """Put one `key.path=value` into the data, its value read as YAML; raises ValueError where it cannot be."""
         key, equals, text = override.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(
-                f"command line: '{override}': an override is written key=value, as encoder.hidden_size=200"
-            )
-        value, _ = parse(text, f"command line: {key}")
-        value = None if value == {} and not text.strip() else value
-        path: KeyPath = tuple(int(step) if step.isdigit() else step for step in key.strip().split("."))
+        key = key.strip()
+        if not equals or not key:
+            raise ValueError(f"'{override}': an override is written key=value, as encoder.hidden_size=200")
+        try:
+            value = parse_value(text)
+        except ValueError as fault:
+            raise ValueError(f"{key}: {fault}") from None
+        path: KeyPath = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
         target: Any = self.data
-        for depth, step in enumerate(path[:-1]):
-            target = _into(target, step, path[: depth + 1], override)
-        if isinstance(target, list):
-            _index(target, path[-1], override)
-        target[path[-1]] = value
+        registry: Registry | None = None
+        for depth in range(1, len(path)):
+            target, registry = self._into(target, registry, path[:depth], path[depth])
+        target[self._step(target, path)] = value
         self.overridden = {old for old in self.overridden if old[: len(path)] != path} | {path}
-        for line in [old for old in self.lines if old[: len(path)] == path]:
-            del self.lines[line]
+        self.lines = {old: line for old, line in self.lines.items() if old[: len(path)] != path}
 
-    def _found(self, path: str) -> Path | None:
-        """Return the file or folder that a relative `path` means, if there is one."""
-        bases = [Path.cwd()] if self.folder is None else [self.folder, Path.cwd()]
-        return next((whole.resolve() for base in bases if (whole := base / path).exists()), None)
+    def _into(
+        self, target: Any, registry: Registry | None, path: KeyPath, following: str | int
+    ) -> tuple[Any, Registry | None]:
+        """Return a copy of what stands at `path`, put in its place in `target`, and the kind of part it is.
+
+        A part given by its name alone, or by default, is made to hold keys.
+        """
+        step: Any = self._step(target, path)
+        default = None
+        if isinstance(target, dict):
+            registry, default = _kind_at(registry, target, path)
+        value = target.get(step) if isinstance(target, dict) else target[step]
+        value = default if value is None else value
+        if path == ("embedding",) and isinstance(following, int) and isinstance(value, str | dict):
+            value = [value]
+        if isinstance(value, str) and registry:
+            value = {"name": value}
+        elif value is None:
+            value = {}
+        elif not isinstance(value, dict | list):
+            raise ValueError(f"{dotted((*path, following))}: {dotted(path)} is {_shown(value)} and has no keys")
+        # A copy, since an alias in the YAML may stand for the same value elsewhere.
+        target[step] = value.copy()
+        return target[step], registry
+
+    def _step(self, target: Any, path: KeyPath) -> str | int:
+        """Return the last step of `path` as a key, or a place in a list, of `target`."""
+        if not isinstance(target, list):
+            return str(path[-1])
+        if isinstance(path[-1], int) and path[-1] < len(target):
+            return path[-1]
+        raise ValueError(f"{dotted(path)}: '{path[-1]}' must be a place in the list of {len(target)}, counted from 0")
+
+    def _found(self, path: str, key: KeyPath) -> Path:
+        """Return as an absolute path the file or folder that `path` means, or where it should be."""
+        here = self.folder is None or key in self.overridden or key[:-1] in self.overridden
+        bases = [Path.cwd()] if here else [self.folder, Path.cwd()]
+        wholes = [(base / Path(path).expanduser()).resolve() for base in bases if base]
+        return next((whole for whole in wholes if whole.exists()), wholes[0])
 
     def _resolve_paths(self, data: DataConfig) -> None:
         """Make the paths absolute, so that the run finds its data from wherever it is evaluated."""
-        for key in ("path", "train", "valid", "test"):
-            path = getattr(data, key)
-            if path is not None:
-                found = Path(path).resolve() if ("data", key) in self.overridden else self._found(path)
-                setattr(data, key, str(found or Path(path)))
+        given = {key: path for key in ("path", "train", "valid", "test") if (path := getattr(data, key)) is not None}
+        for key, path in given.items():
+            found = self._found(path, ("data", key))
+            setattr(data, key, str(found))
+            if self.need_data and not found.exists():
+                self._fault(("data", key), f"there is no file or folder {path}{_nearest(found)}")
+        if self.need_data and not given.keys() & {"path", "train"}:
+            self._fault(("data",), "no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE")
 
 
-def _into(target: Any, step: str | int, path: KeyPath, override: str) -> Any:
-    """Return what stands at `step` in `target`, made to hold keys if it holds none yet."""
-    if isinstance(target, list):
-        _index(target, step, override)
-        value = target[step]  # type: ignore[index]
-    else:
-        value = target.get(step)
-    if isinstance(value, str):
-        value = {"name": value}
-    elif value is None:
-        default = Config.model_fields[str(step)].default if len(path) == 1 and step in Config.model_fields else None
-        value = {"name": default} if isinstance(default, str) else {}
-    elif not isinstance(value, dict | list):
-        raise ConfigError(f"command line: '{override}': {dotted(path)} is {_shown(value)} and has no keys of its own")
-    target[step] = value
-    return value
+def _kind_at(registry: Registry | None, above: Mapping[str, Any], path: KeyPath) -> tuple[Registry | None, Any]:
+    """Return the kind of part that stands at `path`, if one does, and its default; `above` is what holds it."""
+    key = str(path[-1])
+    if len(path) == 1 and key in SECTIONS:
+        return SECTIONS[key], Config.model_fields[key].default
+    if path == ("data", "format"):
+        return FORMATS, None
+    if registry and above.get("name") in registry.names():
+        option = registry.part(above["name"]).options.get(key)
+        if option and option.part:
+            return KINDS[option.part], option.default
+    return None, None
 
 
-def _index(target: list[Any], step: str | int, override: str) -> None:
-    if not isinstance(step, int) or step >= len(target):
-        raise ConfigError(
-            f"command line: '{override}': '{step}' must be the place in a list of {len(target)}, counted from 0"
-        )
+def _nearest(path: Path) -> str:
+    """Return the end of a message on a missing `path`: the nearest name in the folder it should be in."""
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, names, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def part_model(part: PartFile) -> type[BaseModel]:
@@ -286,8 +344,6 @@ def _message(fault: Any, fields: list[str]) -> str:
     if kind == "missing":
         return "is needed and not given"
     if kind == "literal_error":
-        if fault["loc"][-1] == "format" and isinstance(fault["input"], int):
-            return f"this config is of format {found}, and this version of slotfill reads format {FORMAT}"
         allowed = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
         return f"unknown value {found}{did_you_mean(str(fault['input']), allowed)}"
     expected: Callable[[], str] = {
@@ -309,15 +365,17 @@ def _message(fault: Any, fields: list[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as the message shows it: as YAML writes it, not too long."""
+    """A value as a message shows it: as YAML writes it, in one line, not too long."""
     if isinstance(value, dict | BaseModel):
         return "keys and values"
     if isinstance(value, list):
         return "a list"
     if value is None:
         return "nothing"
-    shown = f"'{value}'" if isinstance(value, str) else str(value).lower()
-    return shown if len(shown) <= 60 else shown[:57] + "...'"
+    if not isinstance(value, str):
+        return str(value).lower()
+    value = " ".join(value.split())
+    return f"'{value if len(value) <= 60 else value[:57] + '...'}'"
 
 
 def schema() -> dict[str, Any]:
@@ -325,7 +383,9 @@ def schema() -> dict[str, Any]:
     whole = Config.model_json_schema()
     definitions = whole.setdefault("$defs", {})
     for registry in KINDS.values():
-        kinds: list[dict[str, Any]] = [{"enum": registry.names()}, {"type": "string", "pattern": r"\.py$"}]
+        file = {"type": "string", "pattern": r"\.py$"}
+        kinds: list[dict[str, Any]] = [{"enum": registry.names()}, file]
+        kinds.append({"type": "object", "properties": {"name": file}, "required": ["name"]})
         for name in registry.names():
             part = registry.part(name)
             model = part_model(part).model_json_schema()
@@ -346,10 +406,11 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
 
 
-def walk(data: Mapping[str, Any], path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Yield each leaf of nested `data` with its path."""
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            yield from walk(value, (*path, key))
-        else:
-            yield (*path, key), value
+def outside_parts(value: Any) -> Iterator[str]:
+    """Yield the files from outside that the parts in a config's data are taken from."""
+    if isinstance(value, dict):
+        if str(value.get("name")).endswith(".py"):
+            yield value["name"]
+        value = list(value.values())
+    for each in value if isinstance(value, list) else ():
+        yield from outside_parts(each)

@@ -33,75 +33,84 @@ COLOURS = (
 )
 
 
+class _Console(Console):
+    """A console that shows text as it is: what is in brackets is no markup."""
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        super().__init__(file=file, highlight=False, markup=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        # The command line ends at this as it does elsewhere; rich would end the process itself.
+        raise BrokenPipeError
+
+
+_HEAD = f"{'epoch':>5} {'loss':>10} {'valid F1':>9} {'tokens/s':>11} {'time':>12}"
+
+
 @contextmanager
 def training(file: TextIO) -> Iterator[Callable[[Progress], None]]:
-    """Give a function that shows each Progress: a live table on a terminal, a line an epoch elsewhere."""
-    console = Console(file=file)
+    """Give a function that shows each Progress: live on a terminal, a line an epoch elsewhere."""
+    console = _Console(file)
     if not console.is_terminal:
-        yield _log_lines(file)
+        yield lambda progress: _log_line(progress, file)
         return
-    with Live(console=console, refresh_per_second=8) as live:
+    waiting = Text("Reading the sentences ...")
+    with Live(waiting, console=console, refresh_per_second=8, transient=True) as live:
         shown = 0.0
 
         def report(progress: Progress) -> None:
             nonlocal shown
+            if not shown:
+                live.console.print(_HEAD, style="bold")
+            if _scored(progress):
+                live.console.print(_epoch_row(progress), soft_wrap=True)
             now = time.monotonic()
             # Drawing takes a millisecond, a step a few: one drawing for many steps.
-            if now - shown > 0.1 or progress.done == progress.steps:
+            if now - shown > 0.1:
                 shown = now
-                live.update(_progress_table(progress))
+                live.update(_status(progress))
 
         yield report
 
 
-def _log_lines(file: TextIO) -> Callable[[Progress], None]:
-    printed = 0
-
-    def report(progress: Progress) -> None:
-        nonlocal printed
-        if progress.history and progress.history[-1].epoch == progress.epoch != printed:
-            row = progress.history[-1]
-            printed = row.epoch
-            best = " best" if progress.best is row else ""
-            print(
-                f"epoch {row.epoch}/{progress.epochs} loss {row.loss:.4f} valid F1 {row.valid_f1:.2f}{best} "
-                f"{row.tokens_per_second:.0f} tokens/s {duration(progress.seconds_left)} left",
-                file=file,
-                flush=True,
-            )
-
-    return report
+def _scored(progress: Progress) -> bool:
+    """Whether this is the report of an epoch that has been scored."""
+    return bool(progress.history) and progress.history[-1].epoch == progress.epoch
 
 
-def _progress_table(progress: Progress) -> Group:
-    table = Table(box=None, pad_edge=False)
-    for column in ("epoch", "loss", "valid F1", "tokens/s"):
-        table.add_column(column, justify="right")
-    for row in progress.history[-8:]:
-        style = "bold green" if progress.best is row else ""
-        table.add_row(
-            str(row.epoch),
-            f"{row.loss:.4f}",
-            f"{row.valid_f1:.2f}",
-            f"{row.tokens_per_second:,.0f}",
-            style=style,
+def _log_line(progress: Progress, file: TextIO) -> None:
+    if _scored(progress):
+        row = progress.history[-1]
+        best = " (best)" if progress.best is row else ""
+        print(
+            f"epoch {row.epoch}/{progress.epochs}: loss {row.loss:.4f}, valid F1 {row.valid_f1:.2f}{best}, "
+            f"{row.tokens_per_second:,.0f} tokens/s, at most {duration(progress.seconds_left)} left",
+            file=file,
+            flush=True,
         )
-    bar = ProgressBar(total=progress.steps, completed=progress.done, width=24)
-    best = f"{progress.best.valid_f1:.2f} (epoch {progress.best.epoch})" if progress.best else "-"
-    status = Table.grid(padding=(0, 2))
-    status.add_row(
+
+
+def _epoch_row(progress: Progress) -> Text:
+    row = progress.history[-1]
+    best = progress.best is row
+    return Text(
+        f"{row.epoch:5} {row.loss:10.4f} {row.valid_f1:9.2f} {row.tokens_per_second:11,.0f} "
+        f"{duration(row.seconds):>12}{'  best so far' if best else ''}",
+        style="bold green" if best else "",
+    )
+
+
+def _status(progress: Progress) -> Group:
+    bar = Table.grid(padding=(0, 2))
+    bar.add_row(
         f"epoch {progress.epoch} of at most {progress.epochs}",
-        bar,
+        ProgressBar(total=progress.steps, completed=progress.done, width=20),
         f"loss {progress.loss:.4f}",
         f"{progress.tokens_per_second:,.0f} tokens/s",
     )
-    status.add_row(
-        f"best valid F1 {best}",
-        "",
-        f"{duration(progress.seconds_left)} left at most",
-        "Ctrl-C: stop and keep the best",
-    )
-    return Group(table, status)
+    best = f"best valid F1 {progress.best.valid_f1:.2f}  " if progress.best else ""
+    left = f"{best}at most {duration(progress.seconds_left)} left  Ctrl-C: stop, keep the best"
+    return Group(bar, Text(left, no_wrap=True, overflow="ellipsis"))
 
 
 def duration(seconds: float) -> str:
@@ -115,24 +124,25 @@ def duration(seconds: float) -> str:
 
 def show_outcome(outcome: Outcome) -> None:
     """Print the scores of a run and the commands to go on with."""
-    console = Console(highlight=False)
+    console = _Console()
     last = list(outcome.scores)[-1]
     if outcome.interrupted:
-        console.print(f"Stopped; the best so far is kept. Go on later: slotfill train --resume {outcome.path}")
+        console.print("Stopped; the best epoch so far is kept.")
     show_score(outcome.scores[last], last, console)
     console.print(
         f"Best epoch {outcome.best.epoch}, valid F1 {outcome.best.valid_f1:.2f}; {outcome.parameters:,} parameters; "
         f"trained in {duration(outcome.seconds)}."
     )
-    console.print(f"The run is in {outcome.path}. Next:")
+    console.print(f"The run is in {outcome.path}. Next:", soft_wrap=True)
     path = shlex.quote(str(outcome.path))
-    for command in (f"evaluate {path}", f"predict {path} {shlex.quote(outcome.example)}"):
-        console.print(f"  slotfill {command}", soft_wrap=True, markup=False, style="bold")
+    go_on = [f"train --resume {path}"] if outcome.interrupted else []
+    for command in (*go_on, f"evaluate {path}", f"predict {path} {shlex.quote(outcome.example)}"):
+        console.print(f"  slotfill {command}", soft_wrap=True, style="bold")
 
 
 def show_score(score: Score, name: str, console: Console | None = None) -> None:
     """Print a score as a table: a row a slot, then the whole, then what was unknown."""
-    console = console or Console(highlight=False)
+    console = console or _Console()
     table = Table(title=f"{name}: {score.sentences:,} sentences, {score.tokens:,} tokens", title_justify="left")
     table.add_column("slot")
     for column in ("precision", "recall", "F1", "gold slots"):
@@ -146,24 +156,24 @@ def show_score(score: Score, name: str, console: Console | None = None) -> None:
         )  # fmt: skip
     console.print(table)
     low, high = score.f1_interval
-    console.print(
-        f"F1 {score.overall.f1:.2f}, 95% interval {low:.2f} to {high:.2f} (bootstrap over sentences); {score.mode}"
-    )
-    console.print(f"tags right {score.tag_accuracy:.2f}%, sentences wholly right {score.sentence_accuracy:.2f}%")
-    console.print(f"{score.unknown_words:,} tokens were never seen in training", end="")
-    names = f" ({', '.join(score.unknown_names)})" if score.unknown_names else ""
-    console.print(f"; {score.unknown_slots:,} gold slots have names the model does not know{names}, each a miss")
+    unknown = f" ({', '.join(score.unknown_names)})" if score.unknown_names else ""
+    for line in (
+        f"F1 {score.overall.f1:.2f}, 95% interval {low:.2f} to {high:.2f} (bootstrap over sentences)",
+        f"tags right {score.tag_accuracy:.2f}%, sentences wholly right {score.sentence_accuracy:.2f}%",
+        f"never seen in training: {score.unknown_words:,} tokens, {score.unknown_slots:,} slots by name{unknown}",
+        f"counted as {score.mode}",
+    ):
+        console.print(line, soft_wrap=True)
 
 
 def show_parts(tables: dict[str, list[tuple[str, str, str]]]) -> None:
     """Print for each kind of part a table of names, summaries and sources."""
-    console = Console(highlight=False)
+    console = _Console()
     for kind, rows in tables.items():
-        table = Table("name", "what it is", title=kind, title_justify="left")
-        if any(source for _, _, source in rows):
-            table.add_column("source")
-        for name, summary, source in rows:
-            table.add_row(name, summary, *([source] if len(table.columns) == 3 else []))
+        columns = 3 if any(source for _, _, source in rows) else 2
+        table = Table(*("name", "what it is", "source")[:columns], title=kind, title_justify="left")
+        for row in rows:
+            table.add_row(*row[:columns])
         console.print(table)
 
 
@@ -183,12 +193,12 @@ def marked(sentence: Sentence, names: list[str]) -> Text:
 
 def sentence_writer(format: str, scheme: str, names: list[str]) -> Callable[[Sentence], None]:
     """Return the function that writes one tagged sentence to standard output, at once."""
-    if format == "text":
-        console = Console(highlight=False)
+    console = _Console()
+    if format == "text" and console.is_terminal:
         return lambda sentence: console.print(marked(sentence, names), soft_wrap=True)
     from slotfill.registry import FORMATS
 
-    part = FORMATS.build(format)
+    part = FORMATS.build("brackets" if format == "text" else format)
 
     def write(sentence: Sentence) -> None:
         sys.stdout.write(part.render(sentence, scheme=scheme))

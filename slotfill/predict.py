@@ -80,28 +80,35 @@ def arrivals(items: Iterable[str], most: int) -> Iterator[list[str]]:
     """Yield `items` in groups: whatever has arrived by then, at least one and at most `most`.
 
     A thread reads ahead by at most two groups, so that a slow source is answered at once and a fast one in
-    large groups, in constant memory.
+    large groups, in constant memory. What `items` raises is raised after the last group.
     """
-    waiting: queue.Queue[object] = queue.Queue(2 * most)
-    end = object()
+    waiting: queue.Queue[str | BaseException] = queue.Queue(2 * most)
+    left = threading.Event()
 
     def read() -> None:
+        end: BaseException = StopIteration()
         try:
             for item in items:
                 waiting.put(item)
-            waiting.put(end)
+                if left.is_set():
+                    return
         except BaseException as fault:
-            waiting.put(fault)
+            end = fault
+        waiting.put(end)
 
     threading.Thread(target=read, daemon=True).start()
-    while True:
-        group = [waiting.get()]
-        while group[-1] is not end and len(group) < most and not waiting.empty():
-            group.append(waiting.get())
-        found = [item for item in group if isinstance(item, str)]
-        if found:
-            yield found
-        if isinstance(group[-1], BaseException):
-            raise group[-1]
-        if group[-1] is end:
-            return
+    try:
+        last: str | BaseException = ""
+        while isinstance(last, str):
+            group = [last := waiting.get()]
+            while isinstance(last, str) and len(group) < most and not waiting.empty():
+                group.append(last := waiting.get())
+            if found := [item for item in group if isinstance(item, str)]:
+                yield found
+        if not isinstance(last, StopIteration):
+            raise last
+    finally:
+        # Whoever asked has left: room for the item that the thread may be waiting to put, and it ends.
+        left.set()
+        while not waiting.empty():
+            waiting.get_nowait()

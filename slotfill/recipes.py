@@ -27,10 +27,11 @@ def recipe_summary(name: str) -> str:
     return first.removeprefix("#").strip()
 
 
-def load_recipe(config: str, overrides: Sequence[str] = ()) -> tuple[str, Config]:
+def load_recipe(config: str, overrides: Sequence[str] = (), *, need_data: bool = False) -> tuple[str, Config]:
     """Return the name of a built-in config or of a YAML file, and the config itself, checked and complete.
 
-    Raises UsageError where there is neither, and ConfigError that lists what is wrong in it.
+    `need_data` is as for `load_config`. Raises UsageError where there is neither, and ConfigError that lists
+    what is wrong in it.
     """
     path = Path(config)
     if config in recipe_names():
@@ -52,4 +53,4 @@ def load_recipe(config: str, overrides: Sequence[str] = ()) -> tuple[str, Config
         raise ConfigError(f"{shown}:{line}: not UTF-8 (byte 0x{fault.object[fault.start]:02x})") from None
     except OSError as fault:
         raise UsageError(f"{config}: cannot be read: {fault.strerror}") from None
-    return path.stem, load_config(text, shown, overrides, folder=path.parent)
+    return path.stem, load_config(text, shown, overrides, path.parent, need_data=need_data)

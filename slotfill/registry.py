@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Literal
 
-from slotfill.errors import ConfigError, did_you_mean
+from slotfill.errors import ConfigError, RunError, did_you_mean
 
 REQUIRED = object()
 
@@ -44,9 +45,13 @@ class PartFile:
     @cached_property
     def tree(self) -> ast.Module:
         try:
-            return ast.parse(self.path.read_text(encoding="utf-8"))
+            return ast.parse(self.path.read_text(encoding="utf-8-sig"))
         except SyntaxError as fault:
-            raise ConfigError(f"{self.path}:{fault.lineno}: not Python: {fault.msg}") from None
+            raise ConfigError(f"{self.path}:{fault.lineno or 1}: not Python: {fault.msg}") from None
+        except ValueError as fault:
+            raise ConfigError(f"{self.path}:1: not Python: {fault}") from None
+        except OSError as fault:
+            raise ConfigError(f"{self.path}: cannot be read: {fault.strerror}") from None
 
     @cached_property
     def class_node(self) -> ast.ClassDef:
@@ -63,11 +68,9 @@ class PartFile:
 
     @cached_property
     def source(self) -> str:
-        """The publication that the docstring's `Source:` line names, or nothing."""
-        for line in (ast.get_docstring(self.tree) or "").splitlines():
-            if line.startswith("Source:"):
-                return line.removeprefix("Source:").strip()
-        return ""
+        """The publication that the docstring's paragraph `Source:` names, or nothing."""
+        _, _, rest = (ast.get_docstring(self.tree) or "").partition("\nSource:")
+        return " ".join(rest.partition("\n\n")[0].split())
 
     @cached_property
     def options(self) -> dict[str, Option]:
@@ -92,16 +95,23 @@ class PartFile:
         return argument.arg, Option(argument.arg, annotation, value, part)
 
     def load(self) -> type:
-        """Import the file and return its class."""
-        if self.module is None:
-            module_name = "slotfill_part_" + hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
-            spec = importlib.util.spec_from_file_location(module_name, self.path)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[module_name] = module
+        """Import the file, once, and return its class; raises RunError where a file from outside fails to run."""
+        return self._loaded
+
+    @cached_property
+    def _loaded(self) -> type:
+        if self.module is not None:
+            return getattr(importlib.import_module(self.module), self.class_node.name)
+        name = "slotfill_part_" + hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
+        spec = importlib.util.spec_from_file_location(name, self.path)
+        assert spec is not None and spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
             spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(self.module)
+        except Exception as fault:
+            lines = [frame.lineno for frame in extract_tb(fault.__traceback__) if frame.filename == str(self.path)]
+            place = f"{self.path}:{lines[-1] if lines else 1}"
+            raise RunError(f"{place}: running it failed with {type(fault).__name__}: {fault}") from fault
         return getattr(module, self.class_node.name)
 
 

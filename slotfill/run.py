@@ -7,7 +7,10 @@ While a run trains, its folder is called `NAME.partial` and holds `checkpoint/`,
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import json
+import logging
 import os
 import platform
 import shutil
@@ -17,18 +20,28 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from slotfill import __version__
-from slotfill.config import FORMAT, Config, load_config
-from slotfill.errors import RunError, UsageError, did_you_mean
+from slotfill.config import FORMAT, Config, load_config, outside_parts
+from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 from slotfill.vocab import Vocab
+from slotfill.yaml_text import parse
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from slotfill.model import SlotTagger
     from slotfill.train import Epoch, Training
 
-FILES = ("config.yaml", "vocab.json", "model.safetensors", "scores.json")
+FILES = ("config.yaml", "vocab.json", "model.safetensors")
+"""What a run cannot do without; the others are for people."""
+
+_ALL = {*FILES, "model.onnx", "history.csv", "scores.json", "environment.json", "checkpoint"}
+_STATE = Path("checkpoint", "state.safetensors")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -44,25 +57,23 @@ class Run:
 def load_run(path: Path, device: str = "cpu") -> Run:
     """Return the run in the folder `path`, its model ready to predict.
 
-    Raises UsageError when there is no such folder and RunError when it is not a whole run of this version.
+    A part from outside is executed, which is logged as a warning. Raises UsageError when there is no such
+    folder and RunError when it is not a whole run of this version.
     """
     check_run_folder(path)
     missing = [name for name in FILES if not (path / name).is_file()]
     if missing:
         raise RunError(f"{path}: not a whole run folder: {', '.join(missing)} missing; train it again")
     config = _config(path)
-    vocab = _vocab(path)
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    weights, notes = _tensors(path / "model.safetensors")
+    vocab = _vocab(path, notes.get("vocab"))
     model = build_model(config, vocab)
     try:
-        model.load_state_dict(load_file(path / "model.safetensors"))
-    except (SafetensorError, RuntimeError) as fault:
-        reason = str(fault).strip().splitlines()[-1].strip()
+        model.load_state_dict(weights)
+    except RuntimeError as fault:
+        reason = str(fault).strip().splitlines()[1].strip()
         raise RunError(
-            f"{path / 'model.safetensors'}: the weights do not fit config.yaml and vocab.json, or are cut short "
-            f"({reason}); train the run again"
+            f"{path / 'model.safetensors'}: the weights do not fit config.yaml ({reason}); train the run again"
         ) from None
     return Run(path, config, vocab, model.to(device).eval())
 
@@ -80,14 +91,48 @@ def check_run_folder(path: Path) -> None:
         return
     if path.exists():
         raise UsageError(f"{path} is a file; a run is the folder that `slotfill train` wrote")
-    beside = path.parent if path.parent.is_dir() else Path()
-    runs = [str(folder.parent) for folder in (*beside.glob("*/config.yaml"), *Path("runs").glob("*/config.yaml"))]
-    raise UsageError(f"no run folder {path}{did_you_mean(str(path), set(runs))}")
+    if _partial(path).is_dir():
+        raise UsageError(f"{path} is still training, or was stopped; go on with: slotfill train --resume {path}")
+    folders = (path.parent, path.parent / "runs")
+    runs = {
+        str(file.parent)
+        for folder in folders
+        for file in folder.glob("*/config.yaml")
+        if file.parent.suffix != ".partial"
+    }
+    raise UsageError(f"no run folder {path}{did_you_mean(str(path), runs)}")
 
 
 def _config(path: Path) -> Config:
+    """Return the config of the run in `path`, and log which files from outside it executes."""
     name = path / "config.yaml"
-    return load_config(_text(name), str(name), folder=path)
+    text = _text(name)
+    try:
+        config = load_config(text, str(name), folder=path)
+        cut = Config.model_fields.keys() - parse(text, str(name))[0]
+    except ConfigError as fault:
+        raise RunError(f"{fault.faults[0]}; mend it, or train the run again") from None
+    if cut:
+        raise RunError(f"{name}: cut short: {', '.join(sorted(cut))} missing; train the run again")
+    for file in outside_parts(config.model_dump()):
+        logger.warning("slotfill: the run %s executes %s", path, file)
+    return config
+
+
+def _vocab(path: Path, digest: str | None) -> Vocab:
+    """Return the vocabulary of the run in `path`, which must be the one of this digest."""
+    name = path / "vocab.json"
+    text = _text(name)
+    try:
+        data = json.loads(text)
+        if data["format"] != FORMAT:
+            raise RunError(f"{name}: of format {data['format']}; this version of slotfill reads format {FORMAT}")
+        vocab = Vocab.from_json(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise RunError(f"{name}: not a whole vocabulary ({fault}); train the run again") from None
+    if _digest(text) != digest:
+        raise RunError(f"{name}: not the vocabulary that the weights were trained with; train the run again")
+    return vocab
 
 
 def _text(path: Path) -> str:
@@ -97,15 +142,23 @@ def _text(path: Path) -> str:
         raise RunError(f"{path}: not UTF-8, so not what slotfill wrote; train the run again") from None
 
 
-def _vocab(path: Path) -> Vocab:
-    name = path / "vocab.json"
+def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return what a safetensors file holds: tensors by name, and notes; raises RunError if it is not whole."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        data = json.loads(_text(name))
-        if data["format"] != FORMAT:
-            raise RunError(f"{name}: of format {data['format']}; this version of slotfill reads format {FORMAT}")
-        return Vocab.from_json(data)
-    except (json.JSONDecodeError, KeyError, TypeError) as fault:
-        raise RunError(f"{name}: not a whole vocabulary ({fault}); train the run again") from None
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            notes = json.loads((file.metadata() or {})["slotfill"])
+    except (SafetensorError, OSError, KeyError) as fault:
+        raise RunError(f"{path}: cut short or not what slotfill wrote ({fault}); train the run again") from None
+    if notes["format"] != FORMAT:
+        raise RunError(f"{path}: of format {notes['format']}; this version of slotfill reads format {FORMAT}")
+    return tensors, notes
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class RunFolder:
@@ -113,97 +166,133 @@ class RunFolder:
 
     def __init__(self, out: Path, *, force: bool = False) -> None:
         """Raises UsageError where something is in the way that `force` may not, or is not told to, replace."""
-        self.out = out
-        self.partial = out.with_name(out.name + ".partial")
+        self.out = _place(out)
+        self.partial = _partial(self.out)
+        self.force = force
+        self.resumed = False
         for path in (self.out, self.partial):
-            if path.exists() and not force:
-                advice = f"go on with --resume {out}, " if (path / "checkpoint").is_dir() else ""
-                raise UsageError(f"{path} exists: {advice}replace it with --force, or choose another with --out DIR")
-            if path.exists() and not _is_run(path):
-                raise UsageError(f"{path} is not a run folder, so --force does not replace it; choose another --out")
+            self._check(path)
+
+    def _check(self, path: Path) -> None:
+        entries = {entry.name.removesuffix(".new") for entry in path.iterdir()} if path.is_dir() else {path.name}
+        if not path.exists() or not entries:
+            return
+        if foreign := sorted(entries - _ALL):
+            raise UsageError(f"{path} is not a run folder ({foreign[0]}), so it is not replaced; choose another --out")
+        if not self.force:
+            resume = f"go on with --resume {self.out}, " if (path / _STATE).is_file() else ""
+            raise UsageError(f"{path} exists: {resume}replace it with --force, or choose another with --out DIR")
 
     def begin(self, config: Config, vocab: Vocab) -> None:
         """Make the partial folder with what is known before training."""
-        if self.partial.exists():
-            shutil.rmtree(self.partial)
         try:
-            (self.partial / "checkpoint").mkdir(parents=True)
+            if self.force and self.partial.exists():
+                shutil.rmtree(self.partial)
+            (self.partial / _STATE).parent.mkdir(parents=True)
         except OSError as fault:
             raise UsageError(f"cannot make the run folder {self.partial}: {fault.strerror}") from None
-        self._write("config.yaml", config.to_yaml())
-        self._write("vocab.json", json.dumps(vocab.to_json(), ensure_ascii=False, indent=1))
+        _write(self.partial / "config.yaml", config.to_yaml())
+        _write(self.partial / "vocab.json", _vocab_text(vocab))
 
     @classmethod
     def resume(cls, out: Path) -> tuple[RunFolder, Config]:
         """Return the folder of a stopped run and its config. Raises UsageError where there is no checkpoint."""
         folder = cls.__new__(cls)
+        out = _place(out)
         folder.out = out.with_name(out.name.removesuffix(".partial"))
-        folder.partial = folder.out.with_name(folder.out.name + ".partial")
-        if not folder.partial.is_dir():
+        folder.partial = _partial(folder.out)
+        folder.force = folder.resumed = True
+        if folder.partial.is_dir():
+            if not (folder.partial / _STATE).is_file():
+                raise UsageError(f"{folder.partial} was stopped in its first epoch; start anew with --force")
+        else:
             check_run_folder(folder.out)
-            if not (folder.out / "checkpoint" / "state.safetensors").is_file():
+            if not (folder.out / _STATE).is_file():
                 raise UsageError(f"{folder.out} has no checkpoint: it was trained to its end")
-            shutil.copytree(folder.out, folder.partial)
-        elif not (folder.partial / "checkpoint" / "state.safetensors").is_file():
-            raise UsageError(
-                f"{folder.partial} has no checkpoint: it stopped in its first epoch; start anew with --force"
-            )
+            with TemporaryDirectory(prefix=".slotfill-", dir=folder.out.parent) as room:
+                shutil.copytree(folder.out, Path(room, "run")).rename(folder.partial)
         return folder, _config(folder.partial)
 
     def checkpoint(self, training: Training) -> None:
         """Save the state of `training`, in one file, from which it can go on to the bit."""
-        from safetensors.torch import save_file
-
         tensors, notes = training.state()
-        path = self.partial / "checkpoint" / "state.safetensors"
-        save_file(tensors, path.with_suffix(".new"), {"format": str(FORMAT), **notes})
-        path.with_suffix(".new").replace(path)
+        _save(self.partial / _STATE, tensors, notes)
 
     def restore(self, training: Training) -> None:
-        """Bring `training` to where the checkpoint stands."""
-        from safetensors import safe_open
-
-        with safe_open(self.partial / "checkpoint" / "state.safetensors", "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            training.restore(tensors, file.metadata())
+        """Bring `training` to where the checkpoint stands; raises RunError where the two do not fit."""
+        tensors, notes = _tensors(self.partial / _STATE)
+        if _vocab_text(training.vocab) != _text(self.partial / "vocab.json"):
+            raise RunError(f"{self.partial}: the training sentences have changed since; start anew with --force")
+        try:
+            training.restore(tensors, notes)
+        except (RuntimeError, KeyError, ValueError) as fault:
+            reason = str(fault).strip().splitlines()[-1].strip()
+            raise RunError(f"{self.partial}: the checkpoint does not fit config.yaml ({reason})") from None
 
     def finish(self, training: Training, scores: dict[str, Any], *, whole: bool) -> None:
         """Write the rest of the run and give the folder its name; the checkpoint stays where not `whole`."""
-        from safetensors.torch import save_file
-
-        save_file(training.best_weights, self.partial / "model.safetensors", {"format": str(FORMAT)})
-        self._write_history(training.history)
-        self._write("environment.json", json.dumps(environment(), indent=1))
-        self._write("scores.json", json.dumps({"format": FORMAT, **scores}, ensure_ascii=False, indent=1))
+        digest = _digest(_text(self.partial / "vocab.json"))
+        _save(self.partial / "model.safetensors", training.best_weights, {"vocab": digest})
+        _write(self.partial / "history.csv", _history(training.history))
+        _write(self.partial / "environment.json", json.dumps(environment(), indent=1))
+        _write(self.partial / "scores.json", json.dumps({"format": FORMAT, **scores}, ensure_ascii=False, indent=1))
         if whole:
             shutil.rmtree(self.partial / "checkpoint", ignore_errors=True)
-        if self.out.exists():
-            old = self.out.with_name(self.out.name + ".old")
-            self.out.rename(old)
-            self.partial.rename(self.out)
-            shutil.rmtree(old)
-        else:
+        # Looked at again, since training takes long enough for another run to have taken the name.
+        try:
+            self._check(self.out)
+        except UsageError as fault:
+            raise RunError(f"{fault}; the run that was trained is {self.partial}") from None
+        with TemporaryDirectory(prefix=".slotfill-", dir=self.out.parent) as room:
+            if self.out.exists():
+                self.out.rename(Path(room, "old"))
             self.partial.rename(self.out)
 
     def discard(self) -> None:
-        """Remove the partial folder of a run that came to nothing."""
-        shutil.rmtree(self.partial, ignore_errors=True)
-
-    def _write(self, name: str, text: str) -> None:
-        with (self.partial / name).open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text if text.endswith("\n") else text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _write_history(self, history: Sequence[Epoch]) -> None:
-        with (self.partial / "history.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(history[0])], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(asdict(epoch) for epoch in history)
+        """Remove the partial folder of a run that came to nothing; one that was resumed had come to something."""
+        if not self.resumed:
+            shutil.rmtree(self.partial, ignore_errors=True)
 
 
-def _is_run(path: Path) -> bool:
-    return path.is_dir() and (path / "config.yaml").is_file() and (path / "vocab.json").is_file()
+def _place(out: Path) -> Path:
+    """Return `out` by its own name, that can be given to another folder: what a link leads to, or `.` means."""
+    place = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
+    if not place.name:
+        raise UsageError(f"{out} cannot be a run folder; choose another")
+    return place
+
+
+def _partial(out: Path) -> Path:
+    return out.with_name(out.name + ".partial")
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    """Write a file, to the disk itself, whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    with new.open("wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def _save(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
+    from safetensors.torch import save
+
+    # One note that holds all, since safetensors writes several in any order, and equal runs are equal files.
+    _write(path, save(tensors, {"slotfill": json.dumps({"format": FORMAT, **notes})}))
+
+
+def _vocab_text(vocab: Vocab) -> str:
+    return json.dumps(vocab.to_json(), ensure_ascii=False, indent=1) + "\n"
+
+
+def _history(epochs: Sequence[Epoch]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(epochs[0])], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(epoch) for epoch in epochs)
+    return text.getvalue()
 
 
 def environment() -> dict[str, Any]:

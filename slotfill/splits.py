@@ -9,7 +9,7 @@ import numpy as np
 
 from slotfill.config import DataConfig
 from slotfill.corpus import Reading, find_split, read_sentences, splits_in
-from slotfill.errors import ConfigError, UsageError, did_you_mean
+from slotfill.errors import ConfigError, DataError, UsageError, did_you_mean
 
 
 def read_split(data: DataConfig, split: str) -> Reading:
@@ -36,13 +36,16 @@ def split_names(data: DataConfig) -> list[str]:
 
 
 def split_path(data: DataConfig, split: str) -> Path | None:
-    """Return the file or folder of `split`, or None if there is none. Raises ConfigError if there is no data."""
+    """Return the file or folder of `split`, or None if there is none.
+
+    Raises DataError where the data is gone, and ConfigError where there is none to train on.
+    """
     named = getattr(data, split, None) if split in ("train", "valid", "test") else None
     if named:
         return Path(named)
     folder = Path(data.path) if data.path else None
     if folder is not None and not folder.exists():
-        raise ConfigError(f"data.path: there is no {folder}; say where the sentences are with data.path=FOLDER_OR_FILE")
+        raise DataError(f"{folder}: no such file or folder, though data.path of the config names it")
     if folder is not None and folder.is_dir():
         found = find_split(folder, split, data.format)
     else:

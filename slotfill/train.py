@@ -183,7 +183,8 @@ class Training:
         if "cuda" in groups["random"] and torch.cuda.is_available():
             torch.cuda.set_rng_state(groups["random"]["cuda"])
         self.history = [Epoch(**row) for row in json.loads(notes["history"])]
-        self.best = self.history[int(notes["best"]) - 1]
+        best = int(notes["best"])
+        self.best = self.history[best - 1] if best else None
         self.steps_done = self.steps * len(self.history)
 
 
@@ -209,9 +210,15 @@ def _schedule(config: TrainConfig, epoch: float) -> float:
     return 1.0
 
 
+def _example(sentences: Sequence[Sentence]) -> str:
+    """Return the text of a short sentence with several slots."""
+    return max(sentences, key=lambda sentence: min(len(sentence.slots or ()), 3) - len(sentence.tokens) / 100).text
+
+
 @dataclass(slots=True)
 class Outcome:
-    """What a run came to: its scores by split, its best epoch, and whether it was stopped before its end."""
+    """What a run came to: its scores by split, its best epoch, whether it was stopped before its end, and a
+    sentence to try it on."""
 
     path: Path
     scores: dict[str, Score]
@@ -237,6 +244,7 @@ def train(
     """
     splits = ["train", "valid"] + (["test"] if split_path(config.data, "test") else [])
     corpus = {split: read_split(config.data, split).sentences for split in splits}
+    torch.set_num_threads(config.train.threads)
     torch.manual_seed(config.train.seed)
     vocab = Vocab.of(corpus["train"], config.scheme)
     model = build_model(config, vocab).to(device)
@@ -268,7 +276,7 @@ def train(
         sum(epoch.seconds for epoch in training.history),
         sum(parameter.numel() for parameter in model.parameters()),
         interrupted,
-        corpus[splits[-1]][0].text,
+        _example(corpus[splits[-1]]),
     )
     notes = {
         "best_epoch": training.best.epoch,

@@ -83,7 +83,7 @@ class TokenLookup:
         forms: Counter[str] = Counter()
         for token, count in counts.items():
             forms[self.normal(token)] += count
-        kept = [form for form, count in forms.items() if count >= min_count]
+        kept = [form for form, count in forms.most_common() if count >= min_count]
         self.ids = {form: index for index, form in enumerate(kept, start=2)}
         self.counts = np.array([0, 0] + [forms[form] for form in kept])
 

@@ -69,7 +69,7 @@ def test_a_split_is_one_file(tmp_path):
 
 def test_no_such_folder(tmp_path):
     fill(tmp_path, "taipei/train.conll")
-    with pytest.raises(DataError, match="no such folder; did you mean '.*taipei'"):
+    with pytest.raises(DataError, match=r"no such folder; did you mean '.*taipei'"):
         splits_in(tmp_path / "taipie")
     with pytest.raises(DataError, match=r"train\.conll: a file where a folder is expected"):
         find_split(tmp_path / "taipei" / "train.conll", "train")

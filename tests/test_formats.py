@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def labelled(draw, tokens: st.SearchStrategy[str] | None = None, tokenizer: str 
         sentence = Sentence.of_tokens(draw(st.lists(tokens, min_size=1, max_size=6)))
     cuts = st.lists(st.integers(0, len(sentence.tokens)), max_size=6, unique=True).map(sorted)
     edges = draw(cuts)
-    kept = [pair for pair in zip(edges, edges[1:], strict=False) if draw(st.booleans())]
+    kept = [pair for pair in pairwise(edges) if draw(st.booleans())]
     sentence.slots = [Slot(draw(NAMES), start, end) for start, end in kept]
     return sentence
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from slotfill.embeddings._embedding import Embedding
 from slotfill.options import Size
-from slotfill.vocab import PADDING, Vocab
+from slotfill.vocab import PADDING, UNKNOWN, Vocab
 
 
 class CharCNN(Embedding):
@@ -37,7 +37,9 @@ class CharCNN(Embedding):
         self.lookup = vocab.character_lookup(lowercase=lowercase, max_length=max_length)
         self.output_size = filters
         self.vectors = nn.Embedding(len(self.lookup.ids) + 2, size, padding_idx=PADDING)
-        nn.init.uniform_(self.vectors.weight[1:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
+        nn.init.uniform_(self.vectors.weight[2:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
+        # Every character of the training sentences is known, so nothing would ever train this one.
+        nn.init.zeros_(self.vectors.weight[UNKNOWN])
         self.width = width
         self.filters = nn.Linear(width * size, filters)
 

@@ -35,7 +35,7 @@ class Word(Embedding):
         self.output_size = size
         self.unknown_rate = unknown_rate
         self.vectors = nn.Embedding(len(self.lookup.counts), size, padding_idx=PADDING)
-        nn.init.uniform_(self.vectors.weight[2:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
+        nn.init.uniform_(self.vectors.weight[1:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
         self.rare: Tensor
         self.register_buffer("rare", torch.from_numpy(self.lookup.counts == 1), persistent=False)
 

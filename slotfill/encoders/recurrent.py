@@ -46,27 +46,32 @@ class Recurrent(Encoder):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return `(batch, time, directions * hidden_size)`; the backward pass starts at each true end."""
-        time = x.shape[1]
+        batch, time, _ = x.shape
         mask = mask_of(lengths, time)
-        places = torch.arange(time, device=x.device).expand(len(x), time)
-        # Each sentence turned round within its own length, so that padding stays behind it both ways.
-        turned = torch.where(mask, lengths.unsqueeze(1) - 1 - places, places)
+        turned = _turned(mask, lengths)[: self.directions]
+        # Rows of x (batch * time) in the order of the steps, and rows of the outputs in the order of x.
+        steps = (turned + torch.arange(batch, device=x.device).unsqueeze(1) * time).transpose(1, 2)
+        ways = torch.arange(self.directions, device=x.device).view(-1, 1, 1) * time
+        back = ((ways + turned) * batch + torch.arange(batch, device=x.device).unsqueeze(1)).permute(1, 2, 0)
         for cell in self.layers:
-            x = self.dropout(x)
-            ways = torch.stack((x, _turn(x, turned))) if self.directions == 2 else x.unsqueeze(0)
-            outputs = run(cast(Cell, cell), ways.transpose(1, 2)).transpose(1, 2)
-            x = torch.cat((outputs[0], *(_turn(way, turned) for way in outputs[1:])), dim=2)
+            rows = self.dropout(x).flatten(0, 1).index_select(0, steps.flatten())
+            outputs = run(cast(Cell, cell), rows.view(self.directions, time, batch, -1))
+            x = outputs.flatten(0, 2).index_select(0, back.flatten()).view(batch, time, self.output_size)
         return x * mask.unsqueeze(2)
 
 
-def _turn(x: Tensor, turned: Tensor) -> Tensor:
-    return x.gather(1, turned.unsqueeze(2).expand_as(x))
+def _turned(mask: Tensor, lengths: Tensor) -> Tensor:
+    """Return `(direction, batch, time)`: at which token each step is, reading forwards and backwards.
+
+    A sentence is turned round within its own length, so that its padding stays behind it both ways.
+    """
+    places = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    return torch.stack((places, torch.where(mask, lengths.unsqueeze(1) - 1 - places, places)))
 
 
 def run(cell: Cell, x: Tensor) -> Tensor:
     """Return the outputs `(direction, time, batch, hidden)` of `cell` over `x` `(direction, time, batch, input)`."""
-    directions, time, batch, _ = x.shape
-    projected = cell.project(x.reshape(directions, time * batch, -1)).view(directions, time, batch, -1).unbind(1)
+    projected = cell.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3]).unbind(1)
     state = cell.start(projected[0])
     outputs = []
     for step in projected:

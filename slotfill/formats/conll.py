@@ -22,7 +22,12 @@ _TAG = re.compile(r"O|[BIESLU]-\S+")
 
 
 class Conll(Format):
-    """Columns; each sentence ends with a blank line."""
+    """Columns; each sentence ends with a blank line.
+
+    token: the column of the tokens, counted from 0, or backwards from -1.
+    tag: the column of the tags, counted likewise.
+    separator: what parts columns; `auto` is tabs on a line that has one, otherwise blanks.
+    """
 
     suffixes = (".conll", ".iob", ".iob2", ".bio", ".tsv")
 

@@ -70,17 +70,26 @@ class CRF(Tagger):
     def log_partition(self, emissions: Tensor, lengths: Tensor) -> Tensor:
         """Return the log `(batch,)` of the sum over all tag sequences of their exponentiated scores.
 
-        The forward algorithm on probabilities scaled by each step's maximum: a matrix product a step.
+        The forward algorithm on probabilities scaled by each step's maximum, a matrix product a step; on their
+        logarithms where a probability is too small for that.
         """
         start, between, end = self._scores()
         mask = mask_of(lengths, emissions.shape[1])
         weights = between.exp()
         tiny = torch.finfo(emissions.dtype).tiny
-        alpha = start + emissions[:, 0]
+        alpha = first = start + emissions[:, 0]
+        sums = []
         for time in range(1, emissions.shape[1]):
             highest = alpha.detach().amax(1, keepdim=True)
-            reached = ((alpha - highest).exp() @ weights).clamp_min(tiny).log() + highest
+            sums.append((alpha - highest).exp() @ weights)
+            reached = sums[-1].clamp_min(tiny).log() + highest
             alpha = torch.where(mask[:, time : time + 1], reached + emissions[:, time], alpha)
+        if sums and bool(torch.stack(sums).detach().amin() < 1e7 * tiny):
+            # Some tag is too unlikely for such a number to hold: add up again as logarithms.
+            alpha = first
+            for time in range(1, emissions.shape[1]):
+                reached = torch.logsumexp(alpha.unsqueeze(2) + between, dim=1)
+                alpha = torch.where(mask[:, time : time + 1], reached + emissions[:, time], alpha)
         return torch.logsumexp(alpha + end, dim=1)
 
     def transitions(self) -> Transitions:

@@ -1,0 +1,145 @@
+"""Write docs/config.md, the reference of every config key, from slotfill.config and the registries.
+
+    python scripts/make_config_docs.py            rewrite the page
+    python scripts/make_config_docs.py --check    exit 1 if the page differs from what would be written
+
+A key's type, range and default are those that configs are checked by. The meaning of a section's key is the
+docstring below its field; that of a part's option is its `name: meaning` line in the part's class docstring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slotfill.config import schema
+from slotfill.registry import KINDS, REQUIRED, PartFile, Registry
+from slotfill.yaml_text import dump
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "config.md"
+
+INTRO = """\
+# Config keys
+
+This page is written by `python scripts/make_config_docs.py` from the code that checks configs; do not edit it.
+
+A config is a YAML file. What it leaves out has the default shown here, and an empty file is a whole config but for
+its data. `slotfill show CONFIG` prints a config complete, `slotfill check CONFIG...` checks it and the sentences it
+names, and `slotfill schema` prints what follows as JSON Schema.
+
+- **On the command line** a key is its path with dots: `slotfill train taipei encoder.cell=gru train.epochs=5`.
+  Overrides are read as YAML and go through the same check.
+- **A part** is its name (`encoder: recurrent`), or `name` and its options:
+  `encoder: {name: recurrent, hidden_size: 200}`. The name of a part of one's own is the path of its file:
+  `cell: ./my_cell.py`.
+- **A relative path** is taken from the config's folder, or where nothing is there from the current folder. One given
+  on the command line is taken from the current folder.
+- **Plain words stay words**: `no`, `on` and `12:30` are text, `1e-3` is a number, and a key given twice is a fault.
+"""
+
+
+def render() -> str:
+    """Return the whole page."""
+    whole = schema()
+    definitions = whole["$defs"]
+    pieces = [INTRO, "## The sections\n", _table(whole["properties"], definitions, {})]
+    for key, field in whole["properties"].items():
+        section = definitions.get(field.get("$ref", "").rpartition("/")[2], {})
+        if "properties" in section:
+            pieces += [f"## {key}\n", section["description"] + "\n", _table(section["properties"], definitions, {})]
+    for registry in KINDS.values():
+        pieces.append(f"## {registry.kind}s\n")
+        pieces += [piece for name in registry.names() for piece in _part(registry, name, definitions)]
+    return "\n".join(pieces)
+
+
+def meanings(part: PartFile) -> dict[str, str]:
+    """Return what the class docstring of `part` says of each option: its `name: meaning` lines, joined."""
+    docstring = ast.get_docstring(part.class_node) or ""
+    found = re.finditer(r"^(\w+): (.+(?:\n[ \t]+.+)*)", docstring, re.MULTILINE)
+    joined = {match[1]: " ".join(match[2].split()) for match in found if match[1] in part.options}
+    return {key: text[0].upper() + text[1:] for key, text in joined.items()}
+
+
+def _part(registry: Registry, name: str, definitions: Mapping[str, Any]) -> list[str]:
+    part = registry.part(name)
+    properties = next(
+        dict(each["properties"])
+        for each in definitions[registry.kind]["anyOf"]
+        if each.get("properties", {}).get("name", {}).get("const") == name
+    )
+    del properties["name"]
+    for option in part.options.values():
+        if option.default is not REQUIRED:
+            properties[option.name] = {**properties[option.name], "default": option.default}
+    pieces = [
+        f"### {registry.kind} `{name}`\n",
+        part.summary + (f" Source: {part.source}." if part.source else "") + "\n",
+    ]
+    return [*pieces, _table(properties, definitions, meanings(part)) if properties else "No options.\n"]
+
+
+def _table(properties: Mapping[str, Any], definitions: Mapping[str, Any], said: Mapping[str, str]) -> str:
+    rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for key, field in properties.items():
+        default = f"`{_flow(field['default'])}`" if "default" in field else "none: it must be given"
+        target = definitions.get(field.get("$ref", "").rpartition("/")[2], {})
+        if "properties" in target:
+            default = "those below"
+        meaning = said.get(key) or " ".join((field.get("description") or target.get("description", "")).split())
+        rows.append(f"| `{key}` | {_type(field)} | {default} | {meaning} |".replace("|  |", "| |"))
+    return "\n".join(rows) + "\n"
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    """Return the type and the range of a JSON Schema `field` in words."""
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name}s)" if name in KINDS else "section"
+    if "anyOf" in field:
+        return " or ".join(_type(each) for each in field["anyOf"])
+    if "const" in field:
+        return f"`{_flow(field['const'])}`"
+    if "enum" in field:
+        return ", ".join(f"`{_flow(value)}`" for value in field["enum"])
+    if field["type"] == "array":
+        return f"list of {_type(field['items'])}"
+    names = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`", "string": "text"}
+    bounds = {
+        "minimum": "at least",
+        "exclusiveMinimum": "more than",
+        "maximum": "at most",
+        "exclusiveMaximum": "less than",
+    }
+    ranges = [f"{words} {field[bound]}" for bound, words in bounds.items() if bound in field]
+    return ", ".join([names.get(field["type"], "nothing"), *ranges])
+
+
+def _flow(value: Any) -> str:
+    """Return `value` as it is written in YAML, on one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    return "null" if value is None else dump({"": value}).partition(":")[2].strip()
+
+
+def main() -> int:
+    """Write the page, or check it."""
+    parser = argparse.ArgumentParser(description="Write docs/config.md from the code that checks configs.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page would change")
+    check = parser.parse_args().check
+    text = render()
+    if not check:
+        PAGE.write_text(text, encoding="utf-8", newline="\n")
+    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
+        print("docs/config.md is not what scripts/make_config_docs.py writes: run it", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""What many tests share: a tiny corpus, a run trained on it once, and the command line called as `main` is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CITIES = ("Taipei", "Tokyo", "New York", "Paris", "Oslo", "Lima")
+SHAPES = (
+    "arrive [{a}](destination)",
+    "leave [{a}](origin) for [{b}](destination) please",
+    "fly from [{a}](origin) to [{b}](destination)",
+    "hello there",
+)
+SMALL = {
+    "embedding": "{name: word, size: 8}",
+    "encoder": "{name: recurrent, hidden_size: 8, dropout: 0.1}",
+    "tagger": "{name: crf, dropout: 0.1}",
+    "train": "{epochs: 6, batch_size: 4, learning_rate: 0.05, average: 0.5}",
+}
+"""The sections of a config that learns the tiny corpus in a tenth of a second."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def write_corpus(folder: Path) -> Path:
+    """Write some seventy sentences as the splits train, valid, test and pairs; return the folder."""
+    draw = random.Random(0)
+    folder.mkdir()
+    for split, count in {"train": 40, "valid": 16, "test": 8, "pairs": 4}.items():
+        rows = (SHAPES[i % 4].format(**dict(zip("ab", draw.sample(CITIES, 2), strict=True))) for i in range(count))
+        (folder / f"{split}.brackets").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+def write_config(path: Path, **sections: str) -> Path:
+    """Write a small config for the corpus beside it, with other `sections` where given; return its path."""
+    rows = {"data": "{path: corpus}"} | SMALL | sections
+    path.write_text("".join(f"{key}: {value}\n" for key, value in rows.items()), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny corpus; nothing may be written into it."""
+    return write_corpus(tmp_path_factory.mktemp("shared") / "corpus")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, a new one, with `tiny.yaml` and the `corpus` that it names."""
+    (tmp_path / "corpus").symlink_to(corpus)
+    write_config(tmp_path / "tiny.yaml")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def trained(corpus: Path) -> Path:
+    """A run trained on the tiny corpus; nothing may be written into it."""
+    from slotfill.recipes import load_recipe
+    from slotfill.run import RunFolder
+    from slotfill.train import train
+
+    folder = corpus.parent
+    _, config = load_recipe(str(write_config(folder / "tiny.yaml")))
+    return train(config, RunFolder(folder / "run"), lambda progress: None).path
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Call the command line in this process, as `slotfill ARGUMENTS` would."""
+    from slotfill.cli import main
+
+    def call(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["slotfill", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "100")
+        # What a process prints of warnings when nobody has set up logging.
+        handler = logging.StreamHandler(sys.stderr)
+        logging.getLogger("slotfill").addHandler(handler)
+        capsys.readouterr()
+        try:
+            with pytest.raises(SystemExit) as end:
+                main()
+        finally:
+            logging.getLogger("slotfill").removeHandler(handler)
+        out, err = capsys.readouterr()
+        return Result(int(end.value.code or 0), out, err)
+
+    return call
+
+
+@contextmanager
+def standard_input(data: bytes, folder: Path) -> Iterator[None]:
+    """Make `data` the standard input of this process; `folder` is for a file that holds it."""
+    (folder / "stdin").write_bytes(data)
+    kept = os.dup(0)
+    file = os.open(folder / "stdin", os.O_RDONLY)
+    try:
+        os.dup2(file, 0)
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(file)
+
+
+def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
+    """Start `slotfill ARGUMENTS` as a process of its own, its streams pipes."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    command = [sys.executable, "-m", "slotfill", *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, **(pipes | options))  # type: ignore[call-overload]

@@ -1,0 +1,122 @@
+"""What the part tests share: every registered part in representative options, and sentences to run them on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import pytest
+import torch
+
+from slotfill.batch import make_batch
+from slotfill.registry import EMBEDDINGS, ENCODERS, KINDS, TAGGERS
+from slotfill.schemes import tags_of
+from slotfill.sentence import Sentence, Slot
+from slotfill.vocab import Vocab
+
+SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
+
+SENTENCES = [
+    Sentence.of_tokens(["leave", "New", "York", "at", "11:30"], [Slot("from", 1, 3), Slot("time", 4, 5)]),
+    Sentence.of_tokens(["leave", "leave", "Taipei", "Taipei", "at", "12:45"], [Slot("from", 2, 3), Slot("from", 3, 4)]),
+    Sentence.of_tokens(["yes"], []),
+    Sentence.of_tokens(["Boston"], [Slot("from", 0, 1)]),
+    Sentence.of_tokens(["at", "7", "p.m.", "sharp", "leave", "San", "Juan", "del", "Sur"], [Slot("from", 5, 9)]),
+    Sentence.of_tokens(["時間", "11:30", "離開", "台北"], [Slot("time", 1, 2), Slot("from", 3, 4)]),
+]
+
+STRANGE = [
+    ["x" * 300],
+    ["q"],
+    ["never", "seen", "🛫", "👩‍✈️", "ñandú", "𠮷", "\u200d", "Taipei"],
+    ["a", "b" * 300, "c"],
+]
+"""Tokens that training has not seen: one character, 300, characters of no known word."""
+
+
+def vocab_of(scheme: str = "iob2") -> Vocab:
+    return Vocab.of(SENTENCES, scheme)
+
+
+def batch_of(model: Any, vocab: Vocab, sentences: list[Sentence]) -> Any:
+    """The labelled batch of `sentences`."""
+    tags = [[vocab.tag_ids[tag] for tag in tags_of(s.slots or [], len(s.tokens), vocab.scheme)] for s in sentences]
+    return make_batch([s.tokens for s in sentences], model.lookups, tags)
+
+
+def small(kind: str, name: str) -> dict[str, Any]:
+    """The part with small sizes and without noise: every `Fraction`, as all dropouts are, at 0."""
+    options: dict[str, Any] = {"name": name}
+    for option in KINDS[kind].part(name).options.values():
+        if "size" in option.name or option.name == "filters":
+            options[option.name] = 5
+        elif _bound(option.type, "lt") == 1:
+            options[option.name] = 0.0
+    return options
+
+
+def variants(kind: str, name: str) -> list[dict[str, Any]]:
+    """The small part, and again with each option changed: every choice, both truths, two counts, every inner part.
+
+    Taken from the options' types, so that a new file, or a new option, is tested by being there.
+    """
+    base = small(kind, name)
+    found = [base]
+    for option in KINDS[kind].part(name).options.values():
+        values: list[Any] = []
+        if option.part:
+            values = [inner for part in KINDS[option.part].names() for inner in variants(option.part, part)]
+        elif get_origin(option.type) is Literal:
+            values = list(get_args(option.type))
+        elif option.type is bool:
+            values = [True, False]
+        elif _bound(option.type, "lt") == 1:
+            values = [0.5]
+        elif option.name not in base and _bound(option.type, "ge") is not None:
+            values = [_bound(option.type, "ge"), 2, 3]
+        found += [{**base, option.name: value} for value in values]
+    return list({repr(part): part for part in found}.values())
+
+
+def _bound(kind: Any, name: str) -> Any:
+    """The bound `name` that a type of slotfill.options sets, if it does."""
+    if get_origin(kind) is not Annotated:
+        return None
+    bounds = [getattr(one, name) for field in get_args(kind)[1:] for one in field.metadata if hasattr(one, name)]
+    return bounds[0] if bounds else None
+
+
+def label(options: Any) -> str:
+    """A part's options as a test's name shows them."""
+    if not isinstance(options, dict):
+        return str(options)
+    rest = [f"{key}={label(value)}" for key, value in options.items() if key != "name" and "size" not in key]
+    return ",".join([options["name"], *rest])
+
+
+def all_variants(kind: str) -> list[Any]:
+    """Every registered part of `kind` in all its variants, as pytest takes parameters."""
+    return [pytest.param(part, id=label(part)) for name in KINDS[kind].names() for part in variants(kind, name)]
+
+
+def networks() -> list[Any]:
+    """Networks in which every part of the line stands once in each of its variants."""
+    word, recurrent, crf = small("embedding", "word"), small("encoder", "recurrent"), small("tagger", "crf")
+    found = [
+        *(([part], recurrent, crf) for name in EMBEDDINGS.names() for part in variants("embedding", name)),
+        *(([word], part, crf) for name in ENCODERS.names() for part in variants("encoder", name)),
+        *(([word], recurrent, part) for name in TAGGERS.names() for part in variants("tagger", name)),
+        ([small("embedding", name) for name in EMBEDDINGS.names()], recurrent, crf),
+    ]
+    unique = {repr(parts): parts for parts in found}.values()
+    return [pytest.param(parts, id=" > ".join(label(p) for p in (*parts[0], *parts[1:]))) for parts in unique]
+
+
+def randomize(module: torch.nn.Module, seed: int, scale: float = 1.0) -> None:
+    """Fill all parameters, those that start at zero too, with uniform numbers up to `scale`; padding stays zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.uniform_(-scale, scale, generator=generator)
+        for part in module.modules():
+            if isinstance(part, torch.nn.Embedding) and part.padding_idx is not None:
+                part.weight[part.padding_idx] = 0

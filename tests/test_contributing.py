@@ -1,0 +1,127 @@
+"""CONTRIBUTING.md's cell, taken from the page itself: it can be listed, checked, trained, loaded, and is right."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import slotfill
+import slotfill.cells
+from slotfill.cli import app
+from slotfill.config import load_config
+from slotfill.encoders.recurrent import run as run_cell
+from slotfill.errors import ConfigError, SlotfillError
+from slotfill.registry import CELLS, ENCODERS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+SENTENCES = "".join(
+    f"{verb} [{city}]({slot}) today\n"
+    for city in ("Taipei", "Tainan", "New York", "Oslo")
+    for verb, slot in (("arrive", "destination"), ("leave", "origin"))
+)
+
+
+@pytest.fixture
+def cell(tmp_path, monkeypatch) -> Path:
+    """The page's code block as the file mgu.py in the current folder."""
+    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mgu.py"
+    path.write_text(block, encoding="utf-8")
+    return path
+
+
+def slotfill_command(*words: str) -> str:
+    """Run the command line in this process; return what it printed."""
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_trains_from_its_path_and_predicts(cell, tmp_path):
+    for split in ("train", "valid"):
+        (tmp_path / f"{split}.brackets").write_text(SENTENCES, encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text("data: {path: .}\ntrain: {epochs: 1, batch_size: 2}\n", encoding="utf-8")
+    small = ["encoder.hidden_size=4", "embedding=word"]
+    slotfill_command("train", "mine.yaml", "encoder.cell=./mgu.py", *small, "--out", "run", "--device", "cpu")
+    loaded = slotfill.load("run")
+    assert type(loaded.run.model.encoder.layers[0]).__name__ == "MGU"
+    assert [answer.text for answer in loaded.predict(["leave Oslo"])] == ["leave Oslo"]
+    # The path in the saved config is the whole one: the run works from any folder.
+    assert loaded.run.config.encoder["cell"] == {"name": str(cell), "gate_bias": 0.0}
+
+
+def test_its_option_is_checked_like_a_built_in_one(cell):
+    shown = slotfill_command("show", "taipei", "encoder.cell.name=./mgu.py", "encoder.cell.gate_bias=-1")
+    assert "gate_bias: -1" in shown
+    faults = {
+        "encoder.cell.gate_bias=high": "command line: encoder.cell.gate_bias: must be a number, found 'high'",
+        "encoder.cell.gate_bais=1": "command line: encoder.cell.gate_bais: unknown key; did you mean 'gate_bias'?",
+    }
+    for override, message in faults.items():
+        with pytest.raises(ConfigError) as fault:
+            load_config("data: {path: .}", "mine.yaml", ["encoder.cell.name=./mgu.py", override])
+        assert str(fault.value).startswith(message)
+    with pytest.raises(SlotfillError):
+        load_config("data: {path: .}", "mine.yaml", ["encoder.cell=./mug.py"])
+
+
+def test_moved_into_the_folder_it_is_listed_and_known(cell, tmp_path, monkeypatch):
+    monkeypatch.setattr(CELLS, "folder", tmp_path)
+    monkeypatch.setattr(slotfill.cells, "__path__", [*slotfill.cells.__path__, str(tmp_path)])
+    listed = slotfill_command("list", "cells")
+    assert "mgu" in listed and "Minimal gated unit" in listed and "Zhou" in listed
+    assert "gate_bias" in json.dumps(json.loads(slotfill_command("schema"))["$defs"]["cell"])
+    config = load_config("data: {path: .}", "mine.yaml", ["encoder.cell=mgu"])
+    assert config.encoder["cell"] == {"name": "mgu", "gate_bias": 0.0}
+    assert type(CELLS.build("mgu", 3, 4)).__name__ == "MGU"
+
+
+def test_it_says_what_it_is_and_what_its_option_means(cell):
+    part = CELLS.part("./mgu.py")
+    assert part.summary.endswith(".") and part.source.startswith("Zhou")
+    assert list(part.options) == ["gate_bias"]
+    assert "gate_bias: " in part.load().__doc__
+
+
+def test_its_steps_are_its_equations(cell):
+    """Every step of both directions against the equations of the file's docstring, spelled out in NumPy."""
+    torch.manual_seed(3)
+    size, hidden = 3, 4
+    mgu = CELLS.build({"name": "./mgu.py", "gate_bias": -0.5}, size, hidden, 2).double()
+    x = torch.randn(2, 5, 6, size, dtype=torch.float64)
+    outputs = run_cell(mgu, x).detach().numpy()
+    assert outputs.shape == (2, 5, 6, hidden)
+    w, u, b = (p.detach().numpy() for p in (mgu.input_weight, mgu.recurrent_weight, mgu.bias))
+    assert (b[:, :, :hidden] == -0.5).all() and (b[:, :, hidden:] == 0).all()
+    for way in range(2):
+        w_f, w_g = np.split(w[way], 2, axis=1)
+        u_f, u_g = np.split(u[way], 2, axis=1)
+        b_f, b_g = np.split(b[way], 2, axis=1)
+        h = np.zeros((6, hidden))
+        for time in range(5):
+            x_t = x[way, time].numpy()
+            f = 1 / (1 + np.exp(-(x_t @ w_f + h @ u_f + b_f)))
+            g = np.tanh(x_t @ w_g + (f * h) @ u_g + b_g)
+            h = (1 - f) * h + f * g
+            np.testing.assert_allclose(outputs[way, time], h, atol=1e-12)
+
+
+def test_batch_mates_change_nothing_and_every_parameter_learns(cell):
+    torch.manual_seed(3)
+    encoder = ENCODERS.build({"name": "recurrent", "cell": "./mgu.py", "hidden_size": 4, "dropout": 0.0}, 3).double()
+    x, lengths = torch.randn(3, 5, 3, dtype=torch.float64), torch.tensor([5, 2, 1])
+    together = encoder(x, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone = encoder(x[row : row + 1, :length], lengths[row : row + 1])
+        torch.testing.assert_close(together[row, :length], alone[0], atol=1e-12, rtol=0)
+        assert not together[row, length:].any()
+    together.square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in encoder.parameters())

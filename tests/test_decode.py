@@ -1,0 +1,133 @@
+"""Decoding against all sequences there are, with ties, and at sizes nobody can count."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slotfill.decode import Transitions, decode, legal_transitions
+from slotfill.schemes import may_end, may_follow, may_start, slots_of, tag_set, tags_of
+
+SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
+
+
+def score(emissions, transitions, path):
+    moves = sum(transitions.between[a, b] for a, b in pairwise(path))
+    return transitions.start[path[0]] + sum(emissions[range(len(path)), path]) + moves + transitions.end[path[-1]]
+
+
+@st.composite
+def cases(draw):
+    """Small whole numbers, so that sums are exact and ties are common; some moves forbidden."""
+    tags, lengths = draw(st.integers(1, 4)), draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+    random = np.random.default_rng(draw(st.integers(0, 10**6)))
+    largest = draw(st.sampled_from([0, 1, 3, 50]))
+
+    def scores(*shape):
+        return random.integers(-largest, largest, shape, endpoint=True).astype(np.float32)
+
+    start, between, end = scores(tags), scores(tags, tags), scores(tags)
+    # Tag 0 may stand anywhere, as O may, so that there always is a path.
+    between[1:, 1:][random.random((tags - 1, tags - 1)) < 0.4] = -np.inf
+    start[1:][random.random(tags - 1) < 0.4] = -np.inf
+    end[1:][random.random(tags - 1) < 0.4] = -np.inf
+    return scores(len(lengths), max(lengths), tags), np.array(lengths), Transitions(start, between, end)
+
+
+@given(case=cases())
+@settings(max_examples=150, derandomize=True, deadline=None)
+def test_equals_brute_force(case):
+    emissions, lengths, transitions = case
+    found = decode(emissions, lengths, transitions)
+    assert len(found) == len(lengths)
+    for path, row, length in zip(found, emissions, lengths, strict=True):
+        assert len(path) == length
+        best = max(score(row, transitions, list(p)) for p in product(range(row.shape[1]), repeat=int(length)))
+        assert score(row, transitions, path) == best
+
+
+@given(case=cases())
+@settings(max_examples=50, derandomize=True, deadline=None)
+def test_without_transitions_each_best_tag(case):
+    emissions, lengths, _ = case
+    for path, row, length in zip(decode(emissions, lengths, None), emissions, lengths, strict=True):
+        assert path == row[:length].argmax(axis=1).tolist()
+
+
+def test_ties_are_the_same_alone_and_in_a_batch():
+    emissions = np.random.default_rng(1).integers(0, 2, (30, 6, 5)).astype(np.float32)
+    lengths = np.random.default_rng(2).integers(1, 6, 30, endpoint=True)
+    zeros = Transitions(np.zeros(5, np.float32), np.zeros((5, 5), np.float32), np.zeros(5, np.float32))
+    for transitions in (zeros, None):
+        together = decode(emissions, lengths, transitions)
+        for row, length, path in zip(emissions, lengths, together, strict=True):
+            assert decode(row[None, :length], np.array([length]), transitions) == [path]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_legal_transitions(scheme):
+    tags = tag_set(["a", "b"], scheme)
+    transitions = legal_transitions(tags, scheme)
+    assert transitions.start.dtype == transitions.between.dtype == transitions.end.dtype == np.float32
+    for index, tag in enumerate(tags):
+        assert transitions.start[index] == (0 if may_start(tag, scheme) else -np.inf)
+        assert transitions.end[index] == (0 if may_end(tag, scheme) else -np.inf)
+        for other, after in enumerate(tags):
+            assert transitions.between[index, other] == (0 if may_follow(tag, after, scheme) else -np.inf)
+
+
+@pytest.mark.parametrize("scale", [1, 50, 1e4])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_constrained_is_legal_and_best(scheme, scale):
+    tags = tag_set(["a"], scheme)
+    emissions = np.random.default_rng(3).normal(0, scale, (20, 4, len(tags))).astype(np.float32)
+    lengths = np.tile([4, 1, 3, 2], 5)
+    transitions = legal_transitions(tags, scheme)
+    for path, row, length in zip(decode(emissions, lengths, transitions), emissions, lengths, strict=True):
+        legal = [
+            p
+            for p in product(range(len(tags)), repeat=int(length))
+            if tags_of(slots_of([tags[i] for i in p], scheme), int(length), scheme) == [tags[i] for i in p]
+        ]
+        assert tuple(path) in legal
+        best = max(row[range(length), p].sum(dtype=np.float64) for p in legal)
+        assert row[range(length), path].sum(dtype=np.float64) == pytest.approx(best, rel=1e-6)
+
+
+def test_padding_and_batch_mates_change_nothing():
+    random = np.random.default_rng(5)
+    transitions = Transitions(*(random.normal(size=s).astype(np.float32) for s in ((6,), (6, 6), (6,))))
+    emissions = random.normal(size=(8, 12, 6)).astype(np.float32)
+    lengths = np.array([12, 1, 5, 3, 12, 7, 2, 11])
+    together = decode(emissions, lengths, transitions)
+    for row, length, path in zip(emissions, lengths, together, strict=True):
+        assert decode(row[None, :length], np.array([length]), transitions) == [path]
+    rubbish = np.where(np.arange(12)[None, :, None] < lengths[:, None, None], emissions, np.float32(1e6))
+    assert decode(rubbish, lengths, transitions) == together
+
+
+def test_what_it_is_given_stays_as_it_was():
+    emissions, lengths = np.ones((2, 3, 3), np.float32), np.array([3, 2])
+    decode(emissions, lengths, legal_transitions(tag_set(["a"], "iob2"), "iob2"))
+    assert (emissions == 1).all()
+
+
+def test_plain_numbers_come_out():
+    found = decode(np.zeros((1, 2, 3), np.float32), np.array([2]), None)
+    assert found == [[0, 0]] and type(found[0][0]) is int
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_nothing_and_ten_thousand_tokens(constrained):
+    tags = tag_set(["a", "b"], "bioes")
+    transitions = legal_transitions(tags, "bioes") if constrained else None
+    assert decode(np.zeros((2, 0, len(tags)), np.float32), np.array([0, 0]), transitions) == [[], []]
+    assert decode(np.zeros((0, 0, len(tags)), np.float32), np.zeros(0, np.int64), transitions) == []
+    random = np.random.default_rng(1).normal(size=(1, 10_000, len(tags))).astype(np.float32)
+    assert len(decode(random, np.array([10_000]), transitions)[0]) == 10_000
+    # A sentence without tokens beside one with some.
+    assert [len(path) for path in decode(random[[0, 0], :2], np.array([0, 2]), transitions)] == [0, 2]

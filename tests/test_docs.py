@@ -1,0 +1,221 @@
+"""What the pages say holds: links lead somewhere, commands can be typed, examples are read, generated pages are new."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import typer
+
+from slotfill.cli import app
+from slotfill.recipes import load_recipe, recipe_names
+from slotfill.registry import FORMATS
+from slotfill.schemes import SCHEMES, tags_of
+from slotfill.sentence import Sentence, Slot
+from slotfill.text import TOKENIZERS, sentence_of
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("", "docs", "data/taipei", "data/taipei_zh", "benchmarks", "configs")
+PAGES = sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!\\)\[[^\[\]]*\]\(([^()\s]+)\)")
+SHELLS = {"sh", "bash", "console", "shell"}
+
+
+def page_name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Return the info string and the text of each fenced block."""
+    return FENCE.findall(page.read_text(encoding="utf-8"))
+
+
+def prose(page: Path) -> str:
+    """Return the page without its code."""
+    return re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Yield each simple command of a page's shell blocks, as words."""
+    for info, text in blocks(page):
+        if info.strip() not in SHELLS:
+            continue
+        for line in text.replace("\\\n", " ").splitlines():
+            if info.strip() == "console" and not line.startswith("$ "):
+                continue  # what the command prints
+            lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars="|&;<>")
+            lexer.whitespace_split = True
+            yield from _simple(list(lexer))
+
+
+def _simple(words: list[str]) -> Iterator[list[str]]:
+    command: list[str] = []
+    skip = False
+    for word in [*words, ";"]:
+        if word and set(word) <= set("|&;"):
+            if command:
+                yield command
+            command = []
+        elif word and set(word) <= set("<>"):
+            skip = True
+        elif skip:
+            skip = False
+        else:
+            command.append(word)
+
+
+def parse(words: list[str]) -> None:
+    """Parse what follows `slotfill` as the command line would, and run nothing."""
+    group = typer.main.get_command(app)
+    context = group.make_context("slotfill", list(words))
+    name, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
+    command.make_context(name, rest, parent=context)
+
+
+SLOTFILL = [
+    pytest.param(command[1:], id=f"{page_name(page)}: {shlex.join(command)}")
+    for page in PAGES
+    for command in commands(page)
+    if Path(command[0]).name == "slotfill"
+]
+
+
+def test_there_are_pages_and_commands():
+    assert {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/config.md"} <= set(map(page_name, PAGES))
+    assert len(SLOTFILL) > 3
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_links(page):
+    for target in LINK.findall(prose(page)):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{target}: there is no such file"
+        assert ROOT in (there, *there.parents), f"{target}: outside of the repository"
+        if anchor:
+            assert anchor in anchors(there), f"{target}: no such heading"
+
+
+@pytest.mark.parametrize("words", SLOTFILL)
+def test_command_can_be_typed(words):
+    with suppress(typer.Exit):  # --version and --help end here
+        parse(words)
+
+
+@pytest.mark.parametrize("words", SLOTFILL)
+def test_config_in_a_command_is_built_in_and_its_overrides_are_keys(words):
+    if words[0] not in ("train", "show", "check"):
+        return
+    given = [word for word in words[1:] if "=" in word and not word.startswith("-") and ".py" not in word]
+    # Of the reader's own making: a YAML file, and a part's options where the part is.
+    own = any(word.endswith((".yaml", ".yml")) or ".py" in word for word in words[1:])
+    names = [word for word in words[1:2] if not own and "=" not in word and not word.startswith("-")]
+    assert set(names) <= set(recipe_names())
+    load_recipe(*(names or ["taipei"]), [] if own else given)
+
+
+def test_a_wrong_command_is_noticed():
+    for line in ("slotfill train --speed 3", "slotfill trian", "slotfill predict", "slotfill train taipei --seed x"):
+        with pytest.raises(Exception, match=r"No such|Missing|valid"):
+            parse(shlex.split(line)[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_scripts_in_commands_are_there(page):
+    for command in commands(page):
+        scripts = [word for word in command if re.match(r"(\./)?(scripts|benchmarks|\.ci)/[\w./]+$", word)]
+        assert all((ROOT / script).is_file() for script in scripts), command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_python_blocks_are_python(page):
+    for info, text in blocks(page):
+        if info.strip() == "python":
+            compile(text, page_name(page), "exec")
+
+
+def test_config_reference_is_up_to_date_and_complete():
+    script = [sys.executable, str(ROOT / "scripts" / "make_config_docs.py"), "--check"]
+    done = subprocess.run(script, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    table = re.findall(r"^\| `.*$", (ROOT / "docs" / "config.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert table and not [row for row in table if row.endswith("| |")], "a key without a meaning"
+
+
+# docs/formats.md
+
+EXAMPLE = Sentence.of_tokens(["fly", "to", "New", "York"], [Slot("destination", 2, 4)], "flight")
+
+
+@pytest.mark.parametrize("name", FORMATS.names())
+def test_formats_page_examples_are_read_and_written(name, tmp_path):
+    texts = {info: text for info, text in blocks(ROOT / "docs" / "formats.md") if info.split()[:1] == [name]}
+    assert texts, f"docs/formats.md has no example of {name}"
+    if name == "jointslu":
+        for info, text in texts.items():
+            (tmp_path / info.split()[1]).write_text(text, encoding="utf-8")
+        path = tmp_path
+    else:
+        path = tmp_path / "example"
+        path.write_text("\n".join(texts.values()), encoding="utf-8")
+    part = FORMATS.build(name)
+    sentences = list(part.read(path, scheme="iob2", tokenizer="words"))
+    assert sentences and part.repaired_tags == 0
+    for sentence in sentences:
+        assert (sentence.text, sentence.tokens, sentence.slots) == (EXAMPLE.text, EXAMPLE.tokens, EXAMPLE.slots)
+        assert sentence.intent == (None if name == "brackets" else "flight")
+    if name != "jointslu":
+        written = part.render(EXAMPLE, scheme="iob2").rstrip("\n")
+        assert path.read_text(encoding="utf-8").startswith(written + "\n")
+
+
+def rows_of(page: str, first: str) -> list[list[str]]:
+    """Return the rows of the table of a page whose first column is headed `first`."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.search(rf"^\| {first} \|.*\n\|[ \-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert found is not None
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in found[1].splitlines()]
+
+
+def test_formats_page_lists_formats_and_endings():
+    rows = {row[0].strip("`"): row[1] for row in rows_of("docs/formats.md", "format")}
+    assert list(rows) == FORMATS.names()
+    for name, endings in rows.items():
+        assert tuple(re.findall(r"`(\.\w+)`", endings)) == FORMATS.part(name).load().suffixes
+
+
+def test_formats_page_schemes():
+    rows = {row[0].strip("`"): [cell.strip("`") for cell in row[1:]] for row in rows_of("docs/formats.md", "scheme")}
+    slots = [Slot("city", 1, 3), Slot("city", 3, 4)]
+    assert rows == {scheme: tags_of(slots, 4, scheme) for scheme in SCHEMES}
+
+
+def test_formats_page_tokenizers():
+    rows = {row[0].strip("`"): re.findall(r"`([^`]+)`", row[1]) for row in rows_of("docs/formats.md", "tokenizer")}
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^\| tokenizer \| \*(.+)\* \|$", page, re.MULTILINE)
+    assert rows == {tokenizer: sentence_of(text, tokenizer).tokens for tokenizer in TOKENIZERS}
+
+
+# CONTRIBUTING.md and docs/parts.md
+
+
+def test_parts_page_has_every_kind():
+    from slotfill.registry import KINDS
+
+    assert {row[0] for row in rows_of("docs/parts.md", "kind")} == set(KINDS)

@@ -1,0 +1,71 @@
+"""scripts/evaluate_runs.py gives each run's own scores, and their mean and deviation."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from slotfill.cli import app
+from slotfill.evaluate import evaluate_run
+from slotfill.run import load_run
+
+SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "evaluate_runs.py"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs on a tiny corpus, of two seeds, and one that is not finished."""
+    room = tmp_path_factory.mktemp("runs")
+    lines = [f"{verb} [{city}](city) [{day}](day)\n" for verb in ("to", "from") for city in "abcd" for day in "xyz"]
+    (room / "data").mkdir()
+    for split in ("train", "valid", "test"):
+        (room / "data" / f"{split}.brackets").write_text("".join(lines), encoding="utf-8")
+    (room / "mine.yaml").write_text(
+        "data: {path: data}\nembedding: word\nencoder: {name: recurrent, hidden_size: 4}\ntrain: {epochs: 1}\n",
+        encoding="utf-8",
+    )
+    for seed in ("1", "2"):
+        words = ["train", str(room / "mine.yaml"), "--seed", seed, "--out", str(room / seed), "--device", "cpu"]
+        done = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    (room / "3.partial").mkdir()
+    return room
+
+
+def evaluate_runs(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(SCRIPT), *map(str, words)], capture_output=True, text=True)
+
+
+def test_json_and_table(runs):
+    names = [runs / "1", runs / "2", runs / "3.partial"]
+    done = evaluate_runs(*names, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    f1s = [evaluate_run(load_run(run)).overall.f1 for run in names[:2]]
+    assert [row["f1"] for row in found["runs"].values()] == pytest.approx(f1s)
+    assert found["mean"]["f1"] == pytest.approx(statistics.mean(f1s))
+    assert found["deviation"]["f1"] == pytest.approx(statistics.stdev(f1s))
+    table = evaluate_runs(*names, "--split", "valid").stdout.splitlines()
+    assert len(table) == 5
+    assert (
+        table[-1].startswith("| mean of 2 |")
+        and f"{statistics.mean(f1s):.2f} ± {statistics.stdev(f1s):.2f}" in table[-1]
+    )
+
+
+def test_one_run_has_no_deviation(runs):
+    done = evaluate_runs(runs / "1", "--data", runs / "data" / "test.brackets")
+    assert done.stdout.splitlines()[-1].startswith("| mean of 1 |") and "±" not in done.stdout
+
+
+def test_faults_are_one_line(runs):
+    for words, code in (([runs / "3.partial"], 1), ([runs / "none"], 2), ([runs / "1", "--split", "tset"], 2)):
+        done = evaluate_runs(*words)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert done.stderr.startswith("evaluate_runs: ") and done.stderr.count("\n") == 1

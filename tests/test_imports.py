@@ -1,0 +1,174 @@
+"""Imports go one way only, and what stands around the network never imports torch; also the import-direction check."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "slotfill"
+
+# Each module may import those on the lines above its own; a folder of parts is one entry.
+ORDER = """
+errors sentence dropout
+options schemes text yaml_text
+registry vocab
+formats config batch decode score
+corpus recipes
+splits
+embeddings cells
+encoders
+taggers
+model
+run
+evaluate
+train predict
+display
+cli
+__main__
+"""
+RANKS = {name: rank for rank, line in enumerate(ORDER.split("\n")) for name in line.split()}
+
+# What is read, written, looked up and decoded around the network, in plain Python and NumPy.
+WITHOUT_TORCH = """
+errors sentence options schemes text yaml_text registry vocab formats config batch decode score corpus recipes splits
+run cli
+"""
+
+# Which modules may import torch; run and cli only in the functions that need a network.
+WITH_TORCH = "dropout embeddings cells encoders taggers model train run cli"
+
+
+def modules() -> dict[str, Path]:
+    """The file of every module: `slotfill`, `slotfill.cells.lstm`, ..."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(path: Path, package: str = "slotfill") -> list[tuple[int, str]]:
+    """The line and name of every module of `package` that a file imports, in functions too, not for types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            node.body = []
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import; write the whole name"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.append((node.lineno, inner if inner in MODULES else str(node.module)))
+    return [(line, name) for line, name in found if name.split(".")[0] == package]
+
+
+def fault(importer: str, imported: str) -> str | None:
+    """What is wrong about one module importing another, if anything is."""
+    if imported == "slotfill":
+        return None  # The version alone, which needs nothing.
+    if importer == "slotfill":
+        return None if imported == "slotfill.predict" else "the package itself imports nothing but predict, in load()"
+    room, other = importer.split(".")[1], imported.split(".")[1]
+    if room == other:
+        # Within a folder of parts: a part may import what begins with `_`, and nothing imports a part.
+        return None if imported.rpartition(".")[2].startswith("_") else "a part is imported by the registry alone"
+    if RANKS[other] >= RANKS[room]:
+        return f"{other} does not stand above {room} in the order of tests/test_imports.py"
+    part = imported.count(".") == 2 and not imported.rpartition(".")[2].startswith("_")
+    return "a part is imported by the registry alone" if part else None
+
+
+def test_every_module_has_its_place():
+    rooms = {name.split(".")[1] for name in MODULES if "." in name}
+    assert rooms == set(RANKS)
+    assert len(ORDER.split()) == len(RANKS)
+
+
+def test_imports_go_one_way():
+    faults = [
+        f"{path.relative_to(ROOT)}:{line}: imports {imported}: {wrong}"
+        for importer, path in MODULES.items()
+        for line, imported in imports(path)
+        if (wrong := fault(importer, imported))
+    ]
+    assert not faults, "\n" + "\n".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported", "allowed"),
+    [
+        ("slotfill.model", "slotfill.vocab", True),
+        ("slotfill.vocab", "slotfill.model", False),
+        ("slotfill.run", "slotfill.train", False),
+        ("slotfill.run", "slotfill", True),
+        ("slotfill.corpus", "slotfill.formats._format", True),
+        ("slotfill.corpus", "slotfill.formats.conll", False),
+        ("slotfill.cells.lstm", "slotfill.cells._cell", True),
+        ("slotfill.cells.lstm", "slotfill.cells.gru", False),
+        ("slotfill.cells._cell", "slotfill.encoders._encoder", False),
+        ("slotfill", "slotfill.predict", True),
+        ("slotfill", "slotfill.train", False),
+    ],
+)
+def test_the_check_itself(importer, imported, allowed):
+    assert (fault(importer, imported) is None) == allowed
+
+
+def test_reads_imports_wherever_they_stand(tmp_path):
+    file = tmp_path / "module.py"
+    file.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "import numpy\n"
+        "from slotfill import display, __version__\n"
+        "import slotfill.vocab\n"
+        "if TYPE_CHECKING:\n"
+        "    from slotfill.train import Training\n"
+        "def function():\n"
+        "    from slotfill.formats._format import lines\n"
+    )
+    assert sorted(imports(file)) == [
+        (3, "slotfill"),
+        (3, "slotfill.display"),
+        (4, "slotfill.vocab"),
+        (8, "slotfill.formats._format"),
+    ]
+
+
+def test_torch_is_for_the_network_alone():
+    found = {name.split(".")[1] for name, path in MODULES.items() if imports(path, "torch")}
+    assert found <= set(WITH_TORCH.split())
+
+
+def loaded_by(names: list[str]) -> set[str]:
+    """All modules that Python holds after importing `names`."""
+    code = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+def test_no_torch_around_the_network():
+    names = [name for name in MODULES if name == "slotfill" or name.split(".")[1] in WITHOUT_TORCH.split()]
+    assert len(names) > 15
+    loaded = loaded_by(names)
+    assert set(names) <= loaded
+    assert not {"torch", "seqeval", "sklearn"} & loaded
+
+
+def test_the_first_imports_are_light():
+    heavy = {"torch", "numpy", "seqeval", "pydantic", "yaml", "safetensors", "rich.table", "rich.live"}
+    assert not heavy & loaded_by(["slotfill", "slotfill.cli"])
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__, "-p", "no:cacheprovider"]))

@@ -1,0 +1,147 @@
+"""The wheel holds what a user needs and no more, and the metadata says what is true."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tarfile
+import zipfile
+from importlib.metadata import PathDistribution
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+import slotfill
+
+ROOT = Path(__file__).resolve().parent.parent
+CORPORA = ("taipei", "taipei_zh")
+SPLITS = ("train", "valid", "test", "pairs", "unseen")
+
+
+def build(source: Path, target: str, out: Path) -> Path:
+    """Build the project in `source` by hatchling, in this environment and without network; return what came out."""
+    if find_spec("hatchling") is None:
+        pytest.skip("hatchling, which builds the wheel, is not installed: pip install '.[test]'")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(out)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    (built,) = out.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    return zipfile.ZipFile(build(ROOT, "wheel", tmp_path_factory.mktemp("wheel")))
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: zipfile.ZipFile) -> PathDistribution:
+    return PathDistribution(zipfile.Path(wheel, f"slotfill-{slotfill.__version__}.dist-info/"))
+
+
+@pytest.fixture(scope="module")
+def requirements(metadata: PathDistribution) -> dict[str, list[Requirement]]:
+    """The requirements by extra, those of every installation under the empty name."""
+    found: dict[str, list[Requirement]] = {}
+    for text in metadata.requires or ():
+        requirement = Requirement(text)
+        extras = [each for each in ("", "test", "dev") if not requirement.marker or _applies(requirement, each)]
+        found.setdefault(extras[0], []).append(requirement)
+    return found
+
+
+def _applies(requirement: Requirement, extra: str) -> bool:
+    assert requirement.marker is not None
+    return requirement.marker.evaluate({"extra": extra})
+
+
+def test_wheel_has_every_module_and_the_type_marker(wheel):
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "slotfill").rglob("*.py")}
+    assert modules | {"slotfill/py.typed"} <= set(wheel.namelist())
+
+
+def test_wheel_has_the_configs_and_the_data_as_they_are(wheel):
+    configs = [path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml")]
+    splits = [Path("data", corpus, f"{split}.brackets") for corpus in CORPORA for split in SPLITS]
+    readmes = [Path("data", corpus, "README.md") for corpus in CORPORA]
+    assert Path("configs/taipei.yaml") in configs
+    for path in (*configs, *splits, *readmes):
+        assert wheel.read(f"slotfill/builtin/{path.as_posix()}") == (ROOT / path).read_bytes()
+
+
+def test_wheel_has_nothing_else(wheel):
+    info = f"slotfill-{slotfill.__version__}.dist-info"
+    assert {name.partition("/")[0] for name in wheel.namelist()} == {"slotfill", info}
+    assert {Path(name).suffix for name in wheel.namelist() if name.startswith("slotfill/builtin/configs")} == {".yaml"}
+    assert not [name for name in wheel.namelist() if "tests" in Path(name).parts or "__pycache__" in name]
+    assert f"{info}/licenses/LICENSE" in wheel.namelist()
+
+
+def test_wheel_from_the_source_archive_is_the_same(wheel, tmp_path):
+    archive = build(ROOT, "sdist", tmp_path / "sdist")
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path / "source", filter="data")
+    (source,) = (tmp_path / "source").iterdir()
+    again = zipfile.ZipFile(build(source, "wheel", tmp_path / "wheel"))
+    assert {name: again.read(name) for name in again.namelist()} == {
+        name: wheel.read(name) for name in wheel.namelist()
+    }
+    for name in ("tests/test_package.py", "scripts/make_taipei.py", "docs/config.md", "CONTRIBUTING.md"):
+        assert (source / name).is_file()
+
+
+def test_metadata(metadata):
+    fields = metadata.metadata
+    assert (fields["Name"], fields["Version"], fields["License-Expression"]) == (
+        "slotfill",
+        slotfill.__version__,
+        "MIT",
+    )
+    assert fields["Summary"] and fields["Description"]
+    (script,) = metadata.entry_points
+    assert (script.group, script.name, script.value) == ("console_scripts", "slotfill", "slotfill.cli:main")
+
+
+def test_python_range_and_claims(metadata):
+    """What is claimed is what the suite runs on: a version claimed but outside of the range would be a lie."""
+    allowed = SpecifierSet(metadata.metadata["Requires-Python"])
+    assert "3.10" in allowed and "3.9" not in allowed
+    claims = [line.rpartition(" ")[2] for line in metadata.metadata.get_all("Classifier") if ":: Python :: 3." in line]
+    assert claims and all(claim in allowed for claim in claims)
+
+
+def test_torch_range(requirements):
+    (torch,) = [each.specifier for each in requirements[""] if each.name == "torch"]
+    assert torch.contains("2.13.0") and torch.contains("2.13.0+cpu")
+    assert not torch.contains("2.12.9") and not torch.contains("2.14.0")
+
+
+def test_every_requirement_has_a_lower_bound(requirements):
+    for requirement in (each for group in requirements.values() for each in group if each.name != "slotfill"):
+        assert [each for each in requirement.specifier if each.operator in (">=", "==")], requirement
+
+
+def test_every_requirement_is_explained(requirements):
+    """docs/dependencies.md has a row for each package, and for no other."""
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ") and "---" not in line]
+    explained = {row.lower() for row in rows if row != "package"}
+    assert explained == {each.name.lower() for group in requirements.values() for each in group} - {"slotfill"}
+
+
+def test_test_extra_is_what_the_tests_import(requirements):
+    ours = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"slotfill"}
+    imported = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+    foreign = imported - ours - sys.stdlib_module_names
+    installed = {each.name.lower() for extra in ("", "test") for each in requirements[extra]}
+    assert {{"yaml": "pyyaml"}.get(name, name) for name in foreign} <= installed
