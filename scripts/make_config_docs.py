@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slotfill.config import schema
 from slotfill.registry import KINDS, REQUIRED, PartFile, Registry
+from slotfill.schema import schema
 from slotfill.yaml_text import dump
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "config.md"

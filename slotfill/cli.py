@@ -249,7 +249,7 @@ def check(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of configs, for editors that complete and check YAML."""
-    from slotfill.config import schema
+    from slotfill.schema import schema
 
     typer.echo(json.dumps(schema(), indent=1, ensure_ascii=False))
 

@@ -1,24 +1,17 @@
-"""Config: YAML and overrides, checked as a whole before anything heavy is imported.
-
-Every fault is found in one go, each with `file:line: key: what is wrong; did you mean ...?`.
-"""
+"""Config: what a run is made of: data, network, training; every key with its type, its default and its meaning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from slotfill.errors import ConfigError, did_you_mean
 from slotfill.options import Count, Fraction, NonNegative, Positive, Size
-from slotfill.registry import EMBEDDINGS, ENCODERS, FORMATS, KINDS, REQUIRED, TAGGERS, PartFile, Registry
+from slotfill.registry import EMBEDDINGS, ENCODERS, REQUIRED, TAGGERS, PartFile
 from slotfill.schemes import SCHEMES
 from slotfill.text import TOKENIZERS
-from slotfill.yaml_text import Path as KeyPath
-from slotfill.yaml_text import dotted, dump, parse, parse_value
+from slotfill.yaml_text import dump
 
 FORMAT = 1
 """The version of config files and run folders; one of another version is refused."""
@@ -26,19 +19,18 @@ FORMAT = 1
 SECTIONS = {"embedding": EMBEDDINGS, "encoder": ENCODERS, "tagger": TAGGERS}
 """The keys whose values are parts."""
 
-_LAST = 10**9
-"""Where faults in overrides stand in the list: after all lines."""
-
 Part = dict[str, Any]
 SchemeName = Literal[tuple(SCHEMES)]  # type: ignore[valid-type]
 TokenizerName = Literal[tuple(TOKENIZERS)]  # type: ignore[valid-type]
 
 
-class _Checked(BaseModel):
+class Checked(BaseModel):
+    """Keys and values without any that are unknown, and of exactly the types they are declared with."""
+
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-class DataConfig(_Checked):
+class DataConfig(Checked):
     """Where the sentences are and how they are written."""
 
     path: str | None = None
@@ -59,7 +51,7 @@ class DataConfig(_Checked):
     """The share of the training sentences kept for `valid` where there is no such split."""
 
 
-class TrainConfig(_Checked):
+class TrainConfig(Checked):
     """How the weights are found."""
 
     seed: Count = 1
@@ -91,7 +83,7 @@ class TrainConfig(_Checked):
     """Decay of the moving average of the weights, which is what is scored and kept; 0 keeps the weights."""
 
 
-class Config(_Checked):
+class Config(Checked):
     """A whole run: data, network, training. Every default is in it."""
 
     format: Literal[1] = 1
@@ -112,298 +104,13 @@ class Config(_Checked):
         return dump(self.model_dump())
 
 
-def load_config(
-    text: str, name: str, overrides: Sequence[str] = (), folder: Path | None = None, *, need_data: bool = False
-) -> Config:
-    """Return the checked, complete config of YAML `text` with `overrides` such as `encoder.hidden_size=200`.
-
-    `name` stands in messages. A relative path is taken from `folder`, or where nothing is there from the current
-    folder; in an override from the current folder. With `need_data` there must be data, where the config says.
-    Raises ConfigError that lists every fault.
-    """
-    data, lines = parse(text, name)
-    return _Check(data, lines, name, overrides, folder, need_data).config()
-
-
-class _Check:
-    """One check of one config: the data, where each key stands, and the faults found so far."""
-
-    def __init__(
-        self,
-        data: Any,
-        lines: dict[KeyPath, int],
-        name: str,
-        overrides: Sequence[str],
-        folder: Path | None,
-        need_data: bool,
-    ) -> None:
-        self.lines = lines
-        self.name = name
-        self.folder = folder
-        self.need_data = need_data
-        self.overridden: set[KeyPath] = set()
-        self.faults: dict[str, int] = {}
-        if not isinstance(data, dict):
-            raise ConfigError(f"{name}:1: a config is keys and values, found {_shown(data)}")
-        self.data: dict[str, Any] = data
-        if data.get("format", FORMAT) != FORMAT:
-            # What else seems wrong may well be right in that version.
-            self._fault(("format",), f"{_shown(data['format'])}, but this version of slotfill reads format {FORMAT}")
-            raise ConfigError(list(self.faults))
-        for override in overrides:
-            try:
-                self._override(override)
-            except ValueError as fault:
-                self.faults.setdefault(f"command line: {fault}", _LAST)
-
-    def config(self) -> Config:
-        data = dict(self.data)
-        for key, registry in SECTIONS.items():
-            value = data.get(key, Config.model_fields[key].default)
-            if key != "embedding":
-                data[key] = self._part(registry, value, (key,))
-            elif isinstance(value, list):
-                data[key] = [self._part(registry, each, (key, index)) for index, each in enumerate(value)]
-                if not value:
-                    self._fault((key,), "at least one embedding is needed")
-            else:
-                data[key] = [self._part(registry, value, (key,))]
-        if isinstance(data.get("data"), dict) and data["data"].get("format", "auto") != "auto":
-            data["data"] = data["data"] | {"format": self._part(FORMATS, data["data"]["format"], ("data", "format"))}
-        config = self._validate(Config, data, ())
-        if config is not None:
-            self._resolve_paths(config.data)
-        if self.faults:
-            raise ConfigError(sorted(self.faults, key=self.faults.__getitem__))
-        return config
-
-    def _part(self, registry: Registry, value: Any, path: KeyPath) -> Part:
-        """Return the part complete with its defaults, having noted every fault in it."""
-        allowed = did_you_mean("", registry.names())
-        if isinstance(value, dict) and "name" not in value:
-            self._fault((*path, "name"), f"is needed and not given{allowed}")
-            return {}
-        options = {"name": value} if isinstance(value, str) else value
-        if not isinstance(options, dict) or not isinstance(options["name"], str):
-            self._fault(path, f"must be the name of one {registry.kind}{allowed}, found {_shown(value)}")
-            return {}
-        options = dict(options)
-        name_path = (*path, "name") if isinstance(value, dict) else path
-        if options["name"].endswith(".py"):
-            options["name"] = str(self._found(options["name"], name_path))
-        try:
-            part = registry.part(options["name"])
-            for option in part.options.values():
-                if option.part:
-                    inner = options.get(option.name, option.default)
-                    options[option.name] = self._part(KINDS[option.part], inner, (*path, option.name))
-        except ConfigError as fault:
-            self._fault(name_path, str(fault))
-            return {}
-        checked = self._validate(part_model(part), options, path)
-        return checked.model_dump() if checked is not None else {}
-
-    def _validate(self, model: type[Any], data: Any, path: KeyPath) -> Any:
-        try:
-            return model.model_validate(data)
-        except ValidationError as error:
-            for fault in error.errors():
-                here = (*path, *fault["loc"])
-                self._fault(here, _message(fault, _fields_at(model, fault["loc"])))
-            return None
-
-    def _fault(self, path: KeyPath, message: str) -> None:
-        known = path
-        while known and known not in self.lines and not self._overridden(known):
-            known = known[:-1]
-        overridden = known not in self.lines and self._overridden(known)
-        line = _LAST if overridden else self.lines.get(known, 1)
-        place = "command line" if overridden else f"{self.name}:{line}"
-        self.faults.setdefault(": ".join(filter(None, (place, dotted(path), message))), line)
-
-    def _overridden(self, path: KeyPath) -> bool:
-        """Whether an override set what stands at `path`, or something in it."""
-        return any(key[: len(path)] == path for key in self.overridden)
-
-    def _override(self, override: str) -> None:
-        """Put one `key.path=value` into the data, its value read as YAML; raises ValueError where it cannot be."""
-        key, equals, text = override.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise ValueError(f"'{override}': an override is written key=value, as encoder.hidden_size=200")
-        try:
-            value = parse_value(text)
-        except ValueError as fault:
-            raise ValueError(f"{key}: {fault}") from None
-        path: KeyPath = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
-        target: Any = self.data
-        registry: Registry | None = None
-        for depth in range(1, len(path)):
-            target, registry = self._into(target, registry, path[:depth], path[depth])
-        target[self._step(target, path)] = value
-        self.overridden = {old for old in self.overridden if old[: len(path)] != path} | {path}
-        self.lines = {old: line for old, line in self.lines.items() if old[: len(path)] != path}
-
-    def _into(
-        self, target: Any, registry: Registry | None, path: KeyPath, following: str | int
-    ) -> tuple[Any, Registry | None]:
-        """Return a copy of what stands at `path`, put in its place in `target`, and the kind of part it is.
-
-        A part given by its name alone, or by default, is made to hold keys.
-        """
-        step: Any = self._step(target, path)
-        default = None
-        if isinstance(target, dict):
-            registry, default = _kind_at(registry, target, path)
-        value = target.get(step) if isinstance(target, dict) else target[step]
-        value = default if value is None else value
-        if path == ("embedding",) and isinstance(following, int) and isinstance(value, str | dict):
-            value = [value]
-        if isinstance(value, str) and registry:
-            value = {"name": value}
-        elif value is None:
-            value = {}
-        elif not isinstance(value, dict | list):
-            raise ValueError(f"{dotted((*path, following))}: {dotted(path)} is {_shown(value)} and has no keys")
-        # A copy, since an alias in the YAML may stand for the same value elsewhere.
-        target[step] = value.copy()
-        return target[step], registry
-
-    def _step(self, target: Any, path: KeyPath) -> str | int:
-        """Return the last step of `path` as a key, or a place in a list, of `target`."""
-        if not isinstance(target, list):
-            return str(path[-1])
-        if isinstance(path[-1], int) and path[-1] < len(target):
-            return path[-1]
-        raise ValueError(f"{dotted(path)}: '{path[-1]}' must be a place in the list of {len(target)}, counted from 0")
-
-    def _found(self, path: str, key: KeyPath) -> Path:
-        """Return as an absolute path the file or folder that `path` means, or where it should be."""
-        here = self.folder is None or key in self.overridden or key[:-1] in self.overridden
-        bases = [Path.cwd()] if here else [self.folder, Path.cwd()]
-        wholes = [(base / Path(path).expanduser()).resolve() for base in bases if base]
-        return next((whole for whole in wholes if whole.exists()), wholes[0])
-
-    def _resolve_paths(self, data: DataConfig) -> None:
-        """Make the paths absolute, so that the run finds its data from wherever it is evaluated."""
-        given = {key: path for key in ("path", "train", "valid", "test") if (path := getattr(data, key)) is not None}
-        for key, path in given.items():
-            found = self._found(path, ("data", key))
-            setattr(data, key, str(found))
-            if self.need_data and not found.exists():
-                self._fault(("data", key), f"there is no file or folder {path}{_nearest(found)}")
-        if self.need_data and not given.keys() & {"path", "train"}:
-            self._fault(("data",), "no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE")
-
-
-def _kind_at(registry: Registry | None, above: Mapping[str, Any], path: KeyPath) -> tuple[Registry | None, Any]:
-    """Return the kind of part that stands at `path`, if one does, and its default; `above` is what holds it."""
-    key = str(path[-1])
-    if len(path) == 1 and key in SECTIONS:
-        return SECTIONS[key], Config.model_fields[key].default
-    if path == ("data", "format"):
-        return FORMATS, None
-    if registry and above.get("name") in registry.names():
-        option = registry.part(above["name"]).options.get(key)
-        if option and option.part:
-            return KINDS[option.part], option.default
-    return None, None
-
-
-def _nearest(path: Path) -> str:
-    """Return the end of a message on a missing `path`: the nearest name in the folder it should be in."""
-    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, names, n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
-
-
 def part_model(part: PartFile) -> type[BaseModel]:
     """Return the pydantic model of a part's options, read from its file."""
     fields: dict[str, Any] = {"name": (str, ...)}
     for option in part.options.values():
         kind = Any if option.part else option.type
         fields[option.name] = (kind, ... if option.default is REQUIRED else option.default)
-    return create_model(part.class_node.name, __base__=_Checked, **fields)
-
-
-def _fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
-    """The keys allowed beside the last of `location`."""
-    for step in location[:-1]:
-        annotation = model.model_fields[str(step)].annotation if str(step) in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
-
-
-def _message(fault: Any, fields: list[str]) -> str:
-    """Say in one line what pydantic found."""
-    kind, found, context = fault["type"], _shown(fault["input"]), fault.get("ctx", {})
-    if kind == "extra_forbidden":
-        return "unknown key" + did_you_mean(str(fault["loc"][-1]), fields)
-    if kind == "missing":
-        return "is needed and not given"
-    if kind == "literal_error":
-        allowed = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
-        return f"unknown value {found}{did_you_mean(str(fault['input']), allowed)}"
-    expected: Callable[[], str] = {
-        "int_type": lambda: "must be a whole number",
-        "int_from_float": lambda: "must be a whole number",
-        "float_type": lambda: "must be a number",
-        "bool_type": lambda: "must be true or false",
-        "string_type": lambda: "must be text",
-        "list_type": lambda: "must be a list",
-        "model_type": lambda: "must be keys and values",
-        "dict_type": lambda: "must be keys and values",
-        "greater_than": lambda: f"must be more than {context['gt']:g}",
-        "greater_than_equal": lambda: f"must be at least {context['ge']:g}",
-        "less_than": lambda: f"must be less than {context['lt']:g}",
-        "less_than_equal": lambda: f"must be at most {context['le']:g}",
-        "finite_number": lambda: "must be a finite number",
-    }.get(kind, lambda: str(fault["msg"]).lower())
-    return f"{expected()}, found {found}"
-
-
-def _shown(value: Any) -> str:
-    """A value as a message shows it: as YAML writes it, in one line, not too long."""
-    if isinstance(value, dict | BaseModel):
-        return "keys and values"
-    if isinstance(value, list):
-        return "a list"
-    if value is None:
-        return "nothing"
-    if not isinstance(value, str):
-        return str(value).lower()
-    value = " ".join(value.split())
-    return f"'{value if len(value) <= 60 else value[:57] + '...'}'"
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of a config, with every registered part and its options."""
-    whole = Config.model_json_schema()
-    definitions = whole.setdefault("$defs", {})
-    for registry in KINDS.values():
-        file = {"type": "string", "pattern": r"\.py$"}
-        kinds: list[dict[str, Any]] = [{"enum": registry.names()}, file]
-        kinds.append({"type": "object", "properties": {"name": file}, "required": ["name"]})
-        for name in registry.names():
-            part = registry.part(name)
-            model = part_model(part).model_json_schema()
-            definitions.update(model.pop("$defs", {}))
-            model["properties"]["name"] = {"const": name}
-            model["description"] = part.summary
-            for option in part.options.values():
-                if option.part:
-                    model["properties"][option.name] = {"$ref": f"#/$defs/{option.part}"}
-            kinds.append(model)
-        definitions[registry.kind] = {"anyOf": kinds}
-    keys = whole["properties"]
-    for key in ("encoder", "tagger"):
-        keys[key] |= {"$ref": f"#/$defs/{key}"}
-    one = {"$ref": "#/$defs/embedding"}
-    keys["embedding"] |= {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
-    definitions["DataConfig"]["properties"]["format"] |= {"anyOf": [{"const": "auto"}, {"$ref": "#/$defs/format"}]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+    return create_model(part.class_node.name, __base__=Checked, **fields)
 
 
 def outside_parts(value: Any) -> Iterator[str]:

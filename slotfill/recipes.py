@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from slotfill.config import Config, load_config
+from slotfill.check import load_config
+from slotfill.config import Config
 from slotfill.errors import ConfigError, UsageError, did_you_mean
 
 

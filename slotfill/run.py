@@ -24,7 +24,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from slotfill import __version__
-from slotfill.config import FORMAT, Config, load_config, outside_parts
+from slotfill.check import load_config
+from slotfill.config import FORMAT, Config, outside_parts
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 from slotfill.vocab import Vocab
 from slotfill.yaml_text import parse

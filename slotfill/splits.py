@@ -31,7 +31,7 @@ def split_names(data: DataConfig) -> list[str]:
     given = [split for split in ("train", "valid", "test") if getattr(data, split)]
     folder = Path(data.path) if data.path else None
     if folder is not None:
-        given += splits_in(folder, data.format) if folder.is_dir() else ["train"]
+        given += splits_in(folder, data.format) if _is_corpus(folder) else ["train"]
     return list(dict.fromkeys((*given, "valid")))
 
 
@@ -46,7 +46,7 @@ def split_path(data: DataConfig, split: str) -> Path | None:
     folder = Path(data.path) if data.path else None
     if folder is not None and not folder.exists():
         raise DataError(f"{folder}: no such file or folder, though data.path of the config names it")
-    if folder is not None and folder.is_dir():
+    if folder is not None and _is_corpus(folder):
         found = find_split(folder, split, data.format)
     else:
         found = folder if split == "train" else None
@@ -54,6 +54,11 @@ def split_path(data: DataConfig, split: str) -> Path | None:
         where = f"in {folder}" if folder else "given"
         raise ConfigError(f"data.train: no training sentences {where}; set data.path=FOLDER_OR_FILE or data.train=FILE")
     return found
+
+
+def _is_corpus(path: Path) -> bool:
+    """Tell whether `path` is a folder of splits, and not itself the one thing to read, as of format jointslu."""
+    return path.is_dir() and not (path / "seq.in").is_file()
 
 
 def _read(data: DataConfig, path: Path | None) -> Reading:

@@ -161,7 +161,7 @@ def test_what_the_system_refuses_is_one_line(cli, monkeypatch):
     def refuse(*args):
         raise OSError(28, "No space left on device", "big.file")
 
-    monkeypatch.setattr("slotfill.config.schema", refuse)
+    monkeypatch.setattr("slotfill.schema.schema", refuse)
     result = cli("schema")
     assert (result.code, result.err) == (1, "slotfill: big.file: No space left on device\n")
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.config import load_config, schema
+from slotfill.check import load_config
 from slotfill.recipes import load_recipe, recipe_names, recipe_summary, recipes_folder
 from slotfill.registry import CELLS, ENCODERS, KINDS
+from slotfill.schema import schema
 from slotfill.yaml_text import parse
 
 

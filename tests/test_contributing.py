@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import slotfill
 import slotfill.cells
+from slotfill.check import load_config
 from slotfill.cli import app
-from slotfill.config import load_config
 from slotfill.encoders.recurrent import run as run_cell
 from slotfill.errors import ConfigError, SlotfillError
 from slotfill.registry import CELLS, ENCODERS

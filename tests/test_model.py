@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from slotfill.batch import make_batch
-from slotfill.config import load_config
+from slotfill.check import load_config
 from slotfill.decode import decode
 from slotfill.errors import ConfigError
 from slotfill.evaluate import evaluate, tag

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from operator import ne
@@ -107,11 +106,6 @@ def decode_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
             byte = f"byte 0x{line[fault.start]:02x} at column {column}"
             raise DataError(f"{name}:{number}: not UTF-8 ({byte}); {_MEND} latin1") from None
         yield number, text
-
-
-def stdin_lines() -> Iterator[tuple[int, str]]:
-    """Yield the number and the text of each line of standard input; raises as `decode_lines` does."""
-    return decode_lines(sys.stdin.buffer, "standard input")
 
 
 def nearest_in_folder(path: Path) -> str:

@@ -1,0 +1,36 @@
+"""The JSON Schema of configs, so that editors complete and check the YAML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slotfill.config import Config, part_model
+from slotfill.registry import KINDS
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a config, with every registered part and its options."""
+    whole = Config.model_json_schema()
+    definitions = whole.setdefault("$defs", {})
+    for registry in KINDS.values():
+        file = {"type": "string", "pattern": r"\.py$"}
+        kinds: list[dict[str, Any]] = [{"enum": registry.names()}, file]
+        kinds.append({"type": "object", "properties": {"name": file}, "required": ["name"]})
+        for name in registry.names():
+            part = registry.part(name)
+            model = part_model(part).model_json_schema()
+            definitions.update(model.pop("$defs", {}))
+            model["properties"]["name"] = {"const": name}
+            model["description"] = part.summary
+            for option in part.options.values():
+                if option.part:
+                    model["properties"][option.name] = {"$ref": f"#/$defs/{option.part}"}
+            kinds.append(model)
+        definitions[registry.kind] = {"anyOf": kinds}
+    keys = whole["properties"]
+    for key in ("encoder", "tagger"):
+        keys[key] |= {"$ref": f"#/$defs/{key}"}
+    one = {"$ref": "#/$defs/embedding"}
+    keys["embedding"] |= {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+    definitions["DataConfig"]["properties"]["format"] |= {"anyOf": [{"const": "auto"}, {"$ref": "#/$defs/format"}]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
