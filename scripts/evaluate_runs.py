@@ -22,7 +22,7 @@ from slotfill.run import load_run
 FIGURES = ("precision", "recall", "f1", "tag_accuracy", "sentence_accuracy")
 
 
-def figures(run: Path, split: str, data: Path | None) -> dict[str, float]:
+def figures(run: Path, split: str | None, data: Path | None) -> dict[str, float]:
     """Return the scores of the run in the folder `run`, in percent. Raises SlotfillError as `evaluate` does."""
     score = evaluate_run(load_run(run), split=split, path=data)
     overall = score.overall
@@ -58,7 +58,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Score several runs on one split, and their mean and deviation.")
     parser.add_argument("runs", nargs="+", type=Path, help="run folders; those of runs not finished are left out")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--split", default="test", help="a split of each run's own data (test)")
+    where.add_argument("--split", default=None, help="a split of each run's own data; the final one if not given")
     where.add_argument("--data", type=Path, help="other labelled sentences")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()

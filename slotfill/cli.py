@@ -142,19 +142,21 @@ def evaluate(
 ) -> None:
     """Score a run on labelled sentences: slot precision, recall, F1 and more.
 
-    Without --split or --data it is the test split.
+    Without --split or --data it is the test split, or valid where there is no test.
     """
     from slotfill import display
-    from slotfill.evaluate import evaluate_run
+    from slotfill.evaluate import evaluate_run, final_split
     from slotfill.run import load_run
 
     if split is not None and data is not None:
         raise UsageError("--split is of the run's own data and --data is other data: give one of them")
-    result = evaluate_run(load_run(run, _device(device)), split=split or "test", path=data)
+    loaded = load_run(run, _device(device))
+    name = str(data) if data else split or final_split(loaded.config.data)
+    result = evaluate_run(loaded, split=split, path=data)
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False, indent=1))
     else:
-        display.show_score(result, str(data or split or "test"))
+        display.show_score(result, name)
     if result.overall.f1 < min_f1:
         typer.echo(f"slotfill: F1 {result.overall.f1:.2f} is below --min-f1 {min_f1:g}", err=True)
         raise typer.Exit(1)

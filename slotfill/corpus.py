@@ -63,7 +63,7 @@ def write_sentences(
     path = Path(path)
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path}: is there already, and nothing is overwritten; give another path")
-    if format in (None, "auto") and not (format := _by_name(path)):
+    if format in (None, "auto") and not (format := format_named(path)):
         raise UsageError(f"{path}: its name does not tell the format; name one ({', '.join(FORMATS.names())})")
     part = _part(path, format)
     try:
@@ -75,12 +75,17 @@ def write_sentences(
         raise UsageError(f"{path}: cannot be written: {fault.strerror}") from None
 
 
+def format_named(path: Path) -> str | None:
+    """Return the name of the format that the name of `path` tells, or None where it tells none."""
+    return next((name for name in FORMATS.names() if _class(name).recognizes(path)), None)
+
+
 def guess_format(path: Path) -> str:
     """Return the name of the format of `path`: by its name, or else by its first lines.
 
     Raises DataError when neither tells.
     """
-    if name := _by_name(path):
+    if name := format_named(path):
         return name
     if path.is_dir():
         raise DataError(f"{path}: a folder without seq.in; give one of its files")
@@ -123,10 +128,6 @@ def _part(path: Path, format: FormatPart) -> Format:
 
 def _class(format: str | Mapping[str, Any]) -> type[Format]:
     return FORMATS.part(format if isinstance(format, str) else format["name"]).load()
-
-
-def _by_name(path: Path) -> str | None:
-    return next((name for name in FORMATS.names() if _class(name).recognizes(path)), None)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slotfill.batch import bucket, make_batch
-from slotfill.corpus import read_sentences
+from slotfill.config import DataConfig
+from slotfill.corpus import format_named, read_sentences
 from slotfill.decode import decode
 from slotfill.model import SlotTagger
 from slotfill.run import Run
 from slotfill.schemes import slots_of
 from slotfill.score import Score, score
 from slotfill.sentence import Sentence, Slot
-from slotfill.splits import read_split
+from slotfill.splits import read_split, split_path
 from slotfill.vocab import Vocab
 
 BATCH_SIZE = 64
@@ -42,14 +43,22 @@ def evaluate(model: SlotTagger, vocab: Vocab, sentences: Sequence[Sentence]) -> 
     return result
 
 
-def evaluate_run(run: Run, *, split: str = "test", path: Path | None = None) -> Score:
-    """Return the score of `run` on a split of its own data, or on the labelled sentences in `path`.
+def final_split(data: DataConfig) -> str:
+    """Return the split that a run is scored on at last: test, or valid where there is none."""
+    return "test" if split_path(data, "test") else "valid"
 
-    Another file's format is guessed where it is not that of the run's data.
+
+def evaluate_run(run: Run, *, split: str | None = None, path: Path | None = None) -> Score:
+    """Return the score of `run` on a split of its own data, the final one if none is named, or on `path`.
+
+    The labelled sentences in `path` are read as those of the run's data, but for a format that its name tells.
     """
+    data = run.config.data
     if path is None:
-        reading = read_split(run.config.data, split)
+        reading = read_split(data, split or final_split(data))
     else:
-        data = run.config.data
-        reading = read_sentences(path, scheme=data.scheme, tokenizer=data.tokenizer)
+        format = format_named(path) or data.format
+        if isinstance(data.format, dict) and data.format["name"] == format:
+            format = data.format
+        reading = read_sentences(path, format=format, scheme=data.scheme, tokenizer=data.tokenizer)
     return evaluate(run.model, run.vocab, reading.sentences)

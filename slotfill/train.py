@@ -16,13 +16,13 @@ from torch import Tensor
 from slotfill.batch import Batch, bucket, make_batch
 from slotfill.config import Config, TrainConfig
 from slotfill.errors import RunError
-from slotfill.evaluate import evaluate, tag
+from slotfill.evaluate import evaluate, final_split, tag
 from slotfill.model import SlotTagger
 from slotfill.run import RunFolder, build_model
 from slotfill.schemes import tags_of
 from slotfill.score import Score, slot_f1
 from slotfill.sentence import Sentence
-from slotfill.splits import read_split, split_path
+from slotfill.splits import read_split
 from slotfill.vocab import Vocab
 
 Tensors = dict[str, Tensor]
@@ -242,7 +242,7 @@ def train(
     An interrupt from the keyboard ends training, not the run: the best epoch so far is scored and saved, and
     the run can be resumed. Raises RunError where there is no such epoch yet, or training diverges.
     """
-    splits = ["train", "valid"] + (["test"] if split_path(config.data, "test") else [])
+    splits = list(dict.fromkeys(("train", "valid", final_split(config.data))))
     corpus = {split: read_split(config.data, split).sentences for split in splits}
     torch.set_num_threads(config.train.threads)
     torch.manual_seed(config.train.seed)

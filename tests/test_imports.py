@@ -36,8 +36,8 @@ RANKS = {name: rank for rank, line in enumerate(ORDER.split("\n")) for name in l
 
 # What is read, written, looked up and decoded around the network, in plain Python and NumPy.
 WITHOUT_TORCH = """
-errors sentence options schemes text yaml_text registry vocab formats config check schema batch decode score corpus recipes
-splits run cli
+errors sentence options schemes text yaml_text registry vocab formats config check schema batch decode score corpus
+recipes splits run cli
 """
 
 # Which modules may import torch; run and cli only in the functions that need a network.
