@@ -23,7 +23,7 @@ from slotfill.text import TOKENIZERS, sentence_of
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("", "docs", "data/taipei", "data/taipei_zh", "benchmarks", "configs")
 PAGES = sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))
-FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^ *```([^\n]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!\\)\[[^\[\]]*\]\(([^()\s]+)\)")
 SHELLS = {"sh", "bash", "console", "shell"}
 
