@@ -21,6 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "results"
+EPOCH = ROOT / "benchmarks" / "epoch.json"
 PAGE = ROOT / "docs" / "results.md"
 RECIPES = {
     "taipei": ("unseen", "pairs"),
@@ -112,6 +113,22 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def epoch_note() -> str:
+    """Return what `benchmarks/epoch.py` measured with nothing else running, if it has."""
+    if not EPOCH.exists():
+        return ""
+    found = json.loads(EPOCH.read_text(encoding="utf-8"))
+    times = ", ".join(
+        f"{row['median']:.2f} s ({row['least']:.2f} to {row['most']:.2f}) with {threads}"
+        for threads, row in found["seconds an epoch"].items()
+    )
+    date = found["environment"]["finished"][:10]
+    return (
+        f"With nothing else running, an epoch of `{found['recipe']}` takes, validation included: {times}; medians of\n"
+        f"`python benchmarks/epoch.py`, {date}, the same machine.\n"
+    )
+
+
 def page(results: dict[str, list[Result]]) -> str:
     """Return docs/results.md."""
     first = next(iter(results.values()))[0].environment
@@ -184,6 +201,7 @@ Machine: {first["processors"]} processors, {first["platform"]}; Python {first["p
         )
     }
 
+{epoch_note()}
 ## The booking desk
 
 `unseen` holds cities and airlines that never occur in training. `pairs` holds sentences that differ only in
