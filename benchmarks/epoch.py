@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from slotfill.recipes import load_recipe
-from slotfill.run import RunFolder, environment
+from slotfill.run_folder import RunFolder, environment
 from slotfill.train import Progress, train
 
 TARGET = Path(__file__).with_suffix(".json")

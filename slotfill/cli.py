@@ -113,13 +113,13 @@ def train(
     if resume is not None:
         if config is not None or overrides or out or force or seed is not None:
             raise UsageError("--resume goes on with the run as it was: give it nothing but --device")
-        from slotfill.run import RunFolder
+        from slotfill.run_folder import RunFolder
 
         folder, checked = RunFolder.resume(resume)
     else:
         seeded = [] if seed is None else [f"train.seed={seed}"]
         name, checked = load_recipe(config or "taipei", [*(overrides or []), *seeded], need_data=True)
-        from slotfill.run import RunFolder
+        from slotfill.run_folder import RunFolder
 
         folder = RunFolder(out or Path("runs") / name, force=force)
     with display.training(sys.stdout) as report:

@@ -6,24 +6,13 @@ While a run trains, its folder is called `NAME.partial` and holds `checkpoint/`,
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import logging
-import os
-import platform
-import shutil
-import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timezone
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from slotfill import __version__
 from slotfill.check import load_config
 from slotfill.config import FORMAT, Config, outside_parts
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
@@ -34,13 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from slotfill.model import SlotTagger
-    from slotfill.train import Epoch, Training
 
 FILES = ("config.yaml", "vocab.json", "model.safetensors")
 """What a run cannot do without; the others are for people."""
-
-_ALL = {*FILES, "model.onnx", "history.csv", "scores.json", "environment.json", "checkpoint"}
-_STATE = Path("checkpoint", "state.safetensors")
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +50,8 @@ def load_run(path: Path, device: str = "cpu") -> Run:
     missing = [name for name in FILES if not (path / name).is_file()]
     if missing:
         raise RunError(f"{path}: not a whole run folder: {', '.join(missing)} missing; train it again")
-    config = _config(path)
-    weights, notes = _tensors(path / "model.safetensors")
+    config = read_config(path)
+    weights, notes = read_tensors(path / "model.safetensors")
     vocab = _vocab(path, notes.get("vocab"))
     model = build_model(config, vocab)
     try:
@@ -92,7 +77,7 @@ def check_run_folder(path: Path) -> None:
         return
     if path.exists():
         raise UsageError(f"{path} is a file; a run is the folder that `slotfill train` wrote")
-    if _partial(path).is_dir():
+    if partial_of(path).is_dir():
         raise UsageError(f"{path} is still training, or was stopped; go on with: slotfill train --resume {path}")
     folders = (path.parent, path.parent / "runs")
     runs = {
@@ -104,10 +89,10 @@ def check_run_folder(path: Path) -> None:
     raise UsageError(f"no run folder {path}{did_you_mean(str(path), runs)}")
 
 
-def _config(path: Path) -> Config:
+def read_config(path: Path) -> Config:
     """Return the config of the run in `path`, and log which files from outside it executes."""
     name = path / "config.yaml"
-    text = _text(name)
+    text = read_text(name)
     try:
         config = load_config(text, str(name), folder=path)
         cut = Config.model_fields.keys() - parse(text, str(name))[0]
@@ -123,7 +108,7 @@ def _config(path: Path) -> Config:
 def _vocab(path: Path, digest: str | None) -> Vocab:
     """Return the vocabulary of the run in `path`, which must be the one of this digest."""
     name = path / "vocab.json"
-    text = _text(name)
+    text = read_text(name)
     try:
         data = json.loads(text)
         if data["format"] != FORMAT:
@@ -131,19 +116,20 @@ def _vocab(path: Path, digest: str | None) -> Vocab:
         vocab = Vocab.from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise RunError(f"{name}: not a whole vocabulary ({fault}); train the run again") from None
-    if _digest(text) != digest:
+    if digest_of(text) != digest:
         raise RunError(f"{name}: not the vocabulary that the weights were trained with; train the run again")
     return vocab
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return what a file of a run says; raises RunError where it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise RunError(f"{path}: not UTF-8, so not what slotfill wrote; train the run again") from None
 
 
-def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return what a safetensors file holds: tensors by name, and notes; raises RunError if it is not whole."""
     from safetensors import SafetensorError, safe_open
 
@@ -158,156 +144,11 @@ def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, notes
 
 
-def _digest(text: str) -> str:
+def digest_of(text: str) -> str:
+    """Return what tells one vocabulary file from another."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class RunFolder:
-    """The folder of a run that trains: `out` once it is whole, `out.partial` until then."""
-
-    def __init__(self, out: Path, *, force: bool = False) -> None:
-        """Raises UsageError where something is in the way that `force` may not, or is not told to, replace."""
-        self.out = _place(out)
-        self.partial = _partial(self.out)
-        self.force = force
-        self.resumed = False
-        for path in (self.out, self.partial):
-            self._check(path)
-
-    def _check(self, path: Path) -> None:
-        entries = {entry.name.removesuffix(".new") for entry in path.iterdir()} if path.is_dir() else {path.name}
-        if not path.exists() or not entries:
-            return
-        if foreign := sorted(entries - _ALL):
-            raise UsageError(f"{path} is not a run folder ({foreign[0]}), so it is not replaced; choose another --out")
-        if not self.force:
-            resume = f"go on with --resume {self.out}, " if (path / _STATE).is_file() else ""
-            raise UsageError(f"{path} exists: {resume}replace it with --force, or choose another with --out DIR")
-
-    def begin(self, config: Config, vocab: Vocab) -> None:
-        """Make the partial folder with what is known before training."""
-        try:
-            if self.force and self.partial.exists():
-                shutil.rmtree(self.partial)
-            (self.partial / _STATE).parent.mkdir(parents=True)
-        except OSError as fault:
-            raise UsageError(f"cannot make the run folder {self.partial}: {fault.strerror}") from None
-        _write(self.partial / "config.yaml", config.to_yaml())
-        _write(self.partial / "vocab.json", _vocab_text(vocab))
-
-    @classmethod
-    def resume(cls, out: Path) -> tuple[RunFolder, Config]:
-        """Return the folder of a stopped run and its config. Raises UsageError where there is no checkpoint."""
-        folder = cls.__new__(cls)
-        out = _place(out)
-        folder.out = out.with_name(out.name.removesuffix(".partial"))
-        folder.partial = _partial(folder.out)
-        folder.force = folder.resumed = True
-        if folder.partial.is_dir():
-            if not (folder.partial / _STATE).is_file():
-                raise UsageError(f"{folder.partial} was stopped in its first epoch; start anew with --force")
-        else:
-            check_run_folder(folder.out)
-            if not (folder.out / _STATE).is_file():
-                raise UsageError(f"{folder.out} has no checkpoint: it was trained to its end")
-            with TemporaryDirectory(prefix=".slotfill-", dir=folder.out.parent) as room:
-                shutil.copytree(folder.out, Path(room, "run")).rename(folder.partial)
-        return folder, _config(folder.partial)
-
-    def checkpoint(self, training: Training) -> None:
-        """Save the state of `training`, in one file, from which it can go on to the bit."""
-        tensors, notes = training.state()
-        _save(self.partial / _STATE, tensors, notes)
-
-    def restore(self, training: Training) -> None:
-        """Bring `training` to where the checkpoint stands; raises RunError where the two do not fit."""
-        tensors, notes = _tensors(self.partial / _STATE)
-        if _vocab_text(training.vocab) != _text(self.partial / "vocab.json"):
-            raise RunError(f"{self.partial}: the training sentences have changed since; start anew with --force")
-        try:
-            training.restore(tensors, notes)
-        except (RuntimeError, KeyError, ValueError) as fault:
-            reason = str(fault).strip().splitlines()[-1].strip()
-            raise RunError(f"{self.partial}: the checkpoint does not fit config.yaml ({reason})") from None
-
-    def finish(self, training: Training, scores: dict[str, Any], *, whole: bool) -> None:
-        """Write the rest of the run and give the folder its name; the checkpoint stays where not `whole`."""
-        digest = _digest(_text(self.partial / "vocab.json"))
-        _save(self.partial / "model.safetensors", training.best_weights, {"vocab": digest})
-        _write(self.partial / "history.csv", _history(training.history))
-        _write(self.partial / "environment.json", json.dumps(environment(), indent=1))
-        _write(self.partial / "scores.json", json.dumps({"format": FORMAT, **scores}, ensure_ascii=False, indent=1))
-        if whole:
-            shutil.rmtree(self.partial / "checkpoint", ignore_errors=True)
-        # Looked at again, since training takes long enough for another run to have taken the name.
-        try:
-            self._check(self.out)
-        except UsageError as fault:
-            raise RunError(f"{fault}; the run that was trained is {self.partial}") from None
-        with TemporaryDirectory(prefix=".slotfill-", dir=self.out.parent) as room:
-            if self.out.exists():
-                self.out.rename(Path(room, "old"))
-            self.partial.rename(self.out)
-
-    def discard(self) -> None:
-        """Remove the partial folder of a run that came to nothing; one that was resumed had come to something."""
-        if not self.resumed:
-            shutil.rmtree(self.partial, ignore_errors=True)
-
-
-def _place(out: Path) -> Path:
-    """Return `out` by its own name, that can be given to another folder: what a link leads to, or `.` means."""
-    place = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
-    if not place.name:
-        raise UsageError(f"{out} cannot be a run folder; choose another")
-    return place
-
-
-def _partial(out: Path) -> Path:
+def partial_of(out: Path) -> Path:
+    """Return what the run folder `out` is called while it trains."""
     return out.with_name(out.name + ".partial")
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    """Write a file, to the disk itself, whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content if isinstance(content, bytes) else content.encode())
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-
-
-def _save(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
-    from safetensors.torch import save
-
-    # One note that holds all, since safetensors writes several in any order, and equal runs are equal files.
-    _write(path, save(tensors, {"slotfill": json.dumps({"format": FORMAT, **notes})}))
-
-
-def _vocab_text(vocab: Vocab) -> str:
-    return json.dumps(vocab.to_json(), ensure_ascii=False, indent=1) + "\n"
-
-
-def _history(epochs: Sequence[Epoch]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(epochs[0])], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(epoch) for epoch in epochs)
-    return text.getvalue()
-
-
-def environment() -> dict[str, Any]:
-    """Return what a run was trained with: versions, machine, time."""
-    import torch
-
-    packages = ("torch", "numpy", "seqeval", "safetensors")
-    return {
-        "format": FORMAT,
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "versions": {"slotfill": __version__, **{name: version(name) for name in packages}},
-    }

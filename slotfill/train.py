@@ -18,7 +18,8 @@ from slotfill.config import Config, TrainConfig
 from slotfill.errors import RunError
 from slotfill.evaluate import evaluate, final_split, tag
 from slotfill.model import SlotTagger
-from slotfill.run import RunFolder, build_model
+from slotfill.run import build_model
+from slotfill.run_folder import RunFolder
 from slotfill.schemes import tags_of
 from slotfill.score import Score, slot_f1
 from slotfill.sentence import Sentence

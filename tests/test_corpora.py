@@ -8,7 +8,8 @@ import pytest
 
 from slotfill.evaluate import evaluate_run
 from slotfill.recipes import load_recipe
-from slotfill.run import RunFolder, load_run
+from slotfill.run import load_run
+from slotfill.run_folder import RunFolder
 from slotfill.train import train
 
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "data"

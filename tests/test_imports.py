@@ -26,7 +26,7 @@ encoders
 taggers
 model
 run
-evaluate
+evaluate run_folder
 train predict
 display
 cli
@@ -37,11 +37,11 @@ RANKS = {name: rank for rank, line in enumerate(ORDER.split("\n")) for name in l
 # What is read, written, looked up and decoded around the network, in plain Python and NumPy.
 WITHOUT_TORCH = """
 errors sentence options schemes text yaml_text registry vocab formats config check schema batch decode score corpus
-recipes splits run cli
+recipes splits run run_folder cli
 """
 
 # Which modules may import torch; run and cli only in the functions that need a network.
-WITH_TORCH = "dropout embeddings cells encoders taggers model train run cli"
+WITH_TORCH = "dropout embeddings cells encoders taggers model train run run_folder cli"
 
 
 def modules() -> dict[str, Path]:
@@ -111,7 +111,7 @@ def test_imports_go_one_way():
     [
         ("slotfill.model", "slotfill.vocab", True),
         ("slotfill.vocab", "slotfill.model", False),
-        ("slotfill.run", "slotfill.train", False),
+        ("slotfill.run_folder", "slotfill.train", False),
         ("slotfill.run", "slotfill", True),
         ("slotfill.corpus", "slotfill.formats._format", True),
         ("slotfill.corpus", "slotfill.formats.conll", False),

@@ -13,7 +13,8 @@ import slotfill
 from slotfill.errors import ConfigError, RunError
 from slotfill.recipes import load_recipe
 from slotfill.registry import CELLS, KINDS, REQUIRED, Registry
-from slotfill.run import RunFolder, load_run
+from slotfill.run import load_run
+from slotfill.run_folder import RunFolder
 from slotfill.train import train
 
 OWN = '''"""A cell of one's own: it forgets everything.

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 import slotfill
 from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.recipes import load_recipe
-from slotfill.run import RunFolder, load_run
+from slotfill.run import load_run
+from slotfill.run_folder import RunFolder
 from slotfill.score import Score
 from slotfill.train import train
 
