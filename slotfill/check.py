@@ -71,7 +71,7 @@ class _Check:
         for key, registry in SECTIONS.items():
             value = data.get(key, Config.model_fields[key].default)
             if key != "embedding":
-                data[key] = self._part(registry, value, (key,))
+                data[key] = self._part(registry, value, (key,), Config.model_fields[key].default)
             elif isinstance(value, list):
                 data[key] = [self._part(registry, each, (key, index)) for index, each in enumerate(value)]
                 if not value:
@@ -87,9 +87,11 @@ class _Check:
             raise ConfigError(sorted(self.faults, key=self.faults.__getitem__))
         return config
 
-    def _part(self, registry: Registry, value: Any, path: KeyPath) -> Part:
-        """Return the part complete with its defaults, having noted every fault in it."""
+    def _part(self, registry: Registry, value: Any, path: KeyPath, default: Any = None) -> Part:
+        """Return the part complete with its defaults, having noted every fault in it; without a name, `default`."""
         allowed = did_you_mean("", registry.names())
+        if isinstance(value, dict) and "name" not in value and isinstance(default, str):
+            value = {"name": default} | value
         if isinstance(value, dict) and "name" not in value:
             self._fault((*path, "name"), f"is needed and not given{allowed}")
             return {}
@@ -106,7 +108,7 @@ class _Check:
             for option in part.options.values():
                 if option.part:
                     inner = options.get(option.name, option.default)
-                    options[option.name] = self._part(KINDS[option.part], inner, (*path, option.name))
+                    options[option.name] = self._part(KINDS[option.part], inner, (*path, option.name), option.default)
         except ConfigError as fault:
             self._fault(name_path, str(fault))
             return {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from io import TextIOWrapper
@@ -17,11 +18,24 @@ import typer
 from typer.core import TyperGroup
 
 from slotfill import __version__
-from slotfill.errors import ConfigError, SlotfillError, UsageError, did_you_mean
+from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
+
+_Misuse: Any = typer.BadParameter.__mro__[2]
+"""What typer raises for all that is wrong with how a command was typed; it has no public name of its own."""
 
 
 class _Commands(TyperGroup):
     """The commands; a mistake of the user's ends with a line for each fault and with its exit code."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        if not sys.argv[1:]:
+            return super().main(*args, **options)
+        try:
+            code = super().main(*args, **(options | {"standalone_mode": False}))
+        except _Misuse as fault:
+            typer.echo(f"slotfill: {' '.join(fault.format_message().split())} (see --help)", err=True)
+            code = 2
+        sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -132,6 +146,10 @@ def train(
 @app.command()
 def evaluate(
     run: RunPath,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="How they are written, if not as the run's: data.scheme=bioes"),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="A split of the run's own data.")] = None,
     data: Annotated[Path | None, typer.Option(help="Other labelled sentences: a file, or a split's folder.")] = None,
     device: Device = "auto",
@@ -152,7 +170,7 @@ def evaluate(
         raise UsageError("--split is of the run's own data and --data is other data: give one of them")
     loaded = load_run(run, _device(device))
     name = str(data) if data else split or final_split(loaded.config.data)
-    result = evaluate_run(loaded, split=split, path=data)
+    result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False, indent=1))
     else:
@@ -226,16 +244,20 @@ def show(config: ConfigName, overrides: Overrides = None) -> None:
 
 @app.command()
 def check(
-    configs: Annotated[list[str], typer.Argument(metavar="CONFIG", help="Built-in configs or YAML files.")],
+    configs: Annotated[
+        list[str],
+        typer.Argument(metavar="CONFIG", help="Built-in configs or YAML files; KEY=VALUE is for all."),
+    ],
 ) -> None:
     """Check configs and the sentences they name, without training."""
     from slotfill.recipes import load_recipe
     from slotfill.splits import read_split, split_names
 
+    overrides = [word for word in configs if "=" in word and not Path(word).exists()]
     worst = 0
-    for config in configs:
+    for config in [word for word in configs if word not in overrides]:
         try:
-            data = load_recipe(config, need_data=True)[1].data
+            data = load_recipe(config, overrides, need_data=True)[1].data
             for split in split_names(data):
                 reading = read_split(data, split)
                 slots = sum(len(sentence.slots or ()) for sentence in reading.sentences)
@@ -268,10 +290,19 @@ def convert(
 ) -> None:
     """Write sentences anew in another format or tag scheme."""
     from slotfill.corpus import read_sentences, write_sentences
+    from slotfill.schemes import tag_set
 
-    reading = read_sentences(source, format=from_format, scheme=scheme, tokenizer=tokenizer, labelled=False)
+    for given in (scheme, to_scheme):
+        tag_set([], given)
+    try:
+        reading = read_sentences(source, format=from_format, scheme=scheme, tokenizer=tokenizer, labelled=False)
+    except DataError as fault:
+        # The mends that messages name are keys of a config; here they are options.
+        text = re.sub(r"set data\.(scheme|tokenizer):", r"give --\1", str(fault))
+        raise DataError(text.replace("set data.format", "give --from")) from None
     write_sentences(target, reading.sentences, format=to_format, scheme=to_scheme)
-    typer.echo(f"{target}: {len(reading.sentences)} sentences")
+    repaired = f", {reading.repaired_tags} tags repaired" if reading.repaired_tags else ""
+    typer.echo(f"{target}: {len(reading.sentences)} sentences{repaired}")
 
 
 def _texts(path: Path | None) -> Iterator[str]:

@@ -156,7 +156,8 @@ def show_score(score: Score, name: str, console: Console | None = None) -> None:
         )  # fmt: skip
     console.print(table)
     low, high = score.f1_interval
-    unknown = f" ({', '.join(score.unknown_names)})" if score.unknown_names else ""
+    names = [*score.unknown_names[:5], *["..."][: len(score.unknown_names) > 5]]
+    unknown = f" ({', '.join(names)})" if names else ""
     for line in (
         f"F1 {score.overall.f1:.2f}, 95% interval {low:.2f} to {high:.2f} (bootstrap over sentences)",
         f"tags right {score.tag_accuracy:.2f}%, sentences wholly right {score.sentence_accuracy:.2f}%",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from slotfill.batch import bucket, make_batch
+from slotfill.check import load_config
 from slotfill.config import DataConfig
 from slotfill.corpus import format_named, read_sentences
 from slotfill.decode import decode
@@ -21,10 +23,12 @@ BATCH_SIZE = 64
 
 
 def tag(model: SlotTagger, vocab: Vocab, sentences: Sequence[Sentence]) -> list[list[Slot]]:
-    """Return the slots that `model` gives to each of `sentences`, in their order."""
+    """Return the slots that `model` gives to each of `sentences`, in their order; none to one without tokens."""
     transitions = model.tagger.transitions()
     slots: list[list[Slot]] = [[] for _ in sentences]
-    for indices in bucket([len(sentence.tokens) for sentence in sentences], BATCH_SIZE):
+    spoken = [index for index, sentence in enumerate(sentences) if sentence.tokens]
+    for places in bucket([len(sentences[index].tokens) for index in spoken], BATCH_SIZE):
+        indices = [spoken[place] for place in places]
         batch = make_batch([sentences[i].tokens for i in indices], model.lookups)
         paths = decode(model.emissions(batch), batch.lengths, transitions)
         for index, path in zip(indices, paths, strict=True):
@@ -43,22 +47,31 @@ def evaluate(model: SlotTagger, vocab: Vocab, sentences: Sequence[Sentence]) -> 
     return result
 
 
+def _name(format: str | dict[str, Any]) -> str:
+    return format if isinstance(format, str) else str(format["name"])
+
+
 def final_split(data: DataConfig) -> str:
     """Return the split that a run is scored on at last: test, or valid where there is none."""
     return "test" if split_path(data, "test") else "valid"
 
 
-def evaluate_run(run: Run, *, split: str | None = None, path: Path | None = None) -> Score:
+def evaluate_run(
+    run: Run, *, split: str | None = None, path: Path | None = None, overrides: Sequence[str] = ()
+) -> Score:
     """Return the score of `run` on a split of its own data, the final one if none is named, or on `path`.
 
-    The labelled sentences in `path` are read as those of the run's data, but for a format that its name tells.
+    The labelled sentences in `path` are read as those of the run's data, but for a format that its name tells and
+    for `overrides` such as `data.scheme=bioes`. Raises ConfigError where one is wrong.
     """
     data = run.config.data
+    if overrides:
+        data = load_config(run.config.to_yaml(), "config", overrides).data
     if path is None:
         reading = read_split(data, split or final_split(data))
     else:
-        format = format_named(path) or data.format
-        if isinstance(data.format, dict) and data.format["name"] == format:
-            format = data.format
+        named = format_named(path)
+        told = any(override.startswith("data.format") for override in overrides)
+        format = data.format if told or named is None or _name(data.format) == named else named
         reading = read_sentences(path, format=format, scheme=data.scheme, tokenizer=data.tokenizer)
     return evaluate(run.model, run.vocab, reading.sentences)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slotfill.check import load_config
 from slotfill.config import FORMAT, Config, outside_parts
@@ -95,14 +96,25 @@ def read_config(path: Path) -> Config:
     text = read_text(name)
     try:
         config = load_config(text, str(name), folder=path)
-        cut = Config.model_fields.keys() - parse(text, str(name))[0]
+        cut = sorted(_missing(config.model_dump(), parse(text, str(name))[0]))
     except ConfigError as fault:
         raise RunError(f"{fault.faults[0]}; mend it, or train the run again") from None
     if cut:
-        raise RunError(f"{name}: cut short: {', '.join(sorted(cut))} missing; train the run again")
+        raise RunError(f"{name}: cut short: {', '.join(cut[:5])} missing; train the run again")
     for file in outside_parts(config.model_dump()):
         logger.warning("slotfill: the run %s executes %s", path, file)
     return config
+
+
+def _missing(whole: Any, given: Any, path: str = "") -> Iterator[str]:
+    """Yield the keys of `whole` that are not in `given`: a saved config is complete."""
+    pairs = whole.items() if isinstance(whole, dict) else enumerate(whole) if isinstance(whole, list) else ()
+    for key, value in pairs:
+        there = key in given if isinstance(given, dict) else isinstance(given, list) and key < len(given)
+        if there:
+            yield from _missing(value, given[key], f"{path}{key}.")
+        else:
+            yield f"{path}{key}"
 
 
 def _vocab(path: Path, digest: str | None) -> Vocab:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
 import platform
 import shutil
 import sys
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timezone
@@ -40,7 +42,7 @@ class RunFolder:
         self.out = _place(out)
         self.partial = partial_of(self.out)
         self.force = force
-        self.resumed = False
+        self.resumed = self.copied = False
         for path in (self.out, self.partial):
             self._check(path)
 
@@ -48,8 +50,12 @@ class RunFolder:
         entries = {entry.name.removesuffix(".new") for entry in path.iterdir()} if path.is_dir() else {path.name}
         if not path.exists() or not entries:
             return
+        if path == self.partial and path.is_dir():
+            os.close(_lock(path))
         if foreign := sorted(entries - _ALL):
             raise UsageError(f"{path} is not a run folder ({foreign[0]}), so it is not replaced; choose another --out")
+        if path == self.partial and not (path / _STATE).is_file():
+            return  # Stopped before its first epoch was done, so there is nothing to lose.
         if not self.force:
             resume = f"go on with --resume {self.out}, " if (path / _STATE).is_file() else ""
             raise UsageError(f"{path} exists: {resume}replace it with --force, or choose another with --out DIR")
@@ -57,13 +63,19 @@ class RunFolder:
     def begin(self, config: Config, vocab: Vocab) -> None:
         """Make the partial folder with what is known before training."""
         try:
-            if self.force and self.partial.exists():
+            self._check(self.partial)
+            if self.partial.exists():
                 shutil.rmtree(self.partial)
             (self.partial / _STATE).parent.mkdir(parents=True)
+            self._hold()
         except OSError as fault:
             raise UsageError(f"cannot make the run folder {self.partial}: {fault.strerror}") from None
         _write(self.partial / "config.yaml", config.to_yaml())
         _write(self.partial / "vocab.json", _vocab_text(vocab))
+
+    def _hold(self) -> None:
+        """Keep other processes from training here until `release`, or until this object is gone."""
+        self.release = weakref.finalize(self, os.close, _lock(self.partial))
 
     @classmethod
     def resume(cls, out: Path) -> tuple[RunFolder, Config]:
@@ -73,6 +85,7 @@ class RunFolder:
         folder.out = out.with_name(out.name.removesuffix(".partial"))
         folder.partial = partial_of(folder.out)
         folder.force = folder.resumed = True
+        folder.copied = False
         if folder.partial.is_dir():
             if not (folder.partial / _STATE).is_file():
                 raise UsageError(f"{folder.partial} was stopped in its first epoch; start anew with --force")
@@ -82,6 +95,8 @@ class RunFolder:
                 raise UsageError(f"{folder.out} has no checkpoint: it was trained to its end")
             with TemporaryDirectory(prefix=".slotfill-", dir=folder.out.parent) as room:
                 shutil.copytree(folder.out, Path(room, "run")).rename(folder.partial)
+            folder.copied = True
+        folder._hold()
         return folder, read_config(folder.partial)
 
     def checkpoint(self, training: Training) -> None:
@@ -91,11 +106,18 @@ class RunFolder:
 
     def restore(self, training: Training) -> None:
         """Bring `training` to where the checkpoint stands; raises RunError where the two do not fit."""
-        tensors, notes = read_tensors(self.partial / _STATE)
-        if _vocab_text(training.vocab) != read_text(self.partial / "vocab.json"):
-            raise RunError(f"{self.partial}: the training sentences have changed since; start anew with --force")
         try:
+            tensors, notes = read_tensors(self.partial / _STATE)
+            if _vocab_text(training.vocab) != read_text(self.partial / "vocab.json"):
+                raise RunError(
+                    f"{self.partial}: the training sentences have changed since; put them back as they were, or "
+                    "start anew with another --out"
+                )
             training.restore(tensors, notes)
+        except RunError:
+            if self.copied:
+                shutil.rmtree(self.partial, ignore_errors=True)
+            raise
         except (RuntimeError, KeyError, ValueError) as fault:
             reason = str(fault).strip().splitlines()[-1].strip()
             raise RunError(f"{self.partial}: the checkpoint does not fit config.yaml ({reason})") from None
@@ -118,11 +140,24 @@ class RunFolder:
             if self.out.exists():
                 self.out.rename(Path(room, "old"))
             self.partial.rename(self.out)
+        self.release()
 
     def discard(self) -> None:
         """Remove the partial folder of a run that came to nothing; one that was resumed had come to something."""
         if not self.resumed:
             shutil.rmtree(self.partial, ignore_errors=True)
+        self.release()
+
+
+def _lock(folder: Path) -> int:
+    """Return a lock on `folder`, held until it is closed; raises UsageError where another has it."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UsageError(f"{folder}: another process is training there; wait for it, or choose another --out") from None
+    return lock
 
 
 def _place(out: Path) -> Path:

@@ -190,9 +190,9 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
     ),
     (
         "a part without a name",
-        "encoder:\n  hidden_size: 8\n",
+        "embedding:\n  - size: 8\n",
         [],
-        ["1: encoder.name: is needed and not given (allowed: <encoders>)"],
+        ["2: embedding.0.name: is needed and not given (allowed: <embeddings>)"],
     ),
     (
         "a list for one part",

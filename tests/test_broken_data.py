@@ -41,14 +41,14 @@ BROKEN = [
         {"a.conll": "fly\tO\nto\n"},
         "a.conll",
         {},
-        "@/a.conll:2: 1 column, but line 1 has 2",
+        "@/a.conll:2: 1 column, but line 1 has 2; part all lines alike, by tabs or by blanks",
     ),
     (
         "a column too many",
         {"a.conll": "fly O\n\nto New O\n"},
         "a.conll",
         {},
-        "@/a.conll:3: 3 columns, but line 1 has 2",
+        "@/a.conll:3: 3 columns, but line 1 has 2; part all lines alike, by tabs or by blanks",
     ),
     (
         "a column out of range",
@@ -183,14 +183,14 @@ BROKEN = [
         {"a/seq.in": "go\nfly to Taipei \n", "a/seq.out": "O\nO O\n"},
         "a",
         {},
-        "@/a/seq.in:2: tokens: 3, but tags in seq.out: 2",
+        "@/a/seq.in:2: tokens: 3, but tags in seq.out: 2; give each token its tag",
     ),
     (
         "files of different length",
         {"a/seq.in": "go\nfly\nto\n", "a/seq.out": "O\nO\n", "a/label": "x\nx\nx\nx\n"},
         "a",
         {},
-        "@/a: the files differ in lines: seq.in has 3, seq.out has 2, label has 4",
+        "@/a: the files differ in lines: seq.in has 3, seq.out has 2, label has 4; each line is one sentence",
     ),
     (
         "an empty sentence in jointslu",
@@ -288,7 +288,7 @@ BROKEN = [
         {"a.jsonl": '{"tokens": ["fly", "to"], "tags": ["O"]}\n'},
         "a.jsonl",
         {},
-        "@/a.jsonl:1: tokens: 2, but tags: 1",
+        "@/a.jsonl:1: tokens: 2, but tags: 1; give each token its tag",
     ),
     (
         "tags for a text",
@@ -330,7 +330,7 @@ BROKEN = [
         {"a.jsonl": J % '{"name": "city", "start": 7, "end": 14}'},
         "a.jsonl",
         {},
-        "@/a.jsonl:1: slot 'city' from 7 to 14 is not in the text of 13 characters",
+        "@/a.jsonl:1: slot 'city' from 7 to 14 is not in the text of 13 characters, counted from 0",
     ),
     (
         "a slot without characters",

@@ -88,3 +88,14 @@ def test_a_script_can_ask_for_a_least_f1(trained, cli):
     assert (result.code, result.err) == (1, "slotfill: F1 0.00 is below --min-f1 60.5\n")
     assert json.loads(result.out)["overall"]["f1"] == 0
     assert cli("evaluate", trained, "--min-f1", "101").code == 2
+
+
+def test_how_other_sentences_are_written_can_be_said(trained, cli, corpus, tmp_path):
+    target = tmp_path / "test.conll"
+    assert cli("convert", corpus / "test.brackets", target, "--to-scheme", "bioes").code == 0
+    refused = cli("evaluate", trained, "--data", target)
+    assert refused.code == 3 and "set data.scheme: bioes" in refused.err
+    told = json.loads(cli("evaluate", trained, "data.scheme=bioes", "--data", target, "--json").out)
+    own = json.loads(cli("evaluate", trained, "--json").out)
+    assert told["overall"] == own["overall"]
+    assert cli("evaluate", trained, "data.schema=bioes").code == 2

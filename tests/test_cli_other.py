@@ -118,7 +118,10 @@ def test_check_goes_on_and_ends_with_the_worst(desk, cli):
     ]
     result = cli("check", "nope.yaml", "data.yaml", "bad.yaml", "tiny.yaml")
     assert result.code == 3
-    assert f"slotfill: {desk}/broken.conll:2: 1 column, but line 1 has 2\n" in result.err
+    assert (
+        f"slotfill: {desk}/broken.conll:2: 1 column, but line 1 has 2; part all lines alike, by tabs or by blanks\n"
+        in result.err
+    )
     assert result.out.endswith("tiny.yaml: ok\n")
     assert "data.yaml: ok" not in result.out
 
@@ -186,3 +189,32 @@ def test_the_schema_is_json_alone(cli):
     result = cli("schema")
     assert (result.code, result.err) == (0, "")
     assert json.loads(result.out)["$defs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["foo"], "slotfill: No such command 'foo'. (see --help)\n"),
+        (["evaluate"], "slotfill: Missing argument 'RUN'. (see --help)\n"),
+        (["train", "--qqq"], "slotfill: No such option: --qqq (see --help)\n"),
+    ],
+)
+def test_wrong_use_is_one_line(words, line, cli):
+    result = cli(*words)
+    assert (result.code, result.out, result.err) == (2, "", line)
+
+
+def test_convert_names_its_own_options(cli, tmp_path):
+    source = tmp_path / "a.conll"
+    source.write_text("Oslo\tS-city\n")
+    refused = cli("convert", source, tmp_path / "b.jsonl")
+    assert refused.code == 3 and "give --scheme bioes" in refused.err
+    assert cli("convert", source, tmp_path / "b.jsonl", "--scheme", "bioes").code == 0
+    assert cli("convert", tmp_path / "b.jsonl", tmp_path / "c.jsonl", "--to-scheme", "foo").code == 2
+    assert not (tmp_path / "c.jsonl").exists()
+
+
+def test_check_takes_overrides(desk, cli):
+    assert cli("check", "tiny.yaml", "encoder.cell=gru").code == 0
+    refused = cli("check", "tiny.yaml", "encoder.cell=gur")
+    assert refused.code == 2 and "did you mean 'gru'" in refused.err

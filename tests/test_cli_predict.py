@@ -268,3 +268,11 @@ def test_predict_takes_a_list(trained):
     assert tagger.predict([]) == []
     with pytest.raises(TypeError, match="predict takes a list of texts"):
         tagger.predict("hello")
+
+
+@pytest.mark.parametrize("texts", [[""], ["", "   "], ["", "leave Oslo", ""]])
+def test_texts_without_tokens_have_no_slots(texts, trained, cli):
+    assert [row["text"] for row in rows(cli("predict", trained, *texts))] == texts
+    assert all(
+        not found.slots for found in Predictor.load(trained).predict([text for text in texts if not text.strip()])
+    )

@@ -58,7 +58,10 @@ class Conll(Format):
             columns = self._columns(line, here)
             shape = shape if shape[0] else (len(columns), number)
             if len(columns) != shape[0]:
-                raise DataError(f"{here}: {_count(len(columns))}, but line {shape[1]} has {shape[0]}")
+                raise DataError(
+                    f"{here}: {_count(len(columns))}, but line {shape[1]} has {shape[0]}; "
+                    "part all lines alike, by tabs or by blanks"
+                )
             place = place if tokens else here
             tokens.append(self._cell(columns, "token", here))
             if len(columns) > 1:

@@ -38,7 +38,9 @@ class JointSLU(Format):
                 continue
             labels = split_blanks(tags)
             if len(labels) != len(tokens):
-                raise DataError(f"{place}: tokens: {len(tokens)}, but tags in seq.out: {len(labels)}")
+                raise DataError(
+                    f"{place}: tokens: {len(tokens)}, but tags in seq.out: {len(labels)}; give each token its tag"
+                )
             sentence = self.tagged(tokens, labels, scheme=scheme, intent=intent, place=f"{path / 'seq.out'}:{number}")
             sentence.place = place
             yield sentence
@@ -65,7 +67,7 @@ def _rows(folder: Path) -> Iterator[tuple[int, str, str | None, str | None]]:
     for rows in zip_longest(*map(lines, there)):
         if None in rows:
             counts = [f"{path.name} has {sum(1 for _ in lines(path))}" for path in there]
-            raise DataError(f"{folder}: the files differ in lines: {', '.join(counts)}")
+            raise DataError(f"{folder}: the files differ in lines: {', '.join(counts)}; each line is one sentence")
         columns = {path.name: text for path, (_, text) in zip(there, rows, strict=True)}
         intent = columns.get("label", "").strip(" \t") or None
         yield rows[0][0], columns["seq.in"], columns.get("seq.out"), intent

@@ -50,7 +50,7 @@ class Jsonl(Format):
                 row.fail(_MIXED)
             return Sentence.of_tokens(tokens, None, intent, row.place)
         if len(tags) != len(tokens):
-            row.fail(f"tokens: {len(tokens)}, but tags: {len(tags)}")
+            row.fail(f"tokens: {len(tokens)}, but tags: {len(tags)}; give each token its tag")
         return self.tagged(tokens, tags, scheme=scheme, intent=intent, place=row.place)
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
