@@ -45,7 +45,7 @@ def main() -> None:
         for threads, found in times.items():
             found += seconds(given.recipe, threads, epochs=3)
     figures = {
-        f"{threads} threads": {
+        {1: "one thread", 2: "two threads"}[threads]: {
             "median": round(statistics.median(found), 3),
             "least": round(min(found), 3),
             "most": round(max(found), 3),

@@ -124,8 +124,8 @@ def epoch_note() -> str:
     )
     date = found["environment"]["finished"][:10]
     return (
-        f"With nothing else running, an epoch of `{found['recipe']}` takes, validation included: {times}; medians of\n"
-        f"`python benchmarks/epoch.py`, {date}, the same machine.\n"
+        f"With nothing else running, an epoch of `{found['recipe']}` takes, validation included,\n{times};\n"
+        f"medians of `python benchmarks/epoch.py`, {date}, the same machine.\n"
     )
 
 
