@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
@@ -11,9 +10,10 @@ import platform
 import shutil
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,7 +51,7 @@ class RunFolder:
         if not path.exists() or not entries:
             return
         if path == self.partial and path.is_dir():
-            os.close(_lock(path))
+            _lock(path)()
         if foreign := sorted(entries - _ALL):
             raise UsageError(f"{path} is not a run folder ({foreign[0]}), so it is not replaced; choose another --out")
         if path == self.partial and not (path / _STATE).is_file():
@@ -75,7 +75,7 @@ class RunFolder:
 
     def _hold(self) -> None:
         """Keep other processes from training here until `release`, or until this object is gone."""
-        self.release = weakref.finalize(self, os.close, _lock(self.partial))
+        self.release = weakref.finalize(self, _lock(self.partial))
 
     @classmethod
     def resume(cls, out: Path) -> tuple[RunFolder, Config]:
@@ -149,15 +149,19 @@ class RunFolder:
         self.release()
 
 
-def _lock(folder: Path) -> int:
-    """Return a lock on `folder`, held until it is closed; raises UsageError where another has it."""
+def _lock(folder: Path) -> Callable[[], None]:
+    """Lock `folder` and return what unlocks it; raises UsageError where another has it locked."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks.
+        return lambda: None
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         raise UsageError(f"{folder}: another process is training there; wait for it, or choose another --out") from None
-    return lock
+    return partial(os.close, lock)
 
 
 def _place(out: Path) -> Path:
