@@ -88,7 +88,7 @@ class RunFolder:
         folder.copied = False
         if folder.partial.is_dir():
             if not (folder.partial / _STATE).is_file():
-                raise UsageError(f"{folder.partial} was stopped in its first epoch; start anew with --force")
+                raise UsageError(f"{folder.partial} was stopped in its first epoch; train it anew")
         else:
             check_run_folder(folder.out)
             if not (folder.out / _STATE).is_file():

@@ -374,7 +374,7 @@ def test_a_run_killed_in_its_first_epoch_cannot_go_on_but_be_replaced(desk):
 
     with pytest.raises(Stop):
         train(tiny(), RunFolder(Path("a")), report)
-    with pytest.raises(UsageError, match=r"^a\.partial was stopped in its first epoch; start anew with --force$"):
+    with pytest.raises(UsageError, match=r"^a\.partial was stopped in its first epoch; train it anew$"):
         RunFolder.resume(Path("a"))
     quietly(tiny("train.epochs=1"), RunFolder(Path("a"), force=True))
     assert not Path("a.partial").exists()
