@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from slotfill.config import FORMAT, SECTIONS, Config, DataConfig, Part, part_model
+from slotfill.config import FORMAT, LISTED, SECTIONS, Config, DataConfig, Part, part_model
 from slotfill.errors import ConfigError, did_you_mean
 from slotfill.registry import FORMATS, KINDS, Registry
 from slotfill.yaml_text import Path as KeyPath
@@ -70,14 +70,14 @@ class _Check:
         data = dict(self.data)
         for key, registry in SECTIONS.items():
             value = data.get(key, Config.model_fields[key].default)
-            if key != "embedding":
-                data[key] = self._part(registry, value, (key,), Config.model_fields[key].default)
-            elif isinstance(value, list):
+            if key in LISTED and isinstance(value, list):
                 data[key] = [self._part(registry, each, (key, index)) for index, each in enumerate(value)]
                 if not value:
-                    self._fault((key,), "at least one embedding is needed")
+                    self._fault((key,), f"at least one {key} is needed")
             else:
-                data[key] = [self._part(registry, value, (key,))]
+                default = None if key == "embedding" else Config.model_fields[key].default
+                part = self._part(registry, value, (key,), default)
+                data[key] = [part] if key == "embedding" else part
         if isinstance(data.get("data"), dict) and data["data"].get("format", "auto") != "auto":
             data["data"] = data["data"] | {"format": self._part(FORMATS, data["data"]["format"], ("data", "format"))}
         config = self._validate(Config, data, ())
@@ -169,7 +169,7 @@ class _Check:
             registry, default = _kind_at(registry, target, path)
         value = target.get(step) if isinstance(target, dict) else target[step]
         value = default if value is None else value
-        if path == ("embedding",) and isinstance(following, int) and isinstance(value, str | dict):
+        if path[0] in LISTED and len(path) == 1 and isinstance(following, int) and isinstance(value, str | dict):
             value = [value]
         if isinstance(value, str) and registry:
             value = {"name": value}

@@ -1,4 +1,4 @@
-"""The command line: it parses, prints and shows progress; the work is done by plain functions.
+"""The commands that people work with: they parse, print and show progress; the work is done by plain functions.
 
 Nothing heavy is imported until a command needs it, so that `--help` answers at once.
 """
@@ -12,76 +12,13 @@ import sys
 from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from slotfill import __version__
-from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
-
-_Misuse: Any = typer.BadParameter.__mro__[2]
-"""What typer raises for all that is wrong with how a command was typed; it has no public name of its own."""
-
-
-class _Commands(TyperGroup):
-    """The commands; a mistake of the user's ends with a line for each fault and with its exit code."""
-
-    def main(self, *args: Any, **options: Any) -> Any:
-        if not sys.argv[1:]:
-            return super().main(*args, **options)
-        try:
-            code = super().main(*args, **(options | {"standalone_mode": False}))
-        except _Misuse as fault:
-            typer.echo(f"slotfill: {' '.join(fault.format_message().split())} (see --help)", err=True)
-            code = 2
-        sys.exit(code if isinstance(code, int) else 0)
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            for argument in sys.argv:
-                if argument.encode(errors="ignore").decode() != argument:
-                    raise UsageError(f"{argument!a}: not UTF-8; give what is in another encoding as a file")
-            return super().invoke(ctx)
-        except SlotfillError as fault:
-            _complain(fault)
-            raise typer.Exit(fault.exit_code) from None
-        except BrokenPipeError:
-            # Who reads our output has seen enough; what Python still holds of it goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise typer.Exit from None
-        except OSError as fault:
-            typer.echo(f"slotfill: {fault.filename or 'input or output'}: {fault.strerror or fault}", err=True)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            typer.echo("slotfill: stopped", err=True)
-            raise typer.Exit(130) from None
-
-
-def _complain(fault: SlotfillError) -> None:
-    for line in fault.faults if isinstance(fault, ConfigError) else [str(fault)]:
-        typer.echo(f"slotfill: {line}", err=True)
-
-
-app = typer.Typer(
-    name="slotfill",
-    cls=_Commands,
-    help="Learn to fill the slots of sentences from labelled ones: train, evaluate, predict.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes cuda if it is there.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help="A built-in config or a YAML file.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Keys to set over the file's: encoder.hidden_size=200"),
-]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that train wrote.")]
+from slotfill.app import AsJson, ConfigName, Device, Overrides, RunPath, app, chosen_device, complain
+from slotfill.errors import DataError, SlotfillError, UsageError, did_you_mean
 
 
 def _version(wanted: bool) -> None:
@@ -139,7 +76,7 @@ def train(
     with display.training(sys.stdout) as report:
         from slotfill import train as training
 
-        outcome = training.train(checked, folder, report, device=_device(device), resume=resume is not None)
+        outcome = training.train(checked, folder, report, device=chosen_device(device), resume=resume is not None)
     display.show_outcome(outcome)
 
 
@@ -168,7 +105,7 @@ def evaluate(
 
     if split is not None and data is not None:
         raise UsageError("--split is of the run's own data and --data is other data: give one of them")
-    loaded = load_run(run, _device(device))
+    loaded = load_run(run, chosen_device(device))
     name = str(data) if data else split or final_split(loaded.config.data)
     result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
     if as_json:
@@ -202,7 +139,7 @@ def predict(
     if sentences and input:
         raise UsageError("give sentences or --input, not both")
     check_run_folder(run)
-    predictor = Predictor.load(run, _device(device))
+    predictor = Predictor.load(run, chosen_device(device))
     texts = iter(sentences) if sentences else _texts(input)
     chosen = format or ("text" if sys.stdout.isatty() else "jsonl")
     write = display.sentence_writer(chosen, predictor.run.config.data.scheme, predictor.run.vocab.slot_names)
@@ -265,7 +202,7 @@ def check(
                 typer.echo(f"{config}: {split}: {len(reading.sentences)} sentences, {slots} slots{repaired}")
             typer.echo(f"{config}: ok")
         except SlotfillError as fault:
-            _complain(fault)
+            complain(fault)
             worst = max(worst, fault.exit_code)
     raise typer.Exit(worst)
 
@@ -319,16 +256,6 @@ def _texts(path: Path | None) -> Iterator[str]:
     else:
         numbered = lines(path)
     return (text for _, text in numbered)
-
-
-def _device(device: str) -> str:
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch sees no CUDA device here; use --device cpu")
-    # Products of single sentences are too small to share between processors; train sets its own number.
-    torch.set_num_threads(1)
-    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def main() -> None:

@@ -19,6 +19,9 @@ FORMAT = 1
 SECTIONS = {"embedding": EMBEDDINGS, "encoder": ENCODERS, "tagger": TAGGERS}
 """The keys whose values are parts."""
 
+LISTED = ("embedding", "encoder")
+"""Those whose value may be a list of parts."""
+
 Part = dict[str, Any]
 SchemeName = Literal[tuple(SCHEMES)]  # type: ignore[valid-type]
 TokenizerName = Literal[tuple(TOKENIZERS)]  # type: ignore[valid-type]
@@ -94,7 +97,7 @@ class Config(Checked):
     embedding: Any = ["word", "char_cnn"]
     """One embedding or a list, whose vectors are joined."""
     encoder: Any = "recurrent"
-    """What reads the sentence."""
+    """What reads the sentence: one encoder, or a list, each of which reads what the one before gives."""
     tagger: Any = "crf"
     """What chooses the tags."""
     train: TrainConfig = TrainConfig()

@@ -10,7 +10,6 @@ from slotfill.batch import bucket, make_batch
 from slotfill.check import load_config
 from slotfill.config import DataConfig
 from slotfill.corpus import format_named, read_sentences
-from slotfill.decode import decode
 from slotfill.model import SlotTagger
 from slotfill.run import Run
 from slotfill.schemes import slots_of
@@ -24,14 +23,12 @@ BATCH_SIZE = 64
 
 def tag(model: SlotTagger, vocab: Vocab, sentences: Sequence[Sentence]) -> list[list[Slot]]:
     """Return the slots that `model` gives to each of `sentences`, in their order; none to one without tokens."""
-    transitions = model.tagger.transitions()
     slots: list[list[Slot]] = [[] for _ in sentences]
     spoken = [index for index, sentence in enumerate(sentences) if sentence.tokens]
     for places in bucket([len(sentences[index].tokens) for index in spoken], BATCH_SIZE):
         indices = [spoken[place] for place in places]
         batch = make_batch([sentences[i].tokens for i in indices], model.lookups)
-        paths = decode(model.emissions(batch), batch.lengths, transitions)
-        for index, path in zip(indices, paths, strict=True):
+        for index, path in zip(indices, model.tags(batch), strict=True):
             slots[index] = slots_of([vocab.tags[tag] for tag in path], vocab.scheme)
     return slots
 

@@ -3,48 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from slotfill.batch import Batch
+from slotfill.encoders._encoder import Encoder
 from slotfill.registry import EMBEDDINGS, ENCODERS, TAGGERS
 from slotfill.vocab import Lookup, Vocab
 
 
 class SlotTagger(nn.Module):
-    """The network: what each listed embedding gives is joined, encoded, and scored for each tag."""
+    """The network: what each listed embedding gives is joined, sent through the encoders, and scored for each tag."""
 
     def __init__(
         self,
         vocab: Vocab,
         embedding: Sequence[str | Mapping[str, Any]],
-        encoder: str | Mapping[str, Any],
+        encoder: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
         tagger: str | Mapping[str, Any],
     ) -> None:
         super().__init__()
         embeddings = [EMBEDDINGS.build(part, vocab) for part in embedding]
         self.lookups: list[Lookup] = [part.lookup for part in embeddings]
         self.embeddings = nn.ModuleList(embeddings)
-        self.encoder = ENCODERS.build(encoder, sum(part.output_size for part in embeddings))
-        self.tagger = TAGGERS.build(tagger, self.encoder.output_size, vocab)
+        size = sum(part.output_size for part in embeddings)
+        self.encoders = nn.ModuleList()
+        for part in [encoder] if isinstance(encoder, str | Mapping) else encoder:
+            self.encoders.append(ENCODERS.build(part, size))
+            size = self.encoders[-1].output_size
+        self.tagger = TAGGERS.build(tagger, size, vocab)
 
     def hidden(self, features: Sequence[Sequence[Tensor]], lengths: Tensor) -> Tensor:
         """Return what the tagger sees, `(batch, time, hidden)`; zero at padding."""
         vectors = [part(*arrays) for part, arrays in zip(self.embeddings, features, strict=True)]
-        return self.encoder(torch.cat(vectors, dim=2), lengths)
+        x = torch.cat(vectors, dim=2)
+        for encoder in self.encoders:
+            x = encoder(x, lengths)
+        return x
 
     def forward(self, features: Sequence[Sequence[Tensor]], lengths: Tensor) -> Tensor:
         """Return emissions `(batch, time, tags)`."""
         return self.tagger(self.hidden(features, lengths), lengths)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the loss of a labelled batch, a mean over its sentences."""
+        """Return the loss of a labelled batch, a mean over its sentences, with what the encoders add to it."""
         assert batch.tags is not None
         features, lengths = self._tensors(batch)
-        return self.tagger.loss(self.hidden(features, lengths), lengths, self._tensor(batch.tags))
+        loss = self.tagger.loss(self.hidden(features, lengths), lengths, self._tensor(batch.tags))
+        return loss + self.extra_loss
+
+    @property
+    def extra_loss(self) -> Tensor | float:
+        """What the encoders have added to the last loss: the Kullback-Leibler terms of variational cells, in nats."""
+        return sum(cast(Encoder, encoder).extra_loss for encoder in self.encoders)
+
+    @torch.inference_mode()
+    def tags(self, batch: Batch) -> list[list[int]]:
+        """Return the ids of the best tags of each sentence."""
+        features, lengths = self._tensors(batch)
+        return self.tagger.tags(self.hidden(features, lengths), lengths)
 
     @torch.inference_mode()
     def emissions(self, batch: Batch) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slotfill.config import Config, part_model
+from slotfill.config import LISTED, SECTIONS, Config, part_model
 from slotfill.registry import KINDS
 
 
@@ -28,9 +28,8 @@ def schema() -> dict[str, Any]:
             kinds.append(model)
         definitions[registry.kind] = {"anyOf": kinds}
     keys = whole["properties"]
-    for key in ("encoder", "tagger"):
-        keys[key] |= {"$ref": f"#/$defs/{key}"}
-    one = {"$ref": "#/$defs/embedding"}
-    keys["embedding"] |= {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+    for key in SECTIONS:
+        one = {"$ref": f"#/$defs/{key}"}
+        keys[key] |= {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]} if key in LISTED else one
     definitions["DataConfig"]["properties"]["format"] |= {"anyOf": [{"const": "auto"}, {"$ref": "#/$defs/format"}]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}

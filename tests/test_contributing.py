@@ -15,7 +15,7 @@ import slotfill
 import slotfill.cells
 from slotfill.check import load_config
 from slotfill.cli import app
-from slotfill.encoders.recurrent import run as run_cell
+from slotfill.encoders._recurrence import run as run_cell
 from slotfill.errors import ConfigError, SlotfillError
 from slotfill.registry import CELLS, ENCODERS
 
@@ -52,7 +52,7 @@ def test_trains_from_its_path_and_predicts(cell, tmp_path):
     small = ["encoder.hidden_size=4", "embedding=word"]
     slotfill_command("train", "mine.yaml", "encoder.cell=./mgu.py", *small, "--out", "run", "--device", "cpu")
     loaded = slotfill.load("run")
-    assert type(loaded.run.model.encoder.layers[0]).__name__ == "MGU"
+    assert type(loaded.run.model.encoders[0].layers[0]).__name__ == "MGU"
     assert [answer.text for answer in loaded.predict(["leave Oslo"])] == ["leave Oslo"]
     # The path in the saved config is the whole one: the run works from any folder.
     assert loaded.run.config.encoder["cell"] == {"name": str(cell), "gate_bias": 0.0}
@@ -97,7 +97,7 @@ def test_its_steps_are_its_equations(cell):
     size, hidden = 3, 4
     mgu = CELLS.build({"name": "./mgu.py", "gate_bias": -0.5}, size, hidden, 2).double()
     x = torch.randn(2, 5, 6, size, dtype=torch.float64)
-    outputs = run_cell(mgu, x).detach().numpy()
+    outputs = run_cell(mgu, x)[0].detach().numpy()
     assert outputs.shape == (2, 5, 6, hidden)
     w, u, b = (p.detach().numpy() for p in (mgu.input_weight, mgu.recurrent_weight, mgu.bias))
     assert (b[:, :, :hidden] == -0.5).all() and (b[:, :, hidden:] == 0).all()

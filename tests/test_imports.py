@@ -14,7 +14,7 @@ PACKAGE = ROOT / "slotfill"
 
 # Each module may import those on the lines above its own; a folder of parts is one entry.
 ORDER = """
-errors sentence dropout
+errors sentence dropout trace
 options schemes text yaml_text
 registry vocab
 formats config batch decode score
@@ -29,6 +29,8 @@ run
 evaluate run_folder
 train predict
 display
+app
+lab
 cli
 __main__
 """
@@ -37,11 +39,11 @@ RANKS = {name: rank for rank, line in enumerate(ORDER.split("\n")) for name in l
 # What is read, written, looked up and decoded around the network, in plain Python and NumPy.
 WITHOUT_TORCH = """
 errors sentence options schemes text yaml_text registry vocab formats config check schema batch decode score corpus
-recipes splits run run_folder cli
+recipes splits run run_folder app lab cli
 """
 
 # Which modules may import torch; run and cli only in the functions that need a network.
-WITH_TORCH = "dropout embeddings cells encoders taggers model train run run_folder cli"
+WITH_TORCH = "dropout trace embeddings cells encoders taggers model train run run_folder app"
 
 
 def modules() -> dict[str, Path]:

@@ -33,7 +33,7 @@ def model_of(embedding=("word", "char_cnn"), encoder=SMALL, tagger="crf", seed=1
 def test_built_from_a_config():
     config = load_config("", "x", ["encoder.hidden_size=7", "embedding=[word, {name: char_cnn, filters: 9}]"])
     model = build_model(config, VOCAB)
-    assert model.encoder.output_size == 14
+    assert model.encoders[0].output_size == 14
     assert [part.output_size for part in model.embeddings] == [100, 9]
     assert len(model.lookups) == 2
     batch = make_batch([s.tokens for s in SENTENCES], model.lookups)

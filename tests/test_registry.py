@@ -124,7 +124,7 @@ def test_a_part_from_outside_is_checked_without_running_it_and_then_trains(desk,
     assert Path("mine/executed").read_text() == "once\n"
     assert not caplog.records
     model = load_run(Path("own")).model
-    assert [type(layer) for layer in model.encoder.layers] == [part.load()] * 2
+    assert [type(layer) for layer in model.encoders[0].layers] == [part.load()] * 2
     assert caplog.messages == [f"slotfill: the run own executes {desk / 'mine' / 'my_cell.py'}"]
 
     # As a process of its own, from another folder: one line on standard error, answers alone on standard output.

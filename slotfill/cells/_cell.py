@@ -11,24 +11,45 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from slotfill.trace import Traced
+
 State = tuple[Tensor, ...]
 
 
-class Cell(nn.Module):
+class Cell(Traced):
     """One recurrence; `products` is how many vectors of hidden size it computes from its input.
 
     `input_weight`: `(direction, input, products * hidden)`, `recurrent_weight`: `(direction, hidden,
-    products * hidden)`, `bias`: `(direction, 1, products * hidden)`.
+    recurrent_products * hidden)`, as many as `products` if not given; `bias`: `(direction, 1, products * hidden)`.
     """
 
-    gates: ClassVar[tuple[str, ...]] = ()
-    """The names of the gates, in the order in which the products hold them."""
+    gates: tuple[str, ...] = ()
+    """The names of the products, in their order; `step` notes under the same name what becomes of each, and under
+    `memory` what it keeps apart from its output."""
 
-    def __init__(self, input_size: int, hidden_size: int, directions: int, products: int) -> None:
+    sees_below: ClassVar[bool] = False
+    """Whether it is told the memory of the layer below: the last tensor of that layer's state at the same token.
+
+    Its constructor then takes `below` after `directions`: True in all layers but the first, where each input ends
+    with that memory, `hidden` numbers on top of `input_size`.
+    """
+
+    variational: ClassVar[bool] = False
+    """Whether the last tensor of its state, `(direction, batch, 1)`, is a term for the loss, in nats."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        directions: int,
+        products: int,
+        recurrent_products: int | None = None,
+    ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
+        recurrent = products if recurrent_products is None else recurrent_products
         self.input_weight = nn.Parameter(torch.empty(directions, input_size, products * hidden_size))
-        self.recurrent_weight = nn.Parameter(torch.empty(directions, hidden_size, products * hidden_size))
+        self.recurrent_weight = nn.Parameter(torch.empty(directions, hidden_size, recurrent * hidden_size))
         self.bias = nn.Parameter(torch.zeros(directions, 1, products * hidden_size))
         for direction in range(directions):
             for block in self.input_weight.detach()[direction].split(hidden_size, dim=1):
@@ -39,7 +60,8 @@ class Cell(nn.Module):
     def project(self, x: Tensor) -> Tensor:
         """Return what of a step needs only its input, for all steps at once.
 
-        From `(direction, time * batch, input)` to `(direction, time * batch, products * hidden)`.
+        From `(direction, time * batch, input)` to `(direction, time * batch, products * hidden)`; a cell may give
+        more numbers, or others, to its own `start` and `step`.
         """
         return torch.baddbmm(self.bias, x, self.input_weight)
 

@@ -32,5 +32,6 @@ class GRU(Cell):
         both, candidate = self.recurrent_weight.split([2 * size, size], dim=2)
         r, z = torch.baddbmm(projected[..., : 2 * size], h, both).sigmoid().split(size, dim=2)
         n = torch.addcmul(projected[..., 2 * size :], r, torch.baddbmm(self.recurrent_bias, h, candidate)).tanh()
+        self.note(reset=r, update=z, candidate=n)
         h = torch.lerp(n, h, z)
         return h, (h,)

@@ -43,4 +43,5 @@ class LSTM(Cell):
         g = products[..., 3 * size :].tanh()
         c = torch.addcmul(f * c, i, g)
         h = o * c.tanh()
+        self.note(input=i, forget=f, output=o, candidate=g, memory=c)
         return h, (h, c)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from slotfill.trace import Traced
 
 
-class Encoder(nn.Module):
+class Encoder(Traced):
     """From a vector for each token to another that knows of its sentence; a subclass sets `output_size`."""
 
     output_size: int
+
+    extra_loss: Tensor | float = 0.0
+    """What the last `forward` adds to the loss, a mean over the batch's sentences."""
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return `(batch, time, output_size)` of `x` `(batch, time, input)` and `lengths` `(batch,)` in tokens.

@@ -17,7 +17,7 @@ class Feedforward(Encoder):
     """Join the vectors of a window around each token and send them through dense layers.
 
     hidden_size: numbers in each layer's output.
-    layers: how many.
+    layers: how many; with 0 the vectors of the window are only joined.
     window: neighbours seen on each side; with 0 the same word always gets the same answer.
     activation: the function after each layer.
     dropout: share of each layer's input that is dropped while training.
@@ -28,7 +28,7 @@ class Feedforward(Encoder):
         input_size: int,
         *,
         hidden_size: Size = 128,
-        layers: Size = 1,
+        layers: Count = 1,
         window: Count = 0,
         activation: Literal["relu", "tanh", "sigmoid"] = "relu",
         dropout: Fraction = 0.5,
@@ -37,12 +37,12 @@ class Feedforward(Encoder):
         self.window = window
         self.activation = activation
         self.dropout = SentenceDropout(dropout)
-        self.output_size = hidden_size
         sizes = [input_size * (2 * window + 1)] + [hidden_size] * layers
+        self.output_size = sizes[-1]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return `(batch, time, hidden_size)`; beyond the sentence's ends the window sees zeros."""
+        """Return `(batch, time, output_size)`; beyond the sentence's ends the window sees zeros."""
         mask = mask_of(lengths, x.shape[1]).unsqueeze(2)
         x = x * mask
         if self.window:

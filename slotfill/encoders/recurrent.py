@@ -10,9 +10,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from slotfill.cells._cell import Cell
+from slotfill.cells._cell import Cell, State
 from slotfill.dropout import SentenceDropout
-from slotfill.encoders._encoder import Encoder, mask_of
+from slotfill.encoders._encoder import Encoder
+from slotfill.encoders._recurrence import Reading, run
 from slotfill.options import CellPart, Fraction, Size
 from slotfill.registry import CELLS
 
@@ -41,40 +42,28 @@ class Recurrent(Encoder):
         self.directions = 2 if bidirectional else 1
         self.dropout = SentenceDropout(dropout)
         self.output_size = hidden_size * self.directions
-        sizes = [input_size] + [self.output_size] * (layers - 1)
-        self.layers = nn.ModuleList(CELLS.build(cell, size, hidden_size, self.directions) for size in sizes)
+        first = CELLS.build(cell, input_size, hidden_size, self.directions)
+        below = [True] if first.sees_below else []
+        self.layers = nn.ModuleList([first])
+        for _ in range(layers - 1):
+            self.layers.append(CELLS.build(cell, self.output_size, hidden_size, self.directions, *below))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return `(batch, time, directions * hidden_size)`; the backward pass starts at each true end."""
-        batch, time, _ = x.shape
-        mask = mask_of(lengths, time)
-        turned = _turned(mask, lengths)[: self.directions]
-        # Rows of x (batch * time) in the order of the steps, and rows of the outputs in the order of x.
-        steps = (turned + torch.arange(batch, device=x.device).unsqueeze(1) * time).transpose(1, 2)
-        ways = torch.arange(self.directions, device=x.device).view(-1, 1, 1) * time
-        back = ((ways + turned) * batch + torch.arange(batch, device=x.device).unsqueeze(1)).permute(1, 2, 0)
-        for cell in self.layers:
-            rows = self.dropout(x).flatten(0, 1).index_select(0, steps.flatten())
-            outputs = run(cast(Cell, cell), rows.view(self.directions, time, batch, -1))
-            x = outputs.flatten(0, 2).index_select(0, back.flatten()).view(batch, time, self.output_size)
-        return x * mask.unsqueeze(2)
+        reading = Reading(lengths, x.shape[1], self.directions)
+        self.extra_loss = x.new_zeros(())
+        memory: list[Tensor] = []
+        for layer in self.layers:
+            cell = cast(Cell, layer)
+            outputs, states = run(cell, torch.cat((reading.steps(self.dropout(x)), *memory), dim=3))
+            x = reading.tokens(outputs)
+            if cell.sees_below:
+                memory = [_last(states)]
+            if cell.variational:
+                self.extra_loss = self.extra_loss + reading.tokens(_last(states)).sum() / len(x)
+        return x
 
 
-def _turned(mask: Tensor, lengths: Tensor) -> Tensor:
-    """Return `(direction, batch, time)`: at which token each step is, reading forwards and backwards.
-
-    A sentence is turned round within its own length, so that its padding stays behind it both ways.
-    """
-    places = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
-    return torch.stack((places, torch.where(mask, lengths.unsqueeze(1) - 1 - places, places)))
-
-
-def run(cell: Cell, x: Tensor) -> Tensor:
-    """Return the outputs `(direction, time, batch, hidden)` of `cell` over `x` `(direction, time, batch, input)`."""
-    projected = cell.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3]).unbind(1)
-    state = cell.start(projected[0])
-    outputs = []
-    for step in projected:
-        h, state = cell.step(step, state)
-        outputs.append(h)
-    return torch.stack(outputs, dim=1)
+def _last(states: list[State]) -> Tensor:
+    """Return the last tensor of each step's state, `(direction, time, batch, size)`."""
+    return torch.stack([state[-1] for state in states], dim=1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from slotfill.decode import Transitions
+from slotfill.decode import Transitions, decode
+from slotfill.trace import Traced
 
 
-class Tagger(nn.Module):
+class Tagger(Traced):
     """From what the encoder gives to a score for each tag of each token, and the loss against the gold tags.
 
     A subclass takes the encoder's output size and the Vocab.
@@ -20,6 +21,11 @@ class Tagger(nn.Module):
     def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
         """Return the loss, a mean over the batch's sentences, against `tags` `(batch, time)`."""
         raise NotImplementedError
+
+    def tags(self, hidden: Tensor, lengths: Tensor) -> list[list[int]]:
+        """Return the ids of the best tags of each sentence."""
+        emissions = self(hidden, lengths).float().cpu().numpy()
+        return decode(emissions, lengths.cpu().numpy(), self.transitions())
 
     def transitions(self) -> Transitions | None:
         """Return the scores between tags that decoding adds to the emissions, or None if there are none."""

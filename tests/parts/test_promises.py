@@ -11,9 +11,10 @@ from part_cases import SENTENCES, STRANGE, all_variants, batch_of, label, networ
 from safetensors.torch import load_file, save_file
 
 from slotfill.batch import make_batch
-from slotfill.encoders.recurrent import run
+from slotfill.encoders._recurrence import run as run_cell
 from slotfill.model import SlotTagger
 from slotfill.registry import CELLS, EMBEDDINGS, ENCODERS, KINDS, TAGGERS
+from slotfill.trace import traced
 
 LENGTHS = torch.tensor([3, 1, 7, 5, 2])
 WIRING = {
@@ -37,6 +38,10 @@ def inputs(size, lengths=LENGTHS, dtype=torch.float64):
     for row, length in zip(x, lengths, strict=True):
         row[length:] = 0
     return x
+
+
+def run(cell, x):
+    return run_cell(cell, x)[0]
 
 
 def vectors(embedding, sentences):
@@ -85,7 +90,7 @@ def test_embedding_shape_and_batch_mates(part):
 @pytest.mark.parametrize("part", all_variants("cell"))
 class TestCell:
     def cell(self, part, directions):
-        cell = CELLS.build(part, 2, 3, directions).double()
+        cell = CELLS.build(part, 2, 3, directions).double().eval()
         randomize(cell, 1)
         return cell
 
@@ -124,7 +129,7 @@ class TestCell:
         cell, x = self.cell(part, directions), self.x(directions)
         together = run(cell, x)
         for direction in range(directions):
-            alone = CELLS.build(part, 2, 3, 1).double()
+            alone = CELLS.build(part, 2, 3, 1).double().eval()
             with torch.no_grad():
                 for one, both in zip(alone.parameters(), cell.parameters(), strict=True):
                     one.copy_(both[direction : direction + 1])
@@ -137,6 +142,18 @@ class TestCell:
         torch.testing.assert_close(run(cell, x[:, :, :1]), whole[:, :, :1], atol=1e-12, rtol=0)
         for time in (1, 3):
             torch.testing.assert_close(run(cell, x[:, :time]), whole[:, :time], atol=1e-12, rtol=0)
+
+    def test_notes_what_it_names(self, part, directions):
+        """Each gate at each step under its name, and the output; nothing unless it is asked."""
+        cell, x = self.cell(part, directions), self.x(directions)
+        with traced(cell) as notes:
+            outputs = run(cell, x)
+        assert {*cell.gates, "hidden"} <= set(notes[""])
+        for gate in cell.gates:
+            assert [step.shape for step in notes[""][gate]] == [(directions, 2, 3)] * 4
+        assert torch.equal(torch.stack(notes[""]["hidden"], dim=1), outputs)
+        run(cell, x)
+        assert len(notes[""]["hidden"]) == 4 and cell.notes is None
 
     def test_gradient_is_the_slope(self, part, directions):
         cell, x = self.cell(part, directions), self.x(directions, time=3).requires_grad_()
@@ -173,15 +190,17 @@ class TestEncoder:
     def test_padding_changes_nothing(self, part):
         """Neither what stands there nor how much of it; in the gradient too."""
         encoder, x = self.encoder(part), inputs(2)
+        x.requires_grad_()
         wanted = encoder(x, LENGTHS)
-        gradients = torch.autograd.grad(wanted.square().sum(), list(encoder.parameters()))
+        parameters = [x, *encoder.parameters()]
+        gradients = torch.autograd.grad(wanted.square().sum(), parameters)
         rubbish = torch.nn.functional.pad(x, (0, 0, 0, 4), value=7.0)
         rubbish = torch.where(torch.arange(11)[None, :, None] < LENGTHS[:, None, None], rubbish, 7.0)
         found = encoder(rubbish, LENGTHS)
         torch.testing.assert_close(found[:, :7], wanted, atol=1e-12, rtol=0)
         assert (found[:, 7:] == 0).all()
         for mine, theirs in zip(
-            torch.autograd.grad(found.square().sum(), list(encoder.parameters())), gradients, strict=True
+            torch.autograd.grad(found.square().sum(), parameters), gradients, strict=True
         ):
             torch.testing.assert_close(mine, theirs, atol=1e-10, rtol=1e-10)
 
@@ -327,6 +346,7 @@ class TestNetwork:
         model, vocab = network(parts)
         batch = batch_of(model, vocab, SENTENCES)
         noisy = "=0.5" in " ".join(label(part) for part in (*parts[0], *parts[1:]))
+        noisy |= any(getattr(module, "variational", False) for module in model.modules())
         asleep = [float(model.eval().loss(batch).detach()) for _ in range(2)]
         awake = {float(model.train().loss(batch).detach()) for _ in range(4)}
         assert asleep[0] == asleep[1]
