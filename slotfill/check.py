@@ -120,8 +120,8 @@ class _Check:
             return model.model_validate(data)
         except ValidationError as error:
             for fault in error.errors():
-                here = (*path, *fault["loc"])
-                self._fault(here, _message(fault, _fields_at(model, fault["loc"])))
+                if (place := _place(fault["loc"], data)) is not None:
+                    self._fault((*path, *place), _message(fault, _fields_at(model, place)))
             return None
 
     def _fault(self, path: KeyPath, message: str) -> None:
@@ -227,6 +227,23 @@ def _nearest(path: Path) -> str:
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     near = get_close_matches(path.name, names, n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _place(location: tuple[str | int, ...], data: Any) -> KeyPath | None:
+    """Return where in `data` a fault is, or None if it is of another type than the value was meant to be.
+
+    Where several types are allowed, pydantic names the one it tried within the location, such as `list[str]`.
+    """
+    for depth, step in enumerate(location):
+        if isinstance(step, str) and "[" in step:
+            if step.startswith("list[") != isinstance(data, list):
+                return None
+            return (*location[:depth], *location[depth + 1 :])
+        try:
+            data = data[step]
+        except (LookupError, TypeError):
+            data = None
+    return location
 
 
 def _fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:

@@ -20,6 +20,7 @@ LISTS = {
     "train_keys": TrainConfig.model_fields,
     "recurrent_keys": {"name", *ENCODERS.part("recurrent").options},
     "feedforward_keys": {"name", *ENCODERS.part("feedforward").options},
+    "lstm_keys": {"name", *CELLS.part("lstm").options},
 }
 """What `(allowed: <...>)` stands for below, so that a new part changes no line of the table."""
 
@@ -54,7 +55,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "an unknown option of a cell",
         "encoder:\n  name: recurrent\n  cell:\n    name: lstm\n    forget_bais: 3\n",
         [],
-        ["5: encoder.cell.forget_bais: unknown key; did you mean 'forget_bias'? (allowed: forget_bias, name)"],
+        ["5: encoder.cell.forget_bais: unknown key; did you mean 'forget_bias'? (allowed: <lstm_keys>)"],
     ),
     (
         "an option of another part",
@@ -151,6 +152,33 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "encoder:\n  name: recurrent\n  cell: lsmt\n",
         [],
         ["3: encoder.cell: unknown cell 'lsmt'; did you mean 'lstm'? (allowed: <cells>)"],
+    ),
+    (
+        "an unknown cell in a stack",
+        "encoder:\n  - name: recurrent\n    cell: lsmt\n  - name: recurent\n",
+        [],
+        [
+            "3: encoder.0.cell: unknown cell 'lsmt'; did you mean 'lstm'? (allowed: <cells>)",
+            "4: encoder.1.name: unknown encoder 'recurent'; did you mean 'recurrent'? (allowed: <encoders>)",
+        ],
+    ),
+    (
+        "a stack of no encoders",
+        "encoder: []\n",
+        [],
+        ["1: encoder: at least one encoder is needed"],
+    ),
+    (
+        "a word where a word or a list is allowed",
+        "encoder:\n  cell:\n    peepholes: al\n",
+        [],
+        ["3: encoder.cell.peepholes: unknown value 'al'; did you mean 'all'? (allowed: all, none)"],
+    ),
+    (
+        "a list where a word or a list is allowed",
+        "encoder:\n  cell:\n    peepholes: [output, inptu]\n",
+        [],
+        ["3: encoder.cell.peepholes.1: unknown value 'inptu'; did you mean 'input'? (allowed: forget, input, output)"],
     ),
     (
         "an unknown embedding in a list",

@@ -23,7 +23,8 @@ def test_no_text_is_every_default():
     found = config()
     assert [part["name"] for part in found.embedding] == ["word", "char_cnn"]
     assert found.encoder["name"] == "recurrent"
-    assert found.encoder["cell"] == {"name": "lstm", "forget_bias": CELLS.part("lstm").options["forget_bias"].default}
+    cell = {option.name: option.default for option in CELLS.part("lstm").options.values()}
+    assert found.encoder["cell"] == {"name": "lstm", **cell}
     assert set(found.encoder) == {"name", *ENCODERS.part("recurrent").options}
     assert found.tagger["name"] == "crf"
     assert found.train.epochs == 30

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 import torch
@@ -49,6 +50,8 @@ def small(kind: str, name: str) -> dict[str, Any]:
     for option in KINDS[kind].part(name).options.values():
         if "size" in option.name or option.name == "filters":
             options[option.name] = 5
+        elif option.name == "periods":
+            options[option.name] = [1, 3, 2]
         elif _bound(option.type, "lt") == 1:
             options[option.name] = 0.0
     return options
@@ -65,8 +68,8 @@ def variants(kind: str, name: str) -> list[dict[str, Any]]:
         values: list[Any] = []
         if option.part:
             values = [inner for part in KINDS[option.part].names() for inner in variants(option.part, part)]
-        elif get_origin(option.type) is Literal:
-            values = list(get_args(option.type))
+        elif choices := _choices(option.type):
+            values = choices
         elif option.type is bool:
             values = [True, False]
         elif _bound(option.type, "lt") == 1:
@@ -75,6 +78,18 @@ def variants(kind: str, name: str) -> list[dict[str, Any]]:
             values = [_bound(option.type, "ge"), 2, 3]
         found += [{**base, option.name: value} for value in values]
     return list({repr(part): part for part in found}.values())
+
+
+def _choices(kind: Any) -> list[Any]:
+    """All that a type of choices can be; of a list of choices each alone, and all together."""
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    if get_origin(kind) is list:
+        inner = _choices(get_args(kind)[0])
+        return [[choice] for choice in inner] + [inner] * bool(inner)
+    if get_origin(kind) in (Union, UnionType):
+        return [choice for each in get_args(kind) for choice in _choices(each)]
+    return []
 
 
 def _bound(kind: Any, name: str) -> Any:
