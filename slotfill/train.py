@@ -31,7 +31,10 @@ Tensors = dict[str, Tensor]
 
 @dataclass(slots=True)
 class Epoch:
-    """One line of history.csv: `loss` is a mean over sentences, `valid_f1` in percent, `seconds` of training."""
+    """One line of history.csv: `loss` is a mean over sentences, `valid_f1` in percent, `seconds` of training.
+
+    `kl` is what variational cells have added to `loss`, in nats a sentence; 0 where there are none.
+    """
 
     epoch: int
     loss: float
@@ -39,6 +42,7 @@ class Epoch:
     learning_rate: float
     tokens_per_second: float
     seconds: float
+    kl: float = 0.0
 
 
 @dataclass(slots=True)
@@ -126,9 +130,10 @@ class Training:
         number = len(self.history) + 1
         began = time.perf_counter()
         self.model.train()
-        total = tokens = sentences = 0.0
+        total = kl = tokens = sentences = 0.0
         for done, batch in enumerate(self.batches(number), start=1):
             total += self.step(batch) * len(batch.lengths)
+            kl += float(torch.as_tensor(self.model.extra_loss).detach()) * len(batch.lengths)
             sentences += len(batch.lengths)
             tokens += int(batch.lengths.sum())
             spent = time.perf_counter() - began
@@ -137,7 +142,7 @@ class Training:
         f1 = slot_f1(self.valid, tag(self.averaged, self.vocab, self.valid))
         rate = self.optimizer.param_groups[0]["lr"]
         spent = time.perf_counter() - began
-        row = Epoch(number, total / sentences, f1, rate, tokens / spent, spent)
+        row = Epoch(number, total / sentences, f1, rate, tokens / spent, spent, kl / sentences)
         self.history.append(row)
         if self.best is None or row.valid_f1 > self.best.valid_f1:
             weights = {name: value.detach().clone() for name, value in self.averaged.state_dict().items()}

@@ -20,7 +20,8 @@ class Cell(Traced):
     """One recurrence; `products` is how many vectors of hidden size it computes from its input.
 
     `input_weight`: `(direction, input, products * hidden)`, `recurrent_weight`: `(direction, hidden,
-    recurrent_products * hidden)`, as many as `products` if not given; `bias`: `(direction, 1, products * hidden)`.
+    recurrent_products * hidden)`, as many as `products` if not given and no such tensor if 0; `bias`: `(direction, 1,
+    products * hidden)`.
     """
 
     gates: tuple[str, ...] = ()
@@ -49,13 +50,15 @@ class Cell(Traced):
         self.hidden_size = hidden_size
         recurrent = products if recurrent_products is None else recurrent_products
         self.input_weight = nn.Parameter(torch.empty(directions, input_size, products * hidden_size))
-        self.recurrent_weight = nn.Parameter(torch.empty(directions, hidden_size, recurrent * hidden_size))
+        if recurrent:
+            self.recurrent_weight = nn.Parameter(torch.empty(directions, hidden_size, recurrent * hidden_size))
         self.bias = nn.Parameter(torch.zeros(directions, 1, products * hidden_size))
         for direction in range(directions):
             for block in self.input_weight.detach()[direction].split(hidden_size, dim=1):
                 nn.init.xavier_uniform_(block)
-            for block in self.recurrent_weight.detach()[direction].split(hidden_size, dim=1):
-                nn.init.orthogonal_(block)
+            if recurrent:
+                for block in self.recurrent_weight.detach()[direction].split(hidden_size, dim=1):
+                    nn.init.orthogonal_(block)
 
     def project(self, x: Tensor) -> Tensor:
         """Return what of a step needs only its input, for all steps at once.
@@ -78,3 +81,16 @@ class Cell(Traced):
         `projected` is `(direction, batch, products * hidden)`.
         """
         raise NotImplementedError
+
+
+def matrix(directions: int, rows: int, columns: int) -> nn.Parameter:
+    """Return `(direction, rows, columns)` to multiply vectors with, as small at the start as `Cell`'s own."""
+    weight = nn.Parameter(torch.empty(directions, rows, columns))
+    for one in weight.detach():
+        nn.init.xavier_uniform_(one)
+    return weight
+
+
+def activate(name: str, x: Tensor) -> Tensor:
+    """Return the activation called `name` of `x`; `linear` is `x` itself."""
+    return x if name == "linear" else getattr(torch, name)(x)

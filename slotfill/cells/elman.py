@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from slotfill.cells._cell import Cell, State
+from slotfill.cells._cell import Cell, State, activate
 
 
 class Elman(Cell):
@@ -35,7 +35,5 @@ class Elman(Cell):
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         """Return h_t, and h_t as the state."""
         (h,) = state
-        h = torch.baddbmm(projected, h, self.recurrent_weight)
-        if self.activation != "linear":
-            h = getattr(torch, self.activation)(h)
+        h = activate(self.activation, torch.baddbmm(projected, h, self.recurrent_weight))
         return h, (h,)

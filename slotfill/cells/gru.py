@@ -1,14 +1,17 @@
 """Gated recurrent unit: one vector is both memory and output, an update gate mixes old and new.
 
-    r, z = sigmoid(x_t W + h_{t-1} U + b)
-    n    = tanh(x_t W_n + b_n + r * (h_{t-1} U_n + b_u))
+    r, z = sigmoid(x_t W + h_{t-1} U + b), one block of products each
+    n    = tanh(x_t W_n + b_n + r * (h_{t-1} U_n + b_u))     reset: after, as in cuDNN and torch
+    n    = tanh(x_t W_n + b_n + (r * h_{t-1}) U_n)           reset: before, as published
+    n    = tanh(x_t W_n + b_n + h_{t-1} U_n)                 reset: none, and no r
     h_t  = (1 - z) * n + z * h_{t-1}
 
-Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder"; the reset gate is applied
-after the product, as in cuDNN and torch
+Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", equations 5 to 8
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,21 +20,41 @@ from slotfill.cells._cell import Cell, State
 
 
 class GRU(Cell):
-    """Keep what the update gate says, and let the reset gate choose what the new part may see of the old."""
+    """Keep what the update gate says, and let the reset gate choose what the new part may see of the old.
 
-    gates = ("reset", "update", "candidate")
+    reset: where the reset gate stands, after the product or before it; with none the update gate is alone.
+    """
 
-    def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
-        super().__init__(input_size, hidden_size, directions, products=3)
-        self.recurrent_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        directions: int = 1,
+        *,
+        reset: Literal["after", "before", "none"] = "after",
+    ) -> None:
+        self.gates = ("update", "candidate") if reset == "none" else ("reset", "update", "candidate")
+        super().__init__(input_size, hidden_size, directions, products=len(self.gates))
+        self.reset = reset
+        if reset == "after":
+            self.recurrent_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         """Return h_t, and h_t as the state."""
         (h,) = state
         size = self.hidden_size
-        both, candidate = self.recurrent_weight.split([2 * size, size], dim=2)
-        r, z = torch.baddbmm(projected[..., : 2 * size], h, both).sigmoid().split(size, dim=2)
-        n = torch.addcmul(projected[..., 2 * size :], r, torch.baddbmm(self.recurrent_bias, h, candidate)).tanh()
-        self.note(reset=r, update=z, candidate=n)
+        if self.reset == "none":
+            z, n = torch.baddbmm(projected, h, self.recurrent_weight).split(size, dim=2)
+            z, n = z.sigmoid(), n.tanh()
+        else:
+            gate_input, candidate_input = projected.split([2 * size, size], dim=2)
+            gate_weight, candidate_weight = self.recurrent_weight.split([2 * size, size], dim=2)
+            r, z = torch.baddbmm(gate_input, h, gate_weight).sigmoid().split(size, dim=2)
+            if self.reset == "after":
+                n = torch.addcmul(candidate_input, r, torch.baddbmm(self.recurrent_bias, h, candidate_weight)).tanh()
+            else:
+                n = torch.baddbmm(candidate_input, r * h, candidate_weight).tanh()
+            self.note(reset=r)
+        self.note(update=z, candidate=n)
         h = torch.lerp(n, h, z)
         return h, (h,)

@@ -22,7 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slotfill.cells._cell import Cell, State
+from slotfill.cells._cell import Cell, State, activate, matrix
 from slotfill.errors import ConfigError
 
 
@@ -77,9 +77,7 @@ class LSTM(Cell):
         self.peepholes = nn.ParameterDict({gate: torch.zeros(directions, 1, hidden_size) for gate in sorted(seeing)})
         self.recurrent_gates = len(gates) * hidden_size if gate_recurrence else 0
         if gate_recurrence:
-            self.gate_weight = nn.Parameter(torch.empty(directions, self.recurrent_gates, self.recurrent_gates))
-            for weight in self.gate_weight.detach():
-                nn.init.xavier_uniform_(weight)
+            self.gate_weight = matrix(directions, self.recurrent_gates, self.recurrent_gates)
         for gate, bias in zip(self.gates, self.bias.detach().split(hidden_size, dim=2), strict=True):
             if gate == "forget":
                 bias.fill_(forget_bias)
@@ -101,45 +99,38 @@ class LSTM(Cell):
         for before in gates_before:
             seen = torch.baddbmm(products[..., : self.recurrent_gates], before, self.gate_weight)
             products = torch.cat((seen, products[..., self.recurrent_gates :]), dim=2)
-        *named, g = products.split(size, dim=2)
-        waiting = dict(zip(self.gates, named, strict=False))
+        names = self.gates[:-1]
+        products, g = products.split([len(names) * size, size], dim=2)
         gates: dict[str, Tensor] = {}
-        if not self.peepholes and waiting:
-            # None waits for a memory, so one call opens them all.
-            gates = dict(zip(waiting, products[..., :-size].sigmoid().split(size, dim=2), strict=True))
-        else:
+        waiting: dict[str, Tensor] = {}
+        if self.peepholes:
+            waiting = dict(zip(names, products.split(size, dim=2), strict=True))
             self._open(gates, waiting, c, "input", "forget", "relevance")
+        elif names:
+            # None waits for a memory, so one call opens them all.
+            gates = dict(zip(names, products.sigmoid().split(size, dim=2), strict=True))
         if "relevance" in gates:
             # From the candidate without h_{t-1} towards the one with it.
             g = torch.lerp(projected[..., -size:], g, gates["relevance"])
-        g = _activated(g, self.input_activation)
+        g = activate(self.input_activation, g)
         if self.coupled:
             c = torch.lerp(c, g, gates["input"])
         else:
             kept = gates["forget"] * c if "forget" in gates else c
             c = torch.addcmul(kept, gates["input"], g) if "input" in gates else kept + g
         self._open(gates, waiting, c, "output")
-        h = _activated(c, self.output_activation)
+        h = activate(self.output_activation, c)
         if "output" in gates:
             h = gates["output"] * h
         self.note(**gates, candidate=g, memory=c)
-        if not self.recurrent_gates:
-            return h, (h, c)
-        return h, (
-            h,
-            c,
-            torch.cat([gates[gate] for gate in self.gates if gate in ("input", "forget", "output")], dim=2),
-        )
+        recurrent = [gates[gate] for gate in self.gates if gate in ("input", "forget", "output")]
+        return h, (h, c, torch.cat(recurrent, dim=2)) if self.recurrent_gates else (h, c)
 
     def _open(self, gates: dict[str, Tensor], products: dict[str, Tensor], memory: Tensor, *names: str) -> None:
-        """Put into `gates` those of `names` that are in `products` and not open yet; they may see `memory`."""
+        """Put into `gates` those of `names` that are in `products`; they may see `memory`."""
         for name in names:
-            if name in products and name not in gates:
+            if name in products:
                 product = products[name]
                 if name in self.peepholes:
                     product = torch.addcmul(product, self.peepholes[name], memory)
                 gates[name] = product.sigmoid()
-
-
-def _activated(x: Tensor, activation: str) -> Tensor:
-    return x if activation == "linear" else getattr(torch, activation)(x)

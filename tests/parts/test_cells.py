@@ -1,4 +1,4 @@
-"""LSTM, GRU and Elman are torch's own, to 1e-6; how cells start."""
+"""LSTM, GRU and Elman are torch's own, to 1e-6; the lecture's examples worked by hand; how cells start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from part_cases import randomize
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from slotfill.cells._cell import Cell
+from slotfill.encoders._recurrence import run
 from slotfill.registry import CELLS, ENCODERS
+from slotfill.trace import traced
 
 LENGTHS = torch.tensor([9, 1, 4, 12, 7, 12])
 INPUT, HIDDEN = 6, 5
@@ -86,6 +88,53 @@ def test_equals_torch(which, bidirectional, layers):
         if which == "gru" and what == "bias_hh":
             ours, gradient = ours[-HIDDEN:], gradient[-HIDDEN:]
         torch.testing.assert_close(ours, gradient, atol=2e-6, rtol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_elman_by_hand():
+    """All weights 1, no bias, linear: what the hidden layer holds depends on the order of the inputs."""
+    cell = CELLS.build({"name": "elman", "activation": "linear"}, 2, 2)
+    output = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        for parameter in (*cell.parameters(), *output.parameters()):
+            parameter.fill_(1.0)
+        cell.bias.zero_()
+        output.bias.zero_()
+
+    def ran(*inputs):
+        hidden = run(cell, torch.tensor(inputs, dtype=torch.float).view(1, 3, 1, 2))[0][0, :, 0]
+        return hidden.tolist(), output(hidden).tolist()
+
+    assert ran([1, 1], [1, 1], [2, 2]) == ([[2, 2], [6, 6], [16, 16]], [[4, 4], [12, 12], [32, 32]])
+    assert ran([1, 1], [2, 2], [1, 1]) == ([[2, 2], [8, 8], [18, 18]], [[4, 4], [16, 16], [36, 36]])
+
+
+X1 = [1, 3, 2, 4, 2, 1, 3, 6, 1]
+X2 = [0, 1, 0, 1, 0, 0, -1, 1, 0]
+X3 = [0, 0, 0, 0, 0, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize(("sharp", "within"), [(1, 1e-2), (10, 1e-6)])
+def test_lecture_lstm_by_hand(sharp, within):
+    """x2 = 1 adds x1 to the memory, x2 = -1 clears it, x3 = 1 lets it out."""
+    part = {"name": "lstm_lecture", "input_activation": "linear", "output_activation": "linear"}
+    cell = CELLS.build(part, 3, 1).double()
+    weights = {
+        "candidate": [1, 0, 0, 0],
+        "input": [0, 100, 0, -10],
+        "forget": [0, 100, 0, 10],
+        "output": [0, 0, 100, -10],
+    }
+    with torch.no_grad():
+        for column, gate in enumerate(cell.gates):
+            *weight, bias = torch.tensor(weights[gate], dtype=torch.float64) * (1 if gate == "candidate" else sharp)
+            cell.input_weight[0, :, column] = torch.stack(weight)
+            cell.bias[0, 0, column] = bias
+        x = torch.tensor([X1, X2, X3], dtype=torch.float64).T
+        with traced(cell) as notes:
+            outputs = run(cell, x.view(1, 9, 1, 3))[0].flatten()
+    assert outputs.tolist() == pytest.approx([0, 0, 0, 0, 0, 7, 0, 0, 6], abs=within)
+    memory = torch.stack(notes[""]["memory"]).flatten()
+    assert memory.tolist() == pytest.approx([0, 3, 3, 7, 7, 7, 0, 6, 6], abs=within)
 
 
 @pytest.mark.parametrize("name", BLOCKS)

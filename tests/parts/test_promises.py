@@ -57,7 +57,8 @@ def test_says_what_it_is_and_takes(kind, name):
     assert part.summary.endswith(".") and part.summary[0].isupper()
     parameters = list(inspect.signature(part.load()).parameters.values())
     wiring = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-    assert wiring == WIRING[kind], "only wiring is positional; what YAML may set comes after the star"
+    wanted = WIRING[kind] + (["below"] if getattr(part.load(), "sees_below", False) else [])
+    assert wiring == wanted, "only wiring is positional; what YAML may set comes after the star"
     options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     assert options == list(part.options)
     lines = [line.strip() for line in (part.load().__doc__ or "").splitlines()]
@@ -199,9 +200,7 @@ class TestEncoder:
         found = encoder(rubbish, LENGTHS)
         torch.testing.assert_close(found[:, :7], wanted, atol=1e-12, rtol=0)
         assert (found[:, 7:] == 0).all()
-        for mine, theirs in zip(
-            torch.autograd.grad(found.square().sum(), parameters), gradients, strict=True
-        ):
+        for mine, theirs in zip(torch.autograd.grad(found.square().sum(), parameters), gradients, strict=True):
             torch.testing.assert_close(mine, theirs, atol=1e-10, rtol=1e-10)
 
     def test_gradient_is_the_slope(self, part):

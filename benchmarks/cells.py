@@ -1,0 +1,111 @@
+"""Time each cell's loop over time against torch's own nn.LSTM, forward and backward, side by side.
+
+    python benchmarks/cells.py [--repeats 15] [--hidden-size 128 --hidden-size 200]
+
+Both directions, batches of 32 sentences of 20 tokens, as many numbers in as hidden, one thread. All are timed in turn,
+again and again; a ratio is that of two medians. Writes benchmarks/cells.json, with the machine and the date. Nothing
+else should be running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slotfill.encoders._recurrence import run
+from slotfill.registry import CELLS
+from slotfill.run_folder import environment
+
+TARGET = Path(__file__).with_suffix(".json")
+BATCH, TIME = 32, 20
+LSTM_VARIANTS: dict[str, dict[str, Any]] = {
+    "peepholes": {"peepholes": "all"},
+    "coupled": {"coupled": True},
+    "coupled, peepholes": {"coupled": True, "peepholes": "all"},
+    "no input gate": {"input_gate": False},
+    "no forget gate": {"forget_gate": False},
+    "no output gate": {"output_gate": False},
+    "no input activation": {"input_activation": "linear"},
+    "no output activation": {"output_activation": "linear"},
+    "relevance gate": {"relevance_gate": True},
+    "gate recurrence": {"gate_recurrence": True},
+}
+GRU_VARIANTS: dict[str, dict[str, Any]] = {"reset before": {"reset": "before"}, "update gate alone": {"reset": "none"}}
+
+
+def parts() -> dict[str, dict[str, Any]]:
+    """Return every registered cell, and the variants that keys make of one, by the name they are shown under."""
+    found: dict[str, dict[str, Any]] = {name: {"name": name} for name in CELLS.names()}
+    for cell, variants in (("lstm", LSTM_VARIANTS), ("gru", GRU_VARIANTS)):
+        found |= {f"{cell}: {what}": {"name": cell, **keys} for what, keys in variants.items()}
+    return dict(sorted(found.items()))
+
+
+def step_of(forward: Callable[[], Tensor]) -> Callable[[], None]:
+    """Return what runs `forward` and the gradient of all it gives."""
+    return lambda: forward().sum().backward()
+
+
+def measure(hidden: int, repeats: int) -> dict[str, Any]:
+    """Return for torch's LSTM and each cell the milliseconds, their ratio to torch's, and the parameters."""
+    torch.manual_seed(1)
+    x = torch.randn(2, TIME, BATCH, hidden).requires_grad_()
+    theirs = nn.LSTM(hidden, hidden, bidirectional=True)
+    cells = {name: CELLS.build(part, hidden, hidden, 2) for name, part in parts().items()}
+    steps = {"torch nn.LSTM": step_of(lambda: theirs(x[0])[0])}
+    steps |= {name: step_of(lambda cell=cell: run(cell, x)[0]) for name, cell in cells.items()}
+    sizes = {
+        name: sum(p.numel() for p in module.parameters())
+        for name, module in ({"torch nn.LSTM": theirs} | cells).items()
+    }
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(repeats + 2):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            step()
+            if turn >= 2:
+                times[name].append(1000 * (time.perf_counter() - began))
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    return {
+        name: {
+            "milliseconds": round(median, 2),
+            "of torch nn.LSTM": round(median / medians["torch nn.LSTM"], 3),
+            "of our lstm": round(median / medians["lstm"], 3),
+            "parameters": sizes[name],
+        }
+        for name, median in medians.items()
+    }
+
+
+def main() -> None:
+    """Measure and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--hidden-size", type=int, action="append", help="may be repeated; 128 and 200 if not given")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    figures = {str(hidden): measure(hidden, given.repeats) for hidden in given.hidden_size or (128, 200)}
+    result = {
+        "batch": BATCH, "steps": TIME, "directions": 2, "repeats": given.repeats,
+        "hidden size": figures, "environment": environment() | {"command": None},
+    }  # fmt: skip
+    TARGET.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for hidden, rows in figures.items():
+        print(f"{hidden} hidden")
+        for name, row in rows.items():
+            print(
+                f"  {name:28} {row['milliseconds']:8.2f} ms  {row['of torch nn.LSTM']:6.2f} of torch's  "
+                f"{row['of our lstm']:6.2f} of our lstm's  {row['parameters']:9,} parameters"
+            )
+
+
+if __name__ == "__main__":
+    main()
