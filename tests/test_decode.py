@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotfill.decode import Transitions, decode, legal_transitions
+from slotfill.decode import Transitions, decode, legal_transitions, marginals
 from slotfill.schemes import may_end, may_follow, may_start, slots_of, tag_set, tags_of
 
 SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
@@ -131,3 +131,61 @@ def test_nothing_and_ten_thousand_tokens(constrained):
     assert len(decode(random, np.array([10_000]), transitions)[0]) == 10_000
     # A sentence without tokens beside one with some.
     assert [len(path) for path in decode(random[[0, 0], :2], np.array([0, 2]), transitions)] == [0, 2]
+
+
+def legal_paths(tags, scheme, length):
+    """By the definition of legal: the tags are what some slots are written as."""
+    for path in product(range(len(tags)), repeat=length):
+        names = [tags[i] for i in path]
+        if scheme is None or tags_of(slots_of(names, scheme), length, scheme) == names:
+            yield path
+
+
+def counted_marginals(row, transitions, paths):
+    """The share of each tag at each token, of all `paths` by their weights."""
+    weights = np.array([score(row.astype(np.float64), transitions, path) for path in paths], np.float64)
+    weights = np.exp(weights - weights.max())
+    shares = np.zeros(row.shape)
+    for path, weight in zip(paths, weights / weights.sum(), strict=True):
+        shares[range(len(path)), path] += weight
+    return shares
+
+
+@pytest.mark.parametrize("scale", [1, 50, 1e4])
+@pytest.mark.parametrize("scheme", [None, *SCHEMES])
+def test_marginals_are_the_shares_of_all_sequences(scheme, scale):
+    tags = tag_set(["a"], scheme or "bioes")
+    random = np.random.default_rng(8)
+    size, lengths = len(tags), np.array([4, 1, 3, 2, 4])
+    transitions = Transitions(*(random.normal(0, scale, shape) for shape in ((size,), (size, size), (size,))))
+    if scheme is not None:
+        legal = legal_transitions(tags, scheme)
+        transitions = Transitions(*(getattr(transitions, n) + getattr(legal, n) for n in ("start", "between", "end")))
+    emissions = random.normal(0, scale, (5, 4, size))
+    found = marginals(emissions, lengths, transitions)
+    assert found.dtype == np.float64 and found.shape == emissions.shape
+    for row, length, shares in zip(emissions, lengths, found, strict=True):
+        paths = list(legal_paths(tags, scheme, int(length)))
+        np.testing.assert_allclose(shares[:length], counted_marginals(row[:length], transitions, paths), atol=1e-10)
+        assert (shares[length:] == 0).all()
+        never = {(t, i) for t in range(length) for i in range(size)} - {(t, i) for p in paths for t, i in enumerate(p)}
+        assert all(shares[place] == 0 for place in never), "what the scheme forbids has no share at all"
+
+
+def test_marginals_without_transitions_are_the_softmax():
+    emissions = np.array([[[0, np.log(3)], [1000, 0], [np.inf, np.nan]]], np.float32)
+    found = marginals(emissions, np.array([2]), None)
+    np.testing.assert_allclose(found, [[[0.25, 0.75], [1, 0], [0, 0]]], atol=1e-7)
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_marginals_of_padding_nothing_and_ten_thousand_tokens(constrained):
+    tags = tag_set(["a", "b"], "bioes")
+    transitions = legal_transitions(tags, "bioes") if constrained else None
+    assert marginals(np.zeros((2, 0, len(tags))), np.array([0, 0]), transitions).shape == (2, 0, len(tags))
+    random = np.random.default_rng(1).normal(size=(2, 10_000, len(tags))).astype(np.float32)
+    random[1, 3:] = np.nan
+    found = marginals(random, np.array([10_000, 3]), transitions)
+    np.testing.assert_allclose(found[0].sum(axis=1), 1)
+    np.testing.assert_array_equal(found[1, :3], marginals(random[1:, :3], np.array([3]), transitions)[0])
+    assert (found[1, 3:] == 0).all()

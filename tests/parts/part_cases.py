@@ -67,7 +67,9 @@ def variants(kind: str, name: str) -> list[dict[str, Any]]:
     for option in KINDS[kind].part(name).options.values():
         values: list[Any] = []
         if option.part:
-            values = [inner for part in KINDS[option.part].names() for inner in variants(option.part, part)]
+            # All that a cell can be is tried in an encoder; a tagger takes any cell in the same way.
+            forms = variants if kind == "encoder" else lambda *which: [small(*which)]
+            values = [inner for part in KINDS[option.part].names() for inner in forms(option.part, part)]
         elif choices := _choices(option.type):
             values = choices
         elif option.type is bool:

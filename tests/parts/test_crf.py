@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from part_cases import SCHEMES, randomize, vocab_of
+from part_cases import SCHEMES, randomize, small, vocab_of
 
 from slotfill.decode import decode
 from slotfill.registry import TAGGERS
@@ -187,8 +187,11 @@ def test_softmax_loss_is_the_surprise_at_the_gold_tags():
 @pytest.mark.parametrize("part", TAGGERS.names())
 def test_two_thousand_tokens(part):
     vocab = vocab_of()
-    tagger = TAGGERS.build(part, 4, vocab).eval()
-    randomize(tagger, 1, 3)
+    torch.manual_seed(1)
+    tagger = TAGGERS.build(small("tagger", part), 4, vocab).eval()
+    if part in ("crf", "softmax"):
+        # Through 2,000 steps of a recurrence with such weights the gradient would explode, as it should.
+        randomize(tagger, 1, 3)
     lengths = torch.tensor([2000, 3])
     hidden = torch.randn(2, 2000, 4, generator=torch.Generator().manual_seed(1)).requires_grad_()
     loss = tagger.loss(hidden, lengths, torch.zeros(2, 2000, dtype=torch.int64))
