@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 import typer
 
+import slotfill.lab.commands  # noqa: F401 - adds its commands
 from slotfill import __version__
 from slotfill.app import AsJson, ConfigName, Device, Overrides, RunPath, app, chosen_device, complain
 from slotfill.errors import DataError, SlotfillError, UsageError, did_you_mean

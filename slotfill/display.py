@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -33,7 +33,7 @@ COLOURS = (
 )
 
 
-class _Console(Console):
+class PlainConsole(Console):
     """A console that shows text as it is: what is in brackets is no markup."""
 
     def __init__(self, file: TextIO | None = None) -> None:
@@ -50,7 +50,7 @@ _HEAD = f"{'epoch':>5} {'loss':>10} {'valid F1':>9} {'tokens/s':>11} {'time':>12
 @contextmanager
 def training(file: TextIO) -> Iterator[Callable[[Progress], None]]:
     """Give a function that shows each Progress: live on a terminal, a line an epoch elsewhere."""
-    console = _Console(file)
+    console = PlainConsole(file)
     if not console.is_terminal:
         yield lambda progress: _log_line(progress, file)
         return
@@ -122,9 +122,39 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+@contextmanager
+def working(file: TextIO) -> Iterator[Callable[[str, float], None]]:
+    """Give a function that shows what is being done, and which share of all is done: live, or a line for each what."""
+    console = PlainConsole(file)
+    began = shown = time.monotonic()
+    if not console.is_terminal:
+        lines: set[str] = set()
+
+        def write(what: str, share: float) -> None:
+            if what not in lines:
+                lines.add(what)
+                print(f"{what} ({share:.0%} of all is done)", file=file, flush=True)
+
+        yield write
+        return
+    with Live(Text("Preparing ..."), console=console, refresh_per_second=8, transient=True) as live:
+
+        def report(what: str, share: float) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if now - shown > 0.1 and share:
+                shown = now
+                row = Table.grid(padding=(0, 2))
+                left = f"about {duration((now - began) * (1 - share) / share)} left"
+                row.add_row(ProgressBar(total=1, completed=share, width=20), what, left)
+                live.update(row)
+
+        yield report
+
+
 def show_outcome(outcome: Outcome) -> None:
     """Print the scores of a run and the commands to go on with."""
-    console = _Console()
+    console = PlainConsole()
     last = list(outcome.scores)[-1]
     if outcome.interrupted:
         console.print("Stopped; the best epoch so far is kept.")
@@ -142,7 +172,7 @@ def show_outcome(outcome: Outcome) -> None:
 
 def show_score(score: Score, name: str, console: Console | None = None) -> None:
     """Print a score as a table: a row a slot, then the whole, then what was unknown."""
-    console = console or _Console()
+    console = console or PlainConsole()
     table = Table(title=f"{name}: {score.sentences:,} sentences, {score.tokens:,} tokens", title_justify="left")
     table.add_column("slot")
     for column in ("precision", "recall", "F1", "gold slots"):
@@ -169,13 +199,44 @@ def show_score(score: Score, name: str, console: Console | None = None) -> None:
 
 def show_parts(tables: dict[str, list[tuple[str, str, str]]]) -> None:
     """Print for each kind of part a table of names, summaries and sources."""
-    console = _Console()
+    console = PlainConsole()
     for kind, rows in tables.items():
         columns = 3 if any(source for _, _, source in rows) else 2
         table = Table(*("name", "what it is", "source")[:columns], title=kind, title_justify="left")
         for row in rows:
             table.add_row(*row[:columns])
         console.print(table)
+
+
+def show_columns(tables: Sequence[tuple[str, list[list[str]]]], lines: Sequence[str]) -> None:
+    """Print tables given by title and columns, each cut into as many as the width asks for, and then `lines`.
+
+    A column is its heading and a cell for each row; the first names the rows and is repeated.
+    """
+    console = PlainConsole()
+    wide = console.options.update_width(10_000)
+    for title, (names, *columns) in tables:
+        parts: list[list[list[str]]] = [[]]
+        for column in columns:
+            if (
+                parts[-1]
+                and console.measure(_by_columns([names, *parts[-1], column]), options=wide).maximum > console.width
+            ):
+                parts.append([])
+            parts[-1].append(column)
+        for number, part in enumerate(parts):
+            console.print(_by_columns([names, *part], "" if number else title))
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _by_columns(columns: list[list[str]], title: str = "") -> Table:
+    table = Table(title=title or None, title_justify="left")
+    for index, (heading, *_) in enumerate(columns):
+        table.add_column(heading, justify="right" if index else "left")
+    for row in list(zip(*columns, strict=True))[1:]:
+        table.add_row(*row)
+    return table
 
 
 def marked(sentence: Sentence, names: list[str]) -> Text:
@@ -194,7 +255,7 @@ def marked(sentence: Sentence, names: list[str]) -> Text:
 
 def sentence_writer(format: str, scheme: str, names: list[str]) -> Callable[[Sentence], None]:
     """Return the function that writes one tagged sentence to standard output, at once."""
-    console = _Console()
+    console = PlainConsole()
     if format == "text" and console.is_terminal:
         return lambda sentence: console.print(marked(sentence, names), soft_wrap=True)
     from slotfill.registry import FORMATS

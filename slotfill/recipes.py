@@ -22,10 +22,25 @@ def recipe_names() -> list[str]:
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
-def recipe_summary(name: str) -> str:
-    """Return the first line of a built-in config's header."""
-    first = (recipes_folder() / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
-    return first.removeprefix("#").strip()
+def recipes_in(config: str) -> list[str]:
+    """Return what `config` stands for: itself, or where it is a folder the configs in it, sorted.
+
+    A built-in folder, such as `lab`, goes before one's own. Raises UsageError for a folder without configs.
+    """
+    folder = config.rstrip("/")
+    inside = [name for name in recipe_names() if folder and name.rpartition("/")[0] == folder]
+    if inside or not Path(config).is_dir() or config in recipe_names():
+        return inside or [config]
+    if files := sorted(str(file) for file in Path(config).glob("*.yaml")):
+        return files
+    raise UsageError(f"{config}: no config in this folder; a config is a YAML file")
+
+
+def recipe_summary(config: str) -> str:
+    """Return the first line of the header of a built-in config or of a YAML file; empty where it has none."""
+    path = recipes_folder() / f"{config}.yaml" if config in recipe_names() else Path(config)
+    first = path.read_text(encoding="utf-8-sig").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
 def load_recipe(config: str, overrides: Sequence[str] = (), *, need_data: bool = False) -> tuple[str, Config]:

@@ -58,8 +58,8 @@ class Score:
 
 def slot_f1(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> float:
     """Return the F1 of `predicted` slots in percent, as `score` counts it, and nothing else."""
-    counts = _counts(gold, predicted).sum(axis=0)
-    return float(_f1(counts))
+    counts = slot_counts(gold, predicted).sum(axis=0)
+    return float(f1_of(counts))
 
 
 def score(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> Score:
@@ -88,7 +88,7 @@ def score(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> Scor
     whole = sum(one == two for one, two in zip(gold_tags, found_tags, strict=True))
     return Score(
         overall,
-        _interval(_counts(gold, predicted)),
+        _interval(slot_counts(gold, predicted)),
         100 * right / max(tokens, 1),
         100 * whole / max(len(gold), 1),
         rows,
@@ -97,7 +97,7 @@ def score(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> Scor
     )
 
 
-def _counts(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> np.ndarray:
+def slot_counts(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> np.ndarray:
     """Return `(sentence, 3)`: slots that are right, predicted, and gold."""
     rows = [
         (len(set(sentence.slots or ()).intersection(slots)), len(slots), len(sentence.slots or ()))
@@ -106,7 +106,7 @@ def _counts(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> np
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
-def _f1(counts: np.ndarray) -> np.ndarray:
+def f1_of(counts: np.ndarray) -> np.ndarray:
     """Return F1 in percent of `(..., 3)` counts."""
     right, found, gold = np.moveaxis(counts, -1, 0)
     return 200 * right / np.maximum(found + gold, 1)
@@ -115,6 +115,6 @@ def _f1(counts: np.ndarray) -> np.ndarray:
 def _interval(counts: np.ndarray, draws: int = 1000) -> tuple[float, float]:
     """Return the 95 % interval of F1 when as many sentences are drawn anew, with replacement (Efron 1979)."""
     random = np.random.default_rng(0)
-    f1s = [_f1(counts[random.integers(0, len(counts), len(counts))].sum(axis=0)) for _ in range(draws)]
+    f1s = [f1_of(counts[random.integers(0, len(counts), len(counts))].sum(axis=0)) for _ in range(draws)]
     low, high = np.percentile(f1s, [2.5, 97.5])
     return float(low), float(high)

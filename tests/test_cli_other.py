@@ -14,7 +14,7 @@ import slotfill
 from slotfill.recipes import recipe_names
 from slotfill.registry import KINDS
 
-COMMANDS = ("train", "evaluate", "predict", "list", "show", "check", "schema", "convert")
+COMMANDS = ("train", "evaluate", "predict", "list", "show", "check", "schema", "convert", "inspect")
 HEAVY = ("torch", "numpy", "seqeval", "pydantic")
 
 

@@ -30,7 +30,10 @@ evaluate run_folder
 train predict
 display
 app
-lab
+lab lab.new_file lab.significance lab.inspect lab.probe
+lab.compare lab.heat_map lab.figures
+lab.comparison lab.heat_map_page
+lab.commands
 cli
 __main__
 """
@@ -39,11 +42,16 @@ RANKS = {name: rank for rank, line in enumerate(ORDER.split("\n")) for name in l
 # What is read, written, looked up and decoded around the network, in plain Python and NumPy.
 WITHOUT_TORCH = """
 errors sentence options schemes text yaml_text registry vocab formats config check schema batch decode score corpus
-recipes splits run run_folder app lab cli
+recipes splits run run_folder display app lab lab.new_file lab.significance lab.heat_map lab.heat_map_page lab.commands
+cli
 """
 
 # Which modules may import torch; run and cli only in the functions that need a network.
-WITH_TORCH = "dropout trace embeddings cells encoders taggers model train run run_folder app"
+WITH_TORCH = (
+    """
+dropout trace embeddings cells encoders taggers model train run run_folder app lab.inspect lab.probe lab.compare
+"""
+)
 
 
 def modules() -> dict[str, Path]:
@@ -56,6 +64,12 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
+
+
+def room_of(module: str) -> str:
+    """The entry of `ORDER` that a module belongs to; those of the lab stand each for itself."""
+    parts = module.split(".")[1:]
+    return ".".join(parts) if parts[0] == "lab" else parts[0]
 
 
 def imports(path: Path, package: str = "slotfill") -> list[tuple[int, str]]:
@@ -82,18 +96,19 @@ def fault(importer: str, imported: str) -> str | None:
         return None  # The version alone, which needs nothing.
     if importer == "slotfill":
         return None if imported == "slotfill.predict" else "the package itself imports nothing but predict, in load()"
-    room, other = importer.split(".")[1], imported.split(".")[1]
+    room, other = room_of(importer), room_of(imported)
     if room == other:
         # Within a folder of parts: a part may import what begins with `_`, and nothing imports a part.
         return None if imported.rpartition(".")[2].startswith("_") else "a part is imported by the registry alone"
     if RANKS[other] >= RANKS[room]:
         return f"{other} does not stand above {room} in the order of tests/test_imports.py"
-    part = imported.count(".") == 2 and not imported.rpartition(".")[2].startswith("_")
+    part = other == imported.split(".")[1] and imported.count(".") == 2
+    part &= not imported.rpartition(".")[2].startswith("_")
     return "a part is imported by the registry alone" if part else None
 
 
 def test_every_module_has_its_place():
-    rooms = {name.split(".")[1] for name in MODULES if "." in name}
+    rooms = {room_of(name) for name in MODULES if "." in name}
     assert rooms == set(RANKS)
     assert len(ORDER.split()) == len(RANKS)
 
@@ -149,7 +164,7 @@ def test_reads_imports_wherever_they_stand(tmp_path):
 
 
 def test_torch_is_for_the_network_alone():
-    found = {name.split(".")[1] for name, path in MODULES.items() if imports(path, "torch")}
+    found = {room_of(name) for name, path in MODULES.items() if imports(path, "torch")}
     assert found <= set(WITH_TORCH.split())
 
 
@@ -161,7 +176,7 @@ def loaded_by(names: list[str]) -> set[str]:
 
 
 def test_no_torch_around_the_network():
-    names = [name for name in MODULES if name == "slotfill" or name.split(".")[1] in WITHOUT_TORCH.split()]
+    names = [name for name in MODULES if name == "slotfill" or room_of(name) in WITHOUT_TORCH.split()]
     assert len(names) > 15
     loaded = loaded_by(names)
     assert set(names) <= loaded

@@ -19,6 +19,7 @@ import slotfill
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPORA = ("taipei", "taipei_zh")
+EXTRAS = ("", "plots", "test", "dev")
 SPLITS = ("train", "valid", "test", "pairs", "unseen")
 
 
@@ -49,7 +50,7 @@ def requirements(metadata: PathDistribution) -> dict[str, list[Requirement]]:
     found: dict[str, list[Requirement]] = {}
     for text in metadata.requires or ():
         requirement = Requirement(text)
-        extras = [each for each in ("", "test", "dev") if not requirement.marker or _applies(requirement, each)]
+        extras = [each for each in EXTRAS if not requirement.marker or _applies(requirement, each)]
         found.setdefault(extras[0], []).append(requirement)
     return found
 
