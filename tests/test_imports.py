@@ -47,11 +47,9 @@ cli
 """
 
 # Which modules may import torch; run and cli only in the functions that need a network.
-WITH_TORCH = (
-    """
+WITH_TORCH = """
 dropout trace embeddings cells encoders taggers model train run run_folder app lab.inspect lab.probe lab.compare
 """
-)
 
 
 def modules() -> dict[str, Path]:

@@ -234,7 +234,8 @@ BROKEN = {
     "a config of another size": (
         lambda run: edit(run / "config.yaml", "hidden_size: 8", "hidden_size: 9"),
         "run/model.safetensors: the weights do not fit config.yaml (size mismatch for "
-        "encoders.0.layers.0.input_weight: copying a param with shape torch.Size([2, 8, 32]) from checkpoint, the shape in current model is "
+        "encoders.0.layers.0.input_weight: copying a param with shape torch.Size([2, 8, 32]) from checkpoint, "
+        "the shape in current model is "
         "torch.Size([2, 8, 36]).); train the run again",
     ),
     "weights of another shape": (
