@@ -1,0 +1,413 @@
+"""Write docs/systems.md and a page for each cell, encoder and tagger in docs/systems/, from the code and the lab.
+
+    python scripts/make_systems_docs.py                          rewrite the pages
+    python scripts/make_systems_docs.py --take ALL.json GREFF.json    and take in new figures before
+    python scripts/make_systems_docs.py --check                  exit 1 if a page differs from what would be written
+
+A page's equations are its file's docstring. The figures are those of docs/systems.json, taken from what two commands
+wrote: all systems against the LSTM, and the variants of Greff et al. against theirs:
+
+    slotfill compare lab/lstm lab --data data/taipei --data ../shared/data/atis --out runs/lab --json ALL.json
+    slotfill compare lab/greff-vanilla configs/lab/greff-*.yaml --data data/taipei --data ../shared/data/atis
+        --out runs/lab --json GREFF.json
+
+and of benchmarks/cells.json, which benchmarks/cells.py writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from slotfill.recipes import load_recipe, recipe_summary, recipes_in
+from slotfill.registry import CELLS, ENCODERS, TAGGERS, Registry
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "systems.md"
+FOLDER = ROOT / "docs" / "systems"
+FIGURES = ROOT / "docs" / "systems.json"
+SPEED = ROOT / "benchmarks" / "cells.json"
+KINDS = (ENCODERS, CELLS, TAGGERS)
+ROLES = ("origin", "destination")
+COLUMNS = {
+    ("taipei", "test"): "Taipei",
+    ("taipei", "unseen"): "Taipei, unseen names",
+    ("taipei", "pairs"): "Taipei, pairs",
+    ("atis", "test"): "ATIS",
+}
+Report = dict[str, Any]
+
+# The figures
+
+
+def take(everything: Path, greff: Path) -> None:
+    """Write docs/systems.json: what the pages need of two comparisons, without what each run did slot by slot."""
+    whole: Report = json.loads(everything.read_text(encoding="utf-8"))
+    variants: Report = json.loads(greff.read_text(encoding="utf-8"))
+    cities: dict[str, list[float]] = {}
+    for run in whole.pop("runs"):
+        if run["failed"]:
+            raise SystemExit(f"{run['folder']} failed: {run['failed']}")
+        if "pairs" in run["scores"]:
+            rows = [run["scores"]["pairs"]["slots"].get(role, {"recall": 0.0, "support": 0}) for role in ROLES]
+            right = sum(row["recall"] * row["support"] for row in rows)
+            cities.setdefault(run["config"], []).append(right / sum(row["support"] for row in rows))
+    for config in whole["configs"]:
+        config["cities in pairs right"] = cities[config["name"]]
+    del variants["runs"]
+    FIGURES.write_text(json.dumps({"all": whole, "greff": variants}, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+class Lab:
+    """The figures of docs/systems.json, by system."""
+
+    def __init__(self) -> None:
+        figures = json.loads(FIGURES.read_text(encoding="utf-8"))
+        self.all: Report = figures["all"]
+        self.configs: dict[str, Report] = {config["name"]: config for config in figures["all"]["configs"]}
+        self.variants: dict[str, Report] = {config["name"]: config for config in figures["greff"]["configs"]}
+
+    def split(self, name: str, corpus: str, split: str) -> Report:
+        """Return mean, deviation and difference from the LSTM of one system on one split."""
+        found: Report = self.configs[name]["corpora"][corpus]["splits"][split]
+        return found
+
+    def f1(self, name: str, corpus: str, split: str = "test") -> float:
+        """Return the mean F1 over the seeds, in percent."""
+        return float(self.split(name, corpus, split)["mean"])
+
+    def cities(self, name: str) -> float:
+        """Return the share of the cities of `pairs` that are found in their role, in percent, a mean over seeds."""
+        return statistics.mean(self.configs[name]["cities in pairs right"])
+
+    def row(self, name: str) -> list[str]:
+        """Return a system's cells under `HEAD`."""
+        config = self.configs[name]
+        cells = []
+        for corpus, split in COLUMNS:
+            found = self.split(name, corpus, split)
+            cells.append(f"{found['mean']:.2f} ± {found['deviation']:.2f}{mark(found.get('against_first'))}")
+        speed = config["corpora"]["atis"]["predict_tokens_per_second"]
+        return [*cells, f"{self.cities(name):.1f}", f"{config['parameters']:,}", f"{speed:,.0f}"]
+
+
+HEAD = [*COLUMNS.values(), "cities in pairs right, %", "parameters", "tokens/s"]
+
+
+def mark(against: Report | None) -> str:
+    """Return the sign of a difference that chance hardly gives: two after Holm's correction."""
+    if against is None or against["p"] >= 0.05:
+        return ""
+    return "\\*\\*" if against["p_corrected"] < 0.05 else "\\*"
+
+
+def told(against: Report) -> str:
+    """Return a difference in words: what it is, its interval, and p."""
+    low, high = against["interval"]
+    return f"{against['difference']:+.2f} ({low:+.2f} to {high:+.2f}, p = {against['p']:.4f})"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+# The systems
+
+
+def parts_of(config: Any) -> list[tuple[str, str]]:
+    """Return kind and name of each encoder, cell and tagger in a checked config."""
+    encoders = config.encoder if isinstance(config.encoder, list) else [config.encoder]
+    found = [("encoder", part["name"]) for part in encoders] + [("tagger", config.tagger["name"])]
+    return found + [("cell", part["cell"]["name"]) for part in (*encoders, config.tagger) if "cell" in part]
+
+
+def subjects() -> dict[str, tuple[str, str]]:
+    """Return for each system of the lab the part that it is about: the one that fewest others have."""
+    parts = {name: parts_of(load_recipe(name)[1]) for name in recipes_in("lab")}
+    counts = Counter(part for found in parts.values() for part in set(found))
+    return {name.rpartition("/")[2]: min(found, key=lambda part: (counts[part], part)) for name, found in parts.items()}
+
+
+def part_page(registry: Registry, name: str, lab: Lab) -> str:
+    """Return the page of one part."""
+    part = registry.part(name)
+    text = ast.get_docstring(part.tree) or ""
+    lines = text.partition("\n")[2].strip("\n").split("\n\n")
+    body = [piece for piece in lines if not piece.startswith("Source:")]
+    mine = [system for system, subject in subjects().items() if subject == (registry.kind, name)]
+    pieces = [
+        f"# The {registry.kind} `{name}`",
+        part.summary,
+        *body,
+        f"Source: {part.source}." if part.source else "",
+        f"The code: [{part.path.name}](../../{part.path.relative_to(ROOT).as_posix()}). "
+        f"Its options: [config.md](../config.md#{registry.kind}-{name}).",
+    ]
+    if mine:
+        pieces.append("## In the lab")
+    for system in mine:
+        file = f"configs/lab/{system}.yaml"
+        yaml = (ROOT / file).read_text(encoding="utf-8").partition("\n")[2]
+        pieces += [f"[{system}](../../{file}): {recipe_summary(f'lab/{system}')}", f"```yaml\n{yaml}```"]
+    if mine:
+        rows = [[system, *lab.row(system)] for system in mine]
+        pieces += [table(["system", *HEAD], rows), "What the columns mean: [systems.md](../systems.md)."]
+    return "\n\n".join(filter(None, pieces)) + "\n"
+
+
+# What the figures say
+
+
+def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
+    """Yield each claim of the lecture or of a paper, whether it holds here, and the figures that say so."""
+    configs, tests = lab.configs, ("taipei", "atis")
+    words = {"taipei": "Taipei", "atis": "ATIS"}
+
+    def pair(one: str, other: str) -> str:
+        return ", ".join(
+            f"{words[corpus]} {lab.f1(one, corpus):.2f} against {lab.f1(other, corpus):.2f}" for corpus in tests
+        )
+
+    def above(one: str, other: str) -> bool:
+        return all(lab.f1(one, corpus) > lab.f1(other, corpus) for corpus in tests)
+
+    def from_lstm(name: str) -> str:
+        return ", ".join(f"{words[c]} {told(lab.split(name, c, 'test')['against_first'])}" for c in tests)
+
+    yield (
+        "A network without memory gives the same word the same answer, and gets at most half of the cities in `pairs`.",
+        lab.cities("feedforward") <= 50 < 95 < lab.cities("lstm"),
+        f"Cities right in `pairs`: feed-forward {lab.cities('feedforward'):.1f} %, Elman {lab.cities('elman'):.1f} %, "
+        f"LSTM {lab.cities('lstm'):.1f} %.",
+    )
+    yield (
+        "A window is not a memory: what stands outside of it is not seen.",
+        lab.cities("feedforward-window") < lab.cities("lstm"),
+        f"With three words on each side {lab.cities('feedforward-window'):.1f} % of the cities are right, with an LSTM "
+        f"{lab.cities('lstm'):.1f} %; F1, window against LSTM: {pair('feedforward-window', 'lstm')}.",
+    )
+    yield (
+        "What comes later in the sentence matters too: reading both ways is better than reading forwards.",
+        above("lstm", "lstm-forward") and above("elman", "elman-forward"),
+        f"LSTM: {pair('lstm', 'lstm-forward')}. Elman: {pair('elman', 'elman-forward')}.",
+    )
+    elman = [lab.split("elman", corpus, "test")["against_first"] for corpus in tests]
+    yield (
+        "A gated memory is better than a plain one.",
+        all(against["interval"][1] < 0 for against in elman),
+        f"Elman, less the LSTM: {from_lstm('elman')}. These sentences are short; how far back each memory reaches is "
+        "what [slotfill probe](probe.md) measures.",
+    )
+    yield (
+        "A fed-back tag (Jordan) is a narrower memory than a fed-back hidden layer (Elman).",
+        above("elman-forward", "jordan"),
+        f"Elman forwards against Jordan: {pair('elman-forward', 'jordan')}; the hybrid, with both: "
+        + ", ".join(f"{words[c]} {lab.f1('elman-jordan', c):.2f}" for c in tests)
+        + ".",
+    )
+    yield (
+        "Gates that see only the input (the LSTM as drawn) do with less than gates that see the past.",
+        above("lstm", "lstm-lecture"),
+        f"As drawn, less the LSTM: {from_lstm('lstm-lecture')}.",
+    )
+    smaller = 100 * (1 - configs["gru"]["parameters"] / configs["lstm"]["parameters"])
+    close = [lab.split("gru", corpus, "test")["against_first"]["interval"] for corpus in tests]
+    yield (
+        "A GRU is as good as an LSTM, and smaller.",
+        all(low > -1 for low, _ in close) and smaller > 0,
+        f'GRU, less the LSTM: {from_lstm("gru")}, with {smaller:.0f} % fewer parameters. "As good" is taken as: not '
+        "worse by a point of F1 within the interval.",
+    )
+    yield (
+        "The cells found by search (MUT1 to MUT3) are about as good as the LSTM.",
+        all(lab.split(m, c, "test")["against_first"]["interval"][0] > -1 for m in MUTS for c in tests),
+        " ".join(f"{name.upper()}, less the LSTM: {from_lstm(name)}." for name in MUTS),
+    )
+    variants = {name: found["corpora"] for name, found in lab.variants.items() if name != "greff-vanilla"}
+
+    def change(name: str, corpus: str) -> Report:
+        found: Report = variants[name][corpus]["splits"]["test"]["against_first"]
+        return found
+
+    better = [(n, c) for n in variants for c in tests if change(n, c)["difference"] > 0 and signed(change(n, c))]
+    yield (
+        "None of the eight variants of Greff et al. is better than the LSTM with peepholes.",
+        not better,
+        "Better, after Holm's correction: "
+        + (", ".join(f"{n} on {words[c]} {told(change(n, c))}" for n, c in better) or "none")
+        + ".",
+    )
+    ranks = {corpus: sorted(variants, key=lambda n: change(n, corpus)["difference"]) for corpus in tests}
+    worst = {corpus: set(ranks[corpus][:2]) for corpus in tests}
+    yield (
+        "The forget gate and the output activation are what an LSTM can least do without.",
+        all(worst[corpus] == {"greff-nfg", "greff-noaf"} for corpus in tests),
+        " ".join(
+            f"{words[corpus]}, from the worst: "
+            + ", ".join(
+                f"{n.removeprefix('greff-').upper()} {change(n, corpus)['difference']:+.2f}" for n in ranks[corpus]
+            )
+            + "."
+            for corpus in tests
+        )
+        + " Significantly worse after Holm's correction: "
+        + (
+            ", ".join(
+                f"{n.removeprefix('greff-').upper()} on {words[c]}"
+                for c in tests
+                for n in ranks[c]
+                if change(n, c)["difference"] < 0 and signed(change(n, c))
+            )
+            or "none"
+        )
+        + ".",
+    )
+    for name, what in ADDED.items():
+        against = [lab.split(name, corpus, "test")["against_first"] for corpus in tests]
+        yield what, all(a["interval"][0] > 0 for a in against), f"Less the LSTM: {from_lstm(name)}."
+
+
+MUTS = ("mut1", "mut2", "mut3")
+ADDED = {
+    "lstm-deep": "A second layer helps.",
+    "depth-gated": "A gate from the memory below makes two layers better than one.",
+    "grid-lstm": "A memory along depth, as along time, helps.",
+    "attention": "Attention over the LSTM's outputs helps.",
+    "self-attention": "Multi-head self-attention over the LSTM's outputs helps.",
+    "focus": "Knowing the tag before (focus) helps.",
+    "aligned": "Knowing the tag before, and attention, help (aligned encoder-decoder).",
+    "clockwork": "Modules with periods of their own make a plain network better than an LSTM.",
+    "variational": "A hidden variable at each step, its prior learned, helps.",
+    "variational-fixed": "A hidden variable at each step, its prior fixed, helps.",
+}
+
+
+def signed(against: Report) -> bool:
+    """Return whether a difference is significant after Holm's correction."""
+    return bool(against["p_corrected"] < 0.05)
+
+
+def speed_table() -> str:
+    """Return the times of benchmarks/cells.json."""
+    found = json.loads(SPEED.read_text(encoding="utf-8"))
+    rows = []
+    sizes = list(found["hidden size"])
+    for name in found["hidden size"][sizes[0]]:
+        each = [found["hidden size"][size][name] for size in sizes]
+        cells = [cell for row in each for cell in (f"{row['milliseconds']:.1f}", f"{row['of torch nn.LSTM']:.2f}")]
+        rows.append([name, *cells])
+    head = ["cell", *(text for size in sizes for text in (f"ms, {size} hidden", "of nn.LSTM"))]
+    return table(head, rows)
+
+
+def page(lab: Lab) -> str:
+    """Return docs/systems.md."""
+    about, environment = subjects(), lab.all["environment"]
+    speed = json.loads(SPEED.read_text(encoding="utf-8"))
+    versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
+    index = "\n".join(
+        f"- **{registry.kind}s**: " + ", ".join(f"[{name}](systems/{name}.md)" for name in registry.names())
+        for registry in KINDS
+    )
+    summaries = "\n".join(
+        f"| [{system}](../configs/lab/{system}.yaml) | {recipe_summary(f'lab/{system}')} |" for system in about
+    )
+    rows = [[f"[{system}](systems/{part}.md)", *lab.row(system)] for system, (_, part) in about.items()]
+    verdicts = "\n".join(
+        f"- **{claim}** {'It holds here' if holds else 'It does not hold here'}. {evidence}"
+        for claim, holds, evidence in claims(lab)
+    )
+    return f"""# Every recurrent system, side by side
+
+Written by `python scripts/make_systems_docs.py`; not edited by hand. Each part has a page with its equations and
+source:
+
+{index}
+
+## The systems
+
+Each is a few lines of YAML in [configs/lab](../configs/lab) and is trained by its name: `slotfill train lab/elman`.
+
+| config | what it is |
+| --- | --- |
+{summaries}
+
+## The same budget for all
+
+All have word vectors of 100 numbers, 100 hidden numbers a direction, dropout 0.3 and, but for the decoders, a softmax
+over the tags; all train 10 epochs in batches of 32 at the same rate. So this page ranks memories, not recipes: what
+the best configs reach is in [results.md](results.md).
+
+    {lab.all["command"]}
+
+F1 in percent on test: mean ± deviation of a sample over the seeds {", ".join(map(str, lab.all["seeds"]))}, the epoch
+picked on valid. `unseen` has cities and airlines that never occur in training; in `pairs` neighbouring sentences
+differ in *arrive* or *leave* alone, and the cities right are those found in their role. \\* differs from `lstm` with
+p < 0.05, \\*\\* also after Holm's correction for the number of systems: paired approximate randomisation over
+sentences ([compare.md](compare.md)). tokens/s: prediction of the ATIS test set, one thread, nothing else running.
+
+{table(["system", *HEAD], rows)}
+
+Machine: {environment["processors"]} processors, {environment["platform"]}; Python {environment["python"]}, {versions}.
+{lab.all["date"][:10]}.
+
+## What the figures say
+
+Each claim is the lecture's or a paper's; whether it holds is worked out from the figures above. "Helps" is taken as:
+better than the LSTM on both corpora, with an interval above zero.
+
+{verdicts}
+
+## The loop over time
+
+Forward and backward through one layer, both directions, {speed["batch"]} sentences of {speed["steps"]} tokens, as many
+numbers in as hidden, one thread, medians of {speed["repeats"]} interleaved repeats: `python benchmarks/cells.py`,
+{speed["environment"]["finished"][:10]}, the same machine. "of nn.LSTM" is the time as a multiple of that of torch's
+own.
+
+{speed_table()}
+"""
+
+
+def pages() -> dict[Path, str]:
+    """Return each page and its text."""
+    lab = Lab()
+    found = {FOLDER / f"{name}.md": part_page(registry, name, lab) for registry in KINDS for name in registry.names()}
+    return {PAGE: page(lab), **found}
+
+
+def main() -> int:
+    """Write the pages, or check them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page would change")
+    parser.add_argument("--take", nargs=2, type=Path, metavar=("ALL", "GREFF"), help="the JSON of the two comparisons")
+    given = parser.parse_args()
+    if given.take:
+        take(*given.take)
+    wanted = pages()
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    stale += [path for path in FOLDER.glob("*.md") if path not in wanted]
+    if given.check:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is not what scripts/make_systems_docs.py writes: run it", file=sys.stderr)
+        return 1 if stale else 0
+    FOLDER.mkdir(exist_ok=True)
+    for path in stale:
+        if path in wanted:
+            path.write_text(wanted[path], encoding="utf-8", newline="\n")
+        else:
+            path.unlink()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
