@@ -12,7 +12,7 @@ peephole, and 1 otherwise. A gate that is left out is 1. With gate recurrence i,
 times one more matrix are added to the products of i, f and o. The activations a and b are tanh.
 
 Source: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; forget gate: Gers, Schmidhuber & Cummins 2000;
-peepholes: Gers & Schmidhuber 2000; the variants: Greff et al. 2015, "LSTM: A Search Space Odyssey", section 3
+peepholes: Gers & Schmidhuber 2000; the variants: Greff et al. 2015, "LSTM: A Search Space Odyssey"
 """
 
 from __future__ import annotations

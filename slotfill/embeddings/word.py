@@ -1,4 +1,7 @@
-"""A vector for each word, learned; rare words also teach the vector of the unknown word."""
+"""A vector for each word, learned; rare words also teach the vector of the unknown word.
+
+Source: Bengio, Ducharme, Vincent & Jauvin 2003, "A Neural Probabilistic Language Model"
+"""
 
 from __future__ import annotations
 

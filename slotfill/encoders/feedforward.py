@@ -1,4 +1,11 @@
-"""Layers without memory: each token is seen alone, or within a window of its neighbours."""
+"""Layers without memory: each token is seen alone, or within a window of its neighbours.
+
+    h^0_t = [x_{t-w} ; ... ; x_t ; ... ; x_{t+w}], with zeros beyond the sentence's ends
+    h^l_t = f(h^{l-1}_t W_l + b_l)
+
+Source: Rumelhart, Hinton & Williams 1986, "Learning Representations by Back-propagating Errors"; the window: Collobert
+et al. 2011, "Natural Language Processing (Almost) from Scratch"
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ y_{t-1} is the gold tag in training, the tag chosen in prediction; before the fi
 cell starts from its own start, not from the backward encoder's last state as in the paper: that state is a part of h_1.
 
 Source: Zhu & Yu 2017, "Encoder-decoder with Focus-mechanism for Sequence Labelling Based Spoken Language
-Understanding", section 3.2
+Understanding"
 """
 
 from __future__ import annotations

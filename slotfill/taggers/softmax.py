@@ -1,4 +1,9 @@
-"""Each token's tag is chosen by itself."""
+"""Each token's tag is chosen by itself.
+
+    P(y_t) = softmax(h_t W + b)
+
+Source: Bridle 1990, "Probabilistic Interpretation of Feedforward Classification Network Outputs"
+"""
 
 from __future__ import annotations
 
