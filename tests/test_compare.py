@@ -233,7 +233,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(desk, cli):
     assert steady(json.loads(Path("b.json").read_text())) == steady(json.loads(Path("whole.json").read_text()))
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(desk, jobs):
     configs(desk)
     Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 300)

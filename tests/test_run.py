@@ -228,7 +228,7 @@ BROKEN = {
     ),
     "a config with a fault": (
         lambda run: edit(run / "config.yaml", "hidden_size: 8", "hidden_size: none"),
-        "run/config.yaml:24: encoder.hidden_size: must be a whole number, found 'none'; "
+        "run/config.yaml:33: encoder.hidden_size: must be a whole number, found 'none'; "
         "mend it, or train the run again",
     ),
     "a config of another size": (

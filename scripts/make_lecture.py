@@ -1,0 +1,319 @@
+"""Fill in docs/lecture.md and its sister in Chinese: run their commands, put in what these print, draw the pictures.
+
+    python scripts/make_lecture.py            what takes minutes is kept in runs/lecture
+    python scripts/make_lecture.py --fresh    everything anew
+    python scripts/make_lecture.py --check    run nothing; exit 1 if the two pages differ in a command or an output
+
+In a page, a block of `sh` or `python` is run, one of `shell` is only shown. Marks say what is written between them
+and `<!-- end -->`:
+
+    <!-- output -->             what the block above printed; with `: PATTERN`, its lines in which that is found
+    <!-- table: NAME ... -->    systems of docs/systems.json; with `greff`, the variants against theirs
+    <!-- verdict: CLAIM -->     whether the claim of docs/systems.md that starts so holds, in the page's language
+    <!-- environment -->        date, machine and versions
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from functools import cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import make_systems_docs as systems
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from slotfill.encoders._recurrence import run
+from slotfill.lab import figures
+from slotfill.registry import CELLS
+from slotfill.run_folder import environment
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "docs" / "lecture"
+WORK = ROOT / "runs" / "lecture"
+VERDICTS = {
+    ROOT / "docs" / "lecture.md": ("It holds here.", "It does not hold here."),
+    ROOT / "docs" / "lecture.zh-TW.md": ("這在我們的實驗裡成立。", "這在我們的實驗裡不成立。"),
+}
+PIECE = re.compile(
+    r"^```(?P<language>sh|shell|python)\n(?P<code>.*?)^```$"
+    r"|<!-- (?P<kind>output|table|verdict|environment)(?:: (?P<what>.*?))? -->(?P<text>.*?)<!-- end -->"
+    r"|!\[[^\]]*\]\((?P<picture>[^)]+)\)",
+    re.MULTILINE | re.DOTALL,
+)
+SLOW = ("train", "probe", "compare")
+CITY = "Taipei"
+SENTENCES = ("leave Taipei on November 2nd", "arrive Taipei on November 2nd")
+UNITS = 12
+BIAS = -2.5
+
+# What the commands print
+
+
+def environment_of_commands() -> dict[str, str]:
+    """Return the environment: this checkout's slotfill, one thread, plain text 100 columns wide."""
+    here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": here, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1"}
+
+
+@cache
+def printed(language: str, command: str) -> str:
+    """Run one command in runs/lecture and return what it printed; what is slow is not run again."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    notes = WORK / "printed.json"
+    kept: dict[str, str] = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else {}
+    if command in kept:
+        return kept[command]
+    words = [sys.executable, "-c", command] if language == "python" else shlex.split(command)
+    print("running", "a snippet" if language == "python" else command, flush=True)
+    done = subprocess.run(words, cwd=WORK, env=environment_of_commands(), stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{command}\nended with {done.returncode}")
+    if language == "sh" and words[1] in SLOW:
+        notes.write_text(json.dumps({**kept, command: done.stdout}, ensure_ascii=False, indent=1), encoding="utf-8")
+    return done.stdout
+
+
+def output_of(language: str, code: str) -> str:
+    """Return what a block printed, each of its commands after the other."""
+    commands = [code] if language == "python" else re.sub(r"\\\n\s*", "", code).strip().splitlines()
+    return "".join(printed(language, command) for command in commands)
+
+
+def inspected(folder: str, sentence: str) -> dict[str, Any]:
+    """Return what `slotfill inspect` sees of a run of the page while it reads a sentence."""
+    found: dict[str, Any] = json.loads(printed("sh", f"slotfill inspect runs/{folder} {shlex.quote(sentence)} --json"))
+    return found
+
+
+# What comes from docs/systems.json
+
+
+@cache
+def lab() -> systems.Lab | None:
+    """Return the figures of docs/systems.json, where it is there."""
+    return systems.Lab() if systems.FIGURES.is_file() else None
+
+
+def table(names: list[str]) -> str:
+    """Return the rows of some systems, or of the variants of Greff et al. against the LSTM with peepholes."""
+    figures = lab()
+    if figures is None:
+        return "(docs/systems.json is not there yet)"
+    if names != ["greff"]:
+        return systems.table(["system", *systems.HEAD], [[name, *figures.row(name)] for name in names])
+    rows = []
+    for name, config in figures.variants.items():
+        tests = [config["corpora"][corpus]["splits"]["test"] for corpus in ("taipei", "atis")]
+        changes = [systems.told(against) if (against := test.get("against_first")) else "" for test in tests]
+        means = [f"{test['mean']:.2f} ± {test['deviation']:.2f}" for test in tests]
+        rows.append([name, means[0], changes[0], means[1], changes[1]])
+    return systems.table(["system", "Taipei", "difference", "ATIS", "difference"], rows)
+
+
+@cache
+def claims() -> dict[str, bool]:
+    """Return the claims of docs/systems.md, and whether each holds."""
+    figures = lab()
+    return {claim: holds for claim, holds, _ in systems.claims(figures)} if figures else {}
+
+
+def verdict(start: str, words: tuple[str, str]) -> str:
+    """Return the word for the claim that starts with `start`."""
+    if not claims():
+        return "..."
+    holds = [holds for claim, holds in claims().items() if claim.startswith(start)]
+    if len(holds) != 1:
+        raise SystemExit(f"{start}: {len(holds)} claims of docs/systems.md start so")
+    return words[0] if holds[0] else words[1]
+
+
+# The pages
+
+
+def filled(page: Path) -> str:
+    """Return the text of a page with all that is between its marks written anew."""
+    last: tuple[str, str] = ("", "")
+
+    def piece(match: re.Match[str]) -> str:
+        nonlocal last
+        if match["language"] in ("sh", "python"):
+            last = (match["language"], match["code"])
+            output_of(*last)
+        kind, what = match["kind"], match["what"] or ""
+        if kind is None:
+            return match[0]
+        opening = match[0].partition("-->")[0] + "-->"
+        if kind == "output":
+            lines = [line.rstrip() for line in output_of(*last).splitlines() if re.search(what, line)]
+            text = "\n```text\n" + "\n".join(lines).strip("\n") + "\n```\n"
+        elif kind == "table":
+            text = "\n\n" + table(what.split()) + "\n\n"
+        elif kind == "verdict":
+            text = verdict(what, VERDICTS[page])
+        else:
+            text = "\n" + about_this_run() + "\n"
+        return f"{opening}{text}<!-- end -->"
+
+    return PIECE.sub(piece, page.read_text(encoding="utf-8"))
+
+
+@cache
+def about_this_run() -> str:
+    """Return date, machine and versions."""
+    found = environment()
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    return (
+        f"{found['finished'][:10]}; {found['processors']} processors, {found['platform']}; "
+        f"Python {found['python']}, {versions}."
+    )
+
+
+def skeleton(page: Path) -> list[list[str]]:
+    """Return what the two pages must have alike: commands, outputs, tables and pictures, in order."""
+    names = ("language", "code", "kind", "what", "text", "picture")
+    matches = PIECE.finditer(page.read_text(encoding="utf-8"))
+    return [[match[name] or "" for name in names if (match["kind"], name) != ("verdict", "text")] for match in matches]
+
+
+def difference() -> str:
+    """Return the first thing in which the two pages differ, or nothing."""
+    one, other = (skeleton(page) for page in VERDICTS)
+    for here, there in zip_longest(one, other, fillvalue=["(nothing)"]):
+        if here != there:
+            return f"{' '.join(filter(None, here))}\n\nis, in the other page,\n\n{' '.join(filter(None, there))}"
+    return ""
+
+
+# The pictures
+
+
+def draw() -> None:
+    """Draw all pictures into docs/lecture."""
+    PICTURES.mkdir(exist_ok=True)
+    shutil.copyfile(WORK / "memory.svg", PICTURES / "memory.svg")
+    for name, figure in (("surface", of_surface()), ("gates", of_gates()), ("attention", of_attention())):
+        (PICTURES / f"{name}.png").write_bytes(figures.drawn(figure, ".png"))
+
+
+def heat_map(axes: Any, values: Any, tokens: list[str], *, low: float, high: float) -> Any:
+    """Draw `values`, a row for each token, and return the picture for a scale beside it."""
+    colours = "RdBu_r" if low < 0 else "Blues"
+    picture = axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
+    axes.set_yticks(range(len(tokens)), tokens)
+    axes.tick_params(length=0)
+    axes.grid(False)
+    return picture
+
+
+def of_gates() -> Any:
+    """Return gates and memory of the units whose memory at the city differs most between the two sentences."""
+    names = ("input", "forget", "output", "memory")
+    seen = [inspected("lstm", sentence) for sentence in SENTENCES]
+    arrays = [
+        {p["name"]: np.array(p["values"]) for p in found["panels"] if p["direction"] == "forward"} for found in seen
+    ]
+    place = seen[0]["tokens"].index(CITY)
+    apart = arrays[0]["memory"][place] - arrays[1]["memory"][place]
+    units = np.argsort(-np.abs(apart), kind="stable")[:UNITS]
+    units = units[np.argsort(-apart[units], kind="stable")]
+    high = float(max(np.abs(each["memory"][:, units]).max() for each in arrays))
+    with matplotlib.rc_context(figures.STYLE):
+        figure = Figure(figsize=(16, 6.6), layout="constrained", facecolor="white")
+        grid = figure.subplots(len(seen), len(names), sharex=True)
+        for row, (found, values) in enumerate(zip(seen, arrays, strict=True)):
+            for column, name in enumerate(names):
+                low, top = (-high, high) if name == "memory" else (0.0, 1.0)
+                tokens = found["tokens"] if column == 0 else [""] * len(found["tokens"])
+                axes = grid[row][column]
+                picture = heat_map(axes, values[name][:, units], tokens, low=low, high=top)
+                axes.set_xticks([])
+                if row == 0:
+                    axes.set_title(name if name == "memory" else f"{name} gate")
+                else:
+                    axes.set_xlabel(f"{UNITS} units")
+                    figure.colorbar(picture, ax=grid[:, column], orientation="horizontal", shrink=0.8)
+    return figure
+
+
+def of_attention() -> Any:
+    """Return where each token looks, with attention after an LSTM and with attention alone."""
+    with matplotlib.rc_context(figures.STYLE):
+        figure = Figure(figsize=(16, 7), layout="constrained", facecolor="white")
+        grid = figure.subplots(1, 2)
+        titles = {"attention": "after an LSTM", "attention-alone": "alone"}
+        for axes, (folder, title) in zip(grid, titles.items(), strict=True):
+            found = inspected(folder, SENTENCES[0])
+            (weights,) = (panel["values"] for panel in found["panels"] if panel["name"] == "weights")
+            picture = heat_map(axes, weights, found["tokens"], low=0, high=1)
+            axes.set_xticks(range(len(found["tokens"])), found["tokens"])
+            axes.set(title=title, xlabel="looked at")
+        grid[0].set_ylabel("the token that looks")
+        figure.colorbar(picture, ax=grid, shrink=0.8)
+    return figure
+
+
+def of_surface() -> Any:
+    """Return the error after 50 steps of a recurrent network of one unit, and the slope along one line of it."""
+
+    def errors(weights: torch.Tensor, biases: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the error, and its slope along the weight, of networks of these weights and biases."""
+        cell = CELLS.build({"name": "elman", "activation": "sigmoid"}, 1, 1, len(weights)).double()
+        cell.recurrent_weight.detach()[:] = weights.view(-1, 1, 1)
+        cell.bias.detach()[:] = biases.view(-1, 1, 1)
+        last = run(cell, torch.zeros(len(weights), steps, 1, 1, dtype=torch.float64))[0][:, -1].flatten()
+        error = (last - 0.7) ** 2
+        (slope,) = torch.autograd.grad(error.sum(), cell.recurrent_weight)
+        return error.detach(), slope.flatten().abs()
+
+    weights, biases = torch.linspace(0, 8, 161), torch.linspace(-4, 0, 161)
+    grid = torch.cartesian_prod(biases, weights)
+    whole = errors(grid[:, 1], grid[:, 0], 50)[0].view(161, 161)
+    figure, (left, right) = figures.panels("Error after 50 steps", f"Slope at bias −{-BIAS:g}")
+    with matplotlib.rc_context(figures.STYLE):
+        picture = left.imshow(whole, cmap="viridis", extent=(0, 8, -4, 0), origin="lower", aspect="auto")
+        left.grid(False)
+        left.axhline(BIAS, color="white", linestyle=":", linewidth=2)
+        left.set(xlabel="recurrent weight", ylabel="bias")
+        figure.colorbar(picture, ax=left, location="bottom", shrink=0.8)
+        line = torch.linspace(0, 8, 1601)
+        for steps, colour, style in ((5, figures.COLOURS[0], "--"), (50, figures.COLOURS[1], "-")):
+            slope = errors(line, torch.full_like(line, BIAS), steps)[1]
+            right.plot(line, slope, color=colour, linestyle=style, label=f"{steps} steps")
+        right.set(yscale="log", xlabel="recurrent weight", ylabel="|slope|")
+        right.legend()
+    return figure
+
+
+def main() -> int:
+    """Write the pages and draw the pictures, or check the pages."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="run nothing; exit 1 if the two pages differ")
+    parser.add_argument("--fresh", action="store_true", help="train and probe anew")
+    given = parser.parse_args()
+    if not given.check:
+        if given.fresh and WORK.exists():
+            shutil.rmtree(WORK)
+        texts = {page: filled(page) for page in VERDICTS}
+        draw()
+        for page, text in texts.items():
+            page.write_text(text, encoding="utf-8", newline="\n")
+    if found := difference():
+        print(f"docs/lecture.md and docs/lecture.zh-TW.md differ: {found}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
