@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from slotfill.options import LARGEST
 from slotfill.registry import KINDS, REQUIRED, PartFile, Registry
 from slotfill.schema import schema
 from slotfill.yaml_text import dump
@@ -116,7 +117,7 @@ def _type(field: Mapping[str, Any]) -> str:
         "maximum": "at most",
         "exclusiveMaximum": "less than",
     }
-    ranges = [f"{words} {field[bound]}" for bound, words in bounds.items() if bound in field]
+    ranges = [f"{words} {field[bound]}" for bound, words in bounds.items() if field.get(bound, LARGEST) != LARGEST]
     return ", ".join([names.get(field["type"], "nothing"), *ranges])
 
 

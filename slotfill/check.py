@@ -120,8 +120,12 @@ class _Check:
             return model.model_validate(data)
         except ValidationError as error:
             for fault in error.errors():
-                if (place := _place(fault["loc"], data)) is not None:
-                    self._fault((*path, *place), _message(fault, _fields_at(model, place)))
+                if (place := _place(fault["loc"], data)) is None:
+                    continue
+                message = _message(fault, _fields_at(model, place))
+                if fault["type"] == "literal_error" and place != fault["loc"] and place[-1] == fault["loc"][-2]:
+                    message = message.removesuffix(")") + ", or a list)"
+                self._fault((*path, *place), message)
             return None
 
     def _fault(self, path: KeyPath, message: str) -> None:
@@ -278,7 +282,7 @@ def _message(fault: Any, fields: list[str]) -> str:
         "greater_than": lambda: f"must be more than {context['gt']:g}",
         "greater_than_equal": lambda: f"must be at least {context['ge']:g}",
         "less_than": lambda: f"must be less than {context['lt']:g}",
-        "less_than_equal": lambda: f"must be at most {context['le']:g}",
+        "less_than_equal": lambda: f"must be at most {context['le']:.15g}",
         "finite_number": lambda: "must be a finite number",
     }.get(kind, lambda: str(fault["msg"]).lower())
     return f"{expected()}, found {found}"

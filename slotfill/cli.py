@@ -45,7 +45,7 @@ def train(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to write; runs/NAME if not given.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Short for train.seed=N.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Short for train.seed=N.")] = None,
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace the run folder if there is one.")] = False,
     resume: Annotated[
@@ -184,18 +184,21 @@ def show(config: ConfigName, overrides: Overrides = None) -> None:
 def check(
     configs: Annotated[
         list[str],
-        typer.Argument(metavar="CONFIG", help="Built-in configs or YAML files; KEY=VALUE is for all."),
+        typer.Argument(metavar="CONFIG", help="Built-in configs, YAML files or folders of them; KEY=VALUE is for all."),
     ],
 ) -> None:
     """Check configs and the sentences they name, without training."""
-    from slotfill.recipes import load_recipe
+    from slotfill.recipes import load_recipe, recipes_in
+    from slotfill.run import check_parts
     from slotfill.splits import read_split, split_names
 
     overrides = [word for word in configs if "=" in word and not Path(word).exists()]
     worst = 0
-    for config in [word for word in configs if word not in overrides]:
+    for config in [config for word in configs if word not in overrides for config in recipes_in(word)]:
         try:
-            data = load_recipe(config, overrides, need_data=True)[1].data
+            checked = load_recipe(config, overrides, need_data=True)[1]
+            check_parts(checked, config)
+            data = checked.data
             for split in split_names(data):
                 reading = read_split(data, split)
                 slots = sum(len(sentence.slots or ()) for sentence in reading.sentences)

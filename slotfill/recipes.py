@@ -50,13 +50,16 @@ def load_recipe(config: str, overrides: Sequence[str] = (), *, need_data: bool =
     what is wrong in it.
     """
     path = Path(config)
+    inside = [name for name in recipe_names() if name.startswith(f"{config.rstrip('/')}/")]
     if config in recipe_names():
         path = recipes_folder() / f"{config}.yaml"
         shown = f"configs/{config}.yaml"
     elif path.is_file():
         shown = config
-    elif path.exists():
-        raise UsageError(f"{config} is a folder; a config is a YAML file, or one of: {', '.join(recipe_names())}")
+    elif path.exists() or inside:
+        raise UsageError(
+            f"{config} is a folder; a config is a YAML file, or one of: {', '.join(inside or recipe_names())}"
+        )
     else:
         near = [str(file) for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         raise UsageError(

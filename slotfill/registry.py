@@ -138,13 +138,23 @@ class Registry:
                 raise ConfigError(f"no file {name} to take a {self.kind} from")
             return _part_file(path.stem, path, None)
         if name not in self.names():
-            raise ConfigError(f"unknown {self.kind} '{name}'{did_you_mean(name, self.names())}")
+            others = [kind for kind, registry in KINDS.items() if name in registry.names()]
+            known = f", which is a {others[0]}" if others else ""
+            near = "" if others else name
+            raise ConfigError(f"unknown {self.kind} '{name}'{known}{did_you_mean(near, self.names())}")
         return _part_file(name, self.folder / f"{name}.py", f"{self.package}.{name}")
 
     def build(self, part: str | Mapping[str, Any], *wiring: Any) -> Any:
-        """Import the part that `part` names and return it, built from `wiring` and its options."""
+        """Import the part that `part` names and return it, built from `wiring` and its options.
+
+        Raises ConfigError, which names the key, where options do not go together.
+        """
         options = {"name": part} if isinstance(part, str) else dict(part)
-        return self.part(options.pop("name")).load()(*wiring, **options)
+        kind = self.part(options.pop("name")).load()
+        try:
+            return kind(*wiring, **options)
+        except ConfigError as fault:
+            raise ConfigError([f"{self.kind}.{line}" for line in fault.faults]) from None
 
 
 @lru_cache

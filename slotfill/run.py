@@ -72,6 +72,19 @@ def build_model(config: Config, vocab: Vocab) -> SlotTagger:
     return SlotTagger(vocab, config.embedding, config.encoder, config.tagger)
 
 
+def check_parts(config: Config, name: str) -> None:
+    """Build the network of a checked config on no words at all; raises ConfigError where options do not go together.
+
+    Not where it has parts from outside, which are not run to be checked.
+    """
+    if any(outside_parts(config.model_dump())):
+        return
+    try:
+        build_model(config, Vocab.of((), config.scheme))
+    except ConfigError as fault:
+        raise ConfigError([f"{name}: {line}" for line in fault.faults]) from None
+
+
 def check_run_folder(path: Path) -> None:
     """Raise UsageError, naming the nearest run, where `path` is not a folder."""
     if path.is_dir():

@@ -154,6 +154,18 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ["3: encoder.cell: unknown cell 'lsmt'; did you mean 'lstm'? (allowed: <cells>)"],
     ),
     (
+        "a cell where an encoder stands",
+        "encoder: lstm\n",
+        [],
+        ["1: encoder: unknown encoder 'lstm', which is a cell (allowed: <encoders>)"],
+    ),
+    (
+        "a number too large to be meant",
+        "train:\n  seed: 99999999999999999999\n",
+        [],
+        ["2: train.seed: must be at most 4294967295, found 99999999999999999999"],
+    ),
+    (
         "an unknown cell in a stack",
         "encoder:\n  - name: recurrent\n    cell: lsmt\n  - name: recurent\n",
         [],
@@ -172,7 +184,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "a word where a word or a list is allowed",
         "encoder:\n  cell:\n    peepholes: al\n",
         [],
-        ["3: encoder.cell.peepholes: unknown value 'al'; did you mean 'all'? (allowed: all, none)"],
+        ["3: encoder.cell.peepholes: unknown value 'al'; did you mean 'all'? (allowed: all, none, or a list)"],
     ),
     (
         "a list where a word or a list is allowed",
@@ -495,3 +507,18 @@ def built_in() -> list[str]:
     from slotfill.recipes import recipe_names
 
     return recipe_names()
+
+
+def test_a_built_in_folder_is_no_config(cli):
+    result = cli("show", "lab")
+    assert result.err.startswith("slotfill: lab is a folder; a config is a YAML file, or one of: lab/aligned, ")
+    assert (result.code, result.out) == (2, "")
+
+
+def test_check_finds_what_does_not_go_together(desk, cli):
+    Path("c.yaml").write_text(
+        "data: {path: corpus}\nencoder: {cell: {name: lstm, coupled: true, forget_gate: false}}\n"
+    )
+    result = cli("check", "c.yaml")
+    line = "c.yaml: encoder.cell.coupled: couples the input and the forget gate; leave neither out"
+    assert (result.code, result.err) == (2, f"slotfill: {line}\n")

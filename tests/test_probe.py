@@ -243,14 +243,14 @@ def test_json(cli):
     [
         (["--cells", "elmann"], "--cells: unknown cell 'elmann'; did you mean 'elman'?"),
         (["--cells", "{name: elman, activation: cos}"], "--cells.activation: unknown value 'cos' (allowed: "),
-        (["--distances", "1,0"], "--distances 1,0: must be whole numbers from 1 parted by commas, as 1,2,5"),
-        (["--distances", "1;2"], "--distances 1;2: must be whole numbers from 1 parted by commas, as 1,2,5"),
+        (["--distances", "1,0"], "--distances 1,0: must be whole numbers from 1 to 10000 parted by commas, as 1,2,5"),
+        (["--distances", "1;2"], "--distances 1;2: must be whole numbers from 1 to 10000 parted by commas, as 1,2,5"),
         (["--gain", "2,nan"], "--gain 2,nan: must be numbers above 0 parted by commas, as 1,2,5"),
         (["--seeds", "a"], "--seeds a: must be whole numbers"),
         (["--figure", "x.gif"], "--figure x.gif: a figure is a file that ends in .svg, .png or .pdf"),
         (["--figure", "no/x.svg"], "no/x.svg: there is no such folder to write it in"),
         (["--figure", "there.svg"], "there.svg: is there already; replace it with --force, or give another"),
-        (["--cells", "{name: clockwork, periods: [1, 2, 4, 8, 16]}", "--hidden-size", "4"], "clockwork: periods: "),
+        (["--cells", "{name: clockwork, periods: [1, 2, 4, 8, 16]}", "--hidden-size", "4"], "encoder.cell.periods: "),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(cli, tmp_path, monkeypatch, words, message):

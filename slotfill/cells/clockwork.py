@@ -36,7 +36,7 @@ class Clockwork(Cell):
     ) -> None:
         if not 1 <= len(periods) <= hidden_size:
             raise ConfigError(
-                f"clockwork: periods: {len(periods)} given for hidden_size {hidden_size}; "
+                f"periods: {len(periods)} given for hidden_size {hidden_size}; "
                 "at least one, and at most one for each hidden unit"
             )
         super().__init__(input_size, hidden_size, directions, products=1)

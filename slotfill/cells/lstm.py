@@ -60,14 +60,14 @@ class LSTM(Cell):
         output_activation: Literal["tanh", "sigmoid", "relu", "linear"] = "tanh",
     ) -> None:
         if coupled and not (input_gate and forget_gate):
-            raise ConfigError("lstm: coupled: couples the input and the forget gate, and one of them is left out")
+            raise ConfigError("coupled: couples the input and the forget gate; leave neither out")
         present = {"input": input_gate, "forget": forget_gate and not coupled, "output": output_gate}
         gates = [gate for gate, there in present.items() if there]
         if gate_recurrence and not gates:
-            raise ConfigError("lstm: gate_recurrence: there is no gate to see another")
+            raise ConfigError("gate_recurrence: there is no gate to see another; leave one in")
         seeing = {"none": [], "all": gates}[peepholes] if isinstance(peepholes, str) else peepholes
         if absent := set(seeing) - set(gates):
-            raise ConfigError(f"lstm: peepholes: there is no {min(absent)} gate here (there are: {', '.join(gates)})")
+            raise ConfigError(f"peepholes: there is no {min(absent)} gate here (there are: {', '.join(gates)})")
         named = (*gates, *(["relevance"] if relevance_gate else []), "candidate")
         super().__init__(input_size, hidden_size, directions, products=len(named))
         self.gates = named
@@ -115,6 +115,8 @@ class LSTM(Cell):
         g = activate(self.input_activation, g)
         if self.coupled:
             c = torch.lerp(c, g, gates["input"])
+            if self.notes is not None:
+                self.note(forget=1 - gates["input"])
         else:
             kept = gates["forget"] * c if "forget" in gates else c
             c = torch.addcmul(kept, gates["input"], g) if "input" in gates else kept + g

@@ -90,6 +90,10 @@ def compare(
     files = [file for file in (markdown, json_file) if file is not None]
     for file in files:
         new_file.check(file, force=force)
+    if len({file.resolve() for file in files}) < len(files):
+        raise UsageError(f"--markdown and --json are both {markdown}; give each a file of its own")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: is a file; give the folder to put the run folders in")
 
     from slotfill import display
     from slotfill.lab import compare as comparing
@@ -195,8 +199,8 @@ def _numbers(option: str, text: str, kind: type[_Number]) -> list[_Number]:
         numbers = sorted({kind(word) for word in text.split(",")})
     except ValueError:
         numbers = []
-    if not numbers or not all(0 < number < inf for number in numbers):
-        number = "whole numbers from 1" if kind is int else "numbers above 0"
+    if not numbers or not all(0 < number < (10_001 if kind is int else inf) for number in numbers):
+        number = "whole numbers from 1 to 10000" if kind is int else "numbers above 0"
         raise UsageError(f"{option} {text}: must be {number} parted by commas, as 1,2,5")
     return numbers
 
@@ -204,6 +208,6 @@ def _numbers(option: str, text: str, kind: type[_Number]) -> list[_Number]:
 def _seeds(text: str) -> list[int]:
     """Return the numbers of `1,2,3`."""
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() for word in words) or len({*map(int, words)}) < len(words):
+    if not all(word.isdecimal() and int(word) < 2**32 for word in words) or len({*map(int, words)}) < len(words):
         raise UsageError(f"--seeds {text}: must be whole numbers parted by commas, each once, as 1,2,3")
     return [int(word) for word in words]

@@ -23,7 +23,7 @@ from slotfill.errors import ConfigError, SlotfillError, UsageError
 from slotfill.evaluate import evaluate, final_split, tag
 from slotfill.lab import new_file
 from slotfill.recipes import load_recipe, recipes_in
-from slotfill.run import load_run, partial_of, read_text
+from slotfill.run import check_parts, load_run, partial_of, read_text
 from slotfill.run_folder import RunFolder
 from slotfill.score import slot_counts
 from slotfill.splits import read_split, split_names, split_path
@@ -97,6 +97,7 @@ def plan(
         if loaded is None:
             continue
         name, complete = loaded
+        _attempt(faults, check_parts, complete, config)
         sentences = complete.data.model_dump_json()
         if sentences not in readable:
             readable[sentences] = _attempt(faults, _read, complete.data)
@@ -150,7 +151,8 @@ def check_same(job: Job) -> None:
     """Raise UsageError, naming the key, where the run folder is of another config, or of other sentences since."""
     there = job.folder if _trained(job) else _stopped(job)
     if there is None:
-        RunFolder(job.folder)  # Which raises where something else is in its place.
+        if job.folder.exists():
+            raise UsageError(f"{job.folder} is not a whole run; remove it, or choose another --out")
         return
     mend = f"remove {there}, or choose another --out"
     saved = parse(read_text(there / "config.yaml"), str(there / "config.yaml"))[0]

@@ -90,6 +90,7 @@ def of_memories(found: Mapping[str, Memory]) -> Figure:
     untrained, *scaled, _ = one.gradients
     drawn = {untrained: "-"} | dict.fromkeys(scaled[-1:], "--")
     dashed = f" (dashed: {scaled[-1]})" if scaled else ""
+    lowest = min(share for memory in found.values() for row in memory.accuracy.values() for share in row)
     figure, (right, left) = panels("Does the city get its slot?", f"Gradient left{dashed}")
     for place, (label, memory) in enumerate(found.items()):
         # What lies under other lines is seen round their smaller markers.
@@ -102,7 +103,7 @@ def of_memories(found: Mapping[str, Memory]) -> Figure:
     with matplotlib.rc_context(STYLE):
         right.axhline(50, color=GREY, linestyle=":", linewidth=2)
         right.text(distances[0], 51, "chance", color=GREY)
-        right.set(xscale="log", xlabel="tokens from verb to city", ylabel="right, %", ylim=(35, 105))
+        right.set(xscale="log", xlabel="tokens from verb to city", ylabel="right, %", ylim=(min(35, lowest - 5), 105))
         right.set_xticks(distances, list(map(str, distances)))
         right.minorticks_off()
         left.axhline(1, color=GREY, linestyle=":", linewidth=2)

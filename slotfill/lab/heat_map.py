@@ -79,8 +79,8 @@ def number(value: float) -> str:
 
 
 def printable(token: str) -> str:
-    """Return `token` without what a terminal would obey, or show nothing of."""
-    return "".join(filter(str.isprintable, token))
+    """Return `token` with blanks for white space, and without what a terminal would obey, or show nothing of."""
+    return "".join(" " if each.isspace() else each for each in token if each.isprintable() or each.isspace())
 
 
 def likely(panel: Panel, token: int, chosen: str) -> list[int]:

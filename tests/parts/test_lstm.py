@@ -228,15 +228,15 @@ def test_forget_bias_keeps_when_coupled_too():
     [
         (
             {"coupled": True, "forget_gate": False},
-            "lstm: coupled: couples the input and the forget gate, and one of them is left out",
+            "cell.coupled: couples the input and the forget gate; leave neither out",
         ),
         (
             {"peepholes": ["forget"], "coupled": True},
-            "lstm: peepholes: there is no forget gate here (there are: input, output)",
+            "cell.peepholes: there is no forget gate here (there are: input, output)",
         ),
         (
             {"gate_recurrence": True, "input_gate": False, "forget_gate": False, "output_gate": False},
-            "lstm: gate_recurrence: there is no gate to see another",
+            "cell.gate_recurrence: there is no gate to see another; leave one in",
         ),
     ],
 )
