@@ -18,7 +18,7 @@ def panel(values, name="forget", kind="units", columns=(), low=0.0, high=1.0):
     return Panel("encoder 1 (x)", 1, "forward", None, name, kind, columns, np.asarray(values, float), low, high)
 
 
-def shown(*panels, tokens=("a", "b"), tags=("O", "O"), width=80, coloured=False, slots=()):
+def shown(*panels, tokens=("a", "b"), tags=("O", "O"), width=80, coloured="", slots=()):
     sentence = Sentence.of_tokens(list(tokens), list(slots))
     return list(heat_map.lines(Inspection(sentence, list(tags), list(panels)), width, coloured=coloured))
 
@@ -50,11 +50,11 @@ def test_colours_rise_from_dark_to_light_and_part_at_zero():
 
 def test_cells_have_the_colours_of_their_values_and_labels_the_terminals_own():
     values = np.linspace(0, 1, 20).reshape(2, 10)
-    rows = shown(panel(values), coloured=True)[-2:]
+    rows = shown(panel(values), coloured="truecolor")[-2:]
     for row, numbers in zip(rows, values, strict=True):
         coloured = [colour for colour in backgrounds(row) if colour]
         assert coloured[:: len(coloured) // 10] == [heat_map.colour(value, panel(values)) for value in numbers]
-    for line in shown(panel(values), panel(values, low=-1), coloured=True):
+    for line in shown(panel(values), panel(values, low=-1), coloured="truecolor"):
         for place, colour in enumerate(backgrounds(line)):
             assert colour is None or line.plain[place] == " ", "nothing is written on a coloured cell"
         assert not any(getattr(span.style, "color", None) for span in line.spans)
@@ -85,7 +85,7 @@ def test_title_has_the_mean_and_the_scale():
 
 
 @pytest.mark.parametrize("width", [40, 80, 132])
-@pytest.mark.parametrize("coloured", [False, True])
+@pytest.mark.parametrize("coloured", ["", "256", "truecolor"])
 @pytest.mark.parametrize(
     "tokens",
     [
@@ -225,3 +225,11 @@ def test_page_escapes_what_is_not_its_own():
     page = Page(text)
     assert page.open == [] and "script" not in {tag for tag, _ in page.tags}
     assert any(wicked in data for _, data in page.texts)
+
+
+def test_with_256_colours_the_scale_is_alike_about_zero():
+    """Colours that every such terminal has, the middle one pale."""
+    values = np.linspace(-1, 1, 9)
+    rows = shown(panel(np.array([values, values]), low=-1), coloured="256")[-2:]
+    codes = list(dict.fromkeys(span.style.bgcolor.number for span in rows[0].spans if span.style.bgcolor))
+    assert codes == [25, 68, 110, 153, 255, 223, 215, 166, 124]

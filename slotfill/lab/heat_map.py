@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
@@ -28,6 +28,10 @@ RISING = ((38, 36, 84), (46, 84, 148), (32, 138, 150), (92, 184, 116), (246, 226
 DIVERGING = ((14, 72, 148), (116, 170, 214), (236, 234, 230), (234, 150, 88), (166, 50, 8))
 """Colours from below 0, which is pale, to above."""
 
+_RISING_256 = (17, 18, 24, 30, 36, 72, 78, 114, 150, 186, 227)
+_DIVERGING_256 = (25, 68, 110, 153, 255, 223, 215, 166, 124)
+"""The same for terminals with 256 colours, of which the nearest ones would not rise evenly, nor be alike about 0."""
+
 _RISING_CHARACTERS = " ░▒▓█"
 _DIVERGING_CHARACTERS = "≡=-·+*#"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -37,6 +41,10 @@ _LABEL = 14
 
 LIKELY = 0.01
 """Tags less probable than this at a token are not listed there."""
+
+
+Coloured = Literal["", "256", "truecolor"]
+"""How many colours there are to draw with; with none there are characters."""
 
 
 def colour(value: float, panel: Panel) -> tuple[int, int, int]:
@@ -52,12 +60,13 @@ def colour(value: float, panel: Panel) -> tuple[int, int, int]:
 def show(inspection: Inspection) -> None:
     """Print the heat maps, in colours where standard output is a terminal that has enough of them."""
     console = PlainConsole()
-    coloured = console.color_system in ("256", "truecolor") and not console.no_color
+    system = "" if console.no_color else console.color_system
+    coloured: Coloured = "truecolor" if system == "truecolor" else "256" if system == "256" else ""
     for line in lines(inspection, console.width, coloured=coloured):
         console.print(line, soft_wrap=True)
 
 
-def lines(inspection: Inspection, width: int, *, coloured: bool) -> Iterator[Text]:
+def lines(inspection: Inspection, width: int, *, coloured: Coloured) -> Iterator[Text]:
     """Yield the tagged sentence and the panels, `width` cells wide; without colours, in characters."""
     labels = [printable(token) for token in inspection.sentence.tokens]
     yield _tagged(inspection.sentence)
@@ -105,7 +114,7 @@ def _tagged(sentence: Sentence) -> Text:
     return text.append(printable(sentence.text[done:]))
 
 
-def _map(panel: Panel, labels: list[str], width: int, coloured: bool) -> Iterator[Text]:
+def _map(panel: Panel, labels: list[str], width: int, coloured: Coloured) -> Iterator[Text]:
     """Yield the title with the scale, then a row a token: its label, its mean or largest, its cells."""
     margin = min(_LABEL, max(map(cell_len, labels)))
     room = max(8, width - margin - 7)
@@ -134,7 +143,7 @@ def _layout(columns: int, room: int) -> tuple[int, int]:
     return together, max(1, min(8, room // columns))
 
 
-def _title(panel: Panel, together: int, width: int, coloured: bool) -> Iterator[Text]:
+def _title(panel: Panel, together: int, width: int, coloured: Coloured) -> Iterator[Text]:
     attention = panel.kind == "tokens"
     figure = "" if attention else f"  mean {number(panel.values.mean())}"
     steps = np.linspace(panel.low, panel.high, 10)
@@ -152,14 +161,20 @@ def _title(panel: Panel, together: int, width: int, coloured: bool) -> Iterator[
         yield scale
 
 
-def _cell(value: float, panel: Panel, size: int, coloured: bool) -> Text:
+def _cell(value: float, panel: Panel, size: int, coloured: Coloured) -> Text:
+    if coloured == "256":
+        codes = _RISING_256 if panel.low == 0 else _DIVERGING_256
+        place = round(_share(value, panel) * (len(codes) - 1))
+        return Text(" " * size, style=Style(bgcolor=Color.from_ansi(codes[place])))
     if coloured:
         return Text(" " * size, style=Style(bgcolor=Color.from_rgb(*colour(value, panel))))
     characters = _RISING_CHARACTERS if panel.low == 0 else _DIVERGING_CHARACTERS
     return Text(characters[round(_share(value, panel) * (len(characters) - 1))] * size)
 
 
-def _distributions(panel: Panel, labels: list[str], tags: Sequence[str], width: int, coloured: bool) -> Iterator[Text]:
+def _distributions(
+    panel: Panel, labels: list[str], tags: Sequence[str], width: int, coloured: Coloured
+) -> Iterator[Text]:
     """Yield the title, then for each token its most probable tags with a bar; a star is at the tag chosen."""
     marginal = panel.name == "marginals"
     yield Text().append(panel.title, style="bold").append("  * is the tag chosen" if marginal else "")
