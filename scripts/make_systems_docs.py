@@ -342,9 +342,10 @@ Each is a few lines of YAML in [configs/lab](../configs/lab) and is trained by i
 
 ## The same budget for all
 
-All have word vectors of 100 numbers, 100 hidden numbers a direction, dropout 0.3 and, but for the decoders, a softmax
-over the tags; all train 10 epochs in batches of 32 at the same rate. So this page ranks memories, not recipes: what
-the best configs reach is in [results.md](results.md). Ten epochs are few, and what learns slowly is behind here.
+All have word vectors of 100 numbers, 100 hidden numbers a direction, dropout 0.3 before the encoder and the tagger,
+and a softmax over the tags; what a file does not say, as the sizes of decoders and of attention, is at its default. All
+train 10 epochs in batches of 32 at the same rate. So this page ranks memories, not recipes: what the best configs reach
+is in [results.md](results.md). Ten epochs are few, and what learns slowly is behind here.
 
     {lab.all["command"]}
 
