@@ -12,6 +12,7 @@ A tag sequence is legal when it is what `tags_of` writes for some slots.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from slotfill.errors import UsageError, did_you_mean
@@ -42,6 +43,7 @@ _SCHEMES = {"iob1": _IOB1, "iob2": _IOB2, "bio": _IOB2, "bioes": _BIOES, "bilou"
 SCHEMES = tuple(_SCHEMES)
 
 
+@lru_cache(maxsize=4096)
 def split_tag(tag: str, scheme: str) -> tuple[str, str]:
     """Return the letter and the slot name of `tag`; the name is empty for O alone.
 
@@ -66,21 +68,39 @@ def slots_of(tags: Sequence[str], scheme: str) -> list[Slot]:
 
     Raises ValueError at a tag that is not of the scheme, and UsageError when there is no such scheme.
     """
-    opening, closing = _scheme(scheme)[-2:]
-    slots = []
-    start, current = 0, ""
-    for position, tag in enumerate(tags):
-        letter, name = split_tag(tag, scheme)
-        if name != current or letter in opening:
-            if current:
-                slots.append(Slot(current, start, position))
-            start, current = position, name
-        if letter in closing:
-            slots.append(Slot(name, start, position + 1))
-            current = ""
-    if current:
-        slots.append(Slot(current, start, len(tags)))
-    return slots
+    different = {tag: index for index, tag in enumerate(dict.fromkeys(tags))}
+    return SlotReader(list(different), scheme)([different[tag] for tag in tags])
+
+
+class SlotReader:
+    """From the tags of a sentence, each given by its place in `tags`, to the slots they mark, as `slots_of` reads them.
+
+    Made once for many sentences; raises as `slots_of` does.
+    """
+
+    def __init__(self, tags: Sequence[str], scheme: str) -> None:
+        opening, closing = _scheme(scheme)[-2:]
+        letters = [split_tag(tag, scheme)[0] for tag in tags]
+        self._names = [split_tag(tag, scheme)[1] for tag in tags]
+        self._opening = {index for index, letter in enumerate(letters) if letter in opening}
+        self._closing = {index for index, letter in enumerate(letters) if letter in closing}
+
+    def __call__(self, tags: Sequence[int]) -> list[Slot]:
+        names, opening, closing = self._names, self._opening, self._closing
+        slots = []
+        start, current = 0, ""
+        for position, tag in enumerate(tags):
+            name = names[tag]
+            if name != current or tag in opening:
+                if current:
+                    slots.append(Slot(current, start, position))
+                start, current = position, name
+            if tag in closing:
+                slots.append(Slot(name, start, position + 1))
+                current = ""
+        if current:
+            slots.append(Slot(current, start, len(tags)))
+        return slots
 
 
 def tags_of(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:

@@ -43,25 +43,54 @@ _KINDS = {
     **dict.fromkeys(map(chr, range(0x1F3FB, 0x1F400)), "m"),
 }
 
-
-def token_offsets(text: str, tokenizer: str) -> list[tuple[int, int]]:
-    """Return, for each token of `text`, its first character and the one after its last.
-
-    Raises UsageError when there is no such tokenizer.
-    """
-    if tokenizer not in _TOKENS:
-        raise UsageError(f"unknown tokenizer '{tokenizer}'{did_you_mean(tokenizer, TOKENIZERS)}")
-    kinds = "".join(map(_kind, text))
-    return [match.span() for match in _TOKENS[tokenizer].finditer(kinds)]
+# In characters: what is as short as a word comes again and is worth remembering.
+_SHORT = 16
 
 
 def sentence_of(text: str, tokenizer: str, place: str = "") -> Sentence:
     """Return `text` as a sentence without labels; raises UsageError when there is no such tokenizer."""
-    offsets = token_offsets(text, tokenizer)
-    return Sentence(text, [text[start:end] for start, end in offsets], offsets, place=place)
+    if tokenizer not in _TOKENS:
+        raise UsageError(f"unknown tokenizer '{tokenizer}'{did_you_mean(tokenizer, TOKENIZERS)}")
+    words = tokenizer != "characters"
+    tokens = []
+    offsets = []
+    start = 0
+    # No token holds a blank, nor depends on what is beyond one, so the pieces between blanks are cut one by one.
+    for piece in text.split(" "):
+        end = start + len(piece)
+        if words and piece.isalnum() and piece.isascii():
+            tokens.append(piece)
+            offsets.append((start, end))
+        else:
+            spans = _spans(piece, tokenizer) if len(piece) > _SHORT else _short_spans(piece, tokenizer)
+            for first, last in spans:
+                tokens.append(piece[first:last])
+                offsets.append((start + first, start + last))
+        start = end + 1
+    return Sentence(text, tokens, offsets, place=place)
 
 
-@lru_cache(maxsize=65536)
+def _spans(piece: str, tokenizer: str) -> list[tuple[int, int]]:
+    """Return, for each token of `piece`, its first character and the one after its last."""
+    return [match.span() for match in _TOKENS[tokenizer].finditer(piece.translate(_KIND_OF))]
+
+
+_short_spans = lru_cache(maxsize=8192)(_spans)
+
+
+class _KindOf(dict[int, str]):
+    """The kind of each character by its number, found when first asked for; at most 65,536 are kept."""
+
+    def __missing__(self, number: int) -> str:
+        kind = _kind(chr(number))
+        if len(self) < 65536:
+            self[number] = kind
+        return kind
+
+
+_KIND_OF = _KindOf()
+
+
 def _kind(char: str) -> str:
     if char in _KINDS:
         return _KINDS[char]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -195,6 +196,22 @@ def test_jsonl_as_written(tmp_path):
     assert (tmp_path / "x.jsonl").read_text(encoding="utf-8") == (
         '{"text": "到 台北!", "slots": [{"name": "city", "value": "台北", "start": 2, "end": 4}]}\n'
     )
+
+
+@given(sentence=labelled(), intent=st.none() | ANY_TEXT)
+@EXAMPLES
+def test_jsonl_is_written_as_json_writes_it(sentence, intent):
+    sentence.intent = intent
+    row = {"text": sentence.text, "slots": []}
+    for slot in sentence.slots:
+        start, end = sentence.span(slot)
+        row["slots"].append({"name": slot.name, "value": sentence.value(slot), "start": start, "end": end})
+    if intent:
+        row["intent"] = intent
+    assert FORMATS.build("jsonl").render(sentence, scheme="iob2") == json.dumps(row, ensure_ascii=False) + "\n"
+    sentence.slots = None
+    del row["slots"]
+    assert FORMATS.build("jsonl").render(sentence, scheme="iob2") == json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def test_brackets_escapes(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slotfill.errors import UsageError
-from slotfill.schemes import SCHEMES, may_end, may_follow, may_start, slots_of, tag_set, tags_of
+from slotfill.schemes import SCHEMES, SlotReader, may_end, may_follow, may_start, slots_of, tag_set, tags_of
 from slotfill.sentence import Slot
 
 EXAMPLES = settings(max_examples=200, derandomize=True, deadline=None)
@@ -70,6 +70,16 @@ def test_illegal_tags_are_forgiven(scheme, tags, slots):
     assert slots_of(tags.split(), scheme) == [Slot(*slot) for slot in slots]
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+@given(data=st.data())
+@EXAMPLES
+def test_read_by_number(scheme, data):
+    tags = data.draw(st.permutations(tag_set(NAMES, scheme)))
+    read = SlotReader(tags, scheme)
+    for numbers in data.draw(st.lists(st.lists(st.integers(0, len(tags) - 1), max_size=8), max_size=3)):
+        assert read(numbers) == slots_of([tags[number] for number in numbers], scheme)
+
+
 @pytest.mark.parametrize("scheme", ["iob1", "iob2", "bioes"])
 @given(data=st.data())
 @EXAMPLES
@@ -103,6 +113,9 @@ def test_forgiving_as_seqeval(scheme, data):
 def test_foreign_tags(scheme, tag, message):
     with pytest.raises(ValueError) as fault:
         slots_of(["O", tag], scheme)
+    assert str(fault.value) == message
+    with pytest.raises(ValueError) as fault:
+        SlotReader(["O", tag], scheme)
     assert str(fault.value) == message
 
 

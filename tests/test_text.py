@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slotfill.errors import UsageError
-from slotfill.text import TOKENIZERS, sentence_of, token_offsets
+from slotfill.text import TOKENIZERS, sentence_of
 
 WORDS = [
     ("", []),
@@ -61,21 +61,35 @@ def test_whitespace():
     ]
 
 
+TEXTS = st.text(max_size=40) | st.text("a1_'.,: क्\u200d\u200c\u0301👋🏽🇹ी漢か\ufeff\t", max_size=24)
+EXAMPLES = settings(max_examples=200, derandomize=True, deadline=None)
+
+
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@given(text=st.text(max_size=40) | st.text("a1_'.,: क्\u200d\u200c\u0301👋🏽🇹ी漢か", max_size=12))
-@settings(max_examples=200, derandomize=True, deadline=None)
+@given(text=TEXTS)
+@EXAMPLES
 def test_nothing_is_lost_but_blanks(tokenizer, text):
     end = 0
-    for first, last in [*token_offsets(text, tokenizer), (len(text), len(text))]:
+    sentence = sentence_of(text, tokenizer, "place")
+    for first, last in [*sentence.offsets, (len(text), len(text))]:
         assert end <= first <= last
         assert not text[end:first].strip(" \u200b\ufeff\t\n\r\f\v").strip()
         end = last
-    sentence = sentence_of(text, tokenizer, "place")
+    assert sentence.tokens == [text[first:last] for first, last in sentence.offsets]
     assert sentence.text == text
     assert sentence.slots is None
     assert all(sentence.tokens)
 
 
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@given(text=TEXTS | st.lists(st.text("ab1'.é", max_size=4), max_size=8).map(" ".join))
+@EXAMPLES
+def test_every_blank_parts_alike(tokenizer, text):
+    # The text is cut at its plain blanks first; without any, all of it at once.
+    whole = text.replace(" ", "\u3000") + "\u3000"
+    assert sentence_of(text, tokenizer).offsets == sentence_of(whole, tokenizer).offsets
+
+
 def test_unknown_tokenizer():
     with pytest.raises(UsageError, match=r"^unknown tokenizer 'word'; did you mean 'words'\? \(allowed: "):
-        token_offsets("fly", "word")
+        sentence_of("fly", "word")

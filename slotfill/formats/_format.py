@@ -56,8 +56,7 @@ class Format:
 
     def dump(self, file: TextIO, sentences: Iterable[Sentence], *, scheme: str) -> None:
         """Write `sentences` to an open text file; raises as `render` does."""
-        for sentence in sentences:
-            file.write(self.render(sentence, scheme=scheme))
+        file.writelines(self.render(sentence, scheme=scheme) for sentence in sentences)
 
     def tagged(self, tokens: list[str], tags: list[str], *, scheme: str, intent: str | None, place: str) -> Sentence:
         """Return the sentence that `tags` label, and count repairs; raises DataError at a foreign tag."""
