@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from slotfill.engine import EngineName
     from slotfill.predict import Predictor
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(run: str | Path, device: str = "cpu") -> Predictor:
-    """Return the tagger in the run folder `run`.
+def load(run: str | Path, device: str = "cpu", engine: EngineName = "auto") -> Predictor:
+    """Return the tagger in the run folder `run`; on a CPU its `model.onnx` computes, without torch, if there is one.
 
     >>> tagger = slotfill.load("runs/taipei")                               # doctest: +SKIP
     >>> tagger.predict(["leave Taipei on November 2nd"])[0].slots[0]        # doctest: +SKIP
@@ -21,4 +22,4 @@ def load(run: str | Path, device: str = "cpu") -> Predictor:
     """
     from slotfill.predict import Predictor
 
-    return Predictor.load(run, device)
+    return Predictor.load(run, device, engine)

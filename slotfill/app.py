@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
+from slotfill.engine import EngineName
 from slotfill.errors import ConfigError, SlotfillError, UsageError
+
+if TYPE_CHECKING:
+    from slotfill.run import Run
 
 _Misuse: Any = typer.BadParameter.__mro__[2]
 """What typer raises for all that is wrong with how a command was typed; it has no public name of its own."""
@@ -75,6 +79,21 @@ Overrides = Annotated[
     typer.Argument(metavar="KEY=VALUE", help="Keys to set over the file's: encoder.hidden_size=200"),
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that train wrote.")]
+
+
+Engine = Annotated[
+    EngineName, typer.Option(help="What computes; auto takes ONNX Runtime on a CPU where the run has a model.onnx.")
+]
+
+
+def opened(run: Path, device: str, engine: EngineName) -> Run:
+    """Return the run in the folder `run`, as `load_run` opens it; torch is not imported where it has nothing to do."""
+    from slotfill.run import ONNX, check_run_folder, load_run
+
+    if engine == "onnx" or (engine == "auto" and device != "cuda" and (run / ONNX).is_file()):
+        return load_run(run, "cpu" if device == "auto" else device, "onnx")
+    check_run_folder(run)
+    return load_run(run, chosen_device(device), "torch")
 
 
 def chosen_device(device: str) -> str:

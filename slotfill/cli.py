@@ -18,7 +18,18 @@ import typer
 
 import slotfill.lab.commands  # noqa: F401 - adds its commands
 from slotfill import __version__
-from slotfill.app import AsJson, ConfigName, Device, Overrides, RunPath, app, chosen_device, complain
+from slotfill.app import (
+    AsJson,
+    ConfigName,
+    Device,
+    Engine,
+    Overrides,
+    RunPath,
+    app,
+    chosen_device,
+    complain,
+    opened,
+)
 from slotfill.errors import DataError, SlotfillError, UsageError, did_you_mean
 
 
@@ -91,6 +102,7 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="A split of the run's own data.")] = None,
     data: Annotated[Path | None, typer.Option(help="Other labelled sentences: a file, or a split's folder.")] = None,
     device: Device = "auto",
+    engine: Engine = "auto",
     as_json: AsJson = False,
     min_f1: Annotated[
         float, typer.Option(min=0, max=100, help="End with exit code 1 where F1 is below this, in percent.")
@@ -102,11 +114,10 @@ def evaluate(
     """
     from slotfill import display
     from slotfill.evaluate import evaluate_run, final_split
-    from slotfill.run import load_run
 
     if split is not None and data is not None:
         raise UsageError("--split is of the run's own data and --data is other data: give one of them")
-    loaded = load_run(run, chosen_device(device))
+    loaded = opened(run, device, engine)
     name = str(data) if data else split or final_split(loaded.config.data)
     result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
     if as_json:
@@ -128,6 +139,7 @@ def predict(
         typer.Option(help="How to write; text (in colours) on a terminal and jsonl elsewhere if not given."),
     ] = None,
     device: Device = "auto",
+    engine: Engine = "auto",
 ) -> None:
     """Fill the slots of sentences from the command line, a file or standard input.
 
@@ -135,17 +147,25 @@ def predict(
     """
     from slotfill import display
     from slotfill.predict import Predictor
-    from slotfill.run import check_run_folder
 
     if sentences and input:
         raise UsageError("give sentences or --input, not both")
-    check_run_folder(run)
-    predictor = Predictor.load(run, chosen_device(device))
+    predictor = Predictor(opened(run, device, engine))
     texts = iter(sentences) if sentences else _texts(input)
     chosen = format or ("text" if sys.stdout.isatty() else "jsonl")
     write = display.sentence_writer(chosen, predictor.run.config.data.scheme, predictor.run.vocab.slot_names)
     for sentence in predictor.stream(texts):
         write(sentence)
+
+
+@app.command()
+def export(run: RunPath) -> None:
+    """Write a run's model.onnx, with which predict and evaluate need no torch; training ends with it by itself."""
+    from slotfill.export.run import export_run
+
+    chosen_device("cpu")
+    path = export_run(run)
+    typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command("list")

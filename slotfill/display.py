@@ -163,6 +163,8 @@ def show_outcome(outcome: Outcome) -> None:
         f"Best epoch {outcome.best.epoch}, valid F1 {outcome.best.valid_f1:.2f}; {outcome.parameters:,} parameters; "
         f"trained in {duration(outcome.seconds)}."
     )
+    if outcome.not_exported:
+        console.print(f"Prediction needs torch: {outcome.not_exported}.", soft_wrap=True)
     console.print(f"The run is in {outcome.path}. Next:", soft_wrap=True)
     path = shlex.quote(str(outcome.path))
     go_on = [f"train --resume {path}"] if outcome.interrupted else []

@@ -10,7 +10,7 @@ from slotfill.batch import bucket, make_batch
 from slotfill.check import load_config
 from slotfill.config import DataConfig
 from slotfill.corpus import format_named, read_sentences
-from slotfill.model import SlotTagger
+from slotfill.engine import Engine
 from slotfill.run import Run
 from slotfill.schemes import slots_of
 from slotfill.score import Score, score
@@ -21,7 +21,7 @@ from slotfill.vocab import Vocab
 BATCH_SIZE = 64
 
 
-def tag(model: SlotTagger, vocab: Vocab, sentences: Sequence[Sentence]) -> list[list[Slot]]:
+def tag(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> list[list[Slot]]:
     """Return the slots that `model` gives to each of `sentences`, in their order; none to one without tokens."""
     slots: list[list[Slot]] = [[] for _ in sentences]
     spoken = [index for index, sentence in enumerate(sentences) if sentence.tokens]
@@ -33,7 +33,7 @@ def tag(model: SlotTagger, vocab: Vocab, sentences: Sequence[Sentence]) -> list[
     return slots
 
 
-def evaluate(model: SlotTagger, vocab: Vocab, sentences: Sequence[Sentence]) -> Score:
+def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Score:
     """Return the score of `model` on labelled `sentences`, with what in them it has never seen."""
     result = score(sentences, tag(model, vocab, sentences))
     result.unknown_words = sum(not vocab.knows(token) for sentence in sentences for token in sentence.tokens)

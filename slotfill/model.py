@@ -29,30 +29,33 @@ class SlotTagger(nn.Module):
         embeddings = [EMBEDDINGS.build(part, vocab) for part in embedding]
         self.lookups: list[Lookup] = [part.lookup for part in embeddings]
         self.embeddings = nn.ModuleList(embeddings)
-        size = sum(part.output_size for part in embeddings)
+        self.vector_size = size = sum(part.output_size for part in embeddings)
         self.encoders = nn.ModuleList()
         for part in [encoder] if isinstance(encoder, str | Mapping) else encoder:
             self.encoders.append(ENCODERS.build(part, size))
             size = self.encoders[-1].output_size
         self.tagger = TAGGERS.build(tagger, size, vocab)
 
-    def hidden(self, features: Sequence[Sequence[Tensor]], lengths: Tensor) -> Tensor:
+    def vectors(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Return what the embeddings give, joined, `(batch, time, size)`; any number at padding."""
+        return torch.cat([part(*arrays) for part, arrays in zip(self.embeddings, features, strict=True)], dim=2)
+
+    def encoded(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Return what the tagger sees, `(batch, time, hidden)`; zero at padding."""
-        vectors = [part(*arrays) for part, arrays in zip(self.embeddings, features, strict=True)]
-        x = torch.cat(vectors, dim=2)
+        x = vectors
         for encoder in self.encoders:
             x = encoder(x, lengths)
         return x
 
     def forward(self, features: Sequence[Sequence[Tensor]], lengths: Tensor) -> Tensor:
         """Return emissions `(batch, time, tags)`."""
-        return self.tagger(self.hidden(features, lengths), lengths)
+        return self.tagger(self.encoded(self.vectors(features), lengths), lengths)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a labelled batch, a mean over its sentences, with what the encoders add to it."""
         assert batch.tags is not None
         features, lengths = self._tensors(batch)
-        loss = self.tagger.loss(self.hidden(features, lengths), lengths, self._tensor(batch.tags))
+        loss = self.tagger.loss(self.encoded(self.vectors(features), lengths), lengths, self._tensor(batch.tags))
         return loss + self.extra_loss
 
     @property
@@ -64,7 +67,7 @@ class SlotTagger(nn.Module):
     def tags(self, batch: Batch) -> list[list[int]]:
         """Return the ids of the best tags of each sentence."""
         features, lengths = self._tensors(batch)
-        return self.tagger.tags(self.hidden(features, lengths), lengths)
+        return self.tagger.tags(self.encoded(self.vectors(features), lengths), lengths)
 
     @torch.inference_mode()
     def emissions(self, batch: Batch) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slotfill.engine import EngineName
 from slotfill.evaluate import tag
 from slotfill.run import Run, load_run
 from slotfill.sentence import Sentence
@@ -51,9 +52,9 @@ class Predictor:
         self.tokenizer = run.config.data.tokenizer
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu") -> Predictor:
-        """Return the predictor of the run folder `path`; raises RunError or UsageError if it cannot be used."""
-        return cls(load_run(Path(path), device))
+    def load(cls, path: str | Path, device: str = "cpu", engine: EngineName = "auto") -> Predictor:
+        """Return the predictor of the run folder `path`, as `load_run` opens it and raises what that raises."""
+        return cls(load_run(Path(path), device, engine))
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return the slots found in each of `texts`, in their order; an empty text has none."""

@@ -1,6 +1,7 @@
 """A run folder: everything that a trained model is, as files people can read, saved whole or not at all.
 
-`config.yaml` (complete), `vocab.json`, `model.safetensors`, `history.csv`, `scores.json`, `environment.json`.
+`config.yaml` (complete), `vocab.json`, `model.safetensors`, `model.onnx`, `history.csv`, `scores.json`,
+`environment.json`.
 While a run trains, its folder is called `NAME.partial` and holds `checkpoint/`, from which `--resume` goes on.
 """
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from slotfill.check import load_config
 from slotfill.config import FORMAT, Config, outside_parts
+from slotfill.engine import Engine, EngineName
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 from slotfill.vocab import Vocab
 from slotfill.yaml_text import parse
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from slotfill.model import SlotTagger
 
 FILES = ("config.yaml", "vocab.json", "model.safetensors")
-"""What a run cannot do without; the others are for people."""
+"""What a run cannot do without; the others are for people, but for `model.onnx`, which predicts without torch."""
+
+ONNX = "model.onnx"
 
 logger = logging.getLogger(__name__)
 
@@ -38,22 +42,41 @@ class Run:
     path: Path
     config: Config
     vocab: Vocab
-    model: SlotTagger
+    model: Engine
 
 
-def load_run(path: Path, device: str = "cpu") -> Run:
-    """Return the run in the folder `path`, its model ready to predict.
+def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Run:
+    """Return the run in the folder `path`, its model ready to predict, on ONNX Runtime where `engine` lets it.
 
-    A part from outside is executed, which is logged as a warning. Raises UsageError when there is no such
-    folder and RunError when it is not a whole run of this version.
+    With "auto" that is where `device` is the CPU and there is a model.onnx; otherwise torch computes. A part from
+    outside is executed by torch, which is logged as a warning. Raises UsageError when there is no such folder, or no
+    model.onnx where one is asked for, and RunError when it is not a whole run of this version.
     """
     check_run_folder(path)
-    missing = [name for name in FILES if not (path / name).is_file()]
+    without_torch = engine == "onnx" or (engine == "auto" and device == "cpu" and (path / ONNX).is_file())
+    if engine == "onnx" and not (path / ONNX).is_file():
+        raise UsageError(f"{path} has no {ONNX}; make it with: slotfill export {path}")
+    if without_torch and device != "cpu":
+        raise UsageError(f"engine onnx computes on the CPU, not on {device}; take engine torch")
+    needed = [*FILES[:2], ONNX] if without_torch else FILES
+    missing = [name for name in needed if not (path / name).is_file()]
     if missing:
         raise RunError(f"{path}: not a whole run folder: {', '.join(missing)} missing; train it again")
-    config = read_config(path)
+    config = read_config(path, executes=not without_torch)
+    vocab, digest = _vocab(path)
+    if without_torch:
+        from slotfill.onnx_engine import OnnxEngine
+
+        return Run(path, config, vocab, OnnxEngine(path / ONNX, vocab, digest))
+    return Run(path, config, vocab, _torch_model(path, config, vocab, digest).to(device).eval())
+
+
+def _torch_model(path: Path, config: Config, vocab: Vocab, digest: str) -> SlotTagger:
+    """Return the network with the weights of the run in `path`."""
     weights, notes = read_tensors(path / "model.safetensors")
-    vocab = _vocab(path, notes.get("vocab"))
+    if digest != notes.get("vocab"):
+        name = path / "vocab.json"
+        raise RunError(f"{name}: not the vocabulary that the weights were trained with; train the run again")
     model = build_model(config, vocab)
     try:
         model.load_state_dict(weights)
@@ -62,7 +85,7 @@ def load_run(path: Path, device: str = "cpu") -> Run:
         raise RunError(
             f"{path / 'model.safetensors'}: the weights do not fit config.yaml ({reason}); train the run again"
         ) from None
-    return Run(path, config, vocab, model.to(device).eval())
+    return model
 
 
 def build_model(config: Config, vocab: Vocab) -> SlotTagger:
@@ -103,8 +126,8 @@ def check_run_folder(path: Path) -> None:
     raise UsageError(f"no run folder {path}{did_you_mean(str(path), runs)}")
 
 
-def read_config(path: Path) -> Config:
-    """Return the config of the run in `path`, and log which files from outside it executes."""
+def read_config(path: Path, *, executes: bool = True) -> Config:
+    """Return the config of the run in `path`, and log which files from outside it executes, if it does."""
     name = path / "config.yaml"
     text = read_text(name)
     try:
@@ -114,7 +137,7 @@ def read_config(path: Path) -> Config:
         raise RunError(f"{fault.faults[0]}; mend it, or train the run again") from None
     if cut:
         raise RunError(f"{name}: cut short: {', '.join(cut[:5])} missing; train the run again")
-    for file in outside_parts(config.model_dump()):
+    for file in outside_parts(config.model_dump()) if executes else ():
         logger.warning("slotfill: the run %s executes %s", path, file)
     return config
 
@@ -130,8 +153,8 @@ def _missing(whole: Any, given: Any, path: str = "") -> Iterator[str]:
             yield f"{path}{key}"
 
 
-def _vocab(path: Path, digest: str | None) -> Vocab:
-    """Return the vocabulary of the run in `path`, which must be the one of this digest."""
+def _vocab(path: Path) -> tuple[Vocab, str]:
+    """Return the vocabulary of the run in `path`, and its digest."""
     name = path / "vocab.json"
     text = read_text(name)
     try:
@@ -141,9 +164,7 @@ def _vocab(path: Path, digest: str | None) -> Vocab:
         vocab = Vocab.from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise RunError(f"{name}: not a whole vocabulary ({fault}); train the run again") from None
-    if digest_of(text) != digest:
-        raise RunError(f"{name}: not the vocabulary that the weights were trained with; train the run again")
-    return vocab
+    return vocab, digest_of(text)
 
 
 def read_text(path: Path) -> str:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from slotfill import __version__
 from slotfill.config import FORMAT, Config
 from slotfill.errors import RunError, UsageError
-from slotfill.run import FILES, check_run_folder, digest_of, partial_of, read_config, read_tensors, read_text
+from slotfill.run import FILES, ONNX, check_run_folder, digest_of, partial_of, read_config, read_tensors, read_text
 from slotfill.vocab import Vocab
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from slotfill.train import Epoch, Training
 
-_ALL = {*FILES, "model.onnx", "history.csv", "scores.json", "environment.json", "checkpoint"}
+_ALL = {*FILES, ONNX, "history.csv", "scores.json", "environment.json", "checkpoint"}
 _STATE = Path("checkpoint", "state.safetensors")
 
 
@@ -70,8 +70,8 @@ class RunFolder:
             self._hold()
         except OSError as fault:
             raise UsageError(f"cannot make the run folder {self.partial}: {fault.strerror}") from None
-        _write(self.partial / "config.yaml", config.to_yaml())
-        _write(self.partial / "vocab.json", _vocab_text(vocab))
+        write_whole(self.partial / "config.yaml", config.to_yaml())
+        write_whole(self.partial / "vocab.json", _vocab_text(vocab))
 
     def _hold(self) -> None:
         """Keep other processes from training here until `release`, or until this object is gone."""
@@ -122,13 +122,18 @@ class RunFolder:
             reason = str(fault).strip().splitlines()[-1].strip()
             raise RunError(f"{self.partial}: the checkpoint does not fit config.yaml ({reason})") from None
 
-    def finish(self, training: Training, scores: dict[str, Any], *, whole: bool) -> None:
-        """Write the rest of the run and give the folder its name; the checkpoint stays where not `whole`."""
+    def finish(self, training: Training, scores: dict[str, Any], *, whole: bool) -> str:
+        """Write the rest of the run and give the folder its name; the checkpoint stays where not `whole`.
+
+        Returns why there is no model.onnx, or nothing where there is one.
+        """
         digest = digest_of(read_text(self.partial / "vocab.json"))
         _save(self.partial / "model.safetensors", training.best_weights, {"vocab": digest})
-        _write(self.partial / "history.csv", _history(training.history))
-        _write(self.partial / "environment.json", json.dumps(environment(), indent=1))
-        _write(self.partial / "scores.json", json.dumps({"format": FORMAT, **scores}, ensure_ascii=False, indent=1))
+        fault = _export(self.partial / ONNX, training, digest)
+        write_whole(self.partial / "history.csv", _history(training.history))
+        write_whole(self.partial / "environment.json", json.dumps(environment(), indent=1))
+        scores = {"format": FORMAT, **scores}
+        write_whole(self.partial / "scores.json", json.dumps(scores, ensure_ascii=False, indent=1))
         if whole:
             shutil.rmtree(self.partial / "checkpoint", ignore_errors=True)
         # Looked at again, since training takes long enough for another run to have taken the name.
@@ -141,12 +146,26 @@ class RunFolder:
                 self.out.rename(Path(room, "old"))
             self.partial.rename(self.out)
         self.release()
+        return fault
 
     def discard(self) -> None:
         """Remove the partial folder of a run that came to nothing; one that was resumed had come to something."""
         if not self.resumed:
             shutil.rmtree(self.partial, ignore_errors=True)
         self.release()
+
+
+def _export(path: Path, training: Training, digest: str) -> str:
+    """Write the trained network as `path`, or leave no such file and return why."""
+    from slotfill.export.dim import NotExportable
+    from slotfill.export.network import export_model
+
+    try:
+        write_whole(path, export_model(training.averaged, training.vocab, digest))
+    except NotExportable as fault:
+        path.unlink(missing_ok=True)
+        return str(fault)
+    return ""
 
 
 def _lock(folder: Path) -> Callable[[], None]:
@@ -172,7 +191,7 @@ def _place(out: Path) -> Path:
     return place
 
 
-def _write(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file, to the disk itself, whole or not at all."""
     new = path.with_name(path.name + ".new")
     with new.open("wb") as file:
@@ -186,7 +205,7 @@ def _save(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None
     from safetensors.torch import save
 
     # One note that holds all, since safetensors writes several in any order, and equal runs are equal files.
-    _write(path, save(tensors, {"slotfill": json.dumps({"format": FORMAT, **notes})}))
+    write_whole(path, save(tensors, {"slotfill": json.dumps({"format": FORMAT, **notes})}))
 
 
 def _vocab_text(vocab: Vocab) -> str:

@@ -223,8 +223,8 @@ def _example(sentences: Sequence[Sentence]) -> str:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run came to: its scores by split, its best epoch, whether it was stopped before its end, and a
-    sentence to try it on."""
+    """What a run came to: its scores by split, its best epoch, whether it was stopped before its end, a sentence to
+    try it on, and why it has no model.onnx, if it has none."""
 
     path: Path
     scores: dict[str, Score]
@@ -233,6 +233,7 @@ class Outcome:
     parameters: int
     interrupted: bool
     example: str
+    not_exported: str = ""
 
 
 def train(
@@ -292,5 +293,5 @@ def train(
         "parameters": outcome.parameters,
         "splits": {split: score.to_json() for split, score in scores.items()},
     }
-    folder.finish(training, notes, whole=not interrupted)
+    outcome.not_exported = folder.finish(training, notes, whole=not interrupted)
     return outcome

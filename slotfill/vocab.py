@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,6 +64,12 @@ class Vocab:
         """Return the lookup of the characters of each token, cut after `max_length` of them."""
         return CharacterLookup(self.tokens, lowercase, max_length)
 
+    def lookup(self, settings: Mapping[str, Any]) -> TokenLookup | CharacterLookup:
+        """Return the lookup that has these `settings`."""
+        options = dict(settings)
+        of = options.pop("of")
+        return self.token_lookup(**options) if of == "token" else self.character_lookup(**options)
+
     def to_json(self) -> dict[str, Any]:
         """Return the vocabulary as what JSON can hold."""
         return {"format": 1, "scheme": self.scheme, "tags": self.tags, "tokens": self.tokens}
@@ -80,6 +86,7 @@ class TokenLookup:
     def __init__(self, counts: dict[str, int], lowercase: bool, mask_digits: bool, min_count: int) -> None:
         self.lowercase = lowercase
         self.mask_digits = mask_digits
+        self.settings = {"of": "token", "lowercase": lowercase, "mask_digits": mask_digits, "min_count": min_count}
         forms: Counter[str] = Counter()
         for token, count in counts.items():
             forms[self.normal(token)] += count
@@ -108,6 +115,7 @@ class CharacterLookup:
     def __init__(self, counts: dict[str, int], lowercase: bool, max_length: int) -> None:
         self.lowercase = lowercase
         self.max_length = max_length
+        self.settings = {"of": "character", "lowercase": lowercase, "max_length": max_length}
         characters = sorted({character for token in counts for character in self.normal(token)})
         self.ids = {character: index for index, character in enumerate(characters, start=2)}
 

@@ -51,7 +51,7 @@ def test_trains_from_its_path_and_predicts(cell, tmp_path):
     (tmp_path / "mine.yaml").write_text("data: {path: .}\ntrain: {epochs: 1, batch_size: 2}\n", encoding="utf-8")
     small = ["encoder.hidden_size=4", "embedding=word"]
     slotfill_command("train", "mine.yaml", "encoder.cell=./mgu.py", *small, "--out", "run", "--device", "cpu")
-    loaded = slotfill.load("run")
+    loaded = slotfill.load("run", engine="torch")
     assert type(loaded.run.model.encoders[0].layers[0]).__name__ == "MGU"
     assert [answer.text for answer in loaded.predict(["leave Oslo"])] == ["leave Oslo"]
     # The path in the saved config is the whole one: the run works from any folder.

@@ -15,19 +15,19 @@ PACKAGE = ROOT / "slotfill"
 # Each module may import those on the lines above its own; a folder of parts is one entry.
 ORDER = """
 errors sentence dropout trace
-options schemes text yaml_text
-registry vocab
+options schemes text yaml_text loop
+registry vocab engine
 formats config batch decode score
-check schema
+check schema onnx_engine export.dim export.graph
 corpus recipes
 splits
 embeddings cells
 encoders
-taggers
-model
-run
+taggers export.operators
+model export.recorder
+run export.network
 evaluate run_folder
-train predict
+train predict export export.run
 display
 app
 lab lab.new_file lab.significance lab.inspect lab.probe
@@ -42,13 +42,15 @@ RANKS = {name: rank for rank, line in enumerate(ORDER.split("\n")) for name in l
 # What is read, written, looked up and decoded around the network, in plain Python and NumPy.
 WITHOUT_TORCH = """
 errors sentence options schemes text yaml_text registry vocab formats config check schema batch decode score corpus
-recipes splits run run_folder display app lab lab.new_file lab.significance lab.heat_map lab.heat_map_page lab.commands
+recipes splits run run_folder evaluate predict engine onnx_engine
+display app lab lab.new_file lab.significance lab.heat_map lab.heat_map_page lab.commands
 cli
 """
 
 # Which modules may import torch; run and cli only in the functions that need a network.
 WITH_TORCH = """
-dropout trace embeddings cells encoders taggers model train run run_folder app lab.inspect lab.probe lab.compare
+dropout trace loop embeddings cells encoders taggers model
+export.operators export.recorder export.network train run run_folder app lab.inspect lab.probe lab.compare
 """
 
 
@@ -65,9 +67,9 @@ MODULES = modules()
 
 
 def room_of(module: str) -> str:
-    """The entry of `ORDER` that a module belongs to; those of the lab stand each for itself."""
+    """The entry of `ORDER` that a module belongs to; those of the lab and of export stand each for itself."""
     parts = module.split(".")[1:]
-    return ".".join(parts) if parts[0] == "lab" else parts[0]
+    return ".".join(parts) if parts[0] in ("lab", "export") else parts[0]
 
 
 def imports(path: Path, package: str = "slotfill") -> list[tuple[int, str]]:

@@ -123,12 +123,15 @@ def test_a_part_from_outside_is_checked_without_running_it_and_then_trains(desk,
     # Two layers, one execution: both cells are of one class.
     assert Path("mine/executed").read_text() == "once\n"
     assert not caplog.records
-    model = load_run(Path("own")).model
+    model = load_run(Path("own"), engine="torch").model
     assert [type(layer) for layer in model.encoders[0].layers] == [part.load()] * 2
     assert caplog.messages == [f"slotfill: the run own executes {desk / 'mine' / 'my_cell.py'}"]
 
     # As a process of its own, from another folder: one line on standard error, answers alone on standard output.
     command = [sys.executable, "-m", "slotfill", "predict", "../own", "arrive Oslo"]
+    done = subprocess.run(command, cwd="mine", capture_output=True, text=True, check=True)
+    assert done.stderr == "", "ONNX Runtime computes it without the file"
+    command += ["--engine", "torch"]
     done = subprocess.run(command, cwd="mine", capture_output=True, text=True, check=False)
     assert done.stderr == f"slotfill: the run ../own executes {desk / 'mine' / 'my_cell.py'}\n"
     assert (done.returncode, json.loads(done.stdout)["text"]) == (0, "arrive Oslo")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import onnx
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -19,7 +22,8 @@ from slotfill.run_folder import RunFolder
 from slotfill.score import Score
 from slotfill.train import train
 
-FILES = {"config.yaml", "vocab.json", "model.safetensors", "history.csv", "scores.json", "environment.json"}
+FILES = {"config.yaml", "vocab.json", "model.safetensors", "model.onnx"}
+FILES |= {"history.csv", "scores.json", "environment.json"}
 
 
 @pytest.fixture
@@ -160,27 +164,36 @@ def test_two_that_train_into_one_folder_do_not_mix(desk):
 @pytest.mark.parametrize("name", ["config.yaml", "vocab.json", "model.safetensors"])
 def test_a_run_without_a_file_it_needs_is_not_whole(name, run, cli):
     (run / name).unlink()
+    if name == "model.safetensors":
+        assert cli("predict", run, "x").code == 0
+        (run / "model.onnx").unlink()
     for command in (["predict", run, "x"], ["evaluate", run]):
         result = cli(*command)
         assert result.err == f"slotfill: run: not a whole run folder: {name} missing; train it again\n"
         assert (result.code, result.out) == (1, "")
 
 
-@pytest.mark.parametrize("name", ["history.csv", "scores.json", "environment.json"])
-def test_a_run_predicts_without_what_is_for_people(name, run):
-    (run / name).unlink()
+@pytest.mark.parametrize(
+    "names",
+    [["history.csv", "scores.json", "environment.json"], ["model.onnx"], ["model.safetensors"]],
+    ids=" ".join,
+)
+def test_a_run_predicts_without_what_is_for_people_or_for_the_other_engine(names, run):
+    for name in names:
+        (run / name).unlink()
     assert slotfill.load(run).predict(["arrive Oslo"])[0].slots[0].value == "Oslo"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
-@pytest.mark.parametrize("name", ["config.yaml", "vocab.json", "model.safetensors"])
+@pytest.mark.parametrize("name", ["config.yaml", "vocab.json", "model.safetensors", "model.onnx"])
 def test_a_run_with_a_file_cut_short_is_told_in_one_line(name, share, run):
     whole = (run / name).read_bytes()
     (run / name).write_bytes(whole[: int(share * len(whole))])
+    engine = "onnx" if name == "model.onnx" else "torch"
     with pytest.raises(RunError) as fault:
-        load_run(run)
+        load_run(run, engine=engine)
     assert str(fault.value).startswith(f"run/{name}:")
-    assert str(fault.value).endswith("train the run again")
+    assert str(fault.value).endswith("slotfill export run" if engine == "onnx" else "train the run again")
     assert "\n" not in str(fault.value)
 
 
@@ -268,11 +281,90 @@ def test_a_broken_run_is_told_in_one_line(kind, run):
     spoil, message = BROKEN[kind]
     spoil(run)
     with pytest.raises(RunError) as fault:
-        load_run(run)
+        load_run(run, engine="torch")
     assert str(fault.value) == (message or str(fault.value))
     assert str(fault.value).startswith("run/")
     assert "\n" not in str(fault.value)
     assert fault.value.exit_code == 1
+
+
+def about(run, change):
+    model = onnx.load(run / "model.onnx")
+    (entry,) = model.metadata_props
+    entry.value = json.dumps(json.loads(entry.value) | change)
+    onnx.save(model, run / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda run: edit(run / "vocab.json", '"Oslo"', '"Bonn"'), "made for another vocabulary"),
+        (lambda run: about(run, {"format": 2}), "of format 2; this version of slotfill reads format 1"),
+        (lambda run: (run / "model.onnx").write_bytes(b""), None),
+        (lambda run: onnx.save(onnx.ModelProto(), run / "model.onnx"), None),
+    ],
+)
+def test_a_broken_model_for_onnx_is_told_in_one_line_and_made_again(spoil, message, run, cli):
+    spoil(run)
+    result = cli("predict", run, "arrive Oslo")
+    assert (result.code, result.out, result.err.count("\n")) == (1, "", 1)
+    assert result.err.startswith(f"slotfill: run/model.onnx: {message or 'not what slotfill wrote ('}")
+    assert result.err.endswith("make it again with: slotfill export run\n")
+    if message != "made for another vocabulary":
+        assert cli("export", run).code == 0
+        assert cli("predict", run, "arrive Oslo").code == 0
+
+
+def test_export_writes_what_training_wrote(run, cli):
+    whole = (run / "model.onnx").read_bytes()
+    (run / "model.onnx").unlink()
+    result = cli("export", run)
+    assert (result.code, result.err) == (0, "")
+    assert result.out == f"run/model.onnx: {len(whole) / 1e6:.1f} MB\n"
+    assert (run / "model.onnx").read_bytes() == whole
+
+
+def test_both_engines_give_the_same(run, cli):
+    texts = ["leave New York for Oslo please", "arrive 時間", "", "hello Lima"]
+    answers = [cli("predict", run, *texts, "--engine", engine) for engine in ("auto", "onnx", "torch")]
+    assert [answer.code for answer in answers] == [0, 0, 0]
+    assert answers[0].out == answers[1].out == answers[2].out
+    scores = [cli("evaluate", run, "--json", "--engine", engine).out for engine in ("onnx", "torch")]
+    assert scores[0] == scores[1]
+
+
+def test_an_engine_that_is_not_there_is_told(run, cli):
+    (run / "model.onnx").unlink()
+    result = cli("predict", run, "x", "--engine", "onnx")
+    assert (result.code, result.err) == (
+        2,
+        "slotfill: run has no model.onnx; make it with: slotfill export run\n",
+    )
+    assert cli("predict", run, "x").code == 0
+    assert "--engine" in cli("predict", run, "x", "--engine", "tpu").err
+
+
+def test_predicts_without_torch(run):
+    code = (
+        "import sys, slotfill; slots = slotfill.load('run').predict(['arrive Oslo'])[0].slots;"
+        "print(slots[0].value, *{'torch', 'onnx', 'seqeval'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "Oslo\n"
+
+
+def test_what_cannot_be_exported_is_said_and_torch_predicts(run, cli, tmp_path):
+    beam = "tagger={name: focus, beam: 2, hidden_size: 4, tag_size: 2}"
+    config = tmp_path / "beam.yaml"
+    config.write_text((run / "config.yaml").read_text())
+    result = cli("train", config, beam, "train.epochs=1", "--out", "beam", "--device", "cpu")
+    assert result.code == 0
+    assert "Prediction needs torch: its tags come from a search" in result.out
+    assert not Path("beam/model.onnx").exists()
+    assert cli("predict", "beam", "arrive Oslo").code == 0
+    result = cli("export", "beam")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert result.err.startswith("slotfill: beam cannot be exported, so torch predicts: its tags come from a search")
 
 
 def test_a_run_that_is_not_there_is_told_the_nearest(trained, tmp_path, monkeypatch, cli):

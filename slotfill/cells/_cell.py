@@ -6,6 +6,7 @@ products serve both directions at once, and a cell is written as if there were o
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -14,6 +15,37 @@ from torch import Tensor, nn
 from slotfill.trace import Traced
 
 State = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The operator of ONNX that computes a cell over whole sentences.
+
+    `blocks`: which of the cell's products stands at each place of the operator's, None where the cell has none.
+    `activations`: their ONNX names, in the operator's order. `recurrent_bias`: `(direction, 1, products * hidden)`.
+    `peepholes`: `(direction, gates * hidden)`, in the operator's order.
+    """
+
+    name: str
+    cell: Cell
+    blocks: tuple[int | None, ...]
+    activations: tuple[str, ...]
+    attributes: dict[str, int] = field(default_factory=dict)
+    recurrent_bias: Tensor | None = None
+    peepholes: Tensor | None = None
+
+    def weights(self) -> list[Tensor]:
+        """Return W `(direction, products * hidden, input)`, R, B `(direction, 2 * products * hidden)` and P, if any."""
+        cell = self.cell
+        recurrent_bias = torch.zeros_like(cell.bias) if self.recurrent_bias is None else self.recurrent_bias
+        biases = [self._placed(bias).squeeze(1) for bias in (cell.bias, recurrent_bias)]
+        products = [self._placed(weight).transpose(1, 2) for weight in (cell.input_weight, cell.recurrent_weight)]
+        return [*products, torch.cat(biases, dim=1), *([] if self.peepholes is None else [self.peepholes])]
+
+    def _placed(self, weight: Tensor) -> Tensor:
+        blocks = weight.split(self.cell.hidden_size, dim=2)
+        none = torch.zeros_like(blocks[0])
+        return torch.cat([none if block is None else blocks[block] for block in self.blocks], dim=2)
 
 
 class Cell(Traced):
@@ -69,7 +101,7 @@ class Cell(Traced):
         return torch.baddbmm(self.bias, x, self.input_weight)
 
     def start(self, projected: Tensor) -> State:
-        """Return the state before the first step, zeros; `projected` is that of the first step.
+        """Return the state before the first step, zeros; of `projected`, that of some step, only the shape counts.
 
         Each tensor is `(direction, batch, hidden)`.
         """
@@ -82,6 +114,10 @@ class Cell(Traced):
         """
         raise NotImplementedError
 
+    def operator(self) -> Operator | None:
+        """Return the operator of ONNX that computes the same, or None where there is none: then it is the loop."""
+        return None
+
 
 def matrix(directions: int, rows: int, columns: int) -> nn.Parameter:
     """Return `(direction, rows, columns)` to multiply vectors with, as small at the start as `Cell`'s own."""
@@ -89,6 +125,10 @@ def matrix(directions: int, rows: int, columns: int) -> nn.Parameter:
     for one in weight.detach():
         nn.init.xavier_uniform_(one)
     return weight
+
+
+ONNX_ACTIVATIONS = {"tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu"}
+"""The names in ONNX of what `activate` knows; its operators have no `linear`."""
 
 
 def activate(name: str, x: Tensor) -> Tensor:

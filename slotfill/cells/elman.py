@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from slotfill.cells._cell import Cell, State, activate
+from slotfill.cells._cell import ONNX_ACTIVATIONS, Cell, Operator, State, activate
 
 
 class Elman(Cell):
@@ -37,3 +37,9 @@ class Elman(Cell):
         (h,) = state
         h = activate(self.activation, torch.baddbmm(projected, h, self.recurrent_weight))
         return h, (h,)
+
+    def operator(self) -> Operator | None:
+        """Return the operator RNN, but for a linear activation."""
+        if self.activation == "linear":
+            return None
+        return Operator("RNN", self, (0,), (ONNX_ACTIVATIONS[self.activation],))

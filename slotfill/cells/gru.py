@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slotfill.cells._cell import Cell, State
+from slotfill.cells._cell import Cell, Operator, State
 
 
 class GRU(Cell):
@@ -58,3 +58,14 @@ class GRU(Cell):
         self.note(update=z, candidate=n)
         h = torch.lerp(n, h, z)
         return h, (h,)
+
+    def operator(self) -> Operator | None:
+        """Return the operator GRU, which has a reset gate."""
+        if self.reset == "none":
+            return None
+        # After the product the candidate has a recurrent bias, the gates have none.
+        bias = None
+        if self.reset == "after":
+            bias = nn.functional.pad(self.recurrent_bias, (2 * self.hidden_size, 0))
+        after = {"linear_before_reset": int(self.reset == "after")}
+        return Operator("GRU", self, (1, 0, 2), ("Sigmoid", "Tanh"), after, recurrent_bias=bias)

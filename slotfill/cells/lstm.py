@@ -22,7 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slotfill.cells._cell import Cell, State, activate, matrix
+from slotfill.cells._cell import ONNX_ACTIVATIONS, Cell, Operator, State, activate, matrix
 from slotfill.errors import ConfigError
 
 
@@ -136,3 +136,24 @@ class LSTM(Cell):
                 if name in self.peepholes:
                     product = torch.addcmul(product, self.peepholes[name], memory)
                 gates[name] = product.sigmoid()
+
+    def operator(self) -> Operator | None:
+        """Return the operator LSTM, which has all three gates and neither relevance, gate recurrence nor `linear`."""
+        needed = {"input", "output"} if self.coupled else {"input", "forget", "output"}
+        activations = (self.input_activation, self.output_activation)
+        if set(self.gates) != needed | {"candidate"} or self.recurrent_gates or "linear" in activations:
+            return None
+        places = {gate: place for place, gate in enumerate(self.gates)}
+        order = ("input", "output", "forget")
+        peepholes = None
+        if self.peepholes:
+            none = torch.zeros(len(self.bias), 1, self.hidden_size)
+            peepholes = torch.cat([self.peepholes.get(gate, none) for gate in order], dim=2).squeeze(1)
+        return Operator(
+            "LSTM",
+            self,
+            tuple(places.get(gate) for gate in (*order, "candidate")),
+            ("Sigmoid", *(ONNX_ACTIVATIONS[activation] for activation in activations)),
+            {"input_forget": int(self.coupled)},
+            peepholes=peepholes,
+        )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
 
 from slotfill.cells._cell import Cell, State
 from slotfill.encoders._encoder import mask_of
+from slotfill.loop import loop
 
 
 class Reading:
@@ -17,7 +19,8 @@ class Reading:
     """
 
     def __init__(self, lengths: Tensor, time: int, directions: int) -> None:
-        batch = len(lengths)
+        batch = lengths.shape[0]
+        self.lengths = lengths
         self.mask = mask_of(lengths, time)
         places = torch.arange(time, device=lengths.device).expand_as(self.mask)
         turned = torch.stack((places, torch.where(self.mask, lengths.unsqueeze(1) - 1 - places, places)))[:directions]
@@ -38,17 +41,36 @@ class Reading:
         return rows.view(*self.mask.shape, -1) * self.mask.unsqueeze(2)
 
 
-def run(cell: Cell, x: Tensor) -> tuple[Tensor, list[State]]:
-    """Return the outputs `(direction, time, batch, hidden)` and each step's state of `cell`.
+def read(cell: Cell, reading: Reading, x: Tensor, below: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return the outputs `(batch, time, direction * hidden)`, zero at padding, of `x` `(batch, time, input)`.
 
-    `x` is `(direction, time, batch, input)`.
+    And what `run` tells of the states; `below` is what it told of the layer below, where the cell sees that.
     """
-    projected = cell.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3]).unbind(1)
-    state = cell.start(projected[0])
-    outputs, states = [], []
-    for step in projected:
-        h, state = cell.step(step, state)
+    if has_torch_function((x,)):
+        return handle_torch_function(read, (x,), cell, reading, x, below)
+    return read_steps(cell, reading, x, below)
+
+
+def read_steps(cell: Cell, reading: Reading, x: Tensor, below: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return what `read` does, step by step."""
+    steps = reading.steps(x)
+    outputs, told = run(cell, steps if below is None else torch.cat((steps, below), dim=3))
+    return reading.tokens(outputs), told
+
+
+def run(cell: Cell, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the outputs `(direction, time, batch, hidden)` of `cell`, and the last tensor of each step's state.
+
+    The latter, `(direction, time, batch, size)`, of a cell that is told it of the layer below, or is variational, and
+    None of others. `x` is `(direction, time, batch, input)`.
+    """
+    projected = cell.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
+    tells = cell.sees_below or cell.variational
+
+    def step(projected: Tensor, state: State) -> tuple[State, State]:
+        h, state = cell.step(projected, state)
         cell.note(hidden=h)
-        outputs.append(h)
-        states.append(state)
-    return torch.stack(outputs, dim=1), states
+        return (h, state[-1]) if tells else (h,), state
+
+    outputs, *told = loop(step, projected, cell.start(projected[:, 0]))
+    return outputs, told[0] if told else None

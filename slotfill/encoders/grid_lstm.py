@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import Encoder
 from slotfill.encoders._recurrence import Reading
+from slotfill.loop import Tensors, loop
 from slotfill.options import Fraction, Size
 
 
@@ -86,12 +87,14 @@ class GridLSTM(Encoder):
         """Return the h_time' of all steps, `(direction, time, batch, hidden)` as `h_depth` is."""
         recurrent, below = lstm.weight.chunk(2, dim=1)
         projected = torch.baddbmm(lstm.bias, h_depth.flatten(1, 2), below).unflatten(1, h_depth.shape[1:3])
-        h = m = torch.zeros_like(h_depth[:, 0])
-        outputs = []
-        for step in projected.unbind(1):
-            h, m = self._step(torch.baddbmm(step, h, recurrent), m, name)
-            outputs.append(h)
-        return torch.stack(outputs, dim=1)
+
+        def step(projected: Tensor, state: Tensors) -> tuple[Tensors, Tensors]:
+            h, m = state
+            h, m = self._step(torch.baddbmm(projected, h, recurrent), m, name)
+            return (h,), (h, m)
+
+        zeros = torch.zeros_like(h_depth[:, 0])
+        return loop(step, projected, (zeros, zeros))[0]
 
     def _step(self, products: Tensor, m: Tensor, name: str) -> tuple[Tensor, Tensor]:
         """Return h' and m' of one LSTM, for one step or, with an axis of time before the batch, for all.

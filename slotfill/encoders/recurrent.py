@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
-from slotfill.cells._cell import Cell, State
+from slotfill.cells._cell import Cell
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import Encoder
-from slotfill.encoders._recurrence import Reading, run
+from slotfill.encoders._recurrence import Reading, read
 from slotfill.options import CellPart, Fraction, Size
 from slotfill.registry import CELLS
 
@@ -52,18 +51,10 @@ class Recurrent(Encoder):
         """Return `(batch, time, directions * hidden_size)`; the backward pass starts at each true end."""
         reading = Reading(lengths, x.shape[1], self.directions)
         self.extra_loss = x.new_zeros(())
-        memory: list[Tensor] = []
+        told = None
         for layer in self.layers:
             cell = cast(Cell, layer)
-            outputs, states = run(cell, torch.cat((reading.steps(self.dropout(x)), *memory), dim=3))
-            x = reading.tokens(outputs)
-            if cell.sees_below:
-                memory = [_last(states)]
-            if cell.variational:
-                self.extra_loss = self.extra_loss + reading.tokens(_last(states)).sum() / len(x)
+            x, told = read(cell, reading, self.dropout(x), told if cell.sees_below else None)
+            if cell.variational and told is not None:
+                self.extra_loss = self.extra_loss + reading.tokens(told).sum() / x.shape[0]
         return x
-
-
-def _last(states: list[State]) -> Tensor:
-    """Return the last tensor of each step's state, `(direction, time, batch, size)`."""
-    return torch.stack([state[-1] for state in states], dim=1)

@@ -42,7 +42,7 @@ def inspect(
     from slotfill.lab.inspect import inspect
     from slotfill.run import load_run
 
-    found = inspect(load_run(run, chosen_device(device)), sentence).only(layer=layer, names=gate or ())
+    found = inspect(load_run(run, chosen_device(device), "torch"), sentence).only(layer=layer, names=gate or ())
     if html is not None:
         new_file.write(html, heat_map_page.page(found, run.resolve().name))
     if as_json:

@@ -297,7 +297,7 @@ def _tag(job: Job, device: str) -> None:
     import torch
 
     torch.set_num_threads(job.config.train.threads)
-    loaded = load_run(job.folder, device)
+    loaded = load_run(job.folder, device, "torch")
     data = job.config.data
     counts, scores, speeds = {}, {}, {}
     for split in scored_splits(data):

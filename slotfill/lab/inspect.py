@@ -19,6 +19,7 @@ import numpy as np
 from slotfill.batch import make_batch
 from slotfill.decode import marginals
 from slotfill.errors import RunError, UsageError, did_you_mean
+from slotfill.model import SlotTagger
 from slotfill.run import Run
 from slotfill.schemes import slots_of
 from slotfill.sentence import Sentence
@@ -148,19 +149,21 @@ def inspect(run: Run, text: str) -> Inspection:
     sentence = sentence_of(text, run.config.data.tokenizer)
     if not sentence.tokens:
         raise UsageError("there is no word in the sentence; give one such as 'leave Taipei on November 2nd'")
-    batch = make_batch([sentence.tokens], run.model.lookups)
-    (path,) = run.model.tags(batch)
+    model = run.model
+    assert isinstance(model, SlotTagger), "only torch shows what goes on inside"
+    batch = make_batch([sentence.tokens], model.lookups)
+    (path,) = model.tags(batch)
     tags = [run.vocab.tags[tag] for tag in path]
     sentence.slots = slots_of(tags, run.vocab.scheme)
-    with traced(run.model) as notes:
-        emissions = _finite(run.model.emissions(batch), "the scores of the tags")
+    with traced(model) as notes:
+        emissions = _finite(model.emissions(batch), "the scores of the tags")
     panels = [
         panel
         for place, noted in notes.items()
         for name, calls in noted.items()
         for panel in _panels(run, sentence.tokens, place, name, calls)
     ]
-    found = marginals(emissions, batch.lengths, run.model.tagger.transitions())[0]
+    found = marginals(emissions, batch.lengths, model.tagger.transitions())[0]
     tagger = _part("tagger", run.config.tagger)
     panels.append(Panel(tagger, None, None, None, "marginals", "tags", run.vocab.tags, found, 0, 1))
     parts, kinds = list(dict.fromkeys(panel.part for panel in panels)), ("units", "tokens", "tags")

@@ -19,6 +19,7 @@ from slotfill.cells._cell import Cell, State
 from slotfill.decode import beam_search
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import mask_of
+from slotfill.loop import loop
 from slotfill.registry import CELLS
 from slotfill.taggers._tagger import Tagger
 from slotfill.vocab import Vocab
@@ -42,6 +43,7 @@ class Decoder(Tagger):
     ) -> None:
         super().__init__()
         self.beam = beam
+        self.searches = beam > 1
         self.dropout = SentenceDropout(dropout)
         # The last vector stands for what is before the first tag.
         self.tag_vectors = nn.Embedding(len(vocab.tags) + 1, tag_size)
@@ -52,45 +54,54 @@ class Decoder(Tagger):
         """Return what no step changes; `hidden` `(batch, time, hidden)` itself comes first."""
         return (hidden,)
 
-    def see(self, sentences: Sentences, h: Tensor, s: Tensor | None) -> Tensor:
-        """Return `(batch, seen_size)` at the token of `h` `(batch, hidden)`, after the output `s`, if there is one."""
+    def before_first(self, sentences: Sentences) -> Tensor:
+        """Return what stands for the output `(batch, hidden_size)` of the step before the first."""
+        return sentences[0].new_zeros(sentences[0].shape[0], self.cell.hidden_size)
+
+    def see(self, sentences: Sentences, h: Tensor, s: Tensor) -> Tensor:
+        """Return `(batch, seen_size)` at the token of `h` `(batch, hidden)`, after the output `s`."""
         raise NotImplementedError
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Return the scores `(batch, time, tags)`, each given the tags of the highest scores before it."""
         sentences = self.look(self.dropout(hidden), lengths)
-        tags = self._before_first(lengths)
-        s, state = None, None
-        emissions = []
-        for h in sentences[0].unbind(1):
-            s, state = self._step(sentences, h, self.tag_vectors(tags), s, state)
-            emissions.append(self.linear(s))
-            tags = emissions[-1].argmax(1)
-        return torch.stack(emissions, dim=1)
+
+        def step(h: Tensor, state: State) -> tuple[State, State]:
+            tags, s, *inner = state
+            s, after = self._step(sentences, h, self.tag_vectors(tags), s, tuple(inner))
+            emissions = self.linear(s)
+            return (emissions,), (emissions.argmax(1), s, *after)
+
+        first = self._before_first_tag(lengths)
+        return loop(step, sentences[0], (first, *self._start(sentences)))[0]
 
     def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
         """Return the cross-entropy given the gold tags before, summed over each sentence's tokens.
 
         The terms of a variational cell are added.
         """
-        before = torch.cat((self._before_first(lengths).unsqueeze(1), tags[:, :-1]), dim=1)
-        outputs, states = self.follow(self.look(self.dropout(hidden), lengths), before)
+        before = torch.cat((self._before_first_tag(lengths).unsqueeze(1), tags[:, :-1]), dim=1)
+        outputs, told = self.follow(self.look(self.dropout(hidden), lengths), before)
         mask = mask_of(lengths, hidden.shape[1])
         loss = nn.functional.cross_entropy(self.linear(outputs[mask]), tags[mask], reduction="sum")
-        if self.cell.variational:
-            terms = torch.stack([state[-1][0] for state in states], dim=1)
-            loss = loss + terms[mask].sum()
+        if self.cell.variational and told is not None:
+            loss = loss + told[mask].sum()
         return loss / len(hidden)
 
-    def follow(self, sentences: Sentences, before: Tensor) -> tuple[Tensor, list[State]]:
-        """Return the outputs `(batch, time, hidden_size)` and states, given the tags `before` `(batch, time)`."""
-        s, state = None, None
-        outputs, states = [], []
-        for h, vector in zip(sentences[0].unbind(1), self.tag_vectors(before).unbind(1), strict=True):
-            s, state = self._step(sentences, h, vector, s, state)
-            outputs.append(s)
-            states.append(state)
-        return torch.stack(outputs, dim=1), states
+    def follow(self, sentences: Sentences, before: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the outputs `(batch, time, hidden_size)`, given the tags `before` `(batch, time)`.
+
+        And the last tensor of each step's state `(batch, time, size)`, or None where nobody asks for it.
+        """
+        vectors = self.tag_vectors(before)
+
+        def step(both: Tensor, state: State) -> tuple[State, State]:
+            h, vector = both.split([sentences[0].shape[2], vectors.shape[2]], dim=1)
+            s, after = self._step(sentences, h, vector, state[0], state[1:])
+            return (s, after[-1][0]), (s, *after)
+
+        outputs, told = loop(step, torch.cat((sentences[0], vectors), dim=2), self._start(sentences))
+        return outputs, told
 
     def tags(self, hidden: Tensor, lengths: Tensor) -> list[list[int]]:
         """Return the ids of the best tags found: greedily, or by beam search where the beam is wider than 1.
@@ -100,8 +111,9 @@ class Decoder(Tagger):
         if self.beam == 1:
             return super().tags(hidden, lengths)
         sentences = self.look(hidden, lengths)
-        vector = self.tag_vectors(self._before_first(lengths))
-        s, state = self._step(sentences, hidden[:, 0], vector, None, None)
+        vector = self.tag_vectors(self._before_first_tag(lengths))
+        s, *start = self._start(sentences)
+        s, state = self._step(sentences, hidden[:, 0], vector, s, tuple(start))
         time = 0
 
         def advance(rows: np.ndarray, tags: np.ndarray) -> np.ndarray:
@@ -116,17 +128,20 @@ class Decoder(Tagger):
 
         return beam_search(self._log_probabilities(s), advance, lengths.cpu().numpy(), self.beam)
 
-    def _step(
-        self, sentences: Sentences, h: Tensor, vector: Tensor, s: Tensor | None, state: State | None
-    ) -> tuple[Tensor, State]:
+    def _start(self, sentences: Sentences) -> State:
+        """Return what stands for the output before the first step, and the cell's state before it."""
+        s = self.before_first(sentences)
+        nothing = s.new_zeros(1, s.shape[0], self.cell.input_weight.shape[1])
+        return s, *self.cell.start(self.cell.project(nothing))
+
+    def _step(self, sentences: Sentences, h: Tensor, vector: Tensor, s: Tensor, state: State) -> tuple[Tensor, State]:
         """Return s_t `(batch, hidden_size)` and the state after it, given the `vector` of the tag before."""
         x = torch.cat((vector, self.see(sentences, h, s)), dim=1)
-        projected = self.cell.project(x.unsqueeze(0))
-        output, state = self.cell.step(projected, self.cell.start(projected) if state is None else state)
+        output, state = self.cell.step(self.cell.project(x.unsqueeze(0)), state)
         self.cell.note(hidden=output)
         return output[0], state
 
-    def _before_first(self, lengths: Tensor) -> Tensor:
+    def _before_first_tag(self, lengths: Tensor) -> Tensor:
         return torch.full_like(lengths, self.linear.out_features)
 
     def _log_probabilities(self, s: Tensor) -> np.ndarray:

@@ -14,6 +14,9 @@ class Tagger(Traced):
     A subclass takes the encoder's output size and the Vocab.
     """
 
+    searches: bool = False
+    """Whether its tags come from a search that emissions and transitions alone do not tell."""
+
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Return emissions `(batch, time, tags)` of `hidden` `(batch, time, hidden)`; any number at padding."""
         raise NotImplementedError

@@ -54,10 +54,13 @@ class Aligned(Decoder):
         """Return the vectors, the keys to them and the mask of padding, each `(batch, time, ...)`."""
         return hidden, self.attention.key(hidden), mask_of(lengths, hidden.shape[1])
 
-    def see(self, sentences: Sentences, h: Tensor, s: Tensor | None) -> Tensor:
+    def before_first(self, sentences: Sentences) -> Tensor:
+        """Return the first query, which comes from h_1."""
+        return self.first_query(sentences[0][:, 0]).tanh()
+
+    def see(self, sentences: Sentences, h: Tensor, s: Tensor) -> Tensor:
         """Return h_t and c_t, joined."""
         hidden, keys, mask = sentences
-        query = self.first_query(hidden[:, 0]).tanh() if s is None else s
-        weights = self.attention(query.unsqueeze(1), keys, mask)
+        weights = self.attention(s.unsqueeze(1), keys, mask)
         self.note(weights=weights.unsqueeze(1))
         return torch.cat((h, (weights @ hidden)[:, 0]), dim=1)

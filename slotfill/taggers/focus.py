@@ -15,7 +15,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from slotfill.cells._cell import State
 from slotfill.encoders._recurrence import run
 from slotfill.options import CellPart, Fraction, Size
 from slotfill.taggers._decoder import Decoder, Sentences
@@ -45,12 +44,12 @@ class Focus(Decoder):
     ) -> None:
         super().__init__(input_size, vocab, hidden_size, tag_size, cell, dropout, beam)
 
-    def see(self, sentences: Sentences, h: Tensor, s: Tensor | None) -> Tensor:
+    def see(self, sentences: Sentences, h: Tensor, s: Tensor) -> Tensor:
         """Return h_t."""
         return h
 
-    def follow(self, sentences: Sentences, before: Tensor) -> tuple[Tensor, list[State]]:
+    def follow(self, sentences: Sentences, before: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return what `Decoder` does; where all tags are known, so are all inputs, and one product serves them."""
         x = torch.cat((self.tag_vectors(before), sentences[0]), dim=2)
-        outputs, states = run(self.cell, x.transpose(0, 1).unsqueeze(0))
-        return outputs[0].transpose(0, 1), states
+        outputs, told = run(self.cell, x.transpose(0, 1).unsqueeze(0))
+        return outputs[0].transpose(0, 1), None if told is None else told[0].transpose(0, 1)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from slotfill.decode import Transitions, legal_transitions
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import mask_of
+from slotfill.loop import Tensors, loop
 from slotfill.options import Fraction, Size
 from slotfill.taggers._tagger import Tagger
 from slotfill.vocab import Vocab
@@ -67,17 +68,19 @@ class Jordan(Tagger):
         feedback, recurrent = self.feedback.weight.T, None if self.recurrent is None else self.recurrent.weight.T
         # Turned once to (time, batch, ...), so that each step's share lies together.
         projected = self.input(self.dropout(hidden).transpose(0, 1))
-        y = hidden.new_zeros(hidden.shape[0], self.output.out_features)
-        h = projected.new_zeros(projected.shape[1:])
-        emissions = []
-        for step in projected.unbind(0):
+
+        def step(projected: Tensor, state: Tensors) -> tuple[Tensors, Tensors]:
+            y, h = state
             self.note(feedback=y.unsqueeze(0))
-            products = torch.addmm(step, y, feedback)
+            products = torch.addmm(projected, y, feedback)
             h = f(products if recurrent is None else torch.addmm(products, h, recurrent))
             self.note(hidden=h.unsqueeze(0))
-            emissions.append(self.output(h))
-            y = emissions[-1].softmax(1)
-        return torch.stack(emissions, dim=1)
+            emissions = self.output(h)
+            return (emissions,), (emissions.softmax(1), h)
+
+        y = hidden.new_zeros(hidden.shape[0], self.output.out_features)
+        h = hidden.new_zeros(hidden.shape[0], self.output.in_features)
+        return loop(step, projected, (y, h), axis=0)[0]
 
     def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
         """Return the cross-entropy, summed over each sentence's tokens."""

@@ -1,0 +1,29 @@
+"""What computes a network: one face for torch, which trains, and ONNX Runtime, which predicts without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from slotfill.batch import Batch
+    from slotfill.vocab import Lookup
+
+EngineName = Literal["auto", "onnx", "torch"]
+
+
+class Engine(Protocol):
+    """A batch of what its lookups give goes in, tags come out."""
+
+    @property
+    def lookups(self) -> Sequence[Lookup]: ...
+
+    def tags(self, batch: Batch) -> list[list[int]]:
+        """Return the ids of the best tags of each sentence."""
+        ...
+
+    def emissions(self, batch: Batch) -> np.ndarray:
+        """Return the scores `(batch, time, tags)` that the tags are decoded from; any number at padding."""
+        ...

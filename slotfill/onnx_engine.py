@@ -1,0 +1,127 @@
+"""The network as ONNX Runtime computes it: prediction without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from slotfill.batch import Batch
+from slotfill.config import FORMAT
+from slotfill.decode import Transitions, decode
+from slotfill.errors import RunError
+from slotfill.vocab import Lookup, Vocab
+
+MOST_TOKENS = 32768
+"""How many distinct tokens' vectors are kept before all are forgotten, so that memory does not grow for ever."""
+
+
+class OnnxEngine:
+    """A network of a run folder, from `model.onnx`; a batch goes in, tags come out."""
+
+    def __init__(self, model: Path | bytes, vocab: Vocab, vocab_digest: str, threads: int = 1) -> None:
+        """Raises RunError where the file is not what slotfill wrote for this vocabulary."""
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(3)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        self._partly = onnxruntime.RunOptions()
+        self._partly.only_execute_path_to_fetches = True
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            about = json.loads(self._session.get_modelmeta().custom_metadata_map["slotfill"])
+        except Exception as fault:
+            # ONNX Runtime has a class for each of its faults and no public one for all.
+            raise _broken(model, f"not what slotfill wrote ({str(fault).strip().splitlines()[0]})") from None
+        if about["format"] != FORMAT:
+            raise _broken(model, f"of format {about['format']}; this version of slotfill reads format {FORMAT}")
+        if about["vocab"] != vocab_digest:
+            raise _broken(model, "made for another vocabulary")
+        lookups = [vocab.lookup(settings) for settings in about["lookups"]]
+        self._vectors = TokenVectors(lookups, about["inputs"], self._embed)
+        self.lookups: list[Lookup] = [self._vectors]
+        self.transitions = self._transitions() if about["transitions"] else None
+
+    def tags(self, batch: Batch) -> list[list[int]]:
+        """Return the ids of the best tags of each sentence."""
+        return decode(self.emissions(batch), batch.lengths, self.transitions)
+
+    def emissions(self, batch: Batch) -> np.ndarray:
+        """Return emissions `(batch, time, tags)`; any number at padding."""
+        ((rows,),) = batch.features
+        return self._run("emissions", vectors=self._vectors.of(rows), lengths=batch.lengths)
+
+    def _embed(self, features: dict[str, np.ndarray]) -> np.ndarray:
+        return self._run("token_vectors", **features)[0]
+
+    def _transitions(self) -> Transitions:
+        return Transitions(*(self._run(name) for name in ("start", "between", "end")))
+
+    def _run(self, output: str, **inputs: np.ndarray) -> np.ndarray:
+        return self._session.run([output], inputs, self._partly)[0]
+
+
+class TokenVectors:
+    """The vector of each token, computed when it is first seen; as a lookup, from tokens to rows of the table.
+
+    Row 0 is zeros, for padding.
+    """
+
+    def __init__(
+        self,
+        lookups: Sequence[Lookup],
+        names: Sequence[Sequence[str]],
+        embed: Callable[[dict[str, np.ndarray]], np.ndarray],
+    ) -> None:
+        self._lookups = lookups
+        self._names = names
+        self._embed = embed
+        self._rows: dict[str, int] = {}
+        self._table = np.zeros((1, 0), np.float32)
+
+    def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+        """Return rows `(batch, time)`, which hold until the next call; 0 at padding."""
+        lengths = np.array([len(tokens) for tokens in batch])
+        rows = np.zeros((len(batch), int(lengths.max(initial=0))), np.int64)
+        known = self._rows
+        try:
+            flat = [known[token] for tokens in batch for token in tokens]
+        except KeyError:
+            self._learn(dict.fromkeys(token for tokens in batch for token in tokens))
+            flat = [self._rows[token] for tokens in batch for token in tokens]
+        rows[np.arange(rows.shape[1]) < lengths[:, None]] = flat
+        return (rows,)
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors `(batch, time, size)` of the rows that `arrays` gave last."""
+        return self._table[rows]
+
+    def _learn(self, tokens: dict[str, None]) -> None:
+        fresh = [token for token in tokens if token not in self._rows]
+        if len(self._rows) + len(fresh) > MOST_TOKENS:
+            self._rows, fresh = {}, list(tokens)
+        features = {
+            name: array
+            for lookup, names in zip(self._lookups, self._names, strict=True)
+            for name, array in zip(names, lookup.arrays([fresh]), strict=True)
+        }
+        vectors = self._embed(features)
+        first = len(self._rows) + 1
+        size = first + len(fresh)
+        if size > len(self._table) or first == 1:
+            # Twice what is needed, so that few new tokens seldom mean a new table.
+            table = np.zeros((2 * size, vectors.shape[1]), np.float32)
+            if first > 1:
+                table[1:first] = self._table[1:first]
+            self._table = table
+        self._table[first:size] = vectors
+        self._rows.update(zip(fresh, range(first, size), strict=True))
+
+
+def _broken(model: Path | bytes, found: str) -> RunError:
+    path = model if isinstance(model, Path) else Path("model.onnx")
+    return RunError(f"{path}: {found}; make it again with: slotfill export {path.parent}")

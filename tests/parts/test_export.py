@@ -1,0 +1,215 @@
+"""Every registered part, whatever its options, is exported, and ONNX Runtime computes what torch computes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from part_cases import SENTENCES, STRANGE, networks, randomize, small, vocab_of
+
+from slotfill.batch import make_batch
+from slotfill.cells._cell import Cell
+from slotfill.export.dim import NotExportable
+from slotfill.export.network import export_model
+from slotfill.export.recorder import Recorder
+from slotfill.model import SlotTagger
+from slotfill.onnx_engine import OnnxEngine
+
+BATCHES = [
+    [sentence.tokens for sentence in SENTENCES],
+    [SENTENCES[3].tokens],
+    [["Taipei"]],
+    [*STRANGE, SENTENCES[4].tokens],
+    [["leave", "at", "Taipei"] * 15],
+]
+
+
+def built(parts, scheme="iob2", scale=0.7):
+    vocab = vocab_of(scheme)
+    model = SlotTagger(vocab, *parts).eval()
+    randomize(model, 3, scale)
+    return model, vocab
+
+
+def tokens_of(batch):
+    return {token for tokens in batch for token in tokens}
+
+
+def operators(model: bytes) -> list[str]:
+    return [node.op_type for node in onnx.load_from_string(model).graph.node]
+
+
+@pytest.mark.parametrize("parts", networks())
+def test_gives_what_torch_gives(parts):
+    model, vocab = built(parts)
+    if model.tagger.searches:
+        with pytest.raises(NotExportable, match="search"):
+            export_model(model, vocab, "of these")
+        return
+    exported = export_model(model, vocab, "of these")
+    onnx.checker.check_model(exported, full_check=True)
+    engine = OnnxEngine(exported, vocab, "of these")
+    for tokens in BATCHES:
+        ours, theirs = make_batch(tokens, model.lookups), make_batch(tokens, engine.lookups)
+        wanted, found = model.emissions(ours), engine.emissions(theirs)
+        assert found.shape == wanted.shape and found.dtype == np.float32
+        for row, one, length in zip(found, wanted, ours.lengths, strict=True):
+            np.testing.assert_allclose(row[:length], one[:length], atol=1e-4, rtol=1e-4)
+        assert engine.tags(theirs) == model.tags(ours)
+
+
+@pytest.mark.parametrize("scheme", ["iob1", "bioes"])
+def test_transitions_come_along(scheme):
+    model, vocab = built([["word"], small("encoder", "recurrent"), "crf"], scheme)
+    engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
+    wanted = model.tagger.transitions()
+    for name in ("start", "between", "end"):
+        np.testing.assert_array_equal(getattr(engine.transitions, name), getattr(wanted, name))
+
+
+@pytest.mark.parametrize(
+    ("cell", "operator"),
+    [
+        ("elman", "RNN"),
+        ({"name": "elman", "activation": "relu"}, "RNN"),
+        ({"name": "elman", "activation": "linear"}, "Scan"),
+        ("lstm", "LSTM"),
+        ({"name": "lstm", "peepholes": "all"}, "LSTM"),
+        ({"name": "lstm", "coupled": True, "peepholes": ["output"]}, "LSTM"),
+        ({"name": "lstm", "input_gate": False}, "Scan"),
+        ({"name": "lstm", "gate_recurrence": True}, "Scan"),
+        ({"name": "lstm", "relevance_gate": True}, "Scan"),
+        ("gru", "GRU"),
+        ({"name": "gru", "reset": "before"}, "GRU"),
+        ({"name": "gru", "reset": "none"}, "Scan"),
+        ("clockwork", "Scan"),
+    ],
+)
+def test_becomes_the_operator_where_there_is_one(cell, operator):
+    encoder = {**small("encoder", "recurrent"), "cell": cell, "layers": 2}
+    model, vocab = built([["word"], encoder, "crf"])
+    found = operators(export_model(model, vocab, "x"))
+    assert found.count(operator) == 2
+    assert not {"RNN", "LSTM", "GRU", "Scan", operator}.intersection(found) - {operator}
+
+
+def test_each_half_is_asked_for_alone():
+    """So that a token's vector may be kept: the second half takes vectors, from wherever they come."""
+    model, vocab = built([["word", small("embedding", "char_cnn")], small("encoder", "recurrent"), "crf"])
+    engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
+    calls = []
+    run = engine._session.run
+
+    class Session:
+        def run(self, outputs, inputs, options):
+            calls.extend(outputs)
+            return run(outputs, inputs, options)
+
+    engine._session = Session()
+    for tokens in ([["leave", "Taipei"]], [["Taipei", "leave"]], [["leave", "Boston"]]):
+        engine.tags(make_batch(tokens, engine.lookups))
+    assert calls == ["token_vectors", "emissions", "emissions", "token_vectors", "emissions"]
+
+
+def test_vectors_are_forgotten_before_they_are_too_many(monkeypatch):
+    monkeypatch.setattr("slotfill.onnx_engine.MOST_TOKENS", 5)
+    model, vocab = built([["word", small("embedding", "char_cnn")], small("encoder", "recurrent"), "crf"])
+    engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
+    for tokens in BATCHES * 2:
+        assert engine.tags(make_batch(tokens, engine.lookups)) == model.tags(make_batch(tokens, model.lookups))
+        assert len(engine.lookups[0]._rows) <= max(5, *(len(tokens_of(batch)) for batch in BATCHES))
+    assert len(engine.lookups[0]._rows) < len(tokens_of(tokens for batch in BATCHES for tokens in batch))
+
+
+def test_a_cell_whose_operator_computes_something_else_is_found_out(monkeypatch):
+    honest = Cell.operator
+    model, vocab = built([["word"], {**small("encoder", "recurrent"), "cell": "mut1"}, "crf"])
+    wrong = SlotTagger(vocab, ["word"], small("encoder", "recurrent"), "crf").encoders[0].layers[0].operator()
+    assert honest(model.encoders[0].layers[0]) is None
+    monkeypatch.setattr(type(model.encoders[0].layers[0]), "operator", lambda self: wrong)
+    with pytest.raises(NotExportable, match="from torch's"):
+        export_model(model, vocab, "x")
+
+
+def test_says_what_cannot_be_exported():
+    class Sorted(torch.nn.Module):
+        output_size = 4
+        extra_loss = 0.0
+
+        def forward(self, x, lengths):
+            return x.sort(dim=1)[0]
+
+    model, vocab = built([["word"], small("encoder", "recurrent"), "crf"])
+    model.encoders[0] = Sorted()
+    with pytest.raises(NotExportable, match=r"torch's sort\(\)"):
+        export_model(model, vocab, "x")
+
+
+def test_a_size_that_only_looks_the_same_is_not_taken_for_one():
+    """len() gives a plain number, so what is made with it would hold for the example alone."""
+
+    class Counting(torch.nn.Module):
+        output_size = 5
+        extra_loss = 0.0
+
+        def forward(self, x, lengths):
+            return x + torch.zeros(len(x), 1, 1)
+
+    model, vocab = built([["word"], small("encoder", "recurrent"), "crf"])
+    model.encoders[0] = Counting()
+    with pytest.raises(NotExportable, match=r"len\(\)"):
+        export_model(model, vocab, "x")
+
+
+def test_knows_about_itself():
+    model, vocab = built([["word", "char_cnn"], small("encoder", "recurrent"), "crf"])
+    (entry,) = onnx.load_from_string(export_model(model, vocab, "digest")).metadata_props
+    about = json.loads(entry.value)
+    assert entry.key == "slotfill" and about["vocab"] == "digest" and about["transitions"]
+    assert [settings["of"] for settings in about["lookups"]] == ["token", "character"]
+
+
+# The table of operators, beyond what registered parts use
+
+FUNCTIONS = {
+    "arithmetic": lambda x, n: (1 - x) / (2 + x * x) - (x - 1) * 2 + (3 - x) % 2,
+    "comparisons": lambda x, n: torch.where((x > 0) & (x <= 1) | ~(x >= -1), x, -x) + (x != 0).float() + (x == 1) * 2,
+    "sums": lambda x, n: x.sum(1, keepdim=True) + x.mean(2, keepdim=True) + x.amin(1, keepdim=True) + x.sum(),
+    "sizes": lambda x, n: x * x.shape[1] + x.shape[0] * 2 - 7 // x.shape[1] + (5 - x.shape[0]) + x.numel(),
+    "slices": lambda x, n: x[:, 1 : x.shape[1] - 1, None] + x[:, :1, None, -3:] + x[:, 0][:, None, None],
+    "new": lambda x, n: torch.zeros_like(x) + x.new_ones(x.shape[0], 1, 1) + torch.ones_like(x) * torch.full_like(x, 3),
+    "joined": lambda x, n: torch.stack((x, x.exp()), 2).flatten(0, 1).reshape(-1, 2 * x.shape[2]).log_softmax(1),
+    "turned": lambda x, n: x.transpose(1, 2).permute((2, 0, 1)).unfold(0, 2, 1).squeeze(-1).contiguous(),
+    "taken": lambda x, n: (
+        x.gather(2, x.argmax(2, keepdim=True)) + torch.cat(x.chunk(3, dim=2)[::-1], 2).softplus()
+        if hasattr(x, "softplus")
+        else x.gather(2, x.argmax(2, keepdim=True)) + torch.cat(x.chunk(3, dim=2)[::-1], 2)
+    ),
+    "positions": lambda x, n: x * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2).to(x.dtype),
+    "positions from": lambda x, n: x + torch.arange(1, x.shape[1] + 1).float().unsqueeze(1).expand(-1, 3).sqrt(),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_operators_mean_what_torch_means(name):
+    import onnxruntime
+
+    function = FUNCTIONS[name]
+    recorder = Recorder()
+    examples = [(torch.zeros(2, 4, 3), torch.tensor([4, 2])), (torch.zeros(3, 5, 3), torch.tensor([1, 5, 3]))]
+    x, n = (recorder.input(name, *pair) for name, *pair in zip(("x", "n"), *examples, strict=True))
+    with recorder:
+        result = function(x, n)
+    recorder.graph.rename(recorder.add("Identity", [recorder.name(result)]), "y")
+    infos = [(recorder.info(each, name), each.numpy()) for name, each in (("x", x), ("n", n))]
+    model = recorder.graph.model(infos, [recorder.info(result, "y")], "{}")
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(1)
+    for batch, time in ((2, 4), (1, 3), (7, 6)):
+        x = torch.randn(batch, time, 3, generator=generator)
+        n = torch.randint(1, time + 1, (batch,), generator=generator)
+        (found,) = session.run(["y"], {"x": x.numpy(), "n": n.numpy()})
+        np.testing.assert_allclose(found, function(x, n).numpy(), atol=1e-5, rtol=1e-5)
