@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from slotfill.predict import Predictor
 
 __version__ = "0.1.0"
+
+FORMAT = 1
+"""The version of config files and run folders; one of another version is refused."""
+
 __all__ = ["__version__", "load"]
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from slotfill.config import FORMAT, LISTED, SECTIONS, Config, DataConfig, Part, part_model
+from slotfill import FORMAT
+from slotfill.config import LISTED, SECTIONS, Config, DataConfig, Part, part_model
 from slotfill.errors import ConfigError, did_you_mean
 from slotfill.registry import FORMATS, KINDS, Registry
 from slotfill.yaml_text import Path as KeyPath

@@ -140,32 +140,59 @@ def predict(
     ] = None,
     device: Device = "auto",
     engine: Engine = "auto",
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes that share the sentences, which pays from some ten thousand on.")
+    ] = 1,
 ) -> None:
     """Fill the slots of sentences from the command line, a file or standard input.
 
     An answer for each line, in order, empty ones included; JSON lines count characters from 0, `end` excluded.
     """
-    from slotfill import display
-    from slotfill.predict import Predictor
+    from slotfill.predict import Predictor, lines
+    from slotfill.registry import FORMATS
 
     if sentences and input:
         raise UsageError("give sentences or --input, not both")
+    if jobs > 1 and device == "cuda":
+        raise UsageError("--jobs: several processes compute on the CPU; leave --device out")
     predictor = Predictor(opened(run, device, engine))
     texts = iter(sentences) if sentences else _texts(input)
     chosen = format or ("text" if sys.stdout.isatty() else "jsonl")
-    write = display.sentence_writer(chosen, predictor.run.config.data.scheme, predictor.run.vocab.slot_names)
-    for sentence in predictor.stream(texts):
-        write(sentence)
+    if chosen == "text" and sys.stdout.isatty():
+        from slotfill import display
+
+        for group in predictor.stream(texts):
+            display.write_marked(group, predictor.run.vocab.slot_names)
+        return
+    chosen = "brackets" if chosen == "text" else chosen
+    if jobs > 1:
+        written = lines(run, texts, chosen, engine, jobs)
+    else:
+        part, scheme = FORMATS.build(chosen), predictor.run.scheme
+        written = ("".join([part.render(each, scheme=scheme) for each in group]) for group in predictor.stream(texts))
+    for text in written:
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 @app.command()
-def export(run: RunPath) -> None:
+def export(
+    run: RunPath,
+    quantize: Annotated[
+        Literal["none", "int8"],
+        typer.Option(help="Hold weights in 8 bits: a smaller and faster model; what it costs in F1 is printed."),
+    ] = "none",
+) -> None:
     """Write a run's model.onnx, with which predict and evaluate need no torch; training ends with it by itself."""
     from slotfill.export.run import export_run
 
     chosen_device("cpu")
-    path = export_run(run)
-    typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    exported = export_run(run, quantize)
+    typer.echo(f"{exported.path}: {exported.path.stat().st_size / 1e6:.1f} MB")
+    for split, (before, after) in exported.f1.items():
+        typer.echo(f"{split}: F1 {after:.2f} in 8 bits, {before:.2f} in 32")
+    if quantize != "none" and not exported.f1:
+        typer.echo("The run's sentences are not there any more, so F1 was not measured.")
 
 
 @app.command("list")

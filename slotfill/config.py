@@ -13,9 +13,6 @@ from slotfill.schemes import SCHEMES
 from slotfill.text import TOKENIZERS
 from slotfill.yaml_text import dump
 
-FORMAT = 1
-"""The version of config files and run folders; one of another version is refused."""
-
 SECTIONS = {"embedding": EMBEDDINGS, "encoder": ENCODERS, "tagger": TAGGERS}
 """The keys whose values are parts."""
 

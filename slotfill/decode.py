@@ -4,19 +4,88 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from slotfill.schemes import may_end, may_follow, may_start
 
+ONE_BY_ONE = 4
+"""So few sentences are decoded faster each by itself."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Transitions:
-    """Scores of tags beside each other: `start` `(tags,)`, `between` `(from, to)`, `end` `(tags,)`."""
+    """Scores of tags beside each other: `start` `(tags,)`, `between` `(from, to)`, `end` `(tags,)`; never changed."""
 
     start: np.ndarray
     between: np.ndarray
     end: np.ndarray
+
+    @cached_property
+    def moves(self) -> Moves:
+        """What decoding needs of `between`, prepared once."""
+        return Moves(self.between)
+
+
+class Moves:
+    """One step of the Viterbi algorithm, with nothing computed that a bound proves to be in vain.
+
+        reached[y] = max over x of alpha[x] + between[x, y]
+
+    Where at most two tags x may come before y, as before I-city, these two are compared. To all other y at once, from
+    the tag `best` with the highest alpha[x] + high[x], where low[x] <= between[x, y] <= high[x] for each of those y:
+
+        alpha[x] + between[x, y] <= alpha[x] + high[x] < alpha[best] + low[best] <= alpha[best] + between[best, y]
+
+    rules x out, ties included; sums that are rounded keep that order. Only a rival that is not ruled out is compared:
+    none as a rule, and every tag where the scores are flat. So `reached` has the very numbers of the full maximum.
+    """
+
+    def __init__(self, between: np.ndarray) -> None:
+        allowed = between > -np.inf
+        few = np.count_nonzero(allowed, axis=0) <= 2
+        few &= not few.all()
+        self.few = np.flatnonzero(few)
+        # Of two the first and the last; where there are fewer, minus infinity does no harm.
+        self.first = allowed[:, few].argmax(axis=0)
+        self.last = len(between) - 1 - allowed[::-1, few].argmax(axis=0)
+        self.from_first, self.from_last = between[self.first, self.few], between[self.last, self.few]
+        self.low, self.high = between[:, ~few].min(axis=1), between[:, ~few].max(axis=1)
+        self.between = between.copy()
+        self.between[:, few] = -np.inf
+        self.into = np.ascontiguousarray(between.T)
+
+    def step(self, alpha: np.ndarray) -> np.ndarray:
+        """Return `reached` `(batch, tags)`."""
+        rows = np.arange(len(alpha))
+        highest = alpha + self.high
+        best = highest.argmax(axis=1)
+        value = alpha[rows, best]
+        reached = self.between.take(best, axis=0) + value[:, None]
+        rival = highest >= (value + self.low[best])[:, None]
+        rival[rows, best] = False
+        if rival.any():
+            rows, tags = np.flatnonzero(rival.any(axis=1)), np.flatnonzero(rival.any(axis=0))
+            others = alpha[rows[:, None], tags][:, :, None] + self.between[tags]
+            reached[rows] = np.maximum(reached[rows], others.max(axis=1))
+        first = alpha.take(self.first, axis=1) + self.from_first
+        reached[:, self.few] = np.maximum(first, alpha.take(self.last, axis=1) + self.from_last)
+        return reached
+
+    def step_alone(self, alpha: np.ndarray) -> np.ndarray:
+        """Return what `step` does for a single sentence, `(tags,)`: the same numbers in fewer calls."""
+        highest = alpha + self.high
+        best = highest.argmax()
+        reached = self.between[best] + alpha[best]
+        bound = alpha[best] + self.low[best]
+        highest[best] = -np.inf
+        if highest[highest.argmax()] >= bound:
+            tags = np.flatnonzero(highest >= bound)
+            reached = np.maximum(reached, (alpha[tags, None] + self.between[tags]).max(axis=0))
+        first = alpha.take(self.first) + self.from_first
+        reached[self.few] = np.maximum(first, alpha.take(self.last) + self.from_last)
+        return reached
 
 
 def legal_transitions(tags: list[str], scheme: str) -> Transitions:
@@ -42,26 +111,46 @@ def decode(emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions 
     if transitions is None:
         best = emissions.argmax(axis=2)
         return [row[:length].tolist() for row, length in zip(best, lengths, strict=True)]
-    return _viterbi(emissions, lengths, transitions)
+    if len(lengths) <= ONE_BY_ONE:
+        return [_decode_alone(row[:length], transitions) for row, length in zip(emissions, lengths, strict=True)]
+    return _decode_together(emissions, lengths, transitions)
 
 
-def _viterbi(emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> list[list[int]]:
+def _decode_together(emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> list[list[int]]:
     """Keep only each step's maxima; which tag gave one is asked for along the best path alone."""
-    batch, time, _ = emissions.shape
-    # Contiguous along the tag come from, over which the maximum is taken.
-    into = np.ascontiguousarray(transitions.between.T)
-    alphas = np.empty_like(emissions)
-    alphas[:, 0] = transitions.start + emissions[:, 0]
-    for step in range(1, time):
-        alive = lengths > step
-        alphas[alive, step] = (alphas[alive, step - 1][:, None, :] + into).max(axis=2) + emissions[alive, step]
-    paths = np.zeros((batch, time), np.int64)
-    rows = np.flatnonzero(lengths > 0)
-    paths[rows, lengths[rows] - 1] = (alphas[rows, lengths[rows] - 1] + transitions.end).argmax(axis=1)
-    for step in range(time - 1, 0, -1):
-        rows = np.flatnonzero(lengths > step)
-        paths[rows, step - 1] = (alphas[rows, step - 1] + into[paths[rows, step]]).argmax(axis=1)
-    return [path[:length].tolist() for path, length in zip(paths, lengths, strict=True)]
+    # From long to short, so that the sentences which go on are the first ones.
+    order = np.argsort(-lengths, kind="stable")
+    alive = np.count_nonzero(lengths > np.arange(lengths.max())[:, None], axis=1).tolist()
+    alphas: list[np.ndarray] = []
+    for step, count in enumerate(alive):
+        reached = transitions.moves.step(alphas[-1][:count]) if alphas else transitions.start
+        alphas.append(reached + emissions[order[:count], step])
+    paths = np.zeros((len(alive) + 1, len(order)), np.intp)
+    onward = 0
+    for step in range(len(alive) - 1, -1, -1):
+        scores = alphas.pop()
+        scores[:onward] += transitions.moves.into[paths[step + 1, :onward]]
+        scores[onward:] += transitions.end
+        onward = alive[step]
+        scores.argmax(axis=1, out=paths[step, :onward])
+    found: list[list[int]] = [[] for _ in order]
+    for place, path in zip(order.tolist(), paths.T.tolist(), strict=True):
+        found[place] = path[: lengths[place]]
+    return found
+
+
+def _decode_alone(emissions: np.ndarray, transitions: Transitions) -> list[int]:
+    """Return what `_decode_together` does for the sentence with `emissions` `(time, tags)`."""
+    moves = transitions.moves
+    alphas: list[np.ndarray] = []
+    for emission in emissions:
+        alphas.append((moves.step_alone(alphas[-1]) if alphas else transitions.start) + emission)
+    path: list[int] = []
+    onward = transitions.end
+    while alphas:
+        path.append(int((alphas.pop() + onward).argmax()))
+        onward = moves.into[path[-1]]
+    return path[::-1]
 
 
 def beam_search(

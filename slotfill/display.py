@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -255,17 +254,8 @@ def marked(sentence: Sentence, names: list[str]) -> Text:
     return text.append(sentence.text[done:])
 
 
-def sentence_writer(format: str, scheme: str, names: list[str]) -> Callable[[Sentence], None]:
-    """Return the function that writes one tagged sentence to standard output, at once."""
+def write_marked(sentences: Iterable[Sentence], names: list[str]) -> None:
+    """Print tagged sentences in colours."""
     console = PlainConsole()
-    if format == "text" and console.is_terminal:
-        return lambda sentence: console.print(marked(sentence, names), soft_wrap=True)
-    from slotfill.registry import FORMATS
-
-    part = FORMATS.build("brackets" if format == "text" else format)
-
-    def write(sentence: Sentence) -> None:
-        sys.stdout.write(part.render(sentence, scheme=scheme))
-        sys.stdout.flush()
-
-    return write
+    for sentence in sentences:
+        console.print(marked(sentence, names), soft_wrap=True)

@@ -6,31 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slotfill.batch import bucket, make_batch
 from slotfill.check import load_config
 from slotfill.config import DataConfig
 from slotfill.corpus import format_named, read_sentences
 from slotfill.engine import Engine
 from slotfill.run import Run
-from slotfill.schemes import slots_of
 from slotfill.score import Score, score
-from slotfill.sentence import Sentence, Slot
+from slotfill.sentence import Sentence
 from slotfill.splits import read_split, split_path
+from slotfill.tagging import tag
 from slotfill.vocab import Vocab
-
-BATCH_SIZE = 64
-
-
-def tag(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> list[list[Slot]]:
-    """Return the slots that `model` gives to each of `sentences`, in their order; none to one without tokens."""
-    slots: list[list[Slot]] = [[] for _ in sentences]
-    spoken = [index for index, sentence in enumerate(sentences) if sentence.tokens]
-    for places in bucket([len(sentences[index].tokens) for index in spoken], BATCH_SIZE):
-        indices = [spoken[place] for place in places]
-        batch = make_batch([sentences[i].tokens for i in indices], model.lookups)
-        for index, path in zip(indices, model.tags(batch), strict=True):
-            slots[index] = slots_of([vocab.tags[tag] for tag in path], vocab.scheme)
-    return slots
 
 
 def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Score:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
+from slotfill import FORMAT
 from slotfill.batch import Batch
-from slotfill.config import FORMAT
 from slotfill.decode import Transitions, decode
 from slotfill.errors import RunError
 from slotfill.vocab import Lookup, Vocab
@@ -41,9 +43,9 @@ class OnnxEngine:
             raise _broken(model, f"of format {about['format']}; this version of slotfill reads format {FORMAT}")
         if about["vocab"] != vocab_digest:
             raise _broken(model, "made for another vocabulary")
+        self.texts: dict[str, str] = about["texts"]
         lookups = [vocab.lookup(settings) for settings in about["lookups"]]
-        self._vectors = TokenVectors(lookups, about["inputs"], self._embed)
-        self.lookups: list[Lookup] = [self._vectors]
+        self.lookups: list[Lookup] = [TokenVectors(lookups, about["inputs"], self._embed)]
         self.transitions = self._transitions() if about["transitions"] else None
 
     def tags(self, batch: Batch) -> list[list[int]]:
@@ -52,8 +54,8 @@ class OnnxEngine:
 
     def emissions(self, batch: Batch) -> np.ndarray:
         """Return emissions `(batch, time, tags)`; any number at padding."""
-        ((rows,),) = batch.features
-        return self._run("emissions", vectors=self._vectors.of(rows), lengths=batch.lengths)
+        ((vectors,),) = batch.features
+        return self._run("emissions", vectors=vectors, lengths=batch.lengths)
 
     def _embed(self, features: dict[str, np.ndarray]) -> np.ndarray:
         return self._run("token_vectors", **features)[0]
@@ -66,10 +68,7 @@ class OnnxEngine:
 
 
 class TokenVectors:
-    """The vector of each token, computed when it is first seen; as a lookup, from tokens to rows of the table.
-
-    Row 0 is zeros, for padding.
-    """
+    """The vector of each token, computed when it is first seen and then kept; a lookup that gives vectors."""
 
     def __init__(
         self,
@@ -81,24 +80,23 @@ class TokenVectors:
         self._names = names
         self._embed = embed
         self._rows: dict[str, int] = {}
+        # Row 0 is zeros, for padding.
         self._table = np.zeros((1, 0), np.float32)
+        self._lock = Lock()
 
     def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
-        """Return rows `(batch, time)`, which hold until the next call; 0 at padding."""
-        lengths = np.array([len(tokens) for tokens in batch])
-        rows = np.zeros((len(batch), int(lengths.max(initial=0))), np.int64)
-        known = self._rows
-        try:
-            flat = [known[token] for tokens in batch for token in tokens]
-        except KeyError:
-            self._learn(dict.fromkeys(token for tokens in batch for token in tokens))
-            flat = [self._rows[token] for tokens in batch for token in tokens]
-        rows[np.arange(rows.shape[1]) < lengths[:, None]] = flat
-        return (rows,)
-
-    def of(self, rows: np.ndarray) -> np.ndarray:
-        """Return the vectors `(batch, time, size)` of the rows that `arrays` gave last."""
-        return self._table[rows]
+        """Return vectors `(batch, time, size)`; zero at padding."""
+        lengths = [len(tokens) for tokens in batch]
+        rows = np.zeros((len(batch), max(lengths, default=0)), np.int64)
+        # Held until the vectors are taken, since another thread may forget them all.
+        with self._lock:
+            try:
+                flat = list(map(self._rows.__getitem__, chain.from_iterable(batch)))
+            except KeyError:
+                self._learn(dict.fromkeys(chain.from_iterable(batch)))
+                flat = list(map(self._rows.__getitem__, chain.from_iterable(batch)))
+            rows[np.arange(rows.shape[1]) < np.array(lengths)[:, None]] = flat
+            return (self._table[rows],)
 
     def _learn(self, tokens: dict[str, None]) -> None:
         fresh = [token for token in tokens if token not in self._rows]

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from slotfill.engine import EngineName
-from slotfill.evaluate import tag
+from slotfill.formats._format import Format
+from slotfill.onnx_engine import OnnxEngine
+from slotfill.registry import FORMATS
 from slotfill.run import Run, load_run
 from slotfill.sentence import Sentence
+from slotfill.stream import arrivals, in_order
+from slotfill.tagging import tag
 from slotfill.text import sentence_of
 
 CHUNK = 256
 """Sentences that are tagged together; what a stream holds in memory is a few times this."""
+
+CHUNK_OF_A_JOB = 1024
+"""As many for a process of its own, to which they have to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,9 @@ class Predictor:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.tokenizer = run.config.data.tokenizer
+        self.tokenizer = run.tokenizer
+        # ONNX Runtime lets other threads of Python run while it computes; torch does so less.
+        self.threads = min(2, _processors()) if isinstance(run.model, OnnxEngine) else 1
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", engine: EngineName = "auto") -> Predictor:
@@ -60,56 +70,58 @@ class Predictor:
         """Return the slots found in each of `texts`, in their order; an empty text has none."""
         if isinstance(texts, str):
             raise TypeError("predict takes a list of texts, not one text: predict([text])")
-        sentences = [sentence_of(text, self.tokenizer) for text in texts]
-        self.fill(sentences)
-        return [Prediction.of(sentence) for sentence in sentences]
+        return [Prediction.of(sentence) for sentence in self.tagged(texts)]
 
     def fill(self, sentences: Sequence[Sentence]) -> None:
         """Put into each of `sentences` the slots found in it."""
         for sentence, slots in zip(sentences, tag(self.run.model, self.run.vocab, sentences), strict=True):
             sentence.slots = slots
 
-    def stream(self, texts: Iterable[str]) -> Iterator[Sentence]:
-        """Yield a tagged sentence for each of `texts`, in order, as soon as the texts that have arrived are tagged."""
-        for chunk in arrivals(texts, CHUNK):
-            sentences = [sentence_of(text, self.tokenizer) for text in chunk]
-            self.fill(sentences)
-            yield from sentences
+    def stream(self, texts: Iterable[str]) -> Iterator[list[Sentence]]:
+        """Yield tagged sentences, one for each of `texts`, in order, in groups as soon as they are tagged.
+
+        Two groups are in work at a time where there are two processors: while one is computed, the other is read,
+        decoded or written.
+        """
+        groups = arrivals(texts, CHUNK)
+        if self.threads == 1:
+            yield from map(self.tagged, groups)
+            return
+        with ThreadPoolExecutor(self.threads) as workers:
+            yield from in_order(self.tagged, groups, workers)
+
+    def tagged(self, texts: Sequence[str]) -> list[Sentence]:
+        """Return `texts` as tagged sentences."""
+        sentences = [sentence_of(text, self.tokenizer) for text in texts]
+        self.fill(sentences)
+        return sentences
 
 
-def arrivals(items: Iterable[str], most: int) -> Iterator[list[str]]:
-    """Yield `items` in groups: whatever has arrived by then, at least one and at most `most`.
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    A thread reads ahead by at most two groups, so that a slow source is answered at once and a fast one in
-    large groups, in constant memory. What `items` raises is raised after the last group.
+
+def lines(run: Path, texts: Iterable[str], format: str, engine: EngineName, jobs: int) -> Iterator[str]:
+    """Yield what `texts` are written as in `format` when they are tagged, in order, by `jobs` processes.
+
+    Each process holds the run, opened on the CPU.
     """
-    waiting: queue.Queue[str | BaseException] = queue.Queue(2 * most)
-    left = threading.Event()
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _open, (run, format, engine)) as workers:
+        yield from in_order(_written, arrivals(texts, CHUNK_OF_A_JOB), workers)
 
-    def read() -> None:
-        end: BaseException = StopIteration()
-        try:
-            for item in items:
-                waiting.put(item)
-                if left.is_set():
-                    return
-        except BaseException as fault:
-            end = fault
-        waiting.put(end)
 
-    threading.Thread(target=read, daemon=True).start()
-    try:
-        last: str | BaseException = ""
-        while isinstance(last, str):
-            group = [last := waiting.get()]
-            while isinstance(last, str) and len(group) < most and not waiting.empty():
-                group.append(last := waiting.get())
-            if found := [item for item in group if isinstance(item, str)]:
-                yield found
-        if not isinstance(last, StopIteration):
-            raise last
-    finally:
-        # Whoever asked has left: room for the item that the thread may be waiting to put, and it ends.
-        left.set()
-        while not waiting.empty():
-            waiting.get_nowait()
+def _open(run: Path, format: str, engine: EngineName) -> None:
+    """Open the run that this process works with."""
+    global _predictor, _format
+    _predictor, _format = Predictor.load(run, engine=engine), FORMATS.build(format)
+    _predictor.threads = 1
+
+
+def _written(texts: Sequence[str]) -> str:
+    scheme = _predictor.run.scheme
+    return "".join([_format.render(sentence, scheme=scheme) for sentence in _predictor.tagged(texts)])
+
+
+_predictor: Predictor
+_format: Format

@@ -10,21 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slotfill.check import load_config
-from slotfill.config import FORMAT, Config, outside_parts
+from slotfill import FORMAT
 from slotfill.engine import Engine, EngineName
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 from slotfill.vocab import Vocab
-from slotfill.yaml_text import parse
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from slotfill.config import Config
     from slotfill.model import SlotTagger
 
 FILES = ("config.yaml", "vocab.json", "model.safetensors")
@@ -35,14 +34,20 @@ ONNX = "model.onnx"
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
 class Run:
-    """A trained model with what it was trained from."""
+    """A trained model with what it was trained from; `tokenizer` and `scheme` are those of its texts."""
 
-    path: Path
-    config: Config
-    vocab: Vocab
-    model: Engine
+    def __init__(self, path: Path, vocab: Vocab, model: Engine, texts: Mapping[str, str]) -> None:
+        self.path = path
+        self.vocab = vocab
+        self.model = model
+        self.tokenizer = texts["tokenizer"]
+        self.scheme = texts["scheme"]
+
+    @cached_property
+    def config(self) -> Config:
+        """Its config; read when it is asked for, since a prediction needs none. Raises RunError, as `load_run` does."""
+        return read_config(self.path, executes=False)
 
 
 def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Run:
@@ -62,13 +67,22 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
     missing = [name for name in needed if not (path / name).is_file()]
     if missing:
         raise RunError(f"{path}: not a whole run folder: {', '.join(missing)} missing; train it again")
-    config = read_config(path, executes=not without_torch)
-    vocab, digest = _vocab(path)
     if without_torch:
         from slotfill.onnx_engine import OnnxEngine
 
-        return Run(path, config, vocab, OnnxEngine(path / ONNX, vocab, digest))
-    return Run(path, config, vocab, _torch_model(path, config, vocab, digest).to(device).eval())
+        vocab, digest = _vocab(path)
+        model = OnnxEngine(path / ONNX, vocab, digest)
+        return Run(path, vocab, model, model.texts)
+    config = read_config(path)
+    vocab, digest = _vocab(path)
+    run = Run(path, vocab, _torch_model(path, config, vocab, digest).to(device).eval(), texts_of(config))
+    run.config = config
+    return run
+
+
+def texts_of(config: Config) -> dict[str, str]:
+    """Return what a prediction has to know of the texts that `config` is for."""
+    return {"tokenizer": config.data.tokenizer, "scheme": config.data.scheme}
 
 
 def _torch_model(path: Path, config: Config, vocab: Vocab, digest: str) -> SlotTagger:
@@ -100,6 +114,8 @@ def check_parts(config: Config, name: str) -> None:
 
     Not where it has parts from outside, which are not run to be checked.
     """
+    from slotfill.config import outside_parts
+
     if any(outside_parts(config.model_dump())):
         return
     try:
@@ -128,6 +144,10 @@ def check_run_folder(path: Path) -> None:
 
 def read_config(path: Path, *, executes: bool = True) -> Config:
     """Return the config of the run in `path`, and log which files from outside it executes, if it does."""
+    from slotfill.check import load_config
+    from slotfill.config import outside_parts
+    from slotfill.yaml_text import parse
+
     name = path / "config.yaml"
     text = read_text(name)
     try:

@@ -19,10 +19,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from slotfill import __version__
-from slotfill.config import FORMAT, Config
+from slotfill import FORMAT, __version__
+from slotfill.config import Config
 from slotfill.errors import RunError, UsageError
-from slotfill.run import FILES, ONNX, check_run_folder, digest_of, partial_of, read_config, read_tensors, read_text
+from slotfill.run import (
+    FILES,
+    ONNX,
+    check_run_folder,
+    digest_of,
+    partial_of,
+    read_config,
+    read_tensors,
+    read_text,
+    texts_of,
+)
 from slotfill.vocab import Vocab
 
 if TYPE_CHECKING:
@@ -161,7 +171,10 @@ def _export(path: Path, training: Training, digest: str) -> str:
     from slotfill.export.network import export_model
 
     try:
-        write_whole(path, export_model(training.averaged, training.vocab, digest))
+        write_whole(
+            path,
+            export_model(training.averaged, training.vocab, digest, texts_of(read_config(path.parent, executes=False))),
+        )
     except NotExportable as fault:
         path.unlink(missing_ok=True)
         return str(fault)

@@ -16,7 +16,7 @@ from torch import Tensor
 from slotfill.batch import Batch, bucket, make_batch
 from slotfill.config import Config, TrainConfig
 from slotfill.errors import RunError
-from slotfill.evaluate import evaluate, final_split, tag
+from slotfill.evaluate import evaluate, final_split
 from slotfill.model import SlotTagger
 from slotfill.run import build_model
 from slotfill.run_folder import RunFolder
@@ -24,6 +24,7 @@ from slotfill.schemes import tags_of
 from slotfill.score import Score, slot_f1
 from slotfill.sentence import Sentence
 from slotfill.splits import read_split
+from slotfill.tagging import tag
 from slotfill.vocab import Vocab
 
 Tensors = dict[str, Tensor]

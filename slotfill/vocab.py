@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
-from slotfill.schemes import tag_set
+from slotfill.schemes import SlotReader, tag_set
 from slotfill.sentence import Sentence
 
 PADDING = 0
@@ -46,6 +47,11 @@ class Vocab:
             names.update(slot.name for slot in sentence.slots or ())
         ordered = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
         return cls(ordered, tag_set(names, scheme), scheme)
+
+    @cached_property
+    def slots_of(self) -> SlotReader:
+        """What reads the slots of a sentence from the ids of its tags."""
+        return SlotReader(self.tags, self.scheme)
 
     @property
     def slot_names(self) -> list[str]:

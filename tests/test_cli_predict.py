@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import standard_input, start
 
-from slotfill.predict import CHUNK, Predictor, arrivals
+from slotfill.predict import CHUNK, Predictor
+from slotfill.stream import arrivals
 
 TEXTS = ["leave New York for Oslo please", "", "arrive Lima", "  hello there ", "zzz"]
 

@@ -15,10 +15,10 @@ PACKAGE = ROOT / "slotfill"
 # Each module may import those on the lines above its own; a folder of parts is one entry.
 ORDER = """
 errors sentence dropout trace
-options schemes text yaml_text loop
+options schemes text yaml_text loop stream
 registry vocab engine
 formats config batch decode score
-check schema onnx_engine export.dim export.graph
+check schema onnx_engine tagging export.dim export.graph
 corpus recipes
 splits
 embeddings cells
@@ -42,7 +42,7 @@ RANKS = {name: rank for rank, line in enumerate(ORDER.split("\n")) for name in l
 # What is read, written, looked up and decoded around the network, in plain Python and NumPy.
 WITHOUT_TORCH = """
 errors sentence options schemes text yaml_text registry vocab formats config check schema batch decode score corpus
-recipes splits run run_folder evaluate predict engine onnx_engine
+recipes splits run tagging run_folder evaluate predict engine onnx_engine stream
 display app lab lab.new_file lab.significance lab.heat_map lab.heat_map_page lab.commands
 cli
 """

@@ -14,7 +14,7 @@ from slotfill.errors import RunError, UsageError
 from slotfill.lab.inspect import inspect
 from slotfill.predict import Predictor
 from slotfill.registry import CELLS, ENCODERS, TAGGERS
-from slotfill.run import Run, build_model
+from slotfill.run import Run, build_model, texts_of
 from slotfill.sentence import Sentence, Slot
 from slotfill.trace import traced
 from slotfill.vocab import Vocab
@@ -35,7 +35,9 @@ def network(encoder=RECURRENT, tagger="crf", scale=0.5):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(scale * torch.randn_like(parameter))
-    return Run(Path("run"), config, VOCAB, model)
+    run = Run(Path("run"), VOCAB, model, texts_of(config))
+    run.config = config
+    return run
 
 
 def with_cell(cell):

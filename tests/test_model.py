@@ -10,10 +10,11 @@ from slotfill.batch import make_batch
 from slotfill.check import load_config
 from slotfill.decode import decode
 from slotfill.errors import ConfigError
-from slotfill.evaluate import evaluate, tag
+from slotfill.evaluate import evaluate
 from slotfill.model import SlotTagger
 from slotfill.run import build_model
 from slotfill.sentence import Sentence, Slot
+from slotfill.tagging import tag
 from slotfill.vocab import Vocab
 
 SENTENCES = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -202,7 +203,7 @@ def test_the_config_cut_at_any_line_is_not_taken_for_a_whole_one(run):
     for count in range(len(lines)):
         (run / "config.yaml").write_text("".join(lines[:count]))
         with pytest.raises(RunError):
-            load_run(run)
+            load_run(run, engine="torch")
 
 
 def edit(path, old, new):
@@ -322,6 +323,26 @@ def test_export_writes_what_training_wrote(run, cli):
     assert (result.code, result.err) == (0, "")
     assert result.out == f"run/model.onnx: {len(whole) / 1e6:.1f} MB\n"
     assert (run / "model.onnx").read_bytes() == whole
+
+
+def test_8_bits_are_smaller_and_their_f1_is_told(run, cli, corpus):
+    config = Path("wide.yaml")
+    config.write_text(
+        f"data: {{path: {corpus}}}\nencoder: {{name: recurrent, hidden_size: 64}}\ntrain: {{epochs: 1}}\n"
+    )
+    assert cli("train", config, "--out", "wide", "--device", "cpu").code == 0
+    whole = Path("wide/model.onnx").stat().st_size
+    result = cli("export", "wide", "--quantize", "int8")
+    assert (result.code, result.err) == (0, "")
+    size, *scores = result.out.splitlines()
+    assert re.fullmatch(r"wide/model.onnx: \d\.\d MB", size)
+    assert Path("wide/model.onnx").stat().st_size < 0.7 * whole
+    assert len(scores) in (1, 2)
+    for score in scores:
+        assert re.fullmatch(r"(valid|test): F1 \d+\.\d\d in 8 bits, \d+\.\d\d in 32", score)
+    assert cli("predict", "wide", "arrive Oslo").code == 0
+    assert cli("export", "wide").code == 0
+    assert Path("wide/model.onnx").stat().st_size == whole
 
 
 def test_both_engines_give_the_same(run, cli):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from slotfill import FORMAT
 from slotfill.batch import make_batch
-from slotfill.config import FORMAT
 from slotfill.export.dim import NotExportable
 from slotfill.export.recorder import Recorder
 from slotfill.model import SlotTagger
@@ -21,16 +21,17 @@ TOLERANCE = 1e-4
 """How far emissions may be from torch's, and as a share of them where they are larger than 1."""
 
 
-def export_model(model: SlotTagger, vocab: Vocab, vocab_digest: str) -> bytes:
+def export_model(model: SlotTagger, vocab: Vocab, vocab_digest: str, texts: Mapping[str, str] | None = None) -> bytes:
     """Return `model` as an ONNX model in two halves: `token_vectors` from tokens' ids, `emissions` from vectors.
 
     A token's vector depends on the token alone, so that whoever runs the model may keep it. An input that is not given
-    has a value of its own, so that either half can be asked for alone. Raises NotExportable, which says why.
+    has a value of its own, so that either half can be asked for alone. `texts` is what the file tells, beside the
+    model, of the texts it is for. Raises NotExportable, which says why.
     """
     if model.tagger.searches:
         raise NotExportable("its tags come from a search, which is done by torch")
     model = _on_cpu(model)
-    found = _record(model, vocab_digest)
+    found = _record(model, vocab_digest, texts or {})
     engine = OnnxEngine(found, vocab, vocab_digest)
     for tokens in _trials(vocab):
         wanted = model.emissions(make_batch(tokens, model.lookups))
@@ -51,7 +52,7 @@ def _on_cpu(model: SlotTagger) -> SlotTagger:
     return copy.deepcopy(model).cpu().float().eval()
 
 
-def _record(model: SlotTagger, vocab_digest: str) -> bytes:
+def _record(model: SlotTagger, vocab_digest: str, texts: Mapping[str, str]) -> bytes:
     recorder = Recorder()
     settings = [getattr(lookup, "settings", None) for lookup in model.lookups]
     if None in settings:
@@ -89,6 +90,7 @@ def _record(model: SlotTagger, vocab_digest: str) -> bytes:
         "lookups": settings,
         "inputs": [[f"ids_{part}_{place}" for place in range(len(each))] for part, each in enumerate(features)],
         "transitions": transitions is not None,
+        "texts": dict(texts),
     }
     infos = [(recorder.info(tensor, name), tensor.numpy()) for name, tensor in inputs]
     return recorder.graph.model(infos, outputs, json.dumps(about)).SerializeToString()

@@ -18,15 +18,17 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any
 
-from slotfill.config import FORMAT, Config, DataConfig
+from slotfill import FORMAT
+from slotfill.config import Config, DataConfig
 from slotfill.errors import ConfigError, SlotfillError, UsageError
-from slotfill.evaluate import evaluate, final_split, tag
+from slotfill.evaluate import evaluate, final_split
 from slotfill.lab import new_file
 from slotfill.recipes import load_recipe, recipes_in
 from slotfill.run import check_parts, load_run, partial_of, read_text
 from slotfill.run_folder import RunFolder
 from slotfill.score import slot_counts
 from slotfill.splits import read_split, split_names, split_path
+from slotfill.tagging import tag
 from slotfill.train import train
 from slotfill.yaml_text import parse
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from slotfill.config import FORMAT
+from slotfill import FORMAT
 from slotfill.lab.compare import Job, Plan, result_of, scored_splits
 from slotfill.lab.significance import DRAWS, bootstrap, holm, mean_f1, randomisation
 from slotfill.recipes import recipe_summary

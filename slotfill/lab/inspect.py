@@ -146,7 +146,7 @@ def inspect(run: Run, text: str) -> Inspection:
     The panels come by part, layer and direction, each with its gates in the cell's order, memory and output; then what
     attention looks at; then the tags. Raises RunError where a part from outside notes what cannot be placed.
     """
-    sentence = sentence_of(text, run.config.data.tokenizer)
+    sentence = sentence_of(text, run.tokenizer)
     if not sentence.tokens:
         raise UsageError("there is no word in the sentence; give one such as 'leave Taipei on November 2nd'")
     model = run.model
