@@ -148,8 +148,7 @@ def predict(
 
     An answer for each line, in order, empty ones included; JSON lines count characters from 0, `end` excluded.
     """
-    from slotfill.predict import Predictor, lines
-    from slotfill.registry import FORMATS
+    from slotfill.predict import Predictor, written_by_jobs
 
     if sentences and input:
         raise UsageError("give sentences or --input, not both")
@@ -165,12 +164,8 @@ def predict(
             display.write_marked(group, predictor.run.vocab.slot_names)
         return
     chosen = "brackets" if chosen == "text" else chosen
-    if jobs > 1:
-        written = lines(run, texts, chosen, engine, jobs)
-    else:
-        part, scheme = FORMATS.build(chosen), predictor.run.scheme
-        written = ("".join([part.render(each, scheme=scheme) for each in group]) for group in predictor.stream(texts))
-    for text in written:
+    many = jobs > 1
+    for text in written_by_jobs(run, texts, chosen, engine, jobs) if many else predictor.written(texts, chosen):
         sys.stdout.write(text)
         sys.stdout.flush()
 
@@ -206,7 +201,9 @@ def list_parts(
 
     tables = {
         f"{registry.kind}s": [
-            (name, part.summary, part.source) for name in registry.names() for part in [registry.part(name)]
+            (name, " ".join(filter(None, (part.summary, part.export))), part.source)
+            for name in registry.names()
+            for part in [registry.part(name)]
         ]
         for registry in KINDS.values()
     }

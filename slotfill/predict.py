@@ -90,6 +90,12 @@ class Predictor:
         with ThreadPoolExecutor(self.threads) as workers:
             yield from in_order(self.tagged, groups, workers)
 
+    def written(self, texts: Iterable[str], format: str) -> Iterator[str]:
+        """Yield what `texts` are written as in `format` when they are tagged, in order, group by group."""
+        part = FORMATS.build(format)
+        for group in self.stream(texts):
+            yield _rendered(group, part, self.run.scheme)
+
     def tagged(self, texts: Sequence[str]) -> list[Sentence]:
         """Return `texts` as tagged sentences."""
         sentences = [sentence_of(text, self.tokenizer) for text in texts]
@@ -102,11 +108,8 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def lines(run: Path, texts: Iterable[str], format: str, engine: EngineName, jobs: int) -> Iterator[str]:
-    """Yield what `texts` are written as in `format` when they are tagged, in order, by `jobs` processes.
-
-    Each process holds the run, opened on the CPU.
-    """
+def written_by_jobs(run: Path, texts: Iterable[str], format: str, engine: EngineName, jobs: int) -> Iterator[str]:
+    """Yield what `Predictor.written` does, by `jobs` processes, each of which opens the run on the CPU."""
     with ProcessPoolExecutor(jobs, get_context("spawn"), _open, (run, format, engine)) as workers:
         yield from in_order(_written, arrivals(texts, CHUNK_OF_A_JOB), workers)
 
@@ -119,8 +122,11 @@ def _open(run: Path, format: str, engine: EngineName) -> None:
 
 
 def _written(texts: Sequence[str]) -> str:
-    scheme = _predictor.run.scheme
-    return "".join([_format.render(sentence, scheme=scheme) for sentence in _predictor.tagged(texts)])
+    return _rendered(_predictor.tagged(texts), _format, _predictor.run.scheme)
+
+
+def _rendered(sentences: Iterable[Sentence], format: Format, scheme: str) -> str:
+    return "".join([format.render(sentence, scheme=scheme) for sentence in sentences])
 
 
 _predictor: Predictor

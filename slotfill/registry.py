@@ -69,7 +69,15 @@ class PartFile:
     @cached_property
     def source(self) -> str:
         """The publication that the docstring's paragraph `Source:` names, or nothing."""
-        _, _, rest = (ast.get_docstring(self.tree) or "").partition("\nSource:")
+        return self._paragraph("Source:")
+
+    @cached_property
+    def export(self) -> str:
+        """What the docstring's paragraph `Export:` says cannot be exported, or nothing."""
+        return self._paragraph("Export:")
+
+    def _paragraph(self, head: str) -> str:
+        _, _, rest = (ast.get_docstring(self.tree) or "").partition(f"\n{head}")
         return " ".join(rest.partition("\n\n")[0].split())
 
     @cached_property

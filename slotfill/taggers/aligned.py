@@ -11,6 +11,8 @@ first there is a vector of its own.
 
 Source: Liu & Lane 2016, "Attention-Based Recurrent Neural Network Models for Joint Intent Detection and Slot Filling",
 section 3.1; the score: Bahdanau, Cho & Bengio 2015
+
+Export: With a beam wider than 1 torch predicts.
 """
 
 from __future__ import annotations

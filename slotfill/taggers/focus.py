@@ -8,6 +8,8 @@ cell starts from its own start, not from the backward encoder's last state as in
 
 Source: Zhu & Yu 2017, "Encoder-decoder with Focus-mechanism for Sequence Labelling Based Spoken Language
 Understanding"
+
+Export: With a beam wider than 1 torch predicts.
 """
 
 from __future__ import annotations

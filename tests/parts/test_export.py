@@ -17,6 +17,7 @@ from slotfill.export.network import export_model
 from slotfill.export.recorder import Recorder
 from slotfill.model import SlotTagger
 from slotfill.onnx_engine import OnnxEngine
+from slotfill.registry import KINDS
 
 BATCHES = [
     [sentence.tokens for sentence in SENTENCES],
@@ -59,6 +60,12 @@ def test_gives_what_torch_gives(parts):
         for row, one, length in zip(found, wanted, ours.lengths, strict=True):
             np.testing.assert_allclose(row[:length], one[:length], atol=1e-4, rtol=1e-4)
         assert engine.tags(theirs) == model.tags(ours)
+
+
+@pytest.mark.parametrize("kind", ["embedding", "cell", "encoder", "tagger"])
+def test_what_is_not_exported_is_said(kind):
+    said = {name for name in KINDS[kind].names() if KINDS[kind].part(name).export}
+    assert said == ({"aligned", "focus"} if kind == "tagger" else set())
 
 
 @pytest.mark.parametrize("scheme", ["iob1", "bioes"])

@@ -1,0 +1,109 @@
+"""slotfill as a worker of the benchmarks, with the protocol of peers/worker.py.
+
+    python benchmarks/slotfill_worker.py RUN
+
+Besides `throughput` and `latency` it answers {"do": "stages", "input": FILE}: the microseconds a token of each stage
+between a line and its answer, and {"do": "peak"}: the billions of operations a second of a product of matrices.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import slotfill
+from slotfill.batch import bucket, make_batch
+from slotfill.decode import decode
+from slotfill.formats._format import lines
+from slotfill.onnx_engine import OnnxEngine
+from slotfill.predict import CHUNK, Predictor
+from slotfill.registry import FORMATS
+from slotfill.tagging import BATCH_SIZE
+from slotfill.text import sentence_of
+
+sys.path.insert(0, str(Path(__file__).parent / "peers"))
+from worker import latency, serve
+
+
+def texts(path: str) -> list[str]:
+    """Return the lines of a file."""
+    return [text for _, text in lines(Path(path))]
+
+
+class Worker:
+    """A run at work."""
+
+    def __init__(self, run: Path) -> None:
+        self.predictor: Predictor = slotfill.load(run)
+
+    def throughput(self, input: str, output: str) -> dict[str, Any]:
+        """Tag the lines of `input` into `output` as `slotfill predict` does, and tell how long it took."""
+        sentences = tokens = 0
+        for text in texts(input):
+            sentences += 1
+            tokens += len(sentence_of(text, self.predictor.tokenizer).tokens)
+        began = time.perf_counter()
+        with Path(output).open("w", encoding="utf-8") as target:
+            for written in self.predictor.written((text for _, text in lines(Path(input))), "jsonl"):
+                target.write(written)
+        return {"seconds": time.perf_counter() - began, "sentences": sentences, "tokens": tokens}
+
+    def latency(self, input: str) -> dict[str, Any]:
+        """Tag each line of `input` alone, and tell how long each took."""
+        return latency(self._alone, input)
+
+    def _alone(self, given: list[str]) -> list[tuple[str, list[str], list[Any]]]:
+        # Its slots come with their words and characters: nothing is left for the protocol's worker to fill in.
+        return [(prediction.text, [], []) for prediction in self.predictor.predict(given)]
+
+    def stages(self, input: str) -> dict[str, Any]:
+        """Tag the lines of `input` on one thread, and tell the microseconds a token of each stage."""
+        engine = self.predictor.run.model
+        assert isinstance(engine, OnnxEngine)
+        part, seconds, tokens = FORMATS.build("jsonl"), Counter[str](), 0
+        waiting = texts(input)
+        last = time.perf_counter()
+
+        def lap(stage: str) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            seconds[stage] += now - last
+            last = now
+
+        for first in range(0, len(waiting), CHUNK):
+            sentences = [sentence_of(text, self.predictor.tokenizer) for text in waiting[first : first + CHUNK]]
+            lap("tokens")
+            for places in bucket([len(sentence.tokens) for sentence in sentences], BATCH_SIZE):
+                batch = make_batch([sentences[place].tokens for place in places], engine.lookups)
+                lap("vectors")
+                emissions = engine.emissions(batch)
+                lap("network")
+                paths = decode(emissions, batch.lengths, engine.transitions)
+                lap("decoder")
+                for place, path in zip(places, paths, strict=True):
+                    sentences[place].slots = self.predictor.run.vocab.slots_of(path)
+                tokens += int(batch.lengths.sum())
+                lap("slots")
+            "".join([part.render(sentence, scheme="iob2") for sentence in sentences])
+            lap("JSON")
+        return {stage: 1e6 * found / tokens for stage, found in seconds.items()}
+
+    def peak(self) -> dict[str, Any]:
+        """Return the most operations a second, in billions, of a product of two float32 matrices of 1,024 each way."""
+        a, b = np.random.default_rng(0).random((2, 1024, 1024), np.float32)
+        found = []
+        for _ in range(7):
+            began = time.perf_counter()
+            a @ b
+            found.append(2 * 1024**3 / (time.perf_counter() - began) / 1e9)
+        return {"gflops": max(found)}
+
+
+if __name__ == "__main__":
+    worker = Worker(Path(sys.argv[1]))
+    serve({name: getattr(worker, name) for name in ("throughput", "latency", "stages", "peak")})
