@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotfill.decode import Transitions, decode, legal_transitions, marginals
+from slotfill.decode import Moves, Transitions, decode, legal_transitions, marginals
 from slotfill.schemes import may_end, may_follow, may_start, slots_of, tag_set, tags_of
 
 SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
@@ -131,6 +131,102 @@ def test_nothing_and_ten_thousand_tokens(constrained):
     assert len(decode(random, np.array([10_000]), transitions)[0]) == 10_000
     # A sentence without tokens beside one with some.
     assert [len(path) for path in decode(random[[0, 0], :2], np.array([0, 2]), transitions)] == [0, 2]
+
+
+def full_lattice(row, transitions):
+    """Viterbi as it is written down: all tags before all tags, the first of equals; in the numbers it is given."""
+    alpha, pointers = transitions.start + row[0], []
+    for emission in row[1:]:
+        reached = alpha[:, None] + transitions.between
+        pointers.append(reached.argmax(axis=0))
+        alpha = reached.max(axis=0) + emission
+    path = [int((alpha + transitions.end).argmax())]
+    for pointer in reversed(pointers):
+        path.append(int(pointer[path[-1]]))
+    return path[::-1]
+
+
+def learned(random, legal, scale):
+    """What a CRF has learned, where `legal` allows it."""
+    names = ("start", "between", "end")
+    scores = {n: random.normal(0, scale, getattr(legal, n).shape).astype(np.float32) for n in names}
+    return Transitions(*(scores[n] + getattr(legal, n) for n in names))
+
+
+@pytest.mark.parametrize("peak", [0, 0.1, 1, 10, 1000])
+@pytest.mark.parametrize("scheme", [None, *SCHEMES])
+def test_equals_the_full_lattice(scheme, peak):
+    random = np.random.default_rng(11)
+    tags = tag_set(["a", "b", "c", "d"], scheme or "bioes")
+    size = len(tags)
+    legal = Transitions(*(np.zeros(shape, np.float32) for shape in (size, (size, size), size)))
+    if scheme is not None:
+        legal = legal_transitions(tags, scheme)
+    for batch in (*range(1, 8), 40):
+        for transitions in (legal, learned(random, legal, 0.5), learned(random, legal, 20)):
+            emissions = (peak * random.normal(size=(batch, 9, size))).astype(np.float32)
+            lengths = random.integers(1, 9, batch, endpoint=True)
+            for numbers in (emissions, emissions.round()):
+                found = decode(numbers, lengths, transitions)
+                assert found == [full_lattice(row[:n], transitions) for row, n in zip(numbers, lengths, strict=True)]
+
+
+@given(
+    size=st.integers(1, 9),
+    forbidden=st.sampled_from([0, 0.3, 0.7, 0.95, 1]),
+    scale=st.sampled_from([0, 0.01, 1, 30]),
+    whole=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=200, derandomize=True, deadline=None)
+def test_each_step_gives_the_numbers_of_the_full_maximum(size, forbidden, scale, whole, seed):
+    """Bit for bit, whatever is forbidden, be it every move or every tag to come from."""
+    random = np.random.default_rng(seed)
+    between, alpha = (random.normal(0, scale, shape).astype(np.float32) for shape in ((size, size), (12, size)))
+    if whole:
+        between, alpha = between.round(), alpha.round()
+    between[random.random(between.shape) < forbidden] = -np.inf
+    alpha[random.random(alpha.shape) < forbidden / 2] = -np.inf
+    expected = (alpha[:, :, None] + between).max(axis=1)
+    moves = Moves(between)
+    np.testing.assert_array_equal(moves.step(alpha), expected)
+    for row, reached in zip(alpha, expected, strict=True):
+        np.testing.assert_array_equal(moves.step_alone(row), reached)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_looks_only_at_what_the_bound_leaves(scheme):
+    """Scores that are no numbers, of all tags but one to come from, show where they are looked at."""
+    random = np.random.default_rng(12)
+    tags = tag_set(["a", "b", "c"], scheme)
+    size = len(tags)
+    moves = Moves(learned(random, legal_transitions(tags, scheme), 1).between)
+    outside = tags.index("O")
+    moves.between[[tag for tag in range(size) if tag != outside]] = np.nan
+    flat = random.normal(size=(5, size)).astype(np.float32)
+    peaked = flat.copy()
+    peaked[:, outside] += 100
+    for step in (moves.step, lambda alphas: np.stack([moves.step_alone(alpha) for alpha in alphas])):
+        assert np.isfinite(step(peaked)[:, outside]).all()
+        assert np.isnan(step(flat)[:, outside]).all()
+        beside = step(np.stack([peaked[0], flat[0], peaked[1]]))
+        assert np.isnan(beside[:, outside]).tolist() == [False, True, False]
+
+
+def test_reads_only():
+    random = np.random.default_rng(13)
+    for batch in (1, 6):
+        transitions = Transitions(*(random.normal(size=s).astype(np.float32) for s in ((4,), (4, 4), (4,))))
+        emissions, lengths = random.normal(size=(batch, 5, 4)).astype(np.float32), np.full(batch, 5)
+        for array in (emissions, lengths, transitions.start, transitions.between, transitions.end):
+            array.flags.writeable = False
+        assert [len(path) for path in decode(emissions, lengths, transitions)] == [5] * batch
+
+
+@pytest.mark.parametrize("batch", [1, 2, 9])
+def test_sentences_without_tokens(batch):
+    transitions = legal_transitions(tag_set(["a"], "iob2"), "iob2")
+    assert decode(np.zeros((batch, 3, 3), np.float32), np.zeros(batch, np.int64), transitions) == [[]] * batch
 
 
 def legal_paths(tags, scheme, length):
