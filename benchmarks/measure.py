@@ -1,0 +1,38 @@
+"""Measure slotfill's speed beside its peers', on this machine, with one command.
+
+    python benchmarks/measure.py [PART ...]        prediction cold_start training cells growth; all if none is named
+
+The peers are installed into an environment of their own, and what has to be trained is trained first and kept in
+build/benchmarks. Writes benchmarks/speed.json, of which parts that are not measured keep their figures; then
+`python scripts/make_speed_docs.py` writes docs/speed.md. Nothing else should be running; all of it takes about an hour.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+from slotfill.run_folder import environment
+
+TARGET = Path(__file__).with_name("speed.json")
+PARTS = ("prediction", "cold_start", "training", "cells", "growth")
+
+
+def main(parts: list[str]) -> None:
+    """Measure `parts` and write their figures as each is done."""
+    if unknown := set(parts) - set(PARTS):
+        sys.exit(f"no part {min(unknown)}; there are: {', '.join(PARTS)}")
+    for part in parts or PARTS:
+        found = importlib.import_module(part).measure()
+        speed = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.is_file() else {}
+        speed[part] = found
+        speed["date"] = datetime.now(timezone.utc).date().isoformat()
+        speed["environment"] = environment() | {"command": None}
+        TARGET.write_text(json.dumps(speed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

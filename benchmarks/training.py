@@ -1,0 +1,113 @@
+"""Training of the recipe `atis` beside CRFsuite's, on the same two cores, and its arithmetic's share of their peak.
+
+Seconds to the best are those of the whole command, the start of Python, the scoring and the export included, less those
+of the epochs after the one that was kept. The arithmetic is counted by torch's FlopCounterMode over the products of one
+epoch's forward passes, times 3, since the backward pass has two products for each, and without the share of padding.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import setting
+from score import score
+from setting import CORPORA, ROOM, Worker, in_turn, middle, peer_command, peer_worker, run_of, say, seconds
+
+REPEATS = 5
+
+
+def measure() -> dict[str, Any]:
+    """Return the figures of both."""
+    say("training: atis, beside CRFsuite")
+    ROOM.mkdir(parents=True, exist_ok=True)
+    # Installed, and their files read, before anything is timed.
+    run_of("atis")
+    worker = peer_worker("crfsuite", "atis")
+    written = ROOM / "atis-crfsuite-trained.jsonl"
+    worker.ask("throughput", input=setting.test_lines("atis", 0), output=written)
+    worker.close()
+    found = in_turn({"CRFsuite": _crfsuite, "slotfill": _slotfill}, REPEATS)
+    ours = found["slotfill"]
+    epochs = middle([epoch for told in ours for epoch in told["epochs"]], 3)
+    operations = operations_an_epoch()
+    gflops = operations / epochs["median"] / 1e9
+    peak = peak_of_all_cores()
+    return {
+        "CRFsuite": {
+            "seconds": middle(found["CRFsuite"], 1),
+            "f1": round(score(CORPORA["atis"] / "test", written)["f1"], 2),
+        },
+        "slotfill": {
+            "seconds to best": middle([told["to best"] for told in ours], 1),
+            "seconds in all": middle([told["in all"] for told in ours], 1),
+            "f1": round(ours[0]["f1"], 2),
+            "epoch seconds": epochs,
+            "operations_an_epoch": operations,
+            "gflops": round(gflops, 1),
+            "gflops_of_two_cores": round(peak, 1),
+            "share": round(gflops / peak, 3),
+        },
+    }
+
+
+def _crfsuite() -> float:
+    return seconds(peer_command("crfsuite", "train", CORPORA["atis"], ROOM / "atis-again.crfsuite"))
+
+
+def _slotfill() -> dict[str, Any]:
+    path = ROOM / "atis-again"
+    shutil.rmtree(path, ignore_errors=True)
+    command = [sys.executable, "-m", "slotfill", "train", "atis", "--seed", "1", "--out", str(path)]
+    whole = seconds(command, cwd=setting.ROOT)
+    with (path / "history.csv").open(encoding="utf-8") as file:
+        epochs = [float(row["seconds"]) for row in csv.DictReader(file)]
+    scores = json.loads((path / "scores.json").read_text(encoding="utf-8"))
+    after = sum(epochs[scores["best_epoch"] :])
+    f1 = scores["splits"]["test"]["overall"]["f1"]
+    return {"to best": whole - after, "in all": whole, "epochs": epochs[1:], "f1": f1}
+
+
+def operations_an_epoch() -> int:
+    """Return the operations of an epoch's products, forward and backward, on tokens alone."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from slotfill.recipes import load_recipe
+    from slotfill.run import build_model
+    from slotfill.splits import read_split
+    from slotfill.train import Training
+    from slotfill.vocab import Vocab
+
+    config = load_recipe("atis", need_data=True)[1]
+    sentences = read_split(config.data, "train").sentences
+    vocab = Vocab.of(sentences, config.scheme)
+    training = Training(config.train, build_model(config, vocab), sentences, sentences[:1], vocab)
+    padded = tokens = 0
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        for batch in training.batches(1):
+            training.model.loss(batch)
+            padded += batch.lengths.size * int(batch.lengths.max())
+            tokens += int(batch.lengths.sum())
+    return int(3 * counter.get_total_flops() * tokens / padded)
+
+
+def peak_of_all_cores() -> float:
+    """Return the billions of operations a second that matrix products reach on all cores at once, one process each."""
+    cores = sorted(os.sched_getaffinity(0))
+    worker = str(Path(__file__).with_name("slotfill_worker.py"))
+    workers: list[Worker] = []
+    for core in cores:
+        setting.CORE = core
+        workers.append(setting.Worker([sys.executable, worker, str(run_of("atis"))]))
+    with ThreadPoolExecutor(len(workers)) as pool:
+        peaks = list(pool.map(lambda each: each.ask("peak")["gflops"], workers))
+    for each in workers:
+        each.close()
+    return sum(peaks)
