@@ -82,15 +82,15 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder tha
 
 
 Engine = Annotated[
-    EngineName, typer.Option(help="What computes; auto takes ONNX Runtime on a CPU where the run has a model.onnx.")
+    EngineName, typer.Option(help="What computes; auto takes ONNX Runtime on a CPU where the run is exported.")
 ]
 
 
 def opened(run: Path, device: str, engine: EngineName) -> Run:
     """Return the run in the folder `run`, as `load_run` opens it; torch is not imported where it has nothing to do."""
-    from slotfill.run import ONNX, check_run_folder, load_run
+    from slotfill.run import check_run_folder, is_exported, load_run
 
-    if engine == "onnx" or (engine == "auto" and device != "cuda" and (run / ONNX).is_file()):
+    if engine == "onnx" or (engine == "auto" and device != "cuda" and is_exported(run)):
         return load_run(run, "cpu" if device == "auto" else device, "onnx")
     check_run_folder(run)
     return load_run(run, chosen_device(device), "torch")

@@ -178,12 +178,13 @@ def export(
         typer.Option(help="Hold weights in 8 bits: a smaller and faster model; what it costs in F1 is printed."),
     ] = "none",
 ) -> None:
-    """Write a run's model.onnx, with which predict and evaluate need no torch; training ends with it by itself."""
+    """Write a run's network for ONNX Runtime, so that predict and evaluate need no torch; training ends with it."""
     from slotfill.export.run import export_run
 
     chosen_device("cpu")
     exported = export_run(run, quantize)
-    typer.echo(f"{exported.path}: {exported.path.stat().st_size / 1e6:.1f} MB")
+    for path in exported.paths:
+        typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     for split, (before, after) in exported.f1.items():
         typer.echo(f"{split}: F1 {after:.2f} in 8 bits, {before:.2f} in 32")
     if quantize != "none" and not exported.f1:

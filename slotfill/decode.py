@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,17 @@ class Transitions:
     start: np.ndarray
     between: np.ndarray
     end: np.ndarray
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as what JSON can hold: float32 in base 64, the lowest byte first."""
+        scores = {"start": self.start, "between": self.between, "end": self.end}
+        return {name: b64encode(table.astype("<f4").tobytes()).decode() for name, table in scores.items()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Transitions:
+        """Return the scores that `to_json` gave."""
+        start, between, end = (np.frombuffer(b64decode(data[name]), "<f4") for name in ("start", "between", "end"))
+        return cls(start, between.reshape(len(start), -1), end)
 
     @cached_property
     def moves(self) -> Moves:

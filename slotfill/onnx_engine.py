@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from threading import Lock
@@ -20,33 +20,22 @@ MOST_TOKENS = 32768
 """How many distinct tokens' vectors are kept before all are forgotten, so that memory does not grow for ever."""
 
 
+EMBEDDING, NETWORK = ONNX = ("embedding.onnx", "model.onnx")
+"""The two halves of a network: tokens' vectors from their ids, and emissions from the vectors of sentences."""
+
+
 class OnnxEngine:
-    """A network of a run folder, from `model.onnx`; a batch goes in, tags come out."""
+    """A network of a run folder, from its ONNX files; a batch goes in, tags come out."""
 
-    def __init__(self, model: Path | bytes, vocab: Vocab, vocab_digest: str, threads: int = 1) -> None:
-        """Raises RunError where the file is not what slotfill wrote for this vocabulary."""
-        import onnxruntime
-
-        onnxruntime.set_default_logger_severity(3)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        self._partly = onnxruntime.RunOptions()
-        self._partly.only_execute_path_to_fetches = True
-        try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-            about = json.loads(self._session.get_modelmeta().custom_metadata_map["slotfill"])
-        except Exception as fault:
-            # ONNX Runtime has a class for each of its faults and no public one for all.
-            raise _broken(model, f"not what slotfill wrote ({str(fault).strip().splitlines()[0]})") from None
-        if about["format"] != FORMAT:
-            raise _broken(model, f"of format {about['format']}; this version of slotfill reads format {FORMAT}")
-        if about["vocab"] != vocab_digest:
-            raise _broken(model, "made for another vocabulary")
-        self.texts: dict[str, str] = about["texts"]
-        lookups = [vocab.lookup(settings) for settings in about["lookups"]]
-        self.lookups: list[Lookup] = [TokenVectors(lookups, about["inputs"], self._embed)]
-        self.transitions = self._transitions() if about["transitions"] else None
+    def __init__(self, source: Path | Mapping[str, bytes], vocab: Vocab, vocab_digest: str, threads: int = 1) -> None:
+        """Raises RunError where one of the files, in `source`, is not what slotfill wrote for this vocabulary."""
+        embedding, network = (_Session(source, name, vocab_digest, threads) for name in ONNX)
+        lookups = [vocab.lookup(settings) for settings in embedding.about["lookups"]]
+        self.lookups: list[Lookup] = [TokenVectors(lookups, embedding.about["inputs"], embedding.run)]
+        self._network = network
+        transitions = network.about["transitions"]
+        self.transitions = None if transitions is None else Transitions.from_json(transitions)
+        self.texts: dict[str, str] = network.about["texts"]
 
     def tags(self, batch: Batch) -> list[list[int]]:
         """Return the ids of the best tags of each sentence."""
@@ -55,16 +44,36 @@ class OnnxEngine:
     def emissions(self, batch: Batch) -> np.ndarray:
         """Return emissions `(batch, time, tags)`; any number at padding."""
         ((vectors,),) = batch.features
-        return self._run("emissions", vectors=vectors, lengths=batch.lengths)
+        return self._network.run({"vectors": vectors, "lengths": batch.lengths})
 
-    def _embed(self, features: dict[str, np.ndarray]) -> np.ndarray:
-        return self._run("token_vectors", **features)[0]
 
-    def _transitions(self) -> Transitions:
-        return Transitions(*(self._run(name) for name in ("start", "between", "end")))
+class _Session:
+    """One file, loaded; it has one output, and `about` is what its metadata say."""
 
-    def _run(self, output: str, **inputs: np.ndarray) -> np.ndarray:
-        return self._session.run([output], inputs, self._partly)[0]
+    def __init__(self, source: Path | Mapping[str, bytes], name: str, vocab_digest: str, threads: int) -> None:
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(3)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        folder = source if isinstance(source, Path) else Path()
+        try:
+            model = source / name if isinstance(source, Path) else source[name]
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self.about = json.loads(self._session.get_modelmeta().custom_metadata_map["slotfill"])
+        except Exception as fault:
+            # ONNX Runtime has a class for each of its faults and no public one for all.
+            raise _broken(folder / name, f"not what slotfill wrote ({str(fault).strip().splitlines()[0]})") from None
+        if self.about["format"] != FORMAT:
+            found = f"of format {self.about['format']}; this version of slotfill reads format {FORMAT}"
+            raise _broken(folder / name, found)
+        if self.about["vocab"] != vocab_digest:
+            raise _broken(folder / name, "made for another vocabulary")
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the output."""
+        return self._session.run(None, inputs)[0]
 
 
 class TokenVectors:
@@ -74,7 +83,7 @@ class TokenVectors:
         self,
         lookups: Sequence[Lookup],
         names: Sequence[Sequence[str]],
-        embed: Callable[[dict[str, np.ndarray]], np.ndarray],
+        embed: Callable[[Mapping[str, np.ndarray]], np.ndarray],
     ) -> None:
         self._lookups = lookups
         self._names = names
@@ -107,12 +116,12 @@ class TokenVectors:
             for lookup, names in zip(self._lookups, self._names, strict=True)
             for name, array in zip(names, lookup.arrays([fresh]), strict=True)
         }
-        vectors = self._embed(features)
+        vectors = self._embed(features)[0]
         first = len(self._rows) + 1
         size = first + len(fresh)
-        if size > len(self._table) or first == 1:
-            # Twice what is needed, so that few new tokens seldom mean a new table.
-            table = np.zeros((2 * size, vectors.shape[1]), np.float32)
+        if size > len(self._table):
+            # Twice what is needed, so that few new tokens seldom mean a new table, but no more than is ever kept.
+            table = np.zeros((max(size, min(2 * size, MOST_TOKENS + 1)), vectors.shape[1]), np.float32)
             if first > 1:
                 table[1:first] = self._table[1:first]
             self._table = table
@@ -120,6 +129,5 @@ class TokenVectors:
         self._rows.update(zip(fresh, range(first, size), strict=True))
 
 
-def _broken(model: Path | bytes, found: str) -> RunError:
-    path = model if isinstance(model, Path) else Path("model.onnx")
+def _broken(path: Path, found: str) -> RunError:
     return RunError(f"{path}: {found}; make it again with: slotfill export {path.parent}")

@@ -19,11 +19,8 @@ from slotfill.stream import arrivals, in_order
 from slotfill.tagging import tag
 from slotfill.text import sentence_of
 
-CHUNK = 256
+CHUNK = 2048
 """Sentences that are tagged together; what a stream holds in memory is a few times this."""
-
-CHUNK_OF_A_JOB = 1024
-"""As many for a process of its own, to which they have to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,7 @@ def _processors() -> int:
 def written_by_jobs(run: Path, texts: Iterable[str], format: str, engine: EngineName, jobs: int) -> Iterator[str]:
     """Yield what `Predictor.written` does, by `jobs` processes, each of which opens the run on the CPU."""
     with ProcessPoolExecutor(jobs, get_context("spawn"), _open, (run, format, engine)) as workers:
-        yield from in_order(_written, arrivals(texts, CHUNK_OF_A_JOB), workers)
+        yield from in_order(_written, arrivals(texts, CHUNK), workers)
 
 
 def _open(run: Path, format: str, engine: EngineName) -> None:

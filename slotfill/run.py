@@ -1,7 +1,7 @@
 """A run folder: everything that a trained model is, as files people can read, saved whole or not at all.
 
-`config.yaml` (complete), `vocab.json`, `model.safetensors`, `model.onnx`, `history.csv`, `scores.json`,
-`environment.json`.
+`config.yaml` (complete), `vocab.json`, `model.safetensors`, `embedding.onnx`, `model.onnx`, `history.csv`,
+`scores.json`, `environment.json`.
 While a run trains, its folder is called `NAME.partial` and holds `checkpoint/`, from which `--resume` goes on.
 """
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from slotfill import FORMAT
 from slotfill.engine import Engine, EngineName
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
+from slotfill.onnx_engine import ONNX, OnnxEngine
 from slotfill.vocab import Vocab
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from slotfill.model import SlotTagger
 
 FILES = ("config.yaml", "vocab.json", "model.safetensors")
-"""What a run cannot do without; the others are for people, but for `model.onnx`, which predicts without torch."""
-
-ONNX = "model.onnx"
+"""What a run cannot do without; the others are for people, but for `ONNX`, which predict without torch."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,31 +52,34 @@ class Run:
 def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Run:
     """Return the run in the folder `path`, its model ready to predict, on ONNX Runtime where `engine` lets it.
 
-    With "auto" that is where `device` is the CPU and there is a model.onnx; otherwise torch computes. A part from
-    outside is executed by torch, which is logged as a warning. Raises UsageError when there is no such folder, or no
-    model.onnx where one is asked for, and RunError when it is not a whole run of this version.
+    With "auto" that is where `device` is the CPU and the run is exported; otherwise torch computes. A part from
+    outside is executed by torch, which is logged as a warning. Raises UsageError when there is no such folder, or it
+    is not exported where ONNX is asked for, and RunError when it is not a whole run of this version.
     """
     check_run_folder(path)
-    without_torch = engine == "onnx" or (engine == "auto" and device == "cpu" and (path / ONNX).is_file())
-    if engine == "onnx" and not (path / ONNX).is_file():
-        raise UsageError(f"{path} has no {ONNX}; make it with: slotfill export {path}")
+    without_torch = engine == "onnx" or (engine == "auto" and device == "cpu" and is_exported(path))
+    if engine == "onnx" and not is_exported(path):
+        raise UsageError(f"{path} has no {' and '.join(ONNX)}; make them with: slotfill export {path}")
     if without_torch and device != "cpu":
         raise UsageError(f"engine onnx computes on the CPU, not on {device}; take engine torch")
-    needed = [*FILES[:2], ONNX] if without_torch else FILES
+    needed = [*FILES[:2], *ONNX] if without_torch else FILES
     missing = [name for name in needed if not (path / name).is_file()]
     if missing:
         raise RunError(f"{path}: not a whole run folder: {', '.join(missing)} missing; train it again")
     if without_torch:
-        from slotfill.onnx_engine import OnnxEngine
-
         vocab, digest = _vocab(path)
-        model = OnnxEngine(path / ONNX, vocab, digest)
+        model = OnnxEngine(path, vocab, digest)
         return Run(path, vocab, model, model.texts)
     config = read_config(path)
     vocab, digest = _vocab(path)
     run = Run(path, vocab, _torch_model(path, config, vocab, digest).to(device).eval(), texts_of(config))
     run.config = config
     return run
+
+
+def is_exported(path: Path) -> bool:
+    """Tell whether the run in `path` has what predicts without torch."""
+    return all((path / name).is_file() for name in ONNX)
 
 
 def texts_of(config: Config) -> dict[str, str]:

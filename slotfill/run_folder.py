@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from slotfill import FORMAT, __version__
 from slotfill.config import Config
 from slotfill.errors import RunError, UsageError
+from slotfill.onnx_engine import ONNX
 from slotfill.run import (
     FILES,
-    ONNX,
     check_run_folder,
     digest_of,
     partial_of,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from slotfill.train import Epoch, Training
 
-_ALL = {*FILES, ONNX, "history.csv", "scores.json", "environment.json", "checkpoint"}
+_ALL = {*FILES, *ONNX, "history.csv", "scores.json", "environment.json", "checkpoint"}
 _STATE = Path("checkpoint", "state.safetensors")
 
 
@@ -135,11 +135,11 @@ class RunFolder:
     def finish(self, training: Training, scores: dict[str, Any], *, whole: bool) -> str:
         """Write the rest of the run and give the folder its name; the checkpoint stays where not `whole`.
 
-        Returns why there is no model.onnx, or nothing where there is one.
+        Returns why the run is not exported, or nothing where it is.
         """
         digest = digest_of(read_text(self.partial / "vocab.json"))
         _save(self.partial / "model.safetensors", training.best_weights, {"vocab": digest})
-        fault = _export(self.partial / ONNX, training, digest)
+        fault = _export(self.partial, training, digest)
         write_whole(self.partial / "history.csv", _history(training.history))
         write_whole(self.partial / "environment.json", json.dumps(environment(), indent=1))
         scores = {"format": FORMAT, **scores}
@@ -165,18 +165,18 @@ class RunFolder:
         self.release()
 
 
-def _export(path: Path, training: Training, digest: str) -> str:
-    """Write the trained network as `path`, or leave no such file and return why."""
+def _export(folder: Path, training: Training, digest: str) -> str:
+    """Write the trained network into `folder` for ONNX Runtime, or leave no such files and return why."""
     from slotfill.export.dim import NotExportable
     from slotfill.export.network import export_model
 
+    texts = texts_of(read_config(folder, executes=False))
     try:
-        write_whole(
-            path,
-            export_model(training.averaged, training.vocab, digest, texts_of(read_config(path.parent, executes=False))),
-        )
+        for name, model in export_model(training.averaged, training.vocab, digest, texts).items():
+            write_whole(folder / name, model)
     except NotExportable as fault:
-        path.unlink(missing_ok=True)
+        for name in ONNX:
+            (folder / name).unlink(missing_ok=True)
         return str(fault)
     return ""
 

@@ -9,7 +9,7 @@ from slotfill.engine import Engine
 from slotfill.sentence import Sentence, Slot
 from slotfill.vocab import Vocab
 
-BATCH_SIZE = 64
+BATCH_SIZE = 128
 
 
 def tag(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> list[list[Slot]]:

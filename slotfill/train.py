@@ -225,7 +225,7 @@ def _example(sentences: Sequence[Sentence]) -> str:
 @dataclass(slots=True)
 class Outcome:
     """What a run came to: its scores by split, its best epoch, whether it was stopped before its end, a sentence to
-    try it on, and why it has no model.onnx, if it has none."""
+    try it on, and why it is not exported, if it is not."""
 
     path: Path
     scores: dict[str, Score]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from conftest import start
 
-FILES = {"config.yaml", "vocab.json", "model.safetensors", "model.onnx"}
+FILES = {"config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"}
 FILES |= {"history.csv", "scores.json", "environment.json"}
 LOG_LINE = re.compile(
     r"epoch (\d+)/\d+: loss \d+\.\d{4}, valid F1 \d+\.\d\d(?: \(best\))?, [\d,]+ tokens/s, at most .* left"

@@ -23,7 +23,7 @@ from slotfill.run_folder import RunFolder
 from slotfill.score import Score
 from slotfill.train import train
 
-FILES = {"config.yaml", "vocab.json", "model.safetensors", "model.onnx"}
+FILES = {"config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"}
 FILES |= {"history.csv", "scores.json", "environment.json"}
 
 
@@ -176,7 +176,7 @@ def test_a_run_without_a_file_it_needs_is_not_whole(name, run, cli):
 
 @pytest.mark.parametrize(
     "names",
-    [["history.csv", "scores.json", "environment.json"], ["model.onnx"], ["model.safetensors"]],
+    [["history.csv", "scores.json", "environment.json"], ["model.onnx"], ["embedding.onnx"], ["model.safetensors"]],
     ids=" ".join,
 )
 def test_a_run_predicts_without_what_is_for_people_or_for_the_other_engine(names, run):
@@ -186,11 +186,11 @@ def test_a_run_predicts_without_what_is_for_people_or_for_the_other_engine(names
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
-@pytest.mark.parametrize("name", ["config.yaml", "vocab.json", "model.safetensors", "model.onnx"])
+@pytest.mark.parametrize("name", ["config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"])
 def test_a_run_with_a_file_cut_short_is_told_in_one_line(name, share, run):
     whole = (run / name).read_bytes()
     (run / name).write_bytes(whole[: int(share * len(whole))])
-    engine = "onnx" if name == "model.onnx" else "torch"
+    engine = "onnx" if name.endswith(".onnx") else "torch"
     with pytest.raises(RunError) as fault:
         load_run(run, engine=engine)
     assert str(fault.value).startswith(f"run/{name}:")
@@ -309,7 +309,8 @@ def test_a_broken_model_for_onnx_is_told_in_one_line_and_made_again(spoil, messa
     spoil(run)
     result = cli("predict", run, "arrive Oslo")
     assert (result.code, result.out, result.err.count("\n")) == (1, "", 1)
-    assert result.err.startswith(f"slotfill: run/model.onnx: {message or 'not what slotfill wrote ('}")
+    file = "embedding" if message == "made for another vocabulary" else "model"
+    assert result.err.startswith(f"slotfill: run/{file}.onnx: {message or 'not what slotfill wrote ('}")
     assert result.err.endswith("make it again with: slotfill export run\n")
     if message != "made for another vocabulary":
         assert cli("export", run).code == 0
@@ -321,7 +322,7 @@ def test_export_writes_what_training_wrote(run, cli):
     (run / "model.onnx").unlink()
     result = cli("export", run)
     assert (result.code, result.err) == (0, "")
-    assert result.out == f"run/model.onnx: {len(whole) / 1e6:.1f} MB\n"
+    assert result.out.splitlines()[1] == f"run/model.onnx: {len(whole) / 1e6:.1f} MB"
     assert (run / "model.onnx").read_bytes() == whole
 
 
@@ -334,7 +335,7 @@ def test_8_bits_are_smaller_and_their_f1_is_told(run, cli, corpus):
     whole = Path("wide/model.onnx").stat().st_size
     result = cli("export", "wide", "--quantize", "int8")
     assert (result.code, result.err) == (0, "")
-    size, *scores = result.out.splitlines()
+    _, size, *scores = result.out.splitlines()
     assert re.fullmatch(r"wide/model.onnx: \d\.\d MB", size)
     assert Path("wide/model.onnx").stat().st_size < 0.7 * whole
     assert len(scores) in (1, 2)
@@ -359,7 +360,7 @@ def test_an_engine_that_is_not_there_is_told(run, cli):
     result = cli("predict", run, "x", "--engine", "onnx")
     assert (result.code, result.err) == (
         2,
-        "slotfill: run has no model.onnx; make it with: slotfill export run\n",
+        "slotfill: run has no embedding.onnx and model.onnx; make them with: slotfill export run\n",
     )
     assert cli("predict", run, "x").code == 0
     assert "--engine" in cli("predict", run, "x", "--engine", "tpu").err

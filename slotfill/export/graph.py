@@ -50,15 +50,12 @@ class Graph:
         """Return the graph as the body of a loop."""
         return helper.make_graph(self.nodes, self.name("body"), inputs, outputs)
 
-    def model(
-        self, inputs: Sequence[tuple[ValueInfoProto, np.ndarray]], outputs: Sequence[ValueInfoProto], about: str
-    ) -> ModelProto:
-        """Return the whole model; each input has a value that it takes where it is not given."""
-        nodes = _needed(self.nodes, {output.name for output in outputs})
+    def model(self, inputs: Sequence[ValueInfoProto], output: ValueInfoProto, about: str) -> ModelProto:
+        """Return as a model what leads to `output`; `about` is kept as its metadata."""
+        nodes = _needed(self.nodes, {output.name})
         used = {name for node in nodes for name in _seen(node)}
         constants = [tensor for tensor in self._constants.values() if tensor.name in used]
-        defaults = [numpy_helper.from_array(value, info.name) for info, value in inputs]
-        graph = helper.make_graph(nodes, "slotfill", [info for info, _ in inputs], outputs, constants + defaults)
+        graph = helper.make_graph(nodes, "slotfill", inputs, [output], constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="slotfill")
         model.ir_version = 8
         helper.set_model_props(model, {"slotfill": about})

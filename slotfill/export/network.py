@@ -1,37 +1,40 @@
-"""The whole network as an ONNX model, held against torch before it is handed out."""
+"""The whole network as ONNX models, held against torch before they are handed out."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from slotfill import FORMAT
 from slotfill.batch import make_batch
 from slotfill.export.dim import NotExportable
 from slotfill.export.recorder import Recorder
 from slotfill.model import SlotTagger
-from slotfill.onnx_engine import OnnxEngine
+from slotfill.onnx_engine import EMBEDDING, NETWORK, OnnxEngine
 from slotfill.vocab import Vocab
 
 TOLERANCE = 1e-4
 """How far emissions may be from torch's, and as a share of them where they are larger than 1."""
 
 
-def export_model(model: SlotTagger, vocab: Vocab, vocab_digest: str, texts: Mapping[str, str] | None = None) -> bytes:
-    """Return `model` as an ONNX model in two halves: `token_vectors` from tokens' ids, `emissions` from vectors.
+def export_model(
+    model: SlotTagger, vocab: Vocab, vocab_digest: str, texts: Mapping[str, str] | None = None
+) -> dict[str, bytes]:
+    """Return `model` as two files by their names: tokens' vectors from their ids, and emissions from vectors.
 
-    A token's vector depends on the token alone, so that whoever runs the model may keep it. An input that is not given
-    has a value of its own, so that either half can be asked for alone. `texts` is what the file tells, beside the
-    model, of the texts it is for. Raises NotExportable, which says why.
+    They are two since a token's vector depends on the token alone, so that whoever runs them may keep it. `texts` is
+    what they tell, beside the model, of the texts it is for. Raises NotExportable, which says why.
     """
     if model.tagger.searches:
         raise NotExportable("its tags come from a search, which is done by torch")
     model = _on_cpu(model)
-    found = _record(model, vocab_digest, texts or {})
+    about = {"format": FORMAT, "vocab": vocab_digest, "texts": dict(texts or {})}
+    with torch.no_grad():
+        found = {EMBEDDING: _embedding(model, about), NETWORK: _network(model, about)}
     engine = OnnxEngine(found, vocab, vocab_digest)
     for tokens in _trials(vocab):
         wanted = model.emissions(make_batch(tokens, model.lookups))
@@ -52,52 +55,36 @@ def _on_cpu(model: SlotTagger) -> SlotTagger:
     return copy.deepcopy(model).cpu().float().eval()
 
 
-def _record(model: SlotTagger, vocab_digest: str, texts: Mapping[str, str]) -> bytes:
+def _embedding(model: SlotTagger, about: dict[str, Any]) -> bytes:
+    """Return the half from the ids of distinct tokens, as one sentence of them, to their vectors."""
     recorder = Recorder()
     settings = [getattr(lookup, "settings", None) for lookup in model.lookups]
     if None in settings:
         raise NotExportable("an embedding from outside has a lookup of its own")
-    inputs: list[tuple[str, Tensor]] = []
-
-    def given(name: str, example: np.ndarray, twin: np.ndarray) -> Tensor:
-        tensor = recorder.input(name, torch.from_numpy(example), torch.from_numpy(twin))
-        inputs.append((name, tensor))
-        return tensor
-
     # Of the shortest words, and of longer ones.
     arrays = [[lookup.arrays([words]) for words in _WORDS] for lookup in model.lookups]
+    names = [[f"ids_{part}_{place}" for place in range(len(each[0]))] for part, each in enumerate(arrays)]
     features = [
-        [given(f"ids_{part}_{place}", *both) for place, both in enumerate(zip(*pair, strict=True))]
-        for part, pair in enumerate(arrays)
+        [recorder.input(name, *map(torch.from_numpy, both)) for name, *both in zip(each, *pair, strict=True)]
+        for each, pair in zip(names, arrays, strict=True)
     ]
-    size = model.vector_size
-    lengths = given("lengths", *(np.array(each) for each in _LENGTHS))
-    vectors = given("vectors", *(np.zeros((len(each), max(each), size), np.float32) for each in _LENGTHS))
-    outputs = []
-    with torch.no_grad():
-        with recorder:
-            halves = {"token_vectors": model.vectors(features), "emissions": _emissions(model, vectors, lengths)}
-        transitions = model.tagger.transitions()
-        if transitions is not None:
-            tables = (transitions.start, transitions.between, transitions.end)
-            halves |= {name: torch.from_numpy(table) for name, table in zip(_TABLES, tables, strict=True)}
-    for name, tensor in halves.items():
-        recorder.graph.rename(recorder.add("Identity", [recorder.name(tensor)]), name)
-        outputs.append(recorder.info(tensor, name))
-    about = {
-        "format": FORMAT,
-        "vocab": vocab_digest,
-        "lookups": settings,
-        "inputs": [[f"ids_{part}_{place}" for place in range(len(each))] for part, each in enumerate(features)],
-        "transitions": transitions is not None,
-        "texts": dict(texts),
-    }
-    infos = [(recorder.info(tensor, name), tensor.numpy()) for name, tensor in inputs]
-    return recorder.graph.model(infos, outputs, json.dumps(about)).SerializeToString()
+    with recorder:
+        vectors = model.vectors(features)
+    inputs = {name: tensor for pair in zip(names, features, strict=True) for name, tensor in zip(*pair, strict=True)}
+    return recorder.model(inputs, "token_vectors", vectors, json.dumps(about | {"lookups": settings, "inputs": names}))
 
 
-def _emissions(model: SlotTagger, vectors: Tensor, lengths: Tensor) -> Tensor:
-    return model.tagger(model.encoded(vectors, lengths), lengths)
+def _network(model: SlotTagger, about: dict[str, Any]) -> bytes:
+    """Return the half from the vectors of sentences to emissions."""
+    recorder = Recorder()
+    lengths = recorder.input("lengths", *(torch.tensor(each) for each in _LENGTHS))
+    shapes = [(len(each), max(each), model.vector_size) for each in _LENGTHS]
+    vectors = recorder.input("vectors", *map(torch.zeros, shapes))
+    with recorder:
+        emissions = model.tagger(model.encoded(vectors, lengths), lengths)
+    transitions = model.tagger.transitions()
+    about = about | {"transitions": None if transitions is None else transitions.to_json()}
+    return recorder.model({"vectors": vectors, "lengths": lengths}, "emissions", emissions, json.dumps(about))
 
 
 def _trials(vocab: Vocab) -> list[Sequence[Sequence[str]]]:
@@ -110,4 +97,3 @@ def _trials(vocab: Vocab) -> list[Sequence[Sequence[str]]]:
 
 _WORDS = (["a", "b"], ["abcde", "b", "cde"])
 _LENGTHS = ([4, 2], [5, 1, 3])
-_TABLES = ("start", "between", "end")

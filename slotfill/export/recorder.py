@@ -7,7 +7,7 @@ up when the graph runs. Loops over time, which say what they are (`slotfill.loop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -122,6 +122,12 @@ class Recorder(TorchFunctionMode):
         """Return `tensor` as an input of the graph; `twin` is another example, of other sizes."""
         self._values[id(tensor)] = Value(tensor, twin, name, self.graph)
         return tensor
+
+    def model(self, inputs: Mapping[str, Tensor], name: str, output: Tensor, about: str) -> bytes:
+        """Return what leads from `inputs` to `output`, which is called `name`, as a file."""
+        self.graph.rename(self.add("Identity", [self.name(output)]), name)
+        infos = [self.info(tensor, each) for each, tensor in inputs.items()]
+        return self.graph.model(infos, self.info(output, name), about).SerializeToString()
 
     def info(self, tensor: Tensor, name: str) -> ValueInfoProto:
         """Return what ONNX is told of an input or output: its type, and its sizes where they are always the same."""

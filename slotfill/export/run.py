@@ -1,4 +1,4 @@
-"""Export a run: write its network as the file that predicts without torch."""
+"""Export a run: write its network as the files that predict without torch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from slotfill.evaluate import evaluate, final_split
 from slotfill.export.dim import NotExportable
 from slotfill.export.network import export_model
 from slotfill.model import SlotTagger
-from slotfill.onnx_engine import OnnxEngine
-from slotfill.run import ONNX, Run, digest_of, load_run, read_text, texts_of
+from slotfill.onnx_engine import NETWORK, OnnxEngine
+from slotfill.run import Run, digest_of, load_run, read_text, texts_of
 from slotfill.run_folder import write_whole
 from slotfill.splits import read_split
 
@@ -25,14 +25,14 @@ Quantize = Literal["none", "int8"]
 
 @dataclass(slots=True)
 class Exported:
-    """The file that was written, and F1 by split of the network as it was and as it is now, where those differ."""
+    """The files that were written, and F1 by split of the network in 32 and in 8 bits, where that was asked for."""
 
-    path: Path
+    paths: list[Path]
     f1: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def export_run(path: Path, quantize: Quantize = "none") -> Exported:
-    """Write `model.onnx` of the run in the folder `path`, anew if there is one.
+    """Write the ONNX files of the run in the folder `path`, anew if there are some.
 
     With int8 the weights of products and LSTMs are held in 8 bits, and what that does to F1 is measured where the
     run's sentences are still there. Raises RunError, which says why, where the network cannot be exported.
@@ -41,16 +41,14 @@ def export_run(path: Path, quantize: Quantize = "none") -> Exported:
     digest = digest_of(read_text(path / "vocab.json"))
     texts = texts_of(run.config)
     try:
-        model = export_model(cast(SlotTagger, run.model), run.vocab, digest, texts)
+        models = export_model(cast(SlotTagger, run.model), run.vocab, digest, texts)
     except NotExportable as fault:
         raise RunError(f"{path} cannot be exported, so torch predicts: {fault}") from None
-    if quantize == "none":
-        write_whole(path / ONNX, model)
-        return Exported(path / ONNX)
-    smaller = _in_8_bits(model)
-    engines = [OnnxEngine(each, run.vocab, digest) for each in (model, smaller)]
-    write_whole(path / ONNX, smaller)
-    return Exported(path / ONNX, _f1(run, engines))
+    written = models if quantize == "none" else models | {NETWORK: _in_8_bits(models[NETWORK])}
+    engines = [OnnxEngine(each, run.vocab, digest) for each in (models, written)]
+    for name, model in written.items():
+        write_whole(path / name, model)
+    return Exported([path / name for name in written], {} if quantize == "none" else _f1(run, engines))
 
 
 def _f1(run: Run, engines: list[OnnxEngine]) -> dict[str, tuple[float, float]]:

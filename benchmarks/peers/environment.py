@@ -1,0 +1,47 @@
+"""The peers' own virtual environment, apart from slotfill's: python-crfsuite and spaCy from the package index.
+
+    python benchmarks/peers/environment.py [FOLDER]        prints JSON: its Python, and the versions in it
+
+FOLDER is build/peers of the checkout if not given. One that is complete already is left as it is. No trained model is
+fetched: spaCy's is trained from scratch.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+PACKAGES = ("python-crfsuite", "spacy")
+FOLDER = Path(__file__).parents[2] / "build" / "peers"
+
+_VERSIONS = f"""
+import json
+from importlib.metadata import version
+print(json.dumps({{name: version(name) for name in {PACKAGES}}}))
+"""
+
+
+def environment(folder: Path = FOLDER) -> Path:
+    """Return the Python of the environment `folder`, made first if it is not there or not complete."""
+    python = folder / "bin" / "python"
+    if not versions(python):
+        venv.create(folder, with_pip=True)
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]
+        subprocess.run(install, check=True, stdout=sys.stderr)
+    return python
+
+
+def versions(python: Path) -> dict[str, str]:
+    """Return the version of each peer that `python` has; none unless it has all."""
+    if not python.exists():
+        return {}
+    told = subprocess.run([python, "-c", _VERSIONS], capture_output=True, text=True, check=False)
+    return json.loads(told.stdout) if told.returncode == 0 else {}
+
+
+if __name__ == "__main__":
+    python = environment(Path(sys.argv[1]) if sys.argv[1:] else FOLDER)
+    print(json.dumps({"python": str(python), "versions": versions(python)}))

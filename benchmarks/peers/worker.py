@@ -1,0 +1,128 @@
+"""What the peers share: reading a corpus, and the worker that the benchmark talks to; standard library only.
+
+A worker reads one JSON request a line from its standard input and answers each with one JSON line:
+
+    {"do": "throughput", "input": FILE, "output": FILE}
+        -> {"seconds": 1.2, "cpu_seconds": 1.2, "sentences": 5000, "tokens": 51000, "peak_mb": 60.1}
+    {"do": "latency", "input": FILE}
+        -> {"sentences": 893, "median": 0.0002, "p99": 0.0005, "seconds": [0.0002, ...], "peak_mb": 60.1}
+
+FILE holds one sentence a line; the output is JSON lines, {"text": ..., "slots": [{"name", "value", "start", "end"}]}.
+The seconds of throughput run from opening the input to closing the output; those of latency from a text to its slots.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+Span = tuple[str, int, int]
+"""A slot's name, its first token, and the one after its last."""
+
+Tagger = Callable[[Iterable[str]], Iterable[tuple[str, list[str], list[Span]]]]
+"""From texts to each text, its tokens and its spans, in order."""
+
+
+def corpus(folder: Path, split: str) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield the tokens and the tags of each sentence of `folder`/SPLIT/seq.in and seq.out, or SPLIT.conll."""
+    if (whole := folder / f"{split}.conll").is_file():
+        for block in whole.read_text(encoding="utf-8").strip().split("\n\n"):
+            rows = [row.split("\t") for row in block.strip().split("\n")]
+            yield [row[0] for row in rows], [row[-1] for row in rows]
+        return
+    words, tags = ((folder / split / name).read_text(encoding="utf-8").splitlines() for name in ("seq.in", "seq.out"))
+    for line, labels in zip(words, tags, strict=True):
+        yield line.split(), labels.split()
+
+
+def spans(tags: Iterable[str]) -> list[Span]:
+    """Return the slots of IOB2 tags; a slot also begins where an I- does not continue one, as conlleval counts."""
+    found: list[Span] = []
+    name, start, end = "", 0, 0
+    for end, tag in enumerate(tags, 1):
+        if tag[0] == "I" and tag[2:] == name:
+            continue
+        if name:
+            found.append((name, start, end - 1))
+        name, start = tag[2:], end - 1
+    if name:
+        found.append((name, start, end))
+    return found
+
+
+def filled(text: str, tokens: list[str], found: list[Span]) -> list[dict[str, Any]]:
+    """Return the slots of `text` as they are written, with the characters they stand at."""
+    if not found:
+        return []
+    starts, place = [], 0
+    for token in tokens:
+        place = text.index(token, place)
+        starts.append(place)
+        place += len(token)
+    slots = []
+    for name, first, after in found:
+        start, end = starts[first], starts[after - 1] + len(tokens[after - 1])
+        slots.append({"name": name, "value": text[start:end], "start": start, "end": end})
+    return slots
+
+
+def serve(tagger: Tagger) -> None:
+    """Answer the requests of the standard input until it ends."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = {"throughput": throughput, "latency": latency}[request.pop("do")](tagger, **request)
+        print(json.dumps(answer | {"peak_mb": peak_mb()}), flush=True)
+
+
+def throughput(tagger: Tagger, input: str, output: str) -> dict[str, Any]:
+    """Tag the lines of `input` into `output`, and tell how long it took."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    sentences = tokens = 0
+    began, busy = time.perf_counter(), time.process_time()
+    with open(input, encoding="utf-8") as source, open(output, "w", encoding="utf-8") as target:  # noqa: PTH123
+        for text, words, found in tagger(line.rstrip("\n") for line in source):
+            target.write(encode({"text": text, "slots": filled(text, words, found)}) + "\n")
+            sentences += 1
+            tokens += len(words)
+    took = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - busy}
+    return took | {"sentences": sentences, "tokens": tokens}
+
+
+def latency(tagger: Tagger, input: str) -> dict[str, Any]:
+    """Tag each line of `input` alone, and tell how long each took."""
+    seconds = []
+    for line in Path(input).read_text(encoding="utf-8").rstrip("\n").split("\n"):
+        began = time.perf_counter()
+        for text, words, found in tagger([line]):
+            filled(text, words, found)
+        seconds.append(time.perf_counter() - began)
+    p99 = sorted(seconds)[int(0.99 * (len(seconds) - 1))]
+    return {"sentences": len(seconds), "median": statistics.median(seconds), "p99": p99, "seconds": seconds}
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process has held, in MB (getrusage would count its parent's too)."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+def main(train: Callable[[Path, Path], dict[str, Any]], load: Callable[[Path], Tagger]) -> None:
+    """Run the command line of a peer: train CORPUS MODEL, predict MODEL, answer MODEL SENTENCE."""
+    match sys.argv[1:]:
+        case ["train", folder, model]:
+            began, busy = time.perf_counter(), time.process_time()
+            told = train(Path(folder), Path(model))
+            told |= {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - busy}
+            print(json.dumps(told | {"peak_mb": peak_mb()}))
+        case ["predict", model]:
+            serve(load(Path(model)))
+        case ["answer", model, sentence]:
+            for text, words, found in load(Path(model))([sentence]):
+                print(json.dumps({"text": text, "slots": filled(text, words, found)}, ensure_ascii=False))
+        case _:
+            sys.exit(f"usage: {sys.argv[0]} train CORPUS MODEL | predict MODEL | answer MODEL SENTENCE")
