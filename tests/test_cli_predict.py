@@ -7,15 +7,12 @@ import os
 import pty
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
 from conftest import standard_input, start
 
 from slotfill.predict import CHUNK, Predictor
-from slotfill.stream import arrivals
 
 TEXTS = ["leave New York for Oslo please", "", "arrive Lima", "  hello there ", "zzz"]
 
@@ -186,84 +183,6 @@ def test_a_terminal_gets_colours_and_a_hint(trained):
     assert b" [please]" in shown
 
 
-def collect(groups):
-    return [item for group in groups for item in group]
-
-
-def test_arrivals_keep_order_and_bounds():
-    items = [str(number) for number in range(1000)]
-    groups = list(arrivals(items, 7))
-    assert collect(groups) == items
-    assert {len(group) for group in groups} <= set(range(1, 8))
-    assert list(arrivals([], 7)) == []
-
-
-def test_arrivals_do_not_wait_for_more():
-    gate = threading.Event()
-
-    def slow():
-        yield "first"
-        assert gate.wait(30)
-        yield "second"
-
-    found = arrivals(slow(), 100)
-    assert next(found) == ["first"]
-    gate.set()
-    assert collect(found) == ["second"]
-
-
-def test_arrivals_read_ahead_by_no_more_than_two_groups():
-    taken = []
-
-    def source():
-        for number in range(10_000):
-            taken.append(number)
-            yield str(number)
-
-    found = arrivals(source(), 10)
-    next(found)
-    settle(taken)
-    # One group given, two waiting, and the one item that waits for room.
-    assert len(taken) <= 10 + 2 * 10 + 1
-    found.close()
-
-
-def settle(taken):
-    """Wait until the thread that fills `taken` stands still."""
-    before = -1
-    while before != len(taken):
-        before = len(taken)
-        time.sleep(0.05)
-
-
-def test_arrivals_raise_what_the_source_raises_after_what_came_before():
-    def source():
-        yield from ("a", "b")
-        raise ValueError("broken")
-
-    found = []
-    with pytest.raises(ValueError, match=r"^broken$"):
-        for group in arrivals(source(), 1):
-            found += group
-    assert found == ["a", "b"]
-
-
-def test_arrivals_let_go_of_their_source_when_nobody_asks_any_more():
-    closed = threading.Event()
-
-    def source():
-        try:
-            while True:
-                yield "x"
-        finally:
-            closed.set()
-
-    found = arrivals(source(), 3)
-    next(found)
-    found.close()
-    assert closed.wait(30)
-
-
 def test_predict_takes_a_list(trained):
     tagger = Predictor.load(trained)
     assert tagger.predict([]) == []
@@ -277,3 +196,26 @@ def test_texts_without_tokens_have_no_slots(texts, trained, cli):
     assert all(
         not found.slots for found in Predictor.load(trained).predict([text for text in texts if not text.strip()])
     )
+
+
+def test_processes_share_the_sentences_and_keep_their_order(trained, cli):
+    texts = [f"leave {city} for Oslo please {number}" for number in range(1500) for city in ("New York", "Lima", "")]
+    Path("texts").write_text("\n".join(texts), encoding="utf-8")
+    alone = cli("predict", trained, "--input", "texts")
+    shared = cli("predict", trained, "--input", "texts", "--jobs", "2")
+    assert (alone.code, alone.err, shared.code, shared.err) == (0, "", 0, "")
+    assert alone.out == shared.out and alone.out.count("\n") == len(texts)
+
+
+def test_processes_tell_what_is_wrong_with_the_input(trained, cli):
+    Path("texts").write_bytes(b"leave Oslo\n\xff\n")
+    result = cli("predict", trained, "--input", "texts", "--jobs", "2")
+    assert (result.code, result.err.count("\n")) == (3, 1)
+    assert result.err.startswith("slotfill: texts:2: not UTF-8")
+    assert json.loads(result.out)["text"] == "leave Oslo"
+
+
+def test_processes_compute_on_the_cpu(trained, cli):
+    result = cli("predict", trained, "x", "--jobs", "2", "--device", "cuda")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("slotfill: --jobs: several processes compute on the CPU")
