@@ -13,7 +13,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +54,36 @@ def step_of(forward: Callable[[], Tensor]) -> Callable[[], None]:
     return lambda: forward().sum().backward()
 
 
-def measure(hidden: int, repeats: int) -> dict[str, Any]:
-    """Return for torch's LSTM and each cell the milliseconds, their ratio to torch's, and the parameters."""
+def measure(sizes: Sequence[int] = (128, 200), repeats: int = 15) -> dict[str, Any]:
+    """Return the figures of each hidden size."""
+    torch.set_num_threads(1)
+    return {str(hidden): of_size(hidden, repeats) for hidden in sizes}
+
+
+def kept(forward: Callable[[], Tensor]) -> float:
+    """Return the megabytes that `forward` keeps for the gradient, parameters and inputs included."""
+    found: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = forward()
+    del result
+    return sum(found.values()) / 1e6
+
+
+def of_size(hidden: int, repeats: int) -> dict[str, Any]:
+    """Return for torch's LSTM and each cell the milliseconds, their ratio to torch's, the parameters and memory."""
     torch.manual_seed(1)
     x = torch.randn(2, TIME, BATCH, hidden).requires_grad_()
     theirs = nn.LSTM(hidden, hidden, bidirectional=True)
     cells = {name: CELLS.build(part, hidden, hidden, 2) for name, part in parts().items()}
-    steps = {"torch nn.LSTM": step_of(lambda: theirs(x[0])[0])}
-    steps |= {name: step_of(lambda cell=cell: run(cell, x)[0]) for name, cell in cells.items()}
+    forwards: dict[str, Callable[[], Tensor]] = {"torch nn.LSTM": lambda: theirs(x[0])[0]}
+    forwards |= {name: lambda cell=cell: run(cell, x)[0] for name, cell in cells.items()}
+    steps = {name: step_of(forward) for name, forward in forwards.items()}
     sizes = {
         name: sum(p.numel() for p in module.parameters())
         for name, module in ({"torch nn.LSTM": theirs} | cells).items()
@@ -80,6 +102,7 @@ def measure(hidden: int, repeats: int) -> dict[str, Any]:
             "of torch nn.LSTM": round(median / medians["torch nn.LSTM"], 3),
             "of our lstm": round(median / medians["lstm"], 3),
             "parameters": sizes[name],
+            "memory_mb": round(kept(forwards[name]), 2),
         }
         for name, median in medians.items()
     }
@@ -91,8 +114,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--hidden-size", type=int, action="append", help="may be repeated; 128 and 200 if not given")
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    figures = {str(hidden): measure(hidden, given.repeats) for hidden in given.hidden_size or (128, 200)}
+    figures = measure(given.hidden_size or (128, 200), given.repeats)
     result = {
         "batch": BATCH, "steps": TIME, "directions": 2, "repeats": given.repeats,
         "hidden size": figures, "environment": environment() | {"command": None},

@@ -23,7 +23,7 @@ from slotfill.formats._format import lines
 from slotfill.onnx_engine import OnnxEngine
 from slotfill.predict import CHUNK, Predictor
 from slotfill.registry import FORMATS
-from slotfill.tagging import BATCH_SIZE
+from slotfill.tagging import BATCH_SIZE, BATCH_TOKENS
 from slotfill.text import sentence_of
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
@@ -78,7 +78,7 @@ class Worker:
         for first in range(0, len(waiting), CHUNK):
             sentences = [sentence_of(text, self.predictor.tokenizer) for text in waiting[first : first + CHUNK]]
             lap("tokens")
-            for places in bucket([len(sentence.tokens) for sentence in sentences], BATCH_SIZE):
+            for places in bucket([len(sentence.tokens) for sentence in sentences], BATCH_SIZE, most=BATCH_TOKENS):
                 batch = make_batch([sentences[place].tokens for place in places], engine.lookups)
                 lap("vectors")
                 emissions = engine.emissions(batch)

@@ -41,8 +41,10 @@ def _pad(rows: Sequence[Sequence[int]], lengths: np.ndarray) -> np.ndarray:
     return padded
 
 
-def bucket(lengths: Sequence[int], size: int, seed: tuple[int, ...] | None = None) -> list[list[int]]:
-    """Return the sentences' indices in batches of at most `size`, neighbours in length together.
+def bucket(
+    lengths: Sequence[int], size: int, seed: tuple[int, ...] | None = None, most: int = MAX_PADDED_TOKENS
+) -> list[list[int]]:
+    """Return the sentences' indices in batches of at most `size`, and `most` tokens, neighbours in length together.
 
     Without `seed`, from short to long. With it, which sentences of like length meet, and the order of the
     batches, are drawn from it.
@@ -57,7 +59,7 @@ def bucket(lengths: Sequence[int], size: int, seed: tuple[int, ...] | None = Non
     longest = 0
     for index in np.argsort(keys, kind="stable").tolist():
         longest = max(longest, lengths[index])
-        if current and (len(current) == size or (len(current) + 1) * longest > MAX_PADDED_TOKENS):
+        if current and (len(current) == size or (len(current) + 1) * longest > most):
             batches.append(current)
             current, longest = [], lengths[index]
         current.append(index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -43,7 +43,7 @@ def read_sentences(
     """
     path = Path(path)
     part = _part(path, format)
-    sentences = list(part.read(path, scheme=scheme, tokenizer=tokenizer))
+    sentences = list(_shared(part.read(path, scheme=scheme, tokenizer=tokenizer)))
     if not sentences:
         raise DataError(f"{path}: no sentences; the file is empty")
     for sentence in sentences:
@@ -124,6 +124,18 @@ def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | No
 def _part(path: Path, format: FormatPart) -> Format:
     part: Format = FORMATS.build(guess_format(path) if format in (None, "auto") else format)
     return part
+
+
+def _shared(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
+    """Yield `sentences` with all that is equal in them held once: words, places and slots come again and again."""
+    seen: dict[Any, Any] = {}
+    once = seen.setdefault
+    for sentence in sentences:
+        sentence.tokens = list(map(once, sentence.tokens, sentence.tokens))
+        sentence.offsets = list(map(once, sentence.offsets, sentence.offsets))
+        if sentence.slots is not None:
+            sentence.slots = list(map(once, sentence.slots, sentence.slots))
+        yield sentence
 
 
 def _class(format: str | Mapping[str, Any]) -> type[Format]:

@@ -237,7 +237,7 @@ def environment() -> dict[str, Any]:
     """Return what a run was trained with: versions, machine, time."""
     import torch
 
-    packages = ("torch", "numpy", "seqeval", "safetensors")
+    packages = ("torch", "onnxruntime", "numpy", "seqeval", "safetensors")
     return {
         "format": FORMAT,
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -35,7 +35,6 @@ class Vocab:
         self.tags = tags
         self.scheme = scheme
         self.tag_ids = {tag: index for index, tag in enumerate(tags)}
-        self._lowercased = {token.lower() for token in tokens}
 
     @classmethod
     def of(cls, sentences: Iterable[Sentence], scheme: str) -> Vocab:
@@ -52,6 +51,10 @@ class Vocab:
     def slots_of(self) -> SlotReader:
         """What reads the slots of a sentence from the ids of its tags."""
         return SlotReader(self.tags, self.scheme)
+
+    @cached_property
+    def _lowercased(self) -> set[str]:
+        return {token.lower() for token in self.tokens}
 
     @property
     def slot_names(self) -> list[str]:
@@ -93,12 +96,12 @@ class TokenLookup:
         self.lowercase = lowercase
         self.mask_digits = mask_digits
         self.settings = {"of": "token", "lowercase": lowercase, "mask_digits": mask_digits, "min_count": min_count}
-        forms: Counter[str] = Counter()
-        for token, count in counts.items():
-            forms[self.normal(token)] += count
-        kept = [form for form, count in forms.most_common() if count >= min_count]
-        self.ids = {form: index for index, form in enumerate(kept, start=2)}
-        self.counts = np.array([0, 0] + [forms[form] for form in kept])
+        forms: dict[str, int] = {}
+        for form, count in zip(map(self.normal, counts), counts.values(), strict=True):
+            forms[form] = forms.get(form, 0) + count
+        kept = sorted((form for form in forms if forms[form] >= min_count), key=forms.__getitem__, reverse=True)
+        self.ids = dict(zip(kept, range(2, len(kept) + 2), strict=True))
+        self.counts = np.array([0, 0, *map(forms.__getitem__, kept)])
 
     def normal(self, token: str) -> str:
         """Return `token` as it is looked up: lower-cased, every digit a 0, if so set."""

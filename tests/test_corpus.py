@@ -81,6 +81,13 @@ def test_labels_may_be_missing_where_none_are_needed(tmp_path):
     assert (sentence.tokens, sentence.slots) == (["go"], None)
 
 
+def test_what_is_equal_is_held_once(tmp_path):
+    path = tmp_path / "a.brackets"
+    path.write_text("leave [Taipei](origin) today\nleave [Taipei](origin) tomorrow\n", encoding="utf-8")
+    one, other = read_sentences(path).sentences
+    assert one.tokens[1] is other.tokens[1] and one.offsets[1] is other.offsets[1] and one.slots[0] is other.slots[0]
+
+
 def test_nothing_is_overwritten(tmp_path):
     fill(tmp_path, "a.conll")
     with pytest.raises(UsageError, match="is there already, and nothing is overwritten"):

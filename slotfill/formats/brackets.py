@@ -56,29 +56,32 @@ def _parse(line: str, place: str) -> tuple[str, list[tuple[str, int, int]]]:
     text, spans = "", []
     at, opened = 0, None  # where in the text, and in which column, a bracket stands open
     while at < len(line):
-        here = f"{place}: column {at + 1}:"
         piece = _PIECE.match(line, at)
         assert piece is not None
-        at = piece.end()
+        column, at = at + 1, piece.end()
         if piece[0] == "[":
             if opened:
-                raise DataError(f"{here} inside the bracket of column {opened[1]}; write \\[ for a plain one")
-            opened = len(text), piece.start() + 1
+                raise _fault(place, column, f"inside the bracket of column {opened[1]}; write \\[ for a plain one")
+            opened = len(text), column
         elif piece[0] == "]":
             name = _NAME.match(line, at)
             if not opened:
-                raise DataError(f"{here} nothing opens this bracket; write \\] for a plain one")
+                raise _fault(place, column, "nothing opens this bracket; write \\] for a plain one")
             if not name:
-                raise DataError(f"{here} no (name) after the bracket; write \\[ and \\] for plain ones")
+                raise _fault(place, column, "no (name) after the bracket; write \\[ and \\] for plain ones")
             if not name[1] or len(text) == opened[0]:
-                raise DataError(f"{here} a slot without a {'value' if name[1] else 'name'}")
-            spans.append((_unescape(name[1], here), opened[0], len(text)))
+                raise _fault(place, column, f"a slot without a {'value' if name[1] else 'name'}")
+            spans.append((_unescape(name[1], place, column), opened[0], len(text)))
             at, opened = name.end(), None
         else:
-            text += _unescape(piece[0], here)
+            text += _unescape(piece[0], place, column)
     if opened:
-        raise DataError(f"{place}: column {opened[1]}: this bracket is not closed; write \\[ for a plain one")
+        raise _fault(place, opened[1], "this bracket is not closed; write \\[ for a plain one")
     return text, spans
+
+
+def _fault(place: str, column: int, what: str) -> DataError:
+    return DataError(f"{place}: column {column}: {what}")
 
 
 def _escape(text: str, special: str) -> str:
@@ -87,10 +90,12 @@ def _escape(text: str, special: str) -> str:
     return text.replace("\n", "\\n").replace("\r", "\\r")
 
 
-def _unescape(text: str, here: str) -> str:
+def _unescape(text: str, place: str, column: int) -> str:
     def plain(match: re.Match[str]) -> str:
         if match[1] not in _ESCAPED:
-            raise DataError(f"{here} a backslash before {match[1]!r}; write \\\\ for a plain one")
+            raise _fault(place, column, f"a backslash before {match[1]!r}; write \\\\ for a plain one")
         return _ESCAPED[match[1]]
 
+    if "\\" not in text:
+        return text
     return _ESCAPE.sub(plain, text)

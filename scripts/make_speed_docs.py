@@ -1,0 +1,417 @@
+"""Write docs/speed.md, and the picture in docs/speed/, from benchmarks/speed.json, which benchmarks/measure.py writes.
+
+    python scripts/make_speed_docs.py                     rewrite the page and the picture
+    python scripts/make_speed_docs.py --check             exit 1 if the page differs from what would be written
+    python scripts/make_speed_docs.py --json F --page F   from other figures, or to another page
+
+What was asked for, and whether it holds, is worked out here from the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from make_results import table
+
+ROOT = Path(__file__).parent.parent
+FIGURES = ROOT / "benchmarks" / "speed.json"
+PAGE = ROOT / "docs" / "speed.md"
+
+Part = dict[str, Any]
+
+CORPORA = {"atis": "ATIS", "snips": "SNIPS", "mit_restaurant": "MIT Restaurant"}
+OURS = ("best", "small", "small, 8 bits")
+CLOSE = 0.3
+"""In points of F1: how far below the best recipe the one may be that throughput is asked of."""
+
+THROUGHPUT = {"atis": (3, 5), "snips": (2, 3), "mit_restaurant": (1, 2)}
+"""Times CRFsuite's: what is asked for, and the aim."""
+
+STRAIGHT = 1.05
+"""The steepest slope that is called straight, and the most that memory may grow by where it is to be constant."""
+
+
+class Bound(NamedTuple):
+    """Something asked for: what, the figure, and whether that holds; `aim` is what would be better still."""
+
+    asked: str
+    figure: str
+    holds: bool
+    aim: str = ""
+
+
+def number(found: dict[str, float], digits: int) -> str:
+    """Return a median, with the least and the most where they are others."""
+    if found["least"] == found["most"]:
+        return f"{found['median']:,.{digits}f}"
+    return f"{found['median']:,.{digits}f} ({found['least']:,.{digits}f} to {found['most']:,.{digits}f})"
+
+
+def times(one: float, other: float) -> str:
+    """Return `one` as a multiple of `other`."""
+    return f"{one / other:.2f}"
+
+
+# Prediction
+
+
+def asked_of(corpus: Part) -> str:
+    """Return the name of the smallest of our recipes whose F1 is close to the best's."""
+    return "small" if corpus["small"]["f1"] >= corpus["best"]["f1"] - CLOSE else "best"
+
+
+def called(name: str, corpus: str) -> str:
+    """Return what a page calls a system."""
+    if name not in OURS:
+        return name
+    recipe = corpus if name == "best" else f"{corpus}-small"
+    return f"slotfill `{recipe}`" + (", 8 bits" if name == "small, 8 bits" else "")
+
+
+def prediction(part: Part) -> str:
+    """Return the section on prediction."""
+    tables, stages, shares = [], [], []
+    for corpus, systems in part.items():
+        rows = [
+            [
+                called(name, corpus),
+                f"{row['f1']:.2f}",
+                number(row["tokens_per_second"], 0),
+                times(row["tokens_per_second"]["median"], systems["CRFsuite"]["tokens_per_second"]["median"]),
+                number(row["milliseconds"], 3),
+                number(row["milliseconds_p99"], 3),
+                f"{row['peak_mb']:.0f}",
+            ]
+            for name, row in systems.items()
+        ]
+        head = ["", "F1", "tokens/s", "of CRFsuite's", "one sentence, ms", "99th percentile, ms", "peak MB"]
+        tables.append(f"### {CORPORA[corpus]}\n\n{table(head, rows)}")
+        for name in OURS:
+            row = systems[name]
+            spent = {stage: found["median"] for stage, found in row["stages"].items()}
+            core, network = row["gflops_of_the_core"], row["operations_a_token"] / spent["network"] / 1e3
+            stages.append([called(name, corpus), *(f"{each:.2f}" for each in spent.values())])
+            shares.append(
+                [
+                    called(name, corpus),
+                    f"{row['operations_a_token']:,}",
+                    f"{row['gflops']:.1f}",
+                    f"{core:.1f}",
+                    f"{100 * row['gflops'] / core:.0f} %",
+                    f"{100 * network / core:.0f} %",
+                ]
+            )
+    names = list(next(iter(part.values()))["best"]["stages"])
+    operations = ["", "operations a token", "GFLOP/s", "the core's", "share", "share within the network"]
+    return f"""The same work for all: from 5,000 raw lines of the test set to JSON lines, start-up left out, each system
+in a process of its own with one thread, pinned to the same core. "One sentence" is one text at a time, in process, from
+the text to its slots. F1 is of what was written. "Of CRFsuite's" is a ratio of medians.
+
+{chr(10).join(f"{each}{chr(10)}" for each in tables)}
+### Where the time goes
+
+Microseconds a token, each stage after the other on one thread, as `predict` does them side by side.
+
+{table(["", *names], stages)}
+
+How near the core's peak the arithmetic is: an operation is an addition or a multiplication in a matrix product, those
+of recurrent layers included, directions together, on tokens alone; the peak is that of a product of two float32
+matrices of 1,024 each way, by NumPy. The first share is of all the time from lines to lines, the second of that of the
+network alone.
+
+{table(operations, shares)}"""
+
+
+def prediction_bounds(part: Part) -> Iterator[Bound]:
+    """Yield what is asked of throughput, of one sentence alone, and of memory."""
+    for corpus, (least, aim) in THROUGHPUT.items():
+        name = asked_of(part[corpus])
+        ours, theirs = (part[corpus][each]["tokens_per_second"]["median"] for each in (name, "CRFsuite"))
+        asked = f"{CORPORA[corpus]}: {called(name, corpus)}, tokens/s at least {least} times CRFsuite's"
+        yield _aimed(asked, ours / theirs, least, aim, "{:.2f} times")
+    for corpus in THROUGHPUT:
+        systems, name = part[corpus], asked_of(part[corpus])
+        alone, slow = (systems[name][key]["median"] for key in ("milliseconds", "milliseconds_p99"))
+        if corpus == "atis":
+            theirs = systems["CRFsuite"]["milliseconds"]["median"]
+            asked = f"ATIS: one sentence in no more than CRFsuite's {theirs:.3f} ms"
+            yield Bound(asked, f"{alone:.3f} ms", alone <= theirs)
+        yield Bound(f"{CORPORA[corpus]}: one sentence in under 0.25 ms", f"{alone:.3f} ms", alone < 0.25)
+        asked = f"{CORPORA[corpus]}: 99th percentile under 3 times the median"
+        yield Bound(asked, f"{slow / alone:.2f} times", slow < 3 * alone)
+    peak = part["atis"]["best"]["peak_mb"]
+    yield Bound("Predicting with the run of `atis` under 200 MB", f"{peak:.0f} MB", peak < 200)
+
+
+# Start, training, cells
+
+
+def cold_start(part: Part) -> str:
+    """Return the section on the start of a process."""
+    bare = part["import numpy, onnxruntime"]["median"]
+    rows = [
+        [f"`{name}`" if name.startswith("import") else name, number(row, 3), times(row["median"], bare)]
+        for name, row in part.items()
+    ]
+    return f"""From the start of a process to its end, with one answer to one sentence; on one core, all in turn.
+slotfill is `slotfill predict RUN "leave Taipei on November 2nd"` with the run of `atis`.
+
+{table(["", "s", "of the bare imports"], rows)}"""
+
+
+def cold_start_bounds(part: Part) -> Iterator[Bound]:
+    """Yield what is asked of the start."""
+    ours, bare, spacy = (part[name]["median"] for name in ("slotfill", "import numpy, onnxruntime", "spaCy"))
+    asked = "Cold start at most 3 times that of `import numpy, onnxruntime`"
+    yield Bound(asked, f"{ours / bare:.2f} times", ours <= 3 * bare)
+    yield Bound(f"Cold start faster than spaCy's {spacy:.2f} s", f"{ours:.2f} s", ours < spacy)
+
+
+def training(part: Part) -> str:
+    """Return the section on training."""
+    theirs, ours = part["CRFsuite"], part["slotfill"]
+    all_of_theirs = theirs["seconds"]["median"]
+    rows = [
+        ["CRFsuite", number(theirs["seconds"], 1), "1.00", number(theirs["seconds"], 1), f"{theirs['f1']:.2f}"],
+        [
+            "slotfill `atis`",
+            number(ours["seconds to best"], 1),
+            times(ours["seconds to best"]["median"], all_of_theirs),
+            number(ours["seconds in all"], 1),
+            f"{ours['f1']:.2f}",
+        ],
+    ]
+    return f"""`slotfill train atis` and CRFsuite on the same sentences, in turn, on the same cores. Seconds to the best
+are those of the whole command, with the start of Python, scoring and export, less those of the epochs after the one
+that is kept.
+
+{table(["", "s to the best", "of CRFsuite's", "s in all", "F1"], rows)}
+
+An epoch takes {number(ours["epoch seconds"], 2)} s, validation included, and does
+{ours["operations_an_epoch"] / 1e9:,.1f} billion operations: {ours["gflops"]:.1f} GFLOP/s, which is \
+{100 * ours["share"]:.0f} % of the {ours["gflops_of_two_cores"]:.1f} that matrix products
+reach on all cores at once, a process on each. Counted are the products of the forward passes on the training sentences,
+as torch's FlopCounterMode counts them, times 3, since the backward pass has two products for each, and less the share
+of padding; nothing else counts, nor does validation."""
+
+
+def training_bounds(part: Part) -> Iterator[Bound]:
+    """Yield what is asked of training."""
+    theirs, ours = part["CRFsuite"], part["slotfill"]
+    share = ours["seconds to best"]["median"] / theirs["seconds"]["median"]
+    yield Bound("Training to the best at most 0.25 of CRFsuite's time", f"{share:.2f}", share <= 0.25)
+    more = ours["f1"] - theirs["f1"]
+    yield Bound("F1 at least 2 points above CRFsuite's", f"{more:+.2f} points", more >= 2)
+    yield _aimed("An epoch at 30 % of the machine's peak", 100 * ours["share"], 30, 50, "{:.0f} %")
+
+
+def cells(part: Part) -> str:
+    """Return the section on cells."""
+    sizes = list(part)
+    memory = all("memory_mb" in row for rows in part.values() for row in rows.values())
+    rows = []
+    for name in part[sizes[0]]:
+        row = [name]
+        for size in sizes:
+            found = part[size][name]
+            row += [f"{found['milliseconds']:.1f}", f"{found['of torch nn.LSTM']:.2f}", f"{found['parameters']:,}"]
+            row += [f"{found['memory_mb']:.1f}"] if memory else []
+        rows.append(row)
+    columns = ["ms", "of nn.LSTM", "parameters", *(["MB"] if memory else [])]
+    head = ["cell", *(f"{column}, {size} hidden" for size in sizes for column in columns)]
+    return f"""Forward and backward through one layer, both directions, as many numbers in as hidden, one thread, all in
+turn; medians. "of nn.LSTM" is the time as a multiple of that of torch's own. Batch and steps: `benchmarks/cells.py`.
+
+{table(head, rows)}"""
+
+
+# Growth
+
+TITLES = {"training": "Training", "prediction": "Prediction", "start-up": "Start-up"}
+SIZES = {"sentences": "sentences", "tokens": "tokens", "MB": "MB of run folder"}
+WHAT = {"seconds": "s", "epoch_seconds": "s of the epoch", "peak_mb": "peak MB"}
+
+
+def growth(part: Part) -> str:
+    """Return the section on growth."""
+    tables = []
+    for name, found in part.items():
+        columns = [what for what in WHAT if what in found["slopes"]]
+        rows = [
+            [
+                _size(row["size"]),
+                *(number(row[what], 0 if what == "peak_mb" else 2) for what in columns),
+                str(row["repeats"]),
+            ]
+            for row in found["rows"]
+        ]
+        slopes = [
+            f"slope from {_size(found['slopes_from'])}",
+            *(f"{found['slopes'][what]:.2f}" for what in columns),
+            "",
+        ]
+        if "all_cores" in found:
+            free = found["all_cores"]
+            figures = [number(free[what], 0 if what == "peak_mb" else 2) for what in columns]
+            rows.append([f"{_size(free['size'])}, on all cores", *figures, str(free["repeats"])])
+        head = [SIZES[found["of"]], *(WHAT[what] for what in columns), "repeats"]
+        tables.append(f"### {TITLES[name]}\n\n{table(head, [*rows, slopes])}")
+    new = part["prediction"]["new_words"]
+    return f"""![Time and memory by size](speed/growth.svg)
+
+Each size is a command of its own, on one core: the seconds from its start to its end, and the most memory it held. The
+slope is that of the figures against the sizes, both on logarithms, from the size named on: 1 is twice the time for
+twice the size, less is better. The dotted lines of the picture are straight, through the last point.
+
+- **Training**: `slotfill train` of a small network for one epoch, on the sentences of the Taipei corpus again and
+  again, with other cities each time.
+- **Prediction**: `slotfill predict` with the run of `atis`, on its test sentences again and again; one word in {new} is
+  one that has never been seen, so that nothing is gained by remembering, and what remembers has to forget.
+- **Start-up**: `slotfill predict` of one sentence, with runs of more and more invented words.
+
+{chr(10).join(f"{each}{chr(10)}" for each in tables)}""".rstrip()
+
+
+def growth_bounds(part: Part) -> Iterator[Bound]:
+    """Yield what is asked of growth."""
+    for name, found in part.items():
+        for what, unit in (("seconds", "time"), ("peak_mb", "memory")):
+            slope = found["slopes"][what]
+            first, last = (_size(found["rows"][place]["size"]) for place in (0, -1))
+            asked = f"{TITLES[name]}, {first} to {last} {SIZES[found['of']]}: {unit} straight or better"
+            yield Bound(asked, f"slope {slope:.2f}", slope <= STRAIGHT)
+    *_, before, last = part["prediction"]["rows"]
+    ratio = last["peak_mb"]["median"] / before["peak_mb"]["median"]
+    asked = f"Memory of predicting constant: that of {_size(last['size'])} tokens against {_size(before['size'])}"
+    yield Bound(asked, f"{ratio:.2f} times", ratio <= STRAIGHT)
+    peak = max(each["peak_mb"]["most"] for each in (last, part["prediction"]["all_cores"]))
+    yield Bound(
+        f"Predicting {_size(last['size'])} tokens with the run of `atis` under 200 MB", f"{peak:.0f} MB", peak < 200
+    )
+
+
+def picture(part: Part) -> bytes:
+    """Return the picture of growth: time above, memory below."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from slotfill.lab import figures
+
+    with matplotlib.rc_context(figures.STYLE):
+        figure = Figure(figsize=(7 * len(part), 11), layout="constrained", facecolor="white")
+        grid = figure.subplots(2, len(part), sharex="col", sharey="row", squeeze=False)
+    for column, (name, found) in enumerate(part.items()):
+        sizes = [row["size"] for row in found["rows"]]
+        for row, what in enumerate(("seconds", "peak_mb")):
+            axes = grid[row][column]
+            runs = [[each[what][which] for each in found["rows"]] for which in ("least", "median", "most")]
+            with matplotlib.rc_context(figures.STYLE):
+                axes.set(xscale="log", yscale="log")
+                figures.line(axes, row, sizes, runs, median)
+                straight = [runs[1][-1] * size / sizes[-1] for size in sizes]
+                axes.plot(sizes, straight, color=figures.GREY, linestyle=":", linewidth=2)
+        with matplotlib.rc_context(figures.STYLE):
+            grid[0][column].set_title(TITLES[name])
+            grid[1][column].set_xlabel(SIZES[found["of"]])
+    for axes, what, label in zip(grid[:, 0], ("seconds", "peak_mb"), ("seconds", "peak MB"), strict=True):
+        each = [row[what] for found in part.values() for row in found["rows"]]
+        # As high as the figures are: the straight lines may leave below.
+        axes.set(ylabel=label, ylim=(min(row["least"] for row in each) / 2, 2 * max(row["most"] for row in each)))
+    return figures.drawn(figure, ".svg")
+
+
+def _size(size: float) -> str:
+    return f"{size:,.0f}" if size >= 10 else f"{size:.1f}"
+
+
+# The page
+
+
+def _aimed(asked: str, found: float, least: float, aim: float, form: str) -> Bound:
+    return Bound(asked, form.format(found), found >= least, f"{aim}: {'reached' if found >= aim else 'not reached'}")
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Part], str], Callable[[Part], Iterator[Bound]] | None]] = {
+    "prediction": ("Prediction", prediction, prediction_bounds),
+    "cold_start": ("Cold start", cold_start, cold_start_bounds),
+    "training": ("Training", training, training_bounds),
+    "cells": ("Every cell's loop over time", cells, None),
+    "growth": ("Growth", growth, growth_bounds),
+}
+
+
+def page(speed: Part) -> str:
+    """Return docs/speed.md."""
+    environment = speed["environment"]
+    versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
+    bounds = [bound for name, (*_, of) in SECTIONS.items() if of and name in speed for bound in of(speed[name])]
+    rows = [[bound.asked, bound.figure, "yes" if bound.holds else "**no**", bound.aim] for bound in bounds]
+    short = sum(not bound.holds for bound in bounds)
+    sections = "\n\n".join(
+        f"## {title}\n\n"
+        + (write(speed[name]) if name in speed else f"Not measured yet: `python benchmarks/measure.py {name}`.")
+        for name, (title, write, _) in SECTIONS.items()
+    )
+    return f"""# Speed
+
+Written by `python scripts/make_speed_docs.py` from the figures of `python benchmarks/measure.py`; not edited by hand.
+
+slotfill and its peers, measured side by side on the same machine in the same run: {environment["processors"]} \
+processors,
+{environment["platform"]}; Python {environment["python"]}, {versions}.
+{speed["date"]}. Nothing else was running. All systems are taken in turn, again and again, so that they share the noise;
+a figure is a median, with the least and the most in brackets.
+
+## What was asked, and what holds
+
+{_verdict(len(bounds), short)}
+
+{table(["asked", "figure", "holds", "aim"], rows)}
+
+Throughput is asked of the smallest recipe whose F1 is within {CLOSE} of the best one's, with weights in 32 bits, and so
+is one sentence alone. Straight or constant is called what grows by no more than a twentieth beyond that, which is left
+to chance.
+
+{sections}
+"""
+
+
+def _verdict(asked: int, short: int) -> str:
+    if not asked:
+        return "None of it is measured yet."
+    return f"All {asked} hold." if not short else f"{asked - short} of {asked} hold; {short} fall short."
+
+
+def main() -> int:
+    """Write the page and the picture, or check the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page would change")
+    parser.add_argument("--json", type=Path, default=FIGURES, help="the figures")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page; the picture goes into a folder beside it")
+    given = parser.parse_args()
+    if not given.json.is_file():
+        sys.exit(f"{given.json} is not there yet: python benchmarks/measure.py")
+    speed = json.loads(given.json.read_text(encoding="utf-8"))
+    wanted, drawing = page(speed), given.page.with_suffix("") / "growth.svg"
+    if given.check:
+        # Another matplotlib draws other bytes, so of the picture no more is asked than to be there.
+        same = given.page.is_file() and given.page.read_text(encoding="utf-8") == wanted
+        if not same or ("growth" in speed and not drawing.is_file()):
+            print(f"{given.page.name} is not what scripts/make_speed_docs.py writes: run it", file=sys.stderr)
+            return 1
+        return 0
+    given.page.write_text(wanted, encoding="utf-8", newline="\n")
+    if "growth" in speed:
+        drawing.parent.mkdir(exist_ok=True)
+        drawing.write_bytes(picture(speed["growth"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
