@@ -30,6 +30,9 @@ RECIPES = {
     "atis": (),
     "snips": (),
     "mit_restaurant": (),
+    "atis-small": (),
+    "snips-small": (),
+    "mit_restaurant-small": (),
 }
 ROLES = ("origin", "destination")
 

@@ -18,6 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,11 @@ def filled(text: str, tokens: list[str], found: list[Span]) -> list[dict[str, An
     return slots
 
 
-def serve(tagger: Tagger) -> None:
-    """Answer the requests of the standard input until it ends."""
+def serve(answers: dict[str, Callable[..., dict[str, Any]]]) -> None:
+    """Answer the requests of the standard input until it ends, each by what `answers` has for it."""
     for line in sys.stdin:
         request = json.loads(line)
-        answer = {"throughput": throughput, "latency": latency}[request.pop("do")](tagger, **request)
+        answer = answers[request.pop("do")](**request)
         print(json.dumps(answer | {"peak_mb": peak_mb()}), flush=True)
 
 
@@ -120,7 +121,8 @@ def main(train: Callable[[Path, Path], dict[str, Any]], load: Callable[[Path], T
             told |= {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - busy}
             print(json.dumps(told | {"peak_mb": peak_mb()}))
         case ["predict", model]:
-            serve(load(Path(model)))
+            tagger = load(Path(model))
+            serve({"throughput": partial(throughput, tagger), "latency": partial(latency, tagger)})
         case ["answer", model, sentence]:
             for text, words, found in load(Path(model))([sentence]):
                 print(json.dumps({"text": text, "slots": filled(text, words, found)}, ensure_ascii=False))
