@@ -63,6 +63,7 @@ def train(
         Path | None,
         typer.Option(metavar="RUN", help="Go on with a run that was stopped."),
     ] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Say at the end where the time went.")] = False,
 ) -> None:
     """Train a tagger and save it as a run folder.
 
@@ -88,7 +89,11 @@ def train(
     with display.training(sys.stdout) as report:
         from slotfill import train as training
 
-        outcome = training.train(checked, folder, report, device=chosen_device(device), resume=resume is not None)
+        outcome = training.train(
+            checked, folder, report, device=chosen_device(device), resume=resume is not None, profile=profile
+        )
+    if outcome.times is not None:
+        display.show_times(outcome.times)
     display.show_outcome(outcome)
 
 

@@ -57,7 +57,9 @@ class TrainConfig(Checked):
     seed: Count = 1
     """Decides every draw: weights, order, dropout."""
     threads: Size = 1
-    """Processor threads. Steps this small gain little from a second, and lose much where other programs run."""
+    """Processes that share the sentences of each batch, one a processor; what is drawn differs with their number."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the products in training; bfloat16 is quicker on processors and devices that know it, and coarser."""
     epochs: Size = 30
     """At most so many times over the training sentences."""
     patience: Count = 10

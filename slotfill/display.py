@@ -171,6 +171,15 @@ def show_outcome(outcome: Outcome) -> None:
         console.print(f"  slotfill {command}", soft_wrap=True, style="bold")
 
 
+def show_times(times: dict[str, float]) -> None:
+    """Print where the seconds of a training went, the most first."""
+    whole = sum(times.values())
+    table = Table("where the time went", "seconds", "share", title_justify="left")
+    for what, seconds in sorted(times.items(), key=lambda item: -item[1]):
+        table.add_row(what, f"{seconds:.2f}", f"{seconds / whole:.1%}")
+    PlainConsole().print(table)
+
+
 def show_score(score: Score, name: str, console: Console | None = None) -> None:
     """Print a score as a table: a row a slot, then the whole, then what was unknown."""
     console = console or PlainConsole()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import time
@@ -11,12 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from slotfill.batch import Batch, bucket, make_batch
+from slotfill.batch import bucket, make_batch
 from slotfill.config import Config, TrainConfig
 from slotfill.errors import RunError
 from slotfill.evaluate import evaluate, final_split
+from slotfill.memory import keep_memory
 from slotfill.model import SlotTagger
 from slotfill.run import build_model
 from slotfill.run_folder import RunFolder
@@ -25,9 +25,15 @@ from slotfill.score import Score, slot_f1
 from slotfill.sentence import Sentence
 from slotfill.splits import read_split
 from slotfill.tagging import tag
+from slotfill.timing import Times
 from slotfill.vocab import Vocab
+from slotfill.weights import copied, joined, trained
+from slotfill.workers import Share, Workers, shared_zeros
 
 Tensors = dict[str, Tensor]
+
+LOOK_EVERY = 16
+"""Where a device computes, the loss is looked at in the first of so many steps, and of each epoch."""
 
 
 @dataclass(slots=True)
@@ -77,6 +83,7 @@ class Training:
     best: Epoch | None = None
     best_weights: Tensors = field(default_factory=dict)
     steps_done: int = 0
+    times: Times = field(default_factory=Times)
 
     def __post_init__(self) -> None:
         self.tokens = [sentence.tokens for sentence in self.sentences]
@@ -85,40 +92,57 @@ class Training:
             [self.vocab.tag_ids[tag] for tag in tags_of(sentence.slots or [], len(sentence.tokens), self.vocab.scheme)]
             for sentence in self.sentences
         ]
-        self.optimizer = _optimizer(self.model, self.config)
         # What is scored and kept: the moving average of the weights, or the weights themselves.
-        self.averaged = copy.deepcopy(self.model) if self.config.average else self.model
+        self.averaged = copied(self.model) if self.config.average else self.model
         self.averaged.eval()
+        self.on_cpu = next(self.model.parameters()).device.type == "cpu"
+        self.count = self.config.threads if self.on_cpu else 1
+        self.weights = nn.Parameter(joined(trained(self.model), shared_zeros if self.count > 1 else None))
+        self.average = joined(trained(self.averaged)) if self.config.average else self.weights.detach()
+        self.optimizer = _optimizer(self.weights, self.config)
+        self.workers = Workers(
+            self.model, self.weights.detach(), self.count, self.config.precision, self.batches, self.times
+        )
         self.steps = len(bucket(self.lengths, self.config.batch_size))
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of `epoch`, whose order the seed and the epoch alone decide."""
+    def batches(self, epoch: int, place: int = 0) -> Iterator[Share]:
+        """Yield what the worker at `place` has of each batch of `epoch`; the seed and the epoch decide their order."""
         for indices in bucket(self.lengths, self.config.batch_size, seed=(self.config.seed, epoch)):
-            yield make_batch([self.tokens[i] for i in indices], self.model.lookups, [self.tags[i] for i in indices])
+            own = indices[place :: self.count]
+            tokens, tags = [self.tokens[i] for i in own], [self.tags[i] for i in own]
+            batch = make_batch(tokens, self.model.lookups, tags) if own else None
+            yield Share(batch, len(indices), sum(self.lengths[i] for i in indices))
 
-    def step(self, batch: Batch) -> float:
-        """Train on one batch; return its loss."""
+    def step(self, share: Share) -> tuple[Tensor, Tensor]:
+        """Train on one batch; return its loss, and what the encoders added to it."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * _schedule(self.config, self.steps_done / self.steps)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.model.loss(batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise RunError(
-                f"the loss became {value} in step {self.steps_done + 1}: lower train.learning_rate "
-                f"({self.config.learning_rate}) or train.gradient_clip ({self.config.gradient_clip})"
-            )
-        loss.backward()
-        if self.config.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
-        self.optimizer.step()
+        gradient, loss, extra = self.workers.gradient(share)
+        if self.looks:
+            value = float(loss)
+            if not math.isfinite(value):
+                raise RunError(
+                    f"the loss became {value} in step {self.steps_done + 1}: lower train.learning_rate "
+                    f"({self.config.learning_rate}) or train.gradient_clip ({self.config.gradient_clip})"
+                )
+        with self.times.of("optimizer"):
+            if self.config.gradient_clip:
+                length = torch.linalg.vector_norm(gradient)
+                gradient.mul_((self.config.gradient_clip / (length + 1e-6)).clamp_max(1))
+            self.weights.grad = gradient
+            self.optimizer.step()
         self.steps_done += 1
         if self.config.average:
             # Early on the average would be mostly the start; so it begins short and grows to its full length.
             decay = min(self.config.average, (1 + self.steps_done) / (10 + self.steps_done))
-            with torch.no_grad():
-                torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1 - decay)
-        return value
+            with self.times.of("average"):
+                self.average.lerp_(self.weights.detach(), 1 - decay)
+        return loss, extra
+
+    @property
+    def looks(self) -> bool:
+        """Whether to look at the loss in this step: seldom where the processor would have to wait for a device."""
+        return self.on_cpu or self.steps_done % self.steps % LOOK_EVERY == 0
 
     @property
     def finished(self) -> bool:
@@ -131,19 +155,28 @@ class Training:
         number = len(self.history) + 1
         began = time.perf_counter()
         self.model.train()
-        total = kl = tokens = sentences = 0.0
-        for done, batch in enumerate(self.batches(number), start=1):
-            total += self.step(batch) * len(batch.lengths)
-            kl += float(torch.as_tensor(self.model.extra_loss).detach()) * len(batch.lengths)
-            sentences += len(batch.lengths)
-            tokens += int(batch.lengths.sum())
+        self.workers.begin(self.config.seed, number)
+        total, kl = (self.weights.new_zeros((), dtype=torch.float64) for _ in range(2))
+        tokens = sentences = 0
+        shown = math.nan
+        for done, share in enumerate(self.times.each("batches", self.batches(number)), start=1):
+            looks = self.looks
+            loss, extra = self.step(share)
+            total += loss * share.sentences
+            kl += extra * share.sentences
+            sentences += share.sentences
+            tokens += share.tokens
+            if looks:
+                shown = float(total) / sentences
             spent = time.perf_counter() - began
-            report(self._progress(number, done, total / sentences, tokens / spent, spent / done))
+            with self.times.of("report"):
+                report(self._progress(number, done, shown, tokens / spent, spent / done))
         self.averaged.eval()
-        f1 = slot_f1(self.valid, tag(self.averaged, self.vocab, self.valid))
+        with self.times.of("validation"):
+            f1 = slot_f1(self.valid, tag(self.averaged, self.vocab, self.valid))
         rate = self.optimizer.param_groups[0]["lr"]
         spent = time.perf_counter() - began
-        row = Epoch(number, total / sentences, f1, rate, tokens / spent, spent, kl / sentences)
+        row = Epoch(number, float(total) / sentences, f1, rate, tokens / spent, spent, float(kl) / sentences)
         self.history.append(row)
         if self.best is None or row.valid_f1 > self.best.valid_f1:
             weights = {name: value.detach().clone() for name, value in self.averaged.state_dict().items()}
@@ -195,14 +228,13 @@ class Training:
         self.steps_done = self.steps * len(self.history)
 
 
-def _optimizer(model: SlotTagger, config: TrainConfig) -> torch.optim.Optimizer:
-    parameters = list(model.parameters())
+def _optimizer(weights: nn.Parameter, config: TrainConfig) -> torch.optim.Optimizer:
     if config.optimizer == "sgd":
         return torch.optim.SGD(
-            parameters, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+            [weights], lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
         )
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    return kind([weights], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def _schedule(config: TrainConfig, epoch: float) -> float:
@@ -225,7 +257,7 @@ def _example(sentences: Sequence[Sentence]) -> str:
 @dataclass(slots=True)
 class Outcome:
     """What a run came to: its scores by split, its best epoch, whether it was stopped before its end, a sentence to
-    try it on, and why it is not exported, if it is not."""
+    try it on, where the time went if that was asked for, and why it is not exported, if it is not."""
 
     path: Path
     scores: dict[str, Score]
@@ -234,6 +266,7 @@ class Outcome:
     parameters: int
     interrupted: bool
     example: str
+    times: dict[str, float] | None = None
     not_exported: str = ""
 
 
@@ -244,39 +277,52 @@ def train(
     *,
     device: str = "cpu",
     resume: bool = False,
+    profile: bool = False,
 ) -> Outcome:
     """Train the model of `config`, score its best epoch, and save it as a run in `folder`.
 
     An interrupt from the keyboard ends training, not the run: the best epoch so far is scored and saved, and
-    the run can be resumed. Raises RunError where there is no such epoch yet, or training diverges.
+    the run can be resumed. With `profile` it tells where the time went, for which a device is waited for at every turn.
+    Raises RunError where there is no such epoch yet, or training diverges.
     """
     splits = list(dict.fromkeys(("train", "valid", final_split(config.data))))
     corpus = {split: read_split(config.data, split).sentences for split in splits}
-    torch.set_num_threads(config.train.threads)
+    # The workers are processes: threads that divide a product would be in their way.
+    torch.set_num_threads(1)
+    keep_memory()
     torch.manual_seed(config.train.seed)
     vocab = Vocab.of(corpus["train"], config.scheme)
     model = build_model(config, vocab).to(device)
-    training = Training(config.train, model, corpus["train"], corpus["valid"], vocab)
+    times = Times(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
+    times.turn_to("preparation")
+    training = Training(config.train, model, corpus["train"], corpus["valid"], vocab, times=times)
+    if profile:
+        times.watch(model)
     if resume:
         folder.restore(training)
     else:
         folder.begin(config, vocab)
     interrupted = False
+    times.turn_to("other")
     try:
         while not training.finished:
             training.epoch(report)
-            folder.checkpoint(training)
+            with times.of("checkpoint"):
+                folder.checkpoint(training)
     except KeyboardInterrupt:
         interrupted = True
     except RunError:
         folder.discard()
         raise
+    finally:
+        training.workers.close()
     if training.best is None:
         folder.discard()
         raise RunError("stopped before the first epoch was done, so there is nothing to save")
     training.averaged.load_state_dict(training.best_weights)
     training.averaged.eval()
-    scores = {split: evaluate(training.averaged, vocab, corpus[split]) for split in splits if split != "train"}
+    with times.of("final scores"):
+        scores = {split: evaluate(training.averaged, vocab, corpus[split]) for split in splits if split != "train"}
     outcome = Outcome(
         folder.out,
         scores,
@@ -285,6 +331,7 @@ def train(
         sum(parameter.numel() for parameter in model.parameters()),
         interrupted,
         _example(corpus[splits[-1]]),
+        times.seconds if profile else None,
     )
     notes = {
         "best_epoch": training.best.epoch,

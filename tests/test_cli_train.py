@@ -37,6 +37,17 @@ def test_train_logs_an_epoch_a_line_and_ends_with_what_to_type_next(desk, cli):
     assert "seed: 5\n" in Path("my runs/a b/config.yaml").read_text()
 
 
+def test_profile_says_where_the_time_went(desk, cli):
+    result = cli("train", "tiny.yaml", "train.epochs=2", "train.threads=2", "--profile", "--out", "a")
+    assert (result.code, result.err) == (0, "")
+    shares = re.findall(r"^│ (\S.*?) +│ \d+\.\d\d +│ (\d+\.\d)% +│$", result.out, re.MULTILINE)
+    told = {what for what, _ in shares}
+    assert {"embedding: word", "encoder: recurrent", "tagger: crf", "backward", "validation"} <= told
+    assert abs(sum(float(share) for _, share in shares) - 100) < 2
+    assert [float(share) for _, share in shares] == sorted((float(share) for _, share in shares), reverse=True)
+    assert "where the time went" not in cli("train", "tiny.yaml", "train.epochs=1", "--out", "b").out
+
+
 def example_from_test():
     """The shortest of the test sentences with the most slots."""
     lines = Path("corpus/test.brackets").read_text().splitlines()
@@ -51,7 +62,7 @@ def test_the_run_is_called_as_the_config_and_not_written_over(desk, cli):
     assert (result.code, result.out) == (2, "")
     assert result.err == "slotfill: runs/tiny exists: replace it with --force, or choose another with --out DIR\n"
     assert Path("runs/tiny/model.safetensors").read_bytes() == before
-    assert cli("train", "tiny.yaml", "train.epochs=2", "--force").code == 0
+    assert cli("train", "tiny.yaml", "train.seed=2", "--force").code == 0
     assert Path("runs/tiny/model.safetensors").read_bytes() != before
     assert [path.name for path in Path("runs").iterdir()] == ["tiny"]
 
@@ -83,7 +94,7 @@ def test_every_wrong_use_is_one_line(desk, cli):
         (["train", "--resume", "nope"], 2, "no run folder nope (allowed: none)"),
         (["train", "tiny.yaml", "--resume", "nope"], 2,
          "--resume goes on with the run as it was: give it nothing but --device"),
-        (["train", "tiny.yaml", "train.learning_rate=1e30", "train.gradient_clip=0", "train.optimizer=sgd"], 1, None),
+        (["train", "tiny.yaml", "train.learning_rate=1e38", "train.gradient_clip=0", "train.optimizer=sgd"], 1, None),
     ):  # fmt: skip
         result = cli(*words)
         assert result.code == code, result

@@ -303,7 +303,7 @@ def test_the_first_may_be_one_of_a_folder(desk):
 
 def test_a_failed_run_does_not_end_the_others(desk, cli):
     configs(desk)
-    hot = "{epochs: 3, batch_size: 4, optimizer: sgd, learning_rate: 1.0e+30, gradient_clip: 0, warmup: 0}"
+    hot = "{epochs: 3, batch_size: 4, optimizer: sgd, learning_rate: 1.0e+38, gradient_clip: 0, warmup: 0}"
     write_config(Path("hot.yaml"), train=hot)
     result = cli(
         "compare", "one.yaml", "hot.yaml", "two.yaml", "--seeds", "1", "--json", "c.json", "--markdown", "c.md"

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "slotfill"
 
 # Each module may import those on the lines above its own; a folder of parts is one entry.
 ORDER = """
-errors sentence dropout trace
+errors sentence dropout trace memory
 options schemes text yaml_text loop stream
 registry vocab engine
 formats config batch decode score
@@ -26,7 +26,8 @@ encoders
 taggers export.operators
 model export.recorder
 run export.network
-evaluate run_folder
+evaluate run_folder timing weights
+workers
 train predict export export.run
 display
 app
@@ -49,7 +50,7 @@ cli
 
 # Which modules may import torch; run and cli only in the functions that need a network.
 WITH_TORCH = """
-dropout trace loop embeddings cells encoders taggers model
+dropout trace loop embeddings cells encoders taggers model timing weights workers
 export.operators export.recorder export.network train run run_folder app lab.inspect lab.probe lab.compare
 """
 

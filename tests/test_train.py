@@ -105,7 +105,7 @@ def test_the_seed_decides(average):
 
 def test_the_order_changes_from_epoch_to_epoch_only():
     training = training_of()
-    first, again, second = ([b.lengths.tolist() for b in training.batches(epoch)] for epoch in (1, 1, 2))
+    first, again, second = ([b.batch.lengths.tolist() for b in training.batches(epoch)] for epoch in (1, 1, 2))
     assert first == again != second
     assert sum(map(len, first)) == 20 and len(first) == training.steps == 5
 
@@ -316,3 +316,32 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoiled(bad, monk
         run(training)
     assert same(weights(training.model), before)
     assert training.best.epoch == 1
+
+
+def test_where_a_device_would_be_waited_for_the_loss_is_looked_at_seldom():
+    """The same is learned, and what is shown is a little older."""
+    wanted = run(training_of("train.batch_size=1"))
+    found = training_of("train.batch_size=1")
+    found.on_cpu = False
+    shown = []
+    run(found, report=lambda p: len(p.history) < p.epoch and shown.append(p.loss))
+    assert same(weights(found.model), weights(wanted.model)) and told(found) == told(wanted)
+    assert len(shown) == 80 and len(set(shown)) == 8, "steps 1 and 17 of each epoch of 20"
+    bad = training_of("train.batch_size=1", "train.optimizer=sgd", "train.learning_rate=1e30", "train.gradient_clip=0")
+    bad.on_cpu = False
+    with pytest.raises(RunError, match=r"the loss became (nan|inf) in step (17|21|37|41|57|61|77)"):
+        run(bad)
+
+
+def test_weights_stand_side_by_side():
+    """So that one update serves them all, and what looks at a part of the network sees it."""
+    training = training_of("train.average=0.5")
+    training.model.train()
+    training.step(next(training.batches(1)))
+    for vector, model in ((training.weights.detach(), training.model), (training.average, training.averaged)):
+        begin, end = vector.data_ptr(), vector.data_ptr() + 4 * len(vector)
+        places = sorted((each.data_ptr(), 4 * each.numel()) for each in model.parameters())
+        assert begin == places[0][0] and all(place % 64 == begin % 64 for place, _ in places)
+        following = [*(place for place, _ in places[1:]), end]
+        assert all(0 <= later - place - size < 64 for (place, size), later in zip(places, following, strict=True))
+    assert training.averaged.lookups[0] is training.model.lookups[0], "the vocabulary is not copied"

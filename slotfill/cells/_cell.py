@@ -114,6 +114,13 @@ class Cell(Traced):
         """
         raise NotImplementedError
 
+    def whole(self, x: Tensor) -> Tensor | None:
+        """Return the outputs of all steps at once, where the cell has a quicker way than step by step, or None.
+
+        They are what `step` gives, `(direction, time, batch, hidden)` of `x` `(direction, time, batch, input)`.
+        """
+        return None
+
     def operator(self) -> Operator | None:
         """Return the operator of ONNX that computes the same, or None where there is none: then it is the loop."""
         return None

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.cells._cell import ONNX_ACTIVATIONS, Cell, Operator, State, activate, matrix
+from slotfill.cells._lstm_pass import LSTMPass
 from slotfill.errors import ConfigError
 
 
@@ -136,6 +137,16 @@ class LSTM(Cell):
                 if name in self.peepholes:
                     product = torch.addcmul(product, self.peepholes[name], memory)
                 gates[name] = product.sigmoid()
+
+    def whole(self, x: Tensor) -> Tensor | None:
+        """Return all outputs of the plain LSTM, while it trains on a processor."""
+        plain = self.gates == ("input", "forget", "output", "candidate") and not self.peepholes
+        plain &= not self.recurrent_gates and self.input_activation == self.output_activation == "tanh"
+        quick = plain and torch.is_grad_enabled() and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        if not quick:
+            return None
+        found: Tensor = LSTMPass.apply(x, self.input_weight, self.recurrent_weight, self.bias)
+        return found
 
     def operator(self) -> Operator | None:
         """Return the operator LSTM, which has all three gates and neither relevance, gate recurrence nor `linear`."""

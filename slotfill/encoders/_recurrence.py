@@ -64,6 +64,8 @@ def run(cell: Cell, x: Tensor) -> tuple[Tensor, Tensor | None]:
     The latter, `(direction, time, batch, size)`, of a cell that is told it of the layer below, or is variational, and
     None of others. `x` is `(direction, time, batch, input)`.
     """
+    if cell.notes is None and (outputs := cell.whole(x)) is not None:
+        return outputs, None
     projected = cell.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
     tells = cell.sees_below or cell.variational
 
@@ -72,5 +74,5 @@ def run(cell: Cell, x: Tensor) -> tuple[Tensor, Tensor | None]:
         cell.note(hidden=h)
         return (h, state[-1]) if tells else (h,), state
 
-    outputs, *told = loop(step, projected, cell.start(projected[:, 0]))
-    return outputs, told[0] if told else None
+    stepped, *told = loop(step, projected, cell.start(projected[:, 0]))
+    return stepped, told[0] if told else None

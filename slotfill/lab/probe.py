@@ -231,6 +231,7 @@ def _watch(cell: Cell) -> tuple[list[State], list[Tensor]]:
         return output, after
 
     cell.step = watched  # type: ignore[method-assign]
+    cell.whole = lambda x: None  # type: ignore[method-assign]
     return handed_on, outputs
 
 

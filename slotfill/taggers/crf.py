@@ -17,6 +17,7 @@ from slotfill.decode import Transitions, legal_transitions
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import mask_of
 from slotfill.options import Fraction
+from slotfill.taggers._partition import log_partition
 from slotfill.taggers._tagger import Tagger
 from slotfill.vocab import Vocab
 
@@ -44,9 +45,11 @@ class CRF(Tagger):
         return self.linear(self.dropout(hidden))
 
     def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
-        """Return the negative log-likelihood of the gold sequences."""
-        emissions = self(hidden, lengths)
-        return (self.log_partition(emissions, lengths) - self.score(emissions, lengths, tags)).mean()
+        """Return the negative log-likelihood of the gold sequences, in no less than the weights' precision."""
+        emissions = self(hidden, lengths).to(self.start.dtype)
+        with torch.autocast(emissions.device.type, enabled=False):
+            partition = log_partition(emissions, lengths, *self._scores())
+            return (partition - self.score(emissions, lengths, tags)).mean()
 
     def _scores(self) -> tuple[Tensor, Tensor, Tensor]:
         """The start `(tags,)`, between `(tags, tags)` and end `(tags,)` scores, minus infinity where illegal."""
@@ -66,31 +69,6 @@ class CRF(Tagger):
         # A forbidden pair in the padding is minus infinity, which times 0 would be no number.
         sums = emitted.masked_fill(~mask, 0).sum(1) + moved.masked_fill(~mask[:, 1:], 0).sum(1)
         return start[tags[:, 0]] + sums + end[last]
-
-    def log_partition(self, emissions: Tensor, lengths: Tensor) -> Tensor:
-        """Return the log `(batch,)` of the sum over all tag sequences of their exponentiated scores.
-
-        The forward algorithm on probabilities scaled by each step's maximum, a matrix product a step; on their
-        logarithms where a probability is too small for that.
-        """
-        start, between, end = self._scores()
-        mask = mask_of(lengths, emissions.shape[1])
-        weights = between.exp()
-        tiny = torch.finfo(emissions.dtype).tiny
-        alpha = first = start + emissions[:, 0]
-        sums = []
-        for time in range(1, emissions.shape[1]):
-            highest = alpha.detach().amax(1, keepdim=True)
-            sums.append((alpha - highest).exp() @ weights)
-            reached = sums[-1].clamp_min(tiny).log() + highest
-            alpha = torch.where(mask[:, time : time + 1], reached + emissions[:, time], alpha)
-        if sums and bool(torch.stack(sums).detach().amin() < 1e7 * tiny):
-            # Some tag is too unlikely for such a number to hold: add up again as logarithms.
-            alpha = first
-            for time in range(1, emissions.shape[1]):
-                reached = torch.logsumexp(alpha.unsqueeze(2) + between, dim=1)
-                alpha = torch.where(mask[:, time : time + 1], reached + emissions[:, time], alpha)
-        return torch.logsumexp(alpha + end, dim=1)
 
     def transitions(self) -> Transitions:
         """Return the learned scores, minus infinity where the scheme forbids."""

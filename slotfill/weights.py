@@ -1,0 +1,45 @@
+"""Weights side by side: all parameters of a network in one vector, so that one call serves them all."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from slotfill.model import SlotTagger
+
+_ALIGNED = 16
+"""Each parameter begins at a multiple of so many numbers, as the products of a processor like it."""
+
+
+def trained(model: SlotTagger) -> list[nn.Parameter]:
+    """Return the parameters that training changes."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def joined(parameters: Sequence[nn.Parameter], zeros: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+    """Move `parameters` into one vector, of which each is a part from then on, and return it.
+
+    `zeros` makes a vector of a size and like another tensor, where it is to stand in memory of its own kind.
+    """
+    size = sum(-(-parameter.numel() // _ALIGNED) * _ALIGNED for parameter in parameters)
+    vector = zeros(size, parameters[0]) if zeros else parameters[0].new_zeros(size)
+    for part, parameter in zip(parts(vector, parameters), parameters, strict=True):
+        part.copy_(parameter.detach())
+        parameter.data = part
+    return vector
+
+
+def parts(vector: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Return the parts of a vector laid out as that of `parameters`, each of the shape of its parameter."""
+    found, place = [], 0
+    for parameter in parameters:
+        found.append(vector[place : place + parameter.numel()].view_as(parameter))
+        place += -(-parameter.numel() // _ALIGNED) * _ALIGNED
+    return found
+
+
+def copied(model: SlotTagger) -> SlotTagger:
+    """Return a copy with weights of its own, and the same vocabulary."""
+    return copy.deepcopy(model, {id(lookup): lookup for lookup in model.lookups})
