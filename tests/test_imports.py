@@ -19,7 +19,7 @@ options schemes text yaml_text loop stream
 registry vocab engine
 formats config batch decode score
 check schema onnx_engine tagging export.dim export.graph
-corpus recipes
+corpus recipes export.shapes
 splits
 embeddings cells
 encoders
@@ -51,7 +51,7 @@ cli
 # Which modules may import torch; run and cli only in the functions that need a network.
 WITH_TORCH = """
 dropout trace loop embeddings cells encoders taggers model timing weights workers
-export.operators export.recorder export.network train run run_folder app lab.inspect lab.probe lab.compare
+export.shapes export.operators export.recorder export.network train run run_folder app lab.inspect lab.probe lab.compare
 """
 
 

@@ -21,7 +21,8 @@ from slotfill.cells._cell import Cell
 from slotfill.encoders._recurrence import Reading, read, read_steps
 from slotfill.export.dim import Dim, NotExportable, twin_of
 from slotfill.export.graph import Graph
-from slotfill.export.operators import NAMED, OPERATORS
+from slotfill.export.operators import OPERATORS
+from slotfill.export.shapes import NAMED
 from slotfill.loop import Step, Tensors, loop
 
 
