@@ -27,9 +27,9 @@ EMBEDDING, NETWORK = ONNX = ("embedding.onnx", "model.onnx")
 class OnnxEngine:
     """A network of a run folder, from its ONNX files; a batch goes in, tags come out."""
 
-    def __init__(self, source: Path | Mapping[str, bytes], vocab: Vocab, vocab_digest: str, threads: int = 1) -> None:
+    def __init__(self, source: Path | Mapping[str, bytes], vocab: Vocab, vocab_digest: str) -> None:
         """Raises RunError where one of the files, in `source`, is not what slotfill wrote for this vocabulary."""
-        embedding, network = (_Session(source, name, vocab_digest, threads) for name in ONNX)
+        embedding, network = (_Session(source, name, vocab_digest) for name in ONNX)
         lookups = [vocab.lookup(settings) for settings in embedding.about["lookups"]]
         self.lookups: list[Lookup] = [TokenVectors(lookups, embedding.about["inputs"], embedding.run)]
         self._network = network
@@ -50,12 +50,13 @@ class OnnxEngine:
 class _Session:
     """One file, loaded; it has one output, and `about` is what its metadata say."""
 
-    def __init__(self, source: Path | Mapping[str, bytes], name: str, vocab_digest: str, threads: int) -> None:
+    def __init__(self, source: Path | Mapping[str, bytes], name: str, vocab_digest: str) -> None:
         import onnxruntime
 
         onnxruntime.set_default_logger_severity(3)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        # Products this small gain nothing by a second; predict has its own.
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         folder = source if isinstance(source, Path) else Path()
         try:

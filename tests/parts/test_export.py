@@ -11,7 +11,6 @@ import torch
 from part_cases import SENTENCES, STRANGE, networks, randomize, small, vocab_of
 
 from slotfill.batch import make_batch
-from slotfill.cells._cell import Cell
 from slotfill.export.dim import NotExportable
 from slotfill.export.network import export_model
 from slotfill.export.recorder import Recorder
@@ -128,42 +127,31 @@ def test_vectors_are_forgotten_before_they_are_too_many(monkeypatch):
 
 
 def test_a_cell_whose_operator_computes_something_else_is_found_out(monkeypatch):
-    honest = Cell.operator
     model, vocab = built([["word"], {**small("encoder", "recurrent"), "cell": "mut1"}, "crf"])
     wrong = SlotTagger(vocab, ["word"], small("encoder", "recurrent"), "crf").encoders[0].layers[0].operator()
-    assert honest(model.encoders[0].layers[0]) is None
     monkeypatch.setattr(type(model.encoders[0].layers[0]), "operator", lambda self: wrong)
     with pytest.raises(NotExportable, match="from torch's"):
         export_model(model, vocab, "x")
 
 
-def test_says_what_cannot_be_exported():
-    class Sorted(torch.nn.Module):
-        output_size = 4
-        extra_loss = 0.0
-
-        def forward(self, x, lengths):
-            return x.sort(dim=1)[0]
-
-    model, vocab = built([["word"], small("encoder", "recurrent"), "crf"])
-    model.encoders[0] = Sorted()
-    with pytest.raises(NotExportable, match=r"torch's sort\(\)"):
-        export_model(model, vocab, "x")
+def by_order(x):
+    return x.sort(dim=1)[0]
 
 
-def test_a_size_that_only_looks_the_same_is_not_taken_for_one():
+def by_length(x):
     """len() gives a plain number, so what is made with it would hold for the example alone."""
+    return x + torch.zeros(len(x), 1, 1)
 
-    class Counting(torch.nn.Module):
-        output_size = 5
-        extra_loss = 0.0
 
+@pytest.mark.parametrize(("function", "told"), [(by_order, r"torch's sort\(\)"), (by_length, r"len\(\)")])
+def test_says_what_cannot_be_exported(function, told):
+    class Encoder(torch.nn.Module):
         def forward(self, x, lengths):
-            return x + torch.zeros(len(x), 1, 1)
+            return function(x)
 
     model, vocab = built([["word"], small("encoder", "recurrent"), "crf"])
-    model.encoders[0] = Counting()
-    with pytest.raises(NotExportable, match=r"len\(\)"):
+    model.encoders[0] = Encoder()
+    with pytest.raises(NotExportable, match=told):
         export_model(model, vocab, "x")
 
 
