@@ -49,6 +49,9 @@ def bucket(
     Without `seed`, from short to long. With it, which sentences of like length meet, and the order of the
     batches, are drawn from it.
     """
+    if len(lengths) == 1:
+        # One sentence, which somebody waits for.
+        return [[0]]
     keys = np.asarray(lengths, np.float64)
     random = None if seed is None else np.random.default_rng(seed)
     if random is not None:

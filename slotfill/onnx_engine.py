@@ -62,6 +62,7 @@ class _Session:
         try:
             model = source / name if isinstance(source, Path) else source[name]
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._outputs = [output.name for output in self._session.get_outputs()]
             self.about = json.loads(self._session.get_modelmeta().custom_metadata_map["slotfill"])
         except Exception as fault:
             # ONNX Runtime has a class for each of its faults and no public one for all.
@@ -74,7 +75,7 @@ class _Session:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the output."""
-        return self._session.run(None, inputs)[0]
+        return self._session.run(self._outputs, inputs)[0]
 
 
 class TokenVectors:
@@ -97,7 +98,6 @@ class TokenVectors:
     def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Return vectors `(batch, time, size)`; zero at padding."""
         lengths = [len(tokens) for tokens in batch]
-        rows = np.zeros((len(batch), max(lengths, default=0)), np.int64)
         # Held until the vectors are taken, since another thread may forget them all.
         with self._lock:
             try:
@@ -105,8 +105,13 @@ class TokenVectors:
             except KeyError:
                 self._learn(dict.fromkeys(chain.from_iterable(batch)))
                 flat = list(map(self._rows.__getitem__, chain.from_iterable(batch)))
-            rows[np.arange(rows.shape[1]) < np.array(lengths)[:, None]] = flat
-            return (self._table[rows],)
+            time = max(lengths, default=0)
+            if len(flat) == len(batch) * time:
+                rows = np.array(flat, np.int64).reshape(len(batch), time)
+            else:
+                rows = np.zeros((len(batch), time), np.int64)
+                rows[np.arange(time) < np.array(lengths)[:, None]] = flat
+            return (self._table.take(rows, axis=0),)
 
     def _learn(self, tokens: dict[str, None]) -> None:
         fresh = [token for token in tokens if token not in self._rows]

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from slotfill.engine import EngineName
 from slotfill.formats._format import Format
@@ -23,8 +24,7 @@ CHUNK = 2048
 """Sentences that are tagged together; what a stream holds in memory is a few times this."""
 
 
-@dataclass(frozen=True, slots=True)
-class FilledSlot:
+class FilledSlot(NamedTuple):
     """A slot found in a text: its name, the words that fill it, and the characters `text[start:end]` they are."""
 
     name: str

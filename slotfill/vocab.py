@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from slotfill.schemes import SlotReader, tag_set
+from slotfill.schemes import SlotReader, tag_set, tags_of
 from slotfill.sentence import Sentence
 
 PADDING = 0
@@ -38,14 +38,20 @@ class Vocab:
 
     @classmethod
     def of(cls, sentences: Iterable[Sentence], scheme: str) -> Vocab:
-        """Return the vocabulary of labelled `sentences`, their slots written in the tags of `scheme`."""
+        """Return the vocabulary of labelled `sentences`, with the tags that their slots are written in by `scheme`.
+
+        A tag that none of them has, as I-city where cities are one word, would never be given either, but take time.
+        """
         counts: Counter[str] = Counter()
         names: set[str] = set()
+        seen = {"O"}
         for sentence in sentences:
             counts.update(sentence.tokens)
-            names.update(slot.name for slot in sentence.slots or ())
+            slots = sentence.slots or []
+            names.update(slot.name for slot in slots)
+            seen.update(tags_of(slots, len(sentence.tokens), scheme))
         ordered = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-        return cls(ordered, tag_set(names, scheme), scheme)
+        return cls(ordered, [tag for tag in tag_set(names, scheme) if tag in seen], scheme)
 
     @cached_property
     def slots_of(self) -> SlotReader:

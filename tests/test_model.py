@@ -22,7 +22,8 @@ SENTENCES = [
     Sentence.of_tokens(["arrive", "in", "New", "York"], [Slot("to", 2, 4)]),
     Sentence.of_tokens(["yes"], []),
 ]
-VOCAB = Vocab.of(SENTENCES, "iob2")
+LONGER = Sentence.of_tokens(["leave", "New", "York", "at", "11", "30"], [Slot("from", 1, 3), Slot("time", 4, 6)])
+VOCAB = Vocab.of([*SENTENCES, LONGER], "iob2")
 SMALL = {"name": "recurrent", "hidden_size": 6}
 
 

@@ -14,7 +14,7 @@ from slotfill.vocab import PADDING, UNKNOWN, Vocab
 SENTENCES = [
     Sentence.of_tokens(["to", "Taipei", "at", "11:30"], [Slot("to", 1, 2), Slot("time", 3, 4)]),
     Sentence.of_tokens(["to", "to", "taipei", "at", "12:45"], [Slot("to", 2, 3)]),
-    Sentence.of_tokens(["去", "台北"], [Slot("to", 1, 2)]),
+    Sentence.of_tokens(["去", "台北"], [Slot("to", 0, 2)]),
     Sentence.of_tokens(["yes"], []),
 ]
 
@@ -33,10 +33,11 @@ def test_counts_and_tags():
     vocab = Vocab.of(SENTENCES, "iob2")
     assert vocab.tokens["to"] == 3 and vocab.tokens["at"] == 2 and vocab.tokens["台北"] == 1
     assert list(vocab.tokens)[:2] == ["to", "at"]
-    assert vocab.tags == ["O", "B-time", "I-time", "B-to", "I-to"]
-    assert vocab.tag_ids == {"O": 0, "B-time": 1, "I-time": 2, "B-to": 3, "I-to": 4}
+    assert vocab.tags == ["O", "B-time", "B-to", "I-to"]
+    assert vocab.tag_ids == {"O": 0, "B-time": 1, "B-to": 2, "I-to": 3}
     assert vocab.slot_names == ["time", "to"]
-    assert Vocab.of(SENTENCES, "bioes").tags[5:] == ["B-to", "I-to", "E-to", "S-to"]
+    assert Vocab.of(SENTENCES, "bioes").tags == ["O", "S-time", "B-to", "E-to", "S-to"]
+    assert Vocab.of(SENTENCES[3:], "iob2").tags == ["O"]
 
 
 def test_slot_names_hold_dashes():
