@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -29,7 +29,7 @@ class SlotTagger(nn.Module):
         embeddings = [EMBEDDINGS.build(part, vocab) for part in embedding]
         self.lookups: list[Lookup] = [part.lookup for part in embeddings]
         self.embeddings = nn.ModuleList(embeddings)
-        self.vector_size = size = sum(part.output_size for part in embeddings)
+        size = sum(part.output_size for part in embeddings)
         self.encoders = nn.ModuleList()
         for part in [encoder] if isinstance(encoder, str | Mapping) else encoder:
             self.encoders.append(ENCODERS.build(part, size))
@@ -42,8 +42,11 @@ class SlotTagger(nn.Module):
 
     def encoded(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Return what the tagger sees, `(batch, time, hidden)`; zero at padding."""
-        x = vectors
-        for encoder in self.encoders:
+        return self.through(self.encoders, vectors, lengths)
+
+    def through(self, encoders: Iterable[nn.Module], x: Tensor, lengths: Tensor) -> Tensor:
+        """Return what `encoders`, one after the other, make of `x` `(batch, time, size)`; zero at padding."""
+        for encoder in encoders:
             x = encoder(x, lengths)
         return x
 

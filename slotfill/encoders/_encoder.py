@@ -13,6 +13,9 @@ class Encoder(Traced):
 
     output_size: int
 
+    alone: bool = False
+    """Whether what a token gets depends on that token alone, so that predict may keep it from sentence to sentence."""
+
     extra_loss: Tensor | float = 0.0
     """What the last `forward` adds to the loss, a mean over the batch's sentences."""
 

@@ -42,6 +42,7 @@ class Feedforward(Encoder):
     ) -> None:
         super().__init__()
         self.window = window
+        self.alone = window == 0
         self.activation = activation
         self.dropout = SentenceDropout(dropout)
         sizes = [input_size * (2 * window + 1)] + [hidden_size] * layers

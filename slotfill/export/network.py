@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from slotfill import FORMAT
 from slotfill.batch import make_batch
@@ -26,15 +28,18 @@ def export_model(
 ) -> dict[str, bytes]:
     """Return `model` as two files by their names: tokens' vectors from their ids, and emissions from vectors.
 
-    They are two since a token's vector depends on the token alone, so that whoever runs them may keep it. `texts` is
-    what they tell, beside the model, of the texts it is for. Raises NotExportable, which says why.
+    They are two since a token's vector, and what the first encoders make of it that see no neighbours, depends on the
+    token alone, so that whoever runs them may keep it. `texts` is what they tell, beside the model, of the texts it is
+    for. Raises NotExportable, which says why.
     """
     if model.tagger.searches:
         raise NotExportable("its tags come from a search, which is done by torch")
     model = _on_cpu(model)
     about = {"format": FORMAT, "vocab": vocab_digest, "texts": dict(texts or {})}
     with torch.no_grad():
-        found = {EMBEDDING: _embedding(model, about), NETWORK: _network(model, about)}
+        alone = list(takewhile(lambda encoder: encoder.alone, model.encoders))
+        embedding, size = _embedding(model, alone, about)
+        found = {EMBEDDING: embedding, NETWORK: _network(model, model.encoders[len(alone) :], size, about)}
     engine = OnnxEngine(found, vocab, vocab_digest)
     for tokens in _trials(vocab):
         wanted = model.emissions(make_batch(tokens, model.lookups))
@@ -55,8 +60,8 @@ def _on_cpu(model: SlotTagger) -> SlotTagger:
     return copy.deepcopy(model).cpu().float().eval()
 
 
-def _embedding(model: SlotTagger, about: dict[str, Any]) -> bytes:
-    """Return the half from the ids of distinct tokens, as one sentence of them, to their vectors."""
+def _embedding(model: SlotTagger, alone: Sequence[nn.Module], about: dict[str, Any]) -> tuple[bytes, int]:
+    """Return the half from the ids of distinct tokens, as one sentence of them, to their vectors, and these' size."""
     recorder = Recorder()
     settings = [getattr(lookup, "settings", None) for lookup in model.lookups]
     if None in settings:
@@ -70,18 +75,22 @@ def _embedding(model: SlotTagger, about: dict[str, Any]) -> bytes:
     ]
     with recorder:
         vectors = model.vectors(features)
+        if alone:
+            lengths = torch.ones_like(vectors[..., 0]).sum(dim=1)
+            vectors = model.through(alone, vectors, lengths)
     inputs = {name: tensor for pair in zip(names, features, strict=True) for name, tensor in zip(*pair, strict=True)}
-    return recorder.model(inputs, "token_vectors", vectors, json.dumps(about | {"lookups": settings, "inputs": names}))
+    about = about | {"lookups": settings, "inputs": names}
+    return recorder.model(inputs, "token_vectors", vectors, json.dumps(about)), vectors.shape[2]
 
 
-def _network(model: SlotTagger, about: dict[str, Any]) -> bytes:
+def _network(model: SlotTagger, encoders: Iterable[nn.Module], size: int, about: dict[str, Any]) -> bytes:
     """Return the half from the vectors of sentences to emissions."""
     recorder = Recorder()
     lengths = recorder.input("lengths", *(torch.tensor(each) for each in _LENGTHS))
-    shapes = [(len(each), max(each), model.vector_size) for each in _LENGTHS]
+    shapes = [(len(each), max(each), size) for each in _LENGTHS]
     vectors = recorder.input("vectors", *map(torch.zeros, shapes))
     with recorder:
-        emissions = model.tagger(model.encoded(vectors, lengths), lengths)
+        emissions = model.tagger(model.through(encoders, vectors, lengths), lengths)
     transitions = model.tagger.transitions()
     about = about | {"transitions": None if transitions is None else transitions.to_json()}
     return recorder.model({"vectors": vectors, "lengths": lengths}, "emissions", emissions, json.dumps(about))

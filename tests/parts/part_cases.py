@@ -21,7 +21,9 @@ SENTENCES = [
     Sentence.of_tokens(["leave", "leave", "Taipei", "Taipei", "at", "12:45"], [Slot("from", 2, 3), Slot("from", 3, 4)]),
     Sentence.of_tokens(["yes"], []),
     Sentence.of_tokens(["Boston"], [Slot("from", 0, 1)]),
-    Sentence.of_tokens(["at", "7", "p.m.", "sharp", "leave", "San", "Juan", "del", "Sur"], [Slot("from", 5, 9)]),
+    Sentence.of_tokens(
+        ["at", "7", "p.m.", "sharp", "leave", "San", "Juan", "del", "Sur"], [Slot("time", 1, 4), Slot("from", 5, 9)]
+    ),
     Sentence.of_tokens(["時間", "11:30", "離開", "台北"], [Slot("time", 1, 2), Slot("from", 3, 4)]),
 ]
 

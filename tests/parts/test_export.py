@@ -11,6 +11,7 @@ import torch
 from part_cases import SENTENCES, STRANGE, networks, randomize, small, vocab_of
 
 from slotfill.batch import make_batch
+from slotfill.encoders._encoder import Encoder
 from slotfill.export.dim import NotExportable
 from slotfill.export.network import export_model
 from slotfill.export.recorder import Recorder
@@ -115,6 +116,19 @@ def test_a_tokens_vector_is_computed_once():
     assert calls == [(1, 2), (1, 1)]
 
 
+@pytest.mark.parametrize(("window", "size"), [(0, 7), (1, 5)])
+def test_layers_that_see_no_neighbours_are_of_the_vector(window, size):
+    layer = {"name": "feedforward", "hidden_size": 7, "window": window}
+    model, vocab = built([[{"name": "word", "size": 5}], [layer, small("encoder", "recurrent")], "crf"])
+    exported = export_model(model, vocab, "x")
+    engine = OnnxEngine(exported, vocab, "x")
+    ((vectors,),) = make_batch([["leave", "Taipei"], ["at"]], engine.lookups).features
+    assert vectors.shape == (2, 2, size) and not vectors[1, 1].any()
+    assert ("Relu" in operators(exported)) == (window == 1)
+    for tokens in BATCHES:
+        assert engine.tags(make_batch(tokens, engine.lookups)) == model.tags(make_batch(tokens, model.lookups))
+
+
 def test_vectors_are_forgotten_before_they_are_too_many(monkeypatch):
     monkeypatch.setattr("slotfill.onnx_engine.MOST_TOKENS", 5)
     model, vocab = built([["word", small("embedding", "char_cnn")], small("encoder", "recurrent"), "crf"])
@@ -145,12 +159,12 @@ def by_length(x):
 
 @pytest.mark.parametrize(("function", "told"), [(by_order, r"torch's sort\(\)"), (by_length, r"len\(\)")])
 def test_says_what_cannot_be_exported(function, told):
-    class Encoder(torch.nn.Module):
+    class Odd(Encoder):
         def forward(self, x, lengths):
             return function(x)
 
     model, vocab = built([["word"], small("encoder", "recurrent"), "crf"])
-    model.encoders[0] = Encoder()
+    model.encoders[0] = Odd()
     with pytest.raises(NotExportable, match=told):
         export_model(model, vocab, "x")
 
