@@ -17,7 +17,7 @@ from environment import environment as peers_python
 
 ROOT = Path(__file__).parents[1]
 ROOM = ROOT / "build" / "benchmarks"
-"""Where runs and models are kept from one time to the next; git passes it over."""
+"""Where the peers' models are kept from one time to the next; git passes it over."""
 
 CORPORA = {name: ROOT.parent / "shared" / "data" / name for name in ("atis", "snips", "mit_restaurant")}
 CORE = max(os.sched_getaffinity(0))
@@ -25,8 +25,8 @@ CORE = max(os.sched_getaffinity(0))
 
 
 def run_of(recipe: str, seed: int = 1) -> Path:
-    """Return the run of a recipe, trained first if it is not there."""
-    path = ROOM / f"{recipe}-{seed}"
+    """Return the run of a recipe, one of those of docs/results.md, trained first if it is not there."""
+    path = ROOT / "runs" / "results" / f"{recipe}-seed{seed}"
     if not path.is_dir():
         say(f"training {recipe}, seed {seed}")
         command = [sys.executable, "-m", "slotfill", "train", recipe, "--seed", str(seed), "--out", str(path)]

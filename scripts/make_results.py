@@ -1,10 +1,10 @@
 """Train the recipes over several seeds and write docs/results.md from what the runs say of themselves.
 
-    python scripts/make_results.py                       all recipes, seeds 1, 2, 3, two at a time
-    python scripts/make_results.py --only atis --jobs 1
+    python scripts/make_results.py                       all recipes, seeds 1, 2, 3
+    python scripts/make_results.py --only atis --jobs 2  two runs at a time
     python scripts/make_results.py --page                the page alone, from the runs that are there
 
-Runs are kept in runs/results and not trained again. Times are of one thread each, with `--jobs` runs side by side.
+Runs are kept in runs/results and not trained again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "results"
-EPOCH = ROOT / "benchmarks" / "epoch.json"
 PAGE = ROOT / "docs" / "results.md"
 RECIPES = {
     "taipei": ("unseen", "pairs"),
@@ -116,22 +115,6 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def epoch_note() -> str:
-    """Return what `benchmarks/epoch.py` measured with nothing else running, if it has."""
-    if not EPOCH.exists():
-        return ""
-    found = json.loads(EPOCH.read_text(encoding="utf-8"))
-    times = ", ".join(
-        f"{row['median']:.2f} s ({row['least']:.2f} to {row['most']:.2f}) with {threads}"
-        for threads, row in found["seconds an epoch"].items()
-    )
-    date = found["environment"]["finished"][:10]
-    return (
-        f"With nothing else running, an epoch of `{found['recipe']}` takes, validation included,\n{times};\n"
-        f"medians of `python benchmarks/epoch.py`, {date}, the same machine.\n"
-    )
-
-
 def page(results: dict[str, list[Result]]) -> str:
     """Return docs/results.md."""
     first = next(iter(results.values()))[0].environment
@@ -181,7 +164,8 @@ Written by `python scripts/make_results.py` from the run folders it trained; not
 
 No external data and no pretrained weights. The epoch is picked on valid, the score is on test, and test picks
 nothing. F1 is over whole slots, as seqeval counts them in its default mode; `±` is the deviation of a sample over
-the seeds. Times are wall-clock seconds of one thread each, with two runs side by side, validation included.
+the seeds. Times are wall-clock seconds on as many processors as the recipe's `train.threads` says, validation
+included.
 
 Machine: {first["processors"]} processors, {first["platform"]}; Python {first["python"]}, {versions}.
 
@@ -204,7 +188,6 @@ Machine: {first["processors"]} processors, {first["platform"]}; Python {first["p
         )
     }
 
-{epoch_note()}
 ## The booking desk
 
 `unseen` holds cities and airlines that never occur in training. `pairs` holds sentences that differ only in
@@ -226,7 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default="1,2,3", help="seeds, parted by commas")
     parser.add_argument("--only", action="append", choices=RECIPES, help="train this recipe alone; may be repeated")
-    parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--page", action="store_true", help="train nothing")
     given = parser.parse_args()
     seeds = [int(seed) for seed in given.seeds.split(",")]
