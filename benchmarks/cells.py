@@ -1,10 +1,11 @@
 """Time each cell's loop over time against torch's own nn.LSTM, forward and backward, side by side.
 
-    python benchmarks/cells.py [--repeats 15] [--hidden-size 128 --hidden-size 200]
+    python benchmarks/cells.py [--repeats 15] [--hidden-size 128 --hidden-size 200] [--device cuda]
 
 Both directions, batches of 32 sentences of 20 tokens, as many numbers in as hidden, one thread. All are timed in turn,
-again and again; a ratio is that of two medians. Writes benchmarks/cells.json, with the machine and the date. Nothing
-else should be running.
+again and again; a ratio is that of two medians. Writes benchmarks/cells.json, with the machine and the date, or on
+another device cells-cuda.json, where a cell is as training there has it: cuDNN's, or its step compiled. Nothing else
+should be running.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slotfill.encoders._recurrence import run
+from slotfill.encoders._recurrence import compile_steps, run
 from slotfill.registry import CELLS
 from slotfill.run_folder import environment
 
@@ -54,10 +55,10 @@ def step_of(forward: Callable[[], Tensor]) -> Callable[[], None]:
     return lambda: forward().sum().backward()
 
 
-def measure(sizes: Sequence[int] = (128, 200), repeats: int = 15) -> dict[str, Any]:
+def measure(sizes: Sequence[int] = (128, 200), repeats: int = 15, device: str = "cpu") -> dict[str, Any]:
     """Return the figures of each hidden size."""
     torch.set_num_threads(1)
-    return {str(hidden): of_size(hidden, repeats) for hidden in sizes}
+    return {str(hidden): of_size(hidden, repeats, device) for hidden in sizes}
 
 
 def kept(forward: Callable[[], Tensor]) -> float:
@@ -75,12 +76,16 @@ def kept(forward: Callable[[], Tensor]) -> float:
     return sum(found.values()) / 1e6
 
 
-def of_size(hidden: int, repeats: int) -> dict[str, Any]:
+def of_size(hidden: int, repeats: int, device: str) -> dict[str, Any]:
     """Return for torch's LSTM and each cell the milliseconds, their ratio to torch's, the parameters and memory."""
     torch.manual_seed(1)
-    x = torch.randn(2, TIME, BATCH, hidden).requires_grad_()
-    theirs = nn.LSTM(hidden, hidden, bidirectional=True)
-    cells = {name: CELLS.build(part, hidden, hidden, 2) for name, part in parts().items()}
+    x = torch.randn(2, TIME, BATCH, hidden, device=device).requires_grad_()
+    theirs = nn.LSTM(hidden, hidden, bidirectional=True).to(device)
+    cells = {name: CELLS.build(part, hidden, hidden, 2).to(device) for name, part in parts().items()}
+    if device != "cpu":
+        for cell in cells.values():
+            compile_steps(cell)
+    wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     forwards: dict[str, Callable[[], Tensor]] = {"torch nn.LSTM": lambda: theirs(x[0])[0]}
     forwards |= {name: lambda cell=cell: run(cell, x)[0] for name, cell in cells.items()}
     steps = {name: step_of(forward) for name, forward in forwards.items()}
@@ -91,8 +96,10 @@ def of_size(hidden: int, repeats: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(repeats + 2):
         for name, step in steps.items():
+            wait()
             began = time.perf_counter()
             step()
+            wait()
             if turn >= 2:
                 times[name].append(1000 * (time.perf_counter() - began))
     medians = {name: statistics.median(found) for name, found in times.items()}
@@ -113,13 +120,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--hidden-size", type=int, action="append", help="may be repeated; 128 and 200 if not given")
+    parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
-    figures = measure(given.hidden_size or (128, 200), given.repeats)
+    figures = measure(given.hidden_size or (128, 200), given.repeats, given.device)
     result = {
-        "batch": BATCH, "steps": TIME, "directions": 2, "repeats": given.repeats,
+        "device": given.device, "batch": BATCH, "steps": TIME, "directions": 2, "repeats": given.repeats,
         "hidden size": figures, "environment": environment() | {"command": None},
     }  # fmt: skip
-    TARGET.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    target = TARGET if given.device == "cpu" else TARGET.with_stem(f"{TARGET.stem}-{given.device}")
+    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for hidden, rows in figures.items():
         print(f"{hidden} hidden")
         for name, row in rows.items():

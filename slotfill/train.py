@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from slotfill.batch import bucket, make_batch
 from slotfill.config import Config, TrainConfig
+from slotfill.encoders._recurrence import compile_steps
 from slotfill.errors import RunError
 from slotfill.evaluate import evaluate, final_split
 from slotfill.memory import keep_memory
@@ -296,6 +297,8 @@ def train(
     times = Times(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     times.turn_to("preparation")
     training = Training(config.train, model, corpus["train"], corpus["valid"], vocab, times=times)
+    if device.startswith("cuda"):
+        compile_steps(model)
     if profile:
         times.watch(model)
     if resume:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
 
 from slotfill.cells._cell import Cell, State
 from slotfill.encoders._encoder import mask_of
+from slotfill.encoders._fused import fused
 from slotfill.loop import loop
 
 
@@ -64,10 +65,12 @@ def run(cell: Cell, x: Tensor) -> tuple[Tensor, Tensor | None]:
     The latter, `(direction, time, batch, size)`, of a cell that is told it of the layer below, or is variational, and
     None of others. `x` is `(direction, time, batch, input)`.
     """
-    if cell.notes is None and (outputs := cell.whole(x)) is not None:
-        return outputs, None
-    projected = cell.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
     tells = cell.sees_below or cell.variational
+    if cell.notes is None and not tells:
+        outputs = fused(cell, x) if x.is_cuda else cell.whole(x)
+        if outputs is not None:
+            return outputs, None
+    projected = cell.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
 
     def step(projected: Tensor, state: State) -> tuple[State, State]:
         h, state = cell.step(projected, state)
@@ -76,3 +79,14 @@ def run(cell: Cell, x: Tensor) -> tuple[Tensor, Tensor | None]:
 
     stepped, *told = loop(step, projected, cell.start(projected[:, 0]))
     return stepped, told[0] if told else None
+
+
+def compile_steps(model: nn.Module) -> None:
+    """Let torch compile each cell's step: a device would wait between its many small operations.
+
+    Where torch cannot compile it, the step stays as it is. The first batch takes longer for it, by seconds.
+    """
+    torch._dynamo.config.suppress_errors = True
+    for cell in model.modules():
+        if isinstance(cell, Cell):
+            setattr(cell, "step", torch.compile(cell.step))  # noqa: B010, since a method may not be assigned to
