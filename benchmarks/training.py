@@ -91,10 +91,12 @@ def operations_an_epoch() -> int:
     training = Training(config.train, build_model(config, vocab), sentences, sentences[:1], vocab)
     padded = tokens = 0
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        for batch in training.batches(1):
-            training.model.loss(batch)
-            padded += batch.lengths.size * int(batch.lengths.max())
-            tokens += int(batch.lengths.sum())
+        for place in range(training.count):
+            for share in training.batches(1, place):
+                if share.batch is not None:
+                    training.model.loss(share.batch)
+                    padded += share.batch.lengths.size * int(share.batch.lengths.max())
+                    tokens += int(share.batch.lengths.sum())
     return int(3 * counter.get_total_flops() * tokens / padded)
 
 

@@ -134,16 +134,17 @@ def _decode_together(emissions: np.ndarray, lengths: np.ndarray, transitions: Tr
     """Keep only each step's maxima; which tag gave one is asked for along the best path alone."""
     # From long to short, so that the sentences which go on are the first ones.
     order = np.argsort(-lengths, kind="stable")
+    ordered = emissions[order]
     alive = np.count_nonzero(lengths > np.arange(lengths.max())[:, None], axis=1).tolist()
     alphas: list[np.ndarray] = []
     for step, count in enumerate(alive):
         reached = transitions.moves.step(alphas[-1][:count]) if alphas else transitions.start
-        alphas.append(reached + emissions[order[:count], step])
+        alphas.append(reached + ordered[:count, step])
     paths = np.zeros((len(alive) + 1, len(order)), np.intp)
     onward = 0
     for step in range(len(alive) - 1, -1, -1):
         scores = alphas.pop()
-        scores[:onward] += transitions.moves.into[paths[step + 1, :onward]]
+        scores[:onward] += transitions.moves.into.take(paths[step + 1, :onward], axis=0)
         scores[onward:] += transitions.end
         onward = alive[step]
         scores.argmax(axis=1, out=paths[step, :onward])
