@@ -127,12 +127,11 @@ def _part(path: Path, format: FormatPart) -> Format:
 
 
 def _shared(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
-    """Yield `sentences` with all that is equal in them held once: words, places and slots come again and again."""
+    """Yield `sentences` with all that is equal in them held once: words and slots come again and again."""
     seen: dict[Any, Any] = {}
     once = seen.setdefault
     for sentence in sentences:
         sentence.tokens = list(map(once, sentence.tokens, sentence.tokens))
-        sentence.offsets = list(map(once, sentence.offsets, sentence.offsets))
         if sentence.slots is not None:
             sentence.slots = list(map(once, sentence.slots, sentence.slots))
         yield sentence

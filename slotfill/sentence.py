@@ -18,13 +18,13 @@ class Slot(NamedTuple):
 class Sentence:
     """One sentence: its text, its tokens with their place in the text, and its slots.
 
-    `offsets[i]` is the first character of `tokens[i]` and the one after its last. `slots` is in order,
-    without overlaps, and None where nobody has labelled the sentence. `place` is `file:line` or empty.
+    `starts[i]` is the place in the text of the first character of `tokens[i]`. `slots` is in order, without overlaps,
+    and None where nobody has labelled the sentence. `place` is `file:line` or empty.
     """
 
     text: str
     tokens: list[str]
-    offsets: list[tuple[int, int]]
+    starts: list[int]
     slots: list[Slot] | None = None
     intent: str | None = None
     place: str = ""
@@ -34,16 +34,22 @@ class Sentence:
         cls, tokens: list[str], slots: list[Slot] | None = None, intent: str | None = None, place: str = ""
     ) -> Sentence:
         """Return the sentence whose text is `tokens` joined by blanks."""
-        offsets = []
+        starts = []
         start = 0
         for token in tokens:
-            offsets.append((start, start + len(token)))
+            starts.append(start)
             start += len(token) + 1
-        return cls(" ".join(tokens), tokens, offsets, slots, intent, place)
+        return cls(" ".join(tokens), tokens, starts, slots, intent, place)
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """For each token its first character's place in the text, and that after its last."""
+        return [(start, start + len(token)) for start, token in zip(self.starts, self.tokens, strict=True)]
 
     def span(self, slot: Slot) -> tuple[int, int]:
         """Return the characters of `slot` in the text: its first, and the one after its last."""
-        return self.offsets[slot.start][0], self.offsets[slot.end - 1][1]
+        last = slot.end - 1
+        return self.starts[slot.start], self.starts[last] + len(self.tokens[last])
 
     def value(self, slot: Slot) -> str:
         """Return the words of `slot` as they stand in the text."""

@@ -53,21 +53,20 @@ def sentence_of(text: str, tokenizer: str, place: str = "") -> Sentence:
         raise UsageError(f"unknown tokenizer '{tokenizer}'{did_you_mean(tokenizer, TOKENIZERS)}")
     words = tokenizer != "characters"
     tokens = []
-    offsets = []
+    starts = []
     start = 0
     # No token holds a blank, nor depends on what is beyond one, so the pieces between blanks are cut one by one.
     for piece in text.split(" "):
-        end = start + len(piece)
         if words and piece.isalnum() and piece.isascii():
             tokens.append(piece)
-            offsets.append((start, end))
+            starts.append(start)
         else:
             spans = _spans(piece, tokenizer) if len(piece) > _SHORT else _short_spans(piece, tokenizer)
             for first, last in spans:
                 tokens.append(piece[first:last])
-                offsets.append((start + first, start + last))
-        start = end + 1
-    return Sentence(text, tokens, offsets, place=place)
+                starts.append(start + first)
+        start += len(piece) + 1
+    return Sentence(text, tokens, starts, place=place)
 
 
 def _spans(piece: str, tokenizer: str) -> list[tuple[int, int]]:
