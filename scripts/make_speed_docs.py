@@ -369,8 +369,9 @@ Written by `python scripts/make_speed_docs.py` from the figures of `python bench
 slotfill and its peers, measured side by side on the same machine in the same run: {environment["processors"]} \
 processors,
 {environment["platform"]}; Python {environment["python"]}, {versions}.
-{speed["date"]}. Nothing else was running. All systems are taken in turn, again and again, so that they share the noise;
-a figure is a median, with the least and the most in brackets.
+{speed["date"]}. Nothing else was running on the cores that are measured, but for the row "on all cores" under
+growth. All systems are taken in turn, again and again, so that they share the noise; a figure is a median, with the
+least and the most in brackets.
 
 ## What was asked, and what holds
 
