@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -15,6 +16,9 @@ from slotfill.batch import Batch
 from slotfill.decode import Transitions, decode
 from slotfill.errors import RunError
 from slotfill.vocab import Lookup, Vocab
+
+# ONNX Runtime reads it as it is imported, and would tell its maker of its use.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 MOST_TOKENS = 32768
 """How many distinct tokens' vectors are kept before all are forgotten, so that memory does not grow for ever."""
@@ -30,6 +34,12 @@ class OnnxEngine:
     def __init__(self, source: Path | Mapping[str, bytes], vocab: Vocab, vocab_digest: str) -> None:
         """Raises RunError where one of the files, in `source`, is not what slotfill wrote for this vocabulary."""
         embedding, network = (_Session(source, name, vocab_digest) for name in ONNX)
+        folder = source if isinstance(source, Path) else Path()
+        for half, name, key in ((embedding, EMBEDDING, "lookups"), (network, NETWORK, "transitions")):
+            if key not in half.about:
+                raise _broken(folder / name, "the other half of a network")
+        if embedding.about.get("weights") != network.about.get("weights"):
+            raise _broken(folder / NETWORK, f"not of the same run as {EMBEDDING}")
         lookups = [vocab.lookup(settings) for settings in embedding.about["lookups"]]
         self.lookups: list[Lookup] = [TokenVectors(lookups, embedding.about["inputs"], embedding.run)]
         self._network = network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -114,6 +115,8 @@ def written_by_jobs(run: Path, texts: Iterable[str], format: str, engine: Engine
 def _open(run: Path, format: str, engine: EngineName) -> None:
     """Open the run that this process works with."""
     global _predictor, _format
+    # Ctrl-C is for the process that gave them work; it ends them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _predictor, _format = Predictor.load(run, engine=engine), FORMATS.build(format)
     _predictor.threads = 1
 

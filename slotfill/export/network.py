@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from itertools import takewhile
 from typing import Any
 
@@ -35,7 +36,7 @@ def export_model(
     if model.tagger.searches:
         raise NotExportable("its tags come from a search, which is done by torch")
     model = _on_cpu(model)
-    about = {"format": FORMAT, "vocab": vocab_digest, "texts": dict(texts or {})}
+    about = {"format": FORMAT, "vocab": vocab_digest, "weights": _digest(model), "texts": dict(texts or {})}
     with torch.no_grad():
         alone = list(takewhile(lambda encoder: encoder.alone, model.encoders))
         embedding, size = _embedding(model, alone, about)
@@ -52,6 +53,15 @@ def export_model(
         if engine.tags(batch) != model.tags(make_batch(tokens, model.lookups)):
             raise NotExportable("its tags are not those that its emissions and transitions tell")
     return found
+
+
+def _digest(model: SlotTagger) -> str:
+    """Return what tells the weights of `model` from others, so that halves of two networks are not taken for one."""
+    found = sha256()
+    for name, tensor in model.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _on_cpu(model: SlotTagger) -> SlotTagger:

@@ -12,6 +12,7 @@ from part_cases import SENTENCES, STRANGE, networks, randomize, small, vocab_of
 
 from slotfill.batch import make_batch
 from slotfill.encoders._encoder import Encoder
+from slotfill.errors import RunError
 from slotfill.export.dim import NotExportable
 from slotfill.export.network import export_model
 from slotfill.export.recorder import Recorder
@@ -167,6 +168,17 @@ def test_says_what_cannot_be_exported(function, told):
     model.encoders[0] = Odd()
     with pytest.raises(NotExportable, match=told):
         export_model(model, vocab, "x")
+
+
+def test_halves_of_two_networks_are_not_one():
+    parts = [["word"], small("encoder", "recurrent"), "crf"]
+    model, vocab = built(parts)
+    one, other = export_model(model, vocab, "x"), export_model(built(parts, scale=0.6)[0], vocab, "x")
+    with pytest.raises(RunError, match=r"model\.onnx: not of the same run as embedding\.onnx"):
+        OnnxEngine(one | {"embedding.onnx": other["embedding.onnx"]}, vocab, "x")
+    for half in ("embedding.onnx", "model.onnx"):
+        with pytest.raises(RunError, match="the other half of a network"):
+            OnnxEngine(dict.fromkeys(one, one[half]), vocab, "x")
 
 
 def test_files_know_what_they_are_for():
