@@ -113,9 +113,9 @@ def prediction(part: Part) -> str:
     names = list(next(iter(part.values()))["best"]["stages"])
     operations = ["", "operations a token", "GFLOP/s", "the core's", "share", "share within the network"]
     return f"""The same work for all: from 5,000 raw lines, those of the test set again and again, to JSON lines,
-start-up left out, each system in a process of its own with one thread, pinned to the same core. "One sentence" is one text at a
-time, in process, from the text to its slots, its words met before. F1 is of what was written, with seed 1; the mean is
-over seeds 1 to 3. "Of CRFsuite's" is a ratio of medians.
+start-up left out, each system in a process of its own with one thread, pinned to the same core. "One sentence" is one
+text at a time, in process, from the text to its slots, its words met before. F1 is of what was written, with seed 1;
+the mean is over seeds 1 to 3. "Of CRFsuite's" is a ratio of medians.
 
 {chr(10).join(f"{each}{chr(10)}" for each in tables)}
 ### Where the time goes
