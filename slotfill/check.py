@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from slotfill import FORMAT
 from slotfill.config import LISTED, SECTIONS, Config, DataConfig, Part, part_model
 from slotfill.errors import ConfigError, did_you_mean
+from slotfill.options import FilePath, FolderOrName
 from slotfill.registry import FORMATS, KINDS, Registry
 from slotfill.yaml_text import Path as KeyPath
 from slotfill.yaml_text import dotted, parse, parse_value
@@ -110,11 +111,24 @@ class _Check:
                 if option.part:
                     inner = options.get(option.name, option.default)
                     options[option.name] = self._part(KINDS[option.part], inner, (*path, option.name), option.default)
+                elif isinstance(given := options.get(option.name), str):
+                    options[option.name] = self._path(option.type, given, (*path, option.name))
         except ConfigError as fault:
             self._fault(name_path, str(fault))
             return {}
         checked = self._validate(part_model(part), options, path)
         return checked.model_dump() if checked is not None else {}
+
+    def _path(self, kind: Any, given: str, key: KeyPath) -> str:
+        """Return what a text option of the type `kind` says, a path made absolute; notes where there is no file."""
+        if kind not in (FilePath, FilePath | None, FolderOrName):
+            return given
+        found = self._found(given, key)
+        if kind == FolderOrName:
+            return str(found) if found.exists() else given
+        if self.need_data and not found.exists():
+            self._fault(key, f"there is no file {given}{_nearest(found)}")
+        return str(found)
 
     def _validate(self, model: type[Any], data: Any, path: KeyPath) -> Any:
         try:
@@ -196,7 +210,7 @@ class _Check:
 
     def _found(self, path: str, key: KeyPath) -> Path:
         """Return as an absolute path the file or folder that `path` means, or where it should be."""
-        here = self.folder is None or key in self.overridden or key[:-1] in self.overridden
+        here = self.folder is None or any(key[:depth] in self.overridden for depth in range(1, len(key) + 1))
         bases = [Path.cwd()] if here else [self.folder, Path.cwd()]
         wholes = [(base / Path(path).expanduser()).resolve() for base in bases if base]
         return next((whole for whole in wholes if whole.exists()), wholes[0])

@@ -90,7 +90,13 @@ def train(
         from slotfill import train as training
 
         outcome = training.train(
-            checked, folder, report, device=chosen_device(device), resume=resume is not None, profile=profile
+            checked,
+            folder,
+            report,
+            covered=display.show_coverage,
+            device=chosen_device(device),
+            resume=resume is not None,
+            profile=profile,
         )
     if outcome.times is not None:
         display.show_times(outcome.times)

@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console, Group
@@ -17,7 +18,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from slotfill.score import Score
     from slotfill.sentence import Sentence
-    from slotfill.train import Outcome, Progress
+    from slotfill.train import Coverage, Outcome, Progress
 
 COLOURS = (
     "cyan",
@@ -149,6 +150,17 @@ def working(file: TextIO) -> Iterator[Callable[[str, float], None]]:
                 live.update(row)
 
         yield report
+
+
+def show_coverage(coverage: Coverage) -> None:
+    """Print for each file of vectors which shares of the words and the tokens it knows, and how."""
+    said = {"exact": "as written", "lowercase": "in lower case", "composed": "from subwords", "unknown": "unknown"}
+    for file, row in coverage.items():
+        print(f"{Path(file).name}: {row['kept']:,} words kept", flush=True)
+        for split in (key for key in row if key != "kept"):
+            words, tokens = row[split]["types"], row[split]["tokens"]
+            shares = [f"{text} {words[how]:.1%} ({tokens[how]:.1%})" for how, text in said.items() if words[how]]
+            print(f"  {split}: share of words (of tokens) {', '.join(shares)}", flush=True)
 
 
 def show_outcome(outcome: Outcome) -> None:

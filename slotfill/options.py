@@ -18,5 +18,11 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
+FilePath = Annotated[str, "a path"]
+"""A file that the part reads when training begins; a relative path is taken as those of `data` are."""
+
+FolderOrName = Annotated[str, "a path or a name"]
+"""A folder, taken likewise where it is there, or else a name that the part knows."""
+
 CellPart = str | dict[str, Any]
 """A part of kind cell: its name, or `{name: ..., option: ...}`."""

@@ -67,11 +67,11 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
     if missing:
         raise RunError(f"{path}: not a whole run folder: {', '.join(missing)} missing; train it again")
     if without_torch:
-        vocab, digest = _vocab(path)
+        vocab, digest = read_vocab(path)
         model = OnnxEngine(path, vocab, digest)
         return Run(path, vocab, model, model.texts)
     config = read_config(path)
-    vocab, digest = _vocab(path)
+    vocab, digest = read_vocab(path)
     run = Run(path, vocab, _torch_model(path, config, vocab, digest).to(device).eval(), texts_of(config))
     run.config = config
     return run
@@ -175,7 +175,7 @@ def _missing(whole: Any, given: Any, path: str = "") -> Iterator[str]:
             yield f"{path}{key}"
 
 
-def _vocab(path: Path) -> tuple[Vocab, str]:
+def read_vocab(path: Path) -> tuple[Vocab, str]:
     """Return the vocabulary of the run in `path`, and its digest."""
     name = path / "vocab.json"
     text = read_text(name)

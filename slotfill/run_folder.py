@@ -31,6 +31,7 @@ from slotfill.run import (
     read_config,
     read_tensors,
     read_text,
+    read_vocab,
     texts_of,
 )
 from slotfill.vocab import Vocab
@@ -108,6 +109,10 @@ class RunFolder:
             folder.copied = True
         folder._hold()
         return folder, read_config(folder.partial)
+
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """Return what the parts of the stopped run have kept of files."""
+        return read_vocab(self.partial)[0].kept
 
     def checkpoint(self, training: Training) -> None:
         """Save the state of `training`, in one file, from which it can go on to the bit."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +29,13 @@ from slotfill.sentence import Sentence
 from slotfill.splits import read_split
 from slotfill.tagging import tag
 from slotfill.timing import Times
-from slotfill.vocab import Vocab
-from slotfill.weights import copied, joined, trained
+from slotfill.vocab import KeptLookup, Vocab
+from slotfill.weights import copied, joined, runs, trained
 from slotfill.workers import Share, Workers, shared_zeros
 
 Tensors = dict[str, Tensor]
+Coverage = dict[str, dict[str, Any]]
+"""By file of vectors: the words `kept`, and for each split how its words are known (`KeptLookup.coverage`)."""
 
 LOOK_EVERY = 16
 """Where a device computes, the loss is looked at in the first of so many steps, and of each epoch."""
@@ -98,12 +102,12 @@ class Training:
         self.averaged.eval()
         self.on_cpu = next(self.model.parameters()).device.type == "cpu"
         self.count = self.config.threads if self.on_cpu else 1
-        self.weights = nn.Parameter(joined(trained(self.model), shared_zeros if self.count > 1 else None))
-        self.average = joined(trained(self.averaged)) if self.config.average else self.weights.detach()
-        self.optimizer = _optimizer(self.weights, self.config)
-        self.workers = Workers(
-            self.model, self.weights.detach(), self.count, self.config.precision, self.batches, self.times
-        )
+        self.weights = joined(trained(self.model), shared_zeros if self.count > 1 else None)
+        self.average = joined(trained(self.averaged)) if self.config.average else self.weights
+        self.runs = runs(self.model)
+        self.stretches = [nn.Parameter(self.weights[start:end]) for start, end, _ in self.runs]
+        self.optimizer = _optimizer(self.stretches, self.config)
+        self.workers = Workers(self.model, self.weights, self.count, self.config.precision, self.batches, self.times)
         self.steps = len(bucket(self.lengths, self.config.batch_size))
 
     def batches(self, epoch: int, place: int = 0) -> Iterator[Share]:
@@ -116,8 +120,9 @@ class Training:
 
     def step(self, share: Share) -> tuple[Tensor, Tensor]:
         """Train on one batch; return its loss, and what the encoders added to it."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * _schedule(self.config, self.steps_done / self.steps)
+        height = _schedule(self.config, self.steps_done / self.steps)
+        for group, (_, _, rate) in zip(self.optimizer.param_groups, self.runs, strict=True):
+            group["lr"] = (rate or self.config.learning_rate) * height
         gradient, loss, extra = self.workers.gradient(share)
         if self.looks:
             value = float(loss)
@@ -130,14 +135,15 @@ class Training:
             if self.config.gradient_clip:
                 length = torch.linalg.vector_norm(gradient)
                 gradient.mul_((self.config.gradient_clip / (length + 1e-6)).clamp_max(1))
-            self.weights.grad = gradient
+            for stretch, (start, end, _) in zip(self.stretches, self.runs, strict=True):
+                stretch.grad = gradient[start:end]
             self.optimizer.step()
         self.steps_done += 1
         if self.config.average:
             # Early on the average would be mostly the start; so it begins short and grows to its full length.
             decay = min(self.config.average, (1 + self.steps_done) / (10 + self.steps_done))
             with self.times.of("average"):
-                self.average.lerp_(self.weights.detach(), 1 - decay)
+                self.average.lerp_(self.weights, 1 - decay)
         return loss, extra
 
     @property
@@ -175,7 +181,11 @@ class Training:
         self.averaged.eval()
         with self.times.of("validation"):
             f1 = slot_f1(self.valid, tag(self.averaged, self.vocab, self.valid))
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = next(
+            group["lr"]
+            for group, (_, _, own) in zip(self.optimizer.param_groups, self.runs, strict=True)
+            if own is None
+        )
         spent = time.perf_counter() - began
         row = Epoch(number, float(total) / sentences, f1, rate, tokens / spent, spent, float(kl) / sentences)
         self.history.append(row)
@@ -191,10 +201,11 @@ class Training:
 
     def state(self) -> tuple[Tensors, dict[str, str]]:
         """Return all that the next epochs depend on: tensors by name, and notes that are not tensors."""
+        model = self.model.state_dict()
         groups: dict[str, Tensors] = {
-            "model": self.model.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "best": self.best_weights,
+            "model": model,
+            "averaged": _other(self.averaged.state_dict(), model),
+            "best": _other(self.best_weights, model),
             "random": {"cpu": torch.get_rng_state()},
         }
         if torch.cuda.is_available():
@@ -213,8 +224,8 @@ class Training:
             group, _, key = name.partition("/")
             groups.setdefault(group, {})[key] = tensor
         self.model.load_state_dict(groups["model"])
-        self.averaged.load_state_dict(groups["averaged"])
-        self.best_weights = groups["best"]
+        self.averaged.load_state_dict(groups["model"] | groups.get("averaged", {}))
+        self.best_weights = groups["model"] | groups.get("best", {})
         optimizer = self.optimizer.state_dict()
         optimizer["state"] = {
             int(group.removeprefix("optimizer.")): named for group, named in groups.items() if "optimizer" in group
@@ -229,13 +240,20 @@ class Training:
         self.steps_done = self.steps * len(self.history)
 
 
-def _optimizer(weights: nn.Parameter, config: TrainConfig) -> torch.optim.Optimizer:
+def _other(tensors: Tensors, known: Tensors) -> Tensors:
+    """Return those of `tensors` that are not the same among `known`: pretrained vectors, if not tuned, are."""
+    return {name: tensor for name, tensor in tensors.items() if not torch.equal(tensor, known[name])}
+
+
+def _optimizer(stretches: list[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    """Return the optimizer, with a group for each stretch, since each has its learning rate."""
+    groups = [{"params": [stretch]} for stretch in stretches]
     if config.optimizer == "sgd":
         return torch.optim.SGD(
-            [weights], lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+            groups, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
         )
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind([weights], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    return kind(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def _schedule(config: TrainConfig, epoch: float) -> float:
@@ -248,6 +266,17 @@ def _schedule(config: TrainConfig, epoch: float) -> float:
     if config.schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     return 1.0
+
+
+def _coverage(model: SlotTagger, corpus: dict[str, list[Sentence]]) -> Coverage:
+    """Return for each file of vectors how many words are kept of it, and what of each split they cover."""
+    found: Coverage = {}
+    for lookup in model.lookups:
+        if isinstance(lookup, KeptLookup):
+            row = found[lookup.file] = {"kept": len(lookup.ids)}
+            for split, sentences in corpus.items():
+                row[split] = lookup.coverage(Counter(token for each in sentences for token in each.tokens))
+    return found
 
 
 def _example(sentences: Sequence[Sentence]) -> str:
@@ -276,11 +305,14 @@ def train(
     folder: RunFolder,
     report: Callable[[Progress], None],
     *,
+    covered: Callable[[Coverage], None] = lambda coverage: None,
     device: str = "cpu",
     resume: bool = False,
     profile: bool = False,
 ) -> Outcome:
     """Train the model of `config`, score its best epoch, and save it as a run in `folder`.
+
+    Before it begins it tells `covered` which words pretrained vectors know, where there are some.
 
     An interrupt from the keyboard ends training, not the run: the best epoch so far is scored and saved, and
     the run can be resumed. With `profile` it tells where the time went, for which a device is waited for at every turn.
@@ -292,8 +324,11 @@ def train(
     torch.set_num_threads(1)
     keep_memory()
     torch.manual_seed(config.train.seed)
-    vocab = Vocab.of(corpus["train"], config.scheme)
+    vocab = Vocab.of(corpus["train"], config.scheme, folder.kept() if resume else None)
     model = build_model(config, vocab).to(device)
+    coverage = _coverage(model, {split: corpus[split] for split in ("train", "valid")})
+    if coverage:
+        covered(coverage)
     times = Times(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     times.turn_to("preparation")
     training = Training(config.train, model, corpus["train"], corpus["valid"], vocab, times=times)
@@ -342,6 +377,7 @@ def train(
         "interrupted": interrupted,
         "train_seconds": outcome.seconds,
         "parameters": outcome.parameters,
+        **({"coverage": coverage} if coverage else {}),
         "splits": {split: score.to_json() for split, score in scores.items()},
     }
     outcome.not_exported = folder.finish(training, notes, whole=not interrupted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -25,22 +25,28 @@ class Lookup(Protocol):
 
 
 class Vocab:
-    """The tokens of the training sentences with their counts, and the tags.
+    """The tokens of the training sentences with their counts, the tags, and what parts have `kept` of files.
 
     Everything else is derived from these, so the same vocabulary always gives the same ids.
     """
 
-    def __init__(self, tokens: dict[str, int], tags: list[str], scheme: str) -> None:
+    def __init__(
+        self, tokens: dict[str, int], tags: list[str], scheme: str, kept: dict[str, dict[str, Any]] | None = None
+    ) -> None:
         self.tokens = tokens
         self.tags = tags
         self.scheme = scheme
+        self.kept = kept or {}
+        # What these parts have taken of their files is saved with the run, and not read again.
+        self.saved = frozenset(self.kept)
         self.tag_ids = {tag: index for index, tag in enumerate(tags)}
 
     @classmethod
-    def of(cls, sentences: Iterable[Sentence], scheme: str) -> Vocab:
+    def of(cls, sentences: Iterable[Sentence], scheme: str, kept: dict[str, dict[str, Any]] | None = None) -> Vocab:
         """Return the vocabulary of labelled `sentences`, with the tags that their slots are written in by `scheme`.
 
         A tag that none of them has, as I-city where cities are one word, would never be given either, but take time.
+        `kept` is what the parts of a run that goes on have kept of files.
         """
         counts: Counter[str] = Counter()
         names: set[str] = set()
@@ -51,7 +57,7 @@ class Vocab:
             names.update(slot.name for slot in slots)
             seen.update(tags_of(slots, len(sentence.tokens), scheme))
         ordered = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-        return cls(ordered, [tag for tag in tag_set(names, scheme) if tag in seen], scheme)
+        return cls(ordered, [tag for tag in tag_set(names, scheme) if tag in seen], scheme, kept)
 
     @cached_property
     def slots_of(self) -> SlotReader:
@@ -79,20 +85,29 @@ class Vocab:
         """Return the lookup of the characters of each token, cut after `max_length` of them."""
         return CharacterLookup(self.tokens, lowercase, max_length)
 
-    def lookup(self, settings: Mapping[str, Any]) -> TokenLookup | CharacterLookup:
+    def kept_lookup(self, *, file: str, lowercase: bool) -> KeptLookup:
+        """Return the lookup of the words kept of a file of vectors; those of training have the lowest ids."""
+        return KeptLookup(self.kept[file], self.tokens, file, lowercase)
+
+    def lookup(self, settings: Mapping[str, Any]) -> TokenLookup | CharacterLookup | KeptLookup:
         """Return the lookup that has these `settings`."""
         options = dict(settings)
-        of = options.pop("of")
-        return self.token_lookup(**options) if of == "token" else self.character_lookup(**options)
+        kinds: dict[str, Callable[..., Any]] = {
+            "token": self.token_lookup,
+            "character": self.character_lookup,
+            "kept": self.kept_lookup,
+        }
+        return kinds[options.pop("of")](**options)
 
     def to_json(self) -> dict[str, Any]:
         """Return the vocabulary as what JSON can hold."""
-        return {"format": 1, "scheme": self.scheme, "tags": self.tags, "tokens": self.tokens}
+        kept = {"kept": self.kept} if self.kept else {}
+        return {"format": 1, "scheme": self.scheme, "tags": self.tags, "tokens": self.tokens, **kept}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Vocab:
         """Return the vocabulary that `to_json` gave."""
-        return cls(data["tokens"], data["tags"], data["scheme"])
+        return cls(data["tokens"], data["tags"], data["scheme"], data.get("kept"))
 
 
 class TokenLookup:
@@ -122,6 +137,58 @@ class TokenLookup:
         for row, tokens in zip(ids, batch, strict=True):
             row[: len(tokens)] = [self.ids.get(self.normal(token), UNKNOWN) for token in tokens]
         return (ids,)
+
+
+class KeptLookup:
+    """Tokens to the ids of words kept of a file: 0 is padding, 1 is unknown, then those of training, then others.
+
+    `kept` has the `words`, of which those of `composed` are not in the file itself. A token that is not among them as
+    it is written is looked up in lower case, if so set.
+    """
+
+    def __init__(self, kept: Mapping[str, Any], counts: Mapping[str, int], file: str, lowercase: bool) -> None:
+        self.settings = {"of": "kept", "file": file, "lowercase": lowercase}
+        self.file = file
+        self.lowercase = lowercase
+        words = set(kept["words"])
+        self._composed = set(kept["composed"])
+        trained = {form for token in counts if (form := self._form(token, words)) is not None}
+        self.words = sorted(kept["words"], key=lambda word: word not in trained)
+        self.trained = len(trained)
+        self.ids = dict(zip(self.words, range(2, len(self.words) + 2), strict=True))
+
+    def _form(self, token: str, words: Container[str]) -> str | None:
+        """Return the word that `token` is looked up as, or None where there is none."""
+        if token in words:
+            return token
+        lower = token.lower()
+        return lower if self.lowercase and lower in words else None
+
+    def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+        """Return ids `(batch, time)`; 0 at padding."""
+        time = max(map(len, batch), default=0)
+        found = np.zeros((len(batch), time), np.int64)
+        for row, tokens in zip(found, batch, strict=True):
+            row[: len(tokens)] = [self._id(token) for token in tokens]
+        return (found,)
+
+    def _id(self, token: str) -> int:
+        form = self._form(token, self.ids)
+        return UNKNOWN if form is None else self.ids[form]
+
+    def coverage(self, counts: Mapping[str, int]) -> dict[str, dict[str, float]]:
+        """Return which shares of the types and of the tokens in `counts` are known, and how: they add up to 1."""
+        found = {unit: dict.fromkeys(("exact", "lowercase", "composed", "unknown"), 0) for unit in ("types", "tokens")}
+        for token, count in counts.items():
+            form = self._form(token, self.ids)
+            how = "unknown" if form is None else "composed" if form in self._composed else "exact"
+            how = "lowercase" if form not in (None, token) else how
+            found["types"][how] += 1
+            found["tokens"][how] += count
+        return {
+            unit: {how: number / max(1, sum(numbers.values())) for how, number in numbers.items()}
+            for unit, numbers in found.items()
+        }
 
 
 class CharacterLookup:

@@ -18,6 +18,26 @@ def trained(model: SlotTagger) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
+def runs(model: SlotTagger) -> list[tuple[int, int, float | None]]:
+    """Return the stretches of the vector of all weights that have one learning rate: start, end and rate.
+
+    The rate is that of the module they are in, where it has a `learning_rate` of its own, as a pretrained one has.
+    """
+    own: dict[int, float] = {}
+    for module in model.modules():
+        if isinstance(rate := getattr(module, "learning_rate", None), float):
+            own.update((id(parameter), rate) for parameter in module.parameters())
+    found: list[tuple[int, int, float | None]] = []
+    place = 0
+    for parameter in trained(model):
+        start, its = place, own.get(id(parameter))
+        place += -(-parameter.numel() // _ALIGNED) * _ALIGNED
+        if found and found[-1][2] == its:
+            start = found.pop()[0]
+        found.append((start, place, its))
+    return found
+
+
 def joined(parameters: Sequence[nn.Parameter], zeros: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
     """Move `parameters` into one vector, of which each is a part from then on, and return it.
 

@@ -11,7 +11,7 @@ import pytest
 
 from slotfill.check import load_config
 from slotfill.recipes import load_recipe, recipe_names, recipe_summary, recipes_folder
-from slotfill.registry import CELLS, ENCODERS, KINDS
+from slotfill.registry import CELLS, ENCODERS, KINDS, REQUIRED
 from slotfill.schema import schema
 from slotfill.yaml_text import parse
 
@@ -171,7 +171,8 @@ def test_the_schema_names_every_part_and_option(cli):
         for name in registry.names():
             (shape,) = [each for each in shapes if each.get("properties", {}).get("name") == {"const": name}]
             assert set(shape["properties"]) == {"name", *registry.part(name).options}
-            assert shape["required"] == ["name"]
+            needed = [option.name for option in registry.part(name).options.values() if option.default is REQUIRED]
+            assert shape["required"] == ["name", *needed]
             assert shape["description"] == registry.part(name).summary
 
 

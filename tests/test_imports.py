@@ -15,7 +15,7 @@ PACKAGE = ROOT / "slotfill"
 # Each module may import those on the lines above its own; a folder of parts is one entry.
 ORDER = """
 errors sentence dropout trace memory
-options schemes text yaml_text loop stream
+options schemes text yaml_text loop stream vectors
 registry vocab engine
 formats config batch decode score
 check schema onnx_engine tagging export.dim export.graph
@@ -44,6 +44,7 @@ RANKS = {name: rank for rank, line in enumerate(ORDER.split("\n")) for name in l
 WITHOUT_TORCH = """
 errors sentence options schemes text yaml_text registry vocab formats config check schema batch decode score corpus
 recipes splits run tagging run_folder evaluate predict engine onnx_engine stream
+vectors
 display app lab lab.new_file lab.significance lab.heat_map lab.heat_map_page lab.commands
 cli
 """
