@@ -86,6 +86,17 @@ def trained(corpus: Path) -> Path:
     return train(config, RunFolder(folder / "run"), lambda progress: None).path
 
 
+@pytest.fixture(autouse=True)
+def transformer(request: pytest.FixtureRequest) -> None:
+    """Let the tests of parts that name a transformer have one; the others have no need to wait for the library."""
+    if request.path.parent.name == "parts" and "transformer" in request.node.name:
+        from part_cases import NO_TRANSFORMERS, make_transformer
+
+        if NO_TRANSFORMERS:
+            pytest.skip(NO_TRANSFORMERS)
+        make_transformer()
+
+
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """Call the command line in this process, as `slotfill ARGUMENTS` would."""

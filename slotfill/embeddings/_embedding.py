@@ -10,9 +10,11 @@ from slotfill.vocab import Lookup
 class Embedding(nn.Module):
     """From the arrays of its lookup to a vector for each token.
 
-    A subclass takes the Vocab and its options, and sets `lookup` and `output_size`.
+    A subclass takes the Vocab and its options, and sets `lookup` and `output_size`. Where a token's vector depends on
+    the other tokens of its sentence, it is `contextual`.
     """
 
+    contextual = False
     lookup: Lookup
     output_size: int
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import takewhile
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 
 from slotfill import FORMAT
 from slotfill.batch import make_batch
+from slotfill.embeddings._embedding import Embedding
 from slotfill.export.dim import NotExportable
 from slotfill.export.recorder import Recorder
 from slotfill.model import SlotTagger
@@ -35,6 +36,8 @@ def export_model(
     """
     if model.tagger.searches:
         raise NotExportable("its tags come from a search, which is done by torch")
+    if any(cast(Embedding, part).contextual for part in model.embeddings):
+        raise NotExportable("an embedding reads whole sentences, which is done by torch")
     model = _on_cpu(model)
     about = {"format": FORMAT, "vocab": vocab_digest, "weights": _digest(model), "texts": dict(texts or {})}
     with torch.no_grad():

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -36,6 +42,50 @@ STRANGE = [
 """Tokens that training has not seen: one character, 300, characters of no known word."""
 
 
+_ROOM = tempfile.mkdtemp(prefix="slotfill-parts-")
+atexit.register(shutil.rmtree, _ROOM, ignore_errors=True)
+FILES = {
+    "pretrained": {"path": f"{_ROOM}/vectors.txt"},
+    "transformer": {"path": f"{_ROOM}/transformer"},
+}
+"""What a part needs that has a file: options without a default."""
+
+Path(FILES["pretrained"]["path"]).write_text(
+    "".join(
+        f"{word} {place / 4} {1 - place / 3} {(-1) ** place * 0.6}\n"
+        for place, word in enumerate(["the", "a", "leave", "Taipei", "york", "New", "at", "時間", "never"])
+    ),
+    encoding="utf-8",
+)
+
+NO_TRANSFORMERS = "" if find_spec("transformers") else "needs transformers: pip install 'slotfill[transformers]'"
+
+
+@cache
+def make_transformer() -> None:
+    """Write a tiny BERT, with weights drawn at random, where the cases look for it."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)] + list("0123456789:.")
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *("##" + letter for letter in letters), "leave", "tai"]
+    ids = {piece: place for place, piece in enumerate(vocab)}
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    ends = [(piece, ids[piece]) for piece in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, ends)
+    folder = FILES["transformer"]["path"]
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(folder)
+    torch.manual_seed(7)
+    config = BertConfig(
+        vocab_size=len(vocab), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        max_position_embeddings=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+
+
 def vocab_of(scheme: str = "iob2") -> Vocab:
     return Vocab.of(SENTENCES, scheme)
 
@@ -48,7 +98,7 @@ def batch_of(model: Any, vocab: Vocab, sentences: list[Sentence]) -> Any:
 
 def small(kind: str, name: str) -> dict[str, Any]:
     """The part with small sizes and without noise: every `Fraction`, as all dropouts are, at 0."""
-    options: dict[str, Any] = {"name": name}
+    options: dict[str, Any] = {"name": name, **FILES.get(name, {})}
     for option in KINDS[kind].part(name).options.values():
         if "size" in option.name or option.name == "filters":
             options[option.name] = 5
@@ -68,6 +118,8 @@ def variants(kind: str, name: str) -> list[dict[str, Any]]:
     found = [base]
     for option in KINDS[kind].part(name).options.values():
         values: list[Any] = []
+        if option.name == "kind":
+            continue  # Of a file, of which there is one; tests/test_vectors.py has them all.
         if option.part:
             # All that a cell can be is tried in an encoder; a tagger takes any cell in the same way.
             forms = variants if kind == "encoder" else lambda *which: [small(*which)]
@@ -100,7 +152,12 @@ def _bound(kind: Any, name: str) -> Any:
     """The bound `name` that a type of slotfill.options sets, if it does."""
     if get_origin(kind) is not Annotated:
         return None
-    bounds = [getattr(one, name) for field in get_args(kind)[1:] for one in field.metadata if hasattr(one, name)]
+    bounds = [
+        getattr(one, name)
+        for field in get_args(kind)[1:]
+        for one in getattr(field, "metadata", ())
+        if hasattr(one, name)
+    ]
     return bounds[0] if bounds else None
 
 
@@ -108,7 +165,9 @@ def label(options: Any) -> str:
     """A part's options as a test's name shows them."""
     if not isinstance(options, dict):
         return str(options)
-    rest = [f"{key}={label(value)}" for key, value in options.items() if key != "name" and "size" not in key]
+    rest = [
+        f"{key}={label(value)}" for key, value in options.items() if key not in ("name", "path") and "size" not in key
+    ]
     return ",".join([options["name"], *rest])
 
 
@@ -124,18 +183,22 @@ def networks() -> list[Any]:
         *(([part], recurrent, crf) for name in EMBEDDINGS.names() for part in variants("embedding", name)),
         *(([word], part, crf) for name in ENCODERS.names() for part in variants("encoder", name)),
         *(([word], recurrent, part) for name in TAGGERS.names() for part in variants("tagger", name)),
-        ([small("embedding", name) for name in EMBEDDINGS.names()], recurrent, crf),
+        ([small("embedding", name) for name in EMBEDDINGS.names() if name != "transformer"], recurrent, crf),
     ]
     unique = {repr(parts): parts for parts in found}.values()
     return [pytest.param(parts, id=" > ".join(label(p) for p in (*parts[0], *parts[1:]))) for parts in unique]
 
 
 def randomize(module: torch.nn.Module, seed: int, scale: float = 1.0) -> None:
-    """Fill all parameters, those that start at zero too, with uniform numbers up to `scale`; padding stays zero."""
+    """Fill all parameters, those that start at zero too, with uniform numbers up to `scale`; padding stays zero.
+
+    Those that are not trained stay as they are.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.uniform_(-scale, scale, generator=generator)
+            if parameter.requires_grad:
+                parameter.uniform_(-scale, scale, generator=generator)
         for part in module.modules():
             if isinstance(part, torch.nn.Embedding) and part.padding_idx is not None:
                 part.weight[part.padding_idx] = 0

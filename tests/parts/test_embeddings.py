@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
-from part_cases import SENTENCES
+from part_cases import FILES, SENTENCES
 
 from slotfill.registry import EMBEDDINGS
 from slotfill.sentence import Sentence
@@ -101,8 +102,8 @@ def test_char_cnn_unknown_characters_are_one():
     assert same(one, two)
 
 
-def test_nothing_but_a_sentence():
+@pytest.mark.parametrize("name", EMBEDDINGS.names())
+def test_nothing_but_a_sentence(name):
     """A vocabulary of one token of one character."""
     vocab = Vocab.of([Sentence.of_tokens(["a"], [])], "iob2")
-    for name in EMBEDDINGS.names():
-        assert vectors(name, ["a", "b", "ab"], vocab).isfinite().all()
+    assert vectors(name, ["a", "b", "ab"], vocab, **FILES.get(name, {})).isfinite().all()
