@@ -120,10 +120,13 @@ class _Check:
         return checked.model_dump() if checked is not None else {}
 
     def _path(self, kind: Any, given: str, key: KeyPath) -> str:
-        """Return what a text option of the type `kind` says, a path made absolute; notes where there is no file."""
-        if kind not in (FilePath, FilePath | None, FolderOrName):
+        """Return what a text option of the type `kind` says, a path made absolute; notes where there is no file.
+
+        An absolute one stays as it is, and so does a name where a run is read: what was kept is called by it.
+        """
+        if kind not in (FilePath, FilePath | None, FolderOrName) or (kind == FolderOrName and not self.need_data):
             return given
-        found = self._found(given, key)
+        found = Path(given) if Path(given).is_absolute() else self._found(given, key)
         if kind == FolderOrName:
             return str(found) if found.exists() else given
         if self.need_data and not found.exists():

@@ -151,21 +151,23 @@ def test_mistakes_are_told_in_a_line(desk, cli):
 
     def said(**options):
         keys = "".join(f", {key}: {value}" for key, value in options.items())
-        write_config(desk / "own.yaml", embedding=f"{{name: pretrained{keys}}}")
+        write_config(desk / "own.yaml", embedding=f"[{{name: pretrained{keys}}}]")
         result = cli("train", "own.yaml")
         assert result.out == "" and result.err.count("\n") == 1
         return result.code, result.err.removeprefix("slotfill: ").rstrip()
 
-    assert said() == (2, "own.yaml:2: embedding.path: is needed and not given")
-    wanted = "own.yaml:2: embedding.path: there is no file vector.txt; did you mean 'vectors.txt'?"
+    assert said() == (2, "own.yaml:2: embedding.0.path: is needed and not given")
+    wanted = "own.yaml:2: embedding.0.path: there is no file vector.txt; did you mean 'vectors.txt'?"
     assert said(path="vector.txt") == (2, wanted)
     code, line = said(path="strange.txt")
     assert code == 3 and line.startswith(f"{desk}/strange.txt: none of the ") and "training sentences" in line
     code, line = said(path="vectors.txt", kind="word2vec")
     assert code == 3 and line.startswith(f"{desk}/vectors.txt:1: no header")
+    code, line = said(path="vectors.txt}, {name: pretrained, path: vectors.txt, most: 1")
+    assert code == 2 and "is named twice" in line
     assert said(path="vectors.txt", extra_words="latin.txt") == (3, f"{desk}/latin.txt:1: not UTF-8 (byte 0xe9)")
     code, line = said(path="vectors.txt", kind="glov")
-    assert code == 2 and line.startswith("own.yaml:2: embedding.kind: unknown value 'glov'; did you mean 'glove'?")
+    assert code == 2 and line.startswith("own.yaml:2: embedding.0.kind: unknown value 'glov'; did you mean 'glove'?")
 
 
 def test_a_relative_path_is_taken_from_the_configs_folder(desk):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.embeddings._embedding import Embedding
-from slotfill.errors import DataError
+from slotfill.errors import ConfigError, DataError
 from slotfill.options import Count, FilePath
 from slotfill.vectors import read_vectors
 from slotfill.vocab import PADDING, UNKNOWN, Vocab
@@ -52,7 +52,9 @@ class Pretrained(Embedding):
             if not found.words:
                 raise DataError(f"{path}: none of the {len(wanted)} words that are needed is in it")
             size = found.vectors.shape[1]
-            vocab.kept[path] = {"size": size, "words": found.words, "composed": found.composed}
+            kept = {"size": size, "words": found.words, "composed": found.composed}
+            if vocab.kept.setdefault(path, kept) != kept:
+                raise ConfigError(f"path: {path} is named twice, with other words to keep; give both the same options")
         self.lookup = lookup = vocab.kept_lookup(file=path, lowercase=lowercase)
         if vocab.tokens and not lookup.trained:
             raise DataError(f"{path}: none of the {len(vocab.tokens)} words of the training sentences is in it")

@@ -192,10 +192,10 @@ def test_without_the_library(monkeypatch):
 
 def test_a_folder_is_taken_from_where_the_config_is(desk):
     (desk / "models").mkdir()
-    (desk / "own.yaml").write_text("embedding: {name: transformer, path: models}\n")
-    assert load_recipe("own.yaml")[1].embedding[0]["path"] == str(desk / "models")
-    (desk / "own.yaml").write_text("embedding: {name: transformer, path: some/name}\n")
-    assert load_recipe("own.yaml")[1].embedding[0]["path"] == "some/name"
+    for path, found in (("models", str(desk / "models")), ("some/name", "some/name")):
+        (desk / "own.yaml").write_text(f"data: {{path: corpus}}\nembedding: {{name: transformer, path: {path}}}\n")
+        assert load_recipe("own.yaml", need_data=True)[1].embedding[0]["path"] == found
+        assert load_recipe("own.yaml")[1].embedding[0]["path"] == path, "as a run is read"
 
 
 def test_nothing_of_a_sentence_is_lost_in_a_batch_of_many_lengths():
