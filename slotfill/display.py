@@ -18,7 +18,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from slotfill.score import Score
     from slotfill.sentence import Sentence
-    from slotfill.train import Coverage, Outcome, Progress
+    from slotfill.train import Outcome, Progress
+    from slotfill.vocab import Coverage
 
 COLOURS = (
     "cyan",

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from slotfill.batch import bucket, make_batch
 from slotfill.config import Config, TrainConfig
@@ -21,6 +19,7 @@ from slotfill.errors import RunError
 from slotfill.evaluate import evaluate, final_split
 from slotfill.memory import keep_memory
 from slotfill.model import SlotTagger
+from slotfill.optimizer import Optimizer
 from slotfill.run import build_model
 from slotfill.run_folder import RunFolder
 from slotfill.schemes import tags_of
@@ -29,13 +28,11 @@ from slotfill.sentence import Sentence
 from slotfill.splits import read_split
 from slotfill.tagging import tag
 from slotfill.timing import Times
-from slotfill.vocab import KeptLookup, Vocab
-from slotfill.weights import copied, joined, runs, trained
+from slotfill.vocab import Coverage, Vocab, coverage_of
+from slotfill.weights import copied, joined, trained
 from slotfill.workers import Share, Workers, shared_zeros
 
 Tensors = dict[str, Tensor]
-Coverage = dict[str, dict[str, Any]]
-"""By file of vectors: the words `kept`, and for each split how its words are known (`KeptLookup.coverage`)."""
 
 LOOK_EVERY = 16
 """Where a device computes, the loss is looked at in the first of so many steps, and of each epoch."""
@@ -104,9 +101,7 @@ class Training:
         self.count = self.config.threads if self.on_cpu else 1
         self.weights = joined(trained(self.model), shared_zeros if self.count > 1 else None)
         self.average = joined(trained(self.averaged)) if self.config.average else self.weights
-        self.runs = runs(self.model)
-        self.stretches = [nn.Parameter(self.weights[start:end]) for start, end, _ in self.runs]
-        self.optimizer = _optimizer(self.stretches, self.config)
+        self.optimizer = Optimizer(self.model, self.weights, self.config)
         self.workers = Workers(self.model, self.weights, self.count, self.config.precision, self.batches, self.times)
         self.steps = len(bucket(self.lengths, self.config.batch_size))
 
@@ -120,9 +115,6 @@ class Training:
 
     def step(self, share: Share) -> tuple[Tensor, Tensor]:
         """Train on one batch; return its loss, and what the encoders added to it."""
-        height = _schedule(self.config, self.steps_done / self.steps)
-        for group, (_, _, rate) in zip(self.optimizer.param_groups, self.runs, strict=True):
-            group["lr"] = (rate or self.config.learning_rate) * height
         gradient, loss, extra = self.workers.gradient(share)
         if self.looks:
             value = float(loss)
@@ -132,12 +124,7 @@ class Training:
                     f"({self.config.learning_rate}) or train.gradient_clip ({self.config.gradient_clip})"
                 )
         with self.times.of("optimizer"):
-            if self.config.gradient_clip:
-                length = torch.linalg.vector_norm(gradient)
-                gradient.mul_((self.config.gradient_clip / (length + 1e-6)).clamp_max(1))
-            for stretch, (start, end, _) in zip(self.stretches, self.runs, strict=True):
-                stretch.grad = gradient[start:end]
-            self.optimizer.step()
+            self.optimizer.step(gradient, self.steps_done / self.steps)
         self.steps_done += 1
         if self.config.average:
             # Early on the average would be mostly the start; so it begins short and grows to its full length.
@@ -181,11 +168,7 @@ class Training:
         self.averaged.eval()
         with self.times.of("validation"):
             f1 = slot_f1(self.valid, tag(self.averaged, self.vocab, self.valid))
-        rate = next(
-            group["lr"]
-            for group, (_, _, own) in zip(self.optimizer.param_groups, self.runs, strict=True)
-            if own is None
-        )
+        rate = self.optimizer.rate
         spent = time.perf_counter() - began
         row = Epoch(number, float(total) / sentences, f1, rate, tokens / spent, spent, float(kl) / sentences)
         self.history.append(row)
@@ -210,7 +193,7 @@ class Training:
         }
         if torch.cuda.is_available():
             groups["random"]["cuda"] = torch.cuda.get_rng_state()
-        for index, state in self.optimizer.state_dict()["state"].items():
+        for index, state in self.optimizer.state().items():
             groups[f"optimizer.{index}"] = state
         # Copies, since safetensors does not save two names of one tensor.
         tensors = {f"{group}/{name}": t.clone() for group, named in groups.items() for name, t in named.items()}
@@ -226,11 +209,9 @@ class Training:
         self.model.load_state_dict(groups["model"])
         self.averaged.load_state_dict(groups["model"] | groups.get("averaged", {}))
         self.best_weights = groups["model"] | groups.get("best", {})
-        optimizer = self.optimizer.state_dict()
-        optimizer["state"] = {
-            int(group.removeprefix("optimizer.")): named for group, named in groups.items() if "optimizer" in group
-        }
-        self.optimizer.load_state_dict(optimizer)
+        self.optimizer.restore(
+            {int(group.removeprefix("optimizer.")): named for group, named in groups.items() if "optimizer" in group}
+        )
         torch.set_rng_state(groups["random"]["cpu"])
         if "cuda" in groups["random"] and torch.cuda.is_available():
             torch.cuda.set_rng_state(groups["random"]["cuda"])
@@ -243,40 +224,6 @@ class Training:
 def _other(tensors: Tensors, known: Tensors) -> Tensors:
     """Return those of `tensors` that are not the same among `known`: pretrained vectors, if not tuned, are."""
     return {name: tensor for name, tensor in tensors.items() if not torch.equal(tensor, known[name])}
-
-
-def _optimizer(stretches: list[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimizer, with a group for each stretch, since each has its learning rate."""
-    groups = [{"params": [stretch]} for stretch in stretches]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-        )
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-
-
-def _schedule(config: TrainConfig, epoch: float) -> float:
-    """The share of the learning rate in force after `epoch` epochs, a fraction included."""
-    if epoch < config.warmup:
-        return (epoch + 1e-3) / config.warmup
-    progress = (epoch - config.warmup) / max(config.epochs - config.warmup, 1e-9)
-    if config.schedule == "linear":
-        return max(1 - progress, 0.0)
-    if config.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-    return 1.0
-
-
-def _coverage(model: SlotTagger, corpus: dict[str, list[Sentence]]) -> Coverage:
-    """Return for each file of vectors how many words are kept of it, and what of each split they cover."""
-    found: Coverage = {}
-    for lookup in model.lookups:
-        if isinstance(lookup, KeptLookup):
-            row = found[lookup.file] = {"kept": len(lookup.ids)}
-            for split, sentences in corpus.items():
-                row[split] = lookup.coverage(Counter(token for each in sentences for token in each.tokens))
-    return found
 
 
 def _example(sentences: Sequence[Sentence]) -> str:
@@ -326,8 +273,7 @@ def train(
     torch.manual_seed(config.train.seed)
     vocab = Vocab.of(corpus["train"], config.scheme, folder.kept() if resume else None)
     model = build_model(config, vocab).to(device)
-    coverage = _coverage(model, {split: corpus[split] for split in ("train", "valid")})
-    if coverage:
+    if coverage := coverage_of(model.lookups, {split: corpus[split] for split in ("train", "valid")}):
         covered(coverage)
     times = Times(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     times.turn_to("preparation")

@@ -191,6 +191,22 @@ class KeptLookup:
         }
 
 
+Coverage = dict[str, dict[str, Any]]
+"""By file of vectors: how many words are `kept` of it, and for each split how its words are known."""
+
+
+def coverage_of(lookups: Iterable[Lookup], splits: Mapping[str, Sequence[Sentence]]) -> Coverage:
+    """Return how the words of each split are known by those of `lookups` that are of files; empty if none is."""
+    counts = {
+        split: Counter(token for each in sentences for token in each.tokens) for split, sentences in splits.items()
+    }
+    return {
+        lookup.file: {"kept": len(lookup.ids), **{split: lookup.coverage(each) for split, each in counts.items()}}
+        for lookup in lookups
+        if isinstance(lookup, KeptLookup)
+    }
+
+
 class CharacterLookup:
     """Tokens to the ids of their characters, each distinct token of a batch spelled once."""
 

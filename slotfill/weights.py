@@ -18,23 +18,23 @@ def trained(model: SlotTagger) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def runs(model: SlotTagger) -> list[tuple[int, int, float | None]]:
+def stretches(model: SlotTagger, learning_rate: float) -> list[tuple[int, int, float]]:
     """Return the stretches of the vector of all weights that have one learning rate: start, end and rate.
 
-    The rate is that of the module they are in, where it has a `learning_rate` of its own, as a pretrained one has.
+    The rate is that of the module they are in, where it has a `learning_rate` of its own, else that given.
     """
-    own: dict[int, float] = {}
+    rates: dict[nn.Parameter, float] = {}
     for module in model.modules():
-        if isinstance(rate := getattr(module, "learning_rate", None), float):
-            own.update((id(parameter), rate) for parameter in module.parameters())
-    found: list[tuple[int, int, float | None]] = []
+        if (rate := getattr(module, "learning_rate", None)) is not None:
+            rates.update(dict.fromkeys(module.parameters(), rate))
+    found: list[tuple[int, int, float]] = []
     place = 0
     for parameter in trained(model):
-        start, its = place, own.get(id(parameter))
+        start, rate = place, rates.get(parameter, learning_rate)
         place += -(-parameter.numel() // _ALIGNED) * _ALIGNED
-        if found and found[-1][2] == its:
+        if found and found[-1][2] == rate:
             start = found.pop()[0]
-        found.append((start, place, its))
+        found.append((start, place, rate))
     return found
 
 

@@ -27,7 +27,7 @@ taggers export.operators
 model export.recorder
 run export.network
 evaluate run_folder timing weights
-workers
+workers optimizer
 train predict export export.run
 display
 app
@@ -51,7 +51,7 @@ cli
 
 # Which modules may import torch; run and cli only in the functions that need a network.
 WITH_TORCH = """
-dropout trace loop embeddings cells encoders taggers model timing weights workers
+dropout trace loop embeddings cells encoders taggers model timing weights workers optimizer
 export.shapes export.operators export.recorder export.network train run run_folder app lab.inspect lab.probe lab.compare
 """
 

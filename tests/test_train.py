@@ -179,7 +179,7 @@ def rates(*overrides):
     training = training_of("train.patience=0", "train.learning_rate=0.02", *overrides)
     found = []
     # The report of an epoch's score comes after its last step, so that it is no further step.
-    run(training, report=lambda p: len(p.history) < p.epoch and found.append(training.optimizer.param_groups[0]["lr"]))
+    run(training, report=lambda p: len(p.history) < p.epoch and found.append(training.optimizer.rate))
     assert len(found) == training.steps * len(training.history)
     assert [row.learning_rate for row in training.history] == found[training.steps - 1 :: training.steps]
     return found, training.steps
