@@ -119,12 +119,12 @@ def _text_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -
         numbers = line.count(b" ")
         place = f"{path}:{number}"
         size = size or numbers
-        if numbers != size or not size:
+        if not size:
+            raise DataError(f"{place}: no numbers; a line has a word and its numbers, with a blank before each of them")
+        if numbers != size:
             # After a word with blanks come as many numbers as after others.
-            pieces = line.split(b" ")
-            if not size or numbers < size or _numbers(pieces[-size - 1 :]) is not None:
-                found = f"{numbers} number{'s' * (numbers != 1)}"
-                raise DataError(f"{place}: {found}" + f", where {told} {size}" * bool(size))
+            if numbers < size or _numbers(line.split(b" ")[-size - 1 :]) is not None:
+                raise DataError(f"{place}: {numbers} number{'s' * (numbers != 1)}, where {told} {size}")
         else:
             blank = line.find(b" ")
             yield _Row(line[:blank], start + blank + 1, end, place)

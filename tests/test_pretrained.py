@@ -65,10 +65,9 @@ def test_what_is_kept(tmp_path):
     words.write_text("Boston  is not\nLisbon\n", encoding="utf-8")
     for options, kept in [
         ({}, set(KNOWN)),
-        ({"most": 0}, {"leave", "paris", "to"}),
         ({"most": 1}, {"the", "leave", "paris", "to"}),
-        ({"most": 0, "extra_words": str(words)}, {"leave", "paris", "to", "boston", "Lisbon"}),
-        ({"most": 0, "lowercase": False}, {"leave", "to"}),
+        ({"most": 1, "extra_words": str(words)}, {"the", "leave", "paris", "to", "boston", "Lisbon"}),
+        ({"most": 1, "lowercase": False}, {"the", "leave", "to"}),
     ]:
         part, _ = embedding(["leave"], path, **options)
         assert set(part.lookup.words) == kept
@@ -184,5 +183,6 @@ def test_none_of_the_training_words(tmp_path):
     path = write_vectors(tmp_path / "vectors.txt")
     with pytest.raises(DataError, match="none of the 2 words of the training sentences is in it"):
         embedding(["x"], path, training=["x", "y"])
-    with pytest.raises(DataError, match="none of the 2 words that are needed is in it"):
-        embedding(["x"], path, training=["x", "y"], most=0)
+    path.write_text("0 5\n")
+    with pytest.raises(DataError, match="no word in it"):
+        embedding(["x"], path, training=["x", "y"])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from slotfill.embeddings._embedding import Embedding
 from slotfill.errors import ConfigError, DataError
-from slotfill.options import Count, FilePath
+from slotfill.options import FilePath, Size
 from slotfill.vectors import read_vectors
 from slotfill.vocab import PADDING, UNKNOWN, Vocab
 
@@ -40,7 +40,7 @@ class Pretrained(Embedding):
         path: FilePath,
         kind: Literal["auto", "glove", "word2vec", "word2vec_binary", "fasttext"] = "auto",
         lowercase: bool = True,
-        most: Count = 50000,
+        most: Size = 50000,
         extra_words: FilePath | None = None,
         tune: bool = False,
     ) -> None:
@@ -50,7 +50,7 @@ class Pretrained(Embedding):
             wanted = [*vocab.tokens, *_words(extra_words)]
             found = read_vectors(Path(path), wanted, most, lowercase, kind)
             if not found.words:
-                raise DataError(f"{path}: none of the {len(wanted)} words that are needed is in it")
+                raise DataError(f"{path}: no word in it")
             size = found.vectors.shape[1]
             kept = {"size": size, "words": found.words, "composed": found.composed}
             if vocab.kept.setdefault(path, kept) != kept:
