@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from slotfill.embeddings._embedding import Embedding
 from slotfill.embeddings._pieces import PieceLookup
-from slotfill.errors import ConfigError, RunError
+from slotfill.errors import ConfigError, RunError, did_you_mean
 from slotfill.options import FolderOrName, Positive
 from slotfill.vocab import Vocab
 
@@ -96,32 +96,34 @@ class Transformer(Embedding):
 def _saved(kept: dict[str, Any]) -> Any:
     """Return the network that a run has kept, with weights drawn anew: the run's are put in their place."""
     transformers = _library()
-    kind = type(transformers.AutoConfig.for_model(kept["config"]["model_type"]))
-    return transformers.AutoModel.from_config(kind.from_dict(kept["config"]))
+    try:
+        kind = type(transformers.AutoConfig.for_model(kept["config"]["model_type"]))
+        return transformers.AutoModel.from_config(kind.from_dict(kept["config"]))
+    except Exception as fault:
+        # Of many classes, as below.
+        raise RunError(
+            f"transformers {transformers.__version__} cannot build the run's model ({_line(fault)})"
+        ) from None
 
 
 def _read(path: str, vocab: Vocab) -> Any:
     """Return the pretrained network, and let `vocab` keep what a run needs to build it again."""
     transformers = _library()
-    folder = Path(path)
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        pickled = next(folder.glob("*.bin"), None)
-        found = f"{pickled.name} runs what is in it when it is read" if pickled else "no model.safetensors in it"
-        raise ConfigError(f"path: {path}: {found}; give weights as safetensors")
-    if folder.is_dir() and not any(file for name in _TOKENIZERS for file in folder.glob(name)):
-        # The library would go on with a tokenizer that knows no piece.
-        raise ConfigError(f"path: {path}: no tokenizer.json in it")
+    folder = str(_folder(path))
     try:
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        network = transformers.AutoModel.from_pretrained(path, use_safetensors=True, **options)
+        network, notes = transformers.AutoModel.from_pretrained(
+            folder, use_safetensors=True, output_loading_info=True, **options
+        )
         # Else a tokenizer of bytes cuts a word within a sentence as it cuts the first of a text.
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, add_prefix_space=True, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, add_prefix_space=True, **options)
         file = json.loads(tokenizer.backend_tokenizer.to_str())
     except Exception as fault:
         # Of many classes, for what can be wrong with each of the files.
-        where = "no model of it can be read" if folder.is_dir() else "neither a folder nor a model in the local cache"
-        reason = " ".join(str(fault).split())
-        raise ConfigError(f"path: {path}: {where} ({reason[:160]})") from None
+        raise ConfigError(f"path: {path}: no model can be read from it ({_line(fault)})") from None
+    # The library would draw these at random; the pooler is not asked for.
+    if missing := sorted(name for name in notes["missing_keys"] if not name.startswith("pooler.")):
+        raise ConfigError(f"path: {path}: model.safetensors lacks {len(missing)} of its weights, such as {missing[0]}")
     if network.config.is_encoder_decoder:
         raise ConfigError(f"path: {path}: an encoder with a decoder; give a model that is one of them")
     padding = tokenizer.pad_token_id or 0
@@ -130,6 +132,36 @@ def _read(path: str, vocab: Vocab) -> Any:
     most = min(tokenizer.model_max_length, _places(network))
     vocab.kept[path] = {"config": config, "most": most, "unknown": unknown, "padding": padding, "tokenizer": file}
     return network
+
+
+def _folder(path: str) -> Path:
+    """Return the folder of a model: `path`, or where the local cache has the model of that name."""
+    folder = Path(path) if Path(path).is_dir() else _cached(path)
+    if not any(folder.glob("*.safetensors")):
+        pickled = next(folder.glob("*.bin"), None)
+        found = f"{pickled.name} runs what is in it when it is read" if pickled else "no model.safetensors in it"
+        raise ConfigError(f"path: {path}: {found}; give weights as safetensors")
+    if not any(file for name in _TOKENIZERS for file in folder.glob(name)):
+        # The library would go on with a tokenizer that knows no piece.
+        raise ConfigError(f"path: {path}: no tokenizer.json in it")
+    return folder
+
+
+def _cached(name: str) -> Path:
+    from huggingface_hub import constants, snapshot_download
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (OSError, ValueError):
+        folders = Path(constants.HF_HUB_CACHE).glob("models--*")
+        names = [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]
+        found = "neither a folder nor a model in the local cache, and nothing is fetched"
+        raise ConfigError(f"path: {name}: {found}{did_you_mean(name, names)}") from None
+
+
+def _line(fault: Exception) -> str:
+    """Return the begin of what `fault` says, in one line."""
+    return " ".join(str(fault).split())[:160] or type(fault).__name__
 
 
 def _places(network: Any) -> int:

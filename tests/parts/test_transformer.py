@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from part_cases import FILES, NO_TRANSFORMERS, SENTENCES, STRANGE, make_transformer, vocab_of
+from safetensors.torch import load_file, save_file
 
 from slotfill.batch import make_batch
 from slotfill.errors import ConfigError, RunError
@@ -162,24 +163,67 @@ def test_a_run_needs_the_folder_no_more(tune, desk, cli, monkeypatch):
     assert moved == tune
 
 
-def test_mistakes_are_told_in_a_line(tmp_path, monkeypatch):
-    def said(path):
-        with pytest.raises(ConfigError) as told:
-            EMBEDDINGS.build({"name": "transformer", "path": str(path)}, vocab_of())
-        assert "\n" not in str(told.value)
-        return str(told.value)
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The local cache with the tiny model as `someone/tiny-bert`, and no way into any network."""
+    from huggingface_hub import constants
 
-    assert "neither a folder nor a model in the local cache" in said("no-such/model")
+    folder = tmp_path / "models--someone--tiny-bert"
+    shutil.copytree(PATH, folder / "snapshots" / "0a1b")
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("0a1b")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+    def refuse(*arguments, **options):
+        raise AssertionError("something was to be fetched")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    return folder / "snapshots" / "0a1b"
+
+
+def refusal(path):
+    with pytest.raises(ConfigError) as told:
+        EMBEDDINGS.build({"name": "transformer", "path": str(path)}, vocab_of())
+    assert "\n" not in str(told.value)
+    return str(told.value).removeprefix(f"embedding.path: {path}: ")
+
+
+def test_a_name_is_read_from_the_cache_and_never_fetched(cache):
+    torch.testing.assert_close(vectors(built(path="someone/tiny-bert"), TOKENS), vectors(built(), TOKENS))
+    assert refusal("someone/tiny-bart") == (
+        "neither a folder nor a model in the local cache, and nothing is fetched; "
+        "did you mean 'someone/tiny-bert'? (allowed: someone/tiny-bert)"
+    )
+    assert "neither a folder nor a model" in refusal("not a name")
+    (cache / "model.safetensors").rename(cache / "pytorch_model.bin")
+    assert refusal("someone/tiny-bert").startswith("pytorch_model.bin runs what is in it when it is read")
+
+
+def test_mistakes_are_told_in_a_line(tmp_path):
     folder = Path(shutil.copytree(PATH, tmp_path / "pickled"))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    assert said(folder).startswith(f"embedding.path: {folder}: pytorch_model.bin runs what is in it when it is read")
+    assert refusal(folder).startswith("pytorch_model.bin runs what is in it when it is read")
     (folder / "pytorch_model.bin").unlink()
-    assert "no model.safetensors in it" in said(folder)
+    assert "no model.safetensors in it" in refusal(folder)
     (folder / "model.safetensors").write_bytes(b"cut short")
-    assert "no model of it can be read" in said(folder)
+    assert refusal(folder).startswith("no model can be read from it (")
+    weights = load_file(f"{PATH}/model.safetensors")
+    save_file(
+        {name: each for name, each in weights.items() if "layer.1.output" not in name}, folder / "model.safetensors"
+    )
+    assert refusal(folder) == "model.safetensors lacks 4 of its weights, such as encoder.layer.1.output.LayerNorm.bias"
     shutil.copy(f"{PATH}/model.safetensors", folder)
     (folder / "tokenizer.json").unlink()
-    assert said(folder) == f"embedding.path: {folder}: no tokenizer.json in it"
+    assert refusal(folder) == "no tokenizer.json in it"
+
+
+def test_a_run_of_a_kind_that_the_library_does_not_know():
+    vocab = vocab_of()
+    EMBEDDINGS.build({"name": "transformer", "path": PATH}, vocab)
+    vocab.kept[PATH]["config"]["model_type"] = "of-tomorrow"
+    with pytest.raises(RunError, match=r"^transformers [\d.]+ cannot build the run's model \(.+of-tomorrow.*\)$"):
+        EMBEDDINGS.build({"name": "transformer", "path": PATH}, Vocab.from_json(vocab.to_json()))
 
 
 def test_without_the_library(monkeypatch):
