@@ -147,4 +147,5 @@ def test_test_extra_is_what_the_tests_import(requirements):
     # Tests of transformers are left out where there are none.
     extras = ("", "plots", "test", "transformers")
     installed = {each.name.lower() for extra in extras for each in requirements[extra]}
-    assert {{"yaml": "pyyaml"}.get(name, name) for name in foreign} <= installed
+    named = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
+    assert {named.get(name, name) for name in foreign} <= installed
