@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from slotfill.lookup import Coverage
     from slotfill.score import Score
     from slotfill.sentence import Sentence
     from slotfill.train import Outcome, Progress
-    from slotfill.vocab import Coverage
 
 COLOURS = (
     "cyan",

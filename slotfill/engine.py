@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from slotfill.batch import Batch
-    from slotfill.vocab import Lookup
+    from slotfill.lookup import Lookup
 
 EngineName = Literal["auto", "onnx", "torch"]
 

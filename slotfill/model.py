@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from slotfill.batch import Batch
 from slotfill.encoders._encoder import Encoder
+from slotfill.lookup import Lookup
 from slotfill.registry import EMBEDDINGS, ENCODERS, TAGGERS
-from slotfill.vocab import Lookup, Vocab
+from slotfill.vocab import Vocab
 
 
 class SlotTagger(nn.Module):

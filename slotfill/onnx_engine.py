@@ -15,7 +15,8 @@ from slotfill import FORMAT
 from slotfill.batch import Batch
 from slotfill.decode import Transitions, decode
 from slotfill.errors import RunError
-from slotfill.vocab import Lookup, Vocab
+from slotfill.lookup import Lookup
+from slotfill.vocab import Vocab
 
 # ONNX Runtime reads it as it is imported, and would tell its maker of its use.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -17,6 +17,7 @@ from slotfill.config import Config, TrainConfig
 from slotfill.encoders._recurrence import compile_steps
 from slotfill.errors import RunError
 from slotfill.evaluate import evaluate, final_split
+from slotfill.lookup import Coverage, coverage_of
 from slotfill.memory import keep_memory
 from slotfill.model import SlotTagger
 from slotfill.optimizer import Optimizer
@@ -28,7 +29,7 @@ from slotfill.sentence import Sentence
 from slotfill.splits import read_split
 from slotfill.tagging import tag
 from slotfill.timing import Times
-from slotfill.vocab import Coverage, Vocab, coverage_of
+from slotfill.vocab import Vocab
 from slotfill.weights import copied, joined, trained
 from slotfill.workers import Share, Workers, shared_zeros
 
@@ -273,7 +274,8 @@ def train(
     torch.manual_seed(config.train.seed)
     vocab = Vocab.of(corpus["train"], config.scheme, folder.kept() if resume else None)
     model = build_model(config, vocab).to(device)
-    if coverage := coverage_of(model.lookups, {split: corpus[split] for split in ("train", "valid")}):
+    tokens = {split: [sentence.tokens for sentence in corpus[split]] for split in ("train", "valid")}
+    if coverage := coverage_of(model.lookups, tokens):
         covered(coverage)
     times = Times(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     times.turn_to("preparation")

@@ -16,8 +16,9 @@ PACKAGE = ROOT / "slotfill"
 ORDER = """
 errors sentence dropout trace memory
 options schemes text yaml_text loop stream vectors
-registry vocab engine
-formats config batch decode score
+registry lookup
+vocab engine batch
+formats config decode score
 check schema onnx_engine tagging export.dim export.graph
 corpus recipes export.shapes
 splits
@@ -42,8 +43,8 @@ RANKS = {name: rank for rank, line in enumerate(ORDER.split("\n")) for name in l
 
 # What is read, written, looked up and decoded around the network, in plain Python and NumPy.
 WITHOUT_TORCH = """
-errors sentence options schemes text yaml_text registry vocab formats config check schema batch decode score corpus
-recipes splits run tagging run_folder evaluate predict engine onnx_engine stream
+errors sentence options schemes text yaml_text registry lookup vocab formats config check schema batch decode score
+corpus recipes splits run tagging run_folder evaluate predict engine onnx_engine stream
 vectors
 display app lab lab.new_file lab.significance lab.heat_map lab.heat_map_page lab.commands
 cli

@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 
 from slotfill.batch import make_batch
 from slotfill.errors import DataError
+from slotfill.lookup import KeptLookup
 from slotfill.recipes import load_recipe
 from slotfill.registry import EMBEDDINGS
 from slotfill.run import load_run
-from slotfill.vocab import KeptLookup, Vocab
+from slotfill.vocab import Vocab
 
 TEXTS = ["leave Oslo for Boston please", "fly from Lisbon to new york", "ARRIVE Tokyo", "xyzzy"]
 KNOWN = ["the", "to", "leave", "fly", "Tokyo", "paris", "boston", "Lisbon", "hello", "from"]

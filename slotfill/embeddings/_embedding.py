@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from slotfill.vocab import Lookup
+from slotfill.lookup import Lookup
 
 
 class Embedding(nn.Module):

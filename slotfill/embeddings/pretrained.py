@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from slotfill.embeddings._embedding import Embedding
 from slotfill.errors import ConfigError, DataError
+from slotfill.lookup import PADDING, UNKNOWN
 from slotfill.options import FilePath, Size
 from slotfill.vectors import read_vectors
-from slotfill.vocab import PADDING, UNKNOWN, Vocab
+from slotfill.vocab import Vocab
 
 
 class Pretrained(Embedding):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.embeddings._embedding import Embedding
+from slotfill.lookup import PADDING, UNKNOWN
 from slotfill.options import Count, Fraction, Size
-from slotfill.vocab import PADDING, UNKNOWN, Vocab
+from slotfill.vocab import Vocab
 
 
 class Word(Embedding):

@@ -42,7 +42,7 @@ def export_model(
     about = {"format": FORMAT, "vocab": vocab_digest, "weights": _digest(model), "texts": dict(texts or {})}
     with torch.no_grad():
         alone = list(takewhile(lambda encoder: encoder.alone, model.encoders))
-        embedding, size = _embedding(model, alone, about)
+        embedding, size = _embedding(model, vocab, alone, about)
         found = {EMBEDDING: embedding, NETWORK: _network(model, model.encoders[len(alone) :], size, about)}
     engine = OnnxEngine(found, vocab, vocab_digest)
     for tokens in _trials(vocab):
@@ -73,14 +73,15 @@ def _on_cpu(model: SlotTagger) -> SlotTagger:
     return copy.deepcopy(model).cpu().float().eval()
 
 
-def _embedding(model: SlotTagger, alone: Sequence[nn.Module], about: dict[str, Any]) -> tuple[bytes, int]:
+def _embedding(model: SlotTagger, vocab: Vocab, alone: Sequence[nn.Module], about: dict[str, Any]) -> tuple[bytes, int]:
     """Return the half from the ids of distinct tokens, as one sentence of them, to their vectors, and these' size."""
     recorder = Recorder()
     settings = [getattr(lookup, "settings", None) for lookup in model.lookups]
     if None in settings:
         raise NotExportable("an embedding from outside has a lookup of its own")
-    # Of the shortest words, and of longer ones.
-    arrays = [[lookup.arrays([words]) for words in _WORDS] for lookup in model.lookups]
+    # Of words of which as little as may be is known, and of those that have the most of what is looked up.
+    widest = [max(vocab.tokens, key=lambda word: lookup.arrays([[word]])[0].size) for lookup in model.lookups]
+    arrays = [[lookup.arrays([words]) for words in (_STRANGE, [*_LONGER, *widest])] for lookup in model.lookups]
     names = [[f"ids_{part}_{place}" for place in range(len(each[0]))] for part, each in enumerate(arrays)]
     features = [
         [recorder.input(name, *map(torch.from_numpy, both)) for name, *both in zip(each, *pair, strict=True)]
@@ -117,5 +118,6 @@ def _trials(vocab: Vocab) -> list[Sequence[Sequence[str]]]:
     return [[sentence[:1]], [sentence[:12], sentence[12:15], sentence[20:21]], [sentence[30:37]] * 2]
 
 
-_WORDS = (["a", "b"], ["abcde", "b", "cde"])
+_STRANGE = ["\ue000", "\ue001"]
+_LONGER = ["abcde", "b", "cde"]
 _LENGTHS = ([4, 2], [5, 1, 3])

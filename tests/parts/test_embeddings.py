@@ -6,6 +6,7 @@ import pytest
 import torch
 from part_cases import FILES, SENTENCES
 
+from slotfill.errors import ConfigError
 from slotfill.registry import EMBEDDINGS
 from slotfill.sentence import Sentence
 from slotfill.vocab import Vocab
@@ -107,3 +108,54 @@ def test_nothing_but_a_sentence(name):
     """A vocabulary of one token of one character."""
     vocab = Vocab.of([Sentence.of_tokens(["a"], [])], "iob2")
     assert vectors(name, ["a", "b", "ab"], vocab, **FILES.get(name, {})).isfinite().all()
+
+
+LETTERS = Vocab({"abc": 1, "abd": 1, "xbc": 1}, ["O"], "iob2")
+
+
+def test_ngrams_are_those_that_several_words_have():
+    """What two of the words share, the marks of beginning and end included: ^ab, ab, bc, bc$, c$, ^a."""
+    lookup = EMBEDDINGS.build({"name": "ngrams", "longest": 3}, LETTERS).lookup
+    assert [ngram.replace("\x02", "^").replace("\x03", "$") for ngram in lookup.ids] == [
+        "^a", "^ab", "ab", "bc", "bc$", "c$"
+    ]  # fmt: skip
+    assert len(EMBEDDINGS.build({"name": "ngrams", "longest": 3, "min_count": 3}, LETTERS).lookup.ids) == 0
+
+
+def test_ngrams_of_a_word_are_added():
+    torch.manual_seed(1)
+    part = EMBEDDINGS.build({"name": "ngrams", "longest": 3, "size": 7}, LETTERS).eval()
+    (found,) = part(*(torch.from_numpy(array) for array in part.lookup.arrays([["zab", "abc", "zzz"]])))
+    rows = part.vectors.weight
+    assert torch.equal(found[0], rows[part.lookup.ids["ab"]]), "of an unknown word with one n-gram that is known"
+    assert torch.allclose(found[1], rows[1:].sum(0) / 6**0.5)
+    assert not found[2].any()
+
+
+def test_ngrams_lowercase():
+    big, little = vectors("ngrams", ["ABC", "abc"], LETTERS)
+    assert same(big, little)
+    big, little = vectors("ngrams", ["ABC", "abc"], LETTERS, lowercase=False)
+    assert little.any() and not big.any()
+
+
+def test_ngrams_shortest_and_longest():
+    longest = EMBEDDINGS.build({"name": "ngrams", "shortest": 3, "longest": 4}, LETTERS).lookup.ids
+    assert {len(ngram) for ngram in longest} == {3}, "no two words share four characters"
+    with pytest.raises(ConfigError, match="longest: 2 characters are fewer than those of the shortest, 3"):
+        EMBEDDINGS.build({"name": "ngrams", "shortest": 3, "longest": 2}, LETTERS)
+
+
+def test_ngrams_dropout():
+    tokens = ["abc"] * 2
+    part = EMBEDDINGS.build({"name": "ngrams", "longest": 3, "dropout": 0.5, "size": 50}, LETTERS)
+    arrays = [torch.from_numpy(array) for array in part.lookup.arrays([tokens])]
+    torch.manual_seed(1)
+    drawn = torch.stack([part(*arrays)[0, 0] for _ in range(200)]).detach()
+    assert len(drawn.unique(dim=0)) > 30, "of 2 ** 6 ways to leave some out"
+    assert same(part.eval()(*arrays)[0, 0], part(*arrays)[0, 1])
+
+
+def test_ngrams_of_a_long_token_are_cut():
+    (long,) = vectors("ngrams", ["abc" * 100000], LETTERS)
+    assert long.isfinite().all()
