@@ -50,7 +50,9 @@ def render() -> str:
     definitions = whole["$defs"]
     pieces = [INTRO, "## The sections\n", _table(whole["properties"], definitions, {})]
     for key, field in whole["properties"].items():
-        section = definitions.get(field.get("$ref", "").rpartition("/")[2], {})
+        # What stands below each key of `tune` is a table as well.
+        one = field.get("additionalProperties", {}).get("anyOf", [field])[0]
+        section = definitions.get(one.get("$ref", "").rpartition("/")[2], {})
         if "properties" in section:
             pieces += [f"## {key}\n", section["description"] + "\n", _table(section["properties"], definitions, {})]
     for registry in KINDS.values():
@@ -101,13 +103,17 @@ def _type(field: Mapping[str, Any]) -> str:
     """Return the type and the range of a JSON Schema `field` in words."""
     if "$ref" in field:
         name = field["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name}s)" if name in KINDS else "section"
+        return f"[{name}](#{name}s)" if name in KINDS else "[range](#tune)" if name == "Range" else "section"
     if "anyOf" in field:
         return " or ".join(_type(each) for each in field["anyOf"])
     if "const" in field:
         return f"`{_flow(field['const'])}`"
     if "enum" in field:
         return ", ".join(f"`{_flow(value)}`" for value in field["enum"])
+    if field["type"] == "object":
+        return f"keys, each with a {_type(field['additionalProperties'])}"
+    if field["type"] == "array" and not field["items"]:
+        return "list of values"
     if field["type"] == "array":
         return f"list of {_type(field['items'])}"
     names = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`", "string": "text"}

@@ -5,6 +5,7 @@ Every fault is found in one go, each with `file:line: key: what is wrong; did yo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from slotfill import FORMAT
-from slotfill.config import LISTED, SECTIONS, Config, DataConfig, Part, part_model
+from slotfill.config import LISTED, SECTIONS, Config, DataConfig, Part, Range, part_model, untunable
 from slotfill.errors import ConfigError, did_you_mean
 from slotfill.options import FilePath, FolderOrName
 from slotfill.registry import FORMATS, KINDS, Registry
@@ -82,6 +83,9 @@ class _Check:
                 data[key] = [part] if key == "embedding" else part
         if isinstance(data.get("data"), dict) and data["data"].get("format", "auto") != "auto":
             data["data"] = data["data"] | {"format": self._part(FORMATS, data["data"]["format"], ("data", "format"))}
+        if isinstance(data.get("tune"), dict):
+            ranges = {key: self._range(key, value) for key, value in data["tune"].items()}
+            data["tune"] = {key: found for key, found in ranges.items() if found is not None}
         config = self._validate(Config, data, ())
         if config is not None:
             self._resolve_paths(config.data)
@@ -133,6 +137,40 @@ class _Check:
             self._fault(key, f"there is no file {given}{_nearest(found)}")
         return str(found)
 
+    def _range(self, key: str, given: Any) -> Range | list[Any] | None:
+        """Return what `slotfill tune` is to try for `key`, or None where it is wrong, having noted why."""
+        path: KeyPath = ("tune", key)
+        if fault := untunable(key, given):
+            self._fault(path, fault)
+            return None
+        found = given if isinstance(given, list) else self._validate(Range, given, path)
+        if found is None:
+            return None
+        for step, message in found.faults() if isinstance(found, Range) else ():
+            self._fault((*path, step), message)
+        values = given if isinstance(given, list) else [given["low"], given["high"]]
+        faults = [fault for value in values for fault in self._faults_at(key, value)]
+        for fault in faults:
+            self._fault(path, fault.removeprefix(f"{key}: "))
+        if faults or not isinstance(found, Range) or not all(isinstance(value, int) for value in values):
+            return found
+        if not self._faults_at(key, found.low + 0.5):
+            return found
+        # The key takes whole numbers alone.
+        if found.step and found.step % 1:
+            self._fault((*path, "step"), f"must be a whole number, found {found.step:g}")
+        return found.whole()
+
+    def _faults_at(self, key: str, value: Any) -> list[str]:
+        """Return what is wrong where `key` is set to `value`, each fault after the key that has it."""
+        data = {section: held for section, held in self.data.items() if section != "tune"}
+        try:
+            _Check(data, self.lines, self.name, [f"{key}={json.dumps(value)}"], self.folder, False).config()
+        except ConfigError as error:
+            place = "command line: "
+            return [fault.removeprefix(place) for fault in error.faults if fault.startswith(place)]
+        return []
+
     def _validate(self, model: type[Any], data: Any, path: KeyPath) -> Any:
         try:
             return model.model_validate(data)
@@ -170,6 +208,8 @@ class _Check:
         except ValueError as fault:
             raise ValueError(f"{key}: {fault}") from None
         path: KeyPath = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
+        if path[0] == "tune" and len(path) > 1:
+            path = ("tune", key.partition(".")[2])
         target: Any = self.data
         registry: Registry | None = None
         for depth in range(1, len(path)):

@@ -83,6 +83,8 @@ def train(
     else:
         seeded = [] if seed is None else [f"train.seed={seed}"]
         name, checked = load_recipe(config or "taipei", [*(overrides or []), *seeded], need_data=True)
+        if checked.tune:
+            typer.echo("slotfill: what stands under tune: is for slotfill tune; this trains with the rest", err=True)
         from slotfill.run_folder import RunFolder
 
         folder = RunFolder(out or Path("runs") / name, force=force)

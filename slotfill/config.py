@@ -85,6 +85,35 @@ class TrainConfig(Checked):
     """Decay of the moving average of the weights, which is what is scored and kept; 0 keeps the weights."""
 
 
+class Range(Checked):
+    """The numbers that `slotfill tune` may try for a key, whole ones where the key takes no others."""
+
+    low: float
+    """The lowest."""
+    high: float
+    """The highest, which may be tried as well."""
+    step: Positive | None = None
+    """Only `low`, `low + step` and so on; without it whatever lies between."""
+    log: bool = False
+    """Draw by magnitude: as often between 0.001 and 0.01 as between 0.01 and 0.1."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield each key whose value does not go with the others, and why."""
+        if self.high <= self.low:
+            yield "high", f"must be more than low, which is {self.low:g}, found {self.high:g}"
+        elif self.step and self.step > self.high - self.low:
+            yield "step", f"must be at most {self.high - self.low:g}, from low to high, found {self.step:g}"
+        if self.log and self.low <= 0:
+            yield "low", f"must be more than 0 where log is true, found {self.low:g}"
+        if self.log and self.step:
+            yield "step", "does not go with log: true; leave one out"
+
+    def whole(self) -> Range:
+        """Return the range of the whole numbers in it."""
+        numbers = self.model_dump(exclude_none=True, exclude={"log"})
+        return self.model_copy(update={key: int(number) for key, number in numbers.items()})
+
+
 class Config(Checked):
     """A whole run: data, network, training. Every default is in it."""
 
@@ -100,6 +129,9 @@ class Config(Checked):
     tagger: Any = "crf"
     """What chooses the tags."""
     train: TrainConfig = TrainConfig()
+    tune: dict[str, Range | Annotated[list[Any], Field(min_length=2)]] = Field({}, exclude=True)
+    """What `slotfill tune` tries: for a key, written with dots, a range of numbers or a list of values.
+    No other command looks at it, and a saved config is without it."""
 
     def to_yaml(self) -> str:
         """Return the complete config as YAML."""
@@ -113,6 +145,16 @@ def part_model(part: PartFile) -> type[BaseModel]:
         kind = Any if option.part else option.type
         fields[option.name] = (kind, ... if option.default is REQUIRED else option.default)
     return create_model(part.class_node.name, __base__=Checked, **fields)
+
+
+def untunable(key: str, given: Any) -> str:
+    """Return why `given` cannot be what `slotfill tune` tries for `key`; nothing where its form is right."""
+    if key.partition(".")[0] in ("data", "format", "tune") or key == "train.seed":
+        return "is the same in all trials, so that they can be compared; it cannot be tuned"
+    numbers = isinstance(given, dict) and not any(isinstance(value, dict | list) for value in given.values())
+    if numbers or (isinstance(given, list) and len(given) > 1):
+        return ""
+    return "must be a range, as {low: 2, high: 8}, or a list of values; a key has dots, as train.epochs"
 
 
 def outside_parts(value: Any) -> Iterator[str]:

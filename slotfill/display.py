@@ -101,17 +101,22 @@ def _epoch_row(progress: Progress) -> Text:
     )
 
 
-def _status(progress: Progress) -> Group:
+def _bar(progress: Progress, *before: str) -> Table:
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
+        *before,
         f"epoch {progress.epoch} of at most {progress.epochs}",
         ProgressBar(total=progress.steps, completed=progress.done, width=20),
         f"loss {progress.loss:.4f}",
         f"{progress.tokens_per_second:,.0f} tokens/s",
     )
+    return bar
+
+
+def _status(progress: Progress) -> Group:
     best = f"best valid F1 {progress.best.valid_f1:.2f}  " if progress.best else ""
     left = f"{best}at most {duration(progress.seconds_left)} left  Ctrl-C: stop, keep the best"
-    return Group(bar, Text(left, no_wrap=True, overflow="ellipsis"))
+    return Group(_bar(progress), Text(left, no_wrap=True, overflow="ellipsis"))
 
 
 def duration(seconds: float) -> str:
@@ -121,6 +126,28 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+@contextmanager
+def tuning(file: TextIO) -> Iterator[Callable[[str, Progress | None], None]]:
+    """Give a function that prints a line, or shows, live on a terminal, how far what the line names has come."""
+    console = PlainConsole(file)
+    if not console.is_terminal:
+        yield lambda line, progress: None if progress else print(line, file=file, flush=True)
+        return
+    with Live(Text("Reading the sentences ..."), console=console, refresh_per_second=8, transient=True) as live:
+        shown = 0.0
+
+        def report(line: str, progress: Progress | None) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if progress is None:
+                live.console.print(line, soft_wrap=True)
+            elif now - shown > 0.1:
+                shown = now
+                live.update(Group(_bar(progress, line), Text("Ctrl-C: stop, keep the trials that have ended")))
+
+        yield report
 
 
 @contextmanager

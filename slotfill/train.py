@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -248,6 +249,29 @@ class Outcome:
     not_exported: str = ""
 
 
+def prepare(
+    config: Config,
+    corpus: Mapping[str, Sequence[Sentence]],
+    device: str,
+    times: Times,
+    kept: dict[str, dict[str, Any]] | None = None,
+) -> Training:
+    """Return the training of `config`, on the sentences of train and valid in `corpus`, before its first step.
+
+    `kept` is what the parts of a run that goes on have kept of files.
+    """
+    # The workers are processes: threads that divide a product would be in their way.
+    torch.set_num_threads(1)
+    keep_memory()
+    torch.manual_seed(config.train.seed)
+    vocab = Vocab.of(corpus["train"], config.scheme, kept)
+    model = build_model(config, vocab).to(device)
+    training = Training(config.train, model, corpus["train"], corpus["valid"], vocab, times=times)
+    if device.startswith("cuda"):
+        compile_steps(model)
+    return training
+
+
 def train(
     config: Config,
     folder: RunFolder,
@@ -268,26 +292,18 @@ def train(
     """
     splits = list(dict.fromkeys(("train", "valid", final_split(config.data))))
     corpus = {split: read_split(config.data, split).sentences for split in splits}
-    # The workers are processes: threads that divide a product would be in their way.
-    torch.set_num_threads(1)
-    keep_memory()
-    torch.manual_seed(config.train.seed)
-    vocab = Vocab.of(corpus["train"], config.scheme, folder.kept() if resume else None)
-    model = build_model(config, vocab).to(device)
-    tokens = {split: [sentence.tokens for sentence in corpus[split]] for split in ("train", "valid")}
-    if coverage := coverage_of(model.lookups, tokens):
-        covered(coverage)
     times = Times(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     times.turn_to("preparation")
-    training = Training(config.train, model, corpus["train"], corpus["valid"], vocab, times=times)
-    if device.startswith("cuda"):
-        compile_steps(model)
+    training = prepare(config, corpus, device, times, folder.kept() if resume else None)
+    tokens = {split: [sentence.tokens for sentence in corpus[split]] for split in ("train", "valid")}
+    if coverage := coverage_of(training.model.lookups, tokens):
+        covered(coverage)
     if profile:
-        times.watch(model)
+        times.watch(training.model)
     if resume:
         folder.restore(training)
     else:
-        folder.begin(config, vocab)
+        folder.begin(config, training.vocab)
     interrupted = False
     times.turn_to("other")
     try:
@@ -308,13 +324,15 @@ def train(
     training.averaged.load_state_dict(training.best_weights)
     training.averaged.eval()
     with times.of("final scores"):
-        scores = {split: evaluate(training.averaged, vocab, corpus[split]) for split in splits if split != "train"}
+        scores = {
+            split: evaluate(training.averaged, training.vocab, corpus[split]) for split in splits if split != "train"
+        }
     outcome = Outcome(
         folder.out,
         scores,
         training.best,
         sum(epoch.seconds for epoch in training.history),
-        sum(parameter.numel() for parameter in model.parameters()),
+        sum(parameter.numel() for parameter in training.model.parameters()),
         interrupted,
         _example(corpus[splits[-1]]),
         times.seconds if profile else None,

@@ -14,7 +14,7 @@ import slotfill
 from slotfill.recipes import recipe_names
 from slotfill.registry import KINDS
 
-COMMANDS = ("train", "evaluate", "predict", "list", "show", "check", "schema", "convert", "inspect")
+COMMANDS = ("train", "evaluate", "predict", "list", "show", "check", "schema", "convert", "inspect", "tune")
 HEAVY = ("torch", "numpy", "seqeval", "pydantic")
 
 

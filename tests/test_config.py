@@ -153,7 +153,10 @@ def matches(rule, value, root):
         "items": lambda limit: all(matches(limit, each, root) for each in value),
         "required": lambda limit: not set(limit) - set(value),
         "properties": lambda limit: all(matches(limit[key], value[key], root) for key in limit if key in value),
-        "additionalProperties": lambda limit: limit is not False or not set(value) - set(rule["properties"]),
+        "additionalProperties": lambda limit: all(
+            limit is not False and matches(limit, value[key], root)
+            for key in set(value) - set(rule.get("properties", ()))
+        ),
     }
     known = {"$ref", "anyOf", "type", "title", "description", "default", "$defs", "$schema", *checks}
     assert set(rule) <= known, set(rule) - known
@@ -202,6 +205,11 @@ def whole():
         ("train: {learning_rate: fast}", False),
         ("tagger: [crf]", False),
         ("format: 2", False),
+        ("tune: {train.epochs: {low: 2, high: 8}, encoder.cell: [lstm, {name: gru}]}", True),
+        ("tune: {train.epochs: {low: 2}}", False),
+        ("tune: {train.epochs: {low: 2, high: 8, stop: 2}}", False),
+        ("tune: {encoder.cell: [lstm]}", False),
+        ("tune: {encoder.cell: lstm}", False),
     ],
 )
 def test_the_schema_admits_what_the_checker_admits(text, valid):

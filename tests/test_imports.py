@@ -34,7 +34,9 @@ display
 app
 lab lab.new_file lab.significance lab.inspect lab.probe
 lab.compare lab.heat_map lab.figures
-lab.comparison lab.heat_map_page
+lab.comparison lab.heat_map_page lab.study
+lab.tune
+lab.tuned
 lab.commands
 cli
 __main__

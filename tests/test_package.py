@@ -19,7 +19,7 @@ import slotfill
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPORA = ("taipei", "taipei_zh")
-EXTRAS = ("", "plots", "fasttext", "transformers", "test", "dev")
+EXTRAS = ("", "plots", "fasttext", "transformers", "tune", "test", "dev")
 SPLITS = ("train", "valid", "test", "pairs", "unseen")
 
 
@@ -145,7 +145,7 @@ def test_test_extra_is_what_the_tests_import(requirements):
                 imported.add(node.module.partition(".")[0])
     foreign = imported - ours - sys.stdlib_module_names
     # Tests of transformers are left out where there are none.
-    extras = ("", "plots", "test", "transformers")
+    extras = ("", "plots", "tune", "test", "transformers")
     installed = {each.name.lower() for extra in extras for each in requirements[extra]}
     named = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
     assert {named.get(name, name) for name in foreign} <= installed

@@ -1,4 +1,4 @@
-"""The commands of the lab: look into a network, probe how long memories last, compare systems."""
+"""The commands of the lab: look into a network, probe how long memories last, compare systems, tune one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from slotfill.app import AsJson, Device, RunPath, app, chosen_device
+from slotfill.app import AsJson, ConfigName, Device, Overrides, RunPath, app, chosen_device
 from slotfill.errors import UsageError
 from slotfill.lab import new_file
 
@@ -174,6 +174,63 @@ def probe(
         from slotfill.lab import figures
 
         new_file.write(figure, figures.drawn(figures.of_memories(found), figure.suffix))
+
+
+@app.command(rich_help_panel="The lab")
+def tune(
+    config: ConfigName,
+    overrides: Overrides = None,
+    trials: Annotated[int, typer.Option(min=1, help="How many trials the study is to have in all.")] = 20,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="K", help="Train each with K seeds, from train.seed on; its F1 is the mean.")
+    ] = 1,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Short for train.seed=N.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder of the study; tuned/NAME if not given.")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|URL", help="What holds the trials, for several machines; OUT/study.journal if not given."
+        ),
+    ] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Search the ranges under `tune:` of a config for the best F1 on valid; test is never read.
+
+    The same command goes on with its study, beside another or on another machine too. Ctrl-C keeps the trials that
+    have ended.
+    """
+    if find_spec("optuna") is None:
+        raise UsageError("tuning needs Optuna: pip install 'slotfill[tune]'")
+
+    from slotfill import display
+    from slotfill.lab import tune as tuning
+    from slotfill.lab import tuned
+
+    seeded = [] if seed is None else [f"train.seed={seed}"]
+    search = tuning.plan(config, [*(overrides or []), *seeded], seeds=seeds, out=out)
+    chosen = chosen_device(device)
+    study = tuning.open_study(search, storage)
+    stopped = False
+    with display.tuning(sys.stderr if as_json else sys.stdout) as report:
+        try:
+            tuning.run(search, study, trials, report, device=chosen)
+        except tuning.Stopped:
+            stopped = True
+    found = tuned.summarise(search, study)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        display.show_columns(tuned.tables(found), tuned.legend(found))
+        if found["best"]:
+            typer.echo(f"The best config is {search.best}. Next:\n  slotfill train {shlex.quote(str(search.best))}")
+    if stopped:
+        ended = len(found["trials"])
+        typer.echo(f"slotfill: stopped; {ended} of {trials} trials have ended; the same command goes on", err=True)
+        raise typer.Exit(130)
+    if not found["best"] and not found["running"]:
+        typer.echo("slotfill: no trial has come to its end", err=True)
+        raise typer.Exit(1)
 
 
 def _can_draw(path: Path, force: bool) -> bool:

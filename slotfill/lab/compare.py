@@ -158,7 +158,7 @@ def check_same(job: Job) -> None:
         return
     mend = f"remove {there}, or choose another --out"
     saved = parse(read_text(there / "config.yaml"), str(there / "config.yaml"))[0]
-    for key, old, new in _differing(saved, parse(job.config.to_yaml(), "")[0]):
+    for key, old, new in differing(saved, parse(job.config.to_yaml(), "")[0]):
         was, now = ("nothing" if each is None else json.dumps(each, ensure_ascii=False) for each in (old, new))
         raise UsageError(f"{there}: trained with {key} {was}, not {now}; {mend}")
     trained_on = result_of(job).get("sentences") if there == job.folder else None
@@ -167,7 +167,7 @@ def check_same(job: Job) -> None:
             raise UsageError(f"{there}: the {split} sentences have changed since it was trained; {mend}")
 
 
-def _differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+def differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yield each key with another value, and the two values; None where one has no such key."""
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         old, new = dict(enumerate(old)), dict(enumerate(new))
@@ -176,7 +176,7 @@ def _differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, A
             yield path, old, new
         return
     for key in dict.fromkeys((*old, *new)):
-        yield from _differing(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+        yield from differing(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
 
 
 def _trained(job: Job) -> bool:
