@@ -417,6 +417,13 @@ BROKEN = [
         "@/a.brackets:1: column 9: a slot without a value",
     ),
     (
+        "an intent without a sentence",
+        {"a.brackets": "fly\n[](book)\n"},
+        "a.brackets",
+        {},
+        "@/a.brackets:2: an intent without a sentence; take the line out",
+    ),
+    (
         "a stray backslash",
         {"a.brackets": "fly \\to\n"},
         "a.brackets",

@@ -178,7 +178,7 @@ def test_formats_page_examples_are_read_and_written(name, tmp_path):
     assert sentences and part.repaired_tags == 0
     for sentence in sentences:
         assert (sentence.text, sentence.tokens, sentence.slots) == (EXAMPLE.text, EXAMPLE.tokens, EXAMPLE.slots)
-        assert sentence.intent == (None if name == "brackets" else "flight")
+        assert sentence.intent == "flight"
     if name != "jointslu":
         written = part.render(EXAMPLE, scheme="iob2").rstrip("\n")
         assert path.read_text(encoding="utf-8").startswith(written + "\n")

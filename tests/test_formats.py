@@ -95,7 +95,7 @@ def test_sentences_without_labels_come_back(format):
     assert content(there_and_back(sentences, format, labelled=False)) == content(sentences)
 
 
-@pytest.mark.parametrize("format", [name for name in FORMATS.names() if name != "brackets"])
+@pytest.mark.parametrize("format", FORMATS.names())
 def test_intents_come_back(format):
     sentences = [
         Sentence.of_tokens(["fly"], [], "book#flight a"),

@@ -2,8 +2,8 @@ r"""Slots marked in the text, as one would write a link: `fly to [Taipei](destin
 
 A sentence a line; blank lines are skipped. In the text and the slots' values `[`, `]` and `\` are written
 `\[`, `\]` and `\\`; in a name `)` and `\` are written `\)` and `\\`. `\(`, `\)`, `\n` and `\r` (line ends)
-are understood everywhere, and a backslash before anything else is a fault. Every line counts as labelled;
-an intent is not kept.
+are understood everywhere, and a backslash before anything else is a fault. Every line counts as labelled.
+An intent stands before the sentence, as a name without a value: `[](book_flight) fly to [Taipei](destination)`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", **{char: char for char in r"\[]()"}}
 _PIECE = re.compile(r"[^\\\[\]]+|\\.?|\[|\]", re.DOTALL)
 _NAME = re.compile(r"\(((?:[^\\)]|\\.)*)\)", re.DOTALL)
-_SLOT = re.compile(r"\[[^\[\]]+\]\([^()]+\)")
+_INTENT = re.compile(r"\[\]\(((?:[^\\)]|\\.)+)\) ?", re.DOTALL)
+_SLOT = re.compile(r"\[[^\[\]]*\]\([^()]+\)")
 
 
 class Brackets(Format):
@@ -35,14 +36,18 @@ class Brackets(Format):
 
     def read(self, path: Path, *, scheme: str, tokenizer: str) -> Iterator[Sentence]:
         for number, line in lines(path):
-            text, spans = _parse(line, f"{path}:{number}")
-            sentence = sentence_of(text, tokenizer, f"{path}:{number}")
+            place = f"{path}:{number}"
+            intent, text, spans = _parse(line, place)
+            sentence = sentence_of(text, tokenizer, place)
             if sentence.tokens or spans:
                 sentence.slots = slots_at(sentence, spans)
+                sentence.intent = intent
                 yield sentence
+            elif intent:
+                raise DataError(f"{place}: an intent without a sentence; take the line out")
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
-        pieces, done = [], 0
+        pieces, done = [f"[]({_escape(sentence.intent, ')')}) "] if sentence.intent else [], 0
         for slot in sentence.slots or ():
             start, end = sentence.span(slot)
             value, name = _escape(sentence.text[start:end], "[]"), _escape(slot.name, ")")
@@ -51,10 +56,12 @@ class Brackets(Format):
         return "".join([*pieces, _escape(sentence.text[done:], "[]"), "\n"])
 
 
-def _parse(line: str, place: str) -> tuple[str, list[tuple[str, int, int]]]:
-    """Return the text that `line` marks up, and its slots by characters; raises DataError."""
+def _parse(line: str, place: str) -> tuple[str | None, str, list[tuple[str, int, int]]]:
+    """Return the intent, the text that `line` marks up, and its slots by characters; raises DataError."""
     text, spans = "", []
-    at, opened = 0, None  # where in the text, and in which column, a bracket stands open
+    head = _INTENT.match(line)
+    intent = _unescape(head[1], place, 1) if head else None
+    at, opened = head.end() if head else 0, None  # where in the text, and in which column, a bracket stands open
     while at < len(line):
         piece = _PIECE.match(line, at)
         assert piece is not None
@@ -77,7 +84,7 @@ def _parse(line: str, place: str) -> tuple[str, list[tuple[str, int, int]]]:
             text += _unescape(piece[0], place, column)
     if opened:
         raise _fault(place, opened[1], "this bracket is not closed; write \\[ for a plain one")
-    return text, spans
+    return intent, text, spans
 
 
 def _fault(place: str, column: int, what: str) -> DataError:
