@@ -18,20 +18,30 @@ class Batch:
     """Sentences of a batch.
 
     `features`: for each embedding, the arrays it takes. `lengths`: `(batch,)`, in tokens.
-    `tags`: `(batch, time)` ids, 0 at padding, or None where the sentences are not labelled.
+    `tags`: `(batch, time)` ids, 0 at padding, or None where the sentences are not labelled. `intents`: `(batch,
+    intents)`, 1 for those of the sentence and 0 for the others, or None where they are not learned.
     """
 
     features: list[tuple[np.ndarray, ...]]
     lengths: np.ndarray
     tags: np.ndarray | None = None
+    intents: np.ndarray | None = None
 
 
 def make_batch(
-    tokens: Sequence[Sequence[str]], lookups: Sequence[Lookup], tags: Sequence[Sequence[int]] | None = None
+    tokens: Sequence[Sequence[str]],
+    lookups: Sequence[Lookup],
+    tags: Sequence[Sequence[int]] | None = None,
+    intents: Sequence[np.ndarray] = (),
 ) -> Batch:
-    """Return the batch of sentences given by their `tokens` (and the ids of their tags), in their order."""
+    """Return the batch of sentences given by `tokens` (with ids of tags and rows of intents), in their order."""
     lengths = np.array([len(sentence) for sentence in tokens], np.int64)
-    return Batch([lookup.arrays(tokens) for lookup in lookups], lengths, None if tags is None else _pad(tags, lengths))
+    return Batch(
+        [lookup.arrays(tokens) for lookup in lookups],
+        lengths,
+        None if tags is None else _pad(tags, lengths),
+        np.stack(intents) if intents else None,
+    )
 
 
 def _pad(rows: Sequence[Sequence[int]], lengths: np.ndarray) -> np.ndarray:

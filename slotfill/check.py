@@ -77,7 +77,7 @@ class _Check:
                 data[key] = [self._part(registry, each, (key, index)) for index, each in enumerate(value)]
                 if not value:
                     self._fault((key,), f"at least one {key} is needed")
-            else:
+            elif value is not None or Config.model_fields[key].default is not None:
                 default = None if key == "embedding" else Config.model_fields[key].default
                 part = self._part(registry, value, (key,), default)
                 data[key] = [part] if key == "embedding" else part

@@ -258,7 +258,7 @@ def check(
             check_parts(checked, config)
             data = checked.data
             for split in split_names(data):
-                reading = read_split(data, split)
+                reading = read_split(data, split, intents=bool(checked.intent))
                 slots = sum(len(sentence.slots or ()) for sentence in reading.sentences)
                 repaired = f", {reading.repaired_tags} tags repaired" if reading.repaired_tags else ""
                 typer.echo(f"{config}: {split}: {len(reading.sentences)} sentences, {slots} slots{repaired}")

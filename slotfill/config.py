@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from slotfill.options import Count, Fraction, NonNegative, Positive, Size
-from slotfill.registry import EMBEDDINGS, ENCODERS, REQUIRED, TAGGERS, PartFile
+from slotfill.registry import EMBEDDINGS, ENCODERS, INTENTS, REQUIRED, TAGGERS, PartFile
 from slotfill.schemes import SCHEMES
 from slotfill.text import TOKENIZERS
 from slotfill.yaml_text import dump
 
-SECTIONS = {"embedding": EMBEDDINGS, "encoder": ENCODERS, "tagger": TAGGERS}
+SECTIONS = {"embedding": EMBEDDINGS, "encoder": ENCODERS, "tagger": TAGGERS, "intent": INTENTS}
 """The keys whose values are parts."""
 
 LISTED = ("embedding", "encoder")
@@ -128,6 +128,8 @@ class Config(Checked):
     """What reads the sentence: one encoder, or a list, each of which reads what the one before gives."""
     tagger: Any = "crf"
     """What chooses the tags."""
+    intent: Any = None
+    """What reads the intents of the whole sentence; without it they are not learned."""
     train: TrainConfig = TrainConfig()
     tune: dict[str, Range | Annotated[list[Any], Field(min_length=2)]] = Field({}, exclude=True)
     """What `slotfill tune` tries: for a key, written with dots, a range of numbers or a list of values.

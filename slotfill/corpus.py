@@ -12,7 +12,7 @@ from typing import Any
 from slotfill.errors import DataError, UsageError
 from slotfill.formats._format import Format, lines, nearest_in_folder
 from slotfill.registry import FORMATS
-from slotfill.sentence import Sentence
+from slotfill.sentence import Sentence, intent_names
 
 FormatPart = str | Mapping[str, Any] | None
 """A part of kind format; None and "auto" mean that the path tells."""
@@ -35,11 +35,12 @@ def read_sentences(
     scheme: str = "iob2",
     tokenizer: str = "words",
     labelled: bool = True,
+    intents: bool = False,
 ) -> Reading:
     """Return the sentences of the file (or folder) `path`, at least one; all with slots if `labelled`.
 
-    Raises DataError where it cannot be read, ConfigError for an unknown format, UsageError for an unknown
-    scheme or tokenizer.
+    With `intents` all have an intent too. Raises DataError where it cannot be read, ConfigError for an unknown format,
+    UsageError for an unknown scheme or tokenizer.
     """
     path = Path(path)
     part = _part(path, format)
@@ -49,6 +50,8 @@ def read_sentences(
     for sentence in sentences:
         if labelled and sentence.slots is None:
             raise DataError(f"{sentence.place}: the sentence has no labels, which training and scoring need")
+        if intents and not intent_names(sentence.intent):
+            raise DataError(f"{sentence.place}: the sentence has no intent; give it one, or set intent: null")
     return Reading(sentences, part.repaired_tags)
 
 

@@ -1,4 +1,4 @@
-"""From emissions to tags, for every tagger and every engine."""
+"""From emissions to tags, and from scores to intents, for every tagger and every engine."""
 
 from __future__ import annotations
 
@@ -166,6 +166,19 @@ def _decode_alone(emissions: np.ndarray, transitions: Transitions) -> list[int]:
         path.append(int((alphas.pop() + onward).argmax()))
         onward = moves.into[path[-1]]
     return path[::-1]
+
+
+def best_intents(scores: np.ndarray, several: bool) -> list[list[int]]:
+    """Return the ids of the intents of each sentence from their `scores` `(batch, intents)`: the best one.
+
+    Where a sentence may have `several`, also each that is more likely than not: whose score is above 0.
+    """
+    best = scores.argmax(axis=1)
+    if not several:
+        return best[:, None].tolist()
+    chosen = scores > 0
+    chosen[np.arange(len(best)), best] = True
+    return [np.flatnonzero(row).tolist() for row in chosen]
 
 
 def beam_search(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -17,9 +17,9 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from slotfill.lookup import Coverage
-    from slotfill.score import Score
+    from slotfill.score import Score, SlotScore
     from slotfill.sentence import Sentence
-    from slotfill.train import Outcome, Progress
+    from slotfill.train import Epoch, Outcome, Progress
 
 COLOURS = (
     "cyan",
@@ -84,8 +84,8 @@ def _log_line(progress: Progress, file: TextIO) -> None:
         row = progress.history[-1]
         best = " (best)" if progress.best is row else ""
         print(
-            f"epoch {row.epoch}/{progress.epochs}: loss {row.loss:.4f}, valid F1 {row.valid_f1:.2f}{best}, "
-            f"{row.tokens_per_second:,.0f} tokens/s, at most {duration(progress.seconds_left)} left",
+            f"epoch {row.epoch}/{progress.epochs}: loss {row.loss:.4f}, valid F1 {row.valid_f1:.2f}{best}"
+            f"{_intents(row)}, {row.tokens_per_second:,.0f} tokens/s, at most {duration(progress.seconds_left)} left",
             file=file,
             flush=True,
         )
@@ -96,9 +96,13 @@ def _epoch_row(progress: Progress) -> Text:
     best = progress.best is row
     return Text(
         f"{row.epoch:5} {row.loss:10.4f} {row.valid_f1:9.2f} {row.tokens_per_second:11,.0f} "
-        f"{duration(row.seconds):>12}{'  best so far' if best else ''}",
+        f"{duration(row.seconds):>12}{'  best so far' if best else ''}{_intents(row)}",
         style="bold green" if best else "",
     )
+
+
+def _intents(row: Epoch) -> str:
+    return "" if row.valid_intents is None else f", intents {row.valid_intents:.2f}%"
 
 
 def _bar(progress: Progress, *before: str) -> Table:
@@ -199,8 +203,9 @@ def show_outcome(outcome: Outcome) -> None:
         console.print("Stopped; the best epoch so far is kept.")
     show_score(outcome.scores[last], last, console)
     console.print(
-        f"Best epoch {outcome.best.epoch}, valid F1 {outcome.best.valid_f1:.2f}; {outcome.parameters:,} parameters; "
-        f"trained in {duration(outcome.seconds)}."
+        f"Best epoch {outcome.best.epoch}, valid F1 {outcome.best.valid_f1:.2f}{_intents(outcome.best)}; "
+        f"{outcome.parameters:,} parameters; trained in {duration(outcome.seconds)}.",
+        soft_wrap=True,
     )
     if outcome.not_exported:
         console.print(f"Prediction needs torch: {outcome.not_exported}.", soft_wrap=True)
@@ -221,30 +226,45 @@ def show_times(times: dict[str, float]) -> None:
 
 
 def show_score(score: Score, name: str, console: Console | None = None) -> None:
-    """Print a score as a table: a row a slot, then the whole, then what was unknown."""
+    """Print a score as a table: a row a slot, then the whole, then what was unknown; a table more for intents."""
     console = console or PlainConsole()
-    table = Table(title=f"{name}: {score.sentences:,} sentences, {score.tokens:,} tokens", title_justify="left")
-    table.add_column("slot")
-    for column in ("precision", "recall", "F1", "gold slots"):
-        table.add_column(column, justify="right")
-    for slot, row in [*score.slots.items(), ("all slots", score.overall)]:
-        if slot == "all slots":
-            table.add_section()
-        table.add_row(
-            slot, f"{row.precision:.2f}", f"{row.recall:.2f}", f"{row.f1:.2f}", f"{row.support:,}",
-            style="bold" if slot == "all slots" else "",
-        )  # fmt: skip
-    console.print(table)
+    title = f"{name}: {score.sentences:,} sentences, {score.tokens:,} tokens"
+    console.print(_rates("slot", score.slots, score.overall, title))
     low, high = score.f1_interval
-    names = [*score.unknown_names[:5], *["..."][: len(score.unknown_names) > 5]]
-    unknown = f" ({', '.join(names)})" if names else ""
-    for line in (
+    found = [
         f"F1 {score.overall.f1:.2f}, 95% interval {low:.2f} to {high:.2f} (bootstrap over sentences)",
         f"tags right {score.tag_accuracy:.2f}%, sentences wholly right {score.sentence_accuracy:.2f}%",
-        f"never seen in training: {score.unknown_words:,} tokens, {score.unknown_slots:,} slots by name{unknown}",
-        f"counted as {score.mode}",
-    ):
+    ]
+    unknown = f"{score.unknown_slots:,} slots by name{_some(score.unknown_names)}"
+    if score.intent is not None:
+        console.print(_rates("intent", score.intent.intents, score.intent.overall))
+        found.append(f"intents right {score.intent.accuracy:.2f}%, whole frames {score.intent.frame_accuracy:.2f}%")
+        unknown += f", {score.intent.unknown_intents:,} intents{_some(score.intent.unknown_names)}"
+    found += [f"never seen in training: {score.unknown_words:,} tokens, {unknown}", f"counted as {score.mode}"]
+    if score.intent is not None:
+        found.append(f"intents counted as {score.intent.mode}")
+    for line in found:
         console.print(line, soft_wrap=True)
+
+
+def _rates(what: str, rows: Mapping[str, SlotScore], overall: SlotScore, title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(what)
+    for column in ("precision", "recall", "F1", f"gold {what}s"):
+        table.add_column(column, justify="right")
+    for name, row in [*rows.items(), (f"all {what}s", overall)]:
+        if row is overall:
+            table.add_section()
+        table.add_row(
+            name, f"{row.precision:.2f}", f"{row.recall:.2f}", f"{row.f1:.2f}", f"{row.support:,}",
+            style="bold" if row is overall else "",
+        )  # fmt: skip
+    return table
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first few of `names` in brackets, or nothing where there are none."""
+    return f" ({', '.join([*names[:5], *['...'][: len(names) > 5]])})" if names else ""
 
 
 def show_parts(tables: dict[str, list[tuple[str, str, str]]]) -> None:
@@ -290,8 +310,8 @@ def _by_columns(columns: list[list[str]], title: str = "") -> Table:
 
 
 def marked(sentence: Sentence, names: list[str]) -> Text:
-    """Return the sentence's text with each slot in its colour and its name behind it."""
-    text = Text()
+    """Return the sentence's text with its intent before it, and each slot in its colour and its name behind it."""
+    text = Text().append(f"{sentence.intent}: " if sentence.intent else "", style="dim")
     done = 0
     for slot in sentence.slots or ():
         start, end = sentence.span(slot)

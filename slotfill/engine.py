@@ -15,13 +15,13 @@ EngineName = Literal["auto", "onnx", "torch"]
 
 
 class Engine(Protocol):
-    """A batch of what its lookups give goes in, tags come out."""
+    """A batch of what its lookups give goes in, tags and intents come out."""
 
     @property
     def lookups(self) -> Sequence[Lookup]: ...
 
-    def tags(self, batch: Batch) -> list[list[int]]:
-        """Return the ids of the best tags of each sentence."""
+    def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
+        """Return the ids of the best tags of each sentence, and of its intents; no list where none are learned."""
         ...
 
     def emissions(self, batch: Batch) -> np.ndarray:

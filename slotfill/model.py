@@ -1,4 +1,4 @@
-"""SlotTagger: embedding > encoder > tagger, built from a checked config and a vocabulary."""
+"""SlotTagger: embedding > encoder > tagger, and an intent head if asked for, from a checked config and a vocabulary."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from slotfill.batch import Batch
 from slotfill.encoders._encoder import Encoder
+from slotfill.intents._intent import IntentHead
 from slotfill.lookup import Lookup
-from slotfill.registry import EMBEDDINGS, ENCODERS, TAGGERS
+from slotfill.registry import EMBEDDINGS, ENCODERS, INTENTS, TAGGERS
 from slotfill.vocab import Vocab
 
 
@@ -25,6 +26,7 @@ class SlotTagger(nn.Module):
         embedding: Sequence[str | Mapping[str, Any]],
         encoder: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
         tagger: str | Mapping[str, Any],
+        intent: str | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         embeddings = [EMBEDDINGS.build(part, vocab) for part in embedding]
@@ -35,6 +37,10 @@ class SlotTagger(nn.Module):
         for part in [encoder] if isinstance(encoder, str | Mapping) else encoder:
             self.encoders.append(ENCODERS.build(part, size))
             size = self.encoders[-1].output_size
+        self.intent: IntentHead | None = None
+        if intent is not None:
+            self.intent = INTENTS.build(intent, size, vocab)
+            size = self.intent.output_size
         self.tagger = TAGGERS.build(tagger, size, vocab)
 
     def vectors(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -42,7 +48,7 @@ class SlotTagger(nn.Module):
         return torch.cat([part(*arrays) for part, arrays in zip(self.embeddings, features, strict=True)], dim=2)
 
     def encoded(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        """Return what the tagger sees, `(batch, time, hidden)`; zero at padding."""
+        """Return what the encoders give, `(batch, time, hidden)`; zero at padding."""
         return self.through(self.encoders, vectors, lengths)
 
     def through(self, encoders: Iterable[nn.Module], x: Tensor, lengths: Tensor) -> Tensor:
@@ -51,16 +57,28 @@ class SlotTagger(nn.Module):
             x = encoder(x, lengths)
         return x
 
+    def understood(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what the tagger sees of `hidden`, and scores of intents `(batch, intents)`, None without a head."""
+        return (hidden, None) if self.intent is None else self.intent(hidden, lengths)
+
+    def seen(self, features: Sequence[Sequence[Tensor]], lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what the tagger sees of a batch, and the scores of its intents."""
+        return self.understood(self.encoded(self.vectors(features), lengths), lengths)
+
     def forward(self, features: Sequence[Sequence[Tensor]], lengths: Tensor) -> Tensor:
         """Return emissions `(batch, time, tags)`."""
-        return self.tagger(self.encoded(self.vectors(features), lengths), lengths)
+        return self.tagger(self.seen(features, lengths)[0], lengths)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the loss of a labelled batch, a mean over its sentences, with what the encoders add to it."""
+        """Return the loss of a labelled batch, a mean over its sentences, with what encoders and intents add to it."""
         assert batch.tags is not None
         features, lengths = self._tensors(batch)
-        loss = self.tagger.loss(self.encoded(self.vectors(features), lengths), lengths, self._tensor(batch.tags))
-        return loss + self.extra_loss
+        hidden, scores = self.seen(features, lengths)
+        loss = self.tagger.loss(hidden, lengths, self._tensor(batch.tags)) + self.extra_loss
+        if self.intent is not None and scores is not None:
+            assert batch.intents is not None
+            loss = loss + self.intent.loss(scores, self._tensor(batch.intents))
+        return loss
 
     @property
     def extra_loss(self) -> Tensor | float:
@@ -68,10 +86,16 @@ class SlotTagger(nn.Module):
         return sum(cast(Encoder, encoder).extra_loss for encoder in self.encoders)
 
     @torch.inference_mode()
+    def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
+        """Return the ids of the best tags of each sentence, and of its intents; no list where none are learned."""
+        features, lengths = self._tensors(batch)
+        hidden, scores = self.seen(features, lengths)
+        intents = [] if self.intent is None or scores is None else self.intent.best(scores)
+        return self.tagger.tags(hidden, lengths), intents
+
     def tags(self, batch: Batch) -> list[list[int]]:
         """Return the ids of the best tags of each sentence."""
-        features, lengths = self._tensors(batch)
-        return self.tagger.tags(self.encoded(self.vectors(features), lengths), lengths)
+        return self.labels(batch)[0]
 
     @torch.inference_mode()
     def emissions(self, batch: Batch) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from slotfill import FORMAT
 from slotfill.batch import Batch
-from slotfill.decode import Transitions, decode
+from slotfill.decode import Transitions, best_intents, decode
 from slotfill.errors import RunError
 from slotfill.lookup import Lookup
 from slotfill.vocab import Vocab
@@ -26,11 +26,11 @@ MOST_TOKENS = 32768
 
 
 EMBEDDING, NETWORK = ONNX = ("embedding.onnx", "model.onnx")
-"""The two halves of a network: tokens' vectors from their ids, and emissions from the vectors of sentences."""
+"""The two halves of a network: tokens' vectors from their ids, and from those of sentences emissions and intents."""
 
 
 class OnnxEngine:
-    """A network of a run folder, from its ONNX files; a batch goes in, tags come out."""
+    """A network of a run folder, from its ONNX files; a batch goes in, tags and intents come out."""
 
     def __init__(self, source: Path | Mapping[str, bytes], vocab: Vocab, vocab_digest: str) -> None:
         """Raises RunError where one of the files, in `source`, is not what slotfill wrote for this vocabulary."""
@@ -42,24 +42,37 @@ class OnnxEngine:
         if embedding.about.get("weights") != network.about.get("weights"):
             raise _broken(folder / NETWORK, f"not of the same run as {EMBEDDING}")
         lookups = [vocab.lookup(settings) for settings in embedding.about["lookups"]]
-        self.lookups: list[Lookup] = [TokenVectors(lookups, embedding.about["inputs"], embedding.run)]
+        self.lookups: list[Lookup] = [
+            TokenVectors(lookups, embedding.about["inputs"], lambda ids: embedding.run(ids)[0])
+        ]
         self._network = network
         transitions = network.about["transitions"]
         self.transitions = None if transitions is None else Transitions.from_json(transitions)
         self.texts: dict[str, str] = network.about["texts"]
+        self.several_intents = vocab.several_intents
+
+    def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
+        """Return the ids of the best tags of each sentence, and of its intents; no list where none are learned."""
+        emissions, *scores = self._outputs(batch)
+        tags = decode(emissions, batch.lengths, self.transitions)
+        return tags, best_intents(scores[0], self.several_intents) if scores else []
 
     def tags(self, batch: Batch) -> list[list[int]]:
         """Return the ids of the best tags of each sentence."""
-        return decode(self.emissions(batch), batch.lengths, self.transitions)
+        return self.labels(batch)[0]
 
     def emissions(self, batch: Batch) -> np.ndarray:
         """Return emissions `(batch, time, tags)`; any number at padding."""
+        return self._outputs(batch)[0]
+
+    def _outputs(self, batch: Batch) -> list[np.ndarray]:
+        """Return emissions, and the scores of intents `(batch, intents)` where they are learned."""
         ((vectors,),) = batch.features
         return self._network.run({"vectors": vectors, "lengths": batch.lengths})
 
 
 class _Session:
-    """One file, loaded; it has one output, and `about` is what its metadata say."""
+    """One file, loaded; `about` is what its metadata say."""
 
     def __init__(self, source: Path | Mapping[str, bytes], name: str, vocab_digest: str) -> None:
         import onnxruntime
@@ -84,9 +97,10 @@ class _Session:
         if self.about["vocab"] != vocab_digest:
             raise _broken(folder / name, "made for another vocabulary")
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the output."""
-        return self._session.run(self._outputs, inputs)[0]
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Return the outputs."""
+        found: list[np.ndarray] = self._session.run(self._outputs, inputs)
+        return found
 
 
 class TokenVectors:

@@ -18,7 +18,7 @@ from slotfill.registry import FORMATS
 from slotfill.run import Run, load_run
 from slotfill.sentence import Sentence
 from slotfill.stream import arrivals, in_order
-from slotfill.tagging import tag
+from slotfill.tagging import label
 from slotfill.text import sentence_of
 
 CHUNK = 2048
@@ -36,10 +36,14 @@ class FilledSlot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A text and the slots found in it, in order."""
+    """A text, the slots found in it, in order, and its intent.
+
+    `intent` is None where intents are not learned or there is no word, and may be several, as `flight#airfare`.
+    """
 
     text: str
     slots: tuple[FilledSlot, ...]
+    intent: str | None = None
 
     @classmethod
     def of(cls, sentence: Sentence) -> Prediction:
@@ -47,6 +51,7 @@ class Prediction:
         return cls(
             sentence.text,
             tuple(FilledSlot(slot.name, sentence.value(slot), *sentence.span(slot)) for slot in sentence.slots or ()),
+            sentence.intent,
         )
 
 
@@ -71,9 +76,10 @@ class Predictor:
         return [Prediction.of(sentence) for sentence in self.tagged(texts)]
 
     def fill(self, sentences: Sequence[Sentence]) -> None:
-        """Put into each of `sentences` the slots found in it."""
-        for sentence, slots in zip(sentences, tag(self.run.model, self.run.vocab, sentences), strict=True):
-            sentence.slots = slots
+        """Put into each of `sentences` the slots and the intent found in it."""
+        found = label(self.run.model, self.run.vocab, sentences)
+        for sentence, slots, intent in zip(sentences, *found, strict=True):
+            sentence.slots, sentence.intent = slots, intent
 
     def stream(self, texts: Iterable[str]) -> Iterator[list[Sentence]]:
         """Yield tagged sentences, one for each of `texts`, in order, in groups as soon as they are tagged.

@@ -196,6 +196,7 @@ FORMATS = Registry("format", "slotfill.formats")
 EMBEDDINGS = Registry("embedding", "slotfill.embeddings")
 CELLS = Registry("cell", "slotfill.cells")
 ENCODERS = Registry("encoder", "slotfill.encoders")
+INTENTS = Registry("intent", "slotfill.intents")
 TAGGERS = Registry("tagger", "slotfill.taggers")
 
-KINDS = {registry.kind: registry for registry in (EMBEDDINGS, CELLS, ENCODERS, TAGGERS, FORMATS)}
+KINDS = {registry.kind: registry for registry in (EMBEDDINGS, CELLS, ENCODERS, INTENTS, TAGGERS, FORMATS)}

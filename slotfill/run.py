@@ -108,7 +108,7 @@ def build_model(config: Config, vocab: Vocab) -> SlotTagger:
     """Return the model that `config` describes, with weights drawn anew."""
     from slotfill.model import SlotTagger
 
-    return SlotTagger(vocab, config.embedding, config.encoder, config.tagger)
+    return SlotTagger(vocab, config.embedding, config.encoder, config.tagger, config.intent)
 
 
 def check_parts(config: Config, name: str) -> None:
@@ -121,7 +121,7 @@ def check_parts(config: Config, name: str) -> None:
     if any(outside_parts(config.model_dump())):
         return
     try:
-        build_model(config, Vocab.of((), config.scheme))
+        build_model(config, Vocab({}, ["O"], config.scheme, intents={"intent": 1}))
     except ConfigError as fault:
         raise ConfigError([f"{name}: {line}" for line in fault.faults]) from None
 
@@ -171,7 +171,7 @@ def _missing(whole: Any, given: Any, path: str = "") -> Iterator[str]:
         there = key in given if isinstance(given, dict) else isinstance(given, list) and key < len(given)
         if there:
             yield from _missing(value, given[key], f"{path}{key}.")
-        else:
+        elif value is not None:  # A key that says nothing may be younger than the run.
             yield f"{path}{key}"
 
 

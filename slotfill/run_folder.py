@@ -232,7 +232,8 @@ def _vocab_text(vocab: Vocab) -> str:
 
 def _history(epochs: Sequence[Epoch]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(epochs[0])], lineterminator="\n")
+    names = [field.name for field in fields(epochs[0]) if getattr(epochs[0], field.name) is not None]
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(epoch) for epoch in epochs)
     return text.getvalue()

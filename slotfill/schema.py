@@ -30,6 +30,7 @@ def schema() -> dict[str, Any]:
     keys = whole["properties"]
     for key in SECTIONS:
         one = {"$ref": f"#/$defs/{key}"}
-        keys[key] |= {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]} if key in LISTED else one
+        more = {"type": "array", "items": one, "minItems": 1} if key in LISTED else {"type": "null"}
+        keys[key] |= {"anyOf": [one, more]} if key in LISTED or keys[key]["default"] is None else one
     definitions["DataConfig"]["properties"]["format"] |= {"anyOf": [{"const": "auto"}, {"$ref": "#/$defs/format"}]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}

@@ -1,12 +1,15 @@
-"""Scores of predicted slots against gold ones, as seqeval counts them.
+"""Scores of predicted slots against gold ones, as seqeval counts them, and of intents.
 
-seqeval's default mode over IOB2 tags: a slot is right when its name, first and last token are.
+seqeval's default mode over IOB2 tags: a slot is right when its name, first and last token are. The intents of a
+sentence are right when they are the gold ones, all of them and no others, whatever their order.
+
 Source: Nakayama 2018, seqeval; the count itself: Tjong Kim Sang & De Meulder 2003 (conlleval)
 """
 
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,19 +17,37 @@ from typing import Any
 import numpy as np
 
 from slotfill.schemes import tags_of
-from slotfill.sentence import Sentence, Slot
+from slotfill.sentence import Sentence, Slot, intent_names
 
 MODE = "seqeval default mode, micro average over whole slots"
+INTENT_MODE = "right where all of the sentence's are found and no others, a whole frame where its slots are too"
 
 
 @dataclass(frozen=True, slots=True)
 class SlotScore:
-    """Precision, recall and F1 in percent, and how many slots are gold."""
+    """Precision, recall and F1 in percent, and how many slots, or intents, are gold."""
 
     precision: float
     recall: float
     f1: float
     support: int
+
+
+@dataclass(slots=True)
+class IntentScore:
+    """What a model did on the intents of labelled sentences; all rates in percent.
+
+    `accuracy`: share of sentences whose intents are right. `frame_accuracy`: those whose slots are all right as well.
+    `overall` is over all `intents`, each by itself. `unknown_intents`: gold ones that the model has never seen.
+    """
+
+    accuracy: float
+    frame_accuracy: float
+    overall: SlotScore
+    intents: dict[str, SlotScore]
+    unknown_intents: int = 0
+    unknown_names: list[str] = field(default_factory=list)
+    mode: str = INTENT_MODE
 
 
 @dataclass(slots=True)
@@ -36,7 +57,7 @@ class Score:
     `f1_interval`: the 95 % bootstrap interval of F1 over sentences. `tag_accuracy`: share of tokens whose IOB2
     tag is right. `sentence_accuracy`: share of sentences all of whose slots are right, and no others found.
     `unknown_words`: tokens never seen in training. `unknown_slots`: gold slots whose name the model has never
-    seen, each of them a miss.
+    seen, each of them a miss. `intent`: the score of intents, None where they are not learned or not labelled.
     """
 
     overall: SlotScore
@@ -50,10 +71,14 @@ class Score:
     unknown_slots: int = 0
     unknown_names: list[str] = field(default_factory=list)
     mode: str = MODE
+    intent: IntentScore | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the score as what JSON can hold."""
-        return asdict(self)
+        """Return the score as what JSON can hold, without `intent` where there is none."""
+        found = asdict(self)
+        if self.intent is None:
+            del found["intent"]
+        return found
 
 
 def slot_f1(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> float:
@@ -95,6 +120,44 @@ def score(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> Scor
         len(gold),
         tokens,
     )
+
+
+def score_intents(
+    gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]], intents: Sequence[str | None]
+) -> IntentScore:
+    """Return the score of the predicted `intents` of `gold` sentences, whole frames with the `predicted` slots."""
+    pairs = _pairs(gold, intents)
+    wanted = Counter(name for one, _ in pairs for name in one)
+    found = Counter(name for _, other in pairs for name in other)
+    right = Counter(name for one, other in pairs for name in one & other)
+    whole = [
+        one == other and set(sentence.slots or ()) == set(slots)
+        for (one, other), sentence, slots in zip(pairs, gold, predicted, strict=True)
+    ]
+    return IntentScore(
+        intent_accuracy(gold, intents),
+        100 * sum(whole) / max(len(gold), 1),
+        _rates(right.total(), found.total(), wanted.total()),
+        {name: _rates(right[name], found[name], wanted[name]) for name in sorted(found | wanted)},
+    )
+
+
+def intent_accuracy(gold: Sequence[Sentence], intents: Sequence[str | None]) -> float:
+    """Return the share of sentences whose predicted `intents` are right, in percent, and nothing else."""
+    return 100 * sum(one == other for one, other in _pairs(gold, intents)) / max(len(gold), 1)
+
+
+def _pairs(gold: Sequence[Sentence], intents: Sequence[str | None]) -> list[tuple[set[str], set[str]]]:
+    """Return the gold and the predicted intents of each sentence."""
+    return [
+        (set(intent_names(sentence.intent)), set(intent_names(intent)))
+        for sentence, intent in zip(gold, intents, strict=True)
+    ]
+
+
+def _rates(right: int, found: int, gold: int) -> SlotScore:
+    f1 = float(f1_of(np.array((right, found, gold))))
+    return SlotScore(100 * right / max(found, 1), 100 * right / max(gold, 1), f1, gold)
 
 
 def slot_counts(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> np.ndarray:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+AND = "#"
+"""What stands between the intents of a sentence that has several."""
+
+
+def intent_names(intent: str | None) -> list[str]:
+    """Return the names in an intent as it is written, such as `flight#airfare`, each once; none if there is none."""
+    names = (name.strip() for name in (intent or "").split(AND))
+    return list(dict.fromkeys(name for name in names if name))
+
 
 class Slot(NamedTuple):
     """A named run of tokens, `start` included, `end` not."""
@@ -19,7 +28,8 @@ class Sentence:
     """One sentence: its text, its tokens with their place in the text, and its slots.
 
     `starts[i]` is the place in the text of the first character of `tokens[i]`. `slots` is in order, without overlaps,
-    and None where nobody has labelled the sentence. `place` is `file:line` or empty.
+    and None where nobody has labelled the sentence. `intent` may hold several, as `intent_names` tells. `place` is
+    `file:line` or empty.
     """
 
     text: str

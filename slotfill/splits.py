@@ -12,18 +12,19 @@ from slotfill.corpus import Reading, find_split, read_sentences, splits_in
 from slotfill.errors import ConfigError, DataError, UsageError, did_you_mean
 
 
-def read_split(data: DataConfig, split: str) -> Reading:
-    """Return the labelled sentences of `split`.
+def read_split(data: DataConfig, split: str, *, intents: bool = False) -> Reading:
+    """Return the labelled sentences of `split`; where `intents` are learned, all of train, valid and test have one.
 
     Without a file of its own `valid` is the held-out share of the training sentences, which `train` is then
     without. Raises UsageError where there is no such split, and DataError where its file cannot be read.
     """
+    intents &= split in ("train", "valid", "test")
     path = split_path(data, split)
     if path is None and split not in ("train", "valid"):
         raise UsageError(f"no split '{split}'{did_you_mean(split, split_names(data))}")
     if path is None or (split == "train" and split_path(data, "valid") is None):
-        return _hold_out(_read(data, split_path(data, "train")), data.holdout, split)
-    return _read(data, path)
+        return _hold_out(_read(data, split_path(data, "train"), intents), data.holdout, split)
+    return _read(data, path, intents)
 
 
 def split_names(data: DataConfig) -> list[str]:
@@ -61,9 +62,9 @@ def _is_corpus(path: Path) -> bool:
     return path.is_dir() and not (path / "seq.in").is_file()
 
 
-def _read(data: DataConfig, path: Path | None) -> Reading:
+def _read(data: DataConfig, path: Path | None, intents: bool) -> Reading:
     assert path is not None
-    return read_sentences(path, format=data.format, scheme=data.scheme, tokenizer=data.tokenizer)
+    return read_sentences(path, format=data.format, scheme=data.scheme, tokenizer=data.tokenizer, intents=intents)
 
 
 def _hold_out(reading: Reading, share: float, split: str) -> Reading:

@@ -1,4 +1,4 @@
-"""Tagging: sentences in, slots out."""
+"""Tagging: sentences in, slots and intents out."""
 
 from __future__ import annotations
 
@@ -16,11 +16,23 @@ BATCH_TOKENS = 1024
 
 def tag(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> list[list[Slot]]:
     """Return the slots that `model` gives to each of `sentences`, in their order; none to one without tokens."""
+    return label(model, vocab, sentences)[0]
+
+
+def label(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> tuple[list[list[Slot]], list[str | None]]:
+    """Return the slots and the intent that `model` gives to each of `sentences`; none to one without tokens.
+
+    The intent is None where intents are not learned, and may be several, as `intent_names` tells.
+    """
     slots: list[list[Slot]] = [[] for _ in sentences]
+    intents: list[str | None] = [None] * len(sentences)
     spoken = [index for index, sentence in enumerate(sentences) if sentence.tokens]
     for places in bucket([len(sentences[index].tokens) for index in spoken], BATCH_SIZE, most=BATCH_TOKENS):
         indices = [spoken[place] for place in places]
         batch = make_batch([sentences[i].tokens for i in indices], model.lookups)
-        for index, path in zip(indices, model.tags(batch), strict=True):
+        paths, found = model.labels(batch)
+        for index, path in zip(indices, paths, strict=True):
             slots[index] = vocab.slots_of(path)
-    return slots
+        for index, ids in zip(indices, found, strict=False):
+            intents[index] = vocab.intent_of(ids)
+    return slots, intents

@@ -57,6 +57,8 @@ class Times:
             self._watch(embedding, f"embedding: {_name(embedding)}")
         for encoder in model.encoders:
             self._watch(encoder, f"encoder: {_name(encoder)}")
+        if model.intent is not None:
+            self._watch(model.intent, f"intent: {_name(model.intent)}")
         loss, what = model.tagger.loss, f"tagger: {_name(model.tagger)}"
 
         def timed(*given: Any) -> Any:

@@ -17,7 +17,7 @@ from slotfill.batch import bucket, make_batch
 from slotfill.config import Config, TrainConfig
 from slotfill.encoders._recurrence import compile_steps
 from slotfill.errors import RunError
-from slotfill.evaluate import evaluate, final_split
+from slotfill.evaluate import evaluate, final_split, rates
 from slotfill.lookup import Coverage, coverage_of
 from slotfill.memory import keep_memory
 from slotfill.model import SlotTagger
@@ -25,10 +25,9 @@ from slotfill.optimizer import Optimizer
 from slotfill.run import build_model
 from slotfill.run_folder import RunFolder
 from slotfill.schemes import tags_of
-from slotfill.score import Score, slot_f1
+from slotfill.score import Score
 from slotfill.sentence import Sentence
 from slotfill.splits import read_split
-from slotfill.tagging import tag
 from slotfill.timing import Times
 from slotfill.vocab import Vocab
 from slotfill.weights import copied, joined, trained
@@ -44,7 +43,7 @@ LOOK_EVERY = 16
 class Epoch:
     """One line of history.csv: `loss` is a mean over sentences, `valid_f1` in percent, `seconds` of training.
 
-    `kl` is what variational cells have added to `loss`, in nats a sentence; 0 where there are none.
+    `kl`: what variational cells added to `loss`, in nats a sentence. `valid_intents`: in percent, None if not learned.
     """
 
     epoch: int
@@ -54,6 +53,7 @@ class Epoch:
     tokens_per_second: float
     seconds: float
     kl: float = 0.0
+    valid_intents: float | None = None
 
 
 @dataclass(slots=True)
@@ -96,6 +96,7 @@ class Training:
             [self.vocab.tag_ids[tag] for tag in tags_of(sentence.slots or [], len(sentence.tokens), self.vocab.scheme)]
             for sentence in self.sentences
         ]
+        self.intents = self.vocab.intent_rows(self.sentences)
         # What is scored and kept: the moving average of the weights, or the weights themselves.
         self.averaged = copied(self.model) if self.config.average else self.model
         self.averaged.eval()
@@ -112,7 +113,8 @@ class Training:
         for indices in bucket(self.lengths, self.config.batch_size, seed=(self.config.seed, epoch)):
             own = indices[place :: self.count]
             tokens, tags = [self.tokens[i] for i in own], [self.tags[i] for i in own]
-            batch = make_batch(tokens, self.model.lookups, tags) if own else None
+            intents = self.intents and [self.intents[i] for i in own]
+            batch = make_batch(tokens, self.model.lookups, tags, intents) if own else None
             yield Share(batch, len(indices), sum(self.lengths[i] for i in indices))
 
     def step(self, share: Share) -> tuple[Tensor, Tensor]:
@@ -153,8 +155,7 @@ class Training:
         self.model.train()
         self.workers.begin(self.config.seed, number)
         total, kl = (self.weights.new_zeros((), dtype=torch.float64) for _ in range(2))
-        tokens = sentences = 0
-        shown = math.nan
+        tokens, sentences, shown = 0, 0, math.nan
         for done, share in enumerate(self.times.each("batches", self.batches(number)), start=1):
             looks = self.looks
             loss, extra = self.step(share)
@@ -169,10 +170,10 @@ class Training:
                 report(self._progress(number, done, shown, tokens / spent, spent / done))
         self.averaged.eval()
         with self.times.of("validation"):
-            f1 = slot_f1(self.valid, tag(self.averaged, self.vocab, self.valid))
+            f1, accuracy = rates(self.averaged, self.vocab, self.valid)
         rate = self.optimizer.rate
         spent = time.perf_counter() - began
-        row = Epoch(number, float(total) / sentences, f1, rate, tokens / spent, spent, float(kl) / sentences)
+        row = Epoch(number, float(total) / sentences, f1, rate, tokens / spent, spent, float(kl) / sentences, accuracy)
         self.history.append(row)
         if self.best is None or row.valid_f1 > self.best.valid_f1:
             weights = {name: value.detach().clone() for name, value in self.averaged.state_dict().items()}
@@ -264,7 +265,7 @@ def prepare(
     torch.set_num_threads(1)
     keep_memory()
     torch.manual_seed(config.train.seed)
-    vocab = Vocab.of(corpus["train"], config.scheme, kept)
+    vocab = Vocab.of(corpus["train"], config.scheme, kept, intents=bool(config.intent))
     model = build_model(config, vocab).to(device)
     training = Training(config.train, model, corpus["train"], corpus["valid"], vocab, times=times)
     if device.startswith("cuda"):
@@ -291,7 +292,7 @@ def train(
     Raises RunError where there is no such epoch yet, or training diverges.
     """
     splits = list(dict.fromkeys(("train", "valid", final_split(config.data))))
-    corpus = {split: read_split(config.data, split).sentences for split in splits}
+    corpus = {split: read_split(config.data, split, intents=bool(config.intent)).sentences for split in splits}
     times = Times(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     times.turn_to("preparation")
     training = prepare(config, corpus, device, times, folder.kept() if resume else None)

@@ -7,50 +7,94 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from slotfill.lookup import CharacterLookup, KeptLookup, NgramLookup, TokenLookup
 from slotfill.schemes import SlotReader, tag_set, tags_of
-from slotfill.sentence import Sentence
+from slotfill.sentence import AND, Sentence, intent_names
 
 
 class Vocab:
-    """The tokens of the training sentences with their counts, the tags, and what parts have `kept` of files.
+    """The tokens of the training sentences with their counts, the tags, the intents, and what parts `kept` of files.
 
+    `intents`, where they are learned, are as the sentences have them, such as `flight#airfare`, with their counts.
     Everything else is derived from these, so the same vocabulary always gives the same ids.
     """
 
     def __init__(
-        self, tokens: dict[str, int], tags: list[str], scheme: str, kept: dict[str, dict[str, Any]] | None = None
+        self,
+        tokens: dict[str, int],
+        tags: list[str],
+        scheme: str,
+        kept: dict[str, dict[str, Any]] | None = None,
+        intents: dict[str, int] | None = None,
     ) -> None:
         self.tokens = tokens
         self.tags = tags
         self.scheme = scheme
+        self.intents = intents or {}
         self.kept = kept or {}
         # What these parts have taken of their files is saved with the run, and not read again.
         self.saved = frozenset(self.kept)
         self.tag_ids = {tag: index for index, tag in enumerate(tags)}
 
     @classmethod
-    def of(cls, sentences: Iterable[Sentence], scheme: str, kept: dict[str, dict[str, Any]] | None = None) -> Vocab:
+    def of(
+        cls,
+        sentences: Iterable[Sentence],
+        scheme: str,
+        kept: dict[str, dict[str, Any]] | None = None,
+        *,
+        intents: bool = False,
+    ) -> Vocab:
         """Return the vocabulary of labelled `sentences`, with the tags that their slots are written in by `scheme`.
 
+        It has their intents where `intents` are learned.
         A tag that none of them has, as I-city where cities are one word, would never be given either, but take time.
         `kept` is what the parts of a run that goes on have kept of files.
         """
         counts: Counter[str] = Counter()
+        found: Counter[str] = Counter()
         names: set[str] = set()
         seen = {"O"}
         for sentence in sentences:
             counts.update(sentence.tokens)
+            found.update([sentence.intent] if intents and sentence.intent else ())
             slots = sentence.slots or []
             names.update(slot.name for slot in slots)
             seen.update(tags_of(slots, len(sentence.tokens), scheme))
-        ordered = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-        return cls(ordered, [tag for tag in tag_set(names, scheme) if tag in seen], scheme, kept)
+        tags = [tag for tag in tag_set(names, scheme) if tag in seen]
+        return cls(_by_count(counts), tags, scheme, kept, _by_count(found))
 
     @cached_property
     def slots_of(self) -> SlotReader:
         """What reads the slots of a sentence from the ids of its tags."""
         return SlotReader(self.tags, self.scheme)
+
+    @cached_property
+    def intent_names(self) -> list[str]:
+        """Each intent by itself, as they come in `intents`: those are the ids."""
+        return list(dict.fromkeys(name for intent in self.intents for name in intent_names(intent)))
+
+    @property
+    def several_intents(self) -> bool:
+        """Whether a training sentence has more than one intent."""
+        return any(len(intent_names(intent)) > 1 for intent in self.intents)
+
+    def intent_rows(self, sentences: Iterable[Sentence]) -> list[np.ndarray]:
+        """Return `(intents,)` for each training sentence: 1 for its own, 0 for the others; no row if not learned."""
+        rows = {intent: np.isin(self.intent_names, intent_names(intent)).astype(np.float32) for intent in self.intents}
+        return [rows[sentence.intent or ""] for sentence in sentences] if rows else []
+
+    def intent_of(self, ids: Iterable[int]) -> str:
+        """Return the intents with these `ids` as one: as the training sentences mostly write it, or in order of ids."""
+        names = [self.intent_names[index] for index in ids]
+        return self._written.get(frozenset(names)) or AND.join(names)
+
+    @cached_property
+    def _written(self) -> dict[frozenset[str], str]:
+        """How each set of intents is written; the most frequent way is the first."""
+        return {frozenset(intent_names(intent)): intent for intent in reversed(self.intents)}
 
     @cached_property
     def _lowercased(self) -> set[str]:
@@ -94,10 +138,15 @@ class Vocab:
 
     def to_json(self) -> dict[str, Any]:
         """Return the vocabulary as what JSON can hold."""
+        intents = {"intents": self.intents} if self.intents else {}
         kept = {"kept": self.kept} if self.kept else {}
-        return {"format": 1, "scheme": self.scheme, "tags": self.tags, "tokens": self.tokens, **kept}
+        return {"format": 1, "scheme": self.scheme, "tags": self.tags, **intents, "tokens": self.tokens, **kept}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Vocab:
         """Return the vocabulary that `to_json` gave."""
-        return cls(data["tokens"], data["tags"], data["scheme"], data.get("kept"))
+        return cls(data["tokens"], data["tags"], data["scheme"], data.get("kept"), data.get("intents"))
+
+
+def _by_count(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -46,7 +46,7 @@ def test_json_is_for_programs_and_says_the_same_as_the_run(trained, cli):
     result = cli("evaluate", trained, "--json")
     assert (result.code, result.err) == (0, "")
     found = json.loads(result.out)
-    assert set(found) == set(Score.__dataclass_fields__)
+    assert set(found) == set(Score.__dataclass_fields__) - {"intent"}, "this run has learned no intents"
     assert set(found["overall"]) == {"precision", "recall", "f1", "support"}
     assert found == json.loads((trained / "scores.json").read_text())["splits"]["test"]
 

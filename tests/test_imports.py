@@ -24,7 +24,7 @@ corpus recipes export.shapes
 splits
 embeddings cells
 encoders
-taggers export.operators
+taggers intents export.operators
 model export.recorder
 run export.network
 evaluate run_folder timing weights
@@ -54,7 +54,7 @@ cli
 
 # Which modules may import torch; run and cli only in the functions that need a network.
 WITH_TORCH = """
-dropout trace loop embeddings cells encoders taggers model timing weights workers optimizer
+dropout trace loop embeddings cells encoders taggers intents model timing weights workers optimizer
 export.shapes export.operators export.recorder export.network train run run_folder app lab.inspect lab.probe lab.compare
 """
 

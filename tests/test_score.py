@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from seqeval.metrics import accuracy_score, classification_report
 
 from slotfill.schemes import tags_of
-from slotfill.score import score, slot_f1
+from slotfill.score import intent_accuracy, score, score_intents, slot_f1
 from slotfill.sentence import Sentence, Slot
 
 NAMES = ["city", "fromloc.city-name", "出發地", "_"]
@@ -130,3 +130,25 @@ def test_json():
     result = score([sentence(A)], [[A]]).to_json()
     assert result["overall"] == {"precision": 100, "recall": 100, "f1": 100, "support": 1}
     assert "seqeval" in result["mode"] and result["unknown_slots"] == 0
+
+
+def test_intents_are_right_as_a_set_and_frames_with_their_slots():
+    cases = [
+        ("a", "a", [A], [A]),
+        ("a#b", "b#a", [A], []),
+        ("a#b", "a", [A], [A]),
+        ("b", "a#b", [], []),
+        ("c", None, [], []),
+        ("d", "d", [], []),
+    ]
+    gold = [Sentence.of_tokens(["w"] * 4, slots, intent) for intent, _, slots, _ in cases]
+    found, intents = [case[3] for case in cases], [case[1] for case in cases]
+    result = score_intents(gold, found, intents)
+    assert result.accuracy == pytest.approx(50) == intent_accuracy(gold, intents)
+    assert result.frame_accuracy == pytest.approx(100 * 2 / 6)
+    assert list(result.intents) == ["a", "b", "c", "d"]
+    a, b, c, _ = result.intents.values()
+    assert (a.precision, a.recall, a.support) == (pytest.approx(75), 100, 3)
+    assert (b.precision, b.recall, b.support) == (100, pytest.approx(200 / 3), 3)
+    assert (c.precision, c.recall, c.f1, c.support) == (0, 0, 0, 1)
+    assert (result.overall.precision, result.overall.recall) == (pytest.approx(600 / 7), pytest.approx(75))

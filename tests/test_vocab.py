@@ -122,3 +122,23 @@ def test_characters():
 def test_characters_of_nothing():
     spellings, types = Vocab({"a": 1}, ["O"], "iob2").character_lookup(lowercase=False, max_length=3).arrays([])
     assert spellings.tolist() == [[0]] and types.shape == (0, 0)
+
+
+def test_intents_are_kept_as_training_writes_them():
+    labels = ["go", "go", "tell#ask", "ask", "ask#tell", "tell#ask", "ask # go", "greet#greet"]
+    sentences = [Sentence.of_tokens(["x"], [], intent) for intent in labels]
+    vocab = Vocab.of(sentences, "iob2", intents=True)
+    assert vocab.intents == {"go": 2, "tell#ask": 2, "ask": 1, "ask # go": 1, "ask#tell": 1, "greet#greet": 1}
+    assert vocab.intent_names == ["go", "tell", "ask", "greet"] and vocab.several_intents
+    assert [row.tolist() for row in vocab.intent_rows(sentences[2:5])] == [[0, 1, 1, 0], [0, 0, 1, 0], [0, 1, 1, 0]]
+    answers = {(0,): "go", (1,): "tell", (1, 2): "tell#ask", (0, 2): "ask # go", (0, 1, 2): "go#tell#ask"}
+    assert {ids: vocab.intent_of(ids) for ids in answers} == answers
+    again = Vocab.from_json(json.loads(json.dumps(vocab.to_json())))
+    assert again.intents == vocab.intents and {ids: again.intent_of(ids) for ids in answers} == answers
+    assert not Vocab.of(sentences[:1], "iob2", intents=True).several_intents
+
+
+def test_intents_that_are_not_learned_are_not_kept():
+    vocab = Vocab.of([Sentence.of_tokens(["x"], [], "go")], "iob2")
+    assert (vocab.intents, vocab.intent_names, vocab.intent_rows(SENTENCES)) == ({}, [], [])
+    assert set(vocab.to_json()) == {"format", "scheme", "tags", "tokens"}

@@ -50,12 +50,12 @@ class Graph:
         """Return the graph as the body of a loop."""
         return helper.make_graph(self.nodes, self.name("body"), inputs, outputs)
 
-    def model(self, inputs: Sequence[ValueInfoProto], output: ValueInfoProto, about: str) -> ModelProto:
-        """Return as a model what leads to `output`; `about` is kept as its metadata."""
-        nodes = _needed(self.nodes, {output.name})
+    def model(self, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto], about: str) -> ModelProto:
+        """Return as a model what leads to `outputs`; `about` is kept as its metadata."""
+        nodes = _needed(self.nodes, {output.name for output in outputs})
         used = {name for node in nodes for name in _seen(node)}
         constants = [tensor for tensor in self._constants.values() if tensor.name in used]
-        graph = helper.make_graph(nodes, "slotfill", inputs, [output], constants)
+        graph = helper.make_graph(nodes, "slotfill", inputs, outputs, constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="slotfill")
         model.ir_version = 8
         helper.set_model_props(model, {"slotfill": about})

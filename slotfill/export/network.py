@@ -28,7 +28,7 @@ TOLERANCE = 1e-4
 def export_model(
     model: SlotTagger, vocab: Vocab, vocab_digest: str, texts: Mapping[str, str] | None = None
 ) -> dict[str, bytes]:
-    """Return `model` as two files by their names: tokens' vectors from their ids, and emissions from vectors.
+    """Return `model` as two files by their names: tokens' vectors from ids, and emissions and intents from vectors.
 
     They are two since a token's vector, and what the first encoders make of it that see no neighbours, depends on the
     token alone, so that whoever runs them may keep it. `texts` is what they tell, beside the model, of the texts it is
@@ -53,8 +53,8 @@ def export_model(
             far = np.abs(row[:length] - one[:length]) / np.maximum(1, np.abs(one[:length]))
             if not far.max() <= TOLERANCE:
                 raise NotExportable(f"its emissions are {far.max():.1e} from torch's")
-        if engine.tags(batch) != model.tags(make_batch(tokens, model.lookups)):
-            raise NotExportable("its tags are not those that its emissions and transitions tell")
+        if engine.labels(batch) != model.labels(make_batch(tokens, model.lookups)):
+            raise NotExportable("its tags are not those that its emissions and transitions tell, or its intents differ")
     return found
 
 
@@ -94,20 +94,21 @@ def _embedding(model: SlotTagger, vocab: Vocab, alone: Sequence[nn.Module], abou
             vectors = model.through(alone, vectors, lengths)
     inputs = {name: tensor for pair in zip(names, features, strict=True) for name, tensor in zip(*pair, strict=True)}
     about = about | {"lookups": settings, "inputs": names}
-    return recorder.model(inputs, "token_vectors", vectors, json.dumps(about)), vectors.shape[2]
+    return recorder.model(inputs, {"token_vectors": vectors}, json.dumps(about)), vectors.shape[2]
 
 
 def _network(model: SlotTagger, encoders: Iterable[nn.Module], size: int, about: dict[str, Any]) -> bytes:
-    """Return the half from the vectors of sentences to emissions."""
+    """Return the half from vectors of sentences to emissions, and to scores of intents where there is a head."""
     recorder = Recorder()
     lengths = recorder.input("lengths", *(torch.tensor(each) for each in _LENGTHS))
     shapes = [(len(each), max(each), size) for each in _LENGTHS]
     vectors = recorder.input("vectors", *map(torch.zeros, shapes))
     with recorder:
-        emissions = model.tagger(model.through(encoders, vectors, lengths), lengths)
+        hidden, scores = model.understood(model.through(encoders, vectors, lengths), lengths)
+        outputs = {"emissions": model.tagger(hidden, lengths)} | ({} if scores is None else {"intents": scores})
     transitions = model.tagger.transitions()
     about = about | {"transitions": None if transitions is None else transitions.to_json()}
-    return recorder.model({"vectors": vectors, "lengths": lengths}, "emissions", emissions, json.dumps(about))
+    return recorder.model({"vectors": vectors, "lengths": lengths}, outputs, json.dumps(about))
 
 
 def _trials(vocab: Vocab) -> list[Sequence[Sequence[str]]]:

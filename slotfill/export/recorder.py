@@ -124,11 +124,12 @@ class Recorder(TorchFunctionMode):
         self._values[id(tensor)] = Value(tensor, twin, name, self.graph)
         return tensor
 
-    def model(self, inputs: Mapping[str, Tensor], name: str, output: Tensor, about: str) -> bytes:
-        """Return what leads from `inputs` to `output`, which is called `name`, as a file."""
-        self.graph.rename(self.add("Identity", [self.name(output)]), name)
-        infos = [self.info(tensor, each) for each, tensor in inputs.items()]
-        return self.graph.model(infos, self.info(output, name), about).SerializeToString()
+    def model(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], about: str) -> bytes:
+        """Return what leads from `inputs` to `outputs`, both by name, as a file."""
+        for name, output in outputs.items():
+            self.graph.rename(self.add("Identity", [self.name(output)]), name)
+        before, after = ([self.info(tensor, name) for name, tensor in each.items()] for each in (inputs, outputs))
+        return self.graph.model(before, after, about).SerializeToString()
 
     def info(self, tensor: Tensor, name: str) -> ValueInfoProto:
         """Return what ONNX is told of an input or output: its type, and its sizes where they are always the same."""

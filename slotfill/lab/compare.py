@@ -90,7 +90,7 @@ def plan(
     """
     found = Plan(list(seeds))
     faults: list[SlotfillError] = []
-    readable: dict[str, Any] = {}
+    readable: dict[Any, Any] = {}
     # What is given twice counts once, so that the first may be one of a folder: lab/lstm lab
     configs = dict.fromkeys(config for word in words for config in _attempt(faults, recipes_in, word) or ())
     for config, path in product(configs, dict.fromkeys(data) or (None,)):
@@ -100,9 +100,9 @@ def plan(
             continue
         name, complete = loaded
         _attempt(faults, check_parts, complete, config)
-        sentences = complete.data.model_dump_json()
+        sentences = complete.data.model_dump_json(), bool(complete.intent)
         if sentences not in readable:
-            readable[sentences] = _attempt(faults, _read, complete.data)
+            readable[sentences] = _attempt(faults, _read, complete)
         corpus, place = _corpus(complete.data)
         for names, called, value in ((found.configs, name, config), (found.corpora, corpus, place)):
             if names.setdefault(called, value) != value:
@@ -136,10 +136,10 @@ def _on_corpus(path: str) -> list[str]:
     return [f"data.path={json.dumps(path, ensure_ascii=False)}", "data.train=null", "data.valid=null", "data.test=null"]
 
 
-def _read(data: DataConfig) -> None:
+def _read(config: Config) -> None:
     """Raise DataError where some split cannot be read."""
-    for split in split_names(data):
-        read_split(data, split)
+    for split in split_names(config.data):
+        read_split(config.data, split, intents=bool(config.intent))
 
 
 def _corpus(data: DataConfig) -> tuple[str, str]:

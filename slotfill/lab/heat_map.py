@@ -105,7 +105,7 @@ def _share(value: float, panel: Panel) -> float:
 
 
 def _tagged(sentence: Sentence) -> Text:
-    text, done = Text(), 0
+    text, done = Text(f"[]({printable(sentence.intent)}) " if sentence.intent else ""), 0
     for slot in sentence.slots or ():
         start, end = sentence.span(slot)
         text.append(printable(sentence.text[done:start]))
@@ -145,7 +145,7 @@ def _layout(columns: int, room: int) -> tuple[int, int]:
 
 def _title(panel: Panel, together: int, width: int, coloured: Coloured) -> Iterator[Text]:
     attention = panel.kind == "tokens"
-    figure = "" if attention else f"  mean {number(panel.values.mean())}"
+    figure = f"  mean {number(panel.values.mean())}" if panel.kind == "units" else ""
     steps = np.linspace(panel.low, panel.high, 10)
     scale = Text(f"  {panel.low:g} ▏")
     for value in steps:

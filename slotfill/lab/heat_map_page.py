@@ -99,7 +99,8 @@ def _sentence(inspection: Inspection) -> str:
         value = escape(printable(sentence.text[start:end]))
         found += f"{escape(printable(sentence.text[done:start]))}<mark>{value}<small>{escape(slot.name)}</small></mark>"
         done = end
-    return found + escape(printable(sentence.text[done:]))
+    intent = f"<small>{escape(printable(sentence.intent))}</small>" if sentence.intent else ""
+    return found + escape(printable(sentence.text[done:])) + intent
 
 
 def _caption(panel: Panel) -> str:

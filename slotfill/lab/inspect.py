@@ -2,7 +2,8 @@
 
 Every part that notes its inner numbers (see `trace.py`) can be looked into. Two shapes of notes are known: states and
 gates `(direction, batch, unit)`, a note a step in the order of reading, and the weights of attention
-`(batch, head, from token, to token)`, in one note or in several that follow one another along `from`.
+`(batch, head, from token, to token)`, in one note or in several that follow one another along `from`; that of an intent
+head is from the sentence as a whole, which is one row.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ DISTRIBUTIONS = ("feedback",)
 class Panel:
     """One heat map: `values` `(token, column)`, which lie from `low`, 0 or minus `high`, to `high`.
 
-    The columns are units without labels, the tokens that attention looks at, or the tags. `part` is the part as the
-    config names it. `layer` and `head` count from 1; they and `direction` are None where there is no such thing.
+    The columns are units without labels, the tokens that attention looks at, the whole sentence that looks at the
+    tokens, or the tags. `part` is the part as the config names it. `layer` and `head` count from 1; they and
+    `direction` are None where there is no such thing.
     """
 
     part: str
@@ -49,7 +51,7 @@ class Panel:
     direction: Literal["forward", "backward"] | None
     head: int | None
     name: str
-    kind: Literal["units", "tokens", "tags"]
+    kind: Literal["units", "tokens", "sentence", "tags"]
     columns: Sequence[str]
     values: np.ndarray
     low: float
@@ -58,7 +60,7 @@ class Panel:
     @property
     def heading(self) -> str:
         """The part, and what of it is shown where that is not its units."""
-        return self.part + {"units": "", "tokens": ": attention", "tags": ": tags"}[self.kind]
+        return self.part + {"units": "", "tags": ": tags"}.get(self.kind, ": attention")
 
     @property
     def place(self) -> str:
@@ -76,6 +78,8 @@ class Panel:
     def _what(self) -> str:
         if self.kind == "tokens":
             return f"{self.name}, from each token (row) to all (columns)"
+        if self.kind == "sentence":
+            return f"{self.name}, from the whole sentence to each token"
         if self.kind == "tags":
             return (
                 "probability of each tag" if self.name == "marginals" else f"{self.name}: the tags of the token before"
@@ -88,7 +92,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A sentence with the slots found in it, the tag of each token, and the panels in the order to show them."""
+    """A sentence with slots and intent found in it, the tag of each token, and the panels in the order to show them."""
 
     sentence: Sentence
     tags: list[str]
@@ -137,7 +141,9 @@ class Inspection:
             }
             for panel in self.panels
         ]
-        return {"text": sentence.text, "tokens": sentence.tokens, "tags": self.tags, "slots": slots, "panels": panels}
+        intent = {"intent": sentence.intent} if sentence.intent else {}
+        about = {"text": sentence.text, "tokens": sentence.tokens, "tags": self.tags, "slots": slots}
+        return about | intent | {"panels": panels}
 
 
 def inspect(run: Run, text: str) -> Inspection:
@@ -152,8 +158,9 @@ def inspect(run: Run, text: str) -> Inspection:
     model = run.model
     assert isinstance(model, SlotTagger), "only torch shows what goes on inside"
     batch = make_batch([sentence.tokens], model.lookups)
-    (path,) = model.tags(batch)
+    (path,), intents = model.labels(batch)
     tags = [run.vocab.tags[tag] for tag in path]
+    sentence.intent = run.vocab.intent_of(intents[0]) if intents else None
     sentence.slots = slots_of(tags, run.vocab.scheme)
     with traced(model) as notes:
         emissions = _finite(model.emissions(batch), "the scores of the tags")
@@ -166,7 +173,7 @@ def inspect(run: Run, text: str) -> Inspection:
     found = marginals(emissions, batch.lengths, model.tagger.transitions())[0]
     tagger = _part("tagger", run.config.tagger)
     panels.append(Panel(tagger, None, None, None, "marginals", "tags", run.vocab.tags, found, 0, 1))
-    parts, kinds = list(dict.fromkeys(panel.part for panel in panels)), ("units", "tokens", "tags")
+    parts, kinds = list(dict.fromkeys(panel.part for panel in panels)), ("units", "tokens", "sentence", "tags")
     panels.sort(
         key=lambda each: (
             kinds.index(each.kind),
@@ -181,8 +188,8 @@ def inspect(run: Run, text: str) -> Inspection:
 def _panels(run: Run, tokens: list[str], place: str, name: str, calls: list[Tensor]) -> Iterator[Panel]:
     """Yield the panels of what the part at `place` within the model has noted under `name` in `calls`."""
     section, *inner = place.split(".")
-    if section == "tagger":
-        part = _part("tagger", run.config.tagger)
+    if section in ("tagger", "intent"):
+        part = _part(section, getattr(run.config, section))
     else:
         encoders = run.config.encoder if isinstance(run.config.encoder, list) else [run.config.encoder]
         number = int(inner.pop(0))
@@ -199,6 +206,9 @@ def _panels(run: Run, tokens: list[str], place: str, name: str, calls: list[Tens
         high = _rounded_up(float(heads.max()))
         for head, values in enumerate(heads, start=1):
             yield Panel(part, layer, None, head if len(heads) > 1 else None, name, "tokens", tokens, values, 0, high)
+    elif shape == (1, 1, 1, len(tokens)) and len(arrays) == 1:
+        high = _rounded_up(float(arrays[0].max()))
+        yield Panel(part, layer, None, None, name, "sentence", (), arrays[0].reshape(-1, 1), 0, high)
     elif len(shape) == 3 and shape[0] in (1, 2) and shape[1] == 1 and len(arrays) == len(tokens):
         steps = np.stack(arrays, axis=1)[:, :, 0]
         low, high = _range(steps)

@@ -82,7 +82,8 @@ def plan(given: str, overrides: Sequence[str] = (), *, seeds: int = 1, out: Path
         example = "tune: {train.learning_rate: {low: 0.001, high: 0.01, log: true}}"
         raise UsageError(f"{given}: no ranges; say in it which keys to try, and how, as {example}")
     check_parts(config, given)
-    corpus = {split: read_split(config.data, split).sentences for split in SPLITS}
+    intents = bool(config.intent) or "intent" in config.tune
+    corpus = {split: read_split(config.data, split, intents=intents).sentences for split in SPLITS}
     search = Search(given, overrides, name, config, whole.data, corpus, seeds, out or Path("tuned") / name)
     if search.out.exists() and not search.out.is_dir():
         raise UsageError(f"--out {search.out}: is a file; give the folder for the study")

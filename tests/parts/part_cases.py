@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from slotfill.batch import make_batch
-from slotfill.registry import EMBEDDINGS, ENCODERS, KINDS, TAGGERS
+from slotfill.registry import EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
 from slotfill.schemes import tags_of
 from slotfill.sentence import Sentence, Slot
 from slotfill.vocab import Vocab
@@ -23,14 +23,18 @@ from slotfill.vocab import Vocab
 SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
 
 SENTENCES = [
-    Sentence.of_tokens(["leave", "New", "York", "at", "11:30"], [Slot("from", 1, 3), Slot("time", 4, 5)]),
-    Sentence.of_tokens(["leave", "leave", "Taipei", "Taipei", "at", "12:45"], [Slot("from", 2, 3), Slot("from", 3, 4)]),
-    Sentence.of_tokens(["yes"], []),
-    Sentence.of_tokens(["Boston"], [Slot("from", 0, 1)]),
+    Sentence.of_tokens(["leave", "New", "York", "at", "11:30"], [Slot("from", 1, 3), Slot("time", 4, 5)], "go#ask"),
     Sentence.of_tokens(
-        ["at", "7", "p.m.", "sharp", "leave", "San", "Juan", "del", "Sur"], [Slot("time", 1, 4), Slot("from", 5, 9)]
+        ["leave", "leave", "Taipei", "Taipei", "at", "12:45"], [Slot("from", 2, 3), Slot("from", 3, 4)], "go"
     ),
-    Sentence.of_tokens(["時間", "11:30", "離開", "台北"], [Slot("time", 1, 2), Slot("from", 3, 4)]),
+    Sentence.of_tokens(["yes"], [], "agree"),
+    Sentence.of_tokens(["Boston"], [Slot("from", 0, 1)], "go"),
+    Sentence.of_tokens(
+        ["at", "7", "p.m.", "sharp", "leave", "San", "Juan", "del", "Sur"],
+        [Slot("time", 1, 4), Slot("from", 5, 9)],
+        "go",
+    ),
+    Sentence.of_tokens(["時間", "11:30", "離開", "台北"], [Slot("time", 1, 2), Slot("from", 3, 4)], "ask"),
 ]
 
 STRANGE = [
@@ -87,13 +91,13 @@ def make_transformer() -> None:
 
 
 def vocab_of(scheme: str = "iob2") -> Vocab:
-    return Vocab.of(SENTENCES, scheme)
+    return Vocab.of(SENTENCES, scheme, intents=True)
 
 
 def batch_of(model: Any, vocab: Vocab, sentences: list[Sentence]) -> Any:
     """The labelled batch of `sentences`."""
     tags = [[vocab.tag_ids[tag] for tag in tags_of(s.slots or [], len(s.tokens), vocab.scheme)] for s in sentences]
-    return make_batch([s.tokens for s in sentences], model.lookups, tags)
+    return make_batch([s.tokens for s in sentences], model.lookups, tags, vocab.intent_rows(sentences))
 
 
 def small(kind: str, name: str) -> dict[str, Any]:
@@ -186,6 +190,7 @@ def networks() -> list[Any]:
         *(([part], recurrent, crf) for name in EMBEDDINGS.names() for part in variants("embedding", name)),
         *(([word], part, crf) for name in ENCODERS.names() for part in variants("encoder", name)),
         *(([word], recurrent, part) for name in TAGGERS.names() for part in variants("tagger", name)),
+        *(([word], recurrent, crf, part) for name in INTENTS.names() for part in variants("intent", name)),
         ([small("embedding", name) for name in EMBEDDINGS.names() if name != "transformer"], recurrent, crf),
     ]
     unique = {repr(parts): parts for parts in found}.values()

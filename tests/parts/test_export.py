@@ -222,7 +222,7 @@ def test_operators_mean_what_torch_means(name):
     x, n = (recorder.input(name, *pair) for name, *pair in zip(("x", "n"), *examples, strict=True))
     with recorder:
         result = function(x, n)
-    model = recorder.model({"x": x, "n": n}, "y", result, "{}")
+    model = recorder.model({"x": x, "n": n}, {"y": result}, "{}")
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(1)
     for batch, time in ((2, 4), (1, 3), (7, 6)):

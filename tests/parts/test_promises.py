@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from slotfill.batch import make_batch
 from slotfill.encoders._recurrence import run as run_cell
 from slotfill.model import SlotTagger
-from slotfill.registry import CELLS, EMBEDDINGS, ENCODERS, KINDS, TAGGERS
+from slotfill.registry import CELLS, EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
 from slotfill.trace import traced
+from slotfill.vocab import Vocab
 from slotfill.weights import trained
 
 LENGTHS = torch.tensor([3, 1, 7, 5, 2])
@@ -22,6 +23,7 @@ WIRING = {
     "embedding": ["vocab"],
     "cell": ["input_size", "hidden_size", "directions"],
     "encoder": ["input_size"],
+    "intent": ["input_size", "vocab"],
     "tagger": ["input_size", "vocab"],
     "format": [],
 }
@@ -256,6 +258,54 @@ class TestTagger:
         tagger, _, hidden, lengths, tags = self.tagger(part, scheme)
         parameters = (hidden.requires_grad_(), *tagger.parameters())
         assert torch.autograd.gradcheck(lambda h, *_: tagger.loss(h, lengths, tags), parameters, fast_mode=True)
+
+
+# Intent heads
+
+
+@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("part", all_variants("intent"))
+class TestIntent:
+    def head(self, part, several):
+        sentences = SENTENCES if several else SENTENCES[1:]
+        vocab = Vocab.of(sentences, "iob2", intents=True)
+        head = INTENTS.build(part, 3, vocab).double().eval()
+        randomize(head, 1)
+        lengths = torch.tensor([len(sentence.tokens) for sentence in sentences])
+        return head, inputs(3, lengths), lengths, torch.tensor(np.stack(vocab.intent_rows(sentences)))
+
+    def test_shapes(self, part, several):
+        head, hidden, lengths, intents = self.head(part, several)
+        seen, scores = head(hidden, lengths)
+        assert seen.shape == (*hidden.shape[:2], head.output_size) and scores.shape == intents.shape == (len(hidden), 3)
+        assert (seen[:, :, :3] == hidden).all()
+        for row, length in zip(seen, lengths, strict=True):
+            assert (row[length:] == 0).all() and (row[:length, 3:] == row[0, 3:]).all()
+        assert head.loss(scores, intents) > 0
+        assert all(head.best(scores.detach())), "at least one intent is always answered"
+
+    def test_batch_mates_and_padding_change_nothing(self, part, several):
+        head, hidden, lengths, intents = self.head(part, several)
+        seen, together = head(hidden, lengths)
+        losses = []
+        for row, length, gold, other, scores in zip(hidden, lengths, intents, seen, together, strict=True):
+            alone, score = head(row[None, :length], length[None])
+            torch.testing.assert_close(alone[0], other[:length], atol=1e-12, rtol=0)
+            torch.testing.assert_close(score[0], scores, atol=1e-12, rtol=0)
+            losses.append(head.loss(score, gold[None]))
+        torch.testing.assert_close(head.loss(together, intents), torch.stack(losses).mean(), atol=1e-12, rtol=1e-12)
+        padded = head(torch.nn.functional.pad(hidden, (0, 0, 0, 4)), lengths)
+        torch.testing.assert_close(padded[1], together, atol=1e-12, rtol=0)
+        torch.testing.assert_close(padded[0][:, : hidden.shape[1]], seen, atol=1e-12, rtol=0)
+
+    def test_gradient_is_the_slope(self, part, several):
+        head, hidden, lengths, intents = self.head(part, several)
+
+        def loss(hidden, *_):
+            seen, scores = head(hidden, lengths)
+            return head.loss(scores, intents) + seen.square().sum()
+
+        assert torch.autograd.gradcheck(loss, (hidden.requires_grad_(), *head.parameters()), fast_mode=True)
 
 
 # The whole network

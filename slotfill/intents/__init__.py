@@ -1,0 +1,1 @@
+"""One file per intent head: each reads the intents of a whole sentence."""
