@@ -241,6 +241,25 @@ def test_the_lab_looks_at_them(room, cli):
     assert "weights, from the whole sentence to each token" in lines
 
 
+def test_configs_are_compared_by_them_too(room, cli):
+    Path("slots.yaml").write_text(Path("tiny.yaml").read_text().replace("intent:", "#"))
+    result = cli("compare", "slots.yaml", "tiny.yaml", "train.epochs=4", "--seeds", "1,2", "--json", "all.json")
+    assert result.code == 0
+    slots, tiny = json.loads(Path("all.json").read_text())["configs"]
+    assert "intent" not in slots["corpora"]["brackets"]["splits"]["test"]
+    found = tiny["corpora"]["brackets"]["splits"]["test"]["intent"]
+    accuracies = [
+        json.loads(Path(f"runs/compare/brackets/tiny-seed{seed}/scores.json").read_text())["splits"]["test"]["intent"]
+        for seed in (1, 2)
+    ]
+    assert found["accuracy"]["mean"] == pytest.approx(np.mean([each["accuracy"] for each in accuracies]))
+    shown = result.out.partition("Sentences whose intents are right, and whole frames")[2]
+    for rate in found.values():
+        assert f"{rate['mean']:.2f} ± {rate['deviation']:.2f}" in shown
+    result = cli("compare", "slots.yaml", "train.epochs=4", "--seeds", "1,2")
+    assert result.code == 0 and "intents" not in result.out, "nothing to show where none are learned"
+
+
 def test_parts_are_listed(cli):
     shown = cli("list", "intents").out
     assert all(name in shown for name in ("attention", "mean", "Liu & Lane"))

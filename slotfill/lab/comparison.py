@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from slotfill.lab.significance import DRAWS, bootstrap, holm, mean_f1, randomisa
 from slotfill.recipes import recipe_summary
 
 LEVEL = 0.05
+INTENT_RATES = {"accuracy": "intents", "frame_accuracy": "frames"}
+"""The rates of intents that are shown, and what each is called."""
 
 Report = dict[str, Any]
 Table = tuple[str, list[list[str]]]
@@ -116,17 +118,25 @@ def _config(name: str, given: str, runs: Sequence[Report], corpora: Report) -> R
                 "predict_tokens_per_second": statistics.median(run["predict_tokens_per_second"] for run in good),
             }
         for split in about["splits"]:
-            f1s = {str(run["seed"]): run["scores"][split]["overall"]["f1"] for run in good}
-            values = list(f1s.values())
-            found[corpus]["splits"][split] = {
-                "mean": statistics.mean(values) if values else None,
-                "deviation": statistics.stdev(values) if len(values) > 1 else None,
-                "f1s": f1s,
-            }
+            scores = {str(run["seed"]): run["scores"][split] for run in good}
+            f1s = {seed: score["overall"]["f1"] for seed, score in scores.items()}
+            found[corpus]["splits"][split] = _spread(f1s.values()) | {"f1s": f1s}
+            intents = [score["intent"] for score in scores.values() if "intent" in score]
+            if intents:
+                rates = {key: _spread(each[key] for each in intents) for key in INTENT_RATES}
+                found[corpus]["splits"][split]["intent"] = rates
     sizes: Report = next((about for about in found.values() if "parameters" in about), {})
     keys = ("parameters", "train_tokens_per_second", "predict_tokens_per_second")
     top = {key: sizes.get(key) for key in keys}
     return {"name": name, "config": given, "summary": recipe_summary(given), **top, "corpora": found}
+
+
+def _spread(figures: Iterable[float]) -> Report:
+    values = list(figures)
+    return {
+        "mean": statistics.mean(values) if values else None,
+        "deviation": statistics.stdev(values) if len(values) > 1 else None,
+    }
 
 
 def _compare(
@@ -155,9 +165,9 @@ def _compare(
 
 
 def tables(report: Report) -> list[Table]:
-    """Return the tables of a report: F1, sizes and speeds, and differences from the first where there are others."""
+    """Return the tables of a report: F1, intents where they are learned, sizes and speeds, differences if any."""
     differences = [_differences(report)] if len(report["configs"]) > 1 else []
-    return [_f1s(report), _sizes(report), *differences]
+    return [_f1s(report), *_intents(report), _sizes(report), *differences]
 
 
 def _f1s(report: Report) -> Table:
@@ -166,6 +176,17 @@ def _f1s(report: Report) -> Table:
     for corpus, split, heading in _splits(report):
         columns.append([heading, *(_f1(config["corpora"].get(corpus), split) for config in report["configs"])])
     return "F1 of slots", columns
+
+
+def _intents(report: Report) -> list[Table]:
+    """Return the share of sentences whose intents are right, and whole frames; no table where none are learned."""
+    columns = [_names(report)]
+    for corpus, split, heading in _splits(report):
+        found = [_on_split(config, corpus, split).get("intent") for config in report["configs"]]
+        for key, name in INTENT_RATES.items():
+            if any(found):
+                columns.append([f"{heading} {name}", *(_figure(each[key]) if each else "" for each in found)])
+    return [("Sentences whose intents are right, and whole frames, in percent", columns)][: len(columns) - 1]
 
 
 def _sizes(report: Report) -> Table:
@@ -187,7 +208,7 @@ def _differences(report: Report) -> Table:
     for corpus, split, heading in _splits(report):
         cells = [heading]
         for config in report["configs"]:
-            against = config["corpora"].get(corpus, {"splits": {}})["splits"].get(split, {}).get("against_first")
+            against = _on_split(config, corpus, split).get("against_first")
             cells.append("")
             if against:
                 low, high = against["interval"]
@@ -255,8 +276,18 @@ def _f1(corpus: Report | None, split: str) -> str:
     fault = "!" if corpus["failed"] else ""
     if found["mean"] is None:
         return "failed!"
+    return f"{_figure(found)}{_mark(found.get('against_first'))}{fault}"
+
+
+def _figure(found: Report) -> str:
     deviation = "" if found["deviation"] is None else f" ± {found['deviation']:.2f}"
-    return f"{found['mean']:.2f}{deviation}{_mark(found.get('against_first'))}{fault}"
+    return f"{found['mean']:.2f}{deviation}"
+
+
+def _on_split(config: Report, corpus: str, split: str) -> Report:
+    """Return what a config came to on a split of a corpus; nothing where it was not trained on it."""
+    found: Report = config["corpora"].get(corpus, {"splits": {}})["splits"].get(split, {})
+    return found
 
 
 def _mark(against: Report | None) -> str:
