@@ -379,3 +379,24 @@ def test_what_is_printed(desk, cli):
         f"The best config is {OUT}/best.yaml. Next:",
         f"  slotfill train {OUT}/best.yaml",
     ]
+
+
+def test_where_the_config_is_not_within_its_ranges_it_says_so(desk, cli):
+    result = cli("tune", "tiny.yaml", QUICK, "--trials", "1", "tune.encoder.hidden_size=[12, 16]")
+    assert result.out.startswith("The config's own values are not all among those to try, so no trial is the config")
+
+
+def test_files_are_tuned_from_wherever_the_config_is(desk, cli, monkeypatch):
+    for name in ("a", "b"):
+        Path(f"{name}.vec").write_text("to 0.5 1\nfly 2 -1\n")
+    write_config(
+        Path("tiny.yaml"), embedding="[word, {name: pretrained, path: a.vec}]", tune="{train.epochs: {low: 1, high: 2}}"
+    )
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    tried = "tune={embedding.1.path: [../a.vec, ../b.vec], train.epochs: {low: 1, high: 2}}"
+    result = cli("tune", "../tiny.yaml", tried, "--trials", "3", "--json")
+    assert {trial["state"] for trial in json.loads(result.out)["trials"]} == {"finished"}, result.err
+    result = cli("tune", "../tiny.yaml", tried.replace("b.vec", "c.vec"), "--out", "other")
+    assert (result.code, result.out) == (2, "")
+    assert "embedding.1.path: there is no file ../c.vec; did you mean 'b.vec'?" in result.err
