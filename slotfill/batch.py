@@ -19,13 +19,15 @@ class Batch:
 
     `features`: for each embedding, the arrays it takes. `lengths`: `(batch,)`, in tokens.
     `tags`: `(batch, time)` ids, 0 at padding, or None where the sentences are not labelled. `intents`: `(batch,
-    intents)`, 1 for those of the sentence and 0 for the others, or None where they are not learned.
+    intents)`, 1 for those of the sentence and 0 for the others, or None where they are not learned. `words`:
+    `(batch, time)` ids, 0 at padding, of what a language model is to foretell, or None where there is none.
     """
 
     features: list[tuple[np.ndarray, ...]]
     lengths: np.ndarray
     tags: np.ndarray | None = None
     intents: np.ndarray | None = None
+    words: np.ndarray | None = None
 
 
 def make_batch(
@@ -33,14 +35,16 @@ def make_batch(
     lookups: Sequence[Lookup],
     tags: Sequence[Sequence[int]] | None = None,
     intents: Sequence[np.ndarray] = (),
+    words: Sequence[Sequence[int]] = (),
 ) -> Batch:
-    """Return the batch of sentences given by `tokens` (with ids of tags and rows of intents), in their order."""
+    """Return the batch of sentences given by `tokens`, with their ids of tags, rows of intents and ids of words."""
     lengths = np.array([len(sentence) for sentence in tokens], np.int64)
     return Batch(
         [lookup.arrays(tokens) for lookup in lookups],
         lengths,
         None if tags is None else _pad(tags, lengths),
         np.stack(intents) if intents else None,
+        _pad(words, lengths) if words else None,
     )
 
 

@@ -81,6 +81,8 @@ class TrainConfig(Checked):
     gradient_clip: NonNegative = 5.0
     """The longest that the gradient may be; 0 for any. An LSTM cures vanishing gradients, not exploding ones:
     its memory is a sum, but its gates still multiply, so it needs this as much as an Elman network does."""
+    language_model: NonNegative = 0.0
+    """Weight of foretelling each word from the first encoder's states, which teaches it more of words; 0 for not."""
     average: Fraction = 0.998
     """Decay of the moving average of the weights, which is what is scored and kept; 0 keeps the weights."""
 
@@ -130,6 +132,8 @@ class Config(Checked):
     """What chooses the tags."""
     intent: Any = None
     """What reads the intents of the whole sentence; without it they are not learned."""
+    members: Size = 1
+    """Networks that are trained side by side, each with its own weights; their scores are averaged."""
     train: TrainConfig = TrainConfig()
     tune: dict[str, Range | Annotated[list[Any], Field(min_length=2)]] = Field({}, exclude=True)
     """What `slotfill tune` tries: for a key, written with dots, a range of numbers or a list of values.

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from slotfill.batch import Batch
+from slotfill.decode import Transitions
 from slotfill.encoders._encoder import Encoder
 from slotfill.intents._intent import IntentHead
 from slotfill.lookup import Lookup
 from slotfill.registry import EMBEDDINGS, ENCODERS, INTENTS, TAGGERS
 from slotfill.vocab import Vocab
+
+if TYPE_CHECKING:
+    from slotfill.language_model import LanguageModel
 
 
 class SlotTagger(nn.Module):
@@ -42,6 +46,13 @@ class SlotTagger(nn.Module):
             self.intent = INTENTS.build(intent, size, vocab)
             size = self.intent.output_size
         self.tagger = TAGGERS.build(tagger, size, vocab)
+        # A head that only training has.
+        self.language_model: LanguageModel | None = None
+
+    @property
+    def members(self) -> list[SlotTagger]:
+        """The networks whose scores are averaged: this one alone."""
+        return [self]
 
     def vectors(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
         """Return what the embeddings give, joined, `(batch, time, size)`; any number at padding."""
@@ -65,19 +76,32 @@ class SlotTagger(nn.Module):
         """Return what the tagger sees of a batch, and the scores of its intents."""
         return self.understood(self.encoded(self.vectors(features), lengths), lengths)
 
+    def scores(self, features: Sequence[Sequence[Tensor]], lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return emissions `(batch, time, tags)`, and scores of intents `(batch, intents)`, None without a head."""
+        hidden, scores = self.seen(features, lengths)
+        return self.tagger(hidden, lengths), scores
+
     def forward(self, features: Sequence[Sequence[Tensor]], lengths: Tensor) -> Tensor:
         """Return emissions `(batch, time, tags)`."""
-        return self.tagger(self.seen(features, lengths)[0], lengths)
+        return self.scores(features, lengths)[0]
+
+    def transitions(self) -> Transitions | None:
+        """Return the scores between tags that decoding adds to the emissions, or None if there are none."""
+        return self.tagger.transitions()
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the loss of a labelled batch, a mean over its sentences, with what encoders and intents add to it."""
+        """Return the loss of a labelled batch, a mean over its sentences, with all that is added to it."""
         assert batch.tags is not None
         features, lengths = self._tensors(batch)
-        hidden, scores = self.seen(features, lengths)
+        first = self.encoders[0](self.vectors(features), lengths)
+        hidden, scores = self.understood(self.through(self.encoders[1:], first, lengths), lengths)
         loss = self.tagger.loss(hidden, lengths, self._tensor(batch.tags)) + self.extra_loss
         if self.intent is not None and scores is not None:
             assert batch.intents is not None
             loss = loss + self.intent.loss(scores, self._tensor(batch.intents))
+        if self.language_model is not None:
+            assert batch.words is not None
+            loss = loss + self.language_model.loss(first, lengths, self._tensor(batch.words))
         return loss
 
     @property

@@ -104,11 +104,18 @@ def _torch_model(path: Path, config: Config, vocab: Vocab, digest: str) -> SlotT
     return model
 
 
-def build_model(config: Config, vocab: Vocab) -> SlotTagger:
-    """Return the model that `config` describes, with weights drawn anew."""
+def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> SlotTagger:
+    """Return the model that `config` describes, with weights drawn anew, and what it needs for `learning` alone."""
+    from slotfill.committee import Committee
+    from slotfill.language_model import LanguageModel
     from slotfill.model import SlotTagger
 
-    return SlotTagger(vocab, config.embedding, config.encoder, config.tagger, config.intent)
+    parts = (config.embedding, config.encoder, config.tagger, config.intent)
+    members = [SlotTagger(vocab, *parts) for _ in range(config.members)]
+    if learning and config.train.language_model:
+        for member in members:
+            member.language_model = LanguageModel(member, vocab, config.train.language_model)
+    return members[0] if len(members) == 1 else Committee(members)
 
 
 def check_parts(config: Config, name: str) -> None:
@@ -121,7 +128,7 @@ def check_parts(config: Config, name: str) -> None:
     if any(outside_parts(config.model_dump())):
         return
     try:
-        build_model(config, Vocab({}, ["O"], config.scheme, intents={"intent": 1}))
+        build_model(config, Vocab({}, ["O"], config.scheme, intents={"intent": 1}), learning=True)
     except ConfigError as fault:
         raise ConfigError([f"{name}: {line}" for line in fault.faults]) from None
 

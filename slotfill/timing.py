@@ -53,19 +53,23 @@ class Times:
 
     def watch(self, model: SlotTagger) -> None:
         """Count the forward pass of each part of `model`, in training and out of it, as that part."""
-        for embedding in model.embeddings:
-            self._watch(embedding, f"embedding: {_name(embedding)}")
-        for encoder in model.encoders:
-            self._watch(encoder, f"encoder: {_name(encoder)}")
-        if model.intent is not None:
-            self._watch(model.intent, f"intent: {_name(model.intent)}")
-        loss, what = model.tagger.loss, f"tagger: {_name(model.tagger)}"
+        for member in model.members:
+            for embedding in member.embeddings:
+                self._watch(embedding, f"embedding: {_name(embedding)}")
+            for encoder in member.encoders:
+                self._watch(encoder, f"encoder: {_name(encoder)}")
+            if member.intent is not None:
+                self._watch(member.intent, f"intent: {_name(member.intent)}")
+            self._watch_loss(member)
+
+    def _watch_loss(self, member: SlotTagger) -> None:
+        loss, what = member.tagger.loss, f"tagger: {_name(member.tagger)}"
 
         def timed(*given: Any) -> Any:
             with self.of(what):
                 return loss(*given)
 
-        model.tagger.loss = timed  # type: ignore[method-assign, unused-ignore]
+        member.tagger.loss = timed  # type: ignore[method-assign, unused-ignore]
 
     def _watch(self, part: nn.Module, what: str) -> None:
         before: list[str] = []

@@ -18,6 +18,7 @@ from slotfill.config import Config, TrainConfig
 from slotfill.encoders._recurrence import compile_steps
 from slotfill.errors import RunError
 from slotfill.evaluate import evaluate, final_split, rates
+from slotfill.language_model import word_ids, words_of
 from slotfill.lookup import Coverage, coverage_of
 from slotfill.memory import keep_memory
 from slotfill.model import SlotTagger
@@ -97,6 +98,8 @@ class Training:
             for sentence in self.sentences
         ]
         self.intents = self.vocab.intent_rows(self.sentences)
+        known = word_ids(self.vocab)
+        self.words = [words_of(tokens, known) for tokens in self.tokens] if self.config.language_model else []
         # What is scored and kept: the moving average of the weights, or the weights themselves.
         self.averaged = copied(self.model) if self.config.average else self.model
         self.averaged.eval()
@@ -114,7 +117,8 @@ class Training:
             own = indices[place :: self.count]
             tokens, tags = [self.tokens[i] for i in own], [self.tags[i] for i in own]
             intents = self.intents and [self.intents[i] for i in own]
-            batch = make_batch(tokens, self.model.lookups, tags, intents) if own else None
+            words = self.words and [self.words[i] for i in own]
+            batch = make_batch(tokens, self.model.lookups, tags, intents, words) if own else None
             yield Share(batch, len(indices), sum(self.lengths[i] for i in indices))
 
     def step(self, share: Share) -> tuple[Tensor, Tensor]:
@@ -266,7 +270,7 @@ def prepare(
     keep_memory()
     torch.manual_seed(config.train.seed)
     vocab = Vocab.of(corpus["train"], config.scheme, kept, intents=bool(config.intent))
-    model = build_model(config, vocab).to(device)
+    model = build_model(config, vocab, learning=True).to(device)
     training = Training(config.train, model, corpus["train"], corpus["valid"], vocab, times=times)
     if device.startswith("cuda"):
         compile_steps(model)
@@ -322,6 +326,10 @@ def train(
     if training.best is None:
         folder.discard()
         raise RunError("stopped before the first epoch was done, so there is nothing to save")
+    # A run has what prediction needs and no more.
+    for member in training.averaged.members:
+        member.language_model = None
+    training.best_weights = {name: training.best_weights[name] for name in training.averaged.state_dict()}
     training.averaged.load_state_dict(training.best_weights)
     training.averaged.eval()
     with times.of("final scores"):
@@ -333,7 +341,7 @@ def train(
         scores,
         training.best,
         sum(epoch.seconds for epoch in training.history),
-        sum(parameter.numel() for parameter in training.model.parameters()),
+        sum(parameter.numel() for parameter in training.averaged.parameters()),
         interrupted,
         _example(corpus[splits[-1]]),
         times.seconds if profile else None,

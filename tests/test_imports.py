@@ -26,6 +26,7 @@ embeddings cells
 encoders
 taggers intents export.operators
 model export.recorder
+committee language_model
 run export.network
 evaluate run_folder timing weights
 workers optimizer
@@ -54,7 +55,8 @@ cli
 
 # Which modules may import torch; run and cli only in the functions that need a network.
 WITH_TORCH = """
-dropout trace loop embeddings cells encoders taggers intents model timing weights workers optimizer
+dropout trace loop embeddings cells encoders taggers intents model committee language_model timing weights
+workers optimizer
 export.shapes export.operators export.recorder export.network train run run_folder app lab.inspect lab.probe lab.compare
 """
 

@@ -16,6 +16,10 @@ class Encoder(Traced):
     alone: bool = False
     """Whether what a token gets depends on that token alone, so that predict may keep it from sentence to sentence."""
 
+    readings: int = 0
+    """How many halves the output has, the first read from the beginning and the other from the end, each of which has
+    seen no further than its token; 0 where a token's output may depend on all others."""
+
     extra_loss: Tensor | float = 0.0
     """What the last `forward` adds to the loss, a mean over the batch's sentences."""
 

@@ -41,6 +41,8 @@ class Recurrent(Encoder):
         self.directions = 2 if bidirectional else 1
         self.dropout = SentenceDropout(dropout)
         self.output_size = hidden_size * self.directions
+        # A second layer has seen both ends.
+        self.readings = self.directions if layers == 1 else 0
         first = CELLS.build(cell, input_size, hidden_size, self.directions)
         below = [True] if first.sees_below else []
         self.layers = nn.ModuleList([first])

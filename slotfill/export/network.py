@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import takewhile
 from typing import Any, cast
@@ -14,6 +14,7 @@ from torch import nn
 
 from slotfill import FORMAT
 from slotfill.batch import make_batch
+from slotfill.committee import mean_scores
 from slotfill.embeddings._embedding import Embedding
 from slotfill.export.dim import NotExportable
 from slotfill.export.recorder import Recorder
@@ -34,16 +35,15 @@ def export_model(
     token alone, so that whoever runs them may keep it. `texts` is what they tell, beside the model, of the texts it is
     for. Raises NotExportable, which says why.
     """
-    if model.tagger.searches:
+    if any(member.tagger.searches for member in model.members):
         raise NotExportable("its tags come from a search, which is done by torch")
-    if any(cast(Embedding, part).contextual for part in model.embeddings):
+    if any(cast(Embedding, part).contextual for member in model.members for part in member.embeddings):
         raise NotExportable("an embedding reads whole sentences, which is done by torch")
     model = _on_cpu(model)
     about = {"format": FORMAT, "vocab": vocab_digest, "weights": _digest(model), "texts": dict(texts or {})}
     with torch.no_grad():
-        alone = list(takewhile(lambda encoder: encoder.alone, model.encoders))
-        embedding, size = _embedding(model, vocab, alone, about)
-        found = {EMBEDDING: embedding, NETWORK: _network(model, model.encoders[len(alone) :], size, about)}
+        embedding, sizes = _embedding(model, vocab, about)
+        found = {EMBEDDING: embedding, NETWORK: _network(model, sizes, about)}
     engine = OnnxEngine(found, vocab, vocab_digest)
     for tokens in _trials(vocab):
         wanted = model.emissions(make_batch(tokens, model.lookups))
@@ -73,8 +73,16 @@ def _on_cpu(model: SlotTagger) -> SlotTagger:
     return copy.deepcopy(model).cpu().float().eval()
 
 
-def _embedding(model: SlotTagger, vocab: Vocab, alone: Sequence[nn.Module], about: dict[str, Any]) -> tuple[bytes, int]:
-    """Return the half from the ids of distinct tokens, as one sentence of them, to their vectors, and these' size."""
+def _alone(member: SlotTagger) -> list[nn.Module]:
+    """Return the first encoders, as many as see no neighbours."""
+    return list(takewhile(lambda encoder: encoder.alone, member.encoders))
+
+
+def _embedding(model: SlotTagger, vocab: Vocab, about: dict[str, Any]) -> tuple[bytes, list[int]]:
+    """Return the half from the ids of distinct tokens, as one sentence of them, to their vectors.
+
+    And how many numbers of a vector are for each of the networks.
+    """
     recorder = Recorder()
     settings = [getattr(lookup, "settings", None) for lookup in model.lookups]
     if None in settings:
@@ -88,25 +96,35 @@ def _embedding(model: SlotTagger, vocab: Vocab, alone: Sequence[nn.Module], abou
         for each, pair in zip(names, arrays, strict=True)
     ]
     with recorder:
-        vectors = model.vectors(features)
-        if alone:
-            lengths = torch.ones_like(vectors[..., 0]).sum(dim=1)
-            vectors = model.through(alone, vectors, lengths)
+        found = []
+        for member in model.members:
+            vectors = member.vectors(features)
+            if alone := _alone(member):
+                lengths = torch.ones_like(vectors[..., 0]).sum(dim=1)
+                vectors = member.through(alone, vectors, lengths)
+            found.append(vectors)
+        vectors = torch.cat(found, dim=2) if len(found) > 1 else found[0]
     inputs = {name: tensor for pair in zip(names, features, strict=True) for name, tensor in zip(*pair, strict=True)}
     about = about | {"lookups": settings, "inputs": names}
-    return recorder.model(inputs, {"token_vectors": vectors}, json.dumps(about)), vectors.shape[2]
+    return recorder.model(inputs, {"token_vectors": vectors}, json.dumps(about)), [each.shape[2] for each in found]
 
 
-def _network(model: SlotTagger, encoders: Iterable[nn.Module], size: int, about: dict[str, Any]) -> bytes:
+def _network(model: SlotTagger, sizes: list[int], about: dict[str, Any]) -> bytes:
     """Return the half from vectors of sentences to emissions, and to scores of intents where there is a head."""
     recorder = Recorder()
     lengths = recorder.input("lengths", *(torch.tensor(each) for each in _LENGTHS))
-    shapes = [(len(each), max(each), size) for each in _LENGTHS]
+    shapes = [(len(each), max(each), sum(sizes)) for each in _LENGTHS]
     vectors = recorder.input("vectors", *map(torch.zeros, shapes))
     with recorder:
-        hidden, scores = model.understood(model.through(encoders, vectors, lengths), lengths)
-        outputs = {"emissions": model.tagger(hidden, lengths)} | ({} if scores is None else {"intents": scores})
-    transitions = model.tagger.transitions()
+        pieces = vectors.split(sizes, dim=2) if len(sizes) > 1 else [vectors]
+        found = []
+        for member, piece in zip(model.members, pieces, strict=True):
+            seen = member.through(member.encoders[len(_alone(member)) :], piece, lengths)
+            hidden, scores = member.understood(seen, lengths)
+            found.append((member.tagger(hidden, lengths), scores))
+        emissions, scores = mean_scores(found)
+        outputs = {"emissions": emissions} | ({} if scores is None else {"intents": scores})
+    transitions = model.transitions()
     about = about | {"transitions": None if transitions is None else transitions.to_json()}
     return recorder.model({"vectors": vectors, "lengths": lengths}, outputs, json.dumps(about))
 

@@ -150,7 +150,8 @@ def inspect(run: Run, text: str) -> Inspection:
     """Return what the network of `run` does with `text`; raises UsageError where there are no tokens in it.
 
     The panels come by part, layer and direction, each with its gates in the cell's order, memory and output; then what
-    attention looks at; then the tags. Raises RunError where a part from outside notes what cannot be placed.
+    attention looks at; then the tags. Of several networks the first is shown; the tags are chosen by all. Raises
+    RunError where a part from outside notes what cannot be placed.
     """
     sentence = sentence_of(text, run.tokenizer)
     if not sentence.tokens:
@@ -162,15 +163,17 @@ def inspect(run: Run, text: str) -> Inspection:
     tags = [run.vocab.tags[tag] for tag in path]
     sentence.intent = run.vocab.intent_of(intents[0]) if intents else None
     sentence.slots = slots_of(tags, run.vocab.scheme)
-    with traced(model) as notes:
+    members = model.members
+    with traced(members[0]) as notes:
         emissions = _finite(model.emissions(batch), "the scores of the tags")
+    whose = f", network 1 of {len(members)}" if len(members) > 1 else ""
     panels = [
-        panel
+        replace(panel, part=panel.part + whose)
         for place, noted in notes.items()
         for name, calls in noted.items()
         for panel in _panels(run, sentence.tokens, place, name, calls)
     ]
-    found = marginals(emissions, batch.lengths, model.tagger.transitions())[0]
+    found = marginals(emissions, batch.lengths, model.transitions())[0]
     tagger = _part("tagger", run.config.tagger)
     panels.append(Panel(tagger, None, None, None, "marginals", "tags", run.vocab.tags, found, 0, 1))
     parts, kinds = list(dict.fromkeys(panel.part for panel in panels)), ("units", "tokens", "sentence", "tags")

@@ -257,7 +257,7 @@ def value_shown(value: Any) -> str:
 
 
 def _digest(sentences: Sequence[Sentence]) -> str:
-    told = repr([(sentence.text, sentence.tokens, sentence.slots) for sentence in sentences])
+    told = repr([(each.text, each.tokens, each.slots, each.intent) for each in sentences])
     return hashlib.sha256(told.encode()).hexdigest()
 
 
