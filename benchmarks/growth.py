@@ -26,7 +26,7 @@ from setting import CORE, ROOM, ROOT, in_turn, middle, run_of, say, test_lines
 from slotfill.recipes import load_recipe
 from slotfill.run import build_model
 from slotfill.run_folder import RunFolder
-from slotfill.train import Epoch, Training
+from slotfill.training import Epoch, Training
 from slotfill.vocab import Vocab
 
 SENTENCES = (1_000, 10_000, 100_000, 1_000_000)

@@ -82,7 +82,7 @@ def operations_an_epoch() -> int:
     from slotfill.recipes import load_recipe
     from slotfill.run import build_model
     from slotfill.splits import read_split
-    from slotfill.train import Training
+    from slotfill.training import Training
     from slotfill.vocab import Vocab
 
     config = load_recipe("atis", need_data=True)[1]

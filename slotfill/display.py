@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from slotfill.lookup import Coverage
     from slotfill.score import Score, SlotScore
     from slotfill.sentence import Sentence
-    from slotfill.train import Epoch, Outcome, Progress
+    from slotfill.train import Outcome
+    from slotfill.training import Epoch, Progress
 
 COLOURS = (
     "cyan",

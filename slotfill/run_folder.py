@@ -39,7 +39,7 @@ from slotfill.vocab import Vocab
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from slotfill.train import Epoch, Training
+    from slotfill.training import Epoch, Training
 
 _ALL = {*FILES, *ONNX, "history.csv", "scores.json", "environment.json", "checkpoint"}
 _STATE = Path("checkpoint", "state.safetensors")

@@ -30,6 +30,7 @@ committee language_model
 run export.network
 evaluate run_folder timing weights
 workers optimizer
+training
 train predict export export.run
 display
 app
@@ -57,7 +58,8 @@ cli
 WITH_TORCH = """
 dropout trace loop embeddings cells encoders taggers intents model committee language_model timing weights
 workers optimizer
-export.shapes export.operators export.recorder export.network train run run_folder app lab.inspect lab.probe lab.compare
+export.shapes export.operators export.recorder export.network training train run run_folder app lab.inspect
+lab.probe lab.compare
 """
 
 
@@ -158,7 +160,7 @@ def test_reads_imports_wherever_they_stand(tmp_path):
         "from slotfill import display, __version__\n"
         "import slotfill.vocab\n"
         "if TYPE_CHECKING:\n"
-        "    from slotfill.train import Training\n"
+        "    from slotfill.training import Training\n"
         "def function():\n"
         "    from slotfill.formats._format import lines\n"
     )

@@ -16,7 +16,7 @@ from slotfill.evaluate import evaluate
 from slotfill.model import SlotTagger
 from slotfill.run import build_model
 from slotfill.sentence import Sentence, Slot
-from slotfill.train import Training
+from slotfill.training import Training
 from slotfill.vocab import Vocab
 
 CITIES = ["Taipei", "Tokyo", "Rome", "New York", "Lima"]

@@ -26,7 +26,8 @@ from slotfill.run import check_parts
 from slotfill.sentence import Sentence
 from slotfill.splits import read_split
 from slotfill.timing import Times
-from slotfill.train import Epoch, Progress, prepare
+from slotfill.train import prepare
+from slotfill.training import Epoch, Progress
 
 SPLITS = ("train", "valid")
 """All that a search reads."""
