@@ -190,17 +190,23 @@ def export(
         Literal["none", "int8"],
         typer.Option(help="Hold weights in 8 bits: a smaller and faster model; what it costs in F1 is printed."),
     ] = "none",
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Let the first recurrent layer read so few numbers of a token, by its singular values."
+        ),
+    ] = None,
 ) -> None:
     """Write a run's network for ONNX Runtime, so that predict and evaluate need no torch; training ends with it."""
     from slotfill.export.run import export_run
 
     chosen_device("cpu")
-    exported = export_run(run, quantize)
+    exported = export_run(run, quantize, rank)
     for path in exported.paths:
         typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     for split, (before, after) in exported.f1.items():
-        typer.echo(f"{split}: F1 {after:.2f} in 8 bits, {before:.2f} in 32")
-    if quantize != "none" and not exported.f1:
+        typer.echo(f"{split}: F1 {after:.2f}, {before:.2f} before")
+    if (quantize != "none" or rank is not None) and not exported.f1:
         typer.echo("The run's sentences are not there any more, so F1 was not measured.")
 
 

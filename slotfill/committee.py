@@ -63,7 +63,7 @@ class Committee(SlotTagger):
     @torch.inference_mode()
     def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """Return the ids of the best tags of each sentence, and of its intents; no list where none are learned."""
-        emissions, scores = self.scores(*self._tensors(batch))
+        emissions, scores = self.scores(*self.tensors(batch))
         head = self.members[0].intent
         intents = [] if head is None or scores is None else head.best(scores)
         return decode(emissions.float().cpu().numpy(), batch.lengths, self.transitions()), intents

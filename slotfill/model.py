@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -58,6 +59,18 @@ class SlotTagger(nn.Module):
         """Return what the embeddings give, joined, `(batch, time, size)`; any number at padding."""
         return torch.cat([part(*arrays) for part, arrays in zip(self.embeddings, features, strict=True)], dim=2)
 
+    @property
+    def alone(self) -> list[nn.Module]:
+        """The first encoders, as many as see no neighbours."""
+        return list(takewhile(lambda encoder: cast(Encoder, encoder).alone, self.encoders))
+
+    def token_vectors(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Return all that depends on each token alone, `(batch, time, size)`; any number at padding."""
+        vectors = self.vectors(features)
+        if not (alone := self.alone):
+            return vectors
+        return self.through(alone, vectors, torch.ones_like(vectors[..., 0]).sum(dim=1))
+
     def encoded(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Return what the encoders give, `(batch, time, hidden)`; zero at padding."""
         return self.through(self.encoders, vectors, lengths)
@@ -92,7 +105,7 @@ class SlotTagger(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a labelled batch, a mean over its sentences, with all that is added to it."""
         assert batch.tags is not None
-        features, lengths = self._tensors(batch)
+        features, lengths = self.tensors(batch)
         first = self.encoders[0](self.vectors(features), lengths)
         hidden, scores = self.understood(self.through(self.encoders[1:], first, lengths), lengths)
         loss = self.tagger.loss(hidden, lengths, self._tensor(batch.tags)) + self.extra_loss
@@ -112,7 +125,7 @@ class SlotTagger(nn.Module):
     @torch.inference_mode()
     def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """Return the ids of the best tags of each sentence, and of its intents; no list where none are learned."""
-        features, lengths = self._tensors(batch)
+        features, lengths = self.tensors(batch)
         hidden, scores = self.seen(features, lengths)
         intents = [] if self.intent is None or scores is None else self.intent.best(scores)
         return self.tagger.tags(hidden, lengths), intents
@@ -124,9 +137,10 @@ class SlotTagger(nn.Module):
     @torch.inference_mode()
     def emissions(self, batch: Batch) -> np.ndarray:
         """Return emissions `(batch, time, tags)` as NumPy holds them."""
-        return self(*self._tensors(batch)).float().cpu().numpy()
+        return self(*self.tensors(batch)).float().cpu().numpy()
 
-    def _tensors(self, batch: Batch) -> tuple[list[list[Tensor]], Tensor]:
+    def tensors(self, batch: Batch) -> tuple[list[list[Tensor]], Tensor]:
+        """Return what the embeddings take of a batch, and its lengths, where the weights are."""
         features = [[self._tensor(array) for array in arrays] for arrays in batch.features]
         return features, self._tensor(batch.lengths)
 

@@ -85,7 +85,7 @@ def test_scores_of_intents_are_means():
     vocab.intents.update({"book": 2, "greet": 1})
     config = load_config("", "x", [*PARTS, "intent={name: attention, feed: true}", "members=2"])
     model = build_model(config, vocab).eval()
-    features = model._tensors(make_batch([each.tokens for each in SENTENCES], model.lookups))
+    features = model.tensors(make_batch([each.tokens for each in SENTENCES], model.lookups))
     with torch.inference_mode():
         one, two = (member.scores(*features)[1] for member in model.members)
         both = model.scores(*features)[1]

@@ -27,7 +27,7 @@ encoders
 taggers intents export.operators
 model export.recorder
 committee language_model
-run export.network
+run export.network export.narrow
 evaluate run_folder timing weights
 workers optimizer
 training
@@ -58,7 +58,7 @@ cli
 WITH_TORCH = """
 dropout trace loop embeddings cells encoders taggers intents model committee language_model timing weights
 workers optimizer
-export.shapes export.operators export.recorder export.network training train run run_folder app lab.inspect
+export.shapes export.operators export.recorder export.network export.narrow training train run run_folder app lab.inspect
 lab.probe lab.compare
 """
 

@@ -107,7 +107,7 @@ def test_both_directions_are_in_the_order_of_the_tokens(name):
     run = network(with_cell(name))
     batch = make_batch([TOKENS], run.model.lookups)
     with torch.inference_mode():
-        features, lengths = run.model._tensors(batch)
+        features, lengths = run.model.tensors(batch)
         output = run.model.encoded(run.model.vectors(features), lengths)[0].numpy()
     found = [panel.values for panel in inspect(run, TEXT).panels if (panel.layer, panel.name) == (2, "hidden")]
     np.testing.assert_allclose(np.concatenate(found, axis=1), output, atol=1e-6)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from itertools import takewhile
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
 
 from slotfill import FORMAT
 from slotfill.batch import make_batch
@@ -73,11 +71,6 @@ def _on_cpu(model: SlotTagger) -> SlotTagger:
     return copy.deepcopy(model).cpu().float().eval()
 
 
-def _alone(member: SlotTagger) -> list[nn.Module]:
-    """Return the first encoders, as many as see no neighbours."""
-    return list(takewhile(lambda encoder: encoder.alone, member.encoders))
-
-
 def _embedding(model: SlotTagger, vocab: Vocab, about: dict[str, Any]) -> tuple[bytes, list[int]]:
     """Return the half from the ids of distinct tokens, as one sentence of them, to their vectors.
 
@@ -96,13 +89,7 @@ def _embedding(model: SlotTagger, vocab: Vocab, about: dict[str, Any]) -> tuple[
         for each, pair in zip(names, arrays, strict=True)
     ]
     with recorder:
-        found = []
-        for member in model.members:
-            vectors = member.vectors(features)
-            if alone := _alone(member):
-                lengths = torch.ones_like(vectors[..., 0]).sum(dim=1)
-                vectors = member.through(alone, vectors, lengths)
-            found.append(vectors)
+        found = [member.token_vectors(features) for member in model.members]
         vectors = torch.cat(found, dim=2) if len(found) > 1 else found[0]
     inputs = {name: tensor for pair in zip(names, features, strict=True) for name, tensor in zip(*pair, strict=True)}
     about = about | {"lookups": settings, "inputs": names}
@@ -119,7 +106,7 @@ def _network(model: SlotTagger, sizes: list[int], about: dict[str, Any]) -> byte
         pieces = vectors.split(sizes, dim=2) if len(sizes) > 1 else [vectors]
         found = []
         for member, piece in zip(model.members, pieces, strict=True):
-            seen = member.through(member.encoders[len(_alone(member)) :], piece, lengths)
+            seen = member.through(member.encoders[len(member.alone) :], piece, lengths)
             hidden, scores = member.understood(seen, lengths)
             found.append((member.tagger(hidden, lengths), scores))
         emissions, scores = mean_scores(found)

@@ -124,7 +124,7 @@ def test_onnx_gives_the_same_intents(name, feed, vocab):
         ours, theirs = make_batch(tokens, model.lookups), make_batch(tokens, engine.lookups)
         assert engine.labels(theirs) == model.labels(ours)
         with torch.no_grad():
-            _, scores = model.seen(*model._tensors(ours))
+            _, scores = model.seen(*model.tensors(ours))
         np.testing.assert_allclose(engine._outputs(theirs)[1], scores.numpy(), atol=1e-4, rtol=1e-4)
 
 
