@@ -58,8 +58,8 @@ cli
 WITH_TORCH = """
 dropout trace loop embeddings cells encoders taggers intents model committee language_model timing weights
 workers optimizer
-export.shapes export.operators export.recorder export.network export.narrow training train run run_folder app lab.inspect
-lab.probe lab.compare
+export.shapes export.operators export.recorder export.network export.narrow training train run run_folder app
+lab.inspect lab.probe lab.compare
 """
 
 
