@@ -1,7 +1,7 @@
 """Train the recipes over several seeds and write docs/results.md from what the runs say of themselves.
 
-    python scripts/make_results.py                       all recipes, seeds 1, 2, 3
-    python scripts/make_results.py --only atis --jobs 2  two runs at a time
+    python scripts/make_results.py                       all recipes and ablations, seeds 1 to 5
+    python scripts/make_results.py --only atis --jobs 2  two runs at a time; an ablation is called atis+label
     python scripts/make_results.py --page                the page alone, from the runs that are there
 
 Runs are kept in runs/results and not trained again.
@@ -19,9 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import yaml
+
+from slotfill.lab.significance import bootstrap, mean_f1, randomisation
+from slotfill.run import load_run
+from slotfill.score import slot_counts
+from slotfill.splits import read_split
+from slotfill.tagging import tag
+
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "results"
 PAGE = ROOT / "docs" / "results.md"
+CORPORA = {"atis": "ATIS", "snips": "SNIPS", "mit_restaurant": "MIT Restaurant"}
 RECIPES = {
     "taipei": ("unseen", "pairs"),
     "taipei-feedforward": ("unseen", "pairs"),
@@ -33,6 +43,22 @@ RECIPES = {
     "snips-small": (),
     "mit_restaurant-small": (),
 }
+CHANGES = {
+    "plain": ["embedding=[word, char_cnn]", "train.language_model=0"],
+    "no-ngrams": ["embedding=[word, char_cnn]"],
+    "no-language-model": ["train.language_model=0"],
+    "intents": ["intent={name: attention, feed: true}"],
+    "two": ["members=2"],
+}
+ABLATIONS = {
+    "atis": CHANGES,
+    "snips": CHANGES,
+    # Its sentences have no intents.
+    "mit_restaurant": {label: change for label, change in CHANGES.items() if label != "intents"},
+}
+"""For each recipe what is changed in it, by a label; `python scripts/make_results.py` trains each with every seed."""
+
+PUBLISHED = ROOT / "scripts" / "published.yaml"
 ROLES = ("origin", "destination")
 
 
@@ -47,6 +73,11 @@ class Result:
     extra: dict[str, dict[str, Any]]
     epoch_seconds: float
 
+    @property
+    def megabytes(self) -> float:
+        """What prediction reads: the network's ONNX files, in 32 bits."""
+        return sum(file.stat().st_size for file in folder_of(self.recipe, self.seed).glob("*.onnx")) / 1e6
+
     def f1(self, split: str) -> float:
         """Return the slot F1 on `split`, in percent."""
         score = self.extra.get(split) or self.notes["splits"][split]
@@ -60,7 +91,7 @@ class Result:
 
 
 def folder_of(recipe: str, seed: int) -> Path:
-    """Return the run folder of a recipe's seed."""
+    """Return the run folder of a seed of a recipe, or of an ablation, `recipe+label`."""
     return RUNS / f"{recipe}-seed{seed}"
 
 
@@ -81,8 +112,10 @@ def train(job: tuple[str, int]) -> None:
     folder = folder_of(recipe, seed)
     if not folder.exists():
         print(f"training {folder.name}", flush=True)
-        slotfill("train", recipe, "--seed", seed, "--out", folder, "--force")
-    for split in RECIPES[recipe]:
+        name, _, label = recipe.partition("+")
+        changes = ABLATIONS[name][label] if label else []
+        slotfill("train", name, *changes, "--seed", seed, "--out", folder, "--force")
+    for split in RECIPES.get(recipe, ()):
         target = extra_of(recipe, seed, split)
         if not target.exists():
             target.write_text(slotfill("evaluate", folder, "--split", split, "--json"), encoding="utf-8")
@@ -98,7 +131,7 @@ def read(recipe: str, seed: int) -> Result:
         seed,
         json.loads((folder / "scores.json").read_text(encoding="utf-8")),
         json.loads((folder / "environment.json").read_text(encoding="utf-8")),
-        {split: json.loads(extra_of(recipe, seed, split).read_text("utf-8")) for split in RECIPES[recipe]},
+        {split: json.loads(extra_of(recipe, seed, split).read_text("utf-8")) for split in RECIPES.get(recipe, ())},
         statistics.median(float(row.split(",")[column]) for row in rows[1:]),
     )
 
@@ -115,24 +148,90 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def counts(recipe: str, seeds: list[int]) -> np.ndarray:
+    """Return what each seed's run found in test: slots right, predicted and gold, `(seed, sentence, 3)`."""
+    found = []
+    for seed in seeds:
+        run = load_run(folder_of(recipe, seed))
+        sentences = read_split(run.config.data, "test").sentences
+        found.append(slot_counts(sentences, tag(run.model, run.vocab, sentences)))
+    return np.array(found)
+
+
+def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
+    """Return a row for each ablation: what it comes to, and how it differs from its recipe with the same seeds."""
+    rows = []
+    for recipe, changes in ABLATIONS.items():
+        for label, change in changes.items():
+            name = f"{recipe}+{label}"
+            seeds = [run.seed for run in results.get(name, []) if run.seed in {own.seed for own in results[recipe]}]
+            if not seeds:
+                continue
+            ours, theirs = counts(name, seeds), counts(recipe, seeds)
+            low, high = bootstrap(ours, theirs)
+            rows.append(
+                [
+                    f"`{recipe}`",
+                    " ".join(f"`{word}`" for word in change),
+                    str(len(seeds)),
+                    spread([run.f1("valid") for run in results[name]]),
+                    spread([run.f1("test") for run in results[name]]),
+                    f"{mean_f1(ours) - mean_f1(theirs):+.2f}",
+                    f"{low:+.2f} to {high:+.2f}",
+                    f"{randomisation(ours, theirs):.3f}",
+                ]
+            )
+    return rows
+
+
+def published(results: dict[str, list[Result]]) -> list[list[str]]:
+    """Return the rows of what others have reported, with ours among them, by corpus and from low to high."""
+    rows = []
+    for entry in yaml.safe_load(PUBLISHED.read_text(encoding="utf-8")):
+        source = "; ".join(filter(None, (entry["source"], entry["note"])))
+        about = [entry["system"], str(entry["pretrained"]), str(entry["picked_on"]), source]
+        rows.append((list(CORPORA).index(entry["corpus"]), float(entry["f1"]), about))
+    for recipe in CORPORA:
+        mean = statistics.mean(run.f1("test") for run in results[recipe])
+        about = [f"**slotfill `{recipe}`**", "none", "valid", f"mean of {len(results[recipe])} runs"]
+        rows.append((list(CORPORA).index(recipe), mean, about))
+    return [
+        [list(CORPORA.values())[corpus], about[0], f"{f1:.2f}", *about[1:]]
+        for corpus, f1, about in sorted(rows, key=lambda row: row[:2])
+    ]
+
+
 def page(results: dict[str, list[Result]]) -> str:
     """Return docs/results.md."""
     first = next(iter(results.values()))[0].environment
     rows, seeds = [], []
+    sizes, intents = [], []
     for recipe, runs in results.items():
+        if recipe not in RECIPES:
+            continue
+        scores = [run.notes["splits"]["test"] for run in runs]
         rows.append(
             [
                 f"`{recipe}`",
                 str(len(runs)),
                 spread([run.f1("valid") for run in runs]),
                 spread([run.f1("test") for run in runs]),
-                spread([run.notes["splits"]["test"]["sentence_accuracy"] for run in runs]),
+                spread([score["sentence_accuracy"] for score in scores]),
+            ]
+        )
+        sizes.append(
+            [
+                f"`{recipe}`",
                 f"{runs[0].notes['parameters']:,}",
+                f"{runs[0].megabytes:.1f}",
                 spread([run.notes["epochs"] for run in runs], 0),
                 f"{statistics.median(run.epoch_seconds for run in runs):.2f}",
                 spread([run.notes["train_seconds"] for run in runs], 0),
             ]
         )
+        if scores[0].get("intent"):
+            right = [spread([score["intent"][key] for score in scores]) for key in ("accuracy", "frame_accuracy")]
+            intents.append([f"`{recipe}`", *right])
         for run in runs:
             low, high = run.notes["splits"]["test"]["f1_interval"]
             seeds.append(
@@ -155,7 +254,7 @@ def page(results: dict[str, list[Result]]) -> str:
             spread([run.cities("pairs") for run in runs]),
         ]
         for recipe, runs in results.items()
-        if "pairs" in RECIPES[recipe]
+        if "pairs" in RECIPES.get(recipe, ())
     ]
     versions = ", ".join(f"{name} {number}" for name, number in first["versions"].items())
     return f"""# Results
@@ -171,22 +270,31 @@ Machine: {first["processors"]} processors, {first["platform"]}; Python {first["p
 
 ## Recipes
 
-{
-        table(
-            [
-                "recipe",
-                "seeds",
-                "valid F1",
-                "test F1",
-                "test sentences right",
-                "parameters",
-                "epochs",
-                "s an epoch",
-                "s in all",
-            ],
-            rows,
-        )
-    }
+{table(["recipe", "seeds", "valid F1", "test F1", "test sentences right"], rows)}
+
+The size is that of the files that prediction reads, in 32 bits.
+
+{table(["recipe", "parameters", "MB", "epochs", "s an epoch", "s in all"], sizes)}
+
+Where intents are learned beside the slots: the share of test sentences whose intents are found, all of them and no
+others, and of those whose slots are right as well. A test intent that training never has counts as wrong.
+
+{table(["recipe", "intents right, %", "whole frames right, %"], intents)}
+
+## What each idea gives
+
+A recipe with something changed, against the recipe itself with the same seeds: the difference in mean test F1, its 95 %
+interval (bootstrap over sentences) and the probability of one as large by chance (paired approximate randomisation).
+
+{table(["recipe", "changed", "seeds", "valid F1", "test F1", "difference", "interval", "p"], ablations(results))}
+
+## Beside what others have reported
+
+"Picked on" is the split on which the system's released code picks its epoch. Where a figure is the best of many runs,
+was picked on test, or comes with features or vectors from outside, it says so, as far as could be found; what was not
+told is not guessed. Ours are means of runs picked on valid, without anything from outside.
+
+{table(["corpus", "system", "F1", "pretrained", "picked on", "source"], published(results))}
 
 ## The booking desk
 
@@ -207,17 +315,18 @@ The interval is the 95 % bootstrap interval of test F1 over sentences.
 def main() -> None:
     """Train what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", default="1,2,3", help="seeds, parted by commas")
-    parser.add_argument("--only", action="append", choices=RECIPES, help="train this recipe alone; may be repeated")
+    names = [*RECIPES, *(f"{recipe}+{label}" for recipe, changes in ABLATIONS.items() for label in changes)]
+    parser.add_argument("--seeds", default="1,2,3,4,5", help="seeds, parted by commas")
+    parser.add_argument("--only", action="append", choices=names, help="train this alone; may be repeated")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--page", action="store_true", help="train nothing")
     given = parser.parse_args()
     seeds = [int(seed) for seed in given.seeds.split(",")]
     if not given.page:
-        jobs = [(recipe, seed) for recipe in given.only or RECIPES for seed in seeds]
+        jobs = [(recipe, seed) for recipe in given.only or names for seed in seeds]
         with ThreadPoolExecutor(given.jobs) as pool:
             list(pool.map(train, jobs))
-    done = {recipe: [read(recipe, seed) for seed in seeds if folder_of(recipe, seed).exists()] for recipe in RECIPES}
+    done = {recipe: [read(recipe, seed) for seed in seeds if folder_of(recipe, seed).exists()] for recipe in names}
     PAGE.write_text(page({recipe: runs for recipe, runs in done.items() if runs}), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}")
 

@@ -1,0 +1,274 @@
+"""Write docs/errors.md: what the runs of docs/results.md get wrong, and how far labels of this kind let anyone come.
+
+    python scripts/make_errors.py                        from the runs that scripts/make_results.py has trained
+    python scripts/make_errors.py --list snips           the sentences that most seeds get wrong, to be read
+
+What was judged by reading stands in scripts/judged_errors.yaml, by the corpus and the number of the sentence in test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import yaml
+from make_results import ROOT, RUNS, folder_of, spread, table
+
+from slotfill.run import Run, load_run
+from slotfill.score import slot_f1
+from slotfill.sentence import Sentence, Slot
+from slotfill.splits import read_split
+from slotfill.tagging import tag
+
+PAGE = ROOT / "docs" / "errors.md"
+JUDGED = ROOT / "scripts" / "judged_errors.yaml"
+CORPORA = ("atis", "snips", "mit_restaurant")
+KINDS = ("name", "boundary", "both", "missed", "invented")
+Found = frozenset[Slot]
+
+
+@dataclass
+class Corpus:
+    """The test sentences of one corpus, and the slots that each seed's run has found in them."""
+
+    name: str
+    train: list[Sentence]
+    test: list[Sentence]
+    found: list[list[Found]]
+    known: Run
+
+    @classmethod
+    def of(cls, name: str, seeds: Iterable[int]) -> Corpus:
+        """Let the runs of a recipe tag its test sentences."""
+        runs = [load_run(folder_of(name, seed)) for seed in seeds if folder_of(name, seed).exists()]
+        if not runs:
+            raise SystemExit(f"no runs of {name} in {RUNS.relative_to(ROOT)}: python scripts/make_results.py")
+        train, test = (read_split(runs[0].config.data, split).sentences for split in ("train", "test"))
+        found = [[frozenset(slots) for slots in tag(run.model, run.vocab, test)] for run in runs]
+        return cls(name, train, test, found, runs[0])
+
+    def gold(self, number: int) -> Found:
+        """Return the slots that the sentence is labelled with."""
+        return frozenset(self.test[number].slots or ())
+
+    def wrong(self) -> dict[int, int]:
+        """Return how many seeds get a sentence wrong, for those that some do."""
+        numbers = range(len(self.test))
+        counts = {number: sum(run[number] != self.gold(number) for run in self.found) for number in numbers}
+        return {number: count for number, count in counts.items() if count}
+
+
+def kind(slot: Slot, others: Found) -> str:
+    """Return how `others` differ from a slot that is not among them."""
+    over = [other for other in others if other.start < slot.end and slot.start < other.end]
+    if any((other.start, other.end) == (slot.start, slot.end) for other in over):
+        return "name"
+    if any(other.name == slot.name for other in over):
+        return "boundary"
+    return "both" if over else "missed"
+
+
+def kinds(corpus: Corpus) -> list[str]:
+    """Return the row of what kinds the errors are of, as shares of all, mean over the seeds."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    unknown: list[float] = []
+    for run in corpus.found:
+        counts: Counter[str] = Counter()
+        strange = 0
+        for number, (sentence, found) in enumerate(zip(corpus.test, run, strict=True)):
+            gold = corpus.gold(number)
+            for slot in gold - found:
+                counts[kind(slot, found)] += 1
+                strange += any(not corpus.known.vocab.knows(token) for token in sentence.tokens[slot.start : slot.end])
+            counts["invented"] += sum(kind(slot, gold) == "missed" for slot in found - gold)
+        for each in KINDS:
+            shares[each].append(100 * counts[each] / counts.total())
+        unknown.append(100 * strange / (counts.total() - counts["invented"]))
+    return [f"{statistics.mean(shares[each]):.0f} %" for each in KINDS] + [f"{statistics.mean(unknown):.0f} %"]
+
+
+def agreement(corpus: Corpus) -> list[str]:
+    """Return the row of how far the seeds agree where they are wrong, and what they could reach together."""
+    wrong = corpus.wrong()
+    seeds = len(corpus.found)
+    always = [number for number, count in wrong.items() if count == seeds]
+    alike = [number for number in always if len({run[number] for run in corpus.found}) == 1]
+    best = [
+        max((run[number] for run in corpus.found), key=lambda found: len(found & gold) - len(found - gold))
+        for number, gold in enumerate(map(corpus.gold, range(len(corpus.test))))
+    ]
+    ordered = [sorted(found, key=lambda slot: slot.start) for found in best]
+    return [
+        spread([slot_f1(corpus.test, [list(found) for found in run]) for run in corpus.found]),
+        str(len(corpus.test)),
+        str(len(wrong)),
+        str(len(always)),
+        str(len(alike)),
+        f"{slot_f1(corpus.test, ordered):.2f}",
+    ]
+
+
+def values_of(sentences: Iterable[Sentence]) -> dict[str, Counter[str]]:
+    """Return for each value, in lower case, how often it fills which slot."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for sentence in sentences:
+        for slot in sentence.slots or ():
+            found[sentence.value(slot).lower()][slot.name] += 1
+    return found
+
+
+def against_training(corpus: Corpus) -> list[str]:
+    """Return the row of what training says of the values that most seeds give another name than test has."""
+    values = values_of(corpus.train)
+    counts: Counter[str] = Counter()
+    for number in range(len(corpus.test)):
+        for slot in corpus.gold(number):
+            others = [
+                other.name
+                for run in corpus.found
+                if slot not in run[number]
+                for other in run[number]
+                if (other.start, other.end) == (slot.start, slot.end)
+            ]
+            if 2 * len(others) <= len(corpus.found):
+                continue
+            given = Counter(others).most_common(1)[0][0]
+            known = values.get(corpus.test[number].value(slot).lower(), Counter())
+            counts["all"] += 1
+            if not known:
+                counts["never"] += 1
+            elif known[given] and not known[slot.name]:
+                counts["only"] += 1
+            elif known[given] > known[slot.name]:
+                counts["mostly"] += 1
+            else:
+                counts["gold"] += 1
+    return [str(counts[each]) for each in ("all", "only", "mostly", "gold", "never")]
+
+
+def contradictions(corpus: Corpus) -> list[str]:
+    """Return the row of how the training sentences that stand there more than once are labelled."""
+    labelled: dict[tuple[str, ...], list[Found]] = defaultdict(list)
+    for sentence in corpus.train:
+        labelled[tuple(token.lower() for token in sentence.tokens)].append(frozenset(sentence.slots or ()))
+    again = {tokens: found for tokens, found in labelled.items() if len(found) > 1}
+    apart = [tokens for tokens, found in again.items() if len(set(found)) > 1]
+    both = [number for number, each in enumerate(corpus.test) if tuple(t.lower() for t in each.tokens) in labelled]
+    differ = [
+        number
+        for number in both
+        if corpus.gold(number) not in labelled[tuple(token.lower() for token in corpus.test[number].tokens)]
+    ]
+    return [str(len(again)), str(len(apart)), str(len(both)), str(len(differ))]
+
+
+def judged(corpus: Corpus, verdicts: dict[int, str]) -> list[str]:
+    """Return the row of what was judged by reading, and the F1 if the labels judged wrong were as the seeds say."""
+    wrong = corpus.wrong()
+    read = [verdict for number, verdict in verdicts.items() if number in wrong]
+    counts = Counter(read)
+    named = [f"{counts[each]} ({100 * counts[each] / len(read):.0f} %)" for each in ("label", "either", "tagger")]
+    return [str(len(read)), *named]
+
+
+def write_list(corpus: Corpus) -> None:
+    """Print the sentences that more than half of the seeds get wrong: their number, what is labelled, what is found."""
+    for number, count in corpus.wrong().items():
+        if 2 * count <= len(corpus.found):
+            continue
+        sentence = corpus.test[number]
+        usual = Counter(run[number] for run in corpus.found if run[number] != corpus.gold(number)).most_common(1)[0][0]
+        print(f"{number}: {' '.join(sentence.tokens)}")
+        print("   labelled", _shown(sentence, corpus.gold(number) - usual))
+        print("   found   ", _shown(sentence, usual - corpus.gold(number)))
+
+
+def _shown(sentence: Sentence, slots: Iterable[Slot]) -> str:
+    ordered = sorted(slots, key=lambda slot: slot.start)
+    return ", ".join(f"{slot.name}={sentence.value(slot)}" for slot in ordered) or "nothing more"
+
+
+def page(corpora: Sequence[Corpus], verdicts: dict[str, dict[int, str]]) -> str:
+    """Return docs/errors.md."""
+    seeds = len(corpora[0].found)
+
+    def rows(row: object, of: Sequence[Corpus] = corpora) -> list[list[str]]:
+        return [[f"`{corpus.name}`", *row(corpus)] for corpus in of]  # type: ignore[operator]
+
+    read = [corpus for corpus in corpora if corpus.name in verdicts]
+    kinds_head = ["recipe", "other name", "other boundary", "both", "missed", "invented", "with words unknown"]
+    agreement_head = ["recipe", "test F1", "sentences", "some seed wrong", "all wrong", "all alike", "F1 of the best"]
+    training_head = [
+        "recipe",
+        "renamed by most",
+        "only that name",
+        "mostly that name",
+        "as labelled",
+        "value not there",
+    ]
+    twice_head = ["recipe", "in train twice", "labelled apart", "of test in train", "labelled as never there"]
+    judged_head = ["recipe", "read", "the label is wrong", "both can be", "the tagger is wrong"]
+    return f"""# What is left
+
+Written by `python scripts/make_errors.py` from {seeds} seeds of each recipe in [results.md](results.md); not edited by
+hand.
+
+## What kinds of errors
+
+Of the slots that a run gets wrong: the right words under another name, the right name for other words, both, a slot
+not found at all, one found where there is none. The last column: how many of the slots not found hold a word that
+training has not seen.
+
+{table(kinds_head, rows(kinds))}
+
+## How far the seeds agree
+
+Networks that begin at other weights err alike where the sentence, or its label, is to blame. "All alike" is the
+number of sentences of which every seed says the same, and not what the label says. The last column is the F1 of whoever
+picks for each sentence the seed that is closest to the label: more than any choice among these networks can reach.
+
+{table(agreement_head, rows(agreement))}
+
+## What training says
+
+Slots to which more than half of the seeds give the same words another name, and what the same value is called in the
+training sentences: only what the seeds say, mostly what they say, rather what test says, or it is not there.
+
+{table(training_head, rows(against_training))}
+
+## Labels that contradict each other
+
+Sentences that stand in training more than once, those of them that are labelled in more than one way; test sentences
+that stand in training, and those of them labelled in a way that training never does.
+
+{table(twice_head, rows(contradictions))}
+
+## Read one by one
+
+Sentences that more than half of the seeds get wrong, read and judged (`scripts/judged_errors.yaml`): the label is wrong
+or against how others are labelled; both readings can be meant, or the words do not tell; the tagger is wrong.
+
+{table(judged_head, rows(lambda corpus: judged(corpus, verdicts[corpus.name]), read))}
+"""
+
+
+def main() -> None:
+    """Write the page, or list the sentences to be read."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", default="1,2,3,4,5", help="seeds, parted by commas")
+    parser.add_argument("--list", choices=CORPORA, help="print what is to be read, and write nothing")
+    given = parser.parse_args()
+    seeds = [int(seed) for seed in given.seeds.split(",")]
+    if given.list:
+        write_list(Corpus.of(given.list, seeds))
+        return
+    verdicts = yaml.safe_load(JUDGED.read_text(encoding="utf-8")) if JUDGED.exists() else {}
+    PAGE.write_text(page([Corpus.of(name, seeds) for name in CORPORA], verdicts), encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
