@@ -166,12 +166,12 @@ def contradictions(corpus: Corpus) -> list[str]:
 
 
 def judged(corpus: Corpus, verdicts: dict[int, str]) -> list[str]:
-    """Return the row of what was judged by reading, and the F1 if the labels judged wrong were as the seeds say."""
-    wrong = corpus.wrong()
-    read = [verdict for number, verdict in verdicts.items() if number in wrong]
+    """Return the row of what was judged by reading, of the sentences that more than half of the seeds get wrong."""
+    wrong = [number for number, count in corpus.wrong().items() if 2 * count > len(corpus.found)]
+    read = [verdicts[number] for number in wrong if number in verdicts]
     counts = Counter(read)
     named = [f"{counts[each]} ({100 * counts[each] / len(read):.0f} %)" for each in ("label", "either", "tagger")]
-    return [str(len(read)), *named]
+    return [str(len(wrong)), str(len(read)), *named]
 
 
 def write_list(corpus: Corpus) -> None:
@@ -210,7 +210,7 @@ def page(corpora: Sequence[Corpus], verdicts: dict[str, dict[int, str]]) -> str:
         "value not there",
     ]
     twice_head = ["recipe", "in train twice", "labelled apart", "of test in train", "labelled as never there"]
-    judged_head = ["recipe", "read", "the label is wrong", "both can be", "the tagger is wrong"]
+    judged_head = ["recipe", "wrong by most", "read", "the label is wrong", "both can be", "the tagger is wrong"]
     return f"""# What is left
 
 Written by `python scripts/make_errors.py` from {seeds} seeds of each recipe in [results.md](results.md); not edited by
@@ -265,7 +265,10 @@ def main() -> None:
     if given.list:
         write_list(Corpus.of(given.list, seeds))
         return
-    verdicts = yaml.safe_load(JUDGED.read_text(encoding="utf-8")) if JUDGED.exists() else {}
+    verdicts = {
+        corpus: {number: verdict for verdict, numbers in each.items() for number in numbers}
+        for corpus, each in yaml.safe_load(JUDGED.read_text(encoding="utf-8")).items()
+    }
     PAGE.write_text(page([Corpus.of(name, seeds) for name in CORPORA], verdicts), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}")
 

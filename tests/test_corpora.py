@@ -1,4 +1,4 @@
-"""The recipes on real corpora, one seed each; the means over three are in docs/results.md. All of these are slow."""
+"""The recipes on real corpora, one seed each; the means over five are in docs/results.md. All of these are slow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def trained(recipe: str, folder: Path, *overrides: str) -> Path:
 
 
 # Half a point below what the mean over seeds must be: a seed deviates by a few tenths.
-@pytest.mark.parametrize(("recipe", "least"), [("atis", 94.8), ("snips", 93.3), ("mit_restaurant", 77.0)])
+@pytest.mark.parametrize(("recipe", "least"), [("atis", 95.3), ("snips", 94.5), ("mit_restaurant", 78.5)])
 def test_recipe_reaches_its_score(recipe, least, tmp_path):
     if not (CORPORA / recipe).is_dir():
         pytest.skip(f"the corpus {recipe} is not in {CORPORA}")
