@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-import slotfill.train
+import slotfill.training
 from slotfill.check import load_config
 from slotfill.errors import RunError
 from slotfill.evaluate import evaluate
@@ -137,7 +137,7 @@ def test_going_on_from_a_checkpoint_changes_nothing(optimizer, average, tmp_path
 def script_f1(monkeypatch, values):
     """Let epochs score `values` on valid, whatever they learn."""
     left = iter(values)
-    monkeypatch.setattr(slotfill.train, "rates", lambda *_: (next(left), None))
+    monkeypatch.setattr(slotfill.training, "rates", lambda *_: (next(left), None))
 
 
 @pytest.mark.parametrize(
