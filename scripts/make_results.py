@@ -164,7 +164,9 @@ def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
     for recipe, changes in ABLATIONS.items():
         for label, change in changes.items():
             name = f"{recipe}+{label}"
-            seeds = [run.seed for run in results.get(name, []) if run.seed in {own.seed for own in results[recipe]}]
+            seeds = [
+                run.seed for run in results.get(name, []) if run.seed in {own.seed for own in results.get(recipe, [])}
+            ]
             if not seeds:
                 continue
             ours, theirs = counts(name, seeds), counts(recipe, seeds)
@@ -191,7 +193,7 @@ def published(results: dict[str, list[Result]]) -> list[list[str]]:
         source = "; ".join(filter(None, (entry["source"], entry["note"])))
         about = [entry["system"], str(entry["pretrained"]), str(entry["picked_on"]), source]
         rows.append((list(CORPORA).index(entry["corpus"]), float(entry["f1"]), about))
-    for recipe in CORPORA:
+    for recipe in filter(results.__contains__, CORPORA):
         mean = statistics.mean(run.f1("test") for run in results[recipe])
         about = [f"**slotfill `{recipe}`**", "none", "valid", f"mean of {len(results[recipe])} runs"]
         rows.append((list(CORPORA).index(recipe), mean, about))
