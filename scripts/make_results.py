@@ -164,9 +164,8 @@ def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
     for recipe, changes in ABLATIONS.items():
         for label, change in changes.items():
             name = f"{recipe}+{label}"
-            seeds = [
-                run.seed for run in results.get(name, []) if run.seed in {own.seed for own in results.get(recipe, [])}
-            ]
+            own = {run.seed for run in results.get(recipe, [])}
+            seeds = [run.seed for run in results.get(name, []) if run.seed in own]
             if not seeds:
                 continue
             ours, theirs = counts(name, seeds), counts(recipe, seeds)
