@@ -202,6 +202,21 @@ def published(results: dict[str, list[Result]]) -> list[list[str]]:
     ]
 
 
+def _ideas(rows: list[list[str]]) -> str:
+    """Return the section of the ablations, nothing while none has been trained."""
+    if not rows:
+        return ""
+    head = ["recipe", "changed", "seeds", "valid F1", "test F1", "difference", "interval", "p"]
+    return f"""## What each idea gives
+
+A recipe with something changed, against the recipe itself with the same seeds: the difference in mean test F1, its 95 %
+interval (bootstrap over sentences) and the probability of one as large by chance (paired approximate randomisation).
+
+{table(head, rows)}
+
+"""
+
+
 def page(results: dict[str, list[Result]]) -> str:
     """Return docs/results.md."""
     first = next(iter(results.values()))[0].environment
@@ -282,14 +297,7 @@ others, and of those whose slots are right as well. A test intent that training 
 
 {table(["recipe", "intents right, %", "whole frames right, %"], intents)}
 
-## What each idea gives
-
-A recipe with something changed, against the recipe itself with the same seeds: the difference in mean test F1, its 95 %
-interval (bootstrap over sentences) and the probability of one as large by chance (paired approximate randomisation).
-
-{table(["recipe", "changed", "seeds", "valid F1", "test F1", "difference", "interval", "p"], ablations(results))}
-
-## Beside what others have reported
+{_ideas(ablations(results))}## Beside what others have reported
 
 "Picked on" is the split on which the system's released code picks its epoch. Where a figure is the best of many runs,
 was picked on test, or comes with features or vectors from outside, it says so, as far as could be found; what was not
