@@ -89,8 +89,8 @@ class Training:
             for sentence in self.sentences
         ]
         self.intents = self.vocab.intent_rows(self.sentences)
-        known = word_ids(self.vocab)
-        self.words = [words_of(tokens, known) for tokens in self.tokens] if self.config.language_model else []
+        known = word_ids(self.vocab) if self.config.language_model else {}
+        self.words = [words_of(tokens, known) for tokens in self.tokens] if known else []
         # What is scored and kept: the moving average of the weights, or the weights themselves.
         self.averaged = copied(self.model) if self.config.average else self.model
         self.averaged.eval()
