@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -144,6 +145,7 @@ class Config(Checked):
         return dump(self.model_dump())
 
 
+@cache
 def part_model(part: PartFile) -> type[BaseModel]:
     """Return the pydantic model of a part's options, read from its file."""
     fields: dict[str, Any] = {"name": (str, ...)}
