@@ -124,8 +124,11 @@ class Study:
                     self._study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)
             return training + len(self.done())
 
-    def ask(self) -> tuple[Trial, optuna.Trial]:
-        """Return a new trial, and what stands for it in `report` and `tell`."""
+    def ask(self, most: int) -> Trial | None:
+        """Return a new trial, which `report` and `tell` are of from now on, or None where there are `most` before it.
+
+        Two machines that ask at the same moment get each its own, so only their order tells which one is too many.
+        """
         with self._reached():
             tried = [trial for trial in self.trials() if trial.state != "stopped"]
             if self.first and not any(trial.state == "waiting" or trial.settings == self.first for trial in tried):
@@ -134,22 +137,26 @@ class Study:
             # Drawn anew for each trial, so that a study which was stopped goes on as if it had not been.
             so_far = sum(trial.state != "waiting" for trial in tried)
             self._study.sampler = TPESampler(seed=random.Random(f"{self.seed} {so_far}").getrandbits(32))
-            asked = self._study.ask(self.distributions)
+            asked = self._asked = self._study.ask(self.distributions)
+            before = sum(trial.number <= asked.number and trial.state != "stopped" for trial in self.trials())
+            if before >= most:
+                self._study.tell(asked, state=TrialState.FAIL)
+                return None
             asked.set_user_attr("process", [gethostname(), os.getpid()])
-            return Trial(asked.number + 1, "running", _settings(asked.params, self.distributions)), asked
+            return Trial(asked.number + 1, "running", _settings(asked.params, self.distributions))
 
-    def report(self, asked: optuna.Trial, epoch: int, f1: float) -> bool:
-        """Note valid F1 of an epoch of a trial's first seed; return whether the trial is to be pruned."""
+    def report(self, epoch: int, f1: float) -> bool:
+        """Note valid F1 of an epoch of the trial's first seed; return whether the trial is to be pruned."""
         with self._reached():
-            asked.report(f1, epoch)
-            return asked.should_prune()
+            self._asked.report(f1, epoch)
+            return self._asked.should_prune()
 
-    def tell(self, trial: Trial, asked: optuna.Trial) -> None:
-        """Note how a trial has ended."""
+    def tell(self, trial: Trial) -> None:
+        """Note how the trial has ended."""
         with self._reached():
             for key in ("curves", "seconds", "fault"):
-                asked.set_user_attr(key, getattr(trial, key))
-            self._study.tell(asked, trial.f1, state=_ENDS.get(trial.state, TrialState.FAIL))
+                self._asked.set_user_attr(key, getattr(trial, key))
+            self._study.tell(self._asked, trial.f1, state=_ENDS.get(trial.state, TrialState.FAIL))
 
     def trials(self) -> list[Trial]:
         """Return all trials there are, those of other machines too, in their order."""

@@ -138,7 +138,10 @@ def run(search: Search, study: Study, trials: int, report: Report, *, device: st
         while study.taken() < trials:
             if is_asked():
                 raise Stopped
-            trial = _try(search, study, report, is_asked, device)
+            trial = study.ask(trials)
+            if trial is None:
+                break
+            _try(search, study, trial, report, is_asked, device)
             best = write_best(search, study)
             so_far = f", best F1 {best.f1:.2f}" if best else ""
             report(f"trial {trial.number}: {outcome(trial)}; {len(study.done())} of {trials} done{so_far}", None)
@@ -160,9 +163,10 @@ def _stopping() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, kept)
 
 
-def _try(search: Search, study: Study, report: Report, is_asked: Callable[[], bool], device: str) -> Trial:
-    """Train the next trial to its end, and note it in the study."""
-    trial, asked = study.ask()
+def _try(
+    search: Search, study: Study, trial: Trial, report: Report, is_asked: Callable[[], bool], device: str
+) -> None:
+    """Train a trial to its end, and note it in the study."""
     report(f"trial {trial.number}: {shown(trial.settings)}", None)
 
     def step(progress: Progress) -> None:
@@ -171,20 +175,19 @@ def _try(search: Search, study: Study, report: Report, is_asked: Callable[[], bo
         report(f"trial {trial.number}", progress)
 
     def is_hopeless(epoch: Epoch) -> bool:
-        return study.report(asked, epoch.epoch, epoch.valid_f1)
+        return study.report(epoch.epoch, epoch.valid_f1)
 
     try:
         trial.state = _train(search, trial, device, step, is_hopeless)
     except Stopped:
-        study.tell(trial, asked)
+        study.tell(trial)
         raise
     except StudyError:
         raise
     except Exception as fault:  # A fault in one trial must not cost the hours of the others.
         kind = "" if isinstance(fault, SlotfillError) else f"{type(fault).__name__}: "
         trial.state, trial.fault = "failed", f"{kind}{' '.join(str(fault).split())}".removeprefix("command line: ")
-    study.tell(trial, asked)
-    return trial
+    study.tell(trial)
 
 
 def _train(
