@@ -163,9 +163,7 @@ def _stopping() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, kept)
 
 
-def _try(
-    search: Search, study: Study, trial: Trial, report: Report, is_asked: Callable[[], bool], device: str
-) -> None:
+def _try(search: Search, study: Study, trial: Trial, report: Report, is_asked: Callable[[], bool], device: str) -> None:
     """Train a trial to its end, and note it in the study."""
     report(f"trial {trial.number}: {shown(trial.settings)}", None)
 
