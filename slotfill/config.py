@@ -61,12 +61,12 @@ class TrainConfig(Checked):
     """Processes that share the sentences of each batch, one a processor; what is drawn differs with their number."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the products in training; bfloat16 is quicker on processors and devices that know it, and coarser."""
-    epochs: Size = 30
-    """At most so many times over the training sentences."""
-    patience: Count = 10
-    """Stop after so many epochs without a better valid F1; 0 never stops."""
-    batch_size: Size = 32
-    """Sentences a step."""
+    epochs: Size | None = None
+    """At most so many times over the training sentences; null: 30, or more until 1,000 steps are done."""
+    patience: Count | None = None
+    """Stop after so many epochs without a better valid F1; 0 never stops; null: 10, or a third of all if more."""
+    batch_size: Size | None = None
+    """Sentences a step; null: 32, or fewer, down to 8, for 100 steps an epoch."""
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
     """Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019."""
     learning_rate: Positive = 3e-3

@@ -13,13 +13,14 @@ from slotfill.weights import stretches
 
 
 class Optimizer:
-    """SGD, Adam or AdamW over one vector of all `weights`, at rates that follow the schedule of `config`.
+    """SGD, Adam or AdamW over one vector of all `weights`, at rates that follow the schedule of `config` for `epochs`.
 
     Weights with a learning rate of their own, as a pretrained network has, take it in the place of that of `config`.
     """
 
-    def __init__(self, model: SlotTagger, weights: Tensor, config: TrainConfig) -> None:
+    def __init__(self, model: SlotTagger, weights: Tensor, config: TrainConfig, epochs: int) -> None:
         self.config = config
+        self.epochs = epochs
         self.rate = 0.0
         """The learning rate of the last step, of weights without one of their own."""
         groups = [
@@ -52,7 +53,7 @@ class Optimizer:
         config = self.config
         if epoch < config.warmup:
             return (epoch + 1e-3) / config.warmup
-        progress = (epoch - config.warmup) / max(config.epochs - config.warmup, 1e-9)
+        progress = (epoch - config.warmup) / max(self.epochs - config.warmup, 1e-9)
         if config.schedule == "linear":
             return max(1 - progress, 0.0)
         if config.schedule == "cosine":

@@ -18,6 +18,7 @@ from slotfill.evaluate import rates
 from slotfill.language_model import word_ids, words_of
 from slotfill.model import SlotTagger
 from slotfill.optimizer import Optimizer
+from slotfill.pace import pace_of
 from slotfill.schemes import tags_of
 from slotfill.sentence import Sentence
 from slotfill.timing import Times
@@ -98,13 +99,14 @@ class Training:
         self.count = self.config.threads if self.on_cpu else 1
         self.weights = joined(trained(self.model), shared_zeros if self.count > 1 else None)
         self.average = joined(trained(self.averaged)) if self.config.average else self.weights
-        self.optimizer = Optimizer(self.model, self.weights, self.config)
+        self.pace = pace_of(self.config, len(self.sentences))
+        self.optimizer = Optimizer(self.model, self.weights, self.config, self.pace.epochs)
         self.workers = Workers(self.model, self.weights, self.count, self.config.precision, self.batches, self.times)
-        self.steps = len(bucket(self.lengths, self.config.batch_size))
+        self.steps = len(bucket(self.lengths, self.pace.batch_size))
 
     def batches(self, epoch: int, place: int = 0) -> Iterator[Share]:
         """Yield what the worker at `place` has of each batch of `epoch`; the seed and the epoch decide their order."""
-        for indices in bucket(self.lengths, self.config.batch_size, seed=(self.config.seed, epoch)):
+        for indices in bucket(self.lengths, self.pace.batch_size, seed=(self.config.seed, epoch)):
             own = indices[place :: self.count]
             tokens, tags = [self.tokens[i] for i in own], [self.tags[i] for i in own]
             intents = self.intents and [self.intents[i] for i in own]
@@ -140,8 +142,8 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether the epochs, or the patience, have come to their end."""
-        tired = self.best is not None and 0 < self.config.patience <= len(self.history) - self.best.epoch
-        return tired or len(self.history) >= self.config.epochs
+        tired = self.best is not None and 0 < self.pace.patience <= len(self.history) - self.best.epoch
+        return tired or len(self.history) >= self.pace.epochs
 
     def epoch(self, report: Callable[[Progress], None]) -> None:
         """Train on every sentence once and score the result on the valid sentences."""
@@ -176,9 +178,8 @@ class Training:
         report(self._progress(number, self.steps, row.loss, row.tokens_per_second, row.seconds / self.steps))
 
     def _progress(self, epoch: int, done: int, loss: float, speed: float, seconds_a_step: float) -> Progress:
-        epochs = self.config.epochs
-        left = seconds_a_step * (self.steps * (epochs - epoch + 1) - done)
-        return Progress(epoch, epochs, done, self.steps, loss, speed, left, self.history, self.best)
+        left = seconds_a_step * (self.steps * (self.pace.epochs - epoch + 1) - done)
+        return Progress(epoch, self.pace.epochs, done, self.steps, loss, speed, left, self.history, self.best)
 
     def state(self) -> tuple[Tensors, dict[str, str]]:
         """Return all that the next epochs depend on: tensors by name, and notes that are not tensors."""

@@ -28,7 +28,7 @@ def test_no_text_is_every_default():
     assert found.encoder["cell"] == {"name": "lstm", **cell}
     assert set(found.encoder) == {"name", *ENCODERS.part("recurrent").options}
     assert found.tagger["name"] == "crf"
-    assert found.train.epochs == 30
+    assert (found.train.epochs, found.train.batch_size, found.train.patience) == (None, None, None)
 
 
 def test_one_embedding_is_a_list_of_one():

@@ -21,6 +21,7 @@ from slotfill.config import Config, DataConfig
 from slotfill.errors import SlotfillError, UsageError
 from slotfill.lab import new_file
 from slotfill.lab.study import Settings, Study, StudyError, Trial
+from slotfill.pace import pace_of
 from slotfill.recipes import load_recipe
 from slotfill.run import check_parts
 from slotfill.sentence import Sentence
@@ -123,7 +124,7 @@ def open_study(search: Search, storage: str | None = None) -> Study:
         config.tune,
         first=first,
         seed=config.train.seed,
-        warmup=config.train.epochs // 4,
+        warmup=pace_of(config.train, len(search.corpus["train"])).epochs // 4,
     )
 
 
