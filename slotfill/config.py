@@ -125,7 +125,7 @@ class Config(Checked):
     data: DataConfig = DataConfig()
     scheme: SchemeName = "iob2"  # type: ignore[valid-type]
     """The tag scheme that the model learns, whatever the files have."""
-    embedding: Any = ["word", "char_cnn"]
+    embedding: Any = ["word", "char_cnn", "ngrams"]
     """One embedding or a list, whose vectors are joined."""
     encoder: Any = "recurrent"
     """What reads the sentence: one encoder, or a list, each of which reads what the one before gives."""
