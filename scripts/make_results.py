@@ -43,18 +43,28 @@ RECIPES = {
     "snips-small": (),
     "mit_restaurant-small": (),
 }
-CHANGES = {
-    "plain": ["embedding=[word, char_cnn]", "train.language_model=0"],
-    "no-ngrams": ["embedding=[word, char_cnn]"],
-    "no-language-model": ["train.language_model=0"],
-    "intents": ["intent={name: attention, feed: true}"],
-    "two": ["members=2"],
-}
+NO_NGRAMS = "embedding=[word, char_cnn]"
 ABLATIONS = {
-    "atis": CHANGES,
-    "snips": CHANGES,
+    "atis": {
+        "plain": [NO_NGRAMS, "intent=null", "members=1"],
+        "no-ngrams": [NO_NGRAMS],
+        "no-intents": ["intent=null"],
+        "one": ["members=1"],
+        "language-model": ["train.language_model=0.1"],
+    },
+    "snips": {
+        "plain": [NO_NGRAMS, "train.language_model=0"],
+        "no-ngrams": [NO_NGRAMS],
+        "no-language-model": ["train.language_model=0"],
+        "intents": ["intent={name: attention, feed: true}"],
+    },
     # Its sentences have no intents.
-    "mit_restaurant": {label: change for label, change in CHANGES.items() if label != "intents"},
+    "mit_restaurant": {
+        "plain": [NO_NGRAMS, "train.language_model=0"],
+        "no-ngrams": [NO_NGRAMS],
+        "no-language-model": ["train.language_model=0"],
+        "two": ["members=2"],
+    },
 }
 """For each recipe what is changed in it, by a label; `python scripts/make_results.py` trains each with every seed."""
 
@@ -156,6 +166,13 @@ def counts(recipe: str, seeds: list[int]) -> np.ndarray:
         sentences = read_split(run.config.data, "test").sentences
         found.append(slot_counts(sentences, tag(run.model, run.vocab, sentences)))
     return np.array(found)
+
+
+def machine(environment: dict[str, Any]) -> str:
+    """Return what a run's environment says of the machine."""
+    versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
+    place = f"{environment['processors']} processors, {environment['platform']}"
+    return f"Machine: {place}; Python {environment['python']}, {versions}"
 
 
 def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
@@ -272,7 +289,6 @@ def page(results: dict[str, list[Result]]) -> str:
         for recipe, runs in results.items()
         if "pairs" in RECIPES.get(recipe, ())
     ]
-    versions = ", ".join(f"{name} {number}" for name, number in first["versions"].items())
     return f"""# Results
 
 Written by `python scripts/make_results.py` from the run folders it trained; not edited by hand.
@@ -282,7 +298,7 @@ nothing. F1 is over whole slots, as seqeval counts them in its default mode; `±
 the seeds. Times are wall-clock seconds on as many processors as the recipe's `train.threads` says, validation
 included.
 
-Machine: {first["processors"]} processors, {first["platform"]}; Python {first["python"]}, {versions}.
+{machine(first)}.
 
 ## Recipes
 

@@ -1,0 +1,165 @@
+"""Train a config that names nothing but its data on few and on many sentences, and write docs/defaults.md.
+
+    python scripts/make_defaults.py                      every set, seeds 1 to 3
+    python scripts/make_defaults.py --only atis-100 --jobs 2
+    python scripts/make_defaults.py --page               the page alone, from the runs that are there
+
+The sentences are drawn from the corpora of docs/results.md and from data/, and written to build/defaults with those of
+test; a tenth of them is held out as valid, as for anybody who has but one file. Runs are kept in runs/defaults and not
+trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from make_results import CORPORA, ROOT, machine, slotfill, spread, table
+
+from slotfill.config import DataConfig
+from slotfill.schemes import tags_of
+from slotfill.sentence import Sentence
+from slotfill.splits import read_split
+
+ROOM = ROOT / "build" / "defaults"
+RUNS = ROOT / "runs" / "defaults"
+PAGE = ROOT / "docs" / "defaults.md"
+WAYS = {"": [], "+language-model": ["train.language_model=0.1"]}
+"""The config as it is, and with what helps most that is not a default."""
+
+Row = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Sentences to train on, `number` of the corpora `of`, all where that is 0; `rows` is how they are written."""
+
+    about: str
+    of: Sequence[Path]
+    number: int
+    seeds: int = 3
+    rows: Callable[[Sentence], Row] = field(default=lambda sentence: tagged(sentence))
+
+
+def tagged(sentence: Sentence) -> Row:
+    """Return a sentence's tokens and their tags."""
+    return {"tokens": sentence.tokens, "tags": tags_of(sentence.slots or [], len(sentence.tokens), "iob2")}
+
+
+def without_spaces(sentence: Sentence) -> Row:
+    """Return a sentence's characters without the blanks, as in a script that parts no words, and their tags."""
+    row = tagged(sentence)
+    letters, tags = [], []
+    for token, tag in zip(*row.values(), strict=True):
+        letters += token
+        tags += [tag] + [tag.replace("B-", "I-")] * (len(token) - 1)
+    return {"tokens": letters, "tags": tags}
+
+
+SHARED = ROOT.parent / "shared" / "data"
+SETS = {
+    f"{corpus}-{number}": Drawn(f"{name}, {number:,} sentences", [SHARED / corpus], number)
+    for corpus, name in CORPORA.items()
+    for number in (100, 1000)
+} | {
+    "taipei_zh-100": Drawn("Booking desk in Chinese, by characters, 100", [ROOT / "data" / "taipei_zh"], 100),
+    "snips-1000-characters": Drawn(
+        "SNIPS without blanks, by characters, 1,000", [SHARED / "snips"], 1000, rows=without_spaces
+    ),
+    "all": Drawn("ATIS, SNIPS and MIT Restaurant in one", [SHARED / corpus for corpus in CORPORA], 0, seeds=1),
+}
+
+
+def write(name: str) -> Path:
+    """Write the sentences of a set, the same ones each time, and return their folder."""
+    drawn, folder = SETS[name], ROOM / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "test"):
+        sentences = [sentence for path in drawn.of for sentence in _read(path, split)]
+        if drawn.number and split == "train":
+            sentences = random.Random(1).sample(sentences, drawn.number)
+        _write(folder / f"{split}.jsonl", map(drawn.rows, sentences))
+    (folder / "config.yaml").write_text(f"data: {{path: {json.dumps(str(folder))}}}\n", encoding="utf-8")
+    return folder
+
+
+def _read(path: Path, split: str) -> Sequence[Sentence]:
+    tokenizer = "characters" if path.name.endswith("_zh") else "whitespace"
+    return read_split(DataConfig(path=str(path), tokenizer=tokenizer), split).sentences
+
+
+def _write(path: Path, rows: Iterable[Row]) -> None:
+    path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
+
+
+def train(job: tuple[str, str, int]) -> None:
+    """Train one set in one way with one seed, unless that has been done."""
+    name, way, seed = job
+    out = RUNS / f"{name}{way}-seed{seed}"
+    if not out.exists():
+        print(f"training {out.name}", flush=True)
+        slotfill("train", ROOM / name / "config.yaml", *WAYS[way], "--seed", seed, "--out", out, "--force")
+
+
+def page(names: Sequence[str]) -> str:
+    """Return docs/defaults.md."""
+    rows, about = [], None
+    for name in names:
+        found = {way: _scores(name, way) for way in WAYS}
+        if not all(found.values()):
+            continue
+        plain, more = ([run["splits"]["test"]["overall"]["f1"] for run in runs] for runs in found.values())
+        seconds = [run["train_seconds"] for run in found[""]]
+        train_file = ROOM / name / "train.jsonl"
+        sentences = sum(1 for _ in train_file.open(encoding="utf-8"))
+        rows.append(
+            [SETS[name].about, f"{sentences:,}", str(len(plain)), spread(plain), spread(more), spread(seconds, 0)]
+        )
+        about = about or json.loads((RUNS / f"{name}-seed1" / "environment.json").read_text(encoding="utf-8"))
+    head = ["", "sentences", "seeds", "test F1", "with `train.language_model: 0.1`", "s"]
+    return f"""# What the defaults give
+
+Written by `python scripts/make_defaults.py` from the run folders it trained; not edited by hand.
+
+The config names its data and nothing else. A tenth of the sentences is held out to pick the epoch, so that the fewest
+are 90 to learn from and 10 to pick by. F1 is over whole slots of the corpus' whole test set; `±` is the deviation of
+a sample over the seeds; the sentences drawn are the same for all seeds. Seconds of training on one processor, two runs
+side by side. Why the defaults are what they are: [accuracy.md](accuracy.md#the-defaults-and-why).
+
+{table(head, rows)}
+
+{machine(about)}, {about["finished"][:10]}.
+"""
+
+
+def _scores(name: str, way: str) -> list[dict[str, Any]]:
+    files = [RUNS / f"{name}{way}-seed{seed + 1}" / "scores.json" for seed in range(SETS[name].seeds)]
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
+
+
+def main() -> None:
+    """Train what is missing and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", choices=list(SETS), help="train this alone; may be repeated")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    parser.add_argument("--page", action="store_true", help="train nothing")
+    given = parser.parse_args()
+    if not given.page:
+        names = given.only or list(SETS)
+        for name in names:
+            write(name)
+        jobs = [(name, way, seed + 1) for name in names for seed in range(SETS[name].seeds) for way in WAYS]
+        with ThreadPoolExecutor(given.jobs) as pool:
+            list(pool.map(train, jobs))
+    PAGE.write_text(page(list(SETS)), encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
