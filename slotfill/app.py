@@ -29,7 +29,8 @@ class _Commands(TyperGroup):
         try:
             code = super().main(*args, **(options | {"standalone_mode": False}))
         except _Misuse as fault:
-            typer.echo(f"slotfill: {' '.join(fault.format_message().split())} (see --help)", err=True)
+            told = " ".join(fault.format_message().split()).replace("Value error, ", "")
+            typer.echo(f"slotfill: {told} (see --help)", err=True)
             code = 2
         sys.exit(code if isinstance(code, int) else 0)
 

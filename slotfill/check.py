@@ -38,6 +38,20 @@ def load_config(
     return _Check(data, lines, name, overrides, folder, need_data).config()
 
 
+def placed(text: str, name: str, overrides: Sequence[str], faults: Sequence[str]) -> list[str]:
+    """Return `faults`, each after the key that has it, with its place in the config `text`, or in `overrides`."""
+    data, lines = parse(text, name)
+    check = _Check(data, lines, name, overrides, None, False)
+    for fault in faults:
+        key, _, message = fault.partition(": ")
+        check.fault(_path(key), message)
+    return sorted(check.faults, key=check.faults.__getitem__)
+
+
+def _path(key: str) -> KeyPath:
+    return tuple(int(step) if step.isdecimal() else step for step in key.split("."))
+
+
 class _Check:
     """One check of one config: the data, where each key stands, and the faults found so far."""
 
@@ -61,7 +75,7 @@ class _Check:
         self.data: dict[str, Any] = data
         if data.get("format", FORMAT) != FORMAT:
             # What else seems wrong may well be right in that version.
-            self._fault(("format",), f"{_shown(data['format'])}, but this version of slotfill reads format {FORMAT}")
+            self.fault(("format",), f"{_shown(data['format'])}, but this version of slotfill reads format {FORMAT}")
             raise ConfigError(list(self.faults))
         for override in overrides:
             try:
@@ -76,7 +90,7 @@ class _Check:
             if key in LISTED and isinstance(value, list):
                 data[key] = [self._part(registry, each, (key, index)) for index, each in enumerate(value)]
                 if not value:
-                    self._fault((key,), f"at least one {key} is needed")
+                    self.fault((key,), f"at least one {key} is needed")
             elif value is not None or Config.model_fields[key].default is not None:
                 default = None if key == "embedding" else Config.model_fields[key].default
                 part = self._part(registry, value, (key,), default)
@@ -99,11 +113,11 @@ class _Check:
         if isinstance(value, dict) and "name" not in value and isinstance(default, str):
             value = {"name": default} | value
         if isinstance(value, dict) and "name" not in value:
-            self._fault((*path, "name"), f"is needed and not given{allowed}")
+            self.fault((*path, "name"), f"is needed and not given{allowed}")
             return {}
         options = {"name": value} if isinstance(value, str) else value
         if not isinstance(options, dict) or not isinstance(options["name"], str):
-            self._fault(path, f"must be the name of one {registry.kind}{allowed}, found {_shown(value)}")
+            self.fault(path, f"must be the name of one {registry.kind}{allowed}, found {_shown(value)}")
             return {}
         options = dict(options)
         name_path = (*path, "name") if isinstance(value, dict) else path
@@ -118,7 +132,7 @@ class _Check:
                 elif isinstance(given := options.get(option.name), str):
                     options[option.name] = self._path(option.type, given, (*path, option.name))
         except ConfigError as fault:
-            self._fault(name_path, str(fault))
+            self.fault(name_path, str(fault))
             return {}
         checked = self._validate(part_model(part), options, path)
         return checked.model_dump() if checked is not None else {}
@@ -134,31 +148,31 @@ class _Check:
         if kind == FolderOrName:
             return str(found) if found.exists() else given
         if self.need_data and not found.exists():
-            self._fault(key, f"there is no file {given}{_nearest(found)}")
+            self.fault(key, f"there is no file {given}{_nearest(found)}")
         return str(found)
 
     def _range(self, key: str, given: Any) -> Range | list[Any] | None:
         """Return what `slotfill tune` is to try for `key`, or None where it is wrong, having noted why."""
         path: KeyPath = ("tune", key)
         if fault := untunable(key, given):
-            self._fault(path, fault)
+            self.fault(path, fault)
             return None
         found = given if isinstance(given, list) else self._validate(Range, given, path)
         if found is None:
             return None
         for step, message in found.faults() if isinstance(found, Range) else ():
-            self._fault((*path, step), message)
+            self.fault((*path, step), message)
         values = given if isinstance(given, list) else [given["low"], given["high"]]
         faults = [fault for value in values for fault in self._faults_at(key, value)]
         for fault in faults:
-            self._fault(path, fault.removeprefix(f"{key}: "))
+            self.fault(path, fault.removeprefix(f"{key}: "))
         if faults or not isinstance(found, Range) or not all(isinstance(value, int) for value in values):
             return found
         if not self._faults_at(key, found.low + 0.5):
             return found
         # The key takes whole numbers alone.
         if found.step and found.step % 1:
-            self._fault((*path, "step"), f"must be a whole number, found {found.step:g}")
+            self.fault((*path, "step"), f"must be a whole number, found {found.step:g}")
         return found.whole()
 
     def _faults_at(self, key: str, value: Any) -> list[str]:
@@ -181,10 +195,11 @@ class _Check:
                 message = _message(fault, _fields_at(model, place))
                 if fault["type"] == "literal_error" and place != fault["loc"] and place[-1] == fault["loc"][-2]:
                     message = message.removesuffix(")") + ", or a list)"
-                self._fault((*path, *place), message)
+                self.fault((*path, *place), message)
             return None
 
-    def _fault(self, path: KeyPath, message: str) -> None:
+    def fault(self, path: KeyPath, message: str) -> None:
+        """Note what is wrong at `path`."""
         known = path
         while known and known not in self.lines and not self._overridden(known):
             known = known[:-1]
@@ -207,7 +222,7 @@ class _Check:
             value = parse_value(text)
         except ValueError as fault:
             raise ValueError(f"{key}: {fault}") from None
-        path: KeyPath = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
+        path = _path(key)
         if path[0] == "tune" and len(path) > 1:
             path = ("tune", key.partition(".")[2])
         target: Any = self.data
@@ -265,9 +280,9 @@ class _Check:
             found = self._found(path, ("data", key))
             setattr(data, key, str(found))
             if self.need_data and not found.exists():
-                self._fault(("data", key), f"there is no file or folder {path}{_nearest(found)}")
+                self.fault(("data", key), f"there is no file or folder {path}{_nearest(found)}")
         if self.need_data and not given.keys() & {"path", "train"}:
-            self._fault(("data",), "no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE")
+            self.fault(("data",), "no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE")
 
 
 def _kind_at(registry: Registry | None, above: Mapping[str, Any], path: KeyPath) -> tuple[Registry | None, Any]:

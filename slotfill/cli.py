@@ -30,7 +30,7 @@ from slotfill.app import (
     complain,
     opened,
 )
-from slotfill.errors import DataError, SlotfillError, UsageError, did_you_mean
+from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
 
 
 def _version(wanted: bool) -> None:
@@ -70,10 +70,11 @@ def train(
     Without a name it trains on the built-in Taipei corpus. Ctrl-C ends it early: the best epoch so far is kept.
     """
     from slotfill import display
-    from slotfill.recipes import load_recipe
+    from slotfill.recipes import load_recipe, located
 
     if config is not None and "=" in config and not Path(config).exists():
         config, overrides = "taipei", [config, *(overrides or [])]
+    settings = [*(overrides or []), *([] if seed is None else [f"train.seed={seed}"])]
     if resume is not None:
         if config is not None or overrides or out or force or seed is not None:
             raise UsageError("--resume goes on with the run as it was: give it nothing but --device")
@@ -81,8 +82,7 @@ def train(
 
         folder, checked = RunFolder.resume(resume)
     else:
-        seeded = [] if seed is None else [f"train.seed={seed}"]
-        name, checked = load_recipe(config or "taipei", [*(overrides or []), *seeded], need_data=True)
+        name, checked = load_recipe(config or "taipei", settings, need_data=True)
         if checked.tune:
             typer.echo("slotfill: what stands under tune: is for slotfill tune; this trains with the rest", err=True)
         from slotfill.run_folder import RunFolder
@@ -91,15 +91,18 @@ def train(
     with display.training(sys.stdout) as report:
         from slotfill import train as training
 
-        outcome = training.train(
-            checked,
-            folder,
-            report,
-            covered=display.show_coverage,
-            device=chosen_device(device),
-            resume=resume is not None,
-            profile=profile,
-        )
+        try:
+            outcome = training.train(
+                checked,
+                folder,
+                report,
+                covered=display.show_coverage,
+                device=chosen_device(device),
+                resume=resume is not None,
+                profile=profile,
+            )
+        except ConfigError as fault:  # What shows only when the network is built.
+            raise fault if resume else located(config or "taipei", settings, fault.faults) from None
     if outcome.times is not None:
         display.show_times(outcome.times)
     display.show_outcome(outcome)
@@ -204,9 +207,13 @@ def export(
     exported = export_run(run, quantize, rank)
     for path in exported.paths:
         typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    for split, (before, after) in exported.f1.items():
-        typer.echo(f"{split}: F1 {after:.2f}, {before:.2f} before")
-    if (quantize != "none" or rank is not None) and not exported.f1:
+    for split, (before, after) in exported.scores.items():
+        typer.echo(f"{split}: F1 {after.overall.f1:.2f}, {before.overall.f1:.2f} before")
+        if after.intent and before.intent:
+            was, now = before.intent, after.intent
+            typer.echo(f"{split}: intents right {now.accuracy:.2f}%, {was.accuracy:.2f}% before")
+            typer.echo(f"{split}: whole frames {now.frame_accuracy:.2f}%, {was.frame_accuracy:.2f}% before")
+    if (quantize != "none" or rank is not None) and not exported.scores:
         typer.echo("The run's sentences are not there any more, so F1 was not measured.")
 
 
@@ -254,6 +261,7 @@ def check(
     """Check configs and the sentences they name, without training."""
     from slotfill.recipes import load_recipe, recipes_in
     from slotfill.run import check_parts
+    from slotfill.sentence import intent_names
     from slotfill.splits import read_split, split_names
 
     overrides = [word for word in configs if "=" in word and not Path(word).exists()]
@@ -261,13 +269,15 @@ def check(
     for config in [config for word in configs if word not in overrides for config in recipes_in(word)]:
         try:
             checked = load_recipe(config, overrides, need_data=True)[1]
-            check_parts(checked, config)
+            check_parts(checked, config, overrides)
             data = checked.data
             for split in split_names(data):
                 reading = read_split(data, split, intents=bool(checked.intent))
                 slots = sum(len(sentence.slots or ()) for sentence in reading.sentences)
                 repaired = f", {reading.repaired_tags} tags repaired" if reading.repaired_tags else ""
-                typer.echo(f"{config}: {split}: {len(reading.sentences)} sentences, {slots} slots{repaired}")
+                intents = {name for sentence in reading.sentences for name in intent_names(sentence.intent)}
+                several = f", {len(intents)} intents" if checked.intent else ""
+                typer.echo(f"{config}: {split}: {len(reading.sentences)} sentences, {slots} slots{several}{repaired}")
             typer.echo(f"{config}: ok")
         except SlotfillError as fault:
             complain(fault)

@@ -137,7 +137,7 @@ class Config(Checked):
     """Networks that are trained side by side, each with its own weights; their scores are averaged."""
     train: TrainConfig = TrainConfig()
     tune: dict[str, Range | Annotated[list[Any], Field(min_length=2)]] = Field({}, exclude=True)
-    """What `slotfill tune` tries: for a key, written with dots, a range of numbers or a list of values.
+    """What `slotfill tune` tries: for a key, written with dots, a range of numbers or a list of two values or more.
     No other command looks at it, and a saved config is without it."""
 
     def to_yaml(self) -> str:
@@ -162,7 +162,7 @@ def untunable(key: str, given: Any) -> str:
     numbers = isinstance(given, dict) and not any(isinstance(value, dict | list) for value in given.values())
     if numbers or (isinstance(given, list) and len(given) > 1):
         return ""
-    return "must be a range, as {low: 2, high: 8}, or a list of values; a key has dots, as train.epochs"
+    return "must be a range, as {low: 2, high: 8}, or a list of at least two values; a key has dots, as train.epochs"
 
 
 def outside_parts(value: Any) -> Iterator[str]:

@@ -208,6 +208,11 @@ def show_outcome(outcome: Outcome) -> None:
         f"{outcome.parameters:,} parameters; trained in {duration(outcome.seconds)}.",
         soft_wrap=True,
     )
+    valid = outcome.scores["valid"]
+    if valid.overall.support and not outcome.best.valid_f1:
+        console.print(
+            "No slot of valid was found: nothing has been learned yet. More epochs may help, or more sentences."
+        )
     if outcome.not_exported:
         console.print(f"Prediction needs torch: {outcome.not_exported}.", soft_wrap=True)
     console.print(f"The run is in {outcome.path}. Next:", soft_wrap=True)

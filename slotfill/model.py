@@ -22,25 +22,35 @@ if TYPE_CHECKING:
     from slotfill.language_model import LanguageModel
 
 
+Part = str | Mapping[str, Any]
+
+
+def _keyed(key: str, parts: Part | Sequence[Part]) -> list[tuple[str, Part]]:
+    """Return one part, or each of several, after the key that it stands at in a config."""
+    if isinstance(parts, str | Mapping):
+        return [(key, parts)]
+    return [(f"{key}.{place}", part) for place, part in enumerate(parts)]
+
+
 class SlotTagger(nn.Module):
     """The network: what each listed embedding gives is joined, sent through the encoders, and scored for each tag."""
 
     def __init__(
         self,
         vocab: Vocab,
-        embedding: Sequence[str | Mapping[str, Any]],
-        encoder: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
-        tagger: str | Mapping[str, Any],
-        intent: str | Mapping[str, Any] | None = None,
+        embedding: Sequence[Part],
+        encoder: Part | Sequence[Part],
+        tagger: Part,
+        intent: Part | None = None,
     ) -> None:
         super().__init__()
-        embeddings = [EMBEDDINGS.build(part, vocab) for part in embedding]
+        embeddings = [EMBEDDINGS.build(part, vocab, key=key) for key, part in _keyed("embedding", embedding)]
         self.lookups: list[Lookup] = [part.lookup for part in embeddings]
         self.embeddings = nn.ModuleList(embeddings)
         size = sum(part.output_size for part in embeddings)
         self.encoders = nn.ModuleList()
-        for part in [encoder] if isinstance(encoder, str | Mapping) else encoder:
-            self.encoders.append(ENCODERS.build(part, size))
+        for key, part in _keyed("encoder", encoder):
+            self.encoders.append(ENCODERS.build(part, size, key=key))
             size = self.encoders[-1].output_size
         self.intent: IntentHead | None = None
         if intent is not None:

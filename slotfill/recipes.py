@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from slotfill.check import load_config
+from slotfill.check import load_config, placed
 from slotfill.config import Config
 from slotfill.errors import ConfigError, UsageError, did_you_mean
 
@@ -49,6 +49,18 @@ def load_recipe(config: str, overrides: Sequence[str] = (), *, need_data: bool =
     `need_data` is as for `load_config`. Raises UsageError where there is neither, and ConfigError that lists
     what is wrong in it.
     """
+    path, shown, text = _read(config)
+    return path.stem, load_config(text, shown, overrides, path.parent, need_data=need_data)
+
+
+def located(config: str, overrides: Sequence[str], faults: Sequence[str]) -> ConfigError:
+    """Return `faults`, each after the key that has it, with the line of a config, or the command line, before it."""
+    _, shown, text = _read(config)
+    return ConfigError(placed(text, shown, overrides, faults))
+
+
+def _read(config: str) -> tuple[Path, str, str]:
+    """Return the file of a config, what it is called in messages, and its text."""
     path = Path(config)
     inside = [name for name in recipe_names() if name.startswith(f"{config.rstrip('/')}/")]
     if config in recipe_names():
@@ -72,4 +84,4 @@ def load_recipe(config: str, overrides: Sequence[str] = (), *, need_data: bool =
         raise ConfigError(f"{shown}:{line}: not UTF-8 (byte 0x{fault.object[fault.start]:02x})") from None
     except OSError as fault:
         raise UsageError(f"{config}: cannot be read: {fault.strerror}") from None
-    return path.stem, load_config(text, shown, overrides, path.parent, need_data=need_data)
+    return path, shown, text

@@ -152,17 +152,18 @@ class Registry:
             raise ConfigError(f"unknown {self.kind} '{name}'{known}{did_you_mean(near, self.names())}")
         return _part_file(name, self.folder / f"{name}.py", f"{self.package}.{name}")
 
-    def build(self, part: str | Mapping[str, Any], *wiring: Any) -> Any:
+    def build(self, part: str | Mapping[str, Any], *wiring: Any, key: str = "") -> Any:
         """Import the part that `part` names and return it, built from `wiring` and its options.
 
-        Raises ConfigError, which names the key, where options do not go together.
+        Raises ConfigError where options do not go together, which names their place below `key`, where the part stands
+        in a config.
         """
         options = {"name": part} if isinstance(part, str) else dict(part)
         kind = self.part(options.pop("name")).load()
         try:
             return kind(*wiring, **options)
         except ConfigError as fault:
-            raise ConfigError([f"{self.kind}.{line}" for line in fault.faults]) from None
+            raise ConfigError([f"{key or self.kind}.{line}" for line in fault.faults]) from None
 
 
 @lru_cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,9 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
     check_run_folder(path)
     without_torch = engine == "onnx" or (engine == "auto" and device == "cpu" and is_exported(path))
     if engine == "onnx" and not is_exported(path):
-        raise UsageError(f"{path} has no {' and '.join(ONNX)}; make them with: slotfill export {path}")
+        raise UsageError(
+            f"{path} has no {' and '.join(ONNX)}; make them with: slotfill export {path}, or take engine torch"
+        )
     if without_torch and device != "cpu":
         raise UsageError(f"engine onnx computes on the CPU, not on {device}; take engine torch")
     needed = [*FILES[:2], *ONNX] if without_torch else FILES
@@ -118,19 +120,20 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Slot
     return members[0] if len(members) == 1 else Committee(members)
 
 
-def check_parts(config: Config, name: str) -> None:
+def check_parts(config: Config, given: str, overrides: Sequence[str] = ()) -> None:
     """Build the network of a checked config on no words at all; raises ConfigError where options do not go together.
 
-    Not where it has parts from outside, which are not run to be checked.
+    It was read from what is `given`, with `overrides`. Parts from outside are not run to be checked.
     """
     from slotfill.config import outside_parts
+    from slotfill.recipes import located
 
     if any(outside_parts(config.model_dump())):
         return
     try:
         build_model(config, Vocab({}, ["O"], config.scheme, intents={"intent": 1}), learning=True)
     except ConfigError as fault:
-        raise ConfigError([f"{name}: {line}" for line in fault.faults]) from None
+        raise located(given, overrides, fault.faults) from None
 
 
 def check_run_folder(path: Path) -> None:

@@ -48,6 +48,11 @@ class Epoch:
     kl: float = 0.0
     valid_intents: float | None = None
 
+    @property
+    def merit(self) -> tuple[float, float]:
+        """What the best epoch has most of: F1, and where that is the same, intents that are right."""
+        return self.valid_f1, self.valid_intents or 0.0
+
 
 @dataclass(slots=True)
 class Progress:
@@ -172,7 +177,7 @@ class Training:
         spent = time.perf_counter() - began
         row = Epoch(number, float(total) / sentences, f1, rate, tokens / spent, spent, float(kl) / sentences, accuracy)
         self.history.append(row)
-        if self.best is None or row.valid_f1 > self.best.valid_f1:
+        if self.best is None or row.merit > self.best.merit:
             weights = {name: value.detach().clone() for name, value in self.averaged.state_dict().items()}
             self.best, self.best_weights = row, weights
         report(self._progress(number, self.steps, row.loss, row.tokens_per_second, row.seconds / self.steps))

@@ -15,11 +15,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from slotfill.errors import DataError, RunError
+from slotfill.errors import DataError, UsageError
 
 Kind = Literal["auto", "glove", "word2vec", "word2vec_binary", "fasttext"]
 
 _HEADER = re.compile(rb"(\d+) (\d+) ?\r?\n")
+_BOM = b"\xef\xbb\xbf"
 _FASTTEXT = bytes.fromhex("ba164f2f")
 _PACKED = {b"\x1f\x8b": "gzip", b"PK\3\4": "zip", b"BZh91AY&SY": "bzip2", b"\xfd7zXZ\0": "xz"}
 
@@ -47,7 +48,7 @@ def read_vectors(path: Path, wanted: Iterable[str], most: int, lowercase: bool, 
 
     With `lowercase` also those of the wanted words in lower case. One that the file has twice counts once. fastText's
     `.bin` makes the vectors of wanted words that it does not have from their subwords. Raises DataError where the file
-    is not what it should be, RunError where a library is missing.
+    is not what it should be, UsageError where a library is missing.
     """
     try:
         if not path.stat().st_size:
@@ -66,7 +67,7 @@ def read_vectors(path: Path, wanted: Iterable[str], most: int, lowercase: bool, 
 def _kind(path: Path) -> Kind:
     """Return the kind of a file by how it begins."""
     with path.open("rb") as file:
-        begin = file.read(1 << 16)
+        begin = file.read(1 << 16).removeprefix(_BOM)
     if begin.startswith(_FASTTEXT):
         return "fasttext"
     for magic, packed in _PACKED.items():
@@ -80,9 +81,10 @@ def _kind(path: Path) -> Kind:
 
 
 def _taken(path: Path, data: mmap.mmap, wanted: set[bytes], most: int, kind: Kind) -> Vectors:
-    count = size = start = 0
+    count = size = 0
+    start = len(_BOM) if data[: len(_BOM)] == _BOM else 0
     if kind != "glove":
-        header = _HEADER.match(data)
+        header = _HEADER.match(data, start)
         if header is None:
             raise DataError(f"{path}:1: no header; a word2vec file begins with two numbers: words, numbers of each")
         count, size, start = int(header[1]), int(header[2]), header.end()
@@ -109,7 +111,7 @@ def _text_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -
 
     A word that holds blanks, as a few of GloVe's do, is passed over: it is no token.
     """
-    first = number = 1 if start else 0
+    first = number = 1 if size else 0
     told = "the header tells of" if size else "the first line has"
     while start < len(data):
         number += 1
@@ -157,7 +159,7 @@ def _fasttext(path: Path, wanted: Iterable[str], most: int, lowercase: bool) -> 
     try:
         from gensim.models.fasttext import load_facebook_vectors
     except ImportError:
-        raise RunError(f"{path}: fastText's .bin needs gensim: pip install 'slotfill[fasttext]'") from None
+        raise UsageError(f"{path}: fastText's .bin needs gensim: pip install 'slotfill[fasttext]'") from None
     try:
         model = load_facebook_vectors(str(path))
     except Exception as fault:

@@ -165,6 +165,17 @@ def test_patience_and_the_best_epoch(patience, f1s, epochs, best, monkeypatch):
     assert not any(same(training.best_weights, other) for other in after[: best - 1] + after[best:])
 
 
+def test_of_epochs_with_the_same_f1_the_one_with_more_intents_right_is_better(monkeypatch):
+    told = iter([(0, 30), (0, 60), (0, 40), (5, 10), (5, 10), (4, 99)])
+    monkeypatch.setattr(slotfill.training, "rates", lambda *_: next(told))
+    training = training_of("train.epochs=6", "train.patience=0")
+    best = []
+    while not training.finished:
+        training.epoch(lambda progress: None)
+        best.append(training.best.epoch)
+    assert best == [1, 2, 2, 4, 4, 4]
+
+
 def test_patience_goes_on_from_a_checkpoint(monkeypatch):
     script_f1(monkeypatch, [1, 5, 3, 4, 9])
     stopped = run(training_of("train.epochs=8", "train.patience=2"), epochs=3)

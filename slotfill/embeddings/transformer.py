@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from slotfill.embeddings._embedding import Embedding
 from slotfill.embeddings._pieces import PieceLookup
-from slotfill.errors import ConfigError, RunError, did_you_mean
+from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 from slotfill.options import FolderOrName, Positive
 from slotfill.vocab import Vocab
 
@@ -120,7 +120,8 @@ def _read(path: str, vocab: Vocab) -> Any:
         file = json.loads(tokenizer.backend_tokenizer.to_str())
     except Exception as fault:
         # Of many classes, for what can be wrong with each of the files.
-        raise ConfigError(f"path: {path}: no model can be read from it ({_line(fault)})") from None
+        wrong = "its weights do not fit config.json" if "ignore_mismatched" in str(fault) else _line(fault)
+        raise ConfigError(f"path: {path}: no model can be read from it ({wrong})") from None
     # The library would draw these at random; the pooler is not asked for.
     if missing := sorted(name for name in notes["missing_keys"] if not name.startswith("pooler.")):
         raise ConfigError(f"path: {path}: model.safetensors lacks {len(missing)} of its weights, such as {missing[0]}")
@@ -155,13 +156,15 @@ def _cached(name: str) -> Path:
     except (OSError, ValueError):
         folders = Path(constants.HF_HUB_CACHE).glob("models--*")
         names = [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]
+        names += [str(folder) for folder in Path(name).parent.glob("*") if (folder / "config.json").is_file()]
         found = "neither a folder nor a model in the local cache, and nothing is fetched"
-        raise ConfigError(f"path: {name}: {found}{did_you_mean(name, names)}") from None
+        raise ConfigError(f"path: {name}: {found}{did_you_mean(name, names) if names else ''}") from None
 
 
 def _line(fault: Exception) -> str:
     """Return the begin of what `fault` says, in one line."""
-    return " ".join(str(fault).split())[:160] or type(fault).__name__
+    line = " ".join(str(fault).split()) or type(fault).__name__
+    return line if len(line) < 160 else line[:160].rpartition(" ")[0] + " ..."
 
 
 def _places(network: Any) -> int:
@@ -178,7 +181,7 @@ def _library() -> Any:
     try:
         import transformers
     except ImportError:
-        raise RunError("embedding transformer needs a library: pip install 'slotfill[transformers]'") from None
+        raise UsageError("embedding transformer needs a library: pip install 'slotfill[transformers]'") from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     return transformers

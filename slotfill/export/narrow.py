@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from slotfill.batch import make_batch
 from slotfill.cells._cell import Cell
 from slotfill.encoders._encoder import Encoder
-from slotfill.errors import RunError
+from slotfill.errors import UsageError
 from slotfill.model import SlotTagger
 from slotfill.vocab import Vocab
 
@@ -43,17 +43,17 @@ class Narrow(Encoder):
 
 @torch.no_grad()
 def narrowed(model: SlotTagger, vocab: Vocab, rank: int) -> SlotTagger:
-    """Return a copy of `model` that reads `rank` numbers of a token; raises RunError where it cannot be."""
+    """Return a copy of `model` that reads `rank` numbers of a token; raises UsageError where it cannot be."""
     model = copy.deepcopy(model).cpu().float().eval()
     for member in model.members:
         place = len(member.alone)
         encoder = member.encoders[place] if place < len(member.encoders) else None
         cell = getattr(encoder, "layers", [None])[0]
         if not isinstance(cell, Cell) or type(cell).project is not Cell.project:
-            raise RunError("--rank: the first encoder is not recurrent, or its cell reads in a way of its own")
+            raise UsageError("--rank: the first encoder is not recurrent, or its cell reads in a way of its own")
         size = cell.input_weight.shape[1]
         if rank >= size:
-            raise RunError(f"--rank {rank}: the first recurrent layer reads no more than {size} numbers of a token")
+            raise UsageError(f"--rank {rank}: the first recurrent layer reads no more than {size} numbers of a token")
         moment = _moment(member, vocab)
         values, vectors = torch.linalg.eigh(moment)
         # What no token has does not count, and is not to be divided by.

@@ -19,6 +19,7 @@ from slotfill.model import SlotTagger
 from slotfill.onnx_engine import NETWORK, OnnxEngine
 from slotfill.run import Run, digest_of, load_run, read_text, texts_of
 from slotfill.run_folder import write_whole
+from slotfill.score import Score
 from slotfill.splits import read_split
 
 Quantize = Literal["none", "int8"]
@@ -26,18 +27,18 @@ Quantize = Literal["none", "int8"]
 
 @dataclass(slots=True)
 class Exported:
-    """The files that were written, and F1 by split before and after, where the network was made smaller."""
+    """The files that were written, and the scores by split before and after, where the network was made smaller."""
 
     paths: list[Path]
-    f1: dict[str, tuple[float, float]] = field(default_factory=dict)
+    scores: dict[str, tuple[Score, Score]] = field(default_factory=dict)
 
 
 def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None) -> Exported:
     """Write the ONNX files of the run in the folder `path`, anew if there are some.
 
     With int8 the weights of products and LSTMs are held in 8 bits; with a `rank` the first recurrent layer reads so
-    many numbers of a token. What they do to F1 is measured where the run's sentences are still there. Raises RunError,
-    which says why, where the network cannot be exported.
+    many numbers of a token. What they do to the scores is measured where the run's sentences are still there. Raises
+    RunError, which says why, where the network cannot be exported.
     """
     run = load_run(path, engine="torch")
     digest = digest_of(read_text(path / "vocab.json"))
@@ -53,19 +54,17 @@ def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None)
     engines = [OnnxEngine(each, run.vocab, digest) for each in (whole, written)]
     for name, file in written.items():
         write_whole(path / name, file)
-    return Exported([path / name for name in written], {} if written is whole else _f1(run, engines))
+    return Exported([path / name for name in written], {} if written is whole else _scores(run, engines))
 
 
-def _f1(run: Run, engines: list[OnnxEngine]) -> dict[str, tuple[float, float]]:
-    """Return the F1 of two engines on valid and on the final split; nothing where the sentences are gone."""
+def _scores(run: Run, engines: list[OnnxEngine]) -> dict[str, tuple[Score, Score]]:
+    """Return the scores of two engines on valid and on the final split; nothing where the sentences are gone."""
     try:
         splits = dict.fromkeys(("valid", final_split(run.config.data)))
         corpus = {split: read_split(run.config.data, split).sentences for split in splits}
     except DataError:
         return {}
-    before, after = (
-        [evaluate(engine, run.vocab, sentences).overall.f1 for sentences in corpus.values()] for engine in engines
-    )
+    before, after = ([evaluate(engine, run.vocab, sentences) for sentences in corpus.values()] for engine in engines)
     return dict(zip(corpus, zip(before, after, strict=True), strict=True))
 
 

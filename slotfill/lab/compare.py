@@ -99,7 +99,7 @@ def plan(
         if loaded is None:
             continue
         name, complete = loaded
-        _attempt(faults, check_parts, complete, config)
+        _attempt(faults, check_parts, complete, config, given)
         sentences = complete.data.model_dump_json(), bool(complete.intent)
         if sentences not in readable:
             readable[sentences] = _attempt(faults, _read, complete)

@@ -83,7 +83,7 @@ def plan(given: str, overrides: Sequence[str] = (), *, seeds: int = 1, out: Path
     if not config.tune:
         example = "tune: {train.learning_rate: {low: 0.001, high: 0.01, log: true}}"
         raise UsageError(f"{given}: no ranges; say in it which keys to try, and how, as {example}")
-    check_parts(config, given)
+    check_parts(config, given, overrides)
     intents = bool(config.intent) or "intent" in config.tune
     corpus = {split: read_split(config.data, split, intents=intents).sentences for split in SPLITS}
     search = Search(given, overrides, name, config, whole.data, corpus, seeds, out or Path("tuned") / name)
@@ -224,7 +224,7 @@ def write_best(search: Search, study: Study) -> Trial | None:
     best = max((trial for trial in done if trial.f1 is not None), key=lambda trial: trial.f1 or 0, default=None)
     if best is not None:
         header = [
-            f"{HEADER}: trial {best.number} of {len(done)}, valid F1 {best.f1:.2f}.",
+            f"{HEADER}: trial {best.number}, the best of {len(done)}, valid F1 {best.f1:.2f}.",
             f"# {search.given} was the start. The study writes this file anew as it goes on: copy it to change it.",
             "#",
             f"#   slotfill train {search.best}",
