@@ -259,7 +259,7 @@ def check(
     ],
 ) -> None:
     """Check configs and the sentences they name, without training."""
-    from slotfill.recipes import load_recipe, recipes_in
+    from slotfill.recipes import load_recipe, located, recipes_in
     from slotfill.run import check_parts
     from slotfill.sentence import intent_names
     from slotfill.splits import read_split, split_names
@@ -280,7 +280,7 @@ def check(
                 typer.echo(f"{config}: {split}: {len(reading.sentences)} sentences, {slots} slots{several}{repaired}")
             typer.echo(f"{config}: ok")
         except SlotfillError as fault:
-            complain(fault)
+            complain(located(config, overrides, fault.faults) if isinstance(fault, ConfigError) else fault)
             worst = max(worst, fault.exit_code)
     raise typer.Exit(worst)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from slotfill.check import load_config, placed
 from slotfill.config import Config
 from slotfill.errors import ConfigError, UsageError, did_you_mean
+
+_PLACED = re.compile(r"command line: |.+?:\d+: ")
+"""How a fault begins that says where it is."""
 
 
 def recipes_folder() -> Path:
@@ -54,7 +58,12 @@ def load_recipe(config: str, overrides: Sequence[str] = (), *, need_data: bool =
 
 
 def located(config: str, overrides: Sequence[str], faults: Sequence[str]) -> ConfigError:
-    """Return `faults`, each after the key that has it, with the line of a config, or the command line, before it."""
+    """Return `faults`, each after the key that has it, with the line of a config, or the command line, before it.
+
+    Those that have their place already stay as they are.
+    """
+    if all(_PLACED.match(fault) for fault in faults):
+        return ConfigError(faults)
     _, shown, text = _read(config)
     return ConfigError(placed(text, shown, overrides, faults))
 

@@ -405,14 +405,14 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
     (
         "an override beyond the end of a list",
         "",
-        ["embedding.2.size=3"],
-        ["command line: embedding.2: '2' must be a place in the list of 2, counted from 0"],
+        ["embedding.3.size=3"],
+        ["command line: embedding.3: '3' must be a place in the list of 3, counted from 0"],
     ),
     (
         "an override of a list as if it were one part",
         "",
         ["embedding.size=3"],
-        ["command line: embedding.size: 'size' must be a place in the list of 2, counted from 0"],
+        ["command line: embedding.size: 'size' must be a place in the list of 3, counted from 0"],
     ),
     (
         "several faults: all of them, by line, the command line's last",
@@ -457,9 +457,9 @@ def test_each_kind_of_fault_is_told_by_its_place_and_mend(text, overrides, messa
          "c.yaml:1: data: no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"),
         ("", "c.yaml:1: data: no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"),
         ("data: {path: empty}\n",
-         "data.train: no training sentences in @/empty; set data.path=FOLDER_OR_FILE or data.train=FILE"),
+         "c.yaml:1: data.train: no training sentences in @/empty; set data.path=FOLDER_OR_FILE or data.train=FILE"),
         ("data: {path: corpus/test.brackets, holdout: 0.01}\n",
-         "data.holdout: 0.01 of 8 training sentences leaves a part without any; set data.valid=FILE"),
+         "c.yaml:1: data.holdout: 0.01 of 8 training sentences leaves a part without any; set data.valid=FILE"),
     ],
 )  # fmt: skip
 def test_missing_data_is_told_before_training(text, message, desk, cli):
@@ -520,5 +520,5 @@ def test_check_finds_what_does_not_go_together(desk, cli):
         "data: {path: corpus}\nencoder: {cell: {name: lstm, coupled: true, forget_gate: false}}\n"
     )
     result = cli("check", "c.yaml")
-    line = "c.yaml: encoder.cell.coupled: couples the input and the forget gate; leave neither out"
+    line = "c.yaml:2: encoder.cell.coupled: couples the input and the forget gate; leave neither out"
     assert (result.code, result.err) == (2, f"slotfill: {line}\n")

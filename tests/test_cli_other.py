@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from conftest import write_config
 
 import slotfill
 from slotfill.recipes import recipe_names
@@ -104,6 +105,18 @@ def test_check_says_how_many_tags_it_repaired(desk, cli):
     Path("train.conll").write_text("fly O\nTaipei I-to\n\nhello O\n\nthere O\n")
     Path("c.yaml").write_text("data: {path: train.conll, holdout: 0.4}\n")
     assert "c.yaml: train: 2 sentences, 1 slots, 1 tags repaired\n" in cli("check", "c.yaml").out
+
+
+def test_what_shows_when_the_network_is_built_has_its_place_too(desk, cli):
+    write_config(Path("c.yaml"), embedding="[word,\n  {name: ngrams, shortest: 5, longest: 2}]")
+    told = "c.yaml:3: embedding.1.longest: 2 characters are fewer than those of the shortest, 5"
+    for command in ("check", "train", "compare"):
+        assert cli(command, "c.yaml").err.splitlines()[0] == f"slotfill: {told}"
+    result = cli("train", "tiny.yaml", "encoder=feedforward", "train.language_model=0.1", "--out", "new")
+    assert result.err.startswith(
+        "slotfill: command line: train.language_model: needs a first encoder that is recurrent"
+    )
+    assert (result.code, Path("new").exists(), Path("new.partial").exists()) == (2, False, False)
 
 
 def test_check_goes_on_and_ends_with_the_worst(desk, cli):

@@ -8,7 +8,7 @@ import torch
 
 from slotfill.batch import make_batch
 from slotfill.check import load_config
-from slotfill.errors import RunError
+from slotfill.errors import UsageError
 from slotfill.export.narrow import narrowed
 from slotfill.export.network import export_model
 from slotfill.onnx_engine import OnnxEngine
@@ -72,9 +72,9 @@ def test_exported():
 
 
 def test_where_it_cannot_be_had():
-    with pytest.raises(RunError, match="--rank 6: the first recurrent layer reads no more than 6 numbers of a token"):
+    with pytest.raises(UsageError, match="--rank 6: the first recurrent layer reads no more than 6 numbers of a token"):
         narrowed(model_of(), VOCAB, 6)
-    with pytest.raises(RunError, match="--rank: the first encoder is not recurrent"):
+    with pytest.raises(UsageError, match="--rank: the first encoder is not recurrent"):
         narrowed(model_of("encoder={name: feedforward, window: 1}"), VOCAB, 2)
 
 
@@ -85,4 +85,4 @@ def test_through_the_command_line(desk, cli):
     assert "test: F1" in result.out and "before" in result.out
     assert cli("predict", "run", "leave Taipei").code == 0
     refused = cli("export", "run", "--rank", "4000")
-    assert refused.code == 1 and "no more than" in refused.err
+    assert refused.code == 2 and "no more than" in refused.err

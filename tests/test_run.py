@@ -360,7 +360,8 @@ def test_an_engine_that_is_not_there_is_told(run, cli):
     result = cli("predict", run, "x", "--engine", "onnx")
     assert (result.code, result.err) == (
         2,
-        "slotfill: run has no embedding.onnx and model.onnx; make them with: slotfill export run\n",
+        "slotfill: run has no embedding.onnx and model.onnx; make them with: slotfill export run, "
+        "or take engine torch\n",
     )
     assert cli("predict", run, "x").code == 0
     assert "--engine" in cli("predict", run, "x", "--engine", "tpu").err

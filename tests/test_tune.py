@@ -265,7 +265,7 @@ def test_settings_that_do_not_go_together_are_a_failed_trial(desk, cli):
         ("encoder.bidirectional: [true, 1]", "encoder.bidirectional: must be true or false, found 1"),
         ("encoder.cell: [lstm, grv]", "encoder.cell: unknown cell 'grv'; did you mean 'gru'?"),
         ("embedding: [[word], [wrod]]", "embedding: embedding.0: unknown embedding 'wrod'; did you mean 'word'?"),
-        ("encoder.cell: [lstm]", "encoder.cell: must be a range, as {low: 2, high: 8}, or a list of values;"),
+        ("encoder.cell: [lstm]", "encoder.cell: must be a range, as {low: 2, high: 8}, or a list of at least two"),
         ("train: {epochs: {low: 1, high: 2}}", "train: must be a range, as {low: 2, high: 8}, or a list of"),
         ("data.path: [a, b]", "data.path: is the same in all trials, so that they can be compared;"),
         ("train.seed: [1, 2]", "train.seed: is the same in all trials"),

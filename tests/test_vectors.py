@@ -30,6 +30,8 @@ FILES = {
     "word2vec": text(True),
     "fastText's .vec": text(True, " \n"),
     "from Windows": text(True, "\r\n"),
+    "glove with a byte-order mark": b"\xef\xbb\xbf" + text(False),
+    "word2vec with a byte-order mark": b"\xef\xbb\xbf" + text(True),
     "word2vec_binary": binary(),
     "word2vec_binary without line ends": binary(b""),
 }
@@ -184,8 +186,8 @@ def test_a_broken_fasttext_file(content, tmp_path):
 def test_without_gensim(tmp_path, monkeypatch):
     import sys
 
-    from slotfill.errors import RunError
+    from slotfill.errors import UsageError
 
     monkeypatch.setitem(sys.modules, "gensim.models.fasttext", None)
-    with pytest.raises(RunError, match=r"needs gensim: pip install 'slotfill\[fasttext\]'"):
+    with pytest.raises(UsageError, match=r"needs gensim: pip install 'slotfill\[fasttext\]'"):
         read(tmp_path, fasttext(), ["x"])

@@ -14,7 +14,7 @@ from part_cases import FILES, NO_TRANSFORMERS, SENTENCES, STRANGE, make_transfor
 from safetensors.torch import load_file, save_file
 
 from slotfill.batch import make_batch
-from slotfill.errors import ConfigError, RunError
+from slotfill.errors import ConfigError, RunError, UsageError
 from slotfill.recipes import load_recipe
 from slotfill.registry import EMBEDDINGS
 from slotfill.run import load_run
@@ -230,7 +230,7 @@ def test_without_the_library(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(RunError, match=r"pip install 'slotfill\[transformers\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'slotfill\[transformers\]'"):
         built()
 
 
