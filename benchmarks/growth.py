@@ -35,7 +35,7 @@ MEGABYTES = (1, 10, 100, 500)
 
 REPEATS = 5
 REPEATS_OF_MINUTES = 1
-"""Of the greatest number of training sentences, which takes minutes each time."""
+"""Of the greatest number of sentences and of tokens, which take minutes each time."""
 
 NEW_WORDS = 20
 """One token in so many is a word never seen before, in the stream that is predicted."""
@@ -54,20 +54,17 @@ SENTENCE = "leave Taipei on November 2nd"
 CITY = re.compile(r"(?<=\[)[^\]]+(?=\]\((?:origin|destination|stopover)\))")
 
 
-def measure(
-    sentences: Sequence[int] = SENTENCES,
-    tokens: Sequence[int] = TOKENS,
-    megabytes: Sequence[float] = MEGABYTES,
-    repeats: int = REPEATS,
-) -> dict[str, Any]:
-    """Return for each of the three the figures of each size, and how steep they are over the upper half."""
+def measure(only: str = "", repeats: int = REPEATS) -> dict[str, Any]:
+    """Return for each of the three, or the `only` one, the figures of each size, and how steep they are over the upper
+    half."""
     ROOM.mkdir(parents=True, exist_ok=True)
+    measures = {
+        "training": lambda room: _training(SENTENCES, room, repeats),
+        "prediction": lambda room: _prediction(TOKENS, room, repeats),
+        "start-up": lambda room: _start_up(MEGABYTES, room, repeats),
+    }
     with TemporaryDirectory(prefix="growth-", dir=ROOM) as room:
-        return {
-            "training": _training(sentences, Path(room), repeats),
-            "prediction": _prediction(tokens, Path(room), repeats),
-            "start-up": _start_up(megabytes, Path(room), repeats),
-        }
+        return {name: each(Path(room)) for name, each in measures.items() if only in ("", name)}
 
 
 def _training(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any]:
@@ -100,9 +97,13 @@ def _prediction(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any
     files = {size: room / f"tokens-{size}.txt" for size in sizes}
     for size, file in files.items():
         _write(file, _of_tokens(lines, size))
-    rows = _rows(sizes, lambda size: _measured("predict", run, "--input", files[size]), repeats)
+    rows = _rows(
+        sizes, lambda size: _measured("predict", run, "--input", files[size]), repeats, last=REPEATS_OF_MINUTES
+    )
     # Two groups in work at a time hold more, so memory is also that of the command as people run it.
-    (free,) = _rows(sizes[-1:], lambda size: _measured("predict", run, "--input", files[size], pinned=False), repeats)
+    (free,) = _rows(
+        sizes[-1:], lambda size: _measured("predict", run, "--input", files[size], pinned=False), REPEATS_OF_MINUTES
+    )
     for file in files.values():
         file.unlink()
     return {"of": "tokens", "new_words": NEW_WORDS, **_with_slopes(rows), "all_cores": free}

@@ -1,6 +1,7 @@
 """Measure slotfill's speed beside its peers', on this machine, with one command.
 
     python benchmarks/measure.py [PART ...]        prediction cold_start training cells growth; all if none is named
+    python benchmarks/measure.py growth.prediction one of those that growth has: training prediction start-up
 
 The peers are installed into an environment of their own, and what has to be trained is trained first and kept in
 build/benchmarks. Writes benchmarks/speed.json, of which parts that are not measured keep their figures; then
@@ -23,12 +24,13 @@ PARTS = ("prediction", "cold_start", "training", "cells", "growth")
 
 def main(parts: list[str]) -> None:
     """Measure `parts` and write their figures as each is done."""
-    if unknown := set(parts) - set(PARTS):
+    if unknown := {part.partition(".")[0] for part in parts} - set(PARTS):
         sys.exit(f"no part {min(unknown)}; there are: {', '.join(PARTS)}")
     for part in parts or PARTS:
-        found = importlib.import_module(part).measure()
+        part, _, section = part.partition(".")
+        found = importlib.import_module(part).measure(*filter(None, [section]))
         speed = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.is_file() else {}
-        speed[part] = found
+        speed[part] = (speed.get(part, {}) if section else {}) | found
         speed["date"] = datetime.now(timezone.utc).date().isoformat()
         speed["environment"] = environment() | {"command": None}
         TARGET.write_text(json.dumps(speed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -37,6 +37,6 @@ class Pace:
 def pace_of(config: TrainConfig, sentences: int) -> Pace:
     """Return what `config` says, and what suits so many `sentences` where it says nothing."""
     size = config.batch_size or min(max(sentences // STEPS_AN_EPOCH, LEAST), MOST)
-    epochs = config.epochs or max(EPOCHS, math.ceil(STEPS / math.ceil(sentences / size)))
+    epochs = config.epochs or max(EPOCHS, math.ceil(STEPS / max(1, math.ceil(sentences / size))))
     patience = max(PATIENCE, epochs // 3) if config.patience is None else config.patience
     return Pace(size, epochs, patience)
