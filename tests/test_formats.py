@@ -249,6 +249,7 @@ def test_jointslu_cannot_be_printed():
             Sentence.of_tokens(["a"], [], "b\nc"),
             "the intent 'b\\nc' holds a tab or a line end, so conll",
         ),
+        ("conll", Sentence.of_tokens(["a"], [], " b"), "the intent ' b' begins or ends with a blank, so conll"),
         (
             "jointslu",
             Sentence.of_tokens(["a"], [], "b\nc"),

@@ -162,6 +162,10 @@ def check_pieces(sentence: Sentence, format: str) -> None:
     pieces = [("token", token, " \t\r\n") for token in sentence.tokens]
     pieces += [("slot name", slot.name, " \t\r\n") for slot in sentence.slots or ()]
     pieces += [("intent", sentence.intent, "\t\r\n")] if sentence.intent else []
+    if sentence.intent and sentence.intent != sentence.intent.strip():
+        place = sentence.place or "sentence"
+        fault = f"the intent {sentence.intent!r} begins or ends with a blank"
+        raise DataError(f"{place}: {fault}, so {format} cannot hold it; write jsonl")
     for what, piece, parting in pieces:
         if not piece or any(char in piece for char in parting):
             fault = f"holds a {'blank' if ' ' in parting else 'tab'} or a line end" if piece else "is empty"
