@@ -269,7 +269,7 @@ def check(
     for config in [config for word in configs if word not in overrides for config in recipes_in(word)]:
         try:
             checked = load_recipe(config, overrides, need_data=True)[1]
-            check_parts(checked, config, overrides)
+            check_parts(checked)
             data = checked.data
             for split in split_names(data):
                 reading = read_split(data, split, intents=bool(checked.intent))

@@ -120,18 +120,24 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Slot
     return members[0] if len(members) == 1 else Committee(members)
 
 
-def check_parts(config: Config, given: str, overrides: Sequence[str] = ()) -> None:
+def check_parts(config: Config) -> None:
     """Build the network of a checked config on no words at all; raises ConfigError where options do not go together.
 
-    It was read from what is `given`, with `overrides`. Parts from outside are not run to be checked.
+    Parts from outside are not run to be checked.
     """
     from slotfill.config import outside_parts
-    from slotfill.recipes import located
 
     if any(outside_parts(config.model_dump())):
         return
+    build_model(config, Vocab({}, ["O"], config.scheme, intents={"intent": 1}), learning=True)
+
+
+def check_built(config: Config, given: str, overrides: Sequence[str]) -> None:
+    """Do as `check_parts` for a `config` that was read from what is `given`, and say where the faults are."""
+    from slotfill.recipes import located
+
     try:
-        build_model(config, Vocab({}, ["O"], config.scheme, intents={"intent": 1}), learning=True)
+        check_parts(config)
     except ConfigError as fault:
         raise located(given, overrides, fault.faults) from None
 

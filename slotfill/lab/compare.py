@@ -24,7 +24,7 @@ from slotfill.errors import ConfigError, SlotfillError, UsageError
 from slotfill.evaluate import evaluate, final_split
 from slotfill.lab import new_file
 from slotfill.recipes import load_recipe, recipes_in
-from slotfill.run import check_parts, load_run, partial_of, read_text
+from slotfill.run import check_built, load_run, partial_of, read_text
 from slotfill.run_folder import RunFolder
 from slotfill.score import slot_counts
 from slotfill.splits import read_split, split_names, split_path
@@ -99,7 +99,7 @@ def plan(
         if loaded is None:
             continue
         name, complete = loaded
-        _attempt(faults, check_parts, complete, config, given)
+        _attempt(faults, check_built, complete, config, given)
         sentences = complete.data.model_dump_json(), bool(complete.intent)
         if sentences not in readable:
             readable[sentences] = _attempt(faults, _read, complete)

@@ -23,7 +23,7 @@ from slotfill.lab import new_file
 from slotfill.lab.study import Settings, Study, StudyError, Trial
 from slotfill.pace import pace_of
 from slotfill.recipes import load_recipe
-from slotfill.run import check_parts
+from slotfill.run import check_built
 from slotfill.sentence import Sentence
 from slotfill.splits import read_split
 from slotfill.timing import Times
@@ -83,7 +83,7 @@ def plan(given: str, overrides: Sequence[str] = (), *, seeds: int = 1, out: Path
     if not config.tune:
         example = "tune: {train.learning_rate: {low: 0.001, high: 0.01, log: true}}"
         raise UsageError(f"{given}: no ranges; say in it which keys to try, and how, as {example}")
-    check_parts(config, given, overrides)
+    check_built(config, given, overrides)
     intents = bool(config.intent) or "intent" in config.tune
     corpus = {split: read_split(config.data, split, intents=intents).sentences for split in SPLITS}
     search = Search(given, overrides, name, config, whole.data, corpus, seeds, out or Path("tuned") / name)
