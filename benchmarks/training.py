@@ -20,7 +20,7 @@ import setting
 from score import score
 from setting import CORPORA, ROOM, Worker, in_turn, middle, peer_command, peer_worker, run_of, say, seconds
 
-REPEATS = 5
+REPEATS = 3
 
 PLAIN = ("members=1", "intent=null", "embedding=[word, char_cnn]")
 """What makes of the recipe `atis`, which is for the best F1, a single BiLSTM-CRF that is quick."""
