@@ -89,8 +89,8 @@ class NgramLookup:
         self.ids = dict(zip(ngrams, range(1, len(ngrams) + 1), strict=True))
         sizes = {len(ngram) for ngram in ngrams}
         self.sizes = range(min(sizes, default=1), max(sizes, default=0) + 1)
-        # Cutting each word of each batch anew would take a third of a step of training.
-        self._known = lru_cache(1 << 16)(self._cut)
+        # Cutting each word of each batch anew would take a third of a step of training; the most frequent are enough.
+        self._known = lru_cache(1 << 14)(self._cut)
 
     @classmethod
     def of(cls, words: Iterable[str], lowercase: bool, sizes: range, min_count: int) -> NgramLookup:

@@ -22,8 +22,9 @@ from slotfill.vocab import Vocab
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 MOST_TOKENS = 32768
-"""How many distinct tokens' vectors are kept before all are forgotten, so that memory does not grow for ever."""
-
+MOST_NUMBERS = 5_000_000
+"""How many distinct tokens' vectors, and numbers in these, are kept before all are forgotten, so that memory does not
+grow for ever."""
 
 EMBEDDING, NETWORK = ONNX = ("embedding.onnx", "model.onnx")
 """The two halves of a network: tokens' vectors from their ids, and from those of sentences emissions and intents."""
@@ -140,7 +141,8 @@ class TokenVectors:
 
     def _learn(self, tokens: dict[str, None]) -> None:
         fresh = [token for token in tokens if token not in self._rows]
-        if len(self._rows) + len(fresh) > MOST_TOKENS:
+        most = min(MOST_TOKENS, MOST_NUMBERS // max(1, self._table.shape[1]))
+        if len(self._rows) + len(fresh) > most:
             self._rows, fresh = {}, list(tokens)
         features = {
             name: array
@@ -152,7 +154,7 @@ class TokenVectors:
         size = first + len(fresh)
         if size > len(self._table):
             # Twice what is needed, so that few new tokens seldom mean a new table, but no more than is ever kept.
-            table = np.zeros((max(size, min(2 * size, MOST_TOKENS + 1)), vectors.shape[1]), np.float32)
+            table = np.zeros((max(size, min(2 * size, most + 1)), vectors.shape[1]), np.float32)
             if first > 1:
                 table[1:first] = self._table[1:first]
             self._table = table
