@@ -141,8 +141,7 @@ class TokenVectors:
 
     def _learn(self, tokens: dict[str, None]) -> None:
         fresh = [token for token in tokens if token not in self._rows]
-        most = min(MOST_TOKENS, MOST_NUMBERS // max(1, self._table.shape[1]))
-        if len(self._rows) + len(fresh) > most:
+        if len(self._rows) + len(fresh) > _most(self._table):
             self._rows, fresh = {}, list(tokens)
         features = {
             name: array
@@ -154,12 +153,17 @@ class TokenVectors:
         size = first + len(fresh)
         if size > len(self._table):
             # Twice what is needed, so that few new tokens seldom mean a new table, but no more than is ever kept.
-            table = np.zeros((max(size, min(2 * size, most + 1)), vectors.shape[1]), np.float32)
+            table = np.zeros((max(size, min(2 * size, _most(vectors) + 1)), vectors.shape[1]), np.float32)
             if first > 1:
                 table[1:first] = self._table[1:first]
             self._table = table
         self._table[first:size] = vectors
         self._rows.update(zip(fresh, range(first, size), strict=True))
+
+
+def _most(vectors: np.ndarray) -> int:
+    """Return how many of such `vectors` `(token, size)` are kept."""
+    return min(MOST_TOKENS, MOST_NUMBERS // max(1, vectors.shape[1]))
 
 
 def _broken(path: Path, found: str) -> RunError:

@@ -130,9 +130,11 @@ def test_layers_that_see_no_neighbours_are_of_the_vector(window, size):
         assert engine.tags(make_batch(tokens, engine.lookups)) == model.tags(make_batch(tokens, model.lookups))
 
 
-def test_vectors_are_forgotten_before_they_are_too_many(monkeypatch):
-    monkeypatch.setattr("slotfill.onnx_engine.MOST_TOKENS", 5)
+@pytest.mark.parametrize("limit", ["MOST_TOKENS", "MOST_NUMBERS"])
+def test_vectors_are_forgotten_before_they_are_too_many(limit, monkeypatch):
     model, vocab = built([["word", small("embedding", "char_cnn")], small("encoder", "recurrent"), "crf"])
+    numbers = sum(part.output_size for part in model.embeddings)
+    monkeypatch.setattr(f"slotfill.onnx_engine.{limit}", 5 if limit == "MOST_TOKENS" else 5 * numbers + 1)
     engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
     for tokens in BATCHES * 2:
         assert engine.tags(make_batch(tokens, engine.lookups)) == model.tags(make_batch(tokens, model.lookups))
