@@ -33,7 +33,7 @@ SENTENCES = (1_000, 10_000, 100_000, 1_000_000)
 TOKENS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 MEGABYTES = (1, 10, 100, 500)
 
-REPEATS = 5
+REPEATS = 3
 REPEATS_OF_MINUTES = 1
 """Of the greatest number of sentences and of tokens, which take minutes each time."""
 
