@@ -223,7 +223,7 @@ def test_a_database_holds_a_study_as_well(desk, cli):
     assert report["storage"] == "sqlite:///study.db" and not (OUT / "study.journal").exists()
     assert steady(told(cli, *words, "--trials", "3"))[:2] == steady(report)
     result = cli("tune", "tiny.yaml", "--storage", "nothing://me:secret@server/x")
-    assert (result.code, result.err.count("\n"), "secret" in result.err) == (1, 1, False)
+    assert (result.code, result.err.count("\n"), "secret" in result.err) == (2, 1, False)
 
 
 def test_a_trial_that_fails_does_not_end_the_study(desk, cli):

@@ -84,7 +84,7 @@ class Study:
         there is another search's study.
         """
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-        self.place = re.sub(r"//[^/]*@", "//", storage)
+        self.place = _without_password(storage)
         self.first = first
         self.seed = seed
         self.distributions = {key: _distribution(tried) for key, tried in ranges.items()}
@@ -181,6 +181,10 @@ class Study:
             raise StudyError(f"{self.place}: the study cannot be read or written: {reason[:200]}") from None
 
 
+def _without_password(storage: str) -> str:
+    return re.sub(r"//[^/]*@", "//", storage)
+
+
 def _opened(storage: str) -> BaseStorage:
     if "://" in storage:
         return _database(storage)
@@ -194,10 +198,13 @@ def _opened(storage: str) -> BaseStorage:
 
 def _database(url: str, attempts: int = 3) -> RDBStorage:
     """Open a database, again where another machine that begins at the same moment has made some of its tables."""
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import ArgumentError, DBAPIError
 
     try:
         return RDBStorage(url)
+    except (ArgumentError, ImportError) as fault:
+        reason = " ".join(str(fault).split())[:200]
+        raise UsageError(f"--storage {_without_password(url)}: no such database can be opened: {reason}") from None
     except DBAPIError:
         if attempts == 1:
             raise
