@@ -6,16 +6,17 @@ Every fault is found in one go, each with `file:line: key: what is wrong; did yo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from slotfill import FORMAT
 from slotfill.config import LISTED, SECTIONS, Config, DataConfig, Part, Range, part_model, untunable
 from slotfill.errors import ConfigError, did_you_mean
+from slotfill.faults import fields_at, message_of, place_of, shown
 from slotfill.options import FilePath, FolderOrName
 from slotfill.registry import FORMATS, KINDS, Registry
 from slotfill.yaml_text import Path as KeyPath
@@ -71,11 +72,11 @@ class _Check:
         self.overridden: set[KeyPath] = set()
         self.faults: dict[str, int] = {}
         if not isinstance(data, dict):
-            raise ConfigError(f"{name}:1: a config is keys and values, found {_shown(data)}")
+            raise ConfigError(f"{name}:1: a config is keys and values, found {shown(data)}")
         self.data: dict[str, Any] = data
         if data.get("format", FORMAT) != FORMAT:
             # What else seems wrong may well be right in that version.
-            self.fault(("format",), f"{_shown(data['format'])}, but this version of slotfill reads format {FORMAT}")
+            self.fault(("format",), f"{shown(data['format'])}, but this version of slotfill reads format {FORMAT}")
             raise ConfigError(list(self.faults))
         for override in overrides:
             try:
@@ -117,7 +118,7 @@ class _Check:
             return {}
         options = {"name": value} if isinstance(value, str) else value
         if not isinstance(options, dict) or not isinstance(options["name"], str):
-            self.fault(path, f"must be the name of one {registry.kind}{allowed}, found {_shown(value)}")
+            self.fault(path, f"must be the name of one {registry.kind}{allowed}, found {shown(value)}")
             return {}
         options = dict(options)
         name_path = (*path, "name") if isinstance(value, dict) else path
@@ -190,9 +191,9 @@ class _Check:
             return model.model_validate(data)
         except ValidationError as error:
             for fault in error.errors():
-                if (place := _place(fault["loc"], data)) is None:
+                if (place := place_of(fault["loc"], data)) is None:
                     continue
-                message = _message(fault, _fields_at(model, place))
+                message = message_of(fault, fields_at(model, place))
                 if fault["type"] == "literal_error" and place != fault["loc"] and place[-1] == fault["loc"][-2]:
                     message = message.removesuffix(")") + ", or a list)"
                 self.fault((*path, *place), message)
@@ -253,7 +254,7 @@ class _Check:
         elif value is None:
             value = {}
         elif not isinstance(value, dict | list):
-            raise ValueError(f"{dotted((*path, following))}: {dotted(path)} is {_shown(value)} and has no keys")
+            raise ValueError(f"{dotted((*path, following))}: {dotted(path)} is {shown(value)} and has no keys")
         # A copy, since an alias in the YAML may stand for the same value elsewhere.
         target[step] = value.copy()
         return target[step], registry
@@ -304,72 +305,3 @@ def _nearest(path: Path) -> str:
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     near = get_close_matches(path.name, names, n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
-
-
-def _place(location: tuple[str | int, ...], data: Any) -> KeyPath | None:
-    """Return where in `data` a fault is, or None if it is of another type than the value was meant to be.
-
-    Where several types are allowed, pydantic names the one it tried within the location, such as `list[str]`.
-    """
-    for depth, step in enumerate(location):
-        if isinstance(step, str) and "[" in step:
-            if step.startswith("list[") != isinstance(data, list):
-                return None
-            return (*location[:depth], *location[depth + 1 :])
-        try:
-            data = data[step]
-        except (LookupError, TypeError):
-            data = None
-    return location
-
-
-def _fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
-    """The keys allowed beside the last of `location`."""
-    for step in location[:-1]:
-        annotation = model.model_fields[str(step)].annotation if str(step) in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
-
-
-def _message(fault: Any, fields: list[str]) -> str:
-    """Say in one line what pydantic found."""
-    kind, found, context = fault["type"], _shown(fault["input"]), fault.get("ctx", {})
-    if kind == "extra_forbidden":
-        return "unknown key" + did_you_mean(str(fault["loc"][-1]), fields)
-    if kind == "missing":
-        return "is needed and not given"
-    if kind == "literal_error":
-        allowed = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
-        return f"unknown value {found}{did_you_mean(str(fault['input']), allowed)}"
-    expected: Callable[[], str] = {
-        "int_type": lambda: "must be a whole number",
-        "int_from_float": lambda: "must be a whole number",
-        "float_type": lambda: "must be a number",
-        "bool_type": lambda: "must be true or false",
-        "string_type": lambda: "must be text",
-        "list_type": lambda: "must be a list",
-        "model_type": lambda: "must be keys and values",
-        "dict_type": lambda: "must be keys and values",
-        "greater_than": lambda: f"must be more than {context['gt']:g}",
-        "greater_than_equal": lambda: f"must be at least {context['ge']:g}",
-        "less_than": lambda: f"must be less than {context['lt']:g}",
-        "less_than_equal": lambda: f"must be at most {context['le']:.15g}",
-        "finite_number": lambda: "must be a finite number",
-    }.get(kind, lambda: str(fault["msg"]).lower())
-    return f"{expected()}, found {found}"
-
-
-def _shown(value: Any) -> str:
-    """A value as a message shows it: as YAML writes it, in one line, not too long."""
-    if isinstance(value, dict | BaseModel):
-        return "keys and values"
-    if isinstance(value, list):
-        return "a list"
-    if value is None:
-        return "nothing"
-    if not isinstance(value, str):
-        return str(value).lower()
-    value = " ".join(value.split())
-    return f"'{value if len(value) <= 60 else value[:57] + '...'}'"
