@@ -48,8 +48,8 @@ RANKS = {name: rank for rank, line in enumerate(ORDER.split("\n")) for name in l
 
 # What is read, written, looked up and decoded around the network, in plain Python and NumPy.
 WITHOUT_TORCH = """
-errors sentence options schemes text yaml_text registry lookup vocab formats config faults check schema batch decode score
-corpus recipes splits pace run tagging run_folder evaluate predict engine onnx_engine stream
+errors sentence options schemes text yaml_text registry lookup vocab formats config check schema batch decode score
+faults corpus recipes splits pace run tagging run_folder evaluate predict engine onnx_engine stream
 vectors
 display app lab lab.new_file lab.significance lab.heat_map lab.heat_map_page lab.commands
 cli
