@@ -230,7 +230,8 @@ def _ideas(rows: list[list[str]]) -> str:
     head = ["recipe", "changed", "seeds", "valid F1", "test F1", "difference", "interval", "p"]
     return f"""## What each idea gives
 
-A recipe with something changed, against the recipe itself with the same seeds: the difference in mean test F1, its 95 %
+A recipe with something changed, trained by one process, against the recipe itself with the same seeds, trained as it
+says, so that what is drawn differs with the number of processes: the difference in mean test F1, its 95 %
 interval (bootstrap over sentences) and the probability of one as large by chance (paired approximate randomisation).
 
 {table(head, rows)}
