@@ -19,7 +19,7 @@ import numpy as np
 import slotfill
 from slotfill.batch import bucket, make_batch
 from slotfill.decode import decode
-from slotfill.formats._format import lines
+from slotfill.files import lines
 from slotfill.onnx_engine import OnnxEngine
 from slotfill.predict import CHUNK, Predictor
 from slotfill.registry import FORMATS

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slotfill.version import __version__
+
 if TYPE_CHECKING:
     from slotfill.engine import EngineName
     from slotfill.predict import Predictor
-
-__version__ = "0.1.0"
-
-FORMAT = 1
-"""The version of config files and run folders; one of another version is refused."""
 
 __all__ = ["__version__", "load"]
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slotfill import FORMAT
 from slotfill.config import LISTED, SECTIONS, Config, DataConfig, Part, Range, part_model, untunable
 from slotfill.errors import ConfigError, did_you_mean
 from slotfill.faults import fields_at, message_of, place_of, shown
 from slotfill.options import FilePath, FolderOrName
 from slotfill.registry import FORMATS, KINDS, Registry
+from slotfill.version import FORMAT
 from slotfill.yaml_text import Path as KeyPath
 from slotfill.yaml_text import dotted, parse, parse_value
 

@@ -17,7 +17,6 @@ from typing import Annotated, Literal
 import typer
 
 import slotfill.lab.commands  # noqa: F401 - adds its commands
-from slotfill import __version__
 from slotfill.app import (
     AsJson,
     ConfigName,
@@ -31,6 +30,7 @@ from slotfill.app import (
     opened,
 )
 from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
+from slotfill.version import __version__
 
 
 def _version(wanted: bool) -> None:
@@ -322,7 +322,7 @@ def convert(
 
 def _texts(path: Path | None) -> Iterator[str]:
     """The lines of a file, or of standard input."""
-    from slotfill.formats._format import decode_lines, lines
+    from slotfill.files import decode_lines, lines
 
     if path is None or str(path) == "-":
         if sys.stdin is None:

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from slotfill.errors import DataError, UsageError
-from slotfill.formats._format import Format, lines, nearest_in_folder
+from slotfill.files import lines, nearest_in_folder
+from slotfill.formats._format import Format
 from slotfill.registry import FORMATS
 from slotfill.sentence import Sentence, intent_names
 

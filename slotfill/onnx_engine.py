@@ -11,11 +11,11 @@ from threading import Lock
 
 import numpy as np
 
-from slotfill import FORMAT
 from slotfill.batch import Batch
 from slotfill.decode import Transitions, best_intents, decode
 from slotfill.errors import RunError
 from slotfill.lookup import Lookup
+from slotfill.version import FORMAT
 from slotfill.vocab import Vocab
 
 # ONNX Runtime reads it as it is imported, and would tell its maker of its use.

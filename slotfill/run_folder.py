@@ -19,9 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from slotfill import FORMAT, __version__
 from slotfill.config import Config
 from slotfill.errors import RunError, UsageError
+from slotfill.files import write_whole
 from slotfill.onnx_engine import ONNX
 from slotfill.run import (
     FILES,
@@ -34,6 +34,7 @@ from slotfill.run import (
     read_vocab,
     texts_of,
 )
+from slotfill.version import FORMAT, __version__
 from slotfill.vocab import Vocab
 
 if TYPE_CHECKING:
@@ -207,16 +208,6 @@ def _place(out: Path) -> Path:
     if not place.name:
         raise UsageError(f"{out} cannot be a run folder; choose another")
     return place
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file, to the disk itself, whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content if isinstance(content, bytes) else content.encode())
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
 
 
 def _save(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from slotfill.corpus import read_sentences, write_sentences
 from slotfill.errors import DataError, UsageError
-from slotfill.formats._format import decode_lines
+from slotfill.files import decode_lines
 from slotfill.registry import FORMATS
 from slotfill.schemes import SCHEMES
 from slotfill.sentence import Sentence, Slot

@@ -7,25 +7,25 @@ from pathlib import Path
 import pytest
 
 from slotfill.errors import UsageError
-from slotfill.lab import new_file
+from slotfill.files import check_new_file, write_new_file
 
 
 def test_only_what_may_be_replaced(tmp_path):
     there = tmp_path / "a.json"
     there.write_text("mine")
     with pytest.raises(UsageError, match="is there already; replace it with --force, or give another"):
-        new_file.check(there, force=False)
-    new_file.check(there, force=True)
-    new_file.check(tmp_path / "b.json", force=False)
+        check_new_file(there, force=False)
+    check_new_file(there, force=True)
+    check_new_file(tmp_path / "b.json", force=False)
     with pytest.raises(UsageError, match="is a folder"):
-        new_file.check(tmp_path, force=True)
+        check_new_file(tmp_path, force=True)
     with pytest.raises(UsageError, match="there is no such folder"):
-        new_file.check(tmp_path / "nowhere" / "a.json", force=True)
+        check_new_file(tmp_path / "nowhere" / "a.json", force=True)
 
 
 def test_text_and_bytes(tmp_path):
     for content in ("台北", b"\x00"):
-        new_file.write(tmp_path / "a", content)
+        write_new_file(tmp_path / "a", content)
         assert (tmp_path / "a").read_bytes() == (content if isinstance(content, bytes) else content.encode())
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
@@ -41,5 +41,5 @@ def test_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", stopped)
     with pytest.raises(KeyboardInterrupt):
-        new_file.write(kept, "<svg/>")
+        write_new_file(kept, "<svg/>")
     assert (kept.read_text(), list(tmp_path.iterdir())) == ("mine", [kept])

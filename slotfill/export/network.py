@@ -10,7 +10,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from slotfill import FORMAT
 from slotfill.batch import make_batch
 from slotfill.committee import mean_scores
 from slotfill.embeddings._embedding import Embedding
@@ -18,6 +17,7 @@ from slotfill.export.dim import NotExportable
 from slotfill.export.recorder import Recorder
 from slotfill.model import SlotTagger
 from slotfill.onnx_engine import EMBEDDING, NETWORK, OnnxEngine
+from slotfill.version import FORMAT
 from slotfill.vocab import Vocab
 
 TOLERANCE = 1e-4

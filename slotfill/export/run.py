@@ -15,10 +15,10 @@ from slotfill.evaluate import evaluate, final_split
 from slotfill.export.dim import NotExportable
 from slotfill.export.narrow import narrowed
 from slotfill.export.network import export_model
+from slotfill.files import write_whole
 from slotfill.model import SlotTagger
 from slotfill.onnx_engine import NETWORK, OnnxEngine
 from slotfill.run import Run, digest_of, load_run, read_text, texts_of
-from slotfill.run_folder import write_whole
 from slotfill.score import Score
 from slotfill.splits import read_split
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from operator import ne
 from pathlib import Path
-from typing import BinaryIO, ClassVar, TextIO
+from typing import ClassVar, TextIO
 
 from slotfill.errors import DataError
 from slotfill.schemes import slots_of, tags_of
 from slotfill.sentence import Sentence, Slot
-
-_MEND = "save it as UTF-8, e.g. iconv -t utf-8 -f"
 
 
 class Format:
@@ -66,55 +63,6 @@ class Format:
             raise DataError(f"{place}: {fault}") from None
         self.repaired_tags += sum(map(ne, tags, tags_of(slots, len(tags), scheme)))
         return Sentence.of_tokens(tokens, slots, intent, place)
-
-
-def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the number and the text of each line of a UTF-8 file, without its line end.
-
-    Raises DataError when there is no such file or it is not text.
-    """
-    try:
-        with path.open("rb") as file:
-            yield from decode_lines(file, str(path))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file{nearest_in_folder(path)}") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: a folder where a file is expected") from None
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read: {fault.strerror}") from None
-
-
-def decode_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
-    """Yield the number and the text of each line of an open UTF-8 file called `name`.
-
-    A byte-order mark is dropped; lines end in LF or CRLF and nowhere else.
-    Raises DataError when it is not text.
-    """
-    for number, line in enumerate(file, 1):
-        if number == 1:
-            if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise DataError(f"{name}:1: UTF-16, not UTF-8; {_MEND} utf-16")
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        line = line.removesuffix(b"\n").removesuffix(b"\r")
-        if b"\0" in line:
-            raise DataError(f"{name}:{number}: a NUL byte at column {line.index(0) + 1}; not a text file")
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as fault:
-            column = len(line[: fault.start].decode()) + 1
-            byte = f"byte 0x{line[fault.start]:02x} at column {column}"
-            raise DataError(f"{name}:{number}: not UTF-8 ({byte}); {_MEND} latin1") from None
-        yield number, text
-
-
-def nearest_in_folder(path: Path) -> str:
-    """Return the end of a message on a missing `path`: the nearest name in its folder, if there is one."""
-    try:
-        names = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
-        return ""
-    near = get_close_matches(path.name, names, n=1)
-    return f"; did you mean '{path.with_name(near[0])}'?" if near else ""
 
 
 def split_blanks(line: str) -> list[str]:

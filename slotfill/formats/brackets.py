@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slotfill.errors import DataError
-from slotfill.formats._format import Format, lines, slots_at
+from slotfill.files import lines
+from slotfill.formats._format import Format, slots_at
 from slotfill.sentence import Sentence
 from slotfill.text import sentence_of
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from slotfill.errors import DataError
-from slotfill.formats._format import Format, check_pieces, lines, split_blanks
+from slotfill.files import lines
+from slotfill.formats._format import Format, check_pieces, split_blanks
 from slotfill.schemes import split_tag, tags_of
 from slotfill.sentence import Sentence
 

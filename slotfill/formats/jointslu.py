@@ -11,7 +11,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from slotfill.errors import DataError, UsageError
-from slotfill.formats._format import Format, check_pieces, lines, nearest_in_folder, split_blanks
+from slotfill.files import lines, nearest_in_folder
+from slotfill.formats._format import Format, check_pieces, split_blanks
 from slotfill.schemes import tags_of
 from slotfill.sentence import Sentence
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from slotfill.errors import DataError
-from slotfill.formats._format import Format, lines, slots_at
+from slotfill.files import lines
+from slotfill.formats._format import Format, slots_at
 from slotfill.sentence import Sentence
 from slotfill.text import sentence_of
 

@@ -14,7 +14,7 @@ import typer
 
 from slotfill.app import AsJson, ConfigName, Device, Overrides, RunPath, app, chosen_device
 from slotfill.errors import UsageError
-from slotfill.lab import new_file
+from slotfill.files import check_new_file, write_new_file
 
 
 @app.command(rich_help_panel="The lab")
@@ -36,7 +36,7 @@ def inspect(
     Heat maps with a row for each token: in colours on a terminal, in characters elsewhere.
     """
     if html is not None:
-        new_file.check(html, force=force)
+        check_new_file(html, force=force)
 
     from slotfill.lab import heat_map, heat_map_page
     from slotfill.lab.inspect import inspect
@@ -44,7 +44,7 @@ def inspect(
 
     found = inspect(load_run(run, chosen_device(device), "torch"), sentence).only(layer=layer, names=gate or ())
     if html is not None:
-        new_file.write(html, heat_map_page.page(found, run.resolve().name))
+        write_new_file(html, heat_map_page.page(found, run.resolve().name))
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
     elif html is not None:
@@ -89,7 +89,7 @@ def compare(
         raise UsageError("data.path is what --data sets; give one of them")
     files = [file for file in (markdown, json_file) if file is not None]
     for file in files:
-        new_file.check(file, force=force)
+        check_new_file(file, force=force)
     if len({file.resolve() for file in files}) < len(files):
         raise UsageError(f"--markdown and --json are both {markdown}; give each a file of its own")
     if out.exists() and not out.is_dir():
@@ -115,9 +115,9 @@ def compare(
     report = comparison.summarise(chosen, faults, shlex.join(["slotfill", *sys.argv[1:]]))
     display.show_columns(comparison.tables(report), comparison.legend(report))
     if markdown:
-        new_file.write(markdown, comparison.markdown(report))
+        write_new_file(markdown, comparison.markdown(report))
     if json_file:
-        new_file.write(json_file, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+        write_new_file(json_file, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
     for title, fault in faults.items():
         typer.echo(f"slotfill: {title}: {fault}", err=True)
     raise typer.Exit(1 if faults else 0)
@@ -173,7 +173,7 @@ def probe(
     if figure is not None:
         from slotfill.lab import figures
 
-        new_file.write(figure, figures.drawn(figures.of_memories(found), figure.suffix))
+        write_new_file(figure, figures.drawn(figures.of_memories(found), figure.suffix))
 
 
 @app.command(rich_help_panel="The lab")
@@ -240,7 +240,7 @@ def _can_draw(path: Path, force: bool) -> bool:
     """
     if path.suffix.lower() not in (".svg", ".png", ".pdf"):
         raise UsageError(f"--figure {path}: a figure is a file that ends in .svg, .png or .pdf")
-    new_file.check(path, force=force)
+    check_new_file(path, force=force)
     there = find_spec("matplotlib") is not None
     if not there:
         typer.echo(f"slotfill: {path}: figures need matplotlib: pip install 'slotfill[plots]'", err=True)

@@ -18,11 +18,10 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any
 
-from slotfill import FORMAT
 from slotfill.config import Config, DataConfig
 from slotfill.errors import ConfigError, SlotfillError, UsageError
 from slotfill.evaluate import evaluate, final_split
-from slotfill.lab import new_file
+from slotfill.files import write_new_file
 from slotfill.recipes import load_recipe, recipes_in
 from slotfill.run import check_built, load_run, partial_of, read_text
 from slotfill.run_folder import RunFolder
@@ -30,6 +29,7 @@ from slotfill.score import slot_counts
 from slotfill.splits import read_split, split_names, split_path
 from slotfill.tagging import tag
 from slotfill.train import train
+from slotfill.version import FORMAT
 from slotfill.yaml_text import parse
 
 
@@ -319,7 +319,7 @@ def _tag(job: Job, device: str) -> None:
         "scores": scores,
         "counts": counts,
     }
-    new_file.write(job.result, json.dumps(result, ensure_ascii=False))
+    write_new_file(job.result, json.dumps(result, ensure_ascii=False))
 
 
 def scored_splits(data: DataConfig) -> list[str]:

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slotfill import FORMAT
 from slotfill.check import load_config
 from slotfill.config import Config, DataConfig
 from slotfill.errors import SlotfillError, UsageError
-from slotfill.lab import new_file
+from slotfill.files import write_new_file
 from slotfill.lab.study import Settings, Study, StudyError, Trial
 from slotfill.pace import pace_of
 from slotfill.recipes import load_recipe
@@ -29,6 +28,7 @@ from slotfill.splits import read_split
 from slotfill.timing import Times
 from slotfill.train import prepare
 from slotfill.training import Epoch, Progress
+from slotfill.version import FORMAT
 
 SPLITS = ("train", "valid")
 """All that a search reads."""
@@ -230,7 +230,7 @@ def write_best(search: Search, study: Study) -> Trial | None:
             f"#   slotfill train {search.best}",
         ]
         config = search.config_of(best.settings).model_copy(update={"data": search.data})
-        new_file.write(search.best, "\n".join([*header, config.to_yaml()]))
+        write_new_file(search.best, "\n".join([*header, config.to_yaml()]))
     return best
 
 

@@ -6,9 +6,9 @@ import statistics
 from dataclasses import asdict
 from typing import Any
 
-from slotfill import FORMAT
 from slotfill.lab.study import Study
 from slotfill.lab.tune import Search, value_shown, write_best
+from slotfill.version import FORMAT
 
 SHOWN = 10
 """Rows of the table of the best trials."""

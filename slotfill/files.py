@@ -1,0 +1,94 @@
+"""Files: text read line by line, and files written completely or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from slotfill.errors import DataError, UsageError
+
+_MEND = "save it as UTF-8, e.g. iconv -t utf-8 -f"
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line of a UTF-8 file, without its line end.
+
+    Raises DataError when there is no such file or it is not text.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from decode_lines(file, str(path))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file{nearest_in_folder(path)}") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: a folder where a file is expected") from None
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read: {fault.strerror}") from None
+
+
+def decode_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line of an open UTF-8 file called `name`.
+
+    A byte-order mark is dropped; lines end in LF or CRLF and nowhere else.
+    Raises DataError when it is not text.
+    """
+    for number, line in enumerate(file, 1):
+        if number == 1:
+            if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise DataError(f"{name}:1: UTF-16, not UTF-8; {_MEND} utf-16")
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        if b"\0" in line:
+            raise DataError(f"{name}:{number}: a NUL byte at column {line.index(0) + 1}; not a text file")
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as fault:
+            column = len(line[: fault.start].decode()) + 1
+            byte = f"byte 0x{line[fault.start]:02x} at column {column}"
+            raise DataError(f"{name}:{number}: not UTF-8 ({byte}); {_MEND} latin1") from None
+        yield number, text
+
+
+def nearest_in_folder(path: Path) -> str:
+    """Return the end of a message on a missing `path`: the nearest name in its folder, if there is one."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return ""
+    near = get_close_matches(path.name, names, n=1)
+    return f"; did you mean '{path.with_name(near[0])}'?" if near else ""
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file, to the disk itself, whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    with new.open("wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def check_new_file(path: Path, *, force: bool) -> None:
+    """Raise UsageError where `path` cannot be written, or is there already and `force` does not say to replace it."""
+    if path.name == "-":
+        raise UsageError("-: give the name of a file to write")
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"{path}: {'is a folder' if path.is_dir() else 'there is no such folder to write it in'}")
+    if path.exists() and not force:
+        raise UsageError(f"{path}: is there already; replace it with --force, or give another")
+
+
+def write_new_file(path: Path, content: str | bytes) -> None:
+    """Write the file `path`; what is there stays until the new one is whole. Raises UsageError where it cannot be."""
+    try:
+        with TemporaryDirectory(prefix=".slotfill-", dir=path.parent) as room:
+            new = Path(room, path.name)
+            new.write_bytes(content if isinstance(content, bytes) else content.encode())
+            new.replace(path)
+    except OSError as fault:
+        raise UsageError(f"{path}: cannot be written: {fault.strerror}") from None
