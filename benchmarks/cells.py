@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slotfill.config.registry import CELLS
 from slotfill.encoders._recurrence import compile_steps, run
-from slotfill.registry import CELLS
 from slotfill.run_folder import environment
 
 TARGET = Path(__file__).with_suffix(".json")

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from setting import CORE, ROOM, ROOT, in_turn, middle, run_of, say, test_lines
 
-from slotfill.recipes import load_recipe
+from slotfill.config.recipes import load_recipe
 from slotfill.run import build_model
 from slotfill.run_folder import RunFolder
 from slotfill.training import Epoch, Training

@@ -18,11 +18,11 @@ import numpy as np
 
 import slotfill
 from slotfill.batch import bucket, make_batch
+from slotfill.config.registry import FORMATS
 from slotfill.decode import decode
 from slotfill.files import lines
 from slotfill.onnx_engine import OnnxEngine
 from slotfill.predict import CHUNK, Predictor
-from slotfill.registry import FORMATS
 from slotfill.tagging import BATCH_SIZE, BATCH_TOKENS
 from slotfill.text import sentence_of
 

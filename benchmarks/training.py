@@ -83,7 +83,7 @@ def operations_an_epoch() -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from slotfill.recipes import load_recipe
+    from slotfill.config.recipes import load_recipe
     from slotfill.run import build_model
     from slotfill.splits import read_split
     from slotfill.training import Training

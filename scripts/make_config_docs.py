@@ -1,4 +1,4 @@
-"""Write docs/config.md, the reference of every config key, from slotfill.config and the registries.
+"""Write docs/config.md, the reference of every config key, from slotfill.config.models and the registries.
 
     python scripts/make_config_docs.py            rewrite the page
     python scripts/make_config_docs.py --check    exit 1 if the page differs from what would be written
@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slotfill.options import LARGEST
-from slotfill.registry import KINDS, REQUIRED, PartFile, Registry
-from slotfill.schema import schema
-from slotfill.yaml_text import dump
+from slotfill.config.json_schema import schema
+from slotfill.config.option_types import LARGEST
+from slotfill.config.registry import KINDS, REQUIRED, PartFile, Registry
+from slotfill.config.yaml_reader import dump
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "config.md"
 

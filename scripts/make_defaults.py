@@ -22,7 +22,7 @@ from typing import Any
 
 from make_results import CORPORA, ROOT, machine, slotfill, spread, table
 
-from slotfill.config import DataConfig
+from slotfill.config.models import DataConfig
 from slotfill.schemes import tags_of
 from slotfill.sentence import Sentence
 from slotfill.splits import read_split

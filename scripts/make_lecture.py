@@ -34,9 +34,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from slotfill.config.registry import CELLS
 from slotfill.encoders._recurrence import run
 from slotfill.lab import figures
-from slotfill.registry import CELLS
 from slotfill.run_folder import environment
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,8 +26,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slotfill.recipes import load_recipe, recipe_summary, recipes_in
-from slotfill.registry import CELLS, ENCODERS, TAGGERS, Registry
+from slotfill.config.recipes import load_recipe, recipe_summary, recipes_in
+from slotfill.config.registry import CELLS, ENCODERS, TAGGERS, Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "systems.md"

@@ -70,7 +70,7 @@ def train(
     Without a name it trains on the built-in Taipei corpus. Ctrl-C ends it early: the best epoch so far is kept.
     """
     from slotfill import display
-    from slotfill.recipes import load_recipe, located
+    from slotfill.config.recipes import load_recipe, located
 
     if config is not None and "=" in config and not Path(config).exists():
         config, overrides = "taipei", [config, *(overrides or [])]
@@ -223,8 +223,8 @@ def list_parts(
 ) -> None:
     """List the parts a config can name: each one's name, what it is, and its source."""
     from slotfill import display
-    from slotfill.recipes import recipe_names, recipe_summary
-    from slotfill.registry import KINDS
+    from slotfill.config.recipes import recipe_names, recipe_summary
+    from slotfill.config.registry import KINDS
 
     tables = {
         f"{registry.kind}s": [
@@ -246,7 +246,7 @@ def list_parts(
 @app.command()
 def show(config: ConfigName, overrides: Overrides = None) -> None:
     """Print a config complete, with every default, as it would run."""
-    from slotfill.recipes import load_recipe
+    from slotfill.config.recipes import load_recipe
 
     typer.echo(load_recipe(config, overrides or [])[1].to_yaml(), nl=False)
 
@@ -259,7 +259,7 @@ def check(
     ],
 ) -> None:
     """Check configs and the sentences they name, without training."""
-    from slotfill.recipes import load_recipe, located, recipes_in
+    from slotfill.config.recipes import load_recipe, located, recipes_in
     from slotfill.run import check_parts
     from slotfill.sentence import intent_names
     from slotfill.splits import read_split, split_names
@@ -288,7 +288,7 @@ def check(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of configs, for editors that complete and check YAML."""
-    from slotfill.schema import schema
+    from slotfill.config.json_schema import schema
 
     typer.echo(json.dumps(schema(), indent=1, ensure_ascii=False))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from slotfill.config.registry import FORMATS
 from slotfill.errors import DataError, UsageError
 from slotfill.files import lines, nearest_in_folder
 from slotfill.formats._format import Format
-from slotfill.registry import FORMATS
 from slotfill.sentence import Sentence, intent_names
 
 FormatPart = str | Mapping[str, Any] | None

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slotfill.check import load_config
-from slotfill.config import DataConfig
+from slotfill.config.models import DataConfig
+from slotfill.config.validate import load_config
 from slotfill.corpus import format_named, read_sentences
 from slotfill.engine import Engine
 from slotfill.errors import DataError

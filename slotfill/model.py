@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.batch import Batch
+from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, TAGGERS
 from slotfill.decode import Transitions
 from slotfill.encoders._encoder import Encoder
 from slotfill.intents._intent import IntentHead
 from slotfill.lookup import Lookup
-from slotfill.registry import EMBEDDINGS, ENCODERS, INTENTS, TAGGERS
 from slotfill.vocab import Vocab
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from slotfill.config import TrainConfig
+from slotfill.config.models import TrainConfig
 from slotfill.model import SlotTagger
 from slotfill.weights import stretches
 

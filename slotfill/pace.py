@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from slotfill.config import TrainConfig
+from slotfill.config.models import TrainConfig
 
 MOST, LEAST = 32, 8
 """Sentences a step: the most, and the least where there are few."""

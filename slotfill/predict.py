@@ -11,10 +11,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
+from slotfill.config.registry import FORMATS
 from slotfill.engine import EngineName
 from slotfill.formats._format import Format
 from slotfill.onnx_engine import OnnxEngine
-from slotfill.registry import FORMATS
 from slotfill.run import Run, load_run
 from slotfill.sentence import Sentence
 from slotfill.stream import arrivals, in_order

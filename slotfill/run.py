@@ -24,7 +24,7 @@ from slotfill.vocab import Vocab
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from slotfill.config import Config
+    from slotfill.config.models import Config
     from slotfill.model import SlotTagger
 
 FILES = ("config.yaml", "vocab.json", "model.safetensors")
@@ -125,7 +125,7 @@ def check_parts(config: Config) -> None:
 
     Parts from outside are not run to be checked.
     """
-    from slotfill.config import outside_parts
+    from slotfill.config.models import outside_parts
 
     if any(outside_parts(config.model_dump())):
         return
@@ -134,7 +134,7 @@ def check_parts(config: Config) -> None:
 
 def check_built(config: Config, given: str, overrides: Sequence[str]) -> None:
     """Do as `check_parts` for a `config` that was read from what is `given`, and say where the faults are."""
-    from slotfill.recipes import located
+    from slotfill.config.recipes import located
 
     try:
         check_parts(config)
@@ -162,9 +162,9 @@ def check_run_folder(path: Path) -> None:
 
 def read_config(path: Path, *, executes: bool = True) -> Config:
     """Return the config of the run in `path`, and log which files from outside it executes, if it does."""
-    from slotfill.check import load_config
-    from slotfill.config import outside_parts
-    from slotfill.yaml_text import parse
+    from slotfill.config.models import outside_parts
+    from slotfill.config.validate import load_config
+    from slotfill.config.yaml_reader import parse
 
     name = path / "config.yaml"
     text = read_text(name)

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from slotfill.config import Config
+from slotfill.config.models import Config
 from slotfill.errors import RunError, UsageError
 from slotfill.files import write_whole
 from slotfill.onnx_engine import ONNX

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slotfill.config import DataConfig
+from slotfill.config.models import DataConfig
 from slotfill.corpus import Reading, find_split, read_sentences, splits_in
 from slotfill.errors import ConfigError, DataError, UsageError, did_you_mean
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from slotfill.config import Config
+from slotfill.config.models import Config
 from slotfill.encoders._recurrence import compile_steps
 from slotfill.errors import RunError
 from slotfill.evaluate import evaluate, final_split

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from slotfill.batch import bucket, make_batch
-from slotfill.config import TrainConfig
+from slotfill.config.models import TrainConfig
 from slotfill.errors import RunError
 from slotfill.evaluate import rates
 from slotfill.language_model import word_ids, words_of

@@ -77,7 +77,7 @@ def desk(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def trained(corpus: Path) -> Path:
     """A run trained on the tiny corpus; nothing may be written into it."""
-    from slotfill.recipes import load_recipe
+    from slotfill.config.recipes import load_recipe
     from slotfill.run_folder import RunFolder
     from slotfill.train import train
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.config import Config, DataConfig, TrainConfig
-from slotfill.registry import CELLS, EMBEDDINGS, ENCODERS, FORMATS, TAGGERS
+from slotfill.config.models import Config, DataConfig, TrainConfig
+from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, FORMATS, TAGGERS
 
 LISTS = {
     "cells": CELLS.names(),
@@ -347,7 +347,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "encoder: {name: recurrent, cell: untyped.py}\n",
         [],
         [
-            "1: encoder.cell: @/untyped.py:2: the option 'gain' needs a type from slotfill.options "
+            "1: encoder.cell: @/untyped.py:2: the option 'gain' needs a type from slotfill.config.option_types "
             "and a plain value as its default"
         ],
     ),
@@ -356,7 +356,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "encoder:\n  name: recurrent\n  cell:\n    name: undone.py\n",
         [],
         [
-            "4: encoder.cell.name: @/undone.py:2: the option 'gain' needs a type from slotfill.options "
+            "4: encoder.cell.name: @/undone.py:2: the option 'gain' needs a type from slotfill.config.option_types "
             "and a plain value as its default"
         ],
     ),
@@ -504,7 +504,7 @@ def test_a_byte_order_mark_and_crlf_are_no_fault(desk, cli):
 
 
 def built_in() -> list[str]:
-    from slotfill.recipes import recipe_names
+    from slotfill.config.recipes import recipe_names
 
     return recipe_names()
 

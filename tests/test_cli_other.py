@@ -12,8 +12,8 @@ import pytest
 from conftest import write_config
 
 import slotfill
-from slotfill.recipes import recipe_names
-from slotfill.registry import KINDS
+from slotfill.config.recipes import recipe_names
+from slotfill.config.registry import KINDS
 
 COMMANDS = ("train", "evaluate", "predict", "list", "show", "check", "schema", "convert", "inspect", "tune")
 HEAVY = ("torch", "numpy", "seqeval", "pydantic")
@@ -177,7 +177,7 @@ def test_what_the_system_refuses_is_one_line(cli, monkeypatch):
     def refuse(*args):
         raise OSError(28, "No space left on device", "big.file")
 
-    monkeypatch.setattr("slotfill.schema.schema", refuse)
+    monkeypatch.setattr("slotfill.config.json_schema.schema", refuse)
     result = cli("schema")
     assert (result.code, result.err) == (1, "slotfill: big.file: No space left on device\n")
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from slotfill.batch import make_batch
-from slotfill.check import load_config
 from slotfill.committee import Committee
+from slotfill.config.validate import load_config
 from slotfill.decode import decode
 from slotfill.errors import ConfigError
 from slotfill.export.network import export_model

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.check import load_config
-from slotfill.recipes import load_recipe, recipe_names, recipe_summary, recipes_folder
-from slotfill.registry import CELLS, ENCODERS, KINDS, REQUIRED
-from slotfill.schema import schema
-from slotfill.yaml_text import parse
+from slotfill.config.json_schema import schema
+from slotfill.config.recipes import load_recipe, recipe_names, recipe_summary, recipes_folder
+from slotfill.config.registry import CELLS, ENCODERS, KINDS, REQUIRED
+from slotfill.config.validate import load_config
+from slotfill.config.yaml_reader import parse
 
 
 def config(text="", *overrides):

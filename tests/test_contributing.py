@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 import slotfill
 import slotfill.cells
-from slotfill.check import load_config
 from slotfill.cli import app
+from slotfill.config.registry import CELLS, ENCODERS
+from slotfill.config.validate import load_config
 from slotfill.encoders._recurrence import run as run_cell
 from slotfill.errors import ConfigError, SlotfillError
-from slotfill.registry import CELLS, ENCODERS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

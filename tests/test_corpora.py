@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from slotfill.config.recipes import load_recipe
 from slotfill.evaluate import evaluate_run
-from slotfill.recipes import load_recipe
 from slotfill.run import load_run
 from slotfill.run_folder import RunFolder
 from slotfill.train import train

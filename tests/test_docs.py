@@ -14,8 +14,8 @@ import pytest
 import typer
 
 from slotfill.cli import app
-from slotfill.recipes import load_recipe, recipe_names
-from slotfill.registry import FORMATS
+from slotfill.config.recipes import load_recipe, recipe_names
+from slotfill.config.registry import FORMATS
 from slotfill.schemes import SCHEMES, tags_of
 from slotfill.sentence import Sentence, Slot
 from slotfill.text import TOKENIZERS, sentence_of
@@ -216,6 +216,6 @@ def test_formats_page_tokenizers():
 
 
 def test_parts_page_has_every_kind():
-    from slotfill.registry import KINDS
+    from slotfill.config.registry import KINDS
 
     assert {row[0] for row in rows_of("docs/parts.md", "kind")} == set(KINDS)

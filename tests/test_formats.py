@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slotfill.config.registry import FORMATS
 from slotfill.corpus import read_sentences, write_sentences
 from slotfill.errors import DataError, UsageError
 from slotfill.files import decode_lines
-from slotfill.registry import FORMATS
 from slotfill.schemes import SCHEMES
 from slotfill.sentence import Sentence, Slot
 from slotfill.text import TOKENIZERS, sentence_of

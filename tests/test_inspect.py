@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from slotfill.check import load_config
+from slotfill.config.registry import CELLS, ENCODERS, TAGGERS
+from slotfill.config.validate import load_config
 from slotfill.errors import RunError, UsageError
 from slotfill.lab.inspect import inspect
 from slotfill.predict import Predictor
-from slotfill.registry import CELLS, ENCODERS, TAGGERS
 from slotfill.run import Run, build_model, texts_of
 from slotfill.sentence import Sentence, Slot
 from slotfill.trace import traced

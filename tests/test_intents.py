@@ -47,7 +47,7 @@ def write_corpus(folder):
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
     """A folder with the corpus in each format, a config and two runs, one `fed`; nothing of it may be changed."""
-    from slotfill.recipes import load_recipe
+    from slotfill.config.recipes import load_recipe
     from slotfill.run_folder import RunFolder
     from slotfill.train import train
 
@@ -211,7 +211,7 @@ def test_mistakes_in_the_config(override, told, room, cli):
 
 
 def test_training_goes_on_to_the_bit(room, monkeypatch):
-    from slotfill.recipes import load_recipe
+    from slotfill.config.recipes import load_recipe
     from slotfill.run_folder import RunFolder
     from slotfill.train import train
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from slotfill.check import load_config
+from slotfill.config.validate import load_config
 from slotfill.errors import ConfigError
 from slotfill.language_model import LanguageModel, word_ids, words_of
 from slotfill.lookup import UNKNOWN

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from slotfill.batch import make_batch
-from slotfill.check import load_config
+from slotfill.config.validate import load_config
 from slotfill.decode import decode
 from slotfill.errors import ConfigError
 from slotfill.evaluate import evaluate

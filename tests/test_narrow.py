@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from slotfill.batch import make_batch
-from slotfill.check import load_config
+from slotfill.config.validate import load_config
 from slotfill.errors import UsageError
 from slotfill.export.narrow import narrowed
 from slotfill.export.network import export_model

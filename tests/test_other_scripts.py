@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import write_config
 
-from slotfill.config import DataConfig
+from slotfill.config.models import DataConfig
 from slotfill.schemes import tags_of
 from slotfill.splits import read_split
 

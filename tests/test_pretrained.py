@@ -11,10 +11,10 @@ from conftest import write_config
 from safetensors.torch import load_file
 
 from slotfill.batch import make_batch
+from slotfill.config.recipes import load_recipe
+from slotfill.config.registry import EMBEDDINGS
 from slotfill.errors import DataError
 from slotfill.lookup import KeptLookup
-from slotfill.recipes import load_recipe
-from slotfill.registry import EMBEDDINGS
 from slotfill.run import load_run
 from slotfill.vocab import Vocab
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import slotfill
+from slotfill.config.recipes import load_recipe
+from slotfill.config.registry import CELLS, KINDS, REQUIRED, Registry
 from slotfill.errors import ConfigError, RunError
-from slotfill.recipes import load_recipe
-from slotfill.registry import CELLS, KINDS, REQUIRED, Registry
 from slotfill.run import load_run
 from slotfill.run_folder import RunFolder
 from slotfill.train import train
@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 
 from slotfill.cells._cell import Cell
-from slotfill.options import Positive
+from slotfill.config.option_types import Positive
 
 with Path(__file__).with_name("executed").open("a") as file:
     file.write("once\\n")
@@ -154,11 +154,11 @@ def test_a_part_from_outside_that_fails_to_run_is_told_by_its_line(tmp_path):
 
 def test_a_registry_answers_without_importing_its_parts():
     code = (
-        "import sys; from slotfill.registry import KINDS\n"
+        "import sys; from slotfill.config.registry import KINDS\n"
         "for registry in KINDS.values():\n"
         "    for name in registry.names(): registry.part(name).options, registry.part(name).summary\n"
         "print(sorted({'torch', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-    assert isinstance(slotfill.registry.ENCODERS, Registry)
+    assert isinstance(slotfill.config.registry.ENCODERS, Registry)

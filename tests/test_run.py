@@ -16,8 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import slotfill
+from slotfill.config.recipes import load_recipe
 from slotfill.errors import RunError, SlotfillError, UsageError
-from slotfill.recipes import load_recipe
 from slotfill.run import load_run
 from slotfill.run_folder import RunFolder
 from slotfill.score import Score

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import slotfill.training
-from slotfill.check import load_config
+from slotfill.config.validate import load_config
 from slotfill.errors import RunError
 from slotfill.evaluate import evaluate
 from slotfill.model import SlotTagger

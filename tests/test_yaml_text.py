@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slotfill.config.yaml_reader import dotted, dump, parse, parse_value
 from slotfill.errors import ConfigError
-from slotfill.yaml_text import dotted, dump, parse, parse_value
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from slotfill.cells._cell import Cell, State
+from slotfill.config.option_types import Size
 from slotfill.errors import ConfigError
-from slotfill.options import Size
 
 
 class Clockwork(Cell):

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.cells._cell import Cell, State, matrix
-from slotfill.options import Positive, Size
+from slotfill.config.option_types import Positive, Size
 
 
 class Variational(Cell):

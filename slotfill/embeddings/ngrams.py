@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from slotfill.config.option_types import Count, Fraction, Size
 from slotfill.embeddings._embedding import Embedding
 from slotfill.errors import ConfigError
 from slotfill.lookup import PADDING
-from slotfill.options import Count, Fraction, Size
 from slotfill.vocab import Vocab
 
 

@@ -14,10 +14,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from slotfill.config.option_types import FilePath, Size
 from slotfill.embeddings._embedding import Embedding
 from slotfill.errors import ConfigError, DataError
 from slotfill.lookup import PADDING, UNKNOWN
-from slotfill.options import FilePath, Size
 from slotfill.vectors import read_vectors
 from slotfill.vocab import Vocab
 

@@ -23,10 +23,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from slotfill.config.option_types import FolderOrName, Positive
 from slotfill.embeddings._embedding import Embedding
 from slotfill.embeddings._pieces import PieceLookup
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
-from slotfill.options import FolderOrName, Positive
 from slotfill.vocab import Vocab
 
 _TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from slotfill.config.option_types import Count, Fraction, Size
 from slotfill.embeddings._embedding import Embedding
 from slotfill.lookup import PADDING, UNKNOWN
-from slotfill.options import Count, Fraction, Size
 from slotfill.vocab import Vocab
 
 

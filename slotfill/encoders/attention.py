@@ -16,10 +16,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from slotfill.config.option_types import Fraction, Size
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._additive import AdditiveAttention
 from slotfill.encoders._encoder import Encoder, mask_of
-from slotfill.options import Fraction, Size
 
 
 class Attention(Encoder):

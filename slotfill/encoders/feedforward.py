@@ -15,9 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from slotfill.config.option_types import Count, Fraction, Size
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import Encoder, mask_of
-from slotfill.options import Count, Fraction, Size
 
 
 class Feedforward(Encoder):

@@ -25,11 +25,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from slotfill.config.option_types import Fraction, Size
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import Encoder
 from slotfill.encoders._recurrence import Reading
 from slotfill.loop import Tensors, loop
-from slotfill.options import Fraction, Size
 
 
 class GridLSTM(Encoder):

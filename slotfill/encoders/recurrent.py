@@ -10,11 +10,11 @@ from typing import cast
 from torch import Tensor, nn
 
 from slotfill.cells._cell import Cell
+from slotfill.config.option_types import CellPart, Fraction, Size
+from slotfill.config.registry import CELLS
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import Encoder
 from slotfill.encoders._recurrence import Reading, read
-from slotfill.options import CellPart, Fraction, Size
-from slotfill.registry import CELLS
 
 
 class Recurrent(Encoder):

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from slotfill.config.option_types import Fraction, Size
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._additive import masked_softmax
 from slotfill.encoders._encoder import Encoder, mask_of
-from slotfill.options import Fraction, Size
 
 
 class SelfAttention(Encoder):

@@ -13,9 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from slotfill.config.option_types import Fraction, Positive, Size
 from slotfill.encoders._additive import masked_softmax
 from slotfill.intents._intent import IntentHead
-from slotfill.options import Fraction, Positive, Size
 from slotfill.vocab import Vocab
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from slotfill.config.option_types import Fraction, Positive
 from slotfill.intents._intent import IntentHead
-from slotfill.options import Fraction, Positive
 from slotfill.vocab import Vocab
 
 

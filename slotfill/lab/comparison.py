@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from slotfill.config.recipes import recipe_summary
 from slotfill.lab.compare import Job, Plan, result_of, scored_splits
 from slotfill.lab.significance import DRAWS, bootstrap, holm, mean_f1, randomisation
-from slotfill.recipes import recipe_summary
 from slotfill.version import FORMAT
 
 LEVEL = 0.05

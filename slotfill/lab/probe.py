@@ -27,11 +27,11 @@ from torch import Tensor
 
 from slotfill.batch import Batch, make_batch
 from slotfill.cells._cell import Cell, State
-from slotfill.check import load_config
+from slotfill.config.option_types import CellPart
+from slotfill.config.registry import CELLS
+from slotfill.config.validate import load_config
 from slotfill.errors import ConfigError
 from slotfill.model import SlotTagger
-from slotfill.options import CellPart
-from slotfill.registry import CELLS
 from slotfill.schemes import tag_set, tags_of
 from slotfill.sentence import Sentence, Slot
 from slotfill.vocab import Vocab

@@ -30,7 +30,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from slotfill.config import Range
+from slotfill.config.models import Range
 from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.lab.compare import differing
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slotfill.check import load_config
-from slotfill.config import Config, DataConfig
+from slotfill.config.models import Config, DataConfig
+from slotfill.config.recipes import load_recipe
+from slotfill.config.validate import load_config
 from slotfill.errors import SlotfillError, UsageError
 from slotfill.files import write_new_file
 from slotfill.lab.study import Settings, Study, StudyError, Trial
 from slotfill.pace import pace_of
-from slotfill.recipes import load_recipe
 from slotfill.run import check_built
 from slotfill.sentence import Sentence
 from slotfill.splits import read_split

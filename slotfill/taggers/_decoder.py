@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.cells._cell import Cell, State
+from slotfill.config.registry import CELLS
 from slotfill.decode import beam_search
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import mask_of
 from slotfill.loop import loop
-from slotfill.registry import CELLS
 from slotfill.taggers._tagger import Tagger
 from slotfill.vocab import Vocab
 

@@ -20,9 +20,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from slotfill.config.option_types import CellPart, Fraction, Size
 from slotfill.encoders._additive import AdditiveAttention
 from slotfill.encoders._encoder import mask_of
-from slotfill.options import CellPart, Fraction, Size
 from slotfill.taggers._decoder import Decoder, Sentences
 from slotfill.vocab import Vocab
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from slotfill.config.option_types import CellPart, Fraction, Size
 from slotfill.encoders._recurrence import run
-from slotfill.options import CellPart, Fraction, Size
 from slotfill.taggers._decoder import Decoder, Sentences
 from slotfill.vocab import Vocab
 

@@ -20,11 +20,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from slotfill.config.option_types import Fraction, Size
 from slotfill.decode import Transitions, legal_transitions
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import mask_of
 from slotfill.loop import Tensors, loop
-from slotfill.options import Fraction, Size
 from slotfill.taggers._tagger import Tagger
 from slotfill.vocab import Vocab
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from part_cases import randomize
 
-from slotfill.registry import ENCODERS
+from slotfill.config.registry import ENCODERS
 
 LENGTHS = [9, 1, 4, 7]
 HIDDEN = 5

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from slotfill.batch import make_batch
-from slotfill.registry import EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
+from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
 from slotfill.schemes import tags_of
 from slotfill.sentence import Sentence, Slot
 from slotfill.vocab import Vocab
@@ -156,7 +156,7 @@ def _choices(kind: Any) -> list[Any]:
 
 
 def _bound(kind: Any, name: str) -> Any:
-    """The bound `name` that a type of slotfill.options sets, if it does."""
+    """The bound `name` that a type of slotfill.config.option_types sets, if it does."""
     if get_origin(kind) is not Annotated:
         return None
     bounds = [

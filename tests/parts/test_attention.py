@@ -8,9 +8,9 @@ import torch
 from part_cases import randomize, vocab_of
 
 from slotfill.batch import make_batch
+from slotfill.config.registry import ENCODERS
 from slotfill.encoders import _additive
 from slotfill.model import SlotTagger
-from slotfill.registry import ENCODERS
 from slotfill.trace import traced
 
 LENGTHS = torch.tensor([4, 1, 6, 3])

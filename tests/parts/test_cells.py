@@ -8,8 +8,8 @@ from part_cases import randomize
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from slotfill.cells._cell import Cell
+from slotfill.config.registry import CELLS, ENCODERS
 from slotfill.encoders._recurrence import run
-from slotfill.registry import CELLS, ENCODERS
 from slotfill.trace import traced
 
 LENGTHS = torch.tensor([9, 1, 4, 12, 7, 12])

@@ -7,7 +7,7 @@ import pytest
 from cell_cases import FUNCTIONS, HIDDEN, LENGTHS, batch, both_ways, encoder_of, sigmoid
 from part_cases import label
 
-from slotfill.registry import CELLS
+from slotfill.config.registry import CELLS
 
 # One direction of one sentence: from its vectors, in the order of reading, to the outputs.
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from part_cases import SCHEMES, randomize, small, vocab_of
 
+from slotfill.config.registry import TAGGERS
 from slotfill.decode import decode
-from slotfill.registry import TAGGERS
 from slotfill.schemes import slots_of, tag_set, tags_of
 from slotfill.vocab import Vocab
 

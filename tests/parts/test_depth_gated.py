@@ -7,7 +7,7 @@ import pytest
 import torch
 from cell_cases import HIDDEN, LENGTHS, Weights, batch, encoder_of, sigmoid
 
-from slotfill.registry import CELLS
+from slotfill.config.registry import CELLS
 
 
 def depth_gated(encoder, x):

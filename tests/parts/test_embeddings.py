@@ -6,8 +6,8 @@ import pytest
 import torch
 from part_cases import FILES, SENTENCES
 
+from slotfill.config.registry import EMBEDDINGS
 from slotfill.errors import ConfigError
-from slotfill.registry import EMBEDDINGS
 from slotfill.sentence import Sentence
 from slotfill.vocab import Vocab
 

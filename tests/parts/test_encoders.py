@@ -6,8 +6,8 @@ import pytest
 import torch
 from part_cases import randomize
 
+from slotfill.config.registry import ENCODERS
 from slotfill.dropout import SentenceDropout
-from slotfill.registry import ENCODERS
 
 TIME = 9
 LENGTHS = torch.tensor([TIME])

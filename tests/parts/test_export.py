@@ -11,6 +11,7 @@ import torch
 from part_cases import SENTENCES, STRANGE, networks, randomize, small, vocab_of
 
 from slotfill.batch import make_batch
+from slotfill.config.registry import KINDS
 from slotfill.encoders._encoder import Encoder
 from slotfill.errors import RunError
 from slotfill.export.dim import NotExportable
@@ -18,7 +19,6 @@ from slotfill.export.network import export_model
 from slotfill.export.recorder import Recorder
 from slotfill.model import SlotTagger
 from slotfill.onnx_engine import OnnxEngine
-from slotfill.registry import KINDS
 
 BATCHES = [
     [sentence.tokens for sentence in SENTENCES],

@@ -10,8 +10,8 @@ import pytest
 import torch
 from part_cases import label, randomize, small, vocab_of
 
+from slotfill.config.registry import CELLS, TAGGERS
 from slotfill.decode import beam_search
-from slotfill.registry import CELLS, TAGGERS
 from slotfill.schemes import tag_set
 from slotfill.trace import traced
 from slotfill.vocab import Vocab

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from slotfill.config.registry import CELLS
 from slotfill.encoders._fused import fused
 from slotfill.encoders._recurrence import compile_steps, run
-from slotfill.registry import CELLS
 
 FUSED = [
     "lstm",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from part_cases import randomize
 
-from slotfill.registry import ENCODERS
+from slotfill.config.registry import ENCODERS
 from slotfill.trace import traced
 
 LENGTHS = torch.tensor([4, 1, 6, 3])

@@ -8,11 +8,11 @@ import torch
 from part_cases import SENTENCES, STRANGE, batch_of, randomize, small
 
 from slotfill.batch import make_batch
+from slotfill.config.registry import INTENTS
 from slotfill.decode import best_intents
 from slotfill.export.network import export_model
 from slotfill.model import SlotTagger
 from slotfill.onnx_engine import OnnxEngine
-from slotfill.registry import INTENTS
 from slotfill.sentence import Sentence
 from slotfill.tagging import label
 from slotfill.trace import traced

@@ -9,9 +9,9 @@ import torch
 from onnx import TensorProto, helper
 from part_cases import label, randomize, variants
 
+from slotfill.config.registry import CELLS
 from slotfill.encoders._recurrence import run
 from slotfill.errors import ConfigError
-from slotfill.registry import CELLS
 from slotfill.trace import traced
 
 TIME, BATCH, INPUT, HIDDEN = 7, 3, 4, 5

@@ -11,9 +11,9 @@ from part_cases import SENTENCES, STRANGE, all_variants, batch_of, label, networ
 from safetensors.torch import load_file, save_file
 
 from slotfill.batch import make_batch
+from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
 from slotfill.encoders._recurrence import run as run_cell
 from slotfill.model import SlotTagger
-from slotfill.registry import CELLS, EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
 from slotfill.trace import traced
 from slotfill.vocab import Vocab
 from slotfill.weights import trained

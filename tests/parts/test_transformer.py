@@ -14,9 +14,9 @@ from part_cases import FILES, NO_TRANSFORMERS, SENTENCES, STRANGE, make_transfor
 from safetensors.torch import load_file, save_file
 
 from slotfill.batch import make_batch
+from slotfill.config.recipes import load_recipe
+from slotfill.config.registry import EMBEDDINGS
 from slotfill.errors import ConfigError, RunError, UsageError
-from slotfill.recipes import load_recipe
-from slotfill.registry import EMBEDDINGS
 from slotfill.run import load_run
 from slotfill.vocab import Vocab
 
@@ -121,7 +121,7 @@ def test_only_what_is_tuned_is_trained():
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_it_has_a_learning_rate_of_its_own(optimizer, corpus):
     """After one step of the schedule's full height, each weight has moved by its own rate."""
-    from slotfill.config import TrainConfig
+    from slotfill.config.models import TrainConfig
     from slotfill.model import SlotTagger
     from slotfill.training import Training
 

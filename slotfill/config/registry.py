@@ -98,7 +98,7 @@ class PartFile:
         except (ValueError, KeyError):
             raise ConfigError(
                 f"{self.path}:{argument.lineno}: the option '{argument.arg}' needs a type from "
-                "slotfill.options and a plain value as its default"
+                "slotfill.config.option_types and a plain value as its default"
             ) from None
         return argument.arg, Option(argument.arg, annotation, value, part)
 
@@ -124,16 +124,16 @@ class PartFile:
 
 
 class Registry:
-    """The parts of one kind: the files of a package, but for those that begin with `_`."""
+    """The parts of one kind: the files of a package, but for `base` and those that begin with `_`."""
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind = kind
         self.package = package
-        self.folder = Path(__file__).parent / package.rpartition(".")[2]
+        self.folder = Path(__file__).parent.parent.joinpath(*package.split(".")[1:])
 
     def names(self) -> list[str]:
         """Return the names of all parts, sorted."""
-        return sorted(path.stem for path in self.folder.glob("*.py") if not path.stem.startswith("_"))
+        return sorted(path.stem for path in self.folder.glob("[!_]*.py") if path.stem != "base")
 
     def part(self, name: str) -> PartFile:
         """Return the part called `name`, or the one in the file `name` if it ends in `.py`.
@@ -173,7 +173,7 @@ def _part_file(name: str, path: Path, module: str | None) -> PartFile:
 
 def _type_of(node: ast.expr | None) -> tuple[Any, str | None]:
     """Return the type that an annotation spells, and the kind of part where it is one."""
-    from slotfill import options
+    from slotfill.config.models import option_types as options
 
     if isinstance(node, ast.Constant):
         return node.value, None

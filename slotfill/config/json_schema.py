@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from slotfill.config import LISTED, SECTIONS, Config, part_model
-from slotfill.registry import KINDS
+from slotfill.config.models import LISTED, SECTIONS, Config, part_model
+from slotfill.config.registry import KINDS
 
 
 def schema() -> dict[str, Any]:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from slotfill.check import load_config, placed
-from slotfill.config import Config
+from slotfill.config.models import Config
+from slotfill.config.validate import load_config, placed
 from slotfill.errors import ConfigError, UsageError, did_you_mean
 
 _PLACED = re.compile(r"command line: |.+?:\d+: ")
@@ -16,7 +16,7 @@ _PLACED = re.compile(r"command line: |.+?:\d+: ")
 
 def recipes_folder() -> Path:
     """Return where the built-in configs are: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     return next(folder for folder in (package / "builtin" / "configs", package.parent / "configs") if folder.is_dir())
 
 

@@ -5,7 +5,7 @@ Besides these: `int`, `float`, `bool`, `str`, `None`, `Literal[...]`, `list[...]
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,12 @@ FilePath = Annotated[str, "a path"]
 
 FolderOrName = Annotated[str, "a path or a name"]
 """A folder, taken likewise where it is there, or else a name that the part knows."""
+
+SchemeName = Literal["iob1", "iob2", "bio", "bioes", "bilou"]
+"""The tag schemes; `data/schemes.py` implements them."""
+
+TokenizerName = Literal["whitespace", "words", "characters"]
+"""The tokenizers; `data/tokenizers.py` implements them."""
 
 CellPart = str | dict[str, Any]
 """A part of kind cell: its name, or `{name: ..., option: ...}`."""

@@ -13,14 +13,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slotfill.config import LISTED, SECTIONS, Config, DataConfig, Part, Range, part_model, untunable
+from slotfill.config.messages import fields_at, message_of, place_of, shown
+from slotfill.config.models import LISTED, SECTIONS, Config, DataConfig, Part, Range, part_model, untunable
+from slotfill.config.option_types import FilePath, FolderOrName
+from slotfill.config.registry import FORMATS, KINDS, Registry
+from slotfill.config.yaml_reader import Path as KeyPath
+from slotfill.config.yaml_reader import dotted, parse, parse_value
 from slotfill.errors import ConfigError, did_you_mean
-from slotfill.faults import fields_at, message_of, place_of, shown
-from slotfill.options import FilePath, FolderOrName
-from slotfill.registry import FORMATS, KINDS, Registry
 from slotfill.version import FORMAT
-from slotfill.yaml_text import Path as KeyPath
-from slotfill.yaml_text import dotted, parse, parse_value
 
 _LAST = 10**9
 """Where faults in overrides stand in the list: after all lines."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from slotfill.config.yaml_reader import Path as KeyPath
 from slotfill.errors import did_you_mean
-from slotfill.yaml_text import Path as KeyPath
 
 
 def place_of(location: tuple[str | int, ...], data: Any) -> KeyPath | None:

@@ -8,11 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from slotfill.options import Count, Fraction, NonNegative, Positive, Size
-from slotfill.registry import EMBEDDINGS, ENCODERS, INTENTS, REQUIRED, TAGGERS, PartFile
-from slotfill.schemes import SCHEMES
-from slotfill.text import TOKENIZERS
-from slotfill.yaml_text import dump
+from slotfill.config.option_types import Count, Fraction, NonNegative, Positive, SchemeName, Size, TokenizerName
+from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, REQUIRED, TAGGERS, PartFile
+from slotfill.config.yaml_reader import dump
 
 SECTIONS = {"embedding": EMBEDDINGS, "encoder": ENCODERS, "tagger": TAGGERS, "intent": INTENTS}
 """The keys whose values are parts."""
@@ -21,8 +19,6 @@ LISTED = ("embedding", "encoder")
 """Those whose value may be a list of parts."""
 
 Part = dict[str, Any]
-SchemeName = Literal[tuple(SCHEMES)]  # type: ignore[valid-type]
-TokenizerName = Literal[tuple(TOKENIZERS)]  # type: ignore[valid-type]
 
 
 class Checked(BaseModel):
@@ -44,9 +40,9 @@ class DataConfig(Checked):
     """The sentences to score the result on; without any, it is not."""
     format: Any = "auto"
     """How the files are written; `auto` guesses from the path."""
-    scheme: SchemeName = "iob2"  # type: ignore[valid-type]
+    scheme: SchemeName = "iob2"
     """The tag scheme of the files, where they hold tags."""
-    tokenizer: TokenizerName = "words"  # type: ignore[valid-type]
+    tokenizer: TokenizerName = "words"
     """How text that is not yet tokens is cut: in the files, and in `predict`."""
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """The share of the training sentences kept for `valid` where there is no such split."""
@@ -123,7 +119,7 @@ class Config(Checked):
     format: Literal[1] = 1
     """The version of this file's keys."""
     data: DataConfig = DataConfig()
-    scheme: SchemeName = "iob2"  # type: ignore[valid-type]
+    scheme: SchemeName = "iob2"
     """The tag scheme that the model learns, whatever the files have."""
     embedding: Any = ["word", "char_cnn", "ngrams"]
     """One embedding or a list, whose vectors are joined."""
