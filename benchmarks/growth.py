@@ -24,10 +24,10 @@ import numpy as np
 from setting import CORE, ROOM, ROOT, in_turn, middle, run_of, say, test_lines
 
 from slotfill.config.recipes import load_recipe
+from slotfill.data.vocab import Vocab
 from slotfill.run import build_model
 from slotfill.run_folder import RunFolder
 from slotfill.training import Epoch, Training
-from slotfill.vocab import Vocab
 
 SENTENCES = (1_000, 10_000, 100_000, 1_000_000)
 TOKENS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)

@@ -84,10 +84,10 @@ def operations_an_epoch() -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     from slotfill.config.recipes import load_recipe
+    from slotfill.data.splits import read_split
+    from slotfill.data.vocab import Vocab
     from slotfill.run import build_model
-    from slotfill.splits import read_split
     from slotfill.training import Training
-    from slotfill.vocab import Vocab
 
     config = load_recipe("atis", PLAIN, need_data=True)[1]
     sentences = read_split(config.data, "train").sentences

@@ -23,9 +23,9 @@ from typing import Any
 from make_results import CORPORA, ROOT, machine, slotfill, spread, table
 
 from slotfill.config.models import DataConfig
-from slotfill.schemes import tags_of
-from slotfill.sentence import Sentence
-from slotfill.splits import read_split
+from slotfill.data.schemes import tags_of
+from slotfill.data.sentence import Sentence
+from slotfill.data.splits import read_split
 
 ROOM = ROOT / "build" / "defaults"
 RUNS = ROOT / "runs" / "defaults"

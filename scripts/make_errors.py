@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import yaml
 from make_results import ROOT, RUNS, folder_of, spread, table
 
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.splits import read_split
 from slotfill.run import Run, load_run
 from slotfill.score import slot_f1
-from slotfill.sentence import Sentence, Slot
-from slotfill.splits import read_split
 from slotfill.tagging import tag
 
 PAGE = ROOT / "docs" / "errors.md"

@@ -129,7 +129,8 @@ def evaluate(
     Without --split or --data it is the test split, or valid where there is no test.
     """
     from slotfill import display
-    from slotfill.evaluate import evaluate_run, final_split
+    from slotfill.data.splits import final_split
+    from slotfill.evaluate import evaluate_run
 
     if split is not None and data is not None:
         raise UsageError("--split is of the run's own data and --data is other data: give one of them")
@@ -260,9 +261,9 @@ def check(
 ) -> None:
     """Check configs and the sentences they name, without training."""
     from slotfill.config.recipes import load_recipe, located, recipes_in
+    from slotfill.data.sentence import intent_names
+    from slotfill.data.splits import read_split, split_names
     from slotfill.run import check_parts
-    from slotfill.sentence import intent_names
-    from slotfill.splits import read_split, split_names
 
     overrides = [word for word in configs if "=" in word and not Path(word).exists()]
     worst = 0
@@ -304,8 +305,8 @@ def convert(
     to_format: Annotated[str | None, typer.Option("--to", help="The format of the target.")] = None,
 ) -> None:
     """Write sentences anew in another format or tag scheme."""
-    from slotfill.corpus import read_sentences, write_sentences
-    from slotfill.schemes import tag_set
+    from slotfill.data.corpus import read_sentences, write_sentences
+    from slotfill.data.schemes import tag_set
 
     for given in (scheme, to_scheme):
         tag_set([], given)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slotfill.batch import Batch
+from slotfill.data.batching import Batch
 from slotfill.decode import Transitions, decode
 from slotfill.errors import ConfigError
 from slotfill.model import SlotTagger

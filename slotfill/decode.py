@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slotfill.schemes import may_end, may_follow, may_start
+from slotfill.data.schemes import may_end, may_follow, may_start
 
 ONE_BY_ONE = 3
 """So few sentences are decoded faster each by itself."""

@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from slotfill.lookup import Coverage
+    from slotfill.data.indexers import Coverage
+    from slotfill.data.sentence import Sentence
     from slotfill.score import Score, SlotScore
-    from slotfill.sentence import Sentence
     from slotfill.train import Outcome
     from slotfill.training import Epoch, Progress
 

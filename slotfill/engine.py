@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-    from slotfill.batch import Batch
-    from slotfill.lookup import Lookup
+    from slotfill.data.batching import Batch
+    from slotfill.data.indexers import Lookup
 
 EngineName = Literal["auto", "onnx", "torch"]
 

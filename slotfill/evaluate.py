@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slotfill.config.models import DataConfig
 from slotfill.config.validate import load_config
-from slotfill.corpus import format_named, read_sentences
+from slotfill.data.corpus import format_named, read_sentences
+from slotfill.data.sentence import Sentence, intent_names
+from slotfill.data.splits import final_split, read_split
+from slotfill.data.vocab import Vocab
 from slotfill.engine import Engine
 from slotfill.errors import DataError
 from slotfill.run import Run
 from slotfill.score import Score, intent_accuracy, score, score_intents, slot_f1
-from slotfill.sentence import Sentence, intent_names
-from slotfill.splits import read_split, split_path
 from slotfill.tagging import label
-from slotfill.vocab import Vocab
 
 
 def rates(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> tuple[float, float | None]:
@@ -52,11 +51,6 @@ def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Scor
 
 def _name(format: str | dict[str, Any]) -> str:
     return format if isinstance(format, str) else str(format["name"])
-
-
-def final_split(data: DataConfig) -> str:
-    """Return the split that a run is scored on at last: test, or valid where there is none."""
-    return "test" if split_path(data, "test") else "valid"
 
 
 def evaluate_run(

@@ -16,12 +16,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from slotfill.data.indexers import UNKNOWN
+from slotfill.data.vocab import Vocab
 from slotfill.embeddings._embedding import Embedding
 from slotfill.encoders._encoder import Encoder, mask_of
 from slotfill.errors import ConfigError
-from slotfill.lookup import UNKNOWN
 from slotfill.model import SlotTagger
-from slotfill.vocab import Vocab
 
 WORDS = 2000
 """How many words are told apart: the most frequent ones. The others are one, since a rare word cannot be foretold."""

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slotfill.batch import Batch
 from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, TAGGERS
+from slotfill.data.batching import Batch
+from slotfill.data.indexers import Lookup
+from slotfill.data.vocab import Vocab
 from slotfill.decode import Transitions
 from slotfill.encoders._encoder import Encoder
 from slotfill.intents._intent import IntentHead
-from slotfill.lookup import Lookup
-from slotfill.vocab import Vocab
 
 if TYPE_CHECKING:
     from slotfill.language_model import LanguageModel

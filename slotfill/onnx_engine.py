@@ -11,12 +11,12 @@ from threading import Lock
 
 import numpy as np
 
-from slotfill.batch import Batch
+from slotfill.data.batching import Batch
+from slotfill.data.indexers import Lookup
+from slotfill.data.vocab import Vocab
 from slotfill.decode import Transitions, best_intents, decode
 from slotfill.errors import RunError
-from slotfill.lookup import Lookup
 from slotfill.version import FORMAT
-from slotfill.vocab import Vocab
 
 # ONNX Runtime reads it as it is imported, and would tell its maker of its use.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from slotfill.config.registry import FORMATS
+from slotfill.data.formats.base import Format
+from slotfill.data.sentence import Sentence
+from slotfill.data.tokenizers import sentence_of
 from slotfill.engine import EngineName
-from slotfill.formats._format import Format
 from slotfill.onnx_engine import OnnxEngine
 from slotfill.run import Run, load_run
-from slotfill.sentence import Sentence
 from slotfill.stream import arrivals, in_order
 from slotfill.tagging import label
-from slotfill.text import sentence_of
 
 CHUNK = 2048
 """Sentences that are tagged together; what a stream holds in memory is a few times this."""

@@ -15,11 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slotfill.data.vocab import Vocab
 from slotfill.engine import Engine, EngineName
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 from slotfill.onnx_engine import ONNX, OnnxEngine
 from slotfill.version import FORMAT
-from slotfill.vocab import Vocab
 
 if TYPE_CHECKING:
     from torch import Tensor

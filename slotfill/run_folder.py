@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from slotfill.config.models import Config
+from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError, UsageError
 from slotfill.files import write_whole
 from slotfill.onnx_engine import ONNX
@@ -35,7 +36,6 @@ from slotfill.run import (
     texts_of,
 )
 from slotfill.version import FORMAT, __version__
-from slotfill.vocab import Vocab
 
 if TYPE_CHECKING:
     from torch import Tensor

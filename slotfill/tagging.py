@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slotfill.batch import bucket, make_batch
+from slotfill.data.batching import bucket, make_batch
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
 from slotfill.engine import Engine
-from slotfill.sentence import Sentence, Slot
-from slotfill.vocab import Vocab
 
 BATCH_SIZE = 128
 BATCH_TOKENS = 1024

@@ -10,19 +10,19 @@ from typing import Any
 import torch
 
 from slotfill.config.models import Config
+from slotfill.data.indexers import Coverage, coverage_of
+from slotfill.data.sentence import Sentence
+from slotfill.data.splits import final_split, read_split
+from slotfill.data.vocab import Vocab
 from slotfill.encoders._recurrence import compile_steps
 from slotfill.errors import RunError
-from slotfill.evaluate import evaluate, final_split
-from slotfill.lookup import Coverage, coverage_of
+from slotfill.evaluate import evaluate
 from slotfill.memory import keep_memory
 from slotfill.run import build_model
 from slotfill.run_folder import RunFolder
 from slotfill.score import Score
-from slotfill.sentence import Sentence
-from slotfill.splits import read_split
 from slotfill.timing import Times
 from slotfill.training import Epoch, Progress, Training
-from slotfill.vocab import Vocab
 
 
 def _example(sentences: Sequence[Sentence]) -> str:

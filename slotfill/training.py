@@ -11,18 +11,18 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
-from slotfill.batch import bucket, make_batch
 from slotfill.config.models import TrainConfig
+from slotfill.data.batching import bucket, make_batch
+from slotfill.data.schemes import tags_of
+from slotfill.data.sentence import Sentence
+from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.evaluate import rates
 from slotfill.language_model import word_ids, words_of
 from slotfill.model import SlotTagger
 from slotfill.optimizer import Optimizer
 from slotfill.pace import pace_of
-from slotfill.schemes import tags_of
-from slotfill.sentence import Sentence
 from slotfill.timing import Times
-from slotfill.vocab import Vocab
 from slotfill.weights import copied, joined, trained
 from slotfill.workers import Share, Workers, shared_zeros
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slotfill.batch import Batch
+from slotfill.data.batching import Batch
 from slotfill.errors import RunError
 from slotfill.model import SlotTagger
 from slotfill.timing import Times

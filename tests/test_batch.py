@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotfill.batch import MAX_PADDED_TOKENS, bucket, make_batch
-from slotfill.vocab import Vocab
+from slotfill.data.batching import MAX_PADDED_TOKENS, bucket, make_batch
+from slotfill.data.vocab import Vocab
 
 SEEDS = st.one_of(st.none(), st.tuples(st.integers(0, 99), st.integers(0, 99)))
 

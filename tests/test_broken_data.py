@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.corpus import read_sentences
+from slotfill.data.corpus import read_sentences
 from slotfill.errors import SlotfillError
 
 J = '{"text": "fly to Taipei", "slots": [%s]}'

@@ -68,7 +68,7 @@ def test_answers_keep_the_order_of_many_sentences(trained, cli):
 
 
 def test_every_format_can_be_read_back(trained, cli):
-    from slotfill.corpus import read_sentences
+    from slotfill.data.corpus import read_sentences
 
     texts = [text for text in TEXTS if text]
     known = Predictor.load(trained).predict(texts)

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from slotfill.batch import make_batch
 from slotfill.committee import Committee
 from slotfill.config.validate import load_config
+from slotfill.data.batching import make_batch
+from slotfill.data.schemes import tags_of
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
 from slotfill.decode import decode
 from slotfill.errors import ConfigError
 from slotfill.export.network import export_model
 from slotfill.onnx_engine import OnnxEngine
 from slotfill.run import build_model, check_parts
-from slotfill.schemes import tags_of
-from slotfill.sentence import Sentence, Slot
-from slotfill.vocab import Vocab
 
 SENTENCES = [
     Sentence.of_tokens(["leave", "New", "York", "at", "11:30"], [Slot("from", 1, 3), Slot("time", 4, 5)]),

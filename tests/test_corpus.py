@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.corpus import find_split, guess_format, read_sentences, splits_in, write_sentences
+from slotfill.data.corpus import find_split, guess_format, read_sentences, splits_in, write_sentences
+from slotfill.data.sentence import Sentence, Slot
 from slotfill.errors import DataError, UsageError
-from slotfill.sentence import Sentence, Slot
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -131,7 +131,7 @@ def test_real_corpora(corpus, sizes):
 def test_nothing_heavy_is_imported(tmp_path):
     fill(tmp_path, "a.md")
     code = (
-        "import sys; from slotfill.corpus import read_sentences; read_sentences(sys.argv[1]);"
+        "import sys; from slotfill.data.corpus import read_sentences; read_sentences(sys.argv[1]);"
         "print({'torch', 'numpy', 'seqeval', 'pydantic'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.md"], capture_output=True, text=True, check=True)

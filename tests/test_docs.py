@@ -16,9 +16,9 @@ import typer
 from slotfill.cli import app
 from slotfill.config.recipes import load_recipe, recipe_names
 from slotfill.config.registry import FORMATS
-from slotfill.schemes import SCHEMES, tags_of
-from slotfill.sentence import Sentence, Slot
-from slotfill.text import TOKENIZERS, sentence_of
+from slotfill.data.schemes import SCHEMES, tags_of
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.tokenizers import TOKENIZERS, sentence_of
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("", "docs", "data/taipei", "data/taipei_zh", "benchmarks", "configs")

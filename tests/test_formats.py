@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slotfill.config.registry import FORMATS
-from slotfill.corpus import read_sentences, write_sentences
+from slotfill.data.corpus import read_sentences, write_sentences
+from slotfill.data.schemes import SCHEMES
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.tokenizers import TOKENIZERS, sentence_of
 from slotfill.errors import DataError, UsageError
 from slotfill.files import decode_lines
-from slotfill.schemes import SCHEMES
-from slotfill.sentence import Sentence, Slot
-from slotfill.text import TOKENIZERS, sentence_of
 
 EXAMPLES = settings(max_examples=60, derandomize=True, deadline=None)
 # No surrogates, which UTF-8 cannot hold, and no NUL, which no text file holds. A line that is blank but for

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from slotfill.data.sentence import Sentence, Slot
 from slotfill.lab import heat_map, heat_map_page
 from slotfill.lab.inspect import Inspection, Panel
-from slotfill.sentence import Sentence, Slot
 
 TAGS = ["O", "B-to", "I-to", "B-from", "I-from"]
 

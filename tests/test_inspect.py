@@ -11,13 +11,13 @@ import torch
 
 from slotfill.config.registry import CELLS, ENCODERS, TAGGERS
 from slotfill.config.validate import load_config
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError, UsageError
 from slotfill.lab.inspect import inspect
 from slotfill.predict import Predictor
 from slotfill.run import Run, build_model, texts_of
-from slotfill.sentence import Sentence, Slot
 from slotfill.trace import traced
-from slotfill.vocab import Vocab
 
 TEXT = "leave New York at noon"
 TOKENS = TEXT.split()
@@ -46,7 +46,7 @@ def with_cell(cell):
 
 def all_notes(run, tokens):
     """Everything that the parts of a run note while they read `tokens`: place, name, notes."""
-    from slotfill.batch import make_batch
+    from slotfill.data.batching import make_batch
 
     with traced(run.model) as notes:
         run.model.emissions(make_batch([tokens], run.model.lookups))
@@ -102,7 +102,7 @@ def test_a_panel_for_each_gate_that_a_cell_names(name):
 @pytest.mark.parametrize("name", CELLS.names())
 def test_both_directions_are_in_the_order_of_the_tokens(name):
     """The encoder's own output, which joins both directions, is the hidden panels of its last layer."""
-    from slotfill.batch import make_batch
+    from slotfill.data.batching import make_batch
 
     run = network(with_cell(name))
     batch = make_batch([TOKENS], run.model.lookups)

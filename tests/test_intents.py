@@ -14,7 +14,7 @@ from conftest import CITIES, write_config
 from safetensors.numpy import load_file
 
 import slotfill
-from slotfill.corpus import read_sentences, write_sentences
+from slotfill.data.corpus import read_sentences, write_sentences
 from slotfill.display import marked
 
 SHAPES = (

@@ -10,11 +10,11 @@ import torch
 from safetensors.numpy import load_file
 
 from slotfill.config.validate import load_config
+from slotfill.data.indexers import UNKNOWN
+from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.language_model import LanguageModel, word_ids, words_of
-from slotfill.lookup import UNKNOWN
 from slotfill.run import build_model, check_parts
-from slotfill.vocab import Vocab
 
 VOCAB = Vocab({"to": 5, "Rome": 2, "rome": 2, "fly": 1}, ["O"], "iob2")
 

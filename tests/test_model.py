@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from slotfill.batch import make_batch
 from slotfill.config.validate import load_config
+from slotfill.data.batching import make_batch
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
 from slotfill.decode import decode
 from slotfill.errors import ConfigError
 from slotfill.evaluate import evaluate
 from slotfill.model import SlotTagger
 from slotfill.run import build_model
-from slotfill.sentence import Sentence, Slot
 from slotfill.tagging import tag
-from slotfill.vocab import Vocab
 
 SENTENCES = [
     Sentence.of_tokens(["leave", "Taipei", "at", "11:30"], [Slot("from", 1, 2), Slot("time", 3, 4)]),

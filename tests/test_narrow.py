@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from slotfill.batch import make_batch
 from slotfill.config.validate import load_config
+from slotfill.data.batching import make_batch
+from slotfill.data.vocab import Vocab
 from slotfill.errors import UsageError
 from slotfill.export.narrow import narrowed
 from slotfill.export.network import export_model
 from slotfill.onnx_engine import OnnxEngine
 from slotfill.run import build_model
-from slotfill.vocab import Vocab
 
 WORDS = ["leave", "Rome", "for", "Oslo", "on", "Monday", "arrive", "in"]
 VOCAB = Vocab(dict(zip(WORDS, (9, 1, 8, 1, 7, 2, 5, 6), strict=True)), ["O", "B-city"], "iob2")

@@ -9,8 +9,8 @@ import pytest
 from conftest import write_config
 
 from slotfill.config.models import DataConfig
-from slotfill.schemes import tags_of
-from slotfill.splits import read_split
+from slotfill.data.schemes import tags_of
+from slotfill.data.splits import read_split
 
 FIRST = {"Georgian": "ა", "Devanagari": "ऄ", "Han": "一", "emoji": "🌀"}
 """What stands for the letter a; the others follow as they do in Unicode, so that all stay in their order."""

@@ -10,13 +10,13 @@ import pytest
 from conftest import write_config
 from safetensors.torch import load_file
 
-from slotfill.batch import make_batch
 from slotfill.config.recipes import load_recipe
 from slotfill.config.registry import EMBEDDINGS
+from slotfill.data.batching import make_batch
+from slotfill.data.indexers import KeptLookup
+from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
-from slotfill.lookup import KeptLookup
 from slotfill.run import load_run
-from slotfill.vocab import Vocab
 
 TEXTS = ["leave Oslo for Boston please", "fly from Lisbon to new york", "ARRIVE Tokyo", "xyzzy"]
 KNOWN = ["the", "to", "leave", "fly", "Tokyo", "paris", "boston", "Lisbon", "hello", "from"]

@@ -154,7 +154,7 @@ def test_a_folder_that_comes_to_be_meanwhile_is_left_and_the_run_kept(desk):
 def test_two_that_train_into_one_folder_do_not_mix(desk):
     first, second = RunFolder(Path("run")), RunFolder(Path("run"))
     config = tiny("train.epochs=1")
-    from slotfill.vocab import Vocab
+    from slotfill.data.vocab import Vocab
 
     first.begin(config, Vocab({"a": 1}, ["O"], "iob2"))
     with pytest.raises(UsageError, match=r"^run\.partial: another process is training there; "):

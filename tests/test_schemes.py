@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slotfill.data.schemes import SCHEMES, SlotReader, may_end, may_follow, may_start, slots_of, tag_set, tags_of
+from slotfill.data.sentence import Slot
 from slotfill.errors import UsageError
-from slotfill.schemes import SCHEMES, SlotReader, may_end, may_follow, may_start, slots_of, tag_set, tags_of
-from slotfill.sentence import Slot
 
 EXAMPLES = settings(max_examples=200, derandomize=True, deadline=None)
 NAMES = ["city", "fromloc.city-name", "出發地"]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import accuracy_score, classification_report
 
-from slotfill.schemes import tags_of
+from slotfill.data.schemes import tags_of
+from slotfill.data.sentence import Sentence, Slot
 from slotfill.score import intent_accuracy, score, score_intents, slot_f1
-from slotfill.sentence import Sentence, Slot
 
 NAMES = ["city", "fromloc.city-name", "出發地", "_"]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slotfill.data.tokenizers import TOKENIZERS, sentence_of
 from slotfill.errors import UsageError
-from slotfill.text import TOKENIZERS, sentence_of
 
 WORDS = [
     ("", []),

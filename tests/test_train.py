@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 
 import slotfill.training
 from slotfill.config.validate import load_config
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.evaluate import evaluate
 from slotfill.model import SlotTagger
 from slotfill.run import build_model
-from slotfill.sentence import Sentence, Slot
 from slotfill.training import Training
-from slotfill.vocab import Vocab
 
 CITIES = ["Taipei", "Tokyo", "Rome", "New York", "Lima"]
 

@@ -7,8 +7,8 @@ import struct
 import numpy as np
 import pytest
 
+from slotfill.data.word_vectors import read_vectors
 from slotfill.errors import DataError
-from slotfill.vectors import read_vectors
 
 WORDS = ["the", "Taipei", "leave", "時間", "at", "taipei"]
 NUMBERS = np.random.default_rng(1).normal(size=(len(WORDS), 5)).astype(np.float32)

@@ -8,9 +8,9 @@ import random
 import numpy as np
 import pytest
 
-from slotfill.lookup import PADDING, UNKNOWN
-from slotfill.sentence import Sentence, Slot
-from slotfill.vocab import Vocab
+from slotfill.data.indexers import PADDING, UNKNOWN
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
 
 SENTENCES = [
     Sentence.of_tokens(["to", "Taipei", "at", "11:30"], [Slot("to", 1, 2), Slot("time", 3, 4)]),

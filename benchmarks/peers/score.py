@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from slotfill.corpus import read_sentences
+from slotfill.data.corpus import read_sentences
 from slotfill.score import slot_f1
 
 

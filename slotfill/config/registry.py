@@ -193,7 +193,7 @@ def _type_of(node: ast.expr | None) -> tuple[Any, str | None]:
     raise ValueError(node)
 
 
-FORMATS = Registry("format", "slotfill.formats")
+FORMATS = Registry("format", "slotfill.data.formats")
 EMBEDDINGS = Registry("embedding", "slotfill.embeddings")
 CELLS = Registry("cell", "slotfill.cells")
 ENCODERS = Registry("encoder", "slotfill.encoders")

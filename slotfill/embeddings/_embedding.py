@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from slotfill.lookup import Lookup
+from slotfill.data.indexers import Lookup
 
 
 class Embedding(nn.Module):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Size
+from slotfill.data.indexers import PADDING, UNKNOWN
+from slotfill.data.vocab import Vocab
 from slotfill.embeddings._embedding import Embedding
-from slotfill.lookup import PADDING, UNKNOWN
-from slotfill.vocab import Vocab
 
 
 class CharCNN(Embedding):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Count, Fraction, Size
+from slotfill.data.indexers import PADDING
+from slotfill.data.vocab import Vocab
 from slotfill.embeddings._embedding import Embedding
 from slotfill.errors import ConfigError
-from slotfill.lookup import PADDING
-from slotfill.vocab import Vocab
 
 
 class Ngrams(Embedding):

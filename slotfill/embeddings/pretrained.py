@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import FilePath, Size
+from slotfill.data.indexers import PADDING, UNKNOWN
+from slotfill.data.vocab import Vocab
+from slotfill.data.word_vectors import read_vectors
 from slotfill.embeddings._embedding import Embedding
 from slotfill.errors import ConfigError, DataError
-from slotfill.lookup import PADDING, UNKNOWN
-from slotfill.vectors import read_vectors
-from slotfill.vocab import Vocab
 
 
 class Pretrained(Embedding):

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import FolderOrName, Positive
+from slotfill.data.vocab import Vocab
 from slotfill.embeddings._embedding import Embedding
 from slotfill.embeddings._pieces import PieceLookup
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
-from slotfill.vocab import Vocab
 
 _TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
 

@@ -10,15 +10,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from slotfill.batch import make_batch
 from slotfill.committee import mean_scores
+from slotfill.data.batching import make_batch
+from slotfill.data.vocab import Vocab
 from slotfill.embeddings._embedding import Embedding
 from slotfill.export.dim import NotExportable
 from slotfill.export.recorder import Recorder
 from slotfill.model import SlotTagger
 from slotfill.onnx_engine import EMBEDDING, NETWORK, OnnxEngine
 from slotfill.version import FORMAT
-from slotfill.vocab import Vocab
 
 TOLERANCE = 1e-4
 """How far emissions may be from torch's, and as a share of them where they are larger than 1."""

@@ -10,8 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, cast
 
+from slotfill.data.splits import final_split, read_split
 from slotfill.errors import DataError, RunError
-from slotfill.evaluate import evaluate, final_split
+from slotfill.evaluate import evaluate
 from slotfill.export.dim import NotExportable
 from slotfill.export.narrow import narrowed
 from slotfill.export.network import export_model
@@ -20,7 +21,6 @@ from slotfill.model import SlotTagger
 from slotfill.onnx_engine import NETWORK, OnnxEngine
 from slotfill.run import Run, digest_of, load_run, read_text, texts_of
 from slotfill.score import Score
-from slotfill.splits import read_split
 
 Quantize = Literal["none", "int8"]
 

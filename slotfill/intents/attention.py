@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction, Positive, Size
+from slotfill.data.vocab import Vocab
 from slotfill.encoders._additive import masked_softmax
 from slotfill.intents._intent import IntentHead
-from slotfill.vocab import Vocab
 
 
 class Attention(IntentHead):

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from slotfill.config.option_types import Fraction, Positive
+from slotfill.data.vocab import Vocab
 from slotfill.intents._intent import IntentHead
-from slotfill.vocab import Vocab
 
 
 class Mean(IntentHead):

@@ -19,8 +19,8 @@ from rich.text import Text
 from slotfill.display import PlainConsole
 
 if TYPE_CHECKING:
+    from slotfill.data.sentence import Sentence
     from slotfill.lab.inspect import Inspection, Panel
-    from slotfill.sentence import Sentence
 
 RISING = ((38, 36, 84), (46, 84, 148), (32, 138, 150), (92, 184, 116), (246, 226, 94))
 """Colours from 0 upwards, from dark to light."""

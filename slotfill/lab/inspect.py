@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from slotfill.batch import make_batch
+from slotfill.data.batching import make_batch
+from slotfill.data.schemes import slots_of
+from slotfill.data.sentence import Sentence
+from slotfill.data.tokenizers import sentence_of
 from slotfill.decode import marginals
 from slotfill.errors import RunError, UsageError, did_you_mean
 from slotfill.model import SlotTagger
 from slotfill.run import Run
-from slotfill.schemes import slots_of
-from slotfill.sentence import Sentence
-from slotfill.text import sentence_of
 from slotfill.trace import traced
 
 if TYPE_CHECKING:

@@ -25,16 +25,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slotfill.batch import Batch, make_batch
 from slotfill.cells._cell import Cell, State
 from slotfill.config.option_types import CellPart
 from slotfill.config.registry import CELLS
 from slotfill.config.validate import load_config
+from slotfill.data.batching import Batch, make_batch
+from slotfill.data.schemes import tag_set, tags_of
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.model import SlotTagger
-from slotfill.schemes import tag_set, tags_of
-from slotfill.sentence import Sentence, Slot
-from slotfill.vocab import Vocab
 
 TELLING = ("elman", "{name: elman, activation: sigmoid}", "lstm", "{name: lstm, forget_bias: 3}", "gru")
 VERBS = {"arrive": "destination", "leave": "origin"}

@@ -18,13 +18,13 @@ from typing import Any
 from slotfill.config.models import Config, DataConfig
 from slotfill.config.recipes import load_recipe
 from slotfill.config.validate import load_config
+from slotfill.data.sentence import Sentence
+from slotfill.data.splits import read_split
 from slotfill.errors import SlotfillError, UsageError
 from slotfill.files import write_new_file
 from slotfill.lab.study import Settings, Study, StudyError, Trial
 from slotfill.pace import pace_of
 from slotfill.run import check_built
-from slotfill.sentence import Sentence
-from slotfill.splits import read_split
 from slotfill.timing import Times
 from slotfill.train import prepare
 from slotfill.training import Epoch, Progress

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import CellPart, Fraction, Size
+from slotfill.data.vocab import Vocab
 from slotfill.encoders._additive import AdditiveAttention
 from slotfill.encoders._encoder import mask_of
 from slotfill.taggers._decoder import Decoder, Sentences
-from slotfill.vocab import Vocab
 
 
 class Aligned(Decoder):

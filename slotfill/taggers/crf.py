@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction
+from slotfill.data.vocab import Vocab
 from slotfill.decode import Transitions, legal_transitions
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import mask_of
 from slotfill.taggers._partition import log_partition
 from slotfill.taggers._tagger import Tagger
-from slotfill.vocab import Vocab
 
 
 class CRF(Tagger):

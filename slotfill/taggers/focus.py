@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from slotfill.config.option_types import CellPart, Fraction, Size
+from slotfill.data.vocab import Vocab
 from slotfill.encoders._recurrence import run
 from slotfill.taggers._decoder import Decoder, Sentences
-from slotfill.vocab import Vocab
 
 
 class Focus(Decoder):

@@ -10,11 +10,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction
+from slotfill.data.vocab import Vocab
 from slotfill.decode import Transitions, legal_transitions
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import mask_of
 from slotfill.taggers._tagger import Tagger
-from slotfill.vocab import Vocab
 
 
 class Softmax(Tagger):

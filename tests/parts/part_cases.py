@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pytest
 import torch
 
-from slotfill.batch import make_batch
 from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
-from slotfill.schemes import tags_of
-from slotfill.sentence import Sentence, Slot
-from slotfill.vocab import Vocab
+from slotfill.data.batching import make_batch
+from slotfill.data.schemes import tags_of
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
 
 SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
 

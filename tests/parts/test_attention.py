@@ -7,8 +7,8 @@ import pytest
 import torch
 from part_cases import randomize, vocab_of
 
-from slotfill.batch import make_batch
 from slotfill.config.registry import ENCODERS
+from slotfill.data.batching import make_batch
 from slotfill.encoders import _additive
 from slotfill.model import SlotTagger
 from slotfill.trace import traced

@@ -11,9 +11,9 @@ import torch
 from part_cases import SCHEMES, randomize, small, vocab_of
 
 from slotfill.config.registry import TAGGERS
+from slotfill.data.schemes import slots_of, tag_set, tags_of
+from slotfill.data.vocab import Vocab
 from slotfill.decode import decode
-from slotfill.schemes import slots_of, tag_set, tags_of
-from slotfill.vocab import Vocab
 
 LENGTHS = [4, 1, 3, 2]
 CASES = [

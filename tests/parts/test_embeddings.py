@@ -7,9 +7,9 @@ import torch
 from part_cases import FILES, SENTENCES
 
 from slotfill.config.registry import EMBEDDINGS
+from slotfill.data.sentence import Sentence
+from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
-from slotfill.sentence import Sentence
-from slotfill.vocab import Vocab
 
 COUNTS = Vocab({"flight": 900, "Rome": 1, "rome": 1, "11:30": 1, "12:45": 1, "oslo": 1}, ["O"], "iob2")
 

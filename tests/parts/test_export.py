@@ -10,8 +10,8 @@ import pytest
 import torch
 from part_cases import SENTENCES, STRANGE, networks, randomize, small, vocab_of
 
-from slotfill.batch import make_batch
 from slotfill.config.registry import KINDS
+from slotfill.data.batching import make_batch
 from slotfill.encoders._encoder import Encoder
 from slotfill.errors import RunError
 from slotfill.export.dim import NotExportable

@@ -11,10 +11,10 @@ import torch
 from part_cases import label, randomize, small, vocab_of
 
 from slotfill.config.registry import CELLS, TAGGERS
+from slotfill.data.schemes import tag_set
+from slotfill.data.vocab import Vocab
 from slotfill.decode import beam_search
-from slotfill.schemes import tag_set
 from slotfill.trace import traced
-from slotfill.vocab import Vocab
 
 LENGTHS = torch.tensor([4, 1, 3, 2])
 SIZE = 3

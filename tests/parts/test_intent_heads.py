@@ -7,16 +7,16 @@ import pytest
 import torch
 from part_cases import SENTENCES, STRANGE, batch_of, randomize, small
 
-from slotfill.batch import make_batch
 from slotfill.config.registry import INTENTS
+from slotfill.data.batching import make_batch
+from slotfill.data.sentence import Sentence
+from slotfill.data.vocab import Vocab
 from slotfill.decode import best_intents
 from slotfill.export.network import export_model
 from slotfill.model import SlotTagger
 from slotfill.onnx_engine import OnnxEngine
-from slotfill.sentence import Sentence
 from slotfill.tagging import label
 from slotfill.trace import traced
-from slotfill.vocab import Vocab
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 SIZE = 5

@@ -10,12 +10,12 @@ import torch
 from part_cases import SENTENCES, STRANGE, all_variants, batch_of, label, networks, randomize, vocab_of
 from safetensors.torch import load_file, save_file
 
-from slotfill.batch import make_batch
 from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
+from slotfill.data.batching import make_batch
+from slotfill.data.vocab import Vocab
 from slotfill.encoders._recurrence import run as run_cell
 from slotfill.model import SlotTagger
 from slotfill.trace import traced
-from slotfill.vocab import Vocab
 from slotfill.weights import trained
 
 LENGTHS = torch.tensor([3, 1, 7, 5, 2])

@@ -13,12 +13,12 @@ import torch
 from part_cases import FILES, NO_TRANSFORMERS, SENTENCES, STRANGE, make_transformer, vocab_of
 from safetensors.torch import load_file, save_file
 
-from slotfill.batch import make_batch
 from slotfill.config.recipes import load_recipe
 from slotfill.config.registry import EMBEDDINGS
+from slotfill.data.batching import make_batch
+from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, RunError, UsageError
 from slotfill.run import load_run
-from slotfill.vocab import Vocab
 
 PATH = FILES["transformer"]["path"]
 TOKENS = [sentence.tokens for sentence in SENTENCES]

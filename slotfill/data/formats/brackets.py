@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from slotfill.data.formats.base import Format, slots_at
+from slotfill.data.sentence import Sentence
+from slotfill.data.tokenizers import sentence_of
 from slotfill.errors import DataError
 from slotfill.files import lines
-from slotfill.formats._format import Format, slots_at
-from slotfill.sentence import Sentence
-from slotfill.text import sentence_of
 
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", **{char: char for char in r"\[]()"}}

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from slotfill.data.sentence import Slot
 from slotfill.errors import UsageError, did_you_mean
-from slotfill.sentence import Slot
 
 
 class _Scheme(NamedTuple):

@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from slotfill.config.registry import FORMATS
+from slotfill.data.formats.base import Format
+from slotfill.data.sentence import Sentence, intent_names
 from slotfill.errors import DataError, UsageError
 from slotfill.files import lines, nearest_in_folder
-from slotfill.formats._format import Format
-from slotfill.sentence import Sentence, intent_names
 
 FormatPart = str | Mapping[str, Any] | None
 """A part of kind format; None and "auto" mean that the path tells."""

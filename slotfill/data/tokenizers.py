@@ -11,8 +11,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from slotfill.data.sentence import Sentence
 from slotfill.errors import UsageError, did_you_mean
-from slotfill.sentence import Sentence
 
 # The kinds: a letter, d digit, m what sits on the character before it, z zero-width joiner, i written
 # without blanks (one character a token), f half a flag, _ blank, x any other, and ' . , : as they are.

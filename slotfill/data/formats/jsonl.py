@@ -17,11 +17,11 @@ from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Any, NoReturn
 
+from slotfill.data.formats.base import Format, slots_at
+from slotfill.data.sentence import Sentence
+from slotfill.data.tokenizers import sentence_of
 from slotfill.errors import DataError
 from slotfill.files import lines
-from slotfill.formats._format import Format, slots_at
-from slotfill.sentence import Sentence
-from slotfill.text import sentence_of
 
 
 class Jsonl(Format):

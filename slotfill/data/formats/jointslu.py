@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
+from slotfill.data.formats.base import Format, check_pieces, split_blanks
+from slotfill.data.schemes import tags_of
+from slotfill.data.sentence import Sentence
 from slotfill.errors import DataError, UsageError
 from slotfill.files import lines, nearest_in_folder
-from slotfill.formats._format import Format, check_pieces, split_blanks
-from slotfill.schemes import tags_of
-from slotfill.sentence import Sentence
 
 
 class JointSLU(Format):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slotfill.lookup import Lookup
+from slotfill.data.indexers import Lookup
 
 MAX_PADDED_TOKENS = 16384
 """A batch never holds more tokens than this, padding included, unless it is a single sentence."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from slotfill.lookup import CharacterLookup, KeptLookup, NgramLookup, TokenLookup
-from slotfill.schemes import SlotReader, tag_set, tags_of
-from slotfill.sentence import AND, Sentence, intent_names
+from slotfill.data.indexers import CharacterLookup, KeptLookup, NgramLookup, TokenLookup
+from slotfill.data.schemes import SlotReader, tag_set, tags_of
+from slotfill.data.sentence import AND, Sentence, intent_names
 
 
 class Vocab:

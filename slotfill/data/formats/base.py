@@ -7,9 +7,9 @@ from operator import ne
 from pathlib import Path
 from typing import ClassVar, TextIO
 
+from slotfill.data.schemes import slots_of, tags_of
+from slotfill.data.sentence import Sentence, Slot
 from slotfill.errors import DataError
-from slotfill.schemes import slots_of, tags_of
-from slotfill.sentence import Sentence, Slot
 
 
 class Format:

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from slotfill.data.formats.base import Format, check_pieces, split_blanks
+from slotfill.data.schemes import split_tag, tags_of
+from slotfill.data.sentence import Sentence
 from slotfill.errors import DataError
 from slotfill.files import lines
-from slotfill.formats._format import Format, check_pieces, split_blanks
-from slotfill.schemes import split_tag, tags_of
-from slotfill.sentence import Sentence
 
 _COMMENT = re.compile(r"# (\w+)(?::| =)(?: ([^\t]*))?")
 _TAG = re.compile(r"O|[BIESLU]-\S+")

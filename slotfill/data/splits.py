@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from slotfill.config.models import DataConfig
-from slotfill.corpus import Reading, find_split, read_sentences, splits_in
+from slotfill.data.corpus import Reading, find_split, read_sentences, splits_in
 from slotfill.errors import ConfigError, DataError, UsageError, did_you_mean
 
 
@@ -78,3 +78,8 @@ def _hold_out(reading: Reading, share: float, split: str) -> Reading:
     order = np.random.default_rng(0).permutation(count).tolist()
     chosen: Iterable[int] = sorted(order[:held] if split == "valid" else order[held:])
     return Reading([reading.sentences[i] for i in chosen], reading.repaired_tags)
+
+
+def final_split(data: DataConfig) -> str:
+    """Return the split that a run is scored on at last: test, or valid where there is none."""
+    return "test" if split_path(data, "test") else "valid"

@@ -1,0 +1,1 @@
+"""Data: files to sentences to padded NumPy batches."""
