@@ -20,11 +20,11 @@ import slotfill
 from slotfill.config.registry import FORMATS
 from slotfill.data.batching import bucket, make_batch
 from slotfill.data.tokenizers import sentence_of
-from slotfill.decode import decode
 from slotfill.files import lines
-from slotfill.onnx_engine import OnnxEngine
+from slotfill.inference.decoding import decode
+from slotfill.inference.onnx_engine import OnnxEngine
+from slotfill.inference.tagging import BATCH_SIZE, BATCH_TOKENS
 from slotfill.predict import CHUNK, Predictor
-from slotfill.tagging import BATCH_SIZE, BATCH_TOKENS
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from worker import latency, serve

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from slotfill.version import __version__
 
 if TYPE_CHECKING:
-    from slotfill.engine import EngineName
+    from slotfill.inference.engine import EngineName
     from slotfill.predict import Predictor
 
 __all__ = ["__version__", "load"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from slotfill.engine import EngineName
 from slotfill.errors import ConfigError, SlotfillError, UsageError
+from slotfill.inference.engine import EngineName
 
 if TYPE_CHECKING:
     from slotfill.run import Run

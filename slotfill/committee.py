@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.data.batching import Batch
-from slotfill.decode import Transitions, decode
 from slotfill.errors import ConfigError
+from slotfill.inference.decoding import Transitions, decode
 from slotfill.model import SlotTagger
 
 _TRANSITIONS = ("start", "between", "end")

@@ -11,11 +11,11 @@ from slotfill.data.corpus import format_named, read_sentences
 from slotfill.data.sentence import Sentence, intent_names
 from slotfill.data.splits import final_split, read_split
 from slotfill.data.vocab import Vocab
-from slotfill.engine import Engine
 from slotfill.errors import DataError
+from slotfill.inference.engine import Engine
+from slotfill.inference.tagging import label
 from slotfill.run import Run
 from slotfill.score import Score, intent_accuracy, score, score_intents, slot_f1
-from slotfill.tagging import label
 
 
 def rates(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> tuple[float, float | None]:

@@ -14,8 +14,8 @@ from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, TAGGERS
 from slotfill.data.batching import Batch
 from slotfill.data.indexers import Lookup
 from slotfill.data.vocab import Vocab
-from slotfill.decode import Transitions
 from slotfill.encoders._encoder import Encoder
+from slotfill.inference.decoding import Transitions
 from slotfill.intents._intent import IntentHead
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from slotfill.config.registry import FORMATS
 from slotfill.data.formats.base import Format
 from slotfill.data.sentence import Sentence
 from slotfill.data.tokenizers import sentence_of
-from slotfill.engine import EngineName
-from slotfill.onnx_engine import OnnxEngine
+from slotfill.inference.engine import EngineName
+from slotfill.inference.onnx_engine import OnnxEngine
+from slotfill.inference.stream import arrivals, in_order
+from slotfill.inference.tagging import label
 from slotfill.run import Run, load_run
-from slotfill.stream import arrivals, in_order
-from slotfill.tagging import label
 
 CHUNK = 2048
 """Sentences that are tagged together; what a stream holds in memory is a few times this."""

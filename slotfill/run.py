@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slotfill.data.vocab import Vocab
-from slotfill.engine import Engine, EngineName
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
-from slotfill.onnx_engine import ONNX, OnnxEngine
+from slotfill.inference.engine import Engine, EngineName
+from slotfill.inference.onnx_engine import ONNX, OnnxEngine
 from slotfill.version import FORMAT
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from slotfill.config.models import Config
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError, UsageError
 from slotfill.files import write_whole
-from slotfill.onnx_engine import ONNX
+from slotfill.inference.onnx_engine import ONNX
 from slotfill.run import (
     FILES,
     check_run_folder,

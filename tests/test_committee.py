@@ -14,10 +14,10 @@ from slotfill.data.batching import make_batch
 from slotfill.data.schemes import tags_of
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
-from slotfill.decode import decode
 from slotfill.errors import ConfigError
 from slotfill.export.network import export_model
-from slotfill.onnx_engine import OnnxEngine
+from slotfill.inference.decoding import decode
+from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.run import build_model, check_parts
 
 SENTENCES = [

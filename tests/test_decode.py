@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slotfill.data.schemes import may_end, may_follow, may_start, slots_of, tag_set, tags_of
-from slotfill.decode import Moves, Transitions, decode, legal_transitions, marginals
+from slotfill.inference.decoding import Moves, Transitions, decode, legal_transitions, marginals
 
 SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
 

@@ -10,12 +10,12 @@ from slotfill.config.validate import load_config
 from slotfill.data.batching import make_batch
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
-from slotfill.decode import decode
 from slotfill.errors import ConfigError
 from slotfill.evaluate import evaluate
+from slotfill.inference.decoding import decode
+from slotfill.inference.tagging import tag
 from slotfill.model import SlotTagger
 from slotfill.run import build_model
-from slotfill.tagging import tag
 
 SENTENCES = [
     Sentence.of_tokens(["leave", "Taipei", "at", "11:30"], [Slot("from", 1, 2), Slot("time", 3, 4)]),

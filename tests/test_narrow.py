@@ -12,7 +12,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import UsageError
 from slotfill.export.narrow import narrowed
 from slotfill.export.network import export_model
-from slotfill.onnx_engine import OnnxEngine
+from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.run import build_model
 
 WORDS = ["leave", "Rome", "for", "Oslo", "on", "Monday", "arrive", "in"]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from slotfill.stream import arrivals, in_order
+from slotfill.inference.stream import arrivals, in_order
 
 
 def collect(groups):

@@ -16,8 +16,8 @@ from slotfill.data.vocab import Vocab
 from slotfill.embeddings._embedding import Embedding
 from slotfill.export.dim import NotExportable
 from slotfill.export.recorder import Recorder
+from slotfill.inference.onnx_engine import EMBEDDING, NETWORK, OnnxEngine
 from slotfill.model import SlotTagger
-from slotfill.onnx_engine import EMBEDDING, NETWORK, OnnxEngine
 from slotfill.version import FORMAT
 
 TOLERANCE = 1e-4

@@ -17,8 +17,8 @@ from slotfill.export.dim import NotExportable
 from slotfill.export.narrow import narrowed
 from slotfill.export.network import export_model
 from slotfill.files import write_whole
+from slotfill.inference.onnx_engine import NETWORK, OnnxEngine
 from slotfill.model import SlotTagger
-from slotfill.onnx_engine import NETWORK, OnnxEngine
 from slotfill.run import Run, digest_of, load_run, read_text, texts_of
 from slotfill.score import Score
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from slotfill.data.vocab import Vocab
-from slotfill.decode import best_intents
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import mask_of
+from slotfill.inference.decoding import best_intents
 from slotfill.trace import Traced
 
 

@@ -25,10 +25,10 @@ from slotfill.data.splits import final_split, read_split, split_names, split_pat
 from slotfill.errors import ConfigError, SlotfillError, UsageError
 from slotfill.evaluate import evaluate
 from slotfill.files import write_new_file
+from slotfill.inference.tagging import tag
 from slotfill.run import check_built, load_run, partial_of, read_text
 from slotfill.run_folder import RunFolder
 from slotfill.score import slot_counts
-from slotfill.tagging import tag
 from slotfill.train import train
 from slotfill.version import FORMAT
 

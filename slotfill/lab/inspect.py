@@ -21,8 +21,8 @@ from slotfill.data.batching import make_batch
 from slotfill.data.schemes import slots_of
 from slotfill.data.sentence import Sentence
 from slotfill.data.tokenizers import sentence_of
-from slotfill.decode import marginals
 from slotfill.errors import RunError, UsageError, did_you_mean
+from slotfill.inference.decoding import marginals
 from slotfill.model import SlotTagger
 from slotfill.run import Run
 from slotfill.trace import traced

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from slotfill.cells._cell import Cell, State
 from slotfill.config.registry import CELLS
 from slotfill.data.vocab import Vocab
-from slotfill.decode import beam_search
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import mask_of
+from slotfill.inference.decoding import beam_search
 from slotfill.loop import loop
 from slotfill.taggers._tagger import Tagger
 

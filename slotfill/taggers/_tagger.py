@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from slotfill.decode import Transitions, decode
+from slotfill.inference.decoding import Transitions, decode
 from slotfill.trace import Traced
 
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction
 from slotfill.data.vocab import Vocab
-from slotfill.decode import Transitions, legal_transitions
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import mask_of
+from slotfill.inference.decoding import Transitions, legal_transitions
 from slotfill.taggers._partition import log_partition
 from slotfill.taggers._tagger import Tagger
 

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction, Size
 from slotfill.data.vocab import Vocab
-from slotfill.decode import Transitions, legal_transitions
 from slotfill.dropout import SentenceDropout
 from slotfill.encoders._encoder import mask_of
+from slotfill.inference.decoding import Transitions, legal_transitions
 from slotfill.loop import Tensors, loop
 from slotfill.taggers._tagger import Tagger
 

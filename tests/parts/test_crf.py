@@ -13,7 +13,7 @@ from part_cases import SCHEMES, randomize, small, vocab_of
 from slotfill.config.registry import TAGGERS
 from slotfill.data.schemes import slots_of, tag_set, tags_of
 from slotfill.data.vocab import Vocab
-from slotfill.decode import decode
+from slotfill.inference.decoding import decode
 
 LENGTHS = [4, 1, 3, 2]
 CASES = [

@@ -17,8 +17,8 @@ from slotfill.errors import RunError
 from slotfill.export.dim import NotExportable
 from slotfill.export.network import export_model
 from slotfill.export.recorder import Recorder
+from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model import SlotTagger
-from slotfill.onnx_engine import OnnxEngine
 
 BATCHES = [
     [sentence.tokens for sentence in SENTENCES],
@@ -134,7 +134,7 @@ def test_layers_that_see_no_neighbours_are_of_the_vector(window, size):
 def test_vectors_are_forgotten_before_they_are_too_many(limit, monkeypatch):
     model, vocab = built([["word", small("embedding", "char_cnn")], small("encoder", "recurrent"), "crf"])
     numbers = sum(part.output_size for part in model.embeddings)
-    monkeypatch.setattr(f"slotfill.onnx_engine.{limit}", 5 if limit == "MOST_TOKENS" else 5 * numbers + 1)
+    monkeypatch.setattr(f"slotfill.inference.onnx_engine.{limit}", 5 if limit == "MOST_TOKENS" else 5 * numbers + 1)
     engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
     for tokens in BATCHES * 2:
         assert engine.tags(make_batch(tokens, engine.lookups)) == model.tags(make_batch(tokens, model.lookups))

@@ -13,7 +13,7 @@ from part_cases import label, randomize, small, vocab_of
 from slotfill.config.registry import CELLS, TAGGERS
 from slotfill.data.schemes import tag_set
 from slotfill.data.vocab import Vocab
-from slotfill.decode import beam_search
+from slotfill.inference.decoding import beam_search
 from slotfill.trace import traced
 
 LENGTHS = torch.tensor([4, 1, 3, 2])

@@ -11,11 +11,11 @@ from slotfill.config.registry import INTENTS
 from slotfill.data.batching import make_batch
 from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import Vocab
-from slotfill.decode import best_intents
 from slotfill.export.network import export_model
+from slotfill.inference.decoding import best_intents
+from slotfill.inference.onnx_engine import OnnxEngine
+from slotfill.inference.tagging import label
 from slotfill.model import SlotTagger
-from slotfill.onnx_engine import OnnxEngine
-from slotfill.tagging import label
 from slotfill.trace import traced
 
 LENGTHS = torch.tensor([4, 1, 6, 3])

@@ -7,7 +7,7 @@ import torch
 from part_cases import SCHEMES
 
 from slotfill.data.schemes import tag_set
-from slotfill.decode import legal_transitions
+from slotfill.inference.decoding import legal_transitions
 from slotfill.taggers import _partition
 from slotfill.taggers._partition import log_partition
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from slotfill.data.batching import bucket, make_batch
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
-from slotfill.engine import Engine
+from slotfill.inference.engine import Engine
 
 BATCH_SIZE = 128
 BATCH_TOKENS = 1024

@@ -14,8 +14,8 @@ import numpy as np
 from slotfill.data.batching import Batch
 from slotfill.data.indexers import Lookup
 from slotfill.data.vocab import Vocab
-from slotfill.decode import Transitions, best_intents, decode
 from slotfill.errors import RunError
+from slotfill.inference.decoding import Transitions, best_intents, decode
 from slotfill.version import FORMAT
 
 # ONNX Runtime reads it as it is imported, and would tell its maker of its use.

@@ -1,0 +1,1 @@
+"""Inference: engines that compute a network, decoding, and streams of predictions."""
