@@ -19,9 +19,9 @@ from make_results import ROOT, RUNS, folder_of, spread, table
 
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import read_split
+from slotfill.evaluation.metrics import slot_f1
 from slotfill.inference.tagging import tag
 from slotfill.run import Run, load_run
-from slotfill.score import slot_f1
 
 PAGE = ROOT / "docs" / "errors.md"
 JUDGED = ROOT / "scripts" / "judged_errors.yaml"

@@ -130,7 +130,7 @@ def evaluate(
     """
     from slotfill import display
     from slotfill.data.splits import final_split
-    from slotfill.evaluate import evaluate_run
+    from slotfill.runs.evaluate import evaluate_run
 
     if split is not None and data is not None:
         raise UsageError("--split is of the run's own data and --data is other data: give one of them")

@@ -18,7 +18,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from slotfill.data.indexers import Coverage
     from slotfill.data.sentence import Sentence
-    from slotfill.score import Score, SlotScore
+    from slotfill.evaluation.metrics import Score, SlotScore
     from slotfill.train import Outcome
     from slotfill.training import Epoch, Progress
 

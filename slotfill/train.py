@@ -16,11 +16,11 @@ from slotfill.data.splits import final_split, read_split
 from slotfill.data.vocab import Vocab
 from slotfill.encoders._recurrence import compile_steps
 from slotfill.errors import RunError
-from slotfill.evaluate import evaluate
+from slotfill.evaluation.evaluate import evaluate
+from slotfill.evaluation.metrics import Score
 from slotfill.memory import keep_memory
 from slotfill.run import build_model
 from slotfill.run_folder import RunFolder
-from slotfill.score import Score
 from slotfill.timing import Times
 from slotfill.training import Epoch, Progress, Training
 

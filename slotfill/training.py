@@ -17,7 +17,7 @@ from slotfill.data.schemes import tags_of
 from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
-from slotfill.evaluate import rates
+from slotfill.evaluation.evaluate import rates
 from slotfill.language_model import word_ids, words_of
 from slotfill.model import SlotTagger
 from slotfill.optimizer import Optimizer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.score import Score
+from slotfill.evaluation.metrics import Score
 
 
 @pytest.fixture(autouse=True)

@@ -19,9 +19,9 @@ from conftest import start, write_config
 import slotfill.lab.compare as comparing
 from slotfill.config.recipes import load_recipe, recipe_names, recipes_in
 from slotfill.config.validate import load_config
+from slotfill.evaluation.metrics import f1_of
 from slotfill.lab.significance import holm, randomisation
 from slotfill.run_folder import RunFolder
-from slotfill.score import f1_of
 from slotfill.train import train
 
 OUT = Path("runs/compare")

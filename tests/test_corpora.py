@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from slotfill.config.recipes import load_recipe
-from slotfill.evaluate import evaluate_run
 from slotfill.run import load_run
 from slotfill.run_folder import RunFolder
+from slotfill.runs.evaluate import evaluate_run
 from slotfill.train import train
 
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -11,7 +11,7 @@ from slotfill.data.batching import make_batch
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
-from slotfill.evaluate import evaluate
+from slotfill.evaluation.evaluate import evaluate
 from slotfill.inference.decoding import decode
 from slotfill.inference.tagging import tag
 from slotfill.model import SlotTagger

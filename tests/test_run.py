@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 import slotfill
 from slotfill.config.recipes import load_recipe
 from slotfill.errors import RunError, SlotfillError, UsageError
+from slotfill.evaluation.metrics import Score
 from slotfill.run import load_run
 from slotfill.run_folder import RunFolder
-from slotfill.score import Score
 from slotfill.train import train
 
 FILES = {"config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"}
@@ -518,7 +518,7 @@ def test_the_data_of_a_run_may_go_but_then_it_is_scored_on_other_data(run, corpu
     shutil.copytree(corpus, "moved")
     edit(run / "config.yaml", str(corpus), str(corpus) + "-gone")
     assert slotfill.load(run).predict(["arrive Oslo"])[0].slots
-    from slotfill.evaluate import evaluate_run
+    from slotfill.runs.evaluate import evaluate_run
 
     loaded = load_run(run)
     with pytest.raises(SlotfillError) as fault:

@@ -12,7 +12,7 @@ from seqeval.metrics import accuracy_score, classification_report
 
 from slotfill.data.schemes import tags_of
 from slotfill.data.sentence import Sentence, Slot
-from slotfill.score import intent_accuracy, score, score_intents, slot_f1
+from slotfill.evaluation.metrics import intent_accuracy, score, score_intents, slot_f1
 
 NAMES = ["city", "fromloc.city-name", "出發地", "_"]
 

@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from slotfill.evaluation.metrics import f1_of
 from slotfill.lab.significance import bootstrap, holm, mean_f1, randomisation
-from slotfill.score import f1_of
 
 
 def counts(rows):

@@ -14,7 +14,7 @@ from slotfill.config.validate import load_config
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
-from slotfill.evaluate import evaluate
+from slotfill.evaluation.evaluate import evaluate
 from slotfill.model import SlotTagger
 from slotfill.run import build_model
 from slotfill.training import Training

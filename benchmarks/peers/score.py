@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from slotfill.data.corpus import read_sentences
-from slotfill.score import slot_f1
+from slotfill.evaluation.metrics import slot_f1
 
 
 def score(gold: Path, written: Path) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Literal, cast
 
 from slotfill.data.splits import final_split, read_split
 from slotfill.errors import DataError, RunError
-from slotfill.evaluate import evaluate
+from slotfill.evaluation.evaluate import evaluate
+from slotfill.evaluation.metrics import Score
 from slotfill.export.dim import NotExportable
 from slotfill.export.narrow import narrowed
 from slotfill.export.network import export_model
@@ -20,7 +21,6 @@ from slotfill.files import write_whole
 from slotfill.inference.onnx_engine import NETWORK, OnnxEngine
 from slotfill.model import SlotTagger
 from slotfill.run import Run, digest_of, load_run, read_text, texts_of
-from slotfill.score import Score
 
 Quantize = Literal["none", "int8"]
 

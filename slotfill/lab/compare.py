@@ -23,12 +23,12 @@ from slotfill.config.recipes import load_recipe, recipes_in
 from slotfill.config.yaml_reader import parse
 from slotfill.data.splits import final_split, read_split, split_names, split_path
 from slotfill.errors import ConfigError, SlotfillError, UsageError
-from slotfill.evaluate import evaluate
+from slotfill.evaluation.evaluate import evaluate
+from slotfill.evaluation.metrics import slot_counts
 from slotfill.files import write_new_file
 from slotfill.inference.tagging import tag
 from slotfill.run import check_built, load_run, partial_of, read_text
 from slotfill.run_folder import RunFolder
-from slotfill.score import slot_counts
 from slotfill.train import train
 from slotfill.version import FORMAT
 

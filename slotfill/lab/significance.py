@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from slotfill.score import f1_of
+from slotfill.evaluation.metrics import f1_of
 
 DRAWS = 10_000
 _CHUNK = 500

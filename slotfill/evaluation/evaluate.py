@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from slotfill.config.validate import load_config
-from slotfill.data.corpus import format_named, read_sentences
 from slotfill.data.sentence import Sentence, intent_names
-from slotfill.data.splits import final_split, read_split
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
+from slotfill.evaluation.metrics import Score, intent_accuracy, score, score_intents, slot_f1
 from slotfill.inference.engine import Engine
 from slotfill.inference.tagging import label
-from slotfill.run import Run
-from slotfill.score import Score, intent_accuracy, score, score_intents, slot_f1
 
 
 def rates(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> tuple[float, float | None]:
@@ -47,28 +41,3 @@ def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Scor
         result.intent.unknown_intents = len(unknown)
         result.intent.unknown_names = sorted(set(unknown))
     return result
-
-
-def _name(format: str | dict[str, Any]) -> str:
-    return format if isinstance(format, str) else str(format["name"])
-
-
-def evaluate_run(
-    run: Run, *, split: str | None = None, path: Path | None = None, overrides: Sequence[str] = ()
-) -> Score:
-    """Return the score of `run` on a split of its own data, the final one if none is named, or on `path`.
-
-    The labelled sentences in `path` are read as those of the run's data, but for a format that its name tells and
-    for `overrides` such as `data.scheme=bioes`. Raises ConfigError where one is wrong.
-    """
-    data = run.config.data
-    if overrides:
-        data = load_config(run.config.to_yaml(), "config", overrides).data
-    if path is None:
-        reading = read_split(data, split or final_split(data))
-    else:
-        named = format_named(path)
-        told = any(override.startswith("data.format") for override in overrides)
-        format = data.format if told or named is None or _name(data.format) == named else named
-        reading = read_sentences(path, format=format, scheme=data.scheme, tokenizer=data.tokenizer)
-    return evaluate(run.model, run.vocab, reading.sentences)

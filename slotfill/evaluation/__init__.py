@@ -1,0 +1,1 @@
+"""Evaluation: metrics of predicted slots and intents."""

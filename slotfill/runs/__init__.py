@@ -1,0 +1,1 @@
+"""Runs: what is done with a run folder: train, load, evaluate, predict, export."""
