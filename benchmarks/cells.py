@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.registry import CELLS
-from slotfill.encoders._recurrence import compile_steps, run
+from slotfill.model.recurrence import compile_steps, run
 from slotfill.run_folder import environment
 
 TARGET = Path(__file__).with_suffix(".json")

@@ -25,7 +25,7 @@ from setting import CORE, ROOM, ROOT, in_turn, middle, run_of, say, test_lines
 
 from slotfill.config.recipes import load_recipe
 from slotfill.data.vocab import Vocab
-from slotfill.run import build_model
+from slotfill.model.build import build_model
 from slotfill.run_folder import RunFolder
 from slotfill.training import Epoch, Training
 

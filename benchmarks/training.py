@@ -86,7 +86,7 @@ def operations_an_epoch() -> int:
     from slotfill.config.recipes import load_recipe
     from slotfill.data.splits import read_split
     from slotfill.data.vocab import Vocab
-    from slotfill.run import build_model
+    from slotfill.model.build import build_model
     from slotfill.training import Training
 
     config = load_recipe("atis", PLAIN, need_data=True)[1]

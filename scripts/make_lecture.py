@@ -35,8 +35,8 @@ import torch
 from matplotlib.figure import Figure
 
 from slotfill.config.registry import CELLS
-from slotfill.encoders._recurrence import run
 from slotfill.lab import figures
+from slotfill.model.recurrence import run
 from slotfill.run_folder import environment
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -263,7 +263,7 @@ def check(
     from slotfill.config.recipes import load_recipe, located, recipes_in
     from slotfill.data.sentence import intent_names
     from slotfill.data.splits import read_split, split_names
-    from slotfill.run import check_parts
+    from slotfill.model.build import check_parts
 
     overrides = [word for word in configs if "=" in word and not Path(word).exists()]
     worst = 0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.models import TrainConfig
-from slotfill.model import SlotTagger
+from slotfill.model.tagger import SlotTagger
 from slotfill.weights import stretches
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from slotfill.config.models import Config
-    from slotfill.model import SlotTagger
+    from slotfill.model.tagger import SlotTagger
 
 FILES = ("config.yaml", "vocab.json", "model.safetensors")
 """What a run cannot do without; the others are for people, but for `ONNX`, which predict without torch."""
@@ -95,6 +95,8 @@ def _torch_model(path: Path, config: Config, vocab: Vocab, digest: str) -> SlotT
     if digest != notes.get("vocab"):
         name = path / "vocab.json"
         raise RunError(f"{name}: not the vocabulary that the weights were trained with; train the run again")
+    from slotfill.model.build import build_model
+
     model = build_model(config, vocab)
     try:
         model.load_state_dict(weights)
@@ -104,42 +106,6 @@ def _torch_model(path: Path, config: Config, vocab: Vocab, digest: str) -> SlotT
             f"{path / 'model.safetensors'}: the weights do not fit config.yaml ({reason}); train the run again"
         ) from None
     return model
-
-
-def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> SlotTagger:
-    """Return the model that `config` describes, with weights drawn anew, and what it needs for `learning` alone."""
-    from slotfill.committee import Committee
-    from slotfill.language_model import LanguageModel
-    from slotfill.model import SlotTagger
-
-    parts = (config.embedding, config.encoder, config.tagger, config.intent)
-    members = [SlotTagger(vocab, *parts) for _ in range(config.members)]
-    if learning and config.train.language_model:
-        for member in members:
-            member.language_model = LanguageModel(member, vocab, config.train.language_model)
-    return members[0] if len(members) == 1 else Committee(members)
-
-
-def check_parts(config: Config) -> None:
-    """Build the network of a checked config on no words at all; raises ConfigError where options do not go together.
-
-    Parts from outside are not run to be checked.
-    """
-    from slotfill.config.models import outside_parts
-
-    if any(outside_parts(config.model_dump())):
-        return
-    build_model(config, Vocab({}, ["O"], config.scheme, intents={"intent": 1}), learning=True)
-
-
-def check_built(config: Config, given: str, overrides: Sequence[str]) -> None:
-    """Do as `check_parts` for a `config` that was read from what is `given`, and say where the faults are."""
-    from slotfill.config.recipes import located
-
-    try:
-        check_parts(config)
-    except ConfigError as fault:
-        raise located(given, overrides, fault.faults) from None
 
 
 def check_run_folder(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from slotfill.model import SlotTagger
+from slotfill.model.tagger import SlotTagger
 
 T = TypeVar("T")
 

@@ -14,12 +14,12 @@ from slotfill.data.indexers import Coverage, coverage_of
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import final_split, read_split
 from slotfill.data.vocab import Vocab
-from slotfill.encoders._recurrence import compile_steps
 from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import Score
 from slotfill.memory import keep_memory
-from slotfill.run import build_model
+from slotfill.model.build import build_model
+from slotfill.model.recurrence import compile_steps
 from slotfill.run_folder import RunFolder
 from slotfill.timing import Times
 from slotfill.training import Epoch, Progress, Training

@@ -18,8 +18,8 @@ from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import rates
-from slotfill.language_model import word_ids, words_of
-from slotfill.model import SlotTagger
+from slotfill.model.language_model import word_ids, words_of
+from slotfill.model.tagger import SlotTagger
 from slotfill.optimizer import Optimizer
 from slotfill.pace import pace_of
 from slotfill.timing import Times

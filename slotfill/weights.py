@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from slotfill.model import SlotTagger
+from slotfill.model.tagger import SlotTagger
 
 _ALIGNED = 16
 """Each parameter begins at a multiple of so many numbers, as the products of a processor like it."""

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from slotfill.data.batching import Batch
 from slotfill.errors import RunError
-from slotfill.model import SlotTagger
+from slotfill.model.tagger import SlotTagger
 from slotfill.timing import Times
 from slotfill.weights import parts, trained
 

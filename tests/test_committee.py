@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from slotfill.committee import Committee
 from slotfill.config.validate import load_config
 from slotfill.data.batching import make_batch
 from slotfill.data.schemes import tags_of
@@ -18,7 +17,8 @@ from slotfill.errors import ConfigError
 from slotfill.export.network import export_model
 from slotfill.inference.decoding import decode
 from slotfill.inference.onnx_engine import OnnxEngine
-from slotfill.run import build_model, check_parts
+from slotfill.model.build import build_model, check_parts
+from slotfill.model.ensemble import Committee
 
 SENTENCES = [
     Sentence.of_tokens(["leave", "New", "York", "at", "11:30"], [Slot("from", 1, 3), Slot("time", 4, 5)]),

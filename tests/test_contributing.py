@@ -12,12 +12,12 @@ import torch
 from typer.testing import CliRunner
 
 import slotfill
-import slotfill.cells
+import slotfill.model.cells
 from slotfill.cli import app
 from slotfill.config.registry import CELLS, ENCODERS
 from slotfill.config.validate import load_config
-from slotfill.encoders._recurrence import run as run_cell
 from slotfill.errors import ConfigError, SlotfillError
+from slotfill.model.recurrence import run as run_cell
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -75,7 +75,7 @@ def test_its_option_is_checked_like_a_built_in_one(cell):
 
 def test_moved_into_the_folder_it_is_listed_and_known(cell, tmp_path, monkeypatch):
     monkeypatch.setattr(CELLS, "folder", tmp_path)
-    monkeypatch.setattr(slotfill.cells, "__path__", [*slotfill.cells.__path__, str(tmp_path)])
+    monkeypatch.setattr(slotfill.model.cells, "__path__", [*slotfill.model.cells.__path__, str(tmp_path)])
     listed = slotfill_command("list", "cells")
     assert "mgu" in listed and "Minimal gated unit" in listed and "Zhou" in listed
     assert "gate_bias" in json.dumps(json.loads(slotfill_command("schema"))["$defs"]["cell"])

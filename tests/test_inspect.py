@@ -15,9 +15,10 @@ from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError, UsageError
 from slotfill.lab.inspect import inspect
+from slotfill.model.activations import traced
+from slotfill.model.build import build_model
 from slotfill.predict import Predictor
-from slotfill.run import Run, build_model, texts_of
-from slotfill.trace import traced
+from slotfill.run import Run, texts_of
 
 TEXT = "leave New York at noon"
 TOKENS = TEXT.split()
@@ -246,7 +247,7 @@ def test_no_words_no_inspection(text):
 @pytest.mark.parametrize("note", ["h[0]", "h[..., 0, 0]", "h.repeat(3, 1, 1)"])
 def test_a_part_from_outside_that_notes_what_has_no_place(note, tmp_path):
     (tmp_path / "odd.py").write_text(
-        '"""Odd."""\nfrom slotfill.cells.elman import Elman\n\n\nclass Odd(Elman):\n    """Odd."""\n\n'
+        '"""Odd."""\nfrom slotfill.model.cells.elman import Elman\n\n\nclass Odd(Elman):\n    """Odd."""\n\n'
         "    def step(self, projected, state):\n        h, state = super().step(projected, state)\n"
         f"        self.note(strange={note})\n        return h, state\n"
     )

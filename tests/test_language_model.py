@@ -13,8 +13,8 @@ from slotfill.config.validate import load_config
 from slotfill.data.indexers import UNKNOWN
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
-from slotfill.language_model import LanguageModel, word_ids, words_of
-from slotfill.run import build_model, check_parts
+from slotfill.model.build import build_model, check_parts
+from slotfill.model.language_model import LanguageModel, word_ids, words_of
 
 VOCAB = Vocab({"to": 5, "Rome": 2, "rome": 2, "fly": 1}, ["O"], "iob2")
 
@@ -31,7 +31,7 @@ def test_words_are_told_in_lower_case():
 
 
 def test_rare_words_are_one(monkeypatch):
-    monkeypatch.setattr("slotfill.language_model.WORDS", 1)
+    monkeypatch.setattr("slotfill.model.language_model.WORDS", 1)
     assert word_ids(VOCAB) == {"to": 2}
     head = model_of("train.language_model=1").language_model.heads[0]
     assert head[-1].out_features == 3, "beyond the sentence, rare, and the one word"

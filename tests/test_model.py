@@ -14,8 +14,8 @@ from slotfill.errors import ConfigError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.inference.decoding import decode
 from slotfill.inference.tagging import tag
-from slotfill.model import SlotTagger
-from slotfill.run import build_model
+from slotfill.model.build import build_model
+from slotfill.model.tagger import SlotTagger
 
 SENTENCES = [
     Sentence.of_tokens(["leave", "Taipei", "at", "11:30"], [Slot("from", 1, 2), Slot("time", 3, 4)]),

@@ -13,7 +13,7 @@ from slotfill.errors import UsageError
 from slotfill.export.narrow import narrowed
 from slotfill.export.network import export_model
 from slotfill.inference.onnx_engine import OnnxEngine
-from slotfill.run import build_model
+from slotfill.model.build import build_model
 
 WORDS = ["leave", "Rome", "for", "Oslo", "on", "Monday", "arrive", "in"]
 VOCAB = Vocab(dict(zip(WORDS, (9, 1, 8, 1, 7, 2, 5, 6), strict=True)), ["O", "B-city"], "iob2")

@@ -136,7 +136,7 @@ def test_every_registered_cell_can_be_probed():
 
 MEMORYLESS = '''"""A layer of a feed-forward network: it keeps nothing."""
 
-from slotfill.cells._cell import Cell
+from slotfill.model.cells.base import Cell
 
 
 class Blind(Cell):

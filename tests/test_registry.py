@@ -27,7 +27,7 @@ from pathlib import Path
 
 import torch
 
-from slotfill.cells._cell import Cell
+from slotfill.model.cells.base import Cell
 from slotfill.config.option_types import Positive
 
 with Path(__file__).with_name("executed").open("a") as file:

@@ -15,8 +15,8 @@ from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import evaluate
-from slotfill.model import SlotTagger
-from slotfill.run import build_model
+from slotfill.model.build import build_model
+from slotfill.model.tagger import SlotTagger
 from slotfill.training import Training
 
 CITIES = ["Taipei", "Tokyo", "Rome", "New York", "Lima"]

@@ -12,7 +12,7 @@ from test_train import SENTENCES, run, same, told, training_of, weights
 
 import slotfill.workers
 from slotfill.errors import RunError
-from slotfill.model import SlotTagger
+from slotfill.model.tagger import SlotTagger
 
 # Without any noise, so that how the sentences are shared out cannot matter.
 QUIET = ["embedding=[{name: word, size: 8, unknown_rate: 0.0}]", "encoder.dropout=0.0", "tagger.dropout=0.0"]

@@ -194,10 +194,10 @@ def _type_of(node: ast.expr | None) -> tuple[Any, str | None]:
 
 
 FORMATS = Registry("format", "slotfill.data.formats")
-EMBEDDINGS = Registry("embedding", "slotfill.embeddings")
-CELLS = Registry("cell", "slotfill.cells")
-ENCODERS = Registry("encoder", "slotfill.encoders")
-INTENTS = Registry("intent", "slotfill.intents")
-TAGGERS = Registry("tagger", "slotfill.taggers")
+EMBEDDINGS = Registry("embedding", "slotfill.model.embeddings")
+CELLS = Registry("cell", "slotfill.model.cells")
+ENCODERS = Registry("encoder", "slotfill.model.encoders")
+INTENTS = Registry("intent", "slotfill.model.intents")
+TAGGERS = Registry("tagger", "slotfill.model.taggers")
 
 KINDS = {registry.kind: registry for registry in (EMBEDDINGS, CELLS, ENCODERS, INTENTS, TAGGERS, FORMATS)}

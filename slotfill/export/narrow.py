@@ -16,12 +16,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from slotfill.cells._cell import Cell
 from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab
-from slotfill.encoders._encoder import Encoder
 from slotfill.errors import UsageError
-from slotfill.model import SlotTagger
+from slotfill.model.cells.base import Cell
+from slotfill.model.encoders.base import Encoder
+from slotfill.model.tagger import SlotTagger
 
 _AT_ONCE = 1024
 

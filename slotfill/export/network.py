@@ -10,14 +10,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from slotfill.committee import mean_scores
 from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab
-from slotfill.embeddings._embedding import Embedding
 from slotfill.export.dim import NotExportable
 from slotfill.export.recorder import Recorder
 from slotfill.inference.onnx_engine import EMBEDDING, NETWORK, OnnxEngine
-from slotfill.model import SlotTagger
+from slotfill.model.embeddings.base import Embedding
+from slotfill.model.ensemble import mean_scores
+from slotfill.model.tagger import SlotTagger
 from slotfill.version import FORMAT
 
 TOLERANCE = 1e-4

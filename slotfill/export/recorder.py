@@ -2,7 +2,7 @@
 
 The network runs as it is, on an example, and each function of torch that it calls adds what it means in ONNX. Beside
 the example runs a twin of other sizes: what is as long in both is as long in every batch, and what is not is looked
-up when the graph runs. Loops over time, which say what they are (`slotfill.loop`), become Scan.
+up when the graph runs. Loops over time, which say what they are (`slotfill.model.scan`), become Scan.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from onnx import ValueInfoProto, helper
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from slotfill.cells._cell import Cell
-from slotfill.encoders._recurrence import Reading, read, read_steps
 from slotfill.export.dim import Dim, NotExportable, twin_of
 from slotfill.export.graph import Graph
 from slotfill.export.operators import OPERATORS
 from slotfill.export.shapes import NAMED
-from slotfill.loop import Step, Tensors, loop
+from slotfill.model.cells.base import Cell
+from slotfill.model.recurrence import Reading, read, read_steps
+from slotfill.model.scan import Step, Tensors, loop
 
 
 @dataclass

@@ -19,7 +19,7 @@ from slotfill.export.narrow import narrowed
 from slotfill.export.network import export_model
 from slotfill.files import write_whole
 from slotfill.inference.onnx_engine import NETWORK, OnnxEngine
-from slotfill.model import SlotTagger
+from slotfill.model.tagger import SlotTagger
 from slotfill.run import Run, digest_of, load_run, read_text, texts_of
 
 Quantize = Literal["none", "int8"]

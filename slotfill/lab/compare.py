@@ -27,7 +27,8 @@ from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
 from slotfill.files import write_new_file
 from slotfill.inference.tagging import tag
-from slotfill.run import check_built, load_run, partial_of, read_text
+from slotfill.model.build import check_built
+from slotfill.run import load_run, partial_of, read_text
 from slotfill.run_folder import RunFolder
 from slotfill.train import train
 from slotfill.version import FORMAT

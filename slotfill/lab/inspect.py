@@ -23,9 +23,9 @@ from slotfill.data.sentence import Sentence
 from slotfill.data.tokenizers import sentence_of
 from slotfill.errors import RunError, UsageError, did_you_mean
 from slotfill.inference.decoding import marginals
-from slotfill.model import SlotTagger
+from slotfill.model.activations import traced
+from slotfill.model.tagger import SlotTagger
 from slotfill.run import Run
-from slotfill.trace import traced
 
 if TYPE_CHECKING:
     from torch import Tensor

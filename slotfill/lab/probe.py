@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slotfill.cells._cell import Cell, State
 from slotfill.config.option_types import CellPart
 from slotfill.config.registry import CELLS
 from slotfill.config.validate import load_config
@@ -34,7 +33,8 @@ from slotfill.data.schemes import tag_set, tags_of
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
-from slotfill.model import SlotTagger
+from slotfill.model.cells.base import Cell, State
+from slotfill.model.tagger import SlotTagger
 
 TELLING = ("elman", "{name: elman, activation: sigmoid}", "lstm", "{name: lstm, forget_bias: 3}", "gru")
 VERBS = {"arrive": "destination", "leave": "origin"}

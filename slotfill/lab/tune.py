@@ -23,8 +23,8 @@ from slotfill.data.splits import read_split
 from slotfill.errors import SlotfillError, UsageError
 from slotfill.files import write_new_file
 from slotfill.lab.study import Settings, Study, StudyError, Trial
+from slotfill.model.build import check_built
 from slotfill.pace import pace_of
-from slotfill.run import check_built
 from slotfill.timing import Times
 from slotfill.train import prepare
 from slotfill.training import Epoch, Progress

@@ -9,9 +9,9 @@ from part_cases import randomize, vocab_of
 
 from slotfill.config.registry import ENCODERS
 from slotfill.data.batching import make_batch
-from slotfill.encoders import _additive
-from slotfill.model import SlotTagger
-from slotfill.trace import traced
+from slotfill.model.activations import traced
+from slotfill.model.tagger import SlotTagger
+from slotfill.model.tagger import attention as _additive
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 SIZE = 5

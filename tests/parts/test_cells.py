@@ -7,10 +7,10 @@ import torch
 from part_cases import randomize
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from slotfill.cells._cell import Cell
 from slotfill.config.registry import CELLS, ENCODERS
-from slotfill.encoders._recurrence import run
-from slotfill.trace import traced
+from slotfill.model.activations import traced
+from slotfill.model.cells.base import Cell
+from slotfill.model.recurrence import run
 
 LENGTHS = torch.tensor([9, 1, 4, 12, 7, 12])
 INPUT, HIDDEN = 6, 5

@@ -9,8 +9,8 @@ from cell_cases import HIDDEN, LENGTHS, batch, both_ways, encoder_of
 from part_cases import randomize
 
 from slotfill.config.registry import CELLS
-from slotfill.encoders._recurrence import run
 from slotfill.errors import ConfigError
+from slotfill.model.recurrence import run
 
 
 def clockwork(w, xs, periods):

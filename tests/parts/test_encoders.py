@@ -7,7 +7,7 @@ import torch
 from part_cases import randomize
 
 from slotfill.config.registry import ENCODERS
-from slotfill.dropout import SentenceDropout
+from slotfill.model.dropout import SentenceDropout
 
 TIME = 9
 LENGTHS = torch.tensor([TIME])

@@ -12,13 +12,13 @@ from part_cases import SENTENCES, STRANGE, networks, randomize, small, vocab_of
 
 from slotfill.config.registry import KINDS
 from slotfill.data.batching import make_batch
-from slotfill.encoders._encoder import Encoder
 from slotfill.errors import RunError
 from slotfill.export.dim import NotExportable
 from slotfill.export.network import export_model
 from slotfill.export.recorder import Recorder
 from slotfill.inference.onnx_engine import OnnxEngine
-from slotfill.model import SlotTagger
+from slotfill.model.encoders.base import Encoder
+from slotfill.model.tagger import SlotTagger
 
 BATCHES = [
     [sentence.tokens for sentence in SENTENCES],

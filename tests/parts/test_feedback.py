@@ -14,7 +14,7 @@ from slotfill.config.registry import CELLS, TAGGERS
 from slotfill.data.schemes import tag_set
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import beam_search
-from slotfill.trace import traced
+from slotfill.model.activations import traced
 
 LENGTHS = torch.tensor([4, 1, 3, 2])
 SIZE = 3

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from slotfill.config.registry import CELLS
-from slotfill.encoders._fused import fused
-from slotfill.encoders._recurrence import compile_steps, run
+from slotfill.model.cudnn import fused
+from slotfill.model.recurrence import compile_steps, run
 
 FUSED = [
     "lstm",

@@ -8,7 +8,7 @@ import torch
 from part_cases import randomize
 
 from slotfill.config.registry import ENCODERS
-from slotfill.trace import traced
+from slotfill.model.activations import traced
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 SIZE, HIDDEN = 3, 4

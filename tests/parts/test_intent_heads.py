@@ -15,8 +15,8 @@ from slotfill.export.network import export_model
 from slotfill.inference.decoding import best_intents
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.tagging import label
-from slotfill.model import SlotTagger
-from slotfill.trace import traced
+from slotfill.model.activations import traced
+from slotfill.model.tagger import SlotTagger
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 SIZE = 5

@@ -10,9 +10,9 @@ from onnx import TensorProto, helper
 from part_cases import label, randomize, variants
 
 from slotfill.config.registry import CELLS
-from slotfill.encoders._recurrence import run
 from slotfill.errors import ConfigError
-from slotfill.trace import traced
+from slotfill.model.activations import traced
+from slotfill.model.recurrence import run
 
 TIME, BATCH, INPUT, HIDDEN = 7, 3, 4, 5
 

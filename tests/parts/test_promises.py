@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
 from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab
-from slotfill.encoders._recurrence import run as run_cell
-from slotfill.model import SlotTagger
-from slotfill.trace import traced
+from slotfill.model.activations import traced
+from slotfill.model.recurrence import run as run_cell
+from slotfill.model.tagger import SlotTagger
 from slotfill.weights import trained
 
 LENGTHS = torch.tensor([3, 1, 7, 5, 2])

@@ -122,7 +122,7 @@ def test_only_what_is_tuned_is_trained():
 def test_it_has_a_learning_rate_of_its_own(optimizer, corpus):
     """After one step of the schedule's full height, each weight has moved by its own rate."""
     from slotfill.config.models import TrainConfig
-    from slotfill.model import SlotTagger
+    from slotfill.model.tagger import SlotTagger
     from slotfill.training import Training
 
     vocab = Vocab.of(SENTENCES, "iob2")

@@ -8,7 +8,7 @@ import torch
 from cell_cases import HIDDEN, LENGTHS, Weights, batch, both_ways, encoder_of, sigmoid
 
 from slotfill.config.registry import CELLS
-from slotfill.encoders._recurrence import run
+from slotfill.model.recurrence import run
 
 PRIORS = pytest.mark.parametrize("prior", ["learned", "fixed"])
 

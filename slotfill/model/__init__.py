@@ -1,0 +1,1 @@
+"""The network: its parts, and how they are put together."""

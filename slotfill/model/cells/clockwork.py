@@ -1,0 +1,63 @@
+"""Clockwork RNN: modules of hidden units that tick at their own periods; the slow ones remember for the fast.
+
+    at step t = 0, 1, 2, ... of the reading, module m with its period T_m:
+    h_t[m] = tanh(x_t W + h_{t-1} U + b)[m] where t mod T_m = 0, else h_{t-1}[m]
+    U[k, m] = 0 where T_k < T_m: a module sees itself and the slower ones
+
+Source: Koutnik, Greff, Gomez & Schmidhuber 2014, "A Clockwork RNN"
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from slotfill.config.option_types import Size
+from slotfill.errors import ConfigError
+from slotfill.model.cells.base import Cell, State
+
+
+class Clockwork(Cell):
+    """Keep the last output, of which at each step only the modules whose turn it is are computed anew.
+
+    periods: of the modules, in any order; each gets an equal share of the units, the fast ones what is left over.
+    """
+
+    mask: Tensor
+    period: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        directions: int = 1,
+        *,
+        periods: list[Size] = [1, 2, 4, 8],  # noqa: B006
+    ) -> None:
+        if not 1 <= len(periods) <= hidden_size:
+            raise ConfigError(
+                f"periods: {len(periods)} given for hidden_size {hidden_size}; "
+                "at least one, and at most one for each hidden unit"
+            )
+        super().__init__(input_size, hidden_size, directions, products=1)
+        share, rest = divmod(hidden_size, len(periods))
+        sizes = torch.tensor([share + (module < rest) for module in range(len(periods))])
+        period = torch.tensor(sorted(periods)).repeat_interleave(sizes)
+        self.register_buffer("period", period, persistent=False)
+        # At row k and column m: whether unit m may see unit k.
+        self.register_buffer("mask", (period.unsqueeze(1) >= period).float(), persistent=False)
+        self.recurrent_weight.detach().mul_(self.mask)
+
+    def start(self, projected: Tensor) -> State:
+        """Return h_0, zeros, and the number 0 of the first step, `(direction, batch, 1)`."""
+        time = projected.new_zeros(*projected.shape[:2], 1, dtype=torch.long)
+        return (*super().start(projected), time)
+
+    def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return h_t, and h_t and the number of the next step as the state."""
+        h, time = state
+        new = torch.baddbmm(projected, h, self.recurrent_weight * self.mask).tanh()
+        active = (time % self.period == 0).to(h.dtype)
+        h = torch.lerp(h, new, active)
+        self.note(active=active)
+        return h, (h, time + 1)

@@ -1,0 +1,77 @@
+"""Depth-gated LSTM: a gate lets the memory of the layer below flow straight into this layer's.
+
+    i, f, o = sigmoid(x_t W + h_{t-1} U + b), one block of products each
+    g       = tanh(x_t W_g + h_{t-1} U_g + b_g)
+    d       = sigmoid(x_t W_d + b_d + w_c * c_{t-1} + w_l * l_t)
+    c_t     = d * l_t + f * c_{t-1} + i * g
+    h_t     = o * tanh(c_t)
+
+x_t is this layer's input, l_t the memory c_t of the layer below; the first layer has neither d nor l_t. The paper's
+i, f and o look at the memory too; here they do not, so that the depth gate is all that differs from `lstm`.
+
+Source: Yao, Cohn, Vylomova, Duh & Dyer 2015, "Depth-Gated Recurrent Neural Networks"
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from slotfill.model.cells.base import Cell, State
+
+
+class DepthGated(Cell):
+    """Keep a memory c that changes by sums, along the sentence and, but for the first layer, up the layers too.
+
+    forget_bias: what the forget gate's bias starts from, as in `lstm`.
+    """
+
+    sees_below = True
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        directions: int = 1,
+        below: bool = False,
+        *,
+        forget_bias: float = 1.0,
+    ) -> None:
+        self.gates = ("input", "forget", "output", "candidate", "depth")[: 5 if below else 4]
+        super().__init__(input_size, hidden_size, directions, products=len(self.gates), recurrent_products=4)
+        self.bias.detach()[:, :, hidden_size : 2 * hidden_size] = forget_bias
+        self.below = below
+        if below:
+            self.memory_weight = nn.Parameter(torch.zeros(directions, 1, hidden_size))
+            self.below_weight = nn.Parameter(torch.zeros(directions, 1, hidden_size))
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return the products, and behind them the memory below, which ends `x` where there is a layer below."""
+        if not self.below:
+            return super().project(x)
+        x, memory_below = x.split([x.shape[2] - self.hidden_size, self.hidden_size], dim=2)
+        return torch.cat((super().project(x), memory_below), dim=2)
+
+    def start(self, projected: Tensor) -> State:
+        """Return h_0 and c_0, zeros."""
+        zeros = projected.new_zeros(*projected.shape[:2], self.hidden_size)
+        return zeros, zeros
+
+    def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return h_t, and (h_t, c_t) as the state."""
+        h, c = state
+        size = self.hidden_size
+        inputs, *depth = projected.split([4 * size, size, size] if self.below else 4 * size, dim=2)
+        gates, g = torch.baddbmm(inputs, h, self.recurrent_weight).split([3 * size, size], dim=2)
+        i, f, o = gates.sigmoid().split(size, dim=2)
+        g = g.tanh()
+        new = torch.addcmul(f * c, i, g)
+        if self.below:
+            depth_input, memory_below = depth
+            d = torch.addcmul(torch.addcmul(depth_input, c, self.memory_weight), memory_below, self.below_weight)
+            d = d.sigmoid()
+            new = torch.addcmul(new, d, memory_below)
+            self.note(depth=d)
+        h = o * new.tanh()
+        self.note(input=i, forget=f, output=o, candidate=g, memory=new)
+        return h, (h, new)

@@ -1,0 +1,45 @@
+"""The simple recurrent network: the hidden layer sees the input and its own last output.
+
+    h_t = f(x_t W + h_{t-1} U + b)
+
+Source: Elman 1990, "Finding Structure in Time", Cognitive Science 14
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from slotfill.model.cells.base import ONNX_ACTIVATIONS, Cell, Operator, State, activate
+
+
+class Elman(Cell):
+    """Keep the last output as the only memory.
+
+    activation: the function f.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        directions: int = 1,
+        *,
+        activation: Literal["tanh", "relu", "sigmoid", "linear"] = "tanh",
+    ) -> None:
+        super().__init__(input_size, hidden_size, directions, products=1)
+        self.activation = activation
+
+    def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return h_t, and h_t as the state."""
+        (h,) = state
+        h = activate(self.activation, torch.baddbmm(projected, h, self.recurrent_weight))
+        return h, (h,)
+
+    def operator(self) -> Operator | None:
+        """Return the operator RNN, but for a linear activation."""
+        if self.activation == "linear":
+            return None
+        return Operator("RNN", self, (0,), (ONNX_ACTIVATIONS[self.activation],))

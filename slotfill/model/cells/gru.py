@@ -1,0 +1,71 @@
+"""Gated recurrent unit: one vector is both memory and output, an update gate mixes old and new.
+
+    r, z = sigmoid(x_t W + h_{t-1} U + b), one block of products each
+    n    = tanh(x_t W_n + b_n + r * (h_{t-1} U_n + b_u))     reset: after, as in cuDNN and torch
+    n    = tanh(x_t W_n + b_n + (r * h_{t-1}) U_n)           reset: before, as published
+    n    = tanh(x_t W_n + b_n + h_{t-1} U_n)                 reset: none, and no r
+    h_t  = (1 - z) * n + z * h_{t-1}
+
+Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", equations 5 to 8
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from slotfill.model.cells.base import Cell, Operator, State
+
+
+class GRU(Cell):
+    """Keep what the update gate says, and let the reset gate choose what the new part may see of the old.
+
+    reset: where the reset gate stands, after the product or before it; with none the update gate is alone.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        directions: int = 1,
+        *,
+        reset: Literal["after", "before", "none"] = "after",
+    ) -> None:
+        self.gates = ("update", "candidate") if reset == "none" else ("reset", "update", "candidate")
+        super().__init__(input_size, hidden_size, directions, products=len(self.gates))
+        self.reset = reset
+        if reset == "after":
+            self.recurrent_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
+
+    def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return h_t, and h_t as the state."""
+        (h,) = state
+        size = self.hidden_size
+        if self.reset == "none":
+            z, n = torch.baddbmm(projected, h, self.recurrent_weight).split(size, dim=2)
+            z, n = z.sigmoid(), n.tanh()
+        else:
+            gate_input, candidate_input = projected.split([2 * size, size], dim=2)
+            gate_weight, candidate_weight = self.recurrent_weight.split([2 * size, size], dim=2)
+            r, z = torch.baddbmm(gate_input, h, gate_weight).sigmoid().split(size, dim=2)
+            if self.reset == "after":
+                n = torch.addcmul(candidate_input, r, torch.baddbmm(self.recurrent_bias, h, candidate_weight)).tanh()
+            else:
+                n = torch.baddbmm(candidate_input, r * h, candidate_weight).tanh()
+            self.note(reset=r)
+        self.note(update=z, candidate=n)
+        h = torch.lerp(n, h, z)
+        return h, (h,)
+
+    def operator(self) -> Operator | None:
+        """Return the operator GRU, which has a reset gate."""
+        if self.reset == "none":
+            return None
+        # After the product the candidate has a recurrent bias, the gates have none.
+        bias = None
+        if self.reset == "after":
+            bias = nn.functional.pad(self.recurrent_bias, (2 * self.hidden_size, 0))
+        after = {"linear_before_reset": int(self.reset == "after")}
+        return Operator("GRU", self, (1, 0, 2), ("Sigmoid", "Tanh"), after, recurrent_bias=bias)

@@ -1,0 +1,54 @@
+"""LSTM as the lecture draws it: gates and input come from the word alone, only the memory remembers.
+
+    z, z_i, z_f, z_o = x_t W + b, one block of products each
+    c_t = g(z) * f(z_i) + c_{t-1} * f(z_f)
+    a_t = h(c_t) * f(z_o)
+
+Source: Hung-yi Lee's lecture "Recurrent Neural Network" (National Taiwan University, Machine Learning)
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from slotfill.model.cells.base import Cell, State, activate
+
+
+class LectureLSTM(Cell):
+    """Keep a memory c that three gates let write, keep and read; none of them sees what was kept.
+
+    gate_activation: the function f, of the three gates.
+    input_activation: the function g, of what is written.
+    output_activation: the function h, of what is read.
+    """
+
+    gates = ("candidate", "input", "forget", "output")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        directions: int = 1,
+        *,
+        gate_activation: Literal["sigmoid", "tanh", "relu", "linear"] = "sigmoid",
+        input_activation: Literal["sigmoid", "tanh", "relu", "linear"] = "sigmoid",
+        output_activation: Literal["sigmoid", "tanh", "relu", "linear"] = "sigmoid",
+    ) -> None:
+        super().__init__(input_size, hidden_size, directions, products=4, recurrent_products=0)
+        self.gate_activation = gate_activation
+        self.input_activation = input_activation
+        self.output_activation = output_activation
+
+    def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return a_t, and c_t as the state."""
+        (c,) = state
+        size = self.hidden_size
+        z, gates = projected.split([size, 3 * size], dim=2)
+        g = activate(self.input_activation, z)
+        i, f, o = activate(self.gate_activation, gates).split(size, dim=2)
+        c = g * i + c * f
+        a = activate(self.output_activation, c) * o
+        self.note(candidate=g, input=i, forget=f, output=o, memory=c)
+        return a, (c,)

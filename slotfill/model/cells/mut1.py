@@ -1,0 +1,46 @@
+"""MUT1, a cell found by search: its update gate sees the input alone, its candidate the bare input.
+
+    z   = sigmoid(x_t W_z + b_z)
+    r   = sigmoid(x_t W_r + h_{t-1} U_r + b_r)
+    n   = tanh((r * h_{t-1}) U_n + tanh(x_t) + b_n)
+    h_t = n * z + h_{t-1} * (1 - z)
+
+The bare x_t is the input itself where it is as long as h_t; where it is not, it is x_t P, without a bias.
+
+Source: Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration of Recurrent Network Architectures"
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from slotfill.model.cells.base import Cell, State, matrix
+
+
+class MUT1(Cell):
+    """Keep one vector, which is both memory and output."""
+
+    gates = ("update", "reset", "candidate")
+
+    def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
+        super().__init__(input_size, hidden_size, directions, products=2)
+        self.bare_weight = None if input_size == hidden_size else matrix(directions, input_size, hidden_size)
+        self.candidate_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return the inputs of z, r and n, `(direction, time * batch, 3 * hidden)`."""
+        bare = x if self.bare_weight is None else torch.bmm(x, self.bare_weight)
+        return torch.cat((super().project(x), bare.tanh() + self.candidate_bias), dim=2)
+
+    def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return h_t, and h_t as the state."""
+        (h,) = state
+        update_input, reset_input, candidate_input = projected.split(self.hidden_size, dim=2)
+        reset_weight, candidate_weight = self.recurrent_weight.split(self.hidden_size, dim=2)
+        z = update_input.sigmoid()
+        r = torch.baddbmm(reset_input, h, reset_weight).sigmoid()
+        n = torch.baddbmm(candidate_input, r * h, candidate_weight).tanh()
+        self.note(update=z, reset=r, candidate=n)
+        h = torch.lerp(h, n, z)
+        return h, (h,)

@@ -1,0 +1,47 @@
+"""MUT2, a cell found by search: its reset gate sees the bare input.
+
+    z   = sigmoid(x_t W_z + h_{t-1} U_z + b_z)
+    r   = sigmoid(x_t + h_{t-1} U_r + b_r)
+    n   = tanh((r * h_{t-1}) U_n + x_t W_n + b_n)
+    h_t = n * z + h_{t-1} * (1 - z)
+
+The bare x_t is the input itself where it is as long as h_t; where it is not, it is x_t P, without a bias.
+
+Source: Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration of Recurrent Network Architectures"
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from slotfill.model.cells.base import Cell, State, matrix
+
+
+class MUT2(Cell):
+    """Keep one vector, which is both memory and output."""
+
+    gates = ("update", "candidate", "reset")
+
+    def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
+        super().__init__(input_size, hidden_size, directions, products=2, recurrent_products=3)
+        self.bare_weight = None if input_size == hidden_size else matrix(directions, input_size, hidden_size)
+        self.reset_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return the inputs of z, r and n, `(direction, time * batch, 3 * hidden)`."""
+        bare = x if self.bare_weight is None else torch.bmm(x, self.bare_weight)
+        update_input, candidate_input = super().project(x).split(self.hidden_size, dim=2)
+        return torch.cat((update_input, bare + self.reset_bias, candidate_input), dim=2)
+
+    def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return h_t, and h_t as the state."""
+        (h,) = state
+        size = self.hidden_size
+        gate_input, candidate_input = projected.split([2 * size, size], dim=2)
+        gate_weight, candidate_weight = self.recurrent_weight.split([2 * size, size], dim=2)
+        z, r = torch.baddbmm(gate_input, h, gate_weight).sigmoid().split(size, dim=2)
+        n = torch.baddbmm(candidate_input, r * h, candidate_weight).tanh()
+        self.note(update=z, reset=r, candidate=n)
+        h = torch.lerp(h, n, z)
+        return h, (h,)

@@ -1,0 +1,52 @@
+"""A vector for each word, learned; rare words also teach the vector of the unknown word.
+
+Source: Bengio, Ducharme, Vincent & Jauvin 2003, "A Neural Probabilistic Language Model"
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from slotfill.config.option_types import Count, Fraction, Size
+from slotfill.data.indexers import PADDING, UNKNOWN
+from slotfill.data.vocab import Vocab
+from slotfill.model.embeddings.base import Embedding
+
+
+class Word(Embedding):
+    """Look each token up in a table of vectors.
+
+    size: numbers in a vector.
+    lowercase: `Taipei` and `taipei` are one word.
+    mask_digits: every digit is read as 0, so that `11:30` and `12:45` are one word.
+    min_count: a word seen fewer times in training is unknown.
+    unknown_rate: how often a word that was seen only once is taken as unknown while training.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        *,
+        size: Size = 100,
+        lowercase: bool = True,
+        mask_digits: bool = False,
+        min_count: Count = 1,
+        unknown_rate: Fraction = 0.5,
+    ) -> None:
+        super().__init__()
+        self.lookup = vocab.token_lookup(lowercase=lowercase, mask_digits=mask_digits, min_count=min_count)
+        self.output_size = size
+        self.unknown_rate = unknown_rate
+        self.vectors = nn.Embedding(len(self.lookup.counts), size, padding_idx=PADDING)
+        nn.init.uniform_(self.vectors.weight[1:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
+        self.rare: Tensor
+        self.register_buffer("rare", torch.from_numpy(self.lookup.counts == 1), persistent=False)
+
+    def forward(self, *arrays: Tensor) -> Tensor:
+        """Return the vectors `(batch, time, size)` of ids `(batch, time)`; zero at padding."""
+        (ids,) = arrays
+        if self.training and self.unknown_rate > 0:
+            hidden = self.rare[ids] & (torch.rand(ids.shape, device=ids.device) < self.unknown_rate)
+            ids = ids.masked_fill(hidden, UNKNOWN)
+        return self.vectors(ids)

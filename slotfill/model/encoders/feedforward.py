@@ -1,0 +1,63 @@
+"""Layers without memory: each token is seen alone, or within a window of its neighbours.
+
+    h^0_t = [x_{t-w} ; ... ; x_t ; ... ; x_{t+w}], with zeros beyond the sentence's ends
+    h^l_t = f(h^{l-1}_t W_l + b_l)
+
+Source: Rumelhart, Hinton & Williams 1986, "Learning Representations by Back-propagating Errors"; the window: Collobert
+et al. 2011, "Natural Language Processing (Almost) from Scratch"
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from slotfill.config.option_types import Count, Fraction, Size
+from slotfill.model.dropout import SentenceDropout
+from slotfill.model.encoders.base import Encoder
+from slotfill.model.masks import mask_of
+
+
+class Feedforward(Encoder):
+    """Join the vectors of a window around each token and send them through dense layers.
+
+    hidden_size: numbers in each layer's output.
+    layers: how many; with 0 the vectors of the window are only joined.
+    window: neighbours seen on each side; with 0 the same word always gets the same answer.
+    activation: the function after each layer.
+    dropout: share of each layer's input that is dropped while training.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        hidden_size: Size = 128,
+        layers: Count = 1,
+        window: Count = 0,
+        activation: Literal["relu", "tanh", "sigmoid"] = "relu",
+        dropout: Fraction = 0.5,
+    ) -> None:
+        super().__init__()
+        self.window = window
+        self.alone = window == 0
+        self.activation = activation
+        self.dropout = SentenceDropout(dropout)
+        sizes = [input_size * (2 * window + 1)] + [hidden_size] * layers
+        self.output_size = sizes[-1]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return `(batch, time, output_size)`; beyond the sentence's ends the window sees zeros."""
+        mask = mask_of(lengths, x.shape[1]).unsqueeze(2)
+        x = x * mask
+        if self.window:
+            padded = nn.functional.pad(x, (0, 0, self.window, self.window))
+            time = x.shape[1]
+            x = torch.cat([padded[:, shift : shift + time] for shift in range(2 * self.window + 1)], dim=2)
+        for layer in self.layers:
+            x = getattr(torch, self.activation)(layer(self.dropout(x)))
+        return x * mask

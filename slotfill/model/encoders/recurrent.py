@@ -1,0 +1,62 @@
+"""Any recurrent cell, run over the sentence: one way or both ways, in any number of layers.
+
+Source: bidirectional: Schuster & Paliwal 1997, "Bidirectional Recurrent Neural Networks"
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from slotfill.config.option_types import CellPart, Fraction, Size
+from slotfill.config.registry import CELLS
+from slotfill.model.cells.base import Cell
+from slotfill.model.dropout import SentenceDropout
+from slotfill.model.encoders.base import Encoder
+from slotfill.model.recurrence import Reading, read
+
+
+class Recurrent(Encoder):
+    """Read the sentence token by token, remembering.
+
+    cell: the recurrence.
+    hidden_size: numbers in the memory, of each direction.
+    layers: how many, each reading the outputs of the one below.
+    bidirectional: read from both ends; the two outputs are joined.
+    dropout: share of each layer's input that is dropped while training.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        cell: CellPart = "lstm",
+        hidden_size: Size = 128,
+        layers: Size = 1,
+        bidirectional: bool = True,
+        dropout: Fraction = 0.5,
+    ) -> None:
+        super().__init__()
+        self.directions = 2 if bidirectional else 1
+        self.dropout = SentenceDropout(dropout)
+        self.output_size = hidden_size * self.directions
+        # A second layer has seen both ends.
+        self.readings = self.directions if layers == 1 else 0
+        first = CELLS.build(cell, input_size, hidden_size, self.directions)
+        below = [True] if first.sees_below else []
+        self.layers = nn.ModuleList([first])
+        for _ in range(layers - 1):
+            self.layers.append(CELLS.build(cell, self.output_size, hidden_size, self.directions, *below))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return `(batch, time, directions * hidden_size)`; the backward pass starts at each true end."""
+        reading = Reading(lengths, x.shape[1], self.directions)
+        self.extra_loss = x.new_zeros(())
+        told = None
+        for layer in self.layers:
+            cell = cast(Cell, layer)
+            x, told = read(cell, reading, self.dropout(x), told if cell.sees_below else None)
+            if cell.variational and told is not None:
+                self.extra_loss = self.extra_loss + reading.tokens(told).sum() / x.shape[0]
+        return x

@@ -1,0 +1,49 @@
+"""A weighted average of the states: the words that tell the intent count the most.
+
+    e_j = v . tanh(h_j W + b)
+    a_j = exp(e_j) / sum_k exp(e_k)
+    pooled = sum_j a_j h_j
+
+Source: Liu & Lane 2016, "Attention-Based Recurrent Neural Network Models for Joint Intent Detection and Slot Filling",
+section 3.2; the score: Yang et al. 2016, "Hierarchical Attention Networks for Document Classification", equation 5
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from slotfill.config.option_types import Fraction, Positive, Size
+from slotfill.data.vocab import Vocab
+from slotfill.model.attention import masked_softmax
+from slotfill.model.intents.base import IntentHead
+
+
+class Attention(IntentHead):
+    """Look at the sentence once, from nowhere; notes the `weights` `(batch, 1, 1, time)` of its tokens.
+
+    size: numbers in the layer that says how much a token tells.
+    dropout: share of the encoder's output that the head does not see while training.
+    weight: of the intents' loss, where that of the slots weighs 1.
+    feed: let the tagger see the probability of each intent beside each token.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        vocab: Vocab,
+        *,
+        size: Size = 64,
+        dropout: Fraction = 0.5,
+        weight: Positive = 1.0,
+        feed: bool = False,
+    ) -> None:
+        super().__init__(input_size, input_size, vocab, dropout, weight, feed)
+        self.key = nn.Linear(input_size, size)
+        self.score = nn.Parameter(torch.empty(size).uniform_(-(size**-0.5), size**-0.5))
+
+    def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Return the average `(batch, input)`; padding is given no weight."""
+        weights = masked_softmax(self.key(hidden).tanh() @ self.score, mask).unsqueeze(1)
+        self.note(weights=weights.unsqueeze(1))
+        return (weights @ hidden).squeeze(1)

@@ -1,0 +1,93 @@
+"""Jordan network: the hidden layer sees the tag distribution that the token before was given.
+
+    h_t = f(x_t W + y_{t-1} U + h_{t-1} R + b)
+    y_t = softmax(h_t V + b_v)
+
+y_0 and h_0 are zeros; h_{t-1} R is there in the Elman-Jordan hybrid alone. What is fed back is always the network's own
+softmax output, in training as in prediction, never the gold tag.
+
+Source: Jordan 1986, "Serial Order: A Parallel Distributed Processing Approach"; hybrid: Mesnil et al. 2015, "Using
+Recurrent Neural Networks for Slot Filling in Spoken Language Understanding"
+
+A Jordan network and nothing else is this tagger above `encoder: {name: feedforward, layers: 0}`, which only joins the
+vectors of its window.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from slotfill.config.option_types import Fraction, Size
+from slotfill.data.vocab import Vocab
+from slotfill.inference.decoding import Transitions, legal_transitions
+from slotfill.model.dropout import SentenceDropout
+from slotfill.model.masks import mask_of
+from slotfill.model.scan import Tensors, loop
+from slotfill.model.taggers.base import Tagger
+
+
+class Jordan(Tagger):
+    """Score tags in the light of those before; notes `hidden` and `feedback`, `(1, batch, ...)` a step.
+
+    hidden_size: numbers in the hidden layer.
+    activation: the function f.
+    elman: the hidden layer sees its own last state, too: the Elman-Jordan hybrid.
+    dropout: share of the encoder's output that is dropped while training.
+    constrained: choose the best sequence that the tag scheme allows, instead of each token's best tag.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        vocab: Vocab,
+        *,
+        hidden_size: Size = 128,
+        activation: Literal["sigmoid", "tanh", "relu"] = "sigmoid",
+        elman: bool = False,
+        dropout: Fraction = 0.5,
+        constrained: bool = False,
+    ) -> None:
+        super().__init__()
+        tags = len(vocab.tags)
+        self.activation = activation
+        self.dropout = SentenceDropout(dropout)
+        self.input = nn.Linear(input_size, hidden_size)
+        self.feedback = nn.Linear(tags, hidden_size, bias=False)
+        self.recurrent = nn.Linear(hidden_size, hidden_size, bias=False) if elman else None
+        if self.recurrent is not None:
+            nn.init.orthogonal_(self.recurrent.weight)
+        self.output = nn.Linear(hidden_size, tags)
+        self._legal = legal_transitions(vocab.tags, vocab.scheme) if constrained else None
+
+    def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """Return the scores `(batch, time, tags)`, of which the softmax y_t is fed back."""
+        f = getattr(torch, self.activation)
+        feedback, recurrent = self.feedback.weight.T, None if self.recurrent is None else self.recurrent.weight.T
+        # Turned once to (time, batch, ...), so that each step's share lies together.
+        projected = self.input(self.dropout(hidden).transpose(0, 1))
+
+        def step(projected: Tensor, state: Tensors) -> tuple[Tensors, Tensors]:
+            y, h = state
+            self.note(feedback=y.unsqueeze(0))
+            products = torch.addmm(projected, y, feedback)
+            h = f(products if recurrent is None else torch.addmm(products, h, recurrent))
+            self.note(hidden=h.unsqueeze(0))
+            emissions = self.output(h)
+            return (emissions,), (emissions.softmax(1), h)
+
+        y = hidden.new_zeros(hidden.shape[0], self.output.out_features)
+        h = hidden.new_zeros(hidden.shape[0], self.output.in_features)
+        return loop(step, projected, (y, h), axis=0)[0]
+
+    def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
+        """Return the cross-entropy, summed over each sentence's tokens."""
+        emissions = self(hidden, lengths)
+        mask = mask_of(lengths, hidden.shape[1])
+        return nn.functional.cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(hidden)
+
+    def transitions(self) -> Transitions | None:
+        """Return 0 for what the scheme allows and minus infinity for the rest, if constrained."""
+        return self._legal
