@@ -27,7 +27,7 @@ from slotfill.config.recipes import load_recipe
 from slotfill.data.vocab import Vocab
 from slotfill.model.build import build_model
 from slotfill.run_folder import RunFolder
-from slotfill.training import Epoch, Training
+from slotfill.training.trainer import Epoch, Training
 
 SENTENCES = (1_000, 10_000, 100_000, 1_000_000)
 TOKENS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)

@@ -87,7 +87,7 @@ def operations_an_epoch() -> int:
     from slotfill.data.splits import read_split
     from slotfill.data.vocab import Vocab
     from slotfill.model.build import build_model
-    from slotfill.training import Training
+    from slotfill.training.trainer import Training
 
     config = load_recipe("atis", PLAIN, need_data=True)[1]
     sentences = read_split(config.data, "train").sentences

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slotfill.data.sentence import Sentence
     from slotfill.evaluation.metrics import Score, SlotScore
     from slotfill.train import Outcome
-    from slotfill.training import Epoch, Progress
+    from slotfill.training.trainer import Epoch, Progress
 
 COLOURS = (
     "cyan",

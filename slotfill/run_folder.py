@@ -40,7 +40,7 @@ from slotfill.version import FORMAT, __version__
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from slotfill.training import Epoch, Training
+    from slotfill.training.trainer import Epoch, Training
 
 _ALL = {*FILES, *ONNX, "history.csv", "scores.json", "environment.json", "checkpoint"}
 _STATE = Path("checkpoint", "state.safetensors")

@@ -17,12 +17,12 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import Score
-from slotfill.memory import keep_memory
 from slotfill.model.build import build_model
 from slotfill.model.recurrence import compile_steps
 from slotfill.run_folder import RunFolder
-from slotfill.timing import Times
-from slotfill.training import Epoch, Progress, Training
+from slotfill.training.malloc import keep_memory
+from slotfill.training.profiler import Times
+from slotfill.training.trainer import Epoch, Progress, Training
 
 
 def _example(sentences: Sequence[Sentence]) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 CODE = """
 import resource, sys, torch
-from slotfill.memory import keep_memory
+from slotfill.training.malloc import keep_memory
 if sys.argv[1] == "keep":
     keep_memory()
 torch.set_num_threads(1)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slotfill.config.models import TrainConfig
-from slotfill.pace import pace_of
+from slotfill.training.defaults import pace_of
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from test_train import run, training_of
 
-import slotfill.timing
-from slotfill.timing import Times
+import slotfill.training.profiler
+from slotfill.training.profiler import Times
 
 
 class Clock:
@@ -14,7 +14,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        monkeypatch.setattr(slotfill.timing.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(slotfill.training.profiler.time, "perf_counter", lambda: self.now)
 
 
 def test_what_is_within_is_not_counted_twice(monkeypatch):

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-import slotfill.training
+import slotfill.training.trainer
 from slotfill.config.validate import load_config
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
@@ -17,7 +17,7 @@ from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.model.build import build_model
 from slotfill.model.tagger import SlotTagger
-from slotfill.training import Training
+from slotfill.training.trainer import Training
 
 CITIES = ["Taipei", "Tokyo", "Rome", "New York", "Lima"]
 
@@ -137,7 +137,7 @@ def test_going_on_from_a_checkpoint_changes_nothing(optimizer, average, tmp_path
 def script_f1(monkeypatch, values):
     """Let epochs score `values` on valid, whatever they learn."""
     left = iter(values)
-    monkeypatch.setattr(slotfill.training, "rates", lambda *_: (next(left), None))
+    monkeypatch.setattr(slotfill.training.trainer, "rates", lambda *_: (next(left), None))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_patience_and_the_best_epoch(patience, f1s, epochs, best, monkeypatch):
 
 def test_of_epochs_with_the_same_f1_the_one_with_more_intents_right_is_better(monkeypatch):
     told = iter([(0, 30), (0, 60), (0, 40), (5, 10), (5, 10), (4, 99)])
-    monkeypatch.setattr(slotfill.training, "rates", lambda *_: next(told))
+    monkeypatch.setattr(slotfill.training.trainer, "rates", lambda *_: next(told))
     training = training_of("train.epochs=6", "train.patience=0")
     best = []
     while not training.finished:

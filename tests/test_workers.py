@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_train import SENTENCES, run, same, told, training_of, weights
 
-import slotfill.workers
+import slotfill.training.data_parallel
 from slotfill.errors import RunError
 from slotfill.model.tagger import SlotTagger
 
@@ -65,7 +65,7 @@ def test_processes_and_taking_turns_are_the_same(monkeypatch):
     """To the bit, with all noise."""
     wanted = run(training_of("train.threads=2", "train.epochs=2"))
     assert wanted.workers.children
-    monkeypatch.setattr(slotfill.workers.sys, "platform", "elsewhere")
+    monkeypatch.setattr(slotfill.training.data_parallel.sys, "platform", "elsewhere")
     found = run(training_of("train.threads=2", "train.epochs=2"))
     assert not found.workers.children
     assert same(weights(found.model), weights(wanted.model)) and told(found) == told(wanted)
@@ -105,9 +105,9 @@ def test_a_fault_in_a_child_is_told(monkeypatch):
 @FORKS
 def test_a_child_that_is_killed_is_told():
     training = training_of("train.threads=2")
-    before = set(slotfill.workers.multiprocessing.active_children())
+    before = set(slotfill.training.data_parallel.multiprocessing.active_children())
     training.workers.begin(1, 1)
-    (child,) = set(slotfill.workers.multiprocessing.active_children()) - before
+    (child,) = set(slotfill.training.data_parallel.multiprocessing.active_children()) - before
     os.kill(child.pid, signal.SIGKILL)
     with pytest.raises(RunError, match="has failed"):
         for share in training.batches(1):
@@ -116,9 +116,9 @@ def test_a_child_that_is_killed_is_told():
 
 @FORKS
 def test_children_end_with_their_training():
-    before = set(slotfill.workers.multiprocessing.active_children())
+    before = set(slotfill.training.data_parallel.multiprocessing.active_children())
     training = run(training_of("train.threads=3"), epochs=1)
-    children = set(slotfill.workers.multiprocessing.active_children()) - before
+    children = set(slotfill.training.data_parallel.multiprocessing.active_children()) - before
     assert len(children) == 2
     training.workers.close()
     for child in children:

@@ -16,7 +16,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.model.activations import traced
 from slotfill.model.recurrence import run as run_cell
 from slotfill.model.tagger import SlotTagger
-from slotfill.weights import trained
+from slotfill.training.flat_parameters import trained
 
 LENGTHS = torch.tensor([3, 1, 7, 5, 2])
 WIRING = {

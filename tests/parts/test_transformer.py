@@ -123,7 +123,7 @@ def test_it_has_a_learning_rate_of_its_own(optimizer, corpus):
     """After one step of the schedule's full height, each weight has moved by its own rate."""
     from slotfill.config.models import TrainConfig
     from slotfill.model.tagger import SlotTagger
-    from slotfill.training import Training
+    from slotfill.training.trainer import Training
 
     vocab = Vocab.of(SENTENCES, "iob2")
     part = {"name": "transformer", "path": PATH, "tune": True, "layers": "mix", "learning_rate": 1e-4}

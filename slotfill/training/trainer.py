@@ -20,11 +20,11 @@ from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import rates
 from slotfill.model.language_model import word_ids, words_of
 from slotfill.model.tagger import SlotTagger
-from slotfill.optimizer import Optimizer
-from slotfill.pace import pace_of
-from slotfill.timing import Times
-from slotfill.weights import copied, joined, trained
-from slotfill.workers import Share, Workers, shared_zeros
+from slotfill.training.data_parallel import Share, Workers, shared_zeros
+from slotfill.training.defaults import pace_of
+from slotfill.training.flat_parameters import copied, joined, trained
+from slotfill.training.optimizer import Optimizer
+from slotfill.training.profiler import Times
 
 Tensors = dict[str, Tensor]
 

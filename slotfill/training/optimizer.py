@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from slotfill.config.models import TrainConfig
 from slotfill.model.tagger import SlotTagger
-from slotfill.weights import stretches
+from slotfill.training.flat_parameters import stretches
 
 
 class Optimizer:

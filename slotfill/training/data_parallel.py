@@ -23,8 +23,8 @@ from torch import Tensor
 from slotfill.data.batching import Batch
 from slotfill.errors import RunError
 from slotfill.model.tagger import SlotTagger
-from slotfill.timing import Times
-from slotfill.weights import parts, trained
+from slotfill.training.flat_parameters import parts, trained
+from slotfill.training.profiler import Times
 
 Precision = Literal["float32", "bfloat16"]
 

@@ -1,0 +1,1 @@
+"""Training: the loop over batches and epochs, the optimizer, data parallelism."""
