@@ -202,7 +202,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a run's network for ONNX Runtime, so that predict and evaluate need no torch; training ends with it."""
-    from slotfill.export.run import export_run
+    from slotfill.runs.export import export_run
 
     chosen_device("cpu")
     exported = export_run(run, quantize, rank)

@@ -174,7 +174,7 @@ class RunFolder:
 def _export(folder: Path, training: Training, digest: str) -> str:
     """Write the trained network into `folder` for ONNX Runtime, or leave no such files and return why."""
     from slotfill.export.dim import NotExportable
-    from slotfill.export.network import export_model
+    from slotfill.export.to_onnx import export_model
 
     texts = texts_of(read_config(folder, executes=False))
     try:

@@ -14,7 +14,7 @@ from slotfill.data.schemes import tags_of
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
-from slotfill.export.network import export_model
+from slotfill.export.to_onnx import export_model
 from slotfill.inference.decoding import decode
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model.build import build_model, check_parts

@@ -10,8 +10,8 @@ from slotfill.config.validate import load_config
 from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab
 from slotfill.errors import UsageError
-from slotfill.export.narrow import narrowed
-from slotfill.export.network import export_model
+from slotfill.export.low_rank import narrowed
+from slotfill.export.to_onnx import export_model
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model.build import build_model
 

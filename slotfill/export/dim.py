@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slotfill.export.recorder import Recorder
+    from slotfill.export.tracer import Recorder
 
 
 class NotExportable(Exception):

@@ -15,7 +15,7 @@ from torch import Tensor
 from slotfill.export.shapes import SHAPES, Record
 
 if TYPE_CHECKING:
-    from slotfill.export.recorder import Recorder
+    from slotfill.export.tracer import Recorder
 
 
 def _unary(operator: str) -> Record:

@@ -12,7 +12,7 @@ from torch import Tensor
 from slotfill.export.dim import Dim, NotExportable
 
 if TYPE_CHECKING:
-    from slotfill.export.recorder import Recorder
+    from slotfill.export.tracer import Recorder
 
 Record = Callable[..., Any]
 

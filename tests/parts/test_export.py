@@ -14,8 +14,8 @@ from slotfill.config.registry import KINDS
 from slotfill.data.batching import make_batch
 from slotfill.errors import RunError
 from slotfill.export.dim import NotExportable
-from slotfill.export.network import export_model
-from slotfill.export.recorder import Recorder
+from slotfill.export.to_onnx import export_model
+from slotfill.export.tracer import Recorder
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.tagger import SlotTagger

@@ -11,7 +11,7 @@ from slotfill.config.registry import INTENTS
 from slotfill.data.batching import make_batch
 from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import Vocab
-from slotfill.export.network import export_model
+from slotfill.export.to_onnx import export_model
 from slotfill.inference.decoding import best_intents
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.tagging import label

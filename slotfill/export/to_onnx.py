@@ -13,7 +13,7 @@ import torch
 from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab
 from slotfill.export.dim import NotExportable
-from slotfill.export.recorder import Recorder
+from slotfill.export.tracer import Recorder
 from slotfill.inference.onnx_engine import EMBEDDING, NETWORK, OnnxEngine
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.ensemble import mean_scores

@@ -15,8 +15,8 @@ from slotfill.errors import DataError, RunError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import Score
 from slotfill.export.dim import NotExportable
-from slotfill.export.narrow import narrowed
-from slotfill.export.network import export_model
+from slotfill.export.low_rank import narrowed
+from slotfill.export.to_onnx import export_model
 from slotfill.files import write_whole
 from slotfill.inference.onnx_engine import NETWORK, OnnxEngine
 from slotfill.model.tagger import SlotTagger
