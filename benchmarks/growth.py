@@ -26,7 +26,7 @@ from setting import CORE, ROOM, ROOT, in_turn, middle, run_of, say, test_lines
 from slotfill.config.recipes import load_recipe
 from slotfill.data.vocab import Vocab
 from slotfill.model.build import build_model
-from slotfill.run_folder import RunFolder
+from slotfill.runs.folder import RunFolder
 from slotfill.training.trainer import Epoch, Training
 
 SENTENCES = (1_000, 10_000, 100_000, 1_000_000)

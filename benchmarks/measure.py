@@ -16,7 +16,7 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from slotfill.run_folder import environment
+from slotfill.runs.folder import environment
 
 TARGET = Path(__file__).with_name("speed.json")
 PARTS = ("prediction", "cold_start", "training", "cells", "growth")

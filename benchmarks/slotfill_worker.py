@@ -24,7 +24,7 @@ from slotfill.files import lines
 from slotfill.inference.decoding import decode
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.tagging import BATCH_SIZE, BATCH_TOKENS
-from slotfill.predict import CHUNK, Predictor
+from slotfill.runs.predict import CHUNK, Predictor
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from worker import latency, serve

@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from slotfill.errors import SlotfillError
-from slotfill.run import load_run
 from slotfill.runs.evaluate import evaluate_run
+from slotfill.runs.load import load_run
 
 FIGURES = ("precision", "recall", "f1", "tag_accuracy", "sentence_accuracy")
 

@@ -21,7 +21,7 @@ from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_f1
 from slotfill.inference.tagging import tag
-from slotfill.run import Run, load_run
+from slotfill.runs.load import Run, load_run
 
 PAGE = ROOT / "docs" / "errors.md"
 JUDGED = ROOT / "scripts" / "judged_errors.yaml"

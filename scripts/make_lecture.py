@@ -37,7 +37,7 @@ from matplotlib.figure import Figure
 from slotfill.config.registry import CELLS
 from slotfill.lab import figures
 from slotfill.model.recurrence import run
-from slotfill.run_folder import environment
+from slotfill.runs.folder import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "lecture"

@@ -9,7 +9,7 @@ from slotfill.version import __version__
 
 if TYPE_CHECKING:
     from slotfill.inference.engine import EngineName
-    from slotfill.predict import Predictor
+    from slotfill.runs.predict import Predictor
 
 __all__ = ["__version__", "load"]
 
@@ -21,6 +21,6 @@ def load(run: str | Path, device: str = "cpu", engine: EngineName = "auto") -> P
     >>> tagger.predict(["leave Taipei on November 2nd"])[0].slots[0]        # doctest: +SKIP
     FilledSlot(name='origin', value='Taipei', start=6, end=12)
     """
-    from slotfill.predict import Predictor
+    from slotfill.runs.predict import Predictor
 
     return Predictor.load(run, device, engine)

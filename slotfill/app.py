@@ -12,9 +12,10 @@ from typer.core import TyperGroup
 
 from slotfill.errors import ConfigError, SlotfillError, UsageError
 from slotfill.inference.engine import EngineName
+from slotfill.runs.device import chosen_device
 
 if TYPE_CHECKING:
-    from slotfill.run import Run
+    from slotfill.runs.load import Run
 
 _Misuse: Any = typer.BadParameter.__mro__[2]
 """What typer raises for all that is wrong with how a command was typed; it has no public name of its own."""
@@ -89,20 +90,9 @@ Engine = Annotated[
 
 def opened(run: Path, device: str, engine: EngineName) -> Run:
     """Return the run in the folder `run`, as `load_run` opens it; torch is not imported where it has nothing to do."""
-    from slotfill.run import check_run_folder, is_exported, load_run
+    from slotfill.runs.load import check_run_folder, is_exported, load_run
 
     if engine == "onnx" or (engine == "auto" and device != "cuda" and is_exported(run)):
         return load_run(run, "cpu" if device == "auto" else device, "onnx")
     check_run_folder(run)
     return load_run(run, chosen_device(device), "torch")
-
-
-def chosen_device(device: str) -> str:
-    """Return the torch device that `device` means here; raises UsageError where it is not there."""
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch sees no CUDA device here; use --device cpu")
-    # Products of single sentences are too small to share between processors; train sets its own number.
-    torch.set_num_threads(1)
-    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"

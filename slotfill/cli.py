@@ -17,19 +17,9 @@ from typing import Annotated, Literal
 import typer
 
 import slotfill.lab.commands  # noqa: F401 - adds its commands
-from slotfill.app import (
-    AsJson,
-    ConfigName,
-    Device,
-    Engine,
-    Overrides,
-    RunPath,
-    app,
-    chosen_device,
-    complain,
-    opened,
-)
+from slotfill.app import AsJson, ConfigName, Device, Engine, Overrides, RunPath, app, complain, opened
 from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
+from slotfill.runs.device import chosen_device
 from slotfill.version import __version__
 
 
@@ -78,18 +68,18 @@ def train(
     if resume is not None:
         if config is not None or overrides or out or force or seed is not None:
             raise UsageError("--resume goes on with the run as it was: give it nothing but --device")
-        from slotfill.run_folder import RunFolder
+        from slotfill.runs.folder import RunFolder
 
         folder, checked = RunFolder.resume(resume)
     else:
         name, checked = load_recipe(config or "taipei", settings, need_data=True)
         if checked.tune:
             typer.echo("slotfill: what stands under tune: is for slotfill tune; this trains with the rest", err=True)
-        from slotfill.run_folder import RunFolder
+        from slotfill.runs.folder import RunFolder
 
         folder = RunFolder(out or Path("runs") / name, force=force)
     with display.training(sys.stdout) as report:
-        from slotfill import train as training
+        from slotfill.runs import train as training
 
         try:
             outcome = training.train(
@@ -165,7 +155,7 @@ def predict(
 
     An answer for each line, in order, empty ones included; JSON lines count characters from 0, `end` excluded.
     """
-    from slotfill.predict import Predictor, written_by_jobs
+    from slotfill.runs.predict import Predictor, written_by_jobs
 
     if sentences and input:
         raise UsageError("give sentences or --input, not both")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slotfill.data.indexers import Coverage
     from slotfill.data.sentence import Sentence
     from slotfill.evaluation.metrics import Score, SlotScore
-    from slotfill.train import Outcome
+    from slotfill.runs.train import Outcome
     from slotfill.training.trainer import Epoch, Progress
 
 COLOURS = (

@@ -78,8 +78,8 @@ def desk(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def trained(corpus: Path) -> Path:
     """A run trained on the tiny corpus; nothing may be written into it."""
     from slotfill.config.recipes import load_recipe
-    from slotfill.run_folder import RunFolder
-    from slotfill.train import train
+    from slotfill.runs.folder import RunFolder
+    from slotfill.runs.train import train
 
     folder = corpus.parent
     _, config = load_recipe(str(write_config(folder / "tiny.yaml")))

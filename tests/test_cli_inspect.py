@@ -13,7 +13,7 @@ import pytest
 from conftest import start
 from rich.cells import cell_len
 
-from slotfill.predict import Predictor
+from slotfill.runs.predict import Predictor
 
 TEXT = "leave New York for Oslo please"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import standard_input, start
 
-from slotfill.predict import CHUNK, Predictor
+from slotfill.runs.predict import CHUNK, Predictor
 
 TEXTS = ["leave New York for Oslo please", "", "arrive Lima", "  hello there ", "zzz"]
 

@@ -21,8 +21,8 @@ from slotfill.config.recipes import load_recipe, recipe_names, recipes_in
 from slotfill.config.validate import load_config
 from slotfill.evaluation.metrics import f1_of
 from slotfill.lab.significance import holm, randomisation
-from slotfill.run_folder import RunFolder
-from slotfill.train import train
+from slotfill.runs.folder import RunFolder
+from slotfill.runs.train import train
 
 OUT = Path("runs/compare")
 QUICK = ["train.epochs=2", "--seeds", "1,2"]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from slotfill.config.recipes import load_recipe
-from slotfill.run import load_run
-from slotfill.run_folder import RunFolder
 from slotfill.runs.evaluate import evaluate_run
-from slotfill.train import train
+from slotfill.runs.folder import RunFolder
+from slotfill.runs.load import load_run
+from slotfill.runs.train import train
 
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from slotfill.cli import app
-from slotfill.run import load_run
 from slotfill.runs.evaluate import evaluate_run
+from slotfill.runs.load import load_run
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "evaluate_runs.py"
 

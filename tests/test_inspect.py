@@ -17,8 +17,8 @@ from slotfill.errors import RunError, UsageError
 from slotfill.lab.inspect import inspect
 from slotfill.model.activations import traced
 from slotfill.model.build import build_model
-from slotfill.predict import Predictor
-from slotfill.run import Run, texts_of
+from slotfill.runs.load import Run, texts_of
+from slotfill.runs.predict import Predictor
 
 TEXT = "leave New York at noon"
 TOKENS = TEXT.split()

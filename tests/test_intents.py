@@ -48,8 +48,8 @@ def write_corpus(folder):
 def desk(tmp_path_factory):
     """A folder with the corpus in each format, a config and two runs, one `fed`; nothing of it may be changed."""
     from slotfill.config.recipes import load_recipe
-    from slotfill.run_folder import RunFolder
-    from slotfill.train import train
+    from slotfill.runs.folder import RunFolder
+    from slotfill.runs.train import train
 
     folder = tmp_path_factory.mktemp("desk")
     write_corpus(folder)
@@ -212,8 +212,8 @@ def test_mistakes_in_the_config(override, told, room, cli):
 
 def test_training_goes_on_to_the_bit(room, monkeypatch):
     from slotfill.config.recipes import load_recipe
-    from slotfill.run_folder import RunFolder
-    from slotfill.train import train
+    from slotfill.runs.folder import RunFolder
+    from slotfill.runs.train import train
 
     _, config = load_recipe("tiny.yaml")
 

@@ -16,7 +16,7 @@ from slotfill.data.batching import make_batch
 from slotfill.data.indexers import KeptLookup
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
-from slotfill.run import load_run
+from slotfill.runs.load import load_run
 
 TEXTS = ["leave Oslo for Boston please", "fly from Lisbon to new york", "ARRIVE Tokyo", "xyzzy"]
 KNOWN = ["the", "to", "leave", "fly", "Tokyo", "paris", "boston", "Lisbon", "hello", "from"]
@@ -124,8 +124,8 @@ def test_frozen_vectors_stay_and_tuned_ones_move(desk, cli):
 
 
 def test_a_stopped_run_goes_on_without_the_file(desk, monkeypatch):
-    from slotfill.run_folder import RunFolder
-    from slotfill.train import train
+    from slotfill.runs.folder import RunFolder
+    from slotfill.runs.train import train
 
     write_vectors(desk / "vectors.txt")
     write_config(desk / "own.yaml", embedding="{name: pretrained, path: vectors.txt, tune: true}")

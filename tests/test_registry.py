@@ -13,9 +13,9 @@ import slotfill
 from slotfill.config.recipes import load_recipe
 from slotfill.config.registry import CELLS, KINDS, REQUIRED, Registry
 from slotfill.errors import ConfigError, RunError
-from slotfill.run import load_run
-from slotfill.run_folder import RunFolder
-from slotfill.train import train
+from slotfill.runs.folder import RunFolder
+from slotfill.runs.load import load_run
+from slotfill.runs.train import train
 
 OWN = '''"""A cell of one's own: it forgets everything.
 

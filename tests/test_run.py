@@ -19,9 +19,9 @@ import slotfill
 from slotfill.config.recipes import load_recipe
 from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.evaluation.metrics import Score
-from slotfill.run import load_run
-from slotfill.run_folder import RunFolder
-from slotfill.train import train
+from slotfill.runs.folder import RunFolder
+from slotfill.runs.load import load_run
+from slotfill.runs.train import train
 
 FILES = {"config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"}
 FILES |= {"history.csv", "scores.json", "environment.json"}
@@ -529,7 +529,7 @@ def test_the_data_of_a_run_may_go_but_then_it_is_scored_on_other_data(run, corpu
 
 def test_two_trainings_do_not_write_into_one_folder(trained, tmp_path):
     from slotfill.errors import UsageError
-    from slotfill.run_folder import RunFolder
+    from slotfill.runs.folder import RunFolder
 
     loaded = load_run(trained)
     first = RunFolder(tmp_path / "a")
@@ -543,7 +543,7 @@ def test_two_trainings_do_not_write_into_one_folder(trained, tmp_path):
 
 
 def test_a_run_that_stopped_before_its_first_epoch_is_not_in_the_way(tmp_path):
-    from slotfill.run_folder import RunFolder
+    from slotfill.runs.folder import RunFolder
 
     (tmp_path / "a.partial" / "checkpoint").mkdir(parents=True)
     RunFolder(tmp_path / "a")

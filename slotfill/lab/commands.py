@@ -12,9 +12,10 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from slotfill.app import AsJson, ConfigName, Device, Overrides, RunPath, app, chosen_device
+from slotfill.app import AsJson, ConfigName, Device, Overrides, RunPath, app
 from slotfill.errors import UsageError
 from slotfill.files import check_new_file, write_new_file
+from slotfill.runs.device import chosen_device
 
 
 @app.command(rich_help_panel="The lab")
@@ -40,7 +41,7 @@ def inspect(
 
     from slotfill.lab import heat_map, heat_map_page
     from slotfill.lab.inspect import inspect
-    from slotfill.run import load_run
+    from slotfill.runs.load import load_run
 
     found = inspect(load_run(run, chosen_device(device), "torch"), sentence).only(layer=layer, names=gate or ())
     if html is not None:

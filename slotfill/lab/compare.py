@@ -28,9 +28,9 @@ from slotfill.evaluation.metrics import slot_counts
 from slotfill.files import write_new_file
 from slotfill.inference.tagging import tag
 from slotfill.model.build import check_built
-from slotfill.run import load_run, partial_of, read_text
-from slotfill.run_folder import RunFolder
-from slotfill.train import train
+from slotfill.runs.folder import RunFolder
+from slotfill.runs.load import load_run, partial_of, read_text
+from slotfill.runs.train import train
 from slotfill.version import FORMAT
 
 

@@ -25,7 +25,7 @@ from slotfill.errors import RunError, UsageError, did_you_mean
 from slotfill.inference.decoding import marginals
 from slotfill.model.activations import traced
 from slotfill.model.tagger import SlotTagger
-from slotfill.run import Run
+from slotfill.runs.load import Run
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -24,7 +24,7 @@ from slotfill.errors import SlotfillError, UsageError
 from slotfill.files import write_new_file
 from slotfill.lab.study import Settings, Study, StudyError, Trial
 from slotfill.model.build import check_built
-from slotfill.train import prepare
+from slotfill.runs.train import prepare
 from slotfill.training.defaults import pace_of
 from slotfill.training.profiler import Times
 from slotfill.training.trainer import Epoch, Progress

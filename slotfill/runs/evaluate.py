@@ -11,7 +11,7 @@ from slotfill.data.corpus import format_named, read_sentences
 from slotfill.data.splits import final_split, read_split
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import Score
-from slotfill.run import Run
+from slotfill.runs.load import Run
 
 
 def _name(format: str | dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from slotfill.export.to_onnx import export_model
 from slotfill.files import write_whole
 from slotfill.inference.onnx_engine import NETWORK, OnnxEngine
 from slotfill.model.tagger import SlotTagger
-from slotfill.run import Run, digest_of, load_run, read_text, texts_of
+from slotfill.runs.load import Run, digest_of, load_run, read_text, texts_of
 
 Quantize = Literal["none", "int8"]
 

@@ -18,7 +18,7 @@ from slotfill.config.registry import EMBEDDINGS
 from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, RunError, UsageError
-from slotfill.run import load_run
+from slotfill.runs.load import load_run
 
 PATH = FILES["transformer"]["path"]
 TOKENS = [sentence.tokens for sentence in SENTENCES]

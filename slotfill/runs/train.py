@@ -19,7 +19,7 @@ from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import Score
 from slotfill.model.build import build_model
 from slotfill.model.recurrence import compile_steps
-from slotfill.run_folder import RunFolder
+from slotfill.runs.folder import RunFolder
 from slotfill.training.malloc import keep_memory
 from slotfill.training.profiler import Times
 from slotfill.training.trainer import Epoch, Progress, Training

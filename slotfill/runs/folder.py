@@ -24,7 +24,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError, UsageError
 from slotfill.files import write_whole
 from slotfill.inference.onnx_engine import ONNX
-from slotfill.run import (
+from slotfill.runs.load import (
     FILES,
     check_run_folder,
     digest_of,

@@ -19,7 +19,7 @@ from slotfill.inference.engine import EngineName
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.stream import arrivals, in_order
 from slotfill.inference.tagging import label
-from slotfill.run import Run, load_run
+from slotfill.runs.load import Run, load_run
 
 CHUNK = 2048
 """Sentences that are tagged together; what a stream holds in memory is a few times this."""
