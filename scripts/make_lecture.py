@@ -35,7 +35,7 @@ import torch
 from matplotlib.figure import Figure
 
 from slotfill.config.registry import CELLS
-from slotfill.lab import figures
+from slotfill.lab.probe import figures
 from slotfill.model.recurrence import run
 from slotfill.runs.folder import environment
 

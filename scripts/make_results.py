@@ -25,7 +25,7 @@ import yaml
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_counts
 from slotfill.inference.tagging import tag
-from slotfill.lab.significance import bootstrap, mean_f1, randomisation
+from slotfill.lab.compare.significance import bootstrap, mean_f1, randomisation
 from slotfill.runs.load import load_run
 
 ROOT = Path(__file__).parent.parent

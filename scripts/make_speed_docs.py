@@ -308,7 +308,7 @@ def picture(part: Part) -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 
-    from slotfill.lab import figures
+    from slotfill.lab.probe import figures
 
     with matplotlib.rc_context(figures.STYLE):
         figure = Figure(figsize=(7 * len(part), 11), layout="constrained", facecolor="white")

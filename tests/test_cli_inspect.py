@@ -104,7 +104,7 @@ def test_page_is_written_and_never_over_another(trained, cli):
 
 
 def test_a_page_that_cannot_be_finished_leaves_the_old_one(trained, cli, monkeypatch):
-    from slotfill.lab import heat_map_page
+    from slotfill.lab.inspect import html as heat_map_page
 
     Path("page.html").write_text("old")
 

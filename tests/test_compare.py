@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from conftest import start, write_config
 
-import slotfill.lab.compare as comparing
+import slotfill.lab.compare.jobs as comparing
 from slotfill.config.recipes import load_recipe, recipe_names, recipes_in
 from slotfill.config.validate import load_config
 from slotfill.evaluation.metrics import f1_of
-from slotfill.lab.significance import holm, randomisation
+from slotfill.lab.compare.significance import holm, randomisation
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.train import train
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from slotfill.data.sentence import Sentence, Slot
-from slotfill.lab import heat_map, heat_map_page
-from slotfill.lab.inspect import Inspection, Panel
+from slotfill.lab.inspect import heat_map
+from slotfill.lab.inspect import html as heat_map_page
+from slotfill.lab.inspect.inspection import Inspection, Panel
 
 TAGS = ["O", "B-to", "I-to", "B-from", "I-from"]
 

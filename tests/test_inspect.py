@@ -14,7 +14,7 @@ from slotfill.config.validate import load_config
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError, UsageError
-from slotfill.lab.inspect import inspect
+from slotfill.lab.inspect.inspection import inspect
 from slotfill.model.activations import traced
 from slotfill.model.build import build_model
 from slotfill.runs.load import Run, texts_of

@@ -16,7 +16,7 @@ import torch
 from conftest import start
 
 from slotfill.errors import ConfigError
-from slotfill.lab import probe
+from slotfill.lab.probe import probe
 
 QUICK = ("--steps", 2, "--hidden-size", 4, "--seeds", 1, "--distances", "1,3")
 DRAWS = pytest.mark.skipif(find_spec("matplotlib") is None, reason="needs matplotlib: pip install '.[plots]'")
@@ -293,7 +293,7 @@ def test_figure(cli, tmp_path, suffix, magic):
 
 @DRAWS
 def test_a_figure_has_a_line_for_each_cell_in_the_same_colour_in_both_panels():
-    from slotfill.lab.figures import of_memories
+    from slotfill.lab.probe.figures import of_memories
 
     cells = probe.read_cells(["elman,lstm,gru"])
     found = probe.probe(cells, probe.Settings(1, 4, (1, 2), (1, 2), (2.0,)), lambda what, share: None)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slotfill.evaluation.metrics import f1_of
-from slotfill.lab.significance import bootstrap, holm, mean_f1, randomisation
+from slotfill.lab.compare.significance import bootstrap, holm, mean_f1, randomisation
 
 
 def counts(rows):

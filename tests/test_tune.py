@@ -16,8 +16,8 @@ from conftest import start, write_config
 
 from slotfill.config.recipes import load_recipe
 from slotfill.config.validate import load_config
-from slotfill.lab import tune
-from slotfill.lab.tune import open_study, plan
+from slotfill.lab.tune import search as tune
+from slotfill.lab.tune.search import open_study, plan
 
 RANGES = (
     "{train.learning_rate: {low: 0.001, high: 0.1, log: true}, encoder.hidden_size: {low: 4, high: 16, step: 4}, "

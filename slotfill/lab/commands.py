@@ -39,8 +39,9 @@ def inspect(
     if html is not None:
         check_new_file(html, force=force)
 
-    from slotfill.lab import heat_map, heat_map_page
-    from slotfill.lab.inspect import inspect
+    from slotfill.lab.inspect import heat_map
+    from slotfill.lab.inspect import html as heat_map_page
+    from slotfill.lab.inspect.inspection import inspect
     from slotfill.runs.load import load_run
 
     found = inspect(load_run(run, chosen_device(device), "torch"), sentence).only(layer=layer, names=gate or ())
@@ -97,8 +98,8 @@ def compare(
         raise UsageError(f"--out {out}: is a file; give the folder to put the run folders in")
 
     from slotfill import display
-    from slotfill.lab import compare as comparing
-    from slotfill.lab import comparison
+    from slotfill.lab.compare import jobs as comparing
+    from slotfill.lab.compare import report as comparison
 
     chosen = comparing.plan(words, out, overrides=overrides, seeds=_seeds(seeds), data=data or ())
     there = sum(map(comparing.finished, chosen.jobs))
@@ -157,7 +158,7 @@ def probe(
     drawable = figure is None or _can_draw(figure, force)
 
     from slotfill import display
-    from slotfill.lab import probe as probing
+    from slotfill.lab.probe import probe as probing
 
     named = probing.read_cells(cells or probing.TELLING)
     settings = probing.Settings(steps, hidden_size, chosen[1], chosen[0], chosen[2], mixed)
@@ -172,7 +173,7 @@ def probe(
     if not drawable:
         raise typer.Exit(2)
     if figure is not None:
-        from slotfill.lab import figures
+        from slotfill.lab.probe import figures
 
         write_new_file(figure, figures.drawn(figures.of_memories(found), figure.suffix))
 
@@ -205,8 +206,8 @@ def tune(
         raise UsageError("tuning needs Optuna: pip install 'slotfill[tune]'")
 
     from slotfill import display
-    from slotfill.lab import tune as tuning
-    from slotfill.lab import tuned
+    from slotfill.lab.tune import report as tuned
+    from slotfill.lab.tune import search as tuning
 
     seeded = [] if seed is None else [f"train.seed={seed}"]
     search = tuning.plan(config, [*(overrides or []), *seeded], seeds=seeds, out=out)

@@ -32,7 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from slotfill.config.models import Range
 from slotfill.errors import RunError, SlotfillError, UsageError
-from slotfill.lab.compare import differing
+from slotfill.lab.compare.jobs import differing
 
 Settings = dict[str, Any]
 """Values by key, as `tune` of a config names them."""

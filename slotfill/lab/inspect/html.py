@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.cells import cell_len, set_cell_size
 
-from slotfill.lab.heat_map import colour, likely, number, printable
+from slotfill.lab.inspect.heat_map import colour, likely, number, printable
 
 if TYPE_CHECKING:
-    from slotfill.lab.inspect import Inspection, Panel
+    from slotfill.lab.inspect.inspection import Inspection, Panel
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #16181d; --paper: #fff; --quiet: #555b66; --line: #c9ced6; --slot: #e6edf7; }

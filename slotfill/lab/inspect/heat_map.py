@@ -20,7 +20,7 @@ from slotfill.display import PlainConsole
 
 if TYPE_CHECKING:
     from slotfill.data.sentence import Sentence
-    from slotfill.lab.inspect import Inspection, Panel
+    from slotfill.lab.inspect.inspection import Inspection, Panel
 
 RISING = ((38, 36, 84), (46, 84, 148), (32, 138, 150), (92, 184, 116), (246, 226, 94))
 """Colours from 0 upwards, from dark to light."""

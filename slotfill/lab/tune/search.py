@@ -22,7 +22,7 @@ from slotfill.data.sentence import Sentence
 from slotfill.data.splits import read_split
 from slotfill.errors import SlotfillError, UsageError
 from slotfill.files import write_new_file
-from slotfill.lab.study import Settings, Study, StudyError, Trial
+from slotfill.lab.tune.study import Settings, Study, StudyError, Trial
 from slotfill.model.build import check_built
 from slotfill.runs.train import prepare
 from slotfill.training.defaults import pace_of

@@ -6,8 +6,8 @@ import statistics
 from dataclasses import asdict
 from typing import Any
 
-from slotfill.lab.study import Study
-from slotfill.lab.tune import Search, value_shown, write_best
+from slotfill.lab.tune.search import Search, value_shown, write_best
+from slotfill.lab.tune.study import Study
 from slotfill.version import FORMAT
 
 SHOWN = 10

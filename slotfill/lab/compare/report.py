@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from slotfill.config.recipes import recipe_summary
-from slotfill.lab.compare import Job, Plan, result_of, scored_splits
-from slotfill.lab.significance import DRAWS, bootstrap, holm, mean_f1, randomisation
+from slotfill.lab.compare.jobs import Job, Plan, result_of, scored_splits
+from slotfill.lab.compare.significance import DRAWS, bootstrap, holm, mean_f1, randomisation
 from slotfill.version import FORMAT
 
 LEVEL = 0.05

@@ -1,0 +1,1 @@
+"""Compare: several configs and seeds, and whether they differ by chance."""

@@ -1,0 +1,1 @@
+"""Inspect: what a network computes at each token, as heat maps."""

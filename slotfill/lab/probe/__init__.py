@@ -1,0 +1,1 @@
+"""Probe: how far back a cell's memory reaches."""
