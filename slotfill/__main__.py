@@ -1,5 +1,5 @@
 """`python -m slotfill`: the command line."""
 
-from slotfill.cli import main
+from slotfill.cli.main import main
 
 main()

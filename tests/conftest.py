@@ -100,7 +100,7 @@ def transformer(request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """Call the command line in this process, as `slotfill ARGUMENTS` would."""
-    from slotfill.cli import main
+    from slotfill.cli.main import main
 
     def call(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["slotfill", *map(str, arguments)])

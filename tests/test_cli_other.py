@@ -45,7 +45,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(words, allowed):
         "import sys, atexit\n"
         f"atexit.register(lambda: print(*(set({HEAVY}) & set(sys.modules)), file=sys.stderr))\n"
         f"sys.argv = ['slotfill', *{words}]\n"
-        "from slotfill.cli import main\n"
+        "from slotfill.cli.main import main\n"
         "main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

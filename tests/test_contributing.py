@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import slotfill
 import slotfill.model.cells
-from slotfill.cli import app
+from slotfill.cli.main import app
 from slotfill.config.registry import CELLS, ENCODERS
 from slotfill.config.validate import load_config
 from slotfill.errors import ConfigError, SlotfillError

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from slotfill.cli import app
+from slotfill.cli.main import app
 from slotfill.config.recipes import load_recipe, recipe_names
 from slotfill.config.registry import FORMATS
 from slotfill.data.schemes import SCHEMES, tags_of

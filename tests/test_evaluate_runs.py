@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from slotfill.cli import app
+from slotfill.cli.main import app
 from slotfill.runs.evaluate import evaluate_run
 from slotfill.runs.load import load_run
 

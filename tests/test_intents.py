@@ -14,8 +14,8 @@ from conftest import CITIES, write_config
 from safetensors.numpy import load_file
 
 import slotfill
+from slotfill.cli.display import marked
 from slotfill.data.corpus import read_sentences, write_sentences
-from slotfill.display import marked
 
 SHAPES = (
     ("[](arrive) arrive [{a}](destination)", 5),

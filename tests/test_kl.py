@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from slotfill.cli import app
+from slotfill.cli.main import app
 
 TAIPEI = Path(__file__).resolve().parent.parent / "data" / "taipei"
 

@@ -104,7 +104,7 @@ def test_metadata(metadata):
     )
     assert fields["Summary"] and fields["Description"]
     (script,) = metadata.entry_points
-    assert (script.group, script.name, script.value) == ("console_scripts", "slotfill", "slotfill.cli:main")
+    assert (script.group, script.name, script.value) == ("console_scripts", "slotfill", "slotfill.cli.main:main")
 
 
 def test_python_range_and_claims(metadata):

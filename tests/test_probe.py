@@ -264,7 +264,7 @@ def test_mistakes_are_told_before_anything_is_trained(cli, tmp_path, monkeypatch
 
 
 def test_without_matplotlib_it_says_what_to_install_and_prints_its_table(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr("slotfill.lab.commands.find_spec", lambda name: None)
+    monkeypatch.setattr("slotfill.cli.lab.find_spec", lambda name: None)
     result = cli("probe", "--cells", "elman", *QUICK, "--figure", tmp_path / "a.svg")
     assert result.code == 2
     assert "1 back" in result.out

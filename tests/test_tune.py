@@ -356,7 +356,7 @@ def test_wrong_use_is_one_line(desk, cli):
 
 
 def test_without_optuna_it_says_what_to_install(desk, cli, monkeypatch):
-    monkeypatch.setattr("slotfill.lab.commands.find_spec", lambda name: None)
+    monkeypatch.setattr("slotfill.cli.lab.find_spec", lambda name: None)
     result = cli("tune", "tiny.yaml")
     assert (result.code, result.err) == (2, "slotfill: tuning needs Optuna: pip install 'slotfill[tune]'\n")
 

@@ -16,7 +16,7 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from slotfill.display import PlainConsole
+from slotfill.cli.display import PlainConsole
 
 if TYPE_CHECKING:
     from slotfill.data.sentence import Sentence

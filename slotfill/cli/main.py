@@ -16,8 +16,8 @@ from typing import Annotated, Literal
 
 import typer
 
-import slotfill.lab.commands  # noqa: F401 - adds its commands
-from slotfill.app import AsJson, ConfigName, Device, Engine, Overrides, RunPath, app, complain, opened
+import slotfill.cli.lab  # noqa: F401 - adds its commands
+from slotfill.cli.app import AsJson, ConfigName, Device, Engine, Overrides, RunPath, app, complain, opened
 from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
 from slotfill.runs.device import chosen_device
 from slotfill.version import __version__
@@ -59,7 +59,7 @@ def train(
 
     Without a name it trains on the built-in Taipei corpus. Ctrl-C ends it early: the best epoch so far is kept.
     """
-    from slotfill import display
+    from slotfill.cli import display
     from slotfill.config.recipes import load_recipe, located
 
     if config is not None and "=" in config and not Path(config).exists():
@@ -118,7 +118,7 @@ def evaluate(
 
     Without --split or --data it is the test split, or valid where there is no test.
     """
-    from slotfill import display
+    from slotfill.cli import display
     from slotfill.data.splits import final_split
     from slotfill.runs.evaluate import evaluate_run
 
@@ -165,7 +165,7 @@ def predict(
     texts = iter(sentences) if sentences else _texts(input)
     chosen = format or ("text" if sys.stdout.isatty() else "jsonl")
     if chosen == "text" and sys.stdout.isatty():
-        from slotfill import display
+        from slotfill.cli import display
 
         for group in predictor.stream(texts):
             display.write_marked(group, predictor.run.vocab.slot_names)
@@ -213,7 +213,7 @@ def list_parts(
     kind: Annotated[str | None, typer.Argument(metavar="KIND", help="cells, encoders, ...; all if not given.")] = None,
 ) -> None:
     """List the parts a config can name: each one's name, what it is, and its source."""
-    from slotfill import display
+    from slotfill.cli import display
     from slotfill.config.recipes import recipe_names, recipe_summary
     from slotfill.config.registry import KINDS
 

@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from slotfill.app import AsJson, ConfigName, Device, Overrides, RunPath, app
+from slotfill.cli.app import AsJson, ConfigName, Device, Overrides, RunPath, app
 from slotfill.errors import UsageError
 from slotfill.files import check_new_file, write_new_file
 from slotfill.runs.device import chosen_device
@@ -97,7 +97,7 @@ def compare(
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file; give the folder to put the run folders in")
 
-    from slotfill import display
+    from slotfill.cli import display
     from slotfill.lab.compare import jobs as comparing
     from slotfill.lab.compare import report as comparison
 
@@ -157,7 +157,7 @@ def probe(
     chosen = (_numbers("--distances", distances, int), _seeds(seeds), _numbers("--gain", gain, float))
     drawable = figure is None or _can_draw(figure, force)
 
-    from slotfill import display
+    from slotfill.cli import display
     from slotfill.lab.probe import probe as probing
 
     named = probing.read_cells(cells or probing.TELLING)
@@ -205,7 +205,7 @@ def tune(
     if find_spec("optuna") is None:
         raise UsageError("tuning needs Optuna: pip install 'slotfill[tune]'")
 
-    from slotfill import display
+    from slotfill.cli import display
     from slotfill.lab.tune import report as tuned
     from slotfill.lab.tune import search as tuning
 
