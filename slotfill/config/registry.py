@@ -173,7 +173,7 @@ def _part_file(name: str, path: Path, module: str | None) -> PartFile:
 
 def _type_of(node: ast.expr | None) -> tuple[Any, str | None]:
     """Return the type that an annotation spells, and the kind of part where it is one."""
-    from slotfill.config.models import option_types as options
+    from slotfill.config import option_types
 
     if isinstance(node, ast.Constant):
         return node.value, None
@@ -182,7 +182,7 @@ def _type_of(node: ast.expr | None) -> tuple[Any, str | None]:
         if node.id in plain:
             return plain[node.id], None
         kind = node.id.removesuffix("Part").lower() if node.id.endswith("Part") else None
-        return vars(options)[node.id], kind
+        return vars(option_types)[node.id], kind
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return _type_of(node.left)[0] | _type_of(node.right)[0], None
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):

@@ -11,7 +11,7 @@ from slotfill.config.registry import ENCODERS
 from slotfill.data.batching import make_batch
 from slotfill.model.activations import traced
 from slotfill.model.tagger import SlotTagger
-from slotfill.model.tagger import attention as _additive
+from slotfill.model import attention as _additive
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 SIZE = 5

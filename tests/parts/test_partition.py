@@ -9,7 +9,7 @@ from part_cases import SCHEMES
 from slotfill.data.schemes import tag_set
 from slotfill.inference.decoding import legal_transitions
 from slotfill.model.crf_partition import log_partition
-from slotfill.model.tagger import crf_partition as _partition
+from slotfill.model import crf_partition as _partition
 
 LENGTHS = torch.tensor([9, 1, 7, 9, 2])
 
