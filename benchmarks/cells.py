@@ -2,10 +2,10 @@
 
     python benchmarks/cells.py [--repeats 15] [--hidden-size 128 --hidden-size 200] [--device cuda]
 
-Both directions, batches of 32 sentences of 20 tokens, as many numbers in as hidden, one thread. All are timed in turn,
-again and again; a ratio is that of two medians. Writes benchmarks/cells.json, with the machine and the date, or on
-another device cells-cuda.json, where a cell is as training there has it: cuDNN's, or its step compiled. Nothing else
-should be running.
+Both directions, batches of 32 sentences of 20 tokens, as many numbers in as hidden, one thread. All
+are timed in turn, again and again; a ratio is that of two medians. Writes benchmarks/cells.json,
+with the machine and the date, or on another device cells-cuda.json, where a cell is as training
+there has it: cuDNN's, or its step compiled. Nothing else should be running.
 """
 
 from __future__ import annotations
@@ -39,11 +39,16 @@ LSTM_VARIANTS: dict[str, dict[str, Any]] = {
     "relevance gate": {"relevance_gate": True},
     "gate recurrence": {"gate_recurrence": True},
 }
-GRU_VARIANTS: dict[str, dict[str, Any]] = {"reset before": {"reset": "before"}, "update gate alone": {"reset": "none"}}
+GRU_VARIANTS: dict[str, dict[str, Any]] = {
+    "reset before": {"reset": "before"},
+    "update gate alone": {"reset": "none"},
+}
 
 
 def parts() -> dict[str, dict[str, Any]]:
-    """Return every registered cell, and the variants that keys make of one, by the name they are shown under."""
+    """Return every registered cell, and the variants that keys make of one, by the name they are
+    shown under.
+    """
     found: dict[str, dict[str, Any]] = {name: {"name": name} for name in CELLS.names()}
     for cell, variants in (("lstm", LSTM_VARIANTS), ("gru", GRU_VARIANTS)):
         found |= {f"{cell}: {what}": {"name": cell, **keys} for what, keys in variants.items()}
@@ -55,7 +60,9 @@ def step_of(forward: Callable[[], Tensor]) -> Callable[[], None]:
     return lambda: forward().sum().backward()
 
 
-def measure(sizes: Sequence[int] = (128, 200), repeats: int = 15, device: str = "cpu") -> dict[str, Any]:
+def measure(
+    sizes: Sequence[int] = (128, 200), repeats: int = 15, device: str = "cpu"
+) -> dict[str, Any]:
     """Return the figures of each hidden size."""
     torch.set_num_threads(1)
     return {str(hidden): of_size(hidden, repeats, device) for hidden in sizes}
@@ -77,11 +84,15 @@ def kept(forward: Callable[[], Tensor]) -> float:
 
 
 def of_size(hidden: int, repeats: int, device: str) -> dict[str, Any]:
-    """Return for torch's LSTM and each cell the milliseconds, their ratio to torch's, the parameters and memory."""
+    """Return for torch's LSTM and each cell the milliseconds, their ratio to torch's, the
+    parameters and memory.
+    """
     torch.manual_seed(1)
     x = torch.randn(2, TIME, BATCH, hidden, device=device).requires_grad_()
     theirs = nn.LSTM(hidden, hidden, bidirectional=True).to(device)
-    cells = {name: CELLS.build(part, hidden, hidden, 2).to(device) for name, part in parts().items()}
+    cells = {
+        name: CELLS.build(part, hidden, hidden, 2).to(device) for name, part in parts().items()
+    }
     if device != "cpu":
         for cell in cells.values():
             compile_steps(cell)
@@ -119,7 +130,9 @@ def main() -> None:
     """Measure and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--hidden-size", type=int, action="append", help="may be repeated; 128 and 200 if not given")
+    parser.add_argument(
+        "--hidden-size", type=int, action="append", help="may be repeated; 128 and 200 if not given"
+    )
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     figures = measure(given.hidden_size or (128, 200), given.repeats, given.device)

@@ -1,4 +1,6 @@
-"""From the start of a process to its answer to one sentence, side by side with peers and with bare imports."""
+"""From the start of a process to its answer to one sentence, side by side with peers and with bare
+imports.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +37,10 @@ def measure() -> dict[str, Any]:
     pinned = {name: ["taskset", "-c", str(CORE), *command] for name, command in commands.items()}
     options = {"env": os.environ | {"OMP_NUM_THREADS": "1"}}
     times = in_turn(
-        {name: lambda command=command: seconds(command, **options) for name, command in pinned.items()}, REPEATS
+        {
+            name: lambda command=command: seconds(command, **options)
+            for name, command in pinned.items()
+        },
+        REPEATS,
     )
     return {name: middle(found) for name, found in times.items()}

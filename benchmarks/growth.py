@@ -1,7 +1,9 @@
-"""How time and peak memory grow: of training with sentences, prediction with tokens, start-up with the run folder.
+"""How time and peak memory grow: of training with sentences, prediction with tokens, start-up with
+the run folder.
 
-Each size is a command of its own, on one core. Sentences of any number are those of a corpus again and again, varied
-so that new words keep coming, as they do in life: while training less and less often, while predicting never less.
+Each size is a command of its own, on one core. Sentences of any number are those of a corpus again
+and again, varied so that new words keep coming, as they do in life: while training less and less
+often, while predicting never less.
 """
 
 from __future__ import annotations
@@ -55,8 +57,8 @@ CITY = re.compile(r"(?<=\[)[^\]]+(?=\]\((?:origin|destination|stopover)\))")
 
 
 def measure(only: str = "", repeats: int = REPEATS) -> dict[str, Any]:
-    """Return for each of the three, or the `only` one, the figures of each size, and how steep they are over the upper
-    half."""
+    """Return for each of the three, or the `only` one, the figures of each size, and how steep
+    they are over the upper half."""
     ROOM.mkdir(parents=True, exist_ok=True)
     measures = {
         "training": lambda room: _training(SENTENCES, room, repeats),
@@ -78,7 +80,15 @@ def _training(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any]:
     def train(size: int) -> dict[str, float]:
         out = room / f"run-{size}"
         data = [f"data.train={files[size]}", f"data.valid={taipei / 'valid.brackets'}"]
-        told = _measured("train", ROOT / "configs" / "taipei.yaml", "data.path=null", *data, *SETTINGS, "--out", out)
+        told = _measured(
+            "train",
+            ROOT / "configs" / "taipei.yaml",
+            "data.path=null",
+            *data,
+            *SETTINGS,
+            "--out",
+            out,
+        )
         with (out / "history.csv").open(encoding="utf-8") as file:
             told["epoch_seconds"] = float(next(csv.DictReader(file))["seconds"])
         shutil.rmtree(out)
@@ -98,11 +108,17 @@ def _prediction(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any
     for size, file in files.items():
         _write(file, _of_tokens(lines, size))
     rows = _rows(
-        sizes, lambda size: _measured("predict", run, "--input", files[size]), repeats, last=REPEATS_OF_MINUTES
+        sizes,
+        lambda size: _measured("predict", run, "--input", files[size]),
+        repeats,
+        last=REPEATS_OF_MINUTES,
     )
-    # Two groups in work at a time hold more, so memory is also that of the command as people run it.
+    # Two groups in work at a time hold more, so memory is also that of the command as people run
+    # it.
     (free,) = _rows(
-        sizes[-1:], lambda size: _measured("predict", run, "--input", files[size], pinned=False), REPEATS_OF_MINUTES
+        sizes[-1:],
+        lambda size: _measured("predict", run, "--input", files[size], pinned=False),
+        REPEATS_OF_MINUTES,
     )
     for file in files.values():
         file.unlink()
@@ -113,7 +129,8 @@ def _start_up(sizes: Sequence[float], room: Path, repeats: int) -> dict[str, Any
     say("growth: start-up")
     runs = {}
     for size in sizes:
-        # Trained by nobody, so as large as it is wanted; in a process of its own, for the memory of it.
+        # Trained by nobody, so as large as it is wanted; in a process of its own, for the memory of
+        # it.
         made = room / f"of-{size}"
         subprocess.run([sys.executable, __file__, str(made), str(size)], check=True)
         runs[sum(file.stat().st_size for file in made.iterdir()) / 1e6] = made
@@ -125,9 +142,11 @@ def _start_up(sizes: Sequence[float], room: Path, repeats: int) -> dict[str, Any
 
 
 def varied(lines: Sequence[str]) -> Iterator[str]:
-    """Yield sentences in brackets for ever: first `lines`, then the same with other cities, new ones ever more seldom.
+    """Yield sentences in brackets for ever: first `lines`, then the same with other cities, new
+    ones ever more seldom.
 
-    The city's rank is drawn by Zipf's law, so that its words grow with a power of the sentences less than one.
+    The city's rank is drawn by Zipf's law, so that its words grow with a power of the sentences
+    less than one.
     """
     draw = np.random.default_rng(1)
     yield from lines
@@ -136,10 +155,14 @@ def varied(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _of_tokens(lines: Sequence[str], tokens: int) -> Iterator[str]:
-    """Yield `lines` again and again, one word in NEW_WORDS a new one, until they are so many `tokens`."""
+    """Yield `lines` again and again, one word in NEW_WORDS a new one, until they are so many
+    `tokens`.
+    """
     draw, new, left = random.Random(1), count(), tokens
     for line in cycle(lines):
-        words = [_name(next(new)) if draw.random() * NEW_WORDS < 1 else word for word in line.split()][:left]
+        words = [
+            _name(next(new)) if draw.random() * NEW_WORDS < 1 else word for word in line.split()
+        ][:left]
         yield " ".join(words)
         left -= len(words)
         if not left:
@@ -148,7 +171,8 @@ def _of_tokens(lines: Sequence[str], tokens: int) -> Iterator[str]:
 
 def _name(number: int) -> str:
     """Return a word for `number`, another for each, of syllables that look like one."""
-    # A step without a common factor goes through all of them and leaves those of near numbers unlike each other.
+    # A step without a common factor goes through all of them and leaves those of near numbers
+    # unlike each other.
     number = number * 7_368_787 % 100**6
     name = ""
     while number or not name:
@@ -158,11 +182,21 @@ def _name(number: int) -> str:
 
 
 def make_run(path: Path, megabytes: float) -> None:
-    """Write a run folder of about so many `megabytes`: a network as drawn and a vocabulary of invented words."""
+    """Write a run folder of about so many `megabytes`: a network as drawn and a vocabulary of
+    invented words.
+    """
     config = load_recipe("taipei", [*SETTINGS, f"embedding={{name: word, size: {VECTOR}}}"])[1]
-    # A word's vector stands in two files, and the word with its count in a third; the rest of a folder is 0.5 MB.
+    # A word's vector stands in two files, and the word with its count in a third; the rest of a
+    # folder is 0.5 MB.
     words = max(1, int((megabytes - 0.5) * 1e6 / (2 * 4 * VECTOR + 20)))
-    slots = ["O", *(f"{letter}-{name}" for name in ("date", "destination", "origin", "time") for letter in "BI")]
+    slots = [
+        "O",
+        *(
+            f"{letter}-{name}"
+            for name in ("date", "destination", "origin", "time")
+            for letter in "BI"
+        ),
+    ]
     vocab = Vocab({_name(number): 1 for number in range(words)}, slots, "iob2")
     training = Training(config.train, build_model(config, vocab), [], [], vocab)
     training.best_weights = training.averaged.state_dict()
@@ -183,17 +217,26 @@ def _measured(*words: str | Path, pinned: bool = True) -> dict[str, float]:
     alone = [sys.executable, "-I", "-S", str(Path(__file__).with_name("measured.py"))]
     core = ["taskset", "-c", str(CORE)] if pinned else []
     command = [*core, *alone, sys.executable, "-m", "slotfill", *map(str, words)]
-    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, cwd=ROOT)
+    done = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, cwd=ROOT
+    )
     if done.returncode:
         sys.exit(f"failed: {' '.join(command)}")
     return json.loads(done.stdout)
 
 
 def _rows(
-    sizes: Sequence[float], once: Callable[[Any], dict[str, float]], repeats: int, last: int | None = None
+    sizes: Sequence[float],
+    once: Callable[[Any], dict[str, float]],
+    repeats: int,
+    last: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the figures of each size, the sizes taken in turn; the greatest `last` times, if that is less."""
-    many = in_turn({size: lambda size=size: once(size) for size in sizes[: -1 if last else None]}, repeats)
+    """Return the figures of each size, the sizes taken in turn; the greatest `last` times, if that
+    is less.
+    """
+    many = in_turn(
+        {size: lambda size=size: once(size) for size in sizes[: -1 if last else None]}, repeats
+    )
     if last:
         many |= in_turn({sizes[-1]: lambda: once(sizes[-1])}, min(last, repeats))
     return [
@@ -204,14 +247,18 @@ def _rows(
 
 
 def _with_slopes(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return `rows` and the slopes of their figures over the upper half of the sizes, both on logarithms.
+    """Return `rows` and the slopes of their figures over the upper half of the sizes, both on
+    logarithms.
 
-    1 is a straight line through nothing; a straight line that starts above it, as all of these do, is less.
+    1 is a straight line through nothing; a straight line that starts above it, as all of these do,
+    is less.
     """
     upper = rows[-max(2, (len(rows) + 1) // 2) :]
     sizes = np.log([row["size"] for row in upper])
     slopes = {
-        what: round(float(np.polyfit(sizes, np.log([row[what]["median"] for row in upper]), 1)[0]), 3)
+        what: round(
+            float(np.polyfit(sizes, np.log([row[what]["median"] for row in upper]), 1)[0]), 3
+        )
         for what in rows[0]
         if what not in ("size", "repeats", "words")
     }

@@ -1,11 +1,13 @@
 """Measure slotfill's speed beside its peers', on this machine, with one command.
 
-    python benchmarks/measure.py [PART ...]        prediction cold_start training cells growth; all if none is named
-    python benchmarks/measure.py growth.prediction one of those that growth has: training prediction start-up
+    python benchmarks/measure.py [PART ...]        prediction cold_start training cells growth; all
+    if none is named python benchmarks/measure.py growth.prediction one of those that growth has:
+    training prediction start-up
 
-The peers are installed into an environment of their own, and what has to be trained is trained first and kept in
-build/benchmarks. Writes benchmarks/speed.json, of which parts that are not measured keep their figures; then
-`python scripts/make_speed_docs.py` writes docs/speed.md. Nothing else should be running; all of it takes about an hour.
+The peers are installed into an environment of their own, and what has to be trained is trained
+first and kept in build/benchmarks. Writes benchmarks/speed.json, of which parts that are not
+measured keep their figures; then `python scripts/make_speed_docs.py` writes docs/speed.md. Nothing
+else should be running; all of it takes about an hour.
 """
 
 from __future__ import annotations

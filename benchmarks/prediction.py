@@ -1,7 +1,9 @@
-"""Prediction side by side with peers: tokens a second, one sentence alone, memory; one core, the same lines for all.
+"""Prediction side by side with peers: tokens a second, one sentence alone, memory; one core, the
+same lines for all.
 
-Throughput is from raw lines in a file to JSON lines in another, start-up left out; latency is in process, from a text
-to its slots. F1 is that of what was written, with seed 1; of our own also the mean over seeds.
+Throughput is from raw lines in a file to JSON lines in another, start-up left out; latency is in
+process, from a text to its slots. F1 is that of what was written, with seed 1; of our own also the
+mean over seeds.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ REPEATS = 7
 SEEDS = (1, 2, 3)
 SENTENCES = 5000
 RANK = 64
-"""Numbers of a token that the first layer reads where weights are in 8 bits, as `slotfill export --rank` cuts it."""
+"""Numbers of a token that the first layer reads where weights are in 8 bits, as `slotfill export
+--rank` cuts it.
+"""
 
 
 def measure() -> dict[str, Any]:
@@ -43,15 +47,23 @@ def _corpus(corpus: str) -> dict[str, Any]:
     written = {name: ROOM / f"{corpus}-{number}.jsonl" for number, name in enumerate(workers)}
     throughputs = in_turn(
         {
-            name: lambda worker=worker, out=written[name]: worker.ask("throughput", input=many, output=out)
+            name: lambda worker=worker, out=written[name]: worker.ask(
+                "throughput", input=many, output=out
+            )
             for name, worker in workers.items()
         },
         REPEATS,
     )
     latencies = in_turn(
-        {name: lambda worker=worker: worker.ask("latency", input=each) for name, worker in workers.items()}, REPEATS
+        {
+            name: lambda worker=worker: worker.ask("latency", input=each)
+            for name, worker in workers.items()
+        },
+        REPEATS,
     )
-    gold = CORPORA[corpus] / ("test.conll" if (CORPORA[corpus] / "test.conll").is_file() else "test")
+    gold = CORPORA[corpus] / (
+        "test.conll" if (CORPORA[corpus] / "test.conll").is_file() else "test"
+    )
     found: dict[str, Any] = {}
     for name in workers:
         tokens = [told["tokens"] / told["seconds"] for told in throughputs[name]]
@@ -65,12 +77,18 @@ def _corpus(corpus: str) -> dict[str, Any]:
         }
     for name in runs:
         worker = workers[name]
-        stages = in_turn({"stages": lambda worker=worker: worker.ask("stages", input=many)}, REPEATS)["stages"]
+        stages = in_turn(
+            {"stages": lambda worker=worker: worker.ask("stages", input=many)}, REPEATS
+        )["stages"]
         peak = worker.ask("peak")["gflops"]
         operations = operations_a_token(runs[name] / "model.onnx")
         found[name] |= {
             "f1_of_seeds": _f1_of_seeds(corpus, name),
-            "stages": {stage: middle([told[stage] for told in stages], 3) for stage in stages[0] if stage != "peak_mb"},
+            "stages": {
+                stage: middle([told[stage] for told in stages], 3)
+                for stage in stages[0]
+                if stage != "peak_mb"
+            },
             "operations_a_token": operations,
             "gflops": round(operations * found[name]["tokens_per_second"]["median"] / 1e9, 1),
             "gflops_of_the_core": round(peak, 1),
@@ -95,18 +113,35 @@ def _evaluated(run: Path) -> float:
 
 
 def in_8_bits(run: Path) -> Path:
-    """Return a copy of `run` with weights in 8 bits that reads RANK numbers a token, made first if it is not there."""
+    """Return a copy of `run` with weights in 8 bits that reads RANK numbers a token, made first if
+    it is not there.
+    """
     copy = ROOM / f"{run.name}-int8-rank{RANK}"
-    if not copy.is_dir() or (copy / "scores.json").read_bytes() != (run / "scores.json").read_bytes():
+    if (
+        not copy.is_dir()
+        or (copy / "scores.json").read_bytes() != (run / "scores.json").read_bytes()
+    ):
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(run, copy)
-        command = [sys.executable, "-m", "slotfill", "export", str(copy), "--quantize", "int8", "--rank", str(RANK)]
+        command = [
+            sys.executable,
+            "-m",
+            "slotfill",
+            "export",
+            str(copy),
+            "--quantize",
+            "int8",
+            "--rank",
+            str(RANK),
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=setting.ROOT)
     return copy
 
 
 def operations_a_token(model: Path) -> int:
-    """Return the additions and multiplications of the matrix products that a token needs, directions together."""
+    """Return the additions and multiplications of the matrix products that a token needs,
+    directions together.
+    """
     graph = onnx.load(model).graph
     sizes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     operations = 0
@@ -114,18 +149,26 @@ def operations_a_token(model: Path) -> int:
         if "LSTM" in node.op_type or node.op_type in ("GRU", "RNN"):
             operations += sum(2 * _product(sizes[name]) for name in node.input[1:3])
         elif "MatMul" in node.op_type:
-            operations += sum(2 * _product(sizes[name]) for name in node.input if len(sizes.get(name, [])) == 2)
+            operations += sum(
+                2 * _product(sizes[name]) for name in node.input if len(sizes.get(name, [])) == 2
+            )
     return operations - _characters(graph, sizes)
 
 
 def _characters(graph: onnx.GraphProto, sizes: dict[str, list[int]]) -> int:
-    """Return what of the products is done once a word, not once a token: those that lead to `token_vectors` alone."""
+    """Return what of the products is done once a word, not once a token: those that lead to
+    `token_vectors` alone.
+    """
     wanted, operations = {"token_vectors"}, 0
     for node in reversed(graph.node):
         if wanted.intersection(node.output):
             wanted.update(node.input)
             if "MatMul" in node.op_type:
-                operations += sum(2 * _product(sizes[name]) for name in node.input if len(sizes.get(name, [])) == 2)
+                operations += sum(
+                    2 * _product(sizes[name])
+                    for name in node.input
+                    if len(sizes.get(name, [])) == 2
+                )
     return operations
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/slotfill_worker.py RUN
 
-Besides `throughput` and `latency` it answers {"do": "stages", "input": FILE}: the microseconds a token of each stage
-between a line and its answer, and {"do": "peak"}: the billions of operations a second of a product of matrices.
+Besides `throughput` and `latency` it answers {"do": "stages", "input": FILE}: the microseconds a
+token of each stage between a line and its answer, and {"do": "peak"}: the billions of operations a
+second of a product of matrices.
 """
 
 from __future__ import annotations
@@ -42,14 +43,18 @@ class Worker:
         self.predictor: Predictor = slotfill.load(run)
 
     def throughput(self, input: str, output: str) -> dict[str, Any]:
-        """Tag the lines of `input` into `output` as `slotfill predict` does, and tell how long it took."""
+        """Tag the lines of `input` into `output` as `slotfill predict` does, and tell how long it
+        took.
+        """
         sentences = tokens = 0
         for text in texts(input):
             sentences += 1
             tokens += len(sentence_of(text, self.predictor.tokenizer).tokens)
         began = time.perf_counter()
         with Path(output).open("w", encoding="utf-8") as target:
-            for written in self.predictor.written((text for _, text in lines(Path(input))), "jsonl"):
+            for written in self.predictor.written(
+                (text for _, text in lines(Path(input))), "jsonl"
+            ):
                 target.write(written)
         return {"seconds": time.perf_counter() - began, "sentences": sentences, "tokens": tokens}
 
@@ -58,7 +63,8 @@ class Worker:
         return latency(self._alone, input)
 
     def _alone(self, given: list[str]) -> list[tuple[str, list[str], list[Any]]]:
-        # Its slots come with their words and characters: nothing is left for the protocol's worker to fill in.
+        # Its slots come with their words and characters: nothing is left for the protocol's worker
+        # to fill in.
         return [(prediction.text, [], []) for prediction in self.predictor.predict(given)]
 
     def stages(self, input: str) -> dict[str, Any]:
@@ -76,9 +82,14 @@ class Worker:
             last = now
 
         for first in range(0, len(waiting), CHUNK):
-            sentences = [sentence_of(text, self.predictor.tokenizer) for text in waiting[first : first + CHUNK]]
+            sentences = [
+                sentence_of(text, self.predictor.tokenizer)
+                for text in waiting[first : first + CHUNK]
+            ]
             lap("tokens")
-            for places in bucket([len(sentence.tokens) for sentence in sentences], BATCH_SIZE, most=BATCH_TOKENS):
+            for places in bucket(
+                [len(sentence.tokens) for sentence in sentences], BATCH_SIZE, most=BATCH_TOKENS
+            ):
                 batch = make_batch([sentences[place].tokens for place in places], engine.lookups)
                 lap("vectors")
                 emissions = engine.emissions(batch)
@@ -94,7 +105,9 @@ class Worker:
         return {stage: 1e6 * found / tokens for stage, found in seconds.items()}
 
     def peak(self) -> dict[str, Any]:
-        """Return the most operations a second, in billions, of a product of two float32 matrices of 1,024 each way."""
+        """Return the most operations a second, in billions, of a product of two float32 matrices of
+        1,024 each way.
+        """
         a, b = np.random.default_rng(0).random((2, 1024, 1024), np.float32)
         found = []
         for _ in range(7):

@@ -1,8 +1,10 @@
-"""Training one network of the recipe `atis` beside CRFsuite, on the same two cores, and its share of their peak.
+"""Training one network of the recipe `atis` beside CRFsuite, on the same two cores, and its share
+of their peak.
 
-Seconds to the best are those of the whole command, the start of Python, the scoring and the export included, less those
-of the epochs after the one that was kept. The arithmetic is counted by torch's FlopCounterMode over the products of one
-epoch's forward passes, times 3, since the backward pass has two products for each, and without the share of padding.
+Seconds to the best are those of the whole command, the start of Python, the scoring and the export
+included, less those of the epochs after the one that was kept. The arithmetic is counted by torch's
+FlopCounterMode over the products of one epoch's forward passes, times 3, since the backward pass
+has two products for each, and without the share of padding.
 """
 
 from __future__ import annotations
@@ -18,7 +20,18 @@ from typing import Any
 
 import setting
 from score import score
-from setting import CORPORA, ROOM, Worker, in_turn, middle, peer_command, peer_worker, run_of, say, seconds
+from setting import (
+    CORPORA,
+    ROOM,
+    Worker,
+    in_turn,
+    middle,
+    peer_command,
+    peer_worker,
+    run_of,
+    say,
+    seconds,
+)
 
 REPEATS = 3
 
@@ -68,7 +81,18 @@ def _crfsuite() -> float:
 def _slotfill() -> dict[str, Any]:
     path = ROOM / "atis-again"
     shutil.rmtree(path, ignore_errors=True)
-    command = [sys.executable, "-m", "slotfill", "train", "atis", *PLAIN, "--seed", "1", "--out", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "slotfill",
+        "train",
+        "atis",
+        *PLAIN,
+        "--seed",
+        "1",
+        "--out",
+        str(path),
+    ]
     whole = seconds(command, cwd=setting.ROOT)
     with (path / "history.csv").open(encoding="utf-8") as file:
         epochs = [float(row["seconds"]) for row in csv.DictReader(file)]
@@ -105,7 +129,9 @@ def operations_an_epoch() -> int:
 
 
 def peak_of_all_cores() -> float:
-    """Return the billions of operations a second that matrix products reach on all cores at once, one process each."""
+    """Return the billions of operations a second that matrix products reach on all cores at once,
+    one process each.
+    """
     cores = sorted(os.sched_getaffinity(0))
     worker = str(Path(__file__).with_name("slotfill_worker.py"))
     workers: list[Worker] = []

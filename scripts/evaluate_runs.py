@@ -1,10 +1,12 @@
-"""Score several runs on one split, and the mean and deviation over them: an example of batch evaluation.
+"""Score several runs on one split, and the mean and deviation over them: an example of batch
+evaluation.
 
     python scripts/evaluate_runs.py runs/*                          a table
     python scripts/evaluate_runs.py runs/atis-* --split valid
     python scripts/evaluate_runs.py runs/atis-* --data new.conll --json > scores.json
 
-The deviation is that of a sample (divided by one less than the number of runs), and unknown for one run.
+The deviation is that of a sample (divided by one less than the number of runs), and unknown for one
+run.
 """
 
 from __future__ import annotations
@@ -23,10 +25,18 @@ FIGURES = ("precision", "recall", "f1", "tag_accuracy", "sentence_accuracy")
 
 
 def figures(run: Path, split: str | None, data: Path | None) -> dict[str, float]:
-    """Return the scores of the run in the folder `run`, in percent. Raises SlotfillError as `evaluate` does."""
+    """Return the scores of the run in the folder `run`, in percent. Raises SlotfillError as
+    `evaluate` does.
+    """
     score = evaluate_run(load_run(run), split=split, path=data)
     overall = score.overall
-    values = (overall.precision, overall.recall, overall.f1, score.tag_accuracy, score.sentence_accuracy)
+    values = (
+        overall.precision,
+        overall.recall,
+        overall.f1,
+        score.tag_accuracy,
+        score.sentence_accuracy,
+    )
     return dict(zip(FIGURES, values, strict=True))
 
 
@@ -36,7 +46,8 @@ def summary(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float | 
     return {
         "mean": {figure: statistics.mean(values) for figure, values in columns.items()},
         "deviation": {
-            figure: statistics.stdev(values) if len(values) > 1 else None for figure, values in columns.items()
+            figure: statistics.stdev(values) if len(values) > 1 else None
+            for figure, values in columns.items()
         },
     }
 
@@ -50,15 +61,23 @@ def table(scores: dict[str, dict[str, float]]) -> str:
         mean, deviation = whole["mean"][figure], whole["deviation"][figure]
         last.append(f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}")
     head = ["run", *(figure.replace("_", " ") for figure in FIGURES)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows, last])
+    return "\n".join(
+        "| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows, last]
+    )
 
 
 def main() -> int:
     """Score the runs; the exit code is that of the first fault, after which nothing is printed."""
-    parser = argparse.ArgumentParser(description="Score several runs on one split, and their mean and deviation.")
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders; those of runs not finished are left out")
+    parser = argparse.ArgumentParser(
+        description="Score several runs on one split, and their mean and deviation."
+    )
+    parser.add_argument(
+        "runs", nargs="+", type=Path, help="run folders; those of runs not finished are left out"
+    )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--split", default=None, help="a split of each run's own data; the final one if not given")
+    where.add_argument(
+        "--split", default=None, help="a split of each run's own data; the final one if not given"
+    )
     where.add_argument("--data", type=Path, help="other labelled sentences")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()

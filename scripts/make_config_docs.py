@@ -1,10 +1,13 @@
-"""Write docs/config.md, the reference of every config key, from slotfill.config.models and the registries.
+"""Write docs/config.md, the reference of every config key, from slotfill.config.models and the
+registries.
 
     python scripts/make_config_docs.py            rewrite the page
-    python scripts/make_config_docs.py --check    exit 1 if the page differs from what would be written
+    python scripts/make_config_docs.py --check    exit 1 if the page differs from what would be
+    written
 
-A key's type, range and default are those that configs are checked by. The meaning of a section's key is the
-docstring below its field; that of a part's option is its `name: meaning` line in the part's class docstring.
+A key's type, range and default are those that configs are checked by. The meaning of a section's
+key is the docstring below its field; that of a part's option is its `name: meaning` line in the
+part's class docstring.
 """
 
 from __future__ import annotations
@@ -54,15 +57,23 @@ def render() -> str:
         one = field.get("additionalProperties", {}).get("anyOf", [field])[0]
         section = definitions.get(one.get("$ref", "").rpartition("/")[2], {})
         if "properties" in section:
-            pieces += [f"## {key}\n", section["description"] + "\n", _table(section["properties"], definitions, {})]
+            pieces += [
+                f"## {key}\n",
+                section["description"] + "\n",
+                _table(section["properties"], definitions, {}),
+            ]
     for registry in KINDS.values():
         pieces.append(f"## {registry.kind}s\n")
-        pieces += [piece for name in registry.names() for piece in _part(registry, name, definitions)]
+        pieces += [
+            piece for name in registry.names() for piece in _part(registry, name, definitions)
+        ]
     return "\n".join(pieces)
 
 
 def meanings(part: PartFile) -> dict[str, str]:
-    """Return what the class docstring of `part` says of each option: its `name: meaning` lines, joined."""
+    """Return what the class docstring of `part` says of each option: its `name: meaning` lines,
+    joined.
+    """
     docstring = ast.get_docstring(part.class_node) or ""
     found = re.finditer(r"^(\w+): (.+(?:\n[ \t]+.+)*)", docstring, re.MULTILINE)
     joined = {match[1]: " ".join(match[2].split()) for match in found if match[1] in part.options}
@@ -84,17 +95,24 @@ def _part(registry: Registry, name: str, definitions: Mapping[str, Any]) -> list
         f"### {registry.kind} `{name}`\n",
         part.summary + (f" Source: {part.source}." if part.source else "") + "\n",
     ]
-    return [*pieces, _table(properties, definitions, meanings(part)) if properties else "No options.\n"]
+    return [
+        *pieces,
+        _table(properties, definitions, meanings(part)) if properties else "No options.\n",
+    ]
 
 
-def _table(properties: Mapping[str, Any], definitions: Mapping[str, Any], said: Mapping[str, str]) -> str:
+def _table(
+    properties: Mapping[str, Any], definitions: Mapping[str, Any], said: Mapping[str, str]
+) -> str:
     rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     for key, field in properties.items():
         default = f"`{_flow(field['default'])}`" if "default" in field else "none: it must be given"
         target = definitions.get(field.get("$ref", "").rpartition("/")[2], {})
         if "properties" in target:
             default = "those below"
-        meaning = said.get(key) or " ".join((field.get("description") or target.get("description", "")).split())
+        meaning = said.get(key) or " ".join(
+            (field.get("description") or target.get("description", "")).split()
+        )
         rows.append(f"| `{key}` | {_type(field)} | {default} | {meaning} |".replace("|  |", "| |"))
     return "\n".join(rows) + "\n"
 
@@ -103,7 +121,13 @@ def _type(field: Mapping[str, Any]) -> str:
     """Return the type and the range of a JSON Schema `field` in words."""
     if "$ref" in field:
         name = field["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name}s)" if name in KINDS else "[range](#tune)" if name == "Range" else "section"
+        return (
+            f"[{name}](#{name}s)"
+            if name in KINDS
+            else "[range](#tune)"
+            if name == "Range"
+            else "section"
+        )
     if "anyOf" in field:
         return " or ".join(_type(each) for each in field["anyOf"])
     if "const" in field:
@@ -116,14 +140,23 @@ def _type(field: Mapping[str, Any]) -> str:
         return "list of values"
     if field["type"] == "array":
         return f"list of {_type(field['items'])}"
-    names = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`", "string": "text"}
+    names = {
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "`true` or `false`",
+        "string": "text",
+    }
     bounds = {
         "minimum": "at least",
         "exclusiveMinimum": "more than",
         "maximum": "at most",
         "exclusiveMaximum": "less than",
     }
-    ranges = [f"{words} {field[bound]}" for bound, words in bounds.items() if field.get(bound, LARGEST) != LARGEST]
+    ranges = [
+        f"{words} {field[bound]}"
+        for bound, words in bounds.items()
+        if field.get(bound, LARGEST) != LARGEST
+    ]
     return ", ".join([names.get(field["type"], "nothing"), *ranges])
 
 
@@ -136,14 +169,20 @@ def _flow(value: Any) -> str:
 
 def main() -> int:
     """Write the page, or check it."""
-    parser = argparse.ArgumentParser(description="Write docs/config.md from the code that checks configs.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page would change")
+    parser = argparse.ArgumentParser(
+        description="Write docs/config.md from the code that checks configs."
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if the page would change"
+    )
     check = parser.parse_args().check
     text = render()
     if not check:
         PAGE.write_text(text, encoding="utf-8", newline="\n")
     elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-        print("docs/config.md is not what scripts/make_config_docs.py writes: run it", file=sys.stderr)
+        print(
+            "docs/config.md is not what scripts/make_config_docs.py writes: run it", file=sys.stderr
+        )
         return 1
     return 0
 

@@ -1,12 +1,14 @@
-"""Train a config that names nothing but its data on few and on many sentences, and write docs/defaults.md.
+"""Train a config that names nothing but its data on few and on many sentences, and write
+docs/defaults.md.
 
     python scripts/make_defaults.py                      every set, seeds 1 to 3
     python scripts/make_defaults.py --only atis-100 --jobs 2
-    python scripts/make_defaults.py --page               the page alone, from the runs that are there
+    python scripts/make_defaults.py --page               the page alone, from the runs that are
+    there
 
-The sentences are drawn from the corpora of docs/results.md and from data/, and written to build/defaults with those of
-test; a tenth of them is held out as valid, as for anybody who has but one file. Runs are kept in runs/defaults and not
-trained again.
+The sentences are drawn from the corpora of docs/results.md and from data/, and written to
+build/defaults with those of test; a tenth of them is held out as valid, as for anybody who has but
+one file. Runs are kept in runs/defaults and not trained again.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ Row = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Drawn:
-    """Sentences to train on, `number` of the corpora `of`, all where that is 0; `rows` is how they are written."""
+    """Sentences to train on, `number` of the corpora `of`, all where that is 0; `rows` is how they
+    are written.
+    """
 
     about: str
     of: Sequence[Path]
@@ -50,11 +54,16 @@ class Drawn:
 
 def tagged(sentence: Sentence) -> Row:
     """Return a sentence's tokens and their tags."""
-    return {"tokens": sentence.tokens, "tags": tags_of(sentence.slots or [], len(sentence.tokens), "iob2")}
+    return {
+        "tokens": sentence.tokens,
+        "tags": tags_of(sentence.slots or [], len(sentence.tokens), "iob2"),
+    }
 
 
 def without_spaces(sentence: Sentence) -> Row:
-    """Return a sentence's characters without the blanks, as in a script that parts no words, and their tags."""
+    """Return a sentence's characters without the blanks, as in a script that parts no words, and
+    their tags.
+    """
     row = tagged(sentence)
     letters, tags = [], []
     for token, tag in zip(*row.values(), strict=True):
@@ -69,11 +78,15 @@ SETS = {
     for corpus, name in CORPORA.items()
     for number in (100, 1000)
 } | {
-    "taipei_zh-100": Drawn("Booking desk in Chinese, by characters, 100", [ROOT / "data" / "taipei_zh"], 100),
+    "taipei_zh-100": Drawn(
+        "Booking desk in Chinese, by characters, 100", [ROOT / "data" / "taipei_zh"], 100
+    ),
     "snips-1000-characters": Drawn(
         "SNIPS without blanks, by characters, 1,000", [SHARED / "snips"], 1000, rows=without_spaces
     ),
-    "all": Drawn("ATIS, SNIPS and MIT Restaurant in one", [SHARED / corpus for corpus in CORPORA], 0, 1, [""]),
+    "all": Drawn(
+        "ATIS, SNIPS and MIT Restaurant in one", [SHARED / corpus for corpus in CORPORA], 0, 1, [""]
+    ),
 }
 
 
@@ -86,7 +99,9 @@ def write(name: str) -> Path:
         if drawn.number and split == "train":
             sentences = random.Random(1).sample(sentences, drawn.number)
         _write(folder / f"{split}.jsonl", map(drawn.rows, sentences))
-    (folder / "config.yaml").write_text(f"data: {{path: {json.dumps(str(folder))}}}\n", encoding="utf-8")
+    (folder / "config.yaml").write_text(
+        f"data: {{path: {json.dumps(str(folder))}}}\n", encoding="utf-8"
+    )
     return folder
 
 
@@ -96,7 +111,9 @@ def _read(path: Path, split: str) -> Sequence[Sentence]:
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:
-    path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8"
+    )
 
 
 def train(job: tuple[str, str, int]) -> None:
@@ -105,7 +122,16 @@ def train(job: tuple[str, str, int]) -> None:
     out = RUNS / f"{name}{way}-seed{seed}"
     if not out.exists():
         print(f"training {out.name}", flush=True)
-        slotfill("train", ROOM / name / "config.yaml", *WAYS[way], "--seed", seed, "--out", out, "--force")
+        slotfill(
+            "train",
+            ROOM / name / "config.yaml",
+            *WAYS[way],
+            "--seed",
+            seed,
+            "--out",
+            out,
+            "--force",
+        )
 
 
 def page(names: Sequence[str]) -> str:
@@ -115,7 +141,9 @@ def page(names: Sequence[str]) -> str:
         found = {way: _scores(name, way) for way in WAYS}
         if not found[""]:
             continue
-        plain, more = ([run["splits"]["test"]["overall"]["f1"] for run in runs] for runs in found.values())
+        plain, more = (
+            [run["splits"]["test"]["overall"]["f1"] for run in runs] for runs in found.values()
+        )
         seconds = [run["train_seconds"] for run in found[""]]
         train_file = ROOM / name / "train.jsonl"
         sentences = sum(1 for _ in train_file.open(encoding="utf-8"))
@@ -129,7 +157,9 @@ def page(names: Sequence[str]) -> str:
                 spread(seconds, 0),
             ]
         )
-        about = about or json.loads((RUNS / f"{name}-seed1" / "environment.json").read_text(encoding="utf-8"))
+        about = about or json.loads(
+            (RUNS / f"{name}-seed1" / "environment.json").read_text(encoding="utf-8")
+        )
     head = ["", "sentences", "seeds", "test F1", "with `train.language_model: 0.1`", "s"]
     return f"""# What the defaults give
 
@@ -147,14 +177,18 @@ side by side. Why the defaults are what they are: [accuracy.md](accuracy.md#the-
 
 
 def _scores(name: str, way: str) -> list[dict[str, Any]]:
-    files = [RUNS / f"{name}{way}-seed{seed + 1}" / "scores.json" for seed in range(SETS[name].seeds)]
+    files = [
+        RUNS / f"{name}{way}-seed{seed + 1}" / "scores.json" for seed in range(SETS[name].seeds)
+    ]
     return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
 
 
 def main() -> None:
     """Train what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", action="append", choices=list(SETS), help="train this alone; may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=list(SETS), help="train this alone; may be repeated"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--page", action="store_true", help="train nothing")
     given = parser.parse_args()
@@ -162,7 +196,12 @@ def main() -> None:
         names = given.only or list(SETS)
         for name in names:
             write(name)
-        jobs = [(name, way, seed + 1) for name in names for seed in range(SETS[name].seeds) for way in SETS[name].ways]
+        jobs = [
+            (name, way, seed + 1)
+            for name in names
+            for seed in range(SETS[name].seeds)
+            for way in SETS[name].ways
+        ]
         with ThreadPoolExecutor(given.jobs) as pool:
             list(pool.map(train, jobs))
     PAGE.write_text(page(list(SETS)), encoding="utf-8")

@@ -1,9 +1,12 @@
-"""Write docs/errors.md: what the runs of docs/results.md get wrong, and how far labels of this kind let anyone come.
+"""Write docs/errors.md: what the runs of docs/results.md get wrong, and how far labels of this kind
+let anyone come.
 
-    python scripts/make_errors.py                        from the runs that scripts/make_results.py has trained
-    python scripts/make_errors.py --list snips           the sentences that most seeds get wrong, to be read
+    python scripts/make_errors.py                        from the runs that scripts/make_results.py
+    has trained python scripts/make_errors.py --list snips           the sentences that most seeds
+    get wrong, to be read
 
-What was judged by reading stands in scripts/judged_errors.yaml, by the corpus and the number of the sentence in test.
+What was judged by reading stands in scripts/judged_errors.yaml, by the corpus and the number of the
+sentence in test.
 """
 
 from __future__ import annotations
@@ -45,8 +48,12 @@ class Corpus:
         """Let the runs of a recipe tag its test sentences."""
         runs = [load_run(folder_of(name, seed)) for seed in seeds if folder_of(name, seed).exists()]
         if not runs:
-            raise SystemExit(f"no runs of {name} in {RUNS.relative_to(ROOT)}: python scripts/make_results.py")
-        train, test = (read_split(runs[0].config.data, split).sentences for split in ("train", "test"))
+            raise SystemExit(
+                f"no runs of {name} in {RUNS.relative_to(ROOT)}: python scripts/make_results.py"
+            )
+        train, test = (
+            read_split(runs[0].config.data, split).sentences for split in ("train", "test")
+        )
         found = [[frozenset(slots) for slots in tag(run.model, run.vocab, test)] for run in runs]
         return cls(name, train, test, found, runs[0])
 
@@ -57,7 +64,10 @@ class Corpus:
     def wrong(self) -> dict[int, int]:
         """Return how many seeds get a sentence wrong, for those that some do."""
         numbers = range(len(self.test))
-        counts = {number: sum(run[number] != self.gold(number) for run in self.found) for number in numbers}
+        counts = {
+            number: sum(run[number] != self.gold(number) for run in self.found)
+            for number in numbers
+        }
         return {number: count for number, count in counts.items() if count}
 
 
@@ -82,22 +92,32 @@ def kinds(corpus: Corpus) -> list[str]:
             gold = corpus.gold(number)
             for slot in gold - found:
                 counts[kind(slot, found)] += 1
-                strange += any(not corpus.known.vocab.knows(token) for token in sentence.tokens[slot.start : slot.end])
+                strange += any(
+                    not corpus.known.vocab.knows(token)
+                    for token in sentence.tokens[slot.start : slot.end]
+                )
             counts["invented"] += sum(kind(slot, gold) == "missed" for slot in found - gold)
         for each in KINDS:
             shares[each].append(100 * counts[each] / counts.total())
         unknown.append(100 * strange / (counts.total() - counts["invented"]))
-    return [f"{statistics.mean(shares[each]):.0f} %" for each in KINDS] + [f"{statistics.mean(unknown):.0f} %"]
+    return [f"{statistics.mean(shares[each]):.0f} %" for each in KINDS] + [
+        f"{statistics.mean(unknown):.0f} %"
+    ]
 
 
 def agreement(corpus: Corpus) -> list[str]:
-    """Return the row of how far the seeds agree where they are wrong, and what they could reach together."""
+    """Return the row of how far the seeds agree where they are wrong, and what they could reach
+    together.
+    """
     wrong = corpus.wrong()
     seeds = len(corpus.found)
     always = [number for number, count in wrong.items() if count == seeds]
     alike = [number for number in always if len({run[number] for run in corpus.found}) == 1]
     best = [
-        max((run[number] for run in corpus.found), key=lambda found: len(found & gold) - len(found - gold))
+        max(
+            (run[number] for run in corpus.found),
+            key=lambda found: len(found & gold) - len(found - gold),
+        )
         for number, gold in enumerate(map(corpus.gold, range(len(corpus.test))))
     ]
     ordered = [sorted(found, key=lambda slot: slot.start) for found in best]
@@ -121,7 +141,9 @@ def values_of(sentences: Iterable[Sentence]) -> dict[str, Counter[str]]:
 
 
 def against_training(corpus: Corpus) -> list[str]:
-    """Return the row of what training says of the values that most seeds give another name than test has."""
+    """Return the row of what training says of the values that most seeds give another name than
+    test has.
+    """
     values = values_of(corpus.train)
     counts: Counter[str] = Counter()
     for number in range(len(corpus.test)):
@@ -153,34 +175,50 @@ def contradictions(corpus: Corpus) -> list[str]:
     """Return the row of how the training sentences that stand there more than once are labelled."""
     labelled: dict[tuple[str, ...], list[Found]] = defaultdict(list)
     for sentence in corpus.train:
-        labelled[tuple(token.lower() for token in sentence.tokens)].append(frozenset(sentence.slots or ()))
+        labelled[tuple(token.lower() for token in sentence.tokens)].append(
+            frozenset(sentence.slots or ())
+        )
     again = {tokens: found for tokens, found in labelled.items() if len(found) > 1}
     apart = [tokens for tokens, found in again.items() if len(set(found)) > 1]
-    both = [number for number, each in enumerate(corpus.test) if tuple(t.lower() for t in each.tokens) in labelled]
+    both = [
+        number
+        for number, each in enumerate(corpus.test)
+        if tuple(t.lower() for t in each.tokens) in labelled
+    ]
     differ = [
         number
         for number in both
-        if corpus.gold(number) not in labelled[tuple(token.lower() for token in corpus.test[number].tokens)]
+        if corpus.gold(number)
+        not in labelled[tuple(token.lower() for token in corpus.test[number].tokens)]
     ]
     return [str(len(again)), str(len(apart)), str(len(both)), str(len(differ))]
 
 
 def judged(corpus: Corpus, verdicts: dict[int, str]) -> list[str]:
-    """Return the row of what was judged by reading, of the sentences that more than half of the seeds get wrong."""
+    """Return the row of what was judged by reading, of the sentences that more than half of the
+    seeds get wrong.
+    """
     wrong = [number for number, count in corpus.wrong().items() if 2 * count > len(corpus.found)]
     read = [verdicts[number] for number in wrong if number in verdicts]
     counts = Counter(read)
-    named = [f"{counts[each]} ({100 * counts[each] / len(read):.0f} %)" for each in ("label", "either", "tagger")]
+    named = [
+        f"{counts[each]} ({100 * counts[each] / len(read):.0f} %)"
+        for each in ("label", "either", "tagger")
+    ]
     return [str(len(wrong)), str(len(read)), *named]
 
 
 def write_list(corpus: Corpus) -> None:
-    """Print the sentences that more than half of the seeds get wrong: their number, what is labelled, what is found."""
+    """Print the sentences that more than half of the seeds get wrong: their number, what is
+    labelled, what is found.
+    """
     for number, count in corpus.wrong().items():
         if 2 * count <= len(corpus.found):
             continue
         sentence = corpus.test[number]
-        usual = Counter(run[number] for run in corpus.found if run[number] != corpus.gold(number)).most_common(1)[0][0]
+        usual = Counter(
+            run[number] for run in corpus.found if run[number] != corpus.gold(number)
+        ).most_common(1)[0][0]
         print(f"{number}: {' '.join(sentence.tokens)}")
         print("   labelled", _shown(sentence, corpus.gold(number) - usual))
         print("   found   ", _shown(sentence, usual - corpus.gold(number)))
@@ -199,8 +237,24 @@ def page(corpora: Sequence[Corpus], verdicts: dict[str, dict[int, str]]) -> str:
         return [[f"`{corpus.name}`", *row(corpus)] for corpus in of]  # type: ignore[operator]
 
     read = [corpus for corpus in corpora if corpus.name in verdicts]
-    kinds_head = ["recipe", "other name", "other boundary", "both", "missed", "invented", "with words unknown"]
-    agreement_head = ["recipe", "test F1", "sentences", "some seed wrong", "all wrong", "all alike", "F1 of the best"]
+    kinds_head = [
+        "recipe",
+        "other name",
+        "other boundary",
+        "both",
+        "missed",
+        "invented",
+        "with words unknown",
+    ]
+    agreement_head = [
+        "recipe",
+        "test F1",
+        "sentences",
+        "some seed wrong",
+        "all wrong",
+        "all alike",
+        "F1 of the best",
+    ]
     training_head = [
         "recipe",
         "renamed by most",
@@ -209,8 +263,21 @@ def page(corpora: Sequence[Corpus], verdicts: dict[str, dict[int, str]]) -> str:
         "as labelled",
         "value not there",
     ]
-    twice_head = ["recipe", "in train twice", "labelled apart", "of test in train", "labelled as never there"]
-    judged_head = ["recipe", "wrong by most", "read", "the label is wrong", "both can be", "the tagger is wrong"]
+    twice_head = [
+        "recipe",
+        "in train twice",
+        "labelled apart",
+        "of test in train",
+        "labelled as never there",
+    ]
+    judged_head = [
+        "recipe",
+        "wrong by most",
+        "read",
+        "the label is wrong",
+        "both can be",
+        "the tagger is wrong",
+    ]
     return f"""# What is left
 
 Written by `python scripts/make_errors.py` from {seeds} seeds of each recipe in [results.md](results.md); not edited by
@@ -260,7 +327,9 @@ def main() -> None:
     """Write the page, or list the sentences to be read."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default="1,2,3,4,5", help="seeds, parted by commas")
-    parser.add_argument("--list", choices=CORPORA, help="print what is to be read, and write nothing")
+    parser.add_argument(
+        "--list", choices=CORPORA, help="print what is to be read, and write nothing"
+    )
     given = parser.parse_args()
     seeds = [int(seed) for seed in given.seeds.split(",")]
     if given.list:

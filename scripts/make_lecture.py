@@ -1,16 +1,18 @@
-"""Fill in docs/lecture.md and its sister in Chinese: run their commands, put in what these print, draw the pictures.
+"""Fill in docs/lecture.md and its sister in Chinese: run their commands, put in what these print,
+draw the pictures.
 
     python scripts/make_lecture.py            what takes minutes is kept in runs/lecture
     python scripts/make_lecture.py --fresh    everything anew
-    python scripts/make_lecture.py --check    run nothing; exit 1 if the two pages differ in a command or an output
+    python scripts/make_lecture.py --check    run nothing; exit 1 if the two pages differ in a
+    command or an output
 
-In a page, a block of `sh` or `python` is run, one of `shell` is only shown. Marks say what is written between them
-and `<!-- end -->`:
+In a page, a block of `sh` or `python` is run, one of `shell` is only shown. Marks say what is
+written between them and `<!-- end -->`:
 
-    <!-- output -->             what the block above printed; with `: PATTERN`, its lines in which that is found
-    <!-- table: NAME ... -->    systems of docs/systems.json; with `greff`, the variants against theirs
-    <!-- verdict: CLAIM -->     whether the claim of docs/systems.md that starts so holds, in the page's language
-    <!-- environment -->        date, machine and versions
+    <!-- output -->             what the block above printed; with `: PATTERN`, its lines in which
+    that is found <!-- table: NAME ... -->    systems of docs/systems.json; with `greff`, the
+    variants against theirs <!-- verdict: CLAIM -->     whether the claim of docs/systems.md that
+    starts so holds, in the page's language <!-- environment -->        date, machine and versions
 """
 
 from __future__ import annotations
@@ -77,11 +79,16 @@ def printed(language: str, command: str) -> str:
         return kept[command]
     words = [sys.executable, "-c", command] if language == "python" else shlex.split(command)
     print("running", "a snippet" if language == "python" else command, flush=True)
-    done = subprocess.run(words, cwd=WORK, env=environment_of_commands(), stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        words, cwd=WORK, env=environment_of_commands(), stdout=subprocess.PIPE, text=True
+    )
     if done.returncode:
         raise SystemExit(f"{command}\nended with {done.returncode}")
     if language == "sh" and words[1] in SLOW:
-        notes.write_text(json.dumps({**kept, command: done.stdout}, ensure_ascii=False, indent=1), encoding="utf-8")
+        notes.write_text(
+            json.dumps({**kept, command: done.stdout}, ensure_ascii=False, indent=1),
+            encoding="utf-8",
+        )
     return done.stdout
 
 
@@ -93,7 +100,9 @@ def output_of(language: str, code: str) -> str:
 
 def inspected(folder: str, sentence: str) -> dict[str, Any]:
     """Return what `slotfill inspect` sees of a run of the page while it reads a sentence."""
-    found: dict[str, Any] = json.loads(printed("sh", f"slotfill inspect runs/{folder} {shlex.quote(sentence)} --json"))
+    found: dict[str, Any] = json.loads(
+        printed("sh", f"slotfill inspect runs/{folder} {shlex.quote(sentence)} --json")
+    )
     return found
 
 
@@ -107,16 +116,23 @@ def lab() -> systems.Lab | None:
 
 
 def table(names: list[str]) -> str:
-    """Return the rows of some systems, or of the variants of Greff et al. against the LSTM with peepholes."""
+    """Return the rows of some systems, or of the variants of Greff et al. against the LSTM with
+    peepholes.
+    """
     figures = lab()
     if figures is None:
         return "(docs/systems.json is not there yet)"
     if names != ["greff"]:
-        return systems.table(["system", *systems.HEAD], [[name, *figures.row(name)] for name in names])
+        return systems.table(
+            ["system", *systems.HEAD], [[name, *figures.row(name)] for name in names]
+        )
     rows = []
     for name, config in figures.variants.items():
         tests = [config["corpora"][corpus]["splits"]["test"] for corpus in ("taipei", "atis")]
-        changes = [systems.told(against) if (against := test.get("against_first")) else "" for test in tests]
+        changes = [
+            systems.told(against) if (against := test.get("against_first")) else ""
+            for test in tests
+        ]
         means = [f"{test['mean']:.2f} ± {test['deviation']:.2f}" for test in tests]
         rows.append([name, means[0], changes[0], means[1], changes[1]])
     return systems.table(["system", "Taipei", "difference", "ATIS", "difference"], rows)
@@ -156,7 +172,9 @@ def filled(page: Path) -> str:
             return match[0]
         opening = match[0].partition("-->")[0] + "-->"
         if kind == "output":
-            lines = [line.rstrip() for line in output_of(*last).splitlines() if re.search(what, line)]
+            lines = [
+                line.rstrip() for line in output_of(*last).splitlines() if re.search(what, line)
+            ]
             text = "\n```text\n" + "\n".join(lines).strip("\n") + "\n```\n"
         elif kind == "table":
             text = "\n\n" + table(what.split()) + "\n\n"
@@ -184,7 +202,10 @@ def skeleton(page: Path) -> list[list[str]]:
     """Return what the two pages must have alike: commands, outputs, tables and pictures, in order."""
     names = ("language", "code", "kind", "what", "text", "picture")
     matches = PIECE.finditer(page.read_text(encoding="utf-8"))
-    return [[match[name] or "" for name in names if (match["kind"], name) != ("verdict", "text")] for match in matches]
+    return [
+        [match[name] or "" for name in names if (match["kind"], name) != ("verdict", "text")]
+        for match in matches
+    ]
 
 
 def difference() -> str:
@@ -203,7 +224,11 @@ def draw() -> None:
     """Draw all pictures into docs/lecture."""
     PICTURES.mkdir(exist_ok=True)
     shutil.copyfile(WORK / "memory.svg", PICTURES / "memory.svg")
-    for name, figure in (("surface", of_surface()), ("gates", of_gates()), ("attention", of_attention())):
+    for name, figure in (
+        ("surface", of_surface()),
+        ("gates", of_gates()),
+        ("attention", of_attention()),
+    ):
         (PICTURES / f"{name}.png").write_bytes(figures.drawn(figure, ".png"))
 
 
@@ -218,11 +243,14 @@ def heat_map(axes: Any, values: Any, tokens: list[str], *, low: float, high: flo
 
 
 def of_gates() -> Any:
-    """Return gates and memory of the units whose memory at the city differs most between the two sentences."""
+    """Return gates and memory of the units whose memory at the city differs most between the two
+    sentences.
+    """
     names = ("input", "forget", "output", "memory")
     seen = [inspected("lstm", sentence) for sentence in SENTENCES]
     arrays = [
-        {p["name"]: np.array(p["values"]) for p in found["panels"] if p["direction"] == "forward"} for found in seen
+        {p["name"]: np.array(p["values"]) for p in found["panels"] if p["direction"] == "forward"}
+        for found in seen
     ]
     place = seen[0]["tokens"].index(CITY)
     apart = arrays[0]["memory"][place] - arrays[1]["memory"][place]
@@ -243,7 +271,9 @@ def of_gates() -> Any:
                     axes.set_title(name if name == "memory" else f"{name} gate")
                 else:
                     axes.set_xlabel(f"{UNITS} units")
-                    figure.colorbar(picture, ax=grid[:, column], orientation="horizontal", shrink=0.8)
+                    figure.colorbar(
+                        picture, ax=grid[:, column], orientation="horizontal", shrink=0.8
+                    )
     return figure
 
 
@@ -255,7 +285,9 @@ def of_attention() -> Any:
         titles = {"attention": "after an LSTM", "attention-alone": "alone"}
         for axes, (folder, title) in zip(grid, titles.items(), strict=True):
             found = inspected(folder, SENTENCES[0])
-            (weights,) = (panel["values"] for panel in found["panels"] if panel["name"] == "weights")
+            (weights,) = (
+                panel["values"] for panel in found["panels"] if panel["name"] == "weights"
+            )
             picture = heat_map(axes, weights, found["tokens"], low=0, high=1)
             axes.set_xticks(range(len(found["tokens"])), found["tokens"])
             axes.set(title=title, xlabel="looked at")
@@ -265,14 +297,22 @@ def of_attention() -> Any:
 
 
 def of_surface() -> Any:
-    """Return the error after 50 steps of a recurrent network of one unit, and the slope along one line of it."""
+    """Return the error after 50 steps of a recurrent network of one unit, and the slope along one
+    line of it.
+    """
 
-    def errors(weights: torch.Tensor, biases: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the error, and its slope along the weight, of networks of these weights and biases."""
+    def errors(
+        weights: torch.Tensor, biases: torch.Tensor, steps: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the error, and its slope along the weight, of networks of these weights and
+        biases.
+        """
         cell = CELLS.build({"name": "elman", "activation": "sigmoid"}, 1, 1, len(weights)).double()
         cell.recurrent_weight.detach()[:] = weights.view(-1, 1, 1)
         cell.bias.detach()[:] = biases.view(-1, 1, 1)
-        last = run(cell, torch.zeros(len(weights), steps, 1, 1, dtype=torch.float64))[0][:, -1].flatten()
+        last = run(cell, torch.zeros(len(weights), steps, 1, 1, dtype=torch.float64))[0][
+            :, -1
+        ].flatten()
         error = (last - 0.7) ** 2
         (slope,) = torch.autograd.grad(error.sum(), cell.recurrent_weight)
         return error.detach(), slope.flatten().abs()
@@ -282,7 +322,9 @@ def of_surface() -> Any:
     whole = errors(grid[:, 1], grid[:, 0], 50)[0].view(161, 161)
     figure, (left, right) = figures.panels("Error after 50 steps", f"Slope at bias −{-BIAS:g}")
     with matplotlib.rc_context(figures.STYLE):
-        picture = left.imshow(whole, cmap="viridis", extent=(0, 8, -4, 0), origin="lower", aspect="auto")
+        picture = left.imshow(
+            whole, cmap="viridis", extent=(0, 8, -4, 0), origin="lower", aspect="auto"
+        )
         left.grid(False)
         left.axhline(BIAS, color="white", linestyle=":", linewidth=2)
         left.set(xlabel="recurrent weight", ylabel="bias")
@@ -299,7 +341,9 @@ def of_surface() -> Any:
 def main() -> int:
     """Write the pages and draw the pictures, or check the pages."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="run nothing; exit 1 if the two pages differ")
+    parser.add_argument(
+        "--check", action="store_true", help="run nothing; exit 1 if the two pages differ"
+    )
     parser.add_argument("--fresh", action="store_true", help="train and probe anew")
     given = parser.parse_args()
     if not given.check:

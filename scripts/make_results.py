@@ -1,8 +1,10 @@
-"""Train the recipes over several seeds and write docs/results.md from what the runs say of themselves.
+"""Train the recipes over several seeds and write docs/results.md from what the runs say of
+themselves.
 
     python scripts/make_results.py                       all recipes and ablations, seeds 1 to 5
-    python scripts/make_results.py --only atis --jobs 2  two runs at a time; an ablation is called atis+label
-    python scripts/make_results.py --page                the page alone, from the runs that are there
+    python scripts/make_results.py --only atis --jobs 2  two runs at a time; an ablation is called
+    atis+label python scripts/make_results.py --page                the page alone, from the runs
+    that are there
 
 Runs are kept in runs/results and not trained again.
 """
@@ -66,7 +68,9 @@ ABLATIONS = {
         "two": ["members=2"],
     },
 }
-"""For each recipe what is changed in it, by a label; `python scripts/make_results.py` trains each with every seed."""
+"""For each recipe what is changed in it, by a label; `python scripts/make_results.py` trains each
+with every seed.
+"""
 
 TRANSFORMERS = ("atis-minilm", "snips-minilm")
 """Runs of scripts/train_minilm.py."""
@@ -89,7 +93,10 @@ class Result:
     @property
     def megabytes(self) -> float:
         """What prediction reads: the network's ONNX files, in 32 bits."""
-        return sum(file.stat().st_size for file in folder_of(self.recipe, self.seed).glob("*.onnx")) / 1e6
+        return (
+            sum(file.stat().st_size for file in folder_of(self.recipe, self.seed).glob("*.onnx"))
+            / 1e6
+        )
 
     def f1(self, split: str) -> float:
         """Return the slot F1 on `split`, in percent."""
@@ -126,13 +133,16 @@ def train(job: tuple[str, int]) -> None:
     if not folder.exists():
         print(f"training {folder.name}", flush=True)
         name, _, label = recipe.partition("+")
-        # Of what is changed no time is told, and side by side single processes get done the soonest.
+        # Of what is changed no time is told, and side by side single processes get done the
+        # soonest.
         changes = [*ABLATIONS[name][label], "train.threads=1"] if label else []
         slotfill("train", name, *changes, "--seed", seed, "--out", folder, "--force")
     for split in RECIPES.get(recipe, ()):
         target = extra_of(recipe, seed, split)
         if not target.exists():
-            target.write_text(slotfill("evaluate", folder, "--split", split, "--json"), encoding="utf-8")
+            target.write_text(
+                slotfill("evaluate", folder, "--split", split, "--json"), encoding="utf-8"
+            )
 
 
 def read(recipe: str, seed: int) -> Result:
@@ -145,7 +155,10 @@ def read(recipe: str, seed: int) -> Result:
         seed,
         json.loads((folder / "scores.json").read_text(encoding="utf-8")),
         json.loads((folder / "environment.json").read_text(encoding="utf-8")),
-        {split: json.loads(extra_of(recipe, seed, split).read_text("utf-8")) for split in RECIPES.get(recipe, ())},
+        {
+            split: json.loads(extra_of(recipe, seed, split).read_text("utf-8"))
+            for split in RECIPES.get(recipe, ())
+        },
         statistics.median(float(row.split(",")[column]) for row in rows[1:]),
     )
 
@@ -163,7 +176,9 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def counts(recipe: str, seeds: list[int]) -> np.ndarray:
-    """Return what each seed's run found in test: slots right, predicted and gold, `(seed, sentence, 3)`."""
+    """Return what each seed's run found in test: slots right, predicted and gold, `(seed, sentence,
+    3)`.
+    """
     found = []
     for seed in seeds:
         run = load_run(folder_of(recipe, seed))
@@ -180,7 +195,9 @@ def machine(environment: dict[str, Any]) -> str:
 
 
 def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
-    """Return a row for each ablation: what it comes to, and how it differs from its recipe with the same seeds."""
+    """Return a row for each ablation: what it comes to, and how it differs from its recipe with the
+    same seeds.
+    """
     rows = []
     for recipe, changes in ABLATIONS.items():
         for label, change in changes.items():
@@ -207,7 +224,9 @@ def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
 
 
 def published(results: dict[str, list[Result]]) -> list[list[str]]:
-    """Return the rows of what others have reported, with ours among them, by corpus and from low to high."""
+    """Return the rows of what others have reported, with ours among them, by corpus and from low to
+    high.
+    """
     rows = []
     for entry in yaml.safe_load(PUBLISHED.read_text(encoding="utf-8")):
         source = "; ".join(filter(None, (entry["source"], entry["note"])))
@@ -215,7 +234,12 @@ def published(results: dict[str, list[Result]]) -> list[list[str]]:
         rows.append((list(CORPORA).index(entry["corpus"]), float(entry["f1"]), about))
     for recipe in filter(results.__contains__, CORPORA):
         mean = statistics.mean(run.f1("test") for run in results[recipe])
-        about = [f"**slotfill `{recipe}`**", "none", "valid", f"mean of {len(results[recipe])} runs"]
+        about = [
+            f"**slotfill `{recipe}`**",
+            "none",
+            "valid",
+            f"mean of {len(results[recipe])} runs",
+        ]
         rows.append((list(CORPORA).index(recipe), mean, about))
     return [
         [list(CORPORA.values())[corpus], about[0], f"{f1:.2f}", *about[1:]]
@@ -240,7 +264,9 @@ interval (bootstrap over sentences) and the probability of one as large by chanc
 
 
 def _over_transformers(results: dict[str, list[Result]]) -> str:
-    """Return the section of the runs over a pretrained transformer, nothing while none has been trained."""
+    """Return the section of the runs over a pretrained transformer, nothing while none has been
+    trained.
+    """
     rows = [
         [
             f"`{name}`",
@@ -294,7 +320,10 @@ def page(results: dict[str, list[Result]]) -> str:
             ]
         )
         if scores[0].get("intent"):
-            right = [spread([score["intent"][key] for score in scores]) for key in ("accuracy", "frame_accuracy")]
+            right = [
+                spread([score["intent"][key] for score in scores])
+                for key in ("accuracy", "frame_accuracy")
+            ]
             intents.append([f"`{recipe}`", *right])
         for run in runs:
             low, high = run.notes["splits"]["test"]["f1_interval"]
@@ -371,9 +400,14 @@ The interval is the 95 % bootstrap interval of test F1 over sentences.
 def main() -> None:
     """Train what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = [*RECIPES, *(f"{recipe}+{label}" for recipe, changes in ABLATIONS.items() for label in changes)]
+    names = [
+        *RECIPES,
+        *(f"{recipe}+{label}" for recipe, changes in ABLATIONS.items() for label in changes),
+    ]
     parser.add_argument("--seeds", default="1,2,3,4,5", help="seeds, parted by commas")
-    parser.add_argument("--only", action="append", choices=names, help="train this alone; may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=names, help="train this alone; may be repeated"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--page", action="store_true", help="train nothing")
     given = parser.parse_args()
@@ -383,7 +417,10 @@ def main() -> None:
         with ThreadPoolExecutor(given.jobs) as pool:
             list(pool.map(train, jobs))
     known = [*names, *TRANSFORMERS]
-    done = {recipe: [read(recipe, seed) for seed in seeds if folder_of(recipe, seed).exists()] for recipe in known}
+    done = {
+        recipe: [read(recipe, seed) for seed in seeds if folder_of(recipe, seed).exists()]
+        for recipe in known
+    }
     PAGE.write_text(page({recipe: runs for recipe, runs in done.items() if runs}), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}")
 

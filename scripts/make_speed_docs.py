@@ -1,8 +1,10 @@
-"""Write docs/speed.md, and the picture in docs/speed/, from benchmarks/speed.json, which benchmarks/measure.py writes.
+"""Write docs/speed.md, and the picture in docs/speed/, from benchmarks/speed.json, which
+benchmarks/measure.py writes.
 
     python scripts/make_speed_docs.py                     rewrite the page and the picture
-    python scripts/make_speed_docs.py --check             exit 1 if the page differs from what would be written
-    python scripts/make_speed_docs.py --json F --page F   from other figures, or to another page
+    python scripts/make_speed_docs.py --check             exit 1 if the page differs from what would
+    be written python scripts/make_speed_docs.py --json F --page F   from other figures, or to
+    another page
 
 What was asked for, and whether it holds, is worked out here from the figures.
 """
@@ -35,11 +37,15 @@ THROUGHPUT = {"atis": (3, 5), "snips": (2, 3), "mit_restaurant": (1, 2)}
 """Times CRFsuite's: what is asked for, and the aim."""
 
 STRAIGHT = 1.05
-"""The steepest slope that is called straight, and the most that memory may grow by where it is to be constant."""
+"""The steepest slope that is called straight, and the most that memory may grow by where it is to
+be constant.
+"""
 
 
 class Bound(NamedTuple):
-    """Something asked for: what, the figure, and whether that holds; `aim` is what would be better still."""
+    """Something asked for: what, the figure, and whether that holds; `aim` is what would be better
+    still.
+    """
 
     asked: str
     figure: str
@@ -87,19 +93,34 @@ def prediction(part: Part) -> str:
                 f"{row['f1']:.2f}",
                 spread(row["f1_of_seeds"]) if name in OURS else "",
                 number(row["tokens_per_second"], 0),
-                times(row["tokens_per_second"]["median"], systems["CRFsuite"]["tokens_per_second"]["median"]),
+                times(
+                    row["tokens_per_second"]["median"],
+                    systems["CRFsuite"]["tokens_per_second"]["median"],
+                ),
                 number(row["milliseconds"], 3),
                 number(row["milliseconds_p99"], 3),
                 f"{row['peak_mb']:.0f}",
             ]
             for name, row in systems.items()
         ]
-        head = ["", "F1", "mean F1", "tokens/s", "of CRFsuite's", "one sentence, ms", "99th percentile, ms", "peak MB"]
+        head = [
+            "",
+            "F1",
+            "mean F1",
+            "tokens/s",
+            "of CRFsuite's",
+            "one sentence, ms",
+            "99th percentile, ms",
+            "peak MB",
+        ]
         tables.append(f"### {CORPORA[corpus]}\n\n{table(head, rows)}")
         for name in OURS:
             row = systems[name]
             spent = {stage: found["median"] for stage, found in row["stages"].items()}
-            core, network = row["gflops_of_the_core"], row["operations_a_token"] / spent["network"] / 1e3
+            core, network = (
+                row["gflops_of_the_core"],
+                row["operations_a_token"] / spent["network"] / 1e3,
+            )
             stages.append([called(name, corpus), *(f"{each:.2f}" for each in spent.values())])
             shares.append(
                 [
@@ -113,7 +134,14 @@ def prediction(part: Part) -> str:
             )
     names = list(next(iter(part.values()))["best"]["stages"])
     seeds = len(next(iter(part.values()))["best"]["f1_of_seeds"])
-    operations = ["", "operations a token", "GFLOP/s", "the core's", "share", "share within the network"]
+    operations = [
+        "",
+        "operations a token",
+        "GFLOP/s",
+        "the core's",
+        "share",
+        "share within the network",
+    ]
     return f"""The same work for all: from 5,000 raw lines, those of the test set again and again, to JSON lines,
 start-up left out, each system in a process of its own with one thread, pinned to the same core. "One sentence" is one
 text at a time, in process, from the text to its slots, its words met before. F1 is of what was written, with seed 1;
@@ -138,8 +166,12 @@ def prediction_bounds(part: Part) -> Iterator[Bound]:
     """Yield what is asked of throughput, of one sentence alone, and of memory."""
     for corpus, (least, aim) in THROUGHPUT.items():
         name = asked_of(part[corpus])
-        ours, theirs = (part[corpus][each]["tokens_per_second"]["median"] for each in (name, "CRFsuite"))
-        asked = f"{CORPORA[corpus]}: {called(name, corpus)}, tokens/s at least {least} times CRFsuite's"
+        ours, theirs = (
+            part[corpus][each]["tokens_per_second"]["median"] for each in (name, "CRFsuite")
+        )
+        asked = (
+            f"{CORPORA[corpus]}: {called(name, corpus)}, tokens/s at least {least} times CRFsuite's"
+        )
         yield _aimed(asked, ours / theirs, least, aim, "{:.2f} times")
     for corpus in THROUGHPUT:
         systems, name = part[corpus], asked_of(part[corpus])
@@ -148,7 +180,9 @@ def prediction_bounds(part: Part) -> Iterator[Bound]:
             theirs = systems["CRFsuite"]["milliseconds"]["median"]
             asked = f"ATIS: one sentence in no more than CRFsuite's {theirs:.3f} ms"
             yield Bound(asked, f"{alone:.3f} ms", alone <= theirs)
-        yield Bound(f"{CORPORA[corpus]}: one sentence in under 0.25 ms", f"{alone:.3f} ms", alone < 0.25)
+        yield Bound(
+            f"{CORPORA[corpus]}: one sentence in under 0.25 ms", f"{alone:.3f} ms", alone < 0.25
+        )
         asked = f"{CORPORA[corpus]}: 99th percentile under 3 times the median"
         yield Bound(asked, f"{slow / alone:.2f} times", slow < 3 * alone)
     peak = part["atis"]["best"]["peak_mb"]
@@ -162,7 +196,11 @@ def cold_start(part: Part) -> str:
     """Return the section on the start of a process."""
     bare = part["import numpy, onnxruntime"]["median"]
     rows = [
-        [f"`{name}`" if name.startswith("import") else name, number(row, 3), times(row["median"], bare)]
+        [
+            f"`{name}`" if name.startswith("import") else name,
+            number(row, 3),
+            times(row["median"], bare),
+        ]
         for name, row in part.items()
     ]
     return f"""From the start of a process to its end, with one answer to one sentence; on one core, all in turn.
@@ -173,7 +211,9 @@ slotfill is `slotfill predict RUN "leave Taipei on November 2nd"` with the run o
 
 def cold_start_bounds(part: Part) -> Iterator[Bound]:
     """Yield what is asked of the start."""
-    ours, bare, spacy = (part[name]["median"] for name in ("slotfill", "import numpy, onnxruntime", "spaCy"))
+    ours, bare, spacy = (
+        part[name]["median"] for name in ("slotfill", "import numpy, onnxruntime", "spaCy")
+    )
     asked = "Cold start at most 3 times that of `import numpy, onnxruntime`"
     yield Bound(asked, f"{ours / bare:.2f} times", ours <= 3 * bare)
     yield Bound(f"Cold start faster than spaCy's {spacy:.2f} s", f"{ours:.2f} s", ours < spacy)
@@ -184,7 +224,13 @@ def training(part: Part) -> str:
     theirs, ours = part["CRFsuite"], part["slotfill"]
     all_of_theirs = theirs["seconds"]["median"]
     rows = [
-        ["CRFsuite", number(theirs["seconds"], 1), "1.00", number(theirs["seconds"], 1), f"{theirs['f1']:.2f}"],
+        [
+            "CRFsuite",
+            number(theirs["seconds"], 1),
+            "1.00",
+            number(theirs["seconds"], 1),
+            f"{theirs['f1']:.2f}",
+        ],
         [
             "slotfill, one network",
             number(ours["seconds to best"], 1),
@@ -212,7 +258,9 @@ def training_bounds(part: Part) -> Iterator[Bound]:
     """Yield what is asked of training."""
     theirs, ours = part["CRFsuite"], part["slotfill"]
     share = ours["seconds to best"]["median"] / theirs["seconds"]["median"]
-    yield Bound("Training to the best at most 0.25 of CRFsuite's time", f"{share:.2f}", share <= 0.25)
+    yield Bound(
+        "Training to the best at most 0.25 of CRFsuite's time", f"{share:.2f}", share <= 0.25
+    )
     more = ours["f1"] - theirs["f1"]
     yield Bound("F1 at least 2 points above CRFsuite's", f"{more:+.2f} points", more >= 2)
     yield _aimed("An epoch at 30 % of the machine's peak", 100 * ours["share"], 30, 50, "{:.0f} %")
@@ -227,7 +275,11 @@ def cells(part: Part) -> str:
         row = [name]
         for size in sizes:
             found = part[size][name]
-            row += [f"{found['milliseconds']:.1f}", f"{found['of torch nn.LSTM']:.2f}", f"{found['parameters']:,}"]
+            row += [
+                f"{found['milliseconds']:.1f}",
+                f"{found['of torch nn.LSTM']:.2f}",
+                f"{found['parameters']:,}",
+            ]
             row += [f"{found['memory_mb']:.1f}"] if memory else []
         rows.append(row)
     columns = ["ms", "of nn.LSTM", "parameters", *(["MB"] if memory else [])]
@@ -291,7 +343,9 @@ def growth_bounds(part: Part) -> Iterator[Bound]:
         for what, unit in (("seconds", "time"), ("peak_mb", "memory")):
             slope = found["slopes"][what]
             first, last = (_size(found["rows"][place]["size"]) for place in (0, -1))
-            asked = f"{TITLES[name]}, {first} to {last} {SIZES[found['of']]}: {unit} straight or better"
+            asked = (
+                f"{TITLES[name]}, {first} to {last} {SIZES[found['of']]}: {unit} straight or better"
+            )
             yield Bound(asked, f"slope {slope:.2f}", slope <= STRAIGHT)
     *_, before, last = part["prediction"]["rows"]
     ratio = last["peak_mb"]["median"] / before["peak_mb"]["median"]
@@ -299,7 +353,9 @@ def growth_bounds(part: Part) -> Iterator[Bound]:
     yield Bound(asked, f"{ratio:.2f} times", ratio <= STRAIGHT)
     peak = max(each["peak_mb"]["most"] for each in (last, part["prediction"]["all_cores"]))
     yield Bound(
-        f"Predicting {_size(last['size'])} tokens with the run of `atis` under 200 MB", f"{peak:.0f} MB", peak < 200
+        f"Predicting {_size(last['size'])} tokens with the run of `atis` under 200 MB",
+        f"{peak:.0f} MB",
+        peak < 200,
     )
 
 
@@ -317,7 +373,10 @@ def picture(part: Part) -> bytes:
         sizes = [row["size"] for row in found["rows"]]
         for row, what in enumerate(("seconds", "peak_mb")):
             axes = grid[row][column]
-            runs = [[each[what][which] for each in found["rows"]] for which in ("least", "median", "most")]
+            runs = [
+                [each[what][which] for each in found["rows"]]
+                for which in ("least", "median", "most")
+            ]
             with matplotlib.rc_context(figures.STYLE):
                 axes.set(xscale="log", yscale="log")
                 figures.line(axes, row, sizes, runs, median)
@@ -326,10 +385,15 @@ def picture(part: Part) -> bytes:
         with matplotlib.rc_context(figures.STYLE):
             grid[0][column].set_title(TITLES[name])
             grid[1][column].set_xlabel(SIZES[found["of"]])
-    for axes, what, label in zip(grid[:, 0], ("seconds", "peak_mb"), ("seconds", "peak MB"), strict=True):
+    for axes, what, label in zip(
+        grid[:, 0], ("seconds", "peak_mb"), ("seconds", "peak MB"), strict=True
+    ):
         each = [row[what] for found in part.values() for row in found["rows"]]
         # As high as the figures are: the straight lines may leave below.
-        axes.set(ylabel=label, ylim=(min(row["least"] for row in each) / 2, 2 * max(row["most"] for row in each)))
+        axes.set(
+            ylabel=label,
+            ylim=(min(row["least"] for row in each) / 2, 2 * max(row["most"] for row in each)),
+        )
     return figures.drawn(figure, ".svg")
 
 
@@ -341,7 +405,12 @@ def _size(size: float) -> str:
 
 
 def _aimed(asked: str, found: float, least: float, aim: float, form: str) -> Bound:
-    return Bound(asked, form.format(found), found >= least, f"{aim}: {'reached' if found >= aim else 'not reached'}")
+    return Bound(
+        asked,
+        form.format(found),
+        found >= least,
+        f"{aim}: {'reached' if found >= aim else 'not reached'}",
+    )
 
 
 SECTIONS: dict[str, tuple[str, Callable[[Part], str], Callable[[Part], Iterator[Bound]] | None]] = {
@@ -357,12 +426,24 @@ def page(speed: Part) -> str:
     """Return docs/speed.md."""
     environment = speed["environment"]
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
-    bounds = [bound for name, (*_, of) in SECTIONS.items() if of and name in speed for bound in of(speed[name])]
-    rows = [[bound.asked, bound.figure, "yes" if bound.holds else "**no**", bound.aim] for bound in bounds]
+    bounds = [
+        bound
+        for name, (*_, of) in SECTIONS.items()
+        if of and name in speed
+        for bound in of(speed[name])
+    ]
+    rows = [
+        [bound.asked, bound.figure, "yes" if bound.holds else "**no**", bound.aim]
+        for bound in bounds
+    ]
     short = sum(not bound.holds for bound in bounds)
     sections = "\n\n".join(
         f"## {title}\n\n"
-        + (write(speed[name]) if name in speed else f"Not measured yet: `python benchmarks/measure.py {name}`.")
+        + (
+            write(speed[name])
+            if name in speed
+            else f"Not measured yet: `python benchmarks/measure.py {name}`."
+        )
         for name, (title, write, _) in SECTIONS.items()
     )
     return f"""# Speed
@@ -394,15 +475,23 @@ twentieth beyond that, which is left to chance.
 def _verdict(asked: int, short: int) -> str:
     if not asked:
         return "None of it is measured yet."
-    return f"All {asked} hold." if not short else f"{asked - short} of {asked} hold; {short} fall short."
+    return (
+        f"All {asked} hold."
+        if not short
+        else f"{asked - short} of {asked} hold; {short} fall short."
+    )
 
 
 def main() -> int:
     """Write the page and the picture, or check the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page would change")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if the page would change"
+    )
     parser.add_argument("--json", type=Path, default=FIGURES, help="the figures")
-    parser.add_argument("--page", type=Path, default=PAGE, help="the page; the picture goes into a folder beside it")
+    parser.add_argument(
+        "--page", type=Path, default=PAGE, help="the page; the picture goes into a folder beside it"
+    )
     given = parser.parse_args()
     if not given.json.is_file():
         sys.exit(f"{given.json} is not there yet: python benchmarks/measure.py")
@@ -412,7 +501,10 @@ def main() -> int:
         # Another matplotlib draws other bytes, so of the picture no more is asked than to be there.
         same = given.page.is_file() and given.page.read_text(encoding="utf-8") == wanted
         if not same or ("growth" in speed and not drawing.is_file()):
-            print(f"{given.page.name} is not what scripts/make_speed_docs.py writes: run it", file=sys.stderr)
+            print(
+                f"{given.page.name} is not what scripts/make_speed_docs.py writes: run it",
+                file=sys.stderr,
+            )
             return 1
         return 0
     given.page.write_text(wanted, encoding="utf-8", newline="\n")

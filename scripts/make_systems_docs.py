@@ -1,14 +1,18 @@
-"""Write docs/systems.md and a page for each cell, encoder and tagger in docs/systems/, from the code and the lab.
+"""Write docs/systems.md and a page for each cell, encoder and tagger in docs/systems/, from the
+code and the lab.
 
     python scripts/make_systems_docs.py                          rewrite the pages
     python scripts/make_systems_docs.py --take ALL.json GREFF.json    and take in new figures before
-    python scripts/make_systems_docs.py --check                  exit 1 if a page differs from what would be written
+    python scripts/make_systems_docs.py --check                  exit 1 if a page differs from what
+    would be written
 
-A page's equations are its file's docstring. The figures are those of docs/systems.json, taken from what two commands
+A page's equations are its file's docstring. The figures are those of docs/systems.json, taken from
+what two commands
 wrote: all systems against the LSTM, and the variants of Greff et al. against theirs:
 
-    slotfill compare lab/lstm lab --data data/taipei --data ../shared/data/atis --out runs/lab --json ALL.json
-    slotfill compare configs/lab/greff-vanilla.yaml configs/lab/greff-*.yaml --data data/taipei
+    slotfill compare lab/lstm lab --data data/taipei --data ../shared/data/atis --out runs/lab
+    --json ALL.json slotfill compare configs/lab/greff-vanilla.yaml configs/lab/greff-*.yaml --data
+    data/taipei
         --data ../shared/data/atis --out runs/lab --json GREFF.json
 
 and of benchmarks/cells.json, which benchmarks/cells.py writes.
@@ -48,7 +52,9 @@ Report = dict[str, Any]
 
 
 def take(everything: Path, greff: Path) -> None:
-    """Write docs/systems.json: what the pages need of two comparisons, without what each run did slot by slot."""
+    """Write docs/systems.json: what the pages need of two comparisons, without what each run did
+    slot by slot.
+    """
     whole: Report = json.loads(everything.read_text(encoding="utf-8"))
     variants: Report = json.loads(greff.read_text(encoding="utf-8"))
     cities: dict[str, list[float]] = {}
@@ -56,13 +62,18 @@ def take(everything: Path, greff: Path) -> None:
         if run["failed"]:
             raise SystemExit(f"{run['folder']} failed: {run['failed']}")
         if "pairs" in run["scores"]:
-            rows = [run["scores"]["pairs"]["slots"].get(role, {"recall": 0.0, "support": 0}) for role in ROLES]
+            rows = [
+                run["scores"]["pairs"]["slots"].get(role, {"recall": 0.0, "support": 0})
+                for role in ROLES
+            ]
             right = sum(row["recall"] * row["support"] for row in rows)
             cities.setdefault(run["config"], []).append(right / sum(row["support"] for row in rows))
     for config in whole["configs"]:
         config["cities in pairs right"] = cities[config["name"]]
     del variants["runs"]
-    FIGURES.write_text(json.dumps({"all": whole, "greff": variants}, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    FIGURES.write_text(
+        json.dumps({"all": whole, "greff": variants}, ensure_ascii=False, indent=1) + "\n", "utf-8"
+    )
 
 
 class Lab:
@@ -71,8 +82,12 @@ class Lab:
     def __init__(self) -> None:
         figures = json.loads(FIGURES.read_text(encoding="utf-8"))
         self.all: Report = figures["all"]
-        self.configs: dict[str, Report] = {config["name"]: config for config in figures["all"]["configs"]}
-        self.variants: dict[str, Report] = {config["name"]: config for config in figures["greff"]["configs"]}
+        self.configs: dict[str, Report] = {
+            config["name"]: config for config in figures["all"]["configs"]
+        }
+        self.variants: dict[str, Report] = {
+            config["name"]: config for config in figures["greff"]["configs"]
+        }
 
     def split(self, name: str, corpus: str, split: str) -> Report:
         """Return mean, deviation and difference from the LSTM of one system on one split."""
@@ -84,7 +99,9 @@ class Lab:
         return float(self.split(name, corpus, split)["mean"])
 
     def cities(self, name: str) -> float:
-        """Return the share of the cities of `pairs` that are found in their role, in percent, a mean over seeds."""
+        """Return the share of the cities of `pairs` that are found in their role, in percent, a
+        mean over seeds.
+        """
         return statistics.mean(self.configs[name]["cities in pairs right"])
 
     def row(self, name: str) -> list[str]:
@@ -93,7 +110,9 @@ class Lab:
         cells = []
         for corpus, split in COLUMNS:
             found = self.split(name, corpus, split)
-            cells.append(f"{found['mean']:.2f} ± {found['deviation']:.2f}{mark(found.get('against_first'))}")
+            cells.append(
+                f"{found['mean']:.2f} ± {found['deviation']:.2f}{mark(found.get('against_first'))}"
+            )
         speed = config["corpora"]["atis"]["predict_tokens_per_second"]
         return [*cells, f"{self.cities(name):.1f}", f"{config['parameters']:,}", f"{speed:,.0f}"]
 
@@ -127,14 +146,19 @@ def parts_of(config: Any) -> list[tuple[str, str]]:
     """Return kind and name of each encoder, cell and tagger in a checked config."""
     encoders = config.encoder if isinstance(config.encoder, list) else [config.encoder]
     found = [("encoder", part["name"]) for part in encoders] + [("tagger", config.tagger["name"])]
-    return found + [("cell", part["cell"]["name"]) for part in (*encoders, config.tagger) if "cell" in part]
+    return found + [
+        ("cell", part["cell"]["name"]) for part in (*encoders, config.tagger) if "cell" in part
+    ]
 
 
 def subjects() -> dict[str, tuple[str, str]]:
     """Return for each system of the lab the part that it is about: the one that fewest others have."""
     parts = {name: parts_of(load_recipe(name)[1]) for name in recipes_in("lab")}
     counts = Counter(part for found in parts.values() for part in set(found))
-    return {name.rpartition("/")[2]: min(found, key=lambda part: (counts[part], part)) for name, found in parts.items()}
+    return {
+        name.rpartition("/")[2]: min(found, key=lambda part: (counts[part], part))
+        for name, found in parts.items()
+    }
 
 
 def part_page(registry: Registry, name: str, lab: Lab) -> str:
@@ -157,10 +181,16 @@ def part_page(registry: Registry, name: str, lab: Lab) -> str:
     for system in mine:
         file = f"configs/lab/{system}.yaml"
         yaml = (ROOT / file).read_text(encoding="utf-8").partition("\n")[2]
-        pieces += [f"[{system}](../../{file}): {recipe_summary(f'lab/{system}')}", f"```yaml\n{yaml}```"]
+        pieces += [
+            f"[{system}](../../{file}): {recipe_summary(f'lab/{system}')}",
+            f"```yaml\n{yaml}```",
+        ]
     if mine:
         rows = [[system, *lab.row(system)] for system in mine]
-        pieces += [table(["system", *HEAD], rows), "What the columns mean: [systems.md](../systems.md)."]
+        pieces += [
+            table(["system", *HEAD], rows),
+            "What the columns mean: [systems.md](../systems.md).",
+        ]
     return "\n\n".join(filter(None, pieces)) + "\n"
 
 
@@ -168,20 +198,25 @@ def part_page(registry: Registry, name: str, lab: Lab) -> str:
 
 
 def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
-    """Yield each claim of the lecture or of a paper, whether it holds here, and the figures that say so."""
+    """Yield each claim of the lecture or of a paper, whether it holds here, and the figures that
+    say so.
+    """
     configs, tests = lab.configs, ("taipei", "atis")
     words = {"taipei": "Taipei", "atis": "ATIS"}
 
     def pair(one: str, other: str) -> str:
         return ", ".join(
-            f"{words[corpus]} {lab.f1(one, corpus):.2f} against {lab.f1(other, corpus):.2f}" for corpus in tests
+            f"{words[corpus]} {lab.f1(one, corpus):.2f} against {lab.f1(other, corpus):.2f}"
+            for corpus in tests
         )
 
     def above(one: str, other: str) -> bool:
         return all(lab.f1(one, corpus) > lab.f1(other, corpus) for corpus in tests)
 
     def from_lstm(name: str) -> str:
-        return ", ".join(f"{words[c]} {told(lab.split(name, c, 'test')['against_first'])}" for c in tests)
+        return ", ".join(
+            f"{words[c]} {told(lab.split(name, c, 'test')['against_first'])}" for c in tests
+        )
 
     yield (
         "A network without memory gives the same word the same answer, and gets at most half of the cities in `pairs`.",
@@ -229,16 +264,27 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
     )
     yield (
         "The cells found by search (MUT1 to MUT3) are about as good as the LSTM.",
-        all(lab.split(m, c, "test")["against_first"]["interval"][0] > -1 for m in MUTS for c in tests),
+        all(
+            lab.split(m, c, "test")["against_first"]["interval"][0] > -1
+            for m in MUTS
+            for c in tests
+        ),
         " ".join(f"{name.upper()}, less the LSTM: {from_lstm(name)}." for name in MUTS),
     )
-    variants = {name: found["corpora"] for name, found in lab.variants.items() if name != "greff-vanilla"}
+    variants = {
+        name: found["corpora"] for name, found in lab.variants.items() if name != "greff-vanilla"
+    }
 
     def change(name: str, corpus: str) -> Report:
         found: Report = variants[name][corpus]["splits"]["test"]["against_first"]
         return found
 
-    better = [(n, c) for n in variants for c in tests if change(n, c)["difference"] > 0 and signed(change(n, c))]
+    better = [
+        (n, c)
+        for n in variants
+        for c in tests
+        if change(n, c)["difference"] > 0 and signed(change(n, c))
+    ]
     yield (
         "None of the eight variants of Greff et al. is better than the LSTM with peepholes.",
         not better,
@@ -301,7 +347,11 @@ def speed_table() -> str:
     sizes = list(found["hidden size"])
     for name in found["hidden size"][sizes[0]]:
         each = [found["hidden size"][size][name] for size in sizes]
-        cells = [cell for row in each for cell in (f"{row['milliseconds']:.1f}", f"{row['of torch nn.LSTM']:.2f}")]
+        cells = [
+            cell
+            for row in each
+            for cell in (f"{row['milliseconds']:.1f}", f"{row['of torch nn.LSTM']:.2f}")
+        ]
         rows.append([name, *cells])
     head = ["cell", *(text for size in sizes for text in (f"ms, {size} hidden", "of nn.LSTM"))]
     return table(head, rows)
@@ -313,13 +363,17 @@ def page(lab: Lab) -> str:
     speed = json.loads(SPEED.read_text(encoding="utf-8"))
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
     index = "\n".join(
-        f"- **{registry.kind}s**: " + ", ".join(f"[{name}](systems/{name}.md)" for name in registry.names())
+        f"- **{registry.kind}s**: "
+        + ", ".join(f"[{name}](systems/{name}.md)" for name in registry.names())
         for registry in KINDS
     )
     summaries = "\n".join(
-        f"| [{system}](../configs/lab/{system}.yaml) | {recipe_summary(f'lab/{system}')} |" for system in about
+        f"| [{system}](../configs/lab/{system}.yaml) | {recipe_summary(f'lab/{system}')} |"
+        for system in about
     )
-    rows = [[f"[{system}](systems/{part}.md)", *lab.row(system)] for system, (_, part) in about.items()]
+    rows = [
+        [f"[{system}](systems/{part}.md)", *lab.row(system)] for system, (_, part) in about.items()
+    ]
     seeds = ", ".join(map(str, lab.all["seeds"]))
     verdicts = "\n".join(
         f"- **{claim}** {'It holds here' if holds else 'It does not hold here'}. {evidence}"
@@ -381,24 +435,43 @@ own.
 def pages() -> dict[Path, str]:
     """Return each page and its text."""
     lab = Lab()
-    found = {FOLDER / f"{name}.md": part_page(registry, name, lab) for registry in KINDS for name in registry.names()}
+    found = {
+        FOLDER / f"{name}.md": part_page(registry, name, lab)
+        for registry in KINDS
+        for name in registry.names()
+    }
     return {PAGE: page(lab), **found}
 
 
 def main() -> int:
     """Write the pages, or check them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page would change")
-    parser.add_argument("--take", nargs=2, type=Path, metavar=("ALL", "GREFF"), help="the JSON of the two comparisons")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if a page would change"
+    )
+    parser.add_argument(
+        "--take",
+        nargs=2,
+        type=Path,
+        metavar=("ALL", "GREFF"),
+        help="the JSON of the two comparisons",
+    )
     given = parser.parse_args()
     if given.take:
         take(*given.take)
     wanted = pages()
-    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    stale = [
+        path
+        for path, text in wanted.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
     stale += [path for path in FOLDER.glob("*.md") if path not in wanted]
     if given.check:
         for path in stale:
-            print(f"{path.relative_to(ROOT)} is not what scripts/make_systems_docs.py writes: run it", file=sys.stderr)
+            print(
+                f"{path.relative_to(ROOT)} is not what scripts/make_systems_docs.py writes: run it",
+                file=sys.stderr,
+            )
         return 1 if stale else 0
     FOLDER.mkdir(exist_ok=True)
     for path in stale:

@@ -190,7 +190,10 @@ class Speaker:
         """Draw a name that is not yet in the sentence."""
         names = self.lexicons[lexicon]
         # Whole numbers, so that no rounding of a platform can change the draw.
-        weights = [0 if name in self.drawn else 10**6 // (rank + 12) ** self.skew for rank, name in enumerate(names)]
+        weights = [
+            0 if name in self.drawn else 10**6 // (rank + 12) ** self.skew
+            for rank, name in enumerate(names)
+        ]
         point = int(self.random.random() * sum(weights))
         for name, weight in zip(names, weights, strict=True):
             point -= weight
@@ -229,7 +232,9 @@ class Speaker:
         if manner < 0.40:
             return text.lower()
         if manner < 0.43:
-            return re.sub(r"\([a-z_]+\)", lambda slot: slot[0].lower(), text.upper(), flags=re.IGNORECASE)
+            return re.sub(
+                r"\([a-z_]+\)", lambda slot: slot[0].lower(), text.upper(), flags=re.IGNORECASE
+            )
         return re.sub(r"[^\W\d_]", lambda letter: letter[0].upper(), text, count=1)
 
 
@@ -251,7 +256,8 @@ def make_splits(grammar: Grammar, language: str) -> dict[str, list[str]]:
             seen.update(texts)
         return fresh
 
-    # One stream dealt out in rounds: drawn in turn, the first split would take all of the short sentences.
+    # One stream dealt out in rounds: drawn in turn, the first split would take all of the short
+    # sentences.
     drawn_together = ("train", "valid", "test")
     rounds = math.gcd(*(SIZES[split] for split in drawn_together))
     round_of_splits = [split for split in drawn_together for _ in range(SIZES[split] // rounds)]
@@ -303,9 +309,14 @@ def describe(corpus: Corpus, splits: dict[str, list[str]]) -> str:
         ]
         for split, sentences in splits.items()
     ]
-    meanings = [[f"`{slot}`", meaning, *(slots[split][slot] for split in splits)] for slot, meaning in SLOTS.items()]
+    meanings = [
+        [f"`{slot}`", meaning, *(slots[split][slot] for split in splits)]
+        for slot, meaning in SLOTS.items()
+    ]
     examples = "\n".join(
-        f"{split + ':':8}{sentence}" for split, sentences in splits.items() for sentence in sentences[:2]
+        f"{split + ':':8}{sentence}"
+        for split, sentences in splits.items()
+        for sentence in sentences[:2]
     )
     arrive, leave = corpus.verbs
     grammar = Grammar.read(DATA / corpus.folder / "grammar.txt")
@@ -342,8 +353,12 @@ def render() -> dict[Path, str]:
 
 def main() -> int:
     """Write the files, or check them."""
-    parser = argparse.ArgumentParser(description="Write data/taipei and data/taipei_zh from their grammars.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file would change")
+    parser = argparse.ArgumentParser(
+        description="Write data/taipei and data/taipei_zh from their grammars."
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if a file would change"
+    )
     check = parser.parse_args().check
     stale = []
     for path, text in render().items():

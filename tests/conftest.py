@@ -1,4 +1,6 @@
-"""What many tests share: a tiny corpus, a run trained on it once, and the command line called as `main` is."""
+"""What many tests share: a tiny corpus, a run trained on it once, and the command line called as
+`main` is.
+"""
 
 from __future__ import annotations
 
@@ -47,13 +49,20 @@ def write_corpus(folder: Path) -> Path:
     draw = random.Random(0)
     folder.mkdir()
     for split, count in {"train": 40, "valid": 16, "test": 8, "pairs": 4}.items():
-        rows = (SHAPES[i % 4].format(**dict(zip("ab", draw.sample(CITIES, 2), strict=True))) for i in range(count))
-        (folder / f"{split}.brackets").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        rows = (
+            SHAPES[i % 4].format(**dict(zip("ab", draw.sample(CITIES, 2), strict=True)))
+            for i in range(count)
+        )
+        (folder / f"{split}.brackets").write_text(
+            "".join(f"{row}\n" for row in rows), encoding="utf-8"
+        )
     return folder
 
 
 def write_config(path: Path, **sections: str) -> Path:
-    """Write a small config for the corpus beside it, with other `sections` where given; return its path."""
+    """Write a small config for the corpus beside it, with other `sections` where given; return its
+    path.
+    """
     rows = {"data": "{path: corpus}"} | SMALL | sections
     path.write_text("".join(f"{key}: {value}\n" for key, value in rows.items()), encoding="utf-8")
     return path
@@ -88,8 +97,10 @@ def trained(corpus: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def transformer(request: pytest.FixtureRequest) -> None:
-    """Let the tests of parts that name a transformer have one; the others have no need to wait for the library."""
-    if request.path.parent.name == "parts" and "transformer" in request.node.name:
+    """Let the tests of parts that name a transformer have one; the others have no need to wait for
+    the library.
+    """
+    if request.path.parent.name in ("model", "export") and "transformer" in request.node.name:
         from part_cases import NO_TRANSFORMERS, make_transformer
 
         if NO_TRANSFORMERS:
@@ -98,7 +109,9 @@ def transformer(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+def cli(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Result]:
     """Call the command line in this process, as `slotfill ARGUMENTS` would."""
     from slotfill.cli.main import main
 

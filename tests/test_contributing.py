@@ -1,4 +1,6 @@
-"""CONTRIBUTING.md's cell, taken from the page itself: it can be listed, checked, trained, loaded, and is right."""
+"""CONTRIBUTING.md's cell, taken from the page itself: it can be listed, checked, trained, loaded,
+and is right.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +50,13 @@ def slotfill_command(*words: str) -> str:
 def test_trains_from_its_path_and_predicts(cell, tmp_path):
     for split in ("train", "valid"):
         (tmp_path / f"{split}.brackets").write_text(SENTENCES, encoding="utf-8")
-    (tmp_path / "mine.yaml").write_text("data: {path: .}\ntrain: {epochs: 1, batch_size: 2}\n", encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(
+        "data: {path: .}\ntrain: {epochs: 1, batch_size: 2}\n", encoding="utf-8"
+    )
     small = ["encoder.hidden_size=4", "embedding=word"]
-    slotfill_command("train", "mine.yaml", "encoder.cell=./mgu.py", *small, "--out", "run", "--device", "cpu")
+    slotfill_command(
+        "train", "mine.yaml", "encoder.cell=./mgu.py", *small, "--out", "run", "--device", "cpu"
+    )
     loaded = slotfill.load("run", engine="torch")
     assert type(loaded.run.model.encoders[0].layers[0]).__name__ == "MGU"
     assert [answer.text for answer in loaded.predict(["leave Oslo"])] == ["leave Oslo"]
@@ -59,7 +65,9 @@ def test_trains_from_its_path_and_predicts(cell, tmp_path):
 
 
 def test_its_option_is_checked_like_a_built_in_one(cell):
-    shown = slotfill_command("show", "taipei", "encoder.cell.name=./mgu.py", "encoder.cell.gate_bias=-1")
+    shown = slotfill_command(
+        "show", "taipei", "encoder.cell.name=./mgu.py", "encoder.cell.gate_bias=-1"
+    )
     assert "gate_bias: -1" in shown
     faults = {
         "encoder.cell.gate_bias=high": "command line: encoder.cell.gate_bias: must be a number, found 'high'",
@@ -75,7 +83,9 @@ def test_its_option_is_checked_like_a_built_in_one(cell):
 
 def test_moved_into_the_folder_it_is_listed_and_known(cell, tmp_path, monkeypatch):
     monkeypatch.setattr(CELLS, "folder", tmp_path)
-    monkeypatch.setattr(slotfill.model.cells, "__path__", [*slotfill.model.cells.__path__, str(tmp_path)])
+    monkeypatch.setattr(
+        slotfill.model.cells, "__path__", [*slotfill.model.cells.__path__, str(tmp_path)]
+    )
     listed = slotfill_command("list", "cells")
     assert "mgu" in listed and "Minimal gated unit" in listed and "Zhou" in listed
     assert "gate_bias" in json.dumps(json.loads(slotfill_command("schema"))["$defs"]["cell"])
@@ -92,7 +102,9 @@ def test_it_says_what_it_is_and_what_its_option_means(cell):
 
 
 def test_its_steps_are_its_equations(cell):
-    """Every step of both directions against the equations of the file's docstring, spelled out in NumPy."""
+    """Every step of both directions against the equations of the file's docstring, spelled out in
+    NumPy.
+    """
     torch.manual_seed(3)
     size, hidden = 3, 4
     mgu = CELLS.build({"name": "./mgu.py", "gate_bias": -0.5}, size, hidden, 2).double()
@@ -116,7 +128,9 @@ def test_its_steps_are_its_equations(cell):
 
 def test_batch_mates_change_nothing_and_every_parameter_learns(cell):
     torch.manual_seed(3)
-    encoder = ENCODERS.build({"name": "recurrent", "cell": "./mgu.py", "hidden_size": 4, "dropout": 0.0}, 3).double()
+    encoder = ENCODERS.build(
+        {"name": "recurrent", "cell": "./mgu.py", "hidden_size": 4, "dropout": 0.0}, 3
+    ).double()
     x, lengths = torch.randn(3, 5, 3, dtype=torch.float64), torch.tensor([5, 2, 1])
     together = encoder(x, lengths)
     for row, length in enumerate(lengths.tolist()):
@@ -124,4 +138,6 @@ def test_batch_mates_change_nothing_and_every_parameter_learns(cell):
         torch.testing.assert_close(together[row, :length], alone[0], atol=1e-12, rtol=0)
         assert not together[row, length:].any()
     together.square().sum().backward()
-    assert all(parameter.grad is not None and parameter.grad.any() for parameter in encoder.parameters())
+    assert all(
+        parameter.grad is not None and parameter.grad.any() for parameter in encoder.parameters()
+    )

@@ -1,4 +1,6 @@
-"""What the pages say holds: links lead somewhere, commands can be typed, examples are read, generated pages are new."""
+"""What the pages say holds: links lead somewhere, commands can be typed, examples are read,
+generated pages are new.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def prose(page: Path) -> str:
 
 def anchors(page: Path) -> set[str]:
     """Return the anchors of the headings of a page, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    headings = re.findall(
+        r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE
+    )
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -94,7 +98,9 @@ SLOTFILL = [
 
 
 def test_there_are_pages_and_commands():
-    assert {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/config.md"} <= set(map(page_name, PAGES))
+    assert {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/config.md"} <= set(
+        map(page_name, PAGES)
+    )
     assert len(SLOTFILL) > 3
 
 
@@ -121,16 +127,25 @@ def test_command_can_be_typed(words):
 def test_config_in_a_command_is_built_in_and_its_overrides_are_keys(words):
     if words[0] not in ("train", "show", "check"):
         return
-    given = [word for word in words[1:] if "=" in word and not word.startswith("-") and ".py" not in word]
+    given = [
+        word for word in words[1:] if "=" in word and not word.startswith("-") and ".py" not in word
+    ]
     # Of the reader's own making: a YAML file, and a part's options where the part is.
     own = any(word.endswith((".yaml", ".yml")) or ".py" in word for word in words[1:])
-    names = [word for word in words[1:2] if not own and "=" not in word and not word.startswith("-")]
+    names = [
+        word for word in words[1:2] if not own and "=" not in word and not word.startswith("-")
+    ]
     assert set(names) <= set(recipe_names())
     load_recipe(*(names or ["taipei"]), [] if own else given)
 
 
 def test_a_wrong_command_is_noticed():
-    for line in ("slotfill train --speed 3", "slotfill trian", "slotfill predict", "slotfill train taipei --seed x"):
+    for line in (
+        "slotfill train --speed 3",
+        "slotfill trian",
+        "slotfill predict",
+        "slotfill train taipei --seed x",
+    ):
         with pytest.raises(Exception, match=r"No such|Missing|valid"):
             parse(shlex.split(line)[1:])
 
@@ -138,7 +153,9 @@ def test_a_wrong_command_is_noticed():
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_scripts_in_commands_are_there(page):
     for command in commands(page):
-        scripts = [word for word in command if re.match(r"(\./)?(scripts|benchmarks|\.ci)/[\w./]+$", word)]
+        scripts = [
+            word for word in command if re.match(r"(\./)?(scripts|benchmarks|\.ci)/[\w./]+$", word)
+        ]
         assert all((ROOT / script).is_file() for script in scripts), command
 
 
@@ -153,7 +170,9 @@ def test_config_reference_is_up_to_date_and_complete():
     script = [sys.executable, str(ROOT / "scripts" / "make_config_docs.py"), "--check"]
     done = subprocess.run(script, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    table = re.findall(r"^\| `.*$", (ROOT / "docs" / "config.md").read_text(encoding="utf-8"), re.MULTILINE)
+    table = re.findall(
+        r"^\| `.*$", (ROOT / "docs" / "config.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert table and not [row for row in table if row.endswith("| |")], "a key without a meaning"
 
 
@@ -164,7 +183,11 @@ EXAMPLE = Sentence.of_tokens(["fly", "to", "New", "York"], [Slot("destination", 
 
 @pytest.mark.parametrize("name", FORMATS.names())
 def test_formats_page_examples_are_read_and_written(name, tmp_path):
-    texts = {info: text for info, text in blocks(ROOT / "docs" / "formats.md") if info.split()[:1] == [name]}
+    texts = {
+        info: text
+        for info, text in blocks(ROOT / "docs" / "formats.md")
+        if info.split()[:1] == [name]
+    }
     assert texts, f"docs/formats.md has no example of {name}"
     if name == "jointslu":
         for info, text in texts.items():
@@ -177,7 +200,11 @@ def test_formats_page_examples_are_read_and_written(name, tmp_path):
     sentences = list(part.read(path, scheme="iob2", tokenizer="words"))
     assert sentences and part.repaired_tags == 0
     for sentence in sentences:
-        assert (sentence.text, sentence.tokens, sentence.slots) == (EXAMPLE.text, EXAMPLE.tokens, EXAMPLE.slots)
+        assert (sentence.text, sentence.tokens, sentence.slots) == (
+            EXAMPLE.text,
+            EXAMPLE.tokens,
+            EXAMPLE.slots,
+        )
         assert sentence.intent == "flight"
     if name != "jointslu":
         written = part.render(EXAMPLE, scheme="iob2").rstrip("\n")
@@ -200,13 +227,19 @@ def test_formats_page_lists_formats_and_endings():
 
 
 def test_formats_page_schemes():
-    rows = {row[0].strip("`"): [cell.strip("`") for cell in row[1:]] for row in rows_of("docs/formats.md", "scheme")}
+    rows = {
+        row[0].strip("`"): [cell.strip("`") for cell in row[1:]]
+        for row in rows_of("docs/formats.md", "scheme")
+    }
     slots = [Slot("city", 1, 3), Slot("city", 3, 4)]
     assert rows == {scheme: tags_of(slots, 4, scheme) for scheme in SCHEMES}
 
 
 def test_formats_page_tokenizers():
-    rows = {row[0].strip("`"): re.findall(r"`([^`]+)`", row[1]) for row in rows_of("docs/formats.md", "tokenizer")}
+    rows = {
+        row[0].strip("`"): re.findall(r"`([^`]+)`", row[1])
+        for row in rows_of("docs/formats.md", "tokenizer")
+    }
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"^\| tokenizer \| \*(.+)\* \|$", page, re.MULTILINE)
     assert rows == {tokenizer: sentence_of(text, tokenizer).tokens for tokenizer in TOKENIZERS}

@@ -22,7 +22,12 @@ SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "evaluate_runs.py"
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs on a tiny corpus, of two seeds, and one that is not finished."""
     room = tmp_path_factory.mktemp("runs")
-    lines = [f"{verb} [{city}](city) [{day}](day)\n" for verb in ("to", "from") for city in "abcd" for day in "xyz"]
+    lines = [
+        f"{verb} [{city}](city) [{day}](day)\n"
+        for verb in ("to", "from")
+        for city in "abcd"
+        for day in "xyz"
+    ]
     (room / "data").mkdir()
     for split in ("train", "valid", "test"):
         (room / "data" / f"{split}.brackets").write_text("".join(lines), encoding="utf-8")
@@ -31,7 +36,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoding="utf-8",
     )
     for seed in ("1", "2"):
-        words = ["train", str(room / "mine.yaml"), "--seed", seed, "--out", str(room / seed), "--device", "cpu"]
+        words = [
+            "train",
+            str(room / "mine.yaml"),
+            "--seed",
+            seed,
+            "--out",
+            str(room / seed),
+            "--device",
+            "cpu",
+        ]
         done = CliRunner().invoke(app, words, catch_exceptions=False)
         assert done.exit_code == 0, done.output
     (room / "3.partial").mkdir()
@@ -39,7 +53,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate_runs(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), *map(str, words)], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, words)], capture_output=True, text=True
+    )
 
 
 def test_json_and_table(runs):
@@ -65,7 +81,11 @@ def test_one_run_has_no_deviation(runs):
 
 
 def test_faults_are_one_line(runs):
-    for words, code in (([runs / "3.partial"], 1), ([runs / "none"], 2), ([runs / "1", "--split", "tset"], 2)):
+    for words, code in (
+        ([runs / "3.partial"], 1),
+        ([runs / "none"], 2),
+        ([runs / "1", "--split", "tset"], 2),
+    ):
         done = evaluate_runs(*words)
         assert (done.returncode, done.stdout) == (code, "")
         assert done.stderr.startswith("evaluate_runs: ") and done.stderr.count("\n") == 1

@@ -1,4 +1,6 @@
-"""The two lecture pages have the same commands and outputs, and their words agree with what the outputs say."""
+"""The two lecture pages have the same commands and outputs, and their words agree with what the
+outputs say.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def lecture(monkeypatch):
 
 def outputs(command: str) -> list[str]:
     """Return the lines of the output below the block in which `command` is."""
-    (text,) = re.findall(rf"^{re.escape(command)}[^`]*```\n+<!-- output.*?-->\n```text\n(.*?)```", TEXT, re.M | re.S)
+    (text,) = re.findall(
+        rf"^{re.escape(command)}[^`]*```\n+<!-- output.*?-->\n```text\n(.*?)```", TEXT, re.M | re.S
+    )
     return text.splitlines()
 
 
@@ -36,12 +40,17 @@ def cells(line: str) -> list[str]:
 def recalls(command: str) -> list[tuple[float, float]]:
     """Return the recall of destination and origin in each table of an output."""
     rows = [cells(line) for line in outputs(command)]
-    found = {role: [float(row[2]) for row in rows if row and row[0] == role] for role in ("destination", "origin")}
+    found = {
+        role: [float(row[2]) for row in rows if row and row[0] == role]
+        for role in ("destination", "origin")
+    }
     return list(zip(found["destination"], found["origin"], strict=True))
 
 
 def probed(command: str) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
-    """Return the two tables of a probe, whose columns are spread over several: by cell, then by row."""
+    """Return the two tables of a probe, whose columns are spread over several: by cell, then by
+    row.
+    """
     right, left = {}, {}
     names, rows = [], []
     for line in [*outputs(command), "┃ end ┃"]:
@@ -49,12 +58,17 @@ def probed(command: str) -> tuple[dict[str, dict[str, float]], dict[str, dict[st
             rows.append(cells(line))
         elif line.startswith("┡") or "│" in line:
             if line.startswith("┡"):
-                names, rows = [" ".join(filter(None, column)) for column in zip(*rows, strict=True)], []
+                names, rows = (
+                    [" ".join(filter(None, column)) for column in zip(*rows, strict=True)],
+                    [],
+                )
             else:
                 first, *values = cells(line)
                 table = right if first.endswith("back") else left
                 for name, value in zip(names[1:], values, strict=True):
-                    table.setdefault(name, {})[first.removesuffix(" back")] = float(value.partition(" ")[0])
+                    table.setdefault(name, {})[first.removesuffix(" back")] = float(
+                        value.partition(" ")[0]
+                    )
     return right, left
 
 
@@ -64,7 +78,11 @@ def test_same_commands_and_outputs(lecture):
 
 def test_a_difference_is_noticed(lecture, tmp_path, monkeypatch):
     other = tmp_path / "other.md"
-    for changed in (TEXT.replace("--split pairs", "--split test", 1), TEXT.replace("32, 32", "32, 33", 1), TEXT[:9999]):
+    for changed in (
+        TEXT.replace("--split pairs", "--split test", 1),
+        TEXT.replace("32, 32", "32, 33", 1),
+        TEXT[:9999],
+    ):
         other.write_text(changed, encoding="utf-8")
         monkeypatch.setattr(lecture, "VERDICTS", {PAGE: ("", ""), other: ("", "")})
         assert lecture.difference()
@@ -73,7 +91,9 @@ def test_a_difference_is_noticed(lecture, tmp_path, monkeypatch):
 def test_no_mark_is_left_open(lecture):
     for page in lecture.VERDICTS:
         text = page.read_text(encoding="utf-8")
-        assert text.count("<!-- end -->") == len(re.findall(r"<!-- (?:output|table|verdict|environment)", text))
+        assert text.count("<!-- end -->") == len(
+            re.findall(r"<!-- (?:output|table|verdict|environment)", text)
+        )
         assert not re.search(r"-->(?:\s|\.\.\.|\(docs.*?\))*<!-- end -->", text)
 
 
@@ -99,7 +119,10 @@ def test_memory_is_needed():
 def test_reading_both_ways_helps():
     lines = outputs("slotfill train lab/elman-forward")
     assert len({re.sub(r" is where.*", "", line) for line in lines[:2]}) == 1
-    assert lines[2:] == ["[Taipei](origin) is where I leave from", "[Taipei](destination) is where I want to arrive"]
+    assert lines[2:] == [
+        "[Taipei](origin) is where I leave from",
+        "[Taipei](destination) is where I want to arrive",
+    ]
 
 
 def test_clipping_helps_a_little():
@@ -111,7 +134,11 @@ def test_clipping_helps_a_little():
 
 def test_who_forgets():
     right, left = probed('slotfill probe --cells "elman, {name: elman, activation: relu}')
-    tanh, relu, linear = right["elman"], right["elman activation=relu"], right["elman activation=linear"]
+    tanh, relu, linear = (
+        right["elman"],
+        right["elman activation=relu"],
+        right["elman activation=linear"],
+    )
     lstm, wide, gru = right["lstm"], right["lstm forget_bias=3"], right["gru"]
     assert tanh["10"] > 95 > tanh["20"] and tanh["50"] < 60
     assert min(gru.values()) > 95 and min(wide.values()) > 95
@@ -119,7 +146,9 @@ def test_who_forgets():
     assert relu["50"] > 95 and linear["50"] > 95 and 55 < max(relu["100"], linear["100"]) < 95
     assert 100 * left["elman"]["100"] < left["lstm"]["100"] < left["lstm"]["1"] / 10
     assert left["lstm forget_bias=3"]["100"] > left["lstm forget_bias=3"]["1"] / 10
-    assert max(left["gru"]["100"], left["elman activation=relu"]["100"]) < left["elman"]["100"] / 100
+    assert (
+        max(left["gru"]["100"], left["elman activation=relu"]["100"]) < left["elman"]["100"] / 100
+    )
     assert max(left["elman"]["100, trained"], left["lstm"]["100, trained"]) < 1e-6
     assert min(left["gru"]["100, trained"], left["lstm forget_bias=3"]["100, trained"]) > 1e-4
     assert 1e3 < left["lstm"]["100, x 4"] < left["elman"]["100, x 4"] / 1e6
@@ -138,7 +167,9 @@ def test_attention_alone_looks_at_the_verb_and_knows_no_order():
     ((destination, origin),) = recalls("slotfill evaluate runs/attention-alone --split pairs")
     assert min(destination, origin) > 90
     *_, one, other, third, fourth = outputs("slotfill evaluate runs/attention-alone --split pairs")
-    assert re.findall(r"\((\w+)\)", one + other)[0::2] == re.findall(r"\((\w+)\)", one + other)[1::2]
+    assert (
+        re.findall(r"\((\w+)\)", one + other)[0::2] == re.findall(r"\((\w+)\)", one + other)[1::2]
+    )
     assert re.findall(r"\((\w+)\)", third + fourth) == ["origin", "destination"] * 2
 
 
@@ -155,7 +186,18 @@ def test_what_is_said_of_the_comparison(lecture):
     def ahead(corpus: str, split: str) -> dict[str, bool]:
         names = ("attention", "self-attention", "focus", "aligned")
         against = {name: lab.split(name, corpus, split)["against_first"] for name in names}
-        return {name: found["difference"] > 0 for name, found in against.items() if found["p_corrected"] < 0.05}
+        return {
+            name: found["difference"] > 0
+            for name, found in against.items()
+            if found["p_corrected"] < 0.05
+        }
 
-    assert ahead("taipei", "unseen") == {"attention": False, "self-attention": True, "focus": True, "aligned": True}
-    assert [name for name, is_ahead in ahead("atis", "test").items() if is_ahead] == ["self-attention"]
+    assert ahead("taipei", "unseen") == {
+        "attention": False,
+        "self-attention": True,
+        "focus": True,
+        "aligned": True,
+    }
+    assert [name for name, is_ahead in ahead("atis", "test").items() if is_ahead] == [
+        "self-attention"
+    ]

@@ -13,13 +13,19 @@ from slotfill.data.schemes import tags_of
 from slotfill.data.splits import read_split
 
 FIRST = {"Georgian": "ა", "Devanagari": "ऄ", "Han": "一", "emoji": "🌀"}
-"""What stands for the letter a; the others follow as they do in Unicode, so that all stay in their order."""
+"""What stands for the letter a; the others follow as they do in Unicode, so that all stay in their
+order.
+"""
 
-EMBEDDINGS = "[{name: word, size: 8}, {name: char_cnn, size: 4, filters: 6}, {name: ngrams, size: 8}]"
+EMBEDDINGS = (
+    "[{name: word, size: 8}, {name: char_cnn, size: 4, filters: 6}, {name: ngrams, size: 8}]"
+)
 
 
 def learned(cli, folder, corpus, first):
-    """Train on the tiny corpus, its letters others; return what of each epoch the clock does not decide."""
+    """Train on the tiny corpus, its letters others; return what of each epoch the clock does not
+    decide.
+    """
     letters = {ord("a") + place: ord(first) + place for place in range(26)}
     (folder / "corpus").mkdir(parents=True)
     for split in ("train", "valid", "test"):
@@ -27,9 +33,13 @@ def learned(cli, folder, corpus, first):
         for sentence in read_split(DataConfig(path=str(corpus)), split).sentences:
             tags = tags_of(sentence.slots, len(sentence.tokens), "iob2")
             words = [token.lower().translate(letters) for token in sentence.tokens]
-            blocks.append("".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True)))
+            blocks.append(
+                "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True))
+            )
         (folder / "corpus" / f"{split}.conll").write_text("\n".join(blocks), encoding="utf-8")
-    config = write_config(folder / "tiny.yaml", embedding=EMBEDDINGS, train="{epochs: 3, batch_size: 4}")
+    config = write_config(
+        folder / "tiny.yaml", embedding=EMBEDDINGS, train="{epochs: 3, batch_size: 4}"
+    )
     result = cli("train", config, "--out", folder / "run")
     assert result.code == 0, result.err
     with Path(folder / "run" / "history.csv").open(encoding="utf-8") as file:

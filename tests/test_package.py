@@ -24,11 +24,24 @@ SPLITS = ("train", "valid", "test", "pairs", "unseen")
 
 
 def build(source: Path, target: str, out: Path) -> Path:
-    """Build the project in `source` by hatchling, in this environment and without network; return what came out."""
+    """Build the project in `source` by hatchling, in this environment and without network; return
+    what came out.
+    """
     if find_spec("hatchling") is None:
         pytest.skip("hatchling, which builds the wheel, is not installed: pip install '.[test]'")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(out)]
-    done = subprocess.run(command, cwd=source, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "--target",
+        target,
+        "--directory",
+        str(out),
+    ]
+    done = subprocess.run(
+        command, cwd=source, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0, done.stderr
     (built,) = out.iterdir()
     return built
@@ -77,8 +90,14 @@ def test_wheel_has_the_configs_and_the_data_as_they_are(wheel):
 def test_wheel_has_nothing_else(wheel):
     info = f"slotfill-{slotfill.__version__}.dist-info"
     assert {name.partition("/")[0] for name in wheel.namelist()} == {"slotfill", info}
-    assert {Path(name).suffix for name in wheel.namelist() if name.startswith("slotfill/builtin/configs")} == {".yaml"}
-    assert not [name for name in wheel.namelist() if "tests" in Path(name).parts or "__pycache__" in name]
+    assert {
+        Path(name).suffix
+        for name in wheel.namelist()
+        if name.startswith("slotfill/builtin/configs")
+    } == {".yaml"}
+    assert not [
+        name for name in wheel.namelist() if "tests" in Path(name).parts or "__pycache__" in name
+    ]
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
 
 
@@ -91,7 +110,12 @@ def test_wheel_from_the_source_archive_is_the_same(wheel, tmp_path):
     assert {name: again.read(name) for name in again.namelist()} == {
         name: wheel.read(name) for name in wheel.namelist()
     }
-    for name in ("tests/test_package.py", "scripts/make_taipei.py", "docs/config.md", "CONTRIBUTING.md"):
+    for name in (
+        "tests/test_package.py",
+        "scripts/make_taipei.py",
+        "docs/config.md",
+        "CONTRIBUTING.md",
+    ):
         assert (source / name).is_file()
 
 
@@ -104,14 +128,24 @@ def test_metadata(metadata):
     )
     assert fields["Summary"] and fields["Description"]
     (script,) = metadata.entry_points
-    assert (script.group, script.name, script.value) == ("console_scripts", "slotfill", "slotfill.cli.main:main")
+    assert (script.group, script.name, script.value) == (
+        "console_scripts",
+        "slotfill",
+        "slotfill.cli.main:main",
+    )
 
 
 def test_python_range_and_claims(metadata):
-    """What is claimed is what the suite runs on: a version claimed but outside of the range would be a lie."""
+    """What is claimed is what the suite runs on: a version claimed but outside of the range would
+    be a lie.
+    """
     allowed = SpecifierSet(metadata.metadata["Requires-Python"])
     assert "3.10" in allowed and "3.9" not in allowed
-    claims = [line.rpartition(" ")[2] for line in metadata.metadata.get_all("Classifier") if ":: Python :: 3." in line]
+    claims = [
+        line.rpartition(" ")[2]
+        for line in metadata.metadata.get_all("Classifier")
+        if ":: Python :: 3." in line
+    ]
     assert claims and all(claim in allowed for claim in claims)
 
 
@@ -122,20 +156,32 @@ def test_torch_range(requirements):
 
 
 def test_every_requirement_has_a_lower_bound(requirements):
-    for requirement in (each for group in requirements.values() for each in group if each.name != "slotfill"):
-        assert [each for each in requirement.specifier if each.operator in (">=", "==")], requirement
+    for requirement in (
+        each for group in requirements.values() for each in group if each.name != "slotfill"
+    ):
+        assert [each for each in requirement.specifier if each.operator in (">=", "==")], (
+            requirement
+        )
 
 
 def test_every_requirement_is_explained(requirements):
     """docs/dependencies.md has a row for each package, and for no other."""
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ") and "---" not in line]
+    rows = [
+        line.split("|")[1].strip()
+        for line in page.splitlines()
+        if line.startswith("| ") and "---" not in line
+    ]
     explained = {row.lower() for row in rows if row != "package"}
-    assert explained == {each.name.lower() for group in requirements.values() for each in group} - {"slotfill"}
+    assert explained == {each.name.lower() for group in requirements.values() for each in group} - {
+        "slotfill"
+    }
 
 
 def test_test_extra_is_what_the_tests_import(requirements):
-    ours = {path.stem for folder in ("tests", "scripts") for path in (ROOT / folder).rglob("*.py")} | {"slotfill"}
+    ours = {
+        path.stem for folder in ("tests", "scripts") for path in (ROOT / folder).rglob("*.py")
+    } | {"slotfill"}
     imported = set()
     for path in (ROOT / "tests").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

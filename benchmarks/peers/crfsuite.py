@@ -1,8 +1,8 @@
 """CRFsuite as a slot tagger: a linear-chain CRF over hand-made features, trained by L-BFGS.
 
-    PYTHON benchmarks/peers/crfsuite.py train CORPUS MODEL          prints JSON: seconds, iterations, ...
-    PYTHON benchmarks/peers/crfsuite.py predict MODEL               a worker: see worker.py
-    PYTHON benchmarks/peers/crfsuite.py answer MODEL SENTENCE       from start to answer
+    PYTHON benchmarks/peers/crfsuite.py train CORPUS MODEL          prints JSON: seconds,
+    iterations, ... PYTHON benchmarks/peers/crfsuite.py predict MODEL               a worker: see
+    worker.py PYTHON benchmarks/peers/crfsuite.py answer MODEL SENTENCE       from start to answer
 
 PYTHON is that of the environment that environment.py makes. c1 and c2 were picked on valid:
 the same are the best tried on ATIS, SNIPS and MIT Restaurant.
@@ -26,7 +26,9 @@ SETTINGS = {"c1": 0.1, "c2": 0.1, "max_iterations": 200}
 def of_word(word: str) -> tuple[tuple[bytes, ...], bytes]:
     """Return the features of a word where it stands, and the word itself in lower case."""
     lower = word.lower()
-    shape = "".join("d" if c.isdigit() else "X" if c.isupper() else "x" if c.isalpha() else c for c in word)
+    shape = "".join(
+        "d" if c.isdigit() else "X" if c.isupper() else "x" if c.isalpha() else c for c in word
+    )
     brief = re.sub(r"(.)\1+", r"\1", shape)
     found = [f"w={lower}", f"shape={shape}", f"brief={brief}"]
     for size in range(1, min(4, len(lower)) + 1):
@@ -37,7 +39,9 @@ def of_word(word: str) -> tuple[tuple[bytes, ...], bytes]:
 
 
 def features(words: list[str]) -> list[list[bytes]]:
-    """Return the features of each of `words`: its own, its neighbours' two to each side, and pairs of words."""
+    """Return the features of each of `words`: its own, its neighbours' two to each side, and pairs
+    of words.
+    """
     known = [of_word(word) for word in words]
     w = [b"<<", b"<", *(lower for _, lower in known), b">", b">>"]
     return [

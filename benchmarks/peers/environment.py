@@ -1,8 +1,11 @@
-"""The peers' own virtual environment, apart from slotfill's: python-crfsuite and spaCy from the package index.
+"""The peers' own virtual environment, apart from slotfill's: python-crfsuite and spaCy from the
+package index.
 
-    python benchmarks/peers/environment.py [FOLDER]        prints JSON: its Python, and the versions in it
+    python benchmarks/peers/environment.py [FOLDER]        prints JSON: its Python, and the versions
+    in it
 
-FOLDER is build/peers of the checkout if not given. One that is complete already is left as it is. No trained model is
+FOLDER is build/peers of the checkout if not given. One that is complete already is left as it is.
+No trained model is
 fetched: spaCy's is trained from scratch.
 """
 
@@ -29,7 +32,15 @@ def environment(folder: Path = FOLDER) -> Path:
     python = folder / "bin" / "python"
     if not versions(python):
         venv.create(folder, with_pip=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]
+        install = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            *PACKAGES,
+        ]
         subprocess.run(install, check=True, stdout=sys.stderr)
     return python
 

@@ -2,8 +2,9 @@
 
     python benchmarks/peers/score.py GOLD WRITTEN.jsonl        prints JSON: f1, sentences, slots
 
-GOLD is a test set as slotfill reads one: shared/data/atis/test, shared/data/mit_restaurant/test.conll. Written lines
-beyond those of GOLD are its lines again, and passed over. Run by slotfill's Python.
+GOLD is a test set as slotfill reads one: shared/data/atis/test,
+shared/data/mit_restaurant/test.conll. Written lines beyond those of GOLD are its lines again, and
+passed over. Run by slotfill's Python.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ def score(gold: Path, written: Path) -> dict[str, Any]:
         if one.tokens != other.tokens:
             sys.exit(f"{written}: found the sentence {other.text!r}, where {gold} has {one.text!r}")
     f1 = slot_f1(expected, [sentence.slots or [] for sentence in found])
-    return {"f1": f1, "sentences": len(expected), "slots": sum(len(sentence.slots or ()) for sentence in expected)}
+    return {
+        "f1": f1,
+        "sentences": len(expected),
+        "slots": sum(len(sentence.slots or ()) for sentence in expected),
+    }
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""spaCy as a slot tagger: its tok2vec and ner components with its `efficiency` settings, trained from scratch.
+"""spaCy as a slot tagger: its tok2vec and ner components with its `efficiency` settings, trained
+from scratch.
 
     PYTHON benchmarks/peers/spacy_ner.py train CORPUS MODEL         prints JSON: seconds, steps, ...
     PYTHON benchmarks/peers/spacy_ner.py predict MODEL              a worker: see worker.py
     PYTHON benchmarks/peers/spacy_ner.py answer MODEL SENTENCE      from start to answer
 
-PYTHON is that of the environment that environment.py makes. Training is `spacy train` of the config that
-`spacy init config --pipeline ner --optimize efficiency` gives, unchanged but for a tokenizer that splits at blanks.
+PYTHON is that of the environment that environment.py makes. Training is `spacy train` of the config
+that `spacy init config --pipeline ner --optimize efficiency` gives, unchanged but for a tokenizer
+that splits at blanks.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ def save(folder: Path, split: str, path: Path) -> None:
 
 
 def train(folder: Path, model: Path) -> dict[str, Any]:
-    """Train on the training sentences of the corpus `folder`, pick on valid, and save the best to `model`."""
+    """Train on the training sentences of the corpus `folder`, pick on valid, and save the best to
+    `model`.
+    """
     from spacy.cli.init_config import init_config
     from spacy.training.initialize import init_nlp
     from spacy.training.loop import train as run
@@ -73,7 +77,11 @@ def train(folder: Path, model: Path) -> dict[str, Any]:
         run(nlp, Path(room), stdout=sys.stderr)
         shutil.copytree(Path(room, "model-best"), model, dirs_exist_ok=True)
     best = spacy.load(model).meta["performance"]
-    return {"peer": "spaCy efficiency", "spacy": spacy.__version__, "valid_f1": 100 * best["ents_f"]}
+    return {
+        "peer": "spaCy efficiency",
+        "spacy": spacy.__version__,
+        "valid_f1": 100 * best["ents_f"],
+    }
 
 
 class Tagger:
@@ -83,7 +91,9 @@ class Tagger:
         self.nlp = spacy.load(model)
 
     def __call__(self, texts: Iterable[str]) -> Iterator[tuple[str, list[str], list[Span]]]:
-        for doc, text in self.nlp.pipe(((text, text) for text in texts), as_tuples=True, batch_size=256):
+        for doc, text in self.nlp.pipe(
+            ((text, text) for text in texts), as_tuples=True, batch_size=256
+        ):
             yield text, text.split(), [(each.label_, each.start, each.end) for each in doc.ents]
 
 

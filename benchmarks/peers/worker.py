@@ -1,14 +1,17 @@
-"""What the peers share: reading a corpus, and the worker that the benchmark talks to; standard library only.
+"""What the peers share: reading a corpus, and the worker that the benchmark talks to; standard
+library only.
 
 A worker reads one JSON request a line from its standard input and answers each with one JSON line:
 
     {"do": "throughput", "input": FILE, "output": FILE}
         -> {"seconds": 1.2, "cpu_seconds": 1.2, "sentences": 5000, "tokens": 51000, "peak_mb": 60.1}
     {"do": "latency", "input": FILE}
-        -> {"sentences": 893, "median": 0.0002, "p99": 0.0005, "seconds": [0.0002, ...], "peak_mb": 60.1}
+        -> {"sentences": 893, "median": 0.0002, "p99": 0.0005, "seconds": [0.0002, ...], "peak_mb":
+        60.1}
 
-FILE holds one sentence a line; the output is JSON lines, {"text": ..., "slots": [{"name", "value", "start", "end"}]}.
-The seconds of throughput run from opening the input to closing the output; those of latency from a text to its slots.
+FILE holds one sentence a line; the output is JSON lines, {"text": ..., "slots": [{"name", "value",
+"start", "end"}]}. The seconds of throughput run from opening the input to closing the output; those
+of latency from a text to its slots.
 """
 
 from __future__ import annotations
@@ -30,19 +33,26 @@ Tagger = Callable[[Iterable[str]], Iterable[tuple[str, list[str], list[Span]]]]
 
 
 def corpus(folder: Path, split: str) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield the tokens and the tags of each sentence of `folder`/SPLIT/seq.in and seq.out, or SPLIT.conll."""
+    """Yield the tokens and the tags of each sentence of `folder`/SPLIT/seq.in and seq.out, or
+    SPLIT.conll.
+    """
     if (whole := folder / f"{split}.conll").is_file():
         for block in whole.read_text(encoding="utf-8").strip().split("\n\n"):
             rows = [row.split("\t") for row in block.strip().split("\n")]
             yield [row[0] for row in rows], [row[-1] for row in rows]
         return
-    words, tags = ((folder / split / name).read_text(encoding="utf-8").splitlines() for name in ("seq.in", "seq.out"))
+    words, tags = (
+        (folder / split / name).read_text(encoding="utf-8").splitlines()
+        for name in ("seq.in", "seq.out")
+    )
     for line, labels in zip(words, tags, strict=True):
         yield line.split(), labels.split()
 
 
 def spans(tags: Iterable[str]) -> list[Span]:
-    """Return the slots of IOB2 tags; a slot also begins where an I- does not continue one, as conlleval counts."""
+    """Return the slots of IOB2 tags; a slot also begins where an I- does not continue one, as
+    conlleval counts.
+    """
     found: list[Span] = []
     name, start, end = "", 0, 0
     for end, tag in enumerate(tags, 1):
@@ -103,11 +113,18 @@ def latency(tagger: Tagger, input: str) -> dict[str, Any]:
             filled(text, words, found)
         seconds.append(time.perf_counter() - began)
     p99 = sorted(seconds)[int(0.99 * (len(seconds) - 1))]
-    return {"sentences": len(seconds), "median": statistics.median(seconds), "p99": p99, "seconds": seconds}
+    return {
+        "sentences": len(seconds),
+        "median": statistics.median(seconds),
+        "p99": p99,
+        "seconds": seconds,
+    }
 
 
 def peak_mb() -> float:
-    """Return the most memory that this process has held, in MB (getrusage would count its parent's too)."""
+    """Return the most memory that this process has held, in MB (getrusage would count its parent's
+    too).
+    """
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("VmHWM:")[1].split()[0]) / 1000
 
@@ -118,13 +135,22 @@ def main(train: Callable[[Path, Path], dict[str, Any]], load: Callable[[Path], T
         case ["train", folder, model]:
             began, busy = time.perf_counter(), time.process_time()
             told = train(Path(folder), Path(model))
-            told |= {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - busy}
+            told |= {
+                "seconds": time.perf_counter() - began,
+                "cpu_seconds": time.process_time() - busy,
+            }
             print(json.dumps(told | {"peak_mb": peak_mb()}))
         case ["predict", model]:
             tagger = load(Path(model))
             serve({"throughput": partial(throughput, tagger), "latency": partial(latency, tagger)})
         case ["answer", model, sentence]:
             for text, words, found in load(Path(model))([sentence]):
-                print(json.dumps({"text": text, "slots": filled(text, words, found)}, ensure_ascii=False))
+                print(
+                    json.dumps(
+                        {"text": text, "slots": filled(text, words, found)}, ensure_ascii=False
+                    )
+                )
         case _:
-            sys.exit(f"usage: {sys.argv[0]} train CORPUS MODEL | predict MODEL | answer MODEL SENTENCE")
+            sys.exit(
+                f"usage: {sys.argv[0]} train CORPUS MODEL | predict MODEL | answer MODEL SENTENCE"
+            )

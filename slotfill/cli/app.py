@@ -1,4 +1,6 @@
-"""The Typer app that the commands are added to: how it ends on a user's mistake, and the options they share."""
+"""The Typer app that the commands are added to: how it ends on a user's mistake, and the options
+they share.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from slotfill.runs.load import Run
 
 _Misuse: Any = typer.BadParameter.__mro__[2]
-"""What typer raises for all that is wrong with how a command was typed; it has no public name of its own."""
+"""What typer raises for all that is wrong with how a command was typed; it has no public name of
+its own.
+"""
 
 
 class _Commands(TyperGroup):
@@ -39,7 +43,9 @@ class _Commands(TyperGroup):
         try:
             for argument in sys.argv:
                 if argument.encode(errors="ignore").decode() != argument:
-                    raise UsageError(f"{argument!a}: not UTF-8; give what is in another encoding as a file")
+                    raise UsageError(
+                        f"{argument!a}: not UTF-8; give what is in another encoding as a file"
+                    )
             return super().invoke(ctx)
         except SlotfillError as fault:
             complain(fault)
@@ -49,7 +55,10 @@ class _Commands(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit from None
         except OSError as fault:
-            typer.echo(f"slotfill: {fault.filename or 'input or output'}: {fault.strerror or fault}", err=True)
+            typer.echo(
+                f"slotfill: {fault.filename or 'input or output'}: {fault.strerror or fault}",
+                err=True,
+            )
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             typer.echo("slotfill: stopped", err=True)
@@ -72,24 +81,32 @@ app = typer.Typer(
 )
 
 Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes cuda if it is there.")
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(help="Where to compute; auto takes cuda if it is there."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help="A built-in config or a YAML file.")]
+ConfigName = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A built-in config or a YAML file.")
+]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Keys to set over the file's: encoder.hidden_size=200"),
+    typer.Argument(
+        metavar="KEY=VALUE", help="Keys to set over the file's: encoder.hidden_size=200"
+    ),
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that train wrote.")]
 
 
 Engine = Annotated[
-    EngineName, typer.Option(help="What computes; auto takes ONNX Runtime on a CPU where the run is exported.")
+    EngineName,
+    typer.Option(help="What computes; auto takes ONNX Runtime on a CPU where the run is exported."),
 ]
 
 
 def opened(run: Path, device: str, engine: EngineName) -> Run:
-    """Return the run in the folder `run`, as `load_run` opens it; torch is not imported where it has nothing to do."""
+    """Return the run in the folder `run`, as `load_run` opens it; torch is not imported where it
+    has nothing to do.
+    """
     from slotfill.runs.load import check_run_folder, is_exported, load_run
 
     if engine == "onnx" or (engine == "auto" and device != "cuda" and is_exported(run)):

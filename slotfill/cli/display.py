@@ -135,12 +135,16 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def tuning(file: TextIO) -> Iterator[Callable[[str, Progress | None], None]]:
-    """Give a function that prints a line, or shows, live on a terminal, how far what the line names has come."""
+    """Give a function that prints a line, or shows, live on a terminal, how far what the line names
+    has come.
+    """
     console = PlainConsole(file)
     if not console.is_terminal:
         yield lambda line, progress: None if progress else print(line, file=file, flush=True)
         return
-    with Live(Text("Reading the sentences ..."), console=console, refresh_per_second=8, transient=True) as live:
+    with Live(
+        Text("Reading the sentences ..."), console=console, refresh_per_second=8, transient=True
+    ) as live:
         shown = 0.0
 
         def report(line: str, progress: Progress | None) -> None:
@@ -150,14 +154,20 @@ def tuning(file: TextIO) -> Iterator[Callable[[str, Progress | None], None]]:
                 live.console.print(line, soft_wrap=True)
             elif now - shown > 0.1:
                 shown = now
-                live.update(Group(_bar(progress, line), Text("Ctrl-C: stop, keep the trials that have ended")))
+                live.update(
+                    Group(
+                        _bar(progress, line), Text("Ctrl-C: stop, keep the trials that have ended")
+                    )
+                )
 
         yield report
 
 
 @contextmanager
 def working(file: TextIO) -> Iterator[Callable[[str, float], None]]:
-    """Give a function that shows what is being done, and which share of all is done: live, or a line for each what."""
+    """Give a function that shows what is being done, and which share of all is done: live, or a
+    line for each what.
+    """
     console = PlainConsole(file)
     began = shown = time.monotonic()
     if not console.is_terminal:
@@ -187,12 +197,21 @@ def working(file: TextIO) -> Iterator[Callable[[str, float], None]]:
 
 def show_coverage(coverage: Coverage) -> None:
     """Print for each file of vectors which shares of the words and the tokens it knows, and how."""
-    said = {"exact": "as written", "lowercase": "in lower case", "composed": "from subwords", "unknown": "unknown"}
+    said = {
+        "exact": "as written",
+        "lowercase": "in lower case",
+        "composed": "from subwords",
+        "unknown": "unknown",
+    }
     for file, row in coverage.items():
         print(f"{Path(file).name}: {row['kept']:,} words kept", flush=True)
         for split in (key for key in row if key != "kept"):
             words, tokens = row[split]["types"], row[split]["tokens"]
-            shares = [f"{text} {words[how]:.1%} ({tokens[how]:.1%})" for how, text in said.items() if words[how]]
+            shares = [
+                f"{text} {words[how]:.1%} ({tokens[how]:.1%})"
+                for how, text in said.items()
+                if words[how]
+            ]
             print(f"  {split}: share of words (of tokens) {', '.join(shares)}", flush=True)
 
 
@@ -232,7 +251,9 @@ def show_times(times: dict[str, float]) -> None:
 
 
 def show_score(score: Score, name: str, console: Console | None = None) -> None:
-    """Print a score as a table: a row a slot, then the whole, then what was unknown; a table more for intents."""
+    """Print a score as a table: a row a slot, then the whole, then what was unknown; a table more
+    for intents.
+    """
     console = console or PlainConsole()
     title = f"{name}: {score.sentences:,} sentences, {score.tokens:,} tokens"
     console.print(_rates("slot", score.slots, score.overall, title))
@@ -244,16 +265,23 @@ def show_score(score: Score, name: str, console: Console | None = None) -> None:
     unknown = f"{score.unknown_slots:,} slots by name{_some(score.unknown_names)}"
     if score.intent is not None:
         console.print(_rates("intent", score.intent.intents, score.intent.overall))
-        found.append(f"intents right {score.intent.accuracy:.2f}%, whole frames {score.intent.frame_accuracy:.2f}%")
+        found.append(
+            f"intents right {score.intent.accuracy:.2f}%, whole frames {score.intent.frame_accuracy:.2f}%"
+        )
         unknown += f", {score.intent.unknown_intents:,} intents{_some(score.intent.unknown_names)}"
-    found += [f"never seen in training: {score.unknown_words:,} tokens, {unknown}", f"counted as {score.mode}"]
+    found += [
+        f"never seen in training: {score.unknown_words:,} tokens, {unknown}",
+        f"counted as {score.mode}",
+    ]
     if score.intent is not None:
         found.append(f"intents counted as {score.intent.mode}")
     for line in found:
         console.print(line, soft_wrap=True)
 
 
-def _rates(what: str, rows: Mapping[str, SlotScore], overall: SlotScore, title: str | None = None) -> Table:
+def _rates(
+    what: str, rows: Mapping[str, SlotScore], overall: SlotScore, title: str | None = None
+) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column(what)
     for column in ("precision", "recall", "F1", f"gold {what}s"):
@@ -285,7 +313,8 @@ def show_parts(tables: dict[str, list[tuple[str, str, str]]]) -> None:
 
 
 def show_columns(tables: Sequence[tuple[str, list[list[str]]]], lines: Sequence[str]) -> None:
-    """Print tables given by title and columns, each cut into as many as the width asks for, and then `lines`.
+    """Print tables given by title and columns, each cut into as many as the width asks for, and
+    then `lines`.
 
     A column is its heading and a cell for each row; the first names the rows and is repeated.
     """
@@ -296,7 +325,8 @@ def show_columns(tables: Sequence[tuple[str, list[list[str]]]], lines: Sequence[
         for column in columns:
             if (
                 parts[-1]
-                and console.measure(_by_columns([names, *parts[-1], column]), options=wide).maximum > console.width
+                and console.measure(_by_columns([names, *parts[-1], column]), options=wide).maximum
+                > console.width
             ):
                 parts.append([])
             parts[-1].append(column)
@@ -316,7 +346,9 @@ def _by_columns(columns: list[list[str]], title: str = "") -> Table:
 
 
 def marked(sentence: Sentence, names: list[str]) -> Text:
-    """Return the sentence's text with its intent before it, and each slot in its colour and its name behind it."""
+    """Return the sentence's text with its intent before it, and each slot in its colour and its
+    name behind it.
+    """
     text = Text().append(f"{sentence.intent}: " if sentence.intent else "", style="dim")
     done = 0
     for slot in sentence.slots or ():

@@ -1,4 +1,6 @@
-"""The commands of the lab: look into a network, probe how long memories last, compare systems, tune one."""
+"""The commands of the lab: look into a network, probe how long memories last, compare systems, tune
+one.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,22 @@ from slotfill.runs.device import chosen_device
 def inspect(
     run: RunPath,
     sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="The text to read.")],
-    layer: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only this layer's gates and memory.")] = None,
+    layer: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only this layer's gates and memory.")
+    ] = None,
     gate: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this: forget, memory, weights, marginals, ...; again for more."),
+        typer.Option(
+            metavar="NAME",
+            help="Only this: forget, memory, weights, marginals, ...; again for more.",
+        ),
     ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures as a web page.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write FILE anew where there is one.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the figures as a web page.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write FILE anew where there is one.")
+    ] = False,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -44,7 +55,9 @@ def inspect(
     from slotfill.lab.inspect.inspection import inspect
     from slotfill.runs.load import load_run
 
-    found = inspect(load_run(run, chosen_device(device), "torch"), sentence).only(layer=layer, names=gate or ())
+    found = inspect(load_run(run, chosen_device(device), "torch"), sentence).only(
+        layer=layer, names=gate or ()
+    )
     if html is not None:
         write_new_file(html, heat_map_page.page(found, run.resolve().name))
     if as_json:
@@ -60,24 +73,37 @@ def compare(
     configs: Annotated[
         list[str],
         typer.Argument(
-            metavar="CONFIG", help="Built-in configs, YAML files or folders of them, as lab; KEY=VALUE is for all."
+            metavar="CONFIG",
+            help="Built-in configs, YAML files or folders of them, as lab; KEY=VALUE is for all.",
         ),
     ],
-    seeds: Annotated[str, typer.Option(metavar="N,N,...", help="The seeds to train each with.")] = "1,2,3",
+    seeds: Annotated[
+        str, typer.Option(metavar="N,N,...", help="The seeds to train each with.")
+    ] = "1,2,3",
     data: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="A corpus to train all on, not each on its own; may be given again."),
+        typer.Option(
+            metavar="PATH",
+            help="A corpus to train all on, not each on its own; may be given again.",
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder of the run folders, OUT/CORPUS/NAME-seedN.")] = Path(
-        "runs/compare"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="The folder of the run folders, OUT/CORPUS/NAME-seedN.")
+    ] = Path("runs/compare"),
     jobs: Annotated[int, typer.Option(min=1, help="How many runs to train side by side.")] = 1,
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables as Markdown.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers as JSON.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write these files anew where there are some.")] = False,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the tables as Markdown.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers as JSON.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write these files anew where there are some.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
-    """Train configs with several seeds and compare them with the first: F1, size, speed, significance.
+    """Train configs with several seeds and compare them with the first: F1, size, speed,
+    significance.
 
     What is trained already is not trained again, so the same command goes on where it was stopped.
     """
@@ -106,12 +132,16 @@ def compare(
     typer.echo(f"{len(chosen.jobs)} runs" + (f", {there} of them there already" if there else ""))
     try:
         faults = comparing.run(
-            chosen, lambda job, text: typer.echo(f"{job.title}: {text}"), jobs=jobs, device=chosen_device(device)
+            chosen,
+            lambda job, text: typer.echo(f"{job.title}: {text}"),
+            jobs=jobs,
+            device=chosen_device(device),
         )
     except comparing.Stopped:
         there = sum(map(comparing.finished, chosen.jobs))
         typer.echo(
-            f"slotfill: stopped; {there} of {len(chosen.jobs)} runs are finished; the same command goes on", err=True
+            f"slotfill: stopped; {there} of {len(chosen.jobs)} runs are finished; the same command goes on",
+            err=True,
         )
         raise typer.Exit(130) from None
     report = comparison.summarise(chosen, faults, shlex.join(["slotfill", *sys.argv[1:]]))
@@ -135,26 +165,42 @@ def probe(
         ),
     ] = None,
     distances: Annotated[
-        str, typer.Option(metavar="N,N,...", help="How many tokens before the city the verb stands.")
+        str,
+        typer.Option(metavar="N,N,...", help="How many tokens before the city the verb stands."),
     ] = "1,2,5,10,20,50,100",
-    seeds: Annotated[str, typer.Option(metavar="N,N,...", help="The seeds to train each with.")] = "1,2,3",
+    seeds: Annotated[
+        str, typer.Option(metavar="N,N,...", help="The seeds to train each with.")
+    ] = "1,2,3",
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each network.")] = 400,
     hidden_size: Annotated[int, typer.Option(min=1, help="Numbers in a cell's output.")] = 32,
     gain: Annotated[
-        str, typer.Option(metavar="X,X,...", help="Multiply recurrent weights by these to see gradients explode.")
+        str,
+        typer.Option(
+            metavar="X,X,...", help="Multiply recurrent weights by these to see gradients explode."
+        ),
     ] = "2,4",
     mixed: Annotated[
         bool, typer.Option("--mixed", help="Train one network on all distances, not one on each.")
     ] = False,
-    figure: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it: a file .svg, .png or .pdf.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Draw FILE anew where there is one.")] = False,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it: a file .svg, .png or .pdf.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Draw FILE anew where there is one.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how long each cell's memory lasts: right answers against distance, gradients k tokens back.
+    """Measure how long each cell's memory lasts: right answers against distance, gradients k tokens
+    back.
 
-    In each sentence the verb alone, N tokens earlier, says whether the city is an origin or a destination.
+    In each sentence the verb alone, N tokens earlier, says whether the city is an origin or a
+    destination.
     """
-    chosen = (_numbers("--distances", distances, int), _seeds(seeds), _numbers("--gain", gain, float))
+    chosen = (
+        _numbers("--distances", distances, int),
+        _seeds(seeds),
+        _numbers("--gain", gain, float),
+    )
     drawable = figure is None or _can_draw(figure, force)
 
     from slotfill.cli import display
@@ -182,16 +228,28 @@ def probe(
 def tune(
     config: ConfigName,
     overrides: Overrides = None,
-    trials: Annotated[int, typer.Option(min=1, help="How many trials the study is to have in all.")] = 20,
+    trials: Annotated[
+        int, typer.Option(min=1, help="How many trials the study is to have in all.")
+    ] = 20,
     seeds: Annotated[
-        int, typer.Option(min=1, metavar="K", help="Train each with K seeds, from train.seed on; its F1 is the mean.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Train each with K seeds, from train.seed on; its F1 is the mean.",
+        ),
     ] = 1,
-    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Short for train.seed=N.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder of the study; tuned/NAME if not given.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="Short for train.seed=N.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder of the study; tuned/NAME if not given.")
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|URL", help="What holds the trials, for several machines; OUT/study.journal if not given."
+            metavar="FILE|URL",
+            help="What holds the trials, for several machines; OUT/study.journal if not given.",
         ),
     ] = None,
     device: Device = "auto",
@@ -199,8 +257,8 @@ def tune(
 ) -> None:
     """Search the ranges under `tune:` of a config for the best F1 on valid; test is never read.
 
-    The same command goes on with its study, beside another or on another machine too. Ctrl-C keeps the trials that
-    have ended.
+    The same command goes on with its study, beside another or on another machine too. Ctrl-C keeps
+    the trials that have ended.
     """
     if find_spec("optuna") is None:
         raise UsageError("tuning needs Optuna: pip install 'slotfill[tune]'")
@@ -225,10 +283,15 @@ def tune(
     else:
         display.show_columns(tuned.tables(found), tuned.legend(found))
         if found["best"]:
-            typer.echo(f"The best config is {search.best}. Next:\n  slotfill train {shlex.quote(str(search.best))}")
+            typer.echo(
+                f"The best config is {search.best}. Next:\n  slotfill train {shlex.quote(str(search.best))}"
+            )
     if stopped:
         ended = len(found["trials"])
-        typer.echo(f"slotfill: stopped; {ended} of {trials} trials have ended; the same command goes on", err=True)
+        typer.echo(
+            f"slotfill: stopped; {ended} of {trials} trials have ended; the same command goes on",
+            err=True,
+        )
         raise typer.Exit(130)
     if not found["best"] and not found["running"]:
         typer.echo("slotfill: no trial has come to its end", err=True)
@@ -236,7 +299,8 @@ def tune(
 
 
 def _can_draw(path: Path, force: bool) -> bool:
-    """Return whether a figure can be written to `path` later on, having said so where the library is not there.
+    """Return whether a figure can be written to `path` later on, having said so where the library
+    is not there.
 
     Raises UsageError where the path itself is wrong.
     """
@@ -245,7 +309,9 @@ def _can_draw(path: Path, force: bool) -> bool:
     check_new_file(path, force=force)
     there = find_spec("matplotlib") is not None
     if not there:
-        typer.echo(f"slotfill: {path}: figures need matplotlib: pip install 'slotfill[plots]'", err=True)
+        typer.echo(
+            f"slotfill: {path}: figures need matplotlib: pip install 'slotfill[plots]'", err=True
+        )
     return there
 
 
@@ -267,6 +333,10 @@ def _numbers(option: str, text: str, kind: type[_Number]) -> list[_Number]:
 def _seeds(text: str) -> list[int]:
     """Return the numbers of `1,2,3`."""
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and int(word) < 2**32 for word in words) or len({*map(int, words)}) < len(words):
-        raise UsageError(f"--seeds {text}: must be whole numbers parted by commas, each once, as 1,2,3")
+    if not all(word.isdecimal() and int(word) < 2**32 for word in words) or len(
+        {*map(int, words)}
+    ) < len(words):
+        raise UsageError(
+            f"--seeds {text}: must be whole numbers parted by commas, each once, as 1,2,3"
+        )
     return [int(word) for word in words]

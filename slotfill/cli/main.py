@@ -1,4 +1,5 @@
-"""The commands that people work with: they parse, print and show progress; the work is done by plain functions.
+"""The commands that people work with: they parse, print and show progress; the work is done by
+plain functions.
 
 Nothing heavy is imported until a command needs it, so that `--help` answers at once.
 """
@@ -17,7 +18,17 @@ from typing import Annotated, Literal
 import typer
 
 import slotfill.cli.lab  # noqa: F401 - adds its commands
-from slotfill.cli.app import AsJson, ConfigName, Device, Engine, Overrides, RunPath, app, complain, opened
+from slotfill.cli.app import (
+    AsJson,
+    ConfigName,
+    Device,
+    Engine,
+    Overrides,
+    RunPath,
+    app,
+    complain,
+    opened,
+)
 from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
 from slotfill.runs.device import chosen_device
 from slotfill.version import __version__
@@ -32,7 +43,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and stop."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -42,22 +56,33 @@ def _main(
 def train(
     config: Annotated[
         str | None,
-        typer.Argument(metavar="NAME|FILE", help="A built-in config or a YAML file; taipei if not given."),
+        typer.Argument(
+            metavar="NAME|FILE", help="A built-in config or a YAML file; taipei if not given."
+        ),
     ] = None,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder to write; runs/NAME if not given.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Short for train.seed=N.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder to write; runs/NAME if not given.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="Short for train.seed=N.")
+    ] = None,
     device: Device = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace the run folder if there is one.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the run folder if there is one.")
+    ] = False,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Go on with a run that was stopped."),
     ] = None,
-    profile: Annotated[bool, typer.Option("--profile", help="Say at the end where the time went.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Say at the end where the time went.")
+    ] = False,
 ) -> None:
     """Train a tagger and save it as a run folder.
 
-    Without a name it trains on the built-in Taipei corpus. Ctrl-C ends it early: the best epoch so far is kept.
+    Without a name it trains on the built-in Taipei corpus. Ctrl-C ends it early: the best epoch so
+    far is kept.
     """
     from slotfill.cli import display
     from slotfill.config.recipes import load_recipe, located
@@ -67,14 +92,19 @@ def train(
     settings = [*(overrides or []), *([] if seed is None else [f"train.seed={seed}"])]
     if resume is not None:
         if config is not None or overrides or out or force or seed is not None:
-            raise UsageError("--resume goes on with the run as it was: give it nothing but --device")
+            raise UsageError(
+                "--resume goes on with the run as it was: give it nothing but --device"
+            )
         from slotfill.runs.folder import RunFolder
 
         folder, checked = RunFolder.resume(resume)
     else:
         name, checked = load_recipe(config or "taipei", settings, need_data=True)
         if checked.tune:
-            typer.echo("slotfill: what stands under tune: is for slotfill tune; this trains with the rest", err=True)
+            typer.echo(
+                "slotfill: what stands under tune: is for slotfill tune; this trains with the rest",
+                err=True,
+            )
         from slotfill.runs.folder import RunFolder
 
         folder = RunFolder(out or Path("runs") / name, force=force)
@@ -103,15 +133,22 @@ def evaluate(
     run: RunPath,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="How they are written, if not as the run's: data.scheme=bioes"),
+        typer.Argument(
+            metavar="KEY=VALUE", help="How they are written, if not as the run's: data.scheme=bioes"
+        ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="A split of the run's own data.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Other labelled sentences: a file, or a split's folder.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Other labelled sentences: a file, or a split's folder.")
+    ] = None,
     device: Device = "auto",
     engine: Engine = "auto",
     as_json: AsJson = False,
     min_f1: Annotated[
-        float, typer.Option(min=0, max=100, help="End with exit code 1 where F1 is below this, in percent.")
+        float,
+        typer.Option(
+            min=0, max=100, help="End with exit code 1 where F1 is below this, in percent."
+        ),
     ] = 0.0,
 ) -> None:
     """Score a run on labelled sentences: slot precision, recall, F1 and more.
@@ -123,7 +160,9 @@ def evaluate(
     from slotfill.runs.evaluate import evaluate_run
 
     if split is not None and data is not None:
-        raise UsageError("--split is of the run's own data and --data is other data: give one of them")
+        raise UsageError(
+            "--split is of the run's own data and --data is other data: give one of them"
+        )
     loaded = opened(run, device, engine)
     name = str(data) if data else split or final_split(loaded.config.data)
     result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
@@ -139,21 +178,31 @@ def evaluate(
 @app.command()
 def predict(
     run: RunPath,
-    sentences: Annotated[list[str] | None, typer.Argument(metavar="SENTENCE", help="Texts to tag.")] = None,
-    input: Annotated[Path | None, typer.Option(help="A text file, one sentence a line; - for standard input.")] = None,
+    sentences: Annotated[
+        list[str] | None, typer.Argument(metavar="SENTENCE", help="Texts to tag.")
+    ] = None,
+    input: Annotated[
+        Path | None, typer.Option(help="A text file, one sentence a line; - for standard input.")
+    ] = None,
     format: Annotated[
         Literal["text", "jsonl", "conll", "brackets"] | None,
-        typer.Option(help="How to write; text (in colours) on a terminal and jsonl elsewhere if not given."),
+        typer.Option(
+            help="How to write; text (in colours) on a terminal and jsonl elsewhere if not given."
+        ),
     ] = None,
     device: Device = "auto",
     engine: Engine = "auto",
     jobs: Annotated[
-        int, typer.Option(min=1, help="Processes that share the sentences, which pays from some ten thousand on.")
+        int,
+        typer.Option(
+            min=1, help="Processes that share the sentences, which pays from some ten thousand on."
+        ),
     ] = 1,
 ) -> None:
     """Fill the slots of sentences from the command line, a file or standard input.
 
-    An answer for each line, in order, empty ones included; JSON lines count characters from 0, `end` excluded.
+    An answer for each line, in order, empty ones included; JSON lines count characters from 0,
+    `end` excluded.
     """
     from slotfill.runs.predict import Predictor, written_by_jobs
 
@@ -172,7 +221,11 @@ def predict(
         return
     chosen = "brackets" if chosen == "text" else chosen
     many = jobs > 1
-    for text in written_by_jobs(run, texts, chosen, engine, jobs) if many else predictor.written(texts, chosen):
+    for text in (
+        written_by_jobs(run, texts, chosen, engine, jobs)
+        if many
+        else predictor.written(texts, chosen)
+    ):
         sys.stdout.write(text)
         sys.stdout.flush()
 
@@ -182,16 +235,21 @@ def export(
     run: RunPath,
     quantize: Annotated[
         Literal["none", "int8"],
-        typer.Option(help="Hold weights in 8 bits: a smaller and faster model; what it costs in F1 is printed."),
+        typer.Option(
+            help="Hold weights in 8 bits: a smaller and faster model; what it costs in F1 is printed."
+        ),
     ] = "none",
     rank: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Let the first recurrent layer read so few numbers of a token, by its singular values."
+            min=1,
+            help="Let the first recurrent layer read so few numbers of a token, by its singular values.",
         ),
     ] = None,
 ) -> None:
-    """Write a run's network for ONNX Runtime, so that predict and evaluate need no torch; training ends with it."""
+    """Write a run's network for ONNX Runtime, so that predict and evaluate need no torch; training
+    ends with it.
+    """
     from slotfill.runs.export import export_run
 
     chosen_device("cpu")
@@ -203,14 +261,18 @@ def export(
         if after.intent and before.intent:
             was, now = before.intent, after.intent
             typer.echo(f"{split}: intents right {now.accuracy:.2f}%, {was.accuracy:.2f}% before")
-            typer.echo(f"{split}: whole frames {now.frame_accuracy:.2f}%, {was.frame_accuracy:.2f}% before")
+            typer.echo(
+                f"{split}: whole frames {now.frame_accuracy:.2f}%, {was.frame_accuracy:.2f}% before"
+            )
     if (quantize != "none" or rank is not None) and not exported.scores:
         typer.echo("The run's sentences are not there any more, so F1 was not measured.")
 
 
 @app.command("list")
 def list_parts(
-    kind: Annotated[str | None, typer.Argument(metavar="KIND", help="cells, encoders, ...; all if not given.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help="cells, encoders, ...; all if not given.")
+    ] = None,
 ) -> None:
     """List the parts a config can name: each one's name, what it is, and its source."""
     from slotfill.cli import display
@@ -246,7 +308,10 @@ def show(config: ConfigName, overrides: Overrides = None) -> None:
 def check(
     configs: Annotated[
         list[str],
-        typer.Argument(metavar="CONFIG", help="Built-in configs, YAML files or folders of them; KEY=VALUE is for all."),
+        typer.Argument(
+            metavar="CONFIG",
+            help="Built-in configs, YAML files or folders of them; KEY=VALUE is for all.",
+        ),
     ],
 ) -> None:
     """Check configs and the sentences they name, without training."""
@@ -257,7 +322,9 @@ def check(
 
     overrides = [word for word in configs if "=" in word and not Path(word).exists()]
     worst = 0
-    for config in [config for word in configs if word not in overrides for config in recipes_in(word)]:
+    for config in [
+        config for word in configs if word not in overrides for config in recipes_in(word)
+    ]:
         try:
             checked = load_recipe(config, overrides, need_data=True)[1]
             check_parts(checked)
@@ -265,13 +332,23 @@ def check(
             for split in split_names(data):
                 reading = read_split(data, split, intents=bool(checked.intent))
                 slots = sum(len(sentence.slots or ()) for sentence in reading.sentences)
-                repaired = f", {reading.repaired_tags} tags repaired" if reading.repaired_tags else ""
-                intents = {name for sentence in reading.sentences for name in intent_names(sentence.intent)}
+                repaired = (
+                    f", {reading.repaired_tags} tags repaired" if reading.repaired_tags else ""
+                )
+                intents = {
+                    name for sentence in reading.sentences for name in intent_names(sentence.intent)
+                }
                 several = f", {len(intents)} intents" if checked.intent else ""
-                typer.echo(f"{config}: {split}: {len(reading.sentences)} sentences, {slots} slots{several}{repaired}")
+                typer.echo(
+                    f"{config}: {split}: {len(reading.sentences)} sentences, {slots} slots{several}{repaired}"
+                )
             typer.echo(f"{config}: ok")
         except SlotfillError as fault:
-            complain(located(config, overrides, fault.faults) if isinstance(fault, ConfigError) else fault)
+            complain(
+                located(config, overrides, fault.faults)
+                if isinstance(fault, ConfigError)
+                else fault
+            )
             worst = max(worst, fault.exit_code)
     raise typer.Exit(worst)
 
@@ -287,11 +364,17 @@ def schema() -> None:
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="A file of sentences, or a folder with seq.in.")],
-    target: Annotated[Path, typer.Argument(help="The file (or folder) to write; its name tells the format.")],
+    target: Annotated[
+        Path, typer.Argument(help="The file (or folder) to write; its name tells the format.")
+    ],
     scheme: Annotated[str, typer.Option(help="The tag scheme of the source.")] = "iob2",
     to_scheme: Annotated[str, typer.Option(help="The tag scheme of the target.")] = "iob2",
-    tokenizer: Annotated[str, typer.Option(help="How text that is not yet tokens is cut.")] = "words",
-    from_format: Annotated[str | None, typer.Option("--from", help="The format of the source.")] = None,
+    tokenizer: Annotated[
+        str, typer.Option(help="How text that is not yet tokens is cut.")
+    ] = "words",
+    from_format: Annotated[
+        str | None, typer.Option("--from", help="The format of the source.")
+    ] = None,
     to_format: Annotated[str | None, typer.Option("--to", help="The format of the target.")] = None,
 ) -> None:
     """Write sentences anew in another format or tag scheme."""
@@ -301,7 +384,9 @@ def convert(
     for given in (scheme, to_scheme):
         tag_set([], given)
     try:
-        reading = read_sentences(source, format=from_format, scheme=scheme, tokenizer=tokenizer, labelled=False)
+        reading = read_sentences(
+            source, format=from_format, scheme=scheme, tokenizer=tokenizer, labelled=False
+        )
     except DataError as fault:
         # The mends that messages name are keys of a config; here they are options.
         text = re.sub(r"set data\.(scheme|tokenizer):", r"give --\1", str(fault))
@@ -320,7 +405,8 @@ def _texts(path: Path | None) -> Iterator[str]:
             raise UsageError("standard input is closed; give sentences or --input FILE")
         if sys.stdin.isatty():
             typer.echo("A sentence a line; Ctrl-D ends.", err=True)
-        # Not sys.stdin, which Python closes at its end, and cannot while a thread is waiting for a line.
+        # Not sys.stdin, which Python closes at its end, and cannot while a thread is waiting for a
+        # line.
         numbered = decode_lines(os.fdopen(0, "rb", closefd=False), "standard input")
     else:
         numbered = lines(path)
@@ -330,7 +416,8 @@ def _texts(path: Path | None) -> Iterator[str]:
 def main() -> None:
     """Run the command line."""
     if isinstance(sys.stdout, TextIOWrapper):
-        # Sentences are UTF-8 in files and pipes whatever the locale says; a terminal shows what it can.
+        # Sentences are UTF-8 in files and pipes whatever the locale says; a terminal shows what it
+        # can.
         if sys.stdout.isatty():
             sys.stdout.reconfigure(errors="replace")
         else:

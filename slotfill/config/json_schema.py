@@ -31,6 +31,10 @@ def schema() -> dict[str, Any]:
     for key in SECTIONS:
         one = {"$ref": f"#/$defs/{key}"}
         more = {"type": "array", "items": one, "minItems": 1} if key in LISTED else {"type": "null"}
-        keys[key] |= {"anyOf": [one, more]} if key in LISTED or keys[key]["default"] is None else one
-    definitions["DataConfig"]["properties"]["format"] |= {"anyOf": [{"const": "auto"}, {"$ref": "#/$defs/format"}]}
+        keys[key] |= (
+            {"anyOf": [one, more]} if key in LISTED or keys[key]["default"] is None else one
+        )
+    definitions["DataConfig"]["properties"]["format"] |= {
+        "anyOf": [{"const": "auto"}, {"$ref": "#/$defs/format"}]
+    }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}

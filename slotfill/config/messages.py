@@ -1,4 +1,6 @@
-"""Faults: what pydantic finds wrong in the data of a config, and where, in the words of this project."""
+"""Faults: what pydantic finds wrong in the data of a config, and where, in the words of this
+project.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,11 @@ from slotfill.errors import did_you_mean
 
 
 def place_of(location: tuple[str | int, ...], data: Any) -> KeyPath | None:
-    """Return where in `data` a fault is, or None if it is of another type than the value was meant to be.
+    """Return where in `data` a fault is, or None if it is of another type than the value was meant
+    to be.
 
-    Where several types are allowed, pydantic names the one it tried within the location, such as `list[str]`.
+    Where several types are allowed, pydantic names the one it tried within the location, such as
+    `list[str]`.
     """
     for depth, step in enumerate(location):
         if isinstance(step, str) and "[" in step:
@@ -31,7 +35,9 @@ def place_of(location: tuple[str | int, ...], data: Any) -> KeyPath | None:
 def fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
     """The keys allowed beside the last of `location`."""
     for step in location[:-1]:
-        annotation = model.model_fields[str(step)].annotation if str(step) in model.model_fields else None
+        annotation = (
+            model.model_fields[str(step)].annotation if str(step) in model.model_fields else None
+        )
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation
@@ -46,7 +52,9 @@ def message_of(fault: Any, fields: list[str]) -> str:
     if kind == "missing":
         return "is needed and not given"
     if kind == "literal_error":
-        allowed = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
+        allowed = [
+            word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")
+        ]
         return f"unknown value {found}{did_you_mean(str(fault['input']), allowed)}"
     expected: Callable[[], str] = {
         "int_type": lambda: "must be a whole number",

@@ -1,4 +1,6 @@
-"""Config: what a run is made of: data, network, training; every key with its type, its default and its meaning."""
+"""Config: what a run is made of: data, network, training; every key with its type, its default and
+its meaning.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from slotfill.config.option_types import Count, Fraction, NonNegative, Positive, SchemeName, Size, TokenizerName
+from slotfill.config.option_types import (
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    SchemeName,
+    Size,
+    TokenizerName,
+)
 from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, REQUIRED, TAGGERS, PartFile
 from slotfill.config.yaml_reader import dump
 
@@ -22,9 +32,13 @@ Part = dict[str, Any]
 
 
 class Checked(BaseModel):
-    """Keys and values without any that are unknown, and of exactly the types they are declared with."""
+    """Keys and values without any that are unknown, and of exactly the types they are declared
+    with.
+    """
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class DataConfig(Checked):
@@ -54,13 +68,21 @@ class TrainConfig(Checked):
     seed: Count = 1
     """Decides every draw: weights, order, dropout."""
     threads: Size = 1
-    """Processes that share the sentences of each batch, one a processor; what is drawn differs with their number."""
+    """Processes that share the sentences of each batch, one a processor; what is drawn differs with
+    their number.
+    """
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the products in training; bfloat16 is quicker on processors and devices that know it, and coarser."""
+    """Of the products in training; bfloat16 is quicker on processors and devices that know it, and
+    coarser.
+    """
     epochs: Size | None = None
-    """At most so many times over the training sentences; null: 30, or more until 1,000 steps are done."""
+    """At most so many times over the training sentences; null: 30, or more until 1,000 steps are
+    done.
+    """
     patience: Count | None = None
-    """Stop after so many epochs without a better valid F1; 0 never stops; null: 10, or a third of all if more."""
+    """Stop after so many epochs without a better valid F1; 0 never stops; null: 10, or a third of
+    all if more.
+    """
     batch_size: Size | None = None
     """Sentences a step; null: 32, or fewer, down to 8, for 100 steps an epoch."""
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
@@ -76,12 +98,17 @@ class TrainConfig(Checked):
     warmup: NonNegative = 1.0
     """Epochs over which the rate rises from zero."""
     gradient_clip: NonNegative = 5.0
-    """The longest that the gradient may be; 0 for any. An LSTM cures vanishing gradients, not exploding ones:
-    its memory is a sum, but its gates still multiply, so it needs this as much as an Elman network does."""
+    """The longest that the gradient may be; 0 for any. An LSTM cures vanishing gradients, not
+    exploding ones: its memory is a sum, but its gates still multiply, so it needs this as much
+    as an Elman network does."""
     language_model: NonNegative = 0.0
-    """Weight of foretelling each word from the first encoder's states, which teaches it more of words; 0 for not."""
+    """Weight of foretelling each word from the first encoder's states, which teaches it more of
+    words; 0 for not.
+    """
     average: Fraction = 0.998
-    """Decay of the moving average of the weights, which is what is scored and kept; 0 keeps the weights."""
+    """Decay of the moving average of the weights, which is what is scored and kept; 0 keeps the
+    weights.
+    """
 
 
 class Range(Checked):
@@ -101,7 +128,10 @@ class Range(Checked):
         if self.high <= self.low:
             yield "high", f"must be more than low, which is {self.low:g}, found {self.high:g}"
         elif self.step and self.step > self.high - self.low:
-            yield "step", f"must be at most {self.high - self.low:g}, from low to high, found {self.step:g}"
+            yield (
+                "step",
+                f"must be at most {self.high - self.low:g}, from low to high, found {self.step:g}",
+            )
         if self.log and self.low <= 0:
             yield "low", f"must be more than 0 where log is true, found {self.low:g}"
         if self.log and self.step:
@@ -124,17 +154,20 @@ class Config(Checked):
     embedding: Any = ["word", "char_cnn", "ngrams"]
     """One embedding or a list, whose vectors are joined."""
     encoder: Any = "recurrent"
-    """What reads the sentence: one encoder, or a list, each of which reads what the one before gives."""
+    """What reads the sentence: one encoder, or a list, each of which reads what the one before
+    gives.
+    """
     tagger: Any = "crf"
     """What chooses the tags."""
     intent: Any = None
     """What reads the intents of the whole sentence; without it they are not learned."""
     members: Size = 1
-    """Networks that are trained side by side, each with its own weights; their scores are averaged."""
+    """Networks that are trained side by side, each with its own weights; their scores are averaged.
+    """
     train: TrainConfig = TrainConfig()
     tune: dict[str, Range | Annotated[list[Any], Field(min_length=2)]] = Field({}, exclude=True)
-    """What `slotfill tune` tries: for a key, written with dots, a range of numbers or a list of two values or more.
-    No other command looks at it, and a saved config is without it."""
+    """What `slotfill tune` tries: for a key, written with dots, a range of numbers or a list of
+    two values or more. No other command looks at it, and a saved config is without it."""
 
     def to_yaml(self) -> str:
         """Return the complete config as YAML."""
@@ -152,10 +185,14 @@ def part_model(part: PartFile) -> type[BaseModel]:
 
 
 def untunable(key: str, given: Any) -> str:
-    """Return why `given` cannot be what `slotfill tune` tries for `key`; nothing where its form is right."""
+    """Return why `given` cannot be what `slotfill tune` tries for `key`; nothing where its form is
+    right.
+    """
     if key.partition(".")[0] in ("data", "format", "tune") or key == "train.seed":
         return "is the same in all trials, so that they can be compared; it cannot be tuned"
-    numbers = isinstance(given, dict) and not any(isinstance(value, dict | list) for value in given.values())
+    numbers = isinstance(given, dict) and not any(
+        isinstance(value, dict | list) for value in given.values()
+    )
     if numbers or (isinstance(given, list) and len(given) > 1):
         return ""
     return "must be a range, as {low: 2, high: 8}, or a list of at least two values; a key has dots, as train.epochs"

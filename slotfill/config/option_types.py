@@ -1,6 +1,7 @@
 """The types a part's options may have; `registry.py` reads them off the constructor's signature.
 
-Besides these: `int`, `float`, `bool`, `str`, `None`, `Literal[...]`, `list[...]`, and unions with `|`.
+Besides these: `int`, `float`, `bool`, `str`, `None`, `Literal[...]`, `list[...]`, and unions with
+`|`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 FilePath = Annotated[str, "a path"]
-"""A file that the part reads when training begins; a relative path is taken as those of `data` are."""
+"""A file that the part reads when training begins; a relative path is taken as those of `data` are.
+"""
 
 FolderOrName = Annotated[str, "a path or a name"]
 """A folder, taken likewise where it is there, or else a name that the part knows."""

@@ -15,21 +15,30 @@ _PLACED = re.compile(r"command line: |.+?:\d+: ")
 
 
 def recipes_folder() -> Path:
-    """Return where the built-in configs are: inside the installed package, or beside it in a checkout."""
+    """Return where the built-in configs are: inside the installed package, or beside it in a
+    checkout.
+    """
     package = Path(__file__).parent.parent
-    return next(folder for folder in (package / "builtin" / "configs", package.parent / "configs") if folder.is_dir())
+    return next(
+        folder
+        for folder in (package / "builtin" / "configs", package.parent / "configs")
+        if folder.is_dir()
+    )
 
 
 def recipe_names() -> list[str]:
     """Return the names of the built-in configs, sorted."""
     folder = recipes_folder()
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return sorted(
+        path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
+    )
 
 
 def recipes_in(config: str) -> list[str]:
     """Return what `config` stands for: itself, or where it is a folder the configs in it, sorted.
 
-    A built-in folder, such as `lab`, goes before one's own. Raises UsageError for a folder without configs.
+    A built-in folder, such as `lab`, goes before one's own. Raises UsageError for a folder without
+    configs.
     """
     folder = config.rstrip("/")
     inside = [name for name in recipe_names() if folder and name.rpartition("/")[0] == folder]
@@ -41,24 +50,30 @@ def recipes_in(config: str) -> list[str]:
 
 
 def recipe_summary(config: str) -> str:
-    """Return the first line of the header of a built-in config or of a YAML file; empty where it has none."""
+    """Return the first line of the header of a built-in config or of a YAML file; empty where it
+    has none.
+    """
     path = recipes_folder() / f"{config}.yaml" if config in recipe_names() else Path(config)
     first = path.read_text(encoding="utf-8-sig").partition("\n")[0]
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
-def load_recipe(config: str, overrides: Sequence[str] = (), *, need_data: bool = False) -> tuple[str, Config]:
-    """Return the name of a built-in config or of a YAML file, and the config itself, checked and complete.
+def load_recipe(
+    config: str, overrides: Sequence[str] = (), *, need_data: bool = False
+) -> tuple[str, Config]:
+    """Return the name of a built-in config or of a YAML file, and the config itself, checked and
+    complete.
 
-    `need_data` is as for `load_config`. Raises UsageError where there is neither, and ConfigError that lists
-    what is wrong in it.
+    `need_data` is as for `load_config`. Raises UsageError where there is neither, and ConfigError
+    that lists what is wrong in it.
     """
     path, shown, text = _read(config)
     return path.stem, load_config(text, shown, overrides, path.parent, need_data=need_data)
 
 
 def located(config: str, overrides: Sequence[str], faults: Sequence[str]) -> ConfigError:
-    """Return `faults`, each after the key that has it, with the line of a config, or the command line, before it.
+    """Return `faults`, each after the key that has it, with the line of a config, or the command
+    line, before it.
 
     Those that have their place already stay as they are.
     """
@@ -90,7 +105,9 @@ def _read(config: str) -> tuple[Path, str, str]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as fault:
         line = fault.object[: fault.start].count(b"\n") + 1
-        raise ConfigError(f"{shown}:{line}: not UTF-8 (byte 0x{fault.object[fault.start]:02x})") from None
+        raise ConfigError(
+            f"{shown}:{line}: not UTF-8 (byte 0x{fault.object[fault.start]:02x})"
+        ) from None
     except OSError as fault:
         raise UsageError(f"{config}: cannot be read: {fault.strerror}") from None
     return path, shown, text

@@ -1,8 +1,8 @@
 """Registry: the folder is the table, the file's name is the name in YAML.
 
-A part's file is read as a syntax tree to learn what it is and which options it takes, so that a config
-is checked, and `slotfill list` answers, without importing torch or running anybody's code. The file is
-imported only when its part is built.
+A part's file is read as a syntax tree to learn what it is and which options it takes, so that a
+config is checked, and `slotfill list` answers, without importing torch or running anybody's code.
+The file is imported only when its part is built.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ REQUIRED = object()
 
 @dataclass(frozen=True)
 class Option:
-    """A key that a part takes in YAML: its name, its type and its default (`REQUIRED` if it has none)."""
+    """A key that a part takes in YAML: its name, its type and its default (`REQUIRED` if it has
+    none).
+    """
 
     name: str
     type: Any
@@ -56,9 +58,15 @@ class PartFile:
     @cached_property
     def class_node(self) -> ast.ClassDef:
         """The file's one public class."""
-        found = [node for node in self.tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+        found = [
+            node
+            for node in self.tree.body
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+        ]
         if len(found) != 1:
-            raise ConfigError(f"{self.path}: a part's file holds one public class, this one has {len(found)}")
+            raise ConfigError(
+                f"{self.path}: a part's file holds one public class, this one has {len(found)}"
+            )
         return found[0]
 
     @cached_property
@@ -87,7 +95,9 @@ class PartFile:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
                 return dict(
                     self._option(argument, default)
-                    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+                    for argument, default in zip(
+                        node.args.kwonlyargs, node.args.kw_defaults, strict=True
+                    )
                 )
         return {}
 
@@ -103,7 +113,9 @@ class PartFile:
         return argument.arg, Option(argument.arg, annotation, value, part)
 
     def load(self) -> type:
-        """Import the file, once, and return its class; raises RunError where a file from outside fails to run."""
+        """Import the file, once, and return its class; raises RunError where a file from outside
+        fails to run.
+        """
         return self._loaded
 
     @cached_property
@@ -117,9 +129,15 @@ class PartFile:
         try:
             spec.loader.exec_module(module)
         except Exception as fault:
-            lines = [frame.lineno for frame in extract_tb(fault.__traceback__) if frame.filename == str(self.path)]
+            lines = [
+                frame.lineno
+                for frame in extract_tb(fault.__traceback__)
+                if frame.filename == str(self.path)
+            ]
             place = f"{self.path}:{lines[-1] if lines else 1}"
-            raise RunError(f"{place}: running it failed with {type(fault).__name__}: {fault}") from fault
+            raise RunError(
+                f"{place}: running it failed with {type(fault).__name__}: {fault}"
+            ) from fault
         return getattr(module, self.class_node.name)
 
 
@@ -149,14 +167,16 @@ class Registry:
             others = [kind for kind, registry in KINDS.items() if name in registry.names()]
             known = f", which is a {others[0]}" if others else ""
             near = "" if others else name
-            raise ConfigError(f"unknown {self.kind} '{name}'{known}{did_you_mean(near, self.names())}")
+            raise ConfigError(
+                f"unknown {self.kind} '{name}'{known}{did_you_mean(near, self.names())}"
+            )
         return _part_file(name, self.folder / f"{name}.py", f"{self.package}.{name}")
 
     def build(self, part: str | Mapping[str, Any], *wiring: Any, key: str = "") -> Any:
         """Import the part that `part` names and return it, built from `wiring` and its options.
 
-        Raises ConfigError where options do not go together, which names their place below `key`, where the part stands
-        in a config.
+        Raises ConfigError where options do not go together, which names their place below `key`,
+        where the part stands in a config.
         """
         options = {"name": part} if isinstance(part, str) else dict(part)
         kind = self.part(options.pop("name")).load()
@@ -200,4 +220,6 @@ ENCODERS = Registry("encoder", "slotfill.model.encoders")
 INTENTS = Registry("intent", "slotfill.model.intents")
 TAGGERS = Registry("tagger", "slotfill.model.taggers")
 
-KINDS = {registry.kind: registry for registry in (EMBEDDINGS, CELLS, ENCODERS, INTENTS, TAGGERS, FORMATS)}
+KINDS = {
+    registry.kind: registry for registry in (EMBEDDINGS, CELLS, ENCODERS, INTENTS, TAGGERS, FORMATS)
+}

@@ -14,7 +14,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from slotfill.config.messages import fields_at, message_of, place_of, shown
-from slotfill.config.models import LISTED, SECTIONS, Config, DataConfig, Part, Range, part_model, untunable
+from slotfill.config.models import (
+    LISTED,
+    SECTIONS,
+    Config,
+    DataConfig,
+    Part,
+    Range,
+    part_model,
+    untunable,
+)
 from slotfill.config.option_types import FilePath, FolderOrName
 from slotfill.config.registry import FORMATS, KINDS, Registry
 from slotfill.config.yaml_reader import Path as KeyPath
@@ -27,20 +36,28 @@ _LAST = 10**9
 
 
 def load_config(
-    text: str, name: str, overrides: Sequence[str] = (), folder: Path | None = None, *, need_data: bool = False
+    text: str,
+    name: str,
+    overrides: Sequence[str] = (),
+    folder: Path | None = None,
+    *,
+    need_data: bool = False,
 ) -> Config:
-    """Return the checked, complete config of YAML `text` with `overrides` such as `encoder.hidden_size=200`.
+    """Return the checked, complete config of YAML `text` with `overrides` such as
+    `encoder.hidden_size=200`.
 
-    `name` stands in messages. A relative path is taken from `folder`, or where nothing is there from the current
-    folder; in an override from the current folder. With `need_data` there must be data, where the config says.
-    Raises ConfigError that lists every fault.
+    `name` stands in messages. A relative path is taken from `folder`, or where nothing is there
+    from the current folder; in an override from the current folder. With `need_data` there must be
+    data, where the config says. Raises ConfigError that lists every fault.
     """
     data, lines = parse(text, name)
     return _Check(data, lines, name, overrides, folder, need_data).config()
 
 
 def placed(text: str, name: str, overrides: Sequence[str], faults: Sequence[str]) -> list[str]:
-    """Return `faults`, each after the key that has it, with its place in the config `text`, or in `overrides`."""
+    """Return `faults`, each after the key that has it, with its place in the config `text`, or in
+    `overrides`.
+    """
     data, lines = parse(text, name)
     check = _Check(data, lines, name, overrides, None, False)
     for fault in faults:
@@ -76,7 +93,10 @@ class _Check:
         self.data: dict[str, Any] = data
         if data.get("format", FORMAT) != FORMAT:
             # What else seems wrong may well be right in that version.
-            self.fault(("format",), f"{shown(data['format'])}, but this version of slotfill reads format {FORMAT}")
+            self.fault(
+                ("format",),
+                f"{shown(data['format'])}, but this version of slotfill reads format {FORMAT}",
+            )
             raise ConfigError(list(self.faults))
         for override in overrides:
             try:
@@ -89,7 +109,9 @@ class _Check:
         for key, registry in SECTIONS.items():
             value = data.get(key, Config.model_fields[key].default)
             if key in LISTED and isinstance(value, list):
-                data[key] = [self._part(registry, each, (key, index)) for index, each in enumerate(value)]
+                data[key] = [
+                    self._part(registry, each, (key, index)) for index, each in enumerate(value)
+                ]
                 if not value:
                     self.fault((key,), f"at least one {key} is needed")
             elif value is not None or Config.model_fields[key].default is not None:
@@ -97,7 +119,9 @@ class _Check:
                 part = self._part(registry, value, (key,), default)
                 data[key] = [part] if key == "embedding" else part
         if isinstance(data.get("data"), dict) and data["data"].get("format", "auto") != "auto":
-            data["data"] = data["data"] | {"format": self._part(FORMATS, data["data"]["format"], ("data", "format"))}
+            data["data"] = data["data"] | {
+                "format": self._part(FORMATS, data["data"]["format"], ("data", "format"))
+            }
         if isinstance(data.get("tune"), dict):
             ranges = {key: self._range(key, value) for key, value in data["tune"].items()}
             data["tune"] = {key: found for key, found in ranges.items() if found is not None}
@@ -109,7 +133,9 @@ class _Check:
         return config
 
     def _part(self, registry: Registry, value: Any, path: KeyPath, default: Any = None) -> Part:
-        """Return the part complete with its defaults, having noted every fault in it; without a name, `default`."""
+        """Return the part complete with its defaults, having noted every fault in it; without a
+        name, `default`.
+        """
         allowed = did_you_mean("", registry.names())
         if isinstance(value, dict) and "name" not in value and isinstance(default, str):
             value = {"name": default} | value
@@ -118,7 +144,9 @@ class _Check:
             return {}
         options = {"name": value} if isinstance(value, str) else value
         if not isinstance(options, dict) or not isinstance(options["name"], str):
-            self.fault(path, f"must be the name of one {registry.kind}{allowed}, found {shown(value)}")
+            self.fault(
+                path, f"must be the name of one {registry.kind}{allowed}, found {shown(value)}"
+            )
             return {}
         options = dict(options)
         name_path = (*path, "name") if isinstance(value, dict) else path
@@ -129,7 +157,9 @@ class _Check:
             for option in part.options.values():
                 if option.part:
                     inner = options.get(option.name, option.default)
-                    options[option.name] = self._part(KINDS[option.part], inner, (*path, option.name), option.default)
+                    options[option.name] = self._part(
+                        KINDS[option.part], inner, (*path, option.name), option.default
+                    )
                 elif isinstance(given := options.get(option.name), str):
                     options[option.name] = self._path(option.type, given, (*path, option.name))
         except ConfigError as fault:
@@ -139,11 +169,15 @@ class _Check:
         return checked.model_dump() if checked is not None else {}
 
     def _path(self, kind: Any, given: str, key: KeyPath) -> str:
-        """Return what a text option of the type `kind` says, a path made absolute; notes where there is no file.
+        """Return what a text option of the type `kind` says, a path made absolute; notes where
+        there is no file.
 
-        An absolute one stays as it is, and so does a name where a run is read: what was kept is called by it.
+        An absolute one stays as it is, and so does a name where a run is read: what was kept is
+        called by it.
         """
-        if kind not in (FilePath, FilePath | None, FolderOrName) or (kind == FolderOrName and not self.need_data):
+        if kind not in (FilePath, FilePath | None, FolderOrName) or (
+            kind == FolderOrName and not self.need_data
+        ):
             return given
         found = Path(given) if Path(given).is_absolute() else self._found(given, key)
         if kind == FolderOrName:
@@ -153,7 +187,9 @@ class _Check:
         return str(found)
 
     def _range(self, key: str, given: Any) -> Range | list[Any] | None:
-        """Return what `slotfill tune` is to try for `key`, or None where it is wrong, having noted why."""
+        """Return what `slotfill tune` is to try for `key`, or None where it is wrong, having noted
+        why.
+        """
         path: KeyPath = ("tune", key)
         if fault := untunable(key, given):
             self.fault(path, fault)
@@ -167,7 +203,11 @@ class _Check:
         faults = [fault for value in values for fault in self._faults_at(key, value)]
         for fault in faults:
             self.fault(path, fault.removeprefix(f"{key}: "))
-        if faults or not isinstance(found, Range) or not all(isinstance(value, int) for value in values):
+        if (
+            faults
+            or not isinstance(found, Range)
+            or not all(isinstance(value, int) for value in values)
+        ):
             return found
         if not self._faults_at(key, found.low + 0.5):
             return found
@@ -180,7 +220,9 @@ class _Check:
         """Return what is wrong where `key` is set to `value`, each fault after the key that has it."""
         data = {section: held for section, held in self.data.items() if section != "tune"}
         try:
-            _Check(data, self.lines, self.name, [f"{key}={json.dumps(value)}"], self.folder, False).config()
+            _Check(
+                data, self.lines, self.name, [f"{key}={json.dumps(value)}"], self.folder, False
+            ).config()
         except ConfigError as error:
             place = "command line: "
             return [fault.removeprefix(place) for fault in error.faults if fault.startswith(place)]
@@ -194,7 +236,11 @@ class _Check:
                 if (place := place_of(fault["loc"], data)) is None:
                     continue
                 message = message_of(fault, fields_at(model, place))
-                if fault["type"] == "literal_error" and place != fault["loc"] and place[-1] == fault["loc"][-2]:
+                if (
+                    fault["type"] == "literal_error"
+                    and place != fault["loc"]
+                    and place[-1] == fault["loc"][-2]
+                ):
                     message = message.removesuffix(")") + ", or a list)"
                 self.fault((*path, *place), message)
             return None
@@ -214,11 +260,15 @@ class _Check:
         return any(key[: len(path)] == path for key in self.overridden)
 
     def _override(self, override: str) -> None:
-        """Put one `key.path=value` into the data, its value read as YAML; raises ValueError where it cannot be."""
+        """Put one `key.path=value` into the data, its value read as YAML; raises ValueError where
+        it cannot be.
+        """
         key, equals, text = override.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise ValueError(f"'{override}': an override is written key=value, as encoder.hidden_size=200")
+            raise ValueError(
+                f"'{override}': an override is written key=value, as encoder.hidden_size=200"
+            )
         try:
             value = parse_value(text)
         except ValueError as fault:
@@ -237,7 +287,8 @@ class _Check:
     def _into(
         self, target: Any, registry: Registry | None, path: KeyPath, following: str | int
     ) -> tuple[Any, Registry | None]:
-        """Return a copy of what stands at `path`, put in its place in `target`, and the kind of part it is.
+        """Return a copy of what stands at `path`, put in its place in `target`, and the kind of
+        part it is.
 
         A part given by its name alone, or by default, is made to hold keys.
         """
@@ -247,14 +298,21 @@ class _Check:
             registry, default = _kind_at(registry, target, path)
         value = target.get(step) if isinstance(target, dict) else target[step]
         value = default if value is None else value
-        if path[0] in LISTED and len(path) == 1 and isinstance(following, int) and isinstance(value, str | dict):
+        if (
+            path[0] in LISTED
+            and len(path) == 1
+            and isinstance(following, int)
+            and isinstance(value, str | dict)
+        ):
             value = [value]
         if isinstance(value, str) and registry:
             value = {"name": value}
         elif value is None:
             value = {}
         elif not isinstance(value, dict | list):
-            raise ValueError(f"{dotted((*path, following))}: {dotted(path)} is {shown(value)} and has no keys")
+            raise ValueError(
+                f"{dotted((*path, following))}: {dotted(path)} is {shown(value)} and has no keys"
+            )
         # A copy, since an alias in the YAML may stand for the same value elsewhere.
         target[step] = value.copy()
         return target[step], registry
@@ -265,29 +323,43 @@ class _Check:
             return str(path[-1])
         if isinstance(path[-1], int) and path[-1] < len(target):
             return path[-1]
-        raise ValueError(f"{dotted(path)}: '{path[-1]}' must be a place in the list of {len(target)}, counted from 0")
+        raise ValueError(
+            f"{dotted(path)}: '{path[-1]}' must be a place in the list of {len(target)}, counted from 0"
+        )
 
     def _found(self, path: str, key: KeyPath) -> Path:
         """Return as an absolute path the file or folder that `path` means, or where it should be."""
-        here = self.folder is None or any(key[:depth] in self.overridden for depth in range(1, len(key) + 1))
+        here = self.folder is None or any(
+            key[:depth] in self.overridden for depth in range(1, len(key) + 1)
+        )
         bases = [Path.cwd()] if here else [self.folder, Path.cwd()]
         wholes = [(base / Path(path).expanduser()).resolve() for base in bases if base]
         return next((whole for whole in wholes if whole.exists()), wholes[0])
 
     def _resolve_paths(self, data: DataConfig) -> None:
         """Make the paths absolute, so that the run finds its data from wherever it is evaluated."""
-        given = {key: path for key in ("path", "train", "valid", "test") if (path := getattr(data, key)) is not None}
+        given = {
+            key: path
+            for key in ("path", "train", "valid", "test")
+            if (path := getattr(data, key)) is not None
+        }
         for key, path in given.items():
             found = self._found(path, ("data", key))
             setattr(data, key, str(found))
             if self.need_data and not found.exists():
                 self.fault(("data", key), f"there is no file or folder {path}{_nearest(found)}")
         if self.need_data and not given.keys() & {"path", "train"}:
-            self.fault(("data",), "no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE")
+            self.fault(
+                ("data",), "no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"
+            )
 
 
-def _kind_at(registry: Registry | None, above: Mapping[str, Any], path: KeyPath) -> tuple[Registry | None, Any]:
-    """Return the kind of part that stands at `path`, if one does, and its default; `above` is what holds it."""
+def _kind_at(
+    registry: Registry | None, above: Mapping[str, Any], path: KeyPath
+) -> tuple[Registry | None, Any]:
+    """Return the kind of part that stands at `path`, if one does, and its default; `above` is what
+    holds it.
+    """
     key = str(path[-1])
     if len(path) == 1 and key in SECTIONS:
         return SECTIONS[key], Config.model_fields[key].default
@@ -301,7 +373,9 @@ def _kind_at(registry: Registry | None, above: Mapping[str, Any], path: KeyPath)
 
 
 def _nearest(path: Path) -> str:
-    """Return the end of a message on a missing `path`: the nearest name in the folder it should be in."""
+    """Return the end of a message on a missing `path`: the nearest name in the folder it should be
+    in.
+    """
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     near = get_close_matches(path.name, names, n=1)
     return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,7 +1,8 @@
-"""YAML as people mean it: text to data with the line of every key, and back, without YAML 1.1's traps.
+"""YAML as people mean it: text to data with the line of every key, and back, without YAML 1.1's
+traps.
 
-`1e-3` is a number; `no`, `on` and `yes` are words, and so are `12:30` and `2026-11-02`; `010` is ten; a key
-given twice is a fault.
+`1e-3` is a number; `no`, `on` and `yes` are words, and so are `12:30` and `2026-11-02`; `010` is
+ten; a key given twice is a fault.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ _PLAIN = {
     f"{_CORE}bool": (re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
     f"{_CORE}int": (re.compile(r"[-+]?[0-9]+$"), "-+0123456789"),
     f"{_CORE}float": (
-        re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|[-+]?\.inf$|\.nan$"),
+        re.compile(
+            r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|[-+]?\.inf$|\.nan$"
+        ),
         "-+.0123456789",
     ),
 }
@@ -43,7 +46,9 @@ class _Dumper(yaml.SafeDumper):
 
 for _tag, (_pattern, _first) in _PLAIN.items():
     for _kind in (_Loader, _Dumper):
-        _kind.add_implicit_resolver(_tag, _pattern, ["" if letter == "\0" else letter for letter in _first])
+        _kind.add_implicit_resolver(
+            _tag, _pattern, ["" if letter == "\0" else letter for letter in _first]
+        )
 _Loader.add_constructor(f"{_CORE}int", lambda loader, node: int(node.value))
 
 
@@ -56,7 +61,8 @@ class _Fault(Exception):
 
 
 def parse(text: str, name: str) -> tuple[Any, dict[Path, int]]:
-    """Return what `text` says, and the line (from 1) of each key and list place in it; no text is no keys.
+    """Return what `text` says, and the line (from 1) of each key and list place in it; no text is
+    no keys.
 
     `name` stands before the line in messages. Raises ConfigError for what is not YAML.
     """
@@ -68,7 +74,9 @@ def parse(text: str, name: str) -> tuple[Any, dict[Path, int]]:
 
 
 def parse_value(text: str) -> Any:
-    """Return what the value of a single key says, as on the command line; raises ValueError for what is not YAML."""
+    """Return what the value of a single key says, as on the command line; raises ValueError for
+    what is not YAML.
+    """
     try:
         node, _ = _read(text)
         return _construct(node) if node else None
@@ -92,7 +100,9 @@ def _read(text: str) -> tuple[yaml.Node | None, dict[Path, int]]:
         raise _Fault(mark.line + 1 if mark else 1, f"not YAML: {problem}{hint}") from None
     except yaml.reader.ReaderError as fault:
         line = text.count("\n", 0, fault.position) + 1
-        raise _Fault(line, f"not YAML: the character U+{fault.character:04X} may not be in it") from None
+        raise _Fault(
+            line, f"not YAML: the character U+{fault.character:04X} may not be in it"
+        ) from None
     except RecursionError:
         raise _Fault(1, "not YAML that can be used: it is nested too deep") from None
     return node, lines
@@ -112,7 +122,9 @@ def _walk(node: yaml.Node, path: Path, lines: dict[Path, int], above: frozenset[
     if id(node) in above:
         raise _Fault(line, "the alias stands inside what it refers to")
     if node.tag not in _TAGS:
-        raise _Fault(line, f"the tag {node.tag.replace(_CORE, '!!')} is not understood; take it out")
+        raise _Fault(
+            line, f"the tag {node.tag.replace(_CORE, '!!')} is not understood; take it out"
+        )
     above |= {id(node)}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:

@@ -18,9 +18,10 @@ class Batch:
     """Sentences of a batch.
 
     `features`: for each embedding, the arrays it takes. `lengths`: `(batch,)`, in tokens.
-    `tags`: `(batch, time)` ids, 0 at padding, or None where the sentences are not labelled. `intents`: `(batch,
-    intents)`, 1 for those of the sentence and 0 for the others, or None where they are not learned. `words`:
-    `(batch, time)` ids, 0 at padding, of what a language model is to foretell, or None where there is none.
+    `tags`: `(batch, time)` ids, 0 at padding, or None where the sentences are not labelled.
+    `intents`: `(batch, intents)`, 1 for those of the sentence and 0 for the others, or None where
+    they are not learned. `words`: `(batch, time)` ids, 0 at padding, of what a language model is to
+    foretell, or None where there is none.
     """
 
     features: list[tuple[np.ndarray, ...]]
@@ -37,7 +38,9 @@ def make_batch(
     intents: Sequence[np.ndarray] = (),
     words: Sequence[Sequence[int]] = (),
 ) -> Batch:
-    """Return the batch of sentences given by `tokens`, with their ids of tags, rows of intents and ids of words."""
+    """Return the batch of sentences given by `tokens`, with their ids of tags, rows of intents and
+    ids of words.
+    """
     lengths = np.array([len(sentence) for sentence in tokens], np.int64)
     return Batch(
         [lookup.arrays(tokens) for lookup in lookups],
@@ -56,12 +59,16 @@ def _pad(rows: Sequence[Sequence[int]], lengths: np.ndarray) -> np.ndarray:
 
 
 def bucket(
-    lengths: Sequence[int], size: int, seed: tuple[int, ...] | None = None, most: int = MAX_PADDED_TOKENS
+    lengths: Sequence[int],
+    size: int,
+    seed: tuple[int, ...] | None = None,
+    most: int = MAX_PADDED_TOKENS,
 ) -> list[list[int]]:
-    """Return the sentences' indices in batches of at most `size`, and `most` tokens, neighbours in length together.
+    """Return the sentences' indices in batches of at most `size`, and `most` tokens, neighbours in
+    length together.
 
-    Without `seed`, from short to long. With it, which sentences of like length meet, and the order of the
-    batches, are drawn from it.
+    Without `seed`, from short to long. With it, which sentences of like length meet, and the order
+    of the batches, are drawn from it.
     """
     if len(lengths) == 1:
         # One sentence, which somebody waits for.

@@ -23,7 +23,9 @@ _CALLED = {"dev": "valid", "development": "valid", "validation": "valid"}
 
 @dataclass(frozen=True)
 class Reading:
-    """The sentences of a file, and how many of its tags, illegal in their scheme, had to be repaired."""
+    """The sentences of a file, and how many of its tags, illegal in their scheme, had to be
+    repaired.
+    """
 
     sentences: list[Sentence]
     repaired_tags: int = 0
@@ -38,10 +40,11 @@ def read_sentences(
     labelled: bool = True,
     intents: bool = False,
 ) -> Reading:
-    """Return the sentences of the file (or folder) `path`, at least one; all with slots if `labelled`.
+    """Return the sentences of the file (or folder) `path`, at least one; all with slots if
+    `labelled`.
 
-    With `intents` all have an intent too. Raises DataError where it cannot be read, ConfigError for an unknown format,
-    UsageError for an unknown scheme or tokenizer.
+    With `intents` all have an intent too. Raises DataError where it cannot be read, ConfigError for
+    an unknown format, UsageError for an unknown scheme or tokenizer.
     """
     path = Path(path)
     part = _part(path, format)
@@ -50,25 +53,35 @@ def read_sentences(
         raise DataError(f"{path}: no sentences; the file is empty")
     for sentence in sentences:
         if labelled and sentence.slots is None:
-            raise DataError(f"{sentence.place}: the sentence has no labels, which training and scoring need")
+            raise DataError(
+                f"{sentence.place}: the sentence has no labels, which training and scoring need"
+            )
         if intents and not intent_names(sentence.intent):
-            raise DataError(f"{sentence.place}: the sentence has no intent; give it one, or set intent: null")
+            raise DataError(
+                f"{sentence.place}: the sentence has no intent; give it one, or set intent: null"
+            )
     return Reading(sentences, part.repaired_tags)
 
 
 def write_sentences(
-    path: Path | str, sentences: Iterable[Sentence], *, format: FormatPart = None, scheme: str = "iob2"
+    path: Path | str,
+    sentences: Iterable[Sentence],
+    *,
+    format: FormatPart = None,
+    scheme: str = "iob2",
 ) -> None:
     """Write `sentences` to the new file (or folder) `path`, whole or not at all.
 
-    Raises UsageError when there is something already or it cannot be written, DataError when the format
-    cannot hold a sentence.
+    Raises UsageError when there is something already or it cannot be written, DataError when the
+    format cannot hold a sentence.
     """
     path = Path(path)
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path}: is there already, and nothing is overwritten; give another path")
     if format in (None, "auto") and not (format := format_named(path)):
-        raise UsageError(f"{path}: its name does not tell the format; name one ({', '.join(FORMATS.names())})")
+        raise UsageError(
+            f"{path}: its name does not tell the format; name one ({', '.join(FORMATS.names())})"
+        )
     part = _part(path, format)
     try:
         # A folder of its own beside the target serves formats of one file and of several alike.
@@ -104,7 +117,8 @@ def guess_format(path: Path) -> str:
 
 
 def splits_in(folder: Path, format: FormatPart = None) -> list[str]:
-    """Return the names of the splits of a corpus, sorted: files and folders whose name tells their format.
+    """Return the names of the splits of a corpus, sorted: files and folders whose name tells their
+    format.
 
     Raises DataError when there is no such folder.
     """
@@ -112,16 +126,21 @@ def splits_in(folder: Path, format: FormatPart = None) -> list[str]:
 
 
 def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | None:
-    """Return the file (or folder) of a split of the corpus `folder`, or None if it has no such split.
+    """Return the file (or folder) of a split of the corpus `folder`, or None if it has no such
+    split.
 
     Raises DataError when there is no such folder, or more than one file for the split.
     """
     found = [path for path in _entries(folder) if _split_of(path) == _CALLED.get(split, split)]
     # A file such as train.txt tells its format by its content, or the config does.
-    found = [path for path in found if _is_split(path, format)] or [path for path in found if path.is_file()]
+    found = [path for path in found if _is_split(path, format)] or [
+        path for path in found if path.is_file()
+    ]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
-        raise DataError(f"{folder}: {names} could both be the split '{split}'; keep one, or set data.format")
+        raise DataError(
+            f"{folder}: {names} could both be the split '{split}'; keep one, or set data.format"
+        )
     return found[0] if found else None
 
 
@@ -131,7 +150,9 @@ def _part(path: Path, format: FormatPart) -> Format:
 
 
 def _shared(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
-    """Yield `sentences` with all that is equal in them held once: words and slots come again and again."""
+    """Yield `sentences` with all that is equal in them held once: words and slots come again and
+    again.
+    """
     seen: dict[Any, Any] = {}
     once = seen.setdefault
     for sentence in sentences:

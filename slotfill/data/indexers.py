@@ -14,7 +14,9 @@ PADDING = 0
 UNKNOWN = 1
 _DIGIT = re.compile(r"\d")
 _LONGEST = 100
-"""Characters of a token that are cut into n-grams, so that a long one does not widen its batch without end."""
+"""Characters of a token that are cut into n-grams, so that a long one does not widen its batch
+without end.
+"""
 
 
 class Lookup(Protocol):
@@ -26,14 +28,25 @@ class Lookup(Protocol):
 class TokenLookup:
     """Tokens to ids: 0 is padding, 1 is unknown, the rest are by falling count."""
 
-    def __init__(self, counts: dict[str, int], lowercase: bool, mask_digits: bool, min_count: int) -> None:
+    def __init__(
+        self, counts: dict[str, int], lowercase: bool, mask_digits: bool, min_count: int
+    ) -> None:
         self.lowercase = lowercase
         self.mask_digits = mask_digits
-        self.settings = {"of": "token", "lowercase": lowercase, "mask_digits": mask_digits, "min_count": min_count}
+        self.settings = {
+            "of": "token",
+            "lowercase": lowercase,
+            "mask_digits": mask_digits,
+            "min_count": min_count,
+        }
         forms: dict[str, int] = {}
         for form, count in zip(map(self.normal, counts), counts.values(), strict=True):
             forms[form] = forms.get(form, 0) + count
-        kept = sorted((form for form in forms if forms[form] >= min_count), key=forms.__getitem__, reverse=True)
+        kept = sorted(
+            (form for form in forms if forms[form] >= min_count),
+            key=forms.__getitem__,
+            reverse=True,
+        )
         self.ids = dict(zip(kept, range(2, len(kept) + 2), strict=True))
         self.counts = np.array([0, 0, *map(forms.__getitem__, kept)])
 
@@ -67,29 +80,35 @@ class CharacterLookup:
         return token.lower() if self.lowercase else token
 
     def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
-        """Return spellings `(token type, character)`, 0 at padding, and which type each token is `(batch, time)`.
+        """Return spellings `(token type, character)`, 0 at padding, and which type each token is
+        `(batch, time)`.
 
         Type 0 is the empty spelling, and stands at the padding of sentences.
         """
         types, index = _types(batch)
         words = [self.normal(token)[: self.max_length] for token in types]
-        return _rows([[self.ids.get(character, UNKNOWN) for character in word] for word in words]), index
+        return _rows(
+            [[self.ids.get(character, UNKNOWN) for character in word] for word in words]
+        ), index
 
 
 class NgramLookup:
-    """Tokens to the ids of those of `ngrams` that are in them, a mark before the first and behind the last character.
+    """Tokens to the ids of those of `ngrams` that are in them, a mark before the first and behind
+    the last character.
 
     0 is padding, the rest are in the order of `ngrams`.
     """
 
     def __init__(self, ngrams: Sequence[str], lowercase: bool) -> None:
         self.lowercase = lowercase
-        # The n-grams themselves, since finding them anew in the words of training takes longer than to start.
+        # The n-grams themselves, since finding them anew in the words of training takes longer than
+        # to start.
         self.settings = {"of": "ngram", "ngrams": list(ngrams), "lowercase": lowercase}
         self.ids = dict(zip(ngrams, range(1, len(ngrams) + 1), strict=True))
         sizes = {len(ngram) for ngram in ngrams}
         self.sizes = range(min(sizes, default=1), max(sizes, default=0) + 1)
-        # Cutting each word of each batch anew would take a third of a step of training; the most frequent are enough.
+        # Cutting each word of each batch anew would take a third of a step of training; the most
+        # frequent are enough.
         self._known = lru_cache(1 << 14)(self._cut)
 
     @classmethod
@@ -101,10 +120,13 @@ class NgramLookup:
 
     def _cut(self, token: str) -> list[int]:
         form = token.lower() if self.lowercase else token
-        return [id for ngram in _ngrams(form, self.sizes) if (id := self.ids.get(ngram)) is not None]
+        return [
+            id for ngram in _ngrams(form, self.sizes) if (id := self.ids.get(ngram)) is not None
+        ]
 
     def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
-        """Return n-grams `(token type, n-gram)`, 0 at padding, and which type each token is `(batch, time)`.
+        """Return n-grams `(token type, n-gram)`, 0 at padding, and which type each token is
+        `(batch, time)`.
 
         Type 0 is the empty token, and stands at the padding of sentences.
         """
@@ -114,17 +136,22 @@ class NgramLookup:
 
 def _ngrams(word: str, sizes: range) -> list[str]:
     marked = f"\x02{word[:_LONGEST]}\x03"
-    return [marked[place : place + size] for size in sizes for place in range(len(marked) - size + 1)]
+    return [
+        marked[place : place + size] for size in sizes for place in range(len(marked) - size + 1)
+    ]
 
 
 class KeptLookup:
-    """Tokens to the ids of words kept of a file: 0 is padding, 1 is unknown, then those of training, then others.
+    """Tokens to the ids of words kept of a file: 0 is padding, 1 is unknown, then those of
+    training, then others.
 
-    `kept` has the `words`, of which those of `composed` are not in the file itself. A token that is not among them as
-    it is written is looked up in lower case, if so set.
+    `kept` has the `words`, of which those of `composed` are not in the file itself. A token that is
+    not among them as it is written is looked up in lower case, if so set.
     """
 
-    def __init__(self, kept: Mapping[str, Any], counts: Mapping[str, int], file: str, lowercase: bool) -> None:
+    def __init__(
+        self, kept: Mapping[str, Any], counts: Mapping[str, int], file: str, lowercase: bool
+    ) -> None:
         self.settings = {"of": "kept", "file": file, "lowercase": lowercase}
         self.file = file
         self.lowercase = lowercase
@@ -155,8 +182,13 @@ class KeptLookup:
         return UNKNOWN if form is None else self.ids[form]
 
     def coverage(self, counts: Mapping[str, int]) -> dict[str, dict[str, float]]:
-        """Return which shares of the types and of the tokens in `counts` are known, and how: they add up to 1."""
-        found = {unit: dict.fromkeys(("exact", "lowercase", "composed", "unknown"), 0) for unit in ("types", "tokens")}
+        """Return which shares of the types and of the tokens in `counts` are known, and how: they
+        add up to 1.
+        """
+        found = {
+            unit: dict.fromkeys(("exact", "lowercase", "composed", "unknown"), 0)
+            for unit in ("types", "tokens")
+        }
         for token, count in counts.items():
             form = self._form(token, self.ids)
             how = "unknown" if form is None else "composed" if form in self._composed else "exact"
@@ -170,21 +202,34 @@ class KeptLookup:
 
 
 Coverage = dict[str, dict[str, Any]]
-"""By file of vectors: how many words are `kept` of it, and for each split how its words are known."""
+"""By file of vectors: how many words are `kept` of it, and for each split how its words are known.
+"""
 
 
-def coverage_of(lookups: Iterable[Lookup], splits: Mapping[str, Iterable[Sequence[str]]]) -> Coverage:
-    """Return how the tokens of each split's sentences are known by those of `lookups` that are of files."""
-    counts = {split: Counter(token for tokens in sentences for token in tokens) for split, sentences in splits.items()}
+def coverage_of(
+    lookups: Iterable[Lookup], splits: Mapping[str, Iterable[Sequence[str]]]
+) -> Coverage:
+    """Return how the tokens of each split's sentences are known by those of `lookups` that are of
+    files.
+    """
+    counts = {
+        split: Counter(token for tokens in sentences for token in tokens)
+        for split, sentences in splits.items()
+    }
     return {
-        lookup.file: {"kept": len(lookup.ids), **{split: lookup.coverage(each) for split, each in counts.items()}}
+        lookup.file: {
+            "kept": len(lookup.ids),
+            **{split: lookup.coverage(each) for split, each in counts.items()},
+        }
         for lookup in lookups
         if isinstance(lookup, KeptLookup)
     }
 
 
 def _types(batch: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:
-    """Return the distinct tokens of a batch after an empty one, and which each token is `(batch, time)`."""
+    """Return the distinct tokens of a batch after an empty one, and which each token is `(batch,
+    time)`.
+    """
     types: dict[str, int] = {"": 0}
     time = max(map(len, batch), default=0)
     index = np.zeros((len(batch), time), np.int64)

@@ -1,10 +1,9 @@
 """Tags <-> slots, in every tag scheme, and which tags may stand where.
 
     sentence   fly  to    new     york    from  boston
-    iob1       O    O     I-to    I-to    O     I-from     B- only right after a slot of the same name
-    iob2       O    O     B-to    I-to    O     B-from     also called bio
-    bioes      O    O     B-to    E-to    O     S-from
-    bilou      O    O     B-to    L-to    O     U-from
+    iob1       O    O     I-to    I-to    O     I-from     B- only right after a slot of the same
+    name iob2       O    O     B-to    I-to    O     B-from     also called bio bioes      O    O
+    B-to    E-to    O     S-from bilou      O    O     B-to    L-to    O     U-from
 
 A tag sequence is legal when it is what `tags_of` writes for some slots.
 """
@@ -47,7 +46,8 @@ SCHEMES = tuple(_SCHEMES)
 def split_tag(tag: str, scheme: str) -> tuple[str, str]:
     """Return the letter and the slot name of `tag`; the name is empty for O alone.
 
-    Raises ValueError when the tag is not of the scheme, and UsageError when there is no such scheme.
+    Raises ValueError when the tag is not of the scheme, and UsageError when there is no such
+    scheme.
     """
     letters = _scheme(scheme).letters
     if tag == "O":
@@ -64,16 +64,19 @@ def split_tag(tag: str, scheme: str) -> tuple[str, str]:
 
 
 def slots_of(tags: Sequence[str], scheme: str) -> list[Slot]:
-    """Return the slots that `tags` mark, forgiving illegal tags the way conlleval and seqeval's default do.
+    """Return the slots that `tags` mark, forgiving illegal tags the way conlleval and seqeval's
+    default do.
 
-    Raises ValueError at a tag that is not of the scheme, and UsageError when there is no such scheme.
+    Raises ValueError at a tag that is not of the scheme, and UsageError when there is no such
+    scheme.
     """
     different = {tag: index for index, tag in enumerate(dict.fromkeys(tags))}
     return SlotReader(list(different), scheme)([different[tag] for tag in tags])
 
 
 class SlotReader:
-    """From the tags of a sentence, each given by its place in `tags`, to the slots they mark, as `slots_of` reads them.
+    """From the tags of a sentence, each given by its place in `tags`, to the slots they mark, as
+    `slots_of` reads them.
 
     Made once for many sentences; raises as `slots_of` does.
     """

@@ -1,4 +1,6 @@
-"""What every file becomes when read, and every prediction before it is written: sentences with slots."""
+"""What every file becomes when read, and every prediction before it is written: sentences with
+slots.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ AND = "#"
 
 
 def intent_names(intent: str | None) -> list[str]:
-    """Return the names in an intent as it is written, such as `flight#airfare`, each once; none if there is none."""
+    """Return the names in an intent as it is written, such as `flight#airfare`, each once; none if
+    there is none.
+    """
     names = (name.strip() for name in (intent or "").split(AND))
     return list(dict.fromkeys(name for name in names if name))
 
@@ -27,9 +31,9 @@ class Slot(NamedTuple):
 class Sentence:
     """One sentence: its text, its tokens with their place in the text, and its slots.
 
-    `starts[i]` is the place in the text of the first character of `tokens[i]`. `slots` is in order, without overlaps,
-    and None where nobody has labelled the sentence. `intent` may hold several, as `intent_names` tells. `place` is
-    `file:line` or empty.
+    `starts[i]` is the place in the text of the first character of `tokens[i]`. `slots` is in order,
+    without overlaps, and None where nobody has labelled the sentence. `intent` may hold several, as
+    `intent_names` tells. `place` is `file:line` or empty.
     """
 
     text: str
@@ -41,7 +45,11 @@ class Sentence:
 
     @classmethod
     def of_tokens(
-        cls, tokens: list[str], slots: list[Slot] | None = None, intent: str | None = None, place: str = ""
+        cls,
+        tokens: list[str],
+        slots: list[Slot] | None = None,
+        intent: str | None = None,
+        place: str = "",
     ) -> Sentence:
         """Return the sentence whose text is `tokens` joined by blanks."""
         starts = []
@@ -54,7 +62,10 @@ class Sentence:
     @property
     def offsets(self) -> list[tuple[int, int]]:
         """For each token its first character's place in the text, and that after its last."""
-        return [(start, start + len(token)) for start, token in zip(self.starts, self.tokens, strict=True)]
+        return [
+            (start, start + len(token))
+            for start, token in zip(self.starts, self.tokens, strict=True)
+        ]
 
     def span(self, slot: Slot) -> tuple[int, int]:
         """Return the characters of `slot` in the text: its first, and the one after its last."""

@@ -13,10 +13,12 @@ from slotfill.errors import ConfigError, DataError, UsageError, did_you_mean
 
 
 def read_split(data: DataConfig, split: str, *, intents: bool = False) -> Reading:
-    """Return the labelled sentences of `split`; where `intents` are learned, all of train, valid and test have one.
+    """Return the labelled sentences of `split`; where `intents` are learned, all of train, valid
+    and test have one.
 
-    Without a file of its own `valid` is the held-out share of the training sentences, which `train` is then
-    without. Raises UsageError where there is no such split, and DataError where its file cannot be read.
+    Without a file of its own `valid` is the held-out share of the training sentences, which `train`
+    is then without. Raises UsageError where there is no such split, and DataError where its file
+    cannot be read.
     """
     intents &= split in ("train", "valid", "test")
     path = split_path(data, split)
@@ -46,25 +48,33 @@ def split_path(data: DataConfig, split: str) -> Path | None:
         return Path(named)
     folder = Path(data.path) if data.path else None
     if folder is not None and not folder.exists():
-        raise DataError(f"{folder}: no such file or folder, though data.path of the config names it")
+        raise DataError(
+            f"{folder}: no such file or folder, though data.path of the config names it"
+        )
     if folder is not None and _is_corpus(folder):
         found = find_split(folder, split, data.format)
     else:
         found = folder if split == "train" else None
     if found is None and split == "train":
         where = f"in {folder}" if folder else "given"
-        raise ConfigError(f"data.train: no training sentences {where}; set data.path=FOLDER_OR_FILE or data.train=FILE")
+        raise ConfigError(
+            f"data.train: no training sentences {where}; set data.path=FOLDER_OR_FILE or data.train=FILE"
+        )
     return found
 
 
 def _is_corpus(path: Path) -> bool:
-    """Tell whether `path` is a folder of splits, and not itself the one thing to read, as of format jointslu."""
+    """Tell whether `path` is a folder of splits, and not itself the one thing to read, as of format
+    jointslu.
+    """
     return path.is_dir() and not (path / "seq.in").is_file()
 
 
 def _read(data: DataConfig, path: Path | None, intents: bool) -> Reading:
     assert path is not None
-    return read_sentences(path, format=data.format, scheme=data.scheme, tokenizer=data.tokenizer, intents=intents)
+    return read_sentences(
+        path, format=data.format, scheme=data.scheme, tokenizer=data.tokenizer, intents=intents
+    )
 
 
 def _hold_out(reading: Reading, share: float, split: str) -> Reading:

@@ -1,8 +1,8 @@
 """Raw text -> tokens with character offsets; the text itself is never changed.
 
-Each character is given a kind, a single letter, so that a tokenizer is a regular expression over the
-kinds, as long as the text: its matches are the tokens. Python's `re` alone cannot tell a combining mark,
-without which Hindi, Thai and Arabic words would fall apart.
+Each character is given a kind, a single letter, so that a tokenizer is a regular expression over
+the kinds, as long as the text: its matches are the tokens. Python's `re` alone cannot tell a
+combining mark, without which Hindi, Thai and Arabic words would fall apart.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from functools import lru_cache
 from slotfill.data.sentence import Sentence
 from slotfill.errors import UsageError, did_you_mean
 
-# The kinds: a letter, d digit, m what sits on the character before it, z zero-width joiner, i written
-# without blanks (one character a token), f half a flag, _ blank, x any other, and ' . , : as they are.
+# The kinds: a letter, d digit, m what sits on the character before it, z zero-width joiner, i
+# written without blanks (one character a token), f half a flag, _ blank, x any other, and ' . , :
+# as they are.
 _CLUSTER = r"(?:ff|[^_])m*(?:z+[^_m]?m*)*"
 _RUN = r"[adm][admz]*"
 _WORD = rf"{_RUN}(?:(?:['.](?=[ad])|(?<=d)[,:](?=d)){_RUN})*"
@@ -36,7 +37,8 @@ _KINDS = {
     **dict.fromkeys("'\u2019", "'"),
     "_": "a",
     "\u200d": "z",
-    # Without width, yet they part words (as Thai is often written) or stand for nothing (a byte-order mark).
+    # Without width, yet they part words (as Thai is often written) or stand for nothing (a
+    # byte-order mark).
     **dict.fromkeys("\u200b\ufeff", "_"),
     **dict.fromkeys(map(chr, range(0x1F1E6, 0x1F200)), "f"),
     # Skin tones.
@@ -48,20 +50,25 @@ _SHORT = 16
 
 
 def sentence_of(text: str, tokenizer: str, place: str = "") -> Sentence:
-    """Return `text` as a sentence without labels; raises UsageError when there is no such tokenizer."""
+    """Return `text` as a sentence without labels; raises UsageError when there is no such
+    tokenizer.
+    """
     if tokenizer not in _TOKENS:
         raise UsageError(f"unknown tokenizer '{tokenizer}'{did_you_mean(tokenizer, TOKENIZERS)}")
     words = tokenizer != "characters"
     tokens = []
     starts = []
     start = 0
-    # No token holds a blank, nor depends on what is beyond one, so the pieces between blanks are cut one by one.
+    # No token holds a blank, nor depends on what is beyond one, so the pieces between blanks are
+    # cut one by one.
     for piece in text.split(" "):
         if words and piece.isalnum() and piece.isascii():
             tokens.append(piece)
             starts.append(start)
         else:
-            spans = _spans(piece, tokenizer) if len(piece) > _SHORT else _short_spans(piece, tokenizer)
+            spans = (
+                _spans(piece, tokenizer) if len(piece) > _SHORT else _short_spans(piece, tokenizer)
+            )
             for first, last in spans:
                 tokens.append(piece[first:last])
                 starts.append(start + first)
@@ -78,7 +85,9 @@ _short_spans = lru_cache(maxsize=8192)(_spans)
 
 
 class _KindOf(dict[int, str]):
-    """The kind of each character by its number, found when first asked for; at most 65,536 are kept."""
+    """The kind of each character by its number, found when first asked for; at most 65,536 are
+    kept.
+    """
 
     def __missing__(self, number: int) -> str:
         kind = _kind(chr(number))

@@ -15,10 +15,12 @@ from slotfill.data.sentence import AND, Sentence, intent_names
 
 
 class Vocab:
-    """The tokens of the training sentences with their counts, the tags, the intents, and what parts `kept` of files.
+    """The tokens of the training sentences with their counts, the tags, the intents, and what parts
+    `kept` of files.
 
-    `intents`, where they are learned, are as the sentences have them, such as `flight#airfare`, with their counts.
-    Everything else is derived from these, so the same vocabulary always gives the same ids.
+    `intents`, where they are learned, are as the sentences have them, such as `flight#airfare`,
+    with their counts. Everything else is derived from these, so the same vocabulary always gives
+    the same ids.
     """
 
     def __init__(
@@ -47,11 +49,12 @@ class Vocab:
         *,
         intents: bool = False,
     ) -> Vocab:
-        """Return the vocabulary of labelled `sentences`, with the tags that their slots are written in by `scheme`.
+        """Return the vocabulary of labelled `sentences`, with the tags that their slots are written
+        in by `scheme`.
 
         It has their intents where `intents` are learned.
-        A tag that none of them has, as I-city where cities are one word, would never be given either, but take time.
-        `kept` is what the parts of a run that goes on have kept of files.
+        A tag that none of them has, as I-city where cities are one word, would never be given
+        either, but take time. `kept` is what the parts of a run that goes on have kept of files.
         """
         counts: Counter[str] = Counter()
         found: Counter[str] = Counter()
@@ -82,12 +85,19 @@ class Vocab:
         return any(len(intent_names(intent)) > 1 for intent in self.intents)
 
     def intent_rows(self, sentences: Iterable[Sentence]) -> list[np.ndarray]:
-        """Return `(intents,)` for each training sentence: 1 for its own, 0 for the others; no row if not learned."""
-        rows = {intent: np.isin(self.intent_names, intent_names(intent)).astype(np.float32) for intent in self.intents}
+        """Return `(intents,)` for each training sentence: 1 for its own, 0 for the others; no row
+        if not learned.
+        """
+        rows = {
+            intent: np.isin(self.intent_names, intent_names(intent)).astype(np.float32)
+            for intent in self.intents
+        }
         return [rows[sentence.intent or ""] for sentence in sentences] if rows else []
 
     def intent_of(self, ids: Iterable[int]) -> str:
-        """Return the intents with these `ids` as one: as the training sentences mostly write it, or in order of ids."""
+        """Return the intents with these `ids` as one: as the training sentences mostly write it, or
+        in order of ids.
+        """
         names = [self.intent_names[index] for index in ids]
         return self._written.get(frozenset(names)) or AND.join(names)
 
@@ -118,14 +128,20 @@ class Vocab:
         return CharacterLookup(self.tokens, lowercase, max_length)
 
     def ngram_lookup(self, *, lowercase: bool, sizes: range, min_count: int) -> NgramLookup:
-        """Return the lookup of n-grams of `sizes` characters that `min_count` words of training have."""
+        """Return the lookup of n-grams of `sizes` characters that `min_count` words of training
+        have.
+        """
         return NgramLookup.of(self.tokens, lowercase, sizes, min_count)
 
     def kept_lookup(self, *, file: str, lowercase: bool) -> KeptLookup:
-        """Return the lookup of the words kept of a file of vectors; those of training have the lowest ids."""
+        """Return the lookup of the words kept of a file of vectors; those of training have the
+        lowest ids.
+        """
         return KeptLookup(self.kept[file], self.tokens, file, lowercase)
 
-    def lookup(self, settings: Mapping[str, Any]) -> TokenLookup | CharacterLookup | NgramLookup | KeptLookup:
+    def lookup(
+        self, settings: Mapping[str, Any]
+    ) -> TokenLookup | CharacterLookup | NgramLookup | KeptLookup:
         """Return the lookup that has these `settings`."""
         options = dict(settings)
         kinds: dict[str, Callable[..., Any]] = {
@@ -140,12 +156,21 @@ class Vocab:
         """Return the vocabulary as what JSON can hold."""
         intents = {"intents": self.intents} if self.intents else {}
         kept = {"kept": self.kept} if self.kept else {}
-        return {"format": 1, "scheme": self.scheme, "tags": self.tags, **intents, "tokens": self.tokens, **kept}
+        return {
+            "format": 1,
+            "scheme": self.scheme,
+            "tags": self.tags,
+            **intents,
+            "tokens": self.tokens,
+            **kept,
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Vocab:
         """Return the vocabulary that `to_json` gave."""
-        return cls(data["tokens"], data["tags"], data["scheme"], data.get("kept"), data.get("intents"))
+        return cls(
+            data["tokens"], data["tags"], data["scheme"], data.get("kept"), data.get("intents")
+        )
 
 
 def _by_count(counts: Counter[str]) -> dict[str, int]:

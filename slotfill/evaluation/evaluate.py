@@ -13,7 +13,9 @@ from slotfill.inference.tagging import label
 
 
 def rates(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> tuple[float, float | None]:
-    """Return the F1 of slots alone, and the accuracy of intents, None where `model` has not learned any."""
+    """Return the F1 of slots alone, and the accuracy of intents, None where `model` has not learned
+    any.
+    """
     slots, intents = label(model, vocab, sentences)
     return slot_f1(sentences, slots), intent_accuracy(sentences, intents) if vocab.intents else None
 
@@ -21,13 +23,21 @@ def rates(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> tuple[f
 def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Score:
     """Return the score of `model` on labelled `sentences`, with what in them it has never seen.
 
-    Intents are scored where `model` has learned them and the sentences have some. Raises DataError where one has none.
+    Intents are scored where `model` has learned them and the sentences have some. Raises DataError
+    where one has none.
     """
     slots, intents = label(model, vocab, sentences)
     result = score(sentences, slots)
-    result.unknown_words = sum(not vocab.knows(token) for sentence in sentences for token in sentence.tokens)
+    result.unknown_words = sum(
+        not vocab.knows(token) for sentence in sentences for token in sentence.tokens
+    )
     known = set(vocab.slot_names)
-    unknown = [slot.name for sentence in sentences for slot in sentence.slots or () if slot.name not in known]
+    unknown = [
+        slot.name
+        for sentence in sentences
+        for slot in sentence.slots or ()
+        if slot.name not in known
+    ]
     result.unknown_slots = len(unknown)
     result.unknown_names = sorted(set(unknown))
     if vocab.intents and any(sentence.intent for sentence in sentences):

@@ -1,7 +1,8 @@
 """Scores of predicted slots against gold ones, as seqeval counts them, and of intents.
 
-seqeval's default mode over IOB2 tags: a slot is right when its name, first and last token are. The intents of a
-sentence are right when they are the gold ones, all of them and no others, whatever their order.
+seqeval's default mode over IOB2 tags: a slot is right when its name, first and last token are. The
+intents of a sentence are right when they are the gold ones, all of them and no others, whatever
+their order.
 
 Source: Nakayama 2018, seqeval; the count itself: Tjong Kim Sang & De Meulder 2003 (conlleval)
 """
@@ -37,8 +38,9 @@ class SlotScore:
 class IntentScore:
     """What a model did on the intents of labelled sentences; all rates in percent.
 
-    `accuracy`: share of sentences whose intents are right. `frame_accuracy`: those whose slots are all right as well.
-    `overall` is over all `intents`, each by itself. `unknown_intents`: gold ones that the model has never seen.
+    `accuracy`: share of sentences whose intents are right. `frame_accuracy`: those whose slots are
+    all right as well. `overall` is over all `intents`, each by itself. `unknown_intents`: gold ones
+    that the model has never seen.
     """
 
     accuracy: float
@@ -54,10 +56,12 @@ class IntentScore:
 class Score:
     """What a model did on labelled sentences; all rates in percent.
 
-    `f1_interval`: the 95 % bootstrap interval of F1 over sentences. `tag_accuracy`: share of tokens whose IOB2
-    tag is right. `sentence_accuracy`: share of sentences all of whose slots are right, and no others found.
-    `unknown_words`: tokens never seen in training. `unknown_slots`: gold slots whose name the model has never
-    seen, each of them a miss. `intent`: the score of intents, None where they are not learned or not labelled.
+    `f1_interval`: the 95 % bootstrap interval of F1 over sentences. `tag_accuracy`: share of tokens
+    whose IOB2 tag is right. `sentence_accuracy`: share of sentences all of whose slots are right,
+    and no others found.
+    `unknown_words`: tokens never seen in training. `unknown_slots`: gold slots whose name the model
+    has never seen, each of them a miss. `intent`: the score of intents, None where they are not
+    learned or not labelled.
     """
 
     overall: SlotScore
@@ -92,7 +96,10 @@ def score(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> Scor
     from seqeval.metrics import classification_report
 
     gold_tags = [tags_of(sentence.slots or [], len(sentence.tokens), "iob2") for sentence in gold]
-    found_tags = [tags_of(slots, len(sentence.tokens), "iob2") for sentence, slots in zip(gold, predicted, strict=True)]
+    found_tags = [
+        tags_of(slots, len(sentence.tokens), "iob2")
+        for sentence, slots in zip(gold, predicted, strict=True)
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         report = classification_report(gold_tags, found_tags, output_dict=True, zero_division=0)
@@ -109,7 +116,11 @@ def score(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> Scor
         rows.pop(average, None)
     overall = rows.pop("micro avg", SlotScore(0.0, 0.0, 0.0, 0))
     tokens = sum(map(len, gold_tags))
-    right = sum(a == b for one, two in zip(gold_tags, found_tags, strict=True) for a, b in zip(one, two, strict=True))
+    right = sum(
+        a == b
+        for one, two in zip(gold_tags, found_tags, strict=True)
+        for a, b in zip(one, two, strict=True)
+    )
     whole = sum(one == two for one, two in zip(gold_tags, found_tags, strict=True))
     return Score(
         overall,
@@ -125,7 +136,9 @@ def score(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> Scor
 def score_intents(
     gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]], intents: Sequence[str | None]
 ) -> IntentScore:
-    """Return the score of the predicted `intents` of `gold` sentences, whole frames with the `predicted` slots."""
+    """Return the score of the predicted `intents` of `gold` sentences, whole frames with the
+    `predicted` slots.
+    """
     pairs = _pairs(gold, intents)
     wanted = Counter(name for one, _ in pairs for name in one)
     found = Counter(name for _, other in pairs for name in other)
@@ -143,11 +156,15 @@ def score_intents(
 
 
 def intent_accuracy(gold: Sequence[Sentence], intents: Sequence[str | None]) -> float:
-    """Return the share of sentences whose predicted `intents` are right, in percent, and nothing else."""
+    """Return the share of sentences whose predicted `intents` are right, in percent, and nothing
+    else.
+    """
     return 100 * sum(one == other for one, other in _pairs(gold, intents)) / max(len(gold), 1)
 
 
-def _pairs(gold: Sequence[Sentence], intents: Sequence[str | None]) -> list[tuple[set[str], set[str]]]:
+def _pairs(
+    gold: Sequence[Sentence], intents: Sequence[str | None]
+) -> list[tuple[set[str], set[str]]]:
     """Return the gold and the predicted intents of each sentence."""
     return [
         (set(intent_names(sentence.intent)), set(intent_names(intent)))
@@ -176,8 +193,13 @@ def f1_of(counts: np.ndarray) -> np.ndarray:
 
 
 def _interval(counts: np.ndarray, draws: int = 1000) -> tuple[float, float]:
-    """Return the 95 % interval of F1 when as many sentences are drawn anew, with replacement (Efron 1979)."""
+    """Return the 95 % interval of F1 when as many sentences are drawn anew, with replacement (Efron
+    1979).
+    """
     random = np.random.default_rng(0)
-    f1s = [f1_of(counts[random.integers(0, len(counts), len(counts))].sum(axis=0)) for _ in range(draws)]
+    f1s = [
+        f1_of(counts[random.integers(0, len(counts), len(counts))].sum(axis=0))
+        for _ in range(draws)
+    ]
     low, high = np.percentile(f1s, [2.5, 97.5])
     return float(low), float(high)

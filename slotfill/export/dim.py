@@ -20,7 +20,9 @@ class Dim(int):
     name: Callable[[], str]
     recorder: Recorder
 
-    def _with(self, other: Any, operator: str, compute: Callable[[int, int], int], turned: bool = False) -> Any:
+    def _with(
+        self, other: Any, operator: str, compute: Callable[[int, int], int], turned: bool = False
+    ) -> Any:
         if not isinstance(other, int):
             return NotImplemented
         pairs = [(int(self), int(other)), (self.twin, twin_of(other))]

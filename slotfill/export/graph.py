@@ -7,14 +7,24 @@ from itertools import count
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
 
 OPSET = 17
 """The version of the operators: the first with LayerNormalization."""
 
 
 class Graph:
-    """Operators in their order; the body of a loop is a graph of its own, which sees all that stands outside."""
+    """Operators in their order; the body of a loop is a graph of its own, which sees all that
+    stands outside.
+    """
 
     def __init__(self, outer: Graph | None = None) -> None:
         self.nodes: list[NodeProto] = []
@@ -26,7 +36,9 @@ class Graph:
         """Return a name that nothing in the model has yet."""
         return f"{like.lower()}_{next(self._root._names)}"
 
-    def add(self, operator: str, inputs: Sequence[str], outputs: int = 1, **attributes: Any) -> list[str]:
+    def add(
+        self, operator: str, inputs: Sequence[str], outputs: int = 1, **attributes: Any
+    ) -> list[str]:
         """Add an operator and return the names of its outputs."""
         names = [self.name(operator) for _ in range(outputs)]
         self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
@@ -46,17 +58,23 @@ class Graph:
             constants[key] = numpy_helper.from_array(array.copy("C"), self.name(like))
         return constants[key].name
 
-    def body(self, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> GraphProto:
+    def body(
+        self, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
+    ) -> GraphProto:
         """Return the graph as the body of a loop."""
         return helper.make_graph(self.nodes, self.name("body"), inputs, outputs)
 
-    def model(self, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto], about: str) -> ModelProto:
+    def model(
+        self, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto], about: str
+    ) -> ModelProto:
         """Return as a model what leads to `outputs`; `about` is kept as its metadata."""
         nodes = _needed(self.nodes, {output.name for output in outputs})
         used = {name for node in nodes for name in _seen(node)}
         constants = [tensor for tensor in self._constants.values() if tensor.name in used]
         graph = helper.make_graph(nodes, "slotfill", inputs, outputs, constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="slotfill")
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="slotfill"
+        )
         model.ir_version = 8
         helper.set_model_props(model, {"slotfill": about})
         return model

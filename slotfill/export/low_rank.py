@@ -1,9 +1,11 @@
-"""A network whose first recurrent layer reads fewer numbers of a token, chosen so that little of what it reads is lost.
+"""A network whose first recurrent layer reads fewer numbers of a token, chosen so that little of
+what it reads is lost.
 
     W ~ A B, of rank r: C^(1/2) W = U S V', A = C^(-1/2) U_r, B = S_r V_r'
 
-C is the second moment of the tokens' vectors as training has them. A depends on the token alone and is computed once
-for each, so that a step of the layer multiplies r numbers where W had as many as the embeddings give.
+C is the second moment of the tokens' vectors as training has them. A depends on the token alone and
+is computed once for each, so that a step of the layer multiplies r numbers where W had as many as
+the embeddings give.
 
 Source: Eckart & Young 1936, "The Approximation of One Matrix by Another of Lower Rank"
 """
@@ -43,17 +45,23 @@ class Narrow(Encoder):
 
 @torch.no_grad()
 def narrowed(model: SlotTagger, vocab: Vocab, rank: int) -> SlotTagger:
-    """Return a copy of `model` that reads `rank` numbers of a token; raises UsageError where it cannot be."""
+    """Return a copy of `model` that reads `rank` numbers of a token; raises UsageError where it
+    cannot be.
+    """
     model = copy.deepcopy(model).cpu().float().eval()
     for member in model.members:
         place = len(member.alone)
         encoder = member.encoders[place] if place < len(member.encoders) else None
         cell = getattr(encoder, "layers", [None])[0]
         if not isinstance(cell, Cell) or type(cell).project is not Cell.project:
-            raise UsageError("--rank: the first encoder is not recurrent, or its cell reads in a way of its own")
+            raise UsageError(
+                "--rank: the first encoder is not recurrent, or its cell reads in a way of its own"
+            )
         size = cell.input_weight.shape[1]
         if rank >= size:
-            raise UsageError(f"--rank {rank}: the first recurrent layer reads no more than {size} numbers of a token")
+            raise UsageError(
+                f"--rank {rank}: the first recurrent layer reads no more than {size} numbers of a token"
+            )
         moment = _moment(member, vocab)
         values, vectors = torch.linalg.eigh(moment)
         # What no token has does not count, and is not to be divided by.
@@ -69,7 +77,9 @@ def narrowed(model: SlotTagger, vocab: Vocab, rank: int) -> SlotTagger:
 
 
 def _moment(member: SlotTagger, vocab: Vocab) -> Tensor:
-    """Return the mean of x x' over the tokens of training, `(size, size)`, x what the first recurrent layer reads."""
+    """Return the mean of x x' over the tokens of training, `(size, size)`, x what the first
+    recurrent layer reads.
+    """
     total: Tensor | float = 0.0
     words = list(vocab.tokens)
     for start in range(0, len(words), _AT_ONCE):

@@ -1,7 +1,8 @@
 """What torch's functions are called in ONNX: a table, by the name of the function.
 
-Each entry takes the recorder, what the function gave for the example, and the function's own arguments, and returns
-the name of what it adds, or a list of names where the function gives several tensors.
+Each entry takes the recorder, what the function gave for the example, and the function's own
+arguments, and returns the name of what it adds, or a list of names where the function gives several
+tensors.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def _comparison(*operators: str) -> Record:
 
 
 def _reduction(operator: str) -> Record:
-    """Over some axes, or all; ONNX takes those of a sum as an input, those of the others as an attribute."""
+    """Over some axes, or all; ONNX takes those of a sum as an input, those of the others as an
+    attribute.
+    """
 
     def record(r: Recorder, out: Tensor, x: Tensor, dim: Any = None, keepdim: bool = False) -> str:
         axes = range(x.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
@@ -89,7 +92,8 @@ def _addcmul(r: Recorder, out: Tensor, a: Tensor, b: Tensor, c: Tensor) -> str:
 
 
 def _lerp(r: Recorder, out: Tensor, a: Tensor, b: Tensor, weight: Tensor) -> str:
-    # As a + w * (b - a); torch turns it round where w is above a half, which rounds otherwise and no more.
+    # As a + w * (b - a); torch turns it round where w is above a half, which rounds otherwise and
+    # no more.
     difference = r.add("Sub", [r.name(b), r.name(a)])
     return r.add("Add", [r.name(a), r.add("Mul", [r.cast(weight, out.dtype), difference])])
 
@@ -99,14 +103,28 @@ def _square(r: Recorder, out: Tensor, x: Tensor) -> str:
 
 
 def _layer_norm(
-    r: Recorder, out: Tensor, x: Tensor, shape: Sequence[int], weight: Tensor, bias: Tensor, eps: float = 1e-5
+    r: Recorder,
+    out: Tensor,
+    x: Tensor,
+    shape: Sequence[int],
+    weight: Tensor,
+    bias: Tensor,
+    eps: float = 1e-5,
 ) -> str:
-    return r.add("LayerNormalization", [r.name(x), r.name(weight), r.name(bias)], axis=-len(shape), epsilon=eps)
+    return r.add(
+        "LayerNormalization",
+        [r.name(x), r.name(weight), r.name(bias)],
+        axis=-len(shape),
+        epsilon=eps,
+    )
 
 
 OPERATORS: dict[str, Record] = {
     **SHAPES,
-    **{name: _unary(name.title()) for name in ("sigmoid", "tanh", "relu", "exp", "log", "sqrt", "neg", "abs", "erf")},
+    **{
+        name: _unary(name.title())
+        for name in ("sigmoid", "tanh", "relu", "exp", "log", "sqrt", "neg", "abs", "erf")
+    },
     **{name: _unary(name.title()) for name in ("softplus", "elu", "reciprocal", "sin", "cos")},
     "softsign": _unary("Softsign"),
     "invert": _unary("Not"),

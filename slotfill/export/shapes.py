@@ -1,4 +1,6 @@
-"""What torch's functions that shape, choose and make tensors are called in ONNX: entries of the operators' table."""
+"""What torch's functions that shape, choose and make tensors are called in ONNX: entries of the
+operators' table.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ Record = Callable[..., Any]
 
 
 def _reshaped(r: Recorder, x: Tensor, sizes: Sequence[int]) -> str:
-    """With one size that differs from batch to batch it is told as -1, which no operator has to look up."""
+    """With one size that differs from batch to batch it is told as -1, which no operator has to
+    look up.
+    """
     free = [place for place, size in enumerate(sizes) if isinstance(size, Dim)]
     if len(free) == 1 and -1 not in sizes:
         sizes = [-1 if place in free else size for place, size in enumerate(sizes)]
@@ -79,23 +83,37 @@ def _stack(r: Recorder, out: Tensor, tensors: Sequence[Tensor], dim: int = 0) ->
 
 
 def _pieces(r: Recorder, out: Sequence[Tensor], x: Tensor, _: Any, dim: int = 0) -> list[str]:
-    """Of split and chunk: their sizes are those of the example, which are the same in every batch or an error."""
+    """Of split and chunk: their sizes are those of the example, which are the same in every batch
+    or an error.
+    """
     sizes = [r.shape_along(x, piece, dim) for piece in out]
     return r.graph.add("Split", [r.name(x), r.numbers(sizes)], len(out), axis=dim)
 
 
 def _unbind(r: Recorder, out: Sequence[Tensor], x: Tensor, dim: int = 0) -> list[str]:
     r.shape_along(x, x, dim)
-    return [r.add("Gather", [r.name(x), r.constant(np.int64(place))], axis=dim) for place in range(len(out))]
+    return [
+        r.add("Gather", [r.name(x), r.constant(np.int64(place))], axis=dim)
+        for place in range(len(out))
+    ]
 
 
-def _pad(r: Recorder, out: Tensor, x: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> str:
+def _pad(
+    r: Recorder,
+    out: Tensor,
+    x: Tensor,
+    pad: Sequence[int],
+    mode: str = "constant",
+    value: Any = None,
+) -> str:
     """torch names the last axis first, ONNX all beginnings and then all ends."""
     axes = x.dim()
     begins, ends = [0] * axes, [0] * axes
     for place in range(len(pad) // 2):
         begins[axes - 1 - place], ends[axes - 1 - place] = pad[2 * place : 2 * place + 2]
-    return r.add("Pad", [r.name(x), r.numbers(begins + ends), r.cast(value or 0, x.dtype)], mode=mode)
+    return r.add(
+        "Pad", [r.name(x), r.numbers(begins + ends), r.cast(value or 0, x.dtype)], mode=mode
+    )
 
 
 def _unfold(r: Recorder, out: Tensor, x: Tensor, dim: int, size: int, step: int) -> str:
@@ -104,7 +122,9 @@ def _unfold(r: Recorder, out: Tensor, x: Tensor, dim: int, size: int, step: int)
     places = r.add("Add", [r.add("Unsqueeze", [first, r.numbers([1])]), r.numbers(range(size))])
     windows = r.add("Gather", [r.name(x), places], axis=dim)
     axes = list(range(x.dim() + 1))
-    return r.add("Transpose", [windows], perm=[axis for axis in axes if axis != dim + 1] + [dim + 1])
+    return r.add(
+        "Transpose", [windows], perm=[axis for axis in axes if axis != dim + 1] + [dim + 1]
+    )
 
 
 # Choosing
@@ -115,7 +135,10 @@ def _getitem(r: Recorder, out: Tensor, x: Tensor, index: Any) -> str:
     if isinstance(index, Tensor) and index.dtype == torch.int64:
         return r.add("Gather", [r.name(x), r.name(index)], axis=0)
     items = list(index) if isinstance(index, tuple) else [index]
-    if any(isinstance(each, Tensor) or (isinstance(each, slice) and each.step not in (None, 1)) for each in items):
+    if any(
+        isinstance(each, Tensor) or (isinstance(each, slice) and each.step not in (None, 1))
+        for each in items
+    ):
         raise NotExportable("choosing by a mask, by several tensors or with a step")
     if Ellipsis in items:
         place = items.index(Ellipsis)

@@ -27,18 +27,26 @@ TOLERANCE = 1e-4
 def export_model(
     model: SlotTagger, vocab: Vocab, vocab_digest: str, texts: Mapping[str, str] | None = None
 ) -> dict[str, bytes]:
-    """Return `model` as two files by their names: tokens' vectors from ids, and emissions and intents from vectors.
+    """Return `model` as two files by their names: tokens' vectors from ids, and emissions and
+    intents from vectors.
 
-    They are two since a token's vector, and what the first encoders make of it that see no neighbours, depends on the
-    token alone, so that whoever runs them may keep it. `texts` is what they tell, beside the model, of the texts it is
-    for. Raises NotExportable, which says why.
+    They are two since a token's vector, and what the first encoders make of it that see no
+    neighbours, depends on the token alone, so that whoever runs them may keep it. `texts` is what
+    they tell, beside the model, of the texts it is for. Raises NotExportable, which says why.
     """
     if any(member.tagger.searches for member in model.members):
         raise NotExportable("its tags come from a search, which is done by torch")
-    if any(cast(Embedding, part).contextual for member in model.members for part in member.embeddings):
+    if any(
+        cast(Embedding, part).contextual for member in model.members for part in member.embeddings
+    ):
         raise NotExportable("an embedding reads whole sentences, which is done by torch")
     model = _on_cpu(model)
-    about = {"format": FORMAT, "vocab": vocab_digest, "weights": _digest(model), "texts": dict(texts or {})}
+    about = {
+        "format": FORMAT,
+        "vocab": vocab_digest,
+        "weights": _digest(model),
+        "texts": dict(texts or {}),
+    }
     with torch.no_grad():
         embedding, sizes = _embedding(model, vocab, about)
         found = {EMBEDDING: embedding, NETWORK: _network(model, sizes, about)}
@@ -52,12 +60,16 @@ def export_model(
             if not far.max() <= TOLERANCE:
                 raise NotExportable(f"its emissions are {far.max():.1e} from torch's")
         if engine.labels(batch) != model.labels(make_batch(tokens, model.lookups)):
-            raise NotExportable("its tags are not those that its emissions and transitions tell, or its intents differ")
+            raise NotExportable(
+                "its tags are not those that its emissions and transitions tell, or its intents differ"
+            )
     return found
 
 
 def _digest(model: SlotTagger) -> str:
-    """Return what tells the weights of `model` from others, so that halves of two networks are not taken for one."""
+    """Return what tells the weights of `model` from others, so that halves of two networks are not
+    taken for one.
+    """
     found = sha256()
     for name, tensor in model.state_dict().items():
         found.update(name.encode())
@@ -80,24 +92,44 @@ def _embedding(model: SlotTagger, vocab: Vocab, about: dict[str, Any]) -> tuple[
     settings = [getattr(lookup, "settings", None) for lookup in model.lookups]
     if None in settings:
         raise NotExportable("an embedding from outside has a lookup of its own")
-    # Of words of which as little as may be is known, and of those that have the most of what is looked up.
-    widest = [max(vocab.tokens, key=lambda word: lookup.arrays([[word]])[0].size) for lookup in model.lookups]
-    arrays = [[lookup.arrays([words]) for words in (_STRANGE, [*_LONGER, *widest])] for lookup in model.lookups]
-    names = [[f"ids_{part}_{place}" for place in range(len(each[0]))] for part, each in enumerate(arrays)]
+    # Of words of which as little as may be is known, and of those that have the most of what is
+    # looked up.
+    widest = [
+        max(vocab.tokens, key=lambda word: lookup.arrays([[word]])[0].size)
+        for lookup in model.lookups
+    ]
+    arrays = [
+        [lookup.arrays([words]) for words in (_STRANGE, [*_LONGER, *widest])]
+        for lookup in model.lookups
+    ]
+    names = [
+        [f"ids_{part}_{place}" for place in range(len(each[0]))] for part, each in enumerate(arrays)
+    ]
     features = [
-        [recorder.input(name, *map(torch.from_numpy, both)) for name, *both in zip(each, *pair, strict=True)]
+        [
+            recorder.input(name, *map(torch.from_numpy, both))
+            for name, *both in zip(each, *pair, strict=True)
+        ]
         for each, pair in zip(names, arrays, strict=True)
     ]
     with recorder:
         found = [member.token_vectors(features) for member in model.members]
         vectors = torch.cat(found, dim=2) if len(found) > 1 else found[0]
-    inputs = {name: tensor for pair in zip(names, features, strict=True) for name, tensor in zip(*pair, strict=True)}
+    inputs = {
+        name: tensor
+        for pair in zip(names, features, strict=True)
+        for name, tensor in zip(*pair, strict=True)
+    }
     about = about | {"lookups": settings, "inputs": names}
-    return recorder.model(inputs, {"token_vectors": vectors}, json.dumps(about)), [each.shape[2] for each in found]
+    return recorder.model(inputs, {"token_vectors": vectors}, json.dumps(about)), [
+        each.shape[2] for each in found
+    ]
 
 
 def _network(model: SlotTagger, sizes: list[int], about: dict[str, Any]) -> bytes:
-    """Return the half from vectors of sentences to emissions, and to scores of intents where there is a head."""
+    """Return the half from vectors of sentences to emissions, and to scores of intents where there
+    is a head.
+    """
     recorder = Recorder()
     lengths = recorder.input("lengths", *(torch.tensor(each) for each in _LENGTHS))
     shapes = [(len(each), max(each), sum(sizes)) for each in _LENGTHS]
@@ -121,7 +153,11 @@ def _trials(vocab: Vocab) -> list[Sequence[Sequence[str]]]:
     words = [*list(vocab.tokens)[:40], "x", "Qwfp-7", "時", "unheard-of" * 5]
     drawn = np.random.default_rng(0).choice(len(words), 60)
     sentence = [words[place] for place in drawn]
-    return [[sentence[:1]], [sentence[:12], sentence[12:15], sentence[20:21]], [sentence[30:37]] * 2]
+    return [
+        [sentence[:1]],
+        [sentence[:12], sentence[12:15], sentence[20:21]],
+        [sentence[30:37]] * 2,
+    ]
 
 
 _STRANGE = ["\ue000", "\ue001"]

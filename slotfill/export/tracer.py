@@ -1,8 +1,9 @@
 """Record what a network computes as a graph of ONNX operators.
 
-The network runs as it is, on an example, and each function of torch that it calls adds what it means in ONNX. Beside
-the example runs a twin of other sizes: what is as long in both is as long in every batch, and what is not is looked
-up when the graph runs. Loops over time, which say what they are (`slotfill.model.scan`), become Scan.
+The network runs as it is, on an example, and each function of torch that it calls adds what it
+means in ONNX. Beside the example runs a twin of other sizes: what is as long in both is as long in
+every batch, and what is not is looked up when the graph runs. Loops over time, which say what they
+are (`slotfill.model.scan`), become Scan.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from slotfill.model.scan import Step, Tensors, loop
 
 @dataclass
 class Value:
-    """A tensor that depends on the batch: the example, its twin, its name and the graph it stands in."""
+    """A tensor that depends on the batch: the example, its twin, its name and the graph it stands
+    in.
+    """
 
     tensor: Tensor
     twin: Tensor
@@ -109,7 +112,10 @@ class Recorder(TorchFunctionMode):
             return name
 
         pairs = enumerate(zip(tensor.shape, value.twin.shape, strict=True))
-        return tuple(size if size == twin else self.dim(size, twin, namer(axis)) for axis, (size, twin) in pairs)
+        return tuple(
+            size if size == twin else self.dim(size, twin, namer(axis))
+            for axis, (size, twin) in pairs
+        )
 
     def shape_along(self, tensor: Tensor, piece: Tensor, axis: int) -> int:
         """Return the length of `piece` along an axis of `tensor` that is as long in every batch."""
@@ -124,21 +130,31 @@ class Recorder(TorchFunctionMode):
         self._values[id(tensor)] = Value(tensor, twin, name, self.graph)
         return tensor
 
-    def model(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], about: str) -> bytes:
+    def model(
+        self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], about: str
+    ) -> bytes:
         """Return what leads from `inputs` to `outputs`, both by name, as a file."""
         for name, output in outputs.items():
             self.graph.rename(self.add("Identity", [self.name(output)]), name)
-        before, after = ([self.info(tensor, name) for name, tensor in each.items()] for each in (inputs, outputs))
+        before, after = (
+            [self.info(tensor, name) for name, tensor in each.items()] for each in (inputs, outputs)
+        )
         return self.graph.model(before, after, about).SerializeToString()
 
     def info(self, tensor: Tensor, name: str) -> ValueInfoProto:
-        """Return what ONNX is told of an input or output: its type, and its sizes where they are always the same."""
+        """Return what ONNX is told of an input or output: its type, and its sizes where they are
+        always the same.
+        """
         sizes = [None if isinstance(size, Dim) else size for size in self.shape(tensor)]
         return helper.make_tensor_value_info(name, onnx_type(tensor.dtype), sizes)
 
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
-        if not any(id(each) in self._values or isinstance(each, Dim) for each in _leaves((args, kwargs))):
+        if not any(
+            id(each) in self._values or isinstance(each, Dim) for each in _leaves((args, kwargs))
+        ):
             return function(*args, **kwargs)
         if function is loop:
             return self._loop(*args, **kwargs)
@@ -205,10 +221,13 @@ class Recorder(TorchFunctionMode):
                 if before.dtype != now.dtype or before.shape != now.shape:
                     raise NotExportable("a loop whose state changes its type or shape")
             results = [*after, *outputs]
-            # A name of its own for each, since a body may not give what stands outside, nor one thing twice.
+            # A name of its own for each, since a body may not give what stands outside, nor one
+            # thing twice.
             ends = [self.add("Identity", [self.name(each)]) for each in results]
             infos = [self._typed(self.name(each), each) for each in formal]
-            graph = body.body(infos, [self._typed(*pair) for pair in zip(ends, results, strict=True)])
+            graph = body.body(
+                infos, [self._typed(*pair) for pair in zip(ends, results, strict=True)]
+            )
         finally:
             self.graph = outer
         found = outer.add(
@@ -232,7 +251,9 @@ class Recorder(TorchFunctionMode):
     def _typed(self, name: str, tensor: Tensor) -> ValueInfoProto:
         return helper.make_tensor_value_info(name, onnx_type(tensor.dtype), None)
 
-    def _read(self, cell: Cell, reading: Reading, x: Tensor, below: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _read(
+        self, cell: Cell, reading: Reading, x: Tensor, below: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """Record a cell over the sentences: as the one operator it has, or as the loop that it is."""
         operator = None if below is not None or cell.sees_below else cell.operator()
         if operator is None:

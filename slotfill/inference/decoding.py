@@ -18,7 +18,9 @@ ONE_BY_ONE = 3
 
 @dataclass(frozen=True)
 class Transitions:
-    """Scores of tags beside each other: `start` `(tags,)`, `between` `(from, to)`, `end` `(tags,)`; never changed."""
+    """Scores of tags beside each other: `start` `(tags,)`, `between` `(from, to)`, `end` `(tags,)`;
+    never changed.
+    """
 
     start: np.ndarray
     between: np.ndarray
@@ -27,12 +29,17 @@ class Transitions:
     def to_json(self) -> dict[str, Any]:
         """Return the scores as what JSON can hold: float32 in base 64, the lowest byte first."""
         scores = {"start": self.start, "between": self.between, "end": self.end}
-        return {name: b64encode(table.astype("<f4").tobytes()).decode() for name, table in scores.items()}
+        return {
+            name: b64encode(table.astype("<f4").tobytes()).decode()
+            for name, table in scores.items()
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Transitions:
         """Return the scores that `to_json` gave."""
-        start, between, end = (np.frombuffer(b64decode(data[name]), "<f4") for name in ("start", "between", "end"))
+        start, between, end = (
+            np.frombuffer(b64decode(data[name]), "<f4") for name in ("start", "between", "end")
+        )
         return cls(start, between.reshape(len(start), -1), end)
 
     @cached_property
@@ -46,13 +53,16 @@ class Moves:
 
         reached[y] = max over x of alpha[x] + between[x, y]
 
-    Where at most two tags x may come before y, as before I-city, these two are compared. To all other y at once, from
-    the tag `best` with the highest alpha[x] + high[x], where low[x] <= between[x, y] <= high[x] for each of those y:
+    Where at most two tags x may come before y, as before I-city, these two are compared. To all
+    other y at once, from the tag `best` with the highest alpha[x] + high[x], where low[x] <=
+    between[x, y] <= high[x] for each of those y:
 
-        alpha[x] + between[x, y] <= alpha[x] + high[x] < alpha[best] + low[best] <= alpha[best] + between[best, y]
+        alpha[x] + between[x, y] <= alpha[x] + high[x] < alpha[best] + low[best] <= alpha[best] +
+        between[best, y]
 
-    rules x out, ties included; sums that are rounded keep that order. Only a rival that is not ruled out is compared:
-    none as a rule, and every tag where the scores are flat. So `reached` has the very numbers of the full maximum.
+    rules x out, ties included; sums that are rounded keep that order. Only a rival that is not
+    ruled out is compared: none as a rule, and every tag where the scores are flat. So `reached` has
+    the very numbers of the full maximum.
     """
 
     def __init__(self, between: np.ndarray) -> None:
@@ -63,7 +73,10 @@ class Moves:
         # Of two the first and the last; where there are fewer, minus infinity does no harm.
         self.first = allowed[:, few].argmax(axis=0)
         self.last = len(between) - 1 - allowed[::-1, few].argmax(axis=0)
-        self.from_first, self.from_last = between[self.first, self.few], between[self.last, self.few]
+        self.from_first, self.from_last = (
+            between[self.first, self.few],
+            between[self.last, self.few],
+        )
         many = between[:, ~few]
         self.low, self.high = many.min(axis=1), many.max(axis=1)
         self.between = between.copy()
@@ -88,7 +101,9 @@ class Moves:
         return reached
 
     def step_alone(self, alpha: np.ndarray) -> np.ndarray:
-        """Return what `step` does for a single sentence, `(tags,)`: the same numbers in fewer calls."""
+        """Return what `step` does for a single sentence, `(tags,)`: the same numbers in fewer
+        calls.
+        """
         highest = alpha + self.high
         best = highest.argmax()
         reached = self.between[best] + alpha[best]
@@ -110,13 +125,18 @@ def legal_transitions(tags: list[str], scheme: str) -> Transitions:
 
     return Transitions(
         scores([may_start(tag, scheme) for tag in tags]),
-        np.stack([scores([may_follow(before, after, scheme) for after in tags]) for before in tags]),
+        np.stack(
+            [scores([may_follow(before, after, scheme) for after in tags]) for before in tags]
+        ),
         scores([may_end(tag, scheme) for tag in tags]),
     )
 
 
-def decode(emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions | None) -> list[list[int]]:
-    """Return the best tags of each sentence, from `emissions` `(batch, time, tags)` and `lengths` `(batch,)`.
+def decode(
+    emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions | None
+) -> list[list[int]]:
+    """Return the best tags of each sentence, from `emissions` `(batch, time, tags)` and `lengths`
+    `(batch,)`.
 
     Without transitions each token's best; with them the best sequence (Viterbi 1967).
     """
@@ -126,11 +146,16 @@ def decode(emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions 
         best = emissions.argmax(axis=2)
         return [row[:length].tolist() for row, length in zip(best, lengths, strict=True)]
     if len(lengths) <= ONE_BY_ONE:
-        return [_decode_alone(row[:length], transitions) for row, length in zip(emissions, lengths, strict=True)]
+        return [
+            _decode_alone(row[:length], transitions)
+            for row, length in zip(emissions, lengths, strict=True)
+        ]
     return _decode_together(emissions, lengths, transitions)
 
 
-def _decode_together(emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> list[list[int]]:
+def _decode_together(
+    emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions
+) -> list[list[int]]:
     """Keep only each step's maxima; which tag gave one is asked for along the best path alone."""
     # From long to short, so that the sentences which go on are the first ones.
     order = np.argsort(-lengths, kind="stable")
@@ -169,9 +194,11 @@ def _decode_alone(emissions: np.ndarray, transitions: Transitions) -> list[int]:
 
 
 def best_intents(scores: np.ndarray, several: bool) -> list[list[int]]:
-    """Return the ids of the intents of each sentence from their `scores` `(batch, intents)`: the best one.
+    """Return the ids of the intents of each sentence from their `scores` `(batch, intents)`: the
+    best one.
 
-    Where a sentence may have `several`, also each that is more likely than not: whose score is above 0.
+    Where a sentence may have `several`, also each that is more likely than not: whose score is
+    above 0.
     """
     best = scores.argmax(axis=1)
     if not several:
@@ -182,13 +209,18 @@ def best_intents(scores: np.ndarray, several: bool) -> list[list[int]]:
 
 
 def beam_search(
-    first: np.ndarray, advance: Callable[[np.ndarray, np.ndarray], np.ndarray], lengths: np.ndarray, beam: int
+    first: np.ndarray,
+    advance: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    lengths: np.ndarray,
+    beam: int,
 ) -> list[list[int]]:
-    """Return the most probable tags of each sentence that a search finds which keeps its `beam` best beginnings.
+    """Return the most probable tags of each sentence that a search finds which keeps its `beam`
+    best beginnings.
 
-    For a network whose scores depend on all tags chosen before. `first` `(batch, tags)` is the log-probability of each
-    first tag; `advance(rows, tags)` goes on with the beginnings `rows` of what it, or `first`, returned last, gives
-    them `tags`, and returns the log-probability of each next tag, `(rows, tags)`.
+    For a network whose scores depend on all tags chosen before. `first` `(batch, tags)` is the
+    log-probability of each first tag; `advance(rows, tags)` goes on with the beginnings `rows` of
+    what it, or `first`, returned last, gives them `tags`, and returns the log-probability of each
+    next tag, `(rows, tags)`.
     """
     paths = np.zeros((len(lengths), 1, 0), np.int64)
     scores = first[:, None].astype(np.float64)
@@ -199,7 +231,9 @@ def beam_search(
         flat = scores.reshape(len(alive), -1)
         best = np.argsort(-flat, axis=1, kind="stable")[:, :beam]
         before, tag = np.divmod(best, tags)
-        paths = np.concatenate((np.take_along_axis(paths, before[..., None], axis=1), tag[..., None]), axis=2)
+        paths = np.concatenate(
+            (np.take_along_axis(paths, before[..., None], axis=1), tag[..., None]), axis=2
+        )
         for place in np.flatnonzero(lengths[alive] == step):
             found[alive[place]] = paths[place, 0].tolist()
         on = np.flatnonzero(lengths[alive] > step)
@@ -211,18 +245,25 @@ def beam_search(
     return found
 
 
-def marginals(emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions | None) -> np.ndarray:
-    """Return the probability of each tag at each token, `(batch, time, tags)`, in double precision; 0 at padding.
+def marginals(
+    emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions | None
+) -> np.ndarray:
+    """Return the probability of each tag at each token, `(batch, time, tags)`, in double precision;
+    0 at padding.
 
-    Without transitions the softmax of the emissions. With them what all sequences with that tag there weigh together:
-    the forward-backward algorithm on logarithms (Rabiner 1989, "A Tutorial on Hidden Markov Models").
+    Without transitions the softmax of the emissions. With them what all sequences with that tag
+    there weigh together: the forward-backward algorithm on logarithms (Rabiner 1989, "A Tutorial on
+    Hidden Markov Models").
     """
     time = emissions.shape[1]
     real = (np.arange(time) < lengths[:, None])[..., None]
     scores = np.where(real, emissions, 0).astype(np.float64)
     if transitions is not None and time:
         between = transitions.between.astype(np.float64)
-        before, after = np.zeros_like(scores) + transitions.start, np.zeros_like(scores) + transitions.end
+        before, after = (
+            np.zeros_like(scores) + transitions.start,
+            np.zeros_like(scores) + transitions.end,
+        )
         for step in range(1, time):
             reached = before[:, step - 1] + scores[:, step - 1]
             before[:, step] = np.logaddexp.reduce(reached[:, :, None] + between, axis=1)

@@ -1,4 +1,6 @@
-"""What computes a network: one face for torch, which trains, and ONNX Runtime, which predicts without it."""
+"""What computes a network: one face for torch, which trains, and ONNX Runtime, which predicts
+without it.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,13 @@ class Engine(Protocol):
     def lookups(self) -> Sequence[Lookup]: ...
 
     def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the ids of the best tags of each sentence, and of its intents; no list where none are learned."""
+        """Return the ids of the best tags of each sentence, and of its intents; no list where none
+        are learned.
+        """
         ...
 
     def emissions(self, batch: Batch) -> np.ndarray:
-        """Return the scores `(batch, time, tags)` that the tags are decoded from; any number at padding."""
+        """Return the scores `(batch, time, tags)` that the tags are decoded from; any number at
+        padding.
+        """
         ...

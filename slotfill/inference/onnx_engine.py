@@ -23,21 +23,28 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 MOST_TOKENS = 32768
 MOST_NUMBERS = 5_000_000
-"""How many distinct tokens' vectors, and numbers in these, are kept before all are forgotten, so that memory does not
-grow for ever."""
+"""How many distinct tokens' vectors, and numbers in these, are kept before all are forgotten, so
+that memory does not grow for ever."""
 
 EMBEDDING, NETWORK = ONNX = ("embedding.onnx", "model.onnx")
-"""The two halves of a network: tokens' vectors from their ids, and from those of sentences emissions and intents."""
+"""The two halves of a network: tokens' vectors from their ids, and from those of sentences
+emissions and intents.
+"""
 
 
 class OnnxEngine:
     """A network of a run folder, from its ONNX files; a batch goes in, tags and intents come out."""
 
     def __init__(self, source: Path | Mapping[str, bytes], vocab: Vocab, vocab_digest: str) -> None:
-        """Raises RunError where one of the files, in `source`, is not what slotfill wrote for this vocabulary."""
+        """Raises RunError where one of the files, in `source`, is not what slotfill wrote for this
+        vocabulary.
+        """
         embedding, network = (_Session(source, name, vocab_digest) for name in ONNX)
         folder = source if isinstance(source, Path) else Path()
-        for half, name, key in ((embedding, EMBEDDING, "lookups"), (network, NETWORK, "transitions")):
+        for half, name, key in (
+            (embedding, EMBEDDING, "lookups"),
+            (network, NETWORK, "transitions"),
+        ):
             if key not in half.about:
                 raise _broken(folder / name, "the other half of a network")
         if embedding.about.get("weights") != network.about.get("weights"):
@@ -53,7 +60,9 @@ class OnnxEngine:
         self.several_intents = vocab.several_intents
 
     def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the ids of the best tags of each sentence, and of its intents; no list where none are learned."""
+        """Return the ids of the best tags of each sentence, and of its intents; no list where none
+        are learned.
+        """
         emissions, *scores = self._outputs(batch)
         tags = decode(emissions, batch.lengths, self.transitions)
         return tags, best_intents(scores[0], self.several_intents) if scores else []
@@ -86,14 +95,20 @@ class _Session:
         folder = source if isinstance(source, Path) else Path()
         try:
             model = source / name if isinstance(source, Path) else source[name]
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"]
+            )
             self._outputs = [output.name for output in self._session.get_outputs()]
             self.about = json.loads(self._session.get_modelmeta().custom_metadata_map["slotfill"])
         except Exception as fault:
             # ONNX Runtime has a class for each of its faults and no public one for all.
-            raise _broken(folder / name, f"not what slotfill wrote ({str(fault).strip().splitlines()[0]})") from None
+            raise _broken(
+                folder / name, f"not what slotfill wrote ({str(fault).strip().splitlines()[0]})"
+            ) from None
         if self.about["format"] != FORMAT:
-            found = f"of format {self.about['format']}; this version of slotfill reads format {FORMAT}"
+            found = (
+                f"of format {self.about['format']}; this version of slotfill reads format {FORMAT}"
+            )
             raise _broken(folder / name, found)
         if self.about["vocab"] != vocab_digest:
             raise _broken(folder / name, "made for another vocabulary")
@@ -105,7 +120,9 @@ class _Session:
 
 
 class TokenVectors:
-    """The vector of each token, computed when it is first seen and then kept; a lookup that gives vectors."""
+    """The vector of each token, computed when it is first seen and then kept; a lookup that gives
+    vectors.
+    """
 
     def __init__(
         self,
@@ -152,8 +169,11 @@ class TokenVectors:
         first = len(self._rows) + 1
         size = first + len(fresh)
         if size > len(self._table):
-            # Twice what is needed, so that few new tokens seldom mean a new table, but no more than is ever kept.
-            table = np.zeros((max(size, min(2 * size, _most(vectors) + 1)), vectors.shape[1]), np.float32)
+            # Twice what is needed, so that few new tokens seldom mean a new table, but no more than
+            # is ever kept.
+            table = np.zeros(
+                (max(size, min(2 * size, _most(vectors) + 1)), vectors.shape[1]), np.float32
+            )
             if first > 1:
                 table[1:first] = self._table[1:first]
             self._table = table

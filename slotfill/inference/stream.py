@@ -1,4 +1,6 @@
-"""Streams: what arrives is worked on as it comes, by several workers at once, and comes out in order."""
+"""Streams: what arrives is worked on as it comes, by several workers at once, and comes out in
+order.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ class _End:
 def arrivals(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
     """Yield `items` in groups: whatever has arrived by then, at least one and at most `most`.
 
-    A thread reads ahead by at most two groups, so that a slow source is answered at once and a fast one in
-    large groups, in constant memory. What `items` raises is raised after the last group.
+    A thread reads ahead by at most two groups, so that a slow source is answered at once and a fast
+    one in large groups, in constant memory. What `items` raises is raised after the last group.
     """
     waiting: SimpleQueue[Item | _End] = SimpleQueue()
     room = threading.Semaphore(2)
@@ -67,7 +69,9 @@ def arrivals(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
         room.release()
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: Executor) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], workers: Executor
+) -> Iterator[Result]:
     """Yield `work` of each of `items`, in order, as soon as it and those before it are done.
 
     At most four are on their way at a time.

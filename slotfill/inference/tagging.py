@@ -11,23 +11,32 @@ from slotfill.inference.engine import Engine
 
 BATCH_SIZE = 128
 BATCH_TOKENS = 1024
-"""The most of a batch, padding included: more is not faster, and what an LSTM keeps of them takes memory."""
+"""The most of a batch, padding included: more is not faster, and what an LSTM keeps of them takes
+memory.
+"""
 
 
 def tag(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> list[list[Slot]]:
-    """Return the slots that `model` gives to each of `sentences`, in their order; none to one without tokens."""
+    """Return the slots that `model` gives to each of `sentences`, in their order; none to one
+    without tokens.
+    """
     return label(model, vocab, sentences)[0]
 
 
-def label(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> tuple[list[list[Slot]], list[str | None]]:
-    """Return the slots and the intent that `model` gives to each of `sentences`; none to one without tokens.
+def label(
+    model: Engine, vocab: Vocab, sentences: Sequence[Sentence]
+) -> tuple[list[list[Slot]], list[str | None]]:
+    """Return the slots and the intent that `model` gives to each of `sentences`; none to one
+    without tokens.
 
     The intent is None where intents are not learned, and may be several, as `intent_names` tells.
     """
     slots: list[list[Slot]] = [[] for _ in sentences]
     intents: list[str | None] = [None] * len(sentences)
     spoken = [index for index, sentence in enumerate(sentences) if sentence.tokens]
-    for places in bucket([len(sentences[index].tokens) for index in spoken], BATCH_SIZE, most=BATCH_TOKENS):
+    for places in bucket(
+        [len(sentences[index].tokens) for index in spoken], BATCH_SIZE, most=BATCH_TOKENS
+    ):
         indices = [spoken[place] for place in places]
         batch = make_batch([sentences[i].tokens for i in indices], model.lookups)
         paths, found = model.labels(batch)

@@ -11,7 +11,9 @@ Notes = dict[str, list[Tensor]]
 
 
 class Traced(nn.Module):
-    """A part that names its inner numbers as it computes them; unless it is traced, that costs nothing."""
+    """A part that names its inner numbers as it computes them; unless it is traced, that costs
+    nothing.
+    """
 
     notes: Notes | None = None
 

@@ -1,9 +1,11 @@
-"""Additive attention: how well a query and a vector of the sentence go together, by a small network.
+"""Additive attention: how well a query and a vector of the sentence go together, by a small
+network.
 
     e_ij = v . tanh(q_i W + h_j U)
     c_i  = sum_j softmax_j(e_ij) h_j
 
-Source: Bahdanau, Cho & Bengio 2015, "Neural Machine Translation by Jointly Learning to Align and Translate"
+Source: Bahdanau, Cho & Bengio 2015, "Neural Machine Translation by Jointly Learning to Align and
+Translate"
 """
 
 from __future__ import annotations
@@ -28,16 +30,20 @@ class AdditiveAttention(nn.Module):
     def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         """Return the weights `(batch, query, time)`: they add up to 1, and are 0 at padding.
 
-        `queries` are `(batch, query, query_size)`, `keys` what `key` makes of the sentence, `(batch, time, size)`,
-        `mask` `(batch, time)`.
+        `queries` are `(batch, query, query_size)`, `keys` what `key` makes of the sentence,
+        `(batch, time, size)`, `mask` `(batch, time)`.
         """
         queries = self.query(queries)
         rows = max(1, AT_ONCE // keys.numel())
         if queries.shape[1] <= rows:
             return self._weights(queries, keys, mask)
-        # A long sentence: some queries at a time, and again for the gradient, so that nothing is held till then.
+        # A long sentence: some queries at a time, and again for the gradient, so that nothing is
+        # held till then.
         parts = queries.split(rows, dim=1)
-        return torch.cat([checkpoint(self._weights, part, keys, mask, use_reentrant=False) for part in parts], dim=1)
+        return torch.cat(
+            [checkpoint(self._weights, part, keys, mask, use_reentrant=False) for part in parts],
+            dim=1,
+        )
 
     def _weights(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         scores = (queries.unsqueeze(2) + keys.unsqueeze(1)).tanh_() @ self.score

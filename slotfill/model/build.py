@@ -14,7 +14,9 @@ from slotfill.model.tagger import SlotTagger
 
 
 def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> SlotTagger:
-    """Return the model that `config` describes, with weights drawn anew, and what it needs for `learning` alone."""
+    """Return the model that `config` describes, with weights drawn anew, and what it needs for
+    `learning` alone.
+    """
     parts = (config.embedding, config.encoder, config.tagger, config.intent)
     members = [SlotTagger(vocab, *parts) for _ in range(config.members)]
     if learning and config.train.language_model:
@@ -24,7 +26,8 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Slot
 
 
 def check_parts(config: Config) -> None:
-    """Build the network of a checked config on no words at all; raises ConfigError where options do not go together.
+    """Build the network of a checked config on no words at all; raises ConfigError where options do
+    not go together.
 
     Parts from outside are not run to be checked.
     """
@@ -34,7 +37,9 @@ def check_parts(config: Config) -> None:
 
 
 def check_built(config: Config, given: str, overrides: Sequence[str]) -> None:
-    """Do as `check_parts` for a `config` that was read from what is `given`, and say where the faults are."""
+    """Do as `check_parts` for a `config` that was read from what is `given`, and say where the
+    faults are.
+    """
     try:
         check_parts(config)
     except ConfigError as fault:

@@ -1,10 +1,12 @@
-"""The log of what all tag sequences weigh together, and its gradient, from one run over the sentence both ways.
+"""The log of what all tag sequences weigh together, and its gradient, from one run over the
+sentence both ways.
 
-    s_t(j) = sum_i a_{t-1}(i) exp between[i, j]        a_t(j) = s_t(j) exp emission[t, j]       forwards
-    r_t(i) = sum_j exp between[i, j] exp emission[t+1, j] r_{t+1}(j)                            backwards
-    p_t(j) = a_t(j) r_t(j) / sum over j of the same, the probability of tag j at token t
+    s_t(j) = sum_i a_{t-1}(i) exp between[i, j]        a_t(j) = s_t(j) exp emission[t, j]
+    forwards r_t(i) = sum_j exp between[i, j] exp emission[t+1, j] r_{t+1}(j)
+    backwards p_t(j) = a_t(j) r_t(j) / sum over j of the same, the probability of tag j at token t
 
-Source: Rabiner 1989, "A Tutorial on Hidden Markov Models", section V: a_t is scaled so that it sums to 1
+Source: Rabiner 1989, "A Tutorial on Hidden Markov Models", section V: a_t is scaled so that it sums
+to 1
 """
 
 from __future__ import annotations
@@ -20,17 +22,25 @@ LOST = 1e-6
 """The share of all weight that scaled probabilities may lose by being too small for their type."""
 
 
-def log_partition(emissions: Tensor, lengths: Tensor, start: Tensor, between: Tensor, end: Tensor) -> Tensor:
+def log_partition(
+    emissions: Tensor, lengths: Tensor, start: Tensor, between: Tensor, end: Tensor
+) -> Tensor:
     """Return the log `(batch,)` of the sum over all tag sequences of their exponentiated scores.
 
-    `emissions` `(batch, time, tags)` may be any number at padding; `start` and `end` `(tags,)` and `between` `(tags,
-    tags)` minus infinity. By probabilities scaled at each token, or by logarithms where that would lose something.
+    `emissions` `(batch, time, tags)` may be any number at padding; `start` and `end` `(tags,)` and
+    `between` `(tags, tags)` minus infinity. By probabilities scaled at each token, or by logarithms
+    where that would lose something.
     """
     dtype, asks = emissions.dtype, _answers_at_once(emissions)
     if not asks:
-        # So in double precision, whose range is enough for networks that still learn; and no number where it is not.
-        emissions, start, between, end = (scores.double() for scores in (emissions, start, between, end))
-    kept, log, *shares = _scaled(emissions.detach(), lengths, start.detach(), between.detach(), end.detach())
+        # So in double precision, whose range is enough for networks that still learn; and no number
+        # where it is not.
+        emissions, start, between, end = (
+            scores.double() for scores in (emissions, start, between, end)
+        )
+    kept, log, *shares = _scaled(
+        emissions.detach(), lengths, start.detach(), between.detach(), end.detach()
+    )
     if not asks:
         log = torch.where(kept, log, torch.nan)
     elif not kept:
@@ -44,7 +54,9 @@ def _answers_at_once(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu"
 
 
-def _by_logarithms(emissions: Tensor, lengths: Tensor, start: Tensor, between: Tensor, end: Tensor) -> Tensor:
+def _by_logarithms(
+    emissions: Tensor, lengths: Tensor, start: Tensor, between: Tensor, end: Tensor
+) -> Tensor:
     mask = mask_of(lengths, emissions.shape[1])
     alpha = start + emissions[:, 0]
     for time in range(1, emissions.shape[1]):
@@ -56,9 +68,11 @@ def _by_logarithms(emissions: Tensor, lengths: Tensor, start: Tensor, between: T
 def _scaled(
     emissions: Tensor, lengths: Tensor, start: Tensor, between: Tensor, end: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return whether all but `LOST` is kept, the log `(batch,)`, p `(batch, time, tags)`, and a and what follows it.
+    """Return whether all but `LOST` is kept, the log `(batch,)`, p `(batch, time, tags)`, and a and
+    what follows it.
 
-    The last two, `(time, batch, tags)`, with exp between in the middle, are the probabilities of neighbours.
+    The last two, `(time, batch, tags)`, with exp between in the middle, are the probabilities of
+    neighbours.
     """
     batch, time, tags = emissions.shape
     mask = mask_of(lengths, time)
@@ -68,7 +82,8 @@ def _scaled(
     places = torch.arange(time, device=lengths.device).expand(batch, time)
     turned = torch.where(mask, lengths.unsqueeze(1) - 1 - places, places)
     sentence = torch.arange(batch, device=lengths.device).unsqueeze(1)
-    # Both ways side by side, (direction, time, batch, tags), each sentence turned round within its own length.
+    # Both ways side by side, (direction, time, batch, tags), each sentence turned round within its
+    # own length.
     order = torch.stack(((places + sentence * time).T, (turned + sentence * time).T))
     emitted = likely.flatten(0, 1).index_select(0, order.flatten()).view(2, time, batch, tags)
     weights = (between - highest[1]).exp()
@@ -77,7 +92,9 @@ def _scaled(
     scale = emitted.new_empty(2, time, batch, 1)
     tiny = torch.finfo(scale.dtype).tiny
     reached[:, 0] = torch.stack(((start - highest[0]).exp(), (end - highest[2]).exp())).unsqueeze(1)
-    steps = list(zip(*(tensor.unbind(1) for tensor in (reached, passed, emitted, scale)), strict=True))
+    steps = list(
+        zip(*(tensor.unbind(1) for tensor in (reached, passed, emitted, scale)), strict=True)
+    )
     for number, (here, there, likely_here, total) in enumerate(steps):
         if number:
             torch.bmm(steps[number - 1][1], weights, out=here)
@@ -92,7 +109,8 @@ def _scaled(
     shared = probabilities.sum(2, keepdim=True)
     weight = shared * scales
     real = mask.unsqueeze(2)
-    # What is too small at a token is less than tiny for each pair of tags, against all that goes through there.
+    # What is too small at a token is less than tiny for each pair of tags, against all that goes
+    # through there.
     kept = torch.where(real, weight, 1).amin() >= tags**2 * tiny / LOST
     endless = shared.new_full((), torch.inf)
     probabilities.div_(torch.where(real, shared, endless))
@@ -108,7 +126,9 @@ class _Known(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *given: Tensor) -> Tensor:
-        """Take the scores that the log is derived by, the lengths, the log, and what `_scaled` gives beside it."""
+        """Take the scores that the log is derived by, the lengths, the log, and what `_scaled`
+        gives beside it.
+        """
         _, _, between, _, lengths, log, probabilities, before, after = given
         ctx.save_for_backward(between, lengths, probabilities, before, after)
         return log
@@ -122,4 +142,14 @@ class _Known(torch.autograd.Function):
         pairs = before[:-1].flatten(0, 1).T @ (after[1:] * gradient.unsqueeze(1)).flatten(0, 1)
         by_between = pairs.mul_((between - between.amax()).exp())
         by_end = by_emission[sentences, lengths - 1].sum(0)
-        return by_emission, by_emission[:, 0].sum(0), by_between, by_end, None, None, None, None, None
+        return (
+            by_emission,
+            by_emission[:, 0].sum(0),
+            by_between,
+            by_end,
+            None,
+            None,
+            None,
+            None,
+            None,
+        )

@@ -1,4 +1,6 @@
-"""torch's own layers for the cells that they compute: on a device a call of cuDNN instead of a loop over time."""
+"""torch's own layers for the cells that they compute: on a device a call of cuDNN instead of a loop
+over time.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,14 @@ _LAYERS: dict[tuple[str, tuple[str, ...]], tuple[Callable[..., Any], tuple[int, 
     ("RNN", ("Tanh",)): (torch.rnn_tanh, (0,)),
     ("RNN", ("Relu",)): (torch.rnn_relu, (0,)),
 }
-"""From an operator of ONNX and its activations to torch's function, and which of its products stands at each place."""
+"""From an operator of ONNX and its activations to torch's function, and which of its products
+stands at each place.
+"""
 
 
 def fused(cell: Cell, x: Tensor) -> Tensor | None:
-    """Return the outputs `(direction, time, batch, hidden)` of `cell` over `x` `(direction, time, batch, input)`.
+    """Return the outputs `(direction, time, batch, hidden)` of `cell` over `x` `(direction, time,
+    batch, input)`.
 
     Or None where no layer of torch's computes it.
     """
@@ -28,7 +33,10 @@ def fused(cell: Cell, x: Tensor) -> Tensor | None:
     if operator is None or operator.peepholes is not None or None in operator.blocks:
         return None
     # Coupled gates, and a reset before the product, are of ONNX alone.
-    if operator.attributes.get("input_forget") or operator.attributes.get("linear_before_reset") == 0:
+    if (
+        operator.attributes.get("input_forget")
+        or operator.attributes.get("linear_before_reset") == 0
+    ):
         return None
     if (operator.name, operator.activations) not in _LAYERS:
         return None
@@ -41,5 +49,7 @@ def fused(cell: Cell, x: Tensor) -> Tensor | None:
     for direction, steps in enumerate(x):
         blocks = [each[direction].split(cell.hidden_size) for each in tensors]
         weights = [torch.cat([each[place] for place in order]) for each in blocks]
-        outputs.append(layer(steps, state, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)[0])
+        outputs.append(
+            layer(steps, state, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)[0]
+        )
     return torch.stack(outputs)

@@ -1,6 +1,7 @@
 """Dropout that is the same at every token of a sentence.
 
-Source: Gal & Ghahramani 2016, "A Theoretically Grounded Application of Dropout in Recurrent Neural Networks"
+Source: Gal & Ghahramani 2016, "A Theoretically Grounded Application of Dropout in Recurrent Neural
+Networks"
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ class SentenceDropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x` `(batch, time, size)` with a share of its last axis zero and the rest scaled up."""
+        """Return `x` `(batch, time, size)` with a share of its last axis zero and the rest scaled
+        up.
+        """
         if not self.training or self.rate == 0:
             return x
         # Numbers drawn and compared take a third of the time that torch's own dropout draws in.

@@ -1,6 +1,7 @@
 """Committee: several networks of one kind, trained side by side, whose scores are averaged.
 
-    emissions = (emissions_1 + ... + emissions_K) / K, and so for transitions and the scores of intents
+    emissions = (emissions_1 + ... + emissions_K) / K, and so for transitions and the scores of
+    intents
 
 Each errs in its own way where it has seen little, so that the mean errs less than any of them.
 
@@ -33,7 +34,9 @@ class Committee(SlotTagger):
         nn.Module.__init__(self)
         first = members[0]
         if first.tagger.searches:
-            raise ConfigError("members: the tags of this tagger come from a search, so there is no mean; give 1")
+            raise ConfigError(
+                "members: the tags of this tagger come from a search, so there is no mean; give 1"
+            )
         self.lookups = first.lookups
         for member in members[1:]:
             # All look up the same, and one table of it is enough.
@@ -47,8 +50,12 @@ class Committee(SlotTagger):
         """The networks."""
         return list(self._members)  # type: ignore[arg-type]
 
-    def scores(self, features: Sequence[Sequence[Tensor]], lengths: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the means of emissions `(batch, time, tags)`, and of intents `(batch, intents)` where learned."""
+    def scores(
+        self, features: Sequence[Sequence[Tensor]], lengths: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the means of emissions `(batch, time, tags)`, and of intents `(batch, intents)`
+        where learned.
+        """
         return mean_scores([member.scores(features, lengths) for member in self.members])
 
     def loss(self, batch: Batch) -> Tensor:
@@ -62,7 +69,9 @@ class Committee(SlotTagger):
 
     @torch.inference_mode()
     def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the ids of the best tags of each sentence, and of its intents; no list where none are learned."""
+        """Return the ids of the best tags of each sentence, and of its intents; no list where none
+        are learned.
+        """
         emissions, scores = self.scores(*self.tensors(batch))
         head = self.members[0].intent
         intents = [] if head is None or scores is None else head.best(scores)
@@ -70,10 +79,16 @@ class Committee(SlotTagger):
 
     def transitions(self) -> Transitions | None:
         """Return the means of the learned scores, or None where there are none."""
-        found = [transitions for member in self.members if (transitions := member.transitions()) is not None]
+        found = [
+            transitions
+            for member in self.members
+            if (transitions := member.transitions()) is not None
+        ]
         if not found:
             return None
-        return Transitions(*(np.mean([getattr(each, name) for each in found], axis=0) for name in _TRANSITIONS))
+        return Transitions(
+            *(np.mean([getattr(each, name) for each in found], axis=0) for name in _TRANSITIONS)
+        )
 
 
 def mean_scores(scores: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:

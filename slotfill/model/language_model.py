@@ -1,4 +1,5 @@
-"""What an encoder learns beside the tags: to foretell words from its states, as a language model does.
+"""What an encoder learns beside the tags: to foretell words from its states, as a language model
+does.
 
     d_t = tanh(h_t W + b)
     P(w_{t+1} | w_1 ... w_t) = softmax(d_t V + c), from the states read forwards
@@ -25,7 +26,9 @@ from slotfill.model.masks import mask_of
 from slotfill.model.tagger import SlotTagger
 
 WORDS = 2000
-"""How many words are told apart: the most frequent ones. The others are one, since a rare word cannot be foretold."""
+"""How many words are told apart: the most frequent ones. The others are one, since a rare word
+cannot be foretold.
+"""
 
 SIZE = 64
 """Numbers in the layer between the states and the words."""
@@ -34,13 +37,16 @@ SIZE = 64
 class LanguageModel(nn.Module):
     """A head for each direction of the first encoder of `model`; its loss counts `weight` times.
 
-    Raises ConfigError where that encoder's states have already seen the words that they are to tell.
+    Raises ConfigError where that encoder's states have already seen the words that they are to
+    tell.
     """
 
     def __init__(self, model: SlotTagger, vocab: Vocab, weight: float) -> None:
         super().__init__()
         encoder = cast(Encoder, model.encoders[0])
-        if not encoder.readings or any(cast(Embedding, part).contextual for part in model.embeddings):
+        if not encoder.readings or any(
+            cast(Embedding, part).contextual for part in model.embeddings
+        ):
             raise ConfigError(
                 "train.language_model: needs a first encoder that is recurrent and of one layer, over embeddings of "
                 "single words, since others have seen the words that they are to foretell; give 0"
@@ -54,16 +60,22 @@ class LanguageModel(nn.Module):
         )
 
     def loss(self, states: Tensor, lengths: Tensor, words: Tensor) -> Tensor:
-        """Return the weighted surprise at a sentence's words in nats, of both directions, a mean over the batch.
+        """Return the weighted surprise at a sentence's words in nats, of both directions, a mean
+        over the batch.
 
-        `states` is `(batch, time, directions * hidden)`, `words` `(batch, time)` with 0 at padding; 0 is also what
-        stands before the first word and behind the last.
+        `states` is `(batch, time, directions * hidden)`, `words` `(batch, time)` with 0 at padding;
+        0 is also what stands before the first word and behind the last.
         """
         beyond = torch.zeros_like(words[:, :1])
-        targets = (torch.cat((words[:, 1:], beyond), dim=1), torch.cat((beyond, words[:, :-1]), dim=1))
+        targets = (
+            torch.cat((words[:, 1:], beyond), dim=1),
+            torch.cat((beyond, words[:, :-1]), dim=1),
+        )
         spoken = mask_of(lengths, words.shape[1])
         total = states.new_zeros(())
-        for head, own, target in zip(self.heads, states.split(self.size, dim=2), targets, strict=False):
+        for head, own, target in zip(
+            self.heads, states.split(self.size, dim=2), targets, strict=False
+        ):
             scores = head(own[spoken])
             total = total + nn.functional.cross_entropy(scores, target[spoken], reduction="sum")
         return self.weight * total / len(lengths)

@@ -13,10 +13,11 @@ from slotfill.model.scan import loop
 
 
 class Reading:
-    """The order in which sentences of `lengths` `(batch,)` are read, with `directions` 2 backwards as well.
+    """The order in which sentences of `lengths` `(batch,)` are read, with `directions` 2 backwards
+    as well.
 
-    A sentence is turned round within its own length: the backward reading starts at its true end, and its padding
-    stays behind it both ways.
+    A sentence is turned round within its own length: the backward reading starts at its true end,
+    and its padding stays behind it both ways.
     """
 
     def __init__(self, lengths: Tensor, time: int, directions: int) -> None:
@@ -24,35 +25,48 @@ class Reading:
         self.lengths = lengths
         self.mask = mask_of(lengths, time)
         places = torch.arange(time, device=lengths.device).expand_as(self.mask)
-        turned = torch.stack((places, torch.where(self.mask, lengths.unsqueeze(1) - 1 - places, places)))[:directions]
+        turned = torch.stack(
+            (places, torch.where(self.mask, lengths.unsqueeze(1) - 1 - places, places))
+        )[:directions]
         sentence = torch.arange(batch, device=lengths.device).unsqueeze(1)
         ways = torch.arange(directions, device=lengths.device).view(-1, 1, 1) * time
-        # Rows of tokens (batch * time) in the order of the steps, and rows of steps in the order of the tokens.
+        # Rows of tokens (batch * time) in the order of the steps, and rows of steps in the order of
+        # the tokens.
         self._steps = (turned + sentence * time).transpose(1, 2)
         self._tokens = ((ways + turned) * batch + sentence).permute(1, 2, 0)
 
     def steps(self, x: Tensor) -> Tensor:
-        """Return `(direction, time, batch, size)`, in the order of the steps, of `x` `(batch, time, size)`."""
+        """Return `(direction, time, batch, size)`, in the order of the steps, of `x` `(batch, time,
+        size)`.
+        """
         rows = x.flatten(0, 1).index_select(0, self._steps.flatten())
         return rows.view(*self._steps.shape, x.shape[2])
 
     def tokens(self, outputs: Tensor) -> Tensor:
-        """Return `(batch, time, direction * size)`, zero at padding, of `outputs` `(direction, time, batch, size)`."""
+        """Return `(batch, time, direction * size)`, zero at padding, of `outputs` `(direction,
+        time, batch, size)`.
+        """
         rows = outputs.flatten(0, 2).index_select(0, self._tokens.flatten())
         return rows.view(*self.mask.shape, -1) * self.mask.unsqueeze(2)
 
 
-def read(cell: Cell, reading: Reading, x: Tensor, below: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return the outputs `(batch, time, direction * hidden)`, zero at padding, of `x` `(batch, time, input)`.
+def read(
+    cell: Cell, reading: Reading, x: Tensor, below: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the outputs `(batch, time, direction * hidden)`, zero at padding, of `x` `(batch,
+    time, input)`.
 
-    And what `run` tells of the states; `below` is what it told of the layer below, where the cell sees that.
+    And what `run` tells of the states; `below` is what it told of the layer below, where the cell
+    sees that.
     """
     if has_torch_function((x,)):
         return handle_torch_function(read, (x,), cell, reading, x, below)
     return read_steps(cell, reading, x, below)
 
 
-def read_steps(cell: Cell, reading: Reading, x: Tensor, below: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def read_steps(
+    cell: Cell, reading: Reading, x: Tensor, below: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     """Return what `read` does, step by step."""
     steps = reading.steps(x)
     outputs, told = run(cell, steps if below is None else torch.cat((steps, below), dim=3))
@@ -60,10 +74,11 @@ def read_steps(cell: Cell, reading: Reading, x: Tensor, below: Tensor | None) ->
 
 
 def run(cell: Cell, x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return the outputs `(direction, time, batch, hidden)` of `cell`, and the last tensor of each step's state.
+    """Return the outputs `(direction, time, batch, hidden)` of `cell`, and the last tensor of each
+    step's state.
 
-    The latter, `(direction, time, batch, size)`, of a cell that is told it of the layer below, or is variational, and
-    None of others. `x` is `(direction, time, batch, input)`.
+    The latter, `(direction, time, batch, size)`, of a cell that is told it of the layer below, or
+    is variational, and None of others. `x` is `(direction, time, batch, input)`.
     """
     tells = cell.sees_below or cell.variational
     if cell.notes is None and not tells:
@@ -84,7 +99,8 @@ def run(cell: Cell, x: Tensor) -> tuple[Tensor, Tensor | None]:
 def compile_steps(model: nn.Module) -> None:
     """Let torch compile each cell's step: a device would wait between its many small operations.
 
-    Where torch cannot compile it, the step stays as it is. The first batch takes longer for it, by seconds.
+    Where torch cannot compile it, the step stays as it is. The first batch takes longer for it, by
+    seconds.
     """
     torch._dynamo.config.suppress_errors = True
     for cell in model.modules():

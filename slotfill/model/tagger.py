@@ -1,4 +1,6 @@
-"""SlotTagger: embedding > encoder > tagger, and an intent head if asked for, from a checked config and a vocabulary."""
+"""SlotTagger: embedding > encoder > tagger, and an intent head if asked for, from a checked config
+and a vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def _keyed(key: str, parts: Part | Sequence[Part]) -> list[tuple[str, Part]]:
 
 
 class SlotTagger(nn.Module):
-    """The network: what each listed embedding gives is joined, sent through the encoders, and scored for each tag."""
+    """The network: what each listed embedding gives is joined, sent through the encoders, and
+    scored for each tag.
+    """
 
     def __init__(
         self,
@@ -44,7 +48,9 @@ class SlotTagger(nn.Module):
         intent: Part | None = None,
     ) -> None:
         super().__init__()
-        embeddings = [EMBEDDINGS.build(part, vocab, key=key) for key, part in _keyed("embedding", embedding)]
+        embeddings = [
+            EMBEDDINGS.build(part, vocab, key=key) for key, part in _keyed("embedding", embedding)
+        ]
         self.lookups: list[Lookup] = [part.lookup for part in embeddings]
         self.embeddings = nn.ModuleList(embeddings)
         size = sum(part.output_size for part in embeddings)
@@ -67,7 +73,9 @@ class SlotTagger(nn.Module):
 
     def vectors(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
         """Return what the embeddings give, joined, `(batch, time, size)`; any number at padding."""
-        return torch.cat([part(*arrays) for part, arrays in zip(self.embeddings, features, strict=True)], dim=2)
+        return torch.cat(
+            [part(*arrays) for part, arrays in zip(self.embeddings, features, strict=True)], dim=2
+        )
 
     @property
     def alone(self) -> list[nn.Module]:
@@ -75,7 +83,9 @@ class SlotTagger(nn.Module):
         return list(takewhile(lambda encoder: cast(Encoder, encoder).alone, self.encoders))
 
     def token_vectors(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Return all that depends on each token alone, `(batch, time, size)`; any number at padding."""
+        """Return all that depends on each token alone, `(batch, time, size)`; any number at
+        padding.
+        """
         vectors = self.vectors(features)
         if not (alone := self.alone):
             return vectors
@@ -86,21 +96,31 @@ class SlotTagger(nn.Module):
         return self.through(self.encoders, vectors, lengths)
 
     def through(self, encoders: Iterable[nn.Module], x: Tensor, lengths: Tensor) -> Tensor:
-        """Return what `encoders`, one after the other, make of `x` `(batch, time, size)`; zero at padding."""
+        """Return what `encoders`, one after the other, make of `x` `(batch, time, size)`; zero at
+        padding.
+        """
         for encoder in encoders:
             x = encoder(x, lengths)
         return x
 
     def understood(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return what the tagger sees of `hidden`, and scores of intents `(batch, intents)`, None without a head."""
+        """Return what the tagger sees of `hidden`, and scores of intents `(batch, intents)`, None
+        without a head.
+        """
         return (hidden, None) if self.intent is None else self.intent(hidden, lengths)
 
-    def seen(self, features: Sequence[Sequence[Tensor]], lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+    def seen(
+        self, features: Sequence[Sequence[Tensor]], lengths: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         """Return what the tagger sees of a batch, and the scores of its intents."""
         return self.understood(self.encoded(self.vectors(features), lengths), lengths)
 
-    def scores(self, features: Sequence[Sequence[Tensor]], lengths: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return emissions `(batch, time, tags)`, and scores of intents `(batch, intents)`, None without a head."""
+    def scores(
+        self, features: Sequence[Sequence[Tensor]], lengths: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return emissions `(batch, time, tags)`, and scores of intents `(batch, intents)`, None
+        without a head.
+        """
         hidden, scores = self.seen(features, lengths)
         return self.tagger(hidden, lengths), scores
 
@@ -109,11 +129,15 @@ class SlotTagger(nn.Module):
         return self.scores(features, lengths)[0]
 
     def transitions(self) -> Transitions | None:
-        """Return the scores between tags that decoding adds to the emissions, or None if there are none."""
+        """Return the scores between tags that decoding adds to the emissions, or None if there are
+        none.
+        """
         return self.tagger.transitions()
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the loss of a labelled batch, a mean over its sentences, with all that is added to it."""
+        """Return the loss of a labelled batch, a mean over its sentences, with all that is added to
+        it.
+        """
         assert batch.tags is not None
         features, lengths = self.tensors(batch)
         first = self.encoders[0](self.vectors(features), lengths)
@@ -129,12 +153,16 @@ class SlotTagger(nn.Module):
 
     @property
     def extra_loss(self) -> Tensor | float:
-        """What the encoders have added to the last loss: the Kullback-Leibler terms of variational cells, in nats."""
+        """What the encoders have added to the last loss: the Kullback-Leibler terms of variational
+        cells, in nats.
+        """
         return sum(cast(Encoder, encoder).extra_loss for encoder in self.encoders)
 
     @torch.inference_mode()
     def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the ids of the best tags of each sentence, and of its intents; no list where none are learned."""
+        """Return the ids of the best tags of each sentence, and of its intents; no list where none
+        are learned.
+        """
         features, lengths = self.tensors(batch)
         hidden, scores = self.seen(features, lengths)
         intents = [] if self.intent is None or scores is None else self.intent.best(scores)
@@ -157,4 +185,8 @@ class SlotTagger(nn.Module):
     def _tensor(self, array: np.ndarray) -> Tensor:
         tensor, device = torch.from_numpy(array), next(self.parameters()).device
         # From memory that stays in its place a copy goes on beside what the processor does next.
-        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+        return (
+            tensor.pin_memory().to(device, non_blocking=True)
+            if device.type == "cuda"
+            else tensor.to(device)
+        )

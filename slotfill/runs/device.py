@@ -11,6 +11,7 @@ def chosen_device(device: str) -> str:
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch sees no CUDA device here; use --device cpu")
-    # Products of single sentences are too small to share between processors; train sets its own number.
+    # Products of single sentences are too small to share between processors; train sets its own
+    # number.
     torch.set_num_threads(1)
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"

@@ -21,10 +21,12 @@ def _name(format: str | dict[str, Any]) -> str:
 def evaluate_run(
     run: Run, *, split: str | None = None, path: Path | None = None, overrides: Sequence[str] = ()
 ) -> Score:
-    """Return the score of `run` on a split of its own data, the final one if none is named, or on `path`.
+    """Return the score of `run` on a split of its own data, the final one if none is named, or on
+    `path`.
 
-    The labelled sentences in `path` are read as those of the run's data, but for a format that its name tells and
-    for `overrides` such as `data.scheme=bioes`. Raises ConfigError where one is wrong.
+    The labelled sentences in `path` are read as those of the run's data, but for a format that its
+    name tells and for `overrides` such as `data.scheme=bioes`. Raises ConfigError where one is
+    wrong.
     """
     data = run.config.data
     if overrides:

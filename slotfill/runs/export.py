@@ -27,7 +27,9 @@ Quantize = Literal["none", "int8"]
 
 @dataclass(slots=True)
 class Exported:
-    """The files that were written, and the scores by split before and after, where the network was made smaller."""
+    """The files that were written, and the scores by split before and after, where the network was
+    made smaller.
+    """
 
     paths: list[Path]
     scores: dict[str, tuple[Score, Score]] = field(default_factory=dict)
@@ -36,9 +38,10 @@ class Exported:
 def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None) -> Exported:
     """Write the ONNX files of the run in the folder `path`, anew if there are some.
 
-    With int8 the weights of products and LSTMs are held in 8 bits; with a `rank` the first recurrent layer reads so
-    many numbers of a token. What they do to the scores is measured where the run's sentences are still there. Raises
-    RunError, which says why, where the network cannot be exported.
+    With int8 the weights of products and LSTMs are held in 8 bits; with a `rank` the first
+    recurrent layer reads so many numbers of a token. What they do to the scores is measured where
+    the run's sentences are still there. Raises RunError, which says why, where the network cannot
+    be exported.
     """
     run = load_run(path, engine="torch")
     digest = digest_of(read_text(path / "vocab.json"))
@@ -54,25 +57,35 @@ def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None)
     engines = [OnnxEngine(each, run.vocab, digest) for each in (whole, written)]
     for name, file in written.items():
         write_whole(path / name, file)
-    return Exported([path / name for name in written], {} if written is whole else _scores(run, engines))
+    return Exported(
+        [path / name for name in written], {} if written is whole else _scores(run, engines)
+    )
 
 
 def _scores(run: Run, engines: list[OnnxEngine]) -> dict[str, tuple[Score, Score]]:
-    """Return the scores of two engines on valid and on the final split; nothing where the sentences are gone."""
+    """Return the scores of two engines on valid and on the final split; nothing where the sentences
+    are gone.
+    """
     try:
         splits = dict.fromkeys(("valid", final_split(run.config.data)))
         corpus = {split: read_split(run.config.data, split).sentences for split in splits}
     except DataError:
         return {}
-    before, after = ([evaluate(engine, run.vocab, sentences) for sentences in corpus.values()] for engine in engines)
+    before, after = (
+        [evaluate(engine, run.vocab, sentences) for sentences in corpus.values()]
+        for engine in engines
+    )
     return dict(zip(corpus, zip(before, after, strict=True), strict=True))
 
 
 def _in_8_bits(model: bytes) -> bytes:
-    """Return `model` with the weights of its products in 8 bits; what they are multiplied by is turned as it comes."""
+    """Return `model` with the weights of its products in 8 bits; what they are multiplied by is
+    turned as it comes.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    # The tool works on files, and advises by its logger and on standard output to do what does not apply here.
+    # The tool works on files, and advises by its logger and on standard output to do what does not
+    # apply here.
     logger = logging.getLogger()
     level = logger.level
     with TemporaryDirectory() as room:
@@ -81,7 +94,12 @@ def _in_8_bits(model: bytes) -> bytes:
         logger.setLevel(logging.ERROR)
         try:
             with redirect_stdout(io.StringIO()):
-                quantize_dynamic(source, target, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "LSTM"])
+                quantize_dynamic(
+                    source,
+                    target,
+                    weight_type=QuantType.QInt8,
+                    op_types_to_quantize=["MatMul", "LSTM"],
+                )
         finally:
             logger.setLevel(level)
         return target.read_bytes()

@@ -50,7 +50,9 @@ class RunFolder:
     """The folder of a run that trains: `out` once it is whole, `out.partial` until then."""
 
     def __init__(self, out: Path, *, force: bool = False) -> None:
-        """Raises UsageError where something is in the way that `force` may not, or is not told to, replace."""
+        """Raises UsageError where something is in the way that `force` may not, or is not told to,
+        replace.
+        """
         self.out = _place(out)
         self.partial = partial_of(self.out)
         self.force = force
@@ -59,18 +61,26 @@ class RunFolder:
             self._check(path)
 
     def _check(self, path: Path) -> None:
-        entries = {entry.name.removesuffix(".new") for entry in path.iterdir()} if path.is_dir() else {path.name}
+        entries = (
+            {entry.name.removesuffix(".new") for entry in path.iterdir()}
+            if path.is_dir()
+            else {path.name}
+        )
         if not path.exists() or not entries:
             return
         if path == self.partial and path.is_dir():
             _lock(path)()
         if foreign := sorted(entries - _ALL):
-            raise UsageError(f"{path} is not a run folder ({foreign[0]}), so it is not replaced; choose another --out")
+            raise UsageError(
+                f"{path} is not a run folder ({foreign[0]}), so it is not replaced; choose another --out"
+            )
         if path == self.partial and not (path / _STATE).is_file():
             return  # Stopped before its first epoch was done, so there is nothing to lose.
         if not self.force:
             resume = f"go on with --resume {self.out}, " if (path / _STATE).is_file() else ""
-            raise UsageError(f"{path} exists: {resume}replace it with --force, or choose another with --out DIR")
+            raise UsageError(
+                f"{path} exists: {resume}replace it with --force, or choose another with --out DIR"
+            )
 
     def begin(self, config: Config, vocab: Vocab) -> None:
         """Make the partial folder with what is known before training."""
@@ -81,7 +91,9 @@ class RunFolder:
             (self.partial / _STATE).parent.mkdir(parents=True)
             self._hold()
         except OSError as fault:
-            raise UsageError(f"cannot make the run folder {self.partial}: {fault.strerror}") from None
+            raise UsageError(
+                f"cannot make the run folder {self.partial}: {fault.strerror}"
+            ) from None
         write_whole(self.partial / "config.yaml", config.to_yaml())
         write_whole(self.partial / "vocab.json", _vocab_text(vocab))
 
@@ -91,7 +103,9 @@ class RunFolder:
 
     @classmethod
     def resume(cls, out: Path) -> tuple[RunFolder, Config]:
-        """Return the folder of a stopped run and its config. Raises UsageError where there is no checkpoint."""
+        """Return the folder of a stopped run and its config. Raises UsageError where there is no
+        checkpoint.
+        """
         folder = cls.__new__(cls)
         out = _place(out)
         folder.out = out.with_name(out.name.removesuffix(".partial"))
@@ -121,7 +135,9 @@ class RunFolder:
         _save(self.partial / _STATE, tensors, notes)
 
     def restore(self, training: Training) -> None:
-        """Bring `training` to where the checkpoint stands; raises RunError where the two do not fit."""
+        """Bring `training` to where the checkpoint stands; raises RunError where the two do not
+        fit.
+        """
         try:
             tensors, notes = read_tensors(self.partial / _STATE)
             if _vocab_text(training.vocab) != read_text(self.partial / "vocab.json"):
@@ -136,10 +152,13 @@ class RunFolder:
             raise
         except (RuntimeError, KeyError, ValueError) as fault:
             reason = str(fault).strip().splitlines()[-1].strip()
-            raise RunError(f"{self.partial}: the checkpoint does not fit config.yaml ({reason})") from None
+            raise RunError(
+                f"{self.partial}: the checkpoint does not fit config.yaml ({reason})"
+            ) from None
 
     def finish(self, training: Training, scores: dict[str, Any], *, whole: bool) -> str:
-        """Write the rest of the run and give the folder its name; the checkpoint stays where not `whole`.
+        """Write the rest of the run and give the folder its name; the checkpoint stays where not
+        `whole`.
 
         Returns why the run is not exported, or nothing where it is.
         """
@@ -165,14 +184,18 @@ class RunFolder:
         return fault
 
     def discard(self) -> None:
-        """Remove the partial folder of a run that came to nothing; one that was resumed had come to something."""
+        """Remove the partial folder of a run that came to nothing; one that was resumed had come to
+        something.
+        """
         if not self.resumed:
             shutil.rmtree(self.partial, ignore_errors=True)
         self.release()
 
 
 def _export(folder: Path, training: Training, digest: str) -> str:
-    """Write the trained network into `folder` for ONNX Runtime, or leave no such files and return why."""
+    """Write the trained network into `folder` for ONNX Runtime, or leave no such files and return
+    why.
+    """
     from slotfill.export.dim import NotExportable
     from slotfill.export.to_onnx import export_model
 
@@ -198,12 +221,16 @@ def _lock(folder: Path) -> Callable[[], None]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise UsageError(f"{folder}: another process is training there; wait for it, or choose another --out") from None
+        raise UsageError(
+            f"{folder}: another process is training there; wait for it, or choose another --out"
+        ) from None
     return partial(os.close, lock)
 
 
 def _place(out: Path) -> Path:
-    """Return `out` by its own name, that can be given to another folder: what a link leads to, or `.` means."""
+    """Return `out` by its own name, that can be given to another folder: what a link leads to, or
+    `.` means.
+    """
     place = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
     if not place.name:
         raise UsageError(f"{out} cannot be a run folder; choose another")
@@ -213,7 +240,8 @@ def _place(out: Path) -> Path:
 def _save(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
     from safetensors.torch import save
 
-    # One note that holds all, since safetensors writes several in any order, and equal runs are equal files.
+    # One note that holds all, since safetensors writes several in any order, and equal runs are
+    # equal files.
     write_whole(path, save(tensors, {"slotfill": json.dumps({"format": FORMAT, **notes})}))
 
 
@@ -223,7 +251,9 @@ def _vocab_text(vocab: Vocab) -> str:
 
 def _history(epochs: Sequence[Epoch]) -> str:
     text = io.StringIO()
-    names = [field.name for field in fields(epochs[0]) if getattr(epochs[0], field.name) is not None]
+    names = [
+        field.name for field in fields(epochs[0]) if getattr(epochs[0], field.name) is not None
+    ]
     writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(epoch) for epoch in epochs)

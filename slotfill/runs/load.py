@@ -1,8 +1,9 @@
-"""A run folder: everything that a trained model is, as files people can read, saved whole or not at all.
+"""A run folder: everything that a trained model is, as files people can read, saved whole or not at
+all.
 
-`config.yaml` (complete), `vocab.json`, `model.safetensors`, `embedding.onnx`, `model.onnx`, `history.csv`,
-`scores.json`, `environment.json`.
-While a run trains, its folder is called `NAME.partial` and holds `checkpoint/`, from which `--resume` goes on.
+`config.yaml` (complete), `vocab.json`, `model.safetensors`, `embedding.onnx`, `model.onnx`,
+`history.csv`, `scores.json`, `environment.json`. While a run trains, its folder is called
+`NAME.partial` and holds `checkpoint/`, from which `--resume` goes on.
 """
 
 from __future__ import annotations
@@ -28,13 +29,17 @@ if TYPE_CHECKING:
     from slotfill.model.tagger import SlotTagger
 
 FILES = ("config.yaml", "vocab.json", "model.safetensors")
-"""What a run cannot do without; the others are for people, but for `ONNX`, which predict without torch."""
+"""What a run cannot do without; the others are for people, but for `ONNX`, which predict without
+torch.
+"""
 
 logger = logging.getLogger(__name__)
 
 
 class Run:
-    """A trained model with what it was trained from; `tokenizer` and `scheme` are those of its texts."""
+    """A trained model with what it was trained from; `tokenizer` and `scheme` are those of its
+    texts.
+    """
 
     def __init__(self, path: Path, vocab: Vocab, model: Engine, texts: Mapping[str, str]) -> None:
         self.path = path
@@ -45,16 +50,20 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        """Its config; read when it is asked for, since a prediction needs none. Raises RunError, as `load_run` does."""
+        """Its config; read when it is asked for, since a prediction needs none. Raises RunError, as
+        `load_run` does.
+        """
         return read_config(self.path, executes=False)
 
 
 def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Run:
-    """Return the run in the folder `path`, its model ready to predict, on ONNX Runtime where `engine` lets it.
+    """Return the run in the folder `path`, its model ready to predict, on ONNX Runtime where
+    `engine` lets it.
 
-    With "auto" that is where `device` is the CPU and the run is exported; otherwise torch computes. A part from
-    outside is executed by torch, which is logged as a warning. Raises UsageError when there is no such folder, or it
-    is not exported where ONNX is asked for, and RunError when it is not a whole run of this version.
+    With "auto" that is where `device` is the CPU and the run is exported; otherwise torch computes.
+    A part from outside is executed by torch, which is logged as a warning. Raises UsageError when
+    there is no such folder, or it is not exported where ONNX is asked for, and RunError when it is
+    not a whole run of this version.
     """
     check_run_folder(path)
     without_torch = engine == "onnx" or (engine == "auto" and device == "cpu" and is_exported(path))
@@ -67,14 +76,18 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
     needed = [*FILES[:2], *ONNX] if without_torch else FILES
     missing = [name for name in needed if not (path / name).is_file()]
     if missing:
-        raise RunError(f"{path}: not a whole run folder: {', '.join(missing)} missing; train it again")
+        raise RunError(
+            f"{path}: not a whole run folder: {', '.join(missing)} missing; train it again"
+        )
     if without_torch:
         vocab, digest = read_vocab(path)
         model = OnnxEngine(path, vocab, digest)
         return Run(path, vocab, model, model.texts)
     config = read_config(path)
     vocab, digest = read_vocab(path)
-    run = Run(path, vocab, _torch_model(path, config, vocab, digest).to(device).eval(), texts_of(config))
+    run = Run(
+        path, vocab, _torch_model(path, config, vocab, digest).to(device).eval(), texts_of(config)
+    )
     run.config = config
     return run
 
@@ -94,7 +107,9 @@ def _torch_model(path: Path, config: Config, vocab: Vocab, digest: str) -> SlotT
     weights, notes = read_tensors(path / "model.safetensors")
     if digest != notes.get("vocab"):
         name = path / "vocab.json"
-        raise RunError(f"{name}: not the vocabulary that the weights were trained with; train the run again")
+        raise RunError(
+            f"{name}: not the vocabulary that the weights were trained with; train the run again"
+        )
     from slotfill.model.build import build_model
 
     model = build_model(config, vocab)
@@ -115,7 +130,9 @@ def check_run_folder(path: Path) -> None:
     if path.exists():
         raise UsageError(f"{path} is a file; a run is the folder that `slotfill train` wrote")
     if partial_of(path).is_dir():
-        raise UsageError(f"{path} is still training, or was stopped; go on with: slotfill train --resume {path}")
+        raise UsageError(
+            f"{path} is still training, or was stopped; go on with: slotfill train --resume {path}"
+        )
     folders = (path.parent, path.parent / "runs")
     runs = {
         str(file.parent)
@@ -127,7 +144,9 @@ def check_run_folder(path: Path) -> None:
 
 
 def read_config(path: Path, *, executes: bool = True) -> Config:
-    """Return the config of the run in `path`, and log which files from outside it executes, if it does."""
+    """Return the config of the run in `path`, and log which files from outside it executes, if it
+    does.
+    """
     from slotfill.config.models import outside_parts
     from slotfill.config.validate import load_config
     from slotfill.config.yaml_reader import parse
@@ -148,9 +167,19 @@ def read_config(path: Path, *, executes: bool = True) -> Config:
 
 def _missing(whole: Any, given: Any, path: str = "") -> Iterator[str]:
     """Yield the keys of `whole` that are not in `given`: a saved config is complete."""
-    pairs = whole.items() if isinstance(whole, dict) else enumerate(whole) if isinstance(whole, list) else ()
+    pairs = (
+        whole.items()
+        if isinstance(whole, dict)
+        else enumerate(whole)
+        if isinstance(whole, list)
+        else ()
+    )
     for key, value in pairs:
-        there = key in given if isinstance(given, dict) else isinstance(given, list) and key < len(given)
+        there = (
+            key in given
+            if isinstance(given, dict)
+            else isinstance(given, list) and key < len(given)
+        )
         if there:
             yield from _missing(value, given[key], f"{path}{key}.")
         elif value is not None:  # A key that says nothing may be younger than the run.
@@ -164,7 +193,9 @@ def read_vocab(path: Path) -> tuple[Vocab, str]:
     try:
         data = json.loads(text)
         if data["format"] != FORMAT:
-            raise RunError(f"{name}: of format {data['format']}; this version of slotfill reads format {FORMAT}")
+            raise RunError(
+                f"{name}: of format {data['format']}; this version of slotfill reads format {FORMAT}"
+            )
         vocab = Vocab.from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise RunError(f"{name}: not a whole vocabulary ({fault}); train the run again") from None
@@ -176,11 +207,15 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise RunError(f"{path}: not UTF-8, so not what slotfill wrote; train the run again") from None
+        raise RunError(
+            f"{path}: not UTF-8, so not what slotfill wrote; train the run again"
+        ) from None
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return what a safetensors file holds: tensors by name, and notes; raises RunError if it is not whole."""
+    """Return what a safetensors file holds: tensors by name, and notes; raises RunError if it is
+    not whole.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -188,9 +223,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             notes = json.loads((file.metadata() or {})["slotfill"])
     except (SafetensorError, OSError, KeyError) as fault:
-        raise RunError(f"{path}: cut short or not what slotfill wrote ({fault}); train the run again") from None
+        raise RunError(
+            f"{path}: cut short or not what slotfill wrote ({fault}); train the run again"
+        ) from None
     if notes["format"] != FORMAT:
-        raise RunError(f"{path}: of format {notes['format']}; this version of slotfill reads format {FORMAT}")
+        raise RunError(
+            f"{path}: of format {notes['format']}; this version of slotfill reads format {FORMAT}"
+        )
     return tensors, notes
 
 

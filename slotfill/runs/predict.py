@@ -26,7 +26,9 @@ CHUNK = 2048
 
 
 class FilledSlot(NamedTuple):
-    """A slot found in a text: its name, the words that fill it, and the characters `text[start:end]` they are."""
+    """A slot found in a text: its name, the words that fill it, and the characters
+    `text[start:end]` they are.
+    """
 
     name: str
     value: str
@@ -38,7 +40,8 @@ class FilledSlot(NamedTuple):
 class Prediction:
     """A text, the slots found in it, in order, and its intent.
 
-    `intent` is None where intents are not learned or there is no word, and may be several, as `flight#airfare`.
+    `intent` is None where intents are not learned or there is no word, and may be several, as
+    `flight#airfare`.
     """
 
     text: str
@@ -50,7 +53,10 @@ class Prediction:
         """Return the prediction that a tagged sentence holds."""
         return cls(
             sentence.text,
-            tuple(FilledSlot(slot.name, sentence.value(slot), *sentence.span(slot)) for slot in sentence.slots or ()),
+            tuple(
+                FilledSlot(slot.name, sentence.value(slot), *sentence.span(slot))
+                for slot in sentence.slots or ()
+            ),
             sentence.intent,
         )
 
@@ -66,7 +72,9 @@ class Predictor:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", engine: EngineName = "auto") -> Predictor:
-        """Return the predictor of the run folder `path`, as `load_run` opens it and raises what that raises."""
+        """Return the predictor of the run folder `path`, as `load_run` opens it and raises what
+        that raises.
+        """
         return cls(load_run(Path(path), device, engine))
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
@@ -82,10 +90,11 @@ class Predictor:
             sentence.slots, sentence.intent = slots, intent
 
     def stream(self, texts: Iterable[str]) -> Iterator[list[Sentence]]:
-        """Yield tagged sentences, one for each of `texts`, in order, in groups as soon as they are tagged.
+        """Yield tagged sentences, one for each of `texts`, in order, in groups as soon as they are
+        tagged.
 
-        Two groups are in work at a time where there are two processors: while one is computed, the other is read,
-        decoded or written.
+        Two groups are in work at a time where there are two processors: while one is computed, the
+        other is read, decoded or written.
         """
         groups = arrivals(texts, CHUNK)
         if self.threads == 1:
@@ -95,7 +104,9 @@ class Predictor:
             yield from in_order(self.tagged, groups, workers)
 
     def written(self, texts: Iterable[str], format: str) -> Iterator[str]:
-        """Yield what `texts` are written as in `format` when they are tagged, in order, group by group."""
+        """Yield what `texts` are written as in `format` when they are tagged, in order, group by
+        group.
+        """
         part = FORMATS.build(format)
         for group in self.stream(texts):
             yield _rendered(group, part, self.run.scheme)
@@ -112,8 +123,12 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def written_by_jobs(run: Path, texts: Iterable[str], format: str, engine: EngineName, jobs: int) -> Iterator[str]:
-    """Yield what `Predictor.written` does, by `jobs` processes, each of which opens the run on the CPU."""
+def written_by_jobs(
+    run: Path, texts: Iterable[str], format: str, engine: EngineName, jobs: int
+) -> Iterator[str]:
+    """Yield what `Predictor.written` does, by `jobs` processes, each of which opens the run on the
+    CPU.
+    """
     with ProcessPoolExecutor(jobs, get_context("spawn"), _open, (run, format, engine)) as workers:
         yield from in_order(_written, arrivals(texts, CHUNK), workers)
 

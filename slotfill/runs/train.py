@@ -1,4 +1,6 @@
-"""From a checked config to a run folder: sentences read, a network built, trained, scored and saved."""
+"""From a checked config to a run folder: sentences read, a network built, trained, scored and
+saved.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,17 @@ from slotfill.training.trainer import Epoch, Progress, Training
 
 def _example(sentences: Sequence[Sentence]) -> str:
     """Return the text of a short sentence with several slots."""
-    return max(sentences, key=lambda sentence: min(len(sentence.slots or ()), 3) - len(sentence.tokens) / 100).text
+    return max(
+        sentences,
+        key=lambda sentence: min(len(sentence.slots or ()), 3) - len(sentence.tokens) / 100,
+    ).text
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run came to: its scores by split, its best epoch, whether it was stopped before its end, a sentence to
-    try it on, where the time went if that was asked for, and why it is not exported, if it is not."""
+    """What a run came to: its scores by split, its best epoch, whether it was stopped before its
+    end, a sentence to try it on, where the time went if that was asked for, and why it is not
+    exported, if it is not."""
 
     path: Path
     scores: dict[str, Score]
@@ -53,7 +59,8 @@ def prepare(
     times: Times,
     kept: dict[str, dict[str, Any]] | None = None,
 ) -> Training:
-    """Return the training of `config`, on the sentences of train and valid in `corpus`, before its first step.
+    """Return the training of `config`, on the sentences of train and valid in `corpus`, before its
+    first step.
 
     `kept` is what the parts of a run that goes on have kept of files.
     """
@@ -83,16 +90,22 @@ def train(
 
     Before it begins it tells `covered` which words pretrained vectors know, where there are some.
 
-    An interrupt from the keyboard ends training, not the run: the best epoch so far is scored and saved, and
-    the run can be resumed. With `profile` it tells where the time went, for which a device is waited for at every turn.
-    Raises RunError where there is no such epoch yet, or training diverges.
+    An interrupt from the keyboard ends training, not the run: the best epoch so far is scored and
+    saved, and the run can be resumed. With `profile` it tells where the time went, for which a
+    device is waited for at every turn. Raises RunError where there is no such epoch yet, or
+    training diverges.
     """
     splits = list(dict.fromkeys(("train", "valid", final_split(config.data))))
-    corpus = {split: read_split(config.data, split, intents=bool(config.intent)).sentences for split in splits}
+    corpus = {
+        split: read_split(config.data, split, intents=bool(config.intent)).sentences
+        for split in splits
+    }
     times = Times(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     times.turn_to("preparation")
     training = prepare(config, corpus, device, times, folder.kept() if resume else None)
-    tokens = {split: [sentence.tokens for sentence in corpus[split]] for split in ("train", "valid")}
+    tokens = {
+        split: [sentence.tokens for sentence in corpus[split]] for split in ("train", "valid")
+    }
     if coverage := coverage_of(training.model.lookups, tokens):
         covered(coverage)
     if profile:
@@ -121,12 +134,16 @@ def train(
     # A run has what prediction needs and no more.
     for member in training.averaged.members:
         member.language_model = None
-    training.best_weights = {name: training.best_weights[name] for name in training.averaged.state_dict()}
+    training.best_weights = {
+        name: training.best_weights[name] for name in training.averaged.state_dict()
+    }
     training.averaged.load_state_dict(training.best_weights)
     training.averaged.eval()
     with times.of("final scores"):
         scores = {
-            split: evaluate(training.averaged, training.vocab, corpus[split]) for split in splits if split != "train"
+            split: evaluate(training.averaged, training.vocab, corpus[split])
+            for split in splits
+            if split != "train"
         }
     outcome = Outcome(
         folder.out,

@@ -1,4 +1,6 @@
-"""Workers: processes that find the gradient of each batch together, each from its share of the sentences."""
+"""Workers: processes that find the gradient of each batch together, each from its share of the
+sentences.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(slots=True)
 class Share:
-    """What one worker has of a batch, None if nothing, and how many `sentences` and `tokens` the whole batch has."""
+    """What one worker has of a batch, None if nothing, and how many `sentences` and `tokens` the
+    whole batch has.
+    """
 
     batch: Batch | None
     sentences: int
@@ -49,15 +53,23 @@ def shared_zeros(size: int, like: Tensor) -> Tensor:
 
 
 class Workers:
-    """`count` of them, the first in this process, the others in its children where the system lets it fork.
+    """`count` of them, the first in this process, the others in its children where the system lets
+    it fork.
 
-    Elsewhere this process finds the gradients of all shares one after another, which gives the same. Each but the first
-    draws its noise from the seed, the epoch and its place. Threads of torch would divide each product instead, which
-    are too small for it; threads of Python wait for each other between small steps.
+    Elsewhere this process finds the gradients of all shares one after another, which gives the
+    same. Each but the first draws its noise from the seed, the epoch and its place. Threads of
+    torch would divide each product instead, which are too small for it; threads of Python wait for
+    each other between small steps.
     """
 
     def __init__(
-        self, model: SlotTagger, weights: Tensor, count: int, precision: Precision, shares: Shares, times: Times
+        self,
+        model: SlotTagger,
+        weights: Tensor,
+        count: int,
+        precision: Precision,
+        shares: Shares,
+        times: Times,
     ) -> None:
         self.model = model
         self.times = times
@@ -66,7 +78,10 @@ class Workers:
         self.parameters = trained(model)
         # Behind each gradient stand the loss, and what the encoders have added to it.
         size = len(weights) + 2
-        self.found = [shared_zeros(size, weights) if count > 1 else weights.new_zeros(size) for _ in range(count)]
+        self.found = [
+            shared_zeros(size, weights) if count > 1 else weights.new_zeros(size)
+            for _ in range(count)
+        ]
         self.parts = [parts(found, self.parameters) for found in self.found]
         self.forks = sys.platform == "linux" and not multiprocessing.current_process().daemon
         self.forks &= count > 1
@@ -85,7 +100,9 @@ class Workers:
             _tell(child, struct.pack("QQ", epoch, noise))
         if not self.forks:
             states = [torch.Generator().manual_seed(noise).get_state() for noise in seeds]
-            self.others = list(zip((self.shares(epoch, place) for place in places), states, strict=True))
+            self.others = list(
+                zip((self.shares(epoch, place) for place in places), states, strict=True)
+            )
 
     def gradient(self, share: Share) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gradient of a batch as one vector, the loss, and what the encoders add to it.
@@ -119,7 +136,9 @@ class Workers:
             self.found[place].zero_()
             return
         weight = len(share.batch.lengths) / share.sentences
-        with torch.autocast(self.found[0].device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with torch.autocast(
+            self.found[0].device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+        ):
             loss = self.model.loss(share.batch) * weight
         with self.times.of("backward"):
             gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
@@ -131,9 +150,12 @@ class Workers:
         context = multiprocessing.get_context("fork")
         for place in range(1, len(self.found)):
             ours, theirs = context.Pipe()
-            child = context.Process(target=self._work, args=(place, theirs, [*self.children, ours]), daemon=True)
+            child = context.Process(
+                target=self._work, args=(place, theirs, [*self.children, ours]), daemon=True
+            )
             with warnings.catch_warnings():
-                # That of Python against forks beside threads: a child computes, and touches nothing that is locked.
+                # That of Python against forks beside threads: a child computes, and touches nothing
+                # that is locked.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 child.start()
             theirs.close()

@@ -1,7 +1,9 @@
-"""Pace: how many sentences a step has and how long training goes on, where a config leaves that to the corpus.
+"""Pace: how many sentences a step has and how long training goes on, where a config leaves that to
+the corpus.
 
-What a network learns in a step hardly depends on how many sentences there are. So few of them are taken in small
-steps, and often: a hundred in thirty epochs of steps of 32 would be seen 120 times, and not be learned.
+What a network learns in a step hardly depends on how many sentences there are. So few of them are
+taken in small steps, and often: a hundred in thirty epochs of steps of 32 would be seen 120 times,
+and not be learned.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ PATIENCE = 10
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """`batch_size` sentences a step; at most `epochs`, and `patience` of them without a better one, 0 for any."""
+    """`batch_size` sentences a step; at most `epochs`, and `patience` of them without a better one,
+    0 for any.
+    """
 
     batch_size: int
     epochs: int

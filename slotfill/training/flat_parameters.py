@@ -1,4 +1,6 @@
-"""Weights side by side: all parameters of a network in one vector, so that one call serves them all."""
+"""Weights side by side: all parameters of a network in one vector, so that one call serves them
+all.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from torch import Tensor, nn
 from slotfill.model.tagger import SlotTagger
 
 _ALIGNED = 16
-"""Each parameter begins at a multiple of so many numbers, as the products of a processor like it."""
+"""Each parameter begins at a multiple of so many numbers, as the products of a processor like it.
+"""
 
 
 def trained(model: SlotTagger) -> list[nn.Parameter]:
@@ -19,9 +22,11 @@ def trained(model: SlotTagger) -> list[nn.Parameter]:
 
 
 def stretches(model: SlotTagger, learning_rate: float) -> list[tuple[int, int, float]]:
-    """Return the stretches of the vector of all weights that have one learning rate: start, end and rate.
+    """Return the stretches of the vector of all weights that have one learning rate: start, end and
+    rate.
 
-    The rate is that of the module they are in, where it has a `learning_rate` of its own, else that given.
+    The rate is that of the module they are in, where it has a `learning_rate` of its own, else that
+    given.
     """
     rates: dict[nn.Parameter, float] = {}
     for module in model.modules():
@@ -38,10 +43,13 @@ def stretches(model: SlotTagger, learning_rate: float) -> list[tuple[int, int, f
     return found
 
 
-def joined(parameters: Sequence[nn.Parameter], zeros: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+def joined(
+    parameters: Sequence[nn.Parameter], zeros: Callable[[int, Tensor], Tensor] | None = None
+) -> Tensor:
     """Move `parameters` into one vector, of which each is a part from then on, and return it.
 
-    `zeros` makes a vector of a size and like another tensor, where it is to stand in memory of its own kind.
+    `zeros` makes a vector of a size and like another tensor, where it is to stand in memory of its
+    own kind.
     """
     size = sum(-(-parameter.numel() // _ALIGNED) * _ALIGNED for parameter in parameters)
     vector = zeros(size, parameters[0]) if zeros else parameters[0].new_zeros(size)
@@ -52,7 +60,9 @@ def joined(parameters: Sequence[nn.Parameter], zeros: Callable[[int, Tensor], Te
 
 
 def parts(vector: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-    """Return the parts of a vector laid out as that of `parameters`, each of the shape of its parameter."""
+    """Return the parts of a vector laid out as that of `parameters`, each of the shape of its
+    parameter.
+    """
     found, place = [], 0
     for parameter in parameters:
         found.append(vector[place : place + parameter.numel()].view_as(parameter))

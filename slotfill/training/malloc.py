@@ -10,7 +10,8 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
 
 def keep_memory() -> None:
-    """Let glibc hand freed memory to the next step, not to the system, which would fill it with zeros each time.
+    """Let glibc hand freed memory to the next step, not to the system, which would fill it with
+    zeros each time.
 
     At most 256 MB lie idle so. Where there is another C library this does nothing.
     """

@@ -1,4 +1,6 @@
-"""The optimizer: from the gradient of a batch to a step of all weights, each of them by its learning rate."""
+"""The optimizer: from the gradient of a batch to a step of all weights, each of them by its
+learning rate.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,16 @@ from slotfill.training.flat_parameters import stretches
 
 
 class Optimizer:
-    """SGD, Adam or AdamW over one vector of all `weights`, at rates that follow the schedule of `config` for `epochs`.
+    """SGD, Adam or AdamW over one vector of all `weights`, at rates that follow the schedule of
+    `config` for `epochs`.
 
-    Weights with a learning rate of their own, as a pretrained network has, take it in the place of that of `config`.
+    Weights with a learning rate of their own, as a pretrained network has, take it in the place of
+    that of `config`.
     """
 
-    def __init__(self, model: SlotTagger, weights: Tensor, config: TrainConfig, epochs: int) -> None:
+    def __init__(
+        self, model: SlotTagger, weights: Tensor, config: TrainConfig, epochs: int
+    ) -> None:
         self.config = config
         self.epochs = epochs
         self.rate = 0.0
@@ -30,14 +36,21 @@ class Optimizer:
         self._torch: torch.optim.Optimizer
         if config.optimizer == "sgd":
             self._torch = torch.optim.SGD(
-                groups, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+                groups,
+                lr=config.learning_rate,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
             )
         else:
             kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-            self._torch = kind(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+            self._torch = kind(
+                groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            )
 
     def step(self, gradient: Tensor, epoch: float) -> None:
-        """Move the weights by their `gradient`, cut to its greatest length, after `epoch` epochs, parts included."""
+        """Move the weights by their `gradient`, cut to its greatest length, after `epoch` epochs,
+        parts included.
+        """
         if self.config.gradient_clip:
             length = torch.linalg.vector_norm(gradient)
             gradient.mul_((self.config.gradient_clip / (length + 1e-6)).clamp_max(1))
@@ -61,7 +74,9 @@ class Optimizer:
         return 1.0
 
     def state(self) -> dict[int, dict[str, Tensor]]:
-        """Return what the next steps depend on beside the weights: tensors by name, for each stretch of weights."""
+        """Return what the next steps depend on beside the weights: tensors by name, for each
+        stretch of weights.
+        """
         found: dict[int, dict[str, Tensor]] = self._torch.state_dict()["state"]
         return found
 

@@ -15,7 +15,9 @@ T = TypeVar("T")
 
 
 class Times:
-    """The seconds spent on each of what `of` is told, the rest under `other`; `wait` is called before each look."""
+    """The seconds spent on each of what `of` is told, the rest under `other`; `wait` is called
+    before each look.
+    """
 
     def __init__(self, wait: Callable[[], object] | None = None) -> None:
         self.seconds: dict[str, float] = {}

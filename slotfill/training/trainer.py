@@ -1,4 +1,6 @@
-"""Training: the loop over batches and epochs, its state carried over a stop; it tells a callback and prints nothing."""
+"""Training: the loop over batches and epochs, its state carried over a stop; it tells a callback
+and prints nothing.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,17 @@ from slotfill.training.profiler import Times
 Tensors = dict[str, Tensor]
 
 LOOK_EVERY = 16
-"""Where a device computes, the loss is looked at in the first of so many steps, and of each epoch."""
+"""Where a device computes, the loss is looked at in the first of so many steps, and of each epoch.
+"""
 
 
 @dataclass(slots=True)
 class Epoch:
-    """One line of history.csv: `loss` is a mean over sentences, `valid_f1` in percent, `seconds` of training.
+    """One line of history.csv: `loss` is a mean over sentences, `valid_f1` in percent, `seconds` of
+    training.
 
-    `kl`: what variational cells added to `loss`, in nats a sentence. `valid_intents`: in percent, None if not learned.
+    `kl`: what variational cells added to `loss`, in nats a sentence. `valid_intents`: in percent,
+    None if not learned.
     """
 
     epoch: int
@@ -56,7 +61,8 @@ class Epoch:
 
 @dataclass(slots=True)
 class Progress:
-    """Where training is: `done` of `steps` in epoch `epoch` of `epochs`, and what the finished epochs gave.
+    """Where training is: `done` of `steps` in epoch `epoch` of `epochs`, and what the finished
+    epochs gave.
 
     Reported after each step, and once more when the epoch has been scored and stands in `history`.
     """
@@ -74,7 +80,9 @@ class Progress:
 
 @dataclass
 class Training:
-    """All that changes while a model trains; `state` and `restore` carry it over a stop, to the bit."""
+    """All that changes while a model trains; `state` and `restore` carry it over a stop, to the
+    bit.
+    """
 
     config: TrainConfig
     model: SlotTagger
@@ -91,7 +99,10 @@ class Training:
         self.tokens = [sentence.tokens for sentence in self.sentences]
         self.lengths = [len(tokens) for tokens in self.tokens]
         self.tags = [
-            [self.vocab.tag_ids[tag] for tag in tags_of(sentence.slots or [], len(sentence.tokens), self.vocab.scheme)]
+            [
+                self.vocab.tag_ids[tag]
+                for tag in tags_of(sentence.slots or [], len(sentence.tokens), self.vocab.scheme)
+            ]
             for sentence in self.sentences
         ]
         self.intents = self.vocab.intent_rows(self.sentences)
@@ -106,11 +117,15 @@ class Training:
         self.average = joined(trained(self.averaged)) if self.config.average else self.weights
         self.pace = pace_of(self.config, len(self.sentences))
         self.optimizer = Optimizer(self.model, self.weights, self.config, self.pace.epochs)
-        self.workers = Workers(self.model, self.weights, self.count, self.config.precision, self.batches, self.times)
+        self.workers = Workers(
+            self.model, self.weights, self.count, self.config.precision, self.batches, self.times
+        )
         self.steps = len(bucket(self.lengths, self.pace.batch_size))
 
     def batches(self, epoch: int, place: int = 0) -> Iterator[Share]:
-        """Yield what the worker at `place` has of each batch of `epoch`; the seed and the epoch decide their order."""
+        """Yield what the worker at `place` has of each batch of `epoch`; the seed and the epoch
+        decide their order.
+        """
         for indices in bucket(self.lengths, self.pace.batch_size, seed=(self.config.seed, epoch)):
             own = indices[place :: self.count]
             tokens, tags = [self.tokens[i] for i in own], [self.tags[i] for i in own]
@@ -133,7 +148,8 @@ class Training:
             self.optimizer.step(gradient, self.steps_done / self.steps)
         self.steps_done += 1
         if self.config.average:
-            # Early on the average would be mostly the start; so it begins short and grows to its full length.
+            # Early on the average would be mostly the start; so it begins short and grows to its
+            # full length.
             decay = min(self.config.average, (1 + self.steps_done) / (10 + self.steps_done))
             with self.times.of("average"):
                 self.average.lerp_(self.weights, 1 - decay)
@@ -141,13 +157,17 @@ class Training:
 
     @property
     def looks(self) -> bool:
-        """Whether to look at the loss in this step: seldom where the processor would have to wait for a device."""
+        """Whether to look at the loss in this step: seldom where the processor would have to wait
+        for a device.
+        """
         return self.on_cpu or self.steps_done % self.steps % LOOK_EVERY == 0
 
     @property
     def finished(self) -> bool:
         """Whether the epochs, or the patience, have come to their end."""
-        tired = self.best is not None and 0 < self.pace.patience <= len(self.history) - self.best.epoch
+        tired = (
+            self.best is not None and 0 < self.pace.patience <= len(self.history) - self.best.epoch
+        )
         return tired or len(self.history) >= self.pace.epochs
 
     def epoch(self, report: Callable[[Progress], None]) -> None:
@@ -175,19 +195,40 @@ class Training:
             f1, accuracy = rates(self.averaged, self.vocab, self.valid)
         rate = self.optimizer.rate
         spent = time.perf_counter() - began
-        row = Epoch(number, float(total) / sentences, f1, rate, tokens / spent, spent, float(kl) / sentences, accuracy)
+        row = Epoch(
+            number,
+            float(total) / sentences,
+            f1,
+            rate,
+            tokens / spent,
+            spent,
+            float(kl) / sentences,
+            accuracy,
+        )
         self.history.append(row)
         if self.best is None or row.merit > self.best.merit:
-            weights = {name: value.detach().clone() for name, value in self.averaged.state_dict().items()}
+            weights = {
+                name: value.detach().clone() for name, value in self.averaged.state_dict().items()
+            }
             self.best, self.best_weights = row, weights
-        report(self._progress(number, self.steps, row.loss, row.tokens_per_second, row.seconds / self.steps))
+        report(
+            self._progress(
+                number, self.steps, row.loss, row.tokens_per_second, row.seconds / self.steps
+            )
+        )
 
-    def _progress(self, epoch: int, done: int, loss: float, speed: float, seconds_a_step: float) -> Progress:
+    def _progress(
+        self, epoch: int, done: int, loss: float, speed: float, seconds_a_step: float
+    ) -> Progress:
         left = seconds_a_step * (self.steps * (self.pace.epochs - epoch + 1) - done)
-        return Progress(epoch, self.pace.epochs, done, self.steps, loss, speed, left, self.history, self.best)
+        return Progress(
+            epoch, self.pace.epochs, done, self.steps, loss, speed, left, self.history, self.best
+        )
 
     def state(self) -> tuple[Tensors, dict[str, str]]:
-        """Return all that the next epochs depend on: tensors by name, and notes that are not tensors."""
+        """Return all that the next epochs depend on: tensors by name, and notes that are not
+        tensors.
+        """
         model = self.model.state_dict()
         groups: dict[str, Tensors] = {
             "model": model,
@@ -200,9 +241,16 @@ class Training:
         for index, state in self.optimizer.state().items():
             groups[f"optimizer.{index}"] = state
         # Copies, since safetensors does not save two names of one tensor.
-        tensors = {f"{group}/{name}": t.clone() for group, named in groups.items() for name, t in named.items()}
+        tensors = {
+            f"{group}/{name}": t.clone()
+            for group, named in groups.items()
+            for name, t in named.items()
+        }
         history = [asdict(epoch) for epoch in self.history]
-        return tensors, {"history": json.dumps(history), "best": str(self.best.epoch if self.best else 0)}
+        return tensors, {
+            "history": json.dumps(history),
+            "best": str(self.best.epoch if self.best else 0),
+        }
 
     def restore(self, tensors: Tensors, notes: dict[str, str]) -> None:
         """Go back to what `state` returned."""
@@ -214,7 +262,11 @@ class Training:
         self.averaged.load_state_dict(groups["model"] | groups.get("averaged", {}))
         self.best_weights = groups["model"] | groups.get("best", {})
         self.optimizer.restore(
-            {int(group.removeprefix("optimizer.")): named for group, named in groups.items() if "optimizer" in group}
+            {
+                int(group.removeprefix("optimizer.")): named
+                for group, named in groups.items()
+                if "optimizer" in group
+            }
         )
         torch.set_rng_state(groups["random"]["cpu"])
         if "cuda" in groups["random"] and torch.cuda.is_available():
@@ -226,5 +278,9 @@ class Training:
 
 
 def _other(tensors: Tensors, known: Tensors) -> Tensors:
-    """Return those of `tensors` that are not the same among `known`: pretrained vectors, if not tuned, are."""
-    return {name: tensor for name, tensor in tensors.items() if not torch.equal(tensor, known[name])}
+    """Return those of `tensors` that are not the same among `known`: pretrained vectors, if not
+    tuned, are.
+    """
+    return {
+        name: tensor for name, tensor in tensors.items() if not torch.equal(tensor, known[name])
+    }

@@ -1,4 +1,6 @@
-"""What every format promises, and what formats share: lines of a file, slots from tags or characters."""
+"""What every format promises, and what formats share: lines of a file, slots from tags or
+characters.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,17 @@ class Format:
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
-        """Tell whether `head`, the first lines of a file that are not blank, is surely of this format."""
+        """Tell whether `head`, the first lines of a file that are not blank, is surely of this
+        format.
+        """
         return False
 
     def read(self, path: Path, *, scheme: str, tokenizer: str) -> Iterator[Sentence]:
         """Yield the sentences of the file (or folder) `path`.
 
-        `scheme` is that of the file's tags, if it holds tags; `tokenizer` cuts its text, if it holds text.
-        Raises DataError, beginning with `file:line:`, at the first thing that cannot be read.
+        `scheme` is that of the file's tags, if it holds tags; `tokenizer` cuts its text, if it
+        holds text. Raises DataError, beginning with `file:line:`, at the first thing that cannot be
+        read.
         """
         raise NotImplementedError
 
@@ -55,8 +60,12 @@ class Format:
         """Write `sentences` to an open text file; raises as `render` does."""
         file.writelines(self.render(sentence, scheme=scheme) for sentence in sentences)
 
-    def tagged(self, tokens: list[str], tags: list[str], *, scheme: str, intent: str | None, place: str) -> Sentence:
-        """Return the sentence that `tags` label, and count repairs; raises DataError at a foreign tag."""
+    def tagged(
+        self, tokens: list[str], tags: list[str], *, scheme: str, intent: str | None, place: str
+    ) -> Sentence:
+        """Return the sentence that `tags` label, and count repairs; raises DataError at a foreign
+        tag.
+        """
         try:
             slots = slots_of(tags, scheme)
         except ValueError as fault:
@@ -71,7 +80,8 @@ def split_blanks(line: str) -> list[str]:
 
 
 def slots_at(sentence: Sentence, spans: Iterable[tuple[str, int, int]]) -> list[Slot]:
-    """Return as slots the named runs of characters `spans`: (name, first character, the one after the last).
+    """Return as slots the named runs of characters `spans`: (name, first character, the one after
+    the last).
 
     Raises DataError when one is out of the text, is empty, cuts a token or overlaps another.
     """
@@ -83,7 +93,9 @@ def slots_at(sentence: Sentence, spans: Iterable[tuple[str, int, int]]) -> list[
             raise DataError(f"{sentence.place}: {_span_fault(sentence, name, start, end)}")
         slot = Slot(name, first[start], last[end] + 1)
         if slots and slot.start < slots[-1].end:
-            two = " and ".join(f"'{each.name}' ({sentence.value(each)!r})" for each in (slots[-1], slot))
+            two = " and ".join(
+                f"'{each.name}' ({sentence.value(each)!r})" for each in (slots[-1], slot)
+            )
             raise DataError(f"{sentence.place}: slots {two} overlap")
         slots.append(slot)
     return slots
@@ -116,6 +128,12 @@ def check_pieces(sentence: Sentence, format: str) -> None:
         raise DataError(f"{place}: {fault}, so {format} cannot hold it; write jsonl")
     for what, piece, parting in pieces:
         if not piece or any(char in piece for char in parting):
-            fault = f"holds a {'blank' if ' ' in parting else 'tab'} or a line end" if piece else "is empty"
+            fault = (
+                f"holds a {'blank' if ' ' in parting else 'tab'} or a line end"
+                if piece
+                else "is empty"
+            )
             place = sentence.place or "sentence"
-            raise DataError(f"{place}: the {what} {piece!r} {fault}, so {format} cannot hold it; write jsonl")
+            raise DataError(
+                f"{place}: the {what} {piece!r} {fault}, so {format} cannot hold it; write jsonl"
+            )

@@ -58,25 +58,36 @@ class Brackets(Format):
 
 
 def _parse(line: str, place: str) -> tuple[str | None, str, list[tuple[str, int, int]]]:
-    """Return the intent, the text that `line` marks up, and its slots by characters; raises DataError."""
+    """Return the intent, the text that `line` marks up, and its slots by characters; raises
+    DataError.
+    """
     text, spans = "", []
     head = _INTENT.match(line)
     intent = _unescape(head[1], place, 1) if head else None
-    at, opened = head.end() if head else 0, None  # where in the text, and in which column, a bracket stands open
+    at, opened = (
+        head.end() if head else 0,
+        None,
+    )  # where in the text, and in which column, a bracket stands open
     while at < len(line):
         piece = _PIECE.match(line, at)
         assert piece is not None
         column, at = at + 1, piece.end()
         if piece[0] == "[":
             if opened:
-                raise _fault(place, column, f"inside the bracket of column {opened[1]}; write \\[ for a plain one")
+                raise _fault(
+                    place,
+                    column,
+                    f"inside the bracket of column {opened[1]}; write \\[ for a plain one",
+                )
             opened = len(text), column
         elif piece[0] == "]":
             name = _NAME.match(line, at)
             if not opened:
                 raise _fault(place, column, "nothing opens this bracket; write \\] for a plain one")
             if not name:
-                raise _fault(place, column, "no (name) after the bracket; write \\[ and \\] for plain ones")
+                raise _fault(
+                    place, column, "no (name) after the bracket; write \\[ and \\] for plain ones"
+                )
             if not name[1] or len(text) == opened[0]:
                 raise _fault(place, column, f"a slot without a {'value' if name[1] else 'name'}")
             spans.append((_unescape(name[1], place, column), opened[0], len(text)))
@@ -101,7 +112,9 @@ def _escape(text: str, special: str) -> str:
 def _unescape(text: str, place: str, column: int) -> str:
     def plain(match: re.Match[str]) -> str:
         if match[1] not in _ESCAPED:
-            raise _fault(place, column, f"a backslash before {match[1]!r}; write \\\\ for a plain one")
+            raise _fault(
+                place, column, f"a backslash before {match[1]!r}; write \\\\ for a plain one"
+            )
         return _ESCAPED[match[1]]
 
     if "\\" not in text:

@@ -1,8 +1,10 @@
 """CoNLL columns: a token and its tag a line, a blank line between sentences.
 
-Columns are cut at tabs on a line that has one, otherwise at blanks, and taken by position (`token: 0`,
-`tag: -1`, the last). A file of one column is unlabelled. `-DOCSTART-` lines are skipped, and so are lines
-such as `# id: 7` or `# text = ...` before a sentence, without a tab; `# intent: NAME` is its intent.
+Columns are cut at tabs on a line that has one, otherwise at blanks, and taken by position (`token:
+0`,
+`tag: -1`, the last). A file of one column is unlabelled. `-DOCSTART-` lines are skipped, and so are
+lines such as `# id: 7` or `# text = ...` before a sentence, without a tab; `# intent: NAME` is its
+intent.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class Conll(Format):
 
     suffixes = (".conll", ".iob", ".iob2", ".bio", ".tsv")
 
-    def __init__(self, *, token: int = 0, tag: int = -1, separator: Literal["auto", "tab", "blank"] = "auto") -> None:
+    def __init__(
+        self, *, token: int = 0, tag: int = -1, separator: Literal["auto", "tab", "blank"] = "auto"
+    ) -> None:
         self.token = token
         self.tag = tag
         self.separator = separator
@@ -88,14 +92,20 @@ class Conll(Format):
     def _cell(self, columns: list[str], what: Literal["token", "tag"], here: str) -> str:
         position, size = self.token if what == "token" else self.tag, len(columns)
         if not -size <= position < size:
-            raise DataError(f"{here}: no column {position} for the {what}: {_count(size)}, 0 to {size - 1}")
+            raise DataError(
+                f"{here}: no column {position} for the {what}: {_count(size)}, 0 to {size - 1}"
+            )
         if size > 1 and self.token % size == self.tag % size:
-            raise DataError(f"{here}: of {_count(size)}, token and tag are the same one, {position % size}")
+            raise DataError(
+                f"{here}: of {_count(size)}, token and tag are the same one, {position % size}"
+            )
         if not columns[position]:
             raise DataError(f"{here}: the {what} (column {position % size}) is empty")
         return columns[position]
 
-    def _sentence(self, tokens: list[str], tags: list[str], scheme: str, intent: str | None, place: str) -> Sentence:
+    def _sentence(
+        self, tokens: list[str], tags: list[str], scheme: str, intent: str | None, place: str
+    ) -> Sentence:
         if not tags:
             return Sentence.of_tokens(tokens, None, intent, place)
         return self.tagged(tokens, tags, scheme=scheme, intent=intent, place=place)

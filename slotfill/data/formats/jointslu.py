@@ -1,4 +1,5 @@
-"""A folder of three files, a line a sentence: `seq.in` (tokens), `seq.out` (tags), `label` (intent).
+"""A folder of three files, a line a sentence: `seq.in` (tokens), `seq.out` (tags), `label`
+(intent).
 
 The shape in which ATIS and SNIPS are published. Without `seq.out` the sentences are unlabelled, and
 `label` may be left out.
@@ -42,12 +43,16 @@ class JointSLU(Format):
                 raise DataError(
                     f"{place}: tokens: {len(tokens)}, but tags in seq.out: {len(labels)}; give each token its tag"
                 )
-            sentence = self.tagged(tokens, labels, scheme=scheme, intent=intent, place=f"{path / 'seq.out'}:{number}")
+            sentence = self.tagged(
+                tokens, labels, scheme=scheme, intent=intent, place=f"{path / 'seq.out'}:{number}"
+            )
             sentence.place = place
             yield sentence
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
-        raise UsageError("jointslu, a folder of three files, cannot be printed; use conll, jsonl or brackets")
+        raise UsageError(
+            "jointslu, a folder of three files, cannot be printed; use conll, jsonl or brackets"
+        )
 
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
         sentences = list(sentences)
@@ -68,7 +73,9 @@ def _rows(folder: Path) -> Iterator[tuple[int, str, str | None, str | None]]:
     for rows in zip_longest(*map(lines, there)):
         if None in rows:
             counts = [f"{path.name} has {sum(1 for _ in lines(path))}" for path in there]
-            raise DataError(f"{folder}: the files differ in lines: {', '.join(counts)}; each line is one sentence")
+            raise DataError(
+                f"{folder}: the files differ in lines: {', '.join(counts)}; each line is one sentence"
+            )
         columns = {path.name: text for path, (_, text) in zip(there, rows, strict=True)}
         intent = columns.get("label", "").strip(" \t") or None
         yield rows[0][0], columns["seq.in"], columns.get("seq.out"), intent

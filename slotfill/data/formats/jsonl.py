@@ -1,11 +1,12 @@
 """A JSON object a line: tokens and tags, or text and slots with character offsets.
 
     {"tokens": ["fly", "to", "Taipei"], "tags": ["O", "O", "B-destination"]}
-    {"text": "fly to Taipei", "slots": [{"name": "destination", "value": "Taipei", "start": 7, "end": 13}]}
+    {"text": "fly to Taipei", "slots": [{"name": "destination", "value": "Taipei", "start": 7,
+    "end": 13}]}
 
-Either may have an "intent". `end` is the character after the last; `value` may be left out, and must be
-what stands there if given. Without tags or slots the sentence is unlabelled. Other keys are passed over.
-The second shape is the one written.
+Either may have an "intent". `end` is the character after the last; `value` may be left out, and
+must be what stands there if given. Without tags or slots the sentence is unlabelled. Other keys are
+passed over. The second shape is the one written.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Jsonl(Format):
             for slot in sentence.slots:
                 start, end = sentence.span(slot)
                 value = quoted(text[start:end])
-                items.append(f'{{"name": {quoted(slot.name)}, "value": {value}, "start": {start}, "end": {end}}}')
+                items.append(
+                    f'{{"name": {quoted(slot.name)}, "value": {value}, "start": {start}, "end": {end}}}'
+                )
             slots = f', "slots": [{", ".join(items)}]'
         if sentence.intent:
             intent = f', "intent": {quoted(sentence.intent)}'
@@ -71,7 +74,9 @@ class Jsonl(Format):
 
 
 class _Row:
-    """A JSON object and its place; what it hands out has the type asked for, or there is a DataError."""
+    """A JSON object and its place; what it hands out has the type asked for, or there is a
+    DataError.
+    """
 
     def __init__(self, items: dict[str, Any], place: str) -> None:
         self.items = items
@@ -86,7 +91,11 @@ class _Row:
             return default[0]
         if type(value) is not kind:
             missing = key not in self.items
-            found = "it is missing" if missing else f"found {json.dumps(value, ensure_ascii=False)[:40]}"
+            found = (
+                "it is missing"
+                if missing
+                else f"found {json.dumps(value, ensure_ascii=False)[:40]}"
+            )
             self.fail(f'expected {_NAMES[kind]} as "{key}", {found}')
         return value
 
@@ -94,7 +103,9 @@ class _Row:
         values: list[str] | None = self.get(key, list, None)
         for value in values or ():
             if type(value) is not str or not value.strip():
-                self.fail(f'"{key}" must hold texts that are not blank, found {json.dumps(value)[:40]}')
+                self.fail(
+                    f'"{key}" must hold texts that are not blank, found {json.dumps(value)[:40]}'
+                )
         return values
 
 
@@ -105,7 +116,9 @@ def _parse(line: str, place: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
         if "\\u" in line and (half := _HALF.search(json.dumps(row, ensure_ascii=False))):
-            raise DataError(f"{place}: {json.dumps(half[0])} is half a character, which UTF-8 cannot hold")
+            raise DataError(
+                f"{place}: {json.dumps(half[0])} is half a character, which UTF-8 cannot hold"
+            )
     except json.JSONDecodeError as fault:
         if line.startswith("["):
             raise DataError(f"{place}: {_ARRAY.format(place.rpartition(':')[0])}") from None
@@ -145,7 +158,11 @@ def _span(item: Any, sentence: Sentence) -> tuple[str, int, int]:
     row = _Row(item, sentence.place)
     name, start, end = row.get("name", str), row.get("start", int), row.get("end", int)
     value = row.get("value", str, None)
-    if value is not None and 0 <= start < end <= len(sentence.text) and value != sentence.text[start:end]:
+    if (
+        value is not None
+        and 0 <= start < end <= len(sentence.text)
+        and value != sentence.text[start:end]
+    ):
         row.fail(f"slot '{name}' has the value {value!r}, but from {start} to {end} "
                  f"the text reads {sentence.text[start:end]!r}")  # fmt: skip
     return name, start, end

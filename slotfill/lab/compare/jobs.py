@@ -1,6 +1,8 @@
-"""Comparison of configs: each trained on each corpus with each seed, a run folder each, none of them twice.
+"""Comparison of configs: each trained on each corpus with each seed, a run folder each, none of
+them twice.
 
-Beside a run folder stands `NAME-seedN.json`: what its model gave to each sentence that it is scored on.
+Beside a run folder stands `NAME-seedN.json`: what its model gave to each sentence that it is scored
+on.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ from slotfill.version import FORMAT
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run: a config, by its name, on a corpus, by its name, with a seed, in a folder of its own."""
+    """One run: a config, by its name, on a corpus, by its name, with a seed, in a folder of its
+    own.
+    """
 
     name: str
     corpus: str
@@ -61,7 +65,9 @@ class Job:
 
 @dataclass(slots=True)
 class Plan:
-    """What is compared: configs by name, as each was given; corpora by name, where each is; the seeds; the runs."""
+    """What is compared: configs by name, as each was given; corpora by name, where each is; the
+    seeds; the runs.
+    """
 
     seeds: list[int]
     configs: dict[str, str] = field(default_factory=dict)
@@ -84,16 +90,19 @@ def plan(
     seeds: Sequence[int] = (1,),
     data: Sequence[str] = (),
 ) -> Plan:
-    """Return the runs that compare the configs `words` on the corpora `data`, or each on its own; all checked.
+    """Return the runs that compare the configs `words` on the corpora `data`, or each on its own;
+    all checked.
 
-    Raises ConfigError that lists every fault of configs and sentences, or the one fault itself, and UsageError
-    where a run folder is of another config.
+    Raises ConfigError that lists every fault of configs and sentences, or the one fault itself, and
+    UsageError where a run folder is of another config.
     """
     found = Plan(list(seeds))
     faults: list[SlotfillError] = []
     readable: dict[Any, Any] = {}
     # What is given twice counts once, so that the first may be one of a folder: lab/lstm lab
-    configs = dict.fromkeys(config for word in words for config in _attempt(faults, recipes_in, word) or ())
+    configs = dict.fromkeys(
+        config for word in words for config in _attempt(faults, recipes_in, word) or ()
+    )
     for config, path in product(configs, dict.fromkeys(data) or (None,)):
         given = [*overrides, *([] if path is None else _on_corpus(path))]
         loaded = _attempt(faults, load_recipe, config, given, need_data=True)
@@ -107,23 +116,38 @@ def plan(
         corpus, place = _corpus(complete.data)
         for names, called, value in ((found.configs, name, config), (found.corpora, corpus, place)):
             if names.setdefault(called, value) != value:
-                faults.append(UsageError(f"{value} and {names[called]} are both called '{called}'; rename one"))
+                faults.append(
+                    UsageError(
+                        f"{value} and {names[called]} are both called '{called}'; rename one"
+                    )
+                )
         for seed in seeds:
-            seeded = complete.model_copy(update={"train": complete.train.model_copy(update={"seed": seed})})
+            seeded = complete.model_copy(
+                update={"train": complete.train.model_copy(update={"seed": seed})}
+            )
             found.jobs.append(Job(name, corpus, seeded, out / corpus / f"{name}-seed{seed}"))
     if faults:
         lines = list(dict.fromkeys(line for fault in faults for line in str(fault).splitlines()))
         raise faults[0] if len(lines) == 1 else ConfigError(lines)
-    # All configs with one seed before any with the next, so that what is there early can be compared.
-    found.jobs.sort(key=lambda job: (found.seeds.index(job.seed), list(found.corpora).index(job.corpus)))
-    if twice := {job.title for job in found.jobs if [other.folder for other in found.jobs].count(job.folder) > 1}:
+    # All configs with one seed before any with the next, so that what is there early can be
+    # compared.
+    found.jobs.sort(
+        key=lambda job: (found.seeds.index(job.seed), list(found.corpora).index(job.corpus))
+    )
+    if twice := {
+        job.title
+        for job in found.jobs
+        if [other.folder for other in found.jobs].count(job.folder) > 1
+    }:
         raise UsageError(f"{min(twice)}: the same run twice; give each config and each corpus once")
     for job in found.jobs:
         check_same(job)
     return found
 
 
-def _attempt(faults: list[SlotfillError], do: Callable[..., Any], *given: Any, **options: Any) -> Any:
+def _attempt(
+    faults: list[SlotfillError], do: Callable[..., Any], *given: Any, **options: Any
+) -> Any:
     """Return what `do` returns, or None where it raises a fault, which is noted."""
     try:
         return do(*given, **options)
@@ -134,7 +158,12 @@ def _attempt(faults: list[SlotfillError], do: Callable[..., Any], *given: Any, *
 
 def _on_corpus(path: str) -> list[str]:
     """Return the overrides that put the corpus at `path` in place of a config's own data."""
-    return [f"data.path={json.dumps(path, ensure_ascii=False)}", "data.train=null", "data.valid=null", "data.test=null"]
+    return [
+        f"data.path={json.dumps(path, ensure_ascii=False)}",
+        "data.train=null",
+        "data.valid=null",
+        "data.test=null",
+    ]
 
 
 def _read(config: Config) -> None:
@@ -151,7 +180,9 @@ def _corpus(data: DataConfig) -> tuple[str, str]:
 
 
 def check_same(job: Job) -> None:
-    """Raise UsageError, naming the key, where the run folder is of another config, or of other sentences since."""
+    """Raise UsageError, naming the key, where the run folder is of another config, or of other
+    sentences since.
+    """
     there = job.folder if _trained(job) else _stopped(job)
     if there is None:
         if job.folder.exists():
@@ -160,12 +191,17 @@ def check_same(job: Job) -> None:
     mend = f"remove {there}, or choose another --out"
     saved = parse(read_text(there / "config.yaml"), str(there / "config.yaml"))[0]
     for key, old, new in differing(saved, parse(job.config.to_yaml(), "")[0]):
-        was, now = ("nothing" if each is None else json.dumps(each, ensure_ascii=False) for each in (old, new))
+        was, now = (
+            "nothing" if each is None else json.dumps(each, ensure_ascii=False)
+            for each in (old, new)
+        )
         raise UsageError(f"{there}: trained with {key} {was}, not {now}; {mend}")
     trained_on = result_of(job).get("sentences") if there == job.folder else None
     for split in ("train", "valid"):
         if trained_on and trained_on.get(split) != _digests(job.config.data).get(split):
-            raise UsageError(f"{there}: the {split} sentences have changed since it was trained; {mend}")
+            raise UsageError(
+                f"{there}: the {split} sentences have changed since it was trained; {mend}"
+            )
 
 
 def differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -186,9 +222,13 @@ def _trained(job: Job) -> bool:
 
 
 def _stopped(job: Job) -> Path | None:
-    """Return the folder from which the run, stopped before its end, goes on; None where there is no such."""
+    """Return the folder from which the run, stopped before its end, goes on; None where there is no
+    such.
+    """
     folders = (partial_of(job.folder), job.folder)
-    return next((path for path in folders if (path / "checkpoint" / "state.safetensors").is_file()), None)
+    return next(
+        (path for path in folders if (path / "checkpoint" / "state.safetensors").is_file()), None
+    )
 
 
 def finished(job: Job) -> bool:
@@ -200,16 +240,24 @@ def finished(job: Job) -> bool:
 
 
 def run(plan: Plan, report: Report, *, jobs: int = 1, device: str = "cpu") -> dict[str, str]:
-    """Train the runs of `plan` that are not finished, `jobs` side by side; return the faults of those that failed.
+    """Train the runs of `plan` that are not finished, `jobs` side by side; return the faults of
+    those that failed.
 
-    They are named by title. Raises Stopped at Ctrl-C; what is finished stays, and every epoch of the others.
+    They are named by title. Raises Stopped at Ctrl-C; what is finished stays, and every epoch of
+    the others.
     """
     left = [job for job in plan.jobs if not finished(job)]
     faults = {}
     with _stopping():
-        ends = _one_by_one(left, report, device) if jobs == 1 else _side_by_side(left, report, device, jobs)
+        ends = (
+            _one_by_one(left, report, device)
+            if jobs == 1
+            else _side_by_side(left, report, device, jobs)
+        )
         for done, (job, fault) in enumerate(ends, start=1):
-            report(job, f"{f'failed: {fault}' if fault else _outcome(job)}; {done} of {len(left)} done")
+            report(
+                job, f"{f'failed: {fault}' if fault else _outcome(job)}; {done} of {len(left)} done"
+            )
             if fault:
                 faults[job.title] = fault
     return faults
@@ -219,12 +267,16 @@ def _outcome(job: Job) -> str:
     result = result_of(job)
     f1 = result["scores"][result["final"]]["overall"]["f1"]
     notes = json.loads(read_text(job.folder / "scores.json"))
-    return f"{result['final']} F1 {f1:.2f}, {notes['epochs']} epochs in {notes['train_seconds']:.0f} s"
+    return (
+        f"{result['final']} F1 {f1:.2f}, {notes['epochs']} epochs in {notes['train_seconds']:.0f} s"
+    )
 
 
 @contextmanager
 def _stopping() -> Iterator[None]:
-    """Let Ctrl-C end everything: training alone takes a KeyboardInterrupt for its own early end, and goes on."""
+    """Let Ctrl-C end everything: training alone takes a KeyboardInterrupt for its own early end,
+    and goes on.
+    """
 
     def stop(*_: object) -> None:
         raise Stopped
@@ -236,13 +288,17 @@ def _stopping() -> Iterator[None]:
         signal.signal(signal.SIGINT, kept)
 
 
-def _one_by_one(left: Sequence[Job], report: Report, device: str) -> Iterator[tuple[Job, str | None]]:
+def _one_by_one(
+    left: Sequence[Job], report: Report, device: str
+) -> Iterator[tuple[Job, str | None]]:
     for job in left:
         report(job, "goes on" if _stopped(job) else "starts")
         yield job, _train(job, device)
 
 
-def _side_by_side(left: Sequence[Job], report: Report, device: str, jobs: int) -> Iterator[tuple[Job, str | None]]:
+def _side_by_side(
+    left: Sequence[Job], report: Report, device: str, jobs: int
+) -> Iterator[tuple[Job, str | None]]:
     """Train each run in a process of its own, `jobs` of them at a time."""
     context = get_context("spawn")
     waiting = list(left)
@@ -254,7 +310,8 @@ def _side_by_side(left: Sequence[Job], report: Report, device: str, jobs: int) -
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(job, device, theirs), daemon=True)
                 report(job, "goes on" if _stopped(job) else "starts")
-                # Ctrl-C is for this process alone; a process inherits what is ignored when it starts.
+                # Ctrl-C is for this process alone; a process inherits what is ignored when it
+                # starts.
                 kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
                 process.start()
                 signal.signal(signal.SIGINT, kept)
@@ -296,7 +353,9 @@ def _train(job: Job, device: str) -> str | None:
 
 
 def _tag(job: Job, device: str) -> None:
-    """Tag every split that the run is scored on, and write what it gave to each sentence beside its folder."""
+    """Tag every split that the run is scored on, and write what it gave to each sentence beside its
+    folder.
+    """
     import torch
 
     torch.set_num_threads(job.config.train.threads)
@@ -324,13 +383,17 @@ def _tag(job: Job, device: str) -> None:
 
 
 def scored_splits(data: DataConfig) -> list[str]:
-    """Return the splits that runs are compared on: test (valid where there is none), and those that are more."""
+    """Return the splits that runs are compared on: test (valid where there is none), and those that
+    are more.
+    """
     more = [split for split in split_names(data) if split not in ("train", "valid", "test")]
     return [final_split(data), *more]
 
 
 def result_of(job: Job) -> dict[str, Any]:
-    """Return what stands beside the run folder; nothing where it is not there, or of another version."""
+    """Return what stands beside the run folder; nothing where it is not there, or of another
+    version.
+    """
     try:
         result = json.loads(job.result.read_text(encoding="utf-8"))
         return result if result["format"] == FORMAT else {}
@@ -346,4 +409,6 @@ def _digests(data: DataConfig) -> dict[str, str]:
 
 def _digest(path: Path) -> str:
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()
+    return hashlib.sha256(
+        b"".join(file.read_bytes() for file in files if file.is_file())
+    ).hexdigest()

@@ -30,13 +30,17 @@ Table = tuple[str, list[list[str]]]
 
 
 def summarise(plan: Plan, faults: Mapping[str, str], command: str) -> Report:
-    """Return all that the runs of `plan` gave: each of them, each config over its seeds, and against the first."""
+    """Return all that the runs of `plan` gave: each of them, each config over its seeds, and
+    against the first.
+    """
     results = {job.title: result_of(job) for job in plan.jobs if job.title not in faults}
     runs = [_run(job, results.get(job.title), faults.get(job.title)) for job in plan.jobs]
     corpora: Report = {}
     for job in plan.jobs:
         splits = scored_splits(job.config.data)
-        corpora.setdefault(job.corpus, {"path": plan.corpora[job.corpus], "final": splits[0], "splits": splits})
+        corpora.setdefault(
+            job.corpus, {"path": plan.corpora[job.corpus], "final": splits[0], "splits": splits}
+        )
     configs = [_config(name, given, runs, corpora) for name, given in plan.configs.items()]
     first = configs[0]["name"]
     counts = {
@@ -72,14 +76,21 @@ def summarise(plan: Plan, faults: Mapping[str, str], command: str) -> Report:
 
 
 def _run(job: Job, found: Report | None, fault: str | None) -> Report:
-    about: Report = {"config": job.name, "corpus": job.corpus, "seed": job.seed, "folder": job.folder.as_posix()}
+    about: Report = {
+        "config": job.name,
+        "corpus": job.corpus,
+        "seed": job.seed,
+        "folder": job.folder.as_posix(),
+    }
     if found is None:
         return about | {"failed": fault}
     notes = _json(job.folder / "scores.json")
     with (job.folder / "history.csv").open(encoding="utf-8", newline="") as file:
         speeds = [float(row["tokens_per_second"]) for row in csv.DictReader(file)]
     environment = _json(job.folder / "environment.json")
-    environment.pop("command")  # It names this machine's folders; the comparison's own is in the report.
+    environment.pop(
+        "command"
+    )  # It names this machine's folders; the comparison's own is in the report.
     return about | {
         "failed": None,
         "parameters": notes["parameters"],
@@ -100,7 +111,9 @@ def _json(path: Path) -> Report:
 
 
 def _config(name: str, given: str, runs: Sequence[Report], corpora: Report) -> Report:
-    """Return what the runs of one config came to: sizes and speeds at its top are those on its first corpus."""
+    """Return what the runs of one config came to: sizes and speeds at its top are those on its
+    first corpus.
+    """
     found: Report = {}
     for corpus, about in corpora.items():
         mine = [run for run in runs if (run["config"], run["corpus"]) == (name, corpus)]
@@ -115,7 +128,9 @@ def _config(name: str, given: str, runs: Sequence[Report], corpora: Report) -> R
                 "epochs": statistics.mean(run["epochs"] for run in good),
                 "train_seconds": statistics.mean(run["train_seconds"] for run in good),
                 "train_tokens_per_second": statistics.median(epochs),
-                "predict_tokens_per_second": statistics.median(run["predict_tokens_per_second"] for run in good),
+                "predict_tokens_per_second": statistics.median(
+                    run["predict_tokens_per_second"] for run in good
+                ),
             }
         for split in about["splits"]:
             scores = {str(run["seed"]): run["scores"][split] for run in good}
@@ -128,7 +143,13 @@ def _config(name: str, given: str, runs: Sequence[Report], corpora: Report) -> R
     sizes: Report = next((about for about in found.values() if "parameters" in about), {})
     keys = ("parameters", "train_tokens_per_second", "predict_tokens_per_second")
     top = {key: sizes.get(key) for key in keys}
-    return {"name": name, "config": given, "summary": recipe_summary(given), **top, "corpora": found}
+    return {
+        "name": name,
+        "config": given,
+        "summary": recipe_summary(given),
+        **top,
+        "corpora": found,
+    }
 
 
 def _spread(figures: Iterable[float]) -> Report:
@@ -140,9 +161,14 @@ def _spread(figures: Iterable[float]) -> Report:
 
 
 def _compare(
-    configs: Sequence[Report], corpus: str, split: str, counts: Mapping[tuple[str, str, str, int], np.ndarray]
+    configs: Sequence[Report],
+    corpus: str,
+    split: str,
+    counts: Mapping[tuple[str, str, str, int], np.ndarray],
 ) -> None:
-    """Put into each config but the first how it differs from the first on `split`, over the seeds both have."""
+    """Put into each config but the first how it differs from the first on `split`, over the seeds
+    both have.
+    """
     first = configs[0]["name"]
     found: list[Report] = []
     for config in configs[1:]:
@@ -165,7 +191,9 @@ def _compare(
 
 
 def tables(report: Report) -> list[Table]:
-    """Return the tables of a report: F1, intents where they are learned, sizes and speeds, differences if any."""
+    """Return the tables of a report: F1, intents where they are learned, sizes and speeds,
+    differences if any.
+    """
     differences = [_differences(report)] if len(report["configs"]) > 1 else []
     return [_f1s(report), *_intents(report), _sizes(report), *differences]
 
@@ -174,19 +202,27 @@ def _f1s(report: Report) -> Table:
     """Return F1 on each split; `*`, `**` and `!` are what `legend` says."""
     columns = [_names(report)]
     for corpus, split, heading in _splits(report):
-        columns.append([heading, *(_f1(config["corpora"].get(corpus), split) for config in report["configs"])])
+        columns.append(
+            [heading, *(_f1(config["corpora"].get(corpus), split) for config in report["configs"])]
+        )
     return "F1 of slots", columns
 
 
 def _intents(report: Report) -> list[Table]:
-    """Return the share of sentences whose intents are right, and whole frames; no table where none are learned."""
+    """Return the share of sentences whose intents are right, and whole frames; no table where none
+    are learned.
+    """
     columns = [_names(report)]
     for corpus, split, heading in _splits(report):
         found = [_on_split(config, corpus, split).get("intent") for config in report["configs"]]
         for key, name in INTENT_RATES.items():
             if any(found):
-                columns.append([f"{heading} {name}", *(_figure(each[key]) if each else "" for each in found)])
-    return [("Sentences whose intents are right, and whole frames, in percent", columns)][: len(columns) - 1]
+                columns.append(
+                    [f"{heading} {name}", *(_figure(each[key]) if each else "" for each in found)]
+                )
+    return [("Sentences whose intents are right, and whole frames, in percent", columns)][
+        : len(columns) - 1
+    ]
 
 
 def _sizes(report: Report) -> Table:
@@ -197,7 +233,9 @@ def _sizes(report: Report) -> Table:
         "predict_tokens_per_second": "prediction tokens/s",
     }
     values = [[config[key] for config in report["configs"]] for key in headings]
-    shown = [["" if value is None else f"{round(value):,}" for value in column] for column in values]
+    shown = [
+        ["" if value is None else f"{round(value):,}" for value in column] for column in values
+    ]
     columns = [[heading, *cells] for heading, cells in zip(headings.values(), shown, strict=True)]
     return f"Size and speed on {next(iter(report['corpora']))}", [_names(report), *columns]
 
@@ -238,7 +276,9 @@ def legend(report: Report) -> list[str]:
 def markdown(report: Report) -> str:
     """Return the tables as a Markdown page, with the machine, the date and the command."""
     environment = report["environment"]
-    versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
+    versions = ", ".join(
+        f"{name} {version}" for name, version in environment.get("versions", {}).items()
+    )
     machine = f"{environment.get('processors')} processors, {environment.get('platform')}; Python "
     return "\n\n".join(
         [
@@ -253,7 +293,10 @@ def markdown(report: Report) -> str:
 
 def _markdown_table(table: Table) -> str:
     title, columns = table
-    rows = [[cell.replace("|", "\\|").replace("*", "\\*") for cell in row] for row in zip(*columns, strict=True)]
+    rows = [
+        [cell.replace("|", "\\|").replace("*", "\\*") for cell in row]
+        for row in zip(*columns, strict=True)
+    ]
     rows.insert(1, ["---", *["---:"] * (len(columns) - 1)])
     return "\n".join([f"{title}:\n", *(f"| {' | '.join(row)} |" for row in rows)])
 
@@ -265,7 +308,9 @@ def _names(report: Report) -> list[str]:
 def _splits(report: Report) -> list[tuple[str, str, str]]:
     """Return each column of F1: corpus, split, heading."""
     return [
-        (corpus, split, f"{corpus} {split}") for corpus, about in report["corpora"].items() for split in about["splits"]
+        (corpus, split, f"{corpus} {split}")
+        for corpus, about in report["corpora"].items()
+        for split in about["splits"]
     ]
 
 

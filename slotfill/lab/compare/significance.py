@@ -1,12 +1,14 @@
-"""Significance of a difference in F1 between two systems on the same sentences: randomisation, bootstrap, Holm.
+"""Significance of a difference in F1 between two systems on the same sentences: randomisation,
+bootstrap, Holm.
 
-Counts are `(seed, sentence, 3)`, as `slot_counts` gives them for each seed: slots right, predicted, and gold. What is
-compared is the mean over the seeds of F1. Sentences are the sampling unit: what a system gave to a sentence under
-all its seeds is swapped, or drawn, together.
+Counts are `(seed, sentence, 3)`, as `slot_counts` gives them for each seed: slots right, predicted,
+and gold. What is compared is the mean over the seeds of F1. Sentences are the sampling unit: what a
+system gave to a sentence under all its seeds is swapped, or drawn, together.
 
-Source: Noreen 1989, "Computer-Intensive Methods for Testing Hypotheses"; Yeh 2000, "More accurate tests for the
-statistical significance of result differences"; Efron 1979; Berg-Kirkpatrick, Burkett & Klein 2012, "An Empirical
-Investigation of Statistical Significance in NLP"; Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure"
+Source: Noreen 1989, "Computer-Intensive Methods for Testing Hypotheses"; Yeh 2000, "More accurate
+tests for the statistical significance of result differences"; Efron 1979; Berg-Kirkpatrick, Burkett
+& Klein 2012, "An Empirical Investigation of Statistical Significance in NLP"; Holm 1979, "A Simple
+Sequentially Rejective Multiple Test Procedure"
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ def mean_f1(counts: np.ndarray) -> float:
 def randomisation(one: np.ndarray, other: np.ndarray, draws: int = DRAWS) -> float:
     """Return the p-value of the difference in F1, either way, by paired approximate randomisation.
 
-    If the systems are alike, a sentence's outputs could as well be swapped between them: p is the share of random
-    swaps whose difference is no smaller than the real one, itself counted in (Noreen 1989). The same every time.
+    If the systems are alike, a sentence's outputs could as well be swapped between them: p is the
+    share of random swaps whose difference is no smaller than the real one, itself counted in
+    (Noreen 1989). The same every time.
     """
     real = abs(mean_f1(one) - mean_f1(other))
     # To swap what is the same changes nothing.
@@ -47,16 +50,21 @@ def randomisation(one: np.ndarray, other: np.ndarray, draws: int = DRAWS) -> flo
 
 
 def bootstrap(one: np.ndarray, other: np.ndarray, draws: int = DRAWS) -> tuple[float, float]:
-    """Return the 95 % interval of the F1 of `one` less that of `other`, over sentences drawn anew for both alike."""
+    """Return the 95 % interval of the F1 of `one` less that of `other`, over sentences drawn anew
+    for both alike.
+    """
     differences = [
-        _mean(_totals(times, one)) - _mean(_totals(times, other)) for times in _draws(draws, one.shape[1], _redraws)
+        _mean(_totals(times, one)) - _mean(_totals(times, other))
+        for times in _draws(draws, one.shape[1], _redraws)
     ]
     low, high = np.percentile(np.concatenate(differences), [2.5, 97.5])
     return float(low), float(high)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Return the p-values of a family of tests, each corrected for there being so many, in their order."""
+    """Return the p-values of a family of tests, each corrected for there being so many, in their
+    order.
+    """
     corrected = [0.0] * len(ps)
     worst = 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
@@ -93,5 +101,7 @@ def _totals(times: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _mean(totals: np.ndarray) -> np.ndarray:
-    """Return `(draws,)`: the mean over the seeds of F1, of totals `(draws, seed, 3)` or `(seed, 3)`."""
+    """Return `(draws,)`: the mean over the seeds of F1, of totals `(draws, seed, 3)` or `(seed,
+    3)`.
+    """
     return np.atleast_1d(f1_of(totals.astype(np.float64)).mean(axis=-1))

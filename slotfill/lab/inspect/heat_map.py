@@ -1,7 +1,8 @@
-"""Heat maps of an inspection as lines of text: cells of colour on a terminal, shades in characters elsewhere.
+"""Heat maps of an inspection as lines of text: cells of colour on a terminal, shades in characters
+elsewhere.
 
-A cell sets its own background, and everything else is in the terminal's own colour, so that it is read on a dark and on
-a light terminal. Columns that do not fit are averaged with their neighbours.
+A cell sets its own background, and everything else is in the terminal's own colour, so that it is
+read on a dark and on a light terminal. Columns that do not fit are averaged with their neighbours.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ DIVERGING = ((14, 72, 148), (116, 170, 214), (236, 234, 230), (234, 150, 88), (1
 
 _RISING_256 = (17, 18, 24, 30, 36, 72, 78, 114, 150, 186, 227)
 _DIVERGING_256 = (25, 68, 110, 153, 255, 223, 215, 166, 124)
-"""The same for terminals with 256 colours, of which the nearest ones would not rise evenly, nor be alike about 0."""
+"""The same for terminals with 256 colours, of which the nearest ones would not rise evenly, nor be
+alike about 0.
+"""
 
 _RISING_CHARACTERS = " ░▒▓█"
 _DIVERGING_CHARACTERS = "≡=-·+*#"
@@ -82,21 +85,35 @@ def lines(inspection: Inspection, width: int, *, coloured: Coloured) -> Iterator
 
 
 def number(value: float) -> str:
-    """Return `value` with two decimals, or fewer where five characters hold no more; no sign before a mere 0."""
-    text = f"{value:.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}" if abs(value) < 1e4 else f"{value:.0e}"
+    """Return `value` with two decimals, or fewer where five characters hold no more; no sign before
+    a mere 0.
+    """
+    text = (
+        f"{value:.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
+        if abs(value) < 1e4
+        else f"{value:.0e}"
+    )
     return "0.00" if text == "-0.00" else text
 
 
 def printable(token: str) -> str:
-    """Return `token` with blanks for white space, and without what a terminal would obey, or show nothing of."""
-    return "".join(" " if each.isspace() else each for each in token if each.isprintable() or each.isspace())
+    """Return `token` with blanks for white space, and without what a terminal would obey, or show
+    nothing of.
+    """
+    return "".join(
+        " " if each.isspace() else each for each in token if each.isprintable() or each.isspace()
+    )
 
 
 def likely(panel: Panel, token: int, chosen: str) -> list[int]:
-    """Return the columns of the three most probable tags of a token, and of the `chosen` one, the best first."""
+    """Return the columns of the three most probable tags of a token, and of the `chosen` one, the
+    best first.
+    """
     row = panel.values[token]
     best = [int(column) for column in np.argsort(-row, kind="stable")[:3] if row[column] >= LIKELY]
-    return best + [column for column, tag in enumerate(panel.columns) if tag == chosen and column not in best]
+    return best + [
+        column for column, tag in enumerate(panel.columns) if tag == chosen and column not in best
+    ]
 
 
 def _share(value: float, panel: Panel) -> float:
@@ -109,13 +126,17 @@ def _tagged(sentence: Sentence) -> Text:
     for slot in sentence.slots or ():
         start, end = sentence.span(slot)
         text.append(printable(sentence.text[done:start]))
-        text.append(f"[{printable(sentence.text[start:end])}]", style="bold").append(f"({slot.name})")
+        text.append(f"[{printable(sentence.text[start:end])}]", style="bold").append(
+            f"({slot.name})"
+        )
         done = end
     return text.append(printable(sentence.text[done:]))
 
 
 def _map(panel: Panel, labels: list[str], width: int, coloured: Coloured) -> Iterator[Text]:
-    """Yield the title with the scale, then a row a token: its label, its mean or largest, its cells."""
+    """Yield the title with the scale, then a row a token: its label, its mean or largest, its
+    cells.
+    """
     margin = min(_LABEL, max(map(cell_len, labels)))
     room = max(8, width - margin - 7)
     together, size = _layout(panel.values.shape[1], room)
@@ -133,7 +154,9 @@ def _map(panel: Panel, labels: list[str], width: int, coloured: Coloured) -> Ite
         if attention and not headed:
             line.append(f"{_cut(labels[int(row.argmax())], margin)} ")
         for cell in range(0, len(row), together):
-            line.append_text(_cell(float(row[cell : cell + together].mean()), panel, size, coloured))
+            line.append_text(
+                _cell(float(row[cell : cell + together].mean()), panel, size, coloured)
+            )
         yield line
 
 
@@ -175,12 +198,18 @@ def _cell(value: float, panel: Panel, size: int, coloured: Coloured) -> Text:
 def _distributions(
     panel: Panel, labels: list[str], tags: Sequence[str], width: int, coloured: Coloured
 ) -> Iterator[Text]:
-    """Yield the title, then for each token its most probable tags with a bar; a star is at the tag chosen."""
+    """Yield the title, then for each token its most probable tags with a bar; a star is at the tag
+    chosen.
+    """
     marginal = panel.name == "marginals"
-    yield Text().append(panel.title, style="bold").append("  * is the tag chosen" if marginal else "")
+    yield (
+        Text().append(panel.title, style="bold").append("  * is the tag chosen" if marginal else "")
+    )
     margin = min(_LABEL, max(map(cell_len, labels)))
     shown = [likely(panel, token, tags[token] if marginal else "") for token in range(len(labels))]
-    names = max((cell_len(panel.columns[column]) for columns in shown for column in columns), default=0)
+    names = max(
+        (cell_len(panel.columns[column]) for columns in shown for column in columns), default=0
+    )
     names = min(names, max(8, width - margin - 20))
     room = min(32, max(4, width - margin - names - 10))
     for token, columns in enumerate(shown):
@@ -201,4 +230,8 @@ def _bar(share: float, room: int) -> str:
 
 def _cut(label: str, size: int) -> str:
     """Return `label` as wide as `size` cells; where it is cut, its last cell says so."""
-    return set_cell_size(label, size) if cell_len(label) <= size else set_cell_size(label, size - 1) + "…"
+    return (
+        set_cell_size(label, size)
+        if cell_len(label) <= size
+        else set_cell_size(label, size - 1) + "…"
+    )

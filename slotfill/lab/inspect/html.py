@@ -1,6 +1,8 @@
-"""Heat maps of an inspection as one page of HTML that needs no other file and no network: figures to project.
+"""Heat maps of an inspection as one page of HTML that needs no other file and no network: figures
+to project.
 
-Every cell says its exact value when it is pointed at. The page follows the reader's light or dark setting, and prints.
+Every cell says its exact value when it is pointed at. The page follows the reader's light or dark
+setting, and prints.
 """
 
 from __future__ import annotations
@@ -71,11 +73,15 @@ def page(inspection: Inspection, run: str) -> str:
     for number_of_figure, panel in enumerate(inspection.panels):
         if panel.heading != places.partition("|")[0]:
             body.append(f"<h2>{escape(panel.heading)}</h2>")
-            links.append(f"<br>{escape(panel.heading)}: " if links else f"{escape(panel.heading)}: ")
+            links.append(
+                f"<br>{escape(panel.heading)}: " if links else f"{escape(panel.heading)}: "
+            )
         if (here := f"{panel.heading}|{panel.place or panel.name}") != places:
             links.append(f'<a href="#f{number_of_figure}">{escape(panel.place or panel.name)}</a> ')
             places = here
-        body.append(f'<figure id="f{number_of_figure}">{_caption(panel)}{_table(panel, inspection)}</figure>')
+        body.append(
+            f'<figure id="f{number_of_figure}">{_caption(panel)}{_table(panel, inspection)}</figure>'
+        )
     return "\n".join(
         (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -107,7 +113,9 @@ def _caption(panel: Panel) -> str:
     """Return the title, the mean of units, and the scale of the colours with its numbers."""
     mean = f"<span>mean {number(panel.values.mean())}</span>" if panel.kind == "units" else ""
     steps = enumerate(np.linspace(panel.low, panel.high, 44))
-    bar = "".join(f'<rect x="{x}" width="1.1" height="1" fill="{_hex(value, panel)}"/>' for x, value in steps)
+    bar = "".join(
+        f'<rect x="{x}" width="1.1" height="1" fill="{_hex(value, panel)}"/>' for x, value in steps
+    )
     return (
         f'<figcaption>{escape(panel.title)}{mean}<span class="scale">{panel.low:g}<svg viewBox="0 0 44 5" '
         f'preserveAspectRatio="none"><g transform="scale(1 5)">{bar}</g></svg>{panel.high:g}</span></figcaption>'
@@ -123,8 +131,14 @@ def _table(panel: Panel, inspection: Inspection) -> str:
     columns = list(range(panel.values.shape[1]))
     if panel.kind == "tags":
         chosen = inspection.tags if panel.name == "marginals" else [""] * len(labels)
-        columns = sorted({column for token, tag in enumerate(chosen) for column in likely(panel, token, tag)})
-    heads = [_short(printable(panel.columns[column]), 20) for column in columns] if panel.columns else []
+        columns = sorted(
+            {column for token, tag in enumerate(chosen) for column in likely(panel, token, tag)}
+        )
+    heads = (
+        [_short(printable(panel.columns[column]), 20) for column in columns]
+        if panel.columns
+        else []
+    )
     start = _LABEL if heads else _LABEL + _MEAN
     size = (_WIDTH - start) / max(1, len(columns))
     row, top = float(_ROW), 0.0
@@ -146,7 +160,9 @@ def _table(panel: Panel, inspection: Inspection) -> str:
         label = f"<title>{escape(labels[token])}</title>{escape(_short(labels[token], 15))}"
         parts.append(f'<text x="{_LABEL - 14}" y="{middle:.1f}" text-anchor="end">{label}</text>')
         if not heads:
-            parts.append(f'<text x="{start - 14}" y="{middle:.1f}" text-anchor="end">{number(values.mean())}</text>')
+            parts.append(
+                f'<text x="{start - 14}" y="{middle:.1f}" text-anchor="end">{number(values.mean())}</text>'
+            )
         parts.append(f'<g transform="translate({start} {y:.1f})">')
         for place, column in enumerate(columns):
             what = escape(printable(panel.columns[column])) if heads else f"unit {column + 1}"

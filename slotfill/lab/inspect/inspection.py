@@ -1,9 +1,10 @@
-"""Inspection: what goes on inside a trained network while it reads one sentence, as numbers with names.
+"""Inspection: what goes on inside a trained network while it reads one sentence, as numbers with
+names.
 
-Every part that notes its inner numbers (see `trace.py`) can be looked into. Two shapes of notes are known: states and
-gates `(direction, batch, unit)`, a note a step in the order of reading, and the weights of attention
-`(batch, head, from token, to token)`, in one note or in several that follow one another along `from`; that of an intent
-head is from the sentence as a whole, which is one row.
+Every part that notes its inner numbers (see `trace.py`) can be looked into. Two shapes of notes are
+known: states and gates `(direction, batch, unit)`, a note a step in the order of reading, and the
+weights of attention `(batch, head, from token, to token)`, in one note or in several that follow
+one another along `from`; that of an intent head is from the sentence as a whole, which is one row.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STATES = ("candidate", "latent", "memory", "hidden")
-"""What is no gate, whatever its values; the other notes of recurrences are gates where they lie between 0 and 1."""
+"""What is no gate, whatever its values; the other notes of recurrences are gates where they lie
+between 0 and 1.
+"""
 
 DISTRIBUTIONS = ("feedback",)
 """The notes whose units are the tags."""
@@ -41,9 +44,9 @@ DISTRIBUTIONS = ("feedback",)
 class Panel:
     """One heat map: `values` `(token, column)`, which lie from `low`, 0 or minus `high`, to `high`.
 
-    The columns are units without labels, the tokens that attention looks at, the whole sentence that looks at the
-    tokens, or the tags. `part` is the part as the config names it. `layer` and `head` count from 1; they and
-    `direction` are None where there is no such thing.
+    The columns are units without labels, the tokens that attention looks at, the whole sentence
+    that looks at the tokens, or the tags. `part` is the part as the config names it. `layer` and
+    `head` count from 1; they and `direction` are None where there is no such thing.
     """
 
     part: str
@@ -82,7 +85,9 @@ class Panel:
             return f"{self.name}, from the whole sentence to each token"
         if self.kind == "tags":
             return (
-                "probability of each tag" if self.name == "marginals" else f"{self.name}: the tags of the token before"
+                "probability of each tag"
+                if self.name == "marginals"
+                else f"{self.name}: the tags of the token before"
             )
         if self.name == "hidden" or self.name.endswith(" hidden"):
             return f"{self.name} (output)"
@@ -92,20 +97,25 @@ class Panel:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A sentence with slots and intent found in it, the tag of each token, and the panels in the order to show them."""
+    """A sentence with slots and intent found in it, the tag of each token, and the panels in the
+    order to show them.
+    """
 
     sentence: Sentence
     tags: list[str]
     panels: list[Panel]
 
     def only(self, *, layer: int | None = None, names: Sequence[str] = ()) -> Inspection:
-        """Return it with the panels of that layer and of these names; raises UsageError where there are none.
+        """Return it with the panels of that layer and of these names; raises UsageError where there
+        are none.
 
         `forget` also means `time forget` and `depth forget`, where a layer has several memories.
         """
         layers = sorted({panel.layer for panel in self.panels if panel.layer})
         if layer is not None and layer not in layers:
-            raise UsageError(f"--layer {layer}: no such layer (there are: {', '.join(map(str, layers)) or 'none'})")
+            raise UsageError(
+                f"--layer {layer}: no such layer (there are: {', '.join(map(str, layers)) or 'none'})"
+            )
         known = list(dict.fromkeys(panel.name for panel in self.panels))
         for name in names:
             if not any(_means(name, one) for one in known):
@@ -113,7 +123,8 @@ class Inspection:
         panels = [
             panel
             for panel in self.panels
-            if layer in (None, panel.layer) and (not names or any(_means(name, panel.name) for name in names))
+            if layer in (None, panel.layer)
+            and (not names or any(_means(name, panel.name) for name in names))
         ]
         if not panels:
             raise UsageError(f"--gate {', '.join(names)}: not in layer {layer}")
@@ -142,20 +153,29 @@ class Inspection:
             for panel in self.panels
         ]
         intent = {"intent": sentence.intent} if sentence.intent else {}
-        about = {"text": sentence.text, "tokens": sentence.tokens, "tags": self.tags, "slots": slots}
+        about = {
+            "text": sentence.text,
+            "tokens": sentence.tokens,
+            "tags": self.tags,
+            "slots": slots,
+        }
         return about | intent | {"panels": panels}
 
 
 def inspect(run: Run, text: str) -> Inspection:
-    """Return what the network of `run` does with `text`; raises UsageError where there are no tokens in it.
+    """Return what the network of `run` does with `text`; raises UsageError where there are no
+    tokens in it.
 
-    The panels come by part, layer and direction, each with its gates in the cell's order, memory and output; then what
-    attention looks at; then the tags. Of several networks the first is shown; the tags are chosen by all. Raises
-    RunError where a part from outside notes what cannot be placed.
+    The panels come by part, layer and direction, each with its gates in the cell's order, memory
+    and output; then what attention looks at; then the tags. Of several networks the first is shown;
+    the tags are chosen by all. Raises RunError where a part from outside notes what cannot be
+    placed.
     """
     sentence = sentence_of(text, run.tokenizer)
     if not sentence.tokens:
-        raise UsageError("there is no word in the sentence; give one such as 'leave Taipei on November 2nd'")
+        raise UsageError(
+            "there is no word in the sentence; give one such as 'leave Taipei on November 2nd'"
+        )
     model = run.model
     assert isinstance(model, SlotTagger), "only torch shows what goes on inside"
     batch = make_batch([sentence.tokens], model.lookups)
@@ -176,7 +196,10 @@ def inspect(run: Run, text: str) -> Inspection:
     found = marginals(emissions, batch.lengths, model.transitions())[0]
     tagger = _part("tagger", run.config.tagger)
     panels.append(Panel(tagger, None, None, None, "marginals", "tags", run.vocab.tags, found, 0, 1))
-    parts, kinds = list(dict.fromkeys(panel.part for panel in panels)), ("units", "tokens", "sentence", "tags")
+    parts, kinds = (
+        list(dict.fromkeys(panel.part for panel in panels)),
+        ("units", "tokens", "sentence", "tags"),
+    )
     panels.sort(
         key=lambda each: (
             kinds.index(each.kind),
@@ -188,30 +211,54 @@ def inspect(run: Run, text: str) -> Inspection:
     return Inspection(sentence, tags, panels)
 
 
-def _panels(run: Run, tokens: list[str], place: str, name: str, calls: list[Tensor]) -> Iterator[Panel]:
-    """Yield the panels of what the part at `place` within the model has noted under `name` in `calls`."""
+def _panels(
+    run: Run, tokens: list[str], place: str, name: str, calls: list[Tensor]
+) -> Iterator[Panel]:
+    """Yield the panels of what the part at `place` within the model has noted under `name` in
+    `calls`.
+    """
     section, *inner = place.split(".")
     if section in ("tagger", "intent"):
         part = _part(section, getattr(run.config, section))
     else:
-        encoders = run.config.encoder if isinstance(run.config.encoder, list) else [run.config.encoder]
+        encoders = (
+            run.config.encoder if isinstance(run.config.encoder, list) else [run.config.encoder]
+        )
         number = int(inner.pop(0))
         part = _part(f"encoder {number + 1}", encoders[number])
-    # The layer is in the part's place, as in `layers.0`, or in the note's name, as in `layer 1 time forget`.
+    # The layer is in the part's place, as in `layers.0`, or in the note's name, as in `layer 1 time
+    # forget`.
     layers = [int(word) + 1 for word in inner if word.isdigit()]
     if named := re.fullmatch(r"layer (\d+) (.+)", name):
         layers, name = [int(named[1])], named[2]
     layer = layers[0] if layers else None
     arrays = [_finite(call.double().cpu().numpy(), f"{part}: '{name}'") for call in calls]
     shape = arrays[0].shape
-    if len(shape) == 4 and shape[0] == 1 and shape[3] == len(tokens) == sum(array.shape[2] for array in arrays):
+    if (
+        len(shape) == 4
+        and shape[0] == 1
+        and shape[3] == len(tokens) == sum(array.shape[2] for array in arrays)
+    ):
         heads = np.concatenate(arrays, axis=2)[0]
         high = _rounded_up(float(heads.max()))
         for head, values in enumerate(heads, start=1):
-            yield Panel(part, layer, None, head if len(heads) > 1 else None, name, "tokens", tokens, values, 0, high)
+            yield Panel(
+                part,
+                layer,
+                None,
+                head if len(heads) > 1 else None,
+                name,
+                "tokens",
+                tokens,
+                values,
+                0,
+                high,
+            )
     elif shape == (1, 1, 1, len(tokens)) and len(arrays) == 1:
         high = _rounded_up(float(arrays[0].max()))
-        yield Panel(part, layer, None, None, name, "sentence", (), arrays[0].reshape(-1, 1), 0, high)
+        yield Panel(
+            part, layer, None, None, name, "sentence", (), arrays[0].reshape(-1, 1), 0, high
+        )
     elif len(shape) == 3 and shape[0] in (1, 2) and shape[1] == 1 and len(arrays) == len(tokens):
         steps = np.stack(arrays, axis=1)[:, :, 0]
         low, high = _range(steps)
@@ -238,12 +285,18 @@ def _finite(array: np.ndarray, what: str) -> np.ndarray:
 
 def _part(where: str, options: Mapping[str, Any]) -> str:
     """Return what a part is called: where it stands, its name, and the names of the parts in it."""
-    inner = [value["name"] for value in options.values() if isinstance(value, Mapping) and "name" in value]
+    inner = [
+        value["name"]
+        for value in options.values()
+        if isinstance(value, Mapping) and "name" in value
+    ]
     return f"{where} ({', '.join(Path(name).stem for name in (options['name'], *inner))})"
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
-    """Return the ends of the scale for `values`: 0 and 1, or an upper end not below any, and 0 or minus that."""
+    """Return the ends of the scale for `values`: 0 and 1, or an upper end not below any, and 0 or
+    minus that.
+    """
     low, largest = float(values.min()), float(np.abs(values).max())
     if low >= 0 and largest <= 1:
         return 0.0, 1.0

@@ -1,4 +1,5 @@
-"""Figures: what the lab has measured, as pictures for the last row of a lecture hall, and for the colour-blind.
+"""Figures: what the lab has measured, as pictures for the last row of a lecture hall, and for the
+colour-blind.
 
 Only who wants a picture imports this, for matplotlib is an extra: pip install 'slotfill[plots]'
 
@@ -38,14 +39,19 @@ STYLE: Any = {
 DATES: Any = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 
 GRADIENTS = (1e-8, 1e8)
-"""What of the shares of gradients is drawn: beyond these one is as good as gone, or as good as endless."""
+"""What of the shares of gradients is drawn: beyond these one is as good as gone, or as good as
+endless.
+"""
 
 
 def panels(*titles: str) -> tuple[Figure, list[Axes]]:
     """Return a light figure with a panel for each title, side by side."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.5 * len(titles), 7.5), layout="constrained", facecolor="white")
-        return figure, [figure.add_subplot(1, len(titles), place, title=title) for place, title in enumerate(titles, 1)]
+        return figure, [
+            figure.add_subplot(1, len(titles), place, title=title)
+            for place, title in enumerate(titles, 1)
+        ]
 
 
 def line(
@@ -56,15 +62,25 @@ def line(
     middle: Callable[[Iterable[float]], float] = mean,
     **style: Any,
 ) -> None:
-    """Draw the `middle` of what each of `seeds` gave at `x`, and a band from the lowest to the highest.
+    """Draw the `middle` of what each of `seeds` gave at `x`, and a band from the lowest to the
+    highest.
 
-    `place` among all that is drawn decides colour and marker, so that the same looks the same in every panel.
+    `place` among all that is drawn decides colour and marker, so that the same looks the same in
+    every panel.
     """
     columns = list(zip(*seeds, strict=True))
     colour = COLOURS[place % len(COLOURS)]
     with matplotlib.rc_context(STYLE):
-        axes.plot(x, list(map(middle, columns)), color=colour, marker=MARKERS[place % len(MARKERS)], **style)
-    axes.fill_between(x, list(map(min, columns)), list(map(max, columns)), color=colour, alpha=0.12, linewidth=0)
+        axes.plot(
+            x,
+            list(map(middle, columns)),
+            color=colour,
+            marker=MARKERS[place % len(MARKERS)],
+            **style,
+        )
+    axes.fill_between(
+        x, list(map(min, columns)), list(map(max, columns)), color=colour, alpha=0.12, linewidth=0
+    )
 
 
 def legend(figure: Figure, axes: Axes) -> None:
@@ -75,7 +91,9 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 
 def drawn(figure: Figure, suffix: str) -> bytes:
-    """Return the file of a figure, of the format that `suffix` names; the same figure is the same file."""
+    """Return the file of a figure, of the format that `suffix` names; the same figure is the same
+    file.
+    """
     kind = suffix[1:].lower()
     content = BytesIO()
     with matplotlib.rc_context(STYLE):
@@ -84,33 +102,60 @@ def drawn(figure: Figure, suffix: str) -> bytes:
 
 
 def of_memories(found: Mapping[str, Memory]) -> Figure:
-    """Return what the probe has found: accuracy by distance, and what is left of gradients k tokens back."""
+    """Return what the probe has found: accuracy by distance, and what is left of gradients k tokens
+    back.
+    """
     one = next(iter(found.values()))
     distances = list(one.accuracy)
     untrained, *scaled, _ = one.gradients
     drawn = {untrained: "-"} | dict.fromkeys(scaled[-1:], "--")
     dashed = f" (dashed: {scaled[-1]})" if scaled else ""
-    lowest = min(share for memory in found.values() for row in memory.accuracy.values() for share in row)
+    lowest = min(
+        share for memory in found.values() for row in memory.accuracy.values() for share in row
+    )
     figure, (right, left) = panels("Does the city get its slot?", f"Gradient left{dashed}")
     for place, (label, memory) in enumerate(found.items()):
         # What lies under other lines is seen round their smaller markers.
         size = 8 + 8 * (1 - (place + 1) / len(found))
-        line(right, place, distances, list(zip(*memory.accuracy.values(), strict=True)), label=label, markersize=size)
+        line(
+            right,
+            place,
+            distances,
+            list(zip(*memory.accuracy.values(), strict=True)),
+            label=label,
+            markersize=size,
+        )
         for when, style in drawn.items():
             shares = memory.shares(when)
             steps = range(len(shares[0]))
-            line(left, place, steps, shares, median, linestyle=style, markevery=max(1, len(steps) // 5))
+            line(
+                left,
+                place,
+                steps,
+                shares,
+                median,
+                linestyle=style,
+                markevery=max(1, len(steps) // 5),
+            )
     with matplotlib.rc_context(STYLE):
         right.axhline(50, color=GREY, linestyle=":", linewidth=2)
         right.text(distances[0], 51, "chance", color=GREY)
-        right.set(xscale="log", xlabel="tokens from verb to city", ylabel="right, %", ylim=(min(35, lowest - 5), 105))
+        right.set(
+            xscale="log",
+            xlabel="tokens from verb to city",
+            ylabel="right, %",
+            ylim=(min(35, lowest - 5), 105),
+        )
         right.set_xticks(distances, list(map(str, distances)))
         right.minorticks_off()
         left.axhline(1, color=GREY, linestyle=":", linewidth=2)
         for word, height in (("explodes", GRADIENTS[1] / 6), ("vanishes", GRADIENTS[0] * 3)):
             left.text(distances[-1], height, word, color=GREY, horizontalalignment="right")
         left.set(
-            yscale="log", xlabel="k tokens back from the city", ylabel=f"$G_k\\,/\\,G_0$, {untrained}", ylim=GRADIENTS
+            yscale="log",
+            xlabel="k tokens back from the city",
+            ylabel=f"$G_k\\,/\\,G_0$, {untrained}",
+            ylim=GRADIENTS,
         )
     legend(figure, right)
     return figure

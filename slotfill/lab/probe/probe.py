@@ -1,13 +1,14 @@
-"""Probe: how long a memory lasts, on sentences whose first word alone says which slot their last word is.
+"""Probe: how long a memory lasts, on sentences whose first word alone says which slot their last
+word is.
 
-    sentence   arrive  w_1  ...  w_{d-1}  Taipei       d: the distance; "leave" instead makes the city an origin
-    L    = -log p(tag of the city), the city the last token T
-    G_k  = mean over sentences of |dL / ds_{T-k}|
-    s_t  : all that the cell hands on from token t to the next, as an LSTM's h_t and c_t together; s_T is h_T
+    sentence   arrive  w_1  ...  w_{d-1}  Taipei       d: the distance; "leave" instead makes the
+    city an origin L    = -log p(tag of the city), the city the last token T G_k  = mean over
+    sentences of |dL / ds_{T-k}| s_t  : all that the cell hands on from token t to the next, as an
+    LSTM's h_t and c_t together; s_T is h_T
 
-Source: Hochreiter 1991, "Untersuchungen zu dynamischen neuronalen Netzen"; Bengio, Simard & Frasconi 1994, "Learning
-Long-Term Dependencies with Gradient Descent is Difficult"; Pascanu, Mikolov & Bengio 2013, "On the Difficulty of
-Training Recurrent Neural Networks"
+Source: Hochreiter 1991, "Untersuchungen zu dynamischen neuronalen Netzen"; Bengio, Simard &
+Frasconi 1994, "Learning Long-Term Dependencies with Gradient Descent is Difficult"; Pascanu,
+Mikolov & Bengio 2013, "On the Difficulty of Training Recurrent Neural Networks"
 """
 
 from __future__ import annotations
@@ -36,7 +37,13 @@ from slotfill.errors import ConfigError
 from slotfill.model.cells.base import Cell, State
 from slotfill.model.tagger import SlotTagger
 
-TELLING = ("elman", "{name: elman, activation: sigmoid}", "lstm", "{name: lstm, forget_bias: 3}", "gru")
+TELLING = (
+    "elman",
+    "{name: elman, activation: sigmoid}",
+    "lstm",
+    "{name: lstm, forget_bias: 3}",
+    "gru",
+)
 VERBS = {"arrive": "destination", "leave": "origin"}
 # fmt: off
 WORDS = (
@@ -68,7 +75,8 @@ class Settings:
     seeds: each decides the weights and the sentences of networks of its own.
     distances: how many tokens before the city the verb stands.
     gains: what the recurrent weights of untrained networks are multiplied by, besides 1.
-    mixed: one network learns all distances, drawn anew for each step, instead of a network for each.
+    mixed: one network learns all distances, drawn anew for each step, instead of a network for
+    each.
     """
 
     steps: int = 400
@@ -83,19 +91,23 @@ class Settings:
 class Memory:
     """What was found of one cell, for each seed.
 
-    `accuracy`: by distance, in percent. `gradients`: before training, with each gain, and after training on the
-    longest distance: `G_k` there, from k = 0.
+    `accuracy`: by distance, in percent. `gradients`: before training, with each gain, and after
+    training on the longest distance: `G_k` there, from k = 0.
     """
 
     accuracy: dict[int, list[float]] = field(default_factory=dict)
     gradients: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def shares(self, when: str) -> list[list[float]]:
-        """Return `G_k / G_0` of each seed, not a number where the loss, and so every gradient, is zero."""
+        """Return `G_k / G_0` of each seed, not a number where the loss, and so every gradient, is
+        zero.
+        """
         return [[size / row[0] if row[0] else nan for size in row] for row in self.gradients[when]]
 
     def left(self, when: str, k: int) -> float:
-        """Return `G_k / G_0` of the middle seed: what is left k tokens back of the gradient at the output."""
+        """Return `G_k / G_0` of the middle seed: what is left k tokens back of the gradient at the
+        output.
+        """
         numbers = [share for row in self.shares(when) if not isnan(share := row[k])]
         return median(numbers) if numbers else nan
 
@@ -108,8 +120,8 @@ def with_gain(gain: float) -> str:
 def read_cells(texts: Sequence[str]) -> dict[str, CellPart]:
     """Return the cells that `texts` name, complete with their options, each under a label.
 
-    A text is a name or `{name: ..., option: ...}`, or several of these with commas between. Raises ConfigError where
-    there is no such cell or no such option.
+    A text is a name or `{name: ..., option: ...}`, or several of these with commas between. Raises
+    ConfigError where there is no such cell or no such option.
     """
     found: dict[str, CellPart] = {}
     for text in (one.strip() for several in texts for one in re.split(r",(?![^{]*\})", several)):
@@ -137,7 +149,9 @@ def _label(cell: Mapping[str, Any]) -> str:
 
 
 def sentences(draw: Random, distance: int, count: int) -> list[Sentence]:
-    """Return `count` sentences whose verb stands `distance` tokens before the city; the verbs take turns."""
+    """Return `count` sentences whose verb stands `distance` tokens before the city; the verbs take
+    turns.
+    """
     found = []
     for index in range(count):
         verb = list(VERBS)[index % len(VERBS)]
@@ -149,13 +163,24 @@ def sentences(draw: Random, distance: int, count: int) -> list[Sentence]:
 def network(cell: CellPart, hidden_size: int, seed: int) -> SlotTagger:
     """Return an untrained tagger that reads forwards with `cell` and drops nothing."""
     torch.manual_seed(seed)
-    encoder = {"name": "recurrent", "cell": cell, "hidden_size": hidden_size, "bidirectional": False, "dropout": 0.0}
-    return SlotTagger(VOCAB, [{"name": "word", "size": hidden_size}], encoder, {"name": "softmax", "dropout": 0.0})
+    encoder = {
+        "name": "recurrent",
+        "cell": cell,
+        "hidden_size": hidden_size,
+        "bidirectional": False,
+        "dropout": 0.0,
+    }
+    return SlotTagger(
+        VOCAB, [{"name": "word", "size": hidden_size}], encoder, {"name": "softmax", "dropout": 0.0}
+    )
 
 
 def batch_of(model: SlotTagger, chosen: Sequence[Sentence]) -> Batch:
     """Return the labelled batch of sentences."""
-    tags = [[VOCAB.tag_ids[tag] for tag in tags_of(one.slots or [], len(one.tokens), "iob2")] for one in chosen]
+    tags = [
+        [VOCAB.tag_ids[tag] for tag in tags_of(one.slots or [], len(one.tokens), "iob2")]
+        for one in chosen
+    ]
     return make_batch([one.tokens for one in chosen], model.lookups, tags)
 
 
@@ -164,11 +189,14 @@ def city_losses(model: SlotTagger, batch: Batch) -> Tensor:
     assert batch.tags is not None
     features = [[torch.from_numpy(array) for array in arrays] for arrays in batch.features]
     emissions = model(features, torch.from_numpy(batch.lengths))[:, -1]
-    return torch.nn.functional.cross_entropy(emissions, torch.from_numpy(batch.tags)[:, -1], reduction="none")
+    return torch.nn.functional.cross_entropy(
+        emissions, torch.from_numpy(batch.tags)[:, -1], reduction="none"
+    )
 
 
 def train(model: SlotTagger, steps: int, distances: Sequence[int], seed: int) -> Iterator[int]:
-    """Train `model`, each step on new sentences of one of the distances; yield the number of each step done.
+    """Train `model`, each step on new sentences of one of the distances; yield the number of each
+    step done.
 
     A step whose gradient is not finite changes nothing.
     """
@@ -186,7 +214,9 @@ def train(model: SlotTagger, steps: int, distances: Sequence[int], seed: int) ->
 
 
 def accuracy(model: SlotTagger, distance: int, seed: int) -> float:
-    """Return on how many of 100 new sentences the city gets the right tag; half are right by chance."""
+    """Return on how many of 100 new sentences the city gets the right tag; half are right by
+    chance.
+    """
     batch = batch_of(model, sentences(Random(f"test {seed} {distance}"), distance, TEST_SENTENCES))
     assert batch.tags is not None
     found = np.array([tags[-1] for tags in model.tags(batch)])
@@ -194,10 +224,11 @@ def accuracy(model: SlotTagger, distance: int, seed: int) -> float:
 
 
 def gradients(model: SlotTagger, chosen: Sequence[Sentence], gain: float = 1.0) -> list[float]:
-    """Return G_k from k = 0 to all tokens but one, in double precision, with recurrent weights times `gain`.
+    """Return G_k from k = 0 to all tokens but one, in double precision, with recurrent weights
+    times `gain`.
 
-    Each state is taken as a variable of its own, from which all that follows is computed: dL / ds is the total
-    derivative, by all ways that lead on to L. The model itself stays as it is.
+    Each state is taken as a variable of its own, from which all that follows is computed: dL / ds
+    is the total derivative, by all ways that lead on to L. The model itself stays as it is.
     """
     model = copy.deepcopy(model).double().eval()
     (cell,) = cast(Any, model.encoders[0]).layers
@@ -206,7 +237,8 @@ def gradients(model: SlotTagger, chosen: Sequence[Sentence], gain: float = 1.0) 
             weight.detach().mul_(gain)
     handed_on, outputs = _watch(cell)
     loss = city_losses(model, batch_of(model, chosen)).sum()
-    # Not the state before the first token, which is nobody's memory; nor counters, which have no gradient.
+    # Not the state before the first token, which is nobody's memory; nor counters, which have no
+    # gradient.
     states = [[tensor for tensor in state if tensor.requires_grad] for state in handed_on[:0:-1]]
     flat = [outputs[-1], *(tensor for state in states for tensor in state)]
     slopes = iter(torch.autograd.grad(loss, flat, materialize_grads=True))
@@ -218,13 +250,16 @@ def gradients(model: SlotTagger, chosen: Sequence[Sentence], gain: float = 1.0) 
 
 
 def _watch(cell: Cell) -> tuple[list[State], list[Tensor]]:
-    """Return two lists that fill up with each step of `cell`: the state it is given, and its output."""
+    """Return two lists that fill up with each step of `cell`: the state it is given, and its
+    output.
+    """
     handed_on: list[State] = []
     outputs: list[Tensor] = []
     step = cell.step
 
     def watched(projected: Tensor, state: State) -> tuple[Tensor, State]:
-        # Copies, so that what else is computed from these tensors within their own step does not count.
+        # Copies, so that what else is computed from these tensors within their own step does not
+        # count.
         handed_on.append(tuple(tensor.clone() for tensor in state))
         output, after = step(projected, handed_on[-1])
         outputs.append(output)
@@ -238,7 +273,9 @@ def _watch(cell: Cell) -> tuple[list[State], list[Tensor]]:
 def probe(cells: Mapping[str, CellPart], settings: Settings, report: Report) -> dict[str, Memory]:
     """Train and test every cell with every seed; return what was found of each, under its label."""
     for cell in cells.values():
-        network(cell, settings.hidden_size, seed=0)  # What cannot be built says so before the first is trained.
+        network(
+            cell, settings.hidden_size, seed=0
+        )  # What cannot be built says so before the first is trained.
     distances = sorted(settings.distances)
     groups = [tuple(distances)] if settings.mixed else [(distance,) for distance in distances]
     whole = len(cells) * len(settings.seeds) * settings.steps * sum(mean(group) for group in groups)
@@ -256,7 +293,9 @@ def probe(cells: Mapping[str, CellPart], settings: Settings, report: Report) -> 
                     done += mean(group)
                     report(f"{label}, seed {seed}", done / whole)
                 for distance in group:
-                    found[label].accuracy.setdefault(distance, []).append(accuracy(model, distance, seed))
+                    found[label].accuracy.setdefault(distance, []).append(
+                        accuracy(model, distance, seed)
+                    )
             # The last network is the one that has learned the longest distance.
             slopes[TRAINED] = gradients(model, long)
             for when, sizes in slopes.items():
@@ -265,16 +304,26 @@ def probe(cells: Mapping[str, CellPart], settings: Settings, report: Report) -> 
 
 
 def tables(found: Mapping[str, Memory]) -> list[tuple[str, list[list[str]]]]:
-    """Return what was found as two tables, by title and columns: accuracy, and what is left of gradients."""
+    """Return what was found as two tables, by title and columns: accuracy, and what is left of
+    gradients.
+    """
     one = next(iter(found.values()))
     distances, longest = list(one.accuracy), max(one.accuracy)
     others = [when for when in one.gradients if when != UNTRAINED]
     right = [["verb", *(f"{distance} back" for distance in distances)]]
-    left = [["k", *map(str, distances), *(f"{longest}, {when.removeprefix('weights ')}" for when in others)]]
+    left = [
+        [
+            "k",
+            *map(str, distances),
+            *(f"{longest}, {when.removeprefix('weights ')}" for when in others),
+        ]
+    ]
     for label, memory in found.items():
         heading = label.replace(" ", "\n", 1)
         right.append([heading, *map(_spread, memory.accuracy.values())])
-        shares = [memory.left(UNTRAINED, k) for k in distances] + [memory.left(when, longest) for when in others]
+        shares = [memory.left(UNTRAINED, k) for k in distances] + [
+            memory.left(when, longest) for when in others
+        ]
         left.append([heading, *(f"{share:.0e}" for share in shares)])
     return [("Right, %; 50 by chance", right), ("Gradient left k tokens back, untrained", left)]
 
@@ -284,7 +333,9 @@ def _spread(numbers: Sequence[float]) -> str:
     return f"{mean(numbers):.0f}" + (f" ± {stdev(numbers):.0f}" if len(numbers) > 1 else "")
 
 
-def to_json(cells: Mapping[str, CellPart], settings: Settings, found: Mapping[str, Memory]) -> dict[str, Any]:
+def to_json(
+    cells: Mapping[str, CellPart], settings: Settings, found: Mapping[str, Memory]
+) -> dict[str, Any]:
     """Return the settings and all that was found; what is no finite number is None."""
     named = {
         label: {

@@ -19,14 +19,18 @@ Report = dict[str, Any]
 def summarise(search: Search, study: Study) -> Report:
     """Return all that the trials of a study gave, the best first, and write the config of the best."""
     best = write_best(search, study)
-    trials = sorted(study.done(), key=lambda trial: (-1 if trial.f1 is None else -trial.f1, trial.number))
+    trials = sorted(
+        study.done(), key=lambda trial: (-1 if trial.f1 is None else -trial.f1, trial.number)
+    )
     return {
         "format": FORMAT,
         "config": search.given,
         "overrides": list(search.overrides),
         "seeds": search.seeds,
         "storage": study.place,
-        "best": None if best is None else {"config": search.best.as_posix(), "trial": best.number, "f1": best.f1},
+        "best": None
+        if best is None
+        else {"config": search.best.as_posix(), "trial": best.number, "f1": best.f1},
         "trials": [asdict(trial) for trial in trials],
         "running": sum(trial.state == "running" for trial in study.trials()),
     }
@@ -43,19 +47,34 @@ def tables(report: Report) -> list[tuple[str, list[list[str]]]]:
         ["valid F1", *map(_f1, best)],
         ["epochs", *(str(sum(map(len, trial["curves"]))) for trial in best)],
         ["seconds", *(f"{trial['seconds']:.0f}" for trial in best)],
-        *([key, *(value_shown(trial["settings"][key]) for trial in best)] for key in best[0]["settings"]),
+        *(
+            [key, *(value_shown(trial["settings"][key]) for trial in best)]
+            for key in best[0]["settings"]
+        ),
     ]
     return [("The best trials", columns)]
 
 
 def legend(report: Report) -> list[str]:
     """Return how many trials there are of each kind, and what the table means, a sentence a line."""
-    states = [trial["state"] for trial in report["trials"]] + ["running elsewhere"] * report["running"]
+    states = [trial["state"] for trial in report["trials"]] + ["running elsewhere"] * report[
+        "running"
+    ]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    lines = [f"{len(states)} trial{'s' * (len(states) != 1)}: {counts}." if states else "No trial has ended yet."]
+    lines = [
+        f"{len(states)} trial{'s' * (len(states) != 1)}: {counts}."
+        if states
+        else "No trial has ended yet."
+    ]
     if report["best"]:
-        spread = f": mean ± deviation of a sample over {report['seeds']} seeds" if report["seeds"] > 1 else ""
-        lines.append(f"F1 in percent over whole slots, in the best epoch on valid{spread}. Test was not read.")
+        spread = (
+            f": mean ± deviation of a sample over {report['seeds']} seeds"
+            if report["seeds"] > 1
+            else ""
+        )
+        lines.append(
+            f"F1 in percent over whole slots, in the best epoch on valid{spread}. Test was not read."
+        )
     return lines
 
 

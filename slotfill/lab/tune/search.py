@@ -1,4 +1,5 @@
-"""Tuning: plan a search, then train its config with the settings that a study asks for, trial after trial.
+"""Tuning: plan a search, then train its config with the settings that a study asks for, trial after
+trial.
 
 Nothing here can read the sentences of test, since no config that it trains with names them.
 """
@@ -46,10 +47,12 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is tuned: the config `given` with `overrides`, over its ranges; a trial's F1 is the mean over `seeds` seeds.
+    """What is tuned: the config `given` with `overrides`, over its ranges; a trial's F1 is the mean
+    over `seeds` seeds.
 
-    `config` is complete but for the sentences of test, and `data` has those as well, for `slotfill train`; `corpus` has
-    the sentences of train and valid; `out` is the folder of the study, and `name` what it is called.
+    `config` is complete but for the sentences of test, and `data` has those as well, for `slotfill
+    train`; `corpus` has the sentences of train and valid; `out` is the folder of the study, and
+    `name` what it is called.
     """
 
     given: str
@@ -67,16 +70,20 @@ class Search:
         return self.out / "best.yaml"
 
     def config_of(self, settings: Settings) -> Config:
-        """Return `config` with `settings` instead of the ranges. Raises ConfigError where they do not fit."""
+        """Return `config` with `settings` instead of the ranges. Raises ConfigError where they do
+        not fit.
+        """
         chosen = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
         return load_config(self.config.to_yaml(), self.given, chosen, need_data=True)
 
 
-def plan(given: str, overrides: Sequence[str] = (), *, seeds: int = 1, out: Path | None = None) -> Search:
+def plan(
+    given: str, overrides: Sequence[str] = (), *, seeds: int = 1, out: Path | None = None
+) -> Search:
     """Return the search that the config `given` asks for, checked, its sentences read.
 
-    Raises ConfigError that lists all that is wrong in it, DataError where its sentences cannot be read, and UsageError
-    where it has no ranges or `out` is no place for a study.
+    Raises ConfigError that lists all that is wrong in it, DataError where its sentences cannot be
+    read, and UsageError where it has no ranges or `out` is no place for a study.
     """
     name, whole = load_recipe(given, overrides)
     _, config = load_recipe(given, [*overrides, "data.test=null"], need_data=True)
@@ -86,20 +93,29 @@ def plan(given: str, overrides: Sequence[str] = (), *, seeds: int = 1, out: Path
     check_built(config, given, overrides)
     intents = bool(config.intent) or "intent" in config.tune
     corpus = {split: read_split(config.data, split, intents=intents).sentences for split in SPLITS}
-    search = Search(given, overrides, name, config, whole.data, corpus, seeds, out or Path("tuned") / name)
+    search = Search(
+        given, overrides, name, config, whole.data, corpus, seeds, out or Path("tuned") / name
+    )
     if search.out.exists() and not search.out.is_dir():
         raise UsageError(f"--out {search.out}: is a file; give the folder for the study")
-    if search.best.exists() and not search.best.read_text(encoding="utf-8", errors="replace").startswith(HEADER):
-        raise UsageError(f"{search.best}: is there already, and not by slotfill tune; choose another --out")
+    if search.best.exists() and not search.best.read_text(
+        encoding="utf-8", errors="replace"
+    ).startswith(HEADER):
+        raise UsageError(
+            f"{search.best}: is there already, and not by slotfill tune; choose another --out"
+        )
     if search.best.exists() and Path(given).exists() and search.best.samefile(given):
-        raise UsageError(f"{given}: is what this study would write; copy it, or choose another --out")
+        raise UsageError(
+            f"{given}: is what this study would write; copy it, or choose another --out"
+        )
     return search
 
 
 def open_study(search: Search, storage: str | None = None) -> Study:
     """Return the study of `search`, begun or gone on with, in `storage` or in its folder.
 
-    Raises UsageError where the one that is there is of another config, and RunError where it cannot be read.
+    Raises UsageError where the one that is there is of another config, and RunError where it cannot
+    be read.
     """
     if storage is not None and "://" not in storage and not Path(storage).parent.is_dir():
         raise UsageError(f"--storage {storage}: there is no such folder to write it in")
@@ -111,10 +127,13 @@ def open_study(search: Search, storage: str | None = None) -> Study:
     config = search.config
     about = config.model_dump()
     # Where the sentences are may differ between machines; what they are may not.
-    about["data"] = {key: value for key, value in about["data"].items() if key not in ("path", *SPLITS, "test")}
+    about["data"] = {
+        key: value for key, value in about["data"].items() if key not in ("path", *SPLITS, "test")
+    }
     about["sentences"] = {split: _digest(search.corpus[split]) for split in SPLITS}
     about["tune"] = {
-        key: tried if isinstance(tried, list) else tried.model_dump() for key, tried in config.tune.items()
+        key: tried if isinstance(tried, list) else tried.model_dump()
+        for key, tried in config.tune.items()
     }
     about |= {"format": FORMAT, "seeds": search.seeds}
     return Study(
@@ -134,7 +153,10 @@ def run(search: Search, study: Study, trials: int, report: Report, *, device: st
     A trial that fails is noted, and the next begins. Raises Stopped at Ctrl-C.
     """
     if study.first is None:
-        report("The config's own values are not all among those to try, so no trial is the config as it is.", None)
+        report(
+            "The config's own values are not all among those to try, so no trial is the config as it is.",
+            None,
+        )
     with _stopping() as is_asked:
         while study.taken() < trials:
             if is_asked():
@@ -145,12 +167,17 @@ def run(search: Search, study: Study, trials: int, report: Report, *, device: st
             _try(search, study, trial, report, is_asked, device)
             best = write_best(search, study)
             so_far = f", best F1 {best.f1:.2f}" if best else ""
-            report(f"trial {trial.number}: {outcome(trial)}; {len(study.done())} of {trials} done{so_far}", None)
+            report(
+                f"trial {trial.number}: {outcome(trial)}; {len(study.done())} of {trials} done{so_far}",
+                None,
+            )
 
 
 @contextmanager
 def _stopping() -> Iterator[Callable[[], bool]]:
-    """Give what tells whether Ctrl-C was pressed, so that it cuts nothing short; the second Ctrl-C ends at once."""
+    """Give what tells whether Ctrl-C was pressed, so that it cuts nothing short; the second Ctrl-C
+    ends at once.
+    """
     pressed: list[int] = []
 
     def stop(number: int, _: object) -> None:
@@ -164,7 +191,14 @@ def _stopping() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, kept)
 
 
-def _try(search: Search, study: Study, trial: Trial, report: Report, is_asked: Callable[[], bool], device: str) -> None:
+def _try(
+    search: Search,
+    study: Study,
+    trial: Trial,
+    report: Report,
+    is_asked: Callable[[], bool],
+    device: str,
+) -> None:
     """Train a trial to its end, and note it in the study."""
     report(f"trial {trial.number}: {shown(trial.settings)}", None)
 
@@ -185,7 +219,10 @@ def _try(search: Search, study: Study, trial: Trial, report: Report, is_asked: C
         raise
     except Exception as fault:  # A fault in one trial must not cost the hours of the others.
         kind = "" if isinstance(fault, SlotfillError) else f"{type(fault).__name__}: "
-        trial.state, trial.fault = "failed", f"{kind}{' '.join(str(fault).split())}".removeprefix("command line: ")
+        trial.state, trial.fault = (
+            "failed",
+            f"{kind}{' '.join(str(fault).split())}".removeprefix("command line: "),
+        )
     study.tell(trial)
 
 
@@ -196,11 +233,15 @@ def _train(
     step: Callable[[Progress], None],
     is_hopeless: Callable[[Epoch], bool],
 ) -> str:
-    """Train with each seed in turn, noting each epoch; return whether the trial has finished or was pruned."""
+    """Train with each seed in turn, noting each epoch; return whether the trial has finished or was
+    pruned.
+    """
     config = search.config_of(trial.settings)
     for place in range(search.seeds):
         seeded = config.train.model_copy(update={"seed": config.train.seed + place})
-        training = prepare(config.model_copy(update={"train": seeded}), search.corpus, device, Times())
+        training = prepare(
+            config.model_copy(update={"train": seeded}), search.corpus, device, Times()
+        )
         trial.curves.append([])
         try:
             while not training.finished:
@@ -219,9 +260,15 @@ def _train(
 
 
 def write_best(search: Search, study: Study) -> Trial | None:
-    """Write the whole config with the settings of the best trial so far, and return that trial, if there is one."""
+    """Write the whole config with the settings of the best trial so far, and return that trial, if
+    there is one.
+    """
     done = study.done()
-    best = max((trial for trial in done if trial.f1 is not None), key=lambda trial: trial.f1 or 0, default=None)
+    best = max(
+        (trial for trial in done if trial.f1 is not None),
+        key=lambda trial: trial.f1 or 0,
+        default=None,
+    )
     if best is not None:
         header = [
             f"{HEADER}: trial {best.number}, the best of {len(done)}, valid F1 {best.f1:.2f}.",
@@ -240,7 +287,11 @@ def outcome(trial: Trial) -> str:
     in_time = f"{epochs} epoch{'s' * (epochs > 1)} in {trial.seconds:.0f} s"
     if trial.state == "finished":
         return f"valid F1 {trial.f1:.2f}, {in_time}"
-    return f"failed: {trial.fault}" if trial.fault else f"pruned at valid F1 {trial.curves[0][-1]:.2f}, {in_time}"
+    return (
+        f"failed: {trial.fault}"
+        if trial.fault
+        else f"pruned at valid F1 {trial.curves[0][-1]:.2f}, {in_time}"
+    )
 
 
 def shown(settings: Settings) -> str:
@@ -249,7 +300,9 @@ def shown(settings: Settings) -> str:
 
 
 def value_shown(value: Any) -> str:
-    """Return a value as YAML has it, in one line; four digits are more than training can tell apart."""
+    """Return a value as YAML has it, in one line; four digits are more than training can tell
+    apart.
+    """
     if isinstance(value, list):
         return f"[{', '.join(map(value_shown, value))}]"
     if isinstance(value, dict):
@@ -265,7 +318,9 @@ def _digest(sentences: Sequence[Sentence]) -> str:
 
 
 def _own(search: Search) -> Settings | None:
-    """Return the settings that the config has by itself, or None where they are not all among what is tried."""
+    """Return the settings that the config has by itself, or None where they are not all among what
+    is tried.
+    """
     own = search.config.model_dump()
     found: Settings = {}
     for key, tried in search.config.tune.items():
@@ -273,7 +328,11 @@ def _own(search: Search) -> Settings | None:
             same = [value for value in tried if search.config_of({key: value}).model_dump() == own]
         else:
             value = _value_at(own, key.split("."))
-            same = [value] if isinstance(value, int | float) and tried.low <= value <= tried.high else []
+            same = (
+                [value]
+                if isinstance(value, int | float) and tried.low <= value <= tried.high
+                else []
+            )
         if not same:
             return None
         found[key] = same[0]

@@ -1,10 +1,12 @@
-"""A study of Optuna's: the trials of a search, in a file or a database that several machines may share.
+"""A study of Optuna's: the trials of a search, in a file or a database that several machines may
+share.
 
-What is tried next is drawn by the tree-structured Parzen estimator, after some trials at random; a trial is pruned
-where its best so far is below the median of what the others had in the same epoch.
+What is tried next is drawn by the tree-structured Parzen estimator, after some trials at random; a
+trial is pruned where its best so far is below the median of what the others had in the same epoch.
 
-Source: Bergstra, Bardenet, Bengio & Kégl 2011, "Algorithms for Hyper-Parameter Optimization"; Akiba, Sano, Yanase,
-Ohta & Koyama 2019, "Optuna: A Next-generation Hyperparameter Optimization Framework"
+Source: Bergstra, Bardenet, Bengio & Kégl 2011, "Algorithms for Hyper-Parameter Optimization";
+Akiba, Sano, Yanase, Ohta & Koyama 2019, "Optuna: A Next-generation Hyperparameter Optimization
+Framework"
 """
 
 from __future__ import annotations
@@ -23,7 +25,12 @@ from socket import gethostname
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -52,8 +59,9 @@ class StudyError(RunError):
 
 @dataclass(slots=True)
 class Trial:
-    """One trial: `state` is finished, pruned, failed, running, waiting or stopped; `curves` are valid F1 by epoch, one
-    for each seed; `f1` is the mean of their best, of a finished trial alone."""
+    """One trial: `state` is finished, pruned, failed, running, waiting or stopped; `curves` are
+    valid F1 by epoch, one for each seed; `f1` is the mean of their best, of a finished trial
+    alone."""
 
     number: int
     state: str
@@ -65,7 +73,9 @@ class Trial:
 
 
 class Study:
-    """The trials of one search, in `storage`: a file, or the URL of a database that SQLAlchemy knows."""
+    """The trials of one search, in `storage`: a file, or the URL of a database that SQLAlchemy
+    knows.
+    """
 
     def __init__(
         self,
@@ -80,8 +90,8 @@ class Study:
     ) -> None:
         """Open the study called `name`, or begin it: `about` says what its trials have in common.
 
-        `first` is tried before all else; no trial is pruned in its first `warmup` epochs. Raises UsageError where
-        there is another search's study.
+        `first` is tried before all else; no trial is pruned in its first `warmup` epochs. Raises
+        UsageError where there is another search's study.
         """
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
         self.place = _without_password(storage)
@@ -95,11 +105,17 @@ class Study:
                 self._study = optuna.load_study(storage=kept, study_name=name, pruner=pruner)
             else:  # Another machine may begin it at this very moment.
                 self._study = optuna.create_study(
-                    storage=kept, study_name=name, direction="maximize", pruner=pruner, load_if_exists=True
+                    storage=kept,
+                    study_name=name,
+                    direction="maximize",
+                    pruner=pruner,
+                    load_if_exists=True,
                 )
             there = self._study.user_attrs.get("slotfill")
             if there is None and self._study.trials:
-                raise UsageError(f"{self.place}: the study '{name}' in it is not of slotfill; choose another --storage")
+                raise UsageError(
+                    f"{self.place}: the study '{name}' in it is not of slotfill; choose another --storage"
+                )
             for key, old, new in differing(there or about, about):
                 was, now = ("nothing" if each is None else json.dumps(each) for each in (old, new))
                 raise UsageError(
@@ -125,20 +141,32 @@ class Study:
             return training + len(self.done())
 
     def ask(self, most: int) -> Trial | None:
-        """Return a new trial, which `report` and `tell` are of from now on, or None where there are `most` before it.
+        """Return a new trial, which `report` and `tell` are of from now on, or None where there are
+        `most` before it.
 
-        Two machines that ask at the same moment get each its own, so only their order tells which one is too many.
+        Two machines that ask at the same moment get each its own, so only their order tells which
+        one is too many.
         """
         with self._reached():
             tried = [trial for trial in self.trials() if trial.state != "stopped"]
-            if self.first and not any(trial.state == "waiting" or trial.settings == self.first for trial in tried):
-                kept = {key: _stored(self.distributions[key], value) for key, value in self.first.items()}
+            if self.first and not any(
+                trial.state == "waiting" or trial.settings == self.first for trial in tried
+            ):
+                kept = {
+                    key: _stored(self.distributions[key], value)
+                    for key, value in self.first.items()
+                }
                 self._study.enqueue_trial(kept)
-            # Drawn anew for each trial, so that a study which was stopped goes on as if it had not been.
+            # Drawn anew for each trial, so that a study which was stopped goes on as if it had not
+            # been.
             so_far = sum(trial.state != "waiting" for trial in tried)
-            self._study.sampler = TPESampler(seed=random.Random(f"{self.seed} {so_far}").getrandbits(32))
+            self._study.sampler = TPESampler(
+                seed=random.Random(f"{self.seed} {so_far}").getrandbits(32)
+            )
             asked = self._asked = self._study.ask(self.distributions)
-            before = sum(trial.number <= asked.number and trial.state != "stopped" for trial in self.trials())
+            before = sum(
+                trial.number <= asked.number and trial.state != "stopped" for trial in self.trials()
+            )
             if before >= most:
                 self._study.tell(asked, state=TrialState.FAIL)
                 return None
@@ -146,7 +174,9 @@ class Study:
             return Trial(asked.number + 1, "running", _settings(asked.params, self.distributions))
 
     def report(self, epoch: int, f1: float) -> bool:
-        """Note valid F1 of an epoch of the trial's first seed; return whether the trial is to be pruned."""
+        """Note valid F1 of an epoch of the trial's first seed; return whether the trial is to be
+        pruned.
+        """
         with self._reached():
             self._asked.report(f1, epoch)
             return self._asked.should_prune()
@@ -161,7 +191,10 @@ class Study:
     def trials(self) -> list[Trial]:
         """Return all trials there are, those of other machines too, in their order."""
         with self._reached():
-            return [_trial(frozen, self.distributions) for frozen in self._study.get_trials(deepcopy=False)]
+            return [
+                _trial(frozen, self.distributions)
+                for frozen in self._study.get_trials(deepcopy=False)
+            ]
 
     def done(self) -> list[Trial]:
         """Return the trials that have come to an end of their own, in their order."""
@@ -169,7 +202,9 @@ class Study:
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Turn what a file or a database raises into one line, and keep Optuna's warnings to itself."""
+        """Turn what a file or a database raises into one line, and keep Optuna's warnings to
+        itself.
+        """
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -178,7 +213,9 @@ class Study:
             raise
         except Exception as fault:
             reason = " ".join(str(fault).split()) or type(fault).__name__
-            raise StudyError(f"{self.place}: the study cannot be read or written: {reason[:200]}") from None
+            raise StudyError(
+                f"{self.place}: the study cannot be read or written: {reason[:200]}"
+            ) from None
 
 
 def _without_password(storage: str) -> str:
@@ -192,19 +229,24 @@ def _opened(storage: str) -> BaseStorage:
         with Path(storage).open("rb") as file:
             if file.read(len(_EVENT)) not in (b"", _EVENT):
                 raise UsageError(f"{storage}: is there already, and holds no study; choose another")
-    # A lock that file systems shared over a network know too; what is in the file is JSON, a line an event.
+    # A lock that file systems shared over a network know too; what is in the file is JSON, a line
+    # an event.
     return JournalStorage(JournalFileBackend(storage, lock_obj=JournalFileOpenLock(storage)))
 
 
 def _database(url: str, attempts: int = 3) -> RDBStorage:
-    """Open a database, again where another machine that begins at the same moment has made some of its tables."""
+    """Open a database, again where another machine that begins at the same moment has made some of
+    its tables.
+    """
     from sqlalchemy.exc import ArgumentError, DBAPIError
 
     try:
         return RDBStorage(url)
     except (ArgumentError, ImportError) as fault:
         reason = " ".join(str(fault).split())[:200]
-        raise UsageError(f"--storage {_without_password(url)}: no such database can be opened: {reason}") from None
+        raise UsageError(
+            f"--storage {_without_password(url)}: no such database can be opened: {reason}"
+        ) from None
     except DBAPIError:
         if attempts == 1:
             raise
@@ -238,7 +280,9 @@ def _stored(distribution: BaseDistribution, value: Any) -> Any:
 def _settings(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> Settings:
     """Return the values that a trial's parameters stand for, in the order of the config."""
     values = {key: params[key] for key in distributions if key in params}
-    return {key: json.loads(value) if isinstance(value, str) else value for key, value in values.items()}
+    return {
+        key: json.loads(value) if isinstance(value, str) else value for key, value in values.items()
+    }
 
 
 def _trial(frozen: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -> Trial:

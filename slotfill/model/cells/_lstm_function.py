@@ -1,10 +1,11 @@
-"""An LSTM over a whole sentence with its gradient by hand: what a loop of single operations gives, in fewer of them.
+"""An LSTM over a whole sentence with its gradient by hand: what a loop of single operations gives,
+in fewer of them.
 
-    di = dc g i (1 - i)      df = dc c_{t-1} f (1 - f)      dg = dc i (1 - g^2)      do = dh tanh(c) o (1 - o)
-    dc += dh o (1 - tanh(c)^2), then dc_{t-1} = dc f and dh_{t-1} = [di df do dg] U^T
+    di = dc g i (1 - i)      df = dc c_{t-1} f (1 - f)      dg = dc i (1 - g^2)      do = dh tanh(c)
+    o (1 - o) dc += dh o (1 - tanh(c)^2), then dc_{t-1} = dc f and dh_{t-1} = [di df do dg] U^T
 
-Source: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; Gers, Schmidhuber & Cummins 2000, backward by the
-chain rule
+Source: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; Gers, Schmidhuber & Cummins 2000,
+backward by the chain rule
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ class LSTMPass(torch.autograd.Function):
     """Outputs `(direction, time, batch, hidden)` of `x` `(direction, time, batch, input)`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, input_weight: Tensor, recurrent_weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, input_weight: Tensor, recurrent_weight: Tensor, bias: Tensor
+    ) -> Tensor:
         """Keep the gates, the memory and what is read of it, each of all steps in one tensor."""
         directions, time, batch, _ = x.shape
         size = recurrent_weight.shape[1]
@@ -40,7 +43,9 @@ class LSTMPass(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute at each step only what waits for the step after it; the weights' gradients by one product each."""
+        """Compute at each step only what waits for the step after it; the weights' gradients by one
+        product each.
+        """
         x, input_weight, recurrent_weight, gates, h, c, seen = ctx.saved_tensors
         time, size = x.shape[1], recurrent_weight.shape[1]
         i, f, o, g = gates.split(size, dim=3)
@@ -65,7 +70,11 @@ class LSTMPass(torch.autograd.Function):
                 dc.mul_(kept[t])
                 dh = torch.baddbmm(dys[t - 1], ds[t], turned)
         d = d.flatten(1, 2)
-        by_x = torch.bmm(d, input_weight.transpose(1, 2)).view_as(x) if ctx.needs_input_grad[0] else None
+        by_x = (
+            torch.bmm(d, input_weight.transpose(1, 2)).view_as(x)
+            if ctx.needs_input_grad[0]
+            else None
+        )
         by_input_weight = torch.bmm(x.flatten(1, 2).transpose(1, 2), d)
         by_recurrent_weight = torch.bmm(h[:, :-1].flatten(1, 2).transpose(1, 2), d)
         return by_x, by_input_weight, by_recurrent_weight, d.sum(1, keepdim=True)

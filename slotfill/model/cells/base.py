@@ -1,7 +1,7 @@
 """What every cell promises: a state to start from and one step in time.
 
-Every tensor of a cell has a leading `direction` axis, 1 or 2 long: a bidirectional layer is one cell whose
-products serve both directions at once, and a cell is written as if there were one.
+Every tensor of a cell has a leading `direction` axis, 1 or 2 long: a bidirectional layer is one
+cell whose products serve both directions at once, and a cell is written as if there were one.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ State = tuple[Tensor, ...]
 class Operator:
     """The operator of ONNX that computes a cell over whole sentences.
 
-    `blocks`: which of the cell's products stands at each place of the operator's, None where the cell has none.
-    `activations`: their ONNX names, in the operator's order. `recurrent_bias`: `(direction, 1, products * hidden)`.
+    `blocks`: which of the cell's products stands at each place of the operator's, None where the
+    cell has none.
+    `activations`: their ONNX names, in the operator's order. `recurrent_bias`: `(direction, 1,
+    products * hidden)`.
     `peepholes`: `(direction, gates * hidden)`, in the operator's order.
     """
 
@@ -35,12 +37,23 @@ class Operator:
     peepholes: Tensor | None = None
 
     def weights(self) -> list[Tensor]:
-        """Return W `(direction, products * hidden, input)`, R, B `(direction, 2 * products * hidden)` and P, if any."""
+        """Return W `(direction, products * hidden, input)`, R, B `(direction, 2 * products *
+        hidden)` and P, if any.
+        """
         cell = self.cell
-        recurrent_bias = torch.zeros_like(cell.bias) if self.recurrent_bias is None else self.recurrent_bias
+        recurrent_bias = (
+            torch.zeros_like(cell.bias) if self.recurrent_bias is None else self.recurrent_bias
+        )
         biases = [self._placed(bias).squeeze(1) for bias in (cell.bias, recurrent_bias)]
-        products = [self._placed(weight).transpose(1, 2) for weight in (cell.input_weight, cell.recurrent_weight)]
-        return [*products, torch.cat(biases, dim=1), *([] if self.peepholes is None else [self.peepholes])]
+        products = [
+            self._placed(weight).transpose(1, 2)
+            for weight in (cell.input_weight, cell.recurrent_weight)
+        ]
+        return [
+            *products,
+            torch.cat(biases, dim=1),
+            *([] if self.peepholes is None else [self.peepholes]),
+        ]
 
     def _placed(self, weight: Tensor) -> Tensor:
         blocks = weight.split(self.cell.hidden_size, dim=2)
@@ -51,24 +64,27 @@ class Operator:
 class Cell(Traced):
     """One recurrence; `products` is how many vectors of hidden size it computes from its input.
 
-    `input_weight`: `(direction, input, products * hidden)`, `recurrent_weight`: `(direction, hidden,
-    recurrent_products * hidden)`, as many as `products` if not given and no such tensor if 0; `bias`: `(direction, 1,
-    products * hidden)`.
+    `input_weight`: `(direction, input, products * hidden)`, `recurrent_weight`: `(direction,
+    hidden, recurrent_products * hidden)`, as many as `products` if not given and no such tensor if
+    0; `bias`: `(direction, 1, products * hidden)`.
     """
 
     gates: tuple[str, ...] = ()
-    """The names of the products, in their order; `step` notes under the same name what becomes of each, and under
-    `memory` what it keeps apart from its output."""
+    """The names of the products, in their order; `step` notes under the same name what becomes
+    of each, and under `memory` what it keeps apart from its output."""
 
     sees_below: ClassVar[bool] = False
-    """Whether it is told the memory of the layer below: the last tensor of that layer's state at the same token.
+    """Whether it is told the memory of the layer below: the last tensor of that layer's state at
+    the same token.
 
-    Its constructor then takes `below` after `directions`: True in all layers but the first, where each input ends
-    with that memory, `hidden` numbers on top of `input_size`.
+    Its constructor then takes `below` after `directions`: True in all layers but the first, where
+    each input ends with that memory, `hidden` numbers on top of `input_size`.
     """
 
     variational: ClassVar[bool] = False
-    """Whether the last tensor of its state, `(direction, batch, 1)`, is a term for the loss, in nats."""
+    """Whether the last tensor of its state, `(direction, batch, 1)`, is a term for the loss, in
+    nats.
+    """
 
     def __init__(
         self,
@@ -81,9 +97,13 @@ class Cell(Traced):
         super().__init__()
         self.hidden_size = hidden_size
         recurrent = products if recurrent_products is None else recurrent_products
-        self.input_weight = nn.Parameter(torch.empty(directions, input_size, products * hidden_size))
+        self.input_weight = nn.Parameter(
+            torch.empty(directions, input_size, products * hidden_size)
+        )
         if recurrent:
-            self.recurrent_weight = nn.Parameter(torch.empty(directions, hidden_size, recurrent * hidden_size))
+            self.recurrent_weight = nn.Parameter(
+                torch.empty(directions, hidden_size, recurrent * hidden_size)
+            )
         self.bias = nn.Parameter(torch.zeros(directions, 1, products * hidden_size))
         for direction in range(directions):
             for block in self.input_weight.detach()[direction].split(hidden_size, dim=1):
@@ -95,13 +115,14 @@ class Cell(Traced):
     def project(self, x: Tensor) -> Tensor:
         """Return what of a step needs only its input, for all steps at once.
 
-        From `(direction, time * batch, input)` to `(direction, time * batch, products * hidden)`; a cell may give
-        more numbers, or others, to its own `start` and `step`.
+        From `(direction, time * batch, input)` to `(direction, time * batch, products * hidden)`; a
+        cell may give more numbers, or others, to its own `start` and `step`.
         """
         return torch.baddbmm(self.bias, x, self.input_weight)
 
     def start(self, projected: Tensor) -> State:
-        """Return the state before the first step, zeros; of `projected`, that of some step, only the shape counts.
+        """Return the state before the first step, zeros; of `projected`, that of some step, only
+        the shape counts.
 
         Each tensor is `(direction, batch, hidden)`.
         """
@@ -115,19 +136,25 @@ class Cell(Traced):
         raise NotImplementedError
 
     def whole(self, x: Tensor) -> Tensor | None:
-        """Return the outputs of all steps at once, where the cell has a quicker way than step by step, or None.
+        """Return the outputs of all steps at once, where the cell has a quicker way than step by
+        step, or None.
 
-        They are what `step` gives, `(direction, time, batch, hidden)` of `x` `(direction, time, batch, input)`.
+        They are what `step` gives, `(direction, time, batch, hidden)` of `x` `(direction, time,
+        batch, input)`.
         """
         return None
 
     def operator(self) -> Operator | None:
-        """Return the operator of ONNX that computes the same, or None where there is none: then it is the loop."""
+        """Return the operator of ONNX that computes the same, or None where there is none: then it
+        is the loop.
+        """
         return None
 
 
 def matrix(directions: int, rows: int, columns: int) -> nn.Parameter:
-    """Return `(direction, rows, columns)` to multiply vectors with, as small at the start as `Cell`'s own."""
+    """Return `(direction, rows, columns)` to multiply vectors with, as small at the start as
+    `Cell`'s own.
+    """
     weight = nn.Parameter(torch.empty(directions, rows, columns))
     for one in weight.detach():
         nn.init.xavier_uniform_(one)

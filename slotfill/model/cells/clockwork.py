@@ -1,4 +1,5 @@
-"""Clockwork RNN: modules of hidden units that tick at their own periods; the slow ones remember for the fast.
+"""Clockwork RNN: modules of hidden units that tick at their own periods; the slow ones remember for
+the fast.
 
     at step t = 0, 1, 2, ... of the reading, module m with its period T_m:
     h_t[m] = tanh(x_t W + h_{t-1} U + b)[m] where t mod T_m = 0, else h_{t-1}[m]
@@ -18,9 +19,11 @@ from slotfill.model.cells.base import Cell, State
 
 
 class Clockwork(Cell):
-    """Keep the last output, of which at each step only the modules whose turn it is are computed anew.
+    """Keep the last output, of which at each step only the modules whose turn it is are computed
+    anew.
 
-    periods: of the modules, in any order; each gets an equal share of the units, the fast ones what is left over.
+    periods: of the modules, in any order; each gets an equal share of the units, the fast ones what
+    is left over.
     """
 
     mask: Tensor

@@ -6,8 +6,9 @@
     c_t     = d * l_t + f * c_{t-1} + i * g
     h_t     = o * tanh(c_t)
 
-x_t is this layer's input, l_t the memory c_t of the layer below; the first layer has neither d nor l_t. The paper's
-i, f and o look at the memory too; here they do not, so that the depth gate is all that differs from `lstm`.
+x_t is this layer's input, l_t the memory c_t of the layer below; the first layer has neither d nor
+l_t. The paper's i, f and o look at the memory too; here they do not, so that the depth gate is all
+that differs from `lstm`.
 
 Source: Yao, Cohn, Vylomova, Duh & Dyer 2015, "Depth-Gated Recurrent Neural Networks"
 """
@@ -21,7 +22,8 @@ from slotfill.model.cells.base import Cell, State
 
 
 class DepthGated(Cell):
-    """Keep a memory c that changes by sums, along the sentence and, but for the first layer, up the layers too.
+    """Keep a memory c that changes by sums, along the sentence and, but for the first layer, up the
+    layers too.
 
     forget_bias: what the forget gate's bias starts from, as in `lstm`.
     """
@@ -38,7 +40,9 @@ class DepthGated(Cell):
         forget_bias: float = 1.0,
     ) -> None:
         self.gates = ("input", "forget", "output", "candidate", "depth")[: 5 if below else 4]
-        super().__init__(input_size, hidden_size, directions, products=len(self.gates), recurrent_products=4)
+        super().__init__(
+            input_size, hidden_size, directions, products=len(self.gates), recurrent_products=4
+        )
         self.bias.detach()[:, :, hidden_size : 2 * hidden_size] = forget_bias
         self.below = below
         if below:
@@ -46,7 +50,9 @@ class DepthGated(Cell):
             self.below_weight = nn.Parameter(torch.zeros(directions, 1, hidden_size))
 
     def project(self, x: Tensor) -> Tensor:
-        """Return the products, and behind them the memory below, which ends `x` where there is a layer below."""
+        """Return the products, and behind them the memory below, which ends `x` where there is a
+        layer below.
+        """
         if not self.below:
             return super().project(x)
         x, memory_below = x.split([x.shape[2] - self.hidden_size, self.hidden_size], dim=2)
@@ -68,7 +74,9 @@ class DepthGated(Cell):
         new = torch.addcmul(f * c, i, g)
         if self.below:
             depth_input, memory_below = depth
-            d = torch.addcmul(torch.addcmul(depth_input, c, self.memory_weight), memory_below, self.below_weight)
+            d = torch.addcmul(
+                torch.addcmul(depth_input, c, self.memory_weight), memory_below, self.below_weight
+            )
             d = d.sigmoid()
             new = torch.addcmul(new, d, memory_below)
             self.note(depth=d)

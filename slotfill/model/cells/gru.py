@@ -6,7 +6,8 @@
     n    = tanh(x_t W_n + b_n + h_{t-1} U_n)                 reset: none, and no r
     h_t  = (1 - z) * n + z * h_{t-1}
 
-Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", equations 5 to 8
+Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", equations 5 to
+8
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from slotfill.model.cells.base import Cell, Operator, State
 
 
 class GRU(Cell):
-    """Keep what the update gate says, and let the reset gate choose what the new part may see of the old.
+    """Keep what the update gate says, and let the reset gate choose what the new part may see of
+    the old.
 
-    reset: where the reset gate stands, after the product or before it; with none the update gate is alone.
+    reset: where the reset gate stands, after the product or before it; with none the update gate is
+    alone.
     """
 
     def __init__(
@@ -33,7 +36,9 @@ class GRU(Cell):
         *,
         reset: Literal["after", "before", "none"] = "after",
     ) -> None:
-        self.gates = ("update", "candidate") if reset == "none" else ("reset", "update", "candidate")
+        self.gates = (
+            ("update", "candidate") if reset == "none" else ("reset", "update", "candidate")
+        )
         super().__init__(input_size, hidden_size, directions, products=len(self.gates))
         self.reset = reset
         if reset == "after":
@@ -51,7 +56,9 @@ class GRU(Cell):
             gate_weight, candidate_weight = self.recurrent_weight.split([2 * size, size], dim=2)
             r, z = torch.baddbmm(gate_input, h, gate_weight).sigmoid().split(size, dim=2)
             if self.reset == "after":
-                n = torch.addcmul(candidate_input, r, torch.baddbmm(self.recurrent_bias, h, candidate_weight)).tanh()
+                n = torch.addcmul(
+                    candidate_input, r, torch.baddbmm(self.recurrent_bias, h, candidate_weight)
+                ).tanh()
             else:
                 n = torch.baddbmm(candidate_input, r * h, candidate_weight).tanh()
             self.note(reset=r)

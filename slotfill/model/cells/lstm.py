@@ -1,4 +1,5 @@
-"""Long short-term memory: a cell that gates let write, keep and read; and its published variants, by key.
+"""Long short-term memory: a cell that gates let write, keep and read; and its published variants,
+by key.
 
     i   = sigmoid(x_t W_i + h_{t-1} U_i + p_i * c_{t-1} + b_i)
     f   = sigmoid(x_t W_f + h_{t-1} U_f + p_f * c_{t-1} + b_f)     or 1 - i, if coupled
@@ -7,11 +8,13 @@
     o   = sigmoid(x_t W_o + h_{t-1} U_o + p_o * c_t + b_o)
     h_t = o * b(c_t)
 
-The peepholes p, one weight a memory cell, are there if asked for; so is the relevance gate r, computed as i without
-peephole, and 1 otherwise. A gate that is left out is 1. With gate recurrence i, f and o of the step before, joined,
-times one more matrix are added to the products of i, f and o. The activations a and b are tanh.
+The peepholes p, one weight a memory cell, are there if asked for; so is the relevance gate r,
+computed as i without peephole, and 1 otherwise. A gate that is left out is 1. With gate recurrence
+i, f and o of the step before, joined, times one more matrix are added to the products of i, f and
+o. The activations a and b are tanh.
 
-Source: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; forget gate: Gers, Schmidhuber & Cummins 2000;
+Source: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; forget gate: Gers, Schmidhuber &
+Cummins 2000;
 peepholes: Gers & Schmidhuber 2000; the variants: Greff et al. 2015, "LSTM: A Search Space Odyssey"
 """
 
@@ -30,14 +33,17 @@ from slotfill.model.cells.base import ONNX_ACTIVATIONS, Cell, Operator, State, a
 class LSTM(Cell):
     """Keep a memory c that changes by sums, so that gradients last.
 
-    forget_bias: what the forget gate's bias starts from; at 1 the cell keeps what it has until it learns
+    forget_bias: what the forget gate's bias starts from; at 1 the cell keeps what it has until it
+    learns
         otherwise (Jozefowicz et al. 2015, section 2.2).
-    peepholes: which gates see their own memory cell, the input and forget gates the old one, the output gate the new.
+    peepholes: which gates see their own memory cell, the input and forget gates the old one, the
+    output gate the new.
     coupled: what is forgotten is what is written anew, f = 1 - i.
     input_gate: there is an input gate.
     forget_gate: there is a forget gate.
     output_gate: there is an output gate.
-    relevance_gate: a gate chooses what the candidate sees of the last output, as a GRU's reset gate does.
+    relevance_gate: a gate chooses what the candidate sees of the last output, as a GRU's reset gate
+    does.
     gate_recurrence: the gates see what the gates were a step before.
     input_activation: the function a, of the candidate.
     output_activation: the function b, of the memory as it is read.
@@ -62,31 +68,43 @@ class LSTM(Cell):
     ) -> None:
         if coupled and not (input_gate and forget_gate):
             raise ConfigError("coupled: couples the input and the forget gate; leave neither out")
-        present = {"input": input_gate, "forget": forget_gate and not coupled, "output": output_gate}
+        present = {
+            "input": input_gate,
+            "forget": forget_gate and not coupled,
+            "output": output_gate,
+        }
         gates = [gate for gate, there in present.items() if there]
         if gate_recurrence and not gates:
             raise ConfigError("gate_recurrence: there is no gate to see another; leave one in")
         seeing = {"none": [], "all": gates}[peepholes] if isinstance(peepholes, str) else peepholes
         if absent := set(seeing) - set(gates):
-            raise ConfigError(f"peepholes: there is no {min(absent)} gate here (there are: {', '.join(gates)})")
+            raise ConfigError(
+                f"peepholes: there is no {min(absent)} gate here (there are: {', '.join(gates)})"
+            )
         named = (*gates, *(["relevance"] if relevance_gate else []), "candidate")
         super().__init__(input_size, hidden_size, directions, products=len(named))
         self.gates = named
         self.coupled = coupled
         self.input_activation = input_activation
         self.output_activation = output_activation
-        self.peepholes = nn.ParameterDict({gate: torch.zeros(directions, 1, hidden_size) for gate in sorted(seeing)})
+        self.peepholes = nn.ParameterDict(
+            {gate: torch.zeros(directions, 1, hidden_size) for gate in sorted(seeing)}
+        )
         self.recurrent_gates = len(gates) * hidden_size if gate_recurrence else 0
         if gate_recurrence:
             self.gate_weight = matrix(directions, self.recurrent_gates, self.recurrent_gates)
-        for gate, bias in zip(self.gates, self.bias.detach().split(hidden_size, dim=2), strict=True):
+        for gate, bias in zip(
+            self.gates, self.bias.detach().split(hidden_size, dim=2), strict=True
+        ):
             if gate == "forget":
                 bias.fill_(forget_bias)
             elif gate == "input" and coupled:
                 bias.fill_(-forget_bias)
 
     def start(self, projected: Tensor) -> State:
-        """Return h_0 and c_0, zeros, and with gate recurrence the gates before, zeros `(direction, batch, gates)`."""
+        """Return h_0 and c_0, zeros, and with gate recurrence the gates before, zeros `(direction,
+        batch, gates)`.
+        """
         zeros = projected.new_zeros(*projected.shape[:2], self.hidden_size)
         if not self.recurrent_gates:
             return zeros, zeros
@@ -129,7 +147,9 @@ class LSTM(Cell):
         recurrent = [gates[gate] for gate in self.gates if gate in ("input", "forget", "output")]
         return h, (h, c, torch.cat(recurrent, dim=2)) if self.recurrent_gates else (h, c)
 
-    def _open(self, gates: dict[str, Tensor], products: dict[str, Tensor], memory: Tensor, *names: str) -> None:
+    def _open(
+        self, gates: dict[str, Tensor], products: dict[str, Tensor], memory: Tensor, *names: str
+    ) -> None:
         """Put into `gates` those of `names` that are in `products`; they may see `memory`."""
         for name in names:
             if name in products:
@@ -141,25 +161,40 @@ class LSTM(Cell):
     def whole(self, x: Tensor) -> Tensor | None:
         """Return all outputs of the plain LSTM, while it trains on a processor."""
         plain = self.gates == ("input", "forget", "output", "candidate") and not self.peepholes
-        plain &= not self.recurrent_gates and self.input_activation == self.output_activation == "tanh"
-        quick = plain and torch.is_grad_enabled() and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        plain &= (
+            not self.recurrent_gates and self.input_activation == self.output_activation == "tanh"
+        )
+        quick = (
+            plain
+            and torch.is_grad_enabled()
+            and x.device.type == "cpu"
+            and not torch.is_autocast_enabled("cpu")
+        )
         if not quick:
             return None
         found: Tensor = LSTMPass.apply(x, self.input_weight, self.recurrent_weight, self.bias)
         return found
 
     def operator(self) -> Operator | None:
-        """Return the operator LSTM, which has all three gates and neither relevance, gate recurrence nor `linear`."""
+        """Return the operator LSTM, which has all three gates and neither relevance, gate
+        recurrence nor `linear`.
+        """
         needed = {"input", "output"} if self.coupled else {"input", "forget", "output"}
         activations = (self.input_activation, self.output_activation)
-        if set(self.gates) != needed | {"candidate"} or self.recurrent_gates or "linear" in activations:
+        if (
+            set(self.gates) != needed | {"candidate"}
+            or self.recurrent_gates
+            or "linear" in activations
+        ):
             return None
         places = {gate: place for place, gate in enumerate(self.gates)}
         order = ("input", "output", "forget")
         peepholes = None
         if self.peepholes:
             none = torch.zeros(len(self.bias), 1, self.hidden_size)
-            peepholes = torch.cat([self.peepholes.get(gate, none) for gate in order], dim=2).squeeze(1)
+            peepholes = torch.cat(
+                [self.peepholes.get(gate, none) for gate in order], dim=2
+            ).squeeze(1)
         return Operator(
             "LSTM",
             self,

@@ -1,10 +1,12 @@
-"""LSTM as the lecture draws it: gates and input come from the word alone, only the memory remembers.
+"""LSTM as the lecture draws it: gates and input come from the word alone, only the memory
+remembers.
 
     z, z_i, z_f, z_o = x_t W + b, one block of products each
     c_t = g(z) * f(z_i) + c_{t-1} * f(z_f)
     a_t = h(c_t) * f(z_o)
 
-Source: Hung-yi Lee's lecture "Recurrent Neural Network" (National Taiwan University, Machine Learning)
+Source: Hung-yi Lee's lecture "Recurrent Neural Network" (National Taiwan University, Machine
+Learning)
 """
 
 from __future__ import annotations

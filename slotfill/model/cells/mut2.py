@@ -5,9 +5,11 @@
     n   = tanh((r * h_{t-1}) U_n + x_t W_n + b_n)
     h_t = n * z + h_{t-1} * (1 - z)
 
-The bare x_t is the input itself where it is as long as h_t; where it is not, it is x_t P, without a bias.
+The bare x_t is the input itself where it is as long as h_t; where it is not, it is x_t P, without a
+bias.
 
-Source: Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration of Recurrent Network Architectures"
+Source: Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration of Recurrent Network
+Architectures"
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ class MUT2(Cell):
 
     def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
         super().__init__(input_size, hidden_size, directions, products=2, recurrent_products=3)
-        self.bare_weight = None if input_size == hidden_size else matrix(directions, input_size, hidden_size)
+        self.bare_weight = (
+            None if input_size == hidden_size else matrix(directions, input_size, hidden_size)
+        )
         self.reset_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
 
     def project(self, x: Tensor) -> Tensor:

@@ -5,7 +5,8 @@
     n   = tanh((r * h_{t-1}) U_n + x_t W_n + b_n)
     h_t = n * z + h_{t-1} * (1 - z)
 
-Source: Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration of Recurrent Network Architectures"
+Source: Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration of Recurrent Network
+Architectures"
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class MUT3(Cell):
         """Return h_t, and h_t as the state."""
         (h,) = state
         update_input, reset_input, candidate_input = projected.split(self.hidden_size, dim=2)
-        update_weight, reset_weight, candidate_weight = self.recurrent_weight.split(self.hidden_size, dim=2)
+        update_weight, reset_weight, candidate_weight = self.recurrent_weight.split(
+            self.hidden_size, dim=2
+        )
         z = torch.baddbmm(update_input, h.tanh(), update_weight).sigmoid()
         r = torch.baddbmm(reset_input, h, reset_weight).sigmoid()
         n = torch.baddbmm(candidate_input, r * h, candidate_weight).tanh()

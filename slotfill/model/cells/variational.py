@@ -1,19 +1,18 @@
 """Variational recurrent network: an LSTM that also reads a random vector, drawn anew at each step.
 
     m, log s     = x_t Q + h_{t-1} V + b_q, of the posterior q(z_t | x_t, h_{t-1}) = N(m, s^2)
-    m_p, log s_p = h_{t-1} V_p + b_p, of the prior p(z_t | h_{t-1}) = N(m_p, s_p^2), if learned; 0, 0 if fixed
-    z_t     = m + s * e while training, e drawn from N(0, 1); m otherwise
-    i, f, o = sigmoid(x_t W + z_t Z + h_{t-1} U + b), one block of products each
-    g       = tanh(x_t W_g + z_t Z_g + h_{t-1} U_g + b_g)
-    c_t     = f * c_{t-1} + i * g
-    h_t     = o * tanh(c_t)
-    loss   += kl_weight * sum over t and latents of log(s_p / s) + (s^2 + (m - m_p)^2) / (2 s_p^2) - 1/2
+    m_p, log s_p = h_{t-1} V_p + b_p, of the prior p(z_t | h_{t-1}) = N(m_p, s_p^2), if learned; 0,
+    0 if fixed z_t     = m + s * e while training, e drawn from N(0, 1); m otherwise i, f, o =
+    sigmoid(x_t W + z_t Z + h_{t-1} U + b), one block of products each g       = tanh(x_t W_g + z_t
+    Z_g + h_{t-1} U_g + b_g) c_t     = f * c_{t-1} + i * g h_t     = o * tanh(c_t) loss   +=
+    kl_weight * sum over t and latents of log(s_p / s) + (s^2 + (m - m_p)^2) / (2 s_p^2) - 1/2
 
-The papers model the sequence x itself; here the tags take its place: what they call the likelihood of x_t is that of
-the tags, and q does not see them. Theirs are networks of several layers where Q, V and V_p are matrices here.
+The papers model the sequence x itself; here the tags take its place: what they call the likelihood
+of x_t is that of the tags, and q does not see them. Theirs are networks of several layers where Q,
+V and V_p are matrices here.
 
-Source: Chung et al. 2015, "A Recurrent Latent Variable Model for Sequential Data", equations 5 to 11; with the
-fixed prior: Bayer & Osendorfer 2015, "Learning Stochastic Recurrent Networks"
+Source: Chung et al. 2015, "A Recurrent Latent Variable Model for Sequential Data", equations 5 to
+11; with the fixed prior: Bayer & Osendorfer 2015, "Learning Stochastic Recurrent Networks"
 """
 
 from __future__ import annotations
@@ -32,7 +31,8 @@ class Variational(Cell):
 
     latent_size: numbers in z.
     prior: what z is measured against, learned from the past or always the same.
-    kl_weight: what a nat of that measure, the Kullback-Leibler divergence of q from p, counts in the loss.
+    kl_weight: what a nat of that measure, the Kullback-Leibler divergence of q from p, counts in
+    the loss.
     forget_bias: what the forget gate's bias starts from, as in `lstm`.
     """
 
@@ -81,7 +81,9 @@ class Variational(Cell):
         m, log_s = (past + posterior).split(latents, dim=2)
         z = torch.addcmul(m, log_s.exp(), torch.randn_like(m)) if self.training else m
         kl = self.divergence(m, log_s, prior)
-        products = torch.baddbmm(torch.baddbmm(inputs, h, self.recurrent_weight), z, self.latent_weight)
+        products = torch.baddbmm(
+            torch.baddbmm(inputs, h, self.recurrent_weight), z, self.latent_weight
+        )
         gates, g = products.split([3 * size, size], dim=2)
         i, f, o = gates.sigmoid().split(size, dim=2)
         g = g.tanh()

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 MOST_KNOWN = 65536
-"""How many distinct tokens' pieces are kept before all are forgotten, so that memory does not grow for ever."""
+"""How many distinct tokens' pieces are kept before all are forgotten, so that memory does not grow
+for ever.
+"""
 
 
 class PieceLookup:
-    """Sentences to windows of pieces, each within what the model reads at once, and the token that each is of.
+    """Sentences to windows of pieces, each within what the model reads at once, and the token that
+    each is of.
 
-    `kept` has the `tokenizer` as its JSON file says it, the ids of the `unknown` and of the `padding` piece, and the
-    `most` pieces of a window. A token is cut by itself, so that its pieces do not depend on its neighbours; one of
-    which the tokenizer leaves nothing is the unknown piece.
+    `kept` has the `tokenizer` as its JSON file says it, the ids of the `unknown` and of the
+    `padding` piece, and the `most` pieces of a window. A token is cut by itself, so that its pieces
+    do not depend on its neighbours; one of which the tokenizer leaves nothing is the unknown piece.
     """
 
     def __init__(self, kept: Mapping[str, Any], pooling: str) -> None:
@@ -31,7 +34,9 @@ class PieceLookup:
         self._known: dict[str, list[int]] = {}
         bare = self._cut("a")
         whole = self._tokenizer.encode(["a"], is_pretokenized=True).ids
-        place = next(place for place in range(len(whole)) if whole[place : place + len(bare)] == bare)
+        place = next(
+            place for place in range(len(whole)) if whole[place : place + len(bare)] == bare
+        )
         # What the tokenizer puts around a sentence, such as [CLS] and [SEP].
         self._before, self._after = whole[:place], whole[place + len(bare) :]
         self.room = kept["most"] - len(self._before) - len(self._after)
@@ -41,14 +46,18 @@ class PieceLookup:
         if pieces is None:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            ids = self._tokenizer.encode([token], is_pretokenized=True, add_special_tokens=False).ids
+            ids = self._tokenizer.encode(
+                [token], is_pretokenized=True, add_special_tokens=False
+            ).ids
             pieces = self._known[token] = ids or [self._unknown]
         return pieces
 
     def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
-        """Return pieces `(window, piece)`, their `lengths (window,)`, whose they are, and zeros `(batch, time)`.
+        """Return pieces `(window, piece)`, their `lengths (window,)`, whose they are, and zeros
+        `(batch, time)`.
 
-        Of token t of sentence s, that whose vectors are taken say s * time + t + 1; the others, and padding, say 0.
+        Of token t of sentence s, that whose vectors are taken say s * time + t + 1; the others, and
+        padding, say 0.
         """
         time = max(map(len, batch), default=0)
         windows: list[tuple[list[int], list[int]]] = []

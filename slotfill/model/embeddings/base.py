@@ -10,8 +10,8 @@ from slotfill.data.indexers import Lookup
 class Embedding(nn.Module):
     """From the arrays of its lookup to a vector for each token.
 
-    A subclass takes the Vocab and its options, and sets `lookup` and `output_size`. Where a token's vector depends on
-    the other tokens of its sentence, it is `contextual`.
+    A subclass takes the Vocab and its options, and sets `lookup` and `output_size`. Where a token's
+    vector depends on the other tokens of its sentence, it is `contextual`.
     """
 
     contextual = False

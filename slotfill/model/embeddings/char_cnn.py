@@ -1,4 +1,5 @@
-"""A vector for each word from the letters it is spelled with: a convolution and the maximum over its places.
+"""A vector for each word from the letters it is spelled with: a convolution and the maximum over
+its places.
 
 Source: Ma & Hovy 2016, "End-to-end Sequence Labeling via Bi-directional LSTM-CNNs-CRF", section 2.1
 """
@@ -45,15 +46,17 @@ class CharCNN(Embedding):
         self.filters = nn.Linear(width * size, filters)
 
     def forward(self, *arrays: Tensor) -> Tensor:
-        """Return `(batch, time, filters)` of spellings `(type, character)` and types `(batch, time)`.
+        """Return `(batch, time, filters)` of spellings `(type, character)` and types `(batch,
+        time)`.
 
-        A window is centred on each character of the token, and what it sees beyond the token is zero, so the
-        other tokens of the batch change nothing.
+        A window is centred on each character of the token, and what it sees beyond the token is
+        zero, so the other tokens of the batch change nothing.
         """
         spellings, types = arrays
         left = (self.width - 1) // 2
         padded = nn.functional.pad(spellings, (left, self.width - 1 - left), value=PADDING)
-        # (type, character, width): words are short, so joining vectors and one product beat a convolution.
+        # (type, character, width): words are short, so joining vectors and one product beat a
+        # convolution.
         places = padded.unfold(1, self.width, 1)
         windows = self.filters(self.vectors(places).flatten(2))
         windows = windows.masked_fill((spellings == PADDING).unsqueeze(2), -1e4)

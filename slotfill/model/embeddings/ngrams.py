@@ -1,8 +1,10 @@
-"""A vector for each word, made of those of the n-grams of characters in it; words of like spelling have like vectors.
+"""A vector for each word, made of those of the n-grams of characters in it; words of like spelling
+have like vectors.
 
     x = sum over the word's n-grams g of v_g, over sqrt(how many they are)
 
-Source: Bojanowski, Grave, Joulin & Mikolov 2017, "Enriching Word Vectors with Subword Information", section 3.2
+Source: Bojanowski, Grave, Joulin & Mikolov 2017, "Enriching Word Vectors with Subword Information",
+section 3.2
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ class Ngrams(Embedding):
     """Cut each token into overlapping pieces and add up what they tell.
 
     size: numbers in a vector.
-    shortest: characters of the shortest n-gram; the marks of a word's beginning and end count as one each.
+    shortest: characters of the shortest n-gram; the marks of a word's beginning and end count as
+    one each.
     longest: characters of the longest.
     min_count: an n-gram that fewer words of training have is left out.
     lowercase: cut in lower case.
@@ -41,7 +44,9 @@ class Ngrams(Embedding):
     ) -> None:
         super().__init__()
         if longest < shortest:
-            raise ConfigError(f"longest: {longest} characters are fewer than those of the shortest, {shortest}")
+            raise ConfigError(
+                f"longest: {longest} characters are fewer than those of the shortest, {shortest}"
+            )
         sizes = range(shortest, longest + 1)
         self.lookup = vocab.ngram_lookup(lowercase=lowercase, sizes=sizes, min_count=min_count)
         self.output_size = size
@@ -50,13 +55,16 @@ class Ngrams(Embedding):
         nn.init.uniform_(self.vectors.weight[1:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
 
     def forward(self, *arrays: Tensor) -> Tensor:
-        """Return the vectors `(batch, time, size)` of n-grams `(type, n-gram)` and types `(batch, time)`.
+        """Return the vectors `(batch, time, size)` of n-grams `(type, n-gram)` and types `(batch,
+        time)`.
 
         Zero at padding, and for a token of which no n-gram is known.
         """
         ngrams, types = arrays
         if self.training and self.dropout:
-            ngrams = ngrams.masked_fill(torch.rand(ngrams.shape, device=ngrams.device) < self.dropout, PADDING)
+            ngrams = ngrams.masked_fill(
+                torch.rand(ngrams.shape, device=ngrams.device) < self.dropout, PADDING
+            )
         found = (ngrams != PADDING).to(self.vectors.weight.dtype).sum(1, keepdim=True)
         # A token without any has a sum of zero to be divided by 1.
         return (self.vectors(ngrams).sum(1) / found.maximum(torch.ones_like(found)).sqrt())[types]

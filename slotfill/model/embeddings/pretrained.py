@@ -1,7 +1,8 @@
-"""A vector for each word from a file: GloVe, word2vec or fastText; a word that it does not have gets their mean.
+"""A vector for each word from a file: GloVe, word2vec or fastText; a word that it does not have
+gets their mean.
 
-Read when training begins. A run keeps the words of its training sentences, the most frequent ones of the file and
-those of `extra_words`, with their vectors, and has no need of the file any more.
+Read when training begins. A run keeps the words of its training sentences, the most frequent ones
+of the file and those of `extra_words`, with their vectors, and has no need of the file any more.
 
 Source: Pennington, Socher & Manning 2014, "GloVe: Global Vectors for Word Representation"
 """
@@ -26,12 +27,15 @@ class Pretrained(Embedding):
     """Look each token up in the vectors that were kept of a file.
 
     path: the file of vectors.
-    kind: how it is written; `word2vec` is text with a header, as fastText's `.vec`, and `fasttext` is fastText's
+    kind: how it is written; `word2vec` is text with a header, as fastText's `.vec`, and `fasttext`
+    is fastText's
         `.bin`; `auto` tells by how the file begins.
     lowercase: a word that the file does not have is looked up in lower case.
-    most: so many words are kept from the file's beginning, where the most frequent ones stand, for texts to come.
+    most: so many words are kept from the file's beginning, where the most frequent ones stand, for
+    texts to come.
     extra_words: a text file whose words, as they stand between blanks, are kept too.
-    tune: train the vectors of the words of the training sentences, and that of unknown words, with the network.
+    tune: train the vectors of the words of the training sentences, and that of unknown words, with
+    the network.
     """
 
     def __init__(
@@ -55,10 +59,14 @@ class Pretrained(Embedding):
             size = found.vectors.shape[1]
             kept = {"size": size, "words": found.words, "composed": found.composed}
             if vocab.kept.setdefault(path, kept) != kept:
-                raise ConfigError(f"path: {path} is named twice, with other words to keep; give both the same options")
+                raise ConfigError(
+                    f"path: {path} is named twice, with other words to keep; give both the same options"
+                )
         self.lookup = lookup = vocab.kept_lookup(file=path, lowercase=lowercase)
         if vocab.tokens and not lookup.trained:
-            raise DataError(f"{path}: none of the {len(vocab.tokens)} words of the training sentences is in it")
+            raise DataError(
+                f"{path}: none of the {len(vocab.tokens)} words of the training sentences is in it"
+            )
         self.output_size = vocab.kept[path]["size"]
         table = torch.zeros(len(lookup.ids) + 2, self.output_size)
         if found is not None:
@@ -68,7 +76,9 @@ class Pretrained(Embedding):
         self.tuned: nn.Embedding | None = None
         if tune:
             trained = lookup.trained + 2
-            self.tuned = nn.Embedding.from_pretrained(table[:trained].clone(), freeze=False, padding_idx=PADDING)
+            self.tuned = nn.Embedding.from_pretrained(
+                table[:trained].clone(), freeze=False, padding_idx=PADDING
+            )
             table[:trained] = 0
         self.vectors: Tensor
         self.register_buffer("vectors", table)
@@ -90,6 +100,8 @@ def _words(path: str | None) -> list[str]:
         return list(dict.fromkeys(Path(path).read_text(encoding="utf-8-sig").split()))
     except UnicodeDecodeError as fault:
         line = fault.object[: fault.start].count(b"\n") + 1
-        raise DataError(f"{path}:{line}: not UTF-8 (byte 0x{fault.object[fault.start]:02x})") from None
+        raise DataError(
+            f"{path}:{line}: not UTF-8 (byte 0x{fault.object[fault.start]:02x})"
+        ) from None
     except OSError as fault:
         raise DataError(f"{path}: cannot be read: {fault.strerror}") from None

@@ -35,7 +35,9 @@ class Word(Embedding):
         unknown_rate: Fraction = 0.5,
     ) -> None:
         super().__init__()
-        self.lookup = vocab.token_lookup(lowercase=lowercase, mask_digits=mask_digits, min_count=min_count)
+        self.lookup = vocab.token_lookup(
+            lowercase=lowercase, mask_digits=mask_digits, min_count=min_count
+        )
         self.output_size = size
         self.unknown_rate = unknown_rate
         self.vectors = nn.Embedding(len(self.lookup.counts), size, padding_idx=PADDING)

@@ -1,14 +1,16 @@
-"""Additive attention: each token's vector is joined by a weighted sum of all vectors of its sentence.
+"""Additive attention: each token's vector is joined by a weighted sum of all vectors of its
+sentence.
 
     e_ij = v . tanh(h_i W + h_j U)
     a_ij = exp(e_ij) / sum_k exp(e_ik)
     c_i  = sum_j a_ij h_j
     output_i = [h_i ; c_i]
 
-Source: Liu & Lane 2016, "Attention-Based Recurrent Neural Network Models for Joint Intent Detection and Slot Filling",
-section 3.2; the score: Bahdanau, Cho & Bengio 2015
+Source: Liu & Lane 2016, "Attention-Based Recurrent Neural Network Models for Joint Intent Detection
+and Slot Filling", section 3.2; the score: Bahdanau, Cho & Bengio 2015
 
-It follows an encoder that knows the order of words, as in `encoder: [recurrent, attention]`; by itself it does not.
+It follows an encoder that knows the order of words, as in `encoder: [recurrent, attention]`; by
+itself it does not.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ from slotfill.model.masks import mask_of
 
 
 class Attention(Encoder):
-    """Look at the whole sentence from each of its tokens; notes the `weights` `(batch, 1, time, time)`, from and to.
+    """Look at the whole sentence from each of its tokens; notes the `weights` `(batch, 1, time,
+    time)`, from and to.
 
     size: numbers in the layer that says how well two tokens go together.
-    dropout: share of each vector that attention does not see while training; the vector itself is passed on whole.
+    dropout: share of each vector that attention does not see while training; the vector itself is
+    passed on whole.
     """
 
     def __init__(self, input_size: int, *, size: Size = 64, dropout: Fraction = 0.5) -> None:

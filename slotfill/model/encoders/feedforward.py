@@ -3,8 +3,8 @@
     h^0_t = [x_{t-w} ; ... ; x_t ; ... ; x_{t+w}], with zeros beyond the sentence's ends
     h^l_t = f(h^{l-1}_t W_l + b_l)
 
-Source: Rumelhart, Hinton & Williams 1986, "Learning Representations by Back-propagating Errors"; the window: Collobert
-et al. 2011, "Natural Language Processing (Almost) from Scratch"
+Source: Rumelhart, Hinton & Williams 1986, "Learning Representations by Back-propagating Errors";
+the window: Collobert et al. 2011, "Natural Language Processing (Almost) from Scratch"
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class Feedforward(Encoder):
         if self.window:
             padded = nn.functional.pad(x, (0, 0, self.window, self.window))
             time = x.shape[1]
-            x = torch.cat([padded[:, shift : shift + time] for shift in range(2 * self.window + 1)], dim=2)
+            x = torch.cat(
+                [padded[:, shift : shift + time] for shift in range(2 * self.window + 1)], dim=2
+            )
         for layer in self.layers:
             x = getattr(torch, self.activation)(layer(self.dropout(x)))
         return x * mask

@@ -1,4 +1,5 @@
-"""Grid LSTM of two dimensions: an LSTM along time and another along depth, each with a memory of its own.
+"""Grid LSTM of two dimensions: an LSTM along time and another along depth, each with a memory of
+its own.
 
     LSTM(H, m): i, f, o = sigmoid(H W + b), one block of products each
                 g  = tanh(H W_g + b_g)
@@ -8,14 +9,16 @@
         h_time', m_time'   = LSTM_time([h_time ; h_depth], m_time)
         h_depth', m_depth' = LSTM_depth([h_time' ; h_depth], m_depth)
 
-Time's h and m go on to the next token, from zeros; depth's to the next layer, from h = x P_h + b_h and m = x P_m + b_m.
-Depth comes after time, and sees its new state. The last layer's h_depth is the output.
+Time's h and m go on to the next token, from zeros; depth's to the next layer, from h = x P_h + b_h
+and m = x P_m + b_m. Depth comes after time, and sees its new state. The last layer's h_depth is the
+output.
 
-Source: Kalchbrenner, Danihelka & Graves 2015, "Grid Long Short-Term Memory", equation 1 for the LSTM, section 3 for the
-grid and for dimensions one after the other
+Source: Kalchbrenner, Danihelka & Graves 2015, "Grid Long Short-Term Memory", equation 1 for the
+LSTM, section 3 for the grid and for dimensions one after the other
 
-While traced it notes, for each layer and each of `time` and `depth`, the gates and the memory of every step under names
-such as `layer 1 time forget` and `layer 2 depth memory`, and the outputs as `layer 1 time hidden` and so on.
+While traced it notes, for each layer and each of `time` and `depth`, the gates and the memory of
+every step under names such as `layer 1 time forget` and `layer 2 depth memory`, and the outputs as
+`layer 1 time hidden` and so on.
 """
 
 from __future__ import annotations
@@ -33,13 +36,15 @@ from slotfill.model.scan import Tensors, loop
 
 
 class GridLSTM(Encoder):
-    """Read the sentence with a memory along time and one along depth; a deep LSTM has only the first.
+    """Read the sentence with a memory along time and one along depth; a deep LSTM has only the
+    first.
 
     hidden_size: numbers in the memory, of each dimension and direction.
     layers: how many there are along depth.
     bidirectional: read from both ends; the two outputs are joined.
     tied: all layers have the same weights.
-    forget_bias: what the forget gates' biases start from; at 1 memory is kept until the network learns otherwise.
+    forget_bias: what the forget gates' biases start from; at 1 memory is kept until the network
+    learns otherwise.
     dropout: share of the input that is dropped while training.
     """
 
@@ -64,29 +69,41 @@ class GridLSTM(Encoder):
             for block in weight.split(hidden_size, dim=1):
                 nn.init.xavier_uniform_(block)
         own = 1 if tied else layers
-        self.time = nn.ModuleList(_LSTM(hidden_size, self.directions, forget_bias) for _ in range(own))
-        self.depth = nn.ModuleList(_LSTM(hidden_size, self.directions, forget_bias) for _ in range(own))
+        self.time = nn.ModuleList(
+            _LSTM(hidden_size, self.directions, forget_bias) for _ in range(own)
+        )
+        self.depth = nn.ModuleList(
+            _LSTM(hidden_size, self.directions, forget_bias) for _ in range(own)
+        )
         self.layers = layers
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return `(batch, time, directions * hidden_size)`; the backward pass starts at each true end."""
+        """Return `(batch, time, directions * hidden_size)`; the backward pass starts at each true
+        end.
+        """
         reading = Reading(lengths, x.shape[1], self.directions)
         steps = reading.steps(self.dropout(x))
         first = torch.baddbmm(self.input_bias, steps.flatten(1, 2), self.input_weight)
         h_depth, m_depth = first.unflatten(1, steps.shape[1:3]).chunk(2, dim=3)
         for layer in range(self.layers):
-            along_time, along_depth = (cast(_LSTM, lstms[layer % len(lstms)]) for lstms in (self.time, self.depth))
+            along_time, along_depth = (
+                cast(_LSTM, lstms[layer % len(lstms)]) for lstms in (self.time, self.depth)
+            )
             h_time = self._along_time(along_time, h_depth, f"layer {layer + 1} time")
             # Along depth no step waits for another: one product serves all.
             both = torch.cat((h_time, h_depth), dim=3)
             products = torch.baddbmm(along_depth.bias, both.flatten(1, 2), along_depth.weight)
-            h_depth, m_depth = self._step(products.unflatten(1, both.shape[1:3]), m_depth, f"layer {layer + 1} depth")
+            h_depth, m_depth = self._step(
+                products.unflatten(1, both.shape[1:3]), m_depth, f"layer {layer + 1} depth"
+            )
         return reading.tokens(h_depth)
 
     def _along_time(self, lstm: _LSTM, h_depth: Tensor, name: str) -> Tensor:
         """Return the h_time' of all steps, `(direction, time, batch, hidden)` as `h_depth` is."""
         recurrent, below = lstm.weight.chunk(2, dim=1)
-        projected = torch.baddbmm(lstm.bias, h_depth.flatten(1, 2), below).unflatten(1, h_depth.shape[1:3])
+        projected = torch.baddbmm(lstm.bias, h_depth.flatten(1, 2), below).unflatten(
+            1, h_depth.shape[1:3]
+        )
 
         def step(projected: Tensor, state: Tensors) -> tuple[Tensors, Tensors]:
             h, m = state
@@ -97,9 +114,11 @@ class GridLSTM(Encoder):
         return loop(step, projected, (zeros, zeros))[0]
 
     def _step(self, products: Tensor, m: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """Return h' and m' of one LSTM, for one step or, with an axis of time before the batch, for all.
+        """Return h' and m' of one LSTM, for one step or, with an axis of time before the batch, for
+        all.
 
-        `products` is `(direction, batch, 4 * hidden)`, `m` `(direction, batch, hidden)`; `name` is for the notes.
+        `products` is `(direction, batch, 4 * hidden)`, `m` `(direction, batch, hidden)`; `name` is
+        for the notes.
         """
         size = m.shape[-1]
         i, f, o = products[..., : 3 * size].sigmoid().split(size, dim=-1)
@@ -115,7 +134,9 @@ class GridLSTM(Encoder):
 
 
 class _LSTM(nn.Module):
-    """The weights of one LSTM of the grid: `weight` `(direction, h_time then h_depth, 4 * hidden)` and `bias`."""
+    """The weights of one LSTM of the grid: `weight` `(direction, h_time then h_depth, 4 * hidden)`
+    and `bias`.
+    """
 
     def __init__(self, hidden_size: int, directions: int, forget_bias: float) -> None:
         super().__init__()

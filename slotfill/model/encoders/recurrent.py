@@ -47,10 +47,14 @@ class Recurrent(Encoder):
         below = [True] if first.sees_below else []
         self.layers = nn.ModuleList([first])
         for _ in range(layers - 1):
-            self.layers.append(CELLS.build(cell, self.output_size, hidden_size, self.directions, *below))
+            self.layers.append(
+                CELLS.build(cell, self.output_size, hidden_size, self.directions, *below)
+            )
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return `(batch, time, directions * hidden_size)`; the backward pass starts at each true end."""
+        """Return `(batch, time, directions * hidden_size)`; the backward pass starts at each true
+        end.
+        """
         reading = Reading(lengths, x.shape[1], self.directions)
         self.extra_loss = x.new_zeros(())
         told = None

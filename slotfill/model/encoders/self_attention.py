@@ -1,4 +1,5 @@
-"""Multi-head self-attention: several weighted sums of the sentence at each token, added to its vector.
+"""Multi-head self-attention: several weighted sums of the sentence at each token, added to its
+vector.
 
     a    = softmax_j(q_i . k_j / sqrt(head_size)) in each head, with q = x W_q, k = x W_k
     head = sum_j a_ij v_j, with v = x W_v
@@ -6,8 +7,8 @@
 
 Source: Vaswani et al. 2017, "Attention Is All You Need", sections 3.1 and 3.2
 
-It knows no order: a sentence's words in another order give the same vectors in that order. So it follows an encoder
-that does know, as in `encoder: [recurrent, self_attention]`.
+It knows no order: a sentence's words in another order give the same vectors in that order. So it
+follows an encoder that does know, as in `encoder: [recurrent, self_attention]`.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from slotfill.model.masks import mask_of
 
 
 class SelfAttention(Encoder):
-    """Let each token gather from the others; notes the `weights` `(batch, heads, time, time)`, from and to.
+    """Let each token gather from the others; notes the `weights` `(batch, heads, time, time)`, from
+    and to.
 
     heads: how many weighted sums there are.
     head_size: numbers in each of them.
     dropout: share of what is added to each vector that is dropped while training.
     """
 
-    def __init__(self, input_size: int, *, heads: Size = 4, head_size: Size = 32, dropout: Fraction = 0.1) -> None:
+    def __init__(
+        self, input_size: int, *, heads: Size = 4, head_size: Size = 32, dropout: Fraction = 0.1
+    ) -> None:
         super().__init__()
         self.output_size = input_size
         self.heads = heads
@@ -44,7 +48,8 @@ class SelfAttention(Encoder):
         mask = mask_of(lengths, x.shape[1])
         projected = self.projections(x).unflatten(2, (3, self.heads, -1))
         q, k, v = projected.permute(2, 0, 3, 1, 4)
-        # matmul, since torch's own attention does not give the weights, which are there to be looked at.
+        # matmul, since torch's own attention does not give the weights, which are there to be
+        # looked at.
         weights = masked_softmax(self.scale * q @ k.transpose(2, 3), mask[:, None, None])
         self.note(weights=weights)
         joined = self.join((weights @ v).transpose(1, 2).flatten(2))

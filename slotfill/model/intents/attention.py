@@ -4,8 +4,9 @@
     a_j = exp(e_j) / sum_k exp(e_k)
     pooled = sum_j a_j h_j
 
-Source: Liu & Lane 2016, "Attention-Based Recurrent Neural Network Models for Joint Intent Detection and Slot Filling",
-section 3.2; the score: Yang et al. 2016, "Hierarchical Attention Networks for Document Classification", equation 5
+Source: Liu & Lane 2016, "Attention-Based Recurrent Neural Network Models for Joint Intent Detection
+and Slot Filling", section 3.2; the score: Yang et al. 2016, "Hierarchical Attention Networks for
+Document Classification", equation 5
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from slotfill.model.intents.base import IntentHead
 
 
 class Attention(IntentHead):
-    """Look at the sentence once, from nowhere; notes the `weights` `(batch, 1, 1, time)` of its tokens.
+    """Look at the sentence once, from nowhere; notes the `weights` `(batch, 1, 1, time)` of its
+    tokens.
 
     size: numbers in the layer that says how much a token tells.
     dropout: share of the encoder's output that the head does not see while training.

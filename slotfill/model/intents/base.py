@@ -4,9 +4,10 @@
     P(intent) = softmax(scores), or the sigmoid of each where a sentence may have several intents
     the tagger sees h_t, or [h_t ; P(intent)] where it is fed
 
-Fed intents: Qin, Che, Li, Wen & Liu 2019, "A Stack-Propagation Framework with Token-Level Intent Detection for Spoken
-Language Understanding", made simpler: one distribution for the sentence instead of one for each token and a vote, and
-it is the tagger that reads it, not a decoder of its own.
+Fed intents: Qin, Che, Li, Wen & Liu 2019, "A Stack-Propagation Framework with Token-Level Intent
+Detection for Spoken Language Understanding", made simpler: one distribution for the sentence
+instead of one for each token and a vote, and it is the tagger that reads it, not a decoder of its
+own.
 """
 
 from __future__ import annotations
@@ -23,14 +24,20 @@ from slotfill.model.masks import mask_of
 
 
 class IntentHead(Traced):
-    """From the states of a sentence to a score for each intent, the loss against the gold ones, and what the tagger
-    sees, `output_size` numbers a token.
+    """From the states of a sentence to a score for each intent, the loss against the gold ones, and
+    what the tagger sees, `output_size` numbers a token.
 
     A subclass takes the encoder's output size and the Vocab, and says how the states are `pooled`.
     """
 
     def __init__(
-        self, input_size: int, pooled_size: int, vocab: Vocab, dropout: float, weight: float, feed: bool
+        self,
+        input_size: int,
+        pooled_size: int,
+        vocab: Vocab,
+        dropout: float,
+        weight: float,
+        feed: bool,
     ) -> None:
         super().__init__()
         count = len(vocab.intent_names)
@@ -42,14 +49,16 @@ class IntentHead(Traced):
         self.linear = nn.Linear(pooled_size, count)
 
     def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Return one vector a sentence, `(batch, pooled_size)`, of `hidden` `(batch, time, input)`, zero at padding.
+        """Return one vector a sentence, `(batch, pooled_size)`, of `hidden` `(batch, time, input)`,
+        zero at padding.
 
         `mask` is `(batch, time)`.
         """
         raise NotImplementedError
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the tagger sees, `(batch, time, output_size)`, zero at padding, and scores `(batch, intents)`.
+        """Return what the tagger sees, `(batch, time, output_size)`, zero at padding, and scores
+        `(batch, intents)`.
 
         A sentence's numbers never depend on its batch-mates.
         """
@@ -61,12 +70,14 @@ class IntentHead(Traced):
         return torch.cat((hidden, told.unsqueeze(1) * mask.unsqueeze(2)), dim=2), scores
 
     def loss(self, scores: Tensor, intents: Tensor) -> Tensor:
-        """Return the cross-entropy, times the head's weight, a mean over sentences; `intents` `(batch, intents)` is 1
-        where a sentence has the intent and 0 elsewhere."""
+        """Return the cross-entropy, times the head's weight, a mean over sentences; `intents`
+        `(batch, intents)` is 1 where a sentence has the intent and 0 elsewhere."""
         scores = scores.to(self.linear.weight.dtype)
         intents = intents.to(scores.dtype)
         if self.several:
-            loss = binary_cross_entropy_with_logits(scores, intents, reduction="sum") / scores.shape[0]
+            loss = (
+                binary_cross_entropy_with_logits(scores, intents, reduction="sum") / scores.shape[0]
+            )
         else:
             loss = cross_entropy(scores, intents)
         return self.weight * loss

@@ -2,9 +2,9 @@
 
     pooled = [(h_1 + ... + h_n) / n ; max_j h_j]
 
-Source: the mean: Liu & Lane 2016, "Attention-Based Recurrent Neural Network Models for Joint Intent Detection and Slot
-Filling", section 3.2; the maximum: Zhang & Wang 2016, "A Joint Model of Intent Determination and Slot Filling for
-Spoken Language Understanding"
+Source: the mean: Liu & Lane 2016, "Attention-Based Recurrent Neural Network Models for Joint Intent
+Detection and Slot Filling", section 3.2; the maximum: Zhang & Wang 2016, "A Joint Model of Intent
+Determination and Slot Filling for Spoken Language Understanding"
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ class Mean(IntentHead):
     """
 
     def __init__(
-        self, input_size: int, vocab: Vocab, *, dropout: Fraction = 0.5, weight: Positive = 1.0, feed: bool = False
+        self,
+        input_size: int,
+        vocab: Vocab,
+        *,
+        dropout: Fraction = 0.5,
+        weight: Positive = 1.0,
+        feed: bool = False,
     ) -> None:
         super().__init__(input_size, 2 * input_size, vocab, dropout, weight, feed)
 

@@ -3,8 +3,9 @@
     s_t = cell([tag_vector(y_{t-1}) ; what is seen of the sentence], s_{t-1})
     P(y_t | y_1 ... y_{t-1}) = softmax(s_t V + b)
 
-In training y_{t-1} is the gold tag, in prediction the tag chosen. The cell starts from its own start. The papers start
-it from a projection of the backward encoder's last state; that state is a part of h_1, which the first step is given.
+In training y_{t-1} is the gold tag, in prediction the tag chosen. The cell starts from its own
+start. The papers start it from a projection of the backward encoder's last state; that state is a
+part of h_1, which the first step is given.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from slotfill.model.scan import loop
 from slotfill.model.taggers.base import Tagger
 
 Sentences = tuple[Tensor, ...]
-"""What a decoder looks at, computed once: tensors that begin with a batch axis, first `(batch, time, hidden)`."""
+"""What a decoder looks at, computed once: tensors that begin with a batch axis, first `(batch,
+time, hidden)`.
+"""
 
 
 class Decoder(Tagger):
@@ -63,7 +66,9 @@ class Decoder(Tagger):
         raise NotImplementedError
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """Return the scores `(batch, time, tags)`, each given the tags of the highest scores before it."""
+        """Return the scores `(batch, time, tags)`, each given the tags of the highest scores before
+        it.
+        """
         sentences = self.look(self.dropout(hidden), lengths)
 
         def step(h: Tensor, state: State) -> tuple[State, State]:
@@ -91,7 +96,8 @@ class Decoder(Tagger):
     def follow(self, sentences: Sentences, before: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the outputs `(batch, time, hidden_size)`, given the tags `before` `(batch, time)`.
 
-        And the last tensor of each step's state `(batch, time, size)`, or None where nobody asks for it.
+        And the last tensor of each step's state `(batch, time, size)`, or None where nobody asks
+        for it.
         """
         vectors = self.tag_vectors(before)
 
@@ -100,13 +106,17 @@ class Decoder(Tagger):
             s, after = self._step(sentences, h, vector, state[0], state[1:])
             return (s, after[-1][0]), (s, *after)
 
-        outputs, told = loop(step, torch.cat((sentences[0], vectors), dim=2), self._start(sentences))
+        outputs, told = loop(
+            step, torch.cat((sentences[0], vectors), dim=2), self._start(sentences)
+        )
         return outputs, told
 
     def tags(self, hidden: Tensor, lengths: Tensor) -> list[list[int]]:
-        """Return the ids of the best tags found: greedily, or by beam search where the beam is wider than 1.
+        """Return the ids of the best tags found: greedily, or by beam search where the beam is
+        wider than 1.
 
-        What is noted in the search is about beginnings, of which a sentence has many: to look inside, use `forward`.
+        What is noted in the search is about beginnings, of which a sentence has many: to look
+        inside, use `forward`.
         """
         if self.beam == 1:
             return super().tags(hidden, lengths)
@@ -134,8 +144,12 @@ class Decoder(Tagger):
         nothing = s.new_zeros(1, s.shape[0], self.cell.input_weight.shape[1])
         return s, *self.cell.start(self.cell.project(nothing))
 
-    def _step(self, sentences: Sentences, h: Tensor, vector: Tensor, s: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return s_t `(batch, hidden_size)` and the state after it, given the `vector` of the tag before."""
+    def _step(
+        self, sentences: Sentences, h: Tensor, vector: Tensor, s: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """Return s_t `(batch, hidden_size)` and the state after it, given the `vector` of the tag
+        before.
+        """
         x = torch.cat((vector, self.see(sentences, h, s)), dim=1)
         output, state = self.cell.step(self.cell.project(x.unsqueeze(0)), state)
         self.cell.note(hidden=output)

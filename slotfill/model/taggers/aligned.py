@@ -1,16 +1,17 @@
-"""Aligned encoder-decoder with attention: each step sees its token's vector, a weighted sum of all, and the tag before.
+"""Aligned encoder-decoder with attention: each step sees its token's vector, a weighted sum of all,
+and the tag before.
 
     e_tj = v . tanh(s_{t-1} W + h_j U)
     c_t  = sum_j softmax_j(e_tj) h_j
     s_t  = cell([tag_vector(y_{t-1}) ; h_t ; c_t], s_{t-1})
     P(y_t | y_1 ... y_{t-1}) = softmax(s_t V + b)
 
-The first query is s_0 = tanh(h_1 W_0 + b_0): h_1 holds the backward encoder's last state, of which the paper makes s_0.
-The cell itself starts from its own start. y_{t-1} is the gold tag in training, the tag chosen in prediction; before the
-first there is a vector of its own.
+The first query is s_0 = tanh(h_1 W_0 + b_0): h_1 holds the backward encoder's last state, of which
+the paper makes s_0. The cell itself starts from its own start. y_{t-1} is the gold tag in training,
+the tag chosen in prediction; before the first there is a vector of its own.
 
-Source: Liu & Lane 2016, "Attention-Based Recurrent Neural Network Models for Joint Intent Detection and Slot Filling",
-section 3.1; the score: Bahdanau, Cho & Bengio 2015
+Source: Liu & Lane 2016, "Attention-Based Recurrent Neural Network Models for Joint Intent Detection
+and Slot Filling", section 3.1; the score: Bahdanau, Cho & Bengio 2015
 
 Export: With a beam wider than 1 torch predicts.
 """
@@ -28,13 +29,15 @@ from slotfill.model.taggers._decoder import Decoder, Sentences
 
 
 class Aligned(Decoder):
-    """A decoder that looks at its own token, and where it likes; notes the `weights` `(batch, 1, 1, time)` a step.
+    """A decoder that looks at its own token, and where it likes; notes the `weights` `(batch, 1, 1,
+    time)` a step.
 
     hidden_size: numbers in the decoder's output, and in the layer that weighs the tokens.
     tag_size: numbers in each tag's vector.
     cell: the decoder's recurrence.
     dropout: share of the encoder's output that is dropped while training.
-    beam: how many beginnings of a sentence's tags the search keeps; with 1 the best tag is taken at each token.
+    beam: how many beginnings of a sentence's tags the search keeps; with 1 the best tag is taken at
+    each token.
     """
 
     def __init__(

@@ -9,7 +9,8 @@ from slotfill.model.activations import Traced
 
 
 class Tagger(Traced):
-    """From what the encoder gives to a score for each tag of each token, and the loss against the gold tags.
+    """From what the encoder gives to a score for each tag of each token, and the loss against the
+    gold tags.
 
     A subclass takes the encoder's output size and the Vocab.
     """
@@ -18,7 +19,9 @@ class Tagger(Traced):
     """Whether its tags come from a search that emissions and transitions alone do not tell."""
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """Return emissions `(batch, time, tags)` of `hidden` `(batch, time, hidden)`; any number at padding."""
+        """Return emissions `(batch, time, tags)` of `hidden` `(batch, time, hidden)`; any number at
+        padding.
+        """
         raise NotImplementedError
 
     def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
@@ -31,5 +34,7 @@ class Tagger(Traced):
         return decode(emissions, lengths.cpu().numpy(), self.transitions())
 
     def transitions(self) -> Transitions | None:
-        """Return the scores between tags that decoding adds to the emissions, or None if there are none."""
+        """Return the scores between tags that decoding adds to the emissions, or None if there are
+        none.
+        """
         return None

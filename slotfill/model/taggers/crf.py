@@ -5,7 +5,8 @@
 
 Transitions that the tag scheme forbids weigh nothing, in training as in decoding.
 
-Source: Lafferty, McCallum & Pereira 2001, "Conditional Random Fields"; over an LSTM: Huang, Xu & Yu 2015
+Source: Lafferty, McCallum & Pereira 2001, "Conditional Random Fields"; over an LSTM: Huang, Xu & Yu
+2015
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ class CRF(Tagger):
         self.between = nn.Parameter(torch.zeros(tags, tags))
         self.end = nn.Parameter(torch.zeros(tags))
         legal = legal_transitions(vocab.tags, vocab.scheme)
-        for name, scores in (("start", legal.start), ("between", legal.between), ("end", legal.end)):
+        for name, scores in (
+            ("start", legal.start),
+            ("between", legal.between),
+            ("end", legal.end),
+        ):
             self.register_buffer(f"legal_{name}", torch.from_numpy(scores), persistent=False)
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
@@ -45,14 +50,18 @@ class CRF(Tagger):
         return self.linear(self.dropout(hidden))
 
     def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
-        """Return the negative log-likelihood of the gold sequences, in no less than the weights' precision."""
+        """Return the negative log-likelihood of the gold sequences, in no less than the weights'
+        precision.
+        """
         emissions = self(hidden, lengths).to(self.start.dtype)
         with torch.autocast(emissions.device.type, enabled=False):
             partition = log_partition(emissions, lengths, *self._scores())
             return (partition - self.score(emissions, lengths, tags)).mean()
 
     def _scores(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The start `(tags,)`, between `(tags, tags)` and end `(tags,)` scores, minus infinity where illegal."""
+        """The start `(tags,)`, between `(tags, tags)` and end `(tags,)` scores, minus infinity
+        where illegal.
+        """
         return (
             self.start + self.get_buffer("legal_start"),
             self.between + self.get_buffer("legal_between"),

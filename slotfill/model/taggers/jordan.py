@@ -3,14 +3,14 @@
     h_t = f(x_t W + y_{t-1} U + h_{t-1} R + b)
     y_t = softmax(h_t V + b_v)
 
-y_0 and h_0 are zeros; h_{t-1} R is there in the Elman-Jordan hybrid alone. What is fed back is always the network's own
-softmax output, in training as in prediction, never the gold tag.
+y_0 and h_0 are zeros; h_{t-1} R is there in the Elman-Jordan hybrid alone. What is fed back is
+always the network's own softmax output, in training as in prediction, never the gold tag.
 
-Source: Jordan 1986, "Serial Order: A Parallel Distributed Processing Approach"; hybrid: Mesnil et al. 2015, "Using
-Recurrent Neural Networks for Slot Filling in Spoken Language Understanding"
+Source: Jordan 1986, "Serial Order: A Parallel Distributed Processing Approach"; hybrid: Mesnil et
+al. 2015, "Using Recurrent Neural Networks for Slot Filling in Spoken Language Understanding"
 
-A Jordan network and nothing else is this tagger above `encoder: {name: feedforward, layers: 0}`, which only joins the
-vectors of its window.
+A Jordan network and nothing else is this tagger above `encoder: {name: feedforward, layers: 0}`,
+which only joins the vectors of its window.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ from slotfill.model.taggers.base import Tagger
 
 
 class Jordan(Tagger):
-    """Score tags in the light of those before; notes `hidden` and `feedback`, `(1, batch, ...)` a step.
+    """Score tags in the light of those before; notes `hidden` and `feedback`, `(1, batch, ...)` a
+    step.
 
     hidden_size: numbers in the hidden layer.
     activation: the function f.
     elman: the hidden layer sees its own last state, too: the Elman-Jordan hybrid.
     dropout: share of the encoder's output that is dropped while training.
-    constrained: choose the best sequence that the tag scheme allows, instead of each token's best tag.
+    constrained: choose the best sequence that the tag scheme allows, instead of each token's best
+    tag.
     """
 
     def __init__(
@@ -65,7 +67,10 @@ class Jordan(Tagger):
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Return the scores `(batch, time, tags)`, of which the softmax y_t is fed back."""
         f = getattr(torch, self.activation)
-        feedback, recurrent = self.feedback.weight.T, None if self.recurrent is None else self.recurrent.weight.T
+        feedback, recurrent = (
+            self.feedback.weight.T,
+            None if self.recurrent is None else self.recurrent.weight.T,
+        )
         # Turned once to (time, batch, ...), so that each step's share lies together.
         projected = self.input(self.dropout(hidden).transpose(0, 1))
 
@@ -86,7 +91,9 @@ class Jordan(Tagger):
         """Return the cross-entropy, summed over each sentence's tokens."""
         emissions = self(hidden, lengths)
         mask = mask_of(lengths, hidden.shape[1])
-        return nn.functional.cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(hidden)
+        return nn.functional.cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(
+            hidden
+        )
 
     def transitions(self) -> Transitions | None:
         """Return 0 for what the scheme allows and minus infinity for the rest, if constrained."""

@@ -21,10 +21,13 @@ class Softmax(Tagger):
     """A linear layer and a softmax over the tags.
 
     dropout: share of the encoder's output that is dropped while training.
-    constrained: choose the best sequence that the tag scheme allows, instead of each token's best tag.
+    constrained: choose the best sequence that the tag scheme allows, instead of each token's best
+    tag.
     """
 
-    def __init__(self, input_size: int, vocab: Vocab, *, dropout: Fraction = 0.5, constrained: bool = False) -> None:
+    def __init__(
+        self, input_size: int, vocab: Vocab, *, dropout: Fraction = 0.5, constrained: bool = False
+    ) -> None:
         super().__init__()
         self.dropout = SentenceDropout(dropout)
         self.linear = nn.Linear(input_size, len(vocab.tags))
@@ -38,7 +41,9 @@ class Softmax(Tagger):
         """Return the cross-entropy, summed over each sentence's tokens."""
         emissions = self(hidden, lengths)
         mask = mask_of(lengths, hidden.shape[1])
-        return nn.functional.cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(hidden)
+        return nn.functional.cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(
+            hidden
+        )
 
     def transitions(self) -> Transitions | None:
         """Return 0 for what the scheme allows and minus infinity for the rest, if constrained."""

@@ -1,0 +1,258 @@
+"""The other commands, as they are typed: help, list, check, schema, convert; what is imported; how
+errors end.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from conftest import write_config
+
+import slotfill
+from slotfill.config.recipes import recipe_names
+from slotfill.config.registry import KINDS
+
+COMMANDS = (
+    "train",
+    "evaluate",
+    "predict",
+    "list",
+    "show",
+    "check",
+    "schema",
+    "convert",
+    "inspect",
+    "tune",
+)
+HEAVY = ("torch", "numpy", "seqeval", "pydantic")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, cli):
+    for flag in ("--help", "-h"):
+        result = cli(command, flag)
+        assert (result.code, result.err) == (0, "")
+        assert f"slotfill {command}" in result.out
+    assert command in cli("--help").out
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [
+        (["--help"], set()),
+        (["--version"], set()),
+        # typer takes in pydantic, where it is installed, to read a command's options.
+        (["train", "--help"], {"pydantic"}),
+        (["list"], {"pydantic"}),
+        (["show", "taipei"], {"pydantic"}),
+        (["schema"], {"pydantic"}),
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(words, allowed):
+    code = (
+        "import sys, atexit\n"
+        f"atexit.register(lambda: print(*(set({HEAVY}) & set(sys.modules)), file=sys.stderr))\n"
+        f"sys.argv = ['slotfill', *{words}]\n"
+        "from slotfill.cli.main import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stderr.split()) <= allowed
+    assert done.stdout
+
+
+def test_version(cli):
+    result = cli("--version")
+    assert (result.code, result.out) == (0, f"slotfill {slotfill.__version__}\n")
+
+
+def test_wrong_use_is_exit_code_2(cli):
+    for words in ([], ["trian"], ["train", "--nope"], ["evaluate"], ["predict"], ["train", "--seed", "x"],
+                  ["train", "--seed", "-1"], ["predict", "x", "--format", "xml"], ["convert", "x"]):  # fmt: skip
+        result = cli(*words)
+        assert result.code == 2
+        assert "Traceback" not in result.err
+
+
+def test_list_names_every_part_in_one_line_each(cli):
+    everything = cli("list").out
+    for kind, registry in KINDS.items():
+        for word in (f"{kind}s", kind):
+            result = cli("list", word)
+            assert (result.code, result.err) == (0, "")
+            assert result.out.startswith(f"{kind}s")
+            for name in registry.names():
+                assert f" {name} " in result.out
+                assert f" {name} " in everything
+    assert "Hochreiter & Schmidhuber 1997" in cli("list", "cells").out
+    assert "[Taipei](destination)" in cli("list", "formats").out, "brackets are no markup"
+    assert all(name in cli("list", "configs").out for name in recipe_names())
+
+
+def test_list_of_what_is_no_kind(cli):
+    result = cli("list", "cels")
+    kinds = ", ".join(sorted([*(f"{kind}s" for kind in KINDS), "configs"]))
+    assert (
+        result.err
+        == f"slotfill: no kind of part 'cels'; did you mean 'cells'? (allowed: {kinds})\n"
+    )
+    assert (result.code, result.out) == (2, "")
+
+
+def test_check_counts_what_it_finds(desk, cli):
+    result = cli("check", "tiny.yaml")
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert [line.rpartition(",")[0] for line in lines[:-1]] == [
+        "tiny.yaml: pairs: 4 sentences",
+        "tiny.yaml: test: 8 sentences",
+        "tiny.yaml: train: 40 sentences",
+        "tiny.yaml: valid: 16 sentences",
+    ]
+    assert lines[-1] == "tiny.yaml: ok"
+
+
+def test_check_says_how_many_tags_it_repaired(desk, cli):
+    Path("train.conll").write_text("fly O\nTaipei I-to\n\nhello O\n\nthere O\n")
+    Path("c.yaml").write_text("data: {path: train.conll, holdout: 0.4}\n")
+    assert "c.yaml: train: 2 sentences, 1 slots, 1 tags repaired\n" in cli("check", "c.yaml").out
+
+
+def test_what_shows_when_the_network_is_built_has_its_place_too(desk, cli):
+    write_config(Path("c.yaml"), embedding="[word,\n  {name: ngrams, shortest: 5, longest: 2}]")
+    told = "c.yaml:3: embedding.1.longest: 2 characters are fewer than those of the shortest, 5"
+    for command in ("check", "train", "compare"):
+        assert cli(command, "c.yaml").err.splitlines()[0] == f"slotfill: {told}"
+    result = cli(
+        "train", "tiny.yaml", "encoder=feedforward", "train.language_model=0.1", "--out", "new"
+    )
+    assert result.err.startswith(
+        "slotfill: command line: train.language_model: needs a first encoder that is recurrent"
+    )
+    assert (result.code, Path("new").exists(), Path("new.partial").exists()) == (2, False, False)
+
+
+def test_check_goes_on_and_ends_with_the_worst(desk, cli):
+    Path("bad.yaml").write_text("trian: {}\ndata: {path: corpus}\ntagger: cfr\n")
+    Path("broken.conll").write_text("fly O\nto\n")
+    Path("data.yaml").write_text("data: {path: broken.conll}\n")
+    result = cli("check", "tiny.yaml", "bad.yaml")
+    assert (result.code, result.out.endswith("tiny.yaml: ok\n")) == (2, True)
+    assert [line.partition(";")[0] for line in result.err.splitlines()] == [
+        "slotfill: bad.yaml:1: trian: unknown key",
+        "slotfill: bad.yaml:3: tagger: unknown tagger 'cfr'",
+    ]
+    result = cli("check", "nope.yaml", "data.yaml", "bad.yaml", "tiny.yaml")
+    assert result.code == 3
+    assert (
+        f"slotfill: {desk}/broken.conll:2: 1 column, but line 1 has 2; part all lines alike, by tabs or by blanks\n"
+        in result.err
+    )
+    assert result.out.endswith("tiny.yaml: ok\n")
+    assert "data.yaml: ok" not in result.out
+
+
+def test_convert_goes_through_every_format_and_back(desk, cli):
+    chain = ["corpus/test.brackets", "a.conll", "b.jsonl", "c.brackets"]
+    for source, target in pairwise(chain):
+        result = cli("convert", source, target)
+        assert (result.code, result.out, result.err) == (0, f"{target}: 8 sentences\n", "")
+    assert Path("c.brackets").read_text() == Path("corpus/test.brackets").read_text()
+    assert cli("convert", "a.conll", "folder", "--to", "jointslu", "--to-scheme", "bioes").code == 0
+    assert "S-destination" in Path("folder/seq.out").read_text()
+    assert cli("convert", "folder", "d.conll", "--scheme", "bioes").code == 0
+    assert Path("d.conll").read_text() == Path("a.conll").read_text()
+
+
+def test_convert_never_overwrites_and_leaves_nothing_half_done(desk, cli):
+    Path("kept.conll").write_text("mine\n")
+    Path("broken.conll").write_text("fly O\n\nto\n")
+    for words, code, message in (
+        (["corpus/test.brackets", "kept.conll"], 2,
+         "kept.conll: is there already, and nothing is overwritten; give another path"),
+        (["nope.conll", "x.conll"], 3, "nope.conll: no such file"),
+        (["broken.conll", "x.jsonl"], 3, "broken.conll:3: 1 column, but line 1 has 2"),
+        (["corpus/test.brackets", "x.conll", "--to-scheme", "boi"], 2, "unknown tag scheme 'boi'"),
+        (["corpus/test.brackets", "x.what"], 2, "x.what: its name does not tell the format"),
+        (["corpus/test.brackets", "x.conll", "--from", "connl"], 2, "unknown format 'connl'; did you mean 'conll'?"),
+        (["corpus/test.brackets", "x.conll", "--tokenizer", "word"], 2, "unknown tokenizer 'word'"),
+        (["corpus/test.brackets", "nowhere/x.conll"], 2, "nowhere/x.conll: cannot be written: No such file"),
+    ):  # fmt: skip
+        result = cli("convert", *words)
+        assert (result.code, result.out) == (code, "")
+        assert result.err.startswith(f"slotfill: {message}")
+        assert result.err.count("\n") == 1
+    assert {path.name for path in Path().iterdir()} == {
+        "corpus",
+        "tiny.yaml",
+        "kept.conll",
+        "broken.conll",
+    }
+    assert Path("kept.conll").read_text() == "mine\n"
+
+
+def test_what_the_system_refuses_is_one_line(cli, monkeypatch):
+    def refuse(*args):
+        raise OSError(28, "No space left on device", "big.file")
+
+    monkeypatch.setattr("slotfill.config.json_schema.schema", refuse)
+    result = cli("schema")
+    assert (result.code, result.err) == (1, "slotfill: big.file: No space left on device\n")
+
+
+def test_output_is_utf_8_whatever_the_locale(tmp_path):
+    (tmp_path / "台北.yaml").write_text("data: {path: 台北}\n", encoding="utf-8")
+    command = [sys.executable, "-X", "utf8=0", "-m", "slotfill", "show", "台北.yaml"]
+    environment = {"PYTHONIOENCODING": "latin-1", "PATH": "/usr/bin", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert f"path: {tmp_path}/台北".encode() in done.stdout
+
+
+@pytest.mark.parametrize("words", [["list"], ["schema"], ["show", "taipei"]])
+def test_a_closed_pipe_ends_a_command_quietly(words):
+    line = f"{sys.executable} -m slotfill {' '.join(words)} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_schema_is_json_alone(cli):
+    result = cli("schema")
+    assert (result.code, result.err) == (0, "")
+    assert json.loads(result.out)["$defs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["foo"], "slotfill: No such command 'foo'. (see --help)\n"),
+        (["evaluate"], "slotfill: Missing argument 'RUN'. (see --help)\n"),
+        (["train", "--qqq"], "slotfill: No such option: --qqq (see --help)\n"),
+    ],
+)
+def test_wrong_use_is_one_line(words, line, cli):
+    result = cli(*words)
+    assert (result.code, result.out, result.err) == (2, "", line)
+
+
+def test_convert_names_its_own_options(cli, tmp_path):
+    source = tmp_path / "a.conll"
+    source.write_text("Oslo\tS-city\n")
+    refused = cli("convert", source, tmp_path / "b.jsonl")
+    assert refused.code == 3 and "give --scheme bioes" in refused.err
+    assert cli("convert", source, tmp_path / "b.jsonl", "--scheme", "bioes").code == 0
+    assert (
+        cli("convert", tmp_path / "b.jsonl", tmp_path / "c.jsonl", "--to-scheme", "foo").code == 2
+    )
+    assert not (tmp_path / "c.jsonl").exists()
+
+
+def test_check_takes_overrides(desk, cli):
+    assert cli("check", "tiny.yaml", "encoder.cell=gru").code == 0
+    refused = cli("check", "tiny.yaml", "encoder.cell=gur")
+    assert refused.code == 2 and "did you mean 'gru'" in refused.err

@@ -1,0 +1,243 @@
+"""`slotfill predict`, as it is typed: sentences in from anywhere, answers out as a stream that can
+be parsed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import standard_input, start
+
+from slotfill.runs.predict import CHUNK, Predictor
+
+TEXTS = ["leave New York for Oslo please", "", "arrive Lima", "  hello there ", "zzz"]
+
+
+@pytest.fixture(autouse=True)
+def room(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def rows(result):
+    assert (result.code, result.err) == (0, "")
+    assert result.out.endswith("\n")
+    return [json.loads(line) for line in result.out.removesuffix("\n").split("\n")]
+
+
+def test_sentences_files_and_standard_input_get_the_same_answers(trained, cli, tmp_path):
+    found = rows(cli("predict", trained, *TEXTS))
+    assert [row["text"] for row in found] == TEXTS
+    assert found[0]["slots"] == [
+        {"name": "origin", "value": "New York", "start": 6, "end": 14},
+        {"name": "destination", "value": "Oslo", "start": 19, "end": 23},
+    ]
+    assert found[1]["slots"] == []
+    Path("texts").write_text("\n".join(TEXTS))
+    assert rows(cli("predict", trained, "--input", "texts")) == found
+    for words in ((), ("--input", "-")):
+        with standard_input("\r\n".join(TEXTS).encode(), tmp_path):
+            assert rows(cli("predict", trained, *words)) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "leave 🛫 New York 👩‍✈️ for Oslo 🇳🇴 please",
+        "le\u0301ave New York for O\u0308slo please",
+        "ｌｅａｖｅ　Ｎｅｗ　Ｙｏｒｋ　ｆｏｒ　Oslo　please",
+        "\tleave\u00a0New York for Oslo\u2028please\u200b",
+        "離開台北 for Oslo",
+        'leave "New York" for \\Oslo\x07 [please](x)',
+    ],
+)
+def test_offsets_point_into_the_text_as_it_was_given(text, trained, cli):
+    (row,) = rows(cli("predict", trained, text))
+    assert row["text"] == text
+    for slot in row["slots"]:
+        assert text[slot["start"] : slot["end"]] == slot["value"] != ""
+
+
+def test_answers_keep_the_order_of_many_sentences(trained, cli):
+    texts = [f"leave {'very ' * (number % 7)}Oslo {number}" for number in range(3 * CHUNK + 5)]
+    Path("texts").write_text("".join(f"{text}\n" for text in texts))
+    assert [row["text"] for row in rows(cli("predict", trained, "--input", "texts"))] == texts
+
+
+def test_every_format_can_be_read_back(trained, cli):
+    from slotfill.data.corpus import read_sentences
+
+    texts = [text for text in TEXTS if text]
+    known = Predictor.load(trained).predict(texts)
+    for format in ("jsonl", "conll", "brackets"):
+        result = cli("predict", trained, *texts, "--format", format)
+        assert (result.code, result.err) == (0, "")
+        Path(f"out.{format}").write_text(result.out, encoding="utf-8")
+        found = read_sentences(Path(f"out.{format}"), labelled=True).sentences
+        assert [
+            [(slot.name, sentence.value(slot)) for slot in sentence.slots] for sentence in found
+        ] == [[(slot.name, slot.value) for slot in prediction.slots] for prediction in known]
+    # Without a terminal there are no colours, and the slots are marked all the same.
+    assert (
+        cli("predict", trained, *texts, "--format", "text").out
+        == cli("predict", trained, *texts, "--format", "brackets").out
+    )
+
+
+def test_an_empty_line_is_answered_in_every_format(trained, cli):
+    assert (
+        cli("predict", trained, "hello", "", "there", "--format", "brackets").out
+        == "hello\n\nthere\n"
+    )
+    assert (
+        cli("predict", trained, "hello", "", "there", "--format", "text").out == "hello\n\nthere\n"
+    )
+    assert (
+        len(cli("predict", trained, "hello", "", "there", "--format", "jsonl").out.splitlines())
+        == 3
+    )
+
+
+def test_no_input_is_no_output(trained, cli, tmp_path):
+    with standard_input(b"", tmp_path):
+        result = cli("predict", trained)
+    assert (result.code, result.out, result.err) == (0, "", "")
+
+
+def test_a_closed_standard_input_is_one_line(trained, cli, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    result = cli("predict", trained)
+    assert (result.code, result.err) == (
+        2,
+        "slotfill: standard input is closed; give sentences or --input FILE\n",
+    )
+
+
+def test_what_is_not_utf_8_ends_it_after_the_answers_before(trained, cli, tmp_path):
+    with standard_input(b"arrive Lima\n\nhello \xff\nthere\n", tmp_path):
+        result = cli("predict", trained)
+    assert [json.loads(line)["text"] for line in result.out.splitlines()] == ["arrive Lima", ""]
+    assert result.err == (
+        "slotfill: standard input:3: not UTF-8 (byte 0xff at column 7); "
+        "save it as UTF-8, e.g. iconv -t utf-8 -f latin1\n"
+    )
+    assert result.code == 3
+
+
+def test_every_wrong_use_is_one_line(trained, cli):
+    Path("texts.txt").write_text("hello\n")
+    for words, code, message in (
+        ([trained, "--input", "text.txt"], 3, "text.txt: no such file; did you mean 'texts.txt'?"),
+        ([trained, "--input", trained], 3, f"{trained}: a folder where a file is expected"),
+        ([trained, "hello", "--input", "texts.txt"], 2, "give sentences or --input, not both"),
+        (
+            [trained, "leave \udcff"],
+            2,
+            "'leave \\udcff': not UTF-8; give what is in another encoding as a file",
+        ),
+        (["nope", "hello"], 2, "no run folder nope (allowed: none)"),
+    ):
+        result = cli("predict", *words)
+        assert (result.code, result.out) == (code, "")
+        assert result.err == f"slotfill: {message}\n"
+
+
+def test_the_first_answer_comes_before_the_input_ends_and_ctrl_c_is_no_crash(trained):
+    process = start("predict", trained)
+    for number in range(3):
+        process.stdin.write(f"arrive Oslo {number}\n".encode())
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["text"] == f"arrive Oslo {number}"
+    process.send_signal(2)  # while it waits for a line
+    out, err = process.communicate()
+    assert (process.returncode, out, err) == (130, b"", b"slotfill: stopped\n")
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(trained):
+    process = start("predict", trained, stdin=subprocess.PIPE)
+    process.stdin.write(b"arrive Oslo\n")
+    process.stdin.flush()
+    process.stdout.readline()
+    process.stdout.close()
+    # The input goes on: `predict` sees that nobody reads at its next answer.
+    process.stdin.write(b"hello\n")
+    process.stdin.flush()
+    assert process.wait(60) == 0
+    assert process.stderr.read() == b""
+    process.stdin.close()
+    process.stderr.close()
+
+
+def test_a_terminal_gets_colours_and_a_hint(trained):
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TERM": "xterm-256color", "COLUMNS": "30"}
+    environment.pop("NO_COLOR", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "slotfill", "predict", trained],
+        stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=environment,
+    )  # fmt: skip
+    os.close(theirs)
+    assert process.stderr.readline() == b"A sentence a line; Ctrl-D ends.\n"
+    os.write(ours, b"leave New York for Oslo [please]\n\x04")
+    shown = b""
+    try:
+        while piece := os.read(ours, 4096):
+            shown += piece
+    except OSError:  # Linux says so that the other side is closed
+        pass
+    os.close(ours)
+    process.stderr.close()
+    assert process.wait() == 0
+    # The line is whole, though wider than the terminal.
+    assert b"leave \x1b[" in shown
+    assert b"New York" in shown
+    assert b" origin" in shown
+    assert b" [please]" in shown
+
+
+def test_predict_takes_a_list(trained):
+    tagger = Predictor.load(trained)
+    assert tagger.predict([]) == []
+    with pytest.raises(TypeError, match="predict takes a list of texts"):
+        tagger.predict("hello")
+
+
+@pytest.mark.parametrize("texts", [[""], ["", "   "], ["", "leave Oslo", ""]])
+def test_texts_without_tokens_have_no_slots(texts, trained, cli):
+    assert [row["text"] for row in rows(cli("predict", trained, *texts))] == texts
+    assert all(
+        not found.slots
+        for found in Predictor.load(trained).predict([text for text in texts if not text.strip()])
+    )
+
+
+def test_processes_share_the_sentences_and_keep_their_order(trained, cli):
+    texts = [
+        f"leave {city} for Oslo please {number}"
+        for number in range(1500)
+        for city in ("New York", "Lima", "")
+    ]
+    Path("texts").write_text("\n".join(texts), encoding="utf-8")
+    alone = cli("predict", trained, "--input", "texts")
+    shared = cli("predict", trained, "--input", "texts", "--jobs", "2")
+    assert (alone.code, alone.err, shared.code, shared.err) == (0, "", 0, "")
+    assert alone.out == shared.out and alone.out.count("\n") == len(texts)
+
+
+def test_processes_tell_what_is_wrong_with_the_input(trained, cli):
+    Path("texts").write_bytes(b"leave Oslo\n\xff\n")
+    result = cli("predict", trained, "--input", "texts", "--jobs", "2")
+    assert (result.code, result.err.count("\n")) == (3, 1)
+    assert result.err.startswith("slotfill: texts:2: not UTF-8")
+    assert json.loads(result.out)["text"] == "leave Oslo"
+
+
+def test_processes_compute_on_the_cpu(trained, cli):
+    result = cli("predict", trained, "x", "--jobs", "2", "--device", "cuda")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("slotfill: --jobs: several processes compute on the CPU")

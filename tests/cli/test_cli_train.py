@@ -1,0 +1,232 @@
+"""`slotfill train`, as it is typed: what it prints, what it writes, how it stops."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from conftest import start
+
+FILES = {"config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"}
+FILES |= {"history.csv", "scores.json", "environment.json"}
+LOG_LINE = re.compile(
+    r"epoch (\d+)/\d+: loss \d+\.\d{4}, valid F1 \d+\.\d\d(?: \(best\))?, [\d,]+ tokens/s, at most .* left"
+)
+LONG = ("train.epochs=100000", "train.patience=0")
+
+
+def test_train_logs_an_epoch_a_line_and_ends_with_what_to_type_next(desk, cli):
+    result = cli("train", "tiny.yaml", "train.epochs=3", "--seed", "5", "--out", "my runs/a b")
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert [LOG_LINE.fullmatch(line)[1] for line in lines[:3]] == ["1", "2", "3"]
+    assert lines[3].startswith("test: 8 sentences, ")
+    assert lines[-3:] == [
+        "The run is in my runs/a b. Next:",
+        "  slotfill evaluate 'my runs/a b'",
+        f"  slotfill predict 'my runs/a b' '{example_from_test()}'",
+    ]
+    assert {path.name for path in Path("my runs/a b").iterdir()} == FILES
+    assert "seed: 5\n" in Path("my runs/a b/config.yaml").read_text()
+
+
+def test_profile_says_where_the_time_went(desk, cli):
+    result = cli(
+        "train", "tiny.yaml", "train.epochs=2", "train.threads=2", "--profile", "--out", "a"
+    )
+    assert (result.code, result.err) == (0, "")
+    shares = re.findall(r"^│ (\S.*?) +│ \d+\.\d\d +│ (\d+\.\d)% +│$", result.out, re.MULTILINE)
+    told = {what for what, _ in shares}
+    assert {
+        "embedding: word",
+        "encoder: recurrent",
+        "tagger: crf",
+        "backward",
+        "validation",
+    } <= told
+    assert abs(sum(float(share) for _, share in shares) - 100) < 2
+    assert [float(share) for _, share in shares] == sorted(
+        (float(share) for _, share in shares), reverse=True
+    )
+    assert (
+        "where the time went" not in cli("train", "tiny.yaml", "train.epochs=1", "--out", "b").out
+    )
+
+
+def example_from_test():
+    """The shortest of the test sentences with the most slots."""
+    lines = Path("corpus/test.brackets").read_text().splitlines()
+    line = max(lines, key=lambda line: (line.count("]("), -len(line.split())))
+    return re.sub(r"\[(.*?)\]\(.*?\)", r"\1", line)
+
+
+def test_the_run_is_called_as_the_config_and_not_written_over(desk, cli):
+    assert cli("train", "tiny.yaml", "train.epochs=1").code == 0
+    before = Path("runs/tiny/model.safetensors").read_bytes()
+    result = cli("train", "tiny.yaml", "train.epochs=2")
+    assert (result.code, result.out) == (2, "")
+    assert (
+        result.err
+        == "slotfill: runs/tiny exists: replace it with --force, or choose another with --out DIR\n"
+    )
+    assert Path("runs/tiny/model.safetensors").read_bytes() == before
+    assert cli("train", "tiny.yaml", "train.seed=2", "--force").code == 0
+    assert Path("runs/tiny/model.safetensors").read_bytes() != before
+    assert [path.name for path in Path("runs").iterdir()] == ["tiny"]
+
+
+def test_a_corpus_without_test_is_scored_on_valid(desk, cli):
+    Path("few").mkdir()
+    shutil.copy("corpus/train.brackets", "few/train.brackets")
+    result = cli("train", "tiny.yaml", "data.path=few", "train.epochs=1", "data.holdout=0.25")
+    assert result.code == 0
+    assert "valid: 10 sentences" in result.out
+    result = cli(
+        "train", "tiny.yaml", "data.path=few/train.brackets", "train.epochs=1", "--out", "one"
+    )
+    assert result.code == 0
+    assert "valid: 4 sentences" in result.out
+
+
+def test_every_wrong_use_is_one_line(desk, cli):
+    Path("bad").mkdir()
+    Path("bad/train.conll").write_text("fly O\nto\n")
+    Path("file").write_text("x")
+    for words, code, message in (
+        (["train", "tiny.yaml", "--out", "file"], 2,
+         "file is not a run folder (file), so it is not replaced; choose another --out"),
+        (["train", "tiny.yaml", "--out", "file/run"], 2,
+         "cannot make the run folder file/run.partial: Not a directory"),
+        (["train", "tiny.yaml", "--out", "/"], 2, "/ cannot be a run folder; choose another"),
+        (["train", "tiny.yaml", "--device", "cuda"], 2,
+         "--device cuda: torch sees no CUDA device here; use --device cpu"),
+        (["train", "tiny.yaml", "data.path=bad"], 3, f"{desk}/bad/train.conll:2: 1 column, but line 1 has 2"),
+        (["train", "--resume", "nope"], 2, "no run folder nope (allowed: none)"),
+        (["train", "tiny.yaml", "--resume", "nope"], 2,
+         "--resume goes on with the run as it was: give it nothing but --device"),
+        (["train", "tiny.yaml", "train.learning_rate=1e38", "train.gradient_clip=0", "train.optimizer=sgd"], 1, None),
+    ):  # fmt: skip
+        result = cli(*words)
+        assert result.code == code, result
+        assert result.err.startswith(f"slotfill: {message or 'the loss became '}")
+        assert result.err.count("\n") == 1
+    assert {path.name for path in Path().iterdir()} - {"runs"} == {
+        "bad",
+        "corpus",
+        "file",
+        "tiny.yaml",
+    }
+    assert not Path("runs").exists() or not list(Path("runs").iterdir())
+
+
+def test_a_folder_that_may_not_be_written_is_one_line(desk, cli, monkeypatch):
+    # Root may write anywhere, so the refusal is played.
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied", "runs")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    result = cli("train", "tiny.yaml")
+    assert (result.code, result.err) == (
+        2, "slotfill: cannot make the run folder runs/tiny.partial: Permission denied\n",
+    )  # fmt: skip
+
+
+def test_overrides_alone_are_of_the_built_in_corpus(desk, cli):
+    result = cli("train", "train.epochs=0")
+    assert (result.code, result.err) == (
+        2,
+        "slotfill: command line: train.epochs: must be at least 1, found 0\n",
+    )
+
+
+def read_until(stream, count):
+    """Return the next `count` lines of a process."""
+    return [stream.readline().decode() for _ in range(count)]
+
+
+def test_a_killed_run_goes_on_and_ctrl_c_ends_it_whole(desk, cli):
+    process = start("train", "tiny.yaml", *LONG, "--out", "a")
+    lines = read_until(process.stdout, 3)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert LOG_LINE.fullmatch(lines[2].strip())
+    assert not Path("a").exists()
+    assert "checkpoint" in {path.name for path in Path("a.partial").iterdir()}
+    result = cli("predict", "a", "x")
+    assert (
+        result.err
+        == "slotfill: a is still training, or was stopped; go on with: slotfill train --resume a\n"
+    )
+
+    process = start("train", "--resume", "a")
+    (line,) = read_until(process.stdout, 1)
+    assert int(LOG_LINE.fullmatch(line.strip())[1]) >= 3, "it starts where the checkpoint stands"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert "Stopped; the best epoch so far is kept." in out.decode()
+    assert "  slotfill train --resume a\n  slotfill evaluate a\n" in out.decode()
+    assert {path.name for path in Path("a").iterdir()} == FILES | {"checkpoint"}
+    assert cli("evaluate", "a").code == 0
+
+
+def test_ctrl_c_before_the_first_epoch_is_one_line_and_leaves_nothing(desk):
+    # An epoch of half a minute, so that the interrupt is inside it.
+    Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 300)
+    process = start(
+        "train", "tiny.yaml", "data.train=long.brackets", "train.batch_size=1", "--out", "a"
+    )
+    while not Path("a.partial/vocab.json").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert (
+        err == b"slotfill: stopped before the first epoch was done, so there is nothing to save\n"
+    )
+    assert (process.returncode, out) == (1, b"")
+    assert {path.name for path in Path().iterdir()} == {"corpus", "tiny.yaml", "long.brackets"}
+
+
+def test_a_terminal_shows_progress_and_keeps_the_epochs(desk):
+    ours, theirs = pty.openpty()
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "TERM": "xterm-256color",
+        "COLUMNS": "80",
+        "LINES": "24",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "slotfill", "train", "tiny.yaml", "train.epochs=2"],
+        stdin=theirs, stdout=theirs, stderr=theirs, env=environment,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while piece := read(ours):
+        shown += piece
+    os.close(ours)
+    assert process.wait() == 0
+    text = shown.decode()
+    assert "Reading the sentences ..." in text
+    assert "epoch 1 of at most 2" in text
+    assert "Ctrl-C: stop, keep the best" in text
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert re.search(r"\s +1 +\d+\.\d{4} ", plain)
+    assert re.search(r"\s +2 +\d+\.\d{4} ", plain)
+    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= 80
+    assert "\x1b[?25h" in text, "the cursor is shown again"
+
+
+def read(terminal):
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # Linux says so that the other side is closed
+        return b""

@@ -1,0 +1,553 @@
+"""What each kind of broken config is told: a line for each fault, with its place and its mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slotfill.config.models import Config, DataConfig, TrainConfig
+from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, FORMATS, TAGGERS
+
+LISTS = {
+    "cells": CELLS.names(),
+    "embeddings": EMBEDDINGS.names(),
+    "encoders": ENCODERS.names(),
+    "taggers": TAGGERS.names(),
+    "formats": FORMATS.names(),
+    "keys": Config.model_fields,
+    "data_keys": DataConfig.model_fields,
+    "train_keys": TrainConfig.model_fields,
+    "recurrent_keys": {"name", *ENCODERS.part("recurrent").options},
+    "feedforward_keys": {"name", *ENCODERS.part("feedforward").options},
+    "lstm_keys": {"name", *CELLS.part("lstm").options},
+}
+"""What `(allowed: <...>)` stands for below, so that a new part changes no line of the table."""
+
+FILES = {
+    "broken.py": "class My(:\n",
+    "two.py": "class A: pass\n\n\nclass B: pass\n",
+    "untyped.py": "class A:\n    def __init__(self, size, *, gain=3): pass\n",
+    "undone.py": "class A:\n    def __init__(self, size, *, gain: float = 1 / 3): pass\n",
+}
+
+# What it is, the YAML, the overrides, the messages; a message without a place stands in c.yaml.
+BROKEN: list[tuple[str, str, list[str], list[str]]] = [
+    (
+        "an unknown key",
+        "embeding: word\n",
+        [],
+        ["1: embeding: unknown key; did you mean 'embedding'? (allowed: <keys>)"],
+    ),
+    (
+        "an unknown key in a section",
+        "train:\n  epoch: 3\n",
+        [],
+        ["2: train.epoch: unknown key; did you mean 'epochs'? (allowed: <train_keys>)"],
+    ),
+    (
+        "an unknown option of a part",
+        "encoder:\n  name: recurrent\n  hiden_size: 3\n",
+        [],
+        [
+            "3: encoder.hiden_size: unknown key; did you mean 'hidden_size'? (allowed: <recurrent_keys>)"
+        ],
+    ),
+    (
+        "an unknown option of a cell",
+        "encoder:\n  name: recurrent\n  cell:\n    name: lstm\n    forget_bais: 3\n",
+        [],
+        [
+            "5: encoder.cell.forget_bais: unknown key; did you mean 'forget_bias'? (allowed: <lstm_keys>)"
+        ],
+    ),
+    (
+        "an option of another part",
+        "encoder:\n  name: feedforward\n  cell: lstm\n",
+        [],
+        ["3: encoder.cell: unknown key (allowed: <feedforward_keys>)"],
+    ),
+    (
+        "a key that is a number",
+        "train: {3: 4}\n",
+        [],
+        ["1: train.3: unknown key (allowed: <train_keys>)"],
+    ),
+    (
+        "a word for a whole number",
+        "train:\n  epochs: many\n",
+        [],
+        ["2: train.epochs: must be a whole number, found 'many'"],
+    ),
+    (
+        "a fraction for a whole number",
+        "train:\n  epochs: 2.5\n",
+        [],
+        ["2: train.epochs: must be a whole number, found 2.5"],
+    ),
+    (
+        "true for a whole number",
+        "train: {epochs: true}\n",
+        [],
+        ["1: train.epochs: must be a whole number, found true"],
+    ),
+    (
+        "a word for a number",
+        "train:\n  learning_rate: fast\n",
+        [],
+        ["2: train.learning_rate: must be a number, found 'fast'"],
+    ),
+    (
+        "a number for text",
+        "data: {path: 7}\n",
+        [],
+        ["1: data.path: must be text, found 7"],
+    ),
+    (
+        "no, which YAML 1.1 takes for false",
+        "encoder: {name: recurrent, bidirectional: no}\n",
+        [],
+        ["1: encoder.bidirectional: must be true or false, found 'no'"],
+    ),
+    (
+        "12:30, which YAML 1.1 takes for 750",
+        "train: {epochs: 12:30}\n",
+        [],
+        ["1: train.epochs: must be a whole number, found '12:30'"],
+    ),
+    (
+        "a negative count",
+        "train: {patience: -1}\n",
+        [],
+        ["1: train.patience: must be at least 0, found -1"],
+    ),
+    (
+        "a rate of zero",
+        "train:\n  learning_rate: 0\n",
+        [],
+        ["2: train.learning_rate: must be more than 0, found 0"],
+    ),
+    (
+        "an infinite rate",
+        "train: {learning_rate: .inf}\n",
+        [],
+        ["1: train.learning_rate: must be a finite number, found inf"],
+    ),
+    (
+        "an option out of range",
+        "encoder: {name: recurrent, dropout: 1}\n",
+        [],
+        ["1: encoder.dropout: must be less than 1, found 1"],
+    ),
+    (
+        "an unknown encoder",
+        "encoder: recurent\n",
+        [],
+        ["1: encoder: unknown encoder 'recurent'; did you mean 'recurrent'? (allowed: <encoders>)"],
+    ),
+    (
+        "an unknown encoder with options",
+        "encoder:\n  name: recurent\n  hidden_size: 3\n",
+        [],
+        [
+            "2: encoder.name: unknown encoder 'recurent'; did you mean 'recurrent'? (allowed: <encoders>)"
+        ],
+    ),
+    (
+        "an unknown cell",
+        "encoder:\n  name: recurrent\n  cell: lsmt\n",
+        [],
+        ["3: encoder.cell: unknown cell 'lsmt'; did you mean 'lstm'? (allowed: <cells>)"],
+    ),
+    (
+        "a cell where an encoder stands",
+        "encoder: lstm\n",
+        [],
+        ["1: encoder: unknown encoder 'lstm', which is a cell (allowed: <encoders>)"],
+    ),
+    (
+        "a number too large to be meant",
+        "train:\n  seed: 99999999999999999999\n",
+        [],
+        ["2: train.seed: must be at most 4294967295, found 99999999999999999999"],
+    ),
+    (
+        "an unknown cell in a stack",
+        "encoder:\n  - name: recurrent\n    cell: lsmt\n  - name: recurent\n",
+        [],
+        [
+            "3: encoder.0.cell: unknown cell 'lsmt'; did you mean 'lstm'? (allowed: <cells>)",
+            "4: encoder.1.name: unknown encoder 'recurent'; did you mean 'recurrent'? (allowed: <encoders>)",
+        ],
+    ),
+    (
+        "a stack of no encoders",
+        "encoder: []\n",
+        [],
+        ["1: encoder: at least one encoder is needed"],
+    ),
+    (
+        "a word where a word or a list is allowed",
+        "encoder:\n  cell:\n    peepholes: al\n",
+        [],
+        [
+            "3: encoder.cell.peepholes: unknown value 'al'; did you mean 'all'? (allowed: all, none, or a list)"
+        ],
+    ),
+    (
+        "a list where a word or a list is allowed",
+        "encoder:\n  cell:\n    peepholes: [output, inptu]\n",
+        [],
+        [
+            "3: encoder.cell.peepholes.1: unknown value 'inptu'; did you mean 'input'? (allowed: forget, input, output)"
+        ],
+    ),
+    (
+        "an unknown embedding in a list",
+        "embedding:\n  - word\n  - chra_cnn\n",
+        [],
+        [
+            "3: embedding.1: unknown embedding 'chra_cnn'; did you mean 'char_cnn'? (allowed: <embeddings>)"
+        ],
+    ),
+    (
+        "an unknown optimizer",
+        "train:\n  optimizer: adma\n",
+        [],
+        [
+            "2: train.optimizer: unknown value 'adma'; did you mean 'adam'? (allowed: adam, adamw, sgd)"
+        ],
+    ),
+    (
+        "an unknown tag scheme",
+        "scheme: bioe\n",
+        [],
+        [
+            "1: scheme: unknown value 'bioe'; did you mean 'bioes'? (allowed: bilou, bio, bioes, iob1, iob2)"
+        ],
+    ),
+    (
+        "an unknown tokenizer",
+        "data: {tokenizer: word}\n",
+        [],
+        [
+            "1: data.tokenizer: unknown value 'word'; did you mean 'words'? (allowed: characters, whitespace, words)"
+        ],
+    ),
+    (
+        "an unknown format",
+        "data: {format: connl}\n",
+        [],
+        ["1: data.format: unknown format 'connl'; did you mean 'conll'? (allowed: <formats>)"],
+    ),
+    (
+        "a value too long to show",
+        f"scheme: {'x' * 100}\n",
+        [],
+        [f"1: scheme: unknown value '{'x' * 57}...' (allowed: bilou, bio, bioes, iob1, iob2)"],
+    ),
+    (
+        "a part without a name",
+        "embedding:\n  - size: 8\n",
+        [],
+        ["2: embedding.0.name: is needed and not given (allowed: <embeddings>)"],
+    ),
+    (
+        "a list for one part",
+        "tagger: [crf]\n",
+        [],
+        ["1: tagger: must be the name of one tagger (allowed: <taggers>), found a list"],
+    ),
+    (
+        "nothing for a part",
+        "encoder:\n",
+        [],
+        ["1: encoder: must be the name of one encoder (allowed: <encoders>), found nothing"],
+    ),
+    (
+        "no embedding",
+        "embedding: []\n",
+        [],
+        ["1: embedding: at least one embedding is needed"],
+    ),
+    (
+        "nothing for a section",
+        "train:\n",
+        [],
+        ["1: train: must be keys and values, found nothing"],
+    ),
+    (
+        "a key given twice",
+        "train:\n  epochs: 3\n  epochs: 4\n",
+        [],
+        ["3: train.epochs: given twice, first in line 2"],
+    ),
+    (
+        "tabs",
+        "train:\n\tepochs: 3\n",
+        [],
+        [
+            "2: not YAML: found character '\\t' that cannot start any token; indent with blanks, not tabs"
+        ],
+    ),
+    (
+        "a bracket that is not closed",
+        "train: {epochs: 3\n",
+        [],
+        ["2: not YAML: expected ',' or '}', but got the end"],
+    ),
+    (
+        "a NUL",
+        "scheme: iob2\ntrain: \0\n",
+        [],
+        ["2: not YAML: the character U+0000 may not be in it"],
+    ),
+    (
+        "a list of keys",
+        "- train\n- data\n",
+        [],
+        ["1: a config is keys and values, found a list"],
+    ),
+    (
+        "prose",
+        "hello\n",
+        [],
+        ["1: a config is keys and values, found 'hello'"],
+    ),
+    (
+        "two documents",
+        "train: {}\n---\ntrain: {}\n",
+        [],
+        ["2: not YAML: expected a single document in the stream, but found another document"],
+    ),
+    (
+        "a tag that would run code",
+        "train: !!python/object:os.system {}\n",
+        [],
+        ["1: the tag !!python/object:os.system is not understood; take it out"],
+    ),
+    (
+        "a merge key",
+        "x: &x {epochs: 3}\ntrain:\n  <<: *x\n",
+        [],
+        ["3: train.<<: keys are not merged; write them out"],
+    ),
+    (
+        "an alias inside what it refers to",
+        "train: &a\n  epochs: *a\n",
+        [],
+        ["1: the alias stands inside what it refers to"],
+    ),
+    (
+        "a config of another version, whose keys are not judged",
+        "modle: {}\nformat: 2\n",
+        [],
+        ["2: format: 2, but this version of slotfill reads format 1"],
+    ),
+    (
+        "a part's file that is not there",
+        "encoder: {name: recurrent, cell: ./nope.py}\n",
+        [],
+        ["1: encoder.cell: no file @/nope.py to take a cell from"],
+    ),
+    (
+        "a part's file that is not Python",
+        "encoder: {name: recurrent, cell: broken.py}\n",
+        [],
+        ["1: encoder.cell: @/broken.py:1: not Python: invalid syntax"],
+    ),
+    (
+        "a part's file with two classes",
+        "encoder: {name: recurrent, cell: two.py}\n",
+        [],
+        ["1: encoder.cell: @/two.py: a part's file holds one public class, this one has 2"],
+    ),
+    (
+        "a part's option without a type",
+        "encoder: {name: recurrent, cell: untyped.py}\n",
+        [],
+        [
+            "1: encoder.cell: @/untyped.py:2: the option 'gain' needs a type from slotfill.config.option_types "
+            "and a plain value as its default"
+        ],
+    ),
+    (
+        "a part's option whose default must be worked out",
+        "encoder:\n  name: recurrent\n  cell:\n    name: undone.py\n",
+        [],
+        [
+            "4: encoder.cell.name: @/undone.py:2: the option 'gain' needs a type from slotfill.config.option_types "
+            "and a plain value as its default"
+        ],
+    ),
+    (
+        "an override without =",
+        "",
+        ["encoder"],
+        ["command line: 'encoder': an override is written key=value, as encoder.hidden_size=200"],
+    ),
+    (
+        "an override without a key",
+        "",
+        ["=3"],
+        ["command line: '=3': an override is written key=value, as encoder.hidden_size=200"],
+    ),
+    (
+        "an override into a number",
+        "train: {epochs: 3}\n",
+        ["train.epochs.x=2"],
+        ["command line: train.epochs.x: train.epochs is 3 and has no keys"],
+    ),
+    (
+        "an override of an unknown key",
+        "train:\n  seed: 3\n",
+        ["train.epoch=2"],
+        ["command line: train.epoch: unknown key; did you mean 'epochs'? (allowed: <train_keys>)"],
+    ),
+    (
+        "an override in an unknown section",
+        "",
+        ["trian.epochs=2"],
+        ["command line: trian: unknown key; did you mean 'train'? (allowed: <keys>)"],
+    ),
+    (
+        "an override out of range",
+        "train: {epochs: 3}\n",
+        ["train.epochs=0"],
+        ["command line: train.epochs: must be at least 1, found 0"],
+    ),
+    (
+        "an override that is not YAML",
+        "",
+        ["data.path=[a"],
+        ["command line: data.path: not YAML: expected ',' or ']', but got the end"],
+    ),
+    (
+        "an override beyond the end of a list",
+        "",
+        ["embedding.3.size=3"],
+        ["command line: embedding.3: '3' must be a place in the list of 3, counted from 0"],
+    ),
+    (
+        "an override of a list as if it were one part",
+        "",
+        ["embedding.size=3"],
+        ["command line: embedding.size: 'size' must be a place in the list of 3, counted from 0"],
+    ),
+    (
+        "several faults: all of them, by line, the command line's last",
+        "train:\n  epochs: 0\nencoder: recurent\ndata:\n  schem: x\n",
+        ["tagger=cfr", "nonsense"],
+        [
+            "2: train.epochs: must be at least 1, found 0",
+            "3: encoder: unknown encoder 'recurent'; did you mean 'recurrent'? (allowed: <encoders>)",
+            "5: data.schem: unknown key; did you mean 'scheme'? (allowed: <data_keys>)",
+            "command line: 'nonsense': an override is written key=value, as encoder.hidden_size=200",
+            "command line: tagger: unknown tagger 'cfr'; did you mean 'crf'? (allowed: <taggers>)",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "messages"), [row[1:] for row in BROKEN], ids=[row[0] for row in BROKEN]
+)
+def test_each_kind_of_fault_is_told_by_its_place_and_mend(text, overrides, messages, desk, cli):
+    Path("c.yaml").write_text(text)
+    for name, code in FILES.items():
+        Path(name).write_text(code)
+    expected = []
+    for message in messages:
+        for key, names in LISTS.items():
+            message = message.replace(f"<{key}>", ", ".join(sorted(names)))
+        place = "" if message.startswith("command line") else "c.yaml:"
+        expected.append(f"slotfill: {place}{message.replace('@', str(desk))}")
+    result = cli("show", "c.yaml", *overrides)
+    assert result.err.splitlines() == expected
+    assert (result.code, result.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train:\n  seed: 2\ndata:\n  path: corpsu\n",
+         "c.yaml:4: data.path: there is no file or folder corpsu; did you mean 'corpus'?"),
+        ("data:\n  train: corpus/tran.brackets\n",
+         "c.yaml:2: data.train: there is no file or folder corpus/tran.brackets; did you mean 'train.brackets'?"),
+        ("data: {path: /nowhere/at/all}\n", "c.yaml:1: data.path: there is no file or folder /nowhere/at/all"),
+        ("data: {test: tiny.yaml}\n",
+         "c.yaml:1: data: no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"),
+        ("", "c.yaml:1: data: no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"),
+        ("data: {path: empty}\n",
+         "c.yaml:1: data.train: no training sentences in @/empty; set data.path=FOLDER_OR_FILE or data.train=FILE"),
+        ("data: {path: corpus/test.brackets, holdout: 0.01}\n",
+         "c.yaml:1: data.holdout: 0.01 of 8 training sentences leaves a part without any; set data.valid=FILE"),
+    ],
+)  # fmt: skip
+def test_missing_data_is_told_before_training(text, message, desk, cli):
+    Path("empty").mkdir()
+    Path("c.yaml").write_text(text)
+    for command in ("train", "check"):
+        result = cli(command, "c.yaml")
+        assert result.err == f"slotfill: {message.replace('@', str(desk))}\n"
+        assert result.code == 2
+    assert not Path("runs").exists()
+    # Looking at a config needs no data.
+    assert cli("show", "c.yaml").code == 0
+
+
+def test_a_config_that_is_not_there_is_told_the_nearest(desk, cli):
+    assert cli("show", "tiny.yml").err == (
+        "slotfill: no config 'tiny.yml', neither a file nor built in; did you mean 'tiny.yaml'? "
+        f"(allowed: {', '.join(sorted([*built_in(), 'tiny.yaml']))})\n"
+    )
+    result = cli("train", "taipie")
+    assert "did you mean 'taipei'?" in result.err
+    assert (result.code, result.err.count("\n")) == (2, 1)
+
+
+def test_a_folder_is_no_config(desk, cli):
+    result = cli("show", "corpus")
+    assert (
+        result.err
+        == f"slotfill: corpus is a folder; a config is a YAML file, or one of: {', '.join(built_in())}\n"
+    )
+    assert result.code == 2
+
+
+def test_a_config_that_is_not_utf_8_is_told_the_line(desk, cli):
+    Path("c.yaml").write_bytes(b"# fine\n# caf\xe9\n")
+    result = cli("show", "c.yaml")
+    assert (result.code, result.err) == (2, "slotfill: c.yaml:2: not UTF-8 (byte 0xe9)\n")
+
+
+def test_a_byte_order_mark_and_crlf_are_no_fault(desk, cli):
+    Path("c.yaml").write_bytes("\ufeffscheme: bioes\r\ntrain:\r\n  epochs: 3\r\n".encode())
+    result = cli("show", "c.yaml")
+    assert (result.code, result.err) == (0, "")
+    assert "scheme: bioes\n" in result.out
+
+
+def built_in() -> list[str]:
+    from slotfill.config.recipes import recipe_names
+
+    return recipe_names()
+
+
+def test_a_built_in_folder_is_no_config(cli):
+    result = cli("show", "lab")
+    assert result.err.startswith(
+        "slotfill: lab is a folder; a config is a YAML file, or one of: lab/aligned, "
+    )
+    assert (result.code, result.out) == (2, "")
+
+
+def test_check_finds_what_does_not_go_together(desk, cli):
+    Path("c.yaml").write_text(
+        "data: {path: corpus}\nencoder: {cell: {name: lstm, coupled: true, forget_gate: false}}\n"
+    )
+    result = cli("check", "c.yaml")
+    line = (
+        "c.yaml:2: encoder.cell.coupled: couples the input and the forget gate; leave neither out"
+    )
+    assert (result.code, result.err) == (2, f"slotfill: {line}\n")

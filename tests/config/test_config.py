@@ -1,0 +1,263 @@
+"""Configs: complete with every default, overridden at any depth, the same after saving, described
+by a schema.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from slotfill.config.json_schema import schema
+from slotfill.config.recipes import load_recipe, recipe_names, recipe_summary, recipes_folder
+from slotfill.config.registry import CELLS, ENCODERS, KINDS, REQUIRED
+from slotfill.config.validate import load_config
+from slotfill.config.yaml_reader import parse
+
+
+def config(text="", *overrides):
+    return load_config(text, "x.yaml", overrides)
+
+
+def test_no_text_is_every_default():
+    found = config()
+    assert [part["name"] for part in found.embedding] == ["word", "char_cnn", "ngrams"]
+    assert found.encoder["name"] == "recurrent"
+    cell = {option.name: option.default for option in CELLS.part("lstm").options.values()}
+    assert found.encoder["cell"] == {"name": "lstm", **cell}
+    assert set(found.encoder) == {"name", *ENCODERS.part("recurrent").options}
+    assert found.tagger["name"] == "crf"
+    assert (found.train.epochs, found.train.batch_size, found.train.patience) == (None, None, None)
+
+
+def test_one_embedding_is_a_list_of_one():
+    assert config("embedding: word").embedding == config("embedding: [word]").embedding
+    assert config("embedding: {name: word, size: 8}").embedding[0]["size"] == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "key", "value"),
+    [
+        ("", ["encoder.hidden_size=200"], "encoder.hidden_size", 200),
+        ("", ["encoder.cell=gru"], "encoder.cell.name", "gru"),
+        ("", ["encoder.cell={name: elman, activation: relu}"], "encoder.cell.activation", "relu"),
+        ("", ["encoder.cell.forget_bias=2"], "encoder.cell.forget_bias", 2),
+        ("encoder: recurrent", ["encoder.cell.forget_bias=2"], "encoder.cell.forget_bias", 2),
+        ("encoder: {name: recurrent, cell: lstm}", ["encoder.cell.forget_bias=2"], "encoder.cell.forget_bias", 2),
+        ("", ["encoder.cell=elman", "encoder.cell.activation=relu"], "encoder.cell.activation", "relu"),
+        ("", ["embedding.0.size=50"], "embedding.0.size", 50),
+        ("", ["embedding.1.filters=7"], "embedding.1.filters", 7),
+        ("embedding: word", ["embedding.size=50"], "embedding.0.size", 50),
+        ("embedding: word", ["embedding.0.size=50"], "embedding.0.size", 50),
+        ("embedding: {name: word, size: 9}", ["embedding.0.lowercase=false"], "embedding.0.size", 9),
+        ("", ["embedding=word", "embedding.size=5"], "embedding.0.size", 5),
+        ("", ["embedding=[char_cnn, word]"], "embedding.1.name", "word"),
+        ("", ["tagger=softmax", "tagger.constrained=true"], "tagger.constrained", True),
+        ("tagger: {name: crf, dropout: 0.1}", ["tagger.dropout=0.2"], "tagger.dropout", 0.2),
+        ("", ["encoder=feedforward", "encoder.window=2"], "encoder.window", 2),
+        ("", ["encoder.name=feedforward"], "encoder.name", "feedforward"),
+        ("train: {epochs: 3}", ["train.learning_rate=1e-3"], "train.learning_rate", 0.001),
+        ("train: {epochs: 3}", ["train.learning_rate=1e-3"], "train.epochs", 3),
+        ("train: {epochs: 3}", ["train.epochs=4", "train.epochs=5"], "train.epochs", 5),
+        ("data: {format: conll}", ["data.format.token=1"], "data.format.token", 1),
+        ("", ["data.format=conll", "data.format.tag=2"], "data.format.tag", 2),
+        ("data: {path: x}", ["data.path="], "data.path", None),
+        ("encoder: &e {name: feedforward}\n", [" encoder.layers =2"], "encoder.layers", 2),
+    ],
+)  # fmt: skip
+def test_overrides_reach_everywhere(text, overrides, key, value):
+    found = config(text, *overrides).model_dump()
+    for step in key.split("."):
+        found = found[int(step) if step.isdecimal() else step]
+    assert found == value
+
+
+def test_an_override_changes_its_own_place_only():
+    both = config(
+        "embedding:\n  - &w {name: word, size: 9}\n  - *w\n", "embedding.1.size=5"
+    ).embedding
+    assert [part["size"] for part in both] == [9, 5]
+
+
+def test_paths_in_a_file_are_taken_from_its_folder_then_from_the_current_one(desk):
+    Path("configs").mkdir()
+    Path("configs/near").mkdir()
+    Path("near").mkdir()
+    Path("far").mkdir()
+    Path("configs/c.yaml").write_text("data: {path: near, train: far, test: nowhere}\n")
+    data = load_recipe("configs/c.yaml")[1].data
+    assert data.path == str(desk / "configs" / "near")
+    assert data.train == str(desk / "far")
+    assert data.test == str(desk / "configs" / "nowhere")
+
+
+def test_paths_in_an_override_are_taken_from_the_current_folder(desk):
+    Path("configs").mkdir()
+    for folder in (Path("configs"), Path()):
+        (folder / "near").mkdir()
+        (folder / "cell.py").write_text("class A: pass\n")
+    Path("configs/c.yaml").write_text(
+        "data: {path: near}\nencoder: {name: recurrent, cell: cell.py}\n"
+    )
+    assert load_recipe("configs/c.yaml", ["data.path=near"])[1].data.path == str(desk / "near")
+    assert load_recipe("configs/c.yaml", ["data={path: near}"])[1].data.path == str(desk / "near")
+    assert load_recipe("configs/c.yaml")[1].encoder["cell"]["name"] == str(
+        desk / "configs" / "cell.py"
+    )
+    overridden = load_recipe("configs/c.yaml", ["encoder.cell=./cell.py"])[1]
+    assert overridden.encoder["cell"]["name"] == str(desk / "cell.py")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_complete_config_loads_to_itself(name, tmp_path):
+    _, found = load_recipe(name)
+    again = load_config(found.to_yaml(), "again.yaml", folder=tmp_path)
+    assert again == found
+    assert again.to_yaml() == found.to_yaml()
+
+
+def test_show_prints_what_would_run_and_can_be_trained(desk, cli):
+    shown = cli("show", "tiny.yaml", "encoder.cell=gru", "train.learning_rate=1e-3")
+    assert (shown.code, shown.err) == (0, "")
+    Path("shown.yaml").write_text(shown.out)
+    assert cli("show", "shown.yaml").out == shown.out
+    data, _ = parse(shown.out, "shown.yaml")
+    assert data["data"]["path"] == str((desk / "corpus").resolve())
+    assert data["encoder"]["cell"]["name"] == "gru"
+    assert data["train"]["learning_rate"] == 0.001
+    assert data["train"]["seed"] == 1
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_built_in_config_says_what_it_is(name):
+    assert len(recipe_summary(name)) > 10
+    assert (recipes_folder() / f"{name}.yaml").read_text().startswith("# ")
+
+
+def matches(rule, value, root):
+    """Tell whether `value` is what the JSON Schema `rule` asks for: as much of the standard as
+    `schema` uses.
+    """
+    if "$ref" in rule and not matches(
+        root["$defs"][rule["$ref"].removeprefix("#/$defs/")], value, root
+    ):
+        return False
+    if "anyOf" in rule and not any(matches(each, value, root) for each in rule["anyOf"]):
+        return False
+    types = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "integer": int,
+        "boolean": bool,
+        "null": type(None),
+    }
+    kind = rule.get("type")
+    if kind == "number" and (isinstance(value, bool) or not isinstance(value, int | float)):
+        return False
+    if kind in types and (
+        not isinstance(value, types[kind]) or (kind == "integer" and isinstance(value, bool))
+    ):
+        return False
+    checks = {
+        "const": lambda limit: value == limit,
+        "enum": lambda limit: value in limit,
+        "minimum": lambda limit: value >= limit,
+        "exclusiveMinimum": lambda limit: value > limit,
+        "exclusiveMaximum": lambda limit: value < limit,
+        "maximum": lambda limit: value <= limit,
+        "pattern": lambda limit: re.search(limit, value) is not None,
+        "minItems": lambda limit: len(value) >= limit,
+        "items": lambda limit: all(matches(limit, each, root) for each in value),
+        "required": lambda limit: not set(limit) - set(value),
+        "properties": lambda limit: all(
+            matches(limit[key], value[key], root) for key in limit if key in value
+        ),
+        "additionalProperties": lambda limit: all(
+            limit is not False and matches(limit, value[key], root)
+            for key in set(value) - set(rule.get("properties", ()))
+        ),
+    }
+    known = {
+        "$ref",
+        "anyOf",
+        "type",
+        "title",
+        "description",
+        "default",
+        "$defs",
+        "$schema",
+        *checks,
+    }
+    assert set(rule) <= known, set(rule) - known
+    return all(check(rule[key]) for key, check in checks.items() if key in rule)
+
+
+def test_the_schema_names_every_part_and_option(cli):
+    result = cli("schema")
+    found = json.loads(result.out)
+    assert found == schema()
+    assert found["$schema"].startswith("https://json-schema.org/")
+    for kind, registry in KINDS.items():
+        shapes = found["$defs"][kind]["anyOf"]
+        assert registry.names() in [shape.get("enum") for shape in shapes]
+        for name in registry.names():
+            (shape,) = [
+                each for each in shapes if each.get("properties", {}).get("name") == {"const": name}
+            ]
+            assert set(shape["properties"]) == {"name", *registry.part(name).options}
+            needed = [
+                option.name
+                for option in registry.part(name).options.values()
+                if option.default is REQUIRED
+            ]
+            assert shape["required"] == ["name", *needed]
+            assert shape["description"] == registry.part(name).summary
+
+
+@cache
+def whole():
+    return schema()
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("{}", True),
+        ("embedding: word", True),
+        ("embedding: [word, {name: char_cnn, filters: 3}]", True),
+        ("encoder: {name: recurrent, cell: {name: lstm, forget_bias: 2}}", True),
+        ("encoder: {name: recurrent, cell: ./mine.py}", True),
+        ("encoder: {name: recurrent, cell: {name: ./mine.py, anything: 1}}", True),
+        ("data: {format: {name: conll, tag: 2}}", True),
+        ("embeding: word", False),
+        ("embedding: []", False),
+        ("encoder: [recurrent, {name: attention, size: 3}]", True),
+        ("encoder: []", False),
+        ("encoder: recurent", False),
+        ("encoder: {name: recurrent, cell: {name: gru, forget_bias: 2}}", False),
+        ("encoder: {hidden_size: 3}", False),
+        ("train: {epochs: 0}", False),
+        ("train: {learning_rate: fast}", False),
+        ("tagger: [crf]", False),
+        ("format: 2", False),
+        ("tune: {train.epochs: {low: 2, high: 8}, encoder.cell: [lstm, {name: gru}]}", True),
+        ("tune: {train.epochs: {low: 2}}", False),
+        ("tune: {train.epochs: {low: 2, high: 8, stop: 2}}", False),
+        ("tune: {encoder.cell: [lstm]}", False),
+        ("tune: {encoder.cell: lstm}", False),
+    ],
+)
+def test_the_schema_admits_what_the_checker_admits(text, valid):
+    root = json.loads(json.dumps(whole()))
+    assert matches(root, parse(text, "x.yaml")[0], root) is valid
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_schema_admits_the_built_in_configs_and_their_complete_form(name):
+    root = whole()
+    assert matches(root, parse((recipes_folder() / f"{name}.yaml").read_text(), name)[0], root)
+    assert matches(root, parse(load_recipe(name)[1].to_yaml(), name)[0], root)

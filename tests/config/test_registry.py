@@ -1,0 +1,178 @@
+"""The registry: the folder is the table; a part's file is read, not run, until it is built; a part
+from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import slotfill
+from slotfill.config.recipes import load_recipe
+from slotfill.config.registry import CELLS, KINDS, REQUIRED, Registry
+from slotfill.errors import ConfigError, RunError
+from slotfill.runs.folder import RunFolder
+from slotfill.runs.load import load_run
+from slotfill.runs.train import train
+
+OWN = '''"""A cell of one's own: it forgets everything.
+
+Source: nobody, "Nothing",
+    Nowhere 3
+"""
+
+from pathlib import Path
+
+import torch
+
+from slotfill.model.cells.base import Cell
+from slotfill.config.option_types import Positive
+
+with Path(__file__).with_name("executed").open("a") as file:
+    file.write("once\\n")
+
+
+class Forgetful(Cell):
+    """See the input only."""
+
+    def __init__(self, input_size: int, hidden_size: int, directions: int = 1, *, gain: Positive = 1.0) -> None:
+        super().__init__(input_size, hidden_size, directions, products=1)
+        self.gain = gain
+
+    def step(self, projected, state):
+        h = torch.tanh(self.gain * projected) + 0 * torch.baddbmm(projected, state[0], self.recurrent_weight)
+        return h, (h,)
+'''
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_files_of_a_folder_are_its_parts(kind):
+    registry = KINDS[kind]
+    files = {path.stem for path in registry.folder.glob("[!_]*.py")} - {"base"}
+    assert set(registry.names()) == files != set()
+    for name in registry.names():
+        part = registry.part(name)
+        assert part.summary.endswith(".")
+        assert part.load().__name__ == part.class_node.name
+        assert "\n" not in part.summary + part.source
+
+
+def test_an_unknown_part_is_told_the_nearest():
+    with pytest.raises(
+        ConfigError, match=r"^unknown cell 'gruu'; did you mean 'gru'\? \(allowed: .*gru.*\)$"
+    ):
+        CELLS.part("gruu")
+    # A name is not a path: what begins with _ or lies elsewhere is no part.
+    for name in ("_cell", "../encoders/recurrent", "__init__", ""):
+        with pytest.raises(ConfigError, match=r"^unknown cell"):
+            CELLS.part(name)
+
+
+def test_options_are_what_follows_the_star(tmp_path):
+    (tmp_path / "odd.py").write_text(
+        "class _Hidden: pass\n"
+        "class Odd:\n"
+        "    def __init__(self, size, vocab=None, *, depth: int, names: list[str] = ['a'], limit: int | None = None,\n"
+        "                 mode: Literal['x', 'y'] = 'x', cell: CellPart = 'lstm', rate: Fraction = 0.5): pass\n"
+    )
+    options = CELLS.part(str(tmp_path / "odd.py")).options
+    assert list(options) == ["depth", "names", "limit", "mode", "cell", "rate"]
+    assert options["depth"].default is REQUIRED
+    assert options["names"].default == ["a"]
+    assert options["limit"].type == int | None
+    assert options["cell"].part == "cell"
+    assert options["rate"].part is None
+
+
+def test_a_needed_option_is_missed(desk, cli):
+    Path("odd.py").write_text(
+        "class Odd:\n    def __init__(self, *, depth: int, mode: Literal['x', 'y']): pass\n"
+    )
+    Path("c.yaml").write_text(
+        "encoder:\n  name: recurrent\n  cell:\n    name: odd.py\n    mode: z\n"
+    )
+    assert cli("show", "c.yaml").err.splitlines() == [
+        "slotfill: c.yaml:3: encoder.cell.depth: is needed and not given",
+        "slotfill: c.yaml:5: encoder.cell.mode: unknown value 'z' (allowed: x, y)",
+    ]
+
+
+def test_the_same_name_in_two_folders_is_two_parts(tmp_path):
+    for folder, name in (("a", "First"), ("b", "Second")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cell.py").write_text(f"class {name}: pass\n")
+    found = [CELLS.part(str(tmp_path / folder / "cell.py")).load().__name__ for folder in "ab"]
+    assert found == ["First", "Second"]
+
+
+def test_a_part_from_outside_is_checked_without_running_it_and_then_trains(desk, cli, caplog):
+    Path("mine").mkdir()
+    Path("mine/my_cell.py").write_text(OWN)
+    Path("mine/c.yaml").write_text(
+        "data: {path: corpus}\nembedding: {name: word, size: 8}\ntrain: {epochs: 1}\n"
+        "encoder: {name: recurrent, layers: 2, hidden_size: 4, cell: {name: ./my_cell.py, gain: 2}}\n"
+    )
+    part = CELLS.part("mine/my_cell.py")
+    assert (part.summary, part.source) == (
+        "A cell of one's own: it forgets everything.",
+        'nobody, "Nothing", Nowhere 3',
+    )
+    assert cli("show", "mine/c.yaml", "encoder.cell.gain=0").err == (
+        "slotfill: command line: encoder.cell.gain: must be more than 0, found 0\n"
+    )
+    _, config = load_recipe("mine/c.yaml")
+    assert config.encoder["cell"] == {"name": str(desk / "mine" / "my_cell.py"), "gain": 2.0}
+    assert not Path("mine/executed").exists()
+    train(config, RunFolder(Path("own")), lambda progress: None)
+    # Two layers, one execution: both cells are of one class.
+    assert Path("mine/executed").read_text() == "once\n"
+    assert not caplog.records
+    model = load_run(Path("own"), engine="torch").model
+    assert [type(layer) for layer in model.encoders[0].layers] == [part.load()] * 2
+    assert caplog.messages == [f"slotfill: the run own executes {desk / 'mine' / 'my_cell.py'}"]
+
+    # As a process of its own, from another folder: one line on standard error, answers alone on
+    # standard output.
+    command = [sys.executable, "-m", "slotfill", "predict", "../own", "arrive Oslo"]
+    done = subprocess.run(command, cwd="mine", capture_output=True, text=True, check=True)
+    assert done.stderr == "", "ONNX Runtime computes it without the file"
+    command += ["--engine", "torch"]
+    done = subprocess.run(command, cwd="mine", capture_output=True, text=True, check=False)
+    assert done.stderr == f"slotfill: the run ../own executes {desk / 'mine' / 'my_cell.py'}\n"
+    assert (done.returncode, json.loads(done.stdout)["text"]) == (0, "arrive Oslo")
+
+    Path("mine/my_cell.py").unlink()
+    assert cli("predict", "own", "arrive Oslo").code == 0
+    result = cli("predict", "own", "arrive Oslo", "--engine", "torch")
+    assert result.code == 1
+    assert result.err.count("\n") == 1
+    assert (
+        f"encoder.cell.name: no file {desk / 'mine' / 'my_cell.py'} to take a cell from"
+        in result.err
+    )
+
+
+def test_a_part_from_outside_that_fails_to_run_is_told_by_its_line(tmp_path):
+    path = tmp_path / "failing.py"
+    path.write_text("import math\n\nclass A:\n    size = math.nothing\n")
+    with pytest.raises(RunError) as fault:
+        CELLS.build(str(path))
+    assert str(fault.value).startswith(
+        f"{path}:4: running it failed with AttributeError: module 'math' has no"
+    )
+
+
+def test_a_registry_answers_without_importing_its_parts():
+    code = (
+        "import sys; from slotfill.config.registry import KINDS\n"
+        "for registry in KINDS.values():\n"
+        "    for name in registry.names(): registry.part(name).options, registry.part(name).summary\n"
+        "print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert isinstance(slotfill.config.registry.ENCODERS, Registry)

@@ -1,0 +1,111 @@
+"""YAML as people mean it: no trap of YAML 1.1, every key with its line, and back again."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slotfill.config.yaml_reader import dotted, dump, parse, parse_value
+from slotfill.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("1E5", 100000.0),
+        ("2.", 2.0),
+        (".5", 0.5),
+        ("-.inf", -math.inf),
+        ("no", "no"),
+        ("on", "on"),
+        ("Yes", "Yes"),
+        ("true", True),
+        ("False", False),
+        ("12:30", "12:30"),
+        ("2026-11-02", "2026-11-02"),
+        ("010", 10),
+        ("0o17", "0o17"),
+        ("0x1f", "0x1f"),
+        ("1_000", "1_000"),
+        ("-7", -7),
+        ("~", None),
+        ("", None),
+        ("'12'", "12"),
+        ("!!str 12", "12"),
+        ("=", "="),
+        ("[no, 1e-3]", ["no", 0.001]),
+        ("{size: 50}", {"size": 50}),
+    ],
+)
+def test_a_value_is_what_it_looks_like(text, value):
+    found = parse_value(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_every_key_and_list_place_has_its_line():
+    data, lines = parse("a: 1\nb:\n  - c\n  - d: 2\n    e: {f: 3}\n\n# a comment\ng: h\n", "x.yaml")
+    assert data == {"a": 1, "b": ["c", {"d": 2, "e": {"f": 3}}], "g": "h"}
+    assert {dotted(path): line for path, line in lines.items() if path} == {
+        "a": 1, "b": 2, "b.0": 3, "b.1": 4, "b.1.d": 4, "b.1.e": 5, "b.1.e.f": 5, "g": 8,
+    }  # fmt: skip
+
+
+def test_keys_are_words_and_no_text_is_no_keys():
+    assert parse("3: x\nno: y\n~: z\n", "x.yaml")[0] == {"3": "x", "no": "y", "~": "z"}
+    assert parse("", "x.yaml") == ({}, {})
+    assert parse("# nothing yet\n", "x.yaml") == ({}, {})
+
+
+def test_an_alias_stands_for_its_anchor_with_lines_of_its_own_place():
+    data, lines = parse("a: &p {name: word}\nb:\n  - *p\n", "x.yaml")
+    assert data == {"a": {"name": "word"}, "b": [{"name": "word"}]}
+    assert lines[("b", 0)] == 1  # where it is written
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [1", "a: *b", "? [a]\n: b", "a: 1\na: 2", "a: !!int x", "a: \0", "[" * 600]
+)
+def test_what_is_no_yaml_is_one_line_and_no_other_exception(text):
+    with pytest.raises(ConfigError) as fault:
+        parse(text, "x.yaml")
+    assert str(fault.value).startswith("x.yaml:")
+    assert "\n" not in str(fault.value)
+    with pytest.raises(ValueError):
+        parse_value(text)
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
+WORDS = [
+    "no",
+    "1e-3",
+    "12:30",
+    "<<",
+    "~",
+    "010",
+    " x ",
+    "",
+    "台北",
+    "a: b",
+    "# c",
+    "!!x",
+    "-",
+    "null",
+    "\u2028",
+    "\t",
+]
+
+
+@given(
+    st.recursive(
+        PLAIN | st.sampled_from(WORDS), lambda inner: st.lists(inner, max_size=3), max_leaves=6
+    )
+)
+def test_what_is_dumped_is_read_back_the_same(value):
+    found, _ = parse(dump({"key": value}), "x.yaml")
+    assert found == {"key": value}
+    assert repr(found) == repr({"key": value})

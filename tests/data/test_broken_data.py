@@ -1,0 +1,477 @@
+"""What each kind of broken data file is told: one line, with the place and the mend."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from slotfill.data.corpus import read_sentences
+from slotfill.errors import SlotfillError
+
+J = '{"text": "fly to Taipei", "slots": [%s]}'
+
+# What it is, the files, what is read, the options, the message. `@` stands for the folder of the
+# files.
+BROKEN = [
+    ("an empty file", {"a.conll": ""}, "a.conll", {}, "@/a.conll: no sentences; the file is empty"),
+    (
+        "only blank lines",
+        {"a.conll": "\n \n\t\n"},
+        "a.conll",
+        {},
+        "@/a.conll: no sentences; the file is empty",
+    ),
+    (
+        "an empty file of no known ending",
+        {"a.txt": ""},
+        "a.txt",
+        {},
+        "@/a.txt: no sentences; the file is empty",
+    ),
+    (
+        "no telling what it is",
+        {"a.txt": "fly to Taipei\n"},
+        "a.txt",
+        {},
+        "@/a.txt: neither name nor content tells the format; set data.format (brackets, conll, jointslu, jsonl)",
+    ),
+    (
+        "a column missing",
+        {"a.conll": "fly\tO\nto\n"},
+        "a.conll",
+        {},
+        "@/a.conll:2: 1 column, but line 1 has 2; part all lines alike, by tabs or by blanks",
+    ),
+    (
+        "a column too many",
+        {"a.conll": "fly O\n\nto New O\n"},
+        "a.conll",
+        {},
+        "@/a.conll:3: 3 columns, but line 1 has 2; part all lines alike, by tabs or by blanks",
+    ),
+    (
+        "a column out of range",
+        {"a.conll": "fly O\n"},
+        "a.conll",
+        {"format": {"name": "conll", "tag": 3}},
+        "@/a.conll:1: no column 3 for the tag: 2 columns, 0 to 1",
+    ),
+    (
+        "token and tag in one column",
+        {"a.conll": "fly O\n"},
+        "a.conll",
+        {"format": {"name": "conll", "token": 1}},
+        "@/a.conll:1: of 2 columns, token and tag are the same one, 1",
+    ),
+    (
+        "blanks for tabs",
+        {"a.conll": "fly O\n"},
+        "a.conll",
+        {"format": {"name": "conll", "separator": "tab"}},
+        "@/a.conll:1: no tab parts the columns; set data.format.separator: blank",
+    ),
+    (
+        "tabs for blanks",
+        {"a.conll": "fly\tO\n"},
+        "a.conll",
+        {"format": {"name": "conll", "separator": "blank"}},
+        "@/a.conll:1: no blank parts the columns; set data.format.separator: tab",
+    ),
+    (
+        "an empty token",
+        {"a.conll": "\tO\n"},
+        "a.conll",
+        {},
+        "@/a.conll:1: the token (column 0) is empty",
+    ),
+    (
+        "an empty tag",
+        {"a.conll": "fly\t\n"},
+        "a.conll",
+        {},
+        "@/a.conll:1: the tag (column 1) is empty",
+    ),
+    (
+        "a tag of another scheme",
+        {"a.conll": "fly O\nTaipei S-city\n"},
+        "a.conll",
+        {},
+        "@/a.conll:2: tag 'S-city' is not of scheme iob2 (O, B-, I-); if the tags are bioes, set data.scheme: bioes",
+    ),
+    (
+        "a tag of no scheme",
+        {"a/seq.in": "fly Taipei\n", "a/seq.out": "O city\n"},
+        "a",
+        {"scheme": "bilou"},
+        "@/a/seq.out:1: tag 'city' is not of scheme bilou (O, B-, I-, L-, U-)",
+    ),
+    (
+        "a tag without a name",
+        {"a.conll": "Taipei B-\n"},
+        "a.conll",
+        {},
+        "@/a.conll:1: tag 'B-' has no slot name (expected B-NAME)",
+    ),
+    (
+        "an unknown scheme",
+        {"a.conll": "fly O\n"},
+        "a.conll",
+        {"scheme": "iob3"},
+        "unknown tag scheme 'iob3'; did you mean 'iob2'? (allowed: bilou, bio, bioes, iob1, iob2)",
+    ),
+    (
+        "an unknown format",
+        {"a.conll": "fly O\n"},
+        "a.conll",
+        {"format": "connl"},
+        "unknown format 'connl'; did you mean 'conll'? (allowed: brackets, conll, jointslu, jsonl)",
+    ),
+    (
+        "latin-1",
+        {"a.conll": b"fly\tO\n\n" + "San José\tB-city\n".encode("latin1")},
+        "a.conll",
+        {},
+        "@/a.conll:3: not UTF-8 (byte 0xe9 at column 8); save it as UTF-8, e.g. iconv -t utf-8 -f latin1",
+    ),
+    (
+        "UTF-16",
+        {"a.conll": "fly\tO\n".encode("utf-16")},
+        "a.conll",
+        {},
+        "@/a.conll:1: UTF-16, not UTF-8; save it as UTF-8, e.g. iconv -t utf-8 -f utf-16",
+    ),
+    (
+        "a NUL byte",
+        {"a.conll": b"fly\tO\nto\0\tO\n"},
+        "a.conll",
+        {},
+        "@/a.conll:2: a NUL byte at column 3; not a text file",
+    ),
+    (
+        "a folder for a file",
+        {"a/b.conll": "fly O\n"},
+        "a",
+        {"format": "conll"},
+        "@/a: a folder where a file is expected",
+    ),
+    (
+        "a folder of no known format",
+        {"a/b.conll": "fly O\n"},
+        "a",
+        {},
+        "@/a: a folder without seq.in; give one of its files",
+    ),
+    (
+        "a file for a folder",
+        {"a/seq.in": "fly\n"},
+        "a/seq.in",
+        {"format": "jointslu"},
+        "@/a/seq.in: a file; jointslu is the folder that holds seq.in and seq.out",
+    ),
+    (
+        "no such file",
+        {"train.conll": "fly O\n"},
+        "trian.conll",
+        {},
+        "@/trian.conll: no such file; did you mean '@/train.conll'?",
+    ),
+    (
+        "no such folder",
+        {"train/seq.in": "fly\n"},
+        "trian",
+        {"format": "jointslu"},
+        "@/trian: no such folder; did you mean '@/train'?",
+    ),
+    (
+        "no permission",
+        {"a.conll": None},
+        "a.conll",
+        {},
+        "@/a.conll: cannot be read: Permission denied",
+    ),
+    (
+        "unequal seq.in and seq.out",
+        {"a/seq.in": "go\nfly to Taipei \n", "a/seq.out": "O\nO O\n"},
+        "a",
+        {},
+        "@/a/seq.in:2: tokens: 3, but tags in seq.out: 2; give each token its tag",
+    ),
+    (
+        "files of different length",
+        {"a/seq.in": "go\nfly\nto\n", "a/seq.out": "O\nO\n", "a/label": "x\nx\nx\nx\n"},
+        "a",
+        {},
+        "@/a: the files differ in lines: seq.in has 3, seq.out has 2, label has 4; each line is one sentence",
+    ),
+    (
+        "an empty sentence in jointslu",
+        {"a/seq.in": "go\n \nfly\n", "a/seq.out": "O\n\nO\n"},
+        "a",
+        {},
+        "@/a/seq.in:2: an empty sentence; take this line out of all the files",
+    ),
+    (
+        "seq.in missing",
+        {"a/seq.out": "O\n"},
+        "a",
+        {"format": "jointslu"},
+        "@/a/seq.in: no such file; did you mean '@/a/seq.out'?",
+    ),
+    (
+        "no labels in jointslu",
+        {"a/seq.in": "go\n"},
+        "a",
+        {},
+        "@/a/seq.in:1: the sentence has no labels, which training and scoring need",
+    ),
+    (
+        "no labels in conll",
+        {"a.conll": "go\nfly\n"},
+        "a.conll",
+        {},
+        "@/a.conll:1: the sentence has no labels, which training and scoring need",
+    ),
+    (
+        "no labels in jsonl",
+        {"a.jsonl": '{"tokens": ["a"], "tags": ["O"]}\n{"text": "fly"}\n'},
+        "a.jsonl",
+        {},
+        "@/a.jsonl:2: the sentence has no labels, which training and scoring need",
+    ),
+    (
+        "JSON that does not parse",
+        {"a.jsonl": "{'text': 'fly'}\n"},
+        "a.jsonl",
+        {},
+        "@/a.jsonl:1: not JSON: Expecting property name enclosed in double quotes at column 2",
+    ),
+    (
+        "a JSON array",
+        {"a.json": '[\n{"text": "fly"}\n]\n'},
+        "a.json",
+        {},
+        "@/a.json:1: a JSON array, but jsonl is one object a line; convert it, e.g. jq -c '.[]' @/a.json",
+    ),
+    (
+        "JSON, but no object",
+        {"a.jsonl": '"fly to Taipei"\n'},
+        "a.jsonl",
+        {},
+        '@/a.jsonl:1: expected a JSON object, found "fly to Taipei"',
+    ),
+    (
+        "neither text nor tokens",
+        {"a.jsonl": '{"sentence": "fly"}\n'},
+        "a.jsonl",
+        {},
+        '@/a.jsonl:1: neither "text" nor "tokens"',
+    ),
+    (
+        "a text that is no text",
+        {"a.jsonl": '{"text": ["fly"]}\n'},
+        "a.jsonl",
+        {},
+        '@/a.jsonl:1: expected a text as "text", found ["fly"]',
+    ),
+    (
+        "half a character",
+        {"a.jsonl": '{"text": "fly \\ud83d"}\n'},
+        "a.jsonl",
+        {},
+        '@/a.jsonl:1: "\\ud83d" is half a character, which UTF-8 cannot hold',
+    ),
+    (
+        "a blank token",
+        {"a.jsonl": '{"tokens": ["fly", " "]}\n'},
+        "a.jsonl",
+        {},
+        '@/a.jsonl:1: "tokens" must hold texts that are not blank, found " "',
+    ),
+    (
+        "an empty sentence in jsonl",
+        {"a.jsonl": '{"text": " ", "slots": []}\n'},
+        "a.jsonl",
+        {},
+        "@/a.jsonl:1: an empty sentence; take the line out",
+    ),
+    (
+        "unequal tokens and tags",
+        {"a.jsonl": '{"tokens": ["fly", "to"], "tags": ["O"]}\n'},
+        "a.jsonl",
+        {},
+        "@/a.jsonl:1: tokens: 2, but tags: 1; give each token its tag",
+    ),
+    (
+        "tags for a text",
+        {"a.jsonl": '{"text": "fly to", "tags": ["O", "O"]}\n'},
+        "a.jsonl",
+        {},
+        '@/a.jsonl:1: "slots" go with "text", "tags" with "tokens"',
+    ),
+    (
+        "slots for tokens",
+        {"a.jsonl": '{"tokens": ["fly"], "slots": []}\n'},
+        "a.jsonl",
+        {},
+        '@/a.jsonl:1: "slots" go with "text", "tags" with "tokens"',
+    ),
+    (
+        "a slot without its end",
+        {"a.jsonl": J % '{"name": "city", "start": 7}'},
+        "a.jsonl",
+        {},
+        '@/a.jsonl:1: expected a whole number as "end", it is missing',
+    ),
+    (
+        "an offset that is no number",
+        {"a.jsonl": J % '{"name": "city", "start": "7", "end": 13}'},
+        "a.jsonl",
+        {},
+        '@/a.jsonl:1: expected a whole number as "start", found "7"',
+    ),
+    (
+        "a slot that is no object",
+        {"a.jsonl": J % '["city", 7, 13]'},
+        "a.jsonl",
+        {},
+        '@/a.jsonl:1: expected an object with name, start and end in "slots"',
+    ),
+    (
+        "an offset out of the text",
+        {"a.jsonl": J % '{"name": "city", "start": 7, "end": 14}'},
+        "a.jsonl",
+        {},
+        "@/a.jsonl:1: slot 'city' from 7 to 14 is not in the text of 13 characters, counted from 0",
+    ),
+    (
+        "a slot without characters",
+        {"a.jsonl": J % '{"name": "city", "start": 7, "end": 7}'},
+        "a.jsonl",
+        {},
+        "@/a.jsonl:1: slot 'city' from 7 to 7 is empty",
+    ),
+    (
+        "a value that does not stand there",
+        {"a.jsonl": J % '{"name": "city", "value": "Tainan", "start": 7, "end": 13}'},
+        "a.jsonl",
+        {},
+        "@/a.jsonl:1: slot 'city' has the value 'Tainan', but from 7 to 13 the text reads 'Taipei'",
+    ),
+    (
+        "a slot without a name in jsonl",
+        {"a.jsonl": J % '{"name": "", "start": 7, "end": 13}'},
+        "a.jsonl",
+        {},
+        "@/a.jsonl:1: the slot from 7 to 13 has no name",
+    ),
+    (
+        "overlapping slots",
+        {
+            "a.jsonl": J
+            % '{"name": "b", "start": 4, "end": 13}, {"name": "a", "start": 0, "end": 6}'
+        },
+        "a.jsonl",
+        {},
+        "@/a.jsonl:1: slots 'a' ('fly to') and 'b' ('to Taipei') overlap",
+    ),
+    (
+        "a slot that cuts a token",
+        {"a.jsonl": J % '{"name": "city", "start": 7, "end": 11}'},
+        "a.jsonl",
+        {},
+        "@/a.jsonl:1: slot 'city' ('Taip') cuts the token 'Taipei'; mend the slot, or set data.tokenizer: characters",
+    ),
+    (
+        "a slot with a blank at its edge",
+        {"a.brackets": "fly to[ Taipei](city)\n"},
+        "a.brackets",
+        {},
+        "@/a.brackets:1: slot 'city' (' Taipei') begins or ends with a blank; leave the blank out",
+    ),
+    (
+        "a bracket that is not closed",
+        {"a.brackets": "go\n\nfly to [Taipei\n"},
+        "a.brackets",
+        {},
+        "@/a.brackets:3: column 8: this bracket is not closed; write \\[ for a plain one",
+    ),
+    (
+        "a bracket that nothing opens",
+        {"a.brackets": "fly to Taipei](city)\n"},
+        "a.brackets",
+        {},
+        "@/a.brackets:1: column 14: nothing opens this bracket; write \\] for a plain one",
+    ),
+    (
+        "a bracket in a bracket",
+        {"a.brackets": "fly [to [Taipei](city)](x)\n"},
+        "a.brackets",
+        {},
+        "@/a.brackets:1: column 9: inside the bracket of column 5; write \\[ for a plain one",
+    ),
+    (
+        "a bracket without a name",
+        {"a.brackets": "fly to [Taipei] now\n"},
+        "a.brackets",
+        {},
+        "@/a.brackets:1: column 15: no (name) after the bracket; write \\[ and \\] for plain ones",
+    ),
+    (
+        "an empty name",
+        {"a.brackets": "fly to [Taipei]()\n"},
+        "a.brackets",
+        {},
+        "@/a.brackets:1: column 15: a slot without a name",
+    ),
+    (
+        "an empty value",
+        {"a.brackets": "fly to [](city)\n"},
+        "a.brackets",
+        {},
+        "@/a.brackets:1: column 9: a slot without a value",
+    ),
+    (
+        "an intent without a sentence",
+        {"a.brackets": "fly\n[](book)\n"},
+        "a.brackets",
+        {},
+        "@/a.brackets:2: an intent without a sentence; take the line out",
+    ),
+    (
+        "a stray backslash",
+        {"a.brackets": "fly \\to\n"},
+        "a.brackets",
+        {},
+        "@/a.brackets:1: column 5: a backslash before 't'; write \\\\ for a plain one",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("files", "read", "options", "message"),
+    [row[1:] for row in BROKEN],
+    ids=[row[0] for row in BROKEN],
+)
+def test_broken_data(files, read, options, message, tmp_path):
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content or b"")
+        if content is None:
+            path.chmod(0)
+            if os.access(path, os.R_OK):
+                pytest.skip("this user may read every file")
+    with pytest.raises(SlotfillError) as fault:
+        read_sentences(tmp_path / read, **options)
+    told = str(fault.value).replace(str(tmp_path), "@")
+    assert "\n" not in told
+    assert told == message
+
+
+def test_the_path_is_shown_as_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.conll").write_text("fly O\nto\n", encoding="utf-8")
+    with pytest.raises(SlotfillError, match=r"^a\.conll:2: "):
+        read_sentences("a.conll")

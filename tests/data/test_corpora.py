@@ -1,0 +1,55 @@
+"""The recipes on real corpora, one seed each; the means over five are in docs/results.md. All of
+these are slow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slotfill.config.recipes import load_recipe
+from slotfill.runs.evaluate import evaluate_run
+from slotfill.runs.folder import RunFolder
+from slotfill.runs.load import load_run
+from slotfill.runs.train import train
+
+CORPORA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+pytestmark = pytest.mark.slow
+
+
+def trained(recipe: str, folder: Path, *overrides: str) -> Path:
+    _, config = load_recipe(recipe, overrides, need_data=True)
+    return train(config, RunFolder(folder / recipe), lambda progress: None).path
+
+
+# Half a point below what the mean over seeds must be: a seed deviates by a few tenths.
+@pytest.mark.parametrize(
+    ("recipe", "least"), [("atis", 95.3), ("snips", 94.5), ("mit_restaurant", 78.5)]
+)
+def test_recipe_reaches_its_score(recipe, least, tmp_path):
+    if not (CORPORA / recipe).is_dir():
+        pytest.skip(f"the corpus {recipe} is not in {CORPORA}")
+    run = load_run(trained(recipe, tmp_path, f"data.path={CORPORA / recipe}"))
+    assert evaluate_run(run).overall.f1 >= least
+
+
+def cities_right(run: Path) -> float:
+    """The share of the cities in `pairs`, in percent, that are found as what they are."""
+    rows = [
+        evaluate_run(load_run(run), split="pairs").slots[role] for role in ("origin", "destination")
+    ]
+    return sum(row.recall * row.support for row in rows) / sum(row.support for row in rows)
+
+
+@pytest.mark.parametrize("recipe", ["taipei", "taipei_zh"])
+def test_memory_tells_arriving_from_leaving(recipe, tmp_path):
+    run = trained(recipe, tmp_path)
+    assert evaluate_run(load_run(run)).overall.f1 >= 99
+    assert evaluate_run(load_run(run), split="unseen").overall.f1 >= 95
+    assert cities_right(run) >= 99
+
+
+def test_without_memory_half_of_the_cities_is_the_most(tmp_path):
+    assert cities_right(trained("taipei-feedforward", tmp_path)) <= 50

@@ -1,0 +1,163 @@
+"""Formats guessed, splits found, files written whole or not at all, and the real corpora."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slotfill.data.corpus import (
+    find_split,
+    guess_format,
+    read_sentences,
+    splits_in,
+    write_sentences,
+)
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.errors import DataError, UsageError
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def fill(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("go\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "format"),
+    [
+        ("a.conll", "", "conll"),
+        ("a.BIO", "", "conll"),
+        ("a.tsv", "", "conll"),
+        ("a.jsonl", "", "jsonl"),
+        ("a.json", "", "jsonl"),
+        ("a.md", "", "brackets"),
+        ("a.brackets", "", "brackets"),
+        ("a.txt", "\n\n# id: 1\nfly O\nTaipei B-city\n", "conll"),
+        ("a.txt", '\n{"text": "fly"}\n', "jsonl"),
+        ("a", "go\nfly to [Taipei](city)\n", "brackets"),
+        ("a/seq.in", "fly\n", "jointslu"),
+    ],
+)
+def test_format_is_guessed(name, text, format, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    assert guess_format(path.parent if path.name == "seq.in" else path) == format
+
+
+def test_splits(tmp_path):
+    fill(
+        tmp_path,
+        "train.conll",
+        "dev.conll",
+        "pairs.md",
+        "README.md",
+        "notes.txt",
+        "unseen/seq.in",
+        "other/x",
+    )
+    assert splits_in(tmp_path) == ["pairs", "train", "unseen", "valid"]
+    assert splits_in(tmp_path, "conll") == ["train", "valid"]
+    assert find_split(tmp_path, "valid") == tmp_path / "dev.conll"
+    assert find_split(tmp_path, "dev") == tmp_path / "dev.conll"
+    assert find_split(tmp_path, "unseen") == tmp_path / "unseen"
+    assert find_split(tmp_path, "notes") == tmp_path / "notes.txt"
+    assert find_split(tmp_path, "other") is None
+    assert find_split(tmp_path, "test") is None
+
+
+def test_a_split_is_one_file(tmp_path):
+    fill(tmp_path, "train.conll", "train.jsonl", "train.log")
+    with pytest.raises(DataError) as fault:
+        find_split(tmp_path, "train")
+    told = (
+        "train.conll and train.jsonl could both be the split 'train'; keep one, or set data.format"
+    )
+    assert str(fault.value) == f"{tmp_path}: {told}"
+    assert find_split(tmp_path, "train", {"name": "conll", "tag": 1}) == tmp_path / "train.conll"
+
+
+def test_no_such_folder(tmp_path):
+    fill(tmp_path, "taipei/train.conll")
+    with pytest.raises(DataError, match=r"no such folder; did you mean '.*taipei'"):
+        splits_in(tmp_path / "taipie")
+    with pytest.raises(DataError, match=r"train\.conll: a file where a folder is expected"):
+        find_split(tmp_path / "taipei" / "train.conll", "train")
+
+
+def test_labels_may_be_missing_where_none_are_needed(tmp_path):
+    fill(tmp_path, "a.conll")
+    (sentence,) = read_sentences(tmp_path / "a.conll", labelled=False).sentences
+    assert (sentence.tokens, sentence.slots) == (["go"], None)
+
+
+def test_what_is_equal_is_held_once(tmp_path):
+    path = tmp_path / "a.brackets"
+    path.write_text(
+        "leave [Taipei](origin) today\nleave [Taipei](origin) tomorrow\n", encoding="utf-8"
+    )
+    one, other = read_sentences(path).sentences
+    assert one.tokens[1] is other.tokens[1] and one.slots[0] is other.slots[0]
+
+
+def test_nothing_is_overwritten(tmp_path):
+    fill(tmp_path, "a.conll")
+    with pytest.raises(UsageError, match="is there already, and nothing is overwritten"):
+        write_sentences(tmp_path / "a.conll", [Sentence.of_tokens(["fly"], [])])
+    assert (tmp_path / "a.conll").read_text() == "go\n"
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    with pytest.raises(UsageError, match=r"a\.conll: cannot be written: No such file or directory"):
+        write_sentences(tmp_path / "nowhere" / "a.conll", [])
+    with pytest.raises(UsageError, match=r"a\.txt: its name does not tell the format"):
+        write_sentences(tmp_path / "a.txt", [])
+
+
+@pytest.mark.parametrize("format", ["conll", "jointslu"])
+def test_a_failure_leaves_nothing_behind(format, tmp_path):
+    def sentences():
+        yield Sentence.of_tokens(["fly", "Taipei"], [Slot("city", 1, 2)])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_sentences(tmp_path / "a", sentences(), format=format)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("corpus", "sizes"),
+    [
+        ("atis", (4478, 500, 893)),
+        ("snips", (13084, 700, 700)),
+        ("mit_restaurant", (6894, 766, 1521)),
+    ],
+)
+def test_real_corpora(corpus, sizes):
+    folder = SHARED / corpus
+    if not folder.is_dir():
+        pytest.skip(f"the corpus is not here: {folder}")
+    assert splits_in(folder) == ["test", "train", "valid"]
+    for split, size in zip(("train", "valid", "test"), sizes, strict=True):
+        reading = read_sentences(find_split(folder, split))
+        assert len(reading.sentences) == size
+        assert reading.repaired_tags == 0
+
+
+def test_nothing_heavy_is_imported(tmp_path):
+    fill(tmp_path, "a.md")
+    code = (
+        "import sys; from slotfill.data.corpus import read_sentences; read_sentences(sys.argv[1]);"
+        "print({'torch', 'numpy', 'seqeval', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.md"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"

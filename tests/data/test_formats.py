@@ -1,0 +1,306 @@
+"""Every format through the same promises, and what is special to each."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slotfill.config.registry import FORMATS
+from slotfill.data.corpus import read_sentences, write_sentences
+from slotfill.data.schemes import SCHEMES
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.tokenizers import TOKENIZERS, sentence_of
+from slotfill.errors import DataError, UsageError
+from slotfill.files import decode_lines
+
+EXAMPLES = settings(max_examples=60, derandomize=True, deadline=None)
+# No surrogates, which UTF-8 cannot hold, and no NUL, which no text file holds. A line that is blank
+# but for a byte-order mark would lose the mark at the start of a file.
+ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"), max_size=20)
+TEXT = ANY_TEXT | st.text(alphabet="ab 台北[]()\\\"'#-:.\t\n\r\u2028\u0301👋🏽\u200d", max_size=20)
+NAMES = st.sampled_from(["city", "fromloc.city-name", "出發地", "O", "B-x"]) | st.text(
+    "ab()[]\\-#", min_size=1, max_size=4
+)
+
+
+@st.composite
+def labelled(draw, tokens: st.SearchStrategy[str] | None = None, tokenizer: str = "words"):
+    """A sentence with slots: of tokens, or of text."""
+    if tokens is None:
+        sentence = sentence_of(
+            draw(TEXT.filter(lambda text: sentence_of(text, tokenizer).tokens)), tokenizer
+        )
+    else:
+        sentence = Sentence.of_tokens(draw(st.lists(tokens, min_size=1, max_size=6)))
+    cuts = st.lists(st.integers(0, len(sentence.tokens)), max_size=6, unique=True).map(sorted)
+    edges = draw(cuts)
+    kept = [pair for pair in pairwise(edges) if draw(st.booleans())]
+    sentence.slots = [Slot(draw(NAMES), start, end) for start, end in kept]
+    return sentence
+
+
+def there_and_back(sentences, format, scheme="iob2", tokenizer="words", labelled=True):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "split")
+        write_sentences(path, sentences, format=format, scheme=scheme)
+        reading = read_sentences(
+            path, format=format, scheme=scheme, tokenizer=tokenizer, labelled=labelled
+        )
+        assert [entry.name for entry in Path(folder).iterdir()] == ["split"]
+    assert reading.repaired_tags == 0
+    return reading.sentences
+
+
+def content(sentences):
+    return [(s.text, s.tokens, s.offsets, s.slots, s.intent) for s in sentences]
+
+
+PIECES = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0\ufeff \t\r\n"), min_size=1, max_size=6
+)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("format", ["conll", "jointslu"])
+@given(data=st.data())
+@EXAMPLES
+def test_any_tokens_come_back(format, scheme, data):
+    sentences = data.draw(st.lists(labelled(PIECES), min_size=1, max_size=4))
+    assert content(there_and_back(sentences, format, scheme)) == content(sentences)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("format", ["jsonl", "brackets"])
+@given(data=st.data())
+@EXAMPLES
+def test_any_text_comes_back(format, tokenizer, data):
+    sentences = data.draw(st.lists(labelled(tokenizer=tokenizer), min_size=1, max_size=4))
+    assert content(there_and_back(sentences, format, tokenizer=tokenizer)) == content(sentences)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("format", FORMATS.names())
+@given(data=st.data())
+@EXAMPLES
+def test_plain_words_come_back_from_every_format(format, scheme, data):
+    words = st.sampled_from(
+        ["fly", "to", "台", "#", "o'clock", "दिल्ली", "[", ")", "\\", "3.5", "O"]
+    )
+    sentences = data.draw(st.lists(labelled(words), min_size=1, max_size=4))
+    assert content(there_and_back(sentences, format, scheme, "whitespace")) == content(sentences)
+
+
+@pytest.mark.parametrize("format", [name for name in FORMATS.names() if name != "brackets"])
+def test_sentences_without_labels_come_back(format):
+    sentences = [Sentence.of_tokens(["fly", "to", "Taipei"]), Sentence.of_tokens(["#"])]
+    assert content(there_and_back(sentences, format, labelled=False)) == content(sentences)
+
+
+@pytest.mark.parametrize("format", FORMATS.names())
+def test_intents_come_back(format):
+    sentences = [
+        Sentence.of_tokens(["fly"], [], "book#flight a"),
+        Sentence.of_tokens(["#"], [Slot("x", 0, 1)]),
+        Sentence.of_tokens(["go"], [], "訂票"),
+    ]
+    assert content(there_and_back(sentences, format)) == content(sentences)
+
+
+@pytest.mark.parametrize("format", FORMATS.names())
+def test_ten_thousand_tokens(format):
+    sentence = Sentence.of_tokens(
+        ["fly", "Taipei"] * 5000, [Slot("city", at, at + 1) for at in range(1, 10000, 2)]
+    )
+    assert content(there_and_back([sentence], format)) == content([sentence])
+
+
+@pytest.mark.parametrize("format", FORMATS.names())
+def test_byte_order_mark_and_crlf(format, tmp_path):
+    sentences = [
+        Sentence.of_tokens(["fly", "Taipei"], [Slot("city", 1, 2)]),
+        Sentence.of_tokens(["go"], []),
+    ]
+    path = tmp_path / "split"
+    write_sentences(path, sentences, format=format)
+    for file in [path] if path.is_file() else list(path.iterdir()):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert content(read_sentences(path, format=format).sentences) == content(sentences)
+
+
+@pytest.mark.parametrize("format", FORMATS.names())
+def test_options_are_plain(format):
+    part = FORMATS.part(format)
+    assert part.summary.endswith(".")
+    assert all(option.type for option in part.options.values())
+
+
+def read(tmp_path, format, text, **keys):
+    path = tmp_path / "file"
+    path.write_text(text, encoding="utf-8", newline="")
+    return read_sentences(path, format=format, **keys)
+
+
+def test_lines_end_nowhere_else():
+    file = io.BytesIO("a\u2028b\x85c\x0bd\re\r\nf".encode())
+    assert list(decode_lines(file, "x")) == [(1, "a\u2028b\x85c\x0bd\re"), (2, "f")]
+
+
+CONLL = """-DOCSTART- -X- O O
+
+# id = 7
+# intent: flight
+# NN O
+to TO O
+New NNP I-city
+York NNP I-city
+
+-DOCSTART- -X- O O
+
+go VB O"""
+
+
+def test_conll_of_four_columns(tmp_path):
+    reading = read(tmp_path, "conll", CONLL)
+    first, second = reading.sentences
+    assert first.tokens == ["#", "to", "New", "York"]
+    assert first.slots == [Slot("city", 2, 4)]
+    assert (first.intent, first.place) == ("flight", f"{tmp_path / 'file'}:5")
+    assert (second.intent, second.place) == (None, f"{tmp_path / 'file'}:12")
+    assert reading.repaired_tags == 1
+    assert read(tmp_path, "conll", CONLL, scheme="iob1").repaired_tags == 0
+
+
+def test_conll_columns_by_position(tmp_path):
+    part = {"name": "conll", "token": 1, "tag": 0, "separator": "tab"}
+    (sentence,) = read(tmp_path, part, "B-city\tNew York\tx\nO\t \u3000 \tx\n").sentences
+    assert sentence.tokens == ["New York", "\u3000"]
+    assert sentence.slots == [Slot("city", 0, 1)]
+
+
+def test_conll_is_written_with_tabs(tmp_path):
+    write_sentences(
+        tmp_path / "x.conll",
+        [Sentence.of_tokens(["to", "台北"], [Slot("c", 1, 2)], "go")],
+        scheme="bioes",
+    )
+    assert (tmp_path / "x.conll").read_text(
+        encoding="utf-8"
+    ) == "# intent: go\nto\tO\n台北\tS-c\n\n"
+
+
+def test_jsonl_of_both_shapes(tmp_path):
+    text = (
+        '{"tokens": ["to", "Taipei"], "tags": ["O", "I-city"], "intent": "go", "id": 3}\n\n'
+        '{"text": "to Taipei", "slots": [{"name": "city", "start": 3, "end": 9}]}\n'
+    )
+    reading = read(tmp_path, "jsonl", text)
+    assert [(s.tokens, s.slots, s.intent) for s in reading.sentences] == [
+        (["to", "Taipei"], [Slot("city", 1, 2)], "go"),
+        (["to", "Taipei"], [Slot("city", 1, 2)], None),
+    ]
+    assert reading.repaired_tags == 1
+
+
+def test_jsonl_as_written(tmp_path):
+    sentence = sentence_of("到 台北!", "words")
+    sentence.slots = [Slot("city", 1, 3)]
+    write_sentences(tmp_path / "x.jsonl", [sentence])
+    assert (tmp_path / "x.jsonl").read_text(encoding="utf-8") == (
+        '{"text": "到 台北!", "slots": [{"name": "city", "value": "台北", "start": 2, "end": 4}]}\n'
+    )
+
+
+@given(sentence=labelled(), intent=st.none() | ANY_TEXT)
+@EXAMPLES
+def test_jsonl_is_written_as_json_writes_it(sentence, intent):
+    sentence.intent = intent
+    row = {"text": sentence.text, "slots": []}
+    for slot in sentence.slots:
+        start, end = sentence.span(slot)
+        row["slots"].append(
+            {"name": slot.name, "value": sentence.value(slot), "start": start, "end": end}
+        )
+    if intent:
+        row["intent"] = intent
+    assert (
+        FORMATS.build("jsonl").render(sentence, scheme="iob2")
+        == json.dumps(row, ensure_ascii=False) + "\n"
+    )
+    sentence.slots = None
+    del row["slots"]
+    assert (
+        FORMATS.build("jsonl").render(sentence, scheme="iob2")
+        == json.dumps(row, ensure_ascii=False) + "\n"
+    )
+
+
+def test_brackets_escapes(tmp_path):
+    (sentence,) = read(tmp_path, "brackets", r"f(x) \[y\] \\ [a\nb c](n\)\\) \(z\)").sentences
+    assert sentence.text == "f(x) [y] \\ a\nb c (z)"
+    assert [(slot.name, sentence.value(slot)) for slot in sentence.slots] == [("n)\\", "a\nb c")]
+
+
+def test_jointslu_cannot_be_printed():
+    with pytest.raises(UsageError, match="cannot be printed; use conll, jsonl or brackets"):
+        FORMATS.build("jointslu").render(Sentence.of_tokens(["a"], []), scheme="iob2")
+
+
+@pytest.mark.parametrize(
+    ("format", "sentence", "message"),
+    [
+        (
+            "conll",
+            Sentence.of_tokens(["New York"], []),
+            "the token 'New York' holds a blank or a line end, so conll",
+        ),
+        (
+            "conll",
+            Sentence.of_tokens(["a"], [Slot("b c", 0, 1)]),
+            "the slot name 'b c' holds a blank or a line end",
+        ),
+        (
+            "conll",
+            Sentence.of_tokens([""], []),
+            "the token '' is empty, so conll cannot hold it; write jsonl",
+        ),
+        (
+            "conll",
+            Sentence.of_tokens(["-DOCSTART-"], []),
+            "conll skips the token '-DOCSTART-'; write jsonl",
+        ),
+        (
+            "conll",
+            Sentence.of_tokens(["a"], [], "b\nc"),
+            "the intent 'b\\nc' holds a tab or a line end, so conll",
+        ),
+        (
+            "conll",
+            Sentence.of_tokens(["a"], [], " b"),
+            "the intent ' b' begins or ends with a blank, so conll",
+        ),
+        (
+            "jointslu",
+            Sentence.of_tokens(["a"], [], "b\nc"),
+            "the intent 'b\\nc' holds a tab or a line end, so jointslu",
+        ),
+        (
+            "jointslu",
+            Sentence.of_tokens(["a\tb"], []),
+            "the token 'a\\tb' holds a blank or a line end, so jointslu",
+        ),
+        ("jointslu", Sentence.of_tokens(["a"]), "not labelled, though others are"),
+    ],
+)
+def test_what_cannot_be_written(format, sentence, message, tmp_path):
+    sentences = [Sentence.of_tokens(["ok"], []), sentence]
+    with pytest.raises(DataError) as fault:
+        write_sentences(tmp_path / "x", sentences, format=format)
+    assert message in str(fault.value)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,148 @@
+"""Tags to slots and back, in every scheme; what is legal."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slotfill.data.schemes import (
+    SCHEMES,
+    SlotReader,
+    may_end,
+    may_follow,
+    may_start,
+    slots_of,
+    tag_set,
+    tags_of,
+)
+from slotfill.data.sentence import Slot
+from slotfill.errors import UsageError
+
+EXAMPLES = settings(max_examples=200, derandomize=True, deadline=None)
+NAMES = ["city", "fromloc.city-name", "出發地"]
+
+
+def legal(tags, scheme):
+    return (
+        may_start(tags[0], scheme)
+        and all(may_follow(before, after, scheme) for before, after in pairwise(tags))
+        and may_end(tags[-1], scheme)
+    )
+
+
+@st.composite
+def slots(draw):
+    found, at = [], 0
+    for gap, size, name in draw(
+        st.lists(
+            st.tuples(st.integers(0, 2), st.integers(1, 4), st.sampled_from(NAMES)), max_size=6
+        )
+    ):
+        found.append(Slot(name, at + gap, at + gap + size))
+        at += gap + size
+    return found, at + draw(st.integers(0, 2))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@given(case=slots())
+@EXAMPLES
+def test_slots_come_back(scheme, case):
+    found, length = case
+    tags = tags_of(found, length, scheme)
+    assert len(tags) == length
+    assert set(tags) <= set(tag_set(NAMES, scheme))
+    assert slots_of(tags, scheme) == found
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_legal_is_what_is_written(scheme):
+    tags = tag_set(["a", "b"], scheme)
+    for length in (1, 2, 3, 4):
+        for sequence in product(tags, repeat=length):
+            written = tags_of(slots_of(sequence, scheme), length, scheme)
+            assert legal(sequence, scheme) == (written == list(sequence)), sequence
+
+
+@pytest.mark.parametrize(
+    ("scheme", "tags", "slots"),
+    [
+        ("iob2", "I-a I-a O I-b", [("a", 0, 2), ("b", 3, 4)]),
+        ("iob2", "B-a I-b I-b", [("a", 0, 1), ("b", 1, 3)]),
+        ("iob1", "I-a B-a O B-b", [("a", 0, 1), ("a", 1, 2), ("b", 3, 4)]),
+        ("bioes", "B-a O E-a I-b", [("a", 0, 1), ("a", 2, 3), ("b", 3, 4)]),
+        (
+            "bioes",
+            "S-a E-a E-a B-a S-a",
+            [("a", 0, 1), ("a", 1, 2), ("a", 2, 3), ("a", 3, 4), ("a", 4, 5)],
+        ),
+        ("bilou", "U-a B-a L-b", [("a", 0, 1), ("a", 1, 2), ("b", 2, 3)]),
+    ],
+)
+def test_illegal_tags_are_forgiven(scheme, tags, slots):
+    assert slots_of(tags.split(), scheme) == [Slot(*slot) for slot in slots]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@given(data=st.data())
+@EXAMPLES
+def test_read_by_number(scheme, data):
+    tags = data.draw(st.permutations(tag_set(NAMES, scheme)))
+    read = SlotReader(tags, scheme)
+    for numbers in data.draw(
+        st.lists(st.lists(st.integers(0, len(tags) - 1), max_size=8), max_size=3)
+    ):
+        assert read(numbers) == slots_of([tags[number] for number in numbers], scheme)
+
+
+@pytest.mark.parametrize("scheme", ["iob1", "iob2", "bioes"])
+@given(data=st.data())
+@EXAMPLES
+def test_forgiving_as_seqeval(scheme, data):
+    entities = pytest.importorskip("seqeval.metrics.sequence_labeling").get_entities
+    tags = data.draw(st.lists(st.sampled_from(tag_set(["a", "b-c"], scheme)), max_size=8))
+    expected = [(name, start, end + 1) for name, start, end in entities(tags)]
+    assert [(slot.name, slot.start, slot.end) for slot in slots_of(tags, scheme)] == expected
+
+
+@pytest.mark.parametrize(
+    ("scheme", "tag", "message"),
+    [
+        (
+            "iob2",
+            "S-city",
+            "tag 'S-city' is not of scheme iob2 (O, B-, I-); if the tags are bioes, set data.scheme: bioes",
+        ),
+        (
+            "bioes",
+            "L-city",
+            "tag 'L-city' is not of scheme bioes (O, B-, I-, E-, S-); if the tags are bilou, set data.scheme: bilou",
+        ),
+        ("iob1", "city", "tag 'city' is not of scheme iob1 (O, B-, I-)"),
+        ("bio", "o", "tag 'o' is not of scheme bio (O, B-, I-)"),
+        ("iob2", "B-", "tag 'B-' has no slot name (expected B-NAME)"),
+        ("iob2", "I", "tag 'I' has no slot name (expected I-NAME)"),
+        ("iob2", "", "tag '' is not of scheme iob2 (O, B-, I-)"),
+    ],
+)
+def test_foreign_tags(scheme, tag, message):
+    with pytest.raises(ValueError) as fault:
+        slots_of(["O", tag], scheme)
+    assert str(fault.value) == message
+    with pytest.raises(ValueError) as fault:
+        SlotReader(["O", tag], scheme)
+    assert str(fault.value) == message
+
+
+def test_tag_set():
+    assert tag_set(["b", "a", "b"], "bilou") == "O B-a I-a L-a U-a B-b I-b L-b U-b".split()  # noqa: SIM905
+    assert tag_set([], "iob2") == ["O"]
+
+
+def test_unknown_scheme():
+    with pytest.raises(
+        UsageError, match=r"^unknown tag scheme 'iob3'; did you mean 'iob2'\? \(allowed: bilou"
+    ):
+        tags_of([], 0, "iob3")

@@ -1,0 +1,97 @@
+"""Tokens and their offsets, in many scripts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slotfill.data.tokenizers import TOKENIZERS, sentence_of
+from slotfill.errors import UsageError
+
+WORDS = [
+    ("", []),
+    (" \t\u3000 ", []),
+    ("Fly to New-York, please!", ["Fly", "to", "New", "-", "York", ",", "please", "!"]),
+    ("five o'clock or 11:30", ["five", "o'clock", "or", "11:30"]),
+    ("it’s $1,000.50 in the u.s.", ["it’s", "$", "1,000.50", "in", "the", "u.s", "."]),
+    ("a,b c:d 'n' seat_12", ["a", ",", "b", "c", ":", "d", "'", "n", "'", "seat_12"]),
+    ("wait... 3.", ["wait", ".", ".", ".", "3", "."]),
+    ("café cafe\u0301 Zürich", ["café", "cafe\u0301", "Zürich"]),
+    ("抵達台北101", ["抵", "達", "台", "北", "101"]),
+    ("東京へフライト", ["東", "京", "へ", "フ", "ラ", "イ", "ト"]),
+    ("서울로 가는 비행기", ["서울로", "가는", "비행기"]),
+    ("ไปกรุงเทพ พรุ่งนี้", ["ไปกรุงเทพ", "พรุ่งนี้"]),
+    ("ไป\u200bเชียงใหม่", ["ไป", "เชียงใหม่"]),
+    ("मुझे दिल्ली जाना है।", ["मुझे", "दिल्ली", "जाना", "है", "।"]),
+    ("أريد السَّفَر إلى دُبَي؟", ["أريد", "السَّفَر", "إلى", "دُبَي", "؟"]),
+    ("می\u200cخواهم", ["می\u200cخواهم"]),
+    ("hi👋🏽you", ["hi", "👋🏽", "you"]),
+    ("👩\u200d👩\u200d👧 ❤\ufe0f 🇹🇼🇯🇵", ["👩\u200d👩\u200d👧", "❤\ufe0f", "🇹🇼", "🇯🇵"]),
+]
+
+CHARACTERS = [
+    ("抵達 台北", ["抵", "達", "台", "北"]),
+    ("on 5/2", ["o", "n", "5", "/", "2"]),
+    ("cafe\u0301", ["c", "a", "f", "e\u0301"]),
+    ("か\u3099", ["か\u3099"]),
+    ("नि", ["नि"]),
+    ("👨\u200d👩\u200d👧!", ["👨\u200d👩\u200d👧", "!"]),
+    ("葛\U000e0100城", ["葛\U000e0100", "城"]),
+]
+
+
+@pytest.mark.parametrize(("text", "tokens"), WORDS)
+def test_words(text, tokens):
+    assert sentence_of(text, "words").tokens == tokens
+
+
+@pytest.mark.parametrize(("text", "tokens"), CHARACTERS)
+def test_characters(text, tokens):
+    assert sentence_of(text, "characters").tokens == tokens
+
+
+def test_whitespace():
+    assert sentence_of(" fly  to\tst. louis,\u3000please\n", "whitespace").tokens == [
+        "fly",
+        "to",
+        "st.",
+        "louis,",
+        "please",
+    ]
+
+
+TEXTS = st.text(max_size=40) | st.text("a1_'.,: क्\u200d\u200c\u0301👋🏽🇹ी漢か\ufeff\t", max_size=24)
+EXAMPLES = settings(max_examples=200, derandomize=True, deadline=None)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@given(text=TEXTS)
+@EXAMPLES
+def test_nothing_is_lost_but_blanks(tokenizer, text):
+    end = 0
+    sentence = sentence_of(text, tokenizer, "place")
+    for first, last in [*sentence.offsets, (len(text), len(text))]:
+        assert end <= first <= last
+        assert not text[end:first].strip(" \u200b\ufeff\t\n\r\f\v").strip()
+        end = last
+    assert sentence.tokens == [text[first:last] for first, last in sentence.offsets]
+    assert sentence.text == text
+    assert sentence.slots is None
+    assert all(sentence.tokens)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@given(text=TEXTS | st.lists(st.text("ab1'.é", max_size=4), max_size=8).map(" ".join))
+@EXAMPLES
+def test_every_blank_parts_alike(tokenizer, text):
+    # The text is cut at its plain blanks first; without any, all of it at once.
+    whole = text.replace(" ", "\u3000") + "\u3000"
+    assert sentence_of(text, tokenizer).offsets == sentence_of(whole, tokenizer).offsets
+
+
+def test_unknown_tokenizer():
+    with pytest.raises(
+        UsageError, match=r"^unknown tokenizer 'word'; did you mean 'words'\? \(allowed: "
+    ):
+        sentence_of("fly", "word")

@@ -1,0 +1,229 @@
+"""Files of word vectors: each kind is read, only what is needed, and what is wrong with one is told
+in a line.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+from slotfill.data.word_vectors import read_vectors
+from slotfill.errors import DataError
+
+WORDS = ["the", "Taipei", "leave", "時間", "at", "taipei"]
+NUMBERS = np.random.default_rng(1).normal(size=(len(WORDS), 5)).astype(np.float32)
+
+
+def text(header: bool, end: str = "\n") -> bytes:
+    rows = [
+        " ".join([word, *map(repr, map(float, row))])
+        for word, row in zip(WORDS, NUMBERS, strict=True)
+    ]
+    return "".join(row + end for row in [f"{len(WORDS)} 5"] * header + rows).encode()
+
+
+def binary(end: bytes = b"\n") -> bytes:
+    rows = (
+        word.encode() + b" " + row.astype("<f4").tobytes() + end
+        for word, row in zip(WORDS, NUMBERS, strict=True)
+    )
+    return f"{len(WORDS)} 5\n".encode() + b"".join(rows)
+
+
+FILES = {
+    "glove": text(False),
+    "glove without a last line end": text(False).rstrip(b"\n"),
+    "word2vec": text(True),
+    "fastText's .vec": text(True, " \n"),
+    "from Windows": text(True, "\r\n"),
+    "glove with a byte-order mark": b"\xef\xbb\xbf" + text(False),
+    "word2vec with a byte-order mark": b"\xef\xbb\xbf" + text(True),
+    "word2vec_binary": binary(),
+    "word2vec_binary without line ends": binary(b""),
+}
+
+
+def read(tmp_path, content, wanted=(), most=0, lowercase=False, kind="auto"):
+    path = tmp_path / "vectors"
+    path.write_bytes(content)
+    return read_vectors(path, wanted, most, lowercase, kind)
+
+
+def same(found, words):
+    assert sorted(found.words) == sorted(words)
+    for word, vector in zip(found.words, found.vectors, strict=True):
+        np.testing.assert_array_equal(vector, NUMBERS[WORDS.index(word)])
+    assert found.vectors.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_kind_is_told_by_its_content(name, tmp_path):
+    same(read(tmp_path, FILES[name], most=100), WORDS)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_only_what_is_needed_is_kept(name, tmp_path):
+    same(read(tmp_path, FILES[name], ["時間", "Boston"]), ["時間"])
+    same(read(tmp_path, FILES[name], ["at"], most=2), ["the", "Taipei", "at"])
+    same(read(tmp_path, FILES[name], ["The", "Taipei"]), ["Taipei"])
+    same(
+        read(tmp_path, FILES[name], ["The", "Taipei"], lowercase=True), ["the", "Taipei", "taipei"]
+    )
+    assert read(tmp_path, FILES[name], ["Boston"]).words == []
+
+
+@pytest.mark.parametrize("name", ["glove", "word2vec", "word2vec_binary"])
+def test_kind_can_be_named(name, tmp_path):
+    same(read(tmp_path, FILES[name], most=9, kind=name), WORDS)
+
+
+def test_a_first_word_that_is_a_number_is_no_header_where_the_kind_is_named(tmp_path):
+    content = b"7 2\n8 3\n"
+    assert read(tmp_path, content, most=9, kind="glove").words == ["7", "8"]
+    with pytest.raises(DataError, match="where the header tells of 2"):
+        read(tmp_path, content, most=9)
+
+
+def test_of_a_word_that_comes_twice_the_first_counts(tmp_path):
+    found = read(tmp_path, b"a 1 2\nb 3 4\na 5 6\n", most=9)
+    assert found.words == ["a", "b"] and found.vectors.tolist() == [[1, 2], [3, 4]]
+
+
+def test_words_with_blanks_are_passed_over(tmp_path):
+    assert read(tmp_path, b"a 1 2\n. . 3 4\nat name@domain.com 5 6\nb 7 8\n", most=9).words == [
+        "a",
+        "b",
+    ]
+
+
+def test_what_is_not_kept_is_not_looked_into(tmp_path):
+    """Of a row that is passed over no number is read, and no letter decoded."""
+    assert read(tmp_path, b"a 1 2\n\xff\xfe x y\n", ["a"]).words == ["a"]
+
+
+BROKEN = [
+    (b"", "glove", "vectors: empty; "),
+    (b"a 1 2\nb 3\nc 4 5\n", "glove", "vectors:2: 1 number, where the first line has 2"),
+    (b"a 1 2\nb 3 4 5\n", "glove", "vectors:2: 3 numbers, where the first line has 2"),
+    (b"2 2\na 1 2\nb 3\n", "auto", "vectors:3: 1 number, where the header tells of 2"),
+    (b"a 1 2\n\nb 3 4\n", "glove", "vectors:2: 0 numbers"),
+    (b"alone\n", "glove", "vectors:1: no numbers; "),
+    (b"a\t1\t2\n", "glove", "vectors:1: no numbers; "),
+    (b"a 1 2\nb 3 x\n", "glove", "vectors:2: what follows 'b' is not all finite numbers"),
+    (b"a 1 2\nb 3 nan\n", "glove", "vectors:2: what follows 'b' is not all finite numbers"),
+    (b"a 1 2\nT\xffp 3 4\n", "glove", r"vectors:2: not UTF-8 \(byte 0xff in the word\)"),
+    (
+        b"3 2\na 1 2\nb 3 4\n",
+        "auto",
+        "vectors: the header tells of 3 words, and there are 2; is it whole?",
+    ),
+    (b"a 1 2\n", "word2vec", "vectors:1: no header; "),
+    (binary()[:-6], "auto", "vectors: cut short in word 6 of the 6 "),
+    (binary() + b"more", "auto", "vectors: goes on after the 6 words "),
+    (binary().replace("時間".encode(), b"\xffx"), "auto", "vectors: word 4: not UTF-8"),
+    (b"\x1f\x8b\x08\x00rest", "auto", "vectors: packed by gzip; unpack it first"),
+    (b"PK\x03\x04rest", "auto", "vectors: packed by zip; unpack it first"),
+]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "said"), BROKEN, ids=[said[:40] for _, _, said in BROKEN]
+)
+def test_what_is_wrong_is_told_in_a_line(content, kind, said, tmp_path):
+    with pytest.raises(DataError, match=said) as told:
+        read(tmp_path, content, most=9, kind=kind)
+    assert "\n" not in str(told.value)
+
+
+def test_no_file_or_a_folder(tmp_path):
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        read_vectors(tmp_path / "none", [], 1, True)
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        read_vectors(tmp_path, [], 1, True)
+
+
+# fastText's .bin
+
+BUCKETS, SHORTEST, LONGEST = 7, 3, 4
+MATRIX = np.random.default_rng(2).normal(size=(len(WORDS) + BUCKETS, 5)).astype("<f4")
+
+
+def fasttext(words: list[str] = WORDS) -> bytes:
+    """A skipgram model as fastText's `saveModel` writes it, version 12."""
+    settings = [5, 5, 5, 1, 5, 1, 2, 2, BUCKETS, SHORTEST, LONGEST, 100]
+    head = struct.pack("<2i12id", 793712314, 12, *settings, 1e-4)
+    entries = b"".join(word.encode() + b"\0" + struct.pack("<qb", 9, 0) for word in words)
+    dictionary = struct.pack("<3i2q", len(words), len(words), 0, 100, -1) + entries
+    rows = struct.pack("<?2q", False, *MATRIX.shape) + MATRIX.tobytes()
+    output = struct.pack("<?2q", False, len(words), 5) + np.zeros((len(words), 5), "<f4").tobytes()
+    return head + dictionary + rows + output
+
+
+def composed(word: str) -> np.ndarray:
+    """The vector of a word as Bojanowski et al. 2017, section 3.2, and fastText's hash of subwords
+    make it.
+    """
+    marked = f"<{word}>"
+    places = [WORDS.index(word)] if word in WORDS else []
+    for start in range(len(marked)):
+        for length in range(SHORTEST, LONGEST + 1):
+            piece = marked[start : start + length]
+            if len(piece) == length:
+                number = 2166136261
+                for byte in piece.encode():
+                    # Bytes are signed there.
+                    number = (
+                        (number ^ (byte if byte < 128 else byte | 0xFFFFFF00)) * 16777619
+                    ) % 2**32
+                places.append(len(WORDS) + number % BUCKETS)
+    return MATRIX[places].mean(axis=0)
+
+
+def test_fasttext_has_a_vector_for_every_word(tmp_path):
+    pytest.importorskip(
+        "gensim", reason="fastText's .bin needs gensim: pip install 'slotfill[fasttext]'"
+    )
+    found = read(tmp_path, fasttext(), ["Taipeh", "leave", "時"], most=2)
+    assert found.words == ["the", "Taipei", "Taipeh", "leave", "時"] and found.composed == [
+        "Taipeh",
+        "時",
+    ]
+    for word, vector in zip(found.words, found.vectors, strict=True):
+        np.testing.assert_allclose(vector, composed(word), atol=1e-6)
+
+
+def test_fasttext_in_lower_case(tmp_path):
+    """What the file has in lower case needs no subwords."""
+    pytest.importorskip(
+        "gensim", reason="fastText's .bin needs gensim: pip install 'slotfill[fasttext]'"
+    )
+    found = read(tmp_path, fasttext(), ["Leave", "Boston"], lowercase=True)
+    assert found.words == ["leave", "Boston"] and found.composed == ["Boston"]
+    found = read(tmp_path, fasttext(), ["Leave", "Boston"])
+    assert found.words == found.composed == ["Leave", "Boston"]
+
+
+@pytest.mark.parametrize(
+    "content", [fasttext()[:40], fasttext()[:-150], fasttext()[:8] + b"\3" * 60]
+)
+def test_a_broken_fasttext_file(content, tmp_path):
+    pytest.importorskip(
+        "gensim", reason="fastText's .bin needs gensim: pip install 'slotfill[fasttext]'"
+    )
+    with pytest.raises(
+        DataError, match=r"vectors: gensim cannot read it as fastText's \.bin \(.+\)"
+    ) as told:
+        read(tmp_path, content, ["x"])
+    assert "\n" not in str(told.value)
+
+
+def test_without_gensim(tmp_path, monkeypatch):
+    import sys
+
+    from slotfill.errors import UsageError
+
+    monkeypatch.setitem(sys.modules, "gensim.models.fasttext", None)
+    with pytest.raises(UsageError, match=r"needs gensim: pip install 'slotfill\[fasttext\]'"):
+        read(tmp_path, fasttext(), ["x"])

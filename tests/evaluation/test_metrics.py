@@ -1,0 +1,163 @@
+"""Scores are seqeval's, the interval holds the score, and edge cases have a number."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seqeval.metrics import accuracy_score, classification_report
+
+from slotfill.data.schemes import tags_of
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.evaluation.metrics import intent_accuracy, score, score_intents, slot_f1
+
+NAMES = ["city", "fromloc.city-name", "出發地", "_"]
+
+
+@st.composite
+def taggings(draw):
+    """Slots of a sentence of some tokens, twice: often the same, side by side, or none."""
+    length = draw(st.integers(1, 7))
+
+    def slots():
+        found, at = [], 0
+        for gap, size, name in draw(
+            st.lists(
+                st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from(NAMES)), max_size=4
+            )
+        ):
+            if at + gap + size <= length:
+                found.append(Slot(name, at + gap, at + gap + size))
+                at += gap + size
+        return found
+
+    gold = slots()
+    return Sentence.of_tokens(["w"] * length, gold), list(gold) if draw(st.booleans()) else slots()
+
+
+@given(cases=st.lists(taggings(), min_size=1, max_size=6))
+@settings(max_examples=60, derandomize=True, deadline=None)
+def test_equals_seqeval(cases):
+    gold, found = [case[0] for case in cases], [case[1] for case in cases]
+    wanted = [tags_of(s.slots, len(s.tokens), "iob2") for s in gold]
+    given = [tags_of(slots, len(s.tokens), "iob2") for s, slots in zip(gold, found, strict=True)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        report = classification_report(wanted, given, output_dict=True, zero_division=0)
+    result = score(gold, found)
+    names = {slot.name for s in gold for slot in s.slots} | {
+        slot.name for slots in found for slot in slots
+    }
+    assert set(result.slots) == names
+    for name, mine in [("micro avg", result.overall), *result.slots.items()]:
+        row = report[name] if names else {"precision": 0, "recall": 0, "f1-score": 0, "support": 0}
+        assert mine.precision == pytest.approx(100 * row["precision"])
+        assert mine.recall == pytest.approx(100 * row["recall"])
+        assert mine.f1 == pytest.approx(100 * row["f1-score"])
+        assert mine.support == row["support"]
+    assert result.tag_accuracy == pytest.approx(100 * accuracy_score(wanted, given))
+    assert result.sentence_accuracy == pytest.approx(
+        100 * sum(s.slots == slots for s, slots in zip(gold, found, strict=True)) / len(gold)
+    )
+    assert slot_f1(gold, found) == pytest.approx(result.overall.f1)
+    low, high = result.f1_interval
+    assert 0 <= low <= high <= 100
+    assert (result.sentences, result.tokens) == (len(gold), sum(len(s.tokens) for s in gold))
+
+
+def sentence(*slots, length=4):
+    return Sentence.of_tokens(["w"] * length, list(slots))
+
+
+A, B = Slot("a", 0, 2), Slot("b", 3, 4)
+
+
+def test_by_hand():
+    gold = [sentence(A, B), sentence(A), sentence()]
+    found = [[A, B], [Slot("a", 0, 1)], [B]]
+    result = score(gold, found)
+    # Two of four found are right, two of three gold are found.
+    assert (result.overall.precision, result.overall.support) == (50, 3)
+    assert result.overall.recall == pytest.approx(200 / 3)
+    assert result.overall.f1 == pytest.approx(400 / 7)
+    assert result.slots["a"].f1 == pytest.approx(50) and result.slots["b"].precision == 50
+    assert result.sentence_accuracy == pytest.approx(100 / 3)
+    assert result.tag_accuracy == pytest.approx(100 * 10 / 12)
+
+
+def test_a_slot_in_the_wrong_place_or_of_the_wrong_name_is_wrong_twice():
+    for wrong in (Slot("a", 0, 3), Slot("a", 1, 2), Slot("b", 0, 2)):
+        assert slot_f1([sentence(A)], [[wrong]]) == 0
+    # Two slots of one name side by side are not one long one.
+    assert slot_f1([sentence(Slot("a", 0, 1), Slot("a", 1, 2))], [[A]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("gold", "found", "accuracy"),
+    [([A], [], 50), ([], [A], 50), ([], [], 100)],
+    ids=["missed", "invented", "none"],
+)
+def test_without_slots(gold, found, accuracy):
+    result = score([sentence(*gold)], [found])
+    assert result.overall.f1 == slot_f1([sentence(*gold)], [found]) == 0
+    assert result.f1_interval == (0, 0)
+    assert result.tag_accuracy == accuracy
+    assert result.sentence_accuracy == (100 if accuracy == 100 else 0)
+
+
+def test_interval():
+    gold = [sentence(A, B)] * 60 + [sentence(A)] * 40
+    found = [[A, B]] * 60 + [[B]] * 20 + [[]] * 20
+    result = score(gold, found)
+    low, high = result.f1_interval
+    assert low < result.overall.f1 < high
+    # 95 % of a nearly normal spread, measured here by drawing sentences in another way.
+    random = np.random.default_rng(7)
+    draws = random.multinomial(100, [0.6, 0.2, 0.2], 4000) @ [[2, 2, 2], [0, 1, 1], [0, 0, 1]]
+    spread = (200 * draws[:, 0] / (draws[:, 1] + draws[:, 2])).std()
+    assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.15)
+    narrow = score(gold * 10, found * 10).f1_interval
+    assert (narrow[1] - narrow[0]) * 2 < high - low
+    assert score(gold, found).f1_interval == (low, high)
+    assert score([sentence(A)] * 5, [[A]] * 5).f1_interval == (100, 100)
+
+
+def test_unequal_numbers_are_refused():
+    with pytest.raises(ValueError):
+        score([sentence(A)], [[A], [A]])
+    with pytest.raises(ValueError):
+        slot_f1([sentence(A)], [])
+
+
+def test_json():
+    result = score([sentence(A)], [[A]]).to_json()
+    assert result["overall"] == {"precision": 100, "recall": 100, "f1": 100, "support": 1}
+    assert "seqeval" in result["mode"] and result["unknown_slots"] == 0
+
+
+def test_intents_are_right_as_a_set_and_frames_with_their_slots():
+    cases = [
+        ("a", "a", [A], [A]),
+        ("a#b", "b#a", [A], []),
+        ("a#b", "a", [A], [A]),
+        ("b", "a#b", [], []),
+        ("c", None, [], []),
+        ("d", "d", [], []),
+    ]
+    gold = [Sentence.of_tokens(["w"] * 4, slots, intent) for intent, _, slots, _ in cases]
+    found, intents = [case[3] for case in cases], [case[1] for case in cases]
+    result = score_intents(gold, found, intents)
+    assert result.accuracy == pytest.approx(50) == intent_accuracy(gold, intents)
+    assert result.frame_accuracy == pytest.approx(100 * 2 / 6)
+    assert list(result.intents) == ["a", "b", "c", "d"]
+    a, b, c, _ = result.intents.values()
+    assert (a.precision, a.recall, a.support) == (pytest.approx(75), 100, 3)
+    assert (b.precision, b.recall, b.support) == (100, pytest.approx(200 / 3), 3)
+    assert (c.precision, c.recall, c.f1, c.support) == (0, 0, 0, 1)
+    assert (result.overall.precision, result.overall.recall) == (
+        pytest.approx(600 / 7),
+        pytest.approx(75),
+    )

@@ -1,0 +1,289 @@
+"""Every registered part, whatever its options, is exported, and ONNX Runtime computes what torch
+computes.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from part_cases import SENTENCES, STRANGE, networks, randomize, small, vocab_of
+
+from slotfill.config.registry import KINDS
+from slotfill.data.batching import make_batch
+from slotfill.errors import RunError
+from slotfill.export.dim import NotExportable
+from slotfill.export.to_onnx import export_model
+from slotfill.export.tracer import Recorder
+from slotfill.inference.onnx_engine import OnnxEngine
+from slotfill.model.encoders.base import Encoder
+from slotfill.model.tagger import SlotTagger
+
+BATCHES = [
+    [sentence.tokens for sentence in SENTENCES],
+    [SENTENCES[3].tokens],
+    [["Taipei"]],
+    [*STRANGE, SENTENCES[4].tokens],
+    [["leave", "at", "Taipei"] * 15],
+]
+
+
+def built(parts, scheme="iob2", scale=0.7):
+    vocab = vocab_of(scheme)
+    model = SlotTagger(vocab, *parts).eval()
+    randomize(model, 3, scale)
+    return model, vocab
+
+
+def tokens_of(batch):
+    return {token for tokens in batch for token in tokens}
+
+
+def operators(models: dict[str, bytes]) -> list[str]:
+    return [node.op_type for node in onnx.load_from_string(models["model.onnx"]).graph.node]
+
+
+@pytest.mark.parametrize("parts", networks())
+def test_gives_what_torch_gives(parts):
+    model, vocab = built(parts)
+    if model.tagger.searches or any(part.contextual for part in model.embeddings):
+        with pytest.raises(
+            NotExportable, match="search" if model.tagger.searches else "whole sentences"
+        ):
+            export_model(model, vocab, "of these")
+        return
+    exported = export_model(model, vocab, "of these")
+    for half in exported.values():
+        onnx.checker.check_model(half, full_check=True)
+    engine = OnnxEngine(exported, vocab, "of these")
+    for tokens in BATCHES:
+        ours, theirs = make_batch(tokens, model.lookups), make_batch(tokens, engine.lookups)
+        wanted, found = model.emissions(ours), engine.emissions(theirs)
+        assert found.shape == wanted.shape and found.dtype == np.float32
+        for row, one, length in zip(found, wanted, ours.lengths, strict=True):
+            np.testing.assert_allclose(row[:length], one[:length], atol=1e-4, rtol=1e-4)
+        assert engine.tags(theirs) == model.tags(ours)
+
+
+@pytest.mark.parametrize("kind", ["embedding", "cell", "encoder", "tagger"])
+def test_what_is_not_exported_is_said(kind):
+    said = {name for name in KINDS[kind].names() if KINDS[kind].part(name).export}
+    assert said == {"tagger": {"aligned", "focus"}, "embedding": {"transformer"}}.get(kind, set())
+
+
+@pytest.mark.parametrize("scheme", ["iob1", "bioes"])
+def test_transitions_come_along(scheme):
+    model, vocab = built([["word"], small("encoder", "recurrent"), "crf"], scheme)
+    engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
+    wanted = model.tagger.transitions()
+    for name in ("start", "between", "end"):
+        np.testing.assert_array_equal(getattr(engine.transitions, name), getattr(wanted, name))
+
+
+@pytest.mark.parametrize(
+    ("cell", "operator"),
+    [
+        ("elman", "RNN"),
+        ({"name": "elman", "activation": "relu"}, "RNN"),
+        ({"name": "elman", "activation": "linear"}, "Scan"),
+        ("lstm", "LSTM"),
+        ({"name": "lstm", "peepholes": "all"}, "LSTM"),
+        ({"name": "lstm", "coupled": True, "peepholes": ["output"]}, "LSTM"),
+        ({"name": "lstm", "input_gate": False}, "Scan"),
+        ({"name": "lstm", "gate_recurrence": True}, "Scan"),
+        ({"name": "lstm", "relevance_gate": True}, "Scan"),
+        ("gru", "GRU"),
+        ({"name": "gru", "reset": "before"}, "GRU"),
+        ({"name": "gru", "reset": "none"}, "Scan"),
+        ("clockwork", "Scan"),
+    ],
+)
+def test_becomes_the_operator_where_there_is_one(cell, operator):
+    encoder = {**small("encoder", "recurrent"), "cell": cell, "layers": 2}
+    model, vocab = built([["word"], encoder, "crf"])
+    found = operators(export_model(model, vocab, "x"))
+    assert found.count(operator) == 2
+    assert not {"RNN", "LSTM", "GRU", "Scan", operator}.intersection(found) - {operator}
+
+
+def test_a_tokens_vector_is_computed_once():
+    model, vocab = built(
+        [["word", small("embedding", "char_cnn")], small("encoder", "recurrent"), "crf"]
+    )
+    engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
+    vectors = engine.lookups[0]
+    calls = []
+    embed = vectors._embed
+    vectors._embed = lambda features: calls.append(features["ids_0_0"].shape) or embed(features)
+    for tokens in ([["leave", "Taipei"]], [["Taipei", "leave", "leave"]], [["leave", "Boston"]]):
+        engine.tags(make_batch(tokens, engine.lookups))
+    assert calls == [(1, 2), (1, 1)]
+
+
+@pytest.mark.parametrize(("window", "size"), [(0, 7), (1, 5)])
+def test_layers_that_see_no_neighbours_are_of_the_vector(window, size):
+    layer = {"name": "feedforward", "hidden_size": 7, "window": window}
+    model, vocab = built(
+        [[{"name": "word", "size": 5}], [layer, small("encoder", "recurrent")], "crf"]
+    )
+    exported = export_model(model, vocab, "x")
+    engine = OnnxEngine(exported, vocab, "x")
+    ((vectors,),) = make_batch([["leave", "Taipei"], ["at"]], engine.lookups).features
+    assert vectors.shape == (2, 2, size) and not vectors[1, 1].any()
+    assert ("Relu" in operators(exported)) == (window == 1)
+    for tokens in BATCHES:
+        assert engine.tags(make_batch(tokens, engine.lookups)) == model.tags(
+            make_batch(tokens, model.lookups)
+        )
+
+
+@pytest.mark.parametrize("limit", ["MOST_TOKENS", "MOST_NUMBERS"])
+def test_vectors_are_forgotten_before_they_are_too_many(limit, monkeypatch):
+    model, vocab = built(
+        [["word", small("embedding", "char_cnn")], small("encoder", "recurrent"), "crf"]
+    )
+    numbers = sum(part.output_size for part in model.embeddings)
+    monkeypatch.setattr(
+        f"slotfill.inference.onnx_engine.{limit}", 5 if limit == "MOST_TOKENS" else 5 * numbers + 1
+    )
+    engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
+    for tokens in BATCHES * 2:
+        assert engine.tags(make_batch(tokens, engine.lookups)) == model.tags(
+            make_batch(tokens, model.lookups)
+        )
+        most = max(5, *(len(tokens_of(batch)) for batch in BATCHES))
+        assert len(engine.lookups[0]._rows) <= most and len(engine.lookups[0]._table) <= most + 1
+    assert len(engine.lookups[0]._rows) < len(
+        tokens_of(tokens for batch in BATCHES for tokens in batch)
+    )
+
+
+def test_a_cell_whose_operator_computes_something_else_is_found_out(monkeypatch):
+    model, vocab = built([["word"], {**small("encoder", "recurrent"), "cell": "mut1"}, "crf"])
+    wrong = (
+        SlotTagger(vocab, ["word"], small("encoder", "recurrent"), "crf")
+        .encoders[0]
+        .layers[0]
+        .operator()
+    )
+    monkeypatch.setattr(type(model.encoders[0].layers[0]), "operator", lambda self: wrong)
+    with pytest.raises(NotExportable, match="from torch's"):
+        export_model(model, vocab, "x")
+
+
+def by_order(x):
+    return x.sort(dim=1)[0]
+
+
+def by_length(x):
+    """len() gives a plain number, so what is made with it would hold for the example alone."""
+    return x + torch.zeros(len(x), 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("function", "told"), [(by_order, r"torch's sort\(\)"), (by_length, r"len\(\)")]
+)
+def test_says_what_cannot_be_exported(function, told):
+    class Odd(Encoder):
+        def forward(self, x, lengths):
+            return function(x)
+
+    model, vocab = built([["word"], small("encoder", "recurrent"), "crf"])
+    model.encoders[0] = Odd()
+    with pytest.raises(NotExportable, match=told):
+        export_model(model, vocab, "x")
+
+
+def test_halves_of_two_networks_are_not_one():
+    parts = [["word"], small("encoder", "recurrent"), "crf"]
+    model, vocab = built(parts)
+    one, other = (
+        export_model(model, vocab, "x"),
+        export_model(built(parts, scale=0.6)[0], vocab, "x"),
+    )
+    with pytest.raises(RunError, match=r"model\.onnx: not of the same run as embedding\.onnx"):
+        OnnxEngine(one | {"embedding.onnx": other["embedding.onnx"]}, vocab, "x")
+    for half in ("embedding.onnx", "model.onnx"):
+        with pytest.raises(RunError, match="the other half of a network"):
+            OnnxEngine(dict.fromkeys(one, one[half]), vocab, "x")
+
+
+def test_files_know_what_they_are_for():
+    model, vocab = built([["word", "char_cnn"], small("encoder", "recurrent"), "crf"])
+    for name, half in export_model(model, vocab, "digest", {"tokenizer": "words"}).items():
+        (entry,) = onnx.load_from_string(half).metadata_props
+        about = json.loads(entry.value)
+        assert (
+            entry.key == "slotfill"
+            and about["vocab"] == "digest"
+            and about["texts"] == {"tokenizer": "words"}
+        )
+        if name == "embedding.onnx":
+            assert [settings["of"] for settings in about["lookups"]] == ["token", "character"]
+
+
+# The table of operators, beyond what registered parts use
+
+FUNCTIONS = {
+    "arithmetic": lambda x, n: (1 - x) / (2 + x * x) - (x - 1) * 2 + (3 - x) % 2,
+    "comparisons": lambda x, n: (
+        torch.where((x > 0) & (x <= 1) | ~(x >= -1), x, -x) + (x != 0).float() + (x == 1) * 2
+    ),
+    "sums": lambda x, n: (
+        x.sum(1, keepdim=True) + x.mean(2, keepdim=True) + x.amin(1, keepdim=True) + x.sum()
+    ),
+    "sizes": lambda x, n: (
+        x * x.shape[1] + x.shape[0] * 2 - 7 // x.shape[1] + (5 - x.shape[0]) + x.numel()
+    ),
+    "slices": lambda x, n: (
+        x[:, 1 : x.shape[1] - 1, None] + x[:, :1, None, -3:] + x[:, 0][:, None, None]
+    ),
+    "new": lambda x, n: (
+        torch.zeros_like(x)
+        + x.new_ones(x.shape[0], 1, 1)
+        + torch.ones_like(x) * torch.full_like(x, 3)
+    ),
+    "joined": lambda x, n: (
+        torch.stack((x, x.exp()), 2).flatten(0, 1).reshape(-1, 2 * x.shape[2]).log_softmax(1)
+    ),
+    "turned": lambda x, n: (
+        x.transpose(1, 2).permute((2, 0, 1)).unfold(0, 2, 1).squeeze(-1).contiguous()
+    ),
+    "taken": lambda x, n: (
+        x.gather(2, x.argmax(2, keepdim=True)) + torch.cat(x.chunk(3, dim=2)[::-1], 2).softplus()
+        if hasattr(x, "softplus")
+        else x.gather(2, x.argmax(2, keepdim=True)) + torch.cat(x.chunk(3, dim=2)[::-1], 2)
+    ),
+    "positions": lambda x, n: (
+        x * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2).to(x.dtype)
+    ),
+    "positions from": lambda x, n: (
+        x + torch.arange(1, x.shape[1] + 1).float().unsqueeze(1).expand(-1, 3).sqrt()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_operators_mean_what_torch_means(name):
+    import onnxruntime
+
+    function = FUNCTIONS[name]
+    recorder = Recorder()
+    examples = [
+        (torch.zeros(2, 4, 3), torch.tensor([4, 2])),
+        (torch.zeros(3, 5, 3), torch.tensor([1, 5, 3])),
+    ]
+    x, n = (recorder.input(name, *pair) for name, *pair in zip(("x", "n"), *examples, strict=True))
+    with recorder:
+        result = function(x, n)
+    model = recorder.model({"x": x, "n": n}, {"y": result}, "{}")
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(1)
+    for batch, time in ((2, 4), (1, 3), (7, 6)):
+        x = torch.randn(batch, time, 3, generator=generator)
+        n = torch.randint(1, time + 1, (batch,), generator=generator)
+        (found,) = session.run(["y"], {"x": x.numpy(), "n": n.numpy()})
+        np.testing.assert_allclose(found, function(x, n).numpy(), atol=1e-5, rtol=1e-5)

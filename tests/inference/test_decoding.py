@@ -1,0 +1,354 @@
+"""Decoding against all sequences there are, with ties, and at sizes nobody can count."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slotfill.data.schemes import may_end, may_follow, may_start, slots_of, tag_set, tags_of
+from slotfill.inference.decoding import Moves, Transitions, decode, legal_transitions, marginals
+
+SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
+
+
+def score(emissions, transitions, path):
+    moves = sum(transitions.between[a, b] for a, b in pairwise(path))
+    return (
+        transitions.start[path[0]]
+        + sum(emissions[range(len(path)), path])
+        + moves
+        + transitions.end[path[-1]]
+    )
+
+
+@st.composite
+def cases(draw):
+    """Small whole numbers, so that sums are exact and ties are common; some moves forbidden."""
+    tags, lengths = (
+        draw(st.integers(1, 4)),
+        draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)),
+    )
+    random = np.random.default_rng(draw(st.integers(0, 10**6)))
+    largest = draw(st.sampled_from([0, 1, 3, 50]))
+
+    def scores(*shape):
+        return random.integers(-largest, largest, shape, endpoint=True).astype(np.float32)
+
+    start, between, end = scores(tags), scores(tags, tags), scores(tags)
+    # Tag 0 may stand anywhere, as O may, so that there always is a path.
+    between[1:, 1:][random.random((tags - 1, tags - 1)) < 0.4] = -np.inf
+    start[1:][random.random(tags - 1) < 0.4] = -np.inf
+    end[1:][random.random(tags - 1) < 0.4] = -np.inf
+    return (
+        scores(len(lengths), max(lengths), tags),
+        np.array(lengths),
+        Transitions(start, between, end),
+    )
+
+
+@given(case=cases())
+@settings(max_examples=150, derandomize=True, deadline=None)
+def test_equals_brute_force(case):
+    emissions, lengths, transitions = case
+    found = decode(emissions, lengths, transitions)
+    assert len(found) == len(lengths)
+    for path, row, length in zip(found, emissions, lengths, strict=True):
+        assert len(path) == length
+        best = max(
+            score(row, transitions, list(p))
+            for p in product(range(row.shape[1]), repeat=int(length))
+        )
+        assert score(row, transitions, path) == best
+
+
+@given(case=cases())
+@settings(max_examples=50, derandomize=True, deadline=None)
+def test_without_transitions_each_best_tag(case):
+    emissions, lengths, _ = case
+    for path, row, length in zip(decode(emissions, lengths, None), emissions, lengths, strict=True):
+        assert path == row[:length].argmax(axis=1).tolist()
+
+
+def test_ties_are_the_same_alone_and_in_a_batch():
+    emissions = np.random.default_rng(1).integers(0, 2, (30, 6, 5)).astype(np.float32)
+    lengths = np.random.default_rng(2).integers(1, 6, 30, endpoint=True)
+    zeros = Transitions(
+        np.zeros(5, np.float32), np.zeros((5, 5), np.float32), np.zeros(5, np.float32)
+    )
+    for transitions in (zeros, None):
+        together = decode(emissions, lengths, transitions)
+        for row, length, path in zip(emissions, lengths, together, strict=True):
+            assert decode(row[None, :length], np.array([length]), transitions) == [path]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_legal_transitions(scheme):
+    tags = tag_set(["a", "b"], scheme)
+    transitions = legal_transitions(tags, scheme)
+    assert (
+        transitions.start.dtype == transitions.between.dtype == transitions.end.dtype == np.float32
+    )
+    for index, tag in enumerate(tags):
+        assert transitions.start[index] == (0 if may_start(tag, scheme) else -np.inf)
+        assert transitions.end[index] == (0 if may_end(tag, scheme) else -np.inf)
+        for other, after in enumerate(tags):
+            assert transitions.between[index, other] == (
+                0 if may_follow(tag, after, scheme) else -np.inf
+            )
+
+
+@pytest.mark.parametrize("scale", [1, 50, 1e4])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_constrained_is_legal_and_best(scheme, scale):
+    tags = tag_set(["a"], scheme)
+    emissions = np.random.default_rng(3).normal(0, scale, (20, 4, len(tags))).astype(np.float32)
+    lengths = np.tile([4, 1, 3, 2], 5)
+    transitions = legal_transitions(tags, scheme)
+    for path, row, length in zip(
+        decode(emissions, lengths, transitions), emissions, lengths, strict=True
+    ):
+        legal = [
+            p
+            for p in product(range(len(tags)), repeat=int(length))
+            if tags_of(slots_of([tags[i] for i in p], scheme), int(length), scheme)
+            == [tags[i] for i in p]
+        ]
+        assert tuple(path) in legal
+        best = max(row[range(length), p].sum(dtype=np.float64) for p in legal)
+        assert row[range(length), path].sum(dtype=np.float64) == pytest.approx(best, rel=1e-6)
+
+
+def test_padding_and_batch_mates_change_nothing():
+    random = np.random.default_rng(5)
+    transitions = Transitions(
+        *(random.normal(size=s).astype(np.float32) for s in ((6,), (6, 6), (6,)))
+    )
+    emissions = random.normal(size=(8, 12, 6)).astype(np.float32)
+    lengths = np.array([12, 1, 5, 3, 12, 7, 2, 11])
+    together = decode(emissions, lengths, transitions)
+    for row, length, path in zip(emissions, lengths, together, strict=True):
+        assert decode(row[None, :length], np.array([length]), transitions) == [path]
+    rubbish = np.where(
+        np.arange(12)[None, :, None] < lengths[:, None, None], emissions, np.float32(1e6)
+    )
+    assert decode(rubbish, lengths, transitions) == together
+
+
+def test_what_it_is_given_stays_as_it_was():
+    emissions, lengths = np.ones((2, 3, 3), np.float32), np.array([3, 2])
+    decode(emissions, lengths, legal_transitions(tag_set(["a"], "iob2"), "iob2"))
+    assert (emissions == 1).all()
+
+
+def test_plain_numbers_come_out():
+    found = decode(np.zeros((1, 2, 3), np.float32), np.array([2]), None)
+    assert found == [[0, 0]] and type(found[0][0]) is int
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_nothing_and_ten_thousand_tokens(constrained):
+    tags = tag_set(["a", "b"], "bioes")
+    transitions = legal_transitions(tags, "bioes") if constrained else None
+    assert decode(np.zeros((2, 0, len(tags)), np.float32), np.array([0, 0]), transitions) == [
+        [],
+        [],
+    ]
+    assert decode(np.zeros((0, 0, len(tags)), np.float32), np.zeros(0, np.int64), transitions) == []
+    random = np.random.default_rng(1).normal(size=(1, 10_000, len(tags))).astype(np.float32)
+    assert len(decode(random, np.array([10_000]), transitions)[0]) == 10_000
+    # A sentence without tokens beside one with some.
+    assert [len(path) for path in decode(random[[0, 0], :2], np.array([0, 2]), transitions)] == [
+        0,
+        2,
+    ]
+
+
+def full_lattice(row, transitions):
+    """Viterbi as it is written down: all tags before all tags, the first of equals; in the numbers
+    it is given.
+    """
+    alpha, pointers = transitions.start + row[0], []
+    for emission in row[1:]:
+        reached = alpha[:, None] + transitions.between
+        pointers.append(reached.argmax(axis=0))
+        alpha = reached.max(axis=0) + emission
+    path = [int((alpha + transitions.end).argmax())]
+    for pointer in reversed(pointers):
+        path.append(int(pointer[path[-1]]))
+    return path[::-1]
+
+
+def learned(random, legal, scale):
+    """What a CRF has learned, where `legal` allows it."""
+    names = ("start", "between", "end")
+    scores = {n: random.normal(0, scale, getattr(legal, n).shape).astype(np.float32) for n in names}
+    return Transitions(*(scores[n] + getattr(legal, n) for n in names))
+
+
+@pytest.mark.parametrize("peak", [0, 0.1, 1, 10, 1000])
+@pytest.mark.parametrize("scheme", [None, *SCHEMES])
+def test_equals_the_full_lattice(scheme, peak):
+    random = np.random.default_rng(11)
+    tags = tag_set(["a", "b", "c", "d"], scheme or "bioes")
+    size = len(tags)
+    legal = Transitions(*(np.zeros(shape, np.float32) for shape in (size, (size, size), size)))
+    if scheme is not None:
+        legal = legal_transitions(tags, scheme)
+    for batch in (*range(1, 8), 40):
+        for transitions in (legal, learned(random, legal, 0.5), learned(random, legal, 20)):
+            emissions = (peak * random.normal(size=(batch, 9, size))).astype(np.float32)
+            lengths = random.integers(1, 9, batch, endpoint=True)
+            for numbers in (emissions, emissions.round()):
+                found = decode(numbers, lengths, transitions)
+                assert found == [
+                    full_lattice(row[:n], transitions)
+                    for row, n in zip(numbers, lengths, strict=True)
+                ]
+
+
+@given(
+    size=st.integers(1, 9),
+    forbidden=st.sampled_from([0, 0.3, 0.7, 0.95, 1]),
+    scale=st.sampled_from([0, 0.01, 1, 30]),
+    whole=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=200, derandomize=True, deadline=None)
+def test_each_step_gives_the_numbers_of_the_full_maximum(size, forbidden, scale, whole, seed):
+    """Bit for bit, whatever is forbidden, be it every move or every tag to come from."""
+    random = np.random.default_rng(seed)
+    between, alpha = (
+        random.normal(0, scale, shape).astype(np.float32) for shape in ((size, size), (12, size))
+    )
+    if whole:
+        between, alpha = between.round(), alpha.round()
+    between[random.random(between.shape) < forbidden] = -np.inf
+    alpha[random.random(alpha.shape) < forbidden / 2] = -np.inf
+    expected = (alpha[:, :, None] + between).max(axis=1)
+    moves = Moves(between)
+    np.testing.assert_array_equal(moves.step(alpha), expected)
+    for row, reached in zip(alpha, expected, strict=True):
+        np.testing.assert_array_equal(moves.step_alone(row), reached)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_looks_only_at_what_the_bound_leaves(scheme):
+    """Scores that are no numbers, of all tags but one to come from, show where they are looked at."""
+    random = np.random.default_rng(12)
+    tags = tag_set(["a", "b", "c"], scheme)
+    size = len(tags)
+    moves = Moves(learned(random, legal_transitions(tags, scheme), 1).between)
+    outside = tags.index("O")
+    moves.between[[tag for tag in range(size) if tag != outside]] = np.nan
+    flat = random.normal(size=(5, size)).astype(np.float32)
+    peaked = flat.copy()
+    peaked[:, outside] += 100
+    for step in (
+        moves.step,
+        lambda alphas: np.stack([moves.step_alone(alpha) for alpha in alphas]),
+    ):
+        assert np.isfinite(step(peaked)[:, outside]).all()
+        assert np.isnan(step(flat)[:, outside]).all()
+        beside = step(np.stack([peaked[0], flat[0], peaked[1]]))
+        assert np.isnan(beside[:, outside]).tolist() == [False, True, False]
+
+
+def test_reads_only():
+    random = np.random.default_rng(13)
+    for batch in (1, 6):
+        transitions = Transitions(
+            *(random.normal(size=s).astype(np.float32) for s in ((4,), (4, 4), (4,)))
+        )
+        emissions, lengths = random.normal(size=(batch, 5, 4)).astype(np.float32), np.full(batch, 5)
+        for array in (emissions, lengths, transitions.start, transitions.between, transitions.end):
+            array.flags.writeable = False
+        assert [len(path) for path in decode(emissions, lengths, transitions)] == [5] * batch
+
+
+@pytest.mark.parametrize("batch", [1, 2, 9])
+def test_sentences_without_tokens(batch):
+    transitions = legal_transitions(tag_set(["a"], "iob2"), "iob2")
+    assert (
+        decode(np.zeros((batch, 3, 3), np.float32), np.zeros(batch, np.int64), transitions)
+        == [[]] * batch
+    )
+
+
+def legal_paths(tags, scheme, length):
+    """By the definition of legal: the tags are what some slots are written as."""
+    for path in product(range(len(tags)), repeat=length):
+        names = [tags[i] for i in path]
+        if scheme is None or tags_of(slots_of(names, scheme), length, scheme) == names:
+            yield path
+
+
+def counted_marginals(row, transitions, paths):
+    """The share of each tag at each token, of all `paths` by their weights."""
+    weights = np.array(
+        [score(row.astype(np.float64), transitions, path) for path in paths], np.float64
+    )
+    weights = np.exp(weights - weights.max())
+    shares = np.zeros(row.shape)
+    for path, weight in zip(paths, weights / weights.sum(), strict=True):
+        shares[range(len(path)), path] += weight
+    return shares
+
+
+@pytest.mark.parametrize("scale", [1, 50, 1e4])
+@pytest.mark.parametrize("scheme", [None, *SCHEMES])
+def test_marginals_are_the_shares_of_all_sequences(scheme, scale):
+    tags = tag_set(["a"], scheme or "bioes")
+    random = np.random.default_rng(8)
+    size, lengths = len(tags), np.array([4, 1, 3, 2, 4])
+    transitions = Transitions(
+        *(random.normal(0, scale, shape) for shape in ((size,), (size, size), (size,)))
+    )
+    if scheme is not None:
+        legal = legal_transitions(tags, scheme)
+        transitions = Transitions(
+            *(getattr(transitions, n) + getattr(legal, n) for n in ("start", "between", "end"))
+        )
+    emissions = random.normal(0, scale, (5, 4, size))
+    found = marginals(emissions, lengths, transitions)
+    assert found.dtype == np.float64 and found.shape == emissions.shape
+    for row, length, shares in zip(emissions, lengths, found, strict=True):
+        paths = list(legal_paths(tags, scheme, int(length)))
+        np.testing.assert_allclose(
+            shares[:length], counted_marginals(row[:length], transitions, paths), atol=1e-10
+        )
+        assert (shares[length:] == 0).all()
+        never = {(t, i) for t in range(length) for i in range(size)} - {
+            (t, i) for p in paths for t, i in enumerate(p)
+        }
+        assert all(shares[place] == 0 for place in never), (
+            "what the scheme forbids has no share at all"
+        )
+
+
+def test_marginals_without_transitions_are_the_softmax():
+    emissions = np.array([[[0, np.log(3)], [1000, 0], [np.inf, np.nan]]], np.float32)
+    found = marginals(emissions, np.array([2]), None)
+    np.testing.assert_allclose(found, [[[0.25, 0.75], [1, 0], [0, 0]]], atol=1e-7)
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_marginals_of_padding_nothing_and_ten_thousand_tokens(constrained):
+    tags = tag_set(["a", "b"], "bioes")
+    transitions = legal_transitions(tags, "bioes") if constrained else None
+    assert marginals(np.zeros((2, 0, len(tags))), np.array([0, 0]), transitions).shape == (
+        2,
+        0,
+        len(tags),
+    )
+    random = np.random.default_rng(1).normal(size=(2, 10_000, len(tags))).astype(np.float32)
+    random[1, 3:] = np.nan
+    found = marginals(random, np.array([10_000, 3]), transitions)
+    np.testing.assert_allclose(found[0].sum(axis=1), 1)
+    np.testing.assert_array_equal(
+        found[1, :3], marginals(random[1:, :3], np.array([3]), transitions)[0]
+    )
+    assert (found[1, 3:] == 0).all()

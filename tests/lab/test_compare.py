@@ -1,0 +1,462 @@
+"""slotfill compare: every run once, whatever stops it; faults before training; the numbers are
+those of the runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import start, write_config
+
+import slotfill.lab.compare.jobs as comparing
+from slotfill.config.recipes import load_recipe, recipe_names, recipes_in
+from slotfill.config.validate import load_config
+from slotfill.evaluation.metrics import f1_of
+from slotfill.lab.compare.significance import holm, randomisation
+from slotfill.runs.folder import RunFolder
+from slotfill.runs.train import train
+
+OUT = Path("runs/compare")
+QUICK = ["train.epochs=2", "--seeds", "1,2"]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, corpus):
+    """A folder with three configs of the tiny corpus compared, nothing of which may be changed."""
+    folder = tmp_path_factory.mktemp("compared")
+    (folder / "corpus").symlink_to(corpus)
+    configs(folder)
+    files = ["--json", "c.json", "--markdown", "c.md"]
+    process = start("compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, *files, cwd=folder)
+    out, err = process.communicate()
+    assert (process.returncode, err.decode()) == (0, "")
+    (folder / "out.txt").write_bytes(out)
+    return folder
+
+
+@pytest.fixture
+def again(tmp_path, compared, monkeypatch):
+    """The current folder: a copy of what was compared."""
+    shutil.copytree(compared, tmp_path / "again", symlinks=True)
+    monkeypatch.chdir(tmp_path / "again")
+    return tmp_path / "again"
+
+
+def configs(folder):
+    write_config(folder / "one.yaml")
+    write_config(folder / "two.yaml", encoder="{name: feedforward, hidden_size: 8, window: 0}")
+    write_config(folder / "three.yaml", train="{epochs: 6, batch_size: 8, learning_rate: 0.001}")
+    text = (folder / "one.yaml").read_text()
+    (folder / "one.yaml").write_text(f"# A small network.\n#\n{text}")
+
+
+def report_of(folder=Path()):
+    return json.loads((folder / "c.json").read_text(encoding="utf-8"))
+
+
+def stamps():
+    return {str(path): path.stat().st_mtime_ns for path in sorted(OUT.rglob("*")) if path.is_file()}
+
+
+def steady(report):
+    """What of a report neither the clock nor the command line decides."""
+    f1s = [
+        [about["splits"] for about in config["corpora"].values()] for config in report["configs"]
+    ]
+    return f1s, [
+        (run["corpus"], run["config"], run["seed"], run.get("epochs")) for run in report["runs"]
+    ]
+
+
+def test_the_report_says_what_the_runs_say(compared, corpus):
+    report = report_of(compared)
+    keys = "format command date environment statistics seeds corpora configs runs"
+    assert list(report) == keys.split()
+    assert report["command"].startswith(
+        "slotfill compare one.yaml two.yaml three.yaml train.epochs=2 --seeds 1,2"
+    )
+    path = os.path.relpath(corpus, compared)
+    assert report["corpora"] == {
+        "corpus": {"path": path, "final": "test", "splits": ["test", "pairs"]}
+    }
+    assert [config["name"] for config in report["configs"]] == ["one", "two", "three"]
+    assert [config["summary"] for config in report["configs"]] == ["A small network.", "", ""]
+    assert "torch" in report["environment"]["versions"] and str(compared) not in json.dumps(report)
+    assert len(report["runs"]) == 6
+    for run in report["runs"]:
+        folder = compared / run["folder"]
+        assert run["folder"] == f"runs/compare/corpus/{run['config']}-seed{run['seed']}"
+        notes = json.loads((folder / "scores.json").read_text())
+        assert run["scores"]["test"] == notes["splits"]["test"]
+        assert run["scores"]["valid"] == notes["splits"]["valid"]
+        assert (run["parameters"], run["epochs"], run["failed"]) == (notes["parameters"], 2, None)
+        assert load_config((folder / "config.yaml").read_text(), "x").train.seed == run["seed"]
+    for config in report["configs"]:
+        mine = [run for run in report["runs"] if run["config"] == config["name"]]
+        about = config["corpora"]["corpus"]
+        for split in ("test", "pairs"):
+            f1s = [run["scores"][split]["overall"]["f1"] for run in mine]
+            assert list(about["splits"][split]["f1s"].items()) == list(zip("12", f1s, strict=True))
+            assert about["splits"][split]["mean"] == pytest.approx(sum(f1s) / 2)
+            assert about["splits"][split]["deviation"] == pytest.approx(
+                abs(f1s[0] - f1s[1]) / 2**0.5
+            )
+        epochs = [speed for run in mine for speed in run["train_tokens_per_second_by_epoch"]]
+        assert config["train_tokens_per_second"] == statistics.median(epochs) > 0
+        assert config["predict_tokens_per_second"] > 0
+        assert config["parameters"] == mine[0]["parameters"]
+
+
+def test_the_differences_are_those_of_the_kept_counts(compared):
+    report = report_of(compared)
+
+    def counts(name, split):
+        files = [compared / OUT / "corpus" / f"{name}-seed{seed}.json" for seed in (1, 2)]
+        return np.array([json.loads(file.read_text())["counts"][split] for file in files])
+
+    assert "against_first" not in json.dumps(report["configs"][0])
+    for split, sentences in (("test", 8), ("pairs", 4)):
+        ps = []
+        for config in report["configs"][1:]:
+            one, other = counts(config["name"], split), counts("one", split)
+            assert one.shape == (2, sentences, 3)
+            found = config["corpora"]["corpus"]["splits"][split]
+            against, first = (
+                found["against_first"],
+                report["configs"][0]["corpora"]["corpus"]["splits"][split],
+            )
+            assert f1_of(one.sum(axis=1)) == pytest.approx(list(found["f1s"].values()))
+            assert against["difference"] == pytest.approx(found["mean"] - first["mean"])
+            assert against["p"] == randomisation(one, other)
+            assert against["interval"][0] <= against["difference"] <= against["interval"][1]
+            ps.append(against["p"])
+        corrected = [
+            config["corpora"]["corpus"]["splits"][split]["against_first"]["p_corrected"]
+            for config in report["configs"][1:]
+        ]
+        assert corrected == holm(ps)
+
+
+def test_tables_on_the_terminal_and_in_markdown(compared):
+    report = report_of(compared)
+    out, page = (compared / "out.txt").read_text(), (compared / "c.md").read_text()
+    assert max(map(len, out.splitlines()[13:-4])) <= 80
+    for config in report["configs"]:
+        found = config["corpora"]["corpus"]["splits"]["test"]
+        cell = f"{found['mean']:.2f} ± {found['deviation']:.2f}"
+        assert re.search(rf"│ {config['name']} +│ +{re.escape(cell)}", out)
+        assert f"\n| {config['name']} | {cell}" in page
+        assert f"{config['parameters']:,}" in out and f"{config['parameters']:,}" in page
+    assert f"    {report['command']}\n" in page
+    assert f"torch {report['environment']['versions']['torch']}" in page
+    assert report["date"][:10] in page
+
+
+def test_a_second_call_trains_nothing_and_says_the_same(again, cli):
+    before = stamps()
+    result = cli("compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, "--json", "c.json")
+    assert (result.code, result.out) == (2, "")
+    assert (
+        result.err
+        == "slotfill: c.json: is there already; replace it with --force, or give another\n"
+    )
+    report = report_of()
+    result = cli(
+        "compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, "--json", "c.json", "--force"
+    )
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("6 runs, 6 of them there already\n")
+    assert stamps() == before
+    new = report_of()
+    assert steady(new) == steady(report)
+    assert new["runs"] == report["runs"]
+
+
+def test_a_run_that_is_gone_is_trained_again_alone(again, cli):
+    before = stamps()
+    shutil.rmtree(OUT / "corpus" / "two-seed2")
+    result = cli("compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, "--json", "new.json")
+    assert (result.code, result.err) == (0, "")
+    assert re.findall(r"^corpus/(\S+): starts", result.out, re.MULTILINE) == ["two-seed2"]
+    changed = {path.split("/")[3] for path, stamp in stamps().items() if before[path] != stamp}
+    assert changed == {"two-seed2", "two-seed2.json"}
+    assert steady(json.loads(Path("new.json").read_text())) == steady(report_of())
+
+
+def test_a_changed_config_is_refused_by_its_key(again, cli):
+    before = stamps()
+    result = cli(
+        "compare", "one.yaml", "two.yaml", "--seeds", "1,2", "train.epochs=2", "embedding.size=9"
+    )
+    folder = OUT / "corpus" / "one-seed1"
+    assert result.err == (
+        f"slotfill: {folder}: trained with embedding.0.size 8, not 9; remove {folder}, or choose another --out\n"
+    )
+    assert (result.code, result.out, stamps()) == (2, "", before)
+
+
+def test_changed_sentences_are_scored_anew_or_refused(desk, cli):
+    words = ["compare", "tiny.yaml", "train.epochs=1", "--seeds", "1", "--data", "own"]
+    shutil.copytree("corpus", "own")
+    assert cli(*words).code == 0
+    test, valid = Path("own/test.brackets"), Path("own/valid.brackets")
+    test.write_text("".join(test.read_text().splitlines(keepends=True)[:5]))
+    weights = {path: stamp for path, stamp in stamps().items() if path.endswith("safetensors")}
+    result = cli(*words, "--json", "c.json")
+    assert (result.code, result.err) == (0, "")
+    assert report_of()["runs"][0]["scores"]["test"]["sentences"] == 5
+    assert weights and weights.items() <= stamps().items(), "nothing was trained"
+    valid.write_text(valid.read_text() + "hello\n")
+    result = cli(*words)
+    assert (result.code, result.out) == (2, "")
+    assert (
+        "own/tiny-seed1: the valid sentences have changed since it was trained; remove "
+        in result.err
+    )
+
+
+def test_two_side_by_side_give_the_numbers_of_one(again, cli):
+    words = ["compare", "one.yaml", "two.yaml", "train.epochs=2", "--seeds", "1"]
+    assert cli(*words, "--json", "one.json").code == 0
+    result = cli(*words, "--jobs", "2", "--out", "b", "--json", "two.json")
+    assert (result.code, result.err) == (0, "")
+    assert max(
+        map(result.out.index, ("one-seed1: starts", "two-seed1: starts"))
+    ) < result.out.index("test F1")
+    assert steady(json.loads(Path("two.json").read_text())) == steady(
+        json.loads(Path("one.json").read_text())
+    )
+
+
+def test_a_stopped_run_goes_on_to_the_same_end(desk, cli):
+    configs(desk)
+    words = ["compare", "one.yaml", "two.yaml", "train.epochs=3", "--seeds", "1"]
+    assert cli(*words, "--json", "whole.json").code == 0
+
+    # As a kill would leave a run, and as Ctrl-C leaves one of `slotfill train`, which saves it.
+    for name, end in (("one", KeyError), ("two", KeyboardInterrupt)):
+        config = load_recipe(f"{name}.yaml", ["train.epochs=3", "train.seed=1"])[1]
+
+        def report(progress, end=end):
+            if progress.epoch == 2:
+                raise end
+
+        with suppress(KeyError):
+            train(config, RunFolder(Path("b/corpus", f"{name}-seed1")), report)
+    assert (
+        Path("b/corpus/one-seed1.partial").is_dir()
+        and Path("b/corpus/two-seed1/checkpoint").is_dir()
+    )
+    result = cli(*words, "--out", "b", "--json", "b.json")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.count(": goes on") == 2
+    names = ["one-seed1", "one-seed1.json", "two-seed1", "two-seed1.json"]
+    assert sorted(path.name for path in Path("b/corpus").iterdir()) == names
+    assert steady(json.loads(Path("b.json").read_text())) == steady(
+        json.loads(Path("whole.json").read_text())
+    )
+
+
+@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(desk, jobs):
+    configs(desk)
+    Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 300)
+    write_config(Path("long.yaml"), data="{train: long.brackets, valid: corpus/valid.brackets}")
+    words = ["one.yaml", "long.yaml", "train.batch_size=1", "--seeds", "1", "--jobs", jobs]
+    process = start("compare", *words, start_new_session=True)
+    partial = OUT / desk.name / "long-seed1.partial"
+    while not ((OUT / "corpus" / "one-seed1.json").exists() and partial.exists()):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+    _, err = process.communicate(timeout=20)
+    assert err == b"slotfill: stopped; 1 of 2 runs are finished; the same command goes on\n"
+    assert process.returncode == 130
+    assert (OUT / "corpus" / "one-seed1" / "model.safetensors").exists()
+
+
+def test_all_faults_before_anything_is_trained(desk, cli):
+    configs(desk)
+    write_config(Path("bad.yaml"), tagger="cfr")
+    write_config(Path("worse.yaml"), encoder="{name: recurrent, hiden_size: 8}")
+    Path("broken.conll").write_text("fly O\nto\n")
+    write_config(Path("broken.yaml"), data="{train: broken.conll, valid: corpus/valid.brackets}")
+    result = cli("compare", "one.yaml", "bad.yaml", "nope.yaml", "worse.yaml", "broken.yaml")
+    assert (result.code, result.out, OUT.exists()) == (2, "", False)
+    lines = [re.split(r"[;,]", line)[0] for line in result.err.splitlines()]
+    assert lines == [
+        "slotfill: bad.yaml:4: tagger: unknown tagger 'cfr'",
+        "slotfill: no config 'nope.yaml'",
+        "slotfill: worse.yaml:3: encoder.hiden_size: unknown key",
+        f"slotfill: {desk}/broken.conll:2: 1 column",
+    ]
+
+
+def test_wrong_use_is_one_line(desk, cli):
+    configs(desk)
+    Path("other").mkdir()
+    write_config(Path("other/one.yaml"), data="{path: ../corpus}")
+    shutil.copytree("corpus", "other/corpus")
+    Path("empty").mkdir()
+    for words, message in [
+        (
+            ["one.yaml", "other/one.yaml"],
+            "other/one.yaml and one.yaml are both called 'one'; rename one",
+        ),
+        (
+            ["one.yaml", "--data", "corpus", "--data", "other/corpus"],
+            "are both called 'corpus'; rename one",
+        ),
+        (["one.yaml", "--data", "corpus", "--data", "./corpus"], "the same run twice"),
+        (["empty"], "empty: no config in this folder"),
+        (["train.epochs=2"], "no CONFIG given"),
+        (["one.yaml", "--seeds", "1,x"], "--seeds 1,x: must be whole numbers"),
+        (["one.yaml", "--seeds", "1,1"], "each once"),
+        (["one.yaml", "train.seed=3"], "give --seeds"),
+        (["one.yaml", "data.path=corpus", "--data", "corpus"], "give one of them"),
+        (["one.yaml", "--json", "no/x.json"], "no/x.json: there is no such folder"),
+        (["one.yaml", "--markdown", "empty"], "empty: is a folder"),
+    ]:
+        result = cli("compare", *words)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), words
+        assert message in result.err
+    assert not OUT.exists()
+
+
+def test_the_first_may_be_one_of_a_folder(desk):
+    configs(desk)
+    plan = comparing.plan(["two.yaml", "."], Path("b"), seeds=[1, 2], data=["corpus", "corpus"])
+    assert list(plan.configs) == ["two", "one", "three", "tiny"]
+    assert [job.title for job in plan.jobs] == [
+        f"corpus/{n}-seed{s}" for s in (1, 2) for n in plan.configs
+    ]
+
+
+def test_a_failed_run_does_not_end_the_others(desk, cli):
+    configs(desk)
+    hot = "{epochs: 3, batch_size: 4, optimizer: sgd, learning_rate: 1.0e+38, gradient_clip: 0, warmup: 0}"
+    write_config(Path("hot.yaml"), train=hot)
+    result = cli(
+        "compare",
+        "one.yaml",
+        "hot.yaml",
+        "two.yaml",
+        "--seeds",
+        "1",
+        "--json",
+        "c.json",
+        "--markdown",
+        "c.md",
+    )
+    assert result.code == 1
+    assert re.fullmatch(
+        r"slotfill: corpus/hot-seed1: the loss became (nan|inf) in step \d+: lower .*\n", result.err
+    )
+    assert re.search(r"│ hot +│ +failed! │", result.out)
+    assert "! 1 of 3 runs failed, and are in no figure." in result.out
+    assert "| hot | failed! | failed! |" in Path("c.md").read_text()
+    report = report_of()
+    assert report["configs"][1]["corpora"]["corpus"]["splits"]["test"] == {
+        "mean": None,
+        "deviation": None,
+        "f1s": {},
+    }
+    assert report["runs"][1]["failed"].startswith("the loss became")
+    assert report["configs"][2]["corpora"]["corpus"]["splits"]["test"]["against_first"][
+        "seeds"
+    ] == [1]
+    names = ["one-seed1", "one-seed1.json", "two-seed1", "two-seed1.json"]
+    assert sorted(path.name for path in (OUT / "corpus").iterdir()) == names
+
+
+def test_where_the_first_failed_nothing_is_compared(desk, cli):
+    configs(desk)
+    result = cli("compare", "one.yaml", "two.yaml", "train.learning_rate=1e30", "train.optimizer=sgd", "train.warmup=0",
+                 "train.gradient_clip=0", "--seeds", "1", "--json", "c.json")  # fmt: skip
+    assert result.code == 1 and "Traceback" not in result.err
+    assert "against_first" not in json.dumps(report_of())
+
+
+def test_corpora_by_data_take_the_place_of_a_configs_own(desk, cli):
+    configs(desk)
+    write_config(Path("own.yaml"), data="{path: corpus, train: nowhere.conll, test: nowhere.conll}")
+    shutil.copytree("corpus", "no: 2")
+    shutil.copytree("corpus", "first")
+    Path("no: 2/pairs.brackets").rename("no: 2/strange.brackets")
+    result = cli("compare", "own.yaml", "train.epochs=1", "--seeds", "1", "--data", "first", "--data", "no: 2",
+                 "--json", "c.json")  # fmt: skip
+    assert (result.code, result.err) == (0, "")
+    corpora = report_of()["corpora"]
+    assert {name: (about["path"], about["splits"]) for name, about in corpora.items()} == {
+        "first": ("first", ["test", "pairs"]),
+        "no: 2": ("no: 2", ["test", "strange"]),
+    }
+    assert {path.name for path in OUT.iterdir()} == {"first", "no: 2"}
+
+
+def test_each_on_its_own_corpus_leaves_cells_empty(desk, cli):
+    configs(desk)
+    shutil.copytree("corpus", "second")
+    write_config(Path("elsewhere.yaml"), data="{path: second}")
+    result = cli(
+        "compare",
+        "one.yaml",
+        "elsewhere.yaml",
+        "train.epochs=1",
+        "--seeds",
+        "1",
+        "--markdown",
+        "c.md",
+    )
+    assert (result.code, result.err) == (0, "")
+    (row,) = re.findall(r"^\| one \| (\d.*)$", Path("c.md").read_text(), re.MULTILINE)[:1]
+    assert [bool(cell.strip()) for cell in row.rstrip("|").split("|")] == [True, True, False, False]
+
+
+def test_what_a_word_stands_for(desk):
+    configs(desk)
+    assert recipes_in("one.yaml") == ["one.yaml"]
+    assert recipes_in("taipei") == ["taipei"]
+    assert recipes_in(".") == ["one.yaml", "three.yaml", "tiny.yaml", "two.yaml"]
+    assert recipes_in("nowhere") == ["nowhere"]
+    folders = {name.rpartition("/")[0] for name in recipe_names()} - {""}
+    for folder in folders:
+        assert (
+            recipes_in(folder)
+            == recipes_in(f"{folder}/")
+            == [n for n in recipe_names() if n.startswith(f"{folder}/")]
+        )
+
+
+def dies(job, device, done):
+    os._exit(9)
+
+
+def test_a_process_that_is_killed_is_a_failed_run(desk, monkeypatch):
+    plan = comparing.plan(["tiny.yaml"], Path("b"))
+    monkeypatch.setattr(comparing, "_work", dies)
+    faults = comparing.run(plan, lambda job, text: None, jobs=2)
+    assert faults == {"corpus/tiny-seed1": "its process was ended from outside"}
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_fault_of_a_part_is_a_failed_run(desk, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("shapes\ndo not fit")
+
+    monkeypatch.setattr(comparing, "train", broken)
+    plan = comparing.plan(["tiny.yaml"], Path("b"))
+    assert comparing.run(plan, lambda job, text: None) == {
+        "corpus/tiny-seed1": "RuntimeError: shapes do not fit"
+    }

@@ -1,0 +1,301 @@
+"""Heat maps as lines of text and as a page: the colours and characters mean the numbers, and
+everything fits.
+"""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.lab.inspect import heat_map
+from slotfill.lab.inspect import html as heat_map_page
+from slotfill.lab.inspect.inspection import Inspection, Panel
+
+TAGS = ["O", "B-to", "I-to", "B-from", "I-from"]
+
+
+def panel(values, name="forget", kind="units", columns=(), low=0.0, high=1.0):
+    return Panel(
+        "encoder 1 (x)",
+        1,
+        "forward",
+        None,
+        name,
+        kind,
+        columns,
+        np.asarray(values, float),
+        low,
+        high,
+    )
+
+
+def shown(*panels, tokens=("a", "b"), tags=("O", "O"), width=80, coloured="", slots=()):
+    sentence = Sentence.of_tokens(list(tokens), list(slots))
+    return list(
+        heat_map.lines(Inspection(sentence, list(tags), list(panels)), width, coloured=coloured)
+    )
+
+
+def backgrounds(text):
+    """The background of each cell of a line, None where it has the terminal's own."""
+    found = [None] * len(text)
+    for span in text.spans:
+        if span.style and getattr(span.style, "bgcolor", None):
+            found[span.start : span.end] = [tuple(span.style.bgcolor.triplet)] * (
+                span.end - span.start
+            )
+    return found
+
+
+def brightness(colour):
+    return 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
+
+
+def test_colours_rise_from_dark_to_light_and_part_at_zero():
+    rising = [brightness(heat_map.colour(value, panel([[0]]))) for value in np.linspace(0, 1, 21)]
+    assert rising == sorted(rising)
+    around = panel([[0]], low=-2, high=2)
+    parted = [heat_map.colour(value, around) for value in np.linspace(-2, 2, 21)]
+    levels = [brightness(colour) for colour in parted]
+    assert max(levels) == levels[10]
+    assert levels[:11] == sorted(levels[:11]) and levels[10:] == sorted(levels[10:], reverse=True)
+    assert all(blue > red for red, _, blue in parted[:9]) and all(
+        red > blue for red, _, blue in parted[12:]
+    )
+    assert heat_map.colour(9, around) == heat_map.colour(2, around), (
+        "what is past the end has the colour of the end"
+    )
+
+
+def test_cells_have_the_colours_of_their_values_and_labels_the_terminals_own():
+    values = np.linspace(0, 1, 20).reshape(2, 10)
+    rows = shown(panel(values), coloured="truecolor")[-2:]
+    for row, numbers in zip(rows, values, strict=True):
+        coloured = [colour for colour in backgrounds(row) if colour]
+        assert coloured[:: len(coloured) // 10] == [
+            heat_map.colour(value, panel(values)) for value in numbers
+        ]
+    for line in shown(panel(values), panel(values, low=-1), coloured="truecolor"):
+        for place, colour in enumerate(backgrounds(line)):
+            assert colour is None or line.plain[place] == " ", (
+                "nothing is written on a coloured cell"
+            )
+        assert not any(getattr(span.style, "color", None) for span in line.spans)
+
+
+def test_characters_stand_for_the_values():
+    rows = shown(panel([[0, 0.25, 0.5, 0.75, 1], [1, 1, 0, 0, 0.1]]))[-2:]
+    assert [row.plain.split(" ", 2)[0] for row in rows] == ["a", "b"]
+    assert [row.plain[8:] for row in rows] == [
+        "".join(c * 8 for c in " ░▒▓█"),
+        "".join(c * 8 for c in "██   "),
+    ]
+    (row,) = shown(panel([[-3, -2, -1, 0, 1, 2, 3]], low=-3, high=3), tokens=["a"], tags=["O"])[-1:]
+    assert row.plain[8:] == "".join(c * 8 for c in "≡=-·+*#")
+
+
+def test_columns_that_do_not_fit_are_averaged():
+    lines = shown(panel([[0, 1] * 60, [1, 1] * 60]), width=80)
+    assert lines[-3].plain.endswith("2 units a cell")
+    assert [line.plain[8:] for line in lines[-2:]] == ["▒" * 60, "█" * 60]
+    # 121 in 72: the last cell has one alone.
+    assert [len(line.plain[8:]) for line in shown(panel([[0.5] * 121] * 2))[-2:]] == [61, 61]
+
+
+def test_title_has_the_mean_and_the_scale():
+    (title,) = [
+        line.plain for line in shown(panel([[-1, 0.5], [0.5, 1.5]], "memory", low=-1.5, high=1.5))
+    ][-3:-2]
+    assert title.startswith("layer 1 forward: memory  mean 0.38  -1.5 ▏") and title.endswith(
+        "▕ 1.5"
+    )
+
+
+@pytest.mark.parametrize("width", [40, 80, 132])
+@pytest.mark.parametrize("coloured", ["", "256", "truecolor"])
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ["leave", "Taipei"],
+        ["離開", "台北", "十一月二日"],
+        ["x" * 300, "🛫", "👩‍✈️", "e\u0301"],
+        ["w"],
+        list("abcdefghij") * 7,
+    ],
+    ids=["words", "chinese", "strange", "one", "seventy"],
+)
+def test_no_line_is_wider_than_the_terminal(tokens, coloured, width):
+    count = len(tokens)
+    random = np.random.default_rng(1)
+    panels = [
+        panel(random.random((count, 128))),
+        panel(random.normal(size=(count, 3)), "hidden", low=-5.0, high=5.0),
+        panel(random.random((count, count)), "weights", "tokens", tokens),
+        panel(random.dirichlet(np.ones(5), count), "marginals", "tags", TAGS),
+        panel(np.zeros((count, 5)), "feedback", "tags", TAGS),
+    ]
+    lines = shown(*panels, tokens=tokens, tags=["B-to"] * count, width=width, coloured=coloured)
+    titles = tuple(each.title for each in panels)
+    for line in lines[1:]:
+        assert line.cell_len <= max(width, 80 if line.plain.startswith(titles) else 0), (
+            "a title alone may be wrapped"
+        )
+    rows = [line for line in lines if line.plain.startswith(heat_map.printable(tokens[0])[:5])]
+    assert len(rows) >= 5 * tokens.count(tokens[0]), "a row for each token in each panel"
+    first = next(place for place, line in enumerate(lines) if "▏" in line.plain) + 1
+    maps = lines[first : first + count]
+    assert len({line.cell_len for line in maps}) == 1, "the cells stand below each other"
+
+
+def test_wide_characters_take_two_cells():
+    rows = shown(panel([[1.0] * 4] * 2), tokens=["離開", "a"])[-2:]
+    assert [row.plain[: row.plain.index("1.00")] for row in rows] == ["離開  ", "a     "]
+
+
+def test_attention_names_the_columns_or_what_is_looked_at_most():
+    weights = panel([[0.25, 0.75], [1, 0]], "weights", "tokens", ["leave", "Taipei"])
+    *_, heads, first, second = (line.plain for line in shown(weights, tokens=["leave", "Taipei"]))
+    assert heads.split() == ["max", "leave", "Taipei"]
+    assert first.startswith("leave   0.75 ") and second.startswith("Taipei  1.00 ")
+    tokens = [f"w{number}" for number in range(60)]
+    eye = panel(np.eye(60)[::-1], "weights", "tokens", tokens)
+    lines = [line.plain for line in shown(eye, tokens=tokens, tags=["O"] * 60)]
+    assert lines[-61].split() == ["max", "at"]
+    assert lines[-60].split()[:3] == ["w0", "1.00", "w59"]
+
+
+def test_tags_come_by_probability_and_the_chosen_one_is_marked():
+    values = [[0.6, 0.3, 0.005, 0.05, 0.045], [0.999, 0.0005, 0.0005, 0, 0]]
+    marginals = panel(values, "marginals", "tags", TAGS)
+    lines = [line.plain.rstrip() for line in shown(marginals, tags=["B-to", "B-to"])][-6:]
+    assert [line.split()[:4] for line in lines[1:4]] == [
+        ["a", "O", "0.60", "█" * 19 + "▎"],
+        ["*", "B-to", "0.30", "█" * 9 + "▋"],
+        ["B-from", "0.05", "█▋"],
+    ]
+    assert [line.split() for line in lines[4:]] == [
+        ["b", "O", "1.00", "█" * 32],
+        ["*", "B-to", "0.00"],
+    ]
+    assert lines[0].endswith("* is the tag chosen")
+    feedback = panel(np.zeros((2, 5)), "feedback", "tags", TAGS)
+    assert [line.plain.split() for line in shown(feedback)[-2:]] == [["a", "none"], ["b", "none"]]
+
+
+def test_slots_are_marked_in_the_sentence():
+    (first, *_) = shown(tokens=["fly", "to", "New", "York", "now"], slots=[Slot("to", 2, 4)])
+    assert first.plain == "fly to [New York](to) now"
+
+
+def test_what_a_terminal_would_obey_is_not_sent():
+    lines = shown(panel([[0.5]]), tokens=["a\x1b[31m\x07"], tags=["O"])
+    assert not any("\x1b" in line.plain or "\x07" in line.plain for line in lines)
+
+
+class Page(HTMLParser):
+    """What a page holds: its tags with their attributes, and its text by the tag around it."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.texts = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, "tags are closed in their order"
+
+    def handle_data(self, data):
+        self.texts.append((self.open[-1] if self.open else "", data))
+
+
+def page_of(*panels, tokens=("fly", "Taipei"), tags=("O", "B-to"), slots=(), run="run"):
+    return heat_map_page.page(
+        Inspection(Sentence.of_tokens(list(tokens), list(slots)), list(tags), list(panels)), run
+    )
+
+
+def test_page_is_whole_and_needs_nothing_else():
+    text = page_of(
+        panel([[0, 0.5], [0.25, 1]]),
+        panel([[0.1, 0.9]] * 2, "weights", "tokens", ["fly", "Taipei"]),
+    )
+    page = Page(text)
+    assert page.open == []
+    assert not {"link", "script", "img", "iframe", "object", "image", "use"} & {
+        tag for tag, _ in page.tags
+    }
+    assert "http" not in text and "url(" not in text and "@import" not in text
+    targets = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert targets <= {f"#{name}" for name in ids} and len(ids) == len(set(ids)) == 2
+    assert "prefers-color-scheme: dark" in text and "@media print" in text
+
+
+def test_page_has_each_cell_with_its_colour_and_exact_value():
+    values = panel([[0, 0.5], [0.25, 0.123456]])
+    page = Page(page_of(values))
+    cells = [text for tag, text in page.texts if tag == "title"][1:]
+    labels = ["fly", "fly, unit 1: 0", "fly, unit 2: 0.5"]
+    assert cells == [*labels, "Taipei", "Taipei, unit 1: 0.25", "Taipei, unit 2: 0.12346"]
+    fills = [attributes["fill"] for tag, attributes in page.tags if tag == "rect"][-4:]
+    assert fills == [
+        "#{:02x}{:02x}{:02x}".format(*heat_map.colour(value, values))
+        for value in values.values.flat
+    ]
+
+
+def test_page_marks_slots_and_shows_the_numbers_of_labelled_cells():
+    marginals = panel([[0.9, 0.1, 0, 0, 0], [0, 0.75, 0.25, 0, 0]], "marginals", "tags", TAGS)
+    page = Page(page_of(marginals, slots=[Slot("to", 1, 2)]))
+    assert ("mark", "Taipei") in page.texts and ("small", "to") in page.texts
+    texts = [text for tag, text in page.texts if tag == "text"]
+    assert texts == [
+        "O",
+        "B-to",
+        "I-to",
+        "fly",
+        "0.90",
+        "0.10",
+        "0.00",
+        "Taipei",
+        "0.00",
+        "0.75",
+        "0.25",
+    ]
+
+
+def test_page_escapes_what_is_not_its_own():
+    wicked = "<script>alert('&\"')</script>"
+    weights = panel([[1]], "weights", "tokens", [wicked])
+    text = page_of(
+        weights,
+        panel([[1]], wicked),
+        tokens=[wicked],
+        tags=["O"],
+        slots=[Slot(wicked, 0, 1)],
+        run=wicked,
+    )
+    page = Page(text)
+    assert page.open == [] and "script" not in {tag for tag, _ in page.tags}
+    assert any(wicked in data for _, data in page.texts)
+
+
+def test_with_256_colours_the_scale_is_alike_about_zero():
+    """Colours that every such terminal has, the middle one pale."""
+    values = np.linspace(-1, 1, 9)
+    rows = shown(panel(np.array([values, values]), low=-1), coloured="256")[-2:]
+    codes = list(
+        dict.fromkeys(span.style.bgcolor.number for span in rows[0].spans if span.style.bgcolor)
+    )
+    assert codes == [25, 68, 110, 153, 255, 223, 215, 166, 124]

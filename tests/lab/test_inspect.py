@@ -1,0 +1,322 @@
+"""Inspection of every registered part: whatever it notes has its panel, in the order of the tokens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slotfill.config.registry import CELLS, ENCODERS, TAGGERS
+from slotfill.config.validate import load_config
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
+from slotfill.errors import RunError, UsageError
+from slotfill.lab.inspect.inspection import inspect
+from slotfill.model.activations import traced
+from slotfill.model.build import build_model
+from slotfill.runs.load import Run, texts_of
+from slotfill.runs.predict import Predictor
+
+TEXT = "leave New York at noon"
+TOKENS = TEXT.split()
+VOCAB = Vocab.of([Sentence.of_tokens(TOKENS, [Slot("from", 1, 3), Slot("time", 4, 5)])], "iob2")
+RECURRENT = "{name: recurrent, hidden_size: 6, layers: 2}"
+SELF_ATTENTION = "{name: self_attention, heads: 3, head_size: 4}"
+
+
+def network(encoder=RECURRENT, tagger="crf", scale=0.5):
+    """A run of random weights, some of them large, that nothing was trained for."""
+    text = f"embedding: {{name: word, size: 5}}\nencoder: {encoder}\ntagger: {tagger}\n"
+    config = load_config(text, "config")
+    torch.manual_seed(3)
+    model = build_model(config, VOCAB).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+    run = Run(Path("run"), VOCAB, model, texts_of(config))
+    run.config = config
+    return run
+
+
+def with_cell(cell):
+    return f"{{name: recurrent, hidden_size: 6, layers: 2, cell: {cell}}}"
+
+
+def all_notes(run, tokens):
+    """Everything that the parts of a run note while they read `tokens`: place, name, notes."""
+    from slotfill.data.batching import make_batch
+
+    with traced(run.model) as notes:
+        run.model.emissions(make_batch([tokens], run.model.lookups))
+    return [(place, name, calls) for place, noted in notes.items() for name, calls in noted.items()]
+
+
+def numbers(values):
+    return sorted(np.round(np.concatenate([np.ravel(value) for value in values]), 6))
+
+
+NETWORKS = [
+    *(pytest.param(with_cell(name), "crf", id=name) for name in CELLS.names()),
+    *(
+        pytest.param(f"[{RECURRENT}, {name}]", "softmax", id=name)
+        for name in ENCODERS.names()
+        if name not in ("recurrent", "self_attention")
+    ),
+    pytest.param(f"[{RECURRENT}, {SELF_ATTENTION}]", "crf", id="self_attention"),
+    pytest.param("[recurrent, attention, recurrent, attention]", "crf", id="stack"),
+    *(pytest.param(RECURRENT, name, id=name) for name in TAGGERS.names()),
+]
+
+
+@pytest.mark.parametrize("text", [TEXT, "noon"], ids=["sentence", "word"])
+@pytest.mark.parametrize(("encoder", "tagger"), NETWORKS)
+def test_all_that_is_noted_is_shown_once(encoder, tagger, text):
+    run = network(encoder, tagger)
+    tokens = text.split()
+    notes = all_notes(run, tokens)
+    *panels, last = inspect(run, text).panels
+    assert last.name == "marginals"
+    assert numbers([panel.values for panel in panels] or [[]]) == numbers(
+        [call.double().numpy() for _, _, calls in notes for call in calls] or [[]]
+    )
+    for panel in panels:
+        assert panel.values.shape[0] == len(tokens)
+        assert panel.low <= panel.values.min() and panel.values.max() <= panel.high + 1e-6
+        assert panel.columns == () or len(panel.columns) == panel.values.shape[1]
+
+
+@pytest.mark.parametrize("name", CELLS.names())
+def test_a_panel_for_each_gate_that_a_cell_names(name):
+    run = network(with_cell(name))
+    panels = inspect(run, TEXT).panels
+    for layer, cell in enumerate(run.model.encoders[0].layers, start=1):
+        for direction in ("forward", "backward"):
+            shown = [
+                panel.name
+                for panel in panels
+                if (panel.layer, panel.direction) == (layer, direction)
+            ]
+            assert set(cell.gates) <= set(shown), "every gate"
+            assert shown[-1] == "hidden", "the output comes last"
+            assert {panel.part for panel in panels if panel.layer} == {
+                f"encoder 1 (recurrent, {name})"
+            }
+
+
+@pytest.mark.parametrize("name", CELLS.names())
+def test_both_directions_are_in_the_order_of_the_tokens(name):
+    """The encoder's own output, which joins both directions, is the hidden panels of its last
+    layer.
+    """
+    from slotfill.data.batching import make_batch
+
+    run = network(with_cell(name))
+    batch = make_batch([TOKENS], run.model.lookups)
+    with torch.inference_mode():
+        features, lengths = run.model.tensors(batch)
+        output = run.model.encoded(run.model.vectors(features), lengths)[0].numpy()
+    found = [
+        panel.values
+        for panel in inspect(run, TEXT).panels
+        if (panel.layer, panel.name) == (2, "hidden")
+    ]
+    np.testing.assert_allclose(np.concatenate(found, axis=1), output, atol=1e-6)
+
+
+def test_backward_gates_follow_the_equation_from_the_token_behind():
+    """The forget gate at a token sees that token's vector and the output at the token behind it."""
+    run = network("{name: recurrent, hidden_size: 6, bidirectional: true}")
+    panels = {
+        panel.name: panel.values
+        for panel in inspect(run, TEXT).panels
+        if panel.direction == "backward"
+    }
+    cell = run.model.encoders[0].layers[0]
+    ids = torch.from_numpy(run.model.lookups[0].arrays([TOKENS])[0])
+    x = run.model.embeddings[0](ids)[0].detach().double().numpy()
+    weight, recurrent, bias = (
+        tensor[1].detach().double().numpy()[..., 6:12]
+        for tensor in (cell.input_weight, cell.recurrent_weight, cell.bias)
+    )
+    behind = np.vstack((panels["hidden"][1:], np.zeros(6)))
+    wanted = 1 / (1 + np.exp(-(x @ weight + behind @ recurrent + bias[0])))
+    np.testing.assert_allclose(panels["forget"], wanted, atol=1e-6)
+
+
+def test_one_direction_is_forward():
+    panels = inspect(
+        network("{name: recurrent, hidden_size: 4, bidirectional: false}"), TEXT
+    ).panels
+    assert {panel.direction for panel in panels[:-1]} == {"forward"}
+    assert panels[-1].direction is None
+
+
+def test_titles_say_where_and_what():
+    shown = inspect(network(), TEXT).panels
+    titles = [panel.title for panel in shown]
+    names = ["input gate", "forget gate", "output gate", "candidate", "memory", "hidden (output)"]
+    places = [
+        f"layer {layer} {direction}" for layer in (1, 2) for direction in ("forward", "backward")
+    ]
+    assert titles == [f"{place}: {name}" for place in places for name in names] + [
+        "probability of each tag"
+    ]
+    grid = inspect(network("{name: grid_lstm, hidden_size: 4}"), TEXT).panels
+    assert "layer 2 backward: depth forget gate" in [panel.title for panel in grid]
+
+
+def test_scales_fit_what_they_measure():
+    panels = inspect(network(scale=2), TEXT).panels
+    for name in ("input", "forget", "output", "marginals"):
+        assert {(panel.low, panel.high) for panel in panels if panel.name == name} == {(0, 1)}
+    for name in ("candidate", "memory", "hidden"):
+        for panel in panels:
+            if panel.name == name:
+                assert panel.low == -panel.high, "0 is in the middle"
+                same = [
+                    each.values for each in panels if (each.layer, each.name) == (panel.layer, name)
+                ]
+                largest = np.abs(same).max()
+                assert largest * (1 - 1e-6) <= panel.high <= 2 * largest, (
+                    "both directions on one scale, well used"
+                )
+
+
+def test_attention_is_from_token_to_token():
+    panels = inspect(network(f"[{RECURRENT}, {SELF_ATTENTION}]"), TEXT).panels
+    heads = [panel for panel in panels if panel.name == "weights"]
+    assert [(panel.head, panel.layer, panel.direction) for panel in heads] == [
+        (n, None, None) for n in (1, 2, 3)
+    ]
+    for panel in heads:
+        assert panel.columns == TOKENS
+        np.testing.assert_allclose(panel.values.sum(axis=1), 1, atol=1e-6)
+    assert len({panel.high for panel in heads}) == 1
+    assert [panel.kind for panel in panels] == ["units"] * 24 + ["tokens"] * 3 + ["tags"]
+
+
+def test_decoder_looks_at_the_sentence_from_each_token():
+    panels = inspect(network(tagger="{name: aligned, hidden_size: 7}"), TEXT).panels
+    (weights,) = (panel for panel in panels if panel.name == "weights")
+    assert (weights.part, weights.values.shape) == ("tagger (aligned, lstm)", (5, 5))
+    np.testing.assert_allclose(weights.values.sum(axis=1), 1, atol=1e-6)
+
+
+def test_jordan_is_fed_the_distribution_of_the_token_before():
+    feedback, marginals = inspect(network(tagger="jordan"), TEXT).panels[-2:]
+    assert feedback.columns == marginals.columns == VOCAB.tags
+    np.testing.assert_allclose(feedback.values[1:], marginals.values[:-1], atol=1e-6)
+    assert (feedback.values[0] == 0).all()
+
+
+@pytest.mark.parametrize("tagger", TAGGERS.names())
+def test_tags_are_those_that_predict_gives(tagger):
+    run = network(tagger=tagger)
+    found = inspect(run, TEXT)
+    assert found.to_json()["slots"] == [
+        {"name": slot.name, "value": slot.value, "start": slot.start, "end": slot.end}
+        for slot in Predictor(run).predict([TEXT])[0].slots
+    ]
+    assert len(found.tags) == 5 and set(found.tags) <= set(VOCAB.tags)
+    assert (found.panels[-1].part.split()[0], found.panels[-1].columns) == ("tagger", VOCAB.tags)
+    np.testing.assert_allclose(found.panels[-1].values.sum(axis=1), 1)
+
+
+def test_marginals_of_a_crf_rule_out_what_the_scheme_forbids():
+    found = inspect(network(scale=2), TEXT).panels[-1]
+    assert all(
+        found.values[0, VOCAB.tag_ids[tag]] == 0 for tag in VOCAB.tags if tag.startswith("I-")
+    )
+    free = inspect(network(scale=2, tagger="softmax"), TEXT).panels[-1]
+    assert (free.values > 0).all()
+
+
+def test_numbers_are_json_with_five_decimals():
+    found = inspect(network(), TEXT)
+    data = json.loads(json.dumps(found.to_json()))
+    assert (data["text"], data["tokens"], data["tags"]) == (TEXT, TOKENS, found.tags)
+    for panel, whole in zip(data["panels"], found.panels, strict=True):
+        np.testing.assert_allclose(panel["values"], whole.values, atol=5.1e-6)
+        assert all(round(value, 5) == value for row in panel["values"] for value in row)
+        assert (panel["part"], panel["name"], panel["layer"]) == (
+            whole.part,
+            whole.name,
+            whole.layer,
+        )
+
+
+def test_only_what_is_asked_for():
+    found = inspect(network(), TEXT)
+    assert {panel.layer for panel in found.only(layer=2).panels} == {2}
+    assert {panel.name for panel in found.only(names=["memory", "marginals"]).panels} == {
+        "memory",
+        "marginals",
+    }
+    (one,) = (
+        panel
+        for panel in found.only(layer=1, names=["forget"]).panels
+        if panel.direction == "forward"
+    )
+    assert one.title == "layer 1 forward: forget gate"
+    grid = inspect(network("{name: grid_lstm, hidden_size: 4}"), TEXT)
+    assert {panel.name for panel in grid.only(names=["forget"]).panels} == {
+        "time forget",
+        "depth forget",
+    }
+    assert {panel.name for panel in grid.only(names=["time forget"]).panels} == {"time forget"}
+
+
+def test_what_is_not_there_is_said_with_what_is():
+    found = inspect(network(), TEXT)
+    names = "candidate, forget, hidden, input, marginals, memory, output"
+    with pytest.raises(
+        UsageError, match=rf"^--gate forgot: .*; did you mean 'forget'\? \(allowed: {names}\)$"
+    ):
+        found.only(names=["forgot"])
+    with pytest.raises(UsageError, match=r"^--layer 3: no such layer \(there are: 1, 2\)$"):
+        found.only(layer=3)
+    with pytest.raises(UsageError, match=r"^--layer 1: no such layer \(there are: none\)$"):
+        inspect(network("feedforward"), TEXT).only(layer=1)
+    with pytest.raises(UsageError, match=r"^--gate marginals: not in layer 1$"):
+        found.only(layer=1, names=["marginals"])
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\u200b"])
+def test_no_words_no_inspection(text):
+    with pytest.raises(UsageError, match="no word in the sentence"):
+        inspect(network(), text)
+
+
+@pytest.mark.parametrize("note", ["h[0]", "h[..., 0, 0]", "h.repeat(3, 1, 1)"])
+def test_a_part_from_outside_that_notes_what_has_no_place(note, tmp_path):
+    (tmp_path / "odd.py").write_text(
+        '"""Odd."""\nfrom slotfill.model.cells.elman import Elman\n\n\nclass Odd(Elman):\n    """Odd."""\n\n'
+        "    def step(self, projected, state):\n        h, state = super().step(projected, state)\n"
+        f"        self.note(strange={note})\n        return h, state\n"
+    )
+    with pytest.raises(
+        RunError,
+        match=r"^encoder 1 \(recurrent, odd\): cannot show 'strange', 5 notes \(.*\) for 5 t",
+    ):
+        inspect(network(with_cell(tmp_path / "odd.py")), TEXT)
+
+
+def test_a_network_that_has_exploded_is_one_line():
+    run = network(with_cell("{name: elman, activation: linear}"))
+    with torch.no_grad():
+        run.model.encoders[0].layers[0].recurrent_weight.fill_(1e30)
+    with pytest.raises(
+        RunError, match=r"'hidden': too large for numbers|scores of the tags: too large"
+    ):
+        inspect(run, TEXT)
+
+
+def test_nothing_is_left_behind_on_the_model():
+    run = network()
+    first, second = inspect(run, TEXT), inspect(run, TEXT)
+    for one, two in zip(first.panels, second.panels, strict=True):
+        np.testing.assert_array_equal(one.values, two.values)
+    assert all(getattr(part, "notes", None) is None for part in run.model.modules())

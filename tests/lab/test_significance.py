@@ -1,0 +1,131 @@
+"""Significance: estimates equal to all swaps counted out, and the correction worked by hand."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from slotfill.evaluation.metrics import f1_of
+from slotfill.lab.compare.significance import bootstrap, holm, mean_f1, randomisation
+
+
+def counts(rows):
+    """Counts of one seed, `(1, sentence, 3)`, from triples of slots right, predicted and gold."""
+    return np.array([rows])
+
+
+ONE = counts(
+    [(2, 2, 2), (1, 2, 2), (2, 2, 3), (0, 1, 1), (1, 1, 1), (3, 3, 3), (1, 1, 2), (0, 0, 1)]
+)
+OTHER = counts(
+    [(1, 2, 2), (1, 1, 2), (0, 2, 3), (0, 0, 1), (0, 1, 1), (3, 3, 3), (0, 1, 2), (1, 1, 1)]
+)
+
+
+def systems(sentences, seeds, better, seed=0):
+    """Two systems' counts, two gold slots a sentence, of which the first gets `better` more often
+    right.
+    """
+    random = np.random.default_rng(seed)
+
+    def one(rate):
+        right = random.binomial(2, rate, (seeds, sentences))
+        return np.stack([right, np.full_like(right, 2), np.full_like(right, 2)], axis=2)
+
+    return one(0.6 + better), one(0.6)
+
+
+def every_swap(one, other):
+    """The p-value from all 2^n ways to swap sentences, sums and F1s written out."""
+    sentences = one.shape[1]
+    real = abs(mean_f1(one) - mean_f1(other))
+    as_large = 0
+    for swap in product((False, True), repeat=sentences):
+        left = np.stack(
+            [(other if swapped else one)[:, i] for i, swapped in enumerate(swap)], axis=1
+        )
+        right = np.stack(
+            [(one if swapped else other)[:, i] for i, swapped in enumerate(swap)], axis=1
+        )
+        as_large += abs(mean_f1(left) - mean_f1(right)) >= real - 1e-9
+    return as_large / 2**sentences
+
+
+def test_mean_f1_by_hand():
+    # 2 * 10 / (12 + 15), and with a second seed, all wrong, half of it.
+    assert mean_f1(ONE) == pytest.approx(2000 / 27)
+    wrong = ONE * [0, 1, 1]
+    assert mean_f1(np.concatenate([ONE, wrong])) == pytest.approx(1000 / 27)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_randomisation_is_near_to_all_swaps(seeds):
+    one, other = (ONE, OTHER) if seeds == 1 else systems(9, 3, 0.2)
+    assert one.shape[0] == seeds
+    exact = every_swap(one, other)
+    assert 0.02 < exact < 0.5
+    assert randomisation(one, other) == pytest.approx(exact, abs=0.012)
+
+
+def test_sentences_that_do_not_differ_change_no_p():
+    more = np.concatenate([ONE, np.tile(ONE[:, :1] * 0, (1, 5, 1))], axis=1)
+    less = np.concatenate([OTHER, np.tile(OTHER[:, :1] * 0, (1, 5, 1))], axis=1)
+    assert randomisation(more, less) == randomisation(ONE, OTHER)
+
+
+def test_the_seeds_of_a_sentence_are_swapped_together():
+    # The same outputs under five seeds are no more evidence than under one.
+    five = [np.repeat(each, 5, axis=0) for each in (ONE, OTHER)]
+    assert randomisation(*five) == randomisation(ONE, OTHER)
+    assert bootstrap(*five) == pytest.approx(bootstrap(ONE, OTHER))
+
+
+def test_no_difference_is_p_1_and_an_interval_of_0():
+    assert randomisation(ONE, ONE) == 1
+    assert bootstrap(ONE, ONE) == (0, 0)
+    # Half the sentences better, half as much worse: the difference is 0, and every other is as
+    # large.
+    mirrored = np.concatenate([ONE, OTHER], axis=1), np.concatenate([OTHER, ONE], axis=1)
+    assert randomisation(*mirrored) == 1
+
+
+def test_both_ways_the_same():
+    one, other = systems(200, 2, 0.03)
+    assert randomisation(one, other) == pytest.approx(randomisation(other, one), abs=0.001)
+    low, high = bootstrap(one, other)
+    assert bootstrap(other, one) == pytest.approx((-high, -low))
+    assert low < mean_f1(one) - mean_f1(other) < high
+
+
+def test_the_same_every_time_and_never_0():
+    one, other = systems(300, 2, 0.3)
+    assert randomisation(one, other) == 1 / 10_001
+    one, other = systems(300, 1, 0.04)
+    assert randomisation(one, other) == randomisation(one, other)
+    assert bootstrap(one, other) == bootstrap(one, other)
+
+
+def test_of_systems_that_are_alike_as_many_are_called_different_as_p_says():
+    ps = np.array([randomisation(*systems(60, 2, 0.0, seed), draws=400) for seed in range(200)])
+    assert 0.01 <= np.mean(ps < 0.05) <= 0.1
+    assert 0.4 <= np.mean(ps < 0.5) <= 0.6
+
+
+def test_bootstrap_against_resampling_one_by_one():
+    one, other = systems(40, 2, 0.1)
+    random = np.random.default_rng(7)
+    differences = []
+    for _ in range(3000):
+        drawn = random.integers(0, 40, 40)
+        f1s = [f1_of(each[:, drawn].sum(axis=1)).mean() for each in (one, other)]
+        differences.append(f1s[0] - f1s[1])
+    assert bootstrap(one, other) == pytest.approx(np.percentile(differences, [2.5, 97.5]), abs=0.8)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []

@@ -1,0 +1,467 @@
+"""slotfill tune: what it tries, what it keeps, that it goes on where it was, and that it cannot
+read the test split.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import start, write_config
+
+from slotfill.config.recipes import load_recipe
+from slotfill.config.validate import load_config
+from slotfill.lab.tune import search as tune
+from slotfill.lab.tune.search import open_study, plan
+
+RANGES = (
+    "{train.learning_rate: {low: 0.001, high: 0.1, log: true}, encoder.hidden_size: {low: 4, high: 16, step: 4}, "
+    "tagger.dropout: {low: 0, high: 0.5}, encoder.cell: [lstm, {name: gru}]}"
+)
+OUT = Path("tuned/tiny")
+QUICK = "train.epochs=3"
+
+
+@pytest.fixture
+def desk(desk):
+    """The current folder, with ranges in its `tiny.yaml`."""
+    write_config(desk / "tiny.yaml", tune=RANGES)
+    return desk
+
+
+def told(cli, *words, code=0):
+    """What the command tells as JSON."""
+    result = cli("tune", "tiny.yaml", *words, "--json")
+    assert result.code == code, result.err
+    return json.loads(result.out)
+
+
+def steady(report):
+    """What of the trials the clock does not decide, in the order of their numbers."""
+    trials = sorted(report["trials"], key=lambda trial: trial["number"])
+    return [(trial["state"], trial["settings"], trial["curves"], trial["f1"]) for trial in trials]
+
+
+def test_trials_are_within_the_ranges_and_the_first_is_the_config_itself(desk, cli):
+    report = told(cli, QUICK, "--trials", "4")
+    trials = {trial["number"]: trial for trial in report["trials"]}
+    assert sorted(trials) == [1, 2, 3, 4]
+    assert trials[1]["settings"] == {
+        "train.learning_rate": 0.04,
+        "encoder.hidden_size": 8,
+        "tagger.dropout": 0.1,
+        "encoder.cell": "lstm",
+    }
+    for trial in trials.values():
+        settings = trial["settings"]
+        assert 0.001 <= settings["train.learning_rate"] <= 0.1
+        assert settings["encoder.hidden_size"] in (4, 8, 12, 16) and isinstance(
+            settings["encoder.hidden_size"], int
+        )
+        assert 0 <= settings["tagger.dropout"] <= 0.5
+        assert settings["encoder.cell"] in ("lstm", {"name": "gru"})
+        assert [len(curve) for curve in trial["curves"]] == [3]
+        assert trial["f1"] == max(trial["curves"][0])
+    f1s = [trial["f1"] for trial in report["trials"]]
+    assert f1s == sorted(f1s, reverse=True) and f1s[0] == report["best"]["f1"]
+    lines = (OUT / "study.journal").read_text().splitlines()
+    assert lines and all(isinstance(json.loads(line), dict) for line in lines)
+
+
+def test_the_best_config_is_whole_and_trains_to_the_score_it_was_picked_for(desk, cli):
+    report = told(cli, QUICK, "--trials", "3", "tune.encoder.hidden_size=[12, 16]")
+    best = report["trials"][0]
+    path = OUT / "best.yaml"
+    assert report["best"] == {"config": path.as_posix(), "trial": best["number"], "f1": best["f1"]}
+    text = path.read_text()
+    assert (
+        text.startswith("# Written by slotfill tune: trial ")
+        and "tune:" not in text.split("format: 1")[1]
+    )
+    settings = [f"{key}={json.dumps(value)}" for key, value in best["settings"].items()]
+    assert (
+        load_recipe(str(path))[1].to_yaml()
+        == load_recipe("tiny.yaml", [QUICK, *settings])[1].to_yaml()
+    )
+    result = cli("train", path)
+    assert (result.code, result.err) == (0, "")
+    assert (
+        json.loads(Path("runs/best/scores.json").read_text())["splits"]["valid"]["overall"]["f1"]
+        == best["f1"]
+    )
+
+
+def test_the_same_command_goes_on_to_what_an_unbroken_study_gives(desk, cli):
+    whole = told(cli, QUICK, "--trials", "3", "--out", "whole")
+    told(cli, QUICK, "--trials", "1")
+    before = (OUT / "study.journal").read_bytes()
+    report = told(cli, QUICK, "--trials", "1")
+    assert (OUT / "study.journal").read_bytes() == before and len(report["trials"]) == 1
+    assert steady(told(cli, QUICK, "--trials", "3")) == steady(whole)
+    other = told(cli, QUICK, "--trials", "2", "--seed", "2", "--out", "other")
+    assert steady(other)[1][1] != steady(whole)[1][1]
+
+
+def test_a_stopped_trial_is_tried_again_as_it_was(desk, cli):
+    whole = told(cli, QUICK, "--trials", "3", "--out", "whole")
+    search = plan("tiny.yaml", [QUICK])
+    kept = signal.getsignal(signal.SIGINT)
+    for stopped in ("trial 1", "trial 2"):
+
+        def report(line, progress, stopped=stopped):
+            if progress is not None and line.startswith(stopped) and progress.epoch == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(tune.Stopped):
+            tune.run(search, open_study(search), 3, report)
+    assert signal.getsignal(signal.SIGINT) is kept
+    assert [trial.state for trial in open_study(search).trials()] == ["stopped", "stopped"]
+    assert steady(told(cli, QUICK, "--trials", "3")) == steady(whole)
+
+
+def begun(*words):
+    """A tuning of a corpus that takes long, in a process of its own, as it trains its first trial."""
+    Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 300)
+    write_config(
+        Path("long.yaml"), data="{train: long.brackets, valid: corpus/valid.brackets}", tune=RANGES
+    )
+    process = start("tune", "long.yaml", *words, start_new_session=True)
+    line = process.stdout.readline()
+    assert line.startswith(b"trial 1: train.learning_rate="), process.stderr.read()
+    time.sleep(0.3)
+    return process
+
+
+def test_ctrl_c_says_how_to_go_on(desk):
+    process = begun("--trials", "3")
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+    out, err = process.communicate(timeout=20)
+    assert err == b"slotfill: stopped; 0 of 3 trials have ended; the same command goes on\n"
+    assert process.returncode == 130
+    assert out.endswith(b"No trial has ended yet.\n")
+    assert not Path("tuned/long/best.yaml").exists()
+
+
+def test_a_trial_whose_process_is_killed_counts_until_then_and_is_tried_again(desk):
+    process = begun("--trials", "3")
+    study = open_study(plan("long.yaml"))
+    assert study.taken() == 1
+    process.kill()
+    process.communicate()
+    killed = study.trials()
+    assert study.taken() == 0
+    assert [trial.state for trial in killed + study.trials()] == ["running", "stopped"]
+    assert study.ask(3).settings == killed[0].settings
+
+
+@pytest.fixture
+def opened():
+    """The names of the files that are opened from now on, by whatever way."""
+    names, heard = [], [True]
+    # A hook stays for ever, so it has to know when nobody listens any more.
+    sys.addaudithook(
+        lambda event, arguments: (
+            names.append(str(arguments[0])) if event == "open" and heard else None
+        )
+    )
+    yield names
+    heard.clear()
+
+
+def test_the_test_sentences_are_never_opened(desk, cli, opened):
+    told(cli, QUICK, "--trials", "2")
+    assert (OUT / "best.yaml").exists()
+    assert any(name.endswith("valid.brackets") for name in opened)
+    assert not any(name.endswith("test.brackets") for name in opened)
+    assert cli("train", "tiny.yaml", QUICK).code == 0
+    assert any(name.endswith("test.brackets") for name in opened)
+
+
+@pytest.mark.parametrize("broken", ["broken", "gone", "elsewhere"])
+def test_broken_or_missing_test_sentences_do_not_matter(broken, desk, cli):
+    shutil.copytree(Path("corpus").resolve(), "own")
+    data = {"path": "own"}
+    if broken == "broken":
+        Path("own/test.brackets").write_text("fly to [Oslo(destination\n")
+    else:
+        Path("own/test.brackets").unlink()
+    if broken == "elsewhere":
+        data["test"] = "nowhere.brackets"
+    write_config(Path("tiny.yaml"), data=json.dumps(data), tune=RANGES)
+    report = told(cli, QUICK, "--trials", "1")
+    assert report["trials"][0]["state"] == "finished"
+    # The best config names them as the config did, for training.
+    named = load_config((OUT / "best.yaml").read_text(), "best.yaml").data.test
+    assert named == (str(desk / "nowhere.brackets") if broken == "elsewhere" else None)
+
+
+def test_a_hopeless_trial_is_pruned_after_some_have_been_trained_to_their_end(desk, cli):
+    words = ["tune.train.learning_rate=[0.04, 1.0e-9]", "--trials", "12"]
+    trials = sorted(told(cli, *words)["trials"], key=lambda trial: trial["number"])
+    pruned = [trial for trial in trials if trial["state"] == "pruned"]
+    assert pruned and all(trial["number"] > 5 for trial in pruned)
+    assert 1e-9 in [trial["settings"]["train.learning_rate"] for trial in pruned]
+    for trial in trials:
+        (curve,) = trial["curves"]
+        assert len(curve) < 6 if trial in pruned else len(curve) == 6
+        assert (trial["f1"] is None) == (trial in pruned)
+
+
+def test_f1_is_the_mean_over_the_seeds(desk, cli):
+    one = told(cli, QUICK, "--trials", "1", "--out", "one")["trials"][0]
+    next_seed = told(cli, QUICK, "--trials", "1", "--seed", "2", "--out", "next")["trials"][0]
+    both = told(cli, QUICK, "--trials", "1", "--seeds", "2")["trials"][0]
+    assert both["curves"] == [*one["curves"], *next_seed["curves"]]
+    assert both["f1"] == pytest.approx((one["f1"] + next_seed["f1"]) / 2)
+
+
+@pytest.mark.parametrize(
+    "storage", ["shared.journal", pytest.param("sqlite:///shared.db", marks=pytest.mark.slow)]
+)
+def test_two_processes_share_a_study(storage, desk):
+    words = ["tune", "tiny.yaml", QUICK, "--trials", "4", "--storage", storage]
+    machines = [start(*words, "--out", f"{place}/tiny") for place in ("here", "there")]
+    ends = [(*machine.communicate(timeout=120), machine.returncode) for machine in machines]
+    for out, err, code in ends:
+        assert (code, err) == (0, b"")
+        assert b"\n4 trials: " in out
+    assert b"\n4 trials: 4 finished.\n" in ends[0][0] + ends[1][0]
+    numbers = [set(re.findall(rb"trial (\d): valid F1", out)) for out, _, _ in ends]
+    assert numbers[0] | numbers[1] == {b"1", b"2", b"3", b"4"} and not numbers[0] & numbers[1]
+    assert Path("here/tiny/best.yaml").exists() and Path("there/tiny/best.yaml").exists()
+
+
+def test_a_database_holds_a_study_as_well(desk, cli):
+    words = [QUICK, "--storage", "sqlite:///study.db"]
+    report = told(cli, *words, "--trials", "2")
+    assert report["storage"] == "sqlite:///study.db" and not (OUT / "study.journal").exists()
+    assert steady(told(cli, *words, "--trials", "3"))[:2] == steady(report)
+    result = cli("tune", "tiny.yaml", "--storage", "nothing://me:secret@server/x")
+    assert (result.code, result.err.count("\n"), "secret" in result.err) == (2, 1, False)
+
+
+def test_a_trial_that_fails_does_not_end_the_study(desk, cli):
+    hot = ["train.optimizer=sgd", "train.warmup=0", "train.gradient_clip=0", QUICK]
+    report = told(cli, *hot, "tune.train.learning_rate=[0.04, 1.0e+38]", "--trials", "4")
+    states = {
+        trial["settings"]["train.learning_rate"]: trial["state"] for trial in report["trials"]
+    }
+    assert states == {0.04: "finished", 1e38: "failed"}
+    assert all(
+        trial["fault"].startswith("the loss became") for trial in report["trials"] if trial["fault"]
+    )
+    result = cli(
+        "tune",
+        "tiny.yaml",
+        *hot,
+        "tune.train.learning_rate=[1.0e+38, 1.1e+38]",
+        "--trials",
+        "2",
+        "--out",
+        "b",
+    )
+    assert (result.code, result.err) == (1, "slotfill: no trial has come to its end\n")
+    assert result.out.endswith("2 trials: 2 failed.\n") and not Path("b/best.yaml").exists()
+
+
+def test_settings_that_do_not_go_together_are_a_failed_trial(desk, cli):
+    cells = "tune.encoder.cell=[{name: lstm, coupled: true, forget_gate: false}, gru]"
+    report = told(cli, QUICK, cells, "--trials", "4")
+    faults = {
+        json.dumps(trial["settings"]["encoder.cell"]): trial["fault"] for trial in report["trials"]
+    }
+    assert faults['"gru"'] is None
+    assert any(
+        fault and fault.startswith("encoder.cell.coupled: couples") for fault in faults.values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        ("train.lerning_rate: {low: 1, high: 2}", "train.lerning_rate: unknown key; did you mean 'learning_rate'?"),
+        ("train.epochs: {low: 1, high: 2, setp: 1}", "train.epochs.setp: unknown key; did you mean 'step'?"),
+        ("train.epochs: {low: 1}", "train.epochs.high: is needed and not given"),
+        ("train.epochs: {low: 0, high: 2}", "train.epochs: must be at least 1, found 0"),
+        ("train.epochs: {low: 1, high: 2.5}", "train.epochs: must be a whole number, found 2.5"),
+        ("train.epochs: {low: 1, high: 9, step: 0.5}", "train.epochs.step: must be a whole number, found 0.5"),
+        ("train.epochs: {low: few, high: 9}", "train.epochs.low: must be a number, found 'few'"),
+        ("train.epochs: {low: 9, high: 9}", "train.epochs.high: must be more than low, which is 9, found 9"),
+        ("train.epochs: {low: 8, high: 9, step: 2}", "train.epochs.step: must be at most 1, from low to high"),
+        ("train.warmup: {low: 0, high: 2, log: true}", "train.warmup.low: must be more than 0 where log is true"),
+        ("train.epochs: {low: 1, high: 9, log: true, step: 2}", "train.epochs.step: does not go with log: true"),
+        ("tagger.dropout: {low: 0.5, high: 1}", "tagger.dropout: must be less than 1, found 1"),
+        ("encoder.bidirectional: [true, 1]", "encoder.bidirectional: must be true or false, found 1"),
+        ("encoder.cell: [lstm, grv]", "encoder.cell: unknown cell 'grv'; did you mean 'gru'?"),
+        ("embedding: [[word], [wrod]]", "embedding: embedding.0: unknown embedding 'wrod'; did you mean 'word'?"),
+        ("encoder.cell: [lstm]", "encoder.cell: must be a range, as {low: 2, high: 8}, or a list of at least two"),
+        ("train: {epochs: {low: 1, high: 2}}", "train: must be a range, as {low: 2, high: 8}, or a list of"),
+        ("data.path: [a, b]", "data.path: is the same in all trials, so that they can be compared;"),
+        ("train.seed: [1, 2]", "train.seed: is the same in all trials"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_broken_range_is_told_by_its_place_and_mend(ranges, message, desk, cli):
+    Path("c.yaml").write_text(f"tune:\n  {ranges}\ndata: {{path: corpus}}\n")
+    for command in ("tune", "check", "train"):
+        result = cli(command, "c.yaml")
+        assert result.err.startswith(f"slotfill: c.yaml:2: tune.{message}")
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert not Path("tuned").exists()
+
+
+def test_ranges_are_whole_numbers_where_the_key_is(desk):
+    ranges = load_config(
+        "tune:\n  train.epochs: {low: 2, high: 8}\n  train.warmup: {low: 0, high: 3}\n"
+        "  train.average: {low: 0.6, high: 0.9}\n",
+        "c.yaml",
+    ).tune
+    assert [type(ranges[f"train.{key}"].high) for key in ("epochs", "warmup", "average")] == [
+        int,
+        float,
+        float,
+    ]
+
+
+def test_other_commands_do_without_the_ranges(desk, cli):
+    result = cli("train", "tiny.yaml", QUICK)
+    assert result.code == 0
+    assert (
+        result.err
+        == "slotfill: what stands under tune: is for slotfill tune; this trains with the rest\n"
+    )
+    assert "tune" not in Path("runs/tiny/config.yaml").read_text()
+    assert "tune" not in cli("show", "tiny.yaml").out
+    assert cli("check", "tiny.yaml").out.endswith("tiny.yaml: ok\n")
+
+
+def test_a_study_of_another_config_is_not_gone_on_with(desk, cli):
+    told(cli, QUICK, "--trials", "1")
+    before = (OUT / "study.journal").read_bytes()
+    for words, what in [
+        (["train.epochs=4"], "train.epochs 3, not 4"),
+        ([QUICK, "--seeds", "2"], "seeds 1, not 2"),
+        (
+            [QUICK, "tune.tagger.dropout={low: 0, high: 0.6}"],
+            "tune.tagger.dropout.high 0.5, not 0.6",
+        ),
+    ]:
+        result = cli("tune", "tiny.yaml", *words, "--trials", "2")
+        message = f"{OUT}/study.journal: the study 'tiny' was begun with {what}; choose another --out or --storage"
+        assert (result.code, result.out, result.err) == (2, "", f"slotfill: {message}\n")
+    shutil.copytree(Path("corpus").resolve(), "other")
+    Path("other/valid.brackets").write_text("hello\n")
+    result = cli("tune", "tiny.yaml", QUICK, "data.path=other")
+    assert "was begun with sentences.valid" in result.err
+    assert (OUT / "study.journal").read_bytes() == before
+
+
+def test_nothing_of_the_users_is_overwritten(desk, cli):
+    OUT.mkdir(parents=True)
+    (OUT / "best.yaml").write_text("train: {epochs: 2}\n")
+    result = cli("tune", "tiny.yaml")
+    assert (
+        result.err
+        == f"slotfill: {OUT}/best.yaml: is there already, and not by slotfill tune; choose another --out\n"
+    )
+    assert ((OUT / "best.yaml").read_text(), result.code) == ("train: {epochs: 2}\n", 2)
+    Path("notes.txt").write_text("mine\n")
+    result = cli("tune", "tiny.yaml", "--storage", "notes.txt", "--out", "b")
+    assert (
+        result.err == "slotfill: notes.txt: is there already, and holds no study; choose another\n"
+    )
+    assert (Path("notes.txt").read_text(), result.code) == ("mine\n", 2)
+
+
+def test_wrong_use_is_one_line(desk, cli):
+    write_config(Path("plain.yaml"))
+    for words, message in [
+        (
+            ["plain.yaml"],
+            "plain.yaml: no ranges; say in it which keys to try, and how, as tune: {train.learning_rate: ",
+        ),
+        (
+            ["tiny.yaml", "--out", "tiny.yaml"],
+            "--out tiny.yaml: is a file; give the folder for the study",
+        ),
+        (
+            ["tiny.yaml", "--storage", "no/x.journal"],
+            "--storage no/x.journal: there is no such folder to write it in",
+        ),
+        (["tiny.yaml", "--trials", "0"], "Invalid value for '--trials'"),
+        (
+            ["tiny.yaml", "tune.train.epochs=3"],
+            "command line: tune.train.epochs: must be a range, as",
+        ),
+        (
+            ["tiny.yaml", "data.valid=nowhere.conll"],
+            "command line: data.valid: there is no file or folder nowhere.conll",
+        ),
+    ]:
+        result = cli("tune", *words)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), words
+        assert message in result.err
+    Path("broken.conll").write_text("fly O\nto\n")
+    result = cli("tune", "tiny.yaml", "data.valid=broken.conll")
+    assert (result.code, result.err.count("\n")) == (3, 1)
+    assert not Path("tuned").exists()
+
+
+def test_without_optuna_it_says_what_to_install(desk, cli, monkeypatch):
+    monkeypatch.setattr("slotfill.cli.lab.find_spec", lambda name: None)
+    result = cli("tune", "tiny.yaml")
+    assert (result.code, result.err) == (
+        2,
+        "slotfill: tuning needs Optuna: pip install 'slotfill[tune]'\n",
+    )
+
+
+def test_what_is_printed(desk, cli):
+    result = cli("tune", "tiny.yaml", QUICK, "--trials", "2")
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    first = "train.learning_rate=0.04 encoder.hidden_size=8 tagger.dropout=0.1 encoder.cell=lstm"
+    assert lines[0] == f"trial 1: {first}"
+    assert re.fullmatch(
+        r"trial 1: valid F1 [\d.]+, 3 epochs in \d+ s; 1 of 2 done, best F1 [\d.]+", lines[1]
+    )
+    assert re.search(r"│ 1 +│ +[12] │ +[\d.]+ │ +3 │ +\d+ │", result.out)
+    assert lines[-4:] == [
+        "2 trials: 2 finished.",
+        "F1 in percent over whole slots, in the best epoch on valid. Test was not read.",
+        f"The best config is {OUT}/best.yaml. Next:",
+        f"  slotfill train {OUT}/best.yaml",
+    ]
+
+
+def test_where_the_config_is_not_within_its_ranges_it_says_so(desk, cli):
+    result = cli("tune", "tiny.yaml", QUICK, "--trials", "1", "tune.encoder.hidden_size=[12, 16]")
+    assert result.out.startswith(
+        "The config's own values are not all among those to try, so no trial is the config"
+    )
+
+
+def test_files_are_tuned_from_wherever_the_config_is(desk, cli, monkeypatch):
+    for name in ("a", "b"):
+        Path(f"{name}.vec").write_text("to 0.5 1\nfly 2 -1\n")
+    write_config(
+        Path("tiny.yaml"),
+        embedding="[word, {name: pretrained, path: a.vec}]",
+        tune="{train.epochs: {low: 1, high: 2}}",
+    )
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    tried = "tune={embedding.1.path: [../a.vec, ../b.vec], train.epochs: {low: 1, high: 2}}"
+    result = cli("tune", "../tiny.yaml", tried, "--trials", "3", "--json")
+    assert {trial["state"] for trial in json.loads(result.out)["trials"]} == {"finished"}, (
+        result.err
+    )
+    result = cli("tune", "../tiny.yaml", tried.replace("b.vec", "c.vec"), "--out", "other")
+    assert (result.code, result.out) == (2, "")
+    assert "embedding.1.path: there is no file ../c.vec; did you mean 'b.vec'?" in result.err

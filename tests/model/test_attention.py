@@ -1,0 +1,177 @@
+"""Attention against loops over pairs of tokens, one sentence at a time; what it may not see, and
+how it is read.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from part_cases import randomize, vocab_of
+
+from slotfill.config.registry import ENCODERS
+from slotfill.data.batching import make_batch
+from slotfill.model.activations import traced
+from slotfill.model.tagger import SlotTagger
+from slotfill.model import attention as _additive
+
+LENGTHS = torch.tensor([4, 1, 6, 3])
+SIZE = 5
+PARTS = {
+    "attention": {"name": "attention", "size": 3, "dropout": 0.0},
+    "one head": {"name": "self_attention", "heads": 1, "head_size": 2},
+    "three heads": {"name": "self_attention", "heads": 3, "head_size": 4},
+}
+
+
+def built(name, size=SIZE):
+    encoder = ENCODERS.build(PARTS[name], size).double().eval()
+    randomize(encoder, 2)
+    return encoder
+
+
+def sentences(lengths=LENGTHS, size=SIZE):
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(
+        len(lengths), int(lengths.max()), size, generator=generator, dtype=torch.float64
+    )
+    for row, length in zip(x, lengths, strict=True):
+        row[length:] = 0
+    return x
+
+
+def softmax(scores):
+    powers = np.exp(np.array(scores) - max(scores))
+    return powers / powers.sum()
+
+
+def additive(encoder, x):
+    """The outputs `(time, size)` and weights `(1, time, time)` of a sentence `x`, straight from the
+    equations.
+    """
+    w, u = (
+        linear.weight.detach().numpy().T
+        for linear in (encoder.attention.query, encoder.attention.key)
+    )
+    v = encoder.attention.score.detach().numpy()
+    weights, outputs = [], []
+    for h_i in x:
+        a = softmax([v @ np.tanh(h_i @ w + h_j @ u) for h_j in x])
+        weights.append(a)
+        outputs.append(
+            np.concatenate([h_i, sum(a_ij * h_j for a_ij, h_j in zip(a, x, strict=True))])
+        )
+    return np.array(outputs), np.array(weights)[None]
+
+
+def multi_head(encoder, x):
+    """The same of self-attention, and its weights `(heads, time, time)`."""
+    heads = encoder.heads
+    rows = encoder.projections.weight.detach().numpy()
+    w_q, w_k, w_v = rows.reshape(3, heads, -1, rows.shape[1])
+    gathered, weights = [[] for _ in x], np.zeros((heads, len(x), len(x)))
+    for head in range(heads):
+        for i, x_i in enumerate(x):
+            scores = [(w_q[head] @ x_i) @ (w_k[head] @ x_j) / np.sqrt(w_q.shape[1]) for x_j in x]
+            weights[head, i] = softmax(scores)
+            gathered[i].append(
+                sum(a * (w_v[head] @ x_j) for a, x_j in zip(weights[head, i], x, strict=True))
+            )
+    outputs = []
+    for x_i, parts in zip(x, gathered, strict=True):
+        y = x_i + encoder.join.weight.detach().numpy() @ np.concatenate(parts)
+        y = (y - y.mean()) / np.sqrt(y.var() + encoder.norm.eps)
+        outputs.append(
+            y * encoder.norm.weight.detach().numpy() + encoder.norm.bias.detach().numpy()
+        )
+    return np.array(outputs), weights
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_equals_the_loop_over_pairs(name):
+    encoder, x = built(name), sentences()
+    with traced(encoder) as notes:
+        outputs = encoder(x, LENGTHS).detach().numpy()
+    (weights,) = notes[""]["weights"]
+    for row, length, found, seen in zip(x.numpy(), LENGTHS, outputs, weights.numpy(), strict=True):
+        wanted, shares = (additive if name == "attention" else multi_head)(encoder, row[:length])
+        np.testing.assert_allclose(found[:length], wanted, atol=1e-12)
+        np.testing.assert_allclose(seen[:, :length, :length], shares, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_weights_add_up_to_one_and_are_nothing_at_padding(name):
+    encoder, x = built(name), sentences()
+    with traced(encoder) as notes:
+        encoder(x, LENGTHS)
+    (weights,) = notes[""]["weights"]
+    assert weights.shape == (4, getattr(encoder, "heads", 1), 6, 6)
+    torch.testing.assert_close(weights.sum(3), torch.ones_like(weights[..., 0]), atol=1e-12, rtol=0)
+    for row, length in zip(weights, LENGTHS, strict=True):
+        assert (row[:, :, length:] == 0).all() and (row[:, :, :length] > 0).all()
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_whole_sentence_counts_and_its_order_does_not(name):
+    """Each token's vector moves with any other's; shuffled tokens give the same vectors, shuffled."""
+    encoder, x = built(name), sentences(torch.tensor([6]))
+    lengths = torch.tensor([6])
+    whole = encoder(x, lengths)
+    changed = x.clone()
+    changed[0, 4] += 1
+    assert ((encoder(changed, lengths) - whole).abs().amax(2) > 1e-6).all()
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    torch.testing.assert_close(encoder(x[:, order], lengths), whole[:, order], atol=1e-12, rtol=0)
+
+
+def test_long_sentences_are_taken_in_parts(monkeypatch):
+    """The same numbers and gradients, a few queries at a time."""
+    encoder, x = built("attention"), sentences().requires_grad_()
+    wanted = encoder(x, LENGTHS)
+    weights = torch.randn(
+        wanted.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64
+    )
+    variables = [x, *encoder.parameters()]
+    gradients = torch.autograd.grad((wanted * weights).sum(), variables)
+    largest = []
+    kept = _additive.AdditiveAttention._weights
+
+    def watched(self, queries, keys, mask):
+        largest.append(queries.shape[1])
+        return kept(self, queries, keys, mask)
+
+    monkeypatch.setattr(_additive, "AT_ONCE", 2 * 4 * 6 * 3)
+    monkeypatch.setattr(_additive.AdditiveAttention, "_weights", watched)
+    found = encoder(x, LENGTHS)
+    assert largest == [2, 2, 2]
+    torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
+    found = torch.autograd.grad((found * weights).sum(), variables)
+    for mine, theirs in zip(found, gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-12, rtol=0)
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(x, LENGTHS), wanted.detach(), atol=1e-12, rtol=0)
+
+
+def test_what_attention_drops_is_passed_on_whole():
+    encoder = (
+        ENCODERS.build({"name": "attention", "size": 3, "dropout": 0.5}, SIZE).double().train()
+    )
+    x = sentences()
+    torch.manual_seed(1)
+    outputs = encoder(x, LENGTHS)
+    assert torch.equal(outputs[..., :SIZE], x)
+    assert not torch.equal(outputs[..., SIZE:], encoder.eval()(x, LENGTHS)[..., SIZE:])
+
+
+@pytest.mark.parametrize("second", PARTS)
+def test_stands_on_any_encoder_and_is_read_there(second):
+    """In a stack, with the names that `traced` gives."""
+    vocab = vocab_of()
+    torch.manual_seed(1)
+    model = SlotTagger(vocab, ["word"], ["feedforward", "recurrent", PARTS[second]], "crf").eval()
+    batch = make_batch([["leave", "Taipei"], ["at", "11:30", "sharp"]], model.lookups)
+    with traced(model) as notes:
+        model.emissions(batch)
+    (weights,) = notes["encoders.2"]["weights"]
+    assert weights.shape == (2, PARTS[second].get("heads", 1), 3, 3)
+    assert (weights[0, :, :, 2] == 0).all()

@@ -1,0 +1,186 @@
+"""LSTM, GRU and Elman are torch's own, to 1e-6; the lecture's examples worked by hand; how cells
+start.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from part_cases import randomize
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from slotfill.config.registry import CELLS, ENCODERS
+from slotfill.model.activations import traced
+from slotfill.model.cells.base import Cell
+from slotfill.model.recurrence import run
+
+LENGTHS = torch.tensor([9, 1, 4, 12, 7, 12])
+INPUT, HIDDEN = 6, 5
+
+# Which of our blocks of products stands in each place of torch's weights.
+BLOCKS = {
+    "lstm": ["input", "forget", "candidate", "output"],
+    "gru": ["reset", "update", "candidate"],
+    "elman": [None],
+}
+THEIRS = {
+    "lstm": ("lstm", lambda *a, **k: torch.nn.LSTM(*a, **k)),
+    "gru": ("gru", lambda *a, **k: torch.nn.GRU(*a, **k)),
+    "elman": ("elman", lambda *a, **k: torch.nn.RNN(*a, nonlinearity="tanh", **k)),
+    "elman relu": (
+        {"name": "elman", "activation": "relu"},
+        lambda *a, **k: torch.nn.RNN(*a, nonlinearity="relu", **k),
+    ),
+}
+
+
+def as_torch(cell, name, direction, what):
+    """What torch calls `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh`, from our `cell`, ordered
+    as torch does.
+    """
+    tensors = {
+        "weight_ih": cell.input_weight,
+        "weight_hh": cell.recurrent_weight,
+        "bias_ih": cell.bias,
+    }
+    if what == "bias_hh":
+        if name != "gru":
+            return torch.zeros(len(BLOCKS[name]) * HIDDEN)
+        return torch.cat([torch.zeros(2 * HIDDEN), cell.recurrent_bias[direction, 0]])
+    blocks = dict(
+        zip(cell.gates or [None], tensors[what][direction].split(HIDDEN, dim=-1), strict=True)
+    )
+    return torch.cat([blocks[gate] for gate in BLOCKS[name]], dim=-1).T.squeeze(-1)
+
+
+def twins(which, bidirectional, layers):
+    part, build = THEIRS[which]
+    encoder = ENCODERS.build(
+        {
+            "name": "recurrent", "cell": part, "hidden_size": HIDDEN, "layers": layers,
+            "bidirectional": bidirectional, "dropout": 0.0,
+        },
+        INPUT,
+    )  # fmt: skip
+    randomize(encoder, 1, HIDDEN**-0.5)
+    theirs = build(INPUT, HIDDEN, layers, batch_first=True, bidirectional=bidirectional)
+    cells = [module for module in encoder.modules() if isinstance(module, Cell)]
+    places = []
+    with torch.no_grad():
+        for layer, cell in enumerate(cells):
+            for direction in range(1 + bidirectional):
+                for what in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                    name = f"{what}_l{layer}{'_reverse' if direction else ''}"
+                    getattr(theirs, name).copy_(as_torch(cell, which.split()[0], direction, what))
+                    places.append((name, cell, direction, what))
+    return encoder, theirs, places
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("which", THEIRS)
+def test_equals_torch(which, bidirectional, layers):
+    encoder, theirs, places = twins(which, bidirectional, layers)
+    x = torch.randn(
+        len(LENGTHS), 12, INPUT, generator=torch.Generator().manual_seed(2), requires_grad=True
+    )
+    packed, _ = theirs(pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False))
+    wanted = pad_packed_sequence(packed, batch_first=True)[0]
+    found = encoder(x, LENGTHS)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-6)
+
+    # The mean keeps gradients near 1, where 1e-6 is what float32 can hold.
+    weights = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(3)) / len(LENGTHS)
+    (x_wanted,) = torch.autograd.grad((wanted * weights).sum(), x, retain_graph=True)
+    (wanted * weights).sum().backward(inputs=list(theirs.parameters()))
+    (x_found,) = torch.autograd.grad((found * weights).sum(), x, retain_graph=True)
+    (found * weights).sum().backward(inputs=list(encoder.parameters()))
+    torch.testing.assert_close(x_found, x_wanted, atol=1e-6, rtol=1e-5)
+    with torch.no_grad():
+        for cell in {cell for _, cell, _, _ in places}:
+            for parameter in cell.parameters():
+                parameter.copy_(parameter.grad)
+    for name, cell, direction, what in places:
+        # Where torch has two biases for our one, both get the same gradient.
+        ours = as_torch(
+            cell,
+            which.split()[0],
+            direction,
+            "bias_ih" if what == "bias_hh" and which != "gru" else what,
+        )
+        gradient = getattr(theirs, name).grad
+        if which == "gru" and what == "bias_hh":
+            ours, gradient = ours[-HIDDEN:], gradient[-HIDDEN:]
+        torch.testing.assert_close(
+            ours, gradient, atol=2e-6, rtol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_elman_by_hand():
+    """All weights 1, no bias, linear: what the hidden layer holds depends on the order of the
+    inputs.
+    """
+    cell = CELLS.build({"name": "elman", "activation": "linear"}, 2, 2)
+    output = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        for parameter in (*cell.parameters(), *output.parameters()):
+            parameter.fill_(1.0)
+        cell.bias.zero_()
+        output.bias.zero_()
+
+    def ran(*inputs):
+        hidden = run(cell, torch.tensor(inputs, dtype=torch.float).view(1, 3, 1, 2))[0][0, :, 0]
+        return hidden.tolist(), output(hidden).tolist()
+
+    assert ran([1, 1], [1, 1], [2, 2]) == ([[2, 2], [6, 6], [16, 16]], [[4, 4], [12, 12], [32, 32]])
+    assert ran([1, 1], [2, 2], [1, 1]) == ([[2, 2], [8, 8], [18, 18]], [[4, 4], [16, 16], [36, 36]])
+
+
+X1 = [1, 3, 2, 4, 2, 1, 3, 6, 1]
+X2 = [0, 1, 0, 1, 0, 0, -1, 1, 0]
+X3 = [0, 0, 0, 0, 0, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize(("sharp", "within"), [(1, 1e-2), (10, 1e-6)])
+def test_lecture_lstm_by_hand(sharp, within):
+    """x2 = 1 adds x1 to the memory, x2 = -1 clears it, x3 = 1 lets it out."""
+    part = {"name": "lstm_lecture", "input_activation": "linear", "output_activation": "linear"}
+    cell = CELLS.build(part, 3, 1).double()
+    weights = {
+        "candidate": [1, 0, 0, 0],
+        "input": [0, 100, 0, -10],
+        "forget": [0, 100, 0, 10],
+        "output": [0, 0, 100, -10],
+    }
+    with torch.no_grad():
+        for column, gate in enumerate(cell.gates):
+            *weight, bias = torch.tensor(weights[gate], dtype=torch.float64) * (
+                1 if gate == "candidate" else sharp
+            )
+            cell.input_weight[0, :, column] = torch.stack(weight)
+            cell.bias[0, 0, column] = bias
+        x = torch.tensor([X1, X2, X3], dtype=torch.float64).T
+        with traced(cell) as notes:
+            outputs = run(cell, x.view(1, 9, 1, 3))[0].flatten()
+    assert outputs.tolist() == pytest.approx([0, 0, 0, 0, 0, 7, 0, 0, 6], abs=within)
+    memory = torch.stack(notes[""]["memory"]).flatten()
+    assert memory.tolist() == pytest.approx([0, 3, 3, 7, 7, 7, 0, 6, 6], abs=within)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_starts_orthogonal_and_small(name):
+    torch.manual_seed(1)
+    cell = CELLS.build(name, 20, 8, 2)
+    for direction in range(2):
+        for block in cell.recurrent_weight.detach()[direction].split(8, dim=1):
+            torch.testing.assert_close(block @ block.T, torch.eye(8), atol=1e-5, rtol=0)
+        assert 0 < cell.input_weight[direction].abs().max() <= (6 / 28) ** 0.5
+    assert not torch.equal(cell.recurrent_weight[0], cell.recurrent_weight[1])
+
+
+@pytest.mark.parametrize("bias", [1.0, -2.5])
+def test_forget_bias(bias):
+    cell = CELLS.build({"name": "lstm", "forget_bias": bias}, 3, 4, 2)
+    blocks = dict(zip(cell.gates, cell.bias.split(4, dim=-1), strict=True))
+    assert (blocks.pop("forget") == bias).all()
+    assert all((block == 0).all() for block in blocks.values())

@@ -1,0 +1,139 @@
+"""Cells against their papers' equations: loops in NumPy, one sentence and one direction at a time,
+from its own end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cell_cases import FUNCTIONS, HIDDEN, LENGTHS, batch, both_ways, encoder_of, sigmoid
+from part_cases import label
+
+from slotfill.config.registry import CELLS
+
+# One direction of one sentence: from its vectors, in the order of reading, to the outputs.
+
+
+def elman(w, xs, activation="tanh"):
+    h = np.zeros(HIDDEN)
+    for x in xs:
+        h = FUNCTIONS[activation](x @ w("input_weight") + h @ w("recurrent_weight") + w("bias")[0])
+        yield h
+
+
+def gru(w, xs, reset="after"):
+    h = np.zeros(HIDDEN)
+    blocks = 2 if reset == "none" else 3
+    *w_r, w_z, w_n = w("input_weight", blocks)
+    *u_r, u_z, u_n = w("recurrent_weight", blocks)
+    *b_r, b_z, b_n = w("bias", blocks)
+    for x in xs:
+        z = sigmoid(x @ w_z + h @ u_z + b_z[0])
+        if reset == "none":
+            n = np.tanh(x @ w_n + h @ u_n + b_n[0])
+        else:
+            r = sigmoid(x @ w_r[0] + h @ u_r[0] + b_r[0][0])
+            if reset == "before":
+                n = np.tanh(x @ w_n + (r * h) @ u_n + b_n[0])
+            else:
+                n = np.tanh(x @ w_n + b_n[0] + r * (h @ u_n + w("recurrent_bias")[0]))
+        h = (1 - z) * n + z * h
+        yield h
+
+
+def lstm_lecture(
+    w, xs, gate_activation="sigmoid", input_activation="sigmoid", output_activation="sigmoid"
+):
+    f, g, h = (FUNCTIONS[name] for name in (gate_activation, input_activation, output_activation))
+    c = np.zeros(HIDDEN)
+    for x in xs:
+        z, z_i, z_f, z_o = np.split(x @ w("input_weight") + w("bias")[0], 4)
+        c = g(z) * f(z_i) + c * f(z_f)
+        yield h(c) * f(z_o)
+
+
+def mut1(w, xs):
+    w_z, w_r = w("input_weight", 2)
+    b_z, b_r = w("bias", 2)
+    u_r, u_n = w("recurrent_weight", 2)
+    h = np.zeros(HIDDEN)
+    for x in xs:
+        bare = x @ w("bare_weight") if len(x) != HIDDEN else x
+        z = sigmoid(x @ w_z + b_z[0])
+        r = sigmoid(x @ w_r + h @ u_r + b_r[0])
+        h = np.tanh((r * h) @ u_n + np.tanh(bare) + w("candidate_bias")[0]) * z + h * (1 - z)
+        yield h
+
+
+def mut2(w, xs):
+    w_z, w_n = w("input_weight", 2)
+    b_z, b_n = w("bias", 2)
+    u_z, u_r, u_n = w("recurrent_weight", 3)
+    h = np.zeros(HIDDEN)
+    for x in xs:
+        bare = x @ w("bare_weight") if len(x) != HIDDEN else x
+        z = sigmoid(x @ w_z + h @ u_z + b_z[0])
+        r = sigmoid(bare + h @ u_r + w("reset_bias")[0])
+        h = np.tanh((r * h) @ u_n + x @ w_n + b_n[0]) * z + h * (1 - z)
+        yield h
+
+
+def mut3(w, xs):
+    w_z, w_r, w_n = w("input_weight", 3)
+    b_z, b_r, b_n = w("bias", 3)
+    u_z, u_r, u_n = w("recurrent_weight", 3)
+    h = np.zeros(HIDDEN)
+    for x in xs:
+        z = sigmoid(x @ w_z + np.tanh(h) @ u_z + b_z[0])
+        r = sigmoid(x @ w_r + h @ u_r + b_r[0])
+        h = np.tanh((r * h) @ u_n + x @ w_n + b_n[0]) * z + h * (1 - z)
+        yield h
+
+
+CASES = [
+    *((elman, {"activation": name}) for name in FUNCTIONS),
+    *((gru, {"reset": reset}) for reset in ("after", "before", "none")),
+    (lstm_lecture, {}),
+    *(
+        (lstm_lecture, {f"{where}_activation": name})
+        for where in ("gate", "input", "output")
+        for name in ("tanh", "relu", "linear")
+    ),
+    (mut1, {}),
+    (mut2, {}),
+    (mut3, {}),
+]
+
+
+@pytest.mark.parametrize("size", [3, HIDDEN])
+@pytest.mark.parametrize(
+    ("equations", "options"),
+    [pytest.param(*c, id=label({"name": c[0].__name__, **c[1]})) for c in CASES],
+)
+def test_equals_its_equations(equations, options, size):
+    encoder, (x, lengths) = encoder_of({"name": equations.__name__, **options}, size), batch(size)
+    found = encoder(x, lengths).detach().numpy()
+    for sentence, length, row in zip(x.numpy(), LENGTHS, found, strict=True):
+        wanted = both_ways(
+            encoder.layers[0], sentence[:length], lambda w, xs: equations(w, xs, **options)
+        )
+        np.testing.assert_allclose(row[:length], wanted, atol=1e-12, rtol=1e-12)
+        assert (row[length:] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["mut1", "mut2"])
+def test_the_bare_input_is_projected_only_where_sizes_differ(name):
+    names = [
+        {parameter for parameter, _ in CELLS.build(name, size, 4).named_parameters()}
+        for size in (3, 4)
+    ]
+    assert names[0] - names[1] == {"bare_weight"} and names[0] > names[1]
+
+
+@pytest.mark.parametrize(("reset", "products"), [("after", 3), ("before", 3), ("none", 2)])
+def test_what_is_not_computed_has_no_weights(reset, products):
+    gru = dict(CELLS.build({"name": "gru", "reset": reset}, 3, 4).named_parameters())
+    assert ("recurrent_bias" in gru) == (reset == "after")
+    assert gru["input_weight"].shape[2] == gru["recurrent_weight"].shape[2] == products * 4
+    lecture = CELLS.build("lstm_lecture", 3, 4)
+    assert {name for name, _ in lecture.named_parameters()} == {"input_weight", "bias"}

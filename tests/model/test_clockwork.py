@@ -1,0 +1,97 @@
+"""The clockwork RNN against its equations, a loop in NumPy over the units; its clock and who sees
+whom.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from cell_cases import HIDDEN, LENGTHS, batch, both_ways, encoder_of
+from part_cases import randomize
+
+from slotfill.config.registry import CELLS
+from slotfill.errors import ConfigError
+from slotfill.model.recurrence import run
+
+
+def clockwork(w, xs, periods):
+    """Unit by unit; `periods` are those of the units here, in their order."""
+    h = np.zeros(HIDDEN)
+    for time, x in enumerate(xs):
+        new = h.copy()
+        for unit, period in enumerate(periods):
+            if time % period == 0:
+                total = x @ w("input_weight")[:, unit] + w("bias")[0, unit]
+                for other, other_period in enumerate(periods):
+                    if other_period >= period:
+                        total += h[other] * w("recurrent_weight")[other, unit]
+                new[unit] = np.tanh(total)
+        h = new
+        yield h
+
+
+@pytest.mark.parametrize(
+    ("periods", "units"),
+    [
+        ([1, 2, 4], [1, 1, 2, 2, 4]),
+        ([3, 1, 2], [1, 1, 2, 2, 3]),
+        ([2, 2, 5], [2] * 4 + [5]),
+        ([1, 2, 4, 8], [1, 1, 2, 4, 8]),
+    ],
+)
+def test_clockwork_equals_its_equations(periods, units):
+    encoder, (x, lengths) = encoder_of({"name": "clockwork", "periods": periods}, 3), batch(3)
+    found = encoder(x, lengths).detach().numpy()
+    for sentence, length, row in zip(x.numpy(), LENGTHS, found, strict=True):
+        wanted = both_ways(
+            encoder.layers[0], sentence[:length], lambda w, xs: clockwork(w, xs, units)
+        )
+        np.testing.assert_allclose(row[:length], wanted, atol=1e-12, rtol=1e-12)
+
+
+def test_clockwork_ticks():
+    """A unit changes exactly when its period divides the step's number."""
+    cell = CELLS.build({"name": "clockwork", "periods": [2, 1, 4]}, 3, HIDDEN, 2)
+    outputs = run(cell, torch.randn(2, 9, 1, 3, generator=torch.Generator().manual_seed(1)))[0]
+    changed = (outputs[:, 1:] != outputs[:, :-1])[:, :, 0]
+    for time in range(1, 9):
+        assert (
+            changed[:, time - 1].tolist()
+            == [[time % period == 0 for period in (1, 1, 2, 2, 4)]] * 2
+        )
+
+
+def test_clockwork_slow_modules_do_not_see_fast_ones():
+    cell = CELLS.build({"name": "clockwork", "periods": [4, 1, 2]}, 3, HIDDEN)
+    seen = torch.tensor([[slow >= fast for fast in (1, 1, 2, 2, 4)] for slow in (1, 1, 2, 2, 4)])
+    assert torch.equal(cell.recurrent_weight[0] != 0, seen), "from the start"
+    randomize(cell, 1)
+    h, time = cell.start(torch.zeros(1, 1, HIDDEN))
+    slopes = torch.autograd.functional.jacobian(
+        lambda h: cell.step(torch.zeros(1, 1, HIDDEN), (h, time))[0], h
+    )
+    assert torch.equal(slopes.view(HIDDEN, HIDDEN).T != 0, seen), (
+        "whatever stands where nothing is seen"
+    )
+
+
+def test_clockwork_backward_clock_starts_at_the_true_end():
+    """With the one period 4 a sentence of 7 tokens is heard at its tokens 6 and 2, one of 4 at its
+    last alone.
+    """
+    encoder, (x, lengths) = encoder_of({"name": "clockwork", "periods": [4]}, 3), batch(3)
+    backwards = encoder(x, lengths)[:, :, HIDDEN:]
+    values = {
+        length: row[:length, 0].tolist() for length, row in zip(LENGTHS, backwards, strict=True)
+    }
+    assert [len(set(values[length])) for length in LENGTHS] == [3, 1, 1, 2]
+    assert len(set(values[7][3:])) == len(set(values[7][:3])) == 1
+
+
+@pytest.mark.parametrize("periods", [[], [1, 2, 3, 4, 5, 6]])
+def test_clockwork_refuses_what_it_has_no_units_for(periods):
+    with pytest.raises(
+        ConfigError, match=f"cell.periods: {len(periods)} given for hidden_size 5; at least one"
+    ):
+        CELLS.build({"name": "clockwork", "periods": periods}, 3, 5)

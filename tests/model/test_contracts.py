@@ -1,0 +1,461 @@
+"""The promises that every registered part keeps, whatever its options; a new file is tested by
+being there.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from part_cases import (
+    SENTENCES,
+    STRANGE,
+    all_variants,
+    batch_of,
+    label,
+    networks,
+    randomize,
+    vocab_of,
+)
+from safetensors.torch import load_file, save_file
+
+from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
+from slotfill.data.batching import make_batch
+from slotfill.data.vocab import Vocab
+from slotfill.model.activations import traced
+from slotfill.model.recurrence import run as run_cell
+from slotfill.model.tagger import SlotTagger
+from slotfill.training.flat_parameters import trained
+
+LENGTHS = torch.tensor([3, 1, 7, 5, 2])
+WIRING = {
+    "embedding": ["vocab"],
+    "cell": ["input_size", "hidden_size", "directions"],
+    "encoder": ["input_size"],
+    "intent": ["input_size", "vocab"],
+    "tagger": ["input_size", "vocab"],
+    "format": [],
+}
+
+
+def network(parts, seed=1, scheme="iob2"):
+    torch.manual_seed(seed)
+    vocab = vocab_of(scheme)
+    return SlotTagger(vocab, *parts), vocab
+
+
+def inputs(size, lengths=LENGTHS, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(len(lengths), int(lengths.max()), size, generator=generator, dtype=dtype)
+    for row, length in zip(x, lengths, strict=True):
+        row[length:] = 0
+    return x
+
+
+def run(cell, x):
+    return run_cell(cell, x)[0]
+
+
+def vectors(embedding, sentences):
+    return embedding(*(torch.from_numpy(array) for array in embedding.lookup.arrays(sentences)))
+
+
+# What is written about a part
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in KINDS for name in KINDS[kind].names()]
+)
+def test_says_what_it_is_and_takes(kind, name):
+    part = KINDS[kind].part(name)
+    assert part.summary.endswith(".") and part.summary[0].isupper()
+    parameters = list(inspect.signature(part.load()).parameters.values())
+    wiring = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    wanted = WIRING[kind] + (["below"] if getattr(part.load(), "sees_below", False) else [])
+    assert wiring == wanted, "only wiring is positional; what YAML may set comes after the star"
+    options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    assert options == list(part.options)
+    lines = [line.strip() for line in (part.load().__doc__ or "").splitlines()]
+    assert lines[0].endswith(".")
+    for option in options:
+        assert any(line.startswith(f"{option}: ") for line in lines), (
+            f"the class's docstring has no '{option}: ...'"
+        )
+
+
+# Embeddings
+
+
+@pytest.mark.parametrize("part", all_variants("embedding"))
+def test_embedding_shape_and_batch_mates(part):
+    embedding = EMBEDDINGS.build(part, vocab_of()).double().eval()
+    randomize(embedding, 1)
+    sentences = [s.tokens for s in SENTENCES] + STRANGE
+    together = vectors(embedding, sentences)
+    assert together.shape == (len(sentences), max(map(len, sentences)), embedding.output_size)
+    assert together.isfinite().all()
+    for tokens, row in zip(sentences, together, strict=True):
+        alone = vectors(embedding, [tokens])
+        assert alone.shape == (1, len(tokens), embedding.output_size)
+        torch.testing.assert_close(alone[0], row[: len(tokens)], atol=1e-12, rtol=0)
+
+
+# Cells
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("part", all_variants("cell"))
+class TestCell:
+    def cell(self, part, directions):
+        cell = CELLS.build(part, 2, 3, directions).double().eval()
+        randomize(cell, 1)
+        return cell
+
+    def x(self, directions, time=4, batch=2):
+        return torch.randn(
+            directions,
+            time,
+            batch,
+            2,
+            generator=torch.Generator().manual_seed(2),
+            dtype=torch.float64,
+        )
+
+    def stepped(self, cell, x):
+        """The outputs, one step at a time, as the contract says."""
+        directions, time, batch, size = x.shape
+        projected = cell.project(x.reshape(directions, time * batch, size)).view(
+            directions, time, batch, -1
+        )
+        state = cell.start(projected[:, 0])
+        shapes = [tensor.shape for tensor in state]
+        outputs = []
+        for step in range(time):
+            h, state = cell.step(projected[:, step], state)
+            assert [tensor.shape for tensor in state] == shapes
+            outputs.append(h)
+        return torch.stack(outputs, dim=1)
+
+    def test_run_is_step_after_step(self, part, directions):
+        """Also where `run` takes another way, with gradients or without."""
+        cell, x = self.cell(part, directions), self.x(directions).requires_grad_()
+        wanted = self.stepped(cell, x)
+        assert wanted.shape == (directions, 4, 2, 3)
+        weights = torch.randn(
+            wanted.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64
+        )
+        gradients = torch.autograd.grad((wanted * weights).sum(), [x, *cell.parameters()])
+        found = run(cell, x)
+        torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
+        found = torch.autograd.grad((found * weights).sum(), [x, *cell.parameters()])
+        for mine, theirs in zip(found, gradients, strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-11, rtol=0)
+        with torch.inference_mode():
+            torch.testing.assert_close(run(cell, x), wanted, atol=1e-12, rtol=0)
+
+    def test_directions_are_strangers(self, part, directions):
+        cell, x = self.cell(part, directions), self.x(directions)
+        together = run(cell, x)
+        for direction in range(directions):
+            alone = CELLS.build(part, 2, 3, 1).double().eval()
+            with torch.no_grad():
+                for one, both in zip(alone.parameters(), cell.parameters(), strict=True):
+                    one.copy_(both[direction : direction + 1])
+            found = run(alone, x[direction : direction + 1])
+            torch.testing.assert_close(found[0], together[direction], atol=1e-12, rtol=0)
+
+    def test_nothing_comes_from_batch_mates_or_from_later(self, part, directions):
+        cell, x = self.cell(part, directions), self.x(directions)
+        whole = run(cell, x)
+        torch.testing.assert_close(run(cell, x[:, :, :1]), whole[:, :, :1], atol=1e-12, rtol=0)
+        for time in (1, 3):
+            torch.testing.assert_close(run(cell, x[:, :time]), whole[:, :time], atol=1e-12, rtol=0)
+
+    def test_notes_what_it_names(self, part, directions):
+        """Each gate at each step under its name, and the output; nothing unless it is asked."""
+        cell, x = self.cell(part, directions), self.x(directions)
+        with traced(cell) as notes:
+            outputs = run(cell, x)
+        assert {*cell.gates, "hidden"} <= set(notes[""])
+        for gate in cell.gates:
+            assert [step.shape for step in notes[""][gate]] == [(directions, 2, 3)] * 4
+        assert torch.equal(torch.stack(notes[""]["hidden"], dim=1), outputs)
+        run(cell, x)
+        assert len(notes[""]["hidden"]) == 4 and cell.notes is None
+
+    def test_gradient_is_the_slope(self, part, directions):
+        cell, x = self.cell(part, directions), self.x(directions, time=3).requires_grad_()
+        assert torch.autograd.gradcheck(
+            lambda x, *_: run(cell, x), (x, *cell.parameters()), fast_mode=True
+        )
+
+
+# Encoders
+
+
+@pytest.mark.parametrize("part", all_variants("encoder"))
+class TestEncoder:
+    def encoder(self, part, size=2):
+        encoder = ENCODERS.build(part, size).double().eval()
+        randomize(encoder, 1)
+        return encoder
+
+    def test_shape_and_padding(self, part):
+        encoder = self.encoder(part)
+        outputs = encoder(inputs(2), LENGTHS)
+        assert outputs.shape == (5, 7, encoder.output_size)
+        for row, length in zip(outputs, LENGTHS, strict=True):
+            assert (row[length:] == 0).all()
+            assert (row[:length] != 0).any()
+
+    def test_batch_mates_change_nothing(self, part):
+        encoder, x = self.encoder(part), inputs(2)
+        together = encoder(x, LENGTHS)
+        for row, length, encoded in zip(x, LENGTHS, together, strict=True):
+            alone = encoder(row[None, :length], length[None])
+            torch.testing.assert_close(alone[0], encoded[:length], atol=1e-12, rtol=0)
+        order = torch.tensor([4, 2, 0, 3, 1])
+        torch.testing.assert_close(
+            encoder(x[order], LENGTHS[order]), together[order], atol=1e-12, rtol=0
+        )
+
+    def test_padding_changes_nothing(self, part):
+        """Neither what stands there nor how much of it; in the gradient too."""
+        encoder, x = self.encoder(part), inputs(2)
+        x.requires_grad_()
+        wanted = encoder(x, LENGTHS)
+        parameters = [x, *encoder.parameters()]
+        gradients = torch.autograd.grad(wanted.square().sum(), parameters)
+        rubbish = torch.nn.functional.pad(x, (0, 0, 0, 4), value=7.0)
+        rubbish = torch.where(
+            torch.arange(11)[None, :, None] < LENGTHS[:, None, None], rubbish, 7.0
+        )
+        found = encoder(rubbish, LENGTHS)
+        torch.testing.assert_close(found[:, :7], wanted, atol=1e-12, rtol=0)
+        assert (found[:, 7:] == 0).all()
+        for mine, theirs in zip(
+            torch.autograd.grad(found.square().sum(), parameters), gradients, strict=True
+        ):
+            torch.testing.assert_close(mine, theirs, atol=1e-10, rtol=1e-10)
+
+    def test_gradient_is_the_slope(self, part):
+        encoder = self.encoder(part)
+        lengths = torch.tensor([3, 1, 2])
+        x = inputs(2, lengths).requires_grad_()
+        assert torch.autograd.gradcheck(
+            lambda x, *_: encoder(x, lengths), (x, *encoder.parameters()), fast_mode=True
+        )
+
+
+# Taggers
+
+
+@pytest.mark.parametrize("scheme", ["iob2", "bioes"])
+@pytest.mark.parametrize("part", all_variants("tagger"))
+class TestTagger:
+    def tagger(self, part, scheme):
+        vocab = vocab_of(scheme)
+        tagger = TAGGERS.build(part, 3, vocab).double().eval()
+        randomize(tagger, 1)
+        batch = batch_of(SlotTagger(vocab, ["word"], "feedforward", "softmax"), vocab, SENTENCES)
+        lengths, tags = torch.from_numpy(batch.lengths), torch.from_numpy(batch.tags)
+        return tagger, vocab, inputs(3, lengths), lengths, tags
+
+    def test_shapes(self, part, scheme):
+        tagger, vocab, hidden, lengths, tags = self.tagger(part, scheme)
+        count = len(vocab.tags)
+        emissions = tagger(hidden, lengths)
+        assert emissions.shape == (*hidden.shape[:2], count)
+        assert emissions.isfinite().all()
+        loss = tagger.loss(hidden, lengths, tags)
+        assert loss.shape == () and loss > 0
+        transitions = tagger.transitions()
+        if transitions is not None:
+            assert transitions.start.shape == transitions.end.shape == (count,)
+            assert transitions.between.shape == (count, count)
+
+    def test_batch_mates_change_nothing(self, part, scheme):
+        tagger, _, hidden, lengths, tags = self.tagger(part, scheme)
+        together = tagger(hidden, lengths)
+        losses = []
+        for row, length, gold, emissions in zip(hidden, lengths, tags, together, strict=True):
+            alone = (row[None, :length], length[None])
+            torch.testing.assert_close(tagger(*alone)[0], emissions[:length], atol=1e-12, rtol=0)
+            losses.append(tagger.loss(*alone, gold[None, :length]))
+        mean = torch.stack(losses).mean()
+        torch.testing.assert_close(tagger.loss(hidden, lengths, tags), mean, atol=1e-12, rtol=1e-12)
+        pad = torch.nn.functional.pad
+        padded = tagger.loss(pad(hidden, (0, 0, 0, 4)), lengths, pad(tags, (0, 4)))
+        torch.testing.assert_close(padded, mean, atol=1e-12, rtol=1e-12)
+
+    def test_gradient_is_the_slope(self, part, scheme):
+        tagger, _, hidden, lengths, tags = self.tagger(part, scheme)
+        parameters = (hidden.requires_grad_(), *tagger.parameters())
+        assert torch.autograd.gradcheck(
+            lambda h, *_: tagger.loss(h, lengths, tags), parameters, fast_mode=True
+        )
+
+
+# Intent heads
+
+
+@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("part", all_variants("intent"))
+class TestIntent:
+    def head(self, part, several):
+        sentences = SENTENCES if several else SENTENCES[1:]
+        vocab = Vocab.of(sentences, "iob2", intents=True)
+        head = INTENTS.build(part, 3, vocab).double().eval()
+        randomize(head, 1)
+        lengths = torch.tensor([len(sentence.tokens) for sentence in sentences])
+        return (
+            head,
+            inputs(3, lengths),
+            lengths,
+            torch.tensor(np.stack(vocab.intent_rows(sentences))),
+        )
+
+    def test_shapes(self, part, several):
+        head, hidden, lengths, intents = self.head(part, several)
+        seen, scores = head(hidden, lengths)
+        assert seen.shape == (
+            *hidden.shape[:2],
+            head.output_size,
+        ) and scores.shape == intents.shape == (len(hidden), 3)
+        assert (seen[:, :, :3] == hidden).all()
+        for row, length in zip(seen, lengths, strict=True):
+            assert (row[length:] == 0).all() and (row[:length, 3:] == row[0, 3:]).all()
+        assert head.loss(scores, intents) > 0
+        assert all(head.best(scores.detach())), "at least one intent is always answered"
+
+    def test_batch_mates_and_padding_change_nothing(self, part, several):
+        head, hidden, lengths, intents = self.head(part, several)
+        seen, together = head(hidden, lengths)
+        losses = []
+        for row, length, gold, other, scores in zip(
+            hidden, lengths, intents, seen, together, strict=True
+        ):
+            alone, score = head(row[None, :length], length[None])
+            torch.testing.assert_close(alone[0], other[:length], atol=1e-12, rtol=0)
+            torch.testing.assert_close(score[0], scores, atol=1e-12, rtol=0)
+            losses.append(head.loss(score, gold[None]))
+        torch.testing.assert_close(
+            head.loss(together, intents), torch.stack(losses).mean(), atol=1e-12, rtol=1e-12
+        )
+        padded = head(torch.nn.functional.pad(hidden, (0, 0, 0, 4)), lengths)
+        torch.testing.assert_close(padded[1], together, atol=1e-12, rtol=0)
+        torch.testing.assert_close(padded[0][:, : hidden.shape[1]], seen, atol=1e-12, rtol=0)
+
+    def test_gradient_is_the_slope(self, part, several):
+        head, hidden, lengths, intents = self.head(part, several)
+
+        def loss(hidden, *_):
+            seen, scores = head(hidden, lengths)
+            return head.loss(scores, intents) + seen.square().sum()
+
+        assert torch.autograd.gradcheck(
+            loss, (hidden.requires_grad_(), *head.parameters()), fast_mode=True
+        )
+
+
+# The whole network
+
+
+@pytest.mark.parametrize("parts", networks())
+class TestNetwork:
+    def test_alone_or_among_others(self, parts):
+        model, _ = network(parts)
+        model.eval()
+        sentences = [s.tokens for s in SENTENCES] + STRANGE
+        batch = make_batch(sentences, model.lookups)
+        together = model.emissions(batch)
+        assert together.dtype == np.float32 and np.isfinite(together).all()
+        for tokens, row in zip(sentences, together, strict=True):
+            alone = model.emissions(make_batch([tokens], model.lookups))
+            np.testing.assert_allclose(alone[0], row[: len(tokens)], atol=1e-5)
+        order = np.random.default_rng(3).permutation(len(sentences))
+        shuffled = model.emissions(make_batch([sentences[i] for i in order], model.lookups))
+        for row, place in zip(shuffled, order, strict=True):
+            size = len(sentences[place])
+            np.testing.assert_allclose(row[:size], together[place, :size], atol=1e-5)
+
+    def test_loss_is_the_mean_over_sentences(self, parts):
+        model, vocab = network(parts)
+        model.double().eval()
+        alone = [model.loss(batch_of(model, vocab, [sentence])) for sentence in SENTENCES]
+        together = model.loss(batch_of(model, vocab, SENTENCES))
+        torch.testing.assert_close(together, torch.stack(alone).mean(), atol=1e-10, rtol=1e-10)
+
+    def test_every_parameter_learns(self, parts):
+        model, vocab = network(parts)
+        model.train()
+        model.loss(batch_of(model, vocab, SENTENCES)).backward()
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert (parameter.grad != 0).any(), name
+
+    def test_gradient_is_the_slope(self, parts):
+        """Along random directions, in which padding's vector, fixed at zero, does not move."""
+        model, vocab = network(parts)
+        model.double().eval()
+        batch = batch_of(model, vocab, SENTENCES)
+        parameters = trained(model)
+        gradients = torch.autograd.grad(model.loss(batch), parameters)
+        start = [parameter.detach().clone() for parameter in parameters]
+        for seed in range(2):
+            randomize(model, seed)
+            directions = [parameter.detach().clone() for parameter in parameters]
+            ends = []
+            for step in (1e-5, -1e-5):
+                with torch.no_grad():
+                    for parameter, origin, direction in zip(
+                        parameters, start, directions, strict=True
+                    ):
+                        parameter.copy_(origin + step * direction)
+                    ends.append(float(model.loss(batch)))
+            slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
+            assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope, rel=1e-5, abs=1e-7)
+
+    def test_saved_and_loaded_is_the_same(self, parts, tmp_path):
+        model, _ = network(parts)
+        batch = make_batch([s.tokens for s in SENTENCES] + STRANGE, model.lookups)
+        before = model.eval().emissions(batch)
+        save_file(model.state_dict(), tmp_path / "model.safetensors")
+        other = network(parts, seed=2)[0].eval()
+        assert not np.array_equal(other.emissions(batch), before)
+        other.load_state_dict(load_file(tmp_path / "model.safetensors"))
+        # The lookups come from the vocabulary alone, which is saved as JSON.
+        again = make_batch([s.tokens for s in SENTENCES] + STRANGE, other.lookups)
+        assert np.array_equal(other.emissions(again), before)
+        ours, theirs = (m.tagger.transitions() for m in (model, other))
+        if ours is not None:
+            assert np.array_equal(ours.between, theirs.between) and np.array_equal(
+                ours.start, theirs.start
+            )
+            assert np.array_equal(ours.end, theirs.end)
+
+    def test_the_seed_decides(self, parts):
+        def drawn(seed):
+            model, vocab = network(parts, seed)
+            loss = model.train().loss(batch_of(model, vocab, SENTENCES))
+            return model.state_dict(), float(loss.detach())
+
+        (weights, loss), (again, loss_again), (others, other_loss) = drawn(1), drawn(1), drawn(2)
+        assert all(torch.equal(weights[name], again[name]) for name in weights)
+        assert loss == loss_again and loss != other_loss
+        assert any(not torch.equal(weights[name], others[name]) for name in weights)
+
+    def test_noise_is_for_training_only(self, parts):
+        model, vocab = network(parts)
+        batch = batch_of(model, vocab, SENTENCES)
+        noisy = "=0.5" in " ".join(label(part) for part in (*parts[0], *parts[1:]))
+        noisy |= any(getattr(module, "variational", False) for module in model.modules())
+        asleep = [float(model.eval().loss(batch).detach()) for _ in range(2)]
+        awake = {float(model.train().loss(batch).detach()) for _ in range(4)}
+        assert asleep[0] == asleep[1]
+        assert len(awake) > 1 if noisy else awake == {asleep[0]}

@@ -1,0 +1,83 @@
+"""On a device cells are computed by torch's own layers, or step by step as torch compiles it: the
+same either way.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from slotfill.config.registry import CELLS
+from slotfill.model.cudnn import fused
+from slotfill.model.recurrence import compile_steps, run
+
+FUSED = [
+    "lstm",
+    {"name": "lstm", "forget_bias": 0.5},
+    "gru",
+    "elman",
+    {"name": "elman", "activation": "relu"},
+]
+LOOPED = [
+    {"name": "lstm", "peepholes": "all"},
+    {"name": "lstm", "coupled": True},
+    {"name": "lstm", "input_gate": False},
+    {"name": "lstm", "output_activation": "sigmoid"},
+    {"name": "gru", "reset": "before"},
+    {"name": "elman", "activation": "sigmoid"},
+    "mut1",
+    "clockwork",
+]
+
+
+def built(part):
+    torch.manual_seed(1)
+    cell = CELLS.build(part, 5, 4, 2)
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.uniform_(-1, 1)
+    return cell, torch.randn(2, 7, 3, 5, requires_grad=True)
+
+
+def gradients(outputs, cell, x):
+    return torch.autograd.grad(
+        (outputs * torch.linspace(-1, 1, outputs.numel()).view_as(outputs)).sum(),
+        [x, *cell.parameters()],
+    )
+
+
+@pytest.mark.parametrize("part", FUSED, ids=str)
+def test_torchs_layer_computes_the_cell(part):
+    cell, x = built(part)
+    found = fused(cell, x)
+    with torch.no_grad():
+        steps = run(cell, x.detach())[0]
+    torch.testing.assert_close(found, steps)
+    wanted = run(cell, x)[0]
+    for ours, theirs in zip(gradients(found, cell, x), gradients(wanted, cell, x), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("part", LOOPED, ids=str)
+def test_what_no_layer_of_torchs_computes(part):
+    assert fused(*built(part)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+@pytest.mark.parametrize("part", [LOOPED[0], "mut1", "clockwork"], ids=str)
+def test_a_compiled_step_computes_the_cell(part, monkeypatch):
+    cell, x = built(part)
+    wanted = run(cell, x)[0]
+    by_loop = gradients(wanted, cell, x)
+    plain = cell.step
+    compile_steps(cell)
+    # Here what cannot be compiled shall be told.
+    monkeypatch.setattr("torch._dynamo.config.suppress_errors", False)
+    assert cell.step is not plain and list(cell.state_dict()) == [
+        name for name, _ in cell.named_parameters()
+    ]
+    found = run(cell, x)[0]
+    torch.testing.assert_close(found, wanted)
+    for ours, theirs in zip(gradients(found, cell, x), by_loop, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

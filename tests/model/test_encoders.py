@@ -1,0 +1,106 @@
+"""How far each encoder sees, and what its options do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from part_cases import randomize
+
+from slotfill.config.registry import ENCODERS
+from slotfill.model.dropout import SentenceDropout
+
+TIME = 9
+LENGTHS = torch.tensor([TIME])
+
+
+def reach(part):
+    """Which input `(token, token)` each output token depends on."""
+    encoder = ENCODERS.build({"hidden_size": 4, "dropout": 0.0, **part}, 3).double()
+    # Small, so that no unit is dead or saturated.
+    randomize(encoder, 1, 0.7)
+    x = torch.randn(
+        1,
+        TIME,
+        3,
+        generator=torch.Generator().manual_seed(1),
+        dtype=torch.float64,
+        requires_grad=True,
+    )
+    outputs = encoder(x, LENGTHS)[0]
+    return torch.stack(
+        [torch.autograd.grad(row.sum(), x, retain_graph=True)[0][0].ne(0).any(1) for row in outputs]
+    )
+
+
+def apart():
+    places = torch.arange(TIME)
+    return places[None, :] - places[:, None]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("window", [0, 1, 2, 20])
+def test_feedforward_sees_its_window(window, layers):
+    part = {"name": "feedforward", "window": window, "layers": layers, "activation": "tanh"}
+    assert torch.equal(reach(part), apart().abs() <= window)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+def test_recurrent_sees_one_way_or_both(cell, layers):
+    part = {"name": "recurrent", "cell": cell, "layers": layers}
+    assert torch.equal(reach({**part, "bidirectional": False}), apart() <= 0)
+    assert reach({**part, "bidirectional": True}).all()
+
+
+def test_recurrent_sizes():
+    for bidirectional, size in ((True, 14), (False, 7)):
+        encoder = ENCODERS.build(
+            {"name": "recurrent", "hidden_size": 7, "bidirectional": bidirectional}, 3
+        )
+        assert encoder.output_size == size
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("name", ["feedforward", "recurrent"])
+def test_layers_are_so_many(name, layers):
+    """Each layer after the first is as large as the one before."""
+    count = [
+        sum(
+            p.numel()
+            for p in ENCODERS.build({"name": name, "layers": n, "hidden_size": 4}, 8).parameters()
+        )
+        for n in (layers, layers + 1, layers + 2)
+    ]
+    assert count[2] - count[1] == count[1] - count[0] > 0
+
+
+@pytest.mark.parametrize("name", ["feedforward", "recurrent"])
+def test_dropout_before_every_layer(name):
+    """With nearly everything dropped, nearly nothing of the input arrives; asleep, everything."""
+    part = {"name": name, "layers": 1, "hidden_size": 4, "dropout": 0.999}
+    torch.manual_seed(1)
+    encoder = ENCODERS.build(part, 3)
+    generator = torch.Generator().manual_seed(1)
+    x, y = (torch.randn(50, TIME, 3, generator=generator) for _ in range(2))
+    lengths = LENGTHS.expand(50)
+    encoder.train()
+    assert (encoder(x, lengths) == encoder(y, lengths)).all(dim=(1, 2)).float().mean() > 0.8
+    encoder.eval()
+    assert not (encoder(x, lengths) == encoder(y, lengths)).all(dim=(1, 2)).any()
+
+
+def test_sentence_dropout():
+    torch.manual_seed(1)
+    dropout = SentenceDropout(0.25)
+    x = torch.rand(400, 5, 30) + 1
+    dropped = dropout(x)
+    kept = dropped != 0
+    assert torch.equal(kept, kept[:, :1].expand_as(kept)), (
+        "the same numbers at every token of a sentence"
+    )
+    assert not torch.equal(kept[0], kept[1]), "each sentence its own"
+    torch.testing.assert_close(dropped[kept], x[kept] / 0.75)
+    # Six standard deviations of 12,000 draws.
+    assert float(kept.float().mean()) == pytest.approx(0.75, abs=0.024)
+    assert dropout.eval()(x) is x
+    assert SentenceDropout(0.0).train()(x) is x

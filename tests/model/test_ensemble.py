@@ -1,0 +1,165 @@
+"""Committee: what several networks say together, through training, a run folder, and both engines."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from slotfill.config.validate import load_config
+from slotfill.data.batching import make_batch
+from slotfill.data.schemes import tags_of
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
+from slotfill.errors import ConfigError
+from slotfill.export.to_onnx import export_model
+from slotfill.inference.decoding import decode
+from slotfill.inference.onnx_engine import OnnxEngine
+from slotfill.model.build import build_model, check_parts
+from slotfill.model.ensemble import Committee
+
+SENTENCES = [
+    Sentence.of_tokens(
+        ["leave", "New", "York", "at", "11:30"], [Slot("from", 1, 3), Slot("time", 4, 5)]
+    ),
+    Sentence.of_tokens(["arrive", "in", "Taipei"], [Slot("to", 2, 3)]),
+    Sentence.of_tokens(["yes"], []),
+]
+PARTS = ["embedding=[{name: word, size: 5}, {name: ngrams, size: 4}]", "encoder.hidden_size=6"]
+
+
+def committee(*overrides: str, members: int = 3, seed: int = 1) -> Committee:
+    config = load_config("", "x", [*PARTS, *overrides, f"members={members}"])
+    torch.manual_seed(seed)
+    return build_model(config, Vocab.of(SENTENCES, "iob2")).eval()
+
+
+def alone(model, sentences=SENTENCES):
+    """What each member by itself makes of the sentences."""
+    batch = make_batch([each.tokens for each in sentences], model.lookups)
+    return batch, [member.emissions(batch) for member in model.members]
+
+
+def test_each_member_has_weights_of_its_own():
+    model = committee()
+    _, (one, two, three) = alone(model)
+    assert not np.allclose(one, two) and not np.allclose(two, three)
+    ids = {id(parameter) for parameter in model.parameters()}
+    assert len(ids) == sum(len(list(member.parameters())) for member in model.members)
+
+
+def test_one_member_is_the_network_itself():
+    assert not isinstance(committee(members=1), Committee)
+
+
+def test_lookups_are_shared():
+    model = committee()
+    assert all(member.lookups is model.lookups for member in model.members)
+    assert all(
+        part.lookup is lookup
+        for member in model.members
+        for part, lookup in zip(member.embeddings, model.lookups, strict=True)
+    )
+
+
+@pytest.mark.parametrize("tagger", ["crf", "softmax"])
+def test_scores_are_means(tagger):
+    model = committee(f"tagger={tagger}")
+    with torch.no_grad():
+        for member in model.members:
+            for parameter in member.tagger.parameters():
+                parameter.uniform_(-2, 2)
+    batch, found = alone(model)
+    assert np.allclose(model.emissions(batch), np.mean(found, axis=0), atol=1e-6)
+    if tagger == "crf":
+        between = np.mean([member.transitions().between for member in model.members], axis=0)
+        assert np.allclose(model.transitions().between, between)
+        assert np.isinf(between).any(), "what the scheme forbids stays forbidden"
+    else:
+        assert model.transitions() is None
+    assert model.tags(batch) == decode(model.emissions(batch), batch.lengths, model.transitions())
+
+
+def test_scores_of_intents_are_means():
+    vocab = Vocab.of(SENTENCES, "iob2")
+    vocab.intents.update({"book": 2, "greet": 1})
+    config = load_config("", "x", [*PARTS, "intent={name: attention, feed: true}", "members=2"])
+    model = build_model(config, vocab).eval()
+    features = model.tensors(make_batch([each.tokens for each in SENTENCES], model.lookups))
+    with torch.inference_mode():
+        one, two = (member.scores(*features)[1] for member in model.members)
+        both = model.scores(*features)[1]
+    assert torch.allclose(both, (one + two) / 2)
+    _, intents = model.labels(make_batch([each.tokens for each in SENTENCES], model.lookups))
+    assert intents == both.argmax(1, keepdim=True).tolist()
+
+
+def test_members_learn_as_if_alone():
+    """The gradient of each is that of its own loss, shared out among them."""
+    model = committee(
+        "tagger.dropout=0", "encoder.dropout=0", "embedding=[{name: word, unknown_rate: 0}]"
+    ).train()
+    ids = Vocab.of(SENTENCES, "iob2").tag_ids
+    tags = [
+        [ids[tag] for tag in tags_of(each.slots, len(each.tokens), "iob2")] for each in SENTENCES
+    ]
+    batch = make_batch([each.tokens for each in SENTENCES], model.lookups, tags)
+    gradients = torch.autograd.grad(
+        model.loss(batch), list(model.members[1].parameters()), materialize_grads=True
+    )
+    own = torch.autograd.grad(
+        model.members[1].loss(batch), list(model.members[1].parameters()), materialize_grads=True
+    )
+    for shared, single in zip(gradients, own, strict=True):
+        assert torch.allclose(3 * shared, single, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (),
+        ("tagger=softmax",),
+        (
+            "encoder=[{name: feedforward, window: 0, hidden_size: 5}, {name: recurrent, hidden_size: 4}]",
+        ),
+    ],
+)
+def test_exported(parts):
+    """export_model itself holds emissions and tags against torch's, on known and unknown words."""
+    model = committee(*parts)
+    vocab = Vocab.of(SENTENCES, "iob2")
+    engine = OnnxEngine(export_model(model, vocab, "digest"), vocab, "digest")
+    tokens = [each.tokens for each in SENTENCES]
+    assert engine.tags(make_batch(tokens, engine.lookups)) == model.tags(
+        make_batch(tokens, model.lookups)
+    )
+
+
+def test_taggers_that_search_have_no_mean():
+    config = load_config("", "x", ["tagger={name: focus, beam: 2}", "members=2"])
+    with pytest.raises(ConfigError, match=r"^members: the tags of this tagger come from a search"):
+        check_parts(config)
+
+
+def test_through_the_command_line(desk, cli):
+    trained = cli(
+        "train",
+        "tiny.yaml",
+        "members=2",
+        "train.epochs=1",
+        "train.threads=2",
+        "--profile",
+        "--out",
+        "run",
+    )
+    assert (trained.code, trained.err) == (0, "")
+    sentence = "leave Taipei on November 2nd"
+    torch_said, onnx_said = (
+        cli("predict", "run", sentence, "--engine", engine) for engine in ("torch", "onnx")
+    )
+    assert torch_said.code == 0 and json.loads(torch_said.out) == json.loads(onnx_said.out)
+    assert "network 1 of 2" in cli("inspect", "run", sentence).out
+    refused = cli("train", "tiny.yaml", "members=0", "--out", "other")
+    assert refused.code == 2 and "members" in refused.err and "at least 1" in refused.err

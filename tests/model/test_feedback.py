@@ -1,0 +1,355 @@
+"""Taggers that feed their tags back, against loops over the equations; the search against all
+sequences there are.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+import torch
+from part_cases import label, randomize, small, vocab_of
+
+from slotfill.config.registry import CELLS, TAGGERS
+from slotfill.data.schemes import tag_set
+from slotfill.data.vocab import Vocab
+from slotfill.inference.decoding import beam_search
+from slotfill.model.activations import traced
+
+LENGTHS = torch.tensor([4, 1, 3, 2])
+SIZE = 3
+FUNCTIONS = {
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
+}
+# With every registered cell.
+DECODERS = [
+    {**small("tagger", name), "cell": small("cell", cell)}
+    for name in ("focus", "aligned")
+    for cell in CELLS.names()
+]
+VOCAB = Vocab({"word": 1}, tag_set(["city"], "iob2"), "iob2")
+
+
+def built(part, vocab=VOCAB, seed=1, scale=1.0):
+    tagger = TAGGERS.build(part, SIZE, vocab).double().eval()
+    randomize(tagger, seed, scale)
+    return tagger
+
+
+def sentences(lengths=LENGTHS, seed=5):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(
+        len(lengths), int(lengths.max()), SIZE, generator=generator, dtype=torch.float64
+    )
+    for row, length in zip(x, lengths, strict=True):
+        row[length:] = 0
+    return x
+
+
+def gold(vocab=VOCAB, seed=6):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(len(vocab.tags), (len(LENGTHS), int(LENGTHS.max())), generator=generator)
+
+
+def tags_of(tagger, hidden, lengths):
+    with torch.inference_mode():
+        return tagger.tags(hidden, lengths)
+
+
+def arrays(module):
+    return {name: parameter.detach().numpy() for name, parameter in module.named_parameters()}
+
+
+def softmax(x):
+    powers = np.exp(x - x.max())
+    return powers / powers.sum()
+
+
+# Jordan
+
+
+@pytest.mark.parametrize("elman", [False, True])
+@pytest.mark.parametrize("activation", FUNCTIONS)
+def test_jordan_equals_the_loop(activation, elman):
+    tagger = built({"name": "jordan", "hidden_size": 4, "activation": activation, "elman": elman})
+    weights, hidden, tags = arrays(tagger), sentences(), gold()
+    found = tagger(hidden, LENGTHS).detach().numpy()
+    surprise = 0.0
+    for row, length in enumerate(LENGTHS):
+        y, h = np.zeros(len(VOCAB.tags)), np.zeros(4)
+        for time in range(length):
+            products = weights["input.weight"] @ hidden[row, time].numpy() + weights["input.bias"]
+            products += weights["feedback.weight"] @ y
+            if elman:
+                products += weights["recurrent.weight"] @ h
+            h = FUNCTIONS[activation](products)
+            scores = weights["output.weight"] @ h + weights["output.bias"]
+            np.testing.assert_allclose(found[row, time], scores, atol=1e-12)
+            y = softmax(scores)
+            surprise -= np.log(y[tags[row, time]])
+    loss = tagger.loss(hidden, LENGTHS, tags)
+    assert float(loss.detach()) == pytest.approx(surprise / len(LENGTHS), abs=1e-12)
+    assert elman == ("recurrent.weight" in weights)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("elman", [False, True])
+def test_what_is_fed_back_is_the_softmax_of_the_step_before(elman, training):
+    """In training as in prediction, whatever the gold tags, with dropout or without."""
+    part = {"name": "jordan", "hidden_size": 4, "elman": elman, "dropout": 0.5}
+    tagger, hidden = built(part).train(training), sentences()
+
+    def fed_back(work):
+        torch.manual_seed(3)
+        with traced(tagger) as notes:
+            result = work()
+        return result, torch.stack(notes[""]["feedback"])[:, 0], notes[""]["hidden"]
+
+    emissions, fed, states = fed_back(lambda: tagger(hidden, LENGTHS))
+    assert (fed[0] == 0).all()
+    assert torch.equal(fed[1:], emissions.detach().softmax(2).transpose(0, 1)[:-1])
+    assert [state.shape for state in states] == [(1, 4, 4)] * 4
+    for seed in (1, 2):
+        _, again, _ = fed_back(lambda seed=seed: tagger.loss(hidden, LENGTHS, gold(seed=seed)))
+        assert torch.equal(again, fed)
+
+
+def test_jordan_without_recurrence_knows_only_its_own_tags():
+    """What its hidden layer keeps reaches the next step through the tag distribution, or in the
+    hybrid, by itself.
+    """
+    for elman in (False, True):
+        tagger, hidden = (
+            built({"name": "jordan", "hidden_size": 4, "elman": elman}),
+            sentences().requires_grad_(),
+        )
+        with torch.no_grad():
+            tagger.feedback.weight.zero_()
+        (slope,) = torch.autograd.grad(tagger(hidden, LENGTHS)[0, 1].sum(), hidden)
+        assert bool((slope[0, 0] != 0).any()) == elman
+
+
+# Focus and aligned
+
+
+class Loop:
+    """A decoder written out for one sentence: one step of its cell at a time, given the tags
+    before.
+    """
+
+    def __init__(self, tagger, hidden):
+        self.tagger, self.weights, self.hidden = tagger, arrays(tagger), hidden.numpy()
+
+    def context(self, s):
+        query = self.weights["attention.query.weight"] @ s
+        keys = [self.weights["attention.key.weight"] @ h for h in self.hidden]
+        shares = softmax(
+            np.array([self.weights["attention.score"] @ np.tanh(query + key) for key in keys])
+        )
+        return sum(share * h for share, h in zip(shares, self.hidden, strict=True)), shares
+
+    def scores(self, tags):
+        """The scores `(time, tags)` where `tags[t - 1]` stands before token t, and the weights of
+        attention.
+        """
+        vectors, cell = self.weights["tag_vectors.weight"], self.tagger.cell
+        found, weights, state = [], [], None
+        for time, before in enumerate([len(vectors) - 1, *tags][: len(self.hidden)]):
+            seen = [vectors[before], self.hidden[time]]
+            if "attention.score" in self.weights:
+                if time == 0:
+                    first = (
+                        self.weights["first_query.weight"] @ self.hidden[0]
+                        + self.weights["first_query.bias"]
+                    )
+                    s = np.tanh(first)
+                context, shares = self.context(s)
+                seen.append(context)
+                weights.append(shares)
+            projected = cell.project(torch.from_numpy(np.concatenate(seen))[None, None])
+            output, state = cell.step(projected, cell.start(projected) if state is None else state)
+            s = output[0, 0].detach().numpy()
+            found.append(self.weights["linear.weight"] @ s + self.weights["linear.bias"])
+        return np.array(found), np.array(weights)
+
+    def log_probability(self, tags):
+        scores, _ = self.scores(tags[:-1])
+        return sum(np.log(softmax(row)[tag]) for row, tag in zip(scores, tags, strict=True))
+
+    def greedy(self):
+        tags = []
+        for _ in self.hidden:
+            scores, _ = self.scores(tags)
+            tags = scores.argmax(1)[: len(tags) + 1].tolist()
+        return tags
+
+
+@pytest.mark.parametrize("part", DECODERS, ids=label)
+def test_loss_is_the_surprise_given_the_gold_tags(part):
+    tagger, hidden, tags = built(part), sentences(), gold()
+    tagger.cell.variational = False  # The terms of such a cell are tested below.
+    loss = float(tagger.loss(hidden, LENGTHS, tags).detach())
+    wanted = [
+        -Loop(tagger, hidden[row, :length]).log_probability(tags[row, :length].tolist())
+        for row, length in enumerate(LENGTHS)
+    ]
+    assert loss == pytest.approx(np.mean(wanted), abs=1e-10)
+
+
+@pytest.mark.parametrize("part", DECODERS, ids=label)
+def test_emissions_are_those_given_its_own_choices(part):
+    """So that the best of each token's scores are the greedy path."""
+    tagger, hidden = built(part), sentences()
+    emissions = tagger(hidden, LENGTHS).detach().numpy()
+    paths = tags_of(tagger, hidden, LENGTHS)
+    for row, length in enumerate(LENGTHS):
+        loop = Loop(tagger, hidden[row, :length])
+        path = loop.greedy()
+        assert paths[row] == path == emissions[row, :length].argmax(1).tolist()
+        np.testing.assert_allclose(emissions[row, :length], loop.scores(path[:-1])[0], atol=1e-10)
+
+
+def test_a_variational_cell_adds_its_terms():
+    part = {"name": "focus", "hidden_size": 4, "tag_size": 2, "cell": "variational"}
+    tagger, hidden, tags = built(part), sentences(), gold()
+    loss = tagger.loss(hidden, LENGTHS, tags)
+    before = torch.cat((torch.full((4, 1), len(VOCAB.tags)), tags[:, :-1]), dim=1)
+    _, told = tagger.follow((hidden,), before)
+    terms = sum(float(told[row, :length].detach().sum()) for row, length in enumerate(LENGTHS))
+    tagger.cell.variational = False
+    rest = tagger.loss(hidden, LENGTHS, tags)
+    assert terms > 0 and float((loss - rest).detach()) == pytest.approx(terms / 4, abs=1e-12)
+
+
+def test_aligned_attends_to_the_sentence_from_the_state_before():
+    tagger, hidden = built({"name": "aligned", "hidden_size": 4, "tag_size": 2}), sentences()
+    with traced(tagger) as notes:
+        emissions = tagger(hidden, LENGTHS).detach().numpy()
+    weights = torch.cat(notes[""]["weights"], dim=2)
+    assert weights.shape == (4, 1, 4, 4)
+    torch.testing.assert_close(weights.sum(3), torch.ones_like(weights[..., 0]), atol=1e-12, rtol=0)
+    for row, length in enumerate(LENGTHS):
+        assert (weights[row, :, :, length:] == 0).all()
+        _, wanted = Loop(tagger, hidden[row, :length]).scores(
+            emissions[row, :length].argmax(1).tolist()
+        )
+        np.testing.assert_allclose(weights[row, 0, :length, :length], wanted, atol=1e-12)
+
+
+# The search
+
+
+def best_of_the_kept(score, length, beam, tags):
+    """The search by its definition: all beginnings grown by all tags, sorted, the best kept."""
+    kept = [[]]
+    for _ in range(length):
+        kept = sorted(([*path, tag] for path in kept for tag in range(tags)), key=score)[-beam:]
+    return kept[-1]
+
+
+@pytest.mark.parametrize("name", ["focus", "aligned"])
+def test_a_beam_of_all_finds_the_best_there_is(name):
+    """Which is not always what greedy decoding finds."""
+    part = {"name": name, "hidden_size": 3, "tag_size": 3}
+    greedy_errors = 0
+    for seed in range(6):
+        hidden, tagger = sentences(seed=seed), built({**part, "beam": 3**3}, seed=seed, scale=3.0)
+        found = tags_of(tagger, hidden, LENGTHS)
+        for row, length in enumerate(LENGTHS):
+            loop = Loop(tagger, hidden[row, :length])
+            best = max(map(list, product(range(3), repeat=int(length))), key=loop.log_probability)
+            assert found[row] == best
+            greedy_errors += loop.greedy() != found[row]
+    assert greedy_errors > 0
+
+
+@pytest.mark.parametrize("part", DECODERS, ids=label)
+def test_the_beam_of_a_decoder(part):
+    """The search by its definition, so each state follows its beginning; batch-mates and padding
+    change no path.
+    """
+    vocab = vocab_of()
+    tagger, hidden = built({**part, "beam": 3}, vocab, scale=2.0), sentences()
+    together = tags_of(tagger, hidden, LENGTHS)
+    assert [len(path) for path in together] == LENGTHS.tolist()
+    order = torch.tensor([2, 0, 3, 1])
+    assert tags_of(tagger, hidden[order], LENGTHS[order]) == [together[row] for row in order]
+    wider = torch.nn.functional.pad(hidden, (0, 0, 0, 2), value=7.0)
+    assert tags_of(tagger, wider, LENGTHS) == together
+    for row, length in enumerate(LENGTHS):
+        assert tags_of(tagger, hidden[row : row + 1, :length], LENGTHS[row : row + 1]) == [
+            together[row]
+        ]
+        loop = Loop(tagger, hidden[row, :length])
+        assert together[row] == best_of_the_kept(loop.log_probability, length, 3, len(vocab.tags))
+
+
+def markov(seed, batch=5, tags=4, steps=5):
+    """Log-probabilities of a first tag and of a tag after a tag, each sentence's own, and their
+    `advance`.
+    """
+    random = np.random.default_rng(seed)
+    first = np.log(random.dirichlet(np.ones(tags), batch))
+    after = np.log(random.dirichlet(np.ones(tags), (batch, steps, tags)))
+    lengths = random.integers(0, steps, batch, endpoint=True)
+    state = {"sentence": np.arange(batch), "step": 0}
+
+    def advance(rows, chosen):
+        state["sentence"] = state["sentence"][rows]
+        state["step"] += 1
+        return after[state["sentence"], state["step"] - 1, chosen]
+
+    def score(sentence, path):
+        total = first[sentence, path[0]]
+        for step, (before, tag) in enumerate(pairwise(path)):
+            total += after[sentence, step, before, tag]
+        return total
+
+    return first, advance, lengths, score
+
+
+@pytest.mark.parametrize("beam", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_search_by_its_definition(beam, seed):
+    """With widths above the number of beginnings and sentences without tokens; 1,000 keeps all
+    there are.
+    """
+    first, advance, lengths, score = markov(seed)
+    found = beam_search(first, advance, lengths, beam)
+    for sentence, (length, path) in enumerate(zip(lengths, found, strict=True)):
+        assert path == best_of_the_kept(partial(score, sentence), length, beam, 4)
+        if beam == 1000 and length:
+            assert path == list(
+                max(product(range(4), repeat=int(length)), key=partial(score, sentence))
+            )
+
+
+def test_a_beam_of_one_is_greedy():
+    first, advance, lengths, _ = markov(9)
+    asked = []
+
+    def watched(rows, chosen):
+        asked.append(advance(rows, chosen))
+        return asked[-1]
+
+    lengths[:] = 5
+    paths = np.array(beam_search(first, watched, lengths, 1))
+    assert np.array_equal(paths, np.stack([scores.argmax(1) for scores in (first, *asked)], axis=1))
+
+
+def test_ties_go_to_the_first_and_nobody_to_nothing():
+    zeros = np.zeros((2, 3))
+    assert beam_search(zeros, lambda rows, tags: np.zeros((len(rows), 3)), np.array([3, 2]), 4) == [
+        [0, 0, 0],
+        [0, 0],
+    ]
+    assert (
+        beam_search(
+            np.zeros((0, 3)), lambda rows, tags: np.zeros((0, 3)), np.array([], np.int64), 4
+        )
+        == []
+    )

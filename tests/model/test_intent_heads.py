@@ -1,0 +1,170 @@
+"""Intent heads against loops over sentences; what the tagger is fed, what is answered, the same
+from ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from part_cases import SENTENCES, STRANGE, batch_of, randomize, small
+
+from slotfill.config.registry import INTENTS
+from slotfill.data.batching import make_batch
+from slotfill.data.sentence import Sentence
+from slotfill.data.vocab import Vocab
+from slotfill.export.to_onnx import export_model
+from slotfill.inference.decoding import best_intents
+from slotfill.inference.onnx_engine import OnnxEngine
+from slotfill.inference.tagging import label
+from slotfill.model.activations import traced
+from slotfill.model.tagger import SlotTagger
+
+LENGTHS = torch.tensor([4, 1, 6, 3])
+SIZE = 5
+ONE_EACH = Vocab.of(SENTENCES[1:], "iob2", intents=True)
+SEVERAL = Vocab.of(SENTENCES, "iob2", intents=True)
+VOCABS = pytest.mark.parametrize("vocab", [ONE_EACH, SEVERAL], ids=["one each", "several"])
+
+
+def states():
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(
+        len(LENGTHS), int(LENGTHS.max()), SIZE, generator=generator, dtype=torch.float64
+    )
+    return x * (torch.arange(x.shape[1]) < LENGTHS[:, None])[..., None]
+
+
+def built(name, vocab, **options):
+    head = INTENTS.build({**small("intent", name), **options}, SIZE, vocab).double().eval()
+    randomize(head, 2)
+    return head
+
+
+def attended(head, x):
+    """The pooled vector and the weights of a sentence `x`, straight from the equations."""
+    w, b = head.key.weight.detach().numpy().T, head.key.bias.detach().numpy()
+    v = head.score.detach().numpy()
+    powers = [np.exp(v @ np.tanh(h @ w + b)) for h in x]
+    weights = [power / sum(powers) for power in powers]
+    return sum(a * h for a, h in zip(weights, x, strict=True)), np.array(weights)
+
+
+def averaged(head, x):
+    """The mean beside the maximum, number by number."""
+    mean, highest = np.zeros(SIZE), np.full(SIZE, -np.inf)
+    for h in x:
+        mean += h / len(x)
+        highest = np.maximum(highest, h)
+    return np.concatenate([mean, highest]), None
+
+
+POOLED = {"attention": attended, "mean": averaged}
+
+
+def told(scores, several):
+    """The probability of each intent."""
+    if several:
+        return 1 / (1 + np.exp(-scores))
+    powers = np.exp(scores - scores.max())
+    return powers / powers.sum()
+
+
+@VOCABS
+@pytest.mark.parametrize("name", INTENTS.names())
+def test_is_what_the_equations_say(name, vocab):
+    head = built(name, vocab, feed=True, weight=0.7)
+    golds = vocab.intent_rows(SENTENCES[1:5])
+    with torch.no_grad(), traced(head) as notes:
+        seen, scores = head(states(), LENGTHS)
+        loss = head.loss(scores, torch.tensor(np.stack(golds)))
+    losses = []
+    for place, (row, length, gold) in enumerate(
+        zip(states().numpy(), LENGTHS.tolist(), golds, strict=True)
+    ):
+        pooled, weights = POOLED[name](head, row[:length])
+        wanted = head.linear.weight.detach().numpy() @ pooled + head.linear.bias.detach().numpy()
+        np.testing.assert_allclose(scores[place], wanted, atol=1e-12)
+        p = told(wanted, vocab.several_intents)
+        for token in range(length):
+            np.testing.assert_allclose(
+                seen[place, token], np.concatenate([row[token], p]), atol=1e-12
+            )
+        if weights is not None:
+            np.testing.assert_allclose(
+                notes[""]["weights"][0][place, 0, 0, :length], weights, atol=1e-12
+            )
+        right = np.log(p) @ gold
+        losses.append(-right - (np.log(1 - p) @ (1 - gold) if vocab.several_intents else 0))
+    assert float(loss) == pytest.approx(0.7 * np.mean(losses))
+
+
+def test_several_only_where_training_has_several():
+    assert (ONE_EACH.several_intents, SEVERAL.several_intents) == (False, True)
+    scores = np.array([[-3.0, -1.0, -2.0], [1.0, 0.5, -0.1], [0.1, 2.0, 3.0], [0.0, 0.0, 0.0]])
+    assert best_intents(scores, False) == [[1], [0], [2], [0]]
+    assert best_intents(scores, True) == [[1], [0, 1], [0, 1, 2], [0]], (
+        "those above 0, and always the best"
+    )
+
+
+@pytest.mark.parametrize("tagger", ["crf", "focus"])
+def test_the_slots_hear_the_intent_only_if_it_is_fed(tagger):
+    """The intents' own weights change emissions where they are fed, and nothing there where they
+    are not.
+    """
+    for feed in (True, False):
+        torch.manual_seed(1)
+        head = {**small("intent", "attention"), "feed": feed}
+        model = SlotTagger(
+            SEVERAL, ["word"], small("encoder", "recurrent"), small("tagger", tagger), head
+        ).eval()
+        batch = batch_of(model, SEVERAL, SENTENCES)
+        before = model.emissions(batch)
+        model.loss(batch).backward()
+        model.intent.linear.bias.data[0] += 5
+        after = model.emissions(batch)
+        assert np.array_equal(before, after) == (not feed)
+
+
+@VOCABS
+@pytest.mark.parametrize("feed", [True, False])
+@pytest.mark.parametrize("name", INTENTS.names())
+def test_onnx_gives_the_same_intents(name, feed, vocab):
+    torch.manual_seed(1)
+    head = {**small("intent", name), "feed": feed}
+    model = SlotTagger(vocab, ["word"], small("encoder", "recurrent"), "crf", head).eval()
+    randomize(model, 3, 2.0)
+    engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
+    for tokens in (
+        [s.tokens for s in SENTENCES],
+        STRANGE,
+        [["leave"]],
+        [["at", "Taipei"] * 20, ["yes"]],
+    ):
+        ours, theirs = make_batch(tokens, model.lookups), make_batch(tokens, engine.lookups)
+        assert engine.labels(theirs) == model.labels(ours)
+        with torch.no_grad():
+            _, scores = model.seen(*model.tensors(ours))
+        np.testing.assert_allclose(engine._outputs(theirs)[1], scores.numpy(), atol=1e-4, rtol=1e-4)
+
+
+def test_label_keeps_the_order_and_answers_nothing_to_nothing():
+    torch.manual_seed(1)
+    model = SlotTagger(SEVERAL, ["word"], small("encoder", "recurrent"), "crf", "mean").eval()
+    randomize(model, 3, 2.0)
+    random = np.random.default_rng(1)
+    sentences = [
+        Sentence.of_tokens(random.choice(["leave", "at", "yes"], n).tolist())
+        for n in [0, 3, 1, 7] * 9
+    ]
+    slots, intents = label(model, SEVERAL, sentences)
+    assert [(slots[i], intents[i]) for i in range(len(sentences))] == [
+        (one[0][0], one[1][0])
+        for one in (label(model, SEVERAL, [sentence]) for sentence in sentences)
+    ]
+    assert all(
+        (intent is None) == (not sentence.tokens)
+        for sentence, intent in zip(sentences, intents, strict=True)
+    )
+    assert len(set(intents)) > 2

@@ -1,0 +1,124 @@
+"""The language model that an encoder learns beside the tags: its loss, what it asks for, and that a
+run has none.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from slotfill.config.validate import load_config
+from slotfill.data.indexers import UNKNOWN
+from slotfill.data.vocab import Vocab
+from slotfill.errors import ConfigError
+from slotfill.model.build import build_model, check_parts
+from slotfill.model.language_model import LanguageModel, word_ids, words_of
+
+VOCAB = Vocab({"to": 5, "Rome": 2, "rome": 2, "fly": 1}, ["O"], "iob2")
+
+
+def model_of(*overrides):
+    config = load_config(
+        "", "x", ["embedding={name: word, size: 4}", "encoder.hidden_size=3", *overrides]
+    )
+    return build_model(config, VOCAB, learning=True)
+
+
+def test_words_are_told_in_lower_case():
+    ids = word_ids(VOCAB)
+    assert ids == {"to": 2, "rome": 3, "fly": 4}
+    assert words_of(["Fly", "TO", "Oslo"], ids) == [4, 2, UNKNOWN]
+
+
+def test_rare_words_are_one(monkeypatch):
+    monkeypatch.setattr("slotfill.model.language_model.WORDS", 1)
+    assert word_ids(VOCAB) == {"to": 2}
+    head = model_of("train.language_model=1").language_model.heads[0]
+    assert head[-1].out_features == 3, "beyond the sentence, rare, and the one word"
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_loss_is_that_of_the_equations(both):
+    """Against a loop over words in 64 bits, with a shorter sentence in the batch."""
+    torch.manual_seed(1)
+    model = model_of(
+        f"encoder.bidirectional={str(both).lower()}", "train.language_model=0.5"
+    ).double()
+    words, lengths = torch.tensor([[4, 2, 3], [2, 1, 0]]), torch.tensor([3, 2])
+    states = torch.randn(2, 3, 3 * (1 + both), dtype=torch.float64)
+    found = model.language_model.loss(states, lengths, words)
+    told = 0.0
+    for sentence, length in enumerate(lengths.tolist()):
+        for place in range(length):
+            for reading, head in enumerate(model.language_model.heads):
+                beside = place - 1 if reading else place + 1
+                target = int(words[sentence, beside]) if 0 <= beside < length else 0
+                inner, outer = head[0], head[2]
+                h = states[sentence, place, 3 * reading : 3 * reading + 3].detach().numpy()
+                d = np.tanh(inner.weight.detach().numpy() @ h + inner.bias.detach().numpy())
+                scores = outer.weight.detach().numpy() @ d + outer.bias.detach().numpy()
+                told -= float(scores[target]) - math.log(np.exp(scores).sum())
+    assert math.isclose(found.item(), 0.5 * told / 2, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        "encoder.layers=2",
+        "encoder={name: feedforward, window: 1}",
+        "encoder=[self_attention, recurrent]",
+    ],
+)
+def test_an_encoder_that_has_seen_the_words_is_refused(encoder):
+    config = load_config("", "x", [*(["encoder={name: recurrent, layers: 2}"] if "layers" in encoder else [encoder]),
+                                   "train.language_model=0.1"])  # fmt: skip
+    with pytest.raises(
+        ConfigError, match=r"^train.language_model: needs a first encoder that is recurrent"
+    ):
+        check_parts(config)
+
+
+def test_embeddings_of_whole_sentences_are_refused():
+    model = model_of()
+    model.embeddings[0].contextual = True
+    with pytest.raises(ConfigError, match="over embeddings of single words"):
+        LanguageModel(model, VOCAB, 0.1)
+
+
+@pytest.mark.parametrize("average", ["0.9", "0"])
+def test_the_run_has_none_of_it(desk, cli, average):
+    words = ("train", "tiny.yaml", "train.epochs=2", f"train.average={average}")
+    assert cli(*words, "--out", "plain").code == 0
+    taught = cli(
+        *words, "train.language_model=0.1", "train.threads=2", "members=2", "--out", "taught"
+    )
+    assert (taught.code, taught.err) == (0, "")
+    assert not [name for name in load_file("taught/model.safetensors") if "language" in name]
+    numbers = [
+        sum(array.size for array in load_file(f"{run}/model.safetensors").values())
+        for run in ("plain", "taught")
+    ]
+    assert numbers[1] == 2 * numbers[0]
+    assert f"{numbers[1]:,} parameters" in taught.out
+    assert cli("evaluate", "taught").code == 0
+
+
+def test_it_changes_what_is_learned(desk, cli):
+    for weight in (0, 1):
+        assert (
+            cli(
+                "train",
+                "tiny.yaml",
+                "train.epochs=1",
+                f"train.language_model={weight}",
+                "--out",
+                weight,
+            ).code
+            == 0
+        )
+    plain, taught = (load_file(f"{weight}/model.safetensors") for weight in (0, 1))
+    assert any(not np.array_equal(plain[name], taught[name]) for name in plain)

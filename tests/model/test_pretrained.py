@@ -1,0 +1,227 @@
+"""Pretrained vectors in a run: what is kept, what is said of it, and that the file is needed no
+more.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_config
+from safetensors.torch import load_file
+
+from slotfill.config.recipes import load_recipe
+from slotfill.config.registry import EMBEDDINGS
+from slotfill.data.batching import make_batch
+from slotfill.data.indexers import KeptLookup
+from slotfill.data.vocab import Vocab
+from slotfill.errors import DataError
+from slotfill.runs.load import load_run
+
+TEXTS = ["leave Oslo for Boston please", "fly from Lisbon to new york", "ARRIVE Tokyo", "xyzzy"]
+KNOWN = ["the", "to", "leave", "fly", "Tokyo", "paris", "boston", "Lisbon", "hello", "from"]
+
+
+def write_vectors(path: Path, words: list[str] = KNOWN, size: int = 6) -> Path:
+    rows = np.random.default_rng(4).normal(size=(len(words), size))
+    lines = (
+        f"{word} {' '.join(f'{x:.4f}' for x in row)}\n"
+        for word, row in zip(words, rows, strict=True)
+    )
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def embedding(tokens, path, training=("leave", "Paris", "to", "Rome"), **options):
+    vocab = Vocab(dict.fromkeys(training, 1), ["O"], "iob2")
+    part = EMBEDDINGS.build({"name": "pretrained", "path": str(path), **options}, vocab)
+    (ids,) = part.lookup.arrays([tokens])
+    import torch
+
+    return part, part(torch.from_numpy(ids))[0].detach().numpy()
+
+
+def rows_of(path: Path) -> dict[str, np.ndarray]:
+    pieces = (line.split(" ") for line in path.read_text(encoding="utf-8").splitlines())
+    return {word: np.array(numbers, np.float32) for word, *numbers in pieces}
+
+
+@pytest.mark.parametrize("tune", [False, True])
+def test_words_have_the_vectors_of_the_file(tune, tmp_path):
+    path = write_vectors(tmp_path / "vectors.txt")
+    rows = rows_of(path)
+    part, found = embedding(
+        ["leave", "Paris", "PARIS", "paris", "Tokyo", "tokyo", "Rome"], path, tune=tune
+    )
+    mean = np.mean(list(rows.values()), axis=0)
+    wanted = [rows["leave"], *[rows["paris"]] * 3, rows["Tokyo"], mean, mean]
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert sum(p.numel() for p in part.parameters()) == (6 * (2 + 3) if tune else 0), (
+        "leave, paris, to are trained"
+    )
+
+
+def test_lower_case_can_be_left_out(tmp_path):
+    path = write_vectors(tmp_path / "vectors.txt")
+    _, (exact, lower, unknown) = embedding(["paris", "Paris", "Rome"], path, lowercase=False)
+    assert np.array_equal(lower, unknown) and not np.array_equal(exact, unknown)
+
+
+def test_what_is_kept(tmp_path):
+    path = write_vectors(tmp_path / "vectors.txt")
+    words = tmp_path / "extra.txt"
+    words.write_text("Boston  is not\nLisbon\n", encoding="utf-8")
+    for options, kept in [
+        ({}, set(KNOWN)),
+        ({"most": 1}, {"the", "leave", "paris", "to"}),
+        (
+            {"most": 1, "extra_words": str(words)},
+            {"the", "leave", "paris", "to", "boston", "Lisbon"},
+        ),
+        ({"most": 1, "lowercase": False}, {"the", "leave", "to"}),
+    ]:
+        part, _ = embedding(["leave"], path, **options)
+        assert set(part.lookup.words) == kept
+
+
+def test_coverage_counts_types_and_tokens():
+    kept = {"words": ["a", "b", "Cc", "d"], "composed": ["Cc"]}
+    counts = {"a": 4, "B": 1, "Cc": 2, "x": 3}
+    lookup = KeptLookup(kept, counts, "file", lowercase=True)
+    assert lookup.coverage(counts) == {
+        "types": {"exact": 0.25, "lowercase": 0.25, "composed": 0.25, "unknown": 0.25},
+        "tokens": {"exact": 0.4, "lowercase": 0.1, "composed": 0.2, "unknown": 0.3},
+    }
+    assert lookup.arrays([["d", "a", "x"], ["Cc"]])[0].tolist() == [[5, 2, 1], [4, 0, 0]], (
+        "those of training first"
+    )
+
+
+@pytest.mark.parametrize("tune", [False, True])
+def test_a_run_needs_the_file_no_more(tune, desk, cli):
+    path = write_vectors(desk / "vectors.txt")
+    part = f"[{{name: pretrained, path: vectors.txt, tune: {str(tune).lower()}}}, {{name: word, size: 4}}]"
+    write_config(desk / "own.yaml", embedding=part)
+    result = cli("train", "own.yaml", "--out", "run")
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert lines[0] == "vectors.txt: 10 words kept"
+    assert lines[1].startswith("  train: share of words (of tokens) as written ") and lines[
+        2
+    ].startswith("  valid: ")
+    coverage = json.loads((desk / "run" / "scores.json").read_text())["coverage"][str(path)]
+    assert coverage["kept"] == 10 and sum(coverage["train"]["tokens"].values()) == pytest.approx(1)
+    path.unlink()
+    torch, onnx = (load_run(desk / "run", engine=engine) for engine in ("torch", "onnx"))
+    tokens = [text.split() for text in TEXTS]
+    wanted = torch.model.emissions(make_batch(tokens, torch.model.lookups))
+    found = onnx.model.emissions(make_batch(tokens, onnx.model.lookups))
+    for ours, theirs, sentence in zip(wanted, found, tokens, strict=True):
+        np.testing.assert_allclose(ours[: len(sentence)], theirs[: len(sentence)], atol=1e-4)
+    answers = [cli("predict", "run", "--engine", engine, *TEXTS) for engine in ("onnx", "torch")]
+    assert answers[0].code == 0 and answers[0].out == answers[1].out
+
+
+def test_frozen_vectors_stay_and_tuned_ones_move(desk, cli):
+    rows = rows_of(write_vectors(desk / "vectors.txt"))
+    for tune in ("true", "false"):
+        write_config(
+            desk / "own.yaml", embedding=f"{{name: pretrained, path: vectors.txt, tune: {tune}}}"
+        )
+        assert cli("train", "own.yaml", "--out", "run", "--force").code == 0
+        weights = load_file(desk / "run" / "model.safetensors")
+        lookup = load_run(desk / "run").vocab.kept_lookup(
+            file=str(desk / "vectors.txt"), lowercase=True
+        )
+        for word, place in lookup.ids.items():
+            fixed = np.allclose(weights["embeddings.0.vectors"][place], rows[word])
+            in_training = place < lookup.trained + 2
+            assert fixed == (tune == "false" or not in_training)
+            if tune == "true" and in_training:
+                assert not np.allclose(weights["embeddings.0.tuned.weight"][place], rows[word])
+
+
+def test_a_stopped_run_goes_on_without_the_file(desk, monkeypatch):
+    from slotfill.runs.folder import RunFolder
+    from slotfill.runs.train import train
+
+    write_vectors(desk / "vectors.txt")
+    write_config(desk / "own.yaml", embedding="{name: pretrained, path: vectors.txt, tune: true}")
+    _, config = load_recipe("own.yaml")
+    whole = train(config, RunFolder(Path("whole")), lambda progress: None)
+
+    def stop(progress):
+        if len(progress.history) == 2:
+            raise KeyboardInterrupt
+
+    assert train(config, RunFolder(Path("parts")), stop).interrupted
+    (desk / "vectors.txt").unlink()
+    folder, config = RunFolder.resume(Path("parts"))
+    train(config, folder, lambda progress: None, resume=True)
+    for name in ("model.safetensors", "vocab.json"):
+        assert (desk / "parts" / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_mistakes_are_told_in_a_line(desk, cli):
+    write_vectors(desk / "vectors.txt")
+    write_vectors(desk / "strange.txt", ["un", "deux"])
+    (desk / "latin.txt").write_bytes(b"caf\xe9\n")
+
+    def said(**options):
+        keys = "".join(f", {key}: {value}" for key, value in options.items())
+        write_config(desk / "own.yaml", embedding=f"[{{name: pretrained{keys}}}]")
+        result = cli("train", "own.yaml")
+        assert result.out == "" and result.err.count("\n") == 1
+        return result.code, result.err.removeprefix("slotfill: ").rstrip()
+
+    assert said() == (2, "own.yaml:2: embedding.0.path: is needed and not given")
+    wanted = (
+        "own.yaml:2: embedding.0.path: there is no file vector.txt; did you mean 'vectors.txt'?"
+    )
+    assert said(path="vector.txt") == (2, wanted)
+    code, line = said(path="strange.txt")
+    assert (
+        code == 3
+        and line.startswith(f"{desk}/strange.txt: none of the ")
+        and "training sentences" in line
+    )
+    code, line = said(path="vectors.txt", kind="word2vec")
+    assert code == 3 and line.startswith(f"{desk}/vectors.txt:1: no header")
+    code, line = said(path="vectors.txt}, {name: pretrained, path: vectors.txt, most: 1")
+    assert code == 2 and "is named twice" in line
+    assert said(path="vectors.txt", extra_words="latin.txt") == (
+        3,
+        f"{desk}/latin.txt:1: not UTF-8 (byte 0xe9)",
+    )
+    code, line = said(path="vectors.txt", kind="glov")
+    assert code == 2 and line.startswith(
+        "own.yaml:2: embedding.0.kind: unknown value 'glov'; did you mean 'glove'?"
+    )
+
+
+def test_a_relative_path_is_taken_from_the_configs_folder(desk):
+    (desk / "configs").mkdir()
+    write_vectors(desk / "configs" / "vectors.txt")
+    write_config(desk / "configs" / "own.yaml", embedding="{name: pretrained, path: vectors.txt}")
+    assert load_recipe("configs/own.yaml")[1].embedding[0]["path"] == str(
+        desk / "configs" / "vectors.txt"
+    )
+    write_vectors(desk / "vectors.txt")
+    for override in (
+        "embedding.path=vectors.txt",
+        "embedding=[{name: pretrained, path: vectors.txt}]",
+    ):
+        assert load_recipe("configs/own.yaml", [override])[1].embedding[0]["path"] == str(
+            desk / "vectors.txt"
+        )
+
+
+def test_none_of_the_training_words(tmp_path):
+    path = write_vectors(tmp_path / "vectors.txt")
+    with pytest.raises(DataError, match="none of the 2 words of the training sentences is in it"):
+        embedding(["x"], path, training=["x", "y"])
+    path.write_text("0 5\n")
+    with pytest.raises(DataError, match="no word in it"):
+        embedding(["x"], path, training=["x", "y"])

@@ -1,0 +1,299 @@
+"""Pretrained transformers: what each option does, held against the library's own output; a run
+keeps all it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from part_cases import FILES, NO_TRANSFORMERS, SENTENCES, STRANGE, make_transformer, vocab_of
+from safetensors.torch import load_file, save_file
+
+from slotfill.config.recipes import load_recipe
+from slotfill.config.registry import EMBEDDINGS
+from slotfill.data.batching import make_batch
+from slotfill.data.vocab import Vocab
+from slotfill.errors import ConfigError, RunError, UsageError
+from slotfill.runs.load import load_run
+
+PATH = FILES["transformer"]["path"]
+TOKENS = [sentence.tokens for sentence in SENTENCES]
+
+
+@pytest.fixture(autouse=True)
+def tiny():
+    if NO_TRANSFORMERS:
+        pytest.skip(NO_TRANSFORMERS)
+    make_transformer()
+
+
+def built(**options):
+    return EMBEDDINGS.build({"name": "transformer", "path": PATH, **options}, vocab_of()).eval()
+
+
+def vectors(part, batch):
+    return part(*map(torch.from_numpy, part.lookup.arrays(batch))).detach()
+
+
+def naive(tokens, pooling, mixed):
+    """One sentence, piece by piece, as the library's own model and tokenizer have it."""
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer, network = AutoTokenizer.from_pretrained(PATH), AutoModel.from_pretrained(PATH).eval()
+    cut = [
+        tokenizer(token, add_special_tokens=False)["input_ids"] or [tokenizer.unk_token_id]
+        for token in tokens
+    ]
+    first, last = (tokenizer.convert_tokens_to_ids(end) for end in ("[CLS]", "[SEP]"))
+    ids = [first, *chain.from_iterable(cut), last]
+    with torch.no_grad():
+        found = network(torch.tensor([ids]), output_hidden_states=True)
+    states = found.last_hidden_state[0]
+    if mixed is not None:
+        states = sum(
+            share * layer[0] for share, layer in zip(mixed, found.hidden_states, strict=True)
+        )
+    rows, place = [], 1
+    for pieces in cut:
+        own = states[place : place + len(pieces)]
+        rows.append(own[0] if pooling == "first" else sum(own) / len(own))
+        place += len(pieces)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("layers", ["last", "mix"])
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_gives_what_the_library_gives(pooling, layers):
+    part = built(pooling=pooling, layers=layers)
+    mixed = None
+    if layers == "mix":
+        with torch.no_grad():
+            part.mix.copy_(torch.tensor([0.3, -0.5, 1.1]))
+            part.gain.fill_(1.7)
+        weights = np.exp([0.3, -0.5, 1.1])
+        mixed = [1.7 * float(each) for each in weights / weights.sum()]
+    together = vectors(part, TOKENS)
+    for tokens, row in zip(TOKENS, together, strict=True):
+        torch.testing.assert_close(
+            row[: len(tokens)], naive(tokens, pooling, mixed), atol=1e-5, rtol=1e-5
+        )
+
+
+def test_batch_mates_change_nothing():
+    part = built(pooling="mean")
+    batch = [*TOKENS, *STRANGE, ["leave", "at", "Taipei"] * 40]
+    together = vectors(part, batch)
+    for tokens, row in zip(batch, together, strict=True):
+        torch.testing.assert_close(
+            row[: len(tokens)], vectors(part, [tokens])[0], atol=1e-5, rtol=0
+        )
+
+
+def test_a_token_of_no_pieces_is_the_unknown_one():
+    part = built()
+    found = part.lookup.arrays([["leave", "\u200d", "leave"]])[0]
+    unknown = part.lookup.arrays([["leave", "🛫", "leave"]])[0]
+    assert found.tolist() == unknown.tolist()
+
+
+def test_a_long_sentence_is_read_in_windows():
+    """Of whole tokens, as many as there is room for; each is what it would be as a sentence."""
+    part = built()
+    pieces, lengths, whose, _ = part.lookup.arrays([["taipei"] * 30])  # tai ##p ##e ##i
+    assert part.lookup.room == 30 and pieces.shape[1] == 30
+    assert lengths.tolist() == [7 * 4 + 2] * 4 + [2 * 4 + 2]
+    assert [owner for owner in whose.flatten() if owner] == list(range(1, 31))
+    found = vectors(part, [["leave"] * 70])[0]
+    for start, end in ((0, 30), (30, 60), (60, 70)):
+        alone = vectors(part, [["leave"] * (end - start)])[0]
+        torch.testing.assert_close(found[start:end], alone, atol=1e-5, rtol=0)
+    assert vectors(part, [["ab" * 45]]).isfinite().all(), (
+        "one word of more pieces than there is room for is cut"
+    )
+
+
+def test_only_what_is_tuned_is_trained():
+    frozen, tuned, mixed = built(), built(tune=True), built(layers="mix")
+    names = {name for name, parameter in mixed.named_parameters() if parameter.requires_grad}
+    assert names == {"mix", "gain"}
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())
+    assert all(parameter.requires_grad for parameter in tuned.parameters())
+    for module in (frozen, tuned):
+        module.network.embeddings.dropout.p = 0.5
+        module.train()
+    assert torch.equal(vectors(frozen, TOKENS), vectors(frozen, TOKENS)), (
+        "without noise, as it was left"
+    )
+    assert not torch.equal(vectors(tuned, TOKENS), vectors(tuned, TOKENS))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_it_has_a_learning_rate_of_its_own(optimizer, corpus):
+    """After one step of the schedule's full height, each weight has moved by its own rate."""
+    from slotfill.config.models import TrainConfig
+    from slotfill.model.tagger import SlotTagger
+    from slotfill.training.trainer import Training
+
+    vocab = Vocab.of(SENTENCES, "iob2")
+    part = {
+        "name": "transformer",
+        "path": PATH,
+        "tune": True,
+        "layers": "mix",
+        "learning_rate": 1e-4,
+    }
+    config = TrainConfig(
+        optimizer=optimizer,
+        learning_rate=1e-2,
+        schedule="constant",
+        warmup=0.0,
+        gradient_clip=0.0,
+        average=0.0,
+    )
+    torch.manual_seed(1)
+    model = SlotTagger(vocab, ["word", part], "feedforward", "softmax")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    training = Training(config, model, SENTENCES, SENTENCES, vocab)
+    training.step(next(training.batches(1)))
+    gradients = dict(
+        zip([n for n, p in model.named_parameters()], training.workers.parts[0], strict=True)
+    )
+    for name, gradient in gradients.items():
+        rate = 1e-4 if ".network." in name else 1e-2
+        moved = before[name] - model.state_dict()[name]
+        # Adam's first step is by its rate, whatever the gradient.
+        wanted = rate * (gradient if optimizer == "sgd" else gradient / (gradient.abs() + 1e-8))
+        torch.testing.assert_close(moved, wanted, atol=1e-6 + rate * 1e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize("tune", [False, True])
+def test_a_run_needs_the_folder_no_more(tune, desk, cli, monkeypatch):
+    shutil.copytree(PATH, desk / "tiny-bert")
+    part = f"{{name: transformer, path: tiny-bert, tune: {str(tune).lower()}, pooling: mean, layers: mix}}"
+    text = (desk / "tiny.yaml").read_text().replace("{name: word, size: 8}", part)
+    (desk / "own.yaml").write_text(text)
+    result = cli("train", "own.yaml", "--out", "run")
+    assert (
+        result.code == 0
+        and "Prediction needs torch: an embedding reads whole sentences" in result.out
+    )
+    scores = json.loads((desk / "run" / "scores.json").read_text())
+    shutil.rmtree(desk / "tiny-bert")
+    answer = cli("evaluate", "run", "--json")
+    assert json.loads(answer.out)["overall"] == scores["splits"]["test"]["overall"]
+    answer = cli("predict", "run", "leave Oslo for Lima")
+    assert answer.code == 0 and answer.err == ""
+    weights = load_run(desk / "run").model.state_dict()
+    moved = any(
+        not torch.equal(weights[f"embeddings.0.network.{n}"], p)
+        for n, p in built().network.named_parameters()
+    )
+    assert moved == tune
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The local cache with the tiny model as `someone/tiny-bert`, and no way into any network."""
+    from huggingface_hub import constants
+
+    folder = tmp_path / "models--someone--tiny-bert"
+    shutil.copytree(PATH, folder / "snapshots" / "0a1b")
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("0a1b")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+    def refuse(*arguments, **options):
+        raise AssertionError("something was to be fetched")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    return folder / "snapshots" / "0a1b"
+
+
+def refusal(path):
+    with pytest.raises(ConfigError) as told:
+        EMBEDDINGS.build({"name": "transformer", "path": str(path)}, vocab_of())
+    assert "\n" not in str(told.value)
+    return str(told.value).removeprefix(f"embedding.path: {path}: ")
+
+
+def test_a_name_is_read_from_the_cache_and_never_fetched(cache):
+    torch.testing.assert_close(
+        vectors(built(path="someone/tiny-bert"), TOKENS), vectors(built(), TOKENS)
+    )
+    assert refusal("someone/tiny-bart") == (
+        "neither a folder nor a model in the local cache, and nothing is fetched; "
+        "did you mean 'someone/tiny-bert'? (allowed: someone/tiny-bert)"
+    )
+    assert "neither a folder nor a model" in refusal("not a name")
+    (cache / "model.safetensors").rename(cache / "pytorch_model.bin")
+    assert refusal("someone/tiny-bert").startswith(
+        "pytorch_model.bin runs what is in it when it is read"
+    )
+
+
+def test_mistakes_are_told_in_a_line(tmp_path):
+    folder = Path(shutil.copytree(PATH, tmp_path / "pickled"))
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    assert refusal(folder).startswith("pytorch_model.bin runs what is in it when it is read")
+    (folder / "pytorch_model.bin").unlink()
+    assert "no model.safetensors in it" in refusal(folder)
+    (folder / "model.safetensors").write_bytes(b"cut short")
+    assert refusal(folder).startswith("no model can be read from it (")
+    weights = load_file(f"{PATH}/model.safetensors")
+    save_file(
+        {name: each for name, each in weights.items() if "layer.1.output" not in name},
+        folder / "model.safetensors",
+    )
+    assert (
+        refusal(folder)
+        == "model.safetensors lacks 4 of its weights, such as encoder.layer.1.output.LayerNorm.bias"
+    )
+    shutil.copy(f"{PATH}/model.safetensors", folder)
+    (folder / "tokenizer.json").unlink()
+    assert refusal(folder) == "no tokenizer.json in it"
+
+
+def test_a_run_of_a_kind_that_the_library_does_not_know():
+    vocab = vocab_of()
+    EMBEDDINGS.build({"name": "transformer", "path": PATH}, vocab)
+    vocab.kept[PATH]["config"]["model_type"] = "of-tomorrow"
+    with pytest.raises(
+        RunError, match=r"^transformers [\d.]+ cannot build the run's model \(.+of-tomorrow.*\)$"
+    ):
+        EMBEDDINGS.build({"name": "transformer", "path": PATH}, Vocab.from_json(vocab.to_json()))
+
+
+def test_without_the_library(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UsageError, match=r"pip install 'slotfill\[transformers\]'"):
+        built()
+
+
+def test_a_folder_is_taken_from_where_the_config_is(desk):
+    (desk / "models").mkdir()
+    for path, found in (("models", str(desk / "models")), ("some/name", "some/name")):
+        (desk / "own.yaml").write_text(
+            f"data: {{path: corpus}}\nembedding: {{name: transformer, path: {path}}}\n"
+        )
+        assert load_recipe("own.yaml", need_data=True)[1].embedding[0]["path"] == found
+        assert load_recipe("own.yaml")[1].embedding[0]["path"] == path, "as a run is read"
+
+
+def test_nothing_of_a_sentence_is_lost_in_a_batch_of_many_lengths():
+    part = built(pooling="mean")
+    batch = make_batch([["leave"] * length for length in (1, 33, 2, 64)], [part.lookup])
+    _, _, whose, tokens = batch.features[0]
+    owners = {int(owner) for owner in whose.flatten()} - {0}
+    assert owners == {
+        row * 64 + place + 1 for row, length in enumerate((1, 33, 2, 64)) for place in range(length)
+    }
+    assert tokens.shape == (4, 64)

@@ -1,0 +1,274 @@
+"""What the part tests share: every registered part in representative options, and sentences to run
+them on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pytest
+import torch
+
+from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
+from slotfill.data.batching import make_batch
+from slotfill.data.schemes import tags_of
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
+
+SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
+
+SENTENCES = [
+    Sentence.of_tokens(
+        ["leave", "New", "York", "at", "11:30"], [Slot("from", 1, 3), Slot("time", 4, 5)], "go#ask"
+    ),
+    Sentence.of_tokens(
+        ["leave", "leave", "Taipei", "Taipei", "at", "12:45"],
+        [Slot("from", 2, 3), Slot("from", 3, 4)],
+        "go",
+    ),
+    Sentence.of_tokens(["yes"], [], "agree"),
+    Sentence.of_tokens(["Boston"], [Slot("from", 0, 1)], "go"),
+    Sentence.of_tokens(
+        ["at", "7", "p.m.", "sharp", "leave", "San", "Juan", "del", "Sur"],
+        [Slot("time", 1, 4), Slot("from", 5, 9)],
+        "go",
+    ),
+    Sentence.of_tokens(
+        ["時間", "11:30", "離開", "台北"], [Slot("time", 1, 2), Slot("from", 3, 4)], "ask"
+    ),
+]
+
+STRANGE = [
+    ["x" * 300],
+    ["q"],
+    ["never", "seen", "🛫", "👩‍✈️", "ñandú", "𠮷", "\u200d", "Taipei"],
+    ["a", "b" * 300, "c"],
+]
+"""Tokens that training has not seen: one character, 300, characters of no known word."""
+
+
+_ROOM = tempfile.mkdtemp(prefix="slotfill-parts-")
+atexit.register(shutil.rmtree, _ROOM, ignore_errors=True)
+FILES = {
+    "pretrained": {"path": f"{_ROOM}/vectors.txt"},
+    "transformer": {"path": f"{_ROOM}/transformer"},
+}
+"""What a part needs that has a file: options without a default."""
+
+Path(FILES["pretrained"]["path"]).write_text(
+    "".join(
+        f"{word} {place / 4} {1 - place / 3} {(-1) ** place * 0.6}\n"
+        for place, word in enumerate(
+            ["the", "a", "leave", "Taipei", "york", "New", "at", "時間", "never"]
+        )
+    ),
+    encoding="utf-8",
+)
+
+NO_TRANSFORMERS = (
+    "" if find_spec("transformers") else "needs transformers: pip install 'slotfill[transformers]'"
+)
+
+
+@cache
+def make_transformer() -> None:
+    """Write a tiny BERT, with weights drawn at random, where the cases look for it."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)] + list("0123456789:.")
+    vocab = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        *letters,
+        *("##" + letter for letter in letters),
+        "leave",
+        "tai",
+    ]
+    ids = {piece: place for place, piece in enumerate(vocab)}
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    ends = [(piece, ids[piece]) for piece in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, ends)
+    folder = FILES["transformer"]["path"]
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]"
+    ).save_pretrained(folder)
+    torch.manual_seed(7)
+    config = BertConfig(
+        vocab_size=len(vocab), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        max_position_embeddings=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+
+
+def vocab_of(scheme: str = "iob2") -> Vocab:
+    return Vocab.of(SENTENCES, scheme, intents=True)
+
+
+def batch_of(model: Any, vocab: Vocab, sentences: list[Sentence]) -> Any:
+    """The labelled batch of `sentences`."""
+    tags = [
+        [vocab.tag_ids[tag] for tag in tags_of(s.slots or [], len(s.tokens), vocab.scheme)]
+        for s in sentences
+    ]
+    return make_batch(
+        [s.tokens for s in sentences], model.lookups, tags, vocab.intent_rows(sentences)
+    )
+
+
+def small(kind: str, name: str) -> dict[str, Any]:
+    """The part with small sizes and without noise: every `Fraction`, as all dropouts are, at 0."""
+    options: dict[str, Any] = {"name": name, **FILES.get(name, {})}
+    for option in KINDS[kind].part(name).options.values():
+        if "size" in option.name or option.name == "filters":
+            options[option.name] = 5
+        elif option.name == "periods":
+            options[option.name] = [1, 3, 2]
+        elif option.name == "longest":
+            # No shorter than any `shortest` that is tried.
+            options[option.name] = 3
+        elif _bound(option.type, "lt") == 1:
+            options[option.name] = 0.0
+    return options
+
+
+def variants(kind: str, name: str) -> list[dict[str, Any]]:
+    """The small part, and again with each option changed: every choice, both truths, two counts,
+    every inner part.
+
+    Taken from the options' types, so that a new file, or a new option, is tested by being there.
+    """
+    base = small(kind, name)
+    found = [base]
+    for option in KINDS[kind].part(name).options.values():
+        values: list[Any] = []
+        if option.name == "kind":
+            continue  # Of a file, of which there is one; tests/data/test_word_vectors.py has them all.
+        if option.part:
+            # All that a cell can be is tried in an encoder; a tagger takes any cell in the same
+            # way.
+            forms = variants if kind == "encoder" else lambda *which: [small(*which)]
+            values = [
+                inner for part in KINDS[option.part].names() for inner in forms(option.part, part)
+            ]
+        elif choices := _choices(option.type):
+            values = choices
+        elif option.type is bool:
+            values = [True, False]
+        elif _bound(option.type, "lt") == 1:
+            values = [0.5]
+        elif option.name not in base and _bound(option.type, "ge") is not None:
+            values = [_bound(option.type, "ge"), 2, 3]
+        found += [{**base, option.name: value} for value in values]
+    return list({repr(part): part for part in found}.values())
+
+
+def _choices(kind: Any) -> list[Any]:
+    """All that a type of choices can be; of a list of choices each alone, and all together."""
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    if get_origin(kind) is list:
+        inner = _choices(get_args(kind)[0])
+        return [[choice] for choice in inner] + [inner] * bool(inner)
+    if get_origin(kind) in (Union, UnionType):
+        return [choice for each in get_args(kind) for choice in _choices(each)]
+    return []
+
+
+def _bound(kind: Any, name: str) -> Any:
+    """The bound `name` that a type of slotfill.config.option_types sets, if it does."""
+    if get_origin(kind) is not Annotated:
+        return None
+    bounds = [
+        getattr(one, name)
+        for field in get_args(kind)[1:]
+        for one in getattr(field, "metadata", ())
+        if hasattr(one, name)
+    ]
+    return bounds[0] if bounds else None
+
+
+def label(options: Any) -> str:
+    """A part's options as a test's name shows them."""
+    if not isinstance(options, dict):
+        return str(options)
+    rest = [
+        f"{key}={label(value)}"
+        for key, value in options.items()
+        if key not in ("name", "path") and "size" not in key
+    ]
+    return ",".join([options["name"], *rest])
+
+
+def all_variants(kind: str) -> list[Any]:
+    """Every registered part of `kind` in all its variants, as pytest takes parameters."""
+    return [
+        pytest.param(part, id=label(part))
+        for name in KINDS[kind].names()
+        for part in variants(kind, name)
+    ]
+
+
+def networks() -> list[Any]:
+    """Networks in which every part of the line stands once in each of its variants."""
+    word, recurrent, crf = (
+        small("embedding", "word"),
+        small("encoder", "recurrent"),
+        small("tagger", "crf"),
+    )
+    found = [
+        *(
+            ([part], recurrent, crf)
+            for name in EMBEDDINGS.names()
+            for part in variants("embedding", name)
+        ),
+        *(([word], part, crf) for name in ENCODERS.names() for part in variants("encoder", name)),
+        *(
+            ([word], recurrent, part)
+            for name in TAGGERS.names()
+            for part in variants("tagger", name)
+        ),
+        *(
+            ([word], recurrent, crf, part)
+            for name in INTENTS.names()
+            for part in variants("intent", name)
+        ),
+        (
+            [small("embedding", name) for name in EMBEDDINGS.names() if name != "transformer"],
+            recurrent,
+            crf,
+        ),
+    ]
+    unique = {repr(parts): parts for parts in found}.values()
+    return [
+        pytest.param(parts, id=" > ".join(label(p) for p in (*parts[0], *parts[1:])))
+        for parts in unique
+    ]
+
+
+def randomize(module: torch.nn.Module, seed: int, scale: float = 1.0) -> None:
+    """Fill all parameters, those that start at zero too, with uniform numbers up to `scale`;
+    padding stays zero.
+
+    Those that are not trained stay as they are.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter.uniform_(-scale, scale, generator=generator)
+        for part in module.modules():
+            if isinstance(part, torch.nn.Embedding) and part.padding_idx is not None:
+                part.weight[part.padding_idx] = 0

@@ -1,0 +1,347 @@
+"""Intents, as they are typed: learned from every format, scored, answered in every format, and told
+where they lack.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CITIES, write_config
+from safetensors.numpy import load_file
+
+import slotfill
+from slotfill.cli.display import marked
+from slotfill.data.corpus import read_sentences, write_sentences
+
+SHAPES = (
+    ("[](arrive) arrive [{a}](destination)", 5),
+    ("[](leave#ask) may I leave [{a}](origin)", 3),
+    ("[](leave) leave [{a}](origin) for [{b}](destination) please", 4),
+    ("[](greet) hello there", 2),
+    ("[](ask) what is [{a}](place)", 2),
+)
+NAMES = {"brackets": ".brackets", "conll": ".conll", "jsonl": ".jsonl", "jointslu": ""}
+TEXTS = ["leave New York for Oslo please", "may I leave Lima", "", "hello there"]
+
+
+def write_corpus(folder):
+    """Write sentences with intents as the splits of `folder`, once in each format."""
+    draw = random.Random(0)
+    for split, times in {"train": 6, "valid": 3, "test": 2}.items():
+        rows = [
+            shape.format(**dict(zip("ab", draw.sample(CITIES, 2), strict=True)))
+            for shape, count in SHAPES
+            for _ in range(count * times)
+        ]
+        source = folder / f"{split}.brackets"
+        source.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        for format, suffix in NAMES.items():
+            (folder / format).mkdir(exist_ok=True)
+            write_sentences(
+                folder / format / f"{split}{suffix}",
+                read_sentences(source).sentences,
+                format=format,
+            )
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with the corpus in each format, a config and two runs, one `fed`; nothing of it may
+    be changed.
+    """
+    from slotfill.config.recipes import load_recipe
+    from slotfill.runs.folder import RunFolder
+    from slotfill.runs.train import train
+
+    folder = tmp_path_factory.mktemp("desk")
+    write_corpus(folder)
+    config = write_config(
+        folder / "tiny.yaml",
+        data="{path: brackets}",
+        intent="{name: attention, size: 8, dropout: 0.1}",
+    )
+    for name, overrides in {"run": [], "fed": ["intent.feed=true"]}.items():
+        train(
+            load_recipe(str(config), overrides)[1], RunFolder(folder / name), lambda progress: None
+        )
+    return folder
+
+
+@pytest.fixture
+def room(desk, tmp_path, monkeypatch):
+    """The current folder: a copy of the desk."""
+    shutil.copytree(desk, tmp_path / "desk")
+    monkeypatch.chdir(tmp_path / "desk")
+    return tmp_path / "desk"
+
+
+def intents_of(predicted):
+    return [row.get("intent") for row in map(json.loads, predicted.splitlines())]
+
+
+def test_training_tells_them_and_keeps_them(room, cli):
+    result = cli("train", "tiny.yaml", "--out", "again")
+    assert (result.code, result.err) == (0, "")
+    for told in ("all intents", "gold intents", "whole frames", "intents right", "0 intents"):
+        assert told in result.out
+    assert (room / "again" / "model.safetensors").read_bytes() == (
+        room / "run" / "model.safetensors"
+    ).read_bytes()
+    vocab = json.loads((room / "run" / "vocab.json").read_text())
+    assert vocab["intents"] == {"arrive": 30, "leave": 24, "leave#ask": 18, "ask": 12, "greet": 12}
+    rows = list(csv.DictReader((room / "run" / "history.csv").read_text().splitlines()))
+    assert (
+        float(rows[-1]["valid_intents"]) > 90
+        and f"intents {float(rows[-1]['valid_intents']):.2f}%" in result.out
+    )
+    scores = json.loads((room / "run" / "scores.json").read_text())["splits"]["test"]["intent"]
+    assert scores["accuracy"] > 90 and scores["frame_accuracy"] > 60
+    assert set(scores["intents"]) == {"arrive", "leave", "ask", "greet"}
+
+
+def test_a_run_without_them_knows_nothing_of_them(room, cli):
+    """Though its sentences have some."""
+    result = cli("train", "tiny.yaml", "intent=null", "train.epochs=2", "--out", "plain")
+    assert (result.code, result.err) == (0, "") and "intent" not in result.out
+    assert "intents" not in json.loads((room / "plain" / "vocab.json").read_text())
+    assert (
+        "intent" not in json.loads((room / "plain" / "scores.json").read_text())["splits"]["test"]
+    )
+    assert "valid_intents" not in (room / "plain" / "history.csv").read_text()
+    assert not [
+        name for name in load_file(room / "plain" / "model.safetensors") if "intent" in name
+    ]
+    assert intents_of(cli("predict", "plain", *TEXTS).out) == [None] * 4
+    assert slotfill.load("plain").predict(TEXTS)[0].intent is None
+    assert b"intents" not in (room / "plain" / "model.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("format", NAMES)
+def test_every_format_teaches_the_same(format, room, cli):
+    quick = ["data.tokenizer=whitespace", "train.epochs=2", "intent={name: mean, feed: true}"]
+    for name in (format, "brackets"):
+        assert (
+            cli(
+                "train", "tiny.yaml", f"data.path={name}", *quick, "--out", f"of-{name}", "--force"
+            ).code
+            == 0
+        )
+    for file in ("vocab.json", "model.safetensors"):
+        assert (room / f"of-{format}" / file).read_bytes() == (
+            room / "of-brackets" / file
+        ).read_bytes()
+    wanted = cli("evaluate", "run", "--json").out
+    test = room / format / f"test{NAMES[format]}"
+    assert cli("evaluate", "run", "--data", test, "--json").out == wanted
+    assert json.loads(wanted)["intent"]["overall"]["support"] == 38, "each of several by itself"
+
+
+def test_every_output_has_them(room, cli):
+    wanted = intents_of(cli("predict", "run", *TEXTS).out)
+    assert wanted[2] is None and [text for text in wanted if text] == [
+        "leave",
+        "leave#ask",
+        "greet",
+    ]
+    assert cli("predict", "run", *TEXTS, "--format", "brackets").out.splitlines() == [
+        "[](leave) leave [New York](origin) for [Oslo](destination) please",
+        "[](leave#ask) may I leave [Lima](origin)",
+        "",
+        "[](greet) hello there",
+    ]
+    for format in ("jsonl", "conll", "brackets"):
+        spoken = [text for text in TEXTS if text]
+        Path(f"answers.{format}").write_text(cli("predict", "run", *spoken, "--format", format).out)
+        found = read_sentences(f"answers.{format}", tokenizer="whitespace").sentences
+        assert [sentence.intent for sentence in found] == [intent for intent in wanted if intent]
+        write_sentences(f"as-{format}", found, format="jointslu")
+        assert Path(f"as-{format}/label").read_text() == "leave\nleave#ask\ngreet\n"
+    shown = marked(found[1], ["origin"])
+    assert shown.plain == "leave#ask: may I leave Lima origin"
+
+
+@pytest.mark.parametrize("run", ["run", "fed"])
+def test_every_engine_and_stream_gives_the_same(run, room, cli):
+    Path("texts").write_text("\n".join(TEXTS * 3))
+    wanted, scores = cli("predict", run, "--input", "texts").out, cli("evaluate", run, "--json").out
+    assert intents_of(wanted)[:2] == ["leave", "leave#ask"]
+    for words in (("--engine", "torch"), ("--engine", "onnx"), ("--jobs", "2")):
+        assert cli("predict", run, "--input", "texts", *words).out == wanted
+    for engine in ("torch", "onnx"):
+        found = slotfill.load(run, engine=engine).predict(TEXTS)
+        assert [each.intent for each in found] == ["leave", "leave#ask", None, "greet"]
+        assert cli("evaluate", run, "--engine", engine, "--json").out == scores
+    result = cli("export", run, "--quantize", "int8")
+    assert (result.code, result.err) == (0, "")
+    assert cli("predict", run, "--input", "texts", "--engine", "onnx").out == wanted
+
+
+def test_evaluation_says_what_it_counts(room, cli):
+    rows = [
+        "[](ask#leave) may I leave [Oslo](origin)",
+        "[](leave) hello there",
+        "[](fly) arrive [Oslo](destination)",
+    ]
+    Path("mine.brackets").write_text("\n".join(rows))
+    result = cli("evaluate", "run", "--data", "mine.brackets")
+    assert (result.code, result.err) == (0, "")
+    assert "intents right 33.33%, whole frames 33.33%\n" in result.out
+    assert result.out.splitlines()[-1].startswith(
+        "intents counted as right where all of the sentence's are found"
+    )
+    assert "never seen in training: 0 tokens, 0 slots by name, 1 intents (fly)" in result.out
+    found = json.loads(cli("evaluate", "run", "--data", "mine.brackets", "--json").out)["intent"]
+    assert f"intents counted as {found['mode']}\n" in result.out
+    assert found["intents"]["ask"] == {"precision": 100, "recall": 100, "f1": 100, "support": 1}
+    assert found["intents"]["leave"] == pytest.approx(
+        {"precision": 100, "recall": 50, "f1": 200 / 3, "support": 2}
+    )
+    assert found["intents"]["greet"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+    assert cli("evaluate", "run", "--data", "mine.brackets", "--min-f1", "90").code == 0, (
+        "of slots alone"
+    )
+    Path("none.brackets").write_text("hello there\n")
+    result = cli("evaluate", "run", "--data", "none.brackets")
+    assert result.code == 0 and "intent" not in result.out, "nothing to hold them against"
+    Path("some.brackets").write_text("[](ask) what is [Oslo](place)\n\nhello there\n")
+    result = cli("evaluate", "run", "--data", "some.brackets")
+    assert (result.code, result.out) == (3, "")
+    assert (
+        result.err
+        == "slotfill: some.brackets:3: the sentence has no intent, though others have; give it one\n"
+    )
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_a_sentence_without_intent_is_told_by_its_line(split, room, cli):
+    path = room / "brackets" / f"{split}.brackets"
+    rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*rows[:2], "hello there\n", *rows[2:]]))
+    told = f"slotfill: {path}:3: the sentence has no intent; give it one, or set intent: null\n"
+    for words in (
+        ("train", "tiny.yaml", "--out", "other"),
+        ("compare", "tiny.yaml", "--seeds", "1"),
+    ):
+        result = cli(*words)
+        assert (result.code, result.err) == (3, told) and not (room / "other").exists()
+    assert told in cli("check", "tiny.yaml").err
+    assert cli("check", "tiny.yaml", "intent=null").code == 0
+
+
+def test_a_corpus_without_intents_is_told(room, cli):
+    (room / "jointslu" / "train" / "label").unlink()
+    result = cli("train", "tiny.yaml", "data.path=jointslu", "--out", "other")
+    place = room / "jointslu" / "train" / "seq.in"
+    assert (result.code, result.out) == (3, "")
+    assert (
+        result.err
+        == f"slotfill: {place}:1: the sentence has no intent; give it one, or set intent: null\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "intent=atention",
+            "intent: unknown intent 'atention'; did you mean 'attention'? (allowed: attention, mean)",
+        ),
+        (
+            "intent=crf",
+            "intent: unknown intent 'crf', which is a tagger (allowed: attention, mean)",
+        ),
+        (
+            "intent={dropout: 0.1}",
+            "intent.name: is needed and not given (allowed: attention, mean)",
+        ),
+        ("intent.feed=maybe", "intent.feed: must be true or false, found 'maybe'"),
+        ("intent.weight=0", "intent.weight: must be more than 0, found 0"),
+        (
+            "intent=[mean]",
+            "intent: must be the name of one intent (allowed: attention, mean), found a list",
+        ),
+    ],
+)
+def test_mistakes_in_the_config(override, told, room, cli):
+    result = cli("check", "tiny.yaml", override)
+    assert (result.code, result.err) == (2, f"slotfill: command line: {told}\n")
+
+
+def test_training_goes_on_to_the_bit(room, monkeypatch):
+    from slotfill.config.recipes import load_recipe
+    from slotfill.runs.folder import RunFolder
+    from slotfill.runs.train import train
+
+    _, config = load_recipe("tiny.yaml")
+
+    def stop(progress):
+        if len(progress.history) == 2 and progress.done == 1:
+            raise KeyboardInterrupt
+
+    train(config, RunFolder(Path("stopped")), stop)
+    folder, config = RunFolder.resume(Path("stopped"))
+    train(config, folder, lambda progress: None, resume=True)
+    assert (
+        Path("stopped/model.safetensors").read_bytes() == Path("run/model.safetensors").read_bytes()
+    )
+
+
+def test_the_lab_looks_at_them(room, cli):
+    result = cli("inspect", "run", "may I leave Lima", "--json")
+    found = json.loads(result.out)
+    assert (result.code, found["intent"]) == (0, "leave#ask")
+    (panel,) = [panel for panel in found["panels"] if panel["part"].startswith("intent")]
+    assert (panel["part"], panel["name"], panel["columns"]) == ("intent (attention)", "weights", [])
+    assert np.shape(panel["values"]) == (4, 1) and np.sum(panel["values"]) == pytest.approx(
+        1, abs=1e-4
+    )
+    shown = cli("inspect", "run", "may I leave Lima", "--html", "page.html", "--gate", "weights")
+    assert shown.out == "page.html: 1 figures\n" and "leave#ask" in Path("page.html").read_text()
+    lines = cli("inspect", "run", "may I leave Lima", "--gate", "weights").out
+    assert lines.startswith("[](leave#ask) may I leave [Lima](origin)\n")
+    assert "weights, from the whole sentence to each token" in lines
+
+
+def test_configs_are_compared_by_them_too(room, cli):
+    Path("slots.yaml").write_text(Path("tiny.yaml").read_text().replace("intent:", "#"))
+    result = cli(
+        "compare",
+        "slots.yaml",
+        "tiny.yaml",
+        "train.epochs=4",
+        "--seeds",
+        "1,2",
+        "--json",
+        "all.json",
+    )
+    assert result.code == 0
+    slots, tiny = json.loads(Path("all.json").read_text())["configs"]
+    assert "intent" not in slots["corpora"]["brackets"]["splits"]["test"]
+    found = tiny["corpora"]["brackets"]["splits"]["test"]["intent"]
+    accuracies = [
+        json.loads(Path(f"runs/compare/brackets/tiny-seed{seed}/scores.json").read_text())[
+            "splits"
+        ]["test"]["intent"]
+        for seed in (1, 2)
+    ]
+    assert found["accuracy"]["mean"] == pytest.approx(
+        np.mean([each["accuracy"] for each in accuracies])
+    )
+    shown = result.out.partition("Sentences whose intents are right, and whole frames")[2]
+    for rate in found.values():
+        assert f"{rate['mean']:.2f} ± {rate['deviation']:.2f}" in shown
+    result = cli("compare", "slots.yaml", "train.epochs=4", "--seeds", "1,2")
+    assert result.code == 0 and "intents" not in result.out, (
+        "nothing to show where none are learned"
+    )
+
+
+def test_parts_are_listed(cli):
+    shown = cli("list", "intents").out
+    assert all(name in shown for name in ("attention", "mean", "Liu & Lane"))

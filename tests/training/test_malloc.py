@@ -1,0 +1,41 @@
+"""Memory that is kept is not asked for again."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import resource, sys, torch
+from slotfill.training.malloc import keep_memory
+if sys.argv[1] == "keep":
+    keep_memory()
+torch.set_num_threads(1)
+def step():
+    x = torch.ones(2**20, requires_grad=True)
+    for _ in range(8):
+        x = x.exp()
+    x.sum().backward()
+for _ in range(3):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_no_new_pages_for_what_was_freed():
+    faults = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", CODE, word], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for word in ("leave", "keep")
+    ]
+    assert faults[1] < faults[0] / 2
