@@ -146,8 +146,9 @@ def main() -> None:
         print(f"{hidden} hidden")
         for name, row in rows.items():
             print(
-                f"  {name:28} {row['milliseconds']:8.2f} ms  {row['of torch nn.LSTM']:6.2f} of torch's  "
-                f"{row['of our lstm']:6.2f} of our lstm's  {row['parameters']:9,} parameters"
+                f"  {name:28} {row['milliseconds']:8.2f} ms  {row['of torch nn.LSTM']:6.2f} of"
+                f" torch's  {row['of our lstm']:6.2f} of our lstm's  {row['parameters']:9,}"
+                " parameters"
             )
 
 

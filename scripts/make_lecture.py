@@ -50,7 +50,8 @@ VERDICTS = {
 }
 PIECE = re.compile(
     r"^```(?P<language>sh|shell|python)\n(?P<code>.*?)^```$"
-    r"|<!-- (?P<kind>output|table|verdict|environment)(?:: (?P<what>.*?))? -->(?P<text>.*?)<!-- end -->"
+    r"|<!-- (?P<kind>output|table|verdict|environment)(?:: (?P<what>.*?))? -->(?P<text>.*?)<!--"
+    r" end -->"
     r"|!\[[^\]]*\]\((?P<picture>[^)]+)\)",
     re.MULTILINE | re.DOTALL,
 )
@@ -213,7 +214,10 @@ def difference() -> str:
     one, other = (skeleton(page) for page in VERDICTS)
     for here, there in zip_longest(one, other, fillvalue=["(nothing)"]):
         if here != there:
-            return f"{' '.join(filter(None, here))}\n\nis, in the other page,\n\n{' '.join(filter(None, there))}"
+            return (
+                f"{' '.join(filter(None, here))}\n\nis, in the other"
+                f" page,\n\n{' '.join(filter(None, there))}"
+            )
     return ""
 
 

@@ -57,7 +57,10 @@ def number(found: dict[str, float], digits: int) -> str:
     """Return a median, with the least and the most where they are others."""
     if found["least"] == found["most"]:
         return f"{found['median']:,.{digits}f}"
-    return f"{found['median']:,.{digits}f} ({found['least']:,.{digits}f} to {found['most']:,.{digits}f})"
+    return (
+        f"{found['median']:,.{digits}f} ({found['least']:,.{digits}f} to"
+        f" {found['most']:,.{digits}f})"
+    )
 
 
 def times(one: float, other: float) -> str:
@@ -349,7 +352,10 @@ def growth_bounds(part: Part) -> Iterator[Bound]:
             yield Bound(asked, f"slope {slope:.2f}", slope <= STRAIGHT)
     *_, before, last = part["prediction"]["rows"]
     ratio = last["peak_mb"]["median"] / before["peak_mb"]["median"]
-    asked = f"Memory of predicting constant: that of {_size(last['size'])} tokens against {_size(before['size'])}"
+    asked = (
+        f"Memory of predicting constant: that of {_size(last['size'])} tokens against"
+        f" {_size(before['size'])}"
+    )
     yield Bound(asked, f"{ratio:.2f} times", ratio <= STRAIGHT)
     peak = max(each["peak_mb"]["most"] for each in (last, part["prediction"]["all_cores"]))
     yield Bound(

@@ -173,8 +173,10 @@ def part_page(registry: Registry, name: str, lab: Lab) -> str:
         part.summary,
         *body,
         f"Source: {part.source}." if part.source else "",
-        f"The code: [{part.path.name}](../../{registry.package.replace('.', '/')}/{name}.py). "
-        f"Its options: [config.md](../config.md#{registry.kind}-{name}).",
+        (
+            f"The code: [{part.path.name}](../../{registry.package.replace('.', '/')}/{name}.py). "
+            f"Its options: [config.md](../config.md#{registry.kind}-{name})."
+        ),
     ]
     if mine:
         pieces.append("## In the lab")
@@ -219,19 +221,30 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
         )
 
     yield (
-        "A network without memory gives the same word the same answer, and gets at most half of the cities in `pairs`.",
+        (
+            "A network without memory gives the same word the same answer, and gets at most half of"
+            " the cities in `pairs`."
+        ),
         lab.cities("feedforward") <= 50 < 95 < lab.cities("lstm"),
-        f"Cities right in `pairs`: feed-forward {lab.cities('feedforward'):.1f} %, Elman {lab.cities('elman'):.1f} %, "
-        f"LSTM {lab.cities('lstm'):.1f} %.",
+        (
+            f"Cities right in `pairs`: feed-forward {lab.cities('feedforward'):.1f} %, Elman"
+            f" {lab.cities('elman'):.1f} %, LSTM {lab.cities('lstm'):.1f} %."
+        ),
     )
     yield (
         "A window is not a memory: what stands outside of it is not seen.",
         lab.cities("feedforward-window") < lab.cities("lstm"),
-        f"With three words on each side {lab.cities('feedforward-window'):.1f} % of the cities are right, with an LSTM "
-        f"{lab.cities('lstm'):.1f} %; F1, window against LSTM: {pair('feedforward-window', 'lstm')}.",
+        (
+            f"With three words on each side {lab.cities('feedforward-window'):.1f} % of the cities"
+            f" are right, with an LSTM {lab.cities('lstm'):.1f} %; F1, window against LSTM:"
+            f" {pair('feedforward-window', 'lstm')}."
+        ),
     )
     yield (
-        "What comes later in the sentence matters too: reading both ways is better than reading forwards.",
+        (
+            "What comes later in the sentence matters too: reading both ways is better than reading"
+            " forwards."
+        ),
         above("lstm", "lstm-forward") and above("elman", "elman-forward"),
         f"LSTM: {pair('lstm', 'lstm-forward')}. Elman: {pair('elman', 'elman-forward')}.",
     )
@@ -239,8 +252,10 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
     yield (
         "A gated memory is better than a plain one.",
         all(against["interval"][1] < 0 for against in elman),
-        f"Elman, less the LSTM: {from_lstm('elman')}. These sentences are short; how far back each memory reaches is "
-        "what [slotfill probe](probe.md) measures.",
+        (
+            f"Elman, less the LSTM: {from_lstm('elman')}. These sentences are short; how far back"
+            " each memory reaches is what [slotfill probe](probe.md) measures."
+        ),
     )
     yield (
         "A fed-back tag (Jordan) is a narrower memory than a fed-back hidden layer (Elman).",
@@ -250,7 +265,10 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
         + ".",
     )
     yield (
-        "Gates that see only the input (the LSTM as drawn) do with less than gates that see the past.",
+        (
+            "Gates that see only the input (the LSTM as drawn) do with less than gates that see the"
+            " past."
+        ),
         above("lstm", "lstm-lecture"),
         f"As drawn, with sigmoids for g and h too, less the LSTM: {from_lstm('lstm-lecture')}.",
     )
@@ -259,8 +277,10 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
     yield (
         "A GRU is as good as an LSTM, and smaller.",
         all(low > -1 for low, _ in close) and smaller > 0,
-        f'GRU, less the LSTM: {from_lstm("gru")}, with {smaller:.0f} % fewer parameters. "As good" is taken as: not '
-        "worse by a point of F1 within the interval.",
+        (
+            f'GRU, less the LSTM: {from_lstm("gru")}, with {smaller:.0f} % fewer parameters. "As'
+            ' good" is taken as: not worse by a point of F1 within the interval.'
+        ),
     )
     yield (
         "The cells found by search (MUT1 to MUT3) are about as good as the LSTM.",

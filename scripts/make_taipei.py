@@ -94,7 +94,10 @@ PURPOSE = {
     "train": "to learn from",
     "valid": "to choose the epoch and settings by",
     "test": "to report; the same grammar and lexicons as `train`",
-    "pairs": "minimal pairs: adjacent lines that differ in the verb alone, and every city changes its role",
+    "pairs": (
+        "minimal pairs: adjacent lines that differ in the verb alone, and every city changes its"
+        " role"
+    ),
     "unseen": "every sentence holds a city or airline that no other split has",
 }
 
@@ -321,7 +324,8 @@ def describe(corpus: Corpus, splits: dict[str, list[str]]) -> str:
     arrive, leave = corpus.verbs
     grammar = Grammar.read(DATA / corpus.folder / "grammar.txt")
     lexicons = ", ".join(
-        f"{len(grammar.names[kind])} {plural} and {len(grammar.held_out[kind])} more for `unseen` alone"
+        f"{len(grammar.names[kind])} {plural} and {len(grammar.held_out[kind])} more for `unseen`"
+        " alone"
         for kind, plural in (("city", "cities"), ("airline", "airlines"))
     )
     return README.format(

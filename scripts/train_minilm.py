@@ -69,8 +69,8 @@ def main() -> None:
     for recipe in options.only:
         result = train(recipe, options.seed)
         print(
-            f"{recipe}, seed {options.seed}: valid F1 {result['valid']:.2f}, test F1 {result['test']:.2f}, "
-            f"{EPOCHS[recipe]} epochs in {result['seconds']:.0f} s",
+            f"{recipe}, seed {options.seed}: valid F1 {result['valid']:.2f}, test F1"
+            f" {result['test']:.2f}, {EPOCHS[recipe]} epochs in {result['seconds']:.0f} s",
             flush=True,
         )
 

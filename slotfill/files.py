@@ -85,7 +85,8 @@ def check_new_file(path: Path, *, force: bool) -> None:
         raise UsageError("-: give the name of a file to write")
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(
-            f"{path}: {'is a folder' if path.is_dir() else 'there is no such folder to write it in'}"
+            f"{path}:"
+            f" {'is a folder' if path.is_dir() else 'there is no such folder to write it in'}"
         )
     if path.exists() and not force:
         raise UsageError(f"{path}: is there already; replace it with --force, or give another")

@@ -70,8 +70,12 @@ def test_its_option_is_checked_like_a_built_in_one(cell):
     )
     assert "gate_bias: -1" in shown
     faults = {
-        "encoder.cell.gate_bias=high": "command line: encoder.cell.gate_bias: must be a number, found 'high'",
-        "encoder.cell.gate_bais=1": "command line: encoder.cell.gate_bais: unknown key; did you mean 'gate_bias'?",
+        "encoder.cell.gate_bias=high": (
+            "command line: encoder.cell.gate_bias: must be a number, found 'high'"
+        ),
+        "encoder.cell.gate_bais=1": (
+            "command line: encoder.cell.gate_bais: unknown key; did you mean 'gate_bias'?"
+        ),
     }
     for override, message in faults.items():
         with pytest.raises(ConfigError) as fault:

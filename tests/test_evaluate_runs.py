@@ -32,7 +32,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split in ("train", "valid", "test"):
         (room / "data" / f"{split}.brackets").write_text("".join(lines), encoding="utf-8")
     (room / "mine.yaml").write_text(
-        "data: {path: data}\nembedding: word\nencoder: {name: recurrent, hidden_size: 4}\ntrain: {epochs: 1}\n",
+        "data: {path: data}\nembedding: word\nencoder: {name: recurrent, hidden_size: 4}\ntrain:"
+        " {epochs: 1}\n",
         encoding="utf-8",
     )
     for seed in ("1", "2"):

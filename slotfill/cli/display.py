@@ -85,8 +85,9 @@ def _log_line(progress: Progress, file: TextIO) -> None:
         row = progress.history[-1]
         best = " (best)" if progress.best is row else ""
         print(
-            f"epoch {row.epoch}/{progress.epochs}: loss {row.loss:.4f}, valid F1 {row.valid_f1:.2f}{best}"
-            f"{_intents(row)}, {row.tokens_per_second:,.0f} tokens/s, at most {duration(progress.seconds_left)} left",
+            f"epoch {row.epoch}/{progress.epochs}: loss {row.loss:.4f}, valid F1"
+            f" {row.valid_f1:.2f}{best}{_intents(row)}, {row.tokens_per_second:,.0f} tokens/s, at"
+            f" most {duration(progress.seconds_left)} left",
             file=file,
             flush=True,
         )
@@ -223,14 +224,16 @@ def show_outcome(outcome: Outcome) -> None:
         console.print("Stopped; the best epoch so far is kept.")
     show_score(outcome.scores[last], last, console)
     console.print(
-        f"Best epoch {outcome.best.epoch}, valid F1 {outcome.best.valid_f1:.2f}{_intents(outcome.best)}; "
-        f"{outcome.parameters:,} parameters; trained in {duration(outcome.seconds)}.",
+        f"Best epoch {outcome.best.epoch}, valid F1"
+        f" {outcome.best.valid_f1:.2f}{_intents(outcome.best)}; {outcome.parameters:,} parameters;"
+        f" trained in {duration(outcome.seconds)}.",
         soft_wrap=True,
     )
     valid = outcome.scores["valid"]
     if valid.overall.support and not outcome.best.valid_f1:
         console.print(
-            "No slot of valid was found: nothing has been learned yet. More epochs may help, or more sentences."
+            "No slot of valid was found: nothing has been learned yet. More epochs may help, or"
+            " more sentences."
         )
     if outcome.not_exported:
         console.print(f"Prediction needs torch: {outcome.not_exported}.", soft_wrap=True)
@@ -259,14 +262,21 @@ def show_score(score: Score, name: str, console: Console | None = None) -> None:
     console.print(_rates("slot", score.slots, score.overall, title))
     low, high = score.f1_interval
     found = [
-        f"F1 {score.overall.f1:.2f}, 95% interval {low:.2f} to {high:.2f} (bootstrap over sentences)",
-        f"tags right {score.tag_accuracy:.2f}%, sentences wholly right {score.sentence_accuracy:.2f}%",
+        (
+            f"F1 {score.overall.f1:.2f}, 95% interval {low:.2f} to {high:.2f} (bootstrap over"
+            " sentences)"
+        ),
+        (
+            f"tags right {score.tag_accuracy:.2f}%, sentences wholly right"
+            f" {score.sentence_accuracy:.2f}%"
+        ),
     ]
     unknown = f"{score.unknown_slots:,} slots by name{_some(score.unknown_names)}"
     if score.intent is not None:
         console.print(_rates("intent", score.intent.intents, score.intent.overall))
         found.append(
-            f"intents right {score.intent.accuracy:.2f}%, whole frames {score.intent.frame_accuracy:.2f}%"
+            f"intents right {score.intent.accuracy:.2f}%, whole frames"
+            f" {score.intent.frame_accuracy:.2f}%"
         )
         unknown += f", {score.intent.unknown_intents:,} intents{_some(score.intent.unknown_names)}"
     found += [

@@ -140,7 +140,8 @@ def compare(
     except comparing.Stopped:
         there = sum(map(comparing.finished, chosen.jobs))
         typer.echo(
-            f"slotfill: stopped; {there} of {len(chosen.jobs)} runs are finished; the same command goes on",
+            f"slotfill: stopped; {there} of {len(chosen.jobs)} runs are finished; the same command"
+            " goes on",
             err=True,
         )
         raise typer.Exit(130) from None
@@ -161,7 +162,10 @@ def probe(
         list[str] | None,
         typer.Option(
             metavar="CELL,CELL,...",
-            help="As YAML takes them: gru, {name: elman, activation: relu}. Some telling ones if not given.",
+            help=(
+                "As YAML takes them: gru, {name: elman, activation: relu}. Some telling ones if not"
+                " given."
+            ),
         ),
     ] = None,
     distances: Annotated[
@@ -214,7 +218,10 @@ def probe(
     if as_json:
         typer.echo(json.dumps(probing.to_json(named, settings, found), ensure_ascii=False))
     else:
-        legend = f"{max(settings.distances)}, x N: recurrent weights times N; trained: on the longest distance."
+        legend = (
+            f"{max(settings.distances)}, x N: recurrent weights times N; trained: on the longest"
+            " distance."
+        )
         display.show_columns(probing.tables(found), [legend])
     if not drawable:
         raise typer.Exit(2)
@@ -284,7 +291,8 @@ def tune(
         display.show_columns(tuned.tables(found), tuned.legend(found))
         if found["best"]:
             typer.echo(
-                f"The best config is {search.best}. Next:\n  slotfill train {shlex.quote(str(search.best))}"
+                f"The best config is {search.best}. Next:\n  slotfill train"
+                f" {shlex.quote(str(search.best))}"
             )
     if stopped:
         ended = len(found["trials"])

@@ -236,14 +236,20 @@ def export(
     quantize: Annotated[
         Literal["none", "int8"],
         typer.Option(
-            help="Hold weights in 8 bits: a smaller and faster model; what it costs in F1 is printed."
+            help=(
+                "Hold weights in 8 bits: a smaller and faster model; what it costs in F1 is"
+                " printed."
+            )
         ),
     ] = "none",
     rank: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Let the first recurrent layer read so few numbers of a token, by its singular values.",
+            help=(
+                "Let the first recurrent layer read so few numbers of a token, by its singular"
+                " values."
+            ),
         ),
     ] = None,
 ) -> None:
@@ -340,7 +346,8 @@ def check(
                 }
                 several = f", {len(intents)} intents" if checked.intent else ""
                 typer.echo(
-                    f"{config}: {split}: {len(reading.sentences)} sentences, {slots} slots{several}{repaired}"
+                    f"{config}: {split}: {len(reading.sentences)} sentences, {slots}"
+                    f" slots{several}{repaired}"
                 )
             typer.echo(f"{config}: ok")
         except SlotfillError as fault:

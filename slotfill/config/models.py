@@ -195,7 +195,10 @@ def untunable(key: str, given: Any) -> str:
     )
     if numbers or (isinstance(given, list) and len(given) > 1):
         return ""
-    return "must be a range, as {low: 2, high: 8}, or a list of at least two values; a key has dots, as train.epochs"
+    return (
+        "must be a range, as {low: 2, high: 8}, or a list of at least two values; a key has dots,"
+        " as train.epochs"
+    )
 
 
 def outside_parts(value: Any) -> Iterator[str]:

@@ -94,12 +94,14 @@ def _read(config: str) -> tuple[Path, str, str]:
         shown = config
     elif path.exists() or inside:
         raise UsageError(
-            f"{config} is a folder; a config is a YAML file, or one of: {', '.join(inside or recipe_names())}"
+            f"{config} is a folder; a config is a YAML file, or one of:"
+            f" {', '.join(inside or recipe_names())}"
         )
     else:
         near = [str(file) for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         raise UsageError(
-            f"no config '{config}', neither a file nor built in{did_you_mean(config, recipe_names() + near)}"
+            f"no config '{config}', neither a file nor built"
+            f" in{did_you_mean(config, recipe_names() + near)}"
         )
     try:
         text = path.read_text(encoding="utf-8-sig")

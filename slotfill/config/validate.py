@@ -324,7 +324,8 @@ class _Check:
         if isinstance(path[-1], int) and path[-1] < len(target):
             return path[-1]
         raise ValueError(
-            f"{dotted(path)}: '{path[-1]}' must be a place in the list of {len(target)}, counted from 0"
+            f"{dotted(path)}: '{path[-1]}' must be a place in the list of {len(target)}, counted"
+            " from 0"
         )
 
     def _found(self, path: str, key: KeyPath) -> Path:

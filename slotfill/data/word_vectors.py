@@ -101,7 +101,8 @@ def _taken(path: Path, data: mmap.mmap, wanted: set[bytes], most: int, kind: Kin
         header = _HEADER.match(data, start)
         if header is None:
             raise DataError(
-                f"{path}:1: no header; a word2vec file begins with two numbers: words, numbers of each"
+                f"{path}:1: no header; a word2vec file begins with two numbers: words, numbers of"
+                " each"
             )
         count, size, start = int(header[1]), int(header[2]), header.end()
     binary = kind == "word2vec_binary"
@@ -146,7 +147,8 @@ def _text_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -
         size = size or numbers
         if not size:
             raise DataError(
-                f"{place}: no numbers; a line has a word and its numbers, with a blank before each of them"
+                f"{place}: no numbers; a line has a word and its numbers, with a blank before each"
+                " of them"
             )
         if numbers != size:
             # After a word with blanks come as many numbers as after others.
@@ -160,7 +162,8 @@ def _text_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -
         start = end + 1
     if count and count != number - first:
         raise DataError(
-            f"{path}: the header tells of {count} words, and there are {number - first}; is it whole?"
+            f"{path}: the header tells of {count} words, and there are {number - first}; is it"
+            " whole?"
         )
 
 

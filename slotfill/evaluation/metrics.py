@@ -21,7 +21,10 @@ from slotfill.data.schemes import tags_of
 from slotfill.data.sentence import Sentence, Slot, intent_names
 
 MODE = "seqeval default mode, micro average over whole slots"
-INTENT_MODE = "right where all of the sentence's are found and no others, a whole frame where its slots are too"
+INTENT_MODE = (
+    "right where all of the sentence's are found and no others, a whole frame where its slots"
+    " are too"
+)
 
 
 @dataclass(frozen=True, slots=True)

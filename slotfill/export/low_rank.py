@@ -60,7 +60,8 @@ def narrowed(model: SlotTagger, vocab: Vocab, rank: int) -> SlotTagger:
         size = cell.input_weight.shape[1]
         if rank >= size:
             raise UsageError(
-                f"--rank {rank}: the first recurrent layer reads no more than {size} numbers of a token"
+                f"--rank {rank}: the first recurrent layer reads no more than {size} numbers of a"
+                " token"
             )
         moment = _moment(member, vocab)
         values, vectors = torch.linalg.eigh(moment)

@@ -61,7 +61,8 @@ def export_model(
                 raise NotExportable(f"its emissions are {far.max():.1e} from torch's")
         if engine.labels(batch) != model.labels(make_batch(tokens, model.lookups)):
             raise NotExportable(
-                "its tags are not those that its emissions and transitions tell, or its intents differ"
+                "its tags are not those that its emissions and transitions tell, or its intents"
+                " differ"
             )
     return found
 

@@ -48,8 +48,9 @@ class LanguageModel(nn.Module):
             cast(Embedding, part).contextual for part in model.embeddings
         ):
             raise ConfigError(
-                "train.language_model: needs a first encoder that is recurrent and of one layer, over embeddings of "
-                "single words, since others have seen the words that they are to foretell; give 0"
+                "train.language_model: needs a first encoder that is recurrent and of one layer,"
+                " over embeddings of single words, since others have seen the words that they are"
+                " to foretell; give 0"
             )
         self.weight = weight
         words = min(WORDS, len(word_ids(vocab))) + 2

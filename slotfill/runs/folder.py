@@ -72,7 +72,8 @@ class RunFolder:
             _lock(path)()
         if foreign := sorted(entries - _ALL):
             raise UsageError(
-                f"{path} is not a run folder ({foreign[0]}), so it is not replaced; choose another --out"
+                f"{path} is not a run folder ({foreign[0]}), so it is not replaced; choose another"
+                " --out"
             )
         if path == self.partial and not (path / _STATE).is_file():
             return  # Stopped before its first epoch was done, so there is nothing to lose.
@@ -142,8 +143,8 @@ class RunFolder:
             tensors, notes = read_tensors(self.partial / _STATE)
             if _vocab_text(training.vocab) != read_text(self.partial / "vocab.json"):
                 raise RunError(
-                    f"{self.partial}: the training sentences have changed since; put them back as they were, or "
-                    "start anew with another --out"
+                    f"{self.partial}: the training sentences have changed since; put them back as"
+                    " they were, or start anew with another --out"
                 )
             training.restore(tensors, notes)
         except RunError:

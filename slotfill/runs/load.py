@@ -69,7 +69,8 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
     without_torch = engine == "onnx" or (engine == "auto" and device == "cpu" and is_exported(path))
     if engine == "onnx" and not is_exported(path):
         raise UsageError(
-            f"{path} has no {' and '.join(ONNX)}; make them with: slotfill export {path}, or take engine torch"
+            f"{path} has no {' and '.join(ONNX)}; make them with: slotfill export {path}, or take"
+            " engine torch"
         )
     if without_torch and device != "cpu":
         raise UsageError(f"engine onnx computes on the CPU, not on {device}; take engine torch")
@@ -118,7 +119,8 @@ def _torch_model(path: Path, config: Config, vocab: Vocab, digest: str) -> SlotT
     except RuntimeError as fault:
         reason = str(fault).strip().splitlines()[1].strip()
         raise RunError(
-            f"{path / 'model.safetensors'}: the weights do not fit config.yaml ({reason}); train the run again"
+            f"{path / 'model.safetensors'}: the weights do not fit config.yaml ({reason}); train"
+            " the run again"
         ) from None
     return model
 
@@ -194,7 +196,8 @@ def read_vocab(path: Path) -> tuple[Vocab, str]:
         data = json.loads(text)
         if data["format"] != FORMAT:
             raise RunError(
-                f"{name}: of format {data['format']}; this version of slotfill reads format {FORMAT}"
+                f"{name}: of format {data['format']}; this version of slotfill reads format"
+                f" {FORMAT}"
             )
         vocab = Vocab.from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError) as fault:

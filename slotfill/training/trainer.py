@@ -141,8 +141,9 @@ class Training:
             value = float(loss)
             if not math.isfinite(value):
                 raise RunError(
-                    f"the loss became {value} in step {self.steps_done + 1}: lower train.learning_rate "
-                    f"({self.config.learning_rate}) or train.gradient_clip ({self.config.gradient_clip})"
+                    f"the loss became {value} in step {self.steps_done + 1}: lower"
+                    f" train.learning_rate ({self.config.learning_rate}) or train.gradient_clip"
+                    f" ({self.config.gradient_clip})"
                 )
         with self.times.of("optimizer"):
             self.optimizer.step(gradient, self.steps_done / self.steps)

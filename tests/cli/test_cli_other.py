@@ -150,8 +150,8 @@ def test_check_goes_on_and_ends_with_the_worst(desk, cli):
     result = cli("check", "nope.yaml", "data.yaml", "bad.yaml", "tiny.yaml")
     assert result.code == 3
     assert (
-        f"slotfill: {desk}/broken.conll:2: 1 column, but line 1 has 2; part all lines alike, by tabs or by blanks\n"
-        in result.err
+        f"slotfill: {desk}/broken.conll:2: 1 column, but line 1 has 2; part all lines alike, by"
+        " tabs or by blanks\n" in result.err
     )
     assert result.out.endswith("tiny.yaml: ok\n")
     assert "data.yaml: ok" not in result.out

@@ -17,7 +17,8 @@ from conftest import start
 FILES = {"config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"}
 FILES |= {"history.csv", "scores.json", "environment.json"}
 LOG_LINE = re.compile(
-    r"epoch (\d+)/\d+: loss \d+\.\d{4}, valid F1 \d+\.\d\d(?: \(best\))?, [\d,]+ tokens/s, at most .* left"
+    r"epoch (\d+)/\d+: loss \d+\.\d{4}, valid F1 \d+\.\d\d(?: \(best\))?, [\d,]+ tokens/s, at most"
+    r" .* left"
 )
 LONG = ("train.epochs=100000", "train.patience=0")
 

@@ -50,7 +50,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "encoder:\n  name: recurrent\n  hiden_size: 3\n",
         [],
         [
-            "3: encoder.hiden_size: unknown key; did you mean 'hidden_size'? (allowed: <recurrent_keys>)"
+            "3: encoder.hiden_size: unknown key; did you mean 'hidden_size'? (allowed:"
+            " <recurrent_keys>)"
         ],
     ),
     (
@@ -58,7 +59,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "encoder:\n  name: recurrent\n  cell:\n    name: lstm\n    forget_bais: 3\n",
         [],
         [
-            "5: encoder.cell.forget_bais: unknown key; did you mean 'forget_bias'? (allowed: <lstm_keys>)"
+            "5: encoder.cell.forget_bais: unknown key; did you mean 'forget_bias'? (allowed:"
+            " <lstm_keys>)"
         ],
     ),
     (
@@ -150,7 +152,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "encoder:\n  name: recurent\n  hidden_size: 3\n",
         [],
         [
-            "2: encoder.name: unknown encoder 'recurent'; did you mean 'recurrent'? (allowed: <encoders>)"
+            "2: encoder.name: unknown encoder 'recurent'; did you mean 'recurrent'? (allowed:"
+            " <encoders>)"
         ],
     ),
     (
@@ -177,7 +180,10 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         [],
         [
             "3: encoder.0.cell: unknown cell 'lsmt'; did you mean 'lstm'? (allowed: <cells>)",
-            "4: encoder.1.name: unknown encoder 'recurent'; did you mean 'recurrent'? (allowed: <encoders>)",
+            (
+                "4: encoder.1.name: unknown encoder 'recurent'; did you mean 'recurrent'? (allowed:"
+                " <encoders>)"
+            ),
         ],
     ),
     (
@@ -191,7 +197,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "encoder:\n  cell:\n    peepholes: al\n",
         [],
         [
-            "3: encoder.cell.peepholes: unknown value 'al'; did you mean 'all'? (allowed: all, none, or a list)"
+            "3: encoder.cell.peepholes: unknown value 'al'; did you mean 'all'? (allowed: all,"
+            " none, or a list)"
         ],
     ),
     (
@@ -199,7 +206,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "encoder:\n  cell:\n    peepholes: [output, inptu]\n",
         [],
         [
-            "3: encoder.cell.peepholes.1: unknown value 'inptu'; did you mean 'input'? (allowed: forget, input, output)"
+            "3: encoder.cell.peepholes.1: unknown value 'inptu'; did you mean 'input'? (allowed:"
+            " forget, input, output)"
         ],
     ),
     (
@@ -207,7 +215,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "embedding:\n  - word\n  - chra_cnn\n",
         [],
         [
-            "3: embedding.1: unknown embedding 'chra_cnn'; did you mean 'char_cnn'? (allowed: <embeddings>)"
+            "3: embedding.1: unknown embedding 'chra_cnn'; did you mean 'char_cnn'? (allowed:"
+            " <embeddings>)"
         ],
     ),
     (
@@ -215,7 +224,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "train:\n  optimizer: adma\n",
         [],
         [
-            "2: train.optimizer: unknown value 'adma'; did you mean 'adam'? (allowed: adam, adamw, sgd)"
+            "2: train.optimizer: unknown value 'adma'; did you mean 'adam'? (allowed: adam, adamw,"
+            " sgd)"
         ],
     ),
     (
@@ -223,7 +233,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "scheme: bioe\n",
         [],
         [
-            "1: scheme: unknown value 'bioe'; did you mean 'bioes'? (allowed: bilou, bio, bioes, iob1, iob2)"
+            "1: scheme: unknown value 'bioe'; did you mean 'bioes'? (allowed: bilou, bio, bioes,"
+            " iob1, iob2)"
         ],
     ),
     (
@@ -231,7 +242,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "data: {tokenizer: word}\n",
         [],
         [
-            "1: data.tokenizer: unknown value 'word'; did you mean 'words'? (allowed: characters, whitespace, words)"
+            "1: data.tokenizer: unknown value 'word'; did you mean 'words'? (allowed: characters,"
+            " whitespace, words)"
         ],
     ),
     (
@@ -287,7 +299,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "train:\n\tepochs: 3\n",
         [],
         [
-            "2: not YAML: found character '\\t' that cannot start any token; indent with blanks, not tabs"
+            "2: not YAML: found character '\\t' that cannot start any token; indent with blanks,"
+            " not tabs"
         ],
     ),
     (
@@ -367,8 +380,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "encoder: {name: recurrent, cell: untyped.py}\n",
         [],
         [
-            "1: encoder.cell: @/untyped.py:2: the option 'gain' needs a type from slotfill.config.option_types "
-            "and a plain value as its default"
+            "1: encoder.cell: @/untyped.py:2: the option 'gain' needs a type from"
+            " slotfill.config.option_types and a plain value as its default"
         ],
     ),
     (
@@ -376,8 +389,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "encoder:\n  name: recurrent\n  cell:\n    name: undone.py\n",
         [],
         [
-            "4: encoder.cell.name: @/undone.py:2: the option 'gain' needs a type from slotfill.config.option_types "
-            "and a plain value as its default"
+            "4: encoder.cell.name: @/undone.py:2: the option 'gain' needs a type from"
+            " slotfill.config.option_types and a plain value as its default"
         ],
     ),
     (
@@ -440,9 +453,15 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ["tagger=cfr", "nonsense"],
         [
             "2: train.epochs: must be at least 1, found 0",
-            "3: encoder: unknown encoder 'recurent'; did you mean 'recurrent'? (allowed: <encoders>)",
+            (
+                "3: encoder: unknown encoder 'recurent'; did you mean 'recurrent'? (allowed:"
+                " <encoders>)"
+            ),
             "5: data.schem: unknown key; did you mean 'scheme'? (allowed: <data_keys>)",
-            "command line: 'nonsense': an override is written key=value, as encoder.hidden_size=200",
+            (
+                "command line: 'nonsense': an override is written key=value, as"
+                " encoder.hidden_size=200"
+            ),
             "command line: tagger: unknown tagger 'cfr'; did you mean 'crf'? (allowed: <taggers>)",
         ],
     ),
@@ -497,8 +516,9 @@ def test_missing_data_is_told_before_training(text, message, desk, cli):
 
 
 def test_a_config_that_is_not_there_is_told_the_nearest(desk, cli):
-    assert cli("show", "tiny.yml").err == (
-        "slotfill: no config 'tiny.yml', neither a file nor built in; did you mean 'tiny.yaml'? "
+    assert (
+        cli("show", "tiny.yml").err
+        == "slotfill: no config 'tiny.yml', neither a file nor built in; did you mean 'tiny.yaml'? "
         f"(allowed: {', '.join(sorted([*built_in(), 'tiny.yaml']))})\n"
     )
     result = cli("train", "taipie")
@@ -509,8 +529,8 @@ def test_a_config_that_is_not_there_is_told_the_nearest(desk, cli):
 def test_a_folder_is_no_config(desk, cli):
     result = cli("show", "corpus")
     assert (
-        result.err
-        == f"slotfill: corpus is a folder; a config is a YAML file, or one of: {', '.join(built_in())}\n"
+        result.err == "slotfill: corpus is a folder; a config is a YAML file, or one of:"
+        f" {', '.join(built_in())}\n"
     )
     assert result.code == 2
 

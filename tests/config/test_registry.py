@@ -74,10 +74,9 @@ def test_an_unknown_part_is_told_the_nearest():
 
 def test_options_are_what_follows_the_star(tmp_path):
     (tmp_path / "odd.py").write_text(
-        "class _Hidden: pass\n"
-        "class Odd:\n"
-        "    def __init__(self, size, vocab=None, *, depth: int, names: list[str] = ['a'], limit: int | None = None,\n"
-        "                 mode: Literal['x', 'y'] = 'x', cell: CellPart = 'lstm', rate: Fraction = 0.5): pass\n"
+        "class _Hidden: pass\nclass Odd:\n    def __init__(self, size, vocab=None, *, depth: int,"
+        " names: list[str] = ['a'], limit: int | None = None,\n                 mode: Literal['x',"
+        " 'y'] = 'x', cell: CellPart = 'lstm', rate: Fraction = 0.5): pass\n"
     )
     options = CELLS.part(str(tmp_path / "odd.py")).options
     assert list(options) == ["depth", "names", "limit", "mode", "cell", "rate"]
@@ -113,16 +112,17 @@ def test_a_part_from_outside_is_checked_without_running_it_and_then_trains(desk,
     Path("mine").mkdir()
     Path("mine/my_cell.py").write_text(OWN)
     Path("mine/c.yaml").write_text(
-        "data: {path: corpus}\nembedding: {name: word, size: 8}\ntrain: {epochs: 1}\n"
-        "encoder: {name: recurrent, layers: 2, hidden_size: 4, cell: {name: ./my_cell.py, gain: 2}}\n"
+        "data: {path: corpus}\nembedding: {name: word, size: 8}\ntrain: {epochs: 1}\nencoder:"
+        " {name: recurrent, layers: 2, hidden_size: 4, cell: {name: ./my_cell.py, gain: 2}}\n"
     )
     part = CELLS.part("mine/my_cell.py")
     assert (part.summary, part.source) == (
         "A cell of one's own: it forgets everything.",
         'nobody, "Nothing", Nowhere 3',
     )
-    assert cli("show", "mine/c.yaml", "encoder.cell.gain=0").err == (
-        "slotfill: command line: encoder.cell.gain: must be more than 0, found 0\n"
+    assert (
+        cli("show", "mine/c.yaml", "encoder.cell.gain=0").err
+        == "slotfill: command line: encoder.cell.gain: must be more than 0, found 0\n"
     )
     _, config = load_recipe("mine/c.yaml")
     assert config.encoder["cell"] == {"name": str(desk / "mine" / "my_cell.py"), "gain": 2.0}
@@ -168,10 +168,9 @@ def test_a_part_from_outside_that_fails_to_run_is_told_by_its_line(tmp_path):
 
 def test_a_registry_answers_without_importing_its_parts():
     code = (
-        "import sys; from slotfill.config.registry import KINDS\n"
-        "for registry in KINDS.values():\n"
-        "    for name in registry.names(): registry.part(name).options, registry.part(name).summary\n"
-        "print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+        "import sys; from slotfill.config.registry import KINDS\nfor registry in KINDS.values():\n "
+        "   for name in registry.names(): registry.part(name).options,"
+        " registry.part(name).summary\nprint(sorted({'torch', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -35,7 +35,10 @@ BROKEN = [
         {"a.txt": "fly to Taipei\n"},
         "a.txt",
         {},
-        "@/a.txt: neither name nor content tells the format; set data.format (brackets, conll, jointslu, jsonl)",
+        (
+            "@/a.txt: neither name nor content tells the format; set data.format (brackets, conll,"
+            " jointslu, jsonl)"
+        ),
     ),
     (
         "a column missing",
@@ -98,7 +101,10 @@ BROKEN = [
         {"a.conll": "fly O\nTaipei S-city\n"},
         "a.conll",
         {},
-        "@/a.conll:2: tag 'S-city' is not of scheme iob2 (O, B-, I-); if the tags are bioes, set data.scheme: bioes",
+        (
+            "@/a.conll:2: tag 'S-city' is not of scheme iob2 (O, B-, I-); if the tags are bioes,"
+            " set data.scheme: bioes"
+        ),
     ),
     (
         "a tag of no scheme",
@@ -133,7 +139,10 @@ BROKEN = [
         {"a.conll": b"fly\tO\n\n" + "San José\tB-city\n".encode("latin1")},
         "a.conll",
         {},
-        "@/a.conll:3: not UTF-8 (byte 0xe9 at column 8); save it as UTF-8, e.g. iconv -t utf-8 -f latin1",
+        (
+            "@/a.conll:3: not UTF-8 (byte 0xe9 at column 8); save it as UTF-8, e.g. iconv -t utf-8"
+            " -f latin1"
+        ),
     ),
     (
         "UTF-16",
@@ -203,7 +212,10 @@ BROKEN = [
         {"a/seq.in": "go\nfly\nto\n", "a/seq.out": "O\nO\n", "a/label": "x\nx\nx\nx\n"},
         "a",
         {},
-        "@/a: the files differ in lines: seq.in has 3, seq.out has 2, label has 4; each line is one sentence",
+        (
+            "@/a: the files differ in lines: seq.in has 3, seq.out has 2, label has 4; each line is"
+            " one sentence"
+        ),
     ),
     (
         "an empty sentence in jointslu",
@@ -252,7 +264,10 @@ BROKEN = [
         {"a.json": '[\n{"text": "fly"}\n]\n'},
         "a.json",
         {},
-        "@/a.json:1: a JSON array, but jsonl is one object a line; convert it, e.g. jq -c '.[]' @/a.json",
+        (
+            "@/a.json:1: a JSON array, but jsonl is one object a line; convert it, e.g. jq -c '.[]'"
+            " @/a.json"
+        ),
     ),
     (
         "JSON, but no object",
@@ -369,8 +384,9 @@ BROKEN = [
     (
         "overlapping slots",
         {
-            "a.jsonl": J
-            % '{"name": "b", "start": 4, "end": 13}, {"name": "a", "start": 0, "end": 6}'
+            "a.jsonl": (
+                J % '{"name": "b", "start": 4, "end": 13}, {"name": "a", "start": 0, "end": 6}'
+            )
         },
         "a.jsonl",
         {},
@@ -381,7 +397,10 @@ BROKEN = [
         {"a.jsonl": J % '{"name": "city", "start": 7, "end": 11}'},
         "a.jsonl",
         {},
-        "@/a.jsonl:1: slot 'city' ('Taip') cuts the token 'Taipei'; mend the slot, or set data.tokenizer: characters",
+        (
+            "@/a.jsonl:1: slot 'city' ('Taip') cuts the token 'Taipei'; mend the slot, or set"
+            " data.tokenizer: characters"
+        ),
     ),
     (
         "a slot with a blank at its edge",

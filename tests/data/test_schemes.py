@@ -113,12 +113,18 @@ def test_forgiving_as_seqeval(scheme, data):
         (
             "iob2",
             "S-city",
-            "tag 'S-city' is not of scheme iob2 (O, B-, I-); if the tags are bioes, set data.scheme: bioes",
+            (
+                "tag 'S-city' is not of scheme iob2 (O, B-, I-); if the tags are bioes, set"
+                " data.scheme: bioes"
+            ),
         ),
         (
             "bioes",
             "L-city",
-            "tag 'L-city' is not of scheme bioes (O, B-, I-, E-, S-); if the tags are bilou, set data.scheme: bilou",
+            (
+                "tag 'L-city' is not of scheme bioes (O, B-, I-, E-, S-); if the tags are bilou,"
+                " set data.scheme: bilou"
+            ),
         ),
         ("iob1", "city", "tag 'city' is not of scheme iob1 (O, B-, I-)"),
         ("bio", "o", "tag 'o' is not of scheme bio (O, B-, I-)"),

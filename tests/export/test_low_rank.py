@@ -69,7 +69,8 @@ def test_what_is_lost_is_the_least():
 
 def test_exported():
     model = model_of(
-        "encoder=[{name: feedforward, window: 0, hidden_size: 6}, {name: recurrent, hidden_size: 4}]"
+        "encoder=[{name: feedforward, window: 0, hidden_size: 6}, {name: recurrent,"
+        " hidden_size: 4}]"
     )
     cut = narrowed(model, VOCAB, 3)
     engine = OnnxEngine(export_model(cut, VOCAB, "digest"), VOCAB, "digest")

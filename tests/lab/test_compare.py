@@ -199,8 +199,10 @@ def test_a_changed_config_is_refused_by_its_key(again, cli):
         "compare", "one.yaml", "two.yaml", "--seeds", "1,2", "train.epochs=2", "embedding.size=9"
     )
     folder = OUT / "corpus" / "one-seed1"
-    assert result.err == (
-        f"slotfill: {folder}: trained with embedding.0.size 8, not 9; remove {folder}, or choose another --out\n"
+    assert (
+        result.err
+        == f"slotfill: {folder}: trained with embedding.0.size 8, not 9; remove {folder}, or choose"
+        " another --out\n"
     )
     assert (result.code, result.out, stamps()) == (2, "", before)
 
@@ -345,7 +347,10 @@ def test_the_first_may_be_one_of_a_folder(desk):
 
 def test_a_failed_run_does_not_end_the_others(desk, cli):
     configs(desk)
-    hot = "{epochs: 3, batch_size: 4, optimizer: sgd, learning_rate: 1.0e+38, gradient_clip: 0, warmup: 0}"
+    hot = (
+        "{epochs: 3, batch_size: 4, optimizer: sgd, learning_rate: 1.0e+38, gradient_clip: 0,"
+        " warmup: 0}"
+    )
     write_config(Path("hot.yaml"), train=hot)
     result = cli(
         "compare",

@@ -293,9 +293,10 @@ def test_no_words_no_inspection(text):
 @pytest.mark.parametrize("note", ["h[0]", "h[..., 0, 0]", "h.repeat(3, 1, 1)"])
 def test_a_part_from_outside_that_notes_what_has_no_place(note, tmp_path):
     (tmp_path / "odd.py").write_text(
-        '"""Odd."""\nfrom slotfill.model.cells.elman import Elman\n\n\nclass Odd(Elman):\n    """Odd."""\n\n'
-        "    def step(self, projected, state):\n        h, state = super().step(projected, state)\n"
-        f"        self.note(strange={note})\n        return h, state\n"
+        '"""Odd."""\nfrom slotfill.model.cells.elman import Elman\n\n\nclass Odd(Elman):\n   '
+        ' """Odd."""\n\n    def step(self, projected, state):\n        h, state ='
+        f" super().step(projected, state)\n        self.note(strange={note})\n        return h,"
+        " state\n"
     )
     with pytest.raises(
         RunError,

@@ -22,8 +22,8 @@ from slotfill.lab.tune import search as tune
 from slotfill.lab.tune.search import open_study, plan
 
 RANGES = (
-    "{train.learning_rate: {low: 0.001, high: 0.1, log: true}, encoder.hidden_size: {low: 4, high: 16, step: 4}, "
-    "tagger.dropout: {low: 0, high: 0.5}, encoder.cell: [lstm, {name: gru}]}"
+    "{train.learning_rate: {low: 0.001, high: 0.1, log: true}, encoder.hidden_size: {low: 4, high:"
+    " 16, step: 4}, tagger.dropout: {low: 0, high: 0.5}, encoder.cell: [lstm, {name: gru}]}"
 )
 OUT = Path("tuned/tiny")
 QUICK = "train.epochs=3"
@@ -353,7 +353,10 @@ def test_a_study_of_another_config_is_not_gone_on_with(desk, cli):
         ),
     ]:
         result = cli("tune", "tiny.yaml", *words, "--trials", "2")
-        message = f"{OUT}/study.journal: the study 'tiny' was begun with {what}; choose another --out or --storage"
+        message = (
+            f"{OUT}/study.journal: the study 'tiny' was begun with {what}; choose another --out or"
+            " --storage"
+        )
         assert (result.code, result.out, result.err) == (2, "", f"slotfill: {message}\n")
     shutil.copytree(Path("corpus").resolve(), "other")
     Path("other/valid.brackets").write_text("hello\n")
@@ -368,7 +371,8 @@ def test_nothing_of_the_users_is_overwritten(desk, cli):
     result = cli("tune", "tiny.yaml")
     assert (
         result.err
-        == f"slotfill: {OUT}/best.yaml: is there already, and not by slotfill tune; choose another --out\n"
+        == f"slotfill: {OUT}/best.yaml: is there already, and not by slotfill tune; choose another"
+        " --out\n"
     )
     assert ((OUT / "best.yaml").read_text(), result.code) == ("train: {epochs: 2}\n", 2)
     Path("notes.txt").write_text("mine\n")
@@ -384,7 +388,10 @@ def test_wrong_use_is_one_line(desk, cli):
     for words, message in [
         (
             ["plain.yaml"],
-            "plain.yaml: no ranges; say in it which keys to try, and how, as tune: {train.learning_rate: ",
+            (
+                "plain.yaml: no ranges; say in it which keys to try, and how, as tune:"
+                " {train.learning_rate: "
+            ),
         ),
         (
             ["tiny.yaml", "--out", "tiny.yaml"],

@@ -122,7 +122,10 @@ def test_members_learn_as_if_alone():
         (),
         ("tagger=softmax",),
         (
-            "encoder=[{name: feedforward, window: 0, hidden_size: 5}, {name: recurrent, hidden_size: 4}]",
+            (
+                "encoder=[{name: feedforward, window: 0, hidden_size: 5}, {name: recurrent,"
+                " hidden_size: 4}]"
+            ),
         ),
     ],
 )

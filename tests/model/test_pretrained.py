@@ -94,15 +94,19 @@ def test_coverage_counts_types_and_tokens():
         "types": {"exact": 0.25, "lowercase": 0.25, "composed": 0.25, "unknown": 0.25},
         "tokens": {"exact": 0.4, "lowercase": 0.1, "composed": 0.2, "unknown": 0.3},
     }
-    assert lookup.arrays([["d", "a", "x"], ["Cc"]])[0].tolist() == [[5, 2, 1], [4, 0, 0]], (
-        "those of training first"
-    )
+    assert lookup.arrays([["d", "a", "x"], ["Cc"]])[0].tolist() == [
+        [5, 2, 1],
+        [4, 0, 0],
+    ], "those of training first"
 
 
 @pytest.mark.parametrize("tune", [False, True])
 def test_a_run_needs_the_file_no_more(tune, desk, cli):
     path = write_vectors(desk / "vectors.txt")
-    part = f"[{{name: pretrained, path: vectors.txt, tune: {str(tune).lower()}}}, {{name: word, size: 4}}]"
+    part = (
+        f"[{{name: pretrained, path: vectors.txt, tune: {str(tune).lower()}}}, {{name: word, size:"
+        " 4}]"
+    )
     write_config(desk / "own.yaml", embedding=part)
     result = cli("train", "own.yaml", "--out", "run")
     assert result.code == 0, result.err

@@ -175,7 +175,10 @@ def test_it_has_a_learning_rate_of_its_own(optimizer, corpus):
 @pytest.mark.parametrize("tune", [False, True])
 def test_a_run_needs_the_folder_no_more(tune, desk, cli, monkeypatch):
     shutil.copytree(PATH, desk / "tiny-bert")
-    part = f"{{name: transformer, path: tiny-bert, tune: {str(tune).lower()}, pooling: mean, layers: mix}}"
+    part = (
+        f"{{name: transformer, path: tiny-bert, tune: {str(tune).lower()}, pooling: mean, layers:"
+        " mix}"
+    )
     text = (desk / "tiny.yaml").read_text().replace("{name: word, size: 8}", part)
     (desk / "own.yaml").write_text(text)
     result = cli("train", "own.yaml", "--out", "run")
@@ -227,8 +230,9 @@ def test_a_name_is_read_from_the_cache_and_never_fetched(cache):
     torch.testing.assert_close(
         vectors(built(path="someone/tiny-bert"), TOKENS), vectors(built(), TOKENS)
     )
-    assert refusal("someone/tiny-bart") == (
-        "neither a folder nor a model in the local cache, and nothing is fetched; "
+    assert (
+        refusal("someone/tiny-bart")
+        == "neither a folder nor a model in the local cache, and nothing is fetched; "
         "did you mean 'someone/tiny-bert'? (allowed: someone/tiny-bert)"
     )
     assert "neither a folder nor a model" in refusal("not a name")

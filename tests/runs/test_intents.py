@@ -214,7 +214,8 @@ def test_evaluation_says_what_it_counts(room, cli):
     assert (result.code, result.out) == (3, "")
     assert (
         result.err
-        == "slotfill: some.brackets:3: the sentence has no intent, though others have; give it one\n"
+        == "slotfill: some.brackets:3: the sentence has no intent, though others have; give it"
+        " one\n"
     )
 
 
@@ -250,7 +251,10 @@ def test_a_corpus_without_intents_is_told(room, cli):
     [
         (
             "intent=atention",
-            "intent: unknown intent 'atention'; did you mean 'attention'? (allowed: attention, mean)",
+            (
+                "intent: unknown intent 'atention'; did you mean 'attention'? (allowed: attention,"
+                " mean)"
+            ),
         ),
         (
             "intent=crf",

@@ -132,7 +132,10 @@ def test_what_is_not_a_run_is_never_replaced(force, run):
         with pytest.raises(UsageError) as fault:
             RunFolder(Path(path), force=force)
         if foreign:
-            expected = f"{foreign} is not a run folder ({inside}), so it is not replaced; choose another --out"
+            expected = (
+                f"{foreign} is not a run folder ({inside}), so it is not replaced; choose another"
+                " --out"
+            )
             assert str(fault.value) == expected
     with pytest.raises(UsageError):
         RunFolder(Path("half"), force=force)
@@ -243,7 +246,10 @@ def weights(path, change, notes=None):
 BROKEN = {
     "a word of the vocabulary changed": (
         lambda run: edit(run / "vocab.json", '"Oslo"', '"Bonn"'),
-        "run/vocab.json: not the vocabulary that the weights were trained with; train the run again",
+        (
+            "run/vocab.json: not the vocabulary that the weights were trained with; train the run"
+            " again"
+        ),
     ),
     "a vocabulary of another version": (
         lambda run: edit(run / "vocab.json", '"format": 1', '"format": 2'),
@@ -251,8 +257,10 @@ BROKEN = {
     ),
     "a vocabulary that is a list": (
         lambda run: (run / "vocab.json").write_text("[]"),
-        "run/vocab.json: not a whole vocabulary (list indices must be integers or slices, not str); "
-        "train the run again",
+        (
+            "run/vocab.json: not a whole vocabulary (list indices must be integers or slices, not"
+            " str); train the run again"
+        ),
     ),
     "a vocabulary that is not UTF-8": (
         lambda run: (run / "vocab.json").write_bytes(b"\xff"),
@@ -260,28 +268,37 @@ BROKEN = {
     ),
     "a config of another version": (
         lambda run: edit(run / "config.yaml", "format: 1", "format: 7"),
-        "run/config.yaml:1: format: 7, but this version of slotfill reads format 1; mend it, or train the run again",
+        (
+            "run/config.yaml:1: format: 7, but this version of slotfill reads format 1; mend it, or"
+            " train the run again"
+        ),
     ),
     "a config with a fault": (
         lambda run: edit(run / "config.yaml", "hidden_size: 8", "hidden_size: none"),
-        "run/config.yaml:33: encoder.hidden_size: must be a whole number, found 'none'; "
-        "mend it, or train the run again",
+        (
+            "run/config.yaml:33: encoder.hidden_size: must be a whole number, found 'none'; "
+            "mend it, or train the run again"
+        ),
     ),
     "a config of another size": (
         lambda run: edit(run / "config.yaml", "hidden_size: 8", "hidden_size: 9"),
-        "run/model.safetensors: the weights do not fit config.yaml (size mismatch for "
-        "encoders.0.layers.0.input_weight: copying a param with shape torch.Size([2, 8, 32]) from checkpoint, "
-        "the shape in current model is "
-        "torch.Size([2, 8, 36]).); train the run again",
+        (
+            "run/model.safetensors: the weights do not fit config.yaml (size mismatch for"
+            " encoders.0.layers.0.input_weight: copying a param with shape torch.Size([2, 8, 32])"
+            " from checkpoint, the shape in current model is torch.Size([2, 8, 36]).); train the"
+            " run again"
+        ),
     ),
     "weights of another shape": (
         lambda run: weights(
             run / "model.safetensors",
             lambda found: found | {"tagger.linear.bias": found["tagger.linear.bias"][1:]},
         ),
-        "run/model.safetensors: the weights do not fit config.yaml (size mismatch for tagger.linear.bias: copying a "
-        "param with shape torch.Size([4]) from checkpoint, the shape in current model is torch.Size([5]).); "
-        "train the run again",
+        (
+            "run/model.safetensors: the weights do not fit config.yaml (size mismatch for"
+            " tagger.linear.bias: copying a param with shape torch.Size([4]) from checkpoint, the"
+            " shape in current model is torch.Size([5]).); train the run again"
+        ),
     ),
     "weights of which one is missing": (
         lambda run: weights(
@@ -360,7 +377,8 @@ def test_export_writes_what_training_wrote(run, cli):
 def test_8_bits_are_smaller_and_their_f1_is_told(run, cli, corpus):
     config = Path("wide.yaml")
     config.write_text(
-        f"data: {{path: {corpus}}}\nencoder: {{name: recurrent, hidden_size: 64}}\ntrain: {{epochs: 1}}\n"
+        f"data: {{path: {corpus}}}\nencoder: {{name: recurrent, hidden_size: 64}}\ntrain: {{epochs:"
+        " 1}\n"
     )
     assert cli("train", config, "--out", "wide", "--device", "cpu").code == 0
     whole = Path("wide/model.onnx").stat().st_size
@@ -395,8 +413,10 @@ def test_an_engine_that_is_not_there_is_told(run, cli):
     result = cli("predict", run, "x", "--engine", "onnx")
     assert (result.code, result.err) == (
         2,
-        "slotfill: run has no embedding.onnx and model.onnx; make them with: slotfill export run, "
-        "or take engine torch\n",
+        (
+            "slotfill: run has no embedding.onnx and model.onnx; make them with: slotfill export"
+            " run, or take engine torch\n"
+        ),
     )
     assert cli("predict", run, "x").code == 0
     assert "--engine" in cli("predict", run, "x", "--engine", "tpu").err
@@ -439,12 +459,15 @@ def test_a_run_that_is_not_there_is_told_the_nearest(trained, tmp_path, monkeypa
         ("runs/atsi", "runs/atis"),
     ):
         result = cli("predict", wrong, "x")
-        assert result.err == (
-            f"slotfill: no run folder {wrong}; did you mean '{near}'? (allowed: runs/atis, runs/taipei)\n"
+        assert (
+            result.err
+            == f"slotfill: no run folder {wrong}; did you mean '{near}'? (allowed: runs/atis,"
+            " runs/taipei)\n"
         )
         assert result.code == 2
-    assert cli("evaluate", "notes.txt").err == (
-        "slotfill: notes.txt is a file; a run is the folder that `slotfill train` wrote\n"
+    assert (
+        cli("evaluate", "notes.txt").err
+        == "slotfill: notes.txt is a file; a run is the folder that `slotfill train` wrote\n"
     )
     result = cli("evaluate", "runs")
     assert (result.code, result.err) == (
@@ -452,8 +475,10 @@ def test_a_run_that_is_not_there_is_told_the_nearest(trained, tmp_path, monkeypa
         "train it again\n",
     )  # fmt: skip
     Path("runs/atis").rename("runs/snips.partial")
-    assert cli("predict", "runs/snips", "x").err == (
-        "slotfill: runs/snips is still training, or was stopped; go on with: slotfill train --resume runs/snips\n"
+    assert (
+        cli("predict", "runs/snips", "x").err
+        == "slotfill: runs/snips is still training, or was stopped; go on with: slotfill train"
+        " --resume runs/snips\n"
     )
 
 
@@ -483,8 +508,10 @@ def test_a_stopped_run_goes_on_to_the_same_weights(desk):
     assert not Path("halting").exists()
     with pytest.raises(UsageError) as fault:
         RunFolder(Path("halting"))
-    assert str(fault.value) == (
-        "halting.partial exists: go on with --resume halting, replace it with --force, or choose another with --out DIR"
+    assert (
+        str(fault.value)
+        == "halting.partial exists: go on with --resume halting, replace it with --force, or choose"
+        " another with --out DIR"
     )
     # By the name it will have, or by the one it has.
     assert RunFolder.resume(Path("halting.partial"))[0].out == Path("halting")

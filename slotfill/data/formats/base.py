@@ -109,7 +109,10 @@ def _span_fault(sentence: Sentence, name: str, start: int, end: int) -> str:
     if start == end:
         return f"slot '{name}' from {start} to {end} is empty"
     if not 0 <= start < end <= len(text):
-        return f"slot '{name}' from {start} to {end} is not in the text of {len(text)} characters, counted from 0"
+        return (
+            f"slot '{name}' from {start} to {end} is not in the text of {len(text)} characters,"
+            " counted from 0"
+        )
     for first, last in sentence.offsets:
         if first < start < last or first < end < last:
             cut = f"slot '{name}' ({text[start:end]!r}) cuts the token {text[first:last]!r}"

@@ -41,7 +41,8 @@ class JointSLU(Format):
             labels = split_blanks(tags)
             if len(labels) != len(tokens):
                 raise DataError(
-                    f"{place}: tokens: {len(tokens)}, but tags in seq.out: {len(labels)}; give each token its tag"
+                    f"{place}: tokens: {len(tokens)}, but tags in seq.out: {len(labels)}; give each"
+                    " token its tag"
                 )
             sentence = self.tagged(
                 tokens, labels, scheme=scheme, intent=intent, place=f"{path / 'seq.out'}:{number}"
@@ -74,7 +75,8 @@ def _rows(folder: Path) -> Iterator[tuple[int, str, str | None, str | None]]:
         if None in rows:
             counts = [f"{path.name} has {sum(1 for _ in lines(path))}" for path in there]
             raise DataError(
-                f"{folder}: the files differ in lines: {', '.join(counts)}; each line is one sentence"
+                f"{folder}: the files differ in lines: {', '.join(counts)}; each line is one"
+                " sentence"
             )
         columns = {path.name: text for path, (_, text) in zip(there, rows, strict=True)}
         intent = columns.get("label", "").strip(" \t") or None

@@ -65,7 +65,8 @@ class Jsonl(Format):
                 start, end = sentence.span(slot)
                 value = quoted(text[start:end])
                 items.append(
-                    f'{{"name": {quoted(slot.name)}, "value": {value}, "start": {start}, "end": {end}}}'
+                    f'{{"name": {quoted(slot.name)}, "value": {value}, "start": {start}, "end":'
+                    f" {end}}}"
                 )
             slots = f', "slots": [{", ".join(items)}]'
         if sentence.intent:

@@ -62,11 +62,17 @@ def summarise(plan: Plan, faults: Mapping[str, str], command: str) -> Report:
         "environment": environment,
         "statistics": {
             "first": first,
-            "test": "paired approximate randomisation; a sentence's outputs of all seeds are swapped together",
+            "test": (
+                "paired approximate randomisation; a sentence's outputs of all seeds are swapped"
+                " together"
+            ),
             "interval": "paired bootstrap over sentences, 95 %, percentiles",
             "draws": DRAWS,
             "level": LEVEL,
-            "corrected": "p_corrected: Holm, over the configs compared with the first on one split of one corpus",
+            "corrected": (
+                "p_corrected: Holm, over the configs compared with the first on one split of one"
+                " corpus"
+            ),
         },
         "seeds": plan.seeds,
         "corpora": corpora,
@@ -264,8 +270,14 @@ def legend(report: Report) -> list[str]:
     lines = [f"F1 in percent over whole slots{spread}."]
     if len(report["configs"]) > 1:
         lines += [
-            f"Other than {first}: * p < {LEVEL}, ** also when corrected for the number of configs (Holm).",
-            "p: paired approximate randomisation; the interval: paired bootstrap; both over sentences.",
+            (
+                f"Other than {first}: * p < {LEVEL}, ** also when corrected for the number of"
+                " configs (Holm)."
+            ),
+            (
+                "p: paired approximate randomisation; the interval: paired bootstrap; both over"
+                " sentences."
+            ),
         ]
     lines.append("Speeds: medians; runs side by side slow one another down.")
     if failed:

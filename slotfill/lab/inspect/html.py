@@ -80,7 +80,8 @@ def page(inspection: Inspection, run: str) -> str:
             links.append(f'<a href="#f{number_of_figure}">{escape(panel.place or panel.name)}</a> ')
             places = here
         body.append(
-            f'<figure id="f{number_of_figure}">{_caption(panel)}{_table(panel, inspection)}</figure>'
+            "<figure"
+            f' id="f{number_of_figure}">{_caption(panel)}{_table(panel, inspection)}</figure>'
         )
     return "\n".join(
         (
@@ -117,8 +118,9 @@ def _caption(panel: Panel) -> str:
         f'<rect x="{x}" width="1.1" height="1" fill="{_hex(value, panel)}"/>' for x, value in steps
     )
     return (
-        f'<figcaption>{escape(panel.title)}{mean}<span class="scale">{panel.low:g}<svg viewBox="0 0 44 5" '
-        f'preserveAspectRatio="none"><g transform="scale(1 5)">{bar}</g></svg>{panel.high:g}</span></figcaption>'
+        f'<figcaption>{escape(panel.title)}{mean}<span class="scale">{panel.low:g}<svg viewBox="0 0'
+        ' 44 5" preserveAspectRatio="none"><g transform="scale(1'
+        f' 5)">{bar}</g></svg>{panel.high:g}</span></figcaption>'
     )
 
 
@@ -150,7 +152,10 @@ def _table(panel: Panel, inspection: Inspection) -> str:
         size = min(_WIDEST, (_WIDTH - start - slanted * widest * 10) / len(columns))
         row, top = min(row, max(size, 28)), 36.0 + slanted * widest * (9 if size > 40 else 11)
         turn = (" rotate(-40)" if size > 40 else " rotate(-65)") if slanted else ""
-        style = f'text-anchor="{"start" if slanted else "middle"}" style="font-size:{min(24, size * 0.8):.0f}px"'
+        style = (
+            f'text-anchor="{"start" if slanted else "middle"}"'
+            f' style="font-size:{min(24, size * 0.8):.0f}px"'
+        )
         for place, head in enumerate(heads):
             where = f"translate({start + (place + 0.5) * size:.1f} {top - 12:.1f}){turn}"
             parts.append(f'<text transform="{where}" {style}>{escape(head)}</text>')
@@ -161,20 +166,23 @@ def _table(panel: Panel, inspection: Inspection) -> str:
         parts.append(f'<text x="{_LABEL - 14}" y="{middle:.1f}" text-anchor="end">{label}</text>')
         if not heads:
             parts.append(
-                f'<text x="{start - 14}" y="{middle:.1f}" text-anchor="end">{number(values.mean())}</text>'
+                f'<text x="{start - 14}" y="{middle:.1f}"'
+                f' text-anchor="end">{number(values.mean())}</text>'
             )
         parts.append(f'<g transform="translate({start} {y:.1f})">')
         for place, column in enumerate(columns):
             what = escape(printable(panel.columns[column])) if heads else f"unit {column + 1}"
             parts.append(
-                f'<rect x="{place * size:.2f}" width="{size - (2 if heads else -0.3):.2f}" height="{row - 3:.1f}" '
-                f'fill="{_hex(values[column], panel)}">'
-                f"<title>{escape(labels[token])}, {what}: {values[column]:.5g}</title></rect>"
+                f'<rect x="{place * size:.2f}" width="{size - (2 if heads else -0.3):.2f}"'
+                f' height="{row - 3:.1f}"'
+                f' fill="{_hex(values[column], panel)}"><title>{escape(labels[token])}, {what}:'
+                f" {values[column]:.5g}</title></rect>"
             )
             if heads and size >= 60:
                 parts.append(
-                    f'<text x="{(place + 0.5) * size:.1f}" y="{row / 2 + 7:.1f}" text-anchor="middle" '
-                    f'class="{_ink(values[column], panel)}">{number(values[column])}</text>'
+                    f'<text x="{(place + 0.5) * size:.1f}" y="{row / 2 + 7:.1f}"'
+                    ' text-anchor="middle"'
+                    f' class="{_ink(values[column], panel)}">{number(values[column])}</text>'
                 )
         parts.append("</g>")
     height = top + len(labels) * row

@@ -114,7 +114,8 @@ class Inspection:
         layers = sorted({panel.layer for panel in self.panels if panel.layer})
         if layer is not None and layer not in layers:
             raise UsageError(
-                f"--layer {layer}: no such layer (there are: {', '.join(map(str, layers)) or 'none'})"
+                f"--layer {layer}: no such layer (there are:"
+                f" {', '.join(map(str, layers)) or 'none'})"
             )
         known = list(dict.fromkeys(panel.name for panel in self.panels))
         for name in names:
@@ -271,8 +272,9 @@ def _panels(
             yield Panel(part, layer, "backward", None, name, "units", (), back[::-1], low, high)
     else:
         raise RunError(
-            f"{part}: cannot show '{name}', {len(calls)} notes {shape} for {len(tokens)} tokens; it may be a note "
-            "(direction, batch, unit) for each, or (batch, head, from token, to token)"
+            f"{part}: cannot show '{name}', {len(calls)} notes {shape} for {len(tokens)} tokens; it"
+            " may be a note (direction, batch, unit) for each, or (batch, head, from token, to"
+            " token)"
         )
 
 

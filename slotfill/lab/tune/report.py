@@ -28,9 +28,11 @@ def summarise(search: Search, study: Study) -> Report:
         "overrides": list(search.overrides),
         "seeds": search.seeds,
         "storage": study.place,
-        "best": None
-        if best is None
-        else {"config": search.best.as_posix(), "trial": best.number, "f1": best.f1},
+        "best": (
+            None
+            if best is None
+            else {"config": search.best.as_posix(), "trial": best.number, "f1": best.f1}
+        ),
         "trials": [asdict(trial) for trial in trials],
         "running": sum(trial.state == "running" for trial in study.trials()),
     }
@@ -62,9 +64,11 @@ def legend(report: Report) -> list[str]:
     ]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     lines = [
-        f"{len(states)} trial{'s' * (len(states) != 1)}: {counts}."
-        if states
-        else "No trial has ended yet."
+        (
+            f"{len(states)} trial{'s' * (len(states) != 1)}: {counts}."
+            if states
+            else "No trial has ended yet."
+        )
     ]
     if report["best"]:
         spread = (
@@ -73,7 +77,8 @@ def legend(report: Report) -> list[str]:
             else ""
         )
         lines.append(
-            f"F1 in percent over whole slots, in the best epoch on valid{spread}. Test was not read."
+            f"F1 in percent over whole slots, in the best epoch on valid{spread}. Test was not"
+            " read."
         )
     return lines
 

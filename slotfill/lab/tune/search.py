@@ -154,7 +154,8 @@ def run(search: Search, study: Study, trials: int, report: Report, *, device: st
     """
     if study.first is None:
         report(
-            "The config's own values are not all among those to try, so no trial is the config as it is.",
+            "The config's own values are not all among those to try, so no trial is the config as"
+            " it is.",
             None,
         )
     with _stopping() as is_asked:
@@ -168,7 +169,8 @@ def run(search: Search, study: Study, trials: int, report: Report, *, device: st
             best = write_best(search, study)
             so_far = f", best F1 {best.f1:.2f}" if best else ""
             report(
-                f"trial {trial.number}: {outcome(trial)}; {len(study.done())} of {trials} done{so_far}",
+                f"trial {trial.number}: {outcome(trial)}; {len(study.done())} of {trials}"
+                f" done{so_far}",
                 None,
             )
 
@@ -272,7 +274,10 @@ def write_best(search: Search, study: Study) -> Trial | None:
     if best is not None:
         header = [
             f"{HEADER}: trial {best.number}, the best of {len(done)}, valid F1 {best.f1:.2f}.",
-            f"# {search.given} was the start. The study writes this file anew as it goes on: copy it to change it.",
+            (
+                f"# {search.given} was the start. The study writes this file anew as it goes on:"
+                " copy it to change it."
+            ),
             "#",
             f"#   slotfill train {search.best}",
         ]

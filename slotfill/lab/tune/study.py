@@ -114,7 +114,8 @@ class Study:
             there = self._study.user_attrs.get("slotfill")
             if there is None and self._study.trials:
                 raise UsageError(
-                    f"{self.place}: the study '{name}' in it is not of slotfill; choose another --storage"
+                    f"{self.place}: the study '{name}' in it is not of slotfill; choose another"
+                    " --storage"
                 )
             for key, old, new in differing(there or about, about):
                 was, now = ("nothing" if each is None else json.dumps(each) for each in (old, new))
@@ -292,9 +293,11 @@ def _trial(frozen: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -
     return Trial(
         frozen.number + 1,
         # What has failed without a fault was stopped by Ctrl-C, or its process ended from outside.
-        "stopped"
-        if frozen.state == TrialState.FAIL and not fault
-        else states.get(frozen.state, frozen.state.name.lower()),
+        (
+            "stopped"
+            if frozen.state == TrialState.FAIL and not fault
+            else states.get(frozen.state, frozen.state.name.lower())
+        ),
         _settings(frozen.params, distributions),
         notes.get("curves") or [],
         notes.get("seconds", 0.0),

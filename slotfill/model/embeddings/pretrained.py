@@ -60,7 +60,8 @@ class Pretrained(Embedding):
             kept = {"size": size, "words": found.words, "composed": found.composed}
             if vocab.kept.setdefault(path, kept) != kept:
                 raise ConfigError(
-                    f"path: {path} is named twice, with other words to keep; give both the same options"
+                    f"path: {path} is named twice, with other words to keep; give both the same"
+                    " options"
                 )
         self.lookup = lookup = vocab.kept_lookup(file=path, lowercase=lowercase)
         if vocab.tokens and not lookup.trained:

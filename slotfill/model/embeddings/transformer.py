@@ -145,7 +145,8 @@ def _read(path: str, vocab: Vocab) -> Any:
     # The library would draw these at random; the pooler is not asked for.
     if missing := sorted(name for name in notes["missing_keys"] if not name.startswith("pooler.")):
         raise ConfigError(
-            f"path: {path}: model.safetensors lacks {len(missing)} of its weights, such as {missing[0]}"
+            f"path: {path}: model.safetensors lacks {len(missing)} of its weights, such as"
+            f" {missing[0]}"
         )
     if network.config.is_encoder_decoder:
         raise ConfigError(
