@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from setting import CORE, ROOM, ROOT, in_turn, middle, run_of, say, test_lines
 
-from slotfill.config.recipes import load_recipe
+from slotfill.config.recipes import load_config
 from slotfill.data.vocab import Vocab
 from slotfill.model.build import build_model
 from slotfill.runs.folder import RunFolder
@@ -185,7 +185,7 @@ def make_run(path: Path, megabytes: float) -> None:
     """Write a run folder of about so many `megabytes`: a network as drawn and a vocabulary of
     invented words.
     """
-    config = load_recipe("taipei", [*SETTINGS, f"embedding={{name: word, size: {VECTOR}}}"])[1]
+    config = load_config("taipei", [*SETTINGS, f"embedding={{name: word, size: {VECTOR}}}"])[1]
     # A word's vector stands in two files, and the word with its count in a third; the rest of a
     # folder is 0.5 MB.
     words = max(1, int((megabytes - 0.5) * 1e6 / (2 * 4 * VECTOR + 20)))

@@ -157,9 +157,9 @@ def operations_a_token(model: Path) -> int:
 
 def _characters(graph: onnx.GraphProto, sizes: dict[str, list[int]]) -> int:
     """Return what of the products is done once a word, not once a token: those that lead to
-    `token_vectors` alone.
+    `encode_tokens` alone.
     """
-    wanted, operations = {"token_vectors"}, 0
+    wanted, operations = {"encode_tokens"}, 0
     for node in reversed(graph.node):
         if wanted.intersection(node.output):
             wanted.update(node.input)

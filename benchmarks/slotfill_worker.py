@@ -19,9 +19,9 @@ import numpy as np
 
 import slotfill
 from slotfill.config.registry import FORMATS
-from slotfill.data.batching import bucket, make_batch
-from slotfill.data.tokenizers import sentence_of
-from slotfill.files import lines
+from slotfill.data.batching import bucket_batches, make_batch
+from slotfill.data.tokenizers import tokenize
+from slotfill.files import read_lines
 from slotfill.inference.decoding import decode
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.tagging import BATCH_SIZE, BATCH_TOKENS
@@ -33,7 +33,7 @@ from worker import latency, serve
 
 def texts(path: str) -> list[str]:
     """Return the lines of a file."""
-    return [text for _, text in lines(Path(path))]
+    return [text for _, text in read_lines(Path(path))]
 
 
 class Worker:
@@ -49,11 +49,11 @@ class Worker:
         sentences = tokens = 0
         for text in texts(input):
             sentences += 1
-            tokens += len(sentence_of(text, self.predictor.tokenizer).tokens)
+            tokens += len(tokenize(text, self.predictor.tokenizer).tokens)
         began = time.perf_counter()
         with Path(output).open("w", encoding="utf-8") as target:
             for written in self.predictor.written(
-                (text for _, text in lines(Path(input))), "jsonl"
+                (text for _, text in read_lines(Path(input))), "jsonl"
             ):
                 target.write(written)
         return {"seconds": time.perf_counter() - began, "sentences": sentences, "tokens": tokens}
@@ -83,21 +83,20 @@ class Worker:
 
         for first in range(0, len(waiting), CHUNK):
             sentences = [
-                sentence_of(text, self.predictor.tokenizer)
-                for text in waiting[first : first + CHUNK]
+                tokenize(text, self.predictor.tokenizer) for text in waiting[first : first + CHUNK]
             ]
             lap("tokens")
-            for places in bucket(
+            for places in bucket_batches(
                 [len(sentence.tokens) for sentence in sentences], BATCH_SIZE, most=BATCH_TOKENS
             ):
-                batch = make_batch([sentences[place].tokens for place in places], engine.lookups)
+                batch = make_batch([sentences[place].tokens for place in places], engine.indexers)
                 lap("vectors")
                 emissions = engine.emissions(batch)
                 lap("network")
                 paths = decode(emissions, batch.lengths, engine.transitions)
                 lap("decoder")
                 for place, path in zip(places, paths, strict=True):
-                    sentences[place].slots = self.predictor.run.vocab.slots_of(path)
+                    sentences[place].slots = self.predictor.run.vocab.tags_to_slots(path)
                 tokens += int(batch.lengths.sum())
                 lap("slots")
             "".join([part.render(sentence, scheme="iob2") for sentence in sentences])

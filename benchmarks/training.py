@@ -107,15 +107,15 @@ def operations_an_epoch() -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from slotfill.config.recipes import load_recipe
+    from slotfill.config.recipes import load_config
     from slotfill.data.splits import read_split
     from slotfill.data.vocab import Vocab
     from slotfill.model.build import build_model
     from slotfill.training.trainer import Training
 
-    config = load_recipe("atis", PLAIN, need_data=True)[1]
+    config = load_config("atis", PLAIN, need_data=True)[1]
     sentences = read_split(config.data, "train").sentences
-    vocab = Vocab.of(sentences, config.scheme)
+    vocab = Vocab.from_sentences(sentences, config.scheme)
     training = Training(config.train, build_model(config, vocab), sentences, sentences[:1], vocab)
     padded = tokens = 0
     with FlopCounterMode(display=False) as counter, torch.no_grad():

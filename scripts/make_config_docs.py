@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.config.json_schema import schema
-from slotfill.config.option_types import LARGEST
-from slotfill.config.registry import KINDS, REQUIRED, PartFile, Registry
+from slotfill.config.option_types import MAX_COUNT
+from slotfill.config.registry import REGISTRIES, REQUIRED, PartSource, Registry
 from slotfill.config.yaml_reader import dump
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "config.md"
@@ -62,7 +62,7 @@ def render() -> str:
                 section["description"] + "\n",
                 _table(section["properties"], definitions, {}),
             ]
-    for registry in KINDS.values():
+    for registry in REGISTRIES.values():
         pieces.append(f"## {registry.kind}s\n")
         pieces += [
             piece for name in registry.names() for piece in _part(registry, name, definitions)
@@ -70,7 +70,7 @@ def render() -> str:
     return "\n".join(pieces)
 
 
-def meanings(part: PartFile) -> dict[str, str]:
+def meanings(part: PartSource) -> dict[str, str]:
     """Return what the class docstring of `part` says of each option: its `name: meaning` lines,
     joined.
     """
@@ -123,7 +123,7 @@ def _type(field: Mapping[str, Any]) -> str:
         name = field["$ref"].rpartition("/")[2]
         return (
             f"[{name}](#{name}s)"
-            if name in KINDS
+            if name in REGISTRIES
             else "[range](#tune)"
             if name == "Range"
             else "section"
@@ -155,7 +155,7 @@ def _type(field: Mapping[str, Any]) -> str:
     ranges = [
         f"{words} {field[bound]}"
         for bound, words in bounds.items()
-        if field.get(bound, LARGEST) != LARGEST
+        if field.get(bound, MAX_COUNT) != MAX_COUNT
     ]
     return ", ".join([names.get(field["type"], "nothing"), *ranges])
 

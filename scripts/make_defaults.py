@@ -25,7 +25,7 @@ from typing import Any
 from make_results import CORPORA, ROOT, machine, slotfill, spread, table
 
 from slotfill.config.models import DataConfig
-from slotfill.data.schemes import tags_of
+from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import read_split
 
@@ -56,7 +56,7 @@ def tagged(sentence: Sentence) -> Row:
     """Return a sentence's tokens and their tags."""
     return {
         "tokens": sentence.tokens,
-        "tags": tags_of(sentence.slots or [], len(sentence.tokens), "iob2"),
+        "tags": slots_to_tags(sentence.slots or [], len(sentence.tokens), "iob2"),
     }
 
 

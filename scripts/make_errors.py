@@ -29,7 +29,7 @@ from slotfill.runs.load import Run, load_run
 PAGE = ROOT / "docs" / "errors.md"
 JUDGED = ROOT / "scripts" / "judged_errors.yaml"
 CORPORA = ("atis", "snips", "mit_restaurant")
-KINDS = ("name", "boundary", "both", "missed", "invented")
+REGISTRIES = ("name", "boundary", "both", "missed", "invented")
 Found = frozenset[Slot]
 
 
@@ -97,10 +97,10 @@ def kinds(corpus: Corpus) -> list[str]:
                     for token in sentence.tokens[slot.start : slot.end]
                 )
             counts["invented"] += sum(kind(slot, gold) == "missed" for slot in found - gold)
-        for each in KINDS:
+        for each in REGISTRIES:
             shares[each].append(100 * counts[each] / counts.total())
         unknown.append(100 * strange / (counts.total() - counts["invented"]))
-    return [f"{statistics.mean(shares[each]):.0f} %" for each in KINDS] + [
+    return [f"{statistics.mean(shares[each]):.0f} %" for each in REGISTRIES] + [
         f"{statistics.mean(unknown):.0f} %"
     ]
 

@@ -27,7 +27,7 @@ import yaml
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_counts
 from slotfill.inference.tagging import tag
-from slotfill.lab.compare.significance import bootstrap, mean_f1, randomisation
+from slotfill.lab.compare.significance import bootstrap, mean_f1, paired_randomization_test
 from slotfill.runs.load import load_run
 
 ROOT = Path(__file__).parent.parent
@@ -217,7 +217,7 @@ def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
                     spread([run.f1("test") for run in results[name]]),
                     f"{mean_f1(ours) - mean_f1(theirs):+.2f}",
                     f"{low:+.2f} to {high:+.2f}",
-                    f"{randomisation(ours, theirs):.3f}",
+                    f"{paired_randomization_test(ours, theirs):.3f}",
                 ]
             )
     return rows
@@ -256,7 +256,7 @@ def _ideas(rows: list[list[str]]) -> str:
 
 A recipe with something changed, trained by one process, against the recipe itself with the same seeds, trained as it
 says, so that what is drawn differs with the number of processes: the difference in mean test F1, its 95 %
-interval (bootstrap over sentences) and the probability of one as large by chance (paired approximate randomisation).
+interval (bootstrap over sentences) and the probability of one as large by chance (paired approximate paired_randomization_test).
 
 {table(head, rows)}
 

@@ -329,7 +329,7 @@ def growth(part: Part) -> str:
 
 Each size is a command of its own, on one core: the seconds from its start to its end, and the most memory it held. The
 slope is that of the figures against the sizes, both on logarithms, from the size named on: 1 is twice the time for
-twice the size, less is better. The dotted lines of the picture are straight, through the last point.
+twice the size, less is better. The join_key lines of the picture are straight, through the last point.
 
 - **Training**: `slotfill train` of a small network for one epoch, on the sentences of the Taipei corpus again and
   again, with other cities each time.
@@ -419,7 +419,9 @@ def _aimed(asked: str, found: float, least: float, aim: float, form: str) -> Bou
     )
 
 
-SECTIONS: dict[str, tuple[str, Callable[[Part], str], Callable[[Part], Iterator[Bound]] | None]] = {
+PART_KEYS: dict[
+    str, tuple[str, Callable[[Part], str], Callable[[Part], Iterator[Bound]] | None]
+] = {
     "prediction": ("Prediction", prediction, prediction_bounds),
     "cold_start": ("Cold start", cold_start, cold_start_bounds),
     "training": ("Training", training, training_bounds),
@@ -434,7 +436,7 @@ def page(speed: Part) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
     bounds = [
         bound
-        for name, (*_, of) in SECTIONS.items()
+        for name, (*_, of) in PART_KEYS.items()
         if of and name in speed
         for bound in of(speed[name])
     ]
@@ -450,7 +452,7 @@ def page(speed: Part) -> str:
             if name in speed
             else f"Not measured yet: `python benchmarks/measure.py {name}`."
         )
-        for name, (title, write, _) in SECTIONS.items()
+        for name, (title, write, _) in PART_KEYS.items()
     )
     return f"""# Speed
 

@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slotfill.config.recipes import load_recipe, recipe_summary, recipes_in
+from slotfill.config.recipes import config_summary, expand_configs, load_config
 from slotfill.config.registry import CELLS, ENCODERS, TAGGERS, Registry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +38,7 @@ PAGE = ROOT / "docs" / "systems.md"
 FOLDER = ROOT / "docs" / "systems"
 FIGURES = ROOT / "docs" / "systems.json"
 SPEED = ROOT / "benchmarks" / "cells.json"
-KINDS = (ENCODERS, CELLS, TAGGERS)
+REGISTRIES = (ENCODERS, CELLS, TAGGERS)
 ROLES = ("origin", "destination")
 COLUMNS = {
     ("taipei", "test"): "Taipei",
@@ -153,7 +153,7 @@ def parts_of(config: Any) -> list[tuple[str, str]]:
 
 def subjects() -> dict[str, tuple[str, str]]:
     """Return for each system of the lab the part that it is about: the one that fewest others have."""
-    parts = {name: parts_of(load_recipe(name)[1]) for name in recipes_in("lab")}
+    parts = {name: parts_of(load_config(name)[1]) for name in expand_configs("lab")}
     counts = Counter(part for found in parts.values() for part in set(found))
     return {
         name.rpartition("/")[2]: min(found, key=lambda part: (counts[part], part))
@@ -184,7 +184,7 @@ def part_page(registry: Registry, name: str, lab: Lab) -> str:
         file = f"configs/lab/{system}.yaml"
         yaml = (ROOT / file).read_text(encoding="utf-8").partition("\n")[2]
         pieces += [
-            f"[{system}](../../{file}): {recipe_summary(f'lab/{system}')}",
+            f"[{system}](../../{file}): {config_summary(f'lab/{system}')}",
             f"```yaml\n{yaml}```",
         ]
     if mine:
@@ -385,10 +385,10 @@ def page(lab: Lab) -> str:
     index = "\n".join(
         f"- **{registry.kind}s**: "
         + ", ".join(f"[{name}](systems/{name}.md)" for name in registry.names())
-        for registry in KINDS
+        for registry in REGISTRIES
     )
     summaries = "\n".join(
-        f"| [{system}](../configs/lab/{system}.yaml) | {recipe_summary(f'lab/{system}')} |"
+        f"| [{system}](../configs/lab/{system}.yaml) | {config_summary(f'lab/{system}')} |"
         for system in about
     )
     rows = [
@@ -426,7 +426,7 @@ is in [results.md](results.md). Ten epochs are few, and what learns slowly is be
 F1 in percent on test: mean ± deviation of a sample over the seeds {seeds}, the epoch picked on valid. `unseen` has
 cities and airlines that never occur in training; in `pairs` neighbouring sentences differ in *arrive* or *leave* alone,
 and the cities right are those found in their role. \\* differs from `lstm` with p < 0.05, \\*\\* also after Holm's
-correction for the number of systems: paired approximate randomisation over sentences ([compare.md](compare.md)).
+correction for the number of systems: paired approximate paired_randomization_test over sentences ([compare.md](compare.md)).
 tokens/s: prediction of the ATIS test set, one thread, median of the seeds.
 
 {table(["system", *HEAD], rows)}
@@ -457,7 +457,7 @@ def pages() -> dict[Path, str]:
     lab = Lab()
     found = {
         FOLDER / f"{name}.md": part_page(registry, name, lab)
-        for registry in KINDS
+        for registry in REGISTRIES
         for name in registry.names()
     }
     return {PAGE: page(lab), **found}

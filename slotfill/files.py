@@ -14,7 +14,7 @@ from slotfill.errors import DataError, UsageError
 _MEND = "save it as UTF-8, e.g. iconv -t utf-8 -f"
 
 
-def lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line of a UTF-8 file, without its line end.
 
     Raises DataError when there is no such file or it is not text.

@@ -86,12 +86,12 @@ def desk(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def trained(corpus: Path) -> Path:
     """A run trained on the tiny corpus; nothing may be written into it."""
-    from slotfill.config.recipes import load_recipe
+    from slotfill.config.recipes import load_config
     from slotfill.runs.folder import RunFolder
     from slotfill.runs.train import train
 
     folder = corpus.parent
-    _, config = load_recipe(str(write_config(folder / "tiny.yaml")))
+    _, config = load_config(str(write_config(folder / "tiny.yaml")))
     return train(config, RunFolder(folder / "run"), lambda progress: None).path
 
 

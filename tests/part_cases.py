@@ -16,31 +16,31 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pytest
 import torch
 
-from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
+from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, REGISTRIES, TAGGERS
 from slotfill.data.batching import make_batch
-from slotfill.data.schemes import tags_of
+from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 
 SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
 
 SENTENCES = [
-    Sentence.of_tokens(
+    Sentence.from_tokens(
         ["leave", "New", "York", "at", "11:30"], [Slot("from", 1, 3), Slot("time", 4, 5)], "go#ask"
     ),
-    Sentence.of_tokens(
+    Sentence.from_tokens(
         ["leave", "leave", "Taipei", "Taipei", "at", "12:45"],
         [Slot("from", 2, 3), Slot("from", 3, 4)],
         "go",
     ),
-    Sentence.of_tokens(["yes"], [], "agree"),
-    Sentence.of_tokens(["Boston"], [Slot("from", 0, 1)], "go"),
-    Sentence.of_tokens(
+    Sentence.from_tokens(["yes"], [], "agree"),
+    Sentence.from_tokens(["Boston"], [Slot("from", 0, 1)], "go"),
+    Sentence.from_tokens(
         ["at", "7", "p.m.", "sharp", "leave", "San", "Juan", "del", "Sur"],
         [Slot("time", 1, 4), Slot("from", 5, 9)],
         "go",
     ),
-    Sentence.of_tokens(
+    Sentence.from_tokens(
         ["時間", "11:30", "離開", "台北"], [Slot("time", 1, 2), Slot("from", 3, 4)], "ask"
     ),
 ]
@@ -114,24 +114,24 @@ def make_transformer() -> None:
 
 
 def vocab_of(scheme: str = "iob2") -> Vocab:
-    return Vocab.of(SENTENCES, scheme, intents=True)
+    return Vocab.from_sentences(SENTENCES, scheme, intents=True)
 
 
 def batch_of(model: Any, vocab: Vocab, sentences: list[Sentence]) -> Any:
     """The labelled batch of `sentences`."""
     tags = [
-        [vocab.tag_ids[tag] for tag in tags_of(s.slots or [], len(s.tokens), vocab.scheme)]
+        [vocab.tag_ids[tag] for tag in slots_to_tags(s.slots or [], len(s.tokens), vocab.scheme)]
         for s in sentences
     ]
     return make_batch(
-        [s.tokens for s in sentences], model.lookups, tags, vocab.intent_rows(sentences)
+        [s.tokens for s in sentences], model.indexers, tags, vocab.intent_targets(sentences)
     )
 
 
 def small(kind: str, name: str) -> dict[str, Any]:
     """The part with small sizes and without noise: every `Fraction`, as all dropouts are, at 0."""
     options: dict[str, Any] = {"name": name, **FILES.get(name, {})}
-    for option in KINDS[kind].part(name).options.values():
+    for option in REGISTRIES[kind].part(name).options.values():
         if "size" in option.name or option.name == "filters":
             options[option.name] = 5
         elif option.name == "periods":
@@ -152,7 +152,7 @@ def variants(kind: str, name: str) -> list[dict[str, Any]]:
     """
     base = small(kind, name)
     found = [base]
-    for option in KINDS[kind].part(name).options.values():
+    for option in REGISTRIES[kind].part(name).options.values():
         values: list[Any] = []
         if option.name == "kind":
             continue  # Of a file, of which there is one; tests/data/test_word_vectors.py has them all.
@@ -161,7 +161,9 @@ def variants(kind: str, name: str) -> list[dict[str, Any]]:
             # way.
             forms = variants if kind == "encoder" else lambda *which: [small(*which)]
             values = [
-                inner for part in KINDS[option.part].names() for inner in forms(option.part, part)
+                inner
+                for part in REGISTRIES[option.part].names()
+                for inner in forms(option.part, part)
             ]
         elif choices := _choices(option.type):
             values = choices
@@ -216,7 +218,7 @@ def all_variants(kind: str) -> list[Any]:
     """Every registered part of `kind` in all its variants, as pytest takes parameters."""
     return [
         pytest.param(part, id=label(part))
-        for name in KINDS[kind].names()
+        for name in REGISTRIES[kind].names()
         for part in variants(kind, name)
     ]
 

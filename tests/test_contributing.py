@@ -17,7 +17,7 @@ import slotfill
 import slotfill.model.cells
 from slotfill.cli.main import app
 from slotfill.config.registry import CELLS, ENCODERS
-from slotfill.config.validate import load_config
+from slotfill.config.validate import parse_config
 from slotfill.errors import ConfigError, SlotfillError
 from slotfill.model.recurrence import run as run_cell
 
@@ -79,10 +79,10 @@ def test_its_option_is_checked_like_a_built_in_one(cell):
     }
     for override, message in faults.items():
         with pytest.raises(ConfigError) as fault:
-            load_config("data: {path: .}", "mine.yaml", ["encoder.cell.name=./mgu.py", override])
+            parse_config("data: {path: .}", "mine.yaml", ["encoder.cell.name=./mgu.py", override])
         assert str(fault.value).startswith(message)
     with pytest.raises(SlotfillError):
-        load_config("data: {path: .}", "mine.yaml", ["encoder.cell=./mug.py"])
+        parse_config("data: {path: .}", "mine.yaml", ["encoder.cell=./mug.py"])
 
 
 def test_moved_into_the_folder_it_is_listed_and_known(cell, tmp_path, monkeypatch):
@@ -93,7 +93,7 @@ def test_moved_into_the_folder_it_is_listed_and_known(cell, tmp_path, monkeypatc
     listed = slotfill_command("list", "cells")
     assert "mgu" in listed and "Minimal gated unit" in listed and "Zhou" in listed
     assert "gate_bias" in json.dumps(json.loads(slotfill_command("schema"))["$defs"]["cell"])
-    config = load_config("data: {path: .}", "mine.yaml", ["encoder.cell=mgu"])
+    config = parse_config("data: {path: .}", "mine.yaml", ["encoder.cell=mgu"])
     assert config.encoder["cell"] == {"name": "mgu", "gate_bias": 0.0}
     assert type(CELLS.build("mgu", 3, 4)).__name__ == "MGU"
 

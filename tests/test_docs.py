@@ -16,11 +16,11 @@ import pytest
 import typer
 
 from slotfill.cli.main import app
-from slotfill.config.recipes import load_recipe, recipe_names
+from slotfill.config.recipes import builtin_config_names, load_config
 from slotfill.config.registry import FORMATS
-from slotfill.data.schemes import SCHEMES, tags_of
+from slotfill.data.schemes import SCHEMES, slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
-from slotfill.data.tokenizers import TOKENIZERS, sentence_of
+from slotfill.data.tokenizers import TOKENIZERS, tokenize
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("", "docs", "data/taipei", "data/taipei_zh", "benchmarks", "configs")
@@ -135,8 +135,8 @@ def test_config_in_a_command_is_built_in_and_its_overrides_are_keys(words):
     names = [
         word for word in words[1:2] if not own and "=" not in word and not word.startswith("-")
     ]
-    assert set(names) <= set(recipe_names())
-    load_recipe(*(names or ["taipei"]), [] if own else given)
+    assert set(names) <= set(builtin_config_names())
+    load_config(*(names or ["taipei"]), [] if own else given)
 
 
 def test_a_wrong_command_is_noticed():
@@ -178,7 +178,7 @@ def test_config_reference_is_up_to_date_and_complete():
 
 # docs/formats.md
 
-EXAMPLE = Sentence.of_tokens(["fly", "to", "New", "York"], [Slot("destination", 2, 4)], "flight")
+EXAMPLE = Sentence.from_tokens(["fly", "to", "New", "York"], [Slot("destination", 2, 4)], "flight")
 
 
 @pytest.mark.parametrize("name", FORMATS.names())
@@ -232,7 +232,7 @@ def test_formats_page_schemes():
         for row in rows_of("docs/formats.md", "scheme")
     }
     slots = [Slot("city", 1, 3), Slot("city", 3, 4)]
-    assert rows == {scheme: tags_of(slots, 4, scheme) for scheme in SCHEMES}
+    assert rows == {scheme: slots_to_tags(slots, 4, scheme) for scheme in SCHEMES}
 
 
 def test_formats_page_tokenizers():
@@ -242,13 +242,13 @@ def test_formats_page_tokenizers():
     }
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"^\| tokenizer \| \*(.+)\* \|$", page, re.MULTILINE)
-    assert rows == {tokenizer: sentence_of(text, tokenizer).tokens for tokenizer in TOKENIZERS}
+    assert rows == {tokenizer: tokenize(text, tokenizer).tokens for tokenizer in TOKENIZERS}
 
 
 # CONTRIBUTING.md and docs/parts.md
 
 
 def test_parts_page_has_every_kind():
-    from slotfill.config.registry import KINDS
+    from slotfill.config.registry import REGISTRIES
 
-    assert {row[0] for row in rows_of("docs/parts.md", "kind")} == set(KINDS)
+    assert {row[0] for row in rows_of("docs/parts.md", "kind")} == set(REGISTRIES)

@@ -9,7 +9,7 @@ import pytest
 from conftest import write_config
 
 from slotfill.config.models import DataConfig
-from slotfill.data.schemes import tags_of
+from slotfill.data.schemes import slots_to_tags
 from slotfill.data.splits import read_split
 
 FIRST = {"Georgian": "ა", "Devanagari": "ऄ", "Han": "一", "emoji": "🌀"}
@@ -31,7 +31,7 @@ def learned(cli, folder, corpus, first):
     for split in ("train", "valid", "test"):
         blocks = []
         for sentence in read_split(DataConfig(path=str(corpus)), split).sentences:
-            tags = tags_of(sentence.slots, len(sentence.tokens), "iob2")
+            tags = slots_to_tags(sentence.slots, len(sentence.tokens), "iob2")
             words = [token.lower().translate(letters) for token in sentence.tokens]
             blocks.append(
                 "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True))

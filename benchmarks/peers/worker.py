@@ -96,9 +96,9 @@ def throughput(tagger: Tagger, input: str, output: str) -> dict[str, Any]:
     sentences = tokens = 0
     began, busy = time.perf_counter(), time.process_time()
     with (
-        open(input, encoding="utf-8") as source,
-        open(output, "w", encoding="utf-8") as target,
-    ):  # noqa: PTH123
+        Path(input).open(encoding="utf-8") as source,
+        Path(output).open("w", encoding="utf-8") as target,
+    ):
         for text, words, found in tagger(line.rstrip("\n") for line in source):
             target.write(encode({"text": text, "slots": filled(text, words, found)}) + "\n")
             sentences += 1

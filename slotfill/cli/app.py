@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from slotfill.errors import ConfigError, SlotfillError, UsageError
 from slotfill.inference.engine import EngineName
-from slotfill.runs.device import chosen_device
+from slotfill.runs.device import resolve_device
 
 if TYPE_CHECKING:
     from slotfill.runs.load import Run
@@ -48,7 +48,7 @@ class _Commands(TyperGroup):
                     )
             return super().invoke(ctx)
         except SlotfillError as fault:
-            complain(fault)
+            print_errors(fault)
             raise typer.Exit(fault.exit_code) from None
         except BrokenPipeError:
             # Who reads our output has seen enough; what Python still holds of it goes nowhere.
@@ -65,7 +65,7 @@ class _Commands(TyperGroup):
             raise typer.Exit(130) from None
 
 
-def complain(fault: SlotfillError) -> None:
+def print_errors(fault: SlotfillError) -> None:
     """Print a line for each fault."""
     for line in fault.faults if isinstance(fault, ConfigError) else [str(fault)]:
         typer.echo(f"slotfill: {line}", err=True)
@@ -103,7 +103,7 @@ Engine = Annotated[
 ]
 
 
-def opened(run: Path, device: str, engine: EngineName) -> Run:
+def open_run(run: Path, device: str, engine: EngineName) -> Run:
     """Return the run in the folder `run`, as `load_run` opens it; torch is not imported where it
     has nothing to do.
     """
@@ -112,4 +112,4 @@ def opened(run: Path, device: str, engine: EngineName) -> Run:
     if engine == "onnx" or (engine == "auto" and device != "cuda" and is_exported(run)):
         return load_run(run, "cpu" if device == "auto" else device, "onnx")
     check_run_folder(run)
-    return load_run(run, chosen_device(device), "torch")
+    return load_run(run, resolve_device(device), "torch")

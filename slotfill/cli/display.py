@@ -18,7 +18,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from slotfill.data.indexers import Coverage
     from slotfill.data.sentence import Sentence
-    from slotfill.evaluation.metrics import Score, SlotScore
+    from slotfill.evaluation.metrics import PRFScore, Score
     from slotfill.runs.train import Outcome
     from slotfill.training.trainer import Epoch, Progress
 
@@ -290,7 +290,7 @@ def show_score(score: Score, name: str, console: Console | None = None) -> None:
 
 
 def _rates(
-    what: str, rows: Mapping[str, SlotScore], overall: SlotScore, title: str | None = None
+    what: str, rows: Mapping[str, PRFScore], overall: PRFScore, title: str | None = None
 ) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column(what)

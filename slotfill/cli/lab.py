@@ -17,7 +17,7 @@ import typer
 from slotfill.cli.app import AsJson, ConfigName, Device, Overrides, RunPath, app
 from slotfill.errors import UsageError
 from slotfill.files import check_new_file, write_new_file
-from slotfill.runs.device import chosen_device
+from slotfill.runs.device import resolve_device
 
 
 @app.command(rich_help_panel="The lab")
@@ -55,7 +55,7 @@ def inspect(
     from slotfill.lab.inspect.inspection import inspect
     from slotfill.runs.load import load_run
 
-    found = inspect(load_run(run, chosen_device(device), "torch"), sentence).only(
+    found = inspect(load_run(run, resolve_device(device), "torch"), sentence).only(
         layer=layer, names=gate or ()
     )
     if html is not None:
@@ -135,7 +135,7 @@ def compare(
             chosen,
             lambda job, text: typer.echo(f"{job.title}: {text}"),
             jobs=jobs,
-            device=chosen_device(device),
+            device=resolve_device(device),
         )
     except comparing.Stopped:
         there = sum(map(comparing.finished, chosen.jobs))
@@ -212,7 +212,7 @@ def probe(
 
     named = probing.read_cells(cells or probing.TELLING)
     settings = probing.Settings(steps, hidden_size, chosen[1], chosen[0], chosen[2], mixed)
-    chosen_device("cpu")
+    resolve_device("cpu")
     with display.working(sys.stderr) as report:
         found = probing.probe(named, settings, report)
     if as_json:
@@ -276,7 +276,7 @@ def tune(
 
     seeded = [] if seed is None else [f"train.seed={seed}"]
     search = tuning.plan(config, [*(overrides or []), *seeded], seeds=seeds, out=out)
-    chosen = chosen_device(device)
+    chosen = resolve_device(device)
     study = tuning.open_study(search, storage)
     stopped = False
     with display.tuning(sys.stderr if as_json else sys.stdout) as report:

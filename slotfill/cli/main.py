@@ -26,11 +26,11 @@ from slotfill.cli.app import (
     Overrides,
     RunPath,
     app,
-    complain,
-    opened,
+    open_run,
+    print_errors,
 )
 from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
-from slotfill.runs.device import chosen_device
+from slotfill.runs.device import resolve_device
 from slotfill.version import __version__
 
 
@@ -85,7 +85,7 @@ def train(
     far is kept.
     """
     from slotfill.cli import display
-    from slotfill.config.recipes import load_recipe, located
+    from slotfill.config.recipes import load_config, located
 
     if config is not None and "=" in config and not Path(config).exists():
         config, overrides = "taipei", [config, *(overrides or [])]
@@ -99,7 +99,7 @@ def train(
 
         folder, checked = RunFolder.resume(resume)
     else:
-        name, checked = load_recipe(config or "taipei", settings, need_data=True)
+        name, checked = load_config(config or "taipei", settings, need_data=True)
         if checked.tune:
             typer.echo(
                 "slotfill: what stands under tune: is for slotfill tune; this trains with the rest",
@@ -117,7 +117,7 @@ def train(
                 folder,
                 report,
                 covered=display.show_coverage,
-                device=chosen_device(device),
+                device=resolve_device(device),
                 resume=resume is not None,
                 profile=profile,
             )
@@ -156,15 +156,15 @@ def evaluate(
     Without --split or --data it is the test split, or valid where there is no test.
     """
     from slotfill.cli import display
-    from slotfill.data.splits import final_split
+    from slotfill.data.splits import evaluation_split
     from slotfill.runs.evaluate import evaluate_run
 
     if split is not None and data is not None:
         raise UsageError(
             "--split is of the run's own data and --data is other data: give one of them"
         )
-    loaded = opened(run, device, engine)
-    name = str(data) if data else split or final_split(loaded.config.data)
+    loaded = open_run(run, device, engine)
+    name = str(data) if data else split or evaluation_split(loaded.config.data)
     result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False, indent=1))
@@ -210,7 +210,7 @@ def predict(
         raise UsageError("give sentences or --input, not both")
     if jobs > 1 and device == "cuda":
         raise UsageError("--jobs: several processes compute on the CPU; leave --device out")
-    predictor = Predictor(opened(run, device, engine))
+    predictor = Predictor(open_run(run, device, engine))
     texts = iter(sentences) if sentences else _texts(input)
     chosen = format or ("text" if sys.stdout.isatty() else "jsonl")
     if chosen == "text" and sys.stdout.isatty():
@@ -258,7 +258,7 @@ def export(
     """
     from slotfill.runs.export import export_run
 
-    chosen_device("cpu")
+    resolve_device("cpu")
     exported = export_run(run, quantize, rank)
     for path in exported.paths:
         typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
@@ -282,8 +282,8 @@ def list_parts(
 ) -> None:
     """List the parts a config can name: each one's name, what it is, and its source."""
     from slotfill.cli import display
-    from slotfill.config.recipes import recipe_names, recipe_summary
-    from slotfill.config.registry import KINDS
+    from slotfill.config.recipes import builtin_config_names, config_summary
+    from slotfill.config.registry import REGISTRIES
 
     tables = {
         f"{registry.kind}s": [
@@ -291,9 +291,9 @@ def list_parts(
             for name in registry.names()
             for part in [registry.part(name)]
         ]
-        for registry in KINDS.values()
+        for registry in REGISTRIES.values()
     }
-    tables["configs"] = [(name, recipe_summary(name), "") for name in recipe_names()]
+    tables["configs"] = [(name, config_summary(name), "") for name in builtin_config_names()]
     if kind is not None:
         plural = f"{kind.removesuffix('s')}s"
         if plural not in tables:
@@ -305,9 +305,9 @@ def list_parts(
 @app.command()
 def show(config: ConfigName, overrides: Overrides = None) -> None:
     """Print a config complete, with every default, as it would run."""
-    from slotfill.config.recipes import load_recipe
+    from slotfill.config.recipes import load_config
 
-    typer.echo(load_recipe(config, overrides or [])[1].to_yaml(), nl=False)
+    typer.echo(load_config(config, overrides or [])[1].to_yaml(), nl=False)
 
 
 @app.command()
@@ -321,19 +321,19 @@ def check(
     ],
 ) -> None:
     """Check configs and the sentences they name, without training."""
-    from slotfill.config.recipes import load_recipe, located, recipes_in
+    from slotfill.config.recipes import expand_configs, load_config, located
     from slotfill.data.sentence import intent_names
     from slotfill.data.splits import read_split, split_names
-    from slotfill.model.build import check_parts
+    from slotfill.model.build import check_buildable
 
     overrides = [word for word in configs if "=" in word and not Path(word).exists()]
     worst = 0
     for config in [
-        config for word in configs if word not in overrides for config in recipes_in(word)
+        config for word in configs if word not in overrides for config in expand_configs(word)
     ]:
         try:
-            checked = load_recipe(config, overrides, need_data=True)[1]
-            check_parts(checked)
+            checked = load_config(config, overrides, need_data=True)[1]
+            check_buildable(checked)
             data = checked.data
             for split in split_names(data):
                 reading = read_split(data, split, intents=bool(checked.intent))
@@ -351,7 +351,7 @@ def check(
                 )
             typer.echo(f"{config}: ok")
         except SlotfillError as fault:
-            complain(
+            print_errors(
                 located(config, overrides, fault.faults)
                 if isinstance(fault, ConfigError)
                 else fault
@@ -386,10 +386,10 @@ def convert(
 ) -> None:
     """Write sentences anew in another format or tag scheme."""
     from slotfill.data.corpus import read_sentences, write_sentences
-    from slotfill.data.schemes import tag_set
+    from slotfill.data.schemes import all_tags
 
     for given in (scheme, to_scheme):
-        tag_set([], given)
+        all_tags([], given)
     try:
         reading = read_sentences(
             source, format=from_format, scheme=scheme, tokenizer=tokenizer, labelled=False
@@ -405,7 +405,7 @@ def convert(
 
 def _texts(path: Path | None) -> Iterator[str]:
     """The lines of a file, or of standard input."""
-    from slotfill.files import decode_lines, lines
+    from slotfill.files import decode_lines, read_lines
 
     if path is None or str(path) == "-":
         if sys.stdin is None:
@@ -416,7 +416,7 @@ def _texts(path: Path | None) -> Iterator[str]:
         # line.
         numbered = decode_lines(os.fdopen(0, "rb", closefd=False), "standard input")
     else:
-        numbered = lines(path)
+        numbered = read_lines(path)
     return (text for _, text in numbered)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from slotfill.config.models import LISTED, SECTIONS, Config, part_model
-from slotfill.config.registry import KINDS
+from slotfill.config.models import PART_KEYS, STACKABLE_PART_KEYS, Config, part_model
+from slotfill.config.registry import REGISTRIES
 
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a config, with every registered part and its options."""
     whole = Config.model_json_schema()
     definitions = whole.setdefault("$defs", {})
-    for registry in KINDS.values():
+    for registry in REGISTRIES.values():
         file = {"type": "string", "pattern": r"\.py$"}
         kinds: list[dict[str, Any]] = [{"enum": registry.names()}, file]
         kinds.append({"type": "object", "properties": {"name": file}, "required": ["name"]})
@@ -28,11 +28,17 @@ def schema() -> dict[str, Any]:
             kinds.append(model)
         definitions[registry.kind] = {"anyOf": kinds}
     keys = whole["properties"]
-    for key in SECTIONS:
+    for key in PART_KEYS:
         one = {"$ref": f"#/$defs/{key}"}
-        more = {"type": "array", "items": one, "minItems": 1} if key in LISTED else {"type": "null"}
+        more = (
+            {"type": "array", "items": one, "minItems": 1}
+            if key in STACKABLE_PART_KEYS
+            else {"type": "null"}
+        )
         keys[key] |= (
-            {"anyOf": [one, more]} if key in LISTED or keys[key]["default"] is None else one
+            {"anyOf": [one, more]}
+            if key in STACKABLE_PART_KEYS or keys[key]["default"] is None
+            else one
         )
     definitions["DataConfig"]["properties"]["format"] |= {
         "anyOf": [{"const": "auto"}, {"$ref": "#/$defs/format"}]

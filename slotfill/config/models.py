@@ -19,19 +19,19 @@ from slotfill.config.option_types import (
     Size,
     TokenizerName,
 )
-from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, REQUIRED, TAGGERS, PartFile
+from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, REQUIRED, TAGGERS, PartSource
 from slotfill.config.yaml_reader import dump
 
-SECTIONS = {"embedding": EMBEDDINGS, "encoder": ENCODERS, "tagger": TAGGERS, "intent": INTENTS}
+PART_KEYS = {"embedding": EMBEDDINGS, "encoder": ENCODERS, "tagger": TAGGERS, "intent": INTENTS}
 """The keys whose values are parts."""
 
-LISTED = ("embedding", "encoder")
+STACKABLE_PART_KEYS = ("embedding", "encoder")
 """Those whose value may be a list of parts."""
 
 Part = dict[str, Any]
 
 
-class Checked(BaseModel):
+class StrictModel(BaseModel):
     """Keys and values without any that are unknown, and of exactly the types they are declared
     with.
     """
@@ -41,7 +41,7 @@ class Checked(BaseModel):
     )
 
 
-class DataConfig(Checked):
+class DataConfig(StrictModel):
     """Where the sentences are and how they are written."""
 
     path: str | None = None
@@ -62,7 +62,7 @@ class DataConfig(Checked):
     """The share of the training sentences kept for `valid` where there is no such split."""
 
 
-class TrainConfig(Checked):
+class TrainConfig(StrictModel):
     """How the weights are found."""
 
     seed: Count = 1
@@ -111,7 +111,7 @@ class TrainConfig(Checked):
     """
 
 
-class Range(Checked):
+class Range(StrictModel):
     """The numbers that `slotfill tune` may try for a key, whole ones where the key takes no others."""
 
     low: float
@@ -143,7 +143,7 @@ class Range(Checked):
         return self.model_copy(update={key: int(number) for key, number in numbers.items()})
 
 
-class Config(Checked):
+class Config(StrictModel):
     """A whole run: data, network, training. Every default is in it."""
 
     format: Literal[1] = 1
@@ -175,16 +175,16 @@ class Config(Checked):
 
 
 @cache
-def part_model(part: PartFile) -> type[BaseModel]:
+def part_model(part: PartSource) -> type[BaseModel]:
     """Return the pydantic model of a part's options, read from its file."""
     fields: dict[str, Any] = {"name": (str, ...)}
     for option in part.options.values():
         kind = Any if option.part else option.type
         fields[option.name] = (kind, ... if option.default is REQUIRED else option.default)
-    return create_model(part.class_node.name, __base__=Checked, **fields)
+    return create_model(part.class_node.name, __base__=StrictModel, **fields)
 
 
-def untunable(key: str, given: Any) -> str:
+def why_not_tunable(key: str, given: Any) -> str:
     """Return why `given` cannot be what `slotfill tune` tries for `key`; nothing where its form is
     right.
     """
@@ -201,11 +201,11 @@ def untunable(key: str, given: Any) -> str:
     )
 
 
-def outside_parts(value: Any) -> Iterator[str]:
+def external_part_files(value: Any) -> Iterator[str]:
     """Yield the files from outside that the parts in a config's data are taken from."""
     if isinstance(value, dict):
         if str(value.get("name")).endswith(".py"):
             yield value["name"]
         value = list(value.values())
     for each in value if isinstance(value, list) else ():
-        yield from outside_parts(each)
+        yield from external_part_files(each)

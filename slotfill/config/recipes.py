@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slotfill.config.models import Config
-from slotfill.config.validate import load_config, placed
+from slotfill.config.validate import parse_config, placed
 from slotfill.errors import ConfigError, UsageError, did_you_mean
 
 _PLACED = re.compile(r"command line: |.+?:\d+: ")
 """How a fault begins that says where it is."""
 
 
-def recipes_folder() -> Path:
+def builtin_config_dir() -> Path:
     """Return where the built-in configs are: inside the installed package, or beside it in a
     checkout.
     """
@@ -26,49 +26,55 @@ def recipes_folder() -> Path:
     )
 
 
-def recipe_names() -> list[str]:
+def builtin_config_names() -> list[str]:
     """Return the names of the built-in configs, sorted."""
-    folder = recipes_folder()
+    folder = builtin_config_dir()
     return sorted(
         path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
     )
 
 
-def recipes_in(config: str) -> list[str]:
+def expand_configs(config: str) -> list[str]:
     """Return what `config` stands for: itself, or where it is a folder the configs in it, sorted.
 
     A built-in folder, such as `lab`, goes before one's own. Raises UsageError for a folder without
     configs.
     """
     folder = config.rstrip("/")
-    inside = [name for name in recipe_names() if folder and name.rpartition("/")[0] == folder]
-    if inside or not Path(config).is_dir() or config in recipe_names():
+    inside = [
+        name for name in builtin_config_names() if folder and name.rpartition("/")[0] == folder
+    ]
+    if inside or not Path(config).is_dir() or config in builtin_config_names():
         return inside or [config]
     if files := sorted(str(file) for file in Path(config).glob("*.yaml")):
         return files
     raise UsageError(f"{config}: no config in this folder; a config is a YAML file")
 
 
-def recipe_summary(config: str) -> str:
+def config_summary(config: str) -> str:
     """Return the first line of the header of a built-in config or of a YAML file; empty where it
     has none.
     """
-    path = recipes_folder() / f"{config}.yaml" if config in recipe_names() else Path(config)
+    path = (
+        builtin_config_dir() / f"{config}.yaml"
+        if config in builtin_config_names()
+        else Path(config)
+    )
     first = path.read_text(encoding="utf-8-sig").partition("\n")[0]
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
-def load_recipe(
+def load_config(
     config: str, overrides: Sequence[str] = (), *, need_data: bool = False
 ) -> tuple[str, Config]:
     """Return the name of a built-in config or of a YAML file, and the config itself, checked and
     complete.
 
-    `need_data` is as for `load_config`. Raises UsageError where there is neither, and ConfigError
+    `need_data` is as for `parse_config`. Raises UsageError where there is neither, and ConfigError
     that lists what is wrong in it.
     """
     path, shown, text = _read(config)
-    return path.stem, load_config(text, shown, overrides, path.parent, need_data=need_data)
+    return path.stem, parse_config(text, shown, overrides, path.parent, need_data=need_data)
 
 
 def located(config: str, overrides: Sequence[str], faults: Sequence[str]) -> ConfigError:
@@ -86,22 +92,22 @@ def located(config: str, overrides: Sequence[str], faults: Sequence[str]) -> Con
 def _read(config: str) -> tuple[Path, str, str]:
     """Return the file of a config, what it is called in messages, and its text."""
     path = Path(config)
-    inside = [name for name in recipe_names() if name.startswith(f"{config.rstrip('/')}/")]
-    if config in recipe_names():
-        path = recipes_folder() / f"{config}.yaml"
+    inside = [name for name in builtin_config_names() if name.startswith(f"{config.rstrip('/')}/")]
+    if config in builtin_config_names():
+        path = builtin_config_dir() / f"{config}.yaml"
         shown = f"configs/{config}.yaml"
     elif path.is_file():
         shown = config
     elif path.exists() or inside:
         raise UsageError(
             f"{config} is a folder; a config is a YAML file, or one of:"
-            f" {', '.join(inside or recipe_names())}"
+            f" {', '.join(inside or builtin_config_names())}"
         )
     else:
         near = [str(file) for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         raise UsageError(
             f"no config '{config}', neither a file nor built"
-            f" in{did_you_mean(config, recipe_names() + near)}"
+            f" in{did_you_mean(config, builtin_config_names() + near)}"
         )
     try:
         text = path.read_text(encoding="utf-8-sig")

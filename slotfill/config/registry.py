@@ -36,7 +36,7 @@ class Option:
     part: str | None = None
 
 
-class PartFile:
+class PartSource:
     """One part as its file states it, read without importing it."""
 
     def __init__(self, name: str, path: Path, module: str | None) -> None:
@@ -71,8 +71,8 @@ class PartFile:
 
     @cached_property
     def summary(self) -> str:
-        """The first line of the file's docstring."""
-        return (ast.get_docstring(self.tree) or "").partition("\n")[0]
+        """The first paragraph of the file's docstring."""
+        return " ".join((ast.get_docstring(self.tree) or "").partition("\n\n")[0].split())
 
     @cached_property
     def source(self) -> str:
@@ -153,7 +153,7 @@ class Registry:
         """Return the names of all parts, sorted."""
         return sorted(path.stem for path in self.folder.glob("[!_]*.py") if path.stem != "base")
 
-    def part(self, name: str) -> PartFile:
+    def part(self, name: str) -> PartSource:
         """Return the part called `name`, or the one in the file `name` if it ends in `.py`.
 
         Raises ConfigError when there is none.
@@ -164,7 +164,7 @@ class Registry:
                 raise ConfigError(f"no file {name} to take a {self.kind} from")
             return _part_file(path.stem, path, None)
         if name not in self.names():
-            others = [kind for kind, registry in KINDS.items() if name in registry.names()]
+            others = [kind for kind, registry in REGISTRIES.items() if name in registry.names()]
             known = f", which is a {others[0]}" if others else ""
             near = "" if others else name
             raise ConfigError(
@@ -187,8 +187,8 @@ class Registry:
 
 
 @lru_cache
-def _part_file(name: str, path: Path, module: str | None) -> PartFile:
-    return PartFile(name, path, module)
+def _part_file(name: str, path: Path, module: str | None) -> PartSource:
+    return PartSource(name, path, module)
 
 
 def _type_of(node: ast.expr | None) -> tuple[Any, str | None]:
@@ -220,6 +220,6 @@ ENCODERS = Registry("encoder", "slotfill.model.encoders")
 INTENTS = Registry("intent", "slotfill.model.intents")
 TAGGERS = Registry("tagger", "slotfill.model.taggers")
 
-KINDS = {
+REGISTRIES = {
     registry.kind: registry for registry in (EMBEDDINGS, CELLS, ENCODERS, INTENTS, TAGGERS, FORMATS)
 }

@@ -15,19 +15,19 @@ from pydantic import ValidationError
 
 from slotfill.config.messages import fields_at, message_of, place_of, shown
 from slotfill.config.models import (
-    LISTED,
-    SECTIONS,
+    PART_KEYS,
+    STACKABLE_PART_KEYS,
     Config,
     DataConfig,
     Part,
     Range,
     part_model,
-    untunable,
+    why_not_tunable,
 )
 from slotfill.config.option_types import FilePath, FolderOrName
-from slotfill.config.registry import FORMATS, KINDS, Registry
+from slotfill.config.registry import FORMATS, REGISTRIES, Registry
 from slotfill.config.yaml_reader import Path as KeyPath
-from slotfill.config.yaml_reader import dotted, parse, parse_value
+from slotfill.config.yaml_reader import join_key, parse, parse_value
 from slotfill.errors import ConfigError, did_you_mean
 from slotfill.version import FORMAT
 
@@ -35,7 +35,7 @@ _LAST = 10**9
 """Where faults in overrides stand in the list: after all lines."""
 
 
-def load_config(
+def parse_config(
     text: str,
     name: str,
     overrides: Sequence[str] = (),
@@ -106,9 +106,9 @@ class _Check:
 
     def config(self) -> Config:
         data = dict(self.data)
-        for key, registry in SECTIONS.items():
+        for key, registry in PART_KEYS.items():
             value = data.get(key, Config.model_fields[key].default)
-            if key in LISTED and isinstance(value, list):
+            if key in STACKABLE_PART_KEYS and isinstance(value, list):
                 data[key] = [
                     self._part(registry, each, (key, index)) for index, each in enumerate(value)
                 ]
@@ -158,7 +158,7 @@ class _Check:
                 if option.part:
                     inner = options.get(option.name, option.default)
                     options[option.name] = self._part(
-                        KINDS[option.part], inner, (*path, option.name), option.default
+                        REGISTRIES[option.part], inner, (*path, option.name), option.default
                     )
                 elif isinstance(given := options.get(option.name), str):
                     options[option.name] = self._path(option.type, given, (*path, option.name))
@@ -191,7 +191,7 @@ class _Check:
         why.
         """
         path: KeyPath = ("tune", key)
-        if fault := untunable(key, given):
+        if fault := why_not_tunable(key, given):
             self.fault(path, fault)
             return None
         found = given if isinstance(given, list) else self._validate(Range, given, path)
@@ -253,7 +253,7 @@ class _Check:
         overridden = known not in self.lines and self._overridden(known)
         line = _LAST if overridden else self.lines.get(known, 1)
         place = "command line" if overridden else f"{self.name}:{line}"
-        self.faults.setdefault(": ".join(filter(None, (place, dotted(path), message))), line)
+        self.faults.setdefault(": ".join(filter(None, (place, join_key(path), message))), line)
 
     def _overridden(self, path: KeyPath) -> bool:
         """Whether an override set what stands at `path`, or something in it."""
@@ -299,7 +299,7 @@ class _Check:
         value = target.get(step) if isinstance(target, dict) else target[step]
         value = default if value is None else value
         if (
-            path[0] in LISTED
+            path[0] in STACKABLE_PART_KEYS
             and len(path) == 1
             and isinstance(following, int)
             and isinstance(value, str | dict)
@@ -311,7 +311,7 @@ class _Check:
             value = {}
         elif not isinstance(value, dict | list):
             raise ValueError(
-                f"{dotted((*path, following))}: {dotted(path)} is {shown(value)} and has no keys"
+                f"{join_key((*path, following))}: {join_key(path)} is {shown(value)} and has no keys"
             )
         # A copy, since an alias in the YAML may stand for the same value elsewhere.
         target[step] = value.copy()
@@ -324,7 +324,7 @@ class _Check:
         if isinstance(path[-1], int) and path[-1] < len(target):
             return path[-1]
         raise ValueError(
-            f"{dotted(path)}: '{path[-1]}' must be a place in the list of {len(target)}, counted"
+            f"{join_key(path)}: '{path[-1]}' must be a place in the list of {len(target)}, counted"
             " from 0"
         )
 
@@ -362,14 +362,14 @@ def _kind_at(
     holds it.
     """
     key = str(path[-1])
-    if len(path) == 1 and key in SECTIONS:
-        return SECTIONS[key], Config.model_fields[key].default
+    if len(path) == 1 and key in PART_KEYS:
+        return PART_KEYS[key], Config.model_fields[key].default
     if path == ("data", "format"):
         return FORMATS, None
     if registry and above.get("name") in registry.names():
         option = registry.part(above["name"]).options.get(key)
         if option and option.part:
-            return KINDS[option.part], option.default
+            return REGISTRIES[option.part], option.default
     return None, None
 
 

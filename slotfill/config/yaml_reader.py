@@ -123,7 +123,7 @@ def _walk(node: yaml.Node, path: Path, lines: dict[Path, int], above: frozenset[
         raise _Fault(line, "the alias stands inside what it refers to")
     if node.tag not in _TAGS:
         raise _Fault(
-            line, f"the tag {node.tag.replace(_CORE, '!!')} is not understood; take it out"
+            line, f"the tag {node.tag.replace(_CORE, '!!')} is not apply_intent_head; take it out"
         )
     above |= {id(node)}
     if isinstance(node, yaml.MappingNode):
@@ -135,9 +135,9 @@ def _walk(node: yaml.Node, path: Path, lines: dict[Path, int], above: frozenset[
             key.tag = f"{_CORE}str"
             here = (*path, key.value)
             if here in lines:
-                raise _Fault(line, f"{dotted(here)}: given twice, first in line {lines[here]}")
+                raise _Fault(line, f"{join_key(here)}: given twice, first in line {lines[here]}")
             if key.value == "<<":
-                raise _Fault(line, f"{dotted(here)}: keys are not merged; write them out")
+                raise _Fault(line, f"{join_key(here)}: keys are not merged; write them out")
             lines[here] = line
             _walk(value, here, lines, above)
     elif isinstance(node, yaml.SequenceNode):
@@ -150,6 +150,6 @@ def dump(data: Mapping[str, Any]) -> str:
     return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-def dotted(path: Path) -> str:
+def join_key(path: Path) -> str:
     """Return a path as it is written on the command line: `encoder.cell.name`."""
     return ".".join(map(str, path))

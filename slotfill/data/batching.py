@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slotfill.data.indexers import Lookup
+from slotfill.data.indexers import Indexer
 
 MAX_PADDED_TOKENS = 16384
 """A batch never holds more tokens than this, padding included, unless it is a single sentence."""
@@ -33,7 +33,7 @@ class Batch:
 
 def make_batch(
     tokens: Sequence[Sequence[str]],
-    lookups: Sequence[Lookup],
+    indexers: Sequence[Indexer],
     tags: Sequence[Sequence[int]] | None = None,
     intents: Sequence[np.ndarray] = (),
     words: Sequence[Sequence[int]] = (),
@@ -43,7 +43,7 @@ def make_batch(
     """
     lengths = np.array([len(sentence) for sentence in tokens], np.int64)
     return Batch(
-        [lookup.arrays(tokens) for lookup in lookups],
+        [indexer.index(tokens) for indexer in indexers],
         lengths,
         None if tags is None else _pad(tags, lengths),
         np.stack(intents) if intents else None,
@@ -58,7 +58,7 @@ def _pad(rows: Sequence[Sequence[int]], lengths: np.ndarray) -> np.ndarray:
     return padded
 
 
-def bucket(
+def bucket_batches(
     lengths: Sequence[int],
     size: int,
     seed: tuple[int, ...] | None = None,

@@ -13,7 +13,7 @@ from slotfill.config.registry import FORMATS
 from slotfill.data.formats.base import Format
 from slotfill.data.sentence import Sentence, intent_names
 from slotfill.errors import DataError, UsageError
-from slotfill.files import lines, nearest_in_folder
+from slotfill.files import nearest_in_folder, read_lines
 
 FormatPart = str | Mapping[str, Any] | None
 """A part of kind format; None and "auto" mean that the path tells."""
@@ -22,7 +22,7 @@ _CALLED = {"dev": "valid", "development": "valid", "validation": "valid"}
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadResult:
     """The sentences of a file, and how many of its tags, illegal in their scheme, had to be
     repaired.
     """
@@ -39,7 +39,7 @@ def read_sentences(
     tokenizer: str = "words",
     labelled: bool = True,
     intents: bool = False,
-) -> Reading:
+) -> ReadResult:
     """Return the sentences of the file (or folder) `path`, at least one; all with slots if
     `labelled`.
 
@@ -54,13 +54,13 @@ def read_sentences(
     for sentence in sentences:
         if labelled and sentence.slots is None:
             raise DataError(
-                f"{sentence.place}: the sentence has no labels, which training and scoring need"
+                f"{sentence.location}: the sentence has no labels, which training and scoring need"
             )
         if intents and not intent_names(sentence.intent):
             raise DataError(
-                f"{sentence.place}: the sentence has no intent; give it one, or set intent: null"
+                f"{sentence.location}: the sentence has no intent; give it one, or set intent: null"
             )
-    return Reading(sentences, part.repaired_tags)
+    return ReadResult(sentences, part.repaired_tags)
 
 
 def write_sentences(
@@ -78,7 +78,7 @@ def write_sentences(
     path = Path(path)
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path}: is there already, and nothing is overwritten; give another path")
-    if format in (None, "auto") and not (format := format_named(path)):
+    if format in (None, "auto") and not (format := format_from_suffix(path)):
         raise UsageError(
             f"{path}: its name does not tell the format; name one ({', '.join(FORMATS.names())})"
         )
@@ -92,7 +92,7 @@ def write_sentences(
         raise UsageError(f"{path}: cannot be written: {fault.strerror}") from None
 
 
-def format_named(path: Path) -> str | None:
+def format_from_suffix(path: Path) -> str | None:
     """Return the name of the format that the name of `path` tells, or None where it tells none."""
     return next((name for name in FORMATS.names() if _class(name).recognizes(path)), None)
 
@@ -102,11 +102,11 @@ def guess_format(path: Path) -> str:
 
     Raises DataError when neither tells.
     """
-    if name := format_named(path):
+    if name := format_from_suffix(path):
         return name
     if path.is_dir():
         raise DataError(f"{path}: a folder without seq.in; give one of its files")
-    head = list(islice((line for _, line in lines(path) if line.strip()), 20))
+    head = list(islice((line for _, line in read_lines(path) if line.strip()), 20))
     if not head:
         raise DataError(f"{path}: no sentences; the file is empty")
     for name in FORMATS.names():

@@ -19,13 +19,13 @@ without end.
 """
 
 
-class Lookup(Protocol):
+class Indexer(Protocol):
     """From the tokens of a batch to the arrays that one embedding takes."""
 
-    def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]: ...
+    def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]: ...
 
 
-class TokenLookup:
+class TokenIndexer:
     """Tokens to ids: 0 is padding, 1 is unknown, the rest are by falling count."""
 
     def __init__(
@@ -40,7 +40,7 @@ class TokenLookup:
             "min_count": min_count,
         }
         forms: dict[str, int] = {}
-        for form, count in zip(map(self.normal, counts), counts.values(), strict=True):
+        for form, count in zip(map(self.normalize, counts), counts.values(), strict=True):
             forms[form] = forms.get(form, 0) + count
         kept = sorted(
             (form for form in forms if forms[form] >= min_count),
@@ -50,49 +50,49 @@ class TokenLookup:
         self.ids = dict(zip(kept, range(2, len(kept) + 2), strict=True))
         self.counts = np.array([0, 0, *map(forms.__getitem__, kept)])
 
-    def normal(self, token: str) -> str:
+    def normalize(self, token: str) -> str:
         """Return `token` as it is looked up: lower-cased, every digit a 0, if so set."""
         if self.lowercase:
             token = token.lower()
         return _DIGIT.sub("0", token) if self.mask_digits else token
 
-    def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+    def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Return ids `(batch, time)`; 0 at padding."""
         time = max(map(len, batch), default=0)
         ids = np.zeros((len(batch), time), np.int64)
         for row, tokens in zip(ids, batch, strict=True):
-            row[: len(tokens)] = [self.ids.get(self.normal(token), UNKNOWN) for token in tokens]
+            row[: len(tokens)] = [self.ids.get(self.normalize(token), UNKNOWN) for token in tokens]
         return (ids,)
 
 
-class CharacterLookup:
+class CharacterIndexer:
     """Tokens to the ids of their characters, each distinct token of a batch spelled once."""
 
     def __init__(self, counts: dict[str, int], lowercase: bool, max_length: int) -> None:
         self.lowercase = lowercase
         self.max_length = max_length
         self.settings = {"of": "character", "lowercase": lowercase, "max_length": max_length}
-        characters = sorted({character for token in counts for character in self.normal(token)})
+        characters = sorted({character for token in counts for character in self.normalize(token)})
         self.ids = {character: index for index, character in enumerate(characters, start=2)}
 
-    def normal(self, token: str) -> str:
+    def normalize(self, token: str) -> str:
         """Return `token` as it is spelled."""
         return token.lower() if self.lowercase else token
 
-    def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+    def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Return spellings `(token type, character)`, 0 at padding, and which type each token is
         `(batch, time)`.
 
         Type 0 is the empty spelling, and stands at the padding of sentences.
         """
         types, index = _types(batch)
-        words = [self.normal(token)[: self.max_length] for token in types]
+        words = [self.normalize(token)[: self.max_length] for token in types]
         return _rows(
             [[self.ids.get(character, UNKNOWN) for character in word] for word in words]
         ), index
 
 
-class NgramLookup:
+class NgramIndexer:
     """Tokens to the ids of those of `ngrams` that are in them, a mark before the first and behind
     the last character.
 
@@ -112,7 +112,9 @@ class NgramLookup:
         self._known = lru_cache(1 << 14)(self._cut)
 
     @classmethod
-    def of(cls, words: Iterable[str], lowercase: bool, sizes: range, min_count: int) -> NgramLookup:
+    def from_words(
+        cls, words: Iterable[str], lowercase: bool, sizes: range, min_count: int
+    ) -> NgramIndexer:
         """Return the lookup of n-grams of `sizes` that at least `min_count` of `words` have."""
         forms = {word.lower() if lowercase else word for word in words}
         found = Counter(ngram for form in forms for ngram in set(_ngrams(form, sizes)))
@@ -124,7 +126,7 @@ class NgramLookup:
             id for ngram in _ngrams(form, self.sizes) if (id := self.ids.get(ngram)) is not None
         ]
 
-    def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+    def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Return n-grams `(token type, n-gram)`, 0 at padding, and which type each token is
         `(batch, time)`.
 
@@ -141,7 +143,7 @@ def _ngrams(word: str, sizes: range) -> list[str]:
     ]
 
 
-class KeptLookup:
+class PretrainedIndexer:
     """Tokens to the ids of words kept of a file: 0 is padding, 1 is unknown, then those of
     training, then others.
 
@@ -169,7 +171,7 @@ class KeptLookup:
         lower = token.lower()
         return lower if self.lowercase and lower in words else None
 
-    def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+    def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Return ids `(batch, time)`; 0 at padding."""
         time = max(map(len, batch), default=0)
         found = np.zeros((len(batch), time), np.int64)
@@ -206,10 +208,10 @@ Coverage = dict[str, dict[str, Any]]
 """
 
 
-def coverage_of(
-    lookups: Iterable[Lookup], splits: Mapping[str, Iterable[Sequence[str]]]
+def compute_coverage(
+    indexers: Iterable[Indexer], splits: Mapping[str, Iterable[Sequence[str]]]
 ) -> Coverage:
-    """Return how the tokens of each split's sentences are known by those of `lookups` that are of
+    """Return how the tokens of each split's sentences are known by those of `indexers` that are of
     files.
     """
     counts = {
@@ -217,12 +219,12 @@ def coverage_of(
         for split, sentences in splits.items()
     }
     return {
-        lookup.file: {
-            "kept": len(lookup.ids),
-            **{split: lookup.coverage(each) for split, each in counts.items()},
+        indexer.file: {
+            "kept": len(indexer.ids),
+            **{split: indexer.coverage(each) for split, each in counts.items()},
         }
-        for lookup in lookups
-        if isinstance(lookup, KeptLookup)
+        for indexer in indexers
+        if isinstance(indexer, PretrainedIndexer)
     }
 
 

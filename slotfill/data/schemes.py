@@ -5,7 +5,7 @@
     name iob2       O    O     B-to    I-to    O     B-from     also called bio bioes      O    O
     B-to    E-to    O     S-from bilou      O    O     B-to    L-to    O     U-from
 
-A tag sequence is legal when it is what `tags_of` writes for some slots.
+A tag sequence is legal when it is what `slots_to_tags` writes for some slots.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SCHEMES = tuple(_SCHEMES)
 
 
 @lru_cache(maxsize=4096)
-def split_tag(tag: str, scheme: str) -> tuple[str, str]:
+def parse_tag(tag: str, scheme: str) -> tuple[str, str]:
     """Return the letter and the slot name of `tag`; the name is empty for O alone.
 
     Raises ValueError when the tag is not of the scheme, and UsageError when there is no such
@@ -63,7 +63,7 @@ def split_tag(tag: str, scheme: str) -> tuple[str, str]:
     raise ValueError(f"tag {tag!r} is not of scheme {scheme} ({expected}){hint}")
 
 
-def slots_of(tags: Sequence[str], scheme: str) -> list[Slot]:
+def tags_to_slots(tags: Sequence[str], scheme: str) -> list[Slot]:
     """Return the slots that `tags` mark, forgiving illegal tags the way conlleval and seqeval's
     default do.
 
@@ -71,20 +71,20 @@ def slots_of(tags: Sequence[str], scheme: str) -> list[Slot]:
     scheme.
     """
     different = {tag: index for index, tag in enumerate(dict.fromkeys(tags))}
-    return SlotReader(list(different), scheme)([different[tag] for tag in tags])
+    return TagDecoder(list(different), scheme)([different[tag] for tag in tags])
 
 
-class SlotReader:
+class TagDecoder:
     """From the tags of a sentence, each given by its place in `tags`, to the slots they mark, as
-    `slots_of` reads them.
+    `tags_to_slots` reads them.
 
-    Made once for many sentences; raises as `slots_of` does.
+    Made once for many sentences; raises as `tags_to_slots` does.
     """
 
     def __init__(self, tags: Sequence[str], scheme: str) -> None:
         opening, closing = _scheme(scheme)[-2:]
-        letters = [split_tag(tag, scheme)[0] for tag in tags]
-        self._names = [split_tag(tag, scheme)[1] for tag in tags]
+        letters = [parse_tag(tag, scheme)[0] for tag in tags]
+        self._names = [parse_tag(tag, scheme)[1] for tag in tags]
         self._opening = {index for index, letter in enumerate(letters) if letter in opening}
         self._closing = {index for index, letter in enumerate(letters) if letter in closing}
 
@@ -106,7 +106,7 @@ class SlotReader:
         return slots
 
 
-def tags_of(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:
+def slots_to_tags(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:
     """Return the tags of a sentence of `length` tokens with these slots, which are in order.
 
     Raises UsageError when there is no such scheme.
@@ -124,7 +124,7 @@ def tags_of(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:
     return tags
 
 
-def tag_set(names: Iterable[str], scheme: str) -> list[str]:
+def all_tags(names: Iterable[str], scheme: str) -> list[str]:
     """Return every tag that slots of these names can have: O first, then by name.
 
     Raises UsageError when there is no such scheme.
@@ -134,24 +134,24 @@ def tag_set(names: Iterable[str], scheme: str) -> list[str]:
 
 
 def may_start(tag: str, scheme: str) -> bool:
-    """Tell whether a legal sentence can begin with `tag`; raises as `split_tag` does."""
-    letter, _ = split_tag(tag, scheme)
+    """Tell whether a legal sentence can begin with `tag`; raises as `parse_tag` does."""
+    letter, _ = parse_tag(tag, scheme)
     return letter in ("O", _scheme(scheme).first, _scheme(scheme).only)
 
 
 def may_end(tag: str, scheme: str) -> bool:
-    """Tell whether a legal sentence can end with `tag`; raises as `split_tag` does."""
-    letter, _ = split_tag(tag, scheme)
+    """Tell whether a legal sentence can end with `tag`; raises as `parse_tag` does."""
+    letter, _ = parse_tag(tag, scheme)
     closing = _scheme(scheme).closing
     return letter == "O" or not closing or letter in closing
 
 
 def may_follow(before: str, after: str, scheme: str) -> bool:
-    """Tell whether `after` can follow `before` in a legal sentence; raises as `split_tag` does."""
+    """Tell whether `after` can follow `before` in a legal sentence; raises as `parse_tag` does."""
     if may_start(after, scheme):
         return may_end(before, scheme)
-    letter, name = split_tag(before, scheme)
-    return letter not in _scheme(scheme).closing and name == split_tag(after, scheme)[1]
+    letter, name = parse_tag(before, scheme)
+    return letter not in _scheme(scheme).closing and name == parse_tag(after, scheme)[1]
 
 
 def _scheme(name: str) -> _Scheme:

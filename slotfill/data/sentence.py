@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-AND = "#"
+INTENT_SEPARATOR = "#"
 """What stands between the intents of a sentence that has several."""
 
 
@@ -15,7 +15,7 @@ def intent_names(intent: str | None) -> list[str]:
     """Return the names in an intent as it is written, such as `flight#airfare`, each once; none if
     there is none.
     """
-    names = (name.strip() for name in (intent or "").split(AND))
+    names = (name.strip() for name in (intent or "").split(INTENT_SEPARATOR))
     return list(dict.fromkeys(name for name in names if name))
 
 
@@ -29,9 +29,9 @@ class Slot(NamedTuple):
 
 @dataclass(slots=True)
 class Sentence:
-    """One sentence: its text, its tokens with their place in the text, and its slots.
+    """One sentence: its text, its tokens with their location in the text, and its slots.
 
-    `starts[i]` is the place in the text of the first character of `tokens[i]`. `slots` is in order,
+    `starts[i]` is the location in the text of the first character of `tokens[i]`. `slots` is in order,
     without overlaps, and None where nobody has labelled the sentence. `intent` may hold several, as
     `intent_names` tells. `place` is `file:line` or empty.
     """
@@ -41,15 +41,15 @@ class Sentence:
     starts: list[int]
     slots: list[Slot] | None = None
     intent: str | None = None
-    place: str = ""
+    location: str = ""
 
     @classmethod
-    def of_tokens(
+    def from_tokens(
         cls,
         tokens: list[str],
         slots: list[Slot] | None = None,
         intent: str | None = None,
-        place: str = "",
+        location: str = "",
     ) -> Sentence:
         """Return the sentence whose text is `tokens` joined by blanks."""
         starts = []
@@ -57,11 +57,11 @@ class Sentence:
         for token in tokens:
             starts.append(start)
             start += len(token) + 1
-        return cls(" ".join(tokens), tokens, starts, slots, intent, place)
+        return cls(" ".join(tokens), tokens, starts, slots, intent, location)
 
     @property
     def offsets(self) -> list[tuple[int, int]]:
-        """For each token its first character's place in the text, and that after its last."""
+        """For each token its first character's location in the text, and that after its last."""
         return [
             (start, start + len(token))
             for start, token in zip(self.starts, self.tokens, strict=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from slotfill.config.models import DataConfig
-from slotfill.data.corpus import Reading, find_split, read_sentences, splits_in
+from slotfill.data.corpus import ReadResult, find_split, read_sentences, splits_in
 from slotfill.errors import ConfigError, DataError, UsageError, did_you_mean
 
 
-def read_split(data: DataConfig, split: str, *, intents: bool = False) -> Reading:
+def read_split(data: DataConfig, split: str, *, intents: bool = False) -> ReadResult:
     """Return the labelled sentences of `split`; where `intents` are learned, all of train, valid
     and test have one.
 
@@ -71,14 +71,14 @@ def _is_corpus(path: Path) -> bool:
     return path.is_dir() and not (path / "seq.in").is_file()
 
 
-def _read(data: DataConfig, path: Path | None, intents: bool) -> Reading:
+def _read(data: DataConfig, path: Path | None, intents: bool) -> ReadResult:
     assert path is not None
     return read_sentences(
         path, format=data.format, scheme=data.scheme, tokenizer=data.tokenizer, intents=intents
     )
 
 
-def _hold_out(reading: Reading, share: float, split: str) -> Reading:
+def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
     """Return the part of the training sentences that is `split`, the same part every time."""
     count = len(reading.sentences)
     held = round(count * share)
@@ -89,9 +89,9 @@ def _hold_out(reading: Reading, share: float, split: str) -> Reading:
         )
     order = np.random.default_rng(0).permutation(count).tolist()
     chosen: Iterable[int] = sorted(order[:held] if split == "valid" else order[held:])
-    return Reading([reading.sentences[i] for i in chosen], reading.repaired_tags)
+    return ReadResult([reading.sentences[i] for i in chosen], reading.repaired_tags)
 
 
-def final_split(data: DataConfig) -> str:
+def evaluation_split(data: DataConfig) -> str:
     """Return the split that a run is scored on at last: test, or valid where there is none."""
     return "test" if split_path(data, "test") else "valid"

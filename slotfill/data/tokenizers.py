@@ -49,7 +49,7 @@ _KINDS = {
 _SHORT = 16
 
 
-def sentence_of(text: str, tokenizer: str, place: str = "") -> Sentence:
+def tokenize(text: str, tokenizer: str, place: str = "") -> Sentence:
     """Return `text` as a sentence without labels; raises UsageError when there is no such
     tokenizer.
     """
@@ -73,7 +73,7 @@ def sentence_of(text: str, tokenizer: str, place: str = "") -> Sentence:
                 tokens.append(piece[first:last])
                 starts.append(start + first)
         start += len(piece) + 1
-    return Sentence(text, tokens, starts, place=place)
+    return Sentence(text, tokens, starts, location=place)
 
 
 def _spans(piece: str, tokenizer: str) -> list[tuple[int, int]]:

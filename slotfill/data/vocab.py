@@ -1,4 +1,4 @@
-"""Vocab: what training has seen, as readable JSON, and the lookups made from it."""
+"""Vocab: what training has seen, as readable JSON, and the indexers made from it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from slotfill.data.indexers import CharacterLookup, KeptLookup, NgramLookup, TokenLookup
-from slotfill.data.schemes import SlotReader, tag_set, tags_of
-from slotfill.data.sentence import AND, Sentence, intent_names
+from slotfill.data.indexers import CharacterIndexer, NgramIndexer, PretrainedIndexer, TokenIndexer
+from slotfill.data.schemes import TagDecoder, all_tags, slots_to_tags
+from slotfill.data.sentence import INTENT_SEPARATOR, Sentence, intent_names
 
 
 class Vocab:
@@ -41,7 +41,7 @@ class Vocab:
         self.tag_ids = {tag: index for index, tag in enumerate(tags)}
 
     @classmethod
-    def of(
+    def from_sentences(
         cls,
         sentences: Iterable[Sentence],
         scheme: str,
@@ -65,14 +65,14 @@ class Vocab:
             found.update([sentence.intent] if intents and sentence.intent else ())
             slots = sentence.slots or []
             names.update(slot.name for slot in slots)
-            seen.update(tags_of(slots, len(sentence.tokens), scheme))
-        tags = [tag for tag in tag_set(names, scheme) if tag in seen]
+            seen.update(slots_to_tags(slots, len(sentence.tokens), scheme))
+        tags = [tag for tag in all_tags(names, scheme) if tag in seen]
         return cls(_by_count(counts), tags, scheme, kept, _by_count(found))
 
     @cached_property
-    def slots_of(self) -> SlotReader:
+    def tags_to_slots(self) -> TagDecoder:
         """What reads the slots of a sentence from the ids of its tags."""
-        return SlotReader(self.tags, self.scheme)
+        return TagDecoder(self.tags, self.scheme)
 
     @cached_property
     def intent_names(self) -> list[str]:
@@ -80,11 +80,11 @@ class Vocab:
         return list(dict.fromkeys(name for intent in self.intents for name in intent_names(intent)))
 
     @property
-    def several_intents(self) -> bool:
+    def is_multi_intent(self) -> bool:
         """Whether a training sentence has more than one intent."""
         return any(len(intent_names(intent)) > 1 for intent in self.intents)
 
-    def intent_rows(self, sentences: Iterable[Sentence]) -> list[np.ndarray]:
+    def intent_targets(self, sentences: Iterable[Sentence]) -> list[np.ndarray]:
         """Return `(intents,)` for each training sentence: 1 for its own, 0 for the others; no row
         if not learned.
         """
@@ -94,12 +94,12 @@ class Vocab:
         }
         return [rows[sentence.intent or ""] for sentence in sentences] if rows else []
 
-    def intent_of(self, ids: Iterable[int]) -> str:
+    def join_intents(self, ids: Iterable[int]) -> str:
         """Return the intents with these `ids` as one: as the training sentences mostly write it, or
         in order of ids.
         """
         names = [self.intent_names[index] for index in ids]
-        return self._written.get(frozenset(names)) or AND.join(names)
+        return self._written.get(frozenset(names)) or INTENT_SEPARATOR.join(names)
 
     @cached_property
     def _written(self) -> dict[frozenset[str], str]:
@@ -115,40 +115,40 @@ class Vocab:
         """The slots that the tags are of, sorted."""
         return sorted({tag.partition("-")[2] for tag in self.tags} - {""})
 
-    def knows(self, token: str) -> bool:
+    def contains_token(self, token: str) -> bool:
         """Return whether `token` was in the training sentences, in whatever case."""
         return token in self.tokens or token.lower() in self._lowercased
 
-    def token_lookup(self, *, lowercase: bool, mask_digits: bool, min_count: int) -> TokenLookup:
+    def token_indexer(self, *, lowercase: bool, mask_digits: bool, min_count: int) -> TokenIndexer:
         """Return the lookup of whole tokens; one seen fewer than `min_count` times is unknown."""
-        return TokenLookup(self.tokens, lowercase, mask_digits, min_count)
+        return TokenIndexer(self.tokens, lowercase, mask_digits, min_count)
 
-    def character_lookup(self, *, lowercase: bool, max_length: int) -> CharacterLookup:
+    def character_indexer(self, *, lowercase: bool, max_length: int) -> CharacterIndexer:
         """Return the lookup of the characters of each token, cut after `max_length` of them."""
-        return CharacterLookup(self.tokens, lowercase, max_length)
+        return CharacterIndexer(self.tokens, lowercase, max_length)
 
-    def ngram_lookup(self, *, lowercase: bool, sizes: range, min_count: int) -> NgramLookup:
+    def ngram_indexer(self, *, lowercase: bool, sizes: range, min_count: int) -> NgramIndexer:
         """Return the lookup of n-grams of `sizes` characters that `min_count` words of training
         have.
         """
-        return NgramLookup.of(self.tokens, lowercase, sizes, min_count)
+        return NgramIndexer.from_words(self.tokens, lowercase, sizes, min_count)
 
-    def kept_lookup(self, *, file: str, lowercase: bool) -> KeptLookup:
+    def pretrained_indexer(self, *, file: str, lowercase: bool) -> PretrainedIndexer:
         """Return the lookup of the words kept of a file of vectors; those of training have the
         lowest ids.
         """
-        return KeptLookup(self.kept[file], self.tokens, file, lowercase)
+        return PretrainedIndexer(self.kept[file], self.tokens, file, lowercase)
 
     def lookup(
         self, settings: Mapping[str, Any]
-    ) -> TokenLookup | CharacterLookup | NgramLookup | KeptLookup:
+    ) -> TokenIndexer | CharacterIndexer | NgramIndexer | PretrainedIndexer:
         """Return the lookup that has these `settings`."""
         options = dict(settings)
         kinds: dict[str, Callable[..., Any]] = {
-            "token": self.token_lookup,
-            "character": self.character_lookup,
-            "ngram": NgramLookup,
-            "kept": self.kept_lookup,
+            "token": self.token_indexer,
+            "character": self.character_indexer,
+            "ngram": NgramIndexer,
+            "kept": self.pretrained_indexer,
         }
         return kinds[options.pop("of")](**options)
 

@@ -12,7 +12,9 @@ from slotfill.inference.engine import Engine
 from slotfill.inference.tagging import label
 
 
-def rates(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> tuple[float, float | None]:
+def validation_metrics(
+    model: Engine, vocab: Vocab, sentences: Sequence[Sentence]
+) -> tuple[float, float | None]:
     """Return the F1 of slots alone, and the accuracy of intents, None where `model` has not learned
     any.
     """
@@ -29,7 +31,7 @@ def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Scor
     slots, intents = label(model, vocab, sentences)
     result = score(sentences, slots)
     result.unknown_words = sum(
-        not vocab.knows(token) for sentence in sentences for token in sentence.tokens
+        not vocab.contains_token(token) for sentence in sentences for token in sentence.tokens
     )
     known = set(vocab.slot_names)
     unknown = [
@@ -43,7 +45,7 @@ def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Scor
     if vocab.intents and any(sentence.intent for sentence in sentences):
         names = [intent_names(sentence.intent) for sentence in sentences]
         if [] in names:
-            place = sentences[names.index([])].place
+            place = sentences[names.index([])].location
             raise DataError(f"{place}: the sentence has no intent, though others have; give it one")
         result.intent = score_intents(sentences, slots, intents)
         known = set(vocab.intent_names)

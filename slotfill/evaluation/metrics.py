@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from slotfill.data.schemes import tags_of
+from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot, intent_names
 
 MODE = "seqeval default mode, micro average over whole slots"
@@ -28,7 +28,7 @@ INTENT_MODE = (
 
 
 @dataclass(frozen=True, slots=True)
-class SlotScore:
+class PRFScore:
     """Precision, recall and F1 in percent, and how many slots, or intents, are gold."""
 
     precision: float
@@ -38,7 +38,7 @@ class SlotScore:
 
 
 @dataclass(slots=True)
-class IntentScore:
+class IntentResult:
     """What a model did on the intents of labelled sentences; all rates in percent.
 
     `accuracy`: share of sentences whose intents are right. `frame_accuracy`: those whose slots are
@@ -48,8 +48,8 @@ class IntentScore:
 
     accuracy: float
     frame_accuracy: float
-    overall: SlotScore
-    intents: dict[str, SlotScore]
+    overall: PRFScore
+    intents: dict[str, PRFScore]
     unknown_intents: int = 0
     unknown_names: list[str] = field(default_factory=list)
     mode: str = INTENT_MODE
@@ -67,18 +67,18 @@ class Score:
     learned or not labelled.
     """
 
-    overall: SlotScore
+    overall: PRFScore
     f1_interval: tuple[float, float]
     tag_accuracy: float
     sentence_accuracy: float
-    slots: dict[str, SlotScore]
+    slots: dict[str, PRFScore]
     sentences: int
     tokens: int
     unknown_words: int = 0
     unknown_slots: int = 0
     unknown_names: list[str] = field(default_factory=list)
     mode: str = MODE
-    intent: IntentScore | None = None
+    intent: IntentResult | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as what JSON can hold, without `intent` where there is none."""
@@ -91,23 +91,25 @@ class Score:
 def slot_f1(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> float:
     """Return the F1 of `predicted` slots in percent, as `score` counts it, and nothing else."""
     counts = slot_counts(gold, predicted).sum(axis=0)
-    return float(f1_of(counts))
+    return float(compute_f1(counts))
 
 
 def score(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> Score:
     """Return the whole score of the `predicted` slots of `gold` sentences."""
     from seqeval.metrics import classification_report
 
-    gold_tags = [tags_of(sentence.slots or [], len(sentence.tokens), "iob2") for sentence in gold]
+    gold_tags = [
+        slots_to_tags(sentence.slots or [], len(sentence.tokens), "iob2") for sentence in gold
+    ]
     found_tags = [
-        tags_of(slots, len(sentence.tokens), "iob2")
+        slots_to_tags(slots, len(sentence.tokens), "iob2")
         for sentence, slots in zip(gold, predicted, strict=True)
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         report = classification_report(gold_tags, found_tags, output_dict=True, zero_division=0)
     rows = {
-        name: SlotScore(
+        name: PRFScore(
             100 * float(row["precision"]),
             100 * float(row["recall"]),
             100 * float(row["f1-score"]),
@@ -117,7 +119,7 @@ def score(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> Scor
     }
     for average in ("macro avg", "weighted avg"):
         rows.pop(average, None)
-    overall = rows.pop("micro avg", SlotScore(0.0, 0.0, 0.0, 0))
+    overall = rows.pop("micro avg", PRFScore(0.0, 0.0, 0.0, 0))
     tokens = sum(map(len, gold_tags))
     right = sum(
         a == b
@@ -138,7 +140,7 @@ def score(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> Scor
 
 def score_intents(
     gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]], intents: Sequence[str | None]
-) -> IntentScore:
+) -> IntentResult:
     """Return the score of the predicted `intents` of `gold` sentences, whole frames with the
     `predicted` slots.
     """
@@ -150,7 +152,7 @@ def score_intents(
         one == other and set(sentence.slots or ()) == set(slots)
         for (one, other), sentence, slots in zip(pairs, gold, predicted, strict=True)
     ]
-    return IntentScore(
+    return IntentResult(
         intent_accuracy(gold, intents),
         100 * sum(whole) / max(len(gold), 1),
         _rates(right.total(), found.total(), wanted.total()),
@@ -175,9 +177,9 @@ def _pairs(
     ]
 
 
-def _rates(right: int, found: int, gold: int) -> SlotScore:
-    f1 = float(f1_of(np.array((right, found, gold))))
-    return SlotScore(100 * right / max(found, 1), 100 * right / max(gold, 1), f1, gold)
+def _rates(right: int, found: int, gold: int) -> PRFScore:
+    f1 = float(compute_f1(np.array((right, found, gold))))
+    return PRFScore(100 * right / max(found, 1), 100 * right / max(gold, 1), f1, gold)
 
 
 def slot_counts(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> np.ndarray:
@@ -189,7 +191,7 @@ def slot_counts(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
-def f1_of(counts: np.ndarray) -> np.ndarray:
+def compute_f1(counts: np.ndarray) -> np.ndarray:
     """Return F1 in percent of `(..., 3)` counts."""
     right, found, gold = np.moveaxis(counts, -1, 0)
     return 200 * right / np.maximum(found + gold, 1)
@@ -201,7 +203,7 @@ def _interval(counts: np.ndarray, draws: int = 1000) -> tuple[float, float]:
     """
     random = np.random.default_rng(0)
     f1s = [
-        f1_of(counts[random.integers(0, len(counts), len(counts))].sum(axis=0))
+        compute_f1(counts[random.integers(0, len(counts), len(counts))].sum(axis=0))
         for _ in range(draws)
     ]
     low, high = np.percentile(f1s, [2.5, 97.5])

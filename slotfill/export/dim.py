@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from slotfill.export.tracer import Recorder
 
 
-class NotExportable(Exception):
+class ExportError(Exception):
     """What a network does cannot be said in ONNX, or not yet by us."""
 
 

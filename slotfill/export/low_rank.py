@@ -31,7 +31,7 @@ _AT_ONCE = 1024
 class Narrow(Encoder):
     """The product with A, before any encoder that sees neighbours."""
 
-    alone = True
+    is_context_free = True
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def narrowed(model: SlotTagger, vocab: Vocab, rank: int) -> SlotTagger:
     """
     model = copy.deepcopy(model).cpu().float().eval()
     for member in model.members:
-        place = len(member.alone)
+        place = len(member.context_free_encoders)
         encoder = member.encoders[place] if place < len(member.encoders) else None
         cell = getattr(encoder, "layers", [None])[0]
         if not isinstance(cell, Cell) or type(cell).project is not Cell.project:
@@ -86,7 +86,7 @@ def _moment(member: SlotTagger, vocab: Vocab) -> Tensor:
     for start in range(0, len(words), _AT_ONCE):
         some = words[start : start + _AT_ONCE]
         counts = torch.tensor([vocab.tokens[word] for word in some], dtype=torch.float64)
-        features, _ = member.tensors(make_batch([some], member.lookups))
-        x = member.token_vectors(features)[0].double()
+        features, _ = member.to_device(make_batch([some], member.indexers))
+        x = member.encode_tokens(features)[0].double()
         total = total + (x * counts.unsqueeze(1)).T @ x
     return cast(Tensor, total) / sum(vocab.tokens.values())

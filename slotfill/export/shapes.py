@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slotfill.export.dim import Dim, NotExportable
+from slotfill.export.dim import Dim, ExportError
 
 if TYPE_CHECKING:
     from slotfill.export.tracer import Recorder
@@ -139,7 +139,7 @@ def _getitem(r: Recorder, out: Tensor, x: Tensor, index: Any) -> str:
         isinstance(each, Tensor) or (isinstance(each, slice) and each.step not in (None, 1))
         for each in items
     ):
-        raise NotExportable("choosing by a mask, by several tensors or with a step")
+        raise ExportError("choosing by a mask, by several tensors or with a step")
     if Ellipsis in items:
         place = items.index(Ellipsis)
         taken = sum(each is not None for each in items) - 1

@@ -12,11 +12,11 @@ import torch
 
 from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab
-from slotfill.export.dim import NotExportable
+from slotfill.export.dim import ExportError
 from slotfill.export.tracer import Recorder
 from slotfill.inference.onnx_engine import EMBEDDING, NETWORK, OnnxEngine
 from slotfill.model.embeddings.base import Embedding
-from slotfill.model.ensemble import mean_scores
+from slotfill.model.ensemble import average_outputs
 from slotfill.model.tagger import SlotTagger
 from slotfill.version import FORMAT
 
@@ -32,14 +32,14 @@ def export_model(
 
     They are two since a token's vector, and what the first encoders make of it that see no
     neighbours, depends on the token alone, so that whoever runs them may keep it. `texts` is what
-    they tell, beside the model, of the texts it is for. Raises NotExportable, which says why.
+    they tell, beside the model, of the texts it is for. Raises ExportError, which says why.
     """
-    if any(member.tagger.searches for member in model.members):
-        raise NotExportable("its tags come from a search, which is done by torch")
+    if any(member.tagger.uses_beam_search for member in model.members):
+        raise ExportError("its tags come from a search, which is done by torch")
     if any(
         cast(Embedding, part).contextual for member in model.members for part in member.embeddings
     ):
-        raise NotExportable("an embedding reads whole sentences, which is done by torch")
+        raise ExportError("an embedding reads whole sentences, which is done by torch")
     model = _on_cpu(model)
     about = {
         "format": FORMAT,
@@ -52,15 +52,15 @@ def export_model(
         found = {EMBEDDING: embedding, NETWORK: _network(model, sizes, about)}
     engine = OnnxEngine(found, vocab, vocab_digest)
     for tokens in _trials(vocab):
-        wanted = model.emissions(make_batch(tokens, model.lookups))
-        batch = make_batch(tokens, engine.lookups)
+        wanted = model.emissions(make_batch(tokens, model.indexers))
+        batch = make_batch(tokens, engine.indexers)
         given = engine.emissions(batch)
         for row, one, length in zip(given, wanted, batch.lengths, strict=True):
             far = np.abs(row[:length] - one[:length]) / np.maximum(1, np.abs(one[:length]))
             if not far.max() <= TOLERANCE:
-                raise NotExportable(f"its emissions are {far.max():.1e} from torch's")
-        if engine.labels(batch) != model.labels(make_batch(tokens, model.lookups)):
-            raise NotExportable(
+                raise ExportError(f"its emissions are {far.max():.1e} from torch's")
+        if engine.predict(batch) != model.predict(make_batch(tokens, model.indexers)):
+            raise ExportError(
                 "its tags are not those that its emissions and transitions tell, or its intents"
                 " differ"
             )
@@ -90,18 +90,18 @@ def _embedding(model: SlotTagger, vocab: Vocab, about: dict[str, Any]) -> tuple[
     And how many numbers of a vector are for each of the networks.
     """
     recorder = Recorder()
-    settings = [getattr(lookup, "settings", None) for lookup in model.lookups]
+    settings = [getattr(indexer, "settings", None) for indexer in model.indexers]
     if None in settings:
-        raise NotExportable("an embedding from outside has a lookup of its own")
+        raise ExportError("an embedding from outside has a lookup of its own")
     # Of words of which as little as may be is known, and of those that have the most of what is
     # looked up.
     widest = [
-        max(vocab.tokens, key=lambda word: lookup.arrays([[word]])[0].size)
-        for lookup in model.lookups
+        max(vocab.tokens, key=lambda word: indexer.index([[word]])[0].size)
+        for indexer in model.indexers
     ]
     arrays = [
-        [lookup.arrays([words]) for words in (_STRANGE, [*_LONGER, *widest])]
-        for lookup in model.lookups
+        [indexer.index([words]) for words in (_STRANGE, [*_LONGER, *widest])]
+        for indexer in model.indexers
     ]
     names = [
         [f"ids_{part}_{place}" for place in range(len(each[0]))] for part, each in enumerate(arrays)
@@ -114,15 +114,15 @@ def _embedding(model: SlotTagger, vocab: Vocab, about: dict[str, Any]) -> tuple[
         for each, pair in zip(names, arrays, strict=True)
     ]
     with recorder:
-        found = [member.token_vectors(features) for member in model.members]
+        found = [member.encode_tokens(features) for member in model.members]
         vectors = torch.cat(found, dim=2) if len(found) > 1 else found[0]
     inputs = {
         name: tensor
         for pair in zip(names, features, strict=True)
         for name, tensor in zip(*pair, strict=True)
     }
-    about = about | {"lookups": settings, "inputs": names}
-    return recorder.model(inputs, {"token_vectors": vectors}, json.dumps(about)), [
+    about = about | {"indexers": settings, "inputs": names}
+    return recorder.model(inputs, {"encode_tokens": vectors}, json.dumps(about)), [
         each.shape[2] for each in found
     ]
 
@@ -139,10 +139,12 @@ def _network(model: SlotTagger, sizes: list[int], about: dict[str, Any]) -> byte
         pieces = vectors.split(sizes, dim=2) if len(sizes) > 1 else [vectors]
         found = []
         for member, piece in zip(model.members, pieces, strict=True):
-            seen = member.through(member.encoders[len(member.alone) :], piece, lengths)
-            hidden, scores = member.understood(seen, lengths)
+            seen = member.through(
+                member.encoders[len(member.context_free_encoders) :], piece, lengths
+            )
+            hidden, scores = member.apply_intent_head(seen, lengths)
             found.append((member.tagger(hidden, lengths), scores))
-        emissions, scores = mean_scores(found)
+        emissions, scores = average_outputs(found)
         outputs = {"emissions": emissions} | ({} if scores is None else {"intents": scores})
     transitions = model.transitions()
     about = about | {"transitions": None if transitions is None else transitions.to_json()}

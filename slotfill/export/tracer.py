@@ -18,13 +18,13 @@ from onnx import ValueInfoProto, helper
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from slotfill.export.dim import Dim, NotExportable, twin_of
+from slotfill.export.dim import Dim, ExportError, twin_of
 from slotfill.export.graph import Graph
 from slotfill.export.operators import OPERATORS
 from slotfill.export.shapes import NAMED
 from slotfill.model.cells.base import Cell
-from slotfill.model.recurrence import Reading, read, read_steps
-from slotfill.model.scan import Step, Tensors, loop
+from slotfill.model.recurrence import TimeMajorOrder, read, read_steps
+from slotfill.model.scan import Step, Tensors, scan
 
 
 @dataclass
@@ -120,7 +120,7 @@ class Recorder(TorchFunctionMode):
     def shape_along(self, tensor: Tensor, piece: Tensor, axis: int) -> int:
         """Return the length of `piece` along an axis of `tensor` that is as long in every batch."""
         if isinstance(self.shape(tensor)[axis], Dim):
-            raise NotExportable("taking apart what differs in length from batch to batch")
+            raise ExportError("taking apart what differs in length from batch to batch")
         return piece.shape[axis]
 
     # Inputs, and what is called
@@ -156,7 +156,7 @@ class Recorder(TorchFunctionMode):
             id(each) in self._values or isinstance(each, Dim) for each in _leaves((args, kwargs))
         ):
             return function(*args, **kwargs)
-        if function is loop:
+        if function is scan:
             return self._loop(*args, **kwargs)
         if function is read:
             return self._read(*args, **kwargs)
@@ -175,10 +175,10 @@ class Recorder(TorchFunctionMode):
         if not any(isinstance(each, Tensor) for each in _leaves(result)):
             if function(*self._twins(args), **self._twins(kwargs)) == result:
                 return result
-            raise NotExportable(f"{called}() gives a number that differs from batch to batch")
+            raise ExportError(f"{called}() gives a number that differs from batch to batch")
         twin = function(*self._twins(args), **self._twins(kwargs))
         if called not in OPERATORS:
-            raise NotExportable(f"there is no ONNX operator for torch's {called}()")
+            raise ExportError(f"there is no ONNX operator for torch's {called}()")
         self._keep(result, twin, OPERATORS[called](self, result, *args, **kwargs))
         return result
 
@@ -219,7 +219,7 @@ class Recorder(TorchFunctionMode):
                 outputs, after = step(formal[-1], tuple(formal[:-1]))
             for before, now in zip(state, after, strict=True):
                 if before.dtype != now.dtype or before.shape != now.shape:
-                    raise NotExportable("a loop whose state changes its type or shape")
+                    raise ExportError("a loop whose state changes its type or shape")
             results = [*after, *outputs]
             # A name of its own for each, since a body may not give what stands outside, nor one
             # thing twice.
@@ -252,10 +252,10 @@ class Recorder(TorchFunctionMode):
         return helper.make_tensor_value_info(name, onnx_type(tensor.dtype), None)
 
     def _read(
-        self, cell: Cell, reading: Reading, x: Tensor, below: Tensor | None
+        self, cell: Cell, reading: TimeMajorOrder, x: Tensor, below: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Record a cell over the sentences: as the one operator it has, or as the loop that it is."""
-        operator = None if below is not None or cell.sees_below else cell.operator()
+        operator = None if below is not None or cell.takes_lower_memory else cell.onnx_operator()
         if operator is None:
             with self:
                 return read_steps(cell, reading, x, below)

@@ -12,7 +12,7 @@ import numpy as np
 
 from slotfill.data.schemes import may_end, may_follow, may_start
 
-ONE_BY_ONE = 3
+SINGLE_DECODE_MAX_BATCH = 3
 """So few sentences are decoded faster each by itself."""
 
 
@@ -43,12 +43,12 @@ class Transitions:
         return cls(start, between.reshape(len(start), -1), end)
 
     @cached_property
-    def moves(self) -> Moves:
+    def moves(self) -> PrunedTransitions:
         """What decoding needs of `between`, prepared once."""
-        return Moves(self.between)
+        return PrunedTransitions(self.between)
 
 
-class Moves:
+class PrunedTransitions:
     """One step of the Viterbi algorithm, with nothing computed that a bound proves to be in vain.
 
         reached[y] = max over x of alpha[x] + between[x, y]
@@ -145,7 +145,7 @@ def decode(
     if transitions is None:
         best = emissions.argmax(axis=2)
         return [row[:length].tolist() for row, length in zip(best, lengths, strict=True)]
-    if len(lengths) <= ONE_BY_ONE:
+    if len(lengths) <= SINGLE_DECODE_MAX_BATCH:
         return [
             _decode_alone(row[:length], transitions)
             for row, length in zip(emissions, lengths, strict=True)
@@ -193,7 +193,7 @@ def _decode_alone(emissions: np.ndarray, transitions: Transitions) -> list[int]:
     return path[::-1]
 
 
-def best_intents(scores: np.ndarray, several: bool) -> list[list[int]]:
+def select_intents(scores: np.ndarray, several: bool) -> list[list[int]]:
     """Return the ids of the intents of each sentence from their `scores` `(batch, intents)`: the
     best one.
 

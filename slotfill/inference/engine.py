@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     import numpy as np
 
     from slotfill.data.batching import Batch
-    from slotfill.data.indexers import Lookup
+    from slotfill.data.indexers import Indexer
 
 EngineName = Literal["auto", "onnx", "torch"]
 
 
 class Engine(Protocol):
-    """A batch of what its lookups give goes in, tags and intents come out."""
+    """A batch of what its indexers give goes in, tags and intents come out."""
 
     @property
-    def lookups(self) -> Sequence[Lookup]: ...
+    def indexers(self) -> Sequence[Indexer]: ...
 
-    def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
+    def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """Return the ids of the best tags of each sentence, and of its intents; no list where none
         are learned.
         """

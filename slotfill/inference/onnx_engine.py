@@ -12,17 +12,17 @@ from threading import Lock
 import numpy as np
 
 from slotfill.data.batching import Batch
-from slotfill.data.indexers import Lookup
+from slotfill.data.indexers import Indexer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
-from slotfill.inference.decoding import Transitions, best_intents, decode
+from slotfill.inference.decoding import Transitions, decode, select_intents
 from slotfill.version import FORMAT
 
 # ONNX Runtime reads it as it is imported, and would tell its maker of its use.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-MOST_TOKENS = 32768
-MOST_NUMBERS = 5_000_000
+MAX_CACHED_TOKENS = 32768
+MAX_CACHED_FLOATS = 5_000_000
 """How many distinct tokens' vectors, and numbers in these, are kept before all are forgotten, so
 that memory does not grow for ever."""
 
@@ -42,34 +42,34 @@ class OnnxEngine:
         embedding, network = (_Session(source, name, vocab_digest) for name in ONNX)
         folder = source if isinstance(source, Path) else Path()
         for half, name, key in (
-            (embedding, EMBEDDING, "lookups"),
+            (embedding, EMBEDDING, "indexers"),
             (network, NETWORK, "transitions"),
         ):
             if key not in half.about:
                 raise _broken(folder / name, "the other half of a network")
         if embedding.about.get("weights") != network.about.get("weights"):
             raise _broken(folder / NETWORK, f"not of the same run as {EMBEDDING}")
-        lookups = [vocab.lookup(settings) for settings in embedding.about["lookups"]]
-        self.lookups: list[Lookup] = [
-            TokenVectors(lookups, embedding.about["inputs"], lambda ids: embedding.run(ids)[0])
+        indexers = [vocab.lookup(settings) for settings in embedding.about["indexers"]]
+        self.indexers: list[Indexer] = [
+            TokenVectors(indexers, embedding.about["inputs"], lambda ids: embedding.run(ids)[0])
         ]
         self._network = network
         transitions = network.about["transitions"]
         self.transitions = None if transitions is None else Transitions.from_json(transitions)
         self.texts: dict[str, str] = network.about["texts"]
-        self.several_intents = vocab.several_intents
+        self.is_multi_intent = vocab.is_multi_intent
 
-    def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
+    def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """Return the ids of the best tags of each sentence, and of its intents; no list where none
         are learned.
         """
         emissions, *scores = self._outputs(batch)
         tags = decode(emissions, batch.lengths, self.transitions)
-        return tags, best_intents(scores[0], self.several_intents) if scores else []
+        return tags, select_intents(scores[0], self.is_multi_intent) if scores else []
 
     def tags(self, batch: Batch) -> list[list[int]]:
         """Return the ids of the best tags of each sentence."""
-        return self.labels(batch)[0]
+        return self.predict(batch)[0]
 
     def emissions(self, batch: Batch) -> np.ndarray:
         """Return emissions `(batch, time, tags)`; any number at padding."""
@@ -126,11 +126,11 @@ class TokenVectors:
 
     def __init__(
         self,
-        lookups: Sequence[Lookup],
+        indexers: Sequence[Indexer],
         names: Sequence[Sequence[str]],
         embed: Callable[[Mapping[str, np.ndarray]], np.ndarray],
     ) -> None:
-        self._lookups = lookups
+        self._lookups = indexers
         self._names = names
         self._embed = embed
         self._rows: dict[str, int] = {}
@@ -138,7 +138,7 @@ class TokenVectors:
         self._table = np.zeros((1, 0), np.float32)
         self._lock = Lock()
 
-    def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+    def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Return vectors `(batch, time, size)`; zero at padding."""
         lengths = [len(tokens) for tokens in batch]
         # Held until the vectors are taken, since another thread may forget them all.
@@ -163,7 +163,7 @@ class TokenVectors:
         features = {
             name: array
             for lookup, names in zip(self._lookups, self._names, strict=True)
-            for name, array in zip(names, lookup.arrays([fresh]), strict=True)
+            for name, array in zip(names, lookup.index([fresh]), strict=True)
         }
         vectors = self._embed(features)[0]
         first = len(self._rows) + 1
@@ -183,7 +183,7 @@ class TokenVectors:
 
 def _most(vectors: np.ndarray) -> int:
     """Return how many of such `vectors` `(token, size)` are kept."""
-    return min(MOST_TOKENS, MOST_NUMBERS // max(1, vectors.shape[1]))
+    return min(MAX_CACHED_TOKENS, MAX_CACHED_FLOATS // max(1, vectors.shape[1]))
 
 
 def _broken(path: Path, found: str) -> RunError:

@@ -21,7 +21,7 @@ class _End:
         self.fault = fault
 
 
-def arrivals(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+def read_ahead(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
     """Yield `items` in groups: whatever has arrived by then, at least one and at most `most`.
 
     A thread reads ahead by at most two groups, so that a slow source is answered at once and a fast
@@ -69,7 +69,7 @@ def arrivals(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
         room.release()
 
 
-def in_order(
+def ordered_map(
     work: Callable[[Item], Result], items: Iterable[Item], workers: Executor
 ) -> Iterator[Result]:
     """Yield `work` of each of `items`, in order, as soon as it and those before it are done.
@@ -77,5 +77,5 @@ def in_order(
     At most four are on their way at a time.
     """
     futures = (workers.submit(work, item) for item in items)
-    for (future,) in arrivals(futures, 1):
+    for (future,) in read_ahead(futures, 1):
         yield future.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slotfill.data.batching import bucket, make_batch
+from slotfill.data.batching import bucket_batches, make_batch
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.inference.engine import Engine
@@ -34,14 +34,14 @@ def label(
     slots: list[list[Slot]] = [[] for _ in sentences]
     intents: list[str | None] = [None] * len(sentences)
     spoken = [index for index, sentence in enumerate(sentences) if sentence.tokens]
-    for places in bucket(
+    for places in bucket_batches(
         [len(sentences[index].tokens) for index in spoken], BATCH_SIZE, most=BATCH_TOKENS
     ):
         indices = [spoken[place] for place in places]
-        batch = make_batch([sentences[i].tokens for i in indices], model.lookups)
-        paths, found = model.labels(batch)
+        batch = make_batch([sentences[i].tokens for i in indices], model.indexers)
+        paths, found = model.predict(batch)
         for index, path in zip(indices, paths, strict=True):
-            slots[index] = vocab.slots_of(path)
+            slots[index] = vocab.tags_to_slots(path)
         for index, ids in zip(indices, found, strict=False):
-            intents[index] = vocab.intent_of(ids)
+            intents[index] = vocab.join_intents(ids)
     return slots, intents

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slotfill.config.models import Config, outside_parts
+from slotfill.config.models import Config, external_part_files
 from slotfill.config.recipes import located
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
-from slotfill.model.ensemble import Committee
-from slotfill.model.language_model import LanguageModel
+from slotfill.model.ensemble import Ensemble
+from slotfill.model.language_model import LanguageModelHead
 from slotfill.model.tagger import SlotTagger
 
 
@@ -21,26 +21,26 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Slot
     members = [SlotTagger(vocab, *parts) for _ in range(config.members)]
     if learning and config.train.language_model:
         for member in members:
-            member.language_model = LanguageModel(member, vocab, config.train.language_model)
-    return members[0] if len(members) == 1 else Committee(members)
+            member.language_model = LanguageModelHead(member, vocab, config.train.language_model)
+    return members[0] if len(members) == 1 else Ensemble(members)
 
 
-def check_parts(config: Config) -> None:
+def check_buildable(config: Config) -> None:
     """Build the network of a checked config on no words at all; raises ConfigError where options do
     not go together.
 
     Parts from outside are not run to be checked.
     """
-    if any(outside_parts(config.model_dump())):
+    if any(external_part_files(config.model_dump())):
         return
     build_model(config, Vocab({}, ["O"], config.scheme, intents={"intent": 1}), learning=True)
 
 
 def check_built(config: Config, given: str, overrides: Sequence[str]) -> None:
-    """Do as `check_parts` for a `config` that was read from what is `given`, and say where the
+    """Do as `check_buildable` for a `config` that was read from what is `given`, and say where the
     faults are.
     """
     try:
-        check_parts(config)
+        check_buildable(config)
     except ConfigError as fault:
         raise located(given, overrides, fault.faults) from None

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slotfill.model.masks import mask_of
+from slotfill.model.masks import padding_mask
 
 LOST = 1e-6
 """The share of all weight that scaled probabilities may lose by being too small for their type."""
@@ -57,7 +57,7 @@ def _answers_at_once(tensor: Tensor) -> bool:
 def _by_logarithms(
     emissions: Tensor, lengths: Tensor, start: Tensor, between: Tensor, end: Tensor
 ) -> Tensor:
-    mask = mask_of(lengths, emissions.shape[1])
+    mask = padding_mask(lengths, emissions.shape[1])
     alpha = start + emissions[:, 0]
     for time in range(1, emissions.shape[1]):
         reached = torch.logsumexp(alpha.unsqueeze(2) + between, dim=1)
@@ -75,7 +75,7 @@ def _scaled(
     neighbours.
     """
     batch, time, tags = emissions.shape
-    mask = mask_of(lengths, time)
+    mask = padding_mask(lengths, time)
     highest = [scores.amax() for scores in (start, between, end)]
     top = emissions.amax(2, keepdim=True)
     likely = (emissions - top).exp()

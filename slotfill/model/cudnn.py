@@ -29,7 +29,7 @@ def fused(cell: Cell, x: Tensor) -> Tensor | None:
 
     Or None where no layer of torch's computes it.
     """
-    operator = cell.operator()
+    operator = cell.onnx_operator()
     if operator is None or operator.peepholes is not None or None in operator.blocks:
         return None
     # Coupled gates, and a reset before the product, are of ONNX alone.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 
-class SentenceDropout(nn.Module):
+class LockedDropout(nn.Module):
     """Drop numbers of a vector, each sentence its own, for all of the sentence's tokens alike.
 
     Besides suiting recurrence it draws few random numbers, which on a CPU cost more than a product.

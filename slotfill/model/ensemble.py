@@ -1,4 +1,4 @@
-"""Committee: several networks of one kind, trained side by side, whose scores are averaged.
+"""Ensemble: several networks of one kind, trained side by side, whose scores are averaged.
 
     emissions = (emissions_1 + ... + emissions_K) / K, and so for transitions and the scores of
     intents
@@ -24,7 +24,7 @@ from slotfill.model.tagger import SlotTagger
 _TRANSITIONS = ("start", "between", "end")
 
 
-class Committee(SlotTagger):
+class Ensemble(SlotTagger):
     """A SlotTagger that has no parts of its own but `members`, each with its own weights.
 
     Raises ConfigError where their tags come from a search, of which there is no mean.
@@ -33,16 +33,16 @@ class Committee(SlotTagger):
     def __init__(self, members: Sequence[SlotTagger]) -> None:
         nn.Module.__init__(self)
         first = members[0]
-        if first.tagger.searches:
+        if first.tagger.uses_beam_search:
             raise ConfigError(
                 "members: the tags of this tagger come from a search, so there is no mean; give 1"
             )
-        self.lookups = first.lookups
+        self.indexers = first.indexers
         for member in members[1:]:
             # All look up the same, and one table of it is enough.
-            member.lookups = first.lookups
+            member.indexers = first.indexers
             for part, same in zip(member.embeddings, first.embeddings, strict=True):
-                part.lookup = same.lookup
+                part.indexer = same.indexer
         self._members = nn.ModuleList(members)
 
     @property
@@ -56,25 +56,25 @@ class Committee(SlotTagger):
         """Return the means of emissions `(batch, time, tags)`, and of intents `(batch, intents)`
         where learned.
         """
-        return mean_scores([member.scores(features, lengths) for member in self.members])
+        return average_outputs([member.scores(features, lengths) for member in self.members])
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean of the members' losses: each learns as if it were alone."""
         return torch.stack([member.loss(batch) for member in self.members]).mean()
 
     @property
-    def extra_loss(self) -> Tensor | float:
+    def regularization_loss(self) -> Tensor | float:
         """The mean of what the members' encoders have added to the last loss."""
-        return sum(member.extra_loss for member in self.members) / len(self.members)
+        return sum(member.regularization_loss for member in self.members) / len(self.members)
 
     @torch.inference_mode()
-    def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
+    def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """Return the ids of the best tags of each sentence, and of its intents; no list where none
         are learned.
         """
-        emissions, scores = self.scores(*self.tensors(batch))
+        emissions, scores = self.scores(*self.to_device(batch))
         head = self.members[0].intent
-        intents = [] if head is None or scores is None else head.best(scores)
+        intents = [] if head is None or scores is None else head.predict(scores)
         return decode(emissions.float().cpu().numpy(), batch.lengths, self.transitions()), intents
 
     def transitions(self) -> Transitions | None:
@@ -91,7 +91,7 @@ class Committee(SlotTagger):
         )
 
 
-def mean_scores(scores: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+def average_outputs(scores: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
     """Return the means of emissions and of the scores of intents, None where there are none."""
     emissions, intents = zip(*scores, strict=True)
     return _mean(emissions), None if intents[0] is None else _mean(intents)

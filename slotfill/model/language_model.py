@@ -22,7 +22,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.masks import mask_of
+from slotfill.model.masks import padding_mask
 from slotfill.model.tagger import SlotTagger
 
 WORDS = 2000
@@ -34,7 +34,7 @@ SIZE = 64
 """Numbers in the layer between the states and the words."""
 
 
-class LanguageModel(nn.Module):
+class LanguageModelHead(nn.Module):
     """A head for each direction of the first encoder of `model`; its loss counts `weight` times.
 
     Raises ConfigError where that encoder's states have already seen the words that they are to
@@ -44,7 +44,7 @@ class LanguageModel(nn.Module):
     def __init__(self, model: SlotTagger, vocab: Vocab, weight: float) -> None:
         super().__init__()
         encoder = cast(Encoder, model.encoders[0])
-        if not encoder.readings or any(
+        if not encoder.causal_directions or any(
             cast(Embedding, part).contextual for part in model.embeddings
         ):
             raise ConfigError(
@@ -53,11 +53,11 @@ class LanguageModel(nn.Module):
                 " to foretell; give 0"
             )
         self.weight = weight
-        words = min(WORDS, len(word_ids(vocab))) + 2
-        self.size = encoder.output_size // encoder.readings
+        words = min(WORDS, len(target_vocabulary(vocab))) + 2
+        self.size = encoder.output_size // encoder.causal_directions
         self.heads = nn.ModuleList(
             nn.Sequential(nn.Linear(self.size, SIZE), nn.Tanh(), nn.Linear(SIZE, words))
-            for _ in range(encoder.readings)
+            for _ in range(encoder.causal_directions)
         )
 
     def loss(self, states: Tensor, lengths: Tensor, words: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class LanguageModel(nn.Module):
             torch.cat((words[:, 1:], beyond), dim=1),
             torch.cat((beyond, words[:, :-1]), dim=1),
         )
-        spoken = mask_of(lengths, words.shape[1])
+        spoken = padding_mask(lengths, words.shape[1])
         total = states.new_zeros(())
         for head, own, target in zip(
             self.heads, states.split(self.size, dim=2), targets, strict=False
@@ -82,12 +82,12 @@ class LanguageModel(nn.Module):
         return self.weight * total / len(lengths)
 
 
-def word_ids(vocab: Vocab) -> dict[str, int]:
+def target_vocabulary(vocab: Vocab) -> dict[str, int]:
     """Return the ids of the words that are foretold; all others are `UNKNOWN`."""
-    ids = vocab.token_lookup(lowercase=True, mask_digits=False, min_count=1).ids
+    ids = vocab.token_indexer(lowercase=True, mask_digits=False, min_count=1).ids
     return {word: number for word, number in ids.items() if number < WORDS + 2}
 
 
-def words_of(tokens: list[str], ids: dict[str, int]) -> list[int]:
+def to_target_ids(tokens: list[str], ids: dict[str, int]) -> list[int]:
     """Return the ids of a sentence's words."""
     return [ids.get(token.lower(), UNKNOWN) for token in tokens]

@@ -6,6 +6,6 @@ import torch
 from torch import Tensor
 
 
-def mask_of(lengths: Tensor, time: int) -> Tensor:
+def padding_mask(lengths: Tensor, time: int) -> Tensor:
     """Return `(batch, time)`: True at tokens, False at padding."""
     return torch.arange(time, device=lengths.device) < lengths.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Reading a batch of sentences step by step, forwards and backwards."""
+"""TimeMajorOrder a batch of sentences step by step, forwards and backwards."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from slotfill.model.cells.base import Cell, State
 from slotfill.model.cudnn import fused
-from slotfill.model.masks import mask_of
-from slotfill.model.scan import loop
+from slotfill.model.masks import padding_mask
+from slotfill.model.scan import scan
 
 
-class Reading:
+class TimeMajorOrder:
     """The order in which sentences of `lengths` `(batch,)` are read, with `directions` 2 backwards
     as well.
 
@@ -23,7 +23,7 @@ class Reading:
     def __init__(self, lengths: Tensor, time: int, directions: int) -> None:
         batch = lengths.shape[0]
         self.lengths = lengths
-        self.mask = mask_of(lengths, time)
+        self.mask = padding_mask(lengths, time)
         places = torch.arange(time, device=lengths.device).expand_as(self.mask)
         turned = torch.stack(
             (places, torch.where(self.mask, lengths.unsqueeze(1) - 1 - places, places))
@@ -51,7 +51,7 @@ class Reading:
 
 
 def read(
-    cell: Cell, reading: Reading, x: Tensor, below: Tensor | None
+    cell: Cell, reading: TimeMajorOrder, x: Tensor, below: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """Return the outputs `(batch, time, direction * hidden)`, zero at padding, of `x` `(batch,
     time, input)`.
@@ -65,7 +65,7 @@ def read(
 
 
 def read_steps(
-    cell: Cell, reading: Reading, x: Tensor, below: Tensor | None
+    cell: Cell, reading: TimeMajorOrder, x: Tensor, below: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """Return what `read` does, step by step."""
     steps = reading.steps(x)
@@ -80,19 +80,19 @@ def run(cell: Cell, x: Tensor) -> tuple[Tensor, Tensor | None]:
     The latter, `(direction, time, batch, size)`, of a cell that is told it of the layer below, or
     is variational, and None of others. `x` is `(direction, time, batch, input)`.
     """
-    tells = cell.sees_below or cell.variational
-    if cell.notes is None and not tells:
-        outputs = fused(cell, x) if x.is_cuda else cell.whole(x)
+    tells = cell.takes_lower_memory or cell.has_kl_term
+    if cell.activations is None and not tells:
+        outputs = fused(cell, x) if x.is_cuda else cell.forward_sequence(x)
         if outputs is not None:
             return outputs, None
     projected = cell.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
 
     def step(projected: Tensor, state: State) -> tuple[State, State]:
         h, state = cell.step(projected, state)
-        cell.note(hidden=h)
+        cell.record(hidden=h)
         return (h, state[-1]) if tells else (h,), state
 
-    stepped, *told = loop(step, projected, cell.start(projected[:, 0]))
+    stepped, *told = scan(step, projected, cell.initial_state(projected[:, 0]))
     return stepped, told[0] if told else None
 
 

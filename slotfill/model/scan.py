@@ -16,7 +16,7 @@ Step = Callable[[Tensor, Tensors], tuple[Tensors, Tensors]]
 """
 
 
-def loop(step: Step, inputs: Tensor, state: Tensors, axis: int = 1) -> Tensors:
+def scan(step: Step, inputs: Tensor, state: Tensors, axis: int = 1) -> Tensors:
     """Return what `step` gives at each place of `inputs` along `axis`, each kind of it stacked
     along axis 1.
 
@@ -24,7 +24,7 @@ def loop(step: Step, inputs: Tensor, state: Tensors, axis: int = 1) -> Tensors:
     outside the loop, but what comes out leaves by its outputs alone.
     """
     if has_torch_function((inputs,)):
-        return handle_torch_function(loop, (inputs,), step, inputs, state, axis)
+        return handle_torch_function(scan, (inputs,), step, inputs, state, axis)
     given = []
     for each in inputs.unbind(axis):
         outputs, state = step(each, state)

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, TAGGERS
 from slotfill.data.batching import Batch
-from slotfill.data.indexers import Lookup
+from slotfill.data.indexers import Indexer
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Transitions
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.intents.base import IntentHead
 
 if TYPE_CHECKING:
-    from slotfill.model.language_model import LanguageModel
+    from slotfill.model.language_model import LanguageModelHead
 
 
 Part = str | Mapping[str, Any]
@@ -51,7 +51,7 @@ class SlotTagger(nn.Module):
         embeddings = [
             EMBEDDINGS.build(part, vocab, key=key) for key, part in _keyed("embedding", embedding)
         ]
-        self.lookups: list[Lookup] = [part.lookup for part in embeddings]
+        self.indexers: list[Indexer] = [part.indexer for part in embeddings]
         self.embeddings = nn.ModuleList(embeddings)
         size = sum(part.output_size for part in embeddings)
         self.encoders = nn.ModuleList()
@@ -64,34 +64,36 @@ class SlotTagger(nn.Module):
             size = self.intent.output_size
         self.tagger = TAGGERS.build(tagger, size, vocab)
         # A head that only training has.
-        self.language_model: LanguageModel | None = None
+        self.language_model: LanguageModelHead | None = None
 
     @property
     def members(self) -> list[SlotTagger]:
         """The networks whose scores are averaged: this one alone."""
         return [self]
 
-    def vectors(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
+    def embed(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
         """Return what the embeddings give, joined, `(batch, time, size)`; any number at padding."""
         return torch.cat(
             [part(*arrays) for part, arrays in zip(self.embeddings, features, strict=True)], dim=2
         )
 
     @property
-    def alone(self) -> list[nn.Module]:
+    def context_free_encoders(self) -> list[nn.Module]:
         """The first encoders, as many as see no neighbours."""
-        return list(takewhile(lambda encoder: cast(Encoder, encoder).alone, self.encoders))
+        return list(
+            takewhile(lambda encoder: cast(Encoder, encoder).is_context_free, self.encoders)
+        )
 
-    def token_vectors(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
+    def encode_tokens(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
         """Return all that depends on each token alone, `(batch, time, size)`; any number at
         padding.
         """
-        vectors = self.vectors(features)
-        if not (alone := self.alone):
+        vectors = self.embed(features)
+        if not (alone := self.context_free_encoders):
             return vectors
         return self.through(alone, vectors, torch.ones_like(vectors[..., 0]).sum(dim=1))
 
-    def encoded(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+    def encode(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Return what the encoders give, `(batch, time, hidden)`; zero at padding."""
         return self.through(self.encoders, vectors, lengths)
 
@@ -103,7 +105,7 @@ class SlotTagger(nn.Module):
             x = encoder(x, lengths)
         return x
 
-    def understood(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+    def apply_intent_head(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return what the tagger sees of `hidden`, and scores of intents `(batch, intents)`, None
         without a head.
         """
@@ -113,7 +115,7 @@ class SlotTagger(nn.Module):
         self, features: Sequence[Sequence[Tensor]], lengths: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """Return what the tagger sees of a batch, and the scores of its intents."""
-        return self.understood(self.encoded(self.vectors(features), lengths), lengths)
+        return self.apply_intent_head(self.encode(self.embed(features), lengths), lengths)
 
     def scores(
         self, features: Sequence[Sequence[Tensor]], lengths: Tensor
@@ -139,10 +141,14 @@ class SlotTagger(nn.Module):
         it.
         """
         assert batch.tags is not None
-        features, lengths = self.tensors(batch)
-        first = self.encoders[0](self.vectors(features), lengths)
-        hidden, scores = self.understood(self.through(self.encoders[1:], first, lengths), lengths)
-        loss = self.tagger.loss(hidden, lengths, self._tensor(batch.tags)) + self.extra_loss
+        features, lengths = self.to_device(batch)
+        first = self.encoders[0](self.embed(features), lengths)
+        hidden, scores = self.apply_intent_head(
+            self.through(self.encoders[1:], first, lengths), lengths
+        )
+        loss = (
+            self.tagger.loss(hidden, lengths, self._tensor(batch.tags)) + self.regularization_loss
+        )
         if self.intent is not None and scores is not None:
             assert batch.intents is not None
             loss = loss + self.intent.loss(scores, self._tensor(batch.intents))
@@ -152,32 +158,32 @@ class SlotTagger(nn.Module):
         return loss
 
     @property
-    def extra_loss(self) -> Tensor | float:
+    def regularization_loss(self) -> Tensor | float:
         """What the encoders have added to the last loss: the Kullback-Leibler terms of variational
         cells, in nats.
         """
-        return sum(cast(Encoder, encoder).extra_loss for encoder in self.encoders)
+        return sum(cast(Encoder, encoder).regularization_loss for encoder in self.encoders)
 
     @torch.inference_mode()
-    def labels(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
+    def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """Return the ids of the best tags of each sentence, and of its intents; no list where none
         are learned.
         """
-        features, lengths = self.tensors(batch)
+        features, lengths = self.to_device(batch)
         hidden, scores = self.seen(features, lengths)
-        intents = [] if self.intent is None or scores is None else self.intent.best(scores)
+        intents = [] if self.intent is None or scores is None else self.intent.predict(scores)
         return self.tagger.tags(hidden, lengths), intents
 
     def tags(self, batch: Batch) -> list[list[int]]:
         """Return the ids of the best tags of each sentence."""
-        return self.labels(batch)[0]
+        return self.predict(batch)[0]
 
     @torch.inference_mode()
     def emissions(self, batch: Batch) -> np.ndarray:
         """Return emissions `(batch, time, tags)` as NumPy holds them."""
-        return self(*self.tensors(batch)).float().cpu().numpy()
+        return self(*self.to_device(batch)).float().cpu().numpy()
 
-    def tensors(self, batch: Batch) -> tuple[list[list[Tensor]], Tensor]:
+    def to_device(self, batch: Batch) -> tuple[list[list[Tensor]], Tensor]:
         """Return what the embeddings take of a batch, and its lengths, where the weights are."""
         features = [[self._tensor(array) for array in arrays] for arrays in batch.features]
         return features, self._tensor(batch.lengths)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from slotfill.errors import UsageError
 
 
-def chosen_device(device: str) -> str:
+def resolve_device(device: str) -> str:
     """Return the torch device that `device` means here; raises UsageError where it is not there."""
     import torch
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slotfill.config.validate import load_config
-from slotfill.data.corpus import format_named, read_sentences
-from slotfill.data.splits import final_split, read_split
+from slotfill.config.validate import parse_config
+from slotfill.data.corpus import format_from_suffix, read_sentences
+from slotfill.data.splits import evaluation_split, read_split
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import Score
 from slotfill.runs.load import Run
@@ -30,11 +30,11 @@ def evaluate_run(
     """
     data = run.config.data
     if overrides:
-        data = load_config(run.config.to_yaml(), "config", overrides).data
+        data = parse_config(run.config.to_yaml(), "config", overrides).data
     if path is None:
-        reading = read_split(data, split or final_split(data))
+        reading = read_split(data, split or evaluation_split(data))
     else:
-        named = format_named(path)
+        named = format_from_suffix(path)
         told = any(override.startswith("data.format") for override in overrides)
         format = data.format if told or named is None or _name(data.format) == named else named
         reading = read_sentences(path, format=format, scheme=data.scheme, tokenizer=data.tokenizer)

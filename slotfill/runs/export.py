@@ -10,17 +10,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, cast
 
-from slotfill.data.splits import final_split, read_split
+from slotfill.data.splits import evaluation_split, read_split
 from slotfill.errors import DataError, RunError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import Score
-from slotfill.export.dim import NotExportable
+from slotfill.export.dim import ExportError
 from slotfill.export.low_rank import narrowed
 from slotfill.export.to_onnx import export_model
 from slotfill.files import write_whole
 from slotfill.inference.onnx_engine import NETWORK, OnnxEngine
 from slotfill.model.tagger import SlotTagger
-from slotfill.runs.load import Run, digest_of, load_run, read_text, texts_of
+from slotfill.runs.load import Run, load_run, read_text, sha256_text, text_settings
 
 Quantize = Literal["none", "int8"]
 
@@ -44,14 +44,14 @@ def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None)
     be exported.
     """
     run = load_run(path, engine="torch")
-    digest = digest_of(read_text(path / "vocab.json"))
-    texts = texts_of(run.config)
+    digest = sha256_text(read_text(path / "vocab.json"))
+    texts = text_settings(run.config)
     try:
         model = cast(SlotTagger, run.model)
         models = whole = export_model(model, run.vocab, digest, texts)
         if rank is not None:
             models = export_model(narrowed(model, run.vocab, rank), run.vocab, digest, texts)
-    except NotExportable as fault:
+    except ExportError as fault:
         raise RunError(f"{path} cannot be exported, so torch predicts: {fault}") from None
     written = models if quantize == "none" else models | {NETWORK: _in_8_bits(models[NETWORK])}
     engines = [OnnxEngine(each, run.vocab, digest) for each in (whole, written)]
@@ -67,7 +67,7 @@ def _scores(run: Run, engines: list[OnnxEngine]) -> dict[str, tuple[Score, Score
     are gone.
     """
     try:
-        splits = dict.fromkeys(("valid", final_split(run.config.data)))
+        splits = dict.fromkeys(("valid", evaluation_split(run.config.data)))
         corpus = {split: read_split(run.config.data, split).sentences for split in splits}
     except DataError:
         return {}

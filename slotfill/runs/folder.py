@@ -27,13 +27,13 @@ from slotfill.inference.onnx_engine import ONNX
 from slotfill.runs.load import (
     FILES,
     check_run_folder,
-    digest_of,
-    partial_of,
+    partial_path,
     read_config,
     read_tensors,
     read_text,
     read_vocab,
-    texts_of,
+    sha256_text,
+    text_settings,
 )
 from slotfill.version import FORMAT, __version__
 
@@ -54,7 +54,7 @@ class RunFolder:
         replace.
         """
         self.out = _place(out)
-        self.partial = partial_of(self.out)
+        self.partial = partial_path(self.out)
         self.force = force
         self.resumed = self.copied = False
         for path in (self.out, self.partial):
@@ -110,7 +110,7 @@ class RunFolder:
         folder = cls.__new__(cls)
         out = _place(out)
         folder.out = out.with_name(out.name.removesuffix(".partial"))
-        folder.partial = partial_of(folder.out)
+        folder.partial = partial_path(folder.out)
         folder.force = folder.resumed = True
         folder.copied = False
         if folder.partial.is_dir():
@@ -163,7 +163,7 @@ class RunFolder:
 
         Returns why the run is not exported, or nothing where it is.
         """
-        digest = digest_of(read_text(self.partial / "vocab.json"))
+        digest = sha256_text(read_text(self.partial / "vocab.json"))
         _save(self.partial / "model.safetensors", training.best_weights, {"vocab": digest})
         fault = _export(self.partial, training, digest)
         write_whole(self.partial / "history.csv", _history(training.history))
@@ -197,14 +197,14 @@ def _export(folder: Path, training: Training, digest: str) -> str:
     """Write the trained network into `folder` for ONNX Runtime, or leave no such files and return
     why.
     """
-    from slotfill.export.dim import NotExportable
+    from slotfill.export.dim import ExportError
     from slotfill.export.to_onnx import export_model
 
-    texts = texts_of(read_config(folder, executes=False))
+    texts = text_settings(read_config(folder, executes=False))
     try:
         for name, model in export_model(training.averaged, training.vocab, digest, texts).items():
             write_whole(folder / name, model)
-    except NotExportable as fault:
+    except ExportError as fault:
         for name in ONNX:
             (folder / name).unlink(missing_ok=True)
         return str(fault)

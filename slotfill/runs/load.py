@@ -87,7 +87,10 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
     config = read_config(path)
     vocab, digest = read_vocab(path)
     run = Run(
-        path, vocab, _torch_model(path, config, vocab, digest).to(device).eval(), texts_of(config)
+        path,
+        vocab,
+        _torch_model(path, config, vocab, digest).to(device).eval(),
+        text_settings(config),
     )
     run.config = config
     return run
@@ -98,7 +101,7 @@ def is_exported(path: Path) -> bool:
     return all((path / name).is_file() for name in ONNX)
 
 
-def texts_of(config: Config) -> dict[str, str]:
+def text_settings(config: Config) -> dict[str, str]:
     """Return what a prediction has to know of the texts that `config` is for."""
     return {"tokenizer": config.data.tokenizer, "scheme": config.data.scheme}
 
@@ -131,7 +134,7 @@ def check_run_folder(path: Path) -> None:
         return
     if path.exists():
         raise UsageError(f"{path} is a file; a run is the folder that `slotfill train` wrote")
-    if partial_of(path).is_dir():
+    if partial_path(path).is_dir():
         raise UsageError(
             f"{path} is still training, or was stopped; go on with: slotfill train --resume {path}"
         )
@@ -149,20 +152,20 @@ def read_config(path: Path, *, executes: bool = True) -> Config:
     """Return the config of the run in `path`, and log which files from outside it executes, if it
     does.
     """
-    from slotfill.config.models import outside_parts
-    from slotfill.config.validate import load_config
+    from slotfill.config.models import external_part_files
+    from slotfill.config.validate import parse_config
     from slotfill.config.yaml_reader import parse
 
     name = path / "config.yaml"
     text = read_text(name)
     try:
-        config = load_config(text, str(name), folder=path)
+        config = parse_config(text, str(name), folder=path)
         cut = sorted(_missing(config.model_dump(), parse(text, str(name))[0]))
     except ConfigError as fault:
         raise RunError(f"{fault.faults[0]}; mend it, or train the run again") from None
     if cut:
         raise RunError(f"{name}: cut short: {', '.join(cut[:5])} missing; train the run again")
-    for file in outside_parts(config.model_dump()) if executes else ():
+    for file in external_part_files(config.model_dump()) if executes else ():
         logger.warning("slotfill: the run %s executes %s", path, file)
     return config
 
@@ -202,7 +205,7 @@ def read_vocab(path: Path) -> tuple[Vocab, str]:
         vocab = Vocab.from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise RunError(f"{name}: not a whole vocabulary ({fault}); train the run again") from None
-    return vocab, digest_of(text)
+    return vocab, sha256_text(text)
 
 
 def read_text(path: Path) -> str:
@@ -236,11 +239,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, notes
 
 
-def digest_of(text: str) -> str:
+def sha256_text(text: str) -> str:
     """Return what tells one vocabulary file from another."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def partial_of(out: Path) -> Path:
+def partial_path(out: Path) -> Path:
     """Return what the run folder `out` is called while it trains."""
     return out.with_name(out.name + ".partial")

@@ -14,10 +14,10 @@ from typing import NamedTuple
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.base import Format
 from slotfill.data.sentence import Sentence
-from slotfill.data.tokenizers import sentence_of
+from slotfill.data.tokenizers import tokenize
 from slotfill.inference.engine import EngineName
 from slotfill.inference.onnx_engine import OnnxEngine
-from slotfill.inference.stream import arrivals, in_order
+from slotfill.inference.stream import ordered_map, read_ahead
 from slotfill.inference.tagging import label
 from slotfill.runs.load import Run, load_run
 
@@ -96,12 +96,12 @@ class Predictor:
         Two groups are in work at a time where there are two processors: while one is computed, the
         other is read, decoded or written.
         """
-        groups = arrivals(texts, CHUNK)
+        groups = read_ahead(texts, CHUNK)
         if self.threads == 1:
             yield from map(self.tagged, groups)
             return
         with ThreadPoolExecutor(self.threads) as workers:
-            yield from in_order(self.tagged, groups, workers)
+            yield from ordered_map(self.tagged, groups, workers)
 
     def written(self, texts: Iterable[str], format: str) -> Iterator[str]:
         """Yield what `texts` are written as in `format` when they are tagged, in order, group by
@@ -113,7 +113,7 @@ class Predictor:
 
     def tagged(self, texts: Sequence[str]) -> list[Sentence]:
         """Return `texts` as tagged sentences."""
-        sentences = [sentence_of(text, self.tokenizer) for text in texts]
+        sentences = [tokenize(text, self.tokenizer) for text in texts]
         self.fill(sentences)
         return sentences
 
@@ -130,7 +130,7 @@ def written_by_jobs(
     CPU.
     """
     with ProcessPoolExecutor(jobs, get_context("spawn"), _open, (run, format, engine)) as workers:
-        yield from in_order(_written, arrivals(texts, CHUNK), workers)
+        yield from ordered_map(_written, read_ahead(texts, CHUNK), workers)
 
 
 def _open(run: Path, format: str, engine: EngineName) -> None:

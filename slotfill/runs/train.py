@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from slotfill.config.models import Config
-from slotfill.data.indexers import Coverage, coverage_of
+from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
-from slotfill.data.splits import final_split, read_split
+from slotfill.data.splits import evaluation_split, read_split
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import evaluate
@@ -22,7 +22,7 @@ from slotfill.evaluation.metrics import Score
 from slotfill.model.build import build_model
 from slotfill.model.recurrence import compile_steps
 from slotfill.runs.folder import RunFolder
-from slotfill.training.malloc import keep_memory
+from slotfill.training.malloc import tune_malloc
 from slotfill.training.profiler import Times
 from slotfill.training.trainer import Epoch, Progress, Training
 
@@ -66,9 +66,9 @@ def prepare(
     """
     # The workers are processes: threads that divide a product would be in their way.
     torch.set_num_threads(1)
-    keep_memory()
+    tune_malloc()
     torch.manual_seed(config.train.seed)
-    vocab = Vocab.of(corpus["train"], config.scheme, kept, intents=bool(config.intent))
+    vocab = Vocab.from_sentences(corpus["train"], config.scheme, kept, intents=bool(config.intent))
     model = build_model(config, vocab, learning=True).to(device)
     training = Training(config.train, model, corpus["train"], corpus["valid"], vocab, times=times)
     if device.startswith("cuda"):
@@ -95,7 +95,7 @@ def train(
     device is waited for at every turn. Raises RunError where there is no such epoch yet, or
     training diverges.
     """
-    splits = list(dict.fromkeys(("train", "valid", final_split(config.data))))
+    splits = list(dict.fromkeys(("train", "valid", evaluation_split(config.data))))
     corpus = {
         split: read_split(config.data, split, intents=bool(config.intent)).sentences
         for split in splits
@@ -106,7 +106,7 @@ def train(
     tokens = {
         split: [sentence.tokens for sentence in corpus[split]] for split in ("train", "valid")
     }
-    if coverage := coverage_of(training.model.lookups, tokens):
+    if coverage := compute_coverage(training.model.indexers, tokens):
         covered(coverage)
     if profile:
         times.watch(training.model)

@@ -144,7 +144,7 @@ class Workers:
             gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
             torch._foreach_copy_(self.parts[place], gradients)
         self.found[place][-2] = loss.detach()
-        self.found[place][-1] = torch.as_tensor(self.model.extra_loss).detach() * weight
+        self.found[place][-1] = torch.as_tensor(self.model.regularization_loss).detach() * weight
 
     def _fork(self) -> None:
         context = multiprocessing.get_context("fork")

@@ -1,4 +1,4 @@
-"""Pace: how many sentences a step has and how long training goes on, where a config leaves that to
+"""TrainingBudget: how many sentences a step has and how long training goes on, where a config leaves that to
 the corpus.
 
 What a network learns in a step hardly depends on how many sentences there are. So few of them are
@@ -28,7 +28,7 @@ PATIENCE = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class TrainingBudget:
     """`batch_size` sentences a step; at most `epochs`, and `patience` of them without a better one,
     0 for any.
     """
@@ -38,9 +38,9 @@ class Pace:
     patience: int
 
 
-def pace_of(config: TrainConfig, sentences: int) -> Pace:
+def resolve_budget(config: TrainConfig, sentences: int) -> TrainingBudget:
     """Return what `config` says, and what suits so many `sentences` where it says nothing."""
     size = config.batch_size or min(max(sentences // STEPS_AN_EPOCH, LEAST), MOST)
     epochs = config.epochs or max(EPOCHS, math.ceil(STEPS / max(1, math.ceil(sentences / size))))
     patience = max(PATIENCE, epochs // 3) if config.patience is None else config.patience
-    return Pace(size, epochs, patience)
+    return TrainingBudget(size, epochs, patience)

@@ -72,4 +72,4 @@ def parts(vector: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
 
 def copied(model: SlotTagger) -> SlotTagger:
     """Return a copy with weights of its own, and the same vocabulary."""
-    return copy.deepcopy(model, {id(lookup): lookup for lookup in model.lookups})
+    return copy.deepcopy(model, {id(indexer): indexer for indexer in model.indexers})

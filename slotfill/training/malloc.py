@@ -9,7 +9,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 """What glibc's `mallopt` calls these settings, of malloc.h."""
 
 
-def keep_memory() -> None:
+def tune_malloc() -> None:
     """Let glibc hand freed memory to the next step, not to the system, which would fill it with
     zeros each time.
 

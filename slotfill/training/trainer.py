@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from slotfill.config.models import TrainConfig
-from slotfill.data.batching import bucket, make_batch
-from slotfill.data.schemes import tags_of
+from slotfill.data.batching import bucket_batches, make_batch
+from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
-from slotfill.evaluation.evaluate import rates
-from slotfill.model.language_model import word_ids, words_of
+from slotfill.evaluation.evaluate import validation_metrics
+from slotfill.model.language_model import target_vocabulary, to_target_ids
 from slotfill.model.tagger import SlotTagger
 from slotfill.training.data_parallel import Share, Workers, shared_zeros
-from slotfill.training.defaults import pace_of
+from slotfill.training.defaults import resolve_budget
 from slotfill.training.flat_parameters import copied, joined, trained
 from slotfill.training.optimizer import Optimizer
 from slotfill.training.profiler import Times
@@ -101,13 +101,15 @@ class Training:
         self.tags = [
             [
                 self.vocab.tag_ids[tag]
-                for tag in tags_of(sentence.slots or [], len(sentence.tokens), self.vocab.scheme)
+                for tag in slots_to_tags(
+                    sentence.slots or [], len(sentence.tokens), self.vocab.scheme
+                )
             ]
             for sentence in self.sentences
         ]
-        self.intents = self.vocab.intent_rows(self.sentences)
-        known = word_ids(self.vocab) if self.config.language_model else {}
-        self.words = [words_of(tokens, known) for tokens in self.tokens] if known else []
+        self.intents = self.vocab.intent_targets(self.sentences)
+        known = target_vocabulary(self.vocab) if self.config.language_model else {}
+        self.words = [to_target_ids(tokens, known) for tokens in self.tokens] if known else []
         # What is scored and kept: the moving average of the weights, or the weights themselves.
         self.averaged = copied(self.model) if self.config.average else self.model
         self.averaged.eval()
@@ -115,23 +117,25 @@ class Training:
         self.count = self.config.threads if self.on_cpu else 1
         self.weights = joined(trained(self.model), shared_zeros if self.count > 1 else None)
         self.average = joined(trained(self.averaged)) if self.config.average else self.weights
-        self.pace = pace_of(self.config, len(self.sentences))
+        self.pace = resolve_budget(self.config, len(self.sentences))
         self.optimizer = Optimizer(self.model, self.weights, self.config, self.pace.epochs)
         self.workers = Workers(
             self.model, self.weights, self.count, self.config.precision, self.batches, self.times
         )
-        self.steps = len(bucket(self.lengths, self.pace.batch_size))
+        self.steps = len(bucket_batches(self.lengths, self.pace.batch_size))
 
     def batches(self, epoch: int, place: int = 0) -> Iterator[Share]:
         """Yield what the worker at `place` has of each batch of `epoch`; the seed and the epoch
         decide their order.
         """
-        for indices in bucket(self.lengths, self.pace.batch_size, seed=(self.config.seed, epoch)):
+        for indices in bucket_batches(
+            self.lengths, self.pace.batch_size, seed=(self.config.seed, epoch)
+        ):
             own = indices[place :: self.count]
             tokens, tags = [self.tokens[i] for i in own], [self.tags[i] for i in own]
             intents = self.intents and [self.intents[i] for i in own]
             words = self.words and [self.words[i] for i in own]
-            batch = make_batch(tokens, self.model.lookups, tags, intents, words) if own else None
+            batch = make_batch(tokens, self.model.indexers, tags, intents, words) if own else None
             yield Share(batch, len(indices), sum(self.lengths[i] for i in indices))
 
     def step(self, share: Share) -> tuple[Tensor, Tensor]:
@@ -193,7 +197,7 @@ class Training:
                 report(self._progress(number, done, shown, tokens / spent, spent / done))
         self.averaged.eval()
         with self.times.of("validation"):
-            f1, accuracy = rates(self.averaged, self.vocab, self.valid)
+            f1, accuracy = validation_metrics(self.averaged, self.vocab, self.valid)
         rate = self.optimizer.rate
         spent = time.perf_counter() - began
         row = Epoch(

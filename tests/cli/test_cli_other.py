@@ -14,8 +14,8 @@ import pytest
 from conftest import write_config
 
 import slotfill
-from slotfill.config.recipes import recipe_names
-from slotfill.config.registry import KINDS
+from slotfill.config.recipes import builtin_config_names
+from slotfill.config.registry import REGISTRIES
 
 COMMANDS = (
     "train",
@@ -81,7 +81,7 @@ def test_wrong_use_is_exit_code_2(cli):
 
 def test_list_names_every_part_in_one_line_each(cli):
     everything = cli("list").out
-    for kind, registry in KINDS.items():
+    for kind, registry in REGISTRIES.items():
         for word in (f"{kind}s", kind):
             result = cli("list", word)
             assert (result.code, result.err) == (0, "")
@@ -91,12 +91,12 @@ def test_list_names_every_part_in_one_line_each(cli):
                 assert f" {name} " in everything
     assert "Hochreiter & Schmidhuber 1997" in cli("list", "cells").out
     assert "[Taipei](destination)" in cli("list", "formats").out, "brackets are no markup"
-    assert all(name in cli("list", "configs").out for name in recipe_names())
+    assert all(name in cli("list", "configs").out for name in builtin_config_names())
 
 
 def test_list_of_what_is_no_kind(cli):
     result = cli("list", "cels")
-    kinds = ", ".join(sorted([*(f"{kind}s" for kind in KINDS), "configs"]))
+    kinds = ", ".join(sorted([*(f"{kind}s" for kind in REGISTRIES), "configs"]))
     assert (
         result.err
         == f"slotfill: no kind of part 'cels'; did you mean 'cells'? (allowed: {kinds})\n"

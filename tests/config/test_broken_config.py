@@ -337,7 +337,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "a tag that would run code",
         "train: !!python/object:os.system {}\n",
         [],
-        ["1: the tag !!python/object:os.system is not understood; take it out"],
+        ["1: the tag !!python/object:os.system is not apply_intent_head; take it out"],
     ),
     (
         "a merge key",
@@ -549,9 +549,9 @@ def test_a_byte_order_mark_and_crlf_are_no_fault(desk, cli):
 
 
 def built_in() -> list[str]:
-    from slotfill.config.recipes import recipe_names
+    from slotfill.config.recipes import builtin_config_names
 
-    return recipe_names()
+    return builtin_config_names()
 
 
 def test_a_built_in_folder_is_no_config(cli):

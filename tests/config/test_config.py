@@ -12,14 +12,19 @@ from pathlib import Path
 import pytest
 
 from slotfill.config.json_schema import schema
-from slotfill.config.recipes import load_recipe, recipe_names, recipe_summary, recipes_folder
-from slotfill.config.registry import CELLS, ENCODERS, KINDS, REQUIRED
-from slotfill.config.validate import load_config
+from slotfill.config.recipes import (
+    builtin_config_dir,
+    builtin_config_names,
+    config_summary,
+    load_config,
+)
+from slotfill.config.registry import CELLS, ENCODERS, REGISTRIES, REQUIRED
+from slotfill.config.validate import parse_config
 from slotfill.config.yaml_reader import parse
 
 
 def config(text="", *overrides):
-    return load_config(text, "x.yaml", overrides)
+    return parse_config(text, "x.yaml", overrides)
 
 
 def test_no_text_is_every_default():
@@ -88,7 +93,7 @@ def test_paths_in_a_file_are_taken_from_its_folder_then_from_the_current_one(des
     Path("near").mkdir()
     Path("far").mkdir()
     Path("configs/c.yaml").write_text("data: {path: near, train: far, test: nowhere}\n")
-    data = load_recipe("configs/c.yaml")[1].data
+    data = load_config("configs/c.yaml")[1].data
     assert data.path == str(desk / "configs" / "near")
     assert data.train == str(desk / "far")
     assert data.test == str(desk / "configs" / "nowhere")
@@ -102,19 +107,19 @@ def test_paths_in_an_override_are_taken_from_the_current_folder(desk):
     Path("configs/c.yaml").write_text(
         "data: {path: near}\nencoder: {name: recurrent, cell: cell.py}\n"
     )
-    assert load_recipe("configs/c.yaml", ["data.path=near"])[1].data.path == str(desk / "near")
-    assert load_recipe("configs/c.yaml", ["data={path: near}"])[1].data.path == str(desk / "near")
-    assert load_recipe("configs/c.yaml")[1].encoder["cell"]["name"] == str(
+    assert load_config("configs/c.yaml", ["data.path=near"])[1].data.path == str(desk / "near")
+    assert load_config("configs/c.yaml", ["data={path: near}"])[1].data.path == str(desk / "near")
+    assert load_config("configs/c.yaml")[1].encoder["cell"]["name"] == str(
         desk / "configs" / "cell.py"
     )
-    overridden = load_recipe("configs/c.yaml", ["encoder.cell=./cell.py"])[1]
+    overridden = load_config("configs/c.yaml", ["encoder.cell=./cell.py"])[1]
     assert overridden.encoder["cell"]["name"] == str(desk / "cell.py")
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", builtin_config_names())
 def test_a_complete_config_loads_to_itself(name, tmp_path):
-    _, found = load_recipe(name)
-    again = load_config(found.to_yaml(), "again.yaml", folder=tmp_path)
+    _, found = load_config(name)
+    again = parse_config(found.to_yaml(), "again.yaml", folder=tmp_path)
     assert again == found
     assert again.to_yaml() == found.to_yaml()
 
@@ -131,10 +136,10 @@ def test_show_prints_what_would_run_and_can_be_trained(desk, cli):
     assert data["train"]["seed"] == 1
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", builtin_config_names())
 def test_every_built_in_config_says_what_it_is(name):
-    assert len(recipe_summary(name)) > 10
-    assert (recipes_folder() / f"{name}.yaml").read_text().startswith("# ")
+    assert len(config_summary(name)) > 10
+    assert (builtin_config_dir() / f"{name}.yaml").read_text().startswith("# ")
 
 
 def matches(rule, value, root):
@@ -201,7 +206,7 @@ def test_the_schema_names_every_part_and_option(cli):
     found = json.loads(result.out)
     assert found == schema()
     assert found["$schema"].startswith("https://json-schema.org/")
-    for kind, registry in KINDS.items():
+    for kind, registry in REGISTRIES.items():
         shapes = found["$defs"][kind]["anyOf"]
         assert registry.names() in [shape.get("enum") for shape in shapes]
         for name in registry.names():
@@ -256,8 +261,8 @@ def test_the_schema_admits_what_the_checker_admits(text, valid):
     assert matches(root, parse(text, "x.yaml")[0], root) is valid
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", builtin_config_names())
 def test_the_schema_admits_the_built_in_configs_and_their_complete_form(name):
     root = whole()
-    assert matches(root, parse((recipes_folder() / f"{name}.yaml").read_text(), name)[0], root)
-    assert matches(root, parse(load_recipe(name)[1].to_yaml(), name)[0], root)
+    assert matches(root, parse((builtin_config_dir() / f"{name}.yaml").read_text(), name)[0], root)
+    assert matches(root, parse(load_config(name)[1].to_yaml(), name)[0], root)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import slotfill
-from slotfill.config.recipes import load_recipe
-from slotfill.config.registry import CELLS, KINDS, REQUIRED, Registry
+from slotfill.config.recipes import load_config
+from slotfill.config.registry import CELLS, REGISTRIES, REQUIRED, Registry
 from slotfill.errors import ConfigError, RunError
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run
@@ -40,7 +40,7 @@ class Forgetful(Cell):
     """See the input only."""
 
     def __init__(self, input_size: int, hidden_size: int, directions: int = 1, *, gain: Positive = 1.0) -> None:
-        super().__init__(input_size, hidden_size, directions, products=1)
+        super().__init__(input_size, hidden_size, directions, num_gates=1)
         self.gain = gain
 
     def step(self, projected, state):
@@ -49,9 +49,9 @@ class Forgetful(Cell):
 '''
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", REGISTRIES)
 def test_the_files_of_a_folder_are_its_parts(kind):
-    registry = KINDS[kind]
+    registry = REGISTRIES[kind]
     files = {path.stem for path in registry.folder.glob("[!_]*.py")} - {"base"}
     assert set(registry.names()) == files != set()
     for name in registry.names():
@@ -124,7 +124,7 @@ def test_a_part_from_outside_is_checked_without_running_it_and_then_trains(desk,
         cli("show", "mine/c.yaml", "encoder.cell.gain=0").err
         == "slotfill: command line: encoder.cell.gain: must be more than 0, found 0\n"
     )
-    _, config = load_recipe("mine/c.yaml")
+    _, config = load_config("mine/c.yaml")
     assert config.encoder["cell"] == {"name": str(desk / "mine" / "my_cell.py"), "gain": 2.0}
     assert not Path("mine/executed").exists()
     train(config, RunFolder(Path("own")), lambda progress: None)
@@ -168,7 +168,7 @@ def test_a_part_from_outside_that_fails_to_run_is_told_by_its_line(tmp_path):
 
 def test_a_registry_answers_without_importing_its_parts():
     code = (
-        "import sys; from slotfill.config.registry import KINDS\nfor registry in KINDS.values():\n "
+        "import sys; from slotfill.config.registry import REGISTRIES\nfor registry in REGISTRIES.values():\n "
         "   for name in registry.names(): registry.part(name).options,"
         " registry.part(name).summary\nprint(sorted({'torch', 'numpy'} & set(sys.modules)))"
     )

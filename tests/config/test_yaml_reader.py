@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slotfill.config.yaml_reader import dotted, dump, parse, parse_value
+from slotfill.config.yaml_reader import dump, join_key, parse, parse_value
 from slotfill.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ def test_a_value_is_what_it_looks_like(text, value):
 def test_every_key_and_list_place_has_its_line():
     data, lines = parse("a: 1\nb:\n  - c\n  - d: 2\n    e: {f: 3}\n\n# a comment\ng: h\n", "x.yaml")
     assert data == {"a": 1, "b": ["c", {"d": 2, "e": {"f": 3}}], "g": "h"}
-    assert {dotted(path): line for path, line in lines.items() if path} == {
+    assert {join_key(path): line for path, line in lines.items() if path} == {
         "a": 1, "b": 2, "b.0": 3, "b.1": 4, "b.1.d": 4, "b.1.e": 5, "b.1.e.f": 5, "g": 8,
     }  # fmt: skip
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotfill.data.batching import MAX_PADDED_TOKENS, bucket, make_batch
+from slotfill.data.batching import MAX_PADDED_TOKENS, bucket_batches, make_batch
 from slotfill.data.vocab import Vocab
 
 SEEDS = st.one_of(st.none(), st.tuples(st.integers(0, 99), st.integers(0, 99)))
@@ -20,7 +20,7 @@ def lengths_of(count, seed=0, longest=50):
 @given(lengths=st.lists(st.integers(1, 9000), max_size=60), size=st.integers(1, 70), seed=SEEDS)
 @settings(max_examples=150, derandomize=True, deadline=None)
 def test_every_sentence_once_and_no_batch_too_large(lengths, size, seed):
-    batches = bucket(lengths, size, seed)
+    batches = bucket_batches(lengths, size, seed)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
         assert 1 <= len(batch) <= size
@@ -31,7 +31,7 @@ def test_every_sentence_once_and_no_batch_too_large(lengths, size, seed):
 def test_padding_is_bound_though_lengths_are_mixed(seed):
     """A batch's longest sentence need not be its last."""
     lengths = lengths_of(4000, seed, longest=40)
-    batches = bucket(lengths, 10**6, (seed, 0))
+    batches = bucket_batches(lengths, 10**6, (seed, 0))
     assert (
         max(len(batch) * max(lengths[i] for i in batch) for batch in batches) <= MAX_PADDED_TOKENS
     )
@@ -41,7 +41,7 @@ def test_padding_is_bound_though_lengths_are_mixed(seed):
 def test_batches_are_full(size):
     lengths = lengths_of(1000)
     for seed in (None, (1, 1)):
-        sizes = [len(batch) for batch in bucket(lengths, size, seed)]
+        sizes = [len(batch) for batch in bucket_batches(lengths, size, seed)]
         assert len(sizes) == -(-1000 // size)
         assert sizes.count(size) >= len(sizes) - 1
 
@@ -49,25 +49,25 @@ def test_batches_are_full(size):
 @pytest.mark.parametrize("seed", [None, (1, 1)])
 def test_little_padding(seed):
     lengths = lengths_of(2000)
-    batches = bucket(lengths, 16, seed)
+    batches = bucket_batches(lengths, 16, seed)
     padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
     assert padded < 1.05 * sum(lengths)
 
 
 def test_without_seed_from_short_to_long():
     lengths = lengths_of(100)
-    flat = [lengths[i] for batch in bucket(lengths, 8) for i in batch]
+    flat = [lengths[i] for batch in bucket_batches(lengths, 8) for i in batch]
     assert flat == sorted(lengths)
     # Of equal length, in their order.
-    assert bucket([2, 1, 2, 1, 2], 2) == [[1, 3], [0, 2], [4]]
+    assert bucket_batches([2, 1, 2, 1, 2], 2) == [[1, 3], [0, 2], [4]]
 
 
 def test_the_seed_decides():
     lengths = lengths_of(200)
-    first = bucket(lengths, 8, (1, 1))
-    assert first == bucket(lengths, 8, (1, 1))
+    first = bucket_batches(lengths, 8, (1, 1))
+    assert first == bucket_batches(lengths, 8, (1, 1))
     for other in ((1, 2), (2, 1)):
-        batches = bucket(lengths, 8, other)
+        batches = bucket_batches(lengths, 8, other)
         assert batches != first
         # Not the order alone: other sentences meet.
         assert {frozenset(batch) for batch in batches} != {frozenset(batch) for batch in first}
@@ -78,23 +78,23 @@ def test_the_seed_decides():
 
 def test_a_very_long_sentence_is_alone():
     for seed in (None, (3, 1)):
-        batches = bucket([5, 10_000, 5, 17_000, 6], 16, seed)
+        batches = bucket_batches([5, 10_000, 5, 17_000, 6], 16, seed)
         assert sorted(map(sorted, batches)) == [[0, 2, 4], [1], [3]]
 
 
 def test_no_sentences():
-    assert bucket([], 4) == [] and bucket([], 4, (1, 1)) == []
+    assert bucket_batches([], 4) == [] and bucket_batches([], 4, (1, 1)) == []
 
 
 def test_make_batch():
     vocab = Vocab({"a": 2, "b": 1}, ["O", "B-x"], "iob2")
-    lookups = [
-        vocab.token_lookup(lowercase=True, mask_digits=False, min_count=1),
-        vocab.character_lookup(lowercase=True, max_length=5),
+    indexers = [
+        vocab.token_indexer(lowercase=True, mask_digits=False, min_count=1),
+        vocab.character_indexer(lowercase=True, max_length=5),
     ]
-    batch = make_batch([["b"], ["a", "b", "?"]], lookups, [[1], [0, 1, 0]])
+    batch = make_batch([["b"], ["a", "b", "?"]], indexers, [[1], [0, 1, 0]])
     assert batch.lengths.tolist() == [1, 3] and batch.lengths.dtype == np.int64
     assert batch.tags.tolist() == [[1, 0, 0], [0, 1, 0]] and batch.tags.dtype == np.int64
     assert [len(arrays) for arrays in batch.features] == [1, 2]
     assert batch.features[0][0].tolist() == [[3, 0, 0], [2, 3, 1]]
-    assert make_batch([["a"]], lookups).tags is None
+    assert make_batch([["a"]], indexers).tags is None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.config.recipes import load_recipe
+from slotfill.config.recipes import load_config
 from slotfill.runs.evaluate import evaluate_run
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def trained(recipe: str, folder: Path, *overrides: str) -> Path:
-    _, config = load_recipe(recipe, overrides, need_data=True)
+    _, config = load_config(recipe, overrides, need_data=True)
     return train(config, RunFolder(folder / recipe), lambda progress: None).path
 
 

@@ -110,7 +110,7 @@ def test_what_is_equal_is_held_once(tmp_path):
 def test_nothing_is_overwritten(tmp_path):
     fill(tmp_path, "a.conll")
     with pytest.raises(UsageError, match="is there already, and nothing is overwritten"):
-        write_sentences(tmp_path / "a.conll", [Sentence.of_tokens(["fly"], [])])
+        write_sentences(tmp_path / "a.conll", [Sentence.from_tokens(["fly"], [])])
     assert (tmp_path / "a.conll").read_text() == "go\n"
 
 
@@ -124,7 +124,7 @@ def test_where_nothing_can_be_written(tmp_path):
 @pytest.mark.parametrize("format", ["conll", "jointslu"])
 def test_a_failure_leaves_nothing_behind(format, tmp_path):
     def sentences():
-        yield Sentence.of_tokens(["fly", "Taipei"], [Slot("city", 1, 2)])
+        yield Sentence.from_tokens(["fly", "Taipei"], [Slot("city", 1, 2)])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

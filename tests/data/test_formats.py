@@ -16,7 +16,7 @@ from slotfill.config.registry import FORMATS
 from slotfill.data.corpus import read_sentences, write_sentences
 from slotfill.data.schemes import SCHEMES
 from slotfill.data.sentence import Sentence, Slot
-from slotfill.data.tokenizers import TOKENIZERS, sentence_of
+from slotfill.data.tokenizers import TOKENIZERS, tokenize
 from slotfill.errors import DataError, UsageError
 from slotfill.files import decode_lines
 
@@ -34,11 +34,11 @@ NAMES = st.sampled_from(["city", "fromloc.city-name", "出發地", "O", "B-x"]) 
 def labelled(draw, tokens: st.SearchStrategy[str] | None = None, tokenizer: str = "words"):
     """A sentence with slots: of tokens, or of text."""
     if tokens is None:
-        sentence = sentence_of(
-            draw(TEXT.filter(lambda text: sentence_of(text, tokenizer).tokens)), tokenizer
+        sentence = tokenize(
+            draw(TEXT.filter(lambda text: tokenize(text, tokenizer).tokens)), tokenizer
         )
     else:
-        sentence = Sentence.of_tokens(draw(st.lists(tokens, min_size=1, max_size=6)))
+        sentence = Sentence.from_tokens(draw(st.lists(tokens, min_size=1, max_size=6)))
     cuts = st.lists(st.integers(0, len(sentence.tokens)), max_size=6, unique=True).map(sorted)
     edges = draw(cuts)
     kept = [pair for pair in pairwise(edges) if draw(st.booleans())]
@@ -99,23 +99,23 @@ def test_plain_words_come_back_from_every_format(format, scheme, data):
 
 @pytest.mark.parametrize("format", [name for name in FORMATS.names() if name != "brackets"])
 def test_sentences_without_labels_come_back(format):
-    sentences = [Sentence.of_tokens(["fly", "to", "Taipei"]), Sentence.of_tokens(["#"])]
+    sentences = [Sentence.from_tokens(["fly", "to", "Taipei"]), Sentence.from_tokens(["#"])]
     assert content(there_and_back(sentences, format, labelled=False)) == content(sentences)
 
 
 @pytest.mark.parametrize("format", FORMATS.names())
 def test_intents_come_back(format):
     sentences = [
-        Sentence.of_tokens(["fly"], [], "book#flight a"),
-        Sentence.of_tokens(["#"], [Slot("x", 0, 1)]),
-        Sentence.of_tokens(["go"], [], "訂票"),
+        Sentence.from_tokens(["fly"], [], "book#flight a"),
+        Sentence.from_tokens(["#"], [Slot("x", 0, 1)]),
+        Sentence.from_tokens(["go"], [], "訂票"),
     ]
     assert content(there_and_back(sentences, format)) == content(sentences)
 
 
 @pytest.mark.parametrize("format", FORMATS.names())
 def test_ten_thousand_tokens(format):
-    sentence = Sentence.of_tokens(
+    sentence = Sentence.from_tokens(
         ["fly", "Taipei"] * 5000, [Slot("city", at, at + 1) for at in range(1, 10000, 2)]
     )
     assert content(there_and_back([sentence], format)) == content([sentence])
@@ -124,8 +124,8 @@ def test_ten_thousand_tokens(format):
 @pytest.mark.parametrize("format", FORMATS.names())
 def test_byte_order_mark_and_crlf(format, tmp_path):
     sentences = [
-        Sentence.of_tokens(["fly", "Taipei"], [Slot("city", 1, 2)]),
-        Sentence.of_tokens(["go"], []),
+        Sentence.from_tokens(["fly", "Taipei"], [Slot("city", 1, 2)]),
+        Sentence.from_tokens(["go"], []),
     ]
     path = tmp_path / "split"
     write_sentences(path, sentences, format=format)
@@ -171,8 +171,8 @@ def test_conll_of_four_columns(tmp_path):
     first, second = reading.sentences
     assert first.tokens == ["#", "to", "New", "York"]
     assert first.slots == [Slot("city", 2, 4)]
-    assert (first.intent, first.place) == ("flight", f"{tmp_path / 'file'}:5")
-    assert (second.intent, second.place) == (None, f"{tmp_path / 'file'}:12")
+    assert (first.intent, first.location) == ("flight", f"{tmp_path / 'file'}:5")
+    assert (second.intent, second.location) == (None, f"{tmp_path / 'file'}:12")
     assert reading.repaired_tags == 1
     assert read(tmp_path, "conll", CONLL, scheme="iob1").repaired_tags == 0
 
@@ -187,7 +187,7 @@ def test_conll_columns_by_position(tmp_path):
 def test_conll_is_written_with_tabs(tmp_path):
     write_sentences(
         tmp_path / "x.conll",
-        [Sentence.of_tokens(["to", "台北"], [Slot("c", 1, 2)], "go")],
+        [Sentence.from_tokens(["to", "台北"], [Slot("c", 1, 2)], "go")],
         scheme="bioes",
     )
     assert (tmp_path / "x.conll").read_text(
@@ -209,7 +209,7 @@ def test_jsonl_of_both_shapes(tmp_path):
 
 
 def test_jsonl_as_written(tmp_path):
-    sentence = sentence_of("到 台北!", "words")
+    sentence = tokenize("到 台北!", "words")
     sentence.slots = [Slot("city", 1, 3)]
     write_sentences(tmp_path / "x.jsonl", [sentence])
     assert (tmp_path / "x.jsonl").read_text(encoding="utf-8") == (
@@ -249,7 +249,7 @@ def test_brackets_escapes(tmp_path):
 
 def test_jointslu_cannot_be_printed():
     with pytest.raises(UsageError, match="cannot be printed; use conll, jsonl or brackets"):
-        FORMATS.build("jointslu").render(Sentence.of_tokens(["a"], []), scheme="iob2")
+        FORMATS.build("jointslu").render(Sentence.from_tokens(["a"], []), scheme="iob2")
 
 
 @pytest.mark.parametrize(
@@ -257,49 +257,49 @@ def test_jointslu_cannot_be_printed():
     [
         (
             "conll",
-            Sentence.of_tokens(["New York"], []),
+            Sentence.from_tokens(["New York"], []),
             "the token 'New York' holds a blank or a line end, so conll",
         ),
         (
             "conll",
-            Sentence.of_tokens(["a"], [Slot("b c", 0, 1)]),
+            Sentence.from_tokens(["a"], [Slot("b c", 0, 1)]),
             "the slot name 'b c' holds a blank or a line end",
         ),
         (
             "conll",
-            Sentence.of_tokens([""], []),
+            Sentence.from_tokens([""], []),
             "the token '' is empty, so conll cannot hold it; write jsonl",
         ),
         (
             "conll",
-            Sentence.of_tokens(["-DOCSTART-"], []),
+            Sentence.from_tokens(["-DOCSTART-"], []),
             "conll skips the token '-DOCSTART-'; write jsonl",
         ),
         (
             "conll",
-            Sentence.of_tokens(["a"], [], "b\nc"),
+            Sentence.from_tokens(["a"], [], "b\nc"),
             "the intent 'b\\nc' holds a tab or a line end, so conll",
         ),
         (
             "conll",
-            Sentence.of_tokens(["a"], [], " b"),
+            Sentence.from_tokens(["a"], [], " b"),
             "the intent ' b' begins or ends with a blank, so conll",
         ),
         (
             "jointslu",
-            Sentence.of_tokens(["a"], [], "b\nc"),
+            Sentence.from_tokens(["a"], [], "b\nc"),
             "the intent 'b\\nc' holds a tab or a line end, so jointslu",
         ),
         (
             "jointslu",
-            Sentence.of_tokens(["a\tb"], []),
+            Sentence.from_tokens(["a\tb"], []),
             "the token 'a\\tb' holds a blank or a line end, so jointslu",
         ),
-        ("jointslu", Sentence.of_tokens(["a"]), "not labelled, though others are"),
+        ("jointslu", Sentence.from_tokens(["a"]), "not labelled, though others are"),
     ],
 )
 def test_what_cannot_be_written(format, sentence, message, tmp_path):
-    sentences = [Sentence.of_tokens(["ok"], []), sentence]
+    sentences = [Sentence.from_tokens(["ok"], []), sentence]
     with pytest.raises(DataError) as fault:
         write_sentences(tmp_path / "x", sentences, format=format)
     assert message in str(fault.value)

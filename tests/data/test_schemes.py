@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from slotfill.data.schemes import (
     SCHEMES,
-    SlotReader,
+    TagDecoder,
+    all_tags,
     may_end,
     may_follow,
     may_start,
-    slots_of,
-    tag_set,
-    tags_of,
+    slots_to_tags,
+    tags_to_slots,
 )
 from slotfill.data.sentence import Slot
 from slotfill.errors import UsageError
@@ -51,18 +51,18 @@ def slots(draw):
 @EXAMPLES
 def test_slots_come_back(scheme, case):
     found, length = case
-    tags = tags_of(found, length, scheme)
+    tags = slots_to_tags(found, length, scheme)
     assert len(tags) == length
-    assert set(tags) <= set(tag_set(NAMES, scheme))
-    assert slots_of(tags, scheme) == found
+    assert set(tags) <= set(all_tags(NAMES, scheme))
+    assert tags_to_slots(tags, scheme) == found
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_legal_is_what_is_written(scheme):
-    tags = tag_set(["a", "b"], scheme)
+    tags = all_tags(["a", "b"], scheme)
     for length in (1, 2, 3, 4):
         for sequence in product(tags, repeat=length):
-            written = tags_of(slots_of(sequence, scheme), length, scheme)
+            written = slots_to_tags(tags_to_slots(sequence, scheme), length, scheme)
             assert legal(sequence, scheme) == (written == list(sequence)), sequence
 
 
@@ -82,19 +82,19 @@ def test_legal_is_what_is_written(scheme):
     ],
 )
 def test_illegal_tags_are_forgiven(scheme, tags, slots):
-    assert slots_of(tags.split(), scheme) == [Slot(*slot) for slot in slots]
+    assert tags_to_slots(tags.split(), scheme) == [Slot(*slot) for slot in slots]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @given(data=st.data())
 @EXAMPLES
 def test_read_by_number(scheme, data):
-    tags = data.draw(st.permutations(tag_set(NAMES, scheme)))
-    read = SlotReader(tags, scheme)
+    tags = data.draw(st.permutations(all_tags(NAMES, scheme)))
+    read = TagDecoder(tags, scheme)
     for numbers in data.draw(
         st.lists(st.lists(st.integers(0, len(tags) - 1), max_size=8), max_size=3)
     ):
-        assert read(numbers) == slots_of([tags[number] for number in numbers], scheme)
+        assert read(numbers) == tags_to_slots([tags[number] for number in numbers], scheme)
 
 
 @pytest.mark.parametrize("scheme", ["iob1", "iob2", "bioes"])
@@ -102,9 +102,9 @@ def test_read_by_number(scheme, data):
 @EXAMPLES
 def test_forgiving_as_seqeval(scheme, data):
     entities = pytest.importorskip("seqeval.metrics.sequence_labeling").get_entities
-    tags = data.draw(st.lists(st.sampled_from(tag_set(["a", "b-c"], scheme)), max_size=8))
+    tags = data.draw(st.lists(st.sampled_from(all_tags(["a", "b-c"], scheme)), max_size=8))
     expected = [(name, start, end + 1) for name, start, end in entities(tags)]
-    assert [(slot.name, slot.start, slot.end) for slot in slots_of(tags, scheme)] == expected
+    assert [(slot.name, slot.start, slot.end) for slot in tags_to_slots(tags, scheme)] == expected
 
 
 @pytest.mark.parametrize(
@@ -135,20 +135,20 @@ def test_forgiving_as_seqeval(scheme, data):
 )
 def test_foreign_tags(scheme, tag, message):
     with pytest.raises(ValueError) as fault:
-        slots_of(["O", tag], scheme)
+        tags_to_slots(["O", tag], scheme)
     assert str(fault.value) == message
     with pytest.raises(ValueError) as fault:
-        SlotReader(["O", tag], scheme)
+        TagDecoder(["O", tag], scheme)
     assert str(fault.value) == message
 
 
 def test_tag_set():
-    assert tag_set(["b", "a", "b"], "bilou") == "O B-a I-a L-a U-a B-b I-b L-b U-b".split()  # noqa: SIM905
-    assert tag_set([], "iob2") == ["O"]
+    assert all_tags(["b", "a", "b"], "bilou") == "O B-a I-a L-a U-a B-b I-b L-b U-b".split()  # noqa: SIM905
+    assert all_tags([], "iob2") == ["O"]
 
 
 def test_unknown_scheme():
     with pytest.raises(
         UsageError, match=r"^unknown tag scheme 'iob3'; did you mean 'iob2'\? \(allowed: bilou"
     ):
-        tags_of([], 0, "iob3")
+        slots_to_tags([], 0, "iob3")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotfill.data.tokenizers import TOKENIZERS, sentence_of
+from slotfill.data.tokenizers import TOKENIZERS, tokenize
 from slotfill.errors import UsageError
 
 WORDS = [
@@ -43,16 +43,16 @@ CHARACTERS = [
 
 @pytest.mark.parametrize(("text", "tokens"), WORDS)
 def test_words(text, tokens):
-    assert sentence_of(text, "words").tokens == tokens
+    assert tokenize(text, "words").tokens == tokens
 
 
 @pytest.mark.parametrize(("text", "tokens"), CHARACTERS)
 def test_characters(text, tokens):
-    assert sentence_of(text, "characters").tokens == tokens
+    assert tokenize(text, "characters").tokens == tokens
 
 
 def test_whitespace():
-    assert sentence_of(" fly  to\tst. louis,\u3000please\n", "whitespace").tokens == [
+    assert tokenize(" fly  to\tst. louis,\u3000please\n", "whitespace").tokens == [
         "fly",
         "to",
         "st.",
@@ -70,7 +70,7 @@ EXAMPLES = settings(max_examples=200, derandomize=True, deadline=None)
 @EXAMPLES
 def test_nothing_is_lost_but_blanks(tokenizer, text):
     end = 0
-    sentence = sentence_of(text, tokenizer, "place")
+    sentence = tokenize(text, tokenizer, "place")
     for first, last in [*sentence.offsets, (len(text), len(text))]:
         assert end <= first <= last
         assert not text[end:first].strip(" \u200b\ufeff\t\n\r\f\v").strip()
@@ -87,11 +87,11 @@ def test_nothing_is_lost_but_blanks(tokenizer, text):
 def test_every_blank_parts_alike(tokenizer, text):
     # The text is cut at its plain blanks first; without any, all of it at once.
     whole = text.replace(" ", "\u3000") + "\u3000"
-    assert sentence_of(text, tokenizer).offsets == sentence_of(whole, tokenizer).offsets
+    assert tokenize(text, tokenizer).offsets == tokenize(whole, tokenizer).offsets
 
 
 def test_unknown_tokenizer():
     with pytest.raises(
         UsageError, match=r"^unknown tokenizer 'word'; did you mean 'words'\? \(allowed: "
     ):
-        sentence_of("fly", "word")
+        tokenize("fly", "word")

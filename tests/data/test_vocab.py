@@ -13,49 +13,51 @@ from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 
 SENTENCES = [
-    Sentence.of_tokens(["to", "Taipei", "at", "11:30"], [Slot("to", 1, 2), Slot("time", 3, 4)]),
-    Sentence.of_tokens(["to", "to", "taipei", "at", "12:45"], [Slot("to", 2, 3)]),
-    Sentence.of_tokens(["去", "台北"], [Slot("to", 0, 2)]),
-    Sentence.of_tokens(["yes"], []),
+    Sentence.from_tokens(["to", "Taipei", "at", "11:30"], [Slot("to", 1, 2), Slot("time", 3, 4)]),
+    Sentence.from_tokens(["to", "to", "taipei", "at", "12:45"], [Slot("to", 2, 3)]),
+    Sentence.from_tokens(["去", "台北"], [Slot("to", 0, 2)]),
+    Sentence.from_tokens(["yes"], []),
 ]
 
 
 def ids(lookup, *tokens):
-    (found,) = lookup.arrays([tokens])
+    (found,) = lookup.index([tokens])
     return found[0].tolist()
 
 
 def lookup(vocab=None, lowercase=False, mask_digits=False, min_count=1):
-    vocab = vocab or Vocab.of(SENTENCES, "iob2")
-    return vocab.token_lookup(lowercase=lowercase, mask_digits=mask_digits, min_count=min_count)
+    vocab = vocab or Vocab.from_sentences(SENTENCES, "iob2")
+    return vocab.token_indexer(lowercase=lowercase, mask_digits=mask_digits, min_count=min_count)
 
 
 def test_counts_and_tags():
-    vocab = Vocab.of(SENTENCES, "iob2")
+    vocab = Vocab.from_sentences(SENTENCES, "iob2")
     assert vocab.tokens["to"] == 3 and vocab.tokens["at"] == 2 and vocab.tokens["台北"] == 1
     assert list(vocab.tokens)[:2] == ["to", "at"]
     assert vocab.tags == ["O", "B-time", "B-to", "I-to"]
     assert vocab.tag_ids == {"O": 0, "B-time": 1, "B-to": 2, "I-to": 3}
     assert vocab.slot_names == ["time", "to"]
-    assert Vocab.of(SENTENCES, "bioes").tags == ["O", "S-time", "B-to", "E-to", "S-to"]
-    assert Vocab.of(SENTENCES[3:], "iob2").tags == ["O"]
+    assert Vocab.from_sentences(SENTENCES, "bioes").tags == ["O", "S-time", "B-to", "E-to", "S-to"]
+    assert Vocab.from_sentences(SENTENCES[3:], "iob2").tags == ["O"]
 
 
 def test_slot_names_hold_dashes():
-    vocab = Vocab.of([Sentence.of_tokens(["x"], [Slot("fromloc.city-name", 0, 1)])], "bioes")
+    vocab = Vocab.from_sentences(
+        [Sentence.from_tokens(["x"], [Slot("fromloc.city-name", 0, 1)])], "bioes"
+    )
     assert vocab.slot_names == ["fromloc.city-name"]
 
 
 def test_order_of_sentences_changes_nothing():
-    wanted = json.dumps(Vocab.of(SENTENCES, "iob2").to_json())
+    wanted = json.dumps(Vocab.from_sentences(SENTENCES, "iob2").to_json())
     for seed in range(5):
         shuffled = random.Random(seed).sample(SENTENCES, len(SENTENCES))
-        assert json.dumps(Vocab.of(shuffled, "iob2").to_json()) == wanted
+        assert json.dumps(Vocab.from_sentences(shuffled, "iob2").to_json()) == wanted
 
 
 @pytest.mark.parametrize("scheme", ["iob1", "iob2", "bioes", "bilou"])
 def test_json_and_back(scheme):
-    vocab = Vocab.of(SENTENCES, scheme)
+    vocab = Vocab.from_sentences(SENTENCES, scheme)
     text = json.dumps(vocab.to_json(), ensure_ascii=False)
     again = Vocab.from_json(json.loads(text))
     assert json.dumps(again.to_json(), ensure_ascii=False) == text
@@ -66,17 +68,19 @@ def test_json_and_back(scheme):
     )
     assert lookup(again).counts.tolist() == lookup(vocab).counts.tolist()
     for mine, theirs in zip(
-        again.character_lookup(lowercase=False, max_length=9).arrays([tokens]),
-        vocab.character_lookup(lowercase=False, max_length=9).arrays([tokens]),
+        again.character_indexer(lowercase=False, max_length=9).index([tokens]),
+        vocab.character_indexer(lowercase=False, max_length=9).index([tokens]),
         strict=True,
     ):
         assert np.array_equal(mine, theirs)
 
 
 def test_knows():
-    vocab = Vocab.of(SENTENCES, "iob2")
-    assert all(vocab.knows(token) for token in ("Taipei", "TAIPEI", "taipei", "台北", "Yes"))
-    assert not any(vocab.knows(token) for token in ("Tai", "11:31", "", "台"))
+    vocab = Vocab.from_sentences(SENTENCES, "iob2")
+    assert all(
+        vocab.contains_token(token) for token in ("Taipei", "TAIPEI", "taipei", "台北", "Yes")
+    )
+    assert not any(vocab.contains_token(token) for token in ("Tai", "11:31", "", "台"))
 
 
 def test_token_ids():
@@ -101,17 +105,17 @@ def test_min_count():
 
 
 def test_token_padding():
-    (found,) = lookup().arrays([["to"], ["to", "at", "to"], ["x", "to"]])
+    (found,) = lookup().index([["to"], ["to", "at", "to"], ["x", "to"]])
     assert found.tolist() == [[2, 0, 0], [2, 3, 2], [1, 2, 0]]
     assert found.dtype == np.int64
-    (found,) = lookup().arrays([])
+    (found,) = lookup().index([])
     assert found.shape == (0, 0)
 
 
 def test_characters():
     vocab = Vocab({"ab": 2, "Ba": 1}, ["O"], "iob2")
-    spell = vocab.character_lookup(lowercase=False, max_length=4)
-    spellings, types = spell.arrays([["ab", "Ba", "ab"], ["b🛫"], ["abababab", "B"]])
+    spell = vocab.character_indexer(lowercase=False, max_length=4)
+    spellings, types = spell.index([["ab", "Ba", "ab"], ["b🛫"], ["abababab", "B"]])
     # Characters in the order of Unicode: B 2, a 3, b 4; 1 is unknown; the empty spelling comes
     # first.
     assert spellings.tolist() == [
@@ -123,23 +127,23 @@ def test_characters():
         [2, 0, 0, 0],
     ]
     assert types.tolist() == [[1, 2, 1], [3, 0, 0], [4, 5, 0]]
-    lower = vocab.character_lookup(lowercase=True, max_length=4)
+    lower = vocab.character_indexer(lowercase=True, max_length=4)
     assert len(lower.ids) == 2
-    spellings, types = lower.arrays([["Ba", "ba"]])
+    spellings, types = lower.index([["Ba", "ba"]])
     assert spellings[types[0, 0]].tolist() == spellings[types[0, 1]].tolist() == [3, 2]
 
 
 def test_characters_of_nothing():
     spellings, types = (
-        Vocab({"a": 1}, ["O"], "iob2").character_lookup(lowercase=False, max_length=3).arrays([])
+        Vocab({"a": 1}, ["O"], "iob2").character_indexer(lowercase=False, max_length=3).index([])
     )
     assert spellings.tolist() == [[0]] and types.shape == (0, 0)
 
 
 def test_intents_are_kept_as_training_writes_them():
     labels = ["go", "go", "tell#ask", "ask", "ask#tell", "tell#ask", "ask # go", "greet#greet"]
-    sentences = [Sentence.of_tokens(["x"], [], intent) for intent in labels]
-    vocab = Vocab.of(sentences, "iob2", intents=True)
+    sentences = [Sentence.from_tokens(["x"], [], intent) for intent in labels]
+    vocab = Vocab.from_sentences(sentences, "iob2", intents=True)
     assert vocab.intents == {
         "go": 2,
         "tell#ask": 2,
@@ -148,8 +152,8 @@ def test_intents_are_kept_as_training_writes_them():
         "ask#tell": 1,
         "greet#greet": 1,
     }
-    assert vocab.intent_names == ["go", "tell", "ask", "greet"] and vocab.several_intents
-    assert [row.tolist() for row in vocab.intent_rows(sentences[2:5])] == [
+    assert vocab.intent_names == ["go", "tell", "ask", "greet"] and vocab.is_multi_intent
+    assert [row.tolist() for row in vocab.intent_targets(sentences[2:5])] == [
         [0, 1, 1, 0],
         [0, 0, 1, 0],
         [0, 1, 1, 0],
@@ -161,15 +165,16 @@ def test_intents_are_kept_as_training_writes_them():
         (0, 2): "ask # go",
         (0, 1, 2): "go#tell#ask",
     }
-    assert {ids: vocab.intent_of(ids) for ids in answers} == answers
+    assert {ids: vocab.join_intents(ids) for ids in answers} == answers
     again = Vocab.from_json(json.loads(json.dumps(vocab.to_json())))
     assert (
-        again.intents == vocab.intents and {ids: again.intent_of(ids) for ids in answers} == answers
+        again.intents == vocab.intents
+        and {ids: again.join_intents(ids) for ids in answers} == answers
     )
-    assert not Vocab.of(sentences[:1], "iob2", intents=True).several_intents
+    assert not Vocab.from_sentences(sentences[:1], "iob2", intents=True).is_multi_intent
 
 
 def test_intents_that_are_not_learned_are_not_kept():
-    vocab = Vocab.of([Sentence.of_tokens(["x"], [], "go")], "iob2")
-    assert (vocab.intents, vocab.intent_names, vocab.intent_rows(SENTENCES)) == ({}, [], [])
+    vocab = Vocab.from_sentences([Sentence.from_tokens(["x"], [], "go")], "iob2")
+    assert (vocab.intents, vocab.intent_names, vocab.intent_targets(SENTENCES)) == ({}, [], [])
     assert set(vocab.to_json()) == {"format", "scheme", "tags", "tokens"}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import accuracy_score, classification_report
 
-from slotfill.data.schemes import tags_of
+from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.evaluation.metrics import intent_accuracy, score, score_intents, slot_f1
 
@@ -35,15 +35,19 @@ def taggings(draw):
         return found
 
     gold = slots()
-    return Sentence.of_tokens(["w"] * length, gold), list(gold) if draw(st.booleans()) else slots()
+    return Sentence.from_tokens(["w"] * length, gold), list(gold) if draw(
+        st.booleans()
+    ) else slots()
 
 
 @given(cases=st.lists(taggings(), min_size=1, max_size=6))
 @settings(max_examples=60, derandomize=True, deadline=None)
 def test_equals_seqeval(cases):
     gold, found = [case[0] for case in cases], [case[1] for case in cases]
-    wanted = [tags_of(s.slots, len(s.tokens), "iob2") for s in gold]
-    given = [tags_of(slots, len(s.tokens), "iob2") for s, slots in zip(gold, found, strict=True)]
+    wanted = [slots_to_tags(s.slots, len(s.tokens), "iob2") for s in gold]
+    given = [
+        slots_to_tags(slots, len(s.tokens), "iob2") for s, slots in zip(gold, found, strict=True)
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         report = classification_report(wanted, given, output_dict=True, zero_division=0)
@@ -69,7 +73,7 @@ def test_equals_seqeval(cases):
 
 
 def sentence(*slots, length=4):
-    return Sentence.of_tokens(["w"] * length, list(slots))
+    return Sentence.from_tokens(["w"] * length, list(slots))
 
 
 A, B = Slot("a", 0, 2), Slot("b", 3, 4)
@@ -147,7 +151,7 @@ def test_intents_are_right_as_a_set_and_frames_with_their_slots():
         ("c", None, [], []),
         ("d", "d", [], []),
     ]
-    gold = [Sentence.of_tokens(["w"] * 4, slots, intent) for intent, _, slots, _ in cases]
+    gold = [Sentence.from_tokens(["w"] * 4, slots, intent) for intent, _, slots, _ in cases]
     found, intents = [case[3] for case in cases], [case[1] for case in cases]
     result = score_intents(gold, found, intents)
     assert result.accuracy == pytest.approx(50) == intent_accuracy(gold, intents)

@@ -12,10 +12,10 @@ import pytest
 import torch
 from part_cases import SENTENCES, STRANGE, networks, randomize, small, vocab_of
 
-from slotfill.config.registry import KINDS
+from slotfill.config.registry import REGISTRIES
 from slotfill.data.batching import make_batch
 from slotfill.errors import RunError
-from slotfill.export.dim import NotExportable
+from slotfill.export.dim import ExportError
 from slotfill.export.to_onnx import export_model
 from slotfill.export.tracer import Recorder
 from slotfill.inference.onnx_engine import OnnxEngine
@@ -49,9 +49,9 @@ def operators(models: dict[str, bytes]) -> list[str]:
 @pytest.mark.parametrize("parts", networks())
 def test_gives_what_torch_gives(parts):
     model, vocab = built(parts)
-    if model.tagger.searches or any(part.contextual for part in model.embeddings):
+    if model.tagger.uses_beam_search or any(part.contextual for part in model.embeddings):
         with pytest.raises(
-            NotExportable, match="search" if model.tagger.searches else "whole sentences"
+            ExportError, match="search" if model.tagger.uses_beam_search else "whole sentences"
         ):
             export_model(model, vocab, "of these")
         return
@@ -60,7 +60,7 @@ def test_gives_what_torch_gives(parts):
         onnx.checker.check_model(half, full_check=True)
     engine = OnnxEngine(exported, vocab, "of these")
     for tokens in BATCHES:
-        ours, theirs = make_batch(tokens, model.lookups), make_batch(tokens, engine.lookups)
+        ours, theirs = make_batch(tokens, model.indexers), make_batch(tokens, engine.indexers)
         wanted, found = model.emissions(ours), engine.emissions(theirs)
         assert found.shape == wanted.shape and found.dtype == np.float32
         for row, one, length in zip(found, wanted, ours.lengths, strict=True):
@@ -70,7 +70,7 @@ def test_gives_what_torch_gives(parts):
 
 @pytest.mark.parametrize("kind", ["embedding", "cell", "encoder", "tagger"])
 def test_what_is_not_exported_is_said(kind):
-    said = {name for name in KINDS[kind].names() if KINDS[kind].part(name).export}
+    said = {name for name in REGISTRIES[kind].names() if REGISTRIES[kind].part(name).export}
     assert said == {"tagger": {"aligned", "focus"}, "embedding": {"transformer"}}.get(kind, set())
 
 
@@ -114,12 +114,12 @@ def test_a_tokens_vector_is_computed_once():
         [["word", small("embedding", "char_cnn")], small("encoder", "recurrent"), "crf"]
     )
     engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
-    vectors = engine.lookups[0]
+    vectors = engine.indexers[0]
     calls = []
     embed = vectors._embed
     vectors._embed = lambda features: calls.append(features["ids_0_0"].shape) or embed(features)
     for tokens in ([["leave", "Taipei"]], [["Taipei", "leave", "leave"]], [["leave", "Boston"]]):
-        engine.tags(make_batch(tokens, engine.lookups))
+        engine.tags(make_batch(tokens, engine.indexers))
     assert calls == [(1, 2), (1, 1)]
 
 
@@ -131,32 +131,33 @@ def test_layers_that_see_no_neighbours_are_of_the_vector(window, size):
     )
     exported = export_model(model, vocab, "x")
     engine = OnnxEngine(exported, vocab, "x")
-    ((vectors,),) = make_batch([["leave", "Taipei"], ["at"]], engine.lookups).features
+    ((vectors,),) = make_batch([["leave", "Taipei"], ["at"]], engine.indexers).features
     assert vectors.shape == (2, 2, size) and not vectors[1, 1].any()
     assert ("Relu" in operators(exported)) == (window == 1)
     for tokens in BATCHES:
-        assert engine.tags(make_batch(tokens, engine.lookups)) == model.tags(
-            make_batch(tokens, model.lookups)
+        assert engine.tags(make_batch(tokens, engine.indexers)) == model.tags(
+            make_batch(tokens, model.indexers)
         )
 
 
-@pytest.mark.parametrize("limit", ["MOST_TOKENS", "MOST_NUMBERS"])
+@pytest.mark.parametrize("limit", ["MAX_CACHED_TOKENS", "MAX_CACHED_FLOATS"])
 def test_vectors_are_forgotten_before_they_are_too_many(limit, monkeypatch):
     model, vocab = built(
         [["word", small("embedding", "char_cnn")], small("encoder", "recurrent"), "crf"]
     )
     numbers = sum(part.output_size for part in model.embeddings)
     monkeypatch.setattr(
-        f"slotfill.inference.onnx_engine.{limit}", 5 if limit == "MOST_TOKENS" else 5 * numbers + 1
+        f"slotfill.inference.onnx_engine.{limit}",
+        5 if limit == "MAX_CACHED_TOKENS" else 5 * numbers + 1,
     )
     engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
     for tokens in BATCHES * 2:
-        assert engine.tags(make_batch(tokens, engine.lookups)) == model.tags(
-            make_batch(tokens, model.lookups)
+        assert engine.tags(make_batch(tokens, engine.indexers)) == model.tags(
+            make_batch(tokens, model.indexers)
         )
         most = max(5, *(len(tokens_of(batch)) for batch in BATCHES))
-        assert len(engine.lookups[0]._rows) <= most and len(engine.lookups[0]._table) <= most + 1
-    assert len(engine.lookups[0]._rows) < len(
+        assert len(engine.indexers[0]._rows) <= most and len(engine.indexers[0]._table) <= most + 1
+    assert len(engine.indexers[0]._rows) < len(
         tokens_of(tokens for batch in BATCHES for tokens in batch)
     )
 
@@ -167,10 +168,10 @@ def test_a_cell_whose_operator_computes_something_else_is_found_out(monkeypatch)
         SlotTagger(vocab, ["word"], small("encoder", "recurrent"), "crf")
         .encoders[0]
         .layers[0]
-        .operator()
+        .onnx_operator()
     )
-    monkeypatch.setattr(type(model.encoders[0].layers[0]), "operator", lambda self: wrong)
-    with pytest.raises(NotExportable, match="from torch's"):
+    monkeypatch.setattr(type(model.encoders[0].layers[0]), "onnx_operator", lambda self: wrong)
+    with pytest.raises(ExportError, match="from torch's"):
         export_model(model, vocab, "x")
 
 
@@ -193,7 +194,7 @@ def test_says_what_cannot_be_exported(function, told):
 
     model, vocab = built([["word"], small("encoder", "recurrent"), "crf"])
     model.encoders[0] = Odd()
-    with pytest.raises(NotExportable, match=told):
+    with pytest.raises(ExportError, match=told):
         export_model(model, vocab, "x")
 
 
@@ -222,7 +223,7 @@ def test_files_know_what_they_are_for():
             and about["texts"] == {"tokenizer": "words"}
         )
         if name == "embedding.onnx":
-            assert [settings["of"] for settings in about["lookups"]] == ["token", "character"]
+            assert [settings["of"] for settings in about["indexers"]] == ["token", "character"]
 
 
 # The table of operators, beyond what registered parts use

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from slotfill.config.validate import load_config
+from slotfill.config.validate import parse_config
 from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab
 from slotfill.errors import UsageError
@@ -22,14 +22,14 @@ TOKENS = [["leave", "Rome", "on", "Monday"], ["arrive", "in", "Tirana"]]
 
 def model_of(*overrides):
     torch.manual_seed(1)
-    config = load_config(
+    config = parse_config(
         "", "x", ["embedding=[{name: word, size: 6}]", "encoder.hidden_size=4", *overrides]
     )
     return build_model(config, VOCAB).eval()
 
 
 def emissions(model):
-    batch = make_batch(TOKENS, model.lookups)
+    batch = make_batch(TOKENS, model.indexers)
     found = model.emissions(batch)
     return [row[:length] for row, length in zip(found, batch.lengths, strict=True)]
 
@@ -55,8 +55,8 @@ def test_what_is_lost_is_the_least():
     """
     model = model_of()
     weight = torch.cat([*model.encoders[0].layers[0].input_weight.detach().double()], dim=1)
-    features, _ = model.tensors(make_batch([WORDS], model.lookups))
-    x = model.vectors(features)[0].detach().double()
+    features, _ = model.to_device(make_batch([WORDS], model.indexers))
+    x = model.embed(features)[0].detach().double()
     counts = torch.tensor([float(VOCAB.tokens[word]) for word in WORDS], dtype=torch.float64)
     cut = narrowed(model, VOCAB, 3)
     product = cut.encoders[0].weight.detach().double() @ torch.cat(
@@ -74,10 +74,10 @@ def test_exported():
     )
     cut = narrowed(model, VOCAB, 3)
     engine = OnnxEngine(export_model(cut, VOCAB, "digest"), VOCAB, "digest")
-    assert engine.tags(make_batch(TOKENS, engine.lookups)) == cut.tags(
-        make_batch(TOKENS, cut.lookups)
+    assert engine.tags(make_batch(TOKENS, engine.indexers)) == cut.tags(
+        make_batch(TOKENS, cut.indexers)
     )
-    assert make_batch(TOKENS, engine.lookups).features[0][0].shape[2] == 3, (
+    assert make_batch(TOKENS, engine.indexers).features[0][0].shape[2] == 3, (
         "what is kept of a token"
     )
 

@@ -9,8 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotfill.data.schemes import may_end, may_follow, may_start, slots_of, tag_set, tags_of
-from slotfill.inference.decoding import Moves, Transitions, decode, legal_transitions, marginals
+from slotfill.data.schemes import (
+    all_tags,
+    may_end,
+    may_follow,
+    may_start,
+    slots_to_tags,
+    tags_to_slots,
+)
+from slotfill.inference.decoding import (
+    PrunedTransitions,
+    Transitions,
+    decode,
+    legal_transitions,
+    marginals,
+)
 
 SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
 
@@ -87,7 +100,7 @@ def test_ties_are_the_same_alone_and_in_a_batch():
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_legal_transitions(scheme):
-    tags = tag_set(["a", "b"], scheme)
+    tags = all_tags(["a", "b"], scheme)
     transitions = legal_transitions(tags, scheme)
     assert (
         transitions.start.dtype == transitions.between.dtype == transitions.end.dtype == np.float32
@@ -104,7 +117,7 @@ def test_legal_transitions(scheme):
 @pytest.mark.parametrize("scale", [1, 50, 1e4])
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_constrained_is_legal_and_best(scheme, scale):
-    tags = tag_set(["a"], scheme)
+    tags = all_tags(["a"], scheme)
     emissions = np.random.default_rng(3).normal(0, scale, (20, 4, len(tags))).astype(np.float32)
     lengths = np.tile([4, 1, 3, 2], 5)
     transitions = legal_transitions(tags, scheme)
@@ -114,7 +127,7 @@ def test_constrained_is_legal_and_best(scheme, scale):
         legal = [
             p
             for p in product(range(len(tags)), repeat=int(length))
-            if tags_of(slots_of([tags[i] for i in p], scheme), int(length), scheme)
+            if slots_to_tags(tags_to_slots([tags[i] for i in p], scheme), int(length), scheme)
             == [tags[i] for i in p]
         ]
         assert tuple(path) in legal
@@ -140,7 +153,7 @@ def test_padding_and_batch_mates_change_nothing():
 
 def test_what_it_is_given_stays_as_it_was():
     emissions, lengths = np.ones((2, 3, 3), np.float32), np.array([3, 2])
-    decode(emissions, lengths, legal_transitions(tag_set(["a"], "iob2"), "iob2"))
+    decode(emissions, lengths, legal_transitions(all_tags(["a"], "iob2"), "iob2"))
     assert (emissions == 1).all()
 
 
@@ -151,7 +164,7 @@ def test_plain_numbers_come_out():
 
 @pytest.mark.parametrize("constrained", [False, True])
 def test_nothing_and_ten_thousand_tokens(constrained):
-    tags = tag_set(["a", "b"], "bioes")
+    tags = all_tags(["a", "b"], "bioes")
     transitions = legal_transitions(tags, "bioes") if constrained else None
     assert decode(np.zeros((2, 0, len(tags)), np.float32), np.array([0, 0]), transitions) == [
         [],
@@ -193,7 +206,7 @@ def learned(random, legal, scale):
 @pytest.mark.parametrize("scheme", [None, *SCHEMES])
 def test_equals_the_full_lattice(scheme, peak):
     random = np.random.default_rng(11)
-    tags = tag_set(["a", "b", "c", "d"], scheme or "bioes")
+    tags = all_tags(["a", "b", "c", "d"], scheme or "bioes")
     size = len(tags)
     legal = Transitions(*(np.zeros(shape, np.float32) for shape in (size, (size, size), size)))
     if scheme is not None:
@@ -229,7 +242,7 @@ def test_each_step_gives_the_numbers_of_the_full_maximum(size, forbidden, scale,
     between[random.random(between.shape) < forbidden] = -np.inf
     alpha[random.random(alpha.shape) < forbidden / 2] = -np.inf
     expected = (alpha[:, :, None] + between).max(axis=1)
-    moves = Moves(between)
+    moves = PrunedTransitions(between)
     np.testing.assert_array_equal(moves.step(alpha), expected)
     for row, reached in zip(alpha, expected, strict=True):
         np.testing.assert_array_equal(moves.step_alone(row), reached)
@@ -239,9 +252,9 @@ def test_each_step_gives_the_numbers_of_the_full_maximum(size, forbidden, scale,
 def test_looks_only_at_what_the_bound_leaves(scheme):
     """Scores that are no numbers, of all tags but one to come from, show where they are looked at."""
     random = np.random.default_rng(12)
-    tags = tag_set(["a", "b", "c"], scheme)
+    tags = all_tags(["a", "b", "c"], scheme)
     size = len(tags)
-    moves = Moves(learned(random, legal_transitions(tags, scheme), 1).between)
+    moves = PrunedTransitions(learned(random, legal_transitions(tags, scheme), 1).between)
     outside = tags.index("O")
     moves.between[[tag for tag in range(size) if tag != outside]] = np.nan
     flat = random.normal(size=(5, size)).astype(np.float32)
@@ -271,7 +284,7 @@ def test_reads_only():
 
 @pytest.mark.parametrize("batch", [1, 2, 9])
 def test_sentences_without_tokens(batch):
-    transitions = legal_transitions(tag_set(["a"], "iob2"), "iob2")
+    transitions = legal_transitions(all_tags(["a"], "iob2"), "iob2")
     assert (
         decode(np.zeros((batch, 3, 3), np.float32), np.zeros(batch, np.int64), transitions)
         == [[]] * batch
@@ -282,7 +295,7 @@ def legal_paths(tags, scheme, length):
     """By the definition of legal: the tags are what some slots are written as."""
     for path in product(range(len(tags)), repeat=length):
         names = [tags[i] for i in path]
-        if scheme is None or tags_of(slots_of(names, scheme), length, scheme) == names:
+        if scheme is None or slots_to_tags(tags_to_slots(names, scheme), length, scheme) == names:
             yield path
 
 
@@ -301,7 +314,7 @@ def counted_marginals(row, transitions, paths):
 @pytest.mark.parametrize("scale", [1, 50, 1e4])
 @pytest.mark.parametrize("scheme", [None, *SCHEMES])
 def test_marginals_are_the_shares_of_all_sequences(scheme, scale):
-    tags = tag_set(["a"], scheme or "bioes")
+    tags = all_tags(["a"], scheme or "bioes")
     random = np.random.default_rng(8)
     size, lengths = len(tags), np.array([4, 1, 3, 2, 4])
     transitions = Transitions(
@@ -337,7 +350,7 @@ def test_marginals_without_transitions_are_the_softmax():
 
 @pytest.mark.parametrize("constrained", [False, True])
 def test_marginals_of_padding_nothing_and_ten_thousand_tokens(constrained):
-    tags = tag_set(["a", "b"], "bioes")
+    tags = all_tags(["a", "b"], "bioes")
     transitions = legal_transitions(tags, "bioes") if constrained else None
     assert marginals(np.zeros((2, 0, len(tags))), np.array([0, 0]), transitions).shape == (
         2,

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from slotfill.inference.stream import arrivals, in_order
+from slotfill.inference.stream import ordered_map, read_ahead
 
 
 def collect(groups):
@@ -17,10 +17,10 @@ def collect(groups):
 
 def test_arrivals_keep_order_and_bounds():
     items = [str(number) for number in range(1000)]
-    groups = list(arrivals(items, 7))
+    groups = list(read_ahead(items, 7))
     assert collect(groups) == items
     assert {len(group) for group in groups} <= set(range(1, 8))
-    assert list(arrivals([], 7)) == []
+    assert list(read_ahead([], 7)) == []
 
 
 def test_arrivals_do_not_wait_for_more():
@@ -31,7 +31,7 @@ def test_arrivals_do_not_wait_for_more():
         assert gate.wait(30)
         yield "second"
 
-    found = arrivals(slow(), 100)
+    found = read_ahead(slow(), 100)
     assert next(found) == ["first"]
     gate.set()
     assert collect(found) == ["second"]
@@ -45,7 +45,7 @@ def test_arrivals_read_ahead_by_no_more_than_two_groups():
             taken.append(number)
             yield str(number)
 
-    found = arrivals(source(), 10)
+    found = read_ahead(source(), 10)
     next(found)
     settle(taken)
     # One group given, two waiting, and the one item that waits for room.
@@ -68,7 +68,7 @@ def test_arrivals_raise_what_the_source_raises_after_what_came_before():
 
     found = []
     with pytest.raises(ValueError, match=r"^broken$"):
-        for group in arrivals(source(), 1):
+        for group in read_ahead(source(), 1):
             found += group
     assert found == ["a", "b"]
 
@@ -83,7 +83,7 @@ def test_arrivals_let_go_of_their_source_when_nobody_asks_any_more():
         finally:
             closed.set()
 
-    found = arrivals(source(), 3)
+    found = read_ahead(source(), 3)
     next(found)
     found.close()
     assert closed.wait(30)
@@ -95,7 +95,7 @@ def test_work_comes_out_in_order_whoever_is_done_first():
         return number
 
     with ThreadPoolExecutor(2) as workers:
-        assert list(in_order(work, range(20), workers)) == list(range(20))
+        assert list(ordered_map(work, range(20), workers)) == list(range(20))
 
 
 def test_work_is_given_out_no_more_than_four_at_a_time():
@@ -107,7 +107,7 @@ def test_work_is_given_out_no_more_than_four_at_a_time():
             yield number
 
     with ThreadPoolExecutor(2) as workers:
-        found = in_order(lambda number: number, source(), workers)
+        found = ordered_map(lambda number: number, source(), workers)
         assert next(found) == 0
         settle(taken)
         assert len(taken) <= 5
@@ -123,7 +123,7 @@ def test_work_is_not_held_back_by_what_has_not_come_yet():
         yield "second"
 
     with ThreadPoolExecutor(2) as workers:
-        found = in_order(str.upper, slow(), workers)
+        found = ordered_map(str.upper, slow(), workers)
         assert next(found) == "FIRST"
         gate.set()
         assert list(found) == ["SECOND"]
@@ -131,7 +131,7 @@ def test_work_is_not_held_back_by_what_has_not_come_yet():
 
 def test_what_work_raises_is_raised_in_its_place():
     with ThreadPoolExecutor(2) as workers:
-        found = in_order(lambda number: 1 // number, [1, 0, 1], workers)
+        found = ordered_map(lambda number: 1 // number, [1, 0, 1], workers)
         assert next(found) == 1
         with pytest.raises(ZeroDivisionError):
             next(found)

@@ -19,10 +19,10 @@ import pytest
 from conftest import start, write_config
 
 import slotfill.lab.compare.jobs as comparing
-from slotfill.config.recipes import load_recipe, recipe_names, recipes_in
-from slotfill.config.validate import load_config
-from slotfill.evaluation.metrics import f1_of
-from slotfill.lab.compare.significance import holm, randomisation
+from slotfill.config.recipes import builtin_config_names, expand_configs, load_config
+from slotfill.config.validate import parse_config
+from slotfill.evaluation.metrics import compute_f1
+from slotfill.lab.compare.significance import holm, paired_randomization_test
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.train import train
 
@@ -100,7 +100,7 @@ def test_the_report_says_what_the_runs_say(compared, corpus):
         assert run["scores"]["test"] == notes["splits"]["test"]
         assert run["scores"]["valid"] == notes["splits"]["valid"]
         assert (run["parameters"], run["epochs"], run["failed"]) == (notes["parameters"], 2, None)
-        assert load_config((folder / "config.yaml").read_text(), "x").train.seed == run["seed"]
+        assert parse_config((folder / "config.yaml").read_text(), "x").train.seed == run["seed"]
     for config in report["configs"]:
         mine = [run for run in report["runs"] if run["config"] == config["name"]]
         about = config["corpora"]["corpus"]
@@ -135,9 +135,9 @@ def test_the_differences_are_those_of_the_kept_counts(compared):
                 found["against_first"],
                 report["configs"][0]["corpora"]["corpus"]["splits"][split],
             )
-            assert f1_of(one.sum(axis=1)) == pytest.approx(list(found["f1s"].values()))
+            assert compute_f1(one.sum(axis=1)) == pytest.approx(list(found["f1s"].values()))
             assert against["difference"] == pytest.approx(found["mean"] - first["mean"])
-            assert against["p"] == randomisation(one, other)
+            assert against["p"] == paired_randomization_test(one, other)
             assert against["interval"][0] <= against["difference"] <= against["interval"][1]
             ps.append(against["p"])
         corrected = [
@@ -247,7 +247,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(desk, cli):
 
     # As a kill would leave a run, and as Ctrl-C leaves one of `slotfill train`, which saves it.
     for name, end in (("one", KeyError), ("two", KeyboardInterrupt)):
-        config = load_recipe(f"{name}.yaml", ["train.epochs=3", "train.seed=1"])[1]
+        config = load_config(f"{name}.yaml", ["train.epochs=3", "train.seed=1"])[1]
 
         def report(progress, end=end):
             if progress.epoch == 2:
@@ -431,16 +431,16 @@ def test_each_on_its_own_corpus_leaves_cells_empty(desk, cli):
 
 def test_what_a_word_stands_for(desk):
     configs(desk)
-    assert recipes_in("one.yaml") == ["one.yaml"]
-    assert recipes_in("taipei") == ["taipei"]
-    assert recipes_in(".") == ["one.yaml", "three.yaml", "tiny.yaml", "two.yaml"]
-    assert recipes_in("nowhere") == ["nowhere"]
-    folders = {name.rpartition("/")[0] for name in recipe_names()} - {""}
+    assert expand_configs("one.yaml") == ["one.yaml"]
+    assert expand_configs("taipei") == ["taipei"]
+    assert expand_configs(".") == ["one.yaml", "three.yaml", "tiny.yaml", "two.yaml"]
+    assert expand_configs("nowhere") == ["nowhere"]
+    folders = {name.rpartition("/")[0] for name in builtin_config_names()} - {""}
     for folder in folders:
         assert (
-            recipes_in(folder)
-            == recipes_in(f"{folder}/")
-            == [n for n in recipe_names() if n.startswith(f"{folder}/")]
+            expand_configs(folder)
+            == expand_configs(f"{folder}/")
+            == [n for n in builtin_config_names() if n.startswith(f"{folder}/")]
         )
 
 

@@ -33,7 +33,7 @@ def panel(values, name="forget", kind="units", columns=(), low=0.0, high=1.0):
 
 
 def shown(*panels, tokens=("a", "b"), tags=("O", "O"), width=80, coloured="", slots=()):
-    sentence = Sentence.of_tokens(list(tokens), list(slots))
+    sentence = Sentence.from_tokens(list(tokens), list(slots))
     return list(
         heat_map.lines(Inspection(sentence, list(tags), list(panels)), width, coloured=coloured)
     )
@@ -221,7 +221,7 @@ class Page(HTMLParser):
 
 def page_of(*panels, tokens=("fly", "Taipei"), tags=("O", "B-to"), slots=(), run="run"):
     return heat_map_page.page(
-        Inspection(Sentence.of_tokens(list(tokens), list(slots)), list(tags), list(panels)), run
+        Inspection(Sentence.from_tokens(list(tokens), list(slots)), list(tags), list(panels)), run
     )
 
 

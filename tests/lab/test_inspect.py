@@ -10,19 +10,21 @@ import pytest
 import torch
 
 from slotfill.config.registry import CELLS, ENCODERS, TAGGERS
-from slotfill.config.validate import load_config
+from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError, UsageError
 from slotfill.lab.inspect.inspection import inspect
-from slotfill.model.activations import traced
+from slotfill.model.activations import record_activations
 from slotfill.model.build import build_model
-from slotfill.runs.load import Run, texts_of
+from slotfill.runs.load import Run, text_settings
 from slotfill.runs.predict import Predictor
 
 TEXT = "leave New York at noon"
 TOKENS = TEXT.split()
-VOCAB = Vocab.of([Sentence.of_tokens(TOKENS, [Slot("from", 1, 3), Slot("time", 4, 5)])], "iob2")
+VOCAB = Vocab.from_sentences(
+    [Sentence.from_tokens(TOKENS, [Slot("from", 1, 3), Slot("time", 4, 5)])], "iob2"
+)
 RECURRENT = "{name: recurrent, hidden_size: 6, layers: 2}"
 SELF_ATTENTION = "{name: self_attention, heads: 3, head_size: 4}"
 
@@ -30,13 +32,13 @@ SELF_ATTENTION = "{name: self_attention, heads: 3, head_size: 4}"
 def network(encoder=RECURRENT, tagger="crf", scale=0.5):
     """A run of random weights, some of them large, that nothing was trained for."""
     text = f"embedding: {{name: word, size: 5}}\nencoder: {encoder}\ntagger: {tagger}\n"
-    config = load_config(text, "config")
+    config = parse_config(text, "config")
     torch.manual_seed(3)
     model = build_model(config, VOCAB).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(scale * torch.randn_like(parameter))
-    run = Run(Path("run"), VOCAB, model, texts_of(config))
+    run = Run(Path("run"), VOCAB, model, text_settings(config))
     run.config = config
     return run
 
@@ -49,8 +51,8 @@ def all_notes(run, tokens):
     """Everything that the parts of a run note while they read `tokens`: place, name, notes."""
     from slotfill.data.batching import make_batch
 
-    with traced(run.model) as notes:
-        run.model.emissions(make_batch([tokens], run.model.lookups))
+    with record_activations(run.model) as notes:
+        run.model.emissions(make_batch([tokens], run.model.indexers))
     return [(place, name, calls) for place, noted in notes.items() for name, calls in noted.items()]
 
 
@@ -114,10 +116,10 @@ def test_both_directions_are_in_the_order_of_the_tokens(name):
     from slotfill.data.batching import make_batch
 
     run = network(with_cell(name))
-    batch = make_batch([TOKENS], run.model.lookups)
+    batch = make_batch([TOKENS], run.model.indexers)
     with torch.inference_mode():
-        features, lengths = run.model.tensors(batch)
-        output = run.model.encoded(run.model.vectors(features), lengths)[0].numpy()
+        features, lengths = run.model.to_device(batch)
+        output = run.model.encode(run.model.embed(features), lengths)[0].numpy()
     found = [
         panel.values
         for panel in inspect(run, TEXT).panels
@@ -135,7 +137,7 @@ def test_backward_gates_follow_the_equation_from_the_token_behind():
         if panel.direction == "backward"
     }
     cell = run.model.encoders[0].layers[0]
-    ids = torch.from_numpy(run.model.lookups[0].arrays([TOKENS])[0])
+    ids = torch.from_numpy(run.model.indexers[0].index([TOKENS])[0])
     x = run.model.embeddings[0](ids)[0].detach().double().numpy()
     weight, recurrent, bias = (
         tensor[1].detach().double().numpy()[..., 6:12]
@@ -295,7 +297,7 @@ def test_a_part_from_outside_that_notes_what_has_no_place(note, tmp_path):
     (tmp_path / "odd.py").write_text(
         '"""Odd."""\nfrom slotfill.model.cells.elman import Elman\n\n\nclass Odd(Elman):\n   '
         ' """Odd."""\n\n    def step(self, projected, state):\n        h, state ='
-        f" super().step(projected, state)\n        self.note(strange={note})\n        return h,"
+        f" super().step(projected, state)\n        self.record(strange={note})\n        return h,"
         " state\n"
     )
     with pytest.raises(

@@ -98,7 +98,7 @@ def test_gradient_is_what_a_nudge_of_the_whole_state_does_to_the_loss(cell):
                 double.tagger.linear(h[0]), gold, reduction="none"
             )
 
-        state = part.start(steps[0])
+        state = part.initial_state(steps[0])
         for after in range(1, 6):
             _, state = part.step(steps[after - 1], state)
             squares = torch.zeros(2, dtype=torch.float64)
@@ -156,7 +156,7 @@ class Blind(Cell):
     """Keep nothing."""
 
     def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
-        super().__init__(input_size, hidden_size, directions, products=1, recurrent_products=0)
+        super().__init__(input_size, hidden_size, directions, num_gates=1, num_recurrent_gates=0)
 
     def step(self, projected, state):
         h = projected.tanh()

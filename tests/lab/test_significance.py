@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from slotfill.evaluation.metrics import f1_of
-from slotfill.lab.compare.significance import bootstrap, holm, mean_f1, randomisation
+from slotfill.evaluation.metrics import compute_f1
+from slotfill.lab.compare.significance import bootstrap, holm, mean_f1, paired_randomization_test
 
 
 def counts(rows):
@@ -66,34 +66,36 @@ def test_randomisation_is_near_to_all_swaps(seeds):
     assert one.shape[0] == seeds
     exact = every_swap(one, other)
     assert 0.02 < exact < 0.5
-    assert randomisation(one, other) == pytest.approx(exact, abs=0.012)
+    assert paired_randomization_test(one, other) == pytest.approx(exact, abs=0.012)
 
 
 def test_sentences_that_do_not_differ_change_no_p():
     more = np.concatenate([ONE, np.tile(ONE[:, :1] * 0, (1, 5, 1))], axis=1)
     less = np.concatenate([OTHER, np.tile(OTHER[:, :1] * 0, (1, 5, 1))], axis=1)
-    assert randomisation(more, less) == randomisation(ONE, OTHER)
+    assert paired_randomization_test(more, less) == paired_randomization_test(ONE, OTHER)
 
 
 def test_the_seeds_of_a_sentence_are_swapped_together():
     # The same outputs under five seeds are no more evidence than under one.
     five = [np.repeat(each, 5, axis=0) for each in (ONE, OTHER)]
-    assert randomisation(*five) == randomisation(ONE, OTHER)
+    assert paired_randomization_test(*five) == paired_randomization_test(ONE, OTHER)
     assert bootstrap(*five) == pytest.approx(bootstrap(ONE, OTHER))
 
 
 def test_no_difference_is_p_1_and_an_interval_of_0():
-    assert randomisation(ONE, ONE) == 1
+    assert paired_randomization_test(ONE, ONE) == 1
     assert bootstrap(ONE, ONE) == (0, 0)
     # Half the sentences better, half as much worse: the difference is 0, and every other is as
     # large.
     mirrored = np.concatenate([ONE, OTHER], axis=1), np.concatenate([OTHER, ONE], axis=1)
-    assert randomisation(*mirrored) == 1
+    assert paired_randomization_test(*mirrored) == 1
 
 
 def test_both_ways_the_same():
     one, other = systems(200, 2, 0.03)
-    assert randomisation(one, other) == pytest.approx(randomisation(other, one), abs=0.001)
+    assert paired_randomization_test(one, other) == pytest.approx(
+        paired_randomization_test(other, one), abs=0.001
+    )
     low, high = bootstrap(one, other)
     assert bootstrap(other, one) == pytest.approx((-high, -low))
     assert low < mean_f1(one) - mean_f1(other) < high
@@ -101,14 +103,16 @@ def test_both_ways_the_same():
 
 def test_the_same_every_time_and_never_0():
     one, other = systems(300, 2, 0.3)
-    assert randomisation(one, other) == 1 / 10_001
+    assert paired_randomization_test(one, other) == 1 / 10_001
     one, other = systems(300, 1, 0.04)
-    assert randomisation(one, other) == randomisation(one, other)
+    assert paired_randomization_test(one, other) == paired_randomization_test(one, other)
     assert bootstrap(one, other) == bootstrap(one, other)
 
 
 def test_of_systems_that_are_alike_as_many_are_called_different_as_p_says():
-    ps = np.array([randomisation(*systems(60, 2, 0.0, seed), draws=400) for seed in range(200)])
+    ps = np.array(
+        [paired_randomization_test(*systems(60, 2, 0.0, seed), draws=400) for seed in range(200)]
+    )
     assert 0.01 <= np.mean(ps < 0.05) <= 0.1
     assert 0.4 <= np.mean(ps < 0.5) <= 0.6
 
@@ -119,7 +123,7 @@ def test_bootstrap_against_resampling_one_by_one():
     differences = []
     for _ in range(3000):
         drawn = random.integers(0, 40, 40)
-        f1s = [f1_of(each[:, drawn].sum(axis=1)).mean() for each in (one, other)]
+        f1s = [compute_f1(each[:, drawn].sum(axis=1)).mean() for each in (one, other)]
         differences.append(f1s[0] - f1s[1])
     assert bootstrap(one, other) == pytest.approx(np.percentile(differences, [2.5, 97.5]), abs=0.8)
 

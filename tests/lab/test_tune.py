@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from conftest import start, write_config
 
-from slotfill.config.recipes import load_recipe
-from slotfill.config.validate import load_config
+from slotfill.config.recipes import load_config
+from slotfill.config.validate import parse_config
 from slotfill.lab.tune import search as tune
 from slotfill.lab.tune.search import open_study, plan
 
@@ -87,8 +87,8 @@ def test_the_best_config_is_whole_and_trains_to_the_score_it_was_picked_for(desk
     )
     settings = [f"{key}={json.dumps(value)}" for key, value in best["settings"].items()]
     assert (
-        load_recipe(str(path))[1].to_yaml()
-        == load_recipe("tiny.yaml", [QUICK, *settings])[1].to_yaml()
+        load_config(str(path))[1].to_yaml()
+        == load_config("tiny.yaml", [QUICK, *settings])[1].to_yaml()
     )
     result = cli("train", path)
     assert (result.code, result.err) == (0, "")
@@ -162,8 +162,8 @@ def test_a_trial_whose_process_is_killed_counts_until_then_and_is_tried_again(de
 
 
 @pytest.fixture
-def opened():
-    """The names of the files that are opened from now on, by whatever way."""
+def open_run():
+    """The names of the files that are open_run from now on, by whatever way."""
     names, heard = [], [True]
     # A hook stays for ever, so it has to know when nobody listens any more.
     sys.addaudithook(
@@ -175,13 +175,13 @@ def opened():
     heard.clear()
 
 
-def test_the_test_sentences_are_never_opened(desk, cli, opened):
+def test_the_test_sentences_are_never_opened(desk, cli, open_run):
     told(cli, QUICK, "--trials", "2")
     assert (OUT / "best.yaml").exists()
-    assert any(name.endswith("valid.brackets") for name in opened)
-    assert not any(name.endswith("test.brackets") for name in opened)
+    assert any(name.endswith("valid.brackets") for name in open_run)
+    assert not any(name.endswith("test.brackets") for name in open_run)
     assert cli("train", "tiny.yaml", QUICK).code == 0
-    assert any(name.endswith("test.brackets") for name in opened)
+    assert any(name.endswith("test.brackets") for name in open_run)
 
 
 @pytest.mark.parametrize("broken", ["broken", "gone", "elsewhere"])
@@ -198,7 +198,7 @@ def test_broken_or_missing_test_sentences_do_not_matter(broken, desk, cli):
     report = told(cli, QUICK, "--trials", "1")
     assert report["trials"][0]["state"] == "finished"
     # The best config names them as the config did, for training.
-    named = load_config((OUT / "best.yaml").read_text(), "best.yaml").data.test
+    named = parse_config((OUT / "best.yaml").read_text(), "best.yaml").data.test
     assert named == (str(desk / "nowhere.brackets") if broken == "elsewhere" else None)
 
 
@@ -317,7 +317,7 @@ def test_each_kind_of_broken_range_is_told_by_its_place_and_mend(ranges, message
 
 
 def test_ranges_are_whole_numbers_where_the_key_is(desk):
-    ranges = load_config(
+    ranges = parse_config(
         "tune:\n  train.epochs: {low: 2, high: 8}\n  train.warmup: {low: 0, high: 3}\n"
         "  train.average: {low: 0.6, high: 0.9}\n",
         "c.yaml",

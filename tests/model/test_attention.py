@@ -11,9 +11,9 @@ from part_cases import randomize, vocab_of
 
 from slotfill.config.registry import ENCODERS
 from slotfill.data.batching import make_batch
-from slotfill.model.activations import traced
-from slotfill.model.tagger import SlotTagger
 from slotfill.model import attention as _additive
+from slotfill.model.activations import record_activations
+from slotfill.model.tagger import SlotTagger
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 SIZE = 5
@@ -90,7 +90,7 @@ def multi_head(encoder, x):
 @pytest.mark.parametrize("name", PARTS)
 def test_equals_the_loop_over_pairs(name):
     encoder, x = built(name), sentences()
-    with traced(encoder) as notes:
+    with record_activations(encoder) as notes:
         outputs = encoder(x, LENGTHS).detach().numpy()
     (weights,) = notes[""]["weights"]
     for row, length, found, seen in zip(x.numpy(), LENGTHS, outputs, weights.numpy(), strict=True):
@@ -102,7 +102,7 @@ def test_equals_the_loop_over_pairs(name):
 @pytest.mark.parametrize("name", PARTS)
 def test_weights_add_up_to_one_and_are_nothing_at_padding(name):
     encoder, x = built(name), sentences()
-    with traced(encoder) as notes:
+    with record_activations(encoder) as notes:
         encoder(x, LENGTHS)
     (weights,) = notes[""]["weights"]
     assert weights.shape == (4, getattr(encoder, "heads", 1), 6, 6)
@@ -165,12 +165,12 @@ def test_what_attention_drops_is_passed_on_whole():
 
 @pytest.mark.parametrize("second", PARTS)
 def test_stands_on_any_encoder_and_is_read_there(second):
-    """In a stack, with the names that `traced` gives."""
+    """In a stack, with the names that `record_activations` gives."""
     vocab = vocab_of()
     torch.manual_seed(1)
     model = SlotTagger(vocab, ["word"], ["feedforward", "recurrent", PARTS[second]], "crf").eval()
-    batch = make_batch([["leave", "Taipei"], ["at", "11:30", "sharp"]], model.lookups)
-    with traced(model) as notes:
+    batch = make_batch([["leave", "Taipei"], ["at", "11:30", "sharp"]], model.indexers)
+    with record_activations(model) as notes:
         model.emissions(batch)
     (weights,) = notes["encoders.2"]["weights"]
     assert weights.shape == (2, PARTS[second].get("heads", 1), 3, 3)

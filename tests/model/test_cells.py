@@ -10,7 +10,7 @@ from part_cases import randomize
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from slotfill.config.registry import CELLS, ENCODERS
-from slotfill.model.activations import traced
+from slotfill.model.activations import record_activations
 from slotfill.model.cells.base import Cell
 from slotfill.model.recurrence import run
 
@@ -160,7 +160,7 @@ def test_lecture_lstm_by_hand(sharp, within):
             cell.input_weight[0, :, column] = torch.stack(weight)
             cell.bias[0, 0, column] = bias
         x = torch.tensor([X1, X2, X3], dtype=torch.float64).T
-        with traced(cell) as notes:
+        with record_activations(cell) as notes:
             outputs = run(cell, x.view(1, 9, 1, 3))[0].flatten()
     assert outputs.tolist() == pytest.approx([0, 0, 0, 0, 0, 7, 0, 0, 6], abs=within)
     memory = torch.stack(notes[""]["memory"]).flatten()

@@ -67,7 +67,7 @@ def test_clockwork_slow_modules_do_not_see_fast_ones():
     seen = torch.tensor([[slow >= fast for fast in (1, 1, 2, 2, 4)] for slow in (1, 1, 2, 2, 4)])
     assert torch.equal(cell.recurrent_weight[0] != 0, seen), "from the start"
     randomize(cell, 1)
-    h, time = cell.start(torch.zeros(1, 1, HIDDEN))
+    h, time = cell.initial_state(torch.zeros(1, 1, HIDDEN))
     slopes = torch.autograd.functional.jacobian(
         lambda h: cell.step(torch.zeros(1, 1, HIDDEN), (h, time))[0], h
     )

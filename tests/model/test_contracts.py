@@ -21,10 +21,10 @@ from part_cases import (
 )
 from safetensors.torch import load_file, save_file
 
-from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, INTENTS, KINDS, TAGGERS
+from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, INTENTS, REGISTRIES, TAGGERS
 from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab
-from slotfill.model.activations import traced
+from slotfill.model.activations import record_activations
 from slotfill.model.recurrence import run as run_cell
 from slotfill.model.tagger import SlotTagger
 from slotfill.training.flat_parameters import trained
@@ -58,22 +58,22 @@ def run(cell, x):
     return run_cell(cell, x)[0]
 
 
-def vectors(embedding, sentences):
-    return embedding(*(torch.from_numpy(array) for array in embedding.lookup.arrays(sentences)))
+def embed(embedding, sentences):
+    return embedding(*(torch.from_numpy(array) for array in embedding.indexer.index(sentences)))
 
 
 # What is written about a part
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind in KINDS for name in KINDS[kind].names()]
+    ("kind", "name"), [(kind, name) for kind in REGISTRIES for name in REGISTRIES[kind].names()]
 )
 def test_says_what_it_is_and_takes(kind, name):
-    part = KINDS[kind].part(name)
+    part = REGISTRIES[kind].part(name)
     assert part.summary.endswith(".") and part.summary[0].isupper()
     parameters = list(inspect.signature(part.load()).parameters.values())
     wiring = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-    wanted = WIRING[kind] + (["below"] if getattr(part.load(), "sees_below", False) else [])
+    wanted = WIRING[kind] + (["below"] if getattr(part.load(), "takes_lower_memory", False) else [])
     assert wiring == wanted, "only wiring is positional; what YAML may set comes after the star"
     options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     assert options == list(part.options)
@@ -93,11 +93,11 @@ def test_embedding_shape_and_batch_mates(part):
     embedding = EMBEDDINGS.build(part, vocab_of()).double().eval()
     randomize(embedding, 1)
     sentences = [s.tokens for s in SENTENCES] + STRANGE
-    together = vectors(embedding, sentences)
+    together = embed(embedding, sentences)
     assert together.shape == (len(sentences), max(map(len, sentences)), embedding.output_size)
     assert together.isfinite().all()
     for tokens, row in zip(sentences, together, strict=True):
-        alone = vectors(embedding, [tokens])
+        alone = embed(embedding, [tokens])
         assert alone.shape == (1, len(tokens), embedding.output_size)
         torch.testing.assert_close(alone[0], row[: len(tokens)], atol=1e-12, rtol=0)
 
@@ -129,7 +129,7 @@ class TestCell:
         projected = cell.project(x.reshape(directions, time * batch, size)).view(
             directions, time, batch, -1
         )
-        state = cell.start(projected[:, 0])
+        state = cell.initial_state(projected[:, 0])
         shapes = [tensor.shape for tensor in state]
         outputs = []
         for step in range(time):
@@ -176,14 +176,14 @@ class TestCell:
     def test_notes_what_it_names(self, part, directions):
         """Each gate at each step under its name, and the output; nothing unless it is asked."""
         cell, x = self.cell(part, directions), self.x(directions)
-        with traced(cell) as notes:
+        with record_activations(cell) as notes:
             outputs = run(cell, x)
         assert {*cell.gates, "hidden"} <= set(notes[""])
         for gate in cell.gates:
             assert [step.shape for step in notes[""][gate]] == [(directions, 2, 3)] * 4
         assert torch.equal(torch.stack(notes[""]["hidden"], dim=1), outputs)
         run(cell, x)
-        assert len(notes[""]["hidden"]) == 4 and cell.notes is None
+        assert len(notes[""]["hidden"]) == 4 and cell.activations is None
 
     def test_gradient_is_the_slope(self, part, directions):
         cell, x = self.cell(part, directions), self.x(directions, time=3).requires_grad_()
@@ -306,7 +306,7 @@ class TestTagger:
 class TestIntent:
     def head(self, part, several):
         sentences = SENTENCES if several else SENTENCES[1:]
-        vocab = Vocab.of(sentences, "iob2", intents=True)
+        vocab = Vocab.from_sentences(sentences, "iob2", intents=True)
         head = INTENTS.build(part, 3, vocab).double().eval()
         randomize(head, 1)
         lengths = torch.tensor([len(sentence.tokens) for sentence in sentences])
@@ -314,7 +314,7 @@ class TestIntent:
             head,
             inputs(3, lengths),
             lengths,
-            torch.tensor(np.stack(vocab.intent_rows(sentences))),
+            torch.tensor(np.stack(vocab.intent_targets(sentences))),
         )
 
     def test_shapes(self, part, several):
@@ -328,7 +328,7 @@ class TestIntent:
         for row, length in zip(seen, lengths, strict=True):
             assert (row[length:] == 0).all() and (row[:length, 3:] == row[0, 3:]).all()
         assert head.loss(scores, intents) > 0
-        assert all(head.best(scores.detach())), "at least one intent is always answered"
+        assert all(head.predict(scores.detach())), "at least one intent is always answered"
 
     def test_batch_mates_and_padding_change_nothing(self, part, several):
         head, hidden, lengths, intents = self.head(part, several)
@@ -369,14 +369,14 @@ class TestNetwork:
         model, _ = network(parts)
         model.eval()
         sentences = [s.tokens for s in SENTENCES] + STRANGE
-        batch = make_batch(sentences, model.lookups)
+        batch = make_batch(sentences, model.indexers)
         together = model.emissions(batch)
         assert together.dtype == np.float32 and np.isfinite(together).all()
         for tokens, row in zip(sentences, together, strict=True):
-            alone = model.emissions(make_batch([tokens], model.lookups))
+            alone = model.emissions(make_batch([tokens], model.indexers))
             np.testing.assert_allclose(alone[0], row[: len(tokens)], atol=1e-5)
         order = np.random.default_rng(3).permutation(len(sentences))
-        shuffled = model.emissions(make_batch([sentences[i] for i in order], model.lookups))
+        shuffled = model.emissions(make_batch([sentences[i] for i in order], model.indexers))
         for row, place in zip(shuffled, order, strict=True):
             size = len(sentences[place])
             np.testing.assert_allclose(row[:size], together[place, :size], atol=1e-5)
@@ -423,14 +423,14 @@ class TestNetwork:
 
     def test_saved_and_loaded_is_the_same(self, parts, tmp_path):
         model, _ = network(parts)
-        batch = make_batch([s.tokens for s in SENTENCES] + STRANGE, model.lookups)
+        batch = make_batch([s.tokens for s in SENTENCES] + STRANGE, model.indexers)
         before = model.eval().emissions(batch)
         save_file(model.state_dict(), tmp_path / "model.safetensors")
         other = network(parts, seed=2)[0].eval()
         assert not np.array_equal(other.emissions(batch), before)
         other.load_state_dict(load_file(tmp_path / "model.safetensors"))
-        # The lookups come from the vocabulary alone, which is saved as JSON.
-        again = make_batch([s.tokens for s in SENTENCES] + STRANGE, other.lookups)
+        # The indexers come from the vocabulary alone, which is saved as JSON.
+        again = make_batch([s.tokens for s in SENTENCES] + STRANGE, other.indexers)
         assert np.array_equal(other.emissions(again), before)
         ours, theirs = (m.tagger.transitions() for m in (model, other))
         if ours is not None:
@@ -454,7 +454,7 @@ class TestNetwork:
         model, vocab = network(parts)
         batch = batch_of(model, vocab, SENTENCES)
         noisy = "=0.5" in " ".join(label(part) for part in (*parts[0], *parts[1:]))
-        noisy |= any(getattr(module, "variational", False) for module in model.modules())
+        noisy |= any(getattr(module, "has_kl_term", False) for module in model.modules())
         asleep = [float(model.eval().loss(batch).detach()) for _ in range(2)]
         awake = {float(model.train().loss(batch).detach()) for _ in range(4)}
         assert asleep[0] == asleep[1]

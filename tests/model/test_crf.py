@@ -11,7 +11,7 @@ import torch
 from part_cases import SCHEMES, randomize, small, vocab_of
 
 from slotfill.config.registry import TAGGERS
-from slotfill.data.schemes import slots_of, tag_set, tags_of
+from slotfill.data.schemes import all_tags, slots_to_tags, tags_to_slots
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import decode
 
@@ -25,17 +25,17 @@ CASES = [
 
 
 def vocab_with(names, scheme):
-    return Vocab({"word": 1}, tag_set(names, scheme), scheme)
+    return Vocab({"word": 1}, all_tags(names, scheme), scheme)
 
 
 def is_legal(tags, scheme):
     """By its definition: the tags are what some slots are written as."""
-    return tags_of(slots_of(tags, scheme), len(tags), scheme) == list(tags)
+    return slots_to_tags(tags_to_slots(tags, scheme), len(tags), scheme) == list(tags)
 
 
 @lru_cache
 def legal_paths(names, scheme, length):
-    tags = tag_set(names, scheme)
+    tags = all_tags(names, scheme)
     paths = product(range(len(tags)), repeat=length)
     return np.array([path for path in paths if is_legal([tags[i] for i in path], scheme)])
 

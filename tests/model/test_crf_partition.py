@@ -8,10 +8,10 @@ import pytest
 import torch
 from part_cases import SCHEMES
 
-from slotfill.data.schemes import tag_set
+from slotfill.data.schemes import all_tags
 from slotfill.inference.decoding import legal_transitions
-from slotfill.model.crf_partition import log_partition
 from slotfill.model import crf_partition as _partition
+from slotfill.model.crf_partition import log_partition
 
 LENGTHS = torch.tensor([9, 1, 7, 9, 2])
 
@@ -20,7 +20,7 @@ def scores_of(scheme, scale, seed, dtype=torch.float64):
     """Random emissions, start, between and end, minus infinity where `scheme` forbids, up to
     `scale` times a few.
     """
-    tags = tag_set(["city", "time", "day"], scheme)
+    tags = all_tags(["city", "time", "day"], scheme)
     legal = legal_transitions(tags, scheme)
     generator = torch.Generator().manual_seed(seed)
     shapes = [(len(LENGTHS), 9, len(tags)), (len(tags),), (len(tags), len(tags)), (len(tags),)]

@@ -16,10 +16,10 @@ COUNTS = Vocab(
 )
 
 
-def vectors(part, tokens, vocab=COUNTS, training=False, **options):
+def embed(part, tokens, vocab=COUNTS, training=False, **options):
     torch.manual_seed(1)
     embedding = EMBEDDINGS.build({"name": part, **options}, vocab).train(training)
-    return embedding(*(torch.from_numpy(array) for array in embedding.lookup.arrays([tokens])))[
+    return embedding(*(torch.from_numpy(array) for array in embedding.indexer.index([tokens])))[
         0
     ].detach()
 
@@ -29,54 +29,52 @@ def same(a, b):
 
 
 def test_word_lowercase():
-    big, little, unknown = vectors("word", ["Rome", "rome", "paris"])
+    big, little, unknown = embed("word", ["Rome", "rome", "paris"])
     assert same(big, little) and not same(big, unknown)
-    big, little, shout = vectors("word", ["Rome", "rome", "ROME"], lowercase=False)
+    big, little, shout = embed("word", ["Rome", "rome", "ROME"], lowercase=False)
     assert not same(big, little) and not same(shout, big) and not same(shout, little)
 
 
 def test_word_mask_digits():
-    early, late, never, other = vectors(
-        "word", ["11:30", "12:45", "99:99", "9:99"], mask_digits=True
-    )
+    early, late, never, other = embed("word", ["11:30", "12:45", "99:99", "9:99"], mask_digits=True)
     assert same(early, late) and same(early, never) and not same(early, other)
-    early, late, never, unknown = vectors("word", ["11:30", "12:45", "99:99", "paris"])
+    early, late, never, unknown = embed("word", ["11:30", "12:45", "99:99", "paris"])
     assert not same(early, late) and same(never, unknown)
 
 
 def test_word_min_count():
     # Counted after lower-casing: Rome and rome are two of one word.
-    flight, rome, oslo, unknown = vectors("word", ["flight", "Rome", "oslo", "paris"], min_count=2)
+    flight, rome, oslo, unknown = embed("word", ["flight", "Rome", "oslo", "paris"], min_count=2)
     assert same(oslo, unknown) and not same(rome, unknown) and not same(flight, unknown)
-    flight, rome, unknown = vectors("word", ["flight", "Rome", "paris"], min_count=3)
+    flight, rome, unknown = embed("word", ["flight", "Rome", "paris"], min_count=3)
     assert same(rome, unknown) and not same(flight, unknown)
 
 
 def test_word_unknown_rate():
     tokens = ["oslo"] * 2000 + ["flight"] * 2000 + ["paris"]
-    asleep = vectors("word", tokens, unknown_rate=0.3)
+    asleep = embed("word", tokens, unknown_rate=0.3)
     unknown = asleep[-1]
-    awake = vectors("word", tokens, unknown_rate=0.3, training=True)
+    awake = embed("word", tokens, unknown_rate=0.3, training=True)
     # Six standard deviations, of a binomial of 2,000, on each side.
     assert 477 <= int((awake[:2000] == unknown).all(1).sum()) <= 723
     assert not (awake[2000:4000] == unknown).all(1).any(), "a frequent word is always itself"
     assert not (asleep[:4000] == unknown).all(1).any()
-    assert same(vectors("word", tokens, unknown_rate=0.0, training=True), asleep)
+    assert same(embed("word", tokens, unknown_rate=0.0, training=True), asleep)
 
 
 def test_word_vectors_are_of_like_length():
     """That of the unknown word too, which nothing trains where no word is rare."""
-    known, unknown = vectors("word", ["flight", "paris"], size=300)
+    known, unknown = embed("word", ["flight", "paris"], size=300)
     assert 0.5 < unknown.norm() / known.norm() < 2
 
 
 def test_word_size():
-    assert vectors("word", ["flight"], size=7).shape == (1, 7)
+    assert embed("word", ["flight"], size=7).shape == (1, 7)
 
 
 def test_char_cnn_reads_the_spelling():
-    vocab = Vocab.of(SENTENCES, "iob2")
-    taipei, again, other, shuffled = vectors(
+    vocab = Vocab.from_sentences(SENTENCES, "iob2")
+    taipei, again, other, shuffled = embed(
         "char_cnn", ["Taipei", "Taipei", "Taipeh", "iepiaT"], vocab, filters=20
     )
     assert same(taipei, again) and not same(taipei, other) and not same(taipei, shuffled)
@@ -84,38 +82,38 @@ def test_char_cnn_reads_the_spelling():
 
 
 def test_char_cnn_lowercase():
-    big, little = vectors("char_cnn", ["Rome", "rome"], lowercase=True)
+    big, little = embed("char_cnn", ["Rome", "rome"], lowercase=True)
     assert same(big, little)
-    big, little = vectors("char_cnn", ["Rome", "rome"])
+    big, little = embed("char_cnn", ["Rome", "rome"])
     assert not same(big, little)
 
 
 def test_char_cnn_max_length():
-    short, long, other = vectors("char_cnn", ["rome", "romeo", "romulus"], max_length=4)
+    short, long, other = embed("char_cnn", ["rome", "romeo", "romulus"], max_length=4)
     assert same(short, long) and not same(short, other)
-    short, long = vectors("char_cnn", ["rome", "romeo"])
+    short, long = embed("char_cnn", ["rome", "romeo"])
     assert not same(short, long)
 
 
 def test_char_cnn_width():
     # A filter of one character sees no order; a wider one does.
-    one, two = vectors("char_cnn", ["rome", "more"], width=1)
+    one, two = embed("char_cnn", ["rome", "more"], width=1)
     assert same(one, two)
     for width in (2, 3, 4):
-        one, two = vectors("char_cnn", ["rome", "more"], width=width)
+        one, two = embed("char_cnn", ["rome", "more"], width=width)
         assert not same(one, two)
 
 
 def test_char_cnn_unknown_characters_are_one():
-    one, two = vectors("char_cnn", ["r🛫me", "r中me"])
+    one, two = embed("char_cnn", ["r🛫me", "r中me"])
     assert same(one, two)
 
 
 @pytest.mark.parametrize("name", EMBEDDINGS.names())
 def test_nothing_but_a_sentence(name):
     """A vocabulary of one token of one character."""
-    vocab = Vocab.of([Sentence.of_tokens(["a"], [])], "iob2")
-    assert vectors(name, ["a", "b", "ab"], vocab, **FILES.get(name, {})).isfinite().all()
+    vocab = Vocab.from_sentences([Sentence.from_tokens(["a"], [])], "iob2")
+    assert embed(name, ["a", "b", "ab"], vocab, **FILES.get(name, {})).isfinite().all()
 
 
 LETTERS = Vocab({"abc": 1, "abd": 1, "xbc": 1}, ["O"], "iob2")
@@ -125,12 +123,12 @@ def test_ngrams_are_those_that_several_words_have():
     """What two of the words share, the marks of beginning and end included: ^ab, ab, bc, bc$, c$,
     ^a.
     """
-    lookup = EMBEDDINGS.build({"name": "ngrams", "longest": 3}, LETTERS).lookup
-    assert [ngram.replace("\x02", "^").replace("\x03", "$") for ngram in lookup.ids] == [
+    indexer = EMBEDDINGS.build({"name": "ngrams", "longest": 3}, LETTERS).indexer
+    assert [ngram.replace("\x02", "^").replace("\x03", "$") for ngram in indexer.ids] == [
         "^a", "^ab", "ab", "bc", "bc$", "c$"
     ]  # fmt: skip
     assert (
-        len(EMBEDDINGS.build({"name": "ngrams", "longest": 3, "min_count": 3}, LETTERS).lookup.ids)
+        len(EMBEDDINGS.build({"name": "ngrams", "longest": 3, "min_count": 3}, LETTERS).indexer.ids)
         == 0
     )
 
@@ -139,10 +137,10 @@ def test_ngrams_of_a_word_are_added():
     torch.manual_seed(1)
     part = EMBEDDINGS.build({"name": "ngrams", "longest": 3, "size": 7}, LETTERS).eval()
     (found,) = part(
-        *(torch.from_numpy(array) for array in part.lookup.arrays([["zab", "abc", "zzz"]]))
+        *(torch.from_numpy(array) for array in part.indexer.index([["zab", "abc", "zzz"]]))
     )
     rows = part.vectors.weight
-    assert torch.equal(found[0], rows[part.lookup.ids["ab"]]), (
+    assert torch.equal(found[0], rows[part.indexer.ids["ab"]]), (
         "of an unknown word with one n-gram that is known"
     )
     assert torch.allclose(found[1], rows[1:].sum(0) / 6**0.5)
@@ -150,14 +148,14 @@ def test_ngrams_of_a_word_are_added():
 
 
 def test_ngrams_lowercase():
-    big, little = vectors("ngrams", ["ABC", "abc"], LETTERS)
+    big, little = embed("ngrams", ["ABC", "abc"], LETTERS)
     assert same(big, little)
-    big, little = vectors("ngrams", ["ABC", "abc"], LETTERS, lowercase=False)
+    big, little = embed("ngrams", ["ABC", "abc"], LETTERS, lowercase=False)
     assert little.any() and not big.any()
 
 
 def test_ngrams_shortest_and_longest():
-    longest = EMBEDDINGS.build({"name": "ngrams", "shortest": 3, "longest": 4}, LETTERS).lookup.ids
+    longest = EMBEDDINGS.build({"name": "ngrams", "shortest": 3, "longest": 4}, LETTERS).indexer.ids
     assert {len(ngram) for ngram in longest} == {3}, "no two words share four characters"
     with pytest.raises(
         ConfigError, match="longest: 2 characters are fewer than those of the shortest, 3"
@@ -168,7 +166,7 @@ def test_ngrams_shortest_and_longest():
 def test_ngrams_dropout():
     tokens = ["abc"] * 2
     part = EMBEDDINGS.build({"name": "ngrams", "longest": 3, "dropout": 0.5, "size": 50}, LETTERS)
-    arrays = [torch.from_numpy(array) for array in part.lookup.arrays([tokens])]
+    arrays = [torch.from_numpy(array) for array in part.indexer.index([tokens])]
     torch.manual_seed(1)
     drawn = torch.stack([part(*arrays)[0, 0] for _ in range(200)]).detach()
     assert len(drawn.unique(dim=0)) > 30, "of 2 ** 6 ways to leave some out"
@@ -176,5 +174,5 @@ def test_ngrams_dropout():
 
 
 def test_ngrams_of_a_long_token_are_cut():
-    (long,) = vectors("ngrams", ["abc" * 100000], LETTERS)
+    (long,) = embed("ngrams", ["abc" * 100000], LETTERS)
     assert long.isfinite().all()

@@ -7,7 +7,7 @@ import torch
 from part_cases import randomize
 
 from slotfill.config.registry import ENCODERS
-from slotfill.model.dropout import SentenceDropout
+from slotfill.model.dropout import LockedDropout
 
 TIME = 9
 LENGTHS = torch.tensor([TIME])
@@ -91,7 +91,7 @@ def test_dropout_before_every_layer(name):
 
 def test_sentence_dropout():
     torch.manual_seed(1)
-    dropout = SentenceDropout(0.25)
+    dropout = LockedDropout(0.25)
     x = torch.rand(400, 5, 30) + 1
     dropped = dropout(x)
     kept = dropped != 0
@@ -103,4 +103,4 @@ def test_sentence_dropout():
     # Six standard deviations of 12,000 draws.
     assert float(kept.float().mean()) == pytest.approx(0.75, abs=0.024)
     assert dropout.eval()(x) is x
-    assert SentenceDropout(0.0).train()(x) is x
+    assert LockedDropout(0.0).train()(x) is x

@@ -1,4 +1,4 @@
-"""Committee: what several networks say together, through training, a run folder, and both engines."""
+"""Ensemble: what several networks say together, through training, a run folder, and both engines."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import numpy as np
 import pytest
 import torch
 
-from slotfill.config.validate import load_config
+from slotfill.config.validate import parse_config
 from slotfill.data.batching import make_batch
-from slotfill.data.schemes import tags_of
+from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.export.to_onnx import export_model
 from slotfill.inference.decoding import decode
 from slotfill.inference.onnx_engine import OnnxEngine
-from slotfill.model.build import build_model, check_parts
-from slotfill.model.ensemble import Committee
+from slotfill.model.build import build_model, check_buildable
+from slotfill.model.ensemble import Ensemble
 
 SENTENCES = [
-    Sentence.of_tokens(
+    Sentence.from_tokens(
         ["leave", "New", "York", "at", "11:30"], [Slot("from", 1, 3), Slot("time", 4, 5)]
     ),
-    Sentence.of_tokens(["arrive", "in", "Taipei"], [Slot("to", 2, 3)]),
-    Sentence.of_tokens(["yes"], []),
+    Sentence.from_tokens(["arrive", "in", "Taipei"], [Slot("to", 2, 3)]),
+    Sentence.from_tokens(["yes"], []),
 ]
 PARTS = ["embedding=[{name: word, size: 5}, {name: ngrams, size: 4}]", "encoder.hidden_size=6"]
 
 
-def committee(*overrides: str, members: int = 3, seed: int = 1) -> Committee:
-    config = load_config("", "x", [*PARTS, *overrides, f"members={members}"])
+def committee(*overrides: str, members: int = 3, seed: int = 1) -> Ensemble:
+    config = parse_config("", "x", [*PARTS, *overrides, f"members={members}"])
     torch.manual_seed(seed)
-    return build_model(config, Vocab.of(SENTENCES, "iob2")).eval()
+    return build_model(config, Vocab.from_sentences(SENTENCES, "iob2")).eval()
 
 
 def alone(model, sentences=SENTENCES):
     """What each member by itself makes of the sentences."""
-    batch = make_batch([each.tokens for each in sentences], model.lookups)
+    batch = make_batch([each.tokens for each in sentences], model.indexers)
     return batch, [member.emissions(batch) for member in model.members]
 
 
@@ -51,16 +51,16 @@ def test_each_member_has_weights_of_its_own():
 
 
 def test_one_member_is_the_network_itself():
-    assert not isinstance(committee(members=1), Committee)
+    assert not isinstance(committee(members=1), Ensemble)
 
 
 def test_lookups_are_shared():
     model = committee()
-    assert all(member.lookups is model.lookups for member in model.members)
+    assert all(member.indexers is model.indexers for member in model.members)
     assert all(
-        part.lookup is lookup
+        part.indexer is lookup
         for member in model.members
-        for part, lookup in zip(member.embeddings, model.lookups, strict=True)
+        for part, lookup in zip(member.embeddings, model.indexers, strict=True)
     )
 
 
@@ -83,16 +83,16 @@ def test_scores_are_means(tagger):
 
 
 def test_scores_of_intents_are_means():
-    vocab = Vocab.of(SENTENCES, "iob2")
+    vocab = Vocab.from_sentences(SENTENCES, "iob2")
     vocab.intents.update({"book": 2, "greet": 1})
-    config = load_config("", "x", [*PARTS, "intent={name: attention, feed: true}", "members=2"])
+    config = parse_config("", "x", [*PARTS, "intent={name: attention, feed: true}", "members=2"])
     model = build_model(config, vocab).eval()
-    features = model.tensors(make_batch([each.tokens for each in SENTENCES], model.lookups))
+    features = model.to_device(make_batch([each.tokens for each in SENTENCES], model.indexers))
     with torch.inference_mode():
         one, two = (member.scores(*features)[1] for member in model.members)
         both = model.scores(*features)[1]
     assert torch.allclose(both, (one + two) / 2)
-    _, intents = model.labels(make_batch([each.tokens for each in SENTENCES], model.lookups))
+    _, intents = model.predict(make_batch([each.tokens for each in SENTENCES], model.indexers))
     assert intents == both.argmax(1, keepdim=True).tolist()
 
 
@@ -101,11 +101,12 @@ def test_members_learn_as_if_alone():
     model = committee(
         "tagger.dropout=0", "encoder.dropout=0", "embedding=[{name: word, unknown_rate: 0}]"
     ).train()
-    ids = Vocab.of(SENTENCES, "iob2").tag_ids
+    ids = Vocab.from_sentences(SENTENCES, "iob2").tag_ids
     tags = [
-        [ids[tag] for tag in tags_of(each.slots, len(each.tokens), "iob2")] for each in SENTENCES
+        [ids[tag] for tag in slots_to_tags(each.slots, len(each.tokens), "iob2")]
+        for each in SENTENCES
     ]
-    batch = make_batch([each.tokens for each in SENTENCES], model.lookups, tags)
+    batch = make_batch([each.tokens for each in SENTENCES], model.indexers, tags)
     gradients = torch.autograd.grad(
         model.loss(batch), list(model.members[1].parameters()), materialize_grads=True
     )
@@ -132,18 +133,18 @@ def test_members_learn_as_if_alone():
 def test_exported(parts):
     """export_model itself holds emissions and tags against torch's, on known and unknown words."""
     model = committee(*parts)
-    vocab = Vocab.of(SENTENCES, "iob2")
+    vocab = Vocab.from_sentences(SENTENCES, "iob2")
     engine = OnnxEngine(export_model(model, vocab, "digest"), vocab, "digest")
     tokens = [each.tokens for each in SENTENCES]
-    assert engine.tags(make_batch(tokens, engine.lookups)) == model.tags(
-        make_batch(tokens, model.lookups)
+    assert engine.tags(make_batch(tokens, engine.indexers)) == model.tags(
+        make_batch(tokens, model.indexers)
     )
 
 
 def test_taggers_that_search_have_no_mean():
-    config = load_config("", "x", ["tagger={name: focus, beam: 2}", "members=2"])
+    config = parse_config("", "x", ["tagger={name: focus, beam: 2}", "members=2"])
     with pytest.raises(ConfigError, match=r"^members: the tags of this tagger come from a search"):
-        check_parts(config)
+        check_buildable(config)
 
 
 def test_through_the_command_line(desk, cli):

@@ -13,10 +13,10 @@ import torch
 from part_cases import label, randomize, small, vocab_of
 
 from slotfill.config.registry import CELLS, TAGGERS
-from slotfill.data.schemes import tag_set
+from slotfill.data.schemes import all_tags
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import beam_search
-from slotfill.model.activations import traced
+from slotfill.model.activations import record_activations
 
 LENGTHS = torch.tensor([4, 1, 3, 2])
 SIZE = 3
@@ -31,7 +31,7 @@ DECODERS = [
     for name in ("focus", "aligned")
     for cell in CELLS.names()
 ]
-VOCAB = Vocab({"word": 1}, tag_set(["city"], "iob2"), "iob2")
+VOCAB = Vocab({"word": 1}, all_tags(["city"], "iob2"), "iob2")
 
 
 def built(part, vocab=VOCAB, seed=1, scale=1.0):
@@ -55,7 +55,7 @@ def gold(vocab=VOCAB, seed=6):
     return torch.randint(len(vocab.tags), (len(LENGTHS), int(LENGTHS.max())), generator=generator)
 
 
-def tags_of(tagger, hidden, lengths):
+def slots_to_tags(tagger, hidden, lengths):
     with torch.inference_mode():
         return tagger.tags(hidden, lengths)
 
@@ -105,7 +105,7 @@ def test_what_is_fed_back_is_the_softmax_of_the_step_before(elman, training):
 
     def fed_back(work):
         torch.manual_seed(3)
-        with traced(tagger) as notes:
+        with record_activations(tagger) as notes:
             result = work()
         return result, torch.stack(notes[""]["feedback"])[:, 0], notes[""]["hidden"]
 
@@ -171,7 +171,9 @@ class Loop:
                 seen.append(context)
                 weights.append(shares)
             projected = cell.project(torch.from_numpy(np.concatenate(seen))[None, None])
-            output, state = cell.step(projected, cell.start(projected) if state is None else state)
+            output, state = cell.step(
+                projected, cell.initial_state(projected) if state is None else state
+            )
             s = output[0, 0].detach().numpy()
             found.append(self.weights["linear.weight"] @ s + self.weights["linear.bias"])
         return np.array(found), np.array(weights)
@@ -191,7 +193,7 @@ class Loop:
 @pytest.mark.parametrize("part", DECODERS, ids=label)
 def test_loss_is_the_surprise_given_the_gold_tags(part):
     tagger, hidden, tags = built(part), sentences(), gold()
-    tagger.cell.variational = False  # The terms of such a cell are tested below.
+    tagger.cell.has_kl_term = False  # The terms of such a cell are tested below.
     loss = float(tagger.loss(hidden, LENGTHS, tags).detach())
     wanted = [
         -Loop(tagger, hidden[row, :length]).log_probability(tags[row, :length].tolist())
@@ -205,7 +207,7 @@ def test_emissions_are_those_given_its_own_choices(part):
     """So that the best of each token's scores are the greedy path."""
     tagger, hidden = built(part), sentences()
     emissions = tagger(hidden, LENGTHS).detach().numpy()
-    paths = tags_of(tagger, hidden, LENGTHS)
+    paths = slots_to_tags(tagger, hidden, LENGTHS)
     for row, length in enumerate(LENGTHS):
         loop = Loop(tagger, hidden[row, :length])
         path = loop.greedy()
@@ -220,14 +222,14 @@ def test_a_variational_cell_adds_its_terms():
     before = torch.cat((torch.full((4, 1), len(VOCAB.tags)), tags[:, :-1]), dim=1)
     _, told = tagger.follow((hidden,), before)
     terms = sum(float(told[row, :length].detach().sum()) for row, length in enumerate(LENGTHS))
-    tagger.cell.variational = False
+    tagger.cell.has_kl_term = False
     rest = tagger.loss(hidden, LENGTHS, tags)
     assert terms > 0 and float((loss - rest).detach()) == pytest.approx(terms / 4, abs=1e-12)
 
 
 def test_aligned_attends_to_the_sentence_from_the_state_before():
     tagger, hidden = built({"name": "aligned", "hidden_size": 4, "tag_size": 2}), sentences()
-    with traced(tagger) as notes:
+    with record_activations(tagger) as notes:
         emissions = tagger(hidden, LENGTHS).detach().numpy()
     weights = torch.cat(notes[""]["weights"], dim=2)
     assert weights.shape == (4, 1, 4, 4)
@@ -258,7 +260,7 @@ def test_a_beam_of_all_finds_the_best_there_is(name):
     greedy_errors = 0
     for seed in range(6):
         hidden, tagger = sentences(seed=seed), built({**part, "beam": 3**3}, seed=seed, scale=3.0)
-        found = tags_of(tagger, hidden, LENGTHS)
+        found = slots_to_tags(tagger, hidden, LENGTHS)
         for row, length in enumerate(LENGTHS):
             loop = Loop(tagger, hidden[row, :length])
             best = max(map(list, product(range(3), repeat=int(length))), key=loop.log_probability)
@@ -274,14 +276,14 @@ def test_the_beam_of_a_decoder(part):
     """
     vocab = vocab_of()
     tagger, hidden = built({**part, "beam": 3}, vocab, scale=2.0), sentences()
-    together = tags_of(tagger, hidden, LENGTHS)
+    together = slots_to_tags(tagger, hidden, LENGTHS)
     assert [len(path) for path in together] == LENGTHS.tolist()
     order = torch.tensor([2, 0, 3, 1])
-    assert tags_of(tagger, hidden[order], LENGTHS[order]) == [together[row] for row in order]
+    assert slots_to_tags(tagger, hidden[order], LENGTHS[order]) == [together[row] for row in order]
     wider = torch.nn.functional.pad(hidden, (0, 0, 0, 2), value=7.0)
-    assert tags_of(tagger, wider, LENGTHS) == together
+    assert slots_to_tags(tagger, wider, LENGTHS) == together
     for row, length in enumerate(LENGTHS):
-        assert tags_of(tagger, hidden[row : row + 1, :length], LENGTHS[row : row + 1]) == [
+        assert slots_to_tags(tagger, hidden[row : row + 1, :length], LENGTHS[row : row + 1]) == [
             together[row]
         ]
         loop = Loop(tagger, hidden[row, :length])

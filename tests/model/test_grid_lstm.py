@@ -10,7 +10,7 @@ import torch
 from part_cases import randomize
 
 from slotfill.config.registry import ENCODERS
-from slotfill.model.activations import traced
+from slotfill.model.activations import record_activations
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 SIZE, HIDDEN = 3, 4
@@ -82,7 +82,7 @@ def loop(encoder, x, direction):
 def test_equals_the_loop_over_tokens_and_layers(layers, tied, bidirectional):
     """The outputs, and whatever is noted of each step."""
     encoder, x = built(layers=layers, tied=tied, bidirectional=bidirectional), sentences()
-    with traced(encoder) as notes:
+    with record_activations(encoder) as notes:
         outputs = encoder(x, LENGTHS).detach().numpy()
     assert outputs.shape == (4, 6, HIDDEN * (1 + bidirectional))
     for row, length in enumerate(LENGTHS):

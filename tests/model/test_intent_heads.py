@@ -14,16 +14,16 @@ from slotfill.data.batching import make_batch
 from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import Vocab
 from slotfill.export.to_onnx import export_model
-from slotfill.inference.decoding import best_intents
+from slotfill.inference.decoding import select_intents
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.tagging import label
-from slotfill.model.activations import traced
+from slotfill.model.activations import record_activations
 from slotfill.model.tagger import SlotTagger
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 SIZE = 5
-ONE_EACH = Vocab.of(SENTENCES[1:], "iob2", intents=True)
-SEVERAL = Vocab.of(SENTENCES, "iob2", intents=True)
+ONE_EACH = Vocab.from_sentences(SENTENCES[1:], "iob2", intents=True)
+SEVERAL = Vocab.from_sentences(SENTENCES, "iob2", intents=True)
 VOCABS = pytest.mark.parametrize("vocab", [ONE_EACH, SEVERAL], ids=["one each", "several"])
 
 
@@ -74,8 +74,8 @@ def told(scores, several):
 @pytest.mark.parametrize("name", INTENTS.names())
 def test_is_what_the_equations_say(name, vocab):
     head = built(name, vocab, feed=True, weight=0.7)
-    golds = vocab.intent_rows(SENTENCES[1:5])
-    with torch.no_grad(), traced(head) as notes:
+    golds = vocab.intent_targets(SENTENCES[1:5])
+    with torch.no_grad(), record_activations(head) as notes:
         seen, scores = head(states(), LENGTHS)
         loss = head.loss(scores, torch.tensor(np.stack(golds)))
     losses = []
@@ -85,7 +85,7 @@ def test_is_what_the_equations_say(name, vocab):
         pooled, weights = POOLED[name](head, row[:length])
         wanted = head.linear.weight.detach().numpy() @ pooled + head.linear.bias.detach().numpy()
         np.testing.assert_allclose(scores[place], wanted, atol=1e-12)
-        p = told(wanted, vocab.several_intents)
+        p = told(wanted, vocab.is_multi_intent)
         for token in range(length):
             np.testing.assert_allclose(
                 seen[place, token], np.concatenate([row[token], p]), atol=1e-12
@@ -95,15 +95,15 @@ def test_is_what_the_equations_say(name, vocab):
                 notes[""]["weights"][0][place, 0, 0, :length], weights, atol=1e-12
             )
         right = np.log(p) @ gold
-        losses.append(-right - (np.log(1 - p) @ (1 - gold) if vocab.several_intents else 0))
+        losses.append(-right - (np.log(1 - p) @ (1 - gold) if vocab.is_multi_intent else 0))
     assert float(loss) == pytest.approx(0.7 * np.mean(losses))
 
 
 def test_several_only_where_training_has_several():
-    assert (ONE_EACH.several_intents, SEVERAL.several_intents) == (False, True)
+    assert (ONE_EACH.is_multi_intent, SEVERAL.is_multi_intent) == (False, True)
     scores = np.array([[-3.0, -1.0, -2.0], [1.0, 0.5, -0.1], [0.1, 2.0, 3.0], [0.0, 0.0, 0.0]])
-    assert best_intents(scores, False) == [[1], [0], [2], [0]]
-    assert best_intents(scores, True) == [[1], [0, 1], [0, 1, 2], [0]], (
+    assert select_intents(scores, False) == [[1], [0], [2], [0]]
+    assert select_intents(scores, True) == [[1], [0, 1], [0, 1, 2], [0]], (
         "those above 0, and always the best"
     )
 
@@ -142,10 +142,10 @@ def test_onnx_gives_the_same_intents(name, feed, vocab):
         [["leave"]],
         [["at", "Taipei"] * 20, ["yes"]],
     ):
-        ours, theirs = make_batch(tokens, model.lookups), make_batch(tokens, engine.lookups)
-        assert engine.labels(theirs) == model.labels(ours)
+        ours, theirs = make_batch(tokens, model.indexers), make_batch(tokens, engine.indexers)
+        assert engine.predict(theirs) == model.predict(ours)
         with torch.no_grad():
-            _, scores = model.seen(*model.tensors(ours))
+            _, scores = model.seen(*model.to_device(ours))
         np.testing.assert_allclose(engine._outputs(theirs)[1], scores.numpy(), atol=1e-4, rtol=1e-4)
 
 
@@ -155,7 +155,7 @@ def test_label_keeps_the_order_and_answers_nothing_to_nothing():
     randomize(model, 3, 2.0)
     random = np.random.default_rng(1)
     sentences = [
-        Sentence.of_tokens(random.choice(["leave", "at", "yes"], n).tolist())
+        Sentence.from_tokens(random.choice(["leave", "at", "yes"], n).tolist())
         for n in [0, 3, 1, 7] * 9
     ]
     slots, intents = label(model, SEVERAL, sentences)

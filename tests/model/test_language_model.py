@@ -11,32 +11,32 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from slotfill.config.validate import load_config
+from slotfill.config.validate import parse_config
 from slotfill.data.indexers import UNKNOWN
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
-from slotfill.model.build import build_model, check_parts
-from slotfill.model.language_model import LanguageModel, word_ids, words_of
+from slotfill.model.build import build_model, check_buildable
+from slotfill.model.language_model import LanguageModelHead, target_vocabulary, to_target_ids
 
 VOCAB = Vocab({"to": 5, "Rome": 2, "rome": 2, "fly": 1}, ["O"], "iob2")
 
 
 def model_of(*overrides):
-    config = load_config(
+    config = parse_config(
         "", "x", ["embedding={name: word, size: 4}", "encoder.hidden_size=3", *overrides]
     )
     return build_model(config, VOCAB, learning=True)
 
 
 def test_words_are_told_in_lower_case():
-    ids = word_ids(VOCAB)
+    ids = target_vocabulary(VOCAB)
     assert ids == {"to": 2, "rome": 3, "fly": 4}
-    assert words_of(["Fly", "TO", "Oslo"], ids) == [4, 2, UNKNOWN]
+    assert to_target_ids(["Fly", "TO", "Oslo"], ids) == [4, 2, UNKNOWN]
 
 
 def test_rare_words_are_one(monkeypatch):
     monkeypatch.setattr("slotfill.model.language_model.WORDS", 1)
-    assert word_ids(VOCAB) == {"to": 2}
+    assert target_vocabulary(VOCAB) == {"to": 2}
     head = model_of("train.language_model=1").language_model.heads[0]
     assert head[-1].out_features == 3, "beyond the sentence, rare, and the one word"
 
@@ -74,19 +74,19 @@ def test_loss_is_that_of_the_equations(both):
     ],
 )
 def test_an_encoder_that_has_seen_the_words_is_refused(encoder):
-    config = load_config("", "x", [*(["encoder={name: recurrent, layers: 2}"] if "layers" in encoder else [encoder]),
+    config = parse_config("", "x", [*(["encoder={name: recurrent, layers: 2}"] if "layers" in encoder else [encoder]),
                                    "train.language_model=0.1"])  # fmt: skip
     with pytest.raises(
         ConfigError, match=r"^train.language_model: needs a first encoder that is recurrent"
     ):
-        check_parts(config)
+        check_buildable(config)
 
 
 def test_embeddings_of_whole_sentences_are_refused():
     model = model_of()
     model.embeddings[0].contextual = True
     with pytest.raises(ConfigError, match="over embeddings of single words"):
-        LanguageModel(model, VOCAB, 0.1)
+        LanguageModelHead(model, VOCAB, 0.1)
 
 
 @pytest.mark.parametrize("average", ["0.9", "0"])

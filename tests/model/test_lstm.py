@@ -13,7 +13,7 @@ from part_cases import label, randomize, variants
 
 from slotfill.config.registry import CELLS
 from slotfill.errors import ConfigError
-from slotfill.model.activations import traced
+from slotfill.model.activations import record_activations
 from slotfill.model.recurrence import run
 
 TIME, BATCH, INPUT, HIDDEN = 7, 3, 4, 5
@@ -219,8 +219,8 @@ def test_a_peephole_sees_its_own_cell_only(gate):
     cell, x = lstm({"peepholes": [gate]}, directions=1)
     projected = cell.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3])[:, 0]
 
-    def opened(memory):
-        with traced(cell) as notes:
+    def open_run(memory):
+        with record_activations(cell) as notes:
             cell.step(projected, (torch.zeros_like(memory), memory))
         return {name: notes[""][name][0] for name in (*cell.gates, "memory")}
 
@@ -229,7 +229,7 @@ def test_a_peephole_sees_its_own_cell_only(gate):
     )
     moved = memory.clone()
     moved[..., 2] += 1
-    before, after = opened(memory), opened(moved)
+    before, after = open_run(memory), open_run(moved)
     others = [0, 1, 3, 4]
     for name in ("input", "forget", "output"):
         assert torch.equal(before[name][..., others], after[name][..., others])
@@ -240,12 +240,12 @@ def test_a_peephole_sees_its_own_cell_only(gate):
         old[..., 2] = (before["memory"] - before["input"] * before["candidate"])[..., 2] / before[
             "forget"
         ][..., 2]
-        assert torch.allclose(opened(old)["output"][..., 2], before["output"][..., 2])
+        assert torch.allclose(open_run(old)["output"][..., 2], before["output"][..., 2])
 
 
 def test_coupled_writes_exactly_where_it_forgets():
     cell, x = lstm({"coupled": True}, directions=1)
-    with traced(cell) as notes:
+    with record_activations(cell) as notes:
         run(cell, x)
     memory = torch.zeros(1, BATCH, HIDDEN, dtype=torch.float64)
     for i, g, c in zip(

@@ -12,10 +12,10 @@ import pytest
 from conftest import write_config
 from safetensors.torch import load_file
 
-from slotfill.config.recipes import load_recipe
+from slotfill.config.recipes import load_config
 from slotfill.config.registry import EMBEDDINGS
 from slotfill.data.batching import make_batch
-from slotfill.data.indexers import KeptLookup
+from slotfill.data.indexers import PretrainedIndexer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
 from slotfill.runs.load import load_run
@@ -37,7 +37,7 @@ def write_vectors(path: Path, words: list[str] = KNOWN, size: int = 6) -> Path:
 def embedding(tokens, path, training=("leave", "Paris", "to", "Rome"), **options):
     vocab = Vocab(dict.fromkeys(training, 1), ["O"], "iob2")
     part = EMBEDDINGS.build({"name": "pretrained", "path": str(path), **options}, vocab)
-    (ids,) = part.lookup.arrays([tokens])
+    (ids,) = part.indexer.index([tokens])
     import torch
 
     return part, part(torch.from_numpy(ids))[0].detach().numpy()
@@ -83,18 +83,18 @@ def test_what_is_kept(tmp_path):
         ({"most": 1, "lowercase": False}, {"the", "leave", "to"}),
     ]:
         part, _ = embedding(["leave"], path, **options)
-        assert set(part.lookup.words) == kept
+        assert set(part.indexer.words) == kept
 
 
 def test_coverage_counts_types_and_tokens():
     kept = {"words": ["a", "b", "Cc", "d"], "composed": ["Cc"]}
     counts = {"a": 4, "B": 1, "Cc": 2, "x": 3}
-    lookup = KeptLookup(kept, counts, "file", lowercase=True)
-    assert lookup.coverage(counts) == {
+    indexer = PretrainedIndexer(kept, counts, "file", lowercase=True)
+    assert indexer.coverage(counts) == {
         "types": {"exact": 0.25, "lowercase": 0.25, "composed": 0.25, "unknown": 0.25},
         "tokens": {"exact": 0.4, "lowercase": 0.1, "composed": 0.2, "unknown": 0.3},
     }
-    assert lookup.arrays([["d", "a", "x"], ["Cc"]])[0].tolist() == [
+    assert indexer.index([["d", "a", "x"], ["Cc"]])[0].tolist() == [
         [5, 2, 1],
         [4, 0, 0],
     ], "those of training first"
@@ -120,8 +120,8 @@ def test_a_run_needs_the_file_no_more(tune, desk, cli):
     path.unlink()
     torch, onnx = (load_run(desk / "run", engine=engine) for engine in ("torch", "onnx"))
     tokens = [text.split() for text in TEXTS]
-    wanted = torch.model.emissions(make_batch(tokens, torch.model.lookups))
-    found = onnx.model.emissions(make_batch(tokens, onnx.model.lookups))
+    wanted = torch.model.emissions(make_batch(tokens, torch.model.indexers))
+    found = onnx.model.emissions(make_batch(tokens, onnx.model.indexers))
     for ours, theirs, sentence in zip(wanted, found, tokens, strict=True):
         np.testing.assert_allclose(ours[: len(sentence)], theirs[: len(sentence)], atol=1e-4)
     answers = [cli("predict", "run", "--engine", engine, *TEXTS) for engine in ("onnx", "torch")]
@@ -136,12 +136,12 @@ def test_frozen_vectors_stay_and_tuned_ones_move(desk, cli):
         )
         assert cli("train", "own.yaml", "--out", "run", "--force").code == 0
         weights = load_file(desk / "run" / "model.safetensors")
-        lookup = load_run(desk / "run").vocab.kept_lookup(
+        indexer = load_run(desk / "run").vocab.pretrained_indexer(
             file=str(desk / "vectors.txt"), lowercase=True
         )
-        for word, place in lookup.ids.items():
+        for word, place in indexer.ids.items():
             fixed = np.allclose(weights["embeddings.0.vectors"][place], rows[word])
-            in_training = place < lookup.trained + 2
+            in_training = place < indexer.trained + 2
             assert fixed == (tune == "false" or not in_training)
             if tune == "true" and in_training:
                 assert not np.allclose(weights["embeddings.0.tuned.weight"][place], rows[word])
@@ -153,7 +153,7 @@ def test_a_stopped_run_goes_on_without_the_file(desk, monkeypatch):
 
     write_vectors(desk / "vectors.txt")
     write_config(desk / "own.yaml", embedding="{name: pretrained, path: vectors.txt, tune: true}")
-    _, config = load_recipe("own.yaml")
+    _, config = load_config("own.yaml")
     whole = train(config, RunFolder(Path("whole")), lambda progress: None)
 
     def stop(progress):
@@ -209,7 +209,7 @@ def test_a_relative_path_is_taken_from_the_configs_folder(desk):
     (desk / "configs").mkdir()
     write_vectors(desk / "configs" / "vectors.txt")
     write_config(desk / "configs" / "own.yaml", embedding="{name: pretrained, path: vectors.txt}")
-    assert load_recipe("configs/own.yaml")[1].embedding[0]["path"] == str(
+    assert load_config("configs/own.yaml")[1].embedding[0]["path"] == str(
         desk / "configs" / "vectors.txt"
     )
     write_vectors(desk / "vectors.txt")
@@ -217,7 +217,7 @@ def test_a_relative_path_is_taken_from_the_configs_folder(desk):
         "embedding.path=vectors.txt",
         "embedding=[{name: pretrained, path: vectors.txt}]",
     ):
-        assert load_recipe("configs/own.yaml", [override])[1].embedding[0]["path"] == str(
+        assert load_config("configs/own.yaml", [override])[1].embedding[0]["path"] == str(
             desk / "vectors.txt"
         )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from slotfill.config.validate import load_config
+from slotfill.config.validate import parse_config
 from slotfill.data.batching import make_batch
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
@@ -18,16 +18,16 @@ from slotfill.model.build import build_model
 from slotfill.model.tagger import SlotTagger
 
 SENTENCES = [
-    Sentence.of_tokens(
+    Sentence.from_tokens(
         ["leave", "Taipei", "at", "11:30"], [Slot("from", 1, 2), Slot("time", 3, 4)]
     ),
-    Sentence.of_tokens(["arrive", "in", "New", "York"], [Slot("to", 2, 4)]),
-    Sentence.of_tokens(["yes"], []),
+    Sentence.from_tokens(["arrive", "in", "New", "York"], [Slot("to", 2, 4)]),
+    Sentence.from_tokens(["yes"], []),
 ]
-LONGER = Sentence.of_tokens(
+LONGER = Sentence.from_tokens(
     ["leave", "New", "York", "at", "11", "30"], [Slot("from", 1, 3), Slot("time", 4, 6)]
 )
-VOCAB = Vocab.of([*SENTENCES, LONGER], "iob2")
+VOCAB = Vocab.from_sentences([*SENTENCES, LONGER], "iob2")
 SMALL = {"name": "recurrent", "hidden_size": 6}
 
 
@@ -37,14 +37,14 @@ def model_of(embedding=("word", "char_cnn"), encoder=SMALL, tagger="crf", seed=1
 
 
 def test_built_from_a_config():
-    config = load_config(
+    config = parse_config(
         "", "x", ["encoder.hidden_size=7", "embedding=[word, {name: char_cnn, filters: 9}]"]
     )
     model = build_model(config, VOCAB)
     assert model.encoders[0].output_size == 14
     assert [part.output_size for part in model.embeddings] == [100, 9]
-    assert len(model.lookups) == 2
-    batch = make_batch([s.tokens for s in SENTENCES], model.lookups)
+    assert len(model.indexers) == 2
+    batch = make_batch([s.tokens for s in SENTENCES], model.indexers)
     assert model.emissions(batch).shape == (3, 4, len(VOCAB.tags))
 
 
@@ -53,7 +53,11 @@ def test_built_from_a_config():
 )
 def test_embeddings_in_any_number_and_order(embedding):
     model = model_of(embedding)
-    assert model.emissions(make_batch([["x", "y"]], model.lookups)).shape == (1, 2, len(VOCAB.tags))
+    assert model.emissions(make_batch([["x", "y"]], model.indexers)).shape == (
+        1,
+        2,
+        len(VOCAB.tags),
+    )
 
 
 def test_every_embedding_is_heard():
@@ -62,7 +66,7 @@ def test_every_embedding_is_heard():
     only_word = model_of([lower])
     both = model_of([lower, "char_cnn"])
     for model, heard in ((only_word, False), (both, True)):
-        one, two = model.emissions(make_batch([["Taipei"], ["TAIPEI"]], model.lookups))
+        one, two = model.emissions(make_batch([["Taipei"], ["TAIPEI"]], model.indexers))
         assert np.array_equal(one, two) != heard
 
 
@@ -78,8 +82,8 @@ def test_unknown_part():
 )
 def test_odd_sentences(tokens):
     model = model_of()
-    sentence = Sentence.of_tokens(tokens)
-    batch = make_batch([tokens], model.lookups)
+    sentence = Sentence.from_tokens(tokens)
+    batch = make_batch([tokens], model.indexers)
     emissions = model.emissions(batch)
     assert emissions.shape == (1, len(tokens), len(VOCAB.tags)) and np.isfinite(emissions).all()
     assert all(
@@ -96,7 +100,7 @@ def test_tag_keeps_the_order():
     words = ["leave", "Taipei", "at", "in", "York", "yes"]
     random = np.random.default_rng(1)
     sentences = [
-        Sentence.of_tokens(random.choice(words, size).tolist())
+        Sentence.from_tokens(random.choice(words, size).tolist())
         for size in random.integers(1, 9, 200)
     ]
     together = tag(model, VOCAB, sentences)
@@ -118,10 +122,10 @@ def test_tag_leaves_the_mode_and_weights():
 def test_evaluate_counts_what_is_unknown():
     model = model_of()
     strange = [
-        Sentence.of_tokens(
+        Sentence.from_tokens(
             ["leave", "TAIPEI", "by", "train"], [Slot("from", 1, 2), Slot("vehicle", 3, 4)]
         ),
-        Sentence.of_tokens(["by", "bus"], [Slot("class", 0, 1), Slot("vehicle", 1, 2)]),
+        Sentence.from_tokens(["by", "bus"], [Slot("class", 0, 1), Slot("vehicle", 1, 2)]),
     ]
     result = evaluate(model, VOCAB, strange)
     assert (result.sentences, result.tokens) == (2, 6)
@@ -138,7 +142,7 @@ def test_loss_falls_along_its_gradient():
         [VOCAB.tag_ids[t] for t in tags]
         for tags in (["O", "B-from", "O", "B-time"], ["O", "O", "B-to", "I-to"])
     ]
-    batch = make_batch([s.tokens for s in SENTENCES[:2]], model.lookups, tags)
+    batch = make_batch([s.tokens for s in SENTENCES[:2]], model.indexers, tags)
     optimizer = torch.optim.SGD(model.parameters(), 0.2)
     losses = []
     for _ in range(60):

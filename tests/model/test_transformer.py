@@ -15,7 +15,7 @@ import torch
 from part_cases import FILES, NO_TRANSFORMERS, SENTENCES, STRANGE, make_transformer, vocab_of
 from safetensors.torch import load_file, save_file
 
-from slotfill.config.recipes import load_recipe
+from slotfill.config.recipes import load_config
 from slotfill.config.registry import EMBEDDINGS
 from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab
@@ -37,8 +37,8 @@ def built(**options):
     return EMBEDDINGS.build({"name": "transformer", "path": PATH, **options}, vocab_of()).eval()
 
 
-def vectors(part, batch):
-    return part(*map(torch.from_numpy, part.lookup.arrays(batch))).detach()
+def embed(part, batch):
+    return part(*map(torch.from_numpy, part.indexer.index(batch))).detach()
 
 
 def naive(tokens, pooling, mixed):
@@ -78,7 +78,7 @@ def test_gives_what_the_library_gives(pooling, layers):
             part.gain.fill_(1.7)
         weights = np.exp([0.3, -0.5, 1.1])
         mixed = [1.7 * float(each) for each in weights / weights.sum()]
-    together = vectors(part, TOKENS)
+    together = embed(part, TOKENS)
     for tokens, row in zip(TOKENS, together, strict=True):
         torch.testing.assert_close(
             row[: len(tokens)], naive(tokens, pooling, mixed), atol=1e-5, rtol=1e-5
@@ -88,32 +88,30 @@ def test_gives_what_the_library_gives(pooling, layers):
 def test_batch_mates_change_nothing():
     part = built(pooling="mean")
     batch = [*TOKENS, *STRANGE, ["leave", "at", "Taipei"] * 40]
-    together = vectors(part, batch)
+    together = embed(part, batch)
     for tokens, row in zip(batch, together, strict=True):
-        torch.testing.assert_close(
-            row[: len(tokens)], vectors(part, [tokens])[0], atol=1e-5, rtol=0
-        )
+        torch.testing.assert_close(row[: len(tokens)], embed(part, [tokens])[0], atol=1e-5, rtol=0)
 
 
 def test_a_token_of_no_pieces_is_the_unknown_one():
     part = built()
-    found = part.lookup.arrays([["leave", "\u200d", "leave"]])[0]
-    unknown = part.lookup.arrays([["leave", "🛫", "leave"]])[0]
+    found = part.indexer.index([["leave", "\u200d", "leave"]])[0]
+    unknown = part.indexer.index([["leave", "🛫", "leave"]])[0]
     assert found.tolist() == unknown.tolist()
 
 
 def test_a_long_sentence_is_read_in_windows():
     """Of whole tokens, as many as there is room for; each is what it would be as a sentence."""
     part = built()
-    pieces, lengths, whose, _ = part.lookup.arrays([["taipei"] * 30])  # tai ##p ##e ##i
-    assert part.lookup.room == 30 and pieces.shape[1] == 30
+    pieces, lengths, whose, _ = part.indexer.index([["taipei"] * 30])  # tai ##p ##e ##i
+    assert part.indexer.room == 30 and pieces.shape[1] == 30
     assert lengths.tolist() == [7 * 4 + 2] * 4 + [2 * 4 + 2]
     assert [owner for owner in whose.flatten() if owner] == list(range(1, 31))
-    found = vectors(part, [["leave"] * 70])[0]
+    found = embed(part, [["leave"] * 70])[0]
     for start, end in ((0, 30), (30, 60), (60, 70)):
-        alone = vectors(part, [["leave"] * (end - start)])[0]
+        alone = embed(part, [["leave"] * (end - start)])[0]
         torch.testing.assert_close(found[start:end], alone, atol=1e-5, rtol=0)
-    assert vectors(part, [["ab" * 45]]).isfinite().all(), (
+    assert embed(part, [["ab" * 45]]).isfinite().all(), (
         "one word of more pieces than there is room for is cut"
     )
 
@@ -127,10 +125,10 @@ def test_only_what_is_tuned_is_trained():
     for module in (frozen, tuned):
         module.network.embeddings.dropout.p = 0.5
         module.train()
-    assert torch.equal(vectors(frozen, TOKENS), vectors(frozen, TOKENS)), (
+    assert torch.equal(embed(frozen, TOKENS), embed(frozen, TOKENS)), (
         "without noise, as it was left"
     )
-    assert not torch.equal(vectors(tuned, TOKENS), vectors(tuned, TOKENS))
+    assert not torch.equal(embed(tuned, TOKENS), embed(tuned, TOKENS))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
@@ -140,7 +138,7 @@ def test_it_has_a_learning_rate_of_its_own(optimizer, corpus):
     from slotfill.model.tagger import SlotTagger
     from slotfill.training.trainer import Training
 
-    vocab = Vocab.of(SENTENCES, "iob2")
+    vocab = Vocab.from_sentences(SENTENCES, "iob2")
     part = {
         "name": "transformer",
         "path": PATH,
@@ -228,7 +226,7 @@ def refusal(path):
 
 def test_a_name_is_read_from_the_cache_and_never_fetched(cache):
     torch.testing.assert_close(
-        vectors(built(path="someone/tiny-bert"), TOKENS), vectors(built(), TOKENS)
+        embed(built(path="someone/tiny-bert"), TOKENS), embed(built(), TOKENS)
     )
     assert (
         refusal("someone/tiny-bart")
@@ -288,13 +286,13 @@ def test_a_folder_is_taken_from_where_the_config_is(desk):
         (desk / "own.yaml").write_text(
             f"data: {{path: corpus}}\nembedding: {{name: transformer, path: {path}}}\n"
         )
-        assert load_recipe("own.yaml", need_data=True)[1].embedding[0]["path"] == found
-        assert load_recipe("own.yaml")[1].embedding[0]["path"] == path, "as a run is read"
+        assert load_config("own.yaml", need_data=True)[1].embedding[0]["path"] == found
+        assert load_config("own.yaml")[1].embedding[0]["path"] == path, "as a run is read"
 
 
 def test_nothing_of_a_sentence_is_lost_in_a_batch_of_many_lengths():
     part = built(pooling="mean")
-    batch = make_batch([["leave"] * length for length in (1, 33, 2, 64)], [part.lookup])
+    batch = make_batch([["leave"] * length for length in (1, 33, 2, 64)], [part.indexer])
     _, _, whose, tokens = batch.features[0]
     owners = {int(owner) for owner in whose.flatten()} - {0}
     assert owners == {

@@ -70,12 +70,18 @@ def test_variational_loss_is_the_divergence_of_the_tokens(prior):
         )
     assert len(wanted) == 2 * sum(LENGTHS) and min(wanted) > 0
     encoder(x, lengths)
-    assert encoder.extra_loss.item() == pytest.approx(sum(wanted) / len(LENGTHS), rel=1e-12)
+    assert encoder.regularization_loss.item() == pytest.approx(
+        sum(wanted) / len(LENGTHS), rel=1e-12
+    )
     encoder(torch.nn.functional.pad(x, (0, 0, 0, 3), value=9.0), lengths)
-    assert encoder.extra_loss.item() == pytest.approx(sum(wanted) / len(LENGTHS), rel=1e-12)
+    assert encoder.regularization_loss.item() == pytest.approx(
+        sum(wanted) / len(LENGTHS), rel=1e-12
+    )
     weighted = encoder_of({"name": "variational", **options, "kl_weight": 0.25}, 4)
     weighted(x, lengths)
-    assert weighted.extra_loss.item() == pytest.approx(sum(wanted) / len(LENGTHS) / 4, rel=1e-12)
+    assert weighted.regularization_loss.item() == pytest.approx(
+        sum(wanted) / len(LENGTHS) / 4, rel=1e-12
+    )
 
 
 @PRIORS
@@ -127,6 +133,6 @@ def test_variational_gradient_is_the_slope_while_it_trains(prior):
 
     def run_seeded(x, *_):
         torch.manual_seed(3)
-        return encoder(x, lengths), encoder.extra_loss
+        return encoder(x, lengths), encoder.regularization_loss
 
     assert torch.autograd.gradcheck(run_seeded, (x, *encoder.parameters()))

@@ -55,7 +55,7 @@ def desk(tmp_path_factory):
     """A folder with the corpus in each format, a config and two runs, one `fed`; nothing of it may
     be changed.
     """
-    from slotfill.config.recipes import load_recipe
+    from slotfill.config.recipes import load_config
     from slotfill.runs.folder import RunFolder
     from slotfill.runs.train import train
 
@@ -68,7 +68,7 @@ def desk(tmp_path_factory):
     )
     for name, overrides in {"run": [], "fed": ["intent.feed=true"]}.items():
         train(
-            load_recipe(str(config), overrides)[1], RunFolder(folder / name), lambda progress: None
+            load_config(str(config), overrides)[1], RunFolder(folder / name), lambda progress: None
         )
     return folder
 
@@ -278,11 +278,11 @@ def test_mistakes_in_the_config(override, told, room, cli):
 
 
 def test_training_goes_on_to_the_bit(room, monkeypatch):
-    from slotfill.config.recipes import load_recipe
+    from slotfill.config.recipes import load_config
     from slotfill.runs.folder import RunFolder
     from slotfill.runs.train import train
 
-    _, config = load_recipe("tiny.yaml")
+    _, config = load_config("tiny.yaml")
 
     def stop(progress):
         if len(progress.history) == 2 and progress.done == 1:

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import slotfill
-from slotfill.config.recipes import load_recipe
+from slotfill.config.recipes import load_config
 from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.evaluation.metrics import Score
 from slotfill.runs.folder import RunFolder
@@ -40,7 +40,7 @@ def quietly(config, folder, **options):
 
 
 def tiny(*overrides):
-    return load_recipe("tiny.yaml", overrides)[1]
+    return load_config("tiny.yaml", overrides)[1]
 
 
 def test_a_run_is_six_files_that_people_can_read(trained):
@@ -68,7 +68,7 @@ def test_a_run_is_six_files_that_people_can_read(trained):
 
 
 def test_the_saved_config_is_complete_and_trains_the_same_weights(trained, tmp_path):
-    _, config = load_recipe(str(trained / "config.yaml"))
+    _, config = load_config(str(trained / "config.yaml"))
     assert config.to_yaml() == (trained / "config.yaml").read_text()
     quietly(config, RunFolder(tmp_path / "again"))
     assert (tmp_path / "again/model.safetensors").read_bytes() == (

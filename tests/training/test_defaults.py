@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slotfill.config.models import TrainConfig
-from slotfill.training.defaults import pace_of
+from slotfill.training.defaults import resolve_budget
 
 
 @pytest.mark.parametrize(
@@ -24,19 +24,19 @@ from slotfill.training.defaults import pace_of
     ],
 )
 def test_what_suits_a_number_of_sentences(sentences, size, epochs, patience):
-    pace = pace_of(TrainConfig(), sentences)
+    pace = resolve_budget(TrainConfig(), sentences)
     assert (pace.batch_size, pace.epochs, pace.patience) == (size, epochs, patience)
 
 
 def test_what_the_config_says_is_kept():
-    pace = pace_of(TrainConfig(batch_size=64, epochs=3, patience=0), 10)
+    pace = resolve_budget(TrainConfig(batch_size=64, epochs=3, patience=0), 10)
     assert (pace.batch_size, pace.epochs, pace.patience) == (64, 3, 0)
-    assert pace_of(TrainConfig(batch_size=10), 100).epochs == 100
+    assert resolve_budget(TrainConfig(batch_size=10), 100).epochs == 100
 
 
 @given(st.integers(1, 10**6))
 def test_never_too_few_steps(sentences):
-    pace = pace_of(TrainConfig(), sentences)
+    pace = resolve_budget(TrainConfig(), sentences)
     assert 8 <= pace.batch_size <= 32
     assert math.ceil(sentences / pace.batch_size) * pace.epochs >= 1000
-    assert pace_of(TrainConfig(), sentences + 1).epochs <= pace.epochs
+    assert resolve_budget(TrainConfig(), sentences + 1).epochs <= pace.epochs

@@ -10,9 +10,9 @@ import pytest
 
 CODE = """
 import resource, sys, torch
-from slotfill.training.malloc import keep_memory
+from slotfill.training.malloc import tune_malloc
 if sys.argv[1] == "keep":
-    keep_memory()
+    tune_malloc()
 torch.set_num_threads(1)
 def step():
     x = torch.ones(2**20, requires_grad=True)

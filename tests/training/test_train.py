@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import slotfill.training.trainer
-from slotfill.config.validate import load_config
+from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
@@ -34,7 +34,7 @@ def corpus():
                 if tail:
                     end = len(before) + len(words) + len(tail)
                     slots.append(Slot("day", end - 1, end))
-                found.append(Sentence.of_tokens([*before, *words, *tail], slots))
+                found.append(Sentence.from_tokens([*before, *words, *tail], slots))
     return found
 
 
@@ -50,9 +50,9 @@ SMALL = [
 
 def training_of(*overrides, valid=SENTENCES):
     """A fresh Training, started as `train` does: seed, vocabulary, model."""
-    config = load_config("", "x", [*SMALL, *overrides])
+    config = parse_config("", "x", [*SMALL, *overrides])
     torch.manual_seed(config.train.seed)
-    vocab = Vocab.of(SENTENCES, config.scheme)
+    vocab = Vocab.from_sentences(SENTENCES, config.scheme)
     return Training(config.train, build_model(config, vocab), SENTENCES, valid, vocab)
 
 
@@ -147,7 +147,9 @@ def test_going_on_from_a_checkpoint_changes_nothing(optimizer, average, tmp_path
 def script_f1(monkeypatch, values):
     """Let epochs score `values` on valid, whatever they learn."""
     left = iter(values)
-    monkeypatch.setattr(slotfill.training.trainer, "rates", lambda *_: (next(left), None))
+    monkeypatch.setattr(
+        slotfill.training.trainer, "validation_metrics", lambda *_: (next(left), None)
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_patience_and_the_best_epoch(patience, f1s, epochs, best, monkeypatch):
 
 def test_of_epochs_with_the_same_f1_the_one_with_more_intents_right_is_better(monkeypatch):
     told = iter([(0, 30), (0, 60), (0, 40), (5, 10), (5, 10), (4, 99)])
-    monkeypatch.setattr(slotfill.training.trainer, "rates", lambda *_: next(told))
+    monkeypatch.setattr(slotfill.training.trainer, "validation_metrics", lambda *_: next(told))
     training = training_of("train.epochs=6", "train.patience=0")
     best = []
     while not training.finished:
@@ -195,7 +197,7 @@ def test_patience_goes_on_from_a_checkpoint(monkeypatch):
     assert len(run(again).history) == 4
 
 
-def rates(*overrides):
+def learning_rates(*overrides):
     """The learning rate of each step, and the steps of an epoch."""
     training = training_of("train.patience=0", "train.learning_rate=0.02", *overrides)
     found = []
@@ -214,7 +216,7 @@ def rates(*overrides):
 @pytest.mark.parametrize("warmup", [0, 0.5, 1, 2])
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 def test_rates(schedule, warmup):
-    found, steps = rates(f"train.schedule={schedule}", f"train.warmup={warmup}")
+    found, steps = learning_rates(f"train.schedule={schedule}", f"train.warmup={warmup}")
     wanted = []
     for step in range(4 * steps):
         past = (step / steps - warmup) / (4 - warmup)
@@ -232,7 +234,7 @@ def test_rates(schedule, warmup):
 
 
 def test_warmup_longer_than_training():
-    found, _ = rates("train.warmup=8")
+    found, _ = learning_rates("train.warmup=8")
     assert found == sorted(found) and 0.45 * 0.02 < found[-1] < 0.5 * 0.02
 
 
@@ -415,4 +417,6 @@ def test_weights_stand_side_by_side():
             0 <= later - place - size < 64
             for (place, size), later in zip(places, following, strict=True)
         )
-    assert training.averaged.lookups[0] is training.model.lookups[0], "the vocabulary is not copied"
+    assert training.averaged.indexers[0] is training.model.indexers[0], (
+        "the vocabulary is not copied"
+    )

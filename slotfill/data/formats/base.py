@@ -9,7 +9,7 @@ from operator import ne
 from pathlib import Path
 from typing import ClassVar, TextIO
 
-from slotfill.data.schemes import slots_of, tags_of
+from slotfill.data.schemes import slots_to_tags, tags_to_slots
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.errors import DataError
 
@@ -60,26 +60,26 @@ class Format:
         """Write `sentences` to an open text file; raises as `render` does."""
         file.writelines(self.render(sentence, scheme=scheme) for sentence in sentences)
 
-    def tagged(
+    def sentence_from_tags(
         self, tokens: list[str], tags: list[str], *, scheme: str, intent: str | None, place: str
     ) -> Sentence:
         """Return the sentence that `tags` label, and count repairs; raises DataError at a foreign
         tag.
         """
         try:
-            slots = slots_of(tags, scheme)
+            slots = tags_to_slots(tags, scheme)
         except ValueError as fault:
             raise DataError(f"{place}: {fault}") from None
-        self.repaired_tags += sum(map(ne, tags, tags_of(slots, len(tags), scheme)))
-        return Sentence.of_tokens(tokens, slots, intent, place)
+        self.repaired_tags += sum(map(ne, tags, slots_to_tags(slots, len(tags), scheme)))
+        return Sentence.from_tokens(tokens, slots, intent, place)
 
 
-def split_blanks(line: str) -> list[str]:
+def split_on_spaces(line: str) -> list[str]:
     """Return the pieces of `line` between blanks and tabs; other white space stays inside a piece."""
     return [piece for piece in line.replace("\t", " ").split(" ") if piece]
 
 
-def slots_at(sentence: Sentence, spans: Iterable[tuple[str, int, int]]) -> list[Slot]:
+def slots_from_spans(sentence: Sentence, spans: Iterable[tuple[str, int, int]]) -> list[Slot]:
     """Return as slots the named runs of characters `spans`: (name, first character, the one after
     the last).
 
@@ -90,13 +90,13 @@ def slots_at(sentence: Sentence, spans: Iterable[tuple[str, int, int]]) -> list[
     slots: list[Slot] = []
     for name, start, end in sorted(spans, key=lambda span: span[1:]):
         if not name or start not in first or end not in last or start >= end:
-            raise DataError(f"{sentence.place}: {_span_fault(sentence, name, start, end)}")
+            raise DataError(f"{sentence.location}: {_span_fault(sentence, name, start, end)}")
         slot = Slot(name, first[start], last[end] + 1)
         if slots and slot.start < slots[-1].end:
             two = " and ".join(
                 f"'{each.name}' ({sentence.value(each)!r})" for each in (slots[-1], slot)
             )
-            raise DataError(f"{sentence.place}: slots {two} overlap")
+            raise DataError(f"{sentence.location}: slots {two} overlap")
         slots.append(slot)
     return slots
 
@@ -120,13 +120,13 @@ def _span_fault(sentence: Sentence, name: str, start: int, end: int) -> str:
     return f"slot '{name}' ({text[start:end]!r}) begins or ends with a blank; leave the blank out"
 
 
-def check_pieces(sentence: Sentence, format: str) -> None:
+def check_representable(sentence: Sentence, format: str) -> None:
     """Raise DataError when a token, slot name or intent holds what parts them in files of `format`."""
     pieces = [("token", token, " \t\r\n") for token in sentence.tokens]
     pieces += [("slot name", slot.name, " \t\r\n") for slot in sentence.slots or ()]
     pieces += [("intent", sentence.intent, "\t\r\n")] if sentence.intent else []
     if sentence.intent and sentence.intent != sentence.intent.strip():
-        place = sentence.place or "sentence"
+        place = sentence.location or "sentence"
         fault = f"the intent {sentence.intent!r} begins or ends with a blank"
         raise DataError(f"{place}: {fault}, so {format} cannot hold it; write jsonl")
     for what, piece, parting in pieces:
@@ -136,7 +136,7 @@ def check_pieces(sentence: Sentence, format: str) -> None:
                 if piece
                 else "is empty"
             )
-            place = sentence.place or "sentence"
+            place = sentence.location or "sentence"
             raise DataError(
                 f"{place}: the {what} {piece!r} {fault}, so {format} cannot hold it; write jsonl"
             )

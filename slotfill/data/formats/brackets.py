@@ -2,7 +2,7 @@ r"""Slots marked in the text, as one would write a link: `fly to [Taipei](destin
 
 A sentence a line; blank lines are skipped. In the text and the slots' values `[`, `]` and `\` are written
 `\[`, `\]` and `\\`; in a name `)` and `\` are written `\)` and `\\`. `\(`, `\)`, `\n` and `\r` (line ends)
-are understood everywhere, and a backslash before anything else is a fault. Every line counts as labelled.
+are apply_intent_head everywhere, and a backslash before anything else is a fault. Every line counts as labelled.
 An intent stands before the sentence, as a name without a value: `[](book_flight) fly to [Taipei](destination)`.
 """
 
@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slotfill.data.formats.base import Format, slots_at
+from slotfill.data.formats.base import Format, slots_from_spans
 from slotfill.data.sentence import Sentence
-from slotfill.data.tokenizers import sentence_of
+from slotfill.data.tokenizers import tokenize
 from slotfill.errors import DataError
-from slotfill.files import lines
+from slotfill.files import read_lines
 
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", **{char: char for char in r"\[]()"}}
@@ -36,12 +36,12 @@ class Brackets(Format):
         return any(_SLOT.search(line) for line in head)
 
     def read(self, path: Path, *, scheme: str, tokenizer: str) -> Iterator[Sentence]:
-        for number, line in lines(path):
+        for number, line in read_lines(path):
             place = f"{path}:{number}"
             intent, text, spans = _parse(line, place)
-            sentence = sentence_of(text, tokenizer, place)
+            sentence = tokenize(text, tokenizer, place)
             if sentence.tokens or spans:
-                sentence.slots = slots_at(sentence, spans)
+                sentence.slots = slots_from_spans(sentence, spans)
                 sentence.intent = intent
                 yield sentence
             elif intent:
@@ -64,7 +64,7 @@ def _parse(line: str, place: str) -> tuple[str | None, str, list[tuple[str, int,
     text, spans = "", []
     head = _INTENT.match(line)
     intent = _unescape(head[1], place, 1) if head else None
-    at, opened = (
+    at, open_run = (
         head.end() if head else 0,
         None,
     )  # where in the text, and in which column, a bracket stands open
@@ -73,29 +73,29 @@ def _parse(line: str, place: str) -> tuple[str | None, str, list[tuple[str, int,
         assert piece is not None
         column, at = at + 1, piece.end()
         if piece[0] == "[":
-            if opened:
+            if open_run:
                 raise _fault(
                     place,
                     column,
-                    f"inside the bracket of column {opened[1]}; write \\[ for a plain one",
+                    f"inside the bracket of column {open_run[1]}; write \\[ for a plain one",
                 )
-            opened = len(text), column
+            open_run = len(text), column
         elif piece[0] == "]":
             name = _NAME.match(line, at)
-            if not opened:
+            if not open_run:
                 raise _fault(place, column, "nothing opens this bracket; write \\] for a plain one")
             if not name:
                 raise _fault(
                     place, column, "no (name) after the bracket; write \\[ and \\] for plain ones"
                 )
-            if not name[1] or len(text) == opened[0]:
+            if not name[1] or len(text) == open_run[0]:
                 raise _fault(place, column, f"a slot without a {'value' if name[1] else 'name'}")
-            spans.append((_unescape(name[1], place, column), opened[0], len(text)))
-            at, opened = name.end(), None
+            spans.append((_unescape(name[1], place, column), open_run[0], len(text)))
+            at, open_run = name.end(), None
         else:
             text += _unescape(piece[0], place, column)
-    if opened:
-        raise _fault(place, opened[1], "this bracket is not closed; write \\[ for a plain one")
+    if open_run:
+        raise _fault(place, open_run[1], "this bracket is not closed; write \\[ for a plain one")
     return intent, text, spans
 
 

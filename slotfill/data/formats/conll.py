@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from slotfill.data.formats.base import Format, check_pieces, split_blanks
-from slotfill.data.schemes import split_tag, tags_of
+from slotfill.data.formats.base import Format, check_representable, split_on_spaces
+from slotfill.data.schemes import parse_tag, slots_to_tags
 from slotfill.data.sentence import Sentence
 from slotfill.errors import DataError
-from slotfill.files import lines
+from slotfill.files import read_lines
 
 _COMMENT = re.compile(r"# (\w+)(?::| =)(?: ([^\t]*))?")
 _TAG = re.compile(r"O|[BIESLU]-\S+")
@@ -43,14 +43,14 @@ class Conll(Format):
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
-        rows = [split_blanks(line) for line in head if not _COMMENT.fullmatch(line)]
+        rows = [split_on_spaces(line) for line in head if not _COMMENT.fullmatch(line)]
         return bool(rows) and all(len(row) > 1 and _TAG.fullmatch(row[-1]) for row in rows)
 
     def read(self, path: Path, *, scheme: str, tokenizer: str) -> Iterator[Sentence]:
         tokens: list[str] = []
         tags: list[str] = []
         intent, place, shape = None, "", (0, 0)
-        for number, line in lines(path):
+        for number, line in read_lines(path):
             if not line.strip(" \t") or line.startswith("-DOCSTART-"):
                 if tokens:
                     yield self._sentence(tokens, tags, scheme, intent, place)
@@ -72,7 +72,7 @@ class Conll(Format):
             if len(columns) > 1:
                 tags.append(self._cell(columns, "tag", here))
                 try:
-                    split_tag(tags[-1], scheme)
+                    parse_tag(tags[-1], scheme)
                 except ValueError as fault:
                     raise DataError(f"{here}: {fault}") from None
         if tokens:
@@ -83,7 +83,7 @@ class Conll(Format):
         columns = [column.strip(" ") for column in line.split("\t" if by_tab else " ")]
         if not by_tab:
             columns = [column for column in columns if column]
-        if self.separator != "auto" and len(columns) == 1 and len(split_blanks(line)) > 1:
+        if self.separator != "auto" and len(columns) == 1 and len(split_on_spaces(line)) > 1:
             other = "blank" if by_tab else "tab"
             fault = f"no {self.separator} parts the columns"
             raise DataError(f"{here}: {fault}; set data.format.separator: {other}")
@@ -107,17 +107,17 @@ class Conll(Format):
         self, tokens: list[str], tags: list[str], scheme: str, intent: str | None, place: str
     ) -> Sentence:
         if not tags:
-            return Sentence.of_tokens(tokens, None, intent, place)
-        return self.tagged(tokens, tags, scheme=scheme, intent=intent, place=place)
+            return Sentence.from_tokens(tokens, None, intent, place)
+        return self.sentence_from_tags(tokens, tags, scheme=scheme, intent=intent, place=place)
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
-        check_pieces(sentence, "conll")
+        check_representable(sentence, "conll")
         if "-DOCSTART-" in sentence.tokens:
-            place = sentence.place or "sentence"
+            place = sentence.location or "sentence"
             raise DataError(f"{place}: conll skips the token '-DOCSTART-'; write jsonl")
         rows = sentence.tokens
         if sentence.slots is not None:
-            tags = tags_of(sentence.slots, len(sentence.tokens), scheme)
+            tags = slots_to_tags(sentence.slots, len(sentence.tokens), scheme)
             rows = [f"{token}\t{tag}" for token, tag in zip(sentence.tokens, tags, strict=True)]
         head = [f"# intent: {sentence.intent}"] if sentence.intent else []
         return "\n".join([*head, *rows, "", ""])

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from slotfill.data.formats.base import Format, check_pieces, split_blanks
-from slotfill.data.schemes import tags_of
+from slotfill.data.formats.base import Format, check_representable, split_on_spaces
+from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence
 from slotfill.errors import DataError, UsageError
-from slotfill.files import lines, nearest_in_folder
+from slotfill.files import nearest_in_folder, read_lines
 
 
 class JointSLU(Format):
@@ -32,22 +32,22 @@ class JointSLU(Format):
             raise DataError(f"{path}: a file; jointslu is the folder that holds seq.in and seq.out")
         for number, words, tags, intent in _rows(path):
             place = f"{path / 'seq.in'}:{number}"
-            tokens = split_blanks(words)
+            tokens = split_on_spaces(words)
             if not tokens:
                 raise DataError(f"{place}: an empty sentence; take this line out of all the files")
             if tags is None:
-                yield Sentence.of_tokens(tokens, None, intent, place)
+                yield Sentence.from_tokens(tokens, None, intent, place)
                 continue
-            labels = split_blanks(tags)
+            labels = split_on_spaces(tags)
             if len(labels) != len(tokens):
                 raise DataError(
                     f"{place}: tokens: {len(tokens)}, but tags in seq.out: {len(labels)}; give each"
                     " token its tag"
                 )
-            sentence = self.tagged(
+            sentence = self.sentence_from_tags(
                 tokens, labels, scheme=scheme, intent=intent, place=f"{path / 'seq.out'}:{number}"
             )
-            sentence.place = place
+            sentence.location = place
             yield sentence
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
@@ -58,7 +58,7 @@ class JointSLU(Format):
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
         sentences = list(sentences)
         for sentence in sentences:
-            check_pieces(sentence, "jointslu")
+            check_representable(sentence, "jointslu")
         path.mkdir()
         _write(path / "seq.in", (" ".join(sentence.tokens) for sentence in sentences))
         if any(sentence.slots is not None for sentence in sentences):
@@ -71,9 +71,9 @@ def _rows(folder: Path) -> Iterator[tuple[int, str, str | None, str | None]]:
     """Yield the line number, tokens, tags and intent of each line."""
     files = [folder / name for name in ("seq.in", "seq.out", "label")]
     there = [path for path in files if path.exists() or path.name == "seq.in"]
-    for rows in zip_longest(*map(lines, there)):
+    for rows in zip_longest(*map(read_lines, there)):
         if None in rows:
-            counts = [f"{path.name} has {sum(1 for _ in lines(path))}" for path in there]
+            counts = [f"{path.name} has {sum(1 for _ in read_lines(path))}" for path in there]
             raise DataError(
                 f"{folder}: the files differ in lines: {', '.join(counts)}; each line is one"
                 " sentence"
@@ -85,8 +85,8 @@ def _rows(folder: Path) -> Iterator[tuple[int, str, str | None, str | None]]:
 
 def _tags(sentence: Sentence, scheme: str) -> str:
     if sentence.slots is None:
-        raise DataError(f"{sentence.place or 'sentence'}: not labelled, though others are")
-    return " ".join(tags_of(sentence.slots, len(sentence.tokens), scheme))
+        raise DataError(f"{sentence.location or 'sentence'}: not labelled, though others are")
+    return " ".join(slots_to_tags(sentence.slots, len(sentence.tokens), scheme))
 
 
 def _write(path: Path, rows: Iterable[str]) -> None:

@@ -18,11 +18,11 @@ from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slotfill.data.formats.base import Format, slots_at
+from slotfill.data.formats.base import Format, slots_from_spans
 from slotfill.data.sentence import Sentence
-from slotfill.data.tokenizers import sentence_of
+from slotfill.data.tokenizers import tokenize
 from slotfill.errors import DataError
-from slotfill.files import lines
+from slotfill.files import read_lines
 
 
 class Jsonl(Format):
@@ -35,7 +35,7 @@ class Jsonl(Format):
         return bool(head) and all(line.lstrip().startswith("{") for line in head)
 
     def read(self, path: Path, *, scheme: str, tokenizer: str) -> Iterator[Sentence]:
-        for number, line in lines(path):
+        for number, line in read_lines(path):
             if line.strip():
                 row = _Row(_parse(line, f"{path}:{number}"), f"{path}:{number}")
                 if row.get("tokens", list, None) is not None:
@@ -51,10 +51,10 @@ class Jsonl(Format):
         if tags is None:
             if row.items.get("slots") is not None:
                 row.fail(_MIXED)
-            return Sentence.of_tokens(tokens, None, intent, row.place)
+            return Sentence.from_tokens(tokens, None, intent, row.place)
         if len(tags) != len(tokens):
             row.fail(f"tokens: {len(tokens)}, but tags: {len(tags)}; give each token its tag")
-        return self.tagged(tokens, tags, scheme=scheme, intent=intent, place=row.place)
+        return self.sentence_from_tags(tokens, tags, scheme=scheme, intent=intent, place=row.place)
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         # Put together by hand, as json.dumps would write it, in a third of the time.
@@ -142,12 +142,12 @@ _MIXED = '"slots" go with "text", "tags" with "tokens"'
 def _of_text(row: _Row, tokenizer: str) -> Sentence:
     if row.items.get("text") is None:
         row.fail('neither "text" nor "tokens"')
-    sentence = sentence_of(row.get("text", str), tokenizer, row.place)
+    sentence = tokenize(row.get("text", str), tokenizer, row.place)
     if not sentence.tokens:
         row.fail("an empty sentence; take the line out")
     sentence.intent = row.get("intent", str, None)
     if (slots := row.get("slots", list, None)) is not None:
-        sentence.slots = slots_at(sentence, [_span(item, sentence) for item in slots])
+        sentence.slots = slots_from_spans(sentence, [_span(item, sentence) for item in slots])
     elif row.items.get("tags") is not None:
         row.fail(_MIXED)
     return sentence
@@ -155,8 +155,10 @@ def _of_text(row: _Row, tokenizer: str) -> Sentence:
 
 def _span(item: Any, sentence: Sentence) -> tuple[str, int, int]:
     if not isinstance(item, dict):
-        raise DataError(f'{sentence.place}: expected an object with name, start and end in "slots"')
-    row = _Row(item, sentence.place)
+        raise DataError(
+            f'{sentence.location}: expected an object with name, start and end in "slots"'
+        )
+    row = _Row(item, sentence.location)
     name, start, end = row.get("name", str), row.get("start", int), row.get("end", int)
     value = row.get("value", str, None)
     if (

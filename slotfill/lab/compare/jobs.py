@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.config.models import Config, DataConfig
-from slotfill.config.recipes import load_recipe, recipes_in
+from slotfill.config.recipes import expand_configs, load_config
 from slotfill.config.yaml_reader import parse
-from slotfill.data.splits import final_split, read_split, split_names, split_path
+from slotfill.data.splits import evaluation_split, read_split, split_names, split_path
 from slotfill.errors import ConfigError, SlotfillError, UsageError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
@@ -31,7 +31,7 @@ from slotfill.files import write_new_file
 from slotfill.inference.tagging import tag
 from slotfill.model.build import check_built
 from slotfill.runs.folder import RunFolder
-from slotfill.runs.load import load_run, partial_of, read_text
+from slotfill.runs.load import load_run, partial_path, read_text
 from slotfill.runs.train import train
 from slotfill.version import FORMAT
 
@@ -101,11 +101,11 @@ def plan(
     readable: dict[Any, Any] = {}
     # What is given twice counts once, so that the first may be one of a folder: lab/lstm lab
     configs = dict.fromkeys(
-        config for word in words for config in _attempt(faults, recipes_in, word) or ()
+        config for word in words for config in _attempt(faults, expand_configs, word) or ()
     )
     for config, path in product(configs, dict.fromkeys(data) or (None,)):
         given = [*overrides, *([] if path is None else _on_corpus(path))]
-        loaded = _attempt(faults, load_recipe, config, given, need_data=True)
+        loaded = _attempt(faults, load_config, config, given, need_data=True)
         if loaded is None:
             continue
         name, complete = loaded
@@ -225,7 +225,7 @@ def _stopped(job: Job) -> Path | None:
     """Return the folder from which the run, stopped before its end, goes on; None where there is no
     such.
     """
-    folders = (partial_of(job.folder), job.folder)
+    folders = (partial_path(job.folder), job.folder)
     return next(
         (path for path in folders if (path / "checkpoint" / "state.safetensors").is_file()), None
     )
@@ -374,8 +374,8 @@ def _tag(job: Job, device: str) -> None:
         "format": FORMAT,
         "weights": _digest(job.folder / "model.safetensors"),
         "sentences": _digests(data),
-        "final": final_split(data),
-        "tokens_per_second": speeds[final_split(data)],
+        "final": evaluation_split(data),
+        "tokens_per_second": speeds[evaluation_split(data)],
         "scores": scores,
         "counts": counts,
     }
@@ -387,7 +387,7 @@ def scored_splits(data: DataConfig) -> list[str]:
     are more.
     """
     more = [split for split in split_names(data) if split not in ("train", "valid", "test")]
-    return [final_split(data), *more]
+    return [evaluation_split(data), *more]
 
 
 def result_of(job: Job) -> dict[str, Any]:

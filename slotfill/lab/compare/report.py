@@ -15,9 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from slotfill.config.recipes import recipe_summary
+from slotfill.config.recipes import config_summary
 from slotfill.lab.compare.jobs import Job, Plan, result_of, scored_splits
-from slotfill.lab.compare.significance import DRAWS, bootstrap, holm, mean_f1, randomisation
+from slotfill.lab.compare.significance import (
+    DRAWS,
+    bootstrap,
+    holm,
+    mean_f1,
+    paired_randomization_test,
+)
 from slotfill.version import FORMAT
 
 LEVEL = 0.05
@@ -63,7 +69,7 @@ def summarise(plan: Plan, faults: Mapping[str, str], command: str) -> Report:
         "statistics": {
             "first": first,
             "test": (
-                "paired approximate randomisation; a sentence's outputs of all seeds are swapped"
+                "paired approximate paired_randomization_test; a sentence's outputs of all seeds are swapped"
                 " together"
             ),
             "interval": "paired bootstrap over sentences, 95 %, percentiles",
@@ -152,7 +158,7 @@ def _config(name: str, given: str, runs: Sequence[Report], corpora: Report) -> R
     return {
         "name": name,
         "config": given,
-        "summary": recipe_summary(given),
+        "summary": config_summary(given),
         **top,
         "corpora": found,
     }
@@ -188,7 +194,7 @@ def _compare(
             "seeds": seeds,
             "difference": mean_f1(one) - mean_f1(other),
             "interval": list(bootstrap(one, other)),
-            "p": randomisation(one, other),
+            "p": paired_randomization_test(one, other),
         }
         config["corpora"][corpus]["splits"][split]["against_first"] = against
         found.append(against)
@@ -275,7 +281,7 @@ def legend(report: Report) -> list[str]:
                 " configs (Holm)."
             ),
             (
-                "p: paired approximate randomisation; the interval: paired bootstrap; both over"
+                "p: paired approximate paired_randomization_test; the interval: paired bootstrap; both over"
                 " sentences."
             ),
         ]

@@ -1,4 +1,4 @@
-"""Significance of a difference in F1 between two systems on the same sentences: randomisation,
+"""Significance of a difference in F1 between two systems on the same sentences: paired_randomization_test,
 bootstrap, Holm.
 
 Counts are `(seed, sentence, 3)`, as `slot_counts` gives them for each seed: slots right, predicted,
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from slotfill.evaluation.metrics import f1_of
+from slotfill.evaluation.metrics import compute_f1
 
 DRAWS = 10_000
 _CHUNK = 500
@@ -27,11 +27,11 @@ Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 
 def mean_f1(counts: np.ndarray) -> float:
     """Return the mean over the seeds of F1, in percent."""
-    return float(f1_of(counts.sum(axis=1)).mean())
+    return float(compute_f1(counts.sum(axis=1)).mean())
 
 
-def randomisation(one: np.ndarray, other: np.ndarray, draws: int = DRAWS) -> float:
-    """Return the p-value of the difference in F1, either way, by paired approximate randomisation.
+def paired_randomization_test(one: np.ndarray, other: np.ndarray, draws: int = DRAWS) -> float:
+    """Return the p-value of the difference in F1, either way, by paired approximate paired_randomization_test.
 
     If the systems are alike, a sentence's outputs could as well be swapped between them: p is the
     share of random swaps whose difference is no smaller than the real one, itself counted in
@@ -104,4 +104,4 @@ def _mean(totals: np.ndarray) -> np.ndarray:
     """Return `(draws,)`: the mean over the seeds of F1, of totals `(draws, seed, 3)` or `(seed,
     3)`.
     """
-    return np.atleast_1d(f1_of(totals.astype(np.float64)).mean(axis=-1))
+    return np.atleast_1d(compute_f1(totals.astype(np.float64)).mean(axis=-1))

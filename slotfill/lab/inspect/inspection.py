@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from slotfill.data.batching import make_batch
-from slotfill.data.schemes import slots_of
+from slotfill.data.schemes import tags_to_slots
 from slotfill.data.sentence import Sentence
-from slotfill.data.tokenizers import sentence_of
+from slotfill.data.tokenizers import tokenize
 from slotfill.errors import RunError, UsageError, did_you_mean
 from slotfill.inference.decoding import marginals
-from slotfill.model.activations import traced
+from slotfill.model.activations import record_activations
 from slotfill.model.tagger import SlotTagger
 from slotfill.runs.load import Run
 
@@ -172,20 +172,20 @@ def inspect(run: Run, text: str) -> Inspection:
     the tags are chosen by all. Raises RunError where a part from outside notes what cannot be
     placed.
     """
-    sentence = sentence_of(text, run.tokenizer)
+    sentence = tokenize(text, run.tokenizer)
     if not sentence.tokens:
         raise UsageError(
             "there is no word in the sentence; give one such as 'leave Taipei on November 2nd'"
         )
     model = run.model
     assert isinstance(model, SlotTagger), "only torch shows what goes on inside"
-    batch = make_batch([sentence.tokens], model.lookups)
-    (path,), intents = model.labels(batch)
+    batch = make_batch([sentence.tokens], model.indexers)
+    (path,), intents = model.predict(batch)
     tags = [run.vocab.tags[tag] for tag in path]
-    sentence.intent = run.vocab.intent_of(intents[0]) if intents else None
-    sentence.slots = slots_of(tags, run.vocab.scheme)
+    sentence.intent = run.vocab.join_intents(intents[0]) if intents else None
+    sentence.slots = tags_to_slots(tags, run.vocab.scheme)
     members = model.members
-    with traced(members[0]) as notes:
+    with record_activations(members[0]) as notes:
         emissions = _finite(model.emissions(batch), "the scores of the tags")
     whose = f", network 1 of {len(members)}" if len(members) > 1 else ""
     panels = [

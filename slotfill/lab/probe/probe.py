@@ -28,9 +28,9 @@ from torch import Tensor
 
 from slotfill.config.option_types import CellPart
 from slotfill.config.registry import CELLS
-from slotfill.config.validate import load_config
+from slotfill.config.validate import parse_config
 from slotfill.data.batching import Batch, make_batch
-from slotfill.data.schemes import tag_set, tags_of
+from slotfill.data.schemes import all_tags, slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
@@ -52,7 +52,7 @@ WORDS = (
 )
 # fmt: on
 CITIES = ("Boston", "Cairo", "Delhi", "Lima", "Oslo", "Paris", "Taipei", "Tokyo")
-VOCAB = Vocab(dict.fromkeys((*VERBS, *WORDS, *CITIES), 2), tag_set(VERBS.values(), "iob2"), "iob2")
+VOCAB = Vocab(dict.fromkeys((*VERBS, *WORDS, *CITIES), 2), all_tags(VERBS.values(), "iob2"), "iob2")
 
 BATCH_SIZE = 16
 LEARNING_RATE = 3e-3
@@ -126,7 +126,7 @@ def read_cells(texts: Sequence[str]) -> dict[str, CellPart]:
     found: dict[str, CellPart] = {}
     for text in (one.strip() for several in texts for one in re.split(r",(?![^{]*\})", several)):
         try:
-            cell = load_config("", "probe", [f"encoder.cell={text}"]).encoder["cell"]
+            cell = parse_config("", "probe", [f"encoder.cell={text}"]).encoder["cell"]
         except ConfigError as fault:
             raise ConfigError(
                 [line.replace("command line: encoder.cell", "--cells") for line in fault.faults]
@@ -156,7 +156,7 @@ def sentences(draw: Random, distance: int, count: int) -> list[Sentence]:
     for index in range(count):
         verb = list(VERBS)[index % len(VERBS)]
         tokens = [verb, *draw.choices(WORDS, k=distance - 1), draw.choice(CITIES)]
-        found.append(Sentence.of_tokens(tokens, [Slot(VERBS[verb], distance, distance + 1)]))
+        found.append(Sentence.from_tokens(tokens, [Slot(VERBS[verb], distance, distance + 1)]))
     return found
 
 
@@ -178,10 +178,10 @@ def network(cell: CellPart, hidden_size: int, seed: int) -> SlotTagger:
 def batch_of(model: SlotTagger, chosen: Sequence[Sentence]) -> Batch:
     """Return the labelled batch of sentences."""
     tags = [
-        [VOCAB.tag_ids[tag] for tag in tags_of(one.slots or [], len(one.tokens), "iob2")]
+        [VOCAB.tag_ids[tag] for tag in slots_to_tags(one.slots or [], len(one.tokens), "iob2")]
         for one in chosen
     ]
-    return make_batch([one.tokens for one in chosen], model.lookups, tags)
+    return make_batch([one.tokens for one in chosen], model.indexers, tags)
 
 
 def city_losses(model: SlotTagger, batch: Batch) -> Tensor:
@@ -206,7 +206,7 @@ def train(model: SlotTagger, steps: int, distances: Sequence[int], seed: int) ->
     for step in range(1, steps + 1):
         batch = batch_of(model, sentences(draw, draw.choice(distances), BATCH_SIZE))
         optimizer.zero_grad()
-        (city_losses(model, batch).mean() + model.extra_loss).backward()
+        (city_losses(model, batch).mean() + model.regularization_loss).backward()
         if torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP).isfinite():
             optimizer.step()
         yield step
@@ -266,7 +266,7 @@ def _watch(cell: Cell) -> tuple[list[State], list[Tensor]]:
         return output, after
 
     cell.step = watched  # type: ignore[method-assign]
-    cell.whole = lambda x: None  # type: ignore[method-assign]
+    cell.forward_sequence = lambda x: None  # type: ignore[method-assign]
     return handed_on, outputs
 
 

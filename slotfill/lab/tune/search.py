@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.config.models import Config, DataConfig
-from slotfill.config.recipes import load_recipe
-from slotfill.config.validate import load_config
+from slotfill.config.recipes import load_config
+from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import read_split
 from slotfill.errors import SlotfillError, UsageError
@@ -26,7 +26,7 @@ from slotfill.files import write_new_file
 from slotfill.lab.tune.study import Settings, Study, StudyError, Trial
 from slotfill.model.build import check_built
 from slotfill.runs.train import prepare
-from slotfill.training.defaults import pace_of
+from slotfill.training.defaults import resolve_budget
 from slotfill.training.profiler import Times
 from slotfill.training.trainer import Epoch, Progress
 from slotfill.version import FORMAT
@@ -74,7 +74,7 @@ class Search:
         not fit.
         """
         chosen = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-        return load_config(self.config.to_yaml(), self.given, chosen, need_data=True)
+        return parse_config(self.config.to_yaml(), self.given, chosen, need_data=True)
 
 
 def plan(
@@ -85,8 +85,8 @@ def plan(
     Raises ConfigError that lists all that is wrong in it, DataError where its sentences cannot be
     read, and UsageError where it has no ranges or `out` is no place for a study.
     """
-    name, whole = load_recipe(given, overrides)
-    _, config = load_recipe(given, [*overrides, "data.test=null"], need_data=True)
+    name, whole = load_config(given, overrides)
+    _, config = load_config(given, [*overrides, "data.test=null"], need_data=True)
     if not config.tune:
         example = "tune: {train.learning_rate: {low: 0.001, high: 0.01, log: true}}"
         raise UsageError(f"{given}: no ranges; say in it which keys to try, and how, as {example}")
@@ -143,7 +143,7 @@ def open_study(search: Search, storage: str | None = None) -> Study:
         config.tune,
         first=first,
         seed=config.train.seed,
-        warmup=pace_of(config.train, len(search.corpus["train"])).epochs // 4,
+        warmup=resolve_budget(config.train, len(search.corpus["train"])).epochs // 4,
     )
 
 

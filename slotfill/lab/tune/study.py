@@ -246,7 +246,7 @@ def _database(url: str, attempts: int = 3) -> RDBStorage:
     except (ArgumentError, ImportError) as fault:
         reason = " ".join(str(fault).split())[:200]
         raise UsageError(
-            f"--storage {_without_password(url)}: no such database can be opened: {reason}"
+            f"--storage {_without_password(url)}: no such database can be open_run: {reason}"
         ) from None
     except DBAPIError:
         if attempts == 1:

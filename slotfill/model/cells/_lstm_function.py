@@ -30,10 +30,10 @@ class LSTMPass(torch.autograd.Function):
         h, c = (x.new_zeros(directions, time + 1, batch, size) for _ in range(2))
         seen = x.new_empty(directions, time, batch, size)
         i, f, o, g = (gate.unbind(1) for gate in gates.split(size, dim=3))
-        products, opened = gates.unbind(1), gates[..., : 3 * size].unbind(1)
+        products, open_run = gates.unbind(1), gates[..., : 3 * size].unbind(1)
         for t, (memory, output) in enumerate(zip(c.unbind(1)[1:], h.unbind(1)[1:], strict=True)):
             products[t].baddbmm_(h[:, t], recurrent_weight)
-            opened[t].sigmoid_()
+            open_run[t].sigmoid_()
             _tanh(g[t], out=g[t])
             torch.mul(f[t], c[:, t], out=memory)
             memory.addcmul_(i[t], g[t])

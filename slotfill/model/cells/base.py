@@ -12,19 +12,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from slotfill.model.activations import Traced
+from slotfill.model.activations import RecordsActivations
 
 State = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Operator:
+class OnnxRecurrentOp:
     """The operator of ONNX that computes a cell over whole sentences.
 
     `blocks`: which of the cell's products stands at each place of the operator's, None where the
     cell has none.
     `activations`: their ONNX names, in the operator's order. `recurrent_bias`: `(direction, 1,
-    products * hidden)`.
+    num_gates * hidden)`.
     `peepholes`: `(direction, gates * hidden)`, in the operator's order.
     """
 
@@ -37,7 +37,7 @@ class Operator:
     peepholes: Tensor | None = None
 
     def weights(self) -> list[Tensor]:
-        """Return W `(direction, products * hidden, input)`, R, B `(direction, 2 * products *
+        """Return W `(direction, num_gates * hidden, input)`, R, B `(direction, 2 * products *
         hidden)` and P, if any.
         """
         cell = self.cell
@@ -61,19 +61,19 @@ class Operator:
         return torch.cat([none if block is None else blocks[block] for block in self.blocks], dim=2)
 
 
-class Cell(Traced):
+class Cell(RecordsActivations):
     """One recurrence; `products` is how many vectors of hidden size it computes from its input.
 
-    `input_weight`: `(direction, input, products * hidden)`, `recurrent_weight`: `(direction,
-    hidden, recurrent_products * hidden)`, as many as `products` if not given and no such tensor if
-    0; `bias`: `(direction, 1, products * hidden)`.
+    `input_weight`: `(direction, input, num_gates * hidden)`, `recurrent_weight`: `(direction,
+    hidden, num_recurrent_gates * hidden)`, as many as `products` if not given and no such tensor if
+    0; `bias`: `(direction, 1, num_gates * hidden)`.
     """
 
     gates: tuple[str, ...] = ()
     """The names of the products, in their order; `step` notes under the same name what becomes
     of each, and under `memory` what it keeps apart from its output."""
 
-    sees_below: ClassVar[bool] = False
+    takes_lower_memory: ClassVar[bool] = False
     """Whether it is told the memory of the layer below: the last tensor of that layer's state at
     the same token.
 
@@ -81,7 +81,7 @@ class Cell(Traced):
     each input ends with that memory, `hidden` numbers on top of `input_size`.
     """
 
-    variational: ClassVar[bool] = False
+    has_kl_term: ClassVar[bool] = False
     """Whether the last tensor of its state, `(direction, batch, 1)`, is a term for the loss, in
     nats.
     """
@@ -91,20 +91,20 @@ class Cell(Traced):
         input_size: int,
         hidden_size: int,
         directions: int,
-        products: int,
-        recurrent_products: int | None = None,
+        num_gates: int,
+        num_recurrent_gates: int | None = None,
     ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        recurrent = products if recurrent_products is None else recurrent_products
+        recurrent = num_gates if num_recurrent_gates is None else num_recurrent_gates
         self.input_weight = nn.Parameter(
-            torch.empty(directions, input_size, products * hidden_size)
+            torch.empty(directions, input_size, num_gates * hidden_size)
         )
         if recurrent:
             self.recurrent_weight = nn.Parameter(
                 torch.empty(directions, hidden_size, recurrent * hidden_size)
             )
-        self.bias = nn.Parameter(torch.zeros(directions, 1, products * hidden_size))
+        self.bias = nn.Parameter(torch.zeros(directions, 1, num_gates * hidden_size))
         for direction in range(directions):
             for block in self.input_weight.detach()[direction].split(hidden_size, dim=1):
                 nn.init.xavier_uniform_(block)
@@ -115,12 +115,12 @@ class Cell(Traced):
     def project(self, x: Tensor) -> Tensor:
         """Return what of a step needs only its input, for all steps at once.
 
-        From `(direction, time * batch, input)` to `(direction, time * batch, products * hidden)`; a
+        From `(direction, time * batch, input)` to `(direction, time * batch, num_gates * hidden)`; a
         cell may give more numbers, or others, to its own `start` and `step`.
         """
         return torch.baddbmm(self.bias, x, self.input_weight)
 
-    def start(self, projected: Tensor) -> State:
+    def initial_state(self, projected: Tensor) -> State:
         """Return the state before the first step, zeros; of `projected`, that of some step, only
         the shape counts.
 
@@ -131,11 +131,11 @@ class Cell(Traced):
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the output `(direction, batch, hidden)` of one step and the state after it.
 
-        `projected` is `(direction, batch, products * hidden)`.
+        `projected` is `(direction, batch, num_gates * hidden)`.
         """
         raise NotImplementedError
 
-    def whole(self, x: Tensor) -> Tensor | None:
+    def forward_sequence(self, x: Tensor) -> Tensor | None:
         """Return the outputs of all steps at once, where the cell has a quicker way than step by
         step, or None.
 
@@ -144,14 +144,14 @@ class Cell(Traced):
         """
         return None
 
-    def operator(self) -> Operator | None:
+    def onnx_operator(self) -> OnnxRecurrentOp | None:
         """Return the operator of ONNX that computes the same, or None where there is none: then it
         is the loop.
         """
         return None
 
 
-def matrix(directions: int, rows: int, columns: int) -> nn.Parameter:
+def xavier_parameter(directions: int, rows: int, columns: int) -> nn.Parameter:
     """Return `(direction, rows, columns)` to multiply vectors with, as small at the start as
     `Cell`'s own.
     """
@@ -165,6 +165,6 @@ ONNX_ACTIVATIONS = {"tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu"}
 """The names in ONNX of what `activate` knows; its operators have no `linear`."""
 
 
-def activate(name: str, x: Tensor) -> Tensor:
+def apply_activation(name: str, x: Tensor) -> Tensor:
     """Return the activation called `name` of `x`; `linear` is `x` itself."""
     return x if name == "linear" else getattr(torch, name)(x)

@@ -42,7 +42,7 @@ class Clockwork(Cell):
                 f"periods: {len(periods)} given for hidden_size {hidden_size}; "
                 "at least one, and at most one for each hidden unit"
             )
-        super().__init__(input_size, hidden_size, directions, products=1)
+        super().__init__(input_size, hidden_size, directions, num_gates=1)
         share, rest = divmod(hidden_size, len(periods))
         sizes = torch.tensor([share + (module < rest) for module in range(len(periods))])
         period = torch.tensor(sorted(periods)).repeat_interleave(sizes)
@@ -51,10 +51,10 @@ class Clockwork(Cell):
         self.register_buffer("mask", (period.unsqueeze(1) >= period).float(), persistent=False)
         self.recurrent_weight.detach().mul_(self.mask)
 
-    def start(self, projected: Tensor) -> State:
+    def initial_state(self, projected: Tensor) -> State:
         """Return h_0, zeros, and the number 0 of the first step, `(direction, batch, 1)`."""
         time = projected.new_zeros(*projected.shape[:2], 1, dtype=torch.long)
-        return (*super().start(projected), time)
+        return (*super().initial_state(projected), time)
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         """Return h_t, and h_t and the number of the next step as the state."""
@@ -62,5 +62,5 @@ class Clockwork(Cell):
         new = torch.baddbmm(projected, h, self.recurrent_weight * self.mask).tanh()
         active = (time % self.period == 0).to(h.dtype)
         h = torch.lerp(h, new, active)
-        self.note(active=active)
+        self.record(active=active)
         return h, (h, time + 1)

@@ -28,7 +28,7 @@ class DepthGated(Cell):
     forget_bias: what the forget gate's bias starts from, as in `lstm`.
     """
 
-    sees_below = True
+    takes_lower_memory = True
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class DepthGated(Cell):
     ) -> None:
         self.gates = ("input", "forget", "output", "candidate", "depth")[: 5 if below else 4]
         super().__init__(
-            input_size, hidden_size, directions, products=len(self.gates), recurrent_products=4
+            input_size, hidden_size, directions, num_gates=len(self.gates), num_recurrent_gates=4
         )
         self.bias.detach()[:, :, hidden_size : 2 * hidden_size] = forget_bias
         self.below = below
@@ -58,7 +58,7 @@ class DepthGated(Cell):
         x, memory_below = x.split([x.shape[2] - self.hidden_size, self.hidden_size], dim=2)
         return torch.cat((super().project(x), memory_below), dim=2)
 
-    def start(self, projected: Tensor) -> State:
+    def initial_state(self, projected: Tensor) -> State:
         """Return h_0 and c_0, zeros."""
         zeros = projected.new_zeros(*projected.shape[:2], self.hidden_size)
         return zeros, zeros
@@ -79,7 +79,7 @@ class DepthGated(Cell):
             )
             d = d.sigmoid()
             new = torch.addcmul(new, d, memory_below)
-            self.note(depth=d)
+            self.record(depth=d)
         h = o * new.tanh()
-        self.note(input=i, forget=f, output=o, candidate=g, memory=new)
+        self.record(input=i, forget=f, output=o, candidate=g, memory=new)
         return h, (h, new)

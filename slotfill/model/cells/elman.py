@@ -12,7 +12,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from slotfill.model.cells.base import ONNX_ACTIVATIONS, Cell, Operator, State, activate
+from slotfill.model.cells.base import (
+    ONNX_ACTIVATIONS,
+    Cell,
+    OnnxRecurrentOp,
+    State,
+    apply_activation,
+)
 
 
 class Elman(Cell):
@@ -29,17 +35,17 @@ class Elman(Cell):
         *,
         activation: Literal["tanh", "relu", "sigmoid", "linear"] = "tanh",
     ) -> None:
-        super().__init__(input_size, hidden_size, directions, products=1)
+        super().__init__(input_size, hidden_size, directions, num_gates=1)
         self.activation = activation
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         """Return h_t, and h_t as the state."""
         (h,) = state
-        h = activate(self.activation, torch.baddbmm(projected, h, self.recurrent_weight))
+        h = apply_activation(self.activation, torch.baddbmm(projected, h, self.recurrent_weight))
         return h, (h,)
 
-    def operator(self) -> Operator | None:
+    def onnx_operator(self) -> OnnxRecurrentOp | None:
         """Return the operator RNN, but for a linear activation."""
         if self.activation == "linear":
             return None
-        return Operator("RNN", self, (0,), (ONNX_ACTIVATIONS[self.activation],))
+        return OnnxRecurrentOp("RNN", self, (0,), (ONNX_ACTIVATIONS[self.activation],))

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slotfill.model.cells.base import Cell, Operator, State
+from slotfill.model.cells.base import Cell, OnnxRecurrentOp, State
 
 
 class GRU(Cell):
@@ -39,7 +39,7 @@ class GRU(Cell):
         self.gates = (
             ("update", "candidate") if reset == "none" else ("reset", "update", "candidate")
         )
-        super().__init__(input_size, hidden_size, directions, products=len(self.gates))
+        super().__init__(input_size, hidden_size, directions, num_gates=len(self.gates))
         self.reset = reset
         if reset == "after":
             self.recurrent_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
@@ -61,12 +61,12 @@ class GRU(Cell):
                 ).tanh()
             else:
                 n = torch.baddbmm(candidate_input, r * h, candidate_weight).tanh()
-            self.note(reset=r)
-        self.note(update=z, candidate=n)
+            self.record(reset=r)
+        self.record(update=z, candidate=n)
         h = torch.lerp(n, h, z)
         return h, (h,)
 
-    def operator(self) -> Operator | None:
+    def onnx_operator(self) -> OnnxRecurrentOp | None:
         """Return the operator GRU, which has a reset gate."""
         if self.reset == "none":
             return None
@@ -75,4 +75,6 @@ class GRU(Cell):
         if self.reset == "after":
             bias = nn.functional.pad(self.recurrent_bias, (2 * self.hidden_size, 0))
         after = {"linear_before_reset": int(self.reset == "after")}
-        return Operator("GRU", self, (1, 0, 2), ("Sigmoid", "Tanh"), after, recurrent_bias=bias)
+        return OnnxRecurrentOp(
+            "GRU", self, (1, 0, 2), ("Sigmoid", "Tanh"), after, recurrent_bias=bias
+        )

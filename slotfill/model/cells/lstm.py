@@ -27,7 +27,14 @@ from torch import Tensor, nn
 
 from slotfill.errors import ConfigError
 from slotfill.model.cells._lstm_function import LSTMPass
-from slotfill.model.cells.base import ONNX_ACTIVATIONS, Cell, Operator, State, activate, matrix
+from slotfill.model.cells.base import (
+    ONNX_ACTIVATIONS,
+    Cell,
+    OnnxRecurrentOp,
+    State,
+    apply_activation,
+    xavier_parameter,
+)
 
 
 class LSTM(Cell):
@@ -82,7 +89,7 @@ class LSTM(Cell):
                 f"peepholes: there is no {min(absent)} gate here (there are: {', '.join(gates)})"
             )
         named = (*gates, *(["relevance"] if relevance_gate else []), "candidate")
-        super().__init__(input_size, hidden_size, directions, products=len(named))
+        super().__init__(input_size, hidden_size, directions, num_gates=len(named))
         self.gates = named
         self.coupled = coupled
         self.input_activation = input_activation
@@ -92,7 +99,9 @@ class LSTM(Cell):
         )
         self.recurrent_gates = len(gates) * hidden_size if gate_recurrence else 0
         if gate_recurrence:
-            self.gate_weight = matrix(directions, self.recurrent_gates, self.recurrent_gates)
+            self.gate_weight = xavier_parameter(
+                directions, self.recurrent_gates, self.recurrent_gates
+            )
         for gate, bias in zip(
             self.gates, self.bias.detach().split(hidden_size, dim=2), strict=True
         ):
@@ -101,7 +110,7 @@ class LSTM(Cell):
             elif gate == "input" and coupled:
                 bias.fill_(-forget_bias)
 
-    def start(self, projected: Tensor) -> State:
+    def initial_state(self, projected: Tensor) -> State:
         """Return h_0 and c_0, zeros, and with gate recurrence the gates before, zeros `(direction,
         batch, gates)`.
         """
@@ -131,19 +140,19 @@ class LSTM(Cell):
         if "relevance" in gates:
             # From the candidate without h_{t-1} towards the one with it.
             g = torch.lerp(projected[..., -size:], g, gates["relevance"])
-        g = activate(self.input_activation, g)
+        g = apply_activation(self.input_activation, g)
         if self.coupled:
             c = torch.lerp(c, g, gates["input"])
-            if self.notes is not None:
-                self.note(forget=1 - gates["input"])
+            if self.activations is not None:
+                self.record(forget=1 - gates["input"])
         else:
             kept = gates["forget"] * c if "forget" in gates else c
             c = torch.addcmul(kept, gates["input"], g) if "input" in gates else kept + g
         self._open(gates, waiting, c, "output")
-        h = activate(self.output_activation, c)
+        h = apply_activation(self.output_activation, c)
         if "output" in gates:
             h = gates["output"] * h
-        self.note(**gates, candidate=g, memory=c)
+        self.record(**gates, candidate=g, memory=c)
         recurrent = [gates[gate] for gate in self.gates if gate in ("input", "forget", "output")]
         return h, (h, c, torch.cat(recurrent, dim=2)) if self.recurrent_gates else (h, c)
 
@@ -158,7 +167,7 @@ class LSTM(Cell):
                     product = torch.addcmul(product, self.peepholes[name], memory)
                 gates[name] = product.sigmoid()
 
-    def whole(self, x: Tensor) -> Tensor | None:
+    def forward_sequence(self, x: Tensor) -> Tensor | None:
         """Return all outputs of the plain LSTM, while it trains on a processor."""
         plain = self.gates == ("input", "forget", "output", "candidate") and not self.peepholes
         plain &= (
@@ -175,7 +184,7 @@ class LSTM(Cell):
         found: Tensor = LSTMPass.apply(x, self.input_weight, self.recurrent_weight, self.bias)
         return found
 
-    def operator(self) -> Operator | None:
+    def onnx_operator(self) -> OnnxRecurrentOp | None:
         """Return the operator LSTM, which has all three gates and neither relevance, gate
         recurrence nor `linear`.
         """
@@ -195,7 +204,7 @@ class LSTM(Cell):
             peepholes = torch.cat(
                 [self.peepholes.get(gate, none) for gate in order], dim=2
             ).squeeze(1)
-        return Operator(
+        return OnnxRecurrentOp(
             "LSTM",
             self,
             tuple(places.get(gate) for gate in (*order, "candidate")),

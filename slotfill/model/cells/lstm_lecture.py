@@ -15,7 +15,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from slotfill.model.cells.base import Cell, State, activate
+from slotfill.model.cells.base import Cell, State, apply_activation
 
 
 class LectureLSTM(Cell):
@@ -38,7 +38,7 @@ class LectureLSTM(Cell):
         input_activation: Literal["sigmoid", "tanh", "relu", "linear"] = "sigmoid",
         output_activation: Literal["sigmoid", "tanh", "relu", "linear"] = "sigmoid",
     ) -> None:
-        super().__init__(input_size, hidden_size, directions, products=4, recurrent_products=0)
+        super().__init__(input_size, hidden_size, directions, num_gates=4, num_recurrent_gates=0)
         self.gate_activation = gate_activation
         self.input_activation = input_activation
         self.output_activation = output_activation
@@ -48,9 +48,9 @@ class LectureLSTM(Cell):
         (c,) = state
         size = self.hidden_size
         z, gates = projected.split([size, 3 * size], dim=2)
-        g = activate(self.input_activation, z)
-        i, f, o = activate(self.gate_activation, gates).split(size, dim=2)
+        g = apply_activation(self.input_activation, z)
+        i, f, o = apply_activation(self.gate_activation, gates).split(size, dim=2)
         c = g * i + c * f
-        a = activate(self.output_activation, c) * o
-        self.note(candidate=g, input=i, forget=f, output=o, memory=c)
+        a = apply_activation(self.output_activation, c) * o
+        self.record(candidate=g, input=i, forget=f, output=o, memory=c)
         return a, (c,)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from slotfill.model.cells.base import Cell, State, matrix
+from slotfill.model.cells.base import Cell, State, xavier_parameter
 
 
 class MUT1(Cell):
@@ -26,9 +26,11 @@ class MUT1(Cell):
     gates = ("update", "reset", "candidate")
 
     def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
-        super().__init__(input_size, hidden_size, directions, products=2)
+        super().__init__(input_size, hidden_size, directions, num_gates=2)
         self.bare_weight = (
-            None if input_size == hidden_size else matrix(directions, input_size, hidden_size)
+            None
+            if input_size == hidden_size
+            else xavier_parameter(directions, input_size, hidden_size)
         )
         self.candidate_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
 
@@ -45,6 +47,6 @@ class MUT1(Cell):
         z = update_input.sigmoid()
         r = torch.baddbmm(reset_input, h, reset_weight).sigmoid()
         n = torch.baddbmm(candidate_input, r * h, candidate_weight).tanh()
-        self.note(update=z, reset=r, candidate=n)
+        self.record(update=z, reset=r, candidate=n)
         h = torch.lerp(h, n, z)
         return h, (h,)

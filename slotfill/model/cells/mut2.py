@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from slotfill.model.cells.base import Cell, State, matrix
+from slotfill.model.cells.base import Cell, State, xavier_parameter
 
 
 class MUT2(Cell):
@@ -26,9 +26,11 @@ class MUT2(Cell):
     gates = ("update", "candidate", "reset")
 
     def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
-        super().__init__(input_size, hidden_size, directions, products=2, recurrent_products=3)
+        super().__init__(input_size, hidden_size, directions, num_gates=2, num_recurrent_gates=3)
         self.bare_weight = (
-            None if input_size == hidden_size else matrix(directions, input_size, hidden_size)
+            None
+            if input_size == hidden_size
+            else xavier_parameter(directions, input_size, hidden_size)
         )
         self.reset_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
 
@@ -46,6 +48,6 @@ class MUT2(Cell):
         gate_weight, candidate_weight = self.recurrent_weight.split([2 * size, size], dim=2)
         z, r = torch.baddbmm(gate_input, h, gate_weight).sigmoid().split(size, dim=2)
         n = torch.baddbmm(candidate_input, r * h, candidate_weight).tanh()
-        self.note(update=z, reset=r, candidate=n)
+        self.record(update=z, reset=r, candidate=n)
         h = torch.lerp(h, n, z)
         return h, (h,)

@@ -23,7 +23,7 @@ class MUT3(Cell):
     gates = ("update", "reset", "candidate")
 
     def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
-        super().__init__(input_size, hidden_size, directions, products=3)
+        super().__init__(input_size, hidden_size, directions, num_gates=3)
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         """Return h_t, and h_t as the state."""
@@ -35,6 +35,6 @@ class MUT3(Cell):
         z = torch.baddbmm(update_input, h.tanh(), update_weight).sigmoid()
         r = torch.baddbmm(reset_input, h, reset_weight).sigmoid()
         n = torch.baddbmm(candidate_input, r * h, candidate_weight).tanh()
-        self.note(update=z, reset=r, candidate=n)
+        self.record(update=z, reset=r, candidate=n)
         h = torch.lerp(h, n, z)
         return h, (h,)

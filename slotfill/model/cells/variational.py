@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Positive, Size
-from slotfill.model.cells.base import Cell, State, matrix
+from slotfill.model.cells.base import Cell, State, xavier_parameter
 
 
 class Variational(Cell):
@@ -37,7 +37,7 @@ class Variational(Cell):
     """
 
     gates = ("input", "forget", "output", "candidate")
-    variational = True
+    has_kl_term = True
 
     def __init__(
         self,
@@ -50,23 +50,23 @@ class Variational(Cell):
         kl_weight: Positive = 1.0,
         forget_bias: float = 1.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, directions, products=4)
+        super().__init__(input_size, hidden_size, directions, num_gates=4)
         self.bias.detach()[:, :, hidden_size : 2 * hidden_size] = forget_bias
         self.latent_size = latent_size
         self.prior = prior
         self.kl_weight = kl_weight
         numbers = latent_size * (4 if prior == "learned" else 2)
-        self.posterior_weight = matrix(directions, input_size, 2 * latent_size)
+        self.posterior_weight = xavier_parameter(directions, input_size, 2 * latent_size)
         # Both V and V_p, one product.
-        self.past_weight = matrix(directions, hidden_size, numbers)
+        self.past_weight = xavier_parameter(directions, hidden_size, numbers)
         self.past_bias = nn.Parameter(torch.zeros(directions, 1, numbers))
-        self.latent_weight = matrix(directions, latent_size, 4 * hidden_size)
+        self.latent_weight = xavier_parameter(directions, latent_size, 4 * hidden_size)
 
     def project(self, x: Tensor) -> Tensor:
         """Return the products of the gates, and behind them what x gives to m and log s."""
         return torch.cat((super().project(x), torch.bmm(x, self.posterior_weight)), dim=2)
 
-    def start(self, projected: Tensor) -> State:
+    def initial_state(self, projected: Tensor) -> State:
         """Return h_0 and c_0, zeros, and no divergence, `(direction, batch, 1)`."""
         zeros = projected.new_zeros(*projected.shape[:2], self.hidden_size)
         return zeros, zeros, zeros[..., :1]
@@ -89,7 +89,7 @@ class Variational(Cell):
         g = g.tanh()
         c = torch.addcmul(f * c, i, g)
         h = o * c.tanh()
-        self.note(latent=z, input=i, forget=f, output=o, candidate=g, memory=c)
+        self.record(latent=z, input=i, forget=f, output=o, candidate=g, memory=c)
         return h, (h, c, self.kl_weight * kl)
 
     def divergence(self, m: Tensor, log_s: Tensor, prior: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ for ever.
 """
 
 
-class PieceLookup:
+class SubwordIndexer:
     """Sentences to windows of pieces, each within what the model reads at once, and the token that
     each is of.
 
@@ -52,7 +52,7 @@ class PieceLookup:
             pieces = self._known[token] = ids or [self._unknown]
         return pieces
 
-    def arrays(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+    def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Return pieces `(window, piece)`, their `lengths (window,)`, whose they are, and zeros
         `(batch, time)`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from slotfill.data.indexers import Lookup
+from slotfill.data.indexers import Indexer
 
 
 class Embedding(nn.Module):
@@ -15,7 +15,7 @@ class Embedding(nn.Module):
     """
 
     contextual = False
-    lookup: Lookup
+    indexer: Indexer
     output_size: int
 
     def forward(self, *arrays: Tensor) -> Tensor:

@@ -36,9 +36,9 @@ class CharCNN(Embedding):
         max_length: Size = 40,
     ) -> None:
         super().__init__()
-        self.lookup = vocab.character_lookup(lowercase=lowercase, max_length=max_length)
+        self.indexer = vocab.character_indexer(lowercase=lowercase, max_length=max_length)
         self.output_size = filters
-        self.vectors = nn.Embedding(len(self.lookup.ids) + 2, size, padding_idx=PADDING)
+        self.vectors = nn.Embedding(len(self.indexer.ids) + 2, size, padding_idx=PADDING)
         nn.init.uniform_(self.vectors.weight[2:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
         # Every character of the training sentences is known, so nothing would ever train this one.
         nn.init.zeros_(self.vectors.weight[UNKNOWN])

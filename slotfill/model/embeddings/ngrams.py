@@ -48,10 +48,10 @@ class Ngrams(Embedding):
                 f"longest: {longest} characters are fewer than those of the shortest, {shortest}"
             )
         sizes = range(shortest, longest + 1)
-        self.lookup = vocab.ngram_lookup(lowercase=lowercase, sizes=sizes, min_count=min_count)
+        self.indexer = vocab.ngram_indexer(lowercase=lowercase, sizes=sizes, min_count=min_count)
         self.output_size = size
         self.dropout = dropout
-        self.vectors = nn.Embedding(len(self.lookup.ids) + 1, size, padding_idx=PADDING)
+        self.vectors = nn.Embedding(len(self.indexer.ids) + 1, size, padding_idx=PADDING)
         nn.init.uniform_(self.vectors.weight[1:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
 
     def forward(self, *arrays: Tensor) -> Tensor:

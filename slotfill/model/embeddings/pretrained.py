@@ -63,20 +63,20 @@ class Pretrained(Embedding):
                     f"path: {path} is named twice, with other words to keep; give both the same"
                     " options"
                 )
-        self.lookup = lookup = vocab.kept_lookup(file=path, lowercase=lowercase)
-        if vocab.tokens and not lookup.trained:
+        self.indexer = indexer = vocab.pretrained_indexer(file=path, lowercase=lowercase)
+        if vocab.tokens and not indexer.trained:
             raise DataError(
                 f"{path}: none of the {len(vocab.tokens)} words of the training sentences is in it"
             )
         self.output_size = vocab.kept[path]["size"]
-        table = torch.zeros(len(lookup.ids) + 2, self.output_size)
+        table = torch.zeros(len(indexer.ids) + 2, self.output_size)
         if found is not None:
-            table[[lookup.ids[word] for word in found.words]] = torch.from_numpy(found.vectors)
+            table[[indexer.ids[word] for word in found.words]] = torch.from_numpy(found.vectors)
             table[UNKNOWN] = table[2:].mean(dim=0)
         # With `tune` each word stands in one of two tables, and is zero in the other.
         self.tuned: nn.Embedding | None = None
         if tune:
-            trained = lookup.trained + 2
+            trained = indexer.trained + 2
             self.tuned = nn.Embedding.from_pretrained(
                 table[:trained].clone(), freeze=False, padding_idx=PADDING
             )

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from slotfill.config.option_types import FolderOrName, Positive
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
-from slotfill.model.embeddings._subwords import PieceLookup
+from slotfill.model.embeddings._subwords import SubwordIndexer
 from slotfill.model.embeddings.base import Embedding
 
 _TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
@@ -62,8 +62,8 @@ class Transformer(Embedding):
         self.network = (
             _saved(vocab.kept[path]) if path in vocab.saved else _read(path, vocab)
         ).float()
-        self.lookup = PieceLookup(vocab.kept[path], pooling)
-        if self.lookup.room < 1:
+        self.indexer = SubwordIndexer(vocab.kept[path], pooling)
+        if self.indexer.room < 1:
             raise ConfigError(
                 f"path: {path} reads no more than {vocab.kept[path]['most']} pieces at once"
             )

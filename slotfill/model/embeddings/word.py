@@ -35,15 +35,15 @@ class Word(Embedding):
         unknown_rate: Fraction = 0.5,
     ) -> None:
         super().__init__()
-        self.lookup = vocab.token_lookup(
+        self.indexer = vocab.token_indexer(
             lowercase=lowercase, mask_digits=mask_digits, min_count=min_count
         )
         self.output_size = size
         self.unknown_rate = unknown_rate
-        self.vectors = nn.Embedding(len(self.lookup.counts), size, padding_idx=PADDING)
+        self.vectors = nn.Embedding(len(self.indexer.counts), size, padding_idx=PADDING)
         nn.init.uniform_(self.vectors.weight[1:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
         self.rare: Tensor
-        self.register_buffer("rare", torch.from_numpy(self.lookup.counts == 1), persistent=False)
+        self.register_buffer("rare", torch.from_numpy(self.indexer.counts == 1), persistent=False)
 
     def forward(self, *arrays: Tensor) -> Tensor:
         """Return the vectors `(batch, time, size)` of ids `(batch, time)`; zero at padding."""

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from slotfill.config.option_types import Fraction, Size
 from slotfill.model.attention import AdditiveAttention
-from slotfill.model.dropout import SentenceDropout
+from slotfill.model.dropout import LockedDropout
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.masks import mask_of
+from slotfill.model.masks import padding_mask
 
 
 class Attention(Encoder):
@@ -37,13 +37,13 @@ class Attention(Encoder):
     def __init__(self, input_size: int, *, size: Size = 64, dropout: Fraction = 0.5) -> None:
         super().__init__()
         self.output_size = 2 * input_size
-        self.dropout = SentenceDropout(dropout)
+        self.dropout = LockedDropout(dropout)
         self.attention = AdditiveAttention(input_size, input_size, size)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return `(batch, time, 2 * input)`; padding is given no weight, and is zero in the output."""
-        mask = mask_of(lengths, x.shape[1])
+        mask = padding_mask(lengths, x.shape[1])
         h = self.dropout(x)
         weights = self.attention(h, self.attention.key(h), mask)
-        self.note(weights=weights.unsqueeze(1))
+        self.record(weights=weights.unsqueeze(1))
         return torch.cat((x, weights @ h), dim=2) * mask.unsqueeze(2)

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Count, Fraction, Size
-from slotfill.model.dropout import SentenceDropout
+from slotfill.model.dropout import LockedDropout
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.masks import mask_of
+from slotfill.model.masks import padding_mask
 
 
 class Feedforward(Encoder):
@@ -43,16 +43,16 @@ class Feedforward(Encoder):
     ) -> None:
         super().__init__()
         self.window = window
-        self.alone = window == 0
+        self.is_context_free = window == 0
         self.activation = activation
-        self.dropout = SentenceDropout(dropout)
+        self.dropout = LockedDropout(dropout)
         sizes = [input_size * (2 * window + 1)] + [hidden_size] * layers
         self.output_size = sizes[-1]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return `(batch, time, output_size)`; beyond the sentence's ends the window sees zeros."""
-        mask = mask_of(lengths, x.shape[1]).unsqueeze(2)
+        mask = padding_mask(lengths, x.shape[1]).unsqueeze(2)
         x = x * mask
         if self.window:
             padded = nn.functional.pad(x, (0, 0, self.window, self.window))

@@ -16,7 +16,7 @@ output.
 Source: Kalchbrenner, Danihelka & Graves 2015, "Grid Long Short-Term Memory", equation 1 for the
 LSTM, section 3 for the grid and for dimensions one after the other
 
-While traced it notes, for each layer and each of `time` and `depth`, the gates and the memory of
+While record_activations it notes, for each layer and each of `time` and `depth`, the gates and the memory of
 every step under names such as `layer 1 time forget` and `layer 2 depth memory`, and the outputs as
 `layer 1 time hidden` and so on.
 """
@@ -29,10 +29,10 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction, Size
-from slotfill.model.dropout import SentenceDropout
+from slotfill.model.dropout import LockedDropout
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.recurrence import Reading
-from slotfill.model.scan import Tensors, loop
+from slotfill.model.recurrence import TimeMajorOrder
+from slotfill.model.scan import Tensors, scan
 
 
 class GridLSTM(Encoder):
@@ -62,7 +62,7 @@ class GridLSTM(Encoder):
         super().__init__()
         self.directions = 2 if bidirectional else 1
         self.output_size = hidden_size * self.directions
-        self.dropout = SentenceDropout(dropout)
+        self.dropout = LockedDropout(dropout)
         self.input_weight = nn.Parameter(torch.empty(self.directions, input_size, 2 * hidden_size))
         self.input_bias = nn.Parameter(torch.zeros(self.directions, 1, 2 * hidden_size))
         for weight in self.input_weight.detach():
@@ -81,7 +81,7 @@ class GridLSTM(Encoder):
         """Return `(batch, time, directions * hidden_size)`; the backward pass starts at each true
         end.
         """
-        reading = Reading(lengths, x.shape[1], self.directions)
+        reading = TimeMajorOrder(lengths, x.shape[1], self.directions)
         steps = reading.steps(self.dropout(x))
         first = torch.baddbmm(self.input_bias, steps.flatten(1, 2), self.input_weight)
         h_depth, m_depth = first.unflatten(1, steps.shape[1:3]).chunk(2, dim=3)
@@ -111,7 +111,7 @@ class GridLSTM(Encoder):
             return (h,), (h, m)
 
         zeros = torch.zeros_like(h_depth[:, 0])
-        return loop(step, projected, (zeros, zeros))[0]
+        return scan(step, projected, (zeros, zeros))[0]
 
     def _step(self, products: Tensor, m: Tensor, name: str) -> tuple[Tensor, Tensor]:
         """Return h' and m' of one LSTM, for one step or, with an axis of time before the batch, for
@@ -125,11 +125,11 @@ class GridLSTM(Encoder):
         g = products[..., 3 * size :].tanh()
         m = torch.addcmul(f * m, i, g)
         h = (o * m).tanh()
-        if self.notes is not None:
+        if self.activations is not None:
             named = {"input": i, "forget": f, "output": o, "candidate": g, "memory": m, "hidden": h}
             for what, tensor in named.items():
                 for step in tensor.unbind(1) if tensor.dim() == 4 else [tensor]:
-                    self.note(**{f"{name} {what}": step})
+                    self.record(**{f"{name} {what}": step})
         return h, m
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from slotfill.config.option_types import CellPart, Fraction, Size
 from slotfill.config.registry import CELLS
 from slotfill.model.cells.base import Cell
-from slotfill.model.dropout import SentenceDropout
+from slotfill.model.dropout import LockedDropout
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.recurrence import Reading, read
+from slotfill.model.recurrence import TimeMajorOrder, read
 
 
 class Recurrent(Encoder):
@@ -39,12 +39,12 @@ class Recurrent(Encoder):
     ) -> None:
         super().__init__()
         self.directions = 2 if bidirectional else 1
-        self.dropout = SentenceDropout(dropout)
+        self.dropout = LockedDropout(dropout)
         self.output_size = hidden_size * self.directions
         # A second layer has seen both ends.
-        self.readings = self.directions if layers == 1 else 0
+        self.causal_directions = self.directions if layers == 1 else 0
         first = CELLS.build(cell, input_size, hidden_size, self.directions)
-        below = [True] if first.sees_below else []
+        below = [True] if first.takes_lower_memory else []
         self.layers = nn.ModuleList([first])
         for _ in range(layers - 1):
             self.layers.append(
@@ -55,12 +55,16 @@ class Recurrent(Encoder):
         """Return `(batch, time, directions * hidden_size)`; the backward pass starts at each true
         end.
         """
-        reading = Reading(lengths, x.shape[1], self.directions)
-        self.extra_loss = x.new_zeros(())
+        reading = TimeMajorOrder(lengths, x.shape[1], self.directions)
+        self.regularization_loss = x.new_zeros(())
         told = None
         for layer in self.layers:
             cell = cast(Cell, layer)
-            x, told = read(cell, reading, self.dropout(x), told if cell.sees_below else None)
-            if cell.variational and told is not None:
-                self.extra_loss = self.extra_loss + reading.tokens(told).sum() / x.shape[0]
+            x, told = read(
+                cell, reading, self.dropout(x), told if cell.takes_lower_memory else None
+            )
+            if cell.has_kl_term and told is not None:
+                self.regularization_loss = (
+                    self.regularization_loss + reading.tokens(told).sum() / x.shape[0]
+                )
         return x

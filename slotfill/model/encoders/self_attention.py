@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction, Size
 from slotfill.model.attention import masked_softmax
-from slotfill.model.dropout import SentenceDropout
+from slotfill.model.dropout import LockedDropout
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.masks import mask_of
+from slotfill.model.masks import padding_mask
 
 
 class SelfAttention(Encoder):
@@ -40,17 +40,17 @@ class SelfAttention(Encoder):
         self.scale = head_size**-0.5
         self.projections = nn.Linear(input_size, 3 * heads * head_size, bias=False)
         self.join = nn.Linear(heads * head_size, input_size, bias=False)
-        self.dropout = SentenceDropout(dropout)
+        self.dropout = LockedDropout(dropout)
         self.norm = nn.LayerNorm(input_size)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return `(batch, time, input)`; padding is given no weight, and is zero in the output."""
-        mask = mask_of(lengths, x.shape[1])
+        mask = padding_mask(lengths, x.shape[1])
         projected = self.projections(x).unflatten(2, (3, self.heads, -1))
         q, k, v = projected.permute(2, 0, 3, 1, 4)
         # matmul, since torch's own attention does not give the weights, which are there to be
         # looked at.
         weights = masked_softmax(self.scale * q @ k.transpose(2, 3), mask[:, None, None])
-        self.note(weights=weights)
+        self.record(weights=weights)
         joined = self.join((weights @ v).transpose(1, 2).flatten(2))
         return self.norm(x + self.dropout(joined)) * mask.unsqueeze(2)

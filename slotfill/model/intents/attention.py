@@ -44,8 +44,8 @@ class Attention(IntentHead):
         self.key = nn.Linear(input_size, size)
         self.score = nn.Parameter(torch.empty(size).uniform_(-(size**-0.5), size**-0.5))
 
-    def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Return the average `(batch, input)`; padding is given no weight."""
         weights = masked_softmax(self.key(hidden).tanh() @ self.score, mask).unsqueeze(1)
-        self.note(weights=weights.unsqueeze(1))
+        self.record(weights=weights.unsqueeze(1))
         return (weights @ hidden).squeeze(1)

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from slotfill.data.vocab import Vocab
-from slotfill.inference.decoding import best_intents
-from slotfill.model.activations import Traced
-from slotfill.model.dropout import SentenceDropout
-from slotfill.model.masks import mask_of
+from slotfill.inference.decoding import select_intents
+from slotfill.model.activations import RecordsActivations
+from slotfill.model.dropout import LockedDropout
+from slotfill.model.masks import padding_mask
 
 
-class IntentHead(Traced):
+class IntentHead(RecordsActivations):
     """From the states of a sentence to a score for each intent, the loss against the gold ones, and
     what the tagger sees, `output_size` numbers a token.
 
@@ -41,14 +41,14 @@ class IntentHead(Traced):
     ) -> None:
         super().__init__()
         count = len(vocab.intent_names)
-        self.several = vocab.several_intents
+        self.several = vocab.is_multi_intent
         self.weight = weight
         self.feed = feed
         self.output_size = input_size + count * feed
-        self.dropout = SentenceDropout(dropout)
+        self.dropout = LockedDropout(dropout)
         self.linear = nn.Linear(pooled_size, count)
 
-    def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Return one vector a sentence, `(batch, pooled_size)`, of `hidden` `(batch, time, input)`,
         zero at padding.
 
@@ -62,8 +62,8 @@ class IntentHead(Traced):
 
         A sentence's numbers never depend on its batch-mates.
         """
-        mask = mask_of(lengths, hidden.shape[1])
-        scores = self.linear(self.pooled(self.dropout(hidden), mask))
+        mask = padding_mask(lengths, hidden.shape[1])
+        scores = self.linear(self.pool(self.dropout(hidden), mask))
         if not self.feed:
             return hidden, scores
         told = scores.sigmoid() if self.several else scores.softmax(1)
@@ -82,6 +82,6 @@ class IntentHead(Traced):
             loss = cross_entropy(scores, intents)
         return self.weight * loss
 
-    def best(self, scores: Tensor) -> list[list[int]]:
+    def predict(self, scores: Tensor) -> list[list[int]]:
         """Return the ids of the intents of each sentence."""
-        return best_intents(scores.float().cpu().numpy(), self.several)
+        return select_intents(scores.float().cpu().numpy(), self.several)

@@ -36,7 +36,7 @@ class Mean(IntentHead):
     ) -> None:
         super().__init__(input_size, 2 * input_size, vocab, dropout, weight, feed)
 
-    def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Return both `(batch, 2 * input)`; padding counts for neither."""
         mean = hidden.sum(1) / mask.sum(1, keepdim=True)
         lowest = torch.finfo(hidden.dtype).min

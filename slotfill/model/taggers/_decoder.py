@@ -20,9 +20,9 @@ from slotfill.config.registry import CELLS
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import beam_search
 from slotfill.model.cells.base import Cell, State
-from slotfill.model.dropout import SentenceDropout
-from slotfill.model.masks import mask_of
-from slotfill.model.scan import loop
+from slotfill.model.dropout import LockedDropout
+from slotfill.model.masks import padding_mask
+from slotfill.model.scan import scan
 from slotfill.model.taggers.base import Tagger
 
 Sentences = tuple[Tensor, ...]
@@ -46,8 +46,8 @@ class Decoder(Tagger):
     ) -> None:
         super().__init__()
         self.beam = beam
-        self.searches = beam > 1
-        self.dropout = SentenceDropout(dropout)
+        self.uses_beam_search = beam > 1
+        self.dropout = LockedDropout(dropout)
         # The last vector stands for what is before the first tag.
         self.tag_vectors = nn.Embedding(len(vocab.tags) + 1, tag_size)
         self.cell = cast(Cell, CELLS.build(cell, tag_size + seen_size, hidden_size, 1))
@@ -78,7 +78,7 @@ class Decoder(Tagger):
             return (emissions,), (emissions.argmax(1), s, *after)
 
         first = self._before_first_tag(lengths)
-        return loop(step, sentences[0], (first, *self._start(sentences)))[0]
+        return scan(step, sentences[0], (first, *self._start(sentences)))[0]
 
     def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
         """Return the cross-entropy given the gold tags before, summed over each sentence's tokens.
@@ -87,9 +87,9 @@ class Decoder(Tagger):
         """
         before = torch.cat((self._before_first_tag(lengths).unsqueeze(1), tags[:, :-1]), dim=1)
         outputs, told = self.follow(self.look(self.dropout(hidden), lengths), before)
-        mask = mask_of(lengths, hidden.shape[1])
+        mask = padding_mask(lengths, hidden.shape[1])
         loss = nn.functional.cross_entropy(self.linear(outputs[mask]), tags[mask], reduction="sum")
-        if self.cell.variational and told is not None:
+        if self.cell.has_kl_term and told is not None:
             loss = loss + told[mask].sum()
         return loss / len(hidden)
 
@@ -106,7 +106,7 @@ class Decoder(Tagger):
             s, after = self._step(sentences, h, vector, state[0], state[1:])
             return (s, after[-1][0]), (s, *after)
 
-        outputs, told = loop(
+        outputs, told = scan(
             step, torch.cat((sentences[0], vectors), dim=2), self._start(sentences)
         )
         return outputs, told
@@ -142,7 +142,7 @@ class Decoder(Tagger):
         """Return what stands for the output before the first step, and the cell's state before it."""
         s = self.before_first(sentences)
         nothing = s.new_zeros(1, s.shape[0], self.cell.input_weight.shape[1])
-        return s, *self.cell.start(self.cell.project(nothing))
+        return s, *self.cell.initial_state(self.cell.project(nothing))
 
     def _step(
         self, sentences: Sentences, h: Tensor, vector: Tensor, s: Tensor, state: State
@@ -152,7 +152,7 @@ class Decoder(Tagger):
         """
         x = torch.cat((vector, self.see(sentences, h, s)), dim=1)
         output, state = self.cell.step(self.cell.project(x.unsqueeze(0)), state)
-        self.cell.note(hidden=output)
+        self.cell.record(hidden=output)
         return output[0], state
 
     def _before_first_tag(self, lengths: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from slotfill.config.option_types import CellPart, Fraction, Size
 from slotfill.data.vocab import Vocab
 from slotfill.model.attention import AdditiveAttention
-from slotfill.model.masks import mask_of
+from slotfill.model.masks import padding_mask
 from slotfill.model.taggers._decoder import Decoder, Sentences
 
 
@@ -57,7 +57,7 @@ class Aligned(Decoder):
 
     def look(self, hidden: Tensor, lengths: Tensor) -> Sentences:
         """Return the vectors, the keys to them and the mask of padding, each `(batch, time, ...)`."""
-        return hidden, self.attention.key(hidden), mask_of(lengths, hidden.shape[1])
+        return hidden, self.attention.key(hidden), padding_mask(lengths, hidden.shape[1])
 
     def before_first(self, sentences: Sentences) -> Tensor:
         """Return the first query, which comes from h_1."""
@@ -67,5 +67,5 @@ class Aligned(Decoder):
         """Return h_t and c_t, joined."""
         hidden, keys, mask = sentences
         weights = self.attention(s.unsqueeze(1), keys, mask)
-        self.note(weights=weights.unsqueeze(1))
+        self.record(weights=weights.unsqueeze(1))
         return torch.cat((h, (weights @ hidden)[:, 0]), dim=1)

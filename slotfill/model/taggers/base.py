@@ -5,17 +5,17 @@ from __future__ import annotations
 from torch import Tensor
 
 from slotfill.inference.decoding import Transitions, decode
-from slotfill.model.activations import Traced
+from slotfill.model.activations import RecordsActivations
 
 
-class Tagger(Traced):
+class Tagger(RecordsActivations):
     """From what the encoder gives to a score for each tag of each token, and the loss against the
     gold tags.
 
     A subclass takes the encoder's output size and the Vocab.
     """
 
-    searches: bool = False
+    uses_beam_search: bool = False
     """Whether its tags come from a search that emissions and transitions alone do not tell."""
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from slotfill.config.option_types import Fraction
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Transitions, legal_transitions
 from slotfill.model.crf_partition import log_partition
-from slotfill.model.dropout import SentenceDropout
-from slotfill.model.masks import mask_of
+from slotfill.model.dropout import LockedDropout
+from slotfill.model.masks import padding_mask
 from slotfill.model.taggers.base import Tagger
 
 
@@ -31,7 +31,7 @@ class CRF(Tagger):
 
     def __init__(self, input_size: int, vocab: Vocab, *, dropout: Fraction = 0.5) -> None:
         super().__init__()
-        self.dropout = SentenceDropout(dropout)
+        self.dropout = LockedDropout(dropout)
         tags = len(vocab.tags)
         self.linear = nn.Linear(input_size, tags)
         self.start = nn.Parameter(torch.zeros(tags))
@@ -71,7 +71,7 @@ class CRF(Tagger):
     def score(self, emissions: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
         """Return the score `(batch,)` of the sequences `tags` `(batch, time)`."""
         start, between, end = self._scores()
-        mask = mask_of(lengths, tags.shape[1])
+        mask = padding_mask(lengths, tags.shape[1])
         emitted = emissions.gather(2, tags.unsqueeze(2)).squeeze(2)
         moved = between[tags[:, :-1], tags[:, 1:]]
         last = tags.gather(1, (lengths - 1).unsqueeze(1)).squeeze(1)

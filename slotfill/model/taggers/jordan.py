@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from slotfill.config.option_types import Fraction, Size
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Transitions, legal_transitions
-from slotfill.model.dropout import SentenceDropout
-from slotfill.model.masks import mask_of
-from slotfill.model.scan import Tensors, loop
+from slotfill.model.dropout import LockedDropout
+from slotfill.model.masks import padding_mask
+from slotfill.model.scan import Tensors, scan
 from slotfill.model.taggers.base import Tagger
 
 
@@ -55,7 +55,7 @@ class Jordan(Tagger):
         super().__init__()
         tags = len(vocab.tags)
         self.activation = activation
-        self.dropout = SentenceDropout(dropout)
+        self.dropout = LockedDropout(dropout)
         self.input = nn.Linear(input_size, hidden_size)
         self.feedback = nn.Linear(tags, hidden_size, bias=False)
         self.recurrent = nn.Linear(hidden_size, hidden_size, bias=False) if elman else None
@@ -76,21 +76,21 @@ class Jordan(Tagger):
 
         def step(projected: Tensor, state: Tensors) -> tuple[Tensors, Tensors]:
             y, h = state
-            self.note(feedback=y.unsqueeze(0))
+            self.record(feedback=y.unsqueeze(0))
             products = torch.addmm(projected, y, feedback)
             h = f(products if recurrent is None else torch.addmm(products, h, recurrent))
-            self.note(hidden=h.unsqueeze(0))
+            self.record(hidden=h.unsqueeze(0))
             emissions = self.output(h)
             return (emissions,), (emissions.softmax(1), h)
 
         y = hidden.new_zeros(hidden.shape[0], self.output.out_features)
         h = hidden.new_zeros(hidden.shape[0], self.output.in_features)
-        return loop(step, projected, (y, h), axis=0)[0]
+        return scan(step, projected, (y, h), axis=0)[0]
 
     def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
         """Return the cross-entropy, summed over each sentence's tokens."""
         emissions = self(hidden, lengths)
-        mask = mask_of(lengths, hidden.shape[1])
+        mask = padding_mask(lengths, hidden.shape[1])
         return nn.functional.cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(
             hidden
         )

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from slotfill.config.option_types import Fraction
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Transitions, legal_transitions
-from slotfill.model.dropout import SentenceDropout
-from slotfill.model.masks import mask_of
+from slotfill.model.dropout import LockedDropout
+from slotfill.model.masks import padding_mask
 from slotfill.model.taggers.base import Tagger
 
 
@@ -29,7 +29,7 @@ class Softmax(Tagger):
         self, input_size: int, vocab: Vocab, *, dropout: Fraction = 0.5, constrained: bool = False
     ) -> None:
         super().__init__()
-        self.dropout = SentenceDropout(dropout)
+        self.dropout = LockedDropout(dropout)
         self.linear = nn.Linear(input_size, len(vocab.tags))
         self._legal = legal_transitions(vocab.tags, vocab.scheme) if constrained else None
 
@@ -40,7 +40,7 @@ class Softmax(Tagger):
     def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
         """Return the cross-entropy, summed over each sentence's tokens."""
         emissions = self(hidden, lengths)
-        mask = mask_of(lengths, hidden.shape[1])
+        mask = padding_mask(lengths, hidden.shape[1])
         return nn.functional.cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(
             hidden
         )

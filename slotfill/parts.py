@@ -1,0 +1,62 @@
+"""The public API for user-defined parts: base classes, option types and what parts build on.
+
+A part is one file with one class; `encoder.cell=./mgu.py` in a config uses it.
+"""
+
+from slotfill.config.option_types import (
+    CellPart,
+    Count,
+    FilePath,
+    FolderOrName,
+    Fraction,
+    NonNegative,
+    Positive,
+    Size,
+)
+from slotfill.data.formats.base import Format
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
+from slotfill.errors import ConfigError, DataError
+from slotfill.model.cells.base import (
+    Cell,
+    OnnxRecurrentOp,
+    State,
+    apply_activation,
+    xavier_parameter,
+)
+from slotfill.model.dropout import LockedDropout
+from slotfill.model.embeddings.base import Embedding
+from slotfill.model.encoders.base import Encoder
+from slotfill.model.intents.base import IntentHead
+from slotfill.model.masks import padding_mask
+from slotfill.model.scan import scan
+from slotfill.model.taggers.base import Tagger
+
+__all__ = [
+    "Cell",
+    "CellPart",
+    "ConfigError",
+    "Count",
+    "DataError",
+    "Embedding",
+    "Encoder",
+    "FilePath",
+    "FolderOrName",
+    "Format",
+    "Fraction",
+    "IntentHead",
+    "LockedDropout",
+    "NonNegative",
+    "OnnxRecurrentOp",
+    "Positive",
+    "Sentence",
+    "Size",
+    "Slot",
+    "State",
+    "Tagger",
+    "Vocab",
+    "apply_activation",
+    "padding_mask",
+    "scan",
+    "xavier_parameter",
+]
