@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from slotfill.data.indexers import Coverage
     from slotfill.data.sentence import Sentence
     from slotfill.evaluation.metrics import PRFScore, Score
+    from slotfill.lab.inspect.heat_map import Coloured
+    from slotfill.lab.inspect.inspection import Inspection
     from slotfill.runs.train import Outcome
     from slotfill.training.trainer import Epoch, Progress
 
@@ -376,3 +378,14 @@ def write_marked(sentences: Iterable[Sentence], names: list[str]) -> None:
     console = PlainConsole()
     for sentence in sentences:
         console.print(marked(sentence, names), soft_wrap=True)
+
+
+def show_heat_maps(inspection: Inspection) -> None:
+    """Print the heat maps, in colour if standard output is a terminal with at least 256 colours."""
+    from slotfill.lab.inspect.heat_map import lines
+
+    console = PlainConsole()
+    systems: dict[str | None, Coloured] = {"truecolor": "truecolor", "256": "256"}
+    coloured = "" if console.no_color else systems.get(console.color_system, "")
+    for line in lines(inspection, console.width, coloured=coloured):
+        console.print(line, soft_wrap=True)

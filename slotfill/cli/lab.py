@@ -50,7 +50,7 @@ def inspect(
     if html is not None:
         check_new_file(html, force=force)
 
-    from slotfill.lab.inspect import heat_map
+    from slotfill.cli import display
     from slotfill.lab.inspect import html as heat_map_page
     from slotfill.lab.inspect.inspection import inspect
     from slotfill.runs.load import load_run
@@ -65,7 +65,7 @@ def inspect(
     elif html is not None:
         typer.echo(f"{html}: {len(found.panels)} figures")
     else:
-        heat_map.show(found)
+        display.show_heat_maps(found)
 
 
 @app.command(rich_help_panel="The lab")

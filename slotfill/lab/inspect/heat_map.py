@@ -17,8 +17,6 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from slotfill.cli.display import PlainConsole
-
 if TYPE_CHECKING:
     from slotfill.data.sentence import Sentence
     from slotfill.lab.inspect.inspection import Inspection, Panel
@@ -58,15 +56,6 @@ def colour(value: float, panel: Panel) -> tuple[int, int, int]:
     pairs = zip(anchors[below], anchors[below + 1], strict=True)
     red, green, blue = (round(a + (b - a) * (place - below)) for a, b in pairs)
     return red, green, blue
-
-
-def show(inspection: Inspection) -> None:
-    """Print the heat maps, in colours where standard output is a terminal that has enough of them."""
-    console = PlainConsole()
-    system = "" if console.no_color else console.color_system
-    coloured: Coloured = "truecolor" if system == "truecolor" else "256" if system == "256" else ""
-    for line in lines(inspection, console.width, coloured=coloured):
-        console.print(line, soft_wrap=True)
 
 
 def lines(inspection: Inspection, width: int, *, coloured: Coloured) -> Iterator[Text]:
