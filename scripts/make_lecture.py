@@ -233,7 +233,7 @@ def draw() -> None:
         ("gates", of_gates()),
         ("attention", of_attention()),
     ):
-        (PICTURES / f"{name}.png").write_bytes(figures.drawn(figure, ".png"))
+        (PICTURES / f"{name}.png").write_bytes(figures.render(figure, ".png"))
 
 
 def heat_map(axes: Any, values: Any, tokens: list[str], *, low: float, high: float) -> Any:

@@ -400,7 +400,7 @@ def picture(part: Part) -> bytes:
             ylabel=label,
             ylim=(min(row["least"] for row in each) / 2, 2 * max(row["most"] for row in each)),
         )
-    return figures.drawn(figure, ".svg")
+    return figures.render(figure, ".svg")
 
 
 def _size(size: float) -> str:

@@ -55,11 +55,11 @@ def inspect(
     from slotfill.lab.inspect.inspection import inspect
     from slotfill.runs.load import load_run
 
-    found = inspect(load_run(run, resolve_device(device), "torch"), sentence).only(
+    found = inspect(load_run(run, resolve_device(device), "torch"), sentence).filter(
         layer=layer, names=gate or ()
     )
     if html is not None:
-        write_new_file(html, heat_map_page.page(found, run.resolve().name))
+        write_new_file(html, heat_map_page.render_page(found, run.resolve().name))
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
     elif html is not None:
@@ -128,7 +128,7 @@ def compare(
     from slotfill.lab.compare import report as comparison
 
     chosen = comparing.plan(words, out, overrides=overrides, seeds=_seeds(seeds), data=data or ())
-    there = sum(map(comparing.finished, chosen.jobs))
+    there = sum(map(comparing.is_finished, chosen.jobs))
     typer.echo(f"{len(chosen.jobs)} runs" + (f", {there} of them there already" if there else ""))
     try:
         faults = comparing.run(
@@ -138,14 +138,14 @@ def compare(
             device=resolve_device(device),
         )
     except comparing.Stopped:
-        there = sum(map(comparing.finished, chosen.jobs))
+        there = sum(map(comparing.is_finished, chosen.jobs))
         typer.echo(
             f"slotfill: stopped; {there} of {len(chosen.jobs)} runs are finished; the same command"
             " goes on",
             err=True,
         )
         raise typer.Exit(130) from None
-    report = comparison.summarise(chosen, faults, shlex.join(["slotfill", *sys.argv[1:]]))
+    report = comparison.summarize(chosen, faults, shlex.join(["slotfill", *sys.argv[1:]]))
     display.show_columns(comparison.tables(report), comparison.legend(report))
     if markdown:
         write_new_file(markdown, comparison.markdown(report))
@@ -210,8 +210,8 @@ def probe(
     from slotfill.cli import display
     from slotfill.lab.probe import probe as probing
 
-    named = probing.read_cells(cells or probing.TELLING)
-    settings = probing.Settings(steps, hidden_size, chosen[1], chosen[0], chosen[2], mixed)
+    named = probing.read_cells(cells or probing.DEFAULT_CELLS)
+    settings = probing.ProbeSettings(steps, hidden_size, chosen[1], chosen[0], chosen[2], mixed)
     resolve_device("cpu")
     with display.working(sys.stderr) as report:
         found = probing.probe(named, settings, report)
@@ -228,7 +228,7 @@ def probe(
     if figure is not None:
         from slotfill.lab.probe import figures
 
-        write_new_file(figure, figures.drawn(figures.of_memories(found), figure.suffix))
+        write_new_file(figure, figures.render(figures.plot_probe(found), figure.suffix))
 
 
 @app.command(rich_help_panel="The lab")
@@ -281,10 +281,10 @@ def tune(
     stopped = False
     with display.tuning(sys.stderr if as_json else sys.stdout) as report:
         try:
-            tuning.run(search, study, trials, report, device=chosen)
+            tuning.run_trials(search, study, trials, report, device=chosen)
         except tuning.Stopped:
             stopped = True
-    found = tuned.summarise(search, study)
+    found = tuned.summarize(search, study)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:

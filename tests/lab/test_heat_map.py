@@ -220,7 +220,7 @@ class Page(HTMLParser):
 
 
 def page_of(*panels, tokens=("fly", "Taipei"), tags=("O", "B-to"), slots=(), run="run"):
-    return heat_map_page.page(
+    return heat_map_page.render_page(
         Inspection(Sentence.from_tokens(list(tokens), list(slots)), list(tags), list(panels)), run
     )
 

@@ -252,23 +252,23 @@ def test_numbers_are_json_with_five_decimals():
 
 def test_only_what_is_asked_for():
     found = inspect(network(), TEXT)
-    assert {panel.layer for panel in found.only(layer=2).panels} == {2}
-    assert {panel.name for panel in found.only(names=["memory", "marginals"]).panels} == {
+    assert {panel.layer for panel in found.filter(layer=2).panels} == {2}
+    assert {panel.name for panel in found.filter(names=["memory", "marginals"]).panels} == {
         "memory",
         "marginals",
     }
     (one,) = (
         panel
-        for panel in found.only(layer=1, names=["forget"]).panels
+        for panel in found.filter(layer=1, names=["forget"]).panels
         if panel.direction == "forward"
     )
     assert one.title == "layer 1 forward: forget gate"
     grid = inspect(network("{name: grid_lstm, hidden_size: 4}"), TEXT)
-    assert {panel.name for panel in grid.only(names=["forget"]).panels} == {
+    assert {panel.name for panel in grid.filter(names=["forget"]).panels} == {
         "time forget",
         "depth forget",
     }
-    assert {panel.name for panel in grid.only(names=["time forget"]).panels} == {"time forget"}
+    assert {panel.name for panel in grid.filter(names=["time forget"]).panels} == {"time forget"}
 
 
 def test_what_is_not_there_is_said_with_what_is():
@@ -277,13 +277,13 @@ def test_what_is_not_there_is_said_with_what_is():
     with pytest.raises(
         UsageError, match=rf"^--gate forgot: .*; did you mean 'forget'\? \(allowed: {names}\)$"
     ):
-        found.only(names=["forgot"])
+        found.filter(names=["forgot"])
     with pytest.raises(UsageError, match=r"^--layer 3: no such layer \(there are: 1, 2\)$"):
-        found.only(layer=3)
+        found.filter(layer=3)
     with pytest.raises(UsageError, match=r"^--layer 1: no such layer \(there are: none\)$"):
-        inspect(network("feedforward"), TEXT).only(layer=1)
+        inspect(network("feedforward"), TEXT).filter(layer=1)
     with pytest.raises(UsageError, match=r"^--gate marginals: not in layer 1$"):
-        found.only(layer=1, names=["marginals"])
+        found.filter(layer=1, names=["marginals"])
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\u200b"])

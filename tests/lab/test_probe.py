@@ -139,7 +139,7 @@ def test_gradients_vanish_in_a_sigmoid_network_and_explode_in_all_with_large_wei
 
 def test_every_registered_cell_can_be_probed():
     cells = probe.read_cells(probe.CELLS.names())
-    found = probe.probe(cells, probe.Settings(1, 4, (1,), (1, 3), (2.0,)), lambda what, share: None)
+    found = probe.probe(cells, probe.ProbeSettings(1, 4, (1,), (1, 3), (2.0,)), lambda what, share: None)
     assert list(found) == probe.CELLS.names()
     for memory in found.values():
         assert list(memory.accuracy) == [1, 3]
@@ -169,7 +169,7 @@ def test_an_lstm_remembers_the_verb_and_what_keeps_nothing_does_not(tmp_path):
     cells = probe.read_cells(["lstm", str(tmp_path / "blind.py")])
     assert list(cells) == ["lstm", "blind"]
     for mixed in (False, True):
-        settings = probe.Settings(60, 16, (1,), (1, 5), (), mixed)
+        settings = probe.ProbeSettings(60, 16, (1,), (1, 5), (), mixed)
         found = probe.probe(cells, settings, lambda what, share: None)
         assert min(found["lstm"].accuracy[5]) > 95
         assert all(35 < row[0] < 65 for row in found["blind"].accuracy.values())
@@ -182,7 +182,7 @@ def test_the_seed_decides():
 
     def run(seed):
         return probe.probe(
-            cells, probe.Settings(3, 4, (seed,), (2, 4), ()), lambda what, share: None
+            cells, probe.ProbeSettings(3, 4, (seed,), (2, 4), ()), lambda what, share: None
         )["elman"]
 
     torch.manual_seed(1)
@@ -194,7 +194,7 @@ def test_the_seed_decides():
 
 def test_the_report_grows_to_all():
     shares = []
-    settings = probe.Settings(3, 4, (1, 2), (1, 4), ())
+    settings = probe.ProbeSettings(3, 4, (1, 2), (1, 4), ())
     probe.probe(
         probe.read_cells(["elman,gru"]), settings, lambda what, share: shares.append((what, share))
     )
@@ -212,16 +212,16 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(monkeypatch):
 
 
 def test_what_is_left_of_nothing_is_not_a_number():
-    memory = probe.Memory(
+    memory = probe.ProbeResult(
         gradients={
             probe.UNTRAINED: [[0.0, 0.0], [2.0, 1.0], [1.0, 4.0], [1.0, 1.0]],
             "x": [[0.0, 0.0]],
         }
     )
-    assert memory.left(probe.UNTRAINED, 1) == 1.0, "the middle of the seeds that have any"
-    assert memory.left("x", 1) != memory.left("x", 1)
+    assert memory.relative_gradient_at(probe.UNTRAINED, 1) == 1.0, "the middle of the seeds that have any"
+    assert memory.relative_gradient_at("x", 1) != memory.relative_gradient_at("x", 1)
     document = probe.to_json(
-        {"a": {"name": "elman"}}, probe.Settings(), {"a": probe.Memory({}, {"x": [[float("inf")]]})}
+        {"a": {"name": "elman"}}, probe.ProbeSettings(), {"a": probe.ProbeResult({}, {"x": [[float("inf")]]})}
     )
     assert document["cells"]["a"]["gradients"] == {"x": [[None]]}
 
@@ -341,13 +341,13 @@ def test_figure(cli, tmp_path, suffix, magic):
 
 @DRAWS
 def test_a_figure_has_a_line_for_each_cell_in_the_same_colour_in_both_panels():
-    from slotfill.lab.probe.figures import of_memories
+    from slotfill.lab.probe.figures import plot_probe
 
     cells = probe.read_cells(["elman,lstm,gru"])
     found = probe.probe(
-        cells, probe.Settings(1, 4, (1, 2), (1, 2), (2.0,)), lambda what, share: None
+        cells, probe.ProbeSettings(1, 4, (1, 2), (1, 2), (2.0,)), lambda what, share: None
     )
-    right, left = of_memories(found).axes
+    right, left = plot_probe(found).axes
     curves = {
         line.get_label(): line for line in right.lines if not line.get_label().startswith("_")
     }

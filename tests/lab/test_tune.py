@@ -120,7 +120,7 @@ def test_a_stopped_trial_is_tried_again_as_it_was(desk, cli):
                 signal.raise_signal(signal.SIGINT)
 
         with pytest.raises(tune.Stopped):
-            tune.run(search, open_study(search), 3, report)
+            tune.run_trials(search, open_study(search), 3, report)
     assert signal.getsignal(signal.SIGINT) is kept
     assert [trial.state for trial in open_study(search).trials()] == ["stopped", "stopped"]
     assert steady(told(cli, QUICK, "--trials", "3")) == steady(whole)
@@ -152,11 +152,11 @@ def test_ctrl_c_says_how_to_go_on(desk):
 def test_a_trial_whose_process_is_killed_counts_until_then_and_is_tried_again(desk):
     process = begun("--trials", "3")
     study = open_study(plan("long.yaml"))
-    assert study.taken() == 1
+    assert study.count_started() == 1
     process.kill()
     process.communicate()
     killed = study.trials()
-    assert study.taken() == 0
+    assert study.count_started() == 0
     assert [trial.state for trial in killed + study.trials()] == ["running", "stopped"]
     assert study.ask(3).settings == killed[0].settings
 

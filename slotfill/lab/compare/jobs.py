@@ -101,18 +101,18 @@ def plan(
     readable: dict[Any, Any] = {}
     # What is given twice counts once, so that the first may be one of a folder: lab/lstm lab
     configs = dict.fromkeys(
-        config for word in words for config in _attempt(faults, expand_configs, word) or ()
+        config for word in words for config in _collect_error(faults, expand_configs, word) or ()
     )
     for config, path in product(configs, dict.fromkeys(data) or (None,)):
         given = [*overrides, *([] if path is None else _on_corpus(path))]
-        loaded = _attempt(faults, load_config, config, given, need_data=True)
+        loaded = _collect_error(faults, load_config, config, given, need_data=True)
         if loaded is None:
             continue
         name, complete = loaded
-        _attempt(faults, check_built, complete, config, given)
+        _collect_error(faults, check_built, complete, config, given)
         sentences = complete.data.model_dump_json(), bool(complete.intent)
         if sentences not in readable:
-            readable[sentences] = _attempt(faults, _read, complete)
+            readable[sentences] = _collect_error(faults, _read, complete)
         corpus, place = _corpus(complete.data)
         for names, called, value in ((found.configs, name, config), (found.corpora, corpus, place)):
             if names.setdefault(called, value) != value:
@@ -141,11 +141,11 @@ def plan(
     }:
         raise UsageError(f"{min(twice)}: the same run twice; give each config and each corpus once")
     for job in found.jobs:
-        check_same(job)
+        check_same_config(job)
     return found
 
 
-def _attempt(
+def _collect_error(
     faults: list[SlotfillError], do: Callable[..., Any], *given: Any, **options: Any
 ) -> Any:
     """Return what `do` returns, or None where it raises a fault, which is noted."""
@@ -179,7 +179,7 @@ def _corpus(data: DataConfig) -> tuple[str, str]:
     return path.name if path.is_dir() else path.stem, ", ".join(relpath(each) for each in given)
 
 
-def check_same(job: Job) -> None:
+def check_same_config(job: Job) -> None:
     """Raise UsageError, naming the key, where the run folder is of another config, or of other
     sentences since.
     """
@@ -190,13 +190,13 @@ def check_same(job: Job) -> None:
         return
     mend = f"remove {there}, or choose another --out"
     saved = parse(read_text(there / "config.yaml"), str(there / "config.yaml"))[0]
-    for key, old, new in differing(saved, parse(job.config.to_yaml(), "")[0]):
+    for key, old, new in config_diff(saved, parse(job.config.to_yaml(), "")[0]):
         was, now = (
             "nothing" if each is None else json.dumps(each, ensure_ascii=False)
             for each in (old, new)
         )
         raise UsageError(f"{there}: trained with {key} {was}, not {now}; {mend}")
-    trained_on = result_of(job).get("sentences") if there == job.folder else None
+    trained_on = read_result(job).get("sentences") if there == job.folder else None
     for split in ("train", "valid"):
         if trained_on and trained_on.get(split) != _digests(job.config.data).get(split):
             raise UsageError(
@@ -204,7 +204,7 @@ def check_same(job: Job) -> None:
             )
 
 
-def differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+def config_diff(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yield each key with another value, and the two values; None where one has no such key."""
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         old, new = dict(enumerate(old)), dict(enumerate(new))
@@ -213,7 +213,7 @@ def differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, An
             yield path, old, new
         return
     for key in dict.fromkeys((*old, *new)):
-        yield from differing(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+        yield from config_diff(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
 
 
 def _trained(job: Job) -> bool:
@@ -231,11 +231,11 @@ def _stopped(job: Job) -> Path | None:
     )
 
 
-def finished(job: Job) -> bool:
+def is_finished(job: Job) -> bool:
     """Tell whether the run is trained to its end and its sentences are tagged."""
     if not _trained(job):
         return False
-    result, weights = result_of(job), _digest(job.folder / "model.safetensors")
+    result, weights = read_result(job), _digest(job.folder / "model.safetensors")
     return result.get("weights") == weights and result["sentences"] == _digests(job.config.data)
 
 
@@ -246,13 +246,13 @@ def run(plan: Plan, report: Report, *, jobs: int = 1, device: str = "cpu") -> di
     They are named by title. Raises Stopped at Ctrl-C; what is finished stays, and every epoch of
     the others.
     """
-    left = [job for job in plan.jobs if not finished(job)]
+    left = [job for job in plan.jobs if not is_finished(job)]
     faults = {}
     with _stopping():
         ends = (
-            _one_by_one(left, report, device)
+            _run_sequential(left, report, device)
             if jobs == 1
-            else _side_by_side(left, report, device, jobs)
+            else _run_parallel(left, report, device, jobs)
         )
         for done, (job, fault) in enumerate(ends, start=1):
             report(
@@ -264,7 +264,7 @@ def run(plan: Plan, report: Report, *, jobs: int = 1, device: str = "cpu") -> di
 
 
 def _outcome(job: Job) -> str:
-    result = result_of(job)
+    result = read_result(job)
     f1 = result["scores"][result["final"]]["overall"]["f1"]
     notes = json.loads(read_text(job.folder / "scores.json"))
     return (
@@ -288,7 +288,7 @@ def _stopping() -> Iterator[None]:
         signal.signal(signal.SIGINT, kept)
 
 
-def _one_by_one(
+def _run_sequential(
     left: Sequence[Job], report: Report, device: str
 ) -> Iterator[tuple[Job, str | None]]:
     for job in left:
@@ -296,7 +296,7 @@ def _one_by_one(
         yield job, _train(job, device)
 
 
-def _side_by_side(
+def _run_parallel(
     left: Sequence[Job], report: Report, device: str, jobs: int
 ) -> Iterator[tuple[Job, str | None]]:
     """Train each run in a process of its own, `jobs` of them at a time."""
@@ -390,7 +390,7 @@ def scored_splits(data: DataConfig) -> list[str]:
     return [evaluation_split(data), *more]
 
 
-def result_of(job: Job) -> dict[str, Any]:
+def read_result(job: Job) -> dict[str, Any]:
     """Return what stands beside the run folder; nothing where it is not there, or of another
     version.
     """

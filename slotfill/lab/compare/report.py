@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from slotfill.config.recipes import config_summary
-from slotfill.lab.compare.jobs import Job, Plan, result_of, scored_splits
+from slotfill.lab.compare.jobs import Job, Plan, read_result, scored_splits
 from slotfill.lab.compare.significance import (
     DRAWS,
     bootstrap,
@@ -35,11 +35,11 @@ Table = tuple[str, list[list[str]]]
 """A title, and columns, each its heading and a cell for each row; the first names the rows."""
 
 
-def summarise(plan: Plan, faults: Mapping[str, str], command: str) -> Report:
+def summarize(plan: Plan, faults: Mapping[str, str], command: str) -> Report:
     """Return all that the runs of `plan` gave: each of them, each config over its seeds, and
     against the first.
     """
-    results = {job.title: result_of(job) for job in plan.jobs if job.title not in faults}
+    results = {job.title: read_result(job) for job in plan.jobs if job.title not in faults}
     runs = [_run(job, results.get(job.title), faults.get(job.title)) for job in plan.jobs]
     corpora: Report = {}
     for job in plan.jobs:

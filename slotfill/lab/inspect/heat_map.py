@@ -94,7 +94,7 @@ def printable(token: str) -> str:
     )
 
 
-def likely(panel: Panel, token: int, chosen: str) -> list[int]:
+def top_tags(panel: Panel, token: int, chosen: str) -> list[int]:
     """Return the columns of the three most probable tags of a token, and of the `chosen` one, the
     best first.
     """
@@ -195,7 +195,7 @@ def _distributions(
         Text().append(panel.title, style="bold").append("  * is the tag chosen" if marginal else "")
     )
     margin = min(_LABEL, max(map(cell_len, labels)))
-    shown = [likely(panel, token, tags[token] if marginal else "") for token in range(len(labels))]
+    shown = [top_tags(panel, token, tags[token] if marginal else "") for token in range(len(labels))]
     names = max(
         (cell_len(panel.columns[column]) for columns in shown for column in columns), default=0
     )

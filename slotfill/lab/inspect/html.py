@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.cells import cell_len, set_cell_size
 
-from slotfill.lab.inspect.heat_map import colour, likely, number, printable
+from slotfill.lab.inspect.heat_map import colour, number, printable, top_tags
 
 if TYPE_CHECKING:
     from slotfill.lab.inspect.inspection import Inspection, Panel
@@ -64,7 +64,7 @@ _WIDEST = 110
 """How wide a labelled cell may be; units fill the row."""
 
 
-def page(inspection: Inspection, run: str) -> str:
+def render_page(inspection: Inspection, run: str) -> str:
     """Return the page; `run` is the name of the run that was looked into."""
     text = escape(printable(inspection.sentence.text))
     body: list[str] = []
@@ -127,14 +127,14 @@ def _caption(panel: Panel) -> str:
 def _table(panel: Panel, inspection: Inspection) -> str:
     """Return a row for each token: its label, the mean of units, and a cell for each column.
 
-    Of the tags, those that are likely at some token have a column.
+    Of the tags, those that are top_tags at some token have a column.
     """
     labels = [printable(token) for token in inspection.sentence.tokens]
     columns = list(range(panel.values.shape[1]))
     if panel.kind == "tags":
         chosen = inspection.tags if panel.name == "marginals" else [""] * len(labels)
         columns = sorted(
-            {column for token, tag in enumerate(chosen) for column in likely(panel, token, tag)}
+            {column for token, tag in enumerate(chosen) for column in top_tags(panel, token, tag)}
         )
     heads = (
         [_short(printable(panel.columns[column]), 20) for column in columns]

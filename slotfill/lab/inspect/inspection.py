@@ -75,10 +75,10 @@ class Panel:
     @property
     def title(self) -> str:
         """Where it is and what it shows, in words, such as `layer 1 forward: forget gate`."""
-        return f"{self.place}: {self._what}" if self.place else self._what
+        return f"{self.place}: {self._description}" if self.place else self._description
 
     @property
-    def _what(self) -> str:
+    def _description(self) -> str:
         if self.kind == "tokens":
             return f"{self.name}, from each token (row) to all (columns)"
         if self.kind == "sentence":
@@ -105,7 +105,7 @@ class Inspection:
     tags: list[str]
     panels: list[Panel]
 
-    def only(self, *, layer: int | None = None, names: Sequence[str] = ()) -> Inspection:
+    def filter(self, *, layer: int | None = None, names: Sequence[str] = ()) -> Inspection:
         """Return it with the panels of that layer and of these names; raises UsageError where there
         are none.
 
@@ -119,13 +119,13 @@ class Inspection:
             )
         known = list(dict.fromkeys(panel.name for panel in self.panels))
         for name in names:
-            if not any(_means(name, one) for one in known):
+            if not any(_matches(name, one) for one in known):
                 raise UsageError(f"--gate {name}: this network has none{did_you_mean(name, known)}")
         panels = [
             panel
             for panel in self.panels
             if layer in (None, panel.layer)
-            and (not names or any(_means(name, panel.name) for name in names))
+            and (not names or any(_matches(name, panel.name) for name in names))
         ]
         if not panels:
             raise UsageError(f"--gate {', '.join(names)}: not in layer {layer}")
@@ -313,6 +313,6 @@ def _rounded_up(value: float) -> float:
     return next(step for step in steps if step >= value * (1 - 1e-6))
 
 
-def _means(given: str, name: str) -> bool:
+def _matches(given: str, name: str) -> bool:
     """Tell whether `given` means the panel `name`: by its whole name, or by its last word."""
     return given in (name, name.split()[-1])

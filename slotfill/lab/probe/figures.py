@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from slotfill.lab.probe.probe import Memory
+    from slotfill.lab.probe.probe import ProbeResult
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 GREY = "#555555"
@@ -36,7 +36,7 @@ STYLE: Any = {
     "lines.markersize": 9,
     "svg.hashsalt": "slotfill",
 }
-DATES: Any = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+REPRODUCIBLE_METADATA: Any = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 
 GRADIENTS = (1e-8, 1e8)
 """What of the shares of gradients is drawn: beyond these one is as good as gone, or as good as
@@ -90,18 +90,18 @@ def legend(figure: Figure, axes: Axes) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
 
 
-def drawn(figure: Figure, suffix: str) -> bytes:
+def render(figure: Figure, suffix: str) -> bytes:
     """Return the file of a figure, of the format that `suffix` names; the same figure is the same
     file.
     """
     kind = suffix[1:].lower()
     content = BytesIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(content, format=kind, dpi=120, metadata=DATES[kind])
+        figure.savefig(content, format=kind, dpi=120, metadata=REPRODUCIBLE_METADATA[kind])
     return content.getvalue()
 
 
-def of_memories(found: Mapping[str, Memory]) -> Figure:
+def plot_probe(found: Mapping[str, ProbeResult]) -> Figure:
     """Return what the probe has found: accuracy by distance, and what is left of gradients k tokens
     back.
     """
@@ -126,7 +126,7 @@ def of_memories(found: Mapping[str, Memory]) -> Figure:
             markersize=size,
         )
         for when, style in drawn.items():
-            shares = memory.shares(when)
+            shares = memory.relative_gradients(when)
             steps = range(len(shares[0]))
             line(
                 left,

@@ -37,7 +37,7 @@ from slotfill.errors import ConfigError
 from slotfill.model.cells.base import Cell, State
 from slotfill.model.tagger import SlotTagger
 
-TELLING = (
+DEFAULT_CELLS = (
     "elman",
     "{name: elman, activation: sigmoid}",
     "lstm",
@@ -67,7 +67,7 @@ Report = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class ProbeSettings:
     """What all cells are given alike.
 
     steps: of training, of each network.
@@ -88,7 +88,7 @@ class Settings:
 
 
 @dataclass
-class Memory:
+class ProbeResult:
     """What was found of one cell, for each seed.
 
     `accuracy`: by distance, in percent. `gradients`: before training, with each gain, and after
@@ -98,21 +98,21 @@ class Memory:
     accuracy: dict[int, list[float]] = field(default_factory=dict)
     gradients: dict[str, list[list[float]]] = field(default_factory=dict)
 
-    def shares(self, when: str) -> list[list[float]]:
+    def relative_gradients(self, when: str) -> list[list[float]]:
         """Return `G_k / G_0` of each seed, not a number where the loss, and so every gradient, is
         zero.
         """
         return [[size / row[0] if row[0] else nan for size in row] for row in self.gradients[when]]
 
-    def left(self, when: str, k: int) -> float:
+    def relative_gradient_at(self, when: str, k: int) -> float:
         """Return `G_k / G_0` of the middle seed: what is left k tokens back of the gradient at the
         output.
         """
-        numbers = [share for row in self.shares(when) if not isnan(share := row[k])]
+        numbers = [share for row in self.relative_gradients(when) if not isnan(share := row[k])]
         return median(numbers) if numbers else nan
 
 
-def with_gain(gain: float) -> str:
+def gain_label(gain: float) -> str:
     """Return what the gradients with recurrent weights times `gain` are called."""
     return f"weights x {gain:g}"
 
@@ -184,7 +184,7 @@ def batch_of(model: SlotTagger, chosen: Sequence[Sentence]) -> Batch:
     return make_batch([one.tokens for one in chosen], model.indexers, tags)
 
 
-def city_losses(model: SlotTagger, batch: Batch) -> Tensor:
+def last_token_losses(model: SlotTagger, batch: Batch) -> Tensor:
     """Return L of each sentence `(batch,)`; they must be of one length."""
     assert batch.tags is not None
     features = [[torch.from_numpy(array) for array in arrays] for arrays in batch.features]
@@ -206,7 +206,7 @@ def train(model: SlotTagger, steps: int, distances: Sequence[int], seed: int) ->
     for step in range(1, steps + 1):
         batch = batch_of(model, sentences(draw, draw.choice(distances), BATCH_SIZE))
         optimizer.zero_grad()
-        (city_losses(model, batch).mean() + model.regularization_loss).backward()
+        (last_token_losses(model, batch).mean() + model.regularization_loss).backward()
         if torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP).isfinite():
             optimizer.step()
         yield step
@@ -235,11 +235,11 @@ def gradients(model: SlotTagger, chosen: Sequence[Sentence], gain: float = 1.0) 
     for name, weight in cell.named_parameters():
         if name.startswith("recurrent_weight"):
             weight.detach().mul_(gain)
-    handed_on, outputs = _watch(cell)
-    loss = city_losses(model, batch_of(model, chosen)).sum()
+    states_in, outputs = _record_states(cell)
+    loss = last_token_losses(model, batch_of(model, chosen)).sum()
     # Not the state before the first token, which is nobody's memory; nor counters, which have no
     # gradient.
-    states = [[tensor for tensor in state if tensor.requires_grad] for state in handed_on[:0:-1]]
+    states = [[tensor for tensor in state if tensor.requires_grad] for state in states_in[:0:-1]]
     flat = [outputs[-1], *(tensor for state in states for tensor in state)]
     slopes = iter(torch.autograd.grad(loss, flat, materialize_grads=True))
     found = []
@@ -249,28 +249,28 @@ def gradients(model: SlotTagger, chosen: Sequence[Sentence], gain: float = 1.0) 
     return found
 
 
-def _watch(cell: Cell) -> tuple[list[State], list[Tensor]]:
+def _record_states(cell: Cell) -> tuple[list[State], list[Tensor]]:
     """Return two lists that fill up with each step of `cell`: the state it is given, and its
     output.
     """
-    handed_on: list[State] = []
+    states_in: list[State] = []
     outputs: list[Tensor] = []
     step = cell.step
 
     def watched(projected: Tensor, state: State) -> tuple[Tensor, State]:
         # Copies, so that what else is computed from these tensors within their own step does not
         # count.
-        handed_on.append(tuple(tensor.clone() for tensor in state))
-        output, after = step(projected, handed_on[-1])
+        states_in.append(tuple(tensor.clone() for tensor in state))
+        output, after = step(projected, states_in[-1])
         outputs.append(output)
         return output, after
 
     cell.step = watched  # type: ignore[method-assign]
     cell.forward_sequence = lambda x: None  # type: ignore[method-assign]
-    return handed_on, outputs
+    return states_in, outputs
 
 
-def probe(cells: Mapping[str, CellPart], settings: Settings, report: Report) -> dict[str, Memory]:
+def probe(cells: Mapping[str, CellPart], settings: ProbeSettings, report: Report) -> dict[str, ProbeResult]:
     """Train and test every cell with every seed; return what was found of each, under its label."""
     for cell in cells.values():
         network(
@@ -280,13 +280,13 @@ def probe(cells: Mapping[str, CellPart], settings: Settings, report: Report) -> 
     groups = [tuple(distances)] if settings.mixed else [(distance,) for distance in distances]
     whole = len(cells) * len(settings.seeds) * settings.steps * sum(mean(group) for group in groups)
     done = 0.0
-    found = {label: Memory() for label in cells}
+    found = {label: ProbeResult() for label in cells}
     for label, cell in cells.items():
         for seed in settings.seeds:
             model = network(cell, settings.hidden_size, seed)
             long = sentences(Random(f"gradient {seed}"), distances[-1], GRADIENT_SENTENCES)
             slopes = {UNTRAINED: gradients(model, long)}
-            slopes |= {with_gain(gain): gradients(model, long, gain) for gain in settings.gains}
+            slopes |= {gain_label(gain): gradients(model, long, gain) for gain in settings.gains}
             for group in groups:
                 model = network(cell, settings.hidden_size, seed)
                 for _ in train(model, settings.steps, group, seed):
@@ -303,7 +303,7 @@ def probe(cells: Mapping[str, CellPart], settings: Settings, report: Report) -> 
     return found
 
 
-def tables(found: Mapping[str, Memory]) -> list[tuple[str, list[list[str]]]]:
+def tables(found: Mapping[str, ProbeResult]) -> list[tuple[str, list[list[str]]]]:
     """Return what was found as two tables, by title and columns: accuracy, and what is left of
     gradients.
     """
@@ -321,8 +321,8 @@ def tables(found: Mapping[str, Memory]) -> list[tuple[str, list[list[str]]]]:
     for label, memory in found.items():
         heading = label.replace(" ", "\n", 1)
         right.append([heading, *map(_spread, memory.accuracy.values())])
-        shares = [memory.left(UNTRAINED, k) for k in distances] + [
-            memory.left(when, longest) for when in others
+        shares = [memory.relative_gradient_at(UNTRAINED, k) for k in distances] + [
+            memory.relative_gradient_at(when, longest) for when in others
         ]
         left.append([heading, *(f"{share:.0e}" for share in shares)])
     return [("Right, %; 50 by chance", right), ("Gradient left k tokens back, untrained", left)]
@@ -334,7 +334,7 @@ def _spread(numbers: Sequence[float]) -> str:
 
 
 def to_json(
-    cells: Mapping[str, CellPart], settings: Settings, found: Mapping[str, Memory]
+    cells: Mapping[str, CellPart], settings: ProbeSettings, found: Mapping[str, ProbeResult]
 ) -> dict[str, Any]:
     """Return the settings and all that was found; what is no finite number is None."""
     named = {

@@ -16,11 +16,11 @@ SHOWN = 10
 Report = dict[str, Any]
 
 
-def summarise(search: Search, study: Study) -> Report:
+def summarize(search: Search, study: Study) -> Report:
     """Return all that the trials of a study gave, the best first, and write the config of the best."""
     best = write_best(search, study)
     trials = sorted(
-        study.done(), key=lambda trial: (-1 if trial.f1 is None else -trial.f1, trial.number)
+        study.finished_trials(), key=lambda trial: (-1 if trial.f1 is None else -trial.f1, trial.number)
     )
     return {
         "format": FORMAT,

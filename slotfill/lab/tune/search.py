@@ -69,7 +69,7 @@ class Search:
         """The file for the best config."""
         return self.out / "best.yaml"
 
-    def config_of(self, settings: Settings) -> Config:
+    def config_with(self, settings: Settings) -> Config:
         """Return `config` with `settings` instead of the ranges. Raises ConfigError where they do
         not fit.
         """
@@ -119,7 +119,7 @@ def open_study(search: Search, storage: str | None = None) -> Study:
     """
     if storage is not None and "://" not in storage and not Path(storage).parent.is_dir():
         raise UsageError(f"--storage {storage}: there is no such folder to write it in")
-    first = _own(search)
+    first = _baseline_settings(search)
     try:
         search.out.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
@@ -147,7 +147,7 @@ def open_study(search: Search, storage: str | None = None) -> Study:
     )
 
 
-def run(search: Search, study: Study, trials: int, report: Report, *, device: str = "cpu") -> None:
+def run_trials(search: Search, study: Study, trials: int, report: Report, *, device: str = "cpu") -> None:
     """Train until the study has `trials` trials in all, and write the best config after each.
 
     A trial that fails is noted, and the next begins. Raises Stopped at Ctrl-C.
@@ -159,17 +159,17 @@ def run(search: Search, study: Study, trials: int, report: Report, *, device: st
             None,
         )
     with _stopping() as is_asked:
-        while study.taken() < trials:
+        while study.count_started() < trials:
             if is_asked():
                 raise Stopped
             trial = study.ask(trials)
             if trial is None:
                 break
-            _try(search, study, trial, report, is_asked, device)
+            _run_trial(search, study, trial, report, is_asked, device)
             best = write_best(search, study)
             so_far = f", best F1 {best.f1:.2f}" if best else ""
             report(
-                f"trial {trial.number}: {outcome(trial)}; {len(study.done())} of {trials}"
+                f"trial {trial.number}: {outcome(trial)}; {len(study.finished_trials())} of {trials}"
                 f" done{so_far}",
                 None,
             )
@@ -193,7 +193,7 @@ def _stopping() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, kept)
 
 
-def _try(
+def _run_trial(
     search: Search,
     study: Study,
     trial: Trial,
@@ -209,11 +209,11 @@ def _try(
             raise Stopped
         report(f"trial {trial.number}", progress)
 
-    def is_hopeless(epoch: Epoch) -> bool:
+    def should_prune(epoch: Epoch) -> bool:
         return study.report(epoch.epoch, epoch.valid_f1)
 
     try:
-        trial.state = _train(search, trial, device, step, is_hopeless)
+        trial.state = _train(search, trial, device, step, should_prune)
     except Stopped:
         study.tell(trial)
         raise
@@ -233,12 +233,12 @@ def _train(
     trial: Trial,
     device: str,
     step: Callable[[Progress], None],
-    is_hopeless: Callable[[Epoch], bool],
+    should_prune: Callable[[Epoch], bool],
 ) -> str:
     """Train with each seed in turn, noting each epoch; return whether the trial has finished or was
     pruned.
     """
-    config = search.config_of(trial.settings)
+    config = search.config_with(trial.settings)
     for place in range(search.seeds):
         seeded = config.train.model_copy(update={"seed": config.train.seed + place})
         training = prepare(
@@ -252,7 +252,7 @@ def _train(
                 trial.curves[place].append(epoch.valid_f1)
                 trial.seconds += epoch.seconds
                 # By the first seed alone, so that like is compared with like.
-                hopeless = place == 0 and is_hopeless(epoch)
+                hopeless = place == 0 and should_prune(epoch)
                 if hopeless and (search.seeds > 1 or not training.finished):
                     return "pruned"
         finally:
@@ -265,7 +265,7 @@ def write_best(search: Search, study: Study) -> Trial | None:
     """Write the whole config with the settings of the best trial so far, and return that trial, if
     there is one.
     """
-    done = study.done()
+    done = study.finished_trials()
     best = max(
         (trial for trial in done if trial.f1 is not None),
         key=lambda trial: trial.f1 or 0,
@@ -281,7 +281,7 @@ def write_best(search: Search, study: Study) -> Trial | None:
             "#",
             f"#   slotfill train {search.best}",
         ]
-        config = search.config_of(best.settings).model_copy(update={"data": search.data})
+        config = search.config_with(best.settings).model_copy(update={"data": search.data})
         write_new_file(search.best, "\n".join([*header, config.to_yaml()]))
     return best
 
@@ -322,7 +322,7 @@ def _digest(sentences: Sequence[Sentence]) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _own(search: Search) -> Settings | None:
+def _baseline_settings(search: Search) -> Settings | None:
     """Return the settings that the config has by itself, or None where they are not all among what
     is tried.
     """
@@ -330,7 +330,7 @@ def _own(search: Search) -> Settings | None:
     found: Settings = {}
     for key, tried in search.config.tune.items():
         if isinstance(tried, list):
-            same = [value for value in tried if search.config_of({key: value}).model_dump() == own]
+            same = [value for value in tried if search.config_with({key: value}).model_dump() == own]
         else:
             value = _value_at(own, key.split("."))
             same = (

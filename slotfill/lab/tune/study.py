@@ -39,18 +39,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from slotfill.config.models import Range
 from slotfill.errors import RunError, SlotfillError, UsageError
-from slotfill.lab.compare.jobs import differing
+from slotfill.lab.compare.jobs import config_diff
 
 Settings = dict[str, Any]
 """Values by key, as `tune` of a config names them."""
 
-UNPRUNED = 5
+STARTUP_TRIALS = 5
 """So many trials are trained to their end before any is pruned."""
 
-_EVENT = b'{"op_code"'
+_JOURNAL_PREFIX = b'{"op_code"'
 """What each line of Optuna's journal begins with."""
 
-_ENDS = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+_FINAL_STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 class StudyError(RunError):
@@ -98,9 +98,9 @@ class Study:
         self.first = first
         self.seed = seed
         self.distributions = {key: _distribution(tried) for key, tried in ranges.items()}
-        with self._reached():
+        with self._storage_errors():
             kept = _opened(storage)
-            pruner = MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=warmup + 1)
+            pruner = MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=warmup + 1)
             if name in optuna.get_all_study_names(kept):
                 self._study = optuna.load_study(storage=kept, study_name=name, pruner=pruner)
             else:  # Another machine may begin it at this very moment.
@@ -117,7 +117,7 @@ class Study:
                     f"{self.place}: the study '{name}' in it is not of slotfill; choose another"
                     " --storage"
                 )
-            for key, old, new in differing(there or about, about):
+            for key, old, new in config_diff(there or about, about):
                 was, now = ("nothing" if each is None else json.dumps(each) for each in (old, new))
                 raise UsageError(
                     f"{self.place}: the study '{name}' was begun with {key} {was}, not {now}; "
@@ -126,20 +126,20 @@ class Study:
             if there is None:
                 self._study.set_user_attr("slotfill", about)
 
-    def taken(self) -> int:
+    def count_started(self) -> int:
         """Return how many trials have ended or are training on this machine.
 
         A trial of this machine whose process is gone is from now on a stopped one.
         """
-        with self._reached():
+        with self._storage_errors():
             training = 0
             for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 host, process = frozen.user_attrs.get("process", ("", 0))
-                if host == gethostname() and _lives(process):
+                if host == gethostname() and _process_exists(process):
                     training += 1
                 elif host == gethostname():
                     self._study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)
-            return training + len(self.done())
+            return training + len(self.finished_trials())
 
     def ask(self, most: int) -> Trial | None:
         """Return a new trial, which `report` and `tell` are of from now on, or None where there are
@@ -148,7 +148,7 @@ class Study:
         Two machines that ask at the same moment get each its own, so only their order tells which
         one is too many.
         """
-        with self._reached():
+        with self._storage_errors():
             tried = [trial for trial in self.trials() if trial.state != "stopped"]
             if self.first and not any(
                 trial.state == "waiting" or trial.settings == self.first for trial in tried
@@ -178,31 +178,31 @@ class Study:
         """Note valid F1 of an epoch of the trial's first seed; return whether the trial is to be
         pruned.
         """
-        with self._reached():
+        with self._storage_errors():
             self._asked.report(f1, epoch)
             return self._asked.should_prune()
 
     def tell(self, trial: Trial) -> None:
         """Note how the trial has ended."""
-        with self._reached():
+        with self._storage_errors():
             for key in ("curves", "seconds", "fault"):
                 self._asked.set_user_attr(key, getattr(trial, key))
-            self._study.tell(self._asked, trial.f1, state=_ENDS.get(trial.state, TrialState.FAIL))
+            self._study.tell(self._asked, trial.f1, state=_FINAL_STATES.get(trial.state, TrialState.FAIL))
 
     def trials(self) -> list[Trial]:
         """Return all trials there are, those of other machines too, in their order."""
-        with self._reached():
+        with self._storage_errors():
             return [
                 _trial(frozen, self.distributions)
                 for frozen in self._study.get_trials(deepcopy=False)
             ]
 
-    def done(self) -> list[Trial]:
+    def finished_trials(self) -> list[Trial]:
         """Return the trials that have come to an end of their own, in their order."""
-        return [trial for trial in self.trials() if trial.state in _ENDS]
+        return [trial for trial in self.trials() if trial.state in _FINAL_STATES]
 
     @contextmanager
-    def _reached(self) -> Iterator[None]:
+    def _storage_errors(self) -> Iterator[None]:
         """Turn what a file or a database raises into one line, and keep Optuna's warnings to
         itself.
         """
@@ -228,7 +228,7 @@ def _opened(storage: str) -> BaseStorage:
         return _database(storage)
     if Path(storage).is_file():
         with Path(storage).open("rb") as file:
-            if file.read(len(_EVENT)) not in (b"", _EVENT):
+            if file.read(len(_JOURNAL_PREFIX)) not in (b"", _JOURNAL_PREFIX):
                 raise UsageError(f"{storage}: is there already, and holds no study; choose another")
     # A lock that file systems shared over a network know too; what is in the file is JSON, a line
     # an event.
@@ -255,7 +255,7 @@ def _database(url: str, attempts: int = 3) -> RDBStorage:
         return _database(url, attempts - 1)
 
 
-def _lives(process: int) -> bool:
+def _process_exists(process: int) -> bool:
     """Tell whether another process of this machine has the number `process`."""
     try:
         os.kill(process, 0)
@@ -289,7 +289,7 @@ def _settings(params: Mapping[str, Any], distributions: Mapping[str, BaseDistrib
 def _trial(frozen: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -> Trial:
     notes = frozen.user_attrs
     fault = notes.get("fault")
-    states = {end: name for name, end in _ENDS.items()}
+    states = {end: name for name, end in _FINAL_STATES.items()}
     return Trial(
         frozen.number + 1,
         # What has failed without a fault was stopped by Ctrl-C, or its process ended from outside.
