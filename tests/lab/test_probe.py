@@ -139,7 +139,9 @@ def test_gradients_vanish_in_a_sigmoid_network_and_explode_in_all_with_large_wei
 
 def test_every_registered_cell_can_be_probed():
     cells = probe.read_cells(probe.CELLS.names())
-    found = probe.probe(cells, probe.ProbeSettings(1, 4, (1,), (1, 3), (2.0,)), lambda what, share: None)
+    found = probe.probe(
+        cells, probe.ProbeSettings(1, 4, (1,), (1, 3), (2.0,)), lambda what, share: None
+    )
     assert list(found) == probe.CELLS.names()
     for memory in found.values():
         assert list(memory.accuracy) == [1, 3]
@@ -218,10 +220,14 @@ def test_what_is_left_of_nothing_is_not_a_number():
             "x": [[0.0, 0.0]],
         }
     )
-    assert memory.relative_gradient_at(probe.UNTRAINED, 1) == 1.0, "the middle of the seeds that have any"
+    assert memory.relative_gradient_at(probe.UNTRAINED, 1) == 1.0, (
+        "the middle of the seeds that have any"
+    )
     assert memory.relative_gradient_at("x", 1) != memory.relative_gradient_at("x", 1)
     document = probe.to_json(
-        {"a": {"name": "elman"}}, probe.ProbeSettings(), {"a": probe.ProbeResult({}, {"x": [[float("inf")]]})}
+        {"a": {"name": "elman"}},
+        probe.ProbeSettings(),
+        {"a": probe.ProbeResult({}, {"x": [[float("inf")]]})},
     )
     assert document["cells"]["a"]["gradients"] == {"x": [[None]]}
 

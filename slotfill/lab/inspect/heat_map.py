@@ -195,7 +195,9 @@ def _distributions(
         Text().append(panel.title, style="bold").append("  * is the tag chosen" if marginal else "")
     )
     margin = min(_LABEL, max(map(cell_len, labels)))
-    shown = [top_tags(panel, token, tags[token] if marginal else "") for token in range(len(labels))]
+    shown = [
+        top_tags(panel, token, tags[token] if marginal else "") for token in range(len(labels))
+    ]
     names = max(
         (cell_len(panel.columns[column]) for columns in shown for column in columns), default=0
     )

@@ -270,7 +270,9 @@ def _record_states(cell: Cell) -> tuple[list[State], list[Tensor]]:
     return states_in, outputs
 
 
-def probe(cells: Mapping[str, CellPart], settings: ProbeSettings, report: Report) -> dict[str, ProbeResult]:
+def probe(
+    cells: Mapping[str, CellPart], settings: ProbeSettings, report: Report
+) -> dict[str, ProbeResult]:
     """Train and test every cell with every seed; return what was found of each, under its label."""
     for cell in cells.values():
         network(

@@ -20,7 +20,8 @@ def summarize(search: Search, study: Study) -> Report:
     """Return all that the trials of a study gave, the best first, and write the config of the best."""
     best = write_best(search, study)
     trials = sorted(
-        study.finished_trials(), key=lambda trial: (-1 if trial.f1 is None else -trial.f1, trial.number)
+        study.finished_trials(),
+        key=lambda trial: (-1 if trial.f1 is None else -trial.f1, trial.number),
     )
     return {
         "format": FORMAT,

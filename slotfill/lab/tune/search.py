@@ -147,7 +147,9 @@ def open_study(search: Search, storage: str | None = None) -> Study:
     )
 
 
-def run_trials(search: Search, study: Study, trials: int, report: Report, *, device: str = "cpu") -> None:
+def run_trials(
+    search: Search, study: Study, trials: int, report: Report, *, device: str = "cpu"
+) -> None:
     """Train until the study has `trials` trials in all, and write the best config after each.
 
     A trial that fails is noted, and the next begins. Raises Stopped at Ctrl-C.
@@ -330,7 +332,9 @@ def _baseline_settings(search: Search) -> Settings | None:
     found: Settings = {}
     for key, tried in search.config.tune.items():
         if isinstance(tried, list):
-            same = [value for value in tried if search.config_with({key: value}).model_dump() == own]
+            same = [
+                value for value in tried if search.config_with({key: value}).model_dump() == own
+            ]
         else:
             value = _value_at(own, key.split("."))
             same = (

@@ -50,7 +50,11 @@ STARTUP_TRIALS = 5
 _JOURNAL_PREFIX = b'{"op_code"'
 """What each line of Optuna's journal begins with."""
 
-_FINAL_STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+_FINAL_STATES = {
+    "finished": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
 
 
 class StudyError(RunError):
@@ -187,7 +191,9 @@ class Study:
         with self._storage_errors():
             for key in ("curves", "seconds", "fault"):
                 self._asked.set_user_attr(key, getattr(trial, key))
-            self._study.tell(self._asked, trial.f1, state=_FINAL_STATES.get(trial.state, TrialState.FAIL))
+            self._study.tell(
+                self._asked, trial.f1, state=_FINAL_STATES.get(trial.state, TrialState.FAIL)
+            )
 
     def trials(self) -> list[Trial]:
         """Return all trials there are, those of other machines too, in their order."""
