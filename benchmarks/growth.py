@@ -202,8 +202,8 @@ def make_run(path: Path, megabytes: float) -> None:
     training.best_weights = training.averaged.state_dict()
     training.history = [Epoch(1, 0.0, 0.0, 0.0, 0.0, 0.0)]
     folder = RunFolder(path)
-    folder.begin(config, vocab)
-    if fault := folder.finish(training, {"splits": {}}, whole=True):
+    folder.create(config, vocab)
+    if fault := folder.finalize(training, {"splits": {}}, completed=True):
         sys.exit(f"{path}: {fault}")
 
 

@@ -52,7 +52,7 @@ class Worker:
             tokens += len(tokenize(text, self.predictor.tokenizer).tokens)
         began = time.perf_counter()
         with Path(output).open("w", encoding="utf-8") as target:
-            for written in self.predictor.written(
+            for written in self.predictor.render_stream(
                 (text for _, text in read_lines(Path(input))), "jsonl"
             ):
                 target.write(written)
@@ -69,7 +69,7 @@ class Worker:
 
     def stages(self, input: str) -> dict[str, Any]:
         """Tag the lines of `input` on one thread, and tell the microseconds a token of each stage."""
-        engine = self.predictor.run.model
+        engine = self.predictor.run.engine
         assert isinstance(engine, OnnxEngine)
         part, seconds, tokens = FORMATS.build("jsonl"), Counter[str](), 0
         waiting = texts(input)

@@ -54,7 +54,7 @@ class Corpus:
         train, test = (
             read_split(runs[0].config.data, split).sentences for split in ("train", "test")
         )
-        found = [[frozenset(slots) for slots in tag(run.model, run.vocab, test)] for run in runs]
+        found = [[frozenset(slots) for slots in tag(run.engine, run.vocab, test)] for run in runs]
         return cls(name, train, test, found, runs[0])
 
     def gold(self, number: int) -> Found:

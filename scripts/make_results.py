@@ -183,7 +183,7 @@ def counts(recipe: str, seeds: list[int]) -> np.ndarray:
     for seed in seeds:
         run = load_run(folder_of(recipe, seed))
         sentences = read_split(run.config.data, "test").sentences
-        found.append(slot_counts(sentences, tag(run.model, run.vocab, sentences)))
+        found.append(slot_counts(sentences, tag(run.engine, run.vocab, sentences)))
     return np.array(found)
 
 

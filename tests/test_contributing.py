@@ -58,7 +58,7 @@ def test_trains_from_its_path_and_predicts(cell, tmp_path):
         "train", "mine.yaml", "encoder.cell=./mgu.py", *small, "--out", "run", "--device", "cpu"
     )
     loaded = slotfill.load("run", engine="torch")
-    assert type(loaded.run.model.encoders[0].layers[0]).__name__ == "MGU"
+    assert type(loaded.run.engine.encoders[0].layers[0]).__name__ == "MGU"
     assert [answer.text for answer in loaded.predict(["leave Oslo"])] == ["leave Oslo"]
     # The path in the saved config is the whole one: the run works from any folder.
     assert loaded.run.config.encoder["cell"] == {"name": str(cell), "gate_bias": 0.0}

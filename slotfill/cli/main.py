@@ -204,7 +204,7 @@ def predict(
     An answer for each line, in order, empty ones included; JSON lines count characters from 0,
     `end` excluded.
     """
-    from slotfill.runs.predict import Predictor, written_by_jobs
+    from slotfill.runs.predict import Predictor, render_parallel
 
     if sentences and input:
         raise UsageError("give sentences or --input, not both")
@@ -222,9 +222,9 @@ def predict(
     chosen = "brackets" if chosen == "text" else chosen
     many = jobs > 1
     for text in (
-        written_by_jobs(run, texts, chosen, engine, jobs)
+        render_parallel(run, texts, chosen, engine, jobs)
         if many
-        else predictor.written(texts, chosen)
+        else predictor.render_stream(texts, chosen)
     ):
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -38,4 +38,4 @@ def evaluate_run(
         told = any(override.startswith("data.format") for override in overrides)
         format = data.format if told or named is None or _name(data.format) == named else named
         reading = read_sentences(path, format=format, scheme=data.scheme, tokenizer=data.tokenizer)
-    return evaluate(run.model, run.vocab, reading.sentences)
+    return evaluate(run.engine, run.vocab, reading.sentences)

@@ -47,7 +47,7 @@ def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None)
     digest = sha256_text(read_text(path / "vocab.json"))
     texts = text_settings(run.config)
     try:
-        model = cast(SlotTagger, run.model)
+        model = cast(SlotTagger, run.engine)
         models = whole = export_model(model, run.vocab, digest, texts)
         if rank is not None:
             models = export_model(narrowed(model, run.vocab, rank), run.vocab, digest, texts)

@@ -53,7 +53,7 @@ class RunFolder:
         """Raises UsageError where something is in the way that `force` may not, or is not told to,
         replace.
         """
-        self.out = _place(out)
+        self.out = _resolve(out)
         self.partial = partial_path(self.out)
         self.force = force
         self.resumed = self.copied = False
@@ -69,7 +69,7 @@ class RunFolder:
         if not path.exists() or not entries:
             return
         if path == self.partial and path.is_dir():
-            _lock(path)()
+            _lock_folder(path)()
         if foreign := sorted(entries - _ALL):
             raise UsageError(
                 f"{path} is not a run folder ({foreign[0]}), so it is not replaced; choose another"
@@ -83,14 +83,14 @@ class RunFolder:
                 f"{path} exists: {resume}replace it with --force, or choose another with --out DIR"
             )
 
-    def begin(self, config: Config, vocab: Vocab) -> None:
+    def create(self, config: Config, vocab: Vocab) -> None:
         """Make the partial folder with what is known before training."""
         try:
             self._check(self.partial)
             if self.partial.exists():
                 shutil.rmtree(self.partial)
             (self.partial / _STATE).parent.mkdir(parents=True)
-            self._hold()
+            self._lock()
         except OSError as fault:
             raise UsageError(
                 f"cannot make the run folder {self.partial}: {fault.strerror}"
@@ -98,9 +98,9 @@ class RunFolder:
         write_whole(self.partial / "config.yaml", config.to_yaml())
         write_whole(self.partial / "vocab.json", _vocab_text(vocab))
 
-    def _hold(self) -> None:
+    def _lock(self) -> None:
         """Keep other processes from training here until `release`, or until this object is gone."""
-        self.release = weakref.finalize(self, _lock(self.partial))
+        self.release = weakref.finalize(self, _lock_folder(self.partial))
 
     @classmethod
     def resume(cls, out: Path) -> tuple[RunFolder, Config]:
@@ -108,7 +108,7 @@ class RunFolder:
         checkpoint.
         """
         folder = cls.__new__(cls)
-        out = _place(out)
+        out = _resolve(out)
         folder.out = out.with_name(out.name.removesuffix(".partial"))
         folder.partial = partial_path(folder.out)
         folder.force = folder.resumed = True
@@ -123,19 +123,19 @@ class RunFolder:
             with TemporaryDirectory(prefix=".slotfill-", dir=folder.out.parent) as room:
                 shutil.copytree(folder.out, Path(room, "run")).rename(folder.partial)
             folder.copied = True
-        folder._hold()
+        folder._lock()
         return folder, read_config(folder.partial)
 
-    def kept(self) -> dict[str, dict[str, Any]]:
+    def resources(self) -> dict[str, dict[str, Any]]:
         """Return what the parts of the stopped run have kept of files."""
         return read_vocab(self.partial)[0].kept
 
-    def checkpoint(self, training: Training) -> None:
+    def save_checkpoint(self, training: Training) -> None:
         """Save the state of `training`, in one file, from which it can go on to the bit."""
         tensors, notes = training.state()
         _save(self.partial / _STATE, tensors, notes)
 
-    def restore(self, training: Training) -> None:
+    def load_checkpoint(self, training: Training) -> None:
         """Bring `training` to where the checkpoint stands; raises RunError where the two do not
         fit.
         """
@@ -157,9 +157,9 @@ class RunFolder:
                 f"{self.partial}: the checkpoint does not fit config.yaml ({reason})"
             ) from None
 
-    def finish(self, training: Training, scores: dict[str, Any], *, whole: bool) -> str:
+    def finalize(self, training: Training, scores: dict[str, Any], *, completed: bool) -> str:
         """Write the rest of the run and give the folder its name; the checkpoint stays where not
-        `whole`.
+        `completed`.
 
         Returns why the run is not exported, or nothing where it is.
         """
@@ -170,7 +170,7 @@ class RunFolder:
         write_whole(self.partial / "environment.json", json.dumps(environment(), indent=1))
         scores = {"format": FORMAT, **scores}
         write_whole(self.partial / "scores.json", json.dumps(scores, ensure_ascii=False, indent=1))
-        if whole:
+        if completed:
             shutil.rmtree(self.partial / "checkpoint", ignore_errors=True)
         # Looked at again, since training takes long enough for another run to have taken the name.
         try:
@@ -211,7 +211,7 @@ def _export(folder: Path, training: Training, digest: str) -> str:
     return ""
 
 
-def _lock(folder: Path) -> Callable[[], None]:
+def _lock_folder(folder: Path) -> Callable[[], None]:
     """Lock `folder` and return what unlocks it; raises UsageError where another has it locked."""
     try:
         import fcntl
@@ -228,7 +228,7 @@ def _lock(folder: Path) -> Callable[[], None]:
     return partial(os.close, lock)
 
 
-def _place(out: Path) -> Path:
+def _resolve(out: Path) -> Path:
     """Return `out` by its own name, that can be given to another folder: what a link leads to, or
     `.` means.
     """

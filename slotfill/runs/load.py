@@ -41,10 +41,10 @@ class Run:
     texts.
     """
 
-    def __init__(self, path: Path, vocab: Vocab, model: Engine, texts: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, vocab: Vocab, engine: Engine, texts: Mapping[str, str]) -> None:
         self.path = path
         self.vocab = vocab
-        self.model = model
+        self.engine = engine
         self.tokenizer = texts["tokenizer"]
         self.scheme = texts["scheme"]
 
@@ -82,8 +82,8 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
         )
     if without_torch:
         vocab, digest = read_vocab(path)
-        model = OnnxEngine(path, vocab, digest)
-        return Run(path, vocab, model, model.texts)
+        onnx = OnnxEngine(path, vocab, digest)
+        return Run(path, vocab, onnx, onnx.texts)
     config = read_config(path)
     vocab, digest = read_vocab(path)
     run = Run(

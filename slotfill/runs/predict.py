@@ -49,7 +49,7 @@ class Prediction:
     intent: str | None = None
 
     @classmethod
-    def of(cls, sentence: Sentence) -> Prediction:
+    def from_sentence(cls, sentence: Sentence) -> Prediction:
         """Return the prediction that a tagged sentence holds."""
         return cls(
             sentence.text,
@@ -68,7 +68,7 @@ class Predictor:
         self.run = run
         self.tokenizer = run.tokenizer
         # ONNX Runtime lets other threads of Python run while it computes; torch does so less.
-        self.threads = min(2, _processors()) if isinstance(run.model, OnnxEngine) else 1
+        self.threads = min(2, _processors()) if isinstance(run.engine, OnnxEngine) else 1
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", engine: EngineName = "auto") -> Predictor:
@@ -81,11 +81,11 @@ class Predictor:
         """Return the slots found in each of `texts`, in their order; an empty text has none."""
         if isinstance(texts, str):
             raise TypeError("predict takes a list of texts, not one text: predict([text])")
-        return [Prediction.of(sentence) for sentence in self.tagged(texts)]
+        return [Prediction.from_sentence(sentence) for sentence in self.tag(texts)]
 
-    def fill(self, sentences: Sequence[Sentence]) -> None:
+    def annotate(self, sentences: Sequence[Sentence]) -> None:
         """Put into each of `sentences` the slots and the intent found in it."""
-        found = label(self.run.model, self.run.vocab, sentences)
+        found = label(self.run.engine, self.run.vocab, sentences)
         for sentence, slots, intent in zip(sentences, *found, strict=True):
             sentence.slots, sentence.intent = slots, intent
 
@@ -98,23 +98,23 @@ class Predictor:
         """
         groups = read_ahead(texts, CHUNK)
         if self.threads == 1:
-            yield from map(self.tagged, groups)
+            yield from map(self.tag, groups)
             return
         with ThreadPoolExecutor(self.threads) as workers:
-            yield from ordered_map(self.tagged, groups, workers)
+            yield from ordered_map(self.tag, groups, workers)
 
-    def written(self, texts: Iterable[str], format: str) -> Iterator[str]:
+    def render_stream(self, texts: Iterable[str], format: str) -> Iterator[str]:
         """Yield what `texts` are written as in `format` when they are tagged, in order, group by
         group.
         """
         part = FORMATS.build(format)
         for group in self.stream(texts):
-            yield _rendered(group, part, self.run.scheme)
+            yield _render(group, part, self.run.scheme)
 
-    def tagged(self, texts: Sequence[str]) -> list[Sentence]:
+    def tag(self, texts: Sequence[str]) -> list[Sentence]:
         """Return `texts` as tagged sentences."""
         sentences = [tokenize(text, self.tokenizer) for text in texts]
-        self.fill(sentences)
+        self.annotate(sentences)
         return sentences
 
 
@@ -123,17 +123,17 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def written_by_jobs(
+def render_parallel(
     run: Path, texts: Iterable[str], format: str, engine: EngineName, jobs: int
 ) -> Iterator[str]:
-    """Yield what `Predictor.written` does, by `jobs` processes, each of which opens the run on the
+    """Yield what `Predictor.render_stream` does, by `jobs` processes, each of which opens the run on the
     CPU.
     """
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _open, (run, format, engine)) as workers:
-        yield from ordered_map(_written, read_ahead(texts, CHUNK), workers)
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _init_worker, (run, format, engine)) as workers:
+        yield from ordered_map(_render_chunk, read_ahead(texts, CHUNK), workers)
 
 
-def _open(run: Path, format: str, engine: EngineName) -> None:
+def _init_worker(run: Path, format: str, engine: EngineName) -> None:
     """Open the run that this process works with."""
     global _predictor, _format
     # Ctrl-C is for the process that gave them work; it ends them.
@@ -142,11 +142,11 @@ def _open(run: Path, format: str, engine: EngineName) -> None:
     _predictor.threads = 1
 
 
-def _written(texts: Sequence[str]) -> str:
-    return _rendered(_predictor.tagged(texts), _format, _predictor.run.scheme)
+def _render_chunk(texts: Sequence[str]) -> str:
+    return _render(_predictor.tag(texts), _format, _predictor.run.scheme)
 
 
-def _rendered(sentences: Iterable[Sentence], format: Format, scheme: str) -> str:
+def _render(sentences: Iterable[Sentence], format: Format, scheme: str) -> str:
     return "".join([format.render(sentence, scheme=scheme) for sentence in sentences])
 
 

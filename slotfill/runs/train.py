@@ -102,7 +102,7 @@ def train(
     }
     times = Times(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     times.turn_to("preparation")
-    training = prepare(config, corpus, device, times, folder.kept() if resume else None)
+    training = prepare(config, corpus, device, times, folder.resources() if resume else None)
     tokens = {
         split: [sentence.tokens for sentence in corpus[split]] for split in ("train", "valid")
     }
@@ -111,16 +111,16 @@ def train(
     if profile:
         times.watch(training.model)
     if resume:
-        folder.restore(training)
+        folder.load_checkpoint(training)
     else:
-        folder.begin(config, training.vocab)
+        folder.create(config, training.vocab)
     interrupted = False
     times.turn_to("other")
     try:
         while not training.finished:
             training.epoch(report)
             with times.of("checkpoint"):
-                folder.checkpoint(training)
+                folder.save_checkpoint(training)
     except KeyboardInterrupt:
         interrupted = True
     except RunError:
@@ -164,5 +164,5 @@ def train(
         **({"coverage": coverage} if coverage else {}),
         "splits": {split: score.to_json() for split, score in scores.items()},
     }
-    outcome.not_exported = folder.finish(training, notes, whole=not interrupted)
+    outcome.not_exported = folder.finalize(training, notes, completed=not interrupted)
     return outcome

@@ -131,7 +131,7 @@ def test_a_part_from_outside_is_checked_without_running_it_and_then_trains(desk,
     # Two layers, one execution: both cells are of one class.
     assert Path("mine/executed").read_text() == "once\n"
     assert not caplog.records
-    model = load_run(Path("own"), engine="torch").model
+    model = load_run(Path("own"), engine="torch").engine
     assert [type(layer) for layer in model.encoders[0].layers] == [part.load()] * 2
     assert caplog.messages == [f"slotfill: the run own executes {desk / 'mine' / 'my_cell.py'}"]
 

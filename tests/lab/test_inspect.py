@@ -51,8 +51,8 @@ def all_notes(run, tokens):
     """Everything that the parts of a run note while they read `tokens`: place, name, notes."""
     from slotfill.data.batching import make_batch
 
-    with record_activations(run.model) as notes:
-        run.model.emissions(make_batch([tokens], run.model.indexers))
+    with record_activations(run.engine) as notes:
+        run.engine.emissions(make_batch([tokens], run.engine.indexers))
     return [(place, name, calls) for place, noted in notes.items() for name, calls in noted.items()]
 
 
@@ -94,7 +94,7 @@ def test_all_that_is_noted_is_shown_once(encoder, tagger, text):
 def test_a_panel_for_each_gate_that_a_cell_names(name):
     run = network(with_cell(name))
     panels = inspect(run, TEXT).panels
-    for layer, cell in enumerate(run.model.encoders[0].layers, start=1):
+    for layer, cell in enumerate(run.engine.encoders[0].layers, start=1):
         for direction in ("forward", "backward"):
             shown = [
                 panel.name
@@ -116,10 +116,10 @@ def test_both_directions_are_in_the_order_of_the_tokens(name):
     from slotfill.data.batching import make_batch
 
     run = network(with_cell(name))
-    batch = make_batch([TOKENS], run.model.indexers)
+    batch = make_batch([TOKENS], run.engine.indexers)
     with torch.inference_mode():
-        features, lengths = run.model.to_device(batch)
-        output = run.model.encode(run.model.embed(features), lengths)[0].numpy()
+        features, lengths = run.engine.to_device(batch)
+        output = run.engine.encode(run.engine.embed(features), lengths)[0].numpy()
     found = [
         panel.values
         for panel in inspect(run, TEXT).panels
@@ -136,9 +136,9 @@ def test_backward_gates_follow_the_equation_from_the_token_behind():
         for panel in inspect(run, TEXT).panels
         if panel.direction == "backward"
     }
-    cell = run.model.encoders[0].layers[0]
-    ids = torch.from_numpy(run.model.indexers[0].index([TOKENS])[0])
-    x = run.model.embeddings[0](ids)[0].detach().double().numpy()
+    cell = run.engine.encoders[0].layers[0]
+    ids = torch.from_numpy(run.engine.indexers[0].index([TOKENS])[0])
+    x = run.engine.embeddings[0](ids)[0].detach().double().numpy()
     weight, recurrent, bias = (
         tensor[1].detach().double().numpy()[..., 6:12]
         for tensor in (cell.input_weight, cell.recurrent_weight, cell.bias)
@@ -310,7 +310,7 @@ def test_a_part_from_outside_that_notes_what_has_no_place(note, tmp_path):
 def test_a_network_that_has_exploded_is_one_line():
     run = network(with_cell("{name: elman, activation: linear}"))
     with torch.no_grad():
-        run.model.encoders[0].layers[0].recurrent_weight.fill_(1e30)
+        run.engine.encoders[0].layers[0].recurrent_weight.fill_(1e30)
     with pytest.raises(
         RunError, match=r"'hidden': too large for numbers|scores of the tags: too large"
     ):
@@ -322,4 +322,4 @@ def test_nothing_is_left_behind_on_the_model():
     first, second = inspect(run, TEXT), inspect(run, TEXT)
     for one, two in zip(first.panels, second.panels, strict=True):
         np.testing.assert_array_equal(one.values, two.values)
-    assert all(getattr(part, "notes", None) is None for part in run.model.modules())
+    assert all(getattr(part, "notes", None) is None for part in run.engine.modules())

@@ -190,7 +190,7 @@ def test_a_run_needs_the_folder_no_more(tune, desk, cli, monkeypatch):
     assert json.loads(answer.out)["overall"] == scores["splits"]["test"]["overall"]
     answer = cli("predict", "run", "leave Oslo for Lima")
     assert answer.code == 0 and answer.err == ""
-    weights = load_run(desk / "run").model.state_dict()
+    weights = load_run(desk / "run").engine.state_dict()
     moved = any(
         not torch.equal(weights[f"embeddings.0.network.{n}"], p)
         for n, p in built().network.named_parameters()

@@ -170,7 +170,7 @@ def test_two_that_train_into_one_folder_do_not_mix(desk):
     config = tiny("train.epochs=1")
     from slotfill.data.vocab import Vocab
 
-    first.begin(config, Vocab({"a": 1}, ["O"], "iob2"))
+    first.create(config, Vocab({"a": 1}, ["O"], "iob2"))
     with pytest.raises(UsageError, match=r"^run\.partial: another process is training there; "):
         quietly(config, second)
     assert Path("run.partial/vocab.json").exists()
@@ -629,7 +629,7 @@ def test_two_trainings_do_not_write_into_one_folder(trained, tmp_path):
 
     loaded = load_run(trained)
     first = RunFolder(tmp_path / "a")
-    first.begin(loaded.config, loaded.vocab)
+    first.create(loaded.config, loaded.vocab)
     (first.partial / "checkpoint" / "state.safetensors").write_bytes(b"")
     for other in (
         lambda: RunFolder(tmp_path / "a", force=True),
@@ -638,7 +638,7 @@ def test_two_trainings_do_not_write_into_one_folder(trained, tmp_path):
         with pytest.raises(UsageError, match="another process is training there"):
             other()
     first.discard()
-    RunFolder(tmp_path / "a").begin(loaded.config, loaded.vocab)
+    RunFolder(tmp_path / "a").create(loaded.config, loaded.vocab)
 
 
 def test_a_run_that_stopped_before_its_first_epoch_is_not_in_the_way(tmp_path):

@@ -364,10 +364,10 @@ def _tag(job: Job, device: str) -> None:
     counts, scores, speeds = {}, {}, {}
     for split in scored_splits(data):
         sentences = read_split(data, split).sentences
-        scores[split] = evaluate(loaded.model, loaded.vocab, sentences).to_json()
+        scores[split] = evaluate(loaded.engine, loaded.vocab, sentences).to_json()
         # Timed the second time, since the first is slow for reasons that are not the network's.
         began = time.perf_counter()
-        slots = tag(loaded.model, loaded.vocab, sentences)
+        slots = tag(loaded.engine, loaded.vocab, sentences)
         speeds[split] = scores[split]["tokens"] / (time.perf_counter() - began)
         counts[split] = slot_counts(sentences, slots).tolist()
     result = {

@@ -177,7 +177,7 @@ def inspect(run: Run, text: str) -> Inspection:
         raise UsageError(
             "there is no word in the sentence; give one such as 'leave Taipei on November 2nd'"
         )
-    model = run.model
+    model = run.engine
     assert isinstance(model, SlotTagger), "only torch shows what goes on inside"
     batch = make_batch([sentence.tokens], model.indexers)
     (path,), intents = model.predict(batch)
