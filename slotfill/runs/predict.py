@@ -129,7 +129,9 @@ def render_parallel(
     """Yield what `Predictor.render_stream` does, by `jobs` processes, each of which opens the run on the
     CPU.
     """
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _init_worker, (run, format, engine)) as workers:
+    with ProcessPoolExecutor(
+        jobs, get_context("spawn"), _init_worker, (run, format, engine)
+    ) as workers:
         yield from ordered_map(_render_chunk, read_ahead(texts, CHUNK), workers)
 
 
