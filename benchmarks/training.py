@@ -35,7 +35,7 @@ from setting import (
 
 REPEATS = 3
 
-PLAIN = ("members=1", "intent=null", "embedding=[word, char_cnn]")
+PLAIN = ("ensemble_size=1", "intent=null", "embedding=[word, char_cnn]")
 """What makes of the recipe `atis`, which is for the best F1, a single BiLSTM-CRF that is quick."""
 
 

@@ -32,7 +32,7 @@ from slotfill.data.splits import read_split
 ROOM = ROOT / "build" / "defaults"
 RUNS = ROOT / "runs" / "defaults"
 PAGE = ROOT / "docs" / "defaults.md"
-WAYS = {"": [], "+language-model": ["train.language_model=0.1"]}
+WAYS = {"": [], "+language-model": ["train.language_model_weight=0.1"]}
 """The config as it is, and with what helps most that is not a default."""
 
 Row = dict[str, list[str]]
@@ -160,7 +160,7 @@ def page(names: Sequence[str]) -> str:
         about = about or json.loads(
             (RUNS / f"{name}-seed1" / "environment.json").read_text(encoding="utf-8")
         )
-    head = ["", "sentences", "seeds", "test F1", "with `train.language_model: 0.1`", "s"]
+    head = ["", "sentences", "seeds", "test F1", "with `train.language_model_weight: 0.1`", "s"]
     return f"""# What the defaults give
 
 Written by `python scripts/make_defaults.py` from the run folders it trained; not edited by hand.

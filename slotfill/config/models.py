@@ -28,6 +28,15 @@ PART_KEYS = {"embedding": EMBEDDINGS, "encoder": ENCODERS, "tagger": TAGGERS, "i
 STACKABLE_PART_KEYS = ("embedding", "encoder")
 """Those whose value may be a list of parts."""
 
+RENAMED_KEYS = {
+    "members": "ensemble_size",
+    "train.average": "train.ema_decay",
+    "train.language_model": "train.language_model_weight",
+    "train.threads": "train.processes",
+    "train.warmup": "train.warmup_epochs",
+}
+"""Earlier names of keys, which an error answers with the new name."""
+
 Part = dict[str, Any]
 
 
@@ -67,7 +76,7 @@ class TrainConfig(StrictModel):
 
     seed: Count = 1
     """Decides every draw: weights, order, dropout."""
-    threads: Size = 1
+    processes: Size = 1
     """Processes that share the sentences of each batch, one a processor; what is drawn differs with
     their number.
     """
@@ -95,17 +104,17 @@ class TrainConfig(StrictModel):
     """How much weights shrink a step."""
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     """How the rate falls, to zero at `epochs`."""
-    warmup: NonNegative = 1.0
+    warmup_epochs: NonNegative = 1.0
     """Epochs over which the rate rises from zero."""
     gradient_clip: NonNegative = 5.0
     """The longest that the gradient may be; 0 for any. An LSTM cures vanishing gradients, not
     exploding ones: its memory is a sum, but its gates still multiply, so it needs this as much
     as an Elman network does."""
-    language_model: NonNegative = 0.0
+    language_model_weight: NonNegative = 0.0
     """Weight of foretelling each word from the first encoder's states, which teaches it more of
     words; 0 for not.
     """
-    average: Fraction = 0.998
+    ema_decay: Fraction = 0.998
     """Decay of the moving average of the weights, which is what is scored and kept; 0 keeps the
     weights.
     """
@@ -146,8 +155,8 @@ class Range(StrictModel):
 class Config(StrictModel):
     """A whole run: data, network, training. Every default is in it."""
 
-    format: Literal[1] = 1
-    """The version of this file's keys."""
+    version: Literal[1] = 1
+    """Version of the config keys."""
     data: DataConfig = DataConfig()
     scheme: SchemeName = "iob2"
     """The tag scheme that the model learns, whatever the files have."""
@@ -161,7 +170,7 @@ class Config(StrictModel):
     """What chooses the tags."""
     intent: Any = None
     """What reads the intents of the whole sentence; without it they are not learned."""
-    members: Size = 1
+    ensemble_size: Size = 1
     """Networks that are trained side by side, each with its own weights; their scores are averaged.
     """
     train: TrainConfig = TrainConfig()
@@ -188,7 +197,7 @@ def why_not_tunable(key: str, given: Any) -> str:
     """Return why `given` cannot be what `slotfill tune` tries for `key`; nothing where its form is
     right.
     """
-    if key.partition(".")[0] in ("data", "format", "tune") or key == "train.seed":
+    if key.partition(".")[0] in ("data", "version", "tune") or key == "train.seed":
         return "is the same in all trials, so that they can be compared; it cannot be tuned"
     numbers = isinstance(given, dict) and not any(
         isinstance(value, dict | list) for value in given.values()

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from slotfill.config.messages import fields_at, message_of, place_of, shown
 from slotfill.config.models import (
     PART_KEYS,
+    RENAMED_KEYS,
     STACKABLE_PART_KEYS,
     Config,
     DataConfig,
@@ -29,7 +30,6 @@ from slotfill.config.registry import FORMATS, REGISTRIES, Registry
 from slotfill.config.yaml_reader import Path as KeyPath
 from slotfill.config.yaml_reader import join_key, parse, parse_value
 from slotfill.errors import ConfigError, did_you_mean
-from slotfill.version import FORMAT
 
 _LAST = 10**9
 """Where faults in overrides stand in the list: after all lines."""
@@ -91,11 +91,12 @@ class _Check:
         if not isinstance(data, dict):
             raise ConfigError(f"{name}:1: a config is keys and values, found {shown(data)}")
         self.data: dict[str, Any] = data
-        if data.get("format", FORMAT) != FORMAT:
+        version = Config.model_fields["version"].default
+        if data.get("version", version) != version:
             # What else seems wrong may well be right in that version.
             self.fault(
-                ("format",),
-                f"{shown(data['format'])}, but this version of slotfill reads format {FORMAT}",
+                ("version",),
+                f"{shown(data['version'])}, but this version of slotfill reads version {version}",
             )
             raise ConfigError(list(self.faults))
         for override in overrides:
@@ -236,6 +237,8 @@ class _Check:
                 if (place := place_of(fault["loc"], data)) is None:
                     continue
                 message = message_of(fault, fields_at(model, place))
+                if new := RENAMED_KEYS.get(join_key((*path, *place))):
+                    message = f"is now called {new}"
                 if (
                     fault["type"] == "literal_error"
                     and place != fault["loc"]

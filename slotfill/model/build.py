@@ -18,10 +18,12 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Slot
     `learning` alone.
     """
     parts = (config.embedding, config.encoder, config.tagger, config.intent)
-    members = [SlotTagger(vocab, *parts) for _ in range(config.members)]
-    if learning and config.train.language_model:
+    members = [SlotTagger(vocab, *parts) for _ in range(config.ensemble_size)]
+    if learning and config.train.language_model_weight:
         for member in members:
-            member.language_model = LanguageModelHead(member, vocab, config.train.language_model)
+            member.language_model = LanguageModelHead(
+                member, vocab, config.train.language_model_weight
+            )
     return members[0] if len(members) == 1 else Ensemble(members)
 
 

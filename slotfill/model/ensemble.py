@@ -35,7 +35,7 @@ class Ensemble(SlotTagger):
         first = members[0]
         if first.tagger.uses_beam_search:
             raise ConfigError(
-                "members: the tags of this tagger come from a search, so there is no mean; give 1"
+                "ensemble_size: the tags of this tagger come from a search, so there is no mean; give 1"
             )
         self.indexers = first.indexers
         for member in members[1:]:

@@ -48,7 +48,7 @@ class LanguageModelHead(nn.Module):
             cast(Embedding, part).contextual for part in model.embeddings
         ):
             raise ConfigError(
-                "train.language_model: needs a first encoder that is recurrent and of one layer,"
+                "train.language_model_weight: needs a first encoder that is recurrent and of one layer,"
                 " over embeddings of single words, since others have seen the words that they are"
                 " to foretell; give 0"
             )

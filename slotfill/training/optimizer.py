@@ -64,9 +64,9 @@ class Optimizer:
     def _height(self, epoch: float) -> float:
         """The share of the learning rates in force after `epoch` epochs."""
         config = self.config
-        if epoch < config.warmup:
-            return (epoch + 1e-3) / config.warmup
-        progress = (epoch - config.warmup) / max(self.epochs - config.warmup, 1e-9)
+        if epoch < config.warmup_epochs:
+            return (epoch + 1e-3) / config.warmup_epochs
+        progress = (epoch - config.warmup_epochs) / max(self.epochs - config.warmup_epochs, 1e-9)
         if config.schedule == "linear":
             return max(1 - progress, 0.0)
         if config.schedule == "cosine":

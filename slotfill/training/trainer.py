@@ -108,15 +108,15 @@ class Training:
             for sentence in self.sentences
         ]
         self.intents = self.vocab.intent_targets(self.sentences)
-        known = target_vocabulary(self.vocab) if self.config.language_model else {}
+        known = target_vocabulary(self.vocab) if self.config.language_model_weight else {}
         self.words = [to_target_ids(tokens, known) for tokens in self.tokens] if known else []
         # What is scored and kept: the moving average of the weights, or the weights themselves.
-        self.averaged = copied(self.model) if self.config.average else self.model
+        self.averaged = copied(self.model) if self.config.ema_decay else self.model
         self.averaged.eval()
         self.on_cpu = next(self.model.parameters()).device.type == "cpu"
-        self.count = self.config.threads if self.on_cpu else 1
+        self.count = self.config.processes if self.on_cpu else 1
         self.weights = joined(trained(self.model), shared_zeros if self.count > 1 else None)
-        self.average = joined(trained(self.averaged)) if self.config.average else self.weights
+        self.average = joined(trained(self.averaged)) if self.config.ema_decay else self.weights
         self.pace = resolve_budget(self.config, len(self.sentences))
         self.optimizer = Optimizer(self.model, self.weights, self.config, self.pace.epochs)
         self.workers = Workers(
@@ -152,10 +152,10 @@ class Training:
         with self.times.of("optimizer"):
             self.optimizer.step(gradient, self.steps_done / self.steps)
         self.steps_done += 1
-        if self.config.average:
+        if self.config.ema_decay:
             # Early on the average would be mostly the start; so it begins short and grows to its
             # full length.
-            decay = min(self.config.average, (1 + self.steps_done) / (10 + self.steps_done))
+            decay = min(self.config.ema_decay, (1 + self.steps_done) / (10 + self.steps_done))
             with self.times.of("average"):
                 self.average.lerp_(self.weights, 1 - decay)
         return loss, extra

@@ -129,10 +129,15 @@ def test_what_shows_when_the_network_is_built_has_its_place_too(desk, cli):
     for command in ("check", "train", "compare"):
         assert cli(command, "c.yaml").err.splitlines()[0] == f"slotfill: {told}"
     result = cli(
-        "train", "tiny.yaml", "encoder=feedforward", "train.language_model=0.1", "--out", "new"
+        "train",
+        "tiny.yaml",
+        "encoder=feedforward",
+        "train.language_model_weight=0.1",
+        "--out",
+        "new",
     )
     assert result.err.startswith(
-        "slotfill: command line: train.language_model: needs a first encoder that is recurrent"
+        "slotfill: command line: train.language_model_weight: needs a first encoder that is recurrent"
     )
     assert (result.code, Path("new").exists(), Path("new.partial").exists()) == (2, False, False)
 

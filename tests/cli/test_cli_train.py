@@ -40,7 +40,7 @@ def test_train_logs_an_epoch_a_line_and_ends_with_what_to_type_next(desk, cli):
 
 def test_profile_says_where_the_time_went(desk, cli):
     result = cli(
-        "train", "tiny.yaml", "train.epochs=2", "train.threads=2", "--profile", "--out", "a"
+        "train", "tiny.yaml", "train.epochs=2", "train.processes=2", "--profile", "--out", "a"
     )
     assert (result.code, result.err) == (0, "")
     shares = re.findall(r"^│ (\S.*?) +│ \d+\.\d\d +│ (\d+\.\d)% +│$", result.out, re.MULTILINE)

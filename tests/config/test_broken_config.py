@@ -40,6 +40,22 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ["1: embeding: unknown key; did you mean 'embedding'? (allowed: <keys>)"],
     ),
     (
+        "a renamed key",
+        "members: 2\ntrain:\n  threads: 2\n",
+        ["train.average=0.9"],
+        [
+            "1: members: is now called ensemble_size",
+            "3: train.threads: is now called train.processes",
+            "command line: train.average: is now called train.ema_decay",
+        ],
+    ),
+    (
+        "a renamed key under tune",
+        "tune: {train.warmup: {low: 1, high: 2}}\n",
+        [],
+        ["1: tune.train.warmup: is now called train.warmup_epochs"],
+    ),
+    (
         "an unknown key in a section",
         "train:\n  epoch: 3\n",
         [],
@@ -353,9 +369,9 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
     ),
     (
         "a config of another version, whose keys are not judged",
-        "modle: {}\nformat: 2\n",
+        "modle: {}\nversion: 2\n",
         [],
-        ["2: format: 2, but this version of slotfill reads format 1"],
+        ["2: version: 2, but this version of slotfill reads version 1"],
     ),
     (
         "a part's file that is not there",

@@ -248,7 +248,7 @@ def whole():
         ("train: {epochs: 0}", False),
         ("train: {learning_rate: fast}", False),
         ("tagger: [crf]", False),
-        ("format: 2", False),
+        ("version: 2", False),
         ("tune: {train.epochs: {low: 2, high: 8}, encoder.cell: [lstm, {name: gru}]}", True),
         ("tune: {train.epochs: {low: 2}}", False),
         ("tune: {train.epochs: {low: 2, high: 8, stop: 2}}", False),

@@ -37,7 +37,7 @@ def emissions(model):
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
 def test_weights_of_a_low_rank_are_read_as_before(cell, members):
-    model = model_of(f"encoder.cell={cell}", f"members={members}")
+    model = model_of(f"encoder.cell={cell}", f"ensemble_size={members}")
     with torch.no_grad():
         for member in model.members:
             weight = member.encoders[0].layers[0].input_weight

@@ -349,7 +349,7 @@ def test_a_failed_run_does_not_end_the_others(desk, cli):
     configs(desk)
     hot = (
         "{epochs: 3, batch_size: 4, optimizer: sgd, learning_rate: 1.0e+38, gradient_clip: 0,"
-        " warmup: 0}"
+        " warmup_epochs: 0}"
     )
     write_config(Path("hot.yaml"), train=hot)
     result = cli(
@@ -387,7 +387,7 @@ def test_a_failed_run_does_not_end_the_others(desk, cli):
 
 def test_where_the_first_failed_nothing_is_compared(desk, cli):
     configs(desk)
-    result = cli("compare", "one.yaml", "two.yaml", "train.learning_rate=1e30", "train.optimizer=sgd", "train.warmup=0",
+    result = cli("compare", "one.yaml", "two.yaml", "train.learning_rate=1e30", "train.optimizer=sgd", "train.warmup_epochs=0",
                  "train.gradient_clip=0", "--seeds", "1", "--json", "c.json")  # fmt: skip
     assert result.code == 1 and "Traceback" not in result.err
     assert "against_first" not in json.dumps(report_of())

@@ -83,7 +83,7 @@ def test_the_best_config_is_whole_and_trains_to_the_score_it_was_picked_for(desk
     text = path.read_text()
     assert (
         text.startswith("# Written by slotfill tune: trial ")
-        and "tune:" not in text.split("format: 1")[1]
+        and "tune:" not in text.split("version: 1")[1]
     )
     settings = [f"{key}={json.dumps(value)}" for key, value in best["settings"].items()]
     assert (
@@ -248,7 +248,7 @@ def test_a_database_holds_a_study_as_well(desk, cli):
 
 
 def test_a_trial_that_fails_does_not_end_the_study(desk, cli):
-    hot = ["train.optimizer=sgd", "train.warmup=0", "train.gradient_clip=0", QUICK]
+    hot = ["train.optimizer=sgd", "train.warmup_epochs=0", "train.gradient_clip=0", QUICK]
     report = told(cli, *hot, "tune.train.learning_rate=[0.04, 1.0e+38]", "--trials", "4")
     states = {
         trial["settings"]["train.learning_rate"]: trial["state"] for trial in report["trials"]
@@ -295,7 +295,7 @@ def test_settings_that_do_not_go_together_are_a_failed_trial(desk, cli):
         ("train.epochs: {low: few, high: 9}", "train.epochs.low: must be a number, found 'few'"),
         ("train.epochs: {low: 9, high: 9}", "train.epochs.high: must be more than low, which is 9, found 9"),
         ("train.epochs: {low: 8, high: 9, step: 2}", "train.epochs.step: must be at most 1, from low to high"),
-        ("train.warmup: {low: 0, high: 2, log: true}", "train.warmup.low: must be more than 0 where log is true"),
+        ("train.warmup_epochs: {low: 0, high: 2, log: true}", "train.warmup_epochs.low: must be more than 0 where log is true"),
         ("train.epochs: {low: 1, high: 9, log: true, step: 2}", "train.epochs.step: does not go with log: true"),
         ("tagger.dropout: {low: 0.5, high: 1}", "tagger.dropout: must be less than 1, found 1"),
         ("encoder.bidirectional: [true, 1]", "encoder.bidirectional: must be true or false, found 1"),
@@ -318,11 +318,13 @@ def test_each_kind_of_broken_range_is_told_by_its_place_and_mend(ranges, message
 
 def test_ranges_are_whole_numbers_where_the_key_is(desk):
     ranges = parse_config(
-        "tune:\n  train.epochs: {low: 2, high: 8}\n  train.warmup: {low: 0, high: 3}\n"
-        "  train.average: {low: 0.6, high: 0.9}\n",
+        "tune:\n  train.epochs: {low: 2, high: 8}\n  train.warmup_epochs: {low: 0, high: 3}\n"
+        "  train.ema_decay: {low: 0.6, high: 0.9}\n",
         "c.yaml",
     ).tune
-    assert [type(ranges[f"train.{key}"].high) for key in ("epochs", "warmup", "average")] == [
+    assert [
+        type(ranges[f"train.{key}"].high) for key in ("epochs", "warmup_epochs", "ema_decay")
+    ] == [
         int,
         float,
         float,

@@ -31,7 +31,7 @@ PARTS = ["embedding=[{name: word, size: 5}, {name: ngrams, size: 4}]", "encoder.
 
 
 def committee(*overrides: str, members: int = 3, seed: int = 1) -> Ensemble:
-    config = parse_config("", "x", [*PARTS, *overrides, f"members={members}"])
+    config = parse_config("", "x", [*PARTS, *overrides, f"ensemble_size={members}"])
     torch.manual_seed(seed)
     return build_model(config, Vocab.from_sentences(SENTENCES, "iob2")).eval()
 
@@ -85,7 +85,9 @@ def test_scores_are_means(tagger):
 def test_scores_of_intents_are_means():
     vocab = Vocab.from_sentences(SENTENCES, "iob2")
     vocab.intents.update({"book": 2, "greet": 1})
-    config = parse_config("", "x", [*PARTS, "intent={name: attention, feed: true}", "members=2"])
+    config = parse_config(
+        "", "x", [*PARTS, "intent={name: attention, feed: true}", "ensemble_size=2"]
+    )
     model = build_model(config, vocab).eval()
     features = model.to_device(make_batch([each.tokens for each in SENTENCES], model.indexers))
     with torch.inference_mode():
@@ -142,8 +144,10 @@ def test_exported(parts):
 
 
 def test_taggers_that_search_have_no_mean():
-    config = parse_config("", "x", ["tagger={name: focus, beam: 2}", "members=2"])
-    with pytest.raises(ConfigError, match=r"^members: the tags of this tagger come from a search"):
+    config = parse_config("", "x", ["tagger={name: focus, beam: 2}", "ensemble_size=2"])
+    with pytest.raises(
+        ConfigError, match=r"^ensemble_size: the tags of this tagger come from a search"
+    ):
         check_buildable(config)
 
 
@@ -151,9 +155,9 @@ def test_through_the_command_line(desk, cli):
     trained = cli(
         "train",
         "tiny.yaml",
-        "members=2",
+        "ensemble_size=2",
         "train.epochs=1",
-        "train.threads=2",
+        "train.processes=2",
         "--profile",
         "--out",
         "run",
@@ -165,5 +169,5 @@ def test_through_the_command_line(desk, cli):
     )
     assert torch_said.code == 0 and json.loads(torch_said.out) == json.loads(onnx_said.out)
     assert "network 1 of 2" in cli("inspect", "run", sentence).out
-    refused = cli("train", "tiny.yaml", "members=0", "--out", "other")
-    assert refused.code == 2 and "members" in refused.err and "at least 1" in refused.err
+    refused = cli("train", "tiny.yaml", "ensemble_size=0", "--out", "other")
+    assert refused.code == 2 and "ensemble_size" in refused.err and "at least 1" in refused.err

@@ -37,7 +37,7 @@ def test_words_are_told_in_lower_case():
 def test_rare_words_are_one(monkeypatch):
     monkeypatch.setattr("slotfill.model.language_model.WORDS", 1)
     assert target_vocabulary(VOCAB) == {"to": 2}
-    head = model_of("train.language_model=1").language_model.heads[0]
+    head = model_of("train.language_model_weight=1").language_model.heads[0]
     assert head[-1].out_features == 3, "beyond the sentence, rare, and the one word"
 
 
@@ -46,7 +46,7 @@ def test_loss_is_that_of_the_equations(both):
     """Against a loop over words in 64 bits, with a shorter sentence in the batch."""
     torch.manual_seed(1)
     model = model_of(
-        f"encoder.bidirectional={str(both).lower()}", "train.language_model=0.5"
+        f"encoder.bidirectional={str(both).lower()}", "train.language_model_weight=0.5"
     ).double()
     words, lengths = torch.tensor([[4, 2, 3], [2, 1, 0]]), torch.tensor([3, 2])
     states = torch.randn(2, 3, 3 * (1 + both), dtype=torch.float64)
@@ -75,9 +75,9 @@ def test_loss_is_that_of_the_equations(both):
 )
 def test_an_encoder_that_has_seen_the_words_is_refused(encoder):
     config = parse_config("", "x", [*(["encoder={name: recurrent, layers: 2}"] if "layers" in encoder else [encoder]),
-                                   "train.language_model=0.1"])  # fmt: skip
+                                   "train.language_model_weight=0.1"])  # fmt: skip
     with pytest.raises(
-        ConfigError, match=r"^train.language_model: needs a first encoder that is recurrent"
+        ConfigError, match=r"^train.language_model_weight: needs a first encoder that is recurrent"
     ):
         check_buildable(config)
 
@@ -91,10 +91,15 @@ def test_embeddings_of_whole_sentences_are_refused():
 
 @pytest.mark.parametrize("average", ["0.9", "0"])
 def test_the_run_has_none_of_it(desk, cli, average):
-    words = ("train", "tiny.yaml", "train.epochs=2", f"train.average={average}")
+    words = ("train", "tiny.yaml", "train.epochs=2", f"train.ema_decay={average}")
     assert cli(*words, "--out", "plain").code == 0
     taught = cli(
-        *words, "train.language_model=0.1", "train.threads=2", "members=2", "--out", "taught"
+        *words,
+        "train.language_model_weight=0.1",
+        "train.processes=2",
+        "ensemble_size=2",
+        "--out",
+        "taught",
     )
     assert (taught.code, taught.err) == (0, "")
     assert not [name for name in load_file("taught/model.safetensors") if "language" in name]
@@ -114,7 +119,7 @@ def test_it_changes_what_is_learned(desk, cli):
                 "train",
                 "tiny.yaml",
                 "train.epochs=1",
-                f"train.language_model={weight}",
+                f"train.language_model_weight={weight}",
                 "--out",
                 weight,
             ).code

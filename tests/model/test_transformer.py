@@ -150,9 +150,9 @@ def test_it_has_a_learning_rate_of_its_own(optimizer, corpus):
         optimizer=optimizer,
         learning_rate=1e-2,
         schedule="constant",
-        warmup=0.0,
+        warmup_epochs=0.0,
         gradient_clip=0.0,
-        average=0.0,
+        ema_decay=0.0,
     )
     torch.manual_seed(1)
     model = SlotTagger(vocab, ["word", part], "feedforward", "softmax")

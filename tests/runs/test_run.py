@@ -267,9 +267,9 @@ BROKEN = {
         "run/vocab.json: not UTF-8, so not what slotfill wrote; train the run again",
     ),
     "a config of another version": (
-        lambda run: edit(run / "config.yaml", "format: 1", "format: 7"),
+        lambda run: edit(run / "config.yaml", "version: 1", "version: 7"),
         (
-            "run/config.yaml:1: format: 7, but this version of slotfill reads format 1; mend it, or"
+            "run/config.yaml:1: version: 7, but this version of slotfill reads version 1; mend it, or"
             " train the run again"
         ),
     ),

@@ -41,7 +41,7 @@ def test_shares_give_the_gradient_of_the_whole(count, cell):
     if cell == "variational":
         quiet = [*quiet, "train.batch_size=1"]
     _, wanted, loss, extra = gradient(*quiet)
-    training, found, shared_loss, shared_extra = gradient(*quiet, f"train.threads={count}")
+    training, found, shared_loss, shared_extra = gradient(*quiet, f"train.processes={count}")
     assert len(training.workers.found) == count
     if cell == "lstm":
         torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-4)
@@ -53,14 +53,14 @@ def test_shares_give_the_gradient_of_the_whole(count, cell):
 def test_a_share_of_nothing():
     """More workers than sentences, as in an epoch's last batch."""
     quiet = [*QUIET, "train.batch_size=3"]
-    one, two = (run(training_of(*quiet, f"train.threads={count}"), epochs=1) for count in (1, 2))
+    one, two = (run(training_of(*quiet, f"train.processes={count}"), epochs=1) for count in (1, 2))
     assert one.history[0].loss == pytest.approx(two.history[0].loss, rel=1e-4)
-    many = run(training_of(*quiet, "train.threads=4"), epochs=1)
+    many = run(training_of(*quiet, "train.processes=4"), epochs=1)
     assert many.history[0].loss == pytest.approx(one.history[0].loss, rel=1e-4)
 
 
 def test_every_sentence_is_in_one_share():
-    training = training_of("train.threads=3", "train.batch_size=7")
+    training = training_of("train.processes=3", "train.batch_size=7")
     shares = [list(training.batches(1, place)) for place in range(3)]
     assert sum(len(share.batch.lengths) for each in shares for share in each if share.batch) == len(
         SENTENCES
@@ -73,26 +73,26 @@ def test_every_sentence_is_in_one_share():
 @FORKS
 def test_processes_and_taking_turns_are_the_same(monkeypatch):
     """To the bit, with all noise."""
-    wanted = run(training_of("train.threads=2", "train.epochs=2"))
+    wanted = run(training_of("train.processes=2", "train.epochs=2"))
     assert wanted.workers.children
     monkeypatch.setattr(slotfill.training.data_parallel.sys, "platform", "elsewhere")
-    found = run(training_of("train.threads=2", "train.epochs=2"))
+    found = run(training_of("train.processes=2", "train.epochs=2"))
     assert not found.workers.children
     assert same(weights(found.model), weights(wanted.model)) and told(found) == told(wanted)
 
 
 def test_the_seed_decides():
     one, two, other = (
-        run(training_of("train.threads=2", f"train.seed={seed}"), epochs=2) for seed in (3, 3, 4)
+        run(training_of("train.processes=2", f"train.seed={seed}"), epochs=2) for seed in (3, 3, 4)
     )
     assert same(weights(one.model), weights(two.model)) and told(one) == told(two)
     assert not same(weights(one.model), weights(other.model))
 
 
 def test_going_on_from_a_checkpoint_changes_nothing():
-    wanted = run(training_of("train.threads=2"))
-    state = run(training_of("train.threads=2"), epochs=2).state()
-    again = training_of("train.threads=2")
+    wanted = run(training_of("train.processes=2"))
+    state = run(training_of("train.processes=2"), epochs=2).state()
+    again = training_of("train.processes=2")
     torch.rand(7)
     again.restore(*state)
     run(again)
@@ -113,12 +113,12 @@ def test_a_fault_in_a_child_is_told(monkeypatch):
     with pytest.raises(
         RunError, match="a process that helped in training has failed: MemoryError: none left"
     ):
-        run(training_of("train.threads=2"))
+        run(training_of("train.processes=2"))
 
 
 @FORKS
 def test_a_child_that_is_killed_is_told():
-    training = training_of("train.threads=2")
+    training = training_of("train.processes=2")
     before = set(slotfill.training.data_parallel.multiprocessing.active_children())
     training.workers.begin(1, 1)
     (child,) = set(slotfill.training.data_parallel.multiprocessing.active_children()) - before
@@ -131,7 +131,7 @@ def test_a_child_that_is_killed_is_told():
 @FORKS
 def test_children_end_with_their_training():
     before = set(slotfill.training.data_parallel.multiprocessing.active_children())
-    training = run(training_of("train.threads=3"), epochs=1)
+    training = run(training_of("train.processes=3"), epochs=1)
     children = set(slotfill.training.data_parallel.multiprocessing.active_children()) - before
     assert len(children) == 2
     training.workers.close()
@@ -144,10 +144,10 @@ def test_bfloat16_learns():
     """Its products are coarse; the weights, their averages and the loss are not."""
     training = run(
         training_of(
-            "train.precision=bfloat16", "train.epochs=30", "train.average=0.8", "train.patience=0"
+            "train.precision=bfloat16", "train.epochs=30", "train.ema_decay=0.8", "train.patience=0"
         )
     )
-    exact = run(training_of("train.epochs=30", "train.average=0.8", "train.patience=0"))
+    exact = run(training_of("train.epochs=30", "train.ema_decay=0.8", "train.patience=0"))
     assert (
         training.history[-1].loss < 0.4 * training.history[0].loss and training.best.valid_f1 > 90
     )

@@ -69,7 +69,7 @@ def test_waits_before_each_look():
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_training_says_where_its_time_goes(average):
-    training = training_of(f"train.average={average}", "train.epochs=1")
+    training = training_of(f"train.ema_decay={average}", "train.epochs=1")
     training.times.watch(training.model)
     run(training)
     training.times.turn_to("other")

@@ -85,7 +85,7 @@ def test_corpus():
 def test_learns_twenty_sentences_by_heart(optimizer, tagger):
     rate = 0.1 if optimizer == "sgd" else 0.02
     training = training_of(
-        "train.epochs=40", "train.patience=0", "train.average=0.8", f"tagger={tagger}", "tagger.dropout=0.1",
+        "train.epochs=40", "train.patience=0", "train.ema_decay=0.8", f"tagger={tagger}", "tagger.dropout=0.1",
         f"train.optimizer={optimizer}", f"train.learning_rate={rate}", "encoder.dropout=0.1", "encoder.hidden_size=16",
     )  # fmt: skip
     run(training)
@@ -100,7 +100,7 @@ def test_learns_twenty_sentences_by_heart(optimizer, tagger):
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_the_seed_decides(average):
     one, two, other = (
-        run(training_of(f"train.average={average}", f"train.seed={seed}")) for seed in (3, 3, 4)
+        run(training_of(f"train.ema_decay={average}", f"train.seed={seed}")) for seed in (3, 3, 4)
     )
     assert same(weights(one.model), weights(two.model)) and same(one.best_weights, two.best_weights)
     assert told(one) == told(two) != told(other)
@@ -120,7 +120,7 @@ def test_the_order_changes_from_epoch_to_epoch_only():
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "sgd train.momentum=0.0"])
 def test_going_on_from_a_checkpoint_changes_nothing(optimizer, average, tmp_path):
     settings = [
-        f"train.average={average}",
+        f"train.ema_decay={average}",
         *f"train.optimizer={optimizer}".split(),
         "train.schedule=linear",
     ]
@@ -216,7 +216,7 @@ def learning_rates(*overrides):
 @pytest.mark.parametrize("warmup", [0, 0.5, 1, 2])
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 def test_rates(schedule, warmup):
-    found, steps = learning_rates(f"train.schedule={schedule}", f"train.warmup={warmup}")
+    found, steps = learning_rates(f"train.schedule={schedule}", f"train.warmup_epochs={warmup}")
     wanted = []
     for step in range(4 * steps):
         past = (step / steps - warmup) / (4 - warmup)
@@ -234,7 +234,7 @@ def test_rates(schedule, warmup):
 
 
 def test_warmup_longer_than_training():
-    found, _ = learning_rates("train.warmup=8")
+    found, _ = learning_rates("train.warmup_epochs=8")
     assert found == sorted(found) and 0.45 * 0.02 < found[-1] < 0.5 * 0.02
 
 
@@ -243,7 +243,7 @@ def moved(clip, *overrides):
     gradient is long.
     """
     training = training_of(
-        "train.optimizer=sgd", "train.momentum=0.0", "train.warmup=0", "train.schedule=constant", "train.average=0.0",
+        "train.optimizer=sgd", "train.momentum=0.0", "train.warmup_epochs=0", "train.schedule=constant", "train.ema_decay=0.0",
         "train.learning_rate=1", f"train.gradient_clip={clip}", *overrides,
     )  # fmt: skip
     before = weights(training.model)
@@ -264,7 +264,10 @@ def test_gradient_clip():
 def test_weight_decay():
     """Weights that the loss does not care for, as vectors of words not in the batch, shrink."""
     training = training_of(
-        "train.optimizer=adamw", "train.weight_decay=0.5", "train.warmup=0", "train.average=0.0"
+        "train.optimizer=adamw",
+        "train.weight_decay=0.5",
+        "train.warmup_epochs=0",
+        "train.ema_decay=0.0",
     )
     before = [parameter.detach().clone() for parameter in training.model.parameters()]
     training.model.train()
@@ -278,7 +281,7 @@ def test_weight_decay():
 
 
 def test_average_follows_the_weights():
-    training = training_of("train.average=0.5")
+    training = training_of("train.ema_decay=0.5")
     training.model.train()
     assert training.averaged is not training.model and same(
         weights(training.averaged), weights(training.model)
@@ -300,7 +303,7 @@ def test_average_follows_the_weights():
 
 
 def test_without_average_the_weights_are_kept():
-    training = run(training_of("train.average=0.0", "train.epochs=1"))
+    training = run(training_of("train.ema_decay=0.0", "train.epochs=1"))
     assert same(training.best_weights, weights(training.model))
 
 
@@ -314,7 +317,7 @@ def test_scoring_draws_nothing():
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_awake_in_every_step_of_every_epoch(average):
     """Though the same network, if there is no average, is scored in between."""
-    training = training_of(f"train.average={average}", "train.epochs=2")
+    training = training_of(f"train.ema_decay={average}", "train.epochs=2")
     awake = []
     run(
         training,
@@ -357,7 +360,7 @@ def test_diverging_is_an_error():
         "train.optimizer=sgd",
         "train.learning_rate=1e30",
         "train.gradient_clip=0",
-        "train.warmup=0",
+        "train.warmup_epochs=0",
         "train.epochs=5",
     )
     with pytest.raises(
@@ -402,7 +405,7 @@ def test_where_a_device_would_be_waited_for_the_loss_is_looked_at_seldom():
 
 def test_weights_stand_side_by_side():
     """So that one update serves them all, and what looks at a part of the network sees it."""
-    training = training_of("train.average=0.5")
+    training = training_of("train.ema_decay=0.5")
     training.model.train()
     training.step(next(training.batches(1)))
     for vector, model in (

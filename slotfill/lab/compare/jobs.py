@@ -358,7 +358,7 @@ def _tag(job: Job, device: str) -> None:
     """
     import torch
 
-    torch.set_num_threads(job.config.train.threads)
+    torch.set_num_threads(job.config.train.processes)
     loaded = load_run(job.folder, device, "torch")
     data = job.config.data
     counts, scores, speeds = {}, {}, {}
