@@ -1,1 +1,1 @@
-"""From a trained network to a file that ONNX Runtime runs: see recorder.py, operators.py, graph.py."""
+"""Export: the network as ONNX models that predict without torch."""

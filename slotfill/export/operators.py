@@ -1,109 +1,108 @@
-"""What torch's functions are called in ONNX: a table, by the name of the function.
+"""Translators from torch functions to ONNX operators, by the name of the function.
 
-Each entry takes the recorder, what the function gave for the example, and the function's own
-arguments, and returns the name of what it adds, or a list of names where the function gives several
-tensors.
+A translator takes the GraphBuilder `g`, the function's result `out` on the example, and the
+function's arguments. It returns the name of the ONNX result, or a list of names if the function
+returns several tensors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from slotfill.export.shapes import SHAPES, Record
-
-if TYPE_CHECKING:
-    from slotfill.export.tracer import Recorder
+from slotfill.export.builder import GraphBuilder
+from slotfill.export.shape_ops import SHAPE_OPERATORS, OpTranslator
 
 
-def _unary(operator: str) -> Record:
-    return lambda r, out, x, **_: r.add(operator, [r.name(x)])
+def _unary(operator: str) -> OpTranslator:
+    return lambda g, out, x, **_: g.add(operator, [g.name(x)])
 
 
-def _binary(operator: str) -> Record:
-    """Of two tensors, or a tensor and a number; either is made of the type that the result has."""
-    return lambda r, out, a, b: r.add(operator, [r.cast(a, out.dtype), r.cast(b, out.dtype)])
+def _binary(operator: str) -> OpTranslator:
+    """Translate a binary operation; operands are cast to the result's dtype."""
+    return lambda g, out, a, b: g.add(operator, [g.cast(a, out.dtype), g.cast(b, out.dtype)])
 
 
-def _reflected(operator: str) -> Record:
-    return lambda r, out, a, b: r.add(operator, [r.cast(b, out.dtype), r.cast(a, out.dtype)])
+def _reflected(operator: str) -> OpTranslator:
+    return lambda g, out, a, b: g.add(operator, [g.cast(b, out.dtype), g.cast(a, out.dtype)])
 
 
-def _remainder(r: Recorder, out: Tensor, a: Any, b: Any) -> str:
-    """Of the sign of b; ONNX has that of whole numbers alone."""
-    x, y = r.cast(a, out.dtype), r.cast(b, out.dtype)
+def _remainder(g: GraphBuilder, out: Tensor, a: Any, b: Any) -> str:
+    """Translate the remainder with the sign of `b`, which ONNX has for integers only."""
+    x, y = g.cast(a, out.dtype), g.cast(b, out.dtype)
     if not out.dtype.is_floating_point:
-        return r.add("Mod", [x, y])
-    return r.add("Sub", [x, r.add("Mul", [y, r.add("Floor", [r.add("Div", [x, y])])])])
+        return g.add("Mod", [x, y])
+    return g.add("Sub", [x, g.add("Mul", [y, g.add("Floor", [g.add("Div", [x, y])])])])
 
 
-def _comparison(*operators: str) -> Record:
-    def record(r: Recorder, out: Tensor, a: Any, b: Any) -> str:
-        kind = torch.result_type(a, b)
-        name = r.add(operators[0], [r.cast(a, kind), r.cast(b, kind)])
-        return r.add(operators[1], [name]) if operators[1:] else name
+def _comparison(*operators: str) -> OpTranslator:
+    def translate(g: GraphBuilder, out: Tensor, a: Any, b: Any) -> str:
+        dtype = torch.result_type(a, b)
+        name = g.add(operators[0], [g.cast(a, dtype), g.cast(b, dtype)])
+        return g.add(operators[1], [name]) if operators[1:] else name
 
-    return record
+    return translate
 
 
-def _reduction(operator: str) -> Record:
-    """Over some axes, or all; ONNX takes those of a sum as an input, those of the others as an
-    attribute.
-    """
+def _reduction(operator: str) -> OpTranslator:
+    """Translate a reduction; ONNX takes the axes of a sum as an input, others as an attribute."""
 
-    def record(r: Recorder, out: Tensor, x: Tensor, dim: Any = None, keepdim: bool = False) -> str:
+    def translate(
+        g: GraphBuilder, out: Tensor, x: Tensor, dim: Any = None, keepdim: bool = False
+    ) -> str:
         axes = range(x.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
         if operator == "ReduceSum":
-            return r.add(operator, [r.cast(x, out.dtype), r.numbers(axes)], keepdims=int(keepdim))
-        return r.add(operator, [r.name(x)], axes=list(axes), keepdims=int(keepdim))
+            return g.add(operator, [g.cast(x, out.dtype), g.integers(axes)], keepdims=int(keepdim))
+        return g.add(operator, [g.name(x)], axes=list(axes), keepdims=int(keepdim))
 
-    return record
-
-
-def _along(operator: str) -> Record:
-    return lambda r, out, x, dim, *_, **__: r.add(operator, [r.name(x)], axis=dim)
+    return translate
 
 
-def _argmax(r: Recorder, out: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> str:
-    return r.add("ArgMax", [r.name(x)], axis=dim, keepdims=int(keepdim))
+def _along_axis(operator: str) -> OpTranslator:
+    return lambda g, out, x, dim, *_, **__: g.add(operator, [g.name(x)], axis=dim)
+
+
+def _argmax(g: GraphBuilder, out: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> str:
+    return g.add("ArgMax", [g.name(x)], axis=dim, keepdims=int(keepdim))
 
 
 # Products
 
 
-def _matmul(r: Recorder, out: Tensor, a: Tensor, b: Tensor) -> str:
-    return r.add("MatMul", [r.name(a), r.name(b)])
+def _matmul(g: GraphBuilder, out: Tensor, a: Tensor, b: Tensor) -> str:
+    return g.add("MatMul", [g.name(a), g.name(b)])
 
 
-def _added(r: Recorder, out: Tensor, a: Any, b: Tensor, c: Tensor) -> str:
-    return r.add("Add", [r.name(a), _matmul(r, out, b, c)])
+def _addmm(g: GraphBuilder, out: Tensor, a: Any, b: Tensor, c: Tensor) -> str:
+    return g.add("Add", [g.name(a), _matmul(g, out, b, c)])
 
 
-def _linear(r: Recorder, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> str:
-    product = _matmul(r, out, x, weight.T)
-    return product if bias is None else r.add("Add", [product, r.name(bias)])
+def _linear(
+    g: GraphBuilder, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> str:
+    product = _matmul(g, out, x, weight.T)
+    return product if bias is None else g.add("Add", [product, g.name(bias)])
 
 
-def _addcmul(r: Recorder, out: Tensor, a: Tensor, b: Tensor, c: Tensor) -> str:
-    return r.add("Add", [r.name(a), r.add("Mul", [r.name(b), r.name(c)])])
+def _addcmul(g: GraphBuilder, out: Tensor, a: Tensor, b: Tensor, c: Tensor) -> str:
+    return g.add("Add", [g.name(a), g.add("Mul", [g.name(b), g.name(c)])])
 
 
-def _lerp(r: Recorder, out: Tensor, a: Tensor, b: Tensor, weight: Tensor) -> str:
-    # As a + w * (b - a); torch turns it round where w is above a half, which rounds otherwise and
-    # no more.
-    difference = r.add("Sub", [r.name(b), r.name(a)])
-    return r.add("Add", [r.name(a), r.add("Mul", [r.cast(weight, out.dtype), difference])])
+def _lerp(g: GraphBuilder, out: Tensor, a: Tensor, b: Tensor, weight: Tensor) -> str:
+    # torch uses b - (1 - w) * (b - a) where w > 0.5, which differs by rounding only.
+    difference = g.add("Sub", [g.name(b), g.name(a)])
+    return g.add("Add", [g.name(a), g.add("Mul", [g.cast(weight, out.dtype), difference])])
 
 
-def _square(r: Recorder, out: Tensor, x: Tensor) -> str:
-    return r.add("Mul", [r.name(x), r.name(x)])
+def _square(g: GraphBuilder, out: Tensor, x: Tensor) -> str:
+    return g.add("Mul", [g.name(x), g.name(x)])
 
 
 def _layer_norm(
-    r: Recorder,
+    g: GraphBuilder,
     out: Tensor,
     x: Tensor,
     shape: Sequence[int],
@@ -111,22 +110,22 @@ def _layer_norm(
     bias: Tensor,
     eps: float = 1e-5,
 ) -> str:
-    return r.add(
+    return g.add(
         "LayerNormalization",
-        [r.name(x), r.name(weight), r.name(bias)],
+        [g.name(x), g.name(weight), g.name(bias)],
         axis=-len(shape),
         epsilon=eps,
     )
 
 
-OPERATORS: dict[str, Record] = {
-    **SHAPES,
-    **{
-        name: _unary(name.title())
-        for name in ("sigmoid", "tanh", "relu", "exp", "log", "sqrt", "neg", "abs", "erf")
-    },
-    **{name: _unary(name.title()) for name in ("softplus", "elu", "reciprocal", "sin", "cos")},
-    "softsign": _unary("Softsign"),
+_UNARY = (
+    *("sigmoid", "tanh", "relu", "softplus", "softsign", "elu", "erf"),
+    *("exp", "log", "sqrt", "neg", "abs", "reciprocal", "sin", "cos"),
+)
+
+OPERATORS: dict[str, OpTranslator] = {
+    **SHAPE_OPERATORS,
+    **{name: _unary(name.title()) for name in _UNARY},
     "invert": _unary("Not"),
     "logical_not": _unary("Not"),
     "square": _square,
@@ -162,13 +161,13 @@ OPERATORS: dict[str, Record] = {
     "amax": _reduction("ReduceMax"),
     "amin": _reduction("ReduceMin"),
     "argmax": _argmax,
-    "softmax": _along("Softmax"),
-    "log_softmax": _along("LogSoftmax"),
+    "softmax": _along_axis("Softmax"),
+    "log_softmax": _along_axis("LogSoftmax"),
     "matmul": _matmul,
     "bmm": _matmul,
     "mm": _matmul,
-    "addmm": _added,
-    "baddbmm": _added,
+    "addmm": _addmm,
+    "baddbmm": _addmm,
     "linear": _linear,
     "addcmul": _addcmul,
     "lerp": _lerp,

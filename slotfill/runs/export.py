@@ -14,8 +14,8 @@ from slotfill.data.splits import evaluation_split, read_split
 from slotfill.errors import DataError, RunError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import Score
-from slotfill.export.dim import ExportError
-from slotfill.export.low_rank import narrowed
+from slotfill.export.builder import ExportError
+from slotfill.export.low_rank import reduce_input_rank
 from slotfill.export.to_onnx import export_model
 from slotfill.files import write_whole
 from slotfill.inference.onnx_engine import NETWORK, OnnxEngine
@@ -50,7 +50,9 @@ def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None)
         model = cast(SlotTagger, run.engine)
         models = whole = export_model(model, run.vocab, digest, texts)
         if rank is not None:
-            models = export_model(narrowed(model, run.vocab, rank), run.vocab, digest, texts)
+            models = export_model(
+                reduce_input_rank(model, run.vocab, rank), run.vocab, digest, texts
+            )
     except ExportError as fault:
         raise RunError(f"{path} cannot be exported, so torch predicts: {fault}") from None
     written = models if quantize == "none" else models | {NETWORK: _in_8_bits(models[NETWORK])}

@@ -197,7 +197,7 @@ def _export(folder: Path, training: Training, digest: str) -> str:
     """Write the trained network into `folder` for ONNX Runtime, or leave no such files and return
     why.
     """
-    from slotfill.export.dim import ExportError
+    from slotfill.export.builder import ExportError
     from slotfill.export.to_onnx import export_model
 
     texts = text_settings(read_config(folder, executes=False))

@@ -15,9 +15,9 @@ from part_cases import SENTENCES, STRANGE, networks, randomize, small, vocab_of
 from slotfill.config.registry import REGISTRIES
 from slotfill.data.batching import make_batch
 from slotfill.errors import RunError
-from slotfill.export.dim import ExportError
+from slotfill.export.builder import ExportError
 from slotfill.export.to_onnx import export_model
-from slotfill.export.tracer import Recorder
+from slotfill.export.tracer import OnnxTracer
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.tagger import SlotTagger
@@ -47,7 +47,7 @@ def operators(models: dict[str, bytes]) -> list[str]:
 
 
 @pytest.mark.parametrize("parts", networks())
-def test_gives_what_torch_gives(parts):
+def test_exported_model_matches_torch(parts):
     model, vocab = built(parts)
     if model.tagger.uses_beam_search or any(part.contextual for part in model.embeddings):
         with pytest.raises(
@@ -69,13 +69,13 @@ def test_gives_what_torch_gives(parts):
 
 
 @pytest.mark.parametrize("kind", ["embedding", "cell", "encoder", "tagger"])
-def test_what_is_not_exported_is_said(kind):
+def test_unsupported_networks_are_reported(kind):
     said = {name for name in REGISTRIES[kind].names() if REGISTRIES[kind].part(name).export}
     assert said == {"tagger": {"aligned", "focus"}, "embedding": {"transformer"}}.get(kind, set())
 
 
 @pytest.mark.parametrize("scheme", ["iob1", "bioes"])
-def test_transitions_come_along(scheme):
+def test_transitions_are_exported(scheme):
     model, vocab = built([["word"], small("encoder", "recurrent"), "crf"], scheme)
     engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
     wanted = model.tagger.transitions()
@@ -101,7 +101,7 @@ def test_transitions_come_along(scheme):
         ("clockwork", "Scan"),
     ],
 )
-def test_becomes_the_operator_where_there_is_one(cell, operator):
+def test_recurrent_operator_replaces_scan(cell, operator):
     encoder = {**small("encoder", "recurrent"), "cell": cell, "layers": 2}
     model, vocab = built([["word"], encoder, "crf"])
     found = operators(export_model(model, vocab, "x"))
@@ -109,7 +109,7 @@ def test_becomes_the_operator_where_there_is_one(cell, operator):
     assert not {"RNN", "LSTM", "GRU", "Scan", operator}.intersection(found) - {operator}
 
 
-def test_a_tokens_vector_is_computed_once():
+def test_token_vectors_are_cached():
     model, vocab = built(
         [["word", small("embedding", "char_cnn")], small("encoder", "recurrent"), "crf"]
     )
@@ -124,7 +124,7 @@ def test_a_tokens_vector_is_computed_once():
 
 
 @pytest.mark.parametrize(("window", "size"), [(0, 7), (1, 5)])
-def test_layers_that_see_no_neighbours_are_of_the_vector(window, size):
+def test_context_free_encoders_are_part_of_the_token_vector(window, size):
     layer = {"name": "feedforward", "hidden_size": 7, "window": window}
     model, vocab = built(
         [[{"name": "word", "size": 5}], [layer, small("encoder", "recurrent")], "crf"]
@@ -141,7 +141,7 @@ def test_layers_that_see_no_neighbours_are_of_the_vector(window, size):
 
 
 @pytest.mark.parametrize("limit", ["MAX_CACHED_TOKENS", "MAX_CACHED_FLOATS"])
-def test_vectors_are_forgotten_before_they_are_too_many(limit, monkeypatch):
+def test_token_vector_cache_is_bounded(limit, monkeypatch):
     model, vocab = built(
         [["word", small("embedding", "char_cnn")], small("encoder", "recurrent"), "crf"]
     )
@@ -162,7 +162,7 @@ def test_vectors_are_forgotten_before_they_are_too_many(limit, monkeypatch):
     )
 
 
-def test_a_cell_whose_operator_computes_something_else_is_found_out(monkeypatch):
+def test_wrong_operator_is_detected(monkeypatch):
     model, vocab = built([["word"], {**small("encoder", "recurrent"), "cell": "mut1"}, "crf"])
     wrong = (
         SlotTagger(vocab, ["word"], small("encoder", "recurrent"), "crf")
@@ -185,20 +185,20 @@ def by_length(x):
 
 
 @pytest.mark.parametrize(
-    ("function", "told"), [(by_order, r"torch's sort\(\)"), (by_length, r"len\(\)")]
+    ("function", "message"), [(by_order, r"torch's sort\(\)"), (by_length, r"len\(\)")]
 )
-def test_says_what_cannot_be_exported(function, told):
+def test_export_error_names_the_operation(function, message):
     class Odd(Encoder):
         def forward(self, x, lengths):
             return function(x)
 
     model, vocab = built([["word"], small("encoder", "recurrent"), "crf"])
     model.encoders[0] = Odd()
-    with pytest.raises(ExportError, match=told):
+    with pytest.raises(ExportError, match=message):
         export_model(model, vocab, "x")
 
 
-def test_halves_of_two_networks_are_not_one():
+def test_files_of_two_networks_are_not_combined():
     parts = [["word"], small("encoder", "recurrent"), "crf"]
     model, vocab = built(parts)
     one, other = (
@@ -212,7 +212,7 @@ def test_halves_of_two_networks_are_not_one():
             OnnxEngine(dict.fromkeys(one, one[half]), vocab, "x")
 
 
-def test_files_know_what_they_are_for():
+def test_metadata_describes_the_model():
     model, vocab = built([["word", "char_cnn"], small("encoder", "recurrent"), "crf"])
     for name, half in export_model(model, vocab, "digest", {"tokenizer": "words"}).items():
         (entry,) = onnx.load_from_string(half).metadata_props
@@ -268,19 +268,19 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_operators_mean_what_torch_means(name):
+def test_operators_match_torch(name):
     import onnxruntime
 
     function = FUNCTIONS[name]
-    recorder = Recorder()
+    tracer = OnnxTracer()
     examples = [
         (torch.zeros(2, 4, 3), torch.tensor([4, 2])),
         (torch.zeros(3, 5, 3), torch.tensor([1, 5, 3])),
     ]
-    x, n = (recorder.input(name, *pair) for name, *pair in zip(("x", "n"), *examples, strict=True))
-    with recorder:
+    x, n = (tracer.input(name, *pair) for name, *pair in zip(("x", "n"), *examples, strict=True))
+    with tracer:
         result = function(x, n)
-    model = recorder.model({"x": x, "n": n}, {"y": result}, "{}")
+    model = tracer.model({"x": x, "n": n}, {"y": result}, "{}")
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(1)
     for batch, time in ((2, 4), (1, 3), (7, 6)):

@@ -1,0 +1,283 @@
+"""GraphBuilder: an ONNX graph as it grows, and the names of traced tensors and sizes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
+from torch import Tensor
+
+OPSET = 17
+"""The ONNX opset: the first with LayerNormalization."""
+
+
+class ExportError(Exception):
+    """The network computes something that this exporter cannot express in ONNX."""
+
+
+class SymbolicSize(int):
+    """A size that varies between batches; as an int it is the example's."""
+
+    alternate: int
+    """The size in the alternate example."""
+    name: Callable[[], str]
+    """Adds the operators that compute the size and returns the name of the result."""
+    builder: GraphBuilder
+
+    def _binary(
+        self,
+        other: Any,
+        operator: str,
+        compute: Callable[[int, int], int],
+        *,
+        reverse: bool = False,
+    ) -> Any:
+        if not isinstance(other, int):
+            return NotImplemented
+        operands = (other, self) if reverse else (self, other)
+        builder = self.builder
+        return builder.symbolic_size(
+            compute(*map(int, operands)),
+            compute(*map(alternate_size, operands)),
+            lambda: builder.add(operator, [builder.size(operand) for operand in operands]),
+        )
+
+    def __add__(self, other: Any) -> Any:
+        return self._binary(other, "Add", int.__add__)
+
+    __radd__ = __add__
+
+    def __mul__(self, other: Any) -> Any:
+        return self._binary(other, "Mul", int.__mul__)
+
+    __rmul__ = __mul__
+
+    def __sub__(self, other: Any) -> Any:
+        return self._binary(other, "Sub", int.__sub__)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._binary(other, "Sub", int.__sub__, reverse=True)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self._binary(other, "Div", int.__floordiv__)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self._binary(other, "Div", int.__floordiv__, reverse=True)
+
+
+def alternate_size(size: int) -> int:
+    """Return the size in the alternate example; a fixed size is the same there."""
+    return size.alternate if isinstance(size, SymbolicSize) else size
+
+
+class Graph:
+    """Operators in topological order; a loop body is a graph that may use its outer names."""
+
+    def __init__(self, outer: Graph | None = None) -> None:
+        self.nodes: list[NodeProto] = []
+        self._root: Graph = outer._root if outer else self
+        self._constants: dict[tuple[Any, ...], TensorProto] = {}
+        self._numbers = count()
+
+    def unique_name(self, prefix: str) -> str:
+        """Return a name that is new in the model."""
+        return f"{prefix.lower()}_{next(self._root._numbers)}"
+
+    def add(
+        self, operator: str, inputs: Sequence[str], outputs: int = 1, **attributes: Any
+    ) -> list[str]:
+        """Add an operator and return the names of its outputs."""
+        names = [self.unique_name(operator) for _ in range(outputs)]
+        self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
+        return names
+
+    def constant(self, array: np.ndarray) -> str:
+        """Return the name of a constant; equal constants are stored once."""
+        key = (array.dtype.str, array.shape, array.tobytes())
+        constants = self._root._constants
+        if key not in constants:
+            name = self.unique_name("constant")
+            constants[key] = numpy_helper.from_array(array.copy("C"), name)
+        return constants[key].name
+
+    def body(
+        self, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
+    ) -> GraphProto:
+        """Return the graph as the body of a loop."""
+        return helper.make_graph(self.nodes, self.unique_name("body"), inputs, outputs)
+
+    def model(
+        self, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto], metadata: str
+    ) -> ModelProto:
+        """Return a model of the operators that `outputs` depend on."""
+        nodes = _reachable(self.nodes, {output.name for output in outputs})
+        used = {name for node in nodes for name in _inputs(node)}
+        constants = [tensor for tensor in self._constants.values() if tensor.name in used]
+        graph = helper.make_graph(nodes, "slotfill", inputs, outputs, constants)
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="slotfill"
+        )
+        model.ir_version = 8
+        helper.set_model_props(model, {"slotfill": metadata})
+        return model
+
+
+def _reachable(nodes: Sequence[NodeProto], names: set[str]) -> list[NodeProto]:
+    """Return the nodes that `names` depend on, in their order."""
+    reachable = []
+    for node in reversed(nodes):
+        if names.intersection(node.output):
+            names |= _inputs(node)
+            reachable.append(node)
+    return reachable[::-1]
+
+
+def _inputs(node: NodeProto) -> set[str]:
+    """Return the input names of a node, including those used in its loop body."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            names |= _inputs(inner)
+    return names
+
+
+@dataclass
+class TracedTensor:
+    """A tensor that depends on the graph's inputs."""
+
+    example: Tensor
+    alternate: Tensor
+    """The same tensor in the alternate example, whose inputs have other sizes."""
+    name: str
+    graph: Graph
+    """The graph that computes it."""
+
+
+class GraphBuilder:
+    """The graph being built and the tensors traced so far; operator translators call it `g`."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self._traced: dict[int, TracedTensor] = {}
+
+    def add(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """Add an operator with one output and return its name."""
+        return self.graph.add(operator, inputs, **attributes)[0]
+
+    def trace(self, name: str, example: Tensor, alternate: Tensor) -> Tensor:
+        """Register `example` as the traced tensor `name` and return it."""
+        self._traced[id(example)] = TracedTensor(example, alternate, name, self.graph)
+        return example
+
+    def is_traced(self, value: Any) -> bool:
+        """Return whether a tensor or size depends on the graph's inputs."""
+        return id(value) in self._traced or isinstance(value, SymbolicSize)
+
+    def alternate(self, value: Any) -> Any:
+        """Return `value` with its tensors and sizes replaced by those of the alternate example."""
+        if isinstance(value, Tensor):
+            traced = self._traced.get(id(value))
+            return traced.alternate if traced else value
+        if isinstance(value, slice):
+            return slice(*map(self.alternate, (value.start, value.stop, value.step)))
+        if isinstance(value, tuple | list):
+            return type(value)(map(self.alternate, value))
+        if isinstance(value, dict):
+            return {key: self.alternate(item) for key, item in value.items()}
+        return alternate_size(value) if isinstance(value, int) else value
+
+    def name(self, tensor: Tensor) -> str:
+        """Return the name of a tensor; one that is not traced becomes a constant."""
+        traced = self._traced.get(id(tensor))
+        return traced.name if traced else self.constant(tensor.detach().cpu().numpy())
+
+    def cast(self, value: Any, dtype: torch.dtype) -> str:
+        """Return the name of a tensor, size or number, cast to `dtype`."""
+        if isinstance(value, SymbolicSize):
+            name, source_dtype = self.size(value), torch.int64
+        elif isinstance(value, Tensor):
+            name, source_dtype = self.name(value), value.dtype
+        else:
+            return self.constant(np.array(value, numpy_dtype(dtype)))
+        return name if source_dtype == dtype else self.add("Cast", [name], to=onnx_dtype(dtype))
+
+    def constant(self, array: Any) -> str:
+        """Return the name of a constant."""
+        return self.graph.constant(np.asarray(array))
+
+    def integers(self, integers: Iterable[int]) -> str:
+        """Return the name of a constant int64 vector."""
+        return self.constant(np.array(list(integers), np.int64))
+
+    def size(self, size: int) -> str:
+        """Return the name of a size as an int64 vector of one element."""
+        return size.name() if isinstance(size, SymbolicSize) else self.integers([size])
+
+    def scalar(self, size: int) -> str:
+        """Return the name of a size as an int64 scalar."""
+        return self.add("Squeeze", [self.size(size), self.integers([0])])
+
+    def sizes(self, sizes: Sequence[int]) -> str:
+        """Return the name of several sizes as one int64 vector."""
+        if not any(isinstance(size, SymbolicSize) for size in sizes):
+            return self.integers(sizes)
+        return self.add("Concat", [self.size(size) for size in sizes], axis=0)
+
+    def symbolic_size(self, size: int, alternate: int, name: Callable[[], str]) -> SymbolicSize:
+        """Return a size that is `size` in the example and `alternate` in the alternate one."""
+        symbolic = SymbolicSize(size)
+        symbolic.alternate, symbolic.builder, symbolic.name = alternate, self, name
+        return symbolic
+
+    def shape(self, tensor: Tensor) -> tuple[int, ...]:
+        """Return the sizes of a tensor; those that differ in the alternate example are symbolic."""
+        traced = self._traced.get(id(tensor))
+        if traced is None:
+            return tuple(tensor.shape)
+
+        def name_of_axis(axis: int) -> Callable[[], str]:
+            def name() -> str:
+                # In the tensor's own graph: a loop body may end before the size is asked for.
+                shape = traced.graph.add("Shape", [traced.name])
+                return traced.graph.add("Gather", [*shape, self.integers([axis])])[0]
+
+            return name
+
+        sizes = zip(tensor.shape, traced.alternate.shape, strict=True)
+        return tuple(
+            size if size == alternate else self.symbolic_size(size, alternate, name_of_axis(axis))
+            for axis, (size, alternate) in enumerate(sizes)
+        )
+
+    def require_fixed_size(self, tensor: Tensor, axis: int) -> None:
+        """Raise ExportError if the size of `tensor` along `axis` varies between batches."""
+        if isinstance(self.shape(tensor)[axis], SymbolicSize):
+            raise ExportError("splitting an axis whose size varies between batches")
+
+    def value_info(self, name: str, tensor: Tensor) -> ValueInfoProto:
+        """Return the ONNX type of an input or output, with the sizes that are fixed."""
+        sizes = [None if isinstance(size, SymbolicSize) else size for size in self.shape(tensor)]
+        return helper.make_tensor_value_info(name, onnx_dtype(tensor.dtype), sizes)
+
+
+def onnx_dtype(dtype: torch.dtype) -> int:
+    """Return the ONNX element type of a torch dtype."""
+    return helper.np_dtype_to_tensor_dtype(np.dtype(numpy_dtype(dtype)))
+
+
+def numpy_dtype(dtype: torch.dtype) -> Any:
+    """Return the NumPy dtype of a torch dtype."""
+    return torch.zeros((), dtype=dtype).numpy().dtype

@@ -1,0 +1,261 @@
+"""Translators of the torch functions that reshape, index and create tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slotfill.export.builder import ExportError, GraphBuilder, SymbolicSize
+
+OpTranslator = Callable[..., Any]
+"""From `(g, out, *args, **kwargs)` to the name, or names, of the result; see `operators.py`."""
+
+
+def _flat(sizes: Sequence[Any]) -> Sequence[int]:
+    """Return sizes that were passed as one sequence or as several arguments."""
+    return sizes[0] if isinstance(sizes[0], tuple | list) else sizes
+
+
+def _reshape(g: GraphBuilder, x: Tensor, sizes: Sequence[int]) -> str:
+    """Translate a reshape; a single symbolic size becomes -1, which needs no Shape node."""
+    is_symbolic = [isinstance(size, SymbolicSize) for size in sizes]
+    if sum(is_symbolic) == 1 and -1 not in sizes:
+        sizes = [
+            -1 if symbolic else size for symbolic, size in zip(is_symbolic, sizes, strict=True)
+        ]
+    return g.add("Reshape", [g.name(x), g.sizes(sizes)])
+
+
+def _view(g: GraphBuilder, out: Tensor, x: Tensor, *sizes: Any) -> str:
+    return _reshape(g, x, _flat(sizes))
+
+
+def _flatten(g: GraphBuilder, out: Tensor, x: Tensor, start_dim: int = 0, end_dim: int = -1) -> str:
+    shape = g.shape(x)
+    end = end_dim % len(shape)
+    return _reshape(g, x, [*shape[:start_dim], -1, *shape[end + 1 :]])
+
+
+def _unflatten(g: GraphBuilder, out: Tensor, x: Tensor, dim: int, sizes: Sequence[int]) -> str:
+    shape = g.shape(x)
+    axis = dim % len(shape)
+    return _reshape(g, x, [*shape[:axis], *sizes, *shape[axis + 1 :]])
+
+
+def _transpose(g: GraphBuilder, out: Tensor, x: Tensor, a: int, b: int) -> str:
+    order = list(range(x.dim()))
+    order[a], order[b] = order[b], order[a]
+    return g.add("Transpose", [g.name(x)], perm=order)
+
+
+def _permute(g: GraphBuilder, out: Tensor, x: Tensor, *order: Any) -> str:
+    return g.add("Transpose", [g.name(x)], perm=[axis % x.dim() for axis in _flat(order)])
+
+
+def _expand(g: GraphBuilder, out: Tensor, x: Tensor, *sizes: Any) -> str:
+    sizes = _flat(sizes)
+    return g.add("Expand", [g.name(x), g.sizes([1 if size == -1 else size for size in sizes])])
+
+
+def _expand_as(g: GraphBuilder, out: Tensor, x: Tensor, other: Tensor) -> str:
+    return g.add("Expand", [g.name(x), g.sizes(g.shape(other))])
+
+
+def _unsqueeze(g: GraphBuilder, out: Tensor, x: Tensor, dim: int) -> str:
+    return g.add("Unsqueeze", [g.name(x), g.integers([dim])])
+
+
+def _squeeze(g: GraphBuilder, out: Tensor, x: Tensor, dim: int) -> str:
+    return g.add("Squeeze", [g.name(x), g.integers([dim])]) if out.dim() < x.dim() else g.name(x)
+
+
+def _cat(g: GraphBuilder, out: Tensor, tensors: Sequence[Tensor], dim: int = 0) -> str:
+    return g.add("Concat", [g.cast(tensor, out.dtype) for tensor in tensors], axis=dim)
+
+
+def _stack(g: GraphBuilder, out: Tensor, tensors: Sequence[Tensor], dim: int = 0) -> str:
+    axis = g.integers([dim])
+    rows = [g.add("Unsqueeze", [g.cast(tensor, out.dtype), axis]) for tensor in tensors]
+    return g.add("Concat", rows, axis=dim)
+
+
+def _split(g: GraphBuilder, out: Sequence[Tensor], x: Tensor, _: Any, dim: int = 0) -> list[str]:
+    """Translate split and chunk along an axis of fixed size."""
+    g.require_fixed_size(x, dim)
+    sizes = g.integers(piece.shape[dim] for piece in out)
+    return g.graph.add("Split", [g.name(x), sizes], len(out), axis=dim)
+
+
+def _unbind(g: GraphBuilder, out: Sequence[Tensor], x: Tensor, dim: int = 0) -> list[str]:
+    g.require_fixed_size(x, dim)
+    indices = [g.constant(np.int64(index)) for index in range(len(out))]
+    return [g.add("Gather", [g.name(x), index], axis=dim) for index in indices]
+
+
+def _pad(
+    g: GraphBuilder,
+    out: Tensor,
+    x: Tensor,
+    pad: Sequence[int],
+    mode: str = "constant",
+    value: Any = None,
+) -> str:
+    """Translate padding: torch lists the last axis first, ONNX all starts and then all ends."""
+    unpadded = [0] * (x.dim() - len(pad) // 2)
+    pads = [*unpadded, *pad[-2::-2], *unpadded, *pad[::-2]]
+    return g.add("Pad", [g.name(x), g.integers(pads), g.cast(value or 0, x.dtype)], mode=mode)
+
+
+def _unfold(g: GraphBuilder, out: Tensor, x: Tensor, dim: int, size: int, step: int) -> str:
+    """Translate windows of `size` along `dim`; the offset within the window is the last axis."""
+    starts = g.add("Range", [g.scalar(0), g.scalar(g.shape(x)[dim] - (size - 1)), g.scalar(step)])
+    indices = g.add("Add", [g.add("Unsqueeze", [starts, g.integers([1])]), g.integers(range(size))])
+    windows = g.add("Gather", [g.name(x), indices], axis=dim)
+    axes = [axis for axis in range(x.dim() + 1) if axis != dim + 1]
+    return g.add("Transpose", [windows], perm=[*axes, dim + 1])
+
+
+# Indexing
+
+
+def _getitem(g: GraphBuilder, out: Tensor, x: Tensor, index: Any) -> str:
+    """Translate indexing by slices of step 1, integers and None, or by one int64 tensor."""
+    if isinstance(index, Tensor) and index.dtype == torch.int64:
+        return g.add("Gather", [g.name(x), g.name(index)], axis=0)
+    items = list(index) if isinstance(index, tuple) else [index]
+    for item in items:
+        if isinstance(item, Tensor) or (isinstance(item, slice) and item.step not in (None, 1)):
+            raise ExportError("indexing by a mask, by several tensors or with a step")
+    if Ellipsis in items:
+        position = items.index(Ellipsis)
+        num_indexed = sum(item is not None for item in items) - 1
+        items[position : position + 1] = [slice(None)] * (x.dim() - num_indexed)
+    name, axis = g.name(x), 0
+    removed_axes: list[int] = []
+    new_axes: list[int] = []
+    for position, item in enumerate(items):
+        if item is None:
+            # Counted after the removal of the axes that an integer indexes.
+            new_axes.append(position - len(removed_axes))
+            continue
+        if not isinstance(item, slice):
+            name = g.add("Gather", [name, g.integers([item])], axis=axis)
+            removed_axes.append(axis)
+        elif item != slice(None):
+            stop = np.iinfo(np.int64).max if item.stop is None else item.stop
+            bounds = [g.size(item.start or 0), g.size(stop)]
+            name = g.add("Slice", [name, *bounds, g.integers([axis])])
+        axis += 1
+    if removed_axes:
+        name = g.add("Squeeze", [name, g.integers(removed_axes)])
+    return g.add("Unsqueeze", [name, g.integers(new_axes)]) if new_axes else name
+
+
+def _index_select(g: GraphBuilder, out: Tensor, x: Tensor, dim: int, index: Tensor) -> str:
+    return g.add("Gather", [g.name(x), g.name(index)], axis=dim)
+
+
+def _embedding(
+    g: GraphBuilder, out: Tensor, ids: Tensor, weight: Tensor, *_: Any, **__: Any
+) -> str:
+    return g.add("Gather", [g.name(weight), g.name(ids)])
+
+
+def _gather(g: GraphBuilder, out: Tensor, x: Tensor, dim: int, index: Tensor) -> str:
+    return g.add("GatherElements", [g.name(x), g.name(index)], axis=dim)
+
+
+def _where(g: GraphBuilder, out: Tensor, mask: Tensor, a: Any, b: Any) -> str:
+    return g.add("Where", [g.name(mask), g.cast(a, out.dtype), g.cast(b, out.dtype)])
+
+
+def _masked_fill(g: GraphBuilder, out: Tensor, x: Tensor, mask: Tensor, value: Any) -> str:
+    return _where(g, out, mask, value, x)
+
+
+# New tensors
+
+
+def _filled(g: GraphBuilder, out: Tensor, sizes: Sequence[int], value: Any) -> str:
+    return g.add("Expand", [g.cast(value, out.dtype), g.sizes(sizes)])
+
+
+def _new(value: float) -> OpTranslator:
+    def translate(g: GraphBuilder, out: Tensor, x: Tensor, *sizes: Any, **_: Any) -> str:
+        return _filled(g, out, _flat(sizes), value)
+
+    return translate
+
+
+def _like(value: float) -> OpTranslator:
+    return lambda g, out, x, **_: _filled(g, out, g.shape(x), value)
+
+
+def _full_like(g: GraphBuilder, out: Tensor, x: Tensor, value: Any, **_: Any) -> str:
+    return _filled(g, out, g.shape(x), value)
+
+
+def _arange(g: GraphBuilder, out: Tensor, *ends: int, **_: Any) -> str:
+    start, end, step = {1: (0, *ends, 1), 2: (*ends, 1), 3: ends}[len(ends)]
+    return g.add("Range", [g.scalar(start), g.scalar(end), g.scalar(step)])
+
+
+def _to(g: GraphBuilder, out: Tensor, x: Tensor, *_: Any, **__: Any) -> str:
+    return g.cast(x, out.dtype)
+
+
+def _same(g: GraphBuilder, out: Tensor, x: Tensor, *_: Any, **__: Any) -> str:
+    return g.name(x)
+
+
+def _numel(g: GraphBuilder, x: Tensor) -> int:
+    return math.prod(g.shape(x))
+
+
+SIZE_FUNCTIONS = {"numel": _numel}
+"""Functions that return a size rather than a tensor."""
+
+SHAPE_OPERATORS: dict[str, OpTranslator] = {
+    "view": _view,
+    "reshape": _view,
+    "flatten": _flatten,
+    "unflatten": _unflatten,
+    "transpose": _transpose,
+    "permute": _permute,
+    "expand": _expand,
+    "expand_as": _expand_as,
+    "unsqueeze": _unsqueeze,
+    "squeeze": _squeeze,
+    "cat": _cat,
+    "stack": _stack,
+    "split": _split,
+    "chunk": _split,
+    "unbind": _unbind,
+    "pad": _pad,
+    "unfold": _unfold,
+    "getitem": _getitem,
+    "index_select": _index_select,
+    "embedding": _embedding,
+    "gather": _gather,
+    "where": _where,
+    "masked_fill": _masked_fill,
+    "new_zeros": _new(0),
+    "new_ones": _new(1),
+    "zeros_like": _like(0),
+    "ones_like": _like(1),
+    "full_like": _full_like,
+    "arange": _arange,
+    "to": _to,
+    "float": _to,
+    "long": _to,
+    "type_as": _to,
+    "contiguous": _same,
+    "clone": _same,
+    "detach": _same,
+    "dropout": _same,
+}
