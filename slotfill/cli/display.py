@@ -18,7 +18,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from slotfill.data.indexers import Coverage
     from slotfill.data.sentence import Sentence
-    from slotfill.evaluation.metrics import PRFScore, Score
+    from slotfill.evaluation.metrics import EvaluationResult, PRFScore
     from slotfill.lab.inspect.heat_map import Coloured
     from slotfill.lab.inspect.inspection import Inspection
     from slotfill.runs.train import Outcome
@@ -255,7 +255,7 @@ def show_times(times: dict[str, float]) -> None:
     PlainConsole().print(table)
 
 
-def show_score(score: Score, name: str, console: Console | None = None) -> None:
+def show_score(score: EvaluationResult, name: str, console: Console | None = None) -> None:
     """Print a score as a table: a row a slot, then the whole, then what was unknown; a table more
     for intents.
     """

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from slotfill.data.sentence import Sentence, intent_names
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
-from slotfill.evaluation.metrics import Score, intent_accuracy, score, score_intents, slot_f1
+from slotfill.evaluation.metrics import (
+    EvaluationResult,
+    intent_accuracy,
+    score_intents,
+    score_slots,
+    slot_f1,
+)
 from slotfill.inference.engine import Engine
 from slotfill.inference.tagging import label
 
@@ -15,41 +21,41 @@ from slotfill.inference.tagging import label
 def validation_metrics(
     model: Engine, vocab: Vocab, sentences: Sequence[Sentence]
 ) -> tuple[float, float | None]:
-    """Return the F1 of slots alone, and the accuracy of intents, None where `model` has not learned
-    any.
-    """
+    """Return the F1 of slots, and the accuracy of intents or None if `model` predicts none."""
     slots, intents = label(model, vocab, sentences)
     return slot_f1(sentences, slots), intent_accuracy(sentences, intents) if vocab.intents else None
 
 
-def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Score:
-    """Return the score of `model` on labelled `sentences`, with what in them it has never seen.
+def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> EvaluationResult:
+    """Return the scores of `model` on labelled `sentences`, and what in them is out of vocabulary.
 
-    Intents are scored where `model` has learned them and the sentences have some. Raises DataError
-    where one has none.
+    Intents are scored if `model` predicts them and any sentence has one.
+
+    Raises:
+        DataError: a sentence has no intent although others have one.
     """
     slots, intents = label(model, vocab, sentences)
-    result = score(sentences, slots)
-    result.unknown_words = sum(
-        not vocab.contains_token(token) for sentence in sentences for token in sentence.tokens
-    )
-    known = set(vocab.slot_names)
-    unknown = [
-        slot.name
-        for sentence in sentences
-        for slot in sentence.slots or ()
-        if slot.name not in known
-    ]
-    result.unknown_slots = len(unknown)
-    result.unknown_names = sorted(set(unknown))
+    result = score_slots(sentences, slots)
+    tokens = (token for sentence in sentences for token in sentence.tokens)
+    result.unknown_words = sum(not vocab.contains_token(token) for token in tokens)
+    names = [slot.name for sentence in sentences for slot in sentence.slots or ()]
+    result.unknown_slots, result.unknown_names = _unknown(names, vocab.slot_names)
     if vocab.intents and any(sentence.intent for sentence in sentences):
-        names = [intent_names(sentence.intent) for sentence in sentences]
-        if [] in names:
-            place = sentences[names.index([])].location
-            raise DataError(f"{place}: the sentence has no intent, though others have; give it one")
+        for sentence in sentences:
+            if not intent_names(sentence.intent):
+                raise DataError(
+                    f"{sentence.location}: the sentence has no intent, though others have one; add"
+                    " its intent"
+                )
         result.intent = score_intents(sentences, slots, intents)
-        known = set(vocab.intent_names)
-        unknown = [name for each in names for name in each if name not in known]
-        result.intent.unknown_intents = len(unknown)
-        result.intent.unknown_names = sorted(set(unknown))
+        names = [name for sentence in sentences for name in intent_names(sentence.intent)]
+        result.intent.unknown_intents, result.intent.unknown_names = _unknown(
+            names, vocab.intent_names
+        )
     return result
+
+
+def _unknown(names: Sequence[str], known: Collection[str]) -> tuple[int, list[str]]:
+    """Return how many of `names` are not in `known`, and which, sorted."""
+    unknown = [name for name in names if name not in known]
+    return len(unknown), sorted(set(unknown))

@@ -1,15 +1,14 @@
-"""Scores of predicted slots against gold ones, as seqeval counts them, and of intents.
+"""Precision, recall and F1 of predicted slots and intents.
 
-seqeval's default mode over IOB2 tags: a slot is right when its name, first and last token are. The
-intents of a sentence are right when they are the gold ones, all of them and no others, whatever
-their order.
+A slot is correct if its name, its first and its last token are correct. This is seqeval's default
+mode on IOB2 tags, against which the tests check it. The intents of a sentence are correct if they
+are exactly the gold ones, in any order.
 
-Source: Nakayama 2018, seqeval; the count itself: Tjong Kim Sang & De Meulder 2003 (conlleval)
+Source: Nakayama 2018, seqeval; the counts: Tjong Kim Sang & De Meulder 2003 (conlleval)
 """
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,16 +19,16 @@ import numpy as np
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot, intent_names
 
-MODE = "seqeval default mode, micro average over whole slots"
+MODE = "seqeval default mode, micro average over exact slots"
 INTENT_MODE = (
-    "right where all of the sentence's are found and no others, a whole frame where its slots"
-    " are too"
+    "correct if all intents of the sentence are predicted and no others; a frame is correct if its"
+    " slots are too"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class PRFScore:
-    """Precision, recall and F1 in percent, and how many slots, or intents, are gold."""
+    """Precision, recall and F1 in percent, and the number of gold slots or intents."""
 
     precision: float
     recall: float
@@ -39,135 +38,133 @@ class PRFScore:
 
 @dataclass(slots=True)
 class IntentResult:
-    """What a model did on the intents of labelled sentences; all rates in percent.
-
-    `accuracy`: share of sentences whose intents are right. `frame_accuracy`: those whose slots are
-    all right as well. `overall` is over all `intents`, each by itself. `unknown_intents`: gold ones
-    that the model has never seen.
-    """
+    """The scores of intents on labelled sentences; rates in percent."""
 
     accuracy: float
+    """Sentences whose intents are correct."""
     frame_accuracy: float
+    """Sentences whose intents and slots are all correct."""
     overall: PRFScore
+    """Micro average over all intents."""
     intents: dict[str, PRFScore]
+    """The score of each intent."""
     unknown_intents: int = 0
+    """Gold intents that do not occur in training."""
     unknown_names: list[str] = field(default_factory=list)
+    """Their names."""
     mode: str = INTENT_MODE
+    """How intents are counted."""
 
 
 @dataclass(slots=True)
-class Score:
-    """What a model did on labelled sentences; all rates in percent.
-
-    `f1_interval`: the 95 % bootstrap interval of F1 over sentences. `tag_accuracy`: share of tokens
-    whose IOB2 tag is right. `sentence_accuracy`: share of sentences all of whose slots are right,
-    and no others found.
-    `unknown_words`: tokens never seen in training. `unknown_slots`: gold slots whose name the model
-    has never seen, each of them a miss. `intent`: the score of intents, None where they are not
-    learned or not labelled.
-    """
+class EvaluationResult:
+    """The scores of a model on labelled sentences; rates in percent."""
 
     overall: PRFScore
+    """Micro average over all slots."""
     f1_interval: tuple[float, float]
+    """95 % bootstrap interval of F1 over sentences."""
     tag_accuracy: float
+    """Tokens whose IOB2 tag is correct."""
     sentence_accuracy: float
+    """Sentences whose slots are exactly the gold ones."""
     slots: dict[str, PRFScore]
+    """The score of each slot name."""
     sentences: int
+    """Number of sentences."""
     tokens: int
+    """Number of tokens."""
     unknown_words: int = 0
+    """Tokens that do not occur in training."""
     unknown_slots: int = 0
+    """Gold slots whose name does not occur in training; the model misses them all."""
     unknown_names: list[str] = field(default_factory=list)
+    """Their names."""
     mode: str = MODE
+    """How slots are counted."""
     intent: IntentResult | None = None
+    """The scores of intents; None if they are not learned or not labelled."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the score as what JSON can hold, without `intent` where there is none."""
-        found = asdict(self)
+        """Return the scores as JSON values, without `intent` if it is None."""
+        result = asdict(self)
         if self.intent is None:
-            del found["intent"]
-        return found
+            del result["intent"]
+        return result
+
+
+def compute_f1(counts: np.ndarray) -> np.ndarray:
+    """Return F1 in percent of `(..., 3)` counts: true positives, predicted, gold."""
+    true_positives, predicted, gold = np.moveaxis(counts, -1, 0)
+    return 200 * true_positives / np.maximum(predicted + gold, 1)
+
+
+def slot_counts(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> np.ndarray:
+    """Return the counts of each sentence, `(sentences, 3)`: true positives, predicted, gold."""
+    rows = [
+        (len(set(sentence.slots or ()).intersection(slots)), len(slots), len(sentence.slots or ()))
+        for sentence, slots in zip(gold, predicted, strict=True)
+    ]
+    return np.array(rows, np.int64).reshape(-1, 3)
 
 
 def slot_f1(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> float:
-    """Return the F1 of `predicted` slots in percent, as `score` counts it, and nothing else."""
-    counts = slot_counts(gold, predicted).sum(axis=0)
-    return float(compute_f1(counts))
+    """Return the micro-averaged F1 of the `predicted` slots in percent."""
+    return float(compute_f1(slot_counts(gold, predicted).sum(axis=0)))
 
 
-def score(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> Score:
-    """Return the whole score of the `predicted` slots of `gold` sentences."""
-    from seqeval.metrics import classification_report
-
-    gold_tags = [
-        slots_to_tags(sentence.slots or [], len(sentence.tokens), "iob2") for sentence in gold
-    ]
-    found_tags = [
-        slots_to_tags(slots, len(sentence.tokens), "iob2")
-        for sentence, slots in zip(gold, predicted, strict=True)
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        report = classification_report(gold_tags, found_tags, output_dict=True, zero_division=0)
-    rows = {
-        name: PRFScore(
-            100 * float(row["precision"]),
-            100 * float(row["recall"]),
-            100 * float(row["f1-score"]),
-            int(row["support"]),
-        )
-        for name, row in report.items()
-    }
-    for average in ("macro avg", "weighted avg"):
-        rows.pop(average, None)
-    overall = rows.pop("micro avg", PRFScore(0.0, 0.0, 0.0, 0))
-    tokens = sum(map(len, gold_tags))
-    right = sum(
-        a == b
-        for one, two in zip(gold_tags, found_tags, strict=True)
-        for a, b in zip(one, two, strict=True)
-    )
-    whole = sum(one == two for one, two in zip(gold_tags, found_tags, strict=True))
-    return Score(
-        overall,
-        _interval(slot_counts(gold, predicted)),
-        100 * right / max(tokens, 1),
-        100 * whole / max(len(gold), 1),
-        rows,
-        len(gold),
-        tokens,
+def score_slots(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> EvaluationResult:
+    """Return the scores of the `predicted` slots of `gold` sentences."""
+    counts = slot_counts(gold, predicted)
+    names = [Counter[str](), Counter[str](), Counter[str]()]
+    correct_tags = exact_sentences = 0
+    for sentence, slots in zip(gold, predicted, strict=True):
+        gold_slots = sentence.slots or []
+        for counter, group in zip(names, (set(gold_slots) & set(slots), slots, gold_slots)):
+            counter.update(slot.name for slot in group)
+        length = len(sentence.tokens)
+        gold_tags, tags = (slots_to_tags(s, length, "iob2") for s in (gold_slots, slots))
+        correct_tags += sum(map(str.__eq__, gold_tags, tags))
+        exact_sentences += gold_tags == tags
+    tokens = sum(len(sentence.tokens) for sentence in gold)
+    return EvaluationResult(
+        overall=_prf(*counts.sum(axis=0).tolist()),
+        f1_interval=_bootstrap_interval(counts),
+        tag_accuracy=100 * correct_tags / max(tokens, 1),
+        sentence_accuracy=100 * exact_sentences / max(len(gold), 1),
+        slots=_prf_by_name(*names),
+        sentences=len(gold),
+        tokens=tokens,
     )
 
 
 def score_intents(
     gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]], intents: Sequence[str | None]
 ) -> IntentResult:
-    """Return the score of the predicted `intents` of `gold` sentences, whole frames with the
-    `predicted` slots.
-    """
-    pairs = _pairs(gold, intents)
-    wanted = Counter(name for one, _ in pairs for name in one)
-    found = Counter(name for _, other in pairs for name in other)
-    right = Counter(name for one, other in pairs for name in one & other)
-    whole = [
-        one == other and set(sentence.slots or ()) == set(slots)
-        for (one, other), sentence, slots in zip(pairs, gold, predicted, strict=True)
-    ]
+    """Return the scores of the predicted `intents`, and of frames with the `predicted` slots."""
+    pairs = _intent_pairs(gold, intents)
+    true_positives = Counter(name for pair in pairs for name in set.intersection(*pair))
+    predicted_names = Counter(name for _, names in pairs for name in names)
+    gold_names = Counter(name for names, _ in pairs for name in names)
+    correct_frames = sum(
+        gold_set == predicted_set and set(sentence.slots or ()) == set(slots)
+        for (gold_set, predicted_set), sentence, slots in zip(pairs, gold, predicted, strict=True)
+    )
     return IntentResult(
-        intent_accuracy(gold, intents),
-        100 * sum(whole) / max(len(gold), 1),
-        _rates(right.total(), found.total(), wanted.total()),
-        {name: _rates(right[name], found[name], wanted[name]) for name in sorted(found | wanted)},
+        accuracy=intent_accuracy(gold, intents),
+        frame_accuracy=100 * correct_frames / max(len(gold), 1),
+        overall=_prf(true_positives.total(), predicted_names.total(), gold_names.total()),
+        intents=_prf_by_name(true_positives, predicted_names, gold_names),
     )
 
 
 def intent_accuracy(gold: Sequence[Sentence], intents: Sequence[str | None]) -> float:
-    """Return the share of sentences whose predicted `intents` are right, in percent, and nothing
-    else.
-    """
-    return 100 * sum(one == other for one, other in _pairs(gold, intents)) / max(len(gold), 1)
+    """Return the percentage of sentences whose predicted `intents` are correct."""
+    pairs = _intent_pairs(gold, intents)
+    return 100 * sum(gold_set == intent_set for gold_set, intent_set in pairs) / max(len(gold), 1)
 
 
-def _pairs(
+def _intent_pairs(
     gold: Sequence[Sentence], intents: Sequence[str | None]
 ) -> list[tuple[set[str], set[str]]]:
     """Return the gold and the predicted intents of each sentence."""
@@ -177,34 +174,28 @@ def _pairs(
     ]
 
 
-def _rates(right: int, found: int, gold: int) -> PRFScore:
-    f1 = float(compute_f1(np.array((right, found, gold))))
-    return PRFScore(100 * right / max(found, 1), 100 * right / max(gold, 1), f1, gold)
+def _prf(true_positives: int, predicted: int, gold: int) -> PRFScore:
+    return PRFScore(
+        precision=100 * true_positives / max(predicted, 1),
+        recall=100 * true_positives / max(gold, 1),
+        f1=float(compute_f1(np.array((true_positives, predicted, gold)))),
+        support=gold,
+    )
 
 
-def slot_counts(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> np.ndarray:
-    """Return `(sentence, 3)`: slots that are right, predicted, and gold."""
-    rows = [
-        (len(set(sentence.slots or ()).intersection(slots)), len(slots), len(sentence.slots or ()))
-        for sentence, slots in zip(gold, predicted, strict=True)
-    ]
-    return np.array(rows, np.int64).reshape(-1, 3)
+def _prf_by_name(
+    true_positives: Counter[str], predicted: Counter[str], gold: Counter[str]
+) -> dict[str, PRFScore]:
+    names = sorted(predicted | gold)
+    return {name: _prf(true_positives[name], predicted[name], gold[name]) for name in names}
 
 
-def compute_f1(counts: np.ndarray) -> np.ndarray:
-    """Return F1 in percent of `(..., 3)` counts."""
-    right, found, gold = np.moveaxis(counts, -1, 0)
-    return 200 * right / np.maximum(found + gold, 1)
-
-
-def _interval(counts: np.ndarray, draws: int = 1000) -> tuple[float, float]:
-    """Return the 95 % interval of F1 when as many sentences are drawn anew, with replacement (Efron
-    1979).
-    """
+def _bootstrap_interval(counts: np.ndarray, samples: int = 1000) -> tuple[float, float]:
+    """Return the 95 % percentile interval of F1 over resampled sentences (Efron 1979)."""
     random = np.random.default_rng(0)
-    f1s = [
-        compute_f1(counts[random.integers(0, len(counts), len(counts))].sum(axis=0))
-        for _ in range(draws)
+    size = len(counts)
+    scores = [
+        compute_f1(counts[random.integers(0, size, size)].sum(axis=0)) for _ in range(samples)
     ]
-    low, high = np.percentile(f1s, [2.5, 97.5])
+    low, high = np.percentile(scores, [2.5, 97.5])
     return float(low), float(high)

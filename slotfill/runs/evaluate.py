@@ -10,7 +10,7 @@ from slotfill.config.validate import parse_config
 from slotfill.data.corpus import format_from_suffix, read_sentences
 from slotfill.data.splits import evaluation_split, read_split
 from slotfill.evaluation.evaluate import evaluate
-from slotfill.evaluation.metrics import Score
+from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.runs.load import Run
 
 
@@ -20,7 +20,7 @@ def _name(format: str | dict[str, Any]) -> str:
 
 def evaluate_run(
     run: Run, *, split: str | None = None, path: Path | None = None, overrides: Sequence[str] = ()
-) -> Score:
+) -> EvaluationResult:
     """Return the score of `run` on a split of its own data, the final one if none is named, or on
     `path`.
 

@@ -13,7 +13,7 @@ from typing import Literal, cast
 from slotfill.data.splits import evaluation_split, read_split
 from slotfill.errors import DataError, RunError
 from slotfill.evaluation.evaluate import evaluate
-from slotfill.evaluation.metrics import Score
+from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.export.builder import ExportError
 from slotfill.export.low_rank import reduce_input_rank
 from slotfill.export.to_onnx import export_model
@@ -32,7 +32,7 @@ class Exported:
     """
 
     paths: list[Path]
-    scores: dict[str, tuple[Score, Score]] = field(default_factory=dict)
+    scores: dict[str, tuple[EvaluationResult, EvaluationResult]] = field(default_factory=dict)
 
 
 def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None) -> Exported:
@@ -64,7 +64,9 @@ def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None)
     )
 
 
-def _scores(run: Run, engines: list[OnnxEngine]) -> dict[str, tuple[Score, Score]]:
+def _scores(
+    run: Run, engines: list[OnnxEngine]
+) -> dict[str, tuple[EvaluationResult, EvaluationResult]]:
     """Return the scores of two engines on valid and on the final split; nothing where the sentences
     are gone.
     """

@@ -18,7 +18,7 @@ from slotfill.data.splits import evaluation_split, read_split
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import evaluate
-from slotfill.evaluation.metrics import Score
+from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.model.build import build_model
 from slotfill.model.recurrence import compile_steps
 from slotfill.runs.folder import RunFolder
@@ -42,7 +42,7 @@ class Outcome:
     exported, if it is not."""
 
     path: Path
-    scores: dict[str, Score]
+    scores: dict[str, EvaluationResult]
     best: Epoch
     seconds: float
     parameters: int

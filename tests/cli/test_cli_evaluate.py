@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.evaluation.metrics import Score
+from slotfill.evaluation.metrics import EvaluationResult
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def test_json_is_for_programs_and_says_the_same_as_the_run(trained, cli):
     result = cli("evaluate", trained, "--json")
     assert (result.code, result.err) == (0, "")
     found = json.loads(result.out)
-    assert set(found) == set(Score.__dataclass_fields__) - {"intent"}, (
+    assert set(found) == set(EvaluationResult.__dataclass_fields__) - {"intent"}, (
         "this run has learned no intents"
     )
     assert set(found["overall"]) == {"precision", "recall", "f1", "support"}

@@ -1,20 +1,24 @@
-"""Scores are seqeval's, the interval holds the score, and edge cases have a number."""
+"""Scores equal those of seqeval, and the interval contains the score; edge cases are defined."""
 
 from __future__ import annotations
-
-import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seqeval.metrics import accuracy_score, classification_report
+from seqeval.metrics.sequence_labeling import accuracy_score, precision_recall_fscore_support
 
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
-from slotfill.evaluation.metrics import intent_accuracy, score, score_intents, slot_f1
+from slotfill.evaluation.metrics import (
+    PRFScore,
+    intent_accuracy,
+    score_intents,
+    score_slots,
+    slot_f1,
+)
 
-NAMES = ["city", "fromloc.city-name", "出發地", "_"]
+NAMES = ["city", "fromloc.city-name", "出發地", "_", "micro avg", "macro avg", "weighted avg"]
 
 
 @st.composite
@@ -41,35 +45,45 @@ def taggings(draw):
 
 
 @given(cases=st.lists(taggings(), min_size=1, max_size=6))
-@settings(max_examples=60, derandomize=True, deadline=None)
-def test_equals_seqeval(cases):
-    gold, found = [case[0] for case in cases], [case[1] for case in cases]
-    wanted = [slots_to_tags(s.slots, len(s.tokens), "iob2") for s in gold]
-    given = [
-        slots_to_tags(slots, len(s.tokens), "iob2") for s, slots in zip(gold, found, strict=True)
+@settings(max_examples=100, derandomize=True, deadline=None)
+def test_scores_equal_those_of_seqeval(cases):
+    gold, predicted = [case[0] for case in cases], [case[1] for case in cases]
+    gold_tags = [slots_to_tags(s.slots, len(s.tokens), "iob2") for s in gold]
+    tags = [
+        slots_to_tags(slots, len(s.tokens), "iob2")
+        for s, slots in zip(gold, predicted, strict=True)
     ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        report = classification_report(wanted, given, output_dict=True, zero_division=0)
-    result = score(gold, found)
-    names = {slot.name for s in gold for slot in s.slots} | {
-        slot.name for slots in found for slot in slots
-    }
-    assert set(result.slots) == names
-    for name, mine in [("micro avg", result.overall), *result.slots.items()]:
-        row = report[name] if names else {"precision": 0, "recall": 0, "f1-score": 0, "support": 0}
-        assert mine.precision == pytest.approx(100 * row["precision"])
-        assert mine.recall == pytest.approx(100 * row["recall"])
-        assert mine.f1 == pytest.approx(100 * row["f1-score"])
-        assert mine.support == row["support"]
-    assert result.tag_accuracy == pytest.approx(100 * accuracy_score(wanted, given))
+    result = score_slots(gold, predicted)
+    names = {slot.name for s in gold for slot in s.slots}
+    names |= {slot.name for slots in predicted for slot in slots}
+    assert list(result.slots) == sorted(names), "every name has a row, averages included"
+    for average, scores in (("micro", [result.overall]), (None, list(result.slots.values()))):
+        if not names:
+            assert all(score == PRFScore(0, 0, 0, 0) for score in scores)
+            continue
+        reference = precision_recall_fscore_support(
+            gold_tags, tags, average=average, warn_for=(), zero_division=0
+        )
+        for index, field in enumerate(("precision", "recall", "f1")):
+            ours = [getattr(score, field) for score in scores]
+            assert ours == pytest.approx((100 * np.atleast_1d(reference[index])).tolist())
+        assert [score.support for score in scores] == np.atleast_1d(reference[3]).tolist()
+    assert result.tag_accuracy == pytest.approx(100 * accuracy_score(gold_tags, tags))
     assert result.sentence_accuracy == pytest.approx(
-        100 * sum(s.slots == slots for s, slots in zip(gold, found, strict=True)) / len(gold)
+        100 * sum(s.slots == slots for s, slots in zip(gold, predicted, strict=True)) / len(gold)
     )
-    assert slot_f1(gold, found) == pytest.approx(result.overall.f1)
+    assert slot_f1(gold, predicted) == result.overall.f1
     low, high = result.f1_interval
     assert 0 <= low <= high <= 100
     assert (result.sentences, result.tokens) == (len(gold), sum(len(s.tokens) for s in gold))
+
+
+@pytest.mark.parametrize("name", ["micro avg", "macro avg", "weighted avg"])
+def test_a_slot_named_like_an_average_keeps_its_row(name):
+    gold = [sentence(Slot(name, 0, 1), A._replace(start=1, end=2))]
+    result = score_slots(gold, [[Slot(name, 0, 1)]])
+    assert result.slots == {name: PRFScore(100, 100, 100, 1), "a": PRFScore(0, 0, 0, 1)}
+    assert result.overall.support == 2
 
 
 def sentence(*slots, length=4):
@@ -82,7 +96,7 @@ A, B = Slot("a", 0, 2), Slot("b", 3, 4)
 def test_by_hand():
     gold = [sentence(A, B), sentence(A), sentence()]
     found = [[A, B], [Slot("a", 0, 1)], [B]]
-    result = score(gold, found)
+    result = score_slots(gold, found)
     # Two of four found are right, two of three gold are found.
     assert (result.overall.precision, result.overall.support) == (50, 3)
     assert result.overall.recall == pytest.approx(200 / 3)
@@ -105,7 +119,7 @@ def test_a_slot_in_the_wrong_place_or_of_the_wrong_name_is_wrong_twice():
     ids=["missed", "invented", "none"],
 )
 def test_without_slots(gold, found, accuracy):
-    result = score([sentence(*gold)], [found])
+    result = score_slots([sentence(*gold)], [found])
     assert result.overall.f1 == slot_f1([sentence(*gold)], [found]) == 0
     assert result.f1_interval == (0, 0)
     assert result.tag_accuracy == accuracy
@@ -115,7 +129,7 @@ def test_without_slots(gold, found, accuracy):
 def test_interval():
     gold = [sentence(A, B)] * 60 + [sentence(A)] * 40
     found = [[A, B]] * 60 + [[B]] * 20 + [[]] * 20
-    result = score(gold, found)
+    result = score_slots(gold, found)
     low, high = result.f1_interval
     assert low < result.overall.f1 < high
     # 95 % of a nearly normal spread, measured here by drawing sentences in another way.
@@ -123,21 +137,21 @@ def test_interval():
     draws = random.multinomial(100, [0.6, 0.2, 0.2], 4000) @ [[2, 2, 2], [0, 1, 1], [0, 0, 1]]
     spread = (200 * draws[:, 0] / (draws[:, 1] + draws[:, 2])).std()
     assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.15)
-    narrow = score(gold * 10, found * 10).f1_interval
+    narrow = score_slots(gold * 10, found * 10).f1_interval
     assert (narrow[1] - narrow[0]) * 2 < high - low
-    assert score(gold, found).f1_interval == (low, high)
-    assert score([sentence(A)] * 5, [[A]] * 5).f1_interval == (100, 100)
+    assert score_slots(gold, found).f1_interval == (low, high)
+    assert score_slots([sentence(A)] * 5, [[A]] * 5).f1_interval == (100, 100)
 
 
 def test_unequal_numbers_are_refused():
     with pytest.raises(ValueError):
-        score([sentence(A)], [[A], [A]])
+        score_slots([sentence(A)], [[A], [A]])
     with pytest.raises(ValueError):
         slot_f1([sentence(A)], [])
 
 
 def test_json():
-    result = score([sentence(A)], [[A]]).to_json()
+    result = score_slots([sentence(A)], [[A]]).to_json()
     assert result["overall"] == {"precision": 100, "recall": 100, "f1": 100, "support": 1}
     assert "seqeval" in result["mode"] and result["unknown_slots"] == 0
 

@@ -193,7 +193,7 @@ def test_evaluation_says_what_it_counts(room, cli):
     assert (result.code, result.err) == (0, "")
     assert "intents right 33.33%, whole frames 33.33%\n" in result.out
     assert result.out.splitlines()[-1].startswith(
-        "intents counted as right where all of the sentence's are found"
+        "intents counted as correct if all intents of the sentence are predicted"
     )
     assert "never seen in training: 0 tokens, 0 slots by name, 1 intents (fly)" in result.out
     found = json.loads(cli("evaluate", "run", "--data", "mine.brackets", "--json").out)["intent"]
@@ -214,7 +214,7 @@ def test_evaluation_says_what_it_counts(room, cli):
     assert (result.code, result.out) == (3, "")
     assert (
         result.err
-        == "slotfill: some.brackets:3: the sentence has no intent, though others have; give it"
+        == "slotfill: some.brackets:3: the sentence has no intent, though others have one; add its"
         " one\n"
     )
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 import slotfill
 from slotfill.config.recipes import load_config
 from slotfill.errors import RunError, SlotfillError, UsageError
-from slotfill.evaluation.metrics import Score
+from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run
 from slotfill.runs.train import train
@@ -55,7 +55,7 @@ def test_a_run_is_six_files_that_people_can_read(trained):
     assert scores["splits"]["test"]["overall"]["f1"] > 90, (
         "the tests need a run that has learned its corpus"
     )
-    assert set(scores["splits"]["test"]) == set(Score.__dataclass_fields__) - {"intent"}
+    assert set(scores["splits"]["test"]) == set(EvaluationResult.__dataclass_fields__) - {"intent"}
     rows = list(csv.DictReader((trained / "history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == [
         str(number) for number in range(1, scores["epochs"] + 1)
