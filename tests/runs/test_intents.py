@@ -215,7 +215,7 @@ def test_evaluation_says_what_it_counts(room, cli):
     assert (
         result.err
         == "slotfill: some.brackets:3: the sentence has no intent, though others have one; add its"
-        " one\n"
+        " intent\n"
     )
 
 
