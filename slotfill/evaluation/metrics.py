@@ -116,12 +116,13 @@ def slot_f1(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> fl
 def score_slots(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> EvaluationResult:
     """Return the scores of the `predicted` slots of `gold` sentences."""
     counts = slot_counts(gold, predicted)
-    names = [Counter[str](), Counter[str](), Counter[str]()]
+    true_positives, predicted_names, gold_names = Counter[str](), Counter[str](), Counter[str]()
     correct_tags = exact_sentences = 0
     for sentence, slots in zip(gold, predicted, strict=True):
         gold_slots = sentence.slots or []
-        for counter, group in zip(names, (set(gold_slots) & set(slots), slots, gold_slots)):
-            counter.update(slot.name for slot in group)
+        true_positives.update(slot.name for slot in set(gold_slots).intersection(slots))
+        predicted_names.update(slot.name for slot in slots)
+        gold_names.update(slot.name for slot in gold_slots)
         length = len(sentence.tokens)
         gold_tags, tags = (slots_to_tags(s, length, "iob2") for s in (gold_slots, slots))
         correct_tags += sum(map(str.__eq__, gold_tags, tags))
@@ -132,7 +133,7 @@ def score_slots(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -
         f1_interval=_bootstrap_interval(counts),
         tag_accuracy=100 * correct_tags / max(tokens, 1),
         sentence_accuracy=100 * exact_sentences / max(len(gold), 1),
-        slots=_prf_by_name(*names),
+        slots=_prf_by_name(true_positives, predicted_names, gold_names),
         sentences=len(gold),
         tokens=tokens,
     )
