@@ -27,6 +27,7 @@ from slotfill.training.defaults import resolve_budget
 from slotfill.training.flat_parameters import copied, joined, trained
 from slotfill.training.optimizer import Optimizer
 from slotfill.training.profiler import Times
+from slotfill.training.selection import EpochSelector
 
 Tensors = dict[str, Tensor]
 
@@ -118,6 +119,9 @@ class Training:
         self.weights = joined(trained(self.model), shared_zeros if self.count > 1 else None)
         self.average = joined(trained(self.averaged)) if self.config.ema_decay else self.weights
         self.pace = resolve_budget(self.config, len(self.sentences))
+        self.selector = EpochSelector.from_valid(
+            self.pace.patience, self.valid, intents=bool(self.vocab.intents)
+        )
         self.optimizer = Optimizer(self.model, self.weights, self.config, self.pace.epochs)
         self.workers = Workers(
             self.model, self.weights, self.count, self.config.precision, self.batches, self.times
@@ -170,10 +174,11 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether the epochs, or the patience, have come to their end."""
-        tired = (
-            self.best is not None and 0 < self.pace.patience <= len(self.history) - self.best.epoch
+        if len(self.history) >= self.pace.epochs:
+            return True
+        return self.best is not None and self.selector.should_stop(
+            len(self.history) - self.best.epoch
         )
-        return tired or len(self.history) >= self.pace.epochs
 
     def epoch(self, report: Callable[[Progress], None]) -> None:
         """Train on every sentence once and score the result on the valid sentences."""
@@ -211,7 +216,7 @@ class Training:
             accuracy,
         )
         self.history.append(row)
-        if self.best is None or row.merit > self.best.merit:
+        if self.selector.is_better(row.merit, self.best and self.best.merit):
             weights = {
                 name: value.detach().clone() for name, value in self.averaged.state_dict().items()
             }
