@@ -27,7 +27,7 @@ import yaml
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_counts
 from slotfill.inference.tagging import tag
-from slotfill.lab.compare.significance import bootstrap, mean_f1, paired_randomization_test
+from slotfill.lab.compare.significance import bootstrap_interval, mean_f1, paired_randomization_test
 from slotfill.runs.load import load_run
 
 ROOT = Path(__file__).parent.parent
@@ -207,7 +207,7 @@ def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
             if not seeds:
                 continue
             ours, theirs = counts(name, seeds), counts(recipe, seeds)
-            low, high = bootstrap(ours, theirs)
+            low, high = bootstrap_interval(ours, theirs)
             rows.append(
                 [
                     f"`{recipe}`",
@@ -256,7 +256,7 @@ def _ideas(rows: list[list[str]]) -> str:
 
 A recipe with something changed, trained by one process, against the recipe itself with the same seeds, trained as it
 says, so that what is drawn differs with the number of processes: the difference in mean test F1, its 95 %
-interval (bootstrap over sentences) and the probability of one as large by chance (paired approximate paired_randomization_test).
+interval (bootstrap over sentences) and the probability of one as large by chance (paired approximate randomization).
 
 {table(head, rows)}
 

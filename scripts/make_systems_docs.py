@@ -426,7 +426,7 @@ is in [results.md](results.md). Ten epochs are few, and what learns slowly is be
 F1 in percent on test: mean ± deviation of a sample over the seeds {seeds}, the epoch picked on valid. `unseen` has
 cities and airlines that never occur in training; in `pairs` neighbouring sentences differ in *arrive* or *leave* alone,
 and the cities right are those found in their role. \\* differs from `lstm` with p < 0.05, \\*\\* also after Holm's
-correction for the number of systems: paired approximate paired_randomization_test over sentences ([compare.md](compare.md)).
+correction for the number of systems: paired approximate randomization over sentences ([compare.md](compare.md)).
 tokens/s: prediction of the ATIS test set, one thread, median of the seeds.
 
 {table(["system", *HEAD], rows)}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import asdict
 from importlib.util import find_spec
 from math import inf
 from pathlib import Path
@@ -126,18 +127,19 @@ def compare(
     from slotfill.cli import display
     from slotfill.lab.compare import jobs as comparing
     from slotfill.lab.compare import report as comparison
+    from slotfill.lab.compare import scheduler, tables
 
     chosen = comparing.plan(words, out, overrides=overrides, seeds=_seeds(seeds), data=data or ())
     there = sum(map(comparing.is_finished, chosen.jobs))
     typer.echo(f"{len(chosen.jobs)} runs" + (f", {there} of them there already" if there else ""))
     try:
-        faults = comparing.run(
+        faults = scheduler.run_jobs(
             chosen,
             lambda job, text: typer.echo(f"{job.title}: {text}"),
-            jobs=jobs,
+            processes=jobs,
             device=resolve_device(device),
         )
-    except comparing.Stopped:
+    except scheduler.Stopped:
         there = sum(map(comparing.is_finished, chosen.jobs))
         typer.echo(
             f"slotfill: stopped; {there} of {len(chosen.jobs)} runs are finished; the same command"
@@ -146,11 +148,11 @@ def compare(
         )
         raise typer.Exit(130) from None
     report = comparison.summarize(chosen, faults, shlex.join(["slotfill", *sys.argv[1:]]))
-    display.show_columns(comparison.tables(report), comparison.legend(report))
+    display.show_columns(tables.tables(report), tables.legend(report))
     if markdown:
-        write_new_file(markdown, comparison.markdown(report))
+        write_new_file(markdown, tables.markdown(report))
     if json_file:
-        write_new_file(json_file, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+        write_new_file(json_file, json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
     for title, fault in faults.items():
         typer.echo(f"slotfill: {title}: {fault}", err=True)
     raise typer.Exit(1 if faults else 0)

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from conftest import start, write_config
 
-import slotfill.lab.compare.jobs as comparing
 from slotfill.config.recipes import builtin_config_names, expand_configs, load_config
 from slotfill.config.validate import parse_config
 from slotfill.evaluation.metrics import compute_f1
-from slotfill.lab.compare.significance import holm, paired_randomization_test
+from slotfill.lab.compare import jobs, scheduler
+from slotfill.lab.compare.significance import correct_holm, paired_randomization_test
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.train import train
 
@@ -124,7 +124,8 @@ def test_the_differences_are_those_of_the_kept_counts(compared):
         files = [compared / OUT / "corpus" / f"{name}-seed{seed}.json" for seed in (1, 2)]
         return np.array([json.loads(file.read_text())["counts"][split] for file in files])
 
-    assert "against_first" not in json.dumps(report["configs"][0])
+    for scores in report["configs"][0]["corpora"]["corpus"]["splits"].values():
+        assert scores["against_first"] is None
     for split, sentences in (("test", 8), ("pairs", 4)):
         ps = []
         for config in report["configs"][1:]:
@@ -144,7 +145,7 @@ def test_the_differences_are_those_of_the_kept_counts(compared):
             config["corpora"]["corpus"]["splits"][split]["against_first"]["p_corrected"]
             for config in report["configs"][1:]
         ]
-        assert corrected == holm(ps)
+        assert corrected == correct_holm(ps)
 
 
 def test_tables_on_the_terminal_and_in_markdown(compared):
@@ -221,10 +222,7 @@ def test_changed_sentences_are_scored_anew_or_refused(desk, cli):
     valid.write_text(valid.read_text() + "hello\n")
     result = cli(*words)
     assert (result.code, result.out) == (2, "")
-    assert (
-        "own/tiny-seed1: the valid sentences have changed since it was trained; remove "
-        in result.err
-    )
+    assert "own/tiny-seed1: the valid sentences changed after training; remove " in result.err
 
 
 def test_two_side_by_side_give_the_numbers_of_one(again, cli):
@@ -261,7 +259,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(desk, cli):
     )
     result = cli(*words, "--out", "b", "--json", "b.json")
     assert (result.code, result.err) == (0, "")
-    assert result.out.count(": goes on") == 2
+    assert result.out.count(": resumes") == 2
     names = ["one-seed1", "one-seed1.json", "two-seed1", "two-seed1.json"]
     assert sorted(path.name for path in Path("b/corpus").iterdir()) == names
     assert steady(json.loads(Path("b.json").read_text())) == steady(
@@ -320,7 +318,10 @@ def test_wrong_use_is_one_line(desk, cli):
             ["one.yaml", "--data", "corpus", "--data", "other/corpus"],
             "are both called 'corpus'; rename one",
         ),
-        (["one.yaml", "--data", "corpus", "--data", "./corpus"], "the same run twice"),
+        (
+            ["one.yaml", "--data", "corpus", "--data", "./corpus"],
+            "corpus/one-seed1 is listed twice",
+        ),
         (["empty"], "empty: no config in this folder"),
         (["train.epochs=2"], "no CONFIG given"),
         (["one.yaml", "--seeds", "1,x"], "--seeds 1,x: must be whole numbers"),
@@ -338,7 +339,7 @@ def test_wrong_use_is_one_line(desk, cli):
 
 def test_the_first_may_be_one_of_a_folder(desk):
     configs(desk)
-    plan = comparing.plan(["two.yaml", "."], Path("b"), seeds=[1, 2], data=["corpus", "corpus"])
+    plan = jobs.plan(["two.yaml", "."], Path("b"), seeds=[1, 2], data=["corpus", "corpus"])
     assert list(plan.configs) == ["two", "one", "three", "tiny"]
     assert [job.title for job in plan.jobs] == [
         f"corpus/{n}-seed{s}" for s in (1, 2) for n in plan.configs
@@ -369,13 +370,15 @@ def test_a_failed_run_does_not_end_the_others(desk, cli):
         r"slotfill: corpus/hot-seed1: the loss became (nan|inf) in step \d+: lower .*\n", result.err
     )
     assert re.search(r"│ hot +│ +failed! │", result.out)
-    assert "! 1 of 3 runs failed, and are in no figure." in result.out
+    assert "! 1 of 3 runs failed and are excluded." in result.out
     assert "| hot | failed! | failed! |" in Path("c.md").read_text()
     report = report_of()
     assert report["configs"][1]["corpora"]["corpus"]["splits"]["test"] == {
         "mean": None,
         "deviation": None,
         "f1s": {},
+        "intent": {},
+        "against_first": None,
     }
     assert report["runs"][1]["failed"].startswith("the loss became")
     assert report["configs"][2]["corpora"]["corpus"]["splits"]["test"]["against_first"][
@@ -390,7 +393,9 @@ def test_where_the_first_failed_nothing_is_compared(desk, cli):
     result = cli("compare", "one.yaml", "two.yaml", "train.learning_rate=1e30", "train.optimizer=sgd", "train.warmup_epochs=0",
                  "train.gradient_clip=0", "--seeds", "1", "--json", "c.json")  # fmt: skip
     assert result.code == 1 and "Traceback" not in result.err
-    assert "against_first" not in json.dumps(report_of())
+    for config in report_of()["configs"]:
+        for scores in config["corpora"]["corpus"]["splits"].values():
+            assert scores["against_first"] is None
 
 
 def test_corpora_by_data_take_the_place_of_a_configs_own(desk, cli):
@@ -444,15 +449,15 @@ def test_what_a_word_stands_for(desk):
         )
 
 
-def dies(job, device, done):
+def killed(job, device, sender):
     os._exit(9)
 
 
 def test_a_process_that_is_killed_is_a_failed_run(desk, monkeypatch):
-    plan = comparing.plan(["tiny.yaml"], Path("b"))
-    monkeypatch.setattr(comparing, "_work", dies)
-    faults = comparing.run(plan, lambda job, text: None, jobs=2)
-    assert faults == {"corpus/tiny-seed1": "its process was ended from outside"}
+    plan = jobs.plan(["tiny.yaml"], Path("b"))
+    monkeypatch.setattr(scheduler, "_work", killed)
+    faults = scheduler.run_jobs(plan, lambda job, text: None, processes=2)
+    assert faults == {"corpus/tiny-seed1": "worker process was killed"}
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -460,8 +465,8 @@ def test_a_fault_of_a_part_is_a_failed_run(desk, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("shapes\ndo not fit")
 
-    monkeypatch.setattr(comparing, "train", broken)
-    plan = comparing.plan(["tiny.yaml"], Path("b"))
-    assert comparing.run(plan, lambda job, text: None) == {
+    monkeypatch.setattr(scheduler, "train", broken)
+    plan = jobs.plan(["tiny.yaml"], Path("b"))
+    assert scheduler.run_jobs(plan, lambda job, text: None) == {
         "corpus/tiny-seed1": "RuntimeError: shapes do not fit"
     }

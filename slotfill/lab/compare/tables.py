@@ -1,0 +1,118 @@
+"""Tables of a comparison, for the terminal and as Markdown."""
+
+from __future__ import annotations
+
+from slotfill.lab.compare.report import (
+    INTENT_RATES,
+    LEVEL,
+    ComparisonReport,
+    ConfigReport,
+    Difference,
+    SplitReport,
+)
+
+COSTS = {
+    "parameters": "parameters",
+    "train_tokens_per_second": "training tokens/s",
+    "predict_tokens_per_second": "prediction tokens/s",
+}
+
+Table = tuple[str, list[list[str]]]
+"""A title and columns, each a heading and a cell per row; the first column names the rows."""
+
+
+def tables(report: ComparisonReport) -> list[Table]:
+    """Return tables of F1, intents if they are learned, sizes and speeds, and differences."""
+    configs = report.configs
+    names = ["config", *(config.name for config in configs)]
+    f1s, intents, costs, differences = [names], [names], [names], [names]
+    for corpus, info in report.corpora.items():
+        for split in info.splits:
+            heading = f"{corpus} {split}"
+            splits = [config.split(corpus, split) for config in configs]
+            f1s.append([heading, *(_f1(config, corpus, split) for config in configs)])
+            differences.append([heading, *map(_difference, splits)])
+            rates = [scores.intent if scores else {} for scores in splits]
+            for rate, name in INTENT_RATES.items() if any(rates) else ():
+                cells = [str(intent.get(rate, "")) for intent in rates]
+                intents.append([f"{heading} {name}", *cells])
+    for cost, heading in COSTS.items():
+        values = [getattr(config, cost) for config in configs]
+        costs.append([heading, *("" if value is None else f"{round(value):,}" for value in values)])
+    result = [("F1 of slots", f1s)]
+    if len(intents) > 1:
+        result.append(("Sentences with correct intents, and correct frames, in percent", intents))
+    result.append((f"Size and speed on {next(iter(report.corpora))}", costs))
+    if len(configs) > 1:
+        title = f"Difference in F1 from {configs[0].name}, its 95% interval, and p"
+        result.append((title, differences))
+    return result
+
+
+def _f1(config: ConfigReport, corpus: str, split: str) -> str:
+    scores = config.split(corpus, split)
+    if scores is None:
+        return ""
+    if scores.mean is None:
+        return "failed!"
+    return f"{scores}{_mark(scores.against_first)}{'!' if config.corpora[corpus].failed else ''}"
+
+
+def _difference(scores: SplitReport | None) -> str:
+    if scores is None or scores.against_first is None:
+        return ""
+    difference = scores.against_first
+    low, high = difference.interval
+    interval = f"{difference.difference:+.2f} ({low:+.2f}, {high:+.2f})"
+    return f"{interval}, {difference.p:.4f}{_mark(difference)}"
+
+
+def _mark(difference: Difference | None) -> str:
+    """Return `*` if the difference is significant, `**` if it also is after correction."""
+    if difference is None or difference.p >= LEVEL:
+        return ""
+    return "*" if difference.p_corrected >= LEVEL else "**"
+
+
+def legend(report: ComparisonReport) -> list[str]:
+    """Return the sentences that explain the tables."""
+    seeds, failed = len(report.seeds), sum(bool(run.failed) for run in report.runs)
+    spread = f": mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else ", one seed"
+    lines = [f"F1 in percent over complete slots{spread}."]
+    if len(report.configs) > 1:
+        lines += [
+            f"Difference from {report.configs[0].name}: * p < {LEVEL}, ** also when corrected for"
+            " the number of configs (Holm).",
+            "p: paired approximate randomization; interval: paired bootstrap; both over sentences.",
+        ]
+    lines.append("Speeds: medians; runs that train in parallel slow each other down.")
+    if failed:
+        lines.append(f"! {failed} of {len(report.runs)} runs failed and are excluded.")
+    return lines
+
+
+def markdown(report: ComparisonReport) -> str:
+    """Return the tables as a Markdown page, with the machine, the date and the command."""
+    environment = report.environment
+    versions = [f"{name} {number}" for name, number in environment.get("versions", {}).items()]
+    machine = f"{environment.get('processors')} processors, {environment.get('platform')}"
+    python = ", ".join([f"Python {environment.get('python')}", *versions])
+    return "\n\n".join(
+        [
+            "# Comparison",
+            f"    {report.command}",
+            *map(_markdown_table, tables(report)),
+            " ".join(legend(report)).replace("*", "\\*"),
+            f"Machine: {machine}; {python}. {report.date[:10]}.\n",
+        ]
+    )
+
+
+def _markdown_table(table: Table) -> str:
+    title, columns = table
+    lines = [f"{title}:", ""]
+    for cells in zip(*columns, strict=True):
+        row = " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in cells)
+        lines.append(f"| {row} |")
+    lines.insert(3, "| --- |" + " ---: |" * (len(columns) - 1))
+    return "\n".join(lines)
