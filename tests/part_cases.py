@@ -136,8 +136,8 @@ def small(kind: str, name: str) -> dict[str, Any]:
             options[option.name] = 5
         elif option.name == "periods":
             options[option.name] = [1, 3, 2]
-        elif option.name == "longest":
-            # No shorter than any `shortest` that is tried.
+        elif option.name == "max_length" and name == "ngrams":
+            # No shorter than any `min_length` that is tried.
             options[option.name] = 3
         elif _bound(option.type, "lt") == 1:
             options[option.name] = 0.0

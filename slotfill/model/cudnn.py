@@ -30,7 +30,7 @@ def fused(cell: Cell, x: Tensor) -> Tensor | None:
     Or None where no layer of torch's computes it.
     """
     operator = cell.onnx_operator()
-    if operator is None or operator.peepholes is not None or None in operator.blocks:
+    if operator is None or operator.peepholes is not None or None in operator.gate_order:
         return None
     # Coupled gates, and a reset before the product, are of ONNX alone.
     if (

@@ -124,7 +124,9 @@ def test_check_says_how_many_tags_it_repaired(desk, cli):
 
 
 def test_what_shows_when_the_network_is_built_has_its_place_too(desk, cli):
-    write_config(Path("c.yaml"), embedding="[word,\n  {name: ngrams, shortest: 5, longest: 2}]")
+    write_config(
+        Path("c.yaml"), embedding="[word,\n  {name: ngrams, min_length: 5, max_length: 2}]"
+    )
     told = "c.yaml:3: embedding.1.longest: 2 characters are fewer than those of the shortest, 5"
     for command in ("check", "train", "compare"):
         assert cli(command, "c.yaml").err.splitlines()[0] == f"slotfill: {told}"

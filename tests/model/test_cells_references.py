@@ -58,7 +58,7 @@ def mut1(w, xs):
     u_r, u_n = w("recurrent_weight", 2)
     h = np.zeros(HIDDEN)
     for x in xs:
-        bare = x @ w("bare_weight") if len(x) != HIDDEN else x
+        bare = x @ w("input_projection") if len(x) != HIDDEN else x
         z = sigmoid(x @ w_z + b_z[0])
         r = sigmoid(x @ w_r + h @ u_r + b_r[0])
         h = np.tanh((r * h) @ u_n + np.tanh(bare) + w("candidate_bias")[0]) * z + h * (1 - z)
@@ -71,7 +71,7 @@ def mut2(w, xs):
     u_z, u_r, u_n = w("recurrent_weight", 3)
     h = np.zeros(HIDDEN)
     for x in xs:
-        bare = x @ w("bare_weight") if len(x) != HIDDEN else x
+        bare = x @ w("input_projection") if len(x) != HIDDEN else x
         z = sigmoid(x @ w_z + h @ u_z + b_z[0])
         r = sigmoid(bare + h @ u_r + w("reset_bias")[0])
         h = np.tanh((r * h) @ u_n + x @ w_n + b_n[0]) * z + h * (1 - z)
@@ -127,7 +127,7 @@ def test_the_bare_input_is_projected_only_where_sizes_differ(name):
         {parameter for parameter, _ in CELLS.build(name, size, 4).named_parameters()}
         for size in (3, 4)
     ]
-    assert names[0] - names[1] == {"bare_weight"} and names[0] > names[1]
+    assert names[0] - names[1] == {"input_projection"} and names[0] > names[1]
 
 
 @pytest.mark.parametrize(("reset", "products"), [("after", 3), ("before", 3), ("none", 2)])

@@ -92,6 +92,6 @@ def test_clockwork_backward_clock_starts_at_the_true_end():
 @pytest.mark.parametrize("periods", [[], [1, 2, 3, 4, 5, 6]])
 def test_clockwork_refuses_what_it_has_no_units_for(periods):
     with pytest.raises(
-        ConfigError, match=f"cell.periods: {len(periods)} given for hidden_size 5; at least one"
+        ConfigError, match=f"cell.periods: {len(periods)} periods for hidden_size 5; at least one"
     ):
         CELLS.build({"name": "clockwork", "periods": periods}, 3, 5)

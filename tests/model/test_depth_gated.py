@@ -31,7 +31,7 @@ def depth_gated(encoder, x):
                         sigmoid(
                             products[4 * HIDDEN :]
                             + w("memory_weight")[0] * c
-                            + w("below_weight")[0] * l
+                            + w("lower_memory_weight")[0] * l
                         )
                         * l
                     )
@@ -70,4 +70,4 @@ def test_the_first_layer_has_no_depth_gate():
     } == plain and "depth" not in first.gates
     for other in others:
         assert "depth" in other.gates and other.bias.shape[2] == 5 * HIDDEN
-        assert other.memory_weight.shape == other.below_weight.shape == (2, 1, HIDDEN)
+        assert other.memory_weight.shape == other.lower_memory_weight.shape == (2, 1, HIDDEN)

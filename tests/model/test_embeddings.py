@@ -123,19 +123,23 @@ def test_ngrams_are_those_that_several_words_have():
     """What two of the words share, the marks of beginning and end included: ^ab, ab, bc, bc$, c$,
     ^a.
     """
-    indexer = EMBEDDINGS.build({"name": "ngrams", "longest": 3}, LETTERS).indexer
+    indexer = EMBEDDINGS.build({"name": "ngrams", "max_length": 3}, LETTERS).indexer
     assert [ngram.replace("\x02", "^").replace("\x03", "$") for ngram in indexer.ids] == [
         "^a", "^ab", "ab", "bc", "bc$", "c$"
     ]  # fmt: skip
     assert (
-        len(EMBEDDINGS.build({"name": "ngrams", "longest": 3, "min_count": 3}, LETTERS).indexer.ids)
+        len(
+            EMBEDDINGS.build(
+                {"name": "ngrams", "max_length": 3, "min_count": 3}, LETTERS
+            ).indexer.ids
+        )
         == 0
     )
 
 
 def test_ngrams_of_a_word_are_added():
     torch.manual_seed(1)
-    part = EMBEDDINGS.build({"name": "ngrams", "longest": 3, "size": 7}, LETTERS).eval()
+    part = EMBEDDINGS.build({"name": "ngrams", "max_length": 3, "size": 7}, LETTERS).eval()
     (found,) = part(
         *(torch.from_numpy(array) for array in part.indexer.index([["zab", "abc", "zzz"]]))
     )
@@ -154,18 +158,20 @@ def test_ngrams_lowercase():
     assert little.any() and not big.any()
 
 
-def test_ngrams_shortest_and_longest():
-    longest = EMBEDDINGS.build({"name": "ngrams", "shortest": 3, "longest": 4}, LETTERS).indexer.ids
+def test_ngrams_min_and_max_length():
+    longest = EMBEDDINGS.build(
+        {"name": "ngrams", "min_length": 3, "max_length": 4}, LETTERS
+    ).indexer.ids
     assert {len(ngram) for ngram in longest} == {3}, "no two words share four characters"
-    with pytest.raises(
-        ConfigError, match="longest: 2 characters are fewer than those of the shortest, 3"
-    ):
-        EMBEDDINGS.build({"name": "ngrams", "shortest": 3, "longest": 2}, LETTERS)
+    with pytest.raises(ConfigError, match="max_length: must be at least min_length, 3"):
+        EMBEDDINGS.build({"name": "ngrams", "min_length": 3, "max_length": 2}, LETTERS)
 
 
 def test_ngrams_dropout():
     tokens = ["abc"] * 2
-    part = EMBEDDINGS.build({"name": "ngrams", "longest": 3, "dropout": 0.5, "size": 50}, LETTERS)
+    part = EMBEDDINGS.build(
+        {"name": "ngrams", "max_length": 3, "dropout": 0.5, "size": 50}, LETTERS
+    )
     arrays = [torch.from_numpy(array) for array in part.indexer.index([tokens])]
     torch.manual_seed(1)
     drawn = torch.stack([part(*arrays)[0, 0] for _ in range(200)]).detach()

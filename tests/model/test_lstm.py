@@ -269,7 +269,7 @@ def test_forget_bias_keeps_when_coupled_too():
     [
         (
             {"coupled": True, "forget_gate": False},
-            "cell.coupled: couples the input and the forget gate; leave neither out",
+            "cell.coupled: needs both input_gate and forget_gate",
         ),
         (
             {"peepholes": ["forget"], "coupled": True},
@@ -282,7 +282,7 @@ def test_forget_bias_keeps_when_coupled_too():
                 "forget_gate": False,
                 "output_gate": False,
             },
-            "cell.gate_recurrence: there is no gate to see another; leave one in",
+            "cell.gate_recurrence: needs at least one gate",
         ),
     ],
 )

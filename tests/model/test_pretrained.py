@@ -53,7 +53,7 @@ def test_words_have_the_vectors_of_the_file(tune, tmp_path):
     path = write_vectors(tmp_path / "vectors.txt")
     rows = rows_of(path)
     part, found = embedding(
-        ["leave", "Paris", "PARIS", "paris", "Tokyo", "tokyo", "Rome"], path, tune=tune
+        ["leave", "Paris", "PARIS", "paris", "Tokyo", "tokyo", "Rome"], path, trainable=tune
     )
     mean = np.mean(list(rows.values()), axis=0)
     wanted = [rows["leave"], *[rows["paris"]] * 3, rows["Tokyo"], mean, mean]
@@ -75,12 +75,12 @@ def test_what_is_kept(tmp_path):
     words.write_text("Boston  is not\nLisbon\n", encoding="utf-8")
     for options, kept in [
         ({}, set(KNOWN)),
-        ({"most": 1}, {"the", "leave", "paris", "to"}),
+        ({"max_words": 1}, {"the", "leave", "paris", "to"}),
         (
-            {"most": 1, "extra_words": str(words)},
+            {"max_words": 1, "extra_words": str(words)},
             {"the", "leave", "paris", "to", "boston", "Lisbon"},
         ),
-        ({"most": 1, "lowercase": False}, {"the", "leave", "to"}),
+        ({"max_words": 1, "lowercase": False}, {"the", "leave", "to"}),
     ]:
         part, _ = embedding(["leave"], path, **options)
         assert set(part.indexer.words) == kept
@@ -104,7 +104,7 @@ def test_coverage_counts_types_and_tokens():
 def test_a_run_needs_the_file_no_more(tune, desk, cli):
     path = write_vectors(desk / "vectors.txt")
     part = (
-        f"[{{name: pretrained, path: vectors.txt, tune: {str(tune).lower()}}}, {{name: word, size:"
+        f"[{{name: pretrained, path: vectors.txt, trainable: {str(tune).lower()}}}, {{name: word, size:"
         " 4}]"
     )
     write_config(desk / "own.yaml", embedding=part)
@@ -120,8 +120,8 @@ def test_a_run_needs_the_file_no_more(tune, desk, cli):
     path.unlink()
     torch, onnx = (load_run(desk / "run", engine=engine) for engine in ("torch", "onnx"))
     tokens = [text.split() for text in TEXTS]
-    wanted = torch.model.emissions(make_batch(tokens, torch.model.indexers))
-    found = onnx.model.emissions(make_batch(tokens, onnx.model.indexers))
+    wanted = torch.engine.emissions(make_batch(tokens, torch.engine.indexers))
+    found = onnx.engine.emissions(make_batch(tokens, onnx.engine.indexers))
     for ours, theirs, sentence in zip(wanted, found, tokens, strict=True):
         np.testing.assert_allclose(ours[: len(sentence)], theirs[: len(sentence)], atol=1e-4)
     answers = [cli("predict", "run", "--engine", engine, *TEXTS) for engine in ("onnx", "torch")]
@@ -132,7 +132,8 @@ def test_frozen_vectors_stay_and_tuned_ones_move(desk, cli):
     rows = rows_of(write_vectors(desk / "vectors.txt"))
     for tune in ("true", "false"):
         write_config(
-            desk / "own.yaml", embedding=f"{{name: pretrained, path: vectors.txt, tune: {tune}}}"
+            desk / "own.yaml",
+            embedding=f"{{name: pretrained, path: vectors.txt, trainable: {tune}}}",
         )
         assert cli("train", "own.yaml", "--out", "run", "--force").code == 0
         weights = load_file(desk / "run" / "model.safetensors")
@@ -144,7 +145,7 @@ def test_frozen_vectors_stay_and_tuned_ones_move(desk, cli):
             in_training = place < indexer.trained + 2
             assert fixed == (tune == "false" or not in_training)
             if tune == "true" and in_training:
-                assert not np.allclose(weights["embeddings.0.tuned.weight"][place], rows[word])
+                assert not np.allclose(weights["embeddings.0.trainable.weight"][place], rows[word])
 
 
 def test_a_stopped_run_goes_on_without_the_file(desk, monkeypatch):
@@ -152,7 +153,9 @@ def test_a_stopped_run_goes_on_without_the_file(desk, monkeypatch):
     from slotfill.runs.train import train
 
     write_vectors(desk / "vectors.txt")
-    write_config(desk / "own.yaml", embedding="{name: pretrained, path: vectors.txt, tune: true}")
+    write_config(
+        desk / "own.yaml", embedding="{name: pretrained, path: vectors.txt, trainable: true}"
+    )
     _, config = load_config("own.yaml")
     whole = train(config, RunFolder(Path("whole")), lambda progress: None)
 
@@ -188,13 +191,13 @@ def test_mistakes_are_told_in_a_line(desk, cli):
     code, line = said(path="strange.txt")
     assert (
         code == 3
-        and line.startswith(f"{desk}/strange.txt: none of the ")
+        and line.startswith(f"{desk}/strange.txt: has none of the ")
         and "training sentences" in line
     )
     code, line = said(path="vectors.txt", kind="word2vec")
     assert code == 3 and line.startswith(f"{desk}/vectors.txt:1: no header")
-    code, line = said(path="vectors.txt}, {name: pretrained, path: vectors.txt, most: 1")
-    assert code == 2 and "is named twice" in line
+    code, line = said(path="vectors.txt}, {name: pretrained, path: vectors.txt, max_words: 1")
+    assert code == 2 and "is listed twice" in line
     assert said(path="vectors.txt", extra_words="latin.txt") == (
         3,
         f"{desk}/latin.txt:1: not UTF-8 (byte 0xe9)",
@@ -224,8 +227,8 @@ def test_a_relative_path_is_taken_from_the_configs_folder(desk):
 
 def test_none_of_the_training_words(tmp_path):
     path = write_vectors(tmp_path / "vectors.txt")
-    with pytest.raises(DataError, match="none of the 2 words of the training sentences is in it"):
+    with pytest.raises(DataError, match="has none of the 2 words of the training sentences"):
         embedding(["x"], path, training=["x", "y"])
     path.write_text("0 5\n")
-    with pytest.raises(DataError, match="no word in it"):
+    with pytest.raises(DataError, match="the file has no words"):
         embedding(["x"], path, training=["x", "y"])

@@ -117,7 +117,7 @@ def test_a_long_sentence_is_read_in_windows():
 
 
 def test_only_what_is_tuned_is_trained():
-    frozen, tuned, mixed = built(), built(tune=True), built(layers="mix")
+    frozen, tuned, mixed = built(), built(trainable=True), built(layers="mix")
     names = {name for name, parameter in mixed.named_parameters() if parameter.requires_grad}
     assert names == {"mix", "gain"}
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
@@ -174,7 +174,7 @@ def test_it_has_a_learning_rate_of_its_own(optimizer, corpus):
 def test_a_run_needs_the_folder_no_more(tune, desk, cli, monkeypatch):
     shutil.copytree(PATH, desk / "tiny-bert")
     part = (
-        f"{{name: transformer, path: tiny-bert, tune: {str(tune).lower()}, pooling: mean, layers:"
+        f"{{name: transformer, path: tiny-bert, trainable: {str(tune).lower()}, pooling: mean, layers:"
         " mix}"
     )
     text = (desk / "tiny.yaml").read_text().replace("{name: word, size: 8}", part)

@@ -1,7 +1,7 @@
-"""What every cell promises: a state to start from and one step in time.
+"""Base class of recurrent cells: an initial state and one step in time.
 
-Every tensor of a cell has a leading `direction` axis, 1 or 2 long: a bidirectional layer is one
-cell whose products serve both directions at once, and a cell is written as if there were one.
+Every tensor of a cell has a leading `direction` axis of size 1 or 2, so that one batched product
+serves both directions of a bidirectional layer. A cell is written as if there were one direction.
 """
 
 from __future__ import annotations
@@ -19,72 +19,63 @@ State = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class OnnxRecurrentOp:
-    """The operator of ONNX that computes a cell over whole sentences.
-
-    `blocks`: which of the cell's products stands at each place of the operator's, None where the
-    cell has none.
-    `activations`: their ONNX names, in the operator's order. `recurrent_bias`: `(direction, 1,
-    num_gates * hidden)`.
-    `peepholes`: `(direction, gates * hidden)`, in the operator's order.
-    """
+    """The ONNX operator that computes a cell over complete sentences."""
 
     name: str
     cell: Cell
-    blocks: tuple[int | None, ...]
+    gate_order: tuple[int | None, ...]
+    """Index of the cell's gate for each gate of the operator; None if the cell has no such gate."""
     activations: tuple[str, ...]
+    """ONNX names of the activations, in the operator's order."""
     attributes: dict[str, int] = field(default_factory=dict)
     recurrent_bias: Tensor | None = None
+    """`(direction, 1, num_gates * hidden)`, in the cell's order; None for zeros."""
     peepholes: Tensor | None = None
+    """`(direction, num_gates * hidden)`, in the operator's order."""
 
     def weights(self) -> list[Tensor]:
-        """Return W `(direction, num_gates * hidden, input)`, R, B `(direction, 2 * products *
-        hidden)` and P, if any.
-        """
-        cell = self.cell
-        recurrent_bias = (
-            torch.zeros_like(cell.bias) if self.recurrent_bias is None else self.recurrent_bias
-        )
-        biases = [self._placed(bias).squeeze(1) for bias in (cell.bias, recurrent_bias)]
-        products = [
-            self._placed(weight).transpose(1, 2)
-            for weight in (cell.input_weight, cell.recurrent_weight)
-        ]
+        """Return ONNX's W, R, B and, with peepholes, P."""
+        cell, recurrent_bias = self.cell, self.recurrent_bias
+        if recurrent_bias is None:
+            recurrent_bias = torch.zeros_like(cell.bias)
+        biases = [self._reorder(bias).squeeze(1) for bias in (cell.bias, recurrent_bias)]
         return [
-            *products,
+            self._reorder(cell.input_weight).transpose(1, 2),
+            self._reorder(cell.recurrent_weight).transpose(1, 2),
             torch.cat(biases, dim=1),
             *([] if self.peepholes is None else [self.peepholes]),
         ]
 
-    def _placed(self, weight: Tensor) -> Tensor:
-        blocks = weight.split(self.cell.hidden_size, dim=2)
-        none = torch.zeros_like(blocks[0])
-        return torch.cat([none if block is None else blocks[block] for block in self.blocks], dim=2)
+    def _reorder(self, weight: Tensor) -> Tensor:
+        gates = weight.split(self.cell.hidden_size, dim=2)
+        zeros = torch.zeros_like(gates[0])
+        return torch.cat(
+            [zeros if gate is None else gates[gate] for gate in self.gate_order], dim=2
+        )
 
 
 class Cell(RecordsActivations):
-    """One recurrence; `products` is how many vectors of hidden size it computes from its input.
+    """A recurrent cell with `num_gates` gates, counting the candidate.
 
-    `input_weight`: `(direction, input, num_gates * hidden)`, `recurrent_weight`: `(direction,
-    hidden, num_recurrent_gates * hidden)`, as many as `products` if not given and no such tensor if
-    0; `bias`: `(direction, 1, num_gates * hidden)`.
+    Parameters:
+        input_weight: `(direction, input, num_gates * hidden)`.
+        recurrent_weight: `(direction, hidden, num_recurrent_gates * hidden)`; as many as
+            `num_gates` by default, no such parameter if 0.
+        bias: `(direction, 1, num_gates * hidden)`.
     """
 
     gates: tuple[str, ...] = ()
-    """The names of the products, in their order; `step` notes under the same name what becomes
-    of each, and under `memory` what it keeps apart from its output."""
+    """Names of the gates, in their order; `step` records each gate under its name, and the cell
+    state under `memory`."""
 
     takes_lower_memory: ClassVar[bool] = False
-    """Whether it is told the memory of the layer below: the last tensor of that layer's state at
-    the same token.
+    """Whether the input ends with the lower layer's memory: the last tensor of its state.
 
-    Its constructor then takes `below` after `directions`: True in all layers but the first, where
-    each input ends with that memory, `hidden` numbers on top of `input_size`.
-    """
+    The constructor then takes `has_lower_layer` after `directions`, True in all layers but the
+    first; the memory is `hidden` dimensions on top of `input_size`."""
 
     has_kl_term: ClassVar[bool] = False
-    """Whether the last tensor of its state, `(direction, batch, 1)`, is a term for the loss, in
-    nats.
-    """
+    """Whether the last tensor of the state, `(direction, batch, 1)`, is a loss term in nats."""
 
     def __init__(
         self,
@@ -113,18 +104,17 @@ class Cell(RecordsActivations):
                     nn.init.orthogonal_(block)
 
     def project(self, x: Tensor) -> Tensor:
-        """Return what of a step needs only its input, for all steps at once.
+        """Return the input projection of all steps, the part that does not depend on the state.
 
-        From `(direction, time * batch, input)` to `(direction, time * batch, num_gates * hidden)`; a
-        cell may give more numbers, or others, to its own `start` and `step`.
+        From `(direction, time * batch, input)` to `(direction, time * batch, num_gates * hidden)`;
+        a cell may return another size for its own `initial_state` and `step`.
         """
         return torch.baddbmm(self.bias, x, self.input_weight)
 
     def initial_state(self, projected: Tensor) -> State:
-        """Return the state before the first step, zeros; of `projected`, that of some step, only
-        the shape counts.
+        """Return the state before the first step: zeros `(direction, batch, hidden)`.
 
-        Each tensor is `(direction, batch, hidden)`.
+        `projected` is the projection of any step; only its shape and dtype matter.
         """
         return (projected.new_zeros(*projected.shape[:2], self.hidden_size),)
 
@@ -136,35 +126,29 @@ class Cell(RecordsActivations):
         raise NotImplementedError
 
     def forward_sequence(self, x: Tensor) -> Tensor | None:
-        """Return the outputs of all steps at once, where the cell has a quicker way than step by
-        step, or None.
+        """Return the outputs of all steps if there is a faster way than `step`, else None.
 
-        They are what `step` gives, `(direction, time, batch, hidden)` of `x` `(direction, time,
-        batch, input)`.
+        From `(direction, time, batch, input)` to `(direction, time, batch, hidden)`.
         """
         return None
 
     def onnx_operator(self) -> OnnxRecurrentOp | None:
-        """Return the operator of ONNX that computes the same, or None where there is none: then it
-        is the loop.
-        """
+        """Return the ONNX operator that computes the same; None exports the cell as a loop."""
         return None
 
 
 def xavier_parameter(directions: int, rows: int, columns: int) -> nn.Parameter:
-    """Return `(direction, rows, columns)` to multiply vectors with, as small at the start as
-    `Cell`'s own.
-    """
+    """Return a weight `(direction, rows, columns)` with Xavier-uniform values."""
     weight = nn.Parameter(torch.empty(directions, rows, columns))
-    for one in weight.detach():
-        nn.init.xavier_uniform_(one)
+    for matrix in weight.detach():
+        nn.init.xavier_uniform_(matrix)
     return weight
 
 
 ONNX_ACTIVATIONS = {"tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu"}
-"""The names in ONNX of what `activate` knows; its operators have no `linear`."""
+"""ONNX names of activations; recurrent operators have no `linear`."""
 
 
 def apply_activation(name: str, x: Tensor) -> Tensor:
-    """Return the activation called `name` of `x`; `linear` is `x` itself."""
+    """Apply the activation called `name`; `linear` returns `x` itself."""
     return x if name == "linear" else getattr(torch, name)(x)

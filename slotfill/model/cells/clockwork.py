@@ -1,9 +1,8 @@
-"""Clockwork RNN: modules of hidden units that tick at their own periods; the slow ones remember for
-the fast.
+"""Clockwork RNN: modules of hidden units that are updated at different periods.
 
-    at step t = 0, 1, 2, ... of the reading, module m with its period T_m:
+    at step t = 0, 1, 2, ..., module m with period T_m:
     h_t[m] = tanh(x_t W + h_{t-1} U + b)[m] where t mod T_m = 0, else h_{t-1}[m]
-    U[k, m] = 0 where T_k < T_m: a module sees itself and the slower ones
+    U[k, m] = 0 where T_k < T_m: a module has connections from itself and slower modules
 
 Source: Koutnik, Greff, Gomez & Schmidhuber 2014, "A Clockwork RNN"
 """
@@ -19,11 +18,10 @@ from slotfill.model.cells.base import Cell, State
 
 
 class Clockwork(Cell):
-    """Keep the last output, of which at each step only the modules whose turn it is are computed
-    anew.
+    """Update at each step only the modules whose period divides the step.
 
-    periods: of the modules, in any order; each gets an equal share of the units, the fast ones what
-    is left over.
+    periods: of the modules, in any order; each has an equal share of the units, and the fastest
+        have the remainder.
     """
 
     mask: Tensor
@@ -39,25 +37,25 @@ class Clockwork(Cell):
     ) -> None:
         if not 1 <= len(periods) <= hidden_size:
             raise ConfigError(
-                f"periods: {len(periods)} given for hidden_size {hidden_size}; "
-                "at least one, and at most one for each hidden unit"
+                f"periods: {len(periods)} periods for hidden_size {hidden_size}; "
+                "at least one, and at most one per hidden unit"
             )
         super().__init__(input_size, hidden_size, directions, num_gates=1)
         share, rest = divmod(hidden_size, len(periods))
         sizes = torch.tensor([share + (module < rest) for module in range(len(periods))])
         period = torch.tensor(sorted(periods)).repeat_interleave(sizes)
         self.register_buffer("period", period, persistent=False)
-        # At row k and column m: whether unit m may see unit k.
+        # Row k, column m: whether there is a connection from unit k to unit m.
         self.register_buffer("mask", (period.unsqueeze(1) >= period).float(), persistent=False)
         self.recurrent_weight.detach().mul_(self.mask)
 
     def initial_state(self, projected: Tensor) -> State:
-        """Return h_0, zeros, and the number 0 of the first step, `(direction, batch, 1)`."""
+        """Return h_0, zeros, and the index of the first step, 0, `(direction, batch, 1)`."""
         time = projected.new_zeros(*projected.shape[:2], 1, dtype=torch.long)
         return (*super().initial_state(projected), time)
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return h_t, and h_t and the number of the next step as the state."""
+        """Return h_t, and (h_t, index of the next step) as the state."""
         h, time = state
         new = torch.baddbmm(projected, h, self.recurrent_weight * self.mask).tanh()
         active = (time % self.period == 0).to(h.dtype)

@@ -1,4 +1,4 @@
-"""The simple recurrent network: the hidden layer sees the input and its own last output.
+"""Elman network: the hidden state depends on the input and the previous hidden state.
 
     h_t = f(x_t W + h_{t-1} U + b)
 
@@ -22,7 +22,7 @@ from slotfill.model.cells.base import (
 
 
 class Elman(Cell):
-    """Keep the last output as the only memory.
+    """Use the previous output as the only memory.
 
     activation: the function f.
     """
@@ -45,7 +45,7 @@ class Elman(Cell):
         return h, (h,)
 
     def onnx_operator(self) -> OnnxRecurrentOp | None:
-        """Return the operator RNN, but for a linear activation."""
+        """Return the operator RNN, which has no linear activation."""
         if self.activation == "linear":
             return None
         return OnnxRecurrentOp("RNN", self, (0,), (ONNX_ACTIVATIONS[self.activation],))

@@ -1,13 +1,12 @@
-"""Gated recurrent unit: one vector is both memory and output, an update gate mixes old and new.
+"""Gated recurrent unit: an update gate interpolates between the old state and a candidate.
 
-    r, z = sigmoid(x_t W + h_{t-1} U + b), one block of products each
+    r, z = sigmoid(x_t W + h_{t-1} U + b), stacked in one product
     n    = tanh(x_t W_n + b_n + r * (h_{t-1} U_n + b_u))     reset: after, as in cuDNN and torch
     n    = tanh(x_t W_n + b_n + (r * h_{t-1}) U_n)           reset: before, as published
-    n    = tanh(x_t W_n + b_n + h_{t-1} U_n)                 reset: none, and no r
+    n    = tanh(x_t W_n + b_n + h_{t-1} U_n)                 reset: none, without r
     h_t  = (1 - z) * n + z * h_{t-1}
 
-Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", equations 5 to
-8
+Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", eq. 5-8
 """
 
 from __future__ import annotations
@@ -21,11 +20,9 @@ from slotfill.model.cells.base import Cell, OnnxRecurrentOp, State
 
 
 class GRU(Cell):
-    """Keep what the update gate says, and let the reset gate choose what the new part may see of
-    the old.
+    """Interpolate between the old state and a candidate that sees the old state through a gate.
 
-    reset: where the reset gate stands, after the product or before it; with none the update gate is
-    alone.
+    reset: apply the reset gate `after` or `before` the recurrent product, or have `none`.
     """
 
     def __init__(
@@ -70,11 +67,14 @@ class GRU(Cell):
         """Return the operator GRU, which has a reset gate."""
         if self.reset == "none":
             return None
-        # After the product the candidate has a recurrent bias, the gates have none.
-        bias = None
-        if self.reset == "after":
-            bias = nn.functional.pad(self.recurrent_bias, (2 * self.hidden_size, 0))
-        after = {"linear_before_reset": int(self.reset == "after")}
+        # Only the candidate has a recurrent bias.
+        after = self.reset == "after"
+        padding = (2 * self.hidden_size, 0)
         return OnnxRecurrentOp(
-            "GRU", self, (1, 0, 2), ("Sigmoid", "Tanh"), after, recurrent_bias=bias
+            "GRU",
+            self,
+            (1, 0, 2),
+            ("Sigmoid", "Tanh"),
+            {"linear_before_reset": int(after)},
+            recurrent_bias=nn.functional.pad(self.recurrent_bias, padding) if after else None,
         )

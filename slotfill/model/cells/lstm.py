@@ -1,5 +1,4 @@
-"""Long short-term memory: a cell that gates let write, keep and read; and its published variants,
-by key.
+"""Long short-term memory and its published variants.
 
     i   = sigmoid(x_t W_i + h_{t-1} U_i + p_i * c_{t-1} + b_i)
     f   = sigmoid(x_t W_f + h_{t-1} U_f + p_f * c_{t-1} + b_f)     or 1 - i, if coupled
@@ -8,14 +7,14 @@ by key.
     o   = sigmoid(x_t W_o + h_{t-1} U_o + p_o * c_t + b_o)
     h_t = o * b(c_t)
 
-The peepholes p, one weight a memory cell, are there if asked for; so is the relevance gate r,
-computed as i without peephole, and 1 otherwise. A gate that is left out is 1. With gate recurrence
-i, f and o of the step before, joined, times one more matrix are added to the products of i, f and
-o. The activations a and b are tanh.
+Peepholes p, one weight per memory cell, are optional. So is the relevance gate r, computed like i
+without peephole; by default r is 1. A gate that is disabled is 1. With gate recurrence, the
+previous i, f and o are concatenated, multiplied by one more matrix and added to the
+pre-activations of i, f and o. The activations a and b are tanh by default.
 
 Source: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; forget gate: Gers, Schmidhuber &
-Cummins 2000;
-peepholes: Gers & Schmidhuber 2000; the variants: Greff et al. 2015, "LSTM: A Search Space Odyssey"
+Cummins 2000; peepholes: Gers & Schmidhuber 2000; variants: Greff et al. 2015, "LSTM: A Search Space
+Odyssey"
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.errors import ConfigError
-from slotfill.model.cells._lstm_function import LSTMPass
+from slotfill.model.cells._lstm_function import LSTMFunction
 from slotfill.model.cells.base import (
     ONNX_ACTIVATIONS,
     Cell,
@@ -38,22 +37,19 @@ from slotfill.model.cells.base import (
 
 
 class LSTM(Cell):
-    """Keep a memory c that changes by sums, so that gradients last.
+    """Update a memory c additively, so that gradients do not vanish.
 
-    forget_bias: what the forget gate's bias starts from; at 1 the cell keeps what it has until it
-    learns
-        otherwise (Jozefowicz et al. 2015, section 2.2).
-    peepholes: which gates see their own memory cell, the input and forget gates the old one, the
-    output gate the new.
-    coupled: what is forgotten is what is written anew, f = 1 - i.
-    input_gate: there is an input gate.
-    forget_gate: there is a forget gate.
-    output_gate: there is an output gate.
-    relevance_gate: a gate chooses what the candidate sees of the last output, as a GRU's reset gate
-    does.
-    gate_recurrence: the gates see what the gates were a step before.
-    input_activation: the function a, of the candidate.
-    output_activation: the function b, of the memory as it is read.
+    forget_bias: initial bias of the forget gate; at 1 the cell remembers by default (Jozefowicz et
+        al. 2015, section 2.2).
+    peepholes: gates with a peephole; the input and forget gates see c_{t-1}, the output gate c_t.
+    coupled: couple the forget gate to the input gate, f = 1 - i.
+    input_gate: have an input gate.
+    forget_gate: have a forget gate.
+    output_gate: have an output gate.
+    relevance_gate: gate what the candidate sees of h_{t-1}, like a GRU's reset gate.
+    gate_recurrence: the gates see the gates of the previous step.
+    input_activation: the activation a of the candidate.
+    output_activation: the activation b of the memory.
     """
 
     def __init__(
@@ -74,33 +70,34 @@ class LSTM(Cell):
         output_activation: Literal["tanh", "sigmoid", "relu", "linear"] = "tanh",
     ) -> None:
         if coupled and not (input_gate and forget_gate):
-            raise ConfigError("coupled: couples the input and the forget gate; leave neither out")
+            raise ConfigError("coupled: needs both input_gate and forget_gate")
         present = {
             "input": input_gate,
             "forget": forget_gate and not coupled,
             "output": output_gate,
         }
-        gates = [gate for gate, there in present.items() if there]
+        gates = [gate for gate, is_present in present.items() if is_present]
         if gate_recurrence and not gates:
-            raise ConfigError("gate_recurrence: there is no gate to see another; leave one in")
-        seeing = {"none": [], "all": gates}[peepholes] if isinstance(peepholes, str) else peepholes
-        if absent := set(seeing) - set(gates):
+            raise ConfigError("gate_recurrence: needs at least one gate")
+        if isinstance(peepholes, str):
+            peepholes = gates if peepholes == "all" else []
+        if absent := set(peepholes) - set(gates):
             raise ConfigError(
                 f"peepholes: there is no {min(absent)} gate here (there are: {', '.join(gates)})"
             )
-        named = (*gates, *(["relevance"] if relevance_gate else []), "candidate")
-        super().__init__(input_size, hidden_size, directions, num_gates=len(named))
-        self.gates = named
+        names = (*gates, *(["relevance"] if relevance_gate else []), "candidate")
+        super().__init__(input_size, hidden_size, directions, num_gates=len(names))
+        self.gates = names
         self.coupled = coupled
         self.input_activation = input_activation
         self.output_activation = output_activation
         self.peepholes = nn.ParameterDict(
-            {gate: torch.zeros(directions, 1, hidden_size) for gate in sorted(seeing)}
+            {gate: torch.zeros(directions, 1, hidden_size) for gate in sorted(peepholes)}
         )
-        self.recurrent_gates = len(gates) * hidden_size if gate_recurrence else 0
+        self.gate_recurrence_size = len(gates) * hidden_size if gate_recurrence else 0
         if gate_recurrence:
             self.gate_weight = xavier_parameter(
-                directions, self.recurrent_gates, self.recurrent_gates
+                directions, self.gate_recurrence_size, self.gate_recurrence_size
             )
         for gate, bias in zip(
             self.gates, self.bias.detach().split(hidden_size, dim=2), strict=True
@@ -111,34 +108,33 @@ class LSTM(Cell):
                 bias.fill_(-forget_bias)
 
     def initial_state(self, projected: Tensor) -> State:
-        """Return h_0 and c_0, zeros, and with gate recurrence the gates before, zeros `(direction,
-        batch, gates)`.
-        """
+        """Return h_0, c_0 and, with gate recurrence, the gates, `(direction, batch, gates)`."""
         zeros = projected.new_zeros(*projected.shape[:2], self.hidden_size)
-        if not self.recurrent_gates:
+        if not self.gate_recurrence_size:
             return zeros, zeros
-        return zeros, zeros, projected.new_zeros(*projected.shape[:2], self.recurrent_gates)
+        return zeros, zeros, projected.new_zeros(*projected.shape[:2], self.gate_recurrence_size)
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return h_t, and (h_t, c_t), with gate recurrence (h_t, c_t, gates), as the state."""
-        h, c, *gates_before = state
+        """Return h_t, and (h_t, c_t) or, with gate recurrence, (h_t, c_t, gates) as the state."""
+        h, c, *previous_gates = state
         size = self.hidden_size
-        products = torch.baddbmm(projected, h, self.recurrent_weight)
-        for before in gates_before:
-            seen = torch.baddbmm(products[..., : self.recurrent_gates], before, self.gate_weight)
-            products = torch.cat((seen, products[..., self.recurrent_gates :]), dim=2)
+        x = torch.baddbmm(projected, h, self.recurrent_weight)
+        if previous_gates:
+            recurrent, rest = x.tensor_split([self.gate_recurrence_size], dim=2)
+            recurrent = torch.baddbmm(recurrent, previous_gates[0], self.gate_weight)
+            x = torch.cat((recurrent, rest), dim=2)
         names = self.gates[:-1]
-        products, g = products.split([len(names) * size, size], dim=2)
+        x, g = x.split([len(names) * size, size], dim=2)
         gates: dict[str, Tensor] = {}
-        waiting: dict[str, Tensor] = {}
+        pre_activations: dict[str, Tensor] = {}
         if self.peepholes:
-            waiting = dict(zip(names, products.split(size, dim=2), strict=True))
-            self._open(gates, waiting, c, "input", "forget", "relevance")
+            pre_activations = dict(zip(names, x.split(size, dim=2), strict=True))
+            self._gate(gates, pre_activations, c, "input", "forget", "relevance")
         elif names:
-            # None waits for a memory, so one call opens them all.
-            gates = dict(zip(names, products.sigmoid().split(size, dim=2), strict=True))
+            # No gate depends on the memory, so one call computes them all.
+            gates = dict(zip(names, x.sigmoid().split(size, dim=2), strict=True))
         if "relevance" in gates:
-            # From the candidate without h_{t-1} towards the one with it.
+            # Interpolate from the candidate without h_{t-1} to the one with it.
             g = torch.lerp(projected[..., -size:], g, gates["relevance"])
         g = apply_activation(self.input_activation, g)
         if self.coupled:
@@ -146,68 +142,73 @@ class LSTM(Cell):
             if self.activations is not None:
                 self.record(forget=1 - gates["input"])
         else:
-            kept = gates["forget"] * c if "forget" in gates else c
-            c = torch.addcmul(kept, gates["input"], g) if "input" in gates else kept + g
-        self._open(gates, waiting, c, "output")
+            if "forget" in gates:
+                c = gates["forget"] * c
+            c = torch.addcmul(c, gates["input"], g) if "input" in gates else c + g
+        self._gate(gates, pre_activations, c, "output")
         h = apply_activation(self.output_activation, c)
         if "output" in gates:
             h = gates["output"] * h
         self.record(**gates, candidate=g, memory=c)
         recurrent = [gates[gate] for gate in self.gates if gate in ("input", "forget", "output")]
-        return h, (h, c, torch.cat(recurrent, dim=2)) if self.recurrent_gates else (h, c)
+        return h, (h, c, torch.cat(recurrent, dim=2)) if self.gate_recurrence_size else (h, c)
 
-    def _open(
-        self, gates: dict[str, Tensor], products: dict[str, Tensor], memory: Tensor, *names: str
+    def _gate(
+        self,
+        gates: dict[str, Tensor],
+        pre_activations: dict[str, Tensor],
+        memory: Tensor,
+        *names: str,
     ) -> None:
-        """Put into `gates` those of `names` that are in `products`; they may see `memory`."""
+        """Compute the gates `names`, those with a peephole from `memory` too, into `gates`."""
         for name in names:
-            if name in products:
-                product = products[name]
+            if name in pre_activations:
+                x = pre_activations[name]
                 if name in self.peepholes:
-                    product = torch.addcmul(product, self.peepholes[name], memory)
-                gates[name] = product.sigmoid()
+                    x = torch.addcmul(x, self.peepholes[name], memory)
+                gates[name] = x.sigmoid()
 
     def forward_sequence(self, x: Tensor) -> Tensor | None:
-        """Return all outputs of the plain LSTM, while it trains on a processor."""
-        plain = self.gates == ("input", "forget", "output", "candidate") and not self.peepholes
-        plain &= (
-            not self.recurrent_gates and self.input_activation == self.output_activation == "tanh"
-        )
-        quick = (
-            plain
-            and torch.is_grad_enabled()
-            and x.device.type == "cpu"
-            and not torch.is_autocast_enabled("cpu")
-        )
-        if not quick:
+        """Return the outputs of the LSTM without variants, in training on the CPU."""
+        if (
+            self.gates != ("input", "forget", "output", "candidate")
+            or self.peepholes
+            or self.gate_recurrence_size
+            or not self.input_activation == self.output_activation == "tanh"
+            or not torch.is_grad_enabled()
+            or x.device.type != "cpu"
+            or torch.is_autocast_enabled("cpu")
+        ):
             return None
-        found: Tensor = LSTMPass.apply(x, self.input_weight, self.recurrent_weight, self.bias)
-        return found
+        h: Tensor = LSTMFunction.apply(x, self.input_weight, self.recurrent_weight, self.bias)
+        return h
 
     def onnx_operator(self) -> OnnxRecurrentOp | None:
-        """Return the operator LSTM, which has all three gates and neither relevance, gate
-        recurrence nor `linear`.
-        """
+        """Return the operator LSTM; it has three gates, no other and no linear activation."""
         needed = {"input", "output"} if self.coupled else {"input", "forget", "output"}
         activations = (self.input_activation, self.output_activation)
         if (
             set(self.gates) != needed | {"candidate"}
-            or self.recurrent_gates
+            or self.gate_recurrence_size
             or "linear" in activations
         ):
             return None
-        places = {gate: place for place, gate in enumerate(self.gates)}
+        indices = {gate: index for index, gate in enumerate(self.gates)}
         order = ("input", "output", "forget")
         peepholes = None
         if self.peepholes:
-            none = torch.zeros(len(self.bias), 1, self.hidden_size)
+            zeros = torch.zeros(len(self.bias), self.hidden_size)
             peepholes = torch.cat(
-                [self.peepholes.get(gate, none) for gate in order], dim=2
-            ).squeeze(1)
+                [
+                    self.peepholes[gate].squeeze(1) if gate in self.peepholes else zeros
+                    for gate in order
+                ],
+                dim=1,
+            )
         return OnnxRecurrentOp(
             "LSTM",
             self,
-            tuple(places.get(gate) for gate in (*order, "candidate")),
+            tuple(indices.get(gate) for gate in (*order, "candidate")),
             ("Sigmoid", *(ONNX_ACTIVATIONS[activation] for activation in activations)),
             {"input_forget": int(self.coupled)},
             peepholes=peepholes,

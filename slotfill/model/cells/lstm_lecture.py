@@ -1,7 +1,6 @@
-"""LSTM as the lecture draws it: gates and input come from the word alone, only the memory
-remembers.
+"""LSTM of the lecture: gates and candidate depend on the input only, not on the last output.
 
-    z, z_i, z_f, z_o = x_t W + b, one block of products each
+    z, z_i, z_f, z_o = x_t W + b, stacked in one product
     c_t = g(z) * f(z_i) + c_{t-1} * f(z_f)
     a_t = h(c_t) * f(z_o)
 
@@ -19,11 +18,11 @@ from slotfill.model.cells.base import Cell, State, apply_activation
 
 
 class LectureLSTM(Cell):
-    """Keep a memory c that three gates let write, keep and read; none of them sees what was kept.
+    """Update a memory c through three gates that do not see the previous state.
 
-    gate_activation: the function f, of the three gates.
-    input_activation: the function g, of what is written.
-    output_activation: the function h, of what is read.
+    gate_activation: the activation f of the three gates.
+    input_activation: the activation g of the candidate.
+    output_activation: the activation h of the memory.
     """
 
     gates = ("candidate", "input", "forget", "output")

@@ -1,12 +1,11 @@
-"""MUT1, a cell found by search: its update gate sees the input alone, its candidate the bare input.
+"""MUT1, a cell found by search: the update gate sees only the input, which is unweighted in n.
 
     z   = sigmoid(x_t W_z + b_z)
     r   = sigmoid(x_t W_r + h_{t-1} U_r + b_r)
     n   = tanh((r * h_{t-1}) U_n + tanh(x_t) + b_n)
     h_t = n * z + h_{t-1} * (1 - z)
 
-The bare x_t is the input itself where it is as long as h_t; where it is not, it is x_t P, without a
-bias.
+x_t itself is the input if its size is that of h_t; otherwise it is x_t P, without a bias.
 
 Source: Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration of Recurrent Network
 Architectures"
@@ -21,13 +20,13 @@ from slotfill.model.cells.base import Cell, State, xavier_parameter
 
 
 class MUT1(Cell):
-    """Keep one vector, which is both memory and output."""
+    """Update one state, which is memory and output, by the equations of MUT1."""
 
     gates = ("update", "reset", "candidate")
 
     def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
         super().__init__(input_size, hidden_size, directions, num_gates=2)
-        self.bare_weight = (
+        self.input_projection = (
             None
             if input_size == hidden_size
             else xavier_parameter(directions, input_size, hidden_size)
@@ -36,8 +35,8 @@ class MUT1(Cell):
 
     def project(self, x: Tensor) -> Tensor:
         """Return the inputs of z, r and n, `(direction, time * batch, 3 * hidden)`."""
-        bare = x if self.bare_weight is None else torch.bmm(x, self.bare_weight)
-        return torch.cat((super().project(x), bare.tanh() + self.candidate_bias), dim=2)
+        projected = x if self.input_projection is None else torch.bmm(x, self.input_projection)
+        return torch.cat((super().project(x), projected.tanh() + self.candidate_bias), dim=2)
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         """Return h_t, and h_t as the state."""

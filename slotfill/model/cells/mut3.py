@@ -1,4 +1,4 @@
-"""MUT3, a cell found by search: its update gate sees the memory through a tanh.
+"""MUT3, a cell found by search: the update gate sees the state through a tanh.
 
     z   = sigmoid(x_t W_z + tanh(h_{t-1}) U_z + b_z)
     r   = sigmoid(x_t W_r + h_{t-1} U_r + b_r)
@@ -18,7 +18,7 @@ from slotfill.model.cells.base import Cell, State
 
 
 class MUT3(Cell):
-    """Keep one vector, which is both memory and output."""
+    """Update one state, which is memory and output, by the equations of MUT3."""
 
     gates = ("update", "reset", "candidate")
 

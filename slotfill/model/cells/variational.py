@@ -1,18 +1,21 @@
-"""Variational recurrent network: an LSTM that also reads a random vector, drawn anew at each step.
+"""Variational recurrent network: an LSTM with a latent vector that is sampled at each step.
 
-    m, log s     = x_t Q + h_{t-1} V + b_q, of the posterior q(z_t | x_t, h_{t-1}) = N(m, s^2)
-    m_p, log s_p = h_{t-1} V_p + b_p, of the prior p(z_t | h_{t-1}) = N(m_p, s_p^2), if learned; 0,
-    0 if fixed z_t     = m + s * e while training, e drawn from N(0, 1); m otherwise i, f, o =
-    sigmoid(x_t W + z_t Z + h_{t-1} U + b), one block of products each g       = tanh(x_t W_g + z_t
-    Z_g + h_{t-1} U_g + b_g) c_t     = f * c_{t-1} + i * g h_t     = o * tanh(c_t) loss   +=
-    kl_weight * sum over t and latents of log(s_p / s) + (s^2 + (m - m_p)^2) / (2 s_p^2) - 1/2
+    m, log s     = x_t Q + h_{t-1} V + b_q        posterior q(z_t | x_t, h_{t-1}) = N(m, s^2)
+    m_p, log s_p = h_{t-1} V_p + b_p              learned prior p(z_t | h_{t-1}) = N(m_p, s_p^2)
+                 = 0, 0                           fixed prior
+    z_t     = m + s * e in training, e from N(0, 1); otherwise m
+    i, f, o = sigmoid(x_t W + z_t Z + h_{t-1} U + b), stacked in one product
+    g       = tanh(x_t W_g + z_t Z_g + h_{t-1} U_g + b_g)
+    c_t     = f * c_{t-1} + i * g
+    h_t     = o * tanh(c_t)
+    loss   += kl_weight * sum over t and latent dimensions of
+              log(s_p / s) + (s^2 + (m - m_p)^2) / (2 s_p^2) - 1/2
 
-The papers model the sequence x itself; here the tags take its place: what they call the likelihood
-of x_t is that of the tags, and q does not see them. Theirs are networks of several layers where Q,
-V and V_p are matrices here.
+The papers model the sequence x itself; here the likelihood is that of the tags, which q does not
+see. Q, V and V_p are multi-layer networks in the papers and matrices here.
 
-Source: Chung et al. 2015, "A Recurrent Latent Variable Model for Sequential Data", equations 5 to
-11; with the fixed prior: Bayer & Osendorfer 2015, "Learning Stochastic Recurrent Networks"
+Source: Chung et al. 2015, "A Recurrent Latent Variable Model for Sequential Data", eq. 5-11; fixed
+prior: Bayer & Osendorfer 2015, "Learning Stochastic Recurrent Networks"
 """
 
 from __future__ import annotations
@@ -27,13 +30,12 @@ from slotfill.model.cells.base import Cell, State, xavier_parameter
 
 
 class Variational(Cell):
-    """Keep a memory c as an LSTM does, and pay for what z says beyond what the past foretold.
+    """Update a memory c from the input and a latent z, whose KL divergence is added to the loss.
 
-    latent_size: numbers in z.
-    prior: what z is measured against, learned from the past or always the same.
-    kl_weight: what a nat of that measure, the Kullback-Leibler divergence of q from p, counts in
-    the loss.
-    forget_bias: what the forget gate's bias starts from, as in `lstm`.
+    latent_size: size of z.
+    prior: `learned` from the previous state, or `fixed` to N(0, 1).
+    kl_weight: weight of the Kullback-Leibler divergence of q from p in the loss.
+    forget_bias: initial bias of the forget gate, as in `lstm`.
     """
 
     gates = ("input", "forget", "output", "candidate")
@@ -55,36 +57,34 @@ class Variational(Cell):
         self.latent_size = latent_size
         self.prior = prior
         self.kl_weight = kl_weight
-        numbers = latent_size * (4 if prior == "learned" else 2)
+        latent_outputs = latent_size * (4 if prior == "learned" else 2)
         self.posterior_weight = xavier_parameter(directions, input_size, 2 * latent_size)
-        # Both V and V_p, one product.
-        self.past_weight = xavier_parameter(directions, hidden_size, numbers)
-        self.past_bias = nn.Parameter(torch.zeros(directions, 1, numbers))
+        # V and V_p in one product.
+        self.hidden_to_latent_weight = xavier_parameter(directions, hidden_size, latent_outputs)
+        self.hidden_to_latent_bias = nn.Parameter(torch.zeros(directions, 1, latent_outputs))
         self.latent_weight = xavier_parameter(directions, latent_size, 4 * hidden_size)
 
     def project(self, x: Tensor) -> Tensor:
-        """Return the products of the gates, and behind them what x gives to m and log s."""
+        """Return the input projections of the gates, then those of m and log s."""
         return torch.cat((super().project(x), torch.bmm(x, self.posterior_weight)), dim=2)
 
     def initial_state(self, projected: Tensor) -> State:
-        """Return h_0 and c_0, zeros, and no divergence, `(direction, batch, 1)`."""
+        """Return h_0 and c_0, zeros, and a divergence of zero, `(direction, batch, 1)`."""
         zeros = projected.new_zeros(*projected.shape[:2], self.hidden_size)
         return zeros, zeros, zeros[..., :1]
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return h_t, and h_t, c_t and the divergence of this step, weighted, as the state."""
+        """Return h_t, and (h_t, c_t, weighted divergence of this step) as the state."""
         h, c, _ = state
         size, latents = self.hidden_size, self.latent_size
         inputs, posterior = projected.split([4 * size, 2 * latents], dim=2)
-        past = torch.baddbmm(self.past_bias, h, self.past_weight)
-        past, prior = past.split([2 * latents, past.shape[2] - 2 * latents], dim=2)
-        m, log_s = (past + posterior).split(latents, dim=2)
+        latent = torch.baddbmm(self.hidden_to_latent_bias, h, self.hidden_to_latent_weight)
+        from_hidden, prior = latent.split([2 * latents, latent.shape[2] - 2 * latents], dim=2)
+        m, log_s = (from_hidden + posterior).split(latents, dim=2)
         z = torch.addcmul(m, log_s.exp(), torch.randn_like(m)) if self.training else m
         kl = self.divergence(m, log_s, prior)
-        products = torch.baddbmm(
-            torch.baddbmm(inputs, h, self.recurrent_weight), z, self.latent_weight
-        )
-        gates, g = products.split([3 * size, size], dim=2)
+        x = torch.baddbmm(torch.baddbmm(inputs, h, self.recurrent_weight), z, self.latent_weight)
+        gates, g = x.split([3 * size, size], dim=2)
         i, f, o = gates.sigmoid().split(size, dim=2)
         g = g.tanh()
         c = torch.addcmul(f * c, i, g)
@@ -95,7 +95,7 @@ class Variational(Cell):
     def divergence(self, m: Tensor, log_s: Tensor, prior: Tensor) -> Tensor:
         """Return the Kullback-Leibler divergence `(direction, batch, 1)` of q from p, in nats.
 
-        `prior` is m_p and log s_p, or empty where the prior is fixed.
+        `prior` holds m_p and log s_p, and is empty if the prior is fixed.
         """
         if self.prior == "learned":
             m_p, log_s_p = prior.split(self.latent_size, dim=2)

@@ -1,4 +1,4 @@
-"""Tokens to the subword pieces that a pretrained transformer reads."""
+"""Tokens to the subwords of a pretrained transformer."""
 
 from __future__ import annotations
 
@@ -8,75 +8,75 @@ from typing import Any
 
 import numpy as np
 
-MOST_KNOWN = 65536
-"""How many distinct tokens' pieces are kept before all are forgotten, so that memory does not grow
-for ever.
-"""
+MAX_CACHED_TOKENS = 65536
+"""Number of distinct tokens whose subwords are cached; the cache is cleared when it is full."""
 
 
 class SubwordIndexer:
-    """Sentences to windows of pieces, each within what the model reads at once, and the token that
-    each is of.
+    """From sentences to windows of subwords that fit the model, and the token of each subword.
 
-    `kept` has the `tokenizer` as its JSON file says it, the ids of the `unknown` and of the
-    `padding` piece, and the `most` pieces of a window. A token is cut by itself, so that its pieces
-    do not depend on its neighbours; one of which the tokenizer leaves nothing is the unknown piece.
+    A token is split on its own, so its subwords do not depend on its neighbours; a token without
+    subwords becomes the unknown one.
+
+    Args:
+        resources: The `tokenizer` as JSON, the ids of the `unknown` and `padding` subwords, and the
+            maximum number of subwords of a window, `most`.
+        pooling: `first` uses a token's first subword, `mean` all of them.
     """
 
-    def __init__(self, kept: Mapping[str, Any], pooling: str) -> None:
+    def __init__(self, resources: Mapping[str, Any], pooling: str) -> None:
         from tokenizers import Tokenizer
 
-        self._tokenizer = Tokenizer.from_str(json.dumps(kept["tokenizer"]))
+        self._tokenizer = Tokenizer.from_str(json.dumps(resources["tokenizer"]))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._unknown, self._padding = kept["unknown"], kept["padding"]
-        self._first_alone = pooling == "first"
-        self._known: dict[str, list[int]] = {}
-        bare = self._cut("a")
-        whole = self._tokenizer.encode(["a"], is_pretokenized=True).ids
-        place = next(
-            place for place in range(len(whole)) if whole[place : place + len(bare)] == bare
-        )
-        # What the tokenizer puts around a sentence, such as [CLS] and [SEP].
-        self._before, self._after = whole[:place], whole[place + len(bare) :]
-        self.room = kept["most"] - len(self._before) - len(self._after)
+        self._unknown, self._padding = resources["unknown"], resources["padding"]
+        self._first_only = pooling == "first"
+        self._cache: dict[str, list[int]] = {}
+        subwords = self._split("a")
+        sentence = self._tokenizer.encode(["a"], is_pretokenized=True).ids
+        end = len(subwords)
+        start = next(i for i in range(len(sentence)) if sentence[i : i + end] == subwords)
+        # The special tokens around a sentence, such as [CLS] and [SEP].
+        self._before, self._after = sentence[:start], sentence[start + end :]
+        self.max_subwords = resources["most"] - len(self._before) - len(self._after)
 
-    def _cut(self, token: str) -> list[int]:
-        pieces = self._known.get(token)
-        if pieces is None:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
+    def _split(self, token: str) -> list[int]:
+        subwords = self._cache.get(token)
+        if subwords is None:
+            if len(self._cache) >= MAX_CACHED_TOKENS:
+                self._cache.clear()
             ids = self._tokenizer.encode(
                 [token], is_pretokenized=True, add_special_tokens=False
             ).ids
-            pieces = self._known[token] = ids or [self._unknown]
-        return pieces
+            subwords = self._cache[token] = ids or [self._unknown]
+        return subwords
 
     def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
-        """Return pieces `(window, piece)`, their `lengths (window,)`, whose they are, and zeros
-        `(batch, time)`.
+        """Return ids `(window, subword)`, lengths `(window,)`, owners and zeros `(batch, time)`.
 
-        Of token t of sentence s, that whose vectors are taken say s * time + t + 1; the others, and
-        padding, say 0.
+        The owner of a subword is s * time + t + 1 for token t of sentence s, and 0 for subwords
+        that are not pooled and for padding.
         """
         time = max(map(len, batch), default=0)
         windows: list[tuple[list[int], list[int]]] = []
         for row, tokens in enumerate(batch):
-            pieces: list[int] = []
+            subwords: list[int] = []
             owners: list[int] = []
             for owner, token in enumerate(tokens, start=row * time + 1):
-                cut = self._cut(token)[: self.room]
-                if len(pieces) + len(cut) > self.room:
-                    windows.append((pieces, owners))
-                    pieces, owners = [], []
-                pieces = pieces + cut
-                owners = owners + [owner] + [0 if self._first_alone else owner] * (len(cut) - 1)
-            windows.append((pieces, owners))
-        around = len(self._before) + len(self._after)
-        lengths = np.array([len(pieces) + around for pieces, _ in windows], np.int64)
-        found = np.full((len(windows), int(lengths.max(initial=1))), self._padding, np.int64)
-        whose = np.zeros_like(found)
-        for row, (pieces, owners) in enumerate(windows):
-            found[row, : lengths[row]] = [*self._before, *pieces, *self._after]
-            whose[row, len(self._before) : len(self._before) + len(owners)] = owners
-        return found, lengths, whose, np.zeros((len(batch), time), np.int64)
+                token_subwords = self._split(token)[: self.max_subwords]
+                if len(subwords) + len(token_subwords) > self.max_subwords:
+                    windows.append((subwords, owners))
+                    subwords, owners = [], []
+                subwords = subwords + token_subwords
+                other_owner = 0 if self._first_only else owner
+                owners = [*owners, owner, *[other_owner] * (len(token_subwords) - 1)]
+            windows.append((subwords, owners))
+        num_special = len(self._before) + len(self._after)
+        lengths = np.array([len(subwords) + num_special for subwords, _ in windows], np.int64)
+        ids = np.full((len(windows), int(lengths.max(initial=1))), self._padding, np.int64)
+        owner_ids = np.zeros_like(ids)
+        for row, (subwords, owners) in enumerate(windows):
+            ids[row, : lengths[row]] = [*self._before, *subwords, *self._after]
+            owner_ids[row, len(self._before) : len(self._before) + len(owners)] = owners
+        return ids, lengths, owner_ids, np.zeros((len(batch), time), np.int64)

@@ -1,4 +1,4 @@
-"""What every embedding promises."""
+"""Base class of embeddings."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from slotfill.data.indexers import Indexer
 
 
 class Embedding(nn.Module):
-    """From the arrays of its lookup to a vector for each token.
+    """From the arrays of its indexer to a vector for each token.
 
-    A subclass takes the Vocab and its options, and sets `lookup` and `output_size`. Where a token's
-    vector depends on the other tokens of its sentence, it is `contextual`.
+    A subclass takes the Vocab and its options.
     """
 
     contextual = False
+    """Whether a token's vector depends on the other tokens of the sentence."""
     indexer: Indexer
+    """From tokens to the arrays that `forward` takes."""
     output_size: int
+    """Size of a token's vector."""
 
     def forward(self, *arrays: Tensor) -> Tensor:
-        """Return `(batch, time, output_size)`; what stands at padding does not matter."""
+        """Return `(batch, time, output_size)`, of any value at padding."""
         raise NotImplementedError

@@ -1,5 +1,4 @@
-"""A vector for each word from the letters it is spelled with: a convolution and the maximum over
-its places.
+"""A vector for each word from its characters: a convolution and max pooling.
 
 Source: Ma & Hovy 2016, "End-to-end Sequence Labeling via Bi-directional LSTM-CNNs-CRF", section 2.1
 """
@@ -16,13 +15,13 @@ from slotfill.model.embeddings.base import Embedding
 
 
 class CharCNN(Embedding):
-    """Spell each token, run filters over its characters, keep each filter's maximum.
+    """Convolve over the characters of each token and take each filter's maximum.
 
-    size: numbers in a character's vector.
-    filters: how many filters, which is the size of a token's vector.
-    width: characters that a filter sees at once.
-    lowercase: spell in lower case.
-    max_length: characters of a token that are read, from its first.
+    size: size of the character embeddings.
+    filters: number of filters, which is the output size.
+    width: filter width in characters.
+    lowercase: lowercase tokens.
+    max_length: maximum number of characters; the rest of a token is ignored.
     """
 
     def __init__(
@@ -40,24 +39,23 @@ class CharCNN(Embedding):
         self.output_size = filters
         self.vectors = nn.Embedding(len(self.indexer.ids) + 2, size, padding_idx=PADDING)
         nn.init.uniform_(self.vectors.weight[2:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
-        # Every character of the training sentences is known, so nothing would ever train this one.
+        # No training sentence has an unknown character, so its vector is never trained.
         nn.init.zeros_(self.vectors.weight[UNKNOWN])
         self.width = width
         self.filters = nn.Linear(width * size, filters)
 
     def forward(self, *arrays: Tensor) -> Tensor:
-        """Return `(batch, time, filters)` of spellings `(type, character)` and types `(batch,
-        time)`.
+        """Return `(batch, time, filters)`; windows see zeros beyond the token.
 
-        A window is centred on each character of the token, and what it sees beyond the token is
-        zero, so the other tokens of the batch change nothing.
+        Args:
+            arrays: Character ids of the distinct tokens `(token, character)`, and the index of each
+                token of the batch among them `(batch, time)`.
         """
-        spellings, types = arrays
+        char_ids, token_index = arrays
         left = (self.width - 1) // 2
-        padded = nn.functional.pad(spellings, (left, self.width - 1 - left), value=PADDING)
-        # (type, character, width): words are short, so joining vectors and one product beat a
-        # convolution.
-        places = padded.unfold(1, self.width, 1)
-        windows = self.filters(self.vectors(places).flatten(2))
-        windows = windows.masked_fill((spellings == PADDING).unsqueeze(2), -1e4)
-        return torch.tanh(windows.amax(dim=1))[types]
+        padded = nn.functional.pad(char_ids, (left, self.width - 1 - left), value=PADDING)
+        # (token, character, width): for short words one product is faster than a convolution.
+        windows = padded.unfold(1, self.width, 1)
+        scores = self.filters(self.vectors(windows).flatten(2))
+        scores = scores.masked_fill((char_ids == PADDING).unsqueeze(2), -1e4)
+        return torch.tanh(scores.amax(dim=1))[token_index]

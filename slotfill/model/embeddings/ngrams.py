@@ -1,7 +1,6 @@
-"""A vector for each word, made of those of the n-grams of characters in it; words of like spelling
-have like vectors.
+"""A vector for each word as the sum of the vectors of its character n-grams.
 
-    x = sum over the word's n-grams g of v_g, over sqrt(how many they are)
+    x = sum over the word's n-grams g of v_g / sqrt(number of n-grams)
 
 Source: Bojanowski, Grave, Joulin & Mikolov 2017, "Enriching Word Vectors with Subword Information",
 section 3.2
@@ -20,15 +19,15 @@ from slotfill.model.embeddings.base import Embedding
 
 
 class Ngrams(Embedding):
-    """Cut each token into overlapping pieces and add up what they tell.
+    """Sum the vectors of the overlapping character n-grams of each token.
 
-    size: numbers in a vector.
-    shortest: characters of the shortest n-gram; the marks of a word's beginning and end count as
-    one each.
-    longest: characters of the longest.
-    min_count: an n-gram that fewer words of training have is left out.
-    lowercase: cut in lower case.
-    dropout: share of a word's n-grams that are left out while training.
+    size: embedding size.
+    min_length: length of the shortest n-grams; the marks of a word's start and end count as one
+        character each.
+    max_length: length of the longest n-grams.
+    min_count: n-grams of fewer distinct training words are ignored.
+    lowercase: lowercase tokens.
+    dropout: fraction of a word's n-grams that are dropped in training.
     """
 
     def __init__(
@@ -36,18 +35,16 @@ class Ngrams(Embedding):
         vocab: Vocab,
         *,
         size: Size = 100,
-        shortest: Size = 2,
-        longest: Size = 5,
+        min_length: Size = 2,
+        max_length: Size = 5,
         min_count: Count = 2,
         lowercase: bool = True,
         dropout: Fraction = 0.2,
     ) -> None:
         super().__init__()
-        if longest < shortest:
-            raise ConfigError(
-                f"longest: {longest} characters are fewer than those of the shortest, {shortest}"
-            )
-        sizes = range(shortest, longest + 1)
+        if max_length < min_length:
+            raise ConfigError(f"max_length: must be at least min_length, {min_length}")
+        sizes = range(min_length, max_length + 1)
         self.indexer = vocab.ngram_indexer(lowercase=lowercase, sizes=sizes, min_count=min_count)
         self.output_size = size
         self.dropout = dropout
@@ -55,16 +52,18 @@ class Ngrams(Embedding):
         nn.init.uniform_(self.vectors.weight[1:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
 
     def forward(self, *arrays: Tensor) -> Tensor:
-        """Return the vectors `(batch, time, size)` of n-grams `(type, n-gram)` and types `(batch,
-        time)`.
+        """Return `(batch, time, size)`; zero at padding and for tokens without a known n-gram.
 
-        Zero at padding, and for a token of which no n-gram is known.
+        Args:
+            arrays: N-gram ids of the distinct tokens `(token, n-gram)`, and the index of each token
+                of the batch among them `(batch, time)`.
         """
-        ngrams, types = arrays
+        ngrams, token_index = arrays
         if self.training and self.dropout:
             ngrams = ngrams.masked_fill(
                 torch.rand(ngrams.shape, device=ngrams.device) < self.dropout, PADDING
             )
-        found = (ngrams != PADDING).to(self.vectors.weight.dtype).sum(1, keepdim=True)
-        # A token without any has a sum of zero to be divided by 1.
-        return (self.vectors(ngrams).sum(1) / found.maximum(torch.ones_like(found)).sqrt())[types]
+        count = (ngrams != PADDING).to(self.vectors.weight.dtype).sum(1, keepdim=True)
+        # At least 1: the sum of no n-grams is zero.
+        count = count.maximum(torch.ones_like(count))
+        return (self.vectors(ngrams).sum(1) / count.sqrt())[token_index]

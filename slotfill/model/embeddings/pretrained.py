@@ -1,8 +1,7 @@
-"""A vector for each word from a file: GloVe, word2vec or fastText; a word that it does not have
-gets their mean.
+"""Pretrained word vectors: GloVe, word2vec or fastText; unknown words have their mean.
 
-Read when training begins. A run keeps the words of its training sentences, the most frequent ones
-of the file and those of `extra_words`, with their vectors, and has no need of the file any more.
+The file is read when training starts. A run stores the vectors of its training words, of the most
+frequent words of the file and of `extra_words`, and does not need the file any more.
 
 Source: Pennington, Socher & Manning 2014, "GloVe: Global Vectors for Word Representation"
 """
@@ -24,18 +23,15 @@ from slotfill.model.embeddings.base import Embedding
 
 
 class Pretrained(Embedding):
-    """Look each token up in the vectors that were kept of a file.
+    """Look up each token in pretrained word vectors.
 
     path: the file of vectors.
-    kind: how it is written; `word2vec` is text with a header, as fastText's `.vec`, and `fasttext`
-    is fastText's
-        `.bin`; `auto` tells by how the file begins.
-    lowercase: a word that the file does not have is looked up in lower case.
-    most: so many words are kept from the file's beginning, where the most frequent ones stand, for
-    texts to come.
-    extra_words: a text file whose words, as they stand between blanks, are kept too.
-    tune: train the vectors of the words of the training sentences, and that of unknown words, with
-    the network.
+    kind: file format; `word2vec` is text with a header, such as fastText's `.vec`, and `fasttext`
+        is fastText's `.bin`; `auto` detects it from the start of the file.
+    lowercase: look up words that are not in the file in lower case.
+    max_words: number of words stored from the start of the file, which are the most frequent.
+    extra_words: a text file whose words, separated by white space, are stored too.
+    trainable: train the vectors of the training words and of unknown words.
     """
 
     def __init__(
@@ -45,56 +41,56 @@ class Pretrained(Embedding):
         path: FilePath,
         kind: Literal["auto", "glove", "word2vec", "word2vec_binary", "fasttext"] = "auto",
         lowercase: bool = True,
-        most: Size = 50000,
+        max_words: Size = 50000,
         extra_words: FilePath | None = None,
-        tune: bool = False,
+        trainable: bool = False,
     ) -> None:
         super().__init__()
-        found = None
+        file = None
         if path not in vocab.saved:
-            wanted = [*vocab.tokens, *_words(extra_words)]
-            found = read_vectors(Path(path), wanted, most, lowercase, kind)
-            if not found.words:
-                raise DataError(f"{path}: no word in it")
-            size = found.vectors.shape[1]
-            kept = {"size": size, "words": found.words, "composed": found.composed}
+            words = [*vocab.tokens, *_words(extra_words)]
+            file = read_vectors(Path(path), words, max_words, lowercase, kind)
+            if not file.words:
+                raise DataError(f"{path}: the file has no words")
+            size = file.vectors.shape[1]
+            kept = {"size": size, "words": file.words, "composed": file.composed}
             if vocab.kept.setdefault(path, kept) != kept:
                 raise ConfigError(
-                    f"path: {path} is named twice, with other words to keep; give both the same"
-                    " options"
+                    f"path: {path} is listed twice with different options; give both the same"
                 )
         self.indexer = indexer = vocab.pretrained_indexer(file=path, lowercase=lowercase)
         if vocab.tokens and not indexer.trained:
             raise DataError(
-                f"{path}: none of the {len(vocab.tokens)} words of the training sentences is in it"
+                f"{path}: has none of the {len(vocab.tokens)} words of the training sentences"
             )
         self.output_size = vocab.kept[path]["size"]
         table = torch.zeros(len(indexer.ids) + 2, self.output_size)
-        if found is not None:
-            table[[indexer.ids[word] for word in found.words]] = torch.from_numpy(found.vectors)
+        if file is not None:
+            table[[indexer.ids[word] for word in file.words]] = torch.from_numpy(file.vectors)
             table[UNKNOWN] = table[2:].mean(dim=0)
-        # With `tune` each word stands in one of two tables, and is zero in the other.
-        self.tuned: nn.Embedding | None = None
-        if tune:
-            trained = indexer.trained + 2
-            self.tuned = nn.Embedding.from_pretrained(
-                table[:trained].clone(), freeze=False, padding_idx=PADDING
+        # If trainable, each word has its vector in one of two tables and zeros in the other.
+        self.trainable: nn.Embedding | None = None
+        if trainable:
+            rows = indexer.trained + 2
+            self.trainable = nn.Embedding.from_pretrained(
+                table[:rows].clone(), freeze=False, padding_idx=PADDING
             )
-            table[:trained] = 0
+            table[:rows] = 0
         self.vectors: Tensor
         self.register_buffer("vectors", table)
 
     def forward(self, *arrays: Tensor) -> Tensor:
         """Return the vectors `(batch, time, size)` of ids `(batch, time)`; zero at padding."""
         (ids,) = arrays
-        found = nn.functional.embedding(ids, self.vectors)
-        if self.tuned is None:
-            return found
-        return found + self.tuned(ids.masked_fill(ids >= self.tuned.num_embeddings, PADDING))
+        vectors = nn.functional.embedding(ids, self.vectors)
+        if self.trainable is None:
+            return vectors
+        is_frozen = ids >= self.trainable.num_embeddings
+        return vectors + self.trainable(ids.masked_fill(is_frozen, PADDING))
 
 
 def _words(path: str | None) -> list[str]:
-    """Return the words of a text file, each once, in their order."""
+    """Return the distinct words of a text file, in their order."""
     if path is None:
         return []
     try:

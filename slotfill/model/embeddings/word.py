@@ -1,4 +1,4 @@
-"""A vector for each word, learned; rare words also teach the vector of the unknown word.
+"""A learned vector for each word; in training, singletons are randomly replaced by <unk>.
 
 Source: Bengio, Ducharme, Vincent & Jauvin 2003, "A Neural Probabilistic Language Model"
 """
@@ -15,13 +15,13 @@ from slotfill.model.embeddings.base import Embedding
 
 
 class Word(Embedding):
-    """Look each token up in a table of vectors.
+    """Look up each token in an embedding table.
 
-    size: numbers in a vector.
-    lowercase: `Taipei` and `taipei` are one word.
-    mask_digits: every digit is read as 0, so that `11:30` and `12:45` are one word.
-    min_count: a word seen fewer times in training is unknown.
-    unknown_rate: how often a word that was seen only once is taken as unknown while training.
+    size: embedding size.
+    lowercase: lowercase tokens.
+    mask_digits: replace every digit by 0, so that `11:30` and `12:45` share a vector.
+    min_count: words with a lower count in the training sentences are out of vocabulary.
+    unknown_rate: probability of replacing a word of count 1 by <unk> in training.
     """
 
     def __init__(
@@ -49,6 +49,6 @@ class Word(Embedding):
         """Return the vectors `(batch, time, size)` of ids `(batch, time)`; zero at padding."""
         (ids,) = arrays
         if self.training and self.unknown_rate > 0:
-            hidden = self.rare[ids] & (torch.rand(ids.shape, device=ids.device) < self.unknown_rate)
-            ids = ids.masked_fill(hidden, UNKNOWN)
+            drawn = torch.rand(ids.shape, device=ids.device) < self.unknown_rate
+            ids = ids.masked_fill(self.rare[ids] & drawn, UNKNOWN)
         return self.vectors(ids)

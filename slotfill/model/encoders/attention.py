@@ -1,5 +1,4 @@
-"""Additive attention: each token's vector is joined by a weighted sum of all vectors of its
-sentence.
+"""Additive attention: concatenate to each token a weighted sum of all vectors of the sentence.
 
     e_ij = v . tanh(h_i W + h_j U)
     a_ij = exp(e_ij) / sum_k exp(e_ik)
@@ -9,8 +8,8 @@ sentence.
 Source: Liu & Lane 2016, "Attention-Based Recurrent Neural Network Models for Joint Intent Detection
 and Slot Filling", section 3.2; the score: Bahdanau, Cho & Bengio 2015
 
-It follows an encoder that knows the order of words, as in `encoder: [recurrent, attention]`; by
-itself it does not.
+It has no position encoding; stack it on an encoder that knows the order of the tokens, as in
+`encoder: [recurrent, attention]`.
 """
 
 from __future__ import annotations
@@ -26,12 +25,10 @@ from slotfill.model.masks import padding_mask
 
 
 class Attention(Encoder):
-    """Look at the whole sentence from each of its tokens; notes the `weights` `(batch, 1, time,
-    time)`, from and to.
+    """Attend to the sentence from each of its tokens; records `weights` `(batch, 1, time, time)`.
 
-    size: numbers in the layer that says how well two tokens go together.
-    dropout: share of each vector that attention does not see while training; the vector itself is
-    passed on whole.
+    size: hidden size of the scoring network.
+    dropout: dropout rate of the vectors that attention sees; the residual path has none.
     """
 
     def __init__(self, input_size: int, *, size: Size = 64, dropout: Fraction = 0.5) -> None:
@@ -41,7 +38,7 @@ class Attention(Encoder):
         self.attention = AdditiveAttention(input_size, input_size, size)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return `(batch, time, 2 * input)`; padding is given no weight, and is zero in the output."""
+        """Return `(batch, time, 2 * input)`, zero at padding, which has no attention weight."""
         mask = padding_mask(lengths, x.shape[1])
         h = self.dropout(x)
         weights = self.attention(h, self.attention.key(h), mask)

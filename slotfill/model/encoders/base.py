@@ -1,4 +1,4 @@
-"""What every encoder promises."""
+"""Base class of encoders."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from slotfill.model.activations import RecordsActivations
 
 
 class Encoder(RecordsActivations):
-    """From a vector for each token to another that knows of its sentence; a subclass sets
-    `output_size`.
-    """
+    """From token vectors to contextual vectors; a subclass sets `output_size`."""
 
     output_size: int
 
     is_context_free: bool = False
-    """Whether what a token gets depends on that token alone, so that predict may keep it from
-    sentence to sentence.
-    """
+    """Whether a token's output depends on that token only, so that prediction may cache it."""
 
     causal_directions: int = 0
-    """How many halves the output has, the first read from the beginning and the other from the
-    end, each of which has seen no further than its token; 0 where a token's output may depend on
-    all others."""
+    """Number of causal directions: 2 for one bidirectional layer, 1 for one forward layer, 0 if
+    outputs may depend on the complete sentence."""
 
     regularization_loss: Tensor | float = 0.0
-    """What the last `forward` adds to the loss, a mean over the batch's sentences."""
+    """Loss term of the last `forward`, a mean over the sentences of the batch."""
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return `(batch, time, output_size)` of `x` `(batch, time, input)` and `lengths`
-        `(batch,)` in tokens.
+        """Encode a batch; a sentence's output never depends on the rest of the batch.
 
-        A sentence's result never depends on its batch-mates; at padding it is zero.
+        Args:
+            x: Token vectors `(batch, time, input)`, of any value at padding.
+            lengths: Number of tokens of each sentence, `(batch,)`.
+
+        Returns:
+            `(batch, time, output_size)`, zero at padding.
         """
         raise NotImplementedError

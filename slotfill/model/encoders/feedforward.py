@@ -1,6 +1,6 @@
-"""Layers without memory: each token is seen alone, or within a window of its neighbours.
+"""Feed-forward layers: each token on its own, or with a window of its neighbours.
 
-    h^0_t = [x_{t-w} ; ... ; x_t ; ... ; x_{t+w}], with zeros beyond the sentence's ends
+    h^0_t = [x_{t-w} ; ... ; x_t ; ... ; x_{t+w}], zeros beyond the sentence
     h^l_t = f(h^{l-1}_t W_l + b_l)
 
 Source: Rumelhart, Hinton & Williams 1986, "Learning Representations by Back-propagating Errors";
@@ -22,13 +22,13 @@ from slotfill.model.masks import padding_mask
 
 
 class Feedforward(Encoder):
-    """Join the vectors of a window around each token and send them through dense layers.
+    """Concatenate the vectors of a window around each token and apply dense layers.
 
-    hidden_size: numbers in each layer's output.
-    layers: how many; with 0 the vectors of the window are only joined.
-    window: neighbours seen on each side; with 0 the same word always gets the same answer.
-    activation: the function after each layer.
-    dropout: share of each layer's input that is dropped while training.
+    hidden_size: output size of each layer.
+    layers: number of layers; with 0 the window is only concatenated.
+    window: number of neighbours on each side; with 0 a word has the same output everywhere.
+    activation: the activation after each layer.
+    dropout: dropout rate of each layer's input.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Feedforward(Encoder):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return `(batch, time, output_size)`; beyond the sentence's ends the window sees zeros."""
+        """Return `(batch, time, output_size)`, zero at padding, which windows see as zeros."""
         mask = padding_mask(lengths, x.shape[1]).unsqueeze(2)
         x = x * mask
         if self.window:

@@ -1,7 +1,6 @@
-"""Grid LSTM of two dimensions: an LSTM along time and another along depth, each with a memory of
-its own.
+"""Two-dimensional grid LSTM: an LSTM along time and one along depth, with separate memories.
 
-    LSTM(H, m): i, f, o = sigmoid(H W + b), one block of products each
+    LSTM(H, m): i, f, o = sigmoid(H W + b), stacked in one product
                 g  = tanh(H W_g + b_g)
                 m' = f * m + i * g
                 h' = tanh(o * m')
@@ -9,16 +8,15 @@ its own.
         h_time', m_time'   = LSTM_time([h_time ; h_depth], m_time)
         h_depth', m_depth' = LSTM_depth([h_time' ; h_depth], m_depth)
 
-Time's h and m go on to the next token, from zeros; depth's to the next layer, from h = x P_h + b_h
-and m = x P_m + b_m. Depth comes after time, and sees its new state. The last layer's h_depth is the
-output.
+h_time and m_time are passed to the next token, from zeros; h_depth and m_depth to the next layer,
+from h = x P_h + b_h and m = x P_m + b_m. Depth is computed after time, from its new state. The
+output is h_depth of the last layer.
 
-Source: Kalchbrenner, Danihelka & Graves 2015, "Grid Long Short-Term Memory", equation 1 for the
-LSTM, section 3 for the grid and for dimensions one after the other
+Source: Kalchbrenner, Danihelka & Graves 2015, "Grid Long Short-Term Memory", eq. 1 (the
+LSTM) and section 3 (the grid, and dimensions in sequence)
 
-While record_activations it notes, for each layer and each of `time` and `depth`, the gates and the memory of
-every step under names such as `layer 1 time forget` and `layer 2 depth memory`, and the outputs as
-`layer 1 time hidden` and so on.
+For each layer and each of `time` and `depth` it records the gates, the memory and the output of
+every step, as `layer 1 time forget`, `layer 2 depth memory`, `layer 1 time hidden` and so on.
 """
 
 from __future__ import annotations
@@ -36,16 +34,14 @@ from slotfill.model.scan import Tensors, scan
 
 
 class GridLSTM(Encoder):
-    """Read the sentence with a memory along time and one along depth; a deep LSTM has only the
-    first.
+    """Run an LSTM along time and one along depth; a stacked LSTM has only the first.
 
-    hidden_size: numbers in the memory, of each dimension and direction.
-    layers: how many there are along depth.
-    bidirectional: read from both ends; the two outputs are joined.
-    tied: all layers have the same weights.
-    forget_bias: what the forget gates' biases start from; at 1 memory is kept until the network
-    learns otherwise.
-    dropout: share of the input that is dropped while training.
+    hidden_size: hidden size of each dimension and direction.
+    layers: number of layers along depth.
+    bidirectional: concatenate the outputs of a forward and a backward pass.
+    tied: share the weights between layers.
+    forget_bias: initial bias of the forget gates; at 1 the memory is kept by default.
+    dropout: dropout rate of the input.
     """
 
     def __init__(
@@ -68,19 +64,17 @@ class GridLSTM(Encoder):
         for weight in self.input_weight.detach():
             for block in weight.split(hidden_size, dim=1):
                 nn.init.xavier_uniform_(block)
-        own = 1 if tied else layers
+        num_lstms = 1 if tied else layers
         self.time = nn.ModuleList(
-            _LSTM(hidden_size, self.directions, forget_bias) for _ in range(own)
+            _LSTM(hidden_size, self.directions, forget_bias) for _ in range(num_lstms)
         )
         self.depth = nn.ModuleList(
-            _LSTM(hidden_size, self.directions, forget_bias) for _ in range(own)
+            _LSTM(hidden_size, self.directions, forget_bias) for _ in range(num_lstms)
         )
         self.layers = layers
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return `(batch, time, directions * hidden_size)`; the backward pass starts at each true
-        end.
-        """
+        """Return `(batch, time, directions * hidden_size)`, zero at padding."""
         reading = TimeMajorOrder(lengths, x.shape[1], self.directions)
         steps = reading.steps(self.dropout(x))
         first = torch.baddbmm(self.input_bias, steps.flatten(1, 2), self.input_weight)
@@ -90,7 +84,7 @@ class GridLSTM(Encoder):
                 cast(_LSTM, lstms[layer % len(lstms)]) for lstms in (self.time, self.depth)
             )
             h_time = self._along_time(along_time, h_depth, f"layer {layer + 1} time")
-            # Along depth no step waits for another: one product serves all.
+            # Along depth the steps are independent, so one product computes all of them.
             both = torch.cat((h_time, h_depth), dim=3)
             products = torch.baddbmm(along_depth.bias, both.flatten(1, 2), along_depth.weight)
             h_depth, m_depth = self._step(
@@ -99,44 +93,50 @@ class GridLSTM(Encoder):
         return reading.tokens(h_depth)
 
     def _along_time(self, lstm: _LSTM, h_depth: Tensor, name: str) -> Tensor:
-        """Return the h_time' of all steps, `(direction, time, batch, hidden)` as `h_depth` is."""
-        recurrent, below = lstm.weight.chunk(2, dim=1)
-        projected = torch.baddbmm(lstm.bias, h_depth.flatten(1, 2), below).unflatten(
+        """Return h_time' of all steps; as `h_depth`, it is `(direction, time, batch, hidden)`."""
+        time_weight, depth_weight = lstm.weight.chunk(2, dim=1)
+        projected = torch.baddbmm(lstm.bias, h_depth.flatten(1, 2), depth_weight).unflatten(
             1, h_depth.shape[1:3]
         )
 
         def step(projected: Tensor, state: Tensors) -> tuple[Tensors, Tensors]:
             h, m = state
-            h, m = self._step(torch.baddbmm(projected, h, recurrent), m, name)
+            h, m = self._step(torch.baddbmm(projected, h, time_weight), m, name)
             return (h,), (h, m)
 
         zeros = torch.zeros_like(h_depth[:, 0])
         return scan(step, projected, (zeros, zeros))[0]
 
-    def _step(self, products: Tensor, m: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """Return h' and m' of one LSTM, for one step or, with an axis of time before the batch, for
-        all.
+    def _step(self, x: Tensor, m: Tensor, name: str) -> tuple[Tensor, Tensor]:
+        """Return h' and m' of one LSTM, for one step or for all.
 
-        `products` is `(direction, batch, 4 * hidden)`, `m` `(direction, batch, hidden)`; `name` is
-        for the notes.
+        Args:
+            x: Pre-activations `(direction, batch, 4 * hidden)`, or with `time` before `batch`.
+            m: Memory `(direction, batch, hidden)`, or with `time` before `batch`.
+            name: Prefix of the recorded activations.
         """
         size = m.shape[-1]
-        i, f, o = products[..., : 3 * size].sigmoid().split(size, dim=-1)
-        g = products[..., 3 * size :].tanh()
+        i, f, o = x[..., : 3 * size].sigmoid().split(size, dim=-1)
+        g = x[..., 3 * size :].tanh()
         m = torch.addcmul(f * m, i, g)
         h = (o * m).tanh()
         if self.activations is not None:
-            named = {"input": i, "forget": f, "output": o, "candidate": g, "memory": m, "hidden": h}
-            for what, tensor in named.items():
+            tensors = {
+                "input": i,
+                "forget": f,
+                "output": o,
+                "candidate": g,
+                "memory": m,
+                "hidden": h,
+            }
+            for kind, tensor in tensors.items():
                 for step in tensor.unbind(1) if tensor.dim() == 4 else [tensor]:
-                    self.record(**{f"{name} {what}": step})
+                    self.record(**{f"{name} {kind}": step})
         return h, m
 
 
 class _LSTM(nn.Module):
-    """The weights of one LSTM of the grid: `weight` `(direction, h_time then h_depth, 4 * hidden)`
-    and `bias`.
-    """
+    """Weights of one LSTM: `weight` `(direction, h_time then h_depth, 4 * hidden)` and `bias`."""
 
     def __init__(self, hidden_size: int, directions: int, forget_bias: float) -> None:
         super().__init__()

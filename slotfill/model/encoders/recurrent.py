@@ -1,4 +1,4 @@
-"""Any recurrent cell, run over the sentence: one way or both ways, in any number of layers.
+"""Any recurrent cell, unidirectional or bidirectional, in any number of layers.
 
 Source: bidirectional: Schuster & Paliwal 1997, "Bidirectional Recurrent Neural Networks"
 """
@@ -18,13 +18,13 @@ from slotfill.model.recurrence import TimeMajorOrder, read
 
 
 class Recurrent(Encoder):
-    """Read the sentence token by token, remembering.
+    """Run a recurrent cell over the tokens.
 
-    cell: the recurrence.
-    hidden_size: numbers in the memory, of each direction.
-    layers: how many, each reading the outputs of the one below.
-    bidirectional: read from both ends; the two outputs are joined.
-    dropout: share of each layer's input that is dropped while training.
+    cell: the recurrent cell.
+    hidden_size: hidden size of each direction.
+    layers: number of stacked layers.
+    bidirectional: concatenate the outputs of a forward and a backward pass.
+    dropout: dropout rate of each layer's input.
     """
 
     def __init__(
@@ -41,20 +41,18 @@ class Recurrent(Encoder):
         self.directions = 2 if bidirectional else 1
         self.dropout = LockedDropout(dropout)
         self.output_size = hidden_size * self.directions
-        # A second layer has seen both ends.
+        # A second layer sees the complete sentence.
         self.causal_directions = self.directions if layers == 1 else 0
         first = CELLS.build(cell, input_size, hidden_size, self.directions)
-        below = [True] if first.takes_lower_memory else []
+        has_lower_layer = [True] if first.takes_lower_memory else []
         self.layers = nn.ModuleList([first])
         for _ in range(layers - 1):
             self.layers.append(
-                CELLS.build(cell, self.output_size, hidden_size, self.directions, *below)
+                CELLS.build(cell, self.output_size, hidden_size, self.directions, *has_lower_layer)
             )
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return `(batch, time, directions * hidden_size)`; the backward pass starts at each true
-        end.
-        """
+        """Return `(batch, time, directions * hidden_size)`, zero at padding."""
         reading = TimeMajorOrder(lengths, x.shape[1], self.directions)
         self.regularization_loss = x.new_zeros(())
         told = None

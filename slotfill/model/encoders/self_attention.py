@@ -1,5 +1,4 @@
-"""Multi-head self-attention: several weighted sums of the sentence at each token, added to its
-vector.
+"""Multi-head self-attention with a residual connection and layer normalization.
 
     a    = softmax_j(q_i . k_j / sqrt(head_size)) in each head, with q = x W_q, k = x W_k
     head = sum_j a_ij v_j, with v = x W_v
@@ -7,8 +6,8 @@ vector.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need", sections 3.1 and 3.2
 
-It knows no order: a sentence's words in another order give the same vectors in that order. So it
-follows an encoder that does know, as in `encoder: [recurrent, self_attention]`.
+It has no position encoding: permuting the tokens permutes the outputs. Stack it on an encoder that
+knows their order, as in `encoder: [recurrent, self_attention]`.
 """
 
 from __future__ import annotations
@@ -23,12 +22,13 @@ from slotfill.model.masks import padding_mask
 
 
 class SelfAttention(Encoder):
-    """Let each token gather from the others; notes the `weights` `(batch, heads, time, time)`, from
-    and to.
+    """Add to each token what its attention heads read; records `weights`.
 
-    heads: how many weighted sums there are.
-    head_size: numbers in each of them.
-    dropout: share of what is added to each vector that is dropped while training.
+    The attention weights are `(batch, heads, time, time)`, from queries to keys.
+
+    heads: number of attention heads.
+    head_size: size of each head.
+    dropout: dropout rate of the attention output.
     """
 
     def __init__(
@@ -44,12 +44,11 @@ class SelfAttention(Encoder):
         self.norm = nn.LayerNorm(input_size)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return `(batch, time, input)`; padding is given no weight, and is zero in the output."""
+        """Return `(batch, time, input)`, zero at padding, which has no attention weight."""
         mask = padding_mask(lengths, x.shape[1])
         projected = self.projections(x).unflatten(2, (3, self.heads, -1))
         q, k, v = projected.permute(2, 0, 3, 1, 4)
-        # matmul, since torch's own attention does not give the weights, which are there to be
-        # looked at.
+        # Not torch's scaled_dot_product_attention, which does not return the weights.
         weights = masked_softmax(self.scale * q @ k.transpose(2, 3), mask[:, None, None])
         self.record(weights=weights)
         joined = self.join((weights @ v).transpose(1, 2).flatten(2))
