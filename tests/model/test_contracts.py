@@ -73,7 +73,9 @@ def test_says_what_it_is_and_takes(kind, name):
     assert part.summary.endswith(".") and part.summary[0].isupper()
     parameters = list(inspect.signature(part.load()).parameters.values())
     wiring = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-    wanted = WIRING[kind] + (["has_lower_layer"] if getattr(part.load(), "takes_lower_memory", False) else [])
+    wanted = WIRING[kind] + (
+        ["has_lower_layer"] if getattr(part.load(), "takes_lower_memory", False) else []
+    )
     assert wiring == wanted, "only wiring is positional; what YAML may set comes after the star"
     options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     assert options == list(part.options)

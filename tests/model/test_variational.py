@@ -19,7 +19,10 @@ def variational(w, xs, latent_size, prior="learned", noise=None, divergences=Non
     """The output of each step; each step's divergence is added to the list `divergences`."""
     h, c = np.zeros(HIDDEN), np.zeros(HIDDEN)
     for time, x in enumerate(xs):
-        past = np.split(h @ w("hidden_to_latent_weight") + w("hidden_to_latent_bias")[0], 4 if prior == "learned" else 2)
+        past = np.split(
+            h @ w("hidden_to_latent_weight") + w("hidden_to_latent_bias")[0],
+            4 if prior == "learned" else 2,
+        )
         mean, log_deviation = np.split(x @ w("posterior_weight"), 2)
         mean, deviation = mean + past[0], np.exp(log_deviation + past[1])
         prior_mean, prior_deviation = (past[2], np.exp(past[3])) if prior == "learned" else (0, 1)
