@@ -284,26 +284,26 @@ def tune(
     with display.tuning(sys.stderr if as_json else sys.stdout) as report:
         try:
             tuning.run_trials(search, study, trials, report, device=chosen)
-        except tuning.Stopped:
+        except KeyboardInterrupt:
             stopped = True
     found = tuned.summarize(search, study)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
     else:
         display.show_columns(tuned.tables(found), tuned.legend(found))
-        if found["best"]:
+        if found.best:
             typer.echo(
-                f"The best config is {search.best}. Next:\n  slotfill train"
-                f" {shlex.quote(str(search.best))}"
+                f"The best config is {search.best_path}. Next:\n  slotfill train"
+                f" {shlex.quote(str(search.best_path))}"
             )
     if stopped:
-        ended = len(found["trials"])
+        ended = len(found.trials)
         typer.echo(
             f"slotfill: stopped; {ended} of {trials} trials have ended; the same command goes on",
             err=True,
         )
         raise typer.Exit(130)
-    if not found["best"] and not found["running"]:
+    if not found.best and not found.running:
         typer.echo("slotfill: no trial has come to its end", err=True)
         raise typer.Exit(1)
 

@@ -119,7 +119,7 @@ def test_a_stopped_trial_is_tried_again_as_it_was(desk, cli):
             if progress is not None and line.startswith(stopped) and progress.epoch == 2:
                 signal.raise_signal(signal.SIGINT)
 
-        with pytest.raises(tune.Stopped):
+        with pytest.raises(KeyboardInterrupt):
             tune.run_trials(search, open_study(search), 3, report)
     assert signal.getsignal(signal.SIGINT) is kept
     assert [trial.state for trial in open_study(search).trials()] == ["stopped", "stopped"]
@@ -255,7 +255,7 @@ def test_a_trial_that_fails_does_not_end_the_study(desk, cli):
     }
     assert states == {0.04: "finished", 1e38: "failed"}
     assert all(
-        trial["fault"].startswith("the loss became") for trial in report["trials"] if trial["fault"]
+        trial["error"].startswith("the loss became") for trial in report["trials"] if trial["error"]
     )
     result = cli(
         "tune",
@@ -275,7 +275,7 @@ def test_settings_that_do_not_go_together_are_a_failed_trial(desk, cli):
     cells = "tune.encoder.cell=[{name: lstm, coupled: true, forget_gate: false}, gru]"
     report = told(cli, QUICK, cells, "--trials", "4")
     faults = {
-        json.dumps(trial["settings"]["encoder.cell"]): trial["fault"] for trial in report["trials"]
+        json.dumps(trial["settings"]["encoder.cell"]): trial["error"] for trial in report["trials"]
     }
     assert faults['"gru"'] is None
     assert any(
@@ -356,14 +356,14 @@ def test_a_study_of_another_config_is_not_gone_on_with(desk, cli):
     ]:
         result = cli("tune", "tiny.yaml", *words, "--trials", "2")
         message = (
-            f"{OUT}/study.journal: the study 'tiny' was begun with {what}; choose another --out or"
+            f"{OUT}/study.journal: the study 'tiny' was started with {what}; choose another --out or"
             " --storage"
         )
         assert (result.code, result.out, result.err) == (2, "", f"slotfill: {message}\n")
     shutil.copytree(Path("corpus").resolve(), "other")
     Path("other/valid.brackets").write_text("hello\n")
     result = cli("tune", "tiny.yaml", QUICK, "data.path=other")
-    assert "was begun with sentences.valid" in result.err
+    assert "was started with sentences.valid" in result.err
     assert (OUT / "study.journal").read_bytes() == before
 
 
@@ -373,15 +373,13 @@ def test_nothing_of_the_users_is_overwritten(desk, cli):
     result = cli("tune", "tiny.yaml")
     assert (
         result.err
-        == f"slotfill: {OUT}/best.yaml: is there already, and not by slotfill tune; choose another"
+        == f"slotfill: {OUT}/best.yaml: already exists and is not from slotfill tune; choose another"
         " --out\n"
     )
     assert ((OUT / "best.yaml").read_text(), result.code) == ("train: {epochs: 2}\n", 2)
     Path("notes.txt").write_text("mine\n")
     result = cli("tune", "tiny.yaml", "--storage", "notes.txt", "--out", "b")
-    assert (
-        result.err == "slotfill: notes.txt: is there already, and holds no study; choose another\n"
-    )
+    assert result.err == "slotfill: notes.txt: already exists and is not a study; choose another\n"
     assert (Path("notes.txt").read_text(), result.code) == ("mine\n", 2)
 
 
@@ -391,7 +389,7 @@ def test_wrong_use_is_one_line(desk, cli):
         (
             ["plain.yaml"],
             (
-                "plain.yaml: no ranges; say in it which keys to try, and how, as tune:"
+                "plain.yaml: no search space; set the keys to try, for example tune:"
                 " {train.learning_rate: "
             ),
         ),
@@ -443,7 +441,7 @@ def test_what_is_printed(desk, cli):
     assert re.search(r"│ 1 +│ +[12] │ +[\d.]+ │ +3 │ +\d+ │", result.out)
     assert lines[-4:] == [
         "2 trials: 2 finished.",
-        "F1 in percent over whole slots, in the best epoch on valid. Test was not read.",
+        "F1 in percent over complete slots, in the best epoch on valid. Test was not read.",
         f"The best config is {OUT}/best.yaml. Next:",
         f"  slotfill train {OUT}/best.yaml",
     ]
@@ -452,7 +450,7 @@ def test_what_is_printed(desk, cli):
 def test_where_the_config_is_not_within_its_ranges_it_says_so(desk, cli):
     result = cli("tune", "tiny.yaml", QUICK, "--trials", "1", "tune.encoder.hidden_size=[12, 16]")
     assert result.out.startswith(
-        "The config's own values are not all among those to try, so no trial is the config"
+        "The config's own values lie outside the search space, so they are not tried as a"
     )
 
 

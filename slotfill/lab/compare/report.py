@@ -34,7 +34,7 @@ INTENT_RATES = {"accuracy": "intents", "frame_accuracy": "frames"}
 """The rates of intents in a report, and their headings."""
 
 STATISTICS = {
-    "test": "paired approximate randomization; a sentence's outputs of all seeds are swapped together",
+    "test": "paired approximate randomization; outputs of all seeds are swapped together",
     "interval": "paired bootstrap over sentences, 95 %, percentiles",
     "draws": DRAWS,
     "level": LEVEL,
@@ -165,7 +165,8 @@ class ComparisonReport:
 
 def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> ComparisonReport:
     """Return the report on the jobs of `plan`; `errors` are those of failed jobs by title."""
-    runs, corpora, counts, environment = [], {}, {}, {}
+    runs, corpora, counts = [], {}, {}
+    environment: dict[str, Any] = {}
     for job in plan.jobs:
         splits = evaluated_splits(job.config.data)
         corpora[job.corpus] = CorpusInfo(plan.corpora[job.corpus], splits[0], splits)
@@ -243,8 +244,10 @@ def _corpus_report(runs: Sequence[RunReport], splits: Sequence[str]) -> CorpusRe
         intents = [score["intent"] for score in scores.values() if "intent" in score]
         rates = {}
         for rate in INTENT_RATES if intents else ():
-            rates[rate] = Spread(**_spread([intent[rate] for intent in intents]))
-        report.splits[split] = SplitReport(**_spread(f1s.values()), f1s=f1s, intent=rates)
+            mean, deviation = _spread([intent[rate] for intent in intents])
+            rates[rate] = Spread(mean=mean, deviation=deviation)
+        mean, deviation = _spread(f1s.values())
+        report.splits[split] = SplitReport(mean=mean, deviation=deviation, f1s=f1s, intent=rates)
     if finished:
         speeds = [speed for run in finished for speed in run.train_tokens_per_second_by_epoch]
         report.parameters = finished[0].parameters
@@ -257,12 +260,12 @@ def _corpus_report(runs: Sequence[RunReport], splits: Sequence[str]) -> CorpusRe
     return report
 
 
-def _spread(values: Collection[float]) -> dict[str, float | None]:
-    """Return the fields of a Spread."""
-    return {
-        "mean": statistics.mean(values) if values else None,
-        "deviation": statistics.stdev(values) if len(values) > 1 else None,
-    }
+def _spread(values: Collection[float]) -> tuple[float | None, float | None]:
+    """Return the mean and the standard deviation of `values`."""
+    return (
+        statistics.mean(values) if values else None,
+        statistics.stdev(values) if len(values) > 1 else None,
+    )
 
 
 def _add_differences(

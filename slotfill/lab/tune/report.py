@@ -1,89 +1,100 @@
-"""What a tuning came to: its numbers as what JSON can hold, and those as tables."""
+"""Report of a hyperparameter search: its trials and the best ones as a table."""
 
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict
-from typing import Any
+from collections import Counter
+from dataclasses import dataclass
 
-from slotfill.lab.tune.search import Search, value_shown, write_best
-from slotfill.lab.tune.study import Study
+from slotfill.lab.tune.search import Search, format_value, write_best
+from slotfill.lab.tune.study import Study, Trial
 from slotfill.version import FORMAT
 
-SHOWN = 10
-"""Rows of the table of the best trials."""
-
-Report = dict[str, Any]
+MAX_ROWS = 10
+"""Rows in the table of the best trials."""
 
 
-def summarize(search: Search, study: Study) -> Report:
-    """Return all that the trials of a study gave, the best first, and write the config of the best."""
+@dataclass(slots=True)
+class Best:
+    """The best trial and the file with its config."""
+
+    config: str
+    trial: int
+    f1: float | None
+
+
+@dataclass(slots=True, kw_only=True)
+class TuningReport:
+    """All trials of a study."""
+
+    format: int = FORMAT
+    config: str
+    """The config as it was given."""
+    overrides: list[str]
+    seeds: int
+    """Seeds per trial."""
+    storage: str
+    best: Best | None
+    trials: list[Trial]
+    """All trials, the best first."""
+    running: int
+    """Trials that are running, on this machine or on others."""
+
+
+def summarize(search: Search, study: Study) -> TuningReport:
+    """Return the report on a study, and write the config of its best trial."""
     best = write_best(search, study)
-    trials = sorted(
-        study.finished_trials(),
-        key=lambda trial: (-1 if trial.f1 is None else -trial.f1, trial.number),
-    )
-    return {
-        "format": FORMAT,
-        "config": search.given,
-        "overrides": list(search.overrides),
-        "seeds": search.seeds,
-        "storage": study.place,
-        "best": (
-            None
-            if best is None
-            else {"config": search.best.as_posix(), "trial": best.number, "f1": best.f1}
+    trials = study.finished_trials()
+    return TuningReport(
+        config=search.source,
+        overrides=list(search.overrides),
+        seeds=search.seeds,
+        storage=study.location,
+        best=best and Best(search.best_path.as_posix(), best.number, best.f1),
+        trials=sorted(
+            trials, key=lambda trial: (-1 if trial.f1 is None else -trial.f1, trial.number)
         ),
-        "trials": [asdict(trial) for trial in trials],
-        "running": sum(trial.state == "running" for trial in study.trials()),
-    }
+        running=sum(trial.state == "running" for trial in study.trials()),
+    )
 
 
-def tables(report: Report) -> list[tuple[str, list[list[str]]]]:
-    """Return the table of the best trials, if there are any."""
-    best = [trial for trial in report["trials"] if trial["f1"] is not None][:SHOWN]
+def tables(report: TuningReport) -> list[tuple[str, list[list[str]]]]:
+    """Return a table of the best trials, if there are any, as a title and columns."""
+    best = [trial for trial in report.trials if trial.f1 is not None][:MAX_ROWS]
     if not best:
         return []
     columns = [
-        ["rank", *(str(rank + 1) for rank in range(len(best)))],
-        ["trial", *(str(trial["number"]) for trial in best)],
+        ["rank", *(str(rank) for rank in range(1, len(best) + 1))],
+        ["trial", *(str(trial.number) for trial in best)],
         ["valid F1", *map(_f1, best)],
-        ["epochs", *(str(sum(map(len, trial["curves"]))) for trial in best)],
-        ["seconds", *(f"{trial['seconds']:.0f}" for trial in best)],
-        *(
-            [key, *(value_shown(trial["settings"][key]) for trial in best)]
-            for key in best[0]["settings"]
-        ),
+        ["epochs", *(str(sum(map(len, trial.curves))) for trial in best)],
+        ["seconds", *(f"{trial.seconds:.0f}" for trial in best)],
     ]
+    for key in best[0].settings:
+        columns.append([key, *(format_value(trial.settings[key]) for trial in best)])
     return [("The best trials", columns)]
 
 
-def legend(report: Report) -> list[str]:
-    """Return how many trials there are of each kind, and what the table means, a sentence a line."""
-    states = [trial["state"] for trial in report["trials"]] + ["running elsewhere"] * report[
-        "running"
-    ]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+def legend(report: TuningReport) -> list[str]:
+    """Return how many trials there are, and what the table shows."""
+    states = Counter(trial.state for trial in report.trials)
+    states["running elsewhere"] += report.running
+    total = states.total()
+    counts = ", ".join(f"{count} {state}" for state, count in states.items() if count)
     lines = [
-        (
-            f"{len(states)} trial{'s' * (len(states) != 1)}: {counts}."
-            if states
-            else "No trial has ended yet."
-        )
+        f"{total} trial{'s' * (total != 1)}: {counts}." if total else "No trial has ended yet."
     ]
-    if report["best"]:
-        spread = (
-            f": mean ± deviation of a sample over {report['seeds']} seeds"
-            if report["seeds"] > 1
-            else ""
+    if report.best:
+        spread = f": mean ± sample standard deviation over {report.seeds} seeds" * (
+            report.seeds > 1
         )
         lines.append(
-            f"F1 in percent over whole slots, in the best epoch on valid{spread}. Test was not"
+            f"F1 in percent over complete slots, in the best epoch on valid{spread}. Test was not"
             " read."
         )
     return lines
 
 
-def _f1(trial: Report) -> str:
-    bests = [max(curve) for curve in trial["curves"]]
-    return f"{trial['f1']:.2f}" + (f" ± {statistics.stdev(bests):.2f}" if len(bests) > 1 else "")
+def _f1(trial: Trial) -> str:
+    best = [max(curve) for curve in trial.curves]
+    return f"{trial.f1:.2f}" + (f" ± {statistics.stdev(best):.2f}" if len(best) > 1 else "")

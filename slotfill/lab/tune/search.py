@@ -1,7 +1,6 @@
-"""Tuning: plan a search, then train its config with the settings that a study asks for, trial after
-trial.
+"""Hyperparameter search: train a config with the settings that a study samples, trial by trial.
 
-Nothing here can read the sentences of test, since no config that it trains with names them.
+The test sentences cannot be read here, since no config that is trained names them.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from slotfill.config.models import Config, DataConfig
@@ -28,234 +28,247 @@ from slotfill.model.build import check_built
 from slotfill.runs.train import prepare
 from slotfill.training.defaults import resolve_budget
 from slotfill.training.profiler import Times
-from slotfill.training.trainer import Epoch, Progress
+from slotfill.training.trainer import Progress
 from slotfill.version import FORMAT
 
 SPLITS = ("train", "valid")
-"""All that a search reads."""
+"""The splits that a search reads."""
 
 HEADER = "# Written by slotfill tune"
-"""What `best.yaml` begins with, and no file of the user's."""
+"""First words of `best.yaml`; a file without them is the user's."""
 
-Report = Callable[[str, Progress | None], None]
-"""Told a line, or of which trial the progress is."""
-
-
-class Stopped(Exception):
-    """Ctrl-C: the trials that have ended stay, and the same command goes on."""
+TrialCallback = Callable[[str, Progress | None], None]
+"""Called with a message, or with the title of a trial and its progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is tuned: the config `given` with `overrides`, over its ranges; a trial's F1 is the mean
-    over `seeds` seeds.
+    """A hyperparameter search."""
 
-    `config` is complete but for the sentences of test, and `data` has those as well, for `slotfill
-    train`; `corpus` has the sentences of train and valid; `out` is the folder of the study, and
-    `name` what it is called.
-    """
-
-    given: str
+    source: str
+    """The config as it was given."""
     overrides: Sequence[str]
     name: str
+    """The name of the study."""
     config: Config
+    """The complete config, except for the test sentences."""
     data: DataConfig
-    corpus: Mapping[str, Sequence[Sentence]]
+    """The data of the config with the test sentences, for `best.yaml`."""
+    sentences: Mapping[str, Sequence[Sentence]]
+    """The sentences of train and valid."""
     seeds: int
+    """Seeds per trial; its F1 is their mean."""
     out: Path
+    """The folder of the study."""
 
     @property
-    def best(self) -> Path:
+    def best_path(self) -> Path:
         """The file for the best config."""
         return self.out / "best.yaml"
 
     def config_with(self, settings: Settings) -> Config:
-        """Return `config` with `settings` instead of the ranges. Raises ConfigError where they do
-        not fit.
-        """
-        chosen = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-        return parse_config(self.config.to_yaml(), self.given, chosen, need_data=True)
+        """Return the config with `settings`; raises ConfigError if they do not fit together."""
+        changes = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+        return parse_config(self.config.to_yaml(), self.source, changes, need_data=True)
 
 
 def plan(
-    given: str, overrides: Sequence[str] = (), *, seeds: int = 1, out: Path | None = None
+    source: str, overrides: Sequence[str] = (), *, seeds: int = 1, out: Path | None = None
 ) -> Search:
-    """Return the search that the config `given` asks for, checked, its sentences read.
+    """Return the checked search of a config, its sentences read.
 
-    Raises ConfigError that lists all that is wrong in it, DataError where its sentences cannot be
-    read, and UsageError where it has no ranges or `out` is no place for a study.
+    Raises:
+        ConfigError: The config has errors, all of which are listed.
+        DataError: The sentences cannot be read.
+        UsageError: The config has no search space, or `out` cannot be the folder of a study.
     """
-    name, whole = load_config(given, overrides)
-    _, config = load_config(given, [*overrides, "data.test=null"], need_data=True)
+    name, with_test = load_config(source, overrides)
+    _, config = load_config(source, [*overrides, "data.test=null"], need_data=True)
     if not config.tune:
         example = "tune: {train.learning_rate: {low: 0.001, high: 0.01, log: true}}"
-        raise UsageError(f"{given}: no ranges; say in it which keys to try, and how, as {example}")
-    check_built(config, given, overrides)
+        raise UsageError(f"{source}: no search space; set the keys to try, for example {example}")
+    check_built(config, source, overrides)
     intents = bool(config.intent) or "intent" in config.tune
-    corpus = {split: read_split(config.data, split, intents=intents).sentences for split in SPLITS}
-    search = Search(
-        given, overrides, name, config, whole.data, corpus, seeds, out or Path("tuned") / name
-    )
-    if search.out.exists() and not search.out.is_dir():
-        raise UsageError(f"--out {search.out}: is a file; give the folder for the study")
-    if search.best.exists() and not search.best.read_text(
-        encoding="utf-8", errors="replace"
-    ).startswith(HEADER):
-        raise UsageError(
-            f"{search.best}: is there already, and not by slotfill tune; choose another --out"
-        )
-    if search.best.exists() and Path(given).exists() and search.best.samefile(given):
-        raise UsageError(
-            f"{given}: is what this study would write; copy it, or choose another --out"
-        )
+    sentences = {
+        split: read_split(config.data, split, intents=intents).sentences for split in SPLITS
+    }
+    out = out or Path("tuned") / name
+    search = Search(source, overrides, name, config, with_test.data, sentences, seeds, out)
+    best = search.best_path
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: is a file; give the folder for the study")
+    if best.exists():
+        if not best.read_text(encoding="utf-8", errors="replace").startswith(HEADER):
+            raise UsageError(
+                f"{best}: already exists and is not from slotfill tune; choose another --out"
+            )
+        if Path(source).exists() and best.samefile(source):
+            raise UsageError(
+                f"{source}: the study would replace it; copy it, or choose another --out"
+            )
     return search
 
 
 def open_study(search: Search, storage: str | None = None) -> Study:
-    """Return the study of `search`, begun or gone on with, in `storage` or in its folder.
+    """Return the new or resumed study of `search`, in `storage` or in its folder.
 
-    Raises UsageError where the one that is there is of another config, and RunError where it cannot
-    be read.
+    Raises UsageError if the study is of another config, and RunError if it cannot be read.
     """
     if storage is not None and "://" not in storage and not Path(storage).parent.is_dir():
         raise UsageError(f"--storage {storage}: there is no such folder to write it in")
-    first = _baseline_settings(search)
+    baseline = _baseline_settings(search)
     try:
         search.out.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise UsageError(f"--out {search.out}: cannot be made: {fault.strerror}") from None
+    except OSError as error:
+        raise UsageError(f"--out {search.out}: cannot be created: {error.strerror}") from None
     config = search.config
-    about = config.model_dump()
-    # Where the sentences are may differ between machines; what they are may not.
-    about["data"] = {
-        key: value for key, value in about["data"].items() if key not in ("path", *SPLITS, "test")
+    metadata = config.model_dump()
+    # Sentences can have other paths on other machines, but must be the same.
+    for key in ("path", "train", "valid", "test"):
+        del metadata["data"][key]
+    metadata["sentences"] = {split: _hash(search.sentences[split]) for split in SPLITS}
+    metadata["tune"] = {
+        key: values if isinstance(values, list) else values.model_dump()
+        for key, values in config.tune.items()
     }
-    about["sentences"] = {split: _digest(search.corpus[split]) for split in SPLITS}
-    about["tune"] = {
-        key: tried if isinstance(tried, list) else tried.model_dump()
-        for key, tried in config.tune.items()
-    }
-    about |= {"format": FORMAT, "seeds": search.seeds}
     return Study(
         storage or str(search.out / "study.journal"),
         search.name,
-        about,
+        metadata | {"format": FORMAT, "seeds": search.seeds},
         config.tune,
-        first=first,
+        baseline=baseline,
         seed=config.train.seed,
-        warmup=resolve_budget(config.train, len(search.corpus["train"])).epochs // 4,
+        warmup=resolve_budget(config.train, len(search.sentences["train"])).epochs // 4,
     )
 
 
-def run_trials(
-    search: Search, study: Study, trials: int, report: Report, *, device: str = "cpu"
-) -> None:
-    """Train until the study has `trials` trials in all, and write the best config after each.
+def _hash(sentences: Sequence[Sentence]) -> str:
+    content = [
+        (sentence.text, sentence.tokens, sentence.slots, sentence.intent) for sentence in sentences
+    ]
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
-    A trial that fails is noted, and the next begins. Raises Stopped at Ctrl-C.
+
+def _baseline_settings(search: Search) -> Settings | None:
+    """Return the config's own values, or None if one lies outside the search space."""
+    config = search.config.model_dump()
+    settings: Settings = {}
+    for key, values in search.config.tune.items():
+        if isinstance(values, list):
+            for value in values:
+                if search.config_with({key: value}).model_dump() == config:
+                    settings.setdefault(key, value)
+        else:
+            value = _value_at(config, key)
+            if isinstance(value, int | float) and values.low <= value <= values.high:
+                settings[key] = value
+    return settings if len(settings) == len(search.config.tune) else None
+
+
+def _value_at(value: Any, key: str) -> Any:
+    """Return the value at a dotted key, or None if there is no such key."""
+    for step in key.split("."):
+        try:
+            value = value[int(step) if isinstance(value, list) else step]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+    return value
+
+
+def run_trials(
+    search: Search, study: Study, trials: int, callback: TrialCallback, *, device: str = "cpu"
+) -> None:
+    """Train until the study has `trials` trials; write the best config after each.
+
+    Errors of a trial are saved with it. Ctrl-C raises KeyboardInterrupt after the current step, a
+    second one immediately.
     """
-    if study.first is None:
-        report(
-            "The config's own values are not all among those to try, so no trial is the config as"
-            " it is.",
+    if study.baseline is None:
+        callback(
+            "The config's own values lie outside the search space, so they are not tried as a"
+            " baseline.",
             None,
         )
-    with _stopping() as is_asked:
+    with _defer_interrupt() as stop_requested:
         while study.count_started() < trials:
-            if is_asked():
-                raise Stopped
+            if stop_requested.is_set():
+                raise KeyboardInterrupt
             trial = study.ask(trials)
             if trial is None:
                 break
-            _run_trial(search, study, trial, report, is_asked, device)
+            _run_trial(search, study, trial, callback, stop_requested, device)
             best = write_best(search, study)
-            so_far = f", best F1 {best.f1:.2f}" if best else ""
-            report(
-                f"trial {trial.number}: {outcome(trial)}; {len(study.finished_trials())} of {trials}"
-                f" done{so_far}",
-                None,
-            )
+            best_f1 = f", best F1 {best.f1:.2f}" if best else ""
+            done = f"{len(study.finished_trials())} of {trials} done"
+            callback(f"trial {trial.number}: {describe_outcome(trial)}; {done}{best_f1}", None)
 
 
 @contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """Give what tells whether Ctrl-C was pressed, so that it cuts nothing short; the second Ctrl-C
-    ends at once.
-    """
-    pressed: list[int] = []
+def _defer_interrupt() -> Iterator[Event]:
+    """Set an event at the first Ctrl-C instead of raising, so that no write is cut short."""
+    stop_requested = Event()
 
-    def stop(number: int, _: object) -> None:
-        pressed.append(number)
-        signal.signal(signal.SIGINT, kept)
+    def request_stop(*_: object) -> None:
+        stop_requested.set()
+        signal.signal(signal.SIGINT, handler)
 
-    kept = signal.signal(signal.SIGINT, stop)
+    handler = signal.signal(signal.SIGINT, request_stop)
     try:
-        yield lambda: bool(pressed)
+        yield stop_requested
     finally:
-        signal.signal(signal.SIGINT, kept)
+        signal.signal(signal.SIGINT, handler)
 
 
 def _run_trial(
     search: Search,
     study: Study,
     trial: Trial,
-    report: Report,
-    is_asked: Callable[[], bool],
+    callback: TrialCallback,
+    stop_requested: Event,
     device: str,
 ) -> None:
-    """Train a trial to its end, and note it in the study."""
-    report(f"trial {trial.number}: {shown(trial.settings)}", None)
+    """Train a trial and save it in the study."""
+    callback(f"trial {trial.number}: {format_settings(trial.settings)}", None)
 
-    def step(progress: Progress) -> None:
-        if is_asked():
-            raise Stopped
-        report(f"trial {trial.number}", progress)
-
-    def should_prune(epoch: Epoch) -> bool:
-        return study.report(epoch.epoch, epoch.valid_f1)
+    def report(progress: Progress) -> None:
+        if stop_requested.is_set():
+            raise KeyboardInterrupt
+        callback(f"trial {trial.number}", progress)
 
     try:
-        trial.state = _train(search, trial, device, step, should_prune)
-    except Stopped:
+        trial.state = _train(search, study, trial, report, device)
+    except KeyboardInterrupt:
         study.tell(trial)
         raise
     except StudyError:
         raise
-    except Exception as fault:  # A fault in one trial must not cost the hours of the others.
-        kind = "" if isinstance(fault, SlotfillError) else f"{type(fault).__name__}: "
-        trial.state, trial.fault = (
-            "failed",
-            f"{kind}{' '.join(str(fault).split())}".removeprefix("command line: "),
-        )
+    except Exception as error:  # A bug in one trial must not cost the hours of the others.
+        kind = "" if isinstance(error, SlotfillError) else f"{type(error).__name__}: "
+        message = f"{kind}{' '.join(str(error).split())}"
+        trial.state, trial.error = "failed", message.removeprefix("command line: ")
     study.tell(trial)
 
 
 def _train(
-    search: Search,
-    trial: Trial,
-    device: str,
-    step: Callable[[Progress], None],
-    should_prune: Callable[[Epoch], bool],
+    search: Search, study: Study, trial: Trial, report: Callable[[Progress], None], device: str
 ) -> str:
-    """Train with each seed in turn, noting each epoch; return whether the trial has finished or was
-    pruned.
-    """
+    """Train with each seed and record each epoch; return the state, finished or pruned."""
     config = search.config_with(trial.settings)
-    for place in range(search.seeds):
-        seeded = config.train.model_copy(update={"seed": config.train.seed + place})
+    for index in range(search.seeds):
+        seeded = config.train.model_copy(update={"seed": config.train.seed + index})
         training = prepare(
-            config.model_copy(update={"train": seeded}), search.corpus, device, Times()
+            config.model_copy(update={"train": seeded}), search.sentences, device, Times()
         )
         trial.curves.append([])
         try:
             while not training.finished:
-                training.epoch(step)
+                training.epoch(report)
                 epoch = training.history[-1]
-                trial.curves[place].append(epoch.valid_f1)
+                trial.curves[index].append(epoch.valid_f1)
                 trial.seconds += epoch.seconds
-                # By the first seed alone, so that like is compared with like.
-                hopeless = place == 0 and should_prune(epoch)
-                if hopeless and (search.seeds > 1 or not training.finished):
+                # Only the first seed is compared, so that it is the same one in all trials.
+                should_prune = index == 0 and study.report(epoch.epoch, epoch.valid_f1)
+                if should_prune and (search.seeds > 1 or not training.finished):
                     return "pruned"
         finally:
             training.workers.close()
@@ -264,95 +277,45 @@ def _train(
 
 
 def write_best(search: Search, study: Study) -> Trial | None:
-    """Write the whole config with the settings of the best trial so far, and return that trial, if
-    there is one.
-    """
-    done = study.finished_trials()
-    best = max(
-        (trial for trial in done if trial.f1 is not None),
-        key=lambda trial: trial.f1 or 0,
-        default=None,
-    )
-    if best is not None:
-        header = [
-            f"{HEADER}: trial {best.number}, the best of {len(done)}, valid F1 {best.f1:.2f}.",
-            (
-                f"# {search.given} was the start. The study writes this file anew as it goes on:"
-                " copy it to change it."
-            ),
-            "#",
-            f"#   slotfill train {search.best}",
-        ]
-        config = search.config_with(best.settings).model_copy(update={"data": search.data})
-        write_new_file(search.best, "\n".join([*header, config.to_yaml()]))
+    """Write the complete config of the best trial so far; return the trial, if there is one."""
+    trials = study.finished_trials()
+    finished = [trial for trial in trials if trial.f1 is not None]
+    if not finished:
+        return None
+    best = max(finished, key=lambda trial: trial.f1 or 0)
+    header = [
+        f"{HEADER}: trial {best.number}, the best of {len(trials)}, valid F1 {best.f1:.2f}.",
+        f"# It is based on {search.source}. The study replaces this file: copy it to change it.",
+        "#",
+        f"#   slotfill train {search.best_path}",
+    ]
+    config = search.config_with(best.settings).model_copy(update={"data": search.data})
+    write_new_file(search.best_path, "\n".join([*header, config.to_yaml()]))
     return best
 
 
-def outcome(trial: Trial) -> str:
-    """Return in words how a trial has ended."""
+def describe_outcome(trial: Trial) -> str:
+    """Return how a trial has ended, in words."""
+    if trial.error:
+        return f"failed: {trial.error}"
     epochs = sum(map(len, trial.curves))
-    in_time = f"{epochs} epoch{'s' * (epochs > 1)} in {trial.seconds:.0f} s"
+    duration = f"{epochs} epoch{'s' * (epochs > 1)} in {trial.seconds:.0f} s"
     if trial.state == "finished":
-        return f"valid F1 {trial.f1:.2f}, {in_time}"
-    return (
-        f"failed: {trial.fault}"
-        if trial.fault
-        else f"pruned at valid F1 {trial.curves[0][-1]:.2f}, {in_time}"
-    )
+        return f"valid F1 {trial.f1:.2f}, {duration}"
+    return f"pruned at valid F1 {trial.curves[0][-1]:.2f}, {duration}"
 
 
-def shown(settings: Settings) -> str:
-    """Return settings as they are written on the command line."""
-    return " ".join(f"{key}={value_shown(value)}" for key, value in settings.items())
+def format_settings(settings: Settings) -> str:
+    """Return settings as command-line overrides."""
+    return " ".join(f"{key}={format_value(value)}" for key, value in settings.items())
 
 
-def value_shown(value: Any) -> str:
-    """Return a value as YAML has it, in one line; four digits are more than training can tell
-    apart.
-    """
+def format_value(value: Any) -> str:
+    """Return a value as one line of YAML, with four significant digits."""
     if isinstance(value, list):
-        return f"[{', '.join(map(value_shown, value))}]"
+        return f"[{', '.join(map(format_value, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {value_shown(each)}' for key, each in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {format_value(item)}' for key, item in value.items())}}}"
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _digest(sentences: Sequence[Sentence]) -> str:
-    told = repr([(each.text, each.tokens, each.slots, each.intent) for each in sentences])
-    return hashlib.sha256(told.encode()).hexdigest()
-
-
-def _baseline_settings(search: Search) -> Settings | None:
-    """Return the settings that the config has by itself, or None where they are not all among what
-    is tried.
-    """
-    own = search.config.model_dump()
-    found: Settings = {}
-    for key, tried in search.config.tune.items():
-        if isinstance(tried, list):
-            same = [
-                value for value in tried if search.config_with({key: value}).model_dump() == own
-            ]
-        else:
-            value = _value_at(own, key.split("."))
-            same = (
-                [value]
-                if isinstance(value, int | float) and tried.low <= value <= tried.high
-                else []
-            )
-        if not same:
-            return None
-        found[key] = same[0]
-    return found
-
-
-def _value_at(held: Any, steps: Sequence[str]) -> Any:
-    """Return what stands where the keys and list places `steps` lead to, or None."""
-    for step in steps:
-        if isinstance(held, list):
-            held = held[int(step)] if step.isdecimal() and int(step) < len(held) else None
-        else:
-            held = held.get(step) if isinstance(held, dict) else None
-    return held

@@ -1,8 +1,7 @@
-"""A study of Optuna's: the trials of a search, in a file or a database that several machines may
-share.
+"""Optuna study: the trials of a search, in a file or a database that several machines can share.
 
-What is tried next is drawn by the tree-structured Parzen estimator, after some trials at random; a
-trial is pruned where its best so far is below the median of what the others had in the same epoch.
+Settings are sampled by the tree-structured Parzen estimator after some random trials; a trial is
+pruned if its best F1 so far is below the median of the other trials at the same epoch.
 
 Source: Bergstra, Bardenet, Bengio & Kégl 2011, "Algorithms for Hyper-Parameter Optimization";
 Akiba, Sano, Yanase, Ohta & Koyama 2019, "Optuna: A Next-generation Hyperparameter Optimization
@@ -42,14 +41,12 @@ from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.lab.compare.jobs import config_diff
 
 Settings = dict[str, Any]
-"""Values by key, as `tune` of a config names them."""
+"""Values by config key, such as `train.learning_rate`."""
 
 STARTUP_TRIALS = 5
-"""So many trials are trained to their end before any is pruned."""
+"""Trials that finish before any trial is pruned."""
 
 _JOURNAL_PREFIX = b'{"op_code"'
-"""What each line of Optuna's journal begins with."""
-
 _FINAL_STATES = {
     "finished": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
@@ -63,250 +60,246 @@ class StudyError(RunError):
 
 @dataclass(slots=True)
 class Trial:
-    """One trial: `state` is finished, pruned, failed, running, waiting or stopped; `curves` are
-    valid F1 by epoch, one for each seed; `f1` is the mean of their best, of a finished trial
-    alone."""
+    """One trial of a study."""
 
     number: int
+    """Counted from 1."""
     state: str
+    """One of finished, pruned, failed, running, waiting, stopped."""
     settings: Settings
     curves: list[list[float]] = field(default_factory=list)
+    """F1 on valid by epoch, for each seed."""
     seconds: float = 0.0
+    """Training time."""
     f1: float | None = None
-    fault: str | None = None
+    """Mean over the seeds of the best F1, if the trial is finished."""
+    error: str | None = None
+    """Why the trial failed."""
 
 
 class Study:
-    """The trials of one search, in `storage`: a file, or the URL of a database that SQLAlchemy
-    knows.
+    """The trials of one search.
+
+    Args:
+        storage: A file, or the URL of a database that SQLAlchemy supports.
+        name: The name of the study in the storage.
+        metadata: What all trials have in common.
+        ranges: By key, the values to try.
+        baseline: The settings of the first trial, if any.
+        seed: Seed of the sampler.
+        warmup: Epochs before a trial can be pruned.
+
+    Raises:
+        UsageError: The storage has a study of another search.
+        StudyError: The storage cannot be read or written.
     """
 
     def __init__(
         self,
         storage: str,
         name: str,
-        about: Mapping[str, Any],
+        metadata: Mapping[str, Any],
         ranges: Mapping[str, Range | list[Any]],
         *,
-        first: Settings | None,
+        baseline: Settings | None,
         seed: int,
         warmup: int,
     ) -> None:
-        """Open the study called `name`, or begin it: `about` says what its trials have in common.
-
-        `first` is tried before all else; no trial is pruned in its first `warmup` epochs. Raises
-        UsageError where there is another search's study.
-        """
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-        self.place = _without_password(storage)
-        self.first = first
+        self.location = _hide_password(storage)
+        self.baseline = baseline
         self.seed = seed
-        self.distributions = {key: _distribution(tried) for key, tried in ranges.items()}
+        self.distributions = {key: _distribution(values) for key, values in ranges.items()}
         with self._storage_errors():
-            kept = _opened(storage)
+            opened = _open_storage(storage)
             pruner = MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=warmup + 1)
-            if name in optuna.get_all_study_names(kept):
-                self._study = optuna.load_study(storage=kept, study_name=name, pruner=pruner)
-            else:  # Another machine may begin it at this very moment.
+            if name in optuna.get_all_study_names(opened):
+                self._study = optuna.load_study(storage=opened, study_name=name, pruner=pruner)
+            else:
                 self._study = optuna.create_study(
-                    storage=kept,
+                    storage=opened,
                     study_name=name,
                     direction="maximize",
                     pruner=pruner,
-                    load_if_exists=True,
+                    load_if_exists=True,  # Another machine may create it at the same moment.
                 )
-            there = self._study.user_attrs.get("slotfill")
-            if there is None and self._study.trials:
+            saved = self._study.user_attrs.get("slotfill")
+            if saved is None and self._study.trials:
                 raise UsageError(
-                    f"{self.place}: the study '{name}' in it is not of slotfill; choose another"
+                    f"{self.location}: its study '{name}' is not from slotfill; choose another"
                     " --storage"
                 )
-            for key, old, new in config_diff(there or about, about):
-                was, now = ("nothing" if each is None else json.dumps(each) for each in (old, new))
+            if saved is None:
+                self._study.set_user_attr("slotfill", metadata)
+            for change in config_diff(saved or metadata, metadata):
                 raise UsageError(
-                    f"{self.place}: the study '{name}' was begun with {key} {was}, not {now}; "
+                    f"{self.location}: the study '{name}' was started with {change}; "
                     "choose another --out or --storage"
                 )
-            if there is None:
-                self._study.set_user_attr("slotfill", about)
 
     def count_started(self) -> int:
-        """Return how many trials have ended or are training on this machine.
+        """Return how many trials have ended or are running on this machine.
 
-        A trial of this machine whose process is gone is from now on a stopped one.
+        Running trials of this machine whose process is gone are marked as stopped.
         """
         with self._storage_errors():
-            training = 0
+            running = 0
             for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 host, process = frozen.user_attrs.get("process", ("", 0))
                 if host == gethostname() and _process_exists(process):
-                    training += 1
+                    running += 1
                 elif host == gethostname():
                     self._study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)
-            return training + len(self.finished_trials())
+            return running + len(self.finished_trials())
 
-    def ask(self, most: int) -> Trial | None:
-        """Return a new trial, which `report` and `tell` are of from now on, or None where there are
-        `most` before it.
+    def ask(self, max_trials: int) -> Trial | None:
+        """Return a new trial, the current one from now on; None if there are `max_trials` already.
 
-        Two machines that ask at the same moment get each its own, so only their order tells which
-        one is too many.
+        If two machines ask at the same moment, the order of their trials decides which is too many.
         """
         with self._storage_errors():
-            tried = [trial for trial in self.trials() if trial.state != "stopped"]
-            if self.first and not any(
-                trial.state == "waiting" or trial.settings == self.first for trial in tried
+            trials = [trial for trial in self.trials() if trial.state != "stopped"]
+            if self.baseline and not any(
+                trial.state == "waiting" or trial.settings == self.baseline for trial in trials
             ):
-                kept = {
-                    key: _stored(self.distributions[key], value)
-                    for key, value in self.first.items()
+                params = {
+                    key: _to_param(self.distributions[key], value)
+                    for key, value in self.baseline.items()
                 }
-                self._study.enqueue_trial(kept)
-            # Drawn anew for each trial, so that a study which was stopped goes on as if it had not
-            # been.
-            so_far = sum(trial.state != "waiting" for trial in tried)
-            self._study.sampler = TPESampler(
-                seed=random.Random(f"{self.seed} {so_far}").getrandbits(32)
-            )
-            asked = self._asked = self._study.ask(self.distributions)
-            before = sum(
-                trial.number <= asked.number and trial.state != "stopped" for trial in self.trials()
-            )
-            if before >= most:
-                self._study.tell(asked, state=TrialState.FAIL)
+                self._study.enqueue_trial(params)
+            # Seeded by the trials so far: a resumed study continues as if it had not been stopped.
+            started = sum(trial.state != "waiting" for trial in trials)
+            seed = random.Random(f"{self.seed} {started}").getrandbits(32)
+            self._study.sampler = TPESampler(seed=seed)
+            self._current = self._study.ask(self.distributions)
+            earlier = [
+                trial
+                for trial in self.trials()
+                if trial.number <= self._current.number and trial.state != "stopped"
+            ]
+            if len(earlier) >= max_trials:
+                self._study.tell(self._current, state=TrialState.FAIL)
                 return None
-            asked.set_user_attr("process", [gethostname(), os.getpid()])
-            return Trial(asked.number + 1, "running", _settings(asked.params, self.distributions))
+            self._current.set_user_attr("process", [gethostname(), os.getpid()])
+            return Trial(self._current.number + 1, "running", self._settings(self._current.params))
 
     def report(self, epoch: int, f1: float) -> bool:
-        """Note valid F1 of an epoch of the trial's first seed; return whether the trial is to be
-        pruned.
-        """
+        """Save the F1 of an epoch of the current trial; return whether it should be pruned."""
         with self._storage_errors():
-            self._asked.report(f1, epoch)
-            return self._asked.should_prune()
+            self._current.report(f1, epoch)
+            return self._current.should_prune()
 
     def tell(self, trial: Trial) -> None:
-        """Note how the trial has ended."""
+        """Save how the current trial has ended."""
         with self._storage_errors():
-            for key in ("curves", "seconds", "fault"):
-                self._asked.set_user_attr(key, getattr(trial, key))
-            self._study.tell(
-                self._asked, trial.f1, state=_FINAL_STATES.get(trial.state, TrialState.FAIL)
-            )
+            for key in ("curves", "seconds", "error"):
+                self._current.set_user_attr(key, getattr(trial, key))
+            state = _FINAL_STATES.get(trial.state, TrialState.FAIL)
+            self._study.tell(self._current, trial.f1, state=state)
 
     def trials(self) -> list[Trial]:
-        """Return all trials there are, those of other machines too, in their order."""
+        """Return all trials in order, those of other machines too."""
         with self._storage_errors():
-            return [
-                _trial(frozen, self.distributions)
-                for frozen in self._study.get_trials(deepcopy=False)
-            ]
+            return [self._trial(frozen) for frozen in self._study.get_trials(deepcopy=False)]
 
     def finished_trials(self) -> list[Trial]:
-        """Return the trials that have come to an end of their own, in their order."""
+        """Return the trials that are finished, pruned or failed, in order."""
         return [trial for trial in self.trials() if trial.state in _FINAL_STATES]
+
+    def _trial(self, frozen: FrozenTrial) -> Trial:
+        attributes = frozen.user_attrs
+        error = attributes.get("error")
+        states = {state: name for name, state in _FINAL_STATES.items()}
+        state = states.get(frozen.state, frozen.state.name.lower())
+        if state == "failed" and not error:
+            state = "stopped"  # By Ctrl-C, or its process was killed.
+        return Trial(
+            frozen.number + 1,
+            state,
+            self._settings(frozen.params),
+            attributes.get("curves") or [],
+            attributes.get("seconds", 0.0),
+            frozen.value if state == "finished" else None,
+            error,
+        )
+
+    def _settings(self, params: Mapping[str, Any]) -> Settings:
+        """Return Optuna's parameters as config values, in the order of the config."""
+        return {
+            key: json.loads(params[key]) if isinstance(params[key], str) else params[key]
+            for key in self.distributions
+            if key in params
+        }
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
-        """Turn what a file or a database raises into one line, and keep Optuna's warnings to
-        itself.
-        """
+        """Raise errors of the storage as StudyError, and hide Optuna's warnings."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 yield
         except SlotfillError:
             raise
-        except Exception as fault:
-            reason = " ".join(str(fault).split()) or type(fault).__name__
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise StudyError(
-                f"{self.place}: the study cannot be read or written: {reason[:200]}"
+                f"{self.location}: the study cannot be read or written: {reason[:200]}"
             ) from None
 
 
-def _without_password(storage: str) -> str:
+def _hide_password(storage: str) -> str:
     return re.sub(r"//[^/]*@", "//", storage)
 
 
-def _opened(storage: str) -> BaseStorage:
+def _open_storage(storage: str) -> BaseStorage:
     if "://" in storage:
-        return _database(storage)
+        return _open_database(storage)
     if Path(storage).is_file():
         with Path(storage).open("rb") as file:
             if file.read(len(_JOURNAL_PREFIX)) not in (b"", _JOURNAL_PREFIX):
-                raise UsageError(f"{storage}: is there already, and holds no study; choose another")
-    # A lock that file systems shared over a network know too; what is in the file is JSON, a line
-    # an event.
+                raise UsageError(f"{storage}: already exists and is not a study; choose another")
+    # This lock also works on network file systems.
     return JournalStorage(JournalFileBackend(storage, lock_obj=JournalFileOpenLock(storage)))
 
 
-def _database(url: str, attempts: int = 3) -> RDBStorage:
-    """Open a database, again where another machine that begins at the same moment has made some of
-    its tables.
-    """
+def _open_database(url: str, attempts: int = 3) -> RDBStorage:
+    """Open a database; try again if another machine is creating its tables."""
     from sqlalchemy.exc import ArgumentError, DBAPIError
 
     try:
         return RDBStorage(url)
-    except (ArgumentError, ImportError) as fault:
-        reason = " ".join(str(fault).split())[:200]
+    except (ArgumentError, ImportError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"--storage {_without_password(url)}: no such database can be open_run: {reason}"
+            f"--storage {_hide_password(url)}: the database cannot be opened: {reason}"
         ) from None
     except DBAPIError:
         if attempts == 1:
             raise
         time.sleep(random.random())
-        return _database(url, attempts - 1)
+        return _open_database(url, attempts - 1)
 
 
 def _process_exists(process: int) -> bool:
-    """Tell whether another process of this machine has the number `process`."""
+    """Whether another process of this machine has the id `process`."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # Another user's.
+    except PermissionError:  # Another user's process.
         return True
     return process != os.getpid()
 
 
-def _distribution(tried: Range | list[Any]) -> BaseDistribution:
-    if isinstance(tried, list):
-        return CategoricalDistribution(list(dict.fromkeys(json.dumps(value) for value in tried)))
-    if isinstance(tried.low, int):
-        return IntDistribution(tried.low, int(tried.high), log=tried.log, step=int(tried.step or 1))
-    return FloatDistribution(tried.low, tried.high, log=tried.log, step=tried.step)
+def _distribution(values: Range | list[Any]) -> BaseDistribution:
+    if isinstance(values, list):
+        return CategoricalDistribution(list(dict.fromkeys(map(json.dumps, values))))
+    if isinstance(values.low, int):
+        step = int(values.step or 1)
+        return IntDistribution(values.low, int(values.high), log=values.log, step=step)
+    return FloatDistribution(values.low, values.high, log=values.log, step=values.step)
 
 
-def _stored(distribution: BaseDistribution, value: Any) -> Any:
+def _to_param(distribution: BaseDistribution, value: Any) -> Any:
+    """Return a config value as Optuna stores it: categories as JSON."""
     return json.dumps(value) if isinstance(distribution, CategoricalDistribution) else value
-
-
-def _settings(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> Settings:
-    """Return the values that a trial's parameters stand for, in the order of the config."""
-    values = {key: params[key] for key in distributions if key in params}
-    return {
-        key: json.loads(value) if isinstance(value, str) else value for key, value in values.items()
-    }
-
-
-def _trial(frozen: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -> Trial:
-    notes = frozen.user_attrs
-    fault = notes.get("fault")
-    states = {end: name for name, end in _FINAL_STATES.items()}
-    return Trial(
-        frozen.number + 1,
-        # What has failed without a fault was stopped by Ctrl-C, or its process ended from outside.
-        (
-            "stopped"
-            if frozen.state == TrialState.FAIL and not fault
-            else states.get(frozen.state, frozen.state.name.lower())
-        ),
-        _settings(frozen.params, distributions),
-        notes.get("curves") or [],
-        notes.get("seconds", 0.0),
-        frozen.value if frozen.state == TrialState.COMPLETE else None,
-        fault,
-    )
