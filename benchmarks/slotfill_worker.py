@@ -20,7 +20,6 @@ import numpy as np
 import slotfill
 from slotfill.config.registry import FORMATS
 from slotfill.data.batching import bucket_batches, make_batch
-from slotfill.data.tokenizers import tokenize
 from slotfill.files import read_lines
 from slotfill.inference.decoding import decode
 from slotfill.inference.onnx_engine import OnnxEngine
@@ -49,7 +48,7 @@ class Worker:
         sentences = tokens = 0
         for text in texts(input):
             sentences += 1
-            tokens += len(tokenize(text, self.predictor.tokenizer).tokens)
+            tokens += len(self.predictor.tokenizer.tokenize(text).tokens)
         began = time.perf_counter()
         with Path(output).open("w", encoding="utf-8") as target:
             for written in self.predictor.render_stream(
@@ -83,7 +82,7 @@ class Worker:
 
         for first in range(0, len(waiting), CHUNK):
             sentences = [
-                tokenize(text, self.predictor.tokenizer) for text in waiting[first : first + CHUNK]
+                self.predictor.tokenizer.tokenize(text) for text in waiting[first : first + CHUNK]
             ]
             lap("tokens")
             for places in bucket_batches(

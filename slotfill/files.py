@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from slotfill.errors import DataError, UsageError
 
-_MEND = "save it as UTF-8, e.g. iconv -t utf-8 -f"
+EncodingErrors = Literal["strict", "replace", "skip"]
+"""What becomes of lines that are not UTF-8; replaced characters become U+FFFD."""
+
+_UTF8_HINT = "save it as UTF-8, e.g. iconv -t utf-8 -f"
+_LEGACY_ENCODINGS = ("latin1", "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr")
+
+logger = logging.getLogger(__name__)
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, errors: EncodingErrors = "strict") -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line of a UTF-8 file, without its line end.
 
     Raises DataError when there is no such file or it is not text.
     """
     try:
         with path.open("rb") as file:
-            yield from decode_lines(file, str(path))
+            yield from decode_lines(file, str(path), errors)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file{nearest_in_folder(path)}") from None
     except IsADirectoryError:
@@ -30,29 +38,66 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path}: cannot be read: {fault.strerror}") from None
 
 
-def decode_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
+def decode_lines(
+    file: BinaryIO, name: str, errors: EncodingErrors = "strict"
+) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line of an open UTF-8 file called `name`.
 
-    A byte-order mark is dropped; lines end in LF or CRLF and nowhere else.
-    Raises DataError when it is not text.
+    A byte-order mark is dropped. Lines end in LF or CRLF, or in CR if the file has no LF. Lines
+    that are not UTF-8 are logged if `errors` is "replace" or "skip".
+
+    Raises:
+        DataError: The file is not text, or not UTF-8 if `errors` is "strict".
     """
-    for number, line in enumerate(file, 1):
+    undecodable = 0
+    for number, line in enumerate(_split_lines(file), 1):
         if number == 1:
             if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise DataError(f"{name}:1: UTF-16, not UTF-8; {_MEND} utf-16")
+                raise DataError(f"{name}:1: UTF-16, not UTF-8; {_UTF8_HINT} utf-16")
             line = line.removeprefix(b"\xef\xbb\xbf")
-        line = line.removesuffix(b"\n").removesuffix(b"\r")
         if b"\0" in line:
             raise DataError(
                 f"{name}:{number}: a NUL byte at column {line.index(0) + 1}; not a text file"
             )
         try:
             text = line.decode()
-        except UnicodeDecodeError as fault:
-            column = len(line[: fault.start].decode()) + 1
-            byte = f"byte 0x{line[fault.start]:02x} at column {column}"
-            raise DataError(f"{name}:{number}: not UTF-8 ({byte}); {_MEND} latin1") from None
+        except UnicodeDecodeError as error:
+            column = len(line[: error.start].decode()) + 1
+            message = (
+                f"{name}:{number}: not UTF-8 (byte 0x{line[error.start]:02x} at column {column})"
+            )
+            if errors == "strict":
+                raise DataError(f"{message}; {_UTF8_HINT} {_guess_encodings(line)}") from None
+            undecodable += 1
+            done = "replaced" if errors == "replace" else "skipped"
+            logger.warning("slotfill: %s; %s", message, done)
+            if errors == "skip":
+                continue
+            text = line.decode(errors="replace")
         yield number, text
+    if undecodable:
+        logger.warning("slotfill: %s: %d lines are not UTF-8", name, undecodable)
+
+
+def _split_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of `file` without line ends; they end in CR if there is no LF."""
+    for number, line in enumerate(file):
+        if number == 0 and not line.endswith(b"\n"):
+            yield from line.removesuffix(b"\r").split(b"\r")
+        else:
+            yield line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _guess_encodings(line: bytes) -> str:
+    """Return the name of the only encoding that `line` may be in, or the candidates."""
+    candidates = []
+    for encoding in _LEGACY_ENCODINGS:
+        with suppress(UnicodeDecodeError):
+            if line.decode(encoding).replace("\t", "").isprintable():
+                candidates.append(encoding)
+    if len(candidates) == 1:
+        return candidates[0]
+    return f"ENCODING (perhaps {' or '.join(candidates)})" if candidates else "ENCODING"
 
 
 def nearest_in_folder(path: Path) -> str:

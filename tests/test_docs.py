@@ -18,9 +18,10 @@ import typer
 from slotfill.cli.main import app
 from slotfill.config.recipes import builtin_config_names, load_config
 from slotfill.config.registry import FORMATS
+from slotfill.data.corpus import read_sentences
 from slotfill.data.schemes import SCHEMES, slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
-from slotfill.data.tokenizers import TOKENIZERS, tokenize
+from slotfill.data.tokenizers import TOKENIZERS, Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("", "docs", "data/taipei", "data/taipei_zh", "benchmarks", "configs")
@@ -197,8 +198,8 @@ def test_formats_page_examples_are_read_and_written(name, tmp_path):
         path = tmp_path / "example"
         path.write_text("\n".join(texts.values()), encoding="utf-8")
     part = FORMATS.build(name)
-    sentences = list(part.read(path, scheme="iob2", tokenizer="words"))
-    assert sentences and part.repaired_tags == 0
+    sentences = read_sentences(path, format=name, keep_tokens=True).sentences
+    assert sentences and not any(sentence.issues for sentence in sentences)
     for sentence in sentences:
         assert (sentence.text, sentence.tokens, sentence.slots) == (
             EXAMPLE.text,
@@ -242,7 +243,7 @@ def test_formats_page_tokenizers():
     }
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"^\| tokenizer \| \*(.+)\* \|$", page, re.MULTILINE)
-    assert rows == {tokenizer: tokenize(text, tokenizer).tokens for tokenizer in TOKENIZERS}
+    assert rows == {name: Tokenizer(name).tokenize(text).tokens for name in TOKENIZERS}
 
 
 # CONTRIBUTING.md and docs/parts.md

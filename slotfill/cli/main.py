@@ -392,7 +392,12 @@ def convert(
         all_tags([], given)
     try:
         reading = read_sentences(
-            source, format=from_format, scheme=scheme, tokenizer=tokenizer, labelled=False
+            source,
+            format=from_format,
+            scheme=scheme,
+            tokenizer=tokenizer,
+            keep_tokens=True,
+            labelled=False,
         )
     except DataError as fault:
         # The mends that messages name are keys of a config; here they are options.

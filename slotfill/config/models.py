@@ -66,7 +66,14 @@ class DataConfig(StrictModel):
     scheme: SchemeName = "iob2"
     """The tag scheme of the files, where they hold tags."""
     tokenizer: TokenizerName = "words"
-    """How text that is not yet tokens is cut: in the files, and in `predict`."""
+    """How text is split into tokens, in files and in `predict`; `given` keeps the tokens of files.
+    Files of tokens are otherwise tokenized again, as `predict` does with their text."""
+    misaligned: Literal["split", "widen", "skip", "error"] = "split"
+    """What becomes of slots that begin or end inside a token: `split` splits such tokens by the
+    prefixes and suffixes seen in training, `widen` widens the slot to the token, `skip` drops it.
+    """
+    normalization: Literal["NFC", "NFKC", "none"] = "NFC"
+    """The Unicode normalization of tokens for lookups; offsets always refer to the text itself."""
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """The share of the training sentences kept for `valid` where there is no such split."""
 

@@ -29,7 +29,7 @@ FolderOrName = Annotated[str, "a path or a name"]
 SchemeName = Literal["iob1", "iob2", "bio", "bioes", "bilou"]
 """The tag schemes; `data/schemes.py` implements them."""
 
-TokenizerName = Literal["whitespace", "words", "characters"]
+TokenizerName = Literal["whitespace", "words", "characters", "given"]
 """The tokenizers; `data/tokenizers.py` implements them."""
 
 CellPart = str | dict[str, Any]

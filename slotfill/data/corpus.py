@@ -1,4 +1,4 @@
-"""Files and folders of sentences: which format, which split, read and checked, written whole."""
+"""Corpora: files and folders of sentences, their formats and splits, reading and writing."""
 
 from __future__ import annotations
 
@@ -10,25 +10,47 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from slotfill.config.registry import FORMATS
+from slotfill.data.alignment import Misaligned, align
 from slotfill.data.formats.base import Format
-from slotfill.data.sentence import Sentence, intent_names
+from slotfill.data.sentence import Example, Issue, Sentence, intent_names
+from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError, UsageError
 from slotfill.files import nearest_in_folder, read_lines
 
 FormatPart = str | Mapping[str, Any] | None
 """A part of kind format; None and "auto" mean that the path tells."""
 
-_CALLED = {"dev": "valid", "development": "valid", "validation": "valid"}
+_SPLIT_ALIASES = {"dev": "valid", "development": "valid", "validation": "valid"}
 
 
 @dataclass(frozen=True)
 class ReadResult:
-    """The sentences of a file, and how many of its tags, illegal in their scheme, had to be
-    repaired.
-    """
+    """The sentences of a file, and the tokenizer that they are tokenized by."""
 
     sentences: list[Sentence]
-    repaired_tags: int = 0
+    tokenizer: Tokenizer
+
+    def issues(self, kind: str) -> list[Issue]:
+        """Return the repairs of one kind that were made, in the order of the file."""
+        return [
+            issue for sentence in self.sentences for issue in sentence.issues if issue.kind == kind
+        ]
+
+    @property
+    def repaired_tags(self) -> int:
+        """How many tags were illegal in their scheme, so that they had to be repaired."""
+        return len(self.issues("repaired tag"))
+
+
+def read_examples(
+    path: Path | str, *, format: FormatPart = None, scheme: str = "iob2"
+) -> list[Example]:
+    """Return what the file (or folder) `path` holds, at least one example; raises DataError."""
+    path = Path(path)
+    examples = list(_part(path, format).read(path, scheme=scheme))
+    if not examples:
+        raise DataError(f"{path}: no sentences; the file is empty")
+    return examples
 
 
 def read_sentences(
@@ -36,22 +58,37 @@ def read_sentences(
     *,
     format: FormatPart = None,
     scheme: str = "iob2",
-    tokenizer: str = "words",
+    tokenizer: str | Tokenizer = "words",
+    misaligned: Misaligned = "split",
+    normalization: str = "NFC",
+    keep_tokens: bool = False,
     labelled: bool = True,
     intents: bool = False,
 ) -> ReadResult:
-    """Return the sentences of the file (or folder) `path`, at least one; all with slots if
-    `labelled`.
+    """Return the sentences of the file (or folder) `path`, at least one.
 
-    With `intents` all have an intent too. Raises DataError where it cannot be read, ConfigError for
-    an unknown format, UsageError for an unknown scheme or tokenizer.
+    Args:
+        tokenizer: A tokenizer, or the name of one whose affixes are learned from this file.
+        misaligned: What becomes of slots that begin or end inside a token; see `align`.
+        normalization: The Unicode normalization of tokens, if `tokenizer` is a name.
+        keep_tokens: Keep the tokens of a file that has tokens, instead of tokenizing its text.
+        labelled: Whether every sentence must have labels.
+        intents: Whether every sentence must have an intent.
+
+    Raises:
+        DataError: The file cannot be read.
+        ConfigError: The format is unknown.
+        UsageError: The scheme or tokenizer is unknown.
     """
-    path = Path(path)
-    part = _part(path, format)
-    sentences = list(_shared(part.read(path, scheme=scheme, tokenizer=tokenizer)))
-    if not sentences:
-        raise DataError(f"{path}: no sentences; the file is empty")
+    examples = read_examples(path, format=format, scheme=scheme)
+    if isinstance(tokenizer, str):
+        learned_from = examples if misaligned == "split" else []
+        tokenizer = Tokenizer.fit(tokenizer, normalization, learned_from)
+    sentences = list(_intern(align(examples, tokenizer, misaligned, keep_tokens)))
     for sentence in sentences:
+        for issue in sentence.issues:
+            if issue.kind == "unknown labels":
+                raise DataError(f"{issue.location}: {issue.message}")
         if labelled and sentence.slots is None:
             raise DataError(
                 f"{sentence.location}: the sentence has no labels, which training and scoring need"
@@ -60,7 +97,7 @@ def read_sentences(
             raise DataError(
                 f"{sentence.location}: the sentence has no intent; give it one, or set intent: null"
             )
-    return ReadResult(sentences, part.repaired_tags)
+    return ReadResult(sentences, tokenizer)
 
 
 def write_sentences(
@@ -94,7 +131,7 @@ def write_sentences(
 
 def format_from_suffix(path: Path) -> str | None:
     """Return the name of the format that the name of `path` tells, or None where it tells none."""
-    return next((name for name in FORMATS.names() if _class(name).recognizes(path)), None)
+    return next((name for name in FORMATS.names() if _format_class(name).recognizes(path)), None)
 
 
 def guess_format(path: Path) -> str:
@@ -110,7 +147,7 @@ def guess_format(path: Path) -> str:
     if not head:
         raise DataError(f"{path}: no sentences; the file is empty")
     for name in FORMATS.names():
-        if _class(name).looks_like(head):
+        if _format_class(name).looks_like(head):
             return name
     names = ", ".join(FORMATS.names())
     raise DataError(f"{path}: neither name nor content tells the format; set data.format ({names})")
@@ -122,7 +159,7 @@ def splits_in(folder: Path, format: FormatPart = None) -> list[str]:
 
     Raises DataError when there is no such folder.
     """
-    return sorted({_split_of(path) for path in _entries(folder) if _is_split(path, format)})
+    return sorted({_split_of(path) for path in _visible_entries(folder) if _is_split(path, format)})
 
 
 def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | None:
@@ -131,7 +168,11 @@ def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | No
 
     Raises DataError when there is no such folder, or more than one file for the split.
     """
-    found = [path for path in _entries(folder) if _split_of(path) == _CALLED.get(split, split)]
+    found = [
+        path
+        for path in _visible_entries(folder)
+        if _split_of(path) == _SPLIT_ALIASES.get(split, split)
+    ]
     # A file such as train.txt tells its format by its content, or the config does.
     found = [path for path in found if _is_split(path, format)] or [
         path for path in found if path.is_file()
@@ -149,10 +190,8 @@ def _part(path: Path, format: FormatPart) -> Format:
     return part
 
 
-def _shared(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
-    """Yield `sentences` with all that is equal in them held once: words and slots come again and
-    again.
-    """
+def _intern(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
+    """Yield `sentences` with equal tokens and slots interned, to save memory."""
     seen: dict[Any, Any] = {}
     once = seen.setdefault
     for sentence in sentences:
@@ -162,11 +201,11 @@ def _shared(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
         yield sentence
 
 
-def _class(format: str | Mapping[str, Any]) -> type[Format]:
+def _format_class(format: str | Mapping[str, Any]) -> type[Format]:
     return FORMATS.part(format if isinstance(format, str) else format["name"]).load()
 
 
-def _entries(folder: Path) -> list[Path]:
+def _visible_entries(folder: Path) -> list[Path]:
     if not folder.is_dir():
         fault = "a file where a folder is expected" if folder.exists() else "no such folder"
         raise DataError(f"{folder}: {fault}{'' if folder.exists() else nearest_in_folder(folder)}")
@@ -177,9 +216,9 @@ def _entries(folder: Path) -> list[Path]:
 
 def _split_of(path: Path) -> str:
     stem = path.name if path.is_dir() else path.stem
-    return _CALLED.get(stem, stem)
+    return _SPLIT_ALIASES.get(stem, stem)
 
 
 def _is_split(path: Path, format: FormatPart) -> bool:
     parts = FORMATS.names() if format is None or format == "auto" else [format]
-    return any(_class(part).recognizes(path) for part in parts)
+    return any(_format_class(part).recognizes(path) for part in parts)

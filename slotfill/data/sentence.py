@@ -1,47 +1,78 @@
-"""What every file becomes when read, and every prediction before it is written: sentences with
-slots.
-"""
+"""Sentences: a text, its tokens and its slots; and examples, as files hold them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 INTENT_SEPARATOR = "#"
-"""What stands between the intents of a sentence that has several."""
+"""Separates the intents of a sentence that has several."""
 
 
 def intent_names(intent: str | None) -> list[str]:
-    """Return the names in an intent as it is written, such as `flight#airfare`, each once; none if
-    there is none.
-    """
+    """Return the distinct names in an intent such as `flight#airfare`; none if it is None."""
     names = (name.strip() for name in (intent or "").split(INTENT_SEPARATOR))
     return list(dict.fromkeys(name for name in names if name))
 
 
 class Slot(NamedTuple):
-    """A named run of tokens, `start` included, `end` not."""
+    """A named run of tokens; `end` is exclusive."""
 
     name: str
     start: int
     end: int
 
 
+class Span(NamedTuple):
+    """A named run of characters, `text[start:end]`."""
+
+    name: str
+    start: int
+    end: int
+
+
+class Issue(NamedTuple):
+    """A repair made while reading a file: its kind, its `file:line` and what was changed."""
+
+    kind: str
+    location: str
+    message: str
+
+
+@dataclass(slots=True)
+class Example:
+    """A text with labelled spans, as a file holds it, before tokenization."""
+
+    text: str
+    spans: list[Span] | None = None
+    """In any order; None if the text is unlabelled."""
+    intent: str | None = None
+    location: str = ""
+    """`file:line`."""
+    offsets: list[tuple[int, int]] | None = None
+    """The first and the last character (exclusive) of each token, if the file has tokens."""
+    issues: tuple[Issue, ...] = ()
+
+
 @dataclass(slots=True)
 class Sentence:
-    """One sentence: its text, its tokens with their location in the text, and its slots.
-
-    `starts[i]` is the location in the text of the first character of `tokens[i]`. `slots` is in order,
-    without overlaps, and None where nobody has labelled the sentence. `intent` may hold several, as
-    `intent_names` tells. `place` is `file:line` or empty.
-    """
+    """A text, its tokens with their offsets in the text, and its slots."""
 
     text: str
     tokens: list[str]
-    starts: list[int]
+    """As they are looked up: Unicode-normalized; `surface_forms` has them as in the text."""
+    offsets: list[tuple[int, int]]
+    """The first and the last character (exclusive) of each token."""
     slots: list[Slot] | None = None
+    """In order, without overlaps; None if the sentence is unlabelled."""
     intent: str | None = None
+    """One or more names, see `intent_names`."""
     location: str = ""
+    """`file:line`, or empty."""
+    pretokenized: bool = False
+    """Whether the tokens are those of the file, not the tokenizer's."""
+    issues: tuple[Issue, ...] = ()
 
     @classmethod
     def from_tokens(
@@ -51,28 +82,30 @@ class Sentence:
         intent: str | None = None,
         location: str = "",
     ) -> Sentence:
-        """Return the sentence whose text is `tokens` joined by blanks."""
-        starts = []
-        start = 0
-        for token in tokens:
-            starts.append(start)
-            start += len(token) + 1
-        return cls(" ".join(tokens), tokens, starts, slots, intent, location)
+        """Return the sentence whose text is `tokens` joined by spaces."""
+        offsets = token_offsets(tokens)
+        return cls(" ".join(tokens), tokens, offsets, slots, intent, location, pretokenized=True)
 
     @property
-    def offsets(self) -> list[tuple[int, int]]:
-        """For each token its first character's location in the text, and that after its last."""
-        return [
-            (start, start + len(token))
-            for start, token in zip(self.starts, self.tokens, strict=True)
-        ]
+    def surface_forms(self) -> list[str]:
+        """The tokens as they appear in the text."""
+        return [self.text[start:end] for start, end in self.offsets]
 
     def span(self, slot: Slot) -> tuple[int, int]:
-        """Return the characters of `slot` in the text: its first, and the one after its last."""
-        last = slot.end - 1
-        return self.starts[slot.start], self.starts[last] + len(self.tokens[last])
+        """Return the first and the last character (exclusive) of `slot`."""
+        return self.offsets[slot.start][0], self.offsets[slot.end - 1][1]
 
     def value(self, slot: Slot) -> str:
-        """Return the words of `slot` as they stand in the text."""
+        """Return the characters of `slot`."""
         start, end = self.span(slot)
         return self.text[start:end]
+
+
+def token_offsets(tokens: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the offsets of `tokens` in a text where they are joined by spaces."""
+    offsets = []
+    start = 0
+    for token in tokens:
+        offsets.append((start, start + len(token)))
+        start += len(token) + 1
+    return offsets

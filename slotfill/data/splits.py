@@ -8,25 +8,40 @@ from pathlib import Path
 import numpy as np
 
 from slotfill.config.models import DataConfig
-from slotfill.data.corpus import ReadResult, find_split, read_sentences, splits_in
+from slotfill.data.corpus import ReadResult, find_split, read_examples, read_sentences, splits_in
+from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import ConfigError, DataError, UsageError, did_you_mean
 
 
-def read_split(data: DataConfig, split: str, *, intents: bool = False) -> ReadResult:
+def read_split(
+    data: DataConfig, split: str, *, intents: bool = False, tokenizer: Tokenizer | None = None
+) -> ReadResult:
     """Return the labelled sentences of `split`; where `intents` are learned, all of train, valid
     and test have one.
 
     Without a file of its own `valid` is the held-out share of the training sentences, which `train`
     is then without. Raises UsageError where there is no such split, and DataError where its file
-    cannot be read.
+    cannot be read. `tokenizer` is that of a trained run; without it, one is learned.
     """
+    tokenizer = tokenizer or fit_tokenizer(data)
     intents &= split in ("train", "valid", "test")
     path = split_path(data, split)
     if path is None and split not in ("train", "valid"):
         raise UsageError(f"no split '{split}'{did_you_mean(split, split_names(data))}")
     if path is None or (split == "train" and split_path(data, "valid") is None):
-        return _hold_out(_read(data, split_path(data, "train"), intents), data.holdout, split)
-    return _read(data, path, intents)
+        return _hold_out(
+            _read(data, split_path(data, "train"), intents, tokenizer), data.holdout, split
+        )
+    return _read(data, path, intents, tokenizer)
+
+
+def fit_tokenizer(data: DataConfig) -> Tokenizer:
+    """Return the tokenizer of `data`, with the affixes learned from all its training sentences."""
+    path = split_path(data, "train")
+    assert path is not None
+    learns = data.misaligned == "split" and data.tokenizer in ("words", "whitespace")
+    examples = read_examples(path, format=data.format, scheme=data.scheme) if learns else []
+    return Tokenizer.fit(data.tokenizer, data.normalization, examples)
 
 
 def split_names(data: DataConfig) -> list[str]:
@@ -71,10 +86,15 @@ def _is_corpus(path: Path) -> bool:
     return path.is_dir() and not (path / "seq.in").is_file()
 
 
-def _read(data: DataConfig, path: Path | None, intents: bool) -> ReadResult:
+def _read(data: DataConfig, path: Path | None, intents: bool, tokenizer: Tokenizer) -> ReadResult:
     assert path is not None
     return read_sentences(
-        path, format=data.format, scheme=data.scheme, tokenizer=data.tokenizer, intents=intents
+        path,
+        format=data.format,
+        scheme=data.scheme,
+        tokenizer=tokenizer,
+        misaligned=data.misaligned,
+        intents=intents,
     )
 
 
@@ -89,7 +109,7 @@ def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
         )
     order = np.random.default_rng(0).permutation(count).tolist()
     chosen: Iterable[int] = sorted(order[:held] if split == "valid" else order[held:])
-    return ReadResult([reading.sentences[i] for i in chosen], reading.repaired_tags)
+    return ReadResult([reading.sentences[i] for i in chosen], reading.tokenizer)
 
 
 def evaluation_split(data: DataConfig) -> str:

@@ -1,112 +1,242 @@
-"""Raw text -> tokens with character offsets; the text itself is never changed.
+"""Tokenizers: text to tokens with character offsets; the text itself is never changed.
 
-Each character is given a kind, a single letter, so that a tokenizer is a regular expression over
-the kinds, as long as the text: its matches are the tokens. Python's `re` alone cannot tell a
-combining mark, without which Hindi, Thai and Arabic words would fall apart.
+Each character is mapped to a class, a single letter, so that a tokenizer is a regular expression
+over a string of classes as long as the text. Python's `re` alone has no class for combining marks,
+without which Hindi, Thai and Arabic words would fall apart.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
-from slotfill.data.sentence import Sentence
+from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import UsageError, did_you_mean
 
-# The kinds: a letter, d digit, m what sits on the character before it, z zero-width joiner, i
-# written without blanks (one character a token), f half a flag, _ blank, x any other, and ' . , :
-# as they are.
+# Character classes: a letter, d digit, m combining mark, z zero-width joiner, i ideograph or kana
+# (one character a token), f regional indicator (half a flag), _ white space, x any other character;
+# ' . , : stand for themselves.
 _CLUSTER = r"(?:ff|[^_])m*(?:z+[^_m]?m*)*"
 _RUN = r"[adm][admz]*"
 _WORD = rf"{_RUN}(?:(?:['.](?=[ad])|(?<=d)[,:](?=d)){_RUN})*"
 
 _TOKENS = {
+    "given": re.compile(r"[^_]+"),
     "whitespace": re.compile(r"[^_]+"),
     "words": re.compile(rf"{_WORD}|{_CLUSTER}"),
     "characters": re.compile(_CLUSTER),
 }
 TOKENIZERS = tuple(_TOKENS)
 
-_ALONE = re.compile(
+_CJK = re.compile(
     "[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
     "\U0001aff0-\U0001b16f\U00020000-\U0003ffff]"
 )
-_KINDS = {
+_FIXED_CLASSES = {
     **{char: char for char in ".,:"},
     **dict.fromkeys("'\u2019", "'"),
     "_": "a",
     "\u200d": "z",
-    # Without width, yet they part words (as Thai is often written) or stand for nothing (a
-    # byte-order mark).
+    # Zero width, yet they separate words (as in Thai) or are a byte-order mark.
     **dict.fromkeys("\u200b\ufeff", "_"),
     **dict.fromkeys(map(chr, range(0x1F1E6, 0x1F200)), "f"),
+    # Vowels and final consonants of decomposed Hangul syllables.
+    **dict.fromkeys(map(chr, range(0x1160, 0x1200)), "m"),
     # Skin tones.
     **dict.fromkeys(map(chr, range(0x1F3FB, 0x1F400)), "m"),
 }
 
-# In characters: what is as short as a word comes again and is worth remembering.
-_SHORT = 16
+_CACHEABLE_LENGTH = 16
+"""Pieces up to this length, in characters, are likely to recur."""
+
+Affix = tuple[str, str]
+"""The class of the character next to an affix (letter, digit or other), and its normalized form."""
 
 
-def tokenize(text: str, tokenizer: str, place: str = "") -> Sentence:
-    """Return `text` as a sentence without labels; raises UsageError when there is no such
-    tokenizer.
-    """
-    if tokenizer not in _TOKENS:
-        raise UsageError(f"unknown tokenizer '{tokenizer}'{did_you_mean(tokenizer, TOKENIZERS)}")
-    words = tokenizer != "characters"
-    tokens = []
-    starts = []
-    start = 0
-    # No token holds a blank, nor depends on what is beyond one, so the pieces between blanks are
-    # cut one by one.
-    for piece in text.split(" "):
-        if words and piece.isalnum() and piece.isascii():
-            tokens.append(piece)
-            starts.append(start)
-        else:
-            spans = (
-                _spans(piece, tokenizer) if len(piece) > _SHORT else _short_spans(piece, tokenizer)
-            )
-            for first, last in spans:
-                tokens.append(piece[first:last])
-                starts.append(start + first)
-        start += len(piece) + 1
-    return Sentence(text, tokens, starts, location=place)
+class Tokenizer:
+    """Splits texts into tokens, by a base tokenizer and the affixes learned from training data.
 
-
-def _spans(piece: str, tokenizer: str) -> list[tuple[int, int]]:
-    """Return, for each token of `piece`, its first character and the one after its last."""
-    return [match.span() for match in _TOKENS[tokenizer].finditer(piece.translate(_KIND_OF))]
-
-
-_short_spans = lru_cache(maxsize=8192)(_spans)
-
-
-class _KindOf(dict[int, str]):
-    """The kind of each character by its number, found when first asked for; at most 65,536 are
-    kept.
+    A learned suffix is split off a token that ends with it, where the character before it is of
+    the class it was learned with; a prefix likewise. `New York's` becomes `New York 's` if the
+    training data has `[New York](city)'s`.
     """
 
-    def __missing__(self, number: int) -> str:
-        kind = _kind(chr(number))
+    def __init__(
+        self,
+        name: str = "words",
+        normalization: str = "NFC",
+        prefixes: Iterable[Affix] = (),
+        suffixes: Iterable[Affix] = (),
+    ) -> None:
+        """Raises UsageError for an unknown tokenizer."""
+        if name not in _TOKENS:
+            raise UsageError(f"unknown tokenizer '{name}'{did_you_mean(name, TOKENIZERS)}")
+        self.name = name
+        self.normalization = normalization
+        self.prefixes, self.suffixes = frozenset(prefixes), frozenset(suffixes)
+        self._affix_forms = {form for _, form in self.prefixes | self.suffixes}
+        # In characters of the text, where a decomposed form is longer.
+        self._max_affix = 4 * max(map(len, self._affix_forms), default=0)
+        self._ascii_words = name != "characters" and not self._affix_forms
+        self._cached_split = lru_cache(maxsize=8192)(self._split)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The cache cannot be pickled or copied.
+        return Tokenizer, (self.name, self.normalization, self.prefixes, self.suffixes)
+
+    @classmethod
+    def fit(cls, name: str, normalization: str, examples: Iterable[Example]) -> Tokenizer:
+        """Return a tokenizer whose affixes split every token inside which a span begins or ends.
+
+        Only `words` and `whitespace` learn affixes.
+        """
+        tokenizer = cls(name, normalization)
+        if name not in ("words", "whitespace"):
+            return tokenizer
+        prefixes: set[Affix] = set()
+        suffixes: set[Affix] = set()
+        labelled = [example for example in examples if example.spans]
+        num_affixes = -1
+        while num_affixes < len(prefixes) + len(suffixes):
+            num_affixes = len(prefixes) + len(suffixes)
+            for example in labelled:
+                tokenizer._collect_affixes(example, prefixes, suffixes)
+            if num_affixes < len(prefixes) + len(suffixes):
+                tokenizer = cls(name, normalization, prefixes, suffixes)
+        return tokenizer
+
+    def _collect_affixes(
+        self, example: Example, prefixes: set[Affix], suffixes: set[Affix]
+    ) -> None:
+        """Add an affix for each edge of a span that lies inside a token of `example`."""
+        text = example.text
+        starts = {span.start for span in example.spans or ()}
+        ends = {span.end for span in example.spans or ()}
+        offsets = self.tokenize(text).offsets
+        if starts <= {first for first, _ in offsets} and ends <= {last for _, last in offsets}:
+            return
+        for first, last in offsets:
+            for edge in starts | ends:
+                # Never split a base character from its combining mark.
+                if not first < edge < last or _CHARACTER_CLASSES[ord(text[edge])] in "mz":
+                    continue
+                if edge in ends:
+                    suffixes.add((_affix_class(text[edge - 1]), self._form(text[edge:last])))
+                else:
+                    prefixes.add((_affix_class(text[edge]), self._form(text[first:edge])))
+
+    def tokenize(self, text: str, location: str = "") -> Sentence:
+        """Return `text` as an unlabelled sentence."""
+        tokens = []
+        offsets = []
+        start = 0
+        # No token holds a space or depends on what is beyond one, so pieces are split one by one.
+        for piece in text.split(" "):
+            end = start + len(piece)
+            if self._ascii_words and piece.isalnum() and piece.isascii():
+                tokens.append(piece)
+                offsets.append((start, end))
+            elif piece:
+                short = len(piece) <= _CACHEABLE_LENGTH
+                for token, first, last in (self._cached_split if short else self._split)(piece):
+                    tokens.append(token)
+                    offsets.append((start + first, start + last))
+            start = end + 1
+        return Sentence(text, tokens, offsets, location=location)
+
+    def normalize(self, token: str) -> str:
+        """Return the Unicode-normalized form of `token`."""
+        if self.normalization == "none":
+            return token
+        return unicodedata.normalize(self.normalization, token)  # type: ignore[arg-type]
+
+    def _split(self, piece: str) -> list[tuple[str, int, int]]:
+        """Return each token of `piece`, normalized, with its offsets."""
+        matches = _TOKENS[self.name].finditer(piece.translate(_CHARACTER_CLASSES))
+        spans = [match.span() for match in matches]
+        if self._affix_forms:
+            if self._form(piece) in self._affix_forms:
+                spans = [(0, len(piece))]
+            spans = [part for span in spans for part in self._split_affixes(piece, *span)]
+        return [(self.normalize(piece[start:end]), start, end) for start, end in spans]
+
+    def _split_affixes(self, text: str, start: int, end: int) -> list[tuple[int, int]]:
+        """Return `text[start:end]` split at its affixes, the longest suffix first."""
+        for cut in range(max(start + 1, end - self._max_affix), end):
+            if (_affix_class(text[cut - 1]), self._form(text[cut:end])) in self.suffixes:
+                return [
+                    *self._split_affixes(text, start, cut),
+                    *self._split_affixes(text, cut, end),
+                ]
+        for cut in range(min(end - 1, start + self._max_affix), start, -1):
+            if (_affix_class(text[cut]), self._form(text[start:cut])) in self.prefixes:
+                return [
+                    *self._split_affixes(text, start, cut),
+                    *self._split_affixes(text, cut, end),
+                ]
+        return [(start, end)]
+
+    def _form(self, affix: str) -> str:
+        """Return `affix` as it is compared: in lower case, with straight apostrophes."""
+        return self.normalize(affix.lower().replace("\u2019", "'"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings and affixes as JSON data."""
+        return {
+            "name": self.name,
+            "normalization": self.normalization,
+            "prefixes": sorted(map(list, self.prefixes)),
+            "suffixes": sorted(map(list, self.suffixes)),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Tokenizer:
+        """Return the tokenizer of `to_json`; raises ValueError if `data` is not its output."""
+        if data["name"] not in TOKENIZERS or data["normalization"] not in NORMALIZATIONS:
+            raise ValueError(f"unknown tokenizer {data['name']!r}, {data['normalization']!r}")
+        affixes = {}
+        for key in ("prefixes", "suffixes"):
+            affixes[key] = [(str(side), str(form)) for side, form in data[key]]
+        return cls(data["name"], data["normalization"], **affixes)
+
+
+NORMALIZATIONS = ("NFC", "NFKC", "none")
+
+
+def is_blank(text: str) -> bool:
+    """Return whether every tokenizer finds no token in `text`."""
+    return not text.translate(_CHARACTER_CLASSES).strip("_")
+
+
+class _CharacterClasses(dict[int, str]):
+    """The class of each character by its code point, computed on first use; at most 65,536."""
+
+    def __missing__(self, code_point: int) -> str:
+        character_class = _classify(chr(code_point))
         if len(self) < 65536:
-            self[number] = kind
-        return kind
+            self[code_point] = character_class
+        return character_class
 
 
-_KIND_OF = _KindOf()
+_CHARACTER_CLASSES = _CharacterClasses()
 
 
-def _kind(char: str) -> str:
-    if char in _KINDS:
-        return _KINDS[char]
+def _classify(char: str) -> str:
+    if char in _FIXED_CLASSES:
+        return _FIXED_CLASSES[char]
     if char.isspace():
         return "_"
     category = unicodedata.category(char)
     if category[0] == "M" or category == "Cf":
         return "m"
-    if _ALONE.match(char) and category[0] in "LN":
+    if _CJK.match(char) and category[0] in "LN":
         return "i"
     return {"L": "a", "N": "d"}.get(category[0], "x")
+
+
+def _affix_class(char: str) -> str:
+    character_class = _CHARACTER_CLASSES[ord(char)]
+    return "digit" if character_class == "d" else "letter" if character_class in "amzi" else "other"

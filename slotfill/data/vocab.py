@@ -12,6 +12,7 @@ import numpy as np
 from slotfill.data.indexers import CharacterIndexer, NgramIndexer, PretrainedIndexer, TokenIndexer
 from slotfill.data.schemes import TagDecoder, all_tags, slots_to_tags
 from slotfill.data.sentence import INTENT_SEPARATOR, Sentence, intent_names
+from slotfill.data.tokenizers import Tokenizer
 
 
 class Vocab:
@@ -30,7 +31,9 @@ class Vocab:
         scheme: str,
         kept: dict[str, dict[str, Any]] | None = None,
         intents: dict[str, int] | None = None,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
+        self.tokenizer = tokenizer or Tokenizer()
         self.tokens = tokens
         self.tags = tags
         self.scheme = scheme
@@ -48,6 +51,7 @@ class Vocab:
         kept: dict[str, dict[str, Any]] | None = None,
         *,
         intents: bool = False,
+        tokenizer: Tokenizer | None = None,
     ) -> Vocab:
         """Return the vocabulary of labelled `sentences`, with the tags that their slots are written
         in by `scheme`.
@@ -67,7 +71,7 @@ class Vocab:
             names.update(slot.name for slot in slots)
             seen.update(slots_to_tags(slots, len(sentence.tokens), scheme))
         tags = [tag for tag in all_tags(names, scheme) if tag in seen]
-        return cls(_by_count(counts), tags, scheme, kept, _by_count(found))
+        return cls(_by_count(counts), tags, scheme, kept, _by_count(found), tokenizer)
 
     @cached_property
     def tags_to_slots(self) -> TagDecoder:
@@ -158,6 +162,7 @@ class Vocab:
         kept = {"kept": self.kept} if self.kept else {}
         return {
             "format": 1,
+            "tokenizer": self.tokenizer.to_json(),
             "scheme": self.scheme,
             "tags": self.tags,
             **intents,
@@ -169,7 +174,12 @@ class Vocab:
     def from_json(cls, data: dict[str, Any]) -> Vocab:
         """Return the vocabulary that `to_json` gave."""
         return cls(
-            data["tokens"], data["tags"], data["scheme"], data.get("kept"), data.get("intents")
+            data["tokens"],
+            data["tags"],
+            data["scheme"],
+            data.get("kept"),
+            data.get("intents"),
+            Tokenizer.from_json(data["tokenizer"]),
         )
 
 

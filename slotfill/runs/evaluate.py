@@ -9,6 +9,7 @@ from typing import Any
 from slotfill.config.validate import parse_config
 from slotfill.data.corpus import format_from_suffix, read_sentences
 from slotfill.data.splits import evaluation_split, read_split
+from slotfill.errors import ConfigError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.runs.load import Run
@@ -31,11 +32,23 @@ def evaluate_run(
     data = run.config.data
     if overrides:
         data = parse_config(run.config.to_yaml(), "config", overrides).data
+        for key in ("tokenizer", "normalization"):
+            if getattr(data, key) != getattr(run.config.data, key):
+                raise ConfigError(
+                    f"data.{key}: is that of the run, {getattr(run.config.data, key)}; train"
+                    " again to change it"
+                )
     if path is None:
-        reading = read_split(data, split or evaluation_split(data))
+        reading = read_split(data, split or evaluation_split(data), tokenizer=run.tokenizer)
     else:
         named = format_from_suffix(path)
         told = any(override.startswith("data.format") for override in overrides)
         format = data.format if told or named is None or _name(data.format) == named else named
-        reading = read_sentences(path, format=format, scheme=data.scheme, tokenizer=data.tokenizer)
+        reading = read_sentences(
+            path,
+            format=format,
+            scheme=data.scheme,
+            tokenizer=run.tokenizer,
+            misaligned=data.misaligned,
+        )
     return evaluate(run.engine, run.vocab, reading.sentences)

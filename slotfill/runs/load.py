@@ -45,7 +45,7 @@ class Run:
         self.path = path
         self.vocab = vocab
         self.engine = engine
-        self.tokenizer = texts["tokenizer"]
+        self.tokenizer = vocab.tokenizer
         self.scheme = texts["scheme"]
 
     @cached_property
@@ -103,7 +103,7 @@ def is_exported(path: Path) -> bool:
 
 def text_settings(config: Config) -> dict[str, str]:
     """Return what a prediction has to know of the texts that `config` is for."""
-    return {"tokenizer": config.data.tokenizer, "scheme": config.data.scheme}
+    return {"scheme": config.data.scheme}
 
 
 def _torch_model(path: Path, config: Config, vocab: Vocab, digest: str) -> SlotTagger:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.base import Format
 from slotfill.data.sentence import Sentence
-from slotfill.data.tokenizers import tokenize
 from slotfill.inference.engine import EngineName
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.stream import ordered_map, read_ahead
@@ -113,7 +112,7 @@ class Predictor:
 
     def tag(self, texts: Sequence[str]) -> list[Sentence]:
         """Return `texts` as tagged sentences."""
-        sentences = [tokenize(text, self.tokenizer) for text in texts]
+        sentences = [self.tokenizer.tokenize(text) for text in texts]
         self.annotate(sentences)
         return sentences
 

@@ -14,7 +14,7 @@ import torch
 from slotfill.config.models import Config
 from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
-from slotfill.data.splits import evaluation_split, read_split
+from slotfill.data.splits import evaluation_split, fit_tokenizer, read_split
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import evaluate
@@ -68,7 +68,13 @@ def prepare(
     torch.set_num_threads(1)
     tune_malloc()
     torch.manual_seed(config.train.seed)
-    vocab = Vocab.from_sentences(corpus["train"], config.scheme, kept, intents=bool(config.intent))
+    vocab = Vocab.from_sentences(
+        corpus["train"],
+        config.scheme,
+        kept,
+        intents=bool(config.intent),
+        tokenizer=fit_tokenizer(config.data),
+    )
     model = build_model(config, vocab, learning=True).to(device)
     training = Training(config.train, model, corpus["train"], corpus["valid"], vocab, times=times)
     if device.startswith("cuda"):

@@ -45,14 +45,14 @@ BROKEN = [
         {"a.conll": "fly\tO\nto\n"},
         "a.conll",
         {},
-        "@/a.conll:2: 1 column, but line 1 has 2; part all lines alike, by tabs or by blanks",
+        "@/a.conll:2: 1 column, but line 1 has 2; separate the columns of all lines alike, by tabs or by spaces",
     ),
     (
         "a column too many",
         {"a.conll": "fly O\n\nto New O\n"},
         "a.conll",
         {},
-        "@/a.conll:3: 3 columns, but line 1 has 2; part all lines alike, by tabs or by blanks",
+        "@/a.conll:3: 3 columns, but line 1 has 2; separate the columns of all lines alike, by tabs or by spaces",
     ),
     (
         "a column out of range",
@@ -73,14 +73,14 @@ BROKEN = [
         {"a.conll": "fly O\n"},
         "a.conll",
         {"format": {"name": "conll", "separator": "tab"}},
-        "@/a.conll:1: no tab parts the columns; set data.format.separator: blank",
+        "@/a.conll:1: no tab separates the columns; set data.format.separator: space",
     ),
     (
         "tabs for blanks",
         {"a.conll": "fly\tO\n"},
         "a.conll",
-        {"format": {"name": "conll", "separator": "blank"}},
-        "@/a.conll:1: no blank parts the columns; set data.format.separator: tab",
+        {"format": {"name": "conll", "separator": "space"}},
+        "@/a.conll:1: no space separates the columns; set data.format.separator: tab",
     ),
     (
         "an empty token",
@@ -205,7 +205,7 @@ BROKEN = [
         {"a/seq.in": "go\nfly to Taipei \n", "a/seq.out": "O\nO O\n"},
         "a",
         {},
-        "@/a/seq.in:2: tokens: 3, but tags in seq.out: 2; give each token its tag",
+        "@/a/seq.in:2: tokens: 3, but tags in seq.out: 2; each token needs one tag",
     ),
     (
         "files of different length",
@@ -222,7 +222,7 @@ BROKEN = [
         {"a/seq.in": "go\n \nfly\n", "a/seq.out": "O\n\nO\n"},
         "a",
         {},
-        "@/a/seq.in:2: an empty sentence; take this line out of all the files",
+        "@/a/seq.in:2: an empty sentence; remove this line from all files",
     ),
     (
         "seq.in missing",
@@ -302,21 +302,21 @@ BROKEN = [
         {"a.jsonl": '{"tokens": ["fly", " "]}\n'},
         "a.jsonl",
         {},
-        '@/a.jsonl:1: "tokens" must hold texts that are not blank, found " "',
+        '@/a.jsonl:1: "tokens" must hold non-blank texts, found " "',
     ),
     (
         "an empty sentence in jsonl",
         {"a.jsonl": '{"text": " ", "slots": []}\n'},
         "a.jsonl",
         {},
-        "@/a.jsonl:1: an empty sentence; take the line out",
+        "@/a.jsonl:1: an empty sentence; remove the line",
     ),
     (
         "unequal tokens and tags",
         {"a.jsonl": '{"tokens": ["fly", "to"], "tags": ["O"]}\n'},
         "a.jsonl",
         {},
-        "@/a.jsonl:1: tokens: 2, but tags: 1; give each token its tag",
+        "@/a.jsonl:1: tokens: 2, but tags: 1; each token needs one tag",
     ),
     (
         "tags for a text",
@@ -396,10 +396,10 @@ BROKEN = [
         "a slot that cuts a token",
         {"a.jsonl": J % '{"name": "city", "start": 7, "end": 11}'},
         "a.jsonl",
-        {},
+        {"misaligned": "error"},
         (
-            "@/a.jsonl:1: slot 'city' ('Taip') cuts the token 'Taipei'; mend the slot, or set"
-            " data.tokenizer: characters"
+            "@/a.jsonl:1: slot 'city' ('Taip') cuts the token 'Taipei'; correct the slot, or set"
+            " data.misaligned to widen or skip"
         ),
     ),
     (
@@ -407,7 +407,7 @@ BROKEN = [
         {"a.brackets": "fly to[ Taipei](city)\n"},
         "a.brackets",
         {},
-        "@/a.brackets:1: slot 'city' (' Taipei') begins or ends with a blank; leave the blank out",
+        "@/a.brackets:1: slot 'city' (' Taipei') begins or ends with a space; leave the space out",
     ),
     (
         "a bracket that is not closed",
@@ -456,7 +456,7 @@ BROKEN = [
         {"a.brackets": "fly\n[](book)\n"},
         "a.brackets",
         {},
-        "@/a.brackets:2: an intent without a sentence; take the line out",
+        "@/a.brackets:2: an intent without a sentence; remove the line",
     ),
     (
         "a stray backslash",

@@ -1,9 +1,10 @@
-r"""Slots marked in the text, as one would write a link: `fly to [Taipei](destination)`.
+r"""Slots marked in the text like links: `fly to [Taipei](destination)`.
 
-A sentence a line; blank lines are skipped. In the text and the slots' values `[`, `]` and `\` are written
-`\[`, `\]` and `\\`; in a name `)` and `\` are written `\)` and `\\`. `\(`, `\)`, `\n` and `\r` (line ends)
-are apply_intent_head everywhere, and a backslash before anything else is a fault. Every line counts as labelled.
-An intent stands before the sentence, as a name without a value: `[](book_flight) fly to [Taipei](destination)`.
+One sentence a line; blank lines are skipped. In the text and the slots' values `[`, `]` and `\` are
+written `\[`, `\]` and `\\`; in a name `)` and `\` are written `\)` and `\\`. `\(`, `\)`, `\n` and
+`\r` (line ends) are accepted everywhere; a backslash before anything else is an error. Every line
+counts as labelled. An intent comes before the sentence, as a name without a value:
+`[](book_flight) fly to [Taipei](destination)`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slotfill.data.formats.base import Format, slots_from_spans
-from slotfill.data.sentence import Sentence
-from slotfill.data.tokenizers import tokenize
+from slotfill.data.formats.base import Format
+from slotfill.data.sentence import Example, Sentence, Span
+from slotfill.data.tokenizers import is_blank
 from slotfill.errors import DataError
 from slotfill.files import read_lines
 
@@ -24,6 +25,12 @@ _PIECE = re.compile(r"[^\\\[\]]+|\\.?|\[|\]", re.DOTALL)
 _NAME = re.compile(r"\(((?:[^\\)]|\\.)*)\)", re.DOTALL)
 _INTENT = re.compile(r"\[\]\(((?:[^\\)]|\\.)+)\) ?", re.DOTALL)
 _SLOT = re.compile(r"\[[^\[\]]*\]\([^()]+\)")
+
+_FOREIGN_LINES = {
+    "Rasa NLU Markdown": re.compile(r"##\s*(intent|synonym|lookup|regex)\s*:"),
+    "Rasa NLU YAML": re.compile(r"nlu:\s*$|\s*-\s*intent:|\s*examples:\s*[|>]"),
+    "Snips NLU YAML": re.compile(r"type:\s*(intent|entity)\s*$|utterances:\s*$"),
+}
 
 
 class Brackets(Format):
@@ -35,17 +42,20 @@ class Brackets(Format):
     def looks_like(cls, head: Sequence[str]) -> bool:
         return any(_SLOT.search(line) for line in head)
 
-    def read(self, path: Path, *, scheme: str, tokenizer: str) -> Iterator[Sentence]:
+    def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         for number, line in read_lines(path):
-            place = f"{path}:{number}"
-            intent, text, spans = _parse(line, place)
-            sentence = tokenize(text, tokenizer, place)
-            if sentence.tokens or spans:
-                sentence.slots = slots_from_spans(sentence, spans)
-                sentence.intent = intent
-                yield sentence
+            location = f"{path}:{number}"
+            for name, pattern in _FOREIGN_LINES.items():
+                if pattern.match(line):
+                    raise DataError(
+                        f"{location}: {name} cannot be read; convert it to one sentence a line"
+                        " (docs/formats.md)"
+                    )
+            intent, text, spans = _parse(line, location)
+            if spans or not is_blank(text):
+                yield Example(text, spans, intent, location)
             elif intent:
-                raise DataError(f"{place}: an intent without a sentence; take the line out")
+                raise DataError(f"{location}: an intent without a sentence; remove the line")
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         pieces, done = [f"[]({_escape(sentence.intent, ')')}) "] if sentence.intent else [], 0
@@ -57,7 +67,7 @@ class Brackets(Format):
         return "".join([*pieces, _escape(sentence.text[done:], "[]"), "\n"])
 
 
-def _parse(line: str, place: str) -> tuple[str | None, str, list[tuple[str, int, int]]]:
+def _parse(line: str, place: str) -> tuple[str | None, str, list[Span]]:
     """Return the intent, the text that `line` marks up, and its slots by characters; raises
     DataError.
     """
@@ -90,7 +100,7 @@ def _parse(line: str, place: str) -> tuple[str | None, str, list[tuple[str, int,
                 )
             if not name[1] or len(text) == open_run[0]:
                 raise _fault(place, column, f"a slot without a {'value' if name[1] else 'name'}")
-            spans.append((_unescape(name[1], place, column), open_run[0], len(text)))
+            spans.append(Span(_unescape(name[1], place, column), open_run[0], len(text)))
             at, open_run = name.end(), None
         else:
             text += _unescape(piece[0], place, column)

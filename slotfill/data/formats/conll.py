@@ -10,18 +10,24 @@ intent.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
-from slotfill.data.formats.base import Format, check_representable, split_on_spaces
+from slotfill.data.formats.base import (
+    Format,
+    check_all_labelled,
+    check_representable,
+    example_from_tokens,
+    split_on_spaces,
+)
 from slotfill.data.schemes import parse_tag, slots_to_tags
-from slotfill.data.sentence import Sentence
+from slotfill.data.sentence import Example, Issue, Sentence
 from slotfill.errors import DataError
 from slotfill.files import read_lines
 
 _COMMENT = re.compile(r"# (\w+)(?::| =)(?: ([^\t]*))?")
-_TAG = re.compile(r"O|[BIESLU]-\S+")
+_TAG = re.compile(r"O|[BIESLUM]-\S+")
 
 
 class Conll(Format):
@@ -29,13 +35,13 @@ class Conll(Format):
 
     token: the column of the tokens, counted from 0, or backwards from -1.
     tag: the column of the tags, counted likewise.
-    separator: what parts columns; `auto` is tabs on a line that has one, otherwise blanks.
+    separator: what separates columns; `auto` is tabs on a line that has one, otherwise spaces.
     """
 
     suffixes = (".conll", ".iob", ".iob2", ".bio", ".tsv")
 
     def __init__(
-        self, *, token: int = 0, tag: int = -1, separator: Literal["auto", "tab", "blank"] = "auto"
+        self, *, token: int = 0, tag: int = -1, separator: Literal["auto", "tab", "space"] = "auto"
     ) -> None:
         self.token = token
         self.tag = tag
@@ -46,37 +52,58 @@ class Conll(Format):
         rows = [split_on_spaces(line) for line in head if not _COMMENT.fullmatch(line)]
         return bool(rows) and all(len(row) > 1 and _TAG.fullmatch(row[-1]) for row in rows)
 
-    def read(self, path: Path, *, scheme: str, tokenizer: str) -> Iterator[Sentence]:
+    def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         tokens: list[str] = []
         tags: list[str] = []
-        intent, place, shape = None, "", (0, 0)
+        locations: list[str] = []
+        intent, shape, blank_line = None, (0, 0), False
         for number, line in read_lines(path):
             if not line.strip(" \t") or line.startswith("-DOCSTART-"):
+                blank_line = True
                 if tokens:
-                    yield self._sentence(tokens, tags, scheme, intent, place)
-                tokens, tags, intent = [], [], None
+                    yield example_from_tokens(tokens, tags or None, scheme, intent, locations)
+                tokens, tags, locations, intent = [], [], [], None
                 continue
-            if not tokens and (comment := _COMMENT.fullmatch(line)):
-                intent = (comment[2] or "").strip() or None if comment[1] == "intent" else intent
+            if not tokens and self._is_comment(line):
+                comment = _COMMENT.fullmatch(line)
+                if comment and comment[1] == "intent":
+                    intent = (comment[2] or "").strip() or None
                 continue
-            here = f"{path}:{number}"
-            columns = self._columns(line, here)
+            location = f"{path}:{number}"
+            columns = self._columns(line, location)
             shape = shape if shape[0] else (len(columns), number)
             if len(columns) != shape[0]:
                 raise DataError(
-                    f"{here}: {_count(len(columns))}, but line {shape[1]} has {shape[0]}; "
-                    "part all lines alike, by tabs or by blanks"
+                    f"{location}: {_count(len(columns))}, but line {shape[1]} has {shape[0]}; "
+                    "separate the columns of all lines alike, by tabs or by spaces"
                 )
-            place = place if tokens else here
-            tokens.append(self._cell(columns, "token", here))
+            locations.append(location)
+            tokens.append(self._cell(columns, "token", location))
             if len(columns) > 1:
-                tags.append(self._cell(columns, "tag", here))
+                tags.append(self._cell(columns, "tag", location))
                 try:
                     parse_tag(tags[-1], scheme)
-                except ValueError as fault:
-                    raise DataError(f"{here}: {fault}") from None
+                except ValueError as error:
+                    hint = ""
+                    if all(_TAG.fullmatch(token) for token in tokens):
+                        hint = (
+                            f"; the tags seem to be in column {self.token}: set data.format="
+                            f"{{name: conll, token: {self.tag % len(columns)}, tag: {self.token}}}"
+                        )
+                    raise DataError(f"{location}: {error}{hint}") from None
         if tokens:
-            yield self._sentence(tokens, tags, scheme, intent, place)
+            example = example_from_tokens(tokens, tags or None, scheme, intent, locations)
+            if not blank_line and len(tokens) > 20:
+                message = f"no blank line, so its {len(tokens)} tokens are one sentence"
+                example.issues += (Issue("no blank line", str(path), message),)
+            yield example
+
+    def _is_comment(self, line: str) -> bool:
+        """Return whether a line before a sentence is a comment, and not the token `#`."""
+        if not line.startswith("# ") or _COMMENT.fullmatch(line):
+            return line.startswith("# ")
+        columns = line.split("\t") if "\t" in line else split_on_spaces(line)
+        return self.tag >= len(columns) or not _TAG.fullmatch(columns[self.tag].strip(" "))
 
     def _columns(self, line: str, here: str) -> list[str]:
         by_tab = "\t" in line if self.separator == "auto" else self.separator == "tab"
@@ -84,9 +111,9 @@ class Conll(Format):
         if not by_tab:
             columns = [column for column in columns if column]
         if self.separator != "auto" and len(columns) == 1 and len(split_on_spaces(line)) > 1:
-            other = "blank" if by_tab else "tab"
-            fault = f"no {self.separator} parts the columns"
-            raise DataError(f"{here}: {fault}; set data.format.separator: {other}")
+            other = "space" if by_tab else "tab"
+            problem = f"no {self.separator} separates the columns"
+            raise DataError(f"{here}: {problem}; set data.format.separator: {other}")
         return columns
 
     def _cell(self, columns: list[str], what: Literal["token", "tag"], here: str) -> str:
@@ -103,24 +130,20 @@ class Conll(Format):
             raise DataError(f"{here}: the {what} (column {position % size}) is empty")
         return columns[position]
 
-    def _sentence(
-        self, tokens: list[str], tags: list[str], scheme: str, intent: str | None, place: str
-    ) -> Sentence:
-        if not tags:
-            return Sentence.from_tokens(tokens, None, intent, place)
-        return self.sentence_from_tags(tokens, tags, scheme=scheme, intent=intent, place=place)
-
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         check_representable(sentence, "conll")
-        if "-DOCSTART-" in sentence.tokens:
-            place = sentence.location or "sentence"
-            raise DataError(f"{place}: conll skips the token '-DOCSTART-'; write jsonl")
-        rows = sentence.tokens
+        rows = sentence.surface_forms
+        if "-DOCSTART-" in rows:
+            location = sentence.location or "sentence"
+            raise DataError(f"{location}: conll skips the token '-DOCSTART-'; write jsonl")
         if sentence.slots is not None:
-            tags = slots_to_tags(sentence.slots, len(sentence.tokens), scheme)
-            rows = [f"{token}\t{tag}" for token, tag in zip(sentence.tokens, tags, strict=True)]
+            tags = slots_to_tags(sentence.slots, len(rows), scheme)
+            rows = [f"{token}\t{tag}" for token, tag in zip(rows, tags, strict=True)]
         head = [f"# intent: {sentence.intent}"] if sentence.intent else []
         return "\n".join([*head, *rows, "", ""])
+
+    def dump(self, file: TextIO, sentences: Iterable[Sentence], *, scheme: str) -> None:
+        super().dump(file, check_all_labelled(sentences), scheme=scheme)
 
 
 def _count(columns: int) -> str:

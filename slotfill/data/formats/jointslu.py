@@ -1,7 +1,6 @@
-"""A folder of three files, a line a sentence: `seq.in` (tokens), `seq.out` (tags), `label`
-(intent).
+"""A folder with one sentence a line in `seq.in` (tokens), `seq.out` (tags) and `label` (intent).
 
-The shape in which ATIS and SNIPS are published. Without `seq.out` the sentences are unlabelled, and
+The layout in which ATIS and SNIPS are published. Without `seq.out` the sentences are unlabelled, and
 `label` may be left out.
 """
 
@@ -11,9 +10,15 @@ from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from slotfill.data.formats.base import Format, check_representable, split_on_spaces
+from slotfill.data.formats.base import (
+    Format,
+    check_all_labelled,
+    check_representable,
+    example_from_tokens,
+    split_on_spaces,
+)
 from slotfill.data.schemes import slots_to_tags
-from slotfill.data.sentence import Sentence
+from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import DataError, UsageError
 from slotfill.files import nearest_in_folder, read_lines
 
@@ -25,30 +30,26 @@ class JointSLU(Format):
     def recognizes(cls, path: Path) -> bool:
         return (path / "seq.in").is_file()
 
-    def read(self, path: Path, *, scheme: str, tokenizer: str) -> Iterator[Sentence]:
+    def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         if not path.exists():
             raise DataError(f"{path}: no such folder{nearest_in_folder(path)}")
         if not path.is_dir():
             raise DataError(f"{path}: a file; jointslu is the folder that holds seq.in and seq.out")
         for number, words, tags, intent in _rows(path):
-            place = f"{path / 'seq.in'}:{number}"
+            location = f"{path / 'seq.in'}:{number}"
             tokens = split_on_spaces(words)
             if not tokens:
-                raise DataError(f"{place}: an empty sentence; take this line out of all the files")
-            if tags is None:
-                yield Sentence.from_tokens(tokens, None, intent, place)
-                continue
-            labels = split_on_spaces(tags)
-            if len(labels) != len(tokens):
+                raise DataError(f"{location}: an empty sentence; remove this line from all files")
+            labels = None if tags is None else split_on_spaces(tags)
+            if labels is not None and len(labels) != len(tokens):
                 raise DataError(
-                    f"{place}: tokens: {len(tokens)}, but tags in seq.out: {len(labels)}; give each"
-                    " token its tag"
+                    f"{location}: tokens: {len(tokens)}, but tags in seq.out: {len(labels)};"
+                    " each token needs one tag"
                 )
-            sentence = self.sentence_from_tags(
-                tokens, labels, scheme=scheme, intent=intent, place=f"{path / 'seq.out'}:{number}"
-            )
-            sentence.location = place
-            yield sentence
+            tag_location = location if tags is None else f"{path / 'seq.out'}:{number}"
+            example = example_from_tokens(tokens, labels, scheme, intent, [tag_location])
+            example.location = location
+            yield example
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         raise UsageError(
@@ -56,11 +57,11 @@ class JointSLU(Format):
         )
 
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
-        sentences = list(sentences)
+        sentences = list(check_all_labelled(sentences))
         for sentence in sentences:
             check_representable(sentence, "jointslu")
         path.mkdir()
-        _write(path / "seq.in", (" ".join(sentence.tokens) for sentence in sentences))
+        _write(path / "seq.in", (" ".join(sentence.surface_forms) for sentence in sentences))
         if any(sentence.slots is not None for sentence in sentences):
             _write(path / "seq.out", (_tags(sentence, scheme) for sentence in sentences))
         if any(sentence.intent for sentence in sentences):
@@ -84,9 +85,7 @@ def _rows(folder: Path) -> Iterator[tuple[int, str, str | None, str | None]]:
 
 
 def _tags(sentence: Sentence, scheme: str) -> str:
-    if sentence.slots is None:
-        raise DataError(f"{sentence.location or 'sentence'}: not labelled, though others are")
-    return " ".join(slots_to_tags(sentence.slots, len(sentence.tokens), scheme))
+    return " ".join(slots_to_tags(sentence.slots or (), len(sentence.tokens), scheme))
 
 
 def _write(path: Path, rows: Iterable[str]) -> None:

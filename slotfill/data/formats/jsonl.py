@@ -1,12 +1,13 @@
-"""A JSON object a line: tokens and tags, or text and slots with character offsets.
+"""JSON lines: one object a line, with tokens and tags, or text and slots with character offsets.
 
-    {"tokens": ["fly", "to", "Taipei"], "tags": ["O", "O", "B-destination"]}
+    {"text": "fly to Taipei", "tokens": ["fly", "to", "Taipei"], "tags": ["O", "O", "B-destination"]}
     {"text": "fly to Taipei", "slots": [{"name": "destination", "value": "Taipei", "start": 7,
     "end": 13}]}
 
-Either may have an "intent". `end` is the character after the last; `value` may be left out, and
-must be what stands there if given. Without tags or slots the sentence is unlabelled. Other keys are
-passed over. The second shape is the one written.
+Either may have an "intent". `text` may be left out beside `tokens`, and `value` beside `start` and
+`end`; they must agree if present. `end` is exclusive. Without tags or slots the sentence is
+unlabelled. Other keys are ignored, unless they may be the labels of an unlabelled sentence.
+Sentences of files of tokens are written in the first shape, all others in the second.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slotfill.data.formats.base import Format, slots_from_spans
-from slotfill.data.sentence import Sentence
-from slotfill.data.tokenizers import tokenize
+from slotfill.data.formats.base import Format, example_from_tokens
+from slotfill.data.schemes import slots_to_tags
+from slotfill.data.sentence import Example, Issue, Sentence, Span
+from slotfill.data.tokenizers import is_blank
 from slotfill.errors import DataError
 from slotfill.files import read_lines
 
@@ -34,32 +37,25 @@ class Jsonl(Format):
     def looks_like(cls, head: Sequence[str]) -> bool:
         return bool(head) and all(line.lstrip().startswith("{") for line in head)
 
-    def read(self, path: Path, *, scheme: str, tokenizer: str) -> Iterator[Sentence]:
+    def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         for number, line in read_lines(path):
             if line.strip():
-                row = _Row(_parse(line, f"{path}:{number}"), f"{path}:{number}")
-                if row.get("tokens", list, None) is not None:
-                    yield self._of_tokens(row, scheme)
-                else:
-                    yield _of_text(row, tokenizer)
-
-    def _of_tokens(self, row: _Row, scheme: str) -> Sentence:
-        tokens, tags = row.texts("tokens"), row.texts("tags")
-        if not tokens:
-            row.fail("an empty sentence; take the line out")
-        intent = row.get("intent", str, None)
-        if tags is None:
-            if row.items.get("slots") is not None:
-                row.fail(_MIXED)
-            return Sentence.from_tokens(tokens, None, intent, row.place)
-        if len(tags) != len(tokens):
-            row.fail(f"tokens: {len(tokens)}, but tags: {len(tags)}; give each token its tag")
-        return self.sentence_from_tags(tokens, tags, scheme=scheme, intent=intent, place=row.place)
+                row = _Row(_parse(line, path, number), f"{path}:{number}")
+                has_tokens = row.get("tokens", list, None) is not None
+                example = _from_tokens(row, scheme) if has_tokens else _from_text(row)
+                if example.spans is None:
+                    example.issues += tuple(_unknown_labels(row))
+                yield example
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
-        # Put together by hand, as json.dumps would write it, in a third of the time.
-        text, slots, intent = sentence.text, "", ""
-        if sentence.slots is not None:
+        # Formatted by hand, as json.dumps would write it, in a third of the time.
+        text, labels, intent = sentence.text, "", ""
+        if sentence.pretokenized:
+            labels = f', "tokens": {json.dumps(sentence.surface_forms, ensure_ascii=False)}'
+            if sentence.slots is not None:
+                tags = slots_to_tags(sentence.slots, len(sentence.tokens), scheme)
+                labels += f', "tags": {json.dumps(tags, ensure_ascii=False)}'
+        elif sentence.slots is not None:
             items = []
             for slot in sentence.slots:
                 start, end = sentence.span(slot)
@@ -68,23 +64,21 @@ class Jsonl(Format):
                     f'{{"name": {quoted(slot.name)}, "value": {value}, "start": {start}, "end":'
                     f" {end}}}"
                 )
-            slots = f', "slots": [{", ".join(items)}]'
+            labels = f', "slots": [{", ".join(items)}]'
         if sentence.intent:
             intent = f', "intent": {quoted(sentence.intent)}'
-        return f'{{"text": {quoted(text)}{slots}{intent}}}\n'
+        return f'{{"text": {quoted(text)}{labels}{intent}}}\n'
 
 
 class _Row:
-    """A JSON object and its place; what it hands out has the type asked for, or there is a
-    DataError.
-    """
+    """A JSON object whose values are checked for their type when they are read."""
 
-    def __init__(self, items: dict[str, Any], place: str) -> None:
+    def __init__(self, items: dict[str, Any], location: str) -> None:
         self.items = items
-        self.place = place
+        self.location = location
 
-    def fail(self, fault: str) -> NoReturn:
-        raise DataError(f"{self.place}: {fault}")
+    def fail(self, problem: str) -> NoReturn:
+        raise DataError(f"{self.location}: {problem}")
 
     def get(self, key: str, kind: type, *default: Any) -> Any:
         value = self.items.get(key)
@@ -92,80 +86,162 @@ class _Row:
             return default[0]
         if type(value) is not kind:
             missing = key not in self.items
-            found = (
-                "it is missing"
-                if missing
-                else f"found {json.dumps(value, ensure_ascii=False)[:40]}"
-            )
-            self.fail(f'expected {_NAMES[kind]} as "{key}", {found}')
+            found = "it is missing" if missing else f"found {_shorten(value)}"
+            self.fail(f'expected {_TYPE_NAMES[kind]} as "{key}", {found}')
         return value
 
     def texts(self, key: str) -> list[str] | None:
         values: list[str] | None = self.get(key, list, None)
         for value in values or ():
-            if type(value) is not str or not value.strip():
-                self.fail(
-                    f'"{key}" must hold texts that are not blank, found {json.dumps(value)[:40]}'
-                )
+            if type(value) is not str or is_blank(value):
+                self.fail(f'"{key}" must hold non-blank texts, found {_shorten(value)}')
         return values
 
 
-_NAMES = {str: "a text", int: "a whole number", list: "a list"}
+_TYPE_NAMES = {str: "a text", int: "a whole number", list: "a list"}
 
 
-def _parse(line: str, place: str) -> dict[str, Any]:
+def _shorten(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)[:40]
+
+
+def _from_tokens(row: _Row, scheme: str) -> Example:
+    tokens, tags = row.texts("tokens"), row.texts("tags")
+    if not tokens:
+        row.fail("an empty sentence; remove the line")
+    if tags is None and row.items.get("slots") is not None:
+        row.fail(_MIXED_KEYS)
+    if tags is not None and len(tags) != len(tokens):
+        row.fail(f"tokens: {len(tokens)}, but tags: {len(tags)}; each token needs one tag")
+    intent = row.get("intent", str, None)
+    example = example_from_tokens(tokens, tags, scheme, intent, [row.location])
+    text = row.get("text", str, None)
+    if text not in (None, example.text):
+        _move_to_text(example, tokens, text, row)
+    return example
+
+
+def _move_to_text(example: Example, tokens: Sequence[str], text: str, row: _Row) -> None:
+    """Find the tokens of `example` in `text`, and make that its text."""
+    offsets, end = [], 0
+    for token in tokens:
+        start = text.find(token, end)
+        if start < 0 or not is_blank(text[end:start]):
+            row.fail(f'the token {token!r} does not follow in "text" at character {end}')
+        end = start + len(token)
+        offsets.append((start, end))
+    if not is_blank(text[end:]):
+        row.fail(f'"text" goes on after the last token, at character {end}')
+    assert example.offsets is not None
+    starts = dict(zip((start for start, _ in example.offsets), offsets, strict=True))
+    ends = dict(zip((end for _, end in example.offsets), offsets, strict=True))
+    if example.spans is not None:
+        example.spans = [
+            Span(span.name, starts[span.start][0], ends[span.end][1]) for span in example.spans
+        ]
+    example.text, example.offsets = text, offsets
+
+
+def _from_text(row: _Row) -> Example:
+    if row.items.get("text") is None:
+        if name := _name_format(json.dumps(row.items)):
+            row.fail(f"{name} cannot be read; {_CONVERT}")
+        row.fail('neither "text" nor "tokens"')
+    text = row.get("text", str)
+    if is_blank(text):
+        row.fail("an empty sentence; remove the line")
+    example = Example(text, None, row.get("intent", str, None), row.location)
+    if (slots := row.get("slots", list, None)) is not None:
+        example.spans = [_span(item, text, row) for item in slots]
+    elif row.items.get("tags") is not None:
+        row.fail(_MIXED_KEYS)
+    return example
+
+
+_MIXED_KEYS = '"slots" go with "text", "tags" with "tokens"'
+
+
+def _span(item: Any, text: str, row: _Row) -> Span:
+    if not isinstance(item, dict):
+        row.fail('expected an object with name, start and end in "slots"')
+    slot = _Row(item, row.location)
+    name, start, end = slot.get("name", str), slot.get("start", int), slot.get("end", int)
+    value = slot.get("value", str, None)
+    if value is not None and 0 <= start < end <= len(text) and value != text[start:end]:
+        row.fail(
+            f"slot '{name}' has the value {value!r}, but from {start} to {end} the text reads"
+            f" {text[start:end]!r}"
+        )
+    return Span(name, start, end)
+
+
+_LABEL_KEY = re.compile(
+    r"(.*_)?(labels?|entity|entities|spans?|annotations?|slots?|tags?|mentions?|ner|bio)(_.*)?",
+    re.IGNORECASE,
+)
+
+
+def _unknown_labels(row: _Row) -> Iterator[Issue]:
+    """Yield an issue if an unlabelled object has keys that may be its labels."""
+    known = {"text", "tokens", "slots", "tags", "intent"}
+    keys = [key for key in row.items if key not in known and _LABEL_KEY.fullmatch(key)]
+    if keys:
+        names = " and ".join(f'"{key}"' for key in keys)
+        message = (
+            f'{names} may be labels, but labels are read from "slots" or "tags" (and "intent");'
+            " rename, or remove"
+        )
+        yield Issue("unknown labels", row.location, message)
+
+
+def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
+    location = f"{path}:{number}"
     try:
         row = json.loads(line)
-        if "\\u" in line and (half := _HALF.search(json.dumps(row, ensure_ascii=False))):
+        if "\\u" in line and (half := _SURROGATE.search(json.dumps(row, ensure_ascii=False))):
             raise DataError(
-                f"{place}: {json.dumps(half[0])} is half a character, which UTF-8 cannot hold"
+                f"{location}: {json.dumps(half[0])} is half a character, which UTF-8 cannot hold"
             )
-    except json.JSONDecodeError as fault:
+    except json.JSONDecodeError as error:
+        head = "\n".join(text for _, text in islice(read_lines(path), 50))
+        if name := _name_format(head):
+            raise DataError(f"{path}: {name} cannot be read; {_CONVERT}") from None
         if line.startswith("["):
-            raise DataError(f"{place}: {_ARRAY.format(place.rpartition(':')[0])}") from None
-        raise DataError(f"{place}: not JSON: {fault.msg} at column {fault.colno}") from None
-    except (ValueError, RecursionError) as fault:
-        raise DataError(f"{place}: JSON that cannot be used: {fault}") from None
+            raise DataError(f"{location}: {_JSON_ARRAY_HINT.format(path)}") from None
+        if line.strip() == "{":
+            raise DataError(f"{location}: {_JSON_OBJECT_HINT.format(path)}") from None
+        raise DataError(f"{location}: not JSON: {error.msg} at column {error.colno}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{location}: JSON that cannot be used: {error}") from None
     if isinstance(row, list):
-        raise DataError(f"{place}: {_ARRAY.format(place.rpartition(':')[0])}")
+        if name := _name_format(line[:10000]):
+            raise DataError(f"{path}: {name} cannot be read; {_CONVERT}")
+        raise DataError(f"{location}: {_JSON_ARRAY_HINT.format(path)}")
     if not isinstance(row, dict):
-        raise DataError(f"{place}: expected a JSON object, found {line.strip()[:40]}")
+        raise DataError(f"{location}: expected a JSON object, found {line.strip()[:40]}")
     return row
 
 
-_HALF = re.compile("[\ud800-\udfff]")  # JSON can spell one half of a pair of UTF-16
-_ARRAY = "a JSON array, but jsonl is one object a line; convert it, e.g. jq -c '.[]' {}"
-
-_MIXED = '"slots" go with "text", "tags" with "tokens"'
-
-
-def _of_text(row: _Row, tokenizer: str) -> Sentence:
-    if row.items.get("text") is None:
-        row.fail('neither "text" nor "tokens"')
-    sentence = tokenize(row.get("text", str), tokenizer, row.place)
-    if not sentence.tokens:
-        row.fail("an empty sentence; take the line out")
-    sentence.intent = row.get("intent", str, None)
-    if (slots := row.get("slots", list, None)) is not None:
-        sentence.slots = slots_from_spans(sentence, [_span(item, sentence) for item in slots])
-    elif row.items.get("tags") is not None:
-        row.fail(_MIXED)
-    return sentence
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one half of a UTF-16 pair.
+_JSON_ARRAY_HINT = "a JSON array, but jsonl is one object a line; convert it, e.g. jq -c '.[]' {}"
+_JSON_OBJECT_HINT = (
+    "a JSON object over several lines, but jsonl is one object a line; convert it, e.g. jq -c . {}"
+)
+_CONVERT = "convert it to JSON lines with text and slots (docs/formats.md)"
+_JSON_FORMATS = {
+    "Rasa NLU JSON": ('"rasa_nlu_data"',),
+    "Label Studio JSON": ('"annotations"', '"result"'),
+    "Label Studio JSON-MIN": ('"annotation_id"',),
+    "Snips NLU JSON": ('"utterances"', '"use_synonyms"'),
+    "Snips 2017 JSON": ('"data"', '"entity"'),
+    "LUIS JSON": ('"luis_schema_version"',),
+    "Azure CLU JSON": ('"projectKind"',),
+}
 
 
-def _span(item: Any, sentence: Sentence) -> tuple[str, int, int]:
-    if not isinstance(item, dict):
-        raise DataError(
-            f'{sentence.location}: expected an object with name, start and end in "slots"'
-        )
-    row = _Row(item, sentence.location)
-    name, start, end = row.get("name", str), row.get("start", int), row.get("end", int)
-    value = row.get("value", str, None)
-    if (
-        value is not None
-        and 0 <= start < end <= len(sentence.text)
-        and value != sentence.text[start:end]
-    ):
-        row.fail(f"slot '{name}' has the value {value!r}, but from {start} to {end} "
-                 f"the text reads {sentence.text[start:end]!r}")  # fmt: skip
-    return name, start, end
+def _name_format(text: str) -> str | None:
+    """Return the name of the JSON format that the keys in `text` are typical of."""
+    for name, keys in _JSON_FORMATS.items():
+        if all(key in text for key in keys):
+            return name
+    return None

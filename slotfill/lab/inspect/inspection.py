@@ -21,7 +21,6 @@ import numpy as np
 from slotfill.data.batching import make_batch
 from slotfill.data.schemes import tags_to_slots
 from slotfill.data.sentence import Sentence
-from slotfill.data.tokenizers import tokenize
 from slotfill.errors import RunError, UsageError, did_you_mean
 from slotfill.inference.decoding import marginals
 from slotfill.model.activations import record_activations
@@ -172,7 +171,7 @@ def inspect(run: Run, text: str) -> Inspection:
     the tags are chosen by all. Raises RunError where a part from outside notes what cannot be
     placed.
     """
-    sentence = tokenize(text, run.tokenizer)
+    sentence = run.tokenizer.tokenize(text)
     if not sentence.tokens:
         raise UsageError(
             "there is no word in the sentence; give one such as 'leave Taipei on November 2nd'"

@@ -1,0 +1,122 @@
+"""Alignment: from labelled characters to labelled tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from slotfill.data.sentence import Example, Issue, Sentence, Slot, Span
+from slotfill.data.tokenizers import Tokenizer
+from slotfill.errors import DataError
+
+Misaligned = Literal["split", "widen", "skip", "error"]
+"""What becomes of slots that begin or end inside a token."""
+
+
+def align(
+    examples: Iterable[Example], tokenizer: Tokenizer, misaligned: Misaligned, keep_tokens: bool
+) -> list[Sentence]:
+    """Return `examples` as sentences whose slots are runs of tokens.
+
+    A file's own tokens are kept with `keep_tokens` or if the tokenizer is `given`; otherwise they
+    are tokenized again, since prediction only has the text. Raises DataError at the first span
+    that is empty, out of the text or overlaps another, or if `misaligned` allows no other way.
+    """
+    sentences = []
+    errors: list[DataError] = []
+    for example in examples:
+        sentence = _tokenize(example, tokenizer, keep_tokens)
+        if example.spans is not None:
+            try:
+                sentence.slots = _slots(sentence, example.spans, misaligned)
+            except _MisalignedError as error:
+                errors.append(error)
+        sentences.append(sentence)
+    if errors:
+        more = f" ({len(errors) - 1} more, listed by slotfill check)" if errors[1:] else ""
+        raise DataError(f"{errors[0]}{more}")
+    return sentences
+
+
+class _MisalignedError(DataError):
+    pass
+
+
+def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sentence:
+    sentence = tokenizer.tokenize(example.text, example.location)
+    sentence.intent, sentence.issues = example.intent, example.issues
+    if example.offsets is None:
+        return sentence
+    text, tokenized = example.text, set(sentence.offsets)
+    changed = [
+        text[first:last] for first, last in example.offsets if (first, last) not in tokenized
+    ]
+    if changed and tokenizer.name == "given" and not keep_tokens:
+        raise DataError(
+            f"{example.location}: the token {changed[0]!r} holds white space, where prediction"
+            " splits it; set data.tokenizer: words"
+        )
+    if keep_tokens or tokenizer.name == "given":
+        sentence.offsets, sentence.pretokenized = example.offsets, True
+        sentence.tokens = [tokenizer.normalize(text[first:last]) for first, last in example.offsets]
+    elif changed:
+        issue = Issue("retokenized", example.location, " ".join(changed))
+        sentence.issues += (issue,)
+    return sentence
+
+
+def _slots(sentence: Sentence, spans: Sequence[Span], misaligned: Misaligned) -> list[Slot]:
+    """Return `spans` as slots; raises DataError for a span that no choice of tokens can hold."""
+    starts = {start: index for index, (start, _) in enumerate(sentence.offsets)}
+    ends = {end: index + 1 for index, (_, end) in enumerate(sentence.offsets)}
+    slots: list[Slot] = []
+    for name, start, end in sorted(spans, key=lambda span: span[1:]):
+        first, last = starts.get(start), ends.get(end)
+        if not name or first is None or last is None or start >= end:
+            _check_span(sentence, name, start, end)
+            problem, hint = _describe_misalignment(sentence, name, start, end)
+            touched = [
+                index for index, (s, e) in enumerate(sentence.offsets) if s < end and e > start
+            ]
+            if misaligned in ("split", "error") or not touched:
+                raise _MisalignedError(f"{sentence.location}: {problem}; {hint}")
+            sentence.issues += (Issue(misaligned, sentence.location, problem),)
+            first, last = touched[0], touched[-1] + 1
+            if misaligned == "skip":
+                continue
+        slot = Slot(name, first, last)
+        if slots and slot.start < slots[-1].end:
+            both = " and ".join(
+                f"'{each.name}' ({sentence.value(each)!r})" for each in (slots[-1], slot)
+            )
+            raise DataError(f"{sentence.location}: slots {both} overlap")
+        slots.append(slot)
+    return slots
+
+
+def _check_span(sentence: Sentence, name: str, start: int, end: int) -> None:
+    """Raise DataError if a span has no name, is empty or is out of the text."""
+    size = len(sentence.text)
+    problem = ""
+    if not name:
+        problem = f"the slot from {start} to {end} has no name"
+    elif start == end:
+        problem = f"slot '{name}' from {start} to {end} is empty"
+    elif not 0 <= start < end <= size:
+        problem = (
+            f"slot '{name}' from {start} to {end} is not in the text of {size} characters,"
+            " counted from 0"
+        )
+    if problem:
+        raise DataError(f"{sentence.location}: {problem}")
+
+
+def _describe_misalignment(sentence: Sentence, name: str, start: int, end: int) -> tuple[str, str]:
+    """Return what is wrong with a span that is no run of tokens, and how to fix it."""
+    text = sentence.text
+    problem = f"slot '{name}' ({text[start:end]!r})"
+    for first, last in sentence.offsets:
+        if first < start < last or first < end < last:
+            hint = "correct the slot, or set data.misaligned to widen or skip"
+            return f"{problem} cuts the token {text[first:last]!r}", hint
+    return f"{problem} begins or ends with a space", "leave the space out"
