@@ -140,7 +140,7 @@ def test_a_page_that_cannot_be_finished_leaves_the_old_one(trained, cli, monkeyp
     def fail(*arguments):
         raise OSError(28, "No space left on device", "page.html")
 
-    monkeypatch.setattr(heat_map_page, "page", fail)
+    monkeypatch.setattr(heat_map_page, "render_page", fail)
     result = cli("inspect", trained, TEXT, "--html", "page.html", "--force")
     assert (result.code, result.err) == (1, "slotfill: page.html: No space left on device\n")
     assert Path("page.html").read_text() == "old"

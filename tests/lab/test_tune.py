@@ -356,8 +356,8 @@ def test_a_study_of_another_config_is_not_gone_on_with(desk, cli):
     ]:
         result = cli("tune", "tiny.yaml", *words, "--trials", "2")
         message = (
-            f"{OUT}/study.journal: the study 'tiny' was started with {what}; choose another --out or"
-            " --storage"
+            f"{OUT}/study.journal: the study 'tiny' was started with {what}; choose another --out"
+            " or --storage"
         )
         assert (result.code, result.out, result.err) == (2, "", f"slotfill: {message}\n")
     shutil.copytree(Path("corpus").resolve(), "other")
@@ -373,8 +373,8 @@ def test_nothing_of_the_users_is_overwritten(desk, cli):
     result = cli("tune", "tiny.yaml")
     assert (
         result.err
-        == f"slotfill: {OUT}/best.yaml: already exists and is not from slotfill tune; choose another"
-        " --out\n"
+        == f"slotfill: {OUT}/best.yaml: already exists and is not from slotfill tune; choose"
+        " another --out\n"
     )
     assert ((OUT / "best.yaml").read_text(), result.code) == ("train: {epochs: 2}\n", 2)
     Path("notes.txt").write_text("mine\n")

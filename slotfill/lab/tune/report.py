@@ -45,15 +45,14 @@ def summarize(search: Search, study: Study) -> TuningReport:
     """Return the report on a study, and write the config of its best trial."""
     best = write_best(search, study)
     trials = study.finished_trials()
+    trials.sort(key=lambda trial: (-1 if trial.f1 is None else -trial.f1, trial.number))
     return TuningReport(
         config=search.source,
         overrides=list(search.overrides),
         seeds=search.seeds,
         storage=study.location,
-        best=best and Best(search.best_path.as_posix(), best.number, best.f1),
-        trials=sorted(
-            trials, key=lambda trial: (-1 if trial.f1 is None else -trial.f1, trial.number)
-        ),
+        best=Best(search.best_path.as_posix(), best.number, best.f1) if best else None,
+        trials=trials,
         running=sum(trial.state == "running" for trial in study.trials()),
     )
 
@@ -81,13 +80,11 @@ def legend(report: TuningReport) -> list[str]:
     states["running elsewhere"] += report.running
     total = states.total()
     counts = ", ".join(f"{count} {state}" for state, count in states.items() if count)
-    lines = [
-        f"{total} trial{'s' * (total != 1)}: {counts}." if total else "No trial has ended yet."
-    ]
+    if not total:
+        return ["No trial has ended yet."]
+    lines = [f"{total} trial{'s' * (total != 1)}: {counts}."]
     if report.best:
-        spread = f": mean ± sample standard deviation over {report.seeds} seeds" * (
-            report.seeds > 1
-        )
+        spread = f": mean ± standard deviation over {report.seeds} seeds" * (report.seeds > 1)
         lines.append(
             f"F1 in percent over complete slots, in the best epoch on valid{spread}. Test was not"
             " read."

@@ -103,9 +103,7 @@ def plan(
                 f"{best}: already exists and is not from slotfill tune; choose another --out"
             )
         if Path(source).exists() and best.samefile(source):
-            raise UsageError(
-                f"{source}: the study would replace it; copy it, or choose another --out"
-            )
+            raise UsageError(f"{source}: would be replaced; copy it, or choose another --out")
     return search
 
 
