@@ -1,17 +1,16 @@
-"""The Typer app that the commands are added to: how it ends on a user's mistake, and the options
-they share.
-"""
+"""What the commands share: how they end on an error, their common options, and opening a run."""
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
+from slotfill.cli.output import discard_output, echo
 from slotfill.errors import ConfigError, SlotfillError, UsageError
 from slotfill.inference.engine import EngineName
 from slotfill.runs.device import resolve_device
@@ -19,70 +18,69 @@ from slotfill.runs.device import resolve_device
 if TYPE_CHECKING:
     from slotfill.runs.load import Run
 
-_Misuse: Any = typer.BadParameter.__mro__[2]
-"""What typer raises for all that is wrong with how a command was typed; it has no public name of
-its own.
-"""
+_ClickException: Any = typer.BadParameter.__mro__[2]
+"""The base class of errors in the use of a command, which typer does not export."""
+
+_DISTRIBUTIONS = {"yaml": "pyyaml"}
+"""Packages whose name on PyPI differs from the name of the module."""
 
 
-class _Commands(TyperGroup):
-    """The commands; a mistake of the user's ends with a line for each fault and with its exit code."""
+class CommandGroup(TyperGroup):
+    """The commands; every user error ends with one line per error and its exit code."""
 
     def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command and exit with its code."""
         if not sys.argv[1:]:
             return super().main(*args, **options)
         try:
             code = super().main(*args, **(options | {"standalone_mode": False}))
-        except _Misuse as fault:
-            told = " ".join(fault.format_message().split()).replace("Value error, ", "")
-            typer.echo(f"slotfill: {told} (see --help)", err=True)
+        except _ClickException as error:
+            message = " ".join(error.format_message().split()).replace("Value error, ", "")
+            echo(f"slotfill: {message} (see --help)", err=True)
             code = 2
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
+        """Run a command; print what users can cause as messages instead of tracebacks."""
         try:
             for argument in sys.argv:
                 if argument.encode(errors="ignore").decode() != argument:
                     raise UsageError(
-                        f"{argument!a}: not UTF-8; give what is in another encoding as a file"
+                        f"{argument!a}: not UTF-8; give text in another encoding as a file"
                     )
             return super().invoke(ctx)
-        except SlotfillError as fault:
-            print_errors(fault)
-            raise typer.Exit(fault.exit_code) from None
+        except SlotfillError as error:
+            print_errors(error)
+            code = error.exit_code
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package in ("", "slotfill"):
+                raise
+            install = f"pip install {_DISTRIBUTIONS.get(package, package)}"
+            echo(f"slotfill: the package {package} is not installed: {install}", err=True)
+            code = 2
         except BrokenPipeError:
-            # Who reads our output has seen enough; what Python still holds of it goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise typer.Exit from None
-        except OSError as fault:
-            typer.echo(
-                f"slotfill: {fault.filename or 'input or output'}: {fault.strerror or fault}",
-                err=True,
-            )
-            raise typer.Exit(1) from None
+            discard_output()
+            code = 0
+        except OSError as error:
+            name = error.filename or "input or output"
+            echo(f"slotfill: {name}: {error.strerror or error}", err=True)
+            code = 1
         except KeyboardInterrupt:
-            typer.echo("slotfill: stopped", err=True)
-            raise typer.Exit(130) from None
+            echo("slotfill: stopped", err=True)
+            code = 130
+        raise typer.Exit(code)
 
 
-def print_errors(fault: SlotfillError) -> None:
-    """Print a line for each fault."""
-    for line in fault.faults if isinstance(fault, ConfigError) else [str(fault)]:
-        typer.echo(f"slotfill: {line}", err=True)
+def print_errors(error: SlotfillError) -> None:
+    """Print one line per error."""
+    for line in error.faults if isinstance(error, ConfigError) else [str(error)]:
+        echo(f"slotfill: {line}", err=True)
 
-
-app = typer.Typer(
-    name="slotfill",
-    cls=_Commands,
-    help="Learn to fill the slots of sentences from labelled ones: train, evaluate, predict.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],
-    typer.Option(help="Where to compute; auto takes cuda if it is there."),
+    typer.Option(help="Device to compute on; auto is cuda if available."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ConfigName = Annotated[
@@ -91,22 +89,37 @@ ConfigName = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="KEY=VALUE", help="Keys to set over the file's: encoder.hidden_size=200"
+        metavar="KEY=VALUE", help="Config keys to override, e.g. encoder.hidden_size=200."
     ),
 ]
+Seed = Annotated[
+    int | None, typer.Option(min=0, max=2**32 - 1, help="Random seed; short for train.seed=N.")
+]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that train wrote.")]
-
-
 Engine = Annotated[
     EngineName,
-    typer.Option(help="What computes; auto takes ONNX Runtime on a CPU where the run is exported."),
+    typer.Option(
+        help="Inference engine; auto is ONNX Runtime on a CPU if the run is exported, else torch."
+    ),
 ]
+
+
+def split_overrides(words: Iterable[str | None]) -> tuple[list[str], list[str]]:
+    """Return the configs and the KEY=VALUE overrides in `words`; a path with `=` is a config."""
+    given = [word for word in words if word is not None]
+    overrides = [word for word in given if "=" in word and not Path(word).exists()]
+    return [word for word in given if word not in overrides], overrides
+
+
+def one_config(config: str | None, overrides: Sequence[str] | None) -> tuple[str | None, list[str]]:
+    """Return the config, None if the command line has only overrides, and the overrides."""
+    if config is None or split_overrides([config])[0]:
+        return config, list(overrides or ())
+    return None, [config, *(overrides or ())]
 
 
 def open_run(run: Path, device: str, engine: EngineName) -> Run:
-    """Return the run in the folder `run`, as `load_run` opens it; torch is not imported where it
-    has nothing to do.
-    """
+    """Return the run in the folder `run`; torch is imported only if it is needed."""
     from slotfill.runs.load import check_run_folder, is_exported, load_run
 
     if engine == "onnx" or (engine == "auto" and device != "cuda" and is_exported(run)):

@@ -15,13 +15,12 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from slotfill.cli.app import AsJson, ConfigName, Device, Overrides, RunPath, app
+from slotfill.cli.app import AsJson, ConfigName, Device, Overrides, RunPath
 from slotfill.errors import UsageError
 from slotfill.files import check_new_file, write_new_file
 from slotfill.runs.device import resolve_device
 
 
-@app.command(rich_help_panel="The lab")
 def inspect(
     run: RunPath,
     sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="The text to read.")],
@@ -66,10 +65,9 @@ def inspect(
     elif html is not None:
         typer.echo(f"{html}: {len(found.panels)} figures")
     else:
-        display.show_heat_maps(found)
+        display.print_heat_maps(found)
 
 
-@app.command(rich_help_panel="The lab")
 def compare(
     configs: Annotated[
         list[str],
@@ -148,7 +146,7 @@ def compare(
         )
         raise typer.Exit(130) from None
     report = comparison.summarize(chosen, faults, shlex.join(["slotfill", *sys.argv[1:]]))
-    display.show_columns(tables.tables(report), tables.legend(report))
+    display.print_tables(tables.tables(report), tables.legend(report))
     if markdown:
         write_new_file(markdown, tables.markdown(report))
     if json_file:
@@ -158,7 +156,6 @@ def compare(
     raise typer.Exit(1 if faults else 0)
 
 
-@app.command(rich_help_panel="The lab")
 def probe(
     cells: Annotated[
         list[str] | None,
@@ -210,12 +207,13 @@ def probe(
     drawable = figure is None or _can_draw(figure, force)
 
     from slotfill.cli import display
+    from slotfill.cli.progress import probe_progress
     from slotfill.lab.probe import probe as probing
 
     named = probing.read_cells(cells or probing.DEFAULT_CELLS)
     settings = probing.ProbeSettings(steps, hidden_size, chosen[1], chosen[0], chosen[2], mixed)
     resolve_device("cpu")
-    with display.working(sys.stderr) as report:
+    with probe_progress() as report:
         found = probing.probe(named, settings, report)
     if as_json:
         typer.echo(json.dumps(probing.to_json(named, settings, found), ensure_ascii=False))
@@ -224,7 +222,7 @@ def probe(
             f"{max(settings.distances)}, x N: recurrent weights times N; trained: on the longest"
             " distance."
         )
-        display.show_columns(probing.tables(found), [legend])
+        display.print_tables(probing.tables(found), [legend])
     if not drawable:
         raise typer.Exit(2)
     if figure is not None:
@@ -233,7 +231,6 @@ def probe(
         write_new_file(figure, figures.render(figures.plot_probe(found), figure.suffix))
 
 
-@app.command(rich_help_panel="The lab")
 def tune(
     config: ConfigName,
     overrides: Overrides = None,
@@ -273,6 +270,7 @@ def tune(
         raise UsageError("tuning needs Optuna: pip install 'slotfill[tune]'")
 
     from slotfill.cli import display
+    from slotfill.cli.progress import tuning_progress
     from slotfill.lab.tune import report as tuned
     from slotfill.lab.tune import search as tuning
 
@@ -281,7 +279,7 @@ def tune(
     chosen = resolve_device(device)
     study = tuning.open_study(search, storage)
     stopped = False
-    with display.tuning(sys.stderr if as_json else sys.stdout) as report:
+    with tuning_progress(stderr=as_json) as report:
         try:
             tuning.run_trials(search, study, trials, report, device=chosen)
         except KeyboardInterrupt:
@@ -290,7 +288,7 @@ def tune(
     if as_json:
         typer.echo(json.dumps(asdict(found), ensure_ascii=False))
     else:
-        display.show_columns(tuned.tables(found), tuned.legend(found))
+        display.print_tables(tuned.tables(found), tuned.legend(found))
         if found.best:
             typer.echo(
                 f"The best config is {search.best_path}. Next:\n  slotfill train"

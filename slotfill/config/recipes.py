@@ -65,19 +65,26 @@ def config_summary(config: str) -> str:
 
 
 def load_config(
-    config: str, overrides: Sequence[str] = (), *, need_data: bool = False
+    config: str | None, overrides: Sequence[str] = (), *, need_data: bool = False
 ) -> tuple[str, Config]:
-    """Return the name of a built-in config or of a YAML file, and the config itself, checked and
-    complete.
+    """Return the name of a config and the config itself, validated and complete.
 
-    `need_data` is as for `parse_config`. Raises UsageError where there is neither, and ConfigError
-    that lists what is wrong in it.
+    Args:
+        config: a built-in config or a YAML file. None is the built-in config `taipei`, or, if
+            `overrides` set a key of `data`, the defaults; its name is then that of the data.
+        overrides: keys to set, `KEY=VALUE`.
+        need_data: as for `parse_config`.
+
+    Raises:
+        UsageError: there is no such config.
+        ConfigError: the config has errors; it lists them all.
     """
-    path, shown, text = _read(config)
-    return path.stem, parse_config(text, shown, overrides, path.parent, need_data=need_data)
+    path, shown, text = _read(config, overrides)
+    loaded = parse_config(text, shown, overrides, path.parent, need_data=need_data)
+    return path.stem or Path(loaded.data.path or loaded.data.train or "config").stem, loaded
 
 
-def located(config: str, overrides: Sequence[str], faults: Sequence[str]) -> ConfigError:
+def located(config: str | None, overrides: Sequence[str], faults: Sequence[str]) -> ConfigError:
     """Return `faults`, each after the key that has it, with the line of a config, or the command
     line, before it.
 
@@ -85,12 +92,16 @@ def located(config: str, overrides: Sequence[str], faults: Sequence[str]) -> Con
     """
     if all(_PLACED.match(fault) for fault in faults):
         return ConfigError(faults)
-    _, shown, text = _read(config)
+    _, shown, text = _read(config, overrides)
     return ConfigError(placed(text, shown, overrides, faults))
 
 
-def _read(config: str) -> tuple[Path, str, str]:
-    """Return the file of a config, what it is called in messages, and its text."""
+def _read(config: str | None, overrides: Sequence[str]) -> tuple[Path, str, str]:
+    """Return the path of a config, its name in messages, and its text."""
+    if config is None:
+        if any(re.match(r"\s*data\s*[.=]", override) for override in overrides):
+            return Path(), "command line", ""
+        config = "taipei"
     path = Path(config)
     inside = [name for name in builtin_config_names() if name.startswith(f"{config.rstrip('/')}/")]
     if config in builtin_config_names():

@@ -20,10 +20,7 @@ from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot, intent_names
 
 MODE = "seqeval default mode, micro average over exact slots"
-INTENT_MODE = (
-    "correct if all intents of the sentence are predicted and no others; a frame is correct if its"
-    " slots are too"
-)
+INTENT_MODE = "exact match of the set of intents; a frame also needs exactly the gold slots"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def check_buildable(config: Config) -> None:
     build_model(config, Vocab({}, ["O"], config.scheme, intents={"intent": 1}), learning=True)
 
 
-def check_built(config: Config, given: str, overrides: Sequence[str]) -> None:
+def check_built(config: Config, given: str | None, overrides: Sequence[str]) -> None:
     """Do as `check_buildable` for a `config` that was read from what is `given`, and say where the
     faults are.
     """

@@ -25,7 +25,7 @@ def test_the_test_split_is_scored_if_nothing_is_said(trained, cli):
         "all slots",
         "95% interval",
         "seqeval default mode",
-        "never seen in training",
+        "not in the training sentences",
     ):
         assert word in result.out
     assert result.out == cli("evaluate", trained, "--split", "test").out
@@ -66,7 +66,7 @@ def test_other_sentences_are_scored_by_their_path(trained, cli):
     for words, code, message in (
         (["--data", "mnie.conll"], 3, "mnie.conll: no such file; did you mean 'mine.conll'?"),
         (["--data", "mine.conll", "--split", "test"], 2,
-         "--split is of the run's own data and --data is other data: give one of them"),
+         "--split names a split of the run's own data, --data other data: give one"),
     ):  # fmt: skip
         result = cli("evaluate", trained, *words)
         assert (result.code, result.err, result.out) == (code, f"slotfill: {message}\n", "")

@@ -138,7 +138,7 @@ def test_every_wrong_use_is_one_line(trained, cli):
         (
             [trained, "leave \udcff"],
             2,
-            "'leave \\udcff': not UTF-8; give what is in another encoding as a file",
+            "'leave \\udcff': not UTF-8; give text in another encoding as a file",
         ),
         (["nope", "hello"], 2, "no run folder nope (allowed: none)"),
     ):
@@ -182,7 +182,7 @@ def test_a_terminal_gets_colours_and_a_hint(trained):
         stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=environment,
     )  # fmt: skip
     os.close(theirs)
-    assert process.stderr.readline() == b"A sentence a line; Ctrl-D ends.\n"
+    assert process.stderr.readline() == b"Enter one sentence per line; Ctrl-D ends.\n"
     os.write(ours, b"leave New York for Oslo [please]\n\x04")
     shown = b""
     try:

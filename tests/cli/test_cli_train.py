@@ -43,7 +43,7 @@ def test_profile_says_where_the_time_went(desk, cli):
         "train", "tiny.yaml", "train.epochs=2", "train.processes=2", "--profile", "--out", "a"
     )
     assert (result.code, result.err) == (0, "")
-    shares = re.findall(r"^│ (\S.*?) +│ \d+\.\d\d +│ (\d+\.\d)% +│$", result.out, re.MULTILINE)
+    shares = re.findall(r"^│ (\S.*?) +│ +\d+\.\d\d │ +(\d+\.\d)% │$", result.out, re.MULTILINE)
     told = {what for what, _ in shares}
     assert {
         "embedding: word",
@@ -111,7 +111,7 @@ def test_every_wrong_use_is_one_line(desk, cli):
         (["train", "tiny.yaml", "data.path=bad"], 3, f"{desk}/bad/train.conll:2: 1 column, but line 1 has 2"),
         (["train", "--resume", "nope"], 2, "no run folder nope (allowed: none)"),
         (["train", "tiny.yaml", "--resume", "nope"], 2,
-         "--resume goes on with the run as it was: give it nothing but --device"),
+         "--resume continues a run with its own config: only --device is allowed"),
         (["train", "tiny.yaml", "train.learning_rate=1e38", "train.gradient_clip=0", "train.optimizer=sgd"], 1, None),
     ):  # fmt: skip
         result = cli(*words)
@@ -218,7 +218,7 @@ def test_a_terminal_shows_progress_and_keeps_the_epochs(desk):
     text = shown.decode()
     assert "Reading the sentences ..." in text
     assert "epoch 1 of at most 2" in text
-    assert "Ctrl-C: stop, keep the best" in text
+    assert "Ctrl-C: stop, keep the best epoch" in text
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert re.search(r"\s +1 +\d+\.\d{4} ", plain)
     assert re.search(r"\s +2 +\d+\.\d{4} ", plain)

@@ -16,7 +16,7 @@ from conftest import CITIES, write_config
 from safetensors.numpy import load_file
 
 import slotfill
-from slotfill.cli.display import marked
+from slotfill.cli.display import highlight
 from slotfill.data.corpus import read_sentences, write_sentences
 
 SHAPES = (
@@ -88,7 +88,7 @@ def intents_of(predicted):
 def test_training_tells_them_and_keeps_them(room, cli):
     result = cli("train", "tiny.yaml", "--out", "again")
     assert (result.code, result.err) == (0, "")
-    for told in ("all intents", "gold intents", "whole frames", "intents right", "0 intents"):
+    for told in ("all intents", "gold intents", "frame accuracy", "intent accuracy", "0 intents"):
         assert told in result.out
     assert (room / "again" / "model.safetensors").read_bytes() == (
         room / "run" / "model.safetensors"
@@ -162,7 +162,7 @@ def test_every_output_has_them(room, cli):
         assert [sentence.intent for sentence in found] == [intent for intent in wanted if intent]
         write_sentences(f"as-{format}", found, format="jointslu")
         assert Path(f"as-{format}/label").read_text() == "leave\nleave#ask\ngreet\n"
-    shown = marked(found[1], ["origin"])
+    shown = highlight(found[1], ["origin"])
     assert shown.plain == "leave#ask: may I leave Lima origin"
 
 
@@ -191,13 +191,11 @@ def test_evaluation_says_what_it_counts(room, cli):
     Path("mine.brackets").write_text("\n".join(rows))
     result = cli("evaluate", "run", "--data", "mine.brackets")
     assert (result.code, result.err) == (0, "")
-    assert "intents right 33.33%, whole frames 33.33%\n" in result.out
-    assert result.out.splitlines()[-1].startswith(
-        "intents counted as correct if all intents of the sentence are predicted"
-    )
-    assert "never seen in training: 0 tokens, 0 slots by name, 1 intents (fly)" in result.out
+    assert "intent accuracy 33.33%, frame accuracy 33.33%\n" in result.out
+    assert result.out.splitlines()[-1].startswith("scoring of intents: exact match of the set")
+    assert "not in the training sentences: 0 tokens, 0 slots by name, 1 intents (fly)" in result.out
     found = json.loads(cli("evaluate", "run", "--data", "mine.brackets", "--json").out)["intent"]
-    assert f"intents counted as {found['mode']}\n" in result.out
+    assert f"scoring of intents: {found['mode']}\n" in result.out
     assert found["intents"]["ask"] == {"precision": 100, "recall": 100, "f1": 100, "support": 1}
     assert found["intents"]["leave"] == pytest.approx(
         {"precision": 100, "recall": 50, "f1": 200 / 3, "support": 2}

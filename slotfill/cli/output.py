@@ -1,0 +1,38 @@
+"""Writing to the terminal: control characters escaped, a closed pipe survived."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import typer
+
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters except tab, bidirectional overrides and isolates, and undecodable bytes."""
+
+
+def escape(text: str) -> str:
+    r"""Return `text` with control characters as `\u001b`, so that a terminal does not obey them."""
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print one line, escaped. After a broken pipe, the command continues without output."""
+    try:
+        typer.echo(escape(text), err=err)
+    except BrokenPipeError:
+        discard_output()
+
+
+def write_data(text: str) -> None:
+    """Write lines of data to standard output: exactly, or escaped if it is a terminal."""
+    if sys.stdout.isatty():
+        text = "\n".join(map(escape, text.split("\n")))
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def discard_output() -> None:
+    """Redirect standard output to the null device, what Python still buffers included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,0 +1,139 @@
+"""Progress of long commands: a bar on a terminal, one line per step elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import rich.progress
+
+from slotfill.cli.display import PlainConsole, duration, intent_accuracy
+from slotfill.cli.output import echo, escape
+
+if TYPE_CHECKING:
+    from slotfill.training.trainer import Epoch, Progress
+
+_HEADER = f"{'epoch':>5} {'loss':>10} {'valid F1':>9} {'tokens/s':>11} {'time':>12}"
+
+UpdateBar = Callable[[str, float, str], None]
+"""Show a description, a fraction of 1 as a bar, and details."""
+
+
+@contextmanager
+def _bar(console: PlainConsole, description: str) -> Iterator[UpdateBar]:
+    """Keep a progress bar below the printed lines of a terminal."""
+    columns = (
+        rich.progress.TextColumn("{task.description}", markup=False),
+        rich.progress.BarColumn(bar_width=20),
+        rich.progress.TextColumn("{task.fields[details]}", markup=False),
+    )
+    with rich.progress.Progress(
+        *columns, console=console, transient=True, refresh_per_second=8
+    ) as bars:
+        task = bars.add_task(description, total=1.0, details="")
+        yield lambda description, fraction, details: bars.update(
+            task, description=escape(description), completed=fraction, details=details
+        )
+
+
+@contextmanager
+def training_progress() -> Iterator[Callable[[Progress], None]]:
+    """Yield a function that shows the progress of training and a line for each epoch."""
+    console = PlainConsole()
+    if not console.is_terminal:
+        yield lambda progress: echo(_log_line(progress)) if _epoch_ended(progress) else None
+        return
+    with _bar(console, "Reading the sentences ...") as update:
+        started = False
+
+        def report(progress: Progress) -> None:
+            nonlocal started
+            if not started:
+                started = True
+                console.print("Ctrl-C: stop, keep the best epoch", style="dim")
+                console.print(_HEADER, style="bold")
+            if _epoch_ended(progress):
+                row = progress.history[-1]
+                style = "bold green" if row is progress.best else ""
+                console.print(_table_line(row, style != ""), style=style, soft_wrap=True)
+            update(*_epoch_bar(progress))
+
+        yield report
+
+
+@contextmanager
+def tuning_progress(*, stderr: bool = False) -> Iterator[Callable[[str, Progress | None], None]]:
+    """Yield a function that prints a line, or shows the progress of the training it names."""
+    console = PlainConsole(stderr=stderr)
+    if not console.is_terminal:
+        yield lambda line, progress: None if progress else echo(line, err=stderr)
+        return
+    with _bar(console, "Reading the sentences ...") as update:
+        console.print("Ctrl-C: stop, keep the finished trials", style="dim")
+
+        def report(line: str, progress: Progress | None) -> None:
+            if progress is None:
+                console.print(escape(line), soft_wrap=True)
+            else:
+                description, fraction, details = _epoch_bar(progress)
+                update(f"{line}, {description}", fraction, details)
+
+        yield report
+
+
+@contextmanager
+def probe_progress() -> Iterator[Callable[[str, float], None]]:
+    """Yield a function that shows the current step and the fraction of all work that is done."""
+    console = PlainConsole(stderr=True)
+    start = time.monotonic()
+    if not console.is_terminal:
+        printed: set[str] = set()
+
+        def log(step: str, fraction: float) -> None:
+            if step not in printed:
+                printed.add(step)
+                echo(f"{step} ({fraction:.0%} done)", err=True)
+
+        yield log
+        return
+    with _bar(console, "Preparing ...") as update:
+
+        def report(step: str, fraction: float) -> None:
+            elapsed = time.monotonic() - start
+            left = f"about {duration(elapsed / fraction - elapsed)} left" if fraction else ""
+            update(step, fraction, left)
+
+        yield report
+
+
+def _epoch_ended(progress: Progress) -> bool:
+    """Return whether this report is the one after the evaluation of an epoch."""
+    return bool(progress.history) and progress.history[-1].epoch == progress.epoch
+
+
+def _epoch_bar(progress: Progress) -> tuple[str, float, str]:
+    """Return description, fraction and details of the progress within an epoch."""
+    return (
+        f"epoch {progress.epoch} of at most {progress.epochs}",
+        progress.done / progress.steps,
+        f"loss {progress.loss:.4f}  at most {duration(progress.seconds_left)} left",
+    )
+
+
+def _table_line(row: Epoch, best: bool) -> str:
+    return (
+        f"{row.epoch:5} {row.loss:10.4f} {row.valid_f1:9.2f} {row.tokens_per_second:11,.0f} "
+        f"{duration(row.seconds):>12}{'  best so far' if best else ''}{intent_accuracy(row)}"
+    )
+
+
+def _log_line(progress: Progress) -> str:
+    row = progress.history[-1]
+    best = " (best)" if row is progress.best else ""
+    return (
+        f"epoch {row.epoch}/{progress.epochs}: loss {row.loss:.4f}, valid F1 {row.valid_f1:.2f}"
+        f"{best}{intent_accuracy(row)}, {row.tokens_per_second:,.0f} tokens/s, at most"
+        f" {duration(progress.seconds_left)} left"
+    )

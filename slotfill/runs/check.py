@@ -1,0 +1,67 @@
+"""Checking a config without training: its keys, its network, and the sentences it names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slotfill.config.recipes import load_config
+from slotfill.data.findings import Finding
+from slotfill.data.sentence import intent_names
+from slotfill.data.splits import read_split, split_names
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSummary:
+    """What a split contains."""
+
+    split: str
+    """Its name."""
+    sentences: int
+    """Number of sentences."""
+    slots: int
+    """Number of slots."""
+    intents: int | None
+    """Number of distinct intents; None if they are not learned."""
+    repaired_tags: int
+    """Tags that were illegal in their scheme and have been repaired."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What checking a valid config found."""
+
+    name: str
+    """The name of the config."""
+    splits: list[SplitSummary]
+    """The splits it names."""
+    findings: list[Finding]
+    """Likely problems in the sentences."""
+
+
+def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResult:
+    """Return a summary of the data of `config`, which `load_config` reads, and likely problems.
+
+    Raises:
+        UsageError: there is no such config.
+        ConfigError: the config has errors, or its parts cannot be combined.
+        DataError: its sentences cannot be read.
+    """
+    from slotfill.model.build import check_built
+
+    name, loaded = load_config(config, overrides, need_data=True)
+    check_built(loaded, config, overrides)
+    splits = []
+    for split in split_names(loaded.data):
+        result = read_split(loaded.data, split, intents=bool(loaded.intent))
+        names = {name for sentence in result.sentences for name in intent_names(sentence.intent)}
+        splits.append(
+            SplitSummary(
+                split,
+                len(result.sentences),
+                sum(len(sentence.slots or ()) for sentence in result.sentences),
+                len(names) if loaded.intent else None,
+                result.repaired_tags,
+            )
+        )
+    return CheckResult(name, splits, [])
