@@ -301,7 +301,7 @@ def check(
     from slotfill.runs.check import check_config
 
     names, overrides = split_overrides(words)
-    configs = [config for name in names for config in expand_configs(name)]
+    configs: list[str | None] = [config for name in names for config in expand_configs(name)]
     exit_code = 0
     for config in configs or [None]:
         try:
@@ -419,13 +419,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, predict, export):
-    app.command()(command)
+app.command()(train)
+app.command()(evaluate)
+app.command()(predict)
+app.command()(export)
 app.command("list")(list_parts)
-for command in (show, check, schema, convert):
-    app.command()(command)
-for command in (lab.inspect, lab.compare, lab.probe, lab.tune):
-    app.command(rich_help_panel="Analysis and comparison")(command)
+app.command()(show)
+app.command()(check)
+app.command()(schema)
+app.command()(convert)
+analysis = app.command(rich_help_panel="Analysis and comparison")
+analysis(lab.inspect)
+analysis(lab.compare)
+analysis(lab.probe)
+analysis(lab.tune)
 
 
 def main() -> None:

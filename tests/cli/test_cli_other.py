@@ -127,7 +127,7 @@ def test_what_shows_when_the_network_is_built_has_its_place_too(desk, cli):
     write_config(
         Path("c.yaml"), embedding="[word,\n  {name: ngrams, min_length: 5, max_length: 2}]"
     )
-    told = "c.yaml:3: embedding.1.longest: 2 characters are fewer than those of the shortest, 5"
+    told = "c.yaml:3: embedding.1.max_length: must be at least min_length, 5"
     for command in ("check", "train", "compare"):
         assert cli(command, "c.yaml").err.splitlines()[0] == f"slotfill: {told}"
     result = cli(
