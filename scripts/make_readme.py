@@ -1,8 +1,8 @@
 """Write the generated parts of README.md: the picture of the terminal and the table of peers.
 
-    python scripts/make_readme.py            write the table from benchmarks/speed.json
-    python scripts/make_readme.py --run RUN  draw docs/terminal.svg too, from commands on a run
-    python scripts/make_readme.py --check    exit 1 if the table is not up to date
+python scripts/make_readme.py            write the table from benchmarks/speed.json
+python scripts/make_readme.py --run RUN  draw docs/terminal.svg too, from commands on a run
+python scripts/make_readme.py --check    exit 1 if the table is not up to date
 """
 
 from __future__ import annotations
