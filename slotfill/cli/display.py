@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slotfill.data.indexers import Coverage
     from slotfill.data.sentence import Sentence
     from slotfill.evaluation.metrics import EvaluationResult, PRFScore
-    from slotfill.lab.inspect.heat_map import Coloured
+    from slotfill.lab.inspect.heat_map import Colors
     from slotfill.lab.inspect.inspection import Inspection
     from slotfill.runs.train import Outcome
     from slotfill.training.trainer import Epoch
@@ -227,10 +227,10 @@ def print_highlighted(sentences: Iterable[Sentence], names: Sequence[str]) -> No
 
 def print_heat_maps(inspection: Inspection) -> None:
     """Print the heat maps, in colour if standard output is a terminal with at least 256 colours."""
-    from slotfill.lab.inspect.heat_map import lines
+    from slotfill.lab.inspect.heat_map import render_lines
 
     console = PlainConsole()
-    systems: dict[str | None, Coloured] = {"truecolor": "truecolor", "256": "256"}
-    coloured = "" if console.no_color else systems.get(console.color_system, "")
-    for line in lines(inspection, console.width, coloured=coloured):
+    systems: dict[str | None, Colors] = {"truecolor": "truecolor", "256": "256"}
+    colors: Colors = "" if console.no_color else systems.get(console.color_system, "")
+    for line in render_lines(inspection, console.width, colors=colors):
         console.print(line, soft_wrap=True)

@@ -19,23 +19,22 @@ TAGS = ["O", "B-to", "I-to", "B-from", "I-from"]
 
 def panel(values, name="forget", kind="units", columns=(), low=0.0, high=1.0):
     return Panel(
-        "encoder 1 (x)",
-        1,
-        "forward",
-        None,
-        name,
-        kind,
-        columns,
-        np.asarray(values, float),
-        low,
-        high,
+        part="encoder 1 (x)",
+        layer=1,
+        direction="forward",
+        name=name,
+        kind=kind,
+        columns=columns,
+        values=np.asarray(values, float),
+        low=low,
+        high=high,
     )
 
 
-def shown(*panels, tokens=("a", "b"), tags=("O", "O"), width=80, coloured="", slots=()):
+def shown(*panels, tokens=("a", "b"), tags=("O", "O"), width=80, colors="", slots=()):
     sentence = Sentence.from_tokens(list(tokens), list(slots))
     return list(
-        heat_map.lines(Inspection(sentence, list(tags), list(panels)), width, coloured=coloured)
+        heat_map.render_lines(Inspection(sentence, list(tags), list(panels)), width, colors=colors)
     )
 
 
@@ -55,30 +54,30 @@ def brightness(colour):
 
 
 def test_colours_rise_from_dark_to_light_and_part_at_zero():
-    rising = [brightness(heat_map.colour(value, panel([[0]]))) for value in np.linspace(0, 1, 21)]
+    rising = [brightness(heat_map.color(value, panel([[0]]))) for value in np.linspace(0, 1, 21)]
     assert rising == sorted(rising)
     around = panel([[0]], low=-2, high=2)
-    parted = [heat_map.colour(value, around) for value in np.linspace(-2, 2, 21)]
+    parted = [heat_map.color(value, around) for value in np.linspace(-2, 2, 21)]
     levels = [brightness(colour) for colour in parted]
     assert max(levels) == levels[10]
     assert levels[:11] == sorted(levels[:11]) and levels[10:] == sorted(levels[10:], reverse=True)
     assert all(blue > red for red, _, blue in parted[:9]) and all(
         red > blue for red, _, blue in parted[12:]
     )
-    assert heat_map.colour(9, around) == heat_map.colour(2, around), (
+    assert heat_map.color(9, around) == heat_map.color(2, around), (
         "what is past the end has the colour of the end"
     )
 
 
 def test_cells_have_the_colours_of_their_values_and_labels_the_terminals_own():
     values = np.linspace(0, 1, 20).reshape(2, 10)
-    rows = shown(panel(values), coloured="truecolor")[-2:]
+    rows = shown(panel(values), colors="truecolor")[-2:]
     for row, numbers in zip(rows, values, strict=True):
         coloured = [colour for colour in backgrounds(row) if colour]
         assert coloured[:: len(coloured) // 10] == [
-            heat_map.colour(value, panel(values)) for value in numbers
+            heat_map.color(value, panel(values)) for value in numbers
         ]
-    for line in shown(panel(values), panel(values, low=-1), coloured="truecolor"):
+    for line in shown(panel(values), panel(values, low=-1), colors="truecolor"):
         for place, colour in enumerate(backgrounds(line)):
             assert colour is None or line.plain[place] == " ", (
                 "nothing is written on a coloured cell"
@@ -115,7 +114,7 @@ def test_title_has_the_mean_and_the_scale():
 
 
 @pytest.mark.parametrize("width", [40, 80, 132])
-@pytest.mark.parametrize("coloured", ["", "256", "truecolor"])
+@pytest.mark.parametrize("colors", ["", "256", "truecolor"])
 @pytest.mark.parametrize(
     "tokens",
     [
@@ -127,7 +126,7 @@ def test_title_has_the_mean_and_the_scale():
     ],
     ids=["words", "chinese", "strange", "one", "seventy"],
 )
-def test_no_line_is_wider_than_the_terminal(tokens, coloured, width):
+def test_no_line_is_wider_than_the_terminal(tokens, colors, width):
     count = len(tokens)
     random = np.random.default_rng(1)
     panels = [
@@ -137,7 +136,7 @@ def test_no_line_is_wider_than_the_terminal(tokens, coloured, width):
         panel(random.dirichlet(np.ones(5), count), "marginals", "tags", TAGS),
         panel(np.zeros((count, 5)), "feedback", "tags", TAGS),
     ]
-    lines = shown(*panels, tokens=tokens, tags=["B-to"] * count, width=width, coloured=coloured)
+    lines = shown(*panels, tokens=tokens, tags=["B-to"] * count, width=width, colors=colors)
     titles = tuple(each.title for each in panels)
     for line in lines[1:]:
         assert line.cell_len <= max(width, 80 if line.plain.startswith(titles) else 0), (
@@ -180,7 +179,7 @@ def test_tags_come_by_probability_and_the_chosen_one_is_marked():
         ["b", "O", "1.00", "█" * 32],
         ["*", "B-to", "0.00"],
     ]
-    assert lines[0].endswith("* is the tag chosen")
+    assert lines[0].endswith("* is the predicted tag")
     feedback = panel(np.zeros((2, 5)), "feedback", "tags", TAGS)
     assert [line.plain.split() for line in shown(feedback)[-2:]] == [["a", "none"], ["b", "none"]]
 
@@ -245,12 +244,12 @@ def test_page_is_whole_and_needs_nothing_else():
 def test_page_has_each_cell_with_its_colour_and_exact_value():
     values = panel([[0, 0.5], [0.25, 0.123456]])
     page = Page(page_of(values))
-    cells = [text for tag, text in page.texts if tag == "title"][1:]
+    titles = [attributes["title"] for _, attributes in page.tags if "title" in attributes]
     labels = ["fly", "fly, unit 1: 0", "fly, unit 2: 0.5"]
-    assert cells == [*labels, "Taipei", "Taipei, unit 1: 0.25", "Taipei, unit 2: 0.12346"]
-    fills = [attributes["fill"] for tag, attributes in page.tags if tag == "rect"][-4:]
-    assert fills == [
-        "#{:02x}{:02x}{:02x}".format(*heat_map.colour(value, values))
+    assert titles == [*labels, "Taipei", "Taipei, unit 1: 0.25", "Taipei, unit 2: 0.12346"]
+    styles = [attributes.get("style") for tag, attributes in page.tags if tag == "td"]
+    assert list(filter(None, styles)) == [
+        "background:#{:02x}{:02x}{:02x}".format(*heat_map.color(value, values))
         for value in values.values.flat
     ]
 
@@ -259,7 +258,7 @@ def test_page_marks_slots_and_shows_the_numbers_of_labelled_cells():
     marginals = panel([[0.9, 0.1, 0, 0, 0], [0, 0.75, 0.25, 0, 0]], "marginals", "tags", TAGS)
     page = Page(page_of(marginals, slots=[Slot("to", 1, 2)]))
     assert ("mark", "Taipei") in page.texts and ("small", "to") in page.texts
-    texts = [text for tag, text in page.texts if tag == "text"]
+    texts = [text for tag, text in page.texts if tag in ("th", "td")]
     assert texts == [
         "O",
         "B-to",
@@ -294,8 +293,18 @@ def test_page_escapes_what_is_not_its_own():
 def test_with_256_colours_the_scale_is_alike_about_zero():
     """Colours that every such terminal has, the middle one pale."""
     values = np.linspace(-1, 1, 9)
-    rows = shown(panel(np.array([values, values]), low=-1), coloured="256")[-2:]
+    rows = shown(panel(np.array([values, values]), low=-1), colors="256")[-2:]
     codes = list(
         dict.fromkeys(span.style.bgcolor.number for span in rows[0].spans if span.style.bgcolor)
     )
     assert codes == [25, 68, 110, 153, 255, 223, 215, 166, 124]
+
+
+def test_control_characters_in_names_reach_neither_the_terminal_nor_the_page():
+    wicked = "ci\x1b]52;c;ty\u202e\x9b\x07"
+    values = panel([[1.0]], "marginals", "tags", [wicked])
+    lines = shown(values, tokens=["fly"], tags=[wicked], slots=[Slot(wicked, 0, 1)])
+    page = page_of(values, tokens=["fly"], tags=[wicked], slots=[Slot(wicked, 0, 1)], run=wicked)
+    for character in "\x1b\u202e\x9b\x07":
+        assert character not in "\n".join(line.plain for line in lines)
+        assert character not in page

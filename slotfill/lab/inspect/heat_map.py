@@ -1,8 +1,7 @@
-"""Heat maps of an inspection as lines of text: cells of colour on a terminal, shades in characters
-elsewhere.
+"""Heat maps of an inspection as lines of text: colored cells on a terminal, else characters.
 
-A cell sets its own background, and everything else is in the terminal's own colour, so that it is
-read on a dark and on a light terminal. Columns that do not fit are averaged with their neighbours.
+Only cells have a background; everything else has the terminal's own colors, so that it is readable
+on dark and light terminals. Columns that do not fit are averaged with their neighbours.
 """
 
 from __future__ import annotations
@@ -21,93 +20,95 @@ if TYPE_CHECKING:
     from slotfill.data.sentence import Sentence
     from slotfill.lab.inspect.inspection import Inspection, Panel
 
-RISING = ((38, 36, 84), (46, 84, 148), (32, 138, 150), (92, 184, 116), (246, 226, 94))
-"""Colours from 0 upwards, from dark to light."""
+RGB = tuple[int, int, int]
 
-DIVERGING = ((14, 72, 148), (116, 170, 214), (236, 234, 230), (234, 150, 88), (166, 50, 8))
-"""Colours from below 0, which is pale, to above."""
+SEQUENTIAL: Sequence[RGB] = (
+    (38, 36, 84), (46, 84, 148), (32, 138, 150), (92, 184, 116), (246, 226, 94)
+)  # fmt: skip
+"""Colors from 0 upwards, from dark to light."""
 
-_RISING_256 = (17, 18, 24, 30, 36, 72, 78, 114, 150, 186, 227)
+DIVERGING: Sequence[RGB] = (
+    (14, 72, 148), (116, 170, 214), (236, 234, 230), (234, 150, 88), (166, 50, 8)
+)  # fmt: skip
+"""Colors from negative to positive values; 0 is pale."""
+
+# The same for 256 colors, of which the nearest ones would be neither monotonic nor symmetric.
+_SEQUENTIAL_256 = (17, 18, 24, 30, 36, 72, 78, 114, 150, 186, 227)
 _DIVERGING_256 = (25, 68, 110, 153, 255, 223, 215, 166, 124)
-"""The same for terminals with 256 colours, of which the nearest ones would not rise evenly, nor be
-alike about 0.
-"""
 
-_RISING_CHARACTERS = " ░▒▓█"
+_SEQUENTIAL_CHARACTERS = " ░▒▓█"
 _DIVERGING_CHARACTERS = "≡=-·+*#"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = Style(color=Color.from_rgb(64, 132, 190))
-_LABEL = 14
-"""The widest that a token is shown."""
+_MAX_LABEL = 14
+"""Maximum width of a token."""
 
-LIKELY = 0.01
-"""Tags less probable than this at a token are not listed there."""
+MIN_PROBABILITY = 0.01
+"""Less probable tags are not listed."""
+
+Colors = Literal["", "256", "truecolor"]
+"""The colors of the terminal; without any, cells are characters."""
 
 
-Coloured = Literal["", "256", "truecolor"]
-"""How many colours there are to draw with; with none there are characters."""
+def anchors(panel: Panel) -> Sequence[RGB]:
+    """Return the colors of the scale of `panel`, at equal distances."""
+    return SEQUENTIAL if panel.low == 0 else DIVERGING
 
 
-def colour(value: float, panel: Panel) -> tuple[int, int, int]:
-    """Return the red, green and blue of `value` on the scale of `panel`."""
-    anchors = RISING if panel.low == 0 else DIVERGING
-    place = _share(value, panel) * (len(anchors) - 1)
-    below = min(int(place), len(anchors) - 2)
-    pairs = zip(anchors[below], anchors[below + 1], strict=True)
-    red, green, blue = (round(a + (b - a) * (place - below)) for a, b in pairs)
+def color(value: float, panel: Panel) -> RGB:
+    """Return the color of `value` on the scale of `panel`."""
+    colors = anchors(panel)
+    position = _share(value, panel) * (len(colors) - 1)
+    index = min(int(position), len(colors) - 2)
+    channels = zip(colors[index], colors[index + 1], strict=True)
+    red, green, blue = (round(a + (b - a) * (position - index)) for a, b in channels)
     return red, green, blue
 
 
-def lines(inspection: Inspection, width: int, *, coloured: Coloured) -> Iterator[Text]:
-    """Yield the tagged sentence and the panels, `width` cells wide; without colours, in characters."""
+def _share(value: float, panel: Panel) -> float:
+    """Return the position of `value` on the scale, from 0 to 1."""
+    return min(1.0, max(0.0, (value - panel.low) / (panel.high - panel.low)))
+
+
+def format_number(value: float) -> str:
+    """Return `value` in at most five characters, with up to two decimals."""
+    if abs(value) >= 1e4:
+        return f"{value:.0e}"
+    text = f"{value:.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
+    return "0.00" if text == "-0.00" else text
+
+
+def printable(text: str) -> str:
+    """Return `text` with a space for each white space, and without control characters."""
+    spaced = "".join(" " if character.isspace() else character for character in text)
+    return "".join(filter(str.isprintable, spaced))
+
+
+def top_tags(panel: Panel, token: int, predicted: str) -> list[int]:
+    """Return the columns of the three most probable tags and of the `predicted` one."""
+    row = panel.values[token]
+    best = [
+        column for column in np.argsort(-row, kind="stable")[:3] if row[column] >= MIN_PROBABILITY
+    ]
+    columns = [int(column) for column in best]
+    if predicted in panel.columns and panel.columns.index(predicted) not in columns:
+        columns.append(panel.columns.index(predicted))
+    return columns
+
+
+def render_lines(inspection: Inspection, width: int, *, colors: Colors) -> Iterator[Text]:
+    """Yield the tagged sentence and the panels, `width` cells wide."""
     labels = [printable(token) for token in inspection.sentence.tokens]
     yield _tagged(inspection.sentence)
     for heading, panels in groupby(inspection.panels, key=lambda panel: panel.heading):
         yield Text()
-        yield Text(heading, style="bold underline")
+        yield Text(printable(heading), style="bold underline")
         for panel in panels:
             yield Text()
             if panel.kind == "tags":
-                yield from _distributions(panel, labels, inspection.tags, width, coloured)
+                yield from _distributions(panel, labels, inspection.tags, width, colors)
             else:
-                yield from _map(panel, labels, width, coloured)
-
-
-def number(value: float) -> str:
-    """Return `value` with two decimals, or fewer where five characters hold no more; no sign before
-    a mere 0.
-    """
-    text = (
-        f"{value:.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
-        if abs(value) < 1e4
-        else f"{value:.0e}"
-    )
-    return "0.00" if text == "-0.00" else text
-
-
-def printable(token: str) -> str:
-    """Return `token` with blanks for white space, and without what a terminal would obey, or show
-    nothing of.
-    """
-    return "".join(
-        " " if each.isspace() else each for each in token if each.isprintable() or each.isspace()
-    )
-
-
-def top_tags(panel: Panel, token: int, chosen: str) -> list[int]:
-    """Return the columns of the three most probable tags of a token, and of the `chosen` one, the
-    best first.
-    """
-    row = panel.values[token]
-    best = [int(column) for column in np.argsort(-row, kind="stable")[:3] if row[column] >= LIKELY]
-    return best + [
-        column for column, tag in enumerate(panel.columns) if tag == chosen and column not in best
-    ]
-
-
-def _share(value: float, panel: Panel) -> float:
-    """Return where `value` stands between the ends of the scale, from 0 to 1."""
-    return min(1.0, max(0.0, (value - panel.low) / (panel.high - panel.low)))
+                yield from _map(panel, labels, width, colors)
 
 
 def _tagged(sentence: Sentence) -> Text:
@@ -115,114 +116,108 @@ def _tagged(sentence: Sentence) -> Text:
     for slot in sentence.slots or ():
         start, end = sentence.span(slot)
         text.append(printable(sentence.text[done:start]))
-        text.append(f"[{printable(sentence.text[start:end])}]", style="bold").append(
-            f"({slot.name})"
-        )
+        text.append(f"[{printable(sentence.text[start:end])}]", style="bold")
+        text.append(f"({printable(slot.name)})")
         done = end
     return text.append(printable(sentence.text[done:]))
 
 
-def _map(panel: Panel, labels: list[str], width: int, coloured: Coloured) -> Iterator[Text]:
-    """Yield the title with the scale, then a row a token: its label, its mean or largest, its
-    cells.
-    """
-    margin = min(_LABEL, max(map(cell_len, labels)))
+def _map(panel: Panel, labels: list[str], width: int, colors: Colors) -> Iterator[Text]:
+    """Yield the title with the scale, then for each token its label, mean or maximum, and cells."""
+    margin = min(_MAX_LABEL, max(map(cell_len, labels)))
     room = max(8, width - margin - 7)
-    together, size = _layout(panel.values.shape[1], room)
+    columns_per_cell, size = _layout(panel.values.shape[1], room)
     attention = panel.kind == "tokens"
-    headed = attention and size >= 4
-    if attention and not headed:
-        # Too narrow for labels above: the one that each row looks at most stands beside it.
-        together, size = _layout(panel.values.shape[1], max(8, room - margin - 1))
-    yield from _title(panel, together, width, coloured)
+    has_header = attention and size >= 4
+    if attention and not has_header:
+        # Too narrow for column labels: each row names the token with the maximum instead.
+        columns_per_cell, size = _layout(panel.values.shape[1], max(8, room - margin - 1))
+    yield from _title(panel, columns_per_cell, width, colors)
     if attention:
-        heads = "".join(f"{_cut(label, size - 1)} " for label in labels) if headed else "at"
-        yield Text(f"{'':{margin}}   max {heads}".rstrip())
+        header = "".join(f"{_fit(label, size - 1)} " for label in labels) if has_header else "at"
+        yield Text(f"{'':{margin}}   max {header}".rstrip())
     for label, row in zip(labels, panel.values, strict=True):
-        line = Text(f"{_cut(label, margin)} {number(row.max() if attention else row.mean()):>5} ")
-        if attention and not headed:
-            line.append(f"{_cut(labels[int(row.argmax())], margin)} ")
-        for cell in range(0, len(row), together):
-            line.append_text(
-                _cell(float(row[cell : cell + together].mean()), panel, size, coloured)
-            )
+        figure = format_number(row.max() if attention else row.mean())
+        line = Text(f"{_fit(label, margin)} {figure:>5} ")
+        if attention and not has_header:
+            line.append(f"{_fit(labels[int(row.argmax())], margin)} ")
+        for start in range(0, len(row), columns_per_cell):
+            mean = float(row[start : start + columns_per_cell].mean())
+            line.append_text(_cell(mean, panel, size, colors))
         yield line
 
 
 def _layout(columns: int, room: int) -> tuple[int, int]:
     """Return how many columns share a cell, and how wide a cell is."""
-    together = -(-columns // room)
-    return together, max(1, min(8, room // columns))
+    return -(-columns // room), max(1, min(8, room // columns))
 
 
-def _title(panel: Panel, together: int, width: int, coloured: Coloured) -> Iterator[Text]:
-    attention = panel.kind == "tokens"
-    figure = f"  mean {number(panel.values.mean())}" if panel.kind == "units" else ""
-    steps = np.linspace(panel.low, panel.high, 10)
+def _title(panel: Panel, columns_per_cell: int, width: int, colors: Colors) -> Iterator[Text]:
+    title = Text(printable(panel.title), style="bold")
+    if panel.kind == "units":
+        title = Text.assemble(title, f"  mean {format_number(panel.values.mean())}")
     scale = Text(f"  {panel.low:g} ▏")
-    for value in steps:
-        scale.append_text(_cell(float(value), panel, 1, coloured))
+    for value in np.linspace(panel.low, panel.high, 10):
+        scale.append_text(_cell(float(value), panel, 1, colors))
     scale.append(f"▕ {panel.high:g}")
-    if together > 1:
-        scale.append(f"  {together} {'tokens' if attention else 'units'} a cell")
-    title = Text().append(panel.title, style="bold").append(figure)
+    if columns_per_cell > 1:
+        noun = "tokens" if panel.kind == "tokens" else "units"
+        scale.append(f"  {columns_per_cell} {noun} a cell")
     if title.cell_len + scale.cell_len <= width:
-        yield title.append_text(scale)
+        yield Text.assemble(title, scale)
     else:
         yield title
         yield scale
 
 
-def _cell(value: float, panel: Panel, size: int, coloured: Coloured) -> Text:
-    if coloured == "256":
-        codes = _RISING_256 if panel.low == 0 else _DIVERGING_256
-        place = round(_share(value, panel) * (len(codes) - 1))
-        return Text(" " * size, style=Style(bgcolor=Color.from_ansi(codes[place])))
-    if coloured:
-        return Text(" " * size, style=Style(bgcolor=Color.from_rgb(*colour(value, panel))))
-    characters = _RISING_CHARACTERS if panel.low == 0 else _DIVERGING_CHARACTERS
+def _cell(value: float, panel: Panel, size: int, colors: Colors) -> Text:
+    sequential = panel.low == 0
+    if colors == "truecolor":
+        return Text(" " * size, style=Style(bgcolor=Color.from_rgb(*color(value, panel))))
+    if colors == "256":
+        codes = _SEQUENTIAL_256 if sequential else _DIVERGING_256
+        code = codes[round(_share(value, panel) * (len(codes) - 1))]
+        return Text(" " * size, style=Style(bgcolor=Color.from_ansi(code)))
+    characters = _SEQUENTIAL_CHARACTERS if sequential else _DIVERGING_CHARACTERS
     return Text(characters[round(_share(value, panel) * (len(characters) - 1))] * size)
 
 
 def _distributions(
-    panel: Panel, labels: list[str], tags: Sequence[str], width: int, coloured: Coloured
+    panel: Panel, labels: list[str], tags: Sequence[str], width: int, colors: Colors
 ) -> Iterator[Text]:
-    """Yield the title, then for each token its most probable tags with a bar; a star is at the tag
-    chosen.
-    """
+    """Yield the title, then for each token its most probable tags with bars."""
     marginal = panel.name == "marginals"
-    yield (
-        Text().append(panel.title, style="bold").append("  * is the tag chosen" if marginal else "")
+    title = Text(printable(panel.title), style="bold")
+    yield Text.assemble(title, "  * is the predicted tag") if marginal else title
+    predicted = tags if marginal else [""] * len(labels)
+    names = [printable(tag) for tag in panel.columns]
+    shown = [top_tags(panel, token, tag) for token, tag in enumerate(predicted)]
+    margin = min(_MAX_LABEL, max(map(cell_len, labels)))
+    name_width = max(
+        (cell_len(names[column]) for columns in shown for column in columns), default=0
     )
-    margin = min(_LABEL, max(map(cell_len, labels)))
-    shown = [
-        top_tags(panel, token, tags[token] if marginal else "") for token in range(len(labels))
-    ]
-    names = max(
-        (cell_len(panel.columns[column]) for columns in shown for column in columns), default=0
-    )
-    names = min(names, max(8, width - margin - 20))
-    room = min(32, max(4, width - margin - names - 10))
+    name_width = min(name_width, max(8, width - margin - 20))
+    room = min(32, max(4, width - margin - name_width - 10))
     for token, columns in enumerate(shown):
-        for place, column in enumerate(columns):
+        label = labels[token]
+        for column in columns:
             value = float(panel.values[token, column])
-            star = "*" if marginal and panel.columns[column] == tags[token] else " "
-            label = _cut("" if place else labels[token], margin)
-            line = Text(f"{label} {star} {_cut(panel.columns[column], names)} {value:.2f} ")
-            yield line.append(_bar(value, room), style=_BAR if coloured else "")
+            star = "*" if panel.columns[column] == predicted[token] else " "
+            name = _fit(names[column], name_width)
+            line = Text(f"{_fit(label, margin)} {star} {name} {value:.2f} ")
+            yield line.append(_bar(value, room), style=_BAR if colors else "")
+            label = ""
         if not columns:
-            yield Text(f"{_cut(labels[token], margin)}   none")
+            yield Text(f"{_fit(label, margin)}   none")
 
 
 def _bar(share: float, room: int) -> str:
-    whole, rest = divmod(round(share * room * 8), 8)
-    return "█" * whole + (_EIGHTHS[rest] if rest else "")
+    full, rest = divmod(round(share * room * 8), 8)
+    return "█" * full + (_EIGHTHS[rest] if rest else "")
 
 
-def _cut(label: str, size: int) -> str:
-    """Return `label` as wide as `size` cells; where it is cut, its last cell says so."""
-    return (
-        set_cell_size(label, size)
-        if cell_len(label) <= size
-        else set_cell_size(label, size - 1) + "…"
-    )
+def _fit(label: str, size: int) -> str:
+    """Return `label` padded to `size` cells, or cut with an ellipsis."""
+    if cell_len(label) <= size:
+        return set_cell_size(label, size)
+    return set_cell_size(label, size - 1) + "…"
