@@ -1,51 +1,51 @@
-"""The commands of the lab: look into a network, probe how long memories last, compare systems, tune
-one.
-"""
+"""Commands for analysis: inspect a run, compare configs, probe memory, tune hyperparameters."""
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
-from math import inf
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
-from slotfill.cli.app import AsJson, ConfigName, Device, Overrides, RunPath
+from slotfill.cli.app import AsJson, ConfigName, Device, Overrides, RunPath, Seed, split_overrides
+from slotfill.cli.output import echo, write_data
 from slotfill.errors import UsageError
 from slotfill.files import check_new_file, write_new_file
 from slotfill.runs.device import resolve_device
 
+Seeds = Annotated[str, typer.Option(metavar="N,N,...", help="Random seeds; one training for each.")]
+
 
 def inspect(
     run: RunPath,
-    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="The text to read.")],
+    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="The text to tag.")],
     layer: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only this layer's gates and memory.")
+        int | None, typer.Option(min=1, metavar="N", help="Show only this layer.")
     ] = None,
     gate: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Only this: forget, memory, weights, marginals, ...; again for more.",
+            help="Show only forget, memory, weights, marginals, ...; can be repeated.",
         ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the figures as a web page.")
+        Path | None, typer.Option(metavar="FILE", help="Write the heat maps as an HTML page.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write FILE anew where there is one.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
-    """Show what goes on in a run while it reads a sentence: gates, memory, attention, tags.
+    """Show the gates, hidden states, attention and tags of a run on one sentence.
 
-    Heat maps with a row for each token: in colours on a terminal, in characters elsewhere.
+    Prints heat maps with a row for each token: in colour on a terminal, as characters elsewhere.
     """
     if html is not None:
         check_new_file(html, force=force)
@@ -55,105 +55,103 @@ def inspect(
     from slotfill.lab.inspect.inspection import inspect
     from slotfill.runs.load import load_run
 
-    found = inspect(load_run(run, resolve_device(device), "torch"), sentence).filter(
+    inspection = inspect(load_run(run, resolve_device(device), "torch"), sentence).filter(
         layer=layer, names=gate or ()
     )
     if html is not None:
-        write_new_file(html, heat_map_page.render_page(found, run.resolve().name))
+        write_new_file(html, heat_map_page.render_page(inspection, run.resolve().name))
     if as_json:
-        typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
+        write_data(json.dumps(inspection.to_json(), ensure_ascii=False) + "\n")
     elif html is not None:
-        typer.echo(f"{html}: {len(found.panels)} figures")
+        echo(f"{html}: {len(inspection.panels)} figures")
     else:
-        display.print_heat_maps(found)
+        display.print_heat_maps(inspection)
 
 
 def compare(
-    configs: Annotated[
+    words: Annotated[
         list[str],
         typer.Argument(
-            metavar="CONFIG",
-            help="Built-in configs, YAML files or folders of them, as lab; KEY=VALUE is for all.",
+            metavar="CONFIG | KEY=VALUE",
+            help="Built-in configs, YAML files or folders of them; overrides apply to all.",
         ),
     ],
-    seeds: Annotated[
-        str, typer.Option(metavar="N,N,...", help="The seeds to train each with.")
-    ] = "1,2,3",
+    seeds: Seeds = "1,2,3",
     data: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PATH",
-            help="A corpus to train all on, not each on its own; may be given again.",
+            help="A corpus to train every config on instead of its own; can be repeated.",
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="The folder of the run folders, OUT/CORPUS/NAME-seedN.")
+        Path, typer.Option(help="Folder of the run folders, OUT/CORPUS/NAME-seedN.")
     ] = Path("runs/compare"),
-    jobs: Annotated[int, typer.Option(min=1, help="How many runs to train side by side.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of runs to train in parallel.")] = 1,
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the tables as Markdown.")
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers as JSON.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all results as JSON.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write these files anew where there are some.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Train configs with several seeds and compare them with the first: F1, size, speed,
-    significance.
+    """Train configs with several seeds, and compare them with the first one.
 
-    What is trained already is not trained again, so the same command goes on where it was stopped.
+    Reports F1, size, speed and significance. Finished runs are not trained again: run the same
+    command to continue after an interruption.
     """
-    words = [word for word in configs if "=" not in word or Path(word).exists()]
-    overrides = [word for word in configs if word not in words]
-    if not words:
-        raise UsageError("no CONFIG given; the first is what the others are compared with")
-    if any(override.partition("=")[0].strip() == "train.seed" for override in overrides):
-        raise UsageError("train.seed is what --seeds sets; give --seeds alone")
-    if data and any(override.startswith("data.path=") for override in overrides):
-        raise UsageError("data.path is what --data sets; give one of them")
+    configs, overrides = split_overrides(words)
+    if not configs:
+        raise UsageError("no CONFIG given; the first one is the baseline of the comparison")
+    keys = {override.partition("=")[0].strip() for override in overrides}
+    if "train.seed" in keys:
+        raise UsageError("train.seed is set by --seeds; give --seeds alone")
+    if data and "data.path" in keys:
+        raise UsageError("data.path is set by --data; give one of them")
     files = [file for file in (markdown, json_file) if file is not None]
     for file in files:
         check_new_file(file, force=force)
     if len({file.resolve() for file in files}) < len(files):
-        raise UsageError(f"--markdown and --json are both {markdown}; give each a file of its own")
+        raise UsageError(f"--markdown and --json are both {markdown}; give two files")
     if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: is a file; give the folder to put the run folders in")
+        raise UsageError(f"--out {out}: is a file; give a folder for the run folders")
 
     from slotfill.cli import display
     from slotfill.lab.compare import jobs as comparing
     from slotfill.lab.compare import report as comparison
     from slotfill.lab.compare import scheduler, tables
 
-    chosen = comparing.plan(words, out, overrides=overrides, seeds=_seeds(seeds), data=data or ())
-    there = sum(map(comparing.is_finished, chosen.jobs))
-    typer.echo(f"{len(chosen.jobs)} runs" + (f", {there} of them there already" if there else ""))
+    plan = comparing.plan(
+        configs, out, overrides=overrides, seeds=_parse_seeds(seeds), data=data or ()
+    )
+    finished = sum(map(comparing.is_finished, plan.jobs))
+    echo(f"{len(plan.jobs)} runs" + (f", {finished} of them already finished" if finished else ""))
     try:
-        faults = scheduler.run_jobs(
-            chosen,
-            lambda job, text: typer.echo(f"{job.title}: {text}"),
+        errors = scheduler.run_jobs(
+            plan,
+            lambda job, text: echo(f"{job.title}: {text}"),
             processes=jobs,
             device=resolve_device(device),
         )
     except scheduler.Stopped:
-        there = sum(map(comparing.is_finished, chosen.jobs))
-        typer.echo(
-            f"slotfill: stopped; {there} of {len(chosen.jobs)} runs are finished; the same command"
-            " goes on",
+        finished = sum(map(comparing.is_finished, plan.jobs))
+        echo(
+            f"slotfill: stopped; {finished} of {len(plan.jobs)} runs are finished; run the same"
+            " command to continue",
             err=True,
         )
         raise typer.Exit(130) from None
-    report = comparison.summarize(chosen, faults, shlex.join(["slotfill", *sys.argv[1:]]))
-    display.print_tables(tables.tables(report), tables.legend(report))
+    report = comparison.summarize(plan, errors, shlex.join(["slotfill", *sys.argv[1:]]))
     if markdown:
         write_new_file(markdown, tables.markdown(report))
     if json_file:
         write_new_file(json_file, json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
-    for title, fault in faults.items():
-        typer.echo(f"slotfill: {title}: {fault}", err=True)
-    raise typer.Exit(1 if faults else 0)
+    for title, error in errors.items():
+        echo(f"slotfill: {title}: {error}", err=True)
+    display.print_tables(tables.tables(report), tables.legend(report))
+    raise typer.Exit(1 if errors else 0)
 
 
 def probe(
@@ -161,110 +159,109 @@ def probe(
         list[str] | None,
         typer.Option(
             metavar="CELL,CELL,...",
-            help=(
-                "As YAML takes them: gru, {name: elman, activation: relu}. Some telling ones if not"
-                " given."
-            ),
+            help="Cells as in YAML: gru, {name: elman, activation: relu}.",
+            show_default="elman, lstm, gru and variants",
         ),
     ] = None,
     distances: Annotated[
-        str,
-        typer.Option(metavar="N,N,...", help="How many tokens before the city the verb stands."),
+        str, typer.Option(metavar="N,N,...", help="Numbers of tokens from the verb to the city.")
     ] = "1,2,5,10,20,50,100",
-    seeds: Annotated[
-        str, typer.Option(metavar="N,N,...", help="The seeds to train each with.")
-    ] = "1,2,3",
+    seeds: Seeds = "1,2,3",
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each network.")] = 400,
-    hidden_size: Annotated[int, typer.Option(min=1, help="Numbers in a cell's output.")] = 32,
+    hidden_size: Annotated[int, typer.Option(min=1, help="Hidden size of the cells.")] = 32,
     gain: Annotated[
         str,
         typer.Option(
-            metavar="X,X,...", help="Multiply recurrent weights by these to see gradients explode."
+            metavar="X,X,...", help="Factors of the recurrent weights, to see gradients explode."
         ),
     ] = "2,4",
     mixed: Annotated[
-        bool, typer.Option("--mixed", help="Train one network on all distances, not one on each.")
+        bool,
+        typer.Option("--mixed", help="Train one network on all distances instead of one on each."),
     ] = False,
     figure: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it: a file .svg, .png or .pdf.")
+        Path | None, typer.Option(metavar="FILE", help="Write a figure: .svg, .png or .pdf.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Draw FILE anew where there is one.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how long each cell's memory lasts: right answers against distance, gradients k tokens
-    back.
+    """Measure over how many tokens recurrent cells remember: accuracy and gradient by distance.
 
-    In each sentence the verb alone, N tokens earlier, says whether the city is an origin or a
-    destination.
+    In each generated sentence, only the verb, N tokens before the city, determines whether the
+    city is an origin or a destination.
     """
-    chosen = (
-        _numbers("--distances", distances, int),
-        _seeds(seeds),
-        _numbers("--gain", gain, float),
+    tokens = _parse_list(
+        "--distances", distances, int, "integers from 1 to 10000", lambda n: 1 <= n <= 10_000
     )
-    drawable = figure is None or _can_draw(figure, force)
+    factors = _parse_list("--gain", gain, float, "numbers above 0", lambda x: 0 < x < math.inf)
+    training = (steps, hidden_size, _parse_seeds(seeds), sorted(tokens), sorted(factors), mixed)
+    if figure is not None:
+        if figure.suffix.lower() not in (".svg", ".png", ".pdf"):
+            raise UsageError(f"--figure {figure}: a figure is a .svg, .png or .pdf file")
+        check_new_file(figure, force=force)
+    has_matplotlib = find_spec("matplotlib") is not None
+    if figure and not has_matplotlib:
+        echo(
+            f"slotfill: {figure}: figures need matplotlib: pip install 'slotfill[plots]'", err=True
+        )
 
     from slotfill.cli import display
     from slotfill.cli.progress import probe_progress
     from slotfill.lab.probe import probe as probing
 
-    named = probing.read_cells(cells or probing.DEFAULT_CELLS)
-    settings = probing.ProbeSettings(steps, hidden_size, chosen[1], chosen[0], chosen[2], mixed)
+    named_cells = probing.read_cells(cells or probing.DEFAULT_CELLS)
+    settings = probing.ProbeSettings(*training)
     resolve_device("cpu")
     with probe_progress() as report:
-        found = probing.probe(named, settings, report)
-    if as_json:
-        typer.echo(json.dumps(probing.to_json(named, settings, found), ensure_ascii=False))
-    else:
-        legend = (
-            f"{max(settings.distances)}, x N: recurrent weights times N; trained: on the longest"
-            " distance."
-        )
-        display.print_tables(probing.tables(found), [legend])
-    if not drawable:
-        raise typer.Exit(2)
-    if figure is not None:
+        results = probing.probe(named_cells, settings, report)
+    if figure is not None and has_matplotlib:
         from slotfill.lab.probe import figures
 
-        write_new_file(figure, figures.render(figures.plot_probe(found), figure.suffix))
+        write_new_file(figure, figures.render(figures.plot_probe(results), figure.suffix))
+    if as_json:
+        document = probing.to_json(named_cells, settings, results)
+        write_data(json.dumps(document, ensure_ascii=False) + "\n")
+    else:
+        legend = (
+            f"{max(settings.distances)}, x N: recurrent weights times N; trained: on the"
+            " longest distance."
+        )
+        display.print_tables(probing.tables(results), [legend])
+    if figure and not has_matplotlib:
+        raise typer.Exit(2)
 
 
 def tune(
     config: ConfigName,
     overrides: Overrides = None,
-    trials: Annotated[
-        int, typer.Option(min=1, help="How many trials the study is to have in all.")
-    ] = 20,
+    trials: Annotated[int, typer.Option(min=1, help="Total number of trials of the study.")] = 20,
     seeds: Annotated[
         int,
         typer.Option(
             min=1,
             metavar="K",
-            help="Train each with K seeds, from train.seed on; its F1 is the mean.",
+            help="Train each trial with K seeds, from train.seed on; its F1 is the mean.",
         ),
     ] = 1,
-    seed: Annotated[
-        int | None, typer.Option(min=0, max=2**32 - 1, help="Short for train.seed=N.")
-    ] = None,
+    seed: Seed = None,
     out: Annotated[
-        Path | None, typer.Option(help="The folder of the study; tuned/NAME if not given.")
+        Path | None, typer.Option(help="Folder of the study.", show_default="tuned/NAME")
     ] = None,
     storage: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|URL",
-            help="What holds the trials, for several machines; OUT/study.journal if not given.",
+            help="Where trials are stored, to share them between machines.",
+            show_default="OUT/study.journal",
         ),
     ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Search the ranges under `tune:` of a config for the best F1 on valid; test is never read.
+    """Search the space under `tune:` of a config for the best F1 on valid.
 
-    The same command goes on with its study, beside another or on another machine too. Ctrl-C keeps
-    the trials that have ended.
+    The test split is never used. Run the same command to continue a study, or run it several
+    times in parallel. Ctrl-C keeps the finished trials.
     """
     if find_spec("optuna") is None:
         raise UsageError("tuning needs Optuna: pip install 'slotfill[tune]'")
@@ -274,77 +271,59 @@ def tune(
     from slotfill.lab.tune import report as tuned
     from slotfill.lab.tune import search as tuning
 
-    seeded = [] if seed is None else [f"train.seed={seed}"]
-    search = tuning.plan(config, [*(overrides or []), *seeded], seeds=seeds, out=out)
-    chosen = resolve_device(device)
+    settings = [*(overrides or []), *([] if seed is None else [f"train.seed={seed}"])]
+    search = tuning.plan(config, settings, seeds=seeds, out=out)
+    resolved_device = resolve_device(device)
     study = tuning.open_study(search, storage)
     stopped = False
     with tuning_progress(stderr=as_json) as report:
         try:
-            tuning.run_trials(search, study, trials, report, device=chosen)
+            tuning.run_trials(search, study, trials, report, device=resolved_device)
         except KeyboardInterrupt:
             stopped = True
-    found = tuned.summarize(search, study)
+    result = tuned.summarize(search, study)
     if as_json:
-        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        write_data(json.dumps(asdict(result), ensure_ascii=False) + "\n")
     else:
-        display.print_tables(tuned.tables(found), tuned.legend(found))
-        if found.best:
-            typer.echo(
-                f"The best config is {search.best_path}. Next:\n  slotfill train"
-                f" {shlex.quote(str(search.best_path))}"
-            )
+        display.print_tables(tuned.tables(result), tuned.legend(result))
+        if result.best:
+            echo(f"The best config is {search.best_path}. Next:")
+            echo(f"  slotfill train {shlex.quote(str(search.best_path))}")
     if stopped:
-        ended = len(found.trials)
-        typer.echo(
-            f"slotfill: stopped; {ended} of {trials} trials have ended; the same command goes on",
+        echo(
+            f"slotfill: stopped; {len(result.trials)} of {trials} trials are finished; run the same"
+            " command to continue",
             err=True,
         )
         raise typer.Exit(130)
-    if not found.best and not found.running:
-        typer.echo("slotfill: no trial has come to its end", err=True)
+    if not result.best and not result.running:
+        echo("slotfill: no trial finished", err=True)
         raise typer.Exit(1)
-
-
-def _can_draw(path: Path, force: bool) -> bool:
-    """Return whether a figure can be written to `path` later on, having said so where the library
-    is not there.
-
-    Raises UsageError where the path itself is wrong.
-    """
-    if path.suffix.lower() not in (".svg", ".png", ".pdf"):
-        raise UsageError(f"--figure {path}: a figure is a file that ends in .svg, .png or .pdf")
-    check_new_file(path, force=force)
-    there = find_spec("matplotlib") is not None
-    if not there:
-        typer.echo(
-            f"slotfill: {path}: figures need matplotlib: pip install 'slotfill[plots]'", err=True
-        )
-    return there
 
 
 _Number = TypeVar("_Number", int, float)
 
 
-def _numbers(option: str, text: str, kind: type[_Number]) -> list[_Number]:
-    """Return the numbers above 0 of `1,2,5`, in order and each once."""
+def _parse_list(
+    option: str,
+    text: str,
+    kind: type[_Number],
+    allowed: str,
+    is_allowed: Callable[[_Number], bool],
+) -> list[_Number]:
+    """Return the numbers of `1,2,5`; raise UsageError if one is not allowed or occurs twice."""
     try:
-        numbers = sorted({kind(word) for word in text.split(",")})
+        numbers = [kind(word) for word in text.split(",")]
     except ValueError:
         numbers = []
-    if not numbers or not all(0 < number < (10_001 if kind is int else inf) for number in numbers):
-        number = "whole numbers from 1 to 10000" if kind is int else "numbers above 0"
-        raise UsageError(f"{option} {text}: must be {number} parted by commas, as 1,2,5")
+    if not numbers or not all(map(is_allowed, numbers)) or len(set(numbers)) < len(numbers):
+        raise UsageError(
+            f"{option} {text}: must be {allowed}, each once, separated by commas, e.g. 1,2,5"
+        )
     return numbers
 
 
-def _seeds(text: str) -> list[int]:
-    """Return the numbers of `1,2,3`."""
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and int(word) < 2**32 for word in words) or len(
-        {*map(int, words)}
-    ) < len(words):
-        raise UsageError(
-            f"--seeds {text}: must be whole numbers parted by commas, each once, as 1,2,3"
-        )
-    return [int(word) for word in words]
+def _parse_seeds(text: str) -> list[int]:
+    return _parse_list(
+        "--seeds", text, int, f"integers from 0 to {2**32 - 1}", lambda seed: 0 <= seed < 2**32
+    )

@@ -176,7 +176,7 @@ def test_a_second_call_trains_nothing_and_says_the_same(again, cli):
         "compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, "--json", "c.json", "--force"
     )
     assert (result.code, result.err) == (0, "")
-    assert result.out.startswith("6 runs, 6 of them there already\n")
+    assert result.out.startswith("6 runs, 6 of them already finished\n")
     assert stamps() == before
     new = report_of()
     assert steady(new) == steady(report)
@@ -281,7 +281,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(desk, jobs):
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
     _, err = process.communicate(timeout=20)
-    assert err == b"slotfill: stopped; 1 of 2 runs are finished; the same command goes on\n"
+    assert err == b"slotfill: stopped; 1 of 2 runs are finished; run the same command to continue\n"
     assert process.returncode == 130
     assert (OUT / "corpus" / "one-seed1" / "model.safetensors").exists()
 
@@ -324,7 +324,7 @@ def test_wrong_use_is_one_line(desk, cli):
         ),
         (["empty"], "empty: no config in this folder"),
         (["train.epochs=2"], "no CONFIG given"),
-        (["one.yaml", "--seeds", "1,x"], "--seeds 1,x: must be whole numbers"),
+        (["one.yaml", "--seeds", "1,x"], "--seeds 1,x: must be integers"),
         (["one.yaml", "--seeds", "1,1"], "each once"),
         (["one.yaml", "train.seed=3"], "give --seeds"),
         (["one.yaml", "data.path=corpus", "--data", "corpus"], "give one of them"),

@@ -278,17 +278,17 @@ def test_json(cli):
         ),
         (
             ["--distances", "1,0"],
-            "--distances 1,0: must be whole numbers from 1 to 10000 parted by commas, as 1,2,5",
+            "--distances 1,0: must be integers from 1 to 10000, each once, separated by",
         ),
         (
             ["--distances", "1;2"],
-            "--distances 1;2: must be whole numbers from 1 to 10000 parted by commas, as 1,2,5",
+            "--distances 1;2: must be integers from 1 to 10000, each once, separated by",
         ),
-        (["--gain", "2,nan"], "--gain 2,nan: must be numbers above 0 parted by commas, as 1,2,5"),
-        (["--seeds", "a"], "--seeds a: must be whole numbers"),
+        (["--gain", "2,nan"], "--gain 2,nan: must be numbers above 0, each once"),
+        (["--seeds", "a"], "--seeds a: must be integers"),
         (
             ["--figure", "x.gif"],
-            "--figure x.gif: a figure is a file that ends in .svg, .png or .pdf",
+            "--figure x.gif: a figure is a .svg, .png or .pdf file",
         ),
         (["--figure", "no/x.svg"], "no/x.svg: there is no such folder to write it in"),
         (

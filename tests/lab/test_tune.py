@@ -143,7 +143,9 @@ def test_ctrl_c_says_how_to_go_on(desk):
     process = begun("--trials", "3")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
     out, err = process.communicate(timeout=20)
-    assert err == b"slotfill: stopped; 0 of 3 trials have ended; the same command goes on\n"
+    assert (
+        err == b"slotfill: stopped; 0 of 3 trials are finished; run the same command to continue\n"
+    )
     assert process.returncode == 130
     assert out.endswith(b"No trial has ended yet.\n")
     assert not Path("tuned/long/best.yaml").exists()
@@ -267,7 +269,7 @@ def test_a_trial_that_fails_does_not_end_the_study(desk, cli):
         "--out",
         "b",
     )
-    assert (result.code, result.err) == (1, "slotfill: no trial has come to its end\n")
+    assert (result.code, result.err) == (1, "slotfill: no trial finished\n")
     assert result.out.endswith("2 trials: 2 failed.\n") and not Path("b/best.yaml").exists()
 
 
