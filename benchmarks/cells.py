@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.registry import CELLS
-from slotfill.model.recurrence import compile_steps, run
+from slotfill.model.recurrence import compile_steps, run_cell
 from slotfill.runs.folder import environment
 
 TARGET = Path(__file__).with_suffix(".json")
@@ -98,7 +98,7 @@ def of_size(hidden: int, repeats: int, device: str) -> dict[str, Any]:
             compile_steps(cell)
     wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     forwards: dict[str, Callable[[], Tensor]] = {"torch nn.LSTM": lambda: theirs(x[0])[0]}
-    forwards |= {name: lambda cell=cell: run(cell, x)[0] for name, cell in cells.items()}
+    forwards |= {name: lambda cell=cell: run_cell(cell, x)[0] for name, cell in cells.items()}
     steps = {name: step_of(forward) for name, forward in forwards.items()}
     sizes = {
         name: sum(p.numel() for p in module.parameters())

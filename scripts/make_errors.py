@@ -23,7 +23,7 @@ from make_results import ROOT, RUNS, folder_of, spread, table
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_f1
-from slotfill.inference.tagging import tag
+from slotfill.inference.tagging import predict_slots
 from slotfill.runs.load import Run, load_run
 
 PAGE = ROOT / "docs" / "errors.md"
@@ -54,7 +54,10 @@ class Corpus:
         train, test = (
             read_split(runs[0].config.data, split).sentences for split in ("train", "test")
         )
-        found = [[frozenset(slots) for slots in tag(run.engine, run.vocab, test)] for run in runs]
+        found = [
+            [frozenset(slots) for slots in predict_slots(run.engine, run.vocab, test)]
+            for run in runs
+        ]
         return cls(name, train, test, found, runs[0])
 
     def gold(self, number: int) -> Found:

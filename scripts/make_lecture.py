@@ -38,7 +38,7 @@ from matplotlib.figure import Figure
 
 from slotfill.config.registry import CELLS
 from slotfill.lab.probe import figures
-from slotfill.model.recurrence import run
+from slotfill.model.recurrence import run_cell
 from slotfill.runs.folder import environment
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -314,7 +314,7 @@ def of_surface() -> Any:
         cell = CELLS.build({"name": "elman", "activation": "sigmoid"}, 1, 1, len(weights)).double()
         cell.recurrent_weight.detach()[:] = weights.view(-1, 1, 1)
         cell.bias.detach()[:] = biases.view(-1, 1, 1)
-        last = run(cell, torch.zeros(len(weights), steps, 1, 1, dtype=torch.float64))[0][
+        last = run_cell(cell, torch.zeros(len(weights), steps, 1, 1, dtype=torch.float64))[0][
             :, -1
         ].flatten()
         error = (last - 0.7) ** 2

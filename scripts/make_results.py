@@ -26,7 +26,7 @@ import yaml
 
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_counts
-from slotfill.inference.tagging import tag
+from slotfill.inference.tagging import predict_slots
 from slotfill.lab.compare.significance import bootstrap_interval, mean_f1, paired_randomization_test
 from slotfill.runs.load import load_run
 
@@ -183,7 +183,7 @@ def counts(recipe: str, seeds: list[int]) -> np.ndarray:
     for seed in seeds:
         run = load_run(folder_of(recipe, seed))
         sentences = read_split(run.config.data, "test").sentences
-        found.append(slot_counts(sentences, tag(run.engine, run.vocab, sentences)))
+        found.append(slot_counts(sentences, predict_slots(run.engine, run.vocab, sentences)))
     return np.array(found)
 
 

@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-FORMAT = 1
+FORMAT = 2
 """The version of config files and run folders; one of another version is refused."""

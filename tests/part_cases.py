@@ -274,3 +274,9 @@ def randomize(module: torch.nn.Module, seed: int, scale: float = 1.0) -> None:
         for part in module.modules():
             if isinstance(part, torch.nn.Embedding) and part.padding_idx is not None:
                 part.weight[part.padding_idx] = 0
+
+
+def loss_of(tagger, hidden, lengths, tags):
+    """The loss of a tagger over `hidden`, as the network computes it."""
+    emissions = tagger(hidden, lengths, tags)
+    return tagger.loss(emissions, lengths, tags) + tagger.regularization_loss

@@ -19,7 +19,7 @@ from slotfill.cli.main import app
 from slotfill.config.registry import CELLS, ENCODERS
 from slotfill.config.validate import parse_config
 from slotfill.errors import ConfigError, SlotfillError
-from slotfill.model.recurrence import run as run_cell
+from slotfill.model.recurrence import run_cell
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ from slotfill.data.indexers import CharacterIndexer, NgramIndexer, PretrainedInd
 from slotfill.data.schemes import TagDecoder, all_tags, slots_to_tags
 from slotfill.data.sentence import INTENT_SEPARATOR, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
+from slotfill.version import FORMAT
 
 
 class Vocab:
@@ -161,7 +162,7 @@ class Vocab:
         intents = {"intents": self.intents} if self.intents else {}
         kept = {"kept": self.kept} if self.kept else {}
         return {
-            "format": 1,
+            "format": FORMAT,
             "tokenizer": self.tokenizer.to_json(),
             "scheme": self.scheme,
             "tags": self.tags,

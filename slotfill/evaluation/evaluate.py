@@ -15,14 +15,14 @@ from slotfill.evaluation.metrics import (
     slot_f1,
 )
 from slotfill.inference.engine import Engine
-from slotfill.inference.tagging import label
+from slotfill.inference.tagging import predict
 
 
 def validation_metrics(
     model: Engine, vocab: Vocab, sentences: Sequence[Sentence]
 ) -> tuple[float, float | None]:
     """Return the F1 of slots, and the accuracy of intents or None if `model` predicts none."""
-    slots, intents = label(model, vocab, sentences)
+    slots, intents = predict(model, vocab, sentences)
     return slot_f1(sentences, slots), intent_accuracy(sentences, intents) if vocab.intents else None
 
 
@@ -34,7 +34,7 @@ def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Eval
     Raises:
         DataError: a sentence has no intent although others have one.
     """
-    slots, intents = label(model, vocab, sentences)
+    slots, intents = predict(model, vocab, sentences)
     result = score_slots(sentences, slots)
     tokens = (token for sentence in sentences for token in sentence.tokens)
     result.unknown_words = sum(not vocab.contains_token(token) for token in tokens)

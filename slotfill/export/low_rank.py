@@ -21,7 +21,8 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import UsageError
 from slotfill.model.cells.base import Cell
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.ensemble import Model
+from slotfill.model.tagger import SlotTagger, to_device
 
 _CHUNK = 1024
 """Tokens embedded at once."""
@@ -43,7 +44,7 @@ class LowRankProjection(Encoder):
 
 
 @torch.no_grad()
-def reduce_input_rank(model: SlotTagger, vocab: Vocab, rank: int) -> SlotTagger:
+def reduce_input_rank(model: Model, vocab: Vocab, rank: int) -> Model:
     """Return a copy of `model` whose first recurrent layer has input weights of rank `rank`.
 
     Raises:
@@ -83,7 +84,7 @@ def _second_moment(member: SlotTagger, vocab: Vocab) -> Tensor:
     for start in range(0, len(words), _CHUNK):
         chunk = words[start : start + _CHUNK]
         counts = torch.tensor([vocab.tokens[word] for word in chunk], dtype=torch.float64)
-        features, _ = member.to_device(make_batch([chunk], member.indexers))
-        x = member.encode_tokens(features)[0].double()
+        batch = to_device(make_batch([chunk], member.indexers), member)
+        x = member.encode_tokens(batch.features)[0].double()
         total = total + (x * counts.unsqueeze(1)).T @ x
     return cast(Tensor, total) / sum(vocab.tokens.values())

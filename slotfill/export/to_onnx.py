@@ -17,8 +17,7 @@ from slotfill.export.builder import ExportError
 from slotfill.export.tracer import OnnxTracer
 from slotfill.inference.onnx_engine import EMBEDDING, NETWORK, OnnxEngine
 from slotfill.model.embeddings.base import Embedding
-from slotfill.model.ensemble import average_outputs
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.ensemble import Model, average_outputs
 from slotfill.version import FORMAT
 
 TOLERANCE = 1e-4
@@ -30,7 +29,7 @@ _EXAMPLE_LENGTHS = ([4, 2], [5, 1, 3])
 
 
 def export_model(
-    model: SlotTagger, vocab: Vocab, vocab_digest: str, texts: Mapping[str, str] | None = None
+    model: Model, vocab: Vocab, vocab_digest: str, texts: Mapping[str, str] | None = None
 ) -> dict[str, bytes]:
     """Return the two serialized models by file name: token vectors from ids, and the rest.
 
@@ -62,7 +61,7 @@ def export_model(
     return models
 
 
-def _weights_digest(model: SlotTagger) -> str:
+def _weights_digest(model: Model) -> str:
     """Return a digest of the weights, so that files of two networks are not combined."""
     digest = sha256()
     for name, tensor in model.state_dict().items():
@@ -72,7 +71,7 @@ def _weights_digest(model: SlotTagger) -> str:
 
 
 def _export_embedding(
-    model: SlotTagger, vocab: Vocab, metadata: dict[str, Any]
+    model: Model, vocab: Vocab, metadata: dict[str, Any]
 ) -> tuple[bytes, list[int]]:
     """Return the model from token ids to token vectors, and the size of each member's vectors."""
     tracer = OnnxTracer()
@@ -107,7 +106,7 @@ def _export_embedding(
     return model_file, [vector.shape[2] for vector in vectors]
 
 
-def _export_network(model: SlotTagger, sizes: list[int], metadata: dict[str, Any]) -> bytes:
+def _export_network(model: Model, sizes: list[int], metadata: dict[str, Any]) -> bytes:
     """Return the model from token vectors to emissions and intent logits, if it has any."""
     tracer = OnnxTracer()
     lengths = tracer.input("lengths", *map(torch.tensor, _EXAMPLE_LENGTHS))
@@ -117,17 +116,17 @@ def _export_network(model: SlotTagger, sizes: list[int], metadata: dict[str, Any
         inputs = vectors.split(sizes, dim=2) if len(sizes) > 1 else [vectors]
         member_outputs = []
         for member, x in zip(model.members, inputs, strict=True):
-            encoders = member.encoders[len(member.context_free_encoders) :]
-            hidden, scores = member.apply_intent_head(member.through(encoders, x, lengths), lengths)
-            member_outputs.append((member.tagger(hidden, lengths), scores))
-        emissions, scores = average_outputs(member_outputs)
-    outputs = {"emissions": emissions} | ({} if scores is None else {"intents": scores})
+            member_outputs.append(member.forward_encoded(x, lengths))
+        output = average_outputs(member_outputs)
+    outputs = {"emissions": output.emissions}
+    if output.intent_logits is not None:
+        outputs["intents"] = output.intent_logits
     transitions = model.transitions()
     metadata = metadata | {"transitions": None if transitions is None else transitions.to_json()}
     return tracer.model({"vectors": vectors, "lengths": lengths}, outputs, json.dumps(metadata))
 
 
-def _verify(model: SlotTagger, engine: OnnxEngine, vocab: Vocab) -> None:
+def _verify(model: Model, engine: OnnxEngine, vocab: Vocab) -> None:
     """Raise ExportError unless `engine` gives the emissions, tags and intents of `model`."""
     for tokens in _verification_batches(vocab):
         torch_batch = make_batch(tokens, model.indexers)

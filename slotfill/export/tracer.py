@@ -19,7 +19,7 @@ from slotfill.export.builder import ExportError, Graph, GraphBuilder, onnx_dtype
 from slotfill.export.operators import OPERATORS
 from slotfill.export.shape_ops import SIZE_FUNCTIONS
 from slotfill.model.cells.base import Cell
-from slotfill.model.recurrence import TimeMajorOrder, read, read_steps
+from slotfill.model.recurrence import TimeMajorOrder, run_layer, run_layer_stepwise
 from slotfill.model.scan import Step, Tensors, scan
 
 
@@ -53,7 +53,7 @@ class OnnxTracer(TorchFunctionMode):
             return function(*args, **kwargs)
         if function is scan:
             return self._scan(*args, **kwargs)
-        if function is read:
+        if function is run_layer:
             return self._recurrent_layer(*args, **kwargs)
         return self._call(function, args, kwargs)
 
@@ -133,7 +133,7 @@ class OnnxTracer(TorchFunctionMode):
         operator = None if below is not None or cell.takes_lower_memory else cell.onnx_operator()
         if operator is None:
             with self:
-                return read_steps(cell, order, x, below)
+                return run_layer_stepwise(cell, order, x, below)
         weights = [builder.constant(weight.detach().cpu().numpy()) for weight in operator.weights()]
         time_major = builder.add("Transpose", [builder.name(x)], perm=[1, 0, 2])
         lengths = builder.cast(order.lengths, torch.int32)

@@ -1,4 +1,4 @@
-"""From emissions to tags, and from scores to intents, for every tagger and every engine."""
+"""Decode emissions to tags and logits to intents, for every tagger and every engine."""
 
 from __future__ import annotations
 
@@ -13,121 +13,118 @@ import numpy as np
 from slotfill.data.schemes import may_end, may_follow, may_start
 
 SINGLE_DECODE_MAX_BATCH = 3
-"""So few sentences are decoded faster each by itself."""
+"""Largest batch whose sentences are decoded faster one by one."""
 
 
 @dataclass(frozen=True)
 class Transitions:
-    """Scores of tags beside each other: `start` `(tags,)`, `between` `(from, to)`, `end` `(tags,)`;
-    never changed.
-    """
+    """Scores of pairs of tags in a sequence; the arrays must not be changed."""
 
     start: np.ndarray
-    between: np.ndarray
+    """Score of each first tag, `(tags,)`."""
+    matrix: np.ndarray
+    """Score of each pair of neighbouring tags, `(from, to)`."""
     end: np.ndarray
+    """Score of each last tag, `(tags,)`."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the scores as what JSON can hold: float32 in base 64, the lowest byte first."""
-        scores = {"start": self.start, "between": self.between, "end": self.end}
+        """Return the scores for JSON: little-endian float32 in base 64."""
         return {
-            name: b64encode(table.astype("<f4").tobytes()).decode()
-            for name, table in scores.items()
+            name: b64encode(getattr(self, name).astype("<f4").tobytes()).decode()
+            for name in ("start", "matrix", "end")
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Transitions:
-        """Return the scores that `to_json` gave."""
-        start, between, end = (
-            np.frombuffer(b64decode(data[name]), "<f4") for name in ("start", "between", "end")
+        """Return the scores that `to_json` wrote."""
+        start, matrix, end = (
+            np.frombuffer(b64decode(data[name]), "<f4") for name in ("start", "matrix", "end")
         )
-        return cls(start, between.reshape(len(start), -1), end)
+        return cls(start, matrix.reshape(len(start), -1), end)
 
     @cached_property
-    def moves(self) -> PrunedTransitions:
-        """What decoding needs of `between`, prepared once."""
-        return PrunedTransitions(self.between)
+    def pruned(self) -> PrunedTransitions:
+        """The transition matrix, prepared for decoding."""
+        return PrunedTransitions(self.matrix)
 
 
 class PrunedTransitions:
-    """One step of the Viterbi algorithm, with nothing computed that a bound proves to be in vain.
+    """One Viterbi step with exact pruning: predecessors that cannot win are skipped.
 
-        reached[y] = max over x of alpha[x] + between[x, y]
+        scores[y] = max over x of alpha[x] + matrix[x, y]
 
-    Where at most two tags x may come before y, as before I-city, these two are compared. To all
-    other y at once, from the tag `best` with the highest alpha[x] + high[x], where low[x] <=
-    between[x, y] <= high[x] for each of those y:
+    Sparse tags y have at most two predecessors x, as I-city; these two are compared. For the other
+    tags, let `best` be the predecessor with the highest alpha[x] + upper[x], where lower[x] <=
+    matrix[x, y] <= upper[x] for each of these y:
 
-        alpha[x] + between[x, y] <= alpha[x] + high[x] < alpha[best] + low[best] <= alpha[best] +
-        between[best, y]
+        alpha[x] + matrix[x, y] <= alpha[x] + upper[x] < alpha[best] + lower[best]
+                                <= alpha[best] + matrix[best, y]
 
-    rules x out, ties included; sums that are rounded keep that order. Only a rival that is not
-    ruled out is compared: none as a rule, and every tag where the scores are flat. So `reached` has
-    the very numbers of the full maximum.
+    rules x out, ties included, and rounded sums keep that order. Only rivals that are not ruled out
+    are compared: usually none, and all tags where scores are flat. So `scores` is bit for bit that
+    of the full maximum.
     """
 
-    def __init__(self, between: np.ndarray) -> None:
-        allowed = between > -np.inf
-        few = np.count_nonzero(allowed, axis=0) <= 2
-        few &= not few.all()
-        self.few = np.flatnonzero(few)
-        # Of two the first and the last; where there are fewer, minus infinity does no harm.
-        self.first = allowed[:, few].argmax(axis=0)
-        self.last = len(between) - 1 - allowed[::-1, few].argmax(axis=0)
-        self.from_first, self.from_last = (
-            between[self.first, self.few],
-            between[self.last, self.few],
-        )
-        many = between[:, ~few]
-        self.low, self.high = many.min(axis=1), many.max(axis=1)
-        self.between = between.copy()
-        self.between[:, few] = -np.inf
-        self.into = np.ascontiguousarray(between.T)
+    def __init__(self, matrix: np.ndarray) -> None:
+        allowed = matrix > -np.inf
+        sparse = np.count_nonzero(allowed, axis=0) <= 2
+        sparse &= not sparse.all()
+        self.sparse_tags = np.flatnonzero(sparse)
+        # The first and the last predecessor; with fewer than two, minus infinity does no harm.
+        self.pred_a = allowed[:, sparse].argmax(axis=0)
+        self.pred_b = len(matrix) - 1 - allowed[::-1, sparse].argmax(axis=0)
+        self.from_a = matrix[self.pred_a, self.sparse_tags]
+        self.from_b = matrix[self.pred_b, self.sparse_tags]
+        dense = matrix[:, ~sparse]
+        self.lower, self.upper = dense.min(axis=1), dense.max(axis=1)
+        self.dense = matrix.copy()
+        self.dense[:, sparse] = -np.inf
+        self.by_successor = np.ascontiguousarray(matrix.T)
 
     def step(self, alpha: np.ndarray) -> np.ndarray:
-        """Return `reached` `(batch, tags)`."""
+        """Return the scores `(batch, tags)` that follow `alpha` `(batch, tags)`."""
         rows = np.arange(len(alpha))
-        highest = alpha + self.high
-        best = highest.argmax(axis=1)
-        value = alpha[rows, best]
-        reached = self.between.take(best, axis=0) + value[:, None]
-        rival = highest >= (value + self.low[best])[:, None]
+        bounds = alpha + self.upper
+        best = bounds.argmax(axis=1)
+        best_alpha = alpha[rows, best]
+        scores = self.dense.take(best, axis=0) + best_alpha[:, None]
+        rival = bounds >= (best_alpha + self.lower[best])[:, None]
         rival[rows, best] = False
         if rival.any():
             rows, tags = np.flatnonzero(rival.any(axis=1)), np.flatnonzero(rival.any(axis=0))
-            others = alpha[rows[:, None], tags][:, :, None] + self.between[tags]
-            reached[rows] = np.maximum(reached[rows], others.max(axis=1))
-        first = alpha.take(self.first, axis=1) + self.from_first
-        reached[:, self.few] = np.maximum(first, alpha.take(self.last, axis=1) + self.from_last)
-        return reached
+            candidates = alpha[rows[:, None], tags][:, :, None] + self.dense[tags]
+            scores[rows] = np.maximum(scores[rows], candidates.max(axis=1))
+        from_a = alpha.take(self.pred_a, axis=1) + self.from_a
+        from_b = alpha.take(self.pred_b, axis=1) + self.from_b
+        scores[:, self.sparse_tags] = np.maximum(from_a, from_b)
+        return scores
 
-    def step_alone(self, alpha: np.ndarray) -> np.ndarray:
-        """Return what `step` does for a single sentence, `(tags,)`: the same numbers in fewer
-        calls.
-        """
-        highest = alpha + self.high
-        best = highest.argmax()
-        reached = self.between[best] + alpha[best]
-        bound = alpha[best] + self.low[best]
-        highest[best] = -np.inf
-        if highest[highest.argmax()] >= bound:
-            tags = np.flatnonzero(highest >= bound)
-            reached = np.maximum(reached, (alpha[tags, None] + self.between[tags]).max(axis=0))
-        first = alpha.take(self.first) + self.from_first
-        reached[self.few] = np.maximum(first, alpha.take(self.last) + self.from_last)
-        return reached
+    def step_single(self, alpha: np.ndarray) -> np.ndarray:
+        """Return what `step` does for a single sentence, `(tags,)`, with fewer calls."""
+        bounds = alpha + self.upper
+        best = bounds.argmax()
+        scores = self.dense[best] + alpha[best]
+        threshold = alpha[best] + self.lower[best]
+        bounds[best] = -np.inf
+        if bounds[bounds.argmax()] >= threshold:
+            tags = np.flatnonzero(bounds >= threshold)
+            scores = np.maximum(scores, (alpha[tags, None] + self.dense[tags]).max(axis=0))
+        from_a = alpha.take(self.pred_a) + self.from_a
+        from_b = alpha.take(self.pred_b) + self.from_b
+        scores[self.sparse_tags] = np.maximum(from_a, from_b)
+        return scores
 
 
 def legal_transitions(tags: list[str], scheme: str) -> Transitions:
-    """Return 0 where `scheme` allows and minus infinity where it does not, float32."""
+    """Return 0 where `scheme` allows a pair of tags and minus infinity elsewhere, float32."""
 
     def scores(allowed: list[bool]) -> np.ndarray:
         return np.where(allowed, 0, -np.inf).astype(np.float32)
 
+    rows = [scores([may_follow(tag, next_tag, scheme) for next_tag in tags]) for tag in tags]
     return Transitions(
         scores([may_start(tag, scheme) for tag in tags]),
-        np.stack(
-            [scores([may_follow(before, after, scheme) for after in tags]) for before in tags]
-        ),
+        np.stack(rows),
         scores([may_end(tag, scheme) for tag in tags]),
     )
 
@@ -135,142 +132,145 @@ def legal_transitions(tags: list[str], scheme: str) -> Transitions:
 def decode(
     emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions | None
 ) -> list[list[int]]:
-    """Return the best tags of each sentence, from `emissions` `(batch, time, tags)` and `lengths`
-    `(batch,)`.
+    """Return the ids of the best tags of each sentence.
 
-    Without transitions each token's best; with them the best sequence (Viterbi 1967).
+    Without transitions these are the best at each token, else the best sequence (Viterbi 1967).
+
+    Args:
+        emissions: `(batch, time, tags)`.
+        lengths: `(batch,)`.
+        transitions: The scores of pairs of tags.
     """
     if emissions.shape[1] == 0:
         return [[] for _ in lengths]
     if transitions is None:
         best = emissions.argmax(axis=2)
         return [row[:length].tolist() for row, length in zip(best, lengths, strict=True)]
-    if len(lengths) <= SINGLE_DECODE_MAX_BATCH:
-        return [
-            _decode_alone(row[:length], transitions)
-            for row, length in zip(emissions, lengths, strict=True)
-        ]
-    return _decode_together(emissions, lengths, transitions)
+    if len(lengths) > SINGLE_DECODE_MAX_BATCH:
+        return _viterbi_batch(emissions, lengths, transitions)
+    return [
+        _viterbi_single(row[:length], transitions)
+        for row, length in zip(emissions, lengths, strict=True)
+    ]
 
 
-def _decode_together(
+def _viterbi_batch(
     emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions
 ) -> list[list[int]]:
-    """Keep only each step's maxima; which tag gave one is asked for along the best path alone."""
-    # From long to short, so that the sentences which go on are the first ones.
+    """Keep the scores of all steps, and look up predecessors along the best path only."""
+    # From long to short, so that the sentences that continue come first.
     order = np.argsort(-lengths, kind="stable")
     ordered = emissions[order]
-    alive = np.count_nonzero(lengths > np.arange(lengths.max())[:, None], axis=1).tolist()
+    active = np.count_nonzero(lengths > np.arange(lengths.max())[:, None], axis=1).tolist()
     alphas: list[np.ndarray] = []
-    for step, count in enumerate(alive):
-        reached = transitions.moves.step(alphas[-1][:count]) if alphas else transitions.start
-        alphas.append(reached + ordered[:count, step])
-    paths = np.zeros((len(alive) + 1, len(order)), np.intp)
-    onward = 0
-    for step in range(len(alive) - 1, -1, -1):
+    for step, count in enumerate(active):
+        scores = transitions.pruned.step(alphas[-1][:count]) if alphas else transitions.start
+        alphas.append(scores + ordered[:count, step])
+    paths = np.zeros((len(active) + 1, len(order)), np.intp)
+    continuing = 0
+    for step in range(len(active) - 1, -1, -1):
         scores = alphas.pop()
-        scores[:onward] += transitions.moves.into.take(paths[step + 1, :onward], axis=0)
-        scores[onward:] += transitions.end
-        onward = alive[step]
-        scores.argmax(axis=1, out=paths[step, :onward])
-    found: list[list[int]] = [[] for _ in order]
-    for place, path in zip(order.tolist(), paths.T.tolist(), strict=True):
-        found[place] = path[: lengths[place]]
-    return found
+        next_tags = paths[step + 1, :continuing]
+        scores[:continuing] += transitions.pruned.by_successor.take(next_tags, axis=0)
+        scores[continuing:] += transitions.end
+        continuing = active[step]
+        scores.argmax(axis=1, out=paths[step, :continuing])
+    tags: list[list[int]] = [[] for _ in order]
+    for index, path in zip(order.tolist(), paths.T.tolist(), strict=True):
+        tags[index] = path[: lengths[index]]
+    return tags
 
 
-def _decode_alone(emissions: np.ndarray, transitions: Transitions) -> list[int]:
-    """Return what `_decode_together` does for the sentence with `emissions` `(time, tags)`."""
-    moves = transitions.moves
+def _viterbi_single(emissions: np.ndarray, transitions: Transitions) -> list[int]:
+    """Return what `_viterbi_batch` does for one sentence with emissions `(time, tags)`."""
+    pruned = transitions.pruned
     alphas: list[np.ndarray] = []
     for emission in emissions:
-        alphas.append((moves.step_alone(alphas[-1]) if alphas else transitions.start) + emission)
+        scores = pruned.step_single(alphas[-1]) if alphas else transitions.start
+        alphas.append(scores + emission)
     path: list[int] = []
-    onward = transitions.end
+    scores = transitions.end
     while alphas:
-        path.append(int((alphas.pop() + onward).argmax()))
-        onward = moves.into[path[-1]]
+        path.append(int((alphas.pop() + scores).argmax()))
+        scores = pruned.by_successor[path[-1]]
     return path[::-1]
 
 
-def select_intents(scores: np.ndarray, several: bool) -> list[list[int]]:
-    """Return the ids of the intents of each sentence from their `scores` `(batch, intents)`: the
-    best one.
+def select_intents(logits: np.ndarray, multi_label: bool) -> list[list[int]]:
+    """Return the ids of the intents of each sentence from `logits` `(batch, intents)`.
 
-    Where a sentence may have `several`, also each that is more likely than not: whose score is
-    above 0.
+    This is the best one; with `multi_label` also all whose probability is above 0.5.
     """
-    best = scores.argmax(axis=1)
-    if not several:
+    best = logits.argmax(axis=1)
+    if not multi_label:
         return best[:, None].tolist()
-    chosen = scores > 0
-    chosen[np.arange(len(best)), best] = True
-    return [np.flatnonzero(row).tolist() for row in chosen]
+    selected = logits > 0
+    selected[np.arange(len(best)), best] = True
+    return [np.flatnonzero(row).tolist() for row in selected]
 
 
 def beam_search(
-    first: np.ndarray,
-    advance: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    initial_logp: np.ndarray,
+    step_fn: Callable[[np.ndarray, np.ndarray], np.ndarray],
     lengths: np.ndarray,
     beam: int,
 ) -> list[list[int]]:
-    """Return the most probable tags of each sentence that a search finds which keeps its `beam`
-    best beginnings.
+    """Decode each sentence with `beam` hypotheses, for scores that depend on all previous tags.
 
-    For a network whose scores depend on all tags chosen before. `first` `(batch, tags)` is the
-    log-probability of each first tag; `advance(rows, tags)` goes on with the beginnings `rows` of
-    what it, or `first`, returned last, gives them `tags`, and returns the log-probability of each
-    next tag, `(rows, tags)`.
+    Args:
+        initial_logp: Log-probability of each first tag, `(batch, tags)`.
+        step_fn: From rows of the hypotheses that it last returned, or of `initial_logp`, and the
+            tag that extends each of them, to the log-probability of each next tag, `(row, tags)`.
+        lengths: `(batch,)`.
+        beam: Hypotheses that are kept for each sentence.
     """
     paths = np.zeros((len(lengths), 1, 0), np.int64)
-    scores = first[:, None].astype(np.float64)
-    alive = np.arange(len(lengths))
-    found: list[list[int]] = [[] for _ in lengths]
+    scores = initial_logp[:, None].astype(np.float64)
+    active = np.arange(len(lengths))
+    tags: list[list[int]] = [[] for _ in lengths]
     for step in range(1, max(lengths, default=0) + 1):
-        _, width, tags = scores.shape
-        flat = scores.reshape(len(alive), -1)
+        _, width, tag_count = scores.shape
+        flat = scores.reshape(len(active), -1)
         best = np.argsort(-flat, axis=1, kind="stable")[:, :beam]
-        before, tag = np.divmod(best, tags)
+        hypothesis, tag = np.divmod(best, tag_count)
         paths = np.concatenate(
-            (np.take_along_axis(paths, before[..., None], axis=1), tag[..., None]), axis=2
+            (np.take_along_axis(paths, hypothesis[..., None], axis=1), tag[..., None]), axis=2
         )
-        for place in np.flatnonzero(lengths[alive] == step):
-            found[alive[place]] = paths[place, 0].tolist()
-        on = np.flatnonzero(lengths[alive] > step)
-        if len(on):
-            rows = on[:, None] * width + before[on]
-            after = advance(rows.ravel(), tag[on].ravel()).reshape(*rows.shape, tags)
-            scores = np.take_along_axis(flat, best, axis=1)[on][..., None] + after
-            paths, alive = paths[on], alive[on]
-    return found
+        for index in np.flatnonzero(lengths[active] == step):
+            tags[active[index]] = paths[index, 0].tolist()
+        continuing = np.flatnonzero(lengths[active] > step)
+        if len(continuing):
+            rows = continuing[:, None] * width + hypothesis[continuing]
+            logp = step_fn(rows.ravel(), tag[continuing].ravel()).reshape(*rows.shape, tag_count)
+            scores = np.take_along_axis(flat, best, axis=1)[continuing][..., None] + logp
+            paths, active = paths[continuing], active[continuing]
+    return tags
 
 
 def marginals(
     emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions | None
 ) -> np.ndarray:
-    """Return the probability of each tag at each token, `(batch, time, tags)`, in double precision;
-    0 at padding.
+    """Return the probability of each tag at each token, `(batch, time, tags)`, 0 at padding.
 
-    Without transitions the softmax of the emissions. With them what all sequences with that tag
-    there weigh together: the forward-backward algorithm on logarithms (Rabiner 1989, "A Tutorial on
-    Hidden Markov Models").
+    Without transitions this is the softmax of the emissions, else the share of all sequences, by
+    the forward-backward algorithm in log space and double precision.
+
+    Source: Rabiner 1989, "A Tutorial on Hidden Markov Models"
     """
     time = emissions.shape[1]
-    real = (np.arange(time) < lengths[:, None])[..., None]
-    scores = np.where(real, emissions, 0).astype(np.float64)
+    mask = (np.arange(time) < lengths[:, None])[..., None]
+    scores = np.where(mask, emissions, 0).astype(np.float64)
     if transitions is not None and time:
-        between = transitions.between.astype(np.float64)
-        before, after = (
-            np.zeros_like(scores) + transitions.start,
-            np.zeros_like(scores) + transitions.end,
-        )
+        matrix = transitions.matrix.astype(np.float64)
+        forward = np.zeros_like(scores) + transitions.start
+        backward = np.zeros_like(scores) + transitions.end
         for step in range(1, time):
-            reached = before[:, step - 1] + scores[:, step - 1]
-            before[:, step] = np.logaddexp.reduce(reached[:, :, None] + between, axis=1)
+            alpha = forward[:, step - 1] + scores[:, step - 1]
+            forward[:, step] = np.logaddexp.reduce(alpha[:, :, None] + matrix, axis=1)
         for step in range(time - 2, -1, -1):
             rows = np.flatnonzero(lengths > step + 1)
-            onward = scores[rows, step + 1] + after[rows, step + 1]
-            after[rows, step] = np.logaddexp.reduce(between + onward[:, None, :], axis=2)
-        scores = np.where(real, before + scores + after, 0)
+            beta = backward[rows, step + 1] + scores[rows, step + 1]
+            backward[rows, step] = np.logaddexp.reduce(matrix + beta[:, None, :], axis=2)
+        scores = np.where(mask, forward + scores + backward, 0)
     weights = np.exp(scores - scores.max(axis=2, keepdims=True))
-    return np.where(real, weights / weights.sum(axis=2, keepdims=True), 0)
+    return np.where(mask, weights / weights.sum(axis=2, keepdims=True), 0)

@@ -1,6 +1,4 @@
-"""What computes a network: one face for torch, which trains, and ONNX Runtime, which predicts
-without it.
-"""
+"""The interface of the engines: torch, which trains, and ONNX Runtime, which predicts without it."""
 
 from __future__ import annotations
 
@@ -17,19 +15,17 @@ EngineName = Literal["auto", "onnx", "torch"]
 
 
 class Engine(Protocol):
-    """A batch of what its indexers give goes in, tags and intents come out."""
+    """A network that predicts the tags and intents of a batch."""
 
     @property
-    def indexers(self) -> Sequence[Indexer]: ...
+    def indexers(self) -> Sequence[Indexer]:
+        """What turns tokens into the features of a batch."""
+        ...
 
     def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the ids of the best tags of each sentence, and of its intents; no list where none
-        are learned.
-        """
+        """Return the ids of each sentence's tags and intents; no intents without a head."""
         ...
 
     def emissions(self, batch: Batch) -> np.ndarray:
-        """Return the scores `(batch, time, tags)` that the tags are decoded from; any number at
-        padding.
-        """
+        """Return the emissions `(batch, time, tags)`; any number at padding."""
         ...

@@ -1,6 +1,4 @@
-"""Streams: what arrives is worked on as it comes, by several workers at once, and comes out in
-order.
-"""
+"""Process a stream as it arrives, by several workers at once, with results in order."""
 
 from __future__ import annotations
 
@@ -14,67 +12,67 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class _End:
-    """What stands behind the last item: what its source ended with."""
+class _Sentinel:
+    """The end of the source, with the error that ended it, if any."""
 
-    def __init__(self, fault: BaseException | None) -> None:
-        self.fault = fault
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
 
 
-def read_ahead(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
-    """Yield `items` in groups: whatever has arrived by then, at least one and at most `most`.
+def read_ahead(items: Iterable[Item], max_group: int) -> Iterator[list[Item]]:
+    """Yield `items` in groups of 1 to `max_group`, without waiting to fill a group.
 
-    A thread reads ahead by at most two groups, so that a slow source is answered at once and a fast
-    one in large groups, in constant memory. What `items` raises is raised after the last group.
+    A thread reads at most two groups ahead: a slow source is answered at once, a fast one in large
+    groups, in constant memory. An error of the source is raised after the last group.
     """
-    waiting: SimpleQueue[Item | _End] = SimpleQueue()
-    room = threading.Semaphore(2)
-    left = threading.Event()
+    queue: SimpleQueue[Item | _Sentinel] = SimpleQueue()
+    capacity = threading.Semaphore(2)
+    closed = threading.Event()
 
     def read() -> None:
-        fault = None
+        error = None
         try:
             for count, item in enumerate(items):
-                # Asked for once a group, since a semaphore costs more than a short line does.
-                if count % most == 0:
-                    room.acquire()
-                if left.is_set():
+                # Once a group, since a semaphore costs more than a short line.
+                if count % max_group == 0:
+                    capacity.acquire()
+                if closed.is_set():
                     return
-                waiting.put(item)
+                queue.put(item)
         except BaseException as raised:
-            fault = raised
-        waiting.put(_End(fault))
+            error = raised
+        queue.put(_Sentinel(error))
 
     threading.Thread(target=read, daemon=True).start()
     taken = 0
     try:
         while True:
             group: list[Item] = []
-            while len(group) < most and not (group and waiting.empty()):
-                item = waiting.get()
-                if isinstance(item, _End):
+            while len(group) < max_group and not (group and queue.empty()):
+                item = queue.get()
+                if isinstance(item, _Sentinel):
                     if group:
                         yield group
-                    if item.fault is not None:
-                        raise item.fault
+                    if item.error is not None:
+                        raise item.error
                     return
                 group.append(item)
-            for _ in range((taken + len(group)) // most - taken // most):
-                room.release()
+            for _ in range((taken + len(group)) // max_group - taken // max_group):
+                capacity.release()
             taken += len(group)
             yield group
     finally:
-        # Whoever asked has left: the thread may be waiting for room, and ends when it has some.
-        left.set()
-        room.release()
+        # The thread may be waiting for capacity; let it end.
+        closed.set()
+        capacity.release()
 
 
 def ordered_map(
     work: Callable[[Item], Result], items: Iterable[Item], workers: Executor
 ) -> Iterator[Result]:
-    """Yield `work` of each of `items`, in order, as soon as it and those before it are done.
+    """Yield the result of `work` for each item, in order, as soon as it is ready.
 
-    At most four are on their way at a time.
+    At most four items are in progress at a time.
     """
     futures = (workers.submit(work, item) for item in items)
     for (future,) in read_ahead(futures, 1):

@@ -1,4 +1,4 @@
-"""Tagging: sentences in, slots and intents out."""
+"""Predict the slots and intents of sentences."""
 
 from __future__ import annotations
 
@@ -7,41 +7,57 @@ from collections.abc import Sequence
 from slotfill.data.batching import bucket_batches, make_batch
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
+from slotfill.errors import DataError
 from slotfill.inference.engine import Engine
 
 BATCH_SIZE = 128
 BATCH_TOKENS = 1024
-"""The most of a batch, padding included: more is not faster, and what an LSTM keeps of them takes
-memory.
-"""
+"""Largest batch, with padding: more is not faster, and the states of an LSTM take memory."""
+
+MAX_TOKENS = 20_000
+"""Longest sentence that is tagged: memory grows with its length, for some encoders quadratically."""
+
+MAX_CHARACTERS = 50 * MAX_TOKENS
+"""Longest text that is split into tokens."""
 
 
-def tag(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> list[list[Slot]]:
-    """Return the slots that `model` gives to each of `sentences`, in their order; none to one
-    without tokens.
-    """
-    return label(model, vocab, sentences)[0]
+def predict_slots(engine: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> list[list[Slot]]:
+    """Return the slots of each sentence, as `predict` does."""
+    return predict(engine, vocab, sentences)[0]
 
 
-def label(
-    model: Engine, vocab: Vocab, sentences: Sequence[Sentence]
+def predict(
+    engine: Engine, vocab: Vocab, sentences: Sequence[Sentence]
 ) -> tuple[list[list[Slot]], list[str | None]]:
-    """Return the slots and the intent that `model` gives to each of `sentences`; none to one
-    without tokens.
+    """Return the slots and the intent of each sentence; none for a sentence without tokens.
 
-    The intent is None where intents are not learned, and may be several, as `intent_names` tells.
+    The intent is None without an intent head, and may join several names.
+
+    Raises:
+        DataError: A sentence has more than `MAX_TOKENS` tokens.
     """
     slots: list[list[Slot]] = [[] for _ in sentences]
     intents: list[str | None] = [None] * len(sentences)
-    spoken = [index for index, sentence in enumerate(sentences) if sentence.tokens]
-    for places in bucket_batches(
-        [len(sentences[index].tokens) for index in spoken], BATCH_SIZE, most=BATCH_TOKENS
-    ):
-        indices = [spoken[place] for place in places]
-        batch = make_batch([sentences[i].tokens for i in indices], model.indexers)
-        paths, found = model.predict(batch)
-        for index, path in zip(indices, paths, strict=True):
-            slots[index] = vocab.tags_to_slots(path)
-        for index, ids in zip(indices, found, strict=False):
+    nonempty = [index for index, sentence in enumerate(sentences) if sentence.tokens]
+    lengths = [len(sentences[index].tokens) for index in nonempty]
+    if max(lengths, default=0) > MAX_TOKENS:
+        raise DataError(_too_long(f"{max(lengths):,} tokens", MAX_TOKENS))
+    for batch_positions in bucket_batches(lengths, BATCH_SIZE, most=BATCH_TOKENS):
+        indices = [nonempty[position] for position in batch_positions]
+        batch = make_batch([sentences[index].tokens for index in indices], engine.indexers)
+        tag_ids, intent_ids = engine.predict(batch)
+        for index, ids in zip(indices, tag_ids, strict=True):
+            slots[index] = vocab.tags_to_slots(ids)
+        for index, ids in zip(indices, intent_ids, strict=False):
             intents[index] = vocab.join_intents(ids)
     return slots, intents
+
+
+def check_length(text: str) -> None:
+    """Raise DataError if `text` has more than `MAX_CHARACTERS` characters, before it is split."""
+    if len(text) > MAX_CHARACTERS:
+        raise DataError(_too_long(f"{len(text):,} characters", MAX_CHARACTERS))
+
+
+def _too_long(found: str, allowed: int) -> str:
+    return f"a sentence of {found}; at most {allowed:,} are allowed: give one sentence a line"

@@ -1,4 +1,4 @@
-"""Trace: what goes on inside a part while it computes, for those who want to look."""
+"""Record the inner activations of a network's parts, such as gates and attention weights."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 Activations = dict[str, list[Tensor]]
+"""By name, the tensors of all calls, in order."""
 
 
 class RecordsActivations(nn.Module):
-    """A part that names its inner numbers as it computes them; unless they are being recorded, that costs
-    nothing.
-    """
+    """A part that can record its activations by name, at no cost unless `record_activations` is on."""
 
     activations: Activations | None = None
 
     def record(self, **tensors: Tensor) -> None:
-        """Keep each tensor under its name, behind those of the calls before; only while they are recorded."""
+        """Append each tensor under its name, if activations are being recorded."""
         if self.activations is not None:
             for name, tensor in tensors.items():
                 self.activations.setdefault(name, []).append(tensor.detach())
@@ -26,18 +25,15 @@ class RecordsActivations(nn.Module):
 
 @contextmanager
 def record_activations(module: nn.Module) -> Iterator[dict[str, Activations]]:
-    """Trace all parts in `module` within the `with` block; what is given fills up as they compute.
-
-    Its keys are the parts' names within `module`, in their order.
-    """
+    """Record the activations of all parts of `module` within the `with` block, by part name."""
     parts = {
         name: part for name, part in module.named_modules() if isinstance(part, RecordsActivations)
     }
-    notes: dict[str, Activations] = {name: {} for name in parts}
+    recorded: dict[str, Activations] = {name: {} for name in parts}
     for name, part in parts.items():
-        part.activations = notes[name]
+        part.activations = recorded[name]
     try:
-        yield notes
+        yield recorded
     finally:
         for part in parts.values():
             del part.activations

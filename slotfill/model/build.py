@@ -1,48 +1,58 @@
-"""The network that a config describes, built from its parts."""
+"""Build the network that a config describes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 from slotfill.config.models import Config, external_part_files
 from slotfill.config.recipes import located
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
-from slotfill.model.ensemble import Ensemble
+from slotfill.model.embeddings.base import Embedding
+from slotfill.model.encoders.base import Encoder
+from slotfill.model.ensemble import Ensemble, Model
 from slotfill.model.language_model import LanguageModelHead
 from slotfill.model.tagger import SlotTagger
 
 
-def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> SlotTagger:
-    """Return the model that `config` describes, with weights drawn anew, and what it needs for
-    `learning` alone.
+def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Model:
+    """Return the network that `config` describes, with random weights.
+
+    With `learning` it has the auxiliary heads that only training uses.
     """
     parts = (config.embedding, config.encoder, config.tagger, config.intent)
     members = [SlotTagger(vocab, *parts) for _ in range(config.ensemble_size)]
-    if learning and config.train.language_model_weight:
+    if learning and (weight := config.train.language_model_weight):
         for member in members:
-            member.language_model = LanguageModelHead(
-                member, vocab, config.train.language_model_weight
-            )
+            embeddings = cast(Iterable[Embedding], member.embeddings)
+            encoder = cast(Encoder, member.encoders[0])
+            member.language_model = LanguageModelHead(embeddings, encoder, vocab, weight)
     return members[0] if len(members) == 1 else Ensemble(members)
 
 
 def check_buildable(config: Config) -> None:
-    """Build the network of a checked config on no words at all; raises ConfigError where options do
-    not go together.
+    """Build the network of a checked config with an empty vocabulary, to find options that conflict.
 
-    Parts from outside are not run to be checked.
+    User-defined parts are not executed, so then nothing is built.
+
+    Raises:
+        ConfigError: Options conflict.
     """
-    if any(external_part_files(config.model_dump())):
-        return
-    build_model(config, Vocab({}, ["O"], config.scheme, intents={"intent": 1}), learning=True)
+    if not any(external_part_files(config.model_dump())):
+        vocab = Vocab({}, ["O"], config.scheme, intents={"intent": 1})
+        build_model(config, vocab, learning=True)
 
 
 def check_built(config: Config, given: str | None, overrides: Sequence[str]) -> None:
-    """Do as `check_buildable` for a `config` that was read from what is `given`, and say where the
-    faults are.
+    """Do what `check_buildable` does, with the locations of the keys in the config file.
+
+    Args:
+        config: The checked config.
+        given: The config file or text that it was read from.
+        overrides: Settings of the command line.
     """
     try:
         check_buildable(config)
-    except ConfigError as fault:
-        raise located(given, overrides, fault.faults) from None
+    except ConfigError as error:
+        raise located(given, overrides, error.faults) from None

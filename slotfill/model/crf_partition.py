@@ -1,155 +1,65 @@
-"""The log of what all tag sequences weigh together, and its gradient, from one run over the
-sentence both ways.
+"""The log partition function of a linear-chain CRF, by the forward algorithm.
 
-    s_t(j) = sum_i a_{t-1}(i) exp between[i, j]        a_t(j) = s_t(j) exp emission[t, j]
-    forwards r_t(i) = sum_j exp between[i, j] exp emission[t+1, j] r_{t+1}(j)
-    backwards p_t(j) = a_t(j) r_t(j) / sum over j of the same, the probability of tag j at token t
+    alpha_1(j) = start[j] + emission[1, j]
+    alpha_t(j) = emission[t, j] + log sum_i exp(alpha_{t-1}(i) + transition[i, j])
+    log Z      = log sum_j exp(alpha_n(j) + end[j])
 
-Source: Rabiner 1989, "A Tutorial on Hidden Markov Models", section V: a_t is scaled so that it sums
-to 1
+The sum over i is a matrix product of probabilities, each scaled by the sentence's largest alpha,
+unless one of them is too small for its type.
+
+Source: Rabiner 1989, "A Tutorial on Hidden Markov Models", section V, on scaling
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from slotfill.model.masks import padding_mask
 
-LOST = 1e-6
-"""The share of all weight that scaled probabilities may lose by being too small for their type."""
+MAX_LOST_MASS = 1e-6
+"""Largest share of a sum that may be lost by underflow."""
 
 
 def log_partition(
-    emissions: Tensor, lengths: Tensor, start: Tensor, between: Tensor, end: Tensor
+    emissions: Tensor, lengths: Tensor, start: Tensor, transitions: Tensor, end: Tensor
 ) -> Tensor:
-    """Return the log `(batch,)` of the sum over all tag sequences of their exponentiated scores.
+    """Return log Z `(batch,)`, over all sequences of tags.
 
-    `emissions` `(batch, time, tags)` may be any number at padding; `start` and `end` `(tags,)` and
-    `between` `(tags, tags)` minus infinity. By probabilities scaled at each token, or by logarithms
-    where that would lose something.
+    Args:
+        emissions: `(batch, time, tags)`; any number at padding.
+        lengths: `(batch,)`.
+        start: `(tags,)`; minus infinity where a sentence may not start.
+        transitions: `(tags, tags)`, from and to, likewise.
+        end: `(tags,)`, likewise.
     """
-    dtype, asks = emissions.dtype, _answers_at_once(emissions)
-    if not asks:
-        # So in double precision, whose range is enough for networks that still learn; and no number
-        # where it is not.
-        emissions, start, between, end = (
-            scores.double() for scores in (emissions, start, between, end)
-        )
-    kept, log, *shares = _scaled(
-        emissions.detach(), lengths, start.detach(), between.detach(), end.detach()
-    )
-    if not asks:
-        log = torch.where(kept, log, torch.nan)
-    elif not kept:
-        return _by_logarithms(emissions, lengths, start, between, end)
-    known: Tensor = _Known.apply(emissions, start, between, end, lengths, log, *shares)
-    return known.to(dtype)
+    if emissions.device.type != "cpu":
+        # There the products gain little, and to look for underflow is to wait for the device.
+        return _log_space_partition(emissions, lengths, start, transitions, end)
+    first, *others = emissions.unbind(1)
+    mask = padding_mask(lengths, emissions.shape[1]).T.unsqueeze(2)
+    largest_transition = transitions.detach().amax()
+    weights = (transitions - largest_transition).exp()
+    tiny = torch.finfo(emissions.dtype).tiny
+    smallest_sum = len(start) * tiny / MAX_LOST_MASS
+    alpha = start + first
+    sums = []
+    for emission, real in zip(others, mask[1:], strict=True):
+        largest = alpha.detach().amax(1, keepdim=True)
+        sums.append((alpha - largest).exp() @ weights)
+        scores = sums[-1].clamp_min(tiny).log() + (largest + largest_transition)
+        alpha = torch.where(real, scores + emission, alpha)
+    if sums and bool(torch.stack(sums).detach().amin() < smallest_sum):
+        return _log_space_partition(emissions, lengths, start, transitions, end)
+    return torch.logsumexp(alpha + end, dim=1)
 
 
-def _answers_at_once(tensor: Tensor) -> bool:
-    """Whether to look at a number is not to wait for a device."""
-    return tensor.device.type == "cpu"
-
-
-def _by_logarithms(
-    emissions: Tensor, lengths: Tensor, start: Tensor, between: Tensor, end: Tensor
+def _log_space_partition(
+    emissions: Tensor, lengths: Tensor, start: Tensor, transitions: Tensor, end: Tensor
 ) -> Tensor:
     mask = padding_mask(lengths, emissions.shape[1])
     alpha = start + emissions[:, 0]
     for time in range(1, emissions.shape[1]):
-        reached = torch.logsumexp(alpha.unsqueeze(2) + between, dim=1)
-        alpha = torch.where(mask[:, time : time + 1], reached + emissions[:, time], alpha)
+        scores = torch.logsumexp(alpha.unsqueeze(2) + transitions, dim=1)
+        alpha = torch.where(mask[:, time : time + 1], scores + emissions[:, time], alpha)
     return torch.logsumexp(alpha + end, dim=1)
-
-
-def _scaled(
-    emissions: Tensor, lengths: Tensor, start: Tensor, between: Tensor, end: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return whether all but `LOST` is kept, the log `(batch,)`, p `(batch, time, tags)`, and a and
-    what follows it.
-
-    The last two, `(time, batch, tags)`, with exp between in the middle, are the probabilities of
-    neighbours.
-    """
-    batch, time, tags = emissions.shape
-    mask = padding_mask(lengths, time)
-    highest = [scores.amax() for scores in (start, between, end)]
-    top = emissions.amax(2, keepdim=True)
-    likely = (emissions - top).exp()
-    places = torch.arange(time, device=lengths.device).expand(batch, time)
-    turned = torch.where(mask, lengths.unsqueeze(1) - 1 - places, places)
-    sentence = torch.arange(batch, device=lengths.device).unsqueeze(1)
-    # Both ways side by side, (direction, time, batch, tags), each sentence turned round within its
-    # own length.
-    order = torch.stack(((places + sentence * time).T, (turned + sentence * time).T))
-    emitted = likely.flatten(0, 1).index_select(0, order.flatten()).view(2, time, batch, tags)
-    weights = (between - highest[1]).exp()
-    weights = torch.stack((weights, weights.T))
-    reached, passed = torch.empty_like(emitted), torch.empty_like(emitted)
-    scale = emitted.new_empty(2, time, batch, 1)
-    tiny = torch.finfo(scale.dtype).tiny
-    reached[:, 0] = torch.stack(((start - highest[0]).exp(), (end - highest[2]).exp())).unsqueeze(1)
-    steps = list(
-        zip(*(tensor.unbind(1) for tensor in (reached, passed, emitted, scale)), strict=True)
-    )
-    for number, (here, there, likely_here, total) in enumerate(steps):
-        if number:
-            torch.bmm(steps[number - 1][1], weights, out=here)
-        torch.mul(here, likely_here, out=there)
-        torch.sum(there, 2, keepdim=True, out=total)
-        # What goes on behind a sentence is left aside below; but it must not become 0 / 0.
-        there.div_(total.clamp_min_(tiny))
-    back = ((time + turned) * batch + sentence).flatten()
-    onward = reached.flatten(0, 2).index_select(0, back).view(batch, time, tags)
-    forward, scales = passed[0], scale[0].transpose(0, 1)
-    probabilities = forward.transpose(0, 1) * onward
-    shared = probabilities.sum(2, keepdim=True)
-    weight = shared * scales
-    real = mask.unsqueeze(2)
-    # What is too small at a token is less than tiny for each pair of tags, against all that goes
-    # through there.
-    kept = torch.where(real, weight, 1).amin() >= tags**2 * tiny / LOST
-    endless = shared.new_full((), torch.inf)
-    probabilities.div_(torch.where(real, shared, endless))
-    onward.mul_(likely).div_(torch.where(real, weight, endless))
-    last = shared.squeeze(2).gather(1, (lengths - 1).unsqueeze(1)).squeeze(1).log()
-    log = (scales.log() + top).masked_fill(~real, 0).sum((1, 2)) + last
-    log += highest[0] + highest[1] * (lengths - 1) + highest[2]
-    return kept, log, probabilities, forward, onward.transpose(0, 1)
-
-
-class _Known(torch.autograd.Function):
-    """The log, whose gradient is already known."""
-
-    @staticmethod
-    def forward(ctx: Any, *given: Tensor) -> Tensor:
-        """Take the scores that the log is derived by, the lengths, the log, and what `_scaled`
-        gives beside it.
-        """
-        _, _, between, _, lengths, log, probabilities, before, after = given
-        ctx.save_for_backward(between, lengths, probabilities, before, after)
-        return log
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """By a score, the log's derivative is how often it is expected to count."""
-        between, lengths, probabilities, before, after = ctx.saved_tensors
-        by_emission = probabilities * gradient.view(-1, 1, 1)
-        sentences = torch.arange(len(lengths), device=lengths.device)
-        pairs = before[:-1].flatten(0, 1).T @ (after[1:] * gradient.unsqueeze(1)).flatten(0, 1)
-        by_between = pairs.mul_((between - between.amax()).exp())
-        by_end = by_emission[sentences, lengths - 1].sum(0)
-        return (
-            by_emission,
-            by_emission[:, 0].sum(0),
-            by_between,
-            by_end,
-            None,
-            None,
-            None,
-            None,
-            None,
-        )

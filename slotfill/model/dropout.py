@@ -1,4 +1,4 @@
-"""Dropout that is the same at every token of a sentence.
+"""Dropout with one mask for all tokens of a sentence.
 
 Source: Gal & Ghahramani 2016, "A Theoretically Grounded Application of Dropout in Recurrent Neural
 Networks"
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 
 class LockedDropout(nn.Module):
-    """Drop numbers of a vector, each sentence its own, for all of the sentence's tokens alike.
+    """Drop the same dimensions at all tokens of a sentence, others in each sentence.
 
-    Besides suiting recurrence it draws few random numbers, which on a CPU cost more than a product.
+    It suits recurrence, and draws few random numbers, which on a CPU cost more than a product.
     """
 
     def __init__(self, rate: float) -> None:
@@ -21,11 +21,9 @@ class LockedDropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x` `(batch, time, size)` with a share of its last axis zero and the rest scaled
-        up.
-        """
+        """Return `x` `(batch, time, size)` with dimensions dropped and the others scaled up."""
         if not self.training or self.rate == 0:
             return x
-        # Numbers drawn and compared take a third of the time that torch's own dropout draws in.
-        kept = torch.rand(len(x), 1, x.shape[2], dtype=x.dtype, device=x.device) >= self.rate
-        return x * (kept / (1 - self.rate)).to(x.dtype)
+        # A comparison takes a third of the time of torch's own dropout.
+        mask = torch.rand(len(x), 1, x.shape[2], dtype=x.dtype, device=x.device) >= self.rate
+        return x * (mask / (1 - self.rate)).to(x.dtype)

@@ -1,9 +1,8 @@
-"""Ensemble: several networks of one kind, trained side by side, whose scores are averaged.
+"""Average several networks that are trained side by side.
 
-    emissions = (emissions_1 + ... + emissions_K) / K, and so for transitions and the scores of
-    intents
+    emissions = (emissions_1 + ... + emissions_K) / K, and likewise transitions and intent logits
 
-Each errs in its own way where it has seen little, so that the mean errs less than any of them.
+Where training data is scarce, networks make different errors, so their mean makes fewer.
 
 Source: Hansen & Salamon 1990, "Neural Network Ensembles"
 """
@@ -11,6 +10,7 @@ Source: Hansen & Salamon 1990, "Neural Network Ensembles"
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,27 +19,27 @@ from torch import Tensor, nn
 from slotfill.data.batching import Batch
 from slotfill.errors import ConfigError
 from slotfill.inference.decoding import Transitions, decode
-from slotfill.model.tagger import SlotTagger
-
-_TRANSITIONS = ("start", "between", "end")
+from slotfill.model.tagger import Features, SlotTagger, TaggerOutput, to_device, to_numpy
 
 
-class Ensemble(SlotTagger):
-    """A SlotTagger that has no parts of its own but `members`, each with its own weights.
+class Ensemble(nn.Module):
+    """The mean of `members`, networks of one config; used like a single `SlotTagger`.
 
-    Raises ConfigError where their tags come from a search, of which there is no mean.
+    Raises:
+        ConfigError: For taggers that decode by beam search, whose outputs cannot be averaged.
     """
 
     def __init__(self, members: Sequence[SlotTagger]) -> None:
-        nn.Module.__init__(self)
+        super().__init__()
         first = members[0]
         if first.tagger.uses_beam_search:
             raise ConfigError(
-                "ensemble_size: the tags of this tagger come from a search, so there is no mean; give 1"
+                "ensemble_size: this tagger decodes by beam search, so networks cannot be averaged;"
+                " set ensemble_size: 1"
             )
         self.indexers = first.indexers
         for member in members[1:]:
-            # All look up the same, and one table of it is enough.
+            # All members look up the same ids, so they share one table.
             member.indexers = first.indexers
             for part, same in zip(member.embeddings, first.embeddings, strict=True):
                 part.indexer = same.indexer
@@ -48,57 +48,62 @@ class Ensemble(SlotTagger):
     @property
     def members(self) -> list[SlotTagger]:
         """The networks."""
-        return list(self._members)  # type: ignore[arg-type]
+        return cast(list[SlotTagger], list(self._members))
 
-    def scores(
-        self, features: Sequence[Sequence[Tensor]], lengths: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the means of emissions `(batch, time, tags)`, and of intents `(batch, intents)`
-        where learned.
-        """
-        return average_outputs([member.scores(features, lengths) for member in self.members])
+    def forward(
+        self, features: Features, lengths: Tensor, tags: Tensor | None = None
+    ) -> TaggerOutput:
+        """Return the mean emissions and intent logits."""
+        return average_outputs([member(features, lengths, tags) for member in self.members])
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the mean of the members' losses: each learns as if it were alone."""
+        """Return the mean of the members' losses, so that each learns as if it were alone."""
         return torch.stack([member.loss(batch) for member in self.members]).mean()
 
     @property
     def regularization_loss(self) -> Tensor | float:
-        """The mean of what the members' encoders have added to the last loss."""
+        """The mean KL terms of the members in the last forward pass, in nats a sentence."""
         return sum(member.regularization_loss for member in self.members) / len(self.members)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the ids of the best tags of each sentence, and of its intents; no list where none
-        are learned.
-        """
-        emissions, scores = self.scores(*self.to_device(batch))
+        """Return the ids of each sentence's tags and intents; no intents without a head."""
+        inputs = to_device(batch, self)
+        output = self(inputs.features, inputs.lengths)
         head = self.members[0].intent
-        intents = [] if head is None or scores is None else head.predict(scores)
-        return decode(emissions.float().cpu().numpy(), batch.lengths, self.transitions()), intents
+        intents = [] if head is None else head.predict(output.intent_logits)
+        return decode(to_numpy(output.emissions), batch.lengths, self.transitions()), intents
+
+    @torch.inference_mode()
+    def emissions(self, batch: Batch) -> np.ndarray:
+        """Return the mean emissions `(batch, time, tags)` as a NumPy array."""
+        inputs = to_device(batch, self)
+        return to_numpy(self(inputs.features, inputs.lengths).emissions)
 
     def transitions(self) -> Transitions | None:
-        """Return the means of the learned scores, or None where there are none."""
-        found = [
-            transitions
-            for member in self.members
-            if (transitions := member.transitions()) is not None
-        ]
-        if not found:
+        """Return the mean scores of pairs of tags, or None if the taggers have none."""
+        tables = [member.transitions() for member in self.members]
+        if None in tables:
             return None
         return Transitions(
-            *(np.mean([getattr(each, name) for each in found], axis=0) for name in _TRANSITIONS)
+            *(
+                np.mean([getattr(table, name) for table in tables], axis=0)
+                for name in ("start", "matrix", "end")
+            )
         )
 
 
-def average_outputs(scores: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
-    """Return the means of emissions and of the scores of intents, None where there are none."""
-    emissions, intents = zip(*scores, strict=True)
-    return _mean(emissions), None if intents[0] is None else _mean(intents)
+Model = SlotTagger | Ensemble
+"""What `build_model` returns: one network or several, with the same methods."""
 
 
-def _mean(tensors: Sequence[Tensor]) -> Tensor:
-    total = tensors[0]
-    for each in tensors[1:]:
-        total = total + each
-    return total / len(tensors) if len(tensors) > 1 else total
+def average_outputs(outputs: Sequence[TaggerOutput]) -> TaggerOutput:
+    """Return the mean emissions and intent logits, without states."""
+    emissions, intent_logits = (_mean([output[index] for output in outputs]) for index in range(2))
+    return TaggerOutput(emissions, intent_logits)
+
+
+def _mean(tensors: Sequence[Tensor | None]) -> Any:
+    if tensors[0] is None:
+        return None
+    return sum(tensors[1:], start=tensors[0]) / len(tensors)

@@ -1,21 +1,20 @@
-"""What an encoder learns beside the tags: to foretell words from its states, as a language model
-does.
+"""An auxiliary loss in training: predict the neighbouring words from the first encoder's states.
 
     d_t = tanh(h_t W + b)
-    P(w_{t+1} | w_1 ... w_t) = softmax(d_t V + c), from the states read forwards
-    P(w_{t-1} | w_t ... w_n) = softmax(...), likewise from those read backwards
+    P(w_{t+1} | w_1 ... w_t) = softmax(d_t V + c), from the forward states
+    P(w_{t-1} | w_t ... w_n) = softmax(...), likewise from the backward states
 
-Every word of every sentence teaches so, where few are in slots; prediction has no need of it.
+Every word is a training signal, where few are in slots. Prediction does not use it.
 
 Source: Rei 2017, "Semi-supervised Multitask Learning for Sequence Labeling", equations 6 to 10
 """
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterable
 
-import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, pad
 
 from slotfill.data.indexers import UNKNOWN
 from slotfill.data.vocab import Vocab
@@ -23,71 +22,65 @@ from slotfill.errors import ConfigError
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.masks import padding_mask
-from slotfill.model.tagger import SlotTagger
 
-WORDS = 2000
-"""How many words are told apart: the most frequent ones. The others are one, since a rare word
-cannot be foretold.
-"""
+VOCAB_SIZE = 2000
+"""How many of the most frequent words are targets; all others are one unknown word."""
 
-SIZE = 64
-"""Numbers in the layer between the states and the words."""
+PROJECTION_SIZE = 64
+"""Size of the layer between the states and the words."""
 
 
 class LanguageModelHead(nn.Module):
-    """A head for each direction of the first encoder of `model`; its loss counts `weight` times.
+    """One softmax over words for each direction of the first encoder.
 
-    Raises ConfigError where that encoder's states have already seen the words that they are to
-    tell.
+    Raises:
+        ConfigError: If the encoder's states depend on the words that they are to predict.
     """
 
-    def __init__(self, model: SlotTagger, vocab: Vocab, weight: float) -> None:
+    def __init__(
+        self, embeddings: Iterable[Embedding], encoder: Encoder, vocab: Vocab, weight: float
+    ) -> None:
         super().__init__()
-        encoder = cast(Encoder, model.encoders[0])
-        if not encoder.causal_directions or any(
-            cast(Embedding, part).contextual for part in model.embeddings
-        ):
+        if not encoder.causal_directions or any(part.contextual for part in embeddings):
             raise ConfigError(
                 "train.language_model_weight: needs a first encoder that is recurrent and of one layer,"
-                " over embeddings of single words, since others have seen the words that they are"
-                " to foretell; give 0"
+                " over embeddings of single words; set it to 0"
             )
         self.weight = weight
-        words = min(WORDS, len(target_vocabulary(vocab))) + 2
+        words = len(target_vocabulary(vocab)) + 2
         self.size = encoder.output_size // encoder.causal_directions
         self.heads = nn.ModuleList(
-            nn.Sequential(nn.Linear(self.size, SIZE), nn.Tanh(), nn.Linear(SIZE, words))
+            nn.Sequential(
+                nn.Linear(self.size, PROJECTION_SIZE), nn.Tanh(), nn.Linear(PROJECTION_SIZE, words)
+            )
             for _ in range(encoder.causal_directions)
         )
 
     def loss(self, states: Tensor, lengths: Tensor, words: Tensor) -> Tensor:
-        """Return the weighted surprise at a sentence's words in nats, of both directions, a mean
-        over the batch.
+        """Return the weighted negative log-likelihood of the neighbouring words, in nats a sentence.
 
-        `states` is `(batch, time, directions * hidden)`, `words` `(batch, time)` with 0 at padding;
-        0 is also what stands before the first word and behind the last.
+        Args:
+            states: `(batch, time, directions * hidden)`.
+            lengths: `(batch,)`.
+            words: Target ids `(batch, time)`; 0 at padding, and 0 is also the word beyond either
+                end of a sentence.
         """
-        beyond = torch.zeros_like(words[:, :1])
-        targets = (
-            torch.cat((words[:, 1:], beyond), dim=1),
-            torch.cat((beyond, words[:, :-1]), dim=1),
-        )
-        spoken = padding_mask(lengths, words.shape[1])
+        targets = (pad(words[:, 1:], (0, 1)), pad(words[:, :-1], (1, 0)))
+        mask = padding_mask(lengths, words.shape[1])
         total = states.new_zeros(())
-        for head, own, target in zip(
+        for head, hidden, target in zip(
             self.heads, states.split(self.size, dim=2), targets, strict=False
         ):
-            scores = head(own[spoken])
-            total = total + nn.functional.cross_entropy(scores, target[spoken], reduction="sum")
+            total = total + cross_entropy(head(hidden[mask]), target[mask], reduction="sum")
         return self.weight * total / len(lengths)
 
 
 def target_vocabulary(vocab: Vocab) -> dict[str, int]:
-    """Return the ids of the words that are foretold; all others are `UNKNOWN`."""
+    """Return the ids of the words to predict; all others are `UNKNOWN`."""
     ids = vocab.token_indexer(lowercase=True, mask_digits=False, min_count=1).ids
-    return {word: number for word, number in ids.items() if number < WORDS + 2}
+    return {word: index for word, index in ids.items() if index < VOCAB_SIZE + 2}
 
 
 def to_target_ids(tokens: list[str], ids: dict[str, int]) -> list[int]:
-    """Return the ids of a sentence's words."""
+    """Return the target ids of a sentence's words."""
     return [ids.get(token.lower(), UNKNOWN) for token in tokens]

@@ -1,6 +1,4 @@
-"""A loop over time, as one function that who records a network, to write it in another form, sees
-as a loop.
-"""
+"""Scan over time, as one function that the ONNX exporter turns into a Scan operator."""
 
 from __future__ import annotations
 
@@ -12,21 +10,19 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 Tensors = tuple[Tensor, ...]
 Step = Callable[[Tensor, Tensors], tuple[Tensors, Tensors]]
-"""From what stands at one place, and the state before it, to what it gives and the state after it.
-"""
+"""From one slice of the inputs and the state: the outputs and the next state."""
 
 
 def scan(step: Step, inputs: Tensor, state: Tensors, axis: int = 1) -> Tensors:
-    """Return what `step` gives at each place of `inputs` along `axis`, each kind of it stacked
-    along axis 1.
+    """Return the outputs of `step` along `axis` of `inputs`, each stacked along axis 1.
 
-    A step's tensors are of the same shapes everywhere. What it computes from may be looked up from
-    outside the loop, but what comes out leaves by its outputs alone.
+    All steps return tensors of the same shapes. A step may read outer variables; its results leave
+    only by its outputs.
     """
     if has_torch_function((inputs,)):
         return handle_torch_function(scan, (inputs,), step, inputs, state, axis)
-    given = []
-    for each in inputs.unbind(axis):
-        outputs, state = step(each, state)
-        given.append(outputs)
-    return tuple(torch.stack(tensors, dim=1) for tensors in zip(*given, strict=True))
+    outputs = []
+    for step_input in inputs.unbind(axis):
+        output, state = step(step_input, state)
+        outputs.append(output)
+    return tuple(torch.stack(tensors, dim=1) for tensors in zip(*outputs, strict=True))

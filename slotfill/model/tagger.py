@@ -1,12 +1,10 @@
-"""SlotTagger: embedding > encoder > tagger, and an intent head if asked for, from a checked config
-and a vocabulary.
-"""
+"""The network: embeddings, encoders, an optional intent head and a tagger, one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,25 +17,28 @@ from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Transitions
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.intents.base import IntentHead
-
-if TYPE_CHECKING:
-    from slotfill.model.language_model import LanguageModelHead
-
+from slotfill.model.language_model import LanguageModelHead
 
 Part = str | Mapping[str, Any]
+Features = Sequence[Sequence[Tensor]]
+"""For each embedding, the tensors of ids that its indexer returns."""
 
 
-def _keyed(key: str, parts: Part | Sequence[Part]) -> list[tuple[str, Part]]:
-    """Return one part, or each of several, after the key that it stands at in a config."""
-    if isinstance(parts, str | Mapping):
-        return [(key, parts)]
-    return [(f"{key}.{place}", part) for place, part in enumerate(parts)]
+class TaggerOutput(NamedTuple):
+    """The result of a forward pass; an ensemble's has no states."""
+
+    emissions: Tensor
+    """Scores of the tags, `(batch, time, tags)`; any number at padding."""
+    intent_logits: Tensor | None
+    """`(batch, intents)`, or None without an intent head."""
+    states: Tensor | None = None
+    """The tagger's input, `(batch, time, size)`."""
+    first_states: Tensor | None = None
+    """States of the first encoder, `(batch, time, hidden)`, for the language-model head."""
 
 
 class SlotTagger(nn.Module):
-    """The network: what each listed embedding gives is joined, sent through the encoders, and
-    scored for each tag.
-    """
+    """Concatenated embeddings, a stack of encoders, an optional intent head and a tagger."""
 
     def __init__(
         self,
@@ -49,13 +50,14 @@ class SlotTagger(nn.Module):
     ) -> None:
         super().__init__()
         embeddings = [
-            EMBEDDINGS.build(part, vocab, key=key) for key, part in _keyed("embedding", embedding)
+            EMBEDDINGS.build(part, vocab, key=key)
+            for key, part in _with_config_keys("embedding", embedding)
         ]
         self.indexers: list[Indexer] = [part.indexer for part in embeddings]
         self.embeddings = nn.ModuleList(embeddings)
         size = sum(part.output_size for part in embeddings)
         self.encoders = nn.ModuleList()
-        for key, part in _keyed("encoder", encoder):
+        for key, part in _with_config_keys("encoder", encoder):
             self.encoders.append(ENCODERS.build(part, size, key=key))
             size = self.encoders[-1].output_size
         self.intent: IntentHead | None = None
@@ -63,136 +65,136 @@ class SlotTagger(nn.Module):
             self.intent = INTENTS.build(intent, size, vocab)
             size = self.intent.output_size
         self.tagger = TAGGERS.build(tagger, size, vocab)
-        # A head that only training has.
         self.language_model: LanguageModelHead | None = None
+        """An auxiliary head, in training only."""
 
     @property
     def members(self) -> list[SlotTagger]:
-        """The networks whose scores are averaged: this one alone."""
+        """The networks of this model: itself; an `Ensemble` has several."""
         return [self]
-
-    def embed(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Return what the embeddings give, joined, `(batch, time, size)`; any number at padding."""
-        return torch.cat(
-            [part(*arrays) for part, arrays in zip(self.embeddings, features, strict=True)], dim=2
-        )
 
     @property
     def context_free_encoders(self) -> list[nn.Module]:
-        """The first encoders, as many as see no neighbours."""
+        """The leading encoders that look at each token on its own."""
         return list(
             takewhile(lambda encoder: cast(Encoder, encoder).is_context_free, self.encoders)
         )
 
-    def encode_tokens(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Return all that depends on each token alone, `(batch, time, size)`; any number at
-        padding.
-        """
-        vectors = self.embed(features)
-        if not (alone := self.context_free_encoders):
-            return vectors
-        return self.through(alone, vectors, torch.ones_like(vectors[..., 0]).sum(dim=1))
+    def forward(
+        self, features: Features, lengths: Tensor, tags: Tensor | None = None
+    ) -> TaggerOutput:
+        """Return the emissions, the intent logits and the states that they are computed from.
 
-    def encode(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        """Return what the encoders give, `(batch, time, hidden)`; zero at padding."""
-        return self.through(self.encoders, vectors, lengths)
-
-    def through(self, encoders: Iterable[nn.Module], x: Tensor, lengths: Tensor) -> Tensor:
-        """Return what `encoders`, one after the other, make of `x` `(batch, time, size)`; zero at
-        padding.
+        Args:
+            features: For each embedding, the ids of the tokens.
+            lengths: Tokens of each sentence, `(batch,)`.
+            tags: Gold tags `(batch, time)`, in training; a decoder's previous tags (teacher
+                forcing).
         """
+        return self.forward_encoded(self.encode_tokens(features, lengths), lengths, tags)
+
+    def encode_tokens(self, features: Features, lengths: Tensor | None = None) -> Tensor:
+        """Return what depends on each token alone, `(batch, time, size)`: embeddings, encoded.
+
+        Without `lengths` all tokens are taken as real ones.
+        """
+        x = torch.cat(
+            [part(*arrays) for part, arrays in zip(self.embeddings, features, strict=True)], dim=2
+        )
+        encoders = self.context_free_encoders
+        if encoders and lengths is None:
+            lengths = torch.ones_like(x[..., 0]).sum(dim=1)
         for encoder in encoders:
             x = encoder(x, lengths)
         return x
 
-    def apply_intent_head(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return what the tagger sees of `hidden`, and scores of intents `(batch, intents)`, None
-        without a head.
-        """
-        return (hidden, None) if self.intent is None else self.intent(hidden, lengths)
-
-    def seen(
-        self, features: Sequence[Sequence[Tensor]], lengths: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return what the tagger sees of a batch, and the scores of its intents."""
-        return self.apply_intent_head(self.encode(self.embed(features), lengths), lengths)
-
-    def scores(
-        self, features: Sequence[Sequence[Tensor]], lengths: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return emissions `(batch, time, tags)`, and scores of intents `(batch, intents)`, None
-        without a head.
-        """
-        hidden, scores = self.seen(features, lengths)
-        return self.tagger(hidden, lengths), scores
-
-    def forward(self, features: Sequence[Sequence[Tensor]], lengths: Tensor) -> Tensor:
-        """Return emissions `(batch, time, tags)`."""
-        return self.scores(features, lengths)[0]
-
-    def transitions(self) -> Transitions | None:
-        """Return the scores between tags that decoding adds to the emissions, or None if there are
-        none.
-        """
-        return self.tagger.transitions()
+    def forward_encoded(
+        self, x: Tensor, lengths: Tensor, tags: Tensor | None = None
+    ) -> TaggerOutput:
+        """Return the output for tokens that `encode_tokens` has encoded, `(batch, time, size)`."""
+        first_states = None
+        for encoder in self.encoders[len(self.context_free_encoders) :]:
+            x = encoder(x, lengths)
+            first_states = x if first_states is None else first_states
+        intent_logits = None
+        if self.intent is not None:
+            x, intent_logits = self.intent(x, lengths)
+        return TaggerOutput(self.tagger(x, lengths, tags), intent_logits, x, first_states)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the loss of a labelled batch, a mean over its sentences, with all that is added to
-        it.
-        """
-        assert batch.tags is not None
-        features, lengths = self.to_device(batch)
-        first = self.encoders[0](self.embed(features), lengths)
-        hidden, scores = self.apply_intent_head(
-            self.through(self.encoders[1:], first, lengths), lengths
-        )
-        loss = (
-            self.tagger.loss(hidden, lengths, self._tensor(batch.tags)) + self.regularization_loss
-        )
-        if self.intent is not None and scores is not None:
-            assert batch.intents is not None
-            loss = loss + self.intent.loss(scores, self._tensor(batch.intents))
+        """Return the loss of a labelled batch, a mean over its sentences, with auxiliary losses."""
+        inputs = to_device(batch, self)
+        output = self(inputs.features, inputs.lengths, inputs.tags)
+        loss = self.tagger.loss(output.emissions, inputs.lengths, inputs.tags)
+        loss = loss + self.regularization_loss
+        if self.intent is not None:
+            loss = loss + self.intent.loss(output.intent_logits, inputs.intents)
         if self.language_model is not None:
-            assert batch.words is not None
-            loss = loss + self.language_model.loss(first, lengths, self._tensor(batch.words))
+            loss = loss + self.language_model.loss(
+                output.first_states, inputs.lengths, inputs.words
+            )
         return loss
 
     @property
     def regularization_loss(self) -> Tensor | float:
-        """What the encoders have added to the last loss: the Kullback-Leibler terms of variational
-        cells, in nats.
-        """
-        return sum(cast(Encoder, encoder).regularization_loss for encoder in self.encoders)
+        """The KL terms of variational cells in the last forward pass, in nats a sentence."""
+        parts = (*self.encoders, self.tagger)
+        return sum(cast(Encoder, part).regularization_loss for part in parts)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the ids of the best tags of each sentence, and of its intents; no list where none
-        are learned.
-        """
-        features, lengths = self.to_device(batch)
-        hidden, scores = self.seen(features, lengths)
-        intents = [] if self.intent is None or scores is None else self.intent.predict(scores)
-        return self.tagger.tags(hidden, lengths), intents
-
-    def tags(self, batch: Batch) -> list[list[int]]:
-        """Return the ids of the best tags of each sentence."""
-        return self.predict(batch)[0]
+        """Return the ids of each sentence's tags and intents; no intents without a head."""
+        inputs = to_device(batch, self)
+        output = self(inputs.features, inputs.lengths)
+        intents = [] if self.intent is None else self.intent.predict(output.intent_logits)
+        return self.tagger.predict(output.states, output.emissions, inputs.lengths), intents
 
     @torch.inference_mode()
     def emissions(self, batch: Batch) -> np.ndarray:
-        """Return emissions `(batch, time, tags)` as NumPy holds them."""
-        return self(*self.to_device(batch)).float().cpu().numpy()
+        """Return the emissions `(batch, time, tags)` as a NumPy array."""
+        inputs = to_device(batch, self)
+        return to_numpy(self(inputs.features, inputs.lengths).emissions)
 
-    def to_device(self, batch: Batch) -> tuple[list[list[Tensor]], Tensor]:
-        """Return what the embeddings take of a batch, and its lengths, where the weights are."""
-        features = [[self._tensor(array) for array in arrays] for arrays in batch.features]
-        return features, self._tensor(batch.lengths)
+    def transitions(self) -> Transitions | None:
+        """Return the scores of pairs of tags that decoding adds to the emissions, if any."""
+        return self.tagger.transitions()
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        tensor, device = torch.from_numpy(array), next(self.parameters()).device
-        # From memory that stays in its place a copy goes on beside what the processor does next.
-        return (
-            tensor.pin_memory().to(device, non_blocking=True)
-            if device.type == "cuda"
-            else tensor.to(device)
-        )
+
+class TensorBatch(NamedTuple):
+    """The arrays of a `Batch` as tensors on the device of a model."""
+
+    features: Features
+    lengths: Tensor
+    tags: Tensor | None
+    intents: Tensor | None
+    words: Tensor | None
+
+
+def to_device(batch: Batch, model: nn.Module) -> TensorBatch:
+    """Return the arrays of `batch` as tensors on the device of the weights of `model`."""
+    device = next(model.parameters()).device
+
+    def tensor(array: np.ndarray) -> Tensor:
+        if device.type != "cuda":
+            return torch.from_numpy(array).to(device)
+        # The copy from pinned memory runs while the processor goes on.
+        return torch.from_numpy(array).pin_memory().to(device, non_blocking=True)
+
+    labels = (batch.tags, batch.intents, batch.words)
+    return TensorBatch(
+        [[tensor(array) for array in arrays] for arrays in batch.features],
+        tensor(batch.lengths),
+        *(None if array is None else tensor(array) for array in labels),
+    )
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """Return `tensor` as an array of 32-bit floats."""
+    return tensor.float().cpu().numpy()
+
+
+def _with_config_keys(key: str, parts: Part | Sequence[Part]) -> list[tuple[str, Part]]:
+    """Return each part with its key in a config: `encoder`, or `encoder.0` in a list."""
+    if isinstance(parts, str | Mapping):
+        return [(key, parts)]
+    return [(f"{key}.{index}", part) for index, part in enumerate(parts)]

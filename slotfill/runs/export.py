@@ -19,7 +19,7 @@ from slotfill.export.low_rank import reduce_input_rank
 from slotfill.export.to_onnx import export_model
 from slotfill.files import write_whole
 from slotfill.inference.onnx_engine import NETWORK, OnnxEngine
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.ensemble import Model
 from slotfill.runs.load import Run, load_run, read_text, sha256_text, text_settings
 
 Quantize = Literal["none", "int8"]
@@ -47,7 +47,7 @@ def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None)
     digest = sha256_text(read_text(path / "vocab.json"))
     texts = text_settings(run.config)
     try:
-        model = cast(SlotTagger, run.engine)
+        model = cast(Model, run.engine)
         models = whole = export_model(model, run.vocab, digest, texts)
         if rank is not None:
             models = export_model(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from slotfill.config.models import Config
-    from slotfill.model.tagger import SlotTagger
+    from slotfill.model.ensemble import Model
 
 FILES = ("config.yaml", "vocab.json", "model.safetensors")
 """What a run cannot do without; the others are for people, but for `ONNX`, which predict without
@@ -106,7 +106,7 @@ def text_settings(config: Config) -> dict[str, str]:
     return {"scheme": config.data.scheme}
 
 
-def _torch_model(path: Path, config: Config, vocab: Vocab, digest: str) -> SlotTagger:
+def _torch_model(path: Path, config: Config, vocab: Vocab, digest: str) -> Model:
     """Return the network with the weights of the run in `path`."""
     weights, notes = read_tensors(path / "model.safetensors")
     if digest != notes.get("vocab"):
@@ -200,7 +200,7 @@ def read_vocab(path: Path) -> tuple[Vocab, str]:
         if data["format"] != FORMAT:
             raise RunError(
                 f"{name}: of format {data['format']}; this version of slotfill reads format"
-                f" {FORMAT}"
+                f" {FORMAT}: train the run again"
             )
         vocab = Vocab.from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
@@ -234,7 +234,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from None
     if notes["format"] != FORMAT:
         raise RunError(
-            f"{path}: of format {notes['format']}; this version of slotfill reads format {FORMAT}"
+            f"{path}: of format {notes['format']}; this version of slotfill reads format {FORMAT}:"
+            " train the run again"
         )
     return tensors, notes
 

@@ -17,7 +17,7 @@ from slotfill.data.sentence import Sentence
 from slotfill.inference.engine import EngineName
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.stream import ordered_map, read_ahead
-from slotfill.inference.tagging import label
+from slotfill.inference.tagging import predict
 from slotfill.runs.load import Run, load_run
 
 CHUNK = 2048
@@ -84,7 +84,7 @@ class Predictor:
 
     def annotate(self, sentences: Sequence[Sentence]) -> None:
         """Put into each of `sentences` the slots and the intent found in it."""
-        found = label(self.run.engine, self.run.vocab, sentences)
+        found = predict(self.run.engine, self.run.vocab, sentences)
         for sentence, slots, intent in zip(sentences, *found, strict=True):
             sentence.slots, sentence.intent = slots, intent
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from slotfill.data.batching import Batch
 from slotfill.errors import RunError
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.ensemble import Model
 from slotfill.training.flat_parameters import parts, trained
 from slotfill.training.profiler import Times
 
@@ -64,7 +64,7 @@ class Workers:
 
     def __init__(
         self,
-        model: SlotTagger,
+        model: Model,
         weights: Tensor,
         count: int,
         precision: Precision,

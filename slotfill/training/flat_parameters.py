@@ -9,19 +9,19 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.ensemble import Model
 
 _ALIGNED = 16
 """Each parameter begins at a multiple of so many numbers, as the products of a processor like it.
 """
 
 
-def trained(model: SlotTagger) -> list[nn.Parameter]:
+def trained(model: Model) -> list[nn.Parameter]:
     """Return the parameters that training changes."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def stretches(model: SlotTagger, learning_rate: float) -> list[tuple[int, int, float]]:
+def stretches(model: Model, learning_rate: float) -> list[tuple[int, int, float]]:
     """Return the stretches of the vector of all weights that have one learning rate: start, end and
     rate.
 
@@ -70,6 +70,6 @@ def parts(vector: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
     return found
 
 
-def copied(model: SlotTagger) -> SlotTagger:
+def copied(model: Model) -> Model:
     """Return a copy with weights of its own, and the same vocabulary."""
     return copy.deepcopy(model, {id(indexer): indexer for indexer in model.indexers})

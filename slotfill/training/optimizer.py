@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.models import TrainConfig
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.ensemble import Model
 from slotfill.training.flat_parameters import stretches
 
 
@@ -22,9 +22,7 @@ class Optimizer:
     that of `config`.
     """
 
-    def __init__(
-        self, model: SlotTagger, weights: Tensor, config: TrainConfig, epochs: int
-    ) -> None:
+    def __init__(self, model: Model, weights: Tensor, config: TrainConfig, epochs: int) -> None:
         self.config = config
         self.epochs = epochs
         self.rate = 0.0

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from slotfill.model.ensemble import Model
 from slotfill.model.tagger import SlotTagger
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class Times:
         before, self._what = self._what, what
         return before
 
-    def watch(self, model: SlotTagger) -> None:
+    def watch(self, model: Model) -> None:
         """Count the forward pass of each part of `model`, in training and out of it, as that part."""
         for member in model.members:
             for embedding in member.embeddings:
@@ -62,6 +63,7 @@ class Times:
                 self._watch(encoder, f"encoder: {_name(encoder)}")
             if member.intent is not None:
                 self._watch(member.intent, f"intent: {_name(member.intent)}")
+            self._watch(member.tagger, f"tagger: {_name(member.tagger)}")
             self._watch_loss(member)
 
     def _watch_loss(self, member: SlotTagger) -> None:

@@ -20,8 +20,8 @@ from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import validation_metrics
+from slotfill.model.ensemble import Model
 from slotfill.model.language_model import target_vocabulary, to_target_ids
-from slotfill.model.tagger import SlotTagger
 from slotfill.training.data_parallel import Share, Workers, shared_zeros
 from slotfill.training.defaults import resolve_budget
 from slotfill.training.flat_parameters import copied, joined, trained
@@ -86,7 +86,7 @@ class Training:
     """
 
     config: TrainConfig
-    model: SlotTagger
+    model: Model
     sentences: Sequence[Sentence]
     valid: Sequence[Sentence]
     vocab: Vocab

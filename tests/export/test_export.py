@@ -65,7 +65,7 @@ def test_exported_model_matches_torch(parts):
         assert found.shape == wanted.shape and found.dtype == np.float32
         for row, one, length in zip(found, wanted, ours.lengths, strict=True):
             np.testing.assert_allclose(row[:length], one[:length], atol=1e-4, rtol=1e-4)
-        assert engine.tags(theirs) == model.tags(ours)
+        assert engine.predict(theirs) == model.predict(ours)
 
 
 @pytest.mark.parametrize("kind", ["embedding", "cell", "encoder", "tagger"])
@@ -79,7 +79,7 @@ def test_transitions_are_exported(scheme):
     model, vocab = built([["word"], small("encoder", "recurrent"), "crf"], scheme)
     engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
     wanted = model.tagger.transitions()
-    for name in ("start", "between", "end"):
+    for name in ("start", "matrix", "end"):
         np.testing.assert_array_equal(getattr(engine.transitions, name), getattr(wanted, name))
 
 
@@ -119,7 +119,7 @@ def test_token_vectors_are_cached():
     embed = vectors._embed
     vectors._embed = lambda features: calls.append(features["ids_0_0"].shape) or embed(features)
     for tokens in ([["leave", "Taipei"]], [["Taipei", "leave", "leave"]], [["leave", "Boston"]]):
-        engine.tags(make_batch(tokens, engine.indexers))
+        engine.predict(make_batch(tokens, engine.indexers))
     assert calls == [(1, 2), (1, 1)]
 
 
@@ -135,7 +135,7 @@ def test_context_free_encoders_are_part_of_the_token_vector(window, size):
     assert vectors.shape == (2, 2, size) and not vectors[1, 1].any()
     assert ("Relu" in operators(exported)) == (window == 1)
     for tokens in BATCHES:
-        assert engine.tags(make_batch(tokens, engine.indexers)) == model.tags(
+        assert engine.predict(make_batch(tokens, engine.indexers)) == model.predict(
             make_batch(tokens, model.indexers)
         )
 
@@ -152,7 +152,7 @@ def test_token_vector_cache_is_bounded(limit, monkeypatch):
     )
     engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
     for tokens in BATCHES * 2:
-        assert engine.tags(make_batch(tokens, engine.indexers)) == model.tags(
+        assert engine.predict(make_batch(tokens, engine.indexers)) == model.predict(
             make_batch(tokens, model.indexers)
         )
         most = max(5, *(len(tokens_of(batch)) for batch in BATCHES))

@@ -14,6 +14,7 @@ from slotfill.export.low_rank import reduce_input_rank
 from slotfill.export.to_onnx import export_model
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model.build import build_model
+from slotfill.model.tagger import to_device
 
 WORDS = ["leave", "Rome", "for", "Oslo", "on", "Monday", "arrive", "in"]
 VOCAB = Vocab(dict(zip(WORDS, (9, 1, 8, 1, 7, 2, 5, 6), strict=True)), ["O", "B-city"], "iob2")
@@ -55,8 +56,8 @@ def test_approximation_error_is_minimal():
     """
     model = model_of()
     weight = torch.cat([*model.encoders[0].layers[0].input_weight.detach().double()], dim=1)
-    features, _ = model.to_device(make_batch([WORDS], model.indexers))
-    x = model.embed(features)[0].detach().double()
+    batch = to_device(make_batch([WORDS], model.indexers), model)
+    x = model.encode_tokens(batch.features)[0].detach().double()
     counts = torch.tensor([float(VOCAB.tokens[word]) for word in WORDS], dtype=torch.float64)
     cut = reduce_input_rank(model, VOCAB, 3)
     product = cut.encoders[0].weight.detach().double() @ torch.cat(
@@ -74,7 +75,7 @@ def test_reduced_model_is_exported():
     )
     cut = reduce_input_rank(model, VOCAB, 3)
     engine = OnnxEngine(export_model(cut, VOCAB, "digest"), VOCAB, "digest")
-    assert engine.tags(make_batch(TOKENS, engine.indexers)) == cut.tags(
+    assert engine.predict(make_batch(TOKENS, engine.indexers)) == cut.predict(
         make_batch(TOKENS, cut.indexers)
     )
     assert make_batch(TOKENS, engine.indexers).features[0][0].shape[2] == 3, (

@@ -29,18 +29,18 @@ SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
 
 
 def score(emissions, transitions, path):
-    moves = sum(transitions.between[a, b] for a, b in pairwise(path))
+    pairs = sum(transitions.matrix[a, b] for a, b in pairwise(path))
     return (
         transitions.start[path[0]]
         + sum(emissions[range(len(path)), path])
-        + moves
+        + pairs
         + transitions.end[path[-1]]
     )
 
 
 @st.composite
 def cases(draw):
-    """Small whole numbers, so that sums are exact and ties are common; some moves forbidden."""
+    """Small whole numbers, so that sums are exact and ties are common; some pairs of tags forbidden."""
     tags, lengths = (
         draw(st.integers(1, 4)),
         draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)),
@@ -51,15 +51,15 @@ def cases(draw):
     def scores(*shape):
         return random.integers(-largest, largest, shape, endpoint=True).astype(np.float32)
 
-    start, between, end = scores(tags), scores(tags, tags), scores(tags)
+    start, matrix, end = scores(tags), scores(tags, tags), scores(tags)
     # Tag 0 may stand anywhere, as O may, so that there always is a path.
-    between[1:, 1:][random.random((tags - 1, tags - 1)) < 0.4] = -np.inf
+    matrix[1:, 1:][random.random((tags - 1, tags - 1)) < 0.4] = -np.inf
     start[1:][random.random(tags - 1) < 0.4] = -np.inf
     end[1:][random.random(tags - 1) < 0.4] = -np.inf
     return (
         scores(len(lengths), max(lengths), tags),
         np.array(lengths),
-        Transitions(start, between, end),
+        Transitions(start, matrix, end),
     )
 
 
@@ -103,13 +103,13 @@ def test_legal_transitions(scheme):
     tags = all_tags(["a", "b"], scheme)
     transitions = legal_transitions(tags, scheme)
     assert (
-        transitions.start.dtype == transitions.between.dtype == transitions.end.dtype == np.float32
+        transitions.start.dtype == transitions.matrix.dtype == transitions.end.dtype == np.float32
     )
     for index, tag in enumerate(tags):
         assert transitions.start[index] == (0 if may_start(tag, scheme) else -np.inf)
         assert transitions.end[index] == (0 if may_end(tag, scheme) else -np.inf)
         for other, after in enumerate(tags):
-            assert transitions.between[index, other] == (
+            assert transitions.matrix[index, other] == (
                 0 if may_follow(tag, after, scheme) else -np.inf
             )
 
@@ -186,9 +186,9 @@ def full_lattice(row, transitions):
     """
     alpha, pointers = transitions.start + row[0], []
     for emission in row[1:]:
-        reached = alpha[:, None] + transitions.between
-        pointers.append(reached.argmax(axis=0))
-        alpha = reached.max(axis=0) + emission
+        scores = alpha[:, None] + transitions.matrix
+        pointers.append(scores.argmax(axis=0))
+        alpha = scores.max(axis=0) + emission
     path = [int((alpha + transitions.end).argmax())]
     for pointer in reversed(pointers):
         path.append(int(pointer[path[-1]]))
@@ -197,7 +197,7 @@ def full_lattice(row, transitions):
 
 def learned(random, legal, scale):
     """What a CRF has learned, where `legal` allows it."""
-    names = ("start", "between", "end")
+    names = ("start", "matrix", "end")
     scores = {n: random.normal(0, scale, getattr(legal, n).shape).astype(np.float32) for n in names}
     return Transitions(*(scores[n] + getattr(legal, n) for n in names))
 
@@ -234,18 +234,18 @@ def test_equals_the_full_lattice(scheme, peak):
 def test_each_step_gives_the_numbers_of_the_full_maximum(size, forbidden, scale, whole, seed):
     """Bit for bit, whatever is forbidden, be it every move or every tag to come from."""
     random = np.random.default_rng(seed)
-    between, alpha = (
+    matrix, alpha = (
         random.normal(0, scale, shape).astype(np.float32) for shape in ((size, size), (12, size))
     )
     if whole:
-        between, alpha = between.round(), alpha.round()
-    between[random.random(between.shape) < forbidden] = -np.inf
+        matrix, alpha = matrix.round(), alpha.round()
+    matrix[random.random(matrix.shape) < forbidden] = -np.inf
     alpha[random.random(alpha.shape) < forbidden / 2] = -np.inf
-    expected = (alpha[:, :, None] + between).max(axis=1)
-    moves = PrunedTransitions(between)
-    np.testing.assert_array_equal(moves.step(alpha), expected)
-    for row, reached in zip(alpha, expected, strict=True):
-        np.testing.assert_array_equal(moves.step_alone(row), reached)
+    expected = (alpha[:, :, None] + matrix).max(axis=1)
+    pruned = PrunedTransitions(matrix)
+    np.testing.assert_array_equal(pruned.step(alpha), expected)
+    for row, scores in zip(alpha, expected, strict=True):
+        np.testing.assert_array_equal(pruned.step_single(row), scores)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -254,15 +254,15 @@ def test_looks_only_at_what_the_bound_leaves(scheme):
     random = np.random.default_rng(12)
     tags = all_tags(["a", "b", "c"], scheme)
     size = len(tags)
-    moves = PrunedTransitions(learned(random, legal_transitions(tags, scheme), 1).between)
+    pruned = PrunedTransitions(learned(random, legal_transitions(tags, scheme), 1).matrix)
     outside = tags.index("O")
-    moves.between[[tag for tag in range(size) if tag != outside]] = np.nan
+    pruned.dense[[tag for tag in range(size) if tag != outside]] = np.nan
     flat = random.normal(size=(5, size)).astype(np.float32)
     peaked = flat.copy()
     peaked[:, outside] += 100
     for step in (
-        moves.step,
-        lambda alphas: np.stack([moves.step_alone(alpha) for alpha in alphas]),
+        pruned.step,
+        lambda alphas: np.stack([pruned.step_single(alpha) for alpha in alphas]),
     ):
         assert np.isfinite(step(peaked)[:, outside]).all()
         assert np.isnan(step(flat)[:, outside]).all()
@@ -277,7 +277,7 @@ def test_reads_only():
             *(random.normal(size=s).astype(np.float32) for s in ((4,), (4, 4), (4,)))
         )
         emissions, lengths = random.normal(size=(batch, 5, 4)).astype(np.float32), np.full(batch, 5)
-        for array in (emissions, lengths, transitions.start, transitions.between, transitions.end):
+        for array in (emissions, lengths, transitions.start, transitions.matrix, transitions.end):
             array.flags.writeable = False
         assert [len(path) for path in decode(emissions, lengths, transitions)] == [5] * batch
 
@@ -323,7 +323,7 @@ def test_marginals_are_the_shares_of_all_sequences(scheme, scale):
     if scheme is not None:
         legal = legal_transitions(tags, scheme)
         transitions = Transitions(
-            *(getattr(transitions, n) + getattr(legal, n) for n in ("start", "between", "end"))
+            *(getattr(transitions, n) + getattr(legal, n) for n in ("start", "matrix", "end"))
         )
     emissions = random.normal(0, scale, (5, 4, size))
     found = marginals(emissions, lengths, transitions)

@@ -114,12 +114,13 @@ def test_both_directions_are_in_the_order_of_the_tokens(name):
     layer.
     """
     from slotfill.data.batching import make_batch
+    from slotfill.model.tagger import to_device
 
     run = network(with_cell(name))
     batch = make_batch([TOKENS], run.engine.indexers)
     with torch.inference_mode():
-        features, lengths = run.engine.to_device(batch)
-        output = run.engine.encode(run.engine.embed(features), lengths)[0].numpy()
+        inputs = to_device(batch, run.engine)
+        output = run.engine(inputs.features, inputs.lengths).first_states[0].numpy()
     found = [
         panel.values
         for panel in inspect(run, TEXT).panels

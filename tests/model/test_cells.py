@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from slotfill.config.registry import CELLS, ENCODERS
 from slotfill.model.activations import record_activations
 from slotfill.model.cells.base import Cell
-from slotfill.model.recurrence import run
+from slotfill.model.recurrence import run_cell
 
 LENGTHS = torch.tensor([9, 1, 4, 12, 7, 12])
 INPUT, HIDDEN = 6, 5
@@ -129,7 +129,9 @@ def test_elman_by_hand():
         output.bias.zero_()
 
     def ran(*inputs):
-        hidden = run(cell, torch.tensor(inputs, dtype=torch.float).view(1, 3, 1, 2))[0][0, :, 0]
+        hidden = run_cell(cell, torch.tensor(inputs, dtype=torch.float).view(1, 3, 1, 2))[0][
+            0, :, 0
+        ]
         return hidden.tolist(), output(hidden).tolist()
 
     assert ran([1, 1], [1, 1], [2, 2]) == ([[2, 2], [6, 6], [16, 16]], [[4, 4], [12, 12], [32, 32]])
@@ -161,7 +163,7 @@ def test_lecture_lstm_by_hand(sharp, within):
             cell.bias[0, 0, column] = bias
         x = torch.tensor([X1, X2, X3], dtype=torch.float64).T
         with record_activations(cell) as notes:
-            outputs = run(cell, x.view(1, 9, 1, 3))[0].flatten()
+            outputs = run_cell(cell, x.view(1, 9, 1, 3))[0].flatten()
     assert outputs.tolist() == pytest.approx([0, 0, 0, 0, 0, 7, 0, 0, 6], abs=within)
     memory = torch.stack(notes[""]["memory"]).flatten()
     assert memory.tolist() == pytest.approx([0, 3, 3, 7, 7, 7, 0, 6, 6], abs=within)

@@ -12,7 +12,7 @@ from part_cases import randomize
 
 from slotfill.config.registry import CELLS
 from slotfill.errors import ConfigError
-from slotfill.model.recurrence import run
+from slotfill.model.recurrence import run_cell
 
 
 def clockwork(w, xs, periods):
@@ -53,7 +53,7 @@ def test_clockwork_equals_its_equations(periods, units):
 def test_clockwork_ticks():
     """A unit changes exactly when its period divides the step's number."""
     cell = CELLS.build({"name": "clockwork", "periods": [2, 1, 4]}, 3, HIDDEN, 2)
-    outputs = run(cell, torch.randn(2, 9, 1, 3, generator=torch.Generator().manual_seed(1)))[0]
+    outputs = run_cell(cell, torch.randn(2, 9, 1, 3, generator=torch.Generator().manual_seed(1)))[0]
     changed = (outputs[:, 1:] != outputs[:, :-1])[:, :, 0]
     for time in range(1, 9):
         assert (

@@ -15,6 +15,7 @@ from part_cases import (
     all_variants,
     batch_of,
     label,
+    loss_of,
     networks,
     randomize,
     vocab_of,
@@ -25,7 +26,7 @@ from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, INTENTS, REGIS
 from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab
 from slotfill.model.activations import record_activations
-from slotfill.model.recurrence import run as run_cell
+from slotfill.model.recurrence import run_cell
 from slotfill.model.tagger import SlotTagger
 from slotfill.training.flat_parameters import trained
 
@@ -271,12 +272,12 @@ class TestTagger:
         emissions = tagger(hidden, lengths)
         assert emissions.shape == (*hidden.shape[:2], count)
         assert emissions.isfinite().all()
-        loss = tagger.loss(hidden, lengths, tags)
+        loss = loss_of(tagger, hidden, lengths, tags)
         assert loss.shape == () and loss > 0
         transitions = tagger.transitions()
         if transitions is not None:
             assert transitions.start.shape == transitions.end.shape == (count,)
-            assert transitions.between.shape == (count, count)
+            assert transitions.matrix.shape == (count, count)
 
     def test_batch_mates_change_nothing(self, part, scheme):
         tagger, _, hidden, lengths, tags = self.tagger(part, scheme)
@@ -285,18 +286,20 @@ class TestTagger:
         for row, length, gold, emissions in zip(hidden, lengths, tags, together, strict=True):
             alone = (row[None, :length], length[None])
             torch.testing.assert_close(tagger(*alone)[0], emissions[:length], atol=1e-12, rtol=0)
-            losses.append(tagger.loss(*alone, gold[None, :length]))
+            losses.append(loss_of(tagger, *alone, gold[None, :length]))
         mean = torch.stack(losses).mean()
-        torch.testing.assert_close(tagger.loss(hidden, lengths, tags), mean, atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(
+            loss_of(tagger, hidden, lengths, tags), mean, atol=1e-12, rtol=1e-12
+        )
         pad = torch.nn.functional.pad
-        padded = tagger.loss(pad(hidden, (0, 0, 0, 4)), lengths, pad(tags, (0, 4)))
+        padded = loss_of(tagger, pad(hidden, (0, 0, 0, 4)), lengths, pad(tags, (0, 4)))
         torch.testing.assert_close(padded, mean, atol=1e-12, rtol=1e-12)
 
     def test_gradient_is_the_slope(self, part, scheme):
         tagger, _, hidden, lengths, tags = self.tagger(part, scheme)
         parameters = (hidden.requires_grad_(), *tagger.parameters())
         assert torch.autograd.gradcheck(
-            lambda h, *_: tagger.loss(h, lengths, tags), parameters, fast_mode=True
+            lambda h, *_: loss_of(tagger, h, lengths, tags), parameters, fast_mode=True
         )
 
 
@@ -436,7 +439,7 @@ class TestNetwork:
         assert np.array_equal(other.emissions(again), before)
         ours, theirs = (m.tagger.transitions() for m in (model, other))
         if ours is not None:
-            assert np.array_equal(ours.between, theirs.between) and np.array_equal(
+            assert np.array_equal(ours.matrix, theirs.matrix) and np.array_equal(
                 ours.start, theirs.start
             )
             assert np.array_equal(ours.end, theirs.end)

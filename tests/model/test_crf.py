@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from part_cases import SCHEMES, randomize, small, vocab_of
+from part_cases import SCHEMES, loss_of, randomize, small, vocab_of
 
 from slotfill.config.registry import TAGGERS
 from slotfill.data.schemes import all_tags, slots_to_tags, tags_to_slots
@@ -48,7 +48,7 @@ def path_scores(emissions, transitions, paths):
         + transitions.end.astype(np.float64)[paths[:, -1]]
     )
     scores += emissions[np.arange(paths.shape[1]), paths].sum(axis=1)
-    return scores + transitions.between.astype(np.float64)[paths[:, :-1], paths[:, 1:]].sum(axis=1)
+    return scores + transitions.matrix.astype(np.float64)[paths[:, :-1], paths[:, 1:]].sum(axis=1)
 
 
 def log_sum(scores):
@@ -95,11 +95,14 @@ def test_crf_equals_brute_force(scheme, names, lengths, scale, dtype):
         best = path_scores(emissions[row, :length], transitions, np.array([found[row]]))[0]
         assert best == pytest.approx(scores.max(), abs=scale * slack)
         assert found[row] in paths.tolist()
-        alone = tagger.loss(
-            hidden[row : row + 1, :length], sizes[row : row + 1], gold[row : row + 1, :length]
+        alone = loss_of(
+            tagger,
+            hidden[row : row + 1, :length],
+            sizes[row : row + 1],
+            gold[row : row + 1, :length],
         )
         assert float(alone.detach()) == pytest.approx(losses[-1], abs=20 * scale * slack)
-    loss = tagger.loss(hidden, sizes, gold)
+    loss = loss_of(tagger, hidden, sizes, gold)
     assert float(loss.detach()) == pytest.approx(np.mean(losses), abs=20 * scale * slack)
     loss.backward()
     assert all(parameter.grad.isfinite().all() for parameter in tagger.parameters())
@@ -135,7 +138,7 @@ def test_crf_gradient_is_expected_less_observed(scheme):
         expected[np.arange(length), path] += share
     gold = paths[len(paths) // 2]
     expected[np.arange(length), gold] -= 1
-    loss = tagger.loss(hidden, torch.tensor([length]), torch.from_numpy(gold)[None])
+    loss = loss_of(tagger, hidden, torch.tensor([length]), torch.from_numpy(gold)[None])
     (gradient,) = torch.autograd.grad(loss, hidden)
     np.testing.assert_allclose(gradient[0].numpy(), expected, atol=1e-12)
 
@@ -158,7 +161,7 @@ def test_a_path_far_behind_can_still_win():
     hidden[0, :2, 0] = 150
     hidden[0, 2, vocab.tag_ids["I-city"]] = 1000
     gold = [vocab.tag_ids[tag] for tag in ("O", "B-city", "I-city")]
-    loss = tagger.loss(hidden, torch.tensor([3]), torch.tensor([gold]))
+    loss = loss_of(tagger, hidden, torch.tensor([3]), torch.tensor([gold]))
     assert float(loss.detach()) == pytest.approx(0, abs=1e-3)
     assert decode(
         tagger(hidden, torch.tensor([3])).detach().numpy(), np.array([3]), tagger.transitions()
@@ -204,7 +207,7 @@ def test_softmax_loss_is_the_surprise_at_the_gold_tags():
         log_sum(emissions[row, t]) - emissions[row, t, 1]
         for row, t in ((0, 0), (0, 1), (0, 2), (1, 0))
     ]
-    loss = tagger.loss(hidden, lengths, torch.ones(2, 3, dtype=torch.int64))
+    loss = loss_of(tagger, hidden, lengths, torch.ones(2, 3, dtype=torch.int64))
     assert float(loss.detach()) == pytest.approx(sum(surprise) / 2, abs=1e-12)
 
 
@@ -219,7 +222,7 @@ def test_two_thousand_tokens(part):
         randomize(tagger, 1, 3)
     lengths = torch.tensor([2000, 3])
     hidden = torch.randn(2, 2000, 4, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    loss = tagger.loss(hidden, lengths, torch.zeros(2, 2000, dtype=torch.int64))
+    loss = loss_of(tagger, hidden, lengths, torch.zeros(2, 2000, dtype=torch.int64))
     loss.backward()
     assert loss.isfinite() and hidden.grad.isfinite().all()
     assert (hidden.grad[1, 3:] == 0).all(), "padding has no part in the loss"

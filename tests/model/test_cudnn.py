@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from slotfill.config.registry import CELLS
-from slotfill.model.cudnn import fused
-from slotfill.model.recurrence import compile_steps, run
+from slotfill.model.cudnn import run_torch_layer
+from slotfill.model.recurrence import compile_steps, run_cell
 
 FUSED = [
     "lstm",
@@ -49,18 +49,18 @@ def gradients(outputs, cell, x):
 @pytest.mark.parametrize("part", FUSED, ids=str)
 def test_torchs_layer_computes_the_cell(part):
     cell, x = built(part)
-    found = fused(cell, x)
+    found = run_torch_layer(cell, x)
     with torch.no_grad():
-        steps = run(cell, x.detach())[0]
+        steps = run_cell(cell, x.detach())[0]
     torch.testing.assert_close(found, steps)
-    wanted = run(cell, x)[0]
+    wanted = run_cell(cell, x)[0]
     for ours, theirs in zip(gradients(found, cell, x), gradients(wanted, cell, x), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("part", LOOPED, ids=str)
 def test_what_no_layer_of_torchs_computes(part):
-    assert fused(*built(part)) is None
+    assert run_torch_layer(*built(part)) is None
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_what_no_layer_of_torchs_computes(part):
 @pytest.mark.parametrize("part", [LOOPED[0], "mut1", "clockwork"], ids=str)
 def test_a_compiled_step_computes_the_cell(part, monkeypatch):
     cell, x = built(part)
-    wanted = run(cell, x)[0]
+    wanted = run_cell(cell, x)[0]
     by_loop = gradients(wanted, cell, x)
     plain = cell.step
     compile_steps(cell)
@@ -77,7 +77,7 @@ def test_a_compiled_step_computes_the_cell(part, monkeypatch):
     assert cell.step is not plain and list(cell.state_dict()) == [
         name for name, _ in cell.named_parameters()
     ]
-    found = run(cell, x)[0]
+    found = run_cell(cell, x)[0]
     torch.testing.assert_close(found, wanted)
     for ours, theirs in zip(gradients(found, cell, x), by_loop, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

@@ -19,6 +19,7 @@ from slotfill.inference.decoding import decode
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model.build import build_model, check_buildable
 from slotfill.model.ensemble import Ensemble
+from slotfill.model.tagger import to_device
 
 SENTENCES = [
     Sentence.from_tokens(
@@ -74,12 +75,14 @@ def test_scores_are_means(tagger):
     batch, found = alone(model)
     assert np.allclose(model.emissions(batch), np.mean(found, axis=0), atol=1e-6)
     if tagger == "crf":
-        between = np.mean([member.transitions().between for member in model.members], axis=0)
-        assert np.allclose(model.transitions().between, between)
+        between = np.mean([member.transitions().matrix for member in model.members], axis=0)
+        assert np.allclose(model.transitions().matrix, between)
         assert np.isinf(between).any(), "what the scheme forbids stays forbidden"
     else:
         assert model.transitions() is None
-    assert model.tags(batch) == decode(model.emissions(batch), batch.lengths, model.transitions())
+    assert model.predict(batch)[0] == decode(
+        model.emissions(batch), batch.lengths, model.transitions()
+    )
 
 
 def test_scores_of_intents_are_means():
@@ -89,10 +92,12 @@ def test_scores_of_intents_are_means():
         "", "x", [*PARTS, "intent={name: attention, feed: true}", "ensemble_size=2"]
     )
     model = build_model(config, vocab).eval()
-    features = model.to_device(make_batch([each.tokens for each in SENTENCES], model.indexers))
+    inputs = to_device(make_batch([each.tokens for each in SENTENCES], model.indexers), model)
     with torch.inference_mode():
-        one, two = (member.scores(*features)[1] for member in model.members)
-        both = model.scores(*features)[1]
+        one, two = (
+            member(inputs.features, inputs.lengths).intent_logits for member in model.members
+        )
+        both = model(inputs.features, inputs.lengths).intent_logits
     assert torch.allclose(both, (one + two) / 2)
     _, intents = model.predict(make_batch([each.tokens for each in SENTENCES], model.indexers))
     assert intents == both.argmax(1, keepdim=True).tolist()
@@ -138,16 +143,14 @@ def test_exported(parts):
     vocab = Vocab.from_sentences(SENTENCES, "iob2")
     engine = OnnxEngine(export_model(model, vocab, "digest"), vocab, "digest")
     tokens = [each.tokens for each in SENTENCES]
-    assert engine.tags(make_batch(tokens, engine.indexers)) == model.tags(
+    assert engine.predict(make_batch(tokens, engine.indexers)) == model.predict(
         make_batch(tokens, model.indexers)
     )
 
 
 def test_taggers_that_search_have_no_mean():
     config = parse_config("", "x", ["tagger={name: focus, beam: 2}", "ensemble_size=2"])
-    with pytest.raises(
-        ConfigError, match=r"^ensemble_size: the tags of this tagger come from a search"
-    ):
+    with pytest.raises(ConfigError, match=r"^ensemble_size: this tagger decodes by beam search"):
         check_buildable(config)
 
 

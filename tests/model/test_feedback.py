@@ -10,7 +10,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
-from part_cases import label, randomize, small, vocab_of
+from part_cases import label, loss_of, randomize, small, vocab_of
 
 from slotfill.config.registry import CELLS, TAGGERS
 from slotfill.data.schemes import all_tags
@@ -55,9 +55,9 @@ def gold(vocab=VOCAB, seed=6):
     return torch.randint(len(vocab.tags), (len(LENGTHS), int(LENGTHS.max())), generator=generator)
 
 
-def slots_to_tags(tagger, hidden, lengths):
+def predict(tagger, hidden, lengths):
     with torch.inference_mode():
-        return tagger.tags(hidden, lengths)
+        return tagger.predict(hidden, tagger(hidden, lengths), lengths)
 
 
 def arrays(module):
@@ -91,7 +91,7 @@ def test_jordan_equals_the_loop(activation, elman):
             np.testing.assert_allclose(found[row, time], scores, atol=1e-12)
             y = softmax(scores)
             surprise -= np.log(y[tags[row, time]])
-    loss = tagger.loss(hidden, LENGTHS, tags)
+    loss = loss_of(tagger, hidden, LENGTHS, tags)
     assert float(loss.detach()) == pytest.approx(surprise / len(LENGTHS), abs=1e-12)
     assert elman == ("recurrent.weight" in weights)
 
@@ -114,7 +114,7 @@ def test_what_is_fed_back_is_the_softmax_of_the_step_before(elman, training):
     assert torch.equal(fed[1:], emissions.detach().softmax(2).transpose(0, 1)[:-1])
     assert [state.shape for state in states] == [(1, 4, 4)] * 4
     for seed in (1, 2):
-        _, again, _ = fed_back(lambda seed=seed: tagger.loss(hidden, LENGTHS, gold(seed=seed)))
+        _, again, _ = fed_back(lambda seed=seed: loss_of(tagger, hidden, LENGTHS, gold(seed=seed)))
         assert torch.equal(again, fed)
 
 
@@ -194,7 +194,7 @@ class Loop:
 def test_loss_is_the_surprise_given_the_gold_tags(part):
     tagger, hidden, tags = built(part), sentences(), gold()
     tagger.cell.has_kl_term = False  # The terms of such a cell are tested below.
-    loss = float(tagger.loss(hidden, LENGTHS, tags).detach())
+    loss = float(loss_of(tagger, hidden, LENGTHS, tags).detach())
     wanted = [
         -Loop(tagger, hidden[row, :length]).log_probability(tags[row, :length].tolist())
         for row, length in enumerate(LENGTHS)
@@ -207,7 +207,7 @@ def test_emissions_are_those_given_its_own_choices(part):
     """So that the best of each token's scores are the greedy path."""
     tagger, hidden = built(part), sentences()
     emissions = tagger(hidden, LENGTHS).detach().numpy()
-    paths = slots_to_tags(tagger, hidden, LENGTHS)
+    paths = predict(tagger, hidden, LENGTHS)
     for row, length in enumerate(LENGTHS):
         loop = Loop(tagger, hidden[row, :length])
         path = loop.greedy()
@@ -218,12 +218,14 @@ def test_emissions_are_those_given_its_own_choices(part):
 def test_a_variational_cell_adds_its_terms():
     part = {"name": "focus", "hidden_size": 4, "tag_size": 2, "cell": "variational"}
     tagger, hidden, tags = built(part), sentences(), gold()
-    loss = tagger.loss(hidden, LENGTHS, tags)
+    loss = loss_of(tagger, hidden, LENGTHS, tags)
     before = torch.cat((torch.full((4, 1), len(VOCAB.tags)), tags[:, :-1]), dim=1)
-    _, told = tagger.follow((hidden,), before)
-    terms = sum(float(told[row, :length].detach().sum()) for row, length in enumerate(LENGTHS))
+    _, last_states = tagger.teacher_forced((hidden,), before)
+    terms = sum(
+        float(last_states[row, :length].detach().sum()) for row, length in enumerate(LENGTHS)
+    )
     tagger.cell.has_kl_term = False
-    rest = tagger.loss(hidden, LENGTHS, tags)
+    rest = loss_of(tagger, hidden, LENGTHS, tags)
     assert terms > 0 and float((loss - rest).detach()) == pytest.approx(terms / 4, abs=1e-12)
 
 
@@ -260,7 +262,7 @@ def test_a_beam_of_all_finds_the_best_there_is(name):
     greedy_errors = 0
     for seed in range(6):
         hidden, tagger = sentences(seed=seed), built({**part, "beam": 3**3}, seed=seed, scale=3.0)
-        found = slots_to_tags(tagger, hidden, LENGTHS)
+        found = predict(tagger, hidden, LENGTHS)
         for row, length in enumerate(LENGTHS):
             loop = Loop(tagger, hidden[row, :length])
             best = max(map(list, product(range(3), repeat=int(length))), key=loop.log_probability)
@@ -276,14 +278,14 @@ def test_the_beam_of_a_decoder(part):
     """
     vocab = vocab_of()
     tagger, hidden = built({**part, "beam": 3}, vocab, scale=2.0), sentences()
-    together = slots_to_tags(tagger, hidden, LENGTHS)
+    together = predict(tagger, hidden, LENGTHS)
     assert [len(path) for path in together] == LENGTHS.tolist()
     order = torch.tensor([2, 0, 3, 1])
-    assert slots_to_tags(tagger, hidden[order], LENGTHS[order]) == [together[row] for row in order]
+    assert predict(tagger, hidden[order], LENGTHS[order]) == [together[row] for row in order]
     wider = torch.nn.functional.pad(hidden, (0, 0, 0, 2), value=7.0)
-    assert slots_to_tags(tagger, wider, LENGTHS) == together
+    assert predict(tagger, wider, LENGTHS) == together
     for row, length in enumerate(LENGTHS):
-        assert slots_to_tags(tagger, hidden[row : row + 1, :length], LENGTHS[row : row + 1]) == [
+        assert predict(tagger, hidden[row : row + 1, :length], LENGTHS[row : row + 1]) == [
             together[row]
         ]
         loop = Loop(tagger, hidden[row, :length])

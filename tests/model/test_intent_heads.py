@@ -16,9 +16,9 @@ from slotfill.data.vocab import Vocab
 from slotfill.export.to_onnx import export_model
 from slotfill.inference.decoding import select_intents
 from slotfill.inference.onnx_engine import OnnxEngine
-from slotfill.inference.tagging import label
+from slotfill.inference.tagging import predict
 from slotfill.model.activations import record_activations
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.tagger import SlotTagger, to_device
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 SIZE = 5
@@ -145,7 +145,7 @@ def test_onnx_gives_the_same_intents(name, feed, vocab):
         ours, theirs = make_batch(tokens, model.indexers), make_batch(tokens, engine.indexers)
         assert engine.predict(theirs) == model.predict(ours)
         with torch.no_grad():
-            _, scores = model.seen(*model.to_device(ours))
+            scores = model(*to_device(ours, model)[:2]).intent_logits
         np.testing.assert_allclose(engine._outputs(theirs)[1], scores.numpy(), atol=1e-4, rtol=1e-4)
 
 
@@ -158,10 +158,10 @@ def test_label_keeps_the_order_and_answers_nothing_to_nothing():
         Sentence.from_tokens(random.choice(["leave", "at", "yes"], n).tolist())
         for n in [0, 3, 1, 7] * 9
     ]
-    slots, intents = label(model, SEVERAL, sentences)
+    slots, intents = predict(model, SEVERAL, sentences)
     assert [(slots[i], intents[i]) for i in range(len(sentences))] == [
         (one[0][0], one[1][0])
-        for one in (label(model, SEVERAL, [sentence]) for sentence in sentences)
+        for one in (predict(model, SEVERAL, [sentence]) for sentence in sentences)
     ]
     assert all(
         (intent is None) == (not sentence.tokens)

@@ -35,7 +35,7 @@ def test_words_are_told_in_lower_case():
 
 
 def test_rare_words_are_one(monkeypatch):
-    monkeypatch.setattr("slotfill.model.language_model.WORDS", 1)
+    monkeypatch.setattr("slotfill.model.language_model.VOCAB_SIZE", 1)
     assert target_vocabulary(VOCAB) == {"to": 2}
     head = model_of("train.language_model_weight=1").language_model.heads[0]
     assert head[-1].out_features == 3, "beyond the sentence, rare, and the one word"
@@ -86,7 +86,7 @@ def test_embeddings_of_whole_sentences_are_refused():
     model = model_of()
     model.embeddings[0].contextual = True
     with pytest.raises(ConfigError, match="over embeddings of single words"):
-        LanguageModelHead(model, VOCAB, 0.1)
+        LanguageModelHead(model.embeddings, model.encoders[0], VOCAB, 0.1)
 
 
 @pytest.mark.parametrize("average", ["0.9", "0"])

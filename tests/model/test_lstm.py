@@ -14,7 +14,7 @@ from part_cases import label, randomize, variants
 from slotfill.config.registry import CELLS
 from slotfill.errors import ConfigError
 from slotfill.model.activations import record_activations
-from slotfill.model.recurrence import run
+from slotfill.model.recurrence import run_cell
 
 TIME, BATCH, INPUT, HIDDEN = 7, 3, 4, 5
 
@@ -118,7 +118,7 @@ def onnx_lstm(cell, x, *, coupled):
 )
 def test_equals_onnx_runtime(peepholes, coupled):
     cell, x = lstm({"peepholes": peepholes, "coupled": coupled}, directions=1)
-    outputs, _ = run(cell, x)
+    outputs, _ = run_cell(cell, x)
     np.testing.assert_allclose(
         outputs[0].detach().numpy(), onnx_lstm(cell, x[0], coupled=coupled), atol=2e-6
     )
@@ -127,7 +127,7 @@ def test_equals_onnx_runtime(peepholes, coupled):
 @pytest.mark.parametrize("peepholes", [["forget"], ["input", "forget"]], ids=str)
 def test_forget_peephole_equals_onnx_runtime(peepholes):
     cell, x = lstm({"peepholes": peepholes}, directions=1)
-    outputs, _ = run(cell, x)
+    outputs, _ = run_cell(cell, x)
     np.testing.assert_allclose(
         outputs[0].detach().numpy(), onnx_lstm(cell, x[0], coupled=False), atol=2e-6
     )
@@ -197,7 +197,7 @@ CASES = [
 def test_equals_the_equations(options):
     options = {key: value for key, value in options.items() if key != "name"}
     cell, x = lstm(options)
-    outputs, _ = run(cell, x)
+    outputs, _ = run_cell(cell, x)
     for direction in range(2):
         for sentence in range(BATCH):
             wanted = naive(cell, x[direction, :, sentence].numpy(), direction, options)
@@ -210,7 +210,7 @@ def test_equals_the_equations(options):
 def test_gradient_is_the_slope(options):
     cell, x = lstm(options)
     inputs = (x[:, :3].detach().requires_grad_(), *cell.parameters())
-    assert torch.autograd.gradcheck(lambda x, *_: run(cell, x)[0], inputs, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda x, *_: run_cell(cell, x)[0], inputs, fast_mode=True)
 
 
 @pytest.mark.parametrize("gate", ["input", "forget", "output"])
@@ -246,7 +246,7 @@ def test_a_peephole_sees_its_own_cell_only(gate):
 def test_coupled_writes_exactly_where_it_forgets():
     cell, x = lstm({"coupled": True}, directions=1)
     with record_activations(cell) as notes:
-        run(cell, x)
+        run_cell(cell, x)
     memory = torch.zeros(1, BATCH, HIDDEN, dtype=torch.float64)
     for i, g, c in zip(
         *(notes[""][name] for name in ("input", "candidate", "memory")), strict=True

@@ -13,7 +13,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.inference.decoding import decode
-from slotfill.inference.tagging import tag
+from slotfill.inference.tagging import predict_slots
 from slotfill.model.build import build_model
 from slotfill.model.tagger import SlotTagger
 
@@ -87,7 +87,8 @@ def test_odd_sentences(tokens):
     emissions = model.emissions(batch)
     assert emissions.shape == (1, len(tokens), len(VOCAB.tags)) and np.isfinite(emissions).all()
     assert all(
-        0 <= slot.start < slot.end <= len(tokens) for slot in tag(model, VOCAB, [sentence])[0]
+        0 <= slot.start < slot.end <= len(tokens)
+        for slot in predict_slots(model, VOCAB, [sentence])[0]
     )
 
 
@@ -103,16 +104,16 @@ def test_tag_keeps_the_order():
         Sentence.from_tokens(random.choice(words, size).tolist())
         for size in random.integers(1, 9, 200)
     ]
-    together = tag(model, VOCAB, sentences)
-    assert together == [tag(model, VOCAB, [sentence])[0] for sentence in sentences]
+    together = predict_slots(model, VOCAB, sentences)
+    assert together == [predict_slots(model, VOCAB, [sentence])[0] for sentence in sentences]
     assert len({tuple(slots) for slots in together}) > 20
-    assert tag(model, VOCAB, []) == []
+    assert predict_slots(model, VOCAB, []) == []
 
 
 def test_tag_leaves_the_mode_and_weights():
     model = model_of()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    tag(model, VOCAB, SENTENCES)
+    predict_slots(model, VOCAB, SENTENCES)
     assert not model.training and all(
         p.grad is None and p.requires_grad for p in model.parameters()
     )

@@ -10,7 +10,7 @@ import torch
 from cell_cases import HIDDEN, LENGTHS, Weights, batch, both_ways, encoder_of, sigmoid
 
 from slotfill.config.registry import CELLS
-from slotfill.model.recurrence import run
+from slotfill.model.recurrence import run_cell
 
 PRIORS = pytest.mark.parametrize("prior", ["learned", "fixed"])
 
@@ -117,7 +117,7 @@ def test_variational_draws_while_it_trains(prior):
         [torch.randn(2, len(LENGTHS), 3, dtype=torch.float64) for _ in range(x.shape[1])]
     )
     torch.manual_seed(6)
-    found = run(cell, x)[0].detach().numpy()
+    found = run_cell(cell, x)[0].detach().numpy()
     for way in range(2):
         for row in range(len(LENGTHS)):
             drawn = noise[:, way, row].numpy()
@@ -125,8 +125,8 @@ def test_variational_draws_while_it_trains(prior):
                 variational(Weights(cell, way), x[way, :, row].numpy(), **options, noise=drawn)
             )
             np.testing.assert_allclose(found[way, :, row], wanted, atol=1e-12, rtol=1e-12)
-    assert not torch.equal(run(cell, x)[0], run(cell, x)[0])
-    assert torch.equal(run(cell.eval(), x)[0], run(cell, x)[0])
+    assert not torch.equal(run_cell(cell, x)[0], run_cell(cell, x)[0])
+    assert torch.equal(run_cell(cell.eval(), x)[0], run_cell(cell, x)[0])
 
 
 @PRIORS

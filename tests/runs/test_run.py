@@ -47,9 +47,9 @@ def test_a_run_is_six_files_that_people_can_read(trained):
     assert {path.name for path in trained.iterdir()} == FILES
     assert len({path.stat().st_mode for path in trained.iterdir()}) == 1
     for name in ("vocab.json", "scores.json", "environment.json"):
-        assert json.loads((trained / name).read_text())["format"] == 1
+        assert json.loads((trained / name).read_text())["format"] == 2
     with safe_open(trained / "model.safetensors", "pt") as file:
-        assert json.loads(file.metadata()["slotfill"])["format"] == 1
+        assert json.loads(file.metadata()["slotfill"])["format"] == 2
     scores = json.loads((trained / "scores.json").read_text())
     assert set(scores["splits"]) == {"valid", "test"}
     assert scores["splits"]["test"]["overall"]["f1"] > 90, (
@@ -252,8 +252,11 @@ BROKEN = {
         ),
     ),
     "a vocabulary of another version": (
-        lambda run: edit(run / "vocab.json", '"format": 1', '"format": 2'),
-        "run/vocab.json: of format 2; this version of slotfill reads format 1",
+        lambda run: edit(run / "vocab.json", '"format": 2', '"format": 1'),
+        (
+            "run/vocab.json: of format 1; this version of slotfill reads format 2: train the run"
+            " again"
+        ),
     ),
     "a vocabulary that is a list": (
         lambda run: (run / "vocab.json").write_text("[]"),
@@ -309,9 +312,12 @@ BROKEN = {
     ),
     "weights of another version": (
         lambda run: weights(
-            run / "model.safetensors", lambda found: found, {"slotfill": '{"format": 2}'}
+            run / "model.safetensors", lambda found: found, {"slotfill": '{"format": 1}'}
         ),
-        "run/model.safetensors: of format 2; this version of slotfill reads format 1",
+        (
+            "run/model.safetensors: of format 1; this version of slotfill reads format 2: train"
+            " the run again"
+        ),
     ),
     "weights that are not weights": (
         lambda run: (run / "model.safetensors").write_text("hello, these are no weights"),
@@ -344,8 +350,8 @@ def about(run, change):
     [
         (lambda run: edit(run / "vocab.json", '"Oslo"', '"Bonn"'), "made for another vocabulary"),
         (
-            lambda run: about(run, {"format": 2}),
-            "of format 2; this version of slotfill reads format 1",
+            lambda run: about(run, {"format": 1}),
+            "of format 1; this version of slotfill reads format 2",
         ),
         (lambda run: (run / "model.onnx").write_bytes(b""), None),
         (lambda run: onnx.save(onnx.ModelProto(), run / "model.onnx"), None),

@@ -24,7 +24,7 @@ from slotfill.data.sentence import Sentence
 from slotfill.errors import RunError, UsageError, did_you_mean
 from slotfill.inference.decoding import marginals
 from slotfill.model.activations import record_activations
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.ensemble import Model
 from slotfill.runs.load import Run
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def inspect(run: Run, text: str) -> Inspection:
             "there is no word in the sentence; give one such as 'leave Taipei on November 2nd'"
         )
     model = run.engine
-    assert isinstance(model, SlotTagger), "only torch records activations"
+    assert isinstance(model, Model), "only torch records activations"
     batch = make_batch([sentence.tokens], model.indexers)
     (path,), intents = model.predict(batch)
     tags = [run.vocab.tags[tag] for tag in path]

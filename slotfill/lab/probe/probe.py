@@ -35,7 +35,7 @@ from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.model.cells.base import Cell, State
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.tagger import SlotTagger, to_device
 
 DEFAULT_CELLS = (
     "elman",
@@ -187,8 +187,8 @@ def batch_of(model: SlotTagger, chosen: Sequence[Sentence]) -> Batch:
 def last_token_losses(model: SlotTagger, batch: Batch) -> Tensor:
     """Return L of each sentence `(batch,)`; they must be of one length."""
     assert batch.tags is not None
-    features = [[torch.from_numpy(array) for array in arrays] for arrays in batch.features]
-    emissions = model(features, torch.from_numpy(batch.lengths))[:, -1]
+    inputs = to_device(batch, model)
+    emissions = model(inputs.features, inputs.lengths).emissions[:, -1]
     return torch.nn.functional.cross_entropy(
         emissions, torch.from_numpy(batch.tags)[:, -1], reduction="none"
     )
@@ -219,7 +219,7 @@ def accuracy(model: SlotTagger, distance: int, seed: int) -> float:
     """
     batch = batch_of(model, sentences(Random(f"test {seed} {distance}"), distance, TEST_SENTENCES))
     assert batch.tags is not None
-    found = np.array([tags[-1] for tags in model.tags(batch)])
+    found = np.array([tags[-1] for tags in model.predict(batch)[0]])
     return 100 * float(np.mean(found == batch.tags[:, -1]))
 
 

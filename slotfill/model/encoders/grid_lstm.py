@@ -75,8 +75,8 @@ class GridLSTM(Encoder):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return `(batch, time, directions * hidden_size)`, zero at padding."""
-        reading = TimeMajorOrder(lengths, x.shape[1], self.directions)
-        steps = reading.steps(self.dropout(x))
+        order = TimeMajorOrder(lengths, x.shape[1], self.directions)
+        steps = order.to_time_major(self.dropout(x))
         first = torch.baddbmm(self.input_bias, steps.flatten(1, 2), self.input_weight)
         h_depth, m_depth = first.unflatten(1, steps.shape[1:3]).chunk(2, dim=3)
         for layer in range(self.layers):
@@ -90,7 +90,7 @@ class GridLSTM(Encoder):
             h_depth, m_depth = self._step(
                 products.unflatten(1, both.shape[1:3]), m_depth, f"layer {layer + 1} depth"
             )
-        return reading.tokens(h_depth)
+        return order.to_batch_major(h_depth)
 
     def _along_time(self, lstm: _LSTM, h_depth: Tensor, name: str) -> Tensor:
         """Return h_time' of all steps; as `h_depth`, it is `(direction, time, batch, hidden)`."""

@@ -14,7 +14,7 @@ from slotfill.config.registry import CELLS
 from slotfill.model.cells.base import Cell
 from slotfill.model.dropout import LockedDropout
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.recurrence import TimeMajorOrder, read
+from slotfill.model.recurrence import TimeMajorOrder, run_layer
 
 
 class Recurrent(Encoder):
@@ -53,16 +53,14 @@ class Recurrent(Encoder):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return `(batch, time, directions * hidden_size)`, zero at padding."""
-        reading = TimeMajorOrder(lengths, x.shape[1], self.directions)
+        order = TimeMajorOrder(lengths, x.shape[1], self.directions)
         self.regularization_loss = x.new_zeros(())
-        told = None
+        last_states = None
         for layer in self.layers:
             cell = cast(Cell, layer)
-            x, told = read(
-                cell, reading, self.dropout(x), told if cell.takes_lower_memory else None
-            )
-            if cell.has_kl_term and told is not None:
-                self.regularization_loss = (
-                    self.regularization_loss + reading.tokens(told).sum() / x.shape[0]
-                )
+            lower_memory = last_states if cell.takes_lower_memory else None
+            x, last_states = run_layer(cell, order, self.dropout(x), lower_memory)
+            if cell.has_kl_term and last_states is not None:
+                kl = order.to_batch_major(last_states).sum() / x.shape[0]
+                self.regularization_loss = self.regularization_loss + kl
         return x

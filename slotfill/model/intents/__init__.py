@@ -1,1 +1,1 @@
-"""One file per intent head: each reads the intents of a whole sentence."""
+"""One file per intent head: the intents of a sentence from the states of its tokens."""

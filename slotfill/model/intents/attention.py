@@ -1,4 +1,4 @@
-"""A weighted average of the states: the words that tell the intent count the most.
+"""Attention pooling: a weighted average of the states, with learned weights.
 
     e_j = v . tanh(h_j W + b)
     a_j = exp(e_j) / sum_k exp(e_k)
@@ -21,13 +21,12 @@ from slotfill.model.intents.base import IntentHead
 
 
 class Attention(IntentHead):
-    """Look at the sentence once, from nowhere; notes the `weights` `(batch, 1, 1, time)` of its
-    tokens.
+    """Attention pooling without a query; records the `weights` `(batch, 1, 1, time)`.
 
-    size: numbers in the layer that says how much a token tells.
-    dropout: share of the encoder's output that the head does not see while training.
-    weight: of the intents' loss, where that of the slots weighs 1.
-    feed: let the tagger see the probability of each intent beside each token.
+    size: size of the hidden layer that scores a token.
+    dropout: dropout rate on the encoder's output, for this head.
+    weight: weight of the intent loss; that of the slots is 1.
+    feed: concatenate the intent probabilities to each token's state, as input of the tagger.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Attention(IntentHead):
         self.score = nn.Parameter(torch.empty(size).uniform_(-(size**-0.5), size**-0.5))
 
     def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Return the average `(batch, input)`; padding is given no weight."""
+        """Return the weighted average `(batch, input)`, without padding."""
         weights = masked_softmax(self.key(hidden).tanh() @ self.score, mask).unsqueeze(1)
         self.record(weights=weights.unsqueeze(1))
         return (weights @ hidden).squeeze(1)

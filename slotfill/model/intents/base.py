@@ -1,13 +1,12 @@
-"""What every intent head promises.
+"""The base class of intent heads.
 
-    scores = pooled W + b
-    P(intent) = softmax(scores), or the sigmoid of each where a sentence may have several intents
-    the tagger sees h_t, or [h_t ; P(intent)] where it is fed
+    logits = pooled W + b
+    P(intent) = softmax(logits), or the sigmoid of each if a sentence may have several intents
+    the tagger's input is h_t, or [h_t ; P(intent)] with `feed`
 
-Fed intents: Qin, Che, Li, Wen & Liu 2019, "A Stack-Propagation Framework with Token-Level Intent
-Detection for Spoken Language Understanding", made simpler: one distribution for the sentence
-instead of one for each token and a vote, and it is the tagger that reads it, not a decoder of its
-own.
+Source: feed: Qin, Che, Li, Wen & Liu 2019, "A Stack-Propagation Framework with Token-Level Intent
+Detection for Spoken Language Understanding", simplified: one distribution for the sentence instead
+of one for each token and a vote, and the tagger reads it instead of a separate decoder
 """
 
 from __future__ import annotations
@@ -24,10 +23,9 @@ from slotfill.model.masks import padding_mask
 
 
 class IntentHead(RecordsActivations):
-    """From the states of a sentence to a score for each intent, the loss against the gold ones, and
-    what the tagger sees, `output_size` numbers a token.
+    """Intent logits of a sentence, their loss, and the tagger's input, of size `output_size`.
 
-    A subclass takes the encoder's output size and the Vocab, and says how the states are `pooled`.
+    A subclass takes the size of the encoder's output and the `Vocab`, and implements `pool`.
     """
 
     def __init__(
@@ -41,7 +39,7 @@ class IntentHead(RecordsActivations):
     ) -> None:
         super().__init__()
         count = len(vocab.intent_names)
-        self.several = vocab.is_multi_intent
+        self.multi_label = vocab.is_multi_intent
         self.weight = weight
         self.feed = feed
         self.output_size = input_size + count * feed
@@ -49,39 +47,39 @@ class IntentHead(RecordsActivations):
         self.linear = nn.Linear(pooled_size, count)
 
     def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Return one vector a sentence, `(batch, pooled_size)`, of `hidden` `(batch, time, input)`,
-        zero at padding.
+        """Return one vector for each sentence, `(batch, pooled_size)`.
 
-        `mask` is `(batch, time)`.
+        Args:
+            hidden: `(batch, time, input)`, zero at padding.
+            mask: `(batch, time)`, True at tokens.
         """
         raise NotImplementedError
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the tagger sees, `(batch, time, output_size)`, zero at padding, and scores
-        `(batch, intents)`.
+        """Return the tagger's input `(batch, time, output_size)` and the logits `(batch, intents)`.
 
-        A sentence's numbers never depend on its batch-mates.
+        The former is zero at padding. A sentence's result does not depend on the rest of the batch.
         """
         mask = padding_mask(lengths, hidden.shape[1])
-        scores = self.linear(self.pool(self.dropout(hidden), mask))
+        logits = self.linear(self.pool(self.dropout(hidden), mask))
         if not self.feed:
-            return hidden, scores
-        told = scores.sigmoid() if self.several else scores.softmax(1)
-        return torch.cat((hidden, told.unsqueeze(1) * mask.unsqueeze(2)), dim=2), scores
+            return hidden, logits
+        probabilities = logits.sigmoid() if self.multi_label else logits.softmax(1)
+        fed = probabilities.unsqueeze(1) * mask.unsqueeze(2)
+        return torch.cat((hidden, fed), dim=2), logits
 
-    def loss(self, scores: Tensor, intents: Tensor) -> Tensor:
-        """Return the cross-entropy, times the head's weight, a mean over sentences; `intents`
-        `(batch, intents)` is 1 where a sentence has the intent and 0 elsewhere."""
-        scores = scores.to(self.linear.weight.dtype)
-        intents = intents.to(scores.dtype)
-        if self.several:
-            loss = (
-                binary_cross_entropy_with_logits(scores, intents, reduction="sum") / scores.shape[0]
-            )
-        else:
-            loss = cross_entropy(scores, intents)
-        return self.weight * loss
+    def loss(self, logits: Tensor, intents: Tensor) -> Tensor:
+        """Return the weighted cross-entropy, a mean over sentences.
 
-    def predict(self, scores: Tensor) -> list[list[int]]:
+        `intents` `(batch, intents)` is 1 for the sentence's intents, else 0.
+        """
+        logits = logits.to(self.linear.weight.dtype)
+        intents = intents.to(logits.dtype)
+        if not self.multi_label:
+            return self.weight * cross_entropy(logits, intents)
+        total = binary_cross_entropy_with_logits(logits, intents, reduction="sum")
+        return self.weight * total / logits.shape[0]
+
+    def predict(self, logits: Tensor) -> list[list[int]]:
         """Return the ids of the intents of each sentence."""
-        return select_intents(scores.float().cpu().numpy(), self.several)
+        return select_intents(logits.float().cpu().numpy(), self.multi_label)

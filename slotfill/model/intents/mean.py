@@ -1,4 +1,4 @@
-"""The mean of the states, and beside it the highest that each of their numbers is.
+"""Mean and max pooling of the states over time, concatenated.
 
     pooled = [(h_1 + ... + h_n) / n ; max_j h_j]
 
@@ -18,11 +18,11 @@ from slotfill.model.intents.base import IntentHead
 
 
 class Mean(IntentHead):
-    """Take all tokens alike.
+    """Mean and max pooling.
 
-    dropout: share of the encoder's output that the head does not see while training.
-    weight: of the intents' loss, where that of the slots weighs 1.
-    feed: let the tagger see the probability of each intent beside each token.
+    dropout: dropout rate on the encoder's output, for this head.
+    weight: weight of the intent loss; that of the slots is 1.
+    feed: concatenate the intent probabilities to each token's state, as input of the tagger.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Mean(IntentHead):
         super().__init__(input_size, 2 * input_size, vocab, dropout, weight, feed)
 
     def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Return both `(batch, 2 * input)`; padding counts for neither."""
+        """Return both `(batch, 2 * input)`, without padding."""
         mean = hidden.sum(1) / mask.sum(1, keepdim=True)
         lowest = torch.finfo(hidden.dtype).min
         return torch.cat((mean, hidden.masked_fill(~mask.unsqueeze(2), lowest).amax(1)), dim=1)

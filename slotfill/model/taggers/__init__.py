@@ -1,1 +1,1 @@
-"""One file per tagger: from vectors to a score for every tag, and the loss."""
+"""One file per tagger: scores of the tags from the states of the tokens, and their loss."""

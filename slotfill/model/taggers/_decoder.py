@@ -1,11 +1,11 @@
-"""What the decoders share: a recurrence over the sentence that is fed the tag it chose before.
+"""The base class of decoders: a recurrence over the sentence that sees the previous tag.
 
-    s_t = cell([tag_vector(y_{t-1}) ; what is seen of the sentence], s_{t-1})
+    s_t = cell([tag_vector(y_{t-1}) ; context_t], s_{t-1})
     P(y_t | y_1 ... y_{t-1}) = softmax(s_t V + b)
 
-In training y_{t-1} is the gold tag, in prediction the tag chosen. The cell starts from its own
-start. The papers start it from a projection of the backward encoder's last state; that state is a
-part of h_1, which the first step is given.
+In training y_{t-1} is the gold tag (teacher forcing), in prediction the predicted tag. The cell
+starts from its own initial state. The papers start it from a projection of the backward encoder's
+last state; that state is a part of h_1, which is an input of the first step.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from slotfill.model.masks import padding_mask
 from slotfill.model.scan import scan
 from slotfill.model.taggers.base import Tagger
 
-Sentences = tuple[Tensor, ...]
-"""What a decoder looks at, computed once: tensors that begin with a batch axis, first `(batch,
-time, hidden)`.
+EncoderMemory = tuple[Tensor, ...]
+"""What the decoder reads at every step, computed once: tensors with a leading batch axis, the first
+of which is the encoder's output `(batch, time, hidden)`.
 """
 
 
 class Decoder(Tagger):
-    """Choose tag after tag; a subclass says what each step sees, `seen_size` numbers."""
+    """Predict one tag after the other; a subclass defines the context of each step."""
 
     def __init__(
         self,
-        seen_size: int,
+        context_size: int,
         vocab: Vocab,
         hidden_size: int,
         tag_size: int,
@@ -48,114 +48,111 @@ class Decoder(Tagger):
         self.beam = beam
         self.uses_beam_search = beam > 1
         self.dropout = LockedDropout(dropout)
-        # The last vector stands for what is before the first tag.
+        # The last vector stands for the tag before the first.
         self.tag_vectors = nn.Embedding(len(vocab.tags) + 1, tag_size)
-        self.cell = cast(Cell, CELLS.build(cell, tag_size + seen_size, hidden_size, 1))
+        self.cell = cast(Cell, CELLS.build(cell, tag_size + context_size, hidden_size, 1))
         self.linear = nn.Linear(hidden_size, len(vocab.tags))
 
-    def look(self, hidden: Tensor, lengths: Tensor) -> Sentences:
-        """Return what no step changes; `hidden` `(batch, time, hidden)` itself comes first."""
+    def prepare_memory(self, hidden: Tensor, lengths: Tensor) -> EncoderMemory:
+        """Return what all steps read, computed once from `hidden` `(batch, time, hidden)`."""
         return (hidden,)
 
-    def before_first(self, sentences: Sentences) -> Tensor:
-        """Return what stands for the output `(batch, hidden_size)` of the step before the first."""
-        return sentences[0].new_zeros(sentences[0].shape[0], self.cell.hidden_size)
+    def initial_output(self, memory: EncoderMemory) -> Tensor:
+        """Return the output `(batch, hidden_size)` that precedes the first step."""
+        return memory[0].new_zeros(memory[0].shape[0], self.cell.hidden_size)
 
-    def see(self, sentences: Sentences, h: Tensor, s: Tensor) -> Tensor:
-        """Return `(batch, seen_size)` at the token of `h` `(batch, hidden)`, after the output `s`."""
+    def decoder_input(self, memory: EncoderMemory, h: Tensor, s: Tensor) -> Tensor:
+        """Return the context `(batch, context_size)` of a step.
+
+        Args:
+            memory: What `prepare_memory` returned.
+            h: The encoder's output at this token, `(batch, hidden)`.
+            s: The decoder's output at the previous token, `(batch, hidden_size)`.
+        """
         raise NotImplementedError
 
-    def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """Return the scores `(batch, time, tags)`, each given the tags of the highest scores before
-        it.
-        """
-        sentences = self.look(self.dropout(hidden), lengths)
+    def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
+        """Return the logits `(batch, time, tags)`, given the gold tags or the best ones so far."""
+        memory = self.prepare_memory(self.dropout(hidden), lengths)
+        first_tag = self._first_tag(lengths)
+        if tags is not None:
+            previous = torch.cat((first_tag.unsqueeze(1), tags[:, :-1]), dim=1)
+            outputs, last_states = self.teacher_forced(memory, previous)
+            self.regularization_loss = 0.0
+            if self.cell.has_kl_term and last_states is not None:
+                mask = padding_mask(lengths, hidden.shape[1])
+                self.regularization_loss = last_states[mask].sum() / len(hidden)
+            return self.linear(outputs)
 
         def step(h: Tensor, state: State) -> tuple[State, State]:
-            tags, s, *inner = state
-            s, after = self._step(sentences, h, self.tag_vectors(tags), s, tuple(inner))
-            emissions = self.linear(s)
-            return (emissions,), (emissions.argmax(1), s, *after)
+            tag, s, *cell_state = state
+            s, next_state = self._step(memory, h, self.tag_vectors(tag), s, tuple(cell_state))
+            logits = self.linear(s)
+            return (logits,), (logits.argmax(1), s, *next_state)
 
-        first = self._before_first_tag(lengths)
-        return scan(step, sentences[0], (first, *self._start(sentences)))[0]
+        return scan(step, memory[0], (first_tag, *self._initial_state(memory)))[0]
 
-    def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
-        """Return the cross-entropy given the gold tags before, summed over each sentence's tokens.
+    def teacher_forced(
+        self, memory: EncoderMemory, previous: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the outputs `(batch, time, hidden_size)` given the `previous` tags `(batch, time)`.
 
-        The terms of a variational cell are added.
+        And the last tensor of each step's state, `(batch, time, size)`, which a subclass may omit
+        if the cell has no KL term.
         """
-        before = torch.cat((self._before_first_tag(lengths).unsqueeze(1), tags[:, :-1]), dim=1)
-        outputs, told = self.follow(self.look(self.dropout(hidden), lengths), before)
-        mask = padding_mask(lengths, hidden.shape[1])
-        loss = nn.functional.cross_entropy(self.linear(outputs[mask]), tags[mask], reduction="sum")
-        if self.cell.has_kl_term and told is not None:
-            loss = loss + told[mask].sum()
-        return loss / len(hidden)
+        vectors = self.tag_vectors(previous)
 
-    def follow(self, sentences: Sentences, before: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the outputs `(batch, time, hidden_size)`, given the tags `before` `(batch, time)`.
+        def step(inputs: Tensor, state: State) -> tuple[State, State]:
+            h, vector = inputs.split([memory[0].shape[2], vectors.shape[2]], dim=1)
+            s, next_state = self._step(memory, h, vector, state[0], state[1:])
+            return (s, next_state[-1][0]), (s, *next_state)
 
-        And the last tensor of each step's state `(batch, time, size)`, or None where nobody asks
-        for it.
-        """
-        vectors = self.tag_vectors(before)
+        inputs = torch.cat((memory[0], vectors), dim=2)
+        outputs, last_states = scan(step, inputs, self._initial_state(memory))
+        return outputs, last_states
 
-        def step(both: Tensor, state: State) -> tuple[State, State]:
-            h, vector = both.split([sentences[0].shape[2], vectors.shape[2]], dim=1)
-            s, after = self._step(sentences, h, vector, state[0], state[1:])
-            return (s, after[-1][0]), (s, *after)
+    def predict(self, hidden: Tensor, emissions: Tensor, lengths: Tensor) -> list[list[int]]:
+        """Return the ids of the tags: the greedy ones, or by beam search if the beam is above 1.
 
-        outputs, told = scan(
-            step, torch.cat((sentences[0], vectors), dim=2), self._start(sentences)
-        )
-        return outputs, told
-
-    def tags(self, hidden: Tensor, lengths: Tensor) -> list[list[int]]:
-        """Return the ids of the best tags found: greedily, or by beam search where the beam is
-        wider than 1.
-
-        What is noted in the search is about beginnings, of which a sentence has many: to look
-        inside, use `forward`.
+        A beam search records the activations of all hypotheses; those of `forward` are greedy.
         """
         if self.beam == 1:
-            return super().tags(hidden, lengths)
-        sentences = self.look(hidden, lengths)
-        vector = self.tag_vectors(self._before_first_tag(lengths))
-        s, *start = self._start(sentences)
-        s, state = self._step(sentences, hidden[:, 0], vector, s, tuple(start))
+            return super().predict(hidden, emissions, lengths)
+        memory = self.prepare_memory(hidden, lengths)
+        vector = self.tag_vectors(self._first_tag(lengths))
+        s, *initial_state = self._initial_state(memory)
+        s, state = self._step(memory, hidden[:, 0], vector, s, tuple(initial_state))
         time = 0
 
-        def advance(rows: np.ndarray, tags: np.ndarray) -> np.ndarray:
-            nonlocal sentences, s, state, time
+        def extend(rows: np.ndarray, tags: np.ndarray) -> np.ndarray:
+            nonlocal memory, s, state, time
             time += 1
             chosen = torch.from_numpy(rows).to(hidden.device)
-            sentences = tuple(tensor[chosen] for tensor in sentences)
+            memory = tuple(tensor[chosen] for tensor in memory)
             state = tuple(tensor[:, chosen] for tensor in state)
             vector = self.tag_vectors(torch.from_numpy(tags).to(hidden.device))
-            s, state = self._step(sentences, sentences[0][:, time], vector, s[chosen], state)
+            s, state = self._step(memory, memory[0][:, time], vector, s[chosen], state)
             return self._log_probabilities(s)
 
-        return beam_search(self._log_probabilities(s), advance, lengths.cpu().numpy(), self.beam)
+        return beam_search(self._log_probabilities(s), extend, lengths.cpu().numpy(), self.beam)
 
-    def _start(self, sentences: Sentences) -> State:
-        """Return what stands for the output before the first step, and the cell's state before it."""
-        s = self.before_first(sentences)
-        nothing = s.new_zeros(1, s.shape[0], self.cell.input_weight.shape[1])
-        return s, *self.cell.initial_state(self.cell.project(nothing))
+    def _initial_state(self, memory: EncoderMemory) -> State:
+        """Return the output that precedes the first step, and the cell's initial state."""
+        s = self.initial_output(memory)
+        zeros = s.new_zeros(1, s.shape[0], self.cell.input_weight.shape[1])
+        return s, *self.cell.initial_state(self.cell.project(zeros))
 
     def _step(
-        self, sentences: Sentences, h: Tensor, vector: Tensor, s: Tensor, state: State
+        self, memory: EncoderMemory, h: Tensor, vector: Tensor, s: Tensor, state: State
     ) -> tuple[Tensor, State]:
-        """Return s_t `(batch, hidden_size)` and the state after it, given the `vector` of the tag
-        before.
-        """
-        x = torch.cat((vector, self.see(sentences, h, s)), dim=1)
+        """Return s_t `(batch, hidden_size)` and the next state, given the previous tag's vector."""
+        x = torch.cat((vector, self.decoder_input(memory, h, s)), dim=1)
         output, state = self.cell.step(self.cell.project(x.unsqueeze(0)), state)
         self.cell.record(hidden=output)
         return output[0], state
 
-    def _before_first_tag(self, lengths: Tensor) -> Tensor:
+    def _first_tag(self, lengths: Tensor) -> Tensor:
+        """Return the id of the tag before the first, for each sentence."""
         return torch.full_like(lengths, self.linear.out_features)
 
     def _log_probabilities(self, s: Tensor) -> np.ndarray:

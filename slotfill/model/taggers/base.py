@@ -1,40 +1,50 @@
-"""What every tagger promises."""
+"""The base class of taggers."""
 
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from slotfill.inference.decoding import Transitions, decode
 from slotfill.model.activations import RecordsActivations
+from slotfill.model.masks import padding_mask
 
 
 class Tagger(RecordsActivations):
-    """From what the encoder gives to a score for each tag of each token, and the loss against the
-    gold tags.
+    """Scores of the tags at each token, and their loss against the gold tags.
 
-    A subclass takes the encoder's output size and the Vocab.
+    A subclass takes the size of the encoder's output and the `Vocab`, and implements `forward`.
     """
 
     uses_beam_search: bool = False
-    """Whether its tags come from a search that emissions and transitions alone do not tell."""
+    """Whether `predict` needs more than emissions and transitions: then there is no ONNX export."""
 
-    def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """Return emissions `(batch, time, tags)` of `hidden` `(batch, time, hidden)`; any number at
-        padding.
+    regularization_loss: Tensor | float = 0.0
+    """What the last `forward` adds to the loss, a mean over the batch's sentences."""
+
+    def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
+        """Return the emissions `(batch, time, tags)`; any number at padding.
+
+        Args:
+            hidden: The encoder's output, `(batch, time, hidden)`.
+            lengths: `(batch,)`.
+            tags: The gold tags `(batch, time)` in training, for taggers that see previous tags.
         """
         raise NotImplementedError
 
-    def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
-        """Return the loss, a mean over the batch's sentences, against `tags` `(batch, time)`."""
-        raise NotImplementedError
+    def loss(self, emissions: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
+        """Return the loss against `tags` `(batch, time)`, a mean over the batch's sentences.
 
-    def tags(self, hidden: Tensor, lengths: Tensor) -> list[list[int]]:
-        """Return the ids of the best tags of each sentence."""
-        emissions = self(hidden, lengths).float().cpu().numpy()
-        return decode(emissions, lengths.cpu().numpy(), self.transitions())
+        Here the cross-entropy, summed over each sentence's tokens.
+        """
+        mask = padding_mask(lengths, emissions.shape[1])
+        return cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(emissions)
+
+    def predict(self, hidden: Tensor, emissions: Tensor, lengths: Tensor) -> list[list[int]]:
+        """Return the ids of each sentence's tags, from the input and the output of `forward`."""
+        scores = emissions.float().cpu().numpy()
+        return decode(scores, lengths.cpu().numpy(), self.transitions())
 
     def transitions(self) -> Transitions | None:
-        """Return the scores between tags that decoding adds to the emissions, or None if there are
-        none.
-        """
+        """Return the scores of pairs of tags that decoding adds to the emissions, if any."""
         return None

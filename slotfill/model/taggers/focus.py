@@ -1,12 +1,11 @@
-"""Encoder-decoder with focus: each step of the decoder sees its own token's vector, and the tag
-before.
+"""Encoder-decoder with focus: each step sees its own token's state and the previous tag.
 
     s_t = cell([tag_vector(y_{t-1}) ; h_t], s_{t-1})
     P(y_t | y_1 ... y_{t-1}) = softmax(s_t V + b)
 
-y_{t-1} is the gold tag in training, the tag chosen in prediction; before the first there is a
-vector of its own. The cell starts from its own start, not from the backward encoder's last state as
-in the paper: that state is a part of h_1.
+y_{t-1} is the gold tag in training and the predicted tag in prediction; the first step has a
+learned vector instead. The cell starts from its own initial state, not from the backward encoder's
+last state as in the paper: that state is a part of h_1.
 
 Source: Zhu & Yu 2017, "Encoder-decoder with Focus-mechanism for Sequence Labelling Based Spoken
 Language Understanding"
@@ -21,19 +20,18 @@ from torch import Tensor
 
 from slotfill.config.option_types import CellPart, Fraction, Size
 from slotfill.data.vocab import Vocab
-from slotfill.model.recurrence import run
-from slotfill.model.taggers._decoder import Decoder, Sentences
+from slotfill.model.recurrence import run_cell
+from slotfill.model.taggers._decoder import Decoder, EncoderMemory
 
 
 class Focus(Decoder):
-    """Attention that looks at nothing but the token in question.
+    """A decoder whose context is the state of its own token.
 
-    hidden_size: numbers in the decoder's output.
-    tag_size: numbers in each tag's vector.
-    cell: the decoder's recurrence.
-    dropout: share of the encoder's output that is dropped while training.
-    beam: how many beginnings of a sentence's tags the search keeps; with 1 the best tag is taken at
-    each token.
+    hidden_size: size of the decoder's state.
+    tag_size: dimension of the tag embeddings.
+    cell: the decoder's recurrent cell.
+    dropout: dropout rate on the encoder's output.
+    beam: hypotheses in the beam search; 1 decodes greedily.
     """
 
     def __init__(
@@ -49,14 +47,16 @@ class Focus(Decoder):
     ) -> None:
         super().__init__(input_size, vocab, hidden_size, tag_size, cell, dropout, beam)
 
-    def see(self, sentences: Sentences, h: Tensor, s: Tensor) -> Tensor:
+    def decoder_input(self, memory: EncoderMemory, h: Tensor, s: Tensor) -> Tensor:
         """Return h_t."""
         return h
 
-    def follow(self, sentences: Sentences, before: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return what `Decoder` does; where all tags are known, so are all inputs, and one product
-        serves them.
-        """
-        x = torch.cat((self.tag_vectors(before), sentences[0]), dim=2)
-        outputs, told = run(self.cell, x.transpose(0, 1).unsqueeze(0))
-        return outputs[0].transpose(0, 1), None if told is None else told[0].transpose(0, 1)
+    def teacher_forced(
+        self, memory: EncoderMemory, previous: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what `Decoder` does, with one product for the inputs of all steps."""
+        x = torch.cat((self.tag_vectors(previous), memory[0]), dim=2)
+        outputs, last_states = run_cell(self.cell, x.transpose(0, 1).unsqueeze(0))
+        if last_states is not None:
+            last_states = last_states[0].transpose(0, 1)
+        return outputs[0].transpose(0, 1), last_states

@@ -1,16 +1,16 @@
-"""Jordan network: the hidden layer sees the tag distribution that the token before was given.
+"""Jordan network: the hidden layer sees the tag distribution of the previous token.
 
     h_t = f(x_t W + y_{t-1} U + h_{t-1} R + b)
     y_t = softmax(h_t V + b_v)
 
-y_0 and h_0 are zeros; h_{t-1} R is there in the Elman-Jordan hybrid alone. What is fed back is
-always the network's own softmax output, in training as in prediction, never the gold tag.
+y_0 and h_0 are zeros; only the Elman-Jordan hybrid has h_{t-1} R. The feedback is always the
+network's own softmax output, in training too, never the gold tag.
 
 Source: Jordan 1986, "Serial Order: A Parallel Distributed Processing Approach"; hybrid: Mesnil et
 al. 2015, "Using Recurrent Neural Networks for Slot Filling in Spoken Language Understanding"
 
-A Jordan network and nothing else is this tagger above `encoder: {name: feedforward, layers: 0}`,
-which only joins the vectors of its window.
+A plain Jordan network is this tagger over `encoder: {name: feedforward, layers: 0}`, which only
+concatenates the vectors of its window.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from slotfill.config.option_types import Fraction, Size
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Transitions, legal_transitions
 from slotfill.model.dropout import LockedDropout
-from slotfill.model.masks import padding_mask
 from slotfill.model.scan import Tensors, scan
 from slotfill.model.taggers.base import Tagger
 
 
 class Jordan(Tagger):
-    """Score tags in the light of those before; notes `hidden` and `feedback`, `(1, batch, ...)` a
-    step.
+    """A hidden layer that sees the previous token's tag distribution.
 
-    hidden_size: numbers in the hidden layer.
+    Records `hidden` and `feedback`, `(1, batch, ...)` for each step.
+
+    hidden_size: size of the hidden layer.
     activation: the function f.
-    elman: the hidden layer sees its own last state, too: the Elman-Jordan hybrid.
-    dropout: share of the encoder's output that is dropped while training.
-    constrained: choose the best sequence that the tag scheme allows, instead of each token's best
+    elman: the hidden layer also sees its previous state: the Elman-Jordan hybrid.
+    dropout: dropout rate on the encoder's output.
+    constrained: decode the best sequence that the tag scheme allows, instead of each token's best
     tag.
     """
 
@@ -64,21 +64,19 @@ class Jordan(Tagger):
         self.output = nn.Linear(hidden_size, tags)
         self._legal = legal_transitions(vocab.tags, vocab.scheme) if constrained else None
 
-    def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """Return the scores `(batch, time, tags)`, of which the softmax y_t is fed back."""
+    def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
+        """Return the logits `(batch, time, tags)`, whose softmax y_t is fed back."""
         f = getattr(torch, self.activation)
-        feedback, recurrent = (
-            self.feedback.weight.T,
-            None if self.recurrent is None else self.recurrent.weight.T,
-        )
-        # Turned once to (time, batch, ...), so that each step's share lies together.
+        feedback = self.feedback.weight.T
+        recurrent = None if self.recurrent is None else self.recurrent.weight.T
+        # Transposed once to (time, batch, hidden), so that each step is contiguous.
         projected = self.input(self.dropout(hidden).transpose(0, 1))
 
         def step(projected: Tensor, state: Tensors) -> tuple[Tensors, Tensors]:
             y, h = state
             self.record(feedback=y.unsqueeze(0))
-            products = torch.addmm(projected, y, feedback)
-            h = f(products if recurrent is None else torch.addmm(products, h, recurrent))
+            total = torch.addmm(projected, y, feedback)
+            h = f(total if recurrent is None else torch.addmm(total, h, recurrent))
             self.record(hidden=h.unsqueeze(0))
             emissions = self.output(h)
             return (emissions,), (emissions.softmax(1), h)
@@ -87,14 +85,6 @@ class Jordan(Tagger):
         h = hidden.new_zeros(hidden.shape[0], self.output.in_features)
         return scan(step, projected, (y, h), axis=0)[0]
 
-    def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
-        """Return the cross-entropy, summed over each sentence's tokens."""
-        emissions = self(hidden, lengths)
-        mask = padding_mask(lengths, hidden.shape[1])
-        return nn.functional.cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(
-            hidden
-        )
-
     def transitions(self) -> Transitions | None:
-        """Return 0 for what the scheme allows and minus infinity for the rest, if constrained."""
+        """Return 0 for transitions that the scheme allows, else minus infinity, if constrained."""
         return self._legal

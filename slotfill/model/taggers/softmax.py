@@ -1,4 +1,4 @@
-"""Each token's tag is chosen by itself.
+"""Softmax over the tags, at each token independently.
 
     P(y_t) = softmax(h_t W + b)
 
@@ -13,15 +13,14 @@ from slotfill.config.option_types import Fraction
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Transitions, legal_transitions
 from slotfill.model.dropout import LockedDropout
-from slotfill.model.masks import padding_mask
 from slotfill.model.taggers.base import Tagger
 
 
 class Softmax(Tagger):
     """A linear layer and a softmax over the tags.
 
-    dropout: share of the encoder's output that is dropped while training.
-    constrained: choose the best sequence that the tag scheme allows, instead of each token's best
+    dropout: dropout rate on the encoder's output.
+    constrained: decode the best sequence that the tag scheme allows, instead of each token's best
     tag.
     """
 
@@ -33,18 +32,10 @@ class Softmax(Tagger):
         self.linear = nn.Linear(input_size, len(vocab.tags))
         self._legal = legal_transitions(vocab.tags, vocab.scheme) if constrained else None
 
-    def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """Return the scores `(batch, time, tags)`."""
+    def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
+        """Return the logits `(batch, time, tags)`."""
         return self.linear(self.dropout(hidden))
 
-    def loss(self, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
-        """Return the cross-entropy, summed over each sentence's tokens."""
-        emissions = self(hidden, lengths)
-        mask = padding_mask(lengths, hidden.shape[1])
-        return nn.functional.cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(
-            hidden
-        )
-
     def transitions(self) -> Transitions | None:
-        """Return 0 for what the scheme allows and minus infinity for the rest, if constrained."""
+        """Return 0 for transitions that the scheme allows, else minus infinity, if constrained."""
         return self._legal
