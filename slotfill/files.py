@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from slotfill.errors import DataError, UsageError
 
@@ -112,14 +112,24 @@ def nearest_in_folder(path: Path) -> str:
     return f"; did you mean '{path.with_name(near[0])}'?" if near else ""
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file, to the disk itself, whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content if isinstance(content, bytes) else content.encode())
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `path` completely or not at all, through a temporary file in the same folder.
+
+    Raises OSError, which names `path`.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # "No space left on device" names no file by itself.
+            raise type(error)(error.errno, error.strerror, str(path)) from None
+        raise
 
 
 def check_new_file(path: Path, *, force: bool) -> None:
@@ -137,14 +147,43 @@ def check_new_file(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path}: is there already; replace it with --force, or give another")
 
 
-def write_new_file(path: Path, content: str | bytes) -> None:
-    """Write the file `path`; what is there stays until the new one is whole. Raises UsageError
-    where it cannot be.
-    """
+Shape = Any
+"""The shape of JSON: a type, `[item]`, `{str: item}`, `{"key": item}`, or `(None, shape)` if it may
+be missing."""
+
+_JSON_NAMES = {dict: "an object", list: "a list", str: "a string", int: "an integer"}
+
+
+def parse_json(content: str | bytes, shape: Shape) -> Any:
+    """Parse JSON of the given shape; raises ValueError, which names the first key that differs."""
     try:
-        with TemporaryDirectory(prefix=".slotfill-", dir=path.parent) as room:
-            new = Path(room, path.name)
-            new.write_bytes(content if isinstance(content, bytes) else content.encode())
-            new.replace(path)
-    except OSError as fault:
-        raise UsageError(f"{path}: cannot be written: {fault.strerror}") from None
+        value = json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    check_json(value, shape)
+    return value
+
+
+def check_json(value: Any, shape: Shape, key: str = "") -> None:
+    """Raise ValueError, which names the key, if parsed JSON does not have the given shape."""
+    if isinstance(shape, tuple):
+        if value is None:
+            return
+        shape = shape[1]
+    kind = shape if isinstance(shape, type) else type(shape)
+    if type(value) is not kind:
+        problem = (
+            "is missing" if value is None else f"must be {_JSON_NAMES.get(kind, kind.__name__)}"
+        )
+        raise ValueError(f"{key or 'the content'} {problem}")
+    if isinstance(shape, type):
+        return
+    if isinstance(shape, dict) and str not in shape:
+        for name, item in shape.items():
+            check_json(value.get(name), item, f"{key}.{name}" if key else name)
+        return
+    item = shape[str] if isinstance(shape, dict) else shape[0]
+    entries = value.items() if isinstance(shape, dict) else enumerate(value)
+    for name, entry in entries:
+        if type(entry) is not item:  # The fast path for large vocabularies.
+            check_json(entry, item, f"{key}.{name}" if key else str(name))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slotfill.errors import UsageError
-from slotfill.files import check_new_file, write_new_file
+from slotfill.files import check_new_file, write_atomically
 
 
 def test_only_what_may_be_replaced(tmp_path):
@@ -27,7 +27,7 @@ def test_only_what_may_be_replaced(tmp_path):
 
 def test_text_and_bytes(tmp_path):
     for content in ("台北", b"\x00"):
-        write_new_file(tmp_path / "a", content)
+        write_atomically(tmp_path / "a", content)
         assert (tmp_path / "a").read_bytes() == (
             content if isinstance(content, bytes) else content.encode()
         )
@@ -45,5 +45,5 @@ def test_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", stopped)
     with pytest.raises(KeyboardInterrupt):
-        write_new_file(kept, "<svg/>")
+        write_atomically(kept, "<svg/>")
     assert (kept.read_text(), list(tmp_path.iterdir())) == ("mine", [kept])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -13,10 +13,6 @@ from typer.core import TyperGroup
 from slotfill.cli.output import discard_output, echo
 from slotfill.errors import ConfigError, SlotfillError, UsageError
 from slotfill.inference.engine import EngineName
-from slotfill.runs.device import resolve_device
-
-if TYPE_CHECKING:
-    from slotfill.runs.load import Run
 
 _ClickException: Any = typer.BadParameter.__mro__[2]
 """The base class of errors in the use of a command, which typer does not export."""
@@ -116,13 +112,3 @@ def one_config(config: str | None, overrides: Sequence[str] | None) -> tuple[str
     if config is None or split_overrides([config])[0]:
         return config, list(overrides or ())
     return None, [config, *(overrides or ())]
-
-
-def open_run(run: Path, device: str, engine: EngineName) -> Run:
-    """Return the run in the folder `run`; torch is imported only if it is needed."""
-    from slotfill.runs.load import check_run_folder, is_exported, load_run
-
-    if engine == "onnx" or (engine == "auto" and device != "cuda" and is_exported(run)):
-        return load_run(run, "cpu" if device == "auto" else device, "onnx")
-    check_run_folder(run)
-    return load_run(run, resolve_device(device), "torch")

@@ -17,7 +17,7 @@ import typer
 from slotfill.cli.app import AsJson, ConfigName, Device, Overrides, RunPath, Seed, split_overrides
 from slotfill.cli.output import echo, write_data
 from slotfill.errors import UsageError
-from slotfill.files import check_new_file, write_new_file
+from slotfill.files import check_new_file, write_atomically
 from slotfill.runs.device import resolve_device
 
 Seeds = Annotated[str, typer.Option(metavar="N,N,...", help="Random seeds; one training for each.")]
@@ -59,7 +59,7 @@ def inspect(
         layer=layer, names=gate or ()
     )
     if html is not None:
-        write_new_file(html, heat_map_page.render_page(inspection, run.resolve().name))
+        write_atomically(html, heat_map_page.render_page(inspection, run.resolve().name))
     if as_json:
         write_data(json.dumps(inspection.to_json(), ensure_ascii=False) + "\n")
     elif html is not None:
@@ -145,9 +145,9 @@ def compare(
         raise typer.Exit(130) from None
     report = comparison.summarize(plan, errors, shlex.join(["slotfill", *sys.argv[1:]]))
     if markdown:
-        write_new_file(markdown, tables.markdown(report))
+        write_atomically(markdown, tables.markdown(report))
     if json_file:
-        write_new_file(json_file, json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
+        write_atomically(json_file, json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
     for title, error in errors.items():
         echo(f"slotfill: {title}: {error}", err=True)
     display.print_tables(tables.tables(report), tables.legend(report))
@@ -217,7 +217,7 @@ def probe(
     if figure is not None and has_matplotlib:
         from slotfill.lab.probe import figures
 
-        write_new_file(figure, figures.render(figures.plot_probe(results), figure.suffix))
+        write_atomically(figure, figures.render(figures.plot_probe(results), figure.suffix))
     if as_json:
         document = probing.to_json(named_cells, settings, results)
         write_data(json.dumps(document, ensure_ascii=False) + "\n")

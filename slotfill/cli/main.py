@@ -26,7 +26,6 @@ from slotfill.cli.app import (
     RunPath,
     Seed,
     one_config,
-    open_run,
     print_errors,
     split_overrides,
 )
@@ -84,7 +83,11 @@ def train(
             raise UsageError(
                 "--resume continues a run with its own config: only --device is allowed"
             )
-        folder, loaded = RunFolder.resume(resume)
+        folder = RunFolder(resume, resume=True)
+        if folder.complete():
+            echo(f"{folder.out}: the run was trained to its end, and is complete now")
+            return
+        loaded = folder.config
     else:
         run_name, loaded = load_config(name, settings, need_data=True)
         if loaded.tune:
@@ -100,7 +103,6 @@ def train(
                 report,
                 covered=display.print_coverage,
                 device=resolve_device(device),
-                resume=resume is not None,
                 profile=profile,
             )
         except ConfigError as error:  # Found only when the network is built.
@@ -139,6 +141,7 @@ def evaluate(
     from slotfill.cli import display
     from slotfill.data.splits import evaluation_split
     from slotfill.runs.evaluate import evaluate_run
+    from slotfill.runs.load import load_run
 
     if split is not None and data is not None:
         raise UsageError("--split names a split of the run's own data, --data other data: give one")
@@ -146,7 +149,7 @@ def evaluate(
         raise UsageError(
             f"--min-f1 {min_f1:g}: F1 is in percent; for {min_f1:g} give {min_f1 * 100:g}"
         )
-    loaded = open_run(run, device, engine)
+    loaded = load_run(run, device, engine)
     name = str(data) if data else split or evaluation_split(loaded.config.data)
     result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
     if as_json:
@@ -195,7 +198,7 @@ def predict(
         raise UsageError("give sentences or --input, not both")
     if jobs > 1 and device == "cuda":
         raise UsageError("--jobs: several processes compute on the CPU; omit --device")
-    predictor = Predictor(open_run(run, device, engine))
+    predictor = Predictor.load(run, device, engine)
     texts = iter(sentences) if sentences else _read_texts(input)
     on_terminal = sys.stdout.isatty()
     output_format = format or ("text" if on_terminal else "jsonl")

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from slotfill.data.indexers import CharacterIndexer, NgramIndexer, PretrainedIndexer, TokenIndexer
-from slotfill.data.schemes import TagDecoder, all_tags, slots_to_tags
+from slotfill.data.schemes import SCHEMES, TagDecoder, all_tags, slots_to_tags
 from slotfill.data.sentence import INTENT_SEPARATOR, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
-from slotfill.version import FORMAT
+from slotfill.files import parse_json
 
 
 class Vocab:
@@ -162,7 +162,6 @@ class Vocab:
         intents = {"intents": self.intents} if self.intents else {}
         kept = {"kept": self.kept} if self.kept else {}
         return {
-            "format": FORMAT,
             "tokenizer": self.tokenizer.to_json(),
             "scheme": self.scheme,
             "tags": self.tags,
@@ -172,16 +171,29 @@ class Vocab:
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Vocab:
-        """Return the vocabulary that `to_json` gave."""
-        return cls(
-            data["tokens"],
-            data["tags"],
-            data["scheme"],
-            data.get("kept"),
-            data.get("intents"),
-            Tokenizer.from_json(data["tokenizer"]),
-        )
+    def from_json(cls, content: bytes) -> Vocab:
+        """Return the vocabulary that `to_json` gave; raises ValueError where it is not valid."""
+        data = parse_json(content, _JSON_SHAPE)
+        if data["scheme"] not in SCHEMES:
+            raise ValueError(f"scheme {data['scheme']!r} is unknown")
+        tags, resources, intents = data["tags"], data.get("kept"), data.get("intents")
+        if not tags or len(set(tags)) < len(tags):
+            raise ValueError("tags must be a list of different tags")
+        "".join((*data["tokens"], *tags, *(intents or ()))).encode()  # No half of a character.
+        tokenizer = Tokenizer.from_json(data["tokenizer"])
+        vocab = cls(data["tokens"], tags, data["scheme"], resources, intents, tokenizer)
+        _ = vocab.tags_to_slots
+        return vocab
+
+
+_JSON_SHAPE = {
+    "tokenizer": {"name": str, "normalization": str, "prefixes": [[str]], "suffixes": [[str]]},
+    "scheme": str,
+    "tags": [str],
+    "tokens": {str: int},
+    "intents": (None, {str: int}),
+    "kept": (None, {str: {}}),
+}
 
 
 def _by_count(counts: Counter[str]) -> dict[str, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +17,6 @@ from slotfill.export.tracer import OnnxTracer
 from slotfill.inference.onnx_engine import EMBEDDING, NETWORK, OnnxEngine
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.ensemble import Model, average_outputs
-from slotfill.version import FORMAT
 
 TOLERANCE = 1e-4
 """Largest difference of emissions from torch's: absolute below 1, relative above."""
@@ -29,7 +27,7 @@ _EXAMPLE_LENGTHS = ([4, 2], [5, 1, 3])
 
 
 def export_model(
-    model: Model, vocab: Vocab, vocab_digest: str, texts: Mapping[str, str] | None = None
+    model: Model, vocab: Vocab, texts: Mapping[str, str] | None = None
 ) -> dict[str, bytes]:
     """Return the two serialized models by file name: token vectors from ids, and the rest.
 
@@ -48,26 +46,12 @@ def export_model(
         if any(cast(Embedding, embedding).contextual for embedding in member.embeddings):
             raise ExportError("its embedding reads complete sentences, which needs torch")
     model = copy.deepcopy(model).cpu().float().eval()
-    metadata = {
-        "format": FORMAT,
-        "vocab": vocab_digest,
-        "weights": _weights_digest(model),
-        "texts": dict(texts or {}),
-    }
+    metadata = {"texts": dict(texts or {"scheme": vocab.scheme})}
     with torch.no_grad():
         embedding, sizes = _export_embedding(model, vocab, metadata)
         models = {EMBEDDING: embedding, NETWORK: _export_network(model, sizes, metadata)}
-    _verify(model, OnnxEngine(models, vocab, vocab_digest), vocab)
+    _verify(model, OnnxEngine(models, vocab), vocab)
     return models
-
-
-def _weights_digest(model: Model) -> str:
-    """Return a digest of the weights, so that files of two networks are not combined."""
-    digest = sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _export_embedding(

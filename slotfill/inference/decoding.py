@@ -35,12 +35,14 @@ class Transitions:
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Transitions:
-        """Return the scores that `to_json` wrote."""
+    def from_json(cls, data: dict[str, str], num_tags: int) -> Transitions:
+        """Return the scores that `to_json` wrote; raises ValueError if they have another size."""
         start, matrix, end = (
             np.frombuffer(b64decode(data[name]), "<f4") for name in ("start", "matrix", "end")
         )
-        return cls(start, matrix.reshape(len(start), -1), end)
+        if start.shape != end.shape or start.shape != (num_tags,):
+            raise ValueError(f"transitions are not of {num_tags} tags")
+        return cls(start, matrix.reshape(num_tags, num_tags), end)
 
     @cached_property
     def pruned(self) -> PrunedTransitions:

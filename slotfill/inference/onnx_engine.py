@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from slotfill.data.batching import Batch
+from slotfill.data.batching import Batch, make_batch
 from slotfill.data.indexers import Indexer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
+from slotfill.files import parse_json
 from slotfill.inference.decoding import Transitions, decode, select_intents
-from slotfill.version import FORMAT
 
 # Read by ONNX Runtime on import: it would send usage statistics otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -29,41 +28,45 @@ MAX_CACHED_FLOATS = 5_000_000
 EMBEDDING, NETWORK = ONNX = ("embedding.onnx", "model.onnx")
 """The two models of a network: from token ids to token vectors, and from there to the outputs."""
 
-Source = Path | Mapping[str, bytes]
-"""A run folder, or the contents of its ONNX files by name."""
+
+class Files(Protocol):
+    """The content of files by name."""
+
+    def __getitem__(self, name: str, /) -> bytes: ...
 
 
 class OnnxEngine:
-    """An exported network; copying or pickling it opens the models again."""
+    """An exported network; copying or pickling it loads the models again."""
 
-    def __init__(self, source: Source, vocab: Vocab, vocab_digest: str) -> None:
-        """Open the models in `source`.
+    def __init__(self, files: Files, vocab: Vocab, folder: Path = Path()) -> None:
+        """Load the models in `files`.
+
+        Args:
+            files: The content of `model.onnx` and `embedding.onnx` by name.
+            vocab: The vocabulary of the run.
+            folder: The folder of the files, for messages.
 
         Raises:
-            RunError: A file is not what slotfill wrote for this vocabulary.
+            RunError: A model is not valid, or does not fit the vocabulary.
         """
-        self._arguments = (
-            source.absolute() if isinstance(source, Path) else source,
-            vocab,
-            vocab_digest,
+        self._arguments = (files, vocab, folder)
+        embedding, network = (_Session(files[name], folder / name) for name in ONNX)
+        indexers = _validated(
+            embedding.path, lambda: list(map(vocab.lookup, embedding.metadata["indexers"]))
         )
-        embedding, network = (_Session(source, name, vocab_digest) for name in ONNX)
-        for session, key in ((embedding, "indexers"), (network, "transitions")):
-            if key not in session.metadata:
-                raise _broken(session.path, "the other half of a network")
-        if embedding.metadata.get("weights") != network.metadata.get("weights"):
-            raise _broken(network.path, f"not of the same run as {EMBEDDING}")
-        indexers = [vocab.lookup(settings) for settings in embedding.metadata["indexers"]]
-        self.indexers: list[Indexer] = [
-            TokenVectorCache(
-                indexers, embedding.metadata["inputs"], lambda ids: embedding.run(ids)[0]
-            )
-        ]
+        names = embedding.metadata["inputs"]
+        self.indexers: list[Indexer] = [TokenVectorCache(indexers, names, embedding.run_tokens)]
         self._network = network
-        transitions = network.metadata["transitions"]
-        self.transitions = None if transitions is None else Transitions.from_json(transitions)
+        saved = network.metadata.get("transitions")
+        size = len(vocab.tags)
+        self.transitions = saved and _validated(
+            network.path, lambda: Transitions.from_json(saved, size)
+        )
         self.texts: dict[str, str] = network.metadata["texts"]
         self.is_multi_intent = vocab.is_multi_intent
+        self._sizes = (size, len(vocab.intent_names))
+        # Run once, so that files that do not fit each other or the vocabulary are found here.
+        _validated(network.path, lambda: self.predict(make_batch([["a"]], self.indexers)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Sessions and locks can be neither copied nor pickled.
@@ -82,13 +85,30 @@ class OnnxEngine:
     def _outputs(self, batch: Batch) -> list[np.ndarray]:
         """Return the emissions, and the intent logits `(batch, intents)` if there is a head."""
         ((vectors,),) = batch.features
-        return self._network.run({"vectors": vectors, "lengths": batch.lengths})
+        outputs = self._network.run({"vectors": vectors, "lengths": batch.lengths})
+        count, time = vectors.shape[:2]
+        tags, intents = self._sizes
+        shapes = [(count, time, tags), (count, intents)][: max(1, len(outputs))]
+        if [output.shape for output in outputs] != shapes:
+            raise _invalid(self._network.path, f"its outputs are not of the shapes {shapes}")
+        return outputs
+
+
+_Result = TypeVar("_Result")
+
+_METADATA_SHAPES = {
+    EMBEDDING: {"indexers": [{}], "inputs": [[str]]},
+    NETWORK: {
+        "texts": {"scheme": str},
+        "transitions": (None, {"start": str, "matrix": str, "end": str}),
+    },
+}
 
 
 class _Session:
-    """One ONNX model, and the metadata that slotfill wrote into it."""
+    """An ONNX file, loaded, with the metadata that slotfill wrote into it."""
 
-    def __init__(self, source: Source, name: str, vocab_digest: str) -> None:
+    def __init__(self, content: bytes, path: Path) -> None:
         import onnxruntime
 
         onnxruntime.set_default_logger_severity(3)
@@ -96,30 +116,44 @@ class _Session:
         # Products of this size gain nothing from a second thread; `predict` has its own.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        self.path = source / name if isinstance(source, Path) else Path(name)
-        try:
-            self._session = onnxruntime.InferenceSession(
-                source / name if isinstance(source, Path) else source[name],
-                options,
-                providers=["CPUExecutionProvider"],
-            )
-            self._outputs = [output.name for output in self._session.get_outputs()]
-            metadata = self._session.get_modelmeta().custom_metadata_map["slotfill"]
-            self.metadata = json.loads(metadata)
-        except Exception as error:
-            # ONNX Runtime has one class for each error, and no public base class.
-            reason = str(error).strip().splitlines()[0]
-            raise _broken(self.path, f"not what slotfill wrote ({reason})") from None
-        if (found := self.metadata["format"]) != FORMAT:
-            reason = f"of format {found}; this version of slotfill reads format {FORMAT}"
-            raise _broken(self.path, reason)
-        if self.metadata["vocab"] != vocab_digest:
-            raise _broken(self.path, "made for another vocabulary")
+        self.path = path
+        self._session = _validated(
+            path,
+            lambda: onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            ),
+        )
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        text = self._session.get_modelmeta().custom_metadata_map.get("slotfill", "{}")
+        self.metadata = _validated(path, lambda: parse_json(text, _METADATA_SHAPES[path.name]))
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Return the outputs."""
-        outputs: list[np.ndarray] = self._session.run(self._outputs, inputs)
-        return outputs
+        return _validated(self.path, lambda: self._session.run(self._outputs, inputs))
+
+    def run_tokens(self, inputs: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        """Return the vectors `(token, size)` of one sentence of `count` tokens."""
+        (vectors,) = self.run(inputs)
+        if vectors.ndim != 3 or vectors.shape[:2] != (1, count):
+            raise _invalid(self.path, f"its output has the shape {vectors.shape}")
+        return vectors[0]
+
+
+def _validated(path: Path, action: Callable[[], _Result]) -> _Result:
+    """Return what `action` returns; raises RunError if it fails because of the file `path`."""
+    try:
+        return action()
+    except RunError:
+        raise
+    except Exception as error:  # ONNX Runtime has many classes of errors, and no common base.
+        raise _invalid(path, " ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _invalid(path: Path, reason: str) -> RunError:
+    return RunError(
+        f"{path}: not an ONNX file of slotfill ({reason}); write it again with:"
+        f" slotfill export {path.parent}"
+    )
 
 
 class TokenVectorCache:
@@ -129,7 +163,7 @@ class TokenVectorCache:
         self,
         indexers: Sequence[Indexer],
         names: Sequence[Sequence[str]],
-        embed: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+        embed: Callable[[Mapping[str, np.ndarray], int], np.ndarray],
     ) -> None:
         self._indexers = indexers
         self._names = names
@@ -166,7 +200,7 @@ class TokenVectorCache:
             for indexer, names in zip(self._indexers, self._names, strict=True)
             for name, array in zip(names, indexer.index([missing]), strict=True)
         }
-        vectors = self._embed(features)[0]
+        vectors = self._embed(features, len(missing))
         first = len(self._rows) + 1
         end = first + len(missing)
         if end > len(self._table):
@@ -183,7 +217,3 @@ class TokenVectorCache:
 def _capacity(vectors: np.ndarray) -> int:
     """Return how many `vectors` `(token, size)` are cached."""
     return min(MAX_CACHED_TOKENS, MAX_CACHED_FLOATS // max(1, vectors.shape[1]))
-
-
-def _broken(path: Path, found: str) -> RunError:
-    return RunError(f"{path}: {found}; make it again with: slotfill export {path.parent}")

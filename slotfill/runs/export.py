@@ -17,59 +17,55 @@ from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.export.builder import ExportError
 from slotfill.export.low_rank import reduce_input_rank
 from slotfill.export.to_onnx import export_model
-from slotfill.files import write_whole
 from slotfill.inference.onnx_engine import NETWORK, OnnxEngine
 from slotfill.model.ensemble import Model
-from slotfill.runs.load import Run, load_run, read_text, sha256_text, text_settings
+from slotfill.runs.load import Run, load_run, text_settings
 
 Quantize = Literal["none", "int8"]
 
 
 @dataclass(slots=True)
 class Exported:
-    """The files that were written, and the scores by split before and after, where the network was
-    made smaller.
-    """
+    """The result of an export."""
 
     paths: list[Path]
+    """The files that were written."""
     scores: dict[str, tuple[EvaluationResult, EvaluationResult]] = field(default_factory=dict)
+    """By split: the scores before and after, if the network was made smaller."""
 
 
 def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None) -> Exported:
-    """Write the ONNX files of the run in the folder `path`, anew if there are some.
+    """Write the ONNX files of the run in the folder `path`, and replace those it has.
 
-    With int8 the weights of products and LSTMs are held in 8 bits; with a `rank` the first
-    recurrent layer reads so many numbers of a token. What they do to the scores is measured where
-    the run's sentences are still there. Raises RunError, which says why, where the network cannot
-    be exported.
+    Args:
+        path: The run folder.
+        quantize: "int8" stores the weights of matrix products and LSTMs in 8 bits.
+        rank: The rank of the first recurrent layer's input weights; None keeps them.
+
+    Raises:
+        RunError: The network cannot be exported.
     """
     run = load_run(path, engine="torch")
-    digest = sha256_text(read_text(path / "vocab.json"))
     texts = text_settings(run.config)
     try:
         model = cast(Model, run.engine)
-        models = whole = export_model(model, run.vocab, digest, texts)
+        exported = original = export_model(model, run.vocab, texts)
         if rank is not None:
-            models = export_model(
-                reduce_input_rank(model, run.vocab, rank), run.vocab, digest, texts
-            )
-    except ExportError as fault:
-        raise RunError(f"{path} cannot be exported, so torch predicts: {fault}") from None
-    written = models if quantize == "none" else models | {NETWORK: _in_8_bits(models[NETWORK])}
-    engines = [OnnxEngine(each, run.vocab, digest) for each in (whole, written)]
-    for name, file in written.items():
-        write_whole(path / name, file)
-    return Exported(
-        [path / name for name in written], {} if written is whole else _scores(run, engines)
-    )
+            exported = export_model(reduce_input_rank(model, run.vocab, rank), run.vocab, texts)
+    except ExportError as error:
+        raise RunError(f"{path} cannot be exported, so torch predicts: {error}") from None
+    if quantize == "int8":
+        exported = exported | {NETWORK: _quantize_int8(exported[NETWORK])}
+    engines = [OnnxEngine(files, run.vocab, path) for files in (original, exported)]
+    run.files.replace(exported)
+    scores = {} if exported is original else _scores(run, engines)
+    return Exported([path / name for name in exported], scores)
 
 
 def _scores(
     run: Run, engines: list[OnnxEngine]
 ) -> dict[str, tuple[EvaluationResult, EvaluationResult]]:
-    """Return the scores of two engines on valid and on the final split; nothing where the sentences
-    are gone.
-    """
+    """Return the scores of two engines by split; none if the run's sentences are missing."""
     try:
         splits = dict.fromkeys(("valid", evaluation_split(run.config.data)))
         corpus = {split: read_split(run.config.data, split).sentences for split in splits}
@@ -82,18 +78,15 @@ def _scores(
     return dict(zip(corpus, zip(before, after, strict=True), strict=True))
 
 
-def _in_8_bits(model: bytes) -> bytes:
-    """Return `model` with the weights of its products in 8 bits; what they are multiplied by is
-    turned as it comes.
-    """
+def _quantize_int8(model: bytes) -> bytes:
+    """Return `model` with the weights of its products in 8 bits (dynamic quantization)."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    # The tool works on files, and advises by its logger and on standard output to do what does not
-    # apply here.
+    # It works on files, and logs and prints advice that does not apply here.
     logger = logging.getLogger()
     level = logger.level
-    with TemporaryDirectory() as room:
-        source, target = Path(room, "whole.onnx"), Path(room, "int8.onnx")
+    with TemporaryDirectory() as folder:
+        source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
         source.write_bytes(model)
         logger.setLevel(logging.ERROR)
         try:

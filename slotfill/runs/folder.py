@@ -1,4 +1,9 @@
-"""The writing of a run folder: made while a run trains, and given its name when it is whole."""
+"""Writing of a run folder: `NAME.partial` while a run trains, renamed to `NAME` at the end.
+
+A crash at any point loses nothing: the checkpoint stays until all files of the run, and then their
+manifest, are written; from there on `--resume` only renames. A run that is replaced is moved into
+`NAME.partial/replaced`, and removed after the new one has its name.
+"""
 
 from __future__ import annotations
 
@@ -16,25 +21,21 @@ from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from slotfill.config.models import Config
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError, UsageError
-from slotfill.files import write_whole
-from slotfill.inference.onnx_engine import ONNX
+from slotfill.files import write_atomically
 from slotfill.runs.load import (
-    FILES,
     check_run_folder,
+    parse_run_config,
+    parse_tensors,
+    parse_vocab,
     partial_path,
-    read_config,
-    read_tensors,
-    read_text,
-    read_vocab,
-    sha256_text,
     text_settings,
 )
+from slotfill.runs.manifest import FILES, is_completed, write_run
 from slotfill.version import FORMAT, __version__
 
 if TYPE_CHECKING:
@@ -42,177 +43,208 @@ if TYPE_CHECKING:
 
     from slotfill.training.trainer import Epoch, Training
 
-_ALL = {*FILES, *ONNX, "history.csv", "scores.json", "environment.json", "checkpoint"}
 _STATE = Path("checkpoint", "state.safetensors")
+_REPLACED = "replaced"
 
 
 class RunFolder:
-    """The folder of a run that trains: `out` once it is whole, `out.partial` until then."""
+    """The folder that a run trains in.
 
-    def __init__(self, out: Path, *, force: bool = False) -> None:
-        """Raises UsageError where something is in the way that `force` may not, or is not told to,
-        replace.
+    Attributes:
+        out: The folder of the finished run.
+        partial: The folder while it trains.
+        config: The run's config, set by `create` or read from the stopped run.
+        source: The folder with the checkpoint to resume from; None for a new run.
+    """
+
+    config: Config
+
+    def __init__(self, out: Path, *, force: bool = False, resume: bool = False) -> None:
+        """Prepare to train into `out`, or to `resume` a run that was stopped.
+
+        Raises UsageError if something is there that must not be replaced, or nothing to resume.
         """
         self.out = _resolve(out)
+        if resume:
+            self.out = self.out.with_name(self.out.name.removesuffix(".partial"))
         self.partial = partial_path(self.out)
         self.force = force
-        self.resumed = self.copied = False
-        for path in (self.out, self.partial):
-            self._check(path)
-
-    def _check(self, path: Path) -> None:
-        entries = (
-            {entry.name.removesuffix(".new") for entry in path.iterdir()}
-            if path.is_dir()
-            else {path.name}
-        )
-        if not path.exists() or not entries:
+        self.release: Callable[[], object] = lambda: None
+        self.source = self._find_stopped_run() if resume else None
+        if self.source is None:
+            for path in (self.out, self.partial):
+                self._check_replaceable(path, force=force)
             return
-        if path == self.partial and path.is_dir():
+        if self.source == self.partial:
+            self._lock()
+        self.config = parse_run_config(_read(self.source / "config.yaml"), self.source)
+
+    def _find_stopped_run(self) -> Path:
+        if (folder := stopped_run(self.out)) is not None:
+            return folder
+        if self.partial.is_dir():
+            raise UsageError(f"{self.partial} was stopped in its first epoch; train it again")
+        check_run_folder(self.out)
+        raise UsageError(f"{self.out} has no checkpoint: it was trained to its end")
+
+    def complete(self) -> bool:
+        """Rename the run if it was trained to its end but not renamed; return whether it was."""
+        if self.source is None or not is_completed(self.source):
+            return False
+        self._publish()
+        return True
+
+    def _check_replaceable(self, path: Path, *, force: bool) -> None:
+        """Raise UsageError if `path` is not a run folder, or is one and `force` is not given."""
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return
+        names = [entry.name for entry in path.iterdir()] if path.is_dir() else [path.name]
+        is_partial = path == self.partial and path.is_dir()
+        if is_partial:
             _lock_folder(path)()
-        if foreign := sorted(entries - _ALL):
+        allowed = {*FILES, _STATE.parent.name, _REPLACED}
+        foreign = (name for name in names if name not in allowed and not name.endswith(".new"))
+        if name := min(foreign, default=None):
             raise UsageError(
-                f"{path} is not a run folder ({foreign[0]}), so it is not replaced; choose another"
-                " --out"
+                f"{path} is not a run folder ({name}), so it is not replaced; choose another --out"
             )
-        if path == self.partial and not (path / _STATE).is_file():
-            return  # Stopped before its first epoch was done, so there is nothing to lose.
-        if not self.force:
-            resume = f"go on with --resume {self.out}, " if (path / _STATE).is_file() else ""
+        resumable = stopped_run(self.out) == path
+        if is_partial and not resumable:
+            return  # Stopped in its first epoch, so there is nothing to lose.
+        if not force:
+            resume = f"go on with --resume {self.out}, " if resumable else ""
             raise UsageError(
                 f"{path} exists: {resume}replace it with --force, or choose another with --out DIR"
             )
 
     def create(self, config: Config, vocab: Vocab) -> None:
         """Make the partial folder with what is known before training."""
+        if is_completed(self.partial):  # It is not deleted before this run is finished.
+            (self.partial / _REPLACED).mkdir(exist_ok=True)
+            self._publish()
+        self.config = config
         try:
-            self._check(self.partial)
+            self._check_replaceable(self.partial, force=self.force)
             if self.partial.exists():
                 shutil.rmtree(self.partial)
             (self.partial / _STATE).parent.mkdir(parents=True)
+            if self.force or self.source is not None:
+                (self.partial / _REPLACED).mkdir()
             self._lock()
-        except OSError as fault:
+        except OSError as error:
             raise UsageError(
-                f"cannot make the run folder {self.partial}: {fault.strerror}"
+                f"cannot make the run folder {self.partial}: {error.strerror}"
             ) from None
-        write_whole(self.partial / "config.yaml", config.to_yaml())
-        write_whole(self.partial / "vocab.json", _vocab_text(vocab))
+        write_atomically(self.partial / "config.yaml", config.to_yaml())
+        write_atomically(self.partial / "vocab.json", _vocab_text(vocab))
 
     def _lock(self) -> None:
         """Keep other processes from training here until `release`, or until this object is gone."""
         self.release = weakref.finalize(self, _lock_folder(self.partial))
 
-    @classmethod
-    def resume(cls, out: Path) -> tuple[RunFolder, Config]:
-        """Return the folder of a stopped run and its config. Raises UsageError where there is no
-        checkpoint.
-        """
-        folder = cls.__new__(cls)
-        out = _resolve(out)
-        folder.out = out.with_name(out.name.removesuffix(".partial"))
-        folder.partial = partial_path(folder.out)
-        folder.force = folder.resumed = True
-        folder.copied = False
-        if folder.partial.is_dir():
-            if not (folder.partial / _STATE).is_file():
-                raise UsageError(f"{folder.partial} was stopped in its first epoch; train it anew")
-        else:
-            check_run_folder(folder.out)
-            if not (folder.out / _STATE).is_file():
-                raise UsageError(f"{folder.out} has no checkpoint: it was trained to its end")
-            with TemporaryDirectory(prefix=".slotfill-", dir=folder.out.parent) as room:
-                shutil.copytree(folder.out, Path(room, "run")).rename(folder.partial)
-            folder.copied = True
-        folder._lock()
-        return folder, read_config(folder.partial)
-
     def resources(self) -> dict[str, dict[str, Any]]:
-        """Return what the parts of the stopped run have kept of files."""
-        return read_vocab(self.partial)[0].kept
+        """Return what the parts of the stopped run read from files; nothing for a new run."""
+        if self.source is None:
+            return {}
+        return parse_vocab(_read(self.source / "vocab.json"), self.source).kept
 
     def save_checkpoint(self, training: Training) -> None:
-        """Save the state of `training`, in one file, from which it can go on to the bit."""
+        """Save the state of `training`, in one file, from which it continues bit for bit."""
         tensors, notes = training.state()
-        _save(self.partial / _STATE, tensors, notes)
+        write_atomically(self.partial / _STATE, _tensor_bytes(tensors, notes))
 
     def load_checkpoint(self, training: Training) -> None:
-        """Bring `training` to where the checkpoint stands; raises RunError where the two do not
-        fit.
-        """
-        try:
-            tensors, notes = read_tensors(self.partial / _STATE)
-            if _vocab_text(training.vocab) != read_text(self.partial / "vocab.json"):
-                raise RunError(
-                    f"{self.partial}: the training sentences have changed since; put them back as"
-                    " they were, or start anew with another --out"
-                )
-            training.restore(tensors, notes)
-        except RunError:
-            if self.copied:
-                shutil.rmtree(self.partial, ignore_errors=True)
-            raise
-        except (RuntimeError, KeyError, ValueError) as fault:
-            reason = str(fault).strip().splitlines()[-1].strip()
+        """Restore the state of `training`; raises RunError if the checkpoint does not fit it."""
+        assert self.source is not None
+        state = self.source / _STATE
+        tensors, notes = parse_tensors(_read(state), state)
+        if _vocab_text(training.vocab).encode() != _read(self.source / "vocab.json"):
             raise RunError(
-                f"{self.partial}: the checkpoint does not fit config.yaml ({reason})"
+                f"{self.source}: the training sentences have changed since; restore them, or train"
+                " again with another --out"
+            )
+        try:
+            training.restore(tensors, notes)
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise RunError(
+                f"{self.source}: the checkpoint does not fit config.yaml ({reason})"
             ) from None
+        if self.source != self.partial:
+            self.create(self.config, training.vocab)
 
     def finalize(self, training: Training, scores: dict[str, Any], *, completed: bool) -> str:
-        """Write the rest of the run and give the folder its name; the checkpoint stays where not
-        `completed`.
+        """Write the run and rename its folder; the checkpoint stays unless `completed`.
 
-        Returns why the run is not exported, or nothing where it is.
+        Returns why the run is not exported, or an empty string if it is.
         """
-        digest = sha256_text(read_text(self.partial / "vocab.json"))
-        _save(self.partial / "model.safetensors", training.best_weights, {"vocab": digest})
-        fault = _export(self.partial, training, digest)
-        write_whole(self.partial / "history.csv", _history(training.history))
-        write_whole(self.partial / "environment.json", json.dumps(environment(), indent=1))
-        scores = {"format": FORMAT, **scores}
-        write_whole(self.partial / "scores.json", json.dumps(scores, ensure_ascii=False, indent=1))
-        if completed:
-            shutil.rmtree(self.partial / "checkpoint", ignore_errors=True)
-        # Looked at again, since training takes long enough for another run to have taken the name.
+        from slotfill.export.builder import ExportError
+        from slotfill.export.to_onnx import export_model
+
+        reason, models = "", {}
         try:
-            self._check(self.out)
-        except UsageError as fault:
-            raise RunError(f"{fault}; the run that was trained is {self.partial}") from None
-        with TemporaryDirectory(prefix=".slotfill-", dir=self.out.parent) as room:
-            if self.out.exists():
-                self.out.rename(Path(room, "old"))
-            self.partial.rename(self.out)
+            texts = text_settings(self.config)
+            models = export_model(training.averaged, training.vocab, texts)
+        except ExportError as error:
+            reason = str(error)
+        contents = {
+            "config.yaml": self.config.to_yaml(),
+            "vocab.json": _vocab_text(training.vocab),
+            "history.csv": _history(training.history),
+            "environment.json": json.dumps(environment(), indent=1),
+            "scores.json": json.dumps({"format": FORMAT, **scores}, ensure_ascii=False, indent=1),
+        }
+        files = {name: text.encode() for name, text in contents.items()}
+        files |= {"model.safetensors": _tensor_bytes(training.best_weights, {}), **models}
+        write_run(self.partial, files, completed=completed)
+        self._publish()
+        return reason
+
+    def _publish(self) -> None:
+        """Rename the partial folder, and remove what the finished run does not need."""
+        replaced = self.partial / _REPLACED
+        try:
+            if self.partial.exists():
+                if self.out.exists():
+                    # Checked again, since it may have been written while this run trained.
+                    self._check_replaceable(self.out, force=replaced.is_dir())
+                    replaced.mkdir(exist_ok=True)
+                    self.out.rename(replaced / "run")
+                self.partial.rename(self.out)
+        except (UsageError, OSError) as error:
+            reason = getattr(error, "strerror", None) or f"{self.out} is in the way"
+            raise RunError(
+                f"the finished run is {self.partial}, which cannot be renamed ({reason}); correct"
+                f" that, and then: slotfill train --resume {self.out}"
+            ) from None
+        if is_completed(self.out):
+            shutil.rmtree(self.out / _STATE.parent, ignore_errors=True)
+        shutil.rmtree(self.out / _REPLACED, ignore_errors=True)
+        for temporary in self.out.glob("*.new"):  # Of a process that was killed.
+            temporary.unlink()
         self.release()
-        return fault
 
     def discard(self) -> None:
-        """Remove the partial folder of a run that came to nothing; one that was resumed had come to
-        something.
-        """
-        if not self.resumed:
+        """Remove the partial folder unless it has a checkpoint to resume from."""
+        if not (self.partial / _STATE).is_file():
             shutil.rmtree(self.partial, ignore_errors=True)
         self.release()
 
 
-def _export(folder: Path, training: Training, digest: str) -> str:
-    """Write the trained network into `folder` for ONNX Runtime, or leave no such files and return
-    why.
-    """
-    from slotfill.export.builder import ExportError
-    from slotfill.export.to_onnx import export_model
-
-    texts = text_settings(read_config(folder, executes=False))
-    try:
-        for name, model in export_model(training.averaged, training.vocab, digest, texts).items():
-            write_whole(folder / name, model)
-    except ExportError as fault:
-        for name in ONNX:
-            (folder / name).unlink(missing_ok=True)
-        return str(fault)
-    return ""
+def stopped_run(out: Path) -> Path | None:
+    """Return the folder of a run that `--resume` continues or completes; None if there is none."""
+    for folder in (partial_path(out), out):
+        unfinished = (folder / _STATE).is_file()
+        if is_completed(folder):
+            leftovers = unfinished or folder != out or (folder / _REPLACED).exists()
+            return folder if leftovers else None
+        if unfinished:
+            return folder
+    return None
 
 
 def _lock_folder(folder: Path) -> Callable[[], None]:
-    """Lock `folder` and return what unlocks it; raises UsageError where another has it locked."""
+    """Lock `folder` and return what unlocks it; raises UsageError if another process locked it."""
     try:
         import fcntl
     except ImportError:  # Windows has no such locks.
@@ -229,21 +261,26 @@ def _lock_folder(folder: Path) -> Callable[[], None]:
 
 
 def _resolve(out: Path) -> Path:
-    """Return `out` by its own name, that can be given to another folder: what a link leads to, or
-    `.` means.
-    """
-    place = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
-    if not place.name:
+    """Resolve links, `.` and `..`, so that the folder can be renamed."""
+    resolved = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
+    if not resolved.name:
         raise UsageError(f"{out} cannot be a run folder; choose another")
-    return place
+    return resolved
 
 
-def _save(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}; train the run again") from None
+
+
+def _tensor_bytes(tensors: dict[str, Tensor], notes: dict[str, str]) -> bytes:
     from safetensors.torch import save
 
     # One note that holds all, since safetensors writes several in any order, and equal runs are
     # equal files.
-    write_whole(path, save(tensors, {"slotfill": json.dumps({"format": FORMAT, **notes})}))
+    return save(tensors, {"slotfill": json.dumps(notes)})
 
 
 def _vocab_text(vocab: Vocab) -> str:

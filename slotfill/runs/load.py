@@ -1,26 +1,23 @@
-"""A run folder: everything that a trained model is, as files people can read, saved whole or not at
-all.
+"""Loading of a run folder: everything a trained model is, as files that people can read.
 
 `config.yaml` (complete), `vocab.json`, `model.safetensors`, `embedding.onnx`, `model.onnx`,
-`history.csv`, `scores.json`, `environment.json`. While a run trains, its folder is called
-`NAME.partial` and holds `checkpoint/`, from which `--resume` goes on.
+`history.csv`, `scores.json`, `environment.json`, and `manifest.json` with their checksums. While
+a run trains, its folder is called `NAME.partial` and holds `checkpoint/` for `--resume`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slotfill.data.vocab import Vocab
-from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
+from slotfill.errors import ConfigError, RunError, SlotfillError, UsageError, did_you_mean
+from slotfill.files import parse_json
 from slotfill.inference.engine import Engine, EngineName
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
-from slotfill.version import FORMAT
+from slotfill.runs.device import resolve_device
+from slotfill.runs.manifest import RunFiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,21 +25,22 @@ if TYPE_CHECKING:
     from slotfill.config.models import Config
     from slotfill.model.ensemble import Model
 
-FILES = ("config.yaml", "vocab.json", "model.safetensors")
-"""What a run cannot do without; the others are for people, but for `ONNX`, which predict without
-torch.
-"""
-
-logger = logging.getLogger(__name__)
-
 
 class Run:
-    """A trained model with what it was trained from; `tokenizer` and `scheme` are those of its
-    texts.
+    """A trained model ready to predict.
+
+    Attributes:
+        files: The files of its run folder.
+        vocab: Its tokens, tags and intents.
+        engine: The network, computed by torch or ONNX Runtime.
+        tokenizer: The tokenizer of its vocabulary.
+        scheme: The tag scheme of its files.
     """
 
-    def __init__(self, path: Path, vocab: Vocab, engine: Engine, texts: Mapping[str, str]) -> None:
-        self.path = path
+    def __init__(
+        self, files: RunFiles, vocab: Vocab, engine: Engine, texts: dict[str, str]
+    ) -> None:
+        self.files = files
         self.vocab = vocab
         self.engine = engine
         self.tokenizer = vocab.tokenizer
@@ -50,86 +48,87 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        """Its config; read when it is asked for, since a prediction needs none. Raises RunError, as
-        `load_run` does.
-        """
-        return read_config(self.path, executes=False)
+        """The run's config, read on demand because prediction on ONNX Runtime needs none."""
+        return parse_run_config(self.files["config.yaml"], self.files.path)
 
 
 def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Run:
-    """Return the run in the folder `path`, its model ready to predict, on ONNX Runtime where
-    `engine` lets it.
+    """Return the run in the folder `path`, ready to predict.
 
-    With "auto" that is where `device` is the CPU and the run is exported; otherwise torch computes.
-    A part from outside is executed by torch, which is logged as a warning. Raises UsageError when
-    there is no such folder, or it is not exported where ONNX is asked for, and RunError when it is
-    not a whole run of this version.
+    Args:
+        path: The run folder.
+        device: "cpu", "cuda" or "auto", which is "cuda" if torch computes and has one.
+        engine: "auto" is "onnx" unless the run is not exported or the device is "cuda".
+
+    Raises:
+        UsageError: There is no such folder, the engine is not available, or the run has a custom
+            part and `trust_external_parts` does not allow to execute it.
+        RunError: A file is missing, damaged, or of another version.
     """
     check_run_folder(path)
-    without_torch = engine == "onnx" or (engine == "auto" and device == "cpu" and is_exported(path))
-    if engine == "onnx" and not is_exported(path):
+    files = RunFiles(path)
+    exported = files.has(*ONNX)
+    use_onnx = engine == "onnx" or (engine == "auto" and device != "cuda" and exported)
+    if use_onnx and device == "cuda":
+        raise UsageError("engine onnx computes on the CPU, not on cuda; use engine torch")
+    if use_onnx and not exported:
         raise UsageError(
-            f"{path} has no {' and '.join(ONNX)}; make them with: slotfill export {path}, or take"
+            f"{path} has no {' and '.join(ONNX)}; write them with: slotfill export {path}, or use"
             " engine torch"
         )
-    if without_torch and device != "cpu":
-        raise UsageError(f"engine onnx computes on the CPU, not on {device}; take engine torch")
-    needed = [*FILES[:2], *ONNX] if without_torch else FILES
-    missing = [name for name in needed if not (path / name).is_file()]
-    if missing:
+    needed = ["config.yaml", "vocab.json", *(ONNX if use_onnx else ["model.safetensors"])]
+    if missing := [name for name in needed if not files.has(name)]:
         raise RunError(
-            f"{path}: not a whole run folder: {', '.join(missing)} missing; train it again"
+            f"{path}: not a complete run folder: {', '.join(missing)} missing; train it again"
         )
-    if without_torch:
-        vocab, digest = read_vocab(path)
-        onnx = OnnxEngine(path, vocab, digest)
-        return Run(path, vocab, onnx, onnx.texts)
-    config = read_config(path)
-    vocab, digest = read_vocab(path)
-    run = Run(
-        path,
-        vocab,
-        _torch_model(path, config, vocab, digest).to(device).eval(),
-        text_settings(config),
-    )
+    vocab = parse_vocab(files["vocab.json"], path)
+    if use_onnx:
+        onnx = OnnxEngine(files, vocab, path)
+        return Run(files, vocab, onnx, onnx.texts)
+    config = parse_run_config(files["config.yaml"], path)
+    network = _load_network(files, config, vocab).to(resolve_device(device)).eval()
+    run = Run(files, vocab, network, text_settings(config))
     run.config = config
     return run
 
 
-def is_exported(path: Path) -> bool:
-    """Tell whether the run in `path` has what predicts without torch."""
-    return all((path / name).is_file() for name in ONNX)
-
-
 def text_settings(config: Config) -> dict[str, str]:
-    """Return what a prediction has to know of the texts that `config` is for."""
+    """Return how the texts that `config` is for are written, which prediction needs to know."""
     return {"scheme": config.data.scheme}
 
 
-def _torch_model(path: Path, config: Config, vocab: Vocab, digest: str) -> Model:
-    """Return the network with the weights of the run in `path`."""
-    weights, notes = read_tensors(path / "model.safetensors")
-    if digest != notes.get("vocab"):
-        name = path / "vocab.json"
-        raise RunError(
-            f"{name}: not the vocabulary that the weights were trained with; train the run again"
-        )
+def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model:
+    """Return the torch network of a run, with its weights."""
     from slotfill.model.build import build_model
 
-    model = build_model(config, vocab)
+    name = files.path / "model.safetensors"
+    weights, _ = parse_tensors(files[name.name], name)
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as fault:
-        reason = str(fault).strip().splitlines()[1].strip()
+        model = build_model(config, vocab)
+    except SlotfillError:
+        raise
+    except Exception as error:  # The resources of parts in vocab.json have formats of their own.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(
-            f"{path / 'model.safetensors'}: the weights do not fit config.yaml ({reason}); train"
-            " the run again"
-        ) from None
+            f"{files.path}: its network cannot be built ({reason}); train it again"
+        ) from error
+    state = model.state_dict()
+    for key in {**state, **weights}:
+        saved, needed = (_describe(tensors.get(key)) for tensors in (weights, state))
+        if saved != needed:
+            raise RunError(
+                f"{name}: {key} is {saved}, but config.yaml needs {needed}; train the run again"
+            )
+    model.load_state_dict(weights)
     return model
 
 
+def _describe(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
+
+
 def check_run_folder(path: Path) -> None:
-    """Raise UsageError, naming the nearest run, where `path` is not a folder."""
+    """Raise UsageError, which names the nearest run, if `path` is not a folder."""
     if path.is_dir():
         return
     if path.exists():
@@ -138,113 +137,60 @@ def check_run_folder(path: Path) -> None:
         raise UsageError(
             f"{path} is still training, or was stopped; go on with: slotfill train --resume {path}"
         )
-    folders = (path.parent, path.parent / "runs")
     runs = {
         str(file.parent)
-        for folder in folders
+        for folder in (path.parent, path.parent / "runs")
         for file in folder.glob("*/config.yaml")
         if file.parent.suffix != ".partial"
     }
     raise UsageError(f"no run folder {path}{did_you_mean(str(path), runs)}")
 
 
-def read_config(path: Path, *, executes: bool = True) -> Config:
-    """Return the config of the run in `path`, and log which files from outside it executes, if it
-    does.
-    """
-    from slotfill.config.models import external_part_files
+def parse_run_config(content: bytes, path: Path) -> Config:
+    """Return the config of the run in the folder `path`; raises RunError if it is not valid."""
     from slotfill.config.validate import parse_config
-    from slotfill.config.yaml_reader import parse
 
     name = path / "config.yaml"
-    text = read_text(name)
     try:
-        config = parse_config(text, str(name), folder=path)
-        cut = sorted(_missing(config.model_dump(), parse(text, str(name))[0]))
-    except ConfigError as fault:
-        raise RunError(f"{fault.faults[0]}; mend it, or train the run again") from None
-    if cut:
-        raise RunError(f"{name}: cut short: {', '.join(cut[:5])} missing; train the run again")
-    for file in external_part_files(config.model_dump()) if executes else ():
-        logger.warning("slotfill: the run %s executes %s", path, file)
-    return config
+        return parse_config(content.decode(), str(name), folder=path)
+    except ConfigError as error:
+        raise RunError(f"{error.faults[0]}; correct it, or train the run again") from None
+    except UnicodeDecodeError:
+        raise RunError(f"{name}: not UTF-8; train the run again") from None
 
 
-def _missing(whole: Any, given: Any, path: str = "") -> Iterator[str]:
-    """Yield the keys of `whole` that are not in `given`: a saved config is complete."""
-    pairs = (
-        whole.items()
-        if isinstance(whole, dict)
-        else enumerate(whole)
-        if isinstance(whole, list)
-        else ()
-    )
-    for key, value in pairs:
-        there = (
-            key in given
-            if isinstance(given, dict)
-            else isinstance(given, list) and key < len(given)
-        )
-        if there:
-            yield from _missing(value, given[key], f"{path}{key}.")
-        elif value is not None:  # A key that says nothing may be younger than the run.
-            yield f"{path}{key}"
-
-
-def read_vocab(path: Path) -> tuple[Vocab, str]:
-    """Return the vocabulary of the run in `path`, and its digest."""
-    name = path / "vocab.json"
-    text = read_text(name)
+def parse_vocab(content: bytes, path: Path) -> Vocab:
+    """Return the vocabulary of the run in the folder `path`; raises RunError if it is not valid."""
     try:
-        data = json.loads(text)
-        if data["format"] != FORMAT:
-            raise RunError(
-                f"{name}: of format {data['format']}; this version of slotfill reads format"
-                f" {FORMAT}: train the run again"
-            )
-        vocab = Vocab.from_json(data)
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise RunError(f"{name}: not a whole vocabulary ({fault}); train the run again") from None
-    return vocab, sha256_text(text)
+        return Vocab.from_json(content)
+    except ValueError as error:
+        name = path / "vocab.json"
+        raise RunError(f"{name}: not a vocabulary ({error}); train the run again") from None
+
+
+def parse_tensors(content: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of the safetensors file `path`, and the notes in its metadata."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        size = int.from_bytes(content[:8], "little")
+        header = parse_json(content[8 : 8 + size], {"__metadata__": (None, {str: str})})
+        notes = parse_json((header.get("__metadata__") or {}).get("slotfill", "{}"), {})
+        return load(content), notes
+    except (SafetensorError, ValueError, TypeError, KeyError, OverflowError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"{path}: not a safetensors file ({reason}); train the run again") from None
 
 
 def read_text(path: Path) -> str:
-    """Return what a file of a run says; raises RunError where it is not UTF-8."""
+    """Return the text of a file of a run; raises RunError if it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise RunError(
-            f"{path}: not UTF-8, so not what slotfill wrote; train the run again"
-        ) from None
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return what a safetensors file holds: tensors by name, and notes; raises RunError if it is
-    not whole.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            notes = json.loads((file.metadata() or {})["slotfill"])
-    except (SafetensorError, OSError, KeyError) as fault:
-        raise RunError(
-            f"{path}: cut short or not what slotfill wrote ({fault}); train the run again"
-        ) from None
-    if notes["format"] != FORMAT:
-        raise RunError(
-            f"{path}: of format {notes['format']}; this version of slotfill reads format {FORMAT}:"
-            " train the run again"
-        )
-    return tensors, notes
-
-
-def sha256_text(text: str) -> str:
-    """Return what tells one vocabulary file from another."""
-    return hashlib.sha256(text.encode()).hexdigest()
+        raise RunError(f"{path}: not UTF-8; train the run again") from None
 
 
 def partial_path(out: Path) -> Path:
-    """Return what the run folder `out` is called while it trains."""
+    """Return the name of the run folder `out` while it trains."""
     return out.with_name(out.name + ".partial")

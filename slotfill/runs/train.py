@@ -89,7 +89,6 @@ def train(
     *,
     covered: Callable[[Coverage], None] = lambda coverage: None,
     device: str = "cpu",
-    resume: bool = False,
     profile: bool = False,
 ) -> Outcome:
     """Train the model of `config`, score its best epoch, and save it as a run in `folder`.
@@ -108,7 +107,7 @@ def train(
     }
     times = Times(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     times.turn_to("preparation")
-    training = prepare(config, corpus, device, times, folder.resources() if resume else None)
+    training = prepare(config, corpus, device, times, folder.resources())
     tokens = {
         split: [sentence.tokens for sentence in corpus[split]] for split in ("train", "valid")
     }
@@ -116,7 +115,7 @@ def train(
         covered(coverage)
     if profile:
         times.watch(training.model)
-    if resume:
+    if folder.source:
         folder.load_checkpoint(training)
     else:
         folder.create(config, training.vocab)

@@ -53,12 +53,12 @@ def test_exported_model_matches_torch(parts):
         with pytest.raises(
             ExportError, match="search" if model.tagger.uses_beam_search else "whole sentences"
         ):
-            export_model(model, vocab, "of these")
+            export_model(model, vocab)
         return
-    exported = export_model(model, vocab, "of these")
+    exported = export_model(model, vocab)
     for half in exported.values():
         onnx.checker.check_model(half, full_check=True)
-    engine = OnnxEngine(exported, vocab, "of these")
+    engine = OnnxEngine(exported, vocab)
     for tokens in BATCHES:
         ours, theirs = make_batch(tokens, model.indexers), make_batch(tokens, engine.indexers)
         wanted, found = model.emissions(ours), engine.emissions(theirs)
@@ -77,7 +77,7 @@ def test_unsupported_networks_are_reported(kind):
 @pytest.mark.parametrize("scheme", ["iob1", "bioes"])
 def test_transitions_are_exported(scheme):
     model, vocab = built([["word"], small("encoder", "recurrent"), "crf"], scheme)
-    engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
+    engine = OnnxEngine(export_model(model, vocab), vocab)
     wanted = model.tagger.transitions()
     for name in ("start", "matrix", "end"):
         np.testing.assert_array_equal(getattr(engine.transitions, name), getattr(wanted, name))
@@ -104,7 +104,7 @@ def test_transitions_are_exported(scheme):
 def test_recurrent_operator_replaces_scan(cell, operator):
     encoder = {**small("encoder", "recurrent"), "cell": cell, "layers": 2}
     model, vocab = built([["word"], encoder, "crf"])
-    found = operators(export_model(model, vocab, "x"))
+    found = operators(export_model(model, vocab))
     assert found.count(operator) == 2
     assert not {"RNN", "LSTM", "GRU", "Scan", operator}.intersection(found) - {operator}
 
@@ -113,7 +113,7 @@ def test_token_vectors_are_cached():
     model, vocab = built(
         [["word", small("embedding", "char_cnn")], small("encoder", "recurrent"), "crf"]
     )
-    engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
+    engine = OnnxEngine(export_model(model, vocab), vocab)
     vectors = engine.indexers[0]
     calls = []
     embed = vectors._embed
@@ -129,8 +129,8 @@ def test_context_free_encoders_are_part_of_the_token_vector(window, size):
     model, vocab = built(
         [[{"name": "word", "size": 5}], [layer, small("encoder", "recurrent")], "crf"]
     )
-    exported = export_model(model, vocab, "x")
-    engine = OnnxEngine(exported, vocab, "x")
+    exported = export_model(model, vocab)
+    engine = OnnxEngine(exported, vocab)
     ((vectors,),) = make_batch([["leave", "Taipei"], ["at"]], engine.indexers).features
     assert vectors.shape == (2, 2, size) and not vectors[1, 1].any()
     assert ("Relu" in operators(exported)) == (window == 1)
@@ -150,7 +150,7 @@ def test_token_vector_cache_is_bounded(limit, monkeypatch):
         f"slotfill.inference.onnx_engine.{limit}",
         5 if limit == "MAX_CACHED_TOKENS" else 5 * numbers + 1,
     )
-    engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
+    engine = OnnxEngine(export_model(model, vocab), vocab)
     for tokens in BATCHES * 2:
         assert engine.predict(make_batch(tokens, engine.indexers)) == model.predict(
             make_batch(tokens, model.indexers)
@@ -172,7 +172,7 @@ def test_wrong_operator_is_detected(monkeypatch):
     )
     monkeypatch.setattr(type(model.encoders[0].layers[0]), "onnx_operator", lambda self: wrong)
     with pytest.raises(ExportError, match="from torch's"):
-        export_model(model, vocab, "x")
+        export_model(model, vocab)
 
 
 def by_order(x):
@@ -195,33 +195,27 @@ def test_export_error_names_the_operation(function, message):
     model, vocab = built([["word"], small("encoder", "recurrent"), "crf"])
     model.encoders[0] = Odd()
     with pytest.raises(ExportError, match=message):
-        export_model(model, vocab, "x")
+        export_model(model, vocab)
 
 
-def test_files_of_two_networks_are_not_combined():
+def test_one_file_is_not_loaded_in_place_of_the_other():
     parts = [["word"], small("encoder", "recurrent"), "crf"]
     model, vocab = built(parts)
-    one, other = (
-        export_model(model, vocab, "x"),
-        export_model(built(parts, scale=0.6)[0], vocab, "x"),
-    )
-    with pytest.raises(RunError, match=r"model\.onnx: not of the same run as embedding\.onnx"):
-        OnnxEngine(one | {"embedding.onnx": other["embedding.onnx"]}, vocab, "x")
+    one = export_model(model, vocab)
     for half in ("embedding.onnx", "model.onnx"):
-        with pytest.raises(RunError, match="the other half of a network"):
-            OnnxEngine(dict.fromkeys(one, one[half]), vocab, "x")
+        with pytest.raises(
+            RunError, match=r"\.onnx: not an ONNX file of slotfill \(.* is missing\)"
+        ):
+            OnnxEngine(dict.fromkeys(one, one[half]), vocab)
 
 
 def test_metadata_describes_the_model():
     model, vocab = built([["word", "char_cnn"], small("encoder", "recurrent"), "crf"])
-    for name, half in export_model(model, vocab, "digest", {"tokenizer": "words"}).items():
+    for name, half in export_model(model, vocab, {"tokenizer": "words", "scheme": "bioes"}).items():
         (entry,) = onnx.load_from_string(half).metadata_props
         about = json.loads(entry.value)
-        assert (
-            entry.key == "slotfill"
-            and about["vocab"] == "digest"
-            and about["texts"] == {"tokenizer": "words"}
-        )
+        assert entry.key == "slotfill"
+        assert about["texts"] == {"tokenizer": "words", "scheme": "bioes"}
         if name == "embedding.onnx":
             assert [settings["of"] for settings in about["indexers"]] == ["token", "character"]
 

@@ -74,7 +74,7 @@ def test_reduced_model_is_exported():
         " hidden_size: 4}]"
     )
     cut = reduce_input_rank(model, VOCAB, 3)
-    engine = OnnxEngine(export_model(cut, VOCAB, "digest"), VOCAB, "digest")
+    engine = OnnxEngine(export_model(cut, VOCAB), VOCAB)
     assert engine.predict(make_batch(TOKENS, engine.indexers)) == cut.predict(
         make_batch(TOKENS, cut.indexers)
     )

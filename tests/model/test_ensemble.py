@@ -141,7 +141,7 @@ def test_exported(parts):
     """export_model itself holds emissions and tags against torch's, on known and unknown words."""
     model = committee(*parts)
     vocab = Vocab.from_sentences(SENTENCES, "iob2")
-    engine = OnnxEngine(export_model(model, vocab, "digest"), vocab, "digest")
+    engine = OnnxEngine(export_model(model, vocab), vocab)
     tokens = [each.tokens for each in SENTENCES]
     assert engine.predict(make_batch(tokens, engine.indexers)) == model.predict(
         make_batch(tokens, model.indexers)

@@ -135,7 +135,7 @@ def test_onnx_gives_the_same_intents(name, feed, vocab):
     head = {**small("intent", name), "feed": feed}
     model = SlotTagger(vocab, ["word"], small("encoder", "recurrent"), "crf", head).eval()
     randomize(model, 3, 2.0)
-    engine = OnnxEngine(export_model(model, vocab, "x"), vocab, "x")
+    engine = OnnxEngine(export_model(model, vocab), vocab)
     for tokens in (
         [s.tokens for s in SENTENCES],
         STRANGE,

@@ -165,8 +165,8 @@ def test_a_stopped_run_goes_on_without_the_file(desk, monkeypatch):
 
     assert train(config, RunFolder(Path("parts")), stop).interrupted
     (desk / "vectors.txt").unlink()
-    folder, config = RunFolder.resume(Path("parts"))
-    train(config, folder, lambda progress: None, resume=True)
+    folder = RunFolder(Path("parts"), resume=True)
+    train(folder.config, folder, lambda progress: None)
     for name in ("model.safetensors", "vocab.json"):
         assert (desk / "parts" / name).read_bytes() == (whole.path / name).read_bytes()
 

@@ -287,8 +287,8 @@ def test_training_goes_on_to_the_bit(room, monkeypatch):
             raise KeyboardInterrupt
 
     train(config, RunFolder(Path("stopped")), stop)
-    folder, config = RunFolder.resume(Path("stopped"))
-    train(config, folder, lambda progress: None, resume=True)
+    folder = RunFolder(Path("stopped"), resume=True)
+    train(folder.config, folder, lambda progress: None)
     assert (
         Path("stopped/model.safetensors").read_bytes() == Path("run/model.safetensors").read_bytes()
     )

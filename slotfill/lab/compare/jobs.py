@@ -22,7 +22,9 @@ from slotfill.config.yaml_reader import parse
 from slotfill.data.splits import evaluation_split, read_split, split_names, split_path
 from slotfill.errors import ConfigError, SlotfillError, UsageError
 from slotfill.model.build import check_built
-from slotfill.runs.load import partial_path, read_text
+from slotfill.runs.folder import stopped_run
+from slotfill.runs.load import read_text
+from slotfill.runs.manifest import is_completed
 from slotfill.version import FORMAT
 
 
@@ -183,7 +185,7 @@ def _register(names: dict[str, str], name: str, value: str) -> None:
 
 def check_same_config(job: Job) -> None:
     """Raise UsageError if the run folder belongs to another config or to other sentences."""
-    folder = job.folder if is_trained(job) else stopped_folder(job)
+    folder = job.folder if is_trained(job) else stopped_run(job.folder)
     if folder is None:
         if job.folder.exists():
             raise UsageError(
@@ -222,15 +224,7 @@ def config_diff(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 def is_trained(job: Job) -> bool:
     """Whether training is complete."""
-    return (job.folder / "model.safetensors").is_file() and not (job.folder / "checkpoint").exists()
-
-
-def stopped_folder(job: Job) -> Path | None:
-    """Return the folder of a run that can be resumed, or None."""
-    for folder in (partial_path(job.folder), job.folder):
-        if (folder / "checkpoint" / "state.safetensors").is_file():
-            return folder
-    return None
+    return is_completed(job.folder) and stopped_run(job.folder) is None
 
 
 def is_finished(job: Job) -> bool:

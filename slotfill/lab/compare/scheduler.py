@@ -14,11 +14,11 @@ from slotfill.data.splits import evaluation_split, read_split
 from slotfill.errors import SlotfillError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
-from slotfill.files import write_new_file
+from slotfill.files import write_atomically
 from slotfill.inference.tagging import predict_slots
 from slotfill.lab.compare import jobs
 from slotfill.lab.compare.jobs import Job, JobResult, Plan
-from slotfill.runs.folder import RunFolder
+from slotfill.runs.folder import RunFolder, stopped_run
 from slotfill.runs.load import load_run, read_text
 from slotfill.runs.train import train
 
@@ -76,7 +76,7 @@ def _summary(job: Job) -> str:
 
 
 def _announce(job: Job, callback: JobCallback) -> None:
-    callback(job, "resumes" if jobs.stopped_folder(job) else "starts")
+    callback(job, "resumes" if stopped_run(job.folder) else "starts")
 
 
 def _run_sequential(
@@ -131,9 +131,9 @@ def _run_job(job: Job, device: str) -> str | None:
     """Train a job to its end and evaluate it; return the error, if any."""
     try:
         if not jobs.is_trained(job):
-            resume = jobs.stopped_folder(job) is not None
-            folder = RunFolder.resume(job.folder)[0] if resume else RunFolder(job.folder)
-            train(job.config, folder, lambda progress: None, device=device, resume=resume)
+            folder = RunFolder(job.folder, resume=stopped_run(job.folder) is not None)
+            if not folder.complete():
+                train(job.config, folder, lambda progress: None, device=device)
         _evaluate(job, device)
     except SlotfillError as error:
         return str(error)
@@ -167,4 +167,4 @@ def _evaluate(job: Job, device: str) -> None:
         scores=scores,
         counts=counts,
     )
-    write_new_file(job.result_path, json.dumps(asdict(result), ensure_ascii=False))
+    write_atomically(job.result_path, json.dumps(asdict(result), ensure_ascii=False))

@@ -22,7 +22,7 @@ from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import read_split
 from slotfill.errors import SlotfillError, UsageError
-from slotfill.files import write_new_file
+from slotfill.files import write_atomically
 from slotfill.lab.tune.study import Settings, Study, StudyError, Trial
 from slotfill.model.build import check_built
 from slotfill.runs.train import prepare
@@ -288,7 +288,7 @@ def write_best(search: Search, study: Study) -> Trial | None:
         f"#   slotfill train {search.best_path}",
     ]
     config = search.config_with(best.settings).model_copy(update={"data": search.data})
-    write_new_file(search.best_path, "\n".join([*header, config.to_yaml()]))
+    write_atomically(search.best_path, "\n".join([*header, config.to_yaml()]))
     return best
 
 

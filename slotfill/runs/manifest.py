@@ -1,0 +1,102 @@
+"""manifest.json: the run format, and the size and SHA-256 checksum of each file of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from slotfill.errors import RunError
+from slotfill.files import parse_json, write_atomically
+from slotfill.inference.onnx_engine import ONNX
+from slotfill.version import FORMAT
+
+MANIFEST = "manifest.json"
+
+FILES = ("config.yaml", "vocab.json", "model.safetensors", *ONNX)
+FILES += ("history.csv", "scores.json", "environment.json", MANIFEST)
+
+_SHAPE = {"format": int, "completed": bool, "files": {str: {"size": int, "sha256": str}}}
+
+
+class RunFiles:
+    """The files of the run folder `path`, each verified against the manifest when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises RunError if there is no manifest of this version."""
+        self.path = path
+        self._folder = path.absolute()  # Read again by a copy or another process.
+        try:
+            content = (path / MANIFEST).read_bytes()
+        except OSError:
+            raise RunError(
+                f"{path}: not a complete run of this version of slotfill ({MANIFEST} is missing);"
+                " train it again"
+            ) from None
+        try:
+            version = parse_json(content, {"format": int})["format"]
+            manifest = parse_json(content, _SHAPE) if version == FORMAT else {}
+        except ValueError as error:
+            raise RunError(f"{path / MANIFEST}: {error}; train the run again") from None
+        if not manifest:
+            raise RunError(
+                f"{path}: of run format {version}, but this version of slotfill reads format"
+                f" {FORMAT}; train it again"
+            )
+        self.completed: bool = manifest["completed"]
+        self._entries: dict[str, dict[str, Any]] = manifest["files"]
+
+    def has(self, *names: str) -> bool:
+        """Return whether the run has all these files."""
+        return all(name in self._entries and (self._folder / name).is_file() for name in names)
+
+    def __getitem__(self, name: str) -> bytes:
+        """Return the content of a file; raises RunError if it is missing or differs."""
+        hint = f"write it again with: slotfill export {self.path}"
+        hint = hint if name in ONNX else "restore it, or train the run again"
+        if name not in self._entries or not (self._folder / name).is_file():
+            raise RunError(f"{self.path / name}: missing; {hint}")
+        content = (self._folder / name).read_bytes()
+        if _entry(content) != self._entries[name]:
+            raise RunError(
+                f"{self.path / name}: damaged, edited or of another run: it does not match"
+                f" {MANIFEST}; {hint}"
+            )
+        return content
+
+    def replace(self, contents: Mapping[str, bytes]) -> None:
+        """Write files again; if this is interrupted, they are missing but the run is valid."""
+        self._entries = {
+            name: entry for name, entry in self._entries.items() if name not in contents
+        }
+        write_run(self.path, {}, self._entries, completed=self.completed)
+        write_run(self.path, contents, self._entries, completed=self.completed)
+
+
+def write_run(
+    path: Path,
+    contents: Mapping[str, bytes],
+    entries: Mapping[str, dict[str, Any]] | None = None,
+    *,
+    completed: bool,
+) -> None:
+    """Write files into the run folder `path`, then the manifest of them and of other `entries`."""
+    for name, content in contents.items():
+        write_atomically(path / name, content)
+    files = {**(entries or {}), **{name: _entry(data) for name, data in contents.items()}}
+    manifest = {"format": FORMAT, "completed": completed, "files": files}
+    write_atomically(path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+
+def is_completed(path: Path) -> bool:
+    """Return whether the run in the folder `path` was trained to its end and written completely."""
+    try:
+        return RunFiles(path).completed
+    except RunError:
+        return False
+
+
+def _entry(content: bytes) -> dict[str, Any]:
+    return {"size": len(content), "sha256": sha256(content).hexdigest()}
