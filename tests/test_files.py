@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import pytest
 
@@ -34,16 +34,18 @@ def test_text_and_bytes(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_whole_or_not_at_all(tmp_path, monkeypatch):
-    kept = tmp_path / "a.svg"
-    kept.write_text("mine")
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_file_is_written_completely_or_not_at_all(error, call, tmp_path, monkeypatch):
+    existing = tmp_path / "a.svg"
+    existing.write_text("mine")
 
-    def stopped(self, content):
-        with self.open("wb") as file:
-            file.write(content[:2])
-        raise KeyboardInterrupt
+    def fail(*_):
+        raise error
 
-    monkeypatch.setattr(Path, "write_bytes", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(kept, "<svg/>")
-    assert (kept.read_text(), list(tmp_path.iterdir())) == ("mine", [kept])
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(type(error)) as raised:
+        write_atomically(existing, "<svg/>")
+    assert (existing.read_text(), list(tmp_path.iterdir())) == ("mine", [existing])
+    if isinstance(error, OSError):
+        assert str(raised.value) == f"[Errno 28] No space left on device: '{existing}'"

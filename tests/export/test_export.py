@@ -117,7 +117,9 @@ def test_token_vectors_are_cached():
     vectors = engine.indexers[0]
     calls = []
     embed = vectors._embed
-    vectors._embed = lambda features: calls.append(features["ids_0_0"].shape) or embed(features)
+    vectors._embed = lambda features, count: (
+        calls.append(features["ids_0_0"].shape) or embed(features, count)
+    )
     for tokens in ([["leave", "Taipei"]], [["Taipei", "leave", "leave"]], [["leave", "Boston"]]):
         engine.predict(make_batch(tokens, engine.indexers))
     assert calls == [(1, 2), (1, 1)]
