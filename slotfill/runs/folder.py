@@ -212,6 +212,7 @@ class RunFolder:
                     self.out.rename(replaced / "run")
                 self.partial.rename(self.out)
         except (UsageError, OSError) as error:
+            self.release()
             reason = getattr(error, "strerror", None) or f"{self.out} is in the way"
             raise RunError(
                 f"the finished run is {self.partial}, which cannot be renamed ({reason}); correct"

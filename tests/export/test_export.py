@@ -206,7 +206,7 @@ def test_one_file_is_not_loaded_in_place_of_the_other():
     one = export_model(model, vocab)
     for half in ("embedding.onnx", "model.onnx"):
         with pytest.raises(
-            RunError, match=r"\.onnx: not an ONNX file of slotfill \(.* is missing\)"
+            RunError, match=r"\.onnx: not an ONNX file of slotfill"
         ):
             OnnxEngine(dict.fromkeys(one, one[half]), vocab)
 
