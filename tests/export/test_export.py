@@ -205,9 +205,7 @@ def test_one_file_is_not_loaded_in_place_of_the_other():
     model, vocab = built(parts)
     one = export_model(model, vocab)
     for half in ("embedding.onnx", "model.onnx"):
-        with pytest.raises(
-            RunError, match=r"\.onnx: not an ONNX file of slotfill"
-        ):
+        with pytest.raises(RunError, match=r"\.onnx: not an ONNX file of slotfill"):
             OnnxEngine(dict.fromkeys(one, one[half]), vocab)
 
 
