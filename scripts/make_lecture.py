@@ -334,7 +334,7 @@ def of_surface() -> Any:
         left.set(xlabel="recurrent weight", ylabel="bias")
         figure.colorbar(picture, ax=left, location="bottom", shrink=0.8)
         line = torch.linspace(0, 8, 1601)
-        for steps, colour, style in ((5, figures.COLOURS[0], "--"), (50, figures.COLOURS[1], "-")):
+        for steps, colour, style in ((5, figures.COLORS[0], "--"), (50, figures.COLORS[1], "-")):
             slope = errors(line, torch.full_like(line, BIAS), steps)[1]
             right.plot(line, slope, color=colour, linestyle=style, label=f"{steps} steps")
         right.set(yscale="log", xlabel="recurrent weight", ylabel="|slope|")

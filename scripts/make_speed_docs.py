@@ -387,7 +387,7 @@ def picture(part: Part) -> bytes:
                 axes.set(xscale="log", yscale="log")
                 figures.line(axes, row, sizes, runs, median)
                 straight = [runs[1][-1] * size / sizes[-1] for size in sizes]
-                axes.plot(sizes, straight, color=figures.GREY, linestyle=":", linewidth=2)
+                axes.plot(sizes, straight, color=figures.GRAY, linestyle=":", linewidth=2)
         with matplotlib.rc_context(figures.STYLE):
             grid[0][column].set_title(TITLES[name])
             grid[1][column].set_xlabel(SIZES[found["of"]])

@@ -27,7 +27,7 @@ DRAWS = pytest.mark.skipif(
 
 
 def long(distance: int, count: int = 4) -> list:
-    return probe.sentences(Random(1), distance, count)
+    return probe.make_sentences(Random(1), distance, count)
 
 
 @pytest.mark.parametrize("distance", [1, 2, 7, 100])
@@ -48,12 +48,12 @@ def test_the_verb_alone_decides_and_stands_at_the_distance(distance):
 
 
 def test_sentences_are_new_for_another_draw():
-    assert probe.sentences(Random(1), 20, 10) != probe.sentences(Random(2), 20, 10)
+    assert probe.make_sentences(Random(1), 20, 10) != probe.make_sentences(Random(2), 20, 10)
     assert set(long(100)[0].tokens) <= set(probe.VOCAB.tokens)
 
 
 def test_gradient_of_a_linear_elman_network_is_the_product_of_its_matrices():
-    model = probe.network({"name": "elman", "activation": "linear"}, 5, seed=1)
+    model = probe.build_network({"name": "elman", "activation": "linear"}, 5, seed=1)
     chosen, gain = long(6), 1.5
     found = probe.gradients(model, chosen, gain)
 
@@ -61,7 +61,7 @@ def test_gradient_of_a_linear_elman_network_is_the_product_of_its_matrices():
     cell = double.encoders[0].layers[0]
     u = cell.recurrent_weight.detach()[0] * gain
     cell.recurrent_weight.detach().copy_(u.unsqueeze(0))
-    batch = probe.batch_of(double, chosen)
+    batch = probe.make_labelled_batch(double, chosen)
     scores = double(
         [[torch.from_numpy(a) for a in arrays] for arrays in batch.features],
         torch.from_numpy(batch.lengths),
@@ -81,11 +81,11 @@ def test_gradient_is_what_a_nudge_of_the_whole_state_does_to_the_loss(cell):
     """Read up to T-k, nudge each number of the state by itself, read on: the loss's change,
     measured.
     """
-    model = probe.network(cell, 4, seed=3)
+    model = probe.build_network(cell, 4, seed=3)
     chosen = long(5, 2)
     found = probe.gradients(model, chosen)
     double = copy.deepcopy(model).double()
-    part, batch = double.encoders[0].layers[0], probe.batch_of(double, chosen)
+    part, batch = double.encoders[0].layers[0], probe.make_labelled_batch(double, chosen)
     gold = torch.from_numpy(batch.tags)[:, -1]
     with torch.no_grad():
         x = double.embeddings[0](torch.from_numpy(batch.features[0][0])).transpose(0, 1)
@@ -116,7 +116,7 @@ def test_gradient_is_what_a_nudge_of_the_whole_state_does_to_the_loss(cell):
 
 
 def test_gradients_leave_the_model_as_it_was():
-    model = probe.network("lstm", 4, seed=1)
+    model = probe.build_network("lstm", 4, seed=1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     first = probe.gradients(model, long(8), gain=3.0)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -126,7 +126,7 @@ def test_gradients_leave_the_model_as_it_was():
 
 def test_gradients_vanish_in_a_sigmoid_network_and_explode_in_all_with_large_weights():
     def left(cell, gain):
-        sizes = probe.gradients(probe.network(cell, 16, seed=1), long(60, 8), gain)
+        sizes = probe.gradients(probe.build_network(cell, 16, seed=1), long(60, 8), gain)
         return sizes[60] / sizes[0]
 
     sigmoid, lstm = {"name": "elman", "activation": "sigmoid"}, "lstm"
@@ -206,7 +206,7 @@ def test_the_report_grows_to_all():
 
 
 def test_a_gradient_that_is_not_finite_changes_no_weight(monkeypatch):
-    model = probe.network("elman", 4, seed=1)
+    model = probe.build_network("elman", 4, seed=1)
     before = model.state_dict()["tagger.linear.weight"].clone()
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
     assert list(probe.train(model, 2, (3,), 1)) == [1, 2]
@@ -353,16 +353,14 @@ def test_a_figure_has_a_line_for_each_cell_in_the_same_colour_in_both_panels():
     found = probe.probe(
         cells, probe.ProbeSettings(1, 4, (1, 2), (1, 2), (2.0,)), lambda what, share: None
     )
-    right, left = plot_probe(found).axes
-    curves = {
-        line.get_label(): line for line in right.lines if not line.get_label().startswith("_")
-    }
+    left, right = plot_probe(found).axes
+    curves = {line.get_label(): line for line in left.lines if not line.get_label().startswith("_")}
     assert list(curves) == ["elman", "lstm", "gru"]
     assert len({line.get_color() for line in curves.values()}) == 3
     assert curves["gru"].get_ydata().tolist() == [
         sum(row) / 2 for row in found["gru"].accuracy.values()
     ]
-    dashed = [line for line in left.lines if line.get_linestyle() == "--"]
+    dashed = [line for line in right.lines if line.get_linestyle() == "--"]
     assert [line.get_color() for line in dashed] == [line.get_color() for line in curves.values()]
 
 

@@ -1,9 +1,8 @@
-"""Figures: what the lab has measured, as pictures for the last row of a lecture hall, and for the
-colour-blind.
+"""Figures of the lab, readable from the last row and by color-blind people.
 
-Only who wants a picture imports this, for matplotlib is an extra: pip install 'slotfill[plots]'
+Needs matplotlib: pip install 'slotfill[plots]'
 
-Source: colours: Okabe & Ito 2008, "Color Universal Design"
+Source: colors: Okabe & Ito 2008, "Color Universal Design"
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from io import BytesIO
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from slotfill.lab.probe.probe import ProbeResult
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
-GREY = "#555555"
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+GRAY = "#555555"
 MARKERS = "os^DvPX*<>"
 STYLE: Any = {
     "font.size": 16,
@@ -38,124 +37,90 @@ STYLE: Any = {
 }
 REPRODUCIBLE_METADATA: Any = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 
-GRADIENTS = (1e-8, 1e8)
-"""What of the shares of gradients is drawn: beyond these one is as good as gone, or as good as
-endless.
-"""
+GRADIENT_LIMITS = (1e-8, 1e8)
+"""Relative gradients beyond these limits are not drawn."""
 
 
+@rc_context(STYLE)
 def panels(*titles: str) -> tuple[Figure, list[Axes]]:
-    """Return a light figure with a panel for each title, side by side."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.5 * len(titles), 7.5), layout="constrained", facecolor="white")
-        return figure, [
-            figure.add_subplot(1, len(titles), place, title=title)
-            for place, title in enumerate(titles, 1)
-        ]
+    """Return a figure with a panel for each title, side by side."""
+    figure = Figure(figsize=(7.5 * len(titles), 7.5), layout="constrained", facecolor="white")
+    axes = figure.subplots(1, len(titles), squeeze=False)[0]
+    for panel, title in zip(axes, titles, strict=True):
+        panel.set_title(title)
+    return figure, list(axes)
 
 
+@rc_context(STYLE)
 def line(
     axes: Axes,
-    place: int,
+    index: int,
     x: Sequence[float],
     seeds: Sequence[Sequence[float]],
-    middle: Callable[[Iterable[float]], float] = mean,
+    average: Callable[[Iterable[float]], float] = mean,
     **style: Any,
 ) -> None:
-    """Draw the `middle` of what each of `seeds` gave at `x`, and a band from the lowest to the
-    highest.
+    """Plot the average over `seeds` at each `x`, and a band from minimum to maximum.
 
-    `place` among all that is drawn decides colour and marker, so that the same looks the same in
-    every panel.
+    The `index` of a system determines its color and marker in every panel.
     """
     columns = list(zip(*seeds, strict=True))
-    colour = COLOURS[place % len(COLOURS)]
-    with matplotlib.rc_context(STYLE):
-        axes.plot(
-            x,
-            list(map(middle, columns)),
-            color=colour,
-            marker=MARKERS[place % len(MARKERS)],
-            **style,
-        )
-    axes.fill_between(
-        x, list(map(min, columns)), list(map(max, columns)), color=colour, alpha=0.12, linewidth=0
-    )
+    color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
+    axes.plot(x, list(map(average, columns)), color=color, marker=marker, **style)
+    low, high = list(map(min, columns)), list(map(max, columns))
+    axes.fill_between(x, low, high, color=color, alpha=0.12, linewidth=0)
 
 
-def legend(figure: Figure, axes: Axes) -> None:
-    """Put what the lines of `axes` are below all panels."""
-    with matplotlib.rc_context(STYLE):
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
-
-
+@rc_context(STYLE)
 def render(figure: Figure, suffix: str) -> bytes:
-    """Return the file of a figure, of the format that `suffix` names; the same figure is the same
-    file.
-    """
+    """Return the file of a figure in the format of `suffix`; equal figures are equal files."""
     kind = suffix[1:].lower()
     content = BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(content, format=kind, dpi=120, metadata=REPRODUCIBLE_METADATA[kind])
+    figure.savefig(content, format=kind, dpi=120, metadata=REPRODUCIBLE_METADATA[kind])
     return content.getvalue()
 
 
-def plot_probe(found: Mapping[str, ProbeResult]) -> Figure:
-    """Return what the probe has found: accuracy by distance, and what is left of gradients k tokens
-    back.
-    """
-    one = next(iter(found.values()))
-    distances = list(one.accuracy)
-    untrained, *scaled, _ = one.gradients
-    drawn = {untrained: "-"} | dict.fromkeys(scaled[-1:], "--")
+@rc_context(STYLE)
+def plot_probe(results: Mapping[str, ProbeResult]) -> Figure:
+    """Return a figure of accuracy by distance, and of relative gradients k tokens back."""
+    first = next(iter(results.values()))
+    distances = list(first.accuracy)
+    untrained, *scaled, _ = first.gradients
+    styles = {untrained: "-"} | dict.fromkeys(scaled[-1:], "--")
     dashed = f" (dashed: {scaled[-1]})" if scaled else ""
-    lowest = min(
-        share for memory in found.values() for row in memory.accuracy.values() for share in row
+    figure, (left, right) = panels("Accuracy of the city's slot", f"Relative gradient{dashed}")
+    lowest = 100.0
+    for index, (label, result) in enumerate(results.items()):
+        accuracies = list(zip(*result.accuracy.values(), strict=True))
+        lowest = min(lowest, *map(min, accuracies))
+        # Smaller markers on top, so that lines below remain visible.
+        size = 8 + 8 * (1 - (index + 1) / len(results))
+        line(left, index, distances, accuracies, label=label, markersize=size)
+        for when, style in styles.items():
+            gradients = result.relative_gradients(when)
+            steps = range(len(gradients[0]))
+            spacing = max(1, len(steps) // 5)
+            line(right, index, steps, gradients, median, linestyle=style, markevery=spacing)
+    left.axhline(50, color=GRAY, linestyle=":", linewidth=2)
+    left.text(distances[0], 51, "chance", color=GRAY)
+    left.set(
+        xscale="log",
+        xlabel="tokens from verb to city",
+        ylabel="accuracy, %",
+        ylim=(min(35, lowest - 5), 105),
     )
-    figure, (right, left) = panels("Does the city get its slot?", f"Gradient left{dashed}")
-    for place, (label, memory) in enumerate(found.items()):
-        # What lies under other lines is seen round their smaller markers.
-        size = 8 + 8 * (1 - (place + 1) / len(found))
-        line(
-            right,
-            place,
-            distances,
-            list(zip(*memory.accuracy.values(), strict=True)),
-            label=label,
-            markersize=size,
-        )
-        for when, style in drawn.items():
-            shares = memory.relative_gradients(when)
-            steps = range(len(shares[0]))
-            line(
-                left,
-                place,
-                steps,
-                shares,
-                median,
-                linestyle=style,
-                markevery=max(1, len(steps) // 5),
-            )
-    with matplotlib.rc_context(STYLE):
-        right.axhline(50, color=GREY, linestyle=":", linewidth=2)
-        right.text(distances[0], 51, "chance", color=GREY)
-        right.set(
-            xscale="log",
-            xlabel="tokens from verb to city",
-            ylabel="right, %",
-            ylim=(min(35, lowest - 5), 105),
-        )
-        right.set_xticks(distances, list(map(str, distances)))
-        right.minorticks_off()
-        left.axhline(1, color=GREY, linestyle=":", linewidth=2)
-        for word, height in (("explodes", GRADIENTS[1] / 6), ("vanishes", GRADIENTS[0] * 3)):
-            left.text(distances[-1], height, word, color=GREY, horizontalalignment="right")
-        left.set(
-            yscale="log",
-            xlabel="k tokens back from the city",
-            ylabel=f"$G_k\\,/\\,G_0$, {untrained}",
-            ylim=GRADIENTS,
-        )
-    legend(figure, right)
+    left.set_xticks(distances, list(map(str, distances)))
+    left.minorticks_off()
+    right.axhline(1, color=GRAY, linestyle=":", linewidth=2)
+    low, high = GRADIENT_LIMITS
+    right.text(distances[-1], high / 6, "explodes", color=GRAY, horizontalalignment="right")
+    right.text(distances[-1], low * 3, "vanishes", color=GRAY, horizontalalignment="right")
+    right.set(
+        yscale="log",
+        xlabel="k tokens back from the city",
+        ylabel=f"$G_k\\,/\\,G_0$, {untrained}",
+        ylim=GRADIENT_LIMITS,
+    )
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
     return figure
