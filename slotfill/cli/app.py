@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from slotfill.cli.output import discard_output, echo
-from slotfill.errors import ConfigError, SlotfillError, UsageError
+from slotfill.errors import SlotfillError, UsageError
 from slotfill.inference.engine import EngineName
 
 _ClickException: Any = typer.BadParameter.__mro__[2]
@@ -70,7 +70,7 @@ class CommandGroup(TyperGroup):
 
 def print_errors(error: SlotfillError) -> None:
     """Print one line per error."""
-    for line in error.faults if isinstance(error, ConfigError) else [str(error)]:
+    for line in str(error).split("\n"):
         echo(f"slotfill: {line}", err=True)
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,6 +33,9 @@ from slotfill.cli.output import echo, write_data
 from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
 from slotfill.runs.device import resolve_device
 from slotfill.version import __version__
+
+if TYPE_CHECKING:
+    from slotfill.files import EncodingErrors
 
 Config = Annotated[
     str | None,
@@ -169,10 +172,21 @@ def predict(
     input: Annotated[
         Path | None,
         typer.Option(
-            help="A text file with one sentence per line; - is standard input.",
+            help=(
+                "A text file with one sentence per line, or a .jsonl, .conll or .brackets file; - is"
+                " standard input."
+            ),
             show_default="-",
         ),
     ] = None,
+    input_format: Annotated[
+        Literal["text", "jsonl", "conll", "brackets", "jointslu"] | None,
+        typer.Option(help="Format of the input; labels are ignored.", show_default="by suffix"),
+    ] = None,
+    encoding_errors: Annotated[
+        Literal["strict", "replace", "skip"],
+        typer.Option(help="What to do with lines of text that are not UTF-8; strict stops."),
+    ] = "strict",
     format: Annotated[
         Literal["text", "jsonl", "conll", "brackets"] | None,
         typer.Option(
@@ -199,7 +213,10 @@ def predict(
     if jobs > 1 and device == "cuda":
         raise UsageError("--jobs: several processes compute on the CPU; omit --device")
     predictor = Predictor.load(run, device, engine)
-    texts = iter(sentences) if sentences else _read_texts(input)
+    if sentences:
+        texts = iter(sentences)
+    else:
+        texts = _read_texts(input, input_format, predictor.run.scheme, encoding_errors)
     on_terminal = sys.stdout.isatty()
     output_format = format or ("text" if on_terminal else "jsonl")
     if output_format == "text" and on_terminal:
@@ -355,45 +372,54 @@ def convert(
     to_format: Annotated[
         str | None, typer.Option("--to", help="Format of the target.", show_default="by suffix")
     ] = None,
+    lossy: Annotated[
+        bool,
+        typer.Option("--lossy", help="Write even if the target cannot hold a sentence unchanged."),
+    ] = False,
 ) -> None:
     """Convert sentences to another format or tag scheme."""
-    from slotfill.data.corpus import read_sentences, write_sentences
-    from slotfill.data.schemes import all_tags
+    from slotfill.data.corpus import convert_file
 
-    for name in (scheme, to_scheme):
-        all_tags([], name)
     try:
-        result = read_sentences(
+        result, losses = convert_file(
             source,
-            format=from_format,
+            target,
+            from_format=from_format,
+            to_format=to_format,
             scheme=scheme,
+            to_scheme=to_scheme,
             tokenizer=tokenizer,
-            keep_tokens=True,
-            labelled=False,
+            lossy=lossy,
         )
     except DataError as error:
         # The hints of messages name keys of a config; here they are options.
         text = re.sub(r"set data\.(scheme|tokenizer):", r"give --\1", str(error))
         raise DataError(text.replace("set data.format", "give --from")) from None
-    write_sentences(target, result.sentences, format=to_format, scheme=to_scheme)
     repaired = f", {result.repaired_tags} tags repaired" if result.repaired_tags else ""
-    echo(f"{target}: {len(result.sentences)} sentences{repaired}")
+    changed = f", {len(losses)} changed" if losses else ""
+    echo(f"{target}: {len(result.sentences)} sentences{repaired}{changed}")
+    if losses:
+        echo(f"slotfill: {losses[0].location}: {losses[0].message}", err=True)
 
 
-def _read_texts(path: Path | None) -> Iterator[str]:
-    """Yield the lines of a file or of standard input."""
-    from slotfill.files import decode_lines, read_lines
+def _read_texts(
+    path: Path | None, format: str | None, scheme: str, errors: EncodingErrors
+) -> Iterator[str]:
+    """Return the texts of a file, or the lines of standard input."""
+    from slotfill.data.corpus import read_texts
+    from slotfill.files import decode_lines
 
-    if path is None or str(path) == "-":
-        if sys.stdin is None:
-            raise UsageError("standard input is closed; give sentences or --input FILE")
-        if sys.stdin.isatty():
-            echo("Enter one sentence per line; Ctrl-D ends.", err=True)
-        # Python cannot close sys.stdin at exit while a thread is waiting for a line of it.
-        numbered = decode_lines(os.fdopen(0, "rb", closefd=False), "standard input")
-    else:
-        numbered = read_lines(path)
-    return (text for _, text in numbered)
+    if path is not None and str(path) != "-":
+        return read_texts(path, format, scheme, errors)
+    if format not in (None, "text"):
+        raise UsageError(f"--input-format {format} needs a file, not standard input")
+    if sys.stdin is None:
+        raise UsageError("standard input is closed; give sentences or --input FILE")
+    if sys.stdin.isatty():
+        echo("Enter one sentence per line; Ctrl-D ends.", err=True)
+    # Python cannot close sys.stdin at exit while a thread is waiting for a line of it.
+    lines = decode_lines(os.fdopen(0, "rb", closefd=False), "standard input", errors)
+    return (text for _, text in lines)
 
 
 def _print_version(requested: bool) -> None:

@@ -23,23 +23,24 @@ def align(
     that is empty, out of the text or overlaps another, or if `misaligned` allows no other way.
     """
     sentences = []
-    errors: list[DataError] = []
+    misaligned_spans: list[str] = []
     for example in examples:
         sentence = _tokenize(example, tokenizer, keep_tokens)
         if example.spans is not None:
-            try:
-                sentence.slots = _slots(sentence, example.spans, misaligned)
-            except _MisalignedError as error:
-                errors.append(error)
+            sentence.slots = _slots(sentence, example.spans, misaligned, misaligned_spans)
         sentences.append(sentence)
-    if errors:
-        more = f" ({len(errors) - 1} more, listed by slotfill check)" if errors[1:] else ""
-        raise DataError(f"{errors[0]}{more}")
+    if misaligned_spans:
+        raise MisalignedError(misaligned_spans)
     return sentences
 
 
-class _MisalignedError(DataError):
-    pass
+class MisalignedError(DataError):
+    """Slots begin or end inside tokens; `messages` has one for each."""
+
+    def __init__(self, messages: list[str]) -> None:
+        self.messages = messages
+        more = f" ({len(messages) - 1} more, listed by slotfill check)" if messages[1:] else ""
+        super().__init__(f"{messages[0]}{more}")
 
 
 def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sentence:
@@ -65,8 +66,10 @@ def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sent
     return sentence
 
 
-def _slots(sentence: Sentence, spans: Sequence[Span], misaligned: Misaligned) -> list[Slot]:
-    """Return `spans` as slots; raises DataError for a span that no choice of tokens can hold."""
+def _slots(
+    sentence: Sentence, spans: Sequence[Span], misaligned: Misaligned, messages: list[str]
+) -> list[Slot]:
+    """Return `spans` as slots, and add to `messages` those that are neither widened nor skipped."""
     starts = {start: index for index, (start, _) in enumerate(sentence.offsets)}
     ends = {end: index + 1 for index, (_, end) in enumerate(sentence.offsets)}
     slots: list[Slot] = []
@@ -79,7 +82,8 @@ def _slots(sentence: Sentence, spans: Sequence[Span], misaligned: Misaligned) ->
                 index for index, (s, e) in enumerate(sentence.offsets) if s < end and e > start
             ]
             if misaligned in ("split", "error") or not touched:
-                raise _MisalignedError(f"{sentence.location}: {problem}; {hint}")
+                messages.append(f"{sentence.location}: {problem}; {hint}")
+                continue
             sentence.issues += (Issue(misaligned, sentence.location, problem),)
             first, last = touched[0], touched[-1] + 1
             if misaligned == "skip":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Any
 from slotfill.config.registry import FORMATS
 from slotfill.data.alignment import Misaligned, align
 from slotfill.data.formats.base import Format
-from slotfill.data.sentence import Example, Issue, Sentence, intent_names
+from slotfill.data.schemes import all_tags
+from slotfill.data.sentence import Example, Issue, Sentence, Span, intent_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError, UsageError
-from slotfill.files import nearest_in_folder, read_lines
+from slotfill.files import EncodingErrors, nearest_in_folder, read_lines
 
 FormatPart = str | Mapping[str, Any] | None
 """A part of kind format; None and "auto" mean that the path tells."""
@@ -100,44 +101,127 @@ def read_sentences(
     return ReadResult(sentences, tokenizer)
 
 
+def read_texts(
+    path: Path, format: str | None = None, scheme: str = "iob2", errors: EncodingErrors = "strict"
+) -> Iterator[str]:
+    """Yield the texts of a file of sentences, or the lines of a plain text file.
+
+    `format` is that of a part or "text"; None uses the name of the file. `errors` is what becomes
+    of lines of plain text that are not UTF-8. Raises DataError if the file cannot be read.
+    """
+    format = format or format_from_suffix(path) or "text"
+    if format == "text":
+        yield from (line for _, line in read_lines(path, errors))
+    else:
+        yield from (example.text for example in _part(path, format).read(path, scheme=scheme))
+
+
 def write_sentences(
     path: Path | str,
     sentences: Iterable[Sentence],
     *,
     format: FormatPart = None,
     scheme: str = "iob2",
+    verify: Callable[[Path, Format], None] | None = None,
 ) -> None:
-    """Write `sentences` to the new file (or folder) `path`, whole or not at all.
+    """Write `sentences` to the new file (or folder) `path`, completely or not at all.
 
-    Raises UsageError when there is something already or it cannot be written, DataError when the
-    format cannot hold a sentence.
+    `verify` is called with the written file and its format before it gets its name.
+
+    Raises:
+        UsageError: `path` exists or cannot be written.
+        DataError: The format cannot hold a sentence.
     """
     path = Path(path)
     if path.exists() or path.is_symlink():
-        raise UsageError(f"{path}: is there already, and nothing is overwritten; give another path")
+        raise UsageError(f"{path}: exists, and nothing is overwritten; choose another path")
     if format in (None, "auto") and not (format := format_from_suffix(path)):
-        raise UsageError(
-            f"{path}: its name does not tell the format; name one ({', '.join(FORMATS.names())})"
-        )
+        names = ", ".join(FORMATS.names())
+        raise UsageError(f"{path}: the format is not clear from its name; name one ({names})")
     part = _part(path, format)
     try:
-        # A folder of its own beside the target serves formats of one file and of several alike.
-        with TemporaryDirectory(prefix=".slotfill-", dir=path.parent) as room:
-            part.write(Path(room, path.name), sentences, scheme=scheme)
-            Path(room, path.name).rename(path)
-    except OSError as fault:
-        raise UsageError(f"{path}: cannot be written: {fault.strerror}") from None
+        # A folder beside the target serves formats of one file and of several alike.
+        with TemporaryDirectory(prefix=".slotfill-", dir=path.parent) as folder:
+            draft = Path(folder, path.name)
+            part.write(draft, sentences, scheme=scheme)
+            if verify is not None:
+                verify(draft, part)
+            draft.rename(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def convert_file(
+    source: Path,
+    target: Path,
+    *,
+    from_format: FormatPart = None,
+    to_format: FormatPart = None,
+    scheme: str = "iob2",
+    to_scheme: str = "iob2",
+    tokenizer: str = "words",
+    lossy: bool = False,
+) -> tuple[ReadResult, list[Issue]]:
+    """Write the sentences of `source` to the new file `target`; return them and what was lost.
+
+    The tokens of a file of tokens are kept; `tokenizer` splits other texts. The target is read back
+    to compare. Raises DataError if anything is lost and not `lossy`, and as `read_sentences` and
+    `write_sentences` do.
+    """
+    all_tags([], to_scheme)  # Raises UsageError for an unknown scheme.
+    reading = read_sentences(
+        source,
+        format=from_format,
+        scheme=scheme,
+        tokenizer=tokenizer,
+        keep_tokens=True,
+        labelled=False,
+    )
+    losses: list[Issue] = []
+
+    def verify(draft: Path, part: Format) -> None:
+        losses.extend(_find_losses(reading.sentences, list(part.read(draft, scheme=to_scheme))))
+        if losses and not lossy:
+            more = f" (and {len(losses) - 1} more)" if losses[1:] else ""
+            raise DataError(
+                f"{losses[0].location}: {target} cannot hold this sentence unchanged:"
+                f" {losses[0].message}{more}; nothing was written; write it with --lossy"
+            )
+
+    write_sentences(target, reading.sentences, format=to_format, scheme=to_scheme, verify=verify)
+    return reading, losses
+
+
+def _find_losses(sentences: Sequence[Sentence], examples: Sequence[Example]) -> Iterator[Issue]:
+    """Yield an issue for each sentence that differs from what was read back."""
+    for sentence, example in zip(sentences, examples, strict=True):
+        spans = None
+        if sentence.slots is not None:
+            spans = [Span(slot.name, *sentence.span(slot)) for slot in sentence.slots]
+        message = ""
+        if sentence.text != example.text:
+            message = f"the text {sentence.text!r} becomes {example.text!r}"
+        elif sentence.pretokenized and sentence.surface_forms != example.tokens:
+            message = f"the tokens {sentence.surface_forms} become {example.tokens}"
+        elif spans is None and example.spans is not None:
+            message = "it is unlabelled, and becomes labelled without slots"
+        elif spans != example.spans:
+            message = f"the slots {spans} become {example.spans}"
+        elif (sentence.intent or None) != example.intent:
+            message = f"the intent {sentence.intent!r} becomes {example.intent!r}"
+        if message:
+            yield Issue("lost", sentence.location, message)
 
 
 def format_from_suffix(path: Path) -> str | None:
-    """Return the name of the format that the name of `path` tells, or None where it tells none."""
+    """Return the name of the format that `path` is named after, or None."""
     return next((name for name in FORMATS.names() if _format_class(name).recognizes(path)), None)
 
 
 def guess_format(path: Path) -> str:
-    """Return the name of the format of `path`: by its name, or else by its first lines.
+    """Return the name of the format of `path`, from its name or else from its first lines.
 
-    Raises DataError when neither tells.
+    Raises DataError if neither is enough.
     """
     if name := format_from_suffix(path):
         return name

@@ -60,6 +60,8 @@ def parse_tag(tag: str, scheme: str) -> tuple[str, str]:
     expected = ", ".join(["O", *(f"{each}-" for each in letters)])
     others = [other for other in ("bioes", "bilou") if name and letter in _SCHEMES[other].letters]
     hint = f"; if the tags are {others[0]}, set data.scheme: {others[0]}" if others else ""
+    if letter == "M" and name:
+        hint = "; if the tags are BMES, replace M- by I- and set data.scheme: bioes"
     raise ValueError(f"tag {tag!r} is not of scheme {scheme} ({expected}){hint}")
 
 

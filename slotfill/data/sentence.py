@@ -54,6 +54,13 @@ class Example:
     """The first and the last character (exclusive) of each token, if the file has tokens."""
     issues: tuple[Issue, ...] = ()
 
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens of the file, or the pieces of the text between spaces."""
+        if self.offsets is None:
+            return self.text.split(" ")
+        return [self.text[start:end] for start, end in self.offsets]
+
 
 @dataclass(slots=True)
 class Sentence:

@@ -1,4 +1,4 @@
-"""Splits: which sentences a config's data section names for training, validation, test, and more."""
+"""Splits: the sentences that a config names for training, validation, test and others."""
 
 from __future__ import annotations
 

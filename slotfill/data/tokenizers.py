@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -53,15 +54,19 @@ _CACHEABLE_LENGTH = 16
 """Pieces up to this length, in characters, are likely to recur."""
 
 Affix = tuple[str, str]
-"""The class of the character next to an affix (letter, digit or other), and its normalized form."""
+"""What an affix stands beside, and its normalized form.
+
+The former is the class of the adjacent character (letter, digit or other), or `=` and the rest of
+the only token that the affix is split from."""
 
 
 class Tokenizer:
     """Splits texts into tokens, by a base tokenizer and the affixes learned from training data.
 
-    A learned suffix is split off a token that ends with it, where the character before it is of
-    the class it was learned with; a prefix likewise. `New York's` becomes `New York 's` if the
-    training data has `[New York](city)'s`.
+    A learned suffix is split off a token that ends with it, if the character before it is of the
+    class it was learned with; a prefix likewise. `New York's` becomes `New York 's` if the
+    training data has `[New York](city)'s`. An affix seen beside one word only, inside a run of
+    letters that have case, is more likely a slip, as in `[Londo](city)n`: only this word is split.
     """
 
     def __init__(
@@ -96,22 +101,26 @@ class Tokenizer:
         tokenizer = cls(name, normalization)
         if name not in ("words", "whitespace"):
             return tokenizer
-        prefixes: set[Affix] = set()
-        suffixes: set[Affix] = set()
         labelled = [example for example in examples if example.spans]
-        num_affixes = -1
-        while num_affixes < len(prefixes) + len(suffixes):
-            num_affixes = len(prefixes) + len(suffixes)
+        while True:
+            prefixes: defaultdict[Affix, set[str]] = defaultdict(set)
+            suffixes: defaultdict[Affix, set[str]] = defaultdict(set)
             for example in labelled:
                 tokenizer._collect_affixes(example, prefixes, suffixes)
-            if num_affixes < len(prefixes) + len(suffixes):
-                tokenizer = cls(name, normalization, prefixes, suffixes)
-        return tokenizer
+            learned = cls(
+                name,
+                normalization,
+                tokenizer.prefixes | _generalize(prefixes),
+                tokenizer.suffixes | _generalize(suffixes),
+            )
+            if learned.to_json() == tokenizer.to_json():
+                return tokenizer
+            tokenizer = learned
 
     def _collect_affixes(
-        self, example: Example, prefixes: set[Affix], suffixes: set[Affix]
+        self, example: Example, prefixes: dict[Affix, set[str]], suffixes: dict[Affix, set[str]]
     ) -> None:
-        """Add an affix for each edge of a span that lies inside a token of `example`."""
+        """Add the affix at each edge of a span inside a token of `example`, and the rest of it."""
         text = example.text
         starts = {span.start for span in example.spans or ()}
         ends = {span.end for span in example.spans or ()}
@@ -123,10 +132,11 @@ class Tokenizer:
                 # Never split a base character from its combining mark.
                 if not first < edge < last or _CHARACTER_CLASSES[ord(text[edge])] in "mz":
                     continue
+                before, after = self._form(text[first:edge]), self._form(text[edge:last])
                 if edge in ends:
-                    suffixes.add((_affix_class(text[edge - 1]), self._form(text[edge:last])))
+                    suffixes[_affix_class(text[edge - 1]), after].add(before)
                 else:
-                    prefixes.add((_affix_class(text[edge]), self._form(text[first:edge])))
+                    prefixes[_affix_class(text[edge]), before].add(after)
 
     def tokenize(self, text: str, location: str = "") -> Sentence:
         """Return `text` as an unlabelled sentence."""
@@ -166,17 +176,19 @@ class Tokenizer:
     def _split_affixes(self, text: str, start: int, end: int) -> list[tuple[int, int]]:
         """Return `text[start:end]` split at its affixes, the longest suffix first."""
         for cut in range(max(start + 1, end - self._max_affix), end):
-            if (_affix_class(text[cut - 1]), self._form(text[cut:end])) in self.suffixes:
-                return [
-                    *self._split_affixes(text, start, cut),
-                    *self._split_affixes(text, cut, end),
-                ]
+            suffix = self._form(text[cut:end])
+            if (_affix_class(text[cut - 1]), suffix) in self.suffixes or (
+                f"={self._form(text[start:cut])}",
+                suffix,
+            ) in self.suffixes:
+                return self._split_affixes(text, start, cut) + self._split_affixes(text, cut, end)
         for cut in range(min(end - 1, start + self._max_affix), start, -1):
-            if (_affix_class(text[cut]), self._form(text[start:cut])) in self.prefixes:
-                return [
-                    *self._split_affixes(text, start, cut),
-                    *self._split_affixes(text, cut, end),
-                ]
+            prefix = self._form(text[start:cut])
+            if (_affix_class(text[cut]), prefix) in self.prefixes or (
+                f"={self._form(text[cut:end])}",
+                prefix,
+            ) in self.prefixes:
+                return self._split_affixes(text, start, cut) + self._split_affixes(text, cut, end)
         return [(start, end)]
 
     def _form(self, affix: str) -> str:
@@ -235,6 +247,18 @@ def _classify(char: str) -> str:
     if _CJK.match(char) and category[0] in "LN":
         return "i"
     return {"L": "a", "N": "d"}.get(category[0], "x")
+
+
+def _generalize(affixes: Mapping[Affix, set[str]]) -> set[Affix]:
+    """Return the affixes to learn from those seen, each with the rests of its tokens."""
+    learned: set[Affix] = set()
+    for (side, form), rests in affixes.items():
+        is_cased = side == "letter" and form.isalpha() and form.upper() != form
+        if is_cased and len(rests) == 1:
+            learned |= {(f"={rest}", form) for rest in rests}
+        else:
+            learned.add((side, form))
+    return learned
 
 
 def _affix_class(char: str) -> str:

@@ -2,8 +2,7 @@
 read.
 
 A file of text, or of word2vec's binary kind, is mapped into memory and gone through once; numbers
-are read of the words that are kept, and of no others. fastText's `.bin` is open_run by gensim, which
-reads it whole.
+are read of the words that are kept, and of no others. fastText's `.bin` is read by gensim.
 """
 
 from __future__ import annotations

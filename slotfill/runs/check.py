@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slotfill.config.recipes import load_config
-from slotfill.data.findings import Finding
+from slotfill.data.alignment import MisalignedError
+from slotfill.data.findings import Finding, find_problems
 from slotfill.data.sentence import intent_names
 from slotfill.data.splits import read_split, split_names
+from slotfill.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,13 @@ def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResu
     name, loaded = load_config(config, overrides, need_data=True)
     check_built(loaded, config, overrides)
     splits = []
+    results = {}
     for split in split_names(loaded.data):
-        result = read_split(loaded.data, split, intents=bool(loaded.intent))
+        try:
+            result = read_split(loaded.data, split, intents=bool(loaded.intent))
+        except MisalignedError as error:
+            raise DataError("\n".join(error.messages)) from None
+        results[split] = result
         names = {name for sentence in result.sentences for name in intent_names(sentence.intent)}
         splits.append(
             SplitSummary(
@@ -64,4 +71,4 @@ def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResu
                 result.repaired_tags,
             )
         )
-    return CheckResult(name, splits, [])
+    return CheckResult(name, splits, find_problems(results))

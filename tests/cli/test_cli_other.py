@@ -108,12 +108,14 @@ def test_check_counts_what_it_finds(desk, cli):
     result = cli("check", "tiny.yaml")
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
-    assert [line.rpartition(",")[0] for line in lines[:-1]] == [
+    assert [line.rpartition(",")[0] for line in lines[:4]] == [
         "tiny.yaml: pairs: 4 sentences",
         "tiny.yaml: test: 8 sentences",
         "tiny.yaml: train: 40 sentences",
         "tiny.yaml: valid: 16 sentences",
     ]
+    assert all(line.startswith("tiny.yaml: warning: ") for line in lines[4:-1])
+    assert "sentences are also in train, the first at " in lines[-2]
     assert lines[-1] == "tiny.yaml: ok"
 
 
@@ -157,8 +159,8 @@ def test_check_goes_on_and_ends_with_the_worst(desk, cli):
     result = cli("check", "nope.yaml", "data.yaml", "bad.yaml", "tiny.yaml")
     assert result.code == 3
     assert (
-        f"slotfill: {desk}/broken.conll:2: 1 column, but line 1 has 2; part all lines alike, by"
-        " tabs or by blanks\n" in result.err
+        f"slotfill: {desk}/broken.conll:2: 1 column, but line 1 has 2; separate the columns of"
+        " all lines alike, by tabs or by spaces\n" in result.err
     )
     assert result.out.endswith("tiny.yaml: ok\n")
     assert "data.yaml: ok" not in result.out
@@ -181,11 +183,11 @@ def test_convert_never_overwrites_and_leaves_nothing_half_done(desk, cli):
     Path("broken.conll").write_text("fly O\n\nto\n")
     for words, code, message in (
         (["corpus/test.brackets", "kept.conll"], 2,
-         "kept.conll: is there already, and nothing is overwritten; give another path"),
+         "kept.conll: exists, and nothing is overwritten; choose another path"),
         (["nope.conll", "x.conll"], 3, "nope.conll: no such file"),
         (["broken.conll", "x.jsonl"], 3, "broken.conll:3: 1 column, but line 1 has 2"),
         (["corpus/test.brackets", "x.conll", "--to-scheme", "boi"], 2, "unknown tag scheme 'boi'"),
-        (["corpus/test.brackets", "x.what"], 2, "x.what: its name does not tell the format"),
+        (["corpus/test.brackets", "x.what"], 2, "x.what: the format is not clear from its name"),
         (["corpus/test.brackets", "x.conll", "--from", "connl"], 2, "unknown format 'connl'; did you mean 'conll'?"),
         (["corpus/test.brackets", "x.conll", "--tokenizer", "word"], 2, "unknown tokenizer 'word'"),
         (["corpus/test.brackets", "nowhere/x.conll"], 2, "nowhere/x.conll: cannot be written: No such file"),

@@ -1,4 +1,4 @@
-"""Batches: every sentence once, none too large, little padding, and an order that the seed decides."""
+"""Batches: every sentence once, none too large, little padding, in an order set by the seed."""
 
 from __future__ import annotations
 

@@ -45,14 +45,20 @@ BROKEN = [
         {"a.conll": "fly\tO\nto\n"},
         "a.conll",
         {},
-        "@/a.conll:2: 1 column, but line 1 has 2; separate the columns of all lines alike, by tabs or by spaces",
+        (
+            "@/a.conll:2: 1 column, but line 1 has 2; separate the columns of all lines alike, by"
+            " tabs or by spaces"
+        ),
     ),
     (
         "a column too many",
         {"a.conll": "fly O\n\nto New O\n"},
         "a.conll",
         {},
-        "@/a.conll:3: 3 columns, but line 1 has 2; separate the columns of all lines alike, by tabs or by spaces",
+        (
+            "@/a.conll:3: 3 columns, but line 1 has 2; separate the columns of all lines alike, by"
+            " tabs or by spaces"
+        ),
     ),
     (
         "a column out of range",
@@ -464,6 +470,129 @@ BROKEN = [
         "a.brackets",
         {},
         "@/a.brackets:1: column 5: a backslash before 't'; write \\\\ for a plain one",
+    ),
+    *(
+        (
+            f"labels in jsonl under {key}",
+            {"a.jsonl": f'{{"text": "fly to Rome", "{key}": [[7, 11, "city"]]}}'},
+            "a.jsonl",
+            {"labelled": False},
+            (
+                f'@/a.jsonl:1: "{key}" may be labels, but labels are read from "slots" or "tags"'
+                ' (and "intent"); rename, or remove'
+            ),
+        )
+        for key in ("label", "labels", "entities", "spans", "ner_tags", "annotations", "Entities")
+    ),
+    *(
+        (
+            f"a file of {name}",
+            {file: text},
+            file,
+            {},
+            (
+                f"@/{file}:{line}: {name} cannot be read; convert it to one sentence a line"
+                " (docs/formats.md)"
+            ),
+        )
+        for name, file, line, text in [
+            (
+                "Rasa NLU YAML",
+                "nlu.yml",
+                2,
+                'version: "3.1"\nnlu:\n- intent: go\n  examples: |\n    - to [Rome](city)\n',
+            ),
+            ("Rasa NLU YAML", "nlu.md", 1, "- intent: go\n  examples: |\n    - to [Rome](city)\n"),
+            ("Rasa NLU Markdown", "nlu.md", 1, "## intent:go\n- to [Rome](city)\n"),
+            ("Rasa NLU Markdown", "a.md", 3, "- x\n\n## synonym: Rome\n- roma\n"),
+            (
+                "Snips NLU YAML",
+                "a.md",
+                1,
+                "type: intent\nname: go\nutterances:\n- to [x:city](Rome)\n",
+            ),
+        ]
+    ),
+    *(
+        (
+            f"a file of {name}",
+            {"a.json": text},
+            "a.json",
+            {},
+            (
+                f"@/a.json{line}: {name} cannot be read; convert it to JSON lines with text and"
+                " slots (docs/formats.md)"
+            ),
+        )
+        for name, line, text in [
+            ("Rasa NLU JSON", "", '{\n "rasa_nlu_data": {\n  "common_examples": []}}\n'),
+            ("Rasa NLU JSON", ":1", '{"rasa_nlu_data": {"common_examples": []}}\n'),
+            ("Label Studio JSON", "", '[\n {"annotations": [{"result": []}], "data": {}}\n]\n'),
+            ("Label Studio JSON", "", '[{"annotations": [{"result": []}], "data": {}}]\n'),
+            ("Snips 2017 JSON", "", '{\n "Play": [\n {"data": [{"text": "a", "entity": "x"}]}]}\n'),
+            ("LUIS JSON", "", '{\n "luis_schema_version": "7.0.0"\n}\n'),
+        ]
+    ),
+    (
+        "a JSON object over several lines",
+        {"a.json": '{\n"text": "fly"\n}\n'},
+        "a.json",
+        {},
+        (
+            "@/a.json:1: a JSON object over several lines, but jsonl is one object a line; convert"
+            " it, e.g. jq -c . @/a.json"
+        ),
+    ),
+    (
+        "the tag in the first column",
+        {"a.bio": "O\tdon\nB-x\tRome\n"},
+        "a.bio",
+        {},
+        (
+            "@/a.bio:1: tag 'don' is not of scheme iob2 (O, B-, I-); the tags seem to be in column"
+            " 0: set data.format={name: conll, token: 1, tag: 0}"
+        ),
+    ),
+    (
+        "BMES tags",
+        {"a.conll": "New B-x\nYork M-x\nCity E-x\n"},
+        "a.conll",
+        {},
+        (
+            "@/a.conll:2: tag 'M-x' is not of scheme iob2 (O, B-, I-); if the tags are BMES,"
+            " replace M- by I- and set data.scheme: bioes"
+        ),
+    ),
+    (
+        "a token of a no-break space",
+        {"a.conll": "fly O\n\u00a0\tO\n"},
+        "a.conll",
+        {"format": {"name": "conll", "separator": "auto"}},
+        "@/a.conll:2: the token '\\xa0' has no visible character",
+    ),
+    (
+        "a token of a zero-width space in jointslu",
+        {"a/seq.in": "go\nfly \u200b\n", "a/seq.out": "O\nO O\n"},
+        "a",
+        {},
+        "@/a/seq.out:2: the token '\\u200b' has no visible character",
+    ),
+    (
+        "GB18030",
+        {"a.conll": "北京\tB-city\n".encode("gb18030")},
+        "a.conll",
+        {},
+        (
+            "@/a.conll:1: not UTF-8 (byte 0xb1 at column 1); save it as UTF-8, e.g. iconv -t utf-8"
+            " -f ENCODING (perhaps latin1 or gb18030 or big5 or shift_jis or euc_jp or euc_kr)"
+        ),
+    ),
+    (
+        "tokens that are not in the text",
+        {"a.jsonl": '{"text": "fly now", "tokens": ["fly", "then"]}'},
+        "a.jsonl",
+        {},
+        "@/a.jsonl:1: the token 'then' does not follow in \"text\" at character 3",
     ),
 ]
 

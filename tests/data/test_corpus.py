@@ -109,7 +109,7 @@ def test_what_is_equal_is_held_once(tmp_path):
 
 def test_nothing_is_overwritten(tmp_path):
     fill(tmp_path, "a.conll")
-    with pytest.raises(UsageError, match="is there already, and nothing is overwritten"):
+    with pytest.raises(UsageError, match="exists, and nothing is overwritten"):
         write_sentences(tmp_path / "a.conll", [Sentence.from_tokens(["fly"], [])])
     assert (tmp_path / "a.conll").read_text() == "go\n"
 
@@ -117,7 +117,7 @@ def test_nothing_is_overwritten(tmp_path):
 def test_where_nothing_can_be_written(tmp_path):
     with pytest.raises(UsageError, match=r"a\.conll: cannot be written: No such file or directory"):
         write_sentences(tmp_path / "nowhere" / "a.conll", [])
-    with pytest.raises(UsageError, match=r"a\.txt: its name does not tell the format"):
+    with pytest.raises(UsageError, match=r"a\.txt: the format is not clear from its name"):
         write_sentences(tmp_path / "a.txt", [])
 
 

@@ -150,9 +150,60 @@ def read(tmp_path, format, text, **keys):
     return read_sentences(path, format=format, **keys)
 
 
-def test_lines_end_nowhere_else():
-    file = io.BytesIO("a\u2028b\x85c\x0bd\re\r\nf".encode())
-    assert list(decode_lines(file, "x")) == [(1, "a\u2028b\x85c\x0bd\re"), (2, "f")]
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        ("a\u2028b\x85c\x0bd\re\r\nf", ["a\u2028b\x85c\x0bd\re", "f"]),
+        ("a\nb\rc\n", ["a", "b\rc"]),
+        ("a\rb\r\rc", ["a", "b", "", "c"]),
+        ("a\rb\r", ["a", "b"]),
+        ("a\r\n\r\nb\r\n", ["a", "", "b"]),
+        ("", []),
+        ("\ufeffa\r", ["a"]),
+    ],
+)
+def test_lines_end_in_lf_or_crlf_or_in_cr_without_any_lf(content, lines):
+    file = io.BytesIO(content.encode())
+    assert [text for _, text in decode_lines(file, "x")] == lines
+
+
+def test_lines_that_are_not_utf_8_are_replaced_or_skipped_and_logged(caplog):
+    content = b"fly\nto \xe9\nnow\n"
+    replaced = decode_lines(io.BytesIO(content), "x", "replace")
+    assert list(replaced) == [(1, "fly"), (2, "to \ufffd"), (3, "now")]
+    assert caplog.messages == [
+        "slotfill: x:2: not UTF-8 (byte 0xe9 at column 4); replaced",
+        "slotfill: x: 1 lines are not UTF-8",
+    ]
+    skipped = decode_lines(io.BytesIO(content), "x", "skip")
+    assert list(skipped) == [(1, "fly"), (3, "now")]
+
+
+@pytest.mark.parametrize("format", ["brackets", "conll"])
+def test_a_file_with_cr_line_ends_is_read(format, tmp_path):
+    text = {"brackets": "to [Rome](city)\rgo\r", "conll": "to\tO\rRome\tB-city\r\rgo\tO\r"}[format]
+    sentences = read(tmp_path, format, text).sentences
+    assert [(s.text, s.slots) for s in sentences] == [
+        ("to Rome", [Slot("city", 1, 2)]),
+        ("go", []),
+    ]
+
+
+@pytest.mark.parametrize(
+    "comment", ["# id x\tdomain=en", "# id 7f domain=en", "# text = fly to Rome", "# sent_id 3"]
+)
+def test_conll_comments_before_a_sentence_are_skipped(comment, tmp_path):
+    for separator in "\t ":
+        text = f"{comment}\nto{separator}O\nRome{separator}B-city\n\n{comment}\ngo{separator}O\n"
+        sentences = read(tmp_path, "conll", text).sentences
+        assert [s.tokens for s in sentences] == [["to", "Rome"], ["go"]]
+
+
+def test_jsonl_tokens_are_found_in_their_text(tmp_path):
+    text = '{"text": "in St.Louis!", "tokens": ["in", "St.", "Louis", "!"], "tags": %s}\n'
+    tags = '["O", "B-city", "I-city", "O"]'
+    (sentence,) = read(tmp_path, "jsonl", text % tags).sentences
+    assert sentence.text == "in St.Louis!" and sentence.value(sentence.slots[0]) == "St.Louis"
 
 
 CONLL = """-DOCSTART- -X- O O

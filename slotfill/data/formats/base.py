@@ -1,6 +1,4 @@
-"""What every format promises, and what formats share: lines of a file, slots from tags or
-characters.
-"""
+"""Base class of file formats, and what formats share."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from slotfill.errors import DataError
 
 
 class Format:
-    """A file format for sentences with slots; its options are the constructor's keyword arguments."""
+    """A file format for sentences with slots; its options are keyword arguments."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """The endings that tell this format, the one written by first."""
@@ -58,7 +56,7 @@ class Format:
 
 
 def split_on_spaces(line: str) -> list[str]:
-    """Return the pieces of `line` between blanks and tabs; other white space stays inside a piece."""
+    """Return the pieces of `line` between spaces and tabs, which may contain other white space."""
     return [piece for piece in line.replace("\t", " ").split(" ") if piece]
 
 
@@ -121,7 +119,7 @@ def check_all_labelled(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
 
 
 def check_representable(sentence: Sentence, format: str) -> None:
-    """Raise DataError when a token, slot name or intent holds what parts them in files of `format`."""
+    """Raise DataError if a token, slot name or intent contains a separator of `format`."""
     pieces = [("token", token, " \t\r\n") for token in sentence.surface_forms]
     pieces += [("slot name", slot.name, " \t\r\n") for slot in sentence.slots or ()]
     pieces += [("intent", sentence.intent, "\t\r\n")] if sentence.intent else []

@@ -1,6 +1,6 @@
 """A folder with one sentence a line in `seq.in` (tokens), `seq.out` (tags) and `label` (intent).
 
-The layout in which ATIS and SNIPS are published. Without `seq.out` the sentences are unlabelled, and
+The layout in which ATIS and SNIPS are published. Without `seq.out` the sentences are unlabelled;
 `label` may be left out.
 """
 

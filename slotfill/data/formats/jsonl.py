@@ -1,8 +1,7 @@
 """JSON lines: one object a line, with tokens and tags, or text and slots with character offsets.
 
-    {"text": "fly to Taipei", "tokens": ["fly", "to", "Taipei"], "tags": ["O", "O", "B-destination"]}
-    {"text": "fly to Taipei", "slots": [{"name": "destination", "value": "Taipei", "start": 7,
-    "end": 13}]}
+    {"text": "to Taipei", "tokens": ["to", "Taipei"], "tags": ["O", "B-city"]}
+    {"text": "to Taipei", "slots": [{"name": "city", "value": "Taipei", "start": 3, "end": 9}]}
 
 Either may have an "intent". `text` may be left out beside `tokens`, and `value` beside `start` and
 `end`; they must agree if present. `end` is exclusive. Without tags or slots the sentence is

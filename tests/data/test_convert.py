@@ -1,0 +1,85 @@
+"""Converting between formats: what a target cannot hold is counted, never lost silently."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from slotfill.data.corpus import convert_file, read_texts
+from slotfill.errors import DataError, UsageError
+
+CONLL = "St.\tB-city\nLouis\tI-city\n\n$5\tB-x\nnow\tO\n\n"
+
+
+def test_tokens_survive_conversion_to_jsonl_and_back(tmp_path):
+    (tmp_path / "a.conll").write_text(CONLL)
+    convert_file(tmp_path / "a.conll", tmp_path / "b.jsonl")
+    row = json.loads((tmp_path / "b.jsonl").read_text().splitlines()[0])
+    assert row == {"text": "St. Louis", "tokens": ["St.", "Louis"], "tags": ["B-city", "I-city"]}
+    convert_file(tmp_path / "b.jsonl", tmp_path / "c.conll")
+    assert (tmp_path / "c.conll").read_text() == CONLL
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "target", "message"),
+    [
+        ("a.md", "pay [$5](x) now\n", "b.conll", "the text 'pay $5 now' becomes 'pay $ 5 now'"),
+        ("a.md", "a  b\n", "b.conll", "the text 'a  b' becomes 'a b'"),
+        ("a.jsonl", '{"text": "go"}\n', "b.md", "it is unlabelled, and becomes labelled"),
+        (
+            "a.conll",
+            "New York\tB-x\n",
+            "b.md",
+            "the tokens ['New York'] become ['New', 'York']",
+        ),
+    ],
+)
+def test_what_a_target_cannot_hold_is_an_error_without_lossy(name, text, target, message, tmp_path):
+    source, target = tmp_path / name, tmp_path / target
+    source.write_text(text)
+    with pytest.raises(DataError) as error:
+        convert_file(source, target)
+    assert f"{source}:1: {target} cannot hold this sentence unchanged: {message}" in str(
+        error.value
+    )
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    _, losses = convert_file(source, target, lossy=True)
+    assert len(losses) == 1 and losses[0].message.startswith(message) and target.exists()
+
+
+@pytest.mark.parametrize("target", ["b.conll", "folder"])
+def test_labelled_and_unlabelled_sentences_cannot_be_mixed(target, tmp_path):
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"text": "go", "slots": []}\n{"text": "fly"}\n')
+    with pytest.raises(DataError) as error:
+        convert_file(source, tmp_path / target, to_format="conll" if "." in target else "jointslu")
+    expected = f"{source}:2: not labelled, though {source}:1 is; write jsonl, or label all or none"
+    assert str(error.value) == expected
+    assert not (tmp_path / target).exists()
+
+
+def test_an_unknown_scheme_of_the_target_is_wrong_use(tmp_path):
+    (tmp_path / "a.conll").write_text(CONLL)
+    with pytest.raises(UsageError, match="unknown tag scheme 'boi'"):
+        convert_file(tmp_path / "a.conll", tmp_path / "b.jsonl", to_scheme="boi")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "texts"),
+    [
+        ("a.jsonl", '{"text": "fly to Rome", "label": [[7, 11, "city"]]}\n', ["fly to Rome"]),
+        ("a.jsonl", '{"tokens": ["St.", "Ives"]}\n', ["St. Ives"]),
+        ("a.conll", CONLL, ["St. Louis", "$5 now"]),
+        ("a.brackets", "to [Oslo](city)\n", ["to Oslo"]),
+        ("a.txt", "to [Oslo](city)\n\nnow", ["to [Oslo](city)", "", "now"]),
+        ("a", "fly\rnow\r", ["fly", "now"]),
+    ],
+)
+def test_texts_to_predict_are_read_by_the_name_of_the_file(name, text, texts, tmp_path):
+    (tmp_path / name).write_bytes(text.encode())
+    assert list(read_texts(tmp_path / name)) == texts
+    assert (
+        list(read_texts(tmp_path / name, "text"))
+        == text.replace("\r", "\n").split("\n")[: None if name == "a.txt" else -1]
+    )

@@ -1,0 +1,128 @@
+"""What `check` warns of: likely problems in sentences that can be read."""
+
+from __future__ import annotations
+
+import pytest
+
+from slotfill.config.models import DataConfig
+from slotfill.data.alignment import MisalignedError
+from slotfill.data.corpus import read_sentences
+from slotfill.data.findings import find_problems
+from slotfill.data.sentence import Slot
+from slotfill.data.splits import read_split, split_names
+
+
+def findings(folder, files, **keys):
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    data = DataConfig(path=str(folder), **keys)
+    results = {split: read_split(data, split) for split in split_names(data)}
+    return [str(finding).replace(str(folder), "@") for finding in find_problems(results)]
+
+
+TRAIN = "".join(f"fly to [City{index}](city)\n" for index in range(20))
+
+
+def test_a_clean_corpus_has_no_findings(tmp_path):
+    files = {"train.md": TRAIN, "valid.md": "go to [Oslo](city)\n"}
+    assert findings(tmp_path, files) == []
+
+
+def test_sentences_of_train_in_test_are_found(tmp_path):
+    files = {"train.md": TRAIN, "valid.md": "go\n", "test.md": "a\nfly to [City3](city)\n"}
+    assert findings(tmp_path, files) == [
+        "test: 1 of 2 sentences are also in train, the first at @/test.md:2"
+    ]
+
+
+def test_a_file_that_repeats_its_lines_is_found(tmp_path):
+    files = {"train.md": TRAIN * 5, "valid.md": "go\n"}
+    assert findings(tmp_path, files) == ["train: 80 of 100 sentences repeat another one"]
+
+
+def test_a_text_with_different_labels_is_found(tmp_path):
+    files = {"train.md": TRAIN + "fly to [City1](town)\nfly to City1\n", "valid.md": "go\n"}
+    assert findings(tmp_path, files) == [
+        "train: the same text has different labels at @/train.md:2 and @/train.md:21"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rare", "frequent", "similar"),
+    [
+        ("ammount", "amount", True),
+        ("amuont", "amount", True),
+        ("amont", "amount", True),
+        ("Amount", "amount", True),
+        ("stoploc", "toloc", False),
+        ("city1", "city2", False),
+        ("date", "time", False),
+    ],
+)
+def test_a_rare_slot_name_beside_a_similar_one_is_found(rare, frequent, similar, tmp_path):
+    train = TRAIN.replace("city", frequent) + "pay [one](" + rare + ")\n"
+    expected = f"@/train.md:21: slot '{rare}' (1) is almost named like '{frequent}' (20); rename it"
+    found = findings(tmp_path, {"train.md": train, "valid.md": "go\n"})
+    assert found == ([f"{expected} if they are the same"] if similar else [])
+
+
+def test_two_frequent_similar_names_are_not_reported(tmp_path):
+    train = TRAIN + TRAIN.replace("fly", "go").replace("city", "cite")
+    assert findings(tmp_path, {"train.md": train, "valid.md": "go\n"}) == []
+
+
+def test_repaired_tags_are_counted_once_per_split_with_their_lines(tmp_path):
+    train = "".join(f"w{index} O\nOslo I-to\nnow O\n\n" for index in range(10))
+    (tmp_path / "train.conll").write_text(train)
+    data = DataConfig(path=str(tmp_path / "train.conll"), holdout=0.2)
+    results = {split: read_split(data, split) for split in ("train", "valid")}
+    assert [result.repaired_tags for result in results.values()] == [8, 2]
+    train, valid = find_problems(results)
+    assert train.message.startswith("tags repaired: 8, at ")
+    lines = [int(place.rpartition(":")[2]) for place in valid.message.split(", ")[1:]]
+    assert all(line % 4 == 2 for line in lines)
+
+
+def test_tokens_that_prediction_splits_are_counted_and_named(tmp_path):
+    files = {"train.conll": "St. B-x\nLouis I-x\n\nSt. B-x\nx-y O\n", "valid.conll": "go O\n"}
+    assert findings(tmp_path, files) == [
+        "train: tokens of the file split further, as in prediction: 3, as 'St.', 'x-y';"
+        " data.tokenizer: given keeps the tokens of the files"
+    ]
+    assert findings(tmp_path, files, tokenizer="given") == []
+
+
+def test_learned_affixes_are_listed(tmp_path):
+    files = {"train.md": TRAIN + "[Oslo](city)'s d'[Elne](city)\n", "valid.md": "go\n"}
+    assert findings(tmp_path, files) == [
+        "train: slots begin or end inside tokens, so tokens are split at d'|(letter),"
+        " (letter)|'s; correct the slots if that is not intended"
+    ]
+
+
+def test_a_file_without_blank_lines_is_found(tmp_path):
+    files = {"train.conll": "w O\n" * 30, "valid.conll": "go O\n\n"}
+    assert findings(tmp_path, files) == [
+        "@/train.conll: no blank line, so its 30 tokens are one sentence; put a blank line after"
+        " each sentence"
+    ]
+
+
+def test_misaligned_slots_are_widened_skipped_or_all_listed(tmp_path):
+    path = tmp_path / "a.md"
+    path.write_text("[Taip](city)ei now\nto [Osl](city)o\n", encoding="utf-8")
+    widened = read_sentences(path, misaligned="widen")
+    assert [s.slots for s in widened.sentences] == [[Slot("city", 0, 1)], [Slot("city", 1, 2)]]
+    assert [issue.location for issue in widened.issues("widen")] == [f"{path}:1", f"{path}:2"]
+    skipped = read_sentences(path, misaligned="skip")
+    assert [s.slots for s in skipped.sentences] == [[], []]
+    assert len(skipped.issues("skip")) == 2
+    with pytest.raises(MisalignedError) as error:
+        read_sentences(path, misaligned="error")
+    assert [message.split(": ")[0] for message in error.value.messages] == [
+        f"{path}:1",
+        f"{path}:2",
+    ]
+    assert str(error.value).endswith("(1 more, listed by slotfill check)")
+    split = read_sentences(path)
+    assert [s.tokens for s in split.sentences] == [["Taip", "ei", "now"], ["to", "Osl", "o"]]
