@@ -213,10 +213,7 @@ def predict(
     if jobs > 1 and device == "cuda":
         raise UsageError("--jobs: several processes compute on the CPU; omit --device")
     predictor = Predictor.load(run, device, engine)
-    if sentences:
-        texts = iter(sentences)
-    else:
-        texts = _read_texts(input, input_format, predictor.run.scheme, encoding_errors)
+    texts = sentences or _read_texts(input, input_format, predictor.run.scheme, encoding_errors)
     on_terminal = sys.stdout.isatty()
     output_format = format or ("text" if on_terminal else "jsonl")
     if output_format == "text" and on_terminal:

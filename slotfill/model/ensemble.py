@@ -103,7 +103,5 @@ def average_outputs(outputs: Sequence[TaggerOutput]) -> TaggerOutput:
     return TaggerOutput(emissions, intent_logits)
 
 
-def _mean(tensors: Sequence[Tensor | None]) -> Any:
-    if tensors[0] is None:
-        return None
-    return sum(tensors[1:], start=tensors[0]) / len(tensors)
+def _mean(tensors: Sequence[Any]) -> Any:
+    return None if tensors[0] is None else sum(tensors[1:], tensors[0]) / len(tensors)

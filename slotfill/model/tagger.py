@@ -128,8 +128,10 @@ class SlotTagger(nn.Module):
         loss = self.tagger.loss(output.emissions, inputs.lengths, inputs.tags)
         loss = loss + self.regularization_loss
         if self.intent is not None:
+            assert inputs.intents is not None
             loss = loss + self.intent.loss(output.intent_logits, inputs.intents)
         if self.language_model is not None:
+            assert inputs.words is not None
             loss = loss + self.language_model.loss(
                 output.first_states, inputs.lengths, inputs.words
             )

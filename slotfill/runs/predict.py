@@ -17,7 +17,7 @@ from slotfill.data.sentence import Sentence
 from slotfill.inference.engine import EngineName
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.stream import ordered_map, read_ahead
-from slotfill.inference.tagging import predict
+from slotfill.inference.tagging import check_length, predict
 from slotfill.runs.load import Run, load_run
 
 CHUNK = 2048
@@ -95,6 +95,10 @@ class Predictor:
         Two groups are in work at a time where there are two processors: while one is computed, the
         other is read, decoded or written.
         """
+        if isinstance(texts, list) and len(texts) <= CHUNK:
+            # All are here already, so no thread has to wait for them.
+            yield self.tag(texts)
+            return
         groups = read_ahead(texts, CHUNK)
         if self.threads == 1:
             yield from map(self.tag, groups)
@@ -112,6 +116,8 @@ class Predictor:
 
     def tag(self, texts: Sequence[str]) -> list[Sentence]:
         """Return `texts` as tagged sentences."""
+        for text in texts:
+            check_length(text)
         sentences = [self.tokenizer.tokenize(text) for text in texts]
         self.annotate(sentences)
         return sentences
