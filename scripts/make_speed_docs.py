@@ -139,28 +139,27 @@ def prediction(part: Part) -> str:
     seeds = len(next(iter(part.values()))["best"]["f1_of_seeds"])
     operations = [
         "",
-        "operations a token",
+        "operations per token",
         "GFLOP/s",
-        "the core's",
+        "core's peak",
         "share",
         "share within the network",
     ]
-    return f"""The same work for all: from 5,000 raw lines, those of the test set again and again, to JSON lines,
-start-up left out, each system in a process of its own with one thread, pinned to the same core. "One sentence" is one
-text at a time, in process, from the text to its slots, its words met before. F1 is of what was written, with seed 1;
-the mean is over seeds 1 to {seeds}. "Of CRFsuite's" is a ratio of medians.
+    return f"""All systems do the same work: from 5,000 raw lines (the test set, repeated) to JSON lines, without start-up,
+each in a separate process with one thread, pinned to the same core. "One sentence" is one text at a time, in process, from
+text to slots, with cached words. F1 is that of the written predictions with seed 1; the mean is over seeds 1 to {seeds}. "Of
+CRFsuite's" is a ratio of medians.
 
 {chr(10).join(f"{each}{chr(10)}" for each in tables)}
 ### Where the time goes
 
-Microseconds a token, each stage after the other on one thread, as `predict` does them side by side.
+Microseconds per token of each stage, one after the other on one thread; `predict` runs them in a pipeline.
 
 {table(["", *names], stages)}
 
-How near the core's peak the arithmetic is: an operation is an addition or a multiplication in a matrix product, those
-of recurrent layers included, directions together, on tokens alone; the peak is that of a product of two float32
-matrices of 1,024 each way, by NumPy. The first share is of all the time from lines to lines, the second of that of the
-network alone.
+Arithmetic compared with the core's peak: an operation is an addition or multiplication in a matrix product, including
+recurrent layers, without padding; the peak is that of NumPy's product of two float32 matrices of 1,024 x 1,024. The first
+share is of the total time, the second of the time in the network.
 
 {table(operations, shares)}"""
 
@@ -206,10 +205,9 @@ def cold_start(part: Part) -> str:
         ]
         for name, row in part.items()
     ]
-    return f"""From the start of a process to its end, with one answer to one sentence; on one core, all in turn.
-slotfill is `slotfill predict RUN "leave Taipei on November 2nd"` with the run of `atis`.
+    return f"""From the start of a process to its end, for one sentence; on one core, in turn. slotfill is `slotfill predict RUN "leave Taipei on November 2nd"` with the run of `atis`.
 
-{table(["", "s", "of the bare imports"], rows)}"""
+{table(["", "s", "of the imports"], rows)}"""
 
 
 def cold_start_bounds(part: Part) -> Iterator[Bound]:
@@ -238,23 +236,22 @@ def training(part: Part) -> str:
             "slotfill, one network",
             number(ours["seconds to best"], 1),
             times(ours["seconds to best"]["median"], all_of_theirs),
-            number(ours["seconds in all"], 1),
+            number(ours["secondtotal s"], 1),
             f"{ours['f1']:.2f}",
         ],
     ]
-    return f"""`slotfill train atis {shlex.join(ours["settings"])}`, one network without what
-makes the recipe slower and more accurate ([results.md](results.md) has the times of all recipes), and CRFsuite on the
-same sentences, in turn, on the same cores. Seconds to the best are those of the whole command, with the start of
-Python, scoring and export, less those of the epochs after the one that is kept.
+    return f"""`slotfill train atis {shlex.join(ours["settings"])}`, one network without the options
+that make the config slower and more accurate ([results.md](results.md) has the times of all configs), and CRFsuite on the
+same sentences, in turn, on the same cores. Seconds to the best epoch epoch are those of the complete command, including the start
+of Python, scoring and export, minus the epochs after the selected one.
 
-{table(["", "s to the best", "of CRFsuite's", "s in all", "F1"], rows)}
+{table(["", "s to the best epoch", "of CRFsuite's", "total s", "F1"], rows)}
 
-An epoch takes {number(ours["epoch seconds"], 2)} s, validation included, and does
-{ours["operations_an_epoch"] / 1e9:,.1f} billion operations: {ours["gflops"]:.1f} GFLOP/s, which is \
-{100 * ours["share"]:.0f} % of the {ours["gflops_of_two_cores"]:.1f} that matrix products
-reach on all cores at once, a process on each. Counted are the products of the forward passes on the training sentences,
-as torch's FlopCounterMode counts them, times 3, since the backward pass has two products for each, and less the share
-of padding; nothing else counts, nor does validation."""
+An epoch takes {number(ours["epoch seconds"], 2)} s, including validation, and computes
+{ours["operations_an_epoch"] / 1e9:,.1f} billion operations: {ours["gflops"]:.1f} GFLOP/s, \
+{100 * ours["share"]:.0f} % of the {ours["gflops_of_two_cores"]:.1f} of matrix products
+on all cores, one process per core. Operations are the products of the forward passes on the training sentences, as
+counted by torch's FlopCounterMode, times 3 (the backward pass has two products for each), without padding and validation."""
 
 
 def training_bounds(part: Part) -> Iterator[Bound]:
@@ -287,8 +284,8 @@ def cells(part: Part) -> str:
         rows.append(row)
     columns = ["ms", "of nn.LSTM", "parameters", *(["MB"] if memory else [])]
     head = ["cell", *(f"{column}, {size} hidden" for size in sizes for column in columns)]
-    return f"""Forward and backward through one layer, both directions, as many numbers in as hidden, one thread, all in
-turn; medians. "of nn.LSTM" is the time as a multiple of that of torch's own. Batch and steps: `benchmarks/cells.py`.
+    return f"""Forward and backward pass of one bidirectional layer, input size equal to hidden size, one thread, in turn;
+medians. "of nn.LSTM" is the time as a multiple of that of torch's own. Batch and steps: `benchmarks/cells.py`.
 
 {table(head, rows)}"""
 
@@ -327,15 +324,15 @@ def growth(part: Part) -> str:
     new = part["prediction"]["new_words"]
     return f"""![Time and memory by size](speed/growth.svg)
 
-Each size is a command of its own, on one core: the seconds from its start to its end, and the most memory it held. The
-slope is that of the figures against the sizes, both on logarithms, from the size named on: 1 is twice the time for
-twice the size, less is better. The join_key lines of the picture are straight, through the last point.
+Each size is a separate command on one core: its seconds and its peak memory. The slope is that of the measurements against
+the sizes on a log-log scale, starting from the named size: 1 is twice the time for twice the size, less is better. The dotted
+lines of the picture have slope 1 and pass through the last point.
 
-- **Training**: `slotfill train` of a small network for one epoch, on the sentences of the Taipei corpus again and
-  again, with other cities each time.
-- **Prediction**: `slotfill predict` with the run of `atis`, on its test sentences again and again; one word in {new} is
-  one that has never been seen, so that nothing is gained by remembering, and what remembers has to forget.
-- **Start-up**: `slotfill predict` of one sentence, with runs of more and more invented words.
+- **Training**: `slotfill train` of a small network for one epoch, on repeated sentences of the Taipei corpus with varying
+  cities.
+- **Prediction**: `slotfill predict` with the run of `atis`, on repeated test sentences; one word in {new} is new, so that
+  caches are exercised.
+- **Start-up**: `slotfill predict` of one sentence, with runs of growing vocabularies.
 
 {chr(10).join(f"{each}{chr(10)}" for each in tables)}""".rstrip()
 
@@ -347,7 +344,7 @@ def growth_bounds(part: Part) -> Iterator[Bound]:
             slope = found["slopes"][what]
             first, last = (_size(found["rows"][place]["size"]) for place in (0, -1))
             asked = (
-                f"{TITLES[name]}, {first} to {last} {SIZES[found['of']]}: {unit} straight or better"
+                f"{TITLES[name]}, {first} to {last} {SIZES[found['of']]}: {unit} linear or better"
             )
             yield Bound(asked, f"slope {slope:.2f}", slope <= STRAIGHT)
     *_, before, last = part["prediction"]["rows"]
@@ -456,25 +453,22 @@ def page(speed: Part) -> str:
     )
     return f"""# Speed
 
-Written by `python scripts/make_speed_docs.py` from the figures of `python benchmarks/measure.py`; not edited by hand.
+Generated by `python scripts/make_speed_docs.py` from the measurements of `python benchmarks/measure.py`.
 
 slotfill and its peers, measured side by side on the same machine in the same run: {environment["processors"]} \
-processors,
-{environment["platform"]}; Python {environment["python"]}, {versions}.
-{speed["date"]}. Nothing else was running on the cores that are measured, but for the row "on all cores" under
-growth. All systems are taken in turn, again and again, so that they share the noise; a figure is a median, with the
-least and the most in brackets.
+processors, {environment["platform"]}; Python {environment["python"]}, {versions}. {speed["date"]}. Nothing else was running \
+on the measured cores, except for the row "on all cores" under growth. The systems are measured in turn, repeatedly, so that \
+they share the noise; each figure is a median, with minimum and maximum in parentheses.
 
-## What was asked, and what holds
+## Bounds
 
 {_verdict(len(bounds), short)}
 
-{table(["asked", "figure", "holds", "aim"], rows)}
+{table(["bound", "measured", "holds", "target"], rows)}
 
-Throughput, and one sentence alone, are asked of the quickest of our recipes, as trained or exported by
-`slotfill export --quantize int8 --rank 64` (below: "8 bits"), whose
-mean F1 over seeds is within {CLOSE} of the best one's. Straight or constant is called what grows by no more than a
-twentieth beyond that, which is left to chance.
+Throughput and latency are those of the fastest of our configs, as trained or as exported by `slotfill export --quantize int8
+--rank 64` ("8 bits"), whose mean F1 over seeds is within {CLOSE} of the best. Linear and constant growth allow a tolerance of
+5 %.
 
 {sections}
 """
@@ -482,11 +476,11 @@ twentieth beyond that, which is left to chance.
 
 def _verdict(asked: int, short: int) -> str:
     if not asked:
-        return "None of it is measured yet."
+        return "Nothing has been measured yet."
     return (
         f"All {asked} hold."
         if not short
-        else f"{asked - short} of {asked} hold; {short} fall short."
+        else f"{asked - short} of {asked} hold."
     )
 
 

@@ -165,7 +165,7 @@ def test_a_trial_whose_process_is_killed_counts_until_then_and_is_tried_again(de
 
 @pytest.fixture
 def open_run():
-    """The names of the files that are open_run from now on, by whatever way."""
+    """The names of the files that are opened from now on, by whatever way."""
     names, heard = [], [True]
     # A hook stays for ever, so it has to know when nobody listens any more.
     sys.addaudithook(

@@ -74,7 +74,7 @@ def _parse(line: str, place: str) -> tuple[str | None, str, list[Span]]:
     text, spans = "", []
     head = _INTENT.match(line)
     intent = _unescape(head[1], place, 1) if head else None
-    at, open_run = (
+    at, open_bracket = (
         head.end() if head else 0,
         None,
     )  # where in the text, and in which column, a bracket stands open
@@ -83,29 +83,29 @@ def _parse(line: str, place: str) -> tuple[str | None, str, list[Span]]:
         assert piece is not None
         column, at = at + 1, piece.end()
         if piece[0] == "[":
-            if open_run:
+            if open_bracket:
                 raise _fault(
                     place,
                     column,
-                    f"inside the bracket of column {open_run[1]}; write \\[ for a plain one",
+                    f"inside the bracket of column {open_bracket[1]}; write \\[ for a plain one",
                 )
-            open_run = len(text), column
+            open_bracket = len(text), column
         elif piece[0] == "]":
             name = _NAME.match(line, at)
-            if not open_run:
+            if not open_bracket:
                 raise _fault(place, column, "nothing opens this bracket; write \\] for a plain one")
             if not name:
                 raise _fault(
                     place, column, "no (name) after the bracket; write \\[ and \\] for plain ones"
                 )
-            if not name[1] or len(text) == open_run[0]:
+            if not name[1] or len(text) == open_bracket[0]:
                 raise _fault(place, column, f"a slot without a {'value' if name[1] else 'name'}")
-            spans.append(Span(_unescape(name[1], place, column), open_run[0], len(text)))
-            at, open_run = name.end(), None
+            spans.append(Span(_unescape(name[1], place, column), open_bracket[0], len(text)))
+            at, open_bracket = name.end(), None
         else:
             text += _unescape(piece[0], place, column)
-    if open_run:
-        raise _fault(place, open_run[1], "this bracket is not closed; write \\[ for a plain one")
+    if open_bracket:
+        raise _fault(place, open_bracket[1], "this bracket is not closed; write \\[ for a plain one")
     return intent, text, spans
 
 
