@@ -477,11 +477,7 @@ Throughput and latency are those of the fastest of our configs, as trained or as
 def _verdict(asked: int, short: int) -> str:
     if not asked:
         return "Nothing has been measured yet."
-    return (
-        f"All {asked} hold."
-        if not short
-        else f"{asked - short} of {asked} hold."
-    )
+    return f"All {asked} hold." if not short else f"{asked - short} of {asked} hold."
 
 
 def main() -> int:

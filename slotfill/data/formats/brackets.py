@@ -105,7 +105,9 @@ def _parse(line: str, place: str) -> tuple[str | None, str, list[Span]]:
         else:
             text += _unescape(piece[0], place, column)
     if open_bracket:
-        raise _fault(place, open_bracket[1], "this bracket is not closed; write \\[ for a plain one")
+        raise _fault(
+            place, open_bracket[1], "this bracket is not closed; write \\[ for a plain one"
+        )
     return intent, text, spans
 
 
