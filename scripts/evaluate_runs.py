@@ -1,12 +1,11 @@
-"""Score several runs on one split, and the mean and deviation over them: an example of batch
-evaluation.
+"""Evaluate several runs on one split, and print the mean and standard deviation over them.
 
     python scripts/evaluate_runs.py runs/*                          a table
     python scripts/evaluate_runs.py runs/atis-* --split valid
     python scripts/evaluate_runs.py runs/atis-* --data new.conll --json > scores.json
 
-The deviation is that of a sample (divided by one less than the number of runs), and unknown for one
-run.
+All runs are evaluated on the same split: test, or valid if a run has no test split. The standard
+deviation is that of a sample, and undefined for one run.
 """
 
 from __future__ import annotations
@@ -17,25 +16,24 @@ import statistics
 import sys
 from pathlib import Path
 
+from slotfill.data.splits import evaluation_split
 from slotfill.errors import SlotfillError
 from slotfill.runs.evaluate import evaluate_run
-from slotfill.runs.load import load_run
+from slotfill.runs.load import Run, load_run
 
 FIGURES = ("precision", "recall", "f1", "tag_accuracy", "sentence_accuracy")
 
 
-def figures(run: Path, split: str | None, data: Path | None) -> dict[str, float]:
-    """Return the scores of the run in the folder `run`, in percent. Raises SlotfillError as
-    `evaluate` does.
-    """
-    score = evaluate_run(load_run(run), split=split, path=data)
-    overall = score.overall
+def figures(run: Run, split: str, data: Path | None) -> dict[str, float]:
+    """Return the scores of a run in percent; raises SlotfillError as `evaluate_run` does."""
+    result = evaluate_run(run, split=None if data else split, path=data)
+    overall = result.overall
     values = (
         overall.precision,
         overall.recall,
         overall.f1,
-        score.tag_accuracy,
-        score.sentence_accuracy,
+        result.tag_accuracy,
+        result.sentence_accuracy,
     )
     return dict(zip(FIGURES, values, strict=True))
 
@@ -52,49 +50,57 @@ def summary(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float | 
     }
 
 
-def table(scores: dict[str, dict[str, float]]) -> str:
-    """Return a line a run and a last one with mean ± deviation, as a Markdown table."""
-    whole = summary(scores)
+def table(scores: dict[str, dict[str, float]], split: str) -> str:
+    """Return a Markdown table: a row for each run, and one with mean ± deviation."""
+    overall = summary(scores)
     rows = [[name, *(f"{row[figure]:.2f}" for figure in FIGURES)] for name, row in scores.items()]
     last = [f"mean of {len(scores)}"]
     for figure in FIGURES:
-        mean, deviation = whole["mean"][figure], whole["deviation"][figure]
+        mean, deviation = overall["mean"][figure], overall["deviation"][figure]
         last.append(f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}")
-    head = ["run", *(figure.replace("_", " ") for figure in FIGURES)]
+    head = [f"run on {split}", *(figure.replace("_", " ") for figure in FIGURES)]
     return "\n".join(
         "| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows, last]
     )
 
 
 def main() -> int:
-    """Score the runs; the exit code is that of the first fault, after which nothing is printed."""
+    """Evaluate the runs; on an error, print it alone and return its exit code."""
     parser = argparse.ArgumentParser(
-        description="Score several runs on one split, and their mean and deviation."
+        description="Evaluate several runs on one split, and print mean and standard deviation."
     )
     parser.add_argument(
-        "runs", nargs="+", type=Path, help="run folders; those of runs not finished are left out"
+        "runs", nargs="+", type=Path, help="run folders; unfinished runs are left out"
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--split", default=None, help="a split of each run's own data; the final one if not given"
+        "--split", help="a split of each run's data; default: test, or valid if a run has no test"
     )
     where.add_argument("--data", type=Path, help="other labelled sentences")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
-    runs = [run for run in dict.fromkeys(arguments.runs) if run.suffix != ".partial"]
+    paths = [path for path in dict.fromkeys(arguments.runs) if path.suffix != ".partial"]
     try:
-        if not runs:
-            raise SlotfillError("no finished run among those given")
-        scores = {str(run): figures(run, arguments.split, arguments.data) for run in runs}
-    except SlotfillError as fault:
-        print(f"evaluate_runs: {fault}", file=sys.stderr)
-        return fault.exit_code
+        if not paths:
+            raise SlotfillError("none of the runs is finished")
+        runs = {str(path): load_run(path) for path in paths}
+        split = str(arguments.data or arguments.split or common_split(list(runs.values())))
+        scores = {name: figures(run, split, arguments.data) for name, run in runs.items()}
+    except SlotfillError as error:
+        print(f"evaluate_runs: {error}", file=sys.stderr)
+        return error.exit_code
     print(
-        json.dumps({"runs": scores, **summary(scores)}, indent=1, ensure_ascii=False)
+        json.dumps({"split": split, "runs": scores, **summary(scores)}, indent=1, ensure_ascii=False)
         if arguments.json
-        else table(scores)
+        else table(scores, split)
     )
     return 0
+
+
+def common_split(runs: list[Run]) -> str:
+    """Return test if every run has it, else valid, which every run has."""
+    has_test = all(evaluation_split(run.config.data) == "test" for run in runs)
+    return "test" if has_test else "valid"
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 
 # Before torch is imported: networks of these sizes only lose by a second thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A background job ignores SIGINT, and so would the processes that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CITIES = ("Taipei", "Tokyo", "New York", "Paris", "Oslo", "Lima")
 SHAPES = (
@@ -148,9 +151,11 @@ def standard_input(data: bytes, folder: Path) -> Iterator[None]:
         os.close(file)
 
 
-def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
+def start(
+    *arguments: object, env: Mapping[str, str] | None = None, **options: object
+) -> subprocess.Popen[bytes]:
     """Start `slotfill ARGUMENTS` as a process of its own, its streams pipes."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | dict(env or {})
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     command = [sys.executable, "-m", "slotfill", *map(str, arguments)]
     return subprocess.Popen(command, env=environment, **(pipes | options))  # type: ignore[call-overload]

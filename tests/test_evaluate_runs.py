@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -74,6 +75,25 @@ def test_json_and_table(runs):
         table[-1].startswith("| mean of 2 |")
         and f"{statistics.mean(f1s):.2f} ± {statistics.stdev(f1s):.2f}" in table[-1]
     )
+
+
+def test_all_runs_are_evaluated_on_one_split_that_is_named(runs):
+    folder = runs / "no test"
+    (folder / "data").mkdir(parents=True)
+    for split in ("train", "valid"):
+        shutil.copy(runs / "data" / f"{split}.brackets", folder / "data")
+    shutil.copytree(runs / "1", folder / "3")
+    config = folder / "3" / "config.yaml"
+    config.write_text(config.read_text().replace(str(runs / "data"), str(folder / "data")))
+    found = json.loads(evaluate_runs(runs / "1", runs / "2", "--json").stdout)
+    assert found["split"] == "test"
+    done = evaluate_runs(runs / "1", folder / "3", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["split"] == "valid"
+    f1 = evaluate_run(load_run(runs / "1"), split="valid").overall.f1
+    assert [row["f1"] for row in found["runs"].values()] == pytest.approx([f1, f1])
+    assert evaluate_runs(runs / "1", folder / "3").stdout.startswith("| run on valid |")
 
 
 def test_one_run_has_no_deviation(runs):

@@ -1,0 +1,183 @@
+"""What reaches a terminal, and how commands end when something is missing or closed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from conftest import start, write_config
+
+from slotfill.cli.output import escape
+
+CONTROLS = "\x00\x07\x08\n\r\x1b\x7f\x85\x9b\x9d\u202a\u202e\u2066\u2069\udcff"
+
+
+def on_terminal(*words, columns="80"):
+    """Run `slotfill WORDS` on a terminal; return its exit code and what the terminal was sent."""
+    ours, theirs = pty.openpty()
+    environment = {"TERM": "xterm-256color", "COLUMNS": columns, "NO_COLOR": "1"}
+    process = start(*words, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    sent = b""
+    with suppress(OSError):  # Linux raises when the other side is closed.
+        while block := os.read(ours, 65536):
+            sent += block
+    os.close(ours)
+    process.communicate()
+    return process.returncode, sent.decode()
+
+
+def in_shell(command, **options):
+    line = command.replace("slotfill", f"{sys.executable} -m slotfill", 1)
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, **options)
+
+
+@pytest.mark.parametrize("character", CONTROLS, ids=ascii)
+def test_control_characters_are_escaped(character):
+    assert escape(f"a{character}b") == f"a\\u{ord(character):04x}b"
+
+
+def test_text_of_any_script_is_not_escaped():
+    text = "出發地\tcafé e\u0301 שלום 👩‍✈️ \u00a0"
+    assert escape(text) == text
+
+
+def test_a_terminal_is_sent_no_control_characters_of_the_text(trained):
+    code, sent = on_terminal("predict", trained, "leave \x1b]52;c;x\x07 for \u202eOslo\x9b31m")
+    assert code == 0
+    plain = re.sub(r"\x1b\[[\d;]*m", "", sent)
+    assert plain.startswith("leave \\u001b]52;c;x\\u0007 for \\u202eOslo")
+    assert "\\u009b" in plain and not re.search("[\x1b\x07\u202e\x9b]", plain)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "conll", "brackets"])
+def test_a_format_is_escaped_on_a_terminal_and_exact_in_a_pipe(format, trained, cli):
+    text = "leave \u202eOslo\x9b please"
+    code, sent = on_terminal("predict", trained, text, "--format", format)
+    assert (code, "\u202e" in sent, "\x9b" in sent) == (0, False, False)
+    assert "\\u202eOslo" in sent and "\\u009b" in sent
+    exact = cli("predict", trained, text, "--format", format).out
+    assert "\u202eOslo" in exact and "\x9b" in exact
+
+
+def test_json_on_a_terminal_is_still_that_json(trained):
+    text = "leave \u202eOslo\x9b please"
+    _, sent = on_terminal("predict", trained, text, "--format", "jsonl")
+    assert json.loads(sent)["text"] == text
+
+
+def test_slot_names_and_messages_are_escaped(trained, cli, tmp_path):
+    data = tmp_path / "mine.brackets"
+    data.write_text("leave [Oslo](or\x1b[31migin\u202e)\n", encoding="utf-8")
+    out = cli("evaluate", trained, "--data", data).out
+    assert "or\\u001b[31migin\\u202e" in out and "\x1b" not in out and "\u202e" not in out
+    for words in (
+        ["evaluate", trained, "--data", tmp_path / "no\x1b[31m.conll"],
+        ["check", "encoder.\x1b]0;x\x07=1"],
+        ["train", "\u202etaipei"],
+        ["\x1b[31mtrain"],
+        ["train", "--\x1b[31m"],
+    ):
+        result = cli(*words)
+        assert result.code in (2, 3) and result.err.count("\n") == 1
+        assert not re.search("[\x1b\x07\u202e]", result.err)
+        assert re.search(r"\\(u001b|x1b|u202e)", result.err)
+
+
+@pytest.mark.parametrize("words", ["check taipei", "list cells", "show taipei", "schema"])
+def test_a_closed_standard_output_is_one_line(words):
+    done = in_shell(f"slotfill {words} >&-")
+    assert (done.returncode, done.stderr) == (1, "slotfill: standard output is closed\n")
+
+
+def test_training_continues_when_nobody_reads_its_output(desk):
+    done = in_shell("slotfill train tiny.yaml --out run | head -1; exit ${PIPESTATUS[0]}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("epoch 1/6") and done.stdout.count("\n") == 1
+    assert (desk / "run" / "model.safetensors").exists() and not (desk / "run.partial").exists()
+    assert len((desk / "run" / "history.csv").read_text().splitlines()) == 7
+
+
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("torch", "train tiny.yaml"),
+        ("torch", "check tiny.yaml"),
+        ("torch", "predict {run} hello --engine torch"),
+        ("torch", "inspect {run} hello"),
+        ("torch", "compare tiny.yaml"),
+        ("torch", "probe"),
+        ("torch", "export {run}"),
+        ("onnxruntime", "predict {run} hello"),
+        ("onnxruntime", "evaluate {run}"),
+        ("numpy", "evaluate {run}"),
+        ("yaml", "show taipei"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named(package, words, desk, trained):
+    code = (
+        f"import sys\nsys.modules[{package!r}] = None\n"
+        "from slotfill.cli.main import main\n"
+        f"sys.argv = ['slotfill', *{words.format(run=trained).split()}]\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    name = {"yaml": "pyyaml"}.get(package, package)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"slotfill: the package {package} is not installed: pip install {name}\n"
+    )
+
+
+def test_overrides_alone_that_name_data_use_the_defaults(desk, cli):
+    Path("bank.brackets").write_text(Path("corpus/train.brackets").read_text() * 3)
+    shown = cli("show", "data.path=bank.brackets").out
+    Path("empty.yaml").write_text("data: {path: bank.brackets}\n")
+    assert shown == cli("show", "empty.yaml").out
+    assert cli("check", "data.path=bank.brackets").out.splitlines()[-1].startswith("bank: ")
+    result = cli("train", "data.path=bank.brackets", "train.epochs=1", "encoder.hidden_size=4")
+    assert (result.code, result.err) == (0, "")
+    assert [path.name for path in Path("runs").iterdir()] == ["bank"]
+
+
+def test_other_overrides_alone_change_the_built_in_corpus(cli):
+    assert cli("show", "train.epochs=3").out == cli("show", "taipei", "train.epochs=3").out
+    assert cli("check", "train.epochs=3").out.splitlines()[-1].startswith("taipei: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "message"),
+    [
+        ("data.path=nothing/here.xyz", 2, "data.path: there is no file or folder nothing/here.xyz"),
+        ("encoder.hiden=3", 2, "encoder.hiden: unknown key"),
+        ("data.holdout=0.2", 2, "data"),
+    ],
+)
+def test_check_of_overrides_alone_reports_their_errors(override, code, message, desk, cli):
+    result = cli("check", override)
+    assert (result.code, result.out, result.err.count("\n")) == (code, "", 1)
+    assert message in result.err
+
+
+@pytest.mark.parametrize(("value", "percent"), [("0.95", "95"), ("1", "100"), ("0.005", "0.5")])
+def test_a_fraction_is_refused_as_a_least_f1(value, percent, trained, cli):
+    result = cli("evaluate", trained, "--min-f1", value)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        f"slotfill: --min-f1 {value}: F1 is in percent; for {value} give {percent}\n"
+    )
+
+
+def test_a_closed_pipe_does_not_lose_the_files_of_a_comparison(desk):
+    write_config(Path("other.yaml"), encoder="{name: recurrent, hidden_size: 4}")
+    command = "slotfill compare tiny.yaml other.yaml --seeds 1 train.epochs=1 --json c.json"
+    done = in_shell(f"{command} | head -1; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(json.loads(Path("c.json").read_text())["configs"]) == 2
