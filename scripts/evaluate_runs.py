@@ -90,7 +90,9 @@ def main() -> int:
         print(f"evaluate_runs: {error}", file=sys.stderr)
         return error.exit_code
     print(
-        json.dumps({"split": split, "runs": scores, **summary(scores)}, indent=1, ensure_ascii=False)
+        json.dumps(
+            {"split": split, "runs": scores, **summary(scores)}, indent=1, ensure_ascii=False
+        )
         if arguments.json
         else table(scores, split)
     )
