@@ -111,20 +111,22 @@ def operations_an_epoch() -> int:
     from slotfill.data.splits import read_split
     from slotfill.data.vocab import Vocab
     from slotfill.model.build import build_model
-    from slotfill.training.trainer import Training
+    from slotfill.training.batches import TrainingBatches
+    from slotfill.training.defaults import resolve_budget
 
     config = load_config("atis", PLAIN, need_data=True)[1]
     sentences = read_split(config.data, "train").sentences
     vocab = Vocab.from_sentences(sentences, config.scheme)
-    training = Training(config.train, build_model(config, vocab), sentences, sentences[:1], vocab)
+    model = build_model(config, vocab)
+    batch_size = resolve_budget(config.train, len(sentences)).batch_size
+    batches = TrainingBatches(sentences, vocab, model.indexers, config.train, batch_size, 1)
     padded = tokens = 0
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        for place in range(training.count):
-            for share in training.batches(1, place):
-                if share.batch is not None:
-                    training.model.loss(share.batch)
-                    padded += share.batch.lengths.size * int(share.batch.lengths.max())
-                    tokens += int(share.batch.lengths.sum())
+        for shard in batches.shards(1):
+            assert shard.batch is not None
+            model.loss(shard.batch)
+            padded += shard.batch.lengths.size * int(shard.batch.lengths.max())
+            tokens += int(shard.batch.lengths.sum())
     return int(3 * counter.get_total_flops() * tokens / padded)
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from slotfill.evaluation.metrics import EvaluationResult, PRFScore
     from slotfill.lab.inspect.heat_map import Colors
     from slotfill.lab.inspect.inspection import Inspection
-    from slotfill.runs.train import Outcome
-    from slotfill.training.trainer import Epoch
+    from slotfill.runs.train import TrainResult
+    from slotfill.training.trainer import EpochMetrics
 
 COLOURS = (
     "cyan",
@@ -55,7 +55,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
 
 
-def intent_accuracy(epoch: Epoch) -> str:
+def intent_accuracy(epoch: EpochMetrics) -> str:
     """Return the end of a line on an epoch: its intent accuracy, if intents are learned."""
     return "" if epoch.valid_intents is None else f", intents {epoch.valid_intents:.2f}%"
 
@@ -81,25 +81,25 @@ def print_coverage(coverage: Coverage) -> None:
             echo(f"  {split}: share of words (of tokens) {', '.join(shares)}")
 
 
-def print_outcome(outcome: Outcome) -> None:
+def print_result(result: TrainResult) -> None:
     """Print the scores of a finished training and the commands to run next."""
-    if outcome.interrupted:
+    if result.interrupted:
         echo("Stopped; the best epoch so far is kept.")
-    split, result = list(outcome.scores.items())[-1]
-    print_scores(result, split)
+    split, scores = list(result.scores.items())[-1]
+    print_scores(scores, split)
     echo(
-        f"Best epoch {outcome.best.epoch}, valid F1 {outcome.best.valid_f1:.2f}"
-        f"{intent_accuracy(outcome.best)}; {outcome.parameters:,} parameters; trained in"
-        f" {duration(outcome.seconds)}."
+        f"Best epoch {result.best.epoch}, valid F1 {result.best.valid_f1:.2f}"
+        f"{intent_accuracy(result.best)}; {result.parameters:,} parameters; trained in"
+        f" {duration(result.seconds)}."
     )
-    if outcome.scores["valid"].overall.support and not outcome.best.valid_f1:
+    if result.scores["valid"].overall.support and not result.best.valid_f1:
         echo("No slot of valid was predicted yet: train more epochs, or on more sentences.")
-    if outcome.not_exported:
-        echo(f"Prediction needs torch: {outcome.not_exported}.")
-    echo(f"The run is in {outcome.path}. Next:")
-    path = shlex.quote(str(outcome.path))
-    resume = [f"train --resume {path}"] if outcome.interrupted else []
-    for command in (*resume, f"evaluate {path}", f"predict {path} {shlex.quote(outcome.example)}"):
+    if result.not_exported:
+        echo(f"Prediction needs torch: {result.not_exported}.")
+    echo(f"The run is in {result.path}. Next:")
+    path = shlex.quote(str(result.path))
+    resume = [f"train --resume {path}"] if result.interrupted else []
+    for command in (*resume, f"evaluate {path}", f"predict {path} {shlex.quote(result.example)}"):
         PlainConsole().print(escape(f"  slotfill {command}"), soft_wrap=True, style="bold")
 
 

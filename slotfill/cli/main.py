@@ -100,19 +100,19 @@ def train(
         from slotfill.runs import train as training
 
         try:
-            outcome = training.train(
+            result = training.train(
                 loaded,
                 folder,
                 report,
-                covered=display.print_coverage,
+                on_coverage=display.print_coverage,
                 device=resolve_device(device),
                 profile=profile,
             )
         except ConfigError as error:  # Found only when the network is built.
             raise error if resume else located(name, settings, error.faults) from None
-    if outcome.times is not None:
-        display.print_times(outcome.times)
-    display.print_outcome(outcome)
+    if result.times is not None:
+        display.print_times(result.times)
+    display.print_result(result)
 
 
 def evaluate(

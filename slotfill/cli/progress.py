@@ -13,7 +13,7 @@ from slotfill.cli.display import PlainConsole, duration, intent_accuracy
 from slotfill.cli.output import echo, escape
 
 if TYPE_CHECKING:
-    from slotfill.training.trainer import Epoch, Progress
+    from slotfill.training.trainer import EpochMetrics, Progress
 
 _HEADER = f"{'epoch':>5} {'loss':>10} {'valid F1':>9} {'tokens/s':>11} {'time':>12}"
 
@@ -122,7 +122,7 @@ def _epoch_bar(progress: Progress) -> tuple[str, float, str]:
     )
 
 
-def _table_line(row: Epoch, best: bool) -> str:
+def _table_line(row: EpochMetrics, best: bool) -> str:
     return (
         f"{row.epoch:5} {row.loss:10.4f} {row.valid_f1:9.2f} {row.tokens_per_second:11,.0f} "
         f"{duration(row.seconds):>12}{'  best so far' if best else ''}{intent_accuracy(row)}"

@@ -20,10 +20,13 @@ from slotfill.inference.tagging import predict
 
 def validation_metrics(
     model: Engine, vocab: Vocab, sentences: Sequence[Sentence]
-) -> tuple[float, float | None]:
+) -> dict[str, float | None]:
     """Return the F1 of slots, and the accuracy of intents or None if `model` predicts none."""
     slots, intents = predict(model, vocab, sentences)
-    return slot_f1(sentences, slots), intent_accuracy(sentences, intents) if vocab.intents else None
+    return {
+        "valid_f1": slot_f1(sentences, slots),
+        "valid_intents": intent_accuracy(sentences, intents) if vocab.intents else None,
+    }
 
 
 def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> EvaluationResult:

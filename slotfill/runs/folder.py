@@ -41,7 +41,8 @@ from slotfill.version import FORMAT, __version__
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from slotfill.training.trainer import Epoch, Training
+    from slotfill.model.ensemble import Model
+    from slotfill.training.trainer import EpochMetrics, Trainer
 
 _STATE = Path("checkpoint", "state.safetensors")
 _REPLACED = "replaced"
@@ -148,32 +149,39 @@ class RunFolder:
             return {}
         return parse_vocab(_read(self.source / "vocab.json"), self.source).kept
 
-    def save_checkpoint(self, training: Training) -> None:
-        """Save the state of `training`, in one file, from which it continues bit for bit."""
-        tensors, notes = training.state()
-        write_atomically(self.partial / _STATE, _tensor_bytes(tensors, notes))
+    def save_checkpoint(self, trainer: Trainer) -> None:
+        """Save the state of `trainer` in one file, from which it continues bit for bit."""
+        write_atomically(self.partial / _STATE, _tensor_bytes(*trainer.state_dict()))
 
-    def load_checkpoint(self, training: Training) -> None:
-        """Restore the state of `training`; raises RunError if the checkpoint does not fit it."""
+    def load_checkpoint(self, trainer: Trainer) -> None:
+        """Restore the state of `trainer`; raises RunError if the checkpoint does not fit it."""
         assert self.source is not None
         state = self.source / _STATE
         tensors, notes = parse_tensors(_read(state), state)
-        if _vocab_text(training.vocab).encode() != _read(self.source / "vocab.json"):
+        if _vocab_text(trainer.vocab).encode() != _read(self.source / "vocab.json"):
             raise RunError(
                 f"{self.source}: the training sentences have changed since; restore them, or train"
                 " again with another --out"
             )
         try:
-            training.restore(tensors, notes)
+            trainer.load_state_dict(tensors, notes)
         except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise RunError(
                 f"{self.source}: the checkpoint does not fit config.yaml ({reason})"
             ) from None
         if self.source != self.partial:
-            self.create(self.config, training.vocab)
+            self.create(self.config, trainer.vocab)
 
-    def finalize(self, training: Training, scores: dict[str, Any], *, completed: bool) -> str:
+    def finalize(
+        self,
+        model: Model,
+        vocab: Vocab,
+        history: Sequence[EpochMetrics],
+        scores: dict[str, Any],
+        *,
+        completed: bool,
+    ) -> str:
         """Write the run and rename its folder; the checkpoint stays unless `completed`.
 
         Returns why the run is not exported, or an empty string if it is.
@@ -184,18 +192,18 @@ class RunFolder:
         reason, models = "", {}
         try:
             texts = text_settings(self.config)
-            models = export_model(training.averaged, training.vocab, texts)
+            models = export_model(model, vocab, texts)
         except ExportError as error:
             reason = str(error)
         contents = {
             "config.yaml": self.config.to_yaml(),
-            "vocab.json": _vocab_text(training.vocab),
-            "history.csv": _history(training.history),
+            "vocab.json": _vocab_text(vocab),
+            "history.csv": _history(history),
             "environment.json": json.dumps(environment(), indent=1),
             "scores.json": json.dumps({"format": FORMAT, **scores}, ensure_ascii=False, indent=1),
         }
         files = {name: text.encode() for name, text in contents.items()}
-        files |= {"model.safetensors": _tensor_bytes(training.best_weights, {}), **models}
+        files |= {"model.safetensors": _tensor_bytes(model.state_dict(), {}), **models}
         write_run(self.partial, files, completed=completed)
         self._publish()
         return reason
@@ -288,7 +296,7 @@ def _vocab_text(vocab: Vocab) -> str:
     return json.dumps(vocab.to_json(), ensure_ascii=False, indent=1) + "\n"
 
 
-def _history(epochs: Sequence[Epoch]) -> str:
+def _history(epochs: Sequence[EpochMetrics]) -> str:
     text = io.StringIO()
     names = [
         field.name for field in fields(epochs[0]) if getattr(epochs[0], field.name) is not None

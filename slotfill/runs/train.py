@@ -1,10 +1,9 @@
-"""From a checked config to a run folder: sentences read, a network built, trained, scored and
-saved.
-"""
+"""Training a run: from a validated config to a run folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,157 +16,168 @@ from slotfill.data.sentence import Sentence
 from slotfill.data.splits import evaluation_split, fit_tokenizer, read_split
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
-from slotfill.evaluation.evaluate import evaluate
+from slotfill.evaluation.evaluate import evaluate, validation_metrics
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.model.build import build_model
 from slotfill.model.recurrence import compile_steps
 from slotfill.runs.folder import RunFolder
 from slotfill.training.malloc import tune_malloc
-from slotfill.training.profiler import Times
-from slotfill.training.trainer import Epoch, Progress, Training
+from slotfill.training.profiler import SectionTimer
+from slotfill.training.trainer import EpochMetrics, Report, Trainer
 
-
-def _example(sentences: Sequence[Sentence]) -> str:
-    """Return the text of a short sentence with several slots."""
-    return max(
-        sentences,
-        key=lambda sentence: min(len(sentence.slots or ()), 3) - len(sentence.tokens) / 100,
-    ).text
+Corpus = Mapping[str, Sequence[Sentence]]
+"""The sentences of each split."""
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What a run came to: its scores by split, its best epoch, whether it was stopped before its
-    end, a sentence to try it on, where the time went if that was asked for, and why it is not
-    exported, if it is not."""
+class TrainResult:
+    """What `train` returns."""
 
     path: Path
+    """The run folder."""
     scores: dict[str, EvaluationResult]
-    best: Epoch
+    """Scores of the best epoch by split."""
+    best: EpochMetrics
     seconds: float
+    """Time of all epochs."""
     parameters: int
+    """Number of parameters of the model."""
     interrupted: bool
+    """Whether Ctrl-C ended the training."""
     example: str
+    """A sentence to try the model on."""
     times: dict[str, float] | None = None
+    """Seconds per section, if profiled."""
     not_exported: str = ""
+    """Why the model could not be exported to ONNX; empty if it was."""
 
 
-def prepare(
+def build_trainer(
     config: Config,
-    corpus: Mapping[str, Sequence[Sentence]],
-    device: str,
-    times: Times,
-    kept: dict[str, dict[str, Any]] | None = None,
-) -> Training:
-    """Return the training of `config`, on the sentences of train and valid in `corpus`, before its
-    first step.
+    corpus: Corpus,
+    device: str = "cpu",
+    saved: dict[str, dict[str, Any]] | None = None,
+) -> Trainer:
+    """Return the trainer of `config` before its first step.
 
-    `kept` is what the parts of a run that goes on have kept of files.
+    Args:
+        config: A validated config.
+        corpus: The sentences of `train` and `valid`.
+        device: Where to train.
+        saved: What the parts of a resumed run have saved of external files.
     """
-    # The workers are processes: threads that divide a product would be in their way.
+    # The workers are processes; threads within matrix products would compete with them.
     torch.set_num_threads(1)
     tune_malloc()
     torch.manual_seed(config.train.seed)
     vocab = Vocab.from_sentences(
         corpus["train"],
         config.scheme,
-        kept,
+        saved,
         intents=bool(config.intent),
         tokenizer=fit_tokenizer(config.data),
     )
     model = build_model(config, vocab, learning=True).to(device)
-    training = Training(config.train, model, corpus["train"], corpus["valid"], vocab, times=times)
+    trainer = Trainer(
+        model, config.train, vocab, corpus["train"], corpus["valid"], validation_metrics
+    )
     if device.startswith("cuda"):
         compile_steps(model)
-    return training
+    return trainer
 
 
 def train(
     config: Config,
     folder: RunFolder,
-    report: Callable[[Progress], None],
+    report: Report,
     *,
-    covered: Callable[[Coverage], None] = lambda coverage: None,
+    on_coverage: Callable[[Coverage], None] = lambda coverage: None,
     device: str = "cpu",
     profile: bool = False,
-) -> Outcome:
-    """Train the model of `config`, score its best epoch, and save it as a run in `folder`.
+) -> TrainResult:
+    """Train the model of `config`, evaluate its best epoch, and save it as a run in `folder`.
 
-    Before it begins it tells `covered` which words pretrained vectors know, where there are some.
+    Ctrl-C ends training early: the best epoch so far is evaluated and saved, and the run can be
+    resumed.
 
-    An interrupt from the keyboard ends training, not the run: the best epoch so far is scored and
-    saved, and the run can be resumed. With `profile` it tells where the time went, for which a
-    device is waited for at every turn. Raises RunError where there is no such epoch yet, or
-    training diverges.
+    Args:
+        config: A validated config.
+        folder: The run folder to write.
+        report: Called with the progress of each step and epoch.
+        on_coverage: Called with the vocabulary coverage of pretrained vectors, if there are any.
+        device: Where to train.
+        profile: Measure where the time goes, for which a GPU is synchronized in each section.
+
+    Raises:
+        RunError: Training fails or is interrupted in its first epoch. A checkpoint is kept.
     """
     splits = list(dict.fromkeys(("train", "valid", evaluation_split(config.data))))
     corpus = {
         split: read_split(config.data, split, intents=bool(config.intent)).sentences
         for split in splits
     }
-    times = Times(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
-    times.turn_to("preparation")
-    training = prepare(config, corpus, device, times, folder.resources())
-    tokens = {
-        split: [sentence.tokens for sentence in corpus[split]] for split in ("train", "valid")
-    }
-    if coverage := compute_coverage(training.model.indexers, tokens):
-        covered(coverage)
-    if profile:
-        times.watch(training.model)
-    if folder.source:
-        folder.load_checkpoint(training)
-    else:
-        folder.create(config, training.vocab)
+    timer = SectionTimer(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
+    with timer.section("preparation"):
+        trainer = build_trainer(config, corpus, device, folder.resources())
+        tokens = {
+            split: [sentence.tokens for sentence in corpus[split]] for split in ("train", "valid")
+        }
+        if coverage := compute_coverage(trainer.model.indexers, tokens):
+            on_coverage(coverage)
+        if folder.source:
+            folder.load_checkpoint(trainer)
+        else:
+            folder.create(config, trainer.vocab)
     interrupted = False
-    times.turn_to("other")
     try:
-        while not training.finished:
-            training.epoch(report)
-            with times.of("checkpoint"):
-                folder.save_checkpoint(training)
+        with trainer, timer.attach(trainer) if profile else nullcontext():
+            for _ in trainer.train(timer.timed("report", report) if profile else report):
+                with timer.section("checkpoint"):
+                    folder.save_checkpoint(trainer)
     except KeyboardInterrupt:
         interrupted = True
-    except RunError:
+    except RunError as error:
         folder.discard()
+        if trainer.history:
+            raise RunError(
+                f"{error}; the checkpoint of epoch {len(trainer.history)} is kept, and changes of"
+                f" {folder.partial / 'config.yaml'} apply: slotfill train --resume {folder.out}"
+            ) from None
         raise
-    finally:
-        training.workers.close()
-    if training.best is None:
+    if trainer.best is None:
         folder.discard()
-        raise RunError("stopped before the first epoch was done, so there is nothing to save")
-    # A run has what prediction needs and no more.
-    for member in training.averaged.members:
-        member.language_model = None
-    training.best_weights = {
-        name: training.best_weights[name] for name in training.averaged.state_dict()
-    }
-    training.averaged.load_state_dict(training.best_weights)
-    training.averaged.eval()
-    with times.of("final scores"):
-        scores = {
-            split: evaluate(training.averaged, training.vocab, corpus[split])
-            for split in splits
-            if split != "train"
-        }
-    outcome = Outcome(
-        folder.out,
-        scores,
-        training.best,
-        sum(epoch.seconds for epoch in training.history),
-        sum(parameter.numel() for parameter in training.averaged.parameters()),
-        interrupted,
-        _example(corpus[splits[-1]]),
-        times.seconds if profile else None,
+        raise RunError("interrupted in the first epoch, so there is nothing to save")
+    model, vocab = trainer.best_model(), trainer.vocab
+    with timer.section("final scores"):
+        scores = {split: evaluate(model, vocab, corpus[split]) for split in splits[1:]}
+    result = TrainResult(
+        path=folder.out,
+        scores=scores,
+        best=trainer.best,
+        seconds=sum(epoch.seconds for epoch in trainer.history),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        interrupted=interrupted,
+        example=_example_sentence(corpus[splits[-1]]),
+        times=timer.seconds if profile else None,
     )
-    notes = {
-        "best_epoch": training.best.epoch,
-        "epochs": len(training.history),
+    summary = {
+        "best_epoch": trainer.best.epoch,
+        "epochs": len(trainer.history),
         "interrupted": interrupted,
-        "train_seconds": outcome.seconds,
-        "parameters": outcome.parameters,
+        "train_seconds": result.seconds,
+        "parameters": result.parameters,
         **({"coverage": coverage} if coverage else {}),
         "splits": {split: score.to_json() for split, score in scores.items()},
     }
-    outcome.not_exported = folder.finalize(training, notes, completed=not interrupted)
-    return outcome
+    result.not_exported = folder.finalize(
+        model, vocab, trainer.history, summary, completed=not interrupted
+    )
+    return result
+
+
+def _example_sentence(sentences: Sequence[Sentence]) -> str:
+    """Return the text of a short sentence with several slots."""
+    return max(
+        sentences,
+        key=lambda sentence: min(len(sentence.slots or ()), 3) - len(sentence.tokens) / 100,
+    ).text

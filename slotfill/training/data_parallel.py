@@ -1,6 +1,4 @@
-"""Workers: processes that find the gradient of each batch together, each from its share of the
-sentences.
-"""
+"""Data parallelism: worker processes that each compute the gradient of a shard of every batch."""
 
 from __future__ import annotations
 
@@ -14,196 +12,200 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from slotfill.data.batching import Batch
 from slotfill.errors import RunError
 from slotfill.model.ensemble import Model
-from slotfill.training.flat_parameters import parts, trained
-from slotfill.training.profiler import Times
+from slotfill.training.batches import Shard
 
 Precision = Literal["float32", "bfloat16"]
 
-
-@dataclass(slots=True)
-class Share:
-    """What one worker has of a batch, None if nothing, and how many `sentences` and `tokens` the
-    whole batch has.
-    """
-
-    batch: Batch | None
-    sentences: int
-    tokens: int
+ShardFn = Callable[[int, int], Iterator[Shard]]
+"""Maps an epoch and a worker's rank to its shards, one per batch."""
 
 
-Shares = Callable[[int, int], Iterator[Share]]
-"""From an epoch and a worker's place to its share of each batch, in their order."""
-
-
-def shared_zeros(size: int, like: Tensor) -> Tensor:
-    """Return a vector of zeros that this process and its children all see."""
-    memory = mmap.mmap(-1, size * like.element_size())
-    return torch.frombuffer(memory, dtype=like.dtype)
+def shard_loss(model: Model, shard: Shard, precision: Precision) -> tuple[Tensor, Tensor]:
+    """Return a shard's share of the batch's mean loss, and of the KL term that it includes."""
+    assert shard.batch is not None
+    weight = len(shard.batch.lengths) / shard.sentences
+    device = next(model.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        loss = model.loss(shard.batch) * weight
+    kl = torch.as_tensor(model.regularization_loss, device=device).detach() * weight
+    return loss, kl
 
 
 class Workers:
-    """`count` of them, the first in this process, the others in its children where the system lets
-    it fork.
+    """`count` gradient workers: rank 0 is this process, the others are forked children (Linux).
 
-    Elsewhere this process finds the gradients of all shares one after another, which gives the
-    same. Each but the first draws its noise from the seed, the epoch and its place. Threads of
-    torch would divide each product instead, which are too small for it; threads of Python wait for
-    each other between small steps.
+    Where the system cannot fork, this process computes the shards of all ranks in turn, with the
+    same result. Each rank but 0 seeds its random numbers from the seed, the epoch and its rank.
+
+    Processes rather than threads: torch's threads would split matrix products that are too small
+    for it, and Python's threads would wait for each other between short operations.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        weights: Tensor,
-        count: int,
-        precision: Precision,
-        shares: Shares,
-        times: Times,
-    ) -> None:
+    def __init__(self, model: Model, count: int, precision: Precision, shards: ShardFn) -> None:
         self.model = model
-        self.times = times
+        self.count = count
         self.precision = precision
-        self.shares = shares
-        self.parameters = trained(model)
-        # Behind each gradient stand the loss, and what the encoders have added to it.
-        size = len(weights) + 2
-        self.found = [
-            shared_zeros(size, weights) if count > 1 else weights.new_zeros(size)
-            for _ in range(count)
-        ]
-        self.parts = [parts(found, self.parameters) for found in self.found]
-        self.forks = sys.platform == "linux" and not multiprocessing.current_process().daemon
-        self.forks &= count > 1
+        self.shards = shards
+        self.parameters = trainable_parameters(model)
+        self.uses_processes = (
+            count > 1 and sys.platform == "linux" and not multiprocessing.current_process().daemon
+        )
         self.children: list[Connection] = []
-        self.others: list[tuple[Iterator[Share], Tensor]] = []
-        for parameter, part in zip(self.parameters, self.parts[0], strict=True):
-            parameter.grad = part
+        self.inline_shards: list[tuple[Iterator[Shard], Tensor]] = []
+        """Without processes: the shards of each rank but 0, and the state of its generator."""
+        zeros = _shared_zeros if self.uses_processes else torch.zeros_like
+        self.gradients = [
+            [zeros(parameter) for parameter in self.parameters]
+            for _ in range(count if self.uses_processes else 1)
+        ]
+        self.losses = zeros(self.parameters[0].new_empty(count, 2))
+        """Loss and KL term of each rank's shard."""
+        for parameter, gradient in zip(self.parameters, self.gradients[0], strict=True):
+            if self.uses_processes:
+                parameter.data = zeros(parameter).copy_(parameter.detach())
+            parameter.grad = gradient
 
-    def begin(self, seed: int, epoch: int) -> None:
-        """Let the others begin an epoch; their processes start with the first."""
-        if self.forks and not self.children:
+    def start_epoch(self, seed: int, epoch: int) -> None:
+        """Let the other workers begin an epoch; the first call starts their processes."""
+        if self.uses_processes and not self.children:
             self._fork()
-        places = range(1, len(self.found))
-        seeds = [_noise(seed, epoch, place) for place in places]
-        for child, noise in zip(self.children, seeds, strict=False):
-            _tell(child, struct.pack("QQ", epoch, noise))
-        if not self.forks:
-            states = [torch.Generator().manual_seed(noise).get_state() for noise in seeds]
-            self.others = list(
-                zip((self.shares(epoch, place) for place in places), states, strict=True)
-            )
+        ranks = range(1, self.count)
+        seeds = [_worker_seed(seed, epoch, rank) for rank in ranks]
+        for child, worker_seed in zip(self.children, seeds, strict=False):
+            _send(child, struct.pack("QQ", epoch, worker_seed))
+        if not self.uses_processes:
+            states = [torch.Generator().manual_seed(seed).get_state() for seed in seeds]
+            shards = [self.shards(epoch, rank) for rank in ranks]
+            self.inline_shards = list(zip(shards, states, strict=True))
 
-    def gradient(self, share: Share) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradient of a batch as one vector, the loss, and what the encoders add to it.
-
-        `share` is that of the first worker; the others take each its next.
-        """
+    def start_step(self) -> None:
+        """Let the other workers compute the gradient of their next shard."""
         for child in self.children:
-            _tell(child, b"go")
-        self._find(0, share)
-        for place, (shares, state) in enumerate(self.others, start=1):
-            own = torch.get_rng_state()
-            torch.set_rng_state(state)
-            self._find(place, next(shares))
-            state.copy_(torch.get_rng_state())
-            torch.set_rng_state(own)
-        with self.times.of("waiting for the other workers"):
-            for child in self.children:
-                if fault := _answer(child):
-                    raise RunError(f"a process that helped in training has failed: {fault}")
-        for found in self.found[1:]:
-            self.found[0] += found
-        return self.found[0][:-2], self.found[0][-2], self.found[0][-1]
+            _send(child, b"step")
+
+    def all_reduce(self, loss: Tensor, kl: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the other workers' gradients to this one's, and return the sums of losses and KL.
+
+        Raises RunError if a worker has failed.
+        """
+        if self.count == 1:
+            return loss.detach(), kl
+        self.losses[0, 0], self.losses[0, 1] = loss.detach(), kl
+        for rank, (shards, state) in enumerate(self.inline_shards, start=1):
+            with torch.random.fork_rng(devices=[]):
+                torch.set_rng_state(state)
+                self._backward(rank, next(shards))
+                state.copy_(torch.get_rng_state())
+        for child in self.children:
+            if error := _receive(child):
+                raise RunError(f"training worker failed: {error}")
+        for gradients in self.gradients[1:]:
+            torch._foreach_add_(self.gradients[0], gradients)
+        loss, kl = self.losses.sum(dim=0)
+        return loss, kl
 
     def close(self) -> None:
-        """Let the other processes end."""
-        _end(self.children)
+        """End the other processes."""
+        _shutdown(self.children)
         self.children.clear()
 
-    def _find(self, place: int, share: Share) -> None:
-        if share.batch is None:
-            self.found[place].zero_()
-            return
-        weight = len(share.batch.lengths) / share.sentences
-        with torch.autocast(
-            self.found[0].device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-        ):
-            loss = self.model.loss(share.batch) * weight
-        with self.times.of("backward"):
-            gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
-            torch._foreach_copy_(self.parts[place], gradients)
-        self.found[place][-2] = loss.detach()
-        self.found[place][-1] = torch.as_tensor(self.model.regularization_loss).detach() * weight
+    def _backward(self, rank: int, shard: Shard) -> None:
+        """Add the gradient of a shard to that of the parameters, and store its losses."""
+        self.losses[rank] = 0
+        if shard.batch is not None:
+            loss, kl = shard_loss(self.model, shard, self.precision)
+            loss.backward()
+            self.losses[rank, 0], self.losses[rank, 1] = loss.detach(), kl
 
     def _fork(self) -> None:
         context = multiprocessing.get_context("fork")
-        for place in range(1, len(self.found)):
-            ours, theirs = context.Pipe()
+        for rank in range(1, self.count):
+            connection, child_end = context.Pipe()
             child = context.Process(
-                target=self._work, args=(place, theirs, [*self.children, ours]), daemon=True
+                target=self._work, args=(rank, child_end, [*self.children, connection]), daemon=True
             )
             with warnings.catch_warnings():
-                # That of Python against forks beside threads: a child computes, and touches nothing
-                # that is locked.
+                # Python warns of forking beside threads. A child only computes; it takes no lock
+                # that a thread could hold.
                 warnings.simplefilter("ignore", DeprecationWarning)
-                child.start()
-            theirs.close()
-            self.children.append(ours)
-        weakref.finalize(self, _end, list(self.children))
+                try:
+                    child.start()
+                except OSError as error:
+                    self.close()
+                    raise RunError(
+                        f"cannot start training worker {rank + 1} of {self.count}:"
+                        f" {error.strerror}; lower train.processes"
+                    ) from None
+            child_end.close()
+            self.children.append(connection)
+        weakref.finalize(self, _shutdown, list(self.children))
 
-    def _work(self, place: int, parent: Connection, others: list[Connection]) -> None:
-        """What a child does until its parent lets it end, or is gone."""
+    def _work(self, rank: int, parent: Connection, inherited: list[Connection]) -> None:
+        """Run a child process until the parent ends it, or is gone."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for each in others:
-            each.close()
+        for connection in inherited:
+            connection.close()
+        for parameter, gradient in zip(self.parameters, self.gradients[rank], strict=True):
+            parameter.grad = gradient
         try:
-            while told := parent.recv_bytes():
-                epoch, noise = struct.unpack("QQ", told)
-                torch.manual_seed(noise)
-                for share in self.shares(epoch, place):
+            while message := parent.recv_bytes():
+                epoch, worker_seed = struct.unpack("QQ", message)
+                torch.manual_seed(worker_seed)
+                for shard in self.shards(epoch, rank):
                     if not parent.recv_bytes():
                         return
-                    self._find(place, share)
+                    torch._foreach_zero_(self.gradients[rank])
+                    self._backward(rank, shard)
                     parent.send_bytes(b"")
         except (EOFError, OSError):
             pass
-        except BaseException as fault:
-            parent.send_bytes(f"{type(fault).__name__}: {fault}".encode())
+        except BaseException as error:
+            parent.send_bytes(f"{type(error).__name__}: {error}".encode())
         finally:
-            # Nothing of what the parent has open is to be flushed or closed twice.
+            # Without flushing or closing the files that the parent has open.
             os._exit(0)
 
 
-def _noise(seed: int, epoch: int, place: int) -> int:
-    return int(np.random.SeedSequence((seed, epoch, place)).generate_state(1)[0])
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that training changes."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def _tell(child: Connection, message: bytes) -> None:
-    # One that has ended is told of where its answer is waited for.
+def _shared_zeros(like: Tensor) -> Tensor:
+    """Return zeros of the shape and type of `like`, in memory shared with child processes."""
+    memory = mmap.mmap(-1, max(1, like.numel()) * like.element_size())
+    return torch.frombuffer(memory, dtype=like.dtype)[: like.numel()].view_as(like)
+
+
+def _worker_seed(seed: int, epoch: int, rank: int) -> int:
+    return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0])
+
+
+def _send(child: Connection, message: bytes) -> None:
+    # A child that has ended is reported where its answer is received.
     with suppress(OSError):
         child.send_bytes(message)
 
 
-def _answer(child: Connection) -> str:
+def _receive(child: Connection) -> str:
+    """Return the error that a child reports; empty if it has done its step."""
     try:
         return child.recv_bytes().decode()
     except (EOFError, OSError):
-        return "it ended"
+        return "its process has ended"
 
 
-def _end(children: list[Connection]) -> None:
+def _shutdown(children: list[Connection]) -> None:
     for child in children:
         if not child.closed:
-            _tell(child, b"")
+            _send(child, b"")
             child.close()

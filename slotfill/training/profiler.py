@@ -1,84 +1,97 @@
-"""Timing: where the seconds of a training go, each counted once."""
+"""SectionTimer: where the time of a training goes, for `slotfill train --profile`.
+
+torch.profiler records every operation and keeps it in memory, which an entire training does not
+permit; this reads the clock where a section begins and ends.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from slotfill.model.ensemble import Model
-from slotfill.model.tagger import SlotTagger
-
-T = TypeVar("T")
+from slotfill.training.trainer import Trainer
 
 
-class Times:
-    """The seconds spent on each of what `of` is told, the rest under `other`; `wait` is called
-    before each look.
-    """
+class SectionTimer:
+    """Seconds per section; those of a section within another count for the inner one only."""
 
-    def __init__(self, wait: Callable[[], object] | None = None) -> None:
+    def __init__(self, synchronize: Callable[[], object] | None = None) -> None:
+        """`synchronize` waits for the device before the clock is read."""
         self.seconds: dict[str, float] = {}
-        self._wait = wait
-        self._what = "other"
-        self._since = time.perf_counter()
+        self._synchronize = synchronize
+        self._section = "other"
+        self._start = time.perf_counter()
 
     @contextmanager
-    def of(self, what: str) -> Iterator[None]:
-        """Count the `with` block as `what`, but for what blocks within it are counted as."""
-        before = self.turn_to(what)
+    def section(self, name: str) -> Iterator[None]:
+        """Count the `with` block as section `name`."""
+        outer = self.switch(name)
         try:
             yield
         finally:
-            self.turn_to(before)
+            self.switch(outer)
 
-    def each(self, what: str, items: Iterator[T]) -> Iterator[T]:
-        """Yield `items`, and count the making of each as `what`."""
-        while True:
-            with self.of(what):
-                item = next(items, None)
-            if item is None:
-                return
-            yield item
-
-    def turn_to(self, what: str) -> str:
-        """Count as `what` from now on; return what was counted as until now."""
-        if self._wait is not None:
-            self._wait()
+    def switch(self, name: str) -> str:
+        """Count as section `name` from now on; return the section until now."""
+        if self._synchronize is not None:
+            self._synchronize()
         now = time.perf_counter()
-        self.seconds[self._what] = self.seconds.get(self._what, 0.0) + now - self._since
-        self._since = now
-        before, self._what = self._what, what
-        return before
+        self.seconds[self._section] = self.seconds.get(self._section, 0.0) + now - self._start
+        self._start = now
+        previous, self._section = self._section, name
+        return previous
 
-    def watch(self, model: Model) -> None:
-        """Count the forward pass of each part of `model`, in training and out of it, as that part."""
-        for member in model.members:
-            for embedding in member.embeddings:
-                self._watch(embedding, f"embedding: {_name(embedding)}")
-            for encoder in member.encoders:
-                self._watch(encoder, f"encoder: {_name(encoder)}")
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function`, each call of which counts as section `name`."""
+
+        @wraps(function)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self.section(name):
+                return function(*args, **kwargs)
+
+        return timed
+
+    @contextmanager
+    def attach(self, trainer: Trainer) -> Iterator[None]:
+        """Within the block, time the parts of the model and the steps of training."""
+        methods: list[tuple[Any, str, str]] = [
+            (trainer.batches, "make_shard", "batches"),
+            (Tensor, "backward", "backward"),
+            (trainer.workers, "all_reduce", "other workers"),
+            (nn.utils, "clip_grad_norm_", "optimizer"),
+            (trainer.optimizer, "step", "optimizer"),
+            (trainer.ema, "update_parameters", "EMA"),
+            (trainer, "evaluate", "validation"),
+        ]
+        for member in trainer.model.members:
+            for kind, parts in (("embedding", member.embeddings), ("encoder", member.encoders)):
+                methods += [(part, "forward", f"{kind}: {_name(part)}") for part in parts]
             if member.intent is not None:
-                self._watch(member.intent, f"intent: {_name(member.intent)}")
-            self._watch(member.tagger, f"tagger: {_name(member.tagger)}")
-            self._watch_loss(member)
+                methods.append((member.intent, "forward", f"intent: {_name(member.intent)}"))
+            tagger = f"tagger: {_name(member.tagger)}"
+            methods += [(member.tagger, method, tagger) for method in ("forward", "loss")]
+        with ExitStack() as stack:
+            for owner, method, section in methods:
+                if owner is not None:
+                    stack.enter_context(self._replaced(owner, method, section))
+            yield
 
-    def _watch_loss(self, member: SlotTagger) -> None:
-        loss, what = member.tagger.loss, f"tagger: {_name(member.tagger)}"
-
-        def timed(*given: Any) -> Any:
-            with self.of(what):
-                return loss(*given)
-
-        member.tagger.loss = timed  # type: ignore[method-assign, unused-ignore]
-
-    def _watch(self, part: nn.Module, what: str) -> None:
-        before: list[str] = []
-        part.register_forward_pre_hook(lambda *_: before.append(self.turn_to(what)))
-        part.register_forward_hook(lambda *_: self.turn_to(before.pop()) and None, always_call=True)
+    @contextmanager
+    def _replaced(self, owner: Any, method: str, section: str) -> Iterator[None]:
+        is_own, original = method in vars(owner), getattr(owner, method)
+        setattr(owner, method, self.timed(section, original))
+        try:
+            yield
+        finally:
+            if is_own:
+                setattr(owner, method, original)
+            else:
+                delattr(owner, method)
 
 
 def _name(part: nn.Module) -> str:

@@ -1,296 +1,330 @@
-"""Training: the loop over batches and epochs, its state carried over a stop; it tells a callback
-and prints nothing.
-"""
+"""Trainer: the training loop over epochs and batches."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
 
 from slotfill.config.models import TrainConfig
-from slotfill.data.batching import bucket_batches, make_batch
-from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
-from slotfill.evaluation.evaluate import validation_metrics
 from slotfill.model.ensemble import Model
-from slotfill.model.language_model import target_vocabulary, to_target_ids
-from slotfill.training.data_parallel import Share, Workers, shared_zeros
+from slotfill.training.batches import TrainingBatches
+from slotfill.training.data_parallel import Workers, shard_loss, trainable_parameters
 from slotfill.training.defaults import resolve_budget
-from slotfill.training.flat_parameters import copied, joined, trained
-from slotfill.training.optimizer import Optimizer
-from slotfill.training.profiler import Times
+from slotfill.training.optimizer import build_optimizer, lr_factor
 from slotfill.training.selection import EpochSelector
 
 Tensors = dict[str, Tensor]
+Weights = tuple[Tensor, ...] | list[Tensor]
 
-LOOK_EVERY = 16
-"""Where a device computes, the loss is looked at in the first of so many steps, and of each epoch.
-"""
+LOSS_SYNC_INTERVAL = 16
+"""On CUDA, read the loss (a device sync) once in so many steps."""
 
 
 @dataclass(slots=True)
-class Epoch:
-    """One line of history.csv: `loss` is a mean over sentences, `valid_f1` in percent, `seconds` of
-    training.
-
-    `kl`: what variational cells added to `loss`, in nats a sentence. `valid_intents`: in percent,
-    None if not learned.
-    """
+class EpochMetrics:
+    """One row of history.csv."""
 
     epoch: int
     loss: float
+    """Mean training loss per sentence."""
     valid_f1: float
+    """F1 of the validation slots, in percent."""
     learning_rate: float
+    """Learning rate of the epoch's last step."""
     tokens_per_second: float
     seconds: float
+    """Time for training and validation."""
     kl: float = 0.0
+    """The part of `loss` that is the KL term of variational cells, in nats."""
     valid_intents: float | None = None
+    """Accuracy of the validation intents, in percent; None if intents are not trained."""
 
     @property
-    def merit(self) -> tuple[float, float]:
-        """What the best epoch has most of: F1, and where that is the same, intents that are right."""
+    def selection_metric(self) -> tuple[float, float]:
+        """Validation F1; ties are broken by intent accuracy."""
         return self.valid_f1, self.valid_intents or 0.0
 
 
 @dataclass(slots=True)
 class Progress:
-    """Where training is: `done` of `steps` in epoch `epoch` of `epochs`, and what the finished
-    epochs gave.
-
-    Reported after each step, and once more when the epoch has been scored and stands in `history`.
-    """
+    """Reported after each step, and once more after the validation of each epoch."""
 
     epoch: int
     epochs: int
+    """Maximum number of epochs."""
     done: int
+    """Steps done in this epoch."""
     steps: int
+    """Steps per epoch."""
     loss: float
+    """Mean training loss of the epoch so far."""
     tokens_per_second: float
     seconds_left: float
-    history: list[Epoch]
-    best: Epoch | None
+    history: list[EpochMetrics]
+    """The finished epochs."""
+    best: EpochMetrics | None
 
 
-@dataclass
-class Training:
-    """All that changes while a model trains; `state` and `restore` carry it over a stop, to the
-    bit.
+Evaluate = Callable[[Model, Vocab, Sequence[Sentence]], Mapping[str, float | None]]
+"""Returns the metrics of a model on the validation sentences: fields of EpochMetrics."""
+
+Report = Callable[[Progress], None]
+
+
+class Trainer:
+    """Trains a model and keeps the weights of its best epoch.
+
+        with Trainer(model, config.train, vocab, train, valid, evaluate) as trainer:
+            for epoch in trainer.train(report):
+                ...
+            model = trainer.best_model()
+
+    The seed determines the result. `state_dict` and `load_state_dict` carry all that changes over
+    an interruption, bit for bit.
     """
 
-    config: TrainConfig
-    model: Model
-    sentences: Sequence[Sentence]
-    valid: Sequence[Sentence]
-    vocab: Vocab
-    history: list[Epoch] = field(default_factory=list)
-    best: Epoch | None = None
-    best_weights: Tensors = field(default_factory=dict)
-    steps_done: int = 0
-    times: Times = field(default_factory=Times)
-
-    def __post_init__(self) -> None:
-        self.tokens = [sentence.tokens for sentence in self.sentences]
-        self.lengths = [len(tokens) for tokens in self.tokens]
-        self.tags = [
-            [
-                self.vocab.tag_ids[tag]
-                for tag in slots_to_tags(
-                    sentence.slots or [], len(sentence.tokens), self.vocab.scheme
-                )
-            ]
-            for sentence in self.sentences
-        ]
-        self.intents = self.vocab.intent_targets(self.sentences)
-        known = target_vocabulary(self.vocab) if self.config.language_model_weight else {}
-        self.words = [to_target_ids(tokens, known) for tokens in self.tokens] if known else []
-        # What is scored and kept: the moving average of the weights, or the weights themselves.
-        self.averaged = copied(self.model) if self.config.ema_decay else self.model
-        self.averaged.eval()
-        self.on_cpu = next(self.model.parameters()).device.type == "cpu"
-        self.count = self.config.processes if self.on_cpu else 1
-        self.weights = joined(trained(self.model), shared_zeros if self.count > 1 else None)
-        self.average = joined(trained(self.averaged)) if self.config.ema_decay else self.weights
-        self.pace = resolve_budget(self.config, len(self.sentences))
+    def __init__(
+        self,
+        model: Model,
+        config: TrainConfig,
+        vocab: Vocab,
+        sentences: Sequence[Sentence],
+        valid: Sequence[Sentence],
+        evaluate: Evaluate,
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.vocab = vocab
+        self.valid = valid
+        self.evaluate = evaluate
+        self.history: list[EpochMetrics] = []
+        self.best: EpochMetrics | None = None
+        self.best_weights: Tensors = {}
+        self.steps_done = 0
+        self.budget = resolve_budget(config, len(sentences))
         self.selector = EpochSelector.from_valid(
-            self.pace.patience, self.valid, intents=bool(self.vocab.intents)
+            self.budget.patience, valid, intents=bool(vocab.intents)
         )
-        self.optimizer = Optimizer(self.model, self.weights, self.config, self.pace.epochs)
-        self.workers = Workers(
-            self.model, self.weights, self.count, self.config.precision, self.batches, self.times
+        self.on_cpu = next(model.parameters()).device.type == "cpu"
+        # A worker without any sentence would add nothing.
+        most = min(self.budget.batch_size, max(1, len(sentences)))
+        num_workers = min(config.processes, most) if self.on_cpu else 1
+        self.batches = TrainingBatches(
+            sentences, vocab, model.indexers, config, self.budget.batch_size, num_workers
         )
-        self.steps = len(bucket_batches(self.lengths, self.pace.batch_size))
+        self.steps = len(self.batches)
+        self.workers = Workers(model, num_workers, config.precision, self.batches.shards)
+        self.weights = nn.ParameterList(trainable_parameters(model))
+        self.optimizer = build_optimizer(model, config)
+        self.lr_schedule = self._schedule()
+        self.ema = (
+            AveragedModel(self.weights, multi_avg_fn=self._update_ema) if config.ema_decay else None
+        )
 
-    def batches(self, epoch: int, place: int = 0) -> Iterator[Share]:
-        """Yield what the worker at `place` has of each batch of `epoch`; the seed and the epoch
-        decide their order.
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.workers.close()
+
+    def train(self, report: Report = lambda progress: None) -> Iterator[EpochMetrics]:
+        """Train until the epochs are done or validation stops improving; yield each epoch's metrics.
+
+        Raises RunError if the loss or a weight is no finite number, or a worker fails.
         """
-        for indices in bucket_batches(
-            self.lengths, self.pace.batch_size, seed=(self.config.seed, epoch)
-        ):
-            own = indices[place :: self.count]
-            tokens, tags = [self.tokens[i] for i in own], [self.tags[i] for i in own]
-            intents = self.intents and [self.intents[i] for i in own]
-            words = self.words and [self.words[i] for i in own]
-            batch = make_batch(tokens, self.model.indexers, tags, intents, words) if own else None
-            yield Share(batch, len(indices), sum(self.lengths[i] for i in indices))
-
-    def step(self, share: Share) -> tuple[Tensor, Tensor]:
-        """Train on one batch; return its loss, and what the encoders added to it."""
-        gradient, loss, extra = self.workers.gradient(share)
-        if self.looks:
-            value = float(loss)
-            if not math.isfinite(value):
-                raise RunError(
-                    f"the loss became {value} in step {self.steps_done + 1}: lower"
-                    f" train.learning_rate ({self.config.learning_rate}) or train.gradient_clip"
-                    f" ({self.config.gradient_clip})"
+        while not self.finished:
+            epoch = len(self.history) + 1
+            start = time.perf_counter()
+            self.model.train()
+            self.workers.start_epoch(self.config.seed, epoch)
+            total_loss, total_kl = torch.zeros(
+                2, dtype=torch.float64, device=self.weights[0].device
+            )
+            tokens, sentences, running_loss = 0, 0, math.nan
+            for done, shard in enumerate(self.batches.shards(epoch), start=1):
+                self.optimizer.zero_grad(set_to_none=False)
+                self.workers.start_step()
+                loss, kl = shard_loss(self.model, shard, self.config.precision)
+                loss.backward()
+                loss, kl = self.workers.all_reduce(loss, kl)
+                total_loss += loss * shard.sentences
+                total_kl += kl * shard.sentences
+                sentences += shard.sentences
+                tokens += shard.tokens
+                if self.on_cpu or done % LOSS_SYNC_INTERVAL == 1:
+                    self._check_loss(float(loss), f"in step {self.steps_done + 1}")
+                    running_loss = float(total_loss) / sentences
+                if self.config.gradient_clip:
+                    nn.utils.clip_grad_norm_(self.weights, self.config.gradient_clip)
+                lr = float(self.lr_schedule.get_last_lr()[0])
+                self.optimizer.step()
+                self.lr_schedule.step()
+                self.steps_done += 1
+                if self.ema is not None:
+                    self.ema.update_parameters(self.weights)
+                seconds = time.perf_counter() - start
+                report(self._progress(epoch, done, running_loss, tokens / seconds, seconds / done))
+            mean_loss = float(total_loss) / sentences
+            self._check_loss(mean_loss, f"by step {self.steps_done}")
+            self._check_weights()
+            with self.ema_weights():
+                metrics = self.evaluate(self.model.eval(), self.vocab, self.valid)
+                seconds = time.perf_counter() - start
+                row = EpochMetrics(
+                    epoch=epoch,
+                    loss=mean_loss,
+                    learning_rate=lr,
+                    tokens_per_second=tokens / seconds,
+                    seconds=seconds,
+                    kl=float(total_kl) / sentences,
+                    **metrics,  # type: ignore[arg-type]
                 )
-        with self.times.of("optimizer"):
-            self.optimizer.step(gradient, self.steps_done / self.steps)
-        self.steps_done += 1
-        if self.config.ema_decay:
-            # Early on the average would be mostly the start; so it begins short and grows to its
-            # full length.
-            decay = min(self.config.ema_decay, (1 + self.steps_done) / (10 + self.steps_done))
-            with self.times.of("average"):
-                self.average.lerp_(self.weights, 1 - decay)
-        return loss, extra
-
-    @property
-    def looks(self) -> bool:
-        """Whether to look at the loss in this step: seldom where the processor would have to wait
-        for a device.
-        """
-        return self.on_cpu or self.steps_done % self.steps % LOOK_EVERY == 0
+                self._select(row)
+            report(
+                self._progress(
+                    epoch, self.steps, mean_loss, row.tokens_per_second, seconds / self.steps
+                )
+            )
+            yield row
 
     @property
     def finished(self) -> bool:
-        """Whether the epochs, or the patience, have come to their end."""
-        if len(self.history) >= self.pace.epochs:
+        """Whether all epochs are done, or validation has stopped improving."""
+        if len(self.history) >= self.budget.epochs:
             return True
         return self.best is not None and self.selector.should_stop(
             len(self.history) - self.best.epoch
         )
 
-    def epoch(self, report: Callable[[Progress], None]) -> None:
-        """Train on every sentence once and score the result on the valid sentences."""
-        number = len(self.history) + 1
-        began = time.perf_counter()
-        self.model.train()
-        self.workers.begin(self.config.seed, number)
-        total, kl = (self.weights.new_zeros((), dtype=torch.float64) for _ in range(2))
-        tokens, sentences, shown = 0, 0, math.nan
-        for done, share in enumerate(self.times.each("batches", self.batches(number)), start=1):
-            looks = self.looks
-            loss, extra = self.step(share)
-            total += loss * share.sentences
-            kl += extra * share.sentences
-            sentences += share.sentences
-            tokens += share.tokens
-            if looks:
-                shown = float(total) / sentences
-            spent = time.perf_counter() - began
-            with self.times.of("report"):
-                report(self._progress(number, done, shown, tokens / spent, spent / done))
-        self.averaged.eval()
-        with self.times.of("validation"):
-            f1, accuracy = validation_metrics(self.averaged, self.vocab, self.valid)
-        rate = self.optimizer.rate
-        spent = time.perf_counter() - began
-        row = Epoch(
-            number,
-            float(total) / sentences,
-            f1,
-            rate,
-            tokens / spent,
-            spent,
-            float(kl) / sentences,
-            accuracy,
-        )
+    def best_model(self) -> Model:
+        """Return the model with the weights of the best epoch, without what only training needs."""
+        self.model.load_state_dict(self.best_weights)
+        for member in self.model.members:
+            member.language_model = None
+        return self.model.eval()
+
+    @contextmanager
+    def ema_weights(self) -> Iterator[None]:
+        """Within the block the model has the EMA of its weights, if there is one."""
+        if self.ema is None:
+            yield
+            return
+        weights = list(self.weights)
+        current = [weight.detach().clone() for weight in weights]
+        with torch.no_grad():
+            torch._foreach_copy_(weights, list(self.ema.parameters()))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(weights, current)
+
+    def _select(self, row: EpochMetrics) -> None:
+        """Append an epoch to the history, and keep its weights if it is selected."""
         self.history.append(row)
-        if self.selector.is_better(row.merit, self.best and self.best.merit):
-            weights = {
-                name: value.detach().clone() for name, value in self.averaged.state_dict().items()
+        best = None if self.best is None else self.best.selection_metric
+        if self.selector.is_better(row.selection_metric, best):
+            self.best = row
+            self.best_weights = {
+                name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()
             }
-            self.best, self.best_weights = row, weights
-        report(
-            self._progress(
-                number, self.steps, row.loss, row.tokens_per_second, row.seconds / self.steps
-            )
+
+    def _update_ema(self, ema: Weights, weights: Weights, _: Tensor | int) -> None:
+        # Growing decay: early on a long average would be dominated by the initial weights.
+        decay = min(self.config.ema_decay, (1 + self.steps_done) / (10 + self.steps_done))
+        torch._foreach_lerp_(ema, weights, 1 - decay)
+
+    def _schedule(self) -> LambdaLR:
+        factor = lr_factor(self.config, self.budget.epochs, self.steps)
+        return LambdaLR(self.optimizer, factor, last_epoch=self.steps_done - 1)
+
+    def _check_loss(self, loss: float, step: str) -> None:
+        if not math.isfinite(loss):
+            raise self._divergence(f"the loss became {loss} {step}")
+
+    def _check_weights(self) -> None:
+        weights = [*self.weights, *(self.ema.parameters() if self.ema else ())]
+        if not all(bool(weight.isfinite().all()) for weight in weights):
+            raise self._divergence(f"a weight became nan or inf by step {self.steps_done}")
+
+    def _divergence(self, problem: str) -> RunError:
+        return RunError(
+            f"{problem}: lower train.learning_rate ({self.config.learning_rate}) or"
+            f" train.gradient_clip ({self.config.gradient_clip})"
         )
 
     def _progress(
-        self, epoch: int, done: int, loss: float, speed: float, seconds_a_step: float
+        self, epoch: int, done: int, loss: float, speed: float, seconds_per_step: float
     ) -> Progress:
-        left = seconds_a_step * (self.steps * (self.pace.epochs - epoch + 1) - done)
-        return Progress(
-            epoch, self.pace.epochs, done, self.steps, loss, speed, left, self.history, self.best
-        )
+        epochs = self.budget.epochs
+        left = seconds_per_step * (self.steps * (epochs - epoch + 1) - done)
+        return Progress(epoch, epochs, done, self.steps, loss, speed, left, self.history, self.best)
 
-    def state(self) -> tuple[Tensors, dict[str, str]]:
-        """Return all that the next epochs depend on: tensors by name, and notes that are not
-        tensors.
-        """
+    def state_dict(self) -> tuple[Tensors, dict[str, str]]:
+        """Return all that the next epochs depend on: tensors by name, and the history as JSON."""
         model = self.model.state_dict()
         groups: dict[str, Tensors] = {
             "model": model,
-            "averaged": _other(self.averaged.state_dict(), model),
-            "best": _other(self.best_weights, model),
+            "best": _changed_tensors(self.best_weights, model),
             "random": {"cpu": torch.get_rng_state()},
         }
         if torch.cuda.is_available():
             groups["random"]["cuda"] = torch.cuda.get_rng_state()
-        for index, state in self.optimizer.state().items():
+        if self.ema is not None:
+            groups["ema"] = self.ema.state_dict()
+        for index, state in self.optimizer.state_dict()["state"].items():
             groups[f"optimizer.{index}"] = state
         # Copies, since safetensors does not save two names of one tensor.
         tensors = {
-            f"{group}/{name}": t.clone()
+            f"{group}/{name}": tensor.clone()
             for group, named in groups.items()
-            for name, t in named.items()
+            for name, tensor in named.items()
         }
-        history = [asdict(epoch) for epoch in self.history]
         return tensors, {
-            "history": json.dumps(history),
+            "history": json.dumps([asdict(row) for row in self.history]),
             "best": str(self.best.epoch if self.best else 0),
         }
 
-    def restore(self, tensors: Tensors, notes: dict[str, str]) -> None:
-        """Go back to what `state` returned."""
+    def load_state_dict(self, tensors: Tensors, metadata: Mapping[str, str]) -> None:
+        """Restore what `state_dict` returned."""
         groups: dict[str, Tensors] = {}
         for name, tensor in tensors.items():
             group, _, key = name.partition("/")
             groups.setdefault(group, {})[key] = tensor
         self.model.load_state_dict(groups["model"])
-        self.averaged.load_state_dict(groups["model"] | groups.get("averaged", {}))
         self.best_weights = groups["model"] | groups.get("best", {})
-        self.optimizer.restore(
-            {
-                int(group.removeprefix("optimizer.")): named
-                for group, named in groups.items()
-                if "optimizer" in group
-            }
-        )
+        if self.ema is not None:
+            self.ema.load_state_dict(groups["ema"])
+        state = {
+            int(group.removeprefix("optimizer.")): named
+            for group, named in groups.items()
+            if group.startswith("optimizer.")
+        }
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
         torch.set_rng_state(groups["random"]["cpu"])
         if "cuda" in groups["random"] and torch.cuda.is_available():
             torch.cuda.set_rng_state(groups["random"]["cuda"])
-        self.history = [Epoch(**row) for row in json.loads(notes["history"])]
-        best = int(notes["best"])
+        self.history = [EpochMetrics(**row) for row in json.loads(metadata["history"])]
+        best = int(metadata["best"])
         self.best = self.history[best - 1] if best else None
         self.steps_done = self.steps * len(self.history)
+        self.lr_schedule = self._schedule()
 
 
-def _other(tensors: Tensors, known: Tensors) -> Tensors:
-    """Return those of `tensors` that are not the same among `known`: pretrained vectors, if not
-    tuned, are.
-    """
+def _changed_tensors(tensors: Tensors, known: Tensors) -> Tensors:
+    """Return the `tensors` that differ from those in `known`: all but frozen pretrained vectors."""
     return {
         name: tensor for name, tensor in tensors.items() if not torch.equal(tensor, known[name])
     }

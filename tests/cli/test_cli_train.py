@@ -190,9 +190,7 @@ def test_ctrl_c_before_the_first_epoch_is_one_line_and_leaves_nothing(desk):
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
-    assert (
-        err == b"slotfill: stopped before the first epoch was done, so there is nothing to save\n"
-    )
+    assert err == b"slotfill: interrupted in the first epoch, so there is nothing to save\n"
     assert (process.returncode, out) == (1, b"")
     assert {path.name for path in Path().iterdir()} == {"corpus", "tiny.yaml", "long.brackets"}
 

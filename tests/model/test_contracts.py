@@ -28,7 +28,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.model.activations import record_activations
 from slotfill.model.recurrence import run_cell
 from slotfill.model.tagger import SlotTagger
-from slotfill.training.flat_parameters import trained
+from slotfill.training.data_parallel import trainable_parameters
 
 LENGTHS = torch.tensor([3, 1, 7, 5, 2])
 WIRING = {
@@ -409,7 +409,7 @@ class TestNetwork:
         model, vocab = network(parts)
         model.double().eval()
         batch = batch_of(model, vocab, SENTENCES)
-        parameters = trained(model)
+        parameters = trainable_parameters(model)
         gradients = torch.autograd.grad(model.loss(batch), parameters)
         start = [parameter.detach().clone() for parameter in parameters]
         for seed in range(2):

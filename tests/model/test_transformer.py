@@ -136,7 +136,7 @@ def test_it_has_a_learning_rate_of_its_own(optimizer, corpus):
     """After one step of the schedule's full height, each weight has moved by its own rate."""
     from slotfill.config.models import TrainConfig
     from slotfill.model.tagger import SlotTagger
-    from slotfill.training.trainer import Training
+    from slotfill.training.trainer import Trainer
 
     vocab = Vocab.from_sentences(SENTENCES, "iob2")
     part = {
@@ -157,11 +157,17 @@ def test_it_has_a_learning_rate_of_its_own(optimizer, corpus):
     torch.manual_seed(1)
     model = SlotTagger(vocab, ["word", part], "feedforward", "softmax")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    training = Training(config, model, SENTENCES, SENTENCES, vocab)
-    training.step(next(training.batches(1)))
-    gradients = dict(
-        zip([n for n, p in model.named_parameters()], training.workers.parts[0], strict=True)
-    )
+    trainer = Trainer(model, config, vocab, SENTENCES, SENTENCES, lambda *_: {"valid_f1": 0.0})
+
+    class Stop(Exception):
+        """Ends training after one step."""
+
+    def report(progress):
+        raise Stop
+
+    with pytest.raises(Stop):
+        next(trainer.train(report))
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     for name, gradient in gradients.items():
         rate = 1e-4 if ".network." in name else 1e-2
         moved = before[name] - model.state_dict()[name]

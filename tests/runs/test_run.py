@@ -501,7 +501,7 @@ def test_a_run_stopped_before_its_first_epoch_leaves_nothing(desk):
         raise KeyboardInterrupt
 
     with pytest.raises(
-        RunError, match=r"^stopped before the first epoch was done, so there is nothing to save$"
+        RunError, match=r"^interrupted in the first epoch, so there is nothing to save$"
     ):
         train(tiny(), RunFolder(Path("runs/a")), interrupt)
     assert list(Path("runs").iterdir()) == []

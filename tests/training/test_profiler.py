@@ -1,79 +1,90 @@
-"""Timing: every second is counted once."""
+"""SectionTimer: every second is counted once."""
 
 from __future__ import annotations
 
 import pytest
-from test_train import run, training_of
+from test_train import make_trainer, run
+from torch import Tensor, nn
 
 import slotfill.training.profiler
-from slotfill.training.profiler import Times
+from slotfill.training.profiler import SectionTimer
 
 
 class Clock:
-    """Time that goes on only when told to."""
+    """A clock that is set by hand."""
 
     def __init__(self, monkeypatch):
         self.now = 0.0
         monkeypatch.setattr(slotfill.training.profiler.time, "perf_counter", lambda: self.now)
 
 
-def test_what_is_within_is_not_counted_twice(monkeypatch):
+def test_nested_section_is_not_counted_twice(monkeypatch):
     clock = Clock(monkeypatch)
-    times = Times()
+    timer = SectionTimer()
     clock.now = 1
-    with times.of("step"):
+    with timer.section("step"):
         clock.now = 3
-        with times.of("backward"):
+        with timer.section("backward"):
             clock.now = 7
         clock.now = 8
     clock.now = 9
-    times.turn_to("other")
-    assert times.seconds == {"other": 2, "step": 3, "backward": 4}
+    timer.switch("other")
+    assert timer.seconds == {"other": 2, "step": 3, "backward": 4}
 
 
-def test_a_fault_ends_what_was_counted(monkeypatch):
+def test_exception_ends_a_section(monkeypatch):
     clock = Clock(monkeypatch)
-    times = Times()
-    with pytest.raises(ZeroDivisionError), times.of("step"):
+    timer = SectionTimer()
+    with pytest.raises(ZeroDivisionError), timer.section("step"):
         clock.now = 2
         raise ZeroDivisionError
     clock.now = 5
-    times.turn_to("other")
-    assert times.seconds == {"other": 3, "step": 2}
+    timer.switch("other")
+    assert timer.seconds == {"other": 3, "step": 2}
 
 
-def test_making_items_is_counted(monkeypatch):
+def test_calls_of_a_function_are_counted(monkeypatch):
     clock = Clock(monkeypatch)
 
-    def items():
-        for number in range(3):
-            clock.now += 10
-            yield number
+    def work(seconds):
+        clock.now += seconds
+        return -seconds
 
-    times = Times()
-    found = []
-    for item in times.each("batches", items()):
-        clock.now += 1
-        found.append(item)
-    times.turn_to("other")
-    assert found == [0, 1, 2] and times.seconds == {"other": 3, "batches": 30}
+    timer = SectionTimer()
+    timed = timer.timed("work", work)
+    assert [timed(seconds) for seconds in (10, 20)] == [-10, -20]
+    clock.now += 1
+    timer.switch("other")
+    assert timer.seconds == {"other": 1, "work": 30}
 
 
-def test_waits_before_each_look():
-    waits = []
-    times = Times(lambda: waits.append(1))
-    with times.of("step"):
+def test_device_is_synchronized_before_the_clock_is_read():
+    calls = []
+    timer = SectionTimer(lambda: calls.append(1))
+    with timer.section("step"):
         pass
-    assert len(waits) == 2
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
-def test_training_says_where_its_time_goes(average):
-    training = training_of(f"train.ema_decay={average}", "train.epochs=1")
-    training.times.watch(training.model)
-    run(training)
-    training.times.turn_to("other")
-    parts = {"embedding: word", "embedding: char_cnn", "encoder: recurrent", "tagger: crf"}
-    wanted = {*parts, "batches", "backward", "optimizer", "validation", "report", "other"}
-    assert set(training.times.seconds) - {"average", "waiting for the other workers"} == wanted
-    assert all(seconds > 0 for seconds in training.times.seconds.values())
+def test_training_time_is_divided_into_its_parts(average):
+    trainer = make_trainer(f"train.ema_decay={average}", "train.epochs=1")
+    timer = SectionTimer()
+    with timer.attach(trainer):
+        run(trainer, report=timer.timed("report", lambda progress: None))
+    timer.switch("other")
+    sections = {"embedding: word", "embedding: char_cnn", "encoder: recurrent", "tagger: crf"}
+    sections |= {"batches", "backward", "optimizer", "validation", "report", "other"}
+    assert set(timer.seconds) - {"EMA", "other workers"} == sections
+    assert ("EMA" in timer.seconds) == bool(average)
+    assert all(seconds > 0 for seconds in timer.seconds.values())
+
+
+def test_nothing_is_timed_after_the_block():
+    trainer = make_trainer()
+    functions = Tensor.backward, nn.utils.clip_grad_norm_
+    attributes = set(vars(trainer.batches)), set(vars(trainer.model.tagger))
+    with SectionTimer().attach(trainer):
+        assert functions[0] is not Tensor.backward
+    assert functions == (Tensor.backward, nn.utils.clip_grad_norm_)
+    assert attributes == (set(vars(trainer.batches)), set(vars(trainer.model.tagger)))

@@ -1,10 +1,10 @@
-"""Training on a corpus of twenty sentences: it learns, the seed decides, and stopping and going on
-changes nothing.
-"""
+"""Training on twenty sentences: it learns, the seed decides, and resuming changes nothing."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from itertools import islice, pairwise
 
 import pytest
 import torch
@@ -12,15 +12,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import slotfill.training.selection
-import slotfill.training.trainer
 from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
-from slotfill.evaluation.evaluate import evaluate
+from slotfill.evaluation.evaluate import evaluate, validation_metrics
 from slotfill.model.build import build_model
 from slotfill.model.tagger import SlotTagger
-from slotfill.training.trainer import Training
+from slotfill.training.trainer import Trainer
 
 CITIES = ["Taipei", "Tokyo", "Rome", "New York", "Lima"]
 
@@ -49,32 +48,53 @@ SMALL = [
 ]
 
 
-def training_of(*overrides, valid=SENTENCES):
-    """A fresh Training, started as `train` does: seed, vocabulary, model."""
+def make_trainer(*overrides, valid=SENTENCES, evaluate=validation_metrics):
+    """Return a new Trainer, started as `build_trainer` does: seed, vocabulary, model."""
     config = parse_config("", "x", [*SMALL, *overrides])
     torch.manual_seed(config.train.seed)
     vocab = Vocab.from_sentences(SENTENCES, config.scheme)
-    return Training(config.train, build_model(config, vocab), SENTENCES, valid, vocab)
+    model = build_model(config, vocab, learning=True)
+    return Trainer(model, config.train, vocab, SENTENCES, valid, evaluate)
 
 
-def run(training, epochs=10**9, report=lambda progress: None):
-    while epochs and not training.finished:
-        training.epoch(report)
-        epochs -= 1
-    return training
+def run(trainer, epochs=None, report=lambda progress: None):
+    """Train for `epochs` epochs, or to the end."""
+    deque(islice(trainer.train(report), epochs), maxlen=0)
+    return trainer
+
+
+class Stop(Exception):
+    """Ends training within an epoch."""
+
+
+def run_steps(trainer, steps=1):
+    """Train for a few steps of the first epoch."""
+
+    def report(progress):
+        if progress.done == steps:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(trainer, report=report)
+    return trainer
 
 
 def weights(model):
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
+def ema_weights(trainer):
+    with trainer.ema_weights():
+        return weights(trainer.model)
+
+
 def same(one, two):
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-def told(training):
-    """The history, but for what the clock decides."""
-    return [(row.epoch, row.loss, row.valid_f1, row.learning_rate) for row in training.history]
+def history(trainer):
+    """Return what of the history does not depend on the clock."""
+    return [(row.epoch, row.loss, row.valid_f1, row.learning_rate) for row in trainer.history]
 
 
 def test_corpus():
@@ -85,73 +105,87 @@ def test_corpus():
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_learns_twenty_sentences_by_heart(optimizer, tagger):
     rate = 0.1 if optimizer == "sgd" else 0.02
-    training = training_of(
-        "train.epochs=40", "train.patience=0", "train.ema_decay=0.8", f"tagger={tagger}", "tagger.dropout=0.1",
-        f"train.optimizer={optimizer}", f"train.learning_rate={rate}", "encoder.dropout=0.1", "encoder.hidden_size=16",
-    )  # fmt: skip
-    run(training)
-    assert len(training.history) == 40
-    assert training.history[-1].loss < 0.1 * training.history[0].loss
-    assert training.best.valid_f1 == 100
-    training.averaged.load_state_dict(training.best_weights)
-    result = evaluate(training.averaged.eval(), training.vocab, SENTENCES)
+    trainer = make_trainer(
+        "train.epochs=40",
+        "train.patience=0",
+        "train.ema_decay=0.8",
+        f"tagger={tagger}",
+        "tagger.dropout=0.1",
+        f"train.optimizer={optimizer}",
+        f"train.learning_rate={rate}",
+        "encoder.dropout=0.1",
+        "encoder.hidden_size=16",
+    )
+    run(trainer)
+    assert len(trainer.history) == 40
+    assert trainer.history[-1].loss < 0.1 * trainer.history[0].loss
+    assert trainer.best.valid_f1 == 100
+    result = evaluate(trainer.best_model(), trainer.vocab, SENTENCES)
     assert result.overall.f1 == result.sentence_accuracy == result.tag_accuracy == 100
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_the_seed_decides(average):
     one, two, other = (
-        run(training_of(f"train.ema_decay={average}", f"train.seed={seed}")) for seed in (3, 3, 4)
+        run(make_trainer(f"train.ema_decay={average}", f"train.seed={seed}")) for seed in (3, 3, 4)
     )
     assert same(weights(one.model), weights(two.model)) and same(one.best_weights, two.best_weights)
-    assert told(one) == told(two) != told(other)
+    assert history(one) == history(two) != history(other)
     assert not same(weights(one.model), weights(other.model))
 
 
-def test_the_order_changes_from_epoch_to_epoch_only():
-    training = training_of()
+def test_batch_order_depends_on_the_epoch_alone():
+    trainer = make_trainer()
     first, again, second = (
-        [b.batch.lengths.tolist() for b in training.batches(epoch)] for epoch in (1, 1, 2)
+        [shard.batch.lengths.tolist() for shard in trainer.batches.shards(epoch)]
+        for epoch in (1, 1, 2)
     )
     assert first == again != second
-    assert sum(map(len, first)) == 20 and len(first) == training.steps == 5
+    assert sum(map(len, first)) == 20 and len(first) == trainer.steps == 5
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "sgd train.momentum=0.0"])
-def test_going_on_from_a_checkpoint_changes_nothing(optimizer, average, tmp_path):
+def test_resuming_from_a_checkpoint_changes_nothing(optimizer, average, tmp_path):
     settings = [
         f"train.ema_decay={average}",
         *f"train.optimizer={optimizer}".split(),
         "train.schedule=linear",
     ]
-    wanted = run(training_of(*settings))
-    stopped = run(training_of(*settings), epochs=2)
-    tensors, notes = stopped.state()
-    save_file(tensors, tmp_path / "state.safetensors", notes)
+    uninterrupted = run(make_trainer(*settings))
+    stopped = run(make_trainer(*settings), epochs=2)
+    tensors, metadata = stopped.state_dict()
+    save_file(tensors, tmp_path / "state.safetensors", metadata)
     run(stopped)
-    assert same(weights(stopped.model), weights(wanted.model)), "taking the state disturbs nothing"
+    assert same(weights(stopped.model), weights(uninterrupted.model)), (
+        "taking the state disturbs nothing"
+    )
 
-    again = training_of(*settings)
-    run(again, epochs=1)
+    resumed = make_trainer(*settings)
+    run(resumed, epochs=1)
     torch.rand(7)
     with safe_open(tmp_path / "state.safetensors", "pt") as file:
-        again.restore({name: file.get_tensor(name) for name in file.keys()}, file.metadata())  # noqa: SIM118
-    assert len(again.history) == 2
-    run(again)
-    assert told(again) == told(wanted)
-    assert same(weights(again.model), weights(wanted.model))
-    assert same(weights(again.averaged), weights(wanted.averaged))
-    assert same(again.best_weights, wanted.best_weights) and again.best.epoch == wanted.best.epoch
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        resumed.load_state_dict(tensors, file.metadata())
+    assert len(resumed.history) == 2
+    run(resumed)
+    assert history(resumed) == history(uninterrupted)
+    assert same(weights(resumed.model), weights(uninterrupted.model))
+    assert same(ema_weights(resumed), ema_weights(uninterrupted))
+    assert same(resumed.best_weights, uninterrupted.best_weights)
+    assert resumed.best.epoch == uninterrupted.best.epoch
 
 
-def script_f1(monkeypatch, values):
-    """Let epochs score `values` on a valid that ranks them, whatever they learn."""
+def scripted(monkeypatch, *metrics):
+    """Return an `evaluate` that returns `metrics` in turn, for valid sets of any size."""
     monkeypatch.setattr(slotfill.training.selection, "MIN_VALID_LABELS", 0)
-    left = iter(values)
-    monkeypatch.setattr(
-        slotfill.training.trainer, "validation_metrics", lambda *_: (next(left), None)
-    )
+    results = iter(metrics)
+
+    def evaluate(*_):
+        f1, intents = next(results)
+        return {"valid_f1": f1, "valid_intents": intents}
+
+    return evaluate
 
 
 @pytest.mark.parametrize(
@@ -167,53 +201,46 @@ def script_f1(monkeypatch, values):
 )
 def test_patience_and_the_best_epoch(patience, f1s, epochs, best, monkeypatch):
     """An epoch no better than the best is not better; the weights of the best are kept."""
-    script_f1(monkeypatch, f1s)
-    training = training_of("train.epochs=8", f"train.patience={patience}")
-    after = []
-    while not training.finished:
-        training.epoch(lambda progress: None)
-        after.append(weights(training.averaged))
-    assert len(training.history) == epochs == len(after)
-    assert training.best.epoch == best and training.best.valid_f1 == f1s[best - 1]
-    assert same(training.best_weights, after[best - 1])
-    assert not any(same(training.best_weights, other) for other in after[: best - 1] + after[best:])
+    evaluate = scripted(monkeypatch, *((f1, None) for f1 in f1s))
+    trainer = make_trainer("train.epochs=8", f"train.patience={patience}", evaluate=evaluate)
+    after = [ema_weights(trainer) for _ in trainer.train()]
+    assert len(trainer.history) == epochs == len(after)
+    assert trainer.best.epoch == best and trainer.best.valid_f1 == f1s[best - 1]
+    assert same(trainer.best_weights, after[best - 1])
+    assert not any(same(trainer.best_weights, other) for other in after[: best - 1] + after[best:])
 
 
-def test_of_epochs_with_the_same_f1_the_one_with_more_intents_right_is_better(monkeypatch):
-    monkeypatch.setattr(slotfill.training.selection, "MIN_VALID_LABELS", 0)
-    told = iter([(0, 30), (0, 60), (0, 40), (5, 10), (5, 10), (4, 99)])
-    monkeypatch.setattr(slotfill.training.trainer, "validation_metrics", lambda *_: next(told))
-    training = training_of("train.epochs=6", "train.patience=0")
-    best = []
-    while not training.finished:
-        training.epoch(lambda progress: None)
-        best.append(training.best.epoch)
-    assert best == [1, 2, 2, 4, 4, 4]
+def test_intent_accuracy_breaks_ties_of_f1(monkeypatch):
+    evaluate = scripted(monkeypatch, (0, 30), (0, 60), (0, 40), (5, 10), (5, 10), (4, 99))
+    trainer = make_trainer("train.epochs=6", "train.patience=0", evaluate=evaluate)
+    assert [trainer.best.epoch for _ in trainer.train()] == [1, 2, 2, 4, 4, 4]
 
 
-def test_patience_goes_on_from_a_checkpoint(monkeypatch):
-    script_f1(monkeypatch, [1, 5, 3, 4, 9])
-    stopped = run(training_of("train.epochs=8", "train.patience=2"), epochs=3)
-    again = training_of("train.epochs=8", "train.patience=2")
-    again.restore(*stopped.state())
-    assert again.best.epoch == 2 and same(again.best_weights, stopped.best_weights)
-    assert len(run(again).history) == 4
+def test_patience_continues_from_a_checkpoint(monkeypatch):
+    settings = ["train.epochs=8", "train.patience=2"]
+    evaluate = scripted(monkeypatch, *((f1, None) for f1 in (1, 5, 3, 4, 9)))
+    stopped = run(make_trainer(*settings, evaluate=evaluate), epochs=3)
+    resumed = make_trainer(*settings, evaluate=evaluate)
+    resumed.load_state_dict(*stopped.state_dict())
+    assert resumed.best.epoch == 2 and same(resumed.best_weights, stopped.best_weights)
+    assert len(run(resumed).history) == 4
 
 
 def learning_rates(*overrides):
-    """The learning rate of each step, and the steps of an epoch."""
-    training = training_of("train.patience=0", "train.learning_rate=0.02", *overrides)
-    found = []
-    # The report of an epoch's score comes after its last step, so that it is no further step.
-    run(
-        training,
-        report=lambda p: len(p.history) < p.epoch and found.append(training.optimizer.rate),
-    )
-    assert len(found) == training.steps * len(training.history)
-    assert [row.learning_rate for row in training.history] == found[
-        training.steps - 1 :: training.steps
+    """Return the learning rate of each step, and the steps of an epoch."""
+    trainer = make_trainer("train.patience=0", "train.learning_rate=0.02", *overrides)
+    rates = []
+
+    def record(optimizer, *_):
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    trainer.optimizer.register_step_pre_hook(record)
+    run(trainer)
+    assert len(rates) == trainer.steps * len(trainer.history)
+    assert [row.learning_rate for row in trainer.history] == rates[
+        trainer.steps - 1 :: trainer.steps
     ]
-    return found, training.steps
+    return rates, trainer.steps
 
 
 @pytest.mark.parametrize("warmup", [0, 0.5, 1, 2])
@@ -241,97 +268,108 @@ def test_warmup_longer_than_training():
     assert found == sorted(found) and 0.45 * 0.02 < found[-1] < 0.5 * 0.02
 
 
-def moved(clip, *overrides):
-    """How far one step of plain gradient descent at rate 1 moves the weights: as far as the
-    gradient is long.
-    """
-    training = training_of(
-        "train.optimizer=sgd", "train.momentum=0.0", "train.warmup_epochs=0", "train.schedule=constant", "train.ema_decay=0.0",
-        "train.learning_rate=1", f"train.gradient_clip={clip}", *overrides,
-    )  # fmt: skip
-    before = weights(training.model)
-    training.model.train()
-    training.step(next(training.batches(1)))
-    after = weights(training.model)
+def update_norm(clip, *overrides):
+    """Return the norm of one update by SGD at rate 1, which is that of the gradient."""
+    trainer = make_trainer(
+        "train.optimizer=sgd",
+        "train.momentum=0.0",
+        "train.warmup_epochs=0",
+        "train.schedule=constant",
+        "train.ema_decay=0.0",
+        "train.learning_rate=1",
+        f"train.gradient_clip={clip}",
+        *overrides,
+    )
+    before = weights(trainer.model)
+    after = weights(run_steps(trainer).model)
     return math.sqrt(sum(float((after[name] - before[name]).square().sum()) for name in before))
 
 
 def test_gradient_clip():
-    free = moved(0)
+    free = update_norm(0)
     assert free > 0.5
     for clip in (0.01, 0.3):
-        assert moved(clip) == pytest.approx(clip, rel=1e-3)
-    assert moved(1000) == pytest.approx(free, rel=1e-4), "one that is short enough stays as it is"
+        assert update_norm(clip) == pytest.approx(clip, rel=1e-3)
+    assert update_norm(1000) == pytest.approx(free, rel=1e-4), (
+        "one that is short enough stays as it is"
+    )
 
 
 def test_weight_decay():
-    """Weights that the loss does not care for, as vectors of words not in the batch, shrink."""
-    training = training_of(
-        "train.optimizer=adamw",
-        "train.weight_decay=0.5",
-        "train.warmup_epochs=0",
-        "train.ema_decay=0.0",
+    """Weights without a gradient, as embeddings of words that are not in the batch, shrink."""
+    trainer = make_trainer(
+        "train.optimizer=adamw", "train.weight_decay=0.5", "train.warmup_epochs=0"
     )
-    before = [parameter.detach().clone() for parameter in training.model.parameters()]
-    training.model.train()
-    training.step(next(training.batches(1)))
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    run_steps(trainer)
     count = 0
-    for old, parameter in zip(before, training.model.parameters(), strict=True):
-        idle = (parameter.grad == 0) & (old != 0)
-        torch.testing.assert_close(parameter.detach()[idle], old[idle] * (1 - 0.01 * 0.5))
-        count += int(idle.sum())
+    for old, parameter in zip(before, trainer.model.parameters(), strict=True):
+        unused = (parameter.grad == 0) & (old != 0)
+        torch.testing.assert_close(parameter.detach()[unused], old[unused] * (1 - 0.01 * 0.5))
+        count += int(unused.sum())
     assert count > 50
 
 
-def test_average_follows_the_weights():
-    training = training_of("train.ema_decay=0.5")
-    training.model.train()
-    assert training.averaged is not training.model and same(
-        weights(training.averaged), weights(training.model)
-    )
-    for batch in training.batches(1):
-        before = weights(training.averaged)
-        training.step(batch)
-        now = weights(training.model)
-        for name, value in weights(training.averaged).items():
-            low, high = (
-                torch.minimum(before[name], now[name]),
-                torch.maximum(before[name], now[name]),
-            )
+def test_ema_follows_the_weights():
+    trainer = make_trainer("train.ema_decay=0.5", "train.epochs=1")
+    initial = weights(trainer.model)
+    assert same(ema_weights(trainer), initial)
+    steps = [(initial, initial)]
+    report = lambda progress: steps.append((ema_weights(trainer), weights(trainer.model)))  # noqa: E731
+    run(trainer, report=report)
+    for (before, _), (ema, now) in pairwise(steps):
+        for name, value in ema.items():
+            low = torch.minimum(before[name], now[name])
+            high = torch.maximum(before[name], now[name])
             assert ((low - 1e-6 <= value) & (value <= high + 1e-6)).all()
-    assert not same(weights(training.averaged), now)
-    # What is kept is the average, not the weights.
-    training.epoch(lambda progress: None)
-    assert same(training.best_weights, weights(training.averaged))
+    ema, now = steps[-1]
+    assert not same(ema, now)
+    assert same(trainer.best_weights, ema), "the averaged weights are the ones that are kept"
 
 
-def test_without_average_the_weights_are_kept():
-    training = run(training_of("train.ema_decay=0.0", "train.epochs=1"))
-    assert same(training.best_weights, weights(training.model))
+def test_ema_decay_grows_with_the_steps():
+    trainer = make_trainer("train.ema_decay=0.5", "train.epochs=3")
+    seen = []
+    report = lambda progress: seen.append((ema_weights(trainer), weights(trainer.model)))  # noqa: E731
+    run(trainer, report=report)
+    steps = [pair for number, pair in enumerate(seen) if number % 6 != 5]
+    for number, ((before, _), (ema, now)) in enumerate(pairwise(steps), start=2):
+        decay = min(0.5, (1 + number) / (10 + number))
+        for name, value in ema.items():
+            torch.testing.assert_close(value, decay * before[name] + (1 - decay) * now[name])
 
 
-def test_scoring_draws_nothing():
+def test_without_ema_the_weights_are_kept():
+    trainer = run(make_trainer("train.ema_decay=0.0", "train.epochs=1"))
+    assert same(trainer.best_weights, weights(trainer.model))
+
+
+def test_validation_draws_no_random_numbers():
     """So that how often, and on what, valid is scored does not change what is learned."""
-    one = run(training_of())
-    two = run(training_of(valid=SENTENCES[:3]))
+    one = run(make_trainer())
+    two = run(make_trainer(valid=SENTENCES[:3]))
     assert same(weights(one.model), weights(two.model))
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
-def test_awake_in_every_step_of_every_epoch(average):
-    """Though the same network, if there is no average, is scored in between."""
-    training = training_of(f"train.ema_decay={average}", "train.epochs=2")
-    awake = []
+def test_every_step_is_in_training_mode_and_validation_in_evaluation_mode(average):
+    modes = []
+
+    def evaluate(model, *_):
+        modes.append(model.training)
+        return {"valid_f1": 1.0}
+
+    trainer = make_trainer(f"train.ema_decay={average}", "train.epochs=2", evaluate=evaluate)
     run(
-        training,
-        report=lambda p: len(p.history) < p.epoch and awake.append(training.model.training),
+        trainer,
+        report=lambda p: len(p.history) < p.epoch and modes.append(trainer.model.training),
     )
-    assert awake == [True] * 10 and not training.averaged.training
+    assert modes == ([True] * 5 + [False]) * 2
 
 
 def test_progress():
     reports = []
-    training = training_of("train.epochs=3")
+    trainer = make_trainer("train.epochs=3")
 
     def report(progress):
         reports.append(
@@ -349,17 +387,17 @@ def test_progress():
             and progress.seconds_left >= 0
         )
 
-    run(training, report=report)
+    run(trainer, report=report)
     steps = [(epoch, done, epoch - 1) for epoch in (1, 2, 3) for done in range(1, 6)]
     scored = [(epoch, 5, epoch) for epoch in (1, 2, 3)]
     assert [r[:3] for r in reports] == sorted(steps + scored)
-    assert reports[0][3] is None and reports[-1][3] == training.best.epoch
-    assert training.finished and [row.epoch for row in training.history] == [1, 2, 3]
+    assert reports[0][3] is None and reports[-1][3] == trainer.best.epoch
+    assert trainer.finished and [row.epoch for row in trainer.history] == [1, 2, 3]
 
 
-def test_diverging_is_an_error():
-    # The CRF's loss grows with the weights until it is no number.
-    training = training_of(
+def test_divergence_is_an_error():
+    # The CRF's loss grows with the weights until it overflows.
+    trainer = make_trainer(
         "train.optimizer=sgd",
         "train.learning_rate=1e30",
         "train.gradient_clip=0",
@@ -370,32 +408,32 @@ def test_diverging_is_an_error():
         RunError,
         match=r"the loss became (nan|inf) in step \d+: lower train.learning_rate \(1e\+30\)",
     ):
-        run(training)
+        run(trainer)
 
 
 @pytest.mark.parametrize("bad", ["nan", "inf"])
-def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoiled(bad, monkeypatch):
-    training = training_of()
-    run(training, epochs=1)
-    before = weights(training.model)
+def test_nonfinite_loss_ends_training_before_the_weights_are_updated(bad, monkeypatch):
+    trainer = make_trainer()
+    run(trainer, epochs=1)
+    before = weights(trainer.model)
     right = SlotTagger.loss
     monkeypatch.setattr(SlotTagger, "loss", lambda self, batch: right(self, batch) * float(bad))
     with pytest.raises(RunError, match=f"the loss became {bad} in step 6"):
-        run(training)
-    assert same(weights(training.model), before)
-    assert training.best.epoch == 1
+        run(trainer)
+    assert same(weights(trainer.model), before)
+    assert trainer.best.epoch == 1
 
 
-def test_where_a_device_would_be_waited_for_the_loss_is_looked_at_seldom():
-    """The same is learned, and what is shown is a little older."""
-    wanted = run(training_of("train.batch_size=1"))
-    found = training_of("train.batch_size=1")
+def test_loss_is_read_seldom_where_that_synchronizes_a_device():
+    """The weights are the same, and the reported loss is a little older."""
+    wanted = run(make_trainer("train.batch_size=1"))
+    found = make_trainer("train.batch_size=1")
     found.on_cpu = False
     shown = []
     run(found, report=lambda p: len(p.history) < p.epoch and shown.append(p.loss))
-    assert same(weights(found.model), weights(wanted.model)) and told(found) == told(wanted)
+    assert same(weights(found.model), weights(wanted.model)) and history(found) == history(wanted)
     assert len(shown) == 80 and len(set(shown)) == 8, "steps 1 and 17 of each epoch of 20"
-    bad = training_of(
+    bad = make_trainer(
         "train.batch_size=1",
         "train.optimizer=sgd",
         "train.learning_rate=1e30",
@@ -406,23 +444,25 @@ def test_where_a_device_would_be_waited_for_the_loss_is_looked_at_seldom():
         run(bad)
 
 
-def test_weights_stand_side_by_side():
-    """So that one update serves them all, and what looks at a part of the network sees it."""
-    training = training_of("train.ema_decay=0.5")
-    training.model.train()
-    training.step(next(training.batches(1)))
-    for vector, model in (
-        (training.weights.detach(), training.model),
-        (training.average, training.averaged),
-    ):
-        begin, end = vector.data_ptr(), vector.data_ptr() + 4 * len(vector)
-        places = sorted((each.data_ptr(), 4 * each.numel()) for each in model.parameters())
-        assert begin == places[0][0] and all(place % 64 == begin % 64 for place, _ in places)
-        following = [*(place for place, _ in places[1:]), end]
-        assert all(
-            0 <= later - place - size < 64
-            for (place, size), later in zip(places, following, strict=True)
-        )
-    assert training.averaged.indexers[0] is training.model.indexers[0], (
-        "the vocabulary is not copied"
+@pytest.mark.parametrize("average", ["0.0", "0.9"])
+def test_weights_that_overflow_are_an_error(average):
+    """Though the loss of the only step is finite."""
+    trainer = make_trainer(
+        "train.batch_size=20",
+        "train.epochs=1",
+        "train.learning_rate=3e38",
+        "train.warmup_epochs=0",
+        f"train.ema_decay={average}",
     )
+    with pytest.raises(
+        RunError,
+        match=r"a weight became nan or inf by step 1: lower train.learning_rate \(3e\+38\)",
+    ):
+        run(trainer)
+    assert trainer.best is None
+
+
+def test_the_model_that_is_kept_has_no_language_model():
+    trainer = run(make_trainer("embedding=word", "train.language_model_weight=0.5"), epochs=1)
+    assert any("language_model" in name for name in trainer.best_weights)
+    assert not any("language_model" in name for name in trainer.best_model().state_dict())

@@ -25,9 +25,8 @@ from slotfill.errors import SlotfillError, UsageError
 from slotfill.files import write_atomically
 from slotfill.lab.tune.study import Settings, Study, StudyError, Trial
 from slotfill.model.build import check_built
-from slotfill.runs.train import prepare
+from slotfill.runs.train import build_trainer
 from slotfill.training.defaults import resolve_budget
-from slotfill.training.profiler import Times
 from slotfill.training.trainer import Progress
 from slotfill.version import FORMAT
 
@@ -254,22 +253,18 @@ def _train(
     config = search.config_with(trial.settings)
     for index in range(search.seeds):
         seeded = config.train.model_copy(update={"seed": config.train.seed + index})
-        training = prepare(
-            config.model_copy(update={"train": seeded}), search.sentences, device, Times()
+        trainer = build_trainer(
+            config.model_copy(update={"train": seeded}), search.sentences, device
         )
         trial.curves.append([])
-        try:
-            while not training.finished:
-                training.epoch(report)
-                epoch = training.history[-1]
+        with trainer:
+            for epoch in trainer.train(report):
                 trial.curves[index].append(epoch.valid_f1)
                 trial.seconds += epoch.seconds
                 # Only the first seed is compared, so that it is the same one in all trials.
                 should_prune = index == 0 and study.report(epoch.epoch, epoch.valid_f1)
-                if should_prune and (search.seeds > 1 or not training.finished):
+                if should_prune and (search.seeds > 1 or not trainer.finished):
                     return "pruned"
-        finally:
-            training.workers.close()
     trial.f1 = statistics.mean(map(max, trial.curves))
     return "finished"
 

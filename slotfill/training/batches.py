@@ -1,0 +1,81 @@
+"""TrainingBatches: the batches of each epoch, sharded over the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from slotfill.config.models import TrainConfig
+from slotfill.data.batching import Batch, bucket_batches, make_batch
+from slotfill.data.indexers import Indexer
+from slotfill.data.schemes import slots_to_tags
+from slotfill.data.sentence import Sentence
+from slotfill.data.vocab import Vocab
+from slotfill.model.language_model import target_vocabulary, to_target_ids
+
+
+@dataclass(slots=True)
+class Shard:
+    """One worker's part of a batch."""
+
+    batch: Batch | None
+    """The worker's sentences; None if the batch has fewer sentences than there are workers."""
+    sentences: int
+    """Number of sentences in the full batch."""
+    tokens: int
+    """Number of tokens in the full batch."""
+
+
+class TrainingBatches:
+    """The training sentences as ids, in batches whose order the seed and the epoch determine."""
+
+    def __init__(
+        self,
+        sentences: Sequence[Sentence],
+        vocab: Vocab,
+        indexers: Sequence[Indexer],
+        config: TrainConfig,
+        batch_size: int,
+        num_workers: int,
+    ) -> None:
+        self.seed = config.seed
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.indexers = indexers
+        self.tokens = [sentence.tokens for sentence in sentences]
+        self.lengths = [len(tokens) for tokens in self.tokens]
+        self.tags = [
+            [vocab.tag_ids[tag] for tag in slots_to_tags(slots, length, vocab.scheme)]
+            for slots, length in zip(
+                (sentence.slots or [] for sentence in sentences), self.lengths, strict=True
+            )
+        ]
+        self.intents = vocab.intent_targets(sentences)
+        self.words: list[list[int]] = []
+        """Target ids of the auxiliary language model, if it is trained."""
+        if config.language_model_weight:
+            ids = target_vocabulary(vocab)
+            self.words = [to_target_ids(tokens, ids) for tokens in self.tokens]
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        return len(bucket_batches(self.lengths, self.batch_size))
+
+    def shards(self, epoch: int, rank: int = 0) -> Iterator[Shard]:
+        """Yield the shard of worker `rank` of each batch of `epoch`."""
+        for indices in bucket_batches(self.lengths, self.batch_size, seed=(self.seed, epoch)):
+            yield self.make_shard(indices, rank)
+
+    def make_shard(self, indices: Sequence[int], rank: int) -> Shard:
+        """Return every `num_workers`-th sentence of a batch, padded."""
+        own = indices[rank :: self.num_workers]
+        batch = None
+        if own:
+            batch = make_batch(
+                [self.tokens[i] for i in own],
+                self.indexers,
+                [self.tags[i] for i in own],
+                self.intents and [self.intents[i] for i in own],
+                self.words and [self.words[i] for i in own],
+            )
+        return Shard(batch, len(indices), sum(self.lengths[i] for i in indices))
