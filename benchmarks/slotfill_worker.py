@@ -48,7 +48,7 @@ class Worker:
         sentences = tokens = 0
         for text in texts(input):
             sentences += 1
-            tokens += len(self.predictor.tokenizer.tokenize(text).tokens)
+            tokens += len(self.predictor.run.tokenizer.tokenize(text).tokens)
         began = time.perf_counter()
         with Path(output).open("w", encoding="utf-8") as target:
             for written in self.predictor.render_stream(
@@ -82,7 +82,8 @@ class Worker:
 
         for first in range(0, len(waiting), CHUNK):
             sentences = [
-                self.predictor.tokenizer.tokenize(text) for text in waiting[first : first + CHUNK]
+                self.predictor.run.tokenizer.tokenize(text)
+                for text in waiting[first : first + CHUNK]
             ]
             lap("tokens")
             for places in bucket_batches(

@@ -14,14 +14,27 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "load"]
 
 
-def load(run: str | Path, device: str = "cpu", engine: EngineName = "auto") -> Predictor:
-    """Return the tagger in the run folder `run`; on a CPU its ONNX files compute, without torch, if
-    it has them.
+def load(
+    run: str | Path, device: str = "cpu", engine: EngineName = "auto", *, trust: bool = False
+) -> Predictor:
+    """Return the tagger in the run folder `run`, ready to predict.
+
+    Args:
+        run: The run folder that training wrote.
+        device: "cpu", "cuda" or "auto".
+        engine: "onnx", "torch" or "auto": ONNX Runtime on a CPU if the run is exported.
+        trust: Whether to execute the files of user-defined parts that the run names.
+
+    Raises:
+        UsageError: There is no such folder, or a part must not be executed.
+        RunError: A file is missing, damaged, or of another version.
 
     >>> tagger = slotfill.load("runs/taipei")                               # doctest: +SKIP
     >>> tagger.predict(["leave Taipei on November 2nd"])[0].slots[0]        # doctest: +SKIP
     FilledSlot(name='origin', value='Taipei', start=6, end=12)
     """
+    from slotfill.config.registry import trust_external_parts
     from slotfill.runs.predict import Predictor
 
-    return Predictor.load(run, device, engine)
+    with trust_external_parts(trust):
+        return Predictor.load(run, device, engine)

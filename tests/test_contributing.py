@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 import slotfill
 import slotfill.model.cells
 from slotfill.cli.main import app
-from slotfill.config.registry import CELLS, ENCODERS
+from slotfill.config.registry import CELLS, ENCODERS, trust_external_parts
 from slotfill.config.validate import parse_config
 from slotfill.errors import ConfigError, SlotfillError
 from slotfill.model.recurrence import run_cell
@@ -31,13 +32,14 @@ SENTENCES = "".join(
 
 
 @pytest.fixture
-def cell(tmp_path, monkeypatch) -> Path:
+def cell(tmp_path, monkeypatch) -> Iterator[Path]:
     """The page's code block as the file mgu.py in the current folder."""
     (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "mgu.py"
     path.write_text(block, encoding="utf-8")
-    return path
+    with trust_external_parts():
+        yield path
 
 
 def slotfill_command(*words: str) -> str:
@@ -55,9 +57,10 @@ def test_trains_from_its_path_and_predicts(cell, tmp_path):
     )
     small = ["encoder.hidden_size=4", "embedding=word"]
     slotfill_command(
-        "train", "mine.yaml", "encoder.cell=./mgu.py", *small, "--out", "run", "--device", "cpu"
-    )
-    loaded = slotfill.load("run", engine="torch")
+        "train", "mine.yaml", "encoder.cell=./mgu.py", "--trust", *small, "--out", "run",
+        "--device", "cpu",
+    )  # fmt: skip
+    loaded = slotfill.load("run", engine="torch", trust=True)
     assert type(loaded.run.engine.encoders[0].layers[0]).__name__ == "MGU"
     assert [answer.text for answer in loaded.predict(["leave Oslo"])] == ["leave Oslo"]
     # The path in the saved config is the whole one: the run works from any folder.

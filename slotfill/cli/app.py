@@ -74,6 +74,20 @@ def print_errors(error: SlotfillError) -> None:
         echo(f"slotfill: {line}", err=True)
 
 
+def _trust(context: typer.Context, trust: bool) -> None:
+    from slotfill.config.registry import trust_external_parts
+
+    context.with_resource(trust_external_parts(trust))
+
+
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        callback=_trust,
+        help="Execute the files of user-defined parts that the config or the run names.",
+    ),
+]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],
     typer.Option(help="Device to compute on; auto is cuda if available."),

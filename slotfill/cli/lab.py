@@ -14,7 +14,16 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from slotfill.cli.app import AsJson, ConfigName, Device, Overrides, RunPath, Seed, split_overrides
+from slotfill.cli.app import (
+    AsJson,
+    ConfigName,
+    Device,
+    Overrides,
+    RunPath,
+    Seed,
+    Trust,
+    split_overrides,
+)
 from slotfill.cli.output import echo, write_data
 from slotfill.errors import UsageError
 from slotfill.files import check_new_file, write_atomically
@@ -42,6 +51,7 @@ def inspect(
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     as_json: AsJson = False,
     device: Device = "auto",
+    trust: Trust = False,
 ) -> None:
     """Show the gates, hidden states, attention and tags of a run on one sentence.
 
@@ -96,6 +106,7 @@ def compare(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     device: Device = "auto",
+    trust: Trust = False,
 ) -> None:
     """Train configs with several seeds, and compare them with the first one.
 
@@ -184,6 +195,7 @@ def probe(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     as_json: AsJson = False,
+    trust: Trust = False,
 ) -> None:
     """Measure over how many tokens recurrent cells remember: accuracy and gradient by distance.
 
@@ -257,6 +269,7 @@ def tune(
     ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
+    trust: Trust = False,
 ) -> None:
     """Search the space under `tune:` of a config for the best F1 on valid.
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -25,6 +25,7 @@ from slotfill.cli.app import (
     Overrides,
     RunPath,
     Seed,
+    Trust,
     one_config,
     print_errors,
     split_overrides,
@@ -67,6 +68,7 @@ def train(
     profile: Annotated[
         bool, typer.Option("--profile", help="Print at the end where the time was spent.")
     ] = False,
+    trust: Trust = False,
 ) -> None:
     """Train a tagger and save it as a run folder.
 
@@ -139,6 +141,7 @@ def evaluate(
         float,
         typer.Option(min=0, max=100, help="Exit with code 1 if F1, in percent, is below this."),
     ] = 0.0,
+    trust: Trust = False,
 ) -> None:
     """Evaluate a run on labelled sentences: precision, recall and F1 of each slot, and more."""
     from slotfill.cli import display
@@ -200,20 +203,23 @@ def predict(
         int,
         typer.Option(min=1, help="Number of processes; worthwhile from about 10,000 sentences."),
     ] = 1,
+    trust: Trust = False,
 ) -> None:
     """Fill the slots of sentences from the command line, a file or standard input.
 
     Writes one result per line of input, in order. In JSON lines, `start` and `end` count
     characters from 0, and `end` is exclusive.
     """
-    from slotfill.runs.predict import Predictor, render_parallel
+    from slotfill.runs.predict import Predictor
 
     if sentences and input:
         raise UsageError("give sentences or --input, not both")
     if jobs > 1 and device == "cuda":
         raise UsageError("--jobs: several processes compute on the CPU; omit --device")
     predictor = Predictor.load(run, device, engine)
-    texts = sentences or _read_texts(input, input_format, predictor.run.scheme, encoding_errors)
+    texts: Iterable[str] = sentences or _read_texts(
+        input, input_format, predictor.run.scheme, encoding_errors
+    )
     on_terminal = sys.stdout.isatty()
     output_format = format or ("text" if on_terminal else "jsonl")
     if output_format == "text" and on_terminal:
@@ -225,6 +231,8 @@ def predict(
     if output_format == "text":
         output_format = "brackets"
     if jobs > 1:
+        from slotfill.runs.parallel import render_parallel
+
         chunks = render_parallel(run, texts, output_format, engine, jobs)
     else:
         chunks = predictor.render_stream(texts, output_format)
@@ -246,6 +254,7 @@ def export(
             min=1, help="Reduce the input weights of the first recurrent layer to this rank (SVD)."
         ),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Export a run to ONNX again; train does it once, and predict then needs no torch."""
     from slotfill.runs.export import export_run
@@ -312,6 +321,7 @@ def check(
             ),
         ),
     ],
+    trust: Trust = False,
 ) -> None:
     """Check configs and the sentences they name, without training."""
     from slotfill.config.recipes import expand_configs
@@ -337,6 +347,8 @@ def check(
             )
         for finding in result.findings:
             echo(f"{label}: warning: {finding}")
+        for file in result.not_executed:
+            echo(f"{label}: {file} was read, but not executed; add --trust if you trust it")
         echo(f"{label}: ok")
     raise typer.Exit(exit_code)
 
@@ -373,6 +385,7 @@ def convert(
         bool,
         typer.Option("--lossy", help="Write even if the target cannot hold a sentence unchanged."),
     ] = False,
+    trust: Trust = False,
 ) -> None:
     """Convert sentences to another format or tag scheme."""
     from slotfill.data.corpus import convert_file

@@ -12,16 +12,35 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Literal
 
-from slotfill.errors import ConfigError, RunError, did_you_mean
+from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 
 REQUIRED = object()
+
+_trusted: ContextVar[bool] = ContextVar("trusted", default=False)
+
+
+@contextmanager
+def trust_external_parts(trust: bool = True) -> Iterator[None]:
+    """Allow, or forbid, to execute the files of user-defined parts within this block."""
+    token = _trusted.set(trust)
+    try:
+        yield
+    finally:
+        _trusted.reset(token)
+
+
+def external_parts_trusted() -> bool:
+    """Return whether the files of user-defined parts may be executed here."""
+    return _trusted.get()
 
 
 @dataclass(frozen=True)
@@ -113,9 +132,17 @@ class PartSource:
         return argument.arg, Option(argument.arg, annotation, value, part)
 
     def load(self) -> type:
-        """Import the file, once, and return its class; raises RunError where a file from outside
-        fails to run.
+        """Import the file, once, and return its class.
+
+        Raises:
+            UsageError: The file is a user's, and `trust_external_parts` does not allow to run it.
+            RunError: Running it fails.
         """
+        if self.module is None and not _trusted.get():
+            raise UsageError(
+                f"{self.path}: a user-defined part is Python code, so it was not executed; if you"
+                " trust it, add --trust (in Python: trust=True)"
+            )
         return self._loaded
 
     @cached_property

@@ -7,6 +7,7 @@ from typing import cast
 
 from slotfill.config.models import Config, external_part_files
 from slotfill.config.recipes import located
+from slotfill.config.registry import external_parts_trusted
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.model.embeddings.base import Embedding
@@ -34,12 +35,12 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Mode
 def check_buildable(config: Config) -> None:
     """Build the network of a checked config with an empty vocabulary, to find options that conflict.
 
-    User-defined parts are not executed, so then nothing is built.
+    Nothing is built if a user-defined part must not be executed.
 
     Raises:
         ConfigError: Options conflict.
     """
-    if not any(external_part_files(config.model_dump())):
+    if external_parts_trusted() or not any(external_part_files(config.model_dump())):
         vocab = Vocab({}, ["O"], config.scheme, intents={"intent": 1})
         build_model(config, vocab, learning=True)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slotfill.config.models import external_part_files
 from slotfill.config.recipes import load_config
+from slotfill.config.registry import external_parts_trusted
 from slotfill.data.alignment import MisalignedError
 from slotfill.data.findings import Finding, find_problems
 from slotfill.data.sentence import intent_names
@@ -39,6 +41,8 @@ class CheckResult:
     """The splits it names."""
     findings: list[Finding]
     """Likely problems in the sentences."""
+    not_executed: list[str]
+    """Files of user-defined parts that were read, but not executed."""
 
 
 def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResult:
@@ -71,4 +75,5 @@ def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResu
                 result.repaired_tags,
             )
         )
-    return CheckResult(name, splits, find_problems(results))
+    files = [] if external_parts_trusted() else list(external_part_files(loaded.model_dump()))
+    return CheckResult(name, splits, find_problems(results), files)

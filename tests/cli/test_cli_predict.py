@@ -7,8 +7,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -200,11 +203,20 @@ def test_a_terminal_gets_colours_and_a_hint(trained):
     assert b" [please]" in shown
 
 
-def test_predict_takes_a_list(trained):
+@pytest.mark.parametrize("texts", ["hello", b"hello", [None], [["fly", "to"]], ["hello", 3]])
+def test_predict_takes_a_list_of_texts(texts, trained):
     tagger = Predictor.load(trained)
     assert tagger.predict([]) == []
-    with pytest.raises(TypeError, match="predict takes a list of texts"):
-        tagger.predict("hello")
+    with pytest.raises(TypeError, match=r"^predict takes a list of texts: predict\("):
+        tagger.predict(texts)
+
+
+def test_sentences_on_the_command_line_start_no_thread(trained, cli, monkeypatch):
+    def fail(self):
+        raise AssertionError("a thread was started")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    assert rows(cli("predict", trained, *TEXTS))[0]["slots"]
 
 
 @pytest.mark.parametrize("texts", [[""], ["", "   "], ["", "leave Oslo", ""]])
@@ -241,3 +253,50 @@ def test_processes_compute_on_the_cpu(trained, cli):
     result = cli("predict", trained, "x", "--jobs", "2", "--device", "cuda")
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("slotfill: --jobs: several processes compute on the CPU")
+
+
+def children(process):
+    """The ids of the processes that `process` started and that predict."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = path.read_text().rpartition(")")[2].split()[1]
+            command = path.with_name("cmdline").read_text()
+        except OSError:  # It has ended.
+            continue
+        if parent == str(process.pid) and "spawn_main" in command:
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.fixture
+def parallel(trained):
+    """`predict --jobs 2` with both processes at work, and their ids."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("processes are listed by /proc")
+    with start("predict", trained, "--jobs", "2") as process:
+        process.stdin.write(b"arrive Oslo\n" * 3 * CHUNK)
+        process.stdin.flush()
+        process.stdout.readline()
+        yield process, children(process)
+        process.kill()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_processes_end_with_their_parent(name, parallel):
+    process, workers = parallel
+    assert workers
+    process.send_signal(getattr(signal, name))
+    process.wait(30)
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_killed_process_is_one_line(parallel):
+    process, workers = parallel
+    os.kill(workers[0], signal.SIGKILL)
+    _, err = process.communicate(b"arrive Oslo\n" * CHUNK, timeout=60)
+    assert process.returncode == 1
+    assert err == b"slotfill: a prediction process was killed; is there enough memory?\n"

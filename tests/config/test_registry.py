@@ -13,7 +13,7 @@ import pytest
 
 import slotfill
 from slotfill.config.recipes import load_config
-from slotfill.config.registry import CELLS, REGISTRIES, REQUIRED, Registry
+from slotfill.config.registry import CELLS, REGISTRIES, REQUIRED, Registry, trust_external_parts
 from slotfill.errors import ConfigError, RunError
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run
@@ -104,7 +104,8 @@ def test_the_same_name_in_two_folders_is_two_parts(tmp_path):
     for folder, name in (("a", "First"), ("b", "Second")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "cell.py").write_text(f"class {name}: pass\n")
-    found = [CELLS.part(str(tmp_path / folder / "cell.py")).load().__name__ for folder in "ab"]
+    with trust_external_parts():
+        found = [CELLS.part(str(tmp_path / folder / "cell.py")).load().__name__ for folder in "ab"]
     assert found == ["First", "Second"]
 
 
@@ -127,24 +128,26 @@ def test_a_part_from_outside_is_checked_without_running_it_and_then_trains(desk,
     _, config = load_config("mine/c.yaml")
     assert config.encoder["cell"] == {"name": str(desk / "mine" / "my_cell.py"), "gain": 2.0}
     assert not Path("mine/executed").exists()
-    train(config, RunFolder(Path("own")), lambda progress: None)
+    with trust_external_parts():
+        train(config, RunFolder(Path("own")), lambda progress: None)
     # Two layers, one execution: both cells are of one class.
     assert Path("mine/executed").read_text() == "once\n"
     assert not caplog.records
-    model = load_run(Path("own"), engine="torch").engine
-    assert [type(layer) for layer in model.encoders[0].layers] == [part.load()] * 2
+    with trust_external_parts():
+        model = load_run(Path("own"), engine="torch").engine
+        assert [type(layer) for layer in model.encoders[0].layers] == [part.load()] * 2
     # As a process of its own, from another folder: one line on standard error, answers alone on
     # standard output.
     command = [sys.executable, "-m", "slotfill", "predict", "../own", "arrive Oslo"]
     done = subprocess.run(command, cwd="mine", capture_output=True, text=True, check=True)
     assert done.stderr == "", "ONNX Runtime computes it without the file"
-    command += ["--engine", "torch"]
+    command += ["--engine", "torch", "--trust"]
     done = subprocess.run(command, cwd="mine", capture_output=True, text=True, check=False)
     assert (done.returncode, json.loads(done.stdout)["text"]) == (0, "arrive Oslo")
 
     Path("mine/my_cell.py").unlink()
     assert cli("predict", "own", "arrive Oslo").code == 0
-    result = cli("predict", "own", "arrive Oslo", "--engine", "torch")
+    result = cli("predict", "own", "arrive Oslo", "--engine", "torch", "--trust")
     assert result.code == 1
     assert result.err.count("\n") == 1
     assert (
@@ -156,7 +159,7 @@ def test_a_part_from_outside_is_checked_without_running_it_and_then_trains(desk,
 def test_a_part_from_outside_that_fails_to_run_is_told_by_its_line(tmp_path):
     path = tmp_path / "failing.py"
     path.write_text("import math\n\nclass A:\n    size = math.nothing\n")
-    with pytest.raises(RunError) as fault:
+    with trust_external_parts(), pytest.raises(RunError) as fault:
         CELLS.build(str(path))
     assert str(fault.value).startswith(
         f"{path}:4: running it failed with AttributeError: module 'math' has no"

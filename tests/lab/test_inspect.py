@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from slotfill.config.registry import CELLS, ENCODERS, TAGGERS
+from slotfill.config.registry import CELLS, ENCODERS, TAGGERS, trust_external_parts
 from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
@@ -301,9 +301,12 @@ def test_a_part_from_outside_that_notes_what_has_no_place(note, tmp_path):
         f" super().step(projected, state)\n        self.record(strange={note})\n        return h,"
         " state\n"
     )
-    with pytest.raises(
-        RunError,
-        match=r"^encoder 1 \(recurrent, odd\): cannot show 'strange', 5 records \(.*\) for 5 t",
+    with (
+        trust_external_parts(),
+        pytest.raises(
+            RunError,
+            match=r"^encoder 1 \(recurrent, odd\): cannot show 'strange', 5 records \(.*\) for 5 t",
+        ),
     ):
         inspect(network(with_cell(tmp_path / "odd.py")), TEXT)
 

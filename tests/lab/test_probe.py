@@ -17,6 +17,7 @@ import pytest
 import torch
 from conftest import start
 
+from slotfill.config.registry import trust_external_parts
 from slotfill.errors import ConfigError
 from slotfill.lab.probe import probe
 
@@ -166,7 +167,13 @@ class Blind(Cell):
 '''
 
 
-def test_an_lstm_remembers_the_verb_and_what_keeps_nothing_does_not(tmp_path):
+@pytest.fixture
+def trusted():
+    with trust_external_parts():
+        yield
+
+
+def test_an_lstm_remembers_the_verb_and_what_keeps_nothing_does_not(tmp_path, trusted):
     (tmp_path / "blind.py").write_text(MEMORYLESS, encoding="utf-8")
     cells = probe.read_cells(["lstm", str(tmp_path / "blind.py")])
     assert list(cells) == ["lstm", "blind"]

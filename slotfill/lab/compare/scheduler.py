@@ -10,6 +10,7 @@ from dataclasses import asdict
 from multiprocessing import connection, get_context
 from typing import Any, NoReturn
 
+from slotfill.config.registry import external_parts_trusted, trust_external_parts
 from slotfill.data.splits import evaluation_split, read_split
 from slotfill.errors import SlotfillError
 from slotfill.evaluation.evaluate import evaluate
@@ -100,7 +101,8 @@ def _run_parallel(
                 job = queue.pop(0)
                 _announce(job, callback)
                 receiver, sender = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(job, device, sender), daemon=True)
+                arguments = (job, device, external_parts_trusted(), sender)
+                process = context.Process(target=_work, args=arguments, daemon=True)
                 # Processes inherit ignored signals: Ctrl-C is for the parent alone.
                 handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
                 process.start()
@@ -123,8 +125,9 @@ def _run_parallel(
             process.join()
 
 
-def _work(job: Job, device: str, sender: Any) -> None:
-    sender.send(_run_job(job, device))
+def _work(job: Job, device: str, trust: bool, sender: Any) -> None:
+    with trust_external_parts(trust):
+        sender.send(_run_job(job, device))
 
 
 def _run_job(job: Job, device: str) -> str | None:

@@ -1,0 +1,61 @@
+"""Prediction by several processes, each with the run loaded."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+from functools import cache, partial
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread
+
+from slotfill.config.registry import FORMATS, external_parts_trusted, trust_external_parts
+from slotfill.data.formats.base import Format
+from slotfill.errors import RunError
+from slotfill.inference.engine import EngineName
+from slotfill.inference.stream import ordered_map, read_ahead
+from slotfill.runs.predict import CHUNK, Predictor
+
+
+def render_parallel(
+    run: Path, texts: Iterable[str], format: str, engine: EngineName, jobs: int
+) -> Iterator[str]:
+    """Yield what `Predictor.render_stream` yields, computed by `jobs` processes on the CPU.
+
+    Raises:
+        RunError: A process was killed.
+    """
+    work = partial(_render_chunk, run, format, engine, external_parts_trusted())
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _init_worker) as workers:
+        try:
+            yield from ordered_map(work, read_ahead(texts, CHUNK), workers)
+        except BrokenProcessPool:
+            raise RunError("a prediction process was killed; is there enough memory?") from None
+
+
+def _init_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _render_chunk(
+    run: Path, format: str, engine: EngineName, trust: bool, texts: Sequence[str]
+) -> str:
+    predictor, part = _load_once(run, format, engine, trust)
+    return predictor.render(predictor.tag(texts), part)
+
+
+@cache
+def _load_once(run: Path, format: str, engine: EngineName, trust: bool) -> tuple[Predictor, Format]:
+    with trust_external_parts(trust):
+        return Predictor.load(run, engine=engine), FORMATS.build(format)
