@@ -63,12 +63,12 @@ def test_gradient_of_a_linear_elman_network_is_the_product_of_its_matrices():
     u = cell.recurrent_weight.detach()[0] * gain
     cell.recurrent_weight.detach().copy_(u.unsqueeze(0))
     batch = probe.make_labelled_batch(double, chosen)
-    scores = double(
+    emissions = double(
         [[torch.from_numpy(a) for a in arrays] for arrays in batch.features],
         torch.from_numpy(batch.lengths),
-    )
-    wrong = scores[:, -1].softmax(1) - torch.nn.functional.one_hot(
-        torch.from_numpy(batch.tags)[:, -1], scores.shape[2]
+    ).emissions
+    wrong = emissions[:, -1].softmax(1) - torch.nn.functional.one_hot(
+        torch.from_numpy(batch.tags)[:, -1], emissions.shape[2]
     )
     slope = wrong.detach() @ double.tagger.linear.weight.detach()
     for size in found:

@@ -182,7 +182,7 @@ def inspect(run: Run, text: str) -> Inspection:
     members = model.members
     with record_activations(members[0]) as activations:
         emissions = _finite(model.emissions(batch), "the emissions")
-    panels = []
+    panels: list[Panel] = []
     for module, records in activations.items():
         for name, tensors in records.items():
             panels += _panels(run, sentence.tokens, module, name, tensors)
