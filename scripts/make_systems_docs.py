@@ -104,6 +104,10 @@ class Lab:
         """
         return statistics.mean(self.configs[name]["cities in pairs right"])
 
+    def parameters(self, name: str) -> int:
+        """Return the number of parameters of one system on Taipei."""
+        return int(self.configs[name]["corpora"]["taipei"]["parameters"])
+
     def row(self, name: str) -> list[str]:
         """Return a system's cells under `HEAD`."""
         config = self.configs[name]
@@ -114,7 +118,7 @@ class Lab:
                 f"{found['mean']:.2f} ± {found['deviation']:.2f}{mark(found.get('against_first'))}"
             )
         speed = config["corpora"]["atis"]["predict_tokens_per_second"]
-        return [*cells, f"{self.cities(name):.1f}", f"{config['parameters']:,}", f"{speed:,.0f}"]
+        return [*cells, f"{self.cities(name):.1f}", f"{self.parameters(name):,}", f"{speed:,.0f}"]
 
 
 HEAD = [*COLUMNS.values(), "cities in pairs right, %", "parameters", "tokens/s"]
@@ -203,7 +207,7 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
     """Yield each claim of the lecture or of a paper, whether it holds here, and the figures that
     say so.
     """
-    configs, tests = lab.configs, ("taipei", "atis")
+    tests = ("taipei", "atis")
     words = {"taipei": "Taipei", "atis": "ATIS"}
 
     def pair(one: str, other: str) -> str:
@@ -272,7 +276,7 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
         above("lstm", "lstm-lecture"),
         f"As drawn, with sigmoids for g and h too, less the LSTM: {from_lstm('lstm-lecture')}.",
     )
-    smaller = 100 * (1 - configs["gru"]["parameters"] / configs["lstm"]["parameters"])
+    smaller = 100 * (1 - lab.parameters("gru") / lab.parameters("lstm"))
     close = [lab.split("gru", corpus, "test")["against_first"]["interval"] for corpus in tests]
     yield (
         "A GRU is as good as an LSTM, and smaller.",

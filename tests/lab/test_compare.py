@@ -112,9 +112,9 @@ def test_the_report_says_what_the_runs_say(compared, corpus):
                 abs(f1s[0] - f1s[1]) / 2**0.5
             )
         epochs = [speed for run in mine for speed in run["train_tokens_per_second_by_epoch"]]
-        assert config["train_tokens_per_second"] == statistics.median(epochs) > 0
-        assert config["predict_tokens_per_second"] > 0
-        assert config["parameters"] == mine[0]["parameters"]
+        assert about["train_tokens_per_second"] == statistics.median(epochs) > 0
+        assert about["predict_tokens_per_second"] > 0
+        assert about["parameters"] == mine[0]["parameters"]
 
 
 def test_the_differences_are_those_of_the_kept_counts(compared):
@@ -153,11 +153,12 @@ def test_tables_on_the_terminal_and_in_markdown(compared):
     out, page = (compared / "out.txt").read_text(), (compared / "c.md").read_text()
     assert max(map(len, out.splitlines()[13:-4])) <= 80
     for config in report["configs"]:
-        found = config["corpora"]["corpus"]["splits"]["test"]
+        about = config["corpora"]["corpus"]
+        found = about["splits"]["test"]
         cell = f"{found['mean']:.2f} ± {found['deviation']:.2f}"
         assert re.search(rf"│ {config['name']} +│ +{re.escape(cell)}", out)
         assert f"\n| {config['name']} | {cell}" in page
-        assert f"{config['parameters']:,}" in out and f"{config['parameters']:,}" in page
+        assert f"{about['parameters']:,}" in out and f"{about['parameters']:,}" in page
     assert f"    {report['command']}\n" in page
     assert f"torch {report['environment']['versions']['torch']}" in page
     assert report["date"][:10] in page

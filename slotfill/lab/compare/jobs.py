@@ -27,6 +27,8 @@ from slotfill.runs.load import read_text
 from slotfill.runs.manifest import is_completed
 from slotfill.version import FORMAT
 
+_NO_SPLITS = ("data.train=null", "data.valid=null", "data.test=null")
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -111,7 +113,9 @@ def plan(
             configs |= dict.fromkeys(expand_configs(word))
     checked_data = set()
     for source, path in product(configs, dict.fromkeys(data) or (None,)):
-        changes = [*overrides, *_data_overrides(path)]
+        changes = list(overrides)
+        if path is not None:
+            changes += [f"data.path={json.dumps(path, ensure_ascii=False)}", *_NO_SPLITS]
         with _collect(errors):
             name, config = load_config(source, changes, need_data=True)
             with _collect(errors):
@@ -120,7 +124,8 @@ def plan(
             if data_key not in checked_data:
                 checked_data.add(data_key)
                 with _collect(errors):
-                    _check_data(config)
+                    for split in split_names(config.data):
+                        read_split(config.data, split, intents=bool(config.intent))
             corpus, location = _corpus(config.data)
             _register(result.configs, name, source)
             _register(result.corpora, corpus, location)
@@ -150,24 +155,6 @@ def _collect(errors: list[SlotfillError]) -> Iterator[None]:
         yield
     except SlotfillError as error:
         errors.append(error)
-
-
-def _data_overrides(path: str | None) -> list[str]:
-    """Return the overrides that replace a config's data by the corpus at `path`, if any."""
-    if path is None:
-        return []
-    return [
-        f"data.path={json.dumps(path, ensure_ascii=False)}",
-        "data.train=null",
-        "data.valid=null",
-        "data.test=null",
-    ]
-
-
-def _check_data(config: Config) -> None:
-    """Raise DataError if a split cannot be read."""
-    for split in split_names(config.data):
-        read_split(config.data, split, intents=bool(config.intent))
 
 
 def _corpus(data: DataConfig) -> tuple[str, str]:

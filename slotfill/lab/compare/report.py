@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import csv
 import json
-import statistics
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from statistics import mean, median, stdev
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ Counts = Mapping[tuple[str, str, str, int], np.ndarray]
 """Slot counts `(sentence, 3)` by config, corpus, split and seed."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Spread:
     """Mean and standard deviation over the seeds; None without enough of them."""
 
@@ -58,7 +58,7 @@ class Spread:
         return f"{self.mean:.2f}" + ("" if self.deviation is None else f" ± {self.deviation:.2f}")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Difference:
     """Difference in F1 from the first config on the same sentences."""
 
@@ -72,7 +72,7 @@ class Difference:
     """Corrected for the number of configs."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class SplitReport(Spread):
     """Scores of a config on one split: mean and deviation are those of F1."""
 
@@ -83,18 +83,9 @@ class SplitReport(Spread):
     against_first: Difference | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Cost:
-    """Size and median speeds; None if no run finished."""
-
-    parameters: int | None = None
-    train_tokens_per_second: float | None = None
-    predict_tokens_per_second: float | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class RunReport(Cost):
-    """One run."""
+@dataclass(slots=True)
+class RunReport:
+    """One run; figures and scores are missing if it failed."""
 
     config: str
     corpus: str
@@ -102,28 +93,34 @@ class RunReport(Cost):
     folder: str
     failed: str | None
     """The error of a failed run."""
+    parameters: int | None = None
     epochs: int = 0
     best_epoch: int | None = None
     train_seconds: float = 0.0
-    train_tokens_per_second_by_epoch: Sequence[float] = ()
-    scores: dict[str, Any] | None = None
+    train_tokens_per_second: float = 0.0
+    train_tokens_per_second_by_epoch: list[float] = field(default_factory=list)
+    predict_tokens_per_second: float = 0.0
+    scores: dict[str, Any] = field(default_factory=dict)
     """Scores by split."""
 
 
-@dataclass(slots=True, kw_only=True)
-class CorpusReport(Cost):
-    """Runs of a config on one corpus."""
+@dataclass(slots=True)
+class CorpusReport:
+    """Runs of a config on one corpus: means of epochs and seconds, medians of speeds."""
 
     runs: int
     failed: int
+    splits: dict[str, SplitReport]
+    parameters: int | None = None
     epochs: float | None = None
     train_seconds: float | None = None
-    splits: dict[str, SplitReport]
+    train_tokens_per_second: float | None = None
+    predict_tokens_per_second: float | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class ConfigReport(Cost):
-    """Runs of one config; its size and speeds are those on the first corpus."""
+@dataclass(slots=True)
+class ConfigReport:
+    """Runs of one config."""
 
     name: str
     config: str
@@ -195,21 +192,14 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
 
 
 def _run_report(job: Job, result: JobResult | None, error: str | None) -> RunReport:
-    report = RunReport(
-        config=job.name,
-        corpus=job.corpus,
-        seed=job.seed,
-        folder=job.folder.as_posix(),
-        failed=error,
-    )
+    report = RunReport(job.name, job.corpus, job.seed, job.folder.as_posix(), error)
     if result is not None:
         training = json.loads(read_text(job.folder / "scores.json"))
         for name in ("parameters", "epochs", "best_epoch", "train_seconds"):
             setattr(report, name, training[name])
         rows = csv.DictReader(read_text(job.folder / "history.csv").splitlines())
-        speeds = [float(row["tokens_per_second"]) for row in rows]
-        report.train_tokens_per_second = statistics.median(speeds)
-        report.train_tokens_per_second_by_epoch = speeds
+        report.train_tokens_per_second_by_epoch = [float(row["tokens_per_second"]) for row in rows]
+        report.train_tokens_per_second = median(report.train_tokens_per_second_by_epoch)
         report.predict_tokens_per_second = result.tokens_per_second
         report.scores = training["splits"] | result.scores
     return report
@@ -218,54 +208,37 @@ def _run_report(job: Job, result: JobResult | None, error: str | None) -> RunRep
 def _config_report(
     name: str, given: str, runs: Sequence[RunReport], corpora: Mapping[str, CorpusInfo]
 ) -> ConfigReport:
-    reports = {}
+    report = ConfigReport(name, given, config_summary(given), {})
     for corpus, info in corpora.items():
         selected = [run for run in runs if (run.config, run.corpus) == (name, corpus)]
         if selected:
-            reports[corpus] = _corpus_report(selected, info.splits)
-    cost = next((report for report in reports.values() if report.parameters), Cost())
-    return ConfigReport(
-        name=name,
-        config=given,
-        summary=config_summary(given),
-        parameters=cost.parameters,
-        train_tokens_per_second=cost.train_tokens_per_second,
-        predict_tokens_per_second=cost.predict_tokens_per_second,
-        corpora=reports,
-    )
+            report.corpora[corpus] = _corpus_report(selected, info.splits)
+    return report
 
 
 def _corpus_report(runs: Sequence[RunReport], splits: Sequence[str]) -> CorpusReport:
     finished = [run for run in runs if run.scores]
-    report = CorpusReport(runs=len(runs), failed=len(runs) - len(finished), splits={})
+    report = CorpusReport(len(runs), len(runs) - len(finished), {})
     for split in splits:
-        scores = {str(run.seed): run.scores[split] for run in finished if run.scores}
+        scores = {str(run.seed): run.scores[split] for run in finished}
         f1s = {seed: score["overall"]["f1"] for seed, score in scores.items()}
         intents = [score["intent"] for score in scores.values() if "intent" in score]
         rates = {}
         for rate in INTENT_RATES if intents else ():
-            mean, deviation = _spread([intent[rate] for intent in intents])
-            rates[rate] = Spread(mean=mean, deviation=deviation)
-        mean, deviation = _spread(f1s.values())
-        report.splits[split] = SplitReport(mean=mean, deviation=deviation, f1s=f1s, intent=rates)
+            rates[rate] = Spread(*_mean_std([intent[rate] for intent in intents]))
+        report.splits[split] = SplitReport(*_mean_std(f1s.values()), f1s, rates)
     if finished:
         speeds = [speed for run in finished for speed in run.train_tokens_per_second_by_epoch]
         report.parameters = finished[0].parameters
-        report.epochs = statistics.mean(run.epochs for run in finished)
-        report.train_seconds = statistics.mean(run.train_seconds for run in finished)
-        report.train_tokens_per_second = statistics.median(speeds)
-        report.predict_tokens_per_second = statistics.median(
-            run.predict_tokens_per_second or 0 for run in finished
-        )
+        report.epochs = mean(run.epochs for run in finished)
+        report.train_seconds = mean(run.train_seconds for run in finished)
+        report.train_tokens_per_second = median(speeds)
+        report.predict_tokens_per_second = median(run.predict_tokens_per_second for run in finished)
     return report
 
 
-def _spread(values: Collection[float]) -> tuple[float | None, float | None]:
-    """Return the mean and the standard deviation of `values`."""
-    return (
-        statistics.mean(values) if values else None,
-        statistics.stdev(values) if len(values) > 1 else None,
-    )
+def _mean_std(values: Collection[float]) -> tuple[float | None, float | None]:
+    return mean(values) if values else None, stdev(values) if len(values) > 1 else None
 
 
 def _add_differences(
@@ -283,14 +256,9 @@ def _add_differences(
         a = np.stack([counts[config.name, corpus, split, seed] for seed in seeds])
         b = np.stack([counts[first, corpus, split, seed] for seed in seeds])
         p = paired_randomization_test(a, b)
-        report.against_first = Difference(
-            seeds=seeds,
-            difference=mean_f1(a) - mean_f1(b),
-            interval=bootstrap_interval(a, b),
-            p=p,
-            p_corrected=p,
-        )
+        difference = mean_f1(a) - mean_f1(b)
+        report.against_first = Difference(seeds, difference, bootstrap_interval(a, b), p, p)
         differences.append(report.against_first)
-    corrected = correct_holm([difference.p for difference in differences])
-    for difference, p in zip(differences, corrected, strict=True):
-        difference.p_corrected = p
+    corrected = correct_holm([against.p for against in differences])
+    for against, p in zip(differences, corrected, strict=True):
+        against.p_corrected = p

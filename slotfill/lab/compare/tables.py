@@ -37,7 +37,8 @@ def tables(report: ComparisonReport) -> list[Table]:
                 cells = [str(intent.get(rate, "")) for intent in rates]
                 intents.append([f"{heading} {name}", *cells])
     for cost, heading in COSTS.items():
-        values = [getattr(config, cost) for config in configs]
+        first_corpora = [next(iter(config.corpora.values())) for config in configs]
+        values = [getattr(corpus, cost) for corpus in first_corpora]
         costs.append([heading, *("" if value is None else f"{round(value):,}" for value in values)])
     result = [("F1 of slots", f1s)]
     if len(intents) > 1:

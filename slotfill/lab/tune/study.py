@@ -24,12 +24,7 @@ from socket import gethostname
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+import optuna.distributions as distributions
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -291,15 +286,23 @@ def _process_exists(process: int) -> bool:
     return process != os.getpid()
 
 
-def _distribution(values: Range | list[Any]) -> BaseDistribution:
+def _distribution(values: Range | list[Any]) -> distributions.BaseDistribution:
     if isinstance(values, list):
-        return CategoricalDistribution(list(dict.fromkeys(map(json.dumps, values))))
+        return distributions.CategoricalDistribution(list(dict.fromkeys(map(json.dumps, values))))
     if isinstance(values.low, int):
         step = int(values.step or 1)
-        return IntDistribution(values.low, int(values.high), log=values.log, step=step)
-    return FloatDistribution(values.low, values.high, log=values.log, step=values.step)
+        return distributions.IntDistribution(
+            values.low, int(values.high), log=values.log, step=step
+        )
+    return distributions.FloatDistribution(
+        values.low, values.high, log=values.log, step=values.step
+    )
 
 
-def _to_param(distribution: BaseDistribution, value: Any) -> Any:
+def _to_param(distribution: distributions.BaseDistribution, value: Any) -> Any:
     """Return a config value as Optuna stores it: categories as JSON."""
-    return json.dumps(value) if isinstance(distribution, CategoricalDistribution) else value
+    return (
+        json.dumps(value)
+        if isinstance(distribution, distributions.CategoricalDistribution)
+        else value
+    )
