@@ -1,13 +1,13 @@
-"""Measure slotfill's speed beside its peers', on this machine, with one command.
+"""Measure slotfill's speed beside its peers on this machine.
 
-    python benchmarks/measure.py [PART ...]        prediction cold_start training cells growth; all
-    if none is named python benchmarks/measure.py growth.prediction one of those that growth has:
-    training prediction start-up
+    python benchmarks/measure.py [PART ...]          prediction cold_start training cells growth;
+                                                     all by default
+    python benchmarks/measure.py growth.prediction   a part of growth: training prediction start-up
 
-The peers are installed into an environment of their own, and what has to be trained is trained
-first and kept in build/benchmarks. Writes benchmarks/speed.json, of which parts that are not
-measured keep their figures; then `python scripts/make_speed_docs.py` writes docs/speed.md. Nothing
-else should be running; all of it takes about an hour.
+The peers are installed into a separate environment; models are trained first and stored in
+build/benchmarks. The results are written to benchmarks/speed.json, where parts that are not
+measured keep their values; `python scripts/make_speed_docs.py` then writes docs/speed.md. Nothing
+else should be running; all parts take about an hour.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
-"""Write docs/config.md, the reference of every config key, from slotfill.config.models and the
-registries.
+"""Write docs/config.md, the reference of all config keys, from slotfill.config and the registries.
 
-    python scripts/make_config_docs.py            rewrite the page
-    python scripts/make_config_docs.py --check    exit 1 if the page differs from what would be
-    written
+    python scripts/make_config_docs.py            write the page
+    python scripts/make_config_docs.py --check    exit 1 if the page is not up to date
 
-A key's type, range and default are those that configs are checked by. The meaning of a section's
+A key's type, range and default are those that configs are validated by. The meaning of a section's
 key is the docstring below its field; that of a part's option is its `name: meaning` line in the
-part's class docstring.
+docstring of the class.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
-"""Write docs/errors.md: what the runs of docs/results.md get wrong, and how far labels of this kind
-let anyone come.
+"""Write docs/errors.md: the errors of the runs of docs/results.md, and what they have in common.
 
-    python scripts/make_errors.py                        from the runs that scripts/make_results.py
-    has trained python scripts/make_errors.py --list snips           the sentences that most seeds
-    get wrong, to be read
+    python scripts/make_errors.py                analyse the runs of scripts/make_results.py
+    python scripts/make_errors.py --list snips   list the sentences that most seeds get wrong
 
-What was judged by reading stands in scripts/annotated_errors.yaml, by the corpus and the number of the
-sentence in test.
+Manual annotations are in scripts/annotated_errors.yaml, by corpus and index of the test sentence.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ from slotfill.runs.load import Run, load_run
 PAGE = ROOT / "docs" / "errors.md"
 JUDGED = ROOT / "scripts" / "annotated_errors.yaml"
 CORPORA = ("atis", "snips", "mit_restaurant")
-REGISTRIES = ("name", "boundary", "both", "missed", "spurious")
+ERROR_TYPES = ("name", "boundary", "both", "missed", "spurious")
 Found = frozenset[Slot]
 
 
@@ -100,10 +97,10 @@ def kinds(corpus: Corpus) -> list[str]:
                     for token in sentence.tokens[slot.start : slot.end]
                 )
             counts["spurious"] += sum(kind(slot, gold) == "missed" for slot in found - gold)
-        for each in REGISTRIES:
+        for each in ERROR_TYPES:
             shares[each].append(100 * counts[each] / counts.total())
         unknown.append(100 * strange / (counts.total() - counts["spurious"]))
-    return [f"{statistics.mean(shares[each]):.0f} %" for each in REGISTRIES] + [
+    return [f"{statistics.mean(shares[each]):.0f} %" for each in ERROR_TYPES] + [
         f"{statistics.mean(unknown):.0f} %"
     ]
 

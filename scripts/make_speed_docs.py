@@ -236,13 +236,13 @@ def training(part: Part) -> str:
             "slotfill, one network",
             number(ours["seconds to best"], 1),
             times(ours["seconds to best"]["median"], all_of_theirs),
-            number(ours["secondtotal s"], 1),
+            number(ours["seconds in all"], 1),
             f"{ours['f1']:.2f}",
         ],
     ]
     return f"""`slotfill train atis {shlex.join(ours["settings"])}`, one network without the options
 that make the config slower and more accurate ([results.md](results.md) has the times of all configs), and CRFsuite on the
-same sentences, in turn, on the same cores. Seconds to the best epoch epoch are those of the complete command, including the start
+same sentences, in turn, on the same cores. Seconds to the best epoch are those of the complete command, including the start
 of Python, scoring and export, minus the epochs after the selected one.
 
 {table(["", "s to the best epoch", "of CRFsuite's", "total s", "F1"], rows)}
@@ -416,7 +416,7 @@ def _aimed(asked: str, found: float, least: float, aim: float, form: str) -> Bou
     )
 
 
-PART_KEYS: dict[
+SECTIONS: dict[
     str, tuple[str, Callable[[Part], str], Callable[[Part], Iterator[Bound]] | None]
 ] = {
     "prediction": ("Prediction", prediction, prediction_bounds),
@@ -433,7 +433,7 @@ def page(speed: Part) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
     bounds = [
         bound
-        for name, (*_, of) in PART_KEYS.items()
+        for name, (*_, of) in SECTIONS.items()
         if of and name in speed
         for bound in of(speed[name])
     ]
@@ -449,7 +449,7 @@ def page(speed: Part) -> str:
             if name in speed
             else f"Not measured yet: `python benchmarks/measure.py {name}`."
         )
-        for name, (title, write, _) in PART_KEYS.items()
+        for name, (title, write, _) in SECTIONS.items()
     )
     return f"""# Speed
 

@@ -1,11 +1,11 @@
-"""CRFsuite as a slot tagger: a linear-chain CRF over hand-made features, trained by L-BFGS.
+"""CRFsuite as a slot tagger: a linear-chain CRF with hand-written features, trained by L-BFGS.
 
-    PYTHON benchmarks/peers/crfsuite.py train CORPUS MODEL          prints JSON: seconds,
-    iterations, ... PYTHON benchmarks/peers/crfsuite.py predict MODEL               a worker: see
-    worker.py PYTHON benchmarks/peers/crfsuite.py answer MODEL SENTENCE       from start to answer
+    PYTHON benchmarks/peers/crfsuite.py train CORPUS MODEL      prints JSON: seconds, ...
+    PYTHON benchmarks/peers/crfsuite.py predict MODEL           a worker: see worker.py
+    PYTHON benchmarks/peers/crfsuite.py answer MODEL SENTENCE   from start to prediction
 
-PYTHON is that of the environment that environment.py makes. c1 and c2 were picked on valid:
-the same are the best tried on ATIS, SNIPS and MIT Restaurant.
+PYTHON is that of the environment created by environment.py. c1 and c2 were selected on valid; they
+are the best of those tried on ATIS, SNIPS and MIT Restaurant.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
-"""The peers' own virtual environment, apart from slotfill's: python-crfsuite and spaCy from the
-package index.
+"""The virtual environment of the peers, separate from slotfill's: python-crfsuite and spaCy.
 
-    python benchmarks/peers/environment.py [FOLDER]        prints JSON: its Python, and the versions
-    in it
+    python benchmarks/peers/environment.py [FOLDER]   prints JSON: its Python and its versions
 
-FOLDER is build/peers of the checkout if not given. One that is complete already is left as it is.
-No trained model is
-fetched: spaCy's is trained from scratch.
+FOLDER is build/peers by default. A complete environment is reused. No trained model is downloaded:
+spaCy's is trained from scratch.
 """
 
 from __future__ import annotations

@@ -1,17 +1,15 @@
-"""What the peers share: reading a corpus, and the worker that the benchmark talks to; standard
-library only.
+"""Reading a corpus, and the worker protocol of the benchmarks; standard library only.
 
-A worker reads one JSON request a line from its standard input and answers each with one JSON line:
+A worker reads one JSON request per line from standard input and answers each with one JSON line:
 
     {"do": "throughput", "input": FILE, "output": FILE}
         -> {"seconds": 1.2, "cpu_seconds": 1.2, "sentences": 5000, "tokens": 51000, "peak_mb": 60.1}
     {"do": "latency", "input": FILE}
-        -> {"sentences": 893, "median": 0.0002, "p99": 0.0005, "seconds": [0.0002, ...], "peak_mb":
-        60.1}
+        -> {"sentences": 893, "median": 0.0002, "p99": 0.0005, "seconds": [...], "peak_mb": 60.1}
 
-FILE holds one sentence a line; the output is JSON lines, {"text": ..., "slots": [{"name", "value",
-"start", "end"}]}. The seconds of throughput run from opening the input to closing the output; those
-of latency from a text to its slots.
+FILE has one sentence per line; the output is JSON lines,
+{"text": ..., "slots": [{"name", "value", "start", "end"}]}. The seconds of throughput are measured
+from opening the input to closing the output, those of latency from a text to its slots.
 """
 
 from __future__ import annotations
