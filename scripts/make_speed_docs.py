@@ -416,9 +416,7 @@ def _aimed(asked: str, found: float, least: float, aim: float, form: str) -> Bou
     )
 
 
-SECTIONS: dict[
-    str, tuple[str, Callable[[Part], str], Callable[[Part], Iterator[Bound]] | None]
-] = {
+SECTIONS: dict[str, tuple[str, Callable[[Part], str], Callable[[Part], Iterator[Bound]] | None]] = {
     "prediction": ("Prediction", prediction, prediction_bounds),
     "cold_start": ("Cold start", cold_start, cold_start_bounds),
     "training": ("Training", training, training_bounds),
