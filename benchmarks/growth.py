@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from setting import CORE, ROOM, ROOT, in_turn, middle, run_of, say, test_lines
 
-from slotfill.config.recipes import load_config
+from slotfill.config.builtin import load_config
 from slotfill.data.vocab import Vocab
 from slotfill.model.build import build_model
 from slotfill.runs.folder import RunFolder

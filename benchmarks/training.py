@@ -107,7 +107,7 @@ def operations_an_epoch() -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from slotfill.config.recipes import load_config
+    from slotfill.config.builtin import load_config
     from slotfill.data.splits import read_split
     from slotfill.data.vocab import Vocab
     from slotfill.model.build import build_model

@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slotfill.config.recipes import config_summary, expand_configs, load_config
+from slotfill.config.builtin import config_summary, expand_configs, load_config
 from slotfill.config.registry import CELLS, ENCODERS, TAGGERS, Registry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,10 +148,9 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def parts_of(config: Any) -> list[tuple[str, str]]:
     """Return kind and name of each encoder, cell and tagger in a checked config."""
-    encoders = config.encoder if isinstance(config.encoder, list) else [config.encoder]
-    found = [("encoder", part["name"]) for part in encoders] + [("tagger", config.tagger["name"])]
+    found = [("encoder", part.name) for part in config.encoders] + [("tagger", config.tagger.name)]
     return found + [
-        ("cell", part["cell"]["name"]) for part in (*encoders, config.tagger) if "cell" in part
+        ("cell", part["cell"].name) for part in (*config.encoders, config.tagger) if "cell" in part
     ]
 
 

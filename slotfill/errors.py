@@ -1,20 +1,21 @@
-"""Every error a user can cause, each with the exit code the command line ends with.
+"""Errors that a user can cause, each with the exit code that the command line ends with.
 
 SlotfillError
 ├── UsageError   2   a command was called the wrong way
-├── ConfigError  2   a config holds faults; all of them are listed
-├── DataError    3   a file of sentences cannot be read as what it should be
-└── RunError     1   a run failed, or its folder is not whole
+├── ConfigError  2   a config has errors; all of them are listed
+├── DataError    3   a file of sentences cannot be read as its format
+└── RunError     1   a run failed, or its folder is damaged
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 
 class SlotfillError(Exception):
-    """A mistake that can be mended by who made it: its text is the one line they see."""
+    """An error that the user can fix; its text is one line for each problem."""
 
     exit_code = 1
 
@@ -25,14 +26,37 @@ class UsageError(SlotfillError):
     exit_code = 2
 
 
+@dataclass(frozen=True)
+class ErrorDetail:
+    """One error in a config."""
+
+    message: str
+    key: str = ""
+    """The config key with dots, such as `encoder.cell.name`."""
+    source: str = ""
+    """Where the key is set: `file:line` or `command line`."""
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.source, self.key, self.message)))
+
+
 class ConfigError(SlotfillError):
-    """A config has faults, one line each."""
+    """A config has errors, one or several.
+
+    Args:
+        errors: The errors, or the message of a single one.
+        key: The key of that single error; a part gives its own option, and the registry adds the
+            key of the part.
+    """
 
     exit_code = 2
 
-    def __init__(self, faults: Sequence[str] | str) -> None:
-        self.faults = [faults] if isinstance(faults, str) else list(faults)
-        super().__init__("\n".join(self.faults))
+    def __init__(self, errors: Sequence[ErrorDetail] | str, key: str = "") -> None:
+        self.errors = [ErrorDetail(errors, key)] if isinstance(errors, str) else list(errors)
+        super().__init__(self.errors)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.errors))
 
 
 class DataError(SlotfillError):
@@ -48,7 +72,7 @@ class RunError(SlotfillError):
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """Return the end of a message on an unknown `word`: the nearest allowed one and the whole list."""
+    """Return the end of a message on an unknown `word`: the nearest allowed word, and all of them."""
     names = sorted(allowed)
     near = get_close_matches(str(word).lower(), names, n=1, cutoff=0.6)
     hint = f"; did you mean '{near[0]}'?" if near else ""

@@ -100,16 +100,17 @@ def _guess_encodings(line: bytes) -> str:
     return f"ENCODING (perhaps {' or '.join(candidates)})" if candidates else "ENCODING"
 
 
-def nearest_in_folder(path: Path) -> str:
-    """Return the end of a message on a missing `path`: the nearest name in its folder, if there is
-    one.
+def nearest_in_folder(path: Path, shown: Path | None = None) -> str:
+    """Return the end of a message on a missing `path`: the file with the nearest name, if any.
+
+    It is named like `shown`, the path as the user gave it.
     """
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return ""
     near = get_close_matches(path.name, names, n=1)
-    return f"; did you mean '{path.with_name(near[0])}'?" if near else ""
+    return f"; did you mean '{(shown or path).with_name(near[0])}'?" if near else ""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -89,7 +89,7 @@ def desk(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def trained(corpus: Path) -> Path:
     """A run trained on the tiny corpus; nothing may be written into it."""
-    from slotfill.config.recipes import load_config
+    from slotfill.config.builtin import load_config
     from slotfill.runs.folder import RunFolder
     from slotfill.runs.train import train
 

@@ -156,14 +156,14 @@ def variants(kind: str, name: str) -> list[dict[str, Any]]:
         values: list[Any] = []
         if option.name == "kind":
             continue  # Of a file, of which there is one; tests/data/test_word_vectors.py has them all.
-        if option.part:
+        if option.part_kind:
             # All that a cell can be is tried in an encoder; a tagger takes any cell in the same
             # way.
             forms = variants if kind == "encoder" else lambda *which: [small(*which)]
             values = [
                 inner
-                for part in REGISTRIES[option.part].names()
-                for inner in forms(option.part, part)
+                for part in REGISTRIES[option.part_kind].names()
+                for inner in forms(option.part_kind, part)
             ]
         elif choices := _choices(option.type):
             values = choices

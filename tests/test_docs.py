@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from slotfill.cli.main import app
-from slotfill.config.recipes import builtin_config_names, load_config
+from slotfill.config.builtin import builtin_config_names, load_config
 from slotfill.config.registry import FORMATS
 from slotfill.data.corpus import read_sentences
 from slotfill.data.schemes import SCHEMES, slots_to_tags

@@ -31,7 +31,7 @@ from slotfill.cli.app import (
     split_overrides,
 )
 from slotfill.cli.output import echo, write_data
-from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
+from slotfill.errors import DataError, SlotfillError, UsageError, did_you_mean
 from slotfill.runs.device import resolve_device
 from slotfill.version import __version__
 
@@ -77,7 +77,7 @@ def train(
     """
     from slotfill.cli import display
     from slotfill.cli.progress import training_progress
-    from slotfill.config.recipes import load_config, located
+    from slotfill.config.builtin import load_config
     from slotfill.runs.folder import RunFolder
 
     name, settings = one_config(config, overrides)
@@ -98,20 +98,17 @@ def train(
         if loaded.tune:
             echo("slotfill: the search space under tune: is ignored by train", err=True)
         folder = RunFolder(out or Path("runs") / run_name, force=force)
-    with training_progress() as report:
+    with training_progress() as report, loaded.locate_errors():
         from slotfill.runs import train as training
 
-        try:
-            result = training.train(
-                loaded,
-                folder,
-                report,
-                on_coverage=display.print_coverage,
-                device=resolve_device(device),
-                profile=profile,
-            )
-        except ConfigError as error:  # Found only when the network is built.
-            raise error if resume else located(name, settings, error.faults) from None
+        result = training.train(
+            loaded,
+            folder,
+            report,
+            on_coverage=display.print_coverage,
+            device=resolve_device(device),
+            profile=profile,
+        )
     if result.times is not None:
         display.print_times(result.times)
     display.print_result(result)
@@ -286,7 +283,7 @@ def list_parts(
 ) -> None:
     """List the parts that a config can name, and the built-in configs."""
     from slotfill.cli import display
-    from slotfill.config.recipes import builtin_config_names, config_summary
+    from slotfill.config.builtin import builtin_config_names, config_summary
     from slotfill.config.registry import REGISTRIES
 
     tables = {"configs": [(name, config_summary(name), "") for name in builtin_config_names()]}
@@ -305,7 +302,7 @@ def list_parts(
 
 def show(config: Config = None, overrides: Overrides = None) -> None:
     """Print a complete config with every default, as it would run."""
-    from slotfill.config.recipes import load_config
+    from slotfill.config.builtin import load_config
 
     write_data(load_config(*one_config(config, overrides))[1].to_yaml())
 
@@ -324,7 +321,7 @@ def check(
     trust: Trust = False,
 ) -> None:
     """Check configs and the sentences they name, without training."""
-    from slotfill.config.recipes import expand_configs
+    from slotfill.config.builtin import expand_configs
     from slotfill.runs.check import check_config
 
     names, overrides = split_overrides(words)

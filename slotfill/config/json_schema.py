@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from slotfill.config.models import PART_KEYS, STACKABLE_PART_KEYS, Config, part_model
+from slotfill.config.models import PART_KEYS, STACKABLE_PART_KEYS, Config
+from slotfill.config.part_config import options_model
 from slotfill.config.registry import REGISTRIES
 
 
@@ -18,13 +19,13 @@ def schema() -> dict[str, Any]:
         kinds.append({"type": "object", "properties": {"name": file}, "required": ["name"]})
         for name in registry.names():
             part = registry.part(name)
-            model = part_model(part).model_json_schema()
+            model = options_model(part).model_json_schema()
             definitions.update(model.pop("$defs", {}))
             model["properties"]["name"] = {"const": name}
             model["description"] = part.summary
             for option in part.options.values():
-                if option.part:
-                    model["properties"][option.name] = {"$ref": f"#/$defs/{option.part}"}
+                if option.part_kind:
+                    model["properties"][option.name] = {"$ref": f"#/$defs/{option.part_kind}"}
             kinds.append(model)
         definitions[registry.kind] = {"anyOf": kinds}
     keys = whole["properties"]

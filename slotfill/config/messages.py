@@ -1,27 +1,75 @@
-"""Faults: what pydantic finds wrong in the data of a config, and where, in the words of this
-project.
-"""
+"""Messages: the errors that pydantic finds in a config, in the words of this project."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from slotfill.config.yaml_reader import Path as KeyPath
 from slotfill.errors import did_you_mean
 
+KeyPath = tuple[str | int, ...]
+"""The keys and list indices that lead to a value."""
 
-def place_of(location: tuple[str | int, ...], data: Any) -> KeyPath | None:
-    """Return where in `data` a fault is, or None if it is of another type than the value was meant
-    to be.
+RENAMED_KEYS = {
+    "members": "ensemble_size",
+    "train.average": "train.ema_decay",
+    "train.language_model": "train.language_model_weight",
+    "train.threads": "train.processes",
+    "train.warmup": "train.warmup_epochs",
+}
+"""Earlier names of keys, and of options as `kind.option`, which an error answers with the new name."""
+
+
+_EXPECTED = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "model_type": "must be keys and values",
+    "dict_type": "must be keys and values",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:.15g}",
+    "finite_number": "must be a finite number",
+}
+
+
+def join_key(path: KeyPath) -> str:
+    """Return a key as it is written on the command line: `encoder.cell.name`."""
+    return ".".join(map(str, path))
+
+
+def describe_errors(
+    error: ValidationError, model: type[BaseModel], data: Any, section: str = ""
+) -> Iterator[tuple[KeyPath, str]]:
+    """Yield where in `data` each error is, and its message; `section` stands before renamed keys."""
+    for detail in error.errors():
+        location = detail["loc"]
+        if detail["type"] == "config":
+            yield location, detail["msg"]
+        elif (path := _path_in_data(location, data)) is not None:
+            message = _format_error(detail, _sibling_fields(model, path))
+            if new := RENAMED_KEYS.get(section + join_key(path)):
+                message = f"is now called {new}"
+            if detail["type"] == "literal_error" and path[-1:] != location[-1:]:
+                # One of the types of a union, the other being a list.
+                message = message.removesuffix(")") + ", or a list)"
+            yield path, message
+
+
+def _path_in_data(location: KeyPath, data: Any) -> KeyPath | None:
+    """Return `location` without the types of unions; None if the value is meant to be of another.
 
     Where several types are allowed, pydantic names the one it tried within the location, such as
     `list[str]`.
     """
     for depth, step in enumerate(location):
-        if isinstance(step, str) and "[" in step:
+        if isinstance(step, str) and "[" in step and not isinstance(data, dict):
             if step.startswith("list[") != isinstance(data, list):
                 return None
             return (*location[:depth], *location[depth + 1 :])
@@ -32,57 +80,41 @@ def place_of(location: tuple[str | int, ...], data: Any) -> KeyPath | None:
     return location
 
 
-def fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
-    """The keys allowed beside the last of `location`."""
-    for step in location[:-1]:
-        annotation = (
-            model.model_fields[str(step)].annotation if str(step) in model.model_fields else None
-        )
+def _sibling_fields(model: type[BaseModel], path: KeyPath) -> list[str]:
+    """Return the keys allowed beside the last of `path`."""
+    for step in path[:-1]:
+        field = model.model_fields.get(str(step))
+        annotation = field.annotation if field else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation
     return list(model.model_fields)
 
 
-def message_of(fault: Any, fields: list[str]) -> str:
-    """Say in one line what pydantic found."""
-    kind, found, context = fault["type"], shown(fault["input"]), fault.get("ctx", {})
+def _format_error(error: Any, fields: list[str]) -> str:
+    """Return the message for one error of pydantic."""
+    kind, found, context = error["type"], format_value(error["input"]), error.get("ctx", {})
     if kind == "extra_forbidden":
-        return "unknown key" + did_you_mean(str(fault["loc"][-1]), fields)
+        return "unknown key" + did_you_mean(str(error["loc"][-1]), fields)
     if kind == "missing":
         return "is needed and not given"
     if kind == "literal_error":
         allowed = [
             word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")
         ]
-        return f"unknown value {found}{did_you_mean(str(fault['input']), allowed)}"
-    expected: Callable[[], str] = {
-        "int_type": lambda: "must be a whole number",
-        "int_from_float": lambda: "must be a whole number",
-        "float_type": lambda: "must be a number",
-        "bool_type": lambda: "must be true or false",
-        "string_type": lambda: "must be text",
-        "list_type": lambda: "must be a list",
-        "model_type": lambda: "must be keys and values",
-        "dict_type": lambda: "must be keys and values",
-        "greater_than": lambda: f"must be more than {context['gt']:g}",
-        "greater_than_equal": lambda: f"must be at least {context['ge']:g}",
-        "less_than": lambda: f"must be less than {context['lt']:g}",
-        "less_than_equal": lambda: f"must be at most {context['le']:.15g}",
-        "finite_number": lambda: "must be a finite number",
-    }.get(kind, lambda: str(fault["msg"]).lower())
-    return f"{expected()}, found {found}"
+        return f"unknown value {found}{did_you_mean(str(error['input']), allowed)}"
+    template = _EXPECTED.get(kind, str(error["msg"]).lower())
+    return f"{template.format(**context)}, found {found}"
 
 
-def shown(value: Any) -> str:
-    """A value as a message shows it: as YAML writes it, in one line, not too long."""
-    if isinstance(value, dict | BaseModel):
+def format_value(value: Any) -> str:
+    """Return a value as YAML writes it, in one short line."""
+    if isinstance(value, Mapping | BaseModel):
         return "keys and values"
     if isinstance(value, list):
         return "a list"
     if value is None:
         return "nothing"
-    if not isinstance(value, str):
-        return str(value).lower()
-    value = " ".join(value.split())
-    return f"'{value if len(value) <= 60 else value[:57] + '...'}'"
+    text = " ".join(value.split()) if isinstance(value, str) else str(value).lower()
+    text = text if len(text) <= 60 else f"{text[:57]}..."
+    return f"'{text}'" if isinstance(value, str) else text

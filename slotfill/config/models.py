@@ -1,17 +1,18 @@
-"""Config: what a run is made of: data, network, training; every key with its type, its default and
-its meaning.
-"""
+"""Config: data, network and training of a run; every key with its type, default and meaning."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
+from slotfill.config.locations import Locations
 from slotfill.config.option_types import (
     Count,
+    Depth,
+    FileOrFolder,
     Fraction,
     NonNegative,
     Positive,
@@ -19,52 +20,46 @@ from slotfill.config.option_types import (
     Size,
     TokenizerName,
 )
-from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, REQUIRED, TAGGERS, PartSource
+from slotfill.config.part_config import (
+    PartConfig,
+    StrictModel,
+    combine_errors,
+    part_validator,
+    parts_validator,
+    serialize_parts,
+)
+from slotfill.config.paths import config_error
 from slotfill.config.yaml_reader import dump
+from slotfill.errors import ConfigError
 
-PART_KEYS = {"embedding": EMBEDDINGS, "encoder": ENCODERS, "tagger": TAGGERS, "intent": INTENTS}
-"""The keys whose values are parts."""
+PART_KEYS = ("embedding", "encoder", "tagger", "intent")
+"""The keys whose values are parts of the kind of that name."""
 
 STACKABLE_PART_KEYS = ("embedding", "encoder")
-"""Those whose value may be a list of parts."""
-
-RENAMED_KEYS = {
-    "members": "ensemble_size",
-    "train.average": "train.ema_decay",
-    "train.language_model": "train.language_model_weight",
-    "train.threads": "train.processes",
-    "train.warmup": "train.warmup_epochs",
-}
-"""Earlier names of keys, which an error answers with the new name."""
-
-Part = dict[str, Any]
+"""The part keys whose value may be a list of parts."""
 
 
-class StrictModel(BaseModel):
-    """Keys and values without any that are unknown, and of exactly the types they are declared
-    with.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+def _as_list(parts: PartConfig | list[PartConfig]) -> list[PartConfig]:
+    return parts if isinstance(parts, list) else [parts]
 
 
 class DataConfig(StrictModel):
-    """Where the sentences are and how they are written."""
+    """The labelled sentences and how they are written."""
 
-    path: str | None = None
+    path: FileOrFolder | None = None
     """A folder with a file (or folder) for each split, or one file to train on."""
-    train: str | None = None
-    """The sentences to learn from, if not in `path`."""
-    valid: str | None = None
-    """The sentences to pick the best epoch on; without any, `holdout` of the training sentences."""
-    test: str | None = None
-    """The sentences to score the result on; without any, it is not."""
-    format: Any = "auto"
-    """How the files are written; `auto` guesses from the path."""
+    train: FileOrFolder | None = None
+    """The training sentences, if not in `path`."""
+    valid: FileOrFolder | None = None
+    """The validation sentences; null: in `path`, or else `holdout` of the training sentences."""
+    test: FileOrFolder | None = None
+    """The test sentences, if not in `path`."""
+    format: Annotated[
+        PartConfig | Literal["auto"], part_validator("format", keep="auto"), serialize_parts
+    ] = "auto"
+    """The file format; `auto` guesses it from the name or the content."""
     scheme: SchemeName = "iob2"
-    """The tag scheme of the files, where they hold tags."""
+    """The tag scheme of files that contain tags."""
     tokenizer: TokenizerName = "words"
     """How text is split into tokens, in files and in `predict`; `given` keeps the tokens of files.
     Files of tokens are otherwise tokenized again, as `predict` does with their text."""
@@ -75,153 +70,146 @@ class DataConfig(StrictModel):
     normalization: Literal["NFC", "NFKC", "none"] = "NFC"
     """The Unicode normalization of tokens for lookups; offsets always refer to the text itself."""
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """The share of the training sentences kept for `valid` where there is no such split."""
+    """The share of the training sentences that is used for validation if there is no `valid`."""
+
+    @model_validator(mode="after")
+    def _has_training_sentences(self, info: ValidationInfo) -> DataConfig:
+        if info.context and info.context.need_data and not (self.path or self.train):
+            raise config_error(
+                "no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"
+            )
+        return self
 
 
 class TrainConfig(StrictModel):
-    """How the weights are found."""
+    """Optimization of the network."""
 
     seed: Count = 1
-    """Decides every draw: weights, order, dropout."""
+    """Random seed of the initial weights, the order of sentences and dropout."""
     processes: Size = 1
-    """Processes that share the sentences of each batch, one a processor; what is drawn differs with
-    their number.
-    """
+    """Worker processes that share each batch; the random numbers depend on how many there are."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the products in training; bfloat16 is quicker on processors and devices that know it, and
-    coarser.
-    """
+    """Precision of matrix products in training; bfloat16 is faster where the hardware supports it."""
     epochs: Size | None = None
-    """At most so many times over the training sentences; null: 30, or more until 1,000 steps are
-    done.
-    """
+    """Maximum number of epochs; null: 30, or as many as 1,000 steps take."""
     patience: Count | None = None
-    """Stop after so many epochs without a better valid F1; 0 never stops; null: 10, or a third of
-    all if more.
-    """
+    """Early stopping: epochs without a better valid F1; 0: never; null: 10, or a third of `epochs`."""
     batch_size: Size | None = None
-    """Sentences a step; null: 32, or fewer, down to 8, for 100 steps an epoch."""
+    """Sentences in a batch; null: 32, or fewer (at least 8) for 100 steps per epoch."""
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
     """Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019."""
     learning_rate: Positive = 3e-3
-    """The highest rate, which the schedule starts from after the warm-up."""
+    """Peak learning rate, reached at the end of the warm-up."""
     momentum: Fraction = 0.9
-    """Of sgd; the others have their own."""
+    """Momentum of sgd."""
     weight_decay: NonNegative = 0.0
-    """How much weights shrink a step."""
+    """Weight decay, as the optimizer defines it."""
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    """How the rate falls, to zero at `epochs`."""
+    """Decay of the learning rate after the warm-up; linear and cosine reach zero at `epochs`."""
     warmup_epochs: NonNegative = 1.0
-    """Epochs over which the rate rises from zero."""
+    """Epochs of linear warm-up of the learning rate, starting at zero."""
     gradient_clip: NonNegative = 5.0
-    """The longest that the gradient may be; 0 for any. An LSTM cures vanishing gradients, not
-    exploding ones: its memory is a sum, but its gates still multiply, so it needs this as much
-    as an Elman network does."""
+    """Maximum gradient norm; 0 disables clipping."""
     language_model_weight: NonNegative = 0.0
-    """Weight of foretelling each word from the first encoder's states, which teaches it more of
-    words; 0 for not.
-    """
+    """Weight of the auxiliary language-model loss (Rei 2017) on the first encoder; 0 disables it."""
     ema_decay: Fraction = 0.998
-    """Decay of the moving average of the weights, which is what is scored and kept; 0 keeps the
-    weights.
-    """
+    """EMA decay; the averaged weights are the ones evaluated and saved; 0 disables averaging."""
 
 
 class Range(StrictModel):
-    """The numbers that `slotfill tune` may try for a key, whole ones where the key takes no others."""
+    """The numbers that `slotfill tune` may try for a key: integers if the key takes only integers."""
 
     low: float
-    """The lowest."""
+    """The smallest value."""
     high: float
-    """The highest, which may be tried as well."""
+    """The largest value, inclusive."""
     step: Positive | None = None
-    """Only `low`, `low + step` and so on; without it whatever lies between."""
+    """Only `low`, `low + step` and so on; null: any number in between."""
     log: bool = False
-    """Draw by magnitude: as often between 0.001 and 0.01 as between 0.01 and 0.1."""
+    """Sample on a log scale."""
 
-    def faults(self) -> Iterator[tuple[str, str]]:
-        """Yield each key whose value does not go with the others, and why."""
-        if self.high <= self.low:
-            yield "high", f"must be more than low, which is {self.low:g}, found {self.high:g}"
-        elif self.step and self.step > self.high - self.low:
-            yield (
-                "step",
-                f"must be at most {self.high - self.low:g}, from low to high, found {self.step:g}",
-            )
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Range:
+        errors = []
+        size = self.high - self.low
+        if size <= 0:
+            message = f"must be more than low, which is {self.low:g}, found {self.high:g}"
+            errors.append((("high",), message))
+        elif self.step and self.step > size:
+            message = f"must be at most {size:g}, from low to high, found {self.step:g}"
+            errors.append((("step",), message))
         if self.log and self.low <= 0:
-            yield "low", f"must be more than 0 where log is true, found {self.low:g}"
+            message = f"must be more than 0 where log is true, found {self.low:g}"
+            errors.append((("low",), message))
         if self.log and self.step:
-            yield "step", "does not go with log: true; leave one out"
+            errors.append((("step",), "does not go with log: true; leave one out"))
+        if errors:
+            raise combine_errors(errors)
+        return self
 
-    def whole(self) -> Range:
-        """Return the range of the whole numbers in it."""
+    def to_integers(self) -> Range:
+        """Return the range of the integers in this range."""
         numbers = self.model_dump(exclude_none=True, exclude={"log"})
         return self.model_copy(update={key: int(number) for key, number in numbers.items()})
 
 
 class Config(StrictModel):
-    """A whole run: data, network, training. Every default is in it."""
+    """The complete description of a run, with every default."""
 
     version: Literal[1] = 1
     """Version of the config keys."""
-    data: DataConfig = DataConfig()
+    data: DataConfig = Field({}, validate_default=True)
     scheme: SchemeName = "iob2"
-    """The tag scheme that the model learns, whatever the files have."""
-    embedding: Any = ["word", "char_cnn", "ngrams"]
-    """One embedding or a list, whose vectors are joined."""
-    encoder: Any = "recurrent"
-    """What reads the sentence: one encoder, or a list, each of which reads what the one before
-    gives.
-    """
-    tagger: Any = "crf"
-    """What chooses the tags."""
-    intent: Any = None
-    """What reads the intents of the whole sentence; without it they are not learned."""
-    ensemble_size: Size = 1
-    """Networks that are trained side by side, each with its own weights; their scores are averaged.
-    """
+    """The tag scheme that the model predicts, whatever the scheme of the files is."""
+    embedding: Annotated[
+        list[PartConfig], parts_validator("embedding"), AfterValidator(_as_list), serialize_parts
+    ] = Field(["word", "char_cnn", "ngrams"], validate_default=True)
+    """One embedding, or a list of embeddings whose vectors are concatenated."""
+    encoder: Annotated[
+        PartConfig | list[PartConfig], parts_validator("encoder", "recurrent"), serialize_parts
+    ] = Field("recurrent", validate_default=True)
+    """One encoder, or a list of encoders, each of which reads the output of the one before."""
+    tagger: Annotated[PartConfig, part_validator("tagger", "crf"), serialize_parts] = Field(
+        "crf", validate_default=True
+    )
+    """The output layer, which predicts the tags."""
+    intent: Annotated[PartConfig, part_validator("intent"), serialize_parts] | None = None
+    """The intent classifier; null: intents are not learned."""
+    ensemble_size: Depth = 1
+    """Networks that are trained together, each with its own weights, and whose scores are averaged."""
     train: TrainConfig = TrainConfig()
     tune: dict[str, Range | Annotated[list[Any], Field(min_length=2)]] = Field({}, exclude=True)
-    """What `slotfill tune` tries: for a key, written with dots, a range of numbers or a list of
-    two values or more. No other command looks at it, and a saved config is without it."""
+    """The search space of `slotfill tune`: for a key with dots, a range or a list of values.
+
+    Other commands ignore it, and saved configs omit it.
+    """
+
+    _locations: Locations = PrivateAttr(default_factory=Locations)
+
+    @property
+    def encoders(self) -> list[PartConfig]:
+        """The encoders, also if there is only one."""
+        return _as_list(self.encoder)
 
     def to_yaml(self) -> str:
         """Return the complete config as YAML."""
         return dump(self.model_dump())
 
-
-@cache
-def part_model(part: PartSource) -> type[BaseModel]:
-    """Return the pydantic model of a part's options, read from its file."""
-    fields: dict[str, Any] = {"name": (str, ...)}
-    for option in part.options.values():
-        kind = Any if option.part else option.type
-        fields[option.name] = (kind, ... if option.default is REQUIRED else option.default)
-    return create_model(part.class_node.name, __base__=StrictModel, **fields)
+    @contextmanager
+    def locate_errors(self) -> Iterator[None]:
+        """Add to a ConfigError of the `with` block the location of each key that it names."""
+        try:
+            yield
+        except ConfigError as error:
+            raise ConfigError(self._locations.sort(error.errors)) from None
 
 
-def why_not_tunable(key: str, given: Any) -> str:
-    """Return why `given` cannot be what `slotfill tune` tries for `key`; nothing where its form is
-    right.
-    """
-    if key.partition(".")[0] in ("data", "version", "tune") or key == "train.seed":
-        return "is the same in all trials, so that they can be compared; it cannot be tuned"
-    numbers = isinstance(given, dict) and not any(
-        isinstance(value, dict | list) for value in given.values()
-    )
-    if numbers or (isinstance(given, list) and len(given) > 1):
-        return ""
-    return (
-        "must be a range, as {low: 2, high: 8}, or a list of at least two values; a key has dots,"
-        " as train.epochs"
-    )
-
-
-def external_part_files(value: Any) -> Iterator[str]:
-    """Yield the files from outside that the parts in a config's data are taken from."""
-    if isinstance(value, dict):
-        if str(value.get("name")).endswith(".py"):
-            yield value["name"]
-        value = list(value.values())
-    for each in value if isinstance(value, list) else ():
-        yield from external_part_files(each)
+def external_part_files(data: Any) -> Iterator[str]:
+    """Yield the files of user-defined parts that dumped config `data` names."""
+    if isinstance(data, dict):
+        if str(data.get("name")).endswith(".py"):
+            yield data["name"]
+        data = list(data.values())
+    if isinstance(data, list):
+        for value in data:
+            yield from external_part_files(value)

@@ -1,4 +1,4 @@
-"""The types a part's options may have; `registry.py` reads them off the constructor's signature.
+"""The types that a part's options may have; `registry.py` reads them off the constructor's signature.
 
 Besides these: `int`, `float`, `bool`, `str`, `None`, `Literal[...]`, `list[...]`, and unions with
 `|`.
@@ -6,25 +6,37 @@ Besides these: `int`, `float`, `bool`, `str`, `None`, `Literal[...]`, `list[...]
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+
+from slotfill.config.paths import resolve_file, resolve_file_or_folder, resolve_folder_or_name
 
 MAX_COUNT = 2**32 - 1
-"""No count is larger: numbers above are slips of the keyboard."""
+"""The largest count: a larger number is a typing error."""
 
-Size = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+MAX_SIZE = 2**20
+"""The largest size, for the same reason."""
+
+MAX_DEPTH = 100
+"""The largest number of layers, networks or parts, which are built one by one."""
+
+Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
+Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
-FilePath = Annotated[str, "a path"]
-"""A file that the part reads when training begins; a relative path is taken as those of `data` are.
-"""
+FilePath = Annotated[str, BeforeValidator(resolve_file)]
+"""A file that the part reads when training begins; relative paths start where those of `data` do."""
 
-FolderOrName = Annotated[str, "a path or a name"]
-"""A folder, taken likewise where it is there, or else a name that the part knows."""
+FileOrFolder = Annotated[str, BeforeValidator(resolve_file_or_folder)]
+"""A file or a folder of sentences."""
+
+FolderOrName = Annotated[str, BeforeValidator(resolve_folder_or_name)]
+"""A folder, or else a name that the part knows."""
 
 SchemeName = Literal["iob1", "iob2", "bio", "bioes", "bilou"]
 """The tag schemes; `data/schemes.py` implements them."""
@@ -32,5 +44,5 @@ SchemeName = Literal["iob1", "iob2", "bio", "bioes", "bilou"]
 TokenizerName = Literal["whitespace", "words", "characters", "given"]
 """The tokenizers; `data/tokenizers.py` implements them."""
 
-CellPart = str | dict[str, Any]
+CellPart = str | Mapping[str, Any]
 """A part of kind cell: its name, or `{name: ..., option: ...}`."""

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from traceback import extract_tb
@@ -52,7 +52,7 @@ class Option:
     name: str
     type: Any
     default: Any
-    part: str | None = None
+    part_kind: str | None = None
 
 
 class PartSource:
@@ -209,8 +209,13 @@ class Registry:
         kind = self.part(options.pop("name")).load()
         try:
             return kind(*wiring, **options)
-        except ConfigError as fault:
-            raise ConfigError([f"{key or self.kind}.{line}" for line in fault.faults]) from None
+        except ConfigError as error:
+            raise ConfigError(
+                [
+                    replace(detail, key=f"{key or self.kind}.{detail.key}".rstrip("."))
+                    for detail in error.errors
+                ]
+            ) from None
 
 
 @lru_cache

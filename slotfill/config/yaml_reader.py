@@ -1,8 +1,7 @@
-"""YAML as people mean it: text to data with the line of every key, and back, without YAML 1.1's
-traps.
+"""YAML without the surprises of YAML 1.1: text to data and the line of every key, and back.
 
 `1e-3` is a number; `no`, `on` and `yes` are words, and so are `12:30` and `2026-11-02`; `010` is
-ten; a key given twice is a fault.
+ten; a key given twice is an error.
 """
 
 from __future__ import annotations
@@ -13,10 +12,12 @@ from typing import Any
 
 import yaml
 
-from slotfill.errors import ConfigError
+from slotfill.errors import ConfigError, ErrorDetail
 
-Path = tuple[str | int, ...]
-"""Where a value stands: the keys and list places that lead to it."""
+MAX_VALUES = 10_000
+"""The largest number of values in a config, where an alias counts as the values it stands for."""
+
+_MAX_DEPTH = 50
 
 _CORE = "tag:yaml.org,2002:"
 _PLAIN = {
@@ -29,12 +30,24 @@ _PLAIN = {
         ),
         "-+.0123456789",
     ),
+    f"{_CORE}str": (re.compile(""), ""),
 }
-_TAGS = {*_PLAIN, f"{_CORE}str", f"{_CORE}seq", f"{_CORE}map"}
+"""The tags of scalars: what a scalar with the tag matches, and the letters it starts with."""
+
+_ESCAPED = re.compile("[^\t\n -~\xa0-\u2027\u202a-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+"""Characters that YAML reads as line ends, or not at all, unless they are written as escapes."""
+
+
+class OverrideText(str):
+    """A text in an override, where a relative path starts at the current folder."""
 
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own table
+
+
+class _OverrideLoader(_Loader):
+    pass
 
 
 class _Dumper(yaml.SafeDumper):
@@ -43,6 +56,10 @@ class _Dumper(yaml.SafeDumper):
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
 
+    def represent_text(self, text: str) -> yaml.Node:
+        style = '"' if _ESCAPED.search(text) else None
+        return self.represent_scalar(f"{_CORE}str", str(text), style)
+
 
 for _tag, (_pattern, _first) in _PLAIN.items():
     for _kind in (_Loader, _Dumper):
@@ -50,106 +67,126 @@ for _tag, (_pattern, _first) in _PLAIN.items():
             _tag, _pattern, ["" if letter == "\0" else letter for letter in _first]
         )
 _Loader.add_constructor(f"{_CORE}int", lambda loader, node: int(node.value))
+_OverrideLoader.add_constructor(f"{_CORE}str", lambda loader, node: OverrideText(node.value))
+_Dumper.add_representer(str, _Dumper.represent_text)
+_Dumper.add_representer(OverrideText, _Dumper.represent_text)
 
 
-class _Fault(Exception):
-    """What is wrong with a text, and in which line of it."""
+class _YamlError(Exception):
+    """An error in a text, and its line."""
 
     def __init__(self, line: int, message: str) -> None:
         self.line = line
         self.message = message
 
 
-def parse(text: str, name: str) -> tuple[Any, dict[Path, int]]:
-    """Return what `text` says, and the line (from 1) of each key and list place in it; no text is
-    no keys.
+def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
+    """Return the data in `text`, and the line (from 1) of each key in it; no text is no keys.
 
-    `name` stands before the line in messages. Raises ConfigError for what is not YAML.
+    Keys have dots, and the indices of lists count from 0: `embedding.0.size`. Raises ConfigError
+    for invalid YAML in the file `name`.
     """
     try:
-        node, lines = _read(text)
-        return (_construct(node) if node else {}), lines
-    except _Fault as fault:
-        raise ConfigError(f"{name}:{fault.line}: {fault.message}") from None
+        node, lines = _read(text, _Loader)
+        return ({} if node is None else _construct(node, _Loader)), lines
+    except _YamlError as error:
+        raise ConfigError([ErrorDetail(error.message, source=f"{name}:{error.line}")]) from None
 
 
-def parse_value(text: str) -> Any:
-    """Return what the value of a single key says, as on the command line; raises ValueError for
-    what is not YAML.
-    """
+def parse_override(text: str) -> Any:
+    """Return the value in the text of an override; raises ValueError for invalid YAML."""
     try:
-        node, _ = _read(text)
-        return _construct(node) if node else None
-    except _Fault as fault:
-        raise ValueError(fault.message) from None
+        node, _ = _read(text, _OverrideLoader)
+        return None if node is None else _construct(node, _OverrideLoader)
+    except _YamlError as error:
+        raise ValueError(error.message) from None
 
 
-def _read(text: str) -> tuple[yaml.Node | None, dict[Path, int]]:
-    """Return the tree of `text`, and the lines of what is in it."""
-    lines: dict[Path, int] = {}
+def _read(text: str, loader: type[_Loader]) -> tuple[yaml.Node | None, dict[str, int]]:
+    """Return the tree of `text`, and the line of each key."""
+    lines: dict[str, int] = {}
     try:
-        node = yaml.compose(text, _Loader)
+        node = yaml.compose(text, loader)
         if node is not None:
-            _walk(node, (), lines, frozenset())
-    except yaml.MarkedYAMLError as fault:
-        mark = fault.problem_mark or fault.context_mark
-        problem = str(fault.problem or fault.context).replace("'<stream end>'", "the end")
-        if problem.startswith("but ") and fault.context:
-            problem = f"{fault.context}, {problem}"
-        hint = "; indent with blanks, not tabs" if "\\t" in problem else ""
-        raise _Fault(mark.line + 1 if mark else 1, f"not YAML: {problem}{hint}") from None
-    except yaml.reader.ReaderError as fault:
-        line = text.count("\n", 0, fault.position) + 1
-        raise _Fault(
-            line, f"not YAML: the character U+{fault.character:04X} may not be in it"
-        ) from None
+            _check_node(node, (), lines, frozenset())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = str(error.problem or error.context).replace("'<stream end>'", "the end")
+        if problem.startswith("but ") and error.context:
+            problem = f"{error.context}, {problem}"
+        hint = "; indent with spaces, not tabs" if "\\t" in problem else ""
+        raise _YamlError(mark.line + 1 if mark else 1, f"not YAML: {problem}{hint}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        message = f"not YAML: the character U+{error.character:04X} is not allowed"
+        raise _YamlError(line, message) from None
+    except (ValueError, OverflowError):
+        # An escape such as "\UFFFFFFFF", for which PyYAML passes on Python's error.
+        escape = re.search(r"\\U(?!000|0010)[0-9a-fA-F]{8}", text)
+        line = text.count("\n", 0, escape.start()) + 1 if escape else 1
+        raise _YamlError(line, "not YAML: an escape stands for no character") from None
     except RecursionError:
-        raise _Fault(1, "not YAML that can be used: it is nested too deep") from None
+        raise _YamlError(1, "nested too deep") from None
     return node, lines
 
 
-def _construct(node: yaml.Node) -> Any:
+def _construct(node: yaml.Node, loader: type[_Loader]) -> Any:
     try:
-        return _Loader("").construct_document(node)
-    except (ValueError, KeyError) as fault:
-        # `!!int x`, or a number of more digits than Python reads.
-        raise _Fault(node.start_mark.line + 1, f"not YAML: {fault}") from None
+        return loader("").construct_document(node)
+    except ValueError:  # Python reads no number of more digits.
+        message = "not YAML: a number has more than 4,300 digits"
+        raise _YamlError(node.start_mark.line + 1, message) from None
 
 
-def _walk(node: yaml.Node, path: Path, lines: dict[Path, int], above: frozenset[int]) -> None:
+def _check_node(
+    node: yaml.Node, path: tuple[str, ...], lines: dict[str, int], above: frozenset[int]
+) -> None:
+    """Add the lines of `node` and of all below it; `above` are the nodes that contain it."""
     line = node.start_mark.line + 1
-    lines.setdefault(path, line)
+    lines.setdefault(".".join(path), line)
     if id(node) in above:
-        raise _Fault(line, "the alias stands inside what it refers to")
-    if node.tag not in _TAGS:
-        raise _Fault(
-            line, f"the tag {node.tag.replace(_CORE, '!!')} is not apply_intent_head; take it out"
-        )
+        raise _YamlError(line, "the alias is inside the value it refers to")
+    if len(lines) > MAX_VALUES:
+        raise _YamlError(line, f"more than {MAX_VALUES:,} values, counting those of aliases")
+    if len(path) > _MAX_DEPTH:
+        raise _YamlError(line, "nested too deep")
     above |= {id(node)}
-    if isinstance(node, yaml.MappingNode):
+    if isinstance(node, yaml.MappingNode) and node.tag == f"{_CORE}map":
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise _Fault(line, "a key must be a word")
+                raise _YamlError(line, "a key must be a word")
             # Keys are words, also those that look like numbers.
             key.tag = f"{_CORE}str"
+            _check_text(key)
             here = (*path, key.value)
-            if here in lines:
-                raise _Fault(line, f"{join_key(here)}: given twice, first in line {lines[here]}")
+            name = ".".join(here)
+            if name in lines:
+                raise _YamlError(line, f"{name}: given twice, first in line {lines[name]}")
             if key.value == "<<":
-                raise _Fault(line, f"{join_key(here)}: keys are not merged; write them out")
-            lines[here] = line
-            _walk(value, here, lines, above)
-    elif isinstance(node, yaml.SequenceNode):
+                raise _YamlError(line, f"{name}: merge keys are not supported; write the keys out")
+            lines[name] = line
+            _check_node(value, here, lines, above)
+    elif isinstance(node, yaml.SequenceNode) and node.tag == f"{_CORE}seq":
         for index, value in enumerate(node.value):
-            _walk(value, (*path, index), lines, above)
+            _check_node(value, (*path, str(index)), lines, above)
+    elif isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN:
+        _check_text(node)
+        if not _PLAIN[node.tag][0].match(node.value):
+            tag = node.tag.replace(_CORE, "!!")
+            raise _YamlError(line, f"not YAML: {node.value!r} does not match its tag {tag}")
+    else:
+        tag = node.tag.replace(_CORE, "!!")
+        raise _YamlError(line, f"the tag {tag} is not supported here; remove it")
+
+
+def _check_text(node: yaml.ScalarNode) -> None:
+    """Raise an error for half of a surrogate pair, which UTF-8 cannot encode."""
+    if surrogate := re.search("[\ud800-\udfff]", node.value):
+        message = f"not YAML: the character U+{ord(surrogate[0]):04X} is not allowed"
+        raise _YamlError(node.start_mark.line + 1, message)
 
 
 def dump(data: Mapping[str, Any]) -> str:
     """Return `data` as YAML that `parse` reads back the same, keys in their order."""
     return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-
-
-def join_key(path: Path) -> str:
-    """Return a path as it is written on the command line: `encoder.cell.name`."""
-    return ".".join(map(str, path))

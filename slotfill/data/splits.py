@@ -73,8 +73,8 @@ def split_path(data: DataConfig, split: str) -> Path | None:
     if found is None and split == "train":
         where = f"in {folder}" if folder else "given"
         raise ConfigError(
-            f"data.train: no training sentences {where}; set data.path=FOLDER_OR_FILE or"
-            " data.train=FILE"
+            f"no training sentences {where}; set data.path=FOLDER_OR_FILE or data.train=FILE",
+            key="data.train",
         )
     return found
 
@@ -104,8 +104,9 @@ def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
     held = round(count * share)
     if not 0 < held < count:
         raise ConfigError(
-            f"data.holdout: {share:g} of {count} training sentences leaves a part without any; set"
-            " data.valid=FILE"
+            f"{share:g} of {count} training sentences leaves a part without any; set"
+            " data.valid=FILE",
+            key="data.holdout",
         )
     order = np.random.default_rng(0).permutation(count).tolist()
     chosen: Iterable[int] = sorted(order[:held] if split == "valid" else order[held:])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import cast
 
 from slotfill.config.models import Config, external_part_files
-from slotfill.config.recipes import located
 from slotfill.config.registry import external_parts_trusted
 from slotfill.data.vocab import Vocab
-from slotfill.errors import ConfigError
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.ensemble import Ensemble, Model
@@ -20,16 +18,18 @@ from slotfill.model.tagger import SlotTagger
 def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Model:
     """Return the network that `config` describes, with random weights.
 
-    With `learning` it has the auxiliary heads that only training uses.
+    With `learning` it has the auxiliary heads that only training uses. Raises ConfigError where
+    options conflict, with the location of each key.
     """
-    parts = (config.embedding, config.encoder, config.tagger, config.intent)
-    members = [SlotTagger(vocab, *parts) for _ in range(config.ensemble_size)]
-    if learning and (weight := config.train.language_model_weight):
-        for member in members:
-            embeddings = cast(Iterable[Embedding], member.embeddings)
-            encoder = cast(Encoder, member.encoders[0])
-            member.language_model = LanguageModelHead(embeddings, encoder, vocab, weight)
-    return members[0] if len(members) == 1 else Ensemble(members)
+    with config.locate_errors():
+        parts = (config.embedding, config.encoder, config.tagger, config.intent)
+        members = [SlotTagger(vocab, *parts) for _ in range(config.ensemble_size)]
+        if learning and (weight := config.train.language_model_weight):
+            for member in members:
+                embeddings = cast(Iterable[Embedding], member.embeddings)
+                encoder = cast(Encoder, member.encoders[0])
+                member.language_model = LanguageModelHead(embeddings, encoder, vocab, weight)
+        return members[0] if len(members) == 1 else Ensemble(members)
 
 
 def check_buildable(config: Config) -> None:
@@ -43,17 +43,3 @@ def check_buildable(config: Config) -> None:
     if external_parts_trusted() or not any(external_part_files(config.model_dump())):
         vocab = Vocab({}, ["O"], config.scheme, intents={"intent": 1})
         build_model(config, vocab, learning=True)
-
-
-def check_built(config: Config, given: str | None, overrides: Sequence[str]) -> None:
-    """Do what `check_buildable` does, with the locations of the keys in the config file.
-
-    Args:
-        config: The checked config.
-        given: The config file or text that it was read from.
-        overrides: Settings of the command line.
-    """
-    try:
-        check_buildable(config)
-    except ConfigError as error:
-        raise located(given, overrides, error.faults) from None

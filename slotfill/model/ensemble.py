@@ -34,8 +34,9 @@ class Ensemble(nn.Module):
         first = members[0]
         if first.tagger.uses_beam_search:
             raise ConfigError(
-                "ensemble_size: this tagger decodes by beam search, so networks cannot be averaged;"
-                " set ensemble_size: 1"
+                "this tagger decodes by beam search, so networks cannot be averaged;"
+                " set ensemble_size: 1",
+                key="ensemble_size",
             )
         self.indexers = first.indexers
         for member in members[1:]:

@@ -43,8 +43,9 @@ class LanguageModelHead(nn.Module):
         super().__init__()
         if not encoder.causal_directions or any(part.contextual for part in embeddings):
             raise ConfigError(
-                "train.language_model_weight: needs a first encoder that is recurrent and of one layer,"
-                " over embeddings of single words; set it to 0"
+                "needs a first encoder that is recurrent and of one layer,"
+                " over embeddings of single words; set it to 0",
+                key="train.language_model_weight",
             )
         self.weight = weight
         words = len(target_vocabulary(vocab)) + 2

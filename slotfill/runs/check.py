@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slotfill.config.builtin import load_config
 from slotfill.config.models import external_part_files
-from slotfill.config.recipes import load_config
 from slotfill.config.registry import external_parts_trusted
 from slotfill.data.alignment import MisalignedError
 from slotfill.data.findings import Finding, find_problems
@@ -53,27 +53,30 @@ def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResu
         ConfigError: the config has errors, or its parts cannot be combined.
         DataError: its sentences cannot be read.
     """
-    from slotfill.model.build import check_built
+    from slotfill.model.build import check_buildable
 
     name, loaded = load_config(config, overrides, need_data=True)
-    check_built(loaded, config, overrides)
+    check_buildable(loaded)
     splits = []
     results = {}
-    for split in split_names(loaded.data):
-        try:
-            result = read_split(loaded.data, split, intents=bool(loaded.intent))
-        except MisalignedError as error:
-            raise DataError("\n".join(error.messages)) from None
-        results[split] = result
-        names = {name for sentence in result.sentences for name in intent_names(sentence.intent)}
-        splits.append(
-            SplitSummary(
-                split,
-                len(result.sentences),
-                sum(len(sentence.slots or ()) for sentence in result.sentences),
-                len(names) if loaded.intent else None,
-                result.repaired_tags,
+    with loaded.locate_errors():
+        for split in split_names(loaded.data):
+            try:
+                result = read_split(loaded.data, split, intents=bool(loaded.intent))
+            except MisalignedError as error:
+                raise DataError("\n".join(error.messages)) from None
+            results[split] = result
+            names = {
+                name for sentence in result.sentences for name in intent_names(sentence.intent)
+            }
+            splits.append(
+                SplitSummary(
+                    split,
+                    len(result.sentences),
+                    sum(len(sentence.slots or ()) for sentence in result.sentences),
+                    len(names) if loaded.intent else None,
+                    result.repaired_tags,
+                )
             )
-        )
     files = [] if external_parts_trusted() else list(external_part_files(loaded.model_dump()))
     return CheckResult(name, splits, find_problems(results), files)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.runs.load import Run
 
 
-def _name(format: str | dict[str, Any]) -> str:
+def _name(format: str | Mapping[str, Any]) -> str:
     return format if isinstance(format, str) else str(format["name"])
 
 

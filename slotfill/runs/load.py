@@ -154,7 +154,7 @@ def parse_run_config(content: bytes, path: Path) -> Config:
     try:
         return parse_config(content.decode(), str(name), folder=path)
     except ConfigError as error:
-        raise RunError(f"{error.faults[0]}; correct it, or train the run again") from None
+        raise RunError(f"{error.errors[0]}; correct it, or train the run again") from None
     except UnicodeDecodeError:
         raise RunError(f"{name}: not UTF-8; train the run again") from None
 

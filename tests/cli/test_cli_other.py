@@ -14,7 +14,7 @@ import pytest
 from conftest import write_config
 
 import slotfill
-from slotfill.config.recipes import builtin_config_names
+from slotfill.config.builtin import builtin_config_names
 from slotfill.config.registry import REGISTRIES
 
 COMMANDS = (

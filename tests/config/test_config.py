@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.config.json_schema import schema
-from slotfill.config.recipes import (
+from slotfill.config.builtin import (
     builtin_config_dir,
     builtin_config_names,
     config_summary,
     load_config,
 )
+from slotfill.config.json_schema import schema
 from slotfill.config.registry import CELLS, ENCODERS, REGISTRIES, REQUIRED
 from slotfill.config.validate import parse_config
 from slotfill.config.yaml_reader import parse

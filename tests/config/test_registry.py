@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import slotfill
-from slotfill.config.recipes import load_config
+from slotfill.config.builtin import load_config
 from slotfill.config.registry import CELLS, REGISTRIES, REQUIRED, Registry, trust_external_parts
 from slotfill.errors import ConfigError, RunError
 from slotfill.runs.folder import RunFolder
@@ -83,8 +83,8 @@ def test_options_are_what_follows_the_star(tmp_path):
     assert options["depth"].default is REQUIRED
     assert options["names"].default == ["a"]
     assert options["limit"].type == int | None
-    assert options["cell"].part == "cell"
-    assert options["rate"].part is None
+    assert options["cell"].part_kind == "cell"
+    assert options["rate"].part_kind is None
 
 
 def test_a_needed_option_is_missed(desk, cli):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.config.recipes import load_config
+from slotfill.config.builtin import load_config
 from slotfill.runs.evaluate import evaluate_run
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from conftest import start, write_config
 
-from slotfill.config.recipes import builtin_config_names, expand_configs, load_config
+from slotfill.config.builtin import builtin_config_names, expand_configs, load_config
 from slotfill.config.validate import parse_config
 from slotfill.evaluation.metrics import compute_f1
 from slotfill.lab.compare import jobs, scheduler

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import start, write_config
 
-from slotfill.config.recipes import load_config
+from slotfill.config.builtin import load_config
 from slotfill.config.validate import parse_config
 from slotfill.lab.tune import search as tune
 from slotfill.lab.tune.search import open_study, plan
@@ -473,4 +473,4 @@ def test_files_are_tuned_from_wherever_the_config_is(desk, cli, monkeypatch):
     )
     result = cli("tune", "../tiny.yaml", tried.replace("b.vec", "c.vec"), "--out", "other")
     assert (result.code, result.out) == (2, "")
-    assert "embedding.1.path: there is no file ../c.vec; did you mean 'b.vec'?" in result.err
+    assert "embedding.1.path: there is no file ../c.vec; did you mean '../b.vec'?" in result.err

@@ -150,7 +150,9 @@ def test_exported(parts):
 
 def test_taggers_that_search_have_no_mean():
     config = parse_config("", "x", ["tagger={name: focus, beam: 2}", "ensemble_size=2"])
-    with pytest.raises(ConfigError, match=r"^ensemble_size: this tagger decodes by beam search"):
+    with pytest.raises(
+        ConfigError, match=r"^command line: ensemble_size: this tagger decodes by beam search"
+    ):
         check_buildable(config)
 
 

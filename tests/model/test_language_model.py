@@ -77,7 +77,8 @@ def test_an_encoder_that_has_seen_the_words_is_refused(encoder):
     config = parse_config("", "x", [*(["encoder={name: recurrent, layers: 2}"] if "layers" in encoder else [encoder]),
                                    "train.language_model_weight=0.1"])  # fmt: skip
     with pytest.raises(
-        ConfigError, match=r"^train.language_model_weight: needs a first encoder that is recurrent"
+        ConfigError,
+        match=r"^command line: train.language_model_weight: needs a first encoder that is recurrent",
     ):
         check_buildable(config)
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import write_config
 from safetensors.torch import load_file
 
-from slotfill.config.recipes import load_config
+from slotfill.config.builtin import load_config
 from slotfill.config.registry import EMBEDDINGS
 from slotfill.data.batching import make_batch
 from slotfill.data.indexers import PretrainedIndexer

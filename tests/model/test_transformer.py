@@ -15,7 +15,7 @@ import torch
 from part_cases import FILES, NO_TRANSFORMERS, SENTENCES, STRANGE, make_transformer, vocab_of
 from safetensors.torch import load_file, save_file
 
-from slotfill.config.recipes import load_config
+from slotfill.config.builtin import load_config
 from slotfill.config.registry import EMBEDDINGS
 from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab

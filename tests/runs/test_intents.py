@@ -55,7 +55,7 @@ def desk(tmp_path_factory):
     """A folder with the corpus in each format, a config and two runs, one `fed`; nothing of it may
     be changed.
     """
-    from slotfill.config.recipes import load_config
+    from slotfill.config.builtin import load_config
     from slotfill.runs.folder import RunFolder
     from slotfill.runs.train import train
 
@@ -276,7 +276,7 @@ def test_mistakes_in_the_config(override, told, room, cli):
 
 
 def test_training_goes_on_to_the_bit(room, monkeypatch):
-    from slotfill.config.recipes import load_config
+    from slotfill.config.builtin import load_config
     from slotfill.runs.folder import RunFolder
     from slotfill.runs.train import train
 

@@ -16,7 +16,7 @@ from conftest import Result, write_config
 
 import slotfill
 from slotfill import files
-from slotfill.config.recipes import load_config
+from slotfill.config.builtin import load_config
 from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.runs.export import export_run

@@ -16,12 +16,12 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any
 
+from slotfill.config.builtin import expand_configs, load_config
 from slotfill.config.models import Config, DataConfig
-from slotfill.config.recipes import expand_configs, load_config
 from slotfill.config.yaml_reader import parse
 from slotfill.data.splits import evaluation_split, read_split, split_names, split_path
-from slotfill.errors import ConfigError, SlotfillError, UsageError
-from slotfill.model.build import check_built
+from slotfill.errors import ConfigError, ErrorDetail, SlotfillError, UsageError
+from slotfill.model.build import check_buildable
 from slotfill.runs.folder import stopped_run
 from slotfill.runs.load import read_text
 from slotfill.runs.manifest import is_completed
@@ -119,7 +119,7 @@ def plan(
         with _collect(errors):
             name, config = load_config(source, changes, need_data=True)
             with _collect(errors):
-                check_built(config, source, changes)
+                check_buildable(config)
             data_key = config.data.model_dump_json(), bool(config.intent)
             if data_key not in checked_data:
                 checked_data.add(data_key)
@@ -136,7 +136,7 @@ def plan(
                 result.jobs.append(Job(name, corpus, job_config, folder))
     if errors:
         lines = list(dict.fromkeys(line for error in errors for line in str(error).splitlines()))
-        raise errors[0] if len(lines) == 1 else ConfigError(lines)
+        raise errors[0] if len(lines) == 1 else ConfigError([ErrorDetail(line) for line in lines])
     # All configs with one seed before the next seed, so that early results can be compared.
     corpora = list(result.corpora)
     result.jobs.sort(key=lambda job: (result.seeds.index(job.seed), corpora.index(job.corpus)))

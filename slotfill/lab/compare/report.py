@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from slotfill.config.recipes import config_summary
+from slotfill.config.builtin import config_summary
 from slotfill.lab.compare.jobs import Job, JobResult, Plan, evaluated_splits, read_result
 from slotfill.lab.compare.significance import (
     DRAWS,

@@ -218,10 +218,8 @@ def _panels(
     if section in ("tagger", "intent"):
         part = _part(section, getattr(run.config, section))
     else:
-        encoders = run.config.encoder
         index = int(path.pop(0))
-        options = encoders[index] if isinstance(encoders, list) else encoders
-        part = _part(f"encoder {index + 1}", options)
+        part = _part(f"encoder {index + 1}", run.config.encoders[index])
     # The layer is in the module path, as in `layers.0`, or in the name: `layer 1 time forget`.
     layers = [int(step) + 1 for step in path if step.isdigit()]
     if match := re.fullmatch(r"layer (\d+) (.+)", name):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite, isnan, nan
 from random import Random
 from statistics import mean, median, stdev
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from slotfill.config.option_types import CellPart
+from slotfill.config.part_config import to_plain
 from slotfill.config.registry import CELLS
 from slotfill.config.validate import parse_config
 from slotfill.data.batching import Batch, make_batch
@@ -118,10 +119,15 @@ def read_cells(texts: Sequence[str]) -> dict[str, CellPart]:
     cells: dict[str, CellPart] = {}
     for text in re.split(r",(?![^{]*\})", ",".join(texts)):
         try:
-            cell = parse_config("", "probe", [f"encoder.cell={text.strip()}"]).encoder["cell"]
+            config = parse_config("", "probe", [f"encoder.cell={text.strip()}"])
+            cell = to_plain(config.encoders[0]["cell"])
         except ConfigError as error:
+            # The option instead of the key and its source.
             raise ConfigError(
-                [line.replace("command line: encoder.cell", "--cells") for line in error.faults]
+                [
+                    replace(detail, key=detail.key.replace("encoder.cell", "--cells", 1), source="")
+                    for detail in error.errors
+                ]
             ) from None
         label = _label(cell)
         # A custom cell can have the name of a built-in one.

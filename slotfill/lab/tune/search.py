@@ -16,15 +16,15 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from slotfill.config.builtin import load_config
 from slotfill.config.models import Config, DataConfig
-from slotfill.config.recipes import load_config
 from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import read_split
 from slotfill.errors import SlotfillError, UsageError
 from slotfill.files import write_atomically
 from slotfill.lab.tune.study import Settings, Study, StudyError, Trial
-from slotfill.model.build import check_built
+from slotfill.model.build import check_buildable
 from slotfill.runs.train import build_trainer
 from slotfill.training.defaults import resolve_budget
 from slotfill.training.trainer import Progress
@@ -86,7 +86,7 @@ def plan(
     if not config.tune:
         example = "tune: {train.learning_rate: {low: 0.001, high: 0.01, log: true}}"
         raise UsageError(f"{source}: no search space; set the keys to try, for example {example}")
-    check_built(config, source, overrides)
+    check_buildable(config)
     intents = bool(config.intent) or "intent" in config.tune
     sentences = {
         split: read_split(config.data, split, intents=intents).sentences for split in SPLITS

@@ -37,8 +37,9 @@ class Clockwork(Cell):
     ) -> None:
         if not 1 <= len(periods) <= hidden_size:
             raise ConfigError(
-                f"periods: {len(periods)} periods for hidden_size {hidden_size}; "
-                "at least one, and at most one per hidden unit"
+                f"{len(periods)} periods for hidden_size {hidden_size}; "
+                "at least one, and at most one per hidden unit",
+                key="periods",
             )
         super().__init__(input_size, hidden_size, directions, num_gates=1)
         share, rest = divmod(hidden_size, len(periods))

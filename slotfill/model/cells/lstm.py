@@ -70,7 +70,7 @@ class LSTM(Cell):
         output_activation: Literal["tanh", "sigmoid", "relu", "linear"] = "tanh",
     ) -> None:
         if coupled and not (input_gate and forget_gate):
-            raise ConfigError("coupled: needs both input_gate and forget_gate")
+            raise ConfigError("needs both input_gate and forget_gate", key="coupled")
         present = {
             "input": input_gate,
             "forget": forget_gate and not coupled,
@@ -78,12 +78,13 @@ class LSTM(Cell):
         }
         gates = [gate for gate, is_present in present.items() if is_present]
         if gate_recurrence and not gates:
-            raise ConfigError("gate_recurrence: needs at least one gate")
+            raise ConfigError("needs at least one gate", key="gate_recurrence")
         if isinstance(peepholes, str):
             peepholes = gates if peepholes == "all" else []
         if absent := set(peepholes) - set(gates):
             raise ConfigError(
-                f"peepholes: there is no {min(absent)} gate here (there are: {', '.join(gates)})"
+                f"there is no {min(absent)} gate here (there are: {', '.join(gates)})",
+                key="peepholes",
             )
         names = (*gates, *(["relevance"] if relevance_gate else []), "candidate")
         super().__init__(input_size, hidden_size, directions, num_gates=len(names))

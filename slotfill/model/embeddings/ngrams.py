@@ -43,7 +43,7 @@ class Ngrams(Embedding):
     ) -> None:
         super().__init__()
         if max_length < min_length:
-            raise ConfigError(f"max_length: must be at least min_length, {min_length}")
+            raise ConfigError(f"must be at least min_length, {min_length}", key="max_length")
         sizes = range(min_length, max_length + 1)
         self.indexer = vocab.ngram_indexer(lowercase=lowercase, sizes=sizes, min_count=min_count)
         self.output_size = size

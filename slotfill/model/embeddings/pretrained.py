@@ -56,7 +56,7 @@ class Pretrained(Embedding):
             kept = {"size": size, "words": file.words, "composed": file.composed}
             if vocab.kept.setdefault(path, kept) != kept:
                 raise ConfigError(
-                    f"path: {path} is listed twice with different options; give both the same"
+                    f"{path} is listed twice with different options; give both the same", key="path"
                 )
         self.indexer = indexer = vocab.pretrained_indexer(file=path, lowercase=lowercase)
         if vocab.tokens and not indexer.trained:

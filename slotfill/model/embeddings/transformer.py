@@ -63,7 +63,7 @@ class Transformer(Embedding):
         self.indexer = SubwordIndexer(vocab.kept[path], pooling)
         if self.indexer.max_subwords < 1:
             raise ConfigError(
-                f"path: {path}: its maximum length, {vocab.kept[path]['most']}, is too short"
+                f"{path}: its maximum length, {vocab.kept[path]['most']}, is too short", key="path"
             )
         # Sentence vectors are not used.
         self.network.pooler = None
@@ -132,15 +132,18 @@ def _read(path: str, vocab: Vocab) -> Any:
     except Exception as error:  # The library raises many classes.
         mismatch = "ignore_mismatched" in str(error)
         reason = "its weights do not fit config.json" if mismatch else _first_line(error)
-        raise ConfigError(f"path: {path}: no model can be read from it ({reason})") from None
+        raise ConfigError(f"{path}: no model can be read from it ({reason})", key="path") from None
     # The library would initialize missing weights at random; the pooler is not used.
     if missing := sorted(name for name in info["missing_keys"] if not name.startswith("pooler.")):
         raise ConfigError(
-            f"path: {path}: {len(missing)} weights are missing in model.safetensors,"
-            f" such as {missing[0]}"
+            f"{path}: {len(missing)} weights are missing in model.safetensors,"
+            f" such as {missing[0]}",
+            key="path",
         )
     if network.config.is_encoder_decoder:
-        raise ConfigError(f"path: {path}: an encoder-decoder model; use an encoder or a decoder")
+        raise ConfigError(
+            f"{path}: an encoder-decoder model; use an encoder or a decoder", key="path"
+        )
     padding = tokenizer.pad_token_id or 0
     unknown = padding if tokenizer.unk_token_id is None else tokenizer.unk_token_id
     config = json.loads(network.config.to_json_string(use_diff=False))
@@ -160,10 +163,10 @@ def _folder(path: str) -> Path:
     if not any(folder.glob("*.safetensors")):
         pickled = next(folder.glob("*.bin"), None)
         reason = f"{pickled.name} is a pickle" if pickled else "it has no model.safetensors"
-        raise ConfigError(f"path: {path}: {reason}; convert the weights to safetensors")
+        raise ConfigError(f"{path}: {reason}; convert the weights to safetensors", key="path")
     if not any(file for name in _TOKENIZER_FILES for file in folder.glob(name)):
         # The library would continue with an empty tokenizer.
-        raise ConfigError(f"path: {path}: it has no tokenizer.json")
+        raise ConfigError(f"{path}: it has no tokenizer.json", key="path")
     return folder
 
 
@@ -182,7 +185,8 @@ def _cached(name: str) -> Path:
         ]
         hint = did_you_mean(name, names) if names else ""
         raise ConfigError(
-            f"path: {name}: neither a folder nor in the local cache; nothing is downloaded{hint}"
+            f"{name}: neither a folder nor in the local cache; nothing is downloaded{hint}",
+            key="path",
         ) from None
 
 

@@ -10,12 +10,13 @@ last state; that state is a part of h_1, which is an input of the first step.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from slotfill.config.option_types import CellPart
 from slotfill.config.registry import CELLS
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import beam_search
@@ -40,7 +41,7 @@ class Decoder(Tagger):
         vocab: Vocab,
         hidden_size: int,
         tag_size: int,
-        cell: str | dict[str, Any],
+        cell: CellPart,
         dropout: float,
         beam: int,
     ) -> None:

@@ -1,4 +1,4 @@
-"""Recipes: the configs that come with slotfill, by name, and one's own, by file."""
+"""Configs by name or file: the built-in ones, and the YAML files of users."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slotfill.config.models import Config
-from slotfill.config.validate import parse_config, placed
-from slotfill.errors import ConfigError, UsageError, did_you_mean
-
-_PLACED = re.compile(r"command line: |.+?:\d+: ")
-"""How a fault begins that says where it is."""
+from slotfill.config.validate import parse_config
+from slotfill.errors import ConfigError, ErrorDetail, UsageError, did_you_mean
 
 
 def builtin_config_dir() -> Path:
@@ -84,18 +81,6 @@ def load_config(
     return path.stem or Path(loaded.data.path or loaded.data.train or "config").stem, loaded
 
 
-def located(config: str | None, overrides: Sequence[str], faults: Sequence[str]) -> ConfigError:
-    """Return `faults`, each after the key that has it, with the line of a config, or the command
-    line, before it.
-
-    Those that have their place already stay as they are.
-    """
-    if all(_PLACED.match(fault) for fault in faults):
-        return ConfigError(faults)
-    _, shown, text = _read(config, overrides)
-    return ConfigError(placed(text, shown, overrides, faults))
-
-
 def _read(config: str | None, overrides: Sequence[str]) -> tuple[Path, str, str]:
     """Return the path of a config, its name in messages, and its text."""
     if config is None:
@@ -124,9 +109,8 @@ def _read(config: str | None, overrides: Sequence[str]) -> tuple[Path, str, str]
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as fault:
         line = fault.object[: fault.start].count(b"\n") + 1
-        raise ConfigError(
-            f"{shown}:{line}: not UTF-8 (byte 0x{fault.object[fault.start]:02x})"
-        ) from None
+        message = f"not UTF-8 (byte 0x{fault.object[fault.start]:02x})"
+        raise ConfigError([ErrorDetail(message, source=f"{shown}:{line}")]) from None
     except OSError as fault:
         raise UsageError(f"{config}: cannot be read: {fault.strerror}") from None
     return path, shown, text
