@@ -1,18 +1,17 @@
-"""Fill in docs/lecture.md and its sister in Chinese: run their commands, put in what these print,
-draw the pictures.
+"""Write the generated parts of docs/lecture.md and its Chinese version: output, tables, pictures.
 
-    python scripts/make_lecture.py            what takes minutes is kept in runs/lecture
-    python scripts/make_lecture.py --fresh    everything anew
-    python scripts/make_lecture.py --check    run nothing; exit 1 if the two pages differ in a
-    command or an output
+    python scripts/make_lecture.py            reuse the results of slow commands from runs/lecture
+    python scripts/make_lecture.py --fresh    run everything again
+    python scripts/make_lecture.py --check    run nothing; exit 1 if the pages differ in a command
+                                              or an output
 
-In a page, a block of `sh` or `python` is run, one of `shell` is only shown. Marks say what is
-written between them and `<!-- end -->`:
+In a page, blocks of `sh` and `python` are run, blocks of `shell` are only shown. Markers say what
+is generated between them and `<!-- end -->`:
 
-    <!-- output -->             what the block above printed; with `: PATTERN`, its lines in which
-    that is found <!-- table: NAME ... -->    systems of docs/systems.json; with `greff`, the
-    variants against theirs <!-- verdict: CLAIM -->     whether the claim of docs/systems.md that
-    starts so holds, in the page's language <!-- environment -->        date, machine and versions
+    <!-- output -->            the output of the block above; with `: PATTERN`, its matching lines
+    <!-- table: NAME ... -->   systems of docs/systems.json; with `greff`, the variants
+    <!-- verdict: CLAIM -->    whether the claim of docs/systems.md that starts like this holds
+    <!-- environment -->       date, machine and versions
 """
 
 from __future__ import annotations

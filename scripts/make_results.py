@@ -1,12 +1,11 @@
-"""Train the recipes over several seeds and write docs/results.md from what the runs say of
-themselves.
+"""Train the built-in configs with several seeds and write docs/results.md.
 
-    python scripts/make_results.py                       all recipes and ablations, seeds 1 to 5
-    python scripts/make_results.py --only atis --jobs 2  two runs at a time; an ablation is called
-    atis+label python scripts/make_results.py --page                the page alone, from the runs
-    that are there
+    python scripts/make_results.py                        all configs and ablations, seeds 1 to 5
+    python scripts/make_results.py --only atis --jobs 2   two runs in parallel; an ablation is named
+                                                          atis+label
+    python scripts/make_results.py --page                 only the page, from existing runs
 
-Runs are kept in runs/results and not trained again.
+Runs are stored in runs/results and not trained again.
 """
 
 from __future__ import annotations

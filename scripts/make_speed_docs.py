@@ -1,12 +1,10 @@
-"""Write docs/speed.md, and the picture in docs/speed/, from benchmarks/speed.json, which
-benchmarks/measure.py writes.
+"""Write docs/speed.md and its figure from benchmarks/speed.json, the output of measure.py.
 
-    python scripts/make_speed_docs.py                     rewrite the page and the picture
-    python scripts/make_speed_docs.py --check             exit 1 if the page differs from what would
-    be written python scripts/make_speed_docs.py --json F --page F   from other figures, or to
-    another page
+    python scripts/make_speed_docs.py                     write the page and the figure
+    python scripts/make_speed_docs.py --check             exit 1 if the page is not up to date
+    python scripts/make_speed_docs.py --json F --page F   from other measurements, to another page
 
-What was asked for, and whether it holds, is worked out here from the figures.
+The bounds, and whether they hold, are evaluated here.
 """
 
 from __future__ import annotations

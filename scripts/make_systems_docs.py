@@ -1,18 +1,17 @@
-"""Write docs/systems.md and a page for each cell, encoder and tagger in docs/systems/, from the
-code and the lab.
+"""Write docs/systems.md and a page per cell, encoder and tagger, from the code and the lab.
 
-    python scripts/make_systems_docs.py                          rewrite the pages
-    python scripts/make_systems_docs.py --take ALL.json GREFF.json    and take in new figures before
-    python scripts/make_systems_docs.py --check                  exit 1 if a page differs from what
-    would be written
+    python scripts/make_systems_docs.py                               write the pages
+    python scripts/make_systems_docs.py --take ALL.json GREFF.json    update the results first
+    python scripts/make_systems_docs.py --check                       exit 1 if a page is not up to
+                                                                      date
 
-A page's equations are its file's docstring. The figures are those of docs/systems.json, taken from
-what two commands
-wrote: all systems against the LSTM, and the variants of Greff et al. against theirs:
+A page's equations are the docstring of the part's file. The results are those of docs/systems.json,
+taken from the output of two commands: all systems against the LSTM, and the variants of Greff et
+al. against theirs:
 
     slotfill compare lab/lstm lab --data data/taipei --data ../shared/data/atis --out runs/lab
-    --json ALL.json slotfill compare configs/lab/greff-vanilla.yaml configs/lab/greff-*.yaml --data
-    data/taipei
+        --json ALL.json
+    slotfill compare configs/lab/greff-vanilla.yaml configs/lab/greff-*.yaml --data data/taipei
         --data ../shared/data/atis --out runs/lab --json GREFF.json
 
 and of benchmarks/cells.json, which benchmarks/cells.py writes.
