@@ -1,6 +1,4 @@
-"""slotfill compare: every run once, whatever stops it; faults before training; the numbers are
-those of the runs.
-"""
+"""slotfill compare: each run is trained once, errors come before training, scores match the runs."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ QUICK = ["train.epochs=2", "--seeds", "1,2"]
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory, corpus):
-    """A folder with three configs of the tiny corpus compared, nothing of which may be changed."""
+    """A folder with a comparison of three configs on the tiny corpus; read-only."""
     folder = tmp_path_factory.mktemp("compared")
     (folder / "corpus").symlink_to(corpus)
     configs(folder)
@@ -46,7 +44,7 @@ def compared(tmp_path_factory, corpus):
 
 @pytest.fixture
 def again(tmp_path, compared, monkeypatch):
-    """The current folder: a copy of what was compared."""
+    """The current folder: a copy of the comparison."""
     shutil.copytree(compared, tmp_path / "again", symlinks=True)
     monkeypatch.chdir(tmp_path / "again")
     return tmp_path / "again"
@@ -69,7 +67,7 @@ def stamps():
 
 
 def steady(report):
-    """What of a report neither the clock nor the command line decides."""
+    """The parts of a report that do not depend on the clock or the command line."""
     f1s = [
         [about["splits"] for about in config["corpora"].values()] for config in report["configs"]
     ]
@@ -78,7 +76,7 @@ def steady(report):
     ]
 
 
-def test_the_report_says_what_the_runs_say(compared, corpus):
+def test_report_has_the_scores_of_the_runs(compared, corpus):
     report = report_of(compared)
     keys = "format command date environment statistics seeds corpora configs runs"
     assert list(report) == keys.split()
@@ -117,7 +115,7 @@ def test_the_report_says_what_the_runs_say(compared, corpus):
         assert about["parameters"] == mine[0]["parameters"]
 
 
-def test_the_differences_are_those_of_the_kept_counts(compared):
+def test_differences_are_computed_from_the_saved_counts(compared):
     report = report_of(compared)
 
     def counts(name, split):
@@ -164,7 +162,7 @@ def test_tables_on_the_terminal_and_in_markdown(compared):
     assert report["date"][:10] in page
 
 
-def test_a_second_call_trains_nothing_and_says_the_same(again, cli):
+def test_a_second_call_trains_nothing_and_reports_the_same(again, cli):
     before = stamps()
     result = cli("compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, "--json", "c.json")
     assert (result.code, result.out) == (2, "")
@@ -184,7 +182,7 @@ def test_a_second_call_trains_nothing_and_says_the_same(again, cli):
     assert new["runs"] == report["runs"]
 
 
-def test_a_run_that_is_gone_is_trained_again_alone(again, cli):
+def test_only_a_missing_run_is_trained_again(again, cli):
     before = stamps()
     shutil.rmtree(OUT / "corpus" / "two-seed2")
     result = cli("compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, "--json", "new.json")
@@ -195,7 +193,7 @@ def test_a_run_that_is_gone_is_trained_again_alone(again, cli):
     assert steady(json.loads(Path("new.json").read_text())) == steady(report_of())
 
 
-def test_a_changed_config_is_refused_by_its_key(again, cli):
+def test_a_run_of_another_config_is_an_error_with_its_key(again, cli):
     before = stamps()
     result = cli(
         "compare", "one.yaml", "two.yaml", "--seeds", "1,2", "train.epochs=2", "embedding.size=9"
@@ -209,7 +207,7 @@ def test_a_changed_config_is_refused_by_its_key(again, cli):
     assert (result.code, result.out, stamps()) == (2, "", before)
 
 
-def test_changed_sentences_are_scored_anew_or_refused(desk, cli):
+def test_changed_test_sentences_are_evaluated_and_changed_valid_sentences_an_error(desk, cli):
     words = ["compare", "tiny.yaml", "train.epochs=1", "--seeds", "1", "--data", "own"]
     shutil.copytree("corpus", "own")
     assert cli(*words).code == 0
@@ -226,7 +224,7 @@ def test_changed_sentences_are_scored_anew_or_refused(desk, cli):
     assert "own/tiny-seed1: the valid sentences changed after training; remove " in result.err
 
 
-def test_two_side_by_side_give_the_numbers_of_one(again, cli):
+def test_parallel_jobs_give_the_same_scores(again, cli):
     words = ["compare", "one.yaml", "two.yaml", "train.epochs=2", "--seeds", "1"]
     assert cli(*words, "--json", "one.json").code == 0
     result = cli(*words, "--jobs", "2", "--out", "b", "--json", "two.json")
@@ -239,7 +237,7 @@ def test_two_side_by_side_give_the_numbers_of_one(again, cli):
     )
 
 
-def test_a_stopped_run_goes_on_to_the_same_end(desk, cli):
+def test_a_resumed_run_gives_the_same_scores(desk, cli):
     configs(desk)
     words = ["compare", "one.yaml", "two.yaml", "train.epochs=3", "--seeds", "1"]
     assert cli(*words, "--json", "whole.json").code == 0
@@ -269,7 +267,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(desk, cli):
 
 
 @pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(desk, jobs):
+def test_ctrl_c_keeps_finished_runs_and_says_how_to_resume(desk, jobs):
     configs(desk)
     Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 300)
     write_config(Path("long.yaml"), data="{train: long.brackets, valid: corpus/valid.brackets}")
@@ -287,7 +285,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(desk, jobs):
     assert (OUT / "corpus" / "one-seed1" / "model.safetensors").exists()
 
 
-def test_all_faults_before_anything_is_trained(desk, cli):
+def test_all_errors_are_reported_before_training(desk, cli):
     configs(desk)
     write_config(Path("bad.yaml"), tagger="cfr")
     write_config(Path("worse.yaml"), encoder="{name: recurrent, hiden_size: 8}")
@@ -304,7 +302,7 @@ def test_all_faults_before_anything_is_trained(desk, cli):
     ]
 
 
-def test_wrong_use_is_one_line(desk, cli):
+def test_usage_errors_are_one_line(desk, cli):
     configs(desk)
     Path("other").mkdir()
     write_config(Path("other/one.yaml"), data="{path: ../corpus}")
@@ -338,7 +336,7 @@ def test_wrong_use_is_one_line(desk, cli):
     assert not OUT.exists()
 
 
-def test_the_first_may_be_one_of_a_folder(desk):
+def test_configs_listed_twice_count_once(desk):
     configs(desk)
     plan = jobs.plan(["two.yaml", "."], Path("b"), seeds=[1, 2], data=["corpus", "corpus"])
     assert list(plan.configs) == ["two", "one", "three", "tiny"]
@@ -347,7 +345,7 @@ def test_the_first_may_be_one_of_a_folder(desk):
     ]
 
 
-def test_a_failed_run_does_not_end_the_others(desk, cli):
+def test_a_failed_run_does_not_stop_the_others(desk, cli):
     configs(desk)
     hot = (
         "{epochs: 3, batch_size: 4, optimizer: sgd, learning_rate: 1.0e+38, gradient_clip: 0,"
@@ -389,7 +387,7 @@ def test_a_failed_run_does_not_end_the_others(desk, cli):
     assert sorted(path.name for path in (OUT / "corpus").iterdir()) == names
 
 
-def test_where_the_first_failed_nothing_is_compared(desk, cli):
+def test_no_differences_if_the_first_config_failed(desk, cli):
     configs(desk)
     result = cli("compare", "one.yaml", "two.yaml", "train.learning_rate=1e30", "train.optimizer=sgd", "train.warmup_epochs=0",
                  "train.gradient_clip=0", "--seeds", "1", "--json", "c.json")  # fmt: skip
@@ -399,7 +397,7 @@ def test_where_the_first_failed_nothing_is_compared(desk, cli):
             assert scores["against_first"] is None
 
 
-def test_corpora_by_data_take_the_place_of_a_configs_own(desk, cli):
+def test_data_option_replaces_the_data_of_configs(desk, cli):
     configs(desk)
     write_config(Path("own.yaml"), data="{path: corpus, train: nowhere.conll, test: nowhere.conll}")
     shutil.copytree("corpus", "no: 2")
@@ -416,7 +414,7 @@ def test_corpora_by_data_take_the_place_of_a_configs_own(desk, cli):
     assert {path.name for path in OUT.iterdir()} == {"first", "no: 2"}
 
 
-def test_each_on_its_own_corpus_leaves_cells_empty(desk, cli):
+def test_cells_are_empty_where_a_config_was_not_trained(desk, cli):
     configs(desk)
     shutil.copytree("corpus", "second")
     write_config(Path("elsewhere.yaml"), data="{path: second}")
@@ -435,7 +433,7 @@ def test_each_on_its_own_corpus_leaves_cells_empty(desk, cli):
     assert [bool(cell.strip()) for cell in row.rstrip("|").split("|")] == [True, True, False, False]
 
 
-def test_what_a_word_stands_for(desk):
+def test_expand_configs(desk):
     configs(desk)
     assert expand_configs("one.yaml") == ["one.yaml"]
     assert expand_configs("taipei") == ["taipei"]
@@ -454,7 +452,7 @@ def killed(job, device, sender):
     os._exit(9)
 
 
-def test_a_process_that_is_killed_is_a_failed_run(desk, monkeypatch):
+def test_a_killed_worker_process_is_a_failed_run(desk, monkeypatch):
     plan = jobs.plan(["tiny.yaml"], Path("b"))
     monkeypatch.setattr(scheduler, "_work", killed)
     faults = scheduler.run_jobs(plan, lambda job, text: None, processes=2)
@@ -462,7 +460,7 @@ def test_a_process_that_is_killed_is_a_failed_run(desk, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_fault_of_a_part_is_a_failed_run(desk, monkeypatch):
+def test_an_exception_is_a_failed_run(desk, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("shapes\ndo not fit")
 

@@ -1,6 +1,4 @@
-"""Heat maps as lines of text and as a page: the colours and characters mean the numbers, and
-everything fits.
-"""
+"""Heat maps as text and as a page: colors and characters match the values, and everything fits."""
 
 from __future__ import annotations
 
@@ -39,7 +37,7 @@ def shown(*panels, tokens=("a", "b"), tags=("O", "O"), width=80, colors="", slot
 
 
 def backgrounds(text):
-    """The background of each cell of a line, None where it has the terminal's own."""
+    """The background of each cell of a line, None if it has the terminal's own."""
     found = [None] * len(text)
     for span in text.spans:
         if span.style and getattr(span.style, "bgcolor", None):
@@ -49,43 +47,43 @@ def backgrounds(text):
     return found
 
 
-def brightness(colour):
-    return 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
+def brightness(color):
+    return 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2]
 
 
-def test_colours_rise_from_dark_to_light_and_part_at_zero():
+def test_sequential_and_diverging_colors():
     rising = [brightness(heat_map.color(value, panel([[0]]))) for value in np.linspace(0, 1, 21)]
     assert rising == sorted(rising)
     around = panel([[0]], low=-2, high=2)
     parted = [heat_map.color(value, around) for value in np.linspace(-2, 2, 21)]
-    levels = [brightness(colour) for colour in parted]
+    levels = [brightness(color) for color in parted]
     assert max(levels) == levels[10]
     assert levels[:11] == sorted(levels[:11]) and levels[10:] == sorted(levels[10:], reverse=True)
     assert all(blue > red for red, _, blue in parted[:9]) and all(
         red > blue for red, _, blue in parted[12:]
     )
     assert heat_map.color(9, around) == heat_map.color(2, around), (
-        "what is past the end has the colour of the end"
+        "what is past the end has the color of the end"
     )
 
 
-def test_cells_have_the_colours_of_their_values_and_labels_the_terminals_own():
+def test_only_cells_are_colored():
     values = np.linspace(0, 1, 20).reshape(2, 10)
     rows = shown(panel(values), colors="truecolor")[-2:]
     for row, numbers in zip(rows, values, strict=True):
-        coloured = [colour for colour in backgrounds(row) if colour]
-        assert coloured[:: len(coloured) // 10] == [
+        colored = [color for color in backgrounds(row) if color]
+        assert colored[:: len(colored) // 10] == [
             heat_map.color(value, panel(values)) for value in numbers
         ]
     for line in shown(panel(values), panel(values, low=-1), colors="truecolor"):
-        for place, colour in enumerate(backgrounds(line)):
-            assert colour is None or line.plain[place] == " ", (
-                "nothing is written on a coloured cell"
+        for place, color in enumerate(backgrounds(line)):
+            assert color is None or line.plain[place] == " ", (
+                "nothing is written on a colored cell"
             )
         assert not any(getattr(span.style, "color", None) for span in line.spans)
 
 
-def test_characters_stand_for_the_values():
+def test_values_as_characters():
     rows = shown(panel([[0, 0.25, 0.5, 0.75, 1], [1, 1, 0, 0, 0.1]]))[-2:]
     assert [row.plain.split(" ", 2)[0] for row in rows] == ["a", "b"]
     assert [row.plain[8:] for row in rows] == [
@@ -104,7 +102,7 @@ def test_columns_that_do_not_fit_are_averaged():
     assert [len(line.plain[8:]) for line in shown(panel([[0.5] * 121] * 2))[-2:]] == [61, 61]
 
 
-def test_title_has_the_mean_and_the_scale():
+def test_title_has_mean_and_scale():
     (title,) = [
         line.plain for line in shown(panel([[-1, 0.5], [0.5, 1.5]], "memory", low=-1.5, high=1.5))
     ][-3:-2]
@@ -154,7 +152,7 @@ def test_wide_characters_take_two_cells():
     assert [row.plain[: row.plain.index("1.00")] for row in rows] == ["離開  ", "a     "]
 
 
-def test_attention_names_the_columns_or_what_is_looked_at_most():
+def test_attention_shows_column_labels_or_the_token_with_the_maximum():
     weights = panel([[0.25, 0.75], [1, 0]], "weights", "tokens", ["leave", "Taipei"])
     *_, heads, first, second = (line.plain for line in shown(weights, tokens=["leave", "Taipei"]))
     assert heads.split() == ["max", "leave", "Taipei"]
@@ -166,7 +164,7 @@ def test_attention_names_the_columns_or_what_is_looked_at_most():
     assert lines[-60].split()[:3] == ["w0", "1.00", "w59"]
 
 
-def test_tags_come_by_probability_and_the_chosen_one_is_marked():
+def test_tags_are_sorted_by_probability_and_the_predicted_one_is_marked():
     values = [[0.6, 0.3, 0.005, 0.05, 0.045], [0.999, 0.0005, 0.0005, 0, 0]]
     marginals = panel(values, "marginals", "tags", TAGS)
     lines = [line.plain.rstrip() for line in shown(marginals, tags=["B-to", "B-to"])][-6:]
@@ -189,13 +187,13 @@ def test_slots_are_marked_in_the_sentence():
     assert first.plain == "fly to [New York](to) now"
 
 
-def test_what_a_terminal_would_obey_is_not_sent():
+def test_control_characters_in_tokens_are_removed():
     lines = shown(panel([[0.5]]), tokens=["a\x1b[31m\x07"], tags=["O"])
     assert not any("\x1b" in line.plain or "\x07" in line.plain for line in lines)
 
 
 class Page(HTMLParser):
-    """What a page holds: its tags with their attributes, and its text by the tag around it."""
+    """The tags of a page with their attributes, and its text by enclosing tag."""
 
     def __init__(self, text):
         super().__init__()
@@ -224,7 +222,7 @@ def page_of(*panels, tokens=("fly", "Taipei"), tags=("O", "B-to"), slots=(), run
     )
 
 
-def test_page_is_whole_and_needs_nothing_else():
+def test_page_is_self_contained():
     text = page_of(
         panel([[0, 0.5], [0.25, 1]]),
         panel([[0.1, 0.9]] * 2, "weights", "tokens", ["fly", "Taipei"]),
@@ -241,7 +239,7 @@ def test_page_is_whole_and_needs_nothing_else():
     assert "prefers-color-scheme: dark" in text and "@media print" in text
 
 
-def test_page_has_each_cell_with_its_colour_and_exact_value():
+def test_page_has_color_and_exact_value_of_each_cell():
     values = panel([[0, 0.5], [0.25, 0.123456]])
     page = Page(page_of(values))
     titles = [attributes["title"] for _, attributes in page.tags if "title" in attributes]
@@ -274,7 +272,7 @@ def test_page_marks_slots_and_shows_the_numbers_of_labelled_cells():
     ]
 
 
-def test_page_escapes_what_is_not_its_own():
+def test_page_escapes_html_in_names():
     wicked = "<script>alert('&\"')</script>"
     weights = panel([[1]], "weights", "tokens", [wicked])
     text = page_of(
@@ -290,8 +288,8 @@ def test_page_escapes_what_is_not_its_own():
     assert any(wicked in data for _, data in page.texts)
 
 
-def test_with_256_colours_the_scale_is_alike_about_zero():
-    """Colours that every such terminal has, the middle one pale."""
+def test_diverging_scale_with_256_colors_is_symmetric():
+    """The middle color is pale."""
     values = np.linspace(-1, 1, 9)
     rows = shown(panel(np.array([values, values]), low=-1), colors="256")[-2:]
     codes = list(

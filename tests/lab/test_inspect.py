@@ -1,4 +1,4 @@
-"""Inspection of every registered part: whatever it notes has its panel, in the order of the tokens."""
+"""Inspection of every part: each recorded activation has a panel in the order of the tokens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SELF_ATTENTION = "{name: self_attention, heads: 3, head_size: 4}"
 
 
 def network(encoder=RECURRENT, tagger="crf", scale=0.5):
-    """A run of random weights, some of them large, that nothing was trained for."""
+    """An untrained run with random weights, some of them large."""
     text = f"embedding: {{name: word, size: 5}}\nencoder: {encoder}\ntagger: {tagger}\n"
     config = parse_config(text, "config")
     torch.manual_seed(3)
@@ -48,7 +48,7 @@ def with_cell(cell):
 
 
 def all_notes(run, tokens):
-    """Everything that the parts of a run note while they read `tokens`: place, name, notes."""
+    """All activations of a run for `tokens`: module, name, records."""
     from slotfill.data.batching import make_batch
 
     with record_activations(run.engine) as notes:
@@ -75,7 +75,7 @@ NETWORKS = [
 
 @pytest.mark.parametrize("text", [TEXT, "noon"], ids=["sentence", "word"])
 @pytest.mark.parametrize(("encoder", "tagger"), NETWORKS)
-def test_all_that_is_noted_is_shown_once(encoder, tagger, text):
+def test_all_recorded_activations_are_shown_once(encoder, tagger, text):
     run = network(encoder, tagger)
     tokens = text.split()
     notes = all_notes(run, tokens)
@@ -91,7 +91,7 @@ def test_all_that_is_noted_is_shown_once(encoder, tagger, text):
 
 
 @pytest.mark.parametrize("name", CELLS.names())
-def test_a_panel_for_each_gate_that_a_cell_names(name):
+def test_a_panel_for_each_gate_of_a_cell(name):
     run = network(with_cell(name))
     panels = inspect(run, TEXT).panels
     for layer, cell in enumerate(run.engine.encoders[0].layers, start=1):
@@ -110,9 +110,7 @@ def test_a_panel_for_each_gate_that_a_cell_names(name):
 
 @pytest.mark.parametrize("name", CELLS.names())
 def test_both_directions_are_in_the_order_of_the_tokens(name):
-    """The encoder's own output, which joins both directions, is the hidden panels of its last
-    layer.
-    """
+    """The output of the encoder equals the hidden panels of both directions of its last layer."""
     from slotfill.data.batching import make_batch
     from slotfill.model.tagger import to_device
 
@@ -129,8 +127,8 @@ def test_both_directions_are_in_the_order_of_the_tokens(name):
     np.testing.assert_allclose(np.concatenate(found, axis=1), output, atol=1e-6)
 
 
-def test_backward_gates_follow_the_equation_from_the_token_behind():
-    """The forget gate at a token sees that token's vector and the output at the token behind it."""
+def test_backward_gates_follow_the_equation_from_the_next_token():
+    """The forget gate depends on the token's vector and the output at the next token."""
     run = network("{name: recurrent, hidden_size: 6, bidirectional: true}")
     panels = {
         panel.name: panel.values
@@ -157,7 +155,7 @@ def test_one_direction_is_forward():
     assert panels[-1].direction is None
 
 
-def test_titles_say_where_and_what():
+def test_titles_have_location_and_description():
     shown = inspect(network(), TEXT).panels
     titles = [panel.title for panel in shown]
     names = ["input gate", "forget gate", "output gate", "candidate", "memory", "hidden (output)"]
@@ -171,7 +169,7 @@ def test_titles_say_where_and_what():
     assert "layer 2 backward: depth forget gate" in [panel.title for panel in grid]
 
 
-def test_scales_fit_what_they_measure():
+def test_scales_fit_the_values():
     panels = inspect(network(scale=2), TEXT).panels
     for name in ("input", "forget", "output", "marginals"):
         assert {(panel.low, panel.high) for panel in panels if panel.name == name} == {(0, 1)}
@@ -201,14 +199,14 @@ def test_attention_is_from_token_to_token():
     assert [panel.kind for panel in panels] == ["units"] * 24 + ["tokens"] * 3 + ["tags"]
 
 
-def test_decoder_looks_at_the_sentence_from_each_token():
+def test_decoder_attends_to_the_sentence_from_each_token():
     panels = inspect(network(tagger="{name: aligned, hidden_size: 7}"), TEXT).panels
     (weights,) = (panel for panel in panels if panel.name == "weights")
     assert (weights.part, weights.values.shape) == ("tagger (aligned, lstm)", (5, 5))
     np.testing.assert_allclose(weights.values.sum(axis=1), 1, atol=1e-6)
 
 
-def test_jordan_is_fed_the_distribution_of_the_token_before():
+def test_jordan_feedback_is_the_distribution_of_the_previous_token():
     feedback, marginals = inspect(network(tagger="jordan"), TEXT).panels[-2:]
     assert feedback.columns == marginals.columns == VOCAB.tags
     np.testing.assert_allclose(feedback.values[1:], marginals.values[:-1], atol=1e-6)
@@ -216,7 +214,7 @@ def test_jordan_is_fed_the_distribution_of_the_token_before():
 
 
 @pytest.mark.parametrize("tagger", TAGGERS.names())
-def test_tags_are_those_that_predict_gives(tagger):
+def test_tags_equal_those_of_predict(tagger):
     run = network(tagger=tagger)
     found = inspect(run, TEXT)
     assert found.to_json()["slots"] == [
@@ -228,7 +226,7 @@ def test_tags_are_those_that_predict_gives(tagger):
     np.testing.assert_allclose(found.panels[-1].values.sum(axis=1), 1)
 
 
-def test_marginals_of_a_crf_rule_out_what_the_scheme_forbids():
+def test_marginals_of_a_crf_are_zero_for_forbidden_tags():
     found = inspect(network(scale=2), TEXT).panels[-1]
     assert all(
         found.values[0, VOCAB.tag_ids[tag]] == 0 for tag in VOCAB.tags if tag.startswith("I-")
@@ -251,7 +249,7 @@ def test_numbers_are_json_with_five_decimals():
         )
 
 
-def test_only_what_is_asked_for():
+def test_filter_by_layer_and_name():
     found = inspect(network(), TEXT)
     assert {panel.layer for panel in found.filter(layer=2).panels} == {2}
     assert {panel.name for panel in found.filter(names=["memory", "marginals"]).panels} == {
@@ -272,7 +270,7 @@ def test_only_what_is_asked_for():
     assert {panel.name for panel in grid.filter(names=["time forget"]).panels} == {"time forget"}
 
 
-def test_what_is_not_there_is_said_with_what_is():
+def test_unknown_layers_and_names_are_reported_with_the_allowed_ones():
     found = inspect(network(), TEXT)
     names = "candidate, forget, hidden, input, marginals, memory, output"
     with pytest.raises(
@@ -288,13 +286,13 @@ def test_what_is_not_there_is_said_with_what_is():
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\u200b"])
-def test_no_words_no_inspection(text):
+def test_a_text_without_tokens_is_an_error(text):
     with pytest.raises(UsageError, match="no word in the sentence"):
         inspect(network(), text)
 
 
 @pytest.mark.parametrize("note", ["h[0]", "h[..., 0, 0]", "h.repeat(3, 1, 1)"])
-def test_a_part_from_outside_that_notes_what_has_no_place(note, tmp_path):
+def test_an_external_part_with_records_of_another_shape_is_an_error(note, tmp_path):
     (tmp_path / "odd.py").write_text(
         '"""Odd."""\nfrom slotfill.model.cells.elman import Elman\n\n\nclass Odd(Elman):\n   '
         ' """Odd."""\n\n    def step(self, projected, state):\n        h, state ='
@@ -311,7 +309,7 @@ def test_a_part_from_outside_that_notes_what_has_no_place(note, tmp_path):
         inspect(network(with_cell(tmp_path / "odd.py")), TEXT)
 
 
-def test_a_network_that_has_exploded_is_one_line():
+def test_inf_and_nan_are_one_line():
     run = network(with_cell("{name: elman, activation: linear}"))
     with torch.no_grad():
         run.engine.encoders[0].layers[0].recurrent_weight.fill_(1e30)
@@ -321,7 +319,7 @@ def test_a_network_that_has_exploded_is_one_line():
         inspect(run, TEXT)
 
 
-def test_nothing_is_left_behind_on_the_model():
+def test_inspection_leaves_the_model_unchanged():
     run = network()
     first, second = inspect(run, TEXT), inspect(run, TEXT)
     for one, two in zip(first.panels, second.panels, strict=True):

@@ -1,6 +1,4 @@
-"""The probe: its sentences, its gradients against ones found otherwise, what can and cannot
-remember, the command.
-"""
+"""The probe: sentences, gradients checked against other computations, memory, and the command."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ def long(distance: int, count: int = 4) -> list:
 
 
 @pytest.mark.parametrize("distance", [1, 2, 7, 100])
-def test_the_verb_alone_decides_and_stands_at_the_distance(distance):
+def test_only_the_verb_determines_the_slot(distance):
     found = long(distance, 40)
     names = Counter()
     for sentence in found:
@@ -48,7 +46,7 @@ def test_the_verb_alone_decides_and_stands_at_the_distance(distance):
     assert len(cities["origin"] & cities["destination"]) > 4, "the city tells nothing"
 
 
-def test_sentences_are_new_for_another_draw():
+def test_another_seed_gives_other_sentences():
     assert probe.make_sentences(Random(1), 20, 10) != probe.make_sentences(Random(2), 20, 10)
     assert set(long(100)[0].tokens) <= set(probe.VOCAB.tokens)
 
@@ -78,10 +76,8 @@ def test_gradient_of_a_linear_elman_network_is_the_product_of_its_matrices():
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm", "gru", "clockwork"])
-def test_gradient_is_what_a_nudge_of_the_whole_state_does_to_the_loss(cell):
-    """Read up to T-k, nudge each number of the state by itself, read on: the loss's change,
-    measured.
-    """
+def test_gradient_equals_finite_differences(cell):
+    """Perturb each element of the state at T-k and measure the change of the loss."""
     model = probe.build_network(cell, 4, seed=3)
     chosen = long(5, 2)
     found = probe.gradients(model, chosen)
@@ -116,7 +112,7 @@ def test_gradient_is_what_a_nudge_of_the_whole_state_does_to_the_loss(cell):
             )
 
 
-def test_gradients_leave_the_model_as_it_was():
+def test_gradients_leave_the_model_unchanged():
     model = probe.build_network("lstm", 4, seed=1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     first = probe.gradients(model, long(8), gain=3.0)
@@ -173,7 +169,7 @@ def trusted():
         yield
 
 
-def test_an_lstm_remembers_the_verb_and_what_keeps_nothing_does_not(tmp_path, trusted):
+def test_an_lstm_remembers_the_verb_and_a_memoryless_cell_does_not(tmp_path, trusted):
     (tmp_path / "blind.py").write_text(MEMORYLESS, encoding="utf-8")
     cells = probe.read_cells(["lstm", str(tmp_path / "blind.py")])
     assert list(cells) == ["lstm", "blind"]
@@ -186,7 +182,7 @@ def test_an_lstm_remembers_the_verb_and_what_keeps_nothing_does_not(tmp_path, tr
         assert found["lstm"].gradients["untrained"][0][5] > 0
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_results():
     cells = probe.read_cells(["elman"])
 
     def run(seed):
@@ -201,7 +197,7 @@ def test_the_seed_decides():
     assert run(2).gradients != first.gradients
 
 
-def test_the_report_grows_to_all():
+def test_reported_progress_grows_to_one():
     shares = []
     settings = probe.ProbeSettings(3, 4, (1, 2), (1, 4), ())
     probe.probe(
@@ -212,7 +208,7 @@ def test_the_report_grows_to_all():
     assert shares[-1] == ("gru, seed 2", pytest.approx(1))
 
 
-def test_a_gradient_that_is_not_finite_changes_no_weight(monkeypatch):
+def test_a_step_with_a_gradient_that_is_not_finite_is_skipped(monkeypatch):
     model = probe.build_network("elman", 4, seed=1)
     before = model.state_dict()["tagger.linear.weight"].clone()
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
@@ -220,7 +216,7 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(monkeypatch):
     assert torch.equal(model.state_dict()["tagger.linear.weight"], before)
 
 
-def test_what_is_left_of_nothing_is_not_a_number():
+def test_relative_gradient_of_zero_is_nan():
     memory = probe.ProbeResult(
         gradients={
             probe.UNTRAINED: [[0.0, 0.0], [2.0, 1.0], [1.0, 4.0], [1.0, 1.0]],
@@ -239,7 +235,7 @@ def test_what_is_left_of_nothing_is_not_a_number():
     assert document["cells"]["a"]["gradients"] == {"x": [[None]]}
 
 
-def test_cells_are_read_as_yaml_has_them():
+def test_cells_are_parsed_as_yaml():
     found = probe.read_cells(
         ["elman, {name: elman, activation: relu},{name: clockwork, periods: [1, 3]}", "gru"]
     )
@@ -308,7 +304,7 @@ def test_json(cli):
         ),
     ],
 )
-def test_mistakes_are_told_before_anything_is_trained(cli, tmp_path, monkeypatch, words, message):
+def test_usage_errors_are_reported_before_training(cli, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     Path("there.svg").write_text("mine")
     result = cli("probe", *words)
@@ -353,7 +349,7 @@ def test_figure(cli, tmp_path, suffix, magic):
 
 
 @DRAWS
-def test_a_figure_has_a_line_for_each_cell_in_the_same_colour_in_both_panels():
+def test_a_cell_has_the_same_color_in_both_panels():
     from slotfill.lab.probe.figures import plot_probe
 
     cells = probe.read_cells(["elman,lstm,gru"])

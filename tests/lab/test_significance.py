@@ -1,4 +1,4 @@
-"""Significance: estimates equal to all swaps counted out, and the correction worked by hand."""
+"""Significance tests against exact enumeration, and Holm's correction against examples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slotfill.lab.compare.significance import (
 
 
 def counts(rows):
-    """Counts of one seed, `(1, sentence, 3)`, from triples of slots right, predicted and gold."""
+    """Counts of one seed, `(1, sentence, 3)`, from triples of correct, predicted and gold slots."""
     return np.array([rows])
 
 
@@ -30,9 +30,7 @@ OTHER = counts(
 
 
 def systems(sentences, seeds, better, seed=0):
-    """Two systems' counts, two gold slots a sentence, of which the first gets `better` more often
-    right.
-    """
+    """Counts of two systems on sentences with two gold slots; `better` is the gap in accuracy."""
     random = np.random.default_rng(seed)
 
     def one(rate):
@@ -43,7 +41,7 @@ def systems(sentences, seeds, better, seed=0):
 
 
 def every_swap(one, other):
-    """The p-value from all 2^n ways to swap sentences, sums and F1s written out."""
+    """The p-value of the exact test over all 2^n ways to swap sentences."""
     sentences = one.shape[1]
     real = abs(mean_f1(one) - mean_f1(other))
     as_large = 0
@@ -58,7 +56,7 @@ def every_swap(one, other):
     return as_large / 2**sentences
 
 
-def test_mean_f1_by_hand():
+def test_mean_f1():
     # 2 * 10 / (12 + 15), and with a second seed, all wrong, half of it.
     assert mean_f1(ONE) == pytest.approx(2000 / 27)
     wrong = ONE * [0, 1, 1]
@@ -66,7 +64,7 @@ def test_mean_f1_by_hand():
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_randomisation_is_near_to_all_swaps(seeds):
+def test_randomization_approximates_the_exact_test(seeds):
     one, other = (ONE, OTHER) if seeds == 1 else systems(9, 3, 0.2)
     assert one.shape[0] == seeds
     exact = every_swap(one, other)
@@ -74,7 +72,7 @@ def test_randomisation_is_near_to_all_swaps(seeds):
     assert paired_randomization_test(one, other) == pytest.approx(exact, abs=0.012)
 
 
-def test_sentences_that_do_not_differ_change_no_p():
+def test_equal_sentences_do_not_change_p():
     more = np.concatenate([ONE, np.tile(ONE[:, :1] * 0, (1, 5, 1))], axis=1)
     less = np.concatenate([OTHER, np.tile(OTHER[:, :1] * 0, (1, 5, 1))], axis=1)
     assert paired_randomization_test(more, less) == paired_randomization_test(ONE, OTHER)
@@ -87,7 +85,7 @@ def test_the_seeds_of_a_sentence_are_swapped_together():
     assert bootstrap_interval(*five) == pytest.approx(bootstrap_interval(ONE, OTHER))
 
 
-def test_no_difference_is_p_1_and_an_interval_of_0():
+def test_equal_systems_have_p_1_and_an_interval_of_0():
     assert paired_randomization_test(ONE, ONE) == 1
     assert bootstrap_interval(ONE, ONE) == (0, 0)
     # Half the sentences better, half as much worse: the difference is 0, and every other is as
@@ -96,7 +94,7 @@ def test_no_difference_is_p_1_and_an_interval_of_0():
     assert paired_randomization_test(*mirrored) == 1
 
 
-def test_both_ways_the_same():
+def test_the_test_is_symmetric():
     one, other = systems(200, 2, 0.03)
     assert paired_randomization_test(one, other) == pytest.approx(
         paired_randomization_test(other, one), abs=0.001
@@ -106,7 +104,7 @@ def test_both_ways_the_same():
     assert low < mean_f1(one) - mean_f1(other) < high
 
 
-def test_the_same_every_time_and_never_0():
+def test_deterministic_and_never_0():
     one, other = systems(300, 2, 0.3)
     assert paired_randomization_test(one, other) == 1 / 10_001
     one, other = systems(300, 1, 0.04)
@@ -114,7 +112,7 @@ def test_the_same_every_time_and_never_0():
     assert bootstrap_interval(one, other) == bootstrap_interval(one, other)
 
 
-def test_of_systems_that_are_alike_as_many_are_called_different_as_p_says():
+def test_p_is_uniform_under_the_null_hypothesis():
     ps = np.array(
         [paired_randomization_test(*systems(60, 2, 0.0, seed), draws=400) for seed in range(200)]
     )
@@ -135,7 +133,7 @@ def test_bootstrap_against_resampling_one_by_one():
     )
 
 
-def test_holm_by_hand():
+def test_holm_correction():
     assert correct_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert correct_holm([0.6, 0.9]) == pytest.approx([1.0, 1.0])
     assert correct_holm([0.02]) == [0.02]

@@ -1,6 +1,4 @@
-"""slotfill tune: what it tries, what it keeps, that it goes on where it was, and that it cannot
-read the test split.
-"""
+"""slotfill tune: settings, saved trials, resuming, and never reading the test split."""
 
 from __future__ import annotations
 
@@ -36,21 +34,21 @@ def desk(desk):
     return desk
 
 
-def told(cli, *words, code=0):
-    """What the command tells as JSON."""
+def tune_json(cli, *words, code=0):
+    """The JSON output of the command."""
     result = cli("tune", "tiny.yaml", *words, "--json")
     assert result.code == code, result.err
     return json.loads(result.out)
 
 
 def steady(report):
-    """What of the trials the clock does not decide, in the order of their numbers."""
+    """The parts of trials that do not depend on the clock, in order."""
     trials = sorted(report["trials"], key=lambda trial: trial["number"])
     return [(trial["state"], trial["settings"], trial["curves"], trial["f1"]) for trial in trials]
 
 
-def test_trials_are_within_the_ranges_and_the_first_is_the_config_itself(desk, cli):
-    report = told(cli, QUICK, "--trials", "4")
+def test_trials_are_within_the_ranges_and_the_first_is_the_baseline(desk, cli):
+    report = tune_json(cli, QUICK, "--trials", "4")
     trials = {trial["number"]: trial for trial in report["trials"]}
     assert sorted(trials) == [1, 2, 3, 4]
     assert trials[1]["settings"] == {
@@ -75,8 +73,8 @@ def test_trials_are_within_the_ranges_and_the_first_is_the_config_itself(desk, c
     assert lines and all(isinstance(json.loads(line), dict) for line in lines)
 
 
-def test_the_best_config_is_whole_and_trains_to_the_score_it_was_picked_for(desk, cli):
-    report = told(cli, QUICK, "--trials", "3", "tune.encoder.hidden_size=[12, 16]")
+def test_the_best_config_is_complete_and_trains_to_its_f1(desk, cli):
+    report = tune_json(cli, QUICK, "--trials", "3", "tune.encoder.hidden_size=[12, 16]")
     best = report["trials"][0]
     path = OUT / "best.yaml"
     assert report["best"] == {"config": path.as_posix(), "trial": best["number"], "f1": best["f1"]}
@@ -98,19 +96,19 @@ def test_the_best_config_is_whole_and_trains_to_the_score_it_was_picked_for(desk
     )
 
 
-def test_the_same_command_goes_on_to_what_an_unbroken_study_gives(desk, cli):
-    whole = told(cli, QUICK, "--trials", "3", "--out", "whole")
-    told(cli, QUICK, "--trials", "1")
+def test_a_resumed_study_gives_the_same_trials(desk, cli):
+    whole = tune_json(cli, QUICK, "--trials", "3", "--out", "whole")
+    tune_json(cli, QUICK, "--trials", "1")
     before = (OUT / "study.journal").read_bytes()
-    report = told(cli, QUICK, "--trials", "1")
+    report = tune_json(cli, QUICK, "--trials", "1")
     assert (OUT / "study.journal").read_bytes() == before and len(report["trials"]) == 1
-    assert steady(told(cli, QUICK, "--trials", "3")) == steady(whole)
-    other = told(cli, QUICK, "--trials", "2", "--seed", "2", "--out", "other")
+    assert steady(tune_json(cli, QUICK, "--trials", "3")) == steady(whole)
+    other = tune_json(cli, QUICK, "--trials", "2", "--seed", "2", "--out", "other")
     assert steady(other)[1][1] != steady(whole)[1][1]
 
 
-def test_a_stopped_trial_is_tried_again_as_it_was(desk, cli):
-    whole = told(cli, QUICK, "--trials", "3", "--out", "whole")
+def test_a_stopped_trial_is_repeated_with_its_settings(desk, cli):
+    whole = tune_json(cli, QUICK, "--trials", "3", "--out", "whole")
     search = plan("tiny.yaml", [QUICK])
     kept = signal.getsignal(signal.SIGINT)
     for stopped in ("trial 1", "trial 2"):
@@ -123,11 +121,11 @@ def test_a_stopped_trial_is_tried_again_as_it_was(desk, cli):
             tune.run_trials(search, open_study(search), 3, report)
     assert signal.getsignal(signal.SIGINT) is kept
     assert [trial.state for trial in open_study(search).trials()] == ["stopped", "stopped"]
-    assert steady(told(cli, QUICK, "--trials", "3")) == steady(whole)
+    assert steady(tune_json(cli, QUICK, "--trials", "3")) == steady(whole)
 
 
-def begun(*words):
-    """A tuning of a corpus that takes long, in a process of its own, as it trains its first trial."""
+def start_search(*words):
+    """A search in another process that is training its first, long trial."""
     Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 300)
     write_config(
         Path("long.yaml"), data="{train: long.brackets, valid: corpus/valid.brackets}", tune=RANGES
@@ -139,8 +137,8 @@ def begun(*words):
     return process
 
 
-def test_ctrl_c_says_how_to_go_on(desk):
-    process = begun("--trials", "3")
+def test_ctrl_c_says_how_to_resume(desk):
+    process = start_search("--trials", "3")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
     out, err = process.communicate(timeout=20)
     assert (
@@ -151,8 +149,8 @@ def test_ctrl_c_says_how_to_go_on(desk):
     assert not Path("tuned/long/best.yaml").exists()
 
 
-def test_a_trial_whose_process_is_killed_counts_until_then_and_is_tried_again(desk):
-    process = begun("--trials", "3")
+def test_a_trial_of_a_killed_process_is_repeated(desk):
+    process = start_search("--trials", "3")
     study = open_study(plan("long.yaml"))
     assert study.count_started() == 1
     process.kill()
@@ -165,7 +163,7 @@ def test_a_trial_whose_process_is_killed_counts_until_then_and_is_tried_again(de
 
 @pytest.fixture
 def open_run():
-    """The names of the files that are opened from now on, by whatever way."""
+    """The names of all files that are opened."""
     names, heard = [], [True]
     # A hook stays for ever, so it has to know when nobody listens any more.
     sys.addaudithook(
@@ -177,8 +175,8 @@ def open_run():
     heard.clear()
 
 
-def test_the_test_sentences_are_never_opened(desk, cli, open_run):
-    told(cli, QUICK, "--trials", "2")
+def test_the_test_split_is_never_opened(desk, cli, open_run):
+    tune_json(cli, QUICK, "--trials", "2")
     assert (OUT / "best.yaml").exists()
     assert any(name.endswith("valid.brackets") for name in open_run)
     assert not any(name.endswith("test.brackets") for name in open_run)
@@ -197,16 +195,16 @@ def test_broken_or_missing_test_sentences_do_not_matter(broken, desk, cli):
     if broken == "elsewhere":
         data["test"] = "nowhere.brackets"
     write_config(Path("tiny.yaml"), data=json.dumps(data), tune=RANGES)
-    report = told(cli, QUICK, "--trials", "1")
+    report = tune_json(cli, QUICK, "--trials", "1")
     assert report["trials"][0]["state"] == "finished"
     # The best config names them as the config did, for training.
     named = parse_config((OUT / "best.yaml").read_text(), "best.yaml").data.test
     assert named == (str(desk / "nowhere.brackets") if broken == "elsewhere" else None)
 
 
-def test_a_hopeless_trial_is_pruned_after_some_have_been_trained_to_their_end(desk, cli):
+def test_bad_trials_are_pruned_after_the_startup_trials(desk, cli):
     words = ["tune.train.learning_rate=[0.04, 1.0e-9]", "--trials", "12"]
-    trials = sorted(told(cli, *words)["trials"], key=lambda trial: trial["number"])
+    trials = sorted(tune_json(cli, *words)["trials"], key=lambda trial: trial["number"])
     pruned = [trial for trial in trials if trial["state"] == "pruned"]
     assert pruned and all(trial["number"] > 5 for trial in pruned)
     assert 1e-9 in [trial["settings"]["train.learning_rate"] for trial in pruned]
@@ -217,9 +215,9 @@ def test_a_hopeless_trial_is_pruned_after_some_have_been_trained_to_their_end(de
 
 
 def test_f1_is_the_mean_over_the_seeds(desk, cli):
-    one = told(cli, QUICK, "--trials", "1", "--out", "one")["trials"][0]
-    next_seed = told(cli, QUICK, "--trials", "1", "--seed", "2", "--out", "next")["trials"][0]
-    both = told(cli, QUICK, "--trials", "1", "--seeds", "2")["trials"][0]
+    one = tune_json(cli, QUICK, "--trials", "1", "--out", "one")["trials"][0]
+    next_seed = tune_json(cli, QUICK, "--trials", "1", "--seed", "2", "--out", "next")["trials"][0]
+    both = tune_json(cli, QUICK, "--trials", "1", "--seeds", "2")["trials"][0]
     assert both["curves"] == [*one["curves"], *next_seed["curves"]]
     assert both["f1"] == pytest.approx((one["f1"] + next_seed["f1"]) / 2)
 
@@ -240,18 +238,18 @@ def test_two_processes_share_a_study(storage, desk):
     assert Path("here/tiny/best.yaml").exists() and Path("there/tiny/best.yaml").exists()
 
 
-def test_a_database_holds_a_study_as_well(desk, cli):
+def test_a_study_in_a_database(desk, cli):
     words = [QUICK, "--storage", "sqlite:///study.db"]
-    report = told(cli, *words, "--trials", "2")
+    report = tune_json(cli, *words, "--trials", "2")
     assert report["storage"] == "sqlite:///study.db" and not (OUT / "study.journal").exists()
-    assert steady(told(cli, *words, "--trials", "3"))[:2] == steady(report)
+    assert steady(tune_json(cli, *words, "--trials", "3"))[:2] == steady(report)
     result = cli("tune", "tiny.yaml", "--storage", "nothing://me:secret@server/x")
     assert (result.code, result.err.count("\n"), "secret" in result.err) == (2, 1, False)
 
 
-def test_a_trial_that_fails_does_not_end_the_study(desk, cli):
+def test_a_failed_trial_does_not_end_the_study(desk, cli):
     hot = ["train.optimizer=sgd", "train.warmup_epochs=0", "train.gradient_clip=0", QUICK]
-    report = told(cli, *hot, "tune.train.learning_rate=[0.04, 1.0e+38]", "--trials", "4")
+    report = tune_json(cli, *hot, "tune.train.learning_rate=[0.04, 1.0e+38]", "--trials", "4")
     states = {
         trial["settings"]["train.learning_rate"]: trial["state"] for trial in report["trials"]
     }
@@ -273,9 +271,9 @@ def test_a_trial_that_fails_does_not_end_the_study(desk, cli):
     assert result.out.endswith("2 trials: 2 failed.\n") and not Path("b/best.yaml").exists()
 
 
-def test_settings_that_do_not_go_together_are_a_failed_trial(desk, cli):
+def test_conflicting_settings_are_a_failed_trial(desk, cli):
     cells = "tune.encoder.cell=[{name: lstm, coupled: true, forget_gate: false}, gru]"
-    report = told(cli, QUICK, cells, "--trials", "4")
+    report = tune_json(cli, QUICK, cells, "--trials", "4")
     faults = {
         json.dumps(trial["settings"]["encoder.cell"]): trial["error"] for trial in report["trials"]
     }
@@ -309,7 +307,7 @@ def test_settings_that_do_not_go_together_are_a_failed_trial(desk, cli):
         ("train.seed: [1, 2]", "train.seed: is the same in all trials"),
     ],
 )  # fmt: skip
-def test_each_kind_of_broken_range_is_told_by_its_place_and_mend(ranges, message, desk, cli):
+def test_errors_in_ranges_have_location_and_hint(ranges, message, desk, cli):
     Path("c.yaml").write_text(f"tune:\n  {ranges}\ndata: {{path: corpus}}\n")
     for command in ("tune", "check", "train"):
         result = cli(command, "c.yaml")
@@ -318,7 +316,7 @@ def test_each_kind_of_broken_range_is_told_by_its_place_and_mend(ranges, message
     assert not Path("tuned").exists()
 
 
-def test_ranges_are_whole_numbers_where_the_key_is(desk):
+def test_ranges_of_integer_keys_are_integers(desk):
     ranges = parse_config(
         "tune:\n  train.epochs: {low: 2, high: 8}\n  train.warmup_epochs: {low: 0, high: 3}\n"
         "  train.ema_decay: {low: 0.6, high: 0.9}\n",
@@ -333,7 +331,7 @@ def test_ranges_are_whole_numbers_where_the_key_is(desk):
     ]
 
 
-def test_other_commands_do_without_the_ranges(desk, cli):
+def test_other_commands_ignore_the_ranges(desk, cli):
     result = cli("train", "tiny.yaml", QUICK)
     assert result.code == 0
     assert (
@@ -345,8 +343,8 @@ def test_other_commands_do_without_the_ranges(desk, cli):
     assert cli("check", "tiny.yaml").out.endswith("tiny.yaml: ok\n")
 
 
-def test_a_study_of_another_config_is_not_gone_on_with(desk, cli):
-    told(cli, QUICK, "--trials", "1")
+def test_a_study_of_another_config_is_not_resumed(desk, cli):
+    tune_json(cli, QUICK, "--trials", "1")
     before = (OUT / "study.journal").read_bytes()
     for words, what in [
         (["train.epochs=4"], "train.epochs 3, not 4"),
@@ -369,7 +367,7 @@ def test_a_study_of_another_config_is_not_gone_on_with(desk, cli):
     assert (OUT / "study.journal").read_bytes() == before
 
 
-def test_nothing_of_the_users_is_overwritten(desk, cli):
+def test_files_of_the_user_are_not_overwritten(desk, cli):
     OUT.mkdir(parents=True)
     (OUT / "best.yaml").write_text("train: {epochs: 2}\n")
     result = cli("tune", "tiny.yaml")
@@ -385,7 +383,7 @@ def test_nothing_of_the_users_is_overwritten(desk, cli):
     assert (Path("notes.txt").read_text(), result.code) == ("mine\n", 2)
 
 
-def test_wrong_use_is_one_line(desk, cli):
+def test_usage_errors_are_one_line(desk, cli):
     write_config(Path("plain.yaml"))
     for words, message in [
         (
@@ -431,7 +429,7 @@ def test_without_optuna_it_says_what_to_install(desk, cli, monkeypatch):
     )
 
 
-def test_what_is_printed(desk, cli):
+def test_output(desk, cli):
     result = cli("tune", "tiny.yaml", QUICK, "--trials", "2")
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
@@ -449,14 +447,14 @@ def test_what_is_printed(desk, cli):
     ]
 
 
-def test_where_the_config_is_not_within_its_ranges_it_says_so(desk, cli):
+def test_a_baseline_outside_the_search_space_is_reported(desk, cli):
     result = cli("tune", "tiny.yaml", QUICK, "--trials", "1", "tune.encoder.hidden_size=[12, 16]")
     assert result.out.startswith(
         "The config's own values lie outside the search space, so they are not tried as a"
     )
 
 
-def test_files_are_tuned_from_wherever_the_config_is(desk, cli, monkeypatch):
+def test_files_to_try_are_relative_to_the_config(desk, cli, monkeypatch):
     for name in ("a", "b"):
         Path(f"{name}.vec").write_text("to 0.5 1\nfly 2 -1\n")
     write_config(
