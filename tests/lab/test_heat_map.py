@@ -77,9 +77,7 @@ def test_only_cells_are_colored():
         ]
     for line in shown(panel(values), panel(values, low=-1), colors="truecolor"):
         for place, color in enumerate(backgrounds(line)):
-            assert color is None or line.plain[place] == " ", (
-                "nothing is written on a colored cell"
-            )
+            assert color is None or line.plain[place] == " ", "nothing is written on a colored cell"
         assert not any(getattr(span.style, "color", None) for span in line.spans)
 
 
