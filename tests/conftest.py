@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import logging
 import os
+import pty
 import random
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,3 +160,19 @@ def start(
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     command = [sys.executable, "-m", "slotfill", *map(str, arguments)]
     return subprocess.Popen(command, env=environment, **(pipes | options))  # type: ignore[call-overload]
+
+
+def run_on_terminal(*arguments: object, typed: bytes = b"", **variables: str) -> tuple[int, str]:
+    """Run `slotfill ARGUMENTS` on a terminal of 80 columns; return exit code and what it shows."""
+    ours, theirs = pty.openpty()
+    environment = {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"} | variables
+    os.write(ours, typed)
+    process = start(*arguments, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    output = b""
+    # Linux raises an error when the other side is closed.
+    with suppress(OSError):
+        while block := os.read(ours, 65536):
+            output += block
+    os.close(ours)
+    return process.wait(), output.decode()

@@ -1,4 +1,4 @@
-"""scripts/evaluate_runs.py gives each run's own scores, and their mean and deviation."""
+"""scripts/evaluate_runs.py: the scores of each run, their mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def test_json_and_table(runs):
     names = [runs / "1", runs / "2", runs / "3.partial"]
     done = evaluate_runs(*names, "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     f1s = [evaluate_run(load_run(run)).overall.f1 for run in names[:2]]
-    assert [row["f1"] for row in found["runs"].values()] == pytest.approx(f1s)
-    assert found["mean"]["f1"] == pytest.approx(statistics.mean(f1s))
-    assert found["deviation"]["f1"] == pytest.approx(statistics.stdev(f1s))
+    assert [row["f1"] for row in result["runs"].values()] == pytest.approx(f1s)
+    assert result["mean"]["f1"] == pytest.approx(statistics.mean(f1s))
+    assert result["deviation"]["f1"] == pytest.approx(statistics.stdev(f1s))
     table = evaluate_runs(*names, "--split", "valid").stdout.splitlines()
     assert len(table) == 5
     assert (
@@ -85,14 +85,14 @@ def test_all_runs_are_evaluated_on_one_split_that_is_named(runs):
     shutil.copytree(runs / "1", folder / "3")
     config = folder / "3" / "config.yaml"
     config.write_text(config.read_text().replace(str(runs / "data"), str(folder / "data")))
-    found = json.loads(evaluate_runs(runs / "1", runs / "2", "--json").stdout)
-    assert found["split"] == "test"
+    result = json.loads(evaluate_runs(runs / "1", runs / "2", "--json").stdout)
+    assert result["split"] == "test"
     done = evaluate_runs(runs / "1", folder / "3", "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["split"] == "valid"
+    result = json.loads(done.stdout)
+    assert result["split"] == "valid"
     f1 = evaluate_run(load_run(runs / "1"), split="valid").overall.f1
-    assert [row["f1"] for row in found["runs"].values()] == pytest.approx([f1, f1])
+    assert [row["f1"] for row in result["runs"].values()] == pytest.approx([f1, f1])
     assert evaluate_runs(runs / "1", folder / "3").stdout.startswith("| run on valid |")
 
 
@@ -101,7 +101,7 @@ def test_one_run_has_no_deviation(runs):
     assert done.stdout.splitlines()[-1].startswith("| mean of 1 |") and "±" not in done.stdout
 
 
-def test_faults_are_one_line(runs):
+def test_errors_are_one_line(runs):
     for words, code in (
         ([runs / "3.partial"], 1),
         ([runs / "none"], 2),

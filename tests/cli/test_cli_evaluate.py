@@ -1,4 +1,4 @@
-"""`slotfill evaluate`, as it is typed: on which sentences, for people and for scripts."""
+"""The command `evaluate`: splits, other sentences, JSON, exit codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def room(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_test_split_is_scored_if_nothing_is_said(trained, cli):
+def test_evaluate_uses_the_test_split_by_default(trained, cli):
     result = cli("evaluate", trained)
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("test: 8 sentences, ")
@@ -34,13 +34,13 @@ def test_the_test_split_is_scored_if_nothing_is_said(trained, cli):
 @pytest.mark.parametrize(
     ("split", "count"), [("train", 40), ("valid", 16), ("dev", 16), ("pairs", 4)]
 )
-def test_any_split_of_the_corpus_can_be_scored(split, count, trained, cli):
+def test_evaluate_any_split_of_the_corpus(split, count, trained, cli):
     assert cli("evaluate", trained, "--split", split).out.startswith(
         f"{split}: {count} sentences, "
     )
 
 
-def test_a_split_that_is_not_there_is_told_those_that_are(trained, cli):
+def test_an_unknown_split_lists_the_splits(trained, cli):
     result = cli("evaluate", trained, "--split", "tset")
     assert result.err == (
         "slotfill: no split 'tset'; did you mean 'test'? (allowed: pairs, test, train, valid)\n"
@@ -48,21 +48,21 @@ def test_a_split_that_is_not_there_is_told_those_that_are(trained, cli):
     assert (result.code, result.out) == (2, "")
 
 
-def test_json_is_for_programs_and_says_the_same_as_the_run(trained, cli):
+def test_json_equals_the_scores_of_the_run_folder(trained, cli):
     result = cli("evaluate", trained, "--json")
     assert (result.code, result.err) == (0, "")
-    found = json.loads(result.out)
-    assert set(found) == set(EvaluationResult.__dataclass_fields__) - {"intent"}, (
+    scores = json.loads(result.out)
+    assert set(scores) == set(EvaluationResult.__dataclass_fields__) - {"intent"}, (
         "this run has learned no intents"
     )
-    assert set(found["overall"]) == {"precision", "recall", "f1", "support"}
-    assert found == json.loads((trained / "scores.json").read_text())["splits"]["test"]
+    assert set(scores["overall"]) == {"precision", "recall", "f1", "support"}
+    assert scores == json.loads((trained / "scores.json").read_text())["splits"]["test"]
 
 
-def test_other_sentences_are_scored_by_their_path(trained, cli):
+def test_evaluate_other_sentences(trained, cli):
     Path("mine.conll").write_text("leave\tO\nOslo\tB-origin\n\nhello\tO\nthere\tO\n")
-    found = json.loads(cli("evaluate", trained, "--data", "mine.conll", "--json").out)
-    assert (found["sentences"], found["overall"]["support"]) == (2, 1)
+    scores = json.loads(cli("evaluate", trained, "--data", "mine.conll", "--json").out)
+    assert (scores["sentences"], scores["overall"]["support"]) == (2, 1)
     for words, code, message in (
         (["--data", "mnie.conll"], 3, "mnie.conll: no such file; did you mean 'mine.conll'?"),
         (["--data", "mine.conll", "--split", "test"], 2,
@@ -72,20 +72,20 @@ def test_other_sentences_are_scored_by_their_path(trained, cli):
         assert (result.code, result.err, result.out) == (code, f"slotfill: {message}\n", "")
 
 
-def test_slots_the_model_does_not_know_are_counted_and_missed(trained, cli):
+def test_unknown_slot_names_are_counted(trained, cli):
     Path("mine.brackets").write_text("leave [Oslo](origin) at [noon](time)\n[zzz](class) please\n")
-    found = json.loads(cli("evaluate", trained, "--data", "mine.brackets", "--json").out)
-    assert (found["unknown_slots"], found["unknown_names"]) == (2, ["class", "time"])
-    assert found["unknown_words"] == 3
-    assert found["slots"]["time"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
-    assert found["overall"]["support"] == 3
+    scores = json.loads(cli("evaluate", trained, "--data", "mine.brackets", "--json").out)
+    assert (scores["unknown_slots"], scores["unknown_names"]) == (2, ["class", "time"])
+    assert scores["unknown_words"] == 3
+    assert scores["slots"]["time"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
+    assert scores["overall"]["support"] == 3
     assert (
         "3 tokens, 2 slots by name (class, time)"
         in cli("evaluate", trained, "--data", "mine.brackets").out
     )
 
 
-def test_unlabelled_sentences_cannot_be_scored(trained, cli):
+def test_unlabelled_sentences_are_refused(trained, cli):
     Path("mine.jsonl").write_text('{"text": "leave Oslo"}\n')
     result = cli("evaluate", trained, "--data", "mine.jsonl")
     assert (result.code, result.out) == (3, "")
@@ -95,7 +95,7 @@ def test_unlabelled_sentences_cannot_be_scored(trained, cli):
     )
 
 
-def test_a_script_can_ask_for_a_least_f1(trained, cli):
+def test_min_f1_sets_the_exit_code(trained, cli):
     Path("wrong.brackets").write_text("[hello](origin) there\n")
     assert cli("evaluate", trained, "--data", "wrong.brackets", "--min-f1", "0").code == 0
     result = cli("evaluate", trained, "--data", "wrong.brackets", "--json", "--min-f1", "60.5")
@@ -104,12 +104,14 @@ def test_a_script_can_ask_for_a_least_f1(trained, cli):
     assert cli("evaluate", trained, "--min-f1", "101").code == 2
 
 
-def test_how_other_sentences_are_written_can_be_said(trained, cli, corpus, tmp_path):
+def test_overrides_apply_to_other_sentences(trained, cli, corpus, tmp_path):
     target = tmp_path / "test.conll"
     assert cli("convert", corpus / "test.brackets", target, "--to-scheme", "bioes").code == 0
     refused = cli("evaluate", trained, "--data", target)
     assert refused.code == 3 and "set data.scheme: bioes" in refused.err
-    told = json.loads(cli("evaluate", trained, "data.scheme=bioes", "--data", target, "--json").out)
+    overridden = json.loads(
+        cli("evaluate", trained, "data.scheme=bioes", "--data", target, "--json").out
+    )
     own = json.loads(cli("evaluate", trained, "--json").out)
-    assert told["overall"] == own["overall"]
+    assert overridden["overall"] == own["overall"]
     assert cli("evaluate", trained, "data.schema=bioes").code == 2

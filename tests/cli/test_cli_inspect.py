@@ -1,18 +1,12 @@
-"""`slotfill inspect`, as it is typed: on a terminal and off it, as JSON, as a page that replaces
-nothing unasked.
-"""
+"""The command `inspect`: text, JSON and HTML output, terminals with and without colours."""
 
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import start
+from conftest import run_on_terminal
 from rich.cells import cell_len
 
 from slotfill.runs.predict import Predictor
@@ -25,7 +19,7 @@ def room(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_off_a_terminal_it_is_plain_text(trained, cli):
+def test_plain_text_without_a_terminal(trained, cli):
     result = cli("inspect", trained, TEXT)
     assert (result.code, result.err) == (0, "")
     assert "\x1b" not in result.out
@@ -43,7 +37,7 @@ def test_off_a_terminal_it_is_plain_text(trained, cli):
     assert sum(line.startswith("Oslo ") for line in lines) == 13
 
 
-def test_json_holds_all_the_numbers(trained, cli):
+def test_json_has_all_values(trained, cli):
     result = cli("inspect", trained, TEXT, "--json")
     assert (result.code, result.err, result.out.count("\n")) == (0, "", 1)
     data = json.loads(result.out)
@@ -65,7 +59,7 @@ def test_json_holds_all_the_numbers(trained, cli):
     )
 
 
-def test_layer_and_gates_choose(trained, cli):
+def test_layer_and_gate_select_panels(trained, cli):
     data = json.loads(
         cli("inspect", trained, TEXT, "--gate", "forget", "--gate", "memory", "--json").out
     )
@@ -98,7 +92,7 @@ def test_wrong_use_is_one_line(words, message, trained, cli):
 
 
 @pytest.mark.parametrize("text", ["", "   "])
-def test_no_words_is_one_line(text, trained, cli):
+def test_a_sentence_without_tokens_is_one_line(text, trained, cli):
     result = cli("inspect", trained, text, "--html", "page.html")
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert "no word in the sentence" in result.err
@@ -110,7 +104,7 @@ def test_no_run_is_one_line(cli):
     assert (result.code, result.err.count("\n")) == (2, 1)
 
 
-def test_page_is_written_and_never_over_another(trained, cli):
+def test_a_page_is_never_overwritten_without_force(trained, cli):
     result = cli("inspect", trained, TEXT, "--html", "page.html")
     assert (result.code, result.out, result.err) == (0, "page.html: 13 figures\n", "")
     page = Path("page.html").read_text(encoding="utf-8")
@@ -132,7 +126,7 @@ def test_page_is_written_and_never_over_another(trained, cli):
     assert list(Path().iterdir()) == [Path("page.html")], "nothing else is left"
 
 
-def test_a_page_that_cannot_be_finished_leaves_the_old_one(trained, cli, monkeypatch):
+def test_a_failed_write_keeps_the_old_page(trained, cli, monkeypatch):
     from slotfill.lab.inspect import html as heat_map_page
 
     Path("page.html").write_text("old")
@@ -147,41 +141,26 @@ def test_a_page_that_cannot_be_finished_leaves_the_old_one(trained, cli, monkeyp
     assert list(Path().iterdir()) == [Path("page.html")]
 
 
-def test_page_and_numbers_at_once(trained, cli):
+def test_page_and_json_together(trained, cli):
     result = cli("inspect", trained, TEXT, "--html", "page.html", "--json")
     assert len(json.loads(result.out)["panels"]) == 13 and Path("page.html").exists()
 
 
 @pytest.fixture
 def on_terminal(monkeypatch, trained):
-    """Call the command and return what a terminal of 80 columns is sent."""
+    """Return a function that runs the command on a terminal and returns its output."""
 
     def call(*words, **variables):
         for name in ("NO_COLOR", "COLORTERM"):
             monkeypatch.delenv(name, raising=False)
-        for name, value in ({"TERM": "xterm-256color", "COLUMNS": "80"} | variables).items():
-            monkeypatch.setenv(name, value)
-        return sent_to_terminal("inspect", trained, TEXT, *words)
+        code, output = run_on_terminal("inspect", trained, TEXT, *words, **variables)
+        assert code == 0
+        return output
 
     return call
 
 
-def sent_to_terminal(*words):
-    ours, theirs = pty.openpty()
-    process = start(*words, stdout=theirs, stderr=subprocess.STDOUT)
-    os.close(theirs)
-    sent = b""
-    # Linux makes an error of it when the other side is closed.
-    with suppress(OSError):
-        while block := os.read(ours, 65536):
-            sent += block
-    os.close(ours)
-    process.communicate()
-    assert process.returncode == 0
-    return sent.decode()
-
-
-def test_on_a_terminal_cells_have_colours(on_terminal):
+def test_colours_on_a_terminal(on_terminal):
     sent = on_terminal("--gate", "forget")
     assert "\x1b[48;5;" in sent
     assert "░" not in sent
@@ -191,7 +170,7 @@ def test_on_a_terminal_cells_have_colours(on_terminal):
 @pytest.mark.parametrize(
     "variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": "linux"}], ids=str
 )
-def test_a_terminal_without_these_colours_gets_characters(on_terminal, variables):
+def test_characters_on_a_terminal_with_few_colours(on_terminal, variables):
     sent = on_terminal("--gate", "forget", **variables)
     assert "[48;" not in sent and "[38;" not in sent
     assert "░" in sent and "█" in sent

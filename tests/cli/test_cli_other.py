@@ -1,6 +1,4 @@
-"""The other commands, as they are typed: help, list, check, schema, convert; what is imported; how
-errors end.
-"""
+"""The commands list, show, check, schema and convert; help, imports, exit codes."""
 
 from __future__ import annotations
 
@@ -53,7 +51,7 @@ def test_every_command_has_help(command, cli):
         (["schema"], {"pydantic"}),
     ],
 )
-def test_nothing_heavy_is_imported_before_it_is_needed(words, allowed):
+def test_light_commands_import_no_heavy_module(words, allowed):
     code = (
         "import sys, atexit\n"
         f"atexit.register(lambda: print(*(set({HEAVY}) & set(sys.modules)), file=sys.stderr))\n"
@@ -94,7 +92,7 @@ def test_list_names_every_part_in_one_line_each(cli):
     assert all(name in cli("list", "configs").out for name in builtin_config_names())
 
 
-def test_list_of_what_is_no_kind(cli):
+def test_list_of_an_unknown_kind(cli):
     result = cli("list", "cels")
     kinds = ", ".join(sorted([*(f"{kind}s" for kind in REGISTRIES), "configs"]))
     assert (
@@ -104,7 +102,7 @@ def test_list_of_what_is_no_kind(cli):
     assert (result.code, result.out) == (2, "")
 
 
-def test_check_counts_what_it_finds(desk, cli):
+def test_check_counts_sentences_and_slots(desk, cli):
     result = cli("check", "tiny.yaml")
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
@@ -119,13 +117,13 @@ def test_check_counts_what_it_finds(desk, cli):
     assert lines[-1] == "tiny.yaml: ok"
 
 
-def test_check_says_how_many_tags_it_repaired(desk, cli):
+def test_check_counts_repaired_tags(desk, cli):
     Path("train.conll").write_text("fly O\nTaipei I-to\n\nhello O\n\nthere O\n")
     Path("c.yaml").write_text("data: {path: train.conll, holdout: 0.4}\n")
     assert "c.yaml: train: 2 sentences, 1 slots, 1 tags repaired\n" in cli("check", "c.yaml").out
 
 
-def test_what_shows_when_the_network_is_built_has_its_place_too(desk, cli):
+def test_errors_in_building_the_network_have_a_location(desk, cli):
     write_config(
         Path("c.yaml"), embedding="[word,\n  {name: ngrams, min_length: 5, max_length: 2}]"
     )
@@ -146,7 +144,7 @@ def test_what_shows_when_the_network_is_built_has_its_place_too(desk, cli):
     assert (result.code, Path("new").exists(), Path("new.partial").exists()) == (2, False, False)
 
 
-def test_check_goes_on_and_ends_with_the_worst(desk, cli):
+def test_check_continues_and_exits_with_the_highest_code(desk, cli):
     Path("bad.yaml").write_text("trian: {}\ndata: {path: corpus}\ntagger: cfr\n")
     Path("broken.conll").write_text("fly O\nto\n")
     Path("data.yaml").write_text("data: {path: broken.conll}\n")
@@ -166,7 +164,7 @@ def test_check_goes_on_and_ends_with_the_worst(desk, cli):
     assert "data.yaml: ok" not in result.out
 
 
-def test_convert_goes_through_every_format_and_back(desk, cli):
+def test_convert_round_trip_through_every_format(desk, cli):
     chain = ["corpus/test.brackets", "a.conll", "b.jsonl", "c.brackets"]
     for source, target in pairwise(chain):
         result = cli("convert", source, target)
@@ -178,7 +176,7 @@ def test_convert_goes_through_every_format_and_back(desk, cli):
     assert Path("d.conll").read_text() == Path("a.conll").read_text()
 
 
-def test_convert_never_overwrites_and_leaves_nothing_half_done(desk, cli):
+def test_convert_never_overwrites_or_leaves_partial_files(desk, cli):
     Path("kept.conll").write_text("mine\n")
     Path("broken.conll").write_text("fly O\n\nto\n")
     for words, code, message in (
@@ -205,7 +203,7 @@ def test_convert_never_overwrites_and_leaves_nothing_half_done(desk, cli):
     assert Path("kept.conll").read_text() == "mine\n"
 
 
-def test_what_the_system_refuses_is_one_line(cli, monkeypatch):
+def test_an_operating_system_error_is_one_line(cli, monkeypatch):
     def refuse(*args):
         raise OSError(28, "No space left on device", "big.file")
 
@@ -214,7 +212,7 @@ def test_what_the_system_refuses_is_one_line(cli, monkeypatch):
     assert (result.code, result.err) == (1, "slotfill: big.file: No space left on device\n")
 
 
-def test_output_is_utf_8_whatever_the_locale(tmp_path):
+def test_output_is_utf_8_in_any_locale(tmp_path):
     (tmp_path / "台北.yaml").write_text("data: {path: 台北}\n", encoding="utf-8")
     command = [sys.executable, "-X", "utf8=0", "-m", "slotfill", "show", "台北.yaml"]
     environment = {"PYTHONIOENCODING": "latin-1", "PATH": "/usr/bin", "LC_ALL": "C.UTF-8"}
@@ -230,7 +228,7 @@ def test_a_closed_pipe_ends_a_command_quietly(words):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_schema_is_json_alone(cli):
+def test_schema_prints_json_only(cli):
     result = cli("schema")
     assert (result.code, result.err) == (0, "")
     assert json.loads(result.out)["$defs"]
@@ -249,7 +247,7 @@ def test_wrong_use_is_one_line(words, line, cli):
     assert (result.code, result.out, result.err) == (2, "", line)
 
 
-def test_convert_names_its_own_options(cli, tmp_path):
+def test_convert_messages_name_its_options(cli, tmp_path):
     source = tmp_path / "a.conll"
     source.write_text("Oslo\tS-city\n")
     refused = cli("convert", source, tmp_path / "b.jsonl")

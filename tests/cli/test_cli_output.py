@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import start, write_config
+from conftest import run_on_terminal, write_config
 
 from slotfill.cli.output import escape
 
 CONTROLS = "\x00\x07\x08\n\r\x1b\x7f\x85\x9b\x9d\u202a\u202e\u2066\u2069\udcff"
-
-
-def on_terminal(*words, columns="80"):
-    """Run `slotfill WORDS` on a terminal; return its exit code and what the terminal was sent."""
-    ours, theirs = pty.openpty()
-    environment = {"TERM": "xterm-256color", "COLUMNS": columns, "NO_COLOR": "1"}
-    process = start(*words, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    sent = b""
-    with suppress(OSError):  # Linux raises when the other side is closed.
-        while block := os.read(ours, 65536):
-            sent += block
-    os.close(ours)
-    process.communicate()
-    return process.returncode, sent.decode()
 
 
 def in_shell(command, **options):
@@ -50,7 +32,7 @@ def test_text_of_any_script_is_not_escaped():
 
 
 def test_a_terminal_is_sent_no_control_characters_of_the_text(trained):
-    code, sent = on_terminal("predict", trained, "leave \x1b]52;c;x\x07 for \u202eOslo\x9b31m")
+    code, sent = run_on_terminal("predict", trained, "leave \x1b]52;c;x\x07 for \u202eOslo\x9b31m")
     assert code == 0
     plain = re.sub(r"\x1b\[[\d;]*m", "", sent)
     assert plain.startswith("leave \\u001b]52;c;x\\u0007 for \\u202eOslo")
@@ -60,7 +42,7 @@ def test_a_terminal_is_sent_no_control_characters_of_the_text(trained):
 @pytest.mark.parametrize("format", ["jsonl", "conll", "brackets"])
 def test_a_format_is_escaped_on_a_terminal_and_exact_in_a_pipe(format, trained, cli):
     text = "leave \u202eOslo\x9b please"
-    code, sent = on_terminal("predict", trained, text, "--format", format)
+    code, sent = run_on_terminal("predict", trained, text, "--format", format)
     assert (code, "\u202e" in sent, "\x9b" in sent) == (0, False, False)
     assert "\\u202eOslo" in sent and "\\u009b" in sent
     exact = cli("predict", trained, text, "--format", format).out
@@ -69,7 +51,7 @@ def test_a_format_is_escaped_on_a_terminal_and_exact_in_a_pipe(format, trained, 
 
 def test_json_on_a_terminal_is_still_that_json(trained):
     text = "leave \u202eOslo\x9b please"
-    _, sent = on_terminal("predict", trained, text, "--format", "jsonl")
+    _, sent = run_on_terminal("predict", trained, text, "--format", "jsonl")
     assert json.loads(sent)["text"] == text
 
 

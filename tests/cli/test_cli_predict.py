@@ -1,12 +1,9 @@
-"""`slotfill predict`, as it is typed: sentences in from anywhere, answers out as a stream that can
-be parsed.
-"""
+"""The command `predict`: input, output formats, streams, terminals, processes."""
 
 from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -15,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import standard_input, start
+from conftest import run_on_terminal, standard_input, start
 
 from slotfill.runs.predict import CHUNK, Predictor
 
@@ -33,7 +30,7 @@ def rows(result):
     return [json.loads(line) for line in result.out.removesuffix("\n").split("\n")]
 
 
-def test_sentences_files_and_standard_input_get_the_same_answers(trained, cli, tmp_path):
+def test_arguments_files_and_standard_input_are_predicted_alike(trained, cli, tmp_path):
     found = rows(cli("predict", trained, *TEXTS))
     assert [row["text"] for row in found] == TEXTS
     assert found[0]["slots"] == [
@@ -59,14 +56,14 @@ def test_sentences_files_and_standard_input_get_the_same_answers(trained, cli, t
         'leave "New York" for \\Oslo\x07 [please](x)',
     ],
 )
-def test_offsets_point_into_the_text_as_it_was_given(text, trained, cli):
+def test_offsets_index_the_input_text(text, trained, cli):
     (row,) = rows(cli("predict", trained, text))
     assert row["text"] == text
     for slot in row["slots"]:
         assert text[slot["start"] : slot["end"]] == slot["value"] != ""
 
 
-def test_answers_keep_the_order_of_many_sentences(trained, cli):
+def test_predictions_keep_the_order_of_the_input(trained, cli):
     texts = [f"leave {'very ' * (number % 7)}Oslo {number}" for number in range(3 * CHUNK + 5)]
     Path("texts").write_text("".join(f"{text}\n" for text in texts))
     assert [row["text"] for row in rows(cli("predict", trained, "--input", "texts"))] == texts
@@ -92,7 +89,7 @@ def test_every_format_can_be_read_back(trained, cli):
     )
 
 
-def test_an_empty_line_is_answered_in_every_format(trained, cli):
+def test_an_empty_line_has_a_result_in_every_format(trained, cli):
     assert (
         cli("predict", trained, "hello", "", "there", "--format", "brackets").out
         == "hello\n\nthere\n"
@@ -121,7 +118,7 @@ def test_a_closed_standard_input_is_one_line(trained, cli, monkeypatch):
     )
 
 
-def test_what_is_not_utf_8_ends_it_after_the_answers_before(trained, cli, tmp_path):
+def test_invalid_utf_8_stops_after_the_results_before_it(trained, cli, tmp_path):
     with standard_input(b"arrive Lima\n\nhello \xff\nthere\n", tmp_path):
         result = cli("predict", trained)
     assert [json.loads(line)["text"] for line in result.out.splitlines()] == ["arrive Lima", ""]
@@ -150,7 +147,7 @@ def test_every_wrong_use_is_one_line(trained, cli):
         assert result.err == f"slotfill: {message}\n"
 
 
-def test_the_first_answer_comes_before_the_input_ends_and_ctrl_c_is_no_crash(trained):
+def test_results_are_streamed_and_ctrl_c_ends_in_one_line(trained):
     process = start("predict", trained)
     for number in range(3):
         process.stdin.write(f"arrive Oslo {number}\n".encode())
@@ -161,7 +158,7 @@ def test_the_first_answer_comes_before_the_input_ends_and_ctrl_c_is_no_crash(tra
     assert (process.returncode, out, err) == (130, b"", b"slotfill: stopped\n")
 
 
-def test_a_reader_that_has_seen_enough_ends_it_quietly(trained):
+def test_a_closed_pipe_ends_predict_silently(trained):
     process = start("predict", trained, stdin=subprocess.PIPE)
     process.stdin.write(b"arrive Oslo\n")
     process.stdin.flush()
@@ -176,31 +173,14 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(trained):
     process.stderr.close()
 
 
-def test_a_terminal_gets_colours_and_a_hint(trained):
-    ours, theirs = pty.openpty()
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TERM": "xterm-256color", "COLUMNS": "30"}
-    environment.pop("NO_COLOR", None)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "slotfill", "predict", trained],
-        stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=environment,
-    )  # fmt: skip
-    os.close(theirs)
-    assert process.stderr.readline() == b"Enter one sentence per line; Ctrl-D ends.\n"
-    os.write(ours, b"leave New York for Oslo [please]\n\x04")
-    shown = b""
-    try:
-        while piece := os.read(ours, 4096):
-            shown += piece
-    except OSError:  # Linux says so that the other side is closed
-        pass
-    os.close(ours)
-    process.stderr.close()
-    assert process.wait() == 0
-    # The line is whole, though wider than the terminal.
-    assert b"leave \x1b[" in shown
-    assert b"New York" in shown
-    assert b" origin" in shown
-    assert b" [please]" in shown
+def test_a_terminal_gets_colours_and_a_prompt(trained, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    typed = b"leave New York for Oslo [please]\n\x04"
+    code, output = run_on_terminal("predict", trained, typed=typed, COLUMNS="30")
+    assert code == 0
+    assert "Enter one sentence per line; Ctrl-D ends.\r\n" in output
+    assert "leave \x1b[" in output and "New York" in output and " origin" in output
+    assert " [please]" in output, "long lines are not cut"
 
 
 @pytest.mark.parametrize("texts", ["hello", b"hello", [None], [["fly", "to"]], ["hello", 3]])
@@ -228,7 +208,7 @@ def test_texts_without_tokens_have_no_slots(texts, trained, cli):
     )
 
 
-def test_processes_share_the_sentences_and_keep_their_order(trained, cli):
+def test_jobs_keep_the_order_of_the_input(trained, cli):
     texts = [
         f"leave {city} for Oslo please {number}"
         for number in range(1500)
@@ -241,7 +221,7 @@ def test_processes_share_the_sentences_and_keep_their_order(trained, cli):
     assert alone.out == shared.out and alone.out.count("\n") == len(texts)
 
 
-def test_processes_tell_what_is_wrong_with_the_input(trained, cli):
+def test_jobs_report_invalid_input(trained, cli):
     Path("texts").write_bytes(b"leave Oslo\n\xff\n")
     result = cli("predict", trained, "--input", "texts", "--jobs", "2")
     assert (result.code, result.err.count("\n")) == (3, 1)
@@ -249,7 +229,7 @@ def test_processes_tell_what_is_wrong_with_the_input(trained, cli):
     assert json.loads(result.out)["text"] == "leave Oslo"
 
 
-def test_processes_compute_on_the_cpu(trained, cli):
+def test_jobs_run_on_the_cpu(trained, cli):
     result = cli("predict", trained, "x", "--jobs", "2", "--device", "cuda")
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("slotfill: --jobs: several processes compute on the CPU")

@@ -1,18 +1,14 @@
-"""`slotfill train`, as it is typed: what it prints, what it writes, how it stops."""
+"""The command `train`: its output, the run folder, interruption and errors."""
 
 from __future__ import annotations
 
-import os
-import pty
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from conftest import start
+from conftest import run_on_terminal, start
 
 FILES = {"config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"}
 FILES |= {"history.csv", "scores.json", "environment.json"}
@@ -23,7 +19,7 @@ LOG_LINE = re.compile(
 LONG = ("train.epochs=100000", "train.patience=0")
 
 
-def test_train_logs_an_epoch_a_line_and_ends_with_what_to_type_next(desk, cli):
+def test_train_logs_one_line_per_epoch_and_the_next_commands(desk, cli):
     result = cli("train", "tiny.yaml", "train.epochs=3", "--seed", "5", "--out", "my runs/a b")
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
@@ -38,7 +34,7 @@ def test_train_logs_an_epoch_a_line_and_ends_with_what_to_type_next(desk, cli):
     assert "seed: 5\n" in Path("my runs/a b/config.yaml").read_text()
 
 
-def test_profile_says_where_the_time_went(desk, cli):
+def test_profile_prints_a_table_of_times(desk, cli):
     result = cli(
         "train", "tiny.yaml", "train.epochs=2", "train.processes=2", "--profile", "--out", "a"
     )
@@ -68,7 +64,7 @@ def example_from_test():
     return re.sub(r"\[(.*?)\]\(.*?\)", r"\1", line)
 
 
-def test_the_run_is_called_as_the_config_and_not_written_over(desk, cli):
+def test_the_run_is_named_after_the_config_and_not_overwritten(desk, cli):
     assert cli("train", "tiny.yaml", "train.epochs=1").code == 0
     before = Path("runs/tiny/model.safetensors").read_bytes()
     result = cli("train", "tiny.yaml", "train.epochs=2")
@@ -83,7 +79,7 @@ def test_the_run_is_called_as_the_config_and_not_written_over(desk, cli):
     assert [path.name for path in Path("runs").iterdir()] == ["tiny"]
 
 
-def test_a_corpus_without_test_is_scored_on_valid(desk, cli):
+def test_a_corpus_without_test_is_evaluated_on_valid(desk, cli):
     Path("few").mkdir()
     shutil.copy("corpus/train.brackets", "few/train.brackets")
     result = cli("train", "tiny.yaml", "data.path=few", "train.epochs=1", "data.holdout=0.25")
@@ -127,7 +123,7 @@ def test_every_wrong_use_is_one_line(desk, cli):
     assert not Path("runs").exists() or not list(Path("runs").iterdir())
 
 
-def test_a_folder_that_may_not_be_written_is_one_line(desk, cli, monkeypatch):
+def test_a_read_only_folder_is_one_line(desk, cli, monkeypatch):
     # Root may write anywhere, so the refusal is played.
     def refuse(*args, **options):
         raise PermissionError(13, "Permission denied", "runs")
@@ -139,7 +135,7 @@ def test_a_folder_that_may_not_be_written_is_one_line(desk, cli, monkeypatch):
     )  # fmt: skip
 
 
-def test_overrides_alone_are_of_the_built_in_corpus(desk, cli):
+def test_overrides_alone_apply_to_the_built_in_config(desk, cli):
     result = cli("train", "train.epochs=0")
     assert (result.code, result.err) == (
         2,
@@ -152,7 +148,7 @@ def read_until(stream, count):
     return [stream.readline().decode() for _ in range(count)]
 
 
-def test_a_killed_run_goes_on_and_ctrl_c_ends_it_whole(desk, cli):
+def test_a_killed_run_resumes_and_ctrl_c_completes_it(desk, cli):
     process = start("train", "tiny.yaml", *LONG, "--out", "a")
     lines = read_until(process.stdout, 3)
     process.send_signal(signal.SIGKILL)
@@ -178,7 +174,7 @@ def test_a_killed_run_goes_on_and_ctrl_c_ends_it_whole(desk, cli):
     assert cli("evaluate", "a").code == 0
 
 
-def test_ctrl_c_before_the_first_epoch_is_one_line_and_leaves_nothing(desk):
+def test_ctrl_c_in_the_first_epoch_leaves_no_run(desk):
     # An epoch of half a minute, so that the interrupt is inside it.
     Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 300)
     process = start(
@@ -195,37 +191,14 @@ def test_ctrl_c_before_the_first_epoch_is_one_line_and_leaves_nothing(desk):
     assert {path.name for path in Path().iterdir()} == {"corpus", "tiny.yaml", "long.brackets"}
 
 
-def test_a_terminal_shows_progress_and_keeps_the_epochs(desk):
-    ours, theirs = pty.openpty()
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "TERM": "xterm-256color",
-        "COLUMNS": "80",
-        "LINES": "24",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "slotfill", "train", "tiny.yaml", "train.epochs=2"],
-        stdin=theirs, stdout=theirs, stderr=theirs, env=environment,
-    )  # fmt: skip
-    os.close(theirs)
-    shown = b""
-    while piece := read(ours):
-        shown += piece
-    os.close(ours)
-    assert process.wait() == 0
-    text = shown.decode()
-    assert "Reading the sentences ..." in text
-    assert "epoch 1 of at most 2" in text
-    assert "Ctrl-C: stop, keep the best epoch" in text
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+def test_a_terminal_shows_a_progress_bar_and_a_table_of_epochs(desk):
+    code, output = run_on_terminal("train", "tiny.yaml", "train.epochs=2")
+    assert code == 0
+    assert "Reading the sentences ..." in output
+    assert "epoch 1 of at most 2" in output
+    assert "Ctrl-C: stop, keep the best epoch" in output
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
     assert re.search(r"\s +1 +\d+\.\d{4} ", plain)
     assert re.search(r"\s +2 +\d+\.\d{4} ", plain)
     assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= 80
-    assert "\x1b[?25h" in text, "the cursor is shown again"
-
-
-def read(terminal):
-    try:
-        return os.read(terminal, 65536)
-    except OSError:  # Linux says so that the other side is closed
-        return b""
+    assert "\x1b[?25h" in output, "the cursor is shown again"

@@ -27,16 +27,16 @@ def taggings(draw):
     length = draw(st.integers(1, 7))
 
     def slots():
-        found, at = [], 0
+        predicted, at = [], 0
         for gap, size, name in draw(
             st.lists(
                 st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from(NAMES)), max_size=4
             )
         ):
             if at + gap + size <= length:
-                found.append(Slot(name, at + gap, at + gap + size))
+                predicted.append(Slot(name, at + gap, at + gap + size))
                 at += gap + size
-        return found
+        return predicted
 
     gold = slots()
     return Sentence.from_tokens(["w"] * length, gold), list(gold) if draw(
@@ -93,11 +93,11 @@ def sentence(*slots, length=4):
 A, B = Slot("a", 0, 2), Slot("b", 3, 4)
 
 
-def test_by_hand():
+def test_scores_of_a_worked_example():
     gold = [sentence(A, B), sentence(A), sentence()]
-    found = [[A, B], [Slot("a", 0, 1)], [B]]
-    result = score_slots(gold, found)
-    # Two of four found are right, two of three gold are found.
+    predicted = [[A, B], [Slot("a", 0, 1)], [B]]
+    result = score_slots(gold, predicted)
+    # Two of four predicted are right, two of three gold are predicted.
     assert (result.overall.precision, result.overall.support) == (50, 3)
     assert result.overall.recall == pytest.approx(200 / 3)
     assert result.overall.f1 == pytest.approx(400 / 7)
@@ -106,7 +106,7 @@ def test_by_hand():
     assert result.tag_accuracy == pytest.approx(100 * 10 / 12)
 
 
-def test_a_slot_in_the_wrong_place_or_of_the_wrong_name_is_wrong_twice():
+def test_a_wrong_span_or_name_is_a_false_positive_and_a_false_negative():
     for wrong in (Slot("a", 0, 3), Slot("a", 1, 2), Slot("b", 0, 2)):
         assert slot_f1([sentence(A)], [[wrong]]) == 0
     # Two slots of one name side by side are not one long one.
@@ -114,22 +114,22 @@ def test_a_slot_in_the_wrong_place_or_of_the_wrong_name_is_wrong_twice():
 
 
 @pytest.mark.parametrize(
-    ("gold", "found", "accuracy"),
+    ("gold", "predicted", "accuracy"),
     [([A], [], 50), ([], [A], 50), ([], [], 100)],
     ids=["missed", "invented", "none"],
 )
-def test_without_slots(gold, found, accuracy):
-    result = score_slots([sentence(*gold)], [found])
-    assert result.overall.f1 == slot_f1([sentence(*gold)], [found]) == 0
+def test_scores_without_gold_or_predicted_slots(gold, predicted, accuracy):
+    result = score_slots([sentence(*gold)], [predicted])
+    assert result.overall.f1 == slot_f1([sentence(*gold)], [predicted]) == 0
     assert result.f1_interval == (0, 0)
     assert result.tag_accuracy == accuracy
     assert result.sentence_accuracy == (100 if accuracy == 100 else 0)
 
 
-def test_interval():
+def test_the_bootstrap_interval_matches_the_normal_approximation():
     gold = [sentence(A, B)] * 60 + [sentence(A)] * 40
-    found = [[A, B]] * 60 + [[B]] * 20 + [[]] * 20
-    result = score_slots(gold, found)
+    predicted = [[A, B]] * 60 + [[B]] * 20 + [[]] * 20
+    result = score_slots(gold, predicted)
     low, high = result.f1_interval
     assert low < result.overall.f1 < high
     # 95 % of a nearly normal spread, measured here by drawing sentences in another way.
@@ -137,26 +137,26 @@ def test_interval():
     draws = random.multinomial(100, [0.6, 0.2, 0.2], 4000) @ [[2, 2, 2], [0, 1, 1], [0, 0, 1]]
     spread = (200 * draws[:, 0] / (draws[:, 1] + draws[:, 2])).std()
     assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.15)
-    narrow = score_slots(gold * 10, found * 10).f1_interval
+    narrow = score_slots(gold * 10, predicted * 10).f1_interval
     assert (narrow[1] - narrow[0]) * 2 < high - low
-    assert score_slots(gold, found).f1_interval == (low, high)
+    assert score_slots(gold, predicted).f1_interval == (low, high)
     assert score_slots([sentence(A)] * 5, [[A]] * 5).f1_interval == (100, 100)
 
 
-def test_unequal_numbers_are_refused():
+def test_gold_and_predicted_must_have_equal_length():
     with pytest.raises(ValueError):
         score_slots([sentence(A)], [[A], [A]])
     with pytest.raises(ValueError):
         slot_f1([sentence(A)], [])
 
 
-def test_json():
+def test_result_as_json():
     result = score_slots([sentence(A)], [[A]]).to_json()
     assert result["overall"] == {"precision": 100, "recall": 100, "f1": 100, "support": 1}
     assert "seqeval" in result["mode"] and result["unknown_slots"] == 0
 
 
-def test_intents_are_right_as_a_set_and_frames_with_their_slots():
+def test_intents_are_compared_as_sets_and_frames_with_slots():
     cases = [
         ("a", "a", [A], [A]),
         ("a#b", "b#a", [A], []),
@@ -166,8 +166,8 @@ def test_intents_are_right_as_a_set_and_frames_with_their_slots():
         ("d", "d", [], []),
     ]
     gold = [Sentence.from_tokens(["w"] * 4, slots, intent) for intent, _, slots, _ in cases]
-    found, intents = [case[3] for case in cases], [case[1] for case in cases]
-    result = score_intents(gold, found, intents)
+    predicted, intents = [case[3] for case in cases], [case[1] for case in cases]
+    result = score_intents(gold, predicted, intents)
     assert result.accuracy == pytest.approx(50) == intent_accuracy(gold, intents)
     assert result.frame_accuracy == pytest.approx(100 * 2 / 6)
     assert list(result.intents) == ["a", "b", "c", "d"]
