@@ -86,7 +86,7 @@ def train(
     if resume is not None:
         if name is not None or settings or out or force:
             raise UsageError(
-                "--resume continues a run with its own config: only --device is allowed"
+                "--resume continues a run with its own config: only --device and --trust are allowed"
             )
         folder = RunFolder(resume, resume=True)
         if folder.complete():

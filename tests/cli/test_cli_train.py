@@ -11,7 +11,7 @@ from pathlib import Path
 from conftest import run_on_terminal, start
 
 FILES = {"config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"}
-FILES |= {"history.csv", "scores.json", "environment.json"}
+FILES |= {"history.csv", "scores.json", "environment.json", "manifest.json"}
 LOG_LINE = re.compile(
     r"epoch (\d+)/\d+: loss \d+\.\d{4}, valid F1 \d+\.\d\d(?: \(best\))?, [\d,]+ tokens/s, at most"
     r" .* left"
@@ -107,7 +107,7 @@ def test_every_wrong_use_is_one_line(desk, cli):
         (["train", "tiny.yaml", "data.path=bad"], 3, f"{desk}/bad/train.conll:2: 1 column, but line 1 has 2"),
         (["train", "--resume", "nope"], 2, "no run folder nope (allowed: none)"),
         (["train", "tiny.yaml", "--resume", "nope"], 2,
-         "--resume continues a run with its own config: only --device is allowed"),
+         "--resume continues a run with its own config: only --device and --trust are allowed"),
         (["train", "tiny.yaml", "train.learning_rate=1e38", "train.gradient_clip=0", "train.optimizer=sgd"], 1, None),
     ):  # fmt: skip
         result = cli(*words)
