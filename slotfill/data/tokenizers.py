@@ -140,8 +140,8 @@ class Tokenizer:
 
     def tokenize(self, text: str, location: str = "") -> Sentence:
         """Return `text` as an unlabelled sentence."""
-        tokens = []
-        offsets = []
+        tokens: list[str] = []
+        offsets: list[tuple[int, int]] = []
         start = 0
         # No token holds a space or depends on what is beyond one, so pieces are split one by one.
         for piece in text.split(" "):
@@ -151,9 +151,9 @@ class Tokenizer:
                 offsets.append((start, end))
             elif piece:
                 short = len(piece) <= _CACHEABLE_LENGTH
-                for token, first, last in (self._cached_split if short else self._split)(piece):
-                    tokens.append(token)
-                    offsets.append((start + first, start + last))
+                forms, spans = (self._cached_split if short else self._split)(piece)
+                tokens += forms
+                offsets += [(start + first, start + last) for first, last in spans]
             start = end + 1
         return Sentence(text, tokens, offsets, location=location)
 
@@ -163,15 +163,16 @@ class Tokenizer:
             return token
         return unicodedata.normalize(self.normalization, token)  # type: ignore[arg-type]
 
-    def _split(self, piece: str) -> list[tuple[str, int, int]]:
-        """Return each token of `piece`, normalized, with its offsets."""
+    def _split(self, piece: str) -> tuple[list[str], list[tuple[int, int]]]:
+        """Return the tokens of `piece`, normalized, and their offsets."""
         matches = _TOKENS[self.name].finditer(piece.translate(_CHARACTER_CLASSES))
         spans = [match.span() for match in matches]
         if self._affix_forms:
             if self._form(piece) in self._affix_forms:
                 spans = [(0, len(piece))]
             spans = [part for span in spans for part in self._split_affixes(piece, *span)]
-        return [(self.normalize(piece[start:end]), start, end) for start, end in spans]
+        tokens = [piece[start:end] for start, end in spans]
+        return (tokens if piece.isascii() else [self.normalize(token) for token in tokens]), spans
 
     def _split_affixes(self, text: str, start: int, end: int) -> list[tuple[int, int]]:
         """Return `text[start:end]` split at its affixes, the longest suffix first."""
