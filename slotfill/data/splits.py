@@ -9,6 +9,7 @@ import numpy as np
 
 from slotfill.config.models import DataConfig
 from slotfill.data.corpus import ReadResult, find_split, read_examples, read_sentences, splits_in
+from slotfill.data.sentence import Example
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import ConfigError, DataError, UsageError, did_you_mean
 
@@ -37,10 +38,11 @@ def read_split(
 
 def fit_tokenizer(data: DataConfig) -> Tokenizer:
     """Return the tokenizer of `data`, with the affixes learned from all its training sentences."""
-    path = split_path(data, "train")
-    assert path is not None
-    learns = data.misaligned == "split" and data.tokenizer in ("words", "whitespace")
-    examples = read_examples(path, format=data.format, scheme=data.scheme) if learns else []
+    examples: list[Example] = []
+    if data.misaligned == "split" and data.tokenizer in ("words", "whitespace"):
+        path = split_path(data, "train")
+        assert path is not None
+        examples = read_examples(path, format=data.format, scheme=data.scheme)
     return Tokenizer.fit(data.tokenizer, data.normalization, examples)
 
 

@@ -1,23 +1,30 @@
-"""What is scored is what is predicted: files are tokenized as `predict` tokenizes their texts."""
+"""What `evaluate` scores is what `predict` gives for the texts of the sentences."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
+from zlib import crc32
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotfill.config.models import DataConfig
+from slotfill.config.models import Config, DataConfig
 from slotfill.config.registry import FORMATS
 from slotfill.data.corpus import read_sentences, write_sentences
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import fit_tokenizer, read_split
 from slotfill.data.tokenizers import NORMALIZATIONS, TOKENIZERS, Tokenizer
+from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
+from slotfill.runs.evaluate import evaluate_run
+from slotfill.runs.load import Run
+from slotfill.runs.predict import Predictor
 
-EXAMPLES = settings(max_examples=40, derandomize=True, deadline=None)
+EXAMPLES = settings(max_examples=25, derandomize=True, deadline=None)
 ALPHABET = "ab1é台북에서'’.,:$-[]()\\\"#e\u0301\u200d\u00a0👋🏽"
 TEXTS = st.text(ALPHABET + "   ", min_size=1, max_size=16)
 TOKENS = st.lists(st.text(ALPHABET, min_size=1, max_size=5), min_size=1, max_size=5)
@@ -164,3 +171,61 @@ def test_composed_and_decomposed_accents_are_one_word():
     assert Tokenizer("words", "none").tokenize("e\u0301").tokens == ["e\u0301"]
     characters = Tokenizer("characters")
     assert characters.tokenize("\u1109\u1165\u110b\u116e\u11af").tokens == ["서", "울"]
+
+
+class HashingEngine:
+    """An engine whose tags depend on the tokens alone, so that other tokens get other tags."""
+
+    def __init__(self, num_tags):
+        self.num_tags = num_tags
+        self.indexers = [self]
+
+    def index(self, batch):
+        ids = np.zeros((len(batch), max(map(len, batch))), np.int64)
+        for row, tokens in zip(ids, batch, strict=True):
+            row[: len(tokens)] = [crc32(token.encode()) for token in tokens]
+        return (ids,)
+
+    def predict(self, batch):
+        ((ids,),) = batch.features
+        rows = zip(ids, batch.lengths, strict=True)
+        return [(row[:length] % self.num_tags).tolist() for row, length in rows], []
+
+
+@pytest.mark.parametrize("misaligned", ["split", "widen", "skip"])
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("format", FORMATS.names())
+@given(data=st.data())
+@settings(max_examples=15, derandomize=True, deadline=None)
+def test_evaluate_scores_what_predict_gives_for_the_texts(format, tokenizer, misaligned, data):
+    sentences = data.draw(corpora(format))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "train")
+        config = Config(
+            data=DataConfig(
+                train=str(path), format=format, tokenizer=tokenizer, misaligned=misaligned
+            )
+        )
+        try:
+            write_sentences(path, sentences, format=format)
+            reading = read_sentences(
+                path, format=format, tokenizer=tokenizer, misaligned=misaligned
+            )
+        except DataError:  # What the format or the tokenizer cannot hold is refused.
+            return
+        vocab = Vocab.from_sentences(reading.sentences, "iob2", tokenizer=reading.tokenizer)
+        vocab = Vocab.from_json(json.dumps(vocab.to_json()))
+        run = Run(None, vocab, HashingEngine(len(vocab.tags)), {"scheme": "iob2"})
+        run.config = config
+        result = evaluate_run(run, path=path, overrides=[])
+    predictions = Predictor(run).predict([sentence.text for sentence in reading.sentences])
+    gold, predicted = set(), set()
+    for number, (sentence, prediction) in enumerate(
+        zip(reading.sentences, predictions, strict=True)
+    ):
+        gold |= {(number, slot.name, *sentence.span(slot)) for slot in sentence.slots}
+        predicted |= {(number, slot.name, slot.start, slot.end) for slot in prediction.slots}
+    correct = len(gold & predicted)
+    assert result.overall.support == len(gold)
+    assert result.overall.precision == pytest.approx(100 * correct / max(1, len(predicted)))
+    assert result.overall.recall == pytest.approx(100 * correct / max(1, len(gold)))
