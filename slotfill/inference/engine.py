@@ -1,4 +1,4 @@
-"""The interface of the engines: torch, which trains, and ONNX Runtime, which predicts without it."""
+"""The common interface of the engines: torch, and ONNX Runtime, which predicts without it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ BATCH_TOKENS = 1024
 """Largest batch, with padding: more is not faster, and the states of an LSTM take memory."""
 
 MAX_TOKENS = 20_000
-"""Longest sentence that is tagged: memory grows with its length, for some encoders quadratically."""
+"""Longest sentence that is tagged; memory grows with its length, or its square with attention."""
 
 MAX_CHARACTERS = 50 * MAX_TOKENS
 """Longest text that is split into tokens."""

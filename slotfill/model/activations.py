@@ -12,7 +12,7 @@ Activations = dict[str, list[Tensor]]
 
 
 class RecordsActivations(nn.Module):
-    """A part that can record its activations by name, at no cost unless `record_activations` is on."""
+    """A part that records its activations by name, at no cost outside `record_activations`."""
 
     activations: Activations | None = None
 

@@ -33,7 +33,7 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Mode
 
 
 def check_buildable(config: Config) -> None:
-    """Build the network of a checked config with an empty vocabulary, to find options that conflict.
+    """Build the network with an empty vocabulary, to find options that conflict.
 
     Nothing is built if a user-defined part must not be executed.
 

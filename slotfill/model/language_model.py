@@ -58,7 +58,7 @@ class LanguageModelHead(nn.Module):
         )
 
     def loss(self, states: Tensor, lengths: Tensor, words: Tensor) -> Tensor:
-        """Return the weighted negative log-likelihood of the neighbouring words, in nats a sentence.
+        """Return the weighted negative log-likelihood of neighbouring words, in nats a sentence.
 
         Args:
             states: `(batch, time, directions * hidden)`.

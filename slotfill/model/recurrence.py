@@ -34,7 +34,7 @@ class TimeMajorOrder:
         self._step_rows = ((direction * time + order) * batch + sentence).permute(1, 2, 0)
 
     def to_time_major(self, x: Tensor) -> Tensor:
-        """Return `x` `(batch, time, size)` as `(direction, time, batch, size)`, in reading order."""
+        """Return `(batch, time, size)` as `(direction, time, batch, size)`, in reading order."""
         rows = x.flatten(0, 1).index_select(0, self._token_rows.flatten())
         return rows.view(*self._token_rows.shape, x.shape[2])
 

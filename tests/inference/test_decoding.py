@@ -40,7 +40,7 @@ def score(emissions, transitions, path):
 
 @st.composite
 def cases(draw):
-    """Small whole numbers, so that sums are exact and ties are common; some pairs of tags forbidden."""
+    """Small integers, for exact sums and many ties; some pairs of tags are forbidden."""
     tags, lengths = (
         draw(st.integers(1, 4)),
         draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)),
@@ -250,7 +250,7 @@ def test_each_step_gives_the_numbers_of_the_full_maximum(size, forbidden, scale,
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_looks_only_at_what_the_bound_leaves(scheme):
-    """Scores that are no numbers, of all tags but one to come from, show where they are looked at."""
+    """NaN as the scores of all predecessors but one shows where they are read."""
     random = np.random.default_rng(12)
     tags = all_tags(["a", "b", "c"], scheme)
     size = len(tags)

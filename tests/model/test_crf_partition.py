@@ -1,4 +1,4 @@
-"""The CRF's log partition function on scaled probabilities, against log space in double precision."""
+"""The CRF's log partition function, against log space in double precision."""
 
 from __future__ import annotations
 

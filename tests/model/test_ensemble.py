@@ -1,4 +1,4 @@
-"""Ensemble: what several networks say together, through training, a run folder, and both engines."""
+"""Ensemble: mean outputs of several networks, in training, a run folder and both engines."""
 
 from __future__ import annotations
 

@@ -68,14 +68,13 @@ def test_loss_is_that_of_the_equations(both):
 @pytest.mark.parametrize(
     "encoder",
     [
-        "encoder.layers=2",
+        "encoder={name: recurrent, layers: 2}",
         "encoder={name: feedforward, window: 1}",
         "encoder=[self_attention, recurrent]",
     ],
 )
 def test_an_encoder_that_has_seen_the_words_is_refused(encoder):
-    config = parse_config("", "x", [*(["encoder={name: recurrent, layers: 2}"] if "layers" in encoder else [encoder]),
-                                   "train.language_model_weight=0.1"])  # fmt: skip
+    config = parse_config("", "x", [encoder, "train.language_model_weight=0.1"])
     with pytest.raises(
         ConfigError,
         match=r"^command line: train.language_model_weight: needs a first encoder that is recurrent",

@@ -96,7 +96,7 @@ class Decoder(Tagger):
     def teacher_forced(
         self, memory: EncoderMemory, previous: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the outputs `(batch, time, hidden_size)` given the `previous` tags `(batch, time)`.
+        """Return the outputs `(batch, time, hidden_size)` given `previous` tags `(batch, time)`.
 
         And the last tensor of each step's state, `(batch, time, size)`, which a subclass may omit
         if the cell has no KL term.
