@@ -49,7 +49,7 @@ def slotfill_command(*words: str) -> str:
     return done.output
 
 
-def test_trains_from_its_path_and_predicts(cell, tmp_path):
+def test_cell_trains_and_predicts(cell, tmp_path):
     for split in ("train", "valid"):
         (tmp_path / f"{split}.brackets").write_text(SENTENCES, encoding="utf-8")
     (tmp_path / "mine.yaml").write_text(
@@ -67,7 +67,7 @@ def test_trains_from_its_path_and_predicts(cell, tmp_path):
     assert loaded.run.config.encoder["cell"] == {"name": str(cell), "gate_bias": 0.0}
 
 
-def test_its_option_is_checked_like_a_built_in_one(cell):
+def test_option_is_validated(cell):
     shown = slotfill_command(
         "show", "taipei", "encoder.cell.name=./mgu.py", "encoder.cell.gate_bias=-1"
     )
@@ -88,7 +88,7 @@ def test_its_option_is_checked_like_a_built_in_one(cell):
         parse_config("data: {path: .}", "mine.yaml", ["encoder.cell=./mug.py"])
 
 
-def test_moved_into_the_folder_it_is_listed_and_known(cell, tmp_path, monkeypatch):
+def test_cell_in_the_folder_is_built_in(cell, tmp_path, monkeypatch):
     monkeypatch.setattr(CELLS, "folder", tmp_path)
     monkeypatch.setattr(
         slotfill.model.cells, "__path__", [*slotfill.model.cells.__path__, str(tmp_path)]
@@ -101,14 +101,14 @@ def test_moved_into_the_folder_it_is_listed_and_known(cell, tmp_path, monkeypatc
     assert type(CELLS.build("mgu", 3, 4)).__name__ == "MGU"
 
 
-def test_it_says_what_it_is_and_what_its_option_means(cell):
+def test_summary_and_options_are_documented(cell):
     part = CELLS.part("./mgu.py")
     assert part.summary.endswith(".") and part.source.startswith("Zhou")
     assert list(part.options) == ["gate_bias"]
     assert "gate_bias: " in part.load().__doc__
 
 
-def test_its_steps_are_its_equations(cell):
+def test_matches_equations(cell):
     """Every step of both directions against the equations of the file's docstring, spelled out in
     NumPy.
     """
@@ -133,7 +133,7 @@ def test_its_steps_are_its_equations(cell):
             np.testing.assert_allclose(outputs[way, time], h, atol=1e-12)
 
 
-def test_batch_mates_change_nothing_and_every_parameter_learns(cell):
+def test_independent_of_batch_and_every_parameter_has_a_gradient(cell):
     torch.manual_seed(3)
     encoder = ENCODERS.build(
         {"name": "recurrent", "cell": "./mgu.py", "hidden_size": 4, "dropout": 0.0}, 3

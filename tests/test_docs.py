@@ -98,7 +98,7 @@ SLOTFILL = [
 ]
 
 
-def test_there_are_pages_and_commands():
+def test_pages_and_commands_are_found():
     assert {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/config.md"} <= set(
         map(page_name, PAGES)
     )
@@ -119,13 +119,13 @@ def test_links(page):
 
 
 @pytest.mark.parametrize("words", SLOTFILL)
-def test_command_can_be_typed(words):
+def test_commands_parse(words):
     with suppress(typer.Exit):  # --version and --help end here
         parse(words)
 
 
 @pytest.mark.parametrize("words", SLOTFILL)
-def test_config_in_a_command_is_built_in_and_its_overrides_are_keys(words):
+def test_configs_and_overrides_in_commands_are_valid(words):
     if words[0] not in ("train", "show", "check"):
         return
     given = [
@@ -140,7 +140,7 @@ def test_config_in_a_command_is_built_in_and_its_overrides_are_keys(words):
     load_config(*(names or ["taipei"]), [] if own else given)
 
 
-def test_a_wrong_command_is_noticed():
+def test_wrong_command_is_detected():
     for line in (
         "slotfill train --speed 3",
         "slotfill trian",
@@ -152,7 +152,7 @@ def test_a_wrong_command_is_noticed():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_scripts_in_commands_are_there(page):
+def test_scripts_in_commands_exist(page):
     for command in commands(page):
         scripts = [
             word for word in command if re.match(r"(\./)?(scripts|benchmarks|\.ci)/[\w./]+$", word)
@@ -161,7 +161,7 @@ def test_scripts_in_commands_are_there(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_python_blocks_are_python(page):
+def test_python_blocks_compile(page):
     for info, text in blocks(page):
         if info.strip() == "python":
             compile(text, page_name(page), "exec")
@@ -183,7 +183,7 @@ EXAMPLE = Sentence.from_tokens(["fly", "to", "New", "York"], [Slot("destination"
 
 
 @pytest.mark.parametrize("name", FORMATS.names())
-def test_formats_page_examples_are_read_and_written(name, tmp_path):
+def test_formats_page_examples(name, tmp_path):
     texts = {
         info: text
         for info, text in blocks(ROOT / "docs" / "formats.md")
@@ -220,7 +220,7 @@ def rows_of(page: str, first: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in found[1].splitlines()]
 
 
-def test_formats_page_lists_formats_and_endings():
+def test_formats_page_lists_formats_and_suffixes():
     rows = {row[0].strip("`"): row[1] for row in rows_of("docs/formats.md", "format")}
     assert list(rows) == FORMATS.names()
     for name, endings in rows.items():
@@ -249,7 +249,7 @@ def test_formats_page_tokenizers():
 # CONTRIBUTING.md and docs/parts.md
 
 
-def test_parts_page_has_every_kind():
+def test_parts_page_lists_every_kind():
     from slotfill.config.registry import REGISTRIES
 
     assert {row[0] for row in rows_of("docs/parts.md", "kind")} == set(REGISTRIES)

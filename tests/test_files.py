@@ -10,7 +10,7 @@ from slotfill.errors import UsageError
 from slotfill.files import check_new_file, write_atomically
 
 
-def test_only_what_may_be_replaced(tmp_path):
+def test_existing_files_are_kept_without_force(tmp_path):
     there = tmp_path / "a.json"
     there.write_text("mine")
     with pytest.raises(
@@ -25,7 +25,7 @@ def test_only_what_may_be_replaced(tmp_path):
         check_new_file(tmp_path / "nowhere" / "a.json", force=True)
 
 
-def test_text_and_bytes(tmp_path):
+def test_writes_text_and_bytes(tmp_path):
     for content in ("台北", b"\x00"):
         write_atomically(tmp_path / "a", content)
         assert (tmp_path / "a").read_bytes() == (

@@ -76,7 +76,7 @@ def test_same_commands_and_outputs(lecture):
     assert lecture.difference() == ""
 
 
-def test_a_difference_is_noticed(lecture, tmp_path, monkeypatch):
+def test_difference_is_detected(lecture, tmp_path, monkeypatch):
     other = tmp_path / "other.md"
     for changed in (
         TEXT.replace("--split pairs", "--split test", 1),
@@ -88,7 +88,7 @@ def test_a_difference_is_noticed(lecture, tmp_path, monkeypatch):
         assert lecture.difference()
 
 
-def test_no_mark_is_left_open(lecture):
+def test_markers_are_closed(lecture):
     for page in lecture.VERDICTS:
         text = page.read_text(encoding="utf-8")
         assert text.count("<!-- end -->") == len(
@@ -97,7 +97,7 @@ def test_no_mark_is_left_open(lecture):
         assert not re.search(r"-->(?:\s|\.\.\.|\(docs.*?\))*<!-- end -->", text)
 
 
-def test_pictures_are_there_and_small(lecture):
+def test_pictures_exist_and_are_small(lecture):
     names = re.findall(r"!\[[^\]]+\]\((lecture/[^)]+)\)", TEXT)
     assert names and {PAGE.parent / name for name in names} == set(lecture.PICTURES.iterdir())
     assert all((PAGE.parent / name).stat().st_size < 200_000 for name in names)
@@ -173,7 +173,7 @@ def test_attention_alone_looks_at_the_verb_and_knows_no_order():
     assert re.findall(r"\((\w+)\)", third + fourth) == ["origin", "destination"] * 2
 
 
-def test_what_is_said_of_the_comparison(lecture):
+def test_claims_about_the_comparison(lecture):
     lab = lecture.lab()
     changes = {
         (name, corpus): config["corpora"][corpus]["splits"]["test"]["against_first"]["difference"]

@@ -47,7 +47,7 @@ def learned(cli, folder, corpus, first):
 
 
 @pytest.mark.parametrize("script", FIRST)
-def test_the_same_is_learned_in_other_letters(script, cli, corpus, tmp_path):
+def test_other_scripts_train_identically(script, cli, corpus, tmp_path):
     latin = learned(cli, tmp_path / "Latin", corpus, "a")
     assert len(latin) == 3
     assert learned(cli, tmp_path / script, corpus, FIRST[script]) == latin

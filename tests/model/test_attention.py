@@ -88,7 +88,7 @@ def multi_head(encoder, x):
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_equals_the_loop_over_pairs(name):
+def test_matches_loop_over_pairs(name):
     encoder, x = built(name), sentences()
     with record_activations(encoder) as notes:
         outputs = encoder(x, LENGTHS).detach().numpy()
@@ -100,7 +100,7 @@ def test_equals_the_loop_over_pairs(name):
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_weights_add_up_to_one_and_are_nothing_at_padding(name):
+def test_weights_sum_to_one_and_are_zero_at_padding(name):
     encoder, x = built(name), sentences()
     with record_activations(encoder) as notes:
         encoder(x, LENGTHS)
@@ -112,7 +112,7 @@ def test_weights_add_up_to_one_and_are_nothing_at_padding(name):
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_the_whole_sentence_counts_and_its_order_does_not(name):
+def test_permutation_equivariance(name):
     """Each token's vector moves with any other's; shuffled tokens give the same vectors, shuffled."""
     encoder, x = built(name), sentences(torch.tensor([6]))
     lengths = torch.tensor([6])
@@ -124,7 +124,7 @@ def test_the_whole_sentence_counts_and_its_order_does_not(name):
     torch.testing.assert_close(encoder(x[:, order], lengths), whole[:, order], atol=1e-12, rtol=0)
 
 
-def test_long_sentences_are_taken_in_parts(monkeypatch):
+def test_long_sentences_are_processed_in_chunks(monkeypatch):
     """The same numbers and gradients, a few queries at a time."""
     encoder, x = built("attention"), sentences().requires_grad_()
     wanted = encoder(x, LENGTHS)
@@ -152,7 +152,7 @@ def test_long_sentences_are_taken_in_parts(monkeypatch):
         torch.testing.assert_close(encoder(x, LENGTHS), wanted.detach(), atol=1e-12, rtol=0)
 
 
-def test_what_attention_drops_is_passed_on_whole():
+def test_residual_path_has_no_dropout():
     encoder = (
         ENCODERS.build({"name": "attention", "size": 3, "dropout": 0.5}, SIZE).double().train()
     )
@@ -164,7 +164,7 @@ def test_what_attention_drops_is_passed_on_whole():
 
 
 @pytest.mark.parametrize("second", PARTS)
-def test_stands_on_any_encoder_and_is_read_there(second):
+def test_stacks_on_any_encoder(second):
     """In a stack, with the names that `record_activations` gives."""
     vocab = vocab_of()
     torch.manual_seed(1)

@@ -170,7 +170,7 @@ def test_lecture_lstm_by_hand(sharp, within):
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_starts_orthogonal_and_small(name):
+def test_initial_weights(name):
     torch.manual_seed(1)
     cell = CELLS.build(name, 20, 8, 2)
     for direction in range(2):

@@ -110,7 +110,7 @@ CASES = [
     ("equations", "options"),
     [pytest.param(*c, id=label({"name": c[0].__name__, **c[1]})) for c in CASES],
 )
-def test_equals_its_equations(equations, options, size):
+def test_matches_equations(equations, options, size):
     encoder, (x, lengths) = encoder_of({"name": equations.__name__, **options}, size), batch(size)
     found = encoder(x, lengths).detach().numpy()
     for sentence, length, row in zip(x.numpy(), LENGTHS, found, strict=True):
@@ -122,7 +122,7 @@ def test_equals_its_equations(equations, options, size):
 
 
 @pytest.mark.parametrize("name", ["mut1", "mut2"])
-def test_the_bare_input_is_projected_only_where_sizes_differ(name):
+def test_input_projection_only_if_sizes_differ(name):
     names = [
         {parameter for parameter, _ in CELLS.build(name, size, 4).named_parameters()}
         for size in (3, 4)
@@ -131,7 +131,7 @@ def test_the_bare_input_is_projected_only_where_sizes_differ(name):
 
 
 @pytest.mark.parametrize(("reset", "products"), [("after", 3), ("before", 3), ("none", 2)])
-def test_what_is_not_computed_has_no_weights(reset, products):
+def test_no_unused_weights(reset, products):
     gru = dict(CELLS.build({"name": "gru", "reset": reset}, 3, 4).named_parameters())
     assert ("recurrent_bias" in gru) == (reset == "after")
     assert gru["input_weight"].shape[2] == gru["recurrent_weight"].shape[2] == products * 4

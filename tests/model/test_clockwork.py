@@ -40,7 +40,7 @@ def clockwork(w, xs, periods):
         ([1, 2, 4, 8], [1, 1, 2, 4, 8]),
     ],
 )
-def test_clockwork_equals_its_equations(periods, units):
+def test_matches_equations(periods, units):
     encoder, (x, lengths) = encoder_of({"name": "clockwork", "periods": periods}, 3), batch(3)
     found = encoder(x, lengths).detach().numpy()
     for sentence, length, row in zip(x.numpy(), LENGTHS, found, strict=True):
@@ -50,7 +50,7 @@ def test_clockwork_equals_its_equations(periods, units):
         np.testing.assert_allclose(row[:length], wanted, atol=1e-12, rtol=1e-12)
 
 
-def test_clockwork_ticks():
+def test_modules_are_updated_at_their_periods():
     """A unit changes exactly when its period divides the step's number."""
     cell = CELLS.build({"name": "clockwork", "periods": [2, 1, 4]}, 3, HIDDEN, 2)
     outputs = run_cell(cell, torch.randn(2, 9, 1, 3, generator=torch.Generator().manual_seed(1)))[0]
@@ -62,7 +62,7 @@ def test_clockwork_ticks():
         )
 
 
-def test_clockwork_slow_modules_do_not_see_fast_ones():
+def test_no_connection_from_fast_to_slow_modules():
     cell = CELLS.build({"name": "clockwork", "periods": [4, 1, 2]}, 3, HIDDEN)
     seen = torch.tensor([[slow >= fast for fast in (1, 1, 2, 2, 4)] for slow in (1, 1, 2, 2, 4)])
     assert torch.equal(cell.recurrent_weight[0] != 0, seen), "from the start"
@@ -76,7 +76,7 @@ def test_clockwork_slow_modules_do_not_see_fast_ones():
     )
 
 
-def test_clockwork_backward_clock_starts_at_the_true_end():
+def test_backward_clock_starts_at_the_last_token():
     """With the one period 4 a sentence of 7 tokens is heard at its tokens 6 and 2, one of 4 at its
     last alone.
     """
@@ -90,7 +90,7 @@ def test_clockwork_backward_clock_starts_at_the_true_end():
 
 
 @pytest.mark.parametrize("periods", [[], [1, 2, 3, 4, 5, 6]])
-def test_clockwork_refuses_what_it_has_no_units_for(periods):
+def test_more_periods_than_units_is_an_error(periods):
     with pytest.raises(
         ConfigError, match=f"cell.periods: {len(periods)} periods for hidden_size 5; at least one"
     ):

@@ -69,7 +69,7 @@ def embed(embedding, sentences):
 @pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind in REGISTRIES for name in REGISTRIES[kind].names()]
 )
-def test_says_what_it_is_and_takes(kind, name):
+def test_summary_and_options_are_documented(kind, name):
     part = REGISTRIES[kind].part(name)
     assert part.summary.endswith(".") and part.summary[0].isupper()
     parameters = list(inspect.signature(part.load()).parameters.values())
@@ -92,7 +92,7 @@ def test_says_what_it_is_and_takes(kind, name):
 
 
 @pytest.mark.parametrize("part", all_variants("embedding"))
-def test_embedding_shape_and_batch_mates(part):
+def test_embedding_shape_and_independence_of_batch(part):
     embedding = EMBEDDINGS.build(part, vocab_of()).double().eval()
     randomize(embedding, 1)
     sentences = [s.tokens for s in SENTENCES] + STRANGE
@@ -141,7 +141,7 @@ class TestCell:
             outputs.append(h)
         return torch.stack(outputs, dim=1)
 
-    def test_run_is_step_after_step(self, part, directions):
+    def test_sequence_matches_steps(self, part, directions):
         """Also where `run` takes another way, with gradients or without."""
         cell, x = self.cell(part, directions), self.x(directions).requires_grad_()
         wanted = self.stepped(cell, x)
@@ -158,7 +158,7 @@ class TestCell:
         with torch.inference_mode():
             torch.testing.assert_close(run(cell, x), wanted, atol=1e-12, rtol=0)
 
-    def test_directions_are_strangers(self, part, directions):
+    def test_directions_are_independent(self, part, directions):
         cell, x = self.cell(part, directions), self.x(directions)
         together = run(cell, x)
         for direction in range(directions):
@@ -169,14 +169,14 @@ class TestCell:
             found = run(alone, x[direction : direction + 1])
             torch.testing.assert_close(found[0], together[direction], atol=1e-12, rtol=0)
 
-    def test_nothing_comes_from_batch_mates_or_from_later(self, part, directions):
+    def test_independent_of_batch_and_of_later_steps(self, part, directions):
         cell, x = self.cell(part, directions), self.x(directions)
         whole = run(cell, x)
         torch.testing.assert_close(run(cell, x[:, :, :1]), whole[:, :, :1], atol=1e-12, rtol=0)
         for time in (1, 3):
             torch.testing.assert_close(run(cell, x[:, :time]), whole[:, :time], atol=1e-12, rtol=0)
 
-    def test_notes_what_it_names(self, part, directions):
+    def test_records_its_gates(self, part, directions):
         """Each gate at each step under its name, and the output; nothing unless it is asked."""
         cell, x = self.cell(part, directions), self.x(directions)
         with record_activations(cell) as notes:
@@ -188,7 +188,7 @@ class TestCell:
         run(cell, x)
         assert len(notes[""]["hidden"]) == 4 and cell.activations is None
 
-    def test_gradient_is_the_slope(self, part, directions):
+    def test_gradient_matches_numerical(self, part, directions):
         cell, x = self.cell(part, directions), self.x(directions, time=3).requires_grad_()
         assert torch.autograd.gradcheck(
             lambda x, *_: run(cell, x), (x, *cell.parameters()), fast_mode=True
@@ -213,7 +213,7 @@ class TestEncoder:
             assert (row[length:] == 0).all()
             assert (row[:length] != 0).any()
 
-    def test_batch_mates_change_nothing(self, part):
+    def test_independent_of_the_batch(self, part):
         encoder, x = self.encoder(part), inputs(2)
         together = encoder(x, LENGTHS)
         for row, length, encoded in zip(x, LENGTHS, together, strict=True):
@@ -224,7 +224,7 @@ class TestEncoder:
             encoder(x[order], LENGTHS[order]), together[order], atol=1e-12, rtol=0
         )
 
-    def test_padding_changes_nothing(self, part):
+    def test_independent_of_padding(self, part):
         """Neither what stands there nor how much of it; in the gradient too."""
         encoder, x = self.encoder(part), inputs(2)
         x.requires_grad_()
@@ -243,7 +243,7 @@ class TestEncoder:
         ):
             torch.testing.assert_close(mine, theirs, atol=1e-10, rtol=1e-10)
 
-    def test_gradient_is_the_slope(self, part):
+    def test_gradient_matches_numerical(self, part):
         encoder = self.encoder(part)
         lengths = torch.tensor([3, 1, 2])
         x = inputs(2, lengths).requires_grad_()
@@ -279,7 +279,7 @@ class TestTagger:
             assert transitions.start.shape == transitions.end.shape == (count,)
             assert transitions.matrix.shape == (count, count)
 
-    def test_batch_mates_change_nothing(self, part, scheme):
+    def test_independent_of_the_batch(self, part, scheme):
         tagger, _, hidden, lengths, tags = self.tagger(part, scheme)
         together = tagger(hidden, lengths)
         losses = []
@@ -295,7 +295,7 @@ class TestTagger:
         padded = loss_of(tagger, pad(hidden, (0, 0, 0, 4)), lengths, pad(tags, (0, 4)))
         torch.testing.assert_close(padded, mean, atol=1e-12, rtol=1e-12)
 
-    def test_gradient_is_the_slope(self, part, scheme):
+    def test_gradient_matches_numerical(self, part, scheme):
         tagger, _, hidden, lengths, tags = self.tagger(part, scheme)
         parameters = (hidden.requires_grad_(), *tagger.parameters())
         assert torch.autograd.gradcheck(
@@ -335,7 +335,7 @@ class TestIntent:
         assert head.loss(scores, intents) > 0
         assert all(head.predict(scores.detach())), "at least one intent is always answered"
 
-    def test_batch_mates_and_padding_change_nothing(self, part, several):
+    def test_independent_of_batch_and_padding(self, part, several):
         head, hidden, lengths, intents = self.head(part, several)
         seen, together = head(hidden, lengths)
         losses = []
@@ -353,7 +353,7 @@ class TestIntent:
         torch.testing.assert_close(padded[1], together, atol=1e-12, rtol=0)
         torch.testing.assert_close(padded[0][:, : hidden.shape[1]], seen, atol=1e-12, rtol=0)
 
-    def test_gradient_is_the_slope(self, part, several):
+    def test_gradient_matches_numerical(self, part, several):
         head, hidden, lengths, intents = self.head(part, several)
 
         def loss(hidden, *_):
@@ -370,7 +370,7 @@ class TestIntent:
 
 @pytest.mark.parametrize("parts", networks())
 class TestNetwork:
-    def test_alone_or_among_others(self, parts):
+    def test_sentence_alone_matches_batch(self, parts):
         model, _ = network(parts)
         model.eval()
         sentences = [s.tokens for s in SENTENCES] + STRANGE
@@ -393,7 +393,7 @@ class TestNetwork:
         together = model.loss(batch_of(model, vocab, SENTENCES))
         torch.testing.assert_close(together, torch.stack(alone).mean(), atol=1e-10, rtol=1e-10)
 
-    def test_every_parameter_learns(self, parts):
+    def test_every_parameter_has_a_gradient(self, parts):
         model, vocab = network(parts)
         model.train()
         model.loss(batch_of(model, vocab, SENTENCES)).backward()
@@ -404,7 +404,7 @@ class TestNetwork:
             assert parameter.grad.isfinite().all(), name
             assert (parameter.grad != 0).any(), name
 
-    def test_gradient_is_the_slope(self, parts):
+    def test_gradient_matches_numerical(self, parts):
         """Along random directions, in which padding's vector, fixed at zero, does not move."""
         model, vocab = network(parts)
         model.double().eval()
@@ -426,7 +426,7 @@ class TestNetwork:
             slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
             assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope, rel=1e-5, abs=1e-7)
 
-    def test_saved_and_loaded_is_the_same(self, parts, tmp_path):
+    def test_save_and_load(self, parts, tmp_path):
         model, _ = network(parts)
         batch = make_batch([s.tokens for s in SENTENCES] + STRANGE, model.indexers)
         before = model.eval().emissions(batch)
@@ -444,7 +444,7 @@ class TestNetwork:
             )
             assert np.array_equal(ours.end, theirs.end)
 
-    def test_the_seed_decides(self, parts):
+    def test_same_seed_same_weights(self, parts):
         def drawn(seed):
             model, vocab = network(parts, seed)
             loss = model.train().loss(batch_of(model, vocab, SENTENCES))
@@ -455,7 +455,7 @@ class TestNetwork:
         assert loss == loss_again and loss != other_loss
         assert any(not torch.equal(weights[name], others[name]) for name in weights)
 
-    def test_noise_is_for_training_only(self, parts):
+    def test_deterministic_in_evaluation(self, parts):
         model, vocab = network(parts)
         batch = batch_of(model, vocab, SENTENCES)
         noisy = "=0.5" in " ".join(label(part) for part in (*parts[0], *parts[1:]))

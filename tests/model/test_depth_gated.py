@@ -44,7 +44,7 @@ def depth_gated(encoder, x):
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_depth_gated_equals_its_equations(layers):
+def test_matches_equations(layers):
     """Also backwards, where the memory below is that of the backward reading at the same token."""
     encoder, (x, lengths) = encoder_of("depth_gated", 3, layers), batch(3)
     found = encoder(x, lengths).detach().numpy()
@@ -54,13 +54,13 @@ def test_depth_gated_equals_its_equations(layers):
         )
 
 
-def test_depth_gated_gradient_is_the_slope():
+def test_gradient_matches_numerical():
     encoder, x = encoder_of("depth_gated", 2, 2), batch(2)[0][:3, :3].requires_grad_()
     lengths = torch.tensor([3, 1, 2])
     assert torch.autograd.gradcheck(lambda x, *_: encoder(x, lengths), (x, *encoder.parameters()))
 
 
-def test_the_first_layer_has_no_depth_gate():
+def test_first_layer_has_no_depth_gate():
     first, *others = encoder_of("depth_gated", 3, 3).layers
     plain = {
         name: tuple(p.shape) for name, p in CELLS.build("lstm", 3, HIDDEN, 2).named_parameters()

@@ -62,7 +62,7 @@ def test_word_unknown_rate():
     assert same(embed("word", tokens, unknown_rate=0.0, training=True), asleep)
 
 
-def test_word_vectors_are_of_like_length():
+def test_word_vectors_have_similar_norms():
     """That of the unknown word too, which nothing trains where no word is rare."""
     known, unknown = embed("word", ["flight", "paris"], size=300)
     assert 0.5 < unknown.norm() / known.norm() < 2
@@ -72,7 +72,7 @@ def test_word_size():
     assert embed("word", ["flight"], size=7).shape == (1, 7)
 
 
-def test_char_cnn_reads_the_spelling():
+def test_char_cnn_depends_on_characters():
     vocab = Vocab.from_sentences(SENTENCES, "iob2")
     taipei, again, other, shuffled = embed(
         "char_cnn", ["Taipei", "Taipei", "Taipeh", "iepiaT"], vocab, filters=20
@@ -104,13 +104,13 @@ def test_char_cnn_width():
         assert not same(one, two)
 
 
-def test_char_cnn_unknown_characters_are_one():
+def test_char_cnn_unknown_characters_share_a_vector():
     one, two = embed("char_cnn", ["r🛫me", "r中me"])
     assert same(one, two)
 
 
 @pytest.mark.parametrize("name", EMBEDDINGS.names())
-def test_nothing_but_a_sentence(name):
+def test_minimal_vocabulary(name):
     """A vocabulary of one token of one character."""
     vocab = Vocab.from_sentences([Sentence.from_tokens(["a"], [])], "iob2")
     assert embed(name, ["a", "b", "ab"], vocab, **FILES.get(name, {})).isfinite().all()
@@ -119,7 +119,7 @@ def test_nothing_but_a_sentence(name):
 LETTERS = Vocab({"abc": 1, "abd": 1, "xbc": 1}, ["O"], "iob2")
 
 
-def test_ngrams_are_those_that_several_words_have():
+def test_ngrams_min_count():
     """What two of the words share, the marks of beginning and end included: ^ab, ab, bc, bc$, c$,
     ^a.
     """
@@ -137,7 +137,7 @@ def test_ngrams_are_those_that_several_words_have():
     )
 
 
-def test_ngrams_of_a_word_are_added():
+def test_ngrams_are_summed():
     torch.manual_seed(1)
     part = EMBEDDINGS.build({"name": "ngrams", "max_length": 3, "size": 7}, LETTERS).eval()
     (found,) = part(
@@ -179,6 +179,6 @@ def test_ngrams_dropout():
     assert same(part.eval()(*arrays)[0, 0], part(*arrays)[0, 1])
 
 
-def test_ngrams_of_a_long_token_are_cut():
+def test_ngrams_of_long_tokens_are_truncated():
     (long,) = embed("ngrams", ["abc" * 100000], LETTERS)
     assert long.isfinite().all()

@@ -46,7 +46,7 @@ def test_feedforward_sees_its_window(window, layers):
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
-def test_recurrent_sees_one_way_or_both(cell, layers):
+def test_recurrent_directions(cell, layers):
     part = {"name": "recurrent", "cell": cell, "layers": layers}
     assert torch.equal(reach({**part, "bidirectional": False}), apart() <= 0)
     assert reach({**part, "bidirectional": True}).all()
@@ -62,7 +62,7 @@ def test_recurrent_sizes():
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("name", ["feedforward", "recurrent"])
-def test_layers_are_so_many(name, layers):
+def test_number_of_layers(name, layers):
     """Each layer after the first is as large as the one before."""
     count = [
         sum(
@@ -89,7 +89,7 @@ def test_dropout_before_every_layer(name):
     assert not (encoder(x, lengths) == encoder(y, lengths)).all(dim=(1, 2)).any()
 
 
-def test_sentence_dropout():
+def test_locked_dropout():
     torch.manual_seed(1)
     dropout = LockedDropout(0.25)
     x = torch.rand(400, 5, 30) + 1

@@ -79,7 +79,7 @@ def loop(encoder, x, direction):
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_equals_the_loop_over_tokens_and_layers(layers, tied, bidirectional):
+def test_matches_loop_over_tokens_and_layers(layers, tied, bidirectional):
     """The outputs, and whatever is noted of each step."""
     encoder, x = built(layers=layers, tied=tied, bidirectional=bidirectional), sentences()
     with record_activations(encoder) as notes:
@@ -101,7 +101,7 @@ def test_equals_the_loop_over_tokens_and_layers(layers, tied, bidirectional):
     assert all(len(steps) == 6 for steps in notes[""].values())
 
 
-def test_tied_layers_share_all_their_weights():
+def test_tied_layers_share_weights():
     def count(**options):
         return sum(
             p.numel()
@@ -117,7 +117,7 @@ def test_tied_layers_share_all_their_weights():
     )
 
 
-def test_forget_gates_start_at_their_bias():
+def test_initial_forget_bias():
     for bias in (1.0, -2.0):
         part = {"name": "grid_lstm", "hidden_size": HIDDEN, "layers": 2, "forget_bias": bias}
         encoder = ENCODERS.build(part, SIZE)

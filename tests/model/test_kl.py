@@ -34,12 +34,12 @@ def history_of(cell, folder):
 
 
 @pytest.mark.parametrize("prior", ["learned", "fixed"])
-def test_falls_in_training(prior, tmp_path):
+def test_kl_term_decreases_in_training(prior, tmp_path):
     rows = history_of(f"{{name: variational, latent_size: 4, prior: {prior}}}", tmp_path)
     divergences = [float(row["kl"]) for row in rows]
     assert all(0 < kl < float(row["loss"]) for kl, row in zip(divergences, rows, strict=True))
     assert divergences[-1] < 0.5 * divergences[0]
 
 
-def test_is_nothing_without_a_variational_cell(tmp_path):
+def test_no_kl_term_without_variational_cell(tmp_path):
     assert [row["kl"] for row in history_of("lstm", tmp_path)] == ["0.0"] * 5

@@ -116,7 +116,7 @@ def onnx_lstm(cell, x, *, coupled):
 @pytest.mark.parametrize(
     "peepholes", ["none", "all", ["input"], ["output"], ["input", "output"]], ids=str
 )
-def test_equals_onnx_runtime(peepholes, coupled):
+def test_matches_onnx_runtime(peepholes, coupled):
     cell, x = lstm({"peepholes": peepholes, "coupled": coupled}, directions=1)
     outputs, _ = run_cell(cell, x)
     np.testing.assert_allclose(
@@ -125,7 +125,7 @@ def test_equals_onnx_runtime(peepholes, coupled):
 
 
 @pytest.mark.parametrize("peepholes", [["forget"], ["input", "forget"]], ids=str)
-def test_forget_peephole_equals_onnx_runtime(peepholes):
+def test_forget_peephole_matches_onnx_runtime(peepholes):
     cell, x = lstm({"peepholes": peepholes}, directions=1)
     outputs, _ = run_cell(cell, x)
     np.testing.assert_allclose(
@@ -194,7 +194,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("options", CASES, ids=lambda options: label({"name": "lstm", **options}))
-def test_equals_the_equations(options):
+def test_matches_equations(options):
     options = {key: value for key, value in options.items() if key != "name"}
     cell, x = lstm(options)
     outputs, _ = run_cell(cell, x)
@@ -207,14 +207,14 @@ def test_equals_the_equations(options):
 
 
 @pytest.mark.parametrize("options", [*GREFF.values(), *MORE.values()], ids=[*GREFF, *MORE])
-def test_gradient_is_the_slope(options):
+def test_gradient_matches_numerical(options):
     cell, x = lstm(options)
     inputs = (x[:, :3].detach().requires_grad_(), *cell.parameters())
     assert torch.autograd.gradcheck(lambda x, *_: run_cell(cell, x)[0], inputs, fast_mode=True)
 
 
 @pytest.mark.parametrize("gate", ["input", "forget", "output"])
-def test_a_peephole_sees_its_own_cell_only(gate):
+def test_peepholes_are_diagonal(gate):
     """The input and forget gates see the old memory, the output gate the new."""
     cell, x = lstm({"peepholes": [gate]}, directions=1)
     projected = cell.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3])[:, 0]
@@ -243,7 +243,7 @@ def test_a_peephole_sees_its_own_cell_only(gate):
         assert torch.allclose(open_run(old)["output"][..., 2], before["output"][..., 2])
 
 
-def test_coupled_writes_exactly_where_it_forgets():
+def test_coupled_gates_sum_to_one():
     cell, x = lstm({"coupled": True}, directions=1)
     with record_activations(cell) as notes:
         run_cell(cell, x)
@@ -256,7 +256,7 @@ def test_coupled_writes_exactly_where_it_forgets():
     assert "forget" not in cell.gates
 
 
-def test_forget_bias_keeps_when_coupled_too():
+def test_forget_bias_of_coupled_gates():
     for options, gate, bias in (({}, "forget", 2.5), ({"coupled": True}, "input", -2.5)):
         cell = CELLS.build({"name": "lstm", "forget_bias": 2.5, **options}, INPUT, HIDDEN, 2)
         named = dict(zip(cell.gates, cell.bias.split(HIDDEN, dim=-1), strict=True))
@@ -286,7 +286,7 @@ def test_forget_bias_keeps_when_coupled_too():
         ),
     ],
 )
-def test_gates_that_are_not_there(options, message):
+def test_conflicting_gate_options_are_errors(options, message):
     with pytest.raises(ConfigError) as fault:
         CELLS.build({"name": "lstm", **options}, INPUT, HIDDEN)
     assert str(fault.value) == message

@@ -63,13 +63,13 @@ def test_words_have_the_vectors_of_the_file(tune, tmp_path):
     )
 
 
-def test_lower_case_can_be_left_out(tmp_path):
+def test_lowercase_false(tmp_path):
     path = write_vectors(tmp_path / "vectors.txt")
     _, (exact, lower, unknown) = embedding(["paris", "Paris", "Rome"], path, lowercase=False)
     assert np.array_equal(lower, unknown) and not np.array_equal(exact, unknown)
 
 
-def test_what_is_kept(tmp_path):
+def test_stored_words(tmp_path):
     path = write_vectors(tmp_path / "vectors.txt")
     words = tmp_path / "extra.txt"
     words.write_text("Boston  is not\nLisbon\n", encoding="utf-8")
@@ -86,7 +86,7 @@ def test_what_is_kept(tmp_path):
         assert set(part.indexer.words) == kept
 
 
-def test_coverage_counts_types_and_tokens():
+def test_coverage_of_types_and_tokens():
     kept = {"words": ["a", "b", "Cc", "d"], "composed": ["Cc"]}
     counts = {"a": 4, "B": 1, "Cc": 2, "x": 3}
     indexer = PretrainedIndexer(kept, counts, "file", lowercase=True)
@@ -101,7 +101,7 @@ def test_coverage_counts_types_and_tokens():
 
 
 @pytest.mark.parametrize("tune", [False, True])
-def test_a_run_needs_the_file_no_more(tune, desk, cli):
+def test_run_does_not_need_the_file(tune, desk, cli):
     path = write_vectors(desk / "vectors.txt")
     part = (
         f"[{{name: pretrained, path: vectors.txt, trainable: {str(tune).lower()}}}, {{name: word, size:"
@@ -128,7 +128,7 @@ def test_a_run_needs_the_file_no_more(tune, desk, cli):
     assert answers[0].code == 0 and answers[0].out == answers[1].out
 
 
-def test_frozen_vectors_stay_and_tuned_ones_move(desk, cli):
+def test_only_trainable_vectors_change(desk, cli):
     rows = rows_of(write_vectors(desk / "vectors.txt"))
     for tune in ("true", "false"):
         write_config(
@@ -148,7 +148,7 @@ def test_frozen_vectors_stay_and_tuned_ones_move(desk, cli):
                 assert not np.allclose(weights["embeddings.0.trainable.weight"][place], rows[word])
 
 
-def test_a_stopped_run_goes_on_without_the_file(desk, monkeypatch):
+def test_resume_does_not_need_the_file(desk, monkeypatch):
     from slotfill.runs.folder import RunFolder
     from slotfill.runs.train import train
 
@@ -171,7 +171,7 @@ def test_a_stopped_run_goes_on_without_the_file(desk, monkeypatch):
         assert (desk / "parts" / name).read_bytes() == (whole.path / name).read_bytes()
 
 
-def test_mistakes_are_told_in_a_line(desk, cli):
+def test_errors_are_one_line(desk, cli):
     write_vectors(desk / "vectors.txt")
     write_vectors(desk / "strange.txt", ["un", "deux"])
     (desk / "latin.txt").write_bytes(b"caf\xe9\n")
@@ -208,7 +208,7 @@ def test_mistakes_are_told_in_a_line(desk, cli):
     )
 
 
-def test_a_relative_path_is_taken_from_the_configs_folder(desk):
+def test_relative_paths_are_relative_to_the_config(desk):
     (desk / "configs").mkdir()
     write_vectors(desk / "configs" / "vectors.txt")
     write_config(desk / "configs" / "own.yaml", embedding="{name: pretrained, path: vectors.txt}")
@@ -225,7 +225,7 @@ def test_a_relative_path_is_taken_from_the_configs_folder(desk):
         )
 
 
-def test_none_of_the_training_words(tmp_path):
+def test_file_without_training_words_is_an_error(tmp_path):
     path = write_vectors(tmp_path / "vectors.txt")
     with pytest.raises(DataError, match="has none of the 2 words of the training sentences"):
         embedding(["x"], path, training=["x", "y"])

@@ -69,7 +69,7 @@ def naive(tokens, pooling, mixed):
 
 @pytest.mark.parametrize("layers", ["last", "mix"])
 @pytest.mark.parametrize("pooling", ["first", "mean"])
-def test_gives_what_the_library_gives(pooling, layers):
+def test_matches_transformers(pooling, layers):
     part = built(pooling=pooling, layers=layers)
     mixed = None
     if layers == "mix":
@@ -85,7 +85,7 @@ def test_gives_what_the_library_gives(pooling, layers):
         )
 
 
-def test_batch_mates_change_nothing():
+def test_independent_of_the_batch():
     part = built(pooling="mean")
     batch = [*TOKENS, *STRANGE, ["leave", "at", "Taipei"] * 40]
     together = embed(part, batch)
@@ -93,14 +93,14 @@ def test_batch_mates_change_nothing():
         torch.testing.assert_close(row[: len(tokens)], embed(part, [tokens])[0], atol=1e-5, rtol=0)
 
 
-def test_a_token_of_no_pieces_is_the_unknown_one():
+def test_token_without_subwords_is_unknown():
     part = built()
     found = part.indexer.index([["leave", "\u200d", "leave"]])[0]
     unknown = part.indexer.index([["leave", "🛫", "leave"]])[0]
     assert found.tolist() == unknown.tolist()
 
 
-def test_a_long_sentence_is_read_in_windows():
+def test_long_sentences_are_split_into_windows():
     """Of whole tokens, as many as there is room for; each is what it would be as a sentence."""
     part = built()
     pieces, lengths, whose, _ = part.indexer.index([["taipei"] * 30])  # tai ##p ##e ##i
@@ -116,7 +116,7 @@ def test_a_long_sentence_is_read_in_windows():
     )
 
 
-def test_only_what_is_tuned_is_trained():
+def test_only_trainable_weights_have_gradients():
     frozen, tuned, mixed = built(), built(trainable=True), built(layers="mix")
     names = {name for name, parameter in mixed.named_parameters() if parameter.requires_grad}
     assert names == {"mix", "gain"}
@@ -132,7 +132,7 @@ def test_only_what_is_tuned_is_trained():
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-def test_it_has_a_learning_rate_of_its_own(optimizer, corpus):
+def test_separate_learning_rate(optimizer, corpus):
     """After one step of the schedule's full height, each weight has moved by its own rate."""
     from slotfill.config.models import TrainConfig
     from slotfill.model.tagger import SlotTagger
@@ -177,7 +177,7 @@ def test_it_has_a_learning_rate_of_its_own(optimizer, corpus):
 
 
 @pytest.mark.parametrize("tune", [False, True])
-def test_a_run_needs_the_folder_no_more(tune, desk, cli, monkeypatch):
+def test_run_does_not_need_the_folder(tune, desk, cli, monkeypatch):
     shutil.copytree(PATH, desk / "tiny-bert")
     part = (
         f"{{name: transformer, path: tiny-bert, trainable: {str(tune).lower()}, pooling: mean, layers:"
@@ -230,7 +230,7 @@ def refusal(path):
     return str(told.value).removeprefix(f"embedding.path: {path}: ")
 
 
-def test_a_name_is_read_from_the_cache_and_never_fetched(cache):
+def test_name_is_read_from_the_cache_without_network(cache):
     torch.testing.assert_close(
         embed(built(path="someone/tiny-bert"), TOKENS), embed(built(), TOKENS)
     )
@@ -246,7 +246,7 @@ def test_a_name_is_read_from_the_cache_and_never_fetched(cache):
     )
 
 
-def test_mistakes_are_told_in_a_line(tmp_path):
+def test_errors_are_one_line(tmp_path):
     folder = Path(shutil.copytree(PATH, tmp_path / "pickled"))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     assert refusal(folder).startswith("pytorch_model.bin runs what is in it when it is read")
@@ -268,7 +268,7 @@ def test_mistakes_are_told_in_a_line(tmp_path):
     assert refusal(folder) == "no tokenizer.json in it"
 
 
-def test_a_run_of_a_kind_that_the_library_does_not_know():
+def test_unknown_model_type_of_a_run():
     vocab = vocab_of()
     EMBEDDINGS.build({"name": "transformer", "path": PATH}, vocab)
     vocab.kept[PATH]["config"]["model_type"] = "of-tomorrow"
@@ -278,7 +278,7 @@ def test_a_run_of_a_kind_that_the_library_does_not_know():
         EMBEDDINGS.build({"name": "transformer", "path": PATH}, Vocab.from_json(vocab.to_json()))
 
 
-def test_without_the_library(monkeypatch):
+def test_missing_library(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "transformers", None)
@@ -286,7 +286,7 @@ def test_without_the_library(monkeypatch):
         built()
 
 
-def test_a_folder_is_taken_from_where_the_config_is(desk):
+def test_relative_folder_is_relative_to_the_config(desk):
     (desk / "models").mkdir()
     for path, found in (("models", str(desk / "models")), ("some/name", "some/name")):
         (desk / "own.yaml").write_text(
@@ -296,7 +296,7 @@ def test_a_folder_is_taken_from_where_the_config_is(desk):
         assert load_config("own.yaml")[1].embedding[0]["path"] == path, "as a run is read"
 
 
-def test_nothing_of_a_sentence_is_lost_in_a_batch_of_many_lengths():
+def test_batch_of_many_lengths():
     part = built(pooling="mean")
     batch = make_batch([["leave"] * length for length in (1, 33, 2, 64)], [part.indexer])
     _, _, whose, tokens = batch.features[0]

@@ -45,7 +45,7 @@ def variational(w, xs, latent_size, prior="learned", noise=None, divergences=Non
 
 @PRIORS
 @pytest.mark.parametrize("size", [3, HIDDEN])
-def test_variational_equals_its_equations(size, prior):
+def test_matches_equations(size, prior):
     """With the mean for z, as in prediction."""
     options = {"latent_size": 3, "prior": prior}
     encoder, (x, lengths) = encoder_of({"name": "variational", **options}, size), batch(size)
@@ -58,7 +58,7 @@ def test_variational_equals_its_equations(size, prior):
 
 
 @PRIORS
-def test_variational_loss_is_the_divergence_of_the_tokens(prior):
+def test_loss_is_the_divergence_of_the_tokens(prior):
     """Summed over a sentence's tokens, both directions, and a mean over sentences; as much padding
     as there may be.
     """
@@ -88,7 +88,7 @@ def test_variational_loss_is_the_divergence_of_the_tokens(prior):
 
 
 @PRIORS
-def test_divergence_is_that_of_torch(prior):
+def test_divergence_matches_torch(prior):
     cell = CELLS.build({"name": "variational", "latent_size": 3, "prior": prior}, 4, HIDDEN)
     m, log_s, m_p, log_s_p = torch.randn(
         4, 2, 6, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64
@@ -107,7 +107,7 @@ def test_divergence_is_that_of_torch(prior):
 
 
 @PRIORS
-def test_variational_draws_while_it_trains(prior):
+def test_samples_in_training_only(prior):
     """z = m + s * e, with the e that the seed draws; as the equations say, step by step."""
     options = {"latent_size": 3, "prior": prior}
     cell = encoder_of({"name": "variational", **options}, 4).layers[0].train()
@@ -130,7 +130,7 @@ def test_variational_draws_while_it_trains(prior):
 
 
 @PRIORS
-def test_variational_gradient_is_the_slope_while_it_trains(prior):
+def test_gradient_matches_numerical_in_training(prior):
     encoder = encoder_of({"name": "variational", "latent_size": 2, "prior": prior}, 2).train()
     x, lengths = batch(2)[0][:3, :3].requires_grad_(), torch.tensor([3, 1, 2])
 
