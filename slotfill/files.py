@@ -70,13 +70,13 @@ def decode_lines(
                 raise DataError(f"{message}; {_UTF8_HINT} {_guess_encodings(line)}") from None
             undecodable += 1
             done = "replaced" if errors == "replace" else "skipped"
-            logger.warning("slotfill: %s; %s", message, done)
+            logger.warning("%s; %s", message, done)
             if errors == "skip":
                 continue
             text = line.decode(errors="replace")
         yield number, text
     if undecodable:
-        logger.warning("slotfill: %s: %d lines are not UTF-8", name, undecodable)
+        logger.warning("%s: %d lines are not UTF-8", name, undecodable)
 
 
 def _split_lines(file: BinaryIO) -> Iterator[bytes]:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pty
 import random
@@ -122,15 +121,9 @@ def cli(
     def call(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["slotfill", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "100")
-        # What a process prints of warnings when nobody has set up logging.
-        handler = logging.StreamHandler(sys.stderr)
-        logging.getLogger("slotfill").addHandler(handler)
         capsys.readouterr()
-        try:
-            with pytest.raises(SystemExit) as end:
-                main()
-        finally:
-            logging.getLogger("slotfill").removeHandler(handler)
+        with pytest.raises(SystemExit) as end:
+            main()
         out, err = capsys.readouterr()
         return Result(int(end.value.code or 0), out, err)
 

@@ -6,6 +6,7 @@ Heavy modules are imported when a command needs them, so that `--help` is fast.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import sys
@@ -30,7 +31,7 @@ from slotfill.cli.app import (
     print_errors,
     split_overrides,
 )
-from slotfill.cli.output import echo, write_data
+from slotfill.cli.output import LogHandler, echo, write_data
 from slotfill.errors import DataError, SlotfillError, UsageError, did_you_mean
 from slotfill.runs.device import resolve_device
 from slotfill.version import __version__
@@ -482,4 +483,5 @@ def main() -> None:
             sys.stdout.reconfigure(errors="replace")
         else:
             sys.stdout.reconfigure(encoding="utf-8")
+    logging.getLogger("slotfill").handlers = [LogHandler()]
     app()

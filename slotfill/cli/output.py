@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -23,6 +24,14 @@ def echo(text: str, *, err: bool = False) -> None:
         typer.echo(escape(text), err=err)
     except BrokenPipeError:
         discard_output()
+
+
+class LogHandler(logging.Handler):
+    """Prints what the package logs as messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message of a record."""
+        echo(f"slotfill: {record.getMessage()}", err=True)
 
 
 def write_data(text: str) -> None:

@@ -163,3 +163,11 @@ def test_a_closed_pipe_does_not_lose_the_files_of_a_comparison(desk):
     done = in_shell(f"{command} | head -1; exit ${{PIPESTATUS[0]}}")
     assert (done.returncode, done.stderr) == (0, "")
     assert len(json.loads(Path("c.json").read_text())["configs"]) == 2
+
+
+def test_logged_warnings_are_escaped_messages(trained, cli, tmp_path):
+    texts = tmp_path / "a\x1b[31m.txt"
+    texts.write_bytes(b"arrive Lima\nhello \xff\n")
+    result = cli("predict", trained, "--input", texts, "--encoding-errors", "replace")
+    assert result.code == 0 and result.err.count("\n") == 2
+    assert result.err.startswith(f"slotfill: {tmp_path}/a\\u001b[31m.txt:2: not UTF-8")

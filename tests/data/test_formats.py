@@ -172,8 +172,8 @@ def test_lines_that_are_not_utf_8_are_replaced_or_skipped_and_logged(caplog):
     replaced = decode_lines(io.BytesIO(content), "x", "replace")
     assert list(replaced) == [(1, "fly"), (2, "to \ufffd"), (3, "now")]
     assert caplog.messages == [
-        "slotfill: x:2: not UTF-8 (byte 0xe9 at column 4); replaced",
-        "slotfill: x: 1 lines are not UTF-8",
+        "x:2: not UTF-8 (byte 0xe9 at column 4); replaced",
+        "x: 1 lines are not UTF-8",
     ]
     skipped = decode_lines(io.BytesIO(content), "x", "skip")
     assert list(skipped) == [(1, "fly"), (3, "now")]
