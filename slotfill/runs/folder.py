@@ -165,7 +165,7 @@ class RunFolder:
             )
         try:
             trainer.load_state_dict(tensors, notes)
-        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise RunError(
                 f"{self.source}: the checkpoint does not fit config.yaml ({reason})"
@@ -243,11 +243,10 @@ class RunFolder:
 def stopped_run(out: Path) -> Path | None:
     """Return the folder of a run that `--resume` continues or completes; None if there is none."""
     for folder in (partial_path(out), out):
-        unfinished = (folder / _STATE).is_file()
         if is_completed(folder):
-            leftovers = unfinished or folder != out or (folder / _REPLACED).exists()
-            return folder if leftovers else None
-        if unfinished:
+            leftovers = [*folder.glob("*.new"), folder / _STATE.parent, folder / _REPLACED]
+            return folder if folder != out or any(map(Path.exists, leftovers)) else None
+        if (folder / _STATE).is_file():
             return folder
     return None
 

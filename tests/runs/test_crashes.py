@@ -1,0 +1,234 @@
+"""A crash, or a full disk, at any file operation of a run folder loses no run."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from slotfill.errors import RunError, UsageError
+from slotfill.runs.folder import RunFolder
+from slotfill.runs.load import load_run
+from slotfill.runs.manifest import FILES, RunFiles
+
+OPERATIONS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "open"}
+"""The audit events of operations that change the file system; `fsync` is added to them."""
+
+
+class Disk:
+    """Counts file operations, and lets those from number `fail_at` on fail with `error`."""
+
+    active = False
+    count = 0
+    fail_at = None
+    once = False
+    error = None
+
+    @classmethod
+    def operation(cls):
+        cls.count += 1
+        if cls.fail_at is not None and (
+            cls.count == cls.fail_at if cls.once else cls.count >= cls.fail_at
+        ):
+            raise cls.error()
+
+    @classmethod
+    def audit(cls, event, arguments):
+        if not cls.active or event not in OPERATIONS:
+            return
+        if event != "open" or (isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")):
+            cls.operation()
+
+
+sys.addaudithook(Disk.audit)
+
+
+@contextmanager
+def disk(fail_at, error, *, once):
+    """Count the operations of the block, which ends where one fails."""
+    Disk.count, Disk.fail_at, Disk.error, Disk.once = 0, fail_at, error, once
+    Disk.active = True
+    try:
+        yield
+    except (SystemExit, OSError, UsageError, RunError):
+        pass
+    finally:
+        Disk.active = False
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda file: Disk.active and Disk.operation())
+    monkeypatch.setattr("slotfill.runs.folder.environment", dict)
+    monkeypatch.setattr("slotfill.export.to_onnx.export_model", lambda *_: {})
+    return tmp_path
+
+
+@dataclass
+class Epoch:
+    """A row of history.csv."""
+
+    epoch: int = 1
+
+
+class Trainer:
+    """What a run folder takes from a trainer: here its state is a name."""
+
+    def __init__(self, run, name):
+        self.vocab = run.vocab
+        self.name = name
+
+    def state_dict(self):
+        return {"weight": torch.ones(2)}, {"name": self.name}
+
+    def load_state_dict(self, tensors, metadata):
+        self.name = metadata["name"]
+
+
+def finish(folder, trainer, *, completed=True):
+    scores = {"name": trainer.name}
+    folder.finalize(torch.nn.Linear(1, 1), trainer.vocab, [Epoch()], scores, completed=completed)
+
+
+def train(run, name, *, force=False, completed=True):
+    """Do with the folder `run` what training does."""
+    folder = RunFolder(Path("run"), force=force)
+    trainer = Trainer(run, name)
+    folder.create(run.config, run.vocab)
+    folder.save_checkpoint(trainer)
+    finish(folder, trainer, completed=completed)
+
+
+def resume(run):
+    """Do what `train --resume run` does."""
+    folder = RunFolder(Path("run"), resume=True)
+    if not folder.complete():
+        trainer = Trainer(run, "?")
+        folder.load_checkpoint(trainer)
+        trainer.name = "new"
+        folder.save_checkpoint(trainer)
+        finish(folder, trainer)
+
+
+def names():
+    """The names of the complete runs that are there, wherever."""
+    found = []
+    for path in ("run", "run.partial", "run.partial/replaced/run", "run/replaced/run"):
+        try:
+            files = RunFiles(Path(path))
+            for name in FILES[:3]:
+                files[name]
+            found.append(json.loads(files["scores.json"])["name"])
+        except RunError:
+            pass
+    return found
+
+
+def is_clean(name):
+    """Whether nothing is there but the complete run `name`."""
+    exported = {"model.onnx", "embedding.onnx"}
+    entries = {str(path) for path in Path().glob("**/*")}
+    return names() == [name] and entries == {"run", *(f"run/{f}" for f in {*FILES} - exported)}
+
+
+def full_disk():
+    return OSError(28, "No space left on device")
+
+
+SCENARIOS = {
+    "a new run": (None, lambda run: train(run, "new")),
+    "a run that is replaced": (True, lambda run: train(run, "new", force=True)),
+    "an interrupted run that is resumed": (False, resume),
+}
+
+
+@pytest.mark.parametrize("error", [SystemExit, full_disk])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_failure_at_any_file_operation_loses_no_run(scenario, error, desk, trained, monkeypatch):
+    run = load_run(trained)
+    config, yaml = (
+        run.config,
+        run.config.to_yaml(),
+    )  # Reading and writing YAML takes most of the time.
+    monkeypatch.setattr("slotfill.runs.folder.parse_run_config", lambda *_: config)
+    monkeypatch.setattr(type(config), "to_yaml", lambda _: yaml)
+    completed, action = SCENARIOS[scenario]
+
+    def fresh(name):
+        Path(desk, name).mkdir()
+        os.chdir(desk / name)
+        if completed is not None:
+            train(run, "old", completed=completed)
+
+    fresh("count")
+    with disk(None, None, once=False):
+        action(run)
+    assert is_clean("new")
+    total = Disk.count
+    assert total > 20
+    for number in range(1, total + 1):
+        fresh(str(number))
+        with disk(number, error, once=error is full_disk):
+            action(run)
+        gc.collect()  # A process that ends releases its lock.
+        assert names() or completed is None, number
+        started = Path("run.partial/checkpoint/state.safetensors").exists() or "new" in names()
+        if started or completed is False:
+            if not is_clean("new"):
+                resume(run)
+        else:
+            assert "old" in names() or completed is None
+            train(run, "new", force=True)
+        assert is_clean("new"), number
+        os.chdir(desk)
+        shutil.rmtree(desk / str(number))
+
+
+def test_a_finished_run_that_cannot_be_renamed_is_not_deleted(desk, trained):
+    run = load_run(trained)
+    rename = Path.rename
+    with pytest.MonkeyPatch.context() as patch:
+
+        def fail(self, target):
+            raise PermissionError(13, "Permission denied")
+
+        patch.setattr(Path, "rename", fail)
+        with pytest.raises(RunError, match=r"run\.partial, which cannot be renamed \(Permission"):
+            train(run, "first")
+    assert Path.rename is rename
+    gc.collect()
+    with pytest.raises(UsageError, match=r"^run\.partial exists: go on with --resume run, "):
+        RunFolder(Path("run"))
+    # Even with --force it is there until the new one is finished.
+    folder = RunFolder(Path("run"), force=True)
+    folder.create(run.config, run.vocab)
+    assert names() == ["first"]
+    folder.discard()
+    assert is_clean("first")
+
+
+def test_a_name_that_was_taken_is_not_replaced_by_resume(desk, trained):
+    run = load_run(trained)
+    folder = RunFolder(Path("run"))
+    trainer = Trainer(run, "new")
+    folder.create(run.config, run.vocab)
+    folder.save_checkpoint(trainer)
+    Path("run").mkdir()
+    Path("run/thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"\(run is in the way\)"):
+        finish(folder, trainer)
+    with pytest.raises(RunError, match=r"\(run is in the way\)"):
+        resume(run)
+    Path("run").rename("other")
+    resume(run)
+    assert names() == ["new"]
+    assert Path("other/thesis.txt").read_text() == "mine"
