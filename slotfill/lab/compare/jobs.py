@@ -135,8 +135,14 @@ def plan(
                 folder = out / corpus / f"{name}-seed{seed}"
                 result.jobs.append(Job(name, corpus, job_config, folder))
     if errors:
-        lines = list(dict.fromkeys(line for error in errors for line in str(error).splitlines()))
-        raise errors[0] if len(lines) == 1 else ConfigError([ErrorDetail(line) for line in lines])
+        details: list[ErrorDetail] = []
+        for error in errors:
+            if isinstance(error, ConfigError):
+                details += error.errors
+            else:
+                details.append(ErrorDetail(str(error)))
+        details = list(dict.fromkeys(details))
+        raise errors[0] if len(details) == 1 else ConfigError(details)
     # All configs with one seed before the next seed, so that early results can be compared.
     corpora = list(result.corpora)
     result.jobs.sort(key=lambda job: (result.seeds.index(job.seed), corpora.index(job.corpus)))

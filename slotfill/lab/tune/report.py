@@ -85,13 +85,10 @@ def legend(report: TuningReport) -> list[str]:
     lines = [f"{total} trial{'s' * (total != 1)}: {counts}."]
     if report.best:
         spread = f": mean ± standard deviation over {report.seeds} seeds" * (report.seeds > 1)
-        lines.append(
-            f"F1 in percent over complete slots, in the best epoch on valid{spread}. Test was not"
-            " read."
-        )
+        lines.append(f"F1 on valid in percent over complete slots{spread}. Test was not read.")
     return lines
 
 
 def _f1(trial: Trial) -> str:
-    best = [max(curve) for curve in trial.curves]
-    return f"{trial.f1:.2f}" + (f" ± {statistics.stdev(best):.2f}" if len(best) > 1 else "")
+    std = f" ± {statistics.stdev(trial.f1s):.2f}" if len(trial.f1s) > 1 else ""
+    return f"{trial.f1:.2f}{std}"

@@ -11,7 +11,7 @@ import signal
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -21,7 +21,7 @@ from slotfill.config.models import Config, DataConfig
 from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import read_split
-from slotfill.errors import SlotfillError, UsageError
+from slotfill.errors import ConfigError, SlotfillError, UsageError
 from slotfill.files import write_atomically
 from slotfill.lab.tune.study import Settings, Study, StudyError, Trial
 from slotfill.model.build import check_buildable
@@ -140,10 +140,8 @@ def open_study(search: Search, storage: str | None = None) -> Study:
 
 
 def _hash(sentences: Sequence[Sentence]) -> str:
-    content = [
-        (sentence.text, sentence.tokens, sentence.slots, sentence.intent) for sentence in sentences
-    ]
-    return hashlib.sha256(repr(content).encode()).hexdigest()
+    rows = [(row.text, row.tokens, row.slots, row.intent) for row in sentences]
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 def _baseline_settings(search: Search) -> Settings | None:
@@ -239,10 +237,12 @@ def _run_trial(
         raise
     except StudyError:
         raise
+    except ConfigError as error:
+        details = [str(replace(detail, source="")) for detail in error.errors]
+        trial.state, trial.error = "failed", "; ".join(details)
     except Exception as error:  # A bug in one trial must not cost the hours of the others.
         kind = "" if isinstance(error, SlotfillError) else f"{type(error).__name__}: "
-        message = f"{kind}{' '.join(str(error).split())}"
-        trial.state, trial.error = "failed", message.removeprefix("command line: ")
+        trial.state, trial.error = "failed", f"{kind}{' '.join(str(error).split())}"
     study.tell(trial)
 
 
@@ -253,11 +253,9 @@ def _train(
     config = search.config_with(trial.settings)
     for index in range(search.seeds):
         seeded = config.train.model_copy(update={"seed": config.train.seed + index})
-        trainer = build_trainer(
-            config.model_copy(update={"train": seeded}), search.sentences, device
-        )
+        seeded_config = config.model_copy(update={"train": seeded})
         trial.curves.append([])
-        with trainer:
+        with build_trainer(seeded_config, search.sentences, device) as trainer:
             for epoch in trainer.train(report):
                 trial.curves[index].append(epoch.valid_f1)
                 trial.seconds += epoch.seconds
@@ -265,7 +263,8 @@ def _train(
                 should_prune = index == 0 and study.report(epoch.epoch, epoch.valid_f1)
                 if should_prune and (search.seeds > 1 or not trainer.finished):
                     return "pruned"
-    trial.f1 = statistics.mean(map(max, trial.curves))
+        trial.f1s.append(trainer.best.valid_f1 if trainer.best else 0.0)
+    trial.f1 = statistics.mean(trial.f1s)
     return "finished"
 
 

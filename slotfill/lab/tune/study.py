@@ -27,7 +27,7 @@ import optuna
 import optuna.distributions as distributions
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
@@ -64,10 +64,12 @@ class Trial:
     settings: Settings
     curves: list[list[float]] = field(default_factory=list)
     """F1 on valid by epoch, for each seed."""
+    f1s: list[float] = field(default_factory=list)
+    """F1 on valid of the epoch that training keeps, for each seed."""
+    f1: float | None = None
+    """Mean of `f1s`, if the trial is finished."""
     seconds: float = 0.0
     """Training time."""
-    f1: float | None = None
-    """Mean over the seeds of the best F1, if the trial is finished."""
     error: str | None = None
     """Why the trial failed."""
 
@@ -108,29 +110,21 @@ class Study:
         with self._storage_errors():
             opened = _open_storage(storage)
             pruner = MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=warmup + 1)
+            options: dict[str, Any] = {"storage": opened, "study_name": name, "pruner": pruner}
             if name in optuna.get_all_study_names(opened):
-                self._study = optuna.load_study(storage=opened, study_name=name, pruner=pruner)
-            else:
-                self._study = optuna.create_study(
-                    storage=opened,
-                    study_name=name,
-                    direction="maximize",
-                    pruner=pruner,
-                    load_if_exists=True,  # Another machine may create it at the same moment.
-                )
+                self._study = optuna.load_study(**options)
+            else:  # Another machine may create it at the same moment.
+                options |= {"direction": "maximize", "load_if_exists": True}
+                self._study = optuna.create_study(**options)
             saved = self._study.user_attrs.get("slotfill")
+            title = f"{self.location}: the study '{name}'"
             if saved is None and self._study.trials:
-                raise UsageError(
-                    f"{self.location}: its study '{name}' is not from slotfill; choose another"
-                    " --storage"
-                )
+                raise UsageError(f"{title} is not from slotfill; choose another --storage")
             if saved is None:
                 self._study.set_user_attr("slotfill", metadata)
             for change in config_diff(saved or metadata, metadata):
-                raise UsageError(
-                    f"{self.location}: the study '{name}' was started with {change}; "
-                    "choose another --out or --storage"
-                )
+                hint = "choose another --out or --storage"
+                raise UsageError(f"{title} was started with {change}; {hint}")
 
     def count_started(self) -> int:
         """Return how many trials have ended or are running on this machine.
@@ -157,9 +151,10 @@ class Study:
             if self.baseline and not any(
                 trial.state == "waiting" or trial.settings == self.baseline for trial in trials
             ):
-                params = {
-                    key: _to_param(self.distributions[key], value)
-                    for key, value in self.baseline.items()
+                params = self.baseline | {
+                    key: json.dumps(self.baseline[key])
+                    for key, distribution in self.distributions.items()
+                    if isinstance(distribution, distributions.CategoricalDistribution)
                 }
                 self._study.enqueue_trial(params)
             # Seeded by the trials so far: a resumed study continues as if it had not been stopped.
@@ -167,12 +162,11 @@ class Study:
             seed = random.Random(f"{self.seed} {started}").getrandbits(32)
             self._study.sampler = TPESampler(seed=seed)
             self._current = self._study.ask(self.distributions)
-            earlier = [
-                trial
+            earlier = sum(
+                trial.number <= self._current.number and trial.state != "stopped"
                 for trial in self.trials()
-                if trial.number <= self._current.number and trial.state != "stopped"
-            ]
-            if len(earlier) >= max_trials:
+            )
+            if earlier >= max_trials:
                 self._study.tell(self._current, state=TrialState.FAIL)
                 return None
             self._current.set_user_attr("process", [gethostname(), os.getpid()])
@@ -187,7 +181,7 @@ class Study:
     def tell(self, trial: Trial) -> None:
         """Save how the current trial has ended."""
         with self._storage_errors():
-            for key in ("curves", "seconds", "error"):
+            for key in ("curves", "f1s", "seconds", "error"):
                 self._current.set_user_attr(key, getattr(trial, key))
             state = _FINAL_STATES.get(trial.state, TrialState.FAIL)
             self._study.tell(self._current, trial.f1, state=state)
@@ -203,19 +197,19 @@ class Study:
 
     def _trial(self, frozen: FrozenTrial) -> Trial:
         attributes = frozen.user_attrs
-        error = attributes.get("error")
         states = {state: name for name, state in _FINAL_STATES.items()}
         state = states.get(frozen.state, frozen.state.name.lower())
-        if state == "failed" and not error:
+        if state == "failed" and not attributes.get("error"):
             state = "stopped"  # By Ctrl-C, or its process was killed.
         return Trial(
             frozen.number + 1,
             state,
             self._settings(frozen.params),
             attributes.get("curves") or [],
-            attributes.get("seconds", 0.0),
+            attributes.get("f1s") or [],
             frozen.value if state == "finished" else None,
-            error,
+            attributes.get("seconds", 0.0),
+            attributes.get("error"),
         )
 
     def _settings(self, params: Mapping[str, Any]) -> Settings:
@@ -236,17 +230,15 @@ class Study:
         except SlotfillError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise StudyError(
-                f"{self.location}: the study cannot be read or written: {reason[:200]}"
-            ) from None
+            message = f"the study cannot be read or written: {_one_line(error)}"
+            raise StudyError(f"{self.location}: {message}") from None
 
 
 def _hide_password(storage: str) -> str:
     return re.sub(r"//[^/]*@", "//", storage)
 
 
-def _open_storage(storage: str) -> BaseStorage:
+def _open_storage(storage: str) -> optuna.storages.BaseStorage:
     if "://" in storage:
         return _open_database(storage)
     if Path(storage).is_file():
@@ -257,22 +249,24 @@ def _open_storage(storage: str) -> BaseStorage:
     return JournalStorage(JournalFileBackend(storage, lock_obj=JournalFileOpenLock(storage)))
 
 
-def _open_database(url: str, attempts: int = 3) -> RDBStorage:
+def _open_database(url: str, attempts: int = 3) -> optuna.storages.BaseStorage:
     """Open a database; try again if another machine is creating its tables."""
     from sqlalchemy.exc import ArgumentError, DBAPIError
 
     try:
-        return RDBStorage(url)
+        return optuna.storages.RDBStorage(url)
     except (ArgumentError, ImportError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(
-            f"--storage {_hide_password(url)}: the database cannot be opened: {reason}"
-        ) from None
+        reason = _one_line(error)
+        raise UsageError(f"--storage {_hide_password(url)}: cannot be opened: {reason}") from None
     except DBAPIError:
         if attempts == 1:
             raise
         time.sleep(random.random())
         return _open_database(url, attempts - 1)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _process_exists(process: int) -> bool:
@@ -296,13 +290,4 @@ def _distribution(values: Range | list[Any]) -> distributions.BaseDistribution:
         )
     return distributions.FloatDistribution(
         values.low, values.high, log=values.log, step=values.step
-    )
-
-
-def _to_param(distribution: distributions.BaseDistribution, value: Any) -> Any:
-    """Return a config value as Optuna stores it: categories as JSON."""
-    return (
-        json.dumps(value)
-        if isinstance(distribution, distributions.CategoricalDistribution)
-        else value
     )
