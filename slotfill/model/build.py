@@ -12,6 +12,7 @@ from slotfill.model.embeddings.base import Embedding
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.ensemble import Ensemble, Model
 from slotfill.model.language_model import LanguageModelHead
+from slotfill.model.memory import MemoryLimit
 from slotfill.model.tagger import SlotTagger
 
 
@@ -23,7 +24,10 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Mode
     """
     with config.locate_errors():
         parts = (config.embedding, config.encoder, config.tagger, config.intent)
-        members = [SlotTagger(vocab, *parts) for _ in range(config.ensemble_size)]
+        with MemoryLimit(copies=4 if learning else 1) as limit:
+            members = [SlotTagger(vocab, *parts)]
+        limit.check(networks=config.ensemble_size)
+        members += [SlotTagger(vocab, *parts) for _ in range(config.ensemble_size - 1)]
         if learning and (weight := config.train.language_model_weight):
             for member in members:
                 embeddings = cast(Iterable[Embedding], member.embeddings)

@@ -136,14 +136,22 @@ def train(
                     folder.save_checkpoint(trainer)
     except KeyboardInterrupt:
         interrupted = True
-    except RunError as error:
+    except (RunError, RuntimeError, MemoryError) as error:
         folder.discard()
+        message = str(error)
+        if not isinstance(error, RunError):
+            if isinstance(error, RuntimeError) and "memory" not in message:
+                raise
+            batch_size = trainer.budget.batch_size
+            message = (
+                f"out of memory: lower train.batch_size ({batch_size}), or train a smaller network"
+            )
         if trainer.history:
-            raise RunError(
-                f"{error}; the checkpoint of epoch {len(trainer.history)} is kept, and changes of"
+            message += (
+                f"; the checkpoint of epoch {len(trainer.history)} is kept, and changes of"
                 f" {folder.partial / 'config.yaml'} apply: slotfill train --resume {folder.out}"
-            ) from None
-        raise
+            )
+        raise RunError(message) from None
     if trainer.best is None:
         folder.discard()
         raise RunError("interrupted in the first epoch, so there is nothing to save")

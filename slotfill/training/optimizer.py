@@ -40,7 +40,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
 def lr_factor(config: TrainConfig, epochs: int, steps_per_epoch: int) -> Callable[[int], float]:
     """Return the function from a step to the factor of all learning rates, for `LambdaLR`.
 
-    Linear warm-up over `train.warmup_epochs` epochs, then `train.schedule` down to zero at `epochs`.
+    Linear warm-up over `train.warmup_epochs`, then `train.schedule` down to zero at `epochs`.
     """
 
     def factor(step: int) -> float:

@@ -19,6 +19,7 @@ from slotfill import files
 from slotfill.config.builtin import load_config
 from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.evaluation.metrics import EvaluationResult
+from slotfill.model.tagger import SlotTagger
 from slotfill.runs.export import export_run
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run
@@ -505,6 +506,52 @@ def test_a_run_stopped_before_its_first_epoch_leaves_nothing(desk):
     ):
         train(tiny(), RunFolder(Path("runs/a")), interrupt)
     assert list(Path("runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [RunError("training worker failed: its process has ended"), None])
+def test_failed_training_keeps_its_checkpoint(error, desk, monkeypatch):
+    """As where a worker is killed, or the loss is no number, after epochs that were good."""
+    quietly(tiny(), RunFolder(Path("straight")))
+    right = SlotTagger.loss
+
+    def fail(progress):
+        if progress.epoch == 3:
+            if error:
+                raise error
+            monkeypatch.setattr(SlotTagger, "loss", lambda *given: right(*given) * float("nan"))
+
+    with pytest.raises(RunError) as failure:
+        train(tiny(), RunFolder(Path("a")), fail)
+    assert str(failure.value).startswith(str(error) if error else "the loss became nan in step ")
+    assert str(failure.value).endswith(
+        "; the checkpoint of epoch 2 is kept, and changes of a.partial/config.yaml apply: slotfill"
+        " train --resume a"
+    )
+    monkeypatch.setattr(SlotTagger, "loss", right)
+    folder = RunFolder(Path("a"), resume=True)
+    quietly(folder.config, folder)
+    for name in ("model.safetensors", "vocab.json", "config.yaml"):
+        assert Path("a", name).read_bytes() == Path("straight", name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_out_of_memory_is_one_line(error, desk):
+    def fail(progress):
+        raise error
+
+    with pytest.raises(RunError, match=r"^out of memory: lower train\.batch_size \(\d+\), or"):
+        train(tiny(), RunFolder(Path("a")), fail)
+    assert not Path("a.partial").exists()
+
+
+def test_weights_that_overflow_are_not_saved(desk):
+    overflow = ["train.learning_rate=3e38", "train.warmup_epochs=0", "train.ema_decay=0.0"]
+    config = tiny("train.epochs=1", "train.batch_size=1000", *overflow)
+    with pytest.raises(RunError, match=r"^a weight became nan or inf by step 1: lower "):
+        quietly(config, RunFolder(Path("a")))
+    assert not Path("a").exists() and not Path("a.partial").exists()
 
 
 def test_a_run_killed_in_its_first_epoch_cannot_go_on_but_be_replaced(desk):
