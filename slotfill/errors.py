@@ -15,9 +15,17 @@ from difflib import get_close_matches
 
 
 class SlotfillError(Exception):
-    """An error that the user can fix; its text is one line for each problem."""
+    """An error that the user can fix; each argument is a message of one line."""
 
     exit_code = 1
+
+    @property
+    def messages(self) -> list[str]:
+        """One line for each problem."""
+        return list(map(str, self.args))
+
+    def __str__(self) -> str:
+        return "\n".join(self.messages)
 
 
 class UsageError(SlotfillError):
@@ -55,8 +63,10 @@ class ConfigError(SlotfillError):
         self.errors = [ErrorDetail(errors, key)] if isinstance(errors, str) else list(errors)
         super().__init__(self.errors)
 
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.errors))
+    @property
+    def messages(self) -> list[str]:
+        """One line for each error."""
+        return list(map(str, self.errors))
 
 
 class DataError(SlotfillError):

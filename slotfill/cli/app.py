@@ -70,8 +70,8 @@ class CommandGroup(TyperGroup):
 
 def print_errors(error: SlotfillError) -> None:
     """Print one line per error."""
-    for line in str(error).split("\n"):
-        echo(f"slotfill: {line}", err=True)
+    for message in error.messages:
+        echo(f"slotfill: {message}", err=True)
 
 
 def _trust(context: typer.Context, trust: bool) -> None:

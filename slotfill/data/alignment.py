@@ -35,12 +35,12 @@ def align(
 
 
 class MisalignedError(DataError):
-    """Slots begin or end inside tokens; `messages` has one for each."""
+    """Slots begin or end inside tokens; `problems` has a line for each."""
 
-    def __init__(self, messages: list[str]) -> None:
-        self.messages = messages
-        more = f" ({len(messages) - 1} more, listed by slotfill check)" if messages[1:] else ""
-        super().__init__(f"{messages[0]}{more}")
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        more = f" ({len(problems) - 1} more, listed by slotfill check)" if problems[1:] else ""
+        super().__init__(f"{problems[0]}{more}")
 
 
 def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sentence:

@@ -64,7 +64,7 @@ def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResu
             try:
                 result = read_split(loaded.data, split, intents=bool(loaded.intent))
             except MisalignedError as error:
-                raise DataError("\n".join(error.messages)) from None
+                raise DataError(*error.problems) from None
             results[split] = result
             names = {
                 name for sentence in result.sentences for name in intent_names(sentence.intent)

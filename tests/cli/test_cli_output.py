@@ -171,3 +171,10 @@ def test_logged_warnings_are_escaped_messages(trained, cli, tmp_path):
     result = cli("predict", trained, "--input", texts, "--encoding-errors", "replace")
     assert result.code == 0 and result.err.count("\n") == 2
     assert result.err.startswith(f"slotfill: {tmp_path}/a\\u001b[31m.txt:2: not UTF-8")
+
+
+@pytest.mark.parametrize("words", [["train", "a\nb"], ["check", "a\nb"], ["predict", "a\nb", "x"]])
+def test_a_message_with_a_line_break_is_one_line(words, cli):
+    result = cli(*words)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "a\\u000ab" in result.err

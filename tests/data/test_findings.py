@@ -119,7 +119,7 @@ def test_misaligned_slots_are_widened_skipped_or_all_listed(tmp_path):
     assert len(skipped.issues("skip")) == 2
     with pytest.raises(MisalignedError) as error:
         read_sentences(path, misaligned="error")
-    assert [message.split(": ")[0] for message in error.value.messages] == [
+    assert [message.split(": ")[0] for message in error.value.problems] == [
         f"{path}:1",
         f"{path}:2",
     ]
