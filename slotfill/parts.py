@@ -6,6 +6,8 @@ A part is one file with one class; `encoder.cell=./mgu.py` in a config uses it.
 from slotfill.config.option_types import (
     CellPart,
     Count,
+    Depth,
+    DepthOrZero,
     FilePath,
     FolderOrName,
     Fraction,
@@ -38,6 +40,8 @@ __all__ = [
     "ConfigError",
     "Count",
     "DataError",
+    "Depth",
+    "DepthOrZero",
     "Embedding",
     "Encoder",
     "FilePath",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -117,7 +118,7 @@ Engine = Annotated[
 def split_overrides(words: Iterable[str | None]) -> tuple[list[str], list[str]]:
     """Return the configs and the KEY=VALUE overrides in `words`; a path with `=` is a config."""
     given = [word for word in words if word is not None]
-    overrides = [word for word in given if "=" in word and not Path(word).exists()]
+    overrides = [word for word in given if "=" in word and not os.path.exists(word)]
     return [word for word in given if word not in overrides], overrides
 
 

@@ -10,11 +10,12 @@ from slotfill.config.models import Config
 from slotfill.config.validate import parse_config
 from slotfill.errors import ConfigError, ErrorDetail, UsageError, did_you_mean
 
+MAX_BYTES = 1_000_000
+"""The largest size of a config file."""
+
 
 def builtin_config_dir() -> Path:
-    """Return where the built-in configs are: inside the installed package, or beside it in a
-    checkout.
-    """
+    """Return the folder of the built-in configs: in the installed package, or in the checkout."""
     package = Path(__file__).parent.parent
     return next(
         folder
@@ -32,10 +33,9 @@ def builtin_config_names() -> list[str]:
 
 
 def expand_configs(config: str) -> list[str]:
-    """Return what `config` stands for: itself, or where it is a folder the configs in it, sorted.
+    """Return the configs in the folder `config`, sorted, or `config` itself if it is no folder.
 
-    A built-in folder, such as `lab`, goes before one's own. Raises UsageError for a folder without
-    configs.
+    A built-in folder, such as `lab`, is preferred. Raises UsageError for a folder without configs.
     """
     folder = config.rstrip("/")
     inside = [
@@ -49,9 +49,7 @@ def expand_configs(config: str) -> list[str]:
 
 
 def config_summary(config: str) -> str:
-    """Return the first line of the header of a built-in config or of a YAML file; empty where it
-    has none.
-    """
+    """Return the comment in the first line of a built-in config or a YAML file, or nothing."""
     path = (
         builtin_config_dir() / f"{config}.yaml"
         if config in builtin_config_names()
@@ -92,13 +90,19 @@ def _read(config: str | None, overrides: Sequence[str]) -> tuple[Path, str, str]
     if config in builtin_config_names():
         path = builtin_config_dir() / f"{config}.yaml"
         shown = f"configs/{config}.yaml"
-    elif path.is_file():
-        shown = config
-    elif path.exists() or inside:
+    elif path.is_dir() or inside:
+        hint = "" if inside else f"; if it contains sentences, use data.path={config}"
         raise UsageError(
-            f"{config} is a folder; a config is a YAML file, or one of:"
+            f"{config} is a folder{hint}; a config is a YAML file, or one of:"
             f" {', '.join(inside or builtin_config_names())}"
         )
+    elif path.exists():
+        shown = config
+        if path.suffix not in ("", ".yaml", ".yml"):
+            raise UsageError(
+                f"{config}: not a config, which is a .yaml file; if it contains sentences, use"
+                f" data.path={config}"
+            )
     else:
         near = [str(file) for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         raise UsageError(
@@ -106,11 +110,14 @@ def _read(config: str | None, overrides: Sequence[str]) -> tuple[Path, str, str]
             f" in{did_you_mean(config, builtin_config_names() + near)}"
         )
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as fault:
-        line = fault.object[: fault.start].count(b"\n") + 1
-        message = f"not UTF-8 (byte 0x{fault.object[fault.start]:02x})"
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise UsageError(f"{config}: larger than {MAX_BYTES:,} bytes, so not a config")
+        return path, shown, content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        message = f"not UTF-8 (byte 0x{error.object[error.start]:02x})"
         raise ConfigError([ErrorDetail(message, source=f"{shown}:{line}")]) from None
-    except OSError as fault:
-        raise UsageError(f"{config}: cannot be read: {fault.strerror}") from None
-    return path, shown, text
+    except OSError as error:
+        raise UsageError(f"{config}: cannot be read: {error.strerror}") from None

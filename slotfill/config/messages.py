@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from slotfill.config.hints import find_section_keys
 from slotfill.errors import did_you_mean
 
 KeyPath = tuple[str | int, ...]
@@ -18,6 +19,10 @@ RENAMED_KEYS = {
     "train.language_model": "train.language_model_weight",
     "train.threads": "train.processes",
     "train.warmup": "train.warmup_epochs",
+    "embedding.longest": "max_length",
+    "embedding.most": "max_words",
+    "embedding.shortest": "min_length",
+    "embedding.tune": "trainable",
 }
 """Earlier names of keys, and of options as `kind.option`, which an error answers with the new name."""
 
@@ -53,7 +58,7 @@ def describe_errors(
         if detail["type"] == "config":
             yield location, detail["msg"]
         elif (path := _path_in_data(location, data)) is not None:
-            message = _format_error(detail, _sibling_fields(model, path))
+            message = _format_error(detail, _sibling_fields(model, path), section)
             if new := RENAMED_KEYS.get(section + join_key(path)):
                 message = f"is now called {new}"
             if detail["type"] == "literal_error" and path[-1:] != location[-1:]:
@@ -91,11 +96,15 @@ def _sibling_fields(model: type[BaseModel], path: KeyPath) -> list[str]:
     return list(model.model_fields)
 
 
-def _format_error(error: Any, fields: list[str]) -> str:
+def _format_error(error: Any, fields: list[str], section: str) -> str:
     """Return the message for one error of pydantic."""
     kind, found, context = error["type"], format_value(error["input"]), error.get("ctx", {})
     if kind == "extra_forbidden":
-        return "unknown key" + did_you_mean(str(error["loc"][-1]), fields)
+        key = str(error["loc"][-1])
+        if sections := find_section_keys(key, section, fields):
+            hint = " or ".join(f"'{section}'" for section in sections[:3])
+            return f"unknown key; did you mean {hint}?{did_you_mean('', fields)}"
+        return "unknown key" + did_you_mean(key, fields)
     if kind == "missing":
         return "is needed and not given"
     if kind == "literal_error":

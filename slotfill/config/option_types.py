@@ -24,6 +24,7 @@ MAX_DEPTH = 100
 
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH)]
+DepthOrZero = Annotated[int, Field(ge=0, le=MAX_DEPTH)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]

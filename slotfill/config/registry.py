@@ -21,6 +21,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Literal
 
+from slotfill.config.hints import hint_at_part
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 
 REQUIRED = object()
@@ -188,16 +189,21 @@ class Registry:
         if name.endswith(".py"):
             path = Path(name).resolve()
             if not path.is_file():
-                raise ConfigError(f"no file {name} to take a {self.kind} from")
+                raise ConfigError(f"there is no file {name}")
             return _part_file(path.stem, path, None)
         if name not in self.names():
-            others = [kind for kind, registry in REGISTRIES.items() if name in registry.names()]
-            known = f", which is a {others[0]}" if others else ""
-            near = "" if others else name
-            raise ConfigError(
-                f"unknown {self.kind} '{name}'{known}{did_you_mean(near, self.names())}"
-            )
+            raise ConfigError(f"unknown {self.kind} {name!r}{self._hint(name)}")
         return _part_file(name, self.folder / f"{name}.py", f"{self.package}.{name}")
+
+    def _hint(self, name: str) -> str:
+        """Return the end of a message on an unknown `name`."""
+        others = [kind for kind, registry in REGISTRIES.items() if name in registry.names()]
+        known = f", which is a {others[0]}" if others else ""
+        if hint := hint_at_part(self.kind, name):
+            return f"{known}; {hint}{did_you_mean('', self.names())}"
+        if self.kind == "encoder" and "cell" in others:
+            known += f"; use encoder=recurrent with encoder.cell={name}"
+        return known + did_you_mean("" if others else name, self.names())
 
     def build(self, part: str | Mapping[str, Any], *wiring: Any, key: str = "") -> Any:
         """Import the part that `part` names and return it, built from `wiring` and its options.

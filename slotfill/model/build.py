@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from slotfill.config.models import Config, external_part_files
 from slotfill.config.registry import external_parts_trusted
 from slotfill.data.vocab import Vocab
+from slotfill.errors import ConfigError
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.ensemble import Ensemble, Model
@@ -22,7 +25,7 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Mode
     With `learning` it has the auxiliary heads that only training uses. Raises ConfigError where
     options conflict, with the location of each key.
     """
-    with config.locate_errors():
+    with config.locate_errors(), _describe_memory_error():
         parts = (config.embedding, config.encoder, config.tagger, config.intent)
         with MemoryLimit(copies=4 if learning else 1) as limit:
             members = [SlotTagger(vocab, *parts)]
@@ -34,6 +37,20 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Mode
                 encoder = cast(Encoder, member.encoders[0])
                 member.language_model = LanguageModelHead(embeddings, encoder, vocab, weight)
         return members[0] if len(members) == 1 else Ensemble(members)
+
+
+@contextmanager
+def _describe_memory_error() -> Iterator[None]:
+    """Raise a ConfigError if a weight does not fit into memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        size = re.search(r"can't allocate memory: you tried to allocate (\d+)", str(error))
+        if size is None:
+            raise
+        gigabytes = f"{int(size[1]) / 1e9:,.0f} GB"
+        message = f"the network does not fit into memory: one of its weights takes {gigabytes}"
+        raise ConfigError(message) from None
 
 
 def check_buildable(config: Config) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slotfill.config.models import Config, DataConfig, TrainConfig
-from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, FORMATS, TAGGERS
+from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, FORMATS, INTENTS, TAGGERS
 
 LISTS = {
     "cells": CELLS.names(),
@@ -15,6 +15,7 @@ LISTS = {
     "encoders": ENCODERS.names(),
     "taggers": TAGGERS.names(),
     "formats": FORMATS.names(),
+    "intents": INTENTS.names(),
     "keys": Config.model_fields,
     "data_keys": DataConfig.model_fields,
     "train_keys": TrainConfig.model_fields,
@@ -158,6 +159,150 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ["1: encoder.dropout: must be less than 1, found 1"],
     ),
     (
+        "a name that other toolkits have",
+        "encoder: BiLSTM\ntagger: linear\nembedding: [glove, bert]\n",
+        ["intent=cls", "data.format=bio"],
+        [
+            (
+                "1: encoder: unknown encoder 'BiLSTM'; the default encoder, 'recurrent' with cell"
+                " lstm, is a BiLSTM (allowed: <encoders>)"
+            ),
+            "2: tagger: unknown tagger 'linear'; did you mean 'softmax'? (allowed: <taggers>)",
+            (
+                "3: embedding.0: unknown embedding 'glove'; use {name: pretrained, path: FILE}"
+                " (allowed: <embeddings>)"
+            ),
+            (
+                "3: embedding.1: unknown embedding 'bert'; pretrained transformers are embeddings:"
+                " embedding={name: transformer, path: FOLDER} (allowed: <embeddings>)"
+            ),
+            (
+                "command line: data.format: unknown format 'bio'; did you mean 'conll'? (allowed:"
+                " <formats>)"
+            ),
+            "command line: intent: unknown intent 'cls'; did you mean 'mean'? (allowed: <intents>)",
+        ],
+    ),
+    (
+        "a cell for an encoder",
+        "encoder: gru\n",
+        [],
+        [
+            "1: encoder: unknown encoder 'gru', which is a cell; use encoder=recurrent with"
+            " encoder.cell=gru (allowed: <encoders>)"
+        ],
+    ),
+    (
+        "a key outside its section",
+        "epochs: 3\nhidden_size: 8\ndropout: 0.1\nlr: 1\n",
+        ["format=conll", "train.hidden_size=8", "encoder.epochs=3"],
+        [
+            "1: epochs: unknown key; did you mean 'train.epochs'? (allowed: <keys>)",
+            "2: hidden_size: unknown key; did you mean 'encoder.hidden_size'? (allowed: <keys>)",
+            (
+                "3: dropout: unknown key; did you mean 'encoder.dropout' or 'tagger.dropout'?"
+                " (allowed: <keys>)"
+            ),
+            "4: lr: unknown key; did you mean 'train.learning_rate'? (allowed: <keys>)",
+            (
+                "command line: encoder.epochs: unknown key; did you mean 'train.epochs'? (allowed:"
+                " <recurrent_keys>)"
+            ),
+            (
+                "command line: train.hidden_size: unknown key; did you mean 'encoder.hidden_size'?"
+                " (allowed: <train_keys>)"
+            ),
+            "command line: format: unknown key; did you mean 'data.format'? (allowed: <keys>)",
+        ],
+    ),
+    (
+        "a renamed option of a part",
+        "embedding: [{name: ngrams, shortest: 2, longest: 5}]\n",
+        [],
+        [
+            "1: embedding.0.shortest: is now called min_length",
+            "1: embedding.0.longest: is now called max_length",
+        ],
+    ),
+    (
+        "more networks, layers or characters than anyone trains",
+        "ensemble_size: 4294967295\nencoder: {layers: 4294967295}\n",
+        ["embedding.2.max_length=4294967295", "encoder.hidden_size=4294967295"],
+        [
+            "1: ensemble_size: must be at most 100, found 4294967295",
+            "2: encoder.layers: must be at most 100, found 4294967295",
+            "command line: embedding.2.max_length: must be at most 100, found 4294967295",
+            "command line: encoder.hidden_size: must be at most 1048576, found 4294967295",
+        ],
+    ),
+    (
+        "ten thousand encoders",
+        "encoder: [" + 3000 * "recurrent, " + "recurrent]\n",
+        [],
+        ["1: encoder: at most 100 encoders are allowed, found 3001"],
+    ),
+    (
+        "more errors than anyone reads",
+        "".join(f"key{number}x: 1\n" for number in range(30)),
+        [],
+        [
+            *(f"{number + 1}: key{number}x: unknown key (allowed: <keys>)" for number in range(20)),
+            "and 10 more errors",
+        ],
+    ),
+    (
+        "aliases that expand to millions of values",
+        "a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]\n"
+        + "".join(f"a{n}: &a{n} [{', '.join(9 * [f'*a{n - 1}'])}]\n" for n in range(1, 9)),
+        [],
+        ["1: more than 10,000 values, counting those of aliases"],
+    ),
+    (
+        "a tag that its value does not fit",
+        "train: {epochs: !!float x}\n",
+        ["train.seed=!!seq x", "scheme=!!float", "data.path=!!int"],
+        ["1: not YAML: 'x' does not match its tag !!float"],
+    ),
+    (
+        "an override whose tag does not fit",
+        "",
+        ["train.seed=!!seq x", "scheme=!!float"],
+        [
+            "command line: train.seed: the tag !!seq is not supported here; remove it",
+            "command line: scheme: not YAML: '' does not match its tag !!float",
+        ],
+    ),
+    (
+        "an escape beyond Unicode",
+        'a: b\nscheme: "\\UFFFFFFFF"\n',
+        [],
+        ["2: not YAML: an escape stands for no character"],
+    ),
+    (
+        "half of a surrogate pair",
+        'scheme: "\\uD800"\n',
+        [],
+        ["1: not YAML: the character U+D800 is not allowed"],
+    ),
+    (
+        "a number of too many digits",
+        f"train: {{epochs: {'9' * 5000}}}\n",
+        [],
+        ["1: not YAML: a number has more than 4,300 digits"],
+    ),
+    (
+        "a number of many digits",
+        f"train: {{epochs: {'9' * 4000}}}\n",
+        [],
+        [f"1: train.epochs: must be at most 1048576, found {'9' * 57}..."],
+    ),
+    (
+        "a path that no file system has",
+        "",
+        ['data.path="a\\0b"'],
+        ["command line: data.path: a path cannot contain the character U+0000"],
+    ),
+    (
         "an unknown encoder",
         "encoder: recurent\n",
         [],
@@ -182,7 +327,10 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "a cell where an encoder stands",
         "encoder: lstm\n",
         [],
-        ["1: encoder: unknown encoder 'lstm', which is a cell (allowed: <encoders>)"],
+        [
+            "1: encoder: unknown encoder 'lstm', which is a cell; the default encoder, 'recurrent'"
+            " with cell lstm, is a BiLSTM (allowed: <encoders>)"
+        ],
     ),
     (
         "a number too large to be meant",
@@ -377,7 +525,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "a part's file that is not there",
         "encoder: {name: recurrent, cell: ./nope.py}\n",
         [],
-        ["1: encoder.cell: no file @/nope.py to take a cell from"],
+        ["1: encoder.cell: there is no file @/nope.py"],
     ),
     (
         "a part's file that is not Python",
@@ -495,7 +643,7 @@ def test_each_kind_of_fault_is_told_by_its_place_and_mend(text, overrides, messa
     for message in messages:
         for key, names in LISTS.items():
             message = message.replace(f"<{key}>", ", ".join(sorted(names)))
-        place = "" if message.startswith("command line") else "c.yaml:"
+        place = "" if message.startswith(("command line", "and ")) else "c.yaml:"
         expected.append(f"slotfill: {place}{message.replace('@', str(desk))}")
     result = cli("show", "c.yaml", *overrides)
     assert result.err.splitlines() == expected
@@ -509,6 +657,7 @@ def test_each_kind_of_fault_is_told_by_its_place_and_mend(text, overrides, messa
          "c.yaml:4: data.path: there is no file or folder corpsu; did you mean 'corpus'?"),
         ("data:\n  train: corpus/tran.brackets\n",
          "c.yaml:2: data.train: there is no file or folder corpus/tran.brackets; did you mean 'corpus/train.brackets'?"),
+        ("data: {path: ~nobody-here/x}\n", "c.yaml:1: data.path: there is no file or folder ~nobody-here/x"),
         ("data: {path: /nowhere/at/all}\n", "c.yaml:1: data.path: there is no file or folder /nowhere/at/all"),
         ("data: {test: tiny.yaml}\n",
          "c.yaml:1: data: no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"),
@@ -545,10 +694,32 @@ def test_a_config_that_is_not_there_is_told_the_nearest(desk, cli):
 def test_a_folder_is_no_config(desk, cli):
     result = cli("show", "corpus")
     assert (
-        result.err == "slotfill: corpus is a folder; a config is a YAML file, or one of:"
+        result.err == "slotfill: corpus is a folder; if it contains sentences, use"
+        " data.path=corpus; a config is a YAML file, or one of:"
         f" {', '.join(built_in())}\n"
     )
     assert result.code == 2
+
+
+@pytest.mark.parametrize("name", ["bank.brackets", "bank.jsonl", "nlu.md", "bank.txt"])
+def test_a_file_of_sentences_is_no_config(name, desk, cli):
+    Path(name).write_text("fly to [Oslo](city)\n")
+    for command in ("train", "check"):
+        result = cli(command, name)
+        assert (result.code, result.err) == (
+            2,
+            f"slotfill: {name}: not a config, which is a .yaml file; if it contains sentences, use"
+            f" data.path={name}\n",
+        )
+
+
+def test_a_file_too_large_for_a_config_is_not_parsed(desk, cli):
+    Path("c.yaml").write_text("# " + 1_000_000 * "x")
+    result = cli("show", "c.yaml")
+    assert (result.code, result.err) == (
+        2,
+        "slotfill: c.yaml: larger than 1,000,000 bytes, so not a config\n",
+    )
 
 
 def test_a_config_that_is_not_utf_8_is_told_the_line(desk, cli):

@@ -97,6 +97,13 @@ WORDS = [
     "-",
     "null",
     "\u2028",
+    "a\x85b",
+    "\x85",
+    "\u2029x",
+    "\ufeff",
+    "\x07\x9b\x7f",
+    "\ufffe",
+    "\U0001f600",
     "\t",
 ]
 
@@ -110,3 +117,8 @@ def test_what_is_dumped_is_read_back_the_same(value):
     found, _ = parse(dump({"key": value}), "x.yaml")
     assert found == {"key": value}
     assert repr(found) == repr({"key": value})
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_a_text_of_unusual_characters_is_read_back_the_same(text):
+    assert parse(dump({"key": text, f"{text}x": 1}), "x.yaml")[0] == {"key": text, f"{text}x": 1}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from slotfill.config.option_types import Size
+from slotfill.config.option_types import Depth, Size
 from slotfill.data.indexers import PADDING, UNKNOWN
 from slotfill.data.vocab import Vocab
 from slotfill.model.embeddings.base import Embedding
@@ -30,7 +30,7 @@ class CharCNN(Embedding):
         *,
         size: Size = 30,
         filters: Size = 50,
-        width: Size = 3,
+        width: Depth = 3,
         lowercase: bool = False,
         max_length: Size = 40,
     ) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from slotfill.config.option_types import Count, Fraction, Size
+from slotfill.config.option_types import Count, Depth, Fraction, Size
 from slotfill.data.indexers import PADDING
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
@@ -35,8 +35,8 @@ class Ngrams(Embedding):
         vocab: Vocab,
         *,
         size: Size = 100,
-        min_length: Size = 2,
-        max_length: Size = 5,
+        min_length: Depth = 2,
+        max_length: Depth = 5,
         min_count: Count = 2,
         lowercase: bool = True,
         dropout: Fraction = 0.2,

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slotfill.config.option_types import Count, Fraction, Size
+from slotfill.config.option_types import DepthOrZero, Fraction, Size
 from slotfill.model.dropout import LockedDropout
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.masks import padding_mask
@@ -36,8 +36,8 @@ class Feedforward(Encoder):
         input_size: int,
         *,
         hidden_size: Size = 128,
-        layers: Count = 1,
-        window: Count = 0,
+        layers: DepthOrZero = 1,
+        window: DepthOrZero = 0,
         activation: Literal["relu", "tanh", "sigmoid"] = "relu",
         dropout: Fraction = 0.5,
     ) -> None:

@@ -26,7 +26,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from slotfill.config.option_types import Fraction, Size
+from slotfill.config.option_types import Depth, Fraction, Size
 from slotfill.model.dropout import LockedDropout
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.recurrence import TimeMajorOrder
@@ -49,7 +49,7 @@ class GridLSTM(Encoder):
         input_size: int,
         *,
         hidden_size: Size = 128,
-        layers: Size = 2,
+        layers: Depth = 2,
         bidirectional: bool = True,
         tied: bool = False,
         forget_bias: float = 1.0,

@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from slotfill.config.option_types import CellPart, Fraction, Size
+from slotfill.config.option_types import CellPart, Depth, Fraction, Size
 from slotfill.config.registry import CELLS
 from slotfill.model.cells.base import Cell
 from slotfill.model.dropout import LockedDropout
@@ -33,7 +33,7 @@ class Recurrent(Encoder):
         *,
         cell: CellPart = "lstm",
         hidden_size: Size = 128,
-        layers: Size = 1,
+        layers: Depth = 1,
         bidirectional: bool = True,
         dropout: Fraction = 0.5,
     ) -> None:
