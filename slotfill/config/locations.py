@@ -25,7 +25,7 @@ class Locations:
         """Return each error once and with its source, those on the command line last."""
         lines = {error: self._line(error) for error in errors}
         return [
-            error if error.source else replace(error, source=self._source(lines[error]))
+            error if error.source else replace(error, source=self._source(error, lines[error]))
             for error in sorted(lines, key=lines.__getitem__)
         ]
 
@@ -38,7 +38,9 @@ class Locations:
             return _AFTER_ALL_LINES
         return self.lines.get(key, 1)
 
-    def _source(self, line: int) -> str:
+    def _source(self, error: ErrorDetail, line: int) -> str:
+        if not error.key:
+            return self.name
         return "command line" if line == _AFTER_ALL_LINES else f"{self.name}:{line}"
 
     def _is_overridden(self, key: str) -> bool:
