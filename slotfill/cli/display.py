@@ -14,6 +14,7 @@ from rich.text import Text
 from slotfill.cli.output import echo, escape
 
 if TYPE_CHECKING:
+    from slotfill.data.findings import Finding
     from slotfill.data.indexers import Coverage
     from slotfill.data.sentence import Sentence
     from slotfill.evaluation.metrics import EvaluationResult, PRFScore
@@ -60,6 +61,16 @@ def intent_accuracy(epoch: EpochMetrics) -> str:
     return "" if epoch.valid_intents is None else f", intents {epoch.valid_intents:.2f}%"
 
 
+def valid_f1(epoch: EpochMetrics) -> str:
+    """Return the part of a line on an epoch that is its valid F1, if there are valid sentences."""
+    return "" if epoch.valid_f1 is None else f", valid F1 {epoch.valid_f1:.2f}"
+
+
+def print_finding(finding: Finding) -> None:
+    """Print a likely problem of the data."""
+    echo(f"warning: {finding}")
+
+
 def print_coverage(coverage: Coverage) -> None:
     """Print which share of words and tokens each file of pretrained vectors covers."""
     labels = {
@@ -83,23 +94,32 @@ def print_coverage(coverage: Coverage) -> None:
 
 def print_result(result: TrainResult) -> None:
     """Print the scores of a finished training and the commands to run next."""
+    selected = "best" if result.valid_ranks_epochs else "last"
     if result.interrupted:
-        echo("Stopped; the best epoch so far is kept.")
-    split, scores = list(result.scores.items())[-1]
-    print_scores(scores, split)
+        echo(f"Stopped; the {selected} epoch so far is kept.")
+    if result.scores:
+        split, scores = list(result.scores.items())[-1]
+        print_scores(scores, split)
+    else:
+        echo("There are no valid and no test sentences, so the run has no scores.")
+    valid = result.scores.get("valid")
+    interval = ""
+    if valid and not result.valid_ranks_epochs:
+        interval = " (95% interval {:.2f} to {:.2f})".format(*valid.f1_interval)
     echo(
-        f"Best epoch {result.best.epoch}, valid F1 {result.best.valid_f1:.2f}"
+        f"{selected.capitalize()} epoch {result.best.epoch}{valid_f1(result.best)}{interval}"
         f"{intent_accuracy(result.best)}; {result.parameters:,} parameters; trained in"
         f" {duration(result.seconds)}."
     )
-    if result.scores["valid"].overall.support and not result.best.valid_f1:
+    if valid and valid.overall.support > valid.unknown_slots and not result.best.valid_f1:
         echo("No slot of valid was predicted yet: train more epochs, or on more sentences.")
     if result.not_exported:
         echo(f"Prediction needs torch: {result.not_exported}.")
     echo(f"The run is in {result.path}. Next:")
     path = shlex.quote(str(result.path))
-    resume = [f"train --resume {path}"] if result.interrupted else []
-    for command in (*resume, f"evaluate {path}", f"predict {path} {shlex.quote(result.example)}"):
+    commands = [f"train --resume {path}"] if result.interrupted else []
+    commands += [f"evaluate {path}"] if result.scores else []
+    for command in (*commands, f"predict {path} {shlex.quote(result.example)}"):
         PlainConsole().print(escape(f"  slotfill {command}"), soft_wrap=True, style="bold")
 
 

@@ -106,6 +106,7 @@ def train(
             loaded,
             folder,
             report,
+            on_finding=display.print_finding,
             on_coverage=display.print_coverage,
             device=resolve_device(device),
             profile=profile,
@@ -347,7 +348,8 @@ def check(
             echo(f"{label}: warning: {finding}")
         for file in result.not_executed:
             echo(f"{label}: {file} was read, but not executed; add --trust if you trust it")
-        echo(f"{label}: ok")
+        warnings = "1 warning" if len(result.findings) == 1 else f"{len(result.findings)} warnings"
+        echo(f"{label}: {warnings if result.findings else 'ok'}")
     raise typer.Exit(exit_code)
 
 

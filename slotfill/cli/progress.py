@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import rich.progress
 
-from slotfill.cli.display import PlainConsole, duration, intent_accuracy
+from slotfill.cli.display import PlainConsole, duration, intent_accuracy, valid_f1
 from slotfill.cli.output import echo, escape
 
 if TYPE_CHECKING:
@@ -123,8 +123,9 @@ def _epoch_bar(progress: Progress) -> tuple[str, float, str]:
 
 
 def _table_line(row: EpochMetrics, best: bool) -> str:
+    f1 = "" if row.valid_f1 is None else f"{row.valid_f1:.2f}"
     return (
-        f"{row.epoch:5} {row.loss:10.4f} {row.valid_f1:9.2f} {row.tokens_per_second:11,.0f} "
+        f"{row.epoch:5} {row.loss:10.4f} {f1:>9} {row.tokens_per_second:11,.0f} "
         f"{duration(row.seconds):>12}{'  best so far' if best else ''}{intent_accuracy(row)}"
     )
 
@@ -133,7 +134,7 @@ def _log_line(progress: Progress) -> str:
     row = progress.history[-1]
     best = " (best)" if row is progress.best else ""
     return (
-        f"epoch {row.epoch}/{progress.epochs}: loss {row.loss:.4f}, valid F1 {row.valid_f1:.2f}"
+        f"epoch {row.epoch}/{progress.epochs}: loss {row.loss:.4f}{valid_f1(row)}"
         f"{best}{intent_accuracy(row)}, {row.tokens_per_second:,.0f} tokens/s, at most"
         f" {duration(progress.seconds_left)} left"
     )

@@ -69,8 +69,9 @@ class DataConfig(StrictModel):
     """
     normalization: Literal["NFC", "NFKC", "none"] = "NFC"
     """The Unicode normalization of tokens for lookups; offsets always refer to the text itself."""
-    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """The share of the training sentences that is used for validation if there is no `valid`."""
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """The share of the training sentences that is used for validation if there is no `valid`; 0
+    trains on all of them and keeps the last epoch."""
 
     @model_validator(mode="after")
     def _has_training_sentences(self, info: ValidationInfo) -> DataConfig:
@@ -93,7 +94,8 @@ class TrainConfig(StrictModel):
     epochs: Size | None = None
     """Maximum number of epochs; null: 30, or as many as 1,000 steps take."""
     patience: Count | None = None
-    """Early stopping: epochs without a better valid F1; 0: never; null: 10, or a third of `epochs`."""
+    """Early stopping: epochs without a better valid F1; 0: never; null: 10, or a third of `epochs`.
+    With fewer than 200 slots in `valid` training does not stop early and keeps the last epoch."""
     batch_size: Size | None = None
     """Sentences in a batch; null: 32, or fewer (at least 8) for 100 steps per epoch."""
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"

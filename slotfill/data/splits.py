@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from slotfill.config.models import DataConfig
 from slotfill.data.corpus import ReadResult, find_split, read_examples, read_sentences, splits_in
-from slotfill.data.sentence import Example
+from slotfill.data.findings import Finding
+from slotfill.data.sentence import Example, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import ConfigError, DataError, UsageError, did_you_mean
+
+SPLITS = ("train", "valid", "test")
+"""The splits that training uses; others can be evaluated."""
+
+MIN_VALID_LABELS = 200
+"""Slots (and intents, if learned) of valid from which its scores select an epoch."""
 
 
 def read_split(
     data: DataConfig, split: str, *, intents: bool = False, tokenizer: Tokenizer | None = None
 ) -> ReadResult:
-    """Return the labelled sentences of `split`; where `intents` are learned, all of train, valid
-    and test have one.
+    """Return the labelled sentences of `split`.
 
-    Without a file of its own `valid` is the held-out share of the training sentences, which `train`
-    is then without. Raises UsageError where there is no such split, and DataError where its file
-    cannot be read. `tokenizer` is that of a trained run; without it, one is learned.
+    Where `intents` are learned, all sentences of train, valid and test have one. Without a file
+    for valid, it is the share `holdout` of the training sentences, which train is then without.
+    `tokenizer` is that of a trained run; without it, one is learned.
+
+    Raises:
+        UsageError: There is no such split.
+        DataError: Its file cannot be read, or train has nothing to learn.
     """
-    tokenizer = tokenizer or fit_tokenizer(data)
-    intents &= split in ("train", "valid", "test")
+    intents &= split in SPLITS
     path = split_path(data, split)
-    if path is None and split not in ("train", "valid"):
-        raise UsageError(f"no split '{split}'{did_you_mean(split, split_names(data))}")
-    if path is None or (split == "train" and split_path(data, "valid") is None):
-        return _hold_out(
-            _read(data, split_path(data, "train"), intents, tokenizer), data.holdout, split
+    if path is None and split not in (names := split_names(data)):
+        hint = "; set data.valid=FILE, or data.holdout to more than 0" if split == "valid" else ""
+        raise UsageError(f"no split '{split}'{hint or did_you_mean(split, names)}")
+    path = path or split_path(data, "train")
+    assert path is not None
+    result = read_sentences(
+        path,
+        format=data.format,
+        scheme=data.scheme,
+        tokenizer=tokenizer or fit_tokenizer(data),
+        misaligned=data.misaligned,
+        intents=intents,
+    )
+    if split == "train" and not intents and not any(s.slots for s in result.sentences):
+        raise DataError(
+            f"{path}: none of the {len(result.sentences)} training sentences has a slot, so there"
+            " is nothing to learn; label the slots in some of them"
         )
-    return _read(data, path, intents, tokenizer)
+    if split in ("train", "valid") and data.holdout and split_path(data, "valid") is None:
+        return _hold_out(result, data.holdout, split)
+    return result
 
 
 def fit_tokenizer(data: DataConfig) -> Tokenizer:
@@ -48,11 +75,12 @@ def fit_tokenizer(data: DataConfig) -> Tokenizer:
 
 def split_names(data: DataConfig) -> list[str]:
     """Return the names of the splits that `read_split` can read."""
-    given = [split for split in ("train", "valid", "test") if getattr(data, split)]
+    names = [split for split in SPLITS if getattr(data, split)]
     folder = Path(data.path) if data.path else None
     if folder is not None:
-        given += splits_in(folder, data.format) if _is_corpus(folder) else ["train"]
-    return list(dict.fromkeys((*given, "valid")))
+        names += splits_in(folder, data.format) if _is_corpus(folder) else ["train"]
+    held_out = ["valid"] if data.holdout else []
+    return list(dict.fromkeys((*names, *held_out)))
 
 
 def split_path(data: DataConfig, split: str) -> Path | None:
@@ -60,7 +88,7 @@ def split_path(data: DataConfig, split: str) -> Path | None:
 
     Raises DataError where the data is gone, and ConfigError where there is none to train on.
     """
-    named = getattr(data, split, None) if split in ("train", "valid", "test") else None
+    named = getattr(data, split, None) if split in SPLITS else None
     if named:
         return Path(named)
     folder = Path(data.path) if data.path else None
@@ -88,33 +116,161 @@ def _is_corpus(path: Path) -> bool:
     return path.is_dir() and not (path / "seq.in").is_file()
 
 
-def _read(data: DataConfig, path: Path | None, intents: bool, tokenizer: Tokenizer) -> ReadResult:
-    assert path is not None
-    return read_sentences(
-        path,
-        format=data.format,
-        scheme=data.scheme,
-        tokenizer=tokenizer,
-        misaligned=data.misaligned,
-        intents=intents,
-    )
-
-
 def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
     """Return the part of the training sentences that is `split`, the same part every time."""
     count = len(reading.sentences)
-    held = round(count * share)
-    if not 0 < held < count:
+    size = round(count * share)
+    if not 0 < size < count:
         raise ConfigError(
-            f"{share:g} of {count} training sentences leaves a part without any; set"
-            " data.valid=FILE",
+            f"{share:g} of {count} training sentences leaves an empty split; set data.valid=FILE,"
+            " or data.holdout=0 to train on all of them",
             key="data.holdout",
         )
-    order = np.random.default_rng(0).permutation(count).tolist()
-    chosen: Iterable[int] = sorted(order[:held] if split == "valid" else order[held:])
-    return ReadResult([reading.sentences[i] for i in chosen], reading.tokenizer)
+    held = _draw_holdout(reading.sentences, size)
+    sentences = [
+        sentence
+        for index, sentence in enumerate(reading.sentences)
+        if (index in held) == (split == "valid")
+    ]
+    return ReadResult(sentences, reading.tokenizer)
+
+
+def _draw_holdout(sentences: Sequence[Sentence], size: int) -> set[int]:
+    """Draw the indices of `size` sentences so that both parts have every label, if possible.
+
+    Labels are slot names and intents. Rare ones are covered first, as in iterative stratification
+    (Sechidis et al. 2011), and the other sentences are drawn at random, all from a fixed seed. Of
+    a label that only one sentence has, that sentence is drawn last.
+    """
+    labels = [_labels(sentence) for sentence in sentences]
+    in_train = Counter(chain.from_iterable(labels))
+    order = np.random.default_rng(0).permutation(len(sentences)).tolist()
+    with_label: dict[tuple[str, str], list[int]] = {}
+    for index in order:
+        for label in labels[index]:
+            with_label.setdefault(label, []).append(index)
+    held: set[int] = set()
+    in_valid: set[tuple[str, str]] = set()
+
+    def hold(index: int) -> None:
+        held.add(index)
+        in_train.subtract(labels[index])
+        in_valid.update(labels[index])
+
+    def leaves_labels(index: int) -> bool:
+        return index not in held and all(in_train[label] > 1 for label in labels[index])
+
+    for label in sorted(with_label, key=lambda label: (len(with_label[label]), label)):
+        candidates = list(filter(leaves_labels, with_label[label]))
+        if len(held) < size and label not in in_valid and candidates:
+            hold(max(candidates, key=lambda index: len(labels[index] - in_valid)))
+    for is_drawn in (leaves_labels, lambda index: index not in held):
+        for index in order:
+            if len(held) < size and is_drawn(index):
+                hold(index)
+    return held
+
+
+def _labels(sentence: Sentence) -> set[tuple[str, str]]:
+    """Return the labels of a sentence: its slot names and its intents."""
+    slots = {("slot", slot.name) for slot in sentence.slots or ()}
+    return slots | {("intent", name) for name in intent_names(sentence.intent)}
 
 
 def evaluation_split(data: DataConfig) -> str:
-    """Return the split that a run is scored on at last: test, or valid where there is none."""
-    return "test" if split_path(data, "test") else "valid"
+    """Return the split that a run is scored on: test, or valid where there is none.
+
+    Raises UsageError where there is neither.
+    """
+    if split_path(data, "test"):
+        return "test"
+    if data.holdout or split_path(data, "valid"):
+        return "valid"
+    raise UsageError("the data has no test and no valid sentences to score on; set data.test=FILE")
+
+
+def ranks_epochs(valid: Sequence[Sentence], *, intents: bool) -> bool:
+    """Return whether `valid` has enough labels for its scores to select an epoch."""
+    return _count_labels(valid, intents) >= MIN_VALID_LABELS
+
+
+def _count_labels(sentences: Sequence[Sentence], intents: bool) -> int:
+    """Return the number of slots in `sentences`, and of intents where they are learned."""
+    return sum(
+        len(sentence.slots or ()) + intents * len(intent_names(sentence.intent))
+        for sentence in sentences
+    )
+
+
+def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> list[Finding]:
+    """Return likely problems of the splits of a corpus that show when they are compared."""
+    findings = []
+    if (valid := splits.get("valid")) is not None:
+        labels = _count_labels(valid, intents)
+        if not labels:
+            findings.append(
+                Finding(
+                    "valid",
+                    f"none of its {len(valid)} sentences has a slot, so that its F1 is always 0;"
+                    " the last epoch is kept",
+                    "set data.valid=FILE, or data.holdout=0 to train on all sentences",
+                )
+            )
+        elif labels < MIN_VALID_LABELS:
+            # The normal approximation of a 95 % interval, which is widest at an F1 of 50.
+            margin = 196 * math.sqrt(0.25 / labels)
+            findings.append(
+                Finding(
+                    "valid",
+                    f"{labels} {'labels' if intents else 'slots'} are too few to select an epoch"
+                    f" (F1 is uncertain by up to {margin:.0f} points); the last epoch is kept",
+                )
+            )
+    for split in ("valid", "test"):
+        for kind in ("slot", "intent") if intents else ("slot",):
+            findings += _compare_names(splits, split, kind)
+    return findings
+
+
+def _compare_names(
+    splits: Mapping[str, Sequence[Sentence]], split: str, kind: str
+) -> Iterator[Finding]:
+    """Yield the names of slots or intents that only train or only `split` has.
+
+    A name that `split` lacks is a problem where `split` has other names instead, or where at least
+    five sentences with it were to be expected there.
+    """
+    in_train, in_split = (_count_names(splits.get(part, ()), kind) for part in ("train", split))
+    if not in_split:
+        return
+    unknown = in_split.keys() - in_train.keys()
+    if unknown:
+        yield Finding(
+            split,
+            f"{kind} names that train does not have and the model cannot learn:"
+            f" {_list_names(unknown, in_train, 'train')}",
+        )
+    share = len(splits[split]) / len(splits["train"])
+    missing = in_train.keys() - in_split.keys()
+    if missing := {name for name in missing if unknown or in_train[name] * share >= 5}:
+        yield Finding(
+            "train",
+            f"{kind} names that {split} does not have: {_list_names(missing, in_split, split)}",
+        )
+
+
+def _count_names(sentences: Iterable[Sentence], kind: str) -> Counter[str]:
+    """Return the number of sentences with each slot name, or intent."""
+    return Counter(name for s in sentences for label, name in _labels(s) if label == kind)
+
+
+def _list_names(names: Iterable[str], others: Iterable[str], split: str) -> str:
+    """List at most five `names`, each with the nearest of the names that another split has."""
+    folded = {name.casefold(): name for name in others}
+    listed = []
+    for name in sorted(names):
+        near = get_close_matches(name.casefold(), folded, n=1)
+        hint = f" (nearest in {split}: '{folded[near[0]]}')" if near else ""
+        listed.append(f"'{name}'{hint}")
+    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
+    return ", ".join(listed[:5]) + more

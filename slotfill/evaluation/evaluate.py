@@ -21,7 +21,12 @@ from slotfill.inference.tagging import predict
 def validation_metrics(
     model: Engine, vocab: Vocab, sentences: Sequence[Sentence]
 ) -> dict[str, float | None]:
-    """Return the F1 of slots, and the accuracy of intents or None if `model` predicts none."""
+    """Return the F1 of slots and the accuracy of intents.
+
+    Both are None without sentences; the accuracy also if `model` predicts no intents.
+    """
+    if not sentences:
+        return {"valid_f1": None, "valid_intents": None}
     slots, intents = predict(model, vocab, sentences)
     return {
         "valid_f1": slot_f1(sentences, slots),

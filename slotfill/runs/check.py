@@ -11,7 +11,7 @@ from slotfill.config.registry import external_parts_trusted
 from slotfill.data.alignment import MisalignedError
 from slotfill.data.findings import Finding, find_problems
 from slotfill.data.sentence import intent_names
-from slotfill.data.splits import read_split, split_names
+from slotfill.data.splits import check_splits, read_split, split_names
 from slotfill.errors import DataError
 
 
@@ -79,4 +79,6 @@ def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResu
                 )
             )
     files = [] if external_parts_trusted() else list(external_part_files(loaded.model_dump()))
-    return CheckResult(name, splits, find_problems(results), files)
+    sentences = {split: result.sentences for split, result in results.items()}
+    findings = check_splits(sentences, intents=bool(loaded.intent)) + find_problems(results)
+    return CheckResult(name, splits, findings, files)

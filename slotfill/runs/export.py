@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, cast
 
-from slotfill.data.splits import evaluation_split, read_split
+from slotfill.data.splits import SPLITS, read_split, split_names
 from slotfill.errors import DataError, RunError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import EvaluationResult
@@ -67,7 +67,8 @@ def _scores(
 ) -> dict[str, tuple[EvaluationResult, EvaluationResult]]:
     """Return the scores of two engines by split; none if the run's sentences are missing."""
     try:
-        splits = dict.fromkeys(("valid", evaluation_split(run.config.data)))
+        names = split_names(run.config.data)
+        splits = [split for split in SPLITS[1:] if split in names]
         corpus = {split: read_split(run.config.data, split).sentences for split in splits}
     except DataError:
         return {}

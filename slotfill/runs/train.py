@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from slotfill.config.models import Config
+from slotfill.data.findings import Finding
 from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
-from slotfill.data.splits import evaluation_split, fit_tokenizer, read_split
+from slotfill.data.splits import SPLITS, check_splits, fit_tokenizer, read_split, split_names
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import evaluate, validation_metrics
@@ -36,8 +37,11 @@ class TrainResult:
     path: Path
     """The run folder."""
     scores: dict[str, EvaluationResult]
-    """Scores of the best epoch by split."""
+    """Scores of the kept epoch by split."""
     best: EpochMetrics
+    """The kept epoch."""
+    valid_ranks_epochs: bool
+    """Whether the kept epoch is the best on valid, and not the last."""
     seconds: float
     """Time of all epochs."""
     parameters: int
@@ -79,7 +83,7 @@ def build_trainer(
     )
     model = build_model(config, vocab, learning=True).to(device)
     trainer = Trainer(
-        model, config.train, vocab, corpus["train"], corpus["valid"], validation_metrics
+        model, config.train, vocab, corpus["train"], corpus.get("valid", ()), validation_metrics
     )
     if device.startswith("cuda"):
         compile_steps(model)
@@ -91,6 +95,7 @@ def train(
     folder: RunFolder,
     report: Report,
     *,
+    on_finding: Callable[[Finding], None] = lambda finding: None,
     on_coverage: Callable[[Coverage], None] = lambda coverage: None,
     device: str = "cpu",
     profile: bool = False,
@@ -104,6 +109,7 @@ def train(
         config: A validated config.
         folder: The run folder to write.
         report: Called with the progress of each step and epoch.
+        on_finding: Called with each likely problem of the splits before training.
         on_coverage: Called with the vocabulary coverage of pretrained vectors, if there are any.
         device: Where to train.
         profile: Measure where the time goes, for which a GPU is synchronized in each section.
@@ -111,16 +117,20 @@ def train(
     Raises:
         RunError: Training fails or is interrupted in its first epoch. A checkpoint is kept.
     """
-    splits = list(dict.fromkeys(("train", "valid", evaluation_split(config.data))))
+    splits = [split for split in SPLITS if split in {"train", *split_names(config.data)}]
     corpus = {
         split: read_split(config.data, split, intents=bool(config.intent)).sentences
         for split in splits
     }
+    for finding in check_splits(corpus, intents=bool(config.intent)):
+        on_finding(finding)
     timer = SectionTimer(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     with timer.section("preparation"):
         trainer = build_trainer(config, corpus, device, folder.resources())
         tokens = {
-            split: [sentence.tokens for sentence in corpus[split]] for split in ("train", "valid")
+            split: [sentence.tokens for sentence in corpus[split]]
+            for split in splits
+            if split != "test"
         }
         if coverage := compute_coverage(trainer.model.indexers, tokens):
             on_coverage(coverage)
@@ -162,6 +172,7 @@ def train(
         path=folder.out,
         scores=scores,
         best=trainer.best,
+        valid_ranks_epochs=trainer.selector.valid_ranks_epochs,
         seconds=sum(epoch.seconds for epoch in trainer.history),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         interrupted=interrupted,

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from slotfill.config.models import TrainConfig
 from slotfill.data.sentence import Sentence
+from slotfill.data.splits import ranks_epochs
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.model.ensemble import Model
@@ -39,8 +40,8 @@ class EpochMetrics:
     epoch: int
     loss: float
     """Mean training loss per sentence."""
-    valid_f1: float
-    """F1 of the validation slots, in percent."""
+    valid_f1: float | None
+    """F1 of the validation slots, in percent; None if there are no validation sentences."""
     learning_rate: float
     """Learning rate of the epoch's last step."""
     tokens_per_second: float
@@ -54,7 +55,7 @@ class EpochMetrics:
     @property
     def selection_metric(self) -> tuple[float, float]:
         """Validation F1; ties are broken by intent accuracy."""
-        return self.valid_f1, self.valid_intents or 0.0
+        return self.valid_f1 or 0.0, self.valid_intents or 0.0
 
 
 @dataclass(slots=True)
@@ -75,6 +76,7 @@ class Progress:
     history: list[EpochMetrics]
     """The finished epochs."""
     best: EpochMetrics | None
+    """The best epoch so far; None if the validation set is too small to rank epochs."""
 
 
 Evaluate = Callable[[Model, Vocab, Sequence[Sentence]], Mapping[str, float | None]]
@@ -114,8 +116,8 @@ class Trainer:
         self.best_weights: Tensors = {}
         self.steps_done = 0
         self.budget = resolve_budget(config, len(sentences))
-        self.selector = EpochSelector.from_valid(
-            self.budget.patience, valid, intents=bool(vocab.intents)
+        self.selector = EpochSelector(
+            self.budget.patience, ranks_epochs(valid, intents=bool(vocab.intents))
         )
         self.on_cpu = next(model.parameters()).device.type == "cpu"
         # A worker without any sentence would add nothing.
@@ -270,7 +272,8 @@ class Trainer:
     ) -> Progress:
         epochs = self.budget.epochs
         left = seconds_per_step * (self.steps * (epochs - epoch + 1) - done)
-        return Progress(epoch, epochs, done, self.steps, loss, speed, left, self.history, self.best)
+        best = self.best if self.selector.valid_ranks_epochs else None
+        return Progress(epoch, epochs, done, self.steps, loss, speed, left, self.history, best)
 
     def state_dict(self) -> tuple[Tensors, dict[str, str]]:
         """Return all that the next epochs depend on: tensors by name, and the history as JSON."""

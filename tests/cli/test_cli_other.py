@@ -112,9 +112,17 @@ def test_check_counts_sentences_and_slots(desk, cli):
         "tiny.yaml: train: 40 sentences",
         "tiny.yaml: valid: 16 sentences",
     ]
+    assert lines[4].startswith("tiny.yaml: warning: valid: 20 slots are too few to select an epoch")
     assert all(line.startswith("tiny.yaml: warning: ") for line in lines[4:-1])
     assert "sentences are also in train, the first at " in lines[-2]
-    assert lines[-1] == "tiny.yaml: ok"
+    assert lines[-1] == f"tiny.yaml: {len(lines[4:-1])} warnings"
+
+
+def test_check_does_not_call_a_valid_without_slots_ok(desk, cli):
+    Path("valid.conll").write_text("fly O\n\nhello O\n")
+    result = cli("check", "tiny.yaml", "data.valid=valid.conll")
+    assert "tiny.yaml: warning: valid: none of its 2 sentences has a slot" in result.out
+    assert "tiny.yaml: ok" not in result.out
 
 
 def test_check_counts_repaired_tags(desk, cli):
@@ -149,7 +157,7 @@ def test_check_continues_and_exits_with_the_highest_code(desk, cli):
     Path("broken.conll").write_text("fly O\nto\n")
     Path("data.yaml").write_text("data: {path: broken.conll}\n")
     result = cli("check", "tiny.yaml", "bad.yaml")
-    assert (result.code, result.out.endswith("tiny.yaml: ok\n")) == (2, True)
+    assert (result.code, result.out.endswith("tiny.yaml: 1 warning\n")) == (2, True)
     assert [line.partition(";")[0] for line in result.err.splitlines()] == [
         "slotfill: bad.yaml:1: trian: unknown key",
         "slotfill: bad.yaml:3: tagger: unknown tagger 'cfr'",
@@ -160,7 +168,7 @@ def test_check_continues_and_exits_with_the_highest_code(desk, cli):
         f"slotfill: {desk}/broken.conll:2: 1 column, but line 1 has 2; separate the columns of"
         " all lines alike, by tabs or by spaces\n" in result.err
     )
-    assert result.out.endswith("tiny.yaml: ok\n")
+    assert result.out.endswith("tiny.yaml: 1 warning\n")
     assert "data.yaml: ok" not in result.out
 
 

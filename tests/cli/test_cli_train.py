@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -19,10 +20,17 @@ LOG_LINE = re.compile(
 LONG = ("train.epochs=100000", "train.patience=0")
 
 
+FEW_VALID_SLOTS = (
+    "warning: valid: 20 slots are too few to select an epoch (F1 is uncertain by up to 22 points);"
+    " the last epoch is kept"
+)
+
+
 def test_train_logs_one_line_per_epoch_and_the_next_commands(desk, cli):
     result = cli("train", "tiny.yaml", "train.epochs=3", "--seed", "5", "--out", "my runs/a b")
     assert (result.code, result.err) == (0, "")
-    lines = result.out.splitlines()
+    warning, *lines = result.out.splitlines()
+    assert warning == FEW_VALID_SLOTS
     assert [LOG_LINE.fullmatch(line)[1] for line in lines[:3]] == ["1", "2", "3"]
     assert lines[3].startswith("test: 8 sentences, ")
     assert lines[-3:] == [
@@ -150,7 +158,7 @@ def read_until(stream, count):
 
 def test_a_killed_run_resumes_and_ctrl_c_completes_it(desk, cli):
     process = start("train", "tiny.yaml", *LONG, "--out", "a")
-    lines = read_until(process.stdout, 3)
+    _, *lines = read_until(process.stdout, 4)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert LOG_LINE.fullmatch(lines[2].strip())
@@ -163,12 +171,12 @@ def test_a_killed_run_resumes_and_ctrl_c_completes_it(desk, cli):
     )
 
     process = start("train", "--resume", "a")
-    (line,) = read_until(process.stdout, 1)
+    _, line = read_until(process.stdout, 2)
     assert int(LOG_LINE.fullmatch(line.strip())[1]) >= 3, "it starts where the checkpoint stands"
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert (process.returncode, err) == (0, b"")
-    assert "Stopped; the best epoch so far is kept." in out.decode()
+    assert "Stopped; the last epoch so far is kept." in out.decode()
     assert "  slotfill train --resume a\n  slotfill evaluate a\n" in out.decode()
     assert {path.name for path in Path("a").iterdir()} == FILES | {"checkpoint"}
     assert cli("evaluate", "a").code == 0
@@ -187,7 +195,7 @@ def test_ctrl_c_in_the_first_epoch_leaves_no_run(desk):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert err == b"slotfill: interrupted in the first epoch, so there is nothing to save\n"
-    assert (process.returncode, out) == (1, b"")
+    assert (process.returncode, out.decode()) == (1, f"{FEW_VALID_SLOTS}\n")
     assert {path.name for path in Path().iterdir()} == {"corpus", "tiny.yaml", "long.brackets"}
 
 
@@ -202,3 +210,44 @@ def test_a_terminal_shows_a_progress_bar_and_a_table_of_epochs(desk):
     assert re.search(r"\s +2 +\d+\.\d{4} ", plain)
     assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= 80
     assert "\x1b[?25h" in output, "the cursor is shown again"
+
+
+def test_train_names_slots_that_only_one_split_has(desk, cli):
+    text = Path("corpus/valid.brackets").read_text()
+    Path("valid.brackets").write_text(text.replace("(destination)", "(Destination)"))
+    result = cli("train", "tiny.yaml", "train.epochs=1", "data.valid=valid.brackets")
+    assert result.out.splitlines()[1:3] == [
+        "warning: valid: slot names that train does not have and the model cannot learn:"
+        " 'Destination' (nearest in train: 'destination')",
+        "warning: train: slot names that valid does not have: 'destination' (nearest in valid:"
+        " 'Destination')",
+    ]
+
+
+def test_train_without_slots_is_one_line_before_training(desk, cli):
+    Path("train.brackets").write_text("fly to Rome\n" * 20)
+    result = cli("train", "tiny.yaml", "data.train=train.brackets")
+    assert (result.code, result.out) == (3, "")
+    assert result.err.endswith(
+        "train.brackets: none of the 20 training sentences has a slot, so there is nothing to"
+        " learn; label the slots in some of them\n"
+    )
+    assert not Path("runs").exists()
+
+
+def test_holdout_of_0_trains_on_all_sentences_to_the_last_epoch(desk, cli):
+    few = ("data.path=corpus/train.brackets", "data.holdout=0", "train.epochs=3")
+    result = cli("train", "tiny.yaml", *few, "--out", "a")
+    assert (result.code, result.err) == (0, "")
+    assert "There are no valid and no test sentences, so the run has no scores.\n" in result.out
+    assert "\nLast epoch 3; " in result.out and "valid F1" not in result.out
+    assert "slotfill evaluate" not in result.out
+    assert "valid" not in Path("a/history.csv").read_text()
+    assert json.loads(Path("a/scores.json").read_text())["splits"] == {}
+    assert cli("predict", "a", "fly to Rome").code == 0
+    error = (
+        "slotfill: the data has no test and no valid sentences to score on; set data.test=FILE\n"
+    )
+    assert cli("evaluate", "a").err == error
+    result = cli("train", "tiny.yaml", *few, "data.test=corpus/test.brackets", "--out", "b")
+    assert "test: 8 sentences" in result.out

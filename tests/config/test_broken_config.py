@@ -665,7 +665,7 @@ def test_each_kind_of_fault_is_told_by_its_place_and_mend(text, overrides, messa
         ("data: {path: empty}\n",
          "c.yaml:1: data.train: no training sentences in @/empty; set data.path=FOLDER_OR_FILE or data.train=FILE"),
         ("data: {path: corpus/test.brackets, holdout: 0.01}\n",
-         "c.yaml:1: data.holdout: 0.01 of 8 training sentences leaves a part without any; set data.valid=FILE"),
+         "c.yaml:1: data.holdout: 0.01 of 8 training sentences leaves an empty split; set data.valid=FILE, or data.holdout=0 to train on all of them"),
     ],
 )  # fmt: skip
 def test_missing_data_is_told_before_training(text, message, desk, cli):

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-import slotfill.training.selection
+import slotfill.data.splits
 from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
@@ -178,7 +178,7 @@ def test_resuming_from_a_checkpoint_changes_nothing(optimizer, average, tmp_path
 
 def scripted(monkeypatch, *metrics):
     """Return an `evaluate` that returns `metrics` in turn, for valid sets of any size."""
-    monkeypatch.setattr(slotfill.training.selection, "MIN_VALID_LABELS", 0)
+    monkeypatch.setattr(slotfill.data.splits, "MIN_VALID_LABELS", 0)
     results = iter(metrics)
 
     def evaluate(*_):
@@ -367,7 +367,9 @@ def test_every_step_is_in_training_mode_and_validation_in_evaluation_mode(averag
     assert modes == ([True] * 5 + [False]) * 2
 
 
-def test_progress():
+@pytest.mark.parametrize(("min_labels", "best"), [(0, True), (10_000, False)])
+def test_progress_reports_a_best_epoch_where_valid_ranks_them(min_labels, best, monkeypatch):
+    monkeypatch.setattr(slotfill.data.splits, "MIN_VALID_LABELS", min_labels)
     reports = []
     trainer = make_trainer("train.epochs=3")
 
@@ -391,7 +393,7 @@ def test_progress():
     steps = [(epoch, done, epoch - 1) for epoch in (1, 2, 3) for done in range(1, 6)]
     scored = [(epoch, 5, epoch) for epoch in (1, 2, 3)]
     assert [r[:3] for r in reports] == sorted(steps + scored)
-    assert reports[0][3] is None and reports[-1][3] == trainer.best.epoch
+    assert reports[0][3] is None and reports[-1][3] == (trainer.best.epoch if best else None)
     assert trainer.finished and [row.epoch for row in trainer.history] == [1, 2, 3]
 
 
