@@ -1,4 +1,4 @@
-"""slotfill compare: each run is trained once, errors come before training, scores match the runs."""
+"""slotfill compare: runs are trained once, errors come before training, scores match the runs."""
 
 from __future__ import annotations
 
@@ -389,8 +389,19 @@ def test_a_failed_run_does_not_stop_the_others(desk, cli):
 
 def test_no_differences_if_the_first_config_failed(desk, cli):
     configs(desk)
-    result = cli("compare", "one.yaml", "two.yaml", "train.learning_rate=1e30", "train.optimizer=sgd", "train.warmup_epochs=0",
-                 "train.gradient_clip=0", "--seeds", "1", "--json", "c.json")  # fmt: skip
+    result = cli(
+        "compare",
+        "one.yaml",
+        "two.yaml",
+        "train.learning_rate=1e30",
+        "train.optimizer=sgd",
+        "train.warmup_epochs=0",
+        "train.gradient_clip=0",
+        "--seeds",
+        "1",
+        "--json",
+        "c.json",
+    )
     assert result.code == 1 and "Traceback" not in result.err
     for config in report_of()["configs"]:
         for scores in config["corpora"]["corpus"]["splits"].values():
@@ -403,8 +414,19 @@ def test_data_option_replaces_the_data_of_configs(desk, cli):
     shutil.copytree("corpus", "no: 2")
     shutil.copytree("corpus", "first")
     Path("no: 2/pairs.brackets").rename("no: 2/strange.brackets")
-    result = cli("compare", "own.yaml", "train.epochs=1", "--seeds", "1", "--data", "first", "--data", "no: 2",
-                 "--json", "c.json")  # fmt: skip
+    result = cli(
+        "compare",
+        "own.yaml",
+        "train.epochs=1",
+        "--seeds",
+        "1",
+        "--data",
+        "first",
+        "--data",
+        "no: 2",
+        "--json",
+        "c.json",
+    )
     assert (result.code, result.err) == (0, "")
     corpora = report_of()["corpora"]
     assert {name: (about["path"], about["splits"]) for name, about in corpora.items()} == {

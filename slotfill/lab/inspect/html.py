@@ -15,49 +15,43 @@ if TYPE_CHECKING:
     from slotfill.lab.inspect.inspection import Inspection, Panel
 
 _STYLE = """
-:root { color-scheme: light dark; print-color-adjust: exact;
+:root { color-scheme: light dark; print-color-adjust: exact; font-size: 22px;
   --ink: #16181d; --paper: #fff; --quiet: #555b66; --line: #c9ced6; --slot: #e6edf7; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #f2f3f5; --paper: #14161a; --quiet: #b3b9c4; --line: #444a55; --slot: #26344a; }
 }
-body { margin: 0 auto; max-width: 1320px; padding: 24px 32px;
-  background: var(--paper); color: var(--ink); font: 22px/1.4 system-ui, sans-serif; }
-h1 { font-size: 40px; line-height: 2; margin: 0 0 8px; overflow-wrap: anywhere; }
-h1 mark { background: var(--slot); color: inherit; border-radius: 8px; padding: 4px 10px;
+body { margin: 0 auto; max-width: 60rem; padding: 1rem 1.5rem;
+  background: var(--paper); color: var(--ink); font: 1rem/1.4 system-ui, sans-serif; }
+h1 { font-size: 1.8rem; line-height: 2; margin: 0; overflow-wrap: anywhere; }
+h1 mark { background: var(--slot); color: inherit; border-radius: 0.4rem; padding: 0.2rem 0.4rem;
   box-decoration-break: clone; }
-h1 small { font-size: 24px; font-weight: 400; color: var(--quiet); margin-left: 10px; }
-h2 { font-size: 32px; margin: 48px 0 0; border-bottom: 2px solid var(--line); }
-p, nav { color: var(--quiet); margin: 8px 0; }
-nav a { color: inherit; margin-right: 14px; white-space: nowrap; }
-figure { margin: 32px 0 0; break-inside: avoid; }
-figcaption { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 28px;
-  font-size: 28px; font-weight: 600; }
-figcaption span { font-size: 22px; font-weight: 400; color: var(--quiet); }
+h1 small { font-size: 1.1rem; font-weight: 400; color: var(--quiet); margin-left: 0.4rem; }
+h2 { font-size: 1.5rem; margin: 2rem 0 0; border-bottom: 2px solid var(--line);
+  break-after: avoid; }
+p, nav { color: var(--quiet); margin: 0.4rem 0; }
+nav a { color: inherit; margin-right: 0.6rem; white-space: nowrap; }
+figure { margin: 1.5rem 0 0; break-inside: avoid; }
+figcaption { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0.2rem 1.3rem;
+  font-size: 1.3rem; font-weight: 600; }
+figcaption span { font-size: 1rem; font-weight: 400; color: var(--quiet); }
 .scale { margin-left: auto; }
-.scale i { display: inline-block; width: 220px; height: 24px; margin: 0 10px;
-  vertical-align: text-bottom; }
-table { border-collapse: collapse; margin-top: 10px; line-height: 1.2; }
-table.units { table-layout: fixed; width: 100%; }
-th { width: 215px; padding: 0 15px 0 0; font-weight: 400; text-align: right; white-space: nowrap;
-  overflow: hidden; text-overflow: ellipsis; }
-thead th { width: auto; padding: 0 6px 6px; vertical-align: bottom; text-align: center; }
+.scale i { display: inline-block; width: 10rem; height: 1rem; margin: 0 0.5rem; }
+table { border-collapse: collapse; margin-top: 0.5rem; line-height: 1.2; }
+.units { table-layout: fixed; width: 100%; }
+th { width: 10rem; max-width: 10rem; padding: 0 0.7rem 0 0; font-weight: 400; text-align: right;
+  white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+thead th { width: auto; max-width: none; padding: 0.3rem; vertical-align: bottom; text-align: center; }
 thead th.long { writing-mode: vertical-rl; }
-td { height: 45px; padding: 0; text-align: center; border-bottom: 3px solid var(--paper); }
-td.mean { width: 84px; }
-.labelled td { min-width: 24px; border-right: 2px solid var(--paper); }
-.labelled td.number { min-width: 90px; }
+td { height: 2rem; padding: 0; text-align: center; border-bottom: 3px solid var(--paper); }
+td.mean { width: 4rem; }
+.labelled td { min-width: 1rem; border-right: 2px solid var(--paper); }
+.labelled td.number { min-width: 4rem; }
 .light { color: #fff; }
 .dark { color: #16181d; }
 td[title]:hover { outline: 2px solid var(--ink); }
 @media print {
-  :root { --ink: #000; --paper: #fff; --quiet: #333; --line: #999; --slot: #e6edf7; }
-  body { max-width: none; padding: 0; font-size: 13px; }
-  h1 { font-size: 24px; }
-  h1 small, figcaption span { font-size: 13px; }
-  h2 { font-size: 20px; margin-top: 24px; break-after: avoid; }
-  figure { margin-top: 16px; }
-  figcaption { font-size: 16px; }
-  td { height: 24px; }
+  :root { font-size: 13px; --ink: #000; --paper: #fff; --quiet: #333; --line: #999; }
+  body { max-width: none; padding: 0; }
   nav { display: none; }
 }
 """
