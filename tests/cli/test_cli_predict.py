@@ -280,3 +280,32 @@ def test_a_killed_process_is_one_line(parallel):
     _, err = process.communicate(b"arrive Oslo\n" * CHUNK, timeout=60)
     assert process.returncode == 1
     assert err == b"slotfill: a prediction process was killed; is there enough memory?\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", b'{"text": "leave Oslo"}\n{"text": "leave Lima", "label": [[6, 10, "x"]]}\n'),
+        ("a.conll", b"leave\tO\nOslo\tB-origin\n\nleave\tO\nLima\tB-origin\n"),
+        ("a.brackets", b"leave [Oslo](origin)\nleave Lima\n"),
+        ("a.txt", b"leave Oslo\rleave Lima\r"),
+    ],
+)
+def test_the_texts_of_every_format_are_predicted(name, content, trained, cli):
+    Path(name).write_bytes(content)
+    found = rows(cli("predict", trained, "--input", name))
+    assert [row["text"] for row in found] == ["leave Oslo", "leave Lima"]
+    Path("x").write_bytes(content)
+    if name != "a.txt":
+        again = cli("predict", trained, "--input", "x", "--input-format", name.partition(".")[2])
+        assert rows(again) == found
+
+
+def test_lines_that_are_not_utf_8_are_replaced_or_skipped_on_demand(trained, cli):
+    Path("texts").write_bytes(b"leave Oslo\nto \xff\nleave Lima\n")
+    texts = {"replace": ["leave Oslo", "to \ufffd", "leave Lima"]}
+    texts["skip"] = texts["replace"][::2]
+    for errors, expected in texts.items():
+        result = cli("predict", trained, "--input", "texts", "--encoding-errors", errors)
+        assert [json.loads(line)["text"] for line in result.out.splitlines()] == expected
+        assert result.code == 0
