@@ -87,7 +87,9 @@ class Worker:
             ]
             lap("tokens")
             for places in bucket_batches(
-                [len(sentence.tokens) for sentence in sentences], BATCH_SIZE, most=BATCH_TOKENS
+                [len(sentence.tokens) for sentence in sentences],
+                BATCH_SIZE,
+                max_tokens=BATCH_TOKENS,
             ):
                 batch = make_batch([sentences[place].tokens for place in places], engine.indexers)
                 lap("vectors")

@@ -1,4 +1,4 @@
-"""Batch: sentences of like length side by side, as NumPy arrays."""
+"""Batching: sentences of similar length, padded, as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -10,25 +10,23 @@ import numpy as np
 from slotfill.data.indexers import Indexer
 
 MAX_PADDED_TOKENS = 16384
-"""A batch never holds more tokens than this, padding included, unless it is a single sentence."""
+"""Most tokens in a batch, padding included, unless it is a single sentence."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """Sentences of a batch.
-
-    `features`: for each embedding, the arrays it takes. `lengths`: `(batch,)`, in tokens.
-    `tags`: `(batch, time)` ids, 0 at padding, or None where the sentences are not labelled.
-    `intents`: `(batch, intents)`, 1 for those of the sentence and 0 for the others, or None where
-    they are not learned. `words`: `(batch, time)` ids, 0 at padding, of what a language model is to
-    foretell, or None where there is none.
-    """
+    """Padded sentences."""
 
     features: list[tuple[np.ndarray, ...]]
+    """The arrays that each embedding takes."""
     lengths: np.ndarray
+    """Numbers of tokens `(batch,)`."""
     tags: np.ndarray | None = None
+    """Tag ids `(batch, time)`, 0 at padding; None if unlabelled."""
     intents: np.ndarray | None = None
+    """Multi-hot intents `(batch, intents)`; None if they are not learned."""
     words: np.ndarray | None = None
+    """Target ids `(batch, time)` of the language model, 0 at padding; None without one."""
 
 
 def make_batch(
@@ -38,9 +36,7 @@ def make_batch(
     intents: Sequence[np.ndarray] = (),
     words: Sequence[Sequence[int]] = (),
 ) -> Batch:
-    """Return the batch of sentences given by `tokens`, with their ids of tags, rows of intents and
-    ids of words.
-    """
+    """Return a batch of tokenized sentences, with tag ids, intent targets and word ids if given."""
     lengths = np.array([len(sentence) for sentence in tokens], np.int64)
     return Batch(
         [indexer.index(tokens) for indexer in indexers],
@@ -62,28 +58,27 @@ def bucket_batches(
     lengths: Sequence[int],
     size: int,
     seed: tuple[int, ...] | None = None,
-    most: int = MAX_PADDED_TOKENS,
+    max_tokens: int = MAX_PADDED_TOKENS,
 ) -> list[list[int]]:
-    """Return the sentences' indices in batches of at most `size`, and `most` tokens, neighbours in
-    length together.
+    """Return batches of sentence indices, at most `size` and `max_tokens` each, grouped by length.
 
-    Without `seed`, from short to long. With it, which sentences of like length meet, and the order
-    of the batches, are drawn from it.
+    Without `seed`, batches go from short to long. With it, they are shuffled, and so are sentences
+    of similar length.
     """
     if len(lengths) == 1:
-        # One sentence, which somebody waits for.
+        # Fast path for a single prediction.
         return [[0]]
     keys = np.asarray(lengths, np.float64)
     random = None if seed is None else np.random.default_rng(seed)
     if random is not None:
-        # Up to a token of noise: lengths next to each other mix, yet little is padded.
+        # Noise of 1.5 tokens mixes neighbouring lengths, yet little is padded.
         keys = keys + random.uniform(0, 1.5, len(keys))
     batches: list[list[int]] = []
     current: list[int] = []
     longest = 0
     for index in np.argsort(keys, kind="stable").tolist():
         longest = max(longest, lengths[index])
-        if current and (len(current) == size or (len(current) + 1) * longest > most):
+        if current and (len(current) == size or (len(current) + 1) * longest > max_tokens):
             batches.append(current)
             current, longest = [], lengths[index]
         current.append(index)

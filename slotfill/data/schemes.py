@@ -1,11 +1,12 @@
-"""Tags <-> slots, in every tag scheme, and which tags may stand where.
+"""Tag schemes: tags to slots and back, and which tag may follow which.
 
-    sentence   fly  to    new     york    from  boston
-    iob1       O    O     I-to    I-to    O     I-from     B- only right after a slot of the same
-    name iob2       O    O     B-to    I-to    O     B-from     also called bio bioes      O    O
-    B-to    E-to    O     S-from bilou      O    O     B-to    L-to    O     U-from
+    sentence   fly  to  new   york  from  boston
+    iob1       O    O   I-to  I-to  O     I-from    B- only after a slot of the same name
+    iob2, bio  O    O   B-to  I-to  O     B-from
+    bioes      O    O   B-to  E-to  O     S-from
+    bilou      O    O   B-to  L-to  O     U-from
 
-A tag sequence is legal when it is what `slots_to_tags` writes for some slots.
+A tag sequence is legal if `slots_to_tags` writes it for some slots.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from slotfill.errors import UsageError, did_you_mean
 
 
 class _Scheme(NamedTuple):
-    """The letters of a slot's tokens, and those that begin or finish a slot wherever they stand."""
+    """The letters of a slot's tokens, and those that always begin or end a slot."""
 
     first: str
     inside: str
@@ -44,10 +45,11 @@ SCHEMES = tuple(_SCHEMES)
 
 @lru_cache(maxsize=4096)
 def parse_tag(tag: str, scheme: str) -> tuple[str, str]:
-    """Return the letter and the slot name of `tag`; the name is empty for O alone.
+    """Return the letter and the slot name of `tag`; the name of O is empty.
 
-    Raises ValueError when the tag is not of the scheme, and UsageError when there is no such
-    scheme.
+    Raises:
+        ValueError: The tag is not of the scheme.
+        UsageError: The scheme is unknown.
     """
     letters = _scheme(scheme).letters
     if tag == "O":
@@ -57,7 +59,7 @@ def parse_tag(tag: str, scheme: str) -> tuple[str, str]:
         return letter, name
     if letter in letters:
         raise ValueError(f"tag {tag!r} has no slot name (expected {letter}-NAME)")
-    expected = ", ".join(["O", *(f"{each}-" for each in letters)])
+    expected = ", ".join(["O", *(f"{allowed}-" for allowed in letters)])
     others = [other for other in ("bioes", "bilou") if name and letter in _SCHEMES[other].letters]
     hint = f"; if the tags are {others[0]}, set data.scheme: {others[0]}" if others else ""
     if letter == "M" and name:
@@ -66,21 +68,18 @@ def parse_tag(tag: str, scheme: str) -> tuple[str, str]:
 
 
 def tags_to_slots(tags: Sequence[str], scheme: str) -> list[Slot]:
-    """Return the slots that `tags` mark, forgiving illegal tags the way conlleval and seqeval's
-    default do.
+    """Return the slots that `tags` mark; illegal sequences are read as conlleval reads them.
 
-    Raises ValueError at a tag that is not of the scheme, and UsageError when there is no such
-    scheme.
+    Raises what `parse_tag` raises.
     """
-    different = {tag: index for index, tag in enumerate(dict.fromkeys(tags))}
-    return TagDecoder(list(different), scheme)([different[tag] for tag in tags])
+    tag_ids = {tag: index for index, tag in enumerate(dict.fromkeys(tags))}
+    return TagDecoder(list(tag_ids), scheme)([tag_ids[tag] for tag in tags])
 
 
 class TagDecoder:
-    """From the tags of a sentence, each given by its place in `tags`, to the slots they mark, as
-    `tags_to_slots` reads them.
+    """Converts tag ids, positions in `tags`, to the slots that `tags_to_slots` returns.
 
-    Made once for many sentences; raises as `tags_to_slots` does.
+    Built once for many sentences; raises what `parse_tag` raises.
     """
 
     def __init__(self, tags: Sequence[str], scheme: str) -> None:
@@ -109,9 +108,9 @@ class TagDecoder:
 
 
 def slots_to_tags(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:
-    """Return the tags of a sentence of `length` tokens with these slots, which are in order.
+    """Return the tags of a sentence of `length` tokens with these slots, in order.
 
-    Raises UsageError when there is no such scheme.
+    Raises UsageError for an unknown scheme.
     """
     kind = _scheme(scheme)
     tags = ["O"] * length
@@ -129,27 +128,27 @@ def slots_to_tags(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:
 def all_tags(names: Iterable[str], scheme: str) -> list[str]:
     """Return every tag that slots of these names can have: O first, then by name.
 
-    Raises UsageError when there is no such scheme.
+    Raises UsageError for an unknown scheme.
     """
     letters = _scheme(scheme).letters
     return ["O", *(f"{letter}-{name}" for name in sorted(set(names)) for letter in letters)]
 
 
 def may_start(tag: str, scheme: str) -> bool:
-    """Tell whether a legal sentence can begin with `tag`; raises as `parse_tag` does."""
+    """Return whether a legal sentence can begin with `tag`; raises what `parse_tag` raises."""
     letter, _ = parse_tag(tag, scheme)
     return letter in ("O", _scheme(scheme).first, _scheme(scheme).only)
 
 
 def may_end(tag: str, scheme: str) -> bool:
-    """Tell whether a legal sentence can end with `tag`; raises as `parse_tag` does."""
+    """Return whether a legal sentence can end with `tag`; raises what `parse_tag` raises."""
     letter, _ = parse_tag(tag, scheme)
     closing = _scheme(scheme).closing
     return letter == "O" or not closing or letter in closing
 
 
 def may_follow(before: str, after: str, scheme: str) -> bool:
-    """Tell whether `after` can follow `before` in a legal sentence; raises as `parse_tag` does."""
+    """Return whether `after` can follow `before` in a legal sentence; raises as `parse_tag`."""
     if may_start(after, scheme):
         return may_end(before, scheme)
     letter, name = parse_tag(before, scheme)

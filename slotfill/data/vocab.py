@@ -1,4 +1,4 @@
-"""Vocab: what training has seen, as readable JSON, and the indexers made from it."""
+"""Vocabulary: tokens, tags and intents of the training data, and indexers made from them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from slotfill.files import parse_json
 
 
 class Vocab:
-    """The tokens of the training sentences with their counts, the tags, the intents, and what parts
-    `kept` of files.
+    """The vocabulary of a model; the same vocabulary always gives the same ids.
 
-    `intents`, where they are learned, are as the sentences have them, such as `flight#airfare`,
-    with their counts. Everything else is derived from these, so the same vocabulary always gives
-    the same ids.
+    Attributes:
+        tokens: The tokens of the training sentences, with their counts.
+        tags: The tags that can be predicted; their positions are their ids.
+        scheme: The tag scheme of `tags`.
+        intents: The intents as they are labelled, such as `flight#airfare`, with their counts;
+            empty if they are not learned.
+        resources: What parts have read from files, by path.
+        restored_resources: The paths whose resources come from a saved run.
+        tokenizer: The tokenizer of the training sentences.
     """
 
     def __init__(
@@ -30,7 +35,7 @@ class Vocab:
         tokens: dict[str, int],
         tags: list[str],
         scheme: str,
-        kept: dict[str, dict[str, Any]] | None = None,
+        resources: dict[str, dict[str, Any]] | None = None,
         intents: dict[str, int] | None = None,
         tokenizer: Tokenizer | None = None,
     ) -> None:
@@ -39,9 +44,8 @@ class Vocab:
         self.tags = tags
         self.scheme = scheme
         self.intents = intents or {}
-        self.kept = kept or {}
-        # What these parts have taken of their files is saved with the run, and not read again.
-        self.saved = frozenset(self.kept)
+        self.resources = resources or {}
+        self.restored_resources = frozenset(self.resources)
         self.tag_ids = {tag: index for index, tag in enumerate(tags)}
 
     @classmethod
@@ -49,39 +53,44 @@ class Vocab:
         cls,
         sentences: Iterable[Sentence],
         scheme: str,
-        kept: dict[str, dict[str, Any]] | None = None,
+        resources: dict[str, dict[str, Any]] | None = None,
         *,
         intents: bool = False,
         tokenizer: Tokenizer | None = None,
     ) -> Vocab:
-        """Return the vocabulary of labelled `sentences`, with the tags that their slots are written
-        in by `scheme`.
+        """Return the vocabulary of labelled `sentences`; tags that never occur are left out.
 
-        It has their intents where `intents` are learned.
-        A tag that none of them has, as I-city where cities are one word, would never be given
-        either, but take time. `kept` is what the parts of a run that goes on have kept of files.
+        Args:
+            sentences: The training sentences.
+            scheme: The tag scheme that the model learns.
+            resources: The resources of a resumed run.
+            intents: Whether intents are learned.
+            tokenizer: The tokenizer of the sentences.
         """
-        counts: Counter[str] = Counter()
-        found: Counter[str] = Counter()
-        names: set[str] = set()
-        seen = {"O"}
+        token_counts: Counter[str] = Counter()
+        intent_counts: Counter[str] = Counter()
+        slot_names: set[str] = set()
+        used_tags = {"O"}
         for sentence in sentences:
-            counts.update(sentence.tokens)
-            found.update([sentence.intent] if intents and sentence.intent else ())
+            token_counts.update(sentence.tokens)
+            if intents and sentence.intent:
+                intent_counts[sentence.intent] += 1
             slots = sentence.slots or []
-            names.update(slot.name for slot in slots)
-            seen.update(slots_to_tags(slots, len(sentence.tokens), scheme))
-        tags = [tag for tag in all_tags(names, scheme) if tag in seen]
-        return cls(_by_count(counts), tags, scheme, kept, _by_count(found), tokenizer)
+            slot_names.update(slot.name for slot in slots)
+            used_tags.update(slots_to_tags(slots, len(sentence.tokens), scheme))
+        tags = [tag for tag in all_tags(slot_names, scheme) if tag in used_tags]
+        return cls(
+            _by_count(token_counts), tags, scheme, resources, _by_count(intent_counts), tokenizer
+        )
 
     @cached_property
     def tags_to_slots(self) -> TagDecoder:
-        """What reads the slots of a sentence from the ids of its tags."""
+        """Converts the tag ids of a sentence to its slots."""
         return TagDecoder(self.tags, self.scheme)
 
     @cached_property
     def intent_names(self) -> list[str]:
-        """Each intent by itself, as they come in `intents`: those are the ids."""
+        """The single intents in the order of `intents`; their positions are their ids."""
         return list(dict.fromkeys(name for intent in self.intents for name in intent_names(intent)))
 
     @property
@@ -90,9 +99,7 @@ class Vocab:
         return any(len(intent_names(intent)) > 1 for intent in self.intents)
 
     def intent_targets(self, sentences: Iterable[Sentence]) -> list[np.ndarray]:
-        """Return `(intents,)` for each training sentence: 1 for its own, 0 for the others; no row
-        if not learned.
-        """
+        """Return the multi-hot `(intents,)` of each sentence; empty if intents are not learned."""
         rows = {
             intent: np.isin(self.intent_names, intent_names(intent)).astype(np.float32)
             for intent in self.intents
@@ -100,15 +107,13 @@ class Vocab:
         return [rows[sentence.intent or ""] for sentence in sentences] if rows else []
 
     def join_intents(self, ids: Iterable[int]) -> str:
-        """Return the intents with these `ids` as one: as the training sentences mostly write it, or
-        in order of ids.
-        """
+        """Join the intents `ids` into one label, in the order most frequent in training."""
         names = [self.intent_names[index] for index in ids]
-        return self._written.get(frozenset(names)) or INTENT_SEPARATOR.join(names)
+        return self._canonical_intents.get(frozenset(names)) or INTENT_SEPARATOR.join(names)
 
     @cached_property
-    def _written(self) -> dict[frozenset[str], str]:
-        """How each set of intents is written; the most frequent way is the first."""
+    def _canonical_intents(self) -> dict[frozenset[str], str]:
+        """The most frequent label of each set of intents."""
         return {frozenset(intent_names(intent)): intent for intent in reversed(self.intents)}
 
     @cached_property
@@ -117,57 +122,53 @@ class Vocab:
 
     @property
     def slot_names(self) -> list[str]:
-        """The slots that the tags are of, sorted."""
+        """The names of the slots that can be predicted, sorted."""
         return sorted({tag.partition("-")[2] for tag in self.tags} - {""})
 
     def contains_token(self, token: str) -> bool:
-        """Return whether `token` was in the training sentences, in whatever case."""
+        """Return whether `token` occurs in the training sentences, ignoring case."""
         return token in self.tokens or token.lower() in self._lowercased
 
     def token_indexer(self, *, lowercase: bool, mask_digits: bool, min_count: int) -> TokenIndexer:
-        """Return the lookup of whole tokens; one seen fewer than `min_count` times is unknown."""
+        """Return an indexer of the tokens that occur at least `min_count` times."""
         return TokenIndexer(self.tokens, lowercase, mask_digits, min_count)
 
     def character_indexer(self, *, lowercase: bool, max_length: int) -> CharacterIndexer:
-        """Return the lookup of the characters of each token, cut after `max_length` of them."""
+        """Return an indexer of the first `max_length` characters of each token."""
         return CharacterIndexer(self.tokens, lowercase, max_length)
 
     def ngram_indexer(self, *, lowercase: bool, sizes: range, min_count: int) -> NgramIndexer:
-        """Return the lookup of n-grams of `sizes` characters that `min_count` words of training
-        have.
-        """
+        """Return an indexer of the n-grams of `sizes` characters in at least `min_count` tokens."""
         return NgramIndexer.from_words(self.tokens, lowercase, sizes, min_count)
 
     def pretrained_indexer(self, *, file: str, lowercase: bool) -> PretrainedIndexer:
-        """Return the lookup of the words kept of a file of vectors; those of training have the
-        lowest ids.
-        """
-        return PretrainedIndexer(self.kept[file], self.tokens, file, lowercase)
+        """Return an indexer of the words of a file of vectors, those of training first."""
+        return PretrainedIndexer(self.resources[file], self.tokens, file, lowercase)
 
-    def lookup(
+    def indexer(
         self, settings: Mapping[str, Any]
     ) -> TokenIndexer | CharacterIndexer | NgramIndexer | PretrainedIndexer:
-        """Return the lookup that has these `settings`."""
+        """Return the indexer with these `settings`."""
         options = dict(settings)
-        kinds: dict[str, Callable[..., Any]] = {
+        constructors: dict[str, Callable[..., Any]] = {
             "token": self.token_indexer,
             "character": self.character_indexer,
             "ngram": NgramIndexer,
-            "kept": self.pretrained_indexer,
+            "pretrained": self.pretrained_indexer,
         }
-        return kinds[options.pop("of")](**options)
+        return constructors[options.pop("kind")](**options)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the vocabulary as what JSON can hold."""
+        """Return the vocabulary as JSON data."""
         intents = {"intents": self.intents} if self.intents else {}
-        kept = {"kept": self.kept} if self.kept else {}
+        resources = {"resources": self.resources} if self.resources else {}
         return {
             "tokenizer": self.tokenizer.to_json(),
             "scheme": self.scheme,
             "tags": self.tags,
             **intents,
             "tokens": self.tokens,
-            **kept,
+            **resources,
         }
 
     @classmethod
@@ -176,7 +177,7 @@ class Vocab:
         data = parse_json(content, _JSON_SHAPE)
         if data["scheme"] not in SCHEMES:
             raise ValueError(f"scheme {data['scheme']!r} is unknown")
-        tags, resources, intents = data["tags"], data.get("kept"), data.get("intents")
+        tags, resources, intents = data["tags"], data.get("resources"), data.get("intents")
         if not tags or len(set(tags)) < len(tags):
             raise ValueError("tags must be a list of different tags")
         "".join((*data["tokens"], *tags, *(intents or ()))).encode()  # No half of a character.
@@ -192,7 +193,7 @@ _JSON_SHAPE = {
     "tags": [str],
     "tokens": {str: int},
     "intents": (None, {str: int}),
-    "kept": (None, {str: {}}),
+    "resources": (None, {str: {}}),
 }
 
 

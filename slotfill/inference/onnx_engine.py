@@ -52,7 +52,7 @@ class OnnxEngine:
         self._arguments = (files, vocab, folder)
         embedding, network = (_Session(files[name], folder / name) for name in ONNX)
         indexers = _validated(
-            embedding.path, lambda: list(map(vocab.lookup, embedding.metadata["indexers"]))
+            embedding.path, lambda: list(map(vocab.indexer, embedding.metadata["indexers"]))
         )
         names = embedding.metadata["inputs"]
         self.indexers: list[Indexer] = [TokenVectorCache(indexers, names, embedding.run_tokens)]

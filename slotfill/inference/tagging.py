@@ -42,7 +42,7 @@ def predict(
     lengths = [len(sentences[index].tokens) for index in nonempty]
     if max(lengths, default=0) > MAX_TOKENS:
         raise DataError(_too_long(f"{max(lengths):,} tokens", MAX_TOKENS))
-    for batch_positions in bucket_batches(lengths, BATCH_SIZE, most=BATCH_TOKENS):
+    for batch_positions in bucket_batches(lengths, BATCH_SIZE, max_tokens=BATCH_TOKENS):
         indices = [nonempty[position] for position in batch_positions]
         batch = make_batch([sentences[index].tokens for index in indices], engine.indexers)
         tag_ids, intent_ids = engine.predict(batch)

@@ -147,7 +147,7 @@ class RunFolder:
         """Return what the parts of the stopped run read from files; nothing for a new run."""
         if self.source is None:
             return {}
-        return parse_vocab(_read(self.source / "vocab.json"), self.source).kept
+        return parse_vocab(_read(self.source / "vocab.json"), self.source).resources
 
     def save_checkpoint(self, trainer: Trainer) -> None:
         """Save the state of `trainer` in one file, from which it continues bit for bit."""

@@ -214,7 +214,7 @@ def test_evaluate_scores_what_predict_gives_for_the_texts(format, tokenizer, mis
         except DataError:  # What the format or the tokenizer cannot hold is refused.
             return
         vocab = Vocab.from_sentences(reading.sentences, "iob2", tokenizer=reading.tokenizer)
-        vocab = Vocab.from_json(json.dumps(vocab.to_json()))
+        vocab = Vocab.from_json(json.dumps(vocab.to_json()).encode())
         run = Run(None, vocab, HashingEngine(len(vocab.tags)), {"scheme": "iob2"})
         run.config = config
         result = evaluate_run(run, path=path, overrides=[])

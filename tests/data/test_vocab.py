@@ -59,7 +59,7 @@ def test_order_of_sentences_changes_nothing():
 def test_json_and_back(scheme):
     vocab = Vocab.from_sentences(SENTENCES, scheme)
     text = json.dumps(vocab.to_json(), ensure_ascii=False)
-    again = Vocab.from_json(json.loads(text))
+    again = Vocab.from_json(text.encode())
     assert json.dumps(again.to_json(), ensure_ascii=False) == text
     assert (again.scheme, again.tags, again.tag_ids) == (scheme, vocab.tags, vocab.tag_ids)
     tokens = ["taipei", "Taipei", "台北", "12:45", "new"]
@@ -166,7 +166,7 @@ def test_intents_are_kept_as_training_writes_them():
         (0, 1, 2): "go#tell#ask",
     }
     assert {ids: vocab.join_intents(ids) for ids in answers} == answers
-    again = Vocab.from_json(json.loads(json.dumps(vocab.to_json())))
+    again = Vocab.from_json(json.dumps(vocab.to_json()).encode())
     assert (
         again.intents == vocab.intents
         and {ids: again.join_intents(ids) for ids in answers} == answers

@@ -217,7 +217,7 @@ def test_metadata_describes_the_model():
         assert entry.key == "slotfill"
         assert about["texts"] == {"tokenizer": "words", "scheme": "bioes"}
         if name == "embedding.onnx":
-            assert [settings["of"] for settings in about["indexers"]] == ["token", "character"]
+            assert [settings["kind"] for settings in about["indexers"]] == ["token", "character"]
 
 
 # The table of operators, beyond what registered parts use

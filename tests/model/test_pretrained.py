@@ -142,7 +142,7 @@ def test_only_trainable_vectors_change(desk, cli):
         )
         for word, place in indexer.ids.items():
             fixed = np.allclose(weights["embeddings.0.vectors"][place], rows[word])
-            in_training = place < indexer.trained + 2
+            in_training = place < indexer.num_training_words + 2
             assert fixed == (tune == "false" or not in_training)
             if tune == "true" and in_training:
                 assert not np.allclose(weights["embeddings.0.trainable.weight"][place], rows[word])

@@ -271,11 +271,12 @@ def test_errors_are_one_line(tmp_path):
 def test_unknown_model_type_of_a_run():
     vocab = vocab_of()
     EMBEDDINGS.build({"name": "transformer", "path": PATH}, vocab)
-    vocab.kept[PATH]["config"]["model_type"] = "of-tomorrow"
+    vocab.resources[PATH]["config"]["model_type"] = "of-tomorrow"
     with pytest.raises(
         RunError, match=r"^transformers [\d.]+ cannot build the run's model \(.+of-tomorrow.*\)$"
     ):
-        EMBEDDINGS.build({"name": "transformer", "path": PATH}, Vocab.from_json(vocab.to_json()))
+        again = Vocab.from_json(json.dumps(vocab.to_json()).encode())
+        EMBEDDINGS.build({"name": "transformer", "path": PATH}, again)
 
 
 def test_missing_library(monkeypatch):

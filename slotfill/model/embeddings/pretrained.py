@@ -47,23 +47,23 @@ class Pretrained(Embedding):
     ) -> None:
         super().__init__()
         file = None
-        if path not in vocab.saved:
+        if path not in vocab.restored_resources:
             words = [*vocab.tokens, *_words(extra_words)]
             file = read_vectors(Path(path), words, max_words, lowercase, kind)
             if not file.words:
                 raise DataError(f"{path}: the file has no words")
             size = file.vectors.shape[1]
             kept = {"size": size, "words": file.words, "composed": file.composed}
-            if vocab.kept.setdefault(path, kept) != kept:
+            if vocab.resources.setdefault(path, kept) != kept:
                 raise ConfigError(
                     f"{path} is listed twice with different options; give both the same", key="path"
                 )
         self.indexer = indexer = vocab.pretrained_indexer(file=path, lowercase=lowercase)
-        if vocab.tokens and not indexer.trained:
+        if vocab.tokens and not indexer.num_training_words:
             raise DataError(
                 f"{path}: has none of the {len(vocab.tokens)} words of the training sentences"
             )
-        self.output_size = vocab.kept[path]["size"]
+        self.output_size = vocab.resources[path]["size"]
         table = torch.zeros(len(indexer.ids) + 2, self.output_size)
         if file is not None:
             table[[indexer.ids[word] for word in file.words]] = torch.from_numpy(file.vectors)
@@ -71,7 +71,7 @@ class Pretrained(Embedding):
         # If trainable, each word has its vector in one of two tables and zeros in the other.
         self.trainable: nn.Embedding | None = None
         if trainable:
-            rows = indexer.trained + 2
+            rows = indexer.num_training_words + 2
             self.trainable = nn.Embedding.from_pretrained(
                 table[:rows].clone(), freeze=False, padding_idx=PADDING
             )

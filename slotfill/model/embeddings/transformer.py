@@ -58,12 +58,15 @@ class Transformer(Embedding):
     ) -> None:
         super().__init__()
         self.network = (
-            _from_run(vocab.kept[path]["config"]) if path in vocab.saved else _read(path, vocab)
+            _from_run(vocab.resources[path]["config"])
+            if path in vocab.restored_resources
+            else _read(path, vocab)
         ).float()
-        self.indexer = SubwordIndexer(vocab.kept[path], pooling)
+        self.indexer = SubwordIndexer(vocab.resources[path], pooling)
         if self.indexer.max_subwords < 1:
             raise ConfigError(
-                f"{path}: its maximum length, {vocab.kept[path]['most']}, is too short", key="path"
+                f"{path}: its maximum length, {vocab.resources[path]['most']}, is too short",
+                key="path",
             )
         # Sentence vectors are not used.
         self.network.pooler = None
@@ -147,7 +150,7 @@ def _read(path: str, vocab: Vocab) -> Any:
     padding = tokenizer.pad_token_id or 0
     unknown = padding if tokenizer.unk_token_id is None else tokenizer.unk_token_id
     config = json.loads(network.config.to_json_string(use_diff=False))
-    vocab.kept[path] = {
+    vocab.resources[path] = {
         "config": config,
         "most": min(tokenizer.model_max_length, _max_positions(network)),
         "unknown": unknown,
