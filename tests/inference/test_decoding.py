@@ -80,13 +80,13 @@ def test_equals_brute_force(case):
 
 @given(case=cases())
 @settings(max_examples=50, derandomize=True, deadline=None)
-def test_without_transitions_each_best_tag(case):
+def test_without_transitions_each_tag_is_the_best(case):
     emissions, lengths, _ = case
     for path, row, length in zip(decode(emissions, lengths, None), emissions, lengths, strict=True):
         assert path == row[:length].argmax(axis=1).tolist()
 
 
-def test_ties_are_the_same_alone_and_in_a_batch():
+def test_ties_are_the_same_in_a_batch_of_any_size():
     emissions = np.random.default_rng(1).integers(0, 2, (30, 6, 5)).astype(np.float32)
     lengths = np.random.default_rng(2).integers(1, 6, 30, endpoint=True)
     zeros = Transitions(
@@ -116,7 +116,7 @@ def test_legal_transitions(scheme):
 
 @pytest.mark.parametrize("scale", [1, 50, 1e4])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_constrained_is_legal_and_best(scheme, scale):
+def test_constrained_decoding_is_legal_and_best(scheme, scale):
     tags = all_tags(["a"], scheme)
     emissions = np.random.default_rng(3).normal(0, scale, (20, 4, len(tags))).astype(np.float32)
     lengths = np.tile([4, 1, 3, 2], 5)
@@ -135,7 +135,7 @@ def test_constrained_is_legal_and_best(scheme, scale):
         assert row[range(length), path].sum(dtype=np.float64) == pytest.approx(best, rel=1e-6)
 
 
-def test_padding_and_batch_mates_change_nothing():
+def test_padding_and_the_rest_of_the_batch_change_nothing():
     random = np.random.default_rng(5)
     transitions = Transitions(
         *(random.normal(size=s).astype(np.float32) for s in ((6,), (6, 6), (6,)))
@@ -151,19 +151,19 @@ def test_padding_and_batch_mates_change_nothing():
     assert decode(rubbish, lengths, transitions) == together
 
 
-def test_what_it_is_given_stays_as_it_was():
+def test_inputs_are_not_modified():
     emissions, lengths = np.ones((2, 3, 3), np.float32), np.array([3, 2])
     decode(emissions, lengths, legal_transitions(all_tags(["a"], "iob2"), "iob2"))
     assert (emissions == 1).all()
 
 
-def test_plain_numbers_come_out():
+def test_tags_are_python_integers():
     found = decode(np.zeros((1, 2, 3), np.float32), np.array([2]), None)
     assert found == [[0, 0]] and type(found[0][0]) is int
 
 
 @pytest.mark.parametrize("constrained", [False, True])
-def test_nothing_and_ten_thousand_tokens(constrained):
+def test_sentences_of_zero_and_ten_thousand_tokens(constrained):
     tags = all_tags(["a", "b"], "bioes")
     transitions = legal_transitions(tags, "bioes") if constrained else None
     assert decode(np.zeros((2, 0, len(tags)), np.float32), np.array([0, 0]), transitions) == [
@@ -227,17 +227,17 @@ def test_equals_the_full_lattice(scheme, peak):
     size=st.integers(1, 9),
     forbidden=st.sampled_from([0, 0.3, 0.7, 0.95, 1]),
     scale=st.sampled_from([0, 0.01, 1, 30]),
-    whole=st.booleans(),
+    integers=st.booleans(),
     seed=st.integers(0, 10**6),
 )
 @settings(max_examples=200, derandomize=True, deadline=None)
-def test_each_step_gives_the_numbers_of_the_full_maximum(size, forbidden, scale, whole, seed):
+def test_a_pruned_step_equals_the_full_maximum(size, forbidden, scale, integers, seed):
     """Bit for bit, whatever is forbidden, be it every move or every tag to come from."""
     random = np.random.default_rng(seed)
     matrix, alpha = (
         random.normal(0, scale, shape).astype(np.float32) for shape in ((size, size), (12, size))
     )
-    if whole:
+    if integers:
         matrix, alpha = matrix.round(), alpha.round()
     matrix[random.random(matrix.shape) < forbidden] = -np.inf
     alpha[random.random(alpha.shape) < forbidden / 2] = -np.inf
@@ -249,7 +249,7 @@ def test_each_step_gives_the_numbers_of_the_full_maximum(size, forbidden, scale,
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_looks_only_at_what_the_bound_leaves(scheme):
+def test_pruned_predecessors_are_not_read(scheme):
     """NaN as the scores of all predecessors but one shows where they are read."""
     random = np.random.default_rng(12)
     tags = all_tags(["a", "b", "c"], scheme)
@@ -270,7 +270,7 @@ def test_looks_only_at_what_the_bound_leaves(scheme):
         assert np.isnan(beside[:, outside]).tolist() == [False, True, False]
 
 
-def test_reads_only():
+def test_read_only_inputs_are_accepted():
     random = np.random.default_rng(13)
     for batch in (1, 6):
         transitions = Transitions(
@@ -349,7 +349,7 @@ def test_marginals_without_transitions_are_the_softmax():
 
 
 @pytest.mark.parametrize("constrained", [False, True])
-def test_marginals_of_padding_nothing_and_ten_thousand_tokens(constrained):
+def test_marginals_of_zero_and_ten_thousand_tokens(constrained):
     tags = all_tags(["a", "b"], "bioes")
     transitions = legal_transitions(tags, "bioes") if constrained else None
     assert marginals(np.zeros((2, 0, len(tags))), np.array([0, 0]), transitions).shape == (

@@ -15,7 +15,7 @@ def collect(groups):
     return [item for group in groups for item in group]
 
 
-def test_arrivals_keep_order_and_bounds():
+def test_read_ahead_keeps_order_and_group_size():
     items = [str(number) for number in range(1000)]
     groups = list(read_ahead(items, 7))
     assert collect(groups) == items
@@ -23,7 +23,7 @@ def test_arrivals_keep_order_and_bounds():
     assert list(read_ahead([], 7)) == []
 
 
-def test_arrivals_do_not_wait_for_more():
+def test_read_ahead_does_not_wait_to_fill_a_group():
     gate = threading.Event()
 
     def slow():
@@ -37,7 +37,7 @@ def test_arrivals_do_not_wait_for_more():
     assert collect(found) == ["second"]
 
 
-def test_arrivals_read_ahead_by_no_more_than_two_groups():
+def test_read_ahead_is_bounded_by_two_groups():
     taken = []
 
     def source():
@@ -61,7 +61,7 @@ def settle(taken):
         time.sleep(0.05)
 
 
-def test_arrivals_raise_what_the_source_raises_after_what_came_before():
+def test_an_error_of_the_source_comes_after_its_items():
     def source():
         yield from ("a", "b")
         raise ValueError("broken")
@@ -73,7 +73,7 @@ def test_arrivals_raise_what_the_source_raises_after_what_came_before():
     assert found == ["a", "b"]
 
 
-def test_arrivals_let_go_of_their_source_when_nobody_asks_any_more():
+def test_closing_read_ahead_closes_the_source():
     closed = threading.Event()
 
     def source():
@@ -89,7 +89,7 @@ def test_arrivals_let_go_of_their_source_when_nobody_asks_any_more():
     assert closed.wait(30)
 
 
-def test_work_comes_out_in_order_whoever_is_done_first():
+def test_ordered_map_keeps_the_order():
     def work(number):
         time.sleep(0.02 * (number % 3 == 0))
         return number
@@ -98,7 +98,7 @@ def test_work_comes_out_in_order_whoever_is_done_first():
         assert list(ordered_map(work, range(20), workers)) == list(range(20))
 
 
-def test_work_is_given_out_no_more_than_four_at_a_time():
+def test_ordered_map_has_four_items_in_progress():
     taken = []
 
     def source():
@@ -114,7 +114,7 @@ def test_work_is_given_out_no_more_than_four_at_a_time():
         found.close()
 
 
-def test_work_is_not_held_back_by_what_has_not_come_yet():
+def test_ordered_map_does_not_wait_for_later_items():
     gate = threading.Event()
 
     def slow():
@@ -129,7 +129,7 @@ def test_work_is_not_held_back_by_what_has_not_come_yet():
         assert list(found) == ["SECOND"]
 
 
-def test_what_work_raises_is_raised_in_its_place():
+def test_ordered_map_raises_errors_in_order():
     with ThreadPoolExecutor(2) as workers:
         found = ordered_map(lambda number: 1 // number, [1, 0, 1], workers)
         assert next(found) == 1

@@ -109,7 +109,7 @@ def test_crf_equals_brute_force(scheme, names, lengths, scale, dtype):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_crf_gradient_is_expected_less_observed(scheme):
+def test_crf_gradient_is_expected_minus_observed_counts(scheme):
     """The derivative by an emission is the tag's probability, less one where it is gold."""
     names, length = ("city", "time"), 3
     vocab = vocab_with(names, scheme)
@@ -188,7 +188,7 @@ def test_decoded_tags_are_legal(part, scheme):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_softmax_takes_what_transitions_say(scheme):
+def test_constrained_softmax_forbids_illegal_transitions(scheme):
     vocab = vocab_of(scheme)
     assert TAGGERS.build("softmax", 2, vocab).transitions() is None
     transitions = TAGGERS.build({"name": "softmax", "constrained": True}, 2, vocab).transitions()
@@ -198,21 +198,21 @@ def test_softmax_takes_what_transitions_say(scheme):
         assert score == (0 if is_legal([vocab.tags[i] for i in tags], scheme) else -np.inf)
 
 
-def test_softmax_loss_is_the_surprise_at_the_gold_tags():
+def test_softmax_loss_is_the_negative_log_likelihood():
     vocab = vocab_of()
     tagger = tagger_with("softmax", vocab, 2, torch.float64)
     hidden, lengths = hidden_of([3, 1], torch.float64), torch.tensor([3, 1])
     emissions = tagger(hidden, lengths).detach().numpy()
-    surprise = [
+    losses = [
         log_sum(emissions[row, t]) - emissions[row, t, 1]
         for row, t in ((0, 0), (0, 1), (0, 2), (1, 0))
     ]
     loss = loss_of(tagger, hidden, lengths, torch.ones(2, 3, dtype=torch.int64))
-    assert float(loss.detach()) == pytest.approx(sum(surprise) / 2, abs=1e-12)
+    assert float(loss.detach()) == pytest.approx(sum(losses) / 2, abs=1e-12)
 
 
 @pytest.mark.parametrize("part", TAGGERS.names())
-def test_two_thousand_tokens(part):
+def test_a_sentence_of_two_thousand_tokens(part):
     vocab = vocab_of()
     torch.manual_seed(1)
     tagger = TAGGERS.build(small("tagger", part), 4, vocab).eval()

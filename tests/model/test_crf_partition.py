@@ -14,8 +14,8 @@ from slotfill.model.crf_partition import log_partition
 LENGTHS = torch.tensor([9, 1, 7, 9, 2])
 
 
-def scores_of(scheme, scale, seed, dtype=torch.float64):
-    """Random emissions, start, between and end, minus infinity where `scheme` forbids, up to
+def random_scores(scheme, scale, seed, dtype=torch.float64):
+    """Random emissions, start, matrix and end, minus infinity where `scheme` forbids, up to
     `scale` times a few.
     """
     tags = all_tags(["city", "time", "day"], scheme)
@@ -33,12 +33,12 @@ def scores_of(scheme, scale, seed, dtype=torch.float64):
 def in_log_space(*scores):
     """The log and its gradients, with another weight for each sentence, in double precision."""
     emissions, *others = (each.detach().double().requires_grad_() for each in scores)
-    return derived(
+    return log_and_gradients(
         crf_partition._log_space_partition(emissions, LENGTHS, *others), [emissions, *others]
     )
 
 
-def derived(log, scores):
+def log_and_gradients(log, scores):
     weights = torch.arange(1.0, 6, dtype=log.dtype)
     return log.detach(), *torch.autograd.grad((log * weights).sum(), scores)
 
@@ -51,22 +51,22 @@ def forbid_log_space(monkeypatch):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("scale", [0, 1, 5])
-def test_log_and_gradients(scheme, scale, monkeypatch):
-    scores = scores_of(scheme, scale, 1)
+def test_log_partition_and_gradients_are_exact(scheme, scale, monkeypatch):
+    scores = random_scores(scheme, scale, 1)
     wanted = in_log_space(*scores)
     forbid_log_space(monkeypatch)
-    found = derived(log_partition(scores[0], LENGTHS, *scores[1:]), scores)
+    found = log_and_gradients(log_partition(scores[0], LENGTHS, *scores[1:]), scores)
     for ours, theirs in zip(found, wanted, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-11, rtol=1e-11)
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("scale", [0.1, 1, 3, 10, 20, 30, 50, 80, 150, 400])
-def test_never_wrong_however_far_scores_are_apart(scale, seed):
-    """In single precision, whichever way it takes."""
-    scores = scores_of("bioes", scale, seed, torch.float32)
+def test_exact_for_any_range_of_scores(scale, seed):
+    """In single precision, on either path."""
+    scores = random_scores("bioes", scale, seed, torch.float32)
     wanted = in_log_space(*scores)
-    found = derived(log_partition(scores[0], LENGTHS, *scores[1:]), scores)
+    found = log_and_gradients(log_partition(scores[0], LENGTHS, *scores[1:]), scores)
     torch.testing.assert_close(found[0].double(), wanted[0], atol=2e-5, rtol=2e-6)
     for ours, theirs in zip(found[1:], wanted[1:], strict=True):
         # Of logarithms as large as 1,000 the rounding alone is 1e-4.
@@ -76,19 +76,17 @@ def test_never_wrong_however_far_scores_are_apart(scale, seed):
 def test_scores_of_a_trained_network_take_the_fast_path(monkeypatch):
     forbid_log_space(monkeypatch)
     for seed in range(20):
-        emissions, *others = scores_of("iob2", 5, seed, torch.float32)
+        emissions, *others = random_scores("iob2", 5, seed, torch.float32)
         assert log_partition(emissions, LENGTHS, *others).isfinite().all()
 
 
-def test_a_path_that_is_too_unlikely_at_first_for_single_precision():
-    """The only way on leads through what is e^-200 of the best at each token: both directions lose
-    it by themselves.
-    """
+def test_a_path_below_the_range_of_single_precision():
+    """The only legal path is e^-200 of the best tag at each token."""
     emissions = torch.zeros(1, 3, 3)
     emissions[0, :, 0] = 200
-    between = torch.full((3, 3), -1000.0)
-    between[1, 1] = between[0, 2] = 0
-    scores = [emissions, torch.zeros(3), between, torch.zeros(3)]
+    matrix = torch.full((3, 3), -1000.0)
+    matrix[1, 1] = matrix[0, 2] = 0
+    scores = [emissions, torch.zeros(3), matrix, torch.zeros(3)]
     for each in scores:
         each.requires_grad_()
     log = log_partition(emissions, torch.tensor([3]), *scores[1:])
@@ -99,28 +97,28 @@ def test_a_path_that_is_too_unlikely_at_first_for_single_precision():
 
 def test_a_gpu_is_not_synchronized():
     """A tensor without values raises where one is read."""
-    scores = [each.detach().to("meta") for each in scores_of("bioes", 1, 2)]
+    scores = [each.detach().to("meta") for each in random_scores("bioes", 1, 2)]
     assert log_partition(scores[0], LENGTHS.to("meta"), *scores[1:]).shape == (5,)
 
 
-def test_what_stands_at_padding_does_not_matter():
-    scores = scores_of("iob2", 2, 3)
-    wanted = derived(log_partition(scores[0], LENGTHS, *scores[1:]), scores)
+def test_emissions_at_padding_are_ignored():
+    scores = random_scores("iob2", 2, 3)
+    wanted = log_and_gradients(log_partition(scores[0], LENGTHS, *scores[1:]), scores)
     padded = torch.arange(9) >= LENGTHS.unsqueeze(1)
     for number in (-1e4, 1e4):
         others = [
             scores[0].detach().masked_fill(padded.unsqueeze(2), number).requires_grad_(),
             *scores[1:],
         ]
-        found = derived(log_partition(others[0], LENGTHS, *others[1:]), others)
+        found = log_and_gradients(log_partition(others[0], LENGTHS, *others[1:]), others)
         for ours, theirs in zip(found, wanted, strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
 
 
-def test_bad_numbers_stay_bad():
+def test_nan_and_infinity_are_not_hidden():
     """So that training sees that it diverges."""
     for bad in (torch.nan, torch.inf):
-        emissions, *others = scores_of("iob2", 1, 1)
+        emissions, *others = random_scores("iob2", 1, 1)
         with torch.no_grad():
             emissions[0, 3, 2] = bad
         assert not log_partition(emissions, LENGTHS, *others)[0].isfinite()

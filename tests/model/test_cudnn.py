@@ -47,7 +47,7 @@ def gradients(outputs, cell, x):
 
 
 @pytest.mark.parametrize("part", FUSED, ids=str)
-def test_torchs_layer_computes_the_cell(part):
+def test_a_layer_of_torch_equals_the_cell(part):
     cell, x = built(part)
     found = run_torch_layer(cell, x)
     with torch.no_grad():
@@ -59,20 +59,20 @@ def test_torchs_layer_computes_the_cell(part):
 
 
 @pytest.mark.parametrize("part", LOOPED, ids=str)
-def test_what_no_layer_of_torchs_computes(part):
+def test_cells_that_no_layer_of_torch_computes(part):
     assert run_torch_layer(*built(part)) is None
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
 @pytest.mark.parametrize("part", [LOOPED[0], "mut1", "clockwork"], ids=str)
-def test_a_compiled_step_computes_the_cell(part, monkeypatch):
+def test_a_compiled_step_equals_the_cell(part, monkeypatch):
     cell, x = built(part)
     wanted = run_cell(cell, x)[0]
     by_loop = gradients(wanted, cell, x)
     plain = cell.step
     compile_steps(cell)
-    # Here what cannot be compiled shall be told.
+    # A step that cannot be compiled is an error here.
     monkeypatch.setattr("torch._dynamo.config.suppress_errors", False)
     assert cell.step is not plain and list(cell.state_dict()) == [
         name for name, _ in cell.named_parameters()

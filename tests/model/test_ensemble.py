@@ -31,32 +31,32 @@ SENTENCES = [
 PARTS = ["embedding=[{name: word, size: 5}, {name: ngrams, size: 4}]", "encoder.hidden_size=6"]
 
 
-def committee(*overrides: str, members: int = 3, seed: int = 1) -> Ensemble:
+def build_ensemble(*overrides: str, members: int = 3, seed: int = 1) -> Ensemble:
     config = parse_config("", "x", [*PARTS, *overrides, f"ensemble_size={members}"])
     torch.manual_seed(seed)
     return build_model(config, Vocab.from_sentences(SENTENCES, "iob2")).eval()
 
 
-def alone(model, sentences=SENTENCES):
+def member_emissions(model, sentences=SENTENCES):
     """What each member by itself makes of the sentences."""
     batch = make_batch([each.tokens for each in sentences], model.indexers)
     return batch, [member.emissions(batch) for member in model.members]
 
 
-def test_each_member_has_weights_of_its_own():
-    model = committee()
-    _, (one, two, three) = alone(model)
+def test_each_member_has_separate_weights():
+    model = build_ensemble()
+    _, (one, two, three) = member_emissions(model)
     assert not np.allclose(one, two) and not np.allclose(two, three)
     ids = {id(parameter) for parameter in model.parameters()}
     assert len(ids) == sum(len(list(member.parameters())) for member in model.members)
 
 
-def test_one_member_is_the_network_itself():
-    assert not isinstance(committee(members=1), Ensemble)
+def test_an_ensemble_of_one_is_a_single_network():
+    assert not isinstance(build_ensemble(members=1), Ensemble)
 
 
-def test_lookups_are_shared():
-    model = committee()
+def test_members_share_indexers():
+    model = build_ensemble()
     assert all(member.indexers is model.indexers for member in model.members)
     assert all(
         part.indexer is lookup
@@ -66,13 +66,13 @@ def test_lookups_are_shared():
 
 
 @pytest.mark.parametrize("tagger", ["crf", "softmax"])
-def test_scores_are_means(tagger):
-    model = committee(f"tagger={tagger}")
+def test_emissions_and_transitions_are_averaged(tagger):
+    model = build_ensemble(f"tagger={tagger}")
     with torch.no_grad():
         for member in model.members:
             for parameter in member.tagger.parameters():
                 parameter.uniform_(-2, 2)
-    batch, found = alone(model)
+    batch, found = member_emissions(model)
     assert np.allclose(model.emissions(batch), np.mean(found, axis=0), atol=1e-6)
     if tagger == "crf":
         between = np.mean([member.transitions().matrix for member in model.members], axis=0)
@@ -85,7 +85,7 @@ def test_scores_are_means(tagger):
     )
 
 
-def test_scores_of_intents_are_means():
+def test_intent_logits_are_averaged():
     vocab = Vocab.from_sentences(SENTENCES, "iob2")
     vocab.intents.update({"book": 2, "greet": 1})
     config = parse_config(
@@ -103,9 +103,9 @@ def test_scores_of_intents_are_means():
     assert intents == both.argmax(1, keepdim=True).tolist()
 
 
-def test_members_learn_as_if_alone():
+def test_each_member_has_the_gradient_of_its_own_loss():
     """The gradient of each is that of its own loss, shared out among them."""
-    model = committee(
+    model = build_ensemble(
         "tagger.dropout=0", "encoder.dropout=0", "embedding=[{name: word, unknown_rate: 0}]"
     ).train()
     ids = Vocab.from_sentences(SENTENCES, "iob2").tag_ids
@@ -137,9 +137,9 @@ def test_members_learn_as_if_alone():
         ),
     ],
 )
-def test_exported(parts):
+def test_the_exported_ensemble_predicts_the_same(parts):
     """export_model itself holds emissions and tags against torch's, on known and unknown words."""
-    model = committee(*parts)
+    model = build_ensemble(*parts)
     vocab = Vocab.from_sentences(SENTENCES, "iob2")
     engine = OnnxEngine(export_model(model, vocab), vocab)
     tokens = [each.tokens for each in SENTENCES]
@@ -148,7 +148,7 @@ def test_exported(parts):
     )
 
 
-def test_taggers_that_search_have_no_mean():
+def test_beam_search_cannot_be_averaged():
     config = parse_config("", "x", ["tagger={name: focus, beam: 2}", "ensemble_size=2"])
     with pytest.raises(
         ConfigError, match=r"^command line: ensemble_size: this tagger decodes by beam search"
@@ -156,7 +156,7 @@ def test_taggers_that_search_have_no_mean():
         check_buildable(config)
 
 
-def test_through_the_command_line(desk, cli):
+def test_an_ensemble_is_trained_and_used_on_the_command_line(desk, cli):
     trained = cli(
         "train",
         "tiny.yaml",
@@ -169,10 +169,10 @@ def test_through_the_command_line(desk, cli):
     )
     assert (trained.code, trained.err) == (0, "")
     sentence = "leave Taipei on November 2nd"
-    torch_said, onnx_said = (
+    torch_result, onnx_result = (
         cli("predict", "run", sentence, "--engine", engine) for engine in ("torch", "onnx")
     )
-    assert torch_said.code == 0 and json.loads(torch_said.out) == json.loads(onnx_said.out)
+    assert torch_result.code == 0 and json.loads(torch_result.out) == json.loads(onnx_result.out)
     assert "network 1 of 2" in cli("inspect", "run", sentence).out
     refused = cli("train", "tiny.yaml", "ensemble_size=0", "--out", "other")
     assert refused.code == 2 and "ensemble_size" in refused.err and "at least 1" in refused.err

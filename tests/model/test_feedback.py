@@ -74,7 +74,7 @@ def softmax(x):
 
 @pytest.mark.parametrize("elman", [False, True])
 @pytest.mark.parametrize("activation", FUNCTIONS)
-def test_jordan_equals_the_loop(activation, elman):
+def test_jordan_equals_the_equations(activation, elman):
     tagger = built({"name": "jordan", "hidden_size": 4, "activation": activation, "elman": elman})
     weights, hidden, tags = arrays(tagger), sentences(), gold()
     found = tagger(hidden, LENGTHS).detach().numpy()
@@ -98,7 +98,7 @@ def test_jordan_equals_the_loop(activation, elman):
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("elman", [False, True])
-def test_what_is_fed_back_is_the_softmax_of_the_step_before(elman, training):
+def test_jordan_feeds_back_its_softmax(elman, training):
     """In training as in prediction, whatever the gold tags, with dropout or without."""
     part = {"name": "jordan", "hidden_size": 4, "elman": elman, "dropout": 0.5}
     tagger, hidden = built(part).train(training), sentences()
@@ -118,7 +118,7 @@ def test_what_is_fed_back_is_the_softmax_of_the_step_before(elman, training):
         assert torch.equal(again, fed)
 
 
-def test_jordan_without_recurrence_knows_only_its_own_tags():
+def test_jordan_without_recurrence_depends_on_its_tags_alone():
     """What its hidden layer keeps reaches the next step through the tag distribution, or in the
     hybrid, by itself.
     """
@@ -191,7 +191,7 @@ class Loop:
 
 
 @pytest.mark.parametrize("part", DECODERS, ids=label)
-def test_loss_is_the_surprise_given_the_gold_tags(part):
+def test_decoder_loss_is_teacher_forced(part):
     tagger, hidden, tags = built(part), sentences(), gold()
     tagger.cell.has_kl_term = False  # The terms of such a cell are tested below.
     loss = float(loss_of(tagger, hidden, LENGTHS, tags).detach())
@@ -203,7 +203,7 @@ def test_loss_is_the_surprise_given_the_gold_tags(part):
 
 
 @pytest.mark.parametrize("part", DECODERS, ids=label)
-def test_emissions_are_those_given_its_own_choices(part):
+def test_decoder_emissions_are_greedy(part):
     """So that the best of each token's scores are the greedy path."""
     tagger, hidden = built(part), sentences()
     emissions = tagger(hidden, LENGTHS).detach().numpy()
@@ -215,7 +215,7 @@ def test_emissions_are_those_given_its_own_choices(part):
         np.testing.assert_allclose(emissions[row, :length], loop.scores(path[:-1])[0], atol=1e-10)
 
 
-def test_a_variational_cell_adds_its_terms():
+def test_a_variational_cell_adds_its_kl_terms():
     part = {"name": "focus", "hidden_size": 4, "tag_size": 2, "cell": "variational"}
     tagger, hidden, tags = built(part), sentences(), gold()
     loss = loss_of(tagger, hidden, LENGTHS, tags)
@@ -229,7 +229,7 @@ def test_a_variational_cell_adds_its_terms():
     assert terms > 0 and float((loss - rest).detach()) == pytest.approx(terms / 4, abs=1e-12)
 
 
-def test_aligned_attends_to_the_sentence_from_the_state_before():
+def test_aligned_attends_with_the_previous_state():
     tagger, hidden = built({"name": "aligned", "hidden_size": 4, "tag_size": 2}), sentences()
     with record_activations(tagger) as notes:
         emissions = tagger(hidden, LENGTHS).detach().numpy()
@@ -247,7 +247,7 @@ def test_aligned_attends_to_the_sentence_from_the_state_before():
 # The search
 
 
-def best_of_the_kept(score, length, beam, tags):
+def exhaustive_beam(score, length, beam, tags):
     """The search by its definition: all beginnings grown by all tags, sorted, the best kept."""
     kept = [[]]
     for _ in range(length):
@@ -256,7 +256,7 @@ def best_of_the_kept(score, length, beam, tags):
 
 
 @pytest.mark.parametrize("name", ["focus", "aligned"])
-def test_a_beam_of_all_finds_the_best_there_is(name):
+def test_a_full_beam_finds_the_best_sequence(name):
     """Which is not always what greedy decoding finds."""
     part = {"name": name, "hidden_size": 3, "tag_size": 3}
     greedy_errors = 0
@@ -272,7 +272,7 @@ def test_a_beam_of_all_finds_the_best_there_is(name):
 
 
 @pytest.mark.parametrize("part", DECODERS, ids=label)
-def test_the_beam_of_a_decoder(part):
+def test_decoder_beam_search_by_definition(part):
     """The search by its definition, so each state follows its beginning; batch-mates and padding
     change no path.
     """
@@ -289,12 +289,12 @@ def test_the_beam_of_a_decoder(part):
             together[row]
         ]
         loop = Loop(tagger, hidden[row, :length])
-        assert together[row] == best_of_the_kept(loop.log_probability, length, 3, len(vocab.tags))
+        assert together[row] == exhaustive_beam(loop.log_probability, length, 3, len(vocab.tags))
 
 
 def markov(seed, batch=5, tags=4, steps=5):
     """Log-probabilities of a first tag and of a tag after a tag, each sentence's own, and their
-    `advance`.
+    `step_fn`.
     """
     random = np.random.default_rng(seed)
     first = np.log(random.dirichlet(np.ones(tags), batch))
@@ -302,7 +302,7 @@ def markov(seed, batch=5, tags=4, steps=5):
     lengths = random.integers(0, steps, batch, endpoint=True)
     state = {"sentence": np.arange(batch), "step": 0}
 
-    def advance(rows, chosen):
+    def step_fn(rows, chosen):
         state["sentence"] = state["sentence"][rows]
         state["step"] += 1
         return after[state["sentence"], state["step"] - 1, chosen]
@@ -313,19 +313,19 @@ def markov(seed, batch=5, tags=4, steps=5):
             total += after[sentence, step, before, tag]
         return total
 
-    return first, advance, lengths, score
+    return first, step_fn, lengths, score
 
 
 @pytest.mark.parametrize("beam", [1, 2, 3, 7, 1000])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_search_by_its_definition(beam, seed):
+def test_beam_search_by_definition(beam, seed):
     """With widths above the number of beginnings and sentences without tokens; 1,000 keeps all
     there are.
     """
-    first, advance, lengths, score = markov(seed)
-    found = beam_search(first, advance, lengths, beam)
+    first, step_fn, lengths, score = markov(seed)
+    found = beam_search(first, step_fn, lengths, beam)
     for sentence, (length, path) in enumerate(zip(lengths, found, strict=True)):
-        assert path == best_of_the_kept(partial(score, sentence), length, beam, 4)
+        assert path == exhaustive_beam(partial(score, sentence), length, beam, 4)
         if beam == 1000 and length:
             assert path == list(
                 max(product(range(4), repeat=int(length)), key=partial(score, sentence))
@@ -333,11 +333,11 @@ def test_the_search_by_its_definition(beam, seed):
 
 
 def test_a_beam_of_one_is_greedy():
-    first, advance, lengths, _ = markov(9)
+    first, step_fn, lengths, _ = markov(9)
     asked = []
 
     def watched(rows, chosen):
-        asked.append(advance(rows, chosen))
+        asked.append(step_fn(rows, chosen))
         return asked[-1]
 
     lengths[:] = 5
@@ -345,7 +345,7 @@ def test_a_beam_of_one_is_greedy():
     assert np.array_equal(paths, np.stack([scores.argmax(1) for scores in (first, *asked)], axis=1))
 
 
-def test_ties_go_to_the_first_and_nobody_to_nothing():
+def test_beam_search_ties_and_empty_batches():
     zeros = np.zeros((2, 3))
     assert beam_search(zeros, lambda rows, tags: np.zeros((len(rows), 3)), np.array([3, 2]), 4) == [
         [0, 0, 0],

@@ -24,7 +24,7 @@ LENGTHS = torch.tensor([4, 1, 6, 3])
 SIZE = 5
 ONE_EACH = Vocab.from_sentences(SENTENCES[1:], "iob2", intents=True)
 SEVERAL = Vocab.from_sentences(SENTENCES, "iob2", intents=True)
-VOCABS = pytest.mark.parametrize("vocab", [ONE_EACH, SEVERAL], ids=["one each", "several"])
+VOCABS = pytest.mark.parametrize("vocab", [ONE_EACH, SEVERAL], ids=["single label", "multi label"])
 
 
 def states():
@@ -62,9 +62,9 @@ def averaged(head, x):
 POOLED = {"attention": attended, "mean": averaged}
 
 
-def told(scores, several):
+def probabilities(scores, multi_label):
     """The probability of each intent."""
-    if several:
+    if multi_label:
         return 1 / (1 + np.exp(-scores))
     powers = np.exp(scores - scores.max())
     return powers / powers.sum()
@@ -72,7 +72,7 @@ def told(scores, several):
 
 @VOCABS
 @pytest.mark.parametrize("name", INTENTS.names())
-def test_is_what_the_equations_say(name, vocab):
+def test_head_equals_the_equations(name, vocab):
     head = built(name, vocab, feed=True, weight=0.7)
     golds = vocab.intent_targets(SENTENCES[1:5])
     with torch.no_grad(), record_activations(head) as notes:
@@ -85,7 +85,7 @@ def test_is_what_the_equations_say(name, vocab):
         pooled, weights = POOLED[name](head, row[:length])
         wanted = head.linear.weight.detach().numpy() @ pooled + head.linear.bias.detach().numpy()
         np.testing.assert_allclose(scores[place], wanted, atol=1e-12)
-        p = told(wanted, vocab.is_multi_intent)
+        p = probabilities(wanted, vocab.is_multi_intent)
         for token in range(length):
             np.testing.assert_allclose(
                 seen[place, token], np.concatenate([row[token], p]), atol=1e-12
@@ -99,7 +99,7 @@ def test_is_what_the_equations_say(name, vocab):
     assert float(loss) == pytest.approx(0.7 * np.mean(losses))
 
 
-def test_several_only_where_training_has_several():
+def test_multi_label_only_with_multi_intent_training_data():
     assert (ONE_EACH.is_multi_intent, SEVERAL.is_multi_intent) == (False, True)
     scores = np.array([[-3.0, -1.0, -2.0], [1.0, 0.5, -0.1], [0.1, 2.0, 3.0], [0.0, 0.0, 0.0]])
     assert select_intents(scores, False) == [[1], [0], [2], [0]]
@@ -109,7 +109,7 @@ def test_several_only_where_training_has_several():
 
 
 @pytest.mark.parametrize("tagger", ["crf", "focus"])
-def test_the_slots_hear_the_intent_only_if_it_is_fed(tagger):
+def test_emissions_depend_on_intents_only_with_feed(tagger):
     """The intents' own weights change emissions where they are fed, and nothing there where they
     are not.
     """
@@ -149,7 +149,7 @@ def test_onnx_gives_the_same_intents(name, feed, vocab):
         np.testing.assert_allclose(engine._outputs(theirs)[1], scores.numpy(), atol=1e-4, rtol=1e-4)
 
 
-def test_label_keeps_the_order_and_answers_nothing_to_nothing():
+def test_predictions_keep_the_order_and_skip_empty_sentences():
     torch.manual_seed(1)
     model = SlotTagger(SEVERAL, ["word"], small("encoder", "recurrent"), "crf", "mean").eval()
     randomize(model, 3, 2.0)

@@ -31,7 +31,7 @@ VOCAB = Vocab.from_sentences([*SENTENCES, LONGER], "iob2")
 SMALL = {"name": "recurrent", "hidden_size": 6}
 
 
-def model_of(embedding=("word", "char_cnn"), encoder=SMALL, tagger="crf", seed=1):
+def build_tagger(embedding=("word", "char_cnn"), encoder=SMALL, tagger="crf", seed=1):
     torch.manual_seed(seed)
     return SlotTagger(VOCAB, embedding, encoder, tagger).eval()
 
@@ -52,7 +52,7 @@ def test_built_from_a_config():
     "embedding", [["word"], ["char_cnn"], ["char_cnn", "word"], ["word", "word"]]
 )
 def test_embeddings_in_any_number_and_order(embedding):
-    model = model_of(embedding)
+    model = build_tagger(embedding)
     assert model.emissions(make_batch([["x", "y"]], model.indexers)).shape == (
         1,
         2,
@@ -60,19 +60,19 @@ def test_embeddings_in_any_number_and_order(embedding):
     )
 
 
-def test_every_embedding_is_heard():
+def test_every_embedding_changes_the_emissions():
     """The same words spelled alike for one embedding and not for the other."""
     lower = {"name": "word", "lowercase": True}
-    only_word = model_of([lower])
-    both = model_of([lower, "char_cnn"])
-    for model, heard in ((only_word, False), (both, True)):
+    only_word = build_tagger([lower])
+    both = build_tagger([lower, "char_cnn"])
+    for model, changes in ((only_word, False), (both, True)):
         one, two = model.emissions(make_batch([["Taipei"], ["TAIPEI"]], model.indexers))
-        assert np.array_equal(one, two) != heard
+        assert np.array_equal(one, two) != changes
 
 
-def test_unknown_part():
+def test_an_unknown_part_is_refused():
     with pytest.raises(ConfigError, match="unknown encoder 'recurent'; did you mean 'recurrent'"):
-        model_of(encoder="recurent")
+        build_tagger(encoder="recurent")
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_unknown_part():
     [["a"], ["x" * 300], ["🛫"], ["\u0301"], ["never", "Seen", "台北"], ["yes"] * 700],
     ids=["one character", "300 characters", "emoji", "a mark alone", "unknown", "700 tokens"],
 )
-def test_odd_sentences(tokens):
-    model = model_of()
+def test_unusual_sentences_are_tagged(tokens):
+    model = build_tagger()
     sentence = Sentence.from_tokens(tokens)
     batch = make_batch([tokens], model.indexers)
     emissions = model.emissions(batch)
@@ -92,8 +92,8 @@ def test_odd_sentences(tokens):
     )
 
 
-def test_tag_keeps_the_order():
-    model = model_of()
+def test_predictions_keep_the_order_of_sentences():
+    model = build_tagger()
     # A random network finds slots in nearly every sentence, if asked to.
     with torch.no_grad():
         for parameter in model.parameters():
@@ -110,8 +110,8 @@ def test_tag_keeps_the_order():
     assert predict_slots(model, VOCAB, []) == []
 
 
-def test_tag_leaves_the_mode_and_weights():
-    model = model_of()
+def test_prediction_changes_neither_mode_nor_weights():
+    model = build_tagger()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     predict_slots(model, VOCAB, SENTENCES)
     assert not model.training and all(
@@ -120,8 +120,8 @@ def test_tag_leaves_the_mode_and_weights():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_evaluate_counts_what_is_unknown():
-    model = model_of()
+def test_evaluate_counts_unknown_words_and_slots():
+    model = build_tagger()
     strange = [
         Sentence.from_tokens(
             ["leave", "TAIPEI", "by", "train"], [Slot("from", 1, 2), Slot("vehicle", 3, 4)]
@@ -137,8 +137,8 @@ def test_evaluate_counts_what_is_unknown():
     assert (known.unknown_words, known.unknown_slots, known.unknown_names) == (0, 0, [])
 
 
-def test_loss_falls_along_its_gradient():
-    model = model_of()
+def test_gradient_descent_fits_a_batch():
+    model = build_tagger()
     tags = [
         [VOCAB.tag_ids[t] for t in tags]
         for tags in (["O", "B-from", "O", "B-time"], ["O", "O", "B-to", "I-to"])
