@@ -48,7 +48,7 @@ class Result:
 
 
 def write_corpus(folder: Path) -> Path:
-    """Write some seventy sentences as the splits train, valid, test and pairs; return the folder."""
+    """Write 68 sentences as the splits train, valid, test and pairs; return the folder."""
     draw = random.Random(0)
     folder.mkdir()
     for split, count in {"train": 40, "valid": 16, "test": 8, "pairs": 4}.items():

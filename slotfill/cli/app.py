@@ -93,7 +93,7 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"],
     typer.Option(help="Device to compute on; auto is cuda if available."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ConfigName = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A built-in config or a YAML file.")
 ]

@@ -197,7 +197,7 @@ def probe(
     as_json: AsJson = False,
     trust: Trust = False,
 ) -> None:
-    """Measure over how many tokens recurrent cells remember: accuracy and gradient by distance.
+    """Measure how long recurrent cells remember: accuracy and gradient by distance in tokens.
 
     In each generated sentence, only the verb, N tokens before the city, determines whether the
     city is an origin or a destination.
@@ -263,7 +263,7 @@ def tune(
         str | None,
         typer.Option(
             metavar="FILE|URL",
-            help="Where trials are stored, to share them between machines.",
+            help="Journal file or database URL of the trials, which machines can share.",
             show_default="OUT/study.journal",
         ),
     ] = None,
@@ -271,7 +271,7 @@ def tune(
     as_json: AsJson = False,
     trust: Trust = False,
 ) -> None:
-    """Search the space under `tune:` of a config for the best F1 on valid.
+    """Tune hyperparameters: search the space under `tune:` of a config for the best valid F1.
 
     The test split is never used. Run the same command to continue a study, or run it several
     times in parallel. Ctrl-C keeps the finished trials.

@@ -44,9 +44,10 @@ Config = Annotated[
     typer.Argument(
         metavar="CONFIG",
         help=(
-            "A built-in config or a YAML file. If omitted: taipei, or with data.path=PATH the"
-            " defaults."
+            "A built-in config or a YAML file; with data.path=PATH instead, all other keys have"
+            " their defaults."
         ),
+        show_default="taipei",
     ),
 ]
 
@@ -87,7 +88,7 @@ def train(
     if resume is not None:
         if name is not None or settings or out or force:
             raise UsageError(
-                "--resume continues a run with its own config: only --device and --trust are allowed"
+                "--resume continues a run as it is; omit CONFIG, overrides, --out, --seed and --force"
             )
         folder = RunFolder(resume, resume=True)
         if folder.complete():
@@ -175,8 +176,8 @@ def predict(
         Path | None,
         typer.Option(
             help=(
-                "A text file with one sentence per line, or a .jsonl, .conll or .brackets file; - is"
-                " standard input."
+                "A text file with one sentence per line, or a .jsonl, .conll or .brackets file;"
+                " - is standard input."
             ),
             show_default="-",
         ),
@@ -315,8 +316,8 @@ def check(
         typer.Argument(
             metavar="CONFIG | KEY=VALUE",
             help=(
-                "Built-in configs, YAML files or folders of them; overrides apply to all, and alone"
-                " to the config that train uses."
+                "Built-in configs, YAML files or folders of them; overrides apply to all, or"
+                " without a config to the one that train uses."
             ),
         ),
     ],

@@ -70,9 +70,18 @@ def test_version(cli):
 
 
 def test_wrong_use_is_exit_code_2(cli):
-    for words in ([], ["trian"], ["train", "--nope"], ["evaluate"], ["predict"], ["train", "--seed", "x"],
-                  ["train", "--seed", "-1"], ["predict", "x", "--format", "xml"], ["convert", "x"]):  # fmt: skip
-        result = cli(*words)
+    for line in (
+        "",
+        "trian",
+        "train --nope",
+        "train --seed x",
+        "train --seed -1",
+        "evaluate",
+        "predict",
+        "predict x --format xml",
+        "convert x",
+    ):
+        result = cli(*line.split())
         assert result.code == 2
         assert "Traceback" not in result.err
 
@@ -146,9 +155,8 @@ def test_errors_in_building_the_network_have_a_location(desk, cli):
         "--out",
         "new",
     )
-    assert result.err.startswith(
-        "slotfill: command line: train.language_model_weight: needs a first encoder that is recurrent"
-    )
+    message = "train.language_model_weight: needs a first encoder that is recurrent"
+    assert result.err.startswith(f"slotfill: command line: {message}")
     assert (result.code, Path("new").exists(), Path("new.partial").exists()) == (2, False, False)
 
 
@@ -194,9 +202,11 @@ def test_convert_never_overwrites_or_leaves_partial_files(desk, cli):
         (["broken.conll", "x.jsonl"], 3, "broken.conll:3: 1 column, but line 1 has 2"),
         (["corpus/test.brackets", "x.conll", "--to-scheme", "boi"], 2, "unknown tag scheme 'boi'"),
         (["corpus/test.brackets", "x.what"], 2, "x.what: the format is not clear from its name"),
-        (["corpus/test.brackets", "x.conll", "--from", "connl"], 2, "unknown format 'connl'; did you mean 'conll'?"),
+        (["corpus/test.brackets", "x.conll", "--from", "connl"], 2,
+         "unknown format 'connl'; did you mean 'conll'?"),
         (["corpus/test.brackets", "x.conll", "--tokenizer", "word"], 2, "unknown tokenizer 'word'"),
-        (["corpus/test.brackets", "nowhere/x.conll"], 2, "nowhere/x.conll: cannot be written: No such file"),
+        (["corpus/test.brackets", "nowhere/x.conll"], 2,
+         "nowhere/x.conll: cannot be written: No such file"),
     ):  # fmt: skip
         result = cli("convert", *words)
         assert (result.code, result.out) == (code, "")

@@ -112,11 +112,13 @@ def test_every_wrong_use_is_one_line(desk, cli):
         (["train", "tiny.yaml", "--out", "/"], 2, "/ cannot be a run folder; choose another"),
         (["train", "tiny.yaml", "--device", "cuda"], 2,
          "--device cuda: torch sees no CUDA device here; use --device cpu"),
-        (["train", "tiny.yaml", "data.path=bad"], 3, f"{desk}/bad/train.conll:2: 1 column, but line 1 has 2"),
+        (["train", "tiny.yaml", "data.path=bad"], 3,
+         f"{desk}/bad/train.conll:2: 1 column, but line 1 has 2"),
         (["train", "--resume", "nope"], 2, "no run folder nope (allowed: none)"),
         (["train", "tiny.yaml", "--resume", "nope"], 2,
-         "--resume continues a run with its own config: only --device and --trust are allowed"),
-        (["train", "tiny.yaml", "train.learning_rate=1e38", "train.gradient_clip=0", "train.optimizer=sgd"], 1, None),
+         "--resume continues a run as it is; omit CONFIG, overrides, --out, --seed and --force"),
+        (["train", "tiny.yaml", "train.learning_rate=1e38", "train.gradient_clip=0",
+          "train.optimizer=sgd"], 1, None),
     ):  # fmt: skip
         result = cli(*words)
         assert result.code == code, result
