@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -179,12 +179,13 @@ def check_json(value: Any, shape: Shape, key: str = "") -> None:
         raise ValueError(f"{key or 'the content'} {problem}")
     if isinstance(shape, type):
         return
-    if isinstance(shape, dict) and str not in shape:
-        for name, item in shape.items():
-            check_json(value.get(name), item, f"{key}.{name}" if key else name)
-        return
-    item = shape[str] if isinstance(shape, dict) else shape[0]
-    entries = value.items() if isinstance(shape, dict) else enumerate(value)
-    for name, entry in entries:
-        if type(entry) is not item:  # The fast path for large vocabularies.
-            check_json(entry, item, f"{key}.{name}" if key else str(name))
+    entries: Iterable[tuple[Any, Any, Shape]]
+    if isinstance(shape, list):
+        entries = ((index, item, shape[0]) for index, item in enumerate(value))
+    elif str in shape:
+        entries = ((name, item, shape[str]) for name, item in value.items())
+    else:
+        entries = ((name, value.get(name), item) for name, item in shape.items())
+    for name, item, item_shape in entries:
+        if type(item) is not item_shape:  # The fast path for large vocabularies.
+            check_json(item, item_shape, f"{key}.{name}" if key else str(name))

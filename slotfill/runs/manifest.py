@@ -15,8 +15,11 @@ from slotfill.version import FORMAT
 
 MANIFEST = "manifest.json"
 
-FILES = ("config.yaml", "vocab.json", "model.safetensors", *ONNX)
-FILES += ("history.csv", "scores.json", "environment.json", MANIFEST)
+FILES = (
+    *("config.yaml", "vocab.json", "model.safetensors", *ONNX),
+    *("history.csv", "scores.json", "environment.json", MANIFEST),
+)
+"""The files of a run; those of `ONNX` are missing if it cannot be exported."""
 
 _SHAPE = {"format": int, "completed": bool, "files": {str: {"size": int, "sha256": str}}}
 

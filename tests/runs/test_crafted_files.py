@@ -1,0 +1,202 @@
+"""Files of a run that were crafted, not damaged: valid checksums, content that does not fit."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import onnx
+import pytest
+from safetensors.torch import load_file, save_file
+
+from slotfill.data.batching import make_batch
+from slotfill.errors import RunError
+from slotfill.inference.onnx_engine import ONNX, OnnxEngine
+from slotfill.runs.load import load_run, parse_tensors, parse_vocab
+from slotfill.runs.manifest import MANIFEST, RunFiles
+
+WRONG = [
+    None,
+    True,
+    "x",
+    "",
+    3,
+    -1,
+    10**40,
+    0.5,
+    1e308,
+    [],
+    {},
+    [[]],
+    [None],
+    {"x": []},
+    ["O", "O"],
+]
+WRONG += ["\ud800", ["\ud800"], {"": -(2**70)}]
+DEEP = "[" * 100_000
+
+
+def mutations(value, path=()):
+    """Yield the paths of up to three entries of each level of parsed JSON."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, entry in list(entries)[:6]:
+        yield (*path, key)
+        if isinstance(entry, dict | list):
+            yield from mutations(entry, (*path, key))
+
+
+def mutated(value):
+    """Yield JSON texts that differ from `value` in one entry, or in their form."""
+    yield from ("", "null", "3", "[]", "{}", '"x"', "{", DEEP, '{"a":' * 100_000, "\x00", "NaN")
+    for path in mutations(value):
+        for wrong in (..., *WRONG):
+            changed = copy.deepcopy(value)
+            target = changed
+            for key in path[:-1]:
+                target = target[key]
+            if wrong is ...:
+                del target[path[-1]]
+            else:
+                target[path[-1]] = wrong
+            yield json.dumps(changed)
+
+
+def one_line(action):
+    """Run `action`, which either works or is refused by one line."""
+    try:
+        action()
+    except RunError as error:
+        assert str(error) and "\n" not in str(error)
+        return True
+    return False
+
+
+def test_any_vocabulary_is_valid_or_one_line(trained):
+    content = (trained / "vocab.json").read_bytes()
+    files = {name: (trained / name).read_bytes() for name in ONNX}
+    sentences = load_run(trained).vocab
+
+    def use(text):
+        vocab = parse_vocab(text.encode(), trained)
+        engine = OnnxEngine(files, vocab)
+        words = list(sentences.tokens)[:5]
+        for path in engine.predict(make_batch([words], engine.indexers))[0]:
+            vocab.tags_to_slots(path)
+
+    refused = [one_line(lambda text=text: use(text)) for text in mutated(json.loads(content))]
+    assert sum(refused) > 100
+    use(content.decode())
+
+
+@pytest.mark.parametrize("name", ONNX)
+def test_any_metadata_of_an_onnx_file_is_valid_or_one_line(name, trained):
+    vocab = load_run(trained).vocab
+    files = {each: (trained / each).read_bytes() for each in ONNX}
+    model = onnx.load_from_string(files[name])
+    (entry,) = model.metadata_props
+    original = entry.value
+
+    def use(text):
+        entry.value = text
+        engine = OnnxEngine(files | {name: model.SerializeToString()}, vocab)
+        engine.predict(make_batch([["leave", "Oslo"]], engine.indexers))
+
+    texts = [text for text in mutated(json.loads(original)) if len(text) < 100_000]
+    assert sum(one_line(lambda text=text: use(text)) for text in [*texts, DEEP[:5000]]) > 30
+    use(original)
+    del model.metadata_props[:]
+    with pytest.raises(RunError):
+        OnnxEngine(files | {name: model.SerializeToString()}, vocab)
+
+
+def test_an_onnx_file_of_other_sizes_is_one_line(trained):
+    """As if the files of two networks had been combined."""
+    run = load_run(trained)
+    files = {each: (trained / each).read_bytes() for each in ONNX}
+    for name in ONNX:
+        model = onnx.load_from_string(files[name])
+        for tensor in model.graph.initializer:
+            changed = onnx.load_from_string(files[name])
+            (target,) = (each for each in changed.graph.initializer if each.name == tensor.name)
+            array = onnx.numpy_helper.to_array(target)
+            if array.ndim == 0 or array.size < 2:
+                continue
+            smaller = onnx.numpy_helper.from_array(array[:-1].copy(), target.name)
+            target.CopyFrom(smaller)
+
+            def use(changed=changed, name=name):
+                engine = OnnxEngine(files | {name: changed.SerializeToString()}, run.vocab)
+                engine.predict(make_batch([["leave", "Oslo", "for"], ["x"]], engine.indexers))
+
+            one_line(use)
+
+
+def test_any_header_of_the_weights_is_valid_or_one_line(trained):
+    content = (trained / "model.safetensors").read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    header, data = json.loads(content[8 : 8 + size]), content[8 + size :]
+    path = Path("model.safetensors")
+    texts = [*mutated(header)]
+    for tensor in (name for name in header if name != "__metadata__"):
+        for change in ({"dtype": "I64"}, {"shape": [2**62, 4]}, {"data_offsets": [0, 2**63]}):
+            texts.append(json.dumps(header | {tensor: header[tensor] | change}))
+    refused = [
+        one_line(
+            lambda text=text: parse_tensors(
+                struct.pack("<Q", len(text.encode())) + text.encode() + data, path
+            )
+        )
+        for text in texts
+    ]
+    assert sum(refused) > 100
+    for broken in (b"", b"\0" * 7, struct.pack("<Q", 2**64 - 1) + b"{}", b"\xff" * 100):
+        assert one_line(lambda broken=broken: parse_tensors(broken, path))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t[:-1], "is torch.float32 (4,), but config.yaml needs torch.float32 (5,)"),
+        (lambda t: t.double(), "is torch.float64 (5,), but config.yaml needs torch.float32 (5,)"),
+        (lambda t: None, "is missing, but config.yaml needs torch.float32 (5,)"),
+    ],
+)
+def test_weights_that_do_not_fit_the_config_are_one_line(change, message, trained, tmp_path):
+    weights = load_file(trained / "model.safetensors")
+    name = "tagger.linear.bias"
+    weights[name] = change(weights[name])
+    save_file({key: each for key, each in weights.items() if each is not None}, tmp_path / "w")
+    files = RunFiles(trained)
+    with pytest.raises(RunError) as error:
+        load_changed(files, (tmp_path / "w").read_bytes(), tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path / 'run' / 'model.safetensors'}: {name} {message}; train the run again"
+    )
+
+
+def load_changed(files, content, folder):
+    """Load a copy of a run with other weights, and a manifest of them."""
+    shutil.copytree(files.path, folder / "run")
+    copied = RunFiles(folder / "run")
+    copied.replace({"model.safetensors": content})
+    return load_run(folder / "run", engine="torch")
+
+
+def test_any_manifest_is_valid_or_one_line(trained, tmp_path):
+    content = (trained / MANIFEST).read_text()
+    for name in ("config.yaml", "vocab.json"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+
+    def use():
+        files = RunFiles(tmp_path)
+        for name in ("config.yaml", "vocab.json"):
+            files[name]
+
+    for text in mutated(json.loads(content)):
+        (tmp_path / MANIFEST).write_bytes(text.encode(errors="surrogatepass"))
+        one_line(use)
+    (tmp_path / MANIFEST).write_text(content)
+    use()
