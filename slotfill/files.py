@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from difflib import get_close_matches
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -181,9 +182,9 @@ def check_json(value: Any, shape: Shape, key: str = "") -> None:
         return
     entries: Iterable[tuple[Any, Any, Shape]]
     if isinstance(shape, list):
-        entries = ((index, item, shape[0]) for index, item in enumerate(value))
+        entries = zip(count(), value, repeat(shape[0]))
     elif str in shape:
-        entries = ((name, item, shape[str]) for name, item in value.items())
+        entries = zip(value, value.values(), repeat(shape[str]))
     else:
         entries = ((name, value.get(name), item) for name, item in shape.items())
     for name, item, item_shape in entries:
