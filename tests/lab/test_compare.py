@@ -302,6 +302,13 @@ def test_all_errors_are_reported_before_training(desk, cli):
     ]
 
 
+def test_without_sentences_to_evaluate_nothing_is_trained(desk, cli):
+    write_config(Path("all.yaml"), data="{train: corpus/train.brackets, holdout: 0}")
+    result = cli("compare", "all.yaml")
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert "no test and no valid sentences" in result.err and not OUT.exists()
+
+
 def test_usage_errors_are_one_line(desk, cli):
     configs(desk)
     Path("other").mkdir()

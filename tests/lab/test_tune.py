@@ -417,6 +417,14 @@ def test_files_of_the_user_are_not_overwritten(desk, cli):
     assert (Path("notes.txt").read_text(), result.code) == ("mine\n", 2)
 
 
+def test_without_valid_sentences_there_is_nothing_to_tune_on(desk, cli):
+    data = "{train: corpus/train.brackets, holdout: 0}"
+    write_config(Path("all.yaml"), data=data, tune=RANGES)
+    result = cli("tune", "all.yaml")
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert "no split 'valid'; set data.valid=FILE" in result.err and not Path("tuned").exists()
+
+
 def test_usage_errors_are_one_line(desk, cli):
     write_config(Path("plain.yaml"))
     for words, message in [

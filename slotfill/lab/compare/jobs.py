@@ -124,7 +124,8 @@ def plan(
             if data_key not in checked_data:
                 checked_data.add(data_key)
                 with _collect(errors):
-                    for split in split_names(config.data):
+                    splits = [*split_names(config.data), evaluation_split(config.data)]
+                    for split in dict.fromkeys(splits):
                         read_split(config.data, split, intents=bool(config.intent))
             corpus, location = _corpus(config.data)
             _register(result.configs, name, source)

@@ -154,7 +154,7 @@ def _evaluate(job: Job, device: str) -> None:
     data = job.config.data
     counts, scores, speeds = {}, {}, {}
     for split in jobs.evaluated_splits(data):
-        sentences = read_split(data, split).sentences
+        sentences = read_split(data, split, tokenizer=run.tokenizer).sentences
         scores[split] = evaluate(run.engine, run.vocab, sentences).to_json()
         # The second prediction is timed: the first one warms up.
         start = time.perf_counter()

@@ -40,7 +40,8 @@ table { border-collapse: collapse; margin-top: 0.5rem; line-height: 1.2; }
 .units { table-layout: fixed; width: 100%; }
 th { width: 10rem; max-width: 10rem; padding: 0 0.7rem 0 0; font-weight: 400; text-align: right;
   white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-thead th { width: auto; max-width: none; padding: 0.3rem; vertical-align: bottom; text-align: center; }
+thead th { width: auto; max-width: none; padding: 0.3rem; vertical-align: bottom;
+  text-align: center; }
 thead th.long { writing-mode: vertical-rl; }
 td { height: 2rem; padding: 0; text-align: center; border-bottom: 3px solid var(--paper); }
 td.mean { width: 4rem; }

@@ -257,13 +257,15 @@ def _train(
         trial.curves.append([])
         with build_trainer(seeded_config, search.sentences, device) as trainer:
             for epoch in trainer.train(report):
-                trial.curves[index].append(epoch.valid_f1)
+                valid_f1 = epoch.valid_f1 or 0.0
+                trial.curves[index].append(valid_f1)
                 trial.seconds += epoch.seconds
                 # Only the first seed is compared, so that it is the same one in all trials.
-                should_prune = index == 0 and study.report(epoch.epoch, epoch.valid_f1)
+                should_prune = index == 0 and study.report(epoch.epoch, valid_f1)
                 if should_prune and (search.seeds > 1 or not trainer.finished):
                     return "pruned"
-        trial.f1s.append(trainer.best.valid_f1 if trainer.best else 0.0)
+        best_epoch = trainer.best.epoch if trainer.best else 1
+        trial.f1s.append(trial.curves[index][best_epoch - 1])
     trial.f1 = statistics.mean(trial.f1s)
     return "finished"
 
