@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
@@ -32,7 +31,7 @@ from slotfill.cli.app import (
     split_overrides,
 )
 from slotfill.cli.output import LogHandler, echo, write_data
-from slotfill.errors import DataError, SlotfillError, UsageError, did_you_mean
+from slotfill.errors import SlotfillError, UsageError, did_you_mean
 from slotfill.runs.device import resolve_device
 from slotfill.version import __version__
 
@@ -391,21 +390,16 @@ def convert(
     """Convert sentences to another format or tag scheme."""
     from slotfill.data.corpus import convert_file
 
-    try:
-        result, losses = convert_file(
-            source,
-            target,
-            from_format=from_format,
-            to_format=to_format,
-            scheme=scheme,
-            to_scheme=to_scheme,
-            tokenizer=tokenizer,
-            lossy=lossy,
-        )
-    except DataError as error:
-        # The hints of messages name keys of a config; here they are options.
-        text = re.sub(r"set data\.(scheme|tokenizer):", r"give --\1", str(error))
-        raise DataError(text.replace("set data.format", "give --from")) from None
+    result, losses = convert_file(
+        source,
+        target,
+        from_format=from_format,
+        to_format=to_format,
+        scheme=scheme,
+        to_scheme=to_scheme,
+        tokenizer=tokenizer,
+        lossy=lossy,
+    )
     repaired = f", {result.repaired_tags} tags repaired" if result.repaired_tags else ""
     changed = f", {len(losses)} changed" if losses else ""
     echo(f"{target}: {len(result.sentences)} sentences{repaired}{changed}")

@@ -55,7 +55,7 @@ def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sent
     if changed and tokenizer.name == "given" and not keep_tokens:
         raise DataError(
             f"{example.location}: the token {changed[0]!r} holds white space, where prediction"
-            " splits it; set data.tokenizer: words"
+            " splits it; set data.tokenizer: words (convert: --tokenizer words)"
         )
     if keep_tokens or tokenizer.name == "given":
         sentence.offsets, sentence.pretokenized = example.offsets, True

@@ -234,7 +234,10 @@ def guess_format(path: Path) -> str:
         if _format_class(name).looks_like(head):
             return name
     names = ", ".join(FORMATS.names())
-    raise DataError(f"{path}: neither name nor content tells the format; set data.format ({names})")
+    raise DataError(
+        f"{path}: neither name nor content tells the format; set data.format (convert: --from) to"
+        f" one of: {names}"
+    )
 
 
 def splits_in(folder: Path, format: FormatPart = None) -> list[str]:

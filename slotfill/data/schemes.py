@@ -61,9 +61,11 @@ def parse_tag(tag: str, scheme: str) -> tuple[str, str]:
         raise ValueError(f"tag {tag!r} has no slot name (expected {letter}-NAME)")
     expected = ", ".join(["O", *(f"{allowed}-" for allowed in letters)])
     others = [other for other in ("bioes", "bilou") if name and letter in _SCHEMES[other].letters]
-    hint = f"; if the tags are {others[0]}, set data.scheme: {others[0]}" if others else ""
+    hint = f"; if the tags are {others[0]}," if others else ""
     if letter == "M" and name:
-        hint = "; if the tags are BMES, replace M- by I- and set data.scheme: bioes"
+        others, hint = ["bioes"], "; if the tags are BMES, replace M- by I- and"
+    if others:
+        hint += f" set data.scheme: {others[0]} (convert: --scheme {others[0]})"
     raise ValueError(f"tag {tag!r} is not of scheme {scheme} ({expected}){hint}")
 
 

@@ -269,7 +269,7 @@ def test_convert_messages_name_its_options(cli, tmp_path):
     source = tmp_path / "a.conll"
     source.write_text("Oslo\tS-city\n")
     refused = cli("convert", source, tmp_path / "b.jsonl")
-    assert refused.code == 3 and "give --scheme bioes" in refused.err
+    assert refused.code == 3 and "(convert: --scheme bioes)" in refused.err
     assert cli("convert", source, tmp_path / "b.jsonl", "--scheme", "bioes").code == 0
     assert (
         cli("convert", tmp_path / "b.jsonl", tmp_path / "c.jsonl", "--to-scheme", "foo").code == 2

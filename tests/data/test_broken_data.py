@@ -36,8 +36,8 @@ BROKEN = [
         "a.txt",
         {},
         (
-            "@/a.txt: neither name nor content tells the format; set data.format (brackets, conll,"
-            " jointslu, jsonl)"
+            "@/a.txt: neither name nor content tells the format; set data.format (convert: --from)"
+            " to one of: brackets, conll, jointslu, jsonl"
         ),
     ),
     (
@@ -109,7 +109,7 @@ BROKEN = [
         {},
         (
             "@/a.conll:2: tag 'S-city' is not of scheme iob2 (O, B-, I-); if the tags are bioes,"
-            " set data.scheme: bioes"
+            " set data.scheme: bioes (convert: --scheme bioes)"
         ),
     ),
     (
@@ -560,7 +560,7 @@ BROKEN = [
         {},
         (
             "@/a.conll:2: tag 'M-x' is not of scheme iob2 (O, B-, I-); if the tags are BMES,"
-            " replace M- by I- and set data.scheme: bioes"
+            " replace M- by I- and set data.scheme: bioes (convert: --scheme bioes)"
         ),
     ),
     (

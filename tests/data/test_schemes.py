@@ -115,7 +115,7 @@ def test_forgiving_as_seqeval(scheme, data):
             "S-city",
             (
                 "tag 'S-city' is not of scheme iob2 (O, B-, I-); if the tags are bioes, set"
-                " data.scheme: bioes"
+                " data.scheme: bioes (convert: --scheme bioes)"
             ),
         ),
         (
@@ -123,7 +123,7 @@ def test_forgiving_as_seqeval(scheme, data):
             "L-city",
             (
                 "tag 'L-city' is not of scheme bioes (O, B-, I-, E-, S-); if the tags are bilou,"
-                " set data.scheme: bilou"
+                " set data.scheme: bilou (convert: --scheme bilou)"
             ),
         ),
         ("iob1", "city", "tag 'city' is not of scheme iob1 (O, B-, I-)"),
