@@ -30,27 +30,27 @@ INTRO = """\
 
 This page is written by `python scripts/make_config_docs.py` from the code that checks configs; do not edit it.
 
-A config is a YAML file. What it leaves out has the default shown here, and an empty file is a whole config but for
-its data. `slotfill show CONFIG` prints a config complete, `slotfill check CONFIG...` checks it and the sentences it
+A config is a YAML file. Keys that are missing have the default shown here, so that an empty file is a
+complete config except for its data. `slotfill show CONFIG` prints a config complete, `slotfill check CONFIG...` checks it and the sentences it
 names, and `slotfill schema` prints what follows as JSON Schema.
 
 - **On the command line** a key is its path with dots: `slotfill train taipei encoder.cell=gru train.epochs=5`.
   Overrides are read as YAML and go through the same check.
 - **A part** is its name (`encoder: recurrent`), or `name` and its options:
-  `encoder: {name: recurrent, hidden_size: 200}`. The name of a part of one's own is the path of its file:
+  `encoder: {name: recurrent, hidden_size: 200}`. The name of a user-defined part is the path of its file:
   `cell: ./my_cell.py`.
 - **A relative path** is taken from the config's folder, or where nothing is there from the current folder. One given
   on the command line is taken from the current folder.
-- **Plain words stay words**: `no`, `on` and `12:30` are text, `1e-3` is a number, and a key given twice is a fault.
+- **Plain words stay words**: `no`, `on` and `12:30` are text, `1e-3` is a number, and a key given twice is an error.
 """
 
 
 def render() -> str:
-    """Return the whole page."""
-    whole = schema()
-    definitions = whole["$defs"]
-    pieces = [INTRO, "## The sections\n", _table(whole["properties"], definitions, {})]
-    for key, field in whole["properties"].items():
+    """Return the complete page."""
+    root = schema()
+    definitions = root["$defs"]
+    pieces = [INTRO, "## The sections\n", _table(root["properties"], definitions, {})]
+    for key, field in root["properties"].items():
         # What stands below each key of `tune` is a table as well.
         one = field.get("additionalProperties", {}).get("anyOf", [field])[0]
         section = definitions.get(one.get("$ref", "").rpartition("/")[2], {})

@@ -35,8 +35,8 @@ def read_lines(path: Path, errors: EncodingErrors = "strict") -> Iterator[tuple[
         raise DataError(f"{path}: no such file{nearest_in_folder(path)}") from None
     except IsADirectoryError:
         raise DataError(f"{path}: a folder where a file is expected") from None
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read: {fault.strerror}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def decode_lines(
@@ -135,9 +135,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def check_new_file(path: Path, *, force: bool) -> None:
-    """Raise UsageError where `path` cannot be written, or is there already and `force` does not say
-    to replace it.
-    """
+    """Raise UsageError if `path` cannot be written, or exists and `force` is not set."""
     if path.name == "-":
         raise UsageError("-: give the name of a file to write")
     if path.is_dir() or not path.parent.is_dir():
@@ -146,7 +144,7 @@ def check_new_file(path: Path, *, force: bool) -> None:
             f" {'is a folder' if path.is_dir() else 'there is no such folder to write it in'}"
         )
     if path.exists() and not force:
-        raise UsageError(f"{path}: is there already; replace it with --force, or give another")
+        raise UsageError(f"{path}: already exists; use --force to replace it")
 
 
 Shape = Any
@@ -172,7 +170,7 @@ def check_json(value: Any, shape: Shape, key: str = "") -> None:
         if value is None:
             return
         shape = shape[1]
-    kind = shape if isinstance(shape, type) else type(shape)
+    kind: Any = shape if isinstance(shape, type) else type(shape)
     if type(value) is not kind:
         problem = (
             "is missing" if value is None else f"must be {_JSON_NAMES.get(kind, kind.__name__)}"

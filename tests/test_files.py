@@ -1,4 +1,4 @@
-"""Files the lab writes: nothing of the user's is replaced by surprise, and none is half there."""
+"""Files are written completely or not at all, and nothing is replaced unasked."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from slotfill.files import check_new_file, write_atomically
 def test_existing_files_are_kept_without_force(tmp_path):
     there = tmp_path / "a.json"
     there.write_text("mine")
-    with pytest.raises(
-        UsageError, match="is there already; replace it with --force, or give another"
-    ):
+    with pytest.raises(UsageError, match="already exists; use --force to replace it"):
         check_new_file(there, force=False)
     check_new_file(there, force=True)
     check_new_file(tmp_path / "b.json", force=False)

@@ -11,8 +11,8 @@ from slotfill.config.registry import REGISTRIES
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a config, with every registered part and its options."""
-    whole = Config.model_json_schema()
-    definitions = whole.setdefault("$defs", {})
+    root = Config.model_json_schema()
+    definitions = root.setdefault("$defs", {})
     for registry in REGISTRIES.values():
         file = {"type": "string", "pattern": r"\.py$"}
         kinds: list[dict[str, Any]] = [{"enum": registry.names()}, file]
@@ -28,7 +28,7 @@ def schema() -> dict[str, Any]:
                     model["properties"][option.name] = {"$ref": f"#/$defs/{option.part_kind}"}
             kinds.append(model)
         definitions[registry.kind] = {"anyOf": kinds}
-    keys = whole["properties"]
+    keys = root["properties"]
     for key in PART_KEYS:
         one = {"$ref": f"#/$defs/{key}"}
         more = (
@@ -44,4 +44,4 @@ def schema() -> dict[str, Any]:
     definitions["DataConfig"]["properties"]["format"] |= {
         "anyOf": [{"const": "auto"}, {"$ref": "#/$defs/format"}]
     }
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root}

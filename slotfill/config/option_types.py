@@ -13,6 +13,22 @@ from pydantic import BeforeValidator, Field
 
 from slotfill.config.paths import resolve_file, resolve_file_or_folder, resolve_folder_or_name
 
+__all__ = [
+    "CellPart",
+    "Count",
+    "Depth",
+    "DepthOrZero",
+    "FileOrFolder",
+    "FilePath",
+    "FolderOrName",
+    "Fraction",
+    "NonNegative",
+    "Positive",
+    "SchemeName",
+    "Size",
+    "TokenizerName",
+]
+
 MAX_COUNT = 2**32 - 1
 """The largest count: a larger number is a typing error."""
 

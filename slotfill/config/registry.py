@@ -46,18 +46,18 @@ def external_parts_trusted() -> bool:
 
 @dataclass(frozen=True)
 class Option:
-    """A key that a part takes in YAML: its name, its type and its default (`REQUIRED` if it has
-    none).
-    """
+    """An option of a part, which is a key in YAML."""
 
     name: str
     type: Any
     default: Any
+    """The default value, or `REQUIRED`."""
     part_kind: str | None = None
+    """The kind of part that the value is, if it is one."""
 
 
 class PartSource:
-    """One part as its file states it, read without importing it."""
+    """A part as its file describes it, parsed but never executed."""
 
     def __init__(self, name: str, path: Path, module: str | None) -> None:
         self.name = name
@@ -68,26 +68,26 @@ class PartSource:
     def tree(self) -> ast.Module:
         try:
             return ast.parse(self.path.read_text(encoding="utf-8-sig"))
-        except SyntaxError as fault:
-            raise ConfigError(f"{self.path}:{fault.lineno or 1}: not Python: {fault.msg}") from None
-        except ValueError as fault:
-            raise ConfigError(f"{self.path}:1: not Python: {fault}") from None
-        except OSError as fault:
-            raise ConfigError(f"{self.path}: cannot be read: {fault.strerror}") from None
+        except SyntaxError as error:
+            raise ConfigError(f"{self.path}:{error.lineno or 1}: not Python: {error.msg}") from None
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise ConfigError(f"{self.path}:1: not Python: {error}") from None
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from None
 
     @cached_property
     def class_node(self) -> ast.ClassDef:
         """The file's one public class."""
-        found = [
+        classes = [
             node
             for node in self.tree.body
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
         ]
-        if len(found) != 1:
+        if len(classes) != 1:
             raise ConfigError(
-                f"{self.path}: a part's file holds one public class, this one has {len(found)}"
+                f"{self.path}: a part's file has one public class, this one has {len(classes)}"
             )
-        return found[0]
+        return classes[0]
 
     @cached_property
     def summary(self) -> str:
@@ -113,24 +113,26 @@ class PartSource:
         """The keyword-only arguments of the class's constructor: the keys that YAML may set."""
         for node in self.class_node.body:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-                return dict(
-                    self._option(argument, default)
-                    for argument, default in zip(
-                        node.args.kwonlyargs, node.args.kw_defaults, strict=True
-                    )
-                )
+                arguments = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+                return {
+                    argument.arg: self._option(argument, default) for argument, default in arguments
+                }
         return {}
 
-    def _option(self, argument: ast.arg, default: ast.expr | None) -> tuple[str, Option]:
+    def _option(self, argument: ast.arg, default: ast.expr | None) -> Option:
+        if argument.arg.startswith(("_", "model_")) or argument.arg == "name":
+            raise ConfigError(
+                f"{self.path}:{argument.lineno}: an option cannot be called '{argument.arg}'"
+            )
         try:
-            annotation, part = _type_of(argument.annotation)
+            annotation, part_kind = _parse_type(argument.annotation)
             value = REQUIRED if default is None else ast.literal_eval(default)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError, RecursionError, MemoryError):
             raise ConfigError(
                 f"{self.path}:{argument.lineno}: the option '{argument.arg}' needs a type from "
                 "slotfill.config.option_types and a plain value as its default"
             ) from None
-        return argument.arg, Option(argument.arg, annotation, value, part)
+        return Option(argument.arg, annotation, value, part_kind)
 
     def load(self) -> type:
         """Import the file, once, and return its class.
@@ -156,16 +158,16 @@ class PartSource:
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except Exception as fault:
+        except Exception as error:
             lines = [
                 frame.lineno
-                for frame in extract_tb(fault.__traceback__)
+                for frame in extract_tb(error.__traceback__)
                 if frame.filename == str(self.path)
             ]
-            place = f"{self.path}:{lines[-1] if lines else 1}"
             raise RunError(
-                f"{place}: running it failed with {type(fault).__name__}: {fault}"
-            ) from fault
+                f"{self.path}:{lines[-1] if lines else 1}: running it failed with"
+                f" {type(error).__name__}: {error}"
+            ) from error
         return getattr(module, self.class_node.name)
 
 
@@ -206,15 +208,15 @@ class Registry:
         return known + did_you_mean("" if others else name, self.names())
 
     def build(self, part: str | Mapping[str, Any], *wiring: Any, key: str = "") -> Any:
-        """Import the part that `part` names and return it, built from `wiring` and its options.
+        """Import a part and return it, constructed with `wiring` and its options.
 
-        Raises ConfigError where options do not go together, which names their place below `key`,
-        where the part stands in a config.
+        Raises ConfigError for options that conflict, with their keys below `key`, the key of the
+        part in the config.
         """
         options = {"name": part} if isinstance(part, str) else dict(part)
-        kind = self.part(options.pop("name")).load()
+        part_class = self.part(options.pop("name")).load()
         try:
-            return kind(*wiring, **options)
+            return part_class(*wiring, **options)
         except ConfigError as error:
             raise ConfigError(
                 [
@@ -229,23 +231,25 @@ def _part_file(name: str, path: Path, module: str | None) -> PartSource:
     return PartSource(name, path, module)
 
 
-def _type_of(node: ast.expr | None) -> tuple[Any, str | None]:
-    """Return the type that an annotation spells, and the kind of part where it is one."""
+def _parse_type(node: ast.expr | None) -> tuple[Any, str | None]:
+    """Return the type of an annotation, and the kind of part if it is one."""
     from slotfill.config import option_types
 
-    if isinstance(node, ast.Constant):
-        return node.value, None
+    if isinstance(node, ast.Constant) and node.value is None:
+        return None, None
     if isinstance(node, ast.Name):
         plain = {"int": int, "float": float, "bool": bool, "str": str}
         if node.id in plain:
             return plain[node.id], None
+        if node.id not in option_types.__all__:
+            raise ValueError(node.id)
         kind = node.id.removesuffix("Part").lower() if node.id.endswith("Part") else None
-        return vars(option_types)[node.id], kind
+        return getattr(option_types, node.id), kind
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _type_of(node.left)[0] | _type_of(node.right)[0], None
+        return _parse_type(node.left)[0] | _parse_type(node.right)[0], None
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
         if node.value.id == "list":
-            return list[_type_of(node.slice)[0]], None  # type: ignore[misc]
+            return list[_parse_type(node.slice)[0]], None  # type: ignore[misc]
         if node.value.id == "Literal":
             return Literal[ast.literal_eval(node.slice)], None
     raise ValueError(node)

@@ -116,10 +116,7 @@ def test_a_page_is_never_overwritten_without_force(trained, cli):
     Path("page.html").write_text("mine")
     result = cli("inspect", trained, TEXT, "--html", "page.html")
     assert result.code == 2
-    assert (
-        result.err
-        == "slotfill: page.html: is there already; replace it with --force, or give another\n"
-    )
+    assert result.err == "slotfill: page.html: already exists; use --force to replace it\n"
     assert Path("page.html").read_text() == "mine"
     assert cli("inspect", trained, TEXT, "--html", "page.html", "--force").code == 0
     assert Path("page.html").read_text(encoding="utf-8") == page

@@ -1,4 +1,4 @@
-"""What each kind of broken config is told: a line for each fault, with its place and its mend."""
+"""Broken configs: one line for each error, with its location, its key and how to fix it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ FILES = {
     "broken.py": "class My(:\n",
     "two.py": "class A: pass\n\n\nclass B: pass\n",
     "untyped.py": "class A:\n    def __init__(self, size, *, gain=3): pass\n",
+    "odd.py": "class A:\n    def __init__(self, size, *, gain: Field = 1): pass\n",
+    "underscore.py": "class A:\n    def __init__(self, size, *, _gain: int = 1): pass\n",
+    "unhashable.py": "class A:\n    def __init__(self, size, *, gain: int = {[]: 1}): pass\n",
     "undone.py": "class A:\n    def __init__(self, size, *, gain: float = 1 / 3): pass\n",
 }
 
-# What it is, the YAML, the overrides, the messages; a message without a place stands in c.yaml.
+# Description, YAML, overrides, messages; a message without a source is about c.yaml.
 BROKEN: list[tuple[str, str, list[str], list[str]]] = [
     (
         "an unknown key",
@@ -333,7 +336,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ],
     ),
     (
-        "a number too large to be meant",
+        "a number too large",
         "train:\n  seed: 99999999999999999999\n",
         [],
         ["2: train.seed: must be at most 4294967295, found 99999999999999999999"],
@@ -510,13 +513,13 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ["3: train.<<: merge keys are not supported; write the keys out"],
     ),
     (
-        "an alias inside what it refers to",
+        "an alias inside its own value",
         "train: &a\n  epochs: *a\n",
         [],
         ["1: the alias is inside the value it refers to"],
     ),
     (
-        "a config of another version, whose keys are not judged",
+        "a config of another version, whose keys are not checked",
         "modle: {}\nversion: 2\n",
         [],
         ["2: version: 2, but this version of slotfill reads version 1"],
@@ -537,7 +540,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "a part's file with two classes",
         "encoder: {name: recurrent, cell: two.py}\n",
         [],
-        ["1: encoder.cell: @/two.py: a part's file holds one public class, this one has 2"],
+        ["1: encoder.cell: @/two.py: a part's file has one public class, this one has 2"],
     ),
     (
         "a part's option without a type",
@@ -548,8 +551,26 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
             " slotfill.config.option_types and a plain value as its default"
         ],
     ),
+    *(
+        (
+            f"a part's option of an unknown type or default: {name}",
+            f"encoder: {{name: recurrent, cell: {name}}}\n",
+            [],
+            [
+                f"1: encoder.cell: @/{name}:2: the option 'gain' needs a type from"
+                " slotfill.config.option_types and a plain value as its default"
+            ],
+        )
+        for name in ("odd.py", "unhashable.py")
+    ),
     (
-        "a part's option whose default must be worked out",
+        "a part's option that starts with an underscore",
+        "encoder: {name: recurrent, cell: underscore.py}\n",
+        [],
+        ["1: encoder.cell: @/underscore.py:2: an option cannot be called '_gain'"],
+    ),
+    (
+        "a part's option whose default is an expression",
         "encoder:\n  name: recurrent\n  cell:\n    name: undone.py\n",
         [],
         [
@@ -612,7 +633,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ["command line: embedding.size: 'size' must be an index into the list of 3, from 0"],
     ),
     (
-        "several faults: all of them, by line, the command line's last",
+        "several errors: all of them, by line, the command line's last",
         "train:\n  epochs: 0\nencoder: recurent\ndata:\n  schem: x\n",
         ["tagger=cfr", "nonsense"],
         [
@@ -635,7 +656,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
 @pytest.mark.parametrize(
     ("text", "overrides", "messages"), [row[1:] for row in BROKEN], ids=[row[0] for row in BROKEN]
 )
-def test_each_kind_of_fault_is_told_by_its_place_and_mend(text, overrides, messages, desk, cli):
+def test_each_error_names_its_location_key_and_fix(text, overrides, messages, desk, cli):
     Path("c.yaml").write_text(text)
     for name, code in FILES.items():
         Path(name).write_text(code)
@@ -668,7 +689,7 @@ def test_each_kind_of_fault_is_told_by_its_place_and_mend(text, overrides, messa
          "c.yaml:1: data.holdout: 0.01 of 8 training sentences leaves an empty split; set data.valid=FILE, or data.holdout=0 to train on all of them"),
     ],
 )  # fmt: skip
-def test_missing_data_is_told_before_training(text, message, desk, cli):
+def test_missing_data_is_reported_before_training(text, message, desk, cli):
     Path("empty").mkdir()
     Path("c.yaml").write_text(text)
     for command in ("train", "check"):
@@ -680,7 +701,7 @@ def test_missing_data_is_told_before_training(text, message, desk, cli):
     assert cli("show", "c.yaml").code == 0
 
 
-def test_a_config_that_is_not_there_is_told_the_nearest(desk, cli):
+def test_unknown_config_suggests_the_nearest_name(desk, cli):
     assert (
         cli("show", "tiny.yml").err
         == "slotfill: no config 'tiny.yml', neither a file nor built in; did you mean 'tiny.yaml'? "
@@ -722,13 +743,13 @@ def test_a_file_too_large_for_a_config_is_not_parsed(desk, cli):
     )
 
 
-def test_a_config_that_is_not_utf_8_is_told_the_line(desk, cli):
+def test_config_that_is_not_utf_8_names_the_line(desk, cli):
     Path("c.yaml").write_bytes(b"# fine\n# caf\xe9\n")
     result = cli("show", "c.yaml")
     assert (result.code, result.err) == (2, "slotfill: c.yaml:2: not UTF-8 (byte 0xe9)\n")
 
 
-def test_a_byte_order_mark_and_crlf_are_no_fault(desk, cli):
+def test_byte_order_mark_and_crlf_are_accepted(desk, cli):
     Path("c.yaml").write_bytes("\ufeffscheme: bioes\r\ntrain:\r\n  epochs: 3\r\n".encode())
     result = cli("show", "c.yaml")
     assert (result.code, result.err) == (0, "")
@@ -749,7 +770,7 @@ def test_a_built_in_folder_is_no_config(cli):
     assert (result.code, result.out) == (2, "")
 
 
-def test_check_finds_what_does_not_go_together(desk, cli):
+def test_check_reports_conflicting_options(desk, cli):
     Path("c.yaml").write_text(
         "data: {path: corpus}\nencoder: {cell: {name: lstm, coupled: true, forget_gate: false}}\n"
     )

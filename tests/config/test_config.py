@@ -1,10 +1,10 @@
-"""Configs: complete with every default, overridden at any depth, the same after saving, described
-by a schema.
-"""
+"""Configs: defaults, overrides at any depth, saving and loading, and the JSON Schema."""
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
 from functools import cache
 from pathlib import Path
@@ -21,13 +21,14 @@ from slotfill.config.json_schema import schema
 from slotfill.config.registry import CELLS, ENCODERS, REGISTRIES, REQUIRED
 from slotfill.config.validate import parse_config
 from slotfill.config.yaml_reader import parse
+from slotfill.errors import ConfigError, ErrorDetail
 
 
 def config(text="", *overrides):
     return parse_config(text, "x.yaml", overrides)
 
 
-def test_no_text_is_every_default():
+def test_empty_text_is_every_default():
     found = config()
     assert [part["name"] for part in found.embedding] == ["word", "char_cnn", "ngrams"]
     assert found.encoder["name"] == "recurrent"
@@ -80,7 +81,7 @@ def test_overrides_reach_everywhere(text, overrides, key, value):
     assert found == value
 
 
-def test_an_override_changes_its_own_place_only():
+def test_override_of_an_alias_changes_one_value():
     both = config(
         "embedding:\n  - &w {name: word, size: 9}\n  - *w\n", "embedding.1.size=5"
     ).embedding
@@ -124,7 +125,7 @@ def test_a_complete_config_loads_to_itself(name, tmp_path):
     assert again.to_yaml() == found.to_yaml()
 
 
-def test_show_prints_what_would_run_and_can_be_trained(desk, cli):
+def test_show_prints_a_complete_config(desk, cli):
     shown = cli("show", "tiny.yaml", "encoder.cell=gru", "train.learning_rate=1e-3")
     assert (shown.code, shown.err) == (0, "")
     Path("shown.yaml").write_text(shown.out)
@@ -266,3 +267,25 @@ def test_the_schema_admits_the_built_in_configs_and_their_complete_form(name):
     root = whole()
     assert matches(root, parse((builtin_config_dir() / f"{name}.yaml").read_text(), name)[0], root)
     assert matches(root, parse(load_config(name)[1].to_yaml(), name)[0], root)
+
+
+def test_config_can_be_pickled_and_copied():
+    _, config = load_config("atis")
+    assert pickle.loads(pickle.dumps(config)) == config == copy.deepcopy(config)
+    assert config.encoders[0]["cell"].name == "lstm"
+
+
+def test_options_that_conflict_are_located_in_file_and_overrides():
+    text = "encoder:\n  cell: {name: lstm, coupled: true}\n"
+    config = parse_config(text, "x.yaml", ["encoder.cell.forget_gate=false"])
+    with pytest.raises(ConfigError) as error, config.locate_errors():
+        raise ConfigError(
+            [ErrorDetail("a", "encoder.cell.coupled"), ErrorDetail("b", "encoder.cell.forget_gate")]
+        )
+    assert error.value.errors == [
+        ErrorDetail("a", "encoder.cell.coupled", "x.yaml:2"),
+        ErrorDetail("b", "encoder.cell.forget_gate", "command line"),
+    ]
+    assert str(error.value) == (
+        "x.yaml:2: encoder.cell.coupled: a\ncommand line: encoder.cell.forget_gate: b"
+    )

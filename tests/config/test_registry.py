@@ -1,6 +1,4 @@
-"""The registry: the folder is the table; a part's file is read, not run, until it is built; a part
-from outside.
-"""
+"""The registry: part files are parsed, not executed, until a part is built; user-defined parts."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run
 from slotfill.runs.train import train
 
-OWN = '''"""A cell of one's own: it forgets everything.
+OWN = '''"""A custom cell that forgets everything.
 
 Source: nobody, "Nothing",
     Nowhere 3
@@ -61,7 +59,7 @@ def test_the_files_of_a_folder_are_its_parts(kind):
         assert "\n" not in part.summary + part.source
 
 
-def test_an_unknown_part_is_told_the_nearest():
+def test_unknown_part_suggests_the_nearest_name():
     with pytest.raises(
         ConfigError, match=r"^unknown cell 'gruu'; did you mean 'gru'\? \(allowed: .*gru.*\)$"
     ):
@@ -72,7 +70,7 @@ def test_an_unknown_part_is_told_the_nearest():
             CELLS.part(name)
 
 
-def test_options_are_what_follows_the_star(tmp_path):
+def test_options_are_the_keyword_only_arguments(tmp_path):
     (tmp_path / "odd.py").write_text(
         "class _Hidden: pass\nclass Odd:\n    def __init__(self, size, vocab=None, *, depth: int,"
         " names: list[str] = ['a'], limit: int | None = None,\n                 mode: Literal['x',"
@@ -87,7 +85,7 @@ def test_options_are_what_follows_the_star(tmp_path):
     assert options["rate"].part_kind is None
 
 
-def test_a_needed_option_is_missed(desk, cli):
+def test_missing_required_option_is_reported(desk, cli):
     Path("odd.py").write_text(
         "class Odd:\n    def __init__(self, *, depth: int, mode: Literal['x', 'y']): pass\n"
     )
@@ -109,7 +107,7 @@ def test_the_same_name_in_two_folders_is_two_parts(tmp_path):
     assert found == ["First", "Second"]
 
 
-def test_a_part_from_outside_is_checked_without_running_it_and_then_trains(desk, cli, caplog):
+def test_user_defined_part_is_validated_without_executing_it_and_trains(desk, cli, caplog):
     Path("mine").mkdir()
     Path("mine/my_cell.py").write_text(OWN)
     Path("mine/c.yaml").write_text(
@@ -118,7 +116,7 @@ def test_a_part_from_outside_is_checked_without_running_it_and_then_trains(desk,
     )
     part = CELLS.part("mine/my_cell.py")
     assert (part.summary, part.source) == (
-        "A cell of one's own: it forgets everything.",
+        "A custom cell that forgets everything.",
         'nobody, "Nothing", Nowhere 3',
     )
     assert (
@@ -153,7 +151,7 @@ def test_a_part_from_outside_is_checked_without_running_it_and_then_trains(desk,
     assert f"encoder.cell.name: there is no file {desk / 'mine' / 'my_cell.py'}" in result.err
 
 
-def test_a_part_from_outside_that_fails_to_run_is_told_by_its_line(tmp_path):
+def test_user_defined_part_that_fails_names_the_line(tmp_path):
     path = tmp_path / "failing.py"
     path.write_text("import math\n\nclass A:\n    size = math.nothing\n")
     with trust_external_parts(), pytest.raises(RunError) as fault:

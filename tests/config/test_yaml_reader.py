@@ -1,4 +1,4 @@
-"""YAML as people mean it: no trap of YAML 1.1, every key with its line, and back again."""
+"""YAML without the surprises of YAML 1.1, with the line of every key, and back."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from slotfill.errors import ConfigError
         ("{size: 50}", {"size": 50}),
     ],
 )
-def test_a_value_is_what_it_looks_like(text, value):
+def test_plain_scalars_follow_the_core_schema(text, value):
     found = parse(f"key: {text}", "x.yaml")[0]["key"]
     assert found == value
     assert type(found) is type(value)
     assert parse_override(text) == value
 
 
-def test_every_key_and_list_place_has_its_line():
+def test_every_key_and_list_item_has_its_line():
     data, lines = parse("a: 1\nb:\n  - c\n  - d: 2\n    e: {f: 3}\n\n# a comment\ng: h\n", "x.yaml")
     assert data == {"a": 1, "b": ["c", {"d": 2, "e": {"f": 3}}], "g": "h"}
     assert lines == {
@@ -62,7 +62,7 @@ def test_keys_are_words_and_no_text_is_no_keys():
     assert parse("# nothing yet\n", "x.yaml") == ({}, {})
 
 
-def test_an_alias_stands_for_its_anchor_with_lines_of_its_own_place():
+def test_alias_has_the_value_and_line_of_its_anchor():
     data, lines = parse("a: &p {name: word}\nb:\n  - *p\n", "x.yaml")
     assert data == {"a": {"name": "word"}, "b": [{"name": "word"}]}
     assert lines["b.0"] == 1  # where it is written
@@ -71,7 +71,7 @@ def test_an_alias_stands_for_its_anchor_with_lines_of_its_own_place():
 @pytest.mark.parametrize(
     "text", ["a: [1", "a: *b", "? [a]\n: b", "a: 1\na: 2", "a: !!int x", "a: \0", "[" * 600]
 )
-def test_what_is_no_yaml_is_one_line_and_no_other_exception(text):
+def test_invalid_yaml_is_one_line(text):
     with pytest.raises(ConfigError) as fault:
         parse(text, "x.yaml")
     assert str(fault.value).startswith("x.yaml:")
@@ -113,12 +113,12 @@ WORDS = [
         PLAIN | st.sampled_from(WORDS), lambda inner: st.lists(inner, max_size=3), max_leaves=6
     )
 )
-def test_what_is_dumped_is_read_back_the_same(value):
+def test_dump_and_parse_round_trip(value):
     found, _ = parse(dump({"key": value}), "x.yaml")
     assert found == {"key": value}
     assert repr(found) == repr({"key": value})
 
 
 @pytest.mark.parametrize("text", WORDS)
-def test_a_text_of_unusual_characters_is_read_back_the_same(text):
+def test_unusual_characters_round_trip(text):
     assert parse(dump({"key": text, f"{text}x": 1}), "x.yaml")[0] == {"key": text, f"{text}x": 1}

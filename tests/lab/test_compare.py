@@ -166,10 +166,7 @@ def test_a_second_call_trains_nothing_and_reports_the_same(again, cli):
     before = stamps()
     result = cli("compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, "--json", "c.json")
     assert (result.code, result.out) == (2, "")
-    assert (
-        result.err
-        == "slotfill: c.json: is there already; replace it with --force, or give another\n"
-    )
+    assert result.err == "slotfill: c.json: already exists; use --force to replace it\n"
     report = report_of()
     result = cli(
         "compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, "--json", "c.json", "--force"

@@ -296,7 +296,7 @@ def test_json(cli):
         (["--figure", "no/x.svg"], "no/x.svg: there is no such folder to write it in"),
         (
             ["--figure", "there.svg"],
-            "there.svg: is there already; replace it with --force, or give another",
+            "there.svg: already exists; use --force to replace it",
         ),
         (
             ["--cells", "{name: clockwork, periods: [1, 2, 4, 8, 16]}", "--hidden-size", "4"],
