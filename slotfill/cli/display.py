@@ -103,14 +103,13 @@ def print_result(result: TrainResult) -> None:
     else:
         echo("There are no valid and no test sentences, so the run has no scores.")
     valid = result.scores.get("valid")
-    interval = ""
-    if valid and not result.valid_ranks_epochs:
-        interval = " (95% interval {:.2f} to {:.2f})".format(*valid.f1_interval)
     echo(
-        f"{selected.capitalize()} epoch {result.best.epoch}{valid_f1(result.best)}{interval}"
+        f"{selected.capitalize()} epoch {result.best.epoch}{valid_f1(result.best)}"
         f"{intent_accuracy(result.best)}; {result.parameters:,} parameters; trained in"
         f" {duration(result.seconds)}."
     )
+    if valid and not result.valid_ranks_epochs:
+        echo("95% interval of valid F1: {:.2f} to {:.2f}".format(*valid.f1_interval))
     if valid and valid.overall.support > valid.unknown_slots and not result.best.valid_f1:
         echo("No slot of valid was predicted yet: train more epochs, or on more sentences.")
     if result.not_exported:

@@ -69,9 +69,10 @@ class DataConfig(StrictModel):
     """
     normalization: Literal["NFC", "NFKC", "none"] = "NFC"
     """The Unicode normalization of tokens for lookups; offsets always refer to the text itself."""
-    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    holdout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """The share of the training sentences that is used for validation if there is no `valid`; 0
-    trains on all of them and keeps the last epoch."""
+    trains on all of them and keeps the last epoch; null: 0.1, or 0 if there is a `test` and a tenth
+    of the training sentences has fewer than 200 slots and intents, too few to select an epoch."""
 
     @model_validator(mode="after")
     def _has_training_sentences(self, info: ValidationInfo) -> DataConfig:

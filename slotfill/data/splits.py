@@ -21,6 +21,9 @@ from slotfill.errors import ConfigError, DataError, UsageError, did_you_mean
 SPLITS = ("train", "valid", "test")
 """The splits that training uses; others can be evaluated."""
 
+DEFAULT_HOLDOUT = 0.1
+"""The share of the training sentences that is held out as valid where there are enough."""
+
 MIN_VALID_LABELS = 200
 """Slots (and intents, if learned) of valid from which its scores select an epoch."""
 
@@ -31,7 +34,7 @@ def read_split(
     """Return the labelled sentences of `split`.
 
     Where `intents` are learned, all sentences of train, valid and test have one. Without a file
-    for valid, it is the share `holdout` of the training sentences, which train is then without.
+    for valid, it is the share `holdout_share` of the training sentences, which train is without.
     `tokenizer` is that of a trained run; without it, one is learned.
 
     Raises:
@@ -58,9 +61,8 @@ def read_split(
             f"{path}: none of the {len(result.sentences)} training sentences has a slot, so there"
             " is nothing to learn; label the slots in some of them"
         )
-    if split in ("train", "valid") and data.holdout and split_path(data, "valid") is None:
-        return _hold_out(result, data.holdout, split)
-    return result
+    share = holdout_share(data) if split in ("train", "valid") else 0.0
+    return _hold_out(result, share, split) if share else result
 
 
 def fit_tokenizer(data: DataConfig) -> Tokenizer:
@@ -79,8 +81,26 @@ def split_names(data: DataConfig) -> list[str]:
     folder = Path(data.path) if data.path else None
     if folder is not None:
         names += splits_in(folder, data.format) if _is_corpus(folder) else ["train"]
-    held_out = ["valid"] if data.holdout else []
+    held_out = ["valid"] if holdout_share(data) else []
     return list(dict.fromkeys((*names, *held_out)))
+
+
+def holdout_share(data: DataConfig) -> float:
+    """Return the share of the training sentences that is held out as valid; 0 if valid has a file.
+
+    By default sentences are held out if they are enough to select an epoch, or if there are no
+    others to score on; few sentences are of more use in train.
+    """
+    if split_path(data, "valid") is not None:
+        return 0.0
+    if data.holdout is not None:
+        return data.holdout
+    path = split_path(data, "train")
+    if split_path(data, "test") is None or path is None:
+        return DEFAULT_HOLDOUT
+    examples = read_examples(path, format=data.format, scheme=data.scheme)
+    labels = sum(len(e.spans or ()) + len(intent_names(e.intent)) for e in examples)
+    return DEFAULT_HOLDOUT if labels * DEFAULT_HOLDOUT >= MIN_VALID_LABELS else 0.0
 
 
 def split_path(data: DataConfig, split: str) -> Path | None:
@@ -184,7 +204,7 @@ def evaluation_split(data: DataConfig) -> str:
     """
     if split_path(data, "test"):
         return "test"
-    if data.holdout or split_path(data, "valid"):
+    if split_path(data, "valid") or holdout_share(data):
         return "valid"
     raise UsageError("the data has no test and no valid sentences to score on; set data.test=FILE")
 

@@ -17,6 +17,7 @@ from slotfill.data.splits import (
     _draw_holdout,
     check_splits,
     evaluation_split,
+    holdout_share,
     ranks_epochs,
     read_split,
     split_names,
@@ -119,6 +120,27 @@ def test_holdout_of_0_trains_on_all_sentences(here):
     with_test = data.model_copy(update={"test": "a.brackets"})
     assert evaluation_split(with_test) == "test"
     assert len(read_split(with_test, "test").sentences) == 20
+
+
+@pytest.mark.parametrize(
+    ("slots", "options", "share"),
+    [
+        (MIN_VALID_LABELS * 10, {"test": "a.brackets"}, 0.1),
+        (MIN_VALID_LABELS * 10 - 1, {"test": "a.brackets"}, 0),
+        (MIN_VALID_LABELS * 10 - 1, {"test": "a.brackets", "holdout": 0.2}, 0.2),
+        (20, {}, 0.1),
+        (20, {"valid": "a.brackets"}, 0),
+        (20, {"valid": "a.brackets", "holdout": 0.2}, 0),
+    ],
+)
+def test_few_sentences_are_held_out_only_where_there_are_no_others_to_score_on(
+    here, slots, options, share
+):
+    write("a.brackets", ["city"] * slots)
+    data = DataConfig(path="a.brackets", **options)
+    assert holdout_share(data) == share
+    assert len(read_split(data, "train").sentences) == slots - round(slots * share)
+    assert ("valid" in split_names(data)) == (share > 0 or "valid" in options)
 
 
 def test_train_without_any_slot_is_an_error(here):
