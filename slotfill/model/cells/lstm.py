@@ -79,9 +79,10 @@ class LSTM(Cell):
         gates = [gate for gate, is_present in present.items() if is_present]
         if gate_recurrence and not gates:
             raise ConfigError("needs at least one gate", key="gate_recurrence")
-        if isinstance(peepholes, str):
-            peepholes = gates if peepholes == "all" else []
-        if absent := set(peepholes) - set(gates):
+        peephole_gates: set[str] = set()
+        if peepholes != "none":
+            peephole_gates = set(gates if peepholes == "all" else peepholes)
+        if absent := peephole_gates - set(gates):
             raise ConfigError(
                 f"there is no {min(absent)} gate here (there are: {', '.join(gates)})",
                 key="peepholes",
@@ -93,7 +94,7 @@ class LSTM(Cell):
         self.input_activation = input_activation
         self.output_activation = output_activation
         self.peepholes = nn.ParameterDict(
-            {gate: torch.zeros(directions, 1, hidden_size) for gate in sorted(peepholes)}
+            {gate: torch.zeros(directions, 1, hidden_size) for gate in sorted(peephole_gates)}
         )
         self.gate_recurrence_size = len(gates) * hidden_size if gate_recurrence else 0
         if gate_recurrence:
@@ -121,7 +122,8 @@ class LSTM(Cell):
         size = self.hidden_size
         x = torch.baddbmm(projected, h, self.recurrent_weight)
         if previous_gates:
-            recurrent, rest = x.tensor_split([self.gate_recurrence_size], dim=2)
+            sizes = (self.gate_recurrence_size, x.shape[2] - self.gate_recurrence_size)
+            recurrent, rest = x.split(sizes, dim=2)
             recurrent = torch.baddbmm(recurrent, previous_gates[0], self.gate_weight)
             x = torch.cat((recurrent, rest), dim=2)
         names = self.gates[:-1]
@@ -151,8 +153,10 @@ class LSTM(Cell):
         if "output" in gates:
             h = gates["output"] * h
         self.record(**gates, candidate=g, memory=c)
-        recurrent = [gates[gate] for gate in self.gates if gate in ("input", "forget", "output")]
-        return h, (h, c, torch.cat(recurrent, dim=2)) if self.gate_recurrence_size else (h, c)
+        if not self.gate_recurrence_size:
+            return h, (h, c)
+        recurrent_gates = [gates[name] for name in ("input", "forget", "output") if name in gates]
+        return h, (h, c, torch.cat(recurrent_gates, dim=2))
 
     def _gate(
         self,
