@@ -1,10 +1,9 @@
-"""Evaluation of a run: score it on a split of its data, or on other sentences."""
+"""Evaluation of a run on a split of its data, or on other sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from slotfill.config.validate import parse_config
 from slotfill.data.corpus import format_from_suffix, read_sentences
@@ -15,19 +14,20 @@ from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.runs.load import Run
 
 
-def _name(format: str | Mapping[str, Any]) -> str:
-    return format if isinstance(format, str) else str(format["name"])
-
-
 def evaluate_run(
     run: Run, *, split: str | None = None, path: Path | None = None, overrides: Sequence[str] = ()
 ) -> EvaluationResult:
-    """Return the score of `run` on a split of its own data, the final one if none is named, or on
-    `path`.
+    """Return the scores of `run` on labelled sentences.
 
-    The labelled sentences in `path` are read as those of the run's data, but for a format that its
-    name tells and for `overrides` such as `data.scheme=bioes`. Raises ConfigError where one is
-    wrong.
+    Args:
+        run: The run.
+        split: A split of its own data; None is test, or valid without test.
+        path: Other sentences, of the format of their suffix, or else that of the run's data.
+        overrides: Settings of `data` for them, such as `data.scheme=bioes`.
+
+    Raises:
+        ConfigError: An override is not valid.
+        DataError: The sentences cannot be read.
     """
     data = run.config.data
     if overrides:
@@ -39,16 +39,18 @@ def evaluate_run(
                     " again to change it"
                 )
     if path is None:
-        reading = read_split(data, split or evaluation_split(data), tokenizer=run.tokenizer)
+        result = read_split(data, split or evaluation_split(data), tokenizer=run.tokenizer)
     else:
-        named = format_from_suffix(path)
-        told = any(override.startswith("data.format") for override in overrides)
-        format = data.format if told or named is None or _name(data.format) == named else named
-        reading = read_sentences(
+        format = data.format
+        if not any(override.startswith("data.format") for override in overrides):
+            by_suffix = format_from_suffix(path)
+            name = format if isinstance(format, str) else format["name"]
+            format = format if by_suffix in (None, name) else by_suffix
+        result = read_sentences(
             path,
             format=format,
             scheme=data.scheme,
             tokenizer=run.tokenizer,
             misaligned=data.misaligned,
         )
-    return evaluate(run.engine, run.vocab, reading.sentences)
+    return evaluate(run.engine, run.vocab, result.sentences)
