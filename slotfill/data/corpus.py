@@ -19,7 +19,7 @@ from slotfill.errors import DataError, UsageError
 from slotfill.files import EncodingErrors, nearest_in_folder, read_lines
 
 FormatPart = str | Mapping[str, Any] | None
-"""A part of kind format; None and "auto" mean that the path tells."""
+"""A part of kind format; None and "auto" guess it from the path."""
 
 _SPLIT_ALIASES = {"dev": "valid", "development": "valid", "validation": "valid"}
 
@@ -235,41 +235,39 @@ def guess_format(path: Path) -> str:
             return name
     names = ", ".join(FORMATS.names())
     raise DataError(
-        f"{path}: neither name nor content tells the format; set data.format (convert: --from) to"
-        f" one of: {names}"
+        f"{path}: the format is not clear from its name or content; set data.format (convert:"
+        f" --from) to one of: {names}"
     )
 
 
 def splits_in(folder: Path, format: FormatPart = None) -> list[str]:
-    """Return the names of the splits of a corpus, sorted: files and folders whose name tells their
-    format.
+    """Return the sorted names of the splits of a corpus: files and folders named after a format.
 
-    Raises DataError when there is no such folder.
+    Raises DataError if there is no such folder.
     """
     return sorted({_split_of(path) for path in _visible_entries(folder) if _is_split(path, format)})
 
 
 def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | None:
-    """Return the file (or folder) of a split of the corpus `folder`, or None if it has no such
-    split.
+    """Return the file (or folder) of a split of the corpus `folder`, or None.
 
-    Raises DataError when there is no such folder, or more than one file for the split.
+    Raises DataError if there is no such folder, or more than one file for the split.
     """
-    found = [
+    paths = [
         path
         for path in _visible_entries(folder)
         if _split_of(path) == _SPLIT_ALIASES.get(split, split)
     ]
-    # A file such as train.txt tells its format by its content, or the config does.
-    found = [path for path in found if _is_split(path, format)] or [
-        path for path in found if path.is_file()
+    # A file such as train.txt has its format in its content or in the config.
+    paths = [path for path in paths if _is_split(path, format)] or [
+        path for path in paths if path.is_file()
     ]
-    if len(found) > 1:
-        names = " and ".join(path.name for path in found)
+    if len(paths) > 1:
+        names = " and ".join(path.name for path in paths)
         raise DataError(
             f"{folder}: {names} could both be the split '{split}'; keep one, or set data.format"
         )
-    return found[0] if found else None
+    return paths[0] if paths else None
 
 
 def _part(path: Path, format: FormatPart) -> Format:
@@ -294,9 +292,10 @@ def _format_class(format: str | Mapping[str, Any]) -> type[Format]:
 
 def _visible_entries(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        fault = "a file where a folder is expected" if folder.exists() else "no such folder"
-        raise DataError(f"{folder}: {fault}{'' if folder.exists() else nearest_in_folder(folder)}")
-    # A README.md is not a split, though its ending is that of brackets.
+        if folder.exists():
+            raise DataError(f"{folder}: a file where a folder is expected")
+        raise DataError(f"{folder}: no such folder{nearest_in_folder(folder)}")
+    # A README.md is not a split, though it ends like brackets.
     paths = folder.iterdir()
     return sorted(path for path in paths if not path.name.startswith(".") and path.stem != "README")
 

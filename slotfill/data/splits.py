@@ -122,6 +122,8 @@ def split_path(data: DataConfig, split: str) -> Path | None:
         found = folder if split == "train" else None
     if found is None and split == "train":
         where = f"in {folder}" if folder else "given"
+        if names := splits_in(folder, data.format) if folder else []:
+            where += f", which has {', '.join(names)}; name the file train, as train.conll"
         raise ConfigError(
             f"no training sentences {where}; set data.path=FOLDER_OR_FILE or data.train=FILE",
             key="data.train",

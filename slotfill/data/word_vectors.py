@@ -1,8 +1,7 @@
-"""Files of word vectors: GloVe, word2vec and fastText, of which only the words that are needed are
-read.
+"""Word vectors: files of GloVe, word2vec and fastText, of which only the needed words are read.
 
-A file of text, or of word2vec's binary kind, is mapped into memory and gone through once; numbers
-are read of the words that are kept, and of no others. fastText's `.bin` is read by gensim.
+Text files and word2vec's binary files are memory-mapped and scanned once; only the vectors of
+needed words are parsed. fastText's `.bin` is read by gensim.
 """
 
 from __future__ import annotations
@@ -23,39 +22,47 @@ Kind = Literal["auto", "glove", "word2vec", "word2vec_binary", "fasttext"]
 _HEADER = re.compile(rb"(\d+) (\d+) ?\r?\n")
 _BOM = b"\xef\xbb\xbf"
 _FASTTEXT = bytes.fromhex("ba164f2f")
-_PACKED = {b"\x1f\x8b": "gzip", b"PK\3\4": "zip", b"BZh91AY&SY": "bzip2", b"\xfd7zXZ\0": "xz"}
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"PK\3\4": "zip", b"BZh91AY&SY": "bzip2", b"\xfd7zXZ\0": "xz"}
 
 
 @dataclass
 class Vectors:
-    """Words kept of a file and their vectors `(word, number)`; those of `composed` come from
-    subwords.
-    """
+    """Words of a file and their vectors."""
 
     words: list[str]
+    """Each once, in the order of the file."""
     vectors: np.ndarray
+    """Their vectors `(words, size)`."""
     composed: list[str]
+    """Words that the file does not have, whose vectors come from subwords."""
 
 
 class _Row(NamedTuple):
-    """A word as the file has it, where its numbers stand, and where the row is, for messages."""
+    """A word, the bytes of its vector in the file, and its location for messages."""
 
     word: bytes
     start: int
     end: int
-    place: str
+    location: str
 
 
 def read_vectors(
-    path: Path, wanted: Iterable[str], most: int, lowercase: bool, kind: Kind = "auto"
+    path: Path, wanted: Iterable[str], max_words: int, lowercase: bool, kind: Kind = "auto"
 ) -> Vectors:
-    """Return the vectors of the first `most` words of a file, which are its most frequent, and of
-    those `wanted`.
+    """Return the vectors of the first `max_words` words of a file and of the `wanted` ones.
 
-    With `lowercase` also those of the wanted words in lower case. One that the file has twice
-    counts once. fastText's `.bin` makes the vectors of wanted words that it does not have from
-    their subwords. Raises DataError where the file is not what it should be, UsageError where a
-    library is missing.
+    fastText's `.bin` composes vectors of missing words from their subwords.
+
+    Args:
+        path: The file.
+        wanted: Words whose vectors are needed.
+        max_words: The number of other words; files begin with the most frequent ones.
+        lowercase: Also read the wanted words in lower case.
+        kind: The kind of file; "auto" detects it.
+
+    Raises:
+        DataError: The file is not a valid file of word vectors.
+        UsageError: gensim is needed and missing.
     """
     try:
         if not path.stat().st_size:
@@ -65,27 +72,25 @@ def read_vectors(
         if kind == "auto":
             kind = _kind(path)
         if kind == "fasttext":
-            return _fasttext(path, wanted, most, lowercase)
+            return _fasttext(path, wanted, max_words, lowercase)
         sought = {
             form.encode() for word in wanted for form in (word, word.lower() if lowercase else word)
         }
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _taken(path, data, sought, most, kind)
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read: {fault.strerror}") from None
+            return _read_rows(path, data, sought, max_words, kind)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _kind(path: Path) -> Kind:
-    """Return the kind of a file by how it begins."""
+    """Return the kind of a file, from its first bytes."""
     with path.open("rb") as file:
         begin = file.read(1 << 16).removeprefix(_BOM)
     if begin.startswith(_FASTTEXT):
         return "fasttext"
-    for magic, packed in _PACKED.items():
+    for magic, program in _COMPRESSED.items():
         if begin.startswith(magic):
-            raise DataError(
-                f"{path}: packed by {packed}; unpack it first, so that it can be mapped into memory"
-            )
+            raise DataError(f"{path}: compressed by {program}; decompress it first")
     header = _HEADER.match(begin)
     if header is None:
         return "glove"
@@ -93,7 +98,9 @@ def _kind(path: Path) -> Kind:
     return "word2vec" if _numbers(line.split(b" ")[1:]) is not None else "word2vec_binary"
 
 
-def _taken(path: Path, data: mmap.mmap, wanted: set[bytes], most: int, kind: Kind) -> Vectors:
+def _read_rows(
+    path: Path, data: mmap.mmap, wanted: set[bytes], max_words: int, kind: Kind
+) -> Vectors:
     count = size = 0
     start = len(_BOM) if data[: len(_BOM)] == _BOM else 0
     if kind != "glove":
@@ -105,82 +112,78 @@ def _taken(path: Path, data: mmap.mmap, wanted: set[bytes], most: int, kind: Kin
             )
         count, size, start = int(header[1]), int(header[2]), header.end()
     binary = kind == "word2vec_binary"
-    found: dict[str, np.ndarray] = {}
+    vectors: dict[str, np.ndarray] = {}
     for number, row in enumerate(
         (_binary_rows if binary else _text_rows)(path, data, start, size, count), start=1
     ):
-        if number > most and row.word not in wanted:
+        if number > max_words and row.word not in wanted:
             continue
         try:
             word = row.word.decode()
-        except UnicodeDecodeError as fault:
+        except UnicodeDecodeError as error:
             raise DataError(
-                f"{row.place}: not UTF-8 (byte 0x{row.word[fault.start]:02x} in the word)"
+                f"{row.location}: not UTF-8 (byte 0x{row.word[error.start]:02x} in the word)"
             ) from None
-        if word not in found:
+        if word not in vectors:
             raw = data[row.start : row.end]
             vector = (
                 np.frombuffer(raw, "<f4") if binary else _numbers(raw.strip(b" \r").split(b" "))
             )
             if vector is None or not np.isfinite(vector).all():
-                raise DataError(f"{row.place}: what follows '{word}' is not all finite numbers")
-            found[word] = vector
-    return Vectors(list(found), np.array([*found.values()], np.float32), [])
+                raise DataError(f"{row.location}: what follows '{word}' is not all finite numbers")
+            vectors[word] = vector
+    return Vectors(list(vectors), np.array([*vectors.values()], np.float32), [])
 
 
 def _text_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -> Iterator[_Row]:
-    """Yield the rows of a text: `count` of `size` numbers, or any number of as many as the first if
-    these are 0.
+    """Yield the rows of a text file; `size` 0 is that of the first row, `count` 0 any number.
 
-    A word that holds blanks, as a few of GloVe's do, is passed over: it is no token.
+    Words that contain spaces, as a few of GloVe's do, are skipped: they are no tokens.
     """
     first = number = 1 if size else 0
-    told = "the header tells of" if size else "the first line has"
+    expected = "the header says" if size else "the first line has"
     while start < len(data):
         number += 1
         end = data.find(b"\n", start)
         end = len(data) if end < 0 else end
         line = data[start:end].rstrip(b" \r")
         numbers = line.count(b" ")
-        place = f"{path}:{number}"
+        location = f"{path}:{number}"
         size = size or numbers
         if not size:
             raise DataError(
-                f"{place}: no numbers; a line has a word and its numbers, with a blank before each"
-                " of them"
+                f"{location}: no numbers; a line has a word and numbers, separated by spaces"
             )
         if numbers != size:
-            # After a word with blanks come as many numbers as after others.
+            # A word with spaces is followed by `size` numbers, too.
             if numbers < size or _numbers(line.split(b" ")[-size - 1 :]) is not None:
                 raise DataError(
-                    f"{place}: {numbers} number{'s' * (numbers != 1)}, where {told} {size}"
+                    f"{location}: {numbers} number{'s' * (numbers != 1)}, but {expected} {size}"
                 )
         else:
-            blank = line.find(b" ")
-            yield _Row(line[:blank], start + blank + 1, end, place)
+            space = line.find(b" ")
+            yield _Row(line[:space], start + space + 1, end, location)
         start = end + 1
     if count and count != number - first:
         raise DataError(
-            f"{path}: the header tells of {count} words, and there are {number - first}; is it"
-            " whole?"
+            f"{path}: the header says {count} words, but there are {number - first}; the file is"
+            " incomplete"
         )
 
 
 def _binary_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -> Iterator[_Row]:
-    """Yield the rows of word2vec's binary kind: the word, a blank, its numbers in 32 bits each,
-    perhaps a line end.
-    """
+    """Yield the rows of a binary file: a word, a space, `size` 32-bit floats, maybe a line end."""
     for number in range(1, count + 1):
-        blank = data.find(b" ", start)
-        end = blank + 1 + 4 * size
-        if blank < 0 or end > len(data):
+        space = data.find(b" ", start)
+        end = space + 1 + 4 * size
+        if space < 0 or end > len(data):
             raise DataError(
-                f"{path}: cut short in word {number} of the {count} that the header tells of"
+                f"{path}: truncated in word {number} of the {count} that the header says"
             )
-        yield _Row(data[start:blank].lstrip(b"\n"), blank + 1, end, f"{path}: word {number}")
+        yield _Row(data[start:space].lstrip(b"\n"), space + 1, end, f"{path}: word {number}")
         start = end
     if data[start:].strip(b"\n"):
-        raise DataError(f"{path}: goes on after the {count} words that the header tells of")
+        raise DataError(f"{path}: continues after the {count} words that the header says")
 
 
 def _numbers(pieces: list[bytes]) -> np.ndarray | None:
@@ -190,7 +193,7 @@ def _numbers(pieces: list[bytes]) -> np.ndarray | None:
         return None
 
 
-def _fasttext(path: Path, wanted: Iterable[str], most: int, lowercase: bool) -> Vectors:
+def _fasttext(path: Path, wanted: Iterable[str], max_words: int, lowercase: bool) -> Vectors:
     try:
         from gensim.models.fasttext import load_facebook_vectors
     except ImportError:
@@ -199,12 +202,12 @@ def _fasttext(path: Path, wanted: Iterable[str], most: int, lowercase: bool) -> 
         ) from None
     try:
         model = load_facebook_vectors(str(path))
-    except Exception as fault:
-        # gensim has no class for what is wrong with a file: whatever fails first is told.
-        reason = " ".join(str(fault).split()) or type(fault).__name__
+    except Exception as error:
+        # gensim has no class for errors in a file.
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: gensim cannot read it as fastText's .bin ({reason})") from None
     known = model.key_to_index
-    words = dict.fromkeys(model.index_to_key[:most])
+    words = dict.fromkeys(model.index_to_key[:max_words])
     composed = []
     for word in wanted:
         forms = [

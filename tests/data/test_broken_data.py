@@ -36,8 +36,8 @@ BROKEN = [
         "a.txt",
         {},
         (
-            "@/a.txt: neither name nor content tells the format; set data.format (convert: --from)"
-            " to one of: brackets, conll, jointslu, jsonl"
+            "@/a.txt: the format is not clear from its name or content; set data.format (convert:"
+            " --from) to one of: brackets, conll, jointslu, jsonl"
         ),
     ),
     (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from slotfill.config.models import DataConfig
 from slotfill.data.corpus import (
     find_split,
     guess_format,
@@ -16,7 +17,8 @@ from slotfill.data.corpus import (
     write_sentences,
 )
 from slotfill.data.sentence import Sentence, Slot
-from slotfill.errors import DataError, UsageError
+from slotfill.data.splits import split_path
+from slotfill.errors import ConfigError, DataError, UsageError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -161,3 +163,10 @@ def test_nothing_heavy_is_imported(tmp_path):
         [sys.executable, "-c", code, tmp_path / "a.md"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_a_folder_without_a_train_file_names_what_it_has(tmp_path):
+    fill(tmp_path, "training.brackets", "test.brackets")
+    with pytest.raises(ConfigError) as error:
+        split_path(DataConfig(path=str(tmp_path)), "train")
+    assert f"in {tmp_path}, which has test, training; name the file train, as " in str(error.value)

@@ -177,4 +177,4 @@ def test_intents_are_kept_as_training_writes_them():
 def test_intents_that_are_not_learned_are_not_kept():
     vocab = Vocab.from_sentences([Sentence.from_tokens(["x"], [], "go")], "iob2")
     assert (vocab.intents, vocab.intent_names, vocab.intent_targets(SENTENCES)) == ({}, [], [])
-    assert set(vocab.to_json()) == {"format", "tokenizer", "scheme", "tags", "tokens"}
+    assert set(vocab.to_json()) == {"tokenizer", "scheme", "tags", "tokens"}

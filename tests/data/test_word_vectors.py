@@ -82,7 +82,7 @@ def test_kind_can_be_named(name, tmp_path):
 def test_a_first_word_that_is_a_number_is_no_header_where_the_kind_is_named(tmp_path):
     content = b"7 2\n8 3\n"
     assert read(tmp_path, content, most=9, kind="glove").words == ["7", "8"]
-    with pytest.raises(DataError, match="where the header tells of 2"):
+    with pytest.raises(DataError, match="but the header says 2"):
         read(tmp_path, content, most=9)
 
 
@@ -105,9 +105,9 @@ def test_what_is_not_kept_is_not_looked_into(tmp_path):
 
 BROKEN = [
     (b"", "glove", "vectors: empty; "),
-    (b"a 1 2\nb 3\nc 4 5\n", "glove", "vectors:2: 1 number, where the first line has 2"),
-    (b"a 1 2\nb 3 4 5\n", "glove", "vectors:2: 3 numbers, where the first line has 2"),
-    (b"2 2\na 1 2\nb 3\n", "auto", "vectors:3: 1 number, where the header tells of 2"),
+    (b"a 1 2\nb 3\nc 4 5\n", "glove", "vectors:2: 1 number, but the first line has 2"),
+    (b"a 1 2\nb 3 4 5\n", "glove", "vectors:2: 3 numbers, but the first line has 2"),
+    (b"2 2\na 1 2\nb 3\n", "auto", "vectors:3: 1 number, but the header says 2"),
     (b"a 1 2\n\nb 3 4\n", "glove", "vectors:2: 0 numbers"),
     (b"alone\n", "glove", "vectors:1: no numbers; "),
     (b"a\t1\t2\n", "glove", "vectors:1: no numbers; "),
@@ -117,14 +117,14 @@ BROKEN = [
     (
         b"3 2\na 1 2\nb 3 4\n",
         "auto",
-        "vectors: the header tells of 3 words, and there are 2; is it whole?",
+        "vectors: the header says 3 words, but there are 2; the file is incomplete",
     ),
     (b"a 1 2\n", "word2vec", "vectors:1: no header; "),
-    (binary()[:-6], "auto", "vectors: cut short in word 6 of the 6 "),
-    (binary() + b"more", "auto", "vectors: goes on after the 6 words "),
+    (binary()[:-6], "auto", "vectors: truncated in word 6 of the 6 "),
+    (binary() + b"more", "auto", "vectors: continues after the 6 words "),
     (binary().replace("時間".encode(), b"\xffx"), "auto", "vectors: word 4: not UTF-8"),
-    (b"\x1f\x8b\x08\x00rest", "auto", "vectors: packed by gzip; unpack it first"),
-    (b"PK\x03\x04rest", "auto", "vectors: packed by zip; unpack it first"),
+    (b"\x1f\x8b\x08\x00rest", "auto", "vectors: compressed by gzip; decompress it first"),
+    (b"PK\x03\x04rest", "auto", "vectors: compressed by zip; decompress it first"),
 ]
 
 

@@ -16,18 +16,16 @@ class Format:
     """A file format for sentences with slots; its options are keyword arguments."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """The endings that tell this format, the one written by first."""
+    """The file endings of this format."""
 
     @classmethod
     def recognizes(cls, path: Path) -> bool:
-        """Tell from its name whether `path` is of this format."""
+        """Return whether `path` is named as a file of this format."""
         return path.suffix.lower() in cls.suffixes and not path.is_dir()
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
-        """Tell whether `head`, the first lines of a file that are not blank, is surely of this
-        format.
-        """
+        """Return whether `head`, the first non-blank lines of a file, can only be this format."""
         return False
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
@@ -39,19 +37,19 @@ class Format:
         raise NotImplementedError
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
-        """Return `sentence` as it stands in a file, its last line end included.
+        """Return `sentence` as it is written to a file, with its last line end.
 
-        Raises DataError when the format cannot hold it.
+        Raises DataError if the format cannot hold it.
         """
         raise NotImplementedError
 
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
-        """Write `sentences` to a new file `path`; raises as `render` does."""
+        """Write `sentences` to a new file `path`; raises what `render` raises."""
         with path.open("x", encoding="utf-8", newline="\n") as file:
             self.dump(file, sentences, scheme=scheme)
 
     def dump(self, file: TextIO, sentences: Iterable[Sentence], *, scheme: str) -> None:
-        """Write `sentences` to an open text file; raises as `render` does."""
+        """Write `sentences` to an open text file; raises what `render` raises."""
         file.writelines(self.render(sentence, scheme=scheme) for sentence in sentences)
 
 
@@ -122,19 +120,17 @@ def check_representable(sentence: Sentence, format: str) -> None:
     """Raise DataError if a token, slot name or intent contains a separator of `format`."""
     pieces = [("token", token, " \t\r\n") for token in sentence.surface_forms]
     pieces += [("slot name", slot.name, " \t\r\n") for slot in sentence.slots or ()]
-    pieces += [("intent", sentence.intent, "\t\r\n")] if sentence.intent else []
-    if sentence.intent and sentence.intent != sentence.intent.strip():
-        place = sentence.location or "sentence"
-        fault = f"the intent {sentence.intent!r} begins or ends with a space"
-        raise DataError(f"{place}: {fault}, so {format} cannot hold it; write jsonl")
-    for what, piece, parting in pieces:
-        if not piece or any(char in piece for char in parting):
-            fault = (
-                f"contains a {'space' if ' ' in parting else 'tab'} or a line end"
-                if piece
-                else "is empty"
-            )
-            place = sentence.location or "sentence"
-            raise DataError(
-                f"{place}: the {what} {piece!r} {fault}, so {format} cannot hold it; write jsonl"
-            )
+    problem = ""
+    if sentence.intent:
+        pieces.append(("intent", sentence.intent, "\t\r\n"))
+        if sentence.intent != sentence.intent.strip():
+            problem = f"the intent {sentence.intent!r} begins or ends with a space"
+    for kind, piece, separators in pieces:
+        if not piece:
+            problem = problem or f"the {kind} {piece!r} is empty"
+        elif any(char in piece for char in separators):
+            separator = "space" if " " in separators else "tab"
+            problem = problem or f"the {kind} {piece!r} contains a {separator} or a line end"
+    if problem:
+        location = sentence.location or "sentence"
+        raise DataError(f"{location}: {problem}, so {format} cannot hold it; write jsonl")

@@ -67,52 +67,45 @@ class Brackets(Format):
         return "".join([*pieces, _escape(sentence.text[done:], "[]"), "\n"])
 
 
-def _parse(line: str, place: str) -> tuple[str | None, str, list[Span]]:
-    """Return the intent, the text that `line` marks up, and its slots by characters; raises
-    DataError.
-    """
-    text, spans = "", []
+def _parse(line: str, location: str) -> tuple[str | None, str, list[Span]]:
+    """Return the intent, the text and the slots of a line; raises DataError."""
     head = _INTENT.match(line)
-    intent = _unescape(head[1], place, 1) if head else None
-    at, open_bracket = (
-        head.end() if head else 0,
-        None,
-    )  # where in the text, and in which column, a bracket stands open
-    while at < len(line):
-        piece = _PIECE.match(line, at)
+    intent = _unescape(head[1], location, 1) if head else None
+    position = head.end() if head else 0
+    text, spans = "", []
+    open_start = open_column = 0  # Where the open bracket is in the text; the column is 0 if none.
+    while position < len(line):
+        piece = _PIECE.match(line, position)
         assert piece is not None
-        column, at = at + 1, piece.end()
+        column, position = position + 1, piece.end()
         if piece[0] == "[":
-            if open_bracket:
-                raise _fault(
-                    place,
-                    column,
-                    f"inside the bracket of column {open_bracket[1]}; write \\[ for a plain one",
-                )
-            open_bracket = len(text), column
+            if open_column:
+                problem = f"inside the bracket of column {open_column}; write \\[ for a plain one"
+                raise _error(location, column, problem)
+            open_start, open_column = len(text), column
         elif piece[0] == "]":
-            name = _NAME.match(line, at)
-            if not open_bracket:
-                raise _fault(place, column, "nothing opens this bracket; write \\] for a plain one")
-            if not name:
-                raise _fault(
-                    place, column, "no (name) after the bracket; write \\[ and \\] for plain ones"
-                )
-            if not name[1] or len(text) == open_bracket[0]:
-                raise _fault(place, column, f"a slot without a {'value' if name[1] else 'name'}")
-            spans.append(Span(_unescape(name[1], place, column), open_bracket[0], len(text)))
-            at, open_bracket = name.end(), None
+            name = _NAME.match(line, position)
+            problem = ""
+            if not open_column:
+                problem = "nothing opens this bracket; write \\] for a plain one"
+            elif not name:
+                problem = "no (name) after the bracket; write \\[ and \\] for plain ones"
+            elif not name[1] or len(text) == open_start:
+                problem = f"a slot without a {'value' if name[1] else 'name'}"
+            if problem or name is None:
+                raise _error(location, column, problem)
+            spans.append(Span(_unescape(name[1], location, column), open_start, len(text)))
+            position, open_column = name.end(), 0
         else:
-            text += _unescape(piece[0], place, column)
-    if open_bracket:
-        raise _fault(
-            place, open_bracket[1], "this bracket is not closed; write \\[ for a plain one"
-        )
+            text += _unescape(piece[0], location, column)
+    if open_column:
+        problem = "this bracket is not closed; write \\[ for a plain one"
+        raise _error(location, open_column, problem)
     return intent, text, spans
 
 
-def _fault(place: str, column: int, what: str) -> DataError:
-    return DataError(f"{place}: column {column}: {what}")
+def _error(location: str, column: int, problem: str) -> DataError:
+    return DataError(f"{location}: column {column}: {problem}")
 
 
 def _escape(text: str, special: str) -> str:
@@ -121,11 +114,11 @@ def _escape(text: str, special: str) -> str:
     return text.replace("\n", "\\n").replace("\r", "\\r")
 
 
-def _unescape(text: str, place: str, column: int) -> str:
+def _unescape(text: str, location: str, column: int) -> str:
     def plain(match: re.Match[str]) -> str:
         if match[1] not in _ESCAPED:
-            raise _fault(
-                place, column, f"a backslash before {match[1]!r}; write \\\\ for a plain one"
+            raise _error(
+                location, column, f"a backslash before {match[1]!r}; write \\\\ for a plain one"
             )
         return _ESCAPED[match[1]]
 

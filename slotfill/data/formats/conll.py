@@ -1,10 +1,8 @@
 """CoNLL columns: a token and its tag a line, a blank line between sentences.
 
-Columns are cut at tabs on a line that has one, otherwise at blanks, and taken by position (`token:
-0`,
-`tag: -1`, the last). A file of one column is unlabelled. `-DOCSTART-` lines are skipped, and so are
-lines such as `# id: 7` or `# text = ...` before a sentence, without a tab; `# intent: NAME` is its
-intent.
+Columns are separated by tabs on a line that has one, otherwise by spaces, and taken by position
+(`token: 0`, and `tag: -1`, the last). A file of one column is unlabelled. `-DOCSTART-` lines are
+skipped, and so are comments before a sentence, such as `# id: 7`; `# intent: NAME` is its intent.
 """
 
 from __future__ import annotations
@@ -34,8 +32,8 @@ class Conll(Format):
     """Columns; each sentence ends with a blank line.
 
     token: the column of the tokens, counted from 0, or backwards from -1.
-    tag: the column of the tags, counted likewise.
-    separator: what separates columns; `auto` is tabs on a line that has one, otherwise spaces.
+    tag: the column of the tags, counted in the same way.
+    separator: kind separates columns; `auto` is tabs on a line that has one, otherwise spaces.
     """
 
     suffixes = (".conll", ".iob", ".iob2", ".bio", ".tsv")
@@ -105,7 +103,7 @@ class Conll(Format):
         columns = line.split("\t") if "\t" in line else split_on_spaces(line)
         return self.tag >= len(columns) or not _TAG.fullmatch(columns[self.tag].strip(" "))
 
-    def _columns(self, line: str, here: str) -> list[str]:
+    def _columns(self, line: str, location: str) -> list[str]:
         by_tab = "\t" in line if self.separator == "auto" else self.separator == "tab"
         columns = [column.strip(" ") for column in line.split("\t" if by_tab else " ")]
         if not by_tab:
@@ -113,21 +111,21 @@ class Conll(Format):
         if self.separator != "auto" and len(columns) == 1 and len(split_on_spaces(line)) > 1:
             other = "space" if by_tab else "tab"
             problem = f"no {self.separator} separates the columns"
-            raise DataError(f"{here}: {problem}; set data.format.separator: {other}")
+            raise DataError(f"{location}: {problem}; set data.format.separator: {other}")
         return columns
 
-    def _cell(self, columns: list[str], what: Literal["token", "tag"], here: str) -> str:
-        position, size = self.token if what == "token" else self.tag, len(columns)
+    def _cell(self, columns: list[str], kind: Literal["token", "tag"], location: str) -> str:
+        position, size = self.token if kind == "token" else self.tag, len(columns)
         if not -size <= position < size:
             raise DataError(
-                f"{here}: no column {position} for the {what}: {_count(size)}, 0 to {size - 1}"
+                f"{location}: no column {position} for the {kind}: {_count(size)}, 0 to {size - 1}"
             )
         if size > 1 and self.token % size == self.tag % size:
             raise DataError(
-                f"{here}: of {_count(size)}, token and tag are the same one, {position % size}"
+                f"{location}: of {_count(size)}, token and tag are the same one, {position % size}"
             )
         if not columns[position]:
-            raise DataError(f"{here}: the {what} (column {position % size}) is empty")
+            raise DataError(f"{location}: the {kind} (column {position % size}) is empty")
         return columns[position]
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
