@@ -1,4 +1,4 @@
-"""Memory that is given back step by step and asked for again: let the process keep it instead."""
+"""Keep freed memory in the process: glibc malloc thresholds."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import ctypes
 import sys
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-"""What glibc's `mallopt` calls these settings, of malloc.h."""
+"""The parameters of glibc's `mallopt`, from malloc.h."""
 
 
 def tune_malloc() -> None:
-    """Let glibc hand freed memory to the next step, not to the system, which would fill it with
-    zeros each time.
+    """Let glibc reuse freed memory, up to 256 MB, where the system would zero new pages each step.
 
-    At most 256 MB lie idle so. Where there is another C library this does nothing.
+    With another C library this does nothing.
     """
     if not sys.platform.startswith("linux"):
         return

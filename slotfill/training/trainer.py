@@ -142,9 +142,9 @@ class Trainer:
         self.workers.close()
 
     def train(self, report: Report = lambda progress: None) -> Iterator[EpochMetrics]:
-        """Train until the epochs are done or validation stops improving; yield each epoch's metrics.
+        """Train until the epochs are done or validation stops improving; yield each epoch's result.
 
-        Raises RunError if the loss or a weight is no finite number, or a worker fails.
+        Raises RunError if the loss or a weight is not finite, or a worker fails.
         """
         while not self.finished:
             epoch = len(self.history) + 1
@@ -166,7 +166,9 @@ class Trainer:
                 sentences += shard.sentences
                 tokens += shard.tokens
                 if self.on_cpu or done % LOSS_SYNC_INTERVAL == 1:
-                    self._check_loss(float(loss), f"in step {self.steps_done + 1}")
+                    self._check_finite(
+                        f"the loss became {loss:g} in step {self.steps_done + 1}", loss
+                    )
                     running_loss = float(total_loss) / sentences
                 if self.config.gradient_clip:
                     nn.utils.clip_grad_norm_(self.weights, self.config.gradient_clip)
@@ -178,15 +180,14 @@ class Trainer:
                     self.ema.update_parameters(self.weights)
                 seconds = time.perf_counter() - start
                 report(self._progress(epoch, done, running_loss, tokens / seconds, seconds / done))
-            mean_loss = float(total_loss) / sentences
-            self._check_loss(mean_loss, f"by step {self.steps_done}")
-            self._check_weights()
             with self.ema_weights():
+                problem = f"the loss or a weight became nan or inf by step {self.steps_done}"
+                self._check_finite(problem, total_loss, *self.weights)
                 metrics = self.evaluate(self.model.eval(), self.vocab, self.valid)
                 seconds = time.perf_counter() - start
                 row = EpochMetrics(
                     epoch=epoch,
-                    loss=mean_loss,
+                    loss=float(total_loss) / sentences,
                     learning_rate=lr,
                     tokens_per_second=tokens / seconds,
                     seconds=seconds,
@@ -194,11 +195,8 @@ class Trainer:
                     **metrics,  # type: ignore[arg-type]
                 )
                 self._select(row)
-            report(
-                self._progress(
-                    epoch, self.steps, mean_loss, row.tokens_per_second, seconds / self.steps
-                )
-            )
+            speed = row.tokens_per_second
+            report(self._progress(epoch, done, row.loss, speed, seconds / done))
             yield row
 
     @property
@@ -252,20 +250,12 @@ class Trainer:
         factor = lr_factor(self.config, self.budget.epochs, self.steps)
         return LambdaLR(self.optimizer, factor, last_epoch=self.steps_done - 1)
 
-    def _check_loss(self, loss: float, step: str) -> None:
-        if not math.isfinite(loss):
-            raise self._divergence(f"the loss became {loss} {step}")
-
-    def _check_weights(self) -> None:
-        weights = [*self.weights, *(self.ema.parameters() if self.ema else ())]
-        if not all(bool(weight.isfinite().all()) for weight in weights):
-            raise self._divergence(f"a weight became nan or inf by step {self.steps_done}")
-
-    def _divergence(self, problem: str) -> RunError:
-        return RunError(
-            f"{problem}: lower train.learning_rate ({self.config.learning_rate}) or"
-            f" train.gradient_clip ({self.config.gradient_clip})"
-        )
+    def _check_finite(self, problem: str, *tensors: Tensor) -> None:
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise RunError(
+                f"{problem}: lower train.learning_rate ({self.config.learning_rate})"
+                f" or train.gradient_clip ({self.config.gradient_clip})"
+            )
 
     def _progress(
         self, epoch: int, done: int, loss: float, speed: float, seconds_per_step: float
