@@ -28,20 +28,22 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "config.md"
 INTRO = """\
 # Config keys
 
-This page is written by `python scripts/make_config_docs.py` from the code that checks configs; do not edit it.
+This page is written by `python scripts/make_config_docs.py` from the code that validates configs;
+do not edit it.
 
-A config is a YAML file. Keys that are missing have the default shown here, so that an empty file is a
-complete config except for its data. `slotfill show CONFIG` prints a config complete, `slotfill check CONFIG...` checks it and the sentences it
-names, and `slotfill schema` prints what follows as JSON Schema.
+A config is a YAML file. Keys that are missing have the default shown here, so an empty file is a
+complete config except for its data. `slotfill show CONFIG` prints a complete config, `slotfill
+check CONFIG...` checks it and its sentences, and `slotfill schema` prints this page as JSON Schema.
 
-- **On the command line** a key is its path with dots: `slotfill train taipei encoder.cell=gru train.epochs=5`.
-  Overrides are read as YAML and go through the same check.
+- **On the command line** a key is its path with dots: `slotfill train taipei encoder.cell=gru
+  train.epochs=5`. Overrides are read as YAML and validated in the same way.
 - **A part** is its name (`encoder: recurrent`), or `name` and its options:
-  `encoder: {name: recurrent, hidden_size: 200}`. The name of a user-defined part is the path of its file:
-  `cell: ./my_cell.py`.
-- **A relative path** is taken from the config's folder, or where nothing is there from the current folder. One given
-  on the command line is taken from the current folder.
-- **Plain words stay words**: `no`, `on` and `12:30` are text, `1e-3` is a number, and a key given twice is an error.
+  `encoder: {name: recurrent, hidden_size: 200}`. The name of a user-defined part is the path of
+  its file: `cell: ./my_cell.py`.
+- **A relative path** starts at the folder of the config, or at the current folder if there is no
+  such file; on the command line it starts at the current folder.
+- **Plain words stay words**: `no`, `on` and `12:30` are text, `1e-3` is a number, and a key given
+  twice is an error.
 """
 
 

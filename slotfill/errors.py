@@ -82,7 +82,7 @@ class RunError(SlotfillError):
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """Return the end of a message on an unknown `word`: the nearest allowed word, and all of them."""
+    """Return the end of a message on an unknown `word`: the nearest allowed word, and all."""
     names = sorted(allowed)
     near = get_close_matches(str(word).lower(), names, n=1, cutoff=0.6)
     hint = f"; did you mean '{near[0]}'?" if near else ""

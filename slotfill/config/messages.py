@@ -24,7 +24,7 @@ RENAMED_KEYS = {
     "embedding.shortest": "min_length",
     "embedding.tune": "trainable",
 }
-"""Earlier names of keys, and of options as `kind.option`, which an error answers with the new name."""
+"""The new names of renamed keys, and of renamed options as `kind.option`."""
 
 
 _EXPECTED = {
@@ -52,7 +52,7 @@ def join_key(path: KeyPath) -> str:
 def describe_errors(
     error: ValidationError, model: type[BaseModel], data: Any, section: str = ""
 ) -> Iterator[tuple[KeyPath, str]]:
-    """Yield where in `data` each error is, and its message; `section` stands before renamed keys."""
+    """Yield the path in `data` and the message of each error; `section` is the kind of a part."""
     for detail in error.errors():
         location = detail["loc"]
         if detail["type"] == "config":

@@ -91,7 +91,7 @@ class TrainConfig(StrictModel):
     processes: Size = 1
     """Worker processes that share each batch; the random numbers depend on how many there are."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of matrix products in training; bfloat16 is faster where the hardware supports it."""
+    """Precision of matrix products in training; bfloat16 is faster if the hardware supports it."""
     epochs: Size | None = None
     """Maximum number of epochs; null: 30, or as many as 1,000 steps take."""
     patience: Count | None = None
@@ -114,13 +114,13 @@ class TrainConfig(StrictModel):
     gradient_clip: NonNegative = 5.0
     """Maximum gradient norm; 0 disables clipping."""
     language_model_weight: NonNegative = 0.0
-    """Weight of the auxiliary language-model loss (Rei 2017) on the first encoder; 0 disables it."""
+    """Weight of the auxiliary language-model loss (Rei 2017) of the first encoder; 0: none."""
     ema_decay: Fraction = 0.998
     """EMA decay; the averaged weights are the ones evaluated and saved; 0 disables averaging."""
 
 
 class Range(StrictModel):
-    """The numbers that `slotfill tune` may try for a key: integers if the key takes only integers."""
+    """The numbers that `slotfill tune` tries for a key: integers if it takes only integers."""
 
     low: float
     """The smallest value."""
@@ -179,7 +179,7 @@ class Config(StrictModel):
     intent: Annotated[PartConfig, part_validator("intent"), serialize_parts] | None = None
     """The intent classifier; null: intents are not learned."""
     ensemble_size: Depth = 1
-    """Networks that are trained together, each with its own weights, and whose scores are averaged."""
+    """Networks that are trained together and whose scores are averaged."""
     train: TrainConfig = TrainConfig()
     tune: dict[str, Range | Annotated[list[Any], Field(min_length=2)]] = Field({}, exclude=True)
     """The search space of `slotfill tune`: for a key with dots, a range or a list of values.

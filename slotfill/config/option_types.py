@@ -1,4 +1,4 @@
-"""The types that a part's options may have; `registry.py` reads them off the constructor's signature.
+"""The types of a part's options, which `registry.py` reads from its constructor.
 
 Besides these: `int`, `float`, `bool`, `str`, `None`, `Literal[...]`, `list[...]`, and unions with
 `|`.
@@ -47,7 +47,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 FilePath = Annotated[str, BeforeValidator(resolve_file)]
-"""A file that the part reads when training begins; relative paths start where those of `data` do."""
+"""A file that the part reads before training; relative paths are resolved as those of `data`."""
 
 FileOrFolder = Annotated[str, BeforeValidator(resolve_file_or_folder)]
 """A file or a folder of sentences."""

@@ -1,4 +1,8 @@
-"""Paths in a config: relative to the folder of its file, or to the current folder."""
+"""Paths in a config: relative to the folder of its file, or to the current folder.
+
+`os.path` rather than `pathlib`, which raises exceptions for unknown users and names too long.
+"""
+# ruff: noqa: PTH110, PTH111, PTH117
 
 from __future__ import annotations
 

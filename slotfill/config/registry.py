@@ -172,7 +172,7 @@ class PartSource:
 
 
 class Registry:
-    """The parts of one kind: the files of a package, but for `base` and those that begin with `_`."""
+    """The parts of one kind: the files of a package except `base` and private ones."""
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind = kind

@@ -38,12 +38,15 @@ _ESCAPED = re.compile("[^\t\n -~\xa0-\u2027\u202a-\ufefe\uff00-\ufffd\U00010000-
 """Characters that YAML reads as line ends, or not at all, unless they are written as escapes."""
 
 
+_Resolvers = dict[str, list[tuple[str, re.Pattern[str]]]]
+
+
 class OverrideText(str):
     """A text in an override, where a relative path starts at the current folder."""
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own table
+    yaml_implicit_resolvers: _Resolvers = {}  # noqa: RUF012 - PyYAML's own table
 
 
 class _OverrideLoader(_Loader):
@@ -51,7 +54,7 @@ class _OverrideLoader(_Loader):
 
 
 class _Dumper(yaml.SafeDumper):
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own table
+    yaml_implicit_resolvers: _Resolvers = {}  # noqa: RUF012 - PyYAML's own table
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)

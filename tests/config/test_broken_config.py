@@ -409,8 +409,8 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "data: {tokenizer: word}\n",
         [],
         [
-            "1: data.tokenizer: unknown value 'word'; did you mean 'words'? (allowed: characters, given,"
-            " whitespace, words)"
+            "1: data.tokenizer: unknown value 'word'; did you mean 'words'? (allowed: characters,"
+            " given, whitespace, words)"
         ],
     ),
     (
@@ -677,16 +677,22 @@ def test_each_error_names_its_location_key_and_fix(text, overrides, messages, de
         ("train:\n  seed: 2\ndata:\n  path: corpsu\n",
          "c.yaml:4: data.path: there is no file or folder corpsu; did you mean 'corpus'?"),
         ("data:\n  train: corpus/tran.brackets\n",
-         "c.yaml:2: data.train: there is no file or folder corpus/tran.brackets; did you mean 'corpus/train.brackets'?"),
-        ("data: {path: ~nobody-here/x}\n", "c.yaml:1: data.path: there is no file or folder ~nobody-here/x"),
-        ("data: {path: /nowhere/at/all}\n", "c.yaml:1: data.path: there is no file or folder /nowhere/at/all"),
+         "c.yaml:2: data.train: there is no file or folder corpus/tran.brackets; did you mean"
+         " 'corpus/train.brackets'?"),
+        ("data: {path: ~nobody-here/x}\n",
+         "c.yaml:1: data.path: there is no file or folder ~nobody-here/x"),
+        ("data: {path: /nowhere/at/all}\n",
+         "c.yaml:1: data.path: there is no file or folder /nowhere/at/all"),
         ("data: {test: tiny.yaml}\n",
          "c.yaml:1: data: no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"),
-        ("", "c.yaml:1: data: no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"),
+        ("",
+         "c.yaml:1: data: no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"),
         ("data: {path: empty}\n",
-         "c.yaml:1: data.train: no training sentences in @/empty; set data.path=FOLDER_OR_FILE or data.train=FILE"),
+         "c.yaml:1: data.train: no training sentences in @/empty; set data.path=FOLDER_OR_FILE"
+         " or data.train=FILE"),
         ("data: {path: corpus/test.brackets, holdout: 0.01}\n",
-         "c.yaml:1: data.holdout: 0.01 of 8 training sentences leaves an empty split; set data.valid=FILE, or data.holdout=0 to train on all of them"),
+         "c.yaml:1: data.holdout: 0.01 of 8 training sentences leaves an empty split; set"
+         " data.valid=FILE, or data.holdout=0 to train on all of them"),
     ],
 )  # fmt: skip
 def test_missing_data_is_reported_before_training(text, message, desk, cli):

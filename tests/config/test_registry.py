@@ -37,12 +37,15 @@ with Path(__file__).with_name("executed").open("a") as file:
 class Forgetful(Cell):
     """See the input only."""
 
-    def __init__(self, input_size: int, hidden_size: int, directions: int = 1, *, gain: Positive = 1.0) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, directions: int = 1, *, gain: Positive = 1.0
+    ) -> None:
         super().__init__(input_size, hidden_size, directions, num_gates=1)
         self.gain = gain
 
     def step(self, projected, state):
-        h = torch.tanh(self.gain * projected) + 0 * torch.baddbmm(projected, state[0], self.recurrent_weight)
+        recurrent = torch.baddbmm(projected, state[0], self.recurrent_weight)
+        h = torch.tanh(self.gain * projected) + 0 * recurrent
         return h, (h,)
 '''
 
@@ -163,9 +166,11 @@ def test_user_defined_part_that_fails_names_the_line(tmp_path):
 
 def test_a_registry_answers_without_importing_its_parts():
     code = (
-        "import sys; from slotfill.config.registry import REGISTRIES\nfor registry in REGISTRIES.values():\n "
-        "   for name in registry.names(): registry.part(name).options,"
-        " registry.part(name).summary\nprint(sorted({'torch', 'numpy'} & set(sys.modules)))"
+        "import sys\nfrom slotfill.config.registry import REGISTRIES\n"
+        "for registry in REGISTRIES.values():\n"
+        "    for name in registry.names():\n"
+        "        registry.part(name).options, registry.part(name).summary\n"
+        "print(sorted({'torch', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
