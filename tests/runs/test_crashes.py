@@ -70,7 +70,9 @@ def desk(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda file: Disk.active and Disk.operation())
     monkeypatch.setattr("slotfill.runs.folder.environment", dict)
     monkeypatch.setattr("slotfill.export.to_onnx.export_model", lambda *_: {})
-    return tmp_path
+    gc.freeze()  # So that looking for what is left of a crashed process is fast.
+    yield tmp_path
+    gc.unfreeze()
 
 
 @dataclass
