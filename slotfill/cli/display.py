@@ -47,7 +47,7 @@ class PlainConsole(Console):
         raise BrokenPipeError
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return seconds as `1 h 02 min`, `3 min 05 s` or `12 s`."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -56,12 +56,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
 
 
-def intent_accuracy(epoch: EpochMetrics) -> str:
+def format_intent_accuracy(epoch: EpochMetrics) -> str:
     """Return the end of a line on an epoch: its intent accuracy, if intents are learned."""
     return "" if epoch.valid_intents is None else f", intents {epoch.valid_intents:.2f}%"
 
 
-def valid_f1(epoch: EpochMetrics) -> str:
+def format_valid_f1(epoch: EpochMetrics) -> str:
     """Return the part of a line on an epoch that is its valid F1, if there are valid sentences."""
     return "" if epoch.valid_f1 is None else f", valid F1 {epoch.valid_f1:.2f}"
 
@@ -104,9 +104,9 @@ def print_result(result: TrainResult) -> None:
         echo("There are no valid and no test sentences, so the run has no scores.")
     valid = result.scores.get("valid")
     echo(
-        f"{selected.capitalize()} epoch {result.best.epoch}{valid_f1(result.best)}"
-        f"{intent_accuracy(result.best)}; {result.parameters:,} parameters; trained in"
-        f" {duration(result.seconds)}."
+        f"{selected.capitalize()} epoch {result.best.epoch}{format_valid_f1(result.best)}"
+        f"{format_intent_accuracy(result.best)}; {result.parameters:,} parameters; trained in"
+        f" {format_duration(result.seconds)}."
     )
     if valid and not result.valid_ranks_epochs:
         echo("95% interval of valid F1: {:.2f} to {:.2f}".format(*valid.f1_interval))

@@ -87,7 +87,7 @@ def train(
     if resume is not None:
         if name is not None or settings or out or force:
             raise UsageError(
-                "--resume continues a run as it is; omit CONFIG, overrides, --out, --seed and --force"
+                "--resume continues a run as it is; omit CONFIG, KEY=VALUE, --out, --seed, --force"
             )
         folder = RunFolder(resume, resume=True)
         if folder.complete():

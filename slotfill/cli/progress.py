@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 import rich.progress
 
-from slotfill.cli.display import PlainConsole, duration, intent_accuracy, valid_f1
+from slotfill.cli.display import (
+    PlainConsole,
+    format_duration,
+    format_intent_accuracy,
+    format_valid_f1,
+)
 from slotfill.cli.output import echo, escape
 
 if TYPE_CHECKING:
@@ -102,7 +107,7 @@ def probe_progress() -> Iterator[Callable[[str, float], None]]:
 
         def report(step: str, fraction: float) -> None:
             elapsed = time.monotonic() - start
-            left = f"about {duration(elapsed / fraction - elapsed)} left" if fraction else ""
+            left = f"about {format_duration(elapsed / fraction - elapsed)} left" if fraction else ""
             update(step, fraction, left)
 
         yield report
@@ -118,7 +123,7 @@ def _epoch_bar(progress: Progress) -> tuple[str, float, str]:
     return (
         f"epoch {progress.epoch} of at most {progress.epochs}",
         progress.done / progress.steps,
-        f"loss {progress.loss:.4f}  at most {duration(progress.seconds_left)} left",
+        f"loss {progress.loss:.4f}  at most {format_duration(progress.seconds_left)} left",
     )
 
 
@@ -126,7 +131,8 @@ def _table_line(row: EpochMetrics, best: bool) -> str:
     f1 = "" if row.valid_f1 is None else f"{row.valid_f1:.2f}"
     return (
         f"{row.epoch:5} {row.loss:10.4f} {f1:>9} {row.tokens_per_second:11,.0f} "
-        f"{duration(row.seconds):>12}{'  best so far' if best else ''}{intent_accuracy(row)}"
+        f"{format_duration(row.seconds):>12}{'  best so far' if best else ''}"
+        f"{format_intent_accuracy(row)}"
     )
 
 
@@ -134,7 +140,7 @@ def _log_line(progress: Progress) -> str:
     row = progress.history[-1]
     best = " (best)" if row is progress.best else ""
     return (
-        f"epoch {row.epoch}/{progress.epochs}: loss {row.loss:.4f}{valid_f1(row)}"
-        f"{best}{intent_accuracy(row)}, {row.tokens_per_second:,.0f} tokens/s, at most"
-        f" {duration(progress.seconds_left)} left"
+        f"epoch {row.epoch}/{progress.epochs}: loss {row.loss:.4f}{format_valid_f1(row)}"
+        f"{best}{format_intent_accuracy(row)}, {row.tokens_per_second:,.0f} tokens/s, at most"
+        f" {format_duration(progress.seconds_left)} left"
     )

@@ -116,7 +116,7 @@ def test_every_wrong_use_is_one_line(desk, cli):
          f"{desk}/bad/train.conll:2: 1 column, but line 1 has 2"),
         (["train", "--resume", "nope"], 2, "no run folder nope (allowed: none)"),
         (["train", "tiny.yaml", "--resume", "nope"], 2,
-         "--resume continues a run as it is; omit CONFIG, overrides, --out, --seed and --force"),
+         "--resume continues a run as it is; omit CONFIG, KEY=VALUE, --out, --seed, --force"),
         (["train", "tiny.yaml", "train.learning_rate=1e38", "train.gradient_clip=0",
           "train.optimizer=sgd"], 1, None),
     ):  # fmt: skip
