@@ -554,6 +554,16 @@ BROKEN = [
         ),
     ),
     (
+        "no blank lines",
+        {"a.conll": "to O\nRome B-city\n" * 60},
+        "a.conll",
+        {},
+        (
+            "@/a.conll: no blank line, so its 120 tokens are one sentence; put a blank line after"
+            " each sentence"
+        ),
+    ),
+    (
         "BMES tags",
         {"a.conll": "New B-x\nYork M-x\nCity E-x\n"},
         "a.conll",

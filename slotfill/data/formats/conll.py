@@ -93,6 +93,8 @@ class Conll(Format):
             example = example_from_tokens(tokens, tags or None, scheme, intent, locations)
             if not blank_line and len(tokens) > 20:
                 message = f"no blank line, so its {len(tokens)} tokens are one sentence"
+                if len(tokens) > 100:
+                    raise DataError(f"{path}: {message}; put a blank line after each sentence")
                 example.issues += (Issue("no blank line", str(path), message),)
             yield example
 
