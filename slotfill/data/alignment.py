@@ -48,10 +48,12 @@ def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sent
     sentence.intent, sentence.issues = example.intent, example.issues
     if example.offsets is None:
         return sentence
-    text, tokenized = example.text, set(sentence.offsets)
-    changed = [
-        text[first:last] for first, last in example.offsets if (first, last) not in tokenized
-    ]
+    text, changed = example.text, []
+    if sentence.offsets != example.offsets:
+        tokenized = set(sentence.offsets)
+        changed = [
+            text[start:end] for start, end in example.offsets if (start, end) not in tokenized
+        ]
     if changed and tokenizer.name == "given" and not keep_tokens:
         raise DataError(
             f"{example.location}: the token {changed[0]!r} holds white space, where prediction"
@@ -59,7 +61,7 @@ def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sent
         )
     if keep_tokens or tokenizer.name == "given":
         sentence.offsets, sentence.pretokenized = example.offsets, True
-        sentence.tokens = [tokenizer.normalize(text[first:last]) for first, last in example.offsets]
+        sentence.tokens = [tokenizer.normalize(text[start:end]) for start, end in example.offsets]
     elif changed:
         issue = Issue("retokenized", example.location, " ".join(changed))
         sentence.issues += (issue,)

@@ -34,9 +34,10 @@ def evaluate_run(
         data = parse_config(run.config.to_yaml(), "config", overrides).data
         for key in ("tokenizer", "normalization"):
             if getattr(data, key) != getattr(run.config.data, key):
+                trained_with = getattr(run.config.data, key)
                 raise ConfigError(
-                    f"data.{key}: is that of the run, {getattr(run.config.data, key)}; train"
-                    " again to change it"
+                    f"the run was trained with {trained_with}; train again to change it",
+                    key=f"data.{key}",
                 )
     if path is None:
         result = read_split(data, split or evaluation_split(data), tokenizer=run.tokenizer)

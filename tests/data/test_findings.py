@@ -101,7 +101,7 @@ def test_learned_affixes_are_listed(tmp_path):
 
 
 def test_a_file_without_blank_lines_is_found(tmp_path):
-    files = {"train.conll": "w O\n" * 30, "valid.conll": "go O\n\n"}
+    files = {"train.conll": "w B-x\n" * 30, "valid.conll": "go O\n\n"}
     assert findings(tmp_path, files) == [
         "@/train.conll: no blank line, so its 30 tokens are one sentence; put a blank line after"
         " each sentence"
