@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slotfill.config.validate import parse_config
-from slotfill.data.corpus import format_from_suffix, read_sentences
+from slotfill.data.corpus import FormatPart, format_from_suffix, read_sentences
 from slotfill.data.splits import evaluation_split, read_split
 from slotfill.errors import ConfigError
 from slotfill.evaluation.evaluate import evaluate
@@ -42,10 +42,10 @@ def evaluate_run(
     if path is None:
         result = read_split(data, split or evaluation_split(data), tokenizer=run.tokenizer)
     else:
-        format = data.format
+        format: FormatPart = data.format
         if not any(override.startswith("data.format") for override in overrides):
             by_suffix = format_from_suffix(path)
-            name = format if isinstance(format, str) else format["name"]
+            name = data.format if isinstance(data.format, str) else data.format["name"]
             format = format if by_suffix in (None, name) else by_suffix
         result = read_sentences(
             path,
