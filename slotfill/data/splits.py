@@ -148,7 +148,7 @@ def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
             " or data.holdout=0 to train on all of them",
             key="data.holdout",
         )
-    held = _draw_holdout(reading.sentences, size)
+    held = draw_holdout(reading.sentences, size)
     sentences = [
         sentence
         for index, sentence in enumerate(reading.sentences)
@@ -157,7 +157,7 @@ def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
     return ReadResult(sentences, reading.tokenizer)
 
 
-def _draw_holdout(sentences: Sequence[Sentence], size: int) -> set[int]:
+def draw_holdout(sentences: Sequence[Sentence], size: int) -> set[int]:
     """Draw the indices of `size` sentences so that both parts have every label, if possible.
 
     Labels are slot names and intents. Rare ones are covered first, as in iterative stratification

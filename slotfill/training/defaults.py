@@ -1,9 +1,7 @@
-"""TrainingBudget: how many sentences a step has and how long training goes on, where a config leaves that to
-the corpus.
+"""TrainingBudget: batch size, epochs and patience where the config leaves them to the corpus.
 
-What a network learns in a step hardly depends on how many sentences there are. So few of them are
-taken in small steps, and often: a hundred in thirty epochs of steps of 32 would be seen 120 times,
-and not be learned.
+What a network learns depends on the number of steps more than on the number of sentences. So few
+sentences are trained on in small batches and in many epochs.
 """
 
 from __future__ import annotations
@@ -13,34 +11,37 @@ from dataclasses import dataclass
 
 from slotfill.config.models import TrainConfig
 
-MOST, LEAST = 32, 8
-"""Sentences a step: the most, and the least where there are few."""
+MIN_BATCH_SIZE, MAX_BATCH_SIZE = 8, 32
 
-STEPS_AN_EPOCH = 100
-"""As many steps an epoch, if that leaves them LEAST sentences."""
+STEPS_PER_EPOCH = 100
+"""The batch size is chosen for so many steps per epoch, within its bounds."""
 
 EPOCHS = 30
 STEPS = 1000
-"""EPOCHS of them, or more until so many steps are done."""
+"""Train for so many epochs, or for more until so many steps are done."""
 
 PATIENCE = 10
-"""Epochs, or a third of all where that is more."""
+"""Epochs, or a third of all epochs if that is more."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingBudget:
-    """`batch_size` sentences a step; at most `epochs`, and `patience` of them without a better one,
-    0 for any.
-    """
+    """How long to train, and in which batches."""
 
     batch_size: int
+    """Sentences per step."""
     epochs: int
+    """Maximum number of epochs."""
     patience: int
+    """Epochs without a better one after which training stops; 0 disables early stopping."""
 
 
 def resolve_budget(config: TrainConfig, sentences: int) -> TrainingBudget:
-    """Return what `config` says, and what suits so many `sentences` where it says nothing."""
-    size = config.batch_size or min(max(sentences // STEPS_AN_EPOCH, LEAST), MOST)
-    epochs = config.epochs or max(EPOCHS, math.ceil(STEPS / max(1, math.ceil(sentences / size))))
+    """Return what `config` sets, and what suits a number of training sentences where it does not."""
+    batch_size = config.batch_size or min(
+        max(sentences // STEPS_PER_EPOCH, MIN_BATCH_SIZE), MAX_BATCH_SIZE
+    )
+    steps_per_epoch = max(1, math.ceil(sentences / batch_size))
+    epochs = config.epochs or max(EPOCHS, math.ceil(STEPS / steps_per_epoch))
     patience = max(PATIENCE, epochs // 3) if config.patience is None else config.patience
-    return TrainingBudget(size, epochs, patience)
+    return TrainingBudget(batch_size, epochs, patience)

@@ -192,7 +192,7 @@ class Trainer:
                     tokens_per_second=tokens / seconds,
                     seconds=seconds,
                     kl=float(total_kl) / sentences,
-                    **metrics,  # type: ignore[arg-type]
+                    **metrics,
                 )
                 self._select(row)
             speed = row.tokens_per_second

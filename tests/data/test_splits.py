@@ -14,8 +14,8 @@ from slotfill.config.models import DataConfig
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import (
     MIN_VALID_LABELS,
-    _draw_holdout,
     check_splits,
+    draw_holdout,
     evaluation_split,
     holdout_share,
     ranks_epochs,
@@ -97,7 +97,7 @@ def test_holdout_and_train_share_every_intent(here):
 def test_no_slot_name_is_in_the_holdout_alone(rows, holdout):
     sentences = labelled(*(" ".join(sorted(row)) for row in rows))
     size = round(len(rows) * holdout)
-    held = _draw_holdout(sentences, size)
+    held = draw_holdout(sentences, size)
     assert len(held) == size
     repeated = {
         name for name, count in Counter(n for row in rows for n in row).items() if count > 1

@@ -23,20 +23,20 @@ from slotfill.training.defaults import resolve_budget
         (30_000, 32, 30, 10),
     ],
 )
-def test_what_suits_a_number_of_sentences(sentences, size, epochs, patience):
-    pace = resolve_budget(TrainConfig(), sentences)
-    assert (pace.batch_size, pace.epochs, pace.patience) == (size, epochs, patience)
+def test_budget_follows_the_number_of_sentences(sentences, size, epochs, patience):
+    budget = resolve_budget(TrainConfig(), sentences)
+    assert (budget.batch_size, budget.epochs, budget.patience) == (size, epochs, patience)
 
 
-def test_what_the_config_says_is_kept():
-    pace = resolve_budget(TrainConfig(batch_size=64, epochs=3, patience=0), 10)
-    assert (pace.batch_size, pace.epochs, pace.patience) == (64, 3, 0)
+def test_config_overrides_the_budget():
+    budget = resolve_budget(TrainConfig(batch_size=64, epochs=3, patience=0), 10)
+    assert (budget.batch_size, budget.epochs, budget.patience) == (64, 3, 0)
     assert resolve_budget(TrainConfig(batch_size=10), 100).epochs == 100
 
 
 @given(st.integers(1, 10**6))
-def test_never_too_few_steps(sentences):
-    pace = resolve_budget(TrainConfig(), sentences)
-    assert 8 <= pace.batch_size <= 32
-    assert math.ceil(sentences / pace.batch_size) * pace.epochs >= 1000
-    assert resolve_budget(TrainConfig(), sentences + 1).epochs <= pace.epochs
+def test_budget_has_at_least_1000_steps(sentences):
+    budget = resolve_budget(TrainConfig(), sentences)
+    assert 8 <= budget.batch_size <= 32
+    assert math.ceil(sentences / budget.batch_size) * budget.epochs >= 1000
+    assert resolve_budget(TrainConfig(), sentences + 1).epochs <= budget.epochs
