@@ -69,7 +69,7 @@ def measure(
 
 
 def kept(forward: Callable[[], Tensor]) -> float:
-    """Return the megabytes that `forward` keeps for the gradient, parameters and inputs included."""
+    """Return the megabytes that `forward` saves for backward, with parameters and inputs."""
     found: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -131,16 +131,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument(
-        "--hidden-size", type=int, action="append", help="may be repeated; 128 and 200 if not given"
+        "--hidden-size", type=int, action="append", help="may be repeated; 128 and 200 by default"
     )
     parser.add_argument("--device", default="cpu")
-    given = parser.parse_args()
-    figures = measure(given.hidden_size or (128, 200), given.repeats, given.device)
+    args = parser.parse_args()
+    figures = measure(args.hidden_size or (128, 200), args.repeats, args.device)
     result = {
-        "device": given.device, "batch": BATCH, "steps": TIME, "directions": 2, "repeats": given.repeats,
-        "hidden size": figures, "environment": environment() | {"command": None},
+        "device": args.device, "batch": BATCH, "steps": TIME, "directions": 2,
+        "repeats": args.repeats, "hidden size": figures,
+        "environment": environment() | {"command": None},
     }  # fmt: skip
-    target = TARGET if given.device == "cpu" else TARGET.with_stem(f"{TARGET.stem}-{given.device}")
+    target = TARGET if args.device == "cpu" else TARGET.with_stem(f"{TARGET.stem}-{args.device}")
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for hidden, rows in figures.items():
         print(f"{hidden} hidden")

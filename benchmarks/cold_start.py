@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from setting import CORE, in_turn, middle, peer_command, peer_model, run_of, say, seconds
+from fixtures import CORE, in_turn, middle, peer_command, peer_model, run_of, say, seconds
 
 SENTENCE = "leave Taipei on November 2nd"
 REPEATS = 11

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from setting import CORE, ROOM, ROOT, in_turn, middle, run_of, say, test_lines
+from fixtures import CORE, ROOM, ROOT, in_turn, middle, run_of, say, test_lines
 
 from slotfill.config.builtin import load_config
 from slotfill.data.vocab import Vocab
@@ -213,7 +213,7 @@ def _write(path: Path, lines: Iterator[str]) -> None:
 
 def _measured(*words: str | Path, pinned: bool = True) -> dict[str, float]:
     """Return the seconds and the peak memory of a command of slotfill's, on one core or on all."""
-    alone = [sys.executable, "-I", "-S", str(Path(__file__).with_name("measured.py"))]
+    alone = [sys.executable, "-I", "-S", str(Path(__file__).with_name("timed_subprocess.py"))]
     core = ["taskset", "-c", str(CORE)] if pinned else []
     command = [*core, *alone, sys.executable, "-m", "slotfill", *map(str, words)]
     done = subprocess.run(

@@ -15,10 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fixtures
 import onnx
-import setting
+from fixtures import CORPORA, ROOM, Worker, in_turn, middle, our_worker, peer_worker, run_of, say
 from score import score
-from setting import CORPORA, ROOM, Worker, in_turn, middle, our_worker, peer_worker, run_of, say
 
 REPEATS = 7
 SEEDS = (1, 2, 3)
@@ -43,7 +43,7 @@ def _corpus(corpus: str) -> dict[str, Any]:
         # spaCy takes minutes to train and is the slowest by far; one corpus tells it.
         workers["spaCy"] = peer_worker("spacy_ner", corpus)
     say(f"prediction: {corpus}")
-    many, each = setting.test_lines(corpus, SENTENCES), setting.test_lines(corpus, 0)
+    many, each = fixtures.test_lines(corpus, SENTENCES), fixtures.test_lines(corpus, 0)
     written = {name: ROOM / f"{corpus}-{number}.jsonl" for number, name in enumerate(workers)}
     throughputs = in_turn(
         {
@@ -108,7 +108,7 @@ def _f1_of_seeds(corpus: str, name: str) -> list[float]:
 
 def _evaluated(run: Path) -> float:
     command = [sys.executable, "-m", "slotfill", "evaluate", str(run), "--json"]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=setting.ROOT)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=fixtures.ROOT)
     return json.loads(done.stdout)["overall"]["f1"]
 
 
@@ -134,7 +134,7 @@ def in_8_bits(run: Path) -> Path:
             "--rank",
             str(RANK),
         ]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=setting.ROOT)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=fixtures.ROOT)
     return copy
 
 

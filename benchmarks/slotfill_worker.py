@@ -67,7 +67,7 @@ class Worker:
         return [(prediction.text, [], []) for prediction in self.predictor.predict(given)]
 
     def stages(self, input: str) -> dict[str, Any]:
-        """Tag the lines of `input` on one thread, and tell the microseconds a token of each stage."""
+        """Tag the lines of `input` on one thread; return microseconds per token of each stage."""
         engine = self.predictor.run.engine
         assert isinstance(engine, OnnxEngine)
         part, seconds, tokens = FORMATS.build("jsonl"), Counter[str](), 0

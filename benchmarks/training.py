@@ -18,9 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import setting
-from score import score
-from setting import (
+import fixtures
+from fixtures import (
     CORPORA,
     ROOM,
     Worker,
@@ -32,6 +31,7 @@ from setting import (
     say,
     seconds,
 )
+from score import score
 
 REPEATS = 3
 
@@ -47,7 +47,7 @@ def measure() -> dict[str, Any]:
     run_of("atis")
     worker = peer_worker("crfsuite", "atis")
     written = ROOM / "atis-crfsuite-trained.jsonl"
-    worker.ask("throughput", input=setting.test_lines("atis", 0), output=written)
+    worker.ask("throughput", input=fixtures.test_lines("atis", 0), output=written)
     worker.close()
     found = in_turn({"CRFsuite": _crfsuite, "slotfill": _slotfill}, REPEATS)
     ours = found["slotfill"]
@@ -93,7 +93,7 @@ def _slotfill() -> dict[str, Any]:
         "--out",
         str(path),
     ]
-    whole = seconds(command, cwd=setting.ROOT)
+    whole = seconds(command, cwd=fixtures.ROOT)
     with (path / "history.csv").open(encoding="utf-8") as file:
         epochs = [float(row["seconds"]) for row in csv.DictReader(file)]
     scores = json.loads((path / "scores.json").read_text(encoding="utf-8"))
@@ -138,8 +138,8 @@ def peak_of_all_cores() -> float:
     worker = str(Path(__file__).with_name("slotfill_worker.py"))
     workers: list[Worker] = []
     for core in cores:
-        setting.CORE = core
-        workers.append(setting.Worker([sys.executable, worker, str(run_of("atis"))]))
+        fixtures.CORE = core
+        workers.append(fixtures.Worker([sys.executable, worker, str(run_of("atis"))]))
     with ThreadPoolExecutor(len(workers)) as pool:
         peaks = list(pool.map(lambda each: each.ask("peak")["gflops"], workers))
     for each in workers:

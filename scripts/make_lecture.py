@@ -199,7 +199,7 @@ def about_this_run() -> str:
 
 
 def skeleton(page: Path) -> list[list[str]]:
-    """Return what the two pages must have alike: commands, outputs, tables and pictures, in order."""
+    """Return the commands, outputs, tables and pictures that both pages must share, in order."""
     names = ("language", "code", "kind", "what", "text", "picture")
     matches = PIECE.finditer(page.read_text(encoding="utf-8"))
     return [

@@ -1,4 +1,4 @@
-"""Write docs/speed.md and its figure from benchmarks/speed.json, the output of measure.py.
+"""Write docs/speed.md and its figure from benchmarks/speed.json, the output of benchmarks/run.py.
 
     python scripts/make_speed_docs.py                     write the page and the figure
     python scripts/make_speed_docs.py --check             exit 1 if the page is not up to date
@@ -143,20 +143,26 @@ def prediction(part: Part) -> str:
         "share",
         "share within the network",
     ]
-    return f"""All systems do the same work: from 5,000 raw lines (the test set, repeated) to JSON lines, without start-up,
-each in a separate process with one thread, pinned to the same core. "One sentence" is one text at a time, in process, from
-text to slots, with cached words. F1 is that of the written predictions with seed 1; the mean is over seeds 1 to {seeds}. "Of
+    return f"""All systems do the same work: from 5,000 raw lines (the test set, repeated) to \
+JSON lines, without start-up,
+each in a separate process with one thread, pinned to the same core. "One sentence" is one text \
+at a time, in process, from
+text to slots, with cached words. F1 is that of the written predictions with seed 1; the mean is \
+over seeds 1 to {seeds}. "Of
 CRFsuite's" is a ratio of medians.
 
 {chr(10).join(f"{each}{chr(10)}" for each in tables)}
 ### Where the time goes
 
-Microseconds per token of each stage, one after the other on one thread; `predict` runs them in a pipeline.
+Microseconds per token of each stage, one after the other on one thread; `predict` runs them in a \
+pipeline.
 
 {table(["", *names], stages)}
 
-Arithmetic compared with the core's peak: an operation is an addition or multiplication in a matrix product, including
-recurrent layers, without padding; the peak is that of NumPy's product of two float32 matrices of 1,024 x 1,024. The first
+Arithmetic compared with the core's peak: an operation is an addition or multiplication in a \
+matrix product, including
+recurrent layers, without padding; the peak is that of NumPy's product of two float32 matrices of \
+1,024 x 1,024. The first
 share is of the total time, the second of the time in the network.
 
 {table(operations, shares)}"""
@@ -203,7 +209,8 @@ def cold_start(part: Part) -> str:
         ]
         for name, row in part.items()
     ]
-    return f"""From the start of a process to its end, for one sentence; on one core, in turn. slotfill is `slotfill predict RUN "leave Taipei on November 2nd"` with the run of `atis`.
+    return f"""From the start of a process to its end, for one sentence; on one core, in turn. \
+slotfill is `slotfill predict RUN "leave Taipei on November 2nd"` with the run of `atis`.
 
 {table(["", "s", "of the imports"], rows)}"""
 
@@ -239,8 +246,10 @@ def training(part: Part) -> str:
         ],
     ]
     return f"""`slotfill train atis {shlex.join(ours["settings"])}`, one network without the options
-that make the config slower and more accurate ([results.md](results.md) has the times of all configs), and CRFsuite on the
-same sentences, in turn, on the same cores. Seconds to the best epoch are those of the complete command, including the start
+that make the config slower and more accurate ([results.md](results.md) has the times of all \
+configs), and CRFsuite on the
+same sentences, in turn, on the same cores. Seconds to the best epoch are those of the complete \
+command, including the start
 of Python, scoring and export, minus the epochs after the selected one.
 
 {table(["", "s to the best epoch", "of CRFsuite's", "total s", "F1"], rows)}
@@ -248,8 +257,10 @@ of Python, scoring and export, minus the epochs after the selected one.
 An epoch takes {number(ours["epoch seconds"], 2)} s, including validation, and computes
 {ours["operations_an_epoch"] / 1e9:,.1f} billion operations: {ours["gflops"]:.1f} GFLOP/s, \
 {100 * ours["share"]:.0f} % of the {ours["gflops_of_two_cores"]:.1f} of matrix products
-on all cores, one process per core. Operations are the products of the forward passes on the training sentences, as
-counted by torch's FlopCounterMode, times 3 (the backward pass has two products for each), without padding and validation."""
+on all cores, one process per core. Operations are the products of the forward passes on the \
+training sentences, as
+counted by torch's FlopCounterMode, times 3 (the backward pass has two products for each), \
+without padding and validation."""
 
 
 def training_bounds(part: Part) -> Iterator[Bound]:
@@ -282,8 +293,10 @@ def cells(part: Part) -> str:
         rows.append(row)
     columns = ["ms", "of nn.LSTM", "parameters", *(["MB"] if memory else [])]
     head = ["cell", *(f"{column}, {size} hidden" for size in sizes for column in columns)]
-    return f"""Forward and backward pass of one bidirectional layer, input size equal to hidden size, one thread, in turn;
-medians. "of nn.LSTM" is the time as a multiple of that of torch's own. Batch and steps: `benchmarks/cells.py`.
+    return f"""Forward and backward pass of one bidirectional layer, input size equal to hidden \
+size, one thread, in turn;
+medians. "of nn.LSTM" is the time as a multiple of that of torch's own. Batch and steps: \
+`benchmarks/cells.py`.
 
 {table(head, rows)}"""
 
@@ -322,13 +335,17 @@ def growth(part: Part) -> str:
     new = part["prediction"]["new_words"]
     return f"""![Time and memory by size](speed/growth.svg)
 
-Each size is a separate command on one core: its seconds and its peak memory. The slope is that of the measurements against
-the sizes on a log-log scale, starting from the named size: 1 is twice the time for twice the size, less is better. The dotted
+Each size is a separate command on one core: its seconds and its peak memory. The slope is that \
+of the measurements against
+the sizes on a log-log scale, starting from the named size: 1 is twice the time for twice the \
+size, less is better. The dotted
 lines of the picture have slope 1 and pass through the last point.
 
-- **Training**: `slotfill train` of a small network for one epoch, on repeated sentences of the Taipei corpus with varying
+- **Training**: `slotfill train` of a small network for one epoch, on repeated sentences of the \
+Taipei corpus with varying
   cities.
-- **Prediction**: `slotfill predict` with the run of `atis`, on repeated test sentences; one word in {new} is new, so that
+- **Prediction**: `slotfill predict` with the run of `atis`, on repeated test sentences; one word \
+in {new} is new, so that
   caches are exercised.
 - **Start-up**: `slotfill predict` of one sentence, with runs of growing vocabularies.
 
@@ -443,17 +460,21 @@ def page(speed: Part) -> str:
         + (
             write(speed[name])
             if name in speed
-            else f"Not measured yet: `python benchmarks/measure.py {name}`."
+            else f"Not measured yet: `python benchmarks/run.py {name}`."
         )
         for name, (title, write, _) in SECTIONS.items()
     )
     return f"""# Speed
 
-Generated by `python scripts/make_speed_docs.py` from the measurements of `python benchmarks/measure.py`.
+Generated by `python scripts/make_speed_docs.py` from the measurements of `python \
+benchmarks/run.py`.
 
-slotfill and its peers, measured side by side on the same machine in the same run: {environment["processors"]} \
-processors, {environment["platform"]}; Python {environment["python"]}, {versions}. {speed["date"]}. Nothing else was running \
-on the measured cores, except for the row "on all cores" under growth. The systems are measured in turn, repeatedly, so that \
+slotfill and its peers, measured side by side on the same machine in the same run: \
+{environment["processors"]} \
+processors, {environment["platform"]}; Python {environment["python"]}, {versions}. \
+{speed["date"]}. Nothing else was running \
+on the measured cores, except for the row "on all cores" under growth. The systems are measured \
+in turn, repeatedly, so that \
 they share the noise; each figure is a median, with minimum and maximum in parentheses.
 
 ## Bounds
@@ -462,8 +483,10 @@ they share the noise; each figure is a median, with minimum and maximum in paren
 
 {table(["bound", "measured", "holds", "target"], rows)}
 
-Throughput and latency are those of the fastest of our configs, as trained or as exported by `slotfill export --quantize int8
---rank 64` ("8 bits"), whose mean F1 over seeds is within {CLOSE} of the best. Linear and constant growth allow a tolerance of
+Throughput and latency are those of the fastest of our configs, as trained or as exported by \
+`slotfill export --quantize int8
+--rank 64` ("8 bits"), whose mean F1 over seeds is within {CLOSE} of the best. Linear and \
+constant growth allow a tolerance of
 5 %.
 
 {sections}
@@ -488,7 +511,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     if not given.json.is_file():
-        sys.exit(f"{given.json} is not there yet: python benchmarks/measure.py")
+        sys.exit(f"{given.json} is not there yet: python benchmarks/run.py")
     speed = json.loads(given.json.read_text(encoding="utf-8"))
     wanted, drawing = page(speed), given.page.with_suffix("") / "growth.svg"
     if given.check:

@@ -66,11 +66,12 @@ CORPORA = [
         token=re.compile(r"\w+(?:['.:,]\w+)*|[^\w\s]"),
         verbs=("arrive Taipei", "leave Taipei"),
         role="""\
-A date or time belongs to the nearest verb or noun of motion before it in the sentence; one that opens the
-sentence belongs to the first such verb after it. *Arrive*, *land*, *reach*, *get to*, *be in*, *be there* and
-*arrival* make it one of arrival, *return*, *come back* and *be back* one of return, every other (*leave*,
-*depart*, *fly*, *go*, *travel*, a bare *from ... to ...*) one of departure. Articles, prepositions, *before*,
-*after* and *around* stay outside of the slot: `on the [2nd of November](departure_date)`,
+A date or time belongs to the nearest verb or noun of motion before it in the sentence; one that
+opens the sentence belongs to the first such verb after it. *Arrive*, *land*, *reach*, *get to*,
+*be in*, *be there* and *arrival* make it one of arrival, *return*, *come back* and *be back* one of
+return, every other (*leave*, *depart*, *fly*, *go*, *travel*, a bare *from ... to ...*) one of
+departure. Articles, prepositions, *before*, *after* and *around* are not part of the slot:
+`on the [2nd of November](departure_date)`,
 `before [9 am](departure_time)`. A part of the day alone is a time:
 `[tomorrow](departure_date) [morning](departure_time)`.""",
     ),
@@ -82,11 +83,12 @@ sentence belongs to the first such verb after it. *Arrive*, *land*, *reach*, *ge
         token=re.compile(r"\S"),
         verbs=("抵達台北", "離開台北"),
         role="""\
-A date or time belongs to the next verb of motion after it, as Chinese puts the time before the verb; in
-`離開的時間是…` and `抵達的日期是…` it belongs to the verb before. 抵達, 到達, 降落, 趕到 and 人在 make it one
-of arrival, 回來, 回程 and 要回來 one of return, every other (離開, 出發, 起飛, 飛, 去, 前往, 從…到…) one of
-departure. 在, 的, 左右, 以前 and 之後 stay outside of the slot: `[上午九點](departure_time)以前`. A part of
-the day alone is a time: `[明天](departure_date)[早上](departure_time)`.""",
+A date or time belongs to the next verb of motion after it, since in Chinese the time precedes the
+verb; in `離開的時間是…` and `抵達的日期是…` it belongs to the verb before. 抵達, 到達, 降落,
+趕到 and 人在 make it one of arrival, 回來, 回程 and 要回來 one of return, every other (離開, 出發,
+起飛, 飛, 去, 前往, 從…到…) one of departure. 在, 的, 左右, 以前 and 之後 are not part of the slot:
+`[上午九點](departure_time)以前`. A part of the day alone is a time:
+`[明天](departure_date)[早上](departure_time)`.""",
     ),
 ]
 
@@ -104,22 +106,23 @@ PURPOSE = {
 README = """\
 # {folder}: {title}
 
-Made sentences for slot filling, tagged by {unit}. In *{arrive}* the city is the destination, in *{leave}* it
-is the origin: the same word, told apart only by what the tagger remembers of the sentence.
+Synthetic sentences for slot filling, tagged by {unit}. In *{arrive}* the city is the destination,
+in *{leave}* it is the origin: only the context distinguishes the two roles of the same word.
 
-This file and the `.brackets` files are written by `python scripts/make_taipei.py` (seed {seed}) from
-`grammar.txt`; `--check` tells whether they are up to date. The sentences are drawn from a grammar, not
-collected from people, and copied from nowhere. Licence of the data: CC0-1.0 (public domain).
+This file and the `.brackets` files are written by `python scripts/make_taipei.py` (seed {seed})
+from `grammar.txt`; `--check` reports whether they are up to date. The sentences are drawn from a
+grammar, not collected from people or other sources. Licence of the data: CC0-1.0 (public domain).
 
 ## Splits
 
 {sizes}
 
-No sentence occurs twice, within a split or in two of them, whatever its capitals. The lexicons have
+No sentence occurs twice, within a split or in two of them, ignoring case. The lexicons have
 {lexicons}.
-The n-th name of a lexicon is drawn with a weight of 1 / (n + 11)², so that the last ones occur once or a few
-times in `train`; those held out are drawn evenly. The cities and airlines of `pairs` all occur in `train`. A
-tagger that sees one {unit} at a time gets at most half of the cities in `pairs` right.
+The n-th name of a lexicon is drawn with a weight of 1 / (n + 11)², so that the last ones occur once
+or a few times in `train`; those held out are drawn uniformly. The cities and airlines of `pairs`
+all occur in `train`. A tagger that sees one {unit} at a time gets at most half of the cities in
+`pairs` right.
 
 ## Slots
 
@@ -129,8 +132,8 @@ tagger that sees one {unit} at a time gets at most half of the cities in `pairs`
 
 {role}
 
-A city, airline, date or time that is mentioned but not asked for fills no slot, and neither does one that is
-taken back or refused.
+A city, airline, date or time that is mentioned but not asked for fills no slot, and neither does
+one that is withdrawn or rejected.
 
 ## Format
 
@@ -144,7 +147,7 @@ One sentence a line, UTF-8; `[words](slot)` marks a slot. The first two sentence
 
 @dataclass
 class Grammar:
-    """Rules with their alternatives, and lexicons with their names in falling order of frequency."""
+    """Rules with their alternatives, and lexicons with their names, most frequent first."""
 
     rules: dict[str, list[str]] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
@@ -181,7 +184,7 @@ class Speaker:
         self.draw_from(grammar.names, skew=2)
 
     def draw_from(self, lexicons: dict[str, list[str]], skew: int) -> None:
-        """Draw the names from these lexicons, the n-th of each with a weight of about 1 / n^skew."""
+        """Draw names from these lexicons, the n-th with a weight of about 1 / n^skew."""
         self.lexicons = lexicons
         self.skew = skew
 

@@ -148,8 +148,7 @@ def check_new_file(path: Path, *, force: bool) -> None:
 
 
 Shape = Any
-"""The shape of JSON: a type, `[item]`, `{str: item}`, `{"key": item}`, or `(None, shape)` if it may
-be missing."""
+"""Shape of JSON: type, `[item]`, `{str: item}`, `{"key": item}`; `(None, shape)` is optional."""
 
 _JSON_NAMES = {dict: "an object", list: "a list", str: "a string", int: "an integer"}
 

@@ -107,8 +107,9 @@ def make_transformer() -> None:
     ).save_pretrained(folder)
     torch.manual_seed(7)
     config = BertConfig(
-        vocab_size=len(vocab), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
-        max_position_embeddings=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        vocab_size=len(vocab), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=24, max_position_embeddings=32, hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
 
@@ -155,7 +156,7 @@ def variants(kind: str, name: str) -> list[dict[str, Any]]:
     for option in REGISTRIES[kind].part(name).options.values():
         values: list[Any] = []
         if option.name == "kind":
-            continue  # Of a file, of which there is one; tests/data/test_word_vectors.py has them all.
+            continue  # tests/data/test_word_vectors.py covers all kinds of files.
         if option.part_kind:
             # All that a cell can be is tried in an encoder; a tagger takes any cell in the same
             # way.

@@ -25,7 +25,7 @@ print(json.dumps({{name: version(name) for name in {PACKAGES}}}))
 
 
 def environment(folder: Path = FOLDER) -> Path:
-    """Return the Python of the environment `folder`, made first if it is not there or not complete."""
+    """Return the Python of the environment `folder`, created first unless it is complete."""
     python = folder / "bin" / "python"
     if not versions(python):
         venv.create(folder, with_pip=True)

@@ -81,7 +81,7 @@ def filled(text: str, tokens: list[str], found: list[Span]) -> list[dict[str, An
 
 
 def serve(answers: dict[str, Callable[..., dict[str, Any]]]) -> None:
-    """Answer the requests of the standard input until it ends, each by what `answers` has for it."""
+    """Answer the requests of standard input with the functions `answers` until it ends."""
     for line in sys.stdin:
         request = json.loads(line)
         answer = answers[request.pop("do")](**request)

@@ -98,7 +98,7 @@ def _sibling_fields(model: type[BaseModel], path: KeyPath) -> list[str]:
 
 def _format_error(error: Any, fields: list[str], section: str) -> str:
     """Return the message for one error of pydantic."""
-    kind, found, context = error["type"], format_value(error["input"]), error.get("ctx", {})
+    kind, value, context = error["type"], format_value(error["input"]), error.get("ctx", {})
     if kind == "extra_forbidden":
         key = str(error["loc"][-1])
         if sections := find_section_keys(key, section, fields):
@@ -111,9 +111,9 @@ def _format_error(error: Any, fields: list[str], section: str) -> str:
         allowed = [
             word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")
         ]
-        return f"unknown value {found}{did_you_mean(str(error['input']), allowed)}"
+        return f"unknown value {value}{did_you_mean(str(error['input']), allowed)}"
     template = _EXPECTED.get(kind, str(error["msg"]).lower())
-    return f"{template.format(**context)}, found {found}"
+    return f"{template.format(**context)}, found {value}"
 
 
 def format_value(value: Any) -> str:

@@ -62,17 +62,21 @@ class DataConfig(StrictModel):
     """The tag scheme of files that contain tags."""
     tokenizer: TokenizerName = "words"
     """How text is split into tokens, in files and in `predict`; `given` keeps the tokens of files.
+
     Files of tokens are otherwise tokenized again, as `predict` does with their text."""
     misaligned: Literal["split", "widen", "skip", "error"] = "split"
-    """What becomes of slots that begin or end inside a token: `split` splits such tokens by the
-    prefixes and suffixes seen in training, `widen` widens the slot to the token, `skip` drops it.
-    """
+    """Treatment of slots that begin or end inside a token: split, widen, skip or error.
+
+    `split` splits such tokens by the prefixes and suffixes seen in training, `widen` widens the
+    slot to the token, `skip` drops it."""
     normalization: Literal["NFC", "NFKC", "none"] = "NFC"
     """The Unicode normalization of tokens for lookups; offsets always refer to the text itself."""
     holdout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """The share of the training sentences that is used for validation if there is no `valid`; 0
-    trains on all of them and keeps the last epoch; null: 0.1, or 0 if there is a `test` and a tenth
-    of the training sentences has fewer than 200 slots and intents, too few to select an epoch."""
+    """The share of the training sentences that is used for validation if there is no `valid`.
+
+    0 trains on all of them and keeps the last epoch; null: 0.1, or 0 if there is a `test` and a
+    tenth of the training sentences has fewer than 200 slots and intents, too few to select an
+    epoch."""
 
     @model_validator(mode="after")
     def _has_training_sentences(self, info: ValidationInfo) -> DataConfig:
@@ -96,6 +100,7 @@ class TrainConfig(StrictModel):
     """Maximum number of epochs; null: 30, or as many as 1,000 steps take."""
     patience: Count | None = None
     """Early stopping: epochs without a better valid F1; 0: never; null: 10, or a third of `epochs`.
+
     With fewer than 200 slots in `valid` training does not stop early and keeps the last epoch."""
     batch_size: Size | None = None
     """Sentences in a batch; null: 32, or fewer (at least 8) for 100 steps per epoch."""

@@ -59,5 +59,5 @@ def check_length(text: str) -> None:
         raise DataError(_too_long(f"{len(text):,} characters", MAX_CHARACTERS))
 
 
-def _too_long(found: str, allowed: int) -> str:
-    return f"a sentence of {found}; at most {allowed:,} are allowed: give one sentence a line"
+def _too_long(size: str, allowed: int) -> str:
+    return f"a sentence of {size}; at most {allowed:,} are allowed: give one sentence a line"

@@ -13,11 +13,11 @@ from slotfill.model.scan import scan
 
 
 class TimeMajorOrder:
-    """The order in which a recurrence reads a batch, `lengths` `(batch,)`; backwards too with two
-    `directions`.
+    """The order in which a recurrence reads a batch, forward or in both directions.
 
-    A sentence is reversed within its own length: the backward direction starts at its last token,
-    and padding comes last in both.
+    `lengths` has the shape `(batch,)`; two `directions` read backward too. A sentence is
+    reversed within its own length: the backward direction starts at its last token, and padding
+    comes last in both.
     """
 
     def __init__(self, lengths: Tensor, time: int, directions: int) -> None:

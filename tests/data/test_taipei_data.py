@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "make_taipei.py"
 SPLITS = ("train", "valid", "test", "pairs", "unseen")
 SLOTS = {
-    "destination", "origin", "stopover", "departure_date", "departure_time", "arrival_date", "arrival_time",
-    "return_date", "airline", "class", "passengers", "trip",
+    "destination", "origin", "stopover", "departure_date", "departure_time", "arrival_date",
+    "arrival_time", "return_date", "airline", "class", "passengers", "trip",
 }  # fmt: skip
 CITY_SLOTS = {"destination", "origin", "stopover"}
 BRACKET = re.compile(r"\[([^]]*)\]\((\w+)\)")

@@ -113,7 +113,7 @@ def test_weights_sum_to_one_and_are_zero_at_padding(name):
 
 @pytest.mark.parametrize("name", PARTS)
 def test_permutation_equivariance(name):
-    """Each token's vector moves with any other's; shuffled tokens give the same vectors, shuffled."""
+    """Shuffled tokens give the same vectors, shuffled."""
     encoder, x = built(name), sentences(torch.tensor([6]))
     lengths = torch.tensor([6])
     whole = encoder(x, lengths)

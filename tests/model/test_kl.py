@@ -22,7 +22,8 @@ def history_of(cell, folder):
                 "".join(islice(lines, count)), encoding="utf-8"
             )
     settings = [
-        f"data.path={folder}", "embedding={name: word, size: 16}", f"encoder.cell={cell}", "encoder.hidden_size=16",
+        f"data.path={folder}", "embedding={name: word, size: 16}", f"encoder.cell={cell}",
+        "encoder.hidden_size=16",
         "train.epochs=5", "train.batch_size=16", "train.learning_rate=0.01",
     ]  # fmt: skip
     done = CliRunner().invoke(

@@ -77,7 +77,8 @@ def test_a_non_causal_encoder_is_refused(encoder):
     config = parse_config("", "x", [encoder, "train.language_model_weight=0.1"])
     with pytest.raises(
         ConfigError,
-        match=r"^command line: train.language_model_weight: needs a first encoder that is recurrent",
+        match=r"^command line: train.language_model_weight: needs a first encoder that is "
+        "recurrent",
     ):
         check_buildable(config)
 

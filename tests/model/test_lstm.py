@@ -35,7 +35,9 @@ MORE = {
     "relevance, nothing else": {
         "relevance_gate": True, "input_gate": False, "forget_gate": False, "output_gate": False,
     },
-    "coupled, no output gate, gate recurrence": {"coupled": True, "output_gate": False, "gate_recurrence": True},
+    "coupled, no output gate, gate recurrence": {
+        "coupled": True, "output_gate": False, "gate_recurrence": True,
+    },
     "no gates": {"input_gate": False, "forget_gate": False, "output_gate": False},
 }  # fmt: skip
 

@@ -104,8 +104,8 @@ def test_coverage_of_types_and_tokens():
 def test_run_does_not_need_the_file(tune, desk, cli):
     path = write_vectors(desk / "vectors.txt")
     part = (
-        f"[{{name: pretrained, path: vectors.txt, trainable: {str(tune).lower()}}}, {{name: word, size:"
-        " 4}]"
+        f"[{{name: pretrained, path: vectors.txt, trainable: {str(tune).lower()}}},"
+        " {name: word, size: 4}]"
     )
     write_config(desk / "own.yaml", embedding=part)
     result = cli("train", "own.yaml", "--out", "run")

@@ -180,8 +180,8 @@ def test_separate_learning_rate(optimizer, corpus):
 def test_run_does_not_need_the_folder(tune, desk, cli, monkeypatch):
     shutil.copytree(PATH, desk / "tiny-bert")
     part = (
-        f"{{name: transformer, path: tiny-bert, trainable: {str(tune).lower()}, pooling: mean, layers:"
-        " mix}"
+        f"{{name: transformer, path: tiny-bert, trainable: {str(tune).lower()},"
+        " pooling: mean, layers: mix}"
     )
     text = (desk / "tiny.yaml").read_text().replace("{name: word, size: 8}", part)
     (desk / "own.yaml").write_text(text)

@@ -160,8 +160,8 @@ def test_a_folder_that_takes_the_name_while_training_is_not_replaced(desk, cli):
     Path("run").mkdir()
     Path("run/other.txt").write_text("x")
     message = (
-        "the finished run is run.partial, which cannot be renamed (run is in the way); correct that,"
-        " and then: slotfill train --resume run"
+        "the finished run is run.partial, which cannot be renamed (run is in the way);"
+        " correct that, and then: slotfill train --resume run"
     )
     with pytest.raises(RunError, match=f"^{re.escape(message)}$"):
         quietly(tiny("train.epochs=1"), folder)
@@ -412,8 +412,8 @@ def test_a_run_that_is_not_there_is_told_the_nearest(trained, tmp_path, monkeypa
     )
     result = cli("evaluate", "runs")
     assert (result.code, result.err) == (
-        1, "slotfill: runs: not a complete run of this version of slotfill (manifest.json is missing); "
-        "train it again\n",
+        1, "slotfill: runs: not a complete run of this version of slotfill (manifest.json is "
+        "missing); train it again\n",
     )  # fmt: skip
     Path("runs/atis").rename("runs/snips.partial")
     assert (

@@ -61,7 +61,7 @@ class Plan:
 
     seeds: list[int]
     configs: dict[str, str] = field(default_factory=dict)
-    """By name, each config as it was given."""
+    """By name, the name or path of each config, as on the command line."""
     corpora: dict[str, str] = field(default_factory=dict)
     """By name, the paths of each corpus."""
     jobs: list[Job] = field(default_factory=list)

@@ -124,7 +124,7 @@ class ConfigReport:
 
     name: str
     config: str
-    """The config as it was given."""
+    """Name or path of the config, as on the command line."""
     summary: str
     """First line of the header of its file."""
     corpora: dict[str, CorpusReport]
@@ -175,7 +175,7 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
             counts[job.name, job.corpus, split, job.seed] = np.array(rows).reshape(-1, 3)
         environment = environment or json.loads(read_text(job.folder / "environment.json"))
     environment.pop("command", None)  # It has paths of this machine; the report has its own.
-    configs = [_config_report(name, given, runs, corpora) for name, given in plan.configs.items()]
+    configs = [_config_report(name, config, runs, corpora) for name, config in plan.configs.items()]
     for corpus, info in corpora.items():
         for split in info.splits:
             _add_differences(configs, corpus, split, counts)
@@ -206,9 +206,9 @@ def _run_report(job: Job, result: JobResult | None, error: str | None) -> RunRep
 
 
 def _config_report(
-    name: str, given: str, runs: Sequence[RunReport], corpora: Mapping[str, CorpusInfo]
+    name: str, config: str, runs: Sequence[RunReport], corpora: Mapping[str, CorpusInfo]
 ) -> ConfigReport:
-    report = ConfigReport(name, given, config_summary(given), {})
+    report = ConfigReport(name, config, config_summary(config), {})
     for corpus, info in corpora.items():
         selected = [run for run in runs if (run.config, run.corpus) == (name, corpus)]
         if selected:

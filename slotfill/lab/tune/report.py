@@ -29,7 +29,7 @@ class TuningReport:
 
     format: int = FORMAT
     config: str
-    """The config as it was given."""
+    """Name or path of the config, as on the command line."""
     overrides: list[str]
     seeds: int
     """Seeds per trial."""

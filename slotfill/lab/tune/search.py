@@ -45,7 +45,7 @@ class Search:
     """A hyperparameter search."""
 
     source: str
-    """The config as it was given."""
+    """Name or path of the config, as on the command line."""
     overrides: Sequence[str]
     name: str
     """The name of the study."""

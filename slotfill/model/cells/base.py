@@ -65,8 +65,7 @@ class Cell(RecordsActivations):
     """
 
     gates: tuple[str, ...] = ()
-    """Names of the gates, in their order; `step` records each gate under its name, and the cell
-    state under `memory`."""
+    """Names of the gates, in order; `step` records each by name, and the cell state as `memory`."""
 
     takes_lower_memory: ClassVar[bool] = False
     """Whether the input ends with the lower layer's memory: the last tensor of its state.

@@ -53,8 +53,8 @@ class Pretrained(Embedding):
             if not file.words:
                 raise DataError(f"{path}: the file has no words")
             size = file.vectors.shape[1]
-            kept = {"size": size, "words": file.words, "composed": file.composed}
-            if vocab.resources.setdefault(path, kept) != kept:
+            resource = {"size": size, "words": file.words, "composed": file.composed}
+            if vocab.resources.setdefault(path, resource) != resource:
                 raise ConfigError(
                     f"{path} is listed twice with different options; give both the same", key="path"
                 )
@@ -95,10 +95,10 @@ def _words(path: str | None) -> list[str]:
         return []
     try:
         return list(dict.fromkeys(Path(path).read_text(encoding="utf-8-sig").split()))
-    except UnicodeDecodeError as fault:
-        line = fault.object[: fault.start].count(b"\n") + 1
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
         raise DataError(
-            f"{path}:{line}: not UTF-8 (byte 0x{fault.object[fault.start]:02x})"
+            f"{path}:{line}: not UTF-8 (byte 0x{error.object[error.start]:02x})"
         ) from None
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read: {fault.strerror}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,1 +1,1 @@
-"""One file per encoder: from vectors to vectors, over the whole sentence."""
+"""One file per encoder: from vectors to vectors, over the complete sentence."""

@@ -16,8 +16,9 @@ class Encoder(RecordsActivations):
     """Whether a token's output depends on that token only, so that prediction may cache it."""
 
     causal_directions: int = 0
-    """Number of causal directions: 2 for one bidirectional layer, 1 for one forward layer, 0 if
-    outputs may depend on the complete sentence."""
+    """Number of causal directions: 2 for one bidirectional layer, 1 for one forward layer.
+
+    0 if outputs may depend on the complete sentence."""
 
     regularization_loss: Tensor | float = 0.0
     """Loss term of the last `forward`, a mean over the sentences of the batch."""

@@ -27,8 +27,9 @@ from slotfill.model.scan import scan
 from slotfill.model.taggers.base import Tagger
 
 EncoderMemory = tuple[Tensor, ...]
-"""What the decoder reads at every step, computed once: tensors with a leading batch axis, the first
-of which is the encoder's output `(batch, time, hidden)`.
+"""Tensors that the decoder reads at every step, computed once, with a leading batch axis.
+
+The first is the encoder's output `(batch, time, hidden)`.
 """
 
 

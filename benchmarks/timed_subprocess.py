@@ -1,7 +1,7 @@
 """Run a command and print JSON: its seconds from start to end, and the most memory that it held, in
 MB.
 
-    python -I -S benchmarks/measured.py COMMAND ...
+    python -I -S benchmarks/timed_subprocess.py COMMAND ...
 
 A process of its own because Linux counts, as the memory of a command, also what the process that
 starts it holds; this one holds next to nothing. What the command writes to its standard output is

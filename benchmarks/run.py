@@ -1,8 +1,8 @@
 """Measure slotfill's speed beside its peers on this machine.
 
-    python benchmarks/measure.py [PART ...]          prediction cold_start training cells growth;
+    python benchmarks/run.py [PART ...]          prediction cold_start training cells growth;
                                                      all by default
-    python benchmarks/measure.py growth.prediction   a part of growth: training prediction start-up
+    python benchmarks/run.py growth.prediction   a part of growth: training prediction start-up
 
 The peers are installed into a separate environment; models are trained first and stored in
 build/benchmarks. The results are written to benchmarks/speed.json, where parts that are not
