@@ -318,11 +318,7 @@ _Number = TypeVar("_Number", int, float)
 
 
 def _parse_list(
-    option: str,
-    text: str,
-    kind: type[_Number],
-    allowed: str,
-    is_allowed: Callable[[_Number], bool],
+    option: str, text: str, kind: type[_Number], allowed: str, is_allowed: Callable[[_Number], bool]
 ) -> list[_Number]:
     """Return the numbers of `1,2,5`; raise UsageError if one is not allowed or occurs twice."""
     try:

@@ -279,8 +279,7 @@ def export(
 
 def list_parts(
     kind: Annotated[
-        str | None,
-        typer.Argument(metavar="KIND", help="cells, encoders, ...", show_default="all"),
+        str | None, typer.Argument(metavar="KIND", help="cells, encoders, ...", show_default="all")
     ] = None,
 ) -> None:
     """List the parts that a config can name, and the built-in configs."""

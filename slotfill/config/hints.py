@@ -37,9 +37,7 @@ _PART_HINTS = {
         "linear dense classifier argmax greedy": "did you mean 'softmax'?",
         "seq2seq decoder lstm rnn": "'focus' and 'aligned' are recurrent decoders",
     },
-    "intent": {
-        "softmax linear dense classifier max pooling cls": "did you mean 'mean'?",
-    },
+    "intent": {"softmax linear dense classifier max pooling cls": "did you mean 'mean'?"},
     "format": {
         "bio iob iob2 tsv conll2003": "did you mean 'conll'?",
         "json": "did you mean 'jsonl'?",

@@ -28,6 +28,23 @@ class ExportError(Exception):
     """The network computes something that this exporter cannot express in ONNX."""
 
 
+def _arithmetic(operator: str, compute: Callable[[int, int], int], reverse: bool = False) -> Any:
+    """Return the method of SymbolicSize that adds an ONNX operator."""
+
+    def method(size: SymbolicSize, other: Any) -> Any:
+        if not isinstance(other, int):
+            return NotImplemented
+        operands = (other, size) if reverse else (size, other)
+        builder = size.builder
+        return builder.symbolic_size(
+            compute(*map(int, operands)),
+            compute(*map(alternate_size, operands)),
+            lambda: builder.add(operator, [builder.size(operand) for operand in operands]),
+        )
+
+    return method
+
+
 class SymbolicSize(int):
     """A size that varies between batches; as an int it is the example's."""
 
@@ -37,45 +54,12 @@ class SymbolicSize(int):
     """Adds the operators that compute the size and returns the name of the result."""
     builder: GraphBuilder
 
-    def _binary(
-        self,
-        other: Any,
-        operator: str,
-        compute: Callable[[int, int], int],
-        *,
-        reverse: bool = False,
-    ) -> Any:
-        if not isinstance(other, int):
-            return NotImplemented
-        operands = (other, self) if reverse else (self, other)
-        builder = self.builder
-        return builder.symbolic_size(
-            compute(*map(int, operands)),
-            compute(*map(alternate_size, operands)),
-            lambda: builder.add(operator, [builder.size(operand) for operand in operands]),
-        )
-
-    def __add__(self, other: Any) -> Any:
-        return self._binary(other, "Add", int.__add__)
-
-    __radd__ = __add__
-
-    def __mul__(self, other: Any) -> Any:
-        return self._binary(other, "Mul", int.__mul__)
-
-    __rmul__ = __mul__
-
-    def __sub__(self, other: Any) -> Any:
-        return self._binary(other, "Sub", int.__sub__)
-
-    def __rsub__(self, other: Any) -> Any:
-        return self._binary(other, "Sub", int.__sub__, reverse=True)
-
-    def __floordiv__(self, other: Any) -> Any:
-        return self._binary(other, "Div", int.__floordiv__)
-
-    def __rfloordiv__(self, other: Any) -> Any:
-        return self._binary(other, "Div", int.__floordiv__, reverse=True)
+    __add__ = __radd__ = _arithmetic("Add", int.__add__)
+    __mul__ = __rmul__ = _arithmetic("Mul", int.__mul__)
+    __sub__ = _arithmetic("Sub", int.__sub__)
+    __rsub__ = _arithmetic("Sub", int.__sub__, reverse=True)
+    __floordiv__ = _arithmetic("Div", int.__floordiv__)
+    __rfloordiv__ = _arithmetic("Div", int.__floordiv__, reverse=True)
 
 
 def alternate_size(size: int) -> int:

@@ -65,10 +65,6 @@ def _along_axis(operator: str) -> OpTranslator:
     return lambda g, out, x, dim, *_, **__: g.add(operator, [g.name(x)], axis=dim)
 
 
-def _argmax(g: GraphBuilder, out: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> str:
-    return g.add("ArgMax", [g.name(x)], axis=dim, keepdims=int(keepdim))
-
-
 # Products
 
 
@@ -87,18 +83,10 @@ def _linear(
     return product if bias is None else g.add("Add", [product, g.name(bias)])
 
 
-def _addcmul(g: GraphBuilder, out: Tensor, a: Tensor, b: Tensor, c: Tensor) -> str:
-    return g.add("Add", [g.name(a), g.add("Mul", [g.name(b), g.name(c)])])
-
-
 def _lerp(g: GraphBuilder, out: Tensor, a: Tensor, b: Tensor, weight: Tensor) -> str:
     # torch uses b - (1 - w) * (b - a) where w > 0.5, which differs by rounding only.
     difference = g.add("Sub", [g.name(b), g.name(a)])
     return g.add("Add", [g.name(a), g.add("Mul", [g.cast(weight, out.dtype), difference])])
-
-
-def _square(g: GraphBuilder, out: Tensor, x: Tensor) -> str:
-    return g.add("Mul", [g.name(x), g.name(x)])
 
 
 def _layer_norm(
@@ -118,38 +106,24 @@ def _layer_norm(
     )
 
 
-_UNARY = (
-    *("sigmoid", "tanh", "relu", "softplus", "softsign", "elu", "erf"),
-    *("exp", "log", "sqrt", "neg", "abs", "reciprocal", "sin", "cos"),
-)
+_UNARY = "sigmoid tanh relu softplus softsign elu erf exp log sqrt neg abs reciprocal sin cos"
 
-OPERATORS: dict[str, OpTranslator] = {
-    **SHAPE_OPERATORS,
-    **{name: _unary(name.title()) for name in _UNARY},
-    "invert": _unary("Not"),
-    "logical_not": _unary("Not"),
-    "square": _square,
-    "add": _binary("Add"),
-    "radd": _binary("Add"),
+_TRANSLATORS: dict[str, OpTranslator] = {
+    **{name: _unary(name.title()) for name in _UNARY.split()},
+    "invert logical_not": _unary("Not"),
+    "square": lambda g, out, x: g.add("Mul", [g.name(x), g.name(x)]),
+    "add radd": _binary("Add"),
     "sub": _binary("Sub"),
     "rsub": _reflected("Sub"),
-    "mul": _binary("Mul"),
-    "rmul": _binary("Mul"),
-    "div": _binary("Div"),
-    "truediv": _binary("Div"),
-    "rdiv": _reflected("Div"),
-    "rtruediv": _reflected("Div"),
-    "remainder": _remainder,
-    "mod": _remainder,
+    "mul rmul": _binary("Mul"),
+    "div truediv": _binary("Div"),
+    "rdiv rtruediv": _reflected("Div"),
+    "remainder mod": _remainder,
     "pow": _binary("Pow"),
     "maximum": _binary("Max"),
     "minimum": _binary("Min"),
-    "and": _binary("And"),
-    "or": _binary("Or"),
-    "bitwise_and": _binary("And"),
-    "bitwise_or": _binary("Or"),
-    "logical_and": _binary("And"),
-    "logical_or": _binary("Or"),
+    "and bitwise_and logical_and": _binary("And"),
+    "or bitwise_or logical_or": _binary("Or"),
     "lt": _comparison("Less"),
     "gt": _comparison("Greater"),
     "le": _comparison("LessOrEqual"),
@@ -160,16 +134,22 @@ OPERATORS: dict[str, OpTranslator] = {
     "mean": _reduction("ReduceMean"),
     "amax": _reduction("ReduceMax"),
     "amin": _reduction("ReduceMin"),
-    "argmax": _argmax,
+    "argmax": lambda g, out, x, dim, keepdim=False: g.add(
+        "ArgMax", [g.name(x)], axis=dim, keepdims=int(keepdim)
+    ),
     "softmax": _along_axis("Softmax"),
     "log_softmax": _along_axis("LogSoftmax"),
-    "matmul": _matmul,
-    "bmm": _matmul,
-    "mm": _matmul,
-    "addmm": _addmm,
-    "baddbmm": _addmm,
+    "matmul bmm mm": _matmul,
+    "addmm baddbmm": _addmm,
     "linear": _linear,
-    "addcmul": _addcmul,
+    "addcmul": lambda g, out, a, b, c: g.add(
+        "Add", [g.name(a), g.add("Mul", [g.name(b), g.name(c)])]
+    ),
     "lerp": _lerp,
     "layer_norm": _layer_norm,
 }
+
+OPERATORS = SHAPE_OPERATORS | {
+    name: add for names, add in _TRANSLATORS.items() for name in names.split()
+}
+"""The translator of each function of torch."""

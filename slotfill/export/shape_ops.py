@@ -53,29 +53,9 @@ def _transpose(g: GraphBuilder, out: Tensor, x: Tensor, a: int, b: int) -> str:
     return g.add("Transpose", [g.name(x)], perm=order)
 
 
-def _permute(g: GraphBuilder, out: Tensor, x: Tensor, *order: Any) -> str:
-    return g.add("Transpose", [g.name(x)], perm=[axis % x.dim() for axis in _flat(order)])
-
-
 def _expand(g: GraphBuilder, out: Tensor, x: Tensor, *sizes: Any) -> str:
-    sizes = _flat(sizes)
-    return g.add("Expand", [g.name(x), g.sizes([1 if size == -1 else size for size in sizes])])
-
-
-def _expand_as(g: GraphBuilder, out: Tensor, x: Tensor, other: Tensor) -> str:
-    return g.add("Expand", [g.name(x), g.sizes(g.shape(other))])
-
-
-def _unsqueeze(g: GraphBuilder, out: Tensor, x: Tensor, dim: int) -> str:
-    return g.add("Unsqueeze", [g.name(x), g.integers([dim])])
-
-
-def _squeeze(g: GraphBuilder, out: Tensor, x: Tensor, dim: int) -> str:
-    return g.add("Squeeze", [g.name(x), g.integers([dim])]) if out.dim() < x.dim() else g.name(x)
-
-
-def _cat(g: GraphBuilder, out: Tensor, tensors: Sequence[Tensor], dim: int = 0) -> str:
-    return g.add("Concat", [g.cast(tensor, out.dtype) for tensor in tensors], axis=dim)
+    flat = [1 if size == -1 else size for size in _flat(sizes)]
+    return g.add("Expand", [g.name(x), g.sizes(flat)])
 
 
 def _stack(g: GraphBuilder, out: Tensor, tensors: Sequence[Tensor], dim: int = 0) -> str:
@@ -156,26 +136,8 @@ def _getitem(g: GraphBuilder, out: Tensor, x: Tensor, index: Any) -> str:
     return g.add("Unsqueeze", [name, g.integers(new_axes)]) if new_axes else name
 
 
-def _index_select(g: GraphBuilder, out: Tensor, x: Tensor, dim: int, index: Tensor) -> str:
-    return g.add("Gather", [g.name(x), g.name(index)], axis=dim)
-
-
-def _embedding(
-    g: GraphBuilder, out: Tensor, ids: Tensor, weight: Tensor, *_: Any, **__: Any
-) -> str:
-    return g.add("Gather", [g.name(weight), g.name(ids)])
-
-
-def _gather(g: GraphBuilder, out: Tensor, x: Tensor, dim: int, index: Tensor) -> str:
-    return g.add("GatherElements", [g.name(x), g.name(index)], axis=dim)
-
-
 def _where(g: GraphBuilder, out: Tensor, mask: Tensor, a: Any, b: Any) -> str:
     return g.add("Where", [g.name(mask), g.cast(a, out.dtype), g.cast(b, out.dtype)])
-
-
-def _masked_fill(g: GraphBuilder, out: Tensor, x: Tensor, mask: Tensor, value: Any) -> str:
-    return _where(g, out, mask, value, x)
 
 
 # New tensors
@@ -196,66 +158,56 @@ def _like(value: float) -> OpTranslator:
     return lambda g, out, x, **_: _filled(g, out, g.shape(x), value)
 
 
-def _full_like(g: GraphBuilder, out: Tensor, x: Tensor, value: Any, **_: Any) -> str:
-    return _filled(g, out, g.shape(x), value)
-
-
 def _arange(g: GraphBuilder, out: Tensor, *ends: int, **_: Any) -> str:
     start, end, step = {1: (0, *ends, 1), 2: (*ends, 1), 3: ends}[len(ends)]
     return g.add("Range", [g.scalar(start), g.scalar(end), g.scalar(step)])
 
 
-def _to(g: GraphBuilder, out: Tensor, x: Tensor, *_: Any, **__: Any) -> str:
-    return g.cast(x, out.dtype)
-
-
-def _same(g: GraphBuilder, out: Tensor, x: Tensor, *_: Any, **__: Any) -> str:
-    return g.name(x)
-
-
-def _numel(g: GraphBuilder, x: Tensor) -> int:
-    return math.prod(g.shape(x))
-
-
-SIZE_FUNCTIONS = {"numel": _numel}
+SIZE_FUNCTIONS = {"numel": lambda g, x: math.prod(g.shape(x))}
 """Functions that return a size rather than a tensor."""
 
-SHAPE_OPERATORS: dict[str, OpTranslator] = {
-    "view": _view,
-    "reshape": _view,
+_TRANSLATORS: dict[str, OpTranslator] = {
+    "view reshape": _view,
     "flatten": _flatten,
     "unflatten": _unflatten,
     "transpose": _transpose,
-    "permute": _permute,
+    "permute": lambda g, out, x, *order: g.add(
+        "Transpose", [g.name(x)], perm=[axis % x.dim() for axis in _flat(order)]
+    ),
     "expand": _expand,
-    "expand_as": _expand_as,
-    "unsqueeze": _unsqueeze,
-    "squeeze": _squeeze,
-    "cat": _cat,
+    "expand_as": lambda g, out, x, other: g.add("Expand", [g.name(x), g.sizes(g.shape(other))]),
+    "unsqueeze": lambda g, out, x, dim: g.add("Unsqueeze", [g.name(x), g.integers([dim])]),
+    "squeeze": lambda g, out, x, dim: (
+        g.add("Squeeze", [g.name(x), g.integers([dim])]) if out.dim() < x.dim() else g.name(x)
+    ),
+    "cat": lambda g, out, tensors, dim=0: g.add(
+        "Concat", [g.cast(tensor, out.dtype) for tensor in tensors], axis=dim
+    ),
     "stack": _stack,
-    "split": _split,
-    "chunk": _split,
+    "split chunk": _split,
     "unbind": _unbind,
     "pad": _pad,
     "unfold": _unfold,
     "getitem": _getitem,
-    "index_select": _index_select,
-    "embedding": _embedding,
-    "gather": _gather,
+    "index_select": lambda g, out, x, dim, index: g.add(
+        "Gather", [g.name(x), g.name(index)], axis=dim
+    ),
+    "embedding": lambda g, out, ids, weight, *_, **__: g.add(
+        "Gather", [g.name(weight), g.name(ids)]
+    ),
+    "gather": lambda g, out, x, dim, index: g.add(
+        "GatherElements", [g.name(x), g.name(index)], axis=dim
+    ),
     "where": _where,
-    "masked_fill": _masked_fill,
+    "masked_fill": lambda g, out, x, mask, value: _where(g, out, mask, value, x),
     "new_zeros": _new(0),
     "new_ones": _new(1),
     "zeros_like": _like(0),
     "ones_like": _like(1),
-    "full_like": _full_like,
+    "full_like": lambda g, out, x, value, **_: _filled(g, out, g.shape(x), value),
     "arange": _arange,
-    "to": _to,
-    "float": _to,
-    "long": _to,
-    "type_as": _to,
-    "contiguous": _same,
-    "clone": _same,
-    "detach": _same,
-    "dropout": _same,
+    "to float long type_as": lambda g, out, x, *_, **__: g.cast(x, out.dtype),
+    "contiguous clone detach dropout": lambda g, out, x, *_, **__: g.name(x),
 }
+
+SHAPE_OPERATORS = {name: add for names, add in _TRANSLATORS.items() for name in names.split()}

@@ -39,11 +39,11 @@ class OnnxTracer(TorchFunctionMode):
         for name, output in outputs.items():
             builder.add("Identity", [builder.name(output)])
             builder.graph.nodes[-1].output[0] = name
-        infos = [
+        input_types, output_types = (
             [builder.value_info(name, tensor) for name, tensor in tensors.items()]
             for tensors in (inputs, outputs)
-        ]
-        return builder.graph.model(*infos, metadata).SerializeToString()
+        )
+        return builder.graph.model(input_types, output_types, metadata).SerializeToString()
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
