@@ -98,7 +98,7 @@ SLOTFILL = [
 ]
 
 
-def test_pages_and_commands_are_found():
+def test_there_are_pages_and_commands_to_test():
     assert {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/config.md"} <= set(
         map(page_name, PAGES)
     )

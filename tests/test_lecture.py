@@ -76,7 +76,7 @@ def test_same_commands_and_outputs(lecture):
     assert lecture.difference() == ""
 
 
-def test_difference_is_detected(lecture, tmp_path, monkeypatch):
+def test_differences_between_pages_are_detected(lecture, tmp_path, monkeypatch):
     other = tmp_path / "other.md"
     for changed in (
         TEXT.replace("--split pairs", "--split test", 1),
@@ -103,7 +103,7 @@ def test_pictures_exist_and_are_small(lecture):
     assert all((PAGE.parent / name).stat().st_size < 200_000 for name in names)
 
 
-def test_examples_by_hand():
+def test_worked_examples_of_the_page():
     by_hand = re.findall(r"```python\n.*?<!-- output -->\n```text\n(.*?)```", TEXT, re.S)
     order, lstm = by_hand[1].splitlines(), by_hand[2].splitlines()
     assert order[0] == "[[1, 1], [1, 1], [2, 2]] -> [[4, 4], [12, 12], [32, 32]]"
@@ -111,12 +111,12 @@ def test_examples_by_hand():
     assert [int(value) for value in lstm[-1].split()[1:]] == [0, 0, 0, 0, 0, 7, 0, 0, 6]
 
 
-def test_memory_is_needed():
+def test_feedforward_encoder_fails_on_pairs():
     forgetful, elman = recalls("slotfill evaluate runs/feedforward --split pairs")
     assert sum(forgetful) <= 100 < 190 < sum(elman)
 
 
-def test_reading_both_ways_helps():
+def test_bidirectional_encoder_helps():
     lines = outputs("slotfill train lab/elman-forward")
     assert len({re.sub(r" is where.*", "", line) for line in lines[:2]}) == 1
     assert lines[2:] == [
@@ -132,7 +132,7 @@ def test_clipping_helps_a_little():
     assert all(0 < one - other < 2 for one, other in zip(clipped, unclipped, strict=True))
 
 
-def test_who_forgets():
+def test_memory_of_cells():
     right, left = probed('slotfill probe --cells "elman, {name: elman, activation: relu}')
     tanh, relu, linear = (
         right["elman"],
@@ -154,13 +154,13 @@ def test_who_forgets():
     assert 1e3 < left["lstm"]["100, x 4"] < left["elman"]["100, x 4"] / 1e6
 
 
-def test_who_forgets_when_all_distances_are_seen():
+def test_no_cell_forgets_if_trained_on_all_distances():
     rows = [cells(line)[1:] for line in outputs("slotfill probe --mixed") if "│" in line]
     assert len(rows) == 6
     assert min(float(cell.partition(" ")[0]) for row in rows for cell in row) > 95
 
 
-def test_attention_alone_looks_at_the_verb_and_knows_no_order():
+def test_attention_attends_to_the_verb_and_ignores_order():
     lines = [line.split() for line in outputs("slotfill train lab/attention")]
     after, alone = (float(line[1]) for line in lines if line and line[0] == "Taipei")
     assert after > 0.5 and alone > 0.5

@@ -78,7 +78,7 @@ def test_wheel_has_every_module_and_the_type_marker(wheel):
     assert modules | {"slotfill/py.typed"} <= set(wheel.namelist())
 
 
-def test_wheel_has_the_configs_and_the_data_as_they_are(wheel):
+def test_wheel_has_the_configs_and_the_data_unchanged(wheel):
     configs = [path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml")]
     splits = [Path("data", corpus, f"{split}.brackets") for corpus in CORPORA for split in SPLITS]
     readmes = [Path("data", corpus, "README.md") for corpus in CORPORA]

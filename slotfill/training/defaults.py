@@ -37,7 +37,7 @@ class TrainingBudget:
 
 
 def resolve_budget(config: TrainConfig, sentences: int) -> TrainingBudget:
-    """Return what `config` sets, and what suits a number of training sentences where it does not."""
+    """Return the budget of `config`, with defaults for a number of training sentences."""
     batch_size = config.batch_size or min(
         max(sentences // STEPS_PER_EPOCH, MIN_BATCH_SIZE), MAX_BATCH_SIZE
     )

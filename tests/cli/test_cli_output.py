@@ -79,7 +79,7 @@ def test_a_closed_standard_output_is_one_line(words):
     assert (done.returncode, done.stderr) == (1, "slotfill: standard output is closed\n")
 
 
-def test_training_continues_when_nobody_reads_its_output(desk):
+def test_training_continues_if_its_output_is_closed(desk):
     done = in_shell("slotfill train tiny.yaml --out run | head -1; exit ${PIPESTATUS[0]}")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
@@ -103,7 +103,7 @@ def test_training_continues_when_nobody_reads_its_output(desk):
         ("yaml", "show taipei"),
     ],
 )
-def test_a_package_that_is_not_installed_is_named(package, words, desk, trained):
+def test_missing_package_is_named(package, words, desk, trained):
     code = (
         f"import sys\nsys.modules[{package!r}] = None\n"
         "from slotfill.cli.main import main\n"

@@ -141,7 +141,7 @@ def test_show_prints_a_complete_config(desk, cli):
 
 
 @pytest.mark.parametrize("name", builtin_config_names())
-def test_every_built_in_config_says_what_it_is(name):
+def test_every_built_in_config_has_a_description(name):
     assert len(config_summary(name)) > 10
     assert (builtin_config_dir() / f"{name}.yaml").read_text().startswith("# ")
 

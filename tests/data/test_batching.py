@@ -19,7 +19,7 @@ def lengths_of(count, seed=0, longest=50):
 
 @given(lengths=st.lists(st.integers(1, 9000), max_size=60), size=st.integers(1, 70), seed=SEEDS)
 @settings(max_examples=150, derandomize=True, deadline=None)
-def test_every_sentence_once_and_no_batch_too_large(lengths, size, seed):
+def test_batches_partition_the_sentences_within_the_limits(lengths, size, seed):
     batches = bucket_batches(lengths, size, seed)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
@@ -28,7 +28,7 @@ def test_every_sentence_once_and_no_batch_too_large(lengths, size, seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_padding_is_bound_though_lengths_are_mixed(seed):
+def test_padding_is_bounded_with_mixed_lengths(seed):
     """A batch's longest sentence need not be its last."""
     lengths = lengths_of(4000, seed, longest=40)
     batches = bucket_batches(lengths, 10**6, (seed, 0))
@@ -47,14 +47,14 @@ def test_batches_are_full(size):
 
 
 @pytest.mark.parametrize("seed", [None, (1, 1)])
-def test_little_padding(seed):
+def test_padding_is_below_5_percent(seed):
     lengths = lengths_of(2000)
     batches = bucket_batches(lengths, 16, seed)
     padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
     assert padded < 1.05 * sum(lengths)
 
 
-def test_without_seed_from_short_to_long():
+def test_batches_without_a_seed_are_sorted_by_length():
     lengths = lengths_of(100)
     flat = [lengths[i] for batch in bucket_batches(lengths, 8) for i in batch]
     assert flat == sorted(lengths)
@@ -62,7 +62,7 @@ def test_without_seed_from_short_to_long():
     assert bucket_batches([2, 1, 2, 1, 2], 2) == [[1, 3], [0, 2], [4]]
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_result():
     lengths = lengths_of(200)
     first = bucket_batches(lengths, 8, (1, 1))
     assert first == bucket_batches(lengths, 8, (1, 1))
@@ -76,13 +76,13 @@ def test_the_seed_decides():
     assert means != sorted(means) and abs(np.corrcoef(means, range(len(means)))[0, 1]) < 0.6
 
 
-def test_a_very_long_sentence_is_alone():
+def test_very_long_sentence_has_its_own_batch():
     for seed in (None, (3, 1)):
         batches = bucket_batches([5, 10_000, 5, 17_000, 6], 16, seed)
         assert sorted(map(sorted, batches)) == [[0, 2, 4], [1], [3]]
 
 
-def test_no_sentences():
+def test_no_sentences_give_no_batches():
     assert bucket_batches([], 4) == [] and bucket_batches([], 4, (1, 1)) == []
 
 

@@ -628,7 +628,7 @@ def test_broken_data(files, read, options, message, tmp_path):
     assert told == message
 
 
-def test_the_path_is_shown_as_given(tmp_path, monkeypatch):
+def test_messages_show_the_path_as_typed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a.conll").write_text("fly O\nto\n", encoding="utf-8")
     with pytest.raises(SlotfillError, match=r"^a\.conll:2: "):

@@ -35,7 +35,7 @@ def test_tokens_survive_conversion_to_jsonl_and_back(tmp_path):
         ),
     ],
 )
-def test_what_a_target_cannot_hold_is_an_error_without_lossy(name, text, target, message, tmp_path):
+def test_information_loss_is_an_error_without_lossy(name, text, target, message, tmp_path):
     source, target = tmp_path / name, tmp_path / target
     source.write_text(text)
     with pytest.raises(DataError) as error:

@@ -28,7 +28,7 @@ def trained(recipe: str, folder: Path, *overrides: str) -> Path:
 @pytest.mark.parametrize(
     ("recipe", "least"), [("atis", 95.3), ("snips", 94.5), ("mit_restaurant", 78.5)]
 )
-def test_recipe_reaches_its_score(recipe, least, tmp_path):
+def test_config_reaches_its_score(recipe, least, tmp_path):
     if not (CORPORA / recipe).is_dir():
         pytest.skip(f"the corpus {recipe} is not in {CORPORA}")
     run = load_run(trained(recipe, tmp_path, f"data.path={CORPORA / recipe}"))
@@ -44,12 +44,12 @@ def cities_right(run: Path) -> float:
 
 
 @pytest.mark.parametrize("recipe", ["taipei", "taipei_zh"])
-def test_memory_tells_arriving_from_leaving(recipe, tmp_path):
+def test_recurrent_encoder_distinguishes_arrival_from_departure(recipe, tmp_path):
     run = trained(recipe, tmp_path)
     assert evaluate_run(load_run(run)).overall.f1 >= 99
     assert evaluate_run(load_run(run), split="unseen").overall.f1 >= 95
     assert cities_right(run) >= 99
 
 
-def test_without_memory_half_of_the_cities_is_the_most(tmp_path):
+def test_feedforward_encoder_gets_at_most_half_of_the_cities(tmp_path):
     assert cities_right(trained("taipei-feedforward", tmp_path)) <= 50

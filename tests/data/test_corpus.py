@@ -94,13 +94,13 @@ def test_no_such_folder(tmp_path):
         find_split(tmp_path / "taipei" / "train.conll", "train")
 
 
-def test_labels_may_be_missing_where_none_are_needed(tmp_path):
+def test_unlabelled_sentences_are_read_if_labels_are_optional(tmp_path):
     fill(tmp_path, "a.conll")
     (sentence,) = read_sentences(tmp_path / "a.conll", labelled=False).sentences
     assert (sentence.tokens, sentence.slots) == (["go"], None)
 
 
-def test_what_is_equal_is_held_once(tmp_path):
+def test_equal_strings_share_memory(tmp_path):
     path = tmp_path / "a.brackets"
     path.write_text(
         "leave [Taipei](origin) today\nleave [Taipei](origin) tomorrow\n", encoding="utf-8"
@@ -109,14 +109,14 @@ def test_what_is_equal_is_held_once(tmp_path):
     assert one.tokens[1] is other.tokens[1] and one.slots[0] is other.slots[0]
 
 
-def test_nothing_is_overwritten(tmp_path):
+def test_existing_files_are_not_overwritten(tmp_path):
     fill(tmp_path, "a.conll")
     with pytest.raises(UsageError, match="exists, and nothing is overwritten"):
         write_sentences(tmp_path / "a.conll", [Sentence.from_tokens(["fly"], [])])
     assert (tmp_path / "a.conll").read_text() == "go\n"
 
 
-def test_where_nothing_can_be_written(tmp_path):
+def test_unwritable_target_is_one_line(tmp_path):
     with pytest.raises(UsageError, match=r"a\.conll: cannot be written: No such file or directory"):
         write_sentences(tmp_path / "nowhere" / "a.conll", [])
     with pytest.raises(UsageError, match=r"a\.txt: the format is not clear from its name"):
@@ -124,7 +124,7 @@ def test_where_nothing_can_be_written(tmp_path):
 
 
 @pytest.mark.parametrize("format", ["conll", "jointslu"])
-def test_a_failure_leaves_nothing_behind(format, tmp_path):
+def test_failed_write_leaves_no_file(format, tmp_path):
     def sentences():
         yield Sentence.from_tokens(["fly", "Taipei"], [Slot("city", 1, 2)])
         raise KeyboardInterrupt
@@ -153,7 +153,7 @@ def test_real_corpora(corpus, sizes):
         assert reading.repaired_tags == 0
 
 
-def test_nothing_heavy_is_imported(tmp_path):
+def test_reading_imports_no_heavy_module(tmp_path):
     fill(tmp_path, "a.md")
     code = (
         "import sys; from slotfill.data.corpus import read_sentences; read_sentences(sys.argv[1]);"
@@ -165,7 +165,7 @@ def test_nothing_heavy_is_imported(tmp_path):
     assert done.stdout.strip() == "set()"
 
 
-def test_a_folder_without_a_train_file_names_what_it_has(tmp_path):
+def test_folder_without_train_lists_its_splits(tmp_path):
     fill(tmp_path, "training.brackets", "test.brackets")
     with pytest.raises(ConfigError) as error:
         split_path(DataConfig(path=str(tmp_path)), "train")

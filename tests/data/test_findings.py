@@ -28,19 +28,19 @@ def test_a_clean_corpus_has_no_findings(tmp_path):
     assert findings(tmp_path, files) == []
 
 
-def test_sentences_of_train_in_test_are_found(tmp_path):
+def test_overlap_of_train_and_test_is_reported(tmp_path):
     files = {"train.md": TRAIN, "valid.md": "go\n", "test.md": "a\nfly to [City3](city)\n"}
     assert findings(tmp_path, files) == [
         "test: 1 of 2 sentences are also in train, the first at @/test.md:2"
     ]
 
 
-def test_a_file_that_repeats_its_lines_is_found(tmp_path):
+def test_duplicate_sentences_are_reported(tmp_path):
     files = {"train.md": TRAIN * 5, "valid.md": "go\n"}
     assert findings(tmp_path, files) == ["train: 80 of 100 sentences repeat another one"]
 
 
-def test_a_text_with_different_labels_is_found(tmp_path):
+def test_inconsistent_labels_are_reported(tmp_path):
     files = {"train.md": TRAIN + "fly to [City1](town)\nfly to City1\n", "valid.md": "go\n"}
     assert findings(tmp_path, files) == [
         "train: the same text has different labels at @/train.md:2 and @/train.md:21"
@@ -59,7 +59,7 @@ def test_a_text_with_different_labels_is_found(tmp_path):
         ("date", "time", False),
     ],
 )
-def test_a_rare_slot_name_beside_a_similar_one_is_found(rare, frequent, similar, tmp_path):
+def test_rare_slot_name_similar_to_a_frequent_one_is_reported(rare, frequent, similar, tmp_path):
     train = TRAIN.replace("city", frequent) + "pay [one](" + rare + ")\n"
     expected = f"@/train.md:21: slot '{rare}' (1) is almost named like '{frequent}' (20); rename it"
     found = findings(tmp_path, {"train.md": train, "valid.md": "go\n"})
@@ -100,7 +100,7 @@ def test_learned_affixes_are_listed(tmp_path):
     ]
 
 
-def test_a_file_without_blank_lines_is_found(tmp_path):
+def test_conll_file_without_empty_lines_is_reported(tmp_path):
     files = {"train.conll": "w B-x\n" * 30, "valid.conll": "go O\n\n"}
     assert findings(tmp_path, files) == [
         "@/train.conll: no blank line, so its 30 tokens are one sentence; put a blank line after"

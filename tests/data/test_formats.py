@@ -74,7 +74,7 @@ PIECES = st.text(
 @pytest.mark.parametrize("format", ["conll", "jointslu"])
 @given(data=st.data())
 @EXAMPLES
-def test_any_tokens_come_back(format, scheme, data):
+def test_any_tokens_round_trip(format, scheme, data):
     sentences = data.draw(st.lists(labelled(PIECES), min_size=1, max_size=4))
     assert content(there_and_back(sentences, format, scheme)) == content(sentences)
 
@@ -83,7 +83,7 @@ def test_any_tokens_come_back(format, scheme, data):
 @pytest.mark.parametrize("format", ["jsonl", "brackets"])
 @given(data=st.data())
 @EXAMPLES
-def test_any_text_comes_back(format, tokenizer, data):
+def test_any_text_round_trips(format, tokenizer, data):
     sentences = data.draw(st.lists(labelled(tokenizer=tokenizer), min_size=1, max_size=4))
     assert content(there_and_back(sentences, format, tokenizer=tokenizer)) == content(sentences)
 
@@ -92,7 +92,7 @@ def test_any_text_comes_back(format, tokenizer, data):
 @pytest.mark.parametrize("format", FORMATS.names())
 @given(data=st.data())
 @EXAMPLES
-def test_plain_words_come_back_from_every_format(format, scheme, data):
+def test_plain_words_round_trip_through_every_format(format, scheme, data):
     words = st.sampled_from(
         ["fly", "to", "台", "#", "o'clock", "दिल्ली", "[", ")", "\\", "3.5", "O"]
     )
@@ -101,13 +101,13 @@ def test_plain_words_come_back_from_every_format(format, scheme, data):
 
 
 @pytest.mark.parametrize("format", [name for name in FORMATS.names() if name != "brackets"])
-def test_sentences_without_labels_come_back(format):
+def test_unlabelled_sentences_round_trip(format):
     sentences = [Sentence.from_tokens(["fly", "to", "Taipei"]), Sentence.from_tokens(["#"])]
     assert content(there_and_back(sentences, format, labelled=False)) == content(sentences)
 
 
 @pytest.mark.parametrize("format", FORMATS.names())
-def test_intents_come_back(format):
+def test_intents_round_trip(format):
     sentences = [
         Sentence.from_tokens(["fly"], [], "book#flight a"),
         Sentence.from_tokens(["#"], [Slot("x", 0, 1)]),
@@ -138,7 +138,7 @@ def test_byte_order_mark_and_crlf(format, tmp_path):
 
 
 @pytest.mark.parametrize("format", FORMATS.names())
-def test_options_are_plain(format):
+def test_options_are_json_values(format):
     part = FORMATS.part(format)
     assert part.summary.endswith(".")
     assert all(option.type for option in part.options.values())
@@ -263,7 +263,7 @@ def test_jsonl_of_both_shapes(tmp_path):
     assert reading.repaired_tags == 1
 
 
-def test_jsonl_as_written(tmp_path):
+def test_jsonl_output(tmp_path):
     sentence = Tokenizer("words").tokenize("到 台北!")
     sentence.slots = [Slot("city", 1, 3)]
     write_sentences(tmp_path / "x.jsonl", [sentence])
@@ -274,7 +274,7 @@ def test_jsonl_as_written(tmp_path):
 
 @given(sentence=labelled(), intent=st.none() | ANY_TEXT)
 @EXAMPLES
-def test_jsonl_is_written_as_json_writes_it(sentence, intent):
+def test_jsonl_lines_equal_json_dumps(sentence, intent):
     sentence.intent = intent
     row = {"text": sentence.text, "slots": []}
     for slot in sentence.slots:
@@ -357,7 +357,7 @@ def test_jointslu_cannot_be_printed():
         ),
     ],
 )
-def test_what_cannot_be_written(format, sentence, message, tmp_path):
+def test_unwritable_sentences_are_errors(format, sentence, message, tmp_path):
     sentences = [Sentence.from_tokens(["ok"], []), sentence]
     with pytest.raises(DataError) as fault:
         write_sentences(tmp_path / "x", sentences, format=format)

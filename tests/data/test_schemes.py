@@ -49,7 +49,7 @@ def slots(draw):
 @pytest.mark.parametrize("scheme", SCHEMES)
 @given(case=slots())
 @EXAMPLES
-def test_slots_come_back(scheme, case):
+def test_slots_round_trip_through_tags(scheme, case):
     found, length = case
     tags = slots_to_tags(found, length, scheme)
     assert len(tags) == length
@@ -58,7 +58,7 @@ def test_slots_come_back(scheme, case):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_legal_is_what_is_written(scheme):
+def test_legal_sequences_are_those_that_are_written(scheme):
     tags = all_tags(["a", "b"], scheme)
     for length in (1, 2, 3, 4):
         for sequence in product(tags, repeat=length):
@@ -81,14 +81,14 @@ def test_legal_is_what_is_written(scheme):
         ("bilou", "U-a B-a L-b", [("a", 0, 1), ("a", 1, 2), ("b", 2, 3)]),
     ],
 )
-def test_illegal_tags_are_forgiven(scheme, tags, slots):
+def test_illegal_tags_are_repaired(scheme, tags, slots):
     assert tags_to_slots(tags.split(), scheme) == [Slot(*slot) for slot in slots]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @given(data=st.data())
 @EXAMPLES
-def test_read_by_number(scheme, data):
+def test_decoding_tag_ids_equals_decoding_tags(scheme, data):
     tags = data.draw(st.permutations(all_tags(NAMES, scheme)))
     read = TagDecoder(tags, scheme)
     for numbers in data.draw(
@@ -100,7 +100,7 @@ def test_read_by_number(scheme, data):
 @pytest.mark.parametrize("scheme", ["iob1", "iob2", "bioes"])
 @given(data=st.data())
 @EXAMPLES
-def test_forgiving_as_seqeval(scheme, data):
+def test_repairs_match_seqeval(scheme, data):
     entities = pytest.importorskip("seqeval.metrics.sequence_labeling").get_entities
     tags = data.draw(st.lists(st.sampled_from(all_tags(["a", "b-c"], scheme)), max_size=8))
     expected = [(name, start, end + 1) for name, start, end in entities(tags)]

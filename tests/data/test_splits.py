@@ -94,7 +94,7 @@ def test_holdout_and_train_share_every_intent(here):
 
 
 @given(st.lists(st.sets(st.sampled_from("abcd")), min_size=10, max_size=60), st.floats(0.1, 0.5))
-def test_no_slot_name_is_in_the_holdout_alone(rows, holdout):
+def test_every_slot_name_of_the_holdout_occurs_in_train(rows, holdout):
     sentences = labelled(*(" ".join(sorted(row)) for row in rows))
     size = round(len(rows) * holdout)
     held = draw_holdout(sentences, size)
@@ -133,9 +133,7 @@ def test_holdout_of_0_trains_on_all_sentences(here):
         (20, {"valid": "a.brackets", "holdout": 0.2}, 0),
     ],
 )
-def test_few_sentences_are_held_out_only_where_there_are_no_others_to_score_on(
-    here, slots, options, share
-):
+def test_small_corpus_holds_out_sentences_only_without_a_test_split(here, slots, options, share):
     write("a.brackets", ["city"] * slots)
     data = DataConfig(path="a.brackets", **options)
     assert holdout_share(data) == share

@@ -111,7 +111,7 @@ class TestCorpus:
             }
             assert slots == SLOTS, split
 
-    def test_pairs_differ_in_the_verb_alone(self, corpus):
+    def test_pairs_differ_only_in_the_verb(self, corpus):
         verbs = CORPORA[corpus][1]
         pattern = re.compile("|".join(verbs))
         lines = read_lines(corpus, "pairs")
@@ -169,7 +169,7 @@ class TestCorpus:
         assert all(mentions(corpus, [city]).search(train_text) for city in cities("pairs"))
         assert len(cities("train")) >= 150
 
-    def test_held_out_names_occur_in_unseen_alone(self, corpus):
+    def test_held_out_names_occur_only_in_unseen(self, corpus):
         lexicons = read_lexicons(corpus)
         held_out = mentions(corpus, lexicons["city", True] + lexicons["airline", True])
         for split in ("train", "valid", "test", "pairs"):

@@ -70,7 +70,7 @@ EXAMPLES = settings(max_examples=200, derandomize=True, deadline=None)
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @given(text=TEXTS)
 @EXAMPLES
-def test_nothing_is_lost_but_blanks(tokenizer, text):
+def test_only_spaces_are_lost(tokenizer, text):
     end = 0
     sentence = Tokenizer(tokenizer).tokenize(text, "place")
     for first, last in [*sentence.offsets, (len(text), len(text))]:
@@ -88,7 +88,7 @@ def test_nothing_is_lost_but_blanks(tokenizer, text):
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @given(text=TEXTS | st.lists(st.text("ab1'.é", max_size=4), max_size=8).map(" ".join))
 @EXAMPLES
-def test_every_blank_parts_alike(tokenizer, text):
+def test_every_kind_of_space_separates_tokens(tokenizer, text):
     # The text is cut at its plain blanks first; without any, all of it at once.
     whole = text.replace(" ", "\u3000") + "\u3000"
     tokenize = Tokenizer(tokenizer).tokenize

@@ -41,14 +41,14 @@ def test_counts_and_tags():
     assert Vocab.from_sentences(SENTENCES[3:], "iob2").tags == ["O"]
 
 
-def test_slot_names_hold_dashes():
+def test_slot_names_may_contain_dashes():
     vocab = Vocab.from_sentences(
         [Sentence.from_tokens(["x"], [Slot("fromloc.city-name", 0, 1)])], "bioes"
     )
     assert vocab.slot_names == ["fromloc.city-name"]
 
 
-def test_order_of_sentences_changes_nothing():
+def test_vocabulary_is_independent_of_sentence_order():
     wanted = json.dumps(Vocab.from_sentences(SENTENCES, "iob2").to_json())
     for seed in range(5):
         shuffled = random.Random(seed).sample(SENTENCES, len(SENTENCES))
@@ -56,7 +56,7 @@ def test_order_of_sentences_changes_nothing():
 
 
 @pytest.mark.parametrize("scheme", ["iob1", "iob2", "bioes", "bilou"])
-def test_json_and_back(scheme):
+def test_json_round_trip(scheme):
     vocab = Vocab.from_sentences(SENTENCES, scheme)
     text = json.dumps(vocab.to_json(), ensure_ascii=False)
     again = Vocab.from_json(text.encode())
@@ -75,7 +75,7 @@ def test_json_and_back(scheme):
         assert np.array_equal(mine, theirs)
 
 
-def test_knows():
+def test_contains_token():
     vocab = Vocab.from_sentences(SENTENCES, "iob2")
     assert all(
         vocab.contains_token(token) for token in ("Taipei", "TAIPEI", "taipei", "台北", "Yes")
@@ -133,14 +133,14 @@ def test_characters():
     assert spellings[types[0, 0]].tolist() == spellings[types[0, 1]].tolist() == [3, 2]
 
 
-def test_characters_of_nothing():
+def test_characters_of_an_empty_batch():
     spellings, types = (
         Vocab({"a": 1}, ["O"], "iob2").character_indexer(lowercase=False, max_length=3).index([])
     )
     assert spellings.tolist() == [[0]] and types.shape == (0, 0)
 
 
-def test_intents_are_kept_as_training_writes_them():
+def test_intents_keep_the_spelling_of_the_training_data():
     labels = ["go", "go", "tell#ask", "ask", "ask#tell", "tell#ask", "ask # go", "greet#greet"]
     sentences = [Sentence.from_tokens(["x"], [], intent) for intent in labels]
     vocab = Vocab.from_sentences(sentences, "iob2", intents=True)
@@ -174,7 +174,7 @@ def test_intents_are_kept_as_training_writes_them():
     assert not Vocab.from_sentences(sentences[:1], "iob2", intents=True).is_multi_intent
 
 
-def test_intents_that_are_not_learned_are_not_kept():
+def test_intents_are_not_stored_unless_learned():
     vocab = Vocab.from_sentences([Sentence.from_tokens(["x"], [], "go")], "iob2")
     assert (vocab.intents, vocab.intent_names, vocab.intent_targets(SENTENCES)) == ({}, [], [])
     assert set(vocab.to_json()) == {"tokenizer", "scheme", "tags", "tokens"}

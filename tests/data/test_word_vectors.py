@@ -59,12 +59,12 @@ def same(found, words):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_kind_is_told_by_its_content(name, tmp_path):
+def test_kind_is_detected_from_the_content(name, tmp_path):
     same(read(tmp_path, FILES[name], most=100), WORDS)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_only_what_is_needed_is_kept(name, tmp_path):
+def test_only_needed_words_are_read(name, tmp_path):
     same(read(tmp_path, FILES[name], ["時間", "Boston"]), ["時間"])
     same(read(tmp_path, FILES[name], ["at"], most=2), ["the", "Taipei", "at"])
     same(read(tmp_path, FILES[name], ["The", "Taipei"]), ["Taipei"])
@@ -79,26 +79,26 @@ def test_kind_can_be_named(name, tmp_path):
     same(read(tmp_path, FILES[name], most=9, kind=name), WORDS)
 
 
-def test_a_first_word_that_is_a_number_is_no_header_where_the_kind_is_named(tmp_path):
+def test_numeric_first_line_is_no_header_if_the_kind_is_set(tmp_path):
     content = b"7 2\n8 3\n"
     assert read(tmp_path, content, most=9, kind="glove").words == ["7", "8"]
     with pytest.raises(DataError, match="but the header says 2"):
         read(tmp_path, content, most=9)
 
 
-def test_of_a_word_that_comes_twice_the_first_counts(tmp_path):
+def test_first_vector_of_a_duplicate_word_is_used(tmp_path):
     found = read(tmp_path, b"a 1 2\nb 3 4\na 5 6\n", most=9)
     assert found.words == ["a", "b"] and found.vectors.tolist() == [[1, 2], [3, 4]]
 
 
-def test_words_with_blanks_are_passed_over(tmp_path):
+def test_words_with_spaces_are_skipped(tmp_path):
     assert read(tmp_path, b"a 1 2\n. . 3 4\nat name@domain.com 5 6\nb 7 8\n", most=9).words == [
         "a",
         "b",
     ]
 
 
-def test_what_is_not_kept_is_not_looked_into(tmp_path):
+def test_skipped_rows_are_not_parsed(tmp_path):
     """Of a row that is passed over no number is read, and no letter decoded."""
     assert read(tmp_path, b"a 1 2\n\xff\xfe x y\n", ["a"]).words == ["a"]
 
@@ -131,13 +131,13 @@ BROKEN = [
 @pytest.mark.parametrize(
     ("content", "kind", "said"), BROKEN, ids=[said[:40] for _, _, said in BROKEN]
 )
-def test_what_is_wrong_is_told_in_a_line(content, kind, said, tmp_path):
+def test_errors_in_files_are_one_line(content, kind, said, tmp_path):
     with pytest.raises(DataError, match=said) as told:
         read(tmp_path, content, most=9, kind=kind)
     assert "\n" not in str(told.value)
 
 
-def test_no_file_or_a_folder(tmp_path):
+def test_missing_file_or_folder_is_an_error(tmp_path):
     with pytest.raises(DataError, match="cannot be read: No such file"):
         read_vectors(tmp_path / "none", [], 1, True)
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
@@ -194,7 +194,7 @@ def test_fasttext_has_a_vector_for_every_word(tmp_path):
         np.testing.assert_allclose(vector, composed(word), atol=1e-6)
 
 
-def test_fasttext_in_lower_case(tmp_path):
+def test_fasttext_lowercase(tmp_path):
     """What the file has in lower case needs no subwords."""
     pytest.importorskip(
         "gensim", reason="fastText's .bin needs gensim: pip install 'slotfill[fasttext]'"
@@ -208,7 +208,7 @@ def test_fasttext_in_lower_case(tmp_path):
 @pytest.mark.parametrize(
     "content", [fasttext()[:40], fasttext()[:-150], fasttext()[:8] + b"\3" * 60]
 )
-def test_a_broken_fasttext_file(content, tmp_path):
+def test_broken_fasttext_file_is_one_line(content, tmp_path):
     pytest.importorskip(
         "gensim", reason="fastText's .bin needs gensim: pip install 'slotfill[fasttext]'"
     )
@@ -219,7 +219,7 @@ def test_a_broken_fasttext_file(content, tmp_path):
     assert "\n" not in str(told.value)
 
 
-def test_without_gensim(tmp_path, monkeypatch):
+def test_missing_gensim_names_the_package_to_install(tmp_path, monkeypatch):
     import sys
 
     from slotfill.errors import UsageError

@@ -200,7 +200,7 @@ def test_export_error_names_the_operation(function, message):
         export_model(model, vocab)
 
 
-def test_one_file_is_not_loaded_in_place_of_the_other():
+def test_swapped_onnx_files_are_not_loaded():
     parts = [["word"], small("encoder", "recurrent"), "crf"]
     model, vocab = built(parts)
     one = export_model(model, vocab)

@@ -116,7 +116,7 @@ def test_equals_torch(which, bidirectional, layers):
         )
 
 
-def test_elman_by_hand():
+def test_elman_worked_example():
     """All weights 1, no bias, linear: what the hidden layer holds depends on the order of the
     inputs.
     """
@@ -144,7 +144,7 @@ X3 = [0, 0, 0, 0, 0, 1, 0, 0, 1]
 
 
 @pytest.mark.parametrize(("sharp", "within"), [(1, 1e-2), (10, 1e-6)])
-def test_lecture_lstm_by_hand(sharp, within):
+def test_lecture_lstm_worked_example(sharp, within):
     """x2 = 1 adds x1 to the memory, x2 = -1 clears it, x3 = 1 lets it out."""
     part = {"name": "lstm_lecture", "input_activation": "linear", "output_activation": "linear"}
     cell = CELLS.build(part, 3, 1).double()

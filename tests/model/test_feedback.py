@@ -118,7 +118,7 @@ def test_jordan_feeds_back_its_softmax(elman, training):
         assert torch.equal(again, fed)
 
 
-def test_jordan_without_recurrence_depends_on_its_tags_alone():
+def test_jordan_without_recurrence_depends_only_on_its_tags():
     """What its hidden layer keeps reaches the next step through the tag distribution, or in the
     hybrid, by itself.
     """

@@ -113,7 +113,7 @@ def test_a_saved_run_has_no_language_model(desk, cli, average):
     assert cli("evaluate", "auxiliary").code == 0
 
 
-def test_it_changes_the_learned_weights(desk, cli):
+def test_language_model_changes_the_learned_weights(desk, cli):
     for weight in (0, 1):
         assert (
             cli(

@@ -69,7 +69,7 @@ def test_lowercase_false(tmp_path):
     assert np.array_equal(lower, unknown) and not np.array_equal(exact, unknown)
 
 
-def test_stored_words(tmp_path):
+def test_extra_words_have_vectors(tmp_path):
     path = write_vectors(tmp_path / "vectors.txt")
     words = tmp_path / "extra.txt"
     words.write_text("Boston  is not\nLisbon\n", encoding="utf-8")

@@ -85,7 +85,7 @@ def intents_of(predicted):
     return [row.get("intent") for row in map(json.loads, predicted.splitlines())]
 
 
-def test_training_tells_them_and_keeps_them(room, cli):
+def test_training_reports_and_saves_intents(room, cli):
     result = cli("train", "tiny.yaml", "--out", "again")
     assert (result.code, result.err) == (0, "")
     for told in ("all intents", "gold intents", "frame accuracy", "intent accuracy", "0 intents"):
@@ -105,7 +105,7 @@ def test_training_tells_them_and_keeps_them(room, cli):
     assert set(scores["intents"]) == {"arrive", "leave", "ask", "greet"}
 
 
-def test_a_run_without_them_knows_nothing_of_them(room, cli):
+def test_run_without_intent_head_ignores_intents(room, cli):
     """Though its sentences have some."""
     result = cli("train", "tiny.yaml", "intent=null", "train.epochs=2", "--out", "plain")
     assert (result.code, result.err) == (0, "") and "intent" not in result.out
@@ -123,7 +123,7 @@ def test_a_run_without_them_knows_nothing_of_them(room, cli):
 
 
 @pytest.mark.parametrize("format", NAMES)
-def test_every_format_teaches_the_same(format, room, cli):
+def test_every_format_trains_the_same_weights(format, room, cli):
     quick = ["data.tokenizer=whitespace", "train.epochs=2", "intent={name: mean, feed: true}"]
     for name in (format, "brackets"):
         assert (
@@ -142,7 +142,7 @@ def test_every_format_teaches_the_same(format, room, cli):
     assert json.loads(wanted)["intent"]["overall"]["support"] == 38, "each of several by itself"
 
 
-def test_every_output_has_them(room, cli):
+def test_every_output_format_has_intents(room, cli):
     wanted = intents_of(cli("predict", "run", *TEXTS).out)
     assert wanted[2] is None and [text for text in wanted if text] == [
         "leave",
@@ -167,7 +167,7 @@ def test_every_output_has_them(room, cli):
 
 
 @pytest.mark.parametrize("run", ["run", "fed"])
-def test_every_engine_and_stream_gives_the_same(run, room, cli):
+def test_every_engine_and_jobs_predict_the_same(run, room, cli):
     Path("texts").write_text("\n".join(TEXTS * 3))
     wanted, scores = cli("predict", run, "--input", "texts").out, cli("evaluate", run, "--json").out
     assert intents_of(wanted)[:2] == ["leave", "leave#ask"]
@@ -182,7 +182,7 @@ def test_every_engine_and_stream_gives_the_same(run, room, cli):
     assert cli("predict", run, "--input", "texts", "--engine", "onnx").out == wanted
 
 
-def test_evaluation_says_what_it_counts(room, cli):
+def test_evaluation_reports_intent_scores_and_their_mode(room, cli):
     rows = [
         "[](ask#leave) may I leave [Oslo](origin)",
         "[](leave) hello there",
@@ -218,7 +218,7 @@ def test_evaluation_says_what_it_counts(room, cli):
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
-def test_a_sentence_without_intent_is_told_by_its_line(split, room, cli):
+def test_sentence_without_intent_is_an_error_with_its_line(split, room, cli):
     path = room / "brackets" / f"{split}.brackets"
     rows = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*rows[:2], "hello there\n", *rows[2:]]))
@@ -233,7 +233,7 @@ def test_a_sentence_without_intent_is_told_by_its_line(split, room, cli):
     assert cli("check", "tiny.yaml", "intent=null").code == 0
 
 
-def test_a_corpus_without_intents_is_told(room, cli):
+def test_corpus_without_intents_is_an_error(room, cli):
     (room / "jointslu" / "train" / "label").unlink()
     result = cli("train", "tiny.yaml", "data.path=jointslu", "--out", "other")
     place = room / "jointslu" / "train" / "seq.in"
@@ -270,12 +270,12 @@ def test_a_corpus_without_intents_is_told(room, cli):
         ),
     ],
 )
-def test_mistakes_in_the_config(override, told, room, cli):
+def test_errors_in_the_intent_config_are_one_line(override, told, room, cli):
     result = cli("check", "tiny.yaml", override)
     assert (result.code, result.err) == (2, f"slotfill: command line: {told}\n")
 
 
-def test_training_goes_on_to_the_bit(room, monkeypatch):
+def test_resumed_training_gives_identical_weights(room, monkeypatch):
     from slotfill.config.builtin import load_config
     from slotfill.runs.folder import RunFolder
     from slotfill.runs.train import train
@@ -294,7 +294,7 @@ def test_training_goes_on_to_the_bit(room, monkeypatch):
     )
 
 
-def test_the_lab_looks_at_them(room, cli):
+def test_inspect_shows_the_intent_head(room, cli):
     result = cli("inspect", "run", "may I leave Lima", "--json")
     found = json.loads(result.out)
     assert (result.code, found["intent"]) == (0, "leave#ask")
@@ -310,7 +310,7 @@ def test_the_lab_looks_at_them(room, cli):
     assert "weights, from the whole sentence to each token" in lines
 
 
-def test_configs_are_compared_by_them_too(room, cli):
+def test_compare_reports_intent_scores(room, cli):
     Path("slots.yaml").write_text(Path("tiny.yaml").read_text().replace("intent:", "#"))
     result = cli(
         "compare",
@@ -344,6 +344,6 @@ def test_configs_are_compared_by_them_too(room, cli):
     )
 
 
-def test_parts_are_listed(cli):
+def test_list_shows_intent_heads(cli):
     shown = cli("list", "intents").out
     assert all(name in shown for name in ("attention", "mean", "Liu & Lane"))

@@ -46,7 +46,7 @@ def tiny(*overrides):
     return load_config("tiny.yaml", overrides)[1]
 
 
-def test_a_run_is_files_that_people_can_read(trained):
+def test_run_folder_has_readable_files(trained):
     assert {path.name for path in trained.iterdir()} == FILES
     assert len({path.stat().st_mode for path in trained.iterdir()}) == 1
     for name in ("manifest.json", "scores.json", "environment.json"):
@@ -76,7 +76,7 @@ def test_the_saved_config_is_complete_and_trains_the_same_weights(trained, tmp_p
     ).read_bytes()
 
 
-def test_the_seed_decides_the_weights(desk):
+def test_the_seed_determines_the_weights(desk):
     files = []
     for number, seed in enumerate((7, 7, 8)):
         path = quietly(
@@ -86,7 +86,7 @@ def test_the_seed_decides_the_weights(desk):
     assert files[0] == files[1] != files[2]
 
 
-def test_a_loaded_run_predicts_what_the_trained_one_did(trained):
+def test_loaded_run_predicts_the_same_as_after_training(trained):
     tagger = slotfill.load(trained)
     slots = tagger.predict(["leave New York for Oslo please"])[0].slots
     assert [(slot.name, slot.value, slot.start, slot.end) for slot in slots] == [
@@ -95,7 +95,7 @@ def test_a_loaded_run_predicts_what_the_trained_one_did(trained):
     ]
 
 
-def test_nothing_is_written_over_unasked(desk):
+def test_existing_run_is_not_overwritten_without_force(desk):
     quietly(tiny(), RunFolder(Path("runs/a")))
     before = {path.name: path.read_bytes() for path in Path("runs/a").iterdir()}
     with pytest.raises(UsageError) as fault:
@@ -112,7 +112,7 @@ def test_nothing_is_written_over_unasked(desk):
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_what_is_not_a_run_is_never_replaced(force, run):
+def test_folder_that_is_not_a_run_is_never_replaced(force, run):
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("years of work")
     (run / "notes.md").write_text("mine too")
@@ -142,7 +142,7 @@ def test_what_is_not_a_run_is_never_replaced(force, run):
     assert Path("half.partial/photo.png").exists()
 
 
-def test_an_empty_folder_and_a_link_are_written_into(desk):
+def test_runs_are_saved_into_empty_folders_and_links(desk):
     Path("empty").mkdir()
     Path("elsewhere").mkdir()
     Path("link").symlink_to("elsewhere/real")
@@ -155,7 +155,7 @@ def test_an_empty_folder_and_a_link_are_written_into(desk):
     assert [path.name for path in Path("elsewhere").iterdir()] == ["real"]
 
 
-def test_a_folder_that_takes_the_name_while_training_is_not_replaced(desk, cli):
+def test_folder_created_during_training_is_not_replaced(desk, cli):
     folder = RunFolder(Path("run"))
     Path("run").mkdir()
     Path("run/other.txt").write_text("x")
@@ -172,7 +172,7 @@ def test_a_folder_that_takes_the_name_while_training_is_not_replaced(desk, cli):
     assert {path.name for path in Path("run").iterdir()} == FILES
 
 
-def test_two_that_train_into_one_folder_do_not_mix(desk):
+def test_concurrent_trainings_into_one_folder_do_not_mix(desk):
     first, second = RunFolder(Path("run")), RunFolder(Path("run"))
     config = tiny("train.epochs=1")
     from slotfill.data.vocab import Vocab
@@ -184,7 +184,7 @@ def test_two_that_train_into_one_folder_do_not_mix(desk):
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "vocab.json", "model.safetensors"])
-def test_a_run_without_a_file_it_needs_is_not_loaded(name, run, cli):
+def test_run_with_a_missing_file_is_not_loaded(name, run, cli):
     (run / name).unlink()
     if name == "model.safetensors":
         assert cli("predict", run, "x").code == 0
@@ -208,7 +208,7 @@ def test_a_run_without_a_file_it_needs_is_not_loaded(name, run, cli):
     ],
     ids=" ".join,
 )
-def test_a_run_predicts_without_what_is_for_people_or_for_the_other_engine(names, run):
+def test_prediction_needs_only_the_files_of_its_engine(names, run):
     for name in names:
         (run / name).unlink()
     assert slotfill.load(run).predict(["arrive Oslo"])[0].slots[0].value == "Oslo"
@@ -234,7 +234,7 @@ def assert_damaged(run, engine, name):
 
 
 @pytest.mark.parametrize("engine", READ)
-def test_a_flipped_bit_is_detected_in_every_file_that_is_read(engine, run):
+def test_flipped_bit_is_detected_in_every_file_that_is_read(engine, run):
     draw = random.Random(0)
     for name in READ[engine]:
         content = (run / name).read_bytes()
@@ -251,13 +251,13 @@ def test_a_flipped_bit_is_detected_in_every_file_that_is_read(engine, run):
 @pytest.mark.parametrize(
     "name", ["config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"]
 )
-def test_a_file_cut_short_is_detected(name, share, run):
+def test_truncated_file_is_detected(name, share, run):
     content = (run / name).read_bytes()
     (run / name).write_bytes(content[: int(share * len(content))])
     assert_damaged(run, "onnx" if name.endswith(".onnx") else "torch", name)
 
 
-def test_a_file_of_another_run_is_detected(run):
+def test_file_of_another_run_is_detected(run):
     """Though both have the same vocabulary and sizes."""
     shutil.copytree(run, "other")
     _, config = load_config(str(run / "config.yaml"), ["train.seed=7", "train.epochs=1"])
@@ -283,7 +283,7 @@ def test_a_run_of_another_format_must_be_trained_again(run, cli):
     )  # fmt: skip
 
 
-def test_a_damaged_file_for_onnx_is_written_again(run, cli):
+def test_export_replaces_a_damaged_onnx_file(run, cli):
     (run / "model.onnx").write_bytes(b"")
     result = cli("predict", run, "arrive Oslo")
     assert (result.code, result.out, result.err.count("\n")) == (1, "", 1)
@@ -292,7 +292,7 @@ def test_a_damaged_file_for_onnx_is_written_again(run, cli):
     assert cli("predict", run, "arrive Oslo").code == 0
 
 
-def test_an_interrupted_export_leaves_a_run_that_predicts(run, monkeypatch):
+def test_run_predicts_after_an_interrupted_export(run, monkeypatch):
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
@@ -306,7 +306,7 @@ def test_an_interrupted_export_leaves_a_run_that_predicts(run, monkeypatch):
     assert slotfill.load(run).predict(["arrive Oslo"])[0].slots[0].value == "Oslo"
 
 
-def test_export_writes_what_training_wrote(run, cli):
+def test_export_writes_the_same_file_as_training(run, cli):
     whole = (run / "model.onnx").read_bytes()
     (run / "model.onnx").unlink()
     result = cli("export", run)
@@ -315,7 +315,7 @@ def test_export_writes_what_training_wrote(run, cli):
     assert (run / "model.onnx").read_bytes() == whole
 
 
-def test_8_bits_are_smaller_and_their_f1_is_told(run, cli, corpus):
+def test_int8_export_is_smaller_and_reports_f1(run, cli, corpus):
     config = Path("wide.yaml")
     config.write_text(
         f"data: {{path: {corpus}}}\nencoder: {{name: recurrent, hidden_size: 64}}\ntrain: {{epochs:"
@@ -336,7 +336,7 @@ def test_8_bits_are_smaller_and_their_f1_is_told(run, cli, corpus):
     assert Path("wide/model.onnx").stat().st_size == whole
 
 
-def test_both_engines_give_the_same(run, cli):
+def test_both_engines_predict_the_same(run, cli):
     texts = ["leave New York for Oslo please", "arrive 時間", "", "hello Lima"]
     answers = [
         cli("predict", run, *texts, "--engine", engine) for engine in ("auto", "onnx", "torch")
@@ -349,7 +349,7 @@ def test_both_engines_give_the_same(run, cli):
     assert scores[0] == scores[1]
 
 
-def test_an_engine_that_is_not_there_is_told(run, cli):
+def test_missing_engine_files_are_reported(run, cli):
     (run / "model.onnx").unlink()
     result = cli("predict", run, "x", "--engine", "onnx")
     assert (result.code, result.err) == (
@@ -372,7 +372,7 @@ def test_predicts_without_torch(run):
     assert done.stdout == "Oslo\n"
 
 
-def test_what_cannot_be_exported_is_said_and_torch_predicts(run, cli, tmp_path):
+def test_unsupported_export_is_reported_and_torch_predicts(run, cli, tmp_path):
     beam = "tagger={name: focus, beam: 2, hidden_size: 4, tag_size: 2}"
     config = tmp_path / "beam.yaml"
     config.write_text((run / "config.yaml").read_text())
@@ -388,7 +388,7 @@ def test_what_cannot_be_exported_is_said_and_torch_predicts(run, cli, tmp_path):
     )
 
 
-def test_a_run_that_is_not_there_is_told_the_nearest(trained, tmp_path, monkeypatch, cli):
+def test_missing_run_suggests_the_nearest(trained, tmp_path, monkeypatch, cli):
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
     for name in ("taipei", "atis"):
@@ -438,7 +438,7 @@ def stopped(config, path, after):
         train(config, RunFolder(Path(path)), report)
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(desk):
+def test_resumed_run_has_the_same_weights(desk):
     quietly(tiny(), RunFolder(Path("straight")))
     stopped(tiny(), "halting", after=3)
     assert {path.name for path in Path("halting.partial").iterdir()} == {
@@ -467,7 +467,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(desk):
         RunFolder(Path("halting"), resume=True)
 
 
-def test_an_interrupted_run_is_whole_and_goes_on_too(desk):
+def test_interrupted_run_is_complete_and_can_be_resumed(desk):
     def interrupt(progress):
         if progress.epoch == 3 and progress.done == 2:
             raise KeyboardInterrupt
@@ -555,7 +555,7 @@ def test_weights_that_overflow_are_not_saved(desk):
     assert not Path("a").exists() and not Path("a.partial").exists()
 
 
-def test_a_run_killed_in_its_first_epoch_cannot_go_on_but_be_replaced(desk):
+def test_run_killed_in_its_first_epoch_can_only_be_replaced(desk):
     def report(progress):
         raise Stop
 
@@ -592,7 +592,7 @@ def edit(path, old, new):
         ),
     ],
 )
-def test_a_spoilt_checkpoint_is_told_and_left_alone(spoil, message, desk):
+def test_damaged_checkpoint_is_reported_and_not_changed(spoil, message, desk):
     stopped(tiny(), "a", after=1)
     spoil(Path("a.partial"))
     folder = RunFolder(Path("a"), resume=True)
@@ -602,7 +602,7 @@ def test_a_spoilt_checkpoint_is_told_and_left_alone(spoil, message, desk):
     assert (Path("a.partial") / "checkpoint" / "state.safetensors").exists()
 
 
-def test_the_data_of_a_run_may_go_but_then_it_is_scored_on_other_data(run, corpus):
+def test_run_without_its_data_can_be_evaluated_on_other_data(run, corpus):
     shutil.copytree(corpus, "moved")
     gone = Path("gone")
     shutil.copytree(corpus, gone)
@@ -624,7 +624,7 @@ def test_the_data_of_a_run_may_go_but_then_it_is_scored_on_other_data(run, corpu
     assert evaluate_run(loaded, path=Path("moved/test.brackets")).sentences == 8
 
 
-def test_two_trainings_do_not_write_into_one_folder(trained, tmp_path):
+def test_second_training_into_one_folder_is_an_error(trained, tmp_path):
     from slotfill.errors import UsageError
     from slotfill.runs.folder import RunFolder
 
@@ -642,7 +642,7 @@ def test_two_trainings_do_not_write_into_one_folder(trained, tmp_path):
     RunFolder(tmp_path / "a", force=True).create(loaded.config, loaded.vocab)
 
 
-def test_a_run_that_stopped_before_its_first_epoch_is_not_in_the_way(tmp_path):
+def test_run_stopped_before_its_first_epoch_does_not_block_its_name(tmp_path):
     from slotfill.runs.folder import RunFolder
 
     (tmp_path / "a.partial" / "checkpoint").mkdir(parents=True)

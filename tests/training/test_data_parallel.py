@@ -82,7 +82,7 @@ def test_result_is_the_same_without_processes(monkeypatch):
     assert same(weights(found.model), weights(wanted.model)) and history(found) == history(wanted)
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_result():
     one, two, other = (
         run(make_trainer("train.processes=2", f"train.seed={seed}"), epochs=2) for seed in (3, 3, 4)
     )

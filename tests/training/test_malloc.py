@@ -29,7 +29,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
-def test_no_new_pages_for_what_was_freed():
+def test_freed_memory_is_reused_without_page_faults():
     faults = [
         int(
             subprocess.run(

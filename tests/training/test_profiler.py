@@ -80,7 +80,7 @@ def test_training_time_is_divided_into_its_parts(average):
     assert all(seconds > 0 for seconds in timer.seconds.values())
 
 
-def test_nothing_is_timed_after_the_block():
+def test_no_times_are_recorded_after_the_block():
     trainer = make_trainer()
     functions = Tensor.backward, nn.utils.clip_grad_norm_
     attributes = set(vars(trainer.batches)), set(vars(trainer.model.tagger))

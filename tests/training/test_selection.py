@@ -16,9 +16,7 @@ from slotfill.training.selection import EpochSelector
         (False, 1, [0, 0, 0], 3, 3),
     ],
 )
-def test_last_epoch_is_kept_where_valid_cannot_rank_them(
-    ranks_epochs, patience, f1s, kept, stopped
-):
+def test_last_epoch_is_selected_if_valid_is_too_small(ranks_epochs, patience, f1s, kept, stopped):
     selector = EpochSelector(patience, ranks_epochs)
     best = epoch = 0
     while epoch < len(f1s) and not (epoch and selector.should_stop(epoch - best)):

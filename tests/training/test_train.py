@@ -97,13 +97,13 @@ def history(trainer):
     return [(row.epoch, row.loss, row.valid_f1, row.learning_rate) for row in trainer.history]
 
 
-def test_corpus():
+def test_tiny_corpus_statistics():
     assert len(SENTENCES) == 20 and len({s.text for s in SENTENCES}) == 20
 
 
 @pytest.mark.parametrize("tagger", ["crf", "{name: softmax, constrained: true}"])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-def test_learns_twenty_sentences_by_heart(optimizer, tagger):
+def test_overfits_twenty_sentences(optimizer, tagger):
     rate = 0.1 if optimizer == "sgd" else 0.02
     trainer = make_trainer(
         "train.epochs=40",
@@ -125,7 +125,7 @@ def test_learns_twenty_sentences_by_heart(optimizer, tagger):
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
-def test_the_seed_decides(average):
+def test_the_seed_determines_the_result(average):
     one, two, other = (
         run(make_trainer(f"train.ema_decay={average}", f"train.seed={seed}")) for seed in (3, 3, 4)
     )
@@ -134,7 +134,7 @@ def test_the_seed_decides(average):
     assert not same(weights(one.model), weights(other.model))
 
 
-def test_batch_order_depends_on_the_epoch_alone():
+def test_batch_order_depends_only_on_the_epoch():
     trainer = make_trainer()
     first, again, second = (
         [shard.batch.lengths.tolist() for shard in trainer.batches.shards(epoch)]
@@ -426,7 +426,7 @@ def test_nonfinite_loss_ends_training_before_the_weights_are_updated(bad, monkey
     assert trainer.best.epoch == 1
 
 
-def test_loss_is_read_seldom_where_that_synchronizes_a_device():
+def test_loss_is_synchronized_at_intervals_on_a_device():
     """The weights are the same, and the reported loss is a little older."""
     wanted = run(make_trainer("train.batch_size=1"))
     found = make_trainer("train.batch_size=1")
@@ -464,7 +464,7 @@ def test_weights_that_overflow_are_an_error(average):
     assert trainer.best is None
 
 
-def test_the_model_that_is_kept_has_no_language_model():
+def test_selected_model_has_no_language_model():
     trainer = run(make_trainer("embedding=word", "train.language_model_weight=0.5"), epochs=1)
     assert any("language_model" in name for name in trainer.best_weights)
     assert not any("language_model" in name for name in trainer.best_model().state_dict())
