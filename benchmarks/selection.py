@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from setting import CORPORA, ROOM, say
+from fixtures import CORPORA, ROOM, say
 
 from slotfill.config.models import Config, DataConfig, TrainConfig
 from slotfill.data.batching import make_batch
