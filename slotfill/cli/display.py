@@ -24,15 +24,8 @@ if TYPE_CHECKING:
     from slotfill.training.trainer import EpochMetrics
 
 COLOURS = (
-    "cyan",
-    "magenta",
-    "green",
-    "yellow",
-    "blue",
-    "red",
-    "bright_cyan",
-    "bright_magenta",
-    "bright_green",
+    *("cyan", "magenta", "green", "yellow", "blue", "red"),
+    *("bright_cyan", "bright_magenta", "bright_green"),
 )
 
 

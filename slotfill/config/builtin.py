@@ -65,14 +65,13 @@ def load_config(
     """Return the name of a config and the config itself, validated and complete.
 
     Args:
-        config: a built-in config or a YAML file. None is the built-in config `taipei`, or, if
+        config: A built-in config or a YAML file. None is the built-in config `taipei`, or, if
             `overrides` set a key of `data`, the defaults; its name is then that of the data.
-        overrides: keys to set, `KEY=VALUE`.
-        need_data: as for `parse_config`.
+        need_data: As for `parse_config`.
 
     Raises:
-        UsageError: there is no such config.
-        ConfigError: the config has errors; it lists them all.
+        UsageError: There is no such config.
+        ConfigError: The config has errors; it lists them all.
     """
     path, shown, text = _read(config, overrides)
     loaded = parse_config(text, shown, overrides, path.parent, need_data=need_data)

@@ -24,10 +24,13 @@ class Locations:
     def sort(self, errors: Iterable[ErrorDetail]) -> list[ErrorDetail]:
         """Return each error once and with its source, those on the command line last."""
         lines = {error: self._line(error) for error in errors}
-        return [
-            error if error.source else replace(error, source=self._source(error, lines[error]))
-            for error in sorted(lines, key=lines.__getitem__)
-        ]
+        located = []
+        for error in sorted(lines, key=lines.__getitem__):
+            is_override = lines[error] == _AFTER_ALL_LINES
+            source = "command line" if is_override else f"{self.name}:{lines[error]}"
+            source = error.source or (source if error.key else self.name)
+            located.append(replace(error, source=source))
+        return located
 
     def _line(self, error: ErrorDetail) -> int:
         """Return the line of the key that has the error, or of the nearest key above it."""
@@ -37,11 +40,6 @@ class Locations:
         if error.source or (key not in self.lines and self._is_overridden(key)):
             return _AFTER_ALL_LINES
         return self.lines.get(key, 1)
-
-    def _source(self, error: ErrorDetail, line: int) -> str:
-        if not error.key:
-            return self.name
-        return "command line" if line == _AFTER_ALL_LINES else f"{self.name}:{line}"
 
     def _is_overridden(self, key: str) -> bool:
         """Whether an override set the key, or one below it."""

@@ -37,7 +37,7 @@ def set_value(data: dict[str, Any], key: str, value: Any) -> None:
     Raises ValueError if a key on the way cannot contain others.
     """
     section, _, rest = key.partition(".")
-    path = split_key(key)
+    path: KeyPath = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
     if section == "tune" and rest:
         path = ("tune", rest)
     target: Any = data
@@ -45,11 +45,6 @@ def set_value(data: dict[str, Any], key: str, value: Any) -> None:
     for depth in range(1, len(path)):
         target, kind = _descend(target, kind, path[:depth], path[depth])
     target[_last_step(target, path)] = value
-
-
-def split_key(key: str) -> KeyPath:
-    """Return the keys and list indices in a key with dots."""
-    return tuple(int(step) if step.isdecimal() else step for step in key.split("."))
 
 
 def _descend(

@@ -34,9 +34,7 @@ def parse_config(
     """Return the checked, complete config of a YAML text with overrides.
 
     Args:
-        text: The YAML.
         name: The name of the file in messages.
-        overrides: Settings such as `encoder.hidden_size=200`.
         folder: Where relative paths in the text start; if nothing is there, or without a folder,
             they start at the current folder, as those in overrides do.
         need_data: Whether the sentences must be there.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slotfill.data.indexers import Indexer
+from slotfill.data.indexers import Indexer, pad
 
 MAX_PADDED_TOKENS = 16384
 """Most tokens in a batch, padding included, unless it is a single sentence."""
@@ -41,17 +41,10 @@ def make_batch(
     return Batch(
         [indexer.index(tokens) for indexer in indexers],
         lengths,
-        None if tags is None else _pad(tags, lengths),
+        None if tags is None else pad(tags),
         np.stack(intents) if intents else None,
-        _pad(words, lengths) if words else None,
+        pad(words) if words else None,
     )
-
-
-def _pad(rows: Sequence[Sequence[int]], lengths: np.ndarray) -> np.ndarray:
-    padded = np.zeros((len(rows), int(lengths.max(initial=0))), np.int64)
-    for target, row in zip(padded, rows, strict=True):
-        target[: len(row)] = row
-    return padded
 
 
 def bucket_batches(

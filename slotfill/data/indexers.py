@@ -40,11 +40,8 @@ class TokenIndexer:
         forms: dict[str, int] = {}
         for form, count in zip(map(self.normalize, counts), counts.values(), strict=True):
             forms[form] = forms.get(form, 0) + count
-        kept = sorted(
-            (form for form in forms if forms[form] >= min_count),
-            key=forms.__getitem__,
-            reverse=True,
-        )
+        kept = [form for form in forms if forms[form] >= min_count]
+        kept.sort(key=forms.__getitem__, reverse=True)
         self.ids = dict(zip(kept, range(2, len(kept) + 2), strict=True))
         self.counts = np.array([0, 0, *map(forms.__getitem__, kept)])
 
@@ -56,11 +53,8 @@ class TokenIndexer:
 
     def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Return ids `(batch, time)`; 0 at padding."""
-        time = max(map(len, batch), default=0)
-        ids = np.zeros((len(batch), time), np.int64)
-        for row, tokens in zip(ids, batch, strict=True):
-            row[: len(tokens)] = [self.ids.get(self.normalize(token), UNKNOWN) for token in tokens]
-        return (ids,)
+        rows = [[self.ids.get(self.normalize(t), UNKNOWN) for t in tokens] for tokens in batch]
+        return (pad(rows),)
 
 
 class CharacterIndexer:
@@ -85,7 +79,7 @@ class CharacterIndexer:
         unique_tokens, token_index = _unique_tokens(batch)
         words = [self.normalize(token)[: self.max_length] for token in unique_tokens]
         ids = [[self.ids.get(character, UNKNOWN) for character in word] for word in words]
-        return _pad(ids), token_index
+        return pad(ids, least=1), token_index
 
 
 class NgramIndexer:
@@ -124,9 +118,8 @@ class NgramIndexer:
         Padding is 0 in both: the first unique token is empty.
         """
         unique_tokens, token_index = _unique_tokens(batch)
-        return _pad(
-            [self._cached_ids(token) if token else [] for token in unique_tokens]
-        ), token_index
+        ids = [self._cached_ids(token) if token else [] for token in unique_tokens]
+        return pad(ids, least=1), token_index
 
 
 def _ngrams(word: str, sizes: range) -> list[str]:
@@ -170,15 +163,8 @@ class PretrainedIndexer:
 
     def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Return ids `(batch, time)`; 0 at padding."""
-        time = max(map(len, batch), default=0)
-        ids = np.zeros((len(batch), time), np.int64)
-        for row, tokens in zip(ids, batch, strict=True):
-            row[: len(tokens)] = [self._id(token) for token in tokens]
-        return (ids,)
-
-    def _id(self, token: str) -> int:
-        form = self._form(token, self.ids)
-        return UNKNOWN if form is None else self.ids[form]
+        forms = ((self._form(token, self.ids) for token in tokens) for tokens in batch)
+        return (pad([[self.ids.get(form or "", UNKNOWN) for form in row] for row in forms]),)
 
     def coverage(self, counts: Mapping[str, int]) -> dict[str, dict[str, float]]:
         """Return vocabulary coverage by type and by token: exact, lowercase, composed, unknown."""
@@ -188,14 +174,9 @@ class PretrainedIndexer:
         }
         for token, count in counts.items():
             form = self._form(token, self.ids)
-            how = (
-                "unknown"
-                if form is None
-                else "composed"
-                if form in self._from_subwords
-                else "exact"
-            )
-            how = "lowercase" if form not in (None, token) else how
+            how = "composed" if form in self._from_subwords else "exact"
+            if form != token:
+                how = "unknown" if form is None else "lowercase"
             coverage["types"][how] += 1
             coverage["tokens"][how] += count
         return {
@@ -229,18 +210,13 @@ def compute_coverage(
 def _unique_tokens(batch: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:
     """Return the distinct tokens of a batch after an empty one, and indices `(batch, time)`."""
     unique_tokens: dict[str, int] = {"": 0}
-    time = max(map(len, batch), default=0)
-    token_index = np.zeros((len(batch), time), np.int64)
-    for row, tokens in zip(token_index, batch, strict=True):
-        row[: len(tokens)] = [
-            unique_tokens.setdefault(token, len(unique_tokens)) for token in tokens
-        ]
-    return list(unique_tokens), token_index
+    rows = [[unique_tokens.setdefault(t, len(unique_tokens)) for t in tokens] for tokens in batch]
+    return list(unique_tokens), pad(rows)
 
 
-def _pad(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return `rows` as one array, padded with 0, at least one column wide."""
-    padded = np.zeros((len(rows), max(1, *map(len, rows))), np.int64)
+def pad(rows: Sequence[Sequence[int]], least: int = 0) -> np.ndarray:
+    """Return `rows` as one array, padded with 0, with at least `least` columns."""
+    padded = np.zeros((len(rows), max(map(len, rows), default=0) or least), np.int64)
     for target, ids in zip(padded, rows, strict=True):
         target[: len(ids)] = ids
     return padded

@@ -60,12 +60,7 @@ class Vocab:
     ) -> Vocab:
         """Return the vocabulary of labelled `sentences`; tags that never occur are left out.
 
-        Args:
-            sentences: The training sentences.
-            scheme: The tag scheme that the model learns.
-            resources: The resources of a resumed run.
-            intents: Whether intents are learned.
-            tokenizer: The tokenizer of the sentences.
+        `resources` are those of a resumed run; `intents` is whether intents are learned.
         """
         token_counts: Counter[str] = Counter()
         intent_counts: Counter[str] = Counter()

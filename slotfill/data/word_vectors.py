@@ -54,11 +54,9 @@ def read_vectors(
     fastText's `.bin` composes vectors of missing words from their subwords.
 
     Args:
-        path: The file.
         wanted: Words whose vectors are needed.
         max_words: The number of other words; files begin with the most frequent ones.
         lowercase: Also read the wanted words in lower case.
-        kind: The kind of file; "auto" detects it.
 
     Raises:
         DataError: The file is not a valid file of word vectors.

@@ -68,9 +68,7 @@ class EvaluationResult:
     slots: dict[str, PRFScore]
     """The score of each slot name."""
     sentences: int
-    """Number of sentences."""
     tokens: int
-    """Number of tokens."""
     unknown_words: int = 0
     """Tokens that do not occur in training."""
     unknown_slots: int = 0

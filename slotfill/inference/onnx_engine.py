@@ -41,13 +41,8 @@ class OnnxEngine:
     def __init__(self, files: Files, vocab: Vocab, folder: Path = Path()) -> None:
         """Load the models in `files`.
 
-        Args:
-            files: The content of `model.onnx` and `embedding.onnx` by name.
-            vocab: The vocabulary of the run.
-            folder: The folder of the files, for messages.
-
-        Raises:
-            RunError: A model is not valid, or does not fit the vocabulary.
+        `folder` is theirs, for messages. Raises RunError if a model is not valid, or does not fit
+        the vocabulary.
         """
         self._arguments = (files, vocab, folder)
         embedding, network = (_Session(files[name], folder / name) for name in ONNX)

@@ -52,13 +52,8 @@ def run_layer(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the outputs `(batch, time, direction * hidden)`, zero at padding, and the last states.
 
-    The ONNX exporter replaces this call by one operator, if the cell has one.
-
-    Args:
-        cell: The recurrent cell.
-        order: The order of the batch.
-        x: `(batch, time, input)`.
-        lower_memory: The last states of the layer below, for a cell that takes them.
+    `x` is `(batch, time, input)`, and `lower_memory` the last states of the layer below, for a cell
+    that takes them. The ONNX exporter replaces this call by one operator, if the cell has one.
     """
     if has_torch_function((x,)):
         return handle_torch_function(run_layer, (x,), cell, order, x, lower_memory)
@@ -79,12 +74,8 @@ def run_layer_stepwise(
 def run_cell(cell: Cell, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return the outputs `(direction, time, batch, hidden)` and the last tensor of each state.
 
-    The latter, `(direction, time, batch, size)`, is None unless the cell takes the memory of the
-    layer below or has a KL term.
-
-    Args:
-        cell: The recurrent cell.
-        x: `(direction, time, batch, input)`.
+    `x` is `(direction, time, batch, input)`. The latter, `(direction, time, batch, size)`, is None
+    unless the cell takes the memory of the layer below or has a KL term.
     """
     returns_state = cell.takes_lower_memory or cell.has_kl_term
     if cell.activations is None and not returns_state:

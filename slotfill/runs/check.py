@@ -17,14 +17,11 @@ from slotfill.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class SplitSummary:
-    """What a split contains."""
+    """Numbers of what a split contains."""
 
     split: str
-    """Its name."""
     sentences: int
-    """Number of sentences."""
     slots: int
-    """Number of slots."""
     intents: int | None
     """Number of distinct intents; None if they are not learned."""
     repaired_tags: int
@@ -36,9 +33,7 @@ class CheckResult:
     """What checking a valid config found."""
 
     name: str
-    """The name of the config."""
     splits: list[SplitSummary]
-    """The splits it names."""
     findings: list[Finding]
     """Likely problems in the sentences."""
     not_executed: list[str]

@@ -20,7 +20,6 @@ def evaluate_run(
     """Return the scores of `run` on labelled sentences.
 
     Args:
-        run: The run.
         split: A split of its own data; None is test, or valid without test.
         path: Other sentences, of the format of their suffix, or else that of the run's data.
         overrides: Settings of `data` for them, such as `data.scheme=bioes`.

@@ -37,13 +37,9 @@ class Exported:
 def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None) -> Exported:
     """Write the ONNX files of the run in the folder `path`, and replace those it has.
 
-    Args:
-        path: The run folder.
-        quantize: "int8" stores the weights of matrix products and LSTMs in 8 bits.
-        rank: The rank of the first recurrent layer's input weights; None keeps them.
-
-    Raises:
-        RunError: The network cannot be exported.
+    `quantize="int8"` stores the weights of matrix products and LSTMs in 8 bits. `rank` is that of
+    the first recurrent layer's input weights; None keeps them. Raises RunError if the network
+    cannot be exported.
     """
     run = load_run(path, engine="torch")
     texts = text_settings(run.config)

@@ -54,7 +54,7 @@ class RunFolder:
     Attributes:
         out: The folder of the finished run.
         partial: The folder while it trains.
-        config: The run's config, set by `create` or read from the stopped run.
+        config: Set by `create` or read from the stopped run.
         source: The folder with the checkpoint to resume from; None for a new run.
     """
 

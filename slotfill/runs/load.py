@@ -27,15 +27,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A trained model ready to predict.
-
-    Attributes:
-        files: The files of its run folder.
-        vocab: Its tokens, tags and intents.
-        engine: The network, computed by torch or ONNX Runtime.
-        tokenizer: The tokenizer of its vocabulary.
-        scheme: The tag scheme of its files.
-    """
+    """A trained model ready to predict; `scheme` is the tag scheme of its files."""
 
     def __init__(
         self, files: RunFiles, vocab: Vocab, engine: Engine, texts: dict[str, str]
@@ -56,7 +48,6 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
     """Return the run in the folder `path`, ready to predict.
 
     Args:
-        path: The run folder.
         device: "cpu", "cuda" or "auto", which is "cuda" if torch computes and has one.
         engine: "auto" is "onnx" unless the run is not exported or the device is "cuda".
 

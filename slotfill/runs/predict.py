@@ -36,7 +36,6 @@ class Prediction:
     """The prediction for a text."""
 
     text: str
-    """The text."""
     slots: tuple[FilledSlot, ...]
     """Its slots, in order."""
     intent: str | None = None
@@ -56,12 +55,7 @@ class Prediction:
 
 
 class Predictor:
-    """Prediction with a trained run.
-
-    Attributes:
-        run: The run.
-        threads: Threads that `stream` uses.
-    """
+    """Prediction with a trained run; `threads` is how many threads `stream` uses."""
 
     def __init__(self, run: Run) -> None:
         self.run = run

@@ -35,7 +35,6 @@ class TrainResult:
     """What `train` returns."""
 
     path: Path
-    """The run folder."""
     scores: dict[str, EvaluationResult]
     """Scores of the kept epoch by split."""
     best: EpochMetrics
@@ -45,7 +44,6 @@ class TrainResult:
     seconds: float
     """Time of all epochs."""
     parameters: int
-    """Number of parameters of the model."""
     interrupted: bool
     """Whether Ctrl-C ended the training."""
     example: str
@@ -64,11 +62,8 @@ def build_trainer(
 ) -> Trainer:
     """Return the trainer of `config` before its first step.
 
-    Args:
-        config: A validated config.
-        corpus: The sentences of `train` and `valid`.
-        device: Where to train.
-        saved: What the parts of a resumed run have saved of external files.
+    `corpus` has `train` and maybe `valid`; `saved` is what the parts of a resumed run have saved of
+    external files.
     """
     # The workers are processes; threads within matrix products would compete with them.
     torch.set_num_threads(1)
@@ -106,12 +101,9 @@ def train(
     resumed.
 
     Args:
-        config: A validated config.
-        folder: The run folder to write.
         report: Called with the progress of each step and epoch.
         on_finding: Called with each likely problem of the splits before training.
         on_coverage: Called with the vocabulary coverage of pretrained vectors, if there are any.
-        device: Where to train.
         profile: Measure where the time goes, for which a GPU is synchronized in each section.
 
     Raises:

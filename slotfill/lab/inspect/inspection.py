@@ -26,6 +26,7 @@ from slotfill.inference.decoding import marginals
 from slotfill.model.activations import record_activations
 from slotfill.model.ensemble import Model
 from slotfill.runs.load import Run
+from slotfill.runs.predict import Prediction
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,11 +132,6 @@ class Inspection:
     def to_json(self) -> dict[str, Any]:
         """Return the inspection as JSON data, numbers with 5 decimals."""
         sentence = self.sentence
-        slots = []
-        for slot in sentence.slots or ():
-            start, end = sentence.span(slot)
-            value = sentence.value(slot)
-            slots.append({"name": slot.name, "value": value, "start": start, "end": end})
         panels = []
         for panel in self.panels:
             values = (np.round(panel.values.astype(float), 5) + 0.0).tolist()
@@ -146,7 +142,7 @@ class Inspection:
             "text": sentence.text,
             "tokens": sentence.tokens,
             "tags": self.tags,
-            "slots": slots,
+            "slots": [slot._asdict() for slot in Prediction.from_sentence(sentence).slots],
             **({"intent": sentence.intent} if sentence.intent else {}),
             "panels": panels,
         }

@@ -108,13 +108,9 @@ def gain_label(gain: float) -> str:
 
 
 def read_cells(texts: Sequence[str]) -> dict[str, CellPart]:
-    """Return complete cells by label.
+    """Return complete cells by label; raises ConfigError for an unknown cell or option.
 
-    Args:
-        texts: Names or `{name: ..., option: ...}`, or several of these separated by commas.
-
-    Raises:
-        ConfigError: There is no such cell or no such option.
+    `texts` are names or `{name: ..., option: ...}`, or several of these separated by commas.
     """
     cells: dict[str, CellPart] = {}
     for text in re.split(r",(?![^{]*\})", ",".join(texts)):

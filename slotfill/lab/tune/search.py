@@ -48,7 +48,6 @@ class Search:
     """Name or path of the config, as on the command line."""
     overrides: Sequence[str]
     name: str
-    """The name of the study."""
     config: Config
     """The complete config, except for the test sentences."""
     data: DataConfig

@@ -79,7 +79,6 @@ class Study:
 
     Args:
         storage: A file, or the URL of a database that SQLAlchemy supports.
-        name: The name of the study in the storage.
         metadata: What all trials have in common.
         ranges: By key, the values to try.
         baseline: The settings of the first trial, if any.
