@@ -2,10 +2,10 @@
 
     python benchmarks/cells.py [--repeats 15] [--hidden-size 128 --hidden-size 200] [--device cuda]
 
-Both directions, batches of 32 sentences of 20 tokens, as many numbers in as hidden, one thread. All
-are timed in turn, again and again; a ratio is that of two medians. Writes benchmarks/cells.json,
-with the machine and the date, or on another device cells-cuda.json, where a cell is as training
-there has it: cuDNN's, or its step compiled. Nothing else should be running.
+Both directions, batches of 32 sentences of 20 tokens, input size equal to hidden size, one thread.
+Repeats of all cells are interleaved; a ratio is that of two medians. Writes benchmarks/cells.json,
+with the machine and the date. On a GPU it writes cells-cuda.json, and cells run as in training:
+by cuDNN, or with a compiled step. Nothing else should be running.
 """
 
 from __future__ import annotations
@@ -46,17 +46,15 @@ GRU_VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def parts() -> dict[str, dict[str, Any]]:
-    """Return every registered cell, and the variants that keys make of one, by the name they are
-    shown under.
-    """
-    found: dict[str, dict[str, Any]] = {name: {"name": name} for name in CELLS.names()}
+    """Return every registered cell and the variants of LSTM and GRU, by the name in the tables."""
+    cells: dict[str, dict[str, Any]] = {name: {"name": name} for name in CELLS.names()}
     for cell, variants in (("lstm", LSTM_VARIANTS), ("gru", GRU_VARIANTS)):
-        found |= {f"{cell}: {what}": {"name": cell, **keys} for what, keys in variants.items()}
-    return dict(sorted(found.items()))
+        cells |= {f"{cell}: {what}": {"name": cell, **keys} for what, keys in variants.items()}
+    return dict(sorted(cells.items()))
 
 
-def step_of(forward: Callable[[], Tensor]) -> Callable[[], None]:
-    """Return what runs `forward` and the gradient of all it gives."""
+def training_step(forward: Callable[[], Tensor]) -> Callable[[], None]:
+    """Return a function that runs `forward` and the backward pass of its sum."""
     return lambda: forward().sum().backward()
 
 
@@ -65,31 +63,29 @@ def measure(
 ) -> dict[str, Any]:
     """Return the figures of each hidden size."""
     torch.set_num_threads(1)
-    return {str(hidden): of_size(hidden, repeats, device) for hidden in sizes}
+    return {str(hidden): measure_size(hidden, repeats, device) for hidden in sizes}
 
 
-def kept(forward: Callable[[], Tensor]) -> float:
+def saved_megabytes(forward: Callable[[], Tensor]) -> float:
     """Return the megabytes that `forward` saves for backward, with parameters and inputs."""
-    found: dict[int, int] = {}
+    sizes: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        found[storage.data_ptr()] = storage.nbytes()
+        sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         result = forward()
     del result
-    return sum(found.values()) / 1e6
+    return sum(sizes.values()) / 1e6
 
 
-def of_size(hidden: int, repeats: int, device: str) -> dict[str, Any]:
-    """Return for torch's LSTM and each cell the milliseconds, their ratio to torch's, the
-    parameters and memory.
-    """
+def measure_size(hidden: int, repeats: int, device: str) -> dict[str, Any]:
+    """Return time, ratios, number of parameters and memory of torch's LSTM and of each cell."""
     torch.manual_seed(1)
     x = torch.randn(2, TIME, BATCH, hidden, device=device).requires_grad_()
-    theirs = nn.LSTM(hidden, hidden, bidirectional=True).to(device)
+    torch_lstm = nn.LSTM(hidden, hidden, bidirectional=True).to(device)
     cells = {
         name: CELLS.build(part, hidden, hidden, 2).to(device) for name, part in parts().items()
     }
@@ -97,30 +93,30 @@ def of_size(hidden: int, repeats: int, device: str) -> dict[str, Any]:
         for cell in cells.values():
             compile_steps(cell)
     wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
-    forwards: dict[str, Callable[[], Tensor]] = {"torch nn.LSTM": lambda: theirs(x[0])[0]}
+    forwards: dict[str, Callable[[], Tensor]] = {"torch nn.LSTM": lambda: torch_lstm(x[0])[0]}
     forwards |= {name: lambda cell=cell: run_cell(cell, x)[0] for name, cell in cells.items()}
-    steps = {name: step_of(forward) for name, forward in forwards.items()}
+    steps = {name: training_step(forward) for name, forward in forwards.items()}
     sizes = {
         name: sum(p.numel() for p in module.parameters())
-        for name, module in ({"torch nn.LSTM": theirs} | cells).items()
+        for name, module in ({"torch nn.LSTM": torch_lstm} | cells).items()
     }
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(repeats + 2):
         for name, step in steps.items():
             wait()
-            began = time.perf_counter()
+            start = time.perf_counter()
             step()
             wait()
             if turn >= 2:
-                times[name].append(1000 * (time.perf_counter() - began))
-    medians = {name: statistics.median(found) for name, found in times.items()}
+                times[name].append(1000 * (time.perf_counter() - start))
+    medians = {name: statistics.median(durations) for name, durations in times.items()}
     return {
         name: {
             "milliseconds": round(median, 2),
             "of torch nn.LSTM": round(median / medians["torch nn.LSTM"], 3),
             "of our lstm": round(median / medians["lstm"], 3),
             "parameters": sizes[name],
-            "memory_mb": round(kept(forwards[name]), 2),
+            "memory_mb": round(saved_megabytes(forwards[name]), 2),
         }
         for name, median in medians.items()
     }

@@ -1,6 +1,4 @@
-"""From the start of a process to its answer to one sentence, side by side with peers and with bare
-imports.
-"""
+"""Time from the start of a process to one prediction, for slotfill, its peers and bare imports."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from fixtures import CORE, in_turn, middle, peer_command, peer_model, run_of, say, seconds
+from fixtures import CORE, get_run, interleave, log, peer_command, peer_model, seconds, summarize
 
 SENTENCE = "leave Taipei on November 2nd"
 REPEATS = 11
@@ -16,8 +14,8 @@ REPEATS = 11
 
 def measure() -> dict[str, Any]:
     """Return the seconds of each."""
-    say("cold start")
-    run = run_of("atis")
+    log("cold start")
+    run = get_run("atis")
     commands = {
         "import numpy, onnxruntime": [sys.executable, "-c", "import numpy, onnxruntime"],
         "slotfill": [sys.executable, "-m", "slotfill", "predict", str(run), SENTENCE],
@@ -36,11 +34,11 @@ def measure() -> dict[str, Any]:
     }
     pinned = {name: ["taskset", "-c", str(CORE), *command] for name, command in commands.items()}
     options = {"env": os.environ | {"OMP_NUM_THREADS": "1"}}
-    times = in_turn(
+    times = interleave(
         {
             name: lambda command=command: seconds(command, **options)
             for name, command in pinned.items()
         },
         REPEATS,
     )
-    return {name: middle(found) for name, found in times.items()}
+    return {name: summarize(found) for name, found in times.items()}

@@ -1,6 +1,4 @@
-"""What the benchmarks share: the corpora, the runs and the peers' models, made if they are not
-there, and medians.
-"""
+"""Corpora, runs, peers' models and workers of the benchmarks, created if missing; medians."""
 
 from __future__ import annotations
 
@@ -19,28 +17,26 @@ from environment import environment as peers_python
 
 ROOT = Path(__file__).parents[1]
 ROOM = ROOT / "build" / "benchmarks"
-"""Where the peers' models are kept from one time to the next; git passes it over."""
+"""Folder of the peers' models, which later benchmarks reuse; git ignores it."""
 
 CORPORA = {
     name: ROOT.parent / "shared" / "data" / name for name in ("atis", "snips", "mit_restaurant")
 }
 CORE = max(os.sched_getaffinity(0))
-"""The processor that all is pinned to that is measured on one."""
+"""The processor to which single-core measurements are pinned."""
 
 
-def run_of(recipe: str, seed: int = 1) -> Path:
-    """Return the run of a recipe, one of those of docs/results.md, trained first if it is not
-    there.
-    """
-    path = ROOT / "runs" / "results" / f"{recipe}-seed{seed}"
+def get_run(config: str, seed: int = 1) -> Path:
+    """Return the run of a config of docs/results.md, trained first if it is missing."""
+    path = ROOT / "runs" / "results" / f"{config}-seed{seed}"
     if not path.is_dir():
-        say(f"training {recipe}, seed {seed}")
+        log(f"training {config}, seed {seed}")
         command = [
             sys.executable,
             "-m",
             "slotfill",
             "train",
-            recipe,
+            config,
             "--seed",
             str(seed),
             "--out",
@@ -51,22 +47,22 @@ def run_of(recipe: str, seed: int = 1) -> Path:
 
 
 def peer_model(peer: str, corpus: str) -> Path:
-    """Return the model of a peer, `crfsuite` or `spacy_ner`, trained first if it is not there."""
+    """Return the model of a peer, `crfsuite` or `spacy_ner`, trained first if it is missing."""
     path = ROOM / f"{corpus}.{peer}"
     if not path.exists():
-        say(f"training {peer} on {corpus}")
+        log(f"training {peer} on {corpus}")
         ROOM.mkdir(parents=True, exist_ok=True)
-        told = subprocess.run(
+        output = subprocess.run(
             peer_command(peer, "train", CORPORA[corpus], path), check=True, capture_output=True
         )
         path.with_name(f"{path.name}.json").write_bytes(
-            told.stdout.strip().splitlines()[-1] + b"\n"
+            output.stdout.strip().splitlines()[-1] + b"\n"
         )
     return path
 
 
 def peer_command(peer: str, *words: str | Path) -> list[str]:
-    """Return what runs a peer's script by the Python of the peers' environment."""
+    """Return the command that runs a peer's script in the environment of the peers."""
     return [
         str(peers_python()),
         str(ROOT / "benchmarks" / "peers" / f"{peer}.py"),
@@ -75,9 +71,7 @@ def peer_command(peer: str, *words: str | Path) -> list[str]:
 
 
 def test_lines(corpus: str, sentences: int) -> Path:
-    """Return a file of the test sentences, again and again, until there are so many; each once with
-    0.
-    """
+    """Return a file of so many test sentences, repeated as needed; each once for 0."""
     folder = CORPORA[corpus]
     if (folder / "test.conll").is_file():
         blocks = (folder / "test.conll").read_text(encoding="utf-8").strip().split("\n\n")
@@ -89,17 +83,15 @@ def test_lines(corpus: str, sentences: int) -> Path:
         ]
     path = ROOM / f"{corpus}-{sentences}.txt"
     ROOM.mkdir(parents=True, exist_ok=True)
-    many = lines * -(-max(sentences, 1) // len(lines))
+    repeated = lines * -(-max(sentences, 1) // len(lines))
     path.write_text(
-        "".join(f"{line}\n" for line in many[: sentences or len(lines)]), encoding="utf-8"
+        "".join(f"{line}\n" for line in repeated[: sentences or len(lines)]), encoding="utf-8"
     )
     return path
 
 
 class Worker:
-    """A process that answers requests, pinned to one processor, with the threads that one processor
-    can use.
-    """
+    """A process that answers requests, with one thread, pinned to one processor."""
 
     def __init__(self, command: list[str]) -> None:
         self.process = subprocess.Popen(
@@ -126,13 +118,13 @@ class Worker:
         self.process.wait()
 
 
-def our_worker(run: Path) -> Worker:
-    """Return slotfill at work with a run."""
+def start_worker(run: Path) -> Worker:
+    """Start a worker that predicts with a run of slotfill."""
     return Worker([sys.executable, str(ROOT / "benchmarks" / "slotfill_worker.py"), str(run)])
 
 
-def peer_worker(peer: str, corpus: str) -> Worker:
-    """Return a peer at work."""
+def start_peer(peer: str, corpus: str) -> Worker:
+    """Start a worker that predicts with a peer."""
     return Worker(peer_command(peer, "predict", peer_model(peer, corpus)))
 
 
@@ -145,19 +137,17 @@ def seconds(command: list[str], **options: Any) -> float:
     return time.perf_counter() - began
 
 
-def in_turn(measures: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[Any]]:
-    """Return what each of `measures` gave, all taken in turn, again and again, so that noise is
-    shared.
-    """
-    found: dict[str, list[Any]] = {name: [] for name in measures}
+def interleave(measures: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[Any]]:
+    """Return the results of `measures`, with interleaved repeats so that they share the noise."""
+    results: dict[str, list[Any]] = {name: [] for name in measures}
     for _ in range(repeats):
         for name, measure in measures.items():
-            found[name].append(measure())
-    return found
+            results[name].append(measure())
+    return results
 
 
-def middle(values: list[float], digits: int = 4) -> dict[str, float]:
-    """Return the median of `values`, and the least and the most of them."""
+def summarize(values: list[float], digits: int = 4) -> dict[str, float]:
+    """Return the median, minimum and maximum of `values`."""
     return {
         "median": round(statistics.median(values), digits),
         "least": round(min(values), digits),
@@ -165,6 +155,6 @@ def middle(values: list[float], digits: int = 4) -> dict[str, float]:
     }
 
 
-def say(what: str) -> None:
-    """Tell the person who waits."""
-    print(what, file=sys.stderr, flush=True)
+def log(message: str) -> None:
+    """Print progress to standard error."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,9 +1,8 @@
-"""How time and peak memory grow: of training with sentences, prediction with tokens, start-up with
-the run folder.
+"""Growth of time and peak memory with the number of sentences, tokens, or the size of the run.
 
-Each size is a command of its own, on one core. Sentences of any number are those of a corpus again
-and again, varied so that new words keep coming, as they do in life: while training less and less
-often, while predicting never less.
+Each size is a separate command on one core. The sentences of a corpus are repeated and varied so
+that new words keep occurring, as in real text: ever more rarely in training, at a constant rate in
+prediction.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from fixtures import CORE, ROOM, ROOT, in_turn, middle, run_of, say, test_lines
+from fixtures import CORE, ROOM, ROOT, get_run, interleave, log, summarize, test_lines
 
 from slotfill.config.builtin import load_config
 from slotfill.data.vocab import Vocab
@@ -37,28 +36,27 @@ MEGABYTES = (1, 10, 100, 500)
 
 REPEATS = 3
 REPEATS_OF_MINUTES = 1
-"""Of the greatest number of sentences and of tokens, which take minutes each time."""
+"""Repeats of the largest numbers of sentences and of tokens, which take minutes each."""
 
 NEW_WORDS = 20
-"""One token in so many is a word never seen before, in the stream that is predicted."""
+"""One token in so many is a new word in the stream that is predicted."""
 
 SETTINGS = (
     "embedding={name: word, size: 50}",
     "encoder={name: recurrent, hidden_size: 32}",
     *("train.batch_size=128", "train.epochs=1"),
 )
-"""A network so small that a million sentences are minutes."""
+"""A network so small that a million sentences take minutes."""
 
 VECTOR = 100
-"""Numbers in a word's vector, in the run folders that are made."""
+"""Size of word vectors in the generated run folders."""
 
 SENTENCE = "leave Taipei on November 2nd"
 CITY = re.compile(r"(?<=\[)[^\]]+(?=\]\((?:origin|destination|stopover)\))")
 
 
 def measure(only: str = "", repeats: int = REPEATS) -> dict[str, Any]:
-    """Return for each of the three, or the `only` one, the figures of each size, and how steep
-    they are over the upper half."""
+    """Return the figures of each size, and their slopes, for all measurements or the `only` one."""
     ROOM.mkdir(parents=True, exist_ok=True)
     measures = {
         "training": lambda room: _training(SENTENCES, room, repeats),
@@ -66,11 +64,11 @@ def measure(only: str = "", repeats: int = REPEATS) -> dict[str, Any]:
         "start-up": lambda room: _start_up(MEGABYTES, room, repeats),
     }
     with TemporaryDirectory(prefix="growth-", dir=ROOM) as room:
-        return {name: each(Path(room)) for name, each in measures.items() if only in ("", name)}
+        return {name: run(Path(room)) for name, run in measures.items() if only in ("", name)}
 
 
 def _training(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any]:
-    say("growth: training")
+    log("growth: training")
     taipei = ROOT / "data" / "taipei"
     lines = (taipei / "train.brackets").read_text(encoding="utf-8").splitlines()
     files = {size: room / f"train-{size}.brackets" for size in sizes}
@@ -80,7 +78,7 @@ def _training(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any]:
     def train(size: int) -> dict[str, float]:
         out = room / f"run-{size}"
         data = [f"data.train={files[size]}", f"data.valid={taipei / 'valid.brackets'}"]
-        told = _measured(
+        result = _measure_command(
             "train",
             ROOT / "configs" / "taipei.yaml",
             "data.path=null",
@@ -90,9 +88,9 @@ def _training(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any]:
             out,
         )
         with (out / "history.csv").open(encoding="utf-8") as file:
-            told["epoch_seconds"] = float(next(csv.DictReader(file))["seconds"])
+            result["epoch_seconds"] = float(next(csv.DictReader(file))["seconds"])
         shutil.rmtree(out)
-        return told
+        return result
 
     rows = _rows(sizes, train, repeats, last=REPEATS_OF_MINUTES)
     for file in files.values():
@@ -101,23 +99,22 @@ def _training(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any]:
 
 
 def _prediction(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any]:
-    run = run_of("atis")
-    say("growth: prediction")
+    run = get_run("atis")
+    log("growth: prediction")
     lines = test_lines("atis", 0).read_text(encoding="utf-8").splitlines()
     files = {size: room / f"tokens-{size}.txt" for size in sizes}
     for size, file in files.items():
         _write(file, _of_tokens(lines, size))
     rows = _rows(
         sizes,
-        lambda size: _measured("predict", run, "--input", files[size]),
+        lambda size: _measure_command("predict", run, "--input", files[size]),
         repeats,
         last=REPEATS_OF_MINUTES,
     )
-    # Two groups in work at a time hold more, so memory is also that of the command as people run
-    # it.
+    # Two groups in progress need more memory, so the command is also measured on all cores.
     (free,) = _rows(
         sizes[-1:],
-        lambda size: _measured("predict", run, "--input", files[size], pinned=False),
+        lambda size: _measure_command("predict", run, "--input", files[size], pinned=False),
         REPEATS_OF_MINUTES,
     )
     for file in files.values():
@@ -126,15 +123,16 @@ def _prediction(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any
 
 
 def _start_up(sizes: Sequence[float], room: Path, repeats: int) -> dict[str, Any]:
-    say("growth: start-up")
+    log("growth: start-up")
     runs = {}
     for size in sizes:
-        # Trained by nobody, so as large as it is wanted; in a process of its own, for the memory of
-        # it.
+        # Untrained, to have any size; generated in a separate process because of its memory.
         made = room / f"of-{size}"
         subprocess.run([sys.executable, __file__, str(made), str(size)], check=True)
         runs[sum(file.stat().st_size for file in made.iterdir()) / 1e6] = made
-    rows = _rows(list(runs), lambda size: _measured("predict", runs[size], SENTENCE), repeats)
+    rows = _rows(
+        list(runs), lambda size: _measure_command("predict", runs[size], SENTENCE), repeats
+    )
     for row, made in zip(rows, runs.values(), strict=True):
         row["words"] = len(json.loads((made / "vocab.json").read_text(encoding="utf-8"))["tokens"])
         shutil.rmtree(made)
@@ -142,11 +140,10 @@ def _start_up(sizes: Sequence[float], room: Path, repeats: int) -> dict[str, Any
 
 
 def varied(lines: Sequence[str]) -> Iterator[str]:
-    """Yield sentences in brackets for ever: first `lines`, then the same with other cities, new
-    ones ever more seldom.
+    """Yield endless sentences in brackets: first `lines`, then the same with other cities.
 
-    The city's rank is drawn by Zipf's law, so that its words grow with a power of the sentences
-    less than one.
+    The rank of a city is drawn from Zipf's law, so that the number of distinct words grows with a
+    power of the number of sentences that is less than one.
     """
     draw = np.random.default_rng(1)
     yield from lines
@@ -155,9 +152,7 @@ def varied(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _of_tokens(lines: Sequence[str], tokens: int) -> Iterator[str]:
-    """Yield `lines` again and again, one word in NEW_WORDS a new one, until they are so many
-    `tokens`.
-    """
+    """Yield repeated `lines` of so many `tokens` in all, with one new word in NEW_WORDS."""
     draw, new, left = random.Random(1), count(), tokens
     for line in cycle(lines):
         words = [
@@ -170,9 +165,8 @@ def _of_tokens(lines: Sequence[str], tokens: int) -> Iterator[str]:
 
 
 def _name(number: int) -> str:
-    """Return a word for `number`, another for each, of syllables that look like one."""
-    # A step without a common factor goes through all of them and leaves those of near numbers
-    # unlike each other.
+    """Return a pronounceable word that is unique to `number`."""
+    # A factor coprime to the modulus is a permutation; it makes words of close numbers dissimilar.
     number = number * 7_368_787 % 100**6
     name = ""
     while number or not name:
@@ -182,12 +176,9 @@ def _name(number: int) -> str:
 
 
 def make_run(path: Path, megabytes: float) -> None:
-    """Write a run folder of about so many `megabytes`: a network as drawn and a vocabulary of
-    invented words.
-    """
+    """Write an untrained run folder of about so many `megabytes`, with invented words."""
     config = load_config("taipei", [*SETTINGS, f"embedding={{name: word, size: {VECTOR}}}"])[1]
-    # A word's vector stands in two files, and the word with its count in a third; the rest of a
-    # folder is 0.5 MB.
+    # A word's vector is in two files, and its count in a third; the rest of a folder is 0.5 MB.
     words = max(1, int((megabytes - 0.5) * 1e6 / (2 * 4 * VECTOR + 20)))
     slots = [
         "O",
@@ -202,8 +193,8 @@ def make_run(path: Path, megabytes: float) -> None:
     folder.create(config, vocab)
     history = [EpochMetrics(1, 0.0, 0.0, 0.0, 0.0, 0.0)]
     model = build_model(config, vocab).eval()
-    if fault := folder.finalize(model, vocab, history, {"splits": {}}, completed=True):
-        sys.exit(f"{path}: {fault}")
+    if error := folder.finalize(model, vocab, history, {"splits": {}}, completed=True):
+        sys.exit(f"{path}: {error}")
 
 
 def _write(path: Path, lines: Iterator[str]) -> None:
@@ -211,8 +202,8 @@ def _write(path: Path, lines: Iterator[str]) -> None:
         file.writelines(f"{line}\n" for line in lines)
 
 
-def _measured(*words: str | Path, pinned: bool = True) -> dict[str, float]:
-    """Return the seconds and the peak memory of a command of slotfill's, on one core or on all."""
+def _measure_command(*words: str | Path, pinned: bool = True) -> dict[str, float]:
+    """Return the seconds and the peak memory of a slotfill command, on one core or on all."""
     alone = [sys.executable, "-I", "-S", str(Path(__file__).with_name("timed_subprocess.py"))]
     core = ["taskset", "-c", str(CORE)] if pinned else []
     command = [*core, *alone, sys.executable, "-m", "slotfill", *map(str, words)]
@@ -230,36 +221,32 @@ def _rows(
     repeats: int,
     last: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the figures of each size, the sizes taken in turn; the greatest `last` times, if that
-    is less.
-    """
-    many = in_turn(
+    """Return the figures of each size with interleaved repeats, at most `last` of the largest."""
+    many = interleave(
         {size: lambda size=size: once(size) for size in sizes[: -1 if last else None]}, repeats
     )
     if last:
-        many |= in_turn({sizes[-1]: lambda: once(sizes[-1])}, min(last, repeats))
+        many |= interleave({sizes[-1]: lambda: once(sizes[-1])}, min(last, repeats))
     return [
         {"size": round(size, 1), "repeats": len(found)}
-        | {what: middle([each[what] for each in found], 3) for what in found[0]}
+        | {figure: summarize([each[figure] for each in found], 3) for figure in found[0]}
         for size, found in many.items()
     ]
 
 
 def _with_slopes(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return `rows` and the slopes of their figures over the upper half of the sizes, both on
-    logarithms.
+    """Return `rows` and the slopes of their figures over the upper half of the sizes, in log-log.
 
-    1 is a straight line through nothing; a straight line that starts above it, as all of these do,
-    is less.
+    The slope of a line through the origin is 1, that of a line with a positive intercept less.
     """
     upper = rows[-max(2, (len(rows) + 1) // 2) :]
     sizes = np.log([row["size"] for row in upper])
     slopes = {
-        what: round(
-            float(np.polyfit(sizes, np.log([row[what]["median"] for row in upper]), 1)[0]), 3
+        figure: round(
+            float(np.polyfit(sizes, np.log([row[figure]["median"] for row in upper]), 1)[0]), 3
         )
-        for what in rows[0]
-        if what not in ("size", "repeats", "words")
+        for figure in rows[0]
+        if figure not in ("size", "repeats", "words")
     }
     return {"rows": rows, "slopes": slopes, "slopes_from": upper[0]["size"]}
 

@@ -36,7 +36,7 @@ def texts(path: str) -> list[str]:
 
 
 class Worker:
-    """A run at work."""
+    """Answers requests with a run."""
 
     def __init__(self, run: Path) -> None:
         self.predictor: Predictor = slotfill.load(run)
@@ -49,13 +49,13 @@ class Worker:
         for text in texts(input):
             sentences += 1
             tokens += len(self.predictor.run.tokenizer.tokenize(text).tokens)
-        began = time.perf_counter()
+        start = time.perf_counter()
         with Path(output).open("w", encoding="utf-8") as target:
             for written in self.predictor.render_stream(
                 (text for _, text in read_lines(Path(input))), "jsonl"
             ):
                 target.write(written)
-        return {"seconds": time.perf_counter() - began, "sentences": sentences, "tokens": tokens}
+        return {"seconds": time.perf_counter() - start, "sentences": sentences, "tokens": tokens}
 
     def latency(self, input: str) -> dict[str, Any]:
         """Tag each line of `input` alone, and tell how long each took."""
@@ -86,19 +86,19 @@ class Worker:
                 for text in waiting[first : first + CHUNK]
             ]
             lap("tokens")
-            for places in bucket_batches(
+            for indices in bucket_batches(
                 [len(sentence.tokens) for sentence in sentences],
                 BATCH_SIZE,
                 max_tokens=BATCH_TOKENS,
             ):
-                batch = make_batch([sentences[place].tokens for place in places], engine.indexers)
+                batch = make_batch([sentences[index].tokens for index in indices], engine.indexers)
                 lap("vectors")
                 emissions = engine.emissions(batch)
                 lap("network")
                 paths = decode(emissions, batch.lengths, engine.transitions)
                 lap("decoder")
-                for place, path in zip(places, paths, strict=True):
-                    sentences[place].slots = self.predictor.run.vocab.tags_to_slots(path)
+                for index, path in zip(indices, paths, strict=True):
+                    sentences[index].slots = self.predictor.run.vocab.tags_to_slots(path)
                 tokens += int(batch.lengths.sum())
                 lap("slots")
             "".join([part.render(sentence, scheme="iob2") for sentence in sentences])
@@ -112,9 +112,9 @@ class Worker:
         a, b = np.random.default_rng(0).random((2, 1024, 1024), np.float32)
         found = []
         for _ in range(7):
-            began = time.perf_counter()
+            start = time.perf_counter()
             a @ b
-            found.append(2 * 1024**3 / (time.perf_counter() - began) / 1e9)
+            found.append(2 * 1024**3 / (time.perf_counter() - start) / 1e9)
         return {"gflops": max(found)}
 
 

@@ -1,11 +1,9 @@
-"""Run a command and print JSON: its seconds from start to end, and the most memory that it held, in
-MB.
+"""Run a command and print JSON: its seconds from start to end, and its peak memory in MB.
 
     python -I -S benchmarks/timed_subprocess.py COMMAND ...
 
-A process of its own because Linux counts, as the memory of a command, also what the process that
-starts it holds; this one holds next to nothing. What the command writes to its standard output is
-passed over.
+This is a separate process because Linux counts the memory of the parent process at the fork as that
+of the command; this one uses hardly any. Standard output of the command is discarded.
 """
 
 import json

@@ -1,10 +1,9 @@
-"""Training one network of the recipe `atis` beside CRFsuite, on the same two cores, and its share
-of their peak.
+"""Training time of one network of the config `atis` and of CRFsuite, and its share of the peak.
 
-Seconds to the best are those of the whole command, the start of Python, the scoring and the export
-included, less those of the epochs after the one that was kept. The arithmetic is counted by torch's
-FlopCounterMode over the products of one epoch's forward passes, times 3, since the backward pass
-has two products for each, and without the share of padding.
+Seconds to the best epoch are those of the complete command, including the start of Python, the
+evaluation and the export, without the epochs after the selected one. The arithmetic is counted by
+torch's FlopCounterMode over the products of one epoch's forward passes, times 3, since the backward
+pass has two products for each, and without the share of padding.
 """
 
 from __future__ import annotations
@@ -23,48 +22,48 @@ from fixtures import (
     CORPORA,
     ROOM,
     Worker,
-    in_turn,
-    middle,
+    get_run,
+    interleave,
+    log,
     peer_command,
-    peer_worker,
-    run_of,
-    say,
     seconds,
+    start_peer,
+    summarize,
 )
 from score import score
 
 REPEATS = 3
 
 PLAIN = ("ensemble_size=1", "intent=null", "embedding=[word, char_cnn]")
-"""What makes of the recipe `atis`, which is for the best F1, a single BiLSTM-CRF that is quick."""
+"""Overrides that turn the config `atis`, made for the best F1, into one fast BiLSTM-CRF."""
 
 
 def measure() -> dict[str, Any]:
-    """Return the figures of both."""
-    say("training: atis, beside CRFsuite")
+    """Return the figures of slotfill and CRFsuite."""
+    log("training: atis, beside CRFsuite")
     ROOM.mkdir(parents=True, exist_ok=True)
     # Installed, and their files read, before anything is timed.
-    run_of("atis")
-    worker = peer_worker("crfsuite", "atis")
+    get_run("atis")
+    worker = start_peer("crfsuite", "atis")
     written = ROOM / "atis-crfsuite-trained.jsonl"
     worker.ask("throughput", input=fixtures.test_lines("atis", 0), output=written)
     worker.close()
-    found = in_turn({"CRFsuite": _crfsuite, "slotfill": _slotfill}, REPEATS)
-    ours = found["slotfill"]
-    epochs = middle([epoch for told in ours for epoch in told["epochs"]], 3)
-    operations = operations_an_epoch()
+    times = interleave({"CRFsuite": _crfsuite, "slotfill": _slotfill}, REPEATS)
+    own = times["slotfill"]
+    epochs = summarize([epoch for run in own for epoch in run["epochs"]], 3)
+    operations = operations_per_epoch()
     gflops = operations / epochs["median"] / 1e9
     peak = peak_of_all_cores()
     return {
         "CRFsuite": {
-            "seconds": middle(found["CRFsuite"], 1),
+            "seconds": summarize(times["CRFsuite"], 1),
             "f1": round(score(CORPORA["atis"] / "test", written)["f1"], 2),
         },
         "slotfill": {
             "settings": PLAIN,
-            "seconds to best": middle([told["to best"] for told in ours], 1),
-            "seconds in all": middle([told["in all"] for told in ours], 1),
-            "f1": round(ours[0]["f1"], 2),
+            "seconds to best": summarize([run["to best"] for run in own], 1),
+            "seconds in all": summarize([run["in all"] for run in own], 1),
+            "f1": round(own[0]["f1"], 2),
             "epoch seconds": epochs,
             "operations_an_epoch": operations,
             "gflops": round(gflops, 1),
@@ -93,16 +92,16 @@ def _slotfill() -> dict[str, Any]:
         "--out",
         str(path),
     ]
-    whole = seconds(command, cwd=fixtures.ROOT)
+    total = seconds(command, cwd=fixtures.ROOT)
     with (path / "history.csv").open(encoding="utf-8") as file:
         epochs = [float(row["seconds"]) for row in csv.DictReader(file)]
     scores = json.loads((path / "scores.json").read_text(encoding="utf-8"))
     after = sum(epochs[scores["best_epoch"] :])
     f1 = scores["splits"]["test"]["overall"]["f1"]
-    return {"to best": whole - after, "in all": whole, "epochs": epochs[1:], "f1": f1}
+    return {"to best": total - after, "in all": total, "epochs": epochs[1:], "f1": f1}
 
 
-def operations_an_epoch() -> int:
+def operations_per_epoch() -> int:
     """Return the operations of an epoch's products, forward and backward, on tokens alone."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -131,17 +130,15 @@ def operations_an_epoch() -> int:
 
 
 def peak_of_all_cores() -> float:
-    """Return the billions of operations a second that matrix products reach on all cores at once,
-    one process each.
-    """
+    """Return the GFLOP/s of matrix products on all cores at once, one process per core."""
     cores = sorted(os.sched_getaffinity(0))
     worker = str(Path(__file__).with_name("slotfill_worker.py"))
     workers: list[Worker] = []
     for core in cores:
         fixtures.CORE = core
-        workers.append(fixtures.Worker([sys.executable, worker, str(run_of("atis"))]))
+        workers.append(fixtures.Worker([sys.executable, worker, str(get_run("atis"))]))
     with ThreadPoolExecutor(len(workers)) as pool:
-        peaks = list(pool.map(lambda each: each.ask("peak")["gflops"], workers))
-    for each in workers:
-        each.close()
+        peaks = list(pool.map(lambda process: process.ask("peak")["gflops"], workers))
+    for process in workers:
+        process.close()
     return sum(peaks)

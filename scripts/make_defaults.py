@@ -196,9 +196,9 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--page", action="store_true", help="train nothing")
-    given = parser.parse_args()
-    if not given.page:
-        names = given.only or list(SETS)
+    args = parser.parse_args()
+    if not args.page:
+        names = args.only or list(SETS)
         for name in names:
             write(name)
         jobs = [
@@ -207,7 +207,7 @@ def main() -> None:
             for seed in range(SETS[name].seeds)
             for way in SETS[name].ways
         ]
-        with ThreadPoolExecutor(given.jobs) as pool:
+        with ThreadPoolExecutor(args.jobs) as pool:
             list(pool.map(train, jobs))
     PAGE.write_text(page(list(SETS)), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}")

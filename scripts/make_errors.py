@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import yaml
-from make_results import ROOT, RUNS, folder_of, spread, table
+from make_results import ROOT, RUNS, run_folder, spread, table
 
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import read_split
@@ -42,8 +42,10 @@ class Corpus:
 
     @classmethod
     def of(cls, name: str, seeds: Iterable[int]) -> Corpus:
-        """Let the runs of a recipe tag its test sentences."""
-        runs = [load_run(folder_of(name, seed)) for seed in seeds if folder_of(name, seed).exists()]
+        """Tag the test sentences of a config with its runs."""
+        runs = [
+            load_run(run_folder(name, seed)) for seed in seeds if run_folder(name, seed).exists()
+        ]
         if not runs:
             raise SystemExit(
                 f"no runs of {name} in {RUNS.relative_to(ROOT)}: python scripts/make_results.py"
@@ -157,14 +159,14 @@ def against_training(corpus: Corpus) -> list[str]:
             ]
             if 2 * len(others) <= len(corpus.found):
                 continue
-            given = Counter(others).most_common(1)[0][0]
+            predicted = Counter(others).most_common(1)[0][0]
             known = values.get(corpus.test[number].value(slot).lower(), Counter())
             counts["all"] += 1
             if not known:
                 counts["never"] += 1
-            elif known[given] and not known[slot.name]:
+            elif known[predicted] and not known[slot.name]:
                 counts["only"] += 1
-            elif known[given] > known[slot.name]:
+            elif known[predicted] > known[slot.name]:
                 counts["mostly"] += 1
             else:
                 counts["gold"] += 1
@@ -336,10 +338,10 @@ def main() -> None:
     parser.add_argument(
         "--list", choices=CORPORA, help="print what is to be read, and write nothing"
     )
-    given = parser.parse_args()
-    seeds = [int(seed) for seed in given.seeds.split(",")]
-    if given.list:
-        write_list(Corpus.of(given.list, seeds))
+    args = parser.parse_args()
+    seeds = [int(seed) for seed in args.seeds.split(",")]
+    if args.list:
+        write_list(Corpus.of(args.list, seeds))
         return
     verdicts = {
         corpus: {number: verdict for verdict, numbers in each.items() for number in numbers}

@@ -100,10 +100,10 @@ def output_of(language: str, code: str) -> str:
 
 def inspected(folder: str, sentence: str) -> dict[str, Any]:
     """Return what `slotfill inspect` sees of a run of the page while it reads a sentence."""
-    found: dict[str, Any] = json.loads(
+    results: dict[str, Any] = json.loads(
         printed("sh", f"slotfill inspect runs/{folder} {shlex.quote(sentence)} --json")
     )
-    return found
+    return results
 
 
 # What comes from docs/systems.json
@@ -130,7 +130,7 @@ def table(names: list[str]) -> str:
     for name, config in figures.variants.items():
         tests = [config["corpora"][corpus]["splits"]["test"] for corpus in ("taipei", "atis")]
         changes = [
-            systems.told(against) if (against := test.get("against_first")) else ""
+            systems.format_difference(against) if (against := test.get("against_first")) else ""
             for test in tests
         ]
         means = [f"{test['mean']:.2f} ± {test['deviation']:.2f}" for test in tests]
@@ -190,11 +190,11 @@ def filled(page: Path) -> str:
 @cache
 def about_this_run() -> str:
     """Return date, machine and versions."""
-    found = environment()
-    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    results = environment()
+    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     return (
-        f"{found['finished'][:10]}; {found['processors']} processors, {found['platform']}; "
-        f"Python {found['python']}, {versions}."
+        f"{results['finished'][:10]}; {results['processors']} processors, {results['platform']}; "
+        f"Python {results['python']}, {versions}."
     )
 
 
@@ -252,21 +252,21 @@ def of_gates() -> Any:
     names = ("input", "forget", "output", "memory")
     seen = [inspected("lstm", sentence) for sentence in SENTENCES]
     arrays = [
-        {p["name"]: np.array(p["values"]) for p in found["panels"] if p["direction"] == "forward"}
-        for found in seen
+        {p["name"]: np.array(p["values"]) for p in results["panels"] if p["direction"] == "forward"}
+        for results in seen
     ]
-    place = seen[0]["tokens"].index(CITY)
-    apart = arrays[0]["memory"][place] - arrays[1]["memory"][place]
+    position = seen[0]["tokens"].index(CITY)
+    apart = arrays[0]["memory"][position] - arrays[1]["memory"][position]
     units = np.argsort(-np.abs(apart), kind="stable")[:UNITS]
     units = units[np.argsort(-apart[units], kind="stable")]
     high = float(max(np.abs(each["memory"][:, units]).max() for each in arrays))
     with matplotlib.rc_context(figures.STYLE):
         figure = Figure(figsize=(16, 6.6), layout="constrained", facecolor="white")
         grid = figure.subplots(len(seen), len(names), sharex=True)
-        for row, (found, values) in enumerate(zip(seen, arrays, strict=True)):
+        for row, (results, values) in enumerate(zip(seen, arrays, strict=True)):
             for column, name in enumerate(names):
                 low, top = (-high, high) if name == "memory" else (0.0, 1.0)
-                tokens = found["tokens"] if column == 0 else [""] * len(found["tokens"])
+                tokens = results["tokens"] if column == 0 else [""] * len(results["tokens"])
                 axes = grid[row][column]
                 picture = heat_map(axes, values[name][:, units], tokens, low=low, high=top)
                 axes.set_xticks([])
@@ -287,12 +287,12 @@ def of_attention() -> Any:
         grid = figure.subplots(1, 2)
         titles = {"attention": "after an LSTM", "attention-alone": "alone"}
         for axes, (folder, title) in zip(grid, titles.items(), strict=True):
-            found = inspected(folder, SENTENCES[0])
+            results = inspected(folder, SENTENCES[0])
             (weights,) = (
-                panel["values"] for panel in found["panels"] if panel["name"] == "weights"
+                panel["values"] for panel in results["panels"] if panel["name"] == "weights"
             )
-            picture = heat_map(axes, weights, found["tokens"], low=0, high=1)
-            axes.set_xticks(range(len(found["tokens"])), found["tokens"])
+            picture = heat_map(axes, weights, results["tokens"], low=0, high=1)
+            axes.set_xticks(range(len(results["tokens"])), results["tokens"])
             axes.set(title=title, xlabel="looked at")
         grid[0].set_ylabel("the token that looks")
         figure.colorbar(picture, ax=grid, shrink=0.8)
@@ -322,11 +322,11 @@ def of_surface() -> Any:
 
     weights, biases = torch.linspace(0, 8, 161), torch.linspace(-4, 0, 161)
     grid = torch.cartesian_prod(biases, weights)
-    whole = errors(grid[:, 1], grid[:, 0], 50)[0].view(161, 161)
+    surface = errors(grid[:, 1], grid[:, 0], 50)[0].view(161, 161)
     figure, (left, right) = figures.panels("Error after 50 steps", f"Slope at bias −{-BIAS:g}")
     with matplotlib.rc_context(figures.STYLE):
         picture = left.imshow(
-            whole, cmap="viridis", extent=(0, 8, -4, 0), origin="lower", aspect="auto"
+            surface, cmap="viridis", extent=(0, 8, -4, 0), origin="lower", aspect="auto"
         )
         left.grid(False)
         left.axhline(BIAS, color="white", linestyle=":", linewidth=2)
@@ -348,16 +348,18 @@ def main() -> int:
         "--check", action="store_true", help="run nothing; exit 1 if the two pages differ"
     )
     parser.add_argument("--fresh", action="store_true", help="train and probe anew")
-    given = parser.parse_args()
-    if not given.check:
-        if given.fresh and WORK.exists():
+    args = parser.parse_args()
+    if not args.check:
+        if args.fresh and WORK.exists():
             shutil.rmtree(WORK)
         texts = {page: filled(page) for page in VERDICTS}
         draw()
         for page, text in texts.items():
             page.write_text(text, encoding="utf-8", newline="\n")
-    if found := difference():
-        print(f"docs/lecture.md and docs/lecture.zh-TW.md differ: {found}", file=sys.stderr)
+    if difference_text := difference():
+        print(
+            f"docs/lecture.md and docs/lecture.zh-TW.md differ: {difference_text}", file=sys.stderr
+        )
         return 1
     return 0
 

@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "results"
 PAGE = ROOT / "docs" / "results.md"
 CORPORA = {"atis": "ATIS", "snips": "SNIPS", "mit_restaurant": "MIT Restaurant"}
-RECIPES = {
+CONFIGS = {
     "taipei": ("unseen", "pairs"),
     "taipei-feedforward": ("unseen", "pairs"),
     "taipei_zh": ("unseen", "pairs"),
@@ -82,7 +82,7 @@ ROLES = ("origin", "destination")
 class Result:
     """What one run says of itself, and its scores on the extra splits."""
 
-    recipe: str
+    config_name: str
     seed: int
     notes: dict[str, Any]
     environment: dict[str, Any]
@@ -93,7 +93,10 @@ class Result:
     def megabytes(self) -> float:
         """What prediction reads: the network's ONNX files, in 32 bits."""
         return (
-            sum(file.stat().st_size for file in folder_of(self.recipe, self.seed).glob("*.onnx"))
+            sum(
+                file.stat().st_size
+                for file in run_folder(self.config_name, self.seed).glob("*.onnx")
+            )
             / 1e6
         )
 
@@ -109,14 +112,14 @@ class Result:
         return float(right / sum(row["support"] for row in rows))
 
 
-def folder_of(recipe: str, seed: int) -> Path:
+def run_folder(config_name: str, seed: int) -> Path:
     """Return the run folder of a seed of a recipe, or of an ablation, `recipe+label`."""
-    return RUNS / f"{recipe}-seed{seed}"
+    return RUNS / f"{config_name}-seed{seed}"
 
 
-def extra_of(recipe: str, seed: int, split: str) -> Path:
+def extra_scores_path(config_name: str, seed: int, split: str) -> Path:
     """Return the file of the scores on a split that training does not score."""
-    return RUNS / f"{recipe}-seed{seed}.{split}.json"
+    return RUNS / f"{config_name}-seed{seed}.{split}.json"
 
 
 def slotfill(*words: object) -> str:
@@ -127,36 +130,36 @@ def slotfill(*words: object) -> str:
 
 def train(job: tuple[str, int]) -> None:
     """Train one recipe with one seed, unless that has been done, and score its extra splits."""
-    recipe, seed = job
-    folder = folder_of(recipe, seed)
+    config_name, seed = job
+    folder = run_folder(config_name, seed)
     if not folder.exists():
         print(f"training {folder.name}", flush=True)
-        name, _, label = recipe.partition("+")
+        name, _, label = config_name.partition("+")
         # Of what is changed no time is told, and side by side single processes get done the
         # soonest.
         changes = [*ABLATIONS[name][label], "train.processes=1"] if label else []
         slotfill("train", name, *changes, "--seed", seed, "--out", folder, "--force")
-    for split in RECIPES.get(recipe, ()):
-        target = extra_of(recipe, seed, split)
+    for split in CONFIGS.get(config_name, ()):
+        target = extra_scores_path(config_name, seed, split)
         if not target.exists():
             target.write_text(
                 slotfill("evaluate", folder, "--split", split, "--json"), encoding="utf-8"
             )
 
 
-def read(recipe: str, seed: int) -> Result:
+def read(config_name: str, seed: int) -> Result:
     """Return the result of one finished run."""
-    folder = folder_of(recipe, seed)
+    folder = run_folder(config_name, seed)
     rows = (folder / "history.csv").read_text(encoding="utf-8").splitlines()
     column = rows[0].split(",").index("seconds")
     return Result(
-        recipe,
+        config_name,
         seed,
         json.loads((folder / "scores.json").read_text(encoding="utf-8")),
         json.loads((folder / "environment.json").read_text(encoding="utf-8")),
         {
-            split: json.loads(extra_of(recipe, seed, split).read_text("utf-8"))
-            for split in RECIPES.get(recipe, ())
+            split: json.loads(extra_scores_path(config_name, seed, split).read_text("utf-8"))
+            for split in CONFIGS.get(config_name, ())
         },
         statistics.median(float(row.split(",")[column]) for row in rows[1:]),
     )
@@ -174,13 +177,13 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def counts(recipe: str, seeds: list[int]) -> np.ndarray:
+def counts(config_name: str, seeds: list[int]) -> np.ndarray:
     """Return what each seed's run found in test: slots right, predicted and gold, `(seed, sentence,
     3)`.
     """
     found = []
     for seed in seeds:
-        run = load_run(folder_of(recipe, seed))
+        run = load_run(run_folder(config_name, seed))
         sentences = read_split(run.config.data, "test").sentences
         found.append(slot_counts(sentences, predict_slots(run.engine, run.vocab, sentences)))
     return np.array(found)
@@ -189,8 +192,8 @@ def counts(recipe: str, seeds: list[int]) -> np.ndarray:
 def machine(environment: dict[str, Any]) -> str:
     """Return what a run's environment says of the machine."""
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
-    place = f"{environment['processors']} processors, {environment['platform']}"
-    return f"Machine: {place}; Python {environment['python']}, {versions}"
+    machine_text = f"{environment['processors']} processors, {environment['platform']}"
+    return f"Machine: {machine_text}; Python {environment['python']}, {versions}"
 
 
 def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
@@ -198,25 +201,25 @@ def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
     same seeds.
     """
     rows = []
-    for recipe, changes in ABLATIONS.items():
+    for config_name, changes in ABLATIONS.items():
         for label, change in changes.items():
-            name = f"{recipe}+{label}"
-            own = {run.seed for run in results.get(recipe, [])}
+            name = f"{config_name}+{label}"
+            own = {run.seed for run in results.get(config_name, [])}
             seeds = [run.seed for run in results.get(name, []) if run.seed in own]
             if not seeds:
                 continue
-            ours, theirs = counts(name, seeds), counts(recipe, seeds)
-            low, high = bootstrap_interval(ours, theirs)
+            ablation_counts, config_counts = counts(name, seeds), counts(config_name, seeds)
+            low, high = bootstrap_interval(ablation_counts, config_counts)
             rows.append(
                 [
-                    f"`{recipe}`",
+                    f"`{config_name}`",
                     " ".join(f"`{word}`" for word in change),
                     str(len(seeds)),
                     spread([run.f1("valid") for run in results[name]]),
                     spread([run.f1("test") for run in results[name]]),
-                    f"{mean_f1(ours) - mean_f1(theirs):+.2f}",
+                    f"{mean_f1(ablation_counts) - mean_f1(config_counts):+.2f}",
                     f"{low:+.2f} to {high:+.2f}",
-                    f"{paired_randomization_test(ours, theirs):.3f}",
+                    f"{paired_randomization_test(ablation_counts, config_counts):.3f}",
                 ]
             )
     return rows
@@ -231,15 +234,15 @@ def published(results: dict[str, list[Result]]) -> list[list[str]]:
         source = "; ".join(filter(None, (entry["source"], entry["note"])))
         about = [entry["system"], str(entry["pretrained"]), str(entry["picked_on"]), source]
         rows.append((list(CORPORA).index(entry["corpus"]), float(entry["f1"]), about))
-    for recipe in filter(results.__contains__, CORPORA):
-        mean = statistics.mean(run.f1("test") for run in results[recipe])
+    for config_name in filter(results.__contains__, CORPORA):
+        mean = statistics.mean(run.f1("test") for run in results[config_name])
         about = [
-            f"**slotfill `{recipe}`**",
+            f"**slotfill `{config_name}`**",
             "none",
             "valid",
-            f"mean of {len(results[recipe])} runs",
+            f"mean of {len(results[config_name])} runs",
         ]
-        rows.append((list(CORPORA).index(recipe), mean, about))
+        rows.append((list(CORPORA).index(config_name), mean, about))
     return [
         [list(CORPORA.values())[corpus], about[0], f"{f1:.2f}", *about[1:]]
         for corpus, f1, about in sorted(rows, key=lambda row: row[:2])
@@ -298,13 +301,13 @@ def page(results: dict[str, list[Result]]) -> str:
     first = next(iter(results.values()))[0].environment
     rows, seeds = [], []
     sizes, intents = [], []
-    for recipe, runs in results.items():
-        if recipe not in RECIPES:
+    for config_name, runs in results.items():
+        if config_name not in CONFIGS:
             continue
         scores = [run.notes["splits"]["test"] for run in runs]
         rows.append(
             [
-                f"`{recipe}`",
+                f"`{config_name}`",
                 str(len(runs)),
                 spread([run.f1("valid") for run in runs]),
                 spread([run.f1("test") for run in runs]),
@@ -313,7 +316,7 @@ def page(results: dict[str, list[Result]]) -> str:
         )
         sizes.append(
             [
-                f"`{recipe}`",
+                f"`{config_name}`",
                 f"{runs[0].notes['parameters']:,}",
                 f"{runs[0].megabytes:.1f}",
                 spread([run.notes["epochs"] for run in runs], 0),
@@ -326,12 +329,12 @@ def page(results: dict[str, list[Result]]) -> str:
                 spread([score["intent"][key] for score in scores])
                 for key in ("accuracy", "frame_accuracy")
             ]
-            intents.append([f"`{recipe}`", *right])
+            intents.append([f"`{config_name}`", *right])
         for run in runs:
             low, high = run.notes["splits"]["test"]["f1_interval"]
             seeds.append(
                 [
-                    f"`{recipe}`",
+                    f"`{config_name}`",
                     str(run.seed),
                     str(run.notes["best_epoch"]),
                     f"{run.f1('valid'):.2f}",
@@ -342,14 +345,14 @@ def page(results: dict[str, list[Result]]) -> str:
             )
     desk = [
         [
-            f"`{recipe}`",
+            f"`{config_name}`",
             spread([run.f1("test") for run in runs]),
             spread([run.f1("unseen") for run in runs]),
             spread([run.f1("pairs") for run in runs]),
             spread([run.cities("pairs") for run in runs]),
         ]
-        for recipe, runs in results.items()
-        if "pairs" in RECIPES.get(recipe, ())
+        for config_name, runs in results.items()
+        if "pairs" in CONFIGS.get(config_name, ())
     ]
     return f"""# Results
 
@@ -409,8 +412,12 @@ def main() -> None:
     """Train what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [
-        *RECIPES,
-        *(f"{recipe}+{label}" for recipe, changes in ABLATIONS.items() for label in changes),
+        *CONFIGS,
+        *(
+            f"{config_name}+{label}"
+            for config_name, changes in ABLATIONS.items()
+            for label in changes
+        ),
     ]
     parser.add_argument("--seeds", default="1,2,3,4,5", help="seeds, parted by commas")
     parser.add_argument(
@@ -418,18 +425,22 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--page", action="store_true", help="train nothing")
-    given = parser.parse_args()
-    seeds = [int(seed) for seed in given.seeds.split(",")]
-    if not given.page:
-        jobs = [(recipe, seed) for recipe in given.only or names for seed in seeds]
-        with ThreadPoolExecutor(given.jobs) as pool:
+    args = parser.parse_args()
+    seeds = [int(seed) for seed in args.seeds.split(",")]
+    if not args.page:
+        jobs = [(config_name, seed) for config_name in args.only or names for seed in seeds]
+        with ThreadPoolExecutor(args.jobs) as pool:
             list(pool.map(train, jobs))
     known = [*names, *TRANSFORMERS]
     done = {
-        recipe: [read(recipe, seed) for seed in seeds if folder_of(recipe, seed).exists()]
-        for recipe in known
+        config_name: [
+            read(config_name, seed) for seed in seeds if run_folder(config_name, seed).exists()
+        ]
+        for config_name in known
     }
-    PAGE.write_text(page({recipe: runs for recipe, runs in done.items() if runs}), encoding="utf-8")
+    PAGE.write_text(
+        page({config_name: runs for config_name, runs in done.items() if runs}), encoding="utf-8"
+    )
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 

@@ -27,7 +27,7 @@ PAGE = ROOT / "docs" / "speed.md"
 Part = dict[str, Any]
 
 CORPORA = {"atis": "ATIS", "snips": "SNIPS", "mit_restaurant": "MIT Restaurant"}
-OURS = ("best", "small", "small, 8 bits")
+OWN_SYSTEMS = ("best", "small", "small, 8 bits")
 CLOSE = 0.3
 """In points of F1: how far below the best recipe the one may be that throughput is asked of."""
 
@@ -72,16 +72,16 @@ def times(one: float, other: float) -> str:
 def asked_of(corpus: Part) -> str:
     """Return the name of the quickest of our recipes whose mean F1 is close to the best's."""
     least = mean(corpus["best"]["f1_of_seeds"]) - CLOSE
-    close = [name for name in OURS if mean(corpus[name]["f1_of_seeds"]) >= least]
+    close = [name for name in OWN_SYSTEMS if mean(corpus[name]["f1_of_seeds"]) >= least]
     return max(close, key=lambda name: float(corpus[name]["tokens_per_second"]["median"]))
 
 
 def called(name: str, corpus: str) -> str:
     """Return what a page calls a system."""
-    if name not in OURS:
+    if name not in OWN_SYSTEMS:
         return name
-    recipe = corpus if name == "best" else f"{corpus}-small"
-    return f"slotfill `{recipe}`" + (", 8 bits" if name == "small, 8 bits" else "")
+    config = corpus if name == "best" else f"{corpus}-small"
+    return f"slotfill `{config}`" + (", 8 bits" if name == "small, 8 bits" else "")
 
 
 def prediction(part: Part) -> str:
@@ -92,7 +92,7 @@ def prediction(part: Part) -> str:
             [
                 called(name, corpus),
                 f"{row['f1']:.2f}",
-                spread(row["f1_of_seeds"]) if name in OURS else "",
+                spread(row["f1_of_seeds"]) if name in OWN_SYSTEMS else "",
                 number(row["tokens_per_second"], 0),
                 times(
                     row["tokens_per_second"]["median"],
@@ -115,7 +115,7 @@ def prediction(part: Part) -> str:
             "peak MB",
         ]
         tables.append(f"### {CORPORA[corpus]}\n\n{table(head, rows)}")
-        for name in OURS:
+        for name in OWN_SYSTEMS:
             row = systems[name]
             spent = {stage: found["median"] for stage, found in row["stages"].items()}
             core, network = (
@@ -172,20 +172,20 @@ def prediction_bounds(part: Part) -> Iterator[Bound]:
     """Yield what is asked of throughput, of one sentence alone, and of memory."""
     for corpus, (least, aim) in THROUGHPUT.items():
         name = asked_of(part[corpus])
-        ours, theirs = (
+        own, crfsuite = (
             part[corpus][each]["tokens_per_second"]["median"] for each in (name, "CRFsuite")
         )
         asked = (
             f"{CORPORA[corpus]}: {called(name, corpus)}, tokens/s at least {least} times CRFsuite's"
         )
-        yield _aimed(asked, ours / theirs, least, aim, "{:.2f} times")
+        yield _aimed(asked, own / crfsuite, least, aim, "{:.2f} times")
     for corpus in THROUGHPUT:
         systems, name = part[corpus], asked_of(part[corpus])
         alone, slow = (systems[name][key]["median"] for key in ("milliseconds", "milliseconds_p99"))
         if corpus == "atis":
-            theirs = systems["CRFsuite"]["milliseconds"]["median"]
-            asked = f"ATIS: one sentence in no more than CRFsuite's {theirs:.3f} ms"
-            yield Bound(asked, f"{alone:.3f} ms", alone <= theirs)
+            crfsuite = systems["CRFsuite"]["milliseconds"]["median"]
+            asked = f"ATIS: one sentence in no more than CRFsuite's {crfsuite:.3f} ms"
+            yield Bound(asked, f"{alone:.3f} ms", alone <= crfsuite)
         yield Bound(
             f"{CORPORA[corpus]}: one sentence in under 0.25 ms", f"{alone:.3f} ms", alone < 0.25
         )
@@ -217,35 +217,35 @@ slotfill is `slotfill predict RUN "leave Taipei on November 2nd"` with the run o
 
 def cold_start_bounds(part: Part) -> Iterator[Bound]:
     """Yield what is asked of the start."""
-    ours, bare, spacy = (
+    own, bare, spacy = (
         part[name]["median"] for name in ("slotfill", "import numpy, onnxruntime", "spaCy")
     )
     asked = "Cold start at most 3 times that of `import numpy, onnxruntime`"
-    yield Bound(asked, f"{ours / bare:.2f} times", ours <= 3 * bare)
-    yield Bound(f"Cold start faster than spaCy's {spacy:.2f} s", f"{ours:.2f} s", ours < spacy)
+    yield Bound(asked, f"{own / bare:.2f} times", own <= 3 * bare)
+    yield Bound(f"Cold start faster than spaCy's {spacy:.2f} s", f"{own:.2f} s", own < spacy)
 
 
 def training(part: Part) -> str:
     """Return the section on training."""
-    theirs, ours = part["CRFsuite"], part["slotfill"]
-    all_of_theirs = theirs["seconds"]["median"]
+    crfsuite, own = part["CRFsuite"], part["slotfill"]
+    all_of_theirs = crfsuite["seconds"]["median"]
     rows = [
         [
             "CRFsuite",
-            number(theirs["seconds"], 1),
+            number(crfsuite["seconds"], 1),
             "1.00",
-            number(theirs["seconds"], 1),
-            f"{theirs['f1']:.2f}",
+            number(crfsuite["seconds"], 1),
+            f"{crfsuite['f1']:.2f}",
         ],
         [
             "slotfill, one network",
-            number(ours["seconds to best"], 1),
-            times(ours["seconds to best"]["median"], all_of_theirs),
-            number(ours["seconds in all"], 1),
-            f"{ours['f1']:.2f}",
+            number(own["seconds to best"], 1),
+            times(own["seconds to best"]["median"], all_of_theirs),
+            number(own["seconds in all"], 1),
+            f"{own['f1']:.2f}",
         ],
     ]
-    return f"""`slotfill train atis {shlex.join(ours["settings"])}`, one network without the options
+    return f"""`slotfill train atis {shlex.join(own["settings"])}`, one network without the options
 that make the config slower and more accurate ([results.md](results.md) has the times of all \
 configs), and CRFsuite on the
 same sentences, in turn, on the same cores. Seconds to the best epoch are those of the complete \
@@ -254,9 +254,9 @@ of Python, scoring and export, minus the epochs after the selected one.
 
 {table(["", "s to the best epoch", "of CRFsuite's", "total s", "F1"], rows)}
 
-An epoch takes {number(ours["epoch seconds"], 2)} s, including validation, and computes
-{ours["operations_an_epoch"] / 1e9:,.1f} billion operations: {ours["gflops"]:.1f} GFLOP/s, \
-{100 * ours["share"]:.0f} % of the {ours["gflops_of_two_cores"]:.1f} of matrix products
+An epoch takes {number(own["epoch seconds"], 2)} s, including validation, and computes
+{own["operations_an_epoch"] / 1e9:,.1f} billion operations: {own["gflops"]:.1f} GFLOP/s, \
+{100 * own["share"]:.0f} % of the {own["gflops_of_two_cores"]:.1f} of matrix products
 on all cores, one process per core. Operations are the products of the forward passes on the \
 training sentences, as
 counted by torch's FlopCounterMode, times 3 (the backward pass has two products for each), \
@@ -265,14 +265,14 @@ without padding and validation."""
 
 def training_bounds(part: Part) -> Iterator[Bound]:
     """Yield what is asked of training."""
-    theirs, ours = part["CRFsuite"], part["slotfill"]
-    share = ours["seconds to best"]["median"] / theirs["seconds"]["median"]
+    crfsuite, own = part["CRFsuite"], part["slotfill"]
+    share = own["seconds to best"]["median"] / crfsuite["seconds"]["median"]
     yield Bound(
         "Training to the best at most 0.25 of CRFsuite's time", f"{share:.2f}", share <= 0.25
     )
-    more = ours["f1"] - theirs["f1"]
+    more = own["f1"] - crfsuite["f1"]
     yield Bound("F1 at least 2 points above CRFsuite's", f"{more:+.2f} points", more >= 2)
-    yield _aimed("An epoch at 30 % of the machine's peak", 100 * ours["share"], 30, 50, "{:.0f} %")
+    yield _aimed("An epoch at 30 % of the machine's peak", 100 * own["share"], 30, 50, "{:.0f} %")
 
 
 def cells(part: Part) -> str:
@@ -357,7 +357,7 @@ def growth_bounds(part: Part) -> Iterator[Bound]:
     for name, found in part.items():
         for what, unit in (("seconds", "time"), ("peak_mb", "memory")):
             slope = found["slopes"][what]
-            first, last = (_size(found["rows"][place]["size"]) for place in (0, -1))
+            first, last = (_size(found["rows"][index]["size"]) for index in (0, -1))
             asked = (
                 f"{TITLES[name]}, {first} to {last} {SIZES[found['of']]}: {unit} linear or better"
             )
@@ -509,22 +509,22 @@ def main() -> int:
     parser.add_argument(
         "--page", type=Path, default=PAGE, help="the page; the picture goes into a folder beside it"
     )
-    given = parser.parse_args()
-    if not given.json.is_file():
-        sys.exit(f"{given.json} is not there yet: python benchmarks/run.py")
-    speed = json.loads(given.json.read_text(encoding="utf-8"))
-    wanted, drawing = page(speed), given.page.with_suffix("") / "growth.svg"
-    if given.check:
+    args = parser.parse_args()
+    if not args.json.is_file():
+        sys.exit(f"{args.json} is not there yet: python benchmarks/run.py")
+    speed = json.loads(args.json.read_text(encoding="utf-8"))
+    text, drawing = page(speed), args.page.with_suffix("") / "growth.svg"
+    if args.check:
         # Another matplotlib draws other bytes, so of the picture no more is asked than to be there.
-        same = given.page.is_file() and given.page.read_text(encoding="utf-8") == wanted
+        same = args.page.is_file() and args.page.read_text(encoding="utf-8") == text
         if not same or ("growth" in speed and not drawing.is_file()):
             print(
-                f"{given.page.name} is not what scripts/make_speed_docs.py writes: run it",
+                f"{args.page.name} is not what scripts/make_speed_docs.py writes: run it",
                 file=sys.stderr,
             )
             return 1
         return 0
-    given.page.write_text(wanted, encoding="utf-8", newline="\n")
+    args.page.write_text(text, encoding="utf-8", newline="\n")
     if "growth" in speed:
         drawing.parent.mkdir(exist_ok=True)
         drawing.write_bytes(picture(speed["growth"]))

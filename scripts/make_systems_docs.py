@@ -54,10 +54,10 @@ def take(everything: Path, greff: Path) -> None:
     """Write docs/systems.json: what the pages need of two comparisons, without what each run did
     slot by slot.
     """
-    whole: Report = json.loads(everything.read_text(encoding="utf-8"))
+    report: Report = json.loads(everything.read_text(encoding="utf-8"))
     variants: Report = json.loads(greff.read_text(encoding="utf-8"))
     cities: dict[str, list[float]] = {}
-    for run in whole.pop("runs"):
+    for run in report.pop("runs"):
         if run["failed"]:
             raise SystemExit(f"{run['folder']} failed: {run['failed']}")
         if "pairs" in run["scores"]:
@@ -67,11 +67,11 @@ def take(everything: Path, greff: Path) -> None:
             ]
             right = sum(row["recall"] * row["support"] for row in rows)
             cities.setdefault(run["config"], []).append(right / sum(row["support"] for row in rows))
-    for config in whole["configs"]:
+    for config in report["configs"]:
         config["cities in pairs right"] = cities[config["name"]]
     del variants["runs"]
     FIGURES.write_text(
-        json.dumps({"all": whole, "greff": variants}, ensure_ascii=False, indent=1) + "\n", "utf-8"
+        json.dumps({"all": report, "greff": variants}, ensure_ascii=False, indent=1) + "\n", "utf-8"
     )
 
 
@@ -130,7 +130,7 @@ def mark(against: Report | None) -> str:
     return "\\*\\*" if against["p_corrected"] < 0.05 else "\\*"
 
 
-def told(against: Report) -> str:
+def format_difference(against: Report) -> str:
     """Return a difference in words: what it is, its interval, and p."""
     low, high = against["interval"]
     return f"{against['difference']:+.2f} ({low:+.2f} to {high:+.2f}, p = {against['p']:.4f})"
@@ -220,7 +220,8 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
 
     def from_lstm(name: str) -> str:
         return ", ".join(
-            f"{words[c]} {told(lab.split(name, c, 'test')['against_first'])}" for c in tests
+            f"{words[c]} {format_difference(lab.split(name, c, 'test')['against_first'])}"
+            for c in tests
         )
 
     yield (
@@ -312,7 +313,10 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
         "None of the eight variants of Greff et al. is better than the LSTM with peepholes.",
         not better,
         "Better, after Holm's correction: "
-        + (", ".join(f"{n} on {words[c]} {told(change(n, c))}" for n, c in better) or "none")
+        + (
+            ", ".join(f"{n} on {words[c]} {format_difference(change(n, c))}" for n, c in better)
+            or "none"
+        )
         + ".",
     )
     ranks = {
@@ -328,7 +332,7 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
             f"An LSTM can least do without {what}.",
             len(worse) == len(tests),
             f"{short(name)}, less the LSTM with peepholes: "
-            + ", ".join(f"{words[c]} {told(change(name, c))}" for c in tests)
+            + ", ".join(f"{words[c]} {format_difference(change(name, c))}" for c in tests)
             + ". All variants, from the worst: "
             + "; ".join(f"{word} {rank}" for word, rank in ranks.items())
             + ".",
@@ -493,17 +497,17 @@ def main() -> int:
         metavar=("ALL", "GREFF"),
         help="the JSON of the two comparisons",
     )
-    given = parser.parse_args()
-    if given.take:
-        take(*given.take)
-    wanted = pages()
+    args = parser.parse_args()
+    if args.take:
+        take(*args.take)
+    texts = pages()
     stale = [
         path
-        for path, text in wanted.items()
+        for path, text in texts.items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
-    stale += [path for path in FOLDER.glob("*.md") if path not in wanted]
-    if given.check:
+    stale += [path for path in FOLDER.glob("*.md") if path not in texts]
+    if args.check:
         for path in stale:
             print(
                 f"{path.relative_to(ROOT)} is not what scripts/make_systems_docs.py writes: run it",
@@ -512,8 +516,8 @@ def main() -> int:
         return 1 if stale else 0
     FOLDER.mkdir(exist_ok=True)
     for path in stale:
-        if path in wanted:
-            path.write_text(wanted[path], encoding="utf-8", newline="\n")
+        if path in texts:
+            path.write_text(texts[path], encoding="utf-8", newline="\n")
         else:
             path.unlink()
     return 0

@@ -32,20 +32,20 @@ def model() -> Path:
     return Path(found.origin).parent / "model"
 
 
-def train(recipe: str, seed: int) -> dict[str, float]:
+def train(config: str, seed: int) -> dict[str, float]:
     """Return what the run of a recipe, trained unless that has been done, came to: F1 by split, and
     seconds.
     """
-    folder = RUNS / f"{recipe}-minilm-seed{seed}"
+    folder = RUNS / f"{config}-minilm-seed{seed}"
     if not folder.exists():
         embedding = f"embedding=[{{name: transformer, path: {model()}, layers: mix}}]"
-        settings = [embedding, "train.processes=1", f"train.epochs={EPOCHS[recipe]}", *PLAIN]
+        settings = [embedding, "train.processes=1", f"train.epochs={EPOCHS[config]}", *PLAIN]
         command = [
             sys.executable,
             "-m",
             "slotfill",
             "train",
-            recipe,
+            config,
             *settings,
             "--seed",
             str(seed),
@@ -66,11 +66,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=EPOCHS, default=list(EPOCHS), metavar="RECIPE")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    for recipe in options.only:
-        result = train(recipe, options.seed)
+    for config in options.only:
+        result = train(config, options.seed)
         print(
-            f"{recipe}, seed {options.seed}: valid F1 {result['valid']:.2f}, test F1"
-            f" {result['test']:.2f}, {EPOCHS[recipe]} epochs in {result['seconds']:.0f} s",
+            f"{config}, seed {options.seed}: valid F1 {result['valid']:.2f}, test F1"
+            f" {result['test']:.2f}, {EPOCHS[config]} epochs in {result['seconds']:.0f} s",
             flush=True,
         )
 

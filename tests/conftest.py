@@ -157,15 +157,15 @@ def start(
 
 def run_on_terminal(*arguments: object, typed: bytes = b"", **variables: str) -> tuple[int, str]:
     """Run `slotfill ARGUMENTS` on a terminal of 80 columns; return exit code and what it shows."""
-    ours, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     environment = {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"} | variables
-    os.write(ours, typed)
-    process = start(*arguments, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
+    os.write(controller, typed)
+    process = start(*arguments, env=environment, stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
     output = b""
     # Linux raises an error when the other side is closed.
     with suppress(OSError):
-        while block := os.read(ours, 65536):
+        while block := os.read(controller, 65536):
             output += block
-    os.close(ours)
+    os.close(controller)
     return process.wait(), output.decode()

@@ -64,8 +64,8 @@ FILES = {
 
 Path(FILES["pretrained"]["path"]).write_text(
     "".join(
-        f"{word} {place / 4} {1 - place / 3} {(-1) ** place * 0.6}\n"
-        for place, word in enumerate(
+        f"{word} {index / 4} {1 - index / 3} {(-1) ** index * 0.6}\n"
+        for index, word in enumerate(
             ["the", "a", "leave", "Taipei", "york", "New", "at", "時間", "never"]
         )
     ),
@@ -95,7 +95,7 @@ def make_transformer() -> None:
         "leave",
         "tai",
     ]
-    ids = {piece: place for place, piece in enumerate(vocab)}
+    ids = {piece: index for index, piece in enumerate(vocab)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

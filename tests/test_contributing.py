@@ -72,7 +72,7 @@ def test_option_is_validated(cell):
         "show", "taipei", "encoder.cell.name=./mgu.py", "encoder.cell.gate_bias=-1"
     )
     assert "gate_bias: -1" in shown
-    faults = {
+    messages = {
         "encoder.cell.gate_bias=high": (
             "command line: encoder.cell.gate_bias: must be a number, found 'high'"
         ),
@@ -80,10 +80,10 @@ def test_option_is_validated(cell):
             "command line: encoder.cell.gate_bais: unknown key; did you mean 'gate_bias'?"
         ),
     }
-    for override, message in faults.items():
-        with pytest.raises(ConfigError) as fault:
+    for override, message in messages.items():
+        with pytest.raises(ConfigError) as error:
             parse_config("data: {path: .}", "mine.yaml", ["encoder.cell.name=./mgu.py", override])
-        assert str(fault.value).startswith(message)
+        assert str(error.value).startswith(message)
     with pytest.raises(SlotfillError):
         parse_config("data: {path: .}", "mine.yaml", ["encoder.cell=./mug.py"])
 

@@ -26,7 +26,7 @@ def learned(cli, folder, corpus, first):
     """Train on the tiny corpus, its letters others; return what of each epoch the clock does not
     decide.
     """
-    letters = {ord("a") + place: ord(first) + place for place in range(26)}
+    letters = {ord("a") + index: ord(first) + index for index in range(26)}
     (folder / "corpus").mkdir(parents=True)
     for split in ("train", "valid", "test"):
         blocks = []

@@ -179,7 +179,7 @@ def test_every_requirement_is_explained(requirements):
 
 
 def test_test_extra_is_what_the_tests_import(requirements):
-    ours = {
+    own_modules = {
         path.stem for folder in ("tests", "scripts") for path in (ROOT / folder).rglob("*.py")
     } | {"slotfill"}
     imported = set()
@@ -189,7 +189,7 @@ def test_test_extra_is_what_the_tests_import(requirements):
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.partition(".")[0])
-    foreign = imported - ours - sys.stdlib_module_names
+    foreign = imported - own_modules - sys.stdlib_module_names
     # Tests of transformers are left out where there are none.
     extras = ("", "plots", "tune", "test", "transformers")
     installed = {each.name.lower() for extra in extras for each in requirements[extra]}

@@ -46,8 +46,8 @@ def versions(python: Path) -> dict[str, str]:
     """Return the version of each peer that `python` has; none unless it has all."""
     if not python.exists():
         return {}
-    told = subprocess.run([python, "-c", _VERSIONS], capture_output=True, text=True, check=False)
-    return json.loads(told.stdout) if told.returncode == 0 else {}
+    result = subprocess.run([python, "-c", _VERSIONS], capture_output=True, text=True, check=False)
+    return json.loads(result.stdout) if result.returncode == 0 else {}
 
 
 if __name__ == "__main__":

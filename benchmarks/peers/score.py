@@ -26,11 +26,14 @@ def score(gold: Path, written: Path) -> dict[str, Any]:
     with TemporaryDirectory() as room, written.open(encoding="utf-8") as lines:
         first = Path(room, "first.jsonl")
         first.write_text("".join(islice(lines, len(expected))), encoding="utf-8")
-        found = read_sentences(first, tokenizer="whitespace").sentences
-    for one, other in zip(expected, found, strict=True):
-        if one.tokens != other.tokens:
-            sys.exit(f"{written}: found the sentence {other.text!r}, where {gold} has {one.text!r}")
-    f1 = slot_f1(expected, [sentence.slots or [] for sentence in found])
+        predicted = read_sentences(first, tokenizer="whitespace").sentences
+    for expected_sentence, prediction in zip(expected, predicted, strict=True):
+        if expected_sentence.tokens != prediction.tokens:
+            sys.exit(
+                f"{written}: found the sentence {prediction.text!r}, where {gold} has"
+                f" {expected_sentence.text!r}"
+            )
+    f1 = slot_f1(expected, [sentence.slots or [] for sentence in predicted])
     return {
         "f1": f1,
         "sentences": len(expected),

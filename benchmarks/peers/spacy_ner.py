@@ -27,7 +27,7 @@ from spacy.vocab import Vocab
 from worker import Span, corpus, main, spans
 
 
-class Blanks:
+class SpaceTokenizer:
     """A tokenizer that splits at blanks."""
 
     def __init__(self, vocab: Vocab) -> None:
@@ -44,9 +44,9 @@ class Blanks:
 
 
 @spacy.registry.tokenizers("blanks")
-def blanks() -> Callable[[Language], Blanks]:
+def make_space_tokenizer() -> Callable[[Language], SpaceTokenizer]:
     """Return what makes the tokenizer of a pipeline."""
-    return lambda nlp: Blanks(nlp.vocab)
+    return lambda nlp: SpaceTokenizer(nlp.vocab)
 
 
 def save(folder: Path, split: str, path: Path) -> None:
@@ -94,7 +94,11 @@ class Tagger:
         for doc, text in self.nlp.pipe(
             ((text, text) for text in texts), as_tuples=True, batch_size=256
         ):
-            yield text, text.split(), [(each.label_, each.start, each.end) for each in doc.ents]
+            yield (
+                text,
+                text.split(),
+                [(entity.label_, entity.start, entity.end) for entity in doc.ents],
+            )
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ def corpus(folder: Path, split: str) -> Iterator[tuple[list[str], list[str]]]:
     """Yield the tokens and the tags of each sentence of `folder`/SPLIT/seq.in and seq.out, or
     SPLIT.conll.
     """
-    if (whole := folder / f"{split}.conll").is_file():
-        for block in whole.read_text(encoding="utf-8").strip().split("\n\n"):
+    if (conll := folder / f"{split}.conll").is_file():
+        for block in conll.read_text(encoding="utf-8").strip().split("\n\n"):
             rows = [row.split("\t") for row in block.strip().split("\n")]
             yield [row[0] for row in rows], [row[-1] for row in rows]
         return
@@ -51,30 +51,30 @@ def spans(tags: Iterable[str]) -> list[Span]:
     """Return the slots of IOB2 tags; a slot also begins where an I- does not continue one, as
     conlleval counts.
     """
-    found: list[Span] = []
+    spans_found: list[Span] = []
     name, start, end = "", 0, 0
     for end, tag in enumerate(tags, 1):
         if tag[0] == "I" and tag[2:] == name:
             continue
         if name:
-            found.append((name, start, end - 1))
+            spans_found.append((name, start, end - 1))
         name, start = tag[2:], end - 1
     if name:
-        found.append((name, start, end))
-    return found
+        spans_found.append((name, start, end))
+    return spans_found
 
 
-def filled(text: str, tokens: list[str], found: list[Span]) -> list[dict[str, Any]]:
+def filled(text: str, tokens: list[str], spans_found: list[Span]) -> list[dict[str, Any]]:
     """Return the slots of `text` as they are written, with the characters they stand at."""
-    if not found:
+    if not spans_found:
         return []
-    starts, place = [], 0
+    starts, offset = [], 0
     for token in tokens:
-        place = text.index(token, place)
-        starts.append(place)
-        place += len(token)
+        offset = text.index(token, offset)
+        starts.append(offset)
+        offset += len(token)
     slots = []
-    for name, first, after in found:
+    for name, first, after in spans_found:
         start, end = starts[first], starts[after - 1] + len(tokens[after - 1])
         slots.append({"name": name, "value": text[start:end], "start": start, "end": end})
     return slots
@@ -97,8 +97,8 @@ def throughput(tagger: Tagger, input: str, output: str) -> dict[str, Any]:
         Path(input).open(encoding="utf-8") as source,
         Path(output).open("w", encoding="utf-8") as target,
     ):
-        for text, words, found in tagger(line.rstrip("\n") for line in source):
-            target.write(encode({"text": text, "slots": filled(text, words, found)}) + "\n")
+        for text, words, spans_found in tagger(line.rstrip("\n") for line in source):
+            target.write(encode({"text": text, "slots": filled(text, words, spans_found)}) + "\n")
             sentences += 1
             tokens += len(words)
     took = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - busy}
@@ -110,8 +110,8 @@ def latency(tagger: Tagger, input: str) -> dict[str, Any]:
     seconds = []
     for line in Path(input).read_text(encoding="utf-8").rstrip("\n").split("\n"):
         began = time.perf_counter()
-        for text, words, found in tagger([line]):
-            filled(text, words, found)
+        for text, words, spans_found in tagger([line]):
+            filled(text, words, spans_found)
         seconds.append(time.perf_counter() - began)
     p99 = sorted(seconds)[int(0.99 * (len(seconds) - 1))]
     return {
@@ -135,20 +135,21 @@ def main(train: Callable[[Path, Path], dict[str, Any]], load: Callable[[Path], T
     match sys.argv[1:]:
         case ["train", folder, model]:
             began, busy = time.perf_counter(), time.process_time()
-            told = train(Path(folder), Path(model))
-            told |= {
+            report = train(Path(folder), Path(model))
+            report |= {
                 "seconds": time.perf_counter() - began,
                 "cpu_seconds": time.process_time() - busy,
             }
-            print(json.dumps(told | {"peak_mb": peak_mb()}))
+            print(json.dumps(report | {"peak_mb": peak_mb()}))
         case ["predict", model]:
             tagger = load(Path(model))
             serve({"throughput": partial(throughput, tagger), "latency": partial(latency, tagger)})
         case ["answer", model, sentence]:
-            for text, words, found in load(Path(model))([sentence]):
+            for text, words, spans_found in load(Path(model))([sentence]):
                 print(
                     json.dumps(
-                        {"text": text, "slots": filled(text, words, found)}, ensure_ascii=False
+                        {"text": text, "slots": filled(text, words, spans_found)},
+                        ensure_ascii=False,
                     )
                 )
         case _:

@@ -29,9 +29,9 @@ def test_plain_text_without_a_terminal(trained, cli):
     titles = [
         line.partition("  ")[0] for line in lines if line.startswith(("layer", "probability"))
     ]
-    places = ("layer 1 forward", "layer 1 backward")
+    labels = ("layer 1 forward", "layer 1 backward")
     names = ("input gate", "forget gate", "output gate", "candidate", "memory", "hidden (output)")
-    assert titles == [f"{place}: {name}" for place in places for name in names] + [
+    assert titles == [f"{label}: {name}" for label in labels for name in names] + [
         "probability of each tag"
     ]
     assert sum(line.startswith("Oslo ") for line in lines) == 13

@@ -145,9 +145,9 @@ def test_errors_in_building_the_network_have_a_location(desk, cli):
     write_config(
         Path("c.yaml"), embedding="[word,\n  {name: ngrams, min_length: 5, max_length: 2}]"
     )
-    told = "c.yaml:3: embedding.1.max_length: must be at least min_length, 5"
+    expected = "c.yaml:3: embedding.1.max_length: must be at least min_length, 5"
     for command in ("check", "train", "compare"):
-        assert cli(command, "c.yaml").err.splitlines()[0] == f"slotfill: {told}"
+        assert cli(command, "c.yaml").err.splitlines()[0] == f"slotfill: {expected}"
     result = cli(
         "train",
         "tiny.yaml",

@@ -48,14 +48,14 @@ def test_profile_prints_a_table_of_times(desk, cli):
     )
     assert (result.code, result.err) == (0, "")
     shares = re.findall(r"^│ (\S.*?) +│ +\d+\.\d\d │ +(\d+\.\d)% │$", result.out, re.MULTILINE)
-    told = {what for what, _ in shares}
+    sections = {what for what, _ in shares}
     assert {
         "embedding: word",
         "encoder: recurrent",
         "tagger: crf",
         "backward",
         "validation",
-    } <= told
+    } <= sections
     assert abs(sum(float(share) for _, share in shares) - 100) < 2
     assert [float(share) for _, share in shares] == sorted(
         (float(share) for _, share in shares), reverse=True

@@ -664,8 +664,8 @@ def test_each_error_names_its_location_key_and_fix(text, overrides, messages, de
     for message in messages:
         for key, names in LISTS.items():
             message = message.replace(f"<{key}>", ", ".join(sorted(names)))
-        place = "" if message.startswith(("command line", "and ")) else "c.yaml:"
-        expected.append(f"slotfill: {place}{message.replace('@', str(desk))}")
+        location = "" if message.startswith(("command line", "and ")) else "c.yaml:"
+        expected.append(f"slotfill: {location}{message.replace('@', str(desk))}")
     result = cli("show", "c.yaml", *overrides)
     assert result.err.splitlines() == expected
     assert (result.code, result.out) == (2, "")

@@ -228,7 +228,7 @@ def test_the_schema_names_every_part_and_option(cli):
 
 
 @cache
-def whole():
+def complete_schema():
     return schema()
 
 
@@ -261,13 +261,13 @@ def whole():
     ],
 )
 def test_the_schema_admits_what_the_checker_admits(text, valid):
-    root = json.loads(json.dumps(whole()))
+    root = json.loads(json.dumps(complete_schema()))
     assert matches(root, parse(text, "x.yaml")[0], root) is valid
 
 
 @pytest.mark.parametrize("name", builtin_config_names())
 def test_the_schema_admits_the_built_in_configs_and_their_complete_form(name):
-    root = whole()
+    root = complete_schema()
     assert matches(root, parse((builtin_config_dir() / f"{name}.yaml").read_text(), name)[0], root)
     assert matches(root, parse(load_config(name)[1].to_yaml(), name)[0], root)
 

@@ -157,9 +157,9 @@ def test_user_defined_part_is_validated_without_executing_it_and_trains(desk, cl
 def test_user_defined_part_that_fails_names_the_line(tmp_path):
     path = tmp_path / "failing.py"
     path.write_text("import math\n\nclass A:\n    size = math.nothing\n")
-    with trust_external_parts(), pytest.raises(RunError) as fault:
+    with trust_external_parts(), pytest.raises(RunError) as error:
         CELLS.build(str(path))
-    assert str(fault.value).startswith(
+    assert str(error.value).startswith(
         f"{path}:4: running it failed with AttributeError: module 'math' has no"
     )
 

@@ -72,10 +72,10 @@ def test_alias_has_the_value_and_line_of_its_anchor():
     "text", ["a: [1", "a: *b", "? [a]\n: b", "a: 1\na: 2", "a: !!int x", "a: \0", "[" * 600]
 )
 def test_invalid_yaml_is_one_line(text):
-    with pytest.raises(ConfigError) as fault:
+    with pytest.raises(ConfigError) as error:
         parse(text, "x.yaml")
-    assert str(fault.value).startswith("x.yaml:")
-    assert "\n" not in str(fault.value)
+    assert str(error.value).startswith("x.yaml:")
+    assert "\n" not in str(error.value)
     with pytest.raises(ValueError):
         parse_override(text)
 

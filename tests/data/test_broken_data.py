@@ -621,11 +621,11 @@ def test_broken_data(files, read, options, message, tmp_path):
             path.chmod(0)
             if os.access(path, os.R_OK):
                 pytest.skip("this user may read every file")
-    with pytest.raises(SlotfillError) as fault:
+    with pytest.raises(SlotfillError) as error:
         read_sentences(tmp_path / read, **options)
-    told = str(fault.value).replace(str(tmp_path), "@")
-    assert "\n" not in told
-    assert told == message
+    actual = str(error.value).replace(str(tmp_path), "@")
+    assert "\n" not in actual
+    assert actual == message
 
 
 def test_messages_show_the_path_as_typed(tmp_path, monkeypatch):

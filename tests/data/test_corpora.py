@@ -19,19 +19,19 @@ CORPORA = Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = pytest.mark.slow
 
 
-def trained(recipe: str, folder: Path, *overrides: str) -> Path:
-    _, config = load_config(recipe, overrides, need_data=True)
-    return train(config, RunFolder(folder / recipe), lambda progress: None).path
+def trained(config_name: str, folder: Path, *overrides: str) -> Path:
+    _, config = load_config(config_name, overrides, need_data=True)
+    return train(config, RunFolder(folder / config_name), lambda progress: None).path
 
 
 # Half a point below what the mean over seeds must be: a seed deviates by a few tenths.
 @pytest.mark.parametrize(
-    ("recipe", "least"), [("atis", 95.3), ("snips", 94.5), ("mit_restaurant", 78.5)]
+    ("config_name", "least"), [("atis", 95.3), ("snips", 94.5), ("mit_restaurant", 78.5)]
 )
-def test_config_reaches_its_score(recipe, least, tmp_path):
-    if not (CORPORA / recipe).is_dir():
-        pytest.skip(f"the corpus {recipe} is not in {CORPORA}")
-    run = load_run(trained(recipe, tmp_path, f"data.path={CORPORA / recipe}"))
+def test_config_reaches_its_score(config_name, least, tmp_path):
+    if not (CORPORA / config_name).is_dir():
+        pytest.skip(f"the corpus {config_name} is not in {CORPORA}")
+    run = load_run(trained(config_name, tmp_path, f"data.path={CORPORA / config_name}"))
     assert evaluate_run(run).overall.f1 >= least
 
 
@@ -43,9 +43,9 @@ def cities_right(run: Path) -> float:
     return sum(row.recall * row.support for row in rows) / sum(row.support for row in rows)
 
 
-@pytest.mark.parametrize("recipe", ["taipei", "taipei_zh"])
-def test_recurrent_encoder_distinguishes_arrival_from_departure(recipe, tmp_path):
-    run = trained(recipe, tmp_path)
+@pytest.mark.parametrize("config_name", ["taipei", "taipei_zh"])
+def test_recurrent_encoder_distinguishes_arrival_from_departure(config_name, tmp_path):
+    run = trained(config_name, tmp_path)
     assert evaluate_run(load_run(run)).overall.f1 >= 99
     assert evaluate_run(load_run(run), split="unseen").overall.f1 >= 95
     assert cities_right(run) >= 99

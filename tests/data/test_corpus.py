@@ -77,12 +77,12 @@ def test_splits(tmp_path):
 
 def test_a_split_is_one_file(tmp_path):
     fill(tmp_path, "train.conll", "train.jsonl", "train.log")
-    with pytest.raises(DataError) as fault:
+    with pytest.raises(DataError) as raised:
         find_split(tmp_path, "train")
-    told = (
+    message = (
         "train.conll and train.jsonl could both be the split 'train'; keep one, or set data.format"
     )
-    assert str(fault.value) == f"{tmp_path}: {told}"
+    assert str(raised.value) == f"{tmp_path}: {message}"
     assert find_split(tmp_path, "train", {"name": "conll", "tag": 1}) == tmp_path / "train.conll"
 
 

@@ -79,7 +79,7 @@ def test_repaired_tags_are_counted_once_per_split_with_their_lines(tmp_path):
     assert [result.repaired_tags for result in results.values()] == [8, 2]
     train, valid = find_problems(results)
     assert train.message.startswith("tags repaired: 8, at ")
-    lines = [int(place.rpartition(":")[2]) for place in valid.message.split(", ")[1:]]
+    lines = [int(part.rpartition(":")[2]) for part in valid.message.split(", ")[1:]]
     assert all(line % 4 == 2 for line in lines)
 
 

@@ -359,7 +359,7 @@ def test_jointslu_cannot_be_printed():
 )
 def test_unwritable_sentences_are_errors(format, sentence, message, tmp_path):
     sentences = [Sentence.from_tokens(["ok"], []), sentence]
-    with pytest.raises(DataError) as fault:
+    with pytest.raises(DataError) as error:
         write_sentences(tmp_path / "x", sentences, format=format)
-    assert message in str(fault.value)
+    assert message in str(error.value)
     assert list(tmp_path.iterdir()) == []

@@ -134,12 +134,12 @@ def test_repairs_match_seqeval(scheme, data):
     ],
 )
 def test_foreign_tags(scheme, tag, message):
-    with pytest.raises(ValueError) as fault:
+    with pytest.raises(ValueError) as error:
         tags_to_slots(["O", tag], scheme)
-    assert str(fault.value) == message
-    with pytest.raises(ValueError) as fault:
+    assert str(error.value) == message
+    with pytest.raises(ValueError) as error:
         TagDecoder(["O", tag], scheme)
-    assert str(fault.value) == message
+    assert str(error.value) == message
 
 
 def test_tag_set():

@@ -90,9 +90,9 @@ def test_only_spaces_are_lost(tokenizer, text):
 @EXAMPLES
 def test_every_kind_of_space_separates_tokens(tokenizer, text):
     # The text is cut at its plain blanks first; without any, all of it at once.
-    whole = text.replace(" ", "\u3000") + "\u3000"
+    ideographic = text.replace(" ", "\u3000") + "\u3000"
     tokenize = Tokenizer(tokenizer).tokenize
-    assert tokenize(text).offsets == tokenize(whole).offsets
+    assert tokenize(text).offsets == tokenize(ideographic).offsets
 
 
 def test_unknown_tokenizer():

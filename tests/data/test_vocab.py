@@ -21,8 +21,8 @@ SENTENCES = [
 
 
 def ids(lookup, *tokens):
-    (found,) = lookup.index([tokens])
-    return found[0].tolist()
+    (actual,) = lookup.index([tokens])
+    return actual[0].tolist()
 
 
 def lookup(vocab=None, lowercase=False, mask_digits=False, min_count=1):
@@ -49,10 +49,10 @@ def test_slot_names_may_contain_dashes():
 
 
 def test_vocabulary_is_independent_of_sentence_order():
-    wanted = json.dumps(Vocab.from_sentences(SENTENCES, "iob2").to_json())
+    expected = json.dumps(Vocab.from_sentences(SENTENCES, "iob2").to_json())
     for seed in range(5):
         shuffled = random.Random(seed).sample(SENTENCES, len(SENTENCES))
-        assert json.dumps(Vocab.from_sentences(shuffled, "iob2").to_json()) == wanted
+        assert json.dumps(Vocab.from_sentences(shuffled, "iob2").to_json()) == expected
 
 
 @pytest.mark.parametrize("scheme", ["iob1", "iob2", "bioes", "bilou"])
@@ -67,12 +67,12 @@ def test_json_round_trip(scheme):
         lookup(vocab, lowercase=True), *tokens
     )
     assert lookup(again).counts.tolist() == lookup(vocab).counts.tolist()
-    for mine, theirs in zip(
+    for restored, original in zip(
         again.character_indexer(lowercase=False, max_length=9).index([tokens]),
         vocab.character_indexer(lowercase=False, max_length=9).index([tokens]),
         strict=True,
     ):
-        assert np.array_equal(mine, theirs)
+        assert np.array_equal(restored, original)
 
 
 def test_contains_token():
@@ -105,11 +105,11 @@ def test_min_count():
 
 
 def test_token_padding():
-    (found,) = lookup().index([["to"], ["to", "at", "to"], ["x", "to"]])
-    assert found.tolist() == [[2, 0, 0], [2, 3, 2], [1, 2, 0]]
-    assert found.dtype == np.int64
-    (found,) = lookup().index([])
-    assert found.shape == (0, 0)
+    (actual,) = lookup().index([["to"], ["to", "at", "to"], ["x", "to"]])
+    assert actual.tolist() == [[2, 0, 0], [2, 3, 2], [1, 2, 0]]
+    assert actual.dtype == np.int64
+    (actual,) = lookup().index([])
+    assert actual.shape == (0, 0)
 
 
 def test_characters():

@@ -45,28 +45,28 @@ FILES = {
 }
 
 
-def read(tmp_path, content, wanted=(), most=0, lowercase=False, kind="auto"):
+def read(tmp_path, content, words=(), max_words=0, lowercase=False, kind="auto"):
     path = tmp_path / "vectors"
     path.write_bytes(content)
-    return read_vectors(path, wanted, most, lowercase, kind)
+    return read_vectors(path, words, max_words, lowercase, kind)
 
 
-def same(found, words):
-    assert sorted(found.words) == sorted(words)
-    for word, vector in zip(found.words, found.vectors, strict=True):
+def same(actual, words):
+    assert sorted(actual.words) == sorted(words)
+    for word, vector in zip(actual.words, actual.vectors, strict=True):
         np.testing.assert_array_equal(vector, NUMBERS[WORDS.index(word)])
-    assert found.vectors.dtype == np.float32
+    assert actual.vectors.dtype == np.float32
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_kind_is_detected_from_the_content(name, tmp_path):
-    same(read(tmp_path, FILES[name], most=100), WORDS)
+    same(read(tmp_path, FILES[name], max_words=100), WORDS)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_only_needed_words_are_read(name, tmp_path):
     same(read(tmp_path, FILES[name], ["時間", "Boston"]), ["時間"])
-    same(read(tmp_path, FILES[name], ["at"], most=2), ["the", "Taipei", "at"])
+    same(read(tmp_path, FILES[name], ["at"], max_words=2), ["the", "Taipei", "at"])
     same(read(tmp_path, FILES[name], ["The", "Taipei"]), ["Taipei"])
     same(
         read(tmp_path, FILES[name], ["The", "Taipei"], lowercase=True), ["the", "Taipei", "taipei"]
@@ -76,23 +76,25 @@ def test_only_needed_words_are_read(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["glove", "word2vec", "word2vec_binary"])
 def test_kind_can_be_named(name, tmp_path):
-    same(read(tmp_path, FILES[name], most=9, kind=name), WORDS)
+    same(read(tmp_path, FILES[name], max_words=9, kind=name), WORDS)
 
 
 def test_numeric_first_line_is_no_header_if_the_kind_is_set(tmp_path):
     content = b"7 2\n8 3\n"
-    assert read(tmp_path, content, most=9, kind="glove").words == ["7", "8"]
+    assert read(tmp_path, content, max_words=9, kind="glove").words == ["7", "8"]
     with pytest.raises(DataError, match="but the header says 2"):
-        read(tmp_path, content, most=9)
+        read(tmp_path, content, max_words=9)
 
 
 def test_first_vector_of_a_duplicate_word_is_used(tmp_path):
-    found = read(tmp_path, b"a 1 2\nb 3 4\na 5 6\n", most=9)
-    assert found.words == ["a", "b"] and found.vectors.tolist() == [[1, 2], [3, 4]]
+    actual = read(tmp_path, b"a 1 2\nb 3 4\na 5 6\n", max_words=9)
+    assert actual.words == ["a", "b"] and actual.vectors.tolist() == [[1, 2], [3, 4]]
 
 
 def test_words_with_spaces_are_skipped(tmp_path):
-    assert read(tmp_path, b"a 1 2\n. . 3 4\nat name@domain.com 5 6\nb 7 8\n", most=9).words == [
+    assert read(
+        tmp_path, b"a 1 2\n. . 3 4\nat name@domain.com 5 6\nb 7 8\n", max_words=9
+    ).words == [
         "a",
         "b",
     ]
@@ -129,12 +131,12 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(
-    ("content", "kind", "said"), BROKEN, ids=[said[:40] for _, _, said in BROKEN]
+    ("content", "kind", "message"), BROKEN, ids=[message[:40] for _, _, message in BROKEN]
 )
-def test_errors_in_files_are_one_line(content, kind, said, tmp_path):
-    with pytest.raises(DataError, match=said) as told:
-        read(tmp_path, content, most=9, kind=kind)
-    assert "\n" not in str(told.value)
+def test_errors_in_files_are_one_line(content, kind, message, tmp_path):
+    with pytest.raises(DataError, match=message) as error:
+        read(tmp_path, content, max_words=9, kind=kind)
+    assert "\n" not in str(error.value)
 
 
 def test_missing_file_or_folder_is_an_error(tmp_path):
@@ -166,7 +168,7 @@ def composed(word: str) -> np.ndarray:
     make it.
     """
     marked = f"<{word}>"
-    places = [WORDS.index(word)] if word in WORDS else []
+    row_indices = [WORDS.index(word)] if word in WORDS else []
     for start in range(len(marked)):
         for length in range(SHORTEST, LONGEST + 1):
             piece = marked[start : start + length]
@@ -177,20 +179,20 @@ def composed(word: str) -> np.ndarray:
                     number = (
                         (number ^ (byte if byte < 128 else byte | 0xFFFFFF00)) * 16777619
                     ) % 2**32
-                places.append(len(WORDS) + number % BUCKETS)
-    return MATRIX[places].mean(axis=0)
+                row_indices.append(len(WORDS) + number % BUCKETS)
+    return MATRIX[row_indices].mean(axis=0)
 
 
 def test_fasttext_has_a_vector_for_every_word(tmp_path):
     pytest.importorskip(
         "gensim", reason="fastText's .bin needs gensim: pip install 'slotfill[fasttext]'"
     )
-    found = read(tmp_path, fasttext(), ["Taipeh", "leave", "時"], most=2)
-    assert found.words == ["the", "Taipei", "Taipeh", "leave", "時"] and found.composed == [
+    actual = read(tmp_path, fasttext(), ["Taipeh", "leave", "時"], max_words=2)
+    assert actual.words == ["the", "Taipei", "Taipeh", "leave", "時"] and actual.composed == [
         "Taipeh",
         "時",
     ]
-    for word, vector in zip(found.words, found.vectors, strict=True):
+    for word, vector in zip(actual.words, actual.vectors, strict=True):
         np.testing.assert_allclose(vector, composed(word), atol=1e-6)
 
 
@@ -199,10 +201,10 @@ def test_fasttext_lowercase(tmp_path):
     pytest.importorskip(
         "gensim", reason="fastText's .bin needs gensim: pip install 'slotfill[fasttext]'"
     )
-    found = read(tmp_path, fasttext(), ["Leave", "Boston"], lowercase=True)
-    assert found.words == ["leave", "Boston"] and found.composed == ["Boston"]
-    found = read(tmp_path, fasttext(), ["Leave", "Boston"])
-    assert found.words == found.composed == ["Leave", "Boston"]
+    actual = read(tmp_path, fasttext(), ["Leave", "Boston"], lowercase=True)
+    assert actual.words == ["leave", "Boston"] and actual.composed == ["Boston"]
+    actual = read(tmp_path, fasttext(), ["Leave", "Boston"])
+    assert actual.words == actual.composed == ["Leave", "Boston"]
 
 
 @pytest.mark.parametrize(
@@ -214,9 +216,9 @@ def test_broken_fasttext_file_is_one_line(content, tmp_path):
     )
     with pytest.raises(
         DataError, match=r"vectors: gensim cannot read it as fastText's \.bin \(.+\)"
-    ) as told:
+    ) as error:
         read(tmp_path, content, ["x"])
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_missing_gensim_names_the_package_to_install(tmp_path, monkeypatch):

@@ -65,8 +65,8 @@ def test_scores_equal_those_of_seqeval(cases):
             gold_tags, tags, average=average, warn_for=(), zero_division=0
         )
         for index, field in enumerate(("precision", "recall", "f1")):
-            ours = [getattr(score, field) for score in scores]
-            assert ours == pytest.approx((100 * np.atleast_1d(reference[index])).tolist())
+            computed = [getattr(score, field) for score in scores]
+            assert computed == pytest.approx((100 * np.atleast_1d(reference[index])).tolist())
         assert [score.support for score in scores] == np.atleast_1d(reference[3]).tolist()
     assert result.tag_accuracy == pytest.approx(100 * accuracy_score(gold_tags, tags))
     assert result.sentence_accuracy == pytest.approx(

@@ -60,12 +60,15 @@ def test_exported_model_matches_torch(parts):
         onnx.checker.check_model(half, full_check=True)
     engine = OnnxEngine(exported, vocab)
     for tokens in BATCHES:
-        ours, theirs = make_batch(tokens, model.indexers), make_batch(tokens, engine.indexers)
-        wanted, found = model.emissions(ours), engine.emissions(theirs)
-        assert found.shape == wanted.shape and found.dtype == np.float32
-        for row, one, length in zip(found, wanted, ours.lengths, strict=True):
+        torch_batch, onnx_batch = (
+            make_batch(tokens, model.indexers),
+            make_batch(tokens, engine.indexers),
+        )
+        expected, actual = model.emissions(torch_batch), engine.emissions(onnx_batch)
+        assert actual.shape == expected.shape and actual.dtype == np.float32
+        for row, one, length in zip(actual, expected, torch_batch.lengths, strict=True):
             np.testing.assert_allclose(row[:length], one[:length], atol=1e-4, rtol=1e-4)
-        assert engine.predict(theirs) == model.predict(ours)
+        assert engine.predict(onnx_batch) == model.predict(torch_batch)
 
 
 @pytest.mark.parametrize("kind", ["embedding", "cell", "encoder", "tagger"])
@@ -78,9 +81,9 @@ def test_unsupported_networks_are_reported(kind):
 def test_transitions_are_exported(scheme):
     model, vocab = built([["word"], small("encoder", "recurrent"), "crf"], scheme)
     engine = OnnxEngine(export_model(model, vocab), vocab)
-    wanted = model.tagger.transitions()
+    expected = model.tagger.transitions()
     for name in ("start", "matrix", "end"):
-        np.testing.assert_array_equal(getattr(engine.transitions, name), getattr(wanted, name))
+        np.testing.assert_array_equal(getattr(engine.transitions, name), getattr(expected, name))
 
 
 @pytest.mark.parametrize(
@@ -104,9 +107,9 @@ def test_transitions_are_exported(scheme):
 def test_recurrent_operator_replaces_scan(cell, operator):
     encoder = {**small("encoder", "recurrent"), "cell": cell, "layers": 2}
     model, vocab = built([["word"], encoder, "crf"])
-    found = operators(export_model(model, vocab))
-    assert found.count(operator) == 2
-    assert not {"RNN", "LSTM", "GRU", "Scan", operator}.intersection(found) - {operator}
+    actual = operators(export_model(model, vocab))
+    assert actual.count(operator) == 2
+    assert not {"RNN", "LSTM", "GRU", "Scan", operator}.intersection(actual) - {operator}
 
 
 def test_token_vectors_are_cached():
@@ -280,5 +283,5 @@ def test_operators_match_torch(name):
     for batch, time in ((2, 4), (1, 3), (7, 6)):
         x = torch.randn(batch, time, 3, generator=generator)
         n = torch.randint(1, time + 1, (batch,), generator=generator)
-        (found,) = session.run(["y"], {"x": x.numpy(), "n": n.numpy()})
-        np.testing.assert_allclose(found, function(x, n).numpy(), atol=1e-5, rtol=1e-5)
+        (actual,) = session.run(["y"], {"x": x.numpy(), "n": n.numpy()})
+        np.testing.assert_allclose(actual, function(x, n).numpy(), atol=1e-5, rtol=1e-5)

@@ -481,8 +481,8 @@ def killed(job, device, sender):
 def test_a_killed_worker_process_is_a_failed_run(desk, monkeypatch):
     plan = jobs.plan(["tiny.yaml"], Path("b"))
     monkeypatch.setattr(scheduler, "_work", killed)
-    faults = scheduler.run_jobs(plan, lambda job, text: None, processes=2)
-    assert faults == {"corpus/tiny-seed1": "worker process was killed"}
+    errors = scheduler.run_jobs(plan, lambda job, text: None, processes=2)
+    assert errors == {"corpus/tiny-seed1": "worker process was killed"}
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

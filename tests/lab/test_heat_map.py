@@ -76,8 +76,10 @@ def test_only_cells_are_colored():
             heat_map.color(value, panel(values)) for value in numbers
         ]
     for line in shown(panel(values), panel(values, low=-1), colors="truecolor"):
-        for place, color in enumerate(backgrounds(line)):
-            assert color is None or line.plain[place] == " ", "nothing is written on a colored cell"
+        for position, color in enumerate(backgrounds(line)):
+            assert color is None or line.plain[position] == " ", (
+                "nothing is written on a colored cell"
+            )
         assert not any(getattr(span.style, "color", None) for span in line.spans)
 
 
@@ -140,7 +142,7 @@ def test_no_line_is_wider_than_the_terminal(tokens, colors, width):
         )
     rows = [line for line in lines if line.plain.startswith(heat_map.printable(tokens[0])[:5])]
     assert len(rows) >= 5 * tokens.count(tokens[0]), "a row for each token in each panel"
-    first = next(place for place, line in enumerate(lines) if "▏" in line.plain) + 1
+    first = next(position for position, line in enumerate(lines) if "▏" in line.plain) + 1
     maps = lines[first : first + count]
     assert len({line.cell_len for line in maps}) == 1, "the cells stand below each other"
 

@@ -53,7 +53,7 @@ def all_notes(run, tokens):
 
     with record_activations(run.engine) as notes:
         run.engine.emissions(make_batch([tokens], run.engine.indexers))
-    return [(place, name, calls) for place, noted in notes.items() for name, calls in noted.items()]
+    return [(label, name, calls) for label, noted in notes.items() for name, calls in noted.items()]
 
 
 def numbers(values):
@@ -119,12 +119,12 @@ def test_both_directions_are_in_the_order_of_the_tokens(name):
     with torch.inference_mode():
         inputs = to_device(batch, run.engine)
         output = run.engine(inputs.features, inputs.lengths).first_states[0].numpy()
-    found = [
+    actual = [
         panel.values
         for panel in inspect(run, TEXT).panels
         if (panel.layer, panel.name) == (2, "hidden")
     ]
-    np.testing.assert_allclose(np.concatenate(found, axis=1), output, atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(actual, axis=1), output, atol=1e-6)
 
 
 def test_backward_gates_follow_the_equation_from_the_next_token():
@@ -143,8 +143,8 @@ def test_backward_gates_follow_the_equation_from_the_next_token():
         for tensor in (cell.input_weight, cell.recurrent_weight, cell.bias)
     )
     behind = np.vstack((panels["hidden"][1:], np.zeros(6)))
-    wanted = 1 / (1 + np.exp(-(x @ weight + behind @ recurrent + bias[0])))
-    np.testing.assert_allclose(panels["forget"], wanted, atol=1e-6)
+    expected = 1 / (1 + np.exp(-(x @ weight + behind @ recurrent + bias[0])))
+    np.testing.assert_allclose(panels["forget"], expected, atol=1e-6)
 
 
 def test_one_direction_is_forward():
@@ -159,10 +159,10 @@ def test_titles_have_location_and_description():
     shown = inspect(network(), TEXT).panels
     titles = [panel.title for panel in shown]
     names = ["input gate", "forget gate", "output gate", "candidate", "memory", "hidden (output)"]
-    places = [
+    labels = [
         f"layer {layer} {direction}" for layer in (1, 2) for direction in ("forward", "backward")
     ]
-    assert titles == [f"{place}: {name}" for place in places for name in names] + [
+    assert titles == [f"{label}: {name}" for label in labels for name in names] + [
         "probability of each tag"
     ]
     grid = inspect(network("{name: grid_lstm, hidden_size: 4}"), TEXT).panels
@@ -216,49 +216,49 @@ def test_jordan_feedback_is_the_distribution_of_the_previous_token():
 @pytest.mark.parametrize("tagger", TAGGERS.names())
 def test_tags_equal_those_of_predict(tagger):
     run = network(tagger=tagger)
-    found = inspect(run, TEXT)
-    assert found.to_json()["slots"] == [
+    actual = inspect(run, TEXT)
+    assert actual.to_json()["slots"] == [
         {"name": slot.name, "value": slot.value, "start": slot.start, "end": slot.end}
         for slot in Predictor(run).predict([TEXT])[0].slots
     ]
-    assert len(found.tags) == 5 and set(found.tags) <= set(VOCAB.tags)
-    assert (found.panels[-1].part.split()[0], found.panels[-1].columns) == ("tagger", VOCAB.tags)
-    np.testing.assert_allclose(found.panels[-1].values.sum(axis=1), 1)
+    assert len(actual.tags) == 5 and set(actual.tags) <= set(VOCAB.tags)
+    assert (actual.panels[-1].part.split()[0], actual.panels[-1].columns) == ("tagger", VOCAB.tags)
+    np.testing.assert_allclose(actual.panels[-1].values.sum(axis=1), 1)
 
 
 def test_marginals_of_a_crf_are_zero_for_forbidden_tags():
-    found = inspect(network(scale=2), TEXT).panels[-1]
+    actual = inspect(network(scale=2), TEXT).panels[-1]
     assert all(
-        found.values[0, VOCAB.tag_ids[tag]] == 0 for tag in VOCAB.tags if tag.startswith("I-")
+        actual.values[0, VOCAB.tag_ids[tag]] == 0 for tag in VOCAB.tags if tag.startswith("I-")
     )
     free = inspect(network(scale=2, tagger="softmax"), TEXT).panels[-1]
     assert (free.values > 0).all()
 
 
 def test_numbers_are_json_with_five_decimals():
-    found = inspect(network(), TEXT)
-    data = json.loads(json.dumps(found.to_json()))
-    assert (data["text"], data["tokens"], data["tags"]) == (TEXT, TOKENS, found.tags)
-    for panel, whole in zip(data["panels"], found.panels, strict=True):
-        np.testing.assert_allclose(panel["values"], whole.values, atol=5.1e-6)
+    actual = inspect(network(), TEXT)
+    data = json.loads(json.dumps(actual.to_json()))
+    assert (data["text"], data["tokens"], data["tags"]) == (TEXT, TOKENS, actual.tags)
+    for panel, full_panel in zip(data["panels"], actual.panels, strict=True):
+        np.testing.assert_allclose(panel["values"], full_panel.values, atol=5.1e-6)
         assert all(round(value, 5) == value for row in panel["values"] for value in row)
         assert (panel["part"], panel["name"], panel["layer"]) == (
-            whole.part,
-            whole.name,
-            whole.layer,
+            full_panel.part,
+            full_panel.name,
+            full_panel.layer,
         )
 
 
 def test_filter_by_layer_and_name():
-    found = inspect(network(), TEXT)
-    assert {panel.layer for panel in found.filter(layer=2).panels} == {2}
-    assert {panel.name for panel in found.filter(names=["memory", "marginals"]).panels} == {
+    actual = inspect(network(), TEXT)
+    assert {panel.layer for panel in actual.filter(layer=2).panels} == {2}
+    assert {panel.name for panel in actual.filter(names=["memory", "marginals"]).panels} == {
         "memory",
         "marginals",
     }
     (one,) = (
         panel
-        for panel in found.filter(layer=1, names=["forget"]).panels
+        for panel in actual.filter(layer=1, names=["forget"]).panels
         if panel.direction == "forward"
     )
     assert one.title == "layer 1 forward: forget gate"
@@ -271,18 +271,18 @@ def test_filter_by_layer_and_name():
 
 
 def test_unknown_layers_and_names_are_reported_with_the_allowed_ones():
-    found = inspect(network(), TEXT)
+    actual = inspect(network(), TEXT)
     names = "candidate, forget, hidden, input, marginals, memory, output"
     with pytest.raises(
         UsageError, match=rf"^--gate forgot: .*; did you mean 'forget'\? \(allowed: {names}\)$"
     ):
-        found.filter(names=["forgot"])
+        actual.filter(names=["forgot"])
     with pytest.raises(UsageError, match=r"^--layer 3: no such layer \(there are: 1, 2\)$"):
-        found.filter(layer=3)
+        actual.filter(layer=3)
     with pytest.raises(UsageError, match=r"^--layer 1: no such layer \(there are: none\)$"):
         inspect(network("feedforward"), TEXT).filter(layer=1)
     with pytest.raises(UsageError, match=r"^--gate marginals: not in layer 1$"):
-        found.filter(layer=1, names=["marginals"])
+        actual.filter(layer=1, names=["marginals"])
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\u200b"])

@@ -99,12 +99,12 @@ def test_gradient_equals_finite_differences(cell):
         for after in range(1, 6):
             _, state = part.step(steps[after - 1], state)
             squares = torch.zeros(2, dtype=torch.float64)
-            for place, tensor in enumerate(state):
+            for index, tensor in enumerate(state):
                 for unit in range(tensor.shape[2]) if tensor.is_floating_point() else ():
                     sides = []
                     for nudge in (1e-6, -1e-6):
                         moved = [one.clone() for one in state]
-                        moved[place][..., unit] += nudge
+                        moved[index][..., unit] += nudge
                         sides.append(losses(tuple(moved), after))
                     squares += ((sides[0] - sides[1]) / 2e-6).square()
             assert found[6 - after] == pytest.approx(

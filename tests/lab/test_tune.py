@@ -98,18 +98,18 @@ def test_the_best_config_is_complete_and_trains_to_its_f1(desk, cli):
 
 
 def test_a_resumed_study_gives_the_same_trials(desk, cli):
-    whole = tune_json(cli, QUICK, "--trials", "3", "--out", "whole")
+    uninterrupted = tune_json(cli, QUICK, "--trials", "3", "--out", "uninterrupted")
     tune_json(cli, QUICK, "--trials", "1")
     before = (OUT / "study.journal").read_bytes()
     report = tune_json(cli, QUICK, "--trials", "1")
     assert (OUT / "study.journal").read_bytes() == before and len(report["trials"]) == 1
-    assert steady(tune_json(cli, QUICK, "--trials", "3")) == steady(whole)
+    assert steady(tune_json(cli, QUICK, "--trials", "3")) == steady(uninterrupted)
     other = tune_json(cli, QUICK, "--trials", "2", "--seed", "2", "--out", "other")
-    assert steady(other)[1][1] != steady(whole)[1][1]
+    assert steady(other)[1][1] != steady(uninterrupted)[1][1]
 
 
 def test_a_stopped_trial_is_repeated_with_its_settings(desk, cli):
-    whole = tune_json(cli, QUICK, "--trials", "3", "--out", "whole")
+    uninterrupted = tune_json(cli, QUICK, "--trials", "3", "--out", "uninterrupted")
     search = plan("tiny.yaml", [QUICK])
     kept = signal.getsignal(signal.SIGINT)
     for stopped in ("trial 1", "trial 2"):
@@ -122,7 +122,7 @@ def test_a_stopped_trial_is_repeated_with_its_settings(desk, cli):
             tune.run_trials(search, open_study(search), 3, report)
     assert signal.getsignal(signal.SIGINT) is kept
     assert [trial.state for trial in open_study(search).trials()] == ["stopped", "stopped"]
-    assert steady(tune_json(cli, QUICK, "--trials", "3")) == steady(whole)
+    assert steady(tune_json(cli, QUICK, "--trials", "3")) == steady(uninterrupted)
 
 
 def start_search(*words):
@@ -228,7 +228,7 @@ def test_f1_is_the_mean_over_the_seeds(desk, cli):
 )
 def test_two_processes_share_a_study(storage, desk):
     words = ["tune", "tiny.yaml", QUICK, "--trials", "4", "--storage", storage]
-    machines = [start(*words, "--out", f"{place}/tiny") for place in ("here", "there")]
+    machines = [start(*words, "--out", f"{folder}/tiny") for folder in ("here", "there")]
     ends = [(*machine.communicate(timeout=120), machine.returncode) for machine in machines]
     for out, err, code in ends:
         assert (code, err) == (0, b"")

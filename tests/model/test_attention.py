@@ -93,9 +93,9 @@ def test_matches_loop_over_pairs(name):
     with record_activations(encoder) as notes:
         outputs = encoder(x, LENGTHS).detach().numpy()
     (weights,) = notes[""]["weights"]
-    for row, length, found, seen in zip(x.numpy(), LENGTHS, outputs, weights.numpy(), strict=True):
-        wanted, shares = (additive if name == "attention" else multi_head)(encoder, row[:length])
-        np.testing.assert_allclose(found[:length], wanted, atol=1e-12)
+    for row, length, actual, seen in zip(x.numpy(), LENGTHS, outputs, weights.numpy(), strict=True):
+        expected, shares = (additive if name == "attention" else multi_head)(encoder, row[:length])
+        np.testing.assert_allclose(actual[:length], expected, atol=1e-12)
         np.testing.assert_allclose(seen[:, :length, :length], shares, atol=1e-12)
 
 
@@ -116,23 +116,23 @@ def test_permutation_equivariance(name):
     """Shuffled tokens give the same vectors, shuffled."""
     encoder, x = built(name), sentences(torch.tensor([6]))
     lengths = torch.tensor([6])
-    whole = encoder(x, lengths)
+    output = encoder(x, lengths)
     changed = x.clone()
     changed[0, 4] += 1
-    assert ((encoder(changed, lengths) - whole).abs().amax(2) > 1e-6).all()
+    assert ((encoder(changed, lengths) - output).abs().amax(2) > 1e-6).all()
     order = torch.tensor([3, 0, 5, 1, 4, 2])
-    torch.testing.assert_close(encoder(x[:, order], lengths), whole[:, order], atol=1e-12, rtol=0)
+    torch.testing.assert_close(encoder(x[:, order], lengths), output[:, order], atol=1e-12, rtol=0)
 
 
 def test_long_sentences_are_processed_in_chunks(monkeypatch):
     """The same numbers and gradients, a few queries at a time."""
     encoder, x = built("attention"), sentences().requires_grad_()
-    wanted = encoder(x, LENGTHS)
+    expected = encoder(x, LENGTHS)
     weights = torch.randn(
-        wanted.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64
+        expected.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64
     )
     variables = [x, *encoder.parameters()]
-    gradients = torch.autograd.grad((wanted * weights).sum(), variables)
+    gradients = torch.autograd.grad((expected * weights).sum(), variables)
     largest = []
     kept = _additive.AdditiveAttention._weights
 
@@ -140,16 +140,16 @@ def test_long_sentences_are_processed_in_chunks(monkeypatch):
         largest.append(queries.shape[1])
         return kept(self, queries, keys, mask)
 
-    monkeypatch.setattr(_additive, "AT_ONCE", 2 * 4 * 6 * 3)
+    monkeypatch.setattr(_additive, "MAX_ELEMENTS", 2 * 4 * 6 * 3)
     monkeypatch.setattr(_additive.AdditiveAttention, "_weights", watched)
-    found = encoder(x, LENGTHS)
+    actual = encoder(x, LENGTHS)
     assert largest == [2, 2, 2]
-    torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
-    found = torch.autograd.grad((found * weights).sum(), variables)
-    for mine, theirs in zip(found, gradients, strict=True):
-        torch.testing.assert_close(mine, theirs, atol=1e-12, rtol=0)
+    torch.testing.assert_close(actual, expected, atol=1e-12, rtol=0)
+    actual = torch.autograd.grad((actual * weights).sum(), variables)
+    for computed, reference in zip(actual, gradients, strict=True):
+        torch.testing.assert_close(computed, reference, atol=1e-12, rtol=0)
     with torch.inference_mode():
-        torch.testing.assert_close(encoder(x, LENGTHS), wanted.detach(), atol=1e-12, rtol=0)
+        torch.testing.assert_close(encoder(x, LENGTHS), expected.detach(), atol=1e-12, rtol=0)
 
 
 def test_residual_path_has_no_dropout():

@@ -63,7 +63,7 @@ def twins(which, bidirectional, layers):
         INPUT,
     )  # fmt: skip
     randomize(encoder, 1, HIDDEN**-0.5)
-    theirs = build(INPUT, HIDDEN, layers, batch_first=True, bidirectional=bidirectional)
+    torch_layer = build(INPUT, HIDDEN, layers, batch_first=True, bidirectional=bidirectional)
     cells = [module for module in encoder.modules() if isinstance(module, Cell)]
     places = []
     with torch.no_grad():
@@ -71,30 +71,34 @@ def twins(which, bidirectional, layers):
             for direction in range(1 + bidirectional):
                 for what in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
                     name = f"{what}_l{layer}{'_reverse' if direction else ''}"
-                    getattr(theirs, name).copy_(as_torch(cell, which.split()[0], direction, what))
+                    getattr(torch_layer, name).copy_(
+                        as_torch(cell, which.split()[0], direction, what)
+                    )
                     places.append((name, cell, direction, what))
-    return encoder, theirs, places
+    return encoder, torch_layer, places
 
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("which", THEIRS)
 def test_equals_torch(which, bidirectional, layers):
-    encoder, theirs, places = twins(which, bidirectional, layers)
+    encoder, torch_layer, places = twins(which, bidirectional, layers)
     x = torch.randn(
         len(LENGTHS), 12, INPUT, generator=torch.Generator().manual_seed(2), requires_grad=True
     )
-    packed, _ = theirs(pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False))
-    wanted = pad_packed_sequence(packed, batch_first=True)[0]
-    found = encoder(x, LENGTHS)
-    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-6)
+    packed, _ = torch_layer(
+        pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
+    )
+    expected = pad_packed_sequence(packed, batch_first=True)[0]
+    actual = encoder(x, LENGTHS)
+    torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-6)
 
     # The mean keeps gradients near 1, where 1e-6 is what float32 can hold.
-    weights = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(3)) / len(LENGTHS)
-    (x_wanted,) = torch.autograd.grad((wanted * weights).sum(), x, retain_graph=True)
-    (wanted * weights).sum().backward(inputs=list(theirs.parameters()))
-    (x_found,) = torch.autograd.grad((found * weights).sum(), x, retain_graph=True)
-    (found * weights).sum().backward(inputs=list(encoder.parameters()))
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3)) / len(LENGTHS)
+    (x_wanted,) = torch.autograd.grad((expected * weights).sum(), x, retain_graph=True)
+    (expected * weights).sum().backward(inputs=list(torch_layer.parameters()))
+    (x_found,) = torch.autograd.grad((actual * weights).sum(), x, retain_graph=True)
+    (actual * weights).sum().backward(inputs=list(encoder.parameters()))
     torch.testing.assert_close(x_found, x_wanted, atol=1e-6, rtol=1e-5)
     with torch.no_grad():
         for cell in {cell for _, cell, _, _ in places}:
@@ -108,7 +112,7 @@ def test_equals_torch(which, bidirectional, layers):
             direction,
             "bias_ih" if what == "bias_hh" and which != "gru" else what,
         )
-        gradient = getattr(theirs, name).grad
+        gradient = getattr(torch_layer, name).grad
         if which == "gru" and what == "bias_hh":
             ours, gradient = ours[-HIDDEN:], gradient[-HIDDEN:]
         torch.testing.assert_close(

@@ -112,12 +112,12 @@ CASES = [
 )
 def test_matches_equations(equations, options, size):
     encoder, (x, lengths) = encoder_of({"name": equations.__name__, **options}, size), batch(size)
-    found = encoder(x, lengths).detach().numpy()
-    for sentence, length, row in zip(x.numpy(), LENGTHS, found, strict=True):
-        wanted = both_ways(
+    actual = encoder(x, lengths).detach().numpy()
+    for sentence, length, row in zip(x.numpy(), LENGTHS, actual, strict=True):
+        expected = both_ways(
             encoder.layers[0], sentence[:length], lambda w, xs: equations(w, xs, **options)
         )
-        np.testing.assert_allclose(row[:length], wanted, atol=1e-12, rtol=1e-12)
+        np.testing.assert_allclose(row[:length], expected, atol=1e-12, rtol=1e-12)
         assert (row[length:] == 0).all()
 
 

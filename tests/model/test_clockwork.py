@@ -42,12 +42,12 @@ def clockwork(w, xs, periods):
 )
 def test_matches_equations(periods, units):
     encoder, (x, lengths) = encoder_of({"name": "clockwork", "periods": periods}, 3), batch(3)
-    found = encoder(x, lengths).detach().numpy()
-    for sentence, length, row in zip(x.numpy(), LENGTHS, found, strict=True):
-        wanted = both_ways(
+    actual = encoder(x, lengths).detach().numpy()
+    for sentence, length, row in zip(x.numpy(), LENGTHS, actual, strict=True):
+        expected = both_ways(
             encoder.layers[0], sentence[:length], lambda w, xs: clockwork(w, xs, units)
         )
-        np.testing.assert_allclose(row[:length], wanted, atol=1e-12, rtol=1e-12)
+        np.testing.assert_allclose(row[:length], expected, atol=1e-12, rtol=1e-12)
 
 
 def test_modules_are_updated_at_their_periods():

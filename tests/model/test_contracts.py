@@ -74,10 +74,10 @@ def test_summary_and_options_are_documented(kind, name):
     assert part.summary.endswith(".") and part.summary[0].isupper()
     parameters = list(inspect.signature(part.load()).parameters.values())
     wiring = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-    wanted = WIRING[kind] + (
+    expected = WIRING[kind] + (
         ["has_lower_layer"] if getattr(part.load(), "takes_lower_memory", False) else []
     )
-    assert wiring == wanted, "only wiring is positional; what YAML may set comes after the star"
+    assert wiring == expected, "only wiring is positional; what YAML may set comes after the star"
     options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     assert options == list(part.options)
     lines = [line.strip() for line in (part.load().__doc__ or "").splitlines()]
@@ -144,19 +144,19 @@ class TestCell:
     def test_sequence_matches_steps(self, part, directions):
         """Also where `run` takes another way, with gradients or without."""
         cell, x = self.cell(part, directions), self.x(directions).requires_grad_()
-        wanted = self.stepped(cell, x)
-        assert wanted.shape == (directions, 4, 2, 3)
+        expected = self.stepped(cell, x)
+        assert expected.shape == (directions, 4, 2, 3)
         weights = torch.randn(
-            wanted.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64
+            expected.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64
         )
-        gradients = torch.autograd.grad((wanted * weights).sum(), [x, *cell.parameters()])
-        found = run(cell, x)
-        torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
-        found = torch.autograd.grad((found * weights).sum(), [x, *cell.parameters()])
-        for mine, theirs in zip(found, gradients, strict=True):
-            torch.testing.assert_close(mine, theirs, atol=1e-11, rtol=0)
+        gradients = torch.autograd.grad((expected * weights).sum(), [x, *cell.parameters()])
+        actual = run(cell, x)
+        torch.testing.assert_close(actual, expected, atol=1e-12, rtol=0)
+        actual = torch.autograd.grad((actual * weights).sum(), [x, *cell.parameters()])
+        for computed, reference in zip(actual, gradients, strict=True):
+            torch.testing.assert_close(computed, reference, atol=1e-11, rtol=0)
         with torch.inference_mode():
-            torch.testing.assert_close(run(cell, x), wanted, atol=1e-12, rtol=0)
+            torch.testing.assert_close(run(cell, x), expected, atol=1e-12, rtol=0)
 
     def test_directions_are_independent(self, part, directions):
         cell, x = self.cell(part, directions), self.x(directions)
@@ -166,15 +166,15 @@ class TestCell:
             with torch.no_grad():
                 for one, both in zip(alone.parameters(), cell.parameters(), strict=True):
                     one.copy_(both[direction : direction + 1])
-            found = run(alone, x[direction : direction + 1])
-            torch.testing.assert_close(found[0], together[direction], atol=1e-12, rtol=0)
+            actual = run(alone, x[direction : direction + 1])
+            torch.testing.assert_close(actual[0], together[direction], atol=1e-12, rtol=0)
 
     def test_independent_of_batch_and_of_later_steps(self, part, directions):
         cell, x = self.cell(part, directions), self.x(directions)
-        whole = run(cell, x)
-        torch.testing.assert_close(run(cell, x[:, :, :1]), whole[:, :, :1], atol=1e-12, rtol=0)
+        full = run(cell, x)
+        torch.testing.assert_close(run(cell, x[:, :, :1]), full[:, :, :1], atol=1e-12, rtol=0)
         for time in (1, 3):
-            torch.testing.assert_close(run(cell, x[:, :time]), whole[:, :time], atol=1e-12, rtol=0)
+            torch.testing.assert_close(run(cell, x[:, :time]), full[:, :time], atol=1e-12, rtol=0)
 
     def test_records_its_gates(self, part, directions):
         """Each gate at each step under its name, and the output; nothing unless it is asked."""
@@ -228,20 +228,20 @@ class TestEncoder:
         """Neither what stands there nor how much of it; in the gradient too."""
         encoder, x = self.encoder(part), inputs(2)
         x.requires_grad_()
-        wanted = encoder(x, LENGTHS)
+        expected = encoder(x, LENGTHS)
         parameters = [x, *encoder.parameters()]
-        gradients = torch.autograd.grad(wanted.square().sum(), parameters)
+        gradients = torch.autograd.grad(expected.square().sum(), parameters)
         rubbish = torch.nn.functional.pad(x, (0, 0, 0, 4), value=7.0)
         rubbish = torch.where(
             torch.arange(11)[None, :, None] < LENGTHS[:, None, None], rubbish, 7.0
         )
-        found = encoder(rubbish, LENGTHS)
-        torch.testing.assert_close(found[:, :7], wanted, atol=1e-12, rtol=0)
-        assert (found[:, 7:] == 0).all()
-        for mine, theirs in zip(
-            torch.autograd.grad(found.square().sum(), parameters), gradients, strict=True
+        actual = encoder(rubbish, LENGTHS)
+        torch.testing.assert_close(actual[:, :7], expected, atol=1e-12, rtol=0)
+        assert (actual[:, 7:] == 0).all()
+        for computed, reference in zip(
+            torch.autograd.grad(actual.square().sum(), parameters), gradients, strict=True
         ):
-            torch.testing.assert_close(mine, theirs, atol=1e-10, rtol=1e-10)
+            torch.testing.assert_close(computed, reference, atol=1e-10, rtol=1e-10)
 
     def test_gradient_matches_numerical(self, part):
         encoder = self.encoder(part)
@@ -382,9 +382,9 @@ class TestNetwork:
             np.testing.assert_allclose(alone[0], row[: len(tokens)], atol=1e-5)
         order = np.random.default_rng(3).permutation(len(sentences))
         shuffled = model.emissions(make_batch([sentences[i] for i in order], model.indexers))
-        for row, place in zip(shuffled, order, strict=True):
-            size = len(sentences[place])
-            np.testing.assert_allclose(row[:size], together[place, :size], atol=1e-5)
+        for row, position in zip(shuffled, order, strict=True):
+            size = len(sentences[position])
+            np.testing.assert_allclose(row[:size], together[position, :size], atol=1e-5)
 
     def test_loss_is_the_mean_over_sentences(self, parts):
         model, vocab = network(parts)
@@ -437,12 +437,12 @@ class TestNetwork:
         # The indexers come from the vocabulary alone, which is saved as JSON.
         again = make_batch([s.tokens for s in SENTENCES] + STRANGE, other.indexers)
         assert np.array_equal(other.emissions(again), before)
-        ours, theirs = (m.tagger.transitions() for m in (model, other))
-        if ours is not None:
-            assert np.array_equal(ours.matrix, theirs.matrix) and np.array_equal(
-                ours.start, theirs.start
-            )
-            assert np.array_equal(ours.end, theirs.end)
+        own_transitions, loaded_transitions = (m.tagger.transitions() for m in (model, other))
+        if own_transitions is not None:
+            assert np.array_equal(
+                own_transitions.matrix, loaded_transitions.matrix
+            ) and np.array_equal(own_transitions.start, loaded_transitions.start)
+            assert np.array_equal(own_transitions.end, loaded_transitions.end)
 
     def test_same_seed_same_weights(self, parts):
         def drawn(seed):

@@ -53,11 +53,11 @@ def forbid_log_space(monkeypatch):
 @pytest.mark.parametrize("scale", [0, 1, 5])
 def test_log_partition_and_gradients_are_exact(scheme, scale, monkeypatch):
     scores = random_scores(scheme, scale, 1)
-    wanted = in_log_space(*scores)
+    expected = in_log_space(*scores)
     forbid_log_space(monkeypatch)
-    found = log_and_gradients(log_partition(scores[0], LENGTHS, *scores[1:]), scores)
-    for ours, theirs in zip(found, wanted, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-11, rtol=1e-11)
+    actual = log_and_gradients(log_partition(scores[0], LENGTHS, *scores[1:]), scores)
+    for computed, reference in zip(actual, expected, strict=True):
+        torch.testing.assert_close(computed, reference, atol=1e-11, rtol=1e-11)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -65,12 +65,14 @@ def test_log_partition_and_gradients_are_exact(scheme, scale, monkeypatch):
 def test_exact_for_any_range_of_scores(scale, seed):
     """In single precision, on either path."""
     scores = random_scores("bioes", scale, seed, torch.float32)
-    wanted = in_log_space(*scores)
-    found = log_and_gradients(log_partition(scores[0], LENGTHS, *scores[1:]), scores)
-    torch.testing.assert_close(found[0].double(), wanted[0], atol=2e-5, rtol=2e-6)
-    for ours, theirs in zip(found[1:], wanted[1:], strict=True):
+    expected = in_log_space(*scores)
+    actual = log_and_gradients(log_partition(scores[0], LENGTHS, *scores[1:]), scores)
+    torch.testing.assert_close(actual[0].double(), expected[0], atol=2e-5, rtol=2e-6)
+    for computed, reference in zip(actual[1:], expected[1:], strict=True):
         # Of logarithms as large as 1,000 the rounding alone is 1e-4.
-        torch.testing.assert_close(ours.double(), theirs, atol=1e-5 * max(scale, 1), rtol=1e-4)
+        torch.testing.assert_close(
+            computed.double(), reference, atol=1e-5 * max(scale, 1), rtol=1e-4
+        )
 
 
 def test_scores_of_a_trained_network_take_the_fast_path(monkeypatch):
@@ -103,16 +105,16 @@ def test_a_gpu_is_not_synchronized():
 
 def test_emissions_at_padding_are_ignored():
     scores = random_scores("iob2", 2, 3)
-    wanted = log_and_gradients(log_partition(scores[0], LENGTHS, *scores[1:]), scores)
+    expected = log_and_gradients(log_partition(scores[0], LENGTHS, *scores[1:]), scores)
     padded = torch.arange(9) >= LENGTHS.unsqueeze(1)
     for number in (-1e4, 1e4):
         others = [
             scores[0].detach().masked_fill(padded.unsqueeze(2), number).requires_grad_(),
             *scores[1:],
         ]
-        found = log_and_gradients(log_partition(others[0], LENGTHS, *others[1:]), others)
-        for ours, theirs in zip(found, wanted, strict=True):
-            torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
+        actual = log_and_gradients(log_partition(others[0], LENGTHS, *others[1:]), others)
+        for computed, reference in zip(actual, expected, strict=True):
+            torch.testing.assert_close(computed, reference, atol=1e-12, rtol=1e-12)
 
 
 def test_nan_and_infinity_are_not_hidden():

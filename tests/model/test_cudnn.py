@@ -49,13 +49,15 @@ def gradients(outputs, cell, x):
 @pytest.mark.parametrize("part", FUSED, ids=str)
 def test_a_layer_of_torch_equals_the_cell(part):
     cell, x = built(part)
-    found = run_torch_layer(cell, x)
+    actual = run_torch_layer(cell, x)
     with torch.no_grad():
         steps = run_cell(cell, x.detach())[0]
-    torch.testing.assert_close(found, steps)
-    wanted = run_cell(cell, x)[0]
-    for ours, theirs in zip(gradients(found, cell, x), gradients(wanted, cell, x), strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(actual, steps)
+    expected = run_cell(cell, x)[0]
+    for computed, reference in zip(
+        gradients(actual, cell, x), gradients(expected, cell, x), strict=True
+    ):
+        torch.testing.assert_close(computed, reference, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("part", LOOPED, ids=str)
@@ -68,8 +70,8 @@ def test_cells_that_no_layer_of_torch_computes(part):
 @pytest.mark.parametrize("part", [LOOPED[0], "mut1", "clockwork"], ids=str)
 def test_a_compiled_step_equals_the_cell(part, monkeypatch):
     cell, x = built(part)
-    wanted = run_cell(cell, x)[0]
-    by_loop = gradients(wanted, cell, x)
+    expected = run_cell(cell, x)[0]
+    by_loop = gradients(expected, cell, x)
     plain = cell.step
     compile_steps(cell)
     # A step that cannot be compiled is an error here.
@@ -77,7 +79,7 @@ def test_a_compiled_step_equals_the_cell(part, monkeypatch):
     assert cell.step is not plain and list(cell.state_dict()) == [
         name for name, _ in cell.named_parameters()
     ]
-    found = run_cell(cell, x)[0]
-    torch.testing.assert_close(found, wanted)
-    for ours, theirs in zip(gradients(found, cell, x), by_loop, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    actual = run_cell(cell, x)[0]
+    torch.testing.assert_close(actual, expected)
+    for computed, reference in zip(gradients(actual, cell, x), by_loop, strict=True):
+        torch.testing.assert_close(computed, reference, atol=1e-5, rtol=1e-4)

@@ -33,8 +33,8 @@ def reach(part):
 
 
 def apart():
-    places = torch.arange(TIME)
-    return places[None, :] - places[:, None]
+    positions = torch.arange(TIME)
+    return positions[None, :] - positions[:, None]
 
 
 @pytest.mark.parametrize("layers", [1, 2])

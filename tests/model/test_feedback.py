@@ -77,7 +77,7 @@ def softmax(x):
 def test_jordan_equals_the_equations(activation, elman):
     tagger = built({"name": "jordan", "hidden_size": 4, "activation": activation, "elman": elman})
     weights, hidden, tags = arrays(tagger), sentences(), gold()
-    found = tagger(hidden, LENGTHS).detach().numpy()
+    actual = tagger(hidden, LENGTHS).detach().numpy()
     surprise = 0.0
     for row, length in enumerate(LENGTHS):
         y, h = np.zeros(len(VOCAB.tags)), np.zeros(4)
@@ -88,7 +88,7 @@ def test_jordan_equals_the_equations(activation, elman):
                 products += weights["recurrent.weight"] @ h
             h = FUNCTIONS[activation](products)
             scores = weights["output.weight"] @ h + weights["output.bias"]
-            np.testing.assert_allclose(found[row, time], scores, atol=1e-12)
+            np.testing.assert_allclose(actual[row, time], scores, atol=1e-12)
             y = softmax(scores)
             surprise -= np.log(y[tags[row, time]])
     loss = loss_of(tagger, hidden, LENGTHS, tags)
@@ -157,7 +157,7 @@ class Loop:
         attention.
         """
         vectors, cell = self.weights["tag_vectors.weight"], self.tagger.cell
-        found, weights, state = [], [], None
+        actual, weights, state = [], [], None
         for time, before in enumerate([len(vectors) - 1, *tags][: len(self.hidden)]):
             seen = [vectors[before], self.hidden[time]]
             if "attention.score" in self.weights:
@@ -175,8 +175,8 @@ class Loop:
                 projected, cell.initial_state(projected) if state is None else state
             )
             s = output[0, 0].detach().numpy()
-            found.append(self.weights["linear.weight"] @ s + self.weights["linear.bias"])
-        return np.array(found), np.array(weights)
+            actual.append(self.weights["linear.weight"] @ s + self.weights["linear.bias"])
+        return np.array(actual), np.array(weights)
 
     def log_probability(self, tags):
         scores, _ = self.scores(tags[:-1])
@@ -195,11 +195,11 @@ def test_decoder_loss_is_teacher_forced(part):
     tagger, hidden, tags = built(part), sentences(), gold()
     tagger.cell.has_kl_term = False  # The terms of such a cell are tested below.
     loss = float(loss_of(tagger, hidden, LENGTHS, tags).detach())
-    wanted = [
+    expected = [
         -Loop(tagger, hidden[row, :length]).log_probability(tags[row, :length].tolist())
         for row, length in enumerate(LENGTHS)
     ]
-    assert loss == pytest.approx(np.mean(wanted), abs=1e-10)
+    assert loss == pytest.approx(np.mean(expected), abs=1e-10)
 
 
 @pytest.mark.parametrize("part", DECODERS, ids=label)
@@ -238,10 +238,10 @@ def test_aligned_attends_with_the_previous_state():
     torch.testing.assert_close(weights.sum(3), torch.ones_like(weights[..., 0]), atol=1e-12, rtol=0)
     for row, length in enumerate(LENGTHS):
         assert (weights[row, :, :, length:] == 0).all()
-        _, wanted = Loop(tagger, hidden[row, :length]).scores(
+        _, expected = Loop(tagger, hidden[row, :length]).scores(
             emissions[row, :length].argmax(1).tolist()
         )
-        np.testing.assert_allclose(weights[row, 0, :length, :length], wanted, atol=1e-12)
+        np.testing.assert_allclose(weights[row, 0, :length, :length], expected, atol=1e-12)
 
 
 # The search
@@ -262,12 +262,12 @@ def test_a_full_beam_finds_the_best_sequence(name):
     greedy_errors = 0
     for seed in range(6):
         hidden, tagger = sentences(seed=seed), built({**part, "beam": 3**3}, seed=seed, scale=3.0)
-        found = predict(tagger, hidden, LENGTHS)
+        actual = predict(tagger, hidden, LENGTHS)
         for row, length in enumerate(LENGTHS):
             loop = Loop(tagger, hidden[row, :length])
             best = max(map(list, product(range(3), repeat=int(length))), key=loop.log_probability)
-            assert found[row] == best
-            greedy_errors += loop.greedy() != found[row]
+            assert actual[row] == best
+            greedy_errors += loop.greedy() != actual[row]
     assert greedy_errors > 0
 
 
@@ -323,8 +323,8 @@ def test_beam_search_by_definition(beam, seed):
     there are.
     """
     first, step_fn, lengths, score = markov(seed)
-    found = beam_search(first, step_fn, lengths, beam)
-    for sentence, (length, path) in enumerate(zip(lengths, found, strict=True)):
+    actual = beam_search(first, step_fn, lengths, beam)
+    for sentence, (length, path) in enumerate(zip(lengths, actual, strict=True)):
         assert path == exhaustive_beam(partial(score, sentence), length, beam, 4)
         if beam == 1000 and length:
             assert path == list(

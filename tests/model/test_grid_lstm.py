@@ -89,14 +89,14 @@ def test_matches_loop_over_tokens_and_layers(layers, tied, bidirectional):
         sentence = x[row, :length].numpy()
         ways = [sentence, sentence[::-1]][: 1 + bidirectional]
         for direction, way in enumerate(ways):
-            wanted, seen = loop(encoder, way, direction)
+            expected, seen = loop(encoder, way, direction)
             for (token, name), value in seen.items():
                 np.testing.assert_allclose(
                     notes[""][name][token][direction, row], value, atol=1e-12
                 )
-            wanted = wanted[::-1] if direction else wanted
-            found = outputs[row, :length, direction * HIDDEN :][:, :HIDDEN]
-            np.testing.assert_allclose(found, wanted, atol=1e-12)
+            expected = expected[::-1] if direction else expected
+            actual = outputs[row, :length, direction * HIDDEN :][:, :HIDDEN]
+            np.testing.assert_allclose(actual, expected, atol=1e-12)
     assert set(notes[""]) == {name for _, name in seen}
     assert all(len(steps) == 6 for steps in notes[""].values())
 

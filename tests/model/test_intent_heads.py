@@ -79,20 +79,20 @@ def test_head_equals_the_equations(name, vocab):
         seen, scores = head(states(), LENGTHS)
         loss = head.loss(scores, torch.tensor(np.stack(golds)))
     losses = []
-    for place, (row, length, gold) in enumerate(
+    for index, (row, length, gold) in enumerate(
         zip(states().numpy(), LENGTHS.tolist(), golds, strict=True)
     ):
         pooled, weights = POOLED[name](head, row[:length])
-        wanted = head.linear.weight.detach().numpy() @ pooled + head.linear.bias.detach().numpy()
-        np.testing.assert_allclose(scores[place], wanted, atol=1e-12)
-        p = probabilities(wanted, vocab.is_multi_intent)
+        expected = head.linear.weight.detach().numpy() @ pooled + head.linear.bias.detach().numpy()
+        np.testing.assert_allclose(scores[index], expected, atol=1e-12)
+        p = probabilities(expected, vocab.is_multi_intent)
         for token in range(length):
             np.testing.assert_allclose(
-                seen[place, token], np.concatenate([row[token], p]), atol=1e-12
+                seen[index, token], np.concatenate([row[token], p]), atol=1e-12
             )
         if weights is not None:
             np.testing.assert_allclose(
-                notes[""]["weights"][0][place, 0, 0, :length], weights, atol=1e-12
+                notes[""]["weights"][0][index, 0, 0, :length], weights, atol=1e-12
             )
         right = np.log(p) @ gold
         losses.append(-right - (np.log(1 - p) @ (1 - gold) if vocab.is_multi_intent else 0))
@@ -142,11 +142,16 @@ def test_onnx_gives_the_same_intents(name, feed, vocab):
         [["leave"]],
         [["at", "Taipei"] * 20, ["yes"]],
     ):
-        ours, theirs = make_batch(tokens, model.indexers), make_batch(tokens, engine.indexers)
-        assert engine.predict(theirs) == model.predict(ours)
+        torch_batch, onnx_batch = (
+            make_batch(tokens, model.indexers),
+            make_batch(tokens, engine.indexers),
+        )
+        assert engine.predict(onnx_batch) == model.predict(torch_batch)
         with torch.no_grad():
-            scores = model(*to_device(ours, model)[:2]).intent_logits
-        np.testing.assert_allclose(engine._outputs(theirs)[1], scores.numpy(), atol=1e-4, rtol=1e-4)
+            scores = model(*to_device(torch_batch, model)[:2]).intent_logits
+        np.testing.assert_allclose(
+            engine._outputs(onnx_batch)[1], scores.numpy(), atol=1e-4, rtol=1e-4
+        )
 
 
 def test_predictions_keep_the_order_and_skip_empty_sentences():

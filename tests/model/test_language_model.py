@@ -53,12 +53,12 @@ def test_loss_equals_the_equations(both):
     found = model.language_model.loss(states, lengths, words)
     expected = 0.0
     for sentence, length in enumerate(lengths.tolist()):
-        for place in range(length):
+        for position in range(length):
             for reading, head in enumerate(model.language_model.heads):
-                beside = place - 1 if reading else place + 1
-                target = int(words[sentence, beside]) if 0 <= beside < length else 0
+                neighbour = position - 1 if reading else position + 1
+                target = int(words[sentence, neighbour]) if 0 <= neighbour < length else 0
                 inner, outer = head[0], head[2]
-                h = states[sentence, place, 3 * reading : 3 * reading + 3].detach().numpy()
+                h = states[sentence, position, 3 * reading : 3 * reading + 3].detach().numpy()
                 d = np.tanh(inner.weight.detach().numpy() @ h + inner.bias.detach().numpy())
                 scores = outer.weight.detach().numpy() @ d + outer.bias.detach().numpy()
                 expected -= float(scores[target]) - math.log(np.exp(scores).sum())

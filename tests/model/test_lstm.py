@@ -87,8 +87,8 @@ def onnx_lstm(cell, x, *, coupled):
     if len(cell.peepholes):
         order = ("input", "output", "forget")
         none = torch.zeros(1, 1, HIDDEN)
-        found = [cell.peepholes.get(name, none) for name in order]
-        weights["P"] = torch.cat(found, dim=2)[:, 0].detach().numpy().astype(np.float32)
+        actual = [cell.peepholes.get(name, none) for name in order]
+        weights["P"] = torch.cat(actual, dim=2)[:, 0].detach().numpy().astype(np.float32)
         inputs.append("P")
     node = helper.make_node("LSTM", inputs, ["y"], hidden_size=HIDDEN, input_forget=int(coupled))
     graph = helper.make_graph(
@@ -202,9 +202,9 @@ def test_matches_equations(options):
     outputs, _ = run_cell(cell, x)
     for direction in range(2):
         for sentence in range(BATCH):
-            wanted = naive(cell, x[direction, :, sentence].numpy(), direction, options)
+            expected = naive(cell, x[direction, :, sentence].numpy(), direction, options)
             np.testing.assert_allclose(
-                outputs[direction, :, sentence].detach().numpy(), wanted, atol=1e-12
+                outputs[direction, :, sentence].detach().numpy(), expected, atol=1e-12
             )
 
 
@@ -289,6 +289,6 @@ def test_forget_bias_of_coupled_gates():
     ],
 )
 def test_conflicting_gate_options_are_errors(options, message):
-    with pytest.raises(ConfigError) as fault:
+    with pytest.raises(ConfigError) as error:
         CELLS.build({"name": "lstm", **options}, INPUT, HIDDEN)
-    assert str(fault.value) == message
+    assert str(error.value) == message

@@ -52,12 +52,12 @@ def rows_of(path: Path) -> dict[str, np.ndarray]:
 def test_words_have_the_vectors_of_the_file(tune, tmp_path):
     path = write_vectors(tmp_path / "vectors.txt")
     rows = rows_of(path)
-    part, found = embedding(
+    part, actual = embedding(
         ["leave", "Paris", "PARIS", "paris", "Tokyo", "tokyo", "Rome"], path, trainable=tune
     )
     mean = np.mean(list(rows.values()), axis=0)
-    wanted = [rows["leave"], *[rows["paris"]] * 3, rows["Tokyo"], mean, mean]
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    expected = [rows["leave"], *[rows["paris"]] * 3, rows["Tokyo"], mean, mean]
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
     assert sum(p.numel() for p in part.parameters()) == (6 * (2 + 3) if tune else 0), (
         "leave, paris, to are trained"
     )
@@ -120,10 +120,10 @@ def test_run_does_not_need_the_file(tune, desk, cli):
     path.unlink()
     torch, onnx = (load_run(desk / "run", engine=engine) for engine in ("torch", "onnx"))
     tokens = [text.split() for text in TEXTS]
-    wanted = torch.engine.emissions(make_batch(tokens, torch.engine.indexers))
-    found = onnx.engine.emissions(make_batch(tokens, onnx.engine.indexers))
-    for ours, theirs, sentence in zip(wanted, found, tokens, strict=True):
-        np.testing.assert_allclose(ours[: len(sentence)], theirs[: len(sentence)], atol=1e-4)
+    expected = torch.engine.emissions(make_batch(tokens, torch.engine.indexers))
+    actual = onnx.engine.emissions(make_batch(tokens, onnx.engine.indexers))
+    for torch_row, onnx_row, sentence in zip(expected, actual, tokens, strict=True):
+        np.testing.assert_allclose(torch_row[: len(sentence)], onnx_row[: len(sentence)], atol=1e-4)
     answers = [cli("predict", "run", "--engine", engine, *TEXTS) for engine in ("onnx", "torch")]
     assert answers[0].code == 0 and answers[0].out == answers[1].out
 
@@ -157,7 +157,7 @@ def test_resume_does_not_need_the_file(desk, monkeypatch):
         desk / "own.yaml", embedding="{name: pretrained, path: vectors.txt, trainable: true}"
     )
     _, config = load_config("own.yaml")
-    whole = train(config, RunFolder(Path("whole")), lambda progress: None)
+    uninterrupted = train(config, RunFolder(Path("uninterrupted")), lambda progress: None)
 
     def stop(progress):
         if len(progress.history) == 2:
@@ -168,7 +168,7 @@ def test_resume_does_not_need_the_file(desk, monkeypatch):
     folder = RunFolder(Path("parts"), resume=True)
     train(folder.config, folder, lambda progress: None)
     for name in ("model.safetensors", "vocab.json"):
-        assert (desk / "parts" / name).read_bytes() == (whole.path / name).read_bytes()
+        assert (desk / "parts" / name).read_bytes() == (uninterrupted.path / name).read_bytes()
 
 
 def test_errors_are_one_line(desk, cli):
@@ -184,10 +184,10 @@ def test_errors_are_one_line(desk, cli):
         return result.code, result.err.removeprefix("slotfill: ").rstrip()
 
     assert said() == (2, "own.yaml:2: embedding.0.path: is needed and not given")
-    wanted = (
+    expected = (
         "own.yaml:2: embedding.0.path: there is no file vector.txt; did you mean 'vectors.txt'?"
     )
-    assert said(path="vector.txt") == (2, wanted)
+    assert said(path="vector.txt") == (2, expected)
     code, line = said(path="strange.txt")
     assert (
         code == 3

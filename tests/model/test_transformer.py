@@ -53,17 +53,17 @@ def naive(tokens, pooling, mixed):
     first, last = (tokenizer.convert_tokens_to_ids(end) for end in ("[CLS]", "[SEP]"))
     ids = [first, *chain.from_iterable(cut), last]
     with torch.no_grad():
-        found = network(torch.tensor([ids]), output_hidden_states=True)
-    states = found.last_hidden_state[0]
+        actual = network(torch.tensor([ids]), output_hidden_states=True)
+    states = actual.last_hidden_state[0]
     if mixed is not None:
         states = sum(
-            share * layer[0] for share, layer in zip(mixed, found.hidden_states, strict=True)
+            share * layer[0] for share, layer in zip(mixed, actual.hidden_states, strict=True)
         )
-    rows, place = [], 1
+    rows, position = [], 1
     for pieces in cut:
-        own = states[place : place + len(pieces)]
+        own = states[position : position + len(pieces)]
         rows.append(own[0] if pooling == "first" else sum(own) / len(own))
-        place += len(pieces)
+        position += len(pieces)
     return torch.stack(rows)
 
 
@@ -95,9 +95,9 @@ def test_independent_of_the_batch():
 
 def test_token_without_subwords_is_unknown():
     part = built()
-    found = part.indexer.index([["leave", "\u200d", "leave"]])[0]
+    actual = part.indexer.index([["leave", "\u200d", "leave"]])[0]
     unknown = part.indexer.index([["leave", "🛫", "leave"]])[0]
-    assert found.tolist() == unknown.tolist()
+    assert actual.tolist() == unknown.tolist()
 
 
 def test_long_sentences_are_split_into_windows():
@@ -107,10 +107,10 @@ def test_long_sentences_are_split_into_windows():
     assert part.indexer.room == 30 and pieces.shape[1] == 30
     assert lengths.tolist() == [7 * 4 + 2] * 4 + [2 * 4 + 2]
     assert [owner for owner in whose.flatten() if owner] == list(range(1, 31))
-    found = embed(part, [["leave"] * 70])[0]
+    actual = embed(part, [["leave"] * 70])[0]
     for start, end in ((0, 30), (30, 60), (60, 70)):
         alone = embed(part, [["leave"] * (end - start)])[0]
-        torch.testing.assert_close(found[start:end], alone, atol=1e-5, rtol=0)
+        torch.testing.assert_close(actual[start:end], alone, atol=1e-5, rtol=0)
     assert embed(part, [["ab" * 45]]).isfinite().all(), (
         "one word of more pieces than there is room for is cut"
     )
@@ -172,8 +172,8 @@ def test_separate_learning_rate(optimizer, corpus):
         rate = 1e-4 if ".network." in name else 1e-2
         moved = before[name] - model.state_dict()[name]
         # Adam's first step is by its rate, whatever the gradient.
-        wanted = rate * (gradient if optimizer == "sgd" else gradient / (gradient.abs() + 1e-8))
-        torch.testing.assert_close(moved, wanted, atol=1e-6 + rate * 1e-3, rtol=1e-2)
+        expected = rate * (gradient if optimizer == "sgd" else gradient / (gradient.abs() + 1e-8))
+        torch.testing.assert_close(moved, expected, atol=1e-6 + rate * 1e-3, rtol=1e-2)
 
 
 @pytest.mark.parametrize("tune", [False, True])
@@ -224,10 +224,10 @@ def cache(tmp_path, monkeypatch):
 
 
 def refusal(path):
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as error:
         EMBEDDINGS.build({"name": "transformer", "path": str(path)}, vocab_of())
-    assert "\n" not in str(told.value)
-    return str(told.value).removeprefix(f"embedding.path: {path}: ")
+    assert "\n" not in str(error.value)
+    return str(error.value).removeprefix(f"embedding.path: {path}: ")
 
 
 def test_name_is_read_from_the_cache_without_network(cache):
@@ -289,11 +289,11 @@ def test_missing_library(monkeypatch):
 
 def test_relative_folder_is_relative_to_the_config(desk):
     (desk / "models").mkdir()
-    for path, found in (("models", str(desk / "models")), ("some/name", "some/name")):
+    for path, actual in (("models", str(desk / "models")), ("some/name", "some/name")):
         (desk / "own.yaml").write_text(
             f"data: {{path: corpus}}\nembedding: {{name: transformer, path: {path}}}\n"
         )
-        assert load_config("own.yaml", need_data=True)[1].embedding[0]["path"] == found
+        assert load_config("own.yaml", need_data=True)[1].embedding[0]["path"] == actual
         assert load_config("own.yaml")[1].embedding[0]["path"] == path, "as a run is read"
 
 
@@ -303,6 +303,8 @@ def test_batch_of_many_lengths():
     _, _, whose, tokens = batch.features[0]
     owners = {int(owner) for owner in whose.flatten()} - {0}
     assert owners == {
-        row * 64 + place + 1 for row, length in enumerate((1, 33, 2, 64)) for place in range(length)
+        row * 64 + position + 1
+        for row, length in enumerate((1, 33, 2, 64))
+        for position in range(length)
     }
     assert tokens.shape == (4, 64)

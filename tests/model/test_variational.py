@@ -49,12 +49,12 @@ def test_matches_equations(size, prior):
     """With the mean for z, as in prediction."""
     options = {"latent_size": 3, "prior": prior}
     encoder, (x, lengths) = encoder_of({"name": "variational", **options}, size), batch(size)
-    found = encoder(x, lengths).detach().numpy()
-    for sentence, length, row in zip(x.numpy(), LENGTHS, found, strict=True):
-        wanted = both_ways(
+    actual = encoder(x, lengths).detach().numpy()
+    for sentence, length, row in zip(x.numpy(), LENGTHS, actual, strict=True):
+        expected = both_ways(
             encoder.layers[0], sentence[:length], lambda w, xs: variational(w, xs, **options)
         )
-        np.testing.assert_allclose(row[:length], wanted, atol=1e-12, rtol=1e-12)
+        np.testing.assert_allclose(row[:length], expected, atol=1e-12, rtol=1e-12)
 
 
 @PRIORS
@@ -64,26 +64,26 @@ def test_loss_is_the_divergence_of_the_tokens(prior):
     """
     options = {"latent_size": 3, "prior": prior}
     encoder, (x, lengths) = encoder_of({"name": "variational", **options}, 4), batch(4)
-    wanted = []
+    expected = []
     for sentence, length in zip(x.numpy(), LENGTHS, strict=True):
         both_ways(
             encoder.layers[0],
             sentence[:length],
-            lambda w, xs: variational(w, xs, **options, divergences=wanted),
+            lambda w, xs: variational(w, xs, **options, divergences=expected),
         )
-    assert len(wanted) == 2 * sum(LENGTHS) and min(wanted) > 0
+    assert len(expected) == 2 * sum(LENGTHS) and min(expected) > 0
     encoder(x, lengths)
     assert encoder.regularization_loss.item() == pytest.approx(
-        sum(wanted) / len(LENGTHS), rel=1e-12
+        sum(expected) / len(LENGTHS), rel=1e-12
     )
     encoder(torch.nn.functional.pad(x, (0, 0, 0, 3), value=9.0), lengths)
     assert encoder.regularization_loss.item() == pytest.approx(
-        sum(wanted) / len(LENGTHS), rel=1e-12
+        sum(expected) / len(LENGTHS), rel=1e-12
     )
     weighted = encoder_of({"name": "variational", **options, "kl_weight": 0.25}, 4)
     weighted(x, lengths)
     assert weighted.regularization_loss.item() == pytest.approx(
-        sum(wanted) / len(LENGTHS) / 4, rel=1e-12
+        sum(expected) / len(LENGTHS) / 4, rel=1e-12
     )
 
 
@@ -99,11 +99,11 @@ def test_divergence_matches_torch(prior):
         torch.distributions.Normal(m, log_s.exp()),
         torch.distributions.Normal(m_p, log_s_p.exp()),
     )
-    wanted = torch.distributions.kl_divergence(q, p).sum(2, keepdim=True)
-    found = cell.divergence(
+    expected = torch.distributions.kl_divergence(q, p).sum(2, keepdim=True)
+    actual = cell.divergence(
         m, log_s, torch.cat((m_p, log_s_p), dim=2) if prior == "learned" else m[..., :0]
     )
-    torch.testing.assert_close(found, wanted, atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(actual, expected, atol=1e-12, rtol=1e-12)
 
 
 @PRIORS
@@ -117,14 +117,14 @@ def test_samples_in_training_only(prior):
         [torch.randn(2, len(LENGTHS), 3, dtype=torch.float64) for _ in range(x.shape[1])]
     )
     torch.manual_seed(6)
-    found = run_cell(cell, x)[0].detach().numpy()
+    actual = run_cell(cell, x)[0].detach().numpy()
     for way in range(2):
         for row in range(len(LENGTHS)):
             drawn = noise[:, way, row].numpy()
-            wanted = list(
+            expected = list(
                 variational(Weights(cell, way), x[way, :, row].numpy(), **options, noise=drawn)
             )
-            np.testing.assert_allclose(found[way, :, row], wanted, atol=1e-12, rtol=1e-12)
+            np.testing.assert_allclose(actual[way, :, row], expected, atol=1e-12, rtol=1e-12)
     assert not torch.equal(run_cell(cell, x)[0], run_cell(cell, x)[0])
     assert torch.equal(run_cell(cell.eval(), x)[0], run_cell(cell, x)[0])
 

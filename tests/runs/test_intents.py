@@ -88,8 +88,14 @@ def intents_of(predicted):
 def test_training_reports_and_saves_intents(room, cli):
     result = cli("train", "tiny.yaml", "--out", "again")
     assert (result.code, result.err) == (0, "")
-    for told in ("all intents", "gold intents", "frame accuracy", "intent accuracy", "0 intents"):
-        assert told in result.out
+    for message in (
+        "all intents",
+        "gold intents",
+        "frame accuracy",
+        "intent accuracy",
+        "0 intents",
+    ):
+        assert message in result.out
     assert (room / "again" / "model.safetensors").read_bytes() == (
         room / "run" / "model.safetensors"
     ).read_bytes()
@@ -124,11 +130,17 @@ def test_run_without_intent_head_ignores_intents(room, cli):
 
 @pytest.mark.parametrize("format", NAMES)
 def test_every_format_trains_the_same_weights(format, room, cli):
-    quick = ["data.tokenizer=whitespace", "train.epochs=2", "intent={name: mean, feed: true}"]
+    settings = ["data.tokenizer=whitespace", "train.epochs=2", "intent={name: mean, feed: true}"]
     for name in (format, "brackets"):
         assert (
             cli(
-                "train", "tiny.yaml", f"data.path={name}", *quick, "--out", f"of-{name}", "--force"
+                "train",
+                "tiny.yaml",
+                f"data.path={name}",
+                *settings,
+                "--out",
+                f"of-{name}",
+                "--force",
             ).code
             == 0
         )
@@ -136,15 +148,15 @@ def test_every_format_trains_the_same_weights(format, room, cli):
         assert (room / f"of-{format}" / file).read_bytes() == (
             room / "of-brackets" / file
         ).read_bytes()
-    wanted = cli("evaluate", "run", "--json").out
+    expected = cli("evaluate", "run", "--json").out
     test = room / format / f"test{NAMES[format]}"
-    assert cli("evaluate", "run", "--data", test, "--json").out == wanted
-    assert json.loads(wanted)["intent"]["overall"]["support"] == 38, "each of several by itself"
+    assert cli("evaluate", "run", "--data", test, "--json").out == expected
+    assert json.loads(expected)["intent"]["overall"]["support"] == 38, "each of several by itself"
 
 
 def test_every_output_format_has_intents(room, cli):
-    wanted = intents_of(cli("predict", "run", *TEXTS).out)
-    assert wanted[2] is None and [text for text in wanted if text] == [
+    expected = intents_of(cli("predict", "run", *TEXTS).out)
+    assert expected[2] is None and [text for text in expected if text] == [
         "leave",
         "leave#ask",
         "greet",
@@ -158,28 +170,31 @@ def test_every_output_format_has_intents(room, cli):
     for format in ("jsonl", "conll", "brackets"):
         spoken = [text for text in TEXTS if text]
         Path(f"answers.{format}").write_text(cli("predict", "run", *spoken, "--format", format).out)
-        found = read_sentences(f"answers.{format}", tokenizer="whitespace").sentences
-        assert [sentence.intent for sentence in found] == [intent for intent in wanted if intent]
-        write_sentences(f"as-{format}", found, format="jointslu")
+        actual = read_sentences(f"answers.{format}", tokenizer="whitespace").sentences
+        assert [sentence.intent for sentence in actual] == [intent for intent in expected if intent]
+        write_sentences(f"as-{format}", actual, format="jointslu")
         assert Path(f"as-{format}/label").read_text() == "leave\nleave#ask\ngreet\n"
-    shown = highlight(found[1], ["origin"])
+    shown = highlight(actual[1], ["origin"])
     assert shown.plain == "leave#ask: may I leave Lima origin"
 
 
 @pytest.mark.parametrize("run", ["run", "fed"])
 def test_every_engine_and_jobs_predict_the_same(run, room, cli):
     Path("texts").write_text("\n".join(TEXTS * 3))
-    wanted, scores = cli("predict", run, "--input", "texts").out, cli("evaluate", run, "--json").out
-    assert intents_of(wanted)[:2] == ["leave", "leave#ask"]
+    expected, scores = (
+        cli("predict", run, "--input", "texts").out,
+        cli("evaluate", run, "--json").out,
+    )
+    assert intents_of(expected)[:2] == ["leave", "leave#ask"]
     for words in (("--engine", "torch"), ("--engine", "onnx"), ("--jobs", "2")):
-        assert cli("predict", run, "--input", "texts", *words).out == wanted
+        assert cli("predict", run, "--input", "texts", *words).out == expected
     for engine in ("torch", "onnx"):
-        found = slotfill.load(run, engine=engine).predict(TEXTS)
-        assert [each.intent for each in found] == ["leave", "leave#ask", None, "greet"]
+        actual = slotfill.load(run, engine=engine).predict(TEXTS)
+        assert [prediction.intent for prediction in actual] == ["leave", "leave#ask", None, "greet"]
         assert cli("evaluate", run, "--engine", engine, "--json").out == scores
     result = cli("export", run, "--quantize", "int8")
     assert (result.code, result.err) == (0, "")
-    assert cli("predict", run, "--input", "texts", "--engine", "onnx").out == wanted
+    assert cli("predict", run, "--input", "texts", "--engine", "onnx").out == expected
 
 
 def test_evaluation_reports_intent_scores_and_their_mode(room, cli):
@@ -194,13 +209,13 @@ def test_evaluation_reports_intent_scores_and_their_mode(room, cli):
     assert "intent accuracy 33.33%, frame accuracy 33.33%\n" in result.out
     assert result.out.splitlines()[-1].startswith("scoring of intents: exact match of the set")
     assert "not in the training sentences: 0 tokens, 0 slots by name, 1 intents (fly)" in result.out
-    found = json.loads(cli("evaluate", "run", "--data", "mine.brackets", "--json").out)["intent"]
-    assert f"scoring of intents: {found['mode']}\n" in result.out
-    assert found["intents"]["ask"] == {"precision": 100, "recall": 100, "f1": 100, "support": 1}
-    assert found["intents"]["leave"] == pytest.approx(
+    actual = json.loads(cli("evaluate", "run", "--data", "mine.brackets", "--json").out)["intent"]
+    assert f"scoring of intents: {actual['mode']}\n" in result.out
+    assert actual["intents"]["ask"] == {"precision": 100, "recall": 100, "f1": 100, "support": 1}
+    assert actual["intents"]["leave"] == pytest.approx(
         {"precision": 100, "recall": 50, "f1": 200 / 3, "support": 2}
     )
-    assert found["intents"]["greet"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+    assert actual["intents"]["greet"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
     assert cli("evaluate", "run", "--data", "mine.brackets", "--min-f1", "90").code == 0, (
         "of slots alone"
     )
@@ -222,14 +237,14 @@ def test_sentence_without_intent_is_an_error_with_its_line(split, room, cli):
     path = room / "brackets" / f"{split}.brackets"
     rows = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*rows[:2], "hello there\n", *rows[2:]]))
-    told = f"slotfill: {path}:3: the sentence has no intent; give it one, or set intent: null\n"
+    message = f"slotfill: {path}:3: the sentence has no intent; give it one, or set intent: null\n"
     for words in (
         ("train", "tiny.yaml", "--out", "other"),
         ("compare", "tiny.yaml", "--seeds", "1"),
     ):
         result = cli(*words)
-        assert (result.code, result.err) == (3, told) and not (room / "other").exists()
-    assert told in cli("check", "tiny.yaml").err
+        assert (result.code, result.err) == (3, message) and not (room / "other").exists()
+    assert message in cli("check", "tiny.yaml").err
     assert cli("check", "tiny.yaml", "intent=null").code == 0
 
 
@@ -245,7 +260,7 @@ def test_corpus_without_intents_is_an_error(room, cli):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         (
             "intent=atention",
@@ -270,9 +285,9 @@ def test_corpus_without_intents_is_an_error(room, cli):
         ),
     ],
 )
-def test_errors_in_the_intent_config_are_one_line(override, told, room, cli):
+def test_errors_in_the_intent_config_are_one_line(override, message, room, cli):
     result = cli("check", "tiny.yaml", override)
-    assert (result.code, result.err) == (2, f"slotfill: command line: {told}\n")
+    assert (result.code, result.err) == (2, f"slotfill: command line: {message}\n")
 
 
 def test_resumed_training_gives_identical_weights(room, monkeypatch):
@@ -296,9 +311,9 @@ def test_resumed_training_gives_identical_weights(room, monkeypatch):
 
 def test_inspect_shows_the_intent_head(room, cli):
     result = cli("inspect", "run", "may I leave Lima", "--json")
-    found = json.loads(result.out)
-    assert (result.code, found["intent"]) == (0, "leave#ask")
-    (panel,) = [panel for panel in found["panels"] if panel["part"].startswith("intent")]
+    actual = json.loads(result.out)
+    assert (result.code, actual["intent"]) == (0, "leave#ask")
+    (panel,) = [panel for panel in actual["panels"] if panel["part"].startswith("intent")]
     assert (panel["part"], panel["name"], panel["columns"]) == ("intent (attention)", "weights", [])
     assert np.shape(panel["values"]) == (4, 1) and np.sum(panel["values"]) == pytest.approx(
         1, abs=1e-4
@@ -325,18 +340,18 @@ def test_compare_reports_intent_scores(room, cli):
     assert result.code == 0
     slots, tiny = json.loads(Path("all.json").read_text())["configs"]
     assert "intent" not in slots["corpora"]["brackets"]["splits"]["test"]
-    found = tiny["corpora"]["brackets"]["splits"]["test"]["intent"]
+    actual = tiny["corpora"]["brackets"]["splits"]["test"]["intent"]
     accuracies = [
         json.loads(Path(f"runs/compare/brackets/tiny-seed{seed}/scores.json").read_text())[
             "splits"
         ]["test"]["intent"]
         for seed in (1, 2)
     ]
-    assert found["accuracy"]["mean"] == pytest.approx(
-        np.mean([each["accuracy"] for each in accuracies])
+    assert actual["accuracy"]["mean"] == pytest.approx(
+        np.mean([prediction["accuracy"] for prediction in accuracies])
     )
     shown = result.out.partition("Sentences whose intents are right, and whole frames")[2]
-    for rate in found.values():
+    for rate in actual.values():
         assert f"{rate['mean']:.2f} ± {rate['deviation']:.2f}" in shown
     result = cli("compare", "slots.yaml", "train.epochs=4", "--seeds", "1,2")
     assert result.code == 0 and "intents" not in result.out, (

@@ -98,10 +98,10 @@ def test_loaded_run_predicts_the_same_as_after_training(trained):
 def test_existing_run_is_not_overwritten_without_force(desk):
     quietly(tiny(), RunFolder(Path("runs/a")))
     before = {path.name: path.read_bytes() for path in Path("runs/a").iterdir()}
-    with pytest.raises(UsageError) as fault:
+    with pytest.raises(UsageError) as raised:
         RunFolder(Path("runs/a"))
     assert (
-        str(fault.value)
+        str(raised.value)
         == "runs/a exists: replace it with --force, or choose another with --out DIR"
     )
     assert {path.name: path.read_bytes() for path in Path("runs/a").iterdir()} == before
@@ -129,14 +129,14 @@ def test_folder_that_is_not_a_run_is_never_replaced(force, run):
         ("..", None, None),
         ("/", None, None),
     ):
-        with pytest.raises(UsageError) as fault:
+        with pytest.raises(UsageError) as raised:
             RunFolder(Path(path), force=force)
         if foreign:
             expected = (
                 f"{foreign} is not a run folder ({inside}), so it is not replaced; choose another"
                 " --out"
             )
-            assert str(fault.value) == expected
+            assert str(raised.value) == expected
     with pytest.raises(UsageError):
         RunFolder(Path("half"), force=force)
     assert Path("half.partial/photo.png").exists()
@@ -307,12 +307,12 @@ def test_run_predicts_after_an_interrupted_export(run, monkeypatch):
 
 
 def test_export_writes_the_same_file_as_training(run, cli):
-    whole = (run / "model.onnx").read_bytes()
+    original = (run / "model.onnx").read_bytes()
     (run / "model.onnx").unlink()
     result = cli("export", run)
     assert (result.code, result.err) == (0, "")
-    assert result.out.splitlines()[1] == f"run/model.onnx: {len(whole) / 1e6:.1f} MB"
-    assert (run / "model.onnx").read_bytes() == whole
+    assert result.out.splitlines()[1] == f"run/model.onnx: {len(original) / 1e6:.1f} MB"
+    assert (run / "model.onnx").read_bytes() == original
 
 
 def test_int8_export_is_smaller_and_reports_f1(run, cli, corpus):
@@ -322,18 +322,18 @@ def test_int8_export_is_smaller_and_reports_f1(run, cli, corpus):
         " 1}\n"
     )
     assert cli("train", config, "--out", "wide", "--device", "cpu").code == 0
-    whole = Path("wide/model.onnx").stat().st_size
+    original = Path("wide/model.onnx").stat().st_size
     result = cli("export", "wide", "--quantize", "int8")
     assert (result.code, result.err) == (0, "")
     _, size, *scores = result.out.splitlines()
     assert re.fullmatch(r"wide/model.onnx: \d\.\d MB", size)
-    assert Path("wide/model.onnx").stat().st_size < 0.7 * whole
+    assert Path("wide/model.onnx").stat().st_size < 0.7 * original
     assert len(scores) in (1, 2)
     for score in scores:
         assert re.fullmatch(r"(valid|test): F1 \d+\.\d\d, before \d+\.\d\d", score)
     assert cli("predict", "wide", "arrive Oslo").code == 0
     assert cli("export", "wide").code == 0
-    assert Path("wide/model.onnx").stat().st_size == whole
+    assert Path("wide/model.onnx").stat().st_size == original
 
 
 def test_both_engines_predict_the_same(run, cli):
@@ -447,10 +447,10 @@ def test_resumed_run_has_the_same_weights(desk):
         "checkpoint",
     }
     assert not Path("halting").exists()
-    with pytest.raises(UsageError) as fault:
+    with pytest.raises(UsageError) as raised:
         RunFolder(Path("halting"))
     assert (
-        str(fault.value)
+        str(raised.value)
         == "halting.partial exists: go on with --resume halting, replace it with --force, or choose"
         " another with --out DIR"
     )
@@ -576,7 +576,7 @@ def edit(path, old, new):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (
             lambda run: (run / "checkpoint/state.safetensors").write_bytes(b"x" * 100),
@@ -592,13 +592,13 @@ def edit(path, old, new):
         ),
     ],
 )
-def test_damaged_checkpoint_is_reported_and_not_changed(spoil, message, desk):
+def test_damaged_checkpoint_is_reported_and_not_changed(damage, message, desk):
     stopped(tiny(), "a", after=1)
-    spoil(Path("a.partial"))
+    damage(Path("a.partial"))
     folder = RunFolder(Path("a"), resume=True)
-    with pytest.raises(RunError, match=message) as fault:
+    with pytest.raises(RunError, match=message) as raised:
         quietly(folder.config, folder)
-    assert "\n" not in str(fault.value)
+    assert "\n" not in str(raised.value)
     assert (Path("a.partial") / "checkpoint" / "state.safetensors").exists()
 
 
@@ -615,10 +615,10 @@ def test_run_without_its_data_can_be_evaluated_on_other_data(run, corpus):
     from slotfill.runs.evaluate import evaluate_run
 
     loaded = load_run(run)
-    with pytest.raises(SlotfillError) as fault:
+    with pytest.raises(SlotfillError) as raised:
         evaluate_run(loaded)
     assert (
-        str(fault.value)
+        str(raised.value)
         == f"{gone.resolve()}: no such file or folder, though data.path of the config names it"
     )
     assert evaluate_run(loaded, path=Path("moved/test.brackets")).sentences == 8

@@ -43,11 +43,11 @@ def test_shards_give_the_gradient_of_the_batch(count, cell):
     quiet = [*QUIET, f"encoder.cell={cell}"]
     if cell == "variational":
         quiet = [*quiet, "train.batch_size=1"]
-    _, wanted, loss, kl = gradient(*quiet)
-    trainer, found, shard_sum, kl_sum = gradient(*quiet, f"train.processes={count}")
+    _, expected, loss, kl = gradient(*quiet)
+    trainer, actual, shard_sum, kl_sum = gradient(*quiet, f"train.processes={count}")
     assert trainer.workers.count == (count if cell == "lstm" else 1)
     if cell == "lstm":
-        torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-4)
     assert shard_sum == pytest.approx(loss, rel=1e-5)
     assert kl_sum == pytest.approx(kl, rel=1e-5)
 
@@ -74,12 +74,14 @@ def test_every_sentence_is_in_one_shard():
 @FORKS
 def test_result_is_the_same_without_processes(monkeypatch):
     """To the bit, with all noise."""
-    wanted = run(make_trainer("train.processes=2", "train.epochs=2"))
-    assert wanted.workers.children
+    expected = run(make_trainer("train.processes=2", "train.epochs=2"))
+    assert expected.workers.children
     monkeypatch.setattr(slotfill.training.data_parallel.sys, "platform", "elsewhere")
-    found = run(make_trainer("train.processes=2", "train.epochs=2"))
-    assert not found.workers.children
-    assert same(weights(found.model), weights(wanted.model)) and history(found) == history(wanted)
+    actual = run(make_trainer("train.processes=2", "train.epochs=2"))
+    assert not actual.workers.children
+    assert same(weights(actual.model), weights(expected.model)) and history(actual) == history(
+        expected
+    )
 
 
 def test_the_seed_determines_the_result():

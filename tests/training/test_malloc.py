@@ -30,7 +30,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
 def test_freed_memory_is_reused_without_page_faults():
-    faults = [
+    page_faults = [
         int(
             subprocess.run(
                 [sys.executable, "-c", CODE, word], capture_output=True, text=True, check=True
@@ -38,4 +38,4 @@ def test_freed_memory_is_reused_without_page_faults():
         )
         for word in ("leave", "keep")
     ]
-    assert faults[1] < faults[0] / 2
+    assert page_faults[1] < page_faults[0] / 2

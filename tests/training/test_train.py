@@ -25,7 +25,7 @@ CITIES = ["Taipei", "Tokyo", "Rome", "New York", "Lima"]
 
 
 def corpus():
-    found = []
+    actual = []
     for number, city in enumerate(CITIES):
         for verb, name in (("leave", "from"), ("arrive in", "to")):
             for tail in ([], ["on", "day", str(number)]):
@@ -34,8 +34,8 @@ def corpus():
                 if tail:
                     end = len(before) + len(words) + len(tail)
                     slots.append(Slot("day", end - 1, end))
-                found.append(Sentence.from_tokens([*before, *words, *tail], slots))
-    return found
+                actual.append(Sentence.from_tokens([*before, *words, *tail], slots))
+    return actual
 
 
 SENTENCES = corpus()
@@ -246,8 +246,8 @@ def learning_rates(*overrides):
 @pytest.mark.parametrize("warmup", [0, 0.5, 1, 2])
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 def test_rates(schedule, warmup):
-    found, steps = learning_rates(f"train.schedule={schedule}", f"train.warmup_epochs={warmup}")
-    wanted = []
+    actual, steps = learning_rates(f"train.schedule={schedule}", f"train.warmup_epochs={warmup}")
+    expected = []
     for step in range(4 * steps):
         past = (step / steps - warmup) / (4 - warmup)
         falling = {
@@ -255,17 +255,17 @@ def test_rates(schedule, warmup):
             "linear": 1 - past,
             "cosine": 0.5 * (1 + math.cos(math.pi * past)),
         }[schedule]
-        wanted.append(0.02 * (step / steps / warmup if step / steps < warmup else falling))
+        expected.append(0.02 * (step / steps / warmup if step / steps < warmup else falling))
     # The very first step of a warm-up may be a little more than nothing.
-    assert found == pytest.approx(wanted, rel=1e-6, abs=0.02 * 3e-3)
-    assert max(found) <= 0.02 * (1 + 1e-9) and min(found) > 0
+    assert actual == pytest.approx(expected, rel=1e-6, abs=0.02 * 3e-3)
+    assert max(actual) <= 0.02 * (1 + 1e-9) and min(actual) > 0
     if warmup == 0:
-        assert found[0] == pytest.approx(0.02)
+        assert actual[0] == pytest.approx(0.02)
 
 
 def test_warmup_longer_than_training():
-    found, _ = learning_rates("train.warmup_epochs=8")
-    assert found == sorted(found) and 0.45 * 0.02 < found[-1] < 0.5 * 0.02
+    actual, _ = learning_rates("train.warmup_epochs=8")
+    assert actual == sorted(actual) and 0.45 * 0.02 < actual[-1] < 0.5 * 0.02
 
 
 def update_norm(clip, *overrides):
@@ -428,12 +428,14 @@ def test_nonfinite_loss_ends_training_before_the_weights_are_updated(bad, monkey
 
 def test_loss_is_synchronized_at_intervals_on_a_device():
     """The weights are the same, and the reported loss is a little older."""
-    wanted = run(make_trainer("train.batch_size=1"))
-    found = make_trainer("train.batch_size=1")
-    found.on_cpu = False
+    expected = run(make_trainer("train.batch_size=1"))
+    actual = make_trainer("train.batch_size=1")
+    actual.on_cpu = False
     shown = []
-    run(found, report=lambda p: len(p.history) < p.epoch and shown.append(p.loss))
-    assert same(weights(found.model), weights(wanted.model)) and history(found) == history(wanted)
+    run(actual, report=lambda p: len(p.history) < p.epoch and shown.append(p.loss))
+    assert same(weights(actual.model), weights(expected.model)) and history(actual) == history(
+        expected
+    )
     assert len(shown) == 80 and len(set(shown)) == 8, "steps 1 and 17 of each epoch of 20"
     bad = make_trainer(
         "train.batch_size=1",
