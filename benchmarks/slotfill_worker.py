@@ -42,9 +42,7 @@ class Worker:
         self.predictor: Predictor = slotfill.load(run)
 
     def throughput(self, input: str, output: str) -> dict[str, Any]:
-        """Tag the lines of `input` into `output` as `slotfill predict` does, and tell how long it
-        took.
-        """
+        """Tag the lines of `input` into `output` as `slotfill predict` does, and time it."""
         sentences = tokens = 0
         for text in texts(input):
             sentences += 1
@@ -106,9 +104,7 @@ class Worker:
         return {stage: 1e6 * found / tokens for stage, found in seconds.items()}
 
     def peak(self) -> dict[str, Any]:
-        """Return the most operations a second, in billions, of a product of two float32 matrices of
-        1,024 each way.
-        """
+        """Return the peak GFLOP/s of a product of two float32 matrices of 1,024 x 1,024."""
         a, b = np.random.default_rng(0).random((2, 1024, 1024), np.float32)
         found = []
         for _ in range(7):

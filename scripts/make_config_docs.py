@@ -71,9 +71,7 @@ def render() -> str:
 
 
 def meanings(part: PartSource) -> dict[str, str]:
-    """Return what the class docstring of `part` says of each option: its `name: meaning` lines,
-    joined.
-    """
+    """Return the descriptions of options in the class docstring of `part`, each on one line."""
     docstring = ast.get_docstring(part.class_node) or ""
     found = re.finditer(r"^(\w+): (.+(?:\n[ \t]+.+)*)", docstring, re.MULTILINE)
     joined = {match[1]: " ".join(match[2].split()) for match in found if match[1] in part.options}

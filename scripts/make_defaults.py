@@ -1,5 +1,4 @@
-"""Train a config that names nothing but its data on few and on many sentences, and write
-docs/defaults.md.
+"""Train with default settings on few and on many sentences, and write docs/defaults.md.
 
     python scripts/make_defaults.py                      every set, seeds 1 to 3
     python scripts/make_defaults.py --only atis-100 --jobs 2
@@ -39,9 +38,7 @@ Row = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Drawn:
-    """Sentences to train on, `number` of the corpora `of`, all where that is 0; `rows` is how they
-    are written.
-    """
+    """Sample of `number` sentences (0: all) of the corpora `of`; `rows` formats a sentence."""
 
     about: str
     of: Sequence[Path]
@@ -60,9 +57,7 @@ def tagged(sentence: Sentence) -> Row:
 
 
 def without_spaces(sentence: Sentence) -> Row:
-    """Return a sentence's characters without the blanks, as in a script that parts no words, and
-    their tags.
-    """
+    """Return the characters of a sentence without spaces, and their tags."""
     row = tagged(sentence)
     letters, tags = [], []
     for token, tag in zip(*row.values(), strict=True):
@@ -81,7 +76,7 @@ SETS = {
         "Booking desk in Chinese, by characters, 100", [ROOT / "data" / "taipei_zh"], 100
     ),
     "snips-1000-characters": Drawn(
-        "SNIPS without blanks, by characters, 1,000", [SHARED / "snips"], 1000, rows=without_spaces
+        "SNIPS without spaces, by characters, 1,000", [SHARED / "snips"], 1000, rows=without_spaces
     ),
     "all": Drawn(
         "ATIS, SNIPS and MIT Restaurant in one", [SHARED / corpus for corpus in CORPORA], 0, 1, [""]

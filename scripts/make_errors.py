@@ -108,9 +108,7 @@ def kinds(corpus: Corpus) -> list[str]:
 
 
 def agreement(corpus: Corpus) -> list[str]:
-    """Return the row of how far the seeds agree where they are wrong, and what they could reach
-    together.
-    """
+    """Return the row of the agreement of seeds on errors, and of the F1 of their oracle."""
     wrong = corpus.wrong()
     seeds = len(corpus.found)
     always = [number for number, count in wrong.items() if count == seeds]
@@ -143,9 +141,7 @@ def values_of(sentences: Iterable[Sentence]) -> dict[str, Counter[str]]:
 
 
 def against_training(corpus: Corpus) -> list[str]:
-    """Return the row of what training says of the values that most seeds give a wrong name than
-    test has.
-    """
+    """Return the row of slots with a wrong name by the labels of their values in training."""
     values = values_of(corpus.train)
     counts: Counter[str] = Counter()
     for number in range(len(corpus.test)):
@@ -197,9 +193,7 @@ def contradictions(corpus: Corpus) -> list[str]:
 
 
 def judged(corpus: Corpus, verdicts: dict[int, str]) -> list[str]:
-    """Return the row of what was judged by reading, of the sentences that more than half of the
-    seeds get wrong.
-    """
+    """Return the row of manual annotations of sentences that most seeds get wrong."""
     wrong = [number for number, count in corpus.wrong().items() if 2 * count > len(corpus.found)]
     read = [verdicts[number] for number in wrong if number in verdicts]
     counts = Counter(read)
@@ -211,9 +205,7 @@ def judged(corpus: Corpus, verdicts: dict[int, str]) -> list[str]:
 
 
 def write_list(corpus: Corpus) -> None:
-    """Print the sentences that more than half of the seeds get wrong: their number, what is
-    labelled, what is found.
-    """
+    """Print sentences that more than half of the seeds get wrong: index, label and prediction."""
     for number, count in corpus.wrong().items():
         if 2 * count <= len(corpus.found):
             continue

@@ -116,9 +116,7 @@ def lab() -> systems.Lab | None:
 
 
 def table(names: list[str]) -> str:
-    """Return the rows of some systems, or of the variants of Greff et al. against the LSTM with
-    peepholes.
-    """
+    """Return the rows of systems, or of the variants of Greff et al. against their LSTM."""
     figures = lab()
     if figures is None:
         return "(docs/systems.json is not there yet)"
@@ -246,9 +244,7 @@ def heat_map(axes: Any, values: Any, tokens: list[str], *, low: float, high: flo
 
 
 def of_gates() -> Any:
-    """Return gates and memory of the units whose memory at the city differs most between the two
-    sentences.
-    """
+    """Return gates and memory of the units that differ most between the sentences."""
     names = ("input", "forget", "output", "memory")
     seen = [inspected("lstm", sentence) for sentence in SENTENCES]
     arrays = [
@@ -300,16 +296,12 @@ def of_attention() -> Any:
 
 
 def of_surface() -> Any:
-    """Return the error after 50 steps of a recurrent network of one unit, and the slope along one
-    line of it.
-    """
+    """Return the error of a one-unit network after 50 steps, and its slope along one line."""
 
     def errors(
         weights: torch.Tensor, biases: torch.Tensor, steps: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the error, and its slope along the weight, of networks of these weights and
-        biases.
-        """
+        """Return the error of networks with these parameters, and its slope along the weight."""
         cell = CELLS.build({"name": "elman", "activation": "sigmoid"}, 1, 1, len(weights)).double()
         cell.recurrent_weight.detach()[:] = weights.view(-1, 1, 1)
         cell.bias.detach()[:] = biases.view(-1, 1, 1)

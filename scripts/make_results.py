@@ -178,9 +178,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def counts(config_name: str, seeds: list[int]) -> np.ndarray:
-    """Return what each seed's run found in test: slots right, predicted and gold, `(seed, sentence,
-    3)`.
-    """
+    """Return correct, predicted and gold slots on test by run, `(seed, sentence, 3)`."""
     found = []
     for seed in seeds:
         run = load_run(run_folder(config_name, seed))
@@ -197,9 +195,7 @@ def machine(environment: dict[str, Any]) -> str:
 
 
 def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
-    """Return a row for each ablation: what it comes to, and how it differs from its recipe with the
-    same seeds.
-    """
+    """Return a row for each ablation: its scores and the difference from its config, same seeds."""
     rows = []
     for config_name, changes in ABLATIONS.items():
         for label, change in changes.items():
@@ -226,9 +222,7 @@ def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
 
 
 def published(results: dict[str, list[Result]]) -> list[list[str]]:
-    """Return the rows of what others have reported, with ours among them, by corpus and from low to
-    high.
-    """
+    """Return the rows of published results and ours, by corpus and from low to high."""
     rows = []
     for entry in yaml.safe_load(PUBLISHED.read_text(encoding="utf-8")):
         source = "; ".join(filter(None, (entry["source"], entry["note"])))
@@ -268,9 +262,7 @@ and its p-value (paired approximate randomization).
 
 
 def _over_transformers(results: dict[str, list[Result]]) -> str:
-    """Return the section of the runs over a pretrained transformer, nothing while none has been
-    trained.
-    """
+    """Return the section on pretrained transformers, empty if none has been trained."""
     rows = [
         [
             f"`{name}`",

@@ -41,9 +41,7 @@ be constant.
 
 
 class Bound(NamedTuple):
-    """Something asked for: what, the figure, and whether that holds; `aim` is what would be better
-    still.
-    """
+    """A requirement, the measured figure, whether it holds, and `aim`, a stricter target."""
 
     asked: str
     figure: str

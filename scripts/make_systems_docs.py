@@ -51,9 +51,7 @@ Report = dict[str, Any]
 
 
 def take(everything: Path, greff: Path) -> None:
-    """Write docs/systems.json: what the pages need of two comparisons, without what each run did
-    slot by slot.
-    """
+    """Write docs/systems.json, the part of two comparisons that the pages need."""
     report: Report = json.loads(everything.read_text(encoding="utf-8"))
     variants: Report = json.loads(greff.read_text(encoding="utf-8"))
     cities: dict[str, list[float]] = {}
@@ -98,9 +96,7 @@ class Lab:
         return float(self.split(name, corpus, split)["mean"])
 
     def cities(self, name: str) -> float:
-        """Return the share of the cities of `pairs` that are found in their role, in percent, a
-        mean over seeds.
-        """
+        """Return the mean percentage of the cities of `pairs` that are tagged with their role."""
         return statistics.mean(self.configs[name]["cities in pairs right"])
 
     def parameters(self, name: str) -> int:
@@ -203,9 +199,7 @@ def part_page(registry: Registry, name: str, lab: Lab) -> str:
 
 
 def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
-    """Yield each claim of the lecture or of a paper, whether it holds here, and the figures that
-    say so.
-    """
+    """Yield each claim of the lecture or of a paper, whether it holds here, and the figures."""
     tests = ("taipei", "atis")
     words = {"taipei": "Taipei", "atis": "ATIS"}
 

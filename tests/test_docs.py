@@ -1,6 +1,4 @@
-"""What the pages say holds: links lead somewhere, commands can be typed, examples are read,
-generated pages are new.
-"""
+"""The pages are correct: links, commands, examples, and generated pages are up to date."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The two lecture pages have the same commands and outputs, and their words agree with what the
-outputs say.
-"""
+"""The two lecture pages have the same commands and outputs, and their text agrees with them."""
 
 from __future__ import annotations
 
@@ -48,9 +46,7 @@ def recalls(command: str) -> list[tuple[float, float]]:
 
 
 def probed(command: str) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
-    """Return the two tables of a probe, whose columns are spread over several: by cell, then by
-    row.
-    """
+    """Return the two tables of a probe, split over lines: by cell, then by row."""
     right, left = {}, {}
     names, rows = [], []
     for line in [*outputs(command), "┃ end ┃"]:

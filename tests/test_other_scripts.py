@@ -23,9 +23,7 @@ EMBEDDINGS = (
 
 
 def learned(cli, folder, corpus, first):
-    """Train on the tiny corpus, its letters others; return what of each epoch the clock does not
-    decide.
-    """
+    """Train on the tiny corpus with other letters; return its history without times."""
     letters = {ord("a") + index: ord(first) + index for index in range(26)}
     (folder / "corpus").mkdir(parents=True)
     for split in ("train", "valid", "test"):

@@ -24,9 +24,7 @@ SPLITS = ("train", "valid", "test", "pairs", "unseen")
 
 
 def build(source: Path, target: str, out: Path) -> Path:
-    """Build the project in `source` by hatchling, in this environment and without network; return
-    what came out.
-    """
+    """Build the project in `source` with hatchling, without network; return the file."""
     if find_spec("hatchling") is None:
         pytest.skip("hatchling, which builds the wheel, is not installed: pip install '.[test]'")
     command = [
@@ -136,9 +134,7 @@ def test_metadata(metadata):
 
 
 def test_python_range_and_claims(metadata):
-    """What is claimed is what the suite runs on: a version claimed but outside of the range would
-    be a lie.
-    """
+    """Every Python version that the metadata claims is in the tested range."""
     allowed = SpecifierSet(metadata.metadata["Requires-Python"])
     assert "3.10" in allowed and "3.9" not in allowed
     claims = [

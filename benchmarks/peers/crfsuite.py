@@ -39,9 +39,7 @@ def of_word(word: str) -> tuple[tuple[bytes, ...], bytes]:
 
 
 def features(words: list[str]) -> list[list[bytes]]:
-    """Return the features of each of `words`: its own, its neighbours' two to each side, and pairs
-    of words.
-    """
+    """Return the features of each word: itself, two neighbours on each side, and word pairs."""
     known = [of_word(word) for word in words]
     w = [b"<<", b"<", *(lower for _, lower in known), b">", b">>"]
     return [

@@ -1,5 +1,4 @@
-"""spaCy as a slot tagger: its tok2vec and ner components with its `efficiency` settings, trained
-from scratch.
+"""Slot tagging by spaCy: tok2vec and ner with its `efficiency` settings, trained from scratch.
 
     PYTHON benchmarks/peers/spacy_ner.py train CORPUS MODEL         prints JSON: seconds, steps, ...
     PYTHON benchmarks/peers/spacy_ner.py predict MODEL              a worker: see worker.py
@@ -7,7 +6,7 @@ from scratch.
 
 PYTHON is that of the environment that environment.py makes. Training is `spacy train` of the config
 that `spacy init config --pipeline ner --optimize efficiency` gives, unchanged but for a tokenizer
-that splits at blanks.
+that splits at spaces.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from worker import Span, corpus, main, spans
 
 
 class SpaceTokenizer:
-    """A tokenizer that splits at blanks."""
+    """A tokenizer that splits at spaces."""
 
     def __init__(self, vocab: Vocab) -> None:
         self.vocab = vocab
@@ -43,7 +42,7 @@ class SpaceTokenizer:
         """Load nothing."""
 
 
-@spacy.registry.tokenizers("blanks")
+@spacy.registry.tokenizers("spaces")
 def make_space_tokenizer() -> Callable[[Language], SpaceTokenizer]:
     """Return what makes the tokenizer of a pipeline."""
     return lambda nlp: SpaceTokenizer(nlp.vocab)
@@ -60,16 +59,14 @@ def save(folder: Path, split: str, path: Path) -> None:
 
 
 def train(folder: Path, model: Path) -> dict[str, Any]:
-    """Train on the training sentences of the corpus `folder`, pick on valid, and save the best to
-    `model`.
-    """
+    """Train on the corpus `folder` and save the model that is best on valid to `model`."""
     from spacy.cli.init_config import init_config
     from spacy.training.initialize import init_nlp
     from spacy.training.loop import train as run
 
     with TemporaryDirectory() as room:
         config = init_config(lang="en", pipeline=["ner"], optimize="efficiency", gpu=False)
-        config["nlp"]["tokenizer"] = {"@tokenizers": "blanks"}
+        config["nlp"]["tokenizer"] = {"@tokenizers": "spaces"}
         for split, name in (("train", "train"), ("valid", "dev")):
             save(folder, split, Path(room, f"{name}.spacy"))
             config["paths"][name] = str(Path(room, f"{name}.spacy"))

@@ -31,9 +31,7 @@ Tagger = Callable[[Iterable[str]], Iterable[tuple[str, list[str], list[Span]]]]
 
 
 def corpus(folder: Path, split: str) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield the tokens and the tags of each sentence of `folder`/SPLIT/seq.in and seq.out, or
-    SPLIT.conll.
-    """
+    """Yield tokens and tags of each sentence of SPLIT/seq.in and seq.out, or of SPLIT.conll."""
     if (conll := folder / f"{split}.conll").is_file():
         for block in conll.read_text(encoding="utf-8").strip().split("\n\n"):
             rows = [row.split("\t") for row in block.strip().split("\n")]
@@ -48,9 +46,7 @@ def corpus(folder: Path, split: str) -> Iterator[tuple[list[str], list[str]]]:
 
 
 def spans(tags: Iterable[str]) -> list[Span]:
-    """Return the slots of IOB2 tags; a slot also begins where an I- does not continue one, as
-    conlleval counts.
-    """
+    """Return the slots of IOB2 tags; an I- tag that continues no slot begins one (conlleval)."""
     spans_found: list[Span] = []
     name, start, end = "", 0, 0
     for end, tag in enumerate(tags, 1):
@@ -123,9 +119,7 @@ def latency(tagger: Tagger, input: str) -> dict[str, Any]:
 
 
 def peak_mb() -> float:
-    """Return the most memory that this process has held, in MB (getrusage would count its parent's
-    too).
-    """
+    """Return the peak memory of this process in MB; getrusage would include that of its parent."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("VmHWM:")[1].split()[0]) / 1000
 

@@ -147,9 +147,7 @@ def test_every_built_in_config_has_a_description(name):
 
 
 def matches(rule, value, root):
-    """Tell whether `value` is what the JSON Schema `rule` asks for: as much of the standard as
-    `schema` uses.
-    """
+    """Return whether `value` matches the JSON Schema `rule`; only keywords of `schema`."""
     if "$ref" in rule and not matches(
         root["$defs"][rule["$ref"].removeprefix("#/$defs/")], value, root
     ):

@@ -1,4 +1,4 @@
-"""What each kind of broken data file is told: one line, with the place and the mend."""
+"""Each kind of broken data file is reported in one line with its location and a fix."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The recipes on real corpora, one seed each; the means over five are in docs/results.md. All of
-these are slow.
-"""
+"""Built-in configs on complete corpora, one seed each (slow); docs/results.md has the means."""
 
 from __future__ import annotations
 

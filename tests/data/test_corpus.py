@@ -1,4 +1,4 @@
-"""Formats guessed, splits found, files written whole or not at all, and the real corpora."""
+"""Guessed formats, splits of a folder, atomic writes, and complete corpora."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from slotfill.errors import DataError, UsageError
 
 
 def write(path: str, names: list[str]) -> None:
-    """Write a sentence a line: `names` are the slots of each, joined by blanks."""
+    """Write a sentence a line: `names` are the slots of each, joined by spaces."""
     lines = [
         " ".join([f"number {number}", *(f"[x]({name})" for name in row.split())])
         for number, row in enumerate(names)
@@ -35,7 +35,7 @@ def write(path: str, names: list[str]) -> None:
 
 
 def labelled(*names: str, intent: str | None = None) -> list[Sentence]:
-    """Return a sentence for each of `names`, which are its slots, joined by blanks."""
+    """Return a sentence for each of `names`, which are its slots, joined by spaces."""
     rows = [name.split() for name in names]
     return [
         Sentence.from_tokens(

@@ -71,7 +71,7 @@ def read_lexicons(corpus: str) -> dict[tuple[str, bool], list[str]]:
 
 
 def mentions(corpus: str, names: list[str]) -> re.Pattern[str]:
-    """Match any of the names as whole tokens."""
+    """Match any of the names as complete tokens."""
     choices = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     return re.compile(choices if corpus == "taipei_zh" else rf"(?<!\w)(?:{choices})(?!\w)")
 

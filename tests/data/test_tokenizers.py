@@ -89,7 +89,7 @@ def test_only_spaces_are_lost(tokenizer, text):
 @given(text=TEXTS | st.lists(st.text("ab1'.é", max_size=4), max_size=8).map(" ".join))
 @EXAMPLES
 def test_every_kind_of_space_separates_tokens(tokenizer, text):
-    # The text is cut at its plain blanks first; without any, all of it at once.
+    # The text is split at ASCII spaces first; without any, all of it is tokenized at once.
     ideographic = text.replace(" ", "\u3000") + "\u3000"
     tokenize = Tokenizer(tokenizer).tokenize
     assert tokenize(text).offsets == tokenize(ideographic).offsets

@@ -1,4 +1,4 @@
-"""Vocab: what training has seen, the ids made from it, and its JSON."""
+"""Vocab: counts of training tokens, ids, and JSON."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Files of word vectors: each kind is read, only what is needed, and what is wrong with one is told
-in a line.
-"""
+"""Word vector files: every kind is read, only needed words are kept, errors are one line."""
 
 from __future__ import annotations
 
@@ -164,9 +162,7 @@ def fasttext(words: list[str] = WORDS) -> bytes:
 
 
 def composed(word: str) -> np.ndarray:
-    """The vector of a word as Bojanowski et al. 2017, section 3.2, and fastText's hash of subwords
-    make it.
-    """
+    """Return the vector of a word by Bojanowski et al. 2017, section 3.2, and fastText's hash."""
     marked = f"<{word}>"
     row_indices = [WORDS.index(word)] if word in WORDS else []
     for start in range(len(marked)):

@@ -1,6 +1,4 @@
-"""Every registered part, whatever its options, is exported, and ONNX Runtime computes what torch
-computes.
-"""
+"""Every registered part can be exported, and ONNX Runtime computes the same as torch."""
 
 from __future__ import annotations
 

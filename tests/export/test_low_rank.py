@@ -51,9 +51,7 @@ def test_low_rank_weights_are_reproduced_exactly(cell, members):
 
 
 def test_approximation_error_is_minimal():
-    """Of what the layer makes of the words as training has them, no rank-3 product loses less than
-    the SVD says.
-    """
+    """No product of rank 3 has a smaller error on the training words than the SVD says."""
     model = model_of()
     weight = torch.cat([*model.encoders[0].layers[0].input_weight.detach().double()], dim=1)
     batch = to_device(make_batch([WORDS], model.indexers), model)

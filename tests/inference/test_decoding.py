@@ -181,9 +181,7 @@ def test_sentences_of_zero_and_ten_thousand_tokens(constrained):
 
 
 def full_lattice(row, transitions):
-    """Viterbi as it is written down: all tags before all tags, the first of equals; in the numbers
-    it is given.
-    """
+    """Viterbi by definition, in the precision of its input; the first of equal tags wins."""
     alpha, pointers = transitions.start + row[0], []
     for emission in row[1:]:
         scores = alpha[:, None] + transitions.matrix

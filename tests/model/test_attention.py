@@ -1,6 +1,4 @@
-"""Attention against loops over pairs of tokens, one sentence at a time; what it may not see, and
-how it is read.
-"""
+"""Attention against loops over pairs of tokens; masking, and recorded weights."""
 
 from __future__ import annotations
 
@@ -46,9 +44,7 @@ def softmax(scores):
 
 
 def additive(encoder, x):
-    """The outputs `(time, size)` and weights `(1, time, time)` of a sentence `x`, straight from the
-    equations.
-    """
+    """Return the outputs `(time, size)` and weights `(1, time, time)` of `x` from the equations."""
     w, u = (
         linear.weight.detach().numpy().T
         for linear in (encoder.attention.query, encoder.attention.key)

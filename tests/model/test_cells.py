@@ -1,6 +1,4 @@
-"""LSTM, GRU and Elman are torch's own, to 1e-6; the lecture's examples worked by hand; how cells
-start.
-"""
+"""LSTM, GRU and Elman against torch's layers, to 1e-6; worked examples; initial weights."""
 
 from __future__ import annotations
 
@@ -35,9 +33,7 @@ THEIRS = {
 
 
 def as_torch(cell, name, direction, what):
-    """What torch calls `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh`, from our `cell`, ordered
-    as torch does.
-    """
+    """Return torch's `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh` from those of `cell`."""
     tensors = {
         "weight_ih": cell.input_weight,
         "weight_hh": cell.recurrent_weight,
@@ -121,9 +117,7 @@ def test_equals_torch(which, bidirectional, layers):
 
 
 def test_elman_worked_example():
-    """All weights 1, no bias, linear: what the hidden layer holds depends on the order of the
-    inputs.
-    """
+    """With all weights 1, no bias and linear units the hidden state depends on the input order."""
     cell = CELLS.build({"name": "elman", "activation": "linear"}, 2, 2)
     output = torch.nn.Linear(2, 2)
     with torch.no_grad():

@@ -1,6 +1,4 @@
-"""Cells against their papers' equations: loops in NumPy, one sentence and one direction at a time,
-from its own end.
-"""
+"""Cells against loops over the equations of their papers, one sentence and direction at a time."""
 
 from __future__ import annotations
 

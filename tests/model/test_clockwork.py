@@ -1,6 +1,4 @@
-"""The clockwork RNN against its equations, a loop in NumPy over the units; its clock and who sees
-whom.
-"""
+"""The clockwork RNN against a loop over its equations; its clock and its connections."""
 
 from __future__ import annotations
 
@@ -77,9 +75,7 @@ def test_no_connection_from_fast_to_slow_modules():
 
 
 def test_backward_clock_starts_at_the_last_token():
-    """With the one period 4 a sentence of 7 tokens is heard at its tokens 6 and 2, one of 4 at its
-    last alone.
-    """
+    """With period 4, modules are updated at tokens 6 and 2 of 7 tokens, and at the last of 4."""
     encoder, (x, lengths) = encoder_of({"name": "clockwork", "periods": [4]}, 3), batch(3)
     backwards = encoder(x, lengths)[:, :, HIDDEN:]
     values = {

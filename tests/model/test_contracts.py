@@ -1,6 +1,4 @@
-"""The promises that every registered part keeps, whatever its options; a new file is tested by
-being there.
-"""
+"""Contracts of every registered part in all options; new files are tested automatically."""
 
 from __future__ import annotations
 

@@ -56,9 +56,7 @@ def log_sum(scores):
 
 
 def tagger_with(part, vocab, scale, dtype):
-    """A tagger of random weights whose emissions and transitions go up to `scale`, with hidden
-    vectors to give it.
-    """
+    """Return a random tagger with emissions and transitions up to `scale`, and hidden vectors."""
     tagger = TAGGERS.build(part, 4, vocab).to(dtype).eval()
     randomize(tagger, 7, scale)
     return tagger

@@ -15,9 +15,7 @@ LENGTHS = torch.tensor([9, 1, 7, 9, 2])
 
 
 def random_scores(scheme, scale, seed, dtype=torch.float64):
-    """Random emissions, start, matrix and end, minus infinity where `scheme` forbids, up to
-    `scale` times a few.
-    """
+    """Return random emissions, start, matrix and end, minus infinity where `scheme` forbids."""
     tags = all_tags(["city", "time", "day"], scheme)
     legal = legal_transitions(tags, scheme)
     generator = torch.Generator().manual_seed(seed)

@@ -1,6 +1,4 @@
-"""On a device cells are computed by torch's own layers, or step by step as torch compiles it: the
-same either way.
-"""
+"""Cells on a GPU: torch's layers and compiled steps compute the same as the loop."""
 
 from __future__ import annotations
 

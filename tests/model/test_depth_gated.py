@@ -11,9 +11,7 @@ from slotfill.config.registry import CELLS
 
 
 def depth_gated(encoder, x):
-    """The top layer's outputs for a sentence `x` `(time, size)`: layer by layer, direction by
-    direction.
-    """
+    """Return the top layer's outputs for a sentence `x` `(time, size)`, direction by direction."""
     below = {}
     for layer, cell in enumerate(encoder.layers):
         outputs = np.zeros((len(x), 2 * HIDDEN))

@@ -120,9 +120,7 @@ LETTERS = Vocab({"abc": 1, "abd": 1, "xbc": 1}, ["O"], "iob2")
 
 
 def test_ngrams_min_count():
-    """What two of the words share, the marks of beginning and end included: ^ab, ab, bc, bc$, c$,
-    ^a.
-    """
+    """Vectors of two words share n-grams, boundary marks included: ^ab, ab, bc, bc$, c$, ^a."""
     indexer = EMBEDDINGS.build({"name": "ngrams", "max_length": 3}, LETTERS).indexer
     assert [ngram.replace("\x02", "^").replace("\x03", "$") for ngram in indexer.ids] == [
         "^a", "^ab", "ab", "bc", "bc$", "c$"

@@ -1,6 +1,4 @@
-"""Taggers that feed their tags back, against loops over the equations; the search against all
-sequences there are.
-"""
+"""Taggers with tag feedback against loops over the equations; beam search against all paths."""
 
 from __future__ import annotations
 
@@ -119,9 +117,7 @@ def test_jordan_feeds_back_its_softmax(elman, training):
 
 
 def test_jordan_without_recurrence_depends_only_on_its_tags():
-    """What its hidden layer keeps reaches the next step through the tag distribution, or in the
-    hybrid, by itself.
-    """
+    """The hidden state reaches the next step only through the tags, or directly (hybrid)."""
     for elman in (False, True):
         tagger, hidden = (
             built({"name": "jordan", "hidden_size": 4, "elman": elman}),
@@ -137,9 +133,7 @@ def test_jordan_without_recurrence_depends_only_on_its_tags():
 
 
 class Loop:
-    """A decoder written out for one sentence: one step of its cell at a time, given the tags
-    before.
-    """
+    """A decoder for one sentence: one step of its cell at a time, given the previous tags."""
 
     def __init__(self, tagger, hidden):
         self.tagger, self.weights, self.hidden = tagger, arrays(tagger), hidden.numpy()
@@ -153,9 +147,7 @@ class Loop:
         return sum(share * h for share, h in zip(shares, self.hidden, strict=True)), shares
 
     def scores(self, tags):
-        """The scores `(time, tags)` where `tags[t - 1]` stands before token t, and the weights of
-        attention.
-        """
+        """Return scores `(time, tags)` given the gold `tags`, and attention weights."""
         vectors, cell = self.weights["tag_vectors.weight"], self.tagger.cell
         actual, weights, state = [], [], None
         for time, before in enumerate([len(vectors) - 1, *tags][: len(self.hidden)]):
@@ -273,9 +265,7 @@ def test_a_full_beam_finds_the_best_sequence(name):
 
 @pytest.mark.parametrize("part", DECODERS, ids=label)
 def test_decoder_beam_search_by_definition(part):
-    """The search by its definition, so each state follows its beginning; batch-mates and padding
-    change no path.
-    """
+    """Beam search by definition: states follow their prefix; padding and batch change no path."""
     vocab = vocab_of()
     tagger, hidden = built({**part, "beam": 3}, vocab, scale=2.0), sentences()
     together = predict(tagger, hidden, LENGTHS)
@@ -293,9 +283,7 @@ def test_decoder_beam_search_by_definition(part):
 
 
 def markov(seed, batch=5, tags=4, steps=5):
-    """Log-probabilities of a first tag and of a tag after a tag, each sentence's own, and their
-    `step_fn`.
-    """
+    """Return log-probabilities of first tags and of tag pairs by sentence, and their `step_fn`."""
     random = np.random.default_rng(seed)
     first = np.log(random.dirichlet(np.ones(tags), batch))
     after = np.log(random.dirichlet(np.ones(tags), (batch, steps, tags)))
@@ -319,9 +307,7 @@ def markov(seed, batch=5, tags=4, steps=5):
 @pytest.mark.parametrize("beam", [1, 2, 3, 7, 1000])
 @pytest.mark.parametrize("seed", range(4))
 def test_beam_search_by_definition(beam, seed):
-    """With widths above the number of beginnings and sentences without tokens; 1,000 keeps all
-    there are.
-    """
+    """Beams wider than the number of prefixes, and sentences without tokens; 1,000 keeps all."""
     first, step_fn, lengths, score = markov(seed)
     actual = beam_search(first, step_fn, lengths, beam)
     for sentence, (length, path) in enumerate(zip(lengths, actual, strict=True)):

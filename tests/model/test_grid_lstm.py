@@ -1,6 +1,4 @@
-"""Grid LSTM against a loop over tokens and layers, one sentence and one direction at a time, in
-double precision.
-"""
+"""Grid LSTM against a loop over tokens and layers in double precision."""
 
 from __future__ import annotations
 
@@ -48,9 +46,7 @@ def lstm(weights, direction, joined, m):
 
 
 def loop(encoder, x, direction):
-    """The outputs `(time, hidden)` of a sentence that is read as it stands, and the numbers by
-    (token, name).
-    """
+    """Return the outputs `(time, hidden)` of a sentence, and the activations by (token, name)."""
     weight = encoder.input_weight.detach().numpy()[direction]
     bias = encoder.input_bias.detach().numpy()[direction, 0]
     time_state = [(np.zeros(HIDDEN), np.zeros(HIDDEN)) for _ in range(encoder.layers)]

@@ -1,6 +1,4 @@
-"""Intent heads against loops over sentences; what the tagger is fed, what is answered, the same
-from ONNX Runtime.
-"""
+"""Intent heads against loops over sentences; feeding the tagger; equal results in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -110,9 +108,7 @@ def test_multi_label_only_with_multi_intent_training_data():
 
 @pytest.mark.parametrize("tagger", ["crf", "focus"])
 def test_emissions_depend_on_intents_only_with_feed(tagger):
-    """The intents' own weights change emissions where they are fed, and nothing there where they
-    are not.
-    """
+    """The weights of intents change emissions only with `feed`."""
     for feed in (True, False):
         torch.manual_seed(1)
         head = {**small("intent", "attention"), "feed": feed}

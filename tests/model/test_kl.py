@@ -1,4 +1,4 @@
-"""The divergence that variational cells add to the loss, as history.csv tells it."""
+"""The divergence that variational cells add to the loss, as history.csv reports it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The language model that an encoder learns beside the tags: its loss, what it asks for, and that a
-run has none.
-"""
+"""The auxiliary language model: its loss, its requirements, and that saved runs have none."""
 
 from __future__ import annotations
 

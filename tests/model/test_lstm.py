@@ -1,6 +1,4 @@
-"""The LSTM's variants: equal to ONNX Runtime's operator where it has them, and to the equations
-spelled out.
-"""
+"""Variants of the LSTM against ONNX Runtime's operator and the equations."""
 
 from __future__ import annotations
 
@@ -67,9 +65,7 @@ def blocks(cell, tensor):
 
 
 def onnx_lstm(cell, x, *, coupled):
-    """The outputs `(time, batch, hidden)` of ONNX's LSTM operator with the weights of a cell of one
-    direction.
-    """
+    """Return the outputs `(time, batch, hidden)` of ONNX's LSTM operator with a cell's weights."""
     names = ("input", "output", "forget", "candidate")
     zeros = {"forget": 0.0} if coupled else {}
 

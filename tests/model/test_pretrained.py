@@ -1,6 +1,4 @@
-"""Pretrained vectors in a run: what is kept, what is said of it, and that the file is needed no
-more.
-"""
+"""Pretrained vectors in a run: stored words, reports, and prediction without the file."""
 
 from __future__ import annotations
 

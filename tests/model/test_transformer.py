@@ -1,6 +1,4 @@
-"""Pretrained transformers: what each option does, held against the library's own output; a run
-keeps all it needs.
-"""
+"""Pretrained transformers: options against the library's output; runs are self-contained."""
 
 from __future__ import annotations
 

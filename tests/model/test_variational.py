@@ -1,6 +1,4 @@
-"""The variational cell against its equations, a loop in NumPy: what it draws, what it costs, and
-when.
-"""
+"""The variational cell against a loop over its equations: samples and KL term."""
 
 from __future__ import annotations
 
@@ -59,9 +57,7 @@ def test_matches_equations(size, prior):
 
 @PRIORS
 def test_loss_is_the_divergence_of_the_tokens(prior):
-    """Summed over a sentence's tokens, both directions, and a mean over sentences; as much padding
-    as there may be.
-    """
+    """The loss is the sum over tokens and directions, the mean over sentences, with any padding."""
     options = {"latent_size": 3, "prior": prior}
     encoder, (x, lengths) = encoder_of({"name": "variational", **options}, 4), batch(4)
     expected = []

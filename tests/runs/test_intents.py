@@ -1,6 +1,4 @@
-"""Intents, as they are typed: learned from every format, scored, answered in every format, and told
-where they lack.
-"""
+"""Intents in every format, and in training, evaluation, prediction and error messages."""
 
 from __future__ import annotations
 
@@ -52,9 +50,7 @@ def write_corpus(folder):
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A folder with the corpus in each format, a config and two runs, one `fed`; nothing of it may
-    be changed.
-    """
+    """A read-only folder with the corpus in each format, a config and two runs, one `fed`."""
     from slotfill.config.builtin import load_config
     from slotfill.runs.folder import RunFolder
     from slotfill.runs.train import train

@@ -1,4 +1,4 @@
-"""A run folder: whole or not there, never written over unasked, checked when it is loaded."""
+"""Run folders: atomic creation, no overwriting without force, checks when loading, resuming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many sentences a step has and how long training goes on, where the config does not say."""
+"""Default batch size, epochs and patience by the number of training sentences."""
 
 from __future__ import annotations
 
