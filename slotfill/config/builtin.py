@@ -27,9 +27,8 @@ def builtin_config_dir() -> Path:
 def builtin_config_names() -> list[str]:
     """Return the names of the built-in configs, sorted."""
     folder = builtin_config_dir()
-    return sorted(
-        path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
-    )
+    files = folder.rglob("*.yaml")
+    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in files)
 
 
 def expand_configs(config: str) -> list[str]:
@@ -38,10 +37,9 @@ def expand_configs(config: str) -> list[str]:
     A built-in folder, such as `lab`, is preferred. Raises UsageError for a folder without configs.
     """
     folder = config.rstrip("/")
-    inside = [
-        name for name in builtin_config_names() if folder and name.rpartition("/")[0] == folder
-    ]
-    if inside or not Path(config).is_dir() or config in builtin_config_names():
+    names = builtin_config_names()
+    inside = [name for name in names if folder and name.rpartition("/")[0] == folder]
+    if inside or not Path(config).is_dir() or config in names:
         return inside or [config]
     if files := sorted(str(file) for file in Path(config).glob("*.yaml")):
         return files
@@ -50,11 +48,8 @@ def expand_configs(config: str) -> list[str]:
 
 def config_summary(config: str) -> str:
     """Return the comment in the first line of a built-in config or a YAML file, or nothing."""
-    path = (
-        builtin_config_dir() / f"{config}.yaml"
-        if config in builtin_config_names()
-        else Path(config)
-    )
+    is_builtin = config in builtin_config_names()
+    path = builtin_config_dir() / f"{config}.yaml" if is_builtin else Path(config)
     first = path.read_text(encoding="utf-8-sig").partition("\n")[0]
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 

@@ -108,9 +108,8 @@ def _format_error(error: Any, fields: list[str], section: str) -> str:
     if kind == "missing":
         return "is needed and not given"
     if kind == "literal_error":
-        allowed = [
-            word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")
-        ]
+        words = context["expected"].replace(" or ", ", ").split(", ")
+        allowed = [word.strip("'") for word in words]
         return f"unknown value {value}{did_you_mean(str(error['input']), allowed)}"
     template = _EXPECTED.get(kind, str(error["msg"]).lower())
     return f"{template.format(**context)}, found {value}"

@@ -114,9 +114,7 @@ class PartSource:
         for node in self.class_node.body:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
                 arguments = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-                return {
-                    argument.arg: self._option(argument, default) for argument, default in arguments
-                }
+                return {node.arg: self._option(node, default) for node, default in arguments}
         return {}
 
     def _option(self, argument: ast.arg, default: ast.expr | None) -> Option:
@@ -159,11 +157,8 @@ class PartSource:
         try:
             spec.loader.exec_module(module)
         except Exception as error:
-            lines = [
-                frame.lineno
-                for frame in extract_tb(error.__traceback__)
-                if frame.filename == str(self.path)
-            ]
+            frames = extract_tb(error.__traceback__)
+            lines = [frame.lineno for frame in frames if frame.filename == str(self.path)]
             raise RunError(
                 f"{self.path}:{lines[-1] if lines else 1}: running it failed with"
                 f" {type(error).__name__}: {error}"
@@ -218,12 +213,9 @@ class Registry:
         try:
             return part_class(*wiring, **options)
         except ConfigError as error:
-            raise ConfigError(
-                [
-                    replace(detail, key=f"{key or self.kind}.{detail.key}".rstrip("."))
-                    for detail in error.errors
-                ]
-            ) from None
+            key = key or self.kind
+            errors = [replace(e, key=f"{key}.{e.key}".rstrip(".")) for e in error.errors]
+            raise ConfigError(errors) from None
 
 
 @lru_cache

@@ -64,11 +64,10 @@ class _Dumper(yaml.SafeDumper):
         return self.represent_scalar(f"{_CORE}str", str(text), style)
 
 
-for _tag, (_pattern, _first) in _PLAIN.items():
+for _tag, (_pattern, _letters) in _PLAIN.items():
+    _first = [letter.strip("\0") for letter in _letters]
     for _kind in (_Loader, _Dumper):
-        _kind.add_implicit_resolver(
-            _tag, _pattern, ["" if letter == "\0" else letter for letter in _first]
-        )
+        _kind.add_implicit_resolver(_tag, _pattern, _first)
 _Loader.add_constructor(f"{_CORE}int", lambda loader, node: int(node.value))
 _OverrideLoader.add_constructor(f"{_CORE}str", lambda loader, node: OverrideText(node.value))
 _Dumper.add_representer(str, _Dumper.represent_text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,9 +33,8 @@ class ReadResult:
 
     def issues(self, kind: str) -> list[Issue]:
         """Return the repairs of one kind that were made, in the order of the file."""
-        return [
-            issue for sentence in self.sentences for issue in sentence.issues if issue.kind == kind
-        ]
+        issues = chain.from_iterable(sentence.issues for sentence in self.sentences)
+        return [issue for issue in issues if issue.kind == kind]
 
     @property
     def repaired_tags(self) -> int:
@@ -253,15 +252,11 @@ def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | No
 
     Raises DataError if there is no such folder, or more than one file for the split.
     """
-    paths = [
-        path
-        for path in _visible_entries(folder)
-        if _split_of(path) == _SPLIT_ALIASES.get(split, split)
-    ]
+    name = _SPLIT_ALIASES.get(split, split)
+    entries = [path for path in _visible_entries(folder) if _split_of(path) == name]
+    paths = [path for path in entries if _is_split(path, format)]
     # A file such as train.txt has its format in its content or in the config.
-    paths = [path for path in paths if _is_split(path, format)] or [
-        path for path in paths if path.is_file()
-    ]
+    paths = paths or [path for path in entries if path.is_file()]
     if len(paths) > 1:
         names = " and ".join(path.name for path in paths)
         raise DataError(

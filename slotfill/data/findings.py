@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from slotfill.data.corpus import ReadResult
 from slotfill.data.sentence import Sentence
@@ -113,17 +114,12 @@ def _find_shared_sentences(splits: Mapping[str, ReadResult]) -> Iterator[Finding
 
 def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
     """Yield a finding for slot names that differ in case, or in one character and are rare."""
-    counts = Counter(
-        slot.name
-        for result in splits.values()
-        for sentence in result.sentences
-        for slot in sentence.slots or ()
-    )
+    counts = Counter[str]()
     locations: dict[str, str] = {}
-    for result in splits.values():
-        for sentence in result.sentences:
-            for slot in sentence.slots or ():
-                locations.setdefault(slot.name, sentence.location)
+    for sentence in chain.from_iterable(result.sentences for result in splits.values()):
+        for slot in sentence.slots or ():
+            counts[slot.name] += 1
+            locations.setdefault(slot.name, sentence.location)
     names = [name for name, _ in counts.most_common()]
     for rank, rare in enumerate(names):
         for frequent in names[:rank]:
@@ -142,10 +138,10 @@ def _is_misspelling(name: str, other: str) -> bool:
     """Return whether two names differ in one character, or two swapped ones, other than digits."""
     if abs(len(name) - len(other)) > 1 or re.sub(r"\d", "", name) == re.sub(r"\d", "", other):
         return False
-    shorter = [
+    first, second = (
         {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))} for word in (name, other)
-    ]
-    return not shorter[0].isdisjoint(shorter[1])
+    )
+    return not first.isdisjoint(second)
 
 
 def _list_some(items: Iterable[str]) -> str:

@@ -124,9 +124,8 @@ class NgramIndexer:
 
 def _ngrams(word: str, sizes: range) -> list[str]:
     marked = f"\x02{word[:_MAX_NGRAM_CHARACTERS]}\x03"
-    return [
-        marked[start : start + size] for size in sizes for start in range(len(marked) - size + 1)
-    ]
+    end = len(marked) + 1
+    return [marked[start : start + size] for size in sizes for start in range(end - size)]
 
 
 class PretrainedIndexer:

@@ -57,9 +57,8 @@ def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Eval
                 )
         result.intent = score_intents(sentences, slots, intents)
         names = [name for sentence in sentences for name in intent_names(sentence.intent)]
-        result.intent.unknown_intents, result.intent.unknown_names = _unknown(
-            names, vocab.intent_names
-        )
+        intent = result.intent
+        intent.unknown_intents, intent.unknown_names = _unknown(names, vocab.intent_names)
     return result
 
 

@@ -190,8 +190,7 @@ def _bootstrap_interval(counts: np.ndarray, samples: int = 1000) -> tuple[float,
     """Return the 95 % percentile interval of F1 over resampled sentences (Efron 1979)."""
     random = np.random.default_rng(0)
     size = len(counts)
-    scores = [
-        compute_f1(counts[random.integers(0, size, size)].sum(axis=0)) for _ in range(samples)
-    ]
+    draws = (random.integers(0, size, size) for _ in range(samples))
+    scores = [compute_f1(counts[draw].sum(axis=0)) for draw in draws]
     low, high = np.percentile(scores, [2.5, 97.5])
     return float(low), float(high)

@@ -26,9 +26,8 @@ class RecordsActivations(nn.Module):
 @contextmanager
 def record_activations(module: nn.Module) -> Iterator[dict[str, Activations]]:
     """Record the activations of all parts of `module` within the `with` block, by part name."""
-    parts = {
-        name: part for name, part in module.named_modules() if isinstance(part, RecordsActivations)
-    }
+    modules = module.named_modules()
+    parts = {name: part for name, part in modules if isinstance(part, RecordsActivations)}
     recorded: dict[str, Activations] = {name: {} for name in parts}
     for name, part in parts.items():
         part.activations = recorded[name]

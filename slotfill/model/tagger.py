@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple, cast
 
@@ -76,9 +76,8 @@ class SlotTagger(nn.Module):
     @property
     def context_free_encoders(self) -> list[nn.Module]:
         """The leading encoders that look at each token on its own."""
-        return list(
-            takewhile(lambda encoder: cast(Encoder, encoder).is_context_free, self.encoders)
-        )
+        encoders = cast(Iterable[Encoder], self.encoders)
+        return list(takewhile(lambda encoder: encoder.is_context_free, encoders))
 
     def forward(
         self, features: Features, lengths: Tensor, tags: Tensor | None = None
@@ -132,9 +131,8 @@ class SlotTagger(nn.Module):
             loss = loss + self.intent.loss(output.intent_logits, inputs.intents)
         if self.language_model is not None:
             assert inputs.words is not None
-            loss = loss + self.language_model.loss(
-                output.first_states, inputs.lengths, inputs.words
-            )
+            states = output.first_states
+            loss = loss + self.language_model.loss(states, inputs.lengths, inputs.words)
         return loss
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from slotfill.config.builtin import load_config
 from slotfill.config.models import external_part_files
@@ -61,9 +62,8 @@ def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResu
             except MisalignedError as error:
                 raise DataError(*error.problems) from None
             results[split] = result
-            names = {
-                name for sentence in result.sentences for name in intent_names(sentence.intent)
-            }
+            intents = (intent_names(sentence.intent) for sentence in result.sentences)
+            names = set(chain.from_iterable(intents))
             splits.append(
                 SplitSummary(
                     split,

@@ -16,7 +16,7 @@ import shutil
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
@@ -297,12 +297,11 @@ def _vocab_text(vocab: Vocab) -> str:
 
 def _history(epochs: Sequence[EpochMetrics]) -> str:
     text = io.StringIO()
-    names = [
-        field.name for field in fields(epochs[0]) if getattr(epochs[0], field.name) is not None
-    ]
+    rows = [asdict(epoch) for epoch in epochs]
+    names = [name for name, value in rows[0].items() if value is not None]
     writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(epoch) for epoch in epochs)
+    writer.writerows(rows)
     return text.getvalue()
 
 

@@ -180,15 +180,11 @@ def train(
         **({"coverage": coverage} if coverage else {}),
         "splits": {split: score.to_json() for split, score in scores.items()},
     }
-    result.not_exported = folder.finalize(
-        model, vocab, trainer.history, summary, completed=not interrupted
-    )
+    history, completed = trainer.history, not interrupted
+    result.not_exported = folder.finalize(model, vocab, history, summary, completed=completed)
     return result
 
 
 def _example_sentence(sentences: Sequence[Sentence]) -> str:
     """Return the text of a short sentence with several slots."""
-    return max(
-        sentences,
-        key=lambda sentence: min(len(sentence.slots or ()), 3) - len(sentence.tokens) / 100,
-    ).text
+    return max(sentences, key=lambda s: min(len(s.slots or ()), 3) - len(s.tokens) / 100).text

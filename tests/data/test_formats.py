@@ -7,6 +7,7 @@ import json
 import tempfile
 from itertools import pairwise
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -62,7 +63,11 @@ def there_and_back(sentences, format, scheme="iob2", tokenizer="words", labelled
 
 
 def content(sentences):
-    return [(s.text, s.tokens, s.offsets, s.slots, s.intent) for s in sentences]
+    """All of each sentence but its location; its tokens as they are read, Unicode-normalized."""
+    return [
+        (s.text, [normalize("NFC", t) for t in s.tokens], s.offsets, s.slots, s.intent)
+        for s in sentences
+    ]
 
 
 PIECES = st.text(

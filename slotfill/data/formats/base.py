@@ -106,9 +106,8 @@ def check_all_labelled(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
     for sentence in sentences:
         first = first or sentence
         if (sentence.slots is None) != (first.slots is None):
-            unlabelled, labelled = sorted(
-                (first, sentence), key=lambda each: each.slots is not None
-            )
+            pair = (sentence, first) if sentence.slots is None else (first, sentence)
+            unlabelled, labelled = pair
             raise DataError(
                 f"{unlabelled.location or 'sentence'}: not labelled, though"
                 f" {labelled.location or 'another'} is; write jsonl, or label all or none"

@@ -135,15 +135,12 @@ def plan(
                 job_config = config.model_copy(update={"train": seeded})
                 folder = out / corpus / f"{name}-seed{seed}"
                 result.jobs.append(Job(name, corpus, job_config, folder))
-    if errors:
-        details: list[ErrorDetail] = []
-        for error in errors:
-            if isinstance(error, ConfigError):
-                details += error.errors
-            else:
-                details.append(ErrorDetail(str(error)))
-        details = list(dict.fromkeys(details))
-        raise errors[0] if len(details) == 1 else ConfigError(details)
+    details: dict[ErrorDetail, None] = {}
+    for error in errors:
+        causes = error.errors if isinstance(error, ConfigError) else [ErrorDetail(str(error))]
+        details |= dict.fromkeys(causes)
+    if details:
+        raise errors[0] if len(details) == 1 else ConfigError(list(details))
     # All configs with one seed before the next seed, so that early results can be compared.
     corpora = list(result.corpora)
     result.jobs.sort(key=lambda job: (result.seeds.index(job.seed), corpora.index(job.corpus)))
@@ -205,9 +202,8 @@ def config_diff(old: Any, new: Any, path: str = "") -> Iterator[str]:
         old, new = dict(enumerate(old)), dict(enumerate(new))
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys((*old, *new)):
-            yield from config_diff(
-                old.get(key), new.get(key), f"{path}.{key}" if path else str(key)
-            )
+            inner = f"{path}.{key}" if path else str(key)
+            yield from config_diff(old.get(key), new.get(key), inner)
     elif old != new:
         old, new = (
             "nothing" if value is None else json.dumps(value, ensure_ascii=False)
@@ -249,9 +245,8 @@ def read_result(job: Job) -> JobResult | None:
 
 def data_hashes(data: DataConfig) -> dict[str, str]:
     """Return the SHA-256 of the files of each split."""
-    paths = {
-        split: split_path(data, split) for split in ("train", "valid", *evaluated_splits(data))
-    }
+    splits = ("train", "valid", *evaluated_splits(data))
+    paths = {split: split_path(data, split) for split in splits}
     return {split: hash_files(path) for split, path in paths.items() if path}
 
 

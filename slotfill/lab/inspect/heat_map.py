@@ -87,10 +87,8 @@ def printable(text: str) -> str:
 def top_tags(panel: Panel, token: int, predicted: str) -> list[int]:
     """Return the columns of the three most probable tags and of the `predicted` one."""
     row = panel.values[token]
-    best = [
-        column for column in np.argsort(-row, kind="stable")[:3] if row[column] >= MIN_PROBABILITY
-    ]
-    columns = [int(column) for column in best]
+    best = np.argsort(-row, kind="stable")[:3].tolist()
+    columns = [column for column in best if row[column] >= MIN_PROBABILITY]
     if predicted in panel.columns and panel.columns.index(predicted) not in columns:
         columns.append(panel.columns.index(predicted))
     return columns
@@ -193,10 +191,8 @@ def _distributions(
     names = [printable(tag) for tag in panel.columns]
     shown = [top_tags(panel, token, tag) for token, tag in enumerate(predicted)]
     margin = min(_MAX_LABEL, max(map(cell_len, labels)))
-    name_width = max(
-        (cell_len(names[column]) for columns in shown for column in columns), default=0
-    )
-    name_width = min(name_width, max(8, width - margin - 20))
+    widths = [cell_len(names[column]) for columns in shown for column in columns]
+    name_width = min(max(widths, default=0), max(8, width - margin - 20))
     room = min(32, max(4, width - margin - name_width - 10))
     for token, columns in enumerate(shown):
         label = labels[token]

@@ -260,11 +260,8 @@ def _finite(array: np.ndarray, name: str) -> np.ndarray:
 
 def _part(key: str, options: Mapping[str, Any]) -> str:
     """Return the config key of a part, its name, and the names of the parts in it."""
-    inner = [
-        value["name"]
-        for value in options.values()
-        if isinstance(value, Mapping) and "name" in value
-    ]
+    parts = [value for value in options.values() if isinstance(value, Mapping)]
+    inner = [part["name"] for part in parts if "name" in part]
     return f"{key} ({', '.join(Path(name).stem for name in (options['name'], *inner))})"
 
 

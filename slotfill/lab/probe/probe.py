@@ -90,7 +90,7 @@ class ProbeResult:
     accuracy: dict[int, list[float]] = field(default_factory=dict)
     """In percent, by distance."""
     gradients: dict[str, list[list[float]]] = field(default_factory=dict)
-    """G_k from k = 0 at the longest distance: untrained, with each gain, and trained."""
+    """G_k from k = 0 at the longest distance: untrained, with weights x each gain, and trained."""
 
     def relative_gradients(self, when: str) -> list[list[float]]:
         """Return `G_k / G_0` of each seed; nan if all gradients are zero."""
@@ -100,11 +100,6 @@ class ProbeResult:
         """Return the median over the seeds of `G_k / G_0`."""
         values = [row[k] for row in self.relative_gradients(when) if not isnan(row[k])]
         return median(values) if values else nan
-
-
-def gain_label(gain: float) -> str:
-    """Return the name of gradients with recurrent weights multiplied by `gain`."""
-    return f"weights x {gain:g}"
 
 
 def read_cells(texts: Sequence[str]) -> dict[str, CellPart]:
@@ -119,12 +114,8 @@ def read_cells(texts: Sequence[str]) -> dict[str, CellPart]:
             cell = to_plain(config.encoders[0]["cell"])
         except ConfigError as error:
             # The option instead of the key and its source.
-            raise ConfigError(
-                [
-                    replace(detail, key=detail.key.replace("encoder.cell", "--cells", 1), source="")
-                    for detail in error.errors
-                ]
-            ) from None
+            errors = [(e, e.key.replace("encoder.cell", "--cells", 1)) for e in error.errors]
+            raise ConfigError([replace(e, key=key, source="") for e, key in errors]) from None
         label = _label(cell)
         # A custom cell can have the name of a built-in one.
         cells[label if cells.get(label, cell) == cell else text.strip()] = cell
@@ -276,7 +267,7 @@ def probe(
             result.gradients.setdefault(UNTRAINED, []).append(gradients(model, longest))
             for gain in settings.gains:
                 scaled = gradients(model, longest, gain)
-                result.gradients.setdefault(gain_label(gain), []).append(scaled)
+                result.gradients.setdefault(f"weights x {gain:g}", []).append(scaled)
             for group in groups:
                 model = build_network(cell, settings.hidden_size, seed)
                 for _ in train(model, settings.steps, group, seed):
@@ -296,9 +287,8 @@ def tables(results: Mapping[str, ProbeResult]) -> list[tuple[str, list[list[str]
     distances = list(first.accuracy)
     cells = [(UNTRAINED, distance) for distance in distances]
     cells += [(when, distances[-1]) for when in first.gradients if when != UNTRAINED]
-    names = [
-        f"{k}, {when.removeprefix('weights ')}".removesuffix(", untrained") for when, k in cells
-    ]
+    labels = [f"{k}, {when.removeprefix('weights ')}" for when, k in cells]
+    names = [label.removesuffix(", untrained") for label in labels]
     accuracy_table = [["verb", *(f"{distance} back" for distance in distances)]]
     gradient_table = [["k", *names]]
     for label, result in results.items():

@@ -87,9 +87,8 @@ def plan(
         raise UsageError(f"{source}: no search space; set the keys to try, for example {example}")
     check_buildable(config)
     intents = bool(config.intent) or "intent" in config.tune
-    sentences = {
-        split: read_split(config.data, split, intents=intents).sentences for split in SPLITS
-    }
+    results = {split: read_split(config.data, split, intents=intents) for split in SPLITS}
+    sentences = {split: result.sentences for split, result in results.items()}
     out = out or Path("tuned") / name
     search = Search(source, overrides, name, config, with_test.data, sentences, seeds, out)
     best = search.best_path
@@ -222,7 +221,8 @@ def _run_trial(
     device: str,
 ) -> None:
     """Train a trial and save it in the study."""
-    callback(f"trial {trial.number}: {format_settings(trial.settings)}", None)
+    settings = [f"{key}={format_value(value)}" for key, value in trial.settings.items()]
+    callback(f"trial {trial.number}: {' '.join(settings)}", None)
 
     def report(progress: Progress) -> None:
         if stop_requested.is_set():
@@ -296,11 +296,6 @@ def describe_outcome(trial: Trial) -> str:
     if trial.state == "finished":
         return f"valid F1 {trial.f1:.2f}, {duration}"
     return f"pruned at valid F1 {trial.curves[0][-1]:.2f}, {duration}"
-
-
-def format_settings(settings: Settings) -> str:
-    """Return settings as command-line overrides."""
-    return " ".join(f"{key}={format_value(value)}" for key, value in settings.items())
 
 
 def format_value(value: Any) -> str:

@@ -282,11 +282,7 @@ def _process_exists(process: int) -> bool:
 def _distribution(values: Range | list[Any]) -> distributions.BaseDistribution:
     if isinstance(values, list):
         return distributions.CategoricalDistribution(list(dict.fromkeys(map(json.dumps, values))))
-    if isinstance(values.low, int):
-        step = int(values.step or 1)
-        return distributions.IntDistribution(
-            values.low, int(values.high), log=values.log, step=step
-        )
-    return distributions.FloatDistribution(
-        values.low, values.high, log=values.log, step=values.step
-    )
+    low, high, step, log = values.low, values.high, values.step, values.log
+    if isinstance(low, int):
+        return distributions.IntDistribution(low, int(high), log=log, step=int(step or 1))
+    return distributions.FloatDistribution(low, high, log=log, step=step)

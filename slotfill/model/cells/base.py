@@ -49,9 +49,8 @@ class OnnxRecurrentOp:
     def _reorder(self, weight: Tensor) -> Tensor:
         gates = weight.split(self.cell.hidden_size, dim=2)
         zeros = torch.zeros_like(gates[0])
-        return torch.cat(
-            [zeros if gate is None else gates[gate] for gate in self.gate_order], dim=2
-        )
+        ordered = [zeros if gate is None else gates[gate] for gate in self.gate_order]
+        return torch.cat(ordered, dim=2)
 
 
 class Cell(RecordsActivations):
@@ -87,14 +86,12 @@ class Cell(RecordsActivations):
         super().__init__()
         self.hidden_size = hidden_size
         recurrent = num_gates if num_recurrent_gates is None else num_recurrent_gates
-        self.input_weight = nn.Parameter(
-            torch.empty(directions, input_size, num_gates * hidden_size)
-        )
+        size = num_gates * hidden_size
+        self.input_weight = nn.Parameter(torch.empty(directions, input_size, size))
         if recurrent:
-            self.recurrent_weight = nn.Parameter(
-                torch.empty(directions, hidden_size, recurrent * hidden_size)
-            )
-        self.bias = nn.Parameter(torch.zeros(directions, 1, num_gates * hidden_size))
+            weight = torch.empty(directions, hidden_size, recurrent * hidden_size)
+            self.recurrent_weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(directions, 1, size))
         for direction in range(directions):
             for block in self.input_weight.detach()[direction].split(hidden_size, dim=1):
                 nn.init.xavier_uniform_(block)

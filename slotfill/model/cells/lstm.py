@@ -19,6 +19,7 @@ Odyssey"
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Literal
 
 import torch
@@ -71,12 +72,8 @@ class LSTM(Cell):
     ) -> None:
         if coupled and not (input_gate and forget_gate):
             raise ConfigError("needs both input_gate and forget_gate", key="coupled")
-        present = {
-            "input": input_gate,
-            "forget": forget_gate and not coupled,
-            "output": output_gate,
-        }
-        gates = [gate for gate, is_present in present.items() if is_present]
+        present = (input_gate, forget_gate and not coupled, output_gate)
+        gates = list(compress(("input", "forget", "output"), present))
         if gate_recurrence and not gates:
             raise ConfigError("needs at least one gate", key="gate_recurrence")
         peephole_gates: set[str] = set()
@@ -96,14 +93,10 @@ class LSTM(Cell):
         self.peepholes = nn.ParameterDict(
             {gate: torch.zeros(directions, 1, hidden_size) for gate in sorted(peephole_gates)}
         )
-        self.gate_recurrence_size = len(gates) * hidden_size if gate_recurrence else 0
+        size = self.gate_recurrence_size = len(gates) * hidden_size if gate_recurrence else 0
         if gate_recurrence:
-            self.gate_weight = xavier_parameter(
-                directions, self.gate_recurrence_size, self.gate_recurrence_size
-            )
-        for gate, bias in zip(
-            self.gates, self.bias.detach().split(hidden_size, dim=2), strict=True
-        ):
+            self.gate_weight = xavier_parameter(directions, size, size)
+        for gate, bias in zip(names, self.bias.detach().split(hidden_size, dim=2), strict=True):
             if gate == "forget":
                 bias.fill_(forget_bias)
             elif gate == "input" and coupled:
@@ -203,13 +196,8 @@ class LSTM(Cell):
         peepholes = None
         if self.peepholes:
             zeros = torch.zeros(len(self.bias), self.hidden_size)
-            peepholes = torch.cat(
-                [
-                    self.peepholes[gate].squeeze(1) if gate in self.peepholes else zeros
-                    for gate in order
-                ],
-                dim=1,
-            )
+            weights = {gate: weight.squeeze(1) for gate, weight in self.peepholes.items()}
+            peepholes = torch.cat([weights.get(gate, zeros) for gate in order], dim=1)
         return OnnxRecurrentOp(
             "LSTM",
             self,
