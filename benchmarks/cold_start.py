@@ -41,4 +41,4 @@ def measure() -> dict[str, Any]:
         },
         REPEATS,
     )
-    return {name: summarize(found) for name, found in times.items()}
+    return {name: summarize(values) for name, values in times.items()}

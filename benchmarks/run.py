@@ -30,9 +30,9 @@ def main(parts: list[str]) -> None:
         sys.exit(f"no part {min(unknown)}; there are: {', '.join(PARTS)}")
     for part in parts or PARTS:
         part, _, section = part.partition(".")
-        found = importlib.import_module(part).measure(*filter(None, [section]))
+        figures = importlib.import_module(part).measure(*filter(None, [section]))
         speed = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.is_file() else {}
-        speed[part] = (speed.get(part, {}) if section else {}) | found
+        speed[part] = (speed.get(part, {}) if section else {}) | figures
         speed["date"] = datetime.now(timezone.utc).date().isoformat()
         speed["environment"] = environment() | {"command": None}
         TARGET.write_text(json.dumps(speed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -101,17 +101,17 @@ class Worker:
                 lap("slots")
             "".join([part.render(sentence, scheme="iob2") for sentence in sentences])
             lap("JSON")
-        return {stage: 1e6 * found / tokens for stage, found in seconds.items()}
+        return {stage: 1e6 * duration / tokens for stage, duration in seconds.items()}
 
     def peak(self) -> dict[str, Any]:
         """Return the peak GFLOP/s of a product of two float32 matrices of 1,024 x 1,024."""
         a, b = np.random.default_rng(0).random((2, 1024, 1024), np.float32)
-        found = []
+        rates = []
         for _ in range(7):
             start = time.perf_counter()
             a @ b
-            found.append(2 * 1024**3 / (time.perf_counter() - start) / 1e9)
-        return {"gflops": max(found)}
+            rates.append(2 * 1024**3 / (time.perf_counter() - start) / 1e9)
+        return {"gflops": max(rates)}
 
 
 if __name__ == "__main__":

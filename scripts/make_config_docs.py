@@ -139,7 +139,7 @@ def _type(field: Mapping[str, Any]) -> str:
     if field["type"] == "array":
         return f"list of {_type(field['items'])}"
     names = {
-        "integer": "whole number",
+        "integer": "integer",
         "number": "number",
         "boolean": "`true` or `false`",
         "string": "text",

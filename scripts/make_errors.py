@@ -24,20 +24,20 @@ from slotfill.inference.tagging import predict_slots
 from slotfill.runs.load import Run, load_run
 
 PAGE = ROOT / "docs" / "errors.md"
-JUDGED = ROOT / "scripts" / "annotated_errors.yaml"
+ANNOTATIONS = ROOT / "scripts" / "annotated_errors.yaml"
 CORPORA = ("atis", "snips", "mit_restaurant")
 ERROR_TYPES = ("name", "boundary", "both", "missed", "spurious")
-Found = frozenset[Slot]
+Slots = frozenset[Slot]
 
 
 @dataclass
 class Corpus:
-    """The test sentences of one corpus, and the slots that each seed's run has found in them."""
+    """The training and test sentences of one corpus, and the predictions of each run on test."""
 
     name: str
     train: list[Sentence]
     test: list[Sentence]
-    found: list[list[Found]]
+    found: list[list[Slots]]
     known: Run
 
     @classmethod
@@ -59,12 +59,12 @@ class Corpus:
         ]
         return cls(name, train, test, found, runs[0])
 
-    def gold(self, number: int) -> Found:
-        """Return the slots that the sentence is labelled with."""
+    def gold(self, number: int) -> Slots:
+        """Return the gold slots of a test sentence."""
         return frozenset(self.test[number].slots or ())
 
     def wrong(self) -> dict[int, int]:
-        """Return how many seeds get a sentence wrong, for those that some do."""
+        """Return by sentence how many seeds get it wrong, without those that none does."""
         numbers = range(len(self.test))
         counts = {
             number: sum(run[number] != self.gold(number) for run in self.found)
@@ -73,8 +73,8 @@ class Corpus:
         return {number: count for number, count in counts.items() if count}
 
 
-def kind(slot: Slot, others: Found) -> str:
-    """Return how `others` differ from a slot that is not among them."""
+def kind(slot: Slot, others: Slots) -> str:
+    """Return the type of the error that `slot` is not among `others`."""
     over = [other for other in others if other.start < slot.end and slot.start < other.end]
     if any((other.start, other.end) == (slot.start, slot.end) for other in over):
         return "name"
@@ -84,7 +84,7 @@ def kind(slot: Slot, others: Found) -> str:
 
 
 def kinds(corpus: Corpus) -> list[str]:
-    """Return the row of what kinds the errors are of, as shares of all, mean over the seeds."""
+    """Return the row of the percentages of error types, mean over the seeds."""
     shares: dict[str, list[float]] = defaultdict(list)
     unknown: list[float] = []
     for run in corpus.found:
@@ -95,14 +95,14 @@ def kinds(corpus: Corpus) -> list[str]:
             for slot in gold - found:
                 counts[kind(slot, found)] += 1
                 strange += any(
-                    not corpus.known.vocab.knows(token)
+                    not corpus.known.vocab.contains_token(token)
                     for token in sentence.tokens[slot.start : slot.end]
                 )
             counts["spurious"] += sum(kind(slot, gold) == "missed" for slot in found - gold)
-        for each in ERROR_TYPES:
-            shares[each].append(100 * counts[each] / counts.total())
+        for error_type in ERROR_TYPES:
+            shares[error_type].append(100 * counts[error_type] / counts.total())
         unknown.append(100 * strange / (counts.total() - counts["spurious"]))
-    return [f"{statistics.mean(shares[each]):.0f} %" for each in ERROR_TYPES] + [
+    return [f"{statistics.mean(shares[error_type]):.0f} %" for error_type in ERROR_TYPES] + [
         f"{statistics.mean(unknown):.0f} %"
     ]
 
@@ -132,7 +132,7 @@ def agreement(corpus: Corpus) -> list[str]:
 
 
 def values_of(sentences: Iterable[Sentence]) -> dict[str, Counter[str]]:
-    """Return for each value, in lower case, how often it fills which slot."""
+    """Return how often each lower-case value fills each slot."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for sentence in sentences:
         for slot in sentence.slots or ():
@@ -166,12 +166,12 @@ def against_training(corpus: Corpus) -> list[str]:
                 counts["mostly"] += 1
             else:
                 counts["gold"] += 1
-    return [str(counts[each]) for each in ("all", "only", "mostly", "gold", "never")]
+    return [str(counts[error_type]) for error_type in ("all", "only", "mostly", "gold", "never")]
 
 
 def contradictions(corpus: Corpus) -> list[str]:
     """Return the row of how the training sentences that stand there more than once are labelled."""
-    labelled: dict[tuple[str, ...], list[Found]] = defaultdict(list)
+    labelled: dict[tuple[str, ...], list[Slots]] = defaultdict(list)
     for sentence in corpus.train:
         labelled[tuple(token.lower() for token in sentence.tokens)].append(
             frozenset(sentence.slots or ())
@@ -180,8 +180,8 @@ def contradictions(corpus: Corpus) -> list[str]:
     apart = [tokens for tokens, found in again.items() if len(set(found)) > 1]
     both = [
         number
-        for number, each in enumerate(corpus.test)
-        if tuple(t.lower() for t in each.tokens) in labelled
+        for number, error_type in enumerate(corpus.test)
+        if tuple(t.lower() for t in error_type.tokens) in labelled
     ]
     differ = [
         number
@@ -198,8 +198,8 @@ def judged(corpus: Corpus, verdicts: dict[int, str]) -> list[str]:
     read = [verdicts[number] for number in wrong if number in verdicts]
     counts = Counter(read)
     named = [
-        f"{counts[each]} ({100 * counts[each] / len(read):.0f} %)"
-        for each in ("label", "either", "tagger")
+        f"{counts[error_type]} ({100 * counts[error_type] / len(read):.0f} %)"
+        for error_type in ("label", "either", "tagger")
     ]
     return [str(len(wrong)), str(len(read)), *named]
 
@@ -274,50 +274,46 @@ def page(corpora: Sequence[Corpus], verdicts: dict[str, dict[int, str]]) -> str:
     ]
     return f"""# Error analysis
 
-Generated by `python scripts/make_errors.py` from {seeds} seeds of each config in \
+Generated by `python scripts/make_errors.py` from {seeds} seeds of each config in
 [results.md](results.md).
 
 ## Types of errors
 
-The errors of a run by type: correct boundaries with a wrong name, correct name with other \
-boundaries, both, a missed slot,
-a spurious slot. The last column counts missed slots with an out-of-vocabulary word.
+The errors of a run by type: correct boundaries with a wrong name, correct name with other
+boundaries, both, a missed slot, a spurious slot. The last column counts missed slots with an
+out-of-vocabulary word.
 
 {table(kinds_head, rows(kinds))}
 
 ## Agreement between seeds
 
-Networks with different initial weights make the same errors if the sentence, or its label, is \
-difficult. "All agree" counts
-the sentences for which all seeds predict the same, different from the label. The last column is \
-the F1 of an oracle that
-selects for each sentence the seed that is closest to the label: an upper bound for these networks.
+Networks with different initial weights make the same errors if the sentence, or its label, is
+difficult. "All agree" counts the sentences for which all seeds predict the same, different from the
+label. The last column is the F1 of an oracle that selects for each sentence the seed that is
+closest to the label: an upper bound for these networks.
 
 {table(agreement_head, rows(agreement))}
 
 ## Labels of the same values in training
 
-Slots for which more than half of the seeds predict the same wrong name, and how the same value \
-is labelled in training: only
-with the predicted name, mostly with the predicted name, mostly as in test, or not at all.
+Slots for which more than half of the seeds predict the same wrong name, and how the same value is
+labelled in training: only with the predicted name, mostly with the predicted name, mostly as in
+test, or not at all.
 
 {table(training_head, rows(against_training))}
 
 ## Contradictory labels
 
-Training sentences that occur more than once, those of them with different labels; test sentences \
-that occur in training, and
-those of them with a label that training never has.
+Training sentences that occur more than once, those of them with different labels; test sentences
+that occur in training, and those of them with a label that training never has.
 
 {table(twice_head, rows(contradictions))}
 
 ## Manual annotation
 
-Sentences that more than half of the seeds get wrong, annotated by hand \
-(`scripts/annotated_errors.yaml`): the label is wrong
-or inconsistent with similar sentences; the sentence is ambiguous; the tagger is wrong. For MIT \
-Restaurant, a random sample of
-sixty.
+Sentences that more than half of the seeds get wrong, annotated by hand
+(`scripts/annotated_errors.yaml`): the label is wrong or inconsistent with similar sentences; the
+sentence is ambiguous; the tagger is wrong. For MIT Restaurant, a random sample of sixty.
 
 {table(judged_head, rows(lambda corpus: judged(corpus, verdicts[corpus.name]), read))}
 """
@@ -336,8 +332,8 @@ def main() -> None:
         write_list(Corpus.of(args.list, seeds))
         return
     verdicts = {
-        corpus: {number: verdict for verdict, numbers in each.items() for number in numbers}
-        for corpus, each in yaml.safe_load(JUDGED.read_text(encoding="utf-8")).items()
+        corpus: {number: verdict for verdict, numbers in error_type.items() for number in numbers}
+        for corpus, error_type in yaml.safe_load(ANNOTATIONS.read_text(encoding="utf-8")).items()
     }
     PAGE.write_text(page([Corpus.of(name, seeds) for name in CORPORA], verdicts), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}")

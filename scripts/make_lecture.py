@@ -71,7 +71,7 @@ def environment_of_commands() -> dict[str, str]:
 
 @cache
 def printed(language: str, command: str) -> str:
-    """Run one command in runs/lecture and return what it printed; what is slow is not run again."""
+    """Run one command in runs/lecture and return what it printed; slow commands run only once."""
     WORK.mkdir(parents=True, exist_ok=True)
     notes = WORK / "printed.json"
     kept: dict[str, str] = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else {}
@@ -157,7 +157,7 @@ def verdict(start: str, words: tuple[str, str]) -> str:
 
 
 def filled(page: Path) -> str:
-    """Return the text of a page with all that is between its marks written anew."""
+    """Return the text of a page with everything between its marks generated again."""
     last: tuple[str, str] = ("", "")
 
     def piece(match: re.Match[str]) -> str:
@@ -339,7 +339,7 @@ def main() -> int:
     parser.add_argument(
         "--check", action="store_true", help="run nothing; exit 1 if the two pages differ"
     )
-    parser.add_argument("--fresh", action="store_true", help="train and probe anew")
+    parser.add_argument("--fresh", action="store_true", help="train and probe again")
     args = parser.parse_args()
     if not args.check:
         if args.fresh and WORK.exists():

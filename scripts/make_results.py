@@ -67,9 +67,7 @@ ABLATIONS = {
         "two": ["ensemble_size=2"],
     },
 }
-"""For each recipe what is changed in it, by a label; `python scripts/make_results.py` trains each
-with every seed.
-"""
+"""Overrides of each config by label; `python scripts/make_results.py` trains each, all seeds."""
 
 TRANSFORMERS = ("atis-minilm", "snips-minilm")
 """Runs of scripts/train_minilm.py."""
@@ -80,7 +78,7 @@ ROLES = ("origin", "destination")
 
 @dataclass
 class Result:
-    """What one run says of itself, and its scores on the extra splits."""
+    """Scores and environment of one run, and its scores on the extra splits."""
 
     config_name: str
     seed: int
@@ -91,7 +89,7 @@ class Result:
 
     @property
     def megabytes(self) -> float:
-        """What prediction reads: the network's ONNX files, in 32 bits."""
+        """Size of the ONNX files in 32 bits."""
         return (
             sum(
                 file.stat().st_size
@@ -106,14 +104,14 @@ class Result:
         return float(score["overall"]["f1"])
 
     def cities(self, split: str) -> float:
-        """Return the share, in percent, of the cities in `split` that were found in their role."""
+        """Return the share, in percent, of the cities in `split` with a correct role."""
         rows = [self.extra[split]["slots"][role] for role in ROLES]
         right = sum(row["recall"] * row["support"] for row in rows)
         return float(right / sum(row["support"] for row in rows))
 
 
 def run_folder(config_name: str, seed: int) -> Path:
-    """Return the run folder of a seed of a recipe, or of an ablation, `recipe+label`."""
+    """Return the run folder of a seed of a config, or of an ablation, `config+label`."""
     return RUNS / f"{config_name}-seed{seed}"
 
 
@@ -129,14 +127,13 @@ def slotfill(*words: object) -> str:
 
 
 def train(job: tuple[str, int]) -> None:
-    """Train one recipe with one seed, unless that has been done, and score its extra splits."""
+    """Train one config with one seed if the run is missing, and evaluate its extra splits."""
     config_name, seed = job
     folder = run_folder(config_name, seed)
     if not folder.exists():
         print(f"training {folder.name}", flush=True)
         name, _, label = config_name.partition("+")
-        # Of what is changed no time is told, and side by side single processes get done the
-        # soonest.
+        # Times of ablations are not reported, and parallel runs with one process each finish first.
         changes = [*ABLATIONS[name][label], "train.processes=1"] if label else []
         slotfill("train", name, *changes, "--seed", seed, "--out", folder, "--force")
     for split in CONFIGS.get(config_name, ()):
@@ -166,7 +163,7 @@ def read(config_name: str, seed: int) -> Result:
 
 
 def spread(values: list[float], digits: int = 2) -> str:
-    """Return `mean ± deviation`, the deviation that of a sample."""
+    """Return `mean ± sample standard deviation`."""
     mean = f"{statistics.mean(values):.{digits}f}"
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
@@ -179,16 +176,16 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def counts(config_name: str, seeds: list[int]) -> np.ndarray:
     """Return correct, predicted and gold slots on test by run, `(seed, sentence, 3)`."""
-    found = []
+    by_run = []
     for seed in seeds:
         run = load_run(run_folder(config_name, seed))
         sentences = read_split(run.config.data, "test").sentences
-        found.append(slot_counts(sentences, predict_slots(run.engine, run.vocab, sentences)))
-    return np.array(found)
+        by_run.append(slot_counts(sentences, predict_slots(run.engine, run.vocab, sentences)))
+    return np.array(by_run)
 
 
 def machine(environment: dict[str, Any]) -> str:
-    """Return what a run's environment says of the machine."""
+    """Return the machine and the versions of a run."""
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
     machine_text = f"{environment['processors']} processors, {environment['platform']}"
     return f"Machine: {machine_text}; Python {environment['python']}, {versions}"
@@ -244,17 +241,15 @@ def published(results: dict[str, list[Result]]) -> list[list[str]]:
 
 
 def _ideas(rows: list[list[str]]) -> str:
-    """Return the section of the ablations, nothing while none has been trained."""
+    """Return the section of the ablations, empty if none has been trained."""
     if not rows:
         return ""
     head = ["config", "changed", "seeds", "valid F1", "test F1", "difference", "interval", "p"]
     return f"""## Ablations
 
-A config with a change, trained by one process, against the config itself with the same seeds and \
-its own number of
-processes, which changes the random numbers: the difference in mean test F1, its 95 % interval \
-(bootstrap over sentences)
-and its p-value (paired approximate randomization).
+A config with a change, trained by one process, against the config itself with the same seeds and
+its own number of processes, which changes the random numbers: the difference in mean test F1, its
+95 % interval (bootstrap over sentences) and its p-value (paired approximate randomization).
 
 {table(head, rows)}
 
@@ -279,9 +274,8 @@ def _over_transformers(results: dict[str, list[Result]]) -> str:
         return ""
     return f"""## With a pretrained transformer
 
-A BiLSTM-CRF on a learned mix of the layers of all-MiniLM-L6-v2, 22 million frozen weights, \
-instead of word and character
-embeddings; trained by `python scripts/train_minilm.py`, on one processor.
+A BiLSTM-CRF on a learned mix of the layers of all-MiniLM-L6-v2, 22 million frozen weights, instead
+of word and character embeddings; trained by `python scripts/train_minilm.py`, on one processor.
 
 {table(["run", "seeds", "valid F1", "test F1", "epochs", "total s"], rows)}
 
@@ -350,11 +344,10 @@ def page(results: dict[str, list[Result]]) -> str:
 
 Generated by `python scripts/make_results.py` from the runs that it trains.
 
-No external data and no pretrained weights. Models are selected on valid and scored on test. F1 \
-is computed over exact
-slots, as in seqeval's default mode; `±` is the sample standard deviation over the seeds. Times \
-are wall-clock seconds on as many processors as the config's `train.processes`, including
-validation.
+No external data and no pretrained weights. Models are selected on valid and scored on test. F1 is
+computed over exact slots, as in seqeval's default mode; `±` is the sample standard deviation over
+the seeds. Times are wall-clock seconds on as many processors as the config's `train.processes`,
+including validation.
 
 {machine(first)}.
 
@@ -366,29 +359,25 @@ Size is that of the files that prediction reads, in float32.
 
 {table(["config", "parameters", "MB", "epochs", "s per epoch", "total s"], sizes)}
 
-For configs with intents: the percentage of test sentences whose intents are all correct, and of \
-those whose slots are
-correct too. An intent that does not occur in training counts as an error.
+For configs with intents: the percentage of test sentences whose intents are all correct, and of
+those whose slots are correct too. An intent that does not occur in training counts as an error.
 
 {table(["config", "intent accuracy, %", "frame accuracy, %"], intents)}
 
 {_ideas(ablations(results))}{_over_transformers(results)}## Published results
 
-"Selected on" is the split on which the system's released code selects its epoch. The table \
-notes, as far as it could be
-found, if a score is the best of many runs, was selected on test, or uses external features or \
-vectors. Ours are means of
-runs selected on valid, without external data.
+"Selected on" is the split on which the system's released code selects its epoch. The table notes,
+as far as it could be found, if a score is the best of many runs, was selected on test, or uses
+external features or vectors. Ours are means of runs selected on valid, without external data.
 
 {table(["corpus", "system", "F1", "pretrained", "selected on", "source"], published(results))}
 
 ## The booking desk
 
-`unseen` has cities and airlines that never occur in training. `pairs` has sentences that differ \
-only in *arrive* or
-*leave* (抵達 or 離開): "cities" is the percentage of their cities that are correctly tagged as \
-origin or destination. Each
-city occurs once as either, so a tagger without memory gets at most half of them.
+`unseen` has cities and airlines that never occur in training. `pairs` has sentences that differ
+only in *arrive* or *leave* (抵達 or 離開): "cities" is the percentage of their cities that are
+correctly tagged as origin or destination. Each city occurs once as either, so a tagger without
+memory gets at most half of them.
 
 {table(["config", "test F1", "unseen F1", "pairs F1", "pairs: cities, %"], desk)}
 

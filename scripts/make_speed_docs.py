@@ -29,15 +29,13 @@ Part = dict[str, Any]
 CORPORA = {"atis": "ATIS", "snips": "SNIPS", "mit_restaurant": "MIT Restaurant"}
 OWN_SYSTEMS = ("best", "small", "small, 8 bits")
 CLOSE = 0.3
-"""In points of F1: how far below the best recipe the one may be that throughput is asked of."""
+"""Largest distance in F1 points to the best config of the config that is compared."""
 
 THROUGHPUT = {"atis": (3, 5), "snips": (2, 3), "mit_restaurant": (1, 2)}
-"""Times CRFsuite's: what is asked for, and the aim."""
+"""Required and targeted throughput, as multiples of CRFsuite's."""
 
 STRAIGHT = 1.05
-"""The steepest slope that is called straight, and the most that memory may grow by where it is to
-be constant.
-"""
+"""Largest slope that counts as linear, and largest growth of memory that counts as constant."""
 
 
 class Bound(NamedTuple):
@@ -49,33 +47,33 @@ class Bound(NamedTuple):
     aim: str = ""
 
 
-def number(found: dict[str, float], digits: int) -> str:
-    """Return a median, with the least and the most where they are others."""
-    if found["least"] == found["most"]:
-        return f"{found['median']:,.{digits}f}"
+def number(figure: dict[str, float], digits: int) -> str:
+    """Return a median, with minimum and maximum if they differ."""
+    if figure["least"] == figure["most"]:
+        return f"{figure['median']:,.{digits}f}"
     return (
-        f"{found['median']:,.{digits}f} ({found['least']:,.{digits}f} to"
-        f" {found['most']:,.{digits}f})"
+        f"{figure['median']:,.{digits}f} ({figure['least']:,.{digits}f} to"
+        f" {figure['most']:,.{digits}f})"
     )
 
 
-def times(one: float, other: float) -> str:
-    """Return `one` as a multiple of `other`."""
-    return f"{one / other:.2f}"
+def times(value: float, reference: float) -> str:
+    """Return `value` as a multiple of `reference`."""
+    return f"{value / reference:.2f}"
 
 
 # Prediction
 
 
-def asked_of(corpus: Part) -> str:
-    """Return the name of the quickest of our recipes whose mean F1 is close to the best's."""
+def fastest_config(corpus: Part) -> str:
+    """Return the name of the fastest of our configs whose mean F1 is close to the best."""
     least = mean(corpus["best"]["f1_of_seeds"]) - CLOSE
     close = [name for name in OWN_SYSTEMS if mean(corpus[name]["f1_of_seeds"]) >= least]
     return max(close, key=lambda name: float(corpus[name]["tokens_per_second"]["median"]))
 
 
-def called(name: str, corpus: str) -> str:
-    """Return what a page calls a system."""
+def display_name(name: str, corpus: str) -> str:
+    """Return the name of a system in the tables."""
     if name not in OWN_SYSTEMS:
         return name
     config = corpus if name == "best" else f"{corpus}-small"
@@ -88,7 +86,7 @@ def prediction(part: Part) -> str:
     for corpus, systems in part.items():
         rows = [
             [
-                called(name, corpus),
+                display_name(name, corpus),
                 f"{row['f1']:.2f}",
                 spread(row["f1_of_seeds"]) if name in OWN_SYSTEMS else "",
                 number(row["tokens_per_second"], 0),
@@ -120,10 +118,10 @@ def prediction(part: Part) -> str:
                 row["gflops_of_the_core"],
                 row["operations_a_token"] / spent["network"] / 1e3,
             )
-            stages.append([called(name, corpus), *(f"{each:.2f}" for each in spent.values())])
+            stages.append([display_name(name, corpus), *(f"{each:.2f}" for each in spent.values())])
             shares.append(
                 [
-                    called(name, corpus),
+                    display_name(name, corpus),
                     f"{row['operations_a_token']:,}",
                     f"{row['gflops']:.1f}",
                     f"{core:.1f}",
@@ -141,27 +139,24 @@ def prediction(part: Part) -> str:
         "share",
         "share within the network",
     ]
-    return f"""All systems do the same work: from 5,000 raw lines (the test set, repeated) to \
-JSON lines, without start-up,
-each in a separate process with one thread, pinned to the same core. "One sentence" is one text \
-at a time, in process, from
-text to slots, with cached words. F1 is that of the written predictions with seed 1; the mean is \
-over seeds 1 to {seeds}. "Of
-CRFsuite's" is a ratio of medians.
+    return f"""\
+All systems do the same work: from 5,000 raw lines (the test set, repeated) to JSON lines, without
+start-up, each in a separate process with one thread, pinned to the same core. "One sentence" is one
+text at a time, in process, from text to slots, with cached words. F1 is that of the written
+predictions with seed 1; the mean is over seeds 1 to {seeds}. "Of CRFsuite's" is a ratio of medians.
 
 {chr(10).join(f"{each}{chr(10)}" for each in tables)}
 ### Where the time goes
 
-Microseconds per token of each stage, one after the other on one thread; `predict` runs them in a \
+Microseconds per token of each stage, one after the other on one thread; `predict` runs them in a
 pipeline.
 
 {table(["", *names], stages)}
 
-Arithmetic compared with the core's peak: an operation is an addition or multiplication in a \
-matrix product, including
-recurrent layers, without padding; the peak is that of NumPy's product of two float32 matrices of \
-1,024 x 1,024. The first
-share is of the total time, the second of the time in the network.
+Arithmetic compared with the core's peak: an operation is an addition or multiplication in a matrix
+product, including recurrent layers, without padding; the peak is that of NumPy's product of two
+float32 matrices of 1,024 x 1,024. The first share is of the total time, the second of the time in
+the network.
 
 {table(operations, shares)}"""
 
@@ -169,16 +164,15 @@ share is of the total time, the second of the time in the network.
 def prediction_bounds(part: Part) -> Iterator[Bound]:
     """Yield what is asked of throughput, of one sentence alone, and of memory."""
     for corpus, (least, aim) in THROUGHPUT.items():
-        name = asked_of(part[corpus])
+        name = fastest_config(part[corpus])
         own, crfsuite = (
             part[corpus][each]["tokens_per_second"]["median"] for each in (name, "CRFsuite")
         )
-        asked = (
-            f"{CORPORA[corpus]}: {called(name, corpus)}, tokens/s at least {least} times CRFsuite's"
-        )
+        system = display_name(name, corpus)
+        asked = f"{CORPORA[corpus]}: {system}, tokens/s at least {least} times CRFsuite's"
         yield _aimed(asked, own / crfsuite, least, aim, "{:.2f} times")
     for corpus in THROUGHPUT:
-        systems, name = part[corpus], asked_of(part[corpus])
+        systems, name = part[corpus], fastest_config(part[corpus])
         alone, slow = (systems[name][key]["median"] for key in ("milliseconds", "milliseconds_p99"))
         if corpus == "atis":
             crfsuite = systems["CRFsuite"]["milliseconds"]["median"]
@@ -207,8 +201,9 @@ def cold_start(part: Part) -> str:
         ]
         for name, row in part.items()
     ]
-    return f"""From the start of a process to its end, for one sentence; on one core, in turn. \
-slotfill is `slotfill predict RUN "leave Taipei on November 2nd"` with the run of `atis`.
+    return f"""\
+From the start of a process to its end, for one sentence; on one core, in turn. slotfill is
+`slotfill predict RUN "leave Taipei on November 2nd"` with the run of `atis`.
 
 {table(["", "s", "of the imports"], rows)}"""
 
@@ -244,20 +239,18 @@ def training(part: Part) -> str:
         ],
     ]
     return f"""`slotfill train atis {shlex.join(own["settings"])}`, one network without the options
-that make the config slower and more accurate ([results.md](results.md) has the times of all \
-configs), and CRFsuite on the
-same sentences, in turn, on the same cores. Seconds to the best epoch are those of the complete \
-command, including the start
-of Python, scoring and export, minus the epochs after the selected one.
+that make the config slower and more accurate ([results.md](results.md) has the times of all
+configs), and CRFsuite on the same sentences, in turn, on the same cores. Seconds to the best epoch
+are those of the complete command, including the start of Python, scoring and export, minus the
+epochs after the selected one.
 
 {table(["", "s to the best epoch", "of CRFsuite's", "total s", "F1"], rows)}
 
 An epoch takes {number(own["epoch seconds"], 2)} s, including validation, and computes
-{own["operations_an_epoch"] / 1e9:,.1f} billion operations: {own["gflops"]:.1f} GFLOP/s, \
-{100 * own["share"]:.0f} % of the {own["gflops_of_two_cores"]:.1f} of matrix products
-on all cores, one process per core. Operations are the products of the forward passes on the \
-training sentences, as
-counted by torch's FlopCounterMode, times 3 (the backward pass has two products for each), \
+{own["operations_an_epoch"] / 1e9:,.1f} billion operations: {own["gflops"]:.1f} GFLOP/s,
+{100 * own["share"]:.0f} % of the {own["gflops_of_two_cores"]:.1f} of matrix products on all cores,
+one process per core. Operations are the products of the forward passes on the training sentences,
+as counted by torch's FlopCounterMode, times 3 (the backward pass has two products for each),
 without padding and validation."""
 
 
@@ -291,9 +284,9 @@ def cells(part: Part) -> str:
         rows.append(row)
     columns = ["ms", "of nn.LSTM", "parameters", *(["MB"] if memory else [])]
     head = ["cell", *(f"{column}, {size} hidden" for size in sizes for column in columns)]
-    return f"""Forward and backward pass of one bidirectional layer, input size equal to hidden \
-size, one thread, in turn;
-medians. "of nn.LSTM" is the time as a multiple of that of torch's own. Batch and steps: \
+    return f"""\
+Forward and backward pass of one bidirectional layer, input size equal to hidden size, one thread,
+in turn; medians. "of nn.LSTM" is the time as a multiple of that of torch's own. Batch and steps:
 `benchmarks/cells.py`.
 
 {table(head, rows)}"""
@@ -333,18 +326,14 @@ def growth(part: Part) -> str:
     new = part["prediction"]["new_words"]
     return f"""![Time and memory by size](speed/growth.svg)
 
-Each size is a separate command on one core: its seconds and its peak memory. The slope is that \
-of the measurements against
-the sizes on a log-log scale, starting from the named size: 1 is twice the time for twice the \
-size, less is better. The dotted
-lines of the picture have slope 1 and pass through the last point.
+Each size is a separate command on one core: its seconds and its peak memory. The slope is that of
+the measurements against the sizes on a log-log scale, starting from the named size: 1 is twice the
+time for twice the size, less is better. The dotted lines of the picture have slope 1 and pass
+through the last point.
 
-- **Training**: `slotfill train` of a small network for one epoch, on repeated sentences of the \
-Taipei corpus with varying
-  cities.
-- **Prediction**: `slotfill predict` with the run of `atis`, on repeated test sentences; one word \
-in {new} is new, so that
-  caches are exercised.
+- **Training**: `slotfill train` of a small network for one epoch, on repeated sentences of the
+Taipei corpus with varying   cities. - **Prediction**: `slotfill predict` with the run of `atis`, on
+repeated test sentences; one word in {new} is new, so that   caches are exercised.
 - **Start-up**: `slotfill predict` of one sentence, with runs of growing vocabularies.
 
 {chr(10).join(f"{each}{chr(10)}" for each in tables)}""".rstrip()
@@ -420,12 +409,12 @@ def _size(size: float) -> str:
 # The page
 
 
-def _aimed(asked: str, found: float, least: float, aim: float, form: str) -> Bound:
+def _aimed(asked: str, value: float, least: float, aim: float, form: str) -> Bound:
     return Bound(
         asked,
-        form.format(found),
-        found >= least,
-        f"{aim}: {'reached' if found >= aim else 'not reached'}",
+        form.format(value),
+        value >= least,
+        f"{aim}: {'reached' if value >= aim else 'not reached'}",
     )
 
 
@@ -464,16 +453,14 @@ def page(speed: Part) -> str:
     )
     return f"""# Speed
 
-Generated by `python scripts/make_speed_docs.py` from the measurements of `python \
+Generated by `python scripts/make_speed_docs.py` from the measurements of `python
 benchmarks/run.py`.
 
-slotfill and its peers, measured side by side on the same machine in the same run: \
-{environment["processors"]} \
-processors, {environment["platform"]}; Python {environment["python"]}, {versions}. \
-{speed["date"]}. Nothing else was running \
-on the measured cores, except for the row "on all cores" under growth. The systems are measured \
-in turn, repeatedly, so that \
-they share the noise; each figure is a median, with minimum and maximum in parentheses.
+slotfill and its peers, measured side by side on the same machine in the same run:
+{environment["processors"]} processors, {environment["platform"]}; Python {environment["python"]},
+{versions}. {speed["date"]}. Nothing else was running on the measured cores, except for the row "on
+all cores" under growth. The systems are measured in turn, repeatedly, so that they share the noise;
+each figure is a median, with minimum and maximum in parentheses.
 
 ## Bounds
 
@@ -481,11 +468,9 @@ they share the noise; each figure is a median, with minimum and maximum in paren
 
 {table(["bound", "measured", "holds", "target"], rows)}
 
-Throughput and latency are those of the fastest of our configs, as trained or as exported by \
-`slotfill export --quantize int8
---rank 64` ("8 bits"), whose mean F1 over seeds is within {CLOSE} of the best. Linear and \
-constant growth allow a tolerance of
-5 %.
+Throughput and latency are those of the fastest of our configs, as trained or as exported by
+`slotfill export --quantize int8 --rank 64` ("8 bits"), whose mean F1 over seeds is within {CLOSE}
+of the best. Linear and constant growth allow a tolerance of 5 %.
 
 {sections}
 """

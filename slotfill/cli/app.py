@@ -117,9 +117,9 @@ Engine = Annotated[
 
 def split_overrides(words: Iterable[str | None]) -> tuple[list[str], list[str]]:
     """Return the configs and the KEY=VALUE overrides in `words`; a path with `=` is a config."""
-    given = [word for word in words if word is not None]
-    overrides = [word for word in given if "=" in word and not os.path.exists(word)]  # noqa: PTH110
-    return [word for word in given if word not in overrides], overrides
+    arguments = [word for word in words if word is not None]
+    overrides = [word for word in arguments if "=" in word and not os.path.exists(word)]  # noqa: PTH110
+    return [word for word in arguments if word not in overrides], overrides
 
 
 def one_config(config: str | None, overrides: Sequence[str] | None) -> tuple[str | None, list[str]]:

@@ -28,8 +28,8 @@ RENAMED_KEYS = {
 
 
 _EXPECTED = {
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
+    "int_type": "must be an integer",
+    "int_from_float": "must be an integer",
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "string_type": "must be text",

@@ -111,7 +111,7 @@ def _check_range(
     if errors or takes_floats or checked.low % 1 or checked.high % 1:
         return checked, errors
     if checked.step and checked.step % 1:
-        message = f"must be a whole number, found {checked.step:g}"
+        message = f"must be an integer, found {checked.step:g}"
         return None, [ErrorDetail(message, f"{section}.step")]
     return checked.to_integers(), []
 

@@ -63,8 +63,8 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
         if slots := result.issues(kind):
             examples = _list_some(f"{issue.location}: {issue.message}" for issue in slots)
             yield Finding(split, f"misaligned slots {verb}: {len(slots):,}, at {examples}")
-    for issue in result.issues("no blank line"):
-        yield Finding(issue.location, issue.message, "put a blank line after each sentence")
+    for issue in result.issues("no empty line"):
+        yield Finding(issue.location, issue.message, "put an empty line after each sentence")
 
 
 def _find_affixes(result: ReadResult) -> Iterator[Finding]:

@@ -40,10 +40,10 @@ class TokenIndexer:
         forms: dict[str, int] = {}
         for form, count in zip(map(self.normalize, counts), counts.values(), strict=True):
             forms[form] = forms.get(form, 0) + count
-        kept = [form for form in forms if forms[form] >= min_count]
-        kept.sort(key=forms.__getitem__, reverse=True)
-        self.ids = dict(zip(kept, range(2, len(kept) + 2), strict=True))
-        self.counts = np.array([0, 0, *map(forms.__getitem__, kept)])
+        frequent_forms = [form for form in forms if forms[form] >= min_count]
+        frequent_forms.sort(key=forms.__getitem__, reverse=True)
+        self.ids = dict(zip(frequent_forms, range(2, len(frequent_forms) + 2), strict=True))
+        self.counts = np.array([0, 0, *map(forms.__getitem__, frequent_forms)])
 
     def normalize(self, token: str) -> str:
         """Return `token` as it is looked up: in lower case and with digits 0, if so set."""

@@ -219,7 +219,7 @@ class Tokenizer:
 NORMALIZATIONS = ("NFC", "NFKC", "none")
 
 
-def is_blank(text: str) -> bool:
+def is_empty(text: str) -> bool:
     """Return whether every tokenizer finds no token in `text`."""
     return not text.translate(_CHARACTER_CLASSES).strip("_")
 

@@ -96,22 +96,22 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ["1: train.3: unknown key (allowed: <train_keys>)"],
     ),
     (
-        "a word for a whole number",
+        "a word for an integer",
         "train:\n  epochs: many\n",
         [],
-        ["2: train.epochs: must be a whole number, found 'many'"],
+        ["2: train.epochs: must be an integer, found 'many'"],
     ),
     (
-        "a fraction for a whole number",
+        "a fraction for an integer",
         "train:\n  epochs: 2.5\n",
         [],
-        ["2: train.epochs: must be a whole number, found 2.5"],
+        ["2: train.epochs: must be an integer, found 2.5"],
     ),
     (
-        "true for a whole number",
+        "true for an integer",
         "train: {epochs: true}\n",
         [],
-        ["1: train.epochs: must be a whole number, found true"],
+        ["1: train.epochs: must be an integer, found true"],
     ),
     (
         "a word for a number",
@@ -135,7 +135,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "12:30, which YAML 1.1 takes for 750",
         "train: {epochs: 12:30}\n",
         [],
-        ["1: train.epochs: must be a whole number, found '12:30'"],
+        ["1: train.epochs: must be an integer, found '12:30'"],
     ),
     (
         "a negative count",

@@ -17,7 +17,7 @@ J = '{"text": "fly to Taipei", "slots": [%s]}'
 BROKEN = [
     ("an empty file", {"a.conll": ""}, "a.conll", {}, "@/a.conll: no sentences; the file is empty"),
     (
-        "only blank lines",
+        "only empty lines",
         {"a.conll": "\n \n\t\n"},
         "a.conll",
         {},
@@ -75,14 +75,14 @@ BROKEN = [
         "@/a.conll:1: of 2 columns, token and tag are the same one, 1",
     ),
     (
-        "blanks for tabs",
+        "spaces for tabs",
         {"a.conll": "fly O\n"},
         "a.conll",
         {"format": {"name": "conll", "separator": "tab"}},
         "@/a.conll:1: no tab separates the columns; set data.format.separator: space",
     ),
     (
-        "tabs for blanks",
+        "tabs for spaces",
         {"a.conll": "fly\tO\n"},
         "a.conll",
         {"format": {"name": "conll", "separator": "space"}},
@@ -304,11 +304,11 @@ BROKEN = [
         '@/a.jsonl:1: "\\ud83d" is half a character, which UTF-8 cannot hold',
     ),
     (
-        "a blank token",
+        "an empty token",
         {"a.jsonl": '{"tokens": ["fly", " "]}\n'},
         "a.jsonl",
         {},
-        '@/a.jsonl:1: "tokens" must hold non-blank texts, found " "',
+        '@/a.jsonl:1: "tokens" must hold texts that are not only spaces, found " "',
     ),
     (
         "an empty sentence in jsonl",
@@ -343,14 +343,14 @@ BROKEN = [
         {"a.jsonl": J % '{"name": "city", "start": 7}'},
         "a.jsonl",
         {},
-        '@/a.jsonl:1: expected a whole number as "end", it is missing',
+        '@/a.jsonl:1: expected an integer as "end", it is missing',
     ),
     (
         "an offset that is no number",
         {"a.jsonl": J % '{"name": "city", "start": "7", "end": 13}'},
         "a.jsonl",
         {},
-        '@/a.jsonl:1: expected a whole number as "start", found "7"',
+        '@/a.jsonl:1: expected an integer as "start", found "7"',
     ),
     (
         "a slot that is no object",
@@ -409,7 +409,7 @@ BROKEN = [
         ),
     ),
     (
-        "a slot with a blank at its edge",
+        "a slot with a space at its edge",
         {"a.brackets": "fly to[ Taipei](city)\n"},
         "a.brackets",
         {},
@@ -554,12 +554,12 @@ BROKEN = [
         ),
     ),
     (
-        "no blank lines",
+        "no empty lines",
         {"a.conll": "to O\nRome B-city\n" * 60},
         "a.conll",
         {},
         (
-            "@/a.conll: no blank line, so its 120 tokens are one sentence; put a blank line after"
+            "@/a.conll: no empty line, so its 120 tokens are one sentence; put an empty line after"
             " each sentence"
         ),
     ),

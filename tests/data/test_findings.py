@@ -103,7 +103,7 @@ def test_learned_affixes_are_listed(tmp_path):
 def test_conll_file_without_empty_lines_is_reported(tmp_path):
     files = {"train.conll": "w B-x\n" * 30, "valid.conll": "go O\n\n"}
     assert findings(tmp_path, files) == [
-        "@/train.conll: no blank line, so its 30 tokens are one sentence; put a blank line after"
+        "@/train.conll: no empty line, so its 30 tokens are one sentence; put an empty line after"
         " each sentence"
     ]
 

@@ -17,12 +17,12 @@ from slotfill.config.registry import FORMATS
 from slotfill.data.corpus import read_sentences, write_sentences
 from slotfill.data.schemes import SCHEMES
 from slotfill.data.sentence import Sentence, Slot
-from slotfill.data.tokenizers import TOKENIZERS, Tokenizer, is_blank
+from slotfill.data.tokenizers import TOKENIZERS, Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError
 from slotfill.files import decode_lines
 
 EXAMPLES = settings(max_examples=60, derandomize=True, deadline=None)
-# No surrogates, which UTF-8 cannot hold, and no NUL, which no text file holds. A line that is blank
+# No surrogates, which UTF-8 cannot hold, and no NUL, which no text file holds. A line that is empty
 # but for a byte-order mark would lose the mark at the start of a file.
 ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"), max_size=20)
 TEXT = ANY_TEXT | st.text(alphabet="ab 台北[]()\\\"'#-:.\t\n\r\u2028\u0301👋🏽\u200d", max_size=20)
@@ -35,7 +35,7 @@ NAMES = st.sampled_from(["city", "fromloc.city-name", "出發地", "O", "B-x"]) 
 def labelled(draw, tokens: st.SearchStrategy[str] | None = None, tokenizer: str = "words"):
     """A sentence with slots: of tokens, or of text."""
     if tokens is None:
-        sentence = Tokenizer(tokenizer).tokenize(draw(TEXT.filter(lambda text: not is_blank(text))))
+        sentence = Tokenizer(tokenizer).tokenize(draw(TEXT.filter(lambda text: not is_empty(text))))
     else:
         sentence = Sentence.from_tokens(draw(st.lists(tokens, min_size=1, max_size=6)))
     cuts = st.lists(st.integers(0, len(sentence.tokens)), max_size=6, unique=True).map(sorted)
@@ -72,7 +72,7 @@ def content(sentences):
 
 PIECES = st.text(
     st.characters(codec="utf-8", exclude_characters="\0\ufeff \t\r\n"), min_size=1, max_size=6
-).filter(lambda text: not is_blank(text))
+).filter(lambda text: not is_empty(text))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -297,10 +297,10 @@ def test_conflicting_settings_are_a_failed_trial(desk, cli):
         ),
         ("train.epochs: {low: 1}", "train.epochs.high: is needed and not given"),
         ("train.epochs: {low: 0, high: 2}", "train.epochs: must be at least 1, found 0"),
-        ("train.epochs: {low: 1, high: 2.5}", "train.epochs: must be a whole number, found 2.5"),
+        ("train.epochs: {low: 1, high: 2.5}", "train.epochs: must be an integer, found 2.5"),
         (
             "train.epochs: {low: 1, high: 9, step: 0.5}",
-            "train.epochs.step: must be a whole number, found 0.5",
+            "train.epochs.step: must be an integer, found 0.5",
         ),
         ("train.epochs: {low: few, high: 9}", "train.epochs.low: must be a number, found 'few'"),
         (

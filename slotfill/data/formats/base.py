@@ -8,7 +8,7 @@ from typing import ClassVar, TextIO
 
 from slotfill.data.schemes import slots_to_tags, tags_to_slots
 from slotfill.data.sentence import Example, Issue, Sentence, Span, token_offsets
-from slotfill.data.tokenizers import is_blank
+from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
 
 
@@ -25,7 +25,7 @@ class Format:
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
-        """Return whether `head`, the first non-blank lines of a file, can only be this format."""
+        """Return whether `head`, the first non-empty lines of a file, can only be this format."""
         return False
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
@@ -74,7 +74,7 @@ def example_from_tokens(
     example = Example(" ".join(tokens), None, intent, locations[0], offsets)
     if not example.text.isprintable():
         for index, token in enumerate(tokens):
-            if is_blank(token):
+            if is_empty(token):
                 location = locations[index % len(locations)]
                 raise DataError(f"{location}: the token {token!r} has no visible character")
     if tags is None:

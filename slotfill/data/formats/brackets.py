@@ -1,6 +1,6 @@
 r"""Slots marked in the text like links: `fly to [Taipei](destination)`.
 
-One sentence a line; blank lines are skipped. In the text and the slots' values `[`, `]` and `\` are
+One sentence a line; empty lines are skipped. In the text and the slots' values `[`, `]` and `\` are
 written `\[`, `\]` and `\\`; in a name `)` and `\` are written `\)` and `\\`. `\(`, `\)`, `\n` and
 `\r` (line ends) are accepted everywhere; a backslash before anything else is an error. Every line
 counts as labelled. An intent comes before the sentence, as a name without a value:
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from slotfill.data.formats.base import Format
 from slotfill.data.sentence import Example, Sentence, Span
-from slotfill.data.tokenizers import is_blank
+from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
 from slotfill.files import read_lines
 
@@ -52,7 +52,7 @@ class Brackets(Format):
                         " (docs/formats.md)"
                     )
             intent, text, spans = _parse(line, location)
-            if spans or not is_blank(text):
+            if spans or not is_empty(text):
                 yield Example(text, spans, intent, location)
             elif intent:
                 raise DataError(f"{location}: an intent without a sentence; remove the line")

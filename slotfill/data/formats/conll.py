@@ -1,4 +1,4 @@
-"""CoNLL columns: a token and its tag a line, a blank line between sentences.
+"""CoNLL columns: a token and its tag a line, an empty line between sentences.
 
 Columns are separated by tabs on a line that has one, otherwise by spaces, and taken by position
 (`token: 0`, and `tag: -1`, the last). A file of one column is unlabelled. `-DOCSTART-` lines are
@@ -29,7 +29,7 @@ _TAG = re.compile(r"O|[BIESLUM]-\S+")
 
 
 class Conll(Format):
-    """Columns; each sentence ends with a blank line.
+    """Columns; each sentence ends with an empty line.
 
     token: the column of the tokens, counted from 0, or backwards from -1.
     tag: the column of the tags, counted in the same way.
@@ -54,10 +54,10 @@ class Conll(Format):
         tokens: list[str] = []
         tags: list[str] = []
         locations: list[str] = []
-        intent, shape, blank_line = None, (0, 0), False
+        intent, shape, empty_line = None, (0, 0), False
         for number, line in read_lines(path):
             if not line.strip(" \t") or line.startswith("-DOCSTART-"):
-                blank_line = True
+                empty_line = True
                 if tokens:
                     yield example_from_tokens(tokens, tags or None, scheme, intent, locations)
                 tokens, tags, locations, intent = [], [], [], None
@@ -91,11 +91,11 @@ class Conll(Format):
                     raise DataError(f"{location}: {error}{hint}") from None
         if tokens:
             example = example_from_tokens(tokens, tags or None, scheme, intent, locations)
-            if not blank_line and len(tokens) > 20:
-                message = f"no blank line, so its {len(tokens)} tokens are one sentence"
+            if not empty_line and len(tokens) > 20:
+                message = f"no empty line, so its {len(tokens)} tokens are one sentence"
                 if len(tokens) > 100:
-                    raise DataError(f"{path}: {message}; put a blank line after each sentence")
-                example.issues += (Issue("no blank line", str(path), message),)
+                    raise DataError(f"{path}: {message}; put an empty line after each sentence")
+                example.issues += (Issue("no empty line", str(path), message),)
             yield example
 
     def _is_comment(self, line: str) -> bool:

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from slotfill.data.formats.base import Format, example_from_tokens
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Example, Issue, Sentence, Span
-from slotfill.data.tokenizers import is_blank
+from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
 from slotfill.files import read_lines
 
@@ -92,12 +92,14 @@ class _Row:
     def texts(self, key: str) -> list[str] | None:
         values: list[str] | None = self.get(key, list, None)
         for value in values or ():
-            if type(value) is not str or is_blank(value):
-                self.fail(f'"{key}" must hold non-blank texts, found {_shorten(value)}')
+            if type(value) is not str or is_empty(value):
+                self.fail(
+                    f'"{key}" must hold texts that are not only spaces, found {_shorten(value)}'
+                )
         return values
 
 
-_TYPE_NAMES = {str: "a text", int: "a whole number", list: "a list"}
+_TYPE_NAMES = {str: "a text", int: "an integer", list: "a list"}
 
 
 def _shorten(value: Any) -> str:
@@ -125,11 +127,11 @@ def _move_to_text(example: Example, tokens: Sequence[str], text: str, row: _Row)
     offsets, end = [], 0
     for token in tokens:
         start = text.find(token, end)
-        if start < 0 or not is_blank(text[end:start]):
+        if start < 0 or not is_empty(text[end:start]):
             row.fail(f'the token {token!r} does not follow in "text" at character {end}')
         end = start + len(token)
         offsets.append((start, end))
-    if not is_blank(text[end:]):
+    if not is_empty(text[end:]):
         row.fail(f'"text" goes on after the last token, at character {end}')
     assert example.offsets is not None
     starts = dict(zip((start for start, _ in example.offsets), offsets, strict=True))
@@ -147,7 +149,7 @@ def _from_text(row: _Row) -> Example:
             row.fail(f"{name} cannot be read; {_CONVERT}")
         row.fail('neither "text" nor "tokens"')
     text = row.get("text", str)
-    if is_blank(text):
+    if is_empty(text):
         row.fail("an empty sentence; remove the line")
     example = Example(text, None, row.get("intent", str, None), row.location)
     if (slots := row.get("slots", list, None)) is not None:
