@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from slotfill.cli.main import app
 from slotfill.runs.evaluate import evaluate_run
 from slotfill.runs.load import load_run
+from slotfill.runs.manifest import RunFiles
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "evaluate_runs.py"
 
@@ -84,7 +85,8 @@ def test_all_runs_are_evaluated_on_one_split_that_is_named(runs):
         shutil.copy(runs / "data" / f"{split}.brackets", folder / "data")
     shutil.copytree(runs / "1", folder / "3")
     config = folder / "3" / "config.yaml"
-    config.write_text(config.read_text().replace(str(runs / "data"), str(folder / "data")))
+    text = config.read_text().replace(str(runs / "data"), str(folder / "data"))
+    RunFiles(folder / "3").replace({"config.yaml": text.encode()})
     result = json.loads(evaluate_runs(runs / "1", runs / "2", "--json").stdout)
     assert result["split"] == "test"
     done = evaluate_runs(runs / "1", folder / "3", "--json")

@@ -36,7 +36,10 @@ def learned(cli, folder, corpus, first):
             )
         (folder / "corpus" / f"{split}.conll").write_text("\n".join(blocks), encoding="utf-8")
     config = write_config(
-        folder / "tiny.yaml", embedding=EMBEDDINGS, train="{epochs: 3, batch_size: 4}"
+        folder / "tiny.yaml",
+        data="{path: corpus, tokenizer: given}",
+        embedding=EMBEDDINGS,
+        train="{epochs: 3, batch_size: 4}",
     )
     result = cli("train", config, "--out", folder / "run")
     assert result.code == 0, result.err

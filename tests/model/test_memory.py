@@ -18,12 +18,15 @@ SIZE = (
 COUNT = r"needs more than 1,000 weight tensors, the maximum$"
 
 
+DEEP = '{"name":"recurrent","layers":100,"hidden_size":4}'
+
+
 @pytest.mark.parametrize(
     ("overrides", "key", "problem"),
     [
         ("encoder.hidden_size=100000", "encoder", SIZE),
         ("encoder.hidden_size=1048576", "encoder", SIZE),
-        ("encoder.layers=1048576", "encoder", COUNT),
+        (f"encoder=[{','.join([DEEP] * 4)}]", "encoder.3", COUNT),
         ("embedding=word embedding.size=1048576 encoder.hidden_size=1000", "encoder", SIZE),
         ("encoder.hidden_size=1200 ensemble_size=100", "ensemble_size", SIZE),
     ],

@@ -318,7 +318,7 @@ def test_inspect_shows_the_intent_head(room, cli):
     assert shown.out == "page.html: 1 figures\n" and "leave#ask" in Path("page.html").read_text()
     lines = cli("inspect", "run", "may I leave Lima", "--gate", "weights").out
     assert lines.startswith("[](leave#ask) may I leave [Lima](origin)\n")
-    assert "weights, from the whole sentence to each token" in lines
+    assert "weights, from the complete sentence to each token" in lines
 
 
 def test_compare_reports_intent_scores(room, cli):
@@ -335,7 +335,7 @@ def test_compare_reports_intent_scores(room, cli):
     )
     assert result.code == 0
     slots, tiny = json.loads(Path("all.json").read_text())["configs"]
-    assert "intent" not in slots["corpora"]["brackets"]["splits"]["test"]
+    assert slots["corpora"]["brackets"]["splits"]["test"]["intent"] == {}
     actual = tiny["corpora"]["brackets"]["splits"]["test"]["intent"]
     accuracies = [
         json.loads(Path(f"runs/compare/brackets/tiny-seed{seed}/scores.json").read_text())[
@@ -346,7 +346,7 @@ def test_compare_reports_intent_scores(room, cli):
     assert actual["accuracy"]["mean"] == pytest.approx(
         np.mean([prediction["accuracy"] for prediction in accuracies])
     )
-    shown = result.out.partition("Sentences whose intents are right, and whole frames")[2]
+    shown = result.out.partition("Sentences with correct intents, and correct frames")[2]
     for rate in actual.values():
         assert f"{rate['mean']:.2f} ± {rate['deviation']:.2f}" in shown
     result = cli("compare", "slots.yaml", "train.epochs=4", "--seeds", "1,2")
