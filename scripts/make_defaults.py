@@ -132,13 +132,14 @@ def page(names: Sequence[str]) -> str:
     """Return docs/defaults.md."""
     rows, about = [], None
     for name in names:
-        found = {way: _scores(name, way) for way in WAYS}
-        if not found[""]:
+        runs_by_way = {way: _scores(name, way) for way in WAYS}
+        if not runs_by_way[""]:
             continue
         plain, more = (
-            [run["splits"]["test"]["overall"]["f1"] for run in runs] for runs in found.values()
+            [run["splits"]["test"]["overall"]["f1"] for run in runs]
+            for runs in runs_by_way.values()
         )
-        seconds = [run["train_seconds"] for run in found[""]]
+        seconds = [run["train_seconds"] for run in runs_by_way[""]]
         train_file = ROOM / name / "train.jsonl"
         sentences = sum(1 for _ in train_file.open(encoding="utf-8"))
         rows.append(

@@ -37,7 +37,7 @@ class Corpus:
     name: str
     train: list[Sentence]
     test: list[Sentence]
-    found: list[list[Slots]]
+    predictions: list[list[Slots]]
     known: Run
 
     @classmethod
@@ -53,11 +53,11 @@ class Corpus:
         train, test = (
             read_split(runs[0].config.data, split).sentences for split in ("train", "test")
         )
-        found = [
+        predictions = [
             [frozenset(slots) for slots in predict_slots(run.engine, run.vocab, test)]
             for run in runs
         ]
-        return cls(name, train, test, found, runs[0])
+        return cls(name, train, test, predictions, runs[0])
 
     def gold(self, number: int) -> Slots:
         """Return the gold slots of a test sentence."""
@@ -67,7 +67,7 @@ class Corpus:
         """Return by sentence how many seeds get it wrong, without those that none does."""
         numbers = range(len(self.test))
         counts = {
-            number: sum(run[number] != self.gold(number) for run in self.found)
+            number: sum(run[number] != self.gold(number) for run in self.predictions)
             for number in numbers
         }
         return {number: count for number, count in counts.items() if count}
@@ -87,18 +87,18 @@ def kinds(corpus: Corpus) -> list[str]:
     """Return the row of the percentages of error types, mean over the seeds."""
     shares: dict[str, list[float]] = defaultdict(list)
     unknown: list[float] = []
-    for run in corpus.found:
+    for run in corpus.predictions:
         counts: Counter[str] = Counter()
         strange = 0
-        for number, (sentence, found) in enumerate(zip(corpus.test, run, strict=True)):
+        for number, (sentence, predicted) in enumerate(zip(corpus.test, run, strict=True)):
             gold = corpus.gold(number)
-            for slot in gold - found:
-                counts[kind(slot, found)] += 1
+            for slot in gold - predicted:
+                counts[kind(slot, predicted)] += 1
                 strange += any(
                     not corpus.known.vocab.contains_token(token)
                     for token in sentence.tokens[slot.start : slot.end]
                 )
-            counts["spurious"] += sum(kind(slot, gold) == "missed" for slot in found - gold)
+            counts["spurious"] += sum(kind(slot, gold) == "missed" for slot in predicted - gold)
         for error_type in ERROR_TYPES:
             shares[error_type].append(100 * counts[error_type] / counts.total())
         unknown.append(100 * strange / (counts.total() - counts["spurious"]))
@@ -110,19 +110,21 @@ def kinds(corpus: Corpus) -> list[str]:
 def agreement(corpus: Corpus) -> list[str]:
     """Return the row of the agreement of seeds on errors, and of the F1 of their oracle."""
     wrong = corpus.wrong()
-    seeds = len(corpus.found)
+    seeds = len(corpus.predictions)
     always = [number for number, count in wrong.items() if count == seeds]
-    alike = [number for number in always if len({run[number] for run in corpus.found}) == 1]
+    alike = [number for number in always if len({run[number] for run in corpus.predictions}) == 1]
     best = [
         max(
-            (run[number] for run in corpus.found),
-            key=lambda found: len(found & gold) - len(found - gold),
+            (run[number] for run in corpus.predictions),
+            key=lambda slots: len(slots & gold) - len(slots - gold),
         )
         for number, gold in enumerate(map(corpus.gold, range(len(corpus.test))))
     ]
-    ordered = [sorted(found, key=lambda slot: slot.start) for found in best]
+    ordered = [sorted(slots, key=lambda slot: slot.start) for slots in best]
     return [
-        spread([slot_f1(corpus.test, [list(found) for found in run]) for run in corpus.found]),
+        spread(
+            [slot_f1(corpus.test, [list(slots) for slots in run]) for run in corpus.predictions]
+        ),
         str(len(corpus.test)),
         str(len(wrong)),
         str(len(always)),
@@ -133,11 +135,11 @@ def agreement(corpus: Corpus) -> list[str]:
 
 def values_of(sentences: Iterable[Sentence]) -> dict[str, Counter[str]]:
     """Return how often each lower-case value fills each slot."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for sentence in sentences:
         for slot in sentence.slots or ():
-            found[sentence.value(slot).lower()][slot.name] += 1
-    return found
+            counts[sentence.value(slot).lower()][slot.name] += 1
+    return counts
 
 
 def against_training(corpus: Corpus) -> list[str]:
@@ -148,12 +150,12 @@ def against_training(corpus: Corpus) -> list[str]:
         for slot in corpus.gold(number):
             others = [
                 other.name
-                for run in corpus.found
+                for run in corpus.predictions
                 if slot not in run[number]
                 for other in run[number]
                 if (other.start, other.end) == (slot.start, slot.end)
             ]
-            if 2 * len(others) <= len(corpus.found):
+            if 2 * len(others) <= len(corpus.predictions):
                 continue
             predicted = Counter(others).most_common(1)[0][0]
             known = values.get(corpus.test[number].value(slot).lower(), Counter())
@@ -176,8 +178,8 @@ def contradictions(corpus: Corpus) -> list[str]:
         labelled[tuple(token.lower() for token in sentence.tokens)].append(
             frozenset(sentence.slots or ())
         )
-    again = {tokens: found for tokens, found in labelled.items() if len(found) > 1}
-    apart = [tokens for tokens, found in again.items() if len(set(found)) > 1]
+    repeated = {tokens: labels for tokens, labels in labelled.items() if len(labels) > 1}
+    inconsistent = [tokens for tokens, labels in repeated.items() if len(set(labels)) > 1]
     both = [
         number
         for number, error_type in enumerate(corpus.test)
@@ -189,12 +191,14 @@ def contradictions(corpus: Corpus) -> list[str]:
         if corpus.gold(number)
         not in labelled[tuple(token.lower() for token in corpus.test[number].tokens)]
     ]
-    return [str(len(again)), str(len(apart)), str(len(both)), str(len(differ))]
+    return [str(len(repeated)), str(len(inconsistent)), str(len(both)), str(len(differ))]
 
 
 def judged(corpus: Corpus, verdicts: dict[int, str]) -> list[str]:
     """Return the row of manual annotations of sentences that most seeds get wrong."""
-    wrong = [number for number, count in corpus.wrong().items() if 2 * count > len(corpus.found)]
+    wrong = [
+        number for number, count in corpus.wrong().items() if 2 * count > len(corpus.predictions)
+    ]
     read = [verdicts[number] for number in wrong if number in verdicts]
     counts = Counter(read)
     named = [
@@ -207,11 +211,11 @@ def judged(corpus: Corpus, verdicts: dict[int, str]) -> list[str]:
 def write_list(corpus: Corpus) -> None:
     """Print sentences that more than half of the seeds get wrong: index, label and prediction."""
     for number, count in corpus.wrong().items():
-        if 2 * count <= len(corpus.found):
+        if 2 * count <= len(corpus.predictions):
             continue
         sentence = corpus.test[number]
         usual = Counter(
-            run[number] for run in corpus.found if run[number] != corpus.gold(number)
+            run[number] for run in corpus.predictions if run[number] != corpus.gold(number)
         ).most_common(1)[0][0]
         print(f"{number}: {' '.join(sentence.tokens)}")
         print("   labelled", _shown(sentence, corpus.gold(number) - usual))
@@ -225,7 +229,7 @@ def _shown(sentence: Sentence, slots: Iterable[Slot]) -> str:
 
 def page(corpora: Sequence[Corpus], verdicts: dict[str, dict[int, str]]) -> str:
     """Return docs/errors.md."""
-    seeds = len(corpora[0].found)
+    seeds = len(corpora[0].predictions)
 
     def rows(row: object, of: Sequence[Corpus] = corpora) -> list[list[str]]:
         return [[f"`{corpus.name}`", *row(corpus)] for corpus in of]  # type: ignore[operator]

@@ -113,7 +113,7 @@ def prediction(part: Part) -> str:
         tables.append(f"### {CORPORA[corpus]}\n\n{table(head, rows)}")
         for name in OWN_SYSTEMS:
             row = systems[name]
-            spent = {stage: found["median"] for stage, found in row["stages"].items()}
+            spent = {stage: timing["median"] for stage, timing in row["stages"].items()}
             core, network = (
                 row["gflops_of_the_core"],
                 row["operations_a_token"] / spent["network"] / 1e3,
@@ -274,13 +274,13 @@ def cells(part: Part) -> str:
     for name in part[sizes[0]]:
         row = [name]
         for size in sizes:
-            found = part[size][name]
+            series = part[size][name]
             row += [
-                f"{found['milliseconds']:.1f}",
-                f"{found['of torch nn.LSTM']:.2f}",
-                f"{found['parameters']:,}",
+                f"{series['milliseconds']:.1f}",
+                f"{series['of torch nn.LSTM']:.2f}",
+                f"{series['parameters']:,}",
             ]
-            row += [f"{found['memory_mb']:.1f}"] if memory else []
+            row += [f"{series['memory_mb']:.1f}"] if memory else []
         rows.append(row)
     columns = ["ms", "of nn.LSTM", "parameters", *(["MB"] if memory else [])]
     head = ["cell", *(f"{column}, {size} hidden" for size in sizes for column in columns)]
@@ -302,26 +302,26 @@ WHAT = {"seconds": "s", "epoch_seconds": "s of the epoch", "peak_mb": "peak MB"}
 def growth(part: Part) -> str:
     """Return the section on growth."""
     tables = []
-    for name, found in part.items():
-        columns = [what for what in WHAT if what in found["slopes"]]
+    for name, series in part.items():
+        columns = [what for what in WHAT if what in series["slopes"]]
         rows = [
             [
                 _size(row["size"]),
                 *(number(row[what], 0 if what == "peak_mb" else 2) for what in columns),
                 str(row["repeats"]),
             ]
-            for row in found["rows"]
+            for row in series["rows"]
         ]
         slopes = [
-            f"slope from {_size(found['slopes_from'])}",
-            *(f"{found['slopes'][what]:.2f}" for what in columns),
+            f"slope from {_size(series['slopes_from'])}",
+            *(f"{series['slopes'][what]:.2f}" for what in columns),
             "",
         ]
-        if "all_cores" in found:
-            free = found["all_cores"]
+        if "all_cores" in series:
+            free = series["all_cores"]
             figures = [number(free[what], 0 if what == "peak_mb" else 2) for what in columns]
             rows.append([f"{_size(free['size'])}, on all cores", *figures, str(free["repeats"])])
-        head = [SIZES[found["of"]], *(WHAT[what] for what in columns), "repeats"]
+        head = [SIZES[series["of"]], *(WHAT[what] for what in columns), "repeats"]
         tables.append(f"### {TITLES[name]}\n\n{table(head, [*rows, slopes])}")
     new = part["prediction"]["new_words"]
     return f"""![Time and memory by size](speed/growth.svg)
@@ -341,12 +341,12 @@ repeated test sentences; one word in {new} is new, so that   caches are exercise
 
 def growth_bounds(part: Part) -> Iterator[Bound]:
     """Yield what is asked of growth."""
-    for name, found in part.items():
+    for name, series in part.items():
         for what, unit in (("seconds", "time"), ("peak_mb", "memory")):
-            slope = found["slopes"][what]
-            first, last = (_size(found["rows"][index]["size"]) for index in (0, -1))
+            slope = series["slopes"][what]
+            first, last = (_size(series["rows"][index]["size"]) for index in (0, -1))
             asked = (
-                f"{TITLES[name]}, {first} to {last} {SIZES[found['of']]}: {unit} linear or better"
+                f"{TITLES[name]}, {first} to {last} {SIZES[series['of']]}: {unit} linear or better"
             )
             yield Bound(asked, f"slope {slope:.2f}", slope <= STRAIGHT)
     *_, before, last = part["prediction"]["rows"]
@@ -374,12 +374,12 @@ def picture(part: Part) -> bytes:
     with matplotlib.rc_context(figures.STYLE):
         figure = Figure(figsize=(7 * len(part), 11), layout="constrained", facecolor="white")
         grid = figure.subplots(2, len(part), sharex="col", sharey="row", squeeze=False)
-    for column, (name, found) in enumerate(part.items()):
-        sizes = [row["size"] for row in found["rows"]]
+    for column, (name, series) in enumerate(part.items()):
+        sizes = [row["size"] for row in series["rows"]]
         for row, what in enumerate(("seconds", "peak_mb")):
             axes = grid[row][column]
             runs = [
-                [each[what][which] for each in found["rows"]]
+                [each[what][which] for each in series["rows"]]
                 for which in ("least", "median", "most")
             ]
             with matplotlib.rc_context(figures.STYLE):
@@ -389,11 +389,11 @@ def picture(part: Part) -> bytes:
                 axes.plot(sizes, straight, color=figures.GRAY, linestyle=":", linewidth=2)
         with matplotlib.rc_context(figures.STYLE):
             grid[0][column].set_title(TITLES[name])
-            grid[1][column].set_xlabel(SIZES[found["of"]])
+            grid[1][column].set_xlabel(SIZES[series["of"]])
     for axes, what, label in zip(
         grid[:, 0], ("seconds", "peak_mb"), ("seconds", "peak MB"), strict=True
     ):
-        each = [row[what] for found in part.values() for row in found["rows"]]
+        each = [row[what] for series in part.values() for row in series["rows"]]
         # As high as the figures are: the straight lines may leave below.
         axes.set(
             ylabel=label,

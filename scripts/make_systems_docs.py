@@ -362,14 +362,14 @@ def signed(against: Report) -> bool:
 
 def speed_table() -> str:
     """Return the times of benchmarks/cells.json."""
-    found = json.loads(SPEED.read_text(encoding="utf-8"))
+    speed = json.loads(SPEED.read_text(encoding="utf-8"))
     rows = []
-    sizes = list(found["hidden size"])
-    for name in found["hidden size"][sizes[0]]:
-        each = [found["hidden size"][size][name] for size in sizes]
+    sizes = list(speed["hidden size"])
+    for name in speed["hidden size"][sizes[0]]:
+        columns = [speed["hidden size"][size][name] for size in sizes]
         cells = [
             cell
-            for row in each
+            for row in columns
             for cell in (f"{row['milliseconds']:.1f}", f"{row['of torch nn.LSTM']:.2f}")
         ]
         rows.append([name, *cells])

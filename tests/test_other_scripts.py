@@ -1,4 +1,4 @@
-"""Other scripts: what is learned does not depend on which letters the words are written with."""
+"""Training does not depend on the script in which words are written."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from slotfill.data.schemes import slots_to_tags
 from slotfill.data.splits import read_split
 
 FIRST = {"Georgian": "ა", "Devanagari": "ऄ", "Han": "一", "emoji": "🌀"}
-"""What stands for the letter a; the others follow as they do in Unicode, so that all stay in their
-order.
-"""
+"""The character that replaces a; the others follow in the order of Unicode."""
 
 EMBEDDINGS = (
     "[{name: word, size: 8}, {name: char_cnn, size: 4, filters: 6}, {name: ngrams, size: 8}]"

@@ -93,7 +93,8 @@ def _slots(
         slot = Slot(name, first, last)
         if slots and slot.start < slots[-1].end:
             both = " and ".join(
-                f"'{each.name}' ({sentence.value(each)!r})" for each in (slots[-1], slot)
+                f"'{overlapping.name}' ({sentence.value(overlapping)!r})"
+                for overlapping in (slots[-1], slot)
             )
             raise DataError(f"{sentence.location}: slots {both} overlap")
         slots.append(slot)

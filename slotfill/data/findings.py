@@ -23,7 +23,7 @@ class Finding:
     location: str
     """`file:line`, a split or a config key; empty if it concerns everything."""
     message: str
-    """What was found."""
+    """The problem, without its location."""
     hint: str = ""
     """How to fix it, if that is known."""
 

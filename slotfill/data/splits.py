@@ -117,10 +117,10 @@ def split_path(data: DataConfig, split: str) -> Path | None:
             f"{folder}: no such file or folder, though data.path of the config names it"
         )
     if folder is not None and _is_corpus(folder):
-        found = find_split(folder, split, data.format)
+        split_file = find_split(folder, split, data.format)
     else:
-        found = folder if split == "train" else None
-    if found is None and split == "train":
+        split_file = folder if split == "train" else None
+    if split_file is None and split == "train":
         where = f"in {folder}" if folder else "given"
         if names := splits_in(folder, data.format) if folder else []:
             where += f", which has {', '.join(names)}; name the file train, as train.conll"
@@ -128,13 +128,11 @@ def split_path(data: DataConfig, split: str) -> Path | None:
             f"no training sentences {where}; set data.path=FOLDER_OR_FILE or data.train=FILE",
             key="data.train",
         )
-    return found
+    return split_file
 
 
 def _is_corpus(path: Path) -> bool:
-    """Tell whether `path` is a folder of splits, and not itself the one thing to read, as of format
-    jointslu.
-    """
+    """Return whether `path` is a folder of splits, and not one split of format jointslu."""
     return path.is_dir() and not (path / "seq.in").is_file()
 
 

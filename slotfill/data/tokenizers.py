@@ -54,9 +54,9 @@ _CACHEABLE_LENGTH = 16
 """Pieces up to this length, in characters, are likely to recur."""
 
 Affix = tuple[str, str]
-"""What an affix stands beside, and its normalized form.
+"""The context of an affix, and its normalized form.
 
-The former is the class of the adjacent character (letter, digit or other), or `=` and the rest of
+The context is the class of the adjacent character (letter, digit or other), or `=` and the rest of
 the only token that the affix is split from."""
 
 

@@ -31,7 +31,7 @@ class SplitSummary:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What checking a valid config found."""
+    """Summary of a valid config and its data, with likely problems."""
 
     name: str
     splits: list[SplitSummary]

@@ -85,8 +85,8 @@ class _Row:
             return default[0]
         if type(value) is not kind:
             missing = key not in self.items
-            found = "it is missing" if missing else f"found {_shorten(value)}"
-            self.fail(f'expected {_TYPE_NAMES[kind]} as "{key}", {found}')
+            actual = "it is missing" if missing else f"found {_shorten(value)}"
+            self.fail(f'expected {_TYPE_NAMES[kind]} as "{key}", {actual}')
         return value
 
     def texts(self, key: str) -> list[str] | None:
