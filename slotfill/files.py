@@ -64,9 +64,8 @@ def decode_lines(
             text = line.decode()
         except UnicodeDecodeError as error:
             column = len(line[: error.start].decode()) + 1
-            message = (
-                f"{name}:{number}: not UTF-8 (byte 0x{line[error.start]:02x} at column {column})"
-            )
+            byte = f"byte 0x{line[error.start]:02x} at column {column}"
+            message = f"{name}:{number}: not UTF-8 ({byte})"
             if errors == "strict":
                 raise DataError(f"{message}; {_UTF8_HINT} {_guess_encodings(line)}") from None
             undecodable += 1
@@ -139,10 +138,8 @@ def check_new_file(path: Path, *, force: bool) -> None:
     if path.name == "-":
         raise UsageError("-: give the name of a file to write")
     if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(
-            f"{path}:"
-            f" {'is a folder' if path.is_dir() else 'there is no such folder to write it in'}"
-        )
+        problem = "is a folder" if path.is_dir() else "there is no such folder to write it in"
+        raise UsageError(f"{path}: {problem}")
     if path.exists() and not force:
         raise UsageError(f"{path}: already exists; use --force to replace it")
 
@@ -171,10 +168,8 @@ def check_json(value: Any, shape: Shape, key: str = "") -> None:
         shape = shape[1]
     kind: Any = shape if isinstance(shape, type) else type(shape)
     if type(value) is not kind:
-        problem = (
-            "is missing" if value is None else f"must be {_JSON_NAMES.get(kind, kind.__name__)}"
-        )
-        raise ValueError(f"{key or 'the content'} {problem}")
+        expected = f"must be {_JSON_NAMES.get(kind, kind.__name__)}"
+        raise ValueError(f"{key or 'the content'} {'is missing' if value is None else expected}")
     if isinstance(shape, type):
         return
     entries: Iterable[tuple[Any, Any, Shape]]

@@ -51,9 +51,7 @@ def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sent
     text, changed = example.text, []
     if sentence.offsets != example.offsets:
         tokenized = set(sentence.offsets)
-        changed = [
-            text[start:end] for start, end in example.offsets if (start, end) not in tokenized
-        ]
+        changed = [text[slice(*span)] for span in example.offsets if span not in tokenized]
     if changed and tokenizer.name == "given" and not keep_tokens:
         raise DataError(
             f"{example.location}: the token {changed[0]!r} holds white space, where prediction"
@@ -80,9 +78,8 @@ def _slots(
         if not name or first is None or last is None or start >= end:
             _check_span(sentence, name, start, end)
             problem, hint = _describe_misalignment(sentence, name, start, end)
-            touched = [
-                index for index, (s, e) in enumerate(sentence.offsets) if s < end and e > start
-            ]
+            offsets = enumerate(sentence.offsets)
+            touched = [index for index, (first, last) in offsets if first < end and last > start]
             if misaligned in ("split", "error") or not touched:
                 messages.append(f"{sentence.location}: {problem}; {hint}")
                 continue

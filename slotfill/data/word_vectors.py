@@ -208,14 +208,11 @@ def _fasttext(path: Path, wanted: Iterable[str], max_words: int, lowercase: bool
     words = dict.fromkeys(model.index_to_key[:max_words])
     composed = []
     for word in wanted:
-        forms = [
-            form for form in (word, word.lower()) if form in known and (lowercase or form == word)
-        ]
+        forms = [form for form in (word, word.lower() if lowercase else word) if form in known]
         words.update(dict.fromkeys(forms))
         # A word too short for any subword has none but zeros.
         if not forms and word not in words and model.get_vector(word).any():
             composed.append(word)
             words[word] = None
-    return Vectors(
-        list(words), np.array([model.get_vector(word) for word in words], np.float32), composed
-    )
+    vectors = [model.get_vector(word) for word in words]
+    return Vectors(list(words), np.array(vectors, np.float32), composed)

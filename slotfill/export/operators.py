@@ -108,7 +108,7 @@ def _layer_norm(
 
 _UNARY = "sigmoid tanh relu softplus softsign elu erf exp log sqrt neg abs reciprocal sin cos"
 
-_TRANSLATORS: dict[str, OpTranslator] = {
+_TABLE: dict[str, OpTranslator] = {
     **{name: _unary(name.title()) for name in _UNARY.split()},
     "invert logical_not": _unary("Not"),
     "square": lambda g, out, x: g.add("Mul", [g.name(x), g.name(x)]),
@@ -149,7 +149,5 @@ _TRANSLATORS: dict[str, OpTranslator] = {
     "layer_norm": _layer_norm,
 }
 
-OPERATORS = SHAPE_OPERATORS | {
-    name: add for names, add in _TRANSLATORS.items() for name in names.split()
-}
+OPERATORS = SHAPE_OPERATORS | {name: add for names, add in _TABLE.items() for name in names.split()}
 """The translator of each function of torch."""

@@ -23,11 +23,8 @@ def _flat(sizes: Sequence[Any]) -> Sequence[int]:
 
 def _reshape(g: GraphBuilder, x: Tensor, sizes: Sequence[int]) -> str:
     """Translate a reshape; a single symbolic size becomes -1, which needs no Shape node."""
-    is_symbolic = [isinstance(size, SymbolicSize) for size in sizes]
-    if sum(is_symbolic) == 1 and -1 not in sizes:
-        sizes = [
-            -1 if symbolic else size for symbolic, size in zip(is_symbolic, sizes, strict=True)
-        ]
+    if sum(isinstance(size, SymbolicSize) for size in sizes) == 1 and -1 not in sizes:
+        sizes = [-1 if isinstance(size, SymbolicSize) else size for size in sizes]
     return g.add("Reshape", [g.name(x), g.sizes(sizes)])
 
 
@@ -166,7 +163,7 @@ def _arange(g: GraphBuilder, out: Tensor, *ends: int, **_: Any) -> str:
 SIZE_FUNCTIONS = {"numel": lambda g, x: math.prod(g.shape(x))}
 """Functions that return a size rather than a tensor."""
 
-_TRANSLATORS: dict[str, OpTranslator] = {
+_TABLE: dict[str, OpTranslator] = {
     "view reshape": _view,
     "flatten": _flatten,
     "unflatten": _unflatten,
@@ -210,4 +207,4 @@ _TRANSLATORS: dict[str, OpTranslator] = {
     "contiguous clone detach dropout": lambda g, out, x, *_, **__: g.name(x),
 }
 
-SHAPE_OPERATORS = {name: add for names, add in _TRANSLATORS.items() for name in names.split()}
+SHAPE_OPERATORS = {name: add for names, add in _TABLE.items() for name in names.split()}

@@ -70,11 +70,9 @@ def _export_embedding(
     ]
     inputs: list[dict[str, torch.Tensor]] = []
     for part, indexer in enumerate(model.indexers):
-        arrays = zip(
-            indexer.index([example_tokens]), indexer.index([alternate_tokens]), strict=True
-        )
+        arrays = [indexer.index([tokens]) for tokens in (example_tokens, alternate_tokens)]
         inputs.append({})
-        for position, example_and_alternate in enumerate(arrays):
+        for position, example_and_alternate in enumerate(zip(*arrays, strict=True)):
             name = f"ids_{part}_{position}"
             inputs[-1][name] = tracer.input(name, *map(torch.from_numpy, example_and_alternate))
     features = [list(tensors.values()) for tensors in inputs]
@@ -98,10 +96,8 @@ def _export_network(model: Model, sizes: list[int], metadata: dict[str, Any]) ->
     vectors = tracer.input("vectors", *map(torch.zeros, shapes))
     with tracer:
         inputs = vectors.split(sizes, dim=2) if len(sizes) > 1 else [vectors]
-        member_outputs = []
-        for member, x in zip(model.members, inputs, strict=True):
-            member_outputs.append(member.forward_encoded(x, lengths))
-        output = average_outputs(member_outputs)
+        members = zip(model.members, inputs, strict=True)
+        output = average_outputs([member.forward_encoded(x, lengths) for member, x in members])
     outputs = {"emissions": output.emissions}
     if output.intent_logits is not None:
         outputs["intents"] = output.intent_logits
@@ -130,8 +126,5 @@ def _verification_batches(vocab: Vocab) -> list[list[list[str]]]:
     words = [*list(vocab.tokens)[:40], "x", "Qwfp-7", "時", "unheard-of" * 5]
     sample = np.random.default_rng(0).choice(len(words), 60)
     sentence = [words[index] for index in sample]
-    return [
-        [sentence[:1]],
-        [sentence[:12], sentence[12:15], sentence[20:21]],
-        [sentence[30:37]] * 2,
-    ]
+    long, short, single = sentence[:12], sentence[12:15], sentence[20:21]
+    return [[sentence[:1]], [long, short, single], [sentence[30:37]] * 2]

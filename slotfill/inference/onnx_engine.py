@@ -54,9 +54,8 @@ class OnnxEngine:
         self._network = network
         saved = network.metadata.get("transitions")
         size = len(vocab.tags)
-        self.transitions = saved and _validated(
-            network.path, lambda: Transitions.from_json(saved, size)
-        )
+        path = network.path
+        self.transitions = saved and _validated(path, lambda: Transitions.from_json(saved, size))
         self.texts: dict[str, str] = network.metadata["texts"]
         self.is_multi_intent = vocab.is_multi_intent
         self._sizes = (size, len(vocab.intent_names))

@@ -86,12 +86,9 @@ class Ensemble(nn.Module):
         tables = [member.transitions() for member in self.members]
         if None in tables:
             return None
-        return Transitions(
-            *(
-                np.mean([getattr(table, name) for table in tables], axis=0)
-                for name in ("start", "matrix", "end")
-            )
-        )
+        names = ("start", "matrix", "end")
+        arrays = ([getattr(table, name) for table in tables] for name in names)
+        return Transitions(*(np.mean(array, axis=0) for array in arrays))
 
 
 Model = SlotTagger | Ensemble

@@ -50,12 +50,11 @@ class LanguageModelHead(nn.Module):
         self.weight = weight
         words = len(target_vocabulary(vocab)) + 2
         self.size = encoder.output_size // encoder.causal_directions
-        self.heads = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(self.size, PROJECTION_SIZE), nn.Tanh(), nn.Linear(PROJECTION_SIZE, words)
-            )
-            for _ in range(encoder.causal_directions)
-        )
+        self.heads = nn.ModuleList()
+        for _ in range(encoder.causal_directions):
+            projection = nn.Linear(self.size, PROJECTION_SIZE)
+            output = nn.Linear(PROJECTION_SIZE, words)
+            self.heads.append(nn.Sequential(projection, nn.Tanh(), output))
 
     def loss(self, states: Tensor, lengths: Tensor, words: Tensor) -> Tensor:
         """Return the weighted negative log-likelihood of neighbouring words, in nats a sentence.
@@ -69,9 +68,8 @@ class LanguageModelHead(nn.Module):
         targets = (pad(words[:, 1:], (0, 1)), pad(words[:, :-1], (1, 0)))
         mask = padding_mask(lengths, words.shape[1])
         total = states.new_zeros(())
-        for head, hidden, target in zip(
-            self.heads, states.split(self.size, dim=2), targets, strict=False
-        ):
+        by_direction = states.split(self.size, dim=2)
+        for head, hidden, target in zip(self.heads, by_direction, targets, strict=False):
             total = total + cross_entropy(head(hidden[mask]), target[mask], reduction="sum")
         return self.weight * total / len(lengths)
 

@@ -145,9 +145,8 @@ def train(
             if isinstance(error, RuntimeError) and "memory" not in message:
                 raise
             batch_size = trainer.budget.batch_size
-            message = (
-                f"out of memory: lower train.batch_size ({batch_size}), or train a smaller network"
-            )
+            message = f"out of memory: lower train.batch_size ({batch_size})"
+            message += ", or train a smaller network"
         if trainer.history:
             message += (
                 f"; the checkpoint of epoch {len(trainer.history)} is kept, and changes of"

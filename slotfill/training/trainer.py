@@ -151,9 +151,8 @@ class Trainer:
             start = time.perf_counter()
             self.model.train()
             self.workers.start_epoch(self.config.seed, epoch)
-            total_loss, total_kl = torch.zeros(
-                2, dtype=torch.float64, device=self.weights[0].device
-            )
+            device = self.weights[0].device
+            total_loss, total_kl = torch.zeros(2, dtype=torch.float64, device=device)
             tokens, sentences, running_loss = 0, 0, math.nan
             for done, shard in enumerate(self.batches.shards(epoch), start=1):
                 self.optimizer.zero_grad(set_to_none=False)
@@ -166,9 +165,8 @@ class Trainer:
                 sentences += shard.sentences
                 tokens += shard.tokens
                 if self.on_cpu or done % LOSS_SYNC_INTERVAL == 1:
-                    self._check_finite(
-                        f"the loss became {loss:g} in step {self.steps_done + 1}", loss
-                    )
+                    problem = f"the loss became {loss:g} in step {self.steps_done + 1}"
+                    self._check_finite(problem, loss)
                     running_loss = float(total_loss) / sentences
                 if self.config.gradient_clip:
                     nn.utils.clip_grad_norm_(self.weights, self.config.gradient_clip)
@@ -202,11 +200,10 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or validation has stopped improving."""
-        if len(self.history) >= self.budget.epochs:
-            return True
-        return self.best is not None and self.selector.should_stop(
-            len(self.history) - self.best.epoch
-        )
+        epochs = len(self.history)
+        if self.best is None or epochs >= self.budget.epochs:
+            return epochs >= self.budget.epochs
+        return self.selector.should_stop(epochs - self.best.epoch)
 
     def best_model(self) -> Model:
         """Return the model with the weights of the best epoch, without what only training needs."""
@@ -318,6 +315,5 @@ class Trainer:
 
 def _changed_tensors(tensors: Tensors, known: Tensors) -> Tensors:
     """Return the `tensors` that differ from those in `known`: all but frozen pretrained vectors."""
-    return {
-        name: tensor for name, tensor in tensors.items() if not torch.equal(tensor, known[name])
-    }
+    items = tensors.items()
+    return {name: tensor for name, tensor in items if not torch.equal(tensor, known[name])}

@@ -38,9 +38,8 @@ class DepthGated(Cell):
         *,
         forget_bias: float = 1.0,
     ) -> None:
-        self.gates = ("input", "forget", "output", "candidate", "depth")[
-            : 5 if has_lower_layer else 4
-        ]
+        depth = ("depth",) if has_lower_layer else ()
+        self.gates = ("input", "forget", "output", "candidate", *depth)
         super().__init__(
             input_size, hidden_size, directions, num_gates=len(self.gates), num_recurrent_gates=4
         )

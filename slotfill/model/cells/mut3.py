@@ -28,10 +28,9 @@ class MUT3(Cell):
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         """Return h_t, and h_t as the state."""
         (h,) = state
-        update_input, reset_input, candidate_input = projected.split(self.hidden_size, dim=2)
-        update_weight, reset_weight, candidate_weight = self.recurrent_weight.split(
-            self.hidden_size, dim=2
-        )
+        size = self.hidden_size
+        update_input, reset_input, candidate_input = projected.split(size, dim=2)
+        update_weight, reset_weight, candidate_weight = self.recurrent_weight.split(size, dim=2)
         z = torch.baddbmm(update_input, h.tanh(), update_weight).sigmoid()
         r = torch.baddbmm(reset_input, h, reset_weight).sigmoid()
         n = torch.baddbmm(candidate_input, r * h, candidate_weight).tanh()

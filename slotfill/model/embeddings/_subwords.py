@@ -46,9 +46,8 @@ class SubwordIndexer:
         if subwords is None:
             if len(self._cache) >= MAX_CACHED_TOKENS:
                 self._cache.clear()
-            ids = self._tokenizer.encode(
-                [token], is_pretokenized=True, add_special_tokens=False
-            ).ids
+            options = {"is_pretokenized": True, "add_special_tokens": False}
+            ids = self._tokenizer.encode([token], **options).ids
             subwords = self._cache[token] = ids or [self._unknown]
         return subwords
 

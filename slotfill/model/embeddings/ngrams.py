@@ -60,9 +60,8 @@ class Ngrams(Embedding):
         """
         ngrams, token_index = arrays
         if self.training and self.dropout:
-            ngrams = ngrams.masked_fill(
-                torch.rand(ngrams.shape, device=ngrams.device) < self.dropout, PADDING
-            )
+            dropped = torch.rand(ngrams.shape, device=ngrams.device) < self.dropout
+            ngrams = ngrams.masked_fill(dropped, PADDING)
         count = (ngrams != PADDING).to(self.vectors.weight.dtype).sum(1, keepdim=True)
         # At least 1: the sum of no n-grams is zero.
         count = count.maximum(torch.ones_like(count))

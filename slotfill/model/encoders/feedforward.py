@@ -57,9 +57,8 @@ class Feedforward(Encoder):
         if self.window:
             padded = nn.functional.pad(x, (0, 0, self.window, self.window))
             time = x.shape[1]
-            x = torch.cat(
-                [padded[:, shift : shift + time] for shift in range(2 * self.window + 1)], dim=2
-            )
+            shifts = range(2 * self.window + 1)
+            x = torch.cat([padded[:, shift : shift + time] for shift in shifts], dim=2)
         for layer in self.layers:
             x = getattr(torch, self.activation)(layer(self.dropout(x)))
         return x * mask

@@ -108,12 +108,10 @@ class GridLSTM(Encoder):
         return scan(step, projected, (zeros, zeros))[0]
 
     def _step(self, x: Tensor, m: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """Return h' and m' of one LSTM, for one step or for all.
+        """Return h' and m' of one LSTM, for one step or, with `time` before `batch`, for all.
 
-        Args:
-            x: Pre-activations `(direction, batch, 4 * hidden)`, or with `time` before `batch`.
-            m: Memory `(direction, batch, hidden)`, or with `time` before `batch`.
-            name: Prefix of the recorded activations.
+        `x` are pre-activations `(direction, batch, 4 * hidden)`, `m` is `(direction, batch,
+        hidden)`, and `name` a prefix of the recorded activations.
         """
         size = m.shape[-1]
         i, f, o = x[..., : 3 * size].sigmoid().split(size, dim=-1)
