@@ -100,7 +100,7 @@ def _part(registry: Registry, name: str, definitions: Mapping[str, Any]) -> list
 
 
 def _table(
-    properties: Mapping[str, Any], definitions: Mapping[str, Any], said: Mapping[str, str]
+    properties: Mapping[str, Any], definitions: Mapping[str, Any], descriptions: Mapping[str, str]
 ) -> str:
     rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     for key, field in properties.items():
@@ -108,7 +108,7 @@ def _table(
         target = definitions.get(field.get("$ref", "").rpartition("/")[2], {})
         if "properties" in target:
             default = "those below"
-        meaning = said.get(key) or " ".join(
+        meaning = descriptions.get(key) or " ".join(
             (field.get("description") or target.get("description", "")).split()
         )
         rows.append(f"| `{key}` | {_type(field)} | {default} | {meaning} |".replace("|  |", "| |"))

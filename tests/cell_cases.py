@@ -42,7 +42,7 @@ def encoder_of(cell, size, layers=1):
 
 
 def batch(size):
-    """Sentences of LENGTHS, with rubbish where there is padding."""
+    """Return sentences of LENGTHS with random values at padding."""
     x = torch.randn(
         len(LENGTHS),
         max(LENGTHS),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-# Before torch is imported: networks of these sizes only lose by a second thread.
+# Before torch is imported: networks of these sizes are slower with a second thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A background job ignores SIGINT, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -142,7 +142,7 @@ def standard_input(data: bytes, folder: Path) -> Iterator[None]:
 def start(
     *arguments: object, env: Mapping[str, str] | None = None, **options: object
 ) -> subprocess.Popen[bytes]:
-    """Start `slotfill ARGUMENTS` as a process of its own, its streams pipes."""
+    """Start `slotfill ARGUMENTS` as a separate process with pipes."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | dict(env or {})
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     command = [sys.executable, "-m", "slotfill", *map(str, arguments)]

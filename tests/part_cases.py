@@ -58,7 +58,7 @@ FILES = {
     "pretrained": {"path": f"{_ROOM}/vectors.txt"},
     "transformer": {"path": f"{_ROOM}/transformer"},
 }
-"""What a part needs that has a file: options without a default."""
+"""Options without a default of parts that need a file."""
 
 Path(FILES["pretrained"]["path"]).write_text(
     "".join(
@@ -146,7 +146,7 @@ def small(kind: str, name: str) -> dict[str, Any]:
 def variants(kind: str, name: str) -> list[dict[str, Any]]:
     """Return the small part, and copies with each option changed to each kind of value.
 
-    Taken from the options' types, so that a new file, or a new option, is tested by being there.
+    They follow from the types of options, so new files and options are tested automatically.
     """
     base = small(kind, name)
     found = [base]
@@ -176,7 +176,7 @@ def variants(kind: str, name: str) -> list[dict[str, Any]]:
 
 
 def _choices(kind: Any) -> list[Any]:
-    """All that a type of choices can be; of a list of choices each alone, and all together."""
+    """Return all values of a type of choices; for a list each choice, and all together."""
     if get_origin(kind) is Literal:
         return list(get_args(kind))
     if get_origin(kind) is list:
@@ -222,7 +222,7 @@ def all_variants(kind: str) -> list[Any]:
 
 
 def networks() -> list[Any]:
-    """Networks in which every part of the line stands once in each of its variants."""
+    """Networks that cover every part in each of its variants."""
     word, recurrent, crf = (
         small("embedding", "word"),
         small("encoder", "recurrent"),

@@ -61,7 +61,7 @@ def test_cell_trains_and_predicts(cell, tmp_path):
     loaded = slotfill.load("run", engine="torch", trust=True)
     assert type(loaded.run.engine.encoders[0].layers[0]).__name__ == "MGU"
     assert [answer.text for answer in loaded.predict(["leave Oslo"])] == ["leave Oslo"]
-    # The path in the saved config is the whole one: the run works from any folder.
+    # The path in the saved config is absolute: the run works from any folder.
     assert loaded.run.config.encoder["cell"] == {"name": str(cell), "gate_bias": 0.0}
 
 

@@ -1,4 +1,4 @@
-"""Files are written completely or not at all, and nothing is replaced unasked."""
+"""Files are written completely or not at all, and never replaced without force."""
 
 from __future__ import annotations
 

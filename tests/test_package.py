@@ -1,4 +1,4 @@
-"""The wheel holds what a user needs and no more, and the metadata says what is true."""
+"""The wheel has exactly the files that users need, and its metadata is correct."""
 
 from __future__ import annotations
 

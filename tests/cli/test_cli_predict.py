@@ -164,7 +164,7 @@ def test_a_closed_pipe_ends_predict_silently(trained):
     process.stdin.flush()
     process.stdout.readline()
     process.stdout.close()
-    # The input goes on: `predict` sees that nobody reads at its next answer.
+    # The input continues: `predict` notices the closed pipe at its next result.
     process.stdin.write(b"hello\n")
     process.stdin.flush()
     assert process.wait(60) == 0

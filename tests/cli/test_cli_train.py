@@ -134,7 +134,7 @@ def test_every_wrong_use_is_one_line(desk, cli):
 
 
 def test_a_read_only_folder_is_one_line(desk, cli, monkeypatch):
-    # Root may write anywhere, so the refusal is played.
+    # Root may write anywhere, so the error is simulated.
     def refuse(*args, **options):
         raise PermissionError(13, "Permission denied", "runs")
 

@@ -23,7 +23,7 @@ LISTS = {
     "feedforward_keys": {"name", *ENCODERS.part("feedforward").options},
     "lstm_keys": {"name", *CELLS.part("lstm").options},
 }
-"""What `(allowed: <...>)` stands for below, so that a new part changes no line of the table."""
+"""Expansions of `(allowed: <...>)` in the table, so that a new part does not change it."""
 
 FILES = {
     "broken.py": "class My(:\n",

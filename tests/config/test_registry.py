@@ -137,7 +137,7 @@ def test_user_defined_part_is_validated_without_executing_it_and_trains(desk, cl
     with trust_external_parts():
         model = load_run(Path("own"), engine="torch").engine
         assert [type(layer) for layer in model.encoders[0].layers] == [part.load()] * 2
-    # As a process of its own, from another folder: one line on standard error, answers alone on
+    # In a separate process, from another folder: one line on standard error, only results on
     # standard output.
     command = [sys.executable, "-m", "slotfill", "predict", "../own", "arrive Oslo"]
     done = subprocess.run(command, cwd="mine", capture_output=True, text=True, check=True)

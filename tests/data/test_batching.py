@@ -1,4 +1,4 @@
-"""Batches: every sentence once, none too large, little padding, in an order set by the seed."""
+"""Batches: every sentence once, bounded sizes, little padding, shuffled by seed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_batches_partition_the_sentences_within_the_limits(lengths, size, seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_padding_is_bounded_with_mixed_lengths(seed):
-    """A batch's longest sentence need not be its last."""
+    """The longest sentence of a batch is not always its last."""
     lengths = lengths_of(4000, seed, longest=40)
     batches = bucket_batches(lengths, 10**6, (seed, 0))
     assert (
@@ -58,7 +58,7 @@ def test_batches_without_a_seed_are_sorted_by_length():
     lengths = lengths_of(100)
     flat = [lengths[i] for batch in bucket_batches(lengths, 8) for i in batch]
     assert flat == sorted(lengths)
-    # Of equal length, in their order.
+    # Sentences of equal length keep their order.
     assert bucket_batches([2, 1, 2, 1, 2], 2) == [[1, 3], [0, 2], [4]]
 
 
@@ -69,9 +69,9 @@ def test_the_seed_determines_the_result():
     for other in ((1, 2), (2, 1)):
         batches = bucket_batches(lengths, 8, other)
         assert batches != first
-        # Not the order alone: other sentences meet.
+        # The composition of batches changes, not only their order.
         assert {frozenset(batch) for batch in batches} != {frozenset(batch) for batch in first}
-    # The order of the batches is drawn: it is not by length.
+    # The batches are shuffled, not sorted by length.
     means = [np.mean([lengths[i] for i in batch]) for batch in first]
     assert means != sorted(means) and abs(np.corrcoef(means, range(len(means)))[0, 1]) < 0.6
 

@@ -1,4 +1,4 @@
-"""Converting between formats: what a target cannot hold is counted, never lost silently."""
+"""Conversion between formats: information that is lost is always reported."""
 
 from __future__ import annotations
 

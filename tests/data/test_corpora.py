@@ -34,7 +34,7 @@ def test_config_reaches_its_score(config_name, least, tmp_path):
 
 
 def cities_right(run: Path) -> float:
-    """The share of the cities in `pairs`, in percent, that are found as what they are."""
+    """Return the percentage of the cities in `pairs` with the correct role."""
     rows = [
         evaluate_run(load_run(run), split="pairs").slots[role] for role in ("origin", "destination")
     ]

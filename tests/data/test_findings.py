@@ -1,4 +1,4 @@
-"""What `check` warns of: likely problems in sentences that can be read."""
+"""Warnings of `check`: likely problems in valid sentences."""
 
 from __future__ import annotations
 

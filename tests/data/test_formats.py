@@ -1,4 +1,4 @@
-"""Every format through the same promises, and what is special to each."""
+"""Contracts of every format, and properties of single formats."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMES = st.sampled_from(["city", "fromloc.city-name", "出發地", "O", "B-x"]) 
 
 @st.composite
 def labelled(draw, tokens: st.SearchStrategy[str] | None = None, tokenizer: str = "words"):
-    """A sentence with slots: of tokens, or of text."""
+    """Draw a sentence with slots, from tokens or from text."""
     if tokens is None:
         sentence = Tokenizer(tokenizer).tokenize(draw(TEXT.filter(lambda text: not is_empty(text))))
     else:

@@ -1,4 +1,4 @@
-"""What `evaluate` scores is what `predict` gives for the texts of the sentences."""
+"""`evaluate` scores the predictions that `predict` returns for the texts."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_slots_inside_tokens_keep_their_characters(tokenizer, sentences):
         try:
             reading = read_sentences(path, tokenizer=tokenizer)
         except DataError as error:
-            # Inside a character, between a letter and its accent, or beside a space.
+            # Inside a character, between a letter and its accent, or next to a space.
             assert "cuts the token" in str(error) or "begins or ends with a space" in str(error)
             return
     for sentence, written in zip(reading.sentences, sentences, strict=False):
@@ -174,7 +174,7 @@ def test_composed_and_decomposed_accents_are_one_word():
 
 
 class HashingEngine:
-    """An engine whose tags depend on the tokens alone, so that other tokens get other tags."""
+    """An engine whose tags depend only on the tokens."""
 
     def __init__(self, num_tags):
         self.num_tags = num_tags

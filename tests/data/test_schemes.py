@@ -1,4 +1,4 @@
-"""Tags to slots and back, in every scheme; what is legal."""
+"""Tags to slots and back in every scheme, and legal sequences."""
 
 from __future__ import annotations
 

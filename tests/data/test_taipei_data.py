@@ -1,4 +1,4 @@
-"""The built-in corpora are what their script writes, and hold what they are made to hold."""
+"""The built-in corpora match their script and have the documented properties."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def plain(line: str) -> str:
 
 
 def find_spans(line: str) -> list[tuple[int, int, str]]:
-    """Give the start and end of each slot in the plain text."""
+    """Return the start and end of each slot in the plain text."""
     spans, removed = [], 0
     for match in BRACKET.finditer(line):
         start = match.start() - removed

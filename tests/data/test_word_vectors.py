@@ -99,7 +99,7 @@ def test_words_with_spaces_are_skipped(tmp_path):
 
 
 def test_skipped_rows_are_not_parsed(tmp_path):
-    """Of a row that is passed over no number is read, and no letter decoded."""
+    """Values and words of skipped rows are not decoded."""
     assert read(tmp_path, b"a 1 2\n\xff\xfe x y\n", ["a"]).words == ["a"]
 
 
@@ -193,7 +193,7 @@ def test_fasttext_has_a_vector_for_every_word(tmp_path):
 
 
 def test_fasttext_lowercase(tmp_path):
-    """What the file has in lower case needs no subwords."""
+    """Words that the file has in lower case need no subwords."""
     pytest.importorskip(
         "gensim", reason="fastText's .bin needs gensim: pip install 'slotfill[fasttext]'"
     )

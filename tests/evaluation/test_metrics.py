@@ -23,7 +23,7 @@ NAMES = ["city", "fromloc.city-name", "出發地", "_", "micro avg", "macro avg"
 
 @st.composite
 def taggings(draw):
-    """Slots of a sentence of some tokens, twice: often the same, side by side, or none."""
+    """Draw gold and predicted slots of a sentence, often equal, adjacent or none."""
     length = draw(st.integers(1, 7))
 
     def slots():

@@ -71,8 +71,10 @@ def test_exported_model_matches_torch(parts):
 
 @pytest.mark.parametrize("kind", ["embedding", "cell", "encoder", "tagger"])
 def test_unsupported_networks_are_reported(kind):
-    said = {name for name in REGISTRIES[kind].names() if REGISTRIES[kind].part(name).export}
-    assert said == {"tagger": {"aligned", "focus"}, "embedding": {"transformer"}}.get(kind, set())
+    unsupported = {name for name in REGISTRIES[kind].names() if REGISTRIES[kind].part(name).export}
+    assert unsupported == {"tagger": {"aligned", "focus"}, "embedding": {"transformer"}}.get(
+        kind, set()
+    )
 
 
 @pytest.mark.parametrize("scheme", ["iob1", "bioes"])
@@ -183,7 +185,7 @@ def by_order(x):
 
 
 def by_length(x):
-    """len() gives a plain number, so what is made with it would hold for the example alone."""
+    """len() returns a constant, so the export would be correct only for the example."""
     return x + torch.zeros(len(x), 1, 1)
 
 

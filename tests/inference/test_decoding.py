@@ -1,4 +1,4 @@
-"""Decoding against all sequences there are, with ties, and at sizes nobody can count."""
+"""Decoding against all sequences, with ties, and of long sentences."""
 
 from __future__ import annotations
 
@@ -145,10 +145,10 @@ def test_padding_and_the_rest_of_the_batch_change_nothing():
     together = decode(emissions, lengths, transitions)
     for row, length, path in zip(emissions, lengths, together, strict=True):
         assert decode(row[None, :length], np.array([length]), transitions) == [path]
-    rubbish = np.where(
+    random_padding = np.where(
         np.arange(12)[None, :, None] < lengths[:, None, None], emissions, np.float32(1e6)
     )
-    assert decode(rubbish, lengths, transitions) == together
+    assert decode(random_padding, lengths, transitions) == together
 
 
 def test_inputs_are_not_modified():
@@ -173,7 +173,7 @@ def test_sentences_of_zero_and_ten_thousand_tokens(constrained):
     assert decode(np.zeros((0, 0, len(tags)), np.float32), np.zeros(0, np.int64), transitions) == []
     random = np.random.default_rng(1).normal(size=(1, 10_000, len(tags))).astype(np.float32)
     assert len(decode(random, np.array([10_000]), transitions)[0]) == 10_000
-    # A sentence without tokens beside one with some.
+    # A batch of a sentence without tokens and one with tokens.
     assert [len(path) for path in decode(random[[0, 0], :2], np.array([0, 2]), transitions)] == [
         0,
         2,
@@ -194,7 +194,7 @@ def full_lattice(row, transitions):
 
 
 def learned(random, legal, scale):
-    """What a CRF has learned, where `legal` allows it."""
+    """Return random transitions, minus infinity where `legal` is false."""
     names = ("start", "matrix", "end")
     scores = {n: random.normal(0, scale, getattr(legal, n).shape).astype(np.float32) for n in names}
     return Transitions(*(scores[n] + getattr(legal, n) for n in names))
@@ -230,7 +230,7 @@ def test_equals_the_full_lattice(scheme, peak):
 )
 @settings(max_examples=200, derandomize=True, deadline=None)
 def test_a_pruned_step_equals_the_full_maximum(size, forbidden, scale, integers, seed):
-    """Bit for bit, whatever is forbidden, be it every move or every tag to come from."""
+    """Results are identical for any set of forbidden transitions."""
     random = np.random.default_rng(seed)
     matrix, alpha = (
         random.normal(0, scale, shape).astype(np.float32) for shape in ((size, size), (12, size))
@@ -264,8 +264,8 @@ def test_pruned_predecessors_are_not_read(scheme):
     ):
         assert np.isfinite(step(peaked)[:, outside]).all()
         assert np.isnan(step(flat)[:, outside]).all()
-        beside = step(np.stack([peaked[0], flat[0], peaked[1]]))
-        assert np.isnan(beside[:, outside]).tolist() == [False, True, False]
+        in_batch = step(np.stack([peaked[0], flat[0], peaked[1]]))
+        assert np.isnan(in_batch[:, outside]).tolist() == [False, True, False]
 
 
 def test_read_only_inputs_are_accepted():

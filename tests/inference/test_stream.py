@@ -1,4 +1,4 @@
-"""Streams: in order, in constant memory, as soon as what has arrived is done."""
+"""Streams: results in order, in constant memory, as soon as they are ready."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_read_ahead_is_bounded_by_two_groups():
     found = read_ahead(source(), 10)
     next(found)
     settle(taken)
-    # One group given, two waiting, and the one item that waits for room.
+    # One group returned, two in the queue, and one item that waits for space.
     assert len(taken) <= 10 + 2 * 10 + 1
     found.close()
 
 
 def settle(taken):
-    """Wait until the thread that fills `taken` stands still."""
+    """Wait until the thread that fills `taken` blocks."""
     before = -1
     while before != len(taken):
         before = len(taken)

@@ -39,7 +39,7 @@ def test_a_pickled_predictor_opens_its_run_from_any_folder(trained, tmp_path, mo
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @ENGINES
 def test_a_fork_predicts_after_loading(trained, engine):
-    """In a process of its own, since a test runner may have threads."""
+    """In a separate process, since a test runner may have threads."""
     program = f"""
 import os
 from slotfill.runs.predict import Predictor

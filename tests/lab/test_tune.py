@@ -165,15 +165,15 @@ def test_a_trial_of_a_killed_process_is_repeated(desk):
 @pytest.fixture
 def open_run():
     """The names of all files that are opened."""
-    names, heard = [], [True]
-    # A hook stays for ever, so it has to know when nobody listens any more.
+    names, is_active = [], [True]
+    # Audit hooks cannot be removed, so this one is disabled by a flag.
     sys.addaudithook(
         lambda event, arguments: (
-            names.append(str(arguments[0])) if event == "open" and heard else None
+            names.append(str(arguments[0])) if event == "open" and is_active else None
         )
     )
     yield names
-    heard.clear()
+    is_active.clear()
 
 
 def test_the_test_split_is_never_opened(desk, cli, open_run):

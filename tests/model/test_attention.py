@@ -61,7 +61,7 @@ def additive(encoder, x):
 
 
 def multi_head(encoder, x):
-    """The same of self-attention, and its weights `(heads, time, time)`."""
+    """Return the outputs of self-attention, and its weights `(heads, time, time)`."""
     heads = encoder.heads
     rows = encoder.projections.weight.detach().numpy()
     w_q, w_k, w_v = rows.reshape(3, heads, -1, rows.shape[1])
@@ -121,7 +121,7 @@ def test_permutation_equivariance(name):
 
 
 def test_long_sentences_are_processed_in_chunks(monkeypatch):
-    """The same numbers and gradients, a few queries at a time."""
+    """Outputs and gradients are the same for chunks of a few queries."""
     encoder, x = built("attention"), sentences().requires_grad_()
     expected = encoder(x, LENGTHS)
     weights = torch.randn(

@@ -14,7 +14,7 @@ from slotfill.model.recurrence import run_cell
 
 
 def clockwork(w, xs, periods):
-    """Unit by unit; `periods` are those of the units here, in their order."""
+    """Return the outputs unit by unit; `periods` are those of the units, in order."""
     h = np.zeros(HIDDEN)
     for time, x in enumerate(xs):
         new = h.copy()

@@ -61,7 +61,7 @@ def embed(embedding, sentences):
     return embedding(*(torch.from_numpy(array) for array in embedding.indexer.index(sentences)))
 
 
-# What is written about a part
+# Documentation of a part
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ class TestCell:
         )
 
     def stepped(self, cell, x):
-        """The outputs, one step at a time, as the contract says."""
+        """Return the outputs, computed one step at a time by the contract."""
         directions, time, batch, size = x.shape
         projected = cell.project(x.reshape(directions, time * batch, size)).view(
             directions, time, batch, -1
@@ -140,7 +140,7 @@ class TestCell:
         return torch.stack(outputs, dim=1)
 
     def test_sequence_matches_steps(self, part, directions):
-        """Also where `run` takes another way, with gradients or without."""
+        """With and without gradients, in which `run` may use different code."""
         cell, x = self.cell(part, directions), self.x(directions).requires_grad_()
         expected = self.stepped(cell, x)
         assert expected.shape == (directions, 4, 2, 3)
@@ -175,7 +175,7 @@ class TestCell:
             torch.testing.assert_close(run(cell, x[:, :time]), full[:, :time], atol=1e-12, rtol=0)
 
     def test_records_its_gates(self, part, directions):
-        """Each gate at each step under its name, and the output; nothing unless it is asked."""
+        """Every gate and the output are recorded at each step, and only on request."""
         cell, x = self.cell(part, directions), self.x(directions)
         with record_activations(cell) as notes:
             outputs = run(cell, x)
@@ -223,17 +223,15 @@ class TestEncoder:
         )
 
     def test_independent_of_padding(self, part):
-        """Neither what stands there nor how much of it; in the gradient too."""
+        """Outputs and gradients depend neither on values nor on the length of padding."""
         encoder, x = self.encoder(part), inputs(2)
         x.requires_grad_()
         expected = encoder(x, LENGTHS)
         parameters = [x, *encoder.parameters()]
         gradients = torch.autograd.grad(expected.square().sum(), parameters)
-        rubbish = torch.nn.functional.pad(x, (0, 0, 0, 4), value=7.0)
-        rubbish = torch.where(
-            torch.arange(11)[None, :, None] < LENGTHS[:, None, None], rubbish, 7.0
-        )
-        actual = encoder(rubbish, LENGTHS)
+        padded = torch.nn.functional.pad(x, (0, 0, 0, 4), value=7.0)
+        padded = torch.where(torch.arange(11)[None, :, None] < LENGTHS[:, None, None], padded, 7.0)
+        actual = encoder(padded, LENGTHS)
         torch.testing.assert_close(actual[:, :7], expected, atol=1e-12, rtol=0)
         assert (actual[:, 7:] == 0).all()
         for computed, reference in zip(
@@ -363,7 +361,7 @@ class TestIntent:
         )
 
 
-# The whole network
+# The complete network
 
 
 @pytest.mark.parametrize("parts", networks())
@@ -403,7 +401,7 @@ class TestNetwork:
             assert (parameter.grad != 0).any(), name
 
     def test_gradient_matches_numerical(self, parts):
-        """Along random directions, in which padding's vector, fixed at zero, does not move."""
+        """Along random directions that keep the zero vector of padding."""
         model, vocab = network(parts)
         model.double().eval()
         batch = batch_of(model, vocab, SENTENCES)
@@ -432,7 +430,7 @@ class TestNetwork:
         other = network(parts, seed=2)[0].eval()
         assert not np.array_equal(other.emissions(batch), before)
         other.load_state_dict(load_file(tmp_path / "model.safetensors"))
-        # The indexers come from the vocabulary alone, which is saved as JSON.
+        # The indexers depend only on the vocabulary, which is saved as JSON.
         again = make_batch([s.tokens for s in SENTENCES] + STRANGE, other.indexers)
         assert np.array_equal(other.emissions(again), before)
         own_transitions, loaded_transitions = (m.tagger.transitions() for m in (model, other))

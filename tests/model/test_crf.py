@@ -1,4 +1,4 @@
-"""The CRF and the constrained softmax against all tag sequences there are."""
+"""The CRF and the constrained softmax against all tag sequences."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def vocab_with(names, scheme):
 
 
 def is_legal(tags, scheme):
-    """By its definition: the tags are what some slots are written as."""
+    """Return whether `tags` are the tags of some set of slots."""
     return slots_to_tags(tags_to_slots(tags, scheme), len(tags), scheme) == list(tags)
 
 

@@ -29,7 +29,7 @@ def random_scores(scheme, scale, seed, dtype=torch.float64):
 
 
 def in_log_space(*scores):
-    """The log and its gradients, with another weight for each sentence, in double precision."""
+    """Return the log and its gradients, with a weight for each sentence, in double precision."""
     emissions, *others = (each.detach().double().requires_grad_() for each in scores)
     return log_and_gradients(
         crf_partition._log_space_partition(emissions, LENGTHS, *others), [emissions, *others]
@@ -116,7 +116,7 @@ def test_emissions_at_padding_are_ignored():
 
 
 def test_nan_and_infinity_are_not_hidden():
-    """So that training sees that it diverges."""
+    """Training must notice divergence."""
     for bad in (torch.nan, torch.inf):
         emissions, *others = random_scores("iob2", 1, 1)
         with torch.no_grad():

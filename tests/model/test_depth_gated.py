@@ -43,7 +43,7 @@ def depth_gated(encoder, x):
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_matches_equations(layers):
-    """Also backwards, where the memory below is that of the backward reading at the same token."""
+    """In the backward direction the lower memory is that of the backward direction."""
     encoder, (x, lengths) = encoder_of("depth_gated", 3, layers), batch(3)
     found = encoder(x, lengths).detach().numpy()
     for sentence, length, row in zip(x.numpy(), LENGTHS, found, strict=True):

@@ -1,4 +1,4 @@
-"""What each option of an embedding does."""
+"""Options of embeddings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_word_mask_digits():
 
 
 def test_word_min_count():
-    # Counted after lower-casing: Rome and rome are two of one word.
+    # Counted after lower-casing: Rome and rome are one word.
     flight, rome, oslo, unknown = embed("word", ["flight", "Rome", "oslo", "paris"], min_count=2)
     assert same(oslo, unknown) and not same(rome, unknown) and not same(flight, unknown)
     flight, rome, unknown = embed("word", ["flight", "Rome", "paris"], min_count=3)
@@ -63,7 +63,7 @@ def test_word_unknown_rate():
 
 
 def test_word_vectors_have_similar_norms():
-    """That of the unknown word too, which nothing trains where no word is rare."""
+    """The vector of <unk> too, which is not trained if no word is rare."""
     known, unknown = embed("word", ["flight", "paris"], size=300)
     assert 0.5 < unknown.norm() / known.norm() < 2
 

@@ -1,4 +1,4 @@
-"""How far each encoder sees, and what its options do."""
+"""Receptive field and options of each encoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LENGTHS = torch.tensor([TIME])
 
 
 def reach(part):
-    """Which input `(token, token)` each output token depends on."""
+    """Return the input tokens that each output token depends on, `(token, token)`."""
     encoder = ENCODERS.build({"hidden_size": 4, "dropout": 0.0, **part}, 3).double()
     # Small, so that no unit is dead or saturated.
     randomize(encoder, 1, 0.7)
@@ -76,7 +76,7 @@ def test_number_of_layers(name, layers):
 
 @pytest.mark.parametrize("name", ["feedforward", "recurrent"])
 def test_dropout_before_every_layer(name):
-    """With nearly everything dropped, nearly nothing of the input arrives; asleep, everything."""
+    """High dropout removes nearly the complete input in training, and nothing in evaluation."""
     part = {"name": name, "layers": 1, "hidden_size": 4, "dropout": 0.999}
     torch.manual_seed(1)
     encoder = ENCODERS.build(part, 3)

@@ -38,7 +38,7 @@ def build_ensemble(*overrides: str, members: int = 3, seed: int = 1) -> Ensemble
 
 
 def member_emissions(model, sentences=SENTENCES):
-    """What each member by itself makes of the sentences."""
+    """Return the outputs of each member."""
     batch = make_batch([each.tokens for each in sentences], model.indexers)
     return batch, [member.emissions(batch) for member in model.members]
 
@@ -104,7 +104,7 @@ def test_intent_logits_are_averaged():
 
 
 def test_each_member_has_the_gradient_of_its_own_loss():
-    """The gradient of each is that of its own loss, shared out among them."""
+    """The gradient of each member is that of its own loss, divided by their number."""
     model = build_ensemble(
         "tagger.dropout=0", "encoder.dropout=0", "embedding=[{name: word, unknown_rate: 0}]"
     ).train()
@@ -138,7 +138,7 @@ def test_each_member_has_the_gradient_of_its_own_loss():
     ],
 )
 def test_the_exported_ensemble_predicts_the_same(parts):
-    """export_model itself holds emissions and tags against torch's, on known and unknown words."""
+    """export_model compares emissions and tags with torch, on known and unknown words."""
     model = build_ensemble(*parts)
     vocab = Vocab.from_sentences(SENTENCES, "iob2")
     engine = OnnxEngine(export_model(model, vocab), vocab)

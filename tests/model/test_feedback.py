@@ -23,7 +23,7 @@ FUNCTIONS = {
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0),
 }
-# With every registered cell.
+# Cases with every registered cell.
 DECODERS = [
     {**small("tagger", name), "cell": small("cell", cell)}
     for name in ("focus", "aligned")
@@ -97,7 +97,7 @@ def test_jordan_equals_the_equations(activation, elman):
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("elman", [False, True])
 def test_jordan_feeds_back_its_softmax(elman, training):
-    """In training as in prediction, whatever the gold tags, with dropout or without."""
+    """In training and prediction, for any gold tags, with and without dropout."""
     part = {"name": "jordan", "hidden_size": 4, "elman": elman, "dropout": 0.5}
     tagger, hidden = built(part).train(training), sentences()
 
@@ -196,7 +196,7 @@ def test_decoder_loss_is_teacher_forced(part):
 
 @pytest.mark.parametrize("part", DECODERS, ids=label)
 def test_decoder_emissions_are_greedy(part):
-    """So that the best of each token's scores are the greedy path."""
+    """The argmax of each token's scores is the greedy path."""
     tagger, hidden = built(part), sentences()
     emissions = tagger(hidden, LENGTHS).detach().numpy()
     paths = predict(tagger, hidden, LENGTHS)
@@ -236,11 +236,11 @@ def test_aligned_attends_with_the_previous_state():
         np.testing.assert_allclose(weights[row, 0, :length, :length], expected, atol=1e-12)
 
 
-# The search
+# Beam search
 
 
 def exhaustive_beam(score, length, beam, tags):
-    """The search by its definition: all beginnings grown by all tags, sorted, the best kept."""
+    """Beam search by definition: extend all prefixes by all tags, sort, and keep the best."""
     kept = [[]]
     for _ in range(length):
         kept = sorted(([*path, tag] for path in kept for tag in range(tags)), key=score)[-beam:]
@@ -249,7 +249,7 @@ def exhaustive_beam(score, length, beam, tags):
 
 @pytest.mark.parametrize("name", ["focus", "aligned"])
 def test_a_full_beam_finds_the_best_sequence(name):
-    """Which is not always what greedy decoding finds."""
+    """The best path is not always that of greedy decoding."""
     part = {"name": name, "hidden_size": 3, "tag_size": 3}
     greedy_errors = 0
     for seed in range(6):

@@ -76,7 +76,7 @@ def loop(encoder, x, direction):
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_matches_loop_over_tokens_and_layers(layers, tied, bidirectional):
-    """The outputs, and whatever is noted of each step."""
+    """Return the outputs, and the recorded activations of each step."""
     encoder, x = built(layers=layers, tied=tied, bidirectional=bidirectional), sentences()
     with record_activations(encoder) as notes:
         outputs = encoder(x, LENGTHS).detach().numpy()

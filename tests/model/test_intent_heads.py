@@ -49,7 +49,7 @@ def attended(head, x):
 
 
 def averaged(head, x):
-    """The mean beside the maximum, number by number."""
+    """Return the concatenation of mean and maximum, element by element."""
     mean, highest = np.zeros(SIZE), np.full(SIZE, -np.inf)
     for h in x:
         mean += h / len(x)

@@ -61,7 +61,7 @@ def blocks(cell, tensor):
     )
 
 
-# By the operator
+# ONNX operator
 
 
 def onnx_lstm(cell, x, *, coupled):
@@ -131,7 +131,7 @@ def test_forget_peephole_matches_onnx_runtime(peepholes):
     )
 
 
-# By the equations
+# Equations
 
 ACTIVATIONS = {
     "tanh": np.tanh,
@@ -142,7 +142,7 @@ ACTIVATIONS = {
 
 
 def naive(cell, x, direction, options):
-    """The outputs `(time, hidden)` of one sentence `(time, input)`, an equation at a time."""
+    """Return the outputs `(time, hidden)` of a sentence `(time, input)` by the equations."""
     sigmoid = ACTIVATIONS["sigmoid"]
     w, u, b = (
         blocks(cell, t[direction]) for t in (cell.input_weight, cell.recurrent_weight, cell.bias)

@@ -174,7 +174,7 @@ def test_errors_are_one_line(desk, cli):
     write_vectors(desk / "strange.txt", ["un", "deux"])
     (desk / "latin.txt").write_bytes(b"caf\xe9\n")
 
-    def said(**options):
+    def run_check(**options):
         keys = "".join(f", {key}: {value}" for key, value in options.items())
         write_config(desk / "own.yaml", embedding=f"[{{name: pretrained{keys}}}]")
         result = cli("train", "own.yaml")
@@ -182,26 +182,26 @@ def test_errors_are_one_line(desk, cli):
         assert result.err.count("\n") == 1
         return result.code, result.err.removeprefix("slotfill: ").rstrip()
 
-    assert said() == (2, "own.yaml:2: embedding.0.path: is needed and not given")
+    assert run_check() == (2, "own.yaml:2: embedding.0.path: is needed and not given")
     expected = (
         "own.yaml:2: embedding.0.path: there is no file vector.txt; did you mean 'vectors.txt'?"
     )
-    assert said(path="vector.txt") == (2, expected)
-    code, line = said(path="strange.txt")
+    assert run_check(path="vector.txt") == (2, expected)
+    code, line = run_check(path="strange.txt")
     assert (
         code == 3
         and line.startswith(f"{desk}/strange.txt: has none of the ")
         and "training sentences" in line
     )
-    code, line = said(path="vectors.txt", kind="word2vec")
+    code, line = run_check(path="vectors.txt", kind="word2vec")
     assert code == 3 and line.startswith(f"{desk}/vectors.txt:1: no header")
-    code, line = said(path="vectors.txt}, {name: pretrained, path: vectors.txt, max_words: 1")
+    code, line = run_check(path="vectors.txt}, {name: pretrained, path: vectors.txt, max_words: 1")
     assert code == 2 and "is listed twice" in line
-    assert said(path="vectors.txt", extra_words="latin.txt") == (
+    assert run_check(path="vectors.txt", extra_words="latin.txt") == (
         3,
         f"{desk}/latin.txt:1: not UTF-8 (byte 0xe9)",
     )
-    code, line = said(path="vectors.txt", kind="glov")
+    code, line = run_check(path="vectors.txt", kind="glov")
     assert code == 2 and line.startswith(
         "own.yaml:2: embedding.0.kind: unknown value 'glov'; did you mean 'glove'?"
     )

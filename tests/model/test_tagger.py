@@ -1,4 +1,4 @@
-"""SlotTagger: parts joined in a line, and the odd sentences it may be given."""
+"""SlotTagger: composition of parts, and unusual sentences."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_embeddings_in_any_number_and_order(embedding):
 
 
 def test_every_embedding_changes_the_emissions():
-    """The same words spelled alike for one embedding and not for the other."""
+    """Words that are equal for one embedding and different for the other."""
     lower = {"name": "word", "lowercase": True}
     only_word = build_tagger([lower])
     both = build_tagger([lower, "char_cnn"])
@@ -94,7 +94,7 @@ def test_unusual_sentences_are_tagged(tokens):
 
 def test_predictions_keep_the_order_of_sentences():
     model = build_tagger()
-    # A random network finds slots in nearly every sentence, if asked to.
+    # A random network predicts slots in nearly every sentence.
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.uniform_(-1, 1)

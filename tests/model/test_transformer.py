@@ -40,7 +40,7 @@ def embed(part, batch):
 
 
 def naive(tokens, pooling, mixed):
-    """One sentence, piece by piece, as the library's own model and tokenizer have it."""
+    """Return the vectors of one sentence from the library's model and tokenizer."""
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer, network = AutoTokenizer.from_pretrained(PATH), AutoModel.from_pretrained(PATH).eval()
@@ -99,7 +99,7 @@ def test_token_without_subwords_is_unknown():
 
 
 def test_long_sentences_are_split_into_windows():
-    """Of whole tokens, as many as there is room for; each is what it would be as a sentence."""
+    """Windows of complete tokens, as many as fit; each is encoded as a sentence."""
     part = built()
     pieces, lengths, whose, _ = part.indexer.index([["taipei"] * 30])  # tai ##p ##e ##i
     assert part.indexer.room == 30 and pieces.shape[1] == 30
@@ -131,7 +131,7 @@ def test_only_trainable_weights_have_gradients():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_separate_learning_rate(optimizer, corpus):
-    """After one step of the schedule's full height, each weight has moved by its own rate."""
+    """After one step at the peak rate each weight has moved by its learning rate."""
     from slotfill.config.models import TrainConfig
     from slotfill.model.tagger import SlotTagger
     from slotfill.training.trainer import Trainer
@@ -204,7 +204,7 @@ def test_run_does_not_need_the_folder(tune, desk, cli, monkeypatch):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """The local cache with the tiny model as `someone/tiny-bert`, and no way into any network."""
+    """The local cache with the tiny model as `someone/tiny-bert`, without network access."""
     from huggingface_hub import constants
 
     folder = tmp_path / "models--someone--tiny-bert"

@@ -44,7 +44,7 @@ def variational(w, xs, latent_size, prior="learned", noise=None, divergences=Non
 @PRIORS
 @pytest.mark.parametrize("size", [3, HIDDEN])
 def test_matches_equations(size, prior):
-    """With the mean for z, as in prediction."""
+    """With the mean as z, as in prediction."""
     options = {"latent_size": 3, "prior": prior}
     encoder, (x, lengths) = encoder_of({"name": "variational", **options}, size), batch(size)
     actual = encoder(x, lengths).detach().numpy()
@@ -104,7 +104,7 @@ def test_divergence_matches_torch(prior):
 
 @PRIORS
 def test_samples_in_training_only(prior):
-    """z = m + s * e, with the e that the seed draws; as the equations say, step by step."""
+    """z = m + s * e with random e of the seed, step by step by the equations."""
     options = {"latent_size": 3, "prior": prior}
     cell = encoder_of({"name": "variational", **options}, 4).layers[0].train()
     x = batch(4)[0].transpose(0, 1).repeat(2, 1, 1, 1)

@@ -113,7 +113,7 @@ def test_any_metadata_of_an_onnx_file_is_valid_or_one_line(name, trained):
 
 
 def test_an_onnx_file_of_other_sizes_is_one_line(trained):
-    """As if the files of two networks had been combined."""
+    """The files of two networks are combined."""
     run = load_run(trained)
     files = {each: (trained / each).read_bytes() for each in ONNX}
     for name in ONNX:

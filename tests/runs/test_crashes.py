@@ -102,7 +102,7 @@ def finish(folder, trainer, *, completed=True):
 
 
 def train(run, name, *, force=False, completed=True):
-    """Do with the folder `run` what training does."""
+    """Perform the file operations of training on the folder `run`."""
     folder = RunFolder(Path("run"), force=force)
     trainer = Trainer(run, name)
     folder.create(run.config, run.vocab)
@@ -111,7 +111,7 @@ def train(run, name, *, force=False, completed=True):
 
 
 def resume(run):
-    """Do what `train --resume run` does."""
+    """Perform the file operations of `train --resume run`."""
     folder = RunFolder(Path("run"), resume=True)
     if not folder.complete():
         trainer = Trainer(run, "?")
@@ -122,7 +122,7 @@ def resume(run):
 
 
 def names():
-    """The names of the complete runs that are there, wherever."""
+    """Return the names of all complete runs."""
     found = []
     for path in ("run", "run.partial", "run.partial/replaced/run", "run/replaced/run"):
         try:
@@ -136,7 +136,7 @@ def names():
 
 
 def is_clean(name):
-    """Whether nothing is there but the complete run `name`."""
+    """Return whether the complete run `name` is the only file."""
     exported = {"model.onnx", "embedding.onnx"}
     entries = {str(path) for path in Path().glob("**/*")}
     return names() == [name] and entries == {"run", *(f"run/{f}" for f in {*FILES} - exported)}
@@ -210,7 +210,7 @@ def test_a_finished_run_that_cannot_be_renamed_is_not_deleted(desk, trained):
     gc.collect()
     with pytest.raises(UsageError, match=r"^run\.partial exists: go on with --resume run, "):
         RunFolder(Path("run"))
-    # Even with --force it is there until the new one is finished.
+    # Even with --force the old run exists until the new one is finished.
     folder = RunFolder(Path("run"), force=True)
     folder.create(run.config, run.vocab)
     assert names() == ["first"]

@@ -108,7 +108,7 @@ def test_training_reports_and_saves_intents(room, cli):
 
 
 def test_run_without_intent_head_ignores_intents(room, cli):
-    """Though its sentences have some."""
+    """The sentences have intents."""
     result = cli("train", "tiny.yaml", "intent=null", "train.epochs=2", "--out", "plain")
     assert (result.code, result.err) == (0, "") and "intent" not in result.out
     assert "intents" not in json.loads((room / "plain" / "vocab.json").read_text())

@@ -258,7 +258,7 @@ def test_truncated_file_is_detected(name, share, run):
 
 
 def test_file_of_another_run_is_detected(run):
-    """Though both have the same vocabulary and sizes."""
+    """Both runs have the same vocabulary and sizes."""
     shutil.copytree(run, "other")
     _, config = load_config(str(run / "config.yaml"), ["train.seed=7", "train.epochs=1"])
     quietly(config, RunFolder(Path("other"), force=True))
@@ -424,7 +424,7 @@ def test_missing_run_suggests_the_nearest(trained, tmp_path, monkeypatch, cli):
 
 
 class Stop(Exception):
-    """Ends training as a kill would: nothing is tidied up."""
+    """Ends training like a kill, without cleaning up."""
 
 
 def stopped(config, path, after):
@@ -454,7 +454,7 @@ def test_resumed_run_has_the_same_weights(desk):
         == "halting.partial exists: go on with --resume halting, replace it with --force, or choose"
         " another with --out DIR"
     )
-    # By the name it will have, or by the one it has.
+    # By its final name or by its current name.
     assert RunFolder(Path("halting.partial"), resume=True).out == Path("halting")
     folder = RunFolder(Path("halting"), resume=True)
     outcome = quietly(folder.config, folder)
@@ -480,7 +480,7 @@ def test_interrupted_run_is_complete_and_can_be_resumed(desk):
     with pytest.raises(UsageError, match=r"^halting exists: go on with --resume halting, "):
         RunFolder(Path("halting"))
     folder = RunFolder(Path("halting"), resume=True)
-    # Until the end nothing happens to what was saved.
+    # The saved run does not change until training ends.
     load_run(Path("halting"))
     quietly(folder.config, folder)
     assert {path.name for path in Path("halting").iterdir()} == FILES
@@ -509,7 +509,7 @@ def test_a_run_stopped_before_its_first_epoch_leaves_nothing(desk):
 
 @pytest.mark.parametrize("error", [RunError("training worker failed: its process has ended"), None])
 def test_failed_training_keeps_its_checkpoint(error, desk, monkeypatch):
-    """As where a worker is killed, or the loss is no number, after epochs that were good."""
+    """If a worker is killed or the loss becomes NaN after successful epochs."""
     quietly(tiny(), RunFolder(Path("straight")))
     right = SlotTagger.loss
 

@@ -1,4 +1,4 @@
-"""The file of a user-defined part is executed only with --trust, by whichever command."""
+"""The file of a user-defined part is executed only with --trust, by every command."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_shards_give_the_gradient_of_the_batch(count, cell):
 
 
 def test_more_workers_than_sentences():
-    """As in an epoch's last batch."""
+    """The last batch of an epoch may be small."""
     quiet = [*QUIET, "train.batch_size=3"]
     one, two = (run(make_trainer(*quiet, f"train.processes={count}"), epochs=1) for count in (1, 2))
     assert one.history[0].loss == pytest.approx(two.history[0].loss, rel=1e-4)
@@ -73,7 +73,7 @@ def test_every_sentence_is_in_one_shard():
 
 @FORKS
 def test_result_is_the_same_without_processes(monkeypatch):
-    """To the bit, with all noise."""
+    """Results are bitwise identical, with dropout."""
     expected = run(make_trainer("train.processes=2", "train.epochs=2"))
     assert expected.workers.children
     monkeypatch.setattr(slotfill.training.data_parallel.sys, "platform", "elsewhere")
@@ -133,7 +133,7 @@ def test_killed_worker_is_reported():
 
 @FORKS
 def test_worker_that_cannot_start_is_reported(monkeypatch):
-    """As where the limit of processes is reached."""
+    """For example at the limit of processes."""
 
     def fail():
         raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -165,7 +165,7 @@ def test_workers_end_with_the_trainer():
 
 
 def test_bfloat16_learns():
-    """Its products are coarse; the weights, their averages and the loss are not."""
+    """Only matrix products are bfloat16; weights, averages and the loss are float32."""
     trainer = run(
         make_trainer(
             "train.precision=bfloat16", "train.epochs=30", "train.ema_decay=0.8", "train.patience=0"

@@ -1,4 +1,4 @@
-"""Memory that is kept is not asked for again."""
+"""Freed memory is reused instead of returned to the system."""
 
 from __future__ import annotations
 

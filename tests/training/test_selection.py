@@ -1,4 +1,4 @@
-"""Which epoch's weights a run keeps, and when training stops early."""
+"""Selection of the epoch, and early stopping."""
 
 from __future__ import annotations
 

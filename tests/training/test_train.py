@@ -1,4 +1,4 @@
-"""Training on twenty sentences: it learns, the seed decides, and resuming changes nothing."""
+"""Training on twenty sentences: it learns, is determined by the seed, and can be resumed."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def same(one, two):
 
 
 def history(trainer):
-    """Return what of the history does not depend on the clock."""
+    """Return the history without times."""
     return [(row.epoch, row.loss, row.valid_f1, row.learning_rate) for row in trainer.history]
 
 
@@ -200,7 +200,7 @@ def scripted(monkeypatch, *metrics):
     ],
 )
 def test_patience_and_the_best_epoch(patience, f1s, epochs, best, monkeypatch):
-    """An epoch no better than the best is not better; the weights of the best are kept."""
+    """An equal epoch is not better; the weights of the first best epoch are selected."""
     evaluate = scripted(monkeypatch, *((f1, None) for f1 in f1s))
     trainer = make_trainer("train.epochs=8", f"train.patience={patience}", evaluate=evaluate)
     after = [ema_weights(trainer) for _ in trainer.train()]
@@ -256,7 +256,7 @@ def test_rates(schedule, warmup):
             "cosine": 0.5 * (1 + math.cos(math.pi * past)),
         }[schedule]
         expected.append(0.02 * (step / steps / warmup if step / steps < warmup else falling))
-    # The very first step of a warm-up may be a little more than nothing.
+    # The first rate of a warm-up may be slightly above zero.
     assert actual == pytest.approx(expected, rel=1e-6, abs=0.02 * 3e-3)
     assert max(actual) <= 0.02 * (1 + 1e-9) and min(actual) > 0
     if warmup == 0:
@@ -345,7 +345,7 @@ def test_without_ema_the_weights_are_kept():
 
 
 def test_validation_draws_no_random_numbers():
-    """So that how often, and on what, valid is scored does not change what is learned."""
+    """Validation does not change the trained weights."""
     one = run(make_trainer())
     two = run(make_trainer(valid=SENTENCES[:3]))
     assert same(weights(one.model), weights(two.model))
@@ -450,7 +450,7 @@ def test_loss_is_synchronized_at_intervals_on_a_device():
 
 @pytest.mark.parametrize("average", ["0.0", "0.9"])
 def test_weights_that_overflow_are_an_error(average):
-    """Though the loss of the only step is finite."""
+    """The loss of the only step is finite."""
     trainer = make_trainer(
         "train.batch_size=20",
         "train.epochs=1",
