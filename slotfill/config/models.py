@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
-from slotfill.config.locations import Locations
+from slotfill.config.messages import Locations
 from slotfill.config.option_types import (
     Count,
     Depth,

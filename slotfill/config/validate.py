@@ -11,8 +11,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from slotfill.config.locations import Locations, is_within
-from slotfill.config.messages import describe_errors, format_value, join_key
+from slotfill.config.messages import (
+    Locations,
+    describe_errors,
+    format_value,
+    is_within,
+    join_key,
+)
 from slotfill.config.models import Config, Range
 from slotfill.config.overrides import apply_overrides, set_value
 from slotfill.config.paths import PathContext
@@ -61,15 +66,10 @@ def parse_config(
     for key, values in ranges.items():
         tune[key], details = _check_range(data, key, values, PathContext(folder))
         errors += details
-    locations = Locations(
-        name,
-        {
-            key: line
-            for key, line in lines.items()
-            if not any(is_within(key, override) for override in overridden)
-        },
-        set(overridden),
-    )
+    for key in list(lines):
+        if any(is_within(key, override) for override in overridden):
+            del lines[key]
+    locations = Locations(name, lines, set(overridden))
     if errors:
         errors = locations.sort(errors)
         if len(errors) > MAX_ERRORS:

@@ -178,17 +178,13 @@ class Tokenizer:
         """Return `text[start:end]` split at its affixes, the longest suffix first."""
         for cut in range(max(start + 1, end - self._max_affix), end):
             suffix = self._form(text[cut:end])
-            if (_affix_class(text[cut - 1]), suffix) in self.suffixes or (
-                f"={self._form(text[start:cut])}",
-                suffix,
-            ) in self.suffixes:
+            side, rest = _affix_class(text[cut - 1]), f"={self._form(text[start:cut])}"
+            if (side, suffix) in self.suffixes or (rest, suffix) in self.suffixes:
                 return self._split_affixes(text, start, cut) + self._split_affixes(text, cut, end)
         for cut in range(min(end - 1, start + self._max_affix), start, -1):
             prefix = self._form(text[start:cut])
-            if (_affix_class(text[cut]), prefix) in self.prefixes or (
-                f"={self._form(text[cut:end])}",
-                prefix,
-            ) in self.prefixes:
+            side, rest = _affix_class(text[cut]), f"={self._form(text[cut:end])}"
+            if (side, prefix) in self.prefixes or (rest, prefix) in self.prefixes:
                 return self._split_affixes(text, start, cut) + self._split_affixes(text, cut, end)
         return [(start, end)]
 
