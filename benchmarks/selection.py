@@ -30,7 +30,7 @@ from slotfill.data.sentence import Sentence
 from slotfill.data.splits import draw_holdout, read_split
 from slotfill.data.vocab import Vocab
 from slotfill.evaluation.metrics import slot_f1
-from slotfill.inference.tagging import predict_slots
+from slotfill.inference.tagging import predict
 from slotfill.model.tagger import SlotTagger
 from slotfill.runs.train import build_trainer
 from slotfill.training import defaults
@@ -127,7 +127,7 @@ def train(corpus: str, number: int, draw: int, seed: int, training: str) -> None
                 weights.append({key: value.clone() for key, value in model.state_dict().items()})
         for selected in {rule(rows) for rule in rules_for(training).values()}:
             model.load_state_dict(weights[selected])
-            rows[selected]["test"] = slot_f1(test, predict_slots(model.eval(), vocab, test))
+            rows[selected]["test"] = slot_f1(test, predict(model.eval(), vocab, test)[0])
     slots = sum(len(sentence.slots or ()) for sentence in valid)
     CACHE.mkdir(parents=True, exist_ok=True)
     result = {"rows": rows, "seconds": sum(row.seconds for row in trainer.history)}

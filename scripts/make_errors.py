@@ -20,7 +20,7 @@ from make_results import ROOT, RUNS, run_folder, spread, table
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_f1
-from slotfill.inference.tagging import predict_slots
+from slotfill.inference.tagging import predict
 from slotfill.runs.load import Run, load_run
 
 PAGE = ROOT / "docs" / "errors.md"
@@ -54,7 +54,7 @@ class Corpus:
             read_split(runs[0].config.data, split).sentences for split in ("train", "test")
         )
         predictions = [
-            [frozenset(slots) for slots in predict_slots(run.engine, run.vocab, test)]
+            [frozenset(slots) for slots in predict(run.engine, run.vocab, test)[0]]
             for run in runs
         ]
         return cls(name, train, test, predictions, runs[0])

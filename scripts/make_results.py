@@ -25,7 +25,7 @@ import yaml
 
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_counts
-from slotfill.inference.tagging import predict_slots
+from slotfill.inference.tagging import predict
 from slotfill.lab.compare.significance import bootstrap_interval, mean_f1, paired_randomization_test
 from slotfill.runs.load import load_run
 
@@ -180,7 +180,7 @@ def counts(config_name: str, seeds: list[int]) -> np.ndarray:
     for seed in seeds:
         run = load_run(run_folder(config_name, seed))
         sentences = read_split(run.config.data, "test").sentences
-        by_run.append(slot_counts(sentences, predict_slots(run.engine, run.vocab, sentences)))
+        by_run.append(slot_counts(sentences, predict(run.engine, run.vocab, sentences)[0]))
     return np.array(by_run)
 
 

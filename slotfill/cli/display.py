@@ -14,7 +14,6 @@ from rich.text import Text
 from slotfill.cli.output import echo, escape
 
 if TYPE_CHECKING:
-    from slotfill.data.findings import Finding
     from slotfill.data.indexers import Coverage
     from slotfill.data.sentence import Sentence
     from slotfill.evaluation.metrics import EvaluationResult, PRFScore
@@ -57,11 +56,6 @@ def format_intent_accuracy(epoch: EpochMetrics) -> str:
 def format_valid_f1(epoch: EpochMetrics) -> str:
     """Return the part of a line on an epoch that is its valid F1, if there are valid sentences."""
     return "" if epoch.valid_f1 is None else f", valid F1 {epoch.valid_f1:.2f}"
-
-
-def print_finding(finding: Finding) -> None:
-    """Print a likely problem of the data."""
-    echo(f"warning: {finding}")
 
 
 def print_coverage(coverage: Coverage) -> None:

@@ -106,7 +106,7 @@ def train(
             loaded,
             folder,
             report,
-            on_finding=display.print_finding,
+            on_finding=lambda finding: echo(f"warning: {finding}"),
             on_coverage=display.print_coverage,
             device=resolve_device(device),
             profile=profile,

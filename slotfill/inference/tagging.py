@@ -21,11 +21,6 @@ MAX_CHARACTERS = 50 * MAX_TOKENS
 """Longest text that is split into tokens."""
 
 
-def predict_slots(engine: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> list[list[Slot]]:
-    """Return the slots of each sentence, as `predict` does."""
-    return predict(engine, vocab, sentences)[0]
-
-
 def predict(
     engine: Engine, vocab: Vocab, sentences: Sequence[Sentence]
 ) -> tuple[list[list[Slot]], list[str | None]]:

@@ -13,7 +13,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.inference.decoding import decode
-from slotfill.inference.tagging import predict_slots
+from slotfill.inference.tagging import predict
 from slotfill.model.build import build_model
 from slotfill.model.tagger import SlotTagger
 
@@ -88,7 +88,7 @@ def test_unusual_sentences_are_tagged(tokens):
     assert emissions.shape == (1, len(tokens), len(VOCAB.tags)) and np.isfinite(emissions).all()
     assert all(
         0 <= slot.start < slot.end <= len(tokens)
-        for slot in predict_slots(model, VOCAB, [sentence])[0]
+        for slot in predict(model, VOCAB, [sentence])[0][0]
     )
 
 
@@ -104,16 +104,16 @@ def test_predictions_keep_the_order_of_sentences():
         Sentence.from_tokens(random.choice(words, size).tolist())
         for size in random.integers(1, 9, 200)
     ]
-    together = predict_slots(model, VOCAB, sentences)
-    assert together == [predict_slots(model, VOCAB, [sentence])[0] for sentence in sentences]
+    together = predict(model, VOCAB, sentences)[0]
+    assert together == [predict(model, VOCAB, [sentence])[0][0] for sentence in sentences]
     assert len({tuple(slots) for slots in together}) > 20
-    assert predict_slots(model, VOCAB, []) == []
+    assert predict(model, VOCAB, [])[0] == []
 
 
 def test_prediction_changes_neither_mode_nor_weights():
     model = build_tagger()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    predict_slots(model, VOCAB, SENTENCES)
+    predict(model, VOCAB, SENTENCES)
     assert not model.training and all(
         p.grad is None and p.requires_grad for p in model.parameters()
     )

@@ -63,7 +63,8 @@ class JointSLU(Format):
         path.mkdir()
         _write(path / "seq.in", (" ".join(sentence.surface_forms) for sentence in sentences))
         if any(sentence.slots is not None for sentence in sentences):
-            _write(path / "seq.out", (_tags(sentence, scheme) for sentence in sentences))
+            tags = (slots_to_tags(s.slots or (), len(s.tokens), scheme) for s in sentences)
+            _write(path / "seq.out", map(" ".join, tags))
         if any(sentence.intent for sentence in sentences):
             _write(path / "label", (sentence.intent or "" for sentence in sentences))
 
@@ -82,10 +83,6 @@ def _rows(folder: Path) -> Iterator[tuple[int, str, str | None, str | None]]:
         columns = {path.name: text for path, (_, text) in zip(there, rows, strict=True)}
         intent = columns.get("label", "").strip(" \t") or None
         yield rows[0][0], columns["seq.in"], columns.get("seq.out"), intent
-
-
-def _tags(sentence: Sentence, scheme: str) -> str:
-    return " ".join(slots_to_tags(sentence.slots or (), len(sentence.tokens), scheme))
 
 
 def _write(path: Path, rows: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from slotfill.errors import SlotfillError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
 from slotfill.files import write_atomically
-from slotfill.inference.tagging import predict_slots
+from slotfill.inference.tagging import predict
 from slotfill.lab.compare import jobs
 from slotfill.lab.compare.jobs import Job, JobResult, Plan
 from slotfill.runs.folder import RunFolder, stopped_run
@@ -158,7 +158,7 @@ def _evaluate(job: Job, device: str) -> None:
         scores[split] = evaluate(run.engine, run.vocab, sentences).to_json()
         # The second prediction is timed: the first one warms up.
         start = time.perf_counter()
-        slots = predict_slots(run.engine, run.vocab, sentences)
+        slots = predict(run.engine, run.vocab, sentences)[0]
         speeds[split] = scores[split]["tokens"] / (time.perf_counter() - start)
         counts[split] = slot_counts(sentences, slots).tolist()
     final = evaluation_split(data)
