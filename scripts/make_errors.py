@@ -54,8 +54,7 @@ class Corpus:
             read_split(runs[0].config.data, split).sentences for split in ("train", "test")
         )
         predictions = [
-            [frozenset(slots) for slots in predict(run.engine, run.vocab, test)[0]]
-            for run in runs
+            [frozenset(slots) for slots in predict(run.engine, run.vocab, test)[0]] for run in runs
         ]
         return cls(name, train, test, predictions, runs[0])
 
