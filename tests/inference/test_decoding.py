@@ -145,10 +145,10 @@ def test_padding_and_the_rest_of_the_batch_change_nothing():
     together = decode(emissions, lengths, transitions)
     for row, length, path in zip(emissions, lengths, together, strict=True):
         assert decode(row[None, :length], np.array([length]), transitions) == [path]
-    random_padding = np.where(
+    large_padding = np.where(
         np.arange(12)[None, :, None] < lengths[:, None, None], emissions, np.float32(1e6)
     )
-    assert decode(random_padding, lengths, transitions) == together
+    assert decode(large_padding, lengths, transitions) == together
 
 
 def test_inputs_are_not_modified():
