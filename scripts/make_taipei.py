@@ -229,7 +229,7 @@ class Speaker:
         return self.write_as_typed(text)
 
     def write_as_typed(self, text: str) -> str:
-        """Settle blanks, articles and capitals."""
+        """Fix spaces, articles and capitals."""
         if self.language == "zh":
             return text.replace(" ", "")
         text = re.sub(r" +(?=[ ,.?!]|$)", "", text).strip()

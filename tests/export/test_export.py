@@ -49,7 +49,7 @@ def test_exported_model_matches_torch(parts):
     model, vocab = built(parts)
     if model.tagger.uses_beam_search or any(part.contextual for part in model.embeddings):
         with pytest.raises(
-            ExportError, match="search" if model.tagger.uses_beam_search else "whole sentences"
+            ExportError, match="search" if model.tagger.uses_beam_search else "complete sentences"
         ):
             export_model(model, vocab)
         return

@@ -237,7 +237,7 @@ def test_parallel_jobs_give_the_same_scores(again, cli):
 def test_a_resumed_run_gives_the_same_scores(desk, cli):
     configs(desk)
     words = ["compare", "one.yaml", "two.yaml", "train.epochs=3", "--seeds", "1"]
-    assert cli(*words, "--json", "whole.json").code == 0
+    assert cli(*words, "--json", "uninterrupted.json").code == 0
 
     # As a kill would leave a run, and as Ctrl-C leaves one of `slotfill train`, which saves it.
     for name, end in (("one", KeyError), ("two", KeyboardInterrupt)):
@@ -259,7 +259,7 @@ def test_a_resumed_run_gives_the_same_scores(desk, cli):
     names = ["one-seed1", "one-seed1.json", "two-seed1", "two-seed1.json"]
     assert sorted(path.name for path in Path("b/corpus").iterdir()) == names
     assert steady(json.loads(Path("b.json").read_text())) == steady(
-        json.loads(Path("whole.json").read_text())
+        json.loads(Path("uninterrupted.json").read_text())
     )
 
 

@@ -186,7 +186,7 @@ def test_run_does_not_need_the_folder(tune, desk, cli, monkeypatch):
     result = cli("train", "own.yaml", "--out", "run")
     assert (
         result.code == 0
-        and "Prediction needs torch: an embedding reads whole sentences" in result.out
+        and "Prediction needs torch: its embedding reads complete sentences" in result.out
     )
     scores = json.loads((desk / "run" / "scores.json").read_text())
     shutil.rmtree(desk / "tiny-bert")
