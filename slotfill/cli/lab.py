@@ -1,6 +1,6 @@
 """Commands for analysis: inspect a run, compare configs, probe memory, tune hyperparameters."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
 import json
 import math

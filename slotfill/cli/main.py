@@ -3,7 +3,7 @@
 Heavy modules are imported when a command needs them, so that `--help` is fast.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
 import json
 import logging
@@ -407,7 +407,7 @@ def convert(
 
 
 def _read_texts(
-    path: Path | None, format: str | None, scheme: str, errors: EncodingErrors
+    path: Path | None, format: str | None, scheme: str, errors: "EncodingErrors"
 ) -> Iterator[str]:
     """Return the texts of a file, or the lines of standard input."""
     from slotfill.data.corpus import read_texts
