@@ -18,7 +18,14 @@ EncodingErrors = Literal["strict", "replace", "skip"]
 """What becomes of lines that are not UTF-8; replaced characters become U+FFFD."""
 
 _UTF8_HINT = "save it as UTF-8, e.g. iconv -t utf-8 -f"
+_BYTE_ORDER_MARKS = {  # The first mark of UTF-32 begins with one of UTF-16.
+    "UTF-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
+    "UTF-16": (b"\xff\xfe", b"\xfe\xff"),
+}
 _LEGACY_ENCODINGS = ("latin1", "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr")
+
+STANDARD_INPUT = Path("standard input")
+"""The standard input, as a path that `read_lines` reads and messages name."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +35,11 @@ def read_lines(path: Path, errors: EncodingErrors = "strict") -> Iterator[tuple[
 
     Raises DataError when there is no such file or it is not text.
     """
+    # Python cannot close sys.stdin at exit while a thread is waiting for a line of it.
     try:
-        with path.open("rb") as file:
+        with (
+            os.fdopen(0, "rb", closefd=False) if path is STANDARD_INPUT else path.open("rb") as file
+        ):
             yield from decode_lines(file, str(path), errors)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file{nearest_in_folder(path)}") from None
@@ -48,14 +58,22 @@ def decode_lines(
     that are not UTF-8 are logged if `errors` is "replace" or "skip".
 
     Raises:
-        DataError: The file is not text, or not UTF-8 if `errors` is "strict".
+        DataError: The file is not text, it mixes line ends, or it is not UTF-8 if `errors` is
+            "strict".
     """
     undecodable = 0
     for number, line in enumerate(_split_lines(file), 1):
         if number == 1:
-            if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise DataError(f"{name}:1: UTF-16, not UTF-8; {_UTF8_HINT} utf-16")
+            for encoding, marks in _BYTE_ORDER_MARKS.items():
+                if line.startswith(marks):
+                    hint = f"{_UTF8_HINT} {encoding.lower()}"
+                    raise DataError(f"{name}:1: {encoding}, not UTF-8; {hint}")
             line = line.removeprefix(b"\xef\xbb\xbf")
+        if b"\r" in line:
+            raise DataError(
+                f"{name}:{number}: a CR at column {line.index(13) + 1}, though lines end in LF;"
+                " replace it by LF or a space"
+            )
         if b"\0" in line:
             raise DataError(
                 f"{name}:{number}: a NUL byte at column {line.index(0) + 1}; not a text file"

@@ -7,7 +7,6 @@ Heavy modules are imported when a command needs them, so that `--help` is fast.
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
@@ -409,21 +408,19 @@ def convert(
 def _read_texts(
     path: Path | None, format: str | None, scheme: str, errors: "EncodingErrors"
 ) -> Iterator[str]:
-    """Return the texts of a file, or the lines of standard input."""
+    """Return the texts of a file or of standard input."""
     from slotfill.data.corpus import read_texts
-    from slotfill.files import decode_lines
+    from slotfill.files import STANDARD_INPUT
 
-    if path is not None and str(path) != "-":
-        return read_texts(path, format, scheme, errors)
-    if format not in (None, "text"):
-        raise UsageError(f"--input-format {format} needs a file, not standard input")
-    if sys.stdin is None:
-        raise UsageError("standard input is closed; give sentences or --input FILE")
-    if sys.stdin.isatty():
-        echo("Enter one sentence per line; Ctrl-D ends.", err=True)
-    # Python cannot close sys.stdin at exit while a thread is waiting for a line of it.
-    lines = decode_lines(os.fdopen(0, "rb", closefd=False), "standard input", errors)
-    return (text for _, text in lines)
+    if path is None or str(path) == "-":
+        path = STANDARD_INPUT
+        if format == "jointslu":
+            raise UsageError("--input-format jointslu needs a folder, not standard input")
+        if sys.stdin is None:
+            raise UsageError("standard input is closed; give sentences or --input FILE")
+        if sys.stdin.isatty():
+            echo("Enter one sentence per line; Ctrl-D ends.", err=True)
+    return read_texts(path, format, scheme, errors)
 
 
 def _print_version(requested: bool) -> None:

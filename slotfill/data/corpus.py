@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -108,11 +109,24 @@ def read_texts(
     `format` is that of a part or "text"; None uses the name of the file. `errors` is what becomes
     of lines of plain text that are not UTF-8. Raises DataError if the file cannot be read.
     """
-    format = format or format_from_suffix(path) or "text"
-    if format == "text":
-        yield from (line for _, line in read_lines(path, errors))
-    else:
+    format = format or format_from_suffix(path)
+    if format not in (None, "text"):
         yield from (example.text for example in _part(path, format).read(path, scheme=scheme))
+        return
+    for number, line in read_lines(path, errors):
+        if number == 1 and format is None and _is_json_object(line):
+            raise DataError(
+                f"{path}:1: a JSON object, not text; add --input-format jsonl, or --input-format"
+                " text if it is text"
+            )
+        yield line
+
+
+def _is_json_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def write_sentences(
@@ -179,7 +193,7 @@ def convert_file(
     losses: list[Issue] = []
 
     def verify(draft: Path, part: Format) -> None:
-        losses.extend(_find_losses(reading.sentences, list(part.read(draft, scheme=to_scheme))))
+        losses.extend(_find_losses(reading, list(part.read(draft, scheme=to_scheme))))
         if losses and not lossy:
             more = f" (and {len(losses) - 1} more)" if losses[1:] else ""
             raise DataError(
@@ -191,17 +205,20 @@ def convert_file(
     return reading, losses
 
 
-def _find_losses(sentences: Sequence[Sentence], examples: Sequence[Example]) -> Iterator[Issue]:
+def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[Issue]:
     """Yield an issue for each sentence that differs from what was read back."""
-    for sentence, example in zip(sentences, examples, strict=True):
+    for sentence, example in zip(reading.sentences, examples, strict=True):
+        tokens = example.tokens
+        if sentence.pretokenized and tokens is None:
+            tokens = reading.tokenizer.tokenize(example.text).surface_forms
         spans = None
         if sentence.slots is not None:
             spans = [Span(slot.name, *sentence.span(slot)) for slot in sentence.slots]
         message = ""
         if sentence.text != example.text:
             message = f"the text {sentence.text!r} becomes {example.text!r}"
-        elif sentence.pretokenized and sentence.surface_forms != example.tokens:
-            message = f"the tokens {sentence.surface_forms} become {example.tokens}"
+        elif sentence.pretokenized and sentence.surface_forms != tokens:
+            message = f"the tokens {sentence.surface_forms} become {tokens}"
         elif spans is None and example.spans is not None:
             message = "it is unlabelled, and becomes labelled without slots"
         elif spans != example.spans:

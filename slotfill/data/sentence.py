@@ -55,11 +55,9 @@ class Example:
     issues: tuple[Issue, ...] = ()
 
     @property
-    def tokens(self) -> list[str]:
-        """The tokens of the file, or the pieces of the text between spaces."""
-        if self.offsets is None:
-            return self.text.split(" ")
-        return [self.text[start:end] for start, end in self.offsets]
+    def tokens(self) -> list[str] | None:
+        """The tokens of the file, if it has tokens."""
+        return self.offsets and [self.text[start:end] for start, end in self.offsets]
 
 
 @dataclass(slots=True)

@@ -72,11 +72,11 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
         raise RunError(
             f"{path}: not a complete run folder: {', '.join(missing)} missing; train it again"
         )
-    vocab = parse_vocab(files["vocab.json"], path)
+    config_text, vocab = files["config.yaml"], parse_vocab(files["vocab.json"], path)
     if use_onnx:
         onnx = OnnxEngine(files, vocab, path)
         return Run(files, vocab, onnx, onnx.texts)
-    config = parse_run_config(files["config.yaml"], path)
+    config = parse_run_config(config_text, path)
     network = _load_network(files, config, vocab).to(resolve_device(device)).eval()
     run = Run(files, vocab, network, text_settings(config))
     run.config = config

@@ -1,4 +1,4 @@
-"""manifest.json: the run format, and the size and SHA-256 checksum of each file of a run."""
+"""manifest.json: the run format, the size and SHA-256 checksum of each file, and its own."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ class RunFiles:
             )
         self.completed: bool = manifest["completed"]
         self._entries: dict[str, dict[str, Any]] = manifest["files"]
+        if content != _render_manifest(self._entries, self.completed):
+            raise RunError(
+                f"{path / MANIFEST}: damaged or edited: it does not match its own checksum; restore"
+                " it, or train the run again"
+            )
 
     def has(self, *names: str) -> bool:
         """Return whether the run has all these files."""
@@ -89,8 +94,7 @@ def write_run(
     for name, content in contents.items():
         write_atomically(path / name, content)
     files = {**(entries or {}), **{name: _entry(data) for name, data in contents.items()}}
-    manifest = {"format": FORMAT, "completed": completed, "files": files}
-    write_atomically(path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    write_atomically(path / MANIFEST, _render_manifest(files, completed))
 
 
 def is_completed(path: Path) -> bool:
@@ -99,6 +103,13 @@ def is_completed(path: Path) -> bool:
         return RunFiles(path).completed
     except RunError:
         return False
+
+
+def _render_manifest(entries: Mapping[str, dict[str, Any]], completed: bool) -> bytes:
+    """Return the content of a manifest, with the checksum of its other keys."""
+    manifest = {"format": FORMAT, "completed": completed, "files": entries}
+    checksum = sha256(json.dumps(manifest).encode()).hexdigest()
+    return (json.dumps({**manifest, "sha256": checksum}, indent=1) + "\n").encode()
 
 
 def _entry(content: bytes) -> dict[str, Any]:

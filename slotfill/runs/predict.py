@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +67,17 @@ class Predictor:
         """Return the predictor of the run in the folder `path`; raises what `load_run` raises."""
         return cls(load_run(Path(path), device, engine))
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+    def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Return the prediction for each of `texts`, in order; an empty text has no slots."""
-        if isinstance(texts, str | bytes) or not all(isinstance(text, str) for text in texts):
-            raise TypeError("predict takes a list of texts: predict(['fly to Oslo'])")
+        problem = type(texts).__name__
+        if isinstance(texts, Iterable) and not isinstance(texts, str | bytes | Mapping | Set):
+            texts = list(texts)
+            wrong = (type(text).__name__ for text in texts if not isinstance(text, str))
+            problem = next((f"an item of type {name}" for name in wrong), "")
+        if problem:
+            raise TypeError(
+                f"predict takes a list of texts, not {problem}: predict(['fly to Oslo'])"
+            )
         return [Prediction.from_sentence(sentence) for sentence in self.tag(texts)]
 
     def tag(self, texts: Sequence[str]) -> list[Sentence]:

@@ -187,7 +187,7 @@ def test_a_terminal_gets_colours_and_a_prompt(trained, monkeypatch):
 def test_predict_takes_a_list_of_texts(texts, trained):
     tagger = Predictor.load(trained)
     assert tagger.predict([]) == []
-    with pytest.raises(TypeError, match=r"^predict takes a list of texts: predict\("):
+    with pytest.raises(TypeError, match="^predict takes a list of texts, not "):
         tagger.predict(texts)
 
 
@@ -291,14 +291,38 @@ def test_a_killed_process_is_one_line(parallel):
         ("a.txt", b"leave Oslo\rleave Lima\r"),
     ],
 )
-def test_the_texts_of_every_format_are_predicted(name, content, trained, cli):
+def test_the_texts_of_every_format_are_predicted(name, content, trained, cli, tmp_path):
     Path(name).write_bytes(content)
     found = rows(cli("predict", trained, "--input", name))
     assert [row["text"] for row in found] == ["leave Oslo", "leave Lima"]
     Path("x").write_bytes(content)
     if name != "a.txt":
-        again = cli("predict", trained, "--input", "x", "--input-format", name.partition(".")[2])
+        format = name.partition(".")[2]
+        again = cli("predict", trained, "--input", "x", "--input-format", format)
         assert rows(again) == found
+        with standard_input(content, tmp_path):
+            assert rows(cli("predict", trained, "--input-format", format)) == found
+
+
+def test_json_lines_without_their_format_are_not_tagged_as_text(trained, cli, tmp_path):
+    content = '{"text": "leave Oslo"}\n'
+    Path("a.txt").write_text(content)
+    hint = "a JSON object, not text; add --input-format jsonl, or --input-format text if it is text"
+    for name, words in {"standard input": (), "a.txt": ("--input", "a.txt")}.items():
+        with standard_input(content.encode(), tmp_path):
+            result = cli("predict", trained, *words)
+            assert (result.code, result.out) == (3, "")
+            assert result.err == f"slotfill: {name}:1: {hint}\n"
+        with standard_input(content.encode(), tmp_path):
+            (row,) = rows(cli("predict", trained, *words, "--input-format", "text"))
+            assert row["text"] == content.strip()
+
+
+def test_broken_json_on_standard_input_is_one_line(trained, cli, tmp_path):
+    with standard_input(b'{"text": "leave Oslo"}\n{"text": 3}\n', tmp_path):
+        result = cli("predict", trained, "--input-format", "jsonl")
+    assert [json.loads(line)["text"] for line in result.out.splitlines()] == ["leave Oslo"]
+    assert result.err.startswith('slotfill: standard input:2: expected a text as "text"')
 
 
 def test_lines_that_are_not_utf_8_are_replaced_or_skipped_on_demand(trained, cli):

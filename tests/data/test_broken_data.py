@@ -464,6 +464,19 @@ BROKEN = [
         {},
         "@/a.brackets:2: an intent without a sentence; remove the line",
     ),
+    *(
+        (
+            f"the key {key} twice in a JSON object",
+            {"a.jsonl": '{"text": "go"}\n' + line},
+            "a.jsonl",
+            {"labelled": False},
+            f"@/a.jsonl:2: JSON that cannot be used: the key '{key}' occurs twice",
+        )
+        for key, line in {
+            "text": '{"text": "fly", "intent": "x", "text": "go"}',
+            "start": J % '{"name": "x", "start": 0, "start": 7, "end": 13}',
+        }.items()
+    ),
     (
         "a stray backslash",
         {"a.brackets": "fly \\to\n"},
@@ -478,8 +491,9 @@ BROKEN = [
             "a.jsonl",
             {"labelled": False},
             (
-                f'@/a.jsonl:1: "{key}" may be labels, but labels are read from "slots" or "tags"'
-                ' (and "intent"); rename, or remove'
+                f'@/a.jsonl:1: "{key}" may be labels, but labels are read from "slots", each'
+                ' {"name", "start", "end"}, or "tags" (and "intent"); write them so, or remove the'
+                " key"
             ),
         )
         for key in ("label", "labels", "entities", "spans", "ner_tags", "annotations", "Entities")

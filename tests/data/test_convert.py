@@ -33,6 +33,12 @@ def test_tokens_survive_conversion_to_jsonl_and_back(tmp_path):
             "b.md",
             "the tokens ['New York'] become ['New', 'York']",
         ),
+        (
+            "a.conll",
+            "St.\tB-x\nLouis\tI-x\n",
+            "b.brackets",
+            "the tokens ['St.', 'Louis'] become ['St', '.', 'Louis']",
+        ),
     ],
 )
 def test_information_loss_is_an_error_without_lossy(name, text, target, message, tmp_path):
@@ -46,6 +52,13 @@ def test_information_loss_is_an_error_without_lossy(name, text, target, message,
     assert [path.name for path in tmp_path.iterdir()] == [name]
     _, losses = convert_file(source, target, lossy=True)
     assert len(losses) == 1 and losses[0].message.startswith(message) and target.exists()
+
+
+def test_tokens_between_spaces_survive_conversion_to_text_with_that_tokenizer(tmp_path):
+    (tmp_path / "a.conll").write_text(CONLL)
+    convert_file(tmp_path / "a.conll", tmp_path / "b.brackets", tokenizer="whitespace")
+    convert_file(tmp_path / "b.brackets", tmp_path / "c.conll", tokenizer="whitespace")
+    assert (tmp_path / "c.conll").read_text() == CONLL
 
 
 @pytest.mark.parametrize("target", ["b.conll", "folder"])

@@ -158,8 +158,7 @@ def read(tmp_path, format, text, **keys):
 @pytest.mark.parametrize(
     ("content", "lines"),
     [
-        ("a\u2028b\x85c\x0bd\re\r\nf", ["a\u2028b\x85c\x0bd\re", "f"]),
-        ("a\nb\rc\n", ["a", "b\rc"]),
+        ("a\u2028b\x85c\x0bd\r\ne", ["a\u2028b\x85c\x0bd", "e"]),
         ("a\rb\r\rc", ["a", "b", "", "c"]),
         ("a\rb\r", ["a", "b"]),
         ("a\r\n\r\nb\r\n", ["a", "", "b"]),
@@ -170,6 +169,29 @@ def read(tmp_path, format, text, **keys):
 def test_lines_end_in_lf_or_crlf_or_in_cr_without_any_lf(content, lines):
     file = io.BytesIO(content.encode())
     assert [text for _, text in decode_lines(file, "x")] == lines
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column"),
+    [("a\nbc\rd\n", 2, 3), ("a\rb\n", 1, 2), ("a\n\nb\rc", 3, 2), ("a\r\r\nb\r\r\n", 1, 2)],
+)
+def test_a_cr_in_a_file_whose_lines_end_in_lf_is_an_error(content, line, column):
+    with pytest.raises(DataError) as error:
+        list(decode_lines(io.BytesIO(content.encode()), "x"))
+    assert str(error.value) == (
+        f"x:{line}: a CR at column {column}, though lines end in LF; replace it by LF or a space"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be"])
+def test_a_byte_order_mark_of_another_encoding_is_named(encoding):
+    text = "fly\n" if encoding in ("utf-16", "utf-32") else "\ufefffly\n"
+    with pytest.raises(DataError) as error:
+        list(decode_lines(io.BytesIO(text.encode(encoding)), "x"))
+    name = encoding[:6]
+    assert str(error.value) == (
+        f"x:1: {name.upper()}, not UTF-8; save it as UTF-8, e.g. iconv -t utf-8 -f {name}"
+    )
 
 
 def test_lines_that_are_not_utf_8_are_replaced_or_skipped_and_logged(caplog):

@@ -214,8 +214,34 @@ def test_prediction_needs_only_the_files_of_its_engine(names, run):
     assert slotfill.load(run).predict(["arrive Oslo"])[0].slots[0].value == "Oslo"
 
 
+@pytest.mark.parametrize("make", [iter, tuple, lambda texts: (text for text in texts)])
+def test_texts_of_any_iterable_are_predicted(make, run):
+    tagger, texts = slotfill.load(run), ["arrive Oslo", "arrive Lima"]
+    assert tagger.predict(make(texts)) == tagger.predict(texts) != []
+
+
+@pytest.mark.parametrize(
+    ("texts", "problem"),
+    [
+        ("fly", "str"),
+        (b"fly", "bytes"),
+        ({"fly": 1}, "dict"),
+        ({"fly"}, "set"),
+        (None, "NoneType"),
+        (["fly", None], "an item of type NoneType"),
+        (iter([b"fly"]), "an item of type bytes"),
+    ],
+)
+def test_other_things_than_a_list_of_texts_are_refused(texts, problem, run):
+    with pytest.raises(TypeError) as error:
+        slotfill.load(run).predict(texts)
+    assert str(error.value) == (
+        f"predict takes a list of texts, not {problem}: predict(['fly to Oslo'])"
+    )
+
+
 READ = {
-    "onnx": ("vocab.json", "embedding.onnx", "model.onnx"),
+    "onnx": ("config.yaml", "vocab.json", "embedding.onnx", "model.onnx"),
     "torch": ("config.yaml", "vocab.json", "model.safetensors"),
 }
 """The files that each engine reads."""
@@ -245,6 +271,19 @@ def test_flipped_bit_is_detected_in_every_file_that_is_read(engine, run):
             assert_damaged(run, engine, name)
         (run / name).write_bytes(content)
     load_run(run, engine=engine)
+
+
+def test_flipped_bit_is_detected_in_the_manifest(run):
+    content = (run / "manifest.json").read_bytes()
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        (run / "manifest.json").write_bytes(damaged)
+        with pytest.raises(RunError) as error:
+            load_run(run)
+        assert "\n" not in str(error.value)
+    (run / "manifest.json").write_bytes(content)
+    load_run(run)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6])

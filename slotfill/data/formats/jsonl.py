@@ -24,7 +24,7 @@ from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Example, Issue, Sentence, Span
 from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
-from slotfill.files import read_lines
+from slotfill.files import STANDARD_INPUT, read_lines
 
 
 class Jsonl(Format):
@@ -189,8 +189,9 @@ def _unknown_labels(row: _Row) -> Iterator[Issue]:
     if keys:
         names = " and ".join(f'"{key}"' for key in keys)
         message = (
-            f'{names} may be labels, but labels are read from "slots" or "tags" (and "intent");'
-            " rename, or remove"
+            f'{names} may be labels, but labels are read from "slots", each {{"name", "start",'
+            ' "end"}, or "tags" (and "intent"); write them so, or remove the key'
+            ""
         )
         yield Issue("unknown labels", row.location, message)
 
@@ -198,13 +199,15 @@ def _unknown_labels(row: _Row) -> Iterator[Issue]:
 def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
     location = f"{path}:{number}"
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=_unique_keys)
         if "\\u" in line and (half := _SURROGATE.search(json.dumps(row, ensure_ascii=False))):
             raise DataError(
                 f"{location}: {json.dumps(half[0])} is half a character, which UTF-8 cannot hold"
             )
     except json.JSONDecodeError as error:
-        head = "\n".join(text for _, text in islice(read_lines(path), 50))
+        # The next lines of standard input may not have arrived.
+        lines = [(number, line)] if path is STANDARD_INPUT else islice(read_lines(path), 50)
+        head = "\n".join(text for _, text in lines)
         if name := _name_format(head):
             raise DataError(f"{path}: {name} cannot be read; {_CONVERT}") from None
         if line.startswith("["):
@@ -220,6 +223,15 @@ def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
         raise DataError(f"{location}: {_JSON_ARRAY_HINT.format(path)}")
     if not isinstance(row, dict):
         raise DataError(f"{location}: expected a JSON object, found {line.strip()[:40]}")
+    return row
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; raises ValueError for a key that occurs twice."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} occurs twice")
     return row
 
 
