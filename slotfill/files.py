@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from difflib import get_close_matches
@@ -129,6 +130,15 @@ def nearest_in_folder(path: Path, shown: Path | None = None) -> str:
         return ""
     near = get_close_matches(path.name, names, n=1)
     return f"; did you mean '{(shown or path).with_name(near[0])}'?" if near else ""
+
+
+def is_special_file(path: Path) -> bool:
+    """Return whether `path` is a device, a pipe or a socket, whose content may never end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

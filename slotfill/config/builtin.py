@@ -9,6 +9,7 @@ from pathlib import Path
 from slotfill.config.models import Config
 from slotfill.config.validate import parse_config
 from slotfill.errors import ConfigError, ErrorDetail, UsageError, did_you_mean
+from slotfill.files import is_special_file
 
 MAX_BYTES = 1_000_000
 """The largest size of a config file."""
@@ -92,6 +93,8 @@ def _read(config: str | None, overrides: Sequence[str]) -> tuple[Path, str, str]
         )
     elif path.exists():
         shown = config
+        if is_special_file(path):
+            raise UsageError(f"{config}: not a regular file; a config is a YAML file")
         if path.suffix not in ("", ".yaml", ".yml"):
             raise UsageError(
                 f"{config}: not a config, which is a .yaml file; if it contains sentences, use"

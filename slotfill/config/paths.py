@@ -15,7 +15,7 @@ from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from slotfill.config.yaml_reader import OverrideText
-from slotfill.files import nearest_in_folder
+from slotfill.files import is_special_file, nearest_in_folder
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ def resolve_file(text: Any, info: ValidationInfo, kind: str = "file") -> Any:
     path = resolve(text, info.context)
     if info.context.need_data and not os.path.exists(path):
         raise config_error(f"there is no {kind} {text}{nearest_in_folder(Path(path), Path(text))}")
+    if info.context.need_data and is_special_file(Path(path)):
+        raise config_error(f"{text} is not a regular file")
     return path
 
 

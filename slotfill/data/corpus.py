@@ -17,7 +17,7 @@ from slotfill.data.schemes import all_tags
 from slotfill.data.sentence import Example, Issue, Sentence, Span, intent_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError, UsageError
-from slotfill.files import EncodingErrors, nearest_in_folder, read_lines
+from slotfill.files import EncodingErrors, is_special_file, nearest_in_folder, read_lines
 
 FormatPart = str | Mapping[str, Any] | None
 """A part of kind format; None and "auto" guess it from the path."""
@@ -48,6 +48,9 @@ def read_examples(
 ) -> list[Example]:
     """Return what the file (or folder) `path` holds, at least one example; raises DataError."""
     path = Path(path)
+    for file in (path, *path.glob("*")):
+        if is_special_file(file):
+            raise DataError(f"{file}: not a regular file; copy its content into one")
     examples = list(_part(path, format).read(path, scheme=scheme))
     if not examples:
         raise DataError(f"{path}: no sentences; the file is empty")

@@ -140,6 +140,10 @@ def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
     """Return the part of the training sentences that is `split`, the same part every time."""
     count = len(reading.sentences)
     size = round(count * share)
+    if count == 1 and (issues := reading.issues("no empty line")):
+        raise DataError(
+            f"{issues[0].location}: {issues[0].message}; put an empty line after each sentence"
+        )
     if not 0 < size < count:
         raise ConfigError(
             f"{share:g} of {count} training sentences leaves an empty split; set data.valid=FILE,"

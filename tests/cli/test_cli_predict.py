@@ -187,7 +187,7 @@ def test_a_terminal_gets_colours_and_a_prompt(trained, monkeypatch):
 def test_predict_takes_a_list_of_texts(texts, trained):
     tagger = Predictor.load(trained)
     assert tagger.predict([]) == []
-    with pytest.raises(TypeError, match="^predict takes a list of texts, not "):
+    with pytest.raises(TypeError, match=r"^predict takes a list of texts, not "):
         tagger.predict(texts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -693,9 +694,12 @@ def test_each_error_names_its_location_key_and_fix(text, overrides, messages, de
         ("data: {path: corpus/test.brackets, holdout: 0.01}\n",
          "c.yaml:1: data.holdout: 0.01 of 8 training sentences leaves an empty split; set"
          " data.valid=FILE, or data.holdout=0 to train on all of them"),
+        ("data: {path: /dev/zero}\n", "c.yaml:1: data.path: /dev/zero is not a regular file"),
+        ("data: {path: corpus, valid: pipe}\n", "c.yaml:1: data.valid: pipe is not a regular file"),
     ],
 )  # fmt: skip
 def test_missing_data_is_reported_before_training(text, message, desk, cli):
+    os.mkfifo("pipe")
     Path("empty").mkdir()
     Path("c.yaml").write_text(text)
     for command in ("train", "check"):
@@ -737,6 +741,14 @@ def test_a_file_of_sentences_is_no_config(name, desk, cli):
             2,
             f"slotfill: {name}: not a config, which is a .yaml file; if it contains sentences, use"
             f" data.path={name}\n",
+        )
+
+
+def test_a_pipe_is_no_config(desk, cli):
+    os.mkfifo("pipe.yaml")
+    for command in ("train", "check", "show"):
+        assert cli(command, "pipe.yaml").err == (
+            "slotfill: pipe.yaml: not a regular file; a config is a YAML file\n"
         )
 
 

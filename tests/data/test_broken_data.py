@@ -577,6 +577,33 @@ BROKEN = [
             " each sentence"
         ),
     ),
+    *(
+        (
+            f"the comment {line} without a space",
+            {"a.conll": f"{line}\nfly\tO\n\n" if first else f"fly\tO\n\n{line}\nfly\tO\n\n"},
+            "a.conll",
+            {},
+            f"@/a.conll:{message}; a comment begins with '# ', with a space",
+        )
+        for line, first, message in [
+            ("#id=7", True, "2: 2 columns, but line 1 has 1"),
+            ("#id=7", False, "3: 1 column, but line 1 has 2"),
+            ("#id 7", False, "3: tag '7' is not of scheme iob2 (O, B-, I-)"),
+        ]
+    ),
+    *(
+        (
+            f"the link {link} in Markdown",
+            {"a.md": f"go\nread [this]({link}) now\n"},
+            "a.md",
+            {},
+            (
+                f"@/a.md:2: {link!r} is a link, not the name of a slot; a file of sentences has no"
+                " links (if it is a name, call the file .brackets)"
+            ),
+        )
+        for link in ("https://a.org/b", "#usage", "docs/train.md", "../a", 'a/b "A title"')
+    ),
     (
         "BMES tags",
         {"a.conll": "New B-x\nYork M-x\nCity E-x\n"},

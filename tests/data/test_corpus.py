@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -170,3 +171,13 @@ def test_folder_without_train_lists_its_splits(tmp_path):
     with pytest.raises(ConfigError) as error:
         split_path(DataConfig(path=str(tmp_path)), "train")
     assert f"in {tmp_path}, which has test, training; name the file train, as " in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a.conll", "folder/seq.in"])
+def test_data_in_a_pipe_is_refused_at_once(name, tmp_path):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    os.mkfifo(file)
+    with pytest.raises(DataError) as error:
+        read_sentences(file if name == "a.conll" else file.parent)
+    assert str(error.value) == f"{file}: not a regular file; copy its content into one"

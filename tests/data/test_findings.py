@@ -100,11 +100,12 @@ def test_learned_affixes_are_listed(tmp_path):
     ]
 
 
-def test_conll_file_without_empty_lines_is_reported(tmp_path):
-    files = {"train.conll": "w B-x\n" * 30, "valid.conll": "go O\n\n"}
+@pytest.mark.parametrize("count", [4, 30])
+def test_conll_file_without_empty_lines_is_reported(count, tmp_path):
+    files = {"train.conll": "w B-x\n" * count, "valid.conll": "go O\n\n"}
     assert findings(tmp_path, files) == [
-        "@/train.conll: no empty line, so its 30 tokens are one sentence; put an empty line after"
-        " each sentence"
+        f"@/train.conll: no empty line, so its {count} tokens are one sentence; put an empty line"
+        " after each sentence"
     ]
 
 

@@ -154,6 +154,16 @@ def test_train_without_any_slot_is_an_error(here):
     read_split(DataConfig(path="a.jsonl"), "train", intents=True)
 
 
+def test_a_short_conll_file_without_empty_lines_is_an_error(here):
+    Path("a.conll").write_text("go\tO\nto\tO\nRome\tB-city\nnow\tO\n", encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        read_split(DataConfig(path="a.conll"), "train")
+    assert str(error.value) == (
+        "a.conll: no empty line, so its 4 tokens are one sentence; put an empty line after each"
+        " sentence"
+    )
+
+
 MANY = ["drink"] * MIN_VALID_LABELS
 
 

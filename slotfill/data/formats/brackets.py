@@ -24,6 +24,7 @@ _ESCAPED = {"n": "\n", "r": "\r", **{char: char for char in r"\[]()"}}
 _PIECE = re.compile(r"[^\\\[\]]+|\\.?|\[|\]", re.DOTALL)
 _NAME = re.compile(r"\(((?:[^\\)]|\\.)*)\)", re.DOTALL)
 _INTENT = re.compile(r"\[\]\(((?:[^\\)]|\\.)+)\) ?", re.DOTALL)
+_LINK = re.compile(r"://|^(mailto:|www\.|[#/.])|\.(md|html?|png|jpe?g|gif|svg|pdf)\b|/.* \"")
 _SLOT = re.compile(r"\[[^\[\]]*\]\([^()]+\)")
 
 _FOREIGN_LINES = {
@@ -52,6 +53,12 @@ class Brackets(Format):
                         " (docs/formats.md)"
                     )
             intent, text, spans = _parse(line, location)
+            links = [span.name for span in spans if _LINK.search(span.name)]
+            if links and path.suffix.lower() == ".md":
+                raise DataError(
+                    f"{location}: {links[0]!r} is a link, not the name of a slot; a file of"
+                    " sentences has no links (if it is a name, call the file .brackets)"
+                )
             if spans or not is_empty(text):
                 yield Example(text, spans, intent, location)
             elif intent:

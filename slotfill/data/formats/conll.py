@@ -25,6 +25,7 @@ from slotfill.errors import DataError
 from slotfill.files import read_lines
 
 _COMMENT = re.compile(r"# (\w+)(?::| =)(?: ([^\t]*))?")
+_SEPARATE = "; separate the columns of all lines alike, by tabs or by spaces"
 _TAG = re.compile(r"O|[BIESLUM]-\S+")
 
 
@@ -54,7 +55,7 @@ class Conll(Format):
         tokens: list[str] = []
         tags: list[str] = []
         locations: list[str] = []
-        intent, shape, empty_line = None, (0, 0), False
+        intent, shape, empty_line, comment_hint = None, (0, 0), False, ""
         for number, line in read_lines(path):
             if not line.strip(" \t") or line.startswith("-DOCSTART-"):
                 empty_line = True
@@ -69,11 +70,14 @@ class Conll(Format):
                 continue
             location = f"{path}:{number}"
             columns = self._columns(line, location)
+            if not tokens:
+                is_row = not line.startswith("#") or _TAG.fullmatch(columns[-1])
+                comment_hint = "" if is_row else "; a comment begins with '# ', with a space"
             shape = shape if shape[0] else (len(columns), number)
             if len(columns) != shape[0]:
                 raise DataError(
-                    f"{location}: {_count(len(columns))}, but line {shape[1]} has {shape[0]}; "
-                    "separate the columns of all lines alike, by tabs or by spaces"
+                    f"{location}: {_count(len(columns))}, but line {shape[1]} has {shape[0]}"
+                    f"{comment_hint or _SEPARATE}"
                 )
             locations.append(location)
             tokens.append(self._cell(columns, "token", location))
@@ -82,7 +86,7 @@ class Conll(Format):
                 try:
                     parse_tag(tags[-1], scheme)
                 except ValueError as error:
-                    hint = ""
+                    hint = comment_hint
                     if all(_TAG.fullmatch(token) for token in tokens):
                         hint = (
                             f"; the tags seem to be in column {self.token}: set data.format="
@@ -91,7 +95,7 @@ class Conll(Format):
                     raise DataError(f"{location}: {error}{hint}") from None
         if tokens:
             example = example_from_tokens(tokens, tags or None, scheme, intent, locations)
-            if not empty_line and len(tokens) > 20:
+            if not empty_line and len(tokens) > 3:
                 message = f"no empty line, so its {len(tokens)} tokens are one sentence"
                 if len(tokens) > 100:
                     raise DataError(f"{path}: {message}; put an empty line after each sentence")
