@@ -81,6 +81,11 @@ class RunError(SlotfillError):
     exit_code = 1
 
 
+def format_count(count: int, noun: str) -> str:
+    """Return `1 sentence` or `2,000 sentences`, for a `noun` whose plural ends in s."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Return the end of a message on an unknown `word`: the nearest allowed word, and all."""
     names = sorted(allowed)

@@ -60,7 +60,7 @@ class CommandGroup(TyperGroup):
             discard_output()
             code = 0
         except OSError as error:
-            name = error.filename or "input or output"
+            name = error.filename or "standard output"
             echo(f"slotfill: {name}: {error.strerror or error}", err=True)
             code = 1
         except KeyboardInterrupt:

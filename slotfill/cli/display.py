@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slotfill.cli.output import echo, escape
+from slotfill.errors import format_count
 
 if TYPE_CHECKING:
     from slotfill.data.indexers import Coverage
@@ -67,7 +68,7 @@ def print_coverage(coverage: Coverage) -> None:
         "unknown": "unknown",
     }
     for file, splits in coverage.items():
-        echo(f"{Path(file).name}: {splits['kept']:,} words kept")
+        echo(f"{Path(file).name}: {format_count(splits['kept'], 'word')} kept")
         for split, counts in splits.items():
             if split == "kept":
                 continue
@@ -122,7 +123,8 @@ def print_times(times: dict[str, float]) -> None:
 def print_scores(result: EvaluationResult, name: str) -> None:
     """Print the scores on the sentences called `name`: a table of slots, and one of intents."""
     console = PlainConsole()
-    title = f"{name}: {result.sentences:,} sentences, {result.tokens:,} tokens"
+    title = f"{name}: {format_count(result.sentences, 'sentence')}"
+    title += f", {format_count(result.tokens, 'token')}"
     console.print(_score_table("slot", result.slots, result.overall, title))
     low, high = result.f1_interval
     lines = [
@@ -131,15 +133,16 @@ def print_scores(result: EvaluationResult, name: str) -> None:
         f"tag accuracy {result.tag_accuracy:.2f}%, sentence accuracy"
         f" {result.sentence_accuracy:.2f}%",
     ]
-    unknown = f"{result.unknown_words:,} tokens, "
-    unknown += f"{result.unknown_slots:,} slots by name{_abbreviate(result.unknown_names)}"
+    unknown = f"{format_count(result.unknown_words, 'token')}, "
+    unknown += format_count(result.unknown_slots, "slot name") + _abbreviate(result.unknown_names)
     modes = [f"scoring of slots: {result.mode}"]
     if intent := result.intent:
         console.print(_score_table("intent", intent.intents, intent.overall))
         lines.append(
             f"intent accuracy {intent.accuracy:.2f}%, frame accuracy {intent.frame_accuracy:.2f}%"
         )
-        unknown += f", {intent.unknown_intents:,} intents{_abbreviate(intent.unknown_names)}"
+        unknown += f", {format_count(intent.unknown_intents, 'intent')}"
+        unknown += _abbreviate(intent.unknown_names)
         modes.append(f"scoring of intents: {intent.mode}")
     for line in (*lines, f"not in the training sentences: {unknown}", *modes):
         echo(line)
@@ -148,9 +151,12 @@ def print_scores(result: EvaluationResult, name: str) -> None:
 def _score_table(
     kind: str, scores: Mapping[str, PRFScore], overall: PRFScore, title: str = ""
 ) -> Table:
+    total_name = f"all {kind}s"
+    if total_name in scores:
+        total_name = f"total ({total_name})"
     *rows, total = [
         (name, f"{s.precision:.2f}", f"{s.recall:.2f}", f"{s.f1:.2f}", f"{s.support:,}")
-        for name, s in [*scores.items(), (f"all {kind}s", overall)]
+        for name, s in [*scores.items(), (total_name, overall)]
     ]
     table = _table(title, (kind, "precision", "recall", "F1", f"gold {kind}s"), rows)
     table.add_section()

@@ -25,7 +25,7 @@ from slotfill.cli.app import (
     split_overrides,
 )
 from slotfill.cli.output import echo, write_data
-from slotfill.errors import UsageError
+from slotfill.errors import UsageError, format_count
 from slotfill.files import check_new_file, write_atomically
 from slotfill.runs.device import resolve_device
 
@@ -73,7 +73,7 @@ def inspect(
     if as_json:
         write_data(json.dumps(inspection.to_json(), ensure_ascii=False) + "\n")
     elif html is not None:
-        echo(f"{html}: {len(inspection.panels)} figures")
+        echo(f"{html}: {format_count(len(inspection.panels), 'figure')}")
     else:
         display.print_heat_maps(inspection)
 
@@ -138,7 +138,8 @@ def compare(
         configs, out, overrides=overrides, seeds=_parse_seeds(seeds), data=data or ()
     )
     finished = sum(map(comparing.is_finished, plan.jobs))
-    echo(f"{len(plan.jobs)} runs" + (f", {finished} of them already finished" if finished else ""))
+    runs = format_count(len(plan.jobs), "run")
+    echo(runs + (f", {finished} of them already finished" if finished else ""))
     try:
         errors = scheduler.run_jobs(
             plan,
@@ -211,11 +212,8 @@ def probe(
         if figure.suffix.lower() not in (".svg", ".png", ".pdf"):
             raise UsageError(f"--figure {figure}: a figure is a .svg, .png or .pdf file")
         check_new_file(figure, force=force)
-    has_matplotlib = find_spec("matplotlib") is not None
-    if figure and not has_matplotlib:
-        echo(
-            f"slotfill: {figure}: figures need matplotlib: pip install 'slotfill[plots]'", err=True
-        )
+        if find_spec("matplotlib") is None:
+            raise UsageError(f"{figure}: figures need matplotlib: pip install 'slotfill[plots]'")
 
     from slotfill.cli import display
     from slotfill.cli.progress import probe_progress
@@ -226,7 +224,7 @@ def probe(
     resolve_device("cpu")
     with probe_progress() as report:
         results = probing.probe(named_cells, settings, report)
-    if figure is not None and has_matplotlib:
+    if figure is not None:
         from slotfill.lab.probe import figures
 
         write_atomically(figure, figures.render(figures.plot_probe(results), figure.suffix))
@@ -239,8 +237,6 @@ def probe(
             " longest distance."
         )
         display.print_tables(probing.tables(results), [legend])
-    if figure and not has_matplotlib:
-        raise typer.Exit(2)
 
 
 def tune(

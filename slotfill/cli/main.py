@@ -30,7 +30,7 @@ from slotfill.cli.app import (
     split_overrides,
 )
 from slotfill.cli.output import LogHandler, echo, write_data
-from slotfill.errors import SlotfillError, UsageError, did_you_mean
+from slotfill.errors import SlotfillError, UsageError, did_you_mean, format_count
 from slotfill.runs.device import resolve_device
 from slotfill.version import __version__
 
@@ -336,18 +336,26 @@ def check(
             continue
         label = config or result.name
         for split in result.splits:
-            intents = "" if split.intents is None else f", {split.intents:,} intents"
-            repaired = f", {split.repaired_tags:,} tags repaired" if split.repaired_tags else ""
-            echo(
-                f"{label}: {split.split}: {split.sentences:,} sentences, {split.slots:,} slots"
-                f"{intents}{repaired}"
+            intents = "" if split.intents is None else f", {format_count(split.intents, 'intent')}"
+            repaired = (
+                f", {format_count(split.repaired_tags, 'tag')} repaired"
+                if split.repaired_tags
+                else ""
             )
-        for finding in result.findings:
-            echo(f"{label}: warning: {finding}")
-        for file in result.not_executed:
-            echo(f"{label}: {file} was read, but not executed; add --trust if you trust it")
-        warnings = "1 warning" if len(result.findings) == 1 else f"{len(result.findings)} warnings"
-        echo(f"{label}: {warnings if result.findings else 'ok'}")
+            echo(
+                f"{label}: {split.split}: {format_count(split.sentences, 'sentence')},"
+                f" {format_count(split.slots, 'slot')}{intents}{repaired}"
+            )
+        warnings = [
+            *map(str, result.findings),
+            *(
+                f"not verified: {file} is executed only with --trust"
+                for file in result.not_executed
+            ),
+        ]
+        for warning in warnings:
+            echo(f"{label}: warning: {warning}")
+        echo(f"{label}: {format_count(len(warnings), 'warning') if warnings else 'ok'}")
     raise typer.Exit(exit_code)
 
 
@@ -398,9 +406,11 @@ def convert(
         tokenizer=tokenizer,
         lossy=lossy,
     )
-    repaired = f", {result.repaired_tags} tags repaired" if result.repaired_tags else ""
+    repaired = (
+        f", {format_count(result.repaired_tags, 'tag')} repaired" if result.repaired_tags else ""
+    )
     changed = f", {len(losses)} changed" if losses else ""
-    echo(f"{target}: {len(result.sentences)} sentences{repaired}{changed}")
+    echo(f"{target}: {format_count(len(result.sentences), 'sentence')}{repaired}{changed}")
     if losses:
         echo(f"slotfill: {losses[0].location}: {losses[0].message}", err=True)
 

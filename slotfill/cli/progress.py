@@ -45,10 +45,14 @@ def _bar(console: PlainConsole, description: str) -> Iterator[UpdateBar]:
 
 @contextmanager
 def training_progress() -> Iterator[Callable[[Progress], None]]:
-    """Yield a function that shows the progress of training and a line for each epoch."""
+    """Yield a function that shows the progress of training and a line for each epoch.
+
+    Without a terminal, only some of many short epochs have a line.
+    """
     console = PlainConsole()
     if not console.is_terminal:
-        yield lambda progress: echo(_log_line(progress)) if _epoch_ended(progress) else None
+        with _epoch_log() as log:
+            yield log
         return
     with _bar(console, "Reading the sentences ...") as update:
         started = False
@@ -66,6 +70,30 @@ def training_progress() -> Iterator[Callable[[Progress], None]]:
             update(*_epoch_bar(progress))
 
         yield report
+
+
+@contextmanager
+def _epoch_log() -> Iterator[Callable[[Progress], None]]:
+    """Yield a function that prints the first and last epoch, and one per second or 5% of epochs."""
+    logged_at = -1.0
+    skipped = ""
+
+    def log(progress: Progress) -> None:
+        nonlocal logged_at, skipped
+        if not _epoch_ended(progress):
+            return
+        line = _log_line(progress)
+        now = time.monotonic()
+        is_twentieth = progress.epoch % max(1, progress.epochs // 20) == 0
+        if logged_at < 0 or is_twentieth or now - logged_at >= 1:
+            echo(line)
+            logged_at, skipped = now, ""
+        else:
+            skipped = line
+
+    yield log
+    if skipped:
+        echo(skipped)
 
 
 @contextmanager

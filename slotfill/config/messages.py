@@ -112,6 +112,8 @@ def _format_error(error: Any, fields: list[str], section: str) -> str:
         words = context["expected"].replace(" or ", ", ").split(", ")
         allowed = [word.strip("'") for word in words]
         return f"unknown value {value}{did_you_mean(str(error['input']), allowed)}"
+    if kind == "float_type" and str(error["input"]).lower().lstrip("+-") in ("nan", "inf"):
+        kind = "finite_number"
     template = _EXPECTED.get(kind, str(error["msg"]).lower())
     return f"{template.format(**context)}, found {value}"
 

@@ -71,7 +71,7 @@ class DataConfig(StrictModel):
     slot to the token, `skip` drops it."""
     normalization: Literal["NFC", "NFKC", "none"] = "NFC"
     """The Unicode normalization of tokens for lookups; offsets always refer to the text itself."""
-    holdout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    holdout: Fraction | None = None
     """The share of the training sentences that is used for validation if there is no `valid`.
 
     0 trains on all of them and keeps the last epoch; null: 0.1, or 0 if there is a `test` and a
@@ -81,9 +81,10 @@ class DataConfig(StrictModel):
     @model_validator(mode="after")
     def _has_training_sentences(self, info: ValidationInfo) -> DataConfig:
         if info.context and info.context.need_data and not (self.path or self.train):
-            raise config_error(
-                "no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"
-            )
+            message = "no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"
+            if "path" in self.model_fields_set:
+                raise combine_errors([(("path",), message)])
+            raise config_error(message)
         return self
 
 

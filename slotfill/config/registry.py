@@ -56,6 +56,15 @@ class Option:
     """The kind of part that the value is, if it is one."""
 
 
+def check_trusted(file: str | Path) -> None:
+    """Raise UsageError if the `file` of a user-defined part may not be executed here."""
+    if not _trusted.get():
+        raise UsageError(
+            f"{file}: a user-defined part is Python code, so it was not executed; if you trust it,"
+            " add --trust (in Python: trust=True)"
+        )
+
+
 class PartSource:
     """A part as its file describes it, parsed but never executed."""
 
@@ -139,11 +148,8 @@ class PartSource:
             UsageError: The file is a user's, and `trust_external_parts` does not allow to run it.
             RunError: Running it fails.
         """
-        if self.module is None and not _trusted.get():
-            raise UsageError(
-                f"{self.path}: a user-defined part is Python code, so it was not executed; if you"
-                " trust it, add --trust (in Python: trust=True)"
-            )
+        if self.module is None:
+            check_trusted(self.path)
         return self._loaded
 
     @cached_property

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from slotfill.config.models import Config, external_part_files
-from slotfill.config.registry import external_parts_trusted
+from slotfill.config.registry import check_trusted
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.model.embeddings.base import Embedding
@@ -56,11 +56,11 @@ def _describe_memory_error() -> Iterator[None]:
 def check_buildable(config: Config) -> None:
     """Build the network with an empty vocabulary, to find options that conflict.
 
-    Nothing is built if a user-defined part must not be executed.
-
     Raises:
         ConfigError: Options conflict.
+        UsageError: The config names a user-defined part that may not be executed.
     """
-    if external_parts_trusted() or not any(external_part_files(config.model_dump())):
-        vocab = Vocab({}, ["O"], config.scheme, intents={"intent": 1})
-        build_model(config, vocab, learning=True)
+    for file in external_part_files(config.model_dump()):
+        check_trusted(file)
+    vocab = Vocab({}, ["O"], config.scheme, intents={"intent": 1})
+    build_model(config, vocab, learning=True)

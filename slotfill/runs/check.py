@@ -38,7 +38,7 @@ class CheckResult:
     findings: list[Finding]
     """Likely problems in the sentences."""
     not_executed: list[str]
-    """Files of user-defined parts that were read, but not executed."""
+    """Files of user-defined parts that were read, but not executed, so that they may not work."""
 
 
 def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResult:
@@ -52,7 +52,9 @@ def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResu
     from slotfill.model.build import check_buildable
 
     name, loaded = load_config(config, overrides, need_data=True)
-    check_buildable(loaded)
+    files = [] if external_parts_trusted() else list(external_part_files(loaded.model_dump()))
+    if not files:
+        check_buildable(loaded)
     splits = []
     results = {}
     with loaded.locate_errors():
@@ -73,7 +75,6 @@ def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResu
                     result.repaired_tags,
                 )
             )
-    files = [] if external_parts_trusted() else list(external_part_files(loaded.model_dump()))
     sentences = {split: result.sentences for split, result in results.items()}
     findings = check_splits(sentences, intents=bool(loaded.intent)) + find_problems(results)
     return CheckResult(name, splits, findings, files)

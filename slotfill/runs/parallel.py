@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from functools import cache, partial
@@ -28,6 +29,8 @@ def render_parallel(
         RunError: A process was killed.
     """
     work = partial(_render_chunk, run, format, engine, external_parts_trusted())
+    # An ordinary exit releases the semaphores of the pool.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with ProcessPoolExecutor(jobs, get_context("spawn"), _init_worker) as workers:
         try:
             yield from ordered_map(work, read_ahead(texts, CHUNK), workers)

@@ -126,6 +126,14 @@ def train(
         }
         if coverage := compute_coverage(trainer.model.indexers, tokens):
             on_coverage(coverage)
+        if (used := trainer.workers.count) < config.train.processes:
+            on_finding(
+                Finding(
+                    "train.processes",
+                    f"{config.train.processes} processes are more than can share a batch on this"
+                    f" device; {used} used",
+                )
+            )
         if folder.source:
             folder.load_checkpoint(trainer)
         else:

@@ -80,7 +80,7 @@ def test_unknown_slot_names_are_counted(trained, cli):
     assert scores["slots"]["time"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
     assert scores["overall"]["support"] == 3
     assert (
-        "3 tokens, 2 slots by name (class, time)"
+        "3 tokens, 2 slot names (class, time)"
         in cli("evaluate", trained, "--data", "mine.brackets").out
     )
 
@@ -115,3 +115,10 @@ def test_overrides_apply_to_other_sentences(trained, cli, corpus, tmp_path):
     own = json.loads(cli("evaluate", trained, "--json").out)
     assert overridden["overall"] == own["overall"]
     assert cli("evaluate", trained, "data.schema=bioes").code == 2
+
+
+def test_a_slot_called_all_slots_has_another_row_than_the_total(trained, cli):
+    Path("a.brackets").write_text("leave [Oslo](all slots)\n")
+    out = cli("evaluate", trained, "--data", "a.brackets").out
+    assert out.startswith("a.brackets: 1 sentence, 2 tokens")
+    assert out.count("│ all slots ") == out.count("│ total (all slots) ") == 1

@@ -138,7 +138,7 @@ def test_check_does_not_call_a_valid_without_slots_ok(desk, cli):
 def test_check_counts_repaired_tags(desk, cli):
     Path("train.conll").write_text("fly O\nTaipei I-to\n\nhello O\n\nthere O\n")
     Path("c.yaml").write_text("data: {path: train.conll, holdout: 0.4}\n")
-    assert "c.yaml: train: 2 sentences, 1 slots, 1 tags repaired\n" in cli("check", "c.yaml").out
+    assert "c.yaml: train: 2 sentences, 1 slot, 1 tag repaired\n" in cli("check", "c.yaml").out
 
 
 def test_errors_in_building_the_network_have_a_location(desk, cli):

@@ -79,6 +79,17 @@ def test_a_closed_standard_output_is_one_line(words):
     assert (done.returncode, done.stderr) == (1, "slotfill: standard output is closed\n")
 
 
+@pytest.mark.parametrize("words", ["predict {} x", "evaluate {}", "check taipei"])
+def test_a_full_device_is_named_standard_output(words, trained):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    command = [sys.executable, "-m", "slotfill", *words.format(trained).split()]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.stderr == "slotfill: standard output: No space left on device\n"
+    assert result.returncode == 1
+
+
 def test_training_continues_if_its_output_is_closed(desk):
     done = in_shell("slotfill train tiny.yaml --out run | head -1; exit ${PIPESTATUS[0]}")
     assert (done.returncode, done.stderr) == (0, "")

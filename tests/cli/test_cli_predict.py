@@ -272,6 +272,8 @@ def test_processes_end_with_their_parent(name, parallel):
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    if name == "SIGTERM":
+        assert (process.returncode, process.stderr.read()) == (128 + signal.SIGTERM, b"")
 
 
 def test_a_killed_process_is_one_line(parallel):

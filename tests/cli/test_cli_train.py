@@ -11,6 +11,9 @@ from pathlib import Path
 
 from conftest import run_on_terminal, start
 
+from slotfill.cli.progress import training_progress
+from slotfill.training.trainer import EpochMetrics, Progress
+
 FILES = {"config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"}
 FILES |= {"history.csv", "scores.json", "environment.json", "manifest.json"}
 LOG_LINE = re.compile(
@@ -254,3 +257,24 @@ def test_holdout_of_0_trains_on_all_sentences_to_the_last_epoch(desk, cli):
     assert cli("evaluate", "a").err == error
     result = cli("train", "tiny.yaml", *few, "data.test=corpus/test.brackets", "--out", "b")
     assert "test: 8 sentences" in result.out
+
+
+def test_many_short_epochs_are_logged_in_part(monkeypatch, capsys):
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    with training_progress() as report:
+        for epoch in range(1, 93):  # Early stopping in epoch 92 of at most 100.
+            row = EpochMetrics(epoch, 1.0, None, 0.001, 10.0, 1.0)
+            report(Progress(epoch, 100, 1, 1, 1.0, 10.0, 0.0, [row], None))
+    lines = capsys.readouterr().out.splitlines()
+    logged = [int(line.removeprefix("epoch ").partition("/")[0]) for line in lines]
+    assert logged == [1, *range(5, 91, 5), 92]
+
+
+def test_processes_that_are_not_used_are_a_warning(desk, cli):
+    words = ["tiny.yaml", "train.processes=1000", "train.batch_size=2", "train.epochs=1"]
+    result = cli("train", *words, "--out", "a", "--device", "cpu")
+    assert result.code == 0
+    assert (
+        "warning: train.processes: 1000 processes are more than can share a batch on this device;"
+        " 2 used\n"
+    ) in result.out

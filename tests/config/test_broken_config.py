@@ -688,6 +688,9 @@ def test_each_error_names_its_location_key_and_fix(text, overrides, messages, de
          "c.yaml:1: data: no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"),
         ("",
          "c.yaml:1: data: no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"),
+        ("train: {seed: 2}\ndata:\n  path: null\n",
+         "c.yaml:3: data.path: no training sentences; set data.path=FOLDER_OR_FILE or"
+         " data.train=FILE"),
         ("data: {path: empty}\n",
          "c.yaml:1: data.train: no training sentences in @/empty; set data.path=FOLDER_OR_FILE"
          " or data.train=FILE"),

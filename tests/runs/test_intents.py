@@ -204,7 +204,7 @@ def test_evaluation_reports_intent_scores_and_their_mode(room, cli):
     assert (result.code, result.err) == (0, "")
     assert "intent accuracy 33.33%, frame accuracy 33.33%\n" in result.out
     assert result.out.splitlines()[-1].startswith("scoring of intents: exact match of the set")
-    assert "not in the training sentences: 0 tokens, 0 slots by name, 1 intents (fly)" in result.out
+    assert "not in the training sentences: 0 tokens, 0 slot names, 1 intent (fly)" in result.out
     actual = json.loads(cli("evaluate", "run", "--data", "mine.brackets", "--json").out)["intent"]
     assert f"scoring of intents: {actual['mode']}\n" in result.out
     assert actual["intents"]["ask"] == {"precision": 100, "recall": 100, "f1": 100, "support": 1}
@@ -315,7 +315,7 @@ def test_inspect_shows_the_intent_head(room, cli):
         1, abs=1e-4
     )
     shown = cli("inspect", "run", "may I leave Lima", "--html", "page.html", "--gate", "weights")
-    assert shown.out == "page.html: 1 figures\n" and "leave#ask" in Path("page.html").read_text()
+    assert shown.out == "page.html: 1 figure\n" and "leave#ask" in Path("page.html").read_text()
     lines = cli("inspect", "run", "may I leave Lima", "--gate", "weights").out
     assert lines.startswith("[](leave#ask) may I leave [Lima](origin)\n")
     assert "weights, from the complete sentence to each token" in lines

@@ -70,11 +70,7 @@ def test_commands_on_a_run_execute_its_part_only_with_trust(part, cli):
         ["probe", "--cells", name],
         ["compare", "tiny.yaml", *cell, "--seeds", "1", "--out", "lab"],
     ):
-        result = cli(*words)
-        if words[0] == "compare":  # The error of a job is reported with its title.
-            assert result.code == 1 and "--trust" in result.err
-        else:
-            assert_refused(result)
+        assert_refused(cli(*words))
         assert not Path("executed").exists()
     assert not external_parts_trusted(), "one command with --trust decides nothing for the next"
     with pytest.raises(UsageError, match=r"mine\.py: a user-defined part is Python code"):
@@ -89,9 +85,11 @@ def test_check_reads_a_part_and_executes_it_only_with_trust(part, cli):
     result = cli("check", "tiny.yaml", f"encoder.cell={name}")
     assert result.code == 0
     file = Path("mine.py").resolve()
-    assert f"tiny.yaml: {file} was read, but not executed; add --trust" in result.out
+    warning = f"tiny.yaml: warning: not verified: {file} is executed only with --trust\n"
+    assert result.out.count(warning) == 1
+    assert not result.out.endswith("ok\n")
     assert not Path("executed").exists()
-    assert "not executed" not in cli("check", "tiny.yaml", f"encoder.cell={name}", "--trust").out
+    assert "not verified" not in cli("check", "tiny.yaml", f"encoder.cell={name}", "--trust").out
     assert Path("executed").exists()
 
 
@@ -112,6 +110,13 @@ def test_a_format_by_path_is_executed_only_with_trust(part, cli, trained, corpus
         assert_refused(cli(*words))
     assert cli("check", config, "--trust").code == 0
     assert Path("executed").exists()
+
+
+@pytest.mark.parametrize("key", ["encoder.cell={}", "tune.encoder.cell=[lstm, {}]"])
+def test_tuning_refuses_an_untrusted_part_before_the_first_trial(key, part, cli):
+    search = write_config(Path("search.yaml"), tune="{train.epochs: [1, 2]}")
+    assert_refused(cli("tune", search, key.format(part(CELL)), "--trials", "1"))
+    assert not Path("tuned").exists()
 
 
 def test_trust_ends_with_its_block():

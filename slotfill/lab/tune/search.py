@@ -17,7 +17,8 @@ from threading import Event
 from typing import Any
 
 from slotfill.config.builtin import load_config
-from slotfill.config.models import Config, DataConfig
+from slotfill.config.models import Config, DataConfig, external_part_files
+from slotfill.config.registry import check_trusted
 from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import read_split
@@ -86,6 +87,11 @@ def plan(
         example = "tune: {train.learning_rate: {low: 0.001, high: 0.01, log: true}}"
         raise UsageError(f"{source}: no search space; set the keys to try, for example {example}")
     check_buildable(config)
+    choices = (
+        value for values in config.tune.values() if isinstance(values, list) for value in values
+    )
+    for file in external_part_files([v if isinstance(v, dict) else {"name": v} for v in choices]):
+        check_trusted(Path(file).resolve())
     intents = bool(config.intent) or "intent" in config.tune
     results = {split: read_split(config.data, split, intents=intents) for split in SPLITS}
     sentences = {split: result.sentences for split, result in results.items()}
