@@ -63,11 +63,11 @@ def training_progress() -> Iterator[Callable[[Progress], None]]:
                 started = True
                 console.print("Ctrl-C: stop, keep the best epoch", style="dim")
                 console.print(_HEADER, style="bold")
+            update(*_epoch_bar(progress))
             if _epoch_ended(progress):
                 row = progress.history[-1]
                 style = "bold green" if row is progress.best else ""
                 console.print(_table_line(row, style != ""), style=style, soft_wrap=True)
-            update(*_epoch_bar(progress))
 
         yield report
 
