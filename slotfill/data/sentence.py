@@ -57,7 +57,9 @@ class Example:
     @property
     def tokens(self) -> list[str] | None:
         """The tokens of the file, if it has tokens."""
-        return self.offsets and [self.text[start:end] for start, end in self.offsets]
+        if self.offsets is None:
+            return None
+        return [self.text[start:end] for start, end in self.offsets]
 
 
 @dataclass(slots=True)

@@ -69,16 +69,16 @@ class Predictor:
 
     def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Return the prediction for each of `texts`, in order; an empty text has no slots."""
-        problem = type(texts).__name__
+        problem, items = type(texts).__name__, []
         if isinstance(texts, Iterable) and not isinstance(texts, str | bytes | Mapping | Set):
-            texts = list(texts)
-            wrong = (type(text).__name__ for text in texts if not isinstance(text, str))
+            items = list(texts)
+            wrong = (type(text).__name__ for text in items if not isinstance(text, str))
             problem = next((f"an item of type {name}" for name in wrong), "")
         if problem:
             raise TypeError(
                 f"predict takes a list of texts, not {problem}: predict(['fly to Oslo'])"
             )
-        return [Prediction.from_sentence(sentence) for sentence in self.tag(texts)]
+        return [Prediction.from_sentence(sentence) for sentence in self.tag(items)]
 
     def tag(self, texts: Sequence[str]) -> list[Sentence]:
         """Return `texts` as sentences with slots and intents."""
