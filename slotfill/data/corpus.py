@@ -222,6 +222,8 @@ def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[I
             message = f"the text {sentence.text!r} becomes {example.text!r}"
         elif sentence.pretokenized and sentence.surface_forms != tokens:
             message = f"the tokens {sentence.surface_forms} become {tokens}"
+            if example.tokens is None and sentence.surface_forms == example.text.split():
+                message += "; --tokenizer whitespace keeps them"
         elif spans is None and example.spans is not None:
             message = "it is unlabelled, and becomes labelled without slots"
         elif spans != example.spans:

@@ -37,7 +37,8 @@ def test_tokens_survive_conversion_to_jsonl_and_back(tmp_path):
             "a.conll",
             "St.\tB-x\nLouis\tI-x\n",
             "b.brackets",
-            "the tokens ['St.', 'Louis'] become ['St', '.', 'Louis']",
+            "the tokens ['St.', 'Louis'] become ['St', '.', 'Louis']; --tokenizer whitespace keeps"
+            " them",
         ),
     ],
 )
