@@ -38,9 +38,18 @@ def _bar(console: PlainConsole, description: str) -> Iterator[UpdateBar]:
         *columns, console=console, transient=True, refresh_per_second=8
     ) as bars:
         task = bars.add_task(description, total=1.0, details="")
-        yield lambda description, fraction, details: bars.update(
-            task, description=escape(description), completed=fraction, details=details
-        )
+
+        def update(description: str, fraction: float, details: str) -> None:
+            description = escape(description)
+            bars.update(
+                task,
+                description=description,
+                completed=fraction,
+                details=details,
+                refresh=description != bars.tasks[0].description,
+            )
+
+        yield update
 
 
 @contextmanager
