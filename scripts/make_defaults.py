@@ -160,13 +160,14 @@ def page(names: Sequence[str]) -> str:
 
 Written by `python scripts/make_defaults.py` from the run folders it trained; not edited by hand.
 
-The config names its data and nothing else. A tenth of the sentences is held out to select the
-epoch, if it has at least 200 slots and intents. With fewer, F1 cannot tell the epochs apart, so the
-network is trained on all sentences to the end of the schedule, and the last epoch is kept. Without
-a test split a tenth is held out in any case, so that the run has a score. F1 is over exact slots of
-the complete test set; `±` is the sample standard deviation over the seeds; the sentences drawn are
-the same for all seeds. Seconds of training on one processor, two runs at a time. Why the defaults
-are what they are: [accuracy.md](accuracy.md#the-defaults-and-why).
+These configs set only the data; all other keys have their defaults. A tenth of the training
+sentences is held out to select the epoch if it has at least 200 slots and intents. With fewer, F1
+is too noisy to rank the epochs, so the network is trained on all sentences to the end of the
+schedule, and the last epoch is kept. Without a test split, a tenth is always held out, so that the
+run has a score. F1 counts exact slots of the complete test set; `±` is the sample standard
+deviation over the seeds, which share the same training subset. Training times are in seconds, on
+one processor with two runs in parallel. The reasons for the defaults are in
+[accuracy.md](accuracy.md#the-defaults-and-why).
 
 {table(head, rows)}
 

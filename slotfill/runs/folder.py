@@ -113,7 +113,7 @@ class RunFolder:
         if is_partial and not resumable:
             return  # Stopped in its first epoch, so there is nothing to lose.
         if not force:
-            resume = f"go on with --resume {self.out}, " if resumable else ""
+            resume = f"resume with --resume {self.out}, " if resumable else ""
             raise UsageError(
                 f"{path} exists: {resume}replace it with --force, or choose another with --out DIR"
             )

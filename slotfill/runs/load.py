@@ -126,7 +126,7 @@ def check_run_folder(path: Path) -> None:
         raise UsageError(f"{path} is a file; a run is the folder that `slotfill train` wrote")
     if partial_path(path).is_dir():
         raise UsageError(
-            f"{path} is still training, or was stopped; go on with: slotfill train --resume {path}"
+            f"{path} is still training, or was stopped; resume with: slotfill train --resume {path}"
         )
     runs = {
         str(file.parent)

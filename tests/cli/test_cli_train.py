@@ -172,7 +172,7 @@ def test_a_killed_run_resumes_and_ctrl_c_completes_it(desk, cli):
     result = cli("predict", "a", "x")
     assert (
         result.err
-        == "slotfill: a is still training, or was stopped; go on with: slotfill train --resume a\n"
+        == "slotfill: a is still training, or was stopped; resume with: slotfill train --resume a\n"
     )
 
     process = start("train", "--resume", "a")

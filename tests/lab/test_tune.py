@@ -484,7 +484,7 @@ def test_output(desk, cli):
     assert re.search(r"│ 1 +│ +[12] │ +[\d.]+ │ +3 │ +\d+ │", result.out)
     assert lines[-4:] == [
         "2 trials: 2 finished.",
-        "F1 on valid in percent over complete slots. Test was not read.",
+        "F1 on valid in percent over complete slots. The test split was not used.",
         f"The best config is {OUT}/best.yaml. Next:",
         f"  slotfill train {OUT}/best.yaml",
     ]

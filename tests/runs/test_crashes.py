@@ -208,7 +208,7 @@ def test_a_finished_run_that_cannot_be_renamed_is_not_deleted(desk, trained):
             train(run, "first")
     assert Path.rename is rename
     gc.collect()
-    with pytest.raises(UsageError, match=r"^run\.partial exists: go on with --resume run, "):
+    with pytest.raises(UsageError, match=r"^run\.partial exists: resume with --resume run, "):
         RunFolder(Path("run"))
     # Even with --force the old run exists until the new one is finished.
     folder = RunFolder(Path("run"), force=True)

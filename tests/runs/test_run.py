@@ -457,7 +457,7 @@ def test_missing_run_suggests_the_nearest(trained, tmp_path, monkeypatch, cli):
     Path("runs/atis").rename("runs/snips.partial")
     assert (
         cli("predict", "runs/snips", "x").err
-        == "slotfill: runs/snips is still training, or was stopped; go on with: slotfill train"
+        == "slotfill: runs/snips is still training, or was stopped; resume with: slotfill train"
         " --resume runs/snips\n"
     )
 
@@ -490,7 +490,7 @@ def test_resumed_run_has_the_same_weights(desk):
         RunFolder(Path("halting"))
     assert (
         str(raised.value)
-        == "halting.partial exists: go on with --resume halting, replace it with --force, or choose"
+        == "halting.partial exists: resume with --resume halting, replace it with --force, or choose"
         " another with --out DIR"
     )
     # By its final name or by its current name.
@@ -516,7 +516,7 @@ def test_interrupted_run_is_complete_and_can_be_resumed(desk):
     assert {path.name for path in Path("halting").iterdir()} == FILES | {"checkpoint"}
     assert json.loads(Path("halting/scores.json").read_text())["epochs"] == 2
     load_run(Path("halting"))
-    with pytest.raises(UsageError, match=r"^halting exists: go on with --resume halting, "):
+    with pytest.raises(UsageError, match=r"^halting exists: resume with --resume halting, "):
         RunFolder(Path("halting"))
     folder = RunFolder(Path("halting"), resume=True)
     # The saved run does not change until training ends.

@@ -1,4 +1,4 @@
-"""MUT1, a cell found by search: the update gate sees only the input, which is unweighted in n.
+"""MUT1, a cell found by search: the update gate receives only the input, which is unweighted in n.
 
     z   = sigmoid(x_t W_z + b_z)
     r   = sigmoid(x_t W_r + h_{t-1} U_r + b_r)

@@ -1,4 +1,4 @@
-"""MUT2, a cell found by search: the reset gate sees the input itself.
+"""MUT2, a cell found by search: the reset gate receives the input itself.
 
     z   = sigmoid(x_t W_z + h_{t-1} U_z + b_z)
     r   = sigmoid(x_t + h_{t-1} U_r + b_r)

@@ -1,4 +1,4 @@
-"""MUT3, a cell found by search: the update gate sees the state through a tanh.
+"""MUT3, a cell found by search: the update gate receives the state through a tanh.
 
     z   = sigmoid(x_t W_z + tanh(h_{t-1}) U_z + b_z)
     r   = sigmoid(x_t W_r + h_{t-1} U_r + b_r)

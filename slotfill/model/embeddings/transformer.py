@@ -1,16 +1,17 @@
 """Contextual token vectors from a pretrained Hugging Face transformer.
 
-    h_t = mean of its subwords' vectors, or that of the first                       (pooling)
+    h_t = mean of the vectors of the token's subwords, or the vector of the first   (pooling)
     m_t = gamma * sum_j softmax(s)_j h_t^j over the layers j, including the input   (layers: mix)
 
-The model is read from a folder or the local cache when training starts; nothing is downloaded. A
-run stores the tokenizer, the model's config and its weights, and does not need the folder any more.
+The model is read from a folder or the local cache when training starts; nothing is downloaded. The
+run folder stores the tokenizer, the model's config and its weights, so the original folder is not
+needed for prediction.
 A sentence that exceeds the model's maximum length is split between tokens into windows.
 
 Source: Devlin, Chang, Lee & Toutanova 2019, "BERT: Pre-training of Deep Bidirectional Transformers
 for Language Understanding"; Peters et al. 2018, "Deep Contextualized Word Representations", eq. 1
 
-Export: not exported, since its vectors depend on the complete sentence; torch predicts.
+Export: Not exported, since its vectors depend on the complete sentence.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ tag in training and the predicted tag in prediction; the first step has a learne
 Source: Liu & Lane 2016, "Attention-Based Recurrent Neural Network Models for Joint Intent Detection
 and Slot Filling", section 3.1; the score: Bahdanau, Cho & Bengio 2015
 
-Export: With a beam wider than 1 torch predicts.
+Export: Exported only with beam: 1.
 """
 
 from __future__ import annotations

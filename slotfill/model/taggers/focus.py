@@ -1,4 +1,4 @@
-"""Encoder-decoder with focus: each step sees its own token's state and the previous tag.
+"""Encoder-decoder with focus: each step receives its own token's state and the previous tag.
 
     s_t = cell([tag_vector(y_{t-1}) ; h_t], s_{t-1})
     P(y_t | y_1 ... y_{t-1}) = softmax(s_t V + b)
@@ -10,7 +10,7 @@ last state as in the paper: that state is a part of h_1.
 Source: Zhu & Yu 2017, "Encoder-decoder with Focus-mechanism for Sequence Labelling Based Spoken
 Language Understanding"
 
-Export: With a beam wider than 1 torch predicts.
+Export: Exported only with beam: 1.
 """
 
 from __future__ import annotations
