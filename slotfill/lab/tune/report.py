@@ -85,7 +85,9 @@ def legend(report: TuningReport) -> list[str]:
     lines = [f"{total} trial{'s' * (total != 1)}: {counts}."]
     if report.best:
         spread = f": mean ± standard deviation over {report.seeds} seeds" * (report.seeds > 1)
-        lines.append(f"F1 on valid in percent over complete slots{spread}. The test split was not used.")
+        lines.append(
+            f"F1 on valid in percent over complete slots{spread}. The test split was not used."
+        )
     return lines
 
 
