@@ -490,8 +490,8 @@ def test_resumed_run_has_the_same_weights(desk):
         RunFolder(Path("halting"))
     assert (
         str(raised.value)
-        == "halting.partial exists: resume with --resume halting, replace it with --force, or choose"
-        " another with --out DIR"
+        == "halting.partial exists: resume with --resume halting, replace it with --force, or"
+        " choose another with --out DIR"
     )
     # By its final name or by its current name.
     assert RunFolder(Path("halting.partial"), resume=True).out == Path("halting")
