@@ -94,6 +94,17 @@ Device = Annotated[
     typer.Option(help="Device to compute on; auto is cuda if available."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Config = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="CONFIG",
+        help=(
+            "A built-in config or a YAML file; with data.path=PATH instead, all other keys have"
+            " their defaults."
+        ),
+        show_default="taipei",
+    ),
+]
 ConfigName = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A built-in config or a YAML file.")
 ]

@@ -1,0 +1,162 @@
+"""Commands on configs, parts and data: list, show, check, schema, convert."""
+
+# No `from __future__ import annotations`: Typer would compile every annotation at start-up.
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slotfill.cli.app import (
+    Config,
+    Overrides,
+    Trust,
+    one_config,
+    print_errors,
+    split_overrides,
+)
+from slotfill.cli.output import echo, write_data
+from slotfill.errors import SlotfillError, UsageError, did_you_mean, format_count
+
+if TYPE_CHECKING:
+    pass
+
+
+def list_parts(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help="cells, encoders, ...", show_default="all")
+    ] = None,
+) -> None:
+    """List the parts that a config can name, and the built-in configs."""
+    from slotfill.cli import display
+    from slotfill.config.builtin import builtin_config_names, config_summary
+    from slotfill.config.registry import REGISTRIES
+
+    tables = {"configs": [(name, config_summary(name), "") for name in builtin_config_names()]}
+    for registry in REGISTRIES.values():
+        parts = [(name, registry.part(name)) for name in registry.names()]
+        tables[f"{registry.kind}s"] = [
+            (name, f"{part.summary} {part.export}".strip(), part.source) for name, part in parts
+        ]
+    if kind is not None:
+        plural = f"{kind.removesuffix('s')}s"
+        if plural not in tables:
+            raise UsageError(f"no kind of part '{kind}'{did_you_mean(kind, tables)}")
+        tables = {plural: tables[plural]}
+    display.print_parts(tables)
+
+
+def show(config: Config = None, overrides: Overrides = None) -> None:
+    """Print a complete config with every default, as it would run."""
+    from slotfill.config.builtin import load_config
+
+    write_data(load_config(*one_config(config, overrides))[1].to_yaml())
+
+
+def check(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONFIG | KEY=VALUE",
+            help=(
+                "Built-in configs, YAML files or folders of them; overrides apply to all, or"
+                " without a config to the one that train uses."
+            ),
+        ),
+    ],
+    trust: Trust = False,
+) -> None:
+    """Check configs and the sentences they name, without training."""
+    from slotfill.config.builtin import expand_configs
+    from slotfill.runs.check import check_config
+
+    names, overrides = split_overrides(words)
+    configs: list[str | None] = [config for name in names for config in expand_configs(name)]
+    exit_code = 0
+    for config in configs or [None]:
+        try:
+            result = check_config(config, overrides)
+        except SlotfillError as error:
+            print_errors(error)
+            exit_code = max(exit_code, error.exit_code)
+            continue
+        label = config or result.name
+        for split in result.splits:
+            intents = "" if split.intents is None else f", {format_count(split.intents, 'intent')}"
+            repaired = (
+                f", {format_count(split.repaired_tags, 'tag')} repaired"
+                if split.repaired_tags
+                else ""
+            )
+            echo(
+                f"{label}: {split.split}: {format_count(split.sentences, 'sentence')},"
+                f" {format_count(split.slots, 'slot')}{intents}{repaired}"
+            )
+        warnings = [
+            *map(str, result.findings),
+            *(
+                f"not verified: {file} is executed only with --trust"
+                for file in result.not_executed
+            ),
+        ]
+        for warning in warnings:
+            echo(f"{label}: warning: {warning}")
+        echo(f"{label}: {format_count(len(warnings), 'warning') if warnings else 'ok'}")
+    raise typer.Exit(exit_code)
+
+
+def schema() -> None:
+    """Print the JSON Schema of configs, with which editors complete and validate YAML."""
+    from slotfill.config.json_schema import schema
+
+    write_data(json.dumps(schema(), indent=1, ensure_ascii=False) + "\n")
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A file of sentences, or a folder with seq.in.")
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TARGET", help="The file or folder to write; its suffix selects the format."
+        ),
+    ],
+    scheme: Annotated[str, typer.Option(help="Tag scheme of the source.")] = "iob2",
+    to_scheme: Annotated[str, typer.Option(help="Tag scheme of the target.")] = "iob2",
+    tokenizer: Annotated[
+        str, typer.Option(help="Tokenizer for a source of text without tokens.")
+    ] = "words",
+    from_format: Annotated[
+        str | None, typer.Option("--from", help="Format of the source.", show_default="by suffix")
+    ] = None,
+    to_format: Annotated[
+        str | None, typer.Option("--to", help="Format of the target.", show_default="by suffix")
+    ] = None,
+    lossy: Annotated[
+        bool,
+        typer.Option("--lossy", help="Write even if the target cannot hold a sentence unchanged."),
+    ] = False,
+    trust: Trust = False,
+) -> None:
+    """Convert sentences to another format or tag scheme."""
+    from slotfill.data.corpus import convert_file
+
+    result, losses = convert_file(
+        source,
+        target,
+        from_format=from_format,
+        to_format=to_format,
+        scheme=scheme,
+        to_scheme=to_scheme,
+        tokenizer=tokenizer,
+        lossy=lossy,
+    )
+    repaired = (
+        f", {format_count(result.repaired_tags, 'tag')} repaired" if result.repaired_tags else ""
+    )
+    changed = f", {len(losses)} changed" if losses else ""
+    echo(f"{target}: {format_count(len(result.sentences), 'sentence')}{repaired}{changed}")
+    if losses:
+        echo(f"slotfill: {losses[0].location}: {losses[0].message}", err=True)

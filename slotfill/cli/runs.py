@@ -1,0 +1,273 @@
+"""Commands on runs: train, evaluate, predict, export."""
+
+# No `from __future__ import annotations`: Typer would compile every annotation at start-up.
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from slotfill.cli.app import (
+    AsJson,
+    Config,
+    Device,
+    Engine,
+    Overrides,
+    RunPath,
+    Seed,
+    Trust,
+    one_config,
+)
+from slotfill.cli.output import echo, write_data
+from slotfill.errors import UsageError
+from slotfill.runs.device import resolve_device
+
+if TYPE_CHECKING:
+    from slotfill.files import EncodingErrors
+
+
+def train(
+    config: Config = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder to write.", show_default="runs/NAME")
+    ] = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the run folder if it exists.")
+    ] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Continue a run that was stopped, with its own config."),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print at the end where the time was spent.")
+    ] = False,
+    trust: Trust = False,
+) -> None:
+    """Train a tagger and save it as a run folder.
+
+    Without CONFIG, trains on the built-in Taipei corpus. Ctrl-C stops training and keeps the best
+    epoch so far.
+    """
+    from slotfill.cli import display
+    from slotfill.cli.progress import training_progress
+    from slotfill.config.builtin import load_config
+    from slotfill.runs.folder import RunFolder
+
+    name, settings = one_config(config, overrides)
+    if seed is not None:
+        settings.append(f"train.seed={seed}")
+    if resume is not None:
+        if name is not None or settings or out or force:
+            raise UsageError(
+                "--resume continues a run as it is; omit CONFIG, KEY=VALUE, --out, --seed, --force"
+            )
+        folder = RunFolder(resume, resume=True)
+        if folder.complete():
+            echo(f"{folder.out}: the run was trained to its end, and is complete now")
+            return
+        loaded = folder.config
+    else:
+        run_name, loaded = load_config(name, settings, need_data=True)
+        if loaded.tune:
+            echo("slotfill: the search space under tune: is ignored by train", err=True)
+        folder = RunFolder(out or Path("runs") / run_name, force=force)
+    with training_progress() as report, loaded.locate_errors():
+        from slotfill.runs import train as training
+
+        result = training.train(
+            loaded,
+            folder,
+            report,
+            on_finding=lambda finding: echo(f"warning: {finding}"),
+            on_coverage=display.print_coverage,
+            device=resolve_device(device),
+            profile=profile,
+        )
+    if result.times is not None:
+        display.print_times(result.times)
+    display.print_result(result)
+
+
+def evaluate(
+    run: RunPath,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="How the sentences are written if not as the run's, e.g. data.scheme=bioes.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="A split of the run's own data.", show_default="test, else valid"),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Other labelled sentences: a file, or the folder of a split."),
+    ] = None,
+    device: Device = "auto",
+    engine: Engine = "auto",
+    as_json: AsJson = False,
+    min_f1: Annotated[
+        float,
+        typer.Option(min=0, max=100, help="Exit with code 1 if F1, in percent, is below this."),
+    ] = 0.0,
+    trust: Trust = False,
+) -> None:
+    """Evaluate a run on labelled sentences: precision, recall and F1 of each slot, and more."""
+    from slotfill.cli import display
+    from slotfill.data.splits import evaluation_split
+    from slotfill.runs.evaluate import evaluate_run
+    from slotfill.runs.load import load_run
+
+    if split is not None and data is not None:
+        raise UsageError("--split names a split of the run's own data, --data other data: give one")
+    if 0 < min_f1 <= 1:
+        raise UsageError(
+            f"--min-f1 {min_f1:g}: F1 is in percent; for {min_f1:g} give {min_f1 * 100:g}"
+        )
+    loaded = load_run(run, device, engine)
+    name = str(data) if data else split or evaluation_split(loaded.config.data)
+    result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
+    if as_json:
+        write_data(json.dumps(result.to_json(), ensure_ascii=False, indent=1) + "\n")
+    else:
+        display.print_scores(result, name)
+    if result.overall.f1 < min_f1:
+        echo(f"slotfill: F1 {result.overall.f1:.2f} is below --min-f1 {min_f1:g}", err=True)
+        raise typer.Exit(1)
+
+
+def predict(
+    run: RunPath,
+    sentences: Annotated[
+        list[str] | None, typer.Argument(metavar="SENTENCE", help="Texts to tag.")
+    ] = None,
+    input: Annotated[
+        Path | None,
+        typer.Option(
+            help=(
+                "A text file with one sentence per line, or a .jsonl, .conll or .brackets file;"
+                " - is standard input."
+            ),
+            show_default="-",
+        ),
+    ] = None,
+    input_format: Annotated[
+        Literal["text", "jsonl", "conll", "brackets", "jointslu"] | None,
+        typer.Option(help="Format of the input; labels are ignored.", show_default="by suffix"),
+    ] = None,
+    encoding_errors: Annotated[
+        Literal["strict", "replace", "skip"],
+        typer.Option(help="What to do with lines of text that are not UTF-8; strict stops."),
+    ] = "strict",
+    format: Annotated[
+        Literal["text", "jsonl", "conll", "brackets"] | None,
+        typer.Option(
+            help="Output format; text is in colour on a terminal and brackets elsewhere.",
+            show_default="text on a terminal, else jsonl",
+        ),
+    ] = None,
+    device: Device = "auto",
+    engine: Engine = "auto",
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="Number of processes; worthwhile from about 10,000 sentences."),
+    ] = 1,
+    trust: Trust = False,
+) -> None:
+    """Fill the slots of sentences from the command line, a file or standard input.
+
+    Writes one result per line of input, in order. In JSON lines, `start` and `end` count
+    characters from 0, and `end` is exclusive.
+    """
+    from slotfill.runs.predict import Predictor
+
+    if sentences and input:
+        raise UsageError("give sentences or --input, not both")
+    if jobs > 1 and device == "cuda":
+        raise UsageError("--jobs: several processes compute on the CPU; omit --device")
+    predictor = Predictor.load(run, device, engine)
+    texts: Iterable[str] = sentences or _read_texts(
+        input, input_format, predictor.run.scheme, encoding_errors
+    )
+    on_terminal = sys.stdout.isatty()
+    output_format = format or ("text" if on_terminal else "jsonl")
+    if output_format == "text" and on_terminal:
+        from slotfill.cli import display
+
+        for group in predictor.stream(texts):
+            display.print_highlighted(group, predictor.run.vocab.slot_names)
+        return
+    if output_format == "text":
+        output_format = "brackets"
+    if jobs > 1:
+        from slotfill.runs.parallel import render_parallel
+
+        chunks = render_parallel(run, texts, output_format, engine, jobs)
+    else:
+        chunks = predictor.render_stream(texts, output_format)
+    for chunk in chunks:
+        write_data(chunk)
+
+
+def export(
+    run: RunPath,
+    quantize: Annotated[
+        Literal["none", "int8"],
+        typer.Option(
+            help="Store weights as 8-bit integers: smaller and faster; the change of F1 is printed."
+        ),
+    ] = "none",
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Reduce the input weights of the first recurrent layer to this rank (SVD)."
+        ),
+    ] = None,
+    trust: Trust = False,
+) -> None:
+    """Export a run to ONNX again; train does it once, and predict then needs no torch."""
+    from slotfill.runs.export import export_run
+
+    resolve_device("cpu")
+    exported = export_run(run, quantize, rank)
+    for path in exported.paths:
+        echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    for split, (before, after) in exported.scores.items():
+        echo(f"{split}: F1 {after.overall.f1:.2f}, before {before.overall.f1:.2f}")
+        if after.intent and before.intent:
+            echo(
+                f"{split}: intent accuracy {after.intent.accuracy:.2f}%, before"
+                f" {before.intent.accuracy:.2f}%"
+            )
+            echo(
+                f"{split}: frame accuracy {after.intent.frame_accuracy:.2f}%, before"
+                f" {before.intent.frame_accuracy:.2f}%"
+            )
+    if (quantize != "none" or rank is not None) and not exported.scores:
+        echo("The sentences of the run no longer exist, so F1 was not measured.")
+
+
+def _read_texts(
+    path: Path | None, format: str | None, scheme: str, errors: "EncodingErrors"
+) -> Iterator[str]:
+    """Return the texts of a file or of standard input."""
+    from slotfill.data.corpus import read_texts
+    from slotfill.files import STANDARD_INPUT
+
+    if path is None or str(path) == "-":
+        path = STANDARD_INPUT
+        if format == "jointslu":
+            raise UsageError("--input-format jointslu needs a folder, not standard input")
+        if sys.stdin is None:
+            raise UsageError("standard input is closed; give sentences or --input FILE")
+        if sys.stdin.isatty():
+            echo("Enter one sentence per line; Ctrl-D ends.", err=True)
+    return read_texts(path, format, scheme, errors)
