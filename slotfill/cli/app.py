@@ -129,7 +129,9 @@ Engine = Annotated[
 def split_overrides(words: Iterable[str | None]) -> tuple[list[str], list[str]]:
     """Return the configs and the KEY=VALUE overrides in `words`; a path with `=` is a config."""
     arguments = [word for word in words if word is not None]
-    overrides = [word for word in arguments if "=" in word and not os.path.exists(word)]  # noqa: PTH110
+    # Not Path.exists, which raises an error for words too long to be a file name.
+    exists = os.path.exists
+    overrides = [word for word in arguments if "=" in word and not exists(word)]
     return [word for word in arguments if word not in overrides], overrides
 
 
