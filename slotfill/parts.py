@@ -26,12 +26,11 @@ from slotfill.model.cells.base import (
     apply_activation,
     xavier_parameter,
 )
-from slotfill.model.dropout import LockedDropout
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.intents.base import IntentHead
-from slotfill.model.masks import padding_mask
-from slotfill.model.scan import scan
+from slotfill.model.layers import LockedDropout, padding_mask
+from slotfill.model.recurrence import scan
 from slotfill.model.taggers.base import Tagger
 
 __all__ = [

@@ -1,7 +1,7 @@
 """OnnxTracer: run a network on an example and translate the torch functions it calls to ONNX.
 
 Each call is repeated on an alternate example of other sizes: sizes that agree in both are constants
-of the graph, the others are computed when it runs. Loops over time (`slotfill.model.scan`) become
+of the graph, the others are computed when it runs. Loops over time (`scan`) become
 Scan nodes.
 """
 
@@ -18,9 +18,8 @@ from torch.overrides import TorchFunctionMode
 from slotfill.export.builder import ExportError, Graph, GraphBuilder, onnx_dtype
 from slotfill.export.operators import OPERATORS
 from slotfill.export.shape_ops import SIZE_FUNCTIONS
-from slotfill.model.cells.base import Cell
-from slotfill.model.recurrence import TimeMajorOrder, run_layer, run_layer_stepwise
-from slotfill.model.scan import Step, Tensors, scan
+from slotfill.model.cells.base import Cell, State
+from slotfill.model.recurrence import Step, TimeMajorOrder, run_layer, run_layer_stepwise, scan
 
 
 class OnnxTracer(TorchFunctionMode):
@@ -80,7 +79,7 @@ class OnnxTracer(TorchFunctionMode):
             builder.trace(*traced)
         return result
 
-    def _scan(self, step: Step, inputs: Tensor, state: Tensors, axis: int = 1) -> Tensors:
+    def _scan(self, step: Step, inputs: Tensor, state: State, axis: int = 1) -> State:
         """Add a Scan node whose body is one step."""
         builder = self.builder
         outer, body = builder.graph, Graph(builder.graph)

@@ -21,7 +21,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.masks import padding_mask
+from slotfill.model.layers import padding_mask
 
 VOCAB_SIZE = 2000
 """How many of the most frequent words are targets; all others are one unknown word."""

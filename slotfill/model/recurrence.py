@@ -1,15 +1,42 @@
-"""Run a recurrent cell over a padded batch of sentences, in one or both directions."""
+"""Run a recurrence over a padded batch of sentences, in one or both directions."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
 
 from slotfill.model.cells.base import Cell, State
-from slotfill.model.cudnn import run_torch_layer
-from slotfill.model.masks import padding_mask
-from slotfill.model.scan import scan
+from slotfill.model.layers import padding_mask
+
+Step = Callable[[Tensor, State], tuple[State, State]]
+"""From one slice of the inputs and the state: the outputs and the next state."""
+
+_TORCH_LAYERS: dict[tuple[str, tuple[str, ...]], tuple[Callable[..., Any], tuple[int, ...]]] = {
+    ("LSTM", ("Sigmoid", "Tanh", "Tanh")): (torch.lstm, (0, 2, 3, 1)),
+    ("GRU", ("Sigmoid", "Tanh")): (torch.gru, (1, 0, 2)),
+    ("RNN", ("Tanh",)): (torch.rnn_tanh, (0,)),
+    ("RNN", ("Relu",)): (torch.rnn_relu, (0,)),
+}
+"""By ONNX operator and activations: torch's function, and its order of the operator's gates."""
+
+
+def scan(step: Step, inputs: Tensor, state: State, axis: int = 1) -> State:
+    """Return the outputs of `step` along `axis` of `inputs`, each stacked along axis 1.
+
+    The ONNX exporter turns it into a Scan operator. All steps return tensors of the same shapes. A
+    step may read outer variables; its results leave only by its outputs.
+    """
+    if has_torch_function((inputs,)):
+        return handle_torch_function(scan, (inputs,), step, inputs, state, axis)
+    outputs = []
+    for step_input in inputs.unbind(axis):
+        output, state = step(step_input, state)
+        outputs.append(output)
+    return tuple(torch.stack(tensors, dim=1) for tensors in zip(*outputs, strict=True))
 
 
 class TimeMajorOrder:
@@ -91,6 +118,35 @@ def run_cell(cell: Cell, x: Tensor) -> tuple[Tensor, Tensor | None]:
 
     outputs, *last_states = scan(step, projected, cell.initial_state(projected[:, 0]))
     return outputs, last_states[0] if last_states else None
+
+
+def run_torch_layer(cell: Cell, x: Tensor) -> Tensor | None:
+    """Return the outputs `(direction, time, batch, hidden)` of `cell` by one cuDNN call on a GPU.
+
+    None if torch has no layer for this cell. `x` is `(direction, time, batch, input)`.
+    """
+    operator = cell.onnx_operator()
+    if operator is None or operator.peepholes is not None or None in operator.gate_order:
+        return None
+    # Only ONNX has coupled gates and a reset before the product.
+    attributes = operator.attributes
+    if attributes.get("input_forget") or attributes.get("linear_before_reset") == 0:
+        return None
+    if (operator.name, operator.activations) not in _TORCH_LAYERS:
+        return None
+    layer, gate_order = _TORCH_LAYERS[operator.name, operator.activations]
+    input_weight, recurrent_weight, biases = operator.weights()
+    zeros = x.new_zeros(1, x.shape[2], cell.hidden_size)
+    state = (zeros, zeros) if operator.name == "LSTM" else zeros
+    outputs = []
+    for direction, steps in enumerate(x):
+        weights = []
+        for tensor in (input_weight, recurrent_weight, *biases.chunk(2, dim=1)):
+            gates = tensor[direction].split(cell.hidden_size)
+            weights.append(torch.cat([gates[index] for index in gate_order]))
+        trains = torch.is_grad_enabled()
+        outputs.append(layer(steps, state, weights, True, 1, 0.0, trains, False, False)[0])
+    return torch.stack(outputs)
 
 
 def compile_steps(model: nn.Module) -> None:

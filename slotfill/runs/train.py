@@ -171,7 +171,7 @@ def train(
         path=folder.out,
         scores=scores,
         best=trainer.best,
-        valid_ranks_epochs=trainer.selector.valid_ranks_epochs,
+        valid_ranks_epochs=trainer.valid_ranks_epochs,
         seconds=sum(epoch.seconds for epoch in trainer.history),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         interrupted=interrupted,

@@ -24,7 +24,6 @@ from slotfill.training.batches import TrainingBatches
 from slotfill.training.data_parallel import Workers, shard_loss, trainable_parameters
 from slotfill.training.defaults import resolve_budget
 from slotfill.training.optimizer import build_optimizer, lr_factor
-from slotfill.training.selection import EpochSelector
 
 Tensors = dict[str, Tensor]
 Weights = tuple[Tensor, ...] | list[Tensor]
@@ -116,9 +115,7 @@ class Trainer:
         self.best_weights: Tensors = {}
         self.steps_done = 0
         self.budget = resolve_budget(config, len(sentences))
-        self.selector = EpochSelector(
-            self.budget.patience, ranks_epochs(valid, intents=bool(vocab.intents))
-        )
+        self.valid_ranks_epochs = ranks_epochs(valid, intents=bool(vocab.intents))
         self.on_cpu = next(model.parameters()).device.type == "cpu"
         # A worker without any sentence would add nothing.
         most = min(self.budget.batch_size, max(1, len(sentences)))
@@ -200,10 +197,10 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or validation has stopped improving."""
-        epochs = len(self.history)
-        if self.best is None or epochs >= self.budget.epochs:
-            return epochs >= self.budget.epochs
-        return self.selector.should_stop(epochs - self.best.epoch)
+        epochs, patience = len(self.history), self.budget.patience
+        if self.valid_ranks_epochs and self.best and 0 < patience <= epochs - self.best.epoch:
+            return True
+        return epochs >= self.budget.epochs
 
     def best_model(self) -> Model:
         """Return the model with the weights of the best epoch, without what only training needs."""
@@ -229,10 +226,14 @@ class Trainer:
                 torch._foreach_copy_(weights, current)
 
     def _select(self, row: EpochMetrics) -> None:
-        """Append an epoch to the history, and keep its weights if it is selected."""
+        """Append an epoch to the history, and keep its weights if it is the best so far.
+
+        Where valid is too small to rank epochs, the last one is kept. Of several epochs with the
+        best score the first is kept: the later ones have been trained for longer for nothing.
+        """
         self.history.append(row)
-        best = None if self.best is None else self.best.selection_metric
-        if self.selector.is_better(row.selection_metric, best):
+        best = self.best if self.valid_ranks_epochs else None
+        if best is None or row.selection_metric > best.selection_metric:
             self.best = row
             self.best_weights = {
                 name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()
@@ -259,7 +260,7 @@ class Trainer:
     ) -> Progress:
         epochs = self.budget.epochs
         left = seconds_per_step * (self.steps * (epochs - epoch + 1) - done)
-        best = self.best if self.selector.valid_ranks_epochs else None
+        best = self.best if self.valid_ranks_epochs else None
         return Progress(epoch, epochs, done, self.steps, loss, speed, left, self.history, best)
 
     def state_dict(self) -> tuple[Tensors, dict[str, str]]:

@@ -9,7 +9,7 @@ from part_cases import randomize, vocab_of
 
 from slotfill.config.registry import ENCODERS
 from slotfill.data.batching import make_batch
-from slotfill.model import attention as _additive
+from slotfill.model import layers as _additive
 from slotfill.model.activations import record_activations
 from slotfill.model.tagger import SlotTagger
 

@@ -8,8 +8,8 @@ from part_cases import SCHEMES
 
 from slotfill.data.schemes import all_tags
 from slotfill.inference.decoding import legal_transitions
-from slotfill.model import crf_partition
-from slotfill.model.crf_partition import log_partition
+from slotfill.model.taggers import crf
+from slotfill.model.taggers.crf import log_partition
 
 LENGTHS = torch.tensor([9, 1, 7, 9, 2])
 
@@ -32,7 +32,7 @@ def in_log_space(*scores):
     """Return the log and its gradients, with a weight for each sentence, in double precision."""
     emissions, *others = (each.detach().double().requires_grad_() for each in scores)
     return log_and_gradients(
-        crf_partition._log_space_partition(emissions, LENGTHS, *others), [emissions, *others]
+        crf._log_space_partition(emissions, LENGTHS, *others), [emissions, *others]
     )
 
 
@@ -42,9 +42,7 @@ def log_and_gradients(log, scores):
 
 
 def forbid_log_space(monkeypatch):
-    monkeypatch.setattr(
-        crf_partition, "_log_space_partition", lambda *_: pytest.fail("log space was needed")
-    )
+    monkeypatch.setattr(crf, "_log_space_partition", lambda *_: pytest.fail("log space was needed"))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from slotfill.config.registry import CELLS
-from slotfill.model.cudnn import run_torch_layer
-from slotfill.model.recurrence import compile_steps, run_cell
+from slotfill.model.recurrence import compile_steps, run_cell, run_torch_layer
 
 FUSED = [
     "lstm",

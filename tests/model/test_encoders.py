@@ -7,7 +7,7 @@ import torch
 from part_cases import randomize
 
 from slotfill.config.registry import ENCODERS
-from slotfill.model.dropout import LockedDropout
+from slotfill.model.layers import LockedDropout
 
 TIME = 9
 LENGTHS = torch.tensor([TIME])

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-import slotfill.model.memory
+import slotfill.model.build
 from slotfill.config.validate import parse_config
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
-from slotfill.model.build import build_model
-from slotfill.model.memory import MemoryLimit
+from slotfill.model.build import MemoryLimit, build_model
 
 SIZE = (
     r"needs about [\d,]+ GB for weights, gradients and optimizer, but this machine has [\d,]+ GB$"
@@ -32,7 +31,7 @@ DEEP = '{"name":"recurrent","layers":100,"hidden_size":4}'
     ],
 )
 def test_network_larger_than_memory_is_a_config_error(overrides, key, problem, monkeypatch):
-    monkeypatch.setattr(slotfill.model.memory, "_physical_memory", lambda: 16e9)
+    monkeypatch.setattr(slotfill.model.build, "_physical_memory", lambda: 16e9)
     config = parse_config("", "x", overrides.split())
     vocab = Vocab({"to": 1}, ["O"], config.scheme)
     with pytest.raises(ConfigError, match=problem) as error:
@@ -41,7 +40,7 @@ def test_network_larger_than_memory_is_a_config_error(overrides, key, problem, m
 
 
 def test_estimate_is_the_memory_of_the_weights(monkeypatch):
-    monkeypatch.setattr(slotfill.model.memory, "_physical_memory", lambda: 1e9)
+    monkeypatch.setattr(slotfill.model.build, "_physical_memory", lambda: 1e9)
     with MemoryLimit(copies=4) as limit:
         torch.nn.Linear(999, 1000)
     assert limit.bytes == 4_000_000

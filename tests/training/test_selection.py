@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from test_train import make_trainer, run
 
-from slotfill.training.selection import EpochSelector
+import slotfill.training.trainer
 
 
 @pytest.mark.parametrize(
@@ -16,11 +17,15 @@ from slotfill.training.selection import EpochSelector
         (False, 1, [0, 0, 0], 3, 3),
     ],
 )
-def test_last_epoch_is_selected_if_valid_is_too_small(ranks_epochs, patience, f1s, kept, stopped):
-    selector = EpochSelector(patience, ranks_epochs)
-    best = epoch = 0
-    while epoch < len(f1s) and not (epoch and selector.should_stop(epoch - best)):
-        epoch += 1
-        if selector.is_better((f1s[epoch - 1],), (f1s[best - 1],) if best else None):
-            best = epoch
-    assert (best, epoch) == (kept, stopped)
+def test_last_epoch_is_selected_if_valid_is_too_small(
+    ranks_epochs, patience, f1s, kept, stopped, monkeypatch
+):
+    monkeypatch.setattr(slotfill.training.trainer, "ranks_epochs", lambda *_, **__: ranks_epochs)
+    scores = iter(f1s)
+    trainer = make_trainer(
+        f"train.epochs={len(f1s)}",
+        f"train.patience={patience}",
+        evaluate=lambda *_: {"valid_f1": next(scores)},
+    )
+    run(trainer)
+    assert (trainer.best.epoch, len(trainer.history)) == (kept, stopped)

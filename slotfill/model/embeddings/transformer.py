@@ -29,7 +29,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 from slotfill.model.embeddings._subwords import SubwordIndexer
 from slotfill.model.embeddings.base import Embedding
-from slotfill.model.masks import padding_mask
+from slotfill.model.layers import padding_mask
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "*.model")
 

@@ -18,10 +18,8 @@ import torch
 from torch import Tensor
 
 from slotfill.config.option_types import Fraction, Size
-from slotfill.model.attention import AdditiveAttention
-from slotfill.model.dropout import LockedDropout
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.masks import padding_mask
+from slotfill.model.layers import AdditiveAttention, LockedDropout, padding_mask
 
 
 class Attention(Encoder):

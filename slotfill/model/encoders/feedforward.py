@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import DepthOrZero, Fraction, Size
-from slotfill.model.dropout import LockedDropout
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.masks import padding_mask
+from slotfill.model.layers import LockedDropout, padding_mask
 
 
 class Feedforward(Encoder):

@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Depth, Fraction, Size
-from slotfill.model.dropout import LockedDropout
+from slotfill.model.cells.base import State
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.recurrence import TimeMajorOrder
-from slotfill.model.scan import Tensors, scan
+from slotfill.model.layers import LockedDropout
+from slotfill.model.recurrence import TimeMajorOrder, scan
 
 
 class GridLSTM(Encoder):
@@ -99,7 +99,7 @@ class GridLSTM(Encoder):
             1, h_depth.shape[1:3]
         )
 
-        def step(projected: Tensor, state: Tensors) -> tuple[Tensors, Tensors]:
+        def step(projected: Tensor, state: State) -> tuple[State, State]:
             h, m = state
             h, m = self._step(torch.baddbmm(projected, h, time_weight), m, name)
             return (h,), (h, m)

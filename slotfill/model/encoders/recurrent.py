@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from slotfill.config.option_types import CellPart, Depth, Fraction, Size
 from slotfill.config.registry import CELLS
 from slotfill.model.cells.base import Cell
-from slotfill.model.dropout import LockedDropout
 from slotfill.model.encoders.base import Encoder
+from slotfill.model.layers import LockedDropout
 from slotfill.model.recurrence import TimeMajorOrder, run_layer
 
 

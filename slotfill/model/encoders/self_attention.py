@@ -15,10 +15,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction, Size
-from slotfill.model.attention import masked_softmax
-from slotfill.model.dropout import LockedDropout
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.masks import padding_mask
+from slotfill.model.layers import LockedDropout, masked_softmax, padding_mask
 
 
 class SelfAttention(Encoder):

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction, Positive, Size
 from slotfill.data.vocab import Vocab
-from slotfill.model.attention import masked_softmax
 from slotfill.model.intents.base import IntentHead
+from slotfill.model.layers import masked_softmax
 
 
 class Attention(IntentHead):

@@ -18,8 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import select_intents
 from slotfill.model.activations import RecordsActivations
-from slotfill.model.dropout import LockedDropout
-from slotfill.model.masks import padding_mask
+from slotfill.model.layers import LockedDropout, padding_mask
 
 
 class IntentHead(RecordsActivations):

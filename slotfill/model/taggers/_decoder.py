@@ -21,9 +21,8 @@ from slotfill.config.registry import CELLS
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import beam_search
 from slotfill.model.cells.base import Cell, State
-from slotfill.model.dropout import LockedDropout
-from slotfill.model.masks import padding_mask
-from slotfill.model.scan import scan
+from slotfill.model.layers import LockedDropout, padding_mask
+from slotfill.model.recurrence import scan
 from slotfill.model.taggers.base import Tagger
 
 EncoderMemory = tuple[Tensor, ...]

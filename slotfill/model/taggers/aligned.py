@@ -22,8 +22,7 @@ from torch import Tensor, nn
 
 from slotfill.config.option_types import CellPart, Fraction, Size
 from slotfill.data.vocab import Vocab
-from slotfill.model.attention import AdditiveAttention
-from slotfill.model.masks import padding_mask
+from slotfill.model.layers import AdditiveAttention, padding_mask
 from slotfill.model.taggers._decoder import Decoder, EncoderMemory
 
 

@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from slotfill.inference.decoding import Transitions, decode
 from slotfill.model.activations import RecordsActivations
-from slotfill.model.masks import padding_mask
+from slotfill.model.layers import padding_mask
 
 
 class Tagger(RecordsActivations):

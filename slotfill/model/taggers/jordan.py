@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from slotfill.config.option_types import Fraction, Size
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Transitions, legal_transitions
-from slotfill.model.dropout import LockedDropout
-from slotfill.model.scan import Tensors, scan
+from slotfill.model.cells.base import State
+from slotfill.model.layers import LockedDropout
+from slotfill.model.recurrence import scan
 from slotfill.model.taggers.base import Tagger
 
 
@@ -72,7 +73,7 @@ class Jordan(Tagger):
         # Transposed once to (time, batch, hidden), so that each step is contiguous.
         projected = self.input(self.dropout(hidden).transpose(0, 1))
 
-        def step(projected: Tensor, state: Tensors) -> tuple[Tensors, Tensors]:
+        def step(projected: Tensor, state: State) -> tuple[State, State]:
             y, h = state
             self.record(feedback=y.unsqueeze(0))
             total = torch.addmm(projected, y, feedback)

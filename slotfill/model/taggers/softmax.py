@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from slotfill.config.option_types import Fraction
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Transitions, legal_transitions
-from slotfill.model.dropout import LockedDropout
+from slotfill.model.layers import LockedDropout
 from slotfill.model.taggers.base import Tagger
 
 
