@@ -218,16 +218,12 @@ def _table(
 
 def highlight(sentence: Sentence, names: Sequence[str]) -> Text:
     """Return the text of a sentence, its intent in front, each slot in colour before its name."""
-    text = Text().append(escape(f"{sentence.intent}: ") if sentence.intent else "", style="dim")
-    position = 0
-    for slot in sentence.slots or ():
-        start, end = sentence.span(slot)
-        colour = COLOURS[names.index(slot.name) % len(COLOURS)] if slot.name in names else "white"
-        text.append(escape(sentence.text[position:start]))
-        text.append(escape(sentence.text[start:end]), style=f"bold {colour} underline")
-        text.append(f" {escape(slot.name)}", style=f"dim {colour}")
-        position = end
-    return text.append(escape(sentence.text[position:]))
+    line = Text().append(escape(f"{sentence.intent}: ") if sentence.intent else "", style="dim")
+    for text, name in sentence.pieces():
+        colour = COLOURS[names.index(name) % len(COLOURS)] if name in names else "white"
+        line.append(escape(text), style=f"bold {colour} underline" if name else "")
+        line.append(f" {escape(name)}" if name else "", style=f"dim {colour}")
+    return line
 
 
 def print_highlighted(sentences: Iterable[Sentence], names: Sequence[str]) -> None:

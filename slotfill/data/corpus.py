@@ -211,18 +211,17 @@ def convert_file(
 def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[Issue]:
     """Yield an issue for each sentence that differs from what was read back."""
     for sentence, example in zip(reading.sentences, examples, strict=True):
-        tokens = example.tokens
-        if sentence.pretokenized and tokens is None:
-            tokens = reading.tokenizer.tokenize(example.text).surface_forms
+        other = reading.tokenizer.tokenize(example.text)
+        other.offsets = example.offsets or other.offsets
         spans = None
         if sentence.slots is not None:
             spans = [Span(slot.name, *sentence.span(slot)) for slot in sentence.slots]
         message = ""
         if sentence.text != example.text:
             message = f"the text {sentence.text!r} becomes {example.text!r}"
-        elif sentence.pretokenized and sentence.surface_forms != tokens:
-            message = f"the tokens {sentence.surface_forms} become {tokens}"
-            if example.tokens is None and sentence.surface_forms == example.text.split():
+        elif sentence.pretokenized and sentence.offsets != other.offsets:
+            message = f"the tokens {sentence.surface_forms} become {other.surface_forms}"
+            if example.offsets is None and sentence.surface_forms == example.text.split():
                 message += "; --tokenizer whitespace keeps them"
         elif spans is None and example.spans is not None:
             message = "it is unlabelled, and becomes labelled without slots"

@@ -34,13 +34,15 @@ class _Scheme(NamedTuple):
         return list(dict.fromkeys((self.opening[0], self.inside, self.last, self.only)))
 
 
-_IOB1 = _Scheme("I", "I", "I", "I", opening="B", closing="")
-_IOB2 = _Scheme("B", "I", "I", "B", opening="B", closing="")
-_BIOES = _Scheme("B", "I", "E", "S", opening="BS", closing="ES")
-_BILOU = _Scheme("B", "I", "L", "U", opening="BU", closing="LU")
-_SCHEMES = {"iob1": _IOB1, "iob2": _IOB2, "bio": _IOB2, "bioes": _BIOES, "bilou": _BILOU}
+SCHEMES = {
+    "iob1": _Scheme("I", "I", "I", "I", opening="B", closing=""),
+    "iob2": _Scheme("B", "I", "I", "B", opening="B", closing=""),
+    "bio": _Scheme("B", "I", "I", "B", opening="B", closing=""),
+    "bioes": _Scheme("B", "I", "E", "S", opening="BS", closing="ES"),
+    "bilou": _Scheme("B", "I", "L", "U", opening="BU", closing="LU"),
+}
 
-SCHEMES = tuple(_SCHEMES)
+_SCHEME_OF_LETTER = {"E": "bioes", "S": "bioes", "M": "bioes", "L": "bilou", "U": "bilou"}
 
 
 @lru_cache(maxsize=4096)
@@ -60,13 +62,11 @@ def parse_tag(tag: str, scheme: str) -> tuple[str, str]:
     if letter in letters:
         raise ValueError(f"tag {tag!r} has no slot name (expected {letter}-NAME)")
     expected = ", ".join(["O", *(f"{allowed}-" for allowed in letters)])
-    others = [other for other in ("bioes", "bilou") if name and letter in _SCHEMES[other].letters]
-    hint = f"; if the tags are {others[0]}," if others else ""
-    if letter == "M" and name:
-        others, hint = ["bioes"], "; if the tags are BMES, replace M- by I- and"
-    if others:
-        hint += f" set data.scheme: {others[0]} (convert: --scheme {others[0]})"
-    raise ValueError(f"tag {tag!r} is not of scheme {scheme} ({expected}){hint}")
+    problem = f"tag {tag!r} is not of scheme {scheme} ({expected})"
+    if name and (other := _SCHEME_OF_LETTER.get(letter)):
+        what = "BMES, replace M- by I- and" if letter == "M" else f"{other},"
+        problem += f"; if the tags are {what} set data.scheme: {other} (convert: --scheme {other})"
+    raise ValueError(problem)
 
 
 def tags_to_slots(tags: Sequence[str], scheme: str) -> list[Slot]:
@@ -116,14 +116,15 @@ def slots_to_tags(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:
     """
     kind = _scheme(scheme)
     tags = ["O"] * length
-    before = None
+    previous = Slot("", 0, 0)
     for slot in slots:
-        inside = slot.end - slot.start - 2
+        name, start, end = slot
+        inside = end - start - 2
         letters = kind.only if inside < 0 else kind.first + kind.inside * inside + kind.last
-        if kind is _IOB1 and before and before.end == slot.start and before.name == slot.name:
+        if scheme == "iob1" and (previous.name, previous.end) == (name, start):
             letters = "B" + letters[1:]
-        tags[slot.start : slot.end] = [f"{letter}-{slot.name}" for letter in letters]
-        before = slot
+        tags[start:end] = [f"{letter}-{name}" for letter in letters]
+        previous = slot
     return tags
 
 
@@ -136,28 +137,19 @@ def all_tags(names: Iterable[str], scheme: str) -> list[str]:
     return ["O", *(f"{letter}-{name}" for name in sorted(set(names)) for letter in letters)]
 
 
-def may_start(tag: str, scheme: str) -> bool:
-    """Return whether a legal sentence can begin with `tag`; raises what `parse_tag` raises."""
-    letter, _ = parse_tag(tag, scheme)
-    return letter in ("O", _scheme(scheme).first, _scheme(scheme).only)
-
-
-def may_end(tag: str, scheme: str) -> bool:
-    """Return whether a legal sentence can end with `tag`; raises what `parse_tag` raises."""
-    letter, _ = parse_tag(tag, scheme)
-    closing = _scheme(scheme).closing
-    return letter == "O" or not closing or letter in closing
-
-
 def may_follow(before: str, after: str, scheme: str) -> bool:
-    """Return whether `after` can follow `before` in a legal sentence; raises as `parse_tag`."""
-    if may_start(after, scheme):
-        return may_end(before, scheme)
-    letter, name = parse_tag(before, scheme)
-    return letter not in _scheme(scheme).closing and name == parse_tag(after, scheme)[1]
+    """Return whether `after` can follow `before` in a legal sentence; raises as `parse_tag`.
+
+    A sentence can begin with what can follow O, and end with what O can follow.
+    """
+    kind = _scheme(scheme)
+    (letter, name), (next_letter, next_name) = parse_tag(before, scheme), parse_tag(after, scheme)
+    if next_letter in ("O", kind.first, kind.only):
+        return letter == "O" or not kind.closing or letter in kind.closing
+    return letter not in kind.closing and name == next_name
 
 
 def _scheme(name: str) -> _Scheme:
-    if name not in _SCHEMES:
+    if name not in SCHEMES:
         raise UsageError(f"unknown tag scheme '{name}'{did_you_mean(name, SCHEMES)}")
-    return _SCHEMES[name]
+    return SCHEMES[name]

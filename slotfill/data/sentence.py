@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 INTENT_SEPARATOR = "#"
@@ -54,13 +55,6 @@ class Example:
     """The first and the last character (exclusive) of each token, if the file has tokens."""
     issues: tuple[Issue, ...] = ()
 
-    @property
-    def tokens(self) -> list[str] | None:
-        """The tokens of the file, if it has tokens."""
-        if self.offsets is None:
-            return None
-        return [self.text[start:end] for start, end in self.offsets]
-
 
 @dataclass(slots=True)
 class Sentence:
@@ -107,12 +101,18 @@ class Sentence:
         start, end = self.span(slot)
         return self.text[start:end]
 
+    def pieces(self) -> Iterator[tuple[str, str]]:
+        """Yield the pieces of the text, each with the name of its slot, which is empty for none."""
+        done = 0
+        for slot in self.slots or ():
+            start, end = self.span(slot)
+            yield self.text[done:start], ""
+            yield self.text[start:end], slot.name
+            done = end
+        yield self.text[done:], ""
+
 
 def token_offsets(tokens: Sequence[str]) -> list[tuple[int, int]]:
     """Return the offsets of `tokens` in a text where they are joined by spaces."""
-    offsets = []
-    start = 0
-    for token in tokens:
-        offsets.append((start, start + len(token)))
-        start += len(token) + 1
-    return offsets
+    starts = accumulate((len(token) + 1 for token in tokens), initial=0)
+    return [(start, start + len(token)) for start, token in zip(starts, tokens, strict=False)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slotfill.data.schemes import may_end, may_follow, may_start
+from slotfill.data.schemes import may_follow
 
 SINGLE_DECODE_MAX_BATCH = 3
 """Largest batch whose sentences are decoded faster one by one."""
@@ -125,9 +125,9 @@ def legal_transitions(tags: list[str], scheme: str) -> Transitions:
 
     rows = [scores([may_follow(tag, next_tag, scheme) for next_tag in tags]) for tag in tags]
     return Transitions(
-        scores([may_start(tag, scheme) for tag in tags]),
+        scores([may_follow("O", tag, scheme) for tag in tags]),
         np.stack(rows),
-        scores([may_end(tag, scheme) for tag in tags]),
+        scores([may_follow(tag, "O", scheme) for tag in tags]),
     )
 
 

@@ -12,9 +12,7 @@ from slotfill.data.schemes import (
     SCHEMES,
     TagDecoder,
     all_tags,
-    may_end,
     may_follow,
-    may_start,
     slots_to_tags,
     tags_to_slots,
 )
@@ -27,9 +25,9 @@ NAMES = ["city", "fromloc.city-name", "出發地"]
 
 def legal(tags, scheme):
     return (
-        may_start(tags[0], scheme)
+        may_follow("O", tags[0], scheme)
         and all(may_follow(before, after, scheme) for before, after in pairwise(tags))
-        and may_end(tags[-1], scheme)
+        and may_follow(tags[-1], "O", scheme)
     )
 
 

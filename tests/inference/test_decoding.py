@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from slotfill.data.schemes import (
     all_tags,
-    may_end,
     may_follow,
-    may_start,
     slots_to_tags,
     tags_to_slots,
 )
@@ -106,8 +104,8 @@ def test_legal_transitions(scheme):
         transitions.start.dtype == transitions.matrix.dtype == transitions.end.dtype == np.float32
     )
     for index, tag in enumerate(tags):
-        assert transitions.start[index] == (0 if may_start(tag, scheme) else -np.inf)
-        assert transitions.end[index] == (0 if may_end(tag, scheme) else -np.inf)
+        assert transitions.start[index] == (0 if may_follow("O", tag, scheme) else -np.inf)
+        assert transitions.end[index] == (0 if may_follow(tag, "O", scheme) else -np.inf)
         for other, after in enumerate(tags):
             assert transitions.matrix[index, other] == (
                 0 if may_follow(tag, after, scheme) else -np.inf

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
-from typing import ClassVar, TextIO
+from typing import ClassVar
 
 from slotfill.data.schemes import slots_to_tags, tags_to_slots
 from slotfill.data.sentence import Example, Issue, Sentence, Span, token_offsets
 from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
+
+_SEPARATOR = re.compile("[ \t\r\n]")
 
 
 class Format:
@@ -46,11 +50,7 @@ class Format:
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
         """Write `sentences` to a new file `path`; raises what `render` raises."""
         with path.open("x", encoding="utf-8", newline="\n") as file:
-            self.dump(file, sentences, scheme=scheme)
-
-    def dump(self, file: TextIO, sentences: Iterable[Sentence], *, scheme: str) -> None:
-        """Write `sentences` to an open text file; raises what `render` raises."""
-        file.writelines(self.render(sentence, scheme=scheme) for sentence in sentences)
+            file.writelines(self.render(sentence, scheme=scheme) for sentence in sentences)
 
 
 def split_on_spaces(line: str) -> list[str]:
@@ -64,19 +64,26 @@ def example_from_tokens(
     scheme: str,
     intent: str | None,
     locations: Sequence[str],
+    text: str | None = None,
 ) -> Example:
-    """Return the example of a file of tokens, its text the tokens joined by spaces.
+    """Return the example of a file of tokens.
 
-    `locations` are those of the tags: one, or one for each. Raises DataError for a tag that is not
-    of the scheme or a token without visible characters.
+    Args:
+        locations: The locations of the tags: one, or one for each.
+        text: The text that the tokens come from; without it, they are joined by spaces.
+
+    Raises:
+        DataError: A tag is not of the scheme, or a token has no visible character or is not in
+            the text.
     """
-    offsets = token_offsets(tokens)
-    example = Example(" ".join(tokens), None, intent, locations[0], offsets)
-    if not example.text.isprintable():
-        for index, token in enumerate(tokens):
-            if is_empty(token):
-                location = locations[index % len(locations)]
-                raise DataError(f"{location}: the token {token!r} has no visible character")
+    for token, location in zip(tokens, cycle(locations), strict=False):
+        if not token.isprintable() and is_empty(token):
+            raise DataError(f"{location}: the token {token!r} has no visible character")
+    if text is None:
+        text, offsets = " ".join(tokens), token_offsets(tokens)
+    else:
+        offsets = _find_tokens(tokens, text, locations[0])
+    example = Example(text, None, intent, locations[0], offsets)
     if tags is None:
         return example
     try:
@@ -87,17 +94,30 @@ def example_from_tokens(
         Span(name, offsets[start][0], offsets[end - 1][1]) for name, start, end in slots
     ]
     legal_tags = slots_to_tags(slots, len(tags), scheme)
-    if legal_tags != tags:
-        example.issues = tuple(
-            Issue(
-                "repaired tag",
-                locations[index % len(locations)],
-                f"{tag} of {token!r} read as {legal}",
-            )
-            for index, (token, tag, legal) in enumerate(zip(tokens, tags, legal_tags, strict=True))
-            if tag != legal
+    example.issues = tuple(
+        Issue("repaired tag", location, f"{tag} of {token!r} read as {legal}")
+        for token, tag, legal, location in zip(
+            tokens, tags, legal_tags, cycle(locations), strict=False
         )
+        if tag != legal
+    )
     return example
+
+
+def _find_tokens(tokens: Sequence[str], text: str, location: str) -> list[tuple[int, int]]:
+    """Return the offsets of `tokens` in `text`, which has only spaces beside them."""
+    offsets, end = [], 0
+    for token in tokens:
+        start = text.find(token, end)
+        if start < 0 or not is_empty(text[end:start]):
+            raise DataError(
+                f'{location}: the token {token!r} does not follow in "text" at character {end}'
+            )
+        end = start + len(token)
+        offsets.append((start, end))
+    if not is_empty(text[end:]):
+        raise DataError(f'{location}: "text" goes on after the last token, at character {end}')
+    return offsets
 
 
 def check_all_labelled(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
@@ -106,8 +126,7 @@ def check_all_labelled(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
     for sentence in sentences:
         first = first or sentence
         if (sentence.slots is None) != (first.slots is None):
-            pair = (sentence, first) if sentence.slots is None else (first, sentence)
-            unlabelled, labelled = pair
+            labelled, unlabelled = sorted((first, sentence), key=lambda each: each.slots is None)
             raise DataError(
                 f"{unlabelled.location or 'sentence'}: not labelled, though"
                 f" {labelled.location or 'another'} is; write jsonl, or label all or none"
@@ -117,19 +136,18 @@ def check_all_labelled(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
 
 def check_representable(sentence: Sentence, format: str) -> None:
     """Raise DataError if a token, slot name or intent contains a separator of `format`."""
-    pieces = [("token", token, " \t\r\n") for token in sentence.surface_forms]
-    pieces += [("slot name", slot.name, " \t\r\n") for slot in sentence.slots or ()]
-    problem = ""
-    if sentence.intent:
-        pieces.append(("intent", sentence.intent, "\t\r\n"))
-        if sentence.intent != sentence.intent.strip():
-            problem = f"the intent {sentence.intent!r} begins or ends with a space"
-    for kind, piece, separators in pieces:
-        if not piece:
-            problem = problem or f"the {kind} {piece!r} is empty"
-        elif any(char in piece for char in separators):
-            separator = "space" if " " in separators else "tab"
-            problem = problem or f"the {kind} {piece!r} contains a {separator} or a line end"
-    if problem:
+    pieces = [("token", token) for token in sentence.surface_forms]
+    pieces += [("slot name", slot.name) for slot in sentence.slots or ()]
+    problems = [
+        f"the {kind} {piece!r} {'contains a space or a line end' if piece else 'is empty'}"
+        for kind, piece in pieces
+        if not piece or _SEPARATOR.search(piece)
+    ]
+    intent = sentence.intent or ""
+    if _SEPARATOR.search(intent.replace(" ", "")):
+        problems.insert(0, f"the intent {intent!r} contains a tab or a line end")
+    if intent != intent.strip():
+        problems.insert(0, f"the intent {intent!r} begins or ends with a space")
+    if problems:
         location = sentence.location or "sentence"
-        raise DataError(f"{location}: {problem}, so {format} cannot hold it; write jsonl")
+        raise DataError(f"{location}: {problems[0]}, so {format} cannot hold it; write jsonl")

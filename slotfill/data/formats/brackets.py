@@ -65,13 +65,11 @@ class Brackets(Format):
                 raise DataError(f"{location}: an intent without a sentence; remove the line")
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
-        pieces, done = [f"[]({_escape(sentence.intent, ')')}) "] if sentence.intent else [], 0
-        for slot in sentence.slots or ():
-            start, end = sentence.span(slot)
-            value, name = _escape(sentence.text[start:end], "[]"), _escape(slot.name, ")")
-            pieces += [_escape(sentence.text[done:start], "[]"), f"[{value}]({name})"]
-            done = end
-        return "".join([*pieces, _escape(sentence.text[done:], "[]"), "\n"])
+        line = f"[]({_escape(sentence.intent, ')')}) " if sentence.intent else ""
+        for text, name in sentence.pieces():
+            text = _escape(text, "[]")
+            line += f"[{text}]({_escape(name, ')')})" if name else text
+        return f"{line}\n"
 
 
 def _parse(line: str, location: str) -> tuple[str | None, str, list[Span]]:
@@ -92,14 +90,14 @@ def _parse(line: str, location: str) -> tuple[str | None, str, list[Span]]:
             open_start, open_column = len(text), column
         elif piece[0] == "]":
             name = _NAME.match(line, position)
-            problem = ""
             if not open_column:
                 problem = "nothing opens this bracket; write \\] for a plain one"
-            elif not name:
+                raise _error(location, column, problem)
+            if not name:
                 problem = "no (name) after the bracket; write \\[ and \\] for plain ones"
-            elif not name[1] or len(text) == open_start:
+                raise _error(location, column, problem)
+            if not name[1] or len(text) == open_start:
                 problem = f"a slot without a {'value' if name[1] else 'name'}"
-            if problem or name is None:
                 raise _error(location, column, problem)
             spans.append(Span(_unescape(name[1], location, column), open_start, len(text)))
             position, open_column = name.end(), 0

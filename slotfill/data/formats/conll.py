@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 from slotfill.data.formats.base import (
     Format,
@@ -21,7 +22,7 @@ from slotfill.data.formats.base import (
 )
 from slotfill.data.schemes import parse_tag, slots_to_tags
 from slotfill.data.sentence import Example, Issue, Sentence
-from slotfill.errors import DataError
+from slotfill.errors import DataError, format_count
 from slotfill.files import read_lines
 
 _COMMENT = re.compile(r"# (\w+)(?::| =)(?: ([^\t]*))?")
@@ -56,19 +57,21 @@ class Conll(Format):
         tags: list[str] = []
         locations: list[str] = []
         intent, shape, empty_line, comment_hint = None, (0, 0), False, ""
-        for number, line in read_lines(path):
+        for number, line in chain(read_lines(path), [(0, "")]):
+            location = f"{path}:{number}"
             if not line.strip(" \t") or line.startswith("-DOCSTART-"):
-                empty_line = True
                 if tokens:
-                    yield example_from_tokens(tokens, tags or None, scheme, intent, locations)
-                tokens, tags, locations, intent = [], [], [], None
+                    example = example_from_tokens(tokens, tags or None, scheme, intent, locations)
+                    if not number and not empty_line:
+                        example.issues += _check_length(path, len(tokens))
+                    yield example
+                tokens, tags, locations, intent, empty_line = [], [], [], None, True
                 continue
             if not tokens and self._is_comment(line):
                 comment = _COMMENT.fullmatch(line)
                 if comment and comment[1] == "intent":
                     intent = (comment[2] or "").strip() or None
                 continue
-            location = f"{path}:{number}"
             columns = self._columns(line, location)
             if not tokens:
                 is_row = not line.startswith("#") or _TAG.fullmatch(columns[-1])
@@ -76,63 +79,58 @@ class Conll(Format):
             shape = shape if shape[0] else (len(columns), number)
             if len(columns) != shape[0]:
                 raise DataError(
-                    f"{location}: {_count(len(columns))}, but line {shape[1]} has {shape[0]}"
-                    f"{comment_hint or _SEPARATE}"
+                    f"{location}: {format_count(len(columns), 'column')}, but line {shape[1]} has"
+                    f" {shape[0]}{comment_hint or _SEPARATE}"
                 )
+            token, *tag = self._cells(columns, location)
+            tokens.append(token)
+            tags += tag
             locations.append(location)
-            tokens.append(self._cell(columns, "token", location))
-            if len(columns) > 1:
-                tags.append(self._cell(columns, "tag", location))
-                try:
-                    parse_tag(tags[-1], scheme)
-                except ValueError as error:
-                    hint = comment_hint
-                    if all(_TAG.fullmatch(token) for token in tokens):
-                        hint = (
-                            f"; the tags seem to be in column {self.token}: set data.format="
-                            f"{{name: conll, token: {self.tag % len(columns)}, tag: {self.token}}}"
-                        )
-                    raise DataError(f"{location}: {error}{hint}") from None
-        if tokens:
-            example = example_from_tokens(tokens, tags or None, scheme, intent, locations)
-            if not empty_line and len(tokens) > 3:
-                message = f"no empty line, so its {len(tokens)} tokens are one sentence"
-                if len(tokens) > 100:
-                    raise DataError(f"{path}: {message}; put an empty line after each sentence")
-                example.issues += (Issue("no empty line", str(path), message),)
-            yield example
+            try:
+                parse_tag(tag[0] if tag else "O", scheme)
+            except ValueError as error:
+                hint = comment_hint
+                if all(map(_TAG.fullmatch, tokens)):
+                    hint = (
+                        f"; the tags seem to be in column {self.token}: set data.format="
+                        f"{{name: conll, token: {self.tag % len(columns)}, tag: {self.token}}}"
+                    )
+                raise DataError(f"{location}: {error}{hint}") from None
 
     def _is_comment(self, line: str) -> bool:
         """Return whether a line before a sentence is a comment, and not the token `#`."""
-        if not line.startswith("# ") or _COMMENT.fullmatch(line):
-            return line.startswith("# ")
-        columns = line.split("\t") if "\t" in line else split_on_spaces(line)
-        return self.tag >= len(columns) or not _TAG.fullmatch(columns[self.tag].strip(" "))
+        row = line.split("\t") if "\t" in line else split_on_spaces(line)
+        tag = row[self.tag : self.tag + 1 or None]
+        is_row = tag and _TAG.fullmatch(tag[0].strip(" ")) and not _COMMENT.fullmatch(line)
+        return line.startswith("# ") and not is_row
 
     def _columns(self, line: str, location: str) -> list[str]:
         by_tab = "\t" in line if self.separator == "auto" else self.separator == "tab"
-        columns = [column.strip(" ") for column in line.split("\t" if by_tab else " ")]
+        columns = [column.strip(" ") for column in line.split("\t")]
         if not by_tab:
-            columns = [column for column in columns if column]
+            columns = list(filter(None, line.split(" ")))
         if self.separator != "auto" and len(columns) == 1 and len(split_on_spaces(line)) > 1:
             other = "space" if by_tab else "tab"
             problem = f"no {self.separator} separates the columns"
             raise DataError(f"{location}: {problem}; set data.format.separator: {other}")
         return columns
 
-    def _cell(self, columns: list[str], kind: Literal["token", "tag"], location: str) -> str:
-        position, size = self.token if kind == "token" else self.tag, len(columns)
-        if not -size <= position < size:
-            raise DataError(
-                f"{location}: no column {position} for the {kind}: {_count(size)}, 0 to {size - 1}"
-            )
-        if size > 1 and self.token % size == self.tag % size:
-            raise DataError(
-                f"{location}: of {_count(size)}, token and tag are the same one, {position % size}"
-            )
-        if not columns[position]:
-            raise DataError(f"{location}: the {kind} (column {position % size}) is empty")
-        return columns[position]
+    def _cells(self, columns: list[str], location: str) -> list[str]:
+        """Return the token of a row and its tag, if there is more than one column."""
+        size = len(columns)
+        positions = {"token": self.token, "tag": self.tag} if size > 1 else {"token": self.token}
+        for kind, position in positions.items():
+            problem = ""
+            if not -size <= position < size:
+                allowed = f"{format_count(size, 'column')}, 0 to {size - 1}"
+                problem = f"no column {position} for the {kind}: {allowed}"
+            elif size > 1 and self.token % size == self.tag % size:
+                problem = f"of {size} columns, token and tag are the same one, {position % size}"
+            elif not columns[position]:
+                problem = f"the {kind} (column {position % size}) is empty"
+            if problem:
+                raise DataError(f"{location}: {problem}")
+        return [columns[position] for position in positions.values()]
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         check_representable(sentence, "conll")
@@ -146,9 +144,13 @@ class Conll(Format):
         head = [f"# intent: {sentence.intent}"] if sentence.intent else []
         return "\n".join([*head, *rows, "", ""])
 
-    def dump(self, file: TextIO, sentences: Iterable[Sentence], *, scheme: str) -> None:
-        super().dump(file, check_all_labelled(sentences), scheme=scheme)
+    def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
+        super().write(path, check_all_labelled(sentences), scheme=scheme)
 
 
-def _count(columns: int) -> str:
-    return f"{columns} column" + "s" * (columns != 1)
+def _check_length(path: Path, tokens: int) -> tuple[Issue, ...]:
+    """Return an issue if a file of one sentence without an empty line after it is long."""
+    message = f"no empty line, so its {tokens} tokens are one sentence"
+    if tokens > 100:
+        raise DataError(f"{path}: {message}; put an empty line after each sentence")
+    return (Issue("no empty line", str(path), message),) if tokens > 3 else ()

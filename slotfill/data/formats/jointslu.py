@@ -60,13 +60,15 @@ class JointSLU(Format):
         sentences = list(check_all_labelled(sentences))
         for sentence in sentences:
             check_representable(sentence, "jointslu")
-        path.mkdir()
-        _write(path / "seq.in", (" ".join(sentence.surface_forms) for sentence in sentences))
+        columns = {"seq.in": [" ".join(sentence.surface_forms) for sentence in sentences]}
         if any(sentence.slots is not None for sentence in sentences):
             tags = (slots_to_tags(s.slots or (), len(s.tokens), scheme) for s in sentences)
-            _write(path / "seq.out", map(" ".join, tags))
+            columns["seq.out"] = list(map(" ".join, tags))
         if any(sentence.intent for sentence in sentences):
-            _write(path / "label", (sentence.intent or "" for sentence in sentences))
+            columns["label"] = [sentence.intent or "" for sentence in sentences]
+        path.mkdir()
+        for name, rows in columns.items():
+            (path / name).write_text("\n".join([*rows, ""]), encoding="utf-8", newline="\n")
 
 
 def _rows(folder: Path) -> Iterator[tuple[int, str, str | None, str | None]]:
@@ -83,8 +85,3 @@ def _rows(folder: Path) -> Iterator[tuple[int, str, str | None, str | None]]:
         columns = {path.name: text for path, (_, text) in zip(there, rows, strict=True)}
         intent = columns.get("label", "").strip(" \t") or None
         yield rows[0][0], columns["seq.in"], columns.get("seq.out"), intent
-
-
-def _write(path: Path, rows: Iterable[str]) -> None:
-    with path.open("x", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{row}\n" for row in rows)

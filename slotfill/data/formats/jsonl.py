@@ -43,7 +43,7 @@ class Jsonl(Format):
                 has_tokens = row.get("tokens", list, None) is not None
                 example = _from_tokens(row, scheme) if has_tokens else _from_text(row)
                 if example.spans is None:
-                    example.issues += tuple(_unknown_labels(row))
+                    example.issues += _unknown_labels(row)
                 yield example
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
@@ -114,33 +114,8 @@ def _from_tokens(row: _Row, scheme: str) -> Example:
         row.fail(_MIXED_KEYS)
     if tags is not None and len(tags) != len(tokens):
         row.fail(f"tokens: {len(tokens)}, but tags: {len(tags)}; each token needs one tag")
-    intent = row.get("intent", str, None)
-    example = example_from_tokens(tokens, tags, scheme, intent, [row.location])
-    text = row.get("text", str, None)
-    if text not in (None, example.text):
-        _move_to_text(example, tokens, text, row)
-    return example
-
-
-def _move_to_text(example: Example, tokens: Sequence[str], text: str, row: _Row) -> None:
-    """Find the tokens of `example` in `text`, and make that its text."""
-    offsets, end = [], 0
-    for token in tokens:
-        start = text.find(token, end)
-        if start < 0 or not is_empty(text[end:start]):
-            row.fail(f'the token {token!r} does not follow in "text" at character {end}')
-        end = start + len(token)
-        offsets.append((start, end))
-    if not is_empty(text[end:]):
-        row.fail(f'"text" goes on after the last token, at character {end}')
-    assert example.offsets is not None
-    starts = dict(zip((start for start, _ in example.offsets), offsets, strict=True))
-    ends = dict(zip((end for _, end in example.offsets), offsets, strict=True))
-    if example.spans is not None:
-        example.spans = [
-            Span(span.name, starts[span.start][0], ends[span.end][1]) for span in example.spans
-        ]
-    example.text, example.offsets = text, offsets
+    intent, text = row.get("intent", str, None), row.get("text", str, None)
+    return example_from_tokens(tokens, tags, scheme, intent, [row.location], text)
 
 
 def _from_text(row: _Row) -> Example:
@@ -182,18 +157,16 @@ _LABEL_KEY = re.compile(
 )
 
 
-def _unknown_labels(row: _Row) -> Iterator[Issue]:
-    """Yield an issue if an unlabelled object has keys that may be its labels."""
+def _unknown_labels(row: _Row) -> tuple[Issue, ...]:
+    """Return an issue if an unlabelled object has keys that may be its labels."""
     known = {"text", "tokens", "slots", "tags", "intent"}
     keys = [key for key in row.items if key not in known and _LABEL_KEY.fullmatch(key)]
-    if keys:
-        names = " and ".join(f'"{key}"' for key in keys)
-        message = (
-            f'{names} may be labels, but labels are read from "slots", each {{"name", "start",'
-            ' "end"}, or "tags" (and "intent"); write them so, or remove the key'
-            ""
-        )
-        yield Issue("unknown labels", row.location, message)
+    names = " and ".join(f'"{key}"' for key in keys)
+    message = (
+        f'{names} may be labels, but labels are read from "slots", each {{"name", "start",'
+        ' "end"}, or "tags" (and "intent"); write them so, or remove the key'
+    )
+    return (Issue("unknown labels", row.location, message),) if keys else ()
 
 
 def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
@@ -201,29 +174,25 @@ def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
     try:
         row = json.loads(line, object_pairs_hook=_unique_keys)
         if "\\u" in line and (half := _SURROGATE.search(json.dumps(row, ensure_ascii=False))):
-            raise DataError(
-                f"{location}: {json.dumps(half[0])} is half a character, which UTF-8 cannot hold"
-            )
+            half_character = f"{json.dumps(half[0])} is half a character, which UTF-8 cannot hold"
+            raise DataError(f"{location}: {half_character}")
+        if isinstance(row, dict):
+            return row
+        head, problem = line[:10000], f"expected a JSON object, found {line.strip()[:40]}"
     except json.JSONDecodeError as error:
         # The next lines of standard input may not have arrived.
         lines = [(number, line)] if path is STANDARD_INPUT else islice(read_lines(path), 50)
         head = "\n".join(text for _, text in lines)
-        if name := _name_format(head):
-            raise DataError(f"{path}: {name} cannot be read; {_CONVERT}") from None
-        if line.startswith("["):
-            raise DataError(f"{location}: {_JSON_ARRAY_HINT.format(path)}") from None
-        if line.strip() == "{":
-            raise DataError(f"{location}: {_JSON_OBJECT_HINT.format(path)}") from None
-        raise DataError(f"{location}: not JSON: {error.msg} at column {error.colno}") from None
+        problem = f"not JSON: {error.msg} at column {error.colno}"
     except (ValueError, RecursionError) as error:
         raise DataError(f"{location}: JSON that cannot be used: {error}") from None
-    if isinstance(row, list):
-        if name := _name_format(line[:10000]):
-            raise DataError(f"{path}: {name} cannot be read; {_CONVERT}")
-        raise DataError(f"{location}: {_JSON_ARRAY_HINT.format(path)}")
-    if not isinstance(row, dict):
-        raise DataError(f"{location}: expected a JSON object, found {line.strip()[:40]}")
-    return row
+    if name := _name_format(head):
+        raise DataError(f"{path}: {name} cannot be read; {_CONVERT}")
+    if line.lstrip().startswith("["):
+        problem = _JSON_ARRAY_HINT.format(path)
+    elif line.strip() == "{":
+        problem = _JSON_OBJECT_HINT.format(path)
+    raise DataError(f"{location}: {problem}")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -254,7 +223,5 @@ _JSON_FORMATS = {
 
 def _name_format(text: str) -> str | None:
     """Return the name of the JSON format that the keys in `text` are typical of."""
-    for name, keys in _JSON_FORMATS.items():
-        if all(key in text for key in keys):
-            return name
-    return None
+    names = (name for name, keys in _JSON_FORMATS.items() if all(key in text for key in keys))
+    return next(names, None)

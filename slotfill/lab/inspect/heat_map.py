@@ -110,14 +110,12 @@ def render_lines(inspection: Inspection, width: int, *, colors: Colors) -> Itera
 
 
 def _tagged(sentence: Sentence) -> Text:
-    text, done = Text(f"[]({printable(sentence.intent)}) " if sentence.intent else ""), 0
-    for slot in sentence.slots or ():
-        start, end = sentence.span(slot)
-        text.append(printable(sentence.text[done:start]))
-        text.append(f"[{printable(sentence.text[start:end])}]", style="bold")
-        text.append(f"({printable(slot.name)})")
-        done = end
-    return text.append(printable(sentence.text[done:]))
+    tagged = Text(f"[]({printable(sentence.intent)}) " if sentence.intent else "")
+    for text, name in sentence.pieces():
+        text = printable(text)
+        tagged.append(f"[{text}]" if name else text, style="bold" if name else "")
+        tagged.append(f"({printable(name)})" if name else "")
+    return tagged
 
 
 def _map(panel: Panel, labels: list[str], width: int, colors: Colors) -> Iterator[Text]:

@@ -103,15 +103,11 @@ def _escape(text: str) -> str:
 def _sentence(inspection: Inspection) -> str:
     """Return the sentence with its slots marked."""
     sentence = inspection.sentence
-    parts, done = [], 0
-    for slot in sentence.slots or ():
-        start, end = sentence.span(slot)
-        name = f"<small>{_escape(slot.name)}</small>"
-        parts.append(_escape(sentence.text[done:start]))
-        parts.append(f"<mark>{_escape(sentence.text[start:end])}{name}</mark>")
-        done = end
-    intent = f"<small>{_escape(sentence.intent)}</small>" if sentence.intent else ""
-    return "".join(parts) + _escape(sentence.text[done:]) + intent
+    html = ""
+    for text, name in sentence.pieces():
+        text = _escape(text)
+        html += f"<mark>{text}<small>{_escape(name)}</small></mark>" if name else text
+    return html + (f"<small>{_escape(sentence.intent)}</small>" if sentence.intent else "")
 
 
 def _caption(panel: Panel) -> str:
