@@ -19,16 +19,9 @@ from slotfill.config.option_types import (
     SchemeName,
     Size,
     TokenizerName,
+    config_error,
 )
-from slotfill.config.part_config import (
-    PartConfig,
-    StrictModel,
-    combine_errors,
-    part_validator,
-    parts_validator,
-    serialize_parts,
-)
-from slotfill.config.paths import config_error
+from slotfill.config.part_config import Part, StrictModel, combine_errors, part_validator
 from slotfill.config.yaml_reader import dump
 from slotfill.errors import ConfigError
 
@@ -39,7 +32,7 @@ STACKABLE_PART_KEYS = ("embedding", "encoder")
 """The part keys whose value may be a list of parts."""
 
 
-def _as_list(parts: PartConfig | list[PartConfig]) -> list[PartConfig]:
+def _as_list(parts: Part | list[Part]) -> list[Part]:
     return parts if isinstance(parts, list) else [parts]
 
 
@@ -54,9 +47,7 @@ class DataConfig(StrictModel):
     """The validation sentences; null: in `path`, or else `holdout` of the training sentences."""
     test: FileOrFolder | None = None
     """The test sentences, if not in `path`."""
-    format: Annotated[
-        PartConfig | Literal["auto"], part_validator("format", keep="auto"), serialize_parts
-    ] = "auto"
+    format: Annotated[Part | Literal["auto"], part_validator("format", keep="auto")] = "auto"
     """The file format; `auto` guesses it from the name or the content."""
     scheme: SchemeName = "iob2"
     """The tag scheme of files that contain tags."""
@@ -83,7 +74,7 @@ class DataConfig(StrictModel):
         if info.context and info.context.need_data and not (self.path or self.train):
             message = "no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"
             if "path" in self.model_fields_set:
-                raise combine_errors([(("path",), message)])
+                raise combine_errors([("path", message)])
             raise config_error(message)
         return self
 
@@ -139,20 +130,15 @@ class Range(StrictModel):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Range:
-        errors = []
-        size = self.high - self.low
-        if size <= 0:
-            message = f"must be more than low, which is {self.low:g}, found {self.high:g}"
-            errors.append((("high",), message))
-        elif self.step and self.step > size:
-            message = f"must be at most {size:g}, from low to high, found {self.step:g}"
-            errors.append((("step",), message))
-        if self.log and self.low <= 0:
-            message = f"must be more than 0 where log is true, found {self.low:g}"
-            errors.append((("low",), message))
-        if self.log and self.step:
-            errors.append((("step",), "does not go with log: true; leave one out"))
-        if errors:
+        low, high, step = self.low, self.high, self.step or 0.0
+        size = high - low
+        checks = [
+            ("high", size <= 0, f"must be more than low, which is {low:g}, found {high:g}"),
+            ("step", 0 < size < step, f"must be at most {size:g}, from low to high, found {step:g}"),
+            ("low", self.log and low <= 0, f"must be more than 0 where log is true, found {low:g}"),
+            ("step", self.log and step, "does not go with log: true; leave one out"),
+        ]
+        if errors := [(key, message) for key, is_wrong, message in checks if is_wrong]:
             raise combine_errors(errors)
         return self
 
@@ -171,18 +157,16 @@ class Config(StrictModel):
     scheme: SchemeName = "iob2"
     """The tag scheme that the model predicts, whatever the scheme of the files is."""
     embedding: Annotated[
-        list[PartConfig], parts_validator("embedding"), AfterValidator(_as_list), serialize_parts
+        list[Part], part_validator("embedding", stackable=True), AfterValidator(_as_list)
     ] = Field(["word", "char_cnn", "ngrams"], validate_default=True)
     """One embedding, or a list of embeddings whose vectors are concatenated."""
     encoder: Annotated[
-        PartConfig | list[PartConfig], parts_validator("encoder", "recurrent"), serialize_parts
+        Part | list[Part], part_validator("encoder", "recurrent", stackable=True)
     ] = Field("recurrent", validate_default=True)
     """One encoder, or a list of encoders, each of which reads the output of the one before."""
-    tagger: Annotated[PartConfig, part_validator("tagger", "crf"), serialize_parts] = Field(
-        "crf", validate_default=True
-    )
+    tagger: Annotated[Part, part_validator("tagger", "crf")] = Field("crf", validate_default=True)
     """The output layer, which predicts the tags."""
-    intent: Annotated[PartConfig, part_validator("intent"), serialize_parts] | None = None
+    intent: Annotated[Part, part_validator("intent")] | None = None
     """The intent classifier; null: intents are not learned."""
     ensemble_size: Depth = 1
     """Networks that are trained together and whose scores are averaged."""
@@ -196,7 +180,7 @@ class Config(StrictModel):
     _locations: Locations = PrivateAttr(default_factory=Locations)
 
     @property
-    def encoders(self) -> list[PartConfig]:
+    def encoders(self) -> list[Part]:
         """The encoders, also if there is only one."""
         return _as_list(self.encoder)
 

@@ -3,15 +3,22 @@
 Besides these: `int`, `float`, `bool`, `str`, `None`, `Literal[...]`, `list[...]`, and unions with
 `|`.
 """
+# `os.path` rather than `pathlib`, which raises exceptions for unknown users and names too long.
+# ruff: noqa: PTH110, PTH111, PTH117
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
 
-from slotfill.config.paths import resolve_file, resolve_file_or_folder, resolve_folder_or_name
+from slotfill.config.yaml_reader import OverrideText
+from slotfill.files import is_special_file, nearest_in_folder
 
 __all__ = [
     "CellPart",
@@ -38,6 +45,64 @@ MAX_SIZE = 2**20
 MAX_DEPTH = 100
 """The largest number of layers, networks or parts, which are built one by one."""
 
+
+@dataclass(frozen=True)
+class PathContext:
+    """What validators of paths need to know, as pydantic's validation context."""
+
+    folder: Path | None = None
+    """The folder of the config file."""
+    need_data: bool = False
+    """Whether files that are missing are errors."""
+
+
+def config_error(message: str) -> PydanticCustomError:
+    """Return the error that a validator raises, whose message is final."""
+    return PydanticCustomError("config", "{message}", {"message": message})
+
+
+def resolve(text: str, context: PathContext) -> str:
+    """Return `text` as an absolute path.
+
+    A relative path in a file starts at the folder of the file, or at the current folder if there is
+    nothing; one in an override starts at the current folder. An absolute path stays as it is.
+    """
+    if "\0" in text:
+        raise config_error("a path cannot contain the character U+0000")
+    folders = [Path.cwd()]
+    if context.folder is not None and not isinstance(text, OverrideText):
+        folders.insert(0, context.folder)
+    expanded = os.path.expanduser(text)
+    if os.path.isabs(expanded):
+        return expanded
+    paths = [os.path.realpath(folder / expanded) for folder in folders]
+    return next(filter(os.path.exists, paths), paths[0])
+
+
+def _path_resolver(kind: str) -> BeforeValidator:
+    """Return the validator of the path of a `kind`, which must exist if data is needed."""
+
+    def resolve_path(text: Any, info: ValidationInfo) -> Any:
+        if not isinstance(text, str) or info.context is None:
+            return text
+        path = Path(given := resolve(text, info.context))
+        if info.context.need_data and not os.path.exists(path):
+            raise config_error(f"there is no {kind} {text}{nearest_in_folder(path, Path(text))}")
+        if info.context.need_data and is_special_file(path):
+            raise config_error(f"{text} is not a regular file")
+        return given
+
+    return BeforeValidator(resolve_path)
+
+
+def _resolve_folder(text: Any, info: ValidationInfo) -> Any:
+    """Return a text as the path of a folder if there is one, or as it is: a run keeps the name."""
+    if not isinstance(text, str) or not (info.context and info.context.need_data):
+        return text
+    path = resolve(text, info.context)
+    return path if os.path.exists(path) else text
+
+
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH)]
 DepthOrZero = Annotated[int, Field(ge=0, le=MAX_DEPTH)]
@@ -46,13 +111,13 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
-FilePath = Annotated[str, BeforeValidator(resolve_file)]
+FilePath = Annotated[str, _path_resolver("file")]
 """A file that the part reads before training; relative paths are resolved as those of `data`."""
 
-FileOrFolder = Annotated[str, BeforeValidator(resolve_file_or_folder)]
+FileOrFolder = Annotated[str, _path_resolver("file or folder")]
 """A file or a folder of sentences."""
 
-FolderOrName = Annotated[str, BeforeValidator(resolve_folder_or_name)]
+FolderOrName = Annotated[str, BeforeValidator(_resolve_folder)]
 """A folder, or else a name that the part knows."""
 
 SchemeName = Literal["iob1", "iob2", "bio", "bioes", "bilou"]

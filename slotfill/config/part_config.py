@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any
 
@@ -11,7 +10,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PlainSerializer,
     PlainValidator,
     TypeAdapter,
     ValidationError,
@@ -21,10 +19,12 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from slotfill.config.messages import KeyPath, describe_errors, format_value
-from slotfill.config.option_types import MAX_DEPTH
-from slotfill.config.paths import PathContext, config_error, resolve
+from slotfill.config.option_types import MAX_DEPTH, PathContext, config_error, resolve
 from slotfill.config.registry import REGISTRIES, REQUIRED, PartSource
 from slotfill.errors import ConfigError, did_you_mean
+
+Part = dict[str, Any]
+"""A checked part: its `name`, and all its options."""
 
 
 class StrictModel(BaseModel):
@@ -35,49 +35,22 @@ class StrictModel(BaseModel):
     )
 
 
-@dataclass(frozen=True, eq=False)
-class PartConfig(Mapping[str, Any]):
-    """A checked part with all its options, which reads like its mapping in YAML."""
-
-    name: str
-    options: Mapping[str, Any]
-
-    def __getitem__(self, key: str) -> Any:
-        return self.name if key == "name" else self.options[key]
-
-    def __iter__(self) -> Iterator[str]:
-        yield "name"
-        yield from self.options
-
-    def __len__(self) -> int:
-        return 1 + len(self.options)
-
-
 def part_validator(
-    kind: str, default: str | None = None, keep: str | None = None
+    kind: str, default: str | None = None, *, keep: str | None = None, stackable: bool = False
 ) -> PlainValidator:
-    """Return the validator of a part, or of the word `keep`.
+    """Return the validator of a part, of a list of parts if `stackable`, or of the word `keep`.
 
     `default` is the name of the part if only options are given.
     """
-    return PlainValidator(
-        lambda value, info: value if value == keep else _check_part(value, info, kind, default)
-    )
 
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if value == keep and keep is not None:
+            return value
+        if stackable and isinstance(value, list):
+            return _check_list(value, info, kind)
+        return _check_part(value, info, kind, default)
 
-def parts_validator(kind: str, default: str | None = None) -> PlainValidator:
-    """Return the validator of one part, with `default` as its name, or of a list of parts."""
-    return PlainValidator(lambda value, info: _check_parts(value, info, kind, default))
-
-
-def to_plain(value: Any) -> Any:
-    """Return `value` with every part in it as a plain dictionary."""
-    if isinstance(value, PartConfig):
-        return {key: to_plain(option) for key, option in value.items()}
-    return [to_plain(item) for item in value] if isinstance(value, list) else value
-
-
-serialize_parts = PlainSerializer(to_plain)
+    return PlainValidator(check)
 
 
 @cache
@@ -89,20 +62,21 @@ def options_model(part: PartSource) -> type[BaseModel]:
         if option.part_kind is None:
             fields[option.name] = (option.type, default)
         else:
-            name = default if isinstance(default, str) else None
-            validator = part_validator(option.part_kind, name)
+            validator = part_validator(
+                option.part_kind, default if isinstance(default, str) else None
+            )
             field = Field(default, validate_default=True)
             fields[option.name] = (Annotated[Any, validator], field)
     return create_model(part.class_node.name, __base__=StrictModel, **fields)
 
 
-def _check_part(value: Any, info: ValidationInfo, kind: str, default: str | None) -> PartConfig:
+def _check_part(value: Any, info: ValidationInfo, kind: str, default: str | None) -> Part:
     registry = REGISTRIES[kind]
     allowed = did_you_mean("", registry.names())
     options = {"name": value} if isinstance(value, str) else value
     if isinstance(options, Mapping) and "name" not in options:
         if default is None:
-            raise combine_errors([(("name",), f"is needed and not given{allowed}")])
+            raise combine_errors([("name", f"is needed and not given{allowed}")])
         options = {"name": default, **options}
     if not isinstance(options, Mapping) or not isinstance(options["name"], str):
         raise config_error(f"must be the name of one {kind}{allowed}, found {format_value(value)}")
@@ -112,21 +86,17 @@ def _check_part(value: Any, info: ValidationInfo, kind: str, default: str | None
             name = resolve(name, info.context or PathContext())
         model = options_model(registry.part(name))
     except ConfigError as error:
-        key = ("name",) if isinstance(value, Mapping) else ()
-        raise combine_errors([(key, str(error))]) from None
+        if isinstance(value, Mapping):
+            raise combine_errors([("name", str(error))]) from None
+        raise config_error(str(error)) from None
     options = {**options, "name": name}
     try:
-        checked = dict(model.model_validate(options, context=info.context))
+        return dict(model.model_validate(options, context=info.context))
     except ValidationError as error:
         raise combine_errors(describe_errors(error, model, options, f"{kind}.")) from None
-    return PartConfig(checked.pop("name"), checked)
 
 
-def _check_parts(
-    value: Any, info: ValidationInfo, kind: str, default: str | None
-) -> PartConfig | list[PartConfig]:
-    if not isinstance(value, list):
-        return _check_part(value, info, kind, default)
+def _check_list(value: list[Any], info: ValidationInfo, kind: str) -> list[Part]:
     if not value:
         raise config_error(f"at least one {kind} is needed")
     if len(value) > MAX_DEPTH:
@@ -135,12 +105,12 @@ def _check_parts(
     return items.validate_python(value, context=info.context)
 
 
-def combine_errors(errors: Iterable[tuple[KeyPath, str]]) -> ValidationError:
+def combine_errors(errors: Iterable[tuple[KeyPath | str, str]]) -> ValidationError:
     """Return the exception that a validator raises for errors at several keys."""
-    return ValidationError.from_exception_data(
-        "config",
-        [
-            InitErrorDetails(type=config_error(message), loc=key, input=None)
-            for key, message in errors
-        ],
-    )
+    details = [
+        InitErrorDetails(
+            type=config_error(message), loc=(key,) if isinstance(key, str) else key, input=None
+        )
+        for key, message in errors
+    ]
+    return ValidationError.from_exception_data("config", details)

@@ -20,7 +20,7 @@ from slotfill.config.messages import (
 )
 from slotfill.config.models import Config, Range
 from slotfill.config.overrides import apply_overrides, set_value
-from slotfill.config.paths import PathContext
+from slotfill.config.option_types import PathContext
 from slotfill.config.yaml_reader import parse
 from slotfill.errors import ConfigError, ErrorDetail
 

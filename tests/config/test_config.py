@@ -273,7 +273,7 @@ def test_the_schema_admits_the_built_in_configs_and_their_complete_form(name):
 def test_config_can_be_pickled_and_copied():
     _, config = load_config("atis")
     assert pickle.loads(pickle.dumps(config)) == config == copy.deepcopy(config)
-    assert config.encoders[0]["cell"].name == "lstm"
+    assert config.encoders[0]["cell"]["name"] == "lstm"
 
 
 def test_options_that_conflict_are_located_in_file_and_overrides():

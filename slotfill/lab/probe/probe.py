@@ -26,7 +26,6 @@ import torch
 from torch import Tensor
 
 from slotfill.config.option_types import CellPart
-from slotfill.config.part_config import to_plain
 from slotfill.config.registry import CELLS
 from slotfill.config.validate import parse_config
 from slotfill.data.batching import Batch, make_batch
@@ -111,7 +110,7 @@ def read_cells(texts: Sequence[str]) -> dict[str, CellPart]:
     for text in re.split(r",(?![^{]*\})", ",".join(texts)):
         try:
             config = parse_config("", "probe", [f"encoder.cell={text.strip()}"])
-            cell = to_plain(config.encoders[0]["cell"])
+            cell = config.encoders[0]["cell"]
         except ConfigError as error:
             # The option instead of the key and its source.
             errors = [(e, e.key.replace("encoder.cell", "--cells", 1)) for e in error.errors]
