@@ -60,10 +60,8 @@ _SYNONYMS = {
 def hint_at_part(kind: str, name: str) -> str:
     """Return how the part that is known as `name` elsewhere is written here, or nothing."""
     word = re.sub("[^a-z0-9]", "", name.lower())
-    for names, hint in _PART_HINTS.get(kind, {}).items():
-        if word in names.split():
-            return hint
-    return ""
+    hints = _PART_HINTS.get(kind, {}).items()
+    return next((hint for names, hint in hints if word in names.split()), "")
 
 
 def find_section_keys(name: str, section: str, allowed: Iterable[str]) -> list[str]:
@@ -71,11 +69,10 @@ def find_section_keys(name: str, section: str, allowed: Iterable[str]) -> list[s
 
     They are outside `section`, and none of the `allowed` keys in it has a name that is as near.
     """
-    keys = [key for key in _section_keys() if f".{section}" not in f".{key}" or not section]
+    keys = [key for key in _section_keys() if not section or f".{section}" not in f".{key}"]
     name = name.lower().replace("-", "_")
-    name = _SYNONYMS.get(name, name)
     names = {key.rpartition(".")[2] for key in keys} | set(allowed)
-    near = get_close_matches(name, names, n=1, cutoff=0.8)
+    near = get_close_matches(_SYNONYMS.get(name, name), names, n=1, cutoff=0.8)
     if set(near) & set(allowed):
         return []
     return [key for key in keys if key.rpartition(".")[2] in near]
@@ -84,16 +81,12 @@ def find_section_keys(name: str, section: str, allowed: Iterable[str]) -> list[s
 @cache
 def _section_keys() -> list[str]:
     """Return the keys of all sections, and of the parts that a config has by default."""
-    from pydantic import BaseModel
+    from slotfill.config.models import Config, DataConfig, TrainConfig
 
-    from slotfill.config.models import Config
-
-    keys = []
+    keys = [f"data.{key}" for key in DataConfig.model_fields]
+    keys += [f"train.{key}" for key in TrainConfig.model_fields]
     for section, field in Config.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += [f"{section}.{key}" for key in field.annotation.model_fields]
-        elif isinstance(field.default, str):
-            keys += _option_keys(section, section, field.default)
+        keys += _option_keys(section, section, field.default)
     return keys
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -59,9 +60,12 @@ def describe_errors(
         if detail["type"] == "config":
             yield location, detail["msg"]
         elif (path := _path_in_data(location, data)) is not None:
-            message = _format_error(detail, _sibling_fields(model, path), section)
             if new := RENAMED_KEYS.get(section + join_key(path)):
                 message = f"is now called {new}"
+            elif detail["type"] == "extra_forbidden":
+                message = _describe_unknown_key(path, model, section)
+            else:
+                message = _format_error(detail)
             if detail["type"] == "literal_error" and path[-1:] != location[-1:]:
                 # One of the types of a union, the other being a list.
                 message = message.removesuffix(")") + ", or a list)"
@@ -86,26 +90,20 @@ def _path_in_data(location: KeyPath, data: Any) -> KeyPath | None:
     return location
 
 
-def _sibling_fields(model: type[BaseModel], path: KeyPath) -> list[str]:
-    """Return the keys allowed beside the last of `path`."""
+def _describe_unknown_key(path: KeyPath, model: Any, section: str) -> str:
+    """Return the message for a key at `path` that `model`, or the model in it, does not have."""
     for step in path[:-1]:
-        field = model.model_fields.get(str(step))
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+        model = model.model_fields[step].annotation
+    key, allowed = str(path[-1]), list(model.model_fields)
+    if sections := find_section_keys(key, section, allowed):
+        hint = " or ".join(f"'{section}'" for section in sections[:3])
+        return f"unknown key; did you mean {hint}?{did_you_mean('', allowed)}"
+    return "unknown key" + did_you_mean(key, allowed)
 
 
-def _format_error(error: Any, fields: list[str], section: str) -> str:
+def _format_error(error: Any) -> str:
     """Return the message for one error of pydantic."""
     kind, value, context = error["type"], format_value(error["input"]), error.get("ctx", {})
-    if kind == "extra_forbidden":
-        key = str(error["loc"][-1])
-        if sections := find_section_keys(key, section, fields):
-            hint = " or ".join(f"'{section}'" for section in sections[:3])
-            return f"unknown key; did you mean {hint}?{did_you_mean('', fields)}"
-        return "unknown key" + did_you_mean(key, fields)
     if kind == "missing":
         return "is needed and not given"
     if kind == "literal_error":
@@ -131,9 +129,6 @@ def format_value(value: Any) -> str:
     return f"'{text}'" if isinstance(value, str) else text
 
 
-_AFTER_ALL_LINES = 10**9
-
-
 @dataclass(frozen=True)
 class Locations:
     """The line of each key in the file `name`, and the keys that overrides set.
@@ -150,19 +145,22 @@ class Locations:
         lines = {error: self._line(error) for error in errors}
         located = []
         for error in sorted(lines, key=lines.__getitem__):
-            is_override = lines[error] == _AFTER_ALL_LINES
-            source = "command line" if is_override else f"{self.name}:{lines[error]}"
-            source = error.source or (source if error.key else self.name)
-            located.append(replace(error, source=source))
+            source = f"{self.name}:{lines[error]}" if lines[error] < inf else "command line"
+            located.append(
+                replace(error, source=error.source or (source if error.key else self.name))
+            )
         return located
 
-    def _line(self, error: ErrorDetail) -> int:
-        """Return the line of the key that has the error, or of the nearest key above it."""
+    def _line(self, error: ErrorDetail) -> float:
+        """Return the line of the key that has the error, or of the nearest key above it.
+
+        The command line is after all lines.
+        """
         key = error.key
         while key and key not in self.lines and not self._is_overridden(key):
             key = key.rpartition(".")[0]
         if error.source or (key not in self.lines and self._is_overridden(key)):
-            return _AFTER_ALL_LINES
+            return inf
         return self.lines.get(key, 1)
 
     def _is_overridden(self, key: str) -> bool:

@@ -134,7 +134,11 @@ class Range(StrictModel):
         size = high - low
         checks = [
             ("high", size <= 0, f"must be more than low, which is {low:g}, found {high:g}"),
-            ("step", 0 < size < step, f"must be at most {size:g}, from low to high, found {step:g}"),
+            (
+                "step",
+                0 < size < step,
+                f"must be at most {size:g}, from low to high, found {step:g}",
+            ),
             ("low", self.log and low <= 0, f"must be more than 0 where log is true, found {low:g}"),
             ("step", self.log and step, "does not go with log: true; leave one out"),
         ]

@@ -8,6 +8,7 @@ The file is imported only when its part is built.
 from __future__ import annotations
 
 import ast
+import builtins
 import hashlib
 import importlib
 import importlib.util
@@ -65,13 +66,14 @@ def check_trusted(file: str | Path) -> None:
         )
 
 
+@dataclass(frozen=True)
 class PartSource:
     """A part as its file describes it, parsed but never executed."""
 
-    def __init__(self, name: str, path: Path, module: str | None) -> None:
-        self.name = name
-        self.path = path
-        self.module = module
+    name: str
+    path: Path
+    module: str | None
+    """The module of a built-in part; None: the part is user-defined."""
 
     @cached_property
     def tree(self) -> ast.Module:
@@ -127,19 +129,19 @@ class PartSource:
         return {}
 
     def _option(self, argument: ast.arg, default: ast.expr | None) -> Option:
-        if argument.arg.startswith(("_", "model_")) or argument.arg == "name":
-            raise ConfigError(
-                f"{self.path}:{argument.lineno}: an option cannot be called '{argument.arg}'"
-            )
+        name, location = argument.arg, f"{self.path}:{argument.lineno}"
+        if name.startswith(("_", "model_")) or name == "name":
+            raise ConfigError(f"{location}: an option cannot be called '{name}'")
         try:
-            annotation, part_kind = _parse_type(argument.annotation)
+            annotation = _parse_type(argument.annotation)
             value = REQUIRED if default is None else ast.literal_eval(default)
         except (ValueError, KeyError, TypeError, RecursionError, MemoryError):
             raise ConfigError(
-                f"{self.path}:{argument.lineno}: the option '{argument.arg}' needs a type from "
-                "slotfill.config.option_types and a plain value as its default"
+                f"{location}: the option '{name}' needs a type from slotfill.config.option_types"
+                " and a plain value as its default"
             ) from None
-        return Option(argument.arg, annotation, value, part_kind)
+        is_cell = getattr(argument.annotation, "id", "") == "CellPart"
+        return Option(name, annotation, value, "cell" if is_cell else None)
 
     def load(self) -> type:
         """Import the file, once, and return its class.
@@ -224,32 +226,26 @@ class Registry:
             raise ConfigError(errors) from None
 
 
-@lru_cache
-def _part_file(name: str, path: Path, module: str | None) -> PartSource:
-    return PartSource(name, path, module)
+_part_file = lru_cache(PartSource)
 
 
-def _parse_type(node: ast.expr | None) -> tuple[Any, str | None]:
-    """Return the type of an annotation, and the kind of part if it is one."""
+def _parse_type(node: ast.expr | None) -> Any:
+    """Return the type of an annotation; raises an exception for one that options cannot have."""
     from slotfill.config import option_types
 
-    if isinstance(node, ast.Constant) and node.value is None:
-        return None, None
-    if isinstance(node, ast.Name):
-        plain = {"int": int, "float": float, "bool": bool, "str": str}
-        if node.id in plain:
-            return plain[node.id], None
-        if node.id not in option_types.__all__:
-            raise ValueError(node.id)
-        kind = node.id.removesuffix("Part").lower() if node.id.endswith("Part") else None
-        return getattr(option_types, node.id), kind
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _parse_type(node.left)[0] | _parse_type(node.right)[0], None
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-        if node.value.id == "list":
-            return list[_parse_type(node.slice)[0]], None  # type: ignore[misc]
-        if node.value.id == "Literal":
-            return Literal[ast.literal_eval(node.slice)], None
+    match node:
+        case ast.Constant(value=None):
+            return None
+        case ast.Name(id="int" | "float" | "bool" | "str" as name):
+            return getattr(builtins, name)
+        case ast.Name(id=name) if name in option_types.__all__:
+            return getattr(option_types, name)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _parse_type(left) | _parse_type(right)
+        case ast.Subscript(value=ast.Name(id="list"), slice=item):
+            return list[_parse_type(item)]  # type: ignore[misc]
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
+            return Literal[ast.literal_eval(values)]
     raise ValueError(node)
 
 

@@ -5,24 +5,28 @@ All errors are found at once, each with `file:line: key: what is wrong; did you 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from slotfill.config.messages import (
+    KeyPath,
     Locations,
     describe_errors,
     format_value,
     is_within,
     join_key,
 )
-from slotfill.config.models import Config, Range
-from slotfill.config.overrides import apply_overrides, set_value
+from slotfill.config.models import PART_KEYS, STACKABLE_PART_KEYS, Config, Range
 from slotfill.config.option_types import PathContext
-from slotfill.config.yaml_reader import parse
+from slotfill.config.registry import REGISTRIES
+from slotfill.config.yaml_reader import parse, parse_override
 from slotfill.errors import ConfigError, ErrorDetail
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 MAX_ERRORS = 20
 """The largest number of errors that are listed one by one."""
@@ -57,19 +61,18 @@ def parse_config(
         source = f"{name}:{lines['version']}"
         message = f"{format_value(version)}, but this version of slotfill reads version {supported}"
         raise ConfigError([ErrorDetail(message, "version", source)])
-    overridden, errors = apply_overrides(data, overrides)
-    context = PathContext(folder, need_data)
+    overridden, errors = _apply_overrides(data, overrides)
     ranges = data.pop("tune") if isinstance(data.get("tune"), dict) else {}
-    config, details = _validate(Config, data, context)
-    errors += details
     tune = {}
+    with _collect(errors):
+        config = _validate(Config, data, PathContext(folder, need_data))
     for key, values in ranges.items():
-        tune[key], details = _check_range(data, key, values, PathContext(folder))
-        errors += details
+        with _collect(errors):
+            tune[key] = _check_range(data, key, values, PathContext(folder))
     for key in list(lines):
         if any(is_within(key, override) for override in overridden):
             del lines[key]
-    locations = Locations(name, lines, set(overridden))
+    locations = Locations(name, lines, overridden)
     if errors:
         errors = locations.sort(errors)
         if len(errors) > MAX_ERRORS:
@@ -80,71 +83,159 @@ def parse_config(
     return config
 
 
-def _validate(
-    model: type[BaseModel], data: Any, context: PathContext, section: str = ""
-) -> tuple[Any, list[ErrorDetail]]:
-    """Return the validated model, or None and what is wrong in the data of `section`."""
+@contextmanager
+def _collect(errors: list[ErrorDetail]) -> Iterator[None]:
+    """Add to `errors` those of a ConfigError in the `with` block."""
     try:
-        return model.model_validate(data, context=context), []
+        yield
+    except ConfigError as error:
+        errors += error.errors
+
+
+def _validate(model: type[_Model], data: Any, context: PathContext, section: str = "") -> _Model:
+    """Return the validated model; raises ConfigError if the data of `section` has errors."""
+    try:
+        return model.model_validate(data, context=context)
     except ValidationError as error:
         errors = describe_errors(error, model, data)
-        return None, [
-            ErrorDetail(message, join_key((*filter(None, [section]), *path)))
-            for path, message in errors
-        ]
+        raise ConfigError(
+            [
+                ErrorDetail(message, join_key((*filter(None, [section]), *path)))
+                for path, message in errors
+            ]
+        ) from None
+
+
+def _apply_overrides(
+    data: dict[str, Any], overrides: Sequence[str]
+) -> tuple[set[str], list[ErrorDetail]]:
+    """Set in `data` what `overrides` say; return the keys that are set, and the errors."""
+    keys, errors = set(), []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        key = key.strip()
+        try:
+            if not equals or not key:
+                key = f"'{override}'"
+                raise ValueError("an override is written key=value, as encoder.hidden_size=200")
+            _set_value(data, key, parse_override(text))
+            keys.add(key)
+        except ValueError as error:
+            errors.append(ErrorDetail(str(error), key, "command line"))
+    return keys, errors
+
+
+def _set_value(data: dict[str, Any], key: str, value: Any) -> None:
+    """Set one key with dots in `data`, changing no value that is inside it in place.
+
+    A part on the way that is only its name, or only the default, becomes a mapping with that name.
+    Raises ValueError if a key on the way cannot contain others.
+    """
+    section, _, rest = key.partition(".")
+    path: KeyPath = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
+    if section == "tune" and rest:
+        path = ("tune", rest)
+    target: Any = data
+    kind: str | None = None
+    for depth in range(1, len(path)):
+        step: Any = _last_step(target, path[:depth])
+        default = None
+        if isinstance(target, dict):
+            kind, default = _kind_and_default(kind, target, path[:depth])
+        inner = target.get(step) if isinstance(target, dict) else target[step]
+        inner = default if inner is None else inner
+        is_stack = depth == 1 and step in STACKABLE_PART_KEYS and isinstance(path[1], int)
+        if is_stack and not isinstance(inner, list):
+            inner = [inner]
+        if isinstance(inner, str) and kind:
+            inner = {"name": inner}
+        elif inner is None:
+            inner = {}
+        elif not isinstance(inner, dict | list):
+            raise ValueError(f"{join_key(path[:depth])} is {format_value(inner)} and has no keys")
+        # A copy, since an alias in the YAML may stand for the same value elsewhere.
+        target[step] = inner.copy()
+        target = target[step]
+    target[_last_step(target, path)] = value
+
+
+def _last_step(target: Any, path: KeyPath) -> str | int:
+    """Return the last step of `path` as a key, or as an index, of `target`."""
+    step = path[-1]
+    if not isinstance(target, list):
+        return str(step)
+    if isinstance(step, int) and step < len(target):
+        return step
+    raise ValueError(f"'{step}' must be an index into the list of {len(target)}, from 0")
+
+
+def _kind_and_default(
+    kind: str | None, above: Mapping[str, Any], path: KeyPath
+) -> tuple[str | None, Any]:
+    """Return the kind and the default of the part at `path`, if there is one; `above` holds it."""
+    key = str(path[-1])
+    if len(path) == 1 and key in PART_KEYS:
+        return key, Config.model_fields[key].default
+    if path == ("data", "format"):
+        return "format", None
+    if kind and above.get("name") in REGISTRIES[kind].names():
+        option = REGISTRIES[kind].part(above["name"]).options.get(key)
+        if option and option.part_kind:
+            return option.part_kind, option.default
+    return None, None
 
 
 def _check_range(
     data: dict[str, Any], key: str, values: Any, context: PathContext
-) -> tuple[Any, list[ErrorDetail]]:
-    """Return what `slotfill tune` tries for `key` of the config in `data`, and the errors in it."""
+) -> Range | list[Any]:
+    """Return what `slotfill tune` tries for `key` of the config in `data`.
+
+    Raises ConfigError if it cannot try `values`, or if the config with one of them has errors.
+    """
     section = f"tune.{key}"
-    if reason := _why_not_tunable(key, values):
-        return None, [ErrorDetail(reason, section)]
-    if isinstance(values, list):
-        return values, _check_values(data, key, values, context)
-    checked, errors = _validate(Range, values, context, section)
-    if checked is None:
-        return None, errors
-    errors = _check_values(data, key, [values["low"], values["high"]], context)
-    takes_floats = not _check_values(data, key, [checked.low + 0.5], context)
-    if errors or takes_floats or checked.low % 1 or checked.high % 1:
-        return checked, errors
-    if checked.step and checked.step % 1:
-        message = f"must be an integer, found {checked.step:g}"
-        return None, [ErrorDetail(message, f"{section}.step")]
-    return checked.to_integers(), []
-
-
-def _why_not_tunable(key: str, values: Any) -> str:
-    """Return why `slotfill tune` cannot try `values` for `key`, or nothing."""
     if key.partition(".")[0] in ("data", "version", "tune") or key == "train.seed":
-        return "is the same in all trials, so that they can be compared; it cannot be tuned"
+        raise ConfigError(
+            "is the same in all trials, so that they can be compared; it cannot be tuned", section
+        )
+    is_list = isinstance(values, list) and len(values) > 1
     is_flat = isinstance(values, dict) and not any(
         isinstance(value, dict | list) for value in values.values()
     )
-    if is_flat or (isinstance(values, list) and len(values) > 1):
-        return ""
-    return (
-        "must be a range, as {low: 2, high: 8}, or a list of at least two values; a key has dots,"
-        " as train.epochs"
-    )
+    if not is_list and not is_flat:
+        raise ConfigError(
+            "must be a range, as {low: 2, high: 8}, or a list of at least two values; a key has"
+            " dots, as train.epochs",
+            section,
+        )
+    checked = values if is_list else _validate(Range, values, context, section)
+    bounds = values if is_list else [values["low"], values["high"]]
+    if errors := _find_errors(data, key, bounds, context):
+        raise ConfigError(errors)
+    if is_list or checked.low % 1 or checked.high % 1:
+        return checked
+    if not _find_errors(data, key, [checked.low + 0.5], context):  # It takes numbers in between.
+        return checked
+    if checked.step and checked.step % 1:
+        raise ConfigError(f"must be an integer, found {checked.step:g}", f"{section}.step")
+    return checked.to_integers()
 
 
-def _check_values(
+def _find_errors(
     data: dict[str, Any], key: str, values: list[Any], context: PathContext
 ) -> list[ErrorDetail]:
     """Return what is wrong if `key` of the config in `data` is set to each of `values`."""
-    errors = []
+    messages = []
     for value in values:
         trial = dict(data)
         try:
-            set_value(trial, key, value)
+            _set_value(trial, key, value)
+            _validate(Config, trial, context)
         except ValueError as error:
-            errors.append(ErrorDetail(str(error), f"tune.{key}"))
-            continue
-        for detail in _validate(Config, trial, context)[1]:
-            if is_within(detail.key, key) or is_within(key, detail.key):
-                message = detail.message if detail.key == key else f"{detail.key}: {detail.message}"
-                errors.append(ErrorDetail(message, f"tune.{key}"))
-    return errors
+            messages.append(str(error))
+        except ConfigError as error:
+            messages += [
+                detail.message if detail.key == key else f"{detail.key}: {detail.message}"
+                for detail in error.errors
+                if is_within(detail.key, key) or is_within(key, detail.key)
+            ]
+    return [ErrorDetail(message, f"tune.{key}") for message in messages]

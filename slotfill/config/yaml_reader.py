@@ -21,24 +21,21 @@ _MAX_DEPTH = 50
 
 _CORE = "tag:yaml.org,2002:"
 _PLAIN = {
-    f"{_CORE}null": (re.compile(r"(?:~|null|Null|NULL|)$"), "~nN\0"),
-    f"{_CORE}bool": (re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
-    f"{_CORE}int": (re.compile(r"[-+]?[0-9]+$"), "-+0123456789"),
-    f"{_CORE}float": (
-        re.compile(
-            r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|[-+]?\.inf$|\.nan$"
-        ),
-        "-+.0123456789",
+    f"{_CORE}null": re.compile(r"(?:~|null|Null|NULL|)$"),
+    f"{_CORE}bool": re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"),
+    f"{_CORE}int": re.compile(r"[-+]?[0-9]+$"),
+    f"{_CORE}float": re.compile(
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|[-+]?\.inf$|\.nan$"
     ),
-    f"{_CORE}str": (re.compile(""), ""),
+    f"{_CORE}str": re.compile(""),
 }
-"""The tags of scalars: what a scalar with the tag matches, and the letters it starts with."""
+"""The tags of scalars, and what a scalar with the tag matches."""
+
+_RESOLVERS = {None: list(_PLAIN.items())}
+"""PyYAML's table of the tags of plain scalars, by first letter; None is any letter."""
 
 _ESCAPED = re.compile("[^\t\n -~\xa0-\u2027\u202a-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 """Characters that YAML reads as line ends, or not at all, unless they are written as escapes."""
-
-
-_Resolvers = dict[str, list[tuple[str, re.Pattern[str]]]]
 
 
 class OverrideText(str):
@@ -46,7 +43,7 @@ class OverrideText(str):
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: _Resolvers = {}  # noqa: RUF012 - PyYAML's own table
+    yaml_implicit_resolvers = _RESOLVERS
 
 
 class _OverrideLoader(_Loader):
@@ -54,7 +51,7 @@ class _OverrideLoader(_Loader):
 
 
 class _Dumper(yaml.SafeDumper):
-    yaml_implicit_resolvers: _Resolvers = {}  # noqa: RUF012 - PyYAML's own table
+    yaml_implicit_resolvers = _RESOLVERS
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -64,22 +61,10 @@ class _Dumper(yaml.SafeDumper):
         return self.represent_scalar(f"{_CORE}str", str(text), style)
 
 
-for _tag, (_pattern, _letters) in _PLAIN.items():
-    _first = [letter.strip("\0") for letter in _letters]
-    for _kind in (_Loader, _Dumper):
-        _kind.add_implicit_resolver(_tag, _pattern, _first)
 _Loader.add_constructor(f"{_CORE}int", lambda loader, node: int(node.value))
 _OverrideLoader.add_constructor(f"{_CORE}str", lambda loader, node: OverrideText(node.value))
 _Dumper.add_representer(str, _Dumper.represent_text)
 _Dumper.add_representer(OverrideText, _Dumper.represent_text)
-
-
-class _YamlError(Exception):
-    """An error in a text, and its line."""
-
-    def __init__(self, line: int, message: str) -> None:
-        self.line = line
-        self.message = message
 
 
 def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
@@ -89,55 +74,54 @@ def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
     for invalid YAML in the file `name`.
     """
     try:
-        node, lines = _read(text, _Loader)
-        return ({} if node is None else _construct(node, _Loader)), lines
+        return _read(text, _Loader, {})
     except _YamlError as error:
-        raise ConfigError([ErrorDetail(error.message, source=f"{name}:{error.line}")]) from None
+        message, line = error.args
+        raise ConfigError([ErrorDetail(message, source=f"{name}:{line}")]) from None
 
 
 def parse_override(text: str) -> Any:
     """Return the value in the text of an override; raises ValueError for invalid YAML."""
     try:
-        node, _ = _read(text, _OverrideLoader)
-        return None if node is None else _construct(node, _OverrideLoader)
+        return _read(text, _OverrideLoader, None)[0]
     except _YamlError as error:
-        raise ValueError(error.message) from None
+        raise ValueError(error.args[0]) from None
 
 
-def _read(text: str, loader: type[_Loader]) -> tuple[yaml.Node | None, dict[str, int]]:
-    """Return the tree of `text`, and the line of each key."""
+class _YamlError(Exception):
+    """The message on an error in a text, and its line."""
+
+
+def _read(text: str, loader: type[_Loader], empty: Any) -> tuple[Any, dict[str, int]]:
+    """Return the data in `text`, or `empty` if it has none, and the line of each key."""
     lines: dict[str, int] = {}
+    line = 1
     try:
         node = yaml.compose(text, loader)
-        if node is not None:
-            _check_node(node, (), lines, frozenset())
+        if node is None:
+            return empty, lines
+        _check_node(node, (), lines, frozenset())
+        line = node.start_mark.line + 1
+        return loader("").construct_document(node), lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = str(error.problem or error.context).replace("'<stream end>'", "the end")
         if problem.startswith("but ") and error.context:
             problem = f"{error.context}, {problem}"
         hint = "; indent with spaces, not tabs" if "\\t" in problem else ""
-        raise _YamlError(mark.line + 1 if mark else 1, f"not YAML: {problem}{hint}") from None
+        message, line = f"not YAML: {problem}{hint}", mark.line + 1 if mark else 1
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
         message = f"not YAML: the character U+{error.character:04X} is not allowed"
-        raise _YamlError(line, message) from None
+        line = text.count("\n", 0, error.position) + 1
     except (ValueError, OverflowError):
-        # An escape such as "\UFFFFFFFF", for which PyYAML passes on Python's error.
-        escape = re.search(r"\\U(?!000|0010)[0-9a-fA-F]{8}", text)
-        line = text.count("\n", 0, escape.start()) + 1 if escape else 1
-        raise _YamlError(line, "not YAML: an escape stands for no character") from None
-    except RecursionError:
-        raise _YamlError(1, "nested too deep") from None
-    return node, lines
-
-
-def _construct(node: yaml.Node, loader: type[_Loader]) -> Any:
-    try:
-        return loader("").construct_document(node)
-    except ValueError:  # Python reads no number of more digits.
+        # PyYAML passes on Python's errors for such an escape, and for such a number.
         message = "not YAML: a number has more than 4,300 digits"
-        raise _YamlError(node.start_mark.line + 1, message) from None
+        if escape := re.search(r"\\U(?!000|0010)[0-9a-fA-F]{8}", text):
+            message = "not YAML: an escape stands for no character"
+            line = text.count("\n", 0, escape.start()) + 1
+    except RecursionError:
+        message = "nested too deep"
+    raise _YamlError(message, line)
 
 
 def _check_node(
@@ -147,26 +131,26 @@ def _check_node(
     line = node.start_mark.line + 1
     lines.setdefault(".".join(path), line)
     if id(node) in above:
-        raise _YamlError(line, "the alias is inside the value it refers to")
+        raise _YamlError("the alias is inside the value it refers to", line)
     if len(lines) > MAX_VALUES:
-        raise _YamlError(line, f"more than {MAX_VALUES:,} values, counting those of aliases")
+        raise _YamlError(f"more than {MAX_VALUES:,} values, counting those of aliases", line)
     if len(path) > _MAX_DEPTH:
-        raise _YamlError(line, "nested too deep")
+        raise _YamlError("nested too deep", line)
     above |= {id(node)}
     if isinstance(node, yaml.MappingNode) and node.tag == f"{_CORE}map":
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise _YamlError(line, "a key must be a word")
+                raise _YamlError("a key must be a word", line)
             # Keys are words, also those that look like numbers.
             key.tag = f"{_CORE}str"
             _check_text(key)
             here = (*path, key.value)
             name = ".".join(here)
             if name in lines:
-                raise _YamlError(line, f"{name}: given twice, first in line {lines[name]}")
+                raise _YamlError(f"{name}: given twice, first in line {lines[name]}", line)
             if key.value == "<<":
-                raise _YamlError(line, f"{name}: merge keys are not supported; write the keys out")
+                raise _YamlError(f"{name}: merge keys are not supported; write the keys out", line)
             lines[name] = line
             _check_node(value, here, lines, above)
     elif isinstance(node, yaml.SequenceNode) and node.tag == f"{_CORE}seq":
@@ -174,19 +158,19 @@ def _check_node(
             _check_node(value, (*path, str(index)), lines, above)
     elif isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN:
         _check_text(node)
-        if not _PLAIN[node.tag][0].match(node.value):
+        if not _PLAIN[node.tag].match(node.value):
             tag = node.tag.replace(_CORE, "!!")
-            raise _YamlError(line, f"not YAML: {node.value!r} does not match its tag {tag}")
+            raise _YamlError(f"not YAML: {node.value!r} does not match its tag {tag}", line)
     else:
         tag = node.tag.replace(_CORE, "!!")
-        raise _YamlError(line, f"the tag {tag} is not supported here; remove it")
+        raise _YamlError(f"the tag {tag} is not supported here; remove it", line)
 
 
 def _check_text(node: yaml.ScalarNode) -> None:
     """Raise an error for half of a surrogate pair, which UTF-8 cannot encode."""
     if surrogate := re.search("[\ud800-\udfff]", node.value):
         message = f"not YAML: the character U+{ord(surrogate[0]):04X} is not allowed"
-        raise _YamlError(node.start_mark.line + 1, message)
+        raise _YamlError(message, node.start_mark.line + 1)
 
 
 def dump(data: Mapping[str, Any]) -> str:
