@@ -23,7 +23,7 @@ from slotfill.model.tagger import Features, SlotTagger, TaggerOutput, to_device,
 
 
 class Ensemble(nn.Module):
-    """The mean of `members`, networks of one config; used like a single `SlotTagger`.
+    """The mean of `members`, networks of one config, with the methods of a `SlotTagger`.
 
     Raises:
         ConfigError: For taggers that decode by beam search, whose outputs cannot be averaged.
@@ -48,13 +48,11 @@ class Ensemble(nn.Module):
 
     @property
     def members(self) -> list[SlotTagger]:
-        """The networks."""
         return cast(list[SlotTagger], list(self._members))
 
     def forward(
         self, features: Features, lengths: Tensor, tags: Tensor | None = None
     ) -> TaggerOutput:
-        """Return the mean emissions and intent logits."""
         return average_outputs([member(features, lengths, tags) for member in self.members])
 
     def loss(self, batch: Batch) -> Tensor:
@@ -63,12 +61,10 @@ class Ensemble(nn.Module):
 
     @property
     def regularization_loss(self) -> Tensor | float:
-        """The mean KL terms of the members in the last forward pass, in nats a sentence."""
         return sum(member.regularization_loss for member in self.members) / len(self.members)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the ids of each sentence's tags and intents; no intents without a head."""
         inputs = to_device(batch, self)
         output = self(inputs.features, inputs.lengths)
         head = self.members[0].intent
@@ -77,7 +73,6 @@ class Ensemble(nn.Module):
 
     @torch.inference_mode()
     def emissions(self, batch: Batch) -> np.ndarray:
-        """Return the mean emissions `(batch, time, tags)` as a NumPy array."""
         inputs = to_device(batch, self)
         return to_numpy(self(inputs.features, inputs.lengths).emissions)
 

@@ -50,14 +50,16 @@ class SlotTagger(nn.Module):
     ) -> None:
         super().__init__()
         embeddings = [
-            EMBEDDINGS.build(part, vocab, key=key)
-            for key, part in _with_config_keys("embedding", embedding)
+            EMBEDDINGS.build(part, vocab, key=f"embedding.{index}")
+            for index, part in enumerate(embedding)
         ]
         self.indexers: list[Indexer] = [part.indexer for part in embeddings]
         self.embeddings = nn.ModuleList(embeddings)
         size = sum(part.output_size for part in embeddings)
         self.encoders = nn.ModuleList()
-        for key, part in _with_config_keys("encoder", encoder):
+        parts = [encoder] if isinstance(encoder, str | Mapping) else encoder
+        for index, part in enumerate(parts):
+            key = f"encoder.{index}" if parts is encoder else "encoder"
             self.encoders.append(ENCODERS.build(part, size, key=key))
             size = self.encoders[-1].output_size
         self.intent: IntentHead | None = None
@@ -191,10 +193,3 @@ def to_device(batch: Batch, model: nn.Module) -> TensorBatch:
 def to_numpy(tensor: Tensor) -> np.ndarray:
     """Return `tensor` as an array of 32-bit floats."""
     return tensor.float().cpu().numpy()
-
-
-def _with_config_keys(key: str, parts: Part | Sequence[Part]) -> list[tuple[str, Part]]:
-    """Return each part with its key in a config: `encoder`, or `encoder.0` in a list."""
-    if isinstance(parts, str | Mapping):
-        return [(key, parts)]
-    return [(f"{key}.{index}", part) for index, part in enumerate(parts)]

@@ -26,7 +26,7 @@ class OnnxRecurrentOp:
     gate_order: tuple[int | None, ...]
     """Index of the cell's gate for each gate of the operator; None if the cell has no such gate."""
     activations: tuple[str, ...]
-    """ONNX names of the activations, in the operator's order."""
+    """Names of the activations as in ONNX, such as `Tanh`, in the operator's order."""
     attributes: dict[str, int] = field(default_factory=dict)
     recurrent_bias: Tensor | None = None
     """`(direction, 1, num_gates * hidden)`, in the cell's order; None for zeros."""
@@ -54,7 +54,7 @@ class OnnxRecurrentOp:
 
 
 class Cell(RecordsActivations):
-    """A recurrent cell with `num_gates` gates, counting the candidate.
+    """A recurrent cell with `num_gates` gates, counting the candidate; all of `gates` by default.
 
     Parameters:
         input_weight: `(direction, input, num_gates * hidden)`.
@@ -79,12 +79,15 @@ class Cell(RecordsActivations):
         self,
         input_size: int,
         hidden_size: int,
-        directions: int,
-        num_gates: int,
+        directions: int = 1,
+        num_gates: int | None = None,
         num_recurrent_gates: int | None = None,
     ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
+        self.state_sizes: tuple[int, ...] = (hidden_size,)
+        """Sizes of the tensors of the state, which are zeros before the first step."""
+        num_gates = len(self.gates) if num_gates is None else num_gates
         recurrent = num_gates if num_recurrent_gates is None else num_recurrent_gates
         size = num_gates * hidden_size
         self.input_weight = nn.Parameter(torch.empty(directions, input_size, size))
@@ -108,11 +111,12 @@ class Cell(RecordsActivations):
         return torch.baddbmm(self.bias, x, self.input_weight)
 
     def initial_state(self, projected: Tensor) -> State:
-        """Return the state before the first step: zeros `(direction, batch, hidden)`.
+        """Return the state before the first step: zeros `(direction, batch, size)`.
 
         `projected` is the projection of any step; only its shape and dtype matter.
         """
-        return (projected.new_zeros(*projected.shape[:2], self.hidden_size),)
+        shape = projected.shape[:2]
+        return tuple(projected.new_zeros(*shape, size) for size in self.state_sizes)
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the output `(direction, batch, hidden)` of one step and the state after it.
@@ -139,10 +143,6 @@ def xavier_parameter(directions: int, rows: int, columns: int) -> nn.Parameter:
     for matrix in weight.detach():
         nn.init.xavier_uniform_(matrix)
     return weight
-
-
-ONNX_ACTIVATIONS = {"tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu"}
-"""ONNX names of activations; recurrent operators have no `linear`."""
 
 
 def apply_activation(name: str, x: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ class DepthGated(Cell):
     forget_bias: initial bias of the forget gate, as in `lstm`.
     """
 
+    gates: tuple[str, ...] = ("input", "forget", "output", "candidate")
     takes_lower_memory = True
 
     def __init__(
@@ -38,11 +39,10 @@ class DepthGated(Cell):
         *,
         forget_bias: float = 1.0,
     ) -> None:
-        depth = ("depth",) if has_lower_layer else ()
-        self.gates = ("input", "forget", "output", "candidate", *depth)
-        super().__init__(
-            input_size, hidden_size, directions, num_gates=len(self.gates), num_recurrent_gates=4
-        )
+        if has_lower_layer:
+            self.gates = (*self.gates, "depth")
+        super().__init__(input_size, hidden_size, directions, num_recurrent_gates=4)
+        self.state_sizes = (hidden_size, hidden_size)
         self.bias.detach()[:, :, hidden_size : 2 * hidden_size] = forget_bias
         self.has_lower_layer = has_lower_layer
         if has_lower_layer:
@@ -55,11 +55,6 @@ class DepthGated(Cell):
             return super().project(x)
         x, lower_memory = x.split([x.shape[2] - self.hidden_size, self.hidden_size], dim=2)
         return torch.cat((super().project(x), lower_memory), dim=2)
-
-    def initial_state(self, projected: Tensor) -> State:
-        """Return h_0 and c_0, zeros."""
-        zeros = projected.new_zeros(*projected.shape[:2], self.hidden_size)
-        return zeros, zeros
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         """Return h_t, and (h_t, c_t) as the state."""
@@ -74,12 +69,8 @@ class DepthGated(Cell):
         new = torch.addcmul(f * c, i, g)
         if self.has_lower_layer:
             depth_input, lower_memory = depth
-            d = torch.addcmul(
-                torch.addcmul(depth_input, c, self.memory_weight),
-                lower_memory,
-                self.lower_memory_weight,
-            )
-            d = d.sigmoid()
+            d = torch.addcmul(depth_input, c, self.memory_weight)
+            d = torch.addcmul(d, lower_memory, self.lower_memory_weight).sigmoid()
             new = torch.addcmul(new, d, lower_memory)
             self.record(depth=d)
         h = o * new.tanh()

@@ -12,13 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from slotfill.model.cells.base import (
-    ONNX_ACTIVATIONS,
-    Cell,
-    OnnxRecurrentOp,
-    State,
-    apply_activation,
-)
+from slotfill.model.cells.base import Cell, OnnxRecurrentOp, State, apply_activation
 
 
 class Elman(Cell):
@@ -39,13 +33,11 @@ class Elman(Cell):
         self.activation = activation
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return h_t, and h_t as the state."""
         (h,) = state
         h = apply_activation(self.activation, torch.baddbmm(projected, h, self.recurrent_weight))
         return h, (h,)
 
     def onnx_operator(self) -> OnnxRecurrentOp | None:
-        """Return the operator RNN, which has no linear activation."""
         if self.activation == "linear":
-            return None
-        return OnnxRecurrentOp("RNN", self, (0,), (ONNX_ACTIVATIONS[self.activation],))
+            return None  # ONNX has none.
+        return OnnxRecurrentOp("RNN", self, (0,), (self.activation.capitalize(),))

@@ -25,6 +25,8 @@ class GRU(Cell):
     reset: apply the reset gate `after` or `before` the recurrent product, or have `none`.
     """
 
+    gates: tuple[str, ...] = ("reset", "update", "candidate")
+
     def __init__(
         self,
         input_size: int,
@@ -33,16 +35,14 @@ class GRU(Cell):
         *,
         reset: Literal["after", "before", "none"] = "after",
     ) -> None:
-        self.gates = (
-            ("update", "candidate") if reset == "none" else ("reset", "update", "candidate")
-        )
-        super().__init__(input_size, hidden_size, directions, num_gates=len(self.gates))
+        if reset == "none":
+            self.gates = ("update", "candidate")
+        super().__init__(input_size, hidden_size, directions)
         self.reset = reset
         if reset == "after":
             self.recurrent_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return h_t, and h_t as the state."""
         (h,) = state
         size = self.hidden_size
         if self.reset == "none":
@@ -53,9 +53,8 @@ class GRU(Cell):
             gate_weight, candidate_weight = self.recurrent_weight.split([2 * size, size], dim=2)
             r, z = torch.baddbmm(gate_input, h, gate_weight).sigmoid().split(size, dim=2)
             if self.reset == "after":
-                n = torch.addcmul(
-                    candidate_input, r, torch.baddbmm(self.recurrent_bias, h, candidate_weight)
-                ).tanh()
+                from_state = torch.baddbmm(self.recurrent_bias, h, candidate_weight)
+                n = torch.addcmul(candidate_input, r, from_state).tanh()
             else:
                 n = torch.baddbmm(candidate_input, r * h, candidate_weight).tanh()
             self.record(reset=r)
@@ -64,17 +63,11 @@ class GRU(Cell):
         return h, (h,)
 
     def onnx_operator(self) -> OnnxRecurrentOp | None:
-        """Return the operator GRU, which has a reset gate."""
         if self.reset == "none":
             return None
-        # Only the candidate has a recurrent bias.
-        after = self.reset == "after"
-        padding = (2 * self.hidden_size, 0)
-        return OnnxRecurrentOp(
-            "GRU",
-            self,
-            (1, 0, 2),
-            ("Sigmoid", "Tanh"),
-            {"linear_before_reset": int(after)},
-            recurrent_bias=nn.functional.pad(self.recurrent_bias, padding) if after else None,
-        )
+        bias = None
+        if self.reset == "after":
+            # Only the candidate has a recurrent bias.
+            bias = nn.functional.pad(self.recurrent_bias, (2 * self.hidden_size, 0))
+        attributes = {"linear_before_reset": int(bias is not None)}
+        return OnnxRecurrentOp("GRU", self, (1, 0, 2), ("Sigmoid", "Tanh"), attributes, bias)

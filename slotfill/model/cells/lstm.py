@@ -28,7 +28,6 @@ from torch import Tensor, nn
 from slotfill.errors import ConfigError
 from slotfill.model.cells._lstm_function import LSTMFunction
 from slotfill.model.cells.base import (
-    ONNX_ACTIVATIONS,
     Cell,
     OnnxRecurrentOp,
     State,
@@ -84,30 +83,26 @@ class LSTM(Cell):
                 f"there is no {min(absent)} gate here (there are: {', '.join(gates)})",
                 key="peepholes",
             )
-        names = (*gates, *(["relevance"] if relevance_gate else []), "candidate")
-        super().__init__(input_size, hidden_size, directions, num_gates=len(names))
-        self.gates = names
+        self.gates = (*gates, *(["relevance"] if relevance_gate else []), "candidate")
+        super().__init__(input_size, hidden_size, directions)
         self.coupled = coupled
         self.input_activation = input_activation
         self.output_activation = output_activation
         self.peepholes = nn.ParameterDict(
             {gate: torch.zeros(directions, 1, hidden_size) for gate in sorted(peephole_gates)}
         )
-        size = self.gate_recurrence_size = len(gates) * hidden_size if gate_recurrence else 0
-        if gate_recurrence:
+        self.gate_recurrence_size = len(gates) * hidden_size if gate_recurrence else 0
+        self.state_sizes = (hidden_size, hidden_size)
+        if size := self.gate_recurrence_size:
+            self.state_sizes = (hidden_size, hidden_size, size)
             self.gate_weight = xavier_parameter(directions, size, size)
-        for gate, bias in zip(names, self.bias.detach().split(hidden_size, dim=2), strict=True):
+        for gate, bias in zip(
+            self.gates, self.bias.detach().split(hidden_size, dim=2), strict=True
+        ):
             if gate == "forget":
                 bias.fill_(forget_bias)
             elif gate == "input" and coupled:
                 bias.fill_(-forget_bias)
-
-    def initial_state(self, projected: Tensor) -> State:
-        """Return h_0, c_0 and, with gate recurrence, the gates, `(direction, batch, gates)`."""
-        zeros = projected.new_zeros(*projected.shape[:2], self.hidden_size)
-        if not self.gate_recurrence_size:
-            return zeros, zeros
-        return zeros, zeros, projected.new_zeros(*projected.shape[:2], self.gate_recurrence_size)
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         """Return h_t, and (h_t, c_t) or, with gate recurrence, (h_t, c_t, gates) as the state."""
@@ -122,10 +117,9 @@ class LSTM(Cell):
         names = self.gates[:-1]
         x, g = x.split([len(names) * size, size], dim=2)
         gates: dict[str, Tensor] = {}
-        pre_activations: dict[str, Tensor] = {}
         if self.peepholes:
-            pre_activations = dict(zip(names, x.split(size, dim=2), strict=True))
-            self._gate(gates, pre_activations, c, "input", "forget", "relevance")
+            inputs = dict(zip(names, x.split(size, dim=2), strict=True))
+            gates = {name: self._gate(name, inputs[name], c) for name in names if name != "output"}
         elif names:
             # No gate depends on the memory, so one call computes them all.
             gates = dict(zip(names, x.sigmoid().split(size, dim=2), strict=True))
@@ -141,7 +135,8 @@ class LSTM(Cell):
             if "forget" in gates:
                 c = gates["forget"] * c
             c = torch.addcmul(c, gates["input"], g) if "input" in gates else c + g
-        self._gate(gates, pre_activations, c, "output")
+        if self.peepholes and "output" in names:
+            gates["output"] = self._gate("output", inputs["output"], c)
         h = apply_activation(self.output_activation, c)
         if "output" in gates:
             h = gates["output"] * h
@@ -151,20 +146,11 @@ class LSTM(Cell):
         recurrent_gates = [gates[name] for name in ("input", "forget", "output") if name in gates]
         return h, (h, c, torch.cat(recurrent_gates, dim=2))
 
-    def _gate(
-        self,
-        gates: dict[str, Tensor],
-        pre_activations: dict[str, Tensor],
-        memory: Tensor,
-        *names: str,
-    ) -> None:
-        """Compute the gates `names`, those with a peephole from `memory` too, into `gates`."""
-        for name in names:
-            if name in pre_activations:
-                x = pre_activations[name]
-                if name in self.peepholes:
-                    x = torch.addcmul(x, self.peepholes[name], memory)
-                gates[name] = x.sigmoid()
+    def _gate(self, name: str, x: Tensor, memory: Tensor) -> Tensor:
+        """Return a gate from its input and, if it has a peephole, the memory."""
+        if name in self.peepholes:
+            x = torch.addcmul(x, self.peepholes[name], memory)
+        return x.sigmoid()
 
     def forward_sequence(self, x: Tensor) -> Tensor | None:
         """Return the outputs of the LSTM without variants, in training on the CPU."""
@@ -185,11 +171,8 @@ class LSTM(Cell):
         """Return the operator LSTM; it has three gates, no other and no linear activation."""
         needed = {"input", "output"} if self.coupled else {"input", "forget", "output"}
         activations = (self.input_activation, self.output_activation)
-        if (
-            set(self.gates) != needed | {"candidate"}
-            or self.gate_recurrence_size
-            or "linear" in activations
-        ):
+        has_other_gates = set(self.gates) != needed | {"candidate"} or self.gate_recurrence_size
+        if has_other_gates or "linear" in activations:
             return None
         indices = {gate: index for index, gate in enumerate(self.gates)}
         order = ("input", "output", "forget")
@@ -202,7 +185,7 @@ class LSTM(Cell):
             "LSTM",
             self,
             tuple(indices.get(gate) for gate in (*order, "candidate")),
-            ("Sigmoid", *(ONNX_ACTIVATIONS[activation] for activation in activations)),
+            ("Sigmoid", *(activation.capitalize() for activation in activations)),
             {"input_forget": int(self.coupled)},
             peepholes=peepholes,
         )

@@ -37,7 +37,7 @@ class LectureLSTM(Cell):
         input_activation: Literal["sigmoid", "tanh", "relu", "linear"] = "sigmoid",
         output_activation: Literal["sigmoid", "tanh", "relu", "linear"] = "sigmoid",
     ) -> None:
-        super().__init__(input_size, hidden_size, directions, num_gates=4, num_recurrent_gates=0)
+        super().__init__(input_size, hidden_size, directions, num_recurrent_gates=0)
         self.gate_activation = gate_activation
         self.input_activation = input_activation
         self.output_activation = output_activation

@@ -26,11 +26,9 @@ class MUT1(Cell):
 
     def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
         super().__init__(input_size, hidden_size, directions, num_gates=2)
-        self.input_projection = (
-            None
-            if input_size == hidden_size
-            else xavier_parameter(directions, input_size, hidden_size)
-        )
+        self.input_projection = None
+        if input_size != hidden_size:
+            self.input_projection = xavier_parameter(directions, input_size, hidden_size)
         self.candidate_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
 
     def project(self, x: Tensor) -> Tensor:
@@ -39,7 +37,6 @@ class MUT1(Cell):
         return torch.cat((super().project(x), projected.tanh() + self.candidate_bias), dim=2)
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return h_t, and h_t as the state."""
         (h,) = state
         update_input, reset_input, candidate_input = projected.split(self.hidden_size, dim=2)
         reset_weight, candidate_weight = self.recurrent_weight.split(self.hidden_size, dim=2)

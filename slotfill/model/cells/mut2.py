@@ -26,11 +26,9 @@ class MUT2(Cell):
 
     def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
         super().__init__(input_size, hidden_size, directions, num_gates=2, num_recurrent_gates=3)
-        self.input_projection = (
-            None
-            if input_size == hidden_size
-            else xavier_parameter(directions, input_size, hidden_size)
-        )
+        self.input_projection = None
+        if input_size != hidden_size:
+            self.input_projection = xavier_parameter(directions, input_size, hidden_size)
         self.reset_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
 
     def project(self, x: Tensor) -> Tensor:
@@ -40,7 +38,6 @@ class MUT2(Cell):
         return torch.cat((update_input, projected + self.reset_bias, candidate_input), dim=2)
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return h_t, and h_t as the state."""
         (h,) = state
         size = self.hidden_size
         gate_input, candidate_input = projected.split([2 * size, size], dim=2)

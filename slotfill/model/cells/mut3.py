@@ -22,11 +22,7 @@ class MUT3(Cell):
 
     gates = ("update", "reset", "candidate")
 
-    def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
-        super().__init__(input_size, hidden_size, directions, num_gates=3)
-
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return h_t, and h_t as the state."""
         (h,) = state
         size = self.hidden_size
         update_input, reset_input, candidate_input = projected.split(size, dim=2)

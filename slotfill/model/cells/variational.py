@@ -52,7 +52,8 @@ class Variational(Cell):
         kl_weight: Positive = 1.0,
         forget_bias: float = 1.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, directions, num_gates=4)
+        super().__init__(input_size, hidden_size, directions)
+        self.state_sizes = (hidden_size, hidden_size, 1)
         self.bias.detach()[:, :, hidden_size : 2 * hidden_size] = forget_bias
         self.latent_size = latent_size
         self.prior = prior
@@ -67,11 +68,6 @@ class Variational(Cell):
     def project(self, x: Tensor) -> Tensor:
         """Return the input projections of the gates, then those of m and log s."""
         return torch.cat((super().project(x), torch.bmm(x, self.posterior_weight)), dim=2)
-
-    def initial_state(self, projected: Tensor) -> State:
-        """Return h_0 and c_0, zeros, and a divergence of zero, `(direction, batch, 1)`."""
-        zeros = projected.new_zeros(*projected.shape[:2], self.hidden_size)
-        return zeros, zeros, zeros[..., :1]
 
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         """Return h_t, and (h_t, c_t, weighted divergence of this step) as the state."""

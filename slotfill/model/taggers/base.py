@@ -22,6 +22,9 @@ class Tagger(RecordsActivations):
     regularization_loss: Tensor | float = 0.0
     """What the last `forward` adds to the loss, a mean over the batch's sentences."""
 
+    legal_transitions: Transitions | None = None
+    """0 for the pairs of tags that are allowed, else minus infinity, if decoding is constrained."""
+
     def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
         """Return the emissions `(batch, time, tags)`; any number at padding.
 
@@ -47,4 +50,4 @@ class Tagger(RecordsActivations):
 
     def transitions(self) -> Transitions | None:
         """Return the scores of pairs of tags that decoding adds to the emissions, if any."""
-        return None
+        return self.legal_transitions

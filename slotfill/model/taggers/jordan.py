@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction, Size
 from slotfill.data.vocab import Vocab
-from slotfill.inference.decoding import Transitions, legal_transitions
+from slotfill.inference.decoding import legal_transitions
 from slotfill.model.cells.base import State
 from slotfill.model.layers import LockedDropout
 from slotfill.model.recurrence import scan
@@ -63,7 +63,8 @@ class Jordan(Tagger):
         if self.recurrent is not None:
             nn.init.orthogonal_(self.recurrent.weight)
         self.output = nn.Linear(hidden_size, tags)
-        self._legal = legal_transitions(vocab.tags, vocab.scheme) if constrained else None
+        if constrained:
+            self.legal_transitions = legal_transitions(vocab.tags, vocab.scheme)
 
     def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
         """Return the logits `(batch, time, tags)`, whose softmax y_t is fed back."""
@@ -85,7 +86,3 @@ class Jordan(Tagger):
         y = hidden.new_zeros(hidden.shape[0], self.output.out_features)
         h = hidden.new_zeros(hidden.shape[0], self.output.in_features)
         return scan(step, projected, (y, h), axis=0)[0]
-
-    def transitions(self) -> Transitions | None:
-        """Return 0 for transitions that the scheme allows, else minus infinity, if constrained."""
-        return self._legal

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction
 from slotfill.data.vocab import Vocab
-from slotfill.inference.decoding import Transitions, legal_transitions
+from slotfill.inference.decoding import legal_transitions
 from slotfill.model.layers import LockedDropout
 from slotfill.model.taggers.base import Tagger
 
@@ -30,12 +30,9 @@ class Softmax(Tagger):
         super().__init__()
         self.dropout = LockedDropout(dropout)
         self.linear = nn.Linear(input_size, len(vocab.tags))
-        self._legal = legal_transitions(vocab.tags, vocab.scheme) if constrained else None
+        if constrained:
+            self.legal_transitions = legal_transitions(vocab.tags, vocab.scheme)
 
     def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
         """Return the logits `(batch, time, tags)`."""
         return self.linear(self.dropout(hidden))
-
-    def transitions(self) -> Transitions | None:
-        """Return 0 for transitions that the scheme allows, else minus infinity, if constrained."""
-        return self._legal
