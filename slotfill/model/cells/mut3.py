@@ -22,6 +22,9 @@ class MUT3(Cell):
 
     gates = ("update", "reset", "candidate")
 
+    def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
+        super().__init__(input_size, hidden_size, directions)
+
     def step(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
         (h,) = state
         size = self.hidden_size
