@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from functools import partial
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
 import torch
-from onnx import (
-    GraphProto,
-    ModelProto,
-    NodeProto,
-    TensorProto,
-    ValueInfoProto,
-    helper,
-    numpy_helper,
-)
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from torch import Tensor
 
 OPSET = 17
@@ -67,77 +60,6 @@ def alternate_size(size: int) -> int:
     return size.alternate if isinstance(size, SymbolicSize) else size
 
 
-class Graph:
-    """Operators in topological order; a loop body is a graph that may use its outer names."""
-
-    def __init__(self, outer: Graph | None = None) -> None:
-        self.nodes: list[NodeProto] = []
-        self._root: Graph = outer._root if outer else self
-        self._constants: dict[tuple[Any, ...], TensorProto] = {}
-        self._numbers = count()
-
-    def unique_name(self, prefix: str) -> str:
-        """Return a name that is new in the model."""
-        return f"{prefix.lower()}_{next(self._root._numbers)}"
-
-    def add(
-        self, operator: str, inputs: Sequence[str], outputs: int = 1, **attributes: Any
-    ) -> list[str]:
-        """Add an operator and return the names of its outputs."""
-        names = [self.unique_name(operator) for _ in range(outputs)]
-        self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
-        return names
-
-    def constant(self, array: np.ndarray) -> str:
-        """Return the name of a constant; equal constants are stored once."""
-        key = (array.dtype.str, array.shape, array.tobytes())
-        constants = self._root._constants
-        if key not in constants:
-            name = self.unique_name("constant")
-            constants[key] = numpy_helper.from_array(array.copy("C"), name)
-        return constants[key].name
-
-    def body(
-        self, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
-    ) -> GraphProto:
-        """Return the graph as the body of a loop."""
-        return helper.make_graph(self.nodes, self.unique_name("body"), inputs, outputs)
-
-    def model(
-        self, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto], metadata: str
-    ) -> ModelProto:
-        """Return a model of the operators that `outputs` depend on."""
-        nodes = _reachable(self.nodes, {output.name for output in outputs})
-        used = {name for node in nodes for name in _inputs(node)}
-        constants = [tensor for tensor in self._constants.values() if tensor.name in used]
-        graph = helper.make_graph(nodes, "slotfill", inputs, outputs, constants)
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="slotfill"
-        )
-        model.ir_version = 8
-        helper.set_model_props(model, {"slotfill": metadata})
-        return model
-
-
-def _reachable(nodes: Sequence[NodeProto], names: set[str]) -> list[NodeProto]:
-    """Return the nodes that `names` depend on, in their order."""
-    reachable = []
-    for node in reversed(nodes):
-        if names.intersection(node.output):
-            names |= _inputs(node)
-            reachable.append(node)
-    return reachable[::-1]
-
-
-def _inputs(node: NodeProto) -> set[str]:
-    """Return the input names of a node, including those used in its loop body."""
-    names = set(node.input)
-    for attribute in node.attribute:
-        for inner in attribute.g.node:
-            names |= _inputs(inner)
-    return names
-
-
 @dataclass
 class TracedTensor:
     """A tensor that depends on the graph's inputs."""
@@ -146,24 +68,60 @@ class TracedTensor:
     alternate: Tensor
     """The same tensor in the alternate example, whose inputs have other sizes."""
     name: str
-    graph: Graph
-    """The graph that computes it."""
+    nodes: list[NodeProto]
+    """The operators of the graph, or loop body, that computes it."""
 
 
 class GraphBuilder:
     """The graph being built and the tensors traced so far; operator translators call it `g`."""
 
     def __init__(self) -> None:
-        self.graph = Graph()
+        self.nodes: list[NodeProto] = []
+        """The operators, in order, of the graph or of the loop body that is being traced."""
+        self._constants: dict[tuple[Any, ...], TensorProto] = {}
         self._traced: dict[int, TracedTensor] = {}
+        self._numbers = count()
+
+    def unique_name(self, prefix: str) -> str:
+        """Return a name that is new in the model."""
+        return f"{prefix.lower()}_{next(self._numbers)}"
+
+    def add_node(
+        self, operator: str, inputs: Sequence[str], outputs: int, **attributes: Any
+    ) -> list[str]:
+        """Add an operator and return the names of its outputs."""
+        names = [self.unique_name(operator) for _ in range(outputs)]
+        self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
+        return names
 
     def add(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Add an operator with one output and return its name."""
-        return self.graph.add(operator, inputs, **attributes)[0]
+        return self.add_node(operator, inputs, 1, **attributes)[0]
+
+    def model(
+        self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], metadata: str
+    ) -> bytes:
+        """Return the serialized model from `inputs` to `outputs`, both by name."""
+        for name, output in outputs.items():
+            self.add("Identity", [self.name(output)])
+            self.nodes[-1].output[0] = name
+        nodes, used = _reachable(self.nodes, set(outputs))
+        graph = helper.make_graph(
+            nodes,
+            "slotfill",
+            list(map(self.value_info, inputs, inputs.values())),
+            list(map(self.value_info, outputs, outputs.values())),
+            [tensor for tensor in self._constants.values() if tensor.name in used],
+        )
+        opset = helper.make_opsetid("", OPSET)
+        model = helper.make_model(graph, opset_imports=[opset], producer_name="slotfill")
+        model.ir_version = 8
+        helper.set_model_props(model, {"slotfill": metadata})
+        return model.SerializeToString()
 
     def trace(self, name: str, example: Tensor, alternate: Tensor) -> Tensor:
         """Register `example` as the traced tensor `name` and return it."""
-        self._traced[id(example)] = TracedTensor(example, alternate, name, self.graph)
+        self._traced[id(example)] = TracedTensor(example, alternate, name, self.nodes)
         return example
 
     def is_traced(self, value: Any) -> bool:
@@ -198,9 +156,14 @@ class GraphBuilder:
             return self.constant(np.array(value, numpy_dtype(dtype)))
         return name if source_dtype == dtype else self.add("Cast", [name], to=onnx_dtype(dtype))
 
-    def constant(self, array: Any) -> str:
-        """Return the name of a constant."""
-        return self.graph.constant(np.asarray(array))
+    def constant(self, value: Any) -> str:
+        """Return the name of a constant; equal constants are stored once."""
+        array = np.array(value, order="C")
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            name = self.unique_name("constant")
+            self._constants[key] = numpy_helper.from_array(array, name)
+        return self._constants[key].name
 
     def integers(self, integers: Iterable[int]) -> str:
         """Return the name of a constant int64 vector."""
@@ -232,17 +195,19 @@ class GraphBuilder:
         if traced is None:
             return tuple(tensor.shape)
 
-        def name_of_axis(axis: int) -> Callable[[], str]:
-            def name() -> str:
-                # In the tensor's own graph: a loop body may end before the size is asked for.
-                shape = traced.graph.add("Shape", [traced.name])
-                return traced.graph.add("Gather", [*shape, self.integers([axis])])[0]
-
+        def add_size(axis: int) -> str:
+            # In the tensor's own graph: a loop body may end before the size is asked for.
+            current, self.nodes = self.nodes, traced.nodes
+            shape = self.add("Shape", [traced.name])
+            name = self.add("Gather", [shape, self.integers([axis])])
+            self.nodes = current
             return name
 
         sizes = zip(tensor.shape, traced.alternate.shape, strict=True)
         return tuple(
-            size if size == alternate else self.symbolic_size(size, alternate, name_of_axis(axis))
+            size
+            if size == alternate
+            else self.symbolic_size(size, alternate, partial(add_size, axis))
             for axis, (size, alternate) in enumerate(sizes)
         )
 
@@ -259,9 +224,25 @@ class GraphBuilder:
 
 def onnx_dtype(dtype: torch.dtype) -> int:
     """Return the ONNX element type of a torch dtype."""
-    return helper.np_dtype_to_tensor_dtype(np.dtype(numpy_dtype(dtype)))
+    return helper.np_dtype_to_tensor_dtype(numpy_dtype(dtype))
 
 
 def numpy_dtype(dtype: torch.dtype) -> Any:
     """Return the NumPy dtype of a torch dtype."""
     return torch.zeros((), dtype=dtype).numpy().dtype
+
+
+def _reachable(nodes: Sequence[NodeProto], names: set[str]) -> tuple[list[NodeProto], set[str]]:
+    """Return the nodes that `names` depend on, in their order, and all names that these use."""
+    reachable = []
+    for node in reversed(nodes):
+        if names.intersection(node.output):
+            names = names | _inputs(node)
+            reachable.append(node)
+    return reachable[::-1], names
+
+
+def _inputs(node: NodeProto) -> set[str]:
+    """Return the input names of a node, including those used in its loop body."""
+    bodies = (attribute.g.node for attribute in node.attribute)
+    return set(node.input).union(*map(_inputs, chain.from_iterable(bodies)))

@@ -11,7 +11,7 @@ Source: Eckart & Young 1936, "The Approximation of One Matrix by Another of Lowe
 from __future__ import annotations
 
 import copy
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ def reduce_input_rank(model: Model, vocab: Vocab, rank: int) -> Model:
             raise UsageError(
                 "--rank: the first encoder is not recurrent or has a custom input projection"
             )
-        size = cell.input_weight.shape[1]
+        directions, size, _ = cell.input_weight.shape
         if rank >= size:
             raise UsageError(
                 f"--rank {rank}: must be below the input size of the first recurrent layer, {size}"
@@ -67,7 +67,6 @@ def reduce_input_rank(model: Model, vocab: Vocab, rank: int) -> Model:
         values, vectors = torch.linalg.eigh(_second_moment(member, vocab))
         # Clamp tiny eigenvalues before inverting.
         root = values.clamp_min(1e-6 * float(values.max())).sqrt()
-        directions = cell.input_weight.shape[0]
         weight = torch.cat([*cell.input_weight.double()], dim=1)
         u, s, v = torch.linalg.svd((vectors * root) @ vectors.T @ weight, full_matrices=False)
         a = (vectors / root) @ vectors.T @ u[:, :rank]
@@ -79,12 +78,12 @@ def reduce_input_rank(model: Model, vocab: Vocab, rank: int) -> Model:
 
 def _second_moment(member: SlotTagger, vocab: Vocab) -> Tensor:
     """Return the mean of x x' over the training tokens, `(input, input)`, x the layer's input."""
-    total: Tensor | float = 0.0
+    moment: Any = 0.0
     words = list(vocab.tokens)
     for start in range(0, len(words), _CHUNK):
         chunk = words[start : start + _CHUNK]
         counts = torch.tensor([vocab.tokens[word] for word in chunk], dtype=torch.float64)
         batch = to_device(make_batch([chunk], member.indexers), member)
         x = member.encode_tokens(batch.features)[0].double()
-        total = total + (x * counts.unsqueeze(1)).T @ x
-    return cast(Tensor, total) / sum(vocab.tokens.values())
+        moment += (x * counts.unsqueeze(1)).T @ x / sum(vocab.tokens.values())
+    return moment

@@ -26,10 +26,6 @@ def _binary(operator: str) -> OpTranslator:
     return lambda g, out, a, b: g.add(operator, [g.cast(a, out.dtype), g.cast(b, out.dtype)])
 
 
-def _reflected(operator: str) -> OpTranslator:
-    return lambda g, out, a, b: g.add(operator, [g.cast(b, out.dtype), g.cast(a, out.dtype)])
-
-
 def _remainder(g: GraphBuilder, out: Tensor, a: Any, b: Any) -> str:
     """Translate the remainder with the sign of `b`, which ONNX has for integers only."""
     x, y = g.cast(a, out.dtype), g.cast(b, out.dtype)
@@ -65,15 +61,8 @@ def _along_axis(operator: str) -> OpTranslator:
     return lambda g, out, x, dim, *_, **__: g.add(operator, [g.name(x)], axis=dim)
 
 
-# Products
-
-
 def _matmul(g: GraphBuilder, out: Tensor, a: Tensor, b: Tensor) -> str:
     return g.add("MatMul", [g.name(a), g.name(b)])
-
-
-def _addmm(g: GraphBuilder, out: Tensor, a: Any, b: Tensor, c: Tensor) -> str:
-    return g.add("Add", [g.name(a), _matmul(g, out, b, c)])
 
 
 def _linear(
@@ -98,12 +87,8 @@ def _layer_norm(
     bias: Tensor,
     eps: float = 1e-5,
 ) -> str:
-    return g.add(
-        "LayerNormalization",
-        [g.name(x), g.name(weight), g.name(bias)],
-        axis=-len(shape),
-        epsilon=eps,
-    )
+    inputs = [g.name(x), g.name(weight), g.name(bias)]
+    return g.add("LayerNormalization", inputs, axis=-len(shape), epsilon=eps)
 
 
 _UNARY = "sigmoid tanh relu softplus softsign elu erf exp log sqrt neg abs reciprocal sin cos"
@@ -114,10 +99,10 @@ _TABLE: dict[str, OpTranslator] = {
     "square": lambda g, out, x: g.add("Mul", [g.name(x), g.name(x)]),
     "add radd": _binary("Add"),
     "sub": _binary("Sub"),
-    "rsub": _reflected("Sub"),
+    "rsub": lambda g, out, a, b: _binary("Sub")(g, out, b, a),
     "mul rmul": _binary("Mul"),
     "div truediv": _binary("Div"),
-    "rdiv rtruediv": _reflected("Div"),
+    "rdiv rtruediv": lambda g, out, a, b: _binary("Div")(g, out, b, a),
     "remainder mod": _remainder,
     "pow": _binary("Pow"),
     "maximum": _binary("Max"),
@@ -140,7 +125,7 @@ _TABLE: dict[str, OpTranslator] = {
     "softmax": _along_axis("Softmax"),
     "log_softmax": _along_axis("LogSoftmax"),
     "matmul bmm mm": _matmul,
-    "addmm baddbmm": _addmm,
+    "addmm baddbmm": lambda g, out, a, b, c: g.add("Add", [g.name(a), _matmul(g, out, b, c)]),
     "linear": _linear,
     "addcmul": lambda g, out, a, b, c: g.add(
         "Add", [g.name(a), g.add("Mul", [g.name(b), g.name(c)])]

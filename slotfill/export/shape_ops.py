@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,19 +27,13 @@ def _reshape(g: GraphBuilder, x: Tensor, sizes: Sequence[int]) -> str:
     return g.add("Reshape", [g.name(x), g.sizes(sizes)])
 
 
-def _view(g: GraphBuilder, out: Tensor, x: Tensor, *sizes: Any) -> str:
-    return _reshape(g, x, _flat(sizes))
-
-
 def _flatten(g: GraphBuilder, out: Tensor, x: Tensor, start_dim: int = 0, end_dim: int = -1) -> str:
     shape = g.shape(x)
-    end = end_dim % len(shape)
-    return _reshape(g, x, [*shape[:start_dim], -1, *shape[end + 1 :]])
+    return _reshape(g, x, [*shape[:start_dim], -1, *shape[end_dim % x.dim() + 1 :]])
 
 
 def _unflatten(g: GraphBuilder, out: Tensor, x: Tensor, dim: int, sizes: Sequence[int]) -> str:
-    shape = g.shape(x)
-    axis = dim % len(shape)
+    shape, axis = g.shape(x), dim % x.dim()
     return _reshape(g, x, [*shape[:axis], *sizes, *shape[axis + 1 :]])
 
 
@@ -51,8 +44,8 @@ def _transpose(g: GraphBuilder, out: Tensor, x: Tensor, a: int, b: int) -> str:
 
 
 def _expand(g: GraphBuilder, out: Tensor, x: Tensor, *sizes: Any) -> str:
-    flat = [1 if size == -1 else size for size in _flat(sizes)]
-    return g.add("Expand", [g.name(x), g.sizes(flat)])
+    kept = [1 if size == -1 else size for size in _flat(sizes)]
+    return g.add("Expand", [g.name(x), g.sizes(kept)])
 
 
 def _stack(g: GraphBuilder, out: Tensor, tensors: Sequence[Tensor], dim: int = 0) -> str:
@@ -65,7 +58,7 @@ def _split(g: GraphBuilder, out: Sequence[Tensor], x: Tensor, _: Any, dim: int =
     """Translate split and chunk along an axis of fixed size."""
     g.require_fixed_size(x, dim)
     sizes = g.integers(piece.shape[dim] for piece in out)
-    return g.graph.add("Split", [g.name(x), sizes], len(out), axis=dim)
+    return g.add_node("Split", [g.name(x), sizes], len(out), axis=dim)
 
 
 def _unbind(g: GraphBuilder, out: Sequence[Tensor], x: Tensor, dim: int = 0) -> list[str]:
@@ -105,9 +98,8 @@ def _getitem(g: GraphBuilder, out: Tensor, x: Tensor, index: Any) -> str:
     if isinstance(index, Tensor) and index.dtype == torch.int64:
         return g.add("Gather", [g.name(x), g.name(index)], axis=0)
     items = list(index) if isinstance(index, tuple) else [index]
-    for item in items:
-        if isinstance(item, Tensor) or (isinstance(item, slice) and item.step not in (None, 1)):
-            raise ExportError("indexing by a mask, by several tensors or with a step")
+    if any(isinstance(i, Tensor) or getattr(i, "step", None) not in (None, 1) for i in items):
+        raise ExportError("indexing by a mask, by several tensors or with a step")
     if Ellipsis in items:
         position = items.index(Ellipsis)
         num_indexed = sum(item is not None for item in items) - 1
@@ -144,27 +136,13 @@ def _filled(g: GraphBuilder, out: Tensor, sizes: Sequence[int], value: Any) -> s
     return g.add("Expand", [g.cast(value, out.dtype), g.sizes(sizes)])
 
 
-def _new(value: float) -> OpTranslator:
-    def translate(g: GraphBuilder, out: Tensor, x: Tensor, *sizes: Any, **_: Any) -> str:
-        return _filled(g, out, _flat(sizes), value)
-
-    return translate
-
-
-def _like(value: float) -> OpTranslator:
-    return lambda g, out, x, **_: _filled(g, out, g.shape(x), value)
-
-
 def _arange(g: GraphBuilder, out: Tensor, *ends: int, **_: Any) -> str:
     start, end, step = {1: (0, *ends, 1), 2: (*ends, 1), 3: ends}[len(ends)]
     return g.add("Range", [g.scalar(start), g.scalar(end), g.scalar(step)])
 
 
-SIZE_FUNCTIONS = {"numel": lambda g, x: math.prod(g.shape(x))}
-"""Functions that return a size rather than a tensor."""
-
 _TABLE: dict[str, OpTranslator] = {
-    "view reshape": _view,
+    "view reshape": lambda g, out, x, *sizes: _reshape(g, x, _flat(sizes)),
     "flatten": _flatten,
     "unflatten": _unflatten,
     "transpose": _transpose,
@@ -197,10 +175,10 @@ _TABLE: dict[str, OpTranslator] = {
     ),
     "where": _where,
     "masked_fill": lambda g, out, x, mask, value: _where(g, out, mask, value, x),
-    "new_zeros": _new(0),
-    "new_ones": _new(1),
-    "zeros_like": _like(0),
-    "ones_like": _like(1),
+    "new_zeros": lambda g, out, x, *sizes, **_: _filled(g, out, _flat(sizes), 0),
+    "new_ones": lambda g, out, x, *sizes, **_: _filled(g, out, _flat(sizes), 1),
+    "zeros_like": lambda g, out, x, **_: _filled(g, out, g.shape(x), 0),
+    "ones_like": lambda g, out, x, **_: _filled(g, out, g.shape(x), 1),
     "full_like": lambda g, out, x, value, **_: _filled(g, out, g.shape(x), value),
     "arange": _arange,
     "to float long type_as": lambda g, out, x, *_, **__: g.cast(x, out.dtype),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -21,24 +20,20 @@ from slotfill.model.ensemble import Model, average_outputs
 TOLERANCE = 1e-4
 """Largest difference of emissions from torch's: absolute below 1, relative above."""
 
-_EXAMPLE_TOKENS = ["\ue000", "\ue001"], ["abcde", "b", "cde"]
+_EXAMPLE_TOKENS, _ALTERNATE_TOKENS = ["\ue000", "\ue001"], ["abcde", "b", "cde"]
 _EXAMPLE_LENGTHS = ([4, 2], [5, 1, 3])
 """The tokens and sentence lengths of the example and of the alternate example."""
 
 
 def export_model(
-    model: Model, vocab: Vocab, texts: Mapping[str, str] | None = None
+    model: Model, vocab: Vocab, texts: dict[str, str] | None = None
 ) -> dict[str, bytes]:
     """Return the two serialized models by file name: token vectors from ids, and the rest.
 
     They are apart so that a token's vector, which includes the leading encoders that look at each
     token on its own, is computed once and cached.
-
-    Args:
-        texts: Settings for reading text, stored in the metadata.
-
-    Raises:
-        ExportError: The network cannot be expressed in ONNX.
+    `texts` are settings for reading text, stored in the metadata. Raises ExportError if the network
+    cannot be expressed in ONNX.
     """
     for member in model.members:
         if member.tagger.uses_beam_search:
@@ -46,7 +41,7 @@ def export_model(
         if any(cast(Embedding, embedding).contextual for embedding in member.embeddings):
             raise ExportError("its embedding reads complete sentences, which needs torch")
     model = copy.deepcopy(model).cpu().float().eval()
-    metadata = {"texts": dict(texts or {"scheme": vocab.scheme})}
+    metadata = {"texts": texts or {"scheme": vocab.scheme}}
     with torch.no_grad():
         embedding, sizes = _export_embedding(model, vocab, metadata)
         models = {EMBEDDING: embedding, NETWORK: _export_network(model, sizes, metadata)}
@@ -58,34 +53,30 @@ def _export_embedding(
     model: Model, vocab: Vocab, metadata: dict[str, Any]
 ) -> tuple[bytes, list[int]]:
     """Return the model from token ids to token vectors, and the size of each member's vectors."""
-    tracer = OnnxTracer()
     settings = [getattr(indexer, "settings", None) for indexer in model.indexers]
     if None in settings:
         raise ExportError("a user-defined embedding has a custom indexer")
-    example_tokens, alternate_tokens = _EXAMPLE_TOKENS
-    # Words with the most ids, so that the alternate example is wider on every axis.
-    alternate_tokens = alternate_tokens + [
+    # With the words of most ids, so that the alternate example is wider on every axis.
+    longest = [
         max(vocab.tokens, key=lambda word: indexer.index([[word]])[0].size)
         for indexer in model.indexers
     ]
-    inputs: list[dict[str, torch.Tensor]] = []
+    examples = (_EXAMPLE_TOKENS, [*_ALTERNATE_TOKENS, *longest])
+    tracer = OnnxTracer()
+    inputs: dict[str, torch.Tensor] = {}
+    names: list[list[str]] = []
     for part, indexer in enumerate(model.indexers):
-        arrays = [indexer.index([tokens]) for tokens in (example_tokens, alternate_tokens)]
-        inputs.append({})
-        for position, example_and_alternate in enumerate(zip(*arrays, strict=True)):
-            name = f"ids_{part}_{position}"
-            inputs[-1][name] = tracer.input(name, *map(torch.from_numpy, example_and_alternate))
-    features = [list(tensors.values()) for tensors in inputs]
+        arrays = list(zip(*(indexer.index([tokens]) for tokens in examples), strict=True))
+        names.append([f"ids_{part}_{position}" for position in range(len(arrays))])
+        for name, pair in zip(names[-1], arrays, strict=True):
+            inputs[name] = tracer.input(name, *map(torch.from_numpy, pair))
     with tracer:
+        features = [[inputs[name] for name in part_names] for part_names in names]
         vectors = [member.encode_tokens(features) for member in model.members]
         joined = torch.cat(vectors, dim=2) if len(vectors) > 1 else vectors[0]
-    metadata = metadata | {"indexers": settings, "inputs": [list(names) for names in inputs]}
-    model_file = tracer.model(
-        {name: tensor for part in inputs for name, tensor in part.items()},
-        {"token_vectors": joined},
-        json.dumps(metadata),
-    )
-    return model_file, [vector.shape[2] for vector in vectors]
+    about = json.dumps({**metadata, "indexers": settings, "inputs": names})
+    sizes = [vector.shape[2] for vector in vectors]
+    return tracer.model(inputs, {"token_vectors": joined}, about), sizes
 
 
 def _export_network(model: Model, sizes: list[int], metadata: dict[str, Any]) -> bytes:
@@ -102,8 +93,8 @@ def _export_network(model: Model, sizes: list[int], metadata: dict[str, Any]) ->
     if output.intent_logits is not None:
         outputs["intents"] = output.intent_logits
     transitions = model.transitions()
-    metadata = metadata | {"transitions": None if transitions is None else transitions.to_json()}
-    return tracer.model({"vectors": vectors, "lengths": lengths}, outputs, json.dumps(metadata))
+    about = json.dumps({**metadata, "transitions": transitions and transitions.to_json()})
+    return tracer.model({"vectors": vectors, "lengths": lengths}, outputs, about)
 
 
 def _verify(model: Model, engine: OnnxEngine, vocab: Vocab) -> None:
@@ -124,7 +115,6 @@ def _verify(model: Model, engine: OnnxEngine, vocab: Vocab) -> None:
 def _verification_batches(vocab: Vocab) -> list[list[list[str]]]:
     """Return sentences of known and unknown words: one alone, long beside short, and equal ones."""
     words = [*list(vocab.tokens)[:40], "x", "Qwfp-7", "時", "unheard-of" * 5]
-    sample = np.random.default_rng(0).choice(len(words), 60)
-    sentence = [words[index] for index in sample]
+    sentence = np.random.default_rng(0).choice(words, 60).tolist()
     long, short, single = sentence[:12], sentence[12:15], sentence[20:21]
     return [[sentence[:1]], [long, short, single], [sentence[30:37]] * 2]

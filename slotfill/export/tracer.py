@@ -7,7 +7,8 @@ Scan nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,9 +16,8 @@ from onnx import helper
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from slotfill.export.builder import ExportError, Graph, GraphBuilder, onnx_dtype
+from slotfill.export.builder import ExportError, GraphBuilder
 from slotfill.export.operators import OPERATORS
-from slotfill.export.shape_ops import SIZE_FUNCTIONS
 from slotfill.model.cells.base import Cell, State
 from slotfill.model.recurrence import Step, TimeMajorOrder, run_layer, run_layer_stepwise, scan
 
@@ -29,20 +29,7 @@ class OnnxTracer(TorchFunctionMode):
         super().__init__()
         self.builder = GraphBuilder()
         self.input = self.builder.trace
-
-    def model(
-        self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], metadata: str
-    ) -> bytes:
-        """Return the serialized model from `inputs` to `outputs`, both by name."""
-        builder = self.builder
-        for name, output in outputs.items():
-            builder.add("Identity", [builder.name(output)])
-            builder.graph.nodes[-1].output[0] = name
-        input_types, output_types = (
-            [builder.value_info(name, tensor) for name, tensor in tensors.items()]
-            for tensors in (inputs, outputs)
-        )
-        return builder.graph.model(input_types, output_types, metadata).SerializeToString()
+        self.model = self.builder.model
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -62,8 +49,8 @@ class OnnxTracer(TorchFunctionMode):
         name = (function.__self__ if property_getter else function).__name__.strip("_")
         if name == "shape":
             return builder.shape(args[0])
-        if name in SIZE_FUNCTIONS:
-            return SIZE_FUNCTIONS[name](builder, *args, **kwargs)
+        if name == "numel":
+            return math.prod(builder.shape(args[0]))
         result = function(*args, **kwargs)
         alternate = function(*builder.alternate(args), **builder.alternate(kwargs))
         if not any(isinstance(leaf, Tensor) for leaf in _leaves(result)):
@@ -82,14 +69,13 @@ class OnnxTracer(TorchFunctionMode):
     def _scan(self, step: Step, inputs: Tensor, state: State, axis: int = 1) -> State:
         """Add a Scan node whose body is one step."""
         builder = self.builder
-        outer, body = builder.graph, Graph(builder.graph)
         names = [builder.name(tensor) for tensor in (*state, inputs)]
         examples = (*state, inputs.select(axis, 0))
         alternates = (*builder.alternate(state), builder.alternate(inputs).select(axis, 0))
-        builder.graph = body
+        outer, builder.nodes = builder.nodes, []
         try:
             arguments = [
-                builder.trace(body.unique_name("step"), example.clone(), alternate.clone())
+                builder.trace(builder.unique_name("step"), example.clone(), alternate.clone())
                 for example, alternate in zip(examples, alternates, strict=True)
             ]
             with self:
@@ -100,29 +86,34 @@ class OnnxTracer(TorchFunctionMode):
             results = (*next_state, *outputs)
             # A body may return neither an outer tensor nor one tensor twice, so each is copied.
             copies = [builder.add("Identity", [builder.name(result)]) for result in results]
-            body_proto = body.body(
-                [_typed(builder.name(argument), argument) for argument in arguments],
-                [_typed(name, result) for name, result in zip(copies, results, strict=True)],
+            body = helper.make_graph(
+                builder.nodes,
+                builder.unique_name("body"),
+                list(map(builder.value_info, map(builder.name, arguments), arguments)),
+                list(map(builder.value_info, copies, results)),
             )
         finally:
-            builder.graph = outer
-        scanned = outer.add(
+            builder.nodes = outer
+        scanned = builder.add_node(
             "Scan",
             names,
             len(results),
-            body=body_proto,
+            body=body,
             num_scan_inputs=1,
             scan_input_axes=[axis],
             scan_output_axes=[1] * len(outputs),
         )
-        length, alternate_length = inputs.shape[axis], builder.alternate(inputs).shape[axis]
-        stacked = []
-        for name, output in zip(scanned[len(state) :], outputs, strict=True):
-            # Only the shapes of the examples matter, not their values.
-            example = torch.stack([output] * length, dim=1)
-            alternate = torch.stack([builder.alternate(output)] * alternate_length, dim=1)
-            stacked.append(builder.trace(name, example, alternate))
-        return tuple(stacked)
+        # Only the shapes of the examples matter, not their values.
+        return tuple(
+            builder.trace(
+                name,
+                torch.stack([output] * inputs.shape[axis], dim=1),
+                torch.stack(
+                    [builder.alternate(output)] * builder.alternate(inputs).shape[axis], dim=1
+                ),
+            )
+            for name, output in zip(scanned[len(state) :], outputs, strict=True)
+        )
 
     def _recurrent_layer(
         self, cell: Cell, order: TimeMajorOrder, x: Tensor, below: Tensor | None
@@ -151,23 +142,19 @@ class OnnxTracer(TorchFunctionMode):
         )
         batch_major = builder.add("Transpose", [outputs], perm=[2, 0, 1, 3])
         name = builder.add("Reshape", [batch_major, builder.integers([0, 0, -1])])
-        size = directions * cell.hidden_size
-        example = x.new_zeros(*x.shape[:2], size)
-        return builder.trace(
-            name, example, x.new_zeros(*builder.alternate(x).shape[:2], size)
-        ), None
-
-
-def _typed(name: str, tensor: Tensor) -> Any:
-    return helper.make_tensor_value_info(name, onnx_dtype(tensor.dtype), None)
+        example, alternate = (
+            x.new_zeros(*tensor.shape[:2], directions * cell.hidden_size)
+            for tensor in (x, builder.alternate(x))
+        )
+        return builder.trace(name, example, alternate), None
 
 
 def _leaves(value: Any) -> Iterator[Any]:
     """Yield the items of nested arguments."""
     if isinstance(value, slice):
-        value = [value.start, value.stop, value.step]
+        value = (value.start, value.stop, value.step)
     if isinstance(value, dict):
-        value = list(value.values())
+        value = tuple(value.values())
     if isinstance(value, tuple | list):
         for item in value:
             yield from _leaves(item)
