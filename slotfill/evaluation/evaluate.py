@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 
 from slotfill.data.sentence import Sentence, intent_names
 from slotfill.data.vocab import Vocab
@@ -44,25 +45,24 @@ def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Eval
     """
     slots, intents = predict(model, vocab, sentences)
     result = score_slots(sentences, slots)
-    tokens = (token for sentence in sentences for token in sentence.tokens)
+    tokens = chain.from_iterable(sentence.tokens for sentence in sentences)
     result.unknown_words = sum(not vocab.contains_token(token) for token in tokens)
-    names = [slot.name for sentence in sentences for slot in sentence.slots or ()]
+    names = (slot.name for sentence in sentences for slot in sentence.slots or ())
     result.unknown_slots, result.unknown_names = _unknown(names, vocab.slot_names)
     if vocab.intents and any(sentence.intent for sentence in sentences):
-        for sentence in sentences:
-            if not intent_names(sentence.intent):
-                raise DataError(
-                    f"{sentence.location}: the sentence has no intent, though others have one; add"
-                    " its intent"
-                )
-        result.intent = score_intents(sentences, slots, intents)
-        names = [name for sentence in sentences for name in intent_names(sentence.intent)]
-        intent = result.intent
-        intent.unknown_intents, intent.unknown_names = _unknown(names, vocab.intent_names)
+        gold = [intent_names(sentence.intent) for sentence in sentences]
+        if [] in gold:
+            raise DataError(
+                f"{sentences[gold.index([])].location}: the sentence has no intent, though others"
+                " have one; add its intent"
+            )
+        result.intent = intent = score_intents(sentences, slots, intents)
+        unknown = _unknown(chain.from_iterable(gold), vocab.intent_names)
+        intent.unknown_intents, intent.unknown_names = unknown
     return result
 
 
-def _unknown(names: Sequence[str], known: Collection[str]) -> tuple[int, list[str]]:
+def _unknown(names: Iterable[str], known: Collection[str]) -> tuple[int, list[str]]:
     """Return how many of `names` are not in `known`, and which, sorted."""
     unknown = [name for name in names if name not in known]
     return len(unknown), sorted(set(unknown))

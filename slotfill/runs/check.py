@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from slotfill.config.builtin import load_config
 from slotfill.config.models import external_part_files
@@ -55,26 +54,25 @@ def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResu
     files = [] if external_parts_trusted() else list(external_part_files(loaded.model_dump()))
     if not files:
         check_buildable(loaded)
-    splits = []
     results = {}
     with loaded.locate_errors():
         for split in split_names(loaded.data):
             try:
-                result = read_split(loaded.data, split, intents=bool(loaded.intent))
+                results[split] = read_split(loaded.data, split, intents=bool(loaded.intent))
             except MisalignedError as error:
                 raise DataError(*error.problems) from None
-            results[split] = result
-            intents = (intent_names(sentence.intent) for sentence in result.sentences)
-            names = set(chain.from_iterable(intents))
-            splits.append(
-                SplitSummary(
-                    split,
-                    len(result.sentences),
-                    sum(len(sentence.slots or ()) for sentence in result.sentences),
-                    len(names) if loaded.intent else None,
-                    result.repaired_tags,
-                )
-            )
-    sentences = {split: result.sentences for split, result in results.items()}
-    findings = check_splits(sentences, intents=bool(loaded.intent)) + find_problems(results)
+    corpus = {split: result.sentences for split, result in results.items()}
+    splits = [
+        SplitSummary(
+            split,
+            len(corpus[split]),
+            sum(len(sentence.slots or ()) for sentence in corpus[split]),
+            len({name for sentence in corpus[split] for name in intent_names(sentence.intent)})
+            if loaded.intent
+            else None,
+            result.repaired_tags,
+        )
+        for split, result in results.items()
+    ]
+    findings = check_splits(corpus, intents=bool(loaded.intent)) + find_problems(results)
     return CheckResult(name, splits, findings, files)

@@ -52,48 +52,43 @@ def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None)
         raise RunError(f"{path} cannot be exported, so torch predicts: {error}") from None
     if quantize == "int8":
         exported = exported | {NETWORK: _quantize_int8(exported[NETWORK])}
-    engines = [OnnxEngine(files, run.vocab, path) for files in (original, exported)]
+    before, after = (OnnxEngine(files, run.vocab, path) for files in (original, exported))
     run.files.replace(exported)
-    scores = {} if exported is original else _scores(run, engines)
+    scores = {} if exported is original else _scores(run, before, after)
     return Exported([path / name for name in exported], scores)
 
 
 def _scores(
-    run: Run, engines: list[OnnxEngine]
+    run: Run, before: OnnxEngine, after: OnnxEngine
 ) -> dict[str, tuple[EvaluationResult, EvaluationResult]]:
-    """Return the scores of two engines by split; none if the run's sentences are missing."""
+    """Return the scores of both engines by split; none if the run's sentences are missing."""
+    data = run.config.data
     try:
-        names = split_names(run.config.data)
-        splits = [split for split in SPLITS[1:] if split in names]
-        corpus = {split: read_split(run.config.data, split).sentences for split in splits}
+        splits = [split for split in SPLITS[1:] if split in split_names(data)]
+        corpus = {split: read_split(data, split).sentences for split in splits}
     except DataError:
         return {}
-    before, after = (
-        [evaluate(engine, run.vocab, sentences) for sentences in corpus.values()]
-        for engine in engines
-    )
-    return dict(zip(corpus, zip(before, after, strict=True), strict=True))
+    return {
+        split: (evaluate(before, run.vocab, sentences), evaluate(after, run.vocab, sentences))
+        for split, sentences in corpus.items()
+    }
 
 
 def _quantize_int8(model: bytes) -> bytes:
     """Return `model` with the weights of its products in 8 bits (dynamic quantization)."""
+    from onnx import load_model_from_string
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    # It works on files, and logs and prints advice that does not apply here.
-    logger = logging.getLogger()
-    level = logger.level
-    with TemporaryDirectory() as folder:
-        source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
-        source.write_bytes(model)
-        logger.setLevel(logging.ERROR)
-        try:
-            with redirect_stdout(io.StringIO()):
-                quantize_dynamic(
-                    source,
-                    target,
-                    weight_type=QuantType.QInt8,
-                    op_types_to_quantize=["MatMul", "LSTM"],
-                )
-        finally:
-            logger.setLevel(level)
-        return target.read_bytes()
+    logging.disable(logging.WARNING)  # It logs and prints advice that does not apply here.
+    try:
+        with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+            target = Path(folder, NETWORK)
+            quantize_dynamic(
+                load_model_from_string(model),
+                target,
+                weight_type=QuantType.QInt8,
+                op_types_to_quantize=["MatMul", "LSTM"],
+            )
+            return target.read_bytes()
+    finally:
+        logging.disable(logging.NOTSET)
