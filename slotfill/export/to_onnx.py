@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -26,7 +27,7 @@ _EXAMPLE_LENGTHS = ([4, 2], [5, 1, 3])
 
 
 def export_model(
-    model: Model, vocab: Vocab, texts: dict[str, str] | None = None
+    model: Model, vocab: Vocab, texts: Mapping[str, str] | None = None
 ) -> dict[str, bytes]:
     """Return the two serialized models by file name: token vectors from ids, and the rest.
 
@@ -41,7 +42,7 @@ def export_model(
         if any(cast(Embedding, embedding).contextual for embedding in member.embeddings):
             raise ExportError("its embedding reads complete sentences, which needs torch")
     model = copy.deepcopy(model).cpu().float().eval()
-    metadata = {"texts": texts or {"scheme": vocab.scheme}}
+    metadata = {"texts": dict(texts or {"scheme": vocab.scheme})}
     with torch.no_grad():
         embedding, sizes = _export_embedding(model, vocab, metadata)
         models = {EMBEDDING: embedding, NETWORK: _export_network(model, sizes, metadata)}

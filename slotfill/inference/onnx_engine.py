@@ -39,10 +39,9 @@ class OnnxEngine:
     """An exported network; copying or pickling it loads the models again."""
 
     def __init__(self, files: Files, vocab: Vocab, folder: Path = Path()) -> None:
-        """Load the models in `files`.
+        """Load the models in `files`, those of `folder`.
 
-        `folder` is theirs, for messages. Raises RunError if a model is not valid, or does not fit
-        the vocabulary.
+        Raises RunError if a model is not valid, or does not fit the vocabulary.
         """
         self._arguments = (files, vocab, folder)
         embedding, network = (_Session(files[name], folder / name) for name in ONNX)
@@ -52,13 +51,13 @@ class OnnxEngine:
         names = embedding.metadata["inputs"]
         self.indexers: list[Indexer] = [TokenVectorCache(indexers, names, embedding.run_tokens)]
         self._network = network
-        saved = network.metadata.get("transitions")
-        size = len(vocab.tags)
-        path = network.path
-        self.transitions = saved and _validated(path, lambda: Transitions.from_json(saved, size))
+        saved, tags = network.metadata.get("transitions"), len(vocab.tags)
+        self.transitions = saved and _validated(
+            network.path, lambda: Transitions.from_json(saved, tags)
+        )
         self.texts: dict[str, str] = network.metadata["texts"]
         self.is_multi_intent = vocab.is_multi_intent
-        self._sizes = (size, len(vocab.intent_names))
+        self._sizes = tags, len(vocab.intent_names)
         # Run once, so that files that do not fit each other or the vocabulary are found here.
         _validated(network.path, lambda: self.predict(make_batch([["a"]], self.indexers)))
 

@@ -6,17 +6,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class _Sentinel:
-    """The end of the source, with the error that ended it, if any."""
-
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
 
 
 def read_ahead(items: Iterable[Item], max_group: int) -> Iterator[list[Item]]:
@@ -25,12 +18,14 @@ def read_ahead(items: Iterable[Item], max_group: int) -> Iterator[list[Item]]:
     A thread reads at most two groups ahead: a slow source is answered at once, a fast one in large
     groups, in constant memory. An error of the source is raised after the last group.
     """
-    queue: SimpleQueue[Item | _Sentinel] = SimpleQueue()
+    queue: SimpleQueue[Any] = SimpleQueue()
+    end = object()
+    error: BaseException | None = None
     capacity = threading.Semaphore(2)
     closed = threading.Event()
 
     def read() -> None:
-        error = None
+        nonlocal error
         try:
             for count, item in enumerate(items):
                 # Once a group, since a semaphore costs more than a short line.
@@ -41,7 +36,7 @@ def read_ahead(items: Iterable[Item], max_group: int) -> Iterator[list[Item]]:
                 queue.put(item)
         except BaseException as raised:
             error = raised
-        queue.put(_Sentinel(error))
+        queue.put(end)
 
     threading.Thread(target=read, daemon=True).start()
     taken = 0
@@ -50,11 +45,11 @@ def read_ahead(items: Iterable[Item], max_group: int) -> Iterator[list[Item]]:
             group: list[Item] = []
             while len(group) < max_group and not (group and queue.empty()):
                 item = queue.get()
-                if isinstance(item, _Sentinel):
+                if item is end:
                     if group:
                         yield group
-                    if item.error is not None:
-                        raise item.error
+                    if error is not None:
+                        raise error
                     return
                 group.append(item)
             for _ in range((taken + len(group)) // max_group - taken // max_group):

@@ -19,7 +19,7 @@ from slotfill.export.low_rank import reduce_input_rank
 from slotfill.export.to_onnx import export_model
 from slotfill.inference.onnx_engine import NETWORK, OnnxEngine
 from slotfill.model.ensemble import Model
-from slotfill.runs.load import Run, load_run, text_settings
+from slotfill.runs.load import Run, load_run
 
 Quantize = Literal["none", "int8"]
 
@@ -42,7 +42,7 @@ def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None)
     cannot be exported.
     """
     run = load_run(path, engine="torch")
-    texts = text_settings(run.config)
+    texts = {"scheme": run.config.data.scheme}
     try:
         model = cast(Model, run.engine)
         exported = original = export_model(model, run.vocab, texts)

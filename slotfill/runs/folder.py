@@ -33,7 +33,6 @@ from slotfill.runs.load import (
     parse_tensors,
     parse_vocab,
     partial_path,
-    text_settings,
 )
 from slotfill.runs.manifest import FILES, is_completed, write_run
 from slotfill.version import FORMAT, __version__
@@ -65,28 +64,28 @@ class RunFolder:
 
         Raises UsageError if something is there that must not be replaced, or nothing to resume.
         """
-        self.out = _resolve(out)
+        # A link, `.` or `..` is resolved, so that the folder can be renamed.
+        self.out = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
+        if not self.out.name:
+            raise UsageError(f"{out} cannot be a run folder; choose another")
         if resume:
             self.out = self.out.with_name(self.out.name.removesuffix(".partial"))
         self.partial = partial_path(self.out)
         self.force = force
         self.release: Callable[[], object] = lambda: None
-        self.source = self._find_stopped_run() if resume else None
-        if self.source is None:
-            for path in (self.out, self.partial):
-                self._check_replaceable(path, force=force)
-            return
-        if self.source == self.partial:
-            self._lock()
-        self.config = parse_run_config(_read(self.source / "config.yaml"), self.source)
-
-    def _find_stopped_run(self) -> Path:
-        if (folder := stopped_run(self.out)) is not None:
-            return folder
-        if self.partial.is_dir():
+        self.source = stopped_run(self.out) if resume else None
+        if not resume:
+            self._check_replaceable(self.out, force=force)
+            self._check_replaceable(self.partial, force=force)
+        elif self.source is not None:
+            if self.source == self.partial:
+                self._lock()
+            self.config = parse_run_config(_read(self.source / "config.yaml"), self.source)
+        elif self.partial.is_dir():
             raise UsageError(f"{self.partial} was stopped in its first epoch; train it again")
-        check_run_folder(self.out)
-        raise UsageError(f"{self.out} has no checkpoint: it was trained to its end")
+        else:
+            check_run_folder(self.out)
+            raise UsageError(f"{self.out} has no checkpoint: it was trained to its end")
 
     def complete(self) -> bool:
         """Rename the run if it was trained to its end but not renamed; return whether it was."""
@@ -97,26 +96,26 @@ class RunFolder:
 
     def _check_replaceable(self, path: Path, *, force: bool) -> None:
         """Raise UsageError if `path` is not a run folder, or is one and `force` is not given."""
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-            return
         names = [entry.name for entry in path.iterdir()] if path.is_dir() else [path.name]
+        if not path.exists() or not names:
+            return
         is_partial = path == self.partial and path.is_dir()
         if is_partial:
             _lock_folder(path)()
-        allowed = {*FILES, _STATE.parent.name, _REPLACED}
-        foreign = (name for name in names if name not in allowed and not name.endswith(".new"))
-        if name := min(foreign, default=None):
+        own_names = {*FILES, _STATE.parent.name, _REPLACED}
+        foreign = [name for name in names if name not in own_names and not name.endswith(".new")]
+        if foreign:
             raise UsageError(
-                f"{path} is not a run folder ({name}), so it is not replaced; choose another --out"
+                f"{path} is not a run folder ({min(foreign)}), so it is not replaced; choose"
+                " another --out"
             )
         resumable = stopped_run(self.out) == path
-        if is_partial and not resumable:
-            return  # Stopped in its first epoch, so there is nothing to lose.
-        if not force:
-            resume = f"resume with --resume {self.out}, " if resumable else ""
-            raise UsageError(
-                f"{path} exists: {resume}replace it with --force, or choose another with --out DIR"
-            )
+        if force or (is_partial and not resumable):  # Its first epoch is nothing to lose.
+            return
+        resume = f"resume with --resume {self.out}, " if resumable else ""
+        raise UsageError(
+            f"{path} exists: {resume}replace it with --force, or choose another with --out DIR"
+        )
 
     def create(self, config: Config, vocab: Vocab) -> None:
         """Make the partial folder with what is known before training."""
@@ -189,18 +188,17 @@ class RunFolder:
         from slotfill.export.builder import ExportError
         from slotfill.export.to_onnx import export_model
 
-        reason, models = "", {}
         try:
-            texts = text_settings(self.config)
-            models = export_model(model, vocab, texts)
+            reason, models = "", export_model(model, vocab, {"scheme": self.config.data.scheme})
         except ExportError as error:
-            reason = str(error)
+            reason, models = str(error), {}
+        scores = {"format": FORMAT, **scores}
         contents = {
             "config.yaml": self.config.to_yaml(),
             "vocab.json": _vocab_text(vocab),
             "history.csv": _history(history),
             "environment.json": json.dumps(environment(), indent=1),
-            "scores.json": json.dumps({"format": FORMAT, **scores}, ensure_ascii=False, indent=1),
+            "scores.json": json.dumps(scores, ensure_ascii=False, indent=1),
         }
         files = {name: text.encode() for name, text in contents.items()}
         files |= {"model.safetensors": _tensor_bytes(model.state_dict(), {}), **models}
@@ -268,14 +266,6 @@ def _lock_folder(folder: Path) -> Callable[[], None]:
     return partial(os.close, lock)
 
 
-def _resolve(out: Path) -> Path:
-    """Resolve links, `.` and `..`, so that the folder can be renamed."""
-    resolved = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
-    if not resolved.name:
-        raise UsageError(f"{out} cannot be a run folder; choose another")
-    return resolved
-
-
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -286,8 +276,7 @@ def _read(path: Path) -> bytes:
 def _tensor_bytes(tensors: dict[str, Tensor], notes: dict[str, str]) -> bytes:
     from safetensors.torch import save
 
-    # One note that holds all, since safetensors writes several in any order, and equal runs are
-    # equal files.
+    # One note holds all: safetensors writes several in any order, but equal runs are equal files.
     return save(tensors, {"slotfill": json.dumps(notes)})
 
 
@@ -296,12 +285,12 @@ def _vocab_text(vocab: Vocab) -> str:
 
 
 def _history(epochs: Sequence[EpochMetrics]) -> str:
-    text = io.StringIO()
     rows = [asdict(epoch) for epoch in epochs]
     names = [name for name, value in rows[0].items() if value is not None]
-    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        [names, *([row[name] for name in names] for row in rows)]
+    )
     return text.getvalue()
 
 

@@ -7,6 +7,7 @@ a run trains, its folder is called `NAME.partial` and holds `checkpoint/` for `-
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,20 +24,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from slotfill.config.models import Config
+    from slotfill.data.tokenizers import Tokenizer
     from slotfill.model.ensemble import Model
 
 
+@dataclass(eq=False)
 class Run:
-    """A trained model ready to predict; `scheme` is the tag scheme of its files."""
+    """A trained model ready to predict."""
 
-    def __init__(
-        self, files: RunFiles, vocab: Vocab, engine: Engine, texts: dict[str, str]
-    ) -> None:
-        self.files = files
-        self.vocab = vocab
-        self.engine = engine
-        self.tokenizer = vocab.tokenizer
-        self.scheme = texts["scheme"]
+    files: RunFiles
+    vocab: Vocab
+    engine: Engine
+    scheme: str
+    """The tag scheme of its files."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What cuts a text into the tokens that the model knows."""
+        return self.vocab.tokenizer
 
     @cached_property
     def config(self) -> Config:
@@ -75,17 +80,12 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
     config_text, vocab = files["config.yaml"], parse_vocab(files["vocab.json"], path)
     if use_onnx:
         onnx = OnnxEngine(files, vocab, path)
-        return Run(files, vocab, onnx, onnx.texts)
+        return Run(files, vocab, onnx, onnx.texts["scheme"])
     config = parse_run_config(config_text, path)
     network = _load_network(files, config, vocab).to(resolve_device(device)).eval()
-    run = Run(files, vocab, network, text_settings(config))
+    run = Run(files, vocab, network, config.data.scheme)
     run.config = config
     return run
-
-
-def text_settings(config: Config) -> dict[str, str]:
-    """Return how the texts that `config` is for are written, which prediction needs to know."""
-    return {"scheme": config.data.scheme}
 
 
 def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model:

@@ -33,14 +33,13 @@ class RunFiles:
         self._folder = path.absolute()  # Read again by a copy or another process.
         try:
             content = (path / MANIFEST).read_bytes()
+            version = parse_json(content, {"format": int})["format"]
+            manifest = parse_json(content, _SHAPE) if version == FORMAT else {}
         except OSError:
             raise RunError(
                 f"{path}: not a complete run of this version of slotfill ({MANIFEST} is missing);"
                 " train it again"
             ) from None
-        try:
-            version = parse_json(content, {"format": int})["format"]
-            manifest = parse_json(content, _SHAPE) if version == FORMAT else {}
         except ValueError as error:
             raise RunError(f"{path / MANIFEST}: {error}; train the run again") from None
         if not manifest:
@@ -76,9 +75,7 @@ class RunFiles:
 
     def replace(self, contents: Mapping[str, bytes]) -> None:
         """Write files again; if this is interrupted, they are missing but the run is valid."""
-        self._entries = {
-            name: entry for name, entry in self._entries.items() if name not in contents
-        }
+        self._entries = {key: self._entries[key] for key in self._entries if key not in contents}
         write_run(self.path, {}, self._entries, completed=self.completed)
         write_run(self.path, contents, self._entries, completed=self.completed)
 

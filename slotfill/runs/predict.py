@@ -44,14 +44,11 @@ class Prediction:
     @classmethod
     def from_sentence(cls, sentence: Sentence) -> Prediction:
         """Return the slots and the intent of a tagged sentence."""
-        return cls(
-            sentence.text,
-            tuple(
-                FilledSlot(slot.name, sentence.value(slot), *sentence.span(slot))
-                for slot in sentence.slots or ()
-            ),
-            sentence.intent,
+        slots = (
+            FilledSlot(slot.name, sentence.value(slot), *sentence.span(slot))
+            for slot in sentence.slots or ()
         )
+        return cls(sentence.text, tuple(slots), sentence.intent)
 
 
 class Predictor:
@@ -85,14 +82,10 @@ class Predictor:
         for text in texts:
             check_length(text)
         sentences = [self.run.tokenizer.tokenize(text) for text in texts]
-        self.annotate(sentences)
-        return sentences
-
-    def annotate(self, sentences: Sequence[Sentence]) -> None:
-        """Set the slots and the intent of each sentence to those that the run predicts."""
         slots, intents = predict(self.run.engine, self.run.vocab, sentences)
         for sentence, own_slots, intent in zip(sentences, slots, intents, strict=True):
             sentence.slots, sentence.intent = own_slots, intent
+        return sentences
 
     def stream(self, texts: Iterable[str]) -> Iterator[list[Sentence]]:
         """Yield the tagged sentences of `texts` in order, in groups, as soon as they are tagged.
@@ -102,13 +95,11 @@ class Predictor:
         """
         if isinstance(texts, list) and len(texts) <= CHUNK:
             yield self.tag(texts)
-            return
-        groups = read_ahead(texts, CHUNK)
-        if self.threads == 1:
-            yield from map(self.tag, groups)
-            return
-        with ThreadPoolExecutor(self.threads) as workers:
-            yield from ordered_map(self.tag, groups, workers)
+        elif self.threads == 1:
+            yield from map(self.tag, read_ahead(texts, CHUNK))
+        else:
+            with ThreadPoolExecutor(self.threads) as workers:
+                yield from ordered_map(self.tag, read_ahead(texts, CHUNK), workers)
 
     def render_stream(self, texts: Iterable[str], format: str) -> Iterator[str]:
         """Yield the tagged `texts` in order, group by group, as they are written in `format`."""

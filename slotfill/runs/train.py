@@ -120,20 +120,15 @@ def train(
     with timer.section("preparation"):
         trainer = build_trainer(config, corpus, device, folder.resources())
         tokens = {
-            split: [sentence.tokens for sentence in corpus[split]]
-            for split in splits
+            split: [sentence.tokens for sentence in sentences]
+            for split, sentences in corpus.items()
             if split != "test"
         }
         if coverage := compute_coverage(trainer.model.indexers, tokens):
             on_coverage(coverage)
         if (used := trainer.workers.count) < config.train.processes:
-            on_finding(
-                Finding(
-                    "train.processes",
-                    f"{config.train.processes} processes are more than can share a batch on this"
-                    f" device; {used} used",
-                )
-            )
+            message = f"{config.train.processes} processes are more than can share a batch on this"
+            on_finding(Finding("train.processes", f"{message} device; {used} used"))
         if folder.source:
             folder.load_checkpoint(trainer)
         else:
@@ -152,8 +147,7 @@ def train(
         if not isinstance(error, RunError):
             if isinstance(error, RuntimeError) and "memory" not in message:
                 raise
-            batch_size = trainer.budget.batch_size
-            message = f"out of memory: lower train.batch_size ({batch_size})"
+            message = f"out of memory: lower train.batch_size ({trainer.budget.batch_size})"
             message += ", or train a smaller network"
         if trainer.history:
             message += (
@@ -167,31 +161,31 @@ def train(
     model, vocab = trainer.best_model(), trainer.vocab
     with timer.section("final scores"):
         scores = {split: evaluate(model, vocab, corpus[split]) for split in splits[1:]}
-    result = TrainResult(
-        path=folder.out,
-        scores=scores,
-        best=trainer.best,
-        valid_ranks_epochs=trainer.valid_ranks_epochs,
-        seconds=sum(epoch.seconds for epoch in trainer.history),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        interrupted=interrupted,
-        example=_example_sentence(corpus[splits[-1]]),
-        times=timer.seconds if profile else None,
-    )
+    seconds = sum(epoch.seconds for epoch in trainer.history)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     summary = {
         "best_epoch": trainer.best.epoch,
         "epochs": len(trainer.history),
         "interrupted": interrupted,
-        "train_seconds": result.seconds,
-        "parameters": result.parameters,
+        "train_seconds": seconds,
+        "parameters": parameters,
         **({"coverage": coverage} if coverage else {}),
         "splits": {split: score.to_json() for split, score in scores.items()},
     }
-    history, completed = trainer.history, not interrupted
-    result.not_exported = folder.finalize(model, vocab, history, summary, completed=completed)
-    return result
-
-
-def _example_sentence(sentences: Sequence[Sentence]) -> str:
-    """Return the text of a short sentence with several slots."""
-    return max(sentences, key=lambda s: min(len(s.slots or ()), 3) - len(s.tokens) / 100).text
+    return TrainResult(
+        path=folder.out,
+        scores=scores,
+        best=trainer.best,
+        valid_ranks_epochs=trainer.valid_ranks_epochs,
+        seconds=seconds,
+        parameters=parameters,
+        interrupted=interrupted,
+        # A short sentence with several slots.
+        example=max(
+            corpus[splits[-1]], key=lambda s: min(len(s.slots or ()), 3) - len(s.tokens) / 100
+        ).text,
+        times=timer.seconds if profile else None,
+        not_exported=folder.finalize(
+            model, vocab, trainer.history, summary, completed=not interrupted
+        ),
+    )

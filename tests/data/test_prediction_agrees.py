@@ -215,7 +215,7 @@ def test_evaluate_scores_what_predict_gives_for_the_texts(format, tokenizer, mis
             return
         vocab = Vocab.from_sentences(reading.sentences, "iob2", tokenizer=reading.tokenizer)
         vocab = Vocab.from_json(json.dumps(vocab.to_json()).encode())
-        run = Run(None, vocab, HashingEngine(len(vocab.tags)), {"scheme": "iob2"})
+        run = Run(None, vocab, HashingEngine(len(vocab.tags)), "iob2")
         run.config = config
         result = evaluate_run(run, path=path, overrides=[])
     predictions = Predictor(run).predict([sentence.text for sentence in reading.sentences])

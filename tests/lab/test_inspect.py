@@ -17,7 +17,7 @@ from slotfill.errors import RunError, UsageError
 from slotfill.lab.inspect.inspection import inspect
 from slotfill.model.activations import record_activations
 from slotfill.model.build import build_model
-from slotfill.runs.load import Run, text_settings
+from slotfill.runs.load import Run
 from slotfill.runs.predict import Predictor
 
 TEXT = "leave New York at noon"
@@ -38,7 +38,7 @@ def network(encoder=RECURRENT, tagger="crf", scale=0.5):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(scale * torch.randn_like(parameter))
-    run = Run(Path("run"), VOCAB, model, text_settings(config))
+    run = Run(Path("run"), VOCAB, model, config.data.scheme)
     run.config = config
     return run
 
