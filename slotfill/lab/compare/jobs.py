@@ -5,12 +5,12 @@ Next to a run folder, `NAME-seedN.json` holds the scores and the slot counts of 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import product
 from os.path import relpath
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 from slotfill.config.builtin import expand_configs, load_config
 from slotfill.config.models import Config, DataConfig
 from slotfill.config.yaml_reader import parse
-from slotfill.data.splits import evaluation_split, read_split, split_names, split_path
+from slotfill.data.splits import SPLITS, evaluation_split, read_split, split_names, split_path
 from slotfill.errors import ConfigError, ErrorDetail, SlotfillError, UsageError
 from slotfill.model.build import check_buildable
 from slotfill.runs.folder import stopped_run
@@ -75,10 +75,8 @@ class JobResult:
     """SHA-256 of the weights."""
     sentences: dict[str, str]
     """SHA-256 of the files of each split."""
-    final: str
-    """The split that the run is mainly evaluated on."""
     tokens_per_second: float
-    """Speed of prediction on the `final` split."""
+    """Speed of prediction on the first of the evaluated splits."""
     scores: dict[str, Any]
     """Scores by split, as `slotfill evaluate` reports them."""
     counts: dict[str, list[list[int]]]
@@ -124,8 +122,8 @@ def plan(
             if data_key not in checked_data:
                 checked_data.add(data_key)
                 with _collect(errors):
-                    splits = [*split_names(config.data), evaluation_split(config.data)]
-                    for split in dict.fromkeys(splits):
+                    evaluation_split(config.data)
+                    for split in split_names(config.data):
                         read_split(config.data, split, intents=bool(config.intent))
             corpus, location = _corpus(config.data)
             _register(result.configs, name, source)
@@ -135,12 +133,8 @@ def plan(
                 job_config = config.model_copy(update={"train": seeded})
                 folder = out / corpus / f"{name}-seed{seed}"
                 result.jobs.append(Job(name, corpus, job_config, folder))
-    details: dict[ErrorDetail, None] = {}
-    for error in errors:
-        causes = error.errors if isinstance(error, ConfigError) else [ErrorDetail(str(error))]
-        details |= dict.fromkeys(causes)
-    if details:
-        raise errors[0] if len(details) == 1 else ConfigError(list(details))
+    if messages := dict.fromkeys(message for error in errors for message in error.messages):
+        raise errors[0] if len(messages) == 1 else ConfigError(list(map(ErrorDetail, messages)))
     # All configs with one seed before the next seed, so that early results can be compared.
     corpora = list(result.corpora)
     result.jobs.sort(key=lambda job: (result.seeds.index(job.seed), corpora.index(job.corpus)))
@@ -148,7 +142,7 @@ def plan(
     if count > 1:
         raise UsageError(f"{title} is listed twice")
     for job in result.jobs:
-        check_same_config(job)
+        _check_same_config(job)
     return result
 
 
@@ -174,7 +168,7 @@ def _register(names: dict[str, str], name: str, value: str) -> None:
         raise UsageError(f"{value} and {names[name]} are both called '{name}'; rename one")
 
 
-def check_same_config(job: Job) -> None:
+def _check_same_config(job: Job) -> None:
     """Raise UsageError if the run folder belongs to another config or to other sentences."""
     folder = job.folder if is_trained(job) else stopped_run(job.folder)
     if folder is None:
@@ -188,8 +182,7 @@ def check_same_config(job: Job) -> None:
     saved, _ = parse(read_text(path), str(path))
     for change in config_diff(saved, parse(job.config.to_yaml(), "")[0]):
         raise UsageError(f"{folder}: trained with {change}; {hint}")
-    result = read_result(job) if folder == job.folder else None
-    if result is not None:
+    if folder == job.folder and (result := read_result(job)):
         hashes = data_hashes(job.config.data)
         for split in ("train", "valid"):
             if result.sentences.get(split) != hashes.get(split):
@@ -205,11 +198,8 @@ def config_diff(old: Any, new: Any, path: str = "") -> Iterator[str]:
             inner = f"{path}.{key}" if path else str(key)
             yield from config_diff(old.get(key), new.get(key), inner)
     elif old != new:
-        old, new = (
-            "nothing" if value is None else json.dumps(value, ensure_ascii=False)
-            for value in (old, new)
-        )
-        yield f"{path} {old}, not {new}"
+        words = [json.dumps(value, ensure_ascii=False) for value in (old, new)]
+        yield "{} {}, not {}".format(path, *("nothing" if w == "null" else w for w in words))
 
 
 def is_trained(job: Job) -> bool:
@@ -230,8 +220,7 @@ def is_finished(job: Job) -> bool:
 
 def evaluated_splits(data: DataConfig) -> list[str]:
     """Return the splits to compare on: test (valid if there is none) and custom ones."""
-    custom = [split for split in split_names(data) if split not in ("train", "valid", "test")]
-    return [evaluation_split(data), *custom]
+    return [evaluation_split(data), *(name for name in split_names(data) if name not in SPLITS)]
 
 
 def read_result(job: Job) -> JobResult | None:
@@ -245,15 +234,11 @@ def read_result(job: Job) -> JobResult | None:
 
 def data_hashes(data: DataConfig) -> dict[str, str]:
     """Return the SHA-256 of the files of each split."""
-    splits = ("train", "valid", *evaluated_splits(data))
-    paths = {split: split_path(data, split) for split in splits}
+    paths = {s: split_path(data, s) for s in ("train", "valid", *evaluated_splits(data))}
     return {split: hash_files(path) for split, path in paths.items() if path}
 
 
 def hash_files(path: Path) -> str:
     """Return the SHA-256 of a file, or of all files in a folder."""
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()

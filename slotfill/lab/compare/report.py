@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from statistics import mean, median, stdev
 from typing import Any
@@ -84,27 +84,6 @@ class SplitReport(Spread):
 
 
 @dataclass(slots=True)
-class RunReport:
-    """One run; figures and scores are missing if it failed."""
-
-    config: str
-    corpus: str
-    seed: int
-    folder: str
-    failed: str | None
-    """The error of a failed run."""
-    parameters: int | None = None
-    epochs: int = 0
-    best_epoch: int | None = None
-    train_seconds: float = 0.0
-    train_tokens_per_second: float = 0.0
-    train_tokens_per_second_by_epoch: list[float] = field(default_factory=list)
-    predict_tokens_per_second: float = 0.0
-    scores: dict[str, Any] = field(default_factory=dict)
-    """Scores by split."""
-
-
-@dataclass(slots=True)
 class CorpusReport:
     """Runs of a config on one corpus: means of epochs and seconds, medians of speeds."""
 
@@ -157,7 +136,8 @@ class ComparisonReport:
     seeds: list[int]
     corpora: dict[str, CorpusInfo]
     configs: list[ConfigReport]
-    runs: list[RunReport]
+    runs: list[dict[str, Any]]
+    """Each run with its speeds, its scores by split, or the error why it failed."""
 
 
 def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> ComparisonReport:
@@ -167,15 +147,15 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
     for job in plan.jobs:
         splits = evaluated_splits(job.config.data)
         corpora[job.corpus] = CorpusInfo(plan.corpora[job.corpus], splits[0], splits)
-        result = None if job.title in errors else read_result(job)
-        runs.append(_run_report(job, result, errors.get(job.title)))
-        if result is None:
-            continue
-        for split, rows in result.counts.items():
-            counts[job.name, job.corpus, split, job.seed] = np.array(rows).reshape(-1, 3)
-        environment = environment or json.loads(read_text(job.folder / "environment.json"))
+        error = errors.get(job.title)
+        result = None if error else read_result(job)
+        runs.append(_summarize_run(job, result, error))
+        if result is not None:
+            for split, rows in result.counts.items():
+                counts[job.name, job.corpus, split, job.seed] = np.array(rows).reshape(-1, 3)
+            environment = environment or json.loads(read_text(job.folder / "environment.json"))
     environment.pop("command", None)  # It has paths of this machine; the report has its own.
-    configs = [_config_report(name, config, runs, corpora) for name, config in plan.configs.items()]
+    configs = [_summarize_config(*item, runs, corpora) for item in plan.configs.items()]
     for corpus, info in corpora.items():
         for split in info.splits:
             _add_differences(configs, corpus, split, counts)
@@ -191,50 +171,57 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
     )
 
 
-def _run_report(job: Job, result: JobResult | None, error: str | None) -> RunReport:
-    report = RunReport(job.name, job.corpus, job.seed, job.folder.as_posix(), error)
-    if result is not None:
-        training = json.loads(read_text(job.folder / "scores.json"))
-        for name in ("parameters", "epochs", "best_epoch", "train_seconds"):
-            setattr(report, name, training[name])
-        rows = csv.DictReader(read_text(job.folder / "history.csv").splitlines())
-        report.train_tokens_per_second_by_epoch = [float(row["tokens_per_second"]) for row in rows]
-        report.train_tokens_per_second = median(report.train_tokens_per_second_by_epoch)
-        report.predict_tokens_per_second = result.tokens_per_second
-        report.scores = training["splits"] | result.scores
-    return report
+def _summarize_run(job: Job, result: JobResult | None, error: str | None) -> dict[str, Any]:
+    job_fields = {"config": job.name, "corpus": job.corpus, "seed": job.seed}
+    run = job_fields | {"folder": job.folder.as_posix(), "failed": error}
+    if result is None:
+        return run
+    training = json.loads(read_text(job.folder / "scores.json"))
+    history = csv.DictReader(read_text(job.folder / "history.csv").splitlines())
+    speeds = [float(row["tokens_per_second"]) for row in history]
+    fields = ("parameters", "epochs", "best_epoch", "train_seconds")
+    return {
+        **run,
+        **{name: training[name] for name in fields},
+        "train_tokens_per_second": median(speeds),
+        "train_tokens_per_second_by_epoch": speeds,
+        "predict_tokens_per_second": result.tokens_per_second,
+        "scores": training["splits"] | result.scores,
+    }
 
 
-def _config_report(
-    name: str, config: str, runs: Sequence[RunReport], corpora: Mapping[str, CorpusInfo]
+def _summarize_config(
+    name: str, config: str, runs: Sequence[Mapping[str, Any]], corpora: Mapping[str, CorpusInfo]
 ) -> ConfigReport:
-    report = ConfigReport(name, config, config_summary(config), {})
+    reports = {}
     for corpus, info in corpora.items():
-        selected = [run for run in runs if (run.config, run.corpus) == (name, corpus)]
-        if selected:
-            report.corpora[corpus] = _corpus_report(selected, info.splits)
-    return report
+        selected = [run for run in runs if (run["config"], run["corpus"]) == (name, corpus)]
+        finished = [run for run in selected if not run["failed"]]
+        if not selected:
+            continue
+        splits = {split: _summarize_split(finished, split) for split in info.splits}
+        report = CorpusReport(len(selected), len(selected) - len(finished), splits)
+        if finished:
+            report.parameters = finished[0]["parameters"]
+            report.epochs = mean(run["epochs"] for run in finished)
+            report.train_seconds = mean(run["train_seconds"] for run in finished)
+            report.train_tokens_per_second = median(
+                speed for run in finished for speed in run["train_tokens_per_second_by_epoch"]
+            )
+            report.predict_tokens_per_second = median(
+                run["predict_tokens_per_second"] for run in finished
+            )
+        reports[corpus] = report
+    return ConfigReport(name, config, config_summary(config), reports)
 
 
-def _corpus_report(runs: Sequence[RunReport], splits: Sequence[str]) -> CorpusReport:
-    finished = [run for run in runs if run.scores]
-    report = CorpusReport(len(runs), len(runs) - len(finished), {})
-    for split in splits:
-        scores = {str(run.seed): run.scores[split] for run in finished}
-        f1s = {seed: score["overall"]["f1"] for seed, score in scores.items()}
-        intents = [score["intent"] for score in scores.values() if "intent" in score]
-        rates = {}
-        for rate in INTENT_RATES if intents else ():
-            rates[rate] = Spread(*_mean_std([intent[rate] for intent in intents]))
-        report.splits[split] = SplitReport(*_mean_std(f1s.values()), f1s, rates)
-    if finished:
-        speeds = [speed for run in finished for speed in run.train_tokens_per_second_by_epoch]
-        report.parameters = finished[0].parameters
-        report.epochs = mean(run.epochs for run in finished)
-        report.train_seconds = mean(run.train_seconds for run in finished)
-        report.train_tokens_per_second = median(speeds)
-        report.predict_tokens_per_second = median(run.predict_tokens_per_second for run in finished)
-    return report
+def _summarize_split(finished: Sequence[Mapping[str, Any]], split: str) -> SplitReport:
+    f1s = {str(run["seed"]): run["scores"][split]["overall"]["f1"] for run in finished}
+    intents = [run["scores"][split].get("intent") for run in finished]
+    rates = {}
+    if any(intents):
+        rates = {rate: Spread(*_mean_std([i[rate] for i in intents])) for rate in INTENT_RATES}
+    return SplitReport(*_mean_std(f1s.values()), f1s, rates)
 
 
 def _mean_std(values: Collection[float]) -> tuple[float | None, float | None]:
@@ -251,14 +238,16 @@ def _add_differences(
         keys = [key for key in counts if key[:3] == (config.name, corpus, split)]
         seeds = [key[3] for key in keys if (first, *key[1:]) in counts]
         report = config.split(corpus, split)
-        if report is None or not seeds:
-            continue
-        a = np.stack([counts[config.name, corpus, split, seed] for seed in seeds])
-        b = np.stack([counts[first, corpus, split, seed] for seed in seeds])
-        p = paired_randomization_test(a, b)
-        difference = mean_f1(a) - mean_f1(b)
-        report.against_first = Difference(seeds, difference, bootstrap_interval(a, b), p, p)
-        differences.append(report.against_first)
-    corrected = correct_holm([against.p for against in differences])
-    for against, p in zip(differences, corrected, strict=True):
-        against.p_corrected = p
+        if report is not None and seeds:
+            a, b = (
+                np.stack([counts[name, corpus, split, seed] for seed in seeds])
+                for name in (config.name, first)
+            )
+            p = paired_randomization_test(a, b)
+            report.against_first = Difference(
+                seeds, mean_f1(a) - mean_f1(b), bootstrap_interval(a, b), p, p
+            )
+            differences.append(report.against_first)
+    corrected = correct_holm([difference.p for difference in differences])
+    for difference, p in zip(differences, corrected, strict=True):
+        difference.p_corrected = p

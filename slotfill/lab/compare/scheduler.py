@@ -11,7 +11,7 @@ from multiprocessing import connection, get_context
 from typing import Any, NoReturn
 
 from slotfill.config.registry import external_parts_trusted, trust_external_parts
-from slotfill.data.splits import evaluation_split, read_split
+from slotfill.data.splits import read_split
 from slotfill.errors import SlotfillError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
@@ -53,10 +53,10 @@ def run_jobs(
         else:
             outcomes = _run_parallel(waiting, callback, device, processes)
         for count, (job, error) in enumerate(outcomes, start=1):
-            message = _summary(job) if error is None else f"failed: {error}"
-            callback(job, f"{message}; {count} of {len(waiting)} done")
             if error is not None:
                 errors[job.title] = error
+            message = _summary(job) if error is None else f"failed: {error}"
+            callback(job, f"{message}; {count} of {len(waiting)} done")
     finally:
         signal.signal(signal.SIGINT, handler)
     return errors
@@ -70,10 +70,10 @@ def _summary(job: Job) -> str:
     """Return the main figures of a finished job."""
     result = jobs.read_result(job)
     assert result is not None
-    f1 = result.scores[result.final]["overall"]["f1"]
+    split, scores = next(iter(result.scores.items()))
     training = json.loads(read_text(job.folder / "scores.json"))
-    seconds = f"{training['train_seconds']:.0f} s"
-    return f"{result.final} F1 {f1:.2f}, {training['epochs']} epochs in {seconds}"
+    duration = f"{training['epochs']} epochs in {training['train_seconds']:.0f} s"
+    return f"{split} F1 {scores['overall']['f1']:.2f}, {duration}"
 
 
 def _announce(job: Job, callback: JobCallback) -> None:
@@ -152,22 +152,15 @@ def _evaluate(job: Job, device: str) -> None:
     torch.set_num_threads(job.config.train.processes)
     run = load_run(job.folder, device, "torch")
     data = job.config.data
-    counts, scores, speeds = {}, {}, {}
+    counts, scores, speeds = {}, {}, []
     for split in jobs.evaluated_splits(data):
         sentences = read_split(data, split, tokenizer=run.tokenizer).sentences
         scores[split] = evaluate(run.engine, run.vocab, sentences).to_json()
         # The second prediction is timed: the first one warms up.
         start = time.perf_counter()
         slots = predict(run.engine, run.vocab, sentences)[0]
-        speeds[split] = scores[split]["tokens"] / (time.perf_counter() - start)
+        speeds.append(scores[split]["tokens"] / (time.perf_counter() - start))
         counts[split] = slot_counts(sentences, slots).tolist()
-    final = evaluation_split(data)
-    result = JobResult(
-        weights=jobs.hash_files(job.folder / "model.safetensors"),
-        sentences=jobs.data_hashes(data),
-        final=final,
-        tokens_per_second=speeds[final],
-        scores=scores,
-        counts=counts,
-    )
+    weights = jobs.hash_files(job.folder / "model.safetensors")
+    result = JobResult(weights, jobs.data_hashes(data), speeds[0], scores, counts)
     write_atomically(job.result_path, json.dumps(asdict(result), ensure_ascii=False))

@@ -12,7 +12,7 @@ Sequentially Rejective Multiple Test Procedure"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,8 +20,7 @@ from slotfill.evaluation.metrics import compute_f1
 
 DRAWS = 10_000
 _CHUNK = 500
-
-Sampler = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
+"""Samples that are drawn at a time."""
 
 
 def mean_f1(counts: np.ndarray) -> float:
@@ -38,62 +37,42 @@ def paired_randomization_test(a: np.ndarray, b: np.ndarray, draws: int = DRAWS) 
     """
     observed = abs(mean_f1(a) - mean_f1(b))
     # Sentences with equal counts cannot change the difference.
-    differs = (a != b).any(axis=(0, 2))
-    change = (b - a)[:, differs]
+    change = (b - a)[:, (a != b).any(axis=(0, 2))]
+    random = np.random.default_rng(0)
     at_least_observed = 1
-    for swaps in _draw(_random_swaps, draws, int(differs.sum())):
+    for start in range(0, draws, _CHUNK):
+        swaps = random.integers(0, 2, (min(_CHUNK, draws - start), change.shape[1]), np.int8)
         moved = _totals(swaps, change)
-        difference = _mean_f1(a.sum(axis=1) + moved) - _mean_f1(b.sum(axis=1) - moved)
-        at_least_observed += int((np.abs(difference) >= observed - 1e-9).sum())
+        difference = compute_f1(a.sum(axis=1) + moved) - compute_f1(b.sum(axis=1) - moved)
+        at_least_observed += int((np.abs(difference.mean(axis=1)) >= observed - 1e-9).sum())
     return at_least_observed / (1 + draws)
 
 
-def bootstrap_interval(a: np.ndarray, b: np.ndarray, draws: int = DRAWS) -> tuple[float, float]:
+def bootstrap_interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """Return the 95 % interval of F1(a) - F1(b) over sentences resampled for both alike."""
-    differences = [
-        _mean_f1(_totals(times, a)) - _mean_f1(_totals(times, b))
-        for times in _draw(_bootstrap_counts, draws, a.shape[1])
-    ]
+    sentences = a.shape[1]
+    random = np.random.default_rng(0)
+    differences = []
+    for _ in range(DRAWS // _CHUNK):
+        samples = random.integers(0, sentences, (_CHUNK, sentences))
+        times = np.array([np.bincount(sample, minlength=sentences) for sample in samples])
+        difference = compute_f1(_totals(times, a)) - compute_f1(_totals(times, b))
+        differences.append(difference.mean(axis=1))
     low, high = np.percentile(np.concatenate(differences), [2.5, 97.5])
     return float(low), float(high)
 
 
 def correct_holm(p_values: Sequence[float]) -> list[float]:
     """Return the p-values of a family of tests, corrected for their number by Holm's method."""
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = largest
-    return corrected
-
-
-def _draw(sampler: Sampler, draws: int, sentences: int) -> Iterator[np.ndarray]:
-    """Yield samples `(draws, sentences)` in chunks, the same ones in each call."""
-    random = np.random.default_rng(0)
-    for start in range(0, draws, _CHUNK):
-        yield sampler(random, (min(_CHUNK, draws - start), sentences))
-
-
-def _random_swaps(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    return random.integers(0, 2, size, np.int8)
-
-
-def _bootstrap_counts(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Return how often each sentence is drawn in a sample of the same size with replacement."""
-    draws, sentences = size
-    indices = random.integers(0, sentences, size) + np.arange(draws)[:, None] * sentences
-    return np.bincount(indices.ravel(), minlength=draws * sentences).reshape(size)
+    order = np.argsort(p_values)
+    factors = np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.maximum.accumulate(np.minimum(1, factors * np.take(p_values, order)))
+    return corrected.tolist()
 
 
 def _totals(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return `(draw, seed, 3)`: sums of `counts` over sentences with weights `(draw, sentence)`."""
-    seeds, sentences, _ = counts.shape
     # float32 for a fast product; exact, since the sums are integers far below 2 ** 24.
-    flat = counts.transpose(1, 0, 2).reshape(sentences, seeds * 3).astype(np.float32)
-    return (weights.astype(np.float32) @ flat).reshape(len(weights), seeds, 3)
-
-
-def _mean_f1(totals: np.ndarray) -> np.ndarray:
-    """Return the mean over the seeds `(draw,)` of the F1 of totals `(draw, seed, 3)`."""
-    return compute_f1(totals.astype(np.float64)).mean(axis=-1)
+    product = np.tensordot(weights.astype(np.float32), counts.astype(np.float32), (1, 1))
+    return product.astype(np.float64)

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from slotfill.lab.compare.report import (
-    INTENT_RATES,
-    LEVEL,
-    ComparisonReport,
-    ConfigReport,
-    Difference,
-    SplitReport,
-)
+from slotfill.lab.compare.report import INTENT_RATES, LEVEL, ComparisonReport, SplitReport
 
 COSTS = {
     "parameters": "parameters",
@@ -30,33 +23,31 @@ def tables(report: ComparisonReport) -> list[Table]:
         for split in info.splits:
             heading = f"{corpus} {split}"
             splits = [config.split(corpus, split) for config in configs]
-            f1s.append([heading, *(_f1(config, corpus, split) for config in configs)])
+            f1s.append([heading, *(_f1(scores, len(report.seeds)) for scores in splits)])
             differences.append([heading, *map(_difference, splits)])
             rates = [scores.intent if scores else {} for scores in splits]
             for rate, name in INTENT_RATES.items() if any(rates) else ():
-                cells = [str(intent.get(rate, "")) for intent in rates]
-                intents.append([f"{heading} {name}", *cells])
+                intents.append([f"{heading} {name}", *(str(row.get(rate, "")) for row in rates)])
+    first_corpora = [next(iter(config.corpora.values())) for config in configs]
     for cost, heading in COSTS.items():
-        first_corpora = [next(iter(config.corpora.values())) for config in configs]
         values = [getattr(corpus, cost) for corpus in first_corpora]
         costs.append([heading, *("" if value is None else f"{round(value):,}" for value in values)])
-    result = [("F1 of slots", f1s)]
-    if len(intents) > 1:
-        result.append(("Sentences with correct intents, and correct frames, in percent", intents))
-    result.append((f"Size and speed on {next(iter(report.corpora))}", costs))
-    if len(configs) > 1:
-        title = f"Difference in F1 from {configs[0].name}, its 95% interval, and p"
-        result.append((title, differences))
-    return result
+    result = [
+        ("F1 of slots", f1s),
+        ("Sentences with correct intents, and correct frames, in percent", intents),
+        (f"Size and speed on {next(iter(report.corpora))}", costs),
+        (f"Difference in F1 from {configs[0].name}, its 95% interval, and p", differences),
+    ]
+    if len(configs) == 1:
+        result.pop()
+    return [(title, columns) for title, columns in result if len(columns) > 1]
 
 
-def _f1(config: ConfigReport, corpus: str, split: str) -> str:
-    scores = config.split(corpus, split)
+def _f1(scores: SplitReport | None, seeds: int) -> str:
     if scores is None:
         return ""
-    if scores.mean is None:
-        return "failed!"
-    return f"{scores}{_mark(scores.against_first)}{'!' if config.corpora[corpus].failed else ''}"
+    failed = "!" if len(scores.f1s) < seeds else ""
+    return f"{str(scores) or 'failed'}{_mark(scores)}{failed}"
 
 
 def _difference(scores: SplitReport | None) -> str:
@@ -65,11 +56,12 @@ def _difference(scores: SplitReport | None) -> str:
     difference = scores.against_first
     low, high = difference.interval
     interval = f"{difference.difference:+.2f} ({low:+.2f}, {high:+.2f})"
-    return f"{interval}, {difference.p:.4f}{_mark(difference)}"
+    return f"{interval}, {difference.p:.4f}{_mark(scores)}"
 
 
-def _mark(difference: Difference | None) -> str:
+def _mark(scores: SplitReport) -> str:
     """Return `*` if the difference is significant, `**` if it also is after correction."""
+    difference = scores.against_first
     if difference is None or difference.p >= LEVEL:
         return ""
     return "*" if difference.p_corrected >= LEVEL else "**"
@@ -77,7 +69,7 @@ def _mark(difference: Difference | None) -> str:
 
 def legend(report: ComparisonReport) -> list[str]:
     """Return the sentences that explain the tables."""
-    seeds, failed = len(report.seeds), sum(bool(run.failed) for run in report.runs)
+    seeds, failed = len(report.seeds), sum(bool(run["failed"]) for run in report.runs)
     spread = f": mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else ", one seed"
     lines = [f"F1 in percent over complete slots{spread}."]
     if len(report.configs) > 1:
