@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from slotfill.lab.inspect.inspection import Inspection, Panel
 
 RGB = tuple[int, int, int]
+T = TypeVar("T")
 
 SEQUENTIAL: Sequence[RGB] = (
     (38, 36, 84), (46, 84, 148), (32, 138, 150), (92, 184, 116), (246, 226, 94)
@@ -36,9 +37,7 @@ DIVERGING: Sequence[RGB] = (
 _SEQUENTIAL_256 = (17, 18, 24, 30, 36, 72, 78, 114, 150, 186, 227)
 _DIVERGING_256 = (25, 68, 110, 153, 255, 223, 215, 166, 124)
 
-_SEQUENTIAL_CHARACTERS = " ░▒▓█"
-_DIVERGING_CHARACTERS = "≡=-·+*#"
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_EIGHTHS = ("", *"▏▎▍▌▋▊▉")
 _BAR = Style(color=Color.from_rgb(64, 132, 190))
 _MAX_LABEL = 14
 """Maximum width of a token."""
@@ -58,24 +57,26 @@ def anchors(panel: Panel) -> Sequence[RGB]:
 def color(value: float, panel: Panel) -> RGB:
     """Return the color of `value` on the scale of `panel`."""
     colors = anchors(panel)
-    position = _share(value, panel) * (len(colors) - 1)
-    index = min(int(position), len(colors) - 2)
-    channels = zip(colors[index], colors[index + 1], strict=True)
-    red, green, blue = (round(a + (b - a) * (position - index)) for a, b in channels)
+    values = np.linspace(panel.low, panel.high, len(colors))
+    red, green, blue = (
+        round(float(np.interp(value, values, row))) for row in zip(*colors, strict=True)
+    )
     return red, green, blue
 
 
-def _share(value: float, panel: Panel) -> float:
-    """Return the position of `value` on the scale, from 0 to 1."""
-    return min(1.0, max(0.0, (value - panel.low) / (panel.high - panel.low)))
+def _step(value: float, panel: Panel, sequential: Sequence[T], diverging: Sequence[T]) -> T:
+    """Return the step of the scale of `panel` that is nearest to `value`."""
+    steps = sequential if panel.low == 0 else diverging
+    share = (value - panel.low) / (panel.high - panel.low)
+    return steps[round(min(1.0, max(0.0, share)) * (len(steps) - 1))]
 
 
 def format_number(value: float) -> str:
     """Return `value` in at most five characters, with up to two decimals."""
     if abs(value) >= 1e4:
         return f"{value:.0e}"
-    text = f"{value:.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
-    return "0.00" if text == "-0.00" else text
+    decimals = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def printable(text: str) -> str:
@@ -89,9 +90,9 @@ def top_tags(panel: Panel, token: int, predicted: str) -> list[int]:
     row = panel.values[token]
     best = np.argsort(-row, kind="stable")[:3].tolist()
     columns = [column for column in best if row[column] >= MIN_PROBABILITY]
-    if predicted in panel.columns and panel.columns.index(predicted) not in columns:
+    if predicted in panel.columns:
         columns.append(panel.columns.index(predicted))
-    return columns
+    return list(dict.fromkeys(columns))
 
 
 def render_lines(inspection: Inspection, width: int, *, colors: Colors) -> Iterator[Text]:
@@ -99,8 +100,7 @@ def render_lines(inspection: Inspection, width: int, *, colors: Colors) -> Itera
     labels = [printable(token) for token in inspection.sentence.tokens]
     yield _tagged(inspection.sentence)
     for heading, panels in groupby(inspection.panels, key=lambda panel: panel.heading):
-        yield Text()
-        yield Text(printable(heading), style="bold underline")
+        yield from (Text(), Text(printable(heading), style="bold underline"))
         for panel in panels:
             yield Text()
             if panel.kind == "tags":
@@ -122,12 +122,13 @@ def _map(panel: Panel, labels: list[str], width: int, colors: Colors) -> Iterato
     """Yield the title with the scale, then for each token its label, mean or maximum, and cells."""
     margin = min(_MAX_LABEL, max(map(cell_len, labels)))
     room = max(8, width - margin - 7)
-    columns_per_cell, size = _layout(panel.values.shape[1], room)
+    columns = panel.values.shape[1]
     attention = panel.kind == "tokens"
-    has_header = attention and size >= 4
+    has_header = attention and room // columns >= 4
     if attention and not has_header:
         # Too narrow for column labels: each row names the token with the maximum instead.
-        columns_per_cell, size = _layout(panel.values.shape[1], max(8, room - margin - 1))
+        room = max(8, room - margin - 1)
+    columns_per_cell, size = -(-columns // room), max(1, min(8, room // columns))
     yield from _title(panel, columns_per_cell, width, colors)
     if attention:
         header = "".join(f"{_fit(label, size - 1)} " for label in labels) if has_header else "at"
@@ -143,11 +144,6 @@ def _map(panel: Panel, labels: list[str], width: int, colors: Colors) -> Iterato
         yield line
 
 
-def _layout(columns: int, room: int) -> tuple[int, int]:
-    """Return how many columns share a cell, and how wide a cell is."""
-    return -(-columns // room), max(1, min(8, room // columns))
-
-
 def _title(panel: Panel, columns_per_cell: int, width: int, colors: Colors) -> Iterator[Text]:
     title = Text(printable(panel.title), style="bold")
     if panel.kind == "units":
@@ -157,35 +153,31 @@ def _title(panel: Panel, columns_per_cell: int, width: int, colors: Colors) -> I
         scale.append_text(_cell(float(value), panel, 1, colors))
     scale.append(f"▕ {panel.high:g}")
     if columns_per_cell > 1:
-        noun = "tokens" if panel.kind == "tokens" else "units"
-        scale.append(f"  {columns_per_cell} {noun} a cell")
-    if title.cell_len + scale.cell_len <= width:
-        yield Text.assemble(title, scale)
-    else:
-        yield title
-        yield scale
+        scale.append(f"  {columns_per_cell} {panel.kind} a cell")
+    one_line = title.cell_len + scale.cell_len <= width
+    yield from [Text.assemble(title, scale)] if one_line else [title, scale]
 
 
 def _cell(value: float, panel: Panel, size: int, colors: Colors) -> Text:
-    sequential = panel.low == 0
-    if colors == "truecolor":
-        return Text(" " * size, style=Style(bgcolor=Color.from_rgb(*color(value, panel))))
+    if not colors:
+        return Text(_step(value, panel, " ░▒▓█", "≡=-·+*#") * size)
     if colors == "256":
-        codes = _SEQUENTIAL_256 if sequential else _DIVERGING_256
-        code = codes[round(_share(value, panel) * (len(codes) - 1))]
-        return Text(" " * size, style=Style(bgcolor=Color.from_ansi(code)))
-    characters = _SEQUENTIAL_CHARACTERS if sequential else _DIVERGING_CHARACTERS
-    return Text(characters[round(_share(value, panel) * (len(characters) - 1))] * size)
+        background = Color.from_ansi(_step(value, panel, _SEQUENTIAL_256, _DIVERGING_256))
+    else:
+        background = Color.from_rgb(*color(value, panel))
+    return Text(" " * size, style=Style(bgcolor=background))
 
 
 def _distributions(
     panel: Panel, labels: list[str], tags: Sequence[str], width: int, colors: Colors
 ) -> Iterator[Text]:
     """Yield the title, then for each token its most probable tags with bars."""
-    marginal = panel.name == "marginals"
     title = Text(printable(panel.title), style="bold")
-    yield Text.assemble(title, "  * is the predicted tag") if marginal else title
-    predicted = tags if marginal else [""] * len(labels)
+    predicted: Sequence[str] = [""] * len(labels)
+    if panel.name == "marginals":
+        title = Text.assemble(title, "  * is the predicted tag")
+        predicted = tags
+    yield title
     names = [printable(tag) for tag in panel.columns]
     shown = [top_tags(panel, token, tag) for token, tag in enumerate(predicted)]
     margin = min(_MAX_LABEL, max(map(cell_len, labels)))
@@ -193,21 +185,20 @@ def _distributions(
     name_width = min(max(widths, default=0), max(8, width - margin - 20))
     room = min(32, max(4, width - margin - name_width - 10))
     for token, columns in enumerate(shown):
-        label = labels[token]
+        label = _fit(labels[token], margin)
         for column in columns:
             value = float(panel.values[token, column])
             star = "*" if panel.columns[column] == predicted[token] else " "
-            name = _fit(names[column], name_width)
-            line = Text(f"{_fit(label, margin)} {star} {name} {value:.2f} ")
+            line = Text(f"{label} {star} {_fit(names[column], name_width)} {value:.2f} ")
             yield line.append(_bar(value, room), style=_BAR if colors else "")
-            label = ""
+            label = " " * margin
         if not columns:
-            yield Text(f"{_fit(label, margin)}   none")
+            yield Text(f"{label}   none")
 
 
 def _bar(share: float, room: int) -> str:
     full, rest = divmod(round(share * room * 8), 8)
-    return "█" * full + (_EIGHTHS[rest] if rest else "")
+    return "█" * full + _EIGHTHS[rest]
 
 
 def _fit(label: str, size: int) -> str:
