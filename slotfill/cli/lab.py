@@ -277,7 +277,6 @@ def tune(
 
     from slotfill.cli import display
     from slotfill.cli.progress import tuning_progress
-    from slotfill.lab.tune import report as tuned
     from slotfill.lab.tune import search as tuning
 
     settings = [*(overrides or []), *([] if seed is None else [f"train.seed={seed}"])]
@@ -290,11 +289,11 @@ def tune(
             tuning.run_trials(search, study, trials, report, device=resolved_device)
         except KeyboardInterrupt:
             stopped = True
-    result = tuned.summarize(search, study)
+    result = tuning.summarize(search, study)
     if as_json:
         write_data(json.dumps(asdict(result), ensure_ascii=False) + "\n")
     else:
-        display.print_tables(tuned.tables(result), tuned.legend(result))
+        display.print_tables(tuning.tables(result), tuning.legend(result))
         if result.best:
             echo(f"The best config is {search.best_path}. Next:")
             echo(f"  slotfill train {shlex.quote(str(search.best_path))}")

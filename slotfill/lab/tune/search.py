@@ -1,4 +1,4 @@
-"""Hyperparameter search: train a config with the settings that a study samples, trial by trial.
+"""Hyperparameter search: train a config with the settings that a study samples, and report on it.
 
 The test sentences cannot be read here, since no config that is trained names them.
 """
@@ -9,9 +9,11 @@ import hashlib
 import json
 import signal
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -22,7 +24,7 @@ from slotfill.config.registry import check_trusted
 from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import read_split
-from slotfill.errors import ConfigError, SlotfillError, UsageError
+from slotfill.errors import ConfigError, SlotfillError, UsageError, format_count
 from slotfill.files import write_atomically
 from slotfill.lab.tune.study import Settings, Study, StudyError, Trial
 from slotfill.model.build import check_buildable
@@ -36,6 +38,9 @@ SPLITS = ("train", "valid")
 
 HEADER = "# Written by slotfill tune"
 """First words of `best.yaml`; a file without them is the user's."""
+
+MAX_ROWS = 10
+"""Rows in the table of the best trials."""
 
 TrialCallback = Callable[[str, Progress | None], None]
 """Called with a message, or with the title of a trial and its progress."""
@@ -52,7 +57,7 @@ class Search:
     config: Config
     """The complete config, except for the test sentences."""
     data: DataConfig
-    """The data of the config with the test sentences, for `best.yaml`."""
+    """The data with the test sentences, for `best.yaml`."""
     sentences: Mapping[str, Sequence[Sentence]]
     """The sentences of train and valid."""
     seeds: int
@@ -71,6 +76,25 @@ class Search:
         return parse_config(self.config.to_yaml(), self.source, changes, need_data=True)
 
 
+@dataclass(slots=True, kw_only=True)
+class TuningReport:
+    """All trials of a study."""
+
+    format: int = FORMAT
+    config: str
+    """Name or path of the config, as on the command line."""
+    overrides: list[str]
+    seeds: int
+    """Seeds per trial."""
+    storage: str
+    best: dict[str, Any] | None
+    """The file with the best config, its trial and F1."""
+    trials: list[Trial]
+    """All trials, the best first."""
+    running: int
+    """Trials that are running, on this machine or on others."""
+
+
 def plan(
     source: str, overrides: Sequence[str] = (), *, seeds: int = 1, out: Path | None = None
 ) -> Search:
@@ -82,24 +106,23 @@ def plan(
         UsageError: The config has no search space, or `out` cannot be the folder of a study.
     """
     name, with_test = load_config(source, overrides)
-    _, config = load_config(source, [*overrides, "data.test=null"], need_data=True)
+    config = load_config(source, [*overrides, "data.test=null"], need_data=True)[1]
     if not config.tune:
         example = "tune: {train.learning_rate: {low: 0.001, high: 0.01, log: true}}"
         raise UsageError(f"{source}: no search space; set the keys to try, for example {example}")
     check_buildable(config)
-    choices = (
-        value for values in config.tune.values() if isinstance(values, list) for value in values
-    )
+    choices = chain(*(values for values in config.tune.values() if isinstance(values, list)))
     for file in external_part_files([v if isinstance(v, dict) else {"name": v} for v in choices]):
         check_trusted(Path(file).resolve())
     intents = bool(config.intent) or "intent" in config.tune
-    results = {split: read_split(config.data, split, intents=intents) for split in SPLITS}
-    sentences = {split: result.sentences for split, result in results.items()}
+    sentences = {
+        split: read_split(config.data, split, intents=intents).sentences for split in SPLITS
+    }
     out = out or Path("tuned") / name
-    search = Search(source, overrides, name, config, with_test.data, sentences, seeds, out)
-    best = search.best_path
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file; give the folder for the study")
+    search = Search(source, overrides, name, config, with_test.data, sentences, seeds, out)
+    best = search.best_path
     if best.exists():
         if not best.read_text(encoding="utf-8", errors="replace").startswith(HEADER):
             raise UsageError(
@@ -166,11 +189,11 @@ def _baseline_settings(search: Search) -> Settings | None:
 
 def _value_at(value: Any, key: str) -> Any:
     """Return the value at a dotted key, or None if there is no such key."""
-    for step in key.split("."):
-        try:
+    try:
+        for step in key.split("."):
             value = value[int(step) if isinstance(value, list) else step]
-        except (KeyError, IndexError, TypeError, ValueError):
-            return None
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
     return value
 
 
@@ -183,11 +206,8 @@ def run_trials(
     second one immediately.
     """
     if study.baseline is None:
-        callback(
-            "The config's own values lie outside the search space, so they are not tried as a"
-            " baseline.",
-            None,
-        )
+        space = "The config's own values lie outside the search space"
+        callback(f"{space}, so they are not tried as a baseline.", None)
     with _defer_interrupt() as stop_requested:
         while study.count_started() < trials:
             if stop_requested.is_set():
@@ -199,7 +219,7 @@ def run_trials(
             best = write_best(search, study)
             best_f1 = f", best F1 {best.f1:.2f}" if best else ""
             done = f"{len(study.finished_trials())} of {trials} done"
-            callback(f"trial {trial.number}: {describe_outcome(trial)}; {done}{best_f1}", None)
+            callback(f"trial {trial.number}: {_describe_outcome(trial)}; {done}{best_f1}", None)
 
 
 @contextmanager
@@ -227,7 +247,7 @@ def _run_trial(
     device: str,
 ) -> None:
     """Train a trial and save it in the study."""
-    settings = [f"{key}={format_value(value)}" for key, value in trial.settings.items()]
+    settings = [f"{key}={_format_value(value)}" for key, value in trial.settings.items()]
     callback(f"trial {trial.number}: {' '.join(settings)}", None)
 
     def report(progress: Progress) -> None:
@@ -236,52 +256,51 @@ def _run_trial(
         callback(f"trial {trial.number}", progress)
 
     try:
-        trial.state = _train(search, study, trial, report, device)
+        _train(search, study, trial, report, device)
     except KeyboardInterrupt:
         study.tell(trial)
         raise
     except StudyError:
         raise
     except ConfigError as error:
-        details = [str(replace(detail, source="")) for detail in error.errors]
-        trial.state, trial.error = "failed", "; ".join(details)
+        trial.error = "; ".join(str(replace(detail, source="")) for detail in error.errors)
     except Exception as error:  # A bug in one trial must not cost the hours of the others.
         kind = "" if isinstance(error, SlotfillError) else f"{type(error).__name__}: "
-        trial.state, trial.error = "failed", f"{kind}{' '.join(str(error).split())}"
+        trial.error = f"{kind}{' '.join(str(error).split())}"
+    if trial.error:
+        trial.state = "failed"
     study.tell(trial)
 
 
 def _train(
     search: Search, study: Study, trial: Trial, report: Callable[[Progress], None], device: str
-) -> str:
-    """Train with each seed and record each epoch; return the state, finished or pruned."""
+) -> None:
+    """Train with each seed, record each epoch, and set the state: finished or pruned."""
     config = search.config_with(trial.settings)
     for index in range(search.seeds):
         seeded = config.train.model_copy(update={"seed": config.train.seed + index})
         seeded_config = config.model_copy(update={"train": seeded})
-        trial.curves.append([])
+        curve: list[float] = []
+        trial.curves.append(curve)
         with build_trainer(seeded_config, search.sentences, device) as trainer:
             for epoch in trainer.train(report):
-                valid_f1 = epoch.valid_f1 or 0.0
-                trial.curves[index].append(valid_f1)
+                curve.append(epoch.valid_f1 or 0.0)
                 trial.seconds += epoch.seconds
                 # Only the first seed is compared, so that it is the same one in all trials.
-                should_prune = index == 0 and study.report(epoch.epoch, valid_f1)
+                should_prune = index == 0 and study.report(epoch.epoch, curve[-1])
                 if should_prune and (search.seeds > 1 or not trainer.finished):
-                    return "pruned"
-        best_epoch = trainer.best.epoch if trainer.best else 1
-        trial.f1s.append(trial.curves[index][best_epoch - 1])
-    trial.f1 = statistics.mean(trial.f1s)
-    return "finished"
+                    trial.state = "pruned"
+                    return
+        trial.f1s.append(curve[trainer.best.epoch - 1 if trainer.best else 0])
+    trial.state, trial.f1 = "finished", statistics.mean(trial.f1s)
 
 
 def write_best(search: Search, study: Study) -> Trial | None:
     """Write the complete config of the best trial so far; return the trial, if there is one."""
     trials = study.finished_trials()
-    finished = [trial for trial in trials if trial.f1 is not None]
-    if not finished:
+    best = max(trials, key=lambda trial: -1 if trial.f1 is None else trial.f1, default=None)
+    if best is None or best.f1 is None:
         return None
-    best = max(finished, key=lambda trial: trial.f1 or 0)
     header = [
         f"{HEADER}: trial {best.number}, the best of {len(trials)}, valid F1 {best.f1:.2f}.",
         f"# It is based on {search.source}. The study replaces this file: copy it to change it.",
@@ -293,23 +312,76 @@ def write_best(search: Search, study: Study) -> Trial | None:
     return best
 
 
-def describe_outcome(trial: Trial) -> str:
-    """Return how a trial has ended, in words."""
+def _describe_outcome(trial: Trial) -> str:
     if trial.error:
         return f"failed: {trial.error}"
-    epochs = sum(map(len, trial.curves))
-    duration = f"{epochs} epoch{'s' * (epochs > 1)} in {trial.seconds:.0f} s"
+    f1 = f"pruned at valid F1 {trial.curves[0][-1]:.2f}"
     if trial.state == "finished":
-        return f"valid F1 {trial.f1:.2f}, {duration}"
-    return f"pruned at valid F1 {trial.curves[0][-1]:.2f}, {duration}"
+        f1 = f"valid F1 {trial.f1:.2f}"
+    return f"{f1}, {format_count(sum(map(len, trial.curves)), 'epoch')} in {trial.seconds:.0f} s"
 
 
-def format_value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """Return a value as one line of YAML, with four significant digits."""
     if isinstance(value, list):
-        return f"[{', '.join(map(format_value, value))}]"
+        return f"[{', '.join(map(_format_value, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {format_value(item)}' for key, item in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {_format_value(item)}' for key, item in value.items())}}}"
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def summarize(search: Search, study: Study) -> TuningReport:
+    """Return the report on a study, and write the config of its best trial."""
+    best = write_best(search, study)
+    path = search.best_path.as_posix()
+    trials = study.finished_trials()
+    trials.sort(key=lambda trial: 1 if trial.f1 is None else -trial.f1)
+    return TuningReport(
+        config=search.source,
+        overrides=list(search.overrides),
+        seeds=search.seeds,
+        storage=study.location,
+        best={"config": path, "trial": best.number, "f1": best.f1} if best else None,
+        trials=trials,
+        running=sum(trial.state == "running" for trial in study.trials()),
+    )
+
+
+def tables(report: TuningReport) -> list[tuple[str, list[list[str]]]]:
+    """Return a table of the best trials, if there are any, as a title and columns."""
+    best = [trial for trial in report.trials if trial.f1 is not None][:MAX_ROWS]
+    if not best:
+        return []
+    columns = [
+        ["rank", *(str(rank) for rank in range(1, len(best) + 1))],
+        ["trial", *(str(trial.number) for trial in best)],
+        ["valid F1", *map(_mean_f1, best)],
+        ["epochs", *(str(sum(map(len, trial.curves))) for trial in best)],
+        ["seconds", *(f"{trial.seconds:.0f}" for trial in best)],
+    ]
+    for key in best[0].settings:
+        columns.append([key, *(_format_value(trial.settings[key]) for trial in best)])
+    return [("The best trials", columns)]
+
+
+def legend(report: TuningReport) -> list[str]:
+    """Return how many trials there are, and what the table shows."""
+    states = Counter(trial.state for trial in report.trials)
+    if report.running:
+        states["running elsewhere"] = report.running
+    if not states:
+        return ["No trial has ended yet."]
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    lines = [f"{format_count(states.total(), 'trial')}: {counts}."]
+    if report.best:
+        spread = f": mean ± standard deviation over {report.seeds} seeds" * (report.seeds > 1)
+        unit = f"in percent over complete slots{spread}"
+        lines.append(f"F1 on valid {unit}. The test split was not used.")
+    return lines
+
+
+def _mean_f1(trial: Trial) -> str:
+    deviation = f" ± {statistics.stdev(trial.f1s):.2f}" if len(trial.f1s) > 1 else ""
+    return f"{trial.f1:.2f}{deviation}"

@@ -24,7 +24,12 @@ from socket import gethostname
 from typing import Any
 
 import optuna
-import optuna.distributions as distributions
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
@@ -42,7 +47,7 @@ STARTUP_TRIALS = 5
 """Trials that finish before any trial is pruned."""
 
 _JOURNAL_PREFIX = b'{"op_code"'
-_FINAL_STATES = {
+_STATES = {
     "finished": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
@@ -80,9 +85,7 @@ class Study:
     Args:
         storage: A file, or the URL of a database that SQLAlchemy supports.
         metadata: What all trials have in common.
-        ranges: By key, the values to try.
         baseline: The settings of the first trial, if any.
-        seed: Seed of the sampler.
         warmup: Epochs before a trial can be pruned.
 
     Raises:
@@ -105,7 +108,7 @@ class Study:
         self.location = _hide_password(storage)
         self.baseline = baseline
         self.seed = seed
-        self.distributions = {key: _distribution(values) for key, values in ranges.items()}
+        self.ranges = ranges
         with self._storage_errors():
             opened = _open_storage(storage)
             pruner = MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=warmup + 1)
@@ -134,9 +137,11 @@ class Study:
             running = 0
             for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 host, process = frozen.user_attrs.get("process", ("", 0))
-                if host == gethostname() and _process_exists(process):
+                if host != gethostname():
+                    continue
+                if _process_exists(process):
                     running += 1
-                elif host == gethostname():
+                else:
                     self._study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)
             return running + len(self.finished_trials())
 
@@ -147,25 +152,21 @@ class Study:
         """
         with self._storage_errors():
             trials = [trial for trial in self.trials() if trial.state != "stopped"]
-            if self.baseline and not any(
-                trial.state == "waiting" or trial.settings == self.baseline for trial in trials
-            ):
-                params = self.baseline | {
-                    key: json.dumps(self.baseline[key])
-                    for key, distribution in self.distributions.items()
-                    if isinstance(distribution, distributions.CategoricalDistribution)
+            waiting = [trial for trial in trials if trial.state == "waiting"]
+            if self.baseline and not waiting and self.baseline not in [t.settings for t in trials]:
+                params = {
+                    key: json.dumps(value) if isinstance(self.ranges[key], list) else value
+                    for key, value in self.baseline.items()
                 }
                 self._study.enqueue_trial(params)
             # Seeded by the trials so far: a resumed study continues as if it had not been stopped.
-            started = sum(trial.state != "waiting" for trial in trials)
+            started = len(trials) - len(waiting)
             seed = random.Random(f"{self.seed} {started}").getrandbits(32)
             self._study.sampler = TPESampler(seed=seed)
-            self._current = self._study.ask(self.distributions)
-            earlier = sum(
-                trial.number <= self._current.number and trial.state != "stopped"
-                for trial in self.trials()
-            )
-            if earlier >= max_trials:
+            space = {key: _distribution(values) for key, values in self.ranges.items()}
+            self._current = self._study.ask(space)
+            earlier = [trial.state for trial in self.trials()[: self._current.number]]
+            if len(earlier) - earlier.count("stopped") >= max_trials:
                 self._study.tell(self._current, state=TrialState.FAIL)
                 return None
             self._current.set_user_attr("process", [gethostname(), os.getpid()])
@@ -182,8 +183,9 @@ class Study:
         with self._storage_errors():
             for key in ("curves", "f1s", "seconds", "error"):
                 self._current.set_user_attr(key, getattr(trial, key))
-            state = _FINAL_STATES.get(trial.state, TrialState.FAIL)
-            self._study.tell(self._current, trial.f1, state=state)
+            self._study.tell(
+                self._current, trial.f1, state=_STATES.get(trial.state, TrialState.FAIL)
+            )
 
     def trials(self) -> list[Trial]:
         """Return all trials in order, those of other machines too."""
@@ -192,12 +194,12 @@ class Study:
 
     def finished_trials(self) -> list[Trial]:
         """Return the trials that are finished, pruned or failed, in order."""
-        return [trial for trial in self.trials() if trial.state in _FINAL_STATES]
+        return [trial for trial in self.trials() if trial.state in _STATES]
 
     def _trial(self, frozen: FrozenTrial) -> Trial:
         attributes = frozen.user_attrs
-        states = {state: name for name, state in _FINAL_STATES.items()}
-        state = states.get(frozen.state, frozen.state.name.lower())
+        names = {state: name for name, state in _STATES.items()}
+        state = names.get(frozen.state, frozen.state.name.lower())
         if state == "failed" and not attributes.get("error"):
             state = "stopped"  # By Ctrl-C, or its process was killed.
         return Trial(
@@ -215,7 +217,7 @@ class Study:
         """Return Optuna's parameters as config values, in the order of the config."""
         return {
             key: json.loads(params[key]) if isinstance(params[key], str) else params[key]
-            for key in self.distributions
+            for key in self.ranges
             if key in params
         }
 
@@ -279,10 +281,9 @@ def _process_exists(process: int) -> bool:
     return process != os.getpid()
 
 
-def _distribution(values: Range | list[Any]) -> distributions.BaseDistribution:
+def _distribution(values: Range | list[Any]) -> BaseDistribution:
     if isinstance(values, list):
-        return distributions.CategoricalDistribution(list(dict.fromkeys(map(json.dumps, values))))
-    low, high, step, log = values.low, values.high, values.step, values.log
-    if isinstance(low, int):
-        return distributions.IntDistribution(low, int(high), log=log, step=int(step or 1))
-    return distributions.FloatDistribution(low, high, log=log, step=step)
+        return CategoricalDistribution(list(dict.fromkeys(map(json.dumps, values))))
+    if isinstance(values.low, int):
+        return IntDistribution(**values.model_dump() | {"step": values.step or 1})
+    return FloatDistribution(**values.model_dump())
