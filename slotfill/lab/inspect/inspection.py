@@ -40,6 +40,12 @@ DISTRIBUTIONS = ("feedback",)
 KINDS = ("units", "tokens", "sentence", "tags")
 """What the columns of a panel are, in the order of the panels."""
 
+_DESCRIPTIONS = {
+    "tokens": ", from each token (row) to all (columns)",
+    "sentence": ", from the complete sentence to each token",
+    "tags": ": the tags of the previous token",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
@@ -78,23 +84,22 @@ class Panel:
     @property
     def title(self) -> str:
         """Location and description, such as `layer 1 forward: forget gate`."""
-        return ": ".join(filter(None, (self.location, self._description)))
+        last_word = self.name.split()[-1]
+        description = self.name
+        if self.name == "marginals":
+            description = "probability of each tag"
+        elif self.kind != "units":
+            description += _DESCRIPTIONS[self.kind]
+        elif last_word == "hidden":
+            description += " (output)"
+        elif last_word not in STATES and (self.low, self.high) == (0, 1):
+            description += " gate"
+        return ": ".join(filter(None, (self.location, description)))
 
     @property
-    def _description(self) -> str:
-        if self.kind == "tokens":
-            return f"{self.name}, from each token (row) to all (columns)"
-        if self.kind == "sentence":
-            return f"{self.name}, from the complete sentence to each token"
-        if self.name == "marginals":
-            return "probability of each tag"
-        if self.kind == "tags":
-            return f"{self.name}: the tags of the previous token"
-        last_word = self.name.split()[-1]
-        if last_word == "hidden":
-            return f"{self.name} (output)"
-        is_gate = last_word not in STATES and (self.low, self.high) == (0, 1)
-        return f"{self.name} gate" if is_gate else self.name
+    def keys(self) -> set[str]:
+        """The name and its last word, by which the panel can be selected."""
+        return {self.name, self.name.split()[-1]}
 
 
 @dataclass(frozen=True)
@@ -116,40 +121,34 @@ class Inspection:
         if layer is not None and layer not in layers:
             allowed = ", ".join(map(str, layers)) or "none"
             raise UsageError(f"--layer {layer}: no such layer (there are: {allowed})")
-        known = {key for panel in self.panels for key in _names(panel)}
         for name in names:
-            if name not in known:
-                allowed_names = {panel.name for panel in self.panels}
-                hint = did_you_mean(name, allowed_names)
+            if not any(name in panel.keys for panel in self.panels):
+                hint = did_you_mean(name, {panel.name for panel in self.panels})
                 raise UsageError(f"--gate {name}: this network has none{hint}")
-        panels = [panel for panel in self.panels if layer in (None, panel.layer)]
-        if names:
-            panels = [panel for panel in panels if _names(panel).intersection(names)]
+        panels = [
+            panel
+            for panel in self.panels
+            if layer in (None, panel.layer) and (not names or panel.keys.intersection(names))
+        ]
         if not panels:
             raise UsageError(f"--gate {', '.join(names)}: not in layer {layer}")
         return replace(self, panels=panels)
 
     def to_json(self) -> dict[str, Any]:
         """Return the inspection as JSON data, numbers with 5 decimals."""
-        sentence = self.sentence
-        panels = []
-        for panel in self.panels:
-            values = (np.round(panel.values.astype(float), 5) + 0.0).tolist()
-            fields = asdict(replace(panel, columns=list(panel.columns)))
+        panels = [asdict(panel) for panel in self.panels]
+        for fields in panels:
             del fields["kind"]
-            panels.append(fields | {"values": values})
+            fields["values"] = (np.round(fields["values"].astype(float), 5) + 0.0).tolist()
+        prediction = Prediction.from_sentence(self.sentence)
         return {
-            "text": sentence.text,
-            "tokens": sentence.tokens,
+            "text": prediction.text,
+            "tokens": self.sentence.tokens,
             "tags": self.tags,
-            "slots": [slot._asdict() for slot in Prediction.from_sentence(sentence).slots],
-            **({"intent": sentence.intent} if sentence.intent else {}),
+            "slots": [slot._asdict() for slot in prediction.slots],
+            **({"intent": prediction.intent} if prediction.intent else {}),
             "panels": panels,
         }
-
-
-def _names(panel: Panel) -> set[str]:
-    return {panel.name, panel.name.split()[-1]}
 
 
 def inspect(run: Run, text: str) -> Inspection:
@@ -185,15 +184,6 @@ def inspect(run: Run, text: str) -> Inspection:
     if len(members) > 1:
         suffix = f", network 1 of {len(members)}"
         panels = [replace(panel, part=panel.part + suffix) for panel in panels]
-    panels.append(
-        Panel(
-            part=_part("tagger", run.config.tagger),
-            name="marginals",
-            kind="tags",
-            columns=run.vocab.tags,
-            values=marginals(emissions, batch.lengths, model.transitions())[0],
-        )
-    )
     parts = list(dict.fromkeys(panel.part for panel in panels))
     panels.sort(
         key=lambda panel: (
@@ -203,7 +193,10 @@ def inspect(run: Run, text: str) -> Inspection:
             panel.direction == "backward",
         )
     )
-    return Inspection(sentence, tags, panels)
+    tagger = _part("tagger", run.config.tagger)
+    values = marginals(emissions, batch.lengths, model.transitions())[0]
+    last = Panel(part=tagger, name="marginals", kind="tags", columns=run.vocab.tags, values=values)
+    return Inspection(sentence, tags, [*panels, last])
 
 
 def _panels(
@@ -217,12 +210,12 @@ def _panels(
         index = int(path.pop(0))
         part = _part(f"encoder {index + 1}", run.config.encoders[index])
     # The layer is in the module path, as in `layers.0`, or in the name: `layer 1 time forget`.
-    layers = [int(step) + 1 for step in path if step.isdigit()]
+    layer = next((int(step) + 1 for step in path if step.isdigit()), None)
     if match := re.fullmatch(r"layer (\d+) (.+)", name):
-        layers, name = [int(match[1])], match[2]
+        layer, name = int(match[1]), match[2]
     arrays = [_finite(tensor.double().cpu().numpy(), f"{part}: '{name}'") for tensor in tensors]
     shape, length = arrays[0].shape, len(tokens)
-    panel = partial(Panel, part=part, layer=layers[0] if layers else None, name=name)
+    panel = partial(Panel, part=part, layer=layer, name=name)
     if len(shape) == 4 and shape[0] == 1 and shape[3] == length:
         weights = np.concatenate(arrays, axis=2)[0]
         panel = partial(panel, high=_round_up(float(weights.max())))
@@ -267,11 +260,9 @@ def _part(key: str, options: Mapping[str, Any]) -> str:
 
 def _scale(values: np.ndarray) -> tuple[float, float]:
     """Return the ends of the color scale: 0 or `-high`, and 1 or a round number `high`."""
-    low, largest = float(values.min()), float(np.abs(values).max())
-    if low >= 0 and largest <= 1:
-        return 0.0, 1.0
-    high = _round_up(largest)
-    return (0.0 if low >= 0 else -high), high
+    is_positive, largest = values.min() >= 0, float(np.abs(values).max())
+    high = 1.0 if is_positive and largest <= 1 else _round_up(largest)
+    return (0.0 if is_positive else -high), high
 
 
 def _round_up(value: float) -> float:
