@@ -218,10 +218,11 @@ def test_a_step_with_a_gradient_that_is_not_finite_is_skipped(monkeypatch):
 
 def test_relative_gradient_of_zero_is_nan():
     memory = probe.ProbeResult(
+        accuracy={},
         gradients={
             probe.UNTRAINED: [[0.0, 0.0], [2.0, 1.0], [1.0, 4.0], [1.0, 1.0]],
             "x": [[0.0, 0.0]],
-        }
+        },
     )
     assert memory.relative_gradient_at(probe.UNTRAINED, 1) == 1.0, (
         "the middle of the seeds that have any"

@@ -45,10 +45,8 @@ GRADIENT_LIMITS = (1e-8, 1e8)
 def panels(*titles: str) -> tuple[Figure, list[Axes]]:
     """Return a figure with a panel for each title, side by side."""
     figure = Figure(figsize=(7.5 * len(titles), 7.5), layout="constrained", facecolor="white")
-    axes = figure.subplots(1, len(titles), squeeze=False)[0]
-    for panel, title in zip(axes, titles, strict=True):
-        panel.set_title(title)
-    return figure, list(axes)
+    places = enumerate(titles, start=1)
+    return figure, [figure.add_subplot(1, len(titles), n, title=title) for n, title in places]
 
 
 @rc_context(STYLE)
@@ -103,24 +101,16 @@ def plot_probe(results: Mapping[str, ProbeResult]) -> Figure:
             line(right, index, steps, gradients, median, linestyle=style, markevery=spacing)
     left.axhline(50, color=GRAY, linestyle=":", linewidth=2)
     left.text(distances[0], 51, "chance", color=GRAY)
-    left.set(
-        xscale="log",
-        xlabel="tokens from verb to city",
-        ylabel="accuracy, %",
-        ylim=(min(35, lowest - 5), 105),
-    )
+    left.set(xscale="log", xlabel="tokens from verb to city")
+    left.set(ylabel="accuracy, %", ylim=(min(35, lowest - 5), 105))
     left.set_xticks(distances, list(map(str, distances)))
     left.minorticks_off()
     right.axhline(1, color=GRAY, linestyle=":", linewidth=2)
     low, high = GRADIENT_LIMITS
-    right.text(distances[-1], high / 6, "explodes", color=GRAY, horizontalalignment="right")
-    right.text(distances[-1], low * 3, "vanishes", color=GRAY, horizontalalignment="right")
-    right.set(
-        yscale="log",
-        xlabel="k tokens back from the city",
-        ylabel=f"$G_k\\,/\\,G_0$, {untrained}",
-        ylim=GRADIENT_LIMITS,
-    )
+    for y, text in ((high / 6, "explodes"), (low * 3, "vanishes")):
+        right.text(distances[-1], y, text, color=GRAY, horizontalalignment="right")
+    right.set(xlabel="k tokens back from the city", ylabel=f"$G_k\\,/\\,G_0$, {untrained}")
+    right.set(yscale="log", ylim=GRADIENT_LIMITS)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
     return figure

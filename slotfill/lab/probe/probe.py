@@ -15,7 +15,8 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
+from itertools import chain, cycle, islice
 from math import isfinite, isnan, nan
 from random import Random
 from statistics import mean, median, stdev
@@ -32,7 +33,7 @@ from slotfill.data.batching import Batch, make_batch
 from slotfill.data.schemes import all_tags, slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
-from slotfill.errors import ConfigError
+from slotfill.errors import ConfigError, ErrorDetail
 from slotfill.model.cells.base import Cell, State
 from slotfill.model.tagger import SlotTagger, to_device
 
@@ -86,9 +87,9 @@ class ProbeSettings:
 class ProbeResult:
     """Results of one cell, for each seed."""
 
-    accuracy: dict[int, list[float]] = field(default_factory=dict)
+    accuracy: dict[int, list[float]]
     """In percent, by distance."""
-    gradients: dict[str, list[list[float]]] = field(default_factory=dict)
+    gradients: dict[str, list[list[float]]]
     """G_k from k = 0 at the longest distance: untrained, with weights x each gain, and trained."""
 
     def relative_gradients(self, when: str) -> list[list[float]]:
@@ -110,58 +111,50 @@ def read_cells(texts: Sequence[str]) -> dict[str, CellPart]:
     for text in re.split(r",(?![^{]*\})", ",".join(texts)):
         try:
             config = parse_config("", "probe", [f"encoder.cell={text.strip()}"])
-            cell = config.encoders[0]["cell"]
         except ConfigError as error:
             # The option instead of the key and its source.
-            errors = [(e, e.key.replace("encoder.cell", "--cells", 1)) for e in error.errors]
-            raise ConfigError([replace(e, key=key, source="") for e, key in errors]) from None
-        label = _label(cell)
+            details = [
+                ErrorDetail(detail.message, detail.key.replace("encoder.cell", "--cells", 1))
+                for detail in error.errors
+            ]
+            raise ConfigError(details) from None
+        cell = config.encoders[0]["cell"]
+        part = CELLS.part(cell["name"])
+        # The options that differ from their defaults.
+        options = (key for key, option in part.options.items() if cell[key] != option.default)
+        label = " ".join([part.name, *(f"{key}={_format_value(cell[key])}" for key in options)])
         # A custom cell can have the name of a built-in one.
         cells[label if cells.get(label, cell) == cell else text.strip()] = cell
     return cells
 
 
-def _label(cell: Mapping[str, Any]) -> str:
-    """Return the name of a complete cell, and the options that differ from their defaults."""
-    part = CELLS.part(cell["name"])
-    label = part.name
-    for key, option in part.options.items():
-        value = cell[key]
-        if value != option.default:
-            label += f" {key}={f'{value:g}' if isinstance(value, float) else value}"
-    return label
+def _format_value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def make_sentences(random: Random, distance: int, count: int) -> list[Sentence]:
     """Return sentences with alternating verbs, `distance` tokens before the city."""
     sentences = []
-    for index in range(count):
-        verb = list(VERBS)[index % len(VERBS)]
+    for verb, name in islice(cycle(VERBS.items()), count):
         tokens = [verb, *random.choices(WORDS, k=distance - 1), random.choice(CITIES)]
-        slot = Slot(VERBS[verb], distance, distance + 1)
-        sentences.append(Sentence.from_tokens(tokens, [slot]))
+        sentences.append(Sentence.from_tokens(tokens, [Slot(name, distance, distance + 1)]))
     return sentences
 
 
 def build_network(cell: CellPart, hidden_size: int, seed: int) -> SlotTagger:
     """Return an untrained forward-only tagger with `cell`, without dropout."""
     torch.manual_seed(seed)
+    embedding = {"name": "word", "size": hidden_size}
     encoder = {"name": "recurrent", "cell": cell, "hidden_size": hidden_size, "dropout": 0.0}
-    return SlotTagger(
-        VOCAB,
-        [{"name": "word", "size": hidden_size}],
-        encoder | {"bidirectional": False},
-        {"name": "softmax", "dropout": 0.0},
-    )
+    tagger = {"name": "softmax", "dropout": 0.0}
+    return SlotTagger(VOCAB, [embedding], encoder | {"bidirectional": False}, tagger)
 
 
 def make_labelled_batch(model: SlotTagger, sentences: Sequence[Sentence]) -> Batch:
     """Return the batch of sentences with their tags."""
-    tokens, tags = [], []
-    for sentence in sentences:
-        tokens.append(sentence.tokens)
-        names = slots_to_tags(sentence.slots or [], len(sentence.tokens), "iob2")
-        tags.append([VOCAB.tag_ids[name] for name in names])
+    tokens = [sentence.tokens for sentence in sentences]
+    names = (slots_to_tags(s.slots or [], len(s.tokens), VOCAB.scheme) for s in sentences)
+    tags = [[VOCAB.tag_ids[name] for name in row] for row in names]
     return make_batch(tokens, model.indexers, tags)
 
 
@@ -216,16 +209,11 @@ def gradients(model: SlotTagger, sentences: Sequence[Sentence], gain: float = 1.
     states, outputs = _record_states(cell)
     loss = last_token_losses(model, make_labelled_batch(model, sentences)).sum()
     # From the last state to the first, without the initial one; counters have no gradient.
-    groups = [[outputs[-1]]]
-    for state in states[:0:-1]:
-        groups.append([tensor for tensor in state if tensor.requires_grad])
-    flat = [tensor for group in groups for tensor in group]
-    slopes = iter(torch.autograd.grad(loss, flat, materialize_grads=True))
-    norms = []
-    for group in groups:
-        squares = [next(slopes).square().sum((0, 2)) for _ in group]
-        norms.append(float(torch.stack(squares).sum(0).sqrt().mean()))
-    return norms
+    groups = [[outputs[-1]], *([s for s in state if s.requires_grad] for state in states[:0:-1])]
+    slopes = torch.autograd.grad(loss, list(chain(*groups)), materialize_grads=True)
+    squares = iter([slope.square().sum((0, 2)) for slope in slopes])
+    sums = [torch.stack(list(islice(squares, len(group)))).sum(0) for group in groups]
+    return [float(total.sqrt().mean()) for total in sums]
 
 
 def _record_states(cell: Cell) -> tuple[list[State], list[Tensor]]:
@@ -257,26 +245,26 @@ def probe(
     # The cost of a step is proportional to the length of its sentences.
     total = len(cells) * len(settings.seeds) * settings.steps * sum(mean(group) for group in groups)
     done = 0.0
-    results = {label: ProbeResult() for label in cells}
+    gains = {UNTRAINED: 1.0} | {f"weights x {gain:g}": gain for gain in settings.gains}
+    results = {}
     for label, cell in cells.items():
-        result = results[label]
+        accuracies: dict[int, list[float]] = {distance: [] for distance in distances}
+        slopes: dict[str, list[list[float]]] = {when: [] for when in (*gains, TRAINED)}
         for seed in settings.seeds:
             model = build_network(cell, settings.hidden_size, seed)
             longest = make_sentences(Random(f"gradient {seed}"), distances[-1], GRADIENT_SENTENCES)
-            result.gradients.setdefault(UNTRAINED, []).append(gradients(model, longest))
-            for gain in settings.gains:
-                scaled = gradients(model, longest, gain)
-                result.gradients.setdefault(f"weights x {gain:g}", []).append(scaled)
+            for when, gain in gains.items():
+                slopes[when].append(gradients(model, longest, gain))
             for group in groups:
                 model = build_network(cell, settings.hidden_size, seed)
                 for _ in train(model, settings.steps, group, seed):
                     done += mean(group)
                     callback(f"{label}, seed {seed}", done / total)
                 for distance in group:
-                    percent = accuracy(model, distance, seed)
-                    result.accuracy.setdefault(distance, []).append(percent)
+                    accuracies[distance].append(accuracy(model, distance, seed))
             # The last network was trained on the longest distance.
-            result.gradients.setdefault(TRAINED, []).append(gradients(model, longest))
+            slopes[TRAINED].append(gradients(model, longest))
+        results[label] = ProbeResult(accuracies, slopes)
     return results
 
 
@@ -284,16 +272,16 @@ def tables(results: Mapping[str, ProbeResult]) -> list[tuple[str, list[list[str]
     """Return tables of accuracies and of relative gradients, each as a title and columns."""
     first = next(iter(results.values()))
     distances = list(first.accuracy)
-    cells = [(UNTRAINED, distance) for distance in distances]
-    cells += [(when, distances[-1]) for when in first.gradients if when != UNTRAINED]
-    labels = [f"{k}, {when.removeprefix('weights ')}" for when, k in cells]
-    names = [label.removesuffix(", untrained") for label in labels]
+    rows = {str(distance): (UNTRAINED, distance) for distance in distances}
+    for when in first.gradients:
+        if when != UNTRAINED:
+            rows[f"{distances[-1]}, {when.removeprefix('weights ')}"] = when, distances[-1]
     accuracy_table = [["verb", *(f"{distance} back" for distance in distances)]]
-    gradient_table = [["k", *names]]
+    gradient_table = [["k", *rows]]
     for label, result in results.items():
         heading = label.replace(" ", "\n", 1)
         accuracy_table.append([heading, *map(_mean_std, result.accuracy.values())])
-        values = [result.relative_gradient_at(when, k) for when, k in cells]
+        values = [result.relative_gradient_at(*row) for row in rows.values()]
         gradient_table.append([heading, *(f"{value:.0e}" for value in values)])
     return [
         ("Accuracy in %, 50 by chance", accuracy_table),
@@ -309,12 +297,8 @@ def to_json(
     cells: Mapping[str, CellPart], settings: ProbeSettings, results: Mapping[str, ProbeResult]
 ) -> dict[str, Any]:
     """Return settings and results as JSON data; gradients that are not finite become None."""
-    named = {}
-    for label, result in results.items():
-        finite = {
-            when: [[g if isfinite(g) else None for g in row] for row in rows]
-            for when, rows in result.gradients.items()
-        }
-        accuracies = {str(distance): row for distance, row in result.accuracy.items()}
-        named[label] = {"cell": cells[label], "accuracy": accuracies, "gradients": finite}
+    named = {label: {"cell": cells[label], **asdict(results[label])} for label in results}
+    for fields in named.values():
+        for rows in fields["gradients"].values():
+            rows[:] = [[g if isfinite(g) else None for g in row] for row in rows]
     return {"settings": asdict(settings), "cells": named}
