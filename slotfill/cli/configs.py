@@ -94,7 +94,7 @@ def check(
                 f" {format_count(split.slots, 'slot')}{intents}{repaired}"
             )
         warnings = [
-            *map(str, result.findings),
+            *result.findings,
             *(
                 f"not verified: {file} is executed only with --trust"
                 for file in result.not_executed

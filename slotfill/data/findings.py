@@ -1,118 +1,120 @@
-"""Findings: likely problems in data that can be read, which `slotfill check` prints."""
+"""Findings: likely problems in data that can be read, as `where: problem; hint`."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import chain
 
 from slotfill.data.corpus import ReadResult
 from slotfill.data.sentence import Sentence
+from slotfill.data.splits import count_labels, ranks_epochs
 
 _MAX_LISTED = 5
 _USUAL_REPETITION = 0.1
 """The share of sentences that repeat another one in corpora of user utterances."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One likely problem in data that can be read nevertheless."""
-
-    location: str
-    """`file:line`, a split or a config key; empty if it concerns everything."""
-    message: str
-    """The problem, without its location."""
-    hint: str = ""
-    """How to fix it, if that is known."""
-
-    def __str__(self) -> str:
-        location = f"{self.location}: " if self.location else ""
-        hint = f"; {self.hint}" if self.hint else ""
-        return f"{location}{self.message}{hint}"
-
-
-def find_problems(splits: Mapping[str, ReadResult]) -> list[Finding]:
+def find_problems(splits: Mapping[str, ReadResult]) -> list[str]:
     """Return the likely problems of the sentences of each split, by name."""
-    findings: list[Finding] = []
+    findings: list[str] = []
     for split, result in splits.items():
         findings += _find_repairs(split, result)
         findings += _find_duplicates(split, result.sentences)
-    if splits:
-        findings += _find_affixes(next(iter(splits.values())))
+    findings += _find_affixes(splits)
     findings += _find_shared_sentences(splits)
     findings += _find_similar_names(splits)
     return findings
 
 
-def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
+def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> list[str]:
+    """Return likely problems of the splits of a corpus that show when they are compared."""
+    findings: list[str] = []
+    valid = splits.get("valid")
+    labels = count_labels(valid or (), intents)
+    if valid is not None and not labels:
+        findings.append(
+            f"valid: none of its {len(valid)} sentences has a slot, so that its F1 is always 0; the"
+            " last epoch is kept; set data.valid=FILE, or data.holdout=0 to train on all sentences"
+        )
+    elif valid is not None and not ranks_epochs(valid, intents=intents):
+        # The normal approximation of a 95 % interval, which is widest at an F1 of 50.
+        margin = 196 * math.sqrt(0.25 / labels)
+        findings.append(
+            f"valid: {labels} {'labels' if intents else 'slots'} are too few to select an epoch"
+            f" (F1 is uncertain by up to {margin:.0f} points); the last epoch is kept"
+        )
+    for split in ("valid", "test"):
+        for kind in ("slot", "intent") if intents else ("slot",):
+            findings += _compare_names(splits, split, kind)
+    return findings
+
+
+def _find_repairs(split: str, result: ReadResult) -> Iterator[str]:
     if tags := result.issues("repaired tag"):
         where = _list_some(issue.location for issue in tags)
-        yield Finding(split, f"tags repaired: {len(tags):,}, at {where}")
-    if sentences := result.issues("retokenized"):
-        tokens = Counter(token for issue in sentences for token in issue.message.split(" "))
-        examples = _list_some(repr(token) for token, _ in tokens.most_common(_MAX_LISTED + 1))
-        count = f"{tokens.total():,}"
-        yield Finding(
-            split,
-            f"tokens of the file split further, as in prediction: {count}, as {examples}",
-            "data.tokenizer: given keeps the tokens of the files",
+        yield f"{split}: tags repaired: {len(tags):,}, at {where}"
+    retokenized = (issue.message.split(" ") for issue in result.issues("retokenized"))
+    if tokens := Counter(chain.from_iterable(retokenized)):
+        examples = _list_some(repr(token) for token, _ in tokens.most_common())
+        yield (
+            f"{split}: tokens of the file split further, as in prediction: {tokens.total():,}, as"
+            f" {examples}; data.tokenizer: given keeps the tokens of the files"
         )
     for kind, verb in (("widen", "widened"), ("skip", "skipped")):
         if slots := result.issues(kind):
             examples = _list_some(f"{issue.location}: {issue.message}" for issue in slots)
-            yield Finding(split, f"misaligned slots {verb}: {len(slots):,}, at {examples}")
+            yield f"{split}: misaligned slots {verb}: {len(slots):,}, at {examples}"
     for issue in result.issues("no empty line"):
-        yield Finding(issue.location, issue.message, "put an empty line after each sentence")
+        yield f"{issue.location}: {issue.message}; put an empty line after each sentence"
 
 
-def _find_affixes(result: ReadResult) -> Iterator[Finding]:
-    tokenizer = result.tokenizer
-    affixes = [f"{form}|{_describe_side(side)}" for side, form in sorted(tokenizer.prefixes)]
-    affixes += [f"{_describe_side(side)}|{form}" for side, form in sorted(tokenizer.suffixes)]
-    if affixes:
-        yield Finding(
-            "train",
-            f"slots begin or end inside tokens, so tokens are split at {_list_some(affixes)}",
-            "correct the slots if that is not intended",
-        )
+def _find_affixes(splits: Mapping[str, ReadResult]) -> Iterator[str]:
+    for result in list(splits.values())[:1]:
+        tokenizer = result.tokenizer
+        affixes = [f"{form}|{_describe_side(side)}" for side, form in sorted(tokenizer.prefixes)]
+        affixes += [f"{_describe_side(side)}|{form}" for side, form in sorted(tokenizer.suffixes)]
+        if affixes:
+            yield (
+                "train: slots begin or end inside tokens, so tokens are split at"
+                f" {_list_some(affixes)}; correct the slots if that is not intended"
+            )
 
 
 def _describe_side(side: str) -> str:
     return side[1:] if side.startswith("=") else f"({side})"
 
 
-def _find_duplicates(split: str, sentences: list[Sentence]) -> Iterator[Finding]:
+def _find_duplicates(split: str, sentences: list[Sentence]) -> Iterator[str]:
     """Yield findings on texts that occur twice, and on those that are labelled in two ways."""
     by_text: dict[str, list[Sentence]] = defaultdict(list)
     for sentence in sentences:
         by_text[sentence.text].append(sentence)
     repeated = len(sentences) - len(by_text)
     if repeated > _USUAL_REPETITION * len(sentences):
-        yield Finding(split, f"{repeated:,} of {len(sentences):,} sentences repeat another one")
+        yield f"{split}: {repeated:,} of {len(sentences):,} sentences repeat another one"
     conflicts = []
     for first, *others in by_text.values():
-        for other in others:
-            if (other.slots, other.intent) != (first.slots, first.intent):
-                conflicts.append(f"{first.location} and {other.location}")
-                break
+        differing = (s for s in others if (s.slots, s.intent) != (first.slots, first.intent))
+        if (other := next(differing, None)) is not None:
+            conflicts.append(f"{first.location} and {other.location}")
     if conflicts:
-        yield Finding(split, f"the same text has different labels at {_list_some(conflicts)}")
+        yield f"{split}: the same text has different labels at {_list_some(conflicts)}"
 
 
-def _find_shared_sentences(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
-    if "train" not in splits:
-        return
-    train = {sentence.text for sentence in splits["train"].sentences}
+def _find_shared_sentences(splits: Mapping[str, ReadResult]) -> Iterator[str]:
+    train = {sentence.text for sentence in splits["train"].sentences} if "train" in splits else ()
     for split, result in splits.items():
         shared = [sentence for sentence in result.sentences if sentence.text in train]
         if shared and split != "train":
             count = f"{len(shared):,} of {len(result.sentences):,} sentences"
-            yield Finding(split, f"{count} are also in train, the first at {shared[0].location}")
+            yield f"{split}: {count} are also in train, the first at {shared[0].location}"
 
 
-def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
+def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[str]:
     """Yield a finding for slot names that differ in case, or in one character and are rare."""
     counts = Counter[str]()
     locations: dict[str, str] = {}
@@ -125,11 +127,9 @@ def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
         for frequent in names[:rank]:
             same = rare.casefold() == frequent.casefold()
             if same or (10 * counts[rare] <= counts[frequent] and _is_misspelling(rare, frequent)):
-                yield Finding(
-                    locations[rare],
-                    f"slot '{rare}' ({counts[rare]:,}) is almost named like '{frequent}'"
-                    f" ({counts[frequent]:,})",
-                    "rename it if they are the same",
+                yield (
+                    f"{locations[rare]}: slot '{rare}' ({counts[rare]:,}) is almost named like"
+                    f" '{frequent}' ({counts[frequent]:,}); rename it if they are the same"
                 )
                 break
 
@@ -144,8 +144,42 @@ def _is_misspelling(name: str, other: str) -> bool:
     return not first.isdisjoint(second)
 
 
+def _compare_names(
+    splits: Mapping[str, Sequence[Sentence]], split: str, kind: str
+) -> Iterator[str]:
+    """Yield the names of slots or intents that only train or only `split` has.
+
+    A name that `split` lacks is a problem where `split` has other names instead, or where at least
+    five sentences with it were to be expected there.
+    """
+    in_train, in_split = (
+        Counter(name for s in splits.get(part, ()) for label, name in s.labels if label == kind)
+        for part in ("train", split)
+    )
+    if not in_split:
+        return
+    if unknown := in_split.keys() - in_train.keys():
+        names = _list_names(unknown, in_train, "train")
+        yield f"{split}: {kind} names that train does not have and the model cannot learn: {names}"
+    share = len(splits[split]) / len(splits["train"])
+    missing = in_train.keys() - in_split.keys()
+    if missing := {name for name in missing if unknown or in_train[name] * share >= 5}:
+        names = _list_names(missing, in_split, split)
+        yield f"train: {kind} names that {split} does not have: {names}"
+
+
+def _list_names(names: Iterable[str], others: Iterable[str], split: str) -> str:
+    """List some of `names`, each with the nearest of the names that another split has."""
+    folded = {name.casefold(): name for name in others}
+    listed = []
+    for name in sorted(names):
+        near = get_close_matches(name.casefold(), folded, n=1)
+        listed.append(f"'{name}'" + "".join(f" (nearest in {split}: '{folded[n]}')" for n in near))
+    return _list_some(listed)
+
+
 def _list_some(items: Iterable[str]) -> str:
     """Return the first few of `items` with commas."""
     listed = list(items)
-    more = ", ..." if len(listed) > _MAX_LISTED else ""
+    more = f" and {len(listed) - _MAX_LISTED} more" if len(listed) > _MAX_LISTED else ""
     return ", ".join(listed[:_MAX_LISTED]) + more

@@ -92,6 +92,12 @@ class Sentence:
         """The tokens as they appear in the text."""
         return [self.text[start:end] for start, end in self.offsets]
 
+    @property
+    def labels(self) -> set[tuple[str, str]]:
+        """The names of its slots and its intents, each after its kind: slot or intent."""
+        slots = {("slot", slot.name) for slot in self.slots or ()}
+        return slots | {("intent", name) for name in intent_names(self.intent)}
+
     def span(self, slot: Slot) -> tuple[int, int]:
         """Return the first and the last character (exclusive) of `slot`."""
         return self.offsets[slot.start][0], self.offsets[slot.end - 1][1]

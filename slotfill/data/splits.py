@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import numpy as np
 
 from slotfill.config.models import DataConfig
 from slotfill.data.corpus import ReadResult, find_split, read_examples, read_sentences, splits_in
-from slotfill.data.findings import Finding
 from slotfill.data.sentence import Example, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import ConfigError, DataError, UsageError, did_you_mean
@@ -166,7 +163,7 @@ def draw_holdout(sentences: Sequence[Sentence], size: int) -> set[int]:
     (Sechidis et al. 2011), and the other sentences are drawn at random, all from a fixed seed. Of
     a label that only one sentence has, that sentence is drawn last.
     """
-    labels = [_labels(sentence) for sentence in sentences]
+    labels = [sentence.labels for sentence in sentences]
     in_train = Counter(chain.from_iterable(labels))
     order = np.random.default_rng(0).permutation(len(sentences)).tolist()
     with_label: dict[tuple[str, str], list[int]] = {}
@@ -195,12 +192,6 @@ def draw_holdout(sentences: Sequence[Sentence], size: int) -> set[int]:
     return held
 
 
-def _labels(sentence: Sentence) -> set[tuple[str, str]]:
-    """Return the labels of a sentence: its slot names and its intents."""
-    slots = {("slot", slot.name) for slot in sentence.slots or ()}
-    return slots | {("intent", name) for name in intent_names(sentence.intent)}
-
-
 def evaluation_split(data: DataConfig) -> str:
     """Return the split that a run is scored on: test, or valid where there is none.
 
@@ -215,86 +206,12 @@ def evaluation_split(data: DataConfig) -> str:
 
 def ranks_epochs(valid: Sequence[Sentence], *, intents: bool) -> bool:
     """Return whether `valid` has enough labels for its scores to select an epoch."""
-    return _count_labels(valid, intents) >= MIN_VALID_LABELS
+    return count_labels(valid, intents) >= MIN_VALID_LABELS
 
 
-def _count_labels(sentences: Sequence[Sentence], intents: bool) -> int:
+def count_labels(sentences: Sequence[Sentence], intents: bool) -> int:
     """Return the number of slots in `sentences`, and of intents where they are learned."""
     return sum(
         len(sentence.slots or ()) + intents * len(intent_names(sentence.intent))
         for sentence in sentences
     )
-
-
-def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> list[Finding]:
-    """Return likely problems of the splits of a corpus that show when they are compared."""
-    findings = []
-    if (valid := splits.get("valid")) is not None:
-        labels = _count_labels(valid, intents)
-        if not labels:
-            findings.append(
-                Finding(
-                    "valid",
-                    f"none of its {len(valid)} sentences has a slot, so that its F1 is always 0;"
-                    " the last epoch is kept",
-                    "set data.valid=FILE, or data.holdout=0 to train on all sentences",
-                )
-            )
-        elif labels < MIN_VALID_LABELS:
-            # The normal approximation of a 95 % interval, which is widest at an F1 of 50.
-            margin = 196 * math.sqrt(0.25 / labels)
-            findings.append(
-                Finding(
-                    "valid",
-                    f"{labels} {'labels' if intents else 'slots'} are too few to select an epoch"
-                    f" (F1 is uncertain by up to {margin:.0f} points); the last epoch is kept",
-                )
-            )
-    for split in ("valid", "test"):
-        for kind in ("slot", "intent") if intents else ("slot",):
-            findings += _compare_names(splits, split, kind)
-    return findings
-
-
-def _compare_names(
-    splits: Mapping[str, Sequence[Sentence]], split: str, kind: str
-) -> Iterator[Finding]:
-    """Yield the names of slots or intents that only train or only `split` has.
-
-    A name that `split` lacks is a problem where `split` has other names instead, or where at least
-    five sentences with it were to be expected there.
-    """
-    in_train, in_split = (_count_names(splits.get(part, ()), kind) for part in ("train", split))
-    if not in_split:
-        return
-    unknown = in_split.keys() - in_train.keys()
-    if unknown:
-        yield Finding(
-            split,
-            f"{kind} names that train does not have and the model cannot learn:"
-            f" {_list_names(unknown, in_train, 'train')}",
-        )
-    share = len(splits[split]) / len(splits["train"])
-    missing = in_train.keys() - in_split.keys()
-    if missing := {name for name in missing if unknown or in_train[name] * share >= 5}:
-        yield Finding(
-            "train",
-            f"{kind} names that {split} does not have: {_list_names(missing, in_split, split)}",
-        )
-
-
-def _count_names(sentences: Iterable[Sentence], kind: str) -> Counter[str]:
-    """Return the number of sentences with each slot name, or intent."""
-    return Counter(name for s in sentences for label, name in _labels(s) if label == kind)
-
-
-def _list_names(names: Iterable[str], others: Iterable[str], split: str) -> str:
-    """List at most five `names`, each with the nearest of the names that another split has."""
-    folded = {name.casefold(): name for name in others}
-    listed = []
-    for name in sorted(names):
-        near = get_close_matches(name.casefold(), folded, n=1)
-        hint = f" (nearest in {split}: '{folded[near[0]]}')" if near else ""
-        listed.append(f"'{name}'{hint}")
-    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
-    return ", ".join(listed[:5]) + more

@@ -9,9 +9,9 @@ from slotfill.config.builtin import load_config
 from slotfill.config.models import external_part_files
 from slotfill.config.registry import external_parts_trusted
 from slotfill.data.alignment import MisalignedError
-from slotfill.data.findings import Finding, find_problems
+from slotfill.data.findings import check_splits, find_problems
 from slotfill.data.sentence import intent_names
-from slotfill.data.splits import check_splits, read_split, split_names
+from slotfill.data.splits import read_split, split_names
 from slotfill.errors import DataError
 
 
@@ -34,7 +34,7 @@ class CheckResult:
 
     name: str
     splits: list[SplitSummary]
-    findings: list[Finding]
+    findings: list[str]
     """Likely problems in the sentences."""
     not_executed: list[str]
     """Files of user-defined parts that were read, but not executed, so that they may not work."""

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from slotfill.config.models import Config
-from slotfill.data.findings import Finding
+from slotfill.data.findings import check_splits
 from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
-from slotfill.data.splits import SPLITS, check_splits, fit_tokenizer, read_split, split_names
+from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, split_names
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import evaluate, validation_metrics
@@ -90,7 +90,7 @@ def train(
     folder: RunFolder,
     report: Report,
     *,
-    on_finding: Callable[[Finding], None] = lambda finding: None,
+    on_finding: Callable[[str], None] = lambda finding: None,
     on_coverage: Callable[[Coverage], None] = lambda coverage: None,
     device: str = "cpu",
     profile: bool = False,
@@ -127,8 +127,10 @@ def train(
         if coverage := compute_coverage(trainer.model.indexers, tokens):
             on_coverage(coverage)
         if (used := trainer.workers.count) < config.train.processes:
-            message = f"{config.train.processes} processes are more than can share a batch on this"
-            on_finding(Finding("train.processes", f"{message} device; {used} used"))
+            on_finding(
+                f"train.processes: {config.train.processes} processes are more than can share a"
+                f" batch on this device; {used} used"
+            )
         if folder.source:
             folder.load_checkpoint(trainer)
         else:

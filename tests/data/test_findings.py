@@ -17,7 +17,7 @@ def findings(folder, files, **keys):
         (folder / name).write_text(text, encoding="utf-8")
     data = DataConfig(path=str(folder), **keys)
     results = {split: read_split(data, split) for split in split_names(data)}
-    return [str(finding).replace(str(folder), "@") for finding in find_problems(results)]
+    return [finding.replace(str(folder), "@") for finding in find_problems(results)]
 
 
 TRAIN = "".join(f"fly to [City{index}](city)\n" for index in range(20))
@@ -78,8 +78,8 @@ def test_repaired_tags_are_counted_once_per_split_with_their_lines(tmp_path):
     results = {split: read_split(data, split) for split in ("train", "valid")}
     assert [result.repaired_tags for result in results.values()] == [8, 2]
     train, valid = find_problems(results)
-    assert train.message.startswith("tags repaired: 8, at ")
-    lines = [int(part.rpartition(":")[2]) for part in valid.message.split(", ")[1:]]
+    assert train.startswith("train: tags repaired: 8, at ")
+    lines = [int(part.rpartition(":")[2]) for part in valid.split(", ")[1:]]
     assert all(line % 4 == 2 for line in lines)
 
 
