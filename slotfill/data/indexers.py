@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ class TokenIndexer:
     """Tokens to ids: 0 is padding, 1 is out of vocabulary, the rest by decreasing count."""
 
     def __init__(
-        self, counts: dict[str, int], lowercase: bool, mask_digits: bool, min_count: int
+        self, counts: Mapping[str, int], *, lowercase: bool, mask_digits: bool, min_count: int
     ) -> None:
         self.lowercase = lowercase
         self.mask_digits = mask_digits
@@ -37,13 +37,12 @@ class TokenIndexer:
             "mask_digits": mask_digits,
             "min_count": min_count,
         }
-        forms: dict[str, int] = {}
-        for form, count in zip(map(self.normalize, counts), counts.values(), strict=True):
-            forms[form] = forms.get(form, 0) + count
-        frequent_forms = [form for form in forms if forms[form] >= min_count]
-        frequent_forms.sort(key=forms.__getitem__, reverse=True)
-        self.ids = dict(zip(frequent_forms, range(2, len(frequent_forms) + 2), strict=True))
-        self.counts = np.array([0, 0, *map(forms.__getitem__, frequent_forms)])
+        forms = Counter[str]()
+        for token, count in counts.items():
+            forms[self.normalize(token)] += count
+        frequent = {form: count for form, count in forms.most_common() if count >= min_count}
+        self.ids = {form: index for index, form in enumerate(frequent, start=2)}
+        self.counts = np.array([0, 0, *frequent.values()])
 
     def normalize(self, token: str) -> str:
         """Return `token` as it is looked up: in lower case and with digits 0, if so set."""
@@ -58,28 +57,22 @@ class TokenIndexer:
 
 
 class CharacterIndexer:
-    """Tokens to the ids of their characters, once for each distinct token of a batch."""
+    """Tokens to the ids of their first `max_length` characters; 1 is out of vocabulary."""
 
-    def __init__(self, counts: dict[str, int], lowercase: bool, max_length: int) -> None:
+    def __init__(self, counts: Iterable[str], *, lowercase: bool, max_length: int) -> None:
         self.lowercase = lowercase
         self.max_length = max_length
         self.settings = {"kind": "character", "lowercase": lowercase, "max_length": max_length}
-        characters = sorted({character for token in counts for character in self.normalize(token)})
-        self.ids = {character: index for index, character in enumerate(characters, start=2)}
-
-    def normalize(self, token: str) -> str:
-        """Return `token` in lower case, if so set."""
-        return token.lower() if self.lowercase else token
+        characters = set("".join(token.lower() if lowercase else token for token in counts))
+        self.ids = {character: index for index, character in enumerate(sorted(characters), start=2)}
 
     def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
-        """Return character ids `(unique tokens, characters)` and token indices `(batch, time)`.
+        """Return `index_pieces` of the characters."""
+        return index_pieces(batch, self._character_ids)
 
-        Padding is 0 in both: the first unique token is empty.
-        """
-        unique_tokens, token_index = _unique_tokens(batch)
-        words = [self.normalize(token)[: self.max_length] for token in unique_tokens]
-        ids = [[self.ids.get(character, UNKNOWN) for character in word] for word in words]
-        return pad(ids, least=1), token_index
+    def _character_ids(self, token: str) -> list[int]:
+        form = token.lower() if self.lowercase else token
+        return [self.ids.get(character, UNKNOWN) for character in form[: self.max_length]]
 
 
 class NgramIndexer:
@@ -88,38 +81,33 @@ class NgramIndexer:
     0 is padding, the rest are in the order of `ngrams`. N-grams that are not in it are left out.
     """
 
-    def __init__(self, ngrams: Sequence[str], lowercase: bool) -> None:
+    def __init__(self, ngrams: Sequence[str], *, lowercase: bool) -> None:
         self.lowercase = lowercase
         # Saved because finding them in the training words again takes longer than loading.
         self.settings = {"kind": "ngram", "ngrams": list(ngrams), "lowercase": lowercase}
-        self.ids = dict(zip(ngrams, range(1, len(ngrams) + 1), strict=True))
-        sizes = {len(ngram) for ngram in ngrams}
+        self.ids = {ngram: index for index, ngram in enumerate(ngrams, start=1)}
+        sizes = set(map(len, ngrams))
         self.sizes = range(min(sizes, default=1), max(sizes, default=0) + 1)
         # Without a cache, a third of a training step.
         self._cached_ids = lru_cache(1 << 14)(self._ngram_ids)
 
     @classmethod
     def from_words(
-        cls, words: Iterable[str], lowercase: bool, sizes: range, min_count: int
+        cls, words: Iterable[str], *, lowercase: bool, sizes: range, min_count: int
     ) -> NgramIndexer:
         """Return an indexer of the n-grams of `sizes` in at least `min_count` of `words`."""
         forms = {word.lower() if lowercase else word for word in words}
         counts = Counter(ngram for form in forms for ngram in set(_ngrams(form, sizes)))
         ngrams = [ngram for ngram, count in counts.items() if count >= min_count]
-        return cls(sorted(ngrams), lowercase)
-
-    def _ngram_ids(self, token: str) -> list[int]:
-        ngrams = _ngrams(token.lower() if self.lowercase else token, self.sizes)
-        return [self.ids[ngram] for ngram in ngrams if ngram in self.ids]
+        return cls(sorted(ngrams), lowercase=lowercase)
 
     def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
-        """Return n-gram ids `(unique tokens, n-grams)` and token indices `(batch, time)`.
+        """Return `index_pieces` of the n-grams."""
+        return index_pieces(batch, self._cached_ids)
 
-        Padding is 0 in both: the first unique token is empty.
-        """
-        unique_tokens, token_index = _unique_tokens(batch)
-        ids = [self._cached_ids(token) if token else [] for token in unique_tokens]
-        return pad(ids, least=1), token_index
+    def _ngram_ids(self, token: str) -> list[int]:
+        ngrams = _ngrams(token.lower() if self.lowercase else token, self.sizes) if token else ()
+        return [self.ids[ngram] for ngram in ngrams if ngram in self.ids]
 
 
 def _ngrams(word: str, sizes: range) -> list[str]:
@@ -139,48 +127,46 @@ class PretrainedIndexer:
     def __init__(
         self,
         cached_vectors: Mapping[str, Any],
-        counts: Mapping[str, int],
+        counts: Iterable[str],
+        *,
         file: str,
         lowercase: bool,
     ) -> None:
         self.settings = {"kind": "pretrained", "file": file, "lowercase": lowercase}
         self.file = file
         self.lowercase = lowercase
-        words = set(cached_vectors["words"])
         self._from_subwords = set(cached_vectors["composed"])
-        training_words = {self._form(token, words) for token in counts} - {None}
-        self.words = sorted(cached_vectors["words"], key=lambda word: word not in training_words)
+        self.ids = dict.fromkeys(cached_vectors["words"], UNKNOWN)
+        training_words = set(map(self._form, counts)) - {""}
+        words = sorted(cached_vectors["words"], key=lambda word: word not in training_words)
         self.num_training_words = len(training_words)
-        self.ids = dict(zip(self.words, range(2, len(self.words) + 2), strict=True))
+        self.ids = {word: index for index, word in enumerate(words, start=2)}
 
-    def _form(self, token: str, words: Container[str]) -> str | None:
-        """Return the word that `token` is looked up as, or None."""
-        if token in words:
+    def _form(self, token: str) -> str:
+        """Return the word that `token` is looked up as, or an empty one."""
+        if token in self.ids:
             return token
         lower = token.lower()
-        return lower if self.lowercase and lower in words else None
+        return lower if self.lowercase and lower in self.ids else ""
 
     def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Return ids `(batch, time)`; 0 at padding."""
-        forms = ((self._form(token, self.ids) for token in tokens) for tokens in batch)
-        return (pad([[self.ids.get(form or "", UNKNOWN) for form in row] for row in forms]),)
+        return (pad([[self.ids.get(self._form(t), UNKNOWN) for t in tokens] for tokens in batch]),)
 
     def coverage(self, counts: Mapping[str, int]) -> dict[str, dict[str, float]]:
         """Return vocabulary coverage by type and by token: exact, lowercase, composed, unknown."""
-        coverage = {
-            unit: dict.fromkeys(("exact", "lowercase", "composed", "unknown"), 0)
-            for unit in ("types", "tokens")
-        }
+        types, tokens = Counter[str](), Counter[str]()
         for token, count in counts.items():
-            form = self._form(token, self.ids)
+            form = self._form(token)
             how = "composed" if form in self._from_subwords else "exact"
             if form != token:
-                how = "unknown" if form is None else "lowercase"
-            coverage["types"][how] += 1
-            coverage["tokens"][how] += count
+                how = "lowercase" if form else "unknown"
+            types[how] += 1
+            tokens[how] += count
+        hows = ("exact", "lowercase", "composed", "unknown")
         return {
-            unit: {how: number / max(1, sum(numbers.values())) for how, number in numbers.items()}
-            for unit, numbers in coverage.items()
+            unit: {how: numbers[how] / max(1, numbers.total()) for how in hows}
+            for unit, numbers in (("types", types), ("tokens", tokens))
         }
 
 
@@ -206,11 +192,16 @@ def compute_coverage(
     }
 
 
-def _unique_tokens(batch: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:
-    """Return the distinct tokens of a batch after an empty one, and indices `(batch, time)`."""
-    unique_tokens: dict[str, int] = {"": 0}
-    rows = [[unique_tokens.setdefault(t, len(unique_tokens)) for t in tokens] for tokens in batch]
-    return list(unique_tokens), pad(rows)
+def index_pieces(
+    batch: Sequence[Sequence[str]], piece_ids: Callable[[str], Sequence[int]]
+) -> tuple[np.ndarray, ...]:
+    """Return piece ids `(unique tokens, pieces)` and token indices `(batch, time)`.
+
+    Padding is 0 in both: the first unique token is empty.
+    """
+    unique: dict[str, int] = {"": 0}
+    rows = [[unique.setdefault(token, len(unique)) for token in tokens] for tokens in batch]
+    return pad(list(map(piece_ids, unique)), least=1), pad(rows)
 
 
 def pad(rows: Sequence[Sequence[int]], least: int = 0) -> np.ndarray:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from slotfill.data.indexers import CharacterIndexer, NgramIndexer, PretrainedIndexer, TokenIndexer
+from slotfill.data.indexers import (
+    CharacterIndexer,
+    Indexer,
+    NgramIndexer,
+    PretrainedIndexer,
+    TokenIndexer,
+)
 from slotfill.data.schemes import SCHEMES, TagDecoder, all_tags, slots_to_tags
 from slotfill.data.sentence import INTENT_SEPARATOR, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
@@ -124,34 +130,16 @@ class Vocab:
         """Return whether `token` occurs in the training sentences, ignoring case."""
         return token in self.tokens or token.lower() in self._lowercased
 
-    def token_indexer(self, *, lowercase: bool, mask_digits: bool, min_count: int) -> TokenIndexer:
-        """Return an indexer of the tokens that occur at least `min_count` times."""
-        return TokenIndexer(self.tokens, lowercase, mask_digits, min_count)
-
-    def character_indexer(self, *, lowercase: bool, max_length: int) -> CharacterIndexer:
-        """Return an indexer of the first `max_length` characters of each token."""
-        return CharacterIndexer(self.tokens, lowercase, max_length)
-
-    def ngram_indexer(self, *, lowercase: bool, sizes: range, min_count: int) -> NgramIndexer:
-        """Return an indexer of the n-grams of `sizes` characters in at least `min_count` tokens."""
-        return NgramIndexer.from_words(self.tokens, lowercase, sizes, min_count)
-
-    def pretrained_indexer(self, *, file: str, lowercase: bool) -> PretrainedIndexer:
-        """Return an indexer of the words of a file of vectors, those of training first."""
-        return PretrainedIndexer(self.resources[file], self.tokens, file, lowercase)
-
-    def indexer(
-        self, settings: Mapping[str, Any]
-    ) -> TokenIndexer | CharacterIndexer | NgramIndexer | PretrainedIndexer:
+    def indexer(self, settings: Mapping[str, Any]) -> Indexer:
         """Return the indexer with these `settings`."""
-        options = dict(settings)
-        constructors: dict[str, Callable[..., Any]] = {
-            "token": self.token_indexer,
-            "character": self.character_indexer,
-            "ngram": NgramIndexer,
-            "pretrained": self.pretrained_indexer,
-        }
-        return constructors[options.pop("kind")](**options)
+        kind, options = settings["kind"], {**settings}
+        del options["kind"]
+        if kind == "ngram":
+            return NgramIndexer(**options)
+        if kind == "pretrained":
+            return PretrainedIndexer(self.resources[options["file"]], self.tokens, **options)
+        constructors = {"token": TokenIndexer, "character": CharacterIndexer}
+        return constructors[kind](self.tokens, **options)
 
     def to_json(self) -> dict[str, Any]:
         """Return the vocabulary as JSON data."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from slotfill.data.indexers import UNKNOWN
+from slotfill.data.indexers import UNKNOWN, TokenIndexer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.model.embeddings.base import Embedding
@@ -76,7 +76,7 @@ class LanguageModelHead(nn.Module):
 
 def target_vocabulary(vocab: Vocab) -> dict[str, int]:
     """Return the ids of the words to predict; all others are `UNKNOWN`."""
-    ids = vocab.token_indexer(lowercase=True, mask_digits=False, min_count=1).ids
+    ids = TokenIndexer(vocab.tokens, lowercase=True, mask_digits=False, min_count=1).ids
     return {word: index for word, index in ids.items() if index < VOCAB_SIZE + 2}
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slotfill.data.batching import MAX_PADDED_TOKENS, bucket_batches, make_batch
+from slotfill.data.indexers import CharacterIndexer, TokenIndexer
 from slotfill.data.vocab import Vocab
 
 SEEDS = st.one_of(st.none(), st.tuples(st.integers(0, 99), st.integers(0, 99)))
@@ -89,8 +90,8 @@ def test_no_sentences_give_no_batches():
 def test_make_batch():
     vocab = Vocab({"a": 2, "b": 1}, ["O", "B-x"], "iob2")
     indexers = [
-        vocab.token_indexer(lowercase=True, mask_digits=False, min_count=1),
-        vocab.character_indexer(lowercase=True, max_length=5),
+        TokenIndexer(vocab.tokens, lowercase=True, mask_digits=False, min_count=1),
+        CharacterIndexer(vocab.tokens, lowercase=True, max_length=5),
     ]
     batch = make_batch([["b"], ["a", "b", "?"]], indexers, [[1], [0, 1, 0]])
     assert batch.lengths.tolist() == [1, 3] and batch.lengths.dtype == np.int64

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from slotfill.data.indexers import PADDING, UNKNOWN
+from slotfill.data.indexers import PADDING, UNKNOWN, CharacterIndexer, TokenIndexer
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 
@@ -27,7 +27,9 @@ def ids(lookup, *tokens):
 
 def lookup(vocab=None, lowercase=False, mask_digits=False, min_count=1):
     vocab = vocab or Vocab.from_sentences(SENTENCES, "iob2")
-    return vocab.token_indexer(lowercase=lowercase, mask_digits=mask_digits, min_count=min_count)
+    return TokenIndexer(
+        vocab.tokens, lowercase=lowercase, mask_digits=mask_digits, min_count=min_count
+    )
 
 
 def test_counts_and_tags():
@@ -68,8 +70,8 @@ def test_json_round_trip(scheme):
     )
     assert lookup(again).counts.tolist() == lookup(vocab).counts.tolist()
     for restored, original in zip(
-        again.character_indexer(lowercase=False, max_length=9).index([tokens]),
-        vocab.character_indexer(lowercase=False, max_length=9).index([tokens]),
+        CharacterIndexer(again.tokens, lowercase=False, max_length=9).index([tokens]),
+        CharacterIndexer(vocab.tokens, lowercase=False, max_length=9).index([tokens]),
         strict=True,
     ):
         assert np.array_equal(restored, original)
@@ -114,7 +116,7 @@ def test_token_padding():
 
 def test_characters():
     vocab = Vocab({"ab": 2, "Ba": 1}, ["O"], "iob2")
-    spell = vocab.character_indexer(lowercase=False, max_length=4)
+    spell = CharacterIndexer(vocab.tokens, lowercase=False, max_length=4)
     spellings, types = spell.index([["ab", "Ba", "ab"], ["b🛫"], ["abababab", "B"]])
     # Characters in the order of Unicode: B 2, a 3, b 4; 1 is unknown; the empty spelling comes
     # first.
@@ -127,16 +129,16 @@ def test_characters():
         [2, 0, 0, 0],
     ]
     assert types.tolist() == [[1, 2, 1], [3, 0, 0], [4, 5, 0]]
-    lower = vocab.character_indexer(lowercase=True, max_length=4)
+    lower = CharacterIndexer(vocab.tokens, lowercase=True, max_length=4)
     assert len(lower.ids) == 2
     spellings, types = lower.index([["Ba", "ba"]])
     assert spellings[types[0, 0]].tolist() == spellings[types[0, 1]].tolist() == [3, 2]
 
 
 def test_characters_of_an_empty_batch():
-    spellings, types = (
-        Vocab({"a": 1}, ["O"], "iob2").character_indexer(lowercase=False, max_length=3).index([])
-    )
+    spellings, types = CharacterIndexer(
+        Vocab({"a": 1}, ["O"], "iob2").tokens, lowercase=False, max_length=3
+    ).index([])
     assert spellings.tolist() == [[0]] and types.shape == (0, 0)
 
 

@@ -81,13 +81,13 @@ def test_extra_words_have_vectors(tmp_path):
         ({"max_words": 1, "lowercase": False}, {"the", "leave", "to"}),
     ]:
         part, _ = embedding(["leave"], path, **options)
-        assert set(part.indexer.words) == kept
+        assert set(part.indexer.ids) == kept
 
 
 def test_coverage_of_types_and_tokens():
     kept = {"words": ["a", "b", "Cc", "d"], "composed": ["Cc"]}
     counts = {"a": 4, "B": 1, "Cc": 2, "x": 3}
-    indexer = PretrainedIndexer(kept, counts, "file", lowercase=True)
+    indexer = PretrainedIndexer(kept, counts, file="file", lowercase=True)
     assert indexer.coverage(counts) == {
         "types": {"exact": 0.25, "lowercase": 0.25, "composed": 0.25, "unknown": 0.25},
         "tokens": {"exact": 0.4, "lowercase": 0.1, "composed": 0.2, "unknown": 0.3},
@@ -135,8 +135,8 @@ def test_only_trainable_vectors_change(desk, cli):
         )
         assert cli("train", "own.yaml", "--out", "run", "--force").code == 0
         weights = load_file(desk / "run" / "model.safetensors")
-        indexer = load_run(desk / "run").vocab.pretrained_indexer(
-            file=str(desk / "vectors.txt"), lowercase=True
+        indexer = load_run(desk / "run").vocab.indexer(
+            {"kind": "pretrained", "file": str(desk / "vectors.txt"), "lowercase": True}
         )
         for word, place in indexer.ids.items():
             fixed = np.allclose(weights["embeddings.0.vectors"][place], rows[word])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Depth, Size
-from slotfill.data.indexers import PADDING, UNKNOWN
+from slotfill.data.indexers import PADDING, UNKNOWN, CharacterIndexer
 from slotfill.data.vocab import Vocab
 from slotfill.model.embeddings.base import Embedding
 
@@ -35,7 +35,7 @@ class CharCNN(Embedding):
         max_length: Size = 40,
     ) -> None:
         super().__init__()
-        self.indexer = vocab.character_indexer(lowercase=lowercase, max_length=max_length)
+        self.indexer = CharacterIndexer(vocab.tokens, lowercase=lowercase, max_length=max_length)
         self.output_size = filters
         self.vectors = nn.Embedding(len(self.indexer.ids) + 2, size, padding_idx=PADDING)
         nn.init.uniform_(self.vectors.weight[2:], -((3 / size) ** 0.5), (3 / size) ** 0.5)

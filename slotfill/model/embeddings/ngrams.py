@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Count, Depth, Fraction, Size
-from slotfill.data.indexers import PADDING
+from slotfill.data.indexers import PADDING, NgramIndexer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.model.embeddings.base import Embedding
@@ -45,7 +45,9 @@ class Ngrams(Embedding):
         if max_length < min_length:
             raise ConfigError(f"must be at least min_length, {min_length}", key="max_length")
         sizes = range(min_length, max_length + 1)
-        self.indexer = vocab.ngram_indexer(lowercase=lowercase, sizes=sizes, min_count=min_count)
+        self.indexer = NgramIndexer.from_words(
+            vocab.tokens, lowercase=lowercase, sizes=sizes, min_count=min_count
+        )
         self.output_size = size
         self.dropout = dropout
         self.vectors = nn.Embedding(len(self.indexer.ids) + 1, size, padding_idx=PADDING)

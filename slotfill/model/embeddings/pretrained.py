@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import FilePath, Size
-from slotfill.data.indexers import PADDING, UNKNOWN
+from slotfill.data.indexers import PADDING, UNKNOWN, PretrainedIndexer
 from slotfill.data.vocab import Vocab
 from slotfill.data.word_vectors import read_vectors
 from slotfill.errors import ConfigError, DataError
@@ -58,7 +58,9 @@ class Pretrained(Embedding):
                 raise ConfigError(
                     f"{path} is listed twice with different options; give both the same", key="path"
                 )
-        self.indexer = indexer = vocab.pretrained_indexer(file=path, lowercase=lowercase)
+        self.indexer = indexer = PretrainedIndexer(
+            vocab.resources[path], vocab.tokens, file=path, lowercase=lowercase
+        )
         if vocab.tokens and not indexer.num_training_words:
             raise DataError(
                 f"{path}: has none of the {len(vocab.tokens)} words of the training sentences"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Count, Fraction, Size
-from slotfill.data.indexers import PADDING, UNKNOWN
+from slotfill.data.indexers import PADDING, UNKNOWN, TokenIndexer
 from slotfill.data.vocab import Vocab
 from slotfill.model.embeddings.base import Embedding
 
@@ -35,8 +35,8 @@ class Word(Embedding):
         unknown_rate: Fraction = 0.5,
     ) -> None:
         super().__init__()
-        self.indexer = vocab.token_indexer(
-            lowercase=lowercase, mask_digits=mask_digits, min_count=min_count
+        self.indexer = TokenIndexer(
+            vocab.tokens, lowercase=lowercase, mask_digits=mask_digits, min_count=min_count
         )
         self.output_size = size
         self.unknown_rate = unknown_rate
