@@ -1,25 +1,22 @@
-"""What the commands share: how they end on an error, their common options, and opening a run."""
+"""What the commands share: how they end on an error, and their common options."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
+from typer import Argument, BadParameter, Context, Exit, Option
 from typer.core import TyperGroup
 
-from slotfill.cli.output import discard_output, echo
+from slotfill.cli.output import discard_output, echo_errors
 from slotfill.errors import SlotfillError, UsageError
 from slotfill.inference.engine import EngineName
 
-_ClickException: Any = typer.BadParameter.__mro__[2]
+_ClickException: Any = BadParameter.__mro__[2]
 """The base class of errors in the use of a command, which typer does not export."""
-
-_DISTRIBUTIONS = {"yaml": "pyyaml"}
-"""Packages whose name on PyPI differs from the name of the module."""
 
 
 class CommandGroup(TyperGroup):
@@ -33,7 +30,7 @@ class CommandGroup(TyperGroup):
             code = super().main(*args, **(options | {"standalone_mode": False}))
         except _ClickException as error:
             message = " ".join(error.format_message().split()).replace("Value error, ", "")
-            echo(f"slotfill: {message} (see --help)", err=True)
+            echo_errors(f"{message} (see --help)")
             code = 2
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -47,35 +44,28 @@ class CommandGroup(TyperGroup):
                     )
             return super().invoke(ctx)
         except SlotfillError as error:
-            print_errors(error)
+            echo_errors(*error.messages)
             code = error.exit_code
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if package in ("", "slotfill"):
                 raise
-            install = f"pip install {_DISTRIBUTIONS.get(package, package)}"
-            echo(f"slotfill: the package {package} is not installed: {install}", err=True)
+            install = f"pip install {'pyyaml' if package == 'yaml' else package}"
+            echo_errors(f"the package {package} is not installed: {install}")
             code = 2
         except BrokenPipeError:
             discard_output()
             code = 0
         except OSError as error:
-            name = error.filename or "standard output"
-            echo(f"slotfill: {name}: {error.strerror or error}", err=True)
+            echo_errors(f"{error.filename or 'standard output'}: {error.strerror or error}")
             code = 1
         except KeyboardInterrupt:
-            echo("slotfill: stopped", err=True)
+            echo_errors("stopped")
             code = 130
-        raise typer.Exit(code)
+        raise Exit(code)
 
 
-def print_errors(error: SlotfillError) -> None:
-    """Print one line per error."""
-    for message in error.messages:
-        echo(f"slotfill: {message}", err=True)
-
-
-def _trust(context: typer.Context, trust: bool) -> None:
+def _trust(context: Context, trust: bool) -> None:
     from slotfill.config.registry import trust_external_parts
 
     context.with_resource(trust_external_parts(trust))
@@ -83,20 +73,19 @@ def _trust(context: typer.Context, trust: bool) -> None:
 
 Trust = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--trust",
         callback=_trust,
         help="Execute the files of user-defined parts that the config or the run names.",
     ),
 ]
 Device = Annotated[
-    Literal["auto", "cpu", "cuda"],
-    typer.Option(help="Device to compute on; auto is cuda if available."),
+    Literal["auto", "cpu", "cuda"], Option(help="Device to compute on; auto is cuda if available.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 Config = Annotated[
     str | None,
-    typer.Argument(
+    Argument(
         metavar="CONFIG",
         help=(
             "A built-in config or a YAML file; with data.path=PATH instead, all other keys have"
@@ -105,34 +94,28 @@ Config = Annotated[
         show_default="taipei",
     ),
 ]
-ConfigName = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="A built-in config or a YAML file.")
-]
+ConfigName = Annotated[str, Argument(metavar="CONFIG", help="A built-in config or a YAML file.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="KEY=VALUE", help="Config keys to override, e.g. encoder.hidden_size=200."
-    ),
+    Argument(metavar="KEY=VALUE", help="Config keys to override, e.g. encoder.hidden_size=200."),
 ]
 Seed = Annotated[
-    int | None, typer.Option(min=0, max=2**32 - 1, help="Random seed; short for train.seed=N.")
+    int | None, Option(min=0, max=2**32 - 1, help="Random seed; short for train.seed=N.")
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that train wrote.")]
+RunPath = Annotated[Path, Argument(metavar="RUN", help="The run folder that train wrote.")]
 Engine = Annotated[
     EngineName,
-    typer.Option(
+    Option(
         help="Inference engine; auto is ONNX Runtime on a CPU if the run is exported, else torch."
     ),
 ]
 
 
-def split_overrides(words: Iterable[str | None]) -> tuple[list[str], list[str]]:
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the configs and the KEY=VALUE overrides in `words`; a path with `=` is a config."""
-    arguments = [word for word in words if word is not None]
-    # Not Path.exists, which raises an error for words too long to be a file name.
-    exists = os.path.exists
-    overrides = [word for word in arguments if "=" in word and not exists(word)]
-    return [word for word in arguments if word not in overrides], overrides
+    exists = os.path.exists  # Path.exists raises an error for words too long to be a file name.
+    overrides = [word for word in words if "=" in word and not exists(word)]
+    return [word for word in words if word not in overrides], overrides
 
 
 def one_config(config: str | None, overrides: Sequence[str] | None) -> tuple[str | None, list[str]]:

@@ -2,30 +2,19 @@
 
 # No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+from typer import Argument, Exit, Option
 
-from slotfill.cli.app import (
-    Config,
-    Overrides,
-    Trust,
-    one_config,
-    print_errors,
-    split_overrides,
-)
-from slotfill.cli.output import echo, write_data
+from slotfill.cli.app import Config, Overrides, Trust, one_config, split_overrides
+from slotfill.cli.output import echo, echo_errors, write_data, write_json
 from slotfill.errors import SlotfillError, UsageError, did_you_mean, format_count
-
-if TYPE_CHECKING:
-    pass
 
 
 def list_parts(
     kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help="cells, encoders, ...", show_default="all")
+        str | None, Argument(metavar="KIND", help="cells, encoders, ...", show_default="all")
     ] = None,
 ) -> None:
     """List the parts that a config can name, and the built-in configs."""
@@ -57,7 +46,7 @@ def show(config: Config = None, overrides: Overrides = None) -> None:
 def check(
     words: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="CONFIG | KEY=VALUE",
             help=(
                 "Built-in configs, YAML files or folders of them; overrides apply to all, or"
@@ -78,65 +67,55 @@ def check(
         try:
             result = check_config(config, overrides)
         except SlotfillError as error:
-            print_errors(error)
+            echo_errors(*error.messages)
             exit_code = max(exit_code, error.exit_code)
             continue
         label = config or result.name
         for split in result.splits:
             intents = "" if split.intents is None else f", {format_count(split.intents, 'intent')}"
-            repaired = (
-                f", {format_count(split.repaired_tags, 'tag')} repaired"
-                if split.repaired_tags
-                else ""
-            )
             echo(
                 f"{label}: {split.split}: {format_count(split.sentences, 'sentence')},"
-                f" {format_count(split.slots, 'slot')}{intents}{repaired}"
+                f" {format_count(split.slots, 'slot')}{intents}{_repaired(split.repaired_tags)}"
             )
-        warnings = [
-            *result.findings,
-            *(
-                f"not verified: {file} is executed only with --trust"
-                for file in result.not_executed
-            ),
-        ]
+        files = result.not_executed
+        warnings = [f"not verified: {file} is executed only with --trust" for file in files]
+        warnings = [*result.findings, *warnings]
         for warning in warnings:
             echo(f"{label}: warning: {warning}")
         echo(f"{label}: {format_count(len(warnings), 'warning') if warnings else 'ok'}")
-    raise typer.Exit(exit_code)
+    raise Exit(exit_code)
 
 
 def schema() -> None:
     """Print the JSON Schema of configs, with which editors complete and validate YAML."""
     from slotfill.config.json_schema import schema
 
-    write_data(json.dumps(schema(), indent=1, ensure_ascii=False) + "\n")
+    write_json(schema(), indent=1)
 
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A file of sentences, or a folder with seq.in.")
+        Path, Argument(metavar="SOURCE", help="A file of sentences, or a folder with seq.in.")
     ],
     target: Annotated[
         Path,
-        typer.Argument(
+        Argument(
             metavar="TARGET", help="The file or folder to write; its suffix selects the format."
         ),
     ],
-    scheme: Annotated[str, typer.Option(help="Tag scheme of the source.")] = "iob2",
-    to_scheme: Annotated[str, typer.Option(help="Tag scheme of the target.")] = "iob2",
+    scheme: Annotated[str, Option(help="Tag scheme of the source.")] = "iob2",
+    to_scheme: Annotated[str, Option(help="Tag scheme of the target.")] = "iob2",
     tokenizer: Annotated[
-        str, typer.Option(help="Tokenizer for a source of text without tokens.")
+        str, Option(help="Tokenizer for a source of text without tokens.")
     ] = "words",
     from_format: Annotated[
-        str | None, typer.Option("--from", help="Format of the source.", show_default="by suffix")
+        str | None, Option("--from", help="Format of the source.", show_default="by suffix")
     ] = None,
     to_format: Annotated[
-        str | None, typer.Option("--to", help="Format of the target.", show_default="by suffix")
+        str | None, Option("--to", help="Format of the target.", show_default="by suffix")
     ] = None,
     lossy: Annotated[
-        bool,
-        typer.Option("--lossy", help="Write even if the target cannot hold a sentence unchanged."),
+        bool, Option("--lossy", help="Write even if the target cannot hold a sentence unchanged.")
     ] = False,
     trust: Trust = False,
 ) -> None:
@@ -153,10 +132,12 @@ def convert(
         tokenizer=tokenizer,
         lossy=lossy,
     )
-    repaired = (
-        f", {format_count(result.repaired_tags, 'tag')} repaired" if result.repaired_tags else ""
-    )
     changed = f", {len(losses)} changed" if losses else ""
-    echo(f"{target}: {format_count(len(result.sentences), 'sentence')}{repaired}{changed}")
+    sentences = format_count(len(result.sentences), "sentence")
+    echo(f"{target}: {sentences}{_repaired(result.repaired_tags)}{changed}")
     if losses:
-        echo(f"slotfill: {losses[0].location}: {losses[0].message}", err=True)
+        echo_errors(f"{losses[0].location}: {losses[0].message}")
+
+
+def _repaired(tags: int) -> str:
+    return f", {format_count(tags, 'tag')} repaired" if tags else ""

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
-import typer
+from typer import Argument, Exit, Option
 
 from slotfill.cli.app import (
     AsJson,
@@ -24,31 +24,30 @@ from slotfill.cli.app import (
     Trust,
     split_overrides,
 )
-from slotfill.cli.output import echo, write_data
+from slotfill.cli.output import echo, echo_errors, write_json
 from slotfill.errors import UsageError, format_count
 from slotfill.files import check_new_file, write_atomically
 from slotfill.runs.device import resolve_device
 
-Seeds = Annotated[str, typer.Option(metavar="N,N,...", help="Random seeds; one training for each.")]
+Force = Annotated[bool, Option("--force", help="Replace FILE if it exists.")]
+Seeds = Annotated[str, Option(metavar="N,N,...", help="Random seeds; one training for each.")]
 
 
 def inspect(
     run: RunPath,
-    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="The text to tag.")],
-    layer: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Show only this layer.")
-    ] = None,
+    sentence: Annotated[str, Argument(metavar="SENTENCE", help="The text to tag.")],
+    layer: Annotated[int | None, Option(min=1, metavar="N", help="Show only this layer.")] = None,
     gate: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="NAME",
             help="Show only forget, memory, weights, marginals, ...; can be repeated.",
         ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the heat maps as an HTML page.")
+        Path | None, Option(metavar="FILE", help="Write the heat maps as an HTML page.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
     device: Device = "auto",
     trust: Trust = False,
@@ -71,7 +70,7 @@ def inspect(
     if html is not None:
         write_atomically(html, heat_map_page.render_page(inspection, run.resolve().name))
     if as_json:
-        write_data(json.dumps(inspection.to_json(), ensure_ascii=False) + "\n")
+        write_json(inspection.to_json())
     elif html is not None:
         echo(f"{html}: {format_count(len(inspection.panels), 'figure')}")
     else:
@@ -81,7 +80,7 @@ def inspect(
 def compare(
     words: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="CONFIG | KEY=VALUE",
             help="Built-in configs, YAML files or folders of them; overrides apply to all.",
         ),
@@ -89,22 +88,22 @@ def compare(
     seeds: Seeds = "1,2,3",
     data: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="PATH",
             help="A corpus to train every config on instead of its own; can be repeated.",
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option(help="Folder of the run folders, OUT/CORPUS/NAME-seedN.")
-    ] = Path("runs/compare"),
-    jobs: Annotated[int, typer.Option(min=1, help="Number of runs to train in parallel.")] = 1,
+    out: Annotated[Path, Option(help="Folder of the run folders, OUT/CORPUS/NAME-seedN.")] = Path(
+        "runs/compare"
+    ),
+    jobs: Annotated[int, Option(min=1, help="Number of runs to train in parallel.")] = 1,
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the tables as Markdown.")
+        Path | None, Option(metavar="FILE", help="Write the tables as Markdown.")
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all results as JSON.")
+        Path | None, Option("--json", metavar="FILE", help="Write all results as JSON.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    force: Force = False,
     device: Device = "auto",
     trust: Trust = False,
 ) -> None:
@@ -149,52 +148,46 @@ def compare(
         )
     except scheduler.Stopped:
         finished = sum(map(comparing.is_finished, plan.jobs))
-        echo(
-            f"slotfill: stopped; {finished} of {len(plan.jobs)} runs are finished; run the same"
-            " command to continue",
-            err=True,
-        )
-        raise typer.Exit(130) from None
+        _exit_stopped(f"{finished} of {len(plan.jobs)} runs")
     report = comparison.summarize(plan, errors, shlex.join(["slotfill", *sys.argv[1:]]))
     if markdown:
         write_atomically(markdown, tables.markdown(report))
     if json_file:
         write_atomically(json_file, json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
     for title, error in errors.items():
-        echo(f"slotfill: {title}: {error}", err=True)
+        echo_errors(f"{title}: {error}")
     display.print_tables(tables.tables(report), tables.legend(report))
-    raise typer.Exit(1 if errors else 0)
+    raise Exit(1 if errors else 0)
 
 
 def probe(
     cells: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="CELL,CELL,...",
             help="Cells as in YAML: gru, {name: elman, activation: relu}.",
             show_default="elman, lstm, gru and variants",
         ),
     ] = None,
     distances: Annotated[
-        str, typer.Option(metavar="N,N,...", help="Numbers of tokens from the verb to the city.")
+        str, Option(metavar="N,N,...", help="Numbers of tokens from the verb to the city.")
     ] = "1,2,5,10,20,50,100",
     seeds: Seeds = "1,2,3",
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of each network.")] = 400,
-    hidden_size: Annotated[int, typer.Option(min=1, help="Hidden size of the cells.")] = 32,
+    steps: Annotated[int, Option(min=1, help="Training steps of each network.")] = 400,
+    hidden_size: Annotated[int, Option(min=1, help="Hidden size of the cells.")] = 32,
     gain: Annotated[
         str,
-        typer.Option(
+        Option(
             metavar="X,X,...", help="Factors of the recurrent weights, to see gradients explode."
         ),
     ] = "2,4",
     mixed: Annotated[
-        bool,
-        typer.Option("--mixed", help="Train one network on all distances instead of one on each."),
+        bool, Option("--mixed", help="Train one network on all distances instead of one on each.")
     ] = False,
     figure: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a figure: .svg, .png or .pdf.")
+        Path | None, Option(metavar="FILE", help="Write a figure: .svg, .png or .pdf.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
     trust: Trust = False,
 ) -> None:
@@ -229,8 +222,7 @@ def probe(
 
         write_atomically(figure, figures.render(figures.plot_probe(results), figure.suffix))
     if as_json:
-        document = probing.to_json(named_cells, settings, results)
-        write_data(json.dumps(document, ensure_ascii=False) + "\n")
+        write_json(probing.to_json(named_cells, settings, results))
     else:
         legend = (
             f"{max(settings.distances)}, x N: recurrent weights times N; trained: on the"
@@ -242,10 +234,10 @@ def probe(
 def tune(
     config: ConfigName,
     overrides: Overrides = None,
-    trials: Annotated[int, typer.Option(min=1, help="Total number of trials of the study.")] = 20,
+    trials: Annotated[int, Option(min=1, help="Total number of trials of the study.")] = 20,
     seeds: Annotated[
         int,
-        typer.Option(
+        Option(
             min=1,
             metavar="K",
             help="Train each trial with K seeds, from train.seed on; its F1 is the mean.",
@@ -253,11 +245,11 @@ def tune(
     ] = 1,
     seed: Seed = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the study.", show_default="tuned/NAME")
+        Path | None, Option(help="Folder of the study.", show_default="tuned/NAME")
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="FILE|URL",
             help="Journal file or database URL of the trials, which machines can share.",
             show_default="OUT/study.journal",
@@ -291,22 +283,23 @@ def tune(
             stopped = True
     result = tuning.summarize(search, study)
     if as_json:
-        write_data(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+        write_json(asdict(result))
     else:
         display.print_tables(tuning.tables(result), tuning.legend(result))
         if result.best:
             echo(f"The best config is {search.best_path}. Next:")
             echo(f"  slotfill train {shlex.quote(str(search.best_path))}")
     if stopped:
-        echo(
-            f"slotfill: stopped; {len(result.trials)} of {trials} trials are finished; run the same"
-            " command to continue",
-            err=True,
-        )
-        raise typer.Exit(130)
+        _exit_stopped(f"{len(result.trials)} of {trials} trials")
     if not result.best and not result.running:
-        echo("slotfill: no trial finished", err=True)
-        raise typer.Exit(1)
+        echo_errors("no trial finished")
+        raise Exit(1)
+
+
+def _exit_stopped(finished: str) -> NoReturn:
+    """Exit after Ctrl-C with a message that names the share that is `finished`."""
+    echo_errors(f"stopped; {finished} are finished; run the same command to continue")
+    raise Exit(130)
 
 
 _Number = TypeVar("_Number", int, float)

@@ -14,7 +14,7 @@ import typer
 
 from slotfill.cli import configs, lab, runs
 from slotfill.cli.app import CommandGroup
-from slotfill.cli.output import LogHandler, echo
+from slotfill.cli.output import LogHandler, echo, echo_errors
 from slotfill.version import __version__
 
 
@@ -63,7 +63,7 @@ analysis(lab.tune)
 def main() -> None:
     """Run the command line."""
     if sys.stdout is None:
-        echo("slotfill: standard output is closed", err=True)
+        echo_errors("standard output is closed")
         sys.exit(1)
     if isinstance(sys.stdout, TextIOWrapper):
         # Output is UTF-8 in files and pipes in any locale; a terminal shows what it can.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import sys
+from typing import Any
 
 import typer
 
@@ -26,12 +28,18 @@ def echo(text: str, *, err: bool = False) -> None:
         discard_output()
 
 
+def echo_errors(*messages: str) -> None:
+    """Print one line for each message to standard error."""
+    for message in messages:
+        echo(f"slotfill: {message}", err=True)
+
+
 class LogHandler(logging.Handler):
     """Prints what the package logs as messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the message of a record."""
-        echo(f"slotfill: {record.getMessage()}", err=True)
+        echo_errors(record.getMessage())
 
 
 def write_data(text: str) -> None:
@@ -40,6 +48,11 @@ def write_data(text: str) -> None:
         text = "\n".join(map(escape, text.split("\n")))
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def write_json(value: Any, indent: int | None = None) -> None:
+    """Write `value` as JSON to standard output."""
+    write_data(json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
 
 
 def discard_output() -> None:

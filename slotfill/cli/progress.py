@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import rich.progress
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as ProgressBar
 
 from slotfill.cli.display import (
     PlainConsole,
@@ -22,34 +23,38 @@ if TYPE_CHECKING:
 
 _HEADER = f"{'epoch':>5} {'loss':>10} {'valid F1':>9} {'tokens/s':>11} {'time':>12}"
 
-UpdateBar = Callable[[str, float, str], None]
-"""Show a description, a fraction of 1 as a bar, and details."""
 
+class _Bar(ProgressBar):
+    """A progress bar below the printed lines of a terminal."""
 
-@contextmanager
-def _bar(console: PlainConsole, description: str) -> Iterator[UpdateBar]:
-    """Keep a progress bar below the printed lines of a terminal."""
-    columns = (
-        rich.progress.TextColumn("{task.description}", markup=False),
-        rich.progress.BarColumn(bar_width=20),
-        rich.progress.TextColumn("{task.fields[details]}", markup=False),
-    )
-    with rich.progress.Progress(
-        *columns, console=console, transient=True, refresh_per_second=8
-    ) as bars:
-        task = bars.add_task(description, total=1.0, details="")
+    def __init__(
+        self, console: PlainConsole, description: str = "Reading the sentences ..."
+    ) -> None:
+        super().__init__(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[details]}", markup=False),
+            console=console,
+            transient=True,
+            refresh_per_second=8,
+        )
+        self._task = self.add_task(description, total=1.0, details="")
 
-        def update(description: str, fraction: float, details: str) -> None:
-            description = escape(description)
-            bars.update(
-                task,
-                description=description,
-                completed=fraction,
-                details=details,
-                refresh=description != bars.tasks[0].description,
-            )
+    def show(self, description: str, fraction: float, details: str) -> None:
+        """Show a description, a fraction of 1 as a bar, and details."""
+        text = escape(description)
+        is_new = text != self.tasks[0].description
+        self.update(
+            self._task, description=text, completed=fraction, details=details, refresh=is_new
+        )
 
-        yield update
+    def show_epoch(self, progress: Progress, prefix: str = "") -> None:
+        """Show the progress within an epoch."""
+        self.show(
+            f"{prefix}epoch {progress.epoch} of at most {progress.epochs}",
+            progress.done / progress.steps,
+            f"loss {progress.loss:.4f}  at most {format_duration(progress.seconds_left)} left",
+        )
 
 
 @contextmanager
@@ -63,16 +68,14 @@ def training_progress() -> Iterator[Callable[[Progress], None]]:
         with _epoch_log() as log:
             yield log
         return
-    with _bar(console, "Reading the sentences ...") as update:
-        started = False
+    heading = [("Ctrl-C: stop, keep the best epoch", "dim"), (_HEADER, "bold")]
+    with _Bar(console) as bar:
 
         def report(progress: Progress) -> None:
-            nonlocal started
-            if not started:
-                started = True
-                console.print("Ctrl-C: stop, keep the best epoch", style="dim")
-                console.print(_HEADER, style="bold")
-            update(*_epoch_bar(progress))
+            while heading:
+                text, style = heading.pop(0)
+                console.print(text, style=style)
+            bar.show_epoch(progress)
             if _epoch_ended(progress):
                 row = progress.history[-1]
                 style = "bold green" if row is progress.best else ""
@@ -91,14 +94,12 @@ def _epoch_log() -> Iterator[Callable[[Progress], None]]:
         nonlocal logged_at, skipped
         if not _epoch_ended(progress):
             return
-        line = _log_line(progress)
+        skipped = _log_line(progress)
         now = time.monotonic()
         is_twentieth = progress.epoch % max(1, progress.epochs // 20) == 0
         if logged_at < 0 or is_twentieth or now - logged_at >= 1:
-            echo(line)
+            echo(skipped)
             logged_at, skipped = now, ""
-        else:
-            skipped = line
 
     yield log
     if skipped:
@@ -112,15 +113,14 @@ def tuning_progress(*, stderr: bool = False) -> Iterator[Callable[[str, Progress
     if not console.is_terminal:
         yield lambda line, progress: None if progress else echo(line, err=stderr)
         return
-    with _bar(console, "Reading the sentences ...") as update:
+    with _Bar(console) as bar:
         console.print("Ctrl-C: stop, keep the finished trials", style="dim")
 
         def report(line: str, progress: Progress | None) -> None:
             if progress is None:
                 console.print(escape(line), soft_wrap=True)
             else:
-                description, fraction, details = _epoch_bar(progress)
-                update(f"{line}, {description}", fraction, details)
+                bar.show_epoch(progress, f"{line}, ")
 
         yield report
 
@@ -140,12 +140,12 @@ def probe_progress() -> Iterator[Callable[[str, float], None]]:
 
         yield log
         return
-    with _bar(console, "Preparing ...") as update:
+    with _Bar(console, "Preparing ...") as bar:
 
         def report(step: str, fraction: float) -> None:
             elapsed = time.monotonic() - start
             left = f"about {format_duration(elapsed / fraction - elapsed)} left" if fraction else ""
-            update(step, fraction, left)
+            bar.show(step, fraction, left)
 
         yield report
 
@@ -153,15 +153,6 @@ def probe_progress() -> Iterator[Callable[[str, float], None]]:
 def _epoch_ended(progress: Progress) -> bool:
     """Return whether this report is the one after the evaluation of an epoch."""
     return bool(progress.history) and progress.history[-1].epoch == progress.epoch
-
-
-def _epoch_bar(progress: Progress) -> tuple[str, float, str]:
-    """Return description, fraction and details of the progress within an epoch."""
-    return (
-        f"epoch {progress.epoch} of at most {progress.epochs}",
-        progress.done / progress.steps,
-        f"loss {progress.loss:.4f}  at most {format_duration(progress.seconds_left)} left",
-    )
 
 
 def _table_line(row: EpochMetrics, best: bool) -> str:

@@ -2,13 +2,12 @@
 
 # No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+from typer import Argument, Exit, Option
 
 from slotfill.cli.app import (
     AsJson,
@@ -21,7 +20,7 @@ from slotfill.cli.app import (
     Trust,
     one_config,
 )
-from slotfill.cli.output import echo, write_data
+from slotfill.cli.output import echo, echo_errors, write_data, write_json
 from slotfill.errors import UsageError
 from slotfill.runs.device import resolve_device
 
@@ -33,19 +32,17 @@ def train(
     config: Config = None,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run folder to write.", show_default="runs/NAME")
+        Path | None, Option(help="The run folder to write.", show_default="runs/NAME")
     ] = None,
     seed: Seed = None,
     device: Device = "auto",
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the run folder if it exists.")
-    ] = False,
+    force: Annotated[bool, Option("--force", help="Replace the run folder if it exists.")] = False,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Continue a run that was stopped, with its own config."),
+        Option(metavar="RUN", help="Continue a run that was stopped, with its own config."),
     ] = None,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Print at the end where the time was spent.")
+        bool, Option("--profile", help="Print at the end where the time was spent.")
     ] = False,
     trust: Trust = False,
 ) -> None:
@@ -75,7 +72,7 @@ def train(
     else:
         run_name, loaded = load_config(name, settings, need_data=True)
         if loaded.tune:
-            echo("slotfill: the search space under tune: is ignored by train", err=True)
+            echo_errors("the search space under tune: is ignored by train")
         folder = RunFolder(out or Path("runs") / run_name, force=force)
     with training_progress() as report, loaded.locate_errors():
         from slotfill.runs import train as training
@@ -98,25 +95,22 @@ def evaluate(
     run: RunPath,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="KEY=VALUE",
             help="How the sentences are written if not as the run's, e.g. data.scheme=bioes.",
         ),
     ] = None,
     split: Annotated[
-        str | None,
-        typer.Option(help="A split of the run's own data.", show_default="test, else valid"),
+        str | None, Option(help="A split of the run's own data.", show_default="test, else valid")
     ] = None,
     data: Annotated[
-        Path | None,
-        typer.Option(help="Other labelled sentences: a file, or the folder of a split."),
+        Path | None, Option(help="Other labelled sentences: a file, or the folder of a split.")
     ] = None,
     device: Device = "auto",
     engine: Engine = "auto",
     as_json: AsJson = False,
     min_f1: Annotated[
-        float,
-        typer.Option(min=0, max=100, help="Exit with code 1 if F1, in percent, is below this."),
+        float, Option(min=0, max=100, help="Exit with code 1 if F1, in percent, is below this.")
     ] = 0.0,
     trust: Trust = False,
 ) -> None:
@@ -136,22 +130,22 @@ def evaluate(
     name = str(data) if data else split or evaluation_split(loaded.config.data)
     result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
     if as_json:
-        write_data(json.dumps(result.to_json(), ensure_ascii=False, indent=1) + "\n")
+        write_json(result.to_json(), indent=1)
     else:
         display.print_scores(result, name)
     if result.overall.f1 < min_f1:
-        echo(f"slotfill: F1 {result.overall.f1:.2f} is below --min-f1 {min_f1:g}", err=True)
-        raise typer.Exit(1)
+        echo_errors(f"F1 {result.overall.f1:.2f} is below --min-f1 {min_f1:g}")
+        raise Exit(1)
 
 
 def predict(
     run: RunPath,
     sentences: Annotated[
-        list[str] | None, typer.Argument(metavar="SENTENCE", help="Texts to tag.")
+        list[str] | None, Argument(metavar="SENTENCE", help="Texts to tag.")
     ] = None,
     input: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             help=(
                 "A text file with one sentence per line, or a .jsonl, .conll or .brackets file;"
                 " - is standard input."
@@ -161,15 +155,15 @@ def predict(
     ] = None,
     input_format: Annotated[
         Literal["text", "jsonl", "conll", "brackets", "jointslu"] | None,
-        typer.Option(help="Format of the input; labels are ignored.", show_default="by suffix"),
+        Option(help="Format of the input; labels are ignored.", show_default="by suffix"),
     ] = None,
     encoding_errors: Annotated[
         Literal["strict", "replace", "skip"],
-        typer.Option(help="What to do with lines of text that are not UTF-8; strict stops."),
+        Option(help="What to do with lines of text that are not UTF-8; strict stops."),
     ] = "strict",
     format: Annotated[
         Literal["text", "jsonl", "conll", "brackets"] | None,
-        typer.Option(
+        Option(
             help="Output format; text is in colour on a terminal and brackets elsewhere.",
             show_default="text on a terminal, else jsonl",
         ),
@@ -177,8 +171,7 @@ def predict(
     device: Device = "auto",
     engine: Engine = "auto",
     jobs: Annotated[
-        int,
-        typer.Option(min=1, help="Number of processes; worthwhile from about 10,000 sentences."),
+        int, Option(min=1, help="Number of processes; worthwhile from about 10,000 sentences.")
     ] = 1,
     trust: Trust = False,
 ) -> None:
@@ -197,16 +190,13 @@ def predict(
     texts: Iterable[str] = sentences or _read_texts(
         input, input_format, predictor.run.scheme, encoding_errors
     )
-    on_terminal = sys.stdout.isatty()
-    output_format = format or ("text" if on_terminal else "jsonl")
-    if output_format == "text" and on_terminal:
+    if sys.stdout.isatty() and format in (None, "text"):
         from slotfill.cli import display
 
         for group in predictor.stream(texts):
             display.print_highlighted(group, predictor.run.vocab.slot_names)
         return
-    if output_format == "text":
-        output_format = "brackets"
+    output_format = "brackets" if format == "text" else format or "jsonl"
     if jobs > 1:
         from slotfill.runs.parallel import render_parallel
 
@@ -221,13 +211,13 @@ def export(
     run: RunPath,
     quantize: Annotated[
         Literal["none", "int8"],
-        typer.Option(
+        Option(
             help="Store weights as 8-bit integers: smaller and faster; the change of F1 is printed."
         ),
     ] = "none",
     rank: Annotated[
         int | None,
-        typer.Option(
+        Option(
             min=1, help="Reduce the input weights of the first recurrent layer to this rank (SVD)."
         ),
     ] = None,
@@ -242,14 +232,11 @@ def export(
         echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     for split, (before, after) in exported.scores.items():
         echo(f"{split}: F1 {after.overall.f1:.2f}, before {before.overall.f1:.2f}")
-        if after.intent and before.intent:
+        if (new := after.intent) and (old := before.intent):
+            echo(f"{split}: intent accuracy {new.accuracy:.2f}%, before {old.accuracy:.2f}%")
             echo(
-                f"{split}: intent accuracy {after.intent.accuracy:.2f}%, before"
-                f" {before.intent.accuracy:.2f}%"
-            )
-            echo(
-                f"{split}: frame accuracy {after.intent.frame_accuracy:.2f}%, before"
-                f" {before.intent.frame_accuracy:.2f}%"
+                f"{split}: frame accuracy {new.frame_accuracy:.2f}%, before"
+                f" {old.frame_accuracy:.2f}%"
             )
     if (quantize != "none" or rank is not None) and not exported.scores:
         echo("The sentences of the run no longer exist, so F1 was not measured.")

@@ -18,11 +18,8 @@ MAX_BYTES = 1_000_000
 def builtin_config_dir() -> Path:
     """Return the folder of the built-in configs: in the installed package, or in the checkout."""
     package = Path(__file__).parent.parent
-    return next(
-        folder
-        for folder in (package / "builtin" / "configs", package.parent / "configs")
-        if folder.is_dir()
-    )
+    installed = package / "builtin" / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
 
 
 def builtin_config_names() -> list[str]:
@@ -49,9 +46,7 @@ def expand_configs(config: str) -> list[str]:
 
 def config_summary(config: str) -> str:
     """Return the comment in the first line of a built-in config or a YAML file, or nothing."""
-    is_builtin = config in builtin_config_names()
-    path = builtin_config_dir() / f"{config}.yaml" if is_builtin else Path(config)
-    first = path.read_text(encoding="utf-8-sig").partition("\n")[0]
+    first = _find(config)[0].read_text(encoding="utf-8-sig").partition("\n")[0]
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
@@ -69,52 +64,51 @@ def load_config(
         UsageError: There is no such config.
         ConfigError: The config has errors; it lists them all.
     """
-    path, shown, text = _read(config, overrides)
-    loaded = parse_config(text, shown, overrides, path.parent, need_data=need_data)
-    return path.stem or Path(loaded.data.path or loaded.data.train or "config").stem, loaded
+    if config is None and any(re.match(r"\s*data\s*[.=]", override) for override in overrides):
+        loaded = parse_config("", "command line", overrides, Path(), need_data=need_data)
+        return Path(loaded.data.path or loaded.data.train or "config").stem, loaded
+    path, shown = _find("taipei" if config is None else config)
+    text = _read(path, shown)
+    return path.stem, parse_config(text, shown, overrides, path.parent, need_data=need_data)
 
 
-def _read(config: str | None, overrides: Sequence[str]) -> tuple[Path, str, str]:
-    """Return the path of a config, its name in messages, and its text."""
-    if config is None:
-        if any(re.match(r"\s*data\s*[.=]", override) for override in overrides):
-            return Path(), "command line", ""
-        config = "taipei"
+def _find(config: str) -> tuple[Path, str]:
+    """Return the path of a config, and its name in messages; raises UsageError if it is none."""
+    names = builtin_config_names()
+    if config in names:
+        return builtin_config_dir() / f"{config}.yaml", f"configs/{config}.yaml"
     path = Path(config)
-    inside = [name for name in builtin_config_names() if name.startswith(f"{config.rstrip('/')}/")]
-    if config in builtin_config_names():
-        path = builtin_config_dir() / f"{config}.yaml"
-        shown = f"configs/{config}.yaml"
-    elif path.is_dir() or inside:
-        hint = "" if inside else f"; if it contains sentences, use data.path={config}"
+    inside = [name for name in names if name.startswith(f"{config.rstrip('/')}/")]
+    hint = f"; if it contains sentences, use data.path={config}"
+    if inside or path.is_dir():
         raise UsageError(
-            f"{config} is a folder{hint}; a config is a YAML file, or one of:"
-            f" {', '.join(inside or builtin_config_names())}"
+            f"{config} is a folder{'' if inside else hint}; a config is a YAML file, or one of:"
+            f" {', '.join(inside or names)}"
         )
-    elif path.exists():
-        shown = config
-        if is_special_file(path):
-            raise UsageError(f"{config}: not a regular file; a config is a YAML file")
-        if path.suffix not in ("", ".yaml", ".yml"):
-            raise UsageError(
-                f"{config}: not a config, which is a .yaml file; if it contains sentences, use"
-                f" data.path={config}"
-            )
-    else:
+    if not path.exists():
         near = [str(file) for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         raise UsageError(
-            f"no config '{config}', neither a file nor built"
-            f" in{did_you_mean(config, builtin_config_names() + near)}"
+            f"no config '{config}', neither a file nor built in{did_you_mean(config, names + near)}"
         )
+    if is_special_file(path):
+        raise UsageError(f"{config}: not a regular file; a config is a YAML file")
+    if path.suffix not in ("", ".yaml", ".yml"):
+        raise UsageError(f"{config}: not a config, which is a .yaml file{hint}")
+    return path, config
+
+
+def _read(path: Path, shown: str) -> str:
+    """Return the text of a config that messages call `shown`."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise UsageError(f"{config}: larger than {MAX_BYTES:,} bytes, so not a config")
-        return path, shown, content.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{shown}: cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise UsageError(f"{shown}: larger than {MAX_BYTES:,} bytes, so not a config")
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         message = f"not UTF-8 (byte 0x{error.object[error.start]:02x})"
         raise ConfigError([ErrorDetail(message, source=f"{shown}:{line}")]) from None
-    except OSError as error:
-        raise UsageError(f"{config}: cannot be read: {error.strerror}") from None
