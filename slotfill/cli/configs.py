@@ -65,21 +65,14 @@ def check(
     exit_code = 0
     for config in configs or [None]:
         try:
-            result = check_config(config, overrides)
+            name, summaries, warnings = check_config(config, overrides)
         except SlotfillError as error:
             echo_errors(*error.messages)
             exit_code = max(exit_code, error.exit_code)
             continue
-        label = config or result.name
-        for split in result.splits:
-            intents = "" if split.intents is None else f", {format_count(split.intents, 'intent')}"
-            echo(
-                f"{label}: {split.split}: {format_count(split.sentences, 'sentence')},"
-                f" {format_count(split.slots, 'slot')}{intents}{_repaired(split.repaired_tags)}"
-            )
-        files = result.not_executed
-        warnings = [f"not verified: {file} is executed only with --trust" for file in files]
-        warnings = [*result.findings, *warnings]
+        label = config or name
+        for summary in summaries:
+            echo(f"{label}: {summary}")
         for warning in warnings:
             echo(f"{label}: warning: {warning}")
         echo(f"{label}: {format_count(len(warnings), 'warning') if warnings else 'ok'}")
@@ -132,12 +125,11 @@ def convert(
         tokenizer=tokenizer,
         lossy=lossy,
     )
-    changed = f", {len(losses)} changed" if losses else ""
-    sentences = format_count(len(result.sentences), "sentence")
-    echo(f"{target}: {sentences}{_repaired(result.repaired_tags)}{changed}")
+    summary = format_count(len(result.sentences), "sentence")
+    if result.repaired_tags:
+        summary += f", {format_count(result.repaired_tags, 'tag')} repaired"
+    if losses:
+        summary += f", {len(losses)} changed"
+    echo(f"{target}: {summary}")
     if losses:
         echo_errors(f"{losses[0].location}: {losses[0].message}")
-
-
-def _repaired(tags: int) -> str:
-    return f", {format_count(tags, 'tag')} repaired" if tags else ""

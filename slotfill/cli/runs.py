@@ -227,10 +227,10 @@ def export(
     from slotfill.runs.export import export_run
 
     resolve_device("cpu")
-    exported = export_run(run, quantize, rank)
-    for path in exported.paths:
+    paths, scores = export_run(run, quantize, rank)
+    for path in paths:
         echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    for split, (before, after) in exported.scores.items():
+    for split, (before, after) in scores.items():
         echo(f"{split}: F1 {after.overall.f1:.2f}, before {before.overall.f1:.2f}")
         if (new := after.intent) and (old := before.intent):
             echo(f"{split}: intent accuracy {new.accuracy:.2f}%, before {old.accuracy:.2f}%")
@@ -238,7 +238,7 @@ def export(
                 f"{split}: frame accuracy {new.frame_accuracy:.2f}%, before"
                 f" {old.frame_accuracy:.2f}%"
             )
-    if (quantize != "none" or rank is not None) and not exported.scores:
+    if (quantize != "none" or rank is not None) and not scores:
         echo("The sentences of the run no longer exist, so F1 was not measured.")
 
 

@@ -35,8 +35,7 @@ def predict(
     intents: list[str | None] = [None] * len(sentences)
     nonempty = [index for index, sentence in enumerate(sentences) if sentence.tokens]
     lengths = [len(sentences[index].tokens) for index in nonempty]
-    if max(lengths, default=0) > MAX_TOKENS:
-        raise DataError(_too_long(f"{max(lengths):,} tokens", MAX_TOKENS))
+    _check_size(max(lengths, default=0), "tokens", MAX_TOKENS)
     for batch_positions in bucket_batches(lengths, BATCH_SIZE, max_tokens=BATCH_TOKENS):
         indices = [nonempty[position] for position in batch_positions]
         batch = make_batch([sentences[index].tokens for index in indices], engine.indexers)
@@ -50,9 +49,12 @@ def predict(
 
 def check_length(text: str) -> None:
     """Raise DataError if `text` has more than `MAX_CHARACTERS` characters, before it is split."""
-    if len(text) > MAX_CHARACTERS:
-        raise DataError(_too_long(f"{len(text):,} characters", MAX_CHARACTERS))
+    _check_size(len(text), "characters", MAX_CHARACTERS)
 
 
-def _too_long(size: str, allowed: int) -> str:
-    return f"a sentence of {size}; at most {allowed:,} are allowed: give one sentence a line"
+def _check_size(size: int, unit: str, allowed: int) -> None:
+    if size > allowed:
+        raise DataError(
+            f"a sentence of {size:,} {unit}; at most {allowed:,} are allowed: give one sentence a"
+            " line"
+        )

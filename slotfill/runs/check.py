@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from slotfill.config.builtin import load_config
 from slotfill.config.models import external_part_files
@@ -12,36 +11,13 @@ from slotfill.data.alignment import MisalignedError
 from slotfill.data.findings import check_splits, find_problems
 from slotfill.data.sentence import intent_names
 from slotfill.data.splits import read_split, split_names
-from slotfill.errors import DataError
+from slotfill.errors import DataError, format_count
 
 
-@dataclass(frozen=True, slots=True)
-class SplitSummary:
-    """Numbers of what a split contains."""
-
-    split: str
-    sentences: int
-    slots: int
-    intents: int | None
-    """Number of distinct intents; None if they are not learned."""
-    repaired_tags: int
-    """Tags that were illegal in their scheme and have been repaired."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """Summary of a valid config and its data, with likely problems."""
-
-    name: str
-    splits: list[SplitSummary]
-    findings: list[str]
-    """Likely problems in the sentences."""
-    not_executed: list[str]
-    """Files of user-defined parts that were read, but not executed, so that they may not work."""
-
-
-def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResult:
-    """Return a summary of the data of `config`, which `load_config` reads, and likely problems.
+def check_config(
+    config: str | None, overrides: Sequence[str] = ()
+) -> tuple[str, list[str], list[str]]:
+    """Return the name of `config`, a summary of each split of its data, and likely problems.
 
     Raises:
         UsageError: there is no such config.
@@ -54,25 +30,24 @@ def check_config(config: str | None, overrides: Sequence[str] = ()) -> CheckResu
     files = [] if external_parts_trusted() else list(external_part_files(loaded.model_dump()))
     if not files:
         check_buildable(loaded)
-    results = {}
+    results, summaries = {}, []
     with loaded.locate_errors():
         for split in split_names(loaded.data):
             try:
-                results[split] = read_split(loaded.data, split, intents=bool(loaded.intent))
+                result = read_split(loaded.data, split, intents=bool(loaded.intent))
             except MisalignedError as error:
                 raise DataError(*error.problems) from None
+            results[split] = result
+            slots = sum(len(sentence.slots or ()) for sentence in result.sentences)
+            counts = [(len(result.sentences), "sentence"), (slots, "slot")]
+            if loaded.intent:
+                names = {name for s in result.sentences for name in intent_names(s.intent)}
+                counts.append((len(names), "intent"))
+            summary = ", ".join(format_count(*count) for count in counts)
+            if result.repaired_tags:
+                summary += f", {format_count(result.repaired_tags, 'tag')} repaired"
+            summaries.append(f"{split}: {summary}")
     corpus = {split: result.sentences for split, result in results.items()}
-    splits = [
-        SplitSummary(
-            split,
-            len(corpus[split]),
-            sum(len(sentence.slots or ()) for sentence in corpus[split]),
-            len({name for sentence in corpus[split] for name in intent_names(sentence.intent)})
-            if loaded.intent
-            else None,
-            result.repaired_tags,
-        )
-        for split, result in results.items()
-    ]
     findings = check_splits(corpus, intents=bool(loaded.intent)) + find_problems(results)
-    return CheckResult(name, splits, findings, files)
+    not_executed = [f"not verified: {file} is executed only with --trust" for file in files]
+    return name, summaries, [*findings, *not_executed]

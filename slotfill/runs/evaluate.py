@@ -41,11 +41,10 @@ def evaluate_run(
     if path is None:
         result = read_split(data, split or evaluation_split(data), tokenizer=run.tokenizer)
     else:
-        format: FormatPart = data.format
-        if not any(override.startswith("data.format") for override in overrides):
-            by_suffix = format_from_suffix(path)
-            name = data.format if isinstance(data.format, str) else data.format["name"]
-            format = format if by_suffix in (None, name) else by_suffix
+        name = data.format if isinstance(data.format, str) else data.format["name"]
+        format: FormatPart | None = format_from_suffix(path)
+        if format in (None, name) or any(key.startswith("data.format") for key in overrides):
+            format = data.format
         result = read_sentences(
             path,
             format=format,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, cast
@@ -24,22 +23,18 @@ from slotfill.runs.load import Run, load_run
 Quantize = Literal["none", "int8"]
 
 
-@dataclass(slots=True)
-class Exported:
-    """The result of an export."""
-
-    paths: list[Path]
-    """The files that were written."""
-    scores: dict[str, tuple[EvaluationResult, EvaluationResult]] = field(default_factory=dict)
-    """By split: the scores before and after, if the network was made smaller."""
+Scores = dict[str, tuple[EvaluationResult, EvaluationResult]]
+"""By split: the scores before and after a network was made smaller."""
 
 
-def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None) -> Exported:
+def export_run(
+    path: Path, quantize: Quantize = "none", rank: int | None = None
+) -> tuple[list[Path], Scores]:
     """Write the ONNX files of the run in the folder `path`, and replace those it has.
 
     `quantize="int8"` stores the weights of matrix products and LSTMs in 8 bits. `rank` is that of
-    the first recurrent layer's input weights; None keeps them. Raises RunError if the network
-    cannot be exported.
+    the first recurrent layer's input weights; None keeps them. Returns the files, and the scores if
+    the network was made smaller. Raises RunError if the network cannot be exported.
     """
     run = load_run(path, engine="torch")
     texts = {"scheme": run.config.data.scheme}
@@ -55,12 +50,10 @@ def export_run(path: Path, quantize: Quantize = "none", rank: int | None = None)
     before, after = (OnnxEngine(files, run.vocab, path) for files in (original, exported))
     run.files.replace(exported)
     scores = {} if exported is original else _scores(run, before, after)
-    return Exported([path / name for name in exported], scores)
+    return [path / name for name in exported], scores
 
 
-def _scores(
-    run: Run, before: OnnxEngine, after: OnnxEngine
-) -> dict[str, tuple[EvaluationResult, EvaluationResult]]:
+def _scores(run: Run, before: OnnxEngine, after: OnnxEngine) -> Scores:
     """Return the scores of both engines by split; none if the run's sentences are missing."""
     data = run.config.data
     try:
