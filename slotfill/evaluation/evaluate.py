@@ -38,10 +38,8 @@ def validation_metrics(
 def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> EvaluationResult:
     """Return the scores of `model` on labelled `sentences`, and what in them is out of vocabulary.
 
-    Intents are scored if `model` predicts them and any sentence has one.
-
-    Raises:
-        DataError: a sentence has no intent although others have one.
+    Intents are scored if `model` predicts them and any sentence has one. Raises DataError if
+    another sentence has none.
     """
     slots, intents = predict(model, vocab, sentences)
     result = score_slots(sentences, slots)

@@ -28,11 +28,10 @@ def _arithmetic(operator: str, compute: Callable[[int, int], int], reverse: bool
         if not isinstance(other, int):
             return NotImplemented
         operands = (other, size) if reverse else (size, other)
-        builder = size.builder
-        return builder.symbolic_size(
+        return size.builder.symbolic_size(
             compute(*map(int, operands)),
             compute(*map(alternate_size, operands)),
-            lambda: builder.add(operator, [builder.size(operand) for operand in operands]),
+            lambda: size.builder.add(operator, list(map(size.builder.size, operands))),
         )
 
     return method

@@ -47,8 +47,7 @@ class LowRankProjection(Encoder):
 def reduce_input_rank(model: Model, vocab: Vocab, rank: int) -> Model:
     """Return a copy of `model` whose first recurrent layer has input weights of rank `rank`.
 
-    Raises:
-        UsageError: The first encoder is not recurrent, or its input size is not above `rank`.
+    Raises UsageError if the first encoder is not recurrent, or its input size is not above `rank`.
     """
     model = copy.deepcopy(model).cpu().float().eval()
     for member in model.members:

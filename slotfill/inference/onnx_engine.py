@@ -110,19 +110,16 @@ class _Session:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         self.path = path
+        cpu = ["CPUExecutionProvider"]
         self._session = _validated(
-            path,
-            lambda: onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            ),
+            path, lambda: onnxruntime.InferenceSession(content, options, providers=cpu)
         )
-        self._outputs = [output.name for output in self._session.get_outputs()]
         text = self._session.get_modelmeta().custom_metadata_map.get("slotfill", "{}")
         self.metadata = _validated(path, lambda: parse_json(text, _METADATA_SHAPES[path.name]))
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Return the outputs."""
-        return _validated(self.path, lambda: self._session.run(self._outputs, inputs))
+        return _validated(self.path, lambda: self._session.run(None, inputs))
 
     def run_tokens(self, inputs: Mapping[str, np.ndarray], count: int) -> np.ndarray:
         """Return the vectors `(token, size)` of one sentence of `count` tokens."""

@@ -26,10 +26,8 @@ def predict(
 ) -> tuple[list[list[Slot]], list[str | None]]:
     """Return the slots and the intent of each sentence; none for a sentence without tokens.
 
-    The intent is None without an intent head, and may join several names.
-
-    Raises:
-        DataError: A sentence has more than `MAX_TOKENS` tokens.
+    The intent is None without an intent head, and may join several names. Raises DataError if a
+    sentence has more than `MAX_TOKENS` tokens.
     """
     slots: list[list[Slot]] = [[] for _ in sentences]
     intents: list[str | None] = [None] * len(sentences)

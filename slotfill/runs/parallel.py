@@ -25,8 +25,7 @@ def render_parallel(
 ) -> Iterator[str]:
     """Yield what `Predictor.render_stream` yields, computed by `jobs` processes on the CPU.
 
-    Raises:
-        RunError: A process was killed.
+    Raises RunError if a process was killed.
     """
     work = partial(_render_chunk, run, format, engine, external_parts_trusted())
     # An ordinary exit releases the semaphores of the pool.

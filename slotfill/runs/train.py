@@ -98,16 +98,14 @@ def train(
     """Train the model of `config`, evaluate its best epoch, and save it as a run in `folder`.
 
     Ctrl-C ends training early: the best epoch so far is evaluated and saved, and the run can be
-    resumed.
+    resumed. Raises RunError if training fails or is interrupted in its first epoch; a checkpoint
+    is kept.
 
     Args:
         report: Called with the progress of each step and epoch.
         on_finding: Called with each likely problem of the splits before training.
         on_coverage: Called with the vocabulary coverage of pretrained vectors, if there are any.
         profile: Measure where the time goes, for which a GPU is synchronized in each section.
-
-    Raises:
-        RunError: Training fails or is interrupted in its first epoch. A checkpoint is kept.
     """
     splits = [split for split in SPLITS if split in {"train", *split_names(config.data)}]
     corpus = {
