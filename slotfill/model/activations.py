@@ -1,7 +1,5 @@
 """Record the inner activations of a network's parts, such as gates and attention weights."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

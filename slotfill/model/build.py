@@ -1,7 +1,5 @@
 """Build the network that a config describes."""
 
-from __future__ import annotations
-
 import math
 import os
 import re
@@ -101,9 +99,10 @@ def _describe_memory_error() -> Iterator[None]:
         size = re.search(r"can't allocate memory: you tried to allocate (\d+)", str(error))
         if size is None:
             raise
-        gigabytes = f"{int(size[1]) / 1e9:,.0f} GB"
-        message = f"the network does not fit into memory: one of its weights takes {gigabytes}"
-        raise ConfigError(message) from None
+        raise ConfigError(
+            "the network does not fit into memory: one of its weights takes"
+            f" {_gigabytes(int(size[1]))}"
+        ) from None
 
 
 def check_buildable(config: Config) -> None:

@@ -7,8 +7,6 @@ Where training data is scarce, networks make different errors, so their mean mak
 Source: Hansen & Salamon 1990, "Neural Network Ensembles"
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, cast
 

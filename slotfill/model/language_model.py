@@ -9,8 +9,6 @@ Every word is a training signal, where few are in slots. Prediction does not use
 Source: Rei 2017, "Semi-supervised Multitask Learning for Sequence Labeling", equations 6 to 10
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from torch import Tensor, nn
@@ -52,9 +50,8 @@ class LanguageModelHead(nn.Module):
         self.size = encoder.output_size // encoder.causal_directions
         self.heads = nn.ModuleList()
         for _ in range(encoder.causal_directions):
-            projection = nn.Linear(self.size, PROJECTION_SIZE)
-            output = nn.Linear(PROJECTION_SIZE, words)
-            self.heads.append(nn.Sequential(projection, nn.Tanh(), output))
+            hidden = nn.Linear(self.size, PROJECTION_SIZE)
+            self.heads.append(nn.Sequential(hidden, nn.Tanh(), nn.Linear(PROJECTION_SIZE, words)))
 
     def loss(self, states: Tensor, lengths: Tensor, words: Tensor) -> Tensor:
         """Return the weighted negative log-likelihood of neighbouring words, in nats a sentence.

@@ -1,7 +1,5 @@
 """Layers that several parts use: padding masks, dropout and additive attention."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint

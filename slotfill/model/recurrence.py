@@ -1,7 +1,5 @@
 """Run a recurrence over a padded batch of sentences, in one or both directions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """TrainingBatches: the batches of each epoch, sharded over the workers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -44,12 +42,10 @@ class TrainingBatches:
         self.indexers = indexers
         self.tokens = [sentence.tokens for sentence in sentences]
         self.lengths = [len(tokens) for tokens in self.tokens]
-        self.tags = [
-            [vocab.tag_ids[tag] for tag in slots_to_tags(slots, length, vocab.scheme)]
-            for slots, length in zip(
-                (sentence.slots or [] for sentence in sentences), self.lengths, strict=True
-            )
-        ]
+        self.tags = []
+        for sentence, length in zip(sentences, self.lengths, strict=True):
+            tags = slots_to_tags(sentence.slots or [], length, vocab.scheme)
+            self.tags.append([vocab.tag_ids[tag] for tag in tags])
         self.intents = vocab.intent_targets(sentences)
         self.words: list[list[int]] = []
         """Target ids of the auxiliary language model, if it is trained."""
@@ -68,14 +64,13 @@ class TrainingBatches:
 
     def make_shard(self, indices: Sequence[int], rank: int) -> Shard:
         """Return every `num_workers`-th sentence of a batch, padded."""
-        own = indices[rank :: self.num_workers]
-        batch = None
-        if own:
-            batch = make_batch(
+        shard = Shard(None, len(indices), sum(self.lengths[i] for i in indices))
+        if own := indices[rank :: self.num_workers]:
+            shard.batch = make_batch(
                 [self.tokens[i] for i in own],
                 self.indexers,
                 [self.tags[i] for i in own],
                 self.intents and [self.intents[i] for i in own],
                 self.words and [self.words[i] for i in own],
             )
-        return Shard(batch, len(indices), sum(self.lengths[i] for i in indices))
+        return shard

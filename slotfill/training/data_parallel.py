@@ -1,7 +1,5 @@
 """Data parallelism: worker processes that each compute the gradient of a shard of every batch."""
 
-from __future__ import annotations
-
 import mmap
 import multiprocessing
 import os
@@ -79,7 +77,9 @@ class Workers:
         if self.uses_processes and not self.children:
             self._fork()
         ranks = range(1, self.count)
-        seeds = [_worker_seed(seed, epoch, rank) for rank in ranks]
+        seeds = [
+            int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0]) for rank in ranks
+        ]
         for child, worker_seed in zip(self.children, seeds, strict=False):
             _send(child, struct.pack("QQ", epoch, worker_seed))
         if not self.uses_processes:
@@ -106,7 +106,11 @@ class Workers:
                 self._backward(rank, next(shards))
                 state.copy_(torch.get_rng_state())
         for child in self.children:
-            if error := _receive(child):
+            try:
+                error = child.recv_bytes().decode()
+            except (EOFError, OSError):
+                error = "its process has ended"
+            if error:
                 raise RunError(f"training worker failed: {error}")
         for gradients in self.gradients[1:]:
             torch._foreach_add_(self.gradients[0], gradients)
@@ -186,22 +190,10 @@ def _shared_zeros(like: Tensor) -> Tensor:
     return torch.frombuffer(memory, dtype=like.dtype)[: like.numel()].view_as(like)
 
 
-def _worker_seed(seed: int, epoch: int, rank: int) -> int:
-    return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0])
-
-
 def _send(child: Connection, message: bytes) -> None:
     # A child that has ended is reported where its answer is received.
     with suppress(OSError):
         child.send_bytes(message)
-
-
-def _receive(child: Connection) -> str:
-    """Return the error that a child reports; empty if it has done its step."""
-    try:
-        return child.recv_bytes().decode()
-    except (EOFError, OSError):
-        return "its process has ended"
 
 
 def _shutdown(children: list[Connection]) -> None:

@@ -4,8 +4,6 @@ What a network learns depends on the number of steps more than on the number of 
 sentences are trained on in small batches and in many epochs.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Keep freed memory in the process: glibc malloc thresholds."""
 
-from __future__ import annotations
-
 import ctypes
 import sys
 

@@ -1,9 +1,7 @@
 """The optimizer and the learning rate schedule of a config."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,15 +24,12 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     for parameter in model.parameters():
         if parameter.requires_grad:
             groups.setdefault(rates.get(parameter, config.learning_rate), []).append(parameter)
-    parameters: Iterable[dict[str, Any]] = [
-        {"params": members, "lr": rate} for rate, members in groups.items()
-    ]
+    options: dict[str, Any] = {"weight_decay": config.weight_decay, "fused": True}
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
-        )
-    optimizer = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return optimizer(parameters, weight_decay=config.weight_decay, fused=True)
+        options["momentum"] = config.momentum
+    optimizers = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    parameters = [{"params": members, "lr": rate} for rate, members in groups.items()]
+    return optimizers[config.optimizer](parameters, **options)
 
 
 def lr_factor(config: TrainConfig, epochs: int, steps_per_epoch: int) -> Callable[[int], float]:

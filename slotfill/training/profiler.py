@@ -4,8 +4,6 @@ torch.profiler records every operation and keeps it in memory, which an entire t
 permit; this reads the clock where a section begins and ends.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -78,20 +76,13 @@ class SectionTimer:
         with ExitStack() as stack:
             for owner, method, section in methods:
                 if owner is not None:
-                    stack.enter_context(self._replaced(owner, method, section))
+                    original = getattr(owner, method)
+                    if method in vars(owner):
+                        stack.callback(setattr, owner, method, original)
+                    else:
+                        stack.callback(delattr, owner, method)
+                    setattr(owner, method, self.timed(section, original))
             yield
-
-    @contextmanager
-    def _replaced(self, owner: Any, method: str, section: str) -> Iterator[None]:
-        is_own, original = method in vars(owner), getattr(owner, method)
-        setattr(owner, method, self.timed(section, original))
-        try:
-            yield
-        finally:
-            if is_own:
-                setattr(owner, method, original)
-            else:
-                delattr(owner, method)
 
 
 def _name(part: nn.Module) -> str:

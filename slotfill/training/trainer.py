@@ -268,7 +268,8 @@ class Trainer:
         model = self.model.state_dict()
         groups: dict[str, Tensors] = {
             "model": model,
-            "best": _changed_tensors(self.best_weights, model),
+            # All but frozen pretrained vectors.
+            "best": {k: t for k, t in self.best_weights.items() if not torch.equal(t, model[k])},
             "random": {"cpu": torch.get_rng_state()},
         }
         if torch.cuda.is_available():
@@ -312,9 +313,3 @@ class Trainer:
         self.best = self.history[best - 1] if best else None
         self.steps_done = self.steps * len(self.history)
         self.lr_schedule = self._schedule()
-
-
-def _changed_tensors(tensors: Tensors, known: Tensors) -> Tensors:
-    """Return the `tensors` that differ from those in `known`: all but frozen pretrained vectors."""
-    items = tensors.items()
-    return {name: tensor for name, tensor in items if not torch.equal(tensor, known[name])}

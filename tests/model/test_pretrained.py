@@ -197,10 +197,8 @@ def test_errors_are_one_line(desk, cli):
     assert code == 3 and line.startswith(f"{desk}/vectors.txt:1: no header")
     code, line = run_check(path="vectors.txt}, {name: pretrained, path: vectors.txt, max_words: 1")
     assert code == 2 and "is listed twice" in line
-    assert run_check(path="vectors.txt", extra_words="latin.txt") == (
-        3,
-        f"{desk}/latin.txt:1: not UTF-8 (byte 0xe9)",
-    )
+    code, line = run_check(path="vectors.txt", extra_words="latin.txt")
+    assert code == 3 and line.startswith(f"{desk}/latin.txt:1: not UTF-8 (byte 0xe9")
     code, line = run_check(path="vectors.txt", kind="glov")
     assert code == 2 and line.startswith(
         "own.yaml:2: embedding.0.kind: unknown value 'glov'; did you mean 'glove'?"

@@ -8,8 +8,6 @@ Source: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; Gers, Schmidhub
 gradient by the chain rule
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

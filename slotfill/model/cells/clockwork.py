@@ -7,8 +7,6 @@
 Source: Koutnik, Greff, Gomez & Schmidhuber 2014, "A Clockwork RNN"
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

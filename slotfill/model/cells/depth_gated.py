@@ -13,8 +13,6 @@ difference from `lstm`.
 Source: Yao, Cohn, Vylomova, Duh & Dyer 2015, "Depth-Gated Recurrent Neural Networks"
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

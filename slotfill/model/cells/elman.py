@@ -5,8 +5,6 @@
 Source: Elman 1990, "Finding Structure in Time", Cognitive Science 14
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

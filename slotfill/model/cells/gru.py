@@ -9,8 +9,6 @@
 Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", eq. 5-8
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

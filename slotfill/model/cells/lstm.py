@@ -17,8 +17,6 @@ Cummins 2000; peepholes: Gers & Schmidhuber 2000; variants: Greff et al. 2015, "
 Odyssey"
 """
 
-from __future__ import annotations
-
 from itertools import compress
 from typing import Literal
 

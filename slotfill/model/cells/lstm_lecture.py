@@ -8,8 +8,6 @@ Source: Hung-yi Lee's lecture "Recurrent Neural Network" (National Taiwan Univer
 Learning)
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

@@ -9,8 +9,6 @@ Source: Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration of Recur
 Architectures"
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -18,8 +18,6 @@ Source: Chung et al. 2015, "A Recurrent Latent Variable Model for Sequential Dat
 prior: Bayer & Osendorfer 2015, "Learning Stochastic Recurrent Networks"
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

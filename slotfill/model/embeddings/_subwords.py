@@ -1,7 +1,5 @@
 """Tokens to the subwords of a pretrained transformer."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Base class of embeddings."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from slotfill.data.indexers import Indexer

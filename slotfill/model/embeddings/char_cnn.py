@@ -3,8 +3,6 @@
 Source: Ma & Hovy 2016, "End-to-end Sequence Labeling via Bi-directional LSTM-CNNs-CRF", section 2.1
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

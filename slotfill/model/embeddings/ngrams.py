@@ -6,8 +6,6 @@ Source: Bojanowski, Grave, Joulin & Mikolov 2017, "Enriching Word Vectors with S
 section 3.2
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

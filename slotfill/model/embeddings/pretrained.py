@@ -6,8 +6,6 @@ frequent words of the file and of `extra_words`, and does not need the file any 
 Source: Pennington, Socher & Manning 2014, "GloVe: Global Vectors for Word Representation"
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +17,7 @@ from slotfill.data.indexers import PADDING, UNKNOWN, PretrainedIndexer
 from slotfill.data.vocab import Vocab
 from slotfill.data.word_vectors import read_vectors
 from slotfill.errors import ConfigError, DataError
+from slotfill.files import read_lines
 from slotfill.model.embeddings.base import Embedding
 
 
@@ -48,7 +47,8 @@ class Pretrained(Embedding):
         super().__init__()
         file = None
         if path not in vocab.restored_resources:
-            words = [*vocab.tokens, *_words(extra_words)]
+            lines = read_lines(Path(extra_words)) if extra_words else ()
+            words = [*vocab.tokens, *(word for _, line in lines for word in line.split())]
             file = read_vectors(Path(path), words, max_words, lowercase, kind)
             if not file.words:
                 raise DataError(f"{path}: the file has no words")
@@ -89,18 +89,3 @@ class Pretrained(Embedding):
             return vectors
         is_frozen = ids >= self.trainable.num_embeddings
         return vectors + self.trainable(ids.masked_fill(is_frozen, PADDING))
-
-
-def _words(path: str | None) -> list[str]:
-    """Return the distinct words of a text file, in their order."""
-    if path is None:
-        return []
-    try:
-        return list(dict.fromkeys(Path(path).read_text(encoding="utf-8-sig").split()))
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path}:{line}: not UTF-8 (byte 0x{error.object[error.start]:02x})"
-        ) from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None

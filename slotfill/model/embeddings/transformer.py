@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal
 
 import torch
@@ -58,11 +59,11 @@ class Transformer(Embedding):
         learning_rate: Positive = 5e-5,
     ) -> None:
         super().__init__()
-        self.network = (
-            _from_run(vocab.resources[path]["config"])
-            if path in vocab.restored_resources
-            else _read(path, vocab)
-        ).float()
+        if path in vocab.restored_resources:
+            network = _from_run(vocab.resources[path]["config"])
+        else:
+            network = _read(path, vocab)
+        self.network = network.float()
         self.indexer = SubwordIndexer(vocab.resources[path], pooling)
         if self.indexer.max_subwords < 1:
             raise ConfigError(
@@ -150,9 +151,8 @@ def _read(path: str, vocab: Vocab) -> Any:
         )
     padding = tokenizer.pad_token_id or 0
     unknown = padding if tokenizer.unk_token_id is None else tokenizer.unk_token_id
-    config = json.loads(network.config.to_json_string(use_diff=False))
     vocab.resources[path] = {
-        "config": config,
+        "config": json.loads(network.config.to_json_string(use_diff=False)),
         "most": min(tokenizer.model_max_length, _max_positions(network)),
         "unknown": unknown,
         "padding": padding,
@@ -182,11 +182,7 @@ def _cached(name: str) -> Path:
     except (OSError, ValueError):
         folders = Path(constants.HF_HUB_CACHE).glob("models--*")
         names = [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]
-        names += [
-            str(folder)
-            for folder in Path(name).parent.glob("*")
-            if (folder / "config.json").is_file()
-        ]
+        names += [str(config.parent) for config in Path(name).parent.glob("*/config.json")]
         hint = did_you_mean(name, names) if names else ""
         raise ConfigError(
             f"{name}: neither a folder nor in the local cache; nothing is downloaded{hint}",
@@ -196,8 +192,7 @@ def _cached(name: str) -> Path:
 
 def _first_line(error: Exception) -> str:
     """Return the start of an error message in one line."""
-    line = " ".join(str(error).split()) or type(error).__name__
-    return line if len(line) < 160 else line[:160].rpartition(" ")[0] + " ..."
+    return shorten(str(error), 160, placeholder=" ...") or type(error).__name__
 
 
 def _max_positions(network: Any) -> int:

@@ -3,8 +3,6 @@
 Source: Bengio, Ducharme, Vincent & Jauvin 2003, "A Neural Probabilistic Language Model"
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -12,8 +12,6 @@ It has no position encoding; stack it on an encoder that knows the order of the 
 `encoder: [recurrent, attention]`.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

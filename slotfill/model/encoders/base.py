@@ -1,7 +1,5 @@
 """Base class of encoders."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from slotfill.model.activations import RecordsActivations

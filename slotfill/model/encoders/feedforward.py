@@ -7,8 +7,6 @@ Source: Rumelhart, Hinton & Williams 1986, "Learning Representations by Back-pro
 the window: Collobert et al. 2011, "Natural Language Processing (Almost) from Scratch"
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Literal
 

@@ -64,17 +64,16 @@ class GridLSTM(Encoder):
         for weight in self.input_weight.detach():
             for block in weight.split(hidden_size, dim=1):
                 nn.init.xavier_uniform_(block)
-        num_lstms = 1 if tied else layers
-        self.time = nn.ModuleList(
-            _LSTM(hidden_size, self.directions, forget_bias) for _ in range(num_lstms)
-        )
-        self.depth = nn.ModuleList(
-            _LSTM(hidden_size, self.directions, forget_bias) for _ in range(num_lstms)
+        self.time, self.depth = (
+            nn.ModuleList(
+                _LSTM(hidden_size, self.directions, forget_bias)
+                for _ in range(1 if tied else layers)
+            )
+            for _ in range(2)
         )
         self.layers = layers
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return `(batch, time, directions * hidden_size)`, zero at padding."""
         order = TimeMajorOrder(lengths, x.shape[1], self.directions)
         steps = order.to_time_major(self.dropout(x))
         first = torch.baddbmm(self.input_bias, steps.flatten(1, 2), self.input_weight)
@@ -87,17 +86,15 @@ class GridLSTM(Encoder):
             # Along depth the steps are independent, so one product computes all of them.
             both = torch.cat((h_time, h_depth), dim=3)
             products = torch.baddbmm(along_depth.bias, both.flatten(1, 2), along_depth.weight)
-            h_depth, m_depth = self._step(
-                products.unflatten(1, both.shape[1:3]), m_depth, f"layer {layer + 1} depth"
-            )
+            products = products.unflatten(1, both.shape[1:3])
+            h_depth, m_depth = self._step(products, m_depth, f"layer {layer + 1} depth")
         return order.to_batch_major(h_depth)
 
     def _along_time(self, lstm: _LSTM, h_depth: Tensor, name: str) -> Tensor:
         """Return h_time' of all steps; as `h_depth`, it is `(direction, time, batch, hidden)`."""
         time_weight, depth_weight = lstm.weight.chunk(2, dim=1)
-        projected = torch.baddbmm(lstm.bias, h_depth.flatten(1, 2), depth_weight).unflatten(
-            1, h_depth.shape[1:3]
-        )
+        projected = torch.baddbmm(lstm.bias, h_depth.flatten(1, 2), depth_weight)
+        projected = projected.unflatten(1, h_depth.shape[1:3])
 
         def step(projected: Tensor, state: State) -> tuple[State, State]:
             h, m = state
@@ -119,15 +116,8 @@ class GridLSTM(Encoder):
         m = torch.addcmul(f * m, i, g)
         h = (o * m).tanh()
         if self.activations is not None:
-            tensors = {
-                "input": i,
-                "forget": f,
-                "output": o,
-                "candidate": g,
-                "memory": m,
-                "hidden": h,
-            }
-            for kind, tensor in tensors.items():
+            kinds = ("input", "forget", "output", "candidate", "memory", "hidden")
+            for kind, tensor in zip(kinds, (i, f, o, g, m, h), strict=True):
                 for step in tensor.unbind(1) if tensor.dim() == 4 else [tensor]:
                     self.record(**{f"{name} {kind}": step})
         return h, m

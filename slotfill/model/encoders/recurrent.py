@@ -3,8 +3,6 @@
 Source: bidirectional: Schuster & Paliwal 1997, "Bidirectional Recurrent Neural Networks"
 """
 
-from __future__ import annotations
-
 from typing import cast
 
 from torch import Tensor, nn
@@ -43,16 +41,14 @@ class Recurrent(Encoder):
         self.output_size = hidden_size * self.directions
         # A second layer sees the complete sentence.
         self.causal_directions = self.directions if layers == 1 else 0
-        first = CELLS.build(cell, input_size, hidden_size, self.directions)
+        sizes = (hidden_size, self.directions)
+        first = CELLS.build(cell, input_size, *sizes)
         has_lower_layer = [True] if first.takes_lower_memory else []
         self.layers = nn.ModuleList([first])
         for _ in range(layers - 1):
-            self.layers.append(
-                CELLS.build(cell, self.output_size, hidden_size, self.directions, *has_lower_layer)
-            )
+            self.layers.append(CELLS.build(cell, self.output_size, *sizes, *has_lower_layer))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return `(batch, time, directions * hidden_size)`, zero at padding."""
         order = TimeMajorOrder(lengths, x.shape[1], self.directions)
         self.regularization_loss = x.new_zeros(())
         last_states = None

@@ -10,8 +10,6 @@ It has no position encoding: permuting the tokens permutes the outputs. Stack it
 knows their order, as in `encoder: [recurrent, self_attention]`.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction, Size

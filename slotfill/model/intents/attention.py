@@ -9,8 +9,6 @@ and Slot Filling", section 3.2; the score: Yang et al. 2016, "Hierarchical Atten
 Document Classification", equation 5
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -9,8 +9,6 @@ Detection for Spoken Language Understanding", simplified: one distribution for t
 of one for each token and a vote, and the tagger reads it instead of a separate decoder
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy

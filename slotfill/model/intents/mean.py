@@ -7,8 +7,6 @@ Detection and Slot Filling", section 3.2; the maximum: Zhang & Wang 2016, "A Joi
 Determination and Slot Filling for Spoken Language Understanding"
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -8,8 +8,6 @@ starts from its own initial state. The papers start it from a projection of the 
 last state; that state is a part of h_1, which is an input of the first step.
 """
 
-from __future__ import annotations
-
 from typing import cast
 
 import numpy as np
@@ -63,14 +61,13 @@ class Decoder(Tagger):
         return memory[0].new_zeros(memory[0].shape[0], self.cell.hidden_size)
 
     def decoder_input(self, memory: EncoderMemory, h: Tensor, s: Tensor) -> Tensor:
-        """Return the context `(batch, context_size)` of a step.
+        """Return the context `(batch, context_size)` of a step: h_t.
 
         Args:
-            memory: What `prepare_memory` returned.
             h: The encoder's output at this token, `(batch, hidden)`.
             s: The decoder's output at the previous token, `(batch, hidden_size)`.
         """
-        raise NotImplementedError
+        return h
 
     def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
         """Return the logits `(batch, time, tags)`, given the gold tags or the best ones so far."""

@@ -15,8 +15,6 @@ and Slot Filling", section 3.1; the score: Bahdanau, Cho & Bengio 2015
 Export: Exported only with beam: 1.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

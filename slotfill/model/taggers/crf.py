@@ -18,8 +18,6 @@ Source: Lafferty, McCallum & Pereira 2001, "Conditional Random Fields"; over an 
 2015
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -48,12 +46,11 @@ class CRF(Tagger):
         self.matrix = nn.Parameter(torch.zeros(tags, tags))
         self.end = nn.Parameter(torch.zeros(tags))
         legal = legal_transitions(vocab.tags, vocab.scheme)
-        tables = (("start", legal.start), ("matrix", legal.matrix), ("end", legal.end))
-        for name, table in tables:
-            self.register_buffer(f"legal_{name}", torch.from_numpy(table), persistent=False)
+        for name in ("start", "matrix", "end"):
+            table = torch.from_numpy(getattr(legal, name))
+            self.register_buffer(f"legal_{name}", table, persistent=False)
 
     def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
-        """Return the emissions `(batch, time, tags)`."""
         return self.linear(self.dropout(hidden))
 
     def loss(self, emissions: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
@@ -68,9 +65,8 @@ class CRF(Tagger):
 
     def transitions(self) -> Transitions:
         """Return the learned scores, minus infinity where the scheme forbids."""
-        return Transitions(
-            *(table.detach().cpu().numpy() for table in self._constrained_transitions())
-        )
+        tables = self._constrained_transitions()
+        return Transitions(*(table.detach().cpu().numpy() for table in tables))
 
     def _constrained_transitions(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the scores `(tags,)`, `(tags, tags)` and `(tags,)` of starts, pairs and ends."""

@@ -13,8 +13,6 @@ Language Understanding"
 Export: Exported only with beam: 1.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -46,10 +44,6 @@ class Focus(Decoder):
         beam: Size = 1,
     ) -> None:
         super().__init__(input_size, vocab, hidden_size, tag_size, cell, dropout, beam)
-
-    def decoder_input(self, memory: EncoderMemory, h: Tensor, s: Tensor) -> Tensor:
-        """Return h_t."""
-        return h
 
     def teacher_forced(
         self, memory: EncoderMemory, previous: Tensor

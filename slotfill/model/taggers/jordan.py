@@ -13,8 +13,6 @@ A plain Jordan network is this tagger over `encoder: {name: feedforward, layers:
 concatenates the vectors of its window.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -5,8 +5,6 @@
 Source: Bridle 1990, "Probabilistic Interpretation of Feedforward Classification Network Outputs"
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction
@@ -34,5 +32,4 @@ class Softmax(Tagger):
             self.legal_transitions = legal_transitions(vocab.tags, vocab.scheme)
 
     def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
-        """Return the logits `(batch, time, tags)`."""
         return self.linear(self.dropout(hidden))
