@@ -30,7 +30,7 @@ def _arithmetic(operator: str, compute: Callable[[int, int], int], reverse: bool
         operands = (other, size) if reverse else (size, other)
         return size.builder.symbolic_size(
             compute(*map(int, operands)),
-            compute(*map(alternate_size, operands)),
+            compute(*map(size.builder.alternate, operands)),
             lambda: size.builder.add(operator, list(map(size.builder.size, operands))),
         )
 
@@ -52,11 +52,6 @@ class SymbolicSize(int):
     __rsub__ = _arithmetic("Sub", int.__sub__, reverse=True)
     __floordiv__ = _arithmetic("Div", int.__floordiv__)
     __rfloordiv__ = _arithmetic("Div", int.__floordiv__, reverse=True)
-
-
-def alternate_size(size: int) -> int:
-    """Return the size in the alternate example; a fixed size is the same there."""
-    return size.alternate if isinstance(size, SymbolicSize) else size
 
 
 @dataclass
@@ -138,7 +133,7 @@ class GraphBuilder:
             return type(value)(map(self.alternate, value))
         if isinstance(value, dict):
             return {key: self.alternate(item) for key, item in value.items()}
-        return alternate_size(value) if isinstance(value, int) else value
+        return value.alternate if isinstance(value, SymbolicSize) else value
 
     def name(self, tensor: Tensor) -> str:
         """Return the name of a tensor; one that is not traced becomes a constant."""

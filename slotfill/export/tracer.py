@@ -73,27 +73,25 @@ class OnnxTracer(TorchFunctionMode):
         examples = (*state, inputs.select(axis, 0))
         alternates = (*builder.alternate(state), builder.alternate(inputs).select(axis, 0))
         outer, builder.nodes = builder.nodes, []
-        try:
-            arguments = [
-                builder.trace(builder.unique_name("step"), example.clone(), alternate.clone())
-                for example, alternate in zip(examples, alternates, strict=True)
-            ]
-            with self:
-                outputs, next_state = step(arguments[-1], tuple(arguments[:-1]))
-            for before, after in zip(state, next_state, strict=True):
-                if before.dtype != after.dtype or before.shape != after.shape:
-                    raise ExportError("a loop whose state changes its dtype or shape")
-            results = (*next_state, *outputs)
-            # A body may return neither an outer tensor nor one tensor twice, so each is copied.
-            copies = [builder.add("Identity", [builder.name(result)]) for result in results]
-            body = helper.make_graph(
-                builder.nodes,
-                builder.unique_name("body"),
-                list(map(builder.value_info, map(builder.name, arguments), arguments)),
-                list(map(builder.value_info, copies, results)),
-            )
-        finally:
-            builder.nodes = outer
+        arguments = [
+            builder.trace(builder.unique_name("step"), example.clone(), alternate.clone())
+            for example, alternate in zip(examples, alternates, strict=True)
+        ]
+        with self:
+            outputs, next_state = step(arguments[-1], tuple(arguments[:-1]))
+        for before, after in zip(state, next_state, strict=True):
+            if before.dtype != after.dtype or before.shape != after.shape:
+                raise ExportError("a loop whose state changes its dtype or shape")
+        results = (*next_state, *outputs)
+        # A body may return neither an outer tensor nor one tensor twice, so each is copied.
+        copies = [builder.add("Identity", [builder.name(result)]) for result in results]
+        body = helper.make_graph(
+            builder.nodes,
+            builder.unique_name("body"),
+            list(map(builder.value_info, map(builder.name, arguments), arguments)),
+            list(map(builder.value_info, copies, results)),
+        )
+        builder.nodes = outer
         scanned = builder.add_node(
             "Scan",
             names,

@@ -137,11 +137,7 @@ def decode(
     """Return the ids of the best tags of each sentence.
 
     Without transitions these are the best at each token, else the best sequence (Viterbi 1967).
-
-    Args:
-        emissions: `(batch, time, tags)`.
-        lengths: `(batch,)`.
-        transitions: The scores of pairs of tags.
+    `emissions` is `(batch, time, tags)`, `lengths` `(batch,)`.
     """
     if emissions.shape[1] == 0:
         return [[] for _ in lengths]

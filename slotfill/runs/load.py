@@ -103,19 +103,18 @@ def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model:
         raise RunError(
             f"{files.path}: its network cannot be built ({reason}); train it again"
         ) from error
-    state = model.state_dict()
-    for key in {**state, **weights}:
-        saved, needed = (_describe(tensors.get(key)) for tensors in (weights, state))
-        if saved != needed:
+    saved, needed = (
+        {key: f"{tensor.dtype} {tuple(tensor.shape)}" for key, tensor in tensors.items()}
+        for tensors in (weights, model.state_dict())
+    )
+    for key in {**needed, **saved}:
+        if saved.get(key) != needed.get(key):
             raise RunError(
-                f"{name}: {key} is {saved}, but config.yaml needs {needed}; train the run again"
+                f"{name}: {key} is {saved.get(key, 'missing')}, but config.yaml needs"
+                f" {needed.get(key, 'missing')}; train the run again"
             )
     model.load_state_dict(weights)
     return model
-
-
-def _describe(tensor: Tensor | None) -> str:
-    return "missing" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
 
 
 def check_run_folder(path: Path) -> None:

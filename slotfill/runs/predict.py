@@ -81,7 +81,7 @@ class Predictor:
         """Return `texts` as sentences with slots and intents."""
         for text in texts:
             check_length(text)
-        sentences = [self.run.tokenizer.tokenize(text) for text in texts]
+        sentences = list(map(self.run.tokenizer.tokenize, texts))
         slots, intents = predict(self.run.engine, self.run.vocab, sentences)
         for sentence, own_slots, intent in zip(sentences, slots, intents, strict=True):
             sentence.slots, sentence.intent = own_slots, intent
