@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -89,19 +90,18 @@ def read_sentences(
         learned_from = examples if misaligned == "split" else []
         tokenizer = Tokenizer.fit(tokenizer, normalization, learned_from)
     sentences = list(_intern(align(examples, tokenizer, misaligned, keep_tokens)))
+    result = ReadResult(sentences, tokenizer)
+    for issue in result.issues("unknown labels"):
+        raise DataError(f"{issue.location}: {issue.message}")
     for sentence in sentences:
-        for issue in sentence.issues:
-            if issue.kind == "unknown labels":
-                raise DataError(f"{issue.location}: {issue.message}")
+        problem = ""
         if labelled and sentence.slots is None:
-            raise DataError(
-                f"{sentence.location}: the sentence has no labels, which training and scoring need"
-            )
-        if intents and not intent_names(sentence.intent):
-            raise DataError(
-                f"{sentence.location}: the sentence has no intent; give it one, or set intent: null"
-            )
-    return ReadResult(sentences, tokenizer)
+            problem = "no labels, which training and scoring need"
+        elif intents and not intent_names(sentence.intent):
+            problem = "no intent; give it one, or set intent: null"
+        if problem:
+            raise DataError(f"{sentence.location}: the sentence has {problem}")
+    return result
 
 
 def read_texts(
@@ -117,19 +117,13 @@ def read_texts(
         yield from (example.text for example in _part(path, format).read(path, scheme=scheme))
         return
     for number, line in read_lines(path, errors):
-        if number == 1 and format is None and _is_json_object(line):
-            raise DataError(
-                f"{path}:1: a JSON object, not text; add --input-format jsonl, or --input-format"
-                " text if it is text"
-            )
+        with suppress(ValueError, RecursionError):
+            if number == 1 and format is None and isinstance(json.loads(line), dict):
+                raise DataError(
+                    f"{path}:1: a JSON object, not text; add --input-format jsonl, or"
+                    " --input-format text if it is text"
+                )
         yield line
-
-
-def _is_json_object(line: str) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def write_sentences(
@@ -138,11 +132,11 @@ def write_sentences(
     *,
     format: FormatPart = None,
     scheme: str = "iob2",
-    verify: Callable[[Path, Format], None] | None = None,
+    verify: Callable[[list[Example]], None] | None = None,
 ) -> None:
     """Write `sentences` to the new file (or folder) `path`, completely or not at all.
 
-    `verify` is called with the written file and its format before it gets its name.
+    `verify` is called with what was written, read back, before the file gets its name.
 
     Raises:
         UsageError: `path` exists or cannot be written.
@@ -161,7 +155,7 @@ def write_sentences(
             draft = Path(folder, path.name)
             part.write(draft, sentences, scheme=scheme)
             if verify is not None:
-                verify(draft, part)
+                verify(list(part.read(draft, scheme=scheme)))
             draft.rename(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
@@ -195,8 +189,8 @@ def convert_file(
     )
     losses: list[Issue] = []
 
-    def verify(draft: Path, part: Format) -> None:
-        losses.extend(_find_losses(reading, list(part.read(draft, scheme=to_scheme))))
+    def verify(written: list[Example]) -> None:
+        losses.extend(_find_losses(reading, written))
         if losses and not lossy:
             more = f" (and {len(losses) - 1} more)" if losses[1:] else ""
             raise DataError(
@@ -211,31 +205,32 @@ def convert_file(
 def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[Issue]:
     """Yield an issue for each sentence that differs from what was read back."""
     for sentence, example in zip(reading.sentences, examples, strict=True):
-        other = reading.tokenizer.tokenize(example.text)
-        other.offsets = example.offsets or other.offsets
-        spans = None
+        tokens = new_tokens = sentence.surface_forms
+        hint = ""
+        if sentence.pretokenized:
+            other = reading.tokenizer.tokenize(example.text)
+            other.offsets = example.offsets or other.offsets
+            new_tokens = other.surface_forms
+            if example.offsets is None and tokens == example.text.split():
+                hint = "; --tokenizer whitespace keeps them"
+        spans, slots = None, "it is unlabelled, and becomes labelled without slots"
         if sentence.slots is not None:
             spans = [Span(slot.name, *sentence.span(slot)) for slot in sentence.slots]
-        message = ""
-        if sentence.text != example.text:
-            message = f"the text {sentence.text!r} becomes {example.text!r}"
-        elif sentence.pretokenized and sentence.offsets != other.offsets:
-            message = f"the tokens {sentence.surface_forms} become {other.surface_forms}"
-            if example.offsets is None and sentence.surface_forms == example.text.split():
-                message += "; --tokenizer whitespace keeps them"
-        elif spans is None and example.spans is not None:
-            message = "it is unlabelled, and becomes labelled without slots"
-        elif spans != example.spans:
-            message = f"the slots {spans} become {example.spans}"
-        elif (sentence.intent or None) != example.intent:
-            message = f"the intent {sentence.intent!r} becomes {example.intent!r}"
-        if message:
+            slots = "the slots {} become {}"
+        changes = (
+            ("the text {!r} becomes {!r}", sentence.text, example.text),
+            ("the tokens {} become {}" + hint, tokens, new_tokens),
+            (slots, spans, example.spans),
+            ("the intent {!r} becomes {!r}", sentence.intent or None, example.intent),
+        )
+        messages = (message.format(old, new) for message, old, new in changes if old != new)
+        if message := next(messages, None):
             yield Issue("lost", sentence.location, message)
 
 
 def format_from_suffix(path: Path) -> str | None:
     """Return the name of the format that `path` is named after, or None."""
-    return next((name for name in FORMATS.names() if _format_class(name).recognizes(path)), None)
+    return next((name for name, part in _formats() if part.recognizes(path)), None)
 
 
 def guess_format(path: Path) -> str:
@@ -250,8 +245,8 @@ def guess_format(path: Path) -> str:
     head = list(islice((line for _, line in read_lines(path) if line.strip()), 20))
     if not head:
         raise DataError(f"{path}: no sentences; the file is empty")
-    for name in FORMATS.names():
-        if _format_class(name).looks_like(head):
+    for name, part in _formats():
+        if part.looks_like(head):
             return name
     names = ", ".join(FORMATS.names())
     raise DataError(
@@ -265,7 +260,8 @@ def splits_in(folder: Path, format: FormatPart = None) -> list[str]:
 
     Raises DataError if there is no such folder.
     """
-    return sorted({_split_of(path) for path in _visible_entries(folder) if _is_split(path, format)})
+    recognized = (split for split, path in _split_paths(folder) if _is_split(path, format))
+    return sorted(set(recognized))
 
 
 def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | None:
@@ -274,7 +270,7 @@ def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | No
     Raises DataError if there is no such folder, or more than one file for the split.
     """
     name = _SPLIT_ALIASES.get(split, split)
-    entries = [path for path in _visible_entries(folder) if _split_of(path) == name]
+    entries = [path for stem, path in _split_paths(folder) if stem == name]
     paths = [path for path in entries if _is_split(path, format)]
     # A file such as train.txt has its format in its content or in the config.
     paths = paths or [path for path in entries if path.is_file()]
@@ -302,25 +298,27 @@ def _intern(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
         yield sentence
 
 
-def _format_class(format: str | Mapping[str, Any]) -> type[Format]:
-    return FORMATS.part(format if isinstance(format, str) else format["name"]).load()
+def _formats(format: FormatPart = None) -> Iterator[tuple[str, type[Format]]]:
+    """Yield the names and classes of all formats, or those of one."""
+    names = [format if isinstance(format, str) else format["name"]] if format else FORMATS.names()
+    for name in FORMATS.names() if names == ["auto"] else names:
+        yield name, FORMATS.part(name).load()
 
 
-def _visible_entries(folder: Path) -> list[Path]:
+def _is_split(path: Path, format: FormatPart) -> bool:
+    return any(part.recognizes(path) for _, part in _formats(format))
+
+
+def _split_paths(folder: Path) -> list[tuple[str, Path]]:
+    """Return the files and folders in `folder`, sorted, each after the name of its split."""
     if not folder.is_dir():
         if folder.exists():
             raise DataError(f"{folder}: a file where a folder is expected")
         raise DataError(f"{folder}: no such folder{nearest_in_folder(folder)}")
-    # A README.md is not a split, though it ends like brackets.
-    paths = folder.iterdir()
-    return sorted(path for path in paths if not path.name.startswith(".") and path.stem != "README")
-
-
-def _split_of(path: Path) -> str:
-    stem = path.name if path.is_dir() else path.stem
-    return _SPLIT_ALIASES.get(stem, stem)
-
-
-def _is_split(path: Path, format: FormatPart) -> bool:
-    parts = FORMATS.names() if format is None or format == "auto" else [format]
-    return any(_format_class(part).recognizes(path) for part in parts)
+    stems = {path: path.name if path.is_dir() else path.stem for path in sorted(folder.iterdir())}
+    return [
+        (_SPLIT_ALIASES.get(stem, stem), path)
+        for path, stem in stems.items()
+        # A README.md is not a split, though it ends like brackets.
+        if not path.name.startswith(".") and path.stem != "README"
+    ]

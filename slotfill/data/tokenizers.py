@@ -206,10 +206,10 @@ class Tokenizer:
         """Return the tokenizer of `to_json`; raises ValueError if `data` is not its output."""
         if data["name"] not in TOKENIZERS or data["normalization"] not in NORMALIZATIONS:
             raise ValueError(f"unknown tokenizer {data['name']!r}, {data['normalization']!r}")
-        affixes = {}
-        for key in ("prefixes", "suffixes"):
-            affixes[key] = [(str(side), str(form)) for side, form in data[key]]
-        return cls(data["name"], data["normalization"], **affixes)
+        prefixes, suffixes = (
+            [(side, form) for side, form in data[key]] for key in ("prefixes", "suffixes")
+        )
+        return cls(data["name"], data["normalization"], prefixes, suffixes)
 
 
 NORMALIZATIONS = ("NFC", "NFKC", "none")

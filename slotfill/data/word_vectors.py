@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
-from slotfill.errors import DataError, UsageError
+from slotfill.errors import DataError, UsageError, format_count
 
 Kind = Literal["auto", "glove", "word2vec", "word2vec_binary", "fasttext"]
 
@@ -37,15 +37,6 @@ class Vectors:
     """Words that the file does not have, whose vectors come from subwords."""
 
 
-class _Row(NamedTuple):
-    """A word, the bytes of its vector in the file, and its location for messages."""
-
-    word: bytes
-    start: int
-    end: int
-    location: str
-
-
 def read_vectors(
     path: Path, wanted: Iterable[str], max_words: int, lowercase: bool, kind: Kind = "auto"
 ) -> Vectors:
@@ -64,9 +55,8 @@ def read_vectors(
     """
     try:
         if not path.stat().st_size:
-            raise DataError(
-                f"{path}: empty; a file of word vectors has a word and its numbers in each line"
-            )
+            problem = "empty; a file of word vectors has a word and its numbers in each line"
+            raise DataError(f"{path}: {problem}")
         if kind == "auto":
             kind = _kind(path)
         if kind == "fasttext":
@@ -104,64 +94,56 @@ def _read_rows(
     if kind != "glove":
         header = _HEADER.match(data, start)
         if header is None:
-            raise DataError(
-                f"{path}:1: no header; a word2vec file begins with two numbers: words, numbers of"
-                " each"
-            )
+            problem = "a word2vec file begins with two numbers: words, numbers of each"
+            raise DataError(f"{path}:1: no header; {problem}")
         count, size, start = int(header[1]), int(header[2]), header.end()
     binary = kind == "word2vec_binary"
     vectors: dict[str, np.ndarray] = {}
-    for number, row in enumerate(
-        (_binary_rows if binary else _text_rows)(path, data, start, size, count), start=1
-    ):
-        if number > max_words and row.word not in wanted:
+    rows = (_binary_rows if binary else _text_rows)(path, data, start, size, count)
+    for number, (location, raw_word, raw) in enumerate(rows, start=1):
+        if number > max_words and raw_word not in wanted:
             continue
         try:
-            word = row.word.decode()
+            word = raw_word.decode()
         except UnicodeDecodeError as error:
-            raise DataError(
-                f"{row.location}: not UTF-8 (byte 0x{row.word[error.start]:02x} in the word)"
-            ) from None
+            byte = f"byte 0x{raw_word[error.start]:02x} in the word"
+            raise DataError(f"{location}: not UTF-8 ({byte})") from None
         if word not in vectors:
-            raw = data[row.start : row.end]
-            vector = (
-                np.frombuffer(raw, "<f4") if binary else _numbers(raw.strip(b" \r").split(b" "))
-            )
+            vector = np.frombuffer(raw, "<f4") if binary else _numbers(raw.strip(b" ").split(b" "))
             if vector is None or not np.isfinite(vector).all():
-                raise DataError(f"{row.location}: what follows '{word}' is not all finite numbers")
+                raise DataError(f"{location}: what follows '{word}' is not all finite numbers")
             vectors[word] = vector
     return Vectors(list(vectors), np.array([*vectors.values()], np.float32), [])
 
 
-def _text_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -> Iterator[_Row]:
+_Rows = Iterator[tuple[str, bytes, bytes]]
+"""The location, the word and the numbers of each row."""
+
+
+def _text_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -> _Rows:
     """Yield the rows of a text file; `size` 0 is that of the first row, `count` 0 any number.
 
     Words that contain spaces, as a few of GloVe's do, are skipped: they are no tokens.
     """
     first = number = 1 if size else 0
     expected = "the header says" if size else "the first line has"
-    while start < len(data):
+    data.seek(start)
+    while line := data.readline():
         number += 1
-        end = data.find(b"\n", start)
-        end = len(data) if end < 0 else end
-        line = data[start:end].rstrip(b" \r")
+        line = line.rstrip(b" \r\n")
         numbers = line.count(b" ")
-        location = f"{path}:{number}"
         size = size or numbers
+        problem = ""
         if not size:
-            raise DataError(
-                f"{location}: no numbers; a line has a word and numbers, separated by spaces"
-            )
-        if numbers != size:
-            # A word with spaces is followed by `size` numbers, too.
-            if numbers < size or _numbers(line.split(b" ")[-size - 1 :]) is not None:
-                raise DataError(
-                    f"{location}: {numbers} number{'s' * (numbers != 1)}, but {expected} {size}"
-                )
-        else:
-            space = line.find(b" ")
-            yield _Row(line[:space], start + space + 1, end, location)
-        start = end + 1
+            problem = "no numbers; a line has a word and numbers, separated by spaces"
+        elif numbers == size:
+            word, _, rest = line.partition(b" ")
+            yield f"{path}:{number}", word, rest
+        # A word with spaces is followed by `size` numbers, too.
+        elif numbers < size or _numbers(line.split(b" ")[-size - 1 :]) is not None:
+            problem = f"{format_count(numbers, 'number')}, but {expected} {size}"
+        if problem:
+            raise DataError(f"{path}:{number}: {problem}")
     if count and count != number - first:
         raise DataError(
             f"{path}: the header says {count} words, but there are {number - first}; the file is"
@@ -169,7 +151,7 @@ def _text_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -
         )
 
 
-def _binary_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -> Iterator[_Row]:
+def _binary_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -> _Rows:
     """Yield the rows of a binary file: a word, a space, `size` 32-bit floats, maybe a line end."""
     for number in range(1, count + 1):
         space = data.find(b" ", start)
@@ -178,7 +160,7 @@ def _binary_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int)
             raise DataError(
                 f"{path}: truncated in word {number} of the {count} that the header says"
             )
-        yield _Row(data[start:space].lstrip(b"\n"), space + 1, end, f"{path}: word {number}")
+        yield f"{path}: word {number}", data[start:space].lstrip(b"\n"), data[space + 1 : end]
         start = end
     if data[start:].strip(b"\n"):
         raise DataError(f"{path}: continues after the {count} words that the header says")
