@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from slotfill.data.sentence import Example, Issue, Sentence, Slot, Span
 from slotfill.data.tokenizers import Tokenizer
@@ -24,10 +24,13 @@ def align(
     """
     sentences = []
     misaligned_spans: list[str] = []
+    seen: dict[Any, Any] = {}  # Equal tokens and slots are stored once, to save memory.
     for example in examples:
         sentence = _tokenize(example, tokenizer, keep_tokens)
+        sentence.tokens = list(map(seen.setdefault, sentence.tokens, sentence.tokens))
         if example.spans is not None:
-            sentence.slots = _slots(sentence, example.spans, misaligned, misaligned_spans)
+            slots = _slots(sentence, example.spans, misaligned, misaligned_spans)
+            sentence.slots = list(map(seen.setdefault, slots, slots))
         sentences.append(sentence)
     if misaligned_spans:
         raise MisalignedError(misaligned_spans)
@@ -48,21 +51,18 @@ def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sent
     sentence.intent, sentence.issues = example.intent, example.issues
     if example.offsets is None:
         return sentence
-    text, changed = example.text, []
-    if sentence.offsets != example.offsets:
-        tokenized = set(sentence.offsets)
-        changed = [text[slice(*span)] for span in example.offsets if span not in tokenized]
-    if changed and tokenizer.name == "given" and not keep_tokens:
-        raise DataError(
-            f"{example.location}: the token {changed[0]!r} holds white space, where prediction"
-            " splits it; set data.tokenizer: words (convert: --tokenizer words)"
-        )
+    text, tokenized = example.text, set(sentence.offsets)
+    changed = [text[start:end] for start, end in example.offsets if (start, end) not in tokenized]
     if keep_tokens or tokenizer.name == "given":
+        if changed and not keep_tokens:
+            raise DataError(
+                f"{example.location}: the token {changed[0]!r} holds white space, where prediction"
+                " splits it; set data.tokenizer: words (convert: --tokenizer words)"
+            )
         sentence.offsets, sentence.pretokenized = example.offsets, True
         sentence.tokens = [tokenizer.normalize(text[start:end]) for start, end in example.offsets]
     elif changed:
-        issue = Issue("retokenized", example.location, " ".join(changed))
-        sentence.issues += (issue,)
+        sentence.issues += (Issue("retokenized", example.location, " ".join(changed)),)
     return sentence
 
 
@@ -74,9 +74,9 @@ def _slots(
     ends = {end: index + 1 for index, (_, end) in enumerate(sentence.offsets)}
     slots: list[Slot] = []
     for name, start, end in sorted(spans, key=lambda span: span[1:]):
+        _check_span(sentence, name, start, end)
         first, last = starts.get(start), ends.get(end)
-        if not name or first is None or last is None or start >= end:
-            _check_span(sentence, name, start, end)
+        if first is None or last is None:
             problem, hint = _describe_misalignment(sentence, name, start, end)
             offsets = enumerate(sentence.offsets)
             touched = [index for index, (first, last) in offsets if first < end and last > start]
@@ -90,8 +90,7 @@ def _slots(
         slot = Slot(name, first, last)
         if slots and slot.start < slots[-1].end:
             both = " and ".join(
-                f"'{overlapping.name}' ({sentence.value(overlapping)!r})"
-                for overlapping in (slots[-1], slot)
+                f"'{each.name}' ({sentence.value(each)!r})" for each in (slots[-1], slot)
             )
             raise DataError(f"{sentence.location}: slots {both} overlap")
         slots.append(slot)
@@ -100,17 +99,15 @@ def _slots(
 
 def _check_span(sentence: Sentence, name: str, start: int, end: int) -> None:
     """Raise DataError if a span has no name, is empty or is out of the text."""
+    where = f"from {start} to {end}"
     size = len(sentence.text)
     problem = ""
     if not name:
-        problem = f"the slot from {start} to {end} has no name"
+        problem = f"the slot {where} has no name"
     elif start == end:
-        problem = f"slot '{name}' from {start} to {end} is empty"
+        problem = f"slot '{name}' {where} is empty"
     elif not 0 <= start < end <= size:
-        problem = (
-            f"slot '{name}' from {start} to {end} is not in the text of {size} characters,"
-            " counted from 0"
-        )
+        problem = f"slot '{name}' {where} is not in the text of {size} characters, counted from 0"
     if problem:
         raise DataError(f"{sentence.location}: {problem}")
 

@@ -89,7 +89,7 @@ def read_sentences(
     if isinstance(tokenizer, str):
         learned_from = examples if misaligned == "split" else []
         tokenizer = Tokenizer.fit(tokenizer, normalization, learned_from)
-    sentences = list(_intern(align(examples, tokenizer, misaligned, keep_tokens)))
+    sentences = align(examples, tokenizer, misaligned, keep_tokens)
     result = ReadResult(sentences, tokenizer)
     for issue in result.issues("unknown labels"):
         raise DataError(f"{issue.location}: {issue.message}")
@@ -285,17 +285,6 @@ def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | No
 def _part(path: Path, format: FormatPart) -> Format:
     part: Format = FORMATS.build(guess_format(path) if format in (None, "auto") else format)
     return part
-
-
-def _intern(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
-    """Yield `sentences` with equal tokens and slots interned, to save memory."""
-    seen: dict[Any, Any] = {}
-    once = seen.setdefault
-    for sentence in sentences:
-        sentence.tokens = list(map(once, sentence.tokens, sentence.tokens))
-        if sentence.slots is not None:
-            sentence.slots = list(map(once, sentence.slots, sentence.slots))
-        yield sentence
 
 
 def _formats(format: FormatPart = None) -> Iterator[tuple[str, type[Format]]]:

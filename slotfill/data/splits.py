@@ -64,22 +64,26 @@ def read_split(
 
 def fit_tokenizer(data: DataConfig) -> Tokenizer:
     """Return the tokenizer of `data`, with the affixes learned from all its training sentences."""
-    examples: list[Example] = []
-    if data.misaligned == "split" and data.tokenizer in ("words", "whitespace"):
-        path = split_path(data, "train")
-        assert path is not None
-        examples = read_examples(path, format=data.format, scheme=data.scheme)
+    learns = data.misaligned == "split" and data.tokenizer in ("words", "whitespace")
+    examples = _training_examples(data) if learns else []
     return Tokenizer.fit(data.tokenizer, data.normalization, examples)
+
+
+def _training_examples(data: DataConfig) -> list[Example]:
+    path = split_path(data, "train")
+    assert path is not None
+    return read_examples(path, format=data.format, scheme=data.scheme)
 
 
 def split_names(data: DataConfig) -> list[str]:
     """Return the names of the splits that `read_split` can read."""
     names = [split for split in SPLITS if getattr(data, split)]
-    folder = Path(data.path) if data.path else None
-    if folder is not None:
+    if data.path:
+        folder = Path(data.path)
         names += splits_in(folder, data.format) if _is_corpus(folder) else ["train"]
-    held_out = ["valid"] if holdout_share(data) else []
-    return list(dict.fromkeys((*names, *held_out)))
+    if holdout_share(data):
+        names.append("valid")
+    return list(dict.fromkeys(names))
 
 
 def holdout_share(data: DataConfig) -> float:
@@ -92,10 +96,9 @@ def holdout_share(data: DataConfig) -> float:
         return 0.0
     if data.holdout is not None:
         return data.holdout
-    path = split_path(data, "train")
-    if split_path(data, "test") is None or path is None:
+    if split_path(data, "test") is None:
         return DEFAULT_HOLDOUT
-    examples = read_examples(path, format=data.format, scheme=data.scheme)
+    examples = _training_examples(data)
     labels = sum(len(e.spans or ()) + len(intent_names(e.intent)) for e in examples)
     return DEFAULT_HOLDOUT if labels * DEFAULT_HOLDOUT >= MIN_VALID_LABELS else 0.0
 
@@ -105,18 +108,15 @@ def split_path(data: DataConfig, split: str) -> Path | None:
 
     Raises DataError where the data is gone, and ConfigError where there is none to train on.
     """
-    named = getattr(data, split, None) if split in SPLITS else None
-    if named:
+    if split in SPLITS and (named := getattr(data, split)):
         return Path(named)
     folder = Path(data.path) if data.path else None
+    split_file = folder if split == "train" else None
     if folder is not None and not folder.exists():
-        raise DataError(
-            f"{folder}: no such file or folder, though data.path of the config names it"
-        )
+        problem = "no such file or folder, though data.path of the config names it"
+        raise DataError(f"{folder}: {problem}")
     if folder is not None and _is_corpus(folder):
         split_file = find_split(folder, split, data.format)
-    else:
-        split_file = folder if split == "train" else None
     if split_file is None and split == "train":
         where = f"in {folder}" if folder else "given"
         if names := splits_in(folder, data.format) if folder else []:
@@ -148,11 +148,8 @@ def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
             key="data.holdout",
         )
     held = draw_holdout(reading.sentences, size)
-    sentences = [
-        sentence
-        for index, sentence in enumerate(reading.sentences)
-        if (index in held) == (split == "valid")
-    ]
+    numbered = enumerate(reading.sentences)
+    sentences = [each for index, each in numbered if (index in held) == (split == "valid")]
     return ReadResult(sentences, reading.tokenizer)
 
 
