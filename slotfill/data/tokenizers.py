@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -59,6 +59,9 @@ Affix = tuple[str, str]
 The context is the class of the adjacent character (letter, digit or other), or `=` and the rest of
 the only token that the affix is split from."""
 
+_Seen = defaultdict[Affix, set[Affix]]
+"""Affixes in general, and each as that of a single word."""
+
 
 class Tokenizer:
     """Splits texts into tokens, by a base tokenizer and the affixes learned from training data.
@@ -103,8 +106,8 @@ class Tokenizer:
             return tokenizer
         labelled = [example for example in examples if example.spans]
         while True:
-            prefixes: defaultdict[Affix, set[str]] = defaultdict(set)
-            suffixes: defaultdict[Affix, set[str]] = defaultdict(set)
+            prefixes: _Seen = defaultdict(set)
+            suffixes: _Seen = defaultdict(set)
             for example in labelled:
                 tokenizer._collect_affixes(example, prefixes, suffixes)
             learned = cls(
@@ -117,26 +120,27 @@ class Tokenizer:
                 return tokenizer
             tokenizer = learned
 
-    def _collect_affixes(
-        self, example: Example, prefixes: dict[Affix, set[str]], suffixes: dict[Affix, set[str]]
-    ) -> None:
-        """Add the affix at each edge of a span inside a token of `example`, and the rest of it."""
+    def _collect_affixes(self, example: Example, prefixes: _Seen, suffixes: _Seen) -> None:
+        """Add the affix at each edge of a span inside a token of `example`."""
         text = example.text
         starts = {span.start for span in example.spans or ()}
         ends = {span.end for span in example.spans or ()}
-        offsets = self.tokenize(text).offsets
-        if starts <= {first for first, _ in offsets} and ends <= {last for _, last in offsets}:
-            return
-        for first, last in offsets:
+        for first, last in self.tokenize(text).offsets:
             for edge in starts | ends:
                 # Never split a base character from its combining mark.
-                if not first < edge < last or _CHARACTER_CLASSES[ord(text[edge])] in "mz":
-                    continue
-                before, after = self._form(text[first:edge]), self._form(text[edge:last])
-                if edge in ends:
-                    suffixes[_affix_class(text[edge - 1]), after].add(before)
-                else:
-                    prefixes[_affix_class(text[edge]), before].add(after)
+                if first < edge < last and _CHARACTER_CLASSES[ord(text[edge])] not in "mz":
+                    is_suffix = edge in ends
+                    general, single = self._affix(text, first, edge, last, is_suffix)
+                    (suffixes if is_suffix else prefixes)[general].add(single)
+
+    def _affix(
+        self, text: str, start: int, cut: int, end: int, is_suffix: bool
+    ) -> tuple[Affix, Affix]:
+        """Return the affix of `text[start:end]` after or before `cut`: in general, of this word."""
+        before, after = self._form(text[start:cut]), self._form(text[cut:end])
+        if is_suffix:
+            return (_affix_class(text[cut - 1]), after), (f"={before}", after)
+        return (_affix_class(text[cut]), before), (f"={after}", before)
 
     def tokenize(self, text: str, location: str = "") -> Sentence:
         """Return `text` as an unlabelled sentence."""
@@ -176,16 +180,16 @@ class Tokenizer:
 
     def _split_affixes(self, text: str, start: int, end: int) -> list[tuple[int, int]]:
         """Return `text[start:end]` split at its affixes, the longest suffix first."""
-        for cut in range(max(start + 1, end - self._max_affix), end):
-            suffix = self._form(text[cut:end])
-            side, rest = _affix_class(text[cut - 1]), f"={self._form(text[start:cut])}"
-            if (side, suffix) in self.suffixes or (rest, suffix) in self.suffixes:
-                return self._split_affixes(text, start, cut) + self._split_affixes(text, cut, end)
-        for cut in range(min(end - 1, start + self._max_affix), start, -1):
-            prefix = self._form(text[start:cut])
-            side, rest = _affix_class(text[cut]), f"={self._form(text[cut:end])}"
-            if (side, prefix) in self.prefixes or (rest, prefix) in self.prefixes:
-                return self._split_affixes(text, start, cut) + self._split_affixes(text, cut, end)
+        suffix_cuts = range(max(start + 1, end - self._max_affix), end)
+        prefix_cuts = range(min(end - 1, start + self._max_affix), start, -1)
+        for affixes, cuts in ((self.suffixes, suffix_cuts), (self.prefixes, prefix_cuts)):
+            for cut in cuts:
+                affix = self._affix(text, start, cut, end, cuts is suffix_cuts)
+                if not affixes.isdisjoint(affix):
+                    return [
+                        *self._split_affixes(text, start, cut),
+                        *self._split_affixes(text, cut, end),
+                    ]
         return [(start, end)]
 
     def _form(self, affix: str) -> str:
@@ -246,15 +250,12 @@ def _classify(char: str) -> str:
     return {"L": "a", "N": "d"}.get(category[0], "x")
 
 
-def _generalize(affixes: Mapping[Affix, set[str]]) -> set[Affix]:
-    """Return the affixes to learn from those seen, each with the rests of its tokens."""
+def _generalize(affixes: _Seen) -> set[Affix]:
+    """Return the affixes to learn from those seen, each with those of single words."""
     learned: set[Affix] = set()
-    for (side, form), rests in affixes.items():
+    for (side, form), single in affixes.items():
         is_cased = side == "letter" and form.isalpha() and form.upper() != form
-        if is_cased and len(rests) == 1:
-            learned |= {(f"={rest}", form) for rest in rests}
-        else:
-            learned.add((side, form))
+        learned |= single if is_cased and len(single) == 1 else {(side, form)}
     return learned
 
 

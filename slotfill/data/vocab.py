@@ -68,21 +68,18 @@ class Vocab:
 
         `resources` are those of a resumed run; `intents` is whether intents are learned.
         """
-        token_counts: Counter[str] = Counter()
-        intent_counts: Counter[str] = Counter()
+        tokens, intent_counts = Counter[str](), Counter[str]()
         slot_names: set[str] = set()
         used_tags = {"O"}
         for sentence in sentences:
-            token_counts.update(sentence.tokens)
-            if intents and sentence.intent:
-                intent_counts[sentence.intent] += 1
             slots = sentence.slots or []
+            tokens.update(sentence.tokens)
             slot_names.update(slot.name for slot in slots)
             used_tags.update(slots_to_tags(slots, len(sentence.tokens), scheme))
+            if intents and sentence.intent:
+                intent_counts[sentence.intent] += 1
         tags = [tag for tag in all_tags(slot_names, scheme) if tag in used_tags]
-        return cls(
-            _by_count(token_counts), tags, scheme, resources, _by_count(intent_counts), tokenizer
-        )
+        return cls(_by_count(tokens), tags, scheme, resources, _by_count(intent_counts), tokenizer)
 
     @cached_property
     def tags_to_slots(self) -> TagDecoder:
@@ -143,16 +140,15 @@ class Vocab:
 
     def to_json(self) -> dict[str, Any]:
         """Return the vocabulary as JSON data."""
-        intents = {"intents": self.intents} if self.intents else {}
-        resources = {"resources": self.resources} if self.resources else {}
-        return {
+        data = {
             "tokenizer": self.tokenizer.to_json(),
             "scheme": self.scheme,
             "tags": self.tags,
-            **intents,
+            "intents": self.intents or None,
             "tokens": self.tokens,
-            **resources,
+            "resources": self.resources or None,
         }
+        return {key: value for key, value in data.items() if value is not None}
 
     @classmethod
     def from_json(cls, content: bytes) -> Vocab:

@@ -106,13 +106,12 @@ class Conll(Format):
 
     def _columns(self, line: str, location: str) -> list[str]:
         by_tab = "\t" in line if self.separator == "auto" else self.separator == "tab"
-        columns = [column.strip(" ") for column in line.split("\t")]
-        if not by_tab:
-            columns = list(filter(None, line.split(" ")))
+        pieces = line.split("\t") if by_tab else filter(None, line.split(" "))
+        columns = [column.strip(" ") for column in pieces]
         if self.separator != "auto" and len(columns) == 1 and len(split_on_spaces(line)) > 1:
-            other = "space" if by_tab else "tab"
             problem = f"no {self.separator} separates the columns"
-            raise DataError(f"{location}: {problem}; set data.format.separator: {other}")
+            hint = f"set data.format.separator: {'space' if by_tab else 'tab'}"
+            raise DataError(f"{location}: {problem}; {hint}")
         return columns
 
     def _cells(self, columns: list[str], location: str) -> list[str]:
