@@ -78,8 +78,6 @@ class DataError(SlotfillError):
 class RunError(SlotfillError):
     """Training failed, or a run folder cannot be used."""
 
-    exit_code = 1
-
 
 def format_count(count: int, noun: str) -> str:
     """Return `1 sentence` or `2,000 sentences`, for a `noun` whose plural ends in s."""

@@ -12,36 +12,28 @@ from slotfill.config.registry import REGISTRIES
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a config, with every registered part and its options."""
     root = Config.model_json_schema()
-    definitions = root.setdefault("$defs", {})
+    definitions, keys = root["$defs"], root["properties"]
+    file = {"type": "string", "pattern": r"\.py$"}
+    named_file = {"type": "object", "properties": {"name": file}, "required": ["name"]}
     for registry in REGISTRIES.values():
-        file = {"type": "string", "pattern": r"\.py$"}
-        kinds: list[dict[str, Any]] = [{"enum": registry.names()}, file]
-        kinds.append({"type": "object", "properties": {"name": file}, "required": ["name"]})
+        shapes: list[dict[str, Any]] = [{"enum": registry.names()}, file, named_file]
         for name in registry.names():
             part = registry.part(name)
             model = options_model(part).model_json_schema()
-            definitions.update(model.pop("$defs", {}))
             model["properties"]["name"] = {"const": name}
             model["description"] = part.summary
             for option in part.options.values():
                 if option.part_kind:
                     model["properties"][option.name] = {"$ref": f"#/$defs/{option.part_kind}"}
-            kinds.append(model)
-        definitions[registry.kind] = {"anyOf": kinds}
-    keys = root["properties"]
+            shapes.append(model)
+        definitions[registry.kind] = {"anyOf": shapes}
     for key in PART_KEYS:
-        one = {"$ref": f"#/$defs/{key}"}
-        more = (
-            {"type": "array", "items": one, "minItems": 1}
-            if key in STACKABLE_PART_KEYS
-            else {"type": "null"}
-        )
-        keys[key] |= (
-            {"anyOf": [one, more]}
-            if key in STACKABLE_PART_KEYS or keys[key]["default"] is None
-            else one
-        )
-    definitions["DataConfig"]["properties"]["format"] |= {
-        "anyOf": [{"const": "auto"}, {"$ref": "#/$defs/format"}]
-    }
+        one: dict[str, Any] = {"$ref": f"#/$defs/{key}"}
+        if key in STACKABLE_PART_KEYS:
+            one = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+        elif keys[key]["default"] is None:
+            one = {"anyOf": [one, {"type": "null"}]}
+        keys[key] |= one
+    file_format = definitions["DataConfig"]["properties"]["format"]
+    file_format |= {"anyOf": [{"const": "auto"}, {"$ref": "#/$defs/format"}]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root}

@@ -70,7 +70,6 @@ def check_trusted(file: str | Path) -> None:
 class PartSource:
     """A part as its file describes it, parsed but never executed."""
 
-    name: str
     path: Path
     module: str | None
     """The module of a built-in part; None: the part is user-defined."""
@@ -174,13 +173,17 @@ class PartSource:
         return getattr(module, self.class_node.name)
 
 
+@dataclass(frozen=True)
 class Registry:
     """The parts of one kind: the files of a package except `base` and private ones."""
 
-    def __init__(self, kind: str, package: str) -> None:
-        self.kind = kind
-        self.package = package
-        self.folder = Path(__file__).parent.parent.joinpath(*package.split(".")[1:])
+    kind: str
+    package: str
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder of the package."""
+        return Path(__file__).parent.parent.joinpath(*self.package.split(".")[1:])
 
     def names(self) -> list[str]:
         """Return the names of all parts, sorted."""
@@ -195,10 +198,10 @@ class Registry:
             path = Path(name).resolve()
             if not path.is_file():
                 raise ConfigError(f"there is no file {name}")
-            return _part_file(path.stem, path, None)
+            return _part_file(path, None)
         if name not in self.names():
             raise ConfigError(f"unknown {self.kind} {name!r}{self._hint(name)}")
-        return _part_file(name, self.folder / f"{name}.py", f"{self.package}.{name}")
+        return _part_file(self.folder / f"{name}.py", f"{self.package}.{name}")
 
     def _hint(self, name: str) -> str:
         """Return the end of a message on an unknown `name`."""

@@ -131,10 +131,8 @@ def _set_value(data: dict[str, Any], key: str, value: Any) -> None:
     A part on the way that is only its name, or only the default, becomes a mapping with that name.
     Raises ValueError if a key on the way cannot contain others.
     """
-    section, _, rest = key.partition(".")
-    path: KeyPath = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
-    if section == "tune" and rest:
-        path = ("tune", rest)
+    steps = key.split(".", 1 if key.startswith("tune.") else -1)
+    path: KeyPath = tuple(int(step) if step.isdecimal() else step for step in steps)
     target: Any = data
     kind: str | None = None
     for depth in range(1, len(path)):
