@@ -83,13 +83,12 @@ def decode_lines(
             text = line.decode()
         except UnicodeDecodeError as error:
             column = len(line[: error.start].decode()) + 1
-            byte = f"byte 0x{line[error.start]:02x} at column {column}"
-            message = f"{name}:{number}: not UTF-8 ({byte})"
+            byte = f"byte 0x{line[error.start]:02x}"
+            message = f"{name}:{number}: not UTF-8 ({byte} at column {column})"
             if errors == "strict":
                 raise DataError(f"{message}; {_UTF8_HINT} {_guess_encodings(line)}") from None
             undecodable += 1
-            done = "replaced" if errors == "replace" else "skipped"
-            logger.warning("%s; %s", message, done)
+            logger.warning("%s; %s", message, "replaced" if errors == "replace" else "skipped")
             if errors == "skip":
                 continue
             text = line.decode(errors="replace")
@@ -134,11 +133,10 @@ def nearest_in_folder(path: Path, shown: Path | None = None) -> str:
 
 def is_special_file(path: Path) -> bool:
     """Return whether `path` is a device, a pipe or a socket, whose content may never end."""
-    try:
+    with suppress(OSError, ValueError):
         mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return False
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -153,21 +151,21 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException as error:
+    except OSError as error:  # "No space left on device" names no file by itself.
+        raise type(error)(error.errno, error.strerror, str(path)) from None
+    finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # "No space left on device" names no file by itself.
-            raise type(error)(error.errno, error.strerror, str(path)) from None
-        raise
 
 
 def check_new_file(path: Path, *, force: bool) -> None:
     """Raise UsageError if `path` cannot be written, or exists and `force` is not set."""
     if path.name == "-":
         raise UsageError("-: give the name of a file to write")
-    if path.is_dir() or not path.parent.is_dir():
-        problem = "is a folder" if path.is_dir() else "there is no such folder to write it in"
-        raise UsageError(f"{path}: {problem}")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no such folder to write it in")
     if path.exists() and not force:
         raise UsageError(f"{path}: already exists; use --force to replace it")
 

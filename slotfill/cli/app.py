@@ -44,24 +44,22 @@ class CommandGroup(TyperGroup):
                     )
             return super().invoke(ctx)
         except SlotfillError as error:
-            echo_errors(*error.messages)
-            code = error.exit_code
+            code, messages = error.exit_code, error.messages
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if package in ("", "slotfill"):
                 raise
             install = f"pip install {'pyyaml' if package == 'yaml' else package}"
-            echo_errors(f"the package {package} is not installed: {install}")
-            code = 2
+            code, messages = 2, [f"the package {package} is not installed: {install}"]
         except BrokenPipeError:
             discard_output()
-            code = 0
+            code, messages = 0, []
         except OSError as error:
-            echo_errors(f"{error.filename or 'standard output'}: {error.strerror or error}")
-            code = 1
+            name = error.filename or "standard output"
+            code, messages = 1, [f"{name}: {error.strerror or error}"]
         except KeyboardInterrupt:
-            echo_errors("stopped")
-            code = 130
+            code, messages = 130, ["stopped"]
+        echo_errors(*messages)
         raise Exit(code)
 
 

@@ -86,8 +86,8 @@ def print_result(result: TrainResult) -> None:
     if result.interrupted:
         echo(f"Stopped; the {selected} epoch so far is kept.")
     if result.scores:
-        split, scores = list(result.scores.items())[-1]
-        print_scores(scores, split)
+        split = list(result.scores)[-1]
+        print_scores(result.scores[split], split)
     else:
         echo("There are no valid and no test sentences, so the run has no scores.")
     valid = result.scores.get("valid")
@@ -127,9 +127,9 @@ def print_scores(result: EvaluationResult, name: str) -> None:
     title += f", {format_count(result.tokens, 'token')}"
     console.print(_score_table("slot", result.slots, result.overall, title))
     low, high = result.f1_interval
+    interval = f"95% interval {low:.2f} to {high:.2f} (bootstrap over sentences)"
     lines = [
-        f"F1 {result.overall.f1:.2f}, 95% interval {low:.2f} to {high:.2f} (bootstrap over"
-        " sentences)",
+        f"F1 {result.overall.f1:.2f}, {interval}",
         f"tag accuracy {result.tag_accuracy:.2f}%, sentence accuracy"
         f" {result.sentence_accuracy:.2f}%",
     ]
@@ -166,7 +166,8 @@ def _score_table(
 
 def _abbreviate(names: Sequence[str]) -> str:
     """Return the first five of `names` in parentheses, or nothing if there are none."""
-    return f" ({', '.join([*names[:5], *['...'][: len(names) > 5]])})" if names else ""
+    shown = [*names[:5], "..."] if len(names) > 5 else names
+    return f" ({', '.join(shown)})" if names else ""
 
 
 def print_parts(tables: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:

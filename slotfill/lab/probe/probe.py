@@ -122,9 +122,8 @@ def read_cells(texts: Sequence[str]) -> dict[str, CellPart]:
         part = CELLS.part(cell["name"])
         # The options that differ from their defaults.
         options = (key for key, option in part.options.items() if cell[key] != option.default)
-        label = " ".join(
-            [part.path.stem, *(f"{key}={_format_value(cell[key])}" for key in options)]
-        )
+        values = [f"{key}={_format_value(cell[key])}" for key in options]
+        label = " ".join([part.path.stem, *values])
         # A custom cell can have the name of a built-in one.
         cells[label if cells.get(label, cell) == cell else text.strip()] = cell
     return cells
