@@ -7,7 +7,6 @@ import math
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
@@ -131,7 +130,7 @@ def compare(
     from slotfill.cli import display
     from slotfill.lab.compare import jobs as comparing
     from slotfill.lab.compare import report as comparison
-    from slotfill.lab.compare import scheduler, tables
+    from slotfill.lab.compare import tables
 
     plan = comparing.plan(
         configs, out, overrides=overrides, seeds=_parse_seeds(seeds), data=data or ()
@@ -140,20 +139,20 @@ def compare(
     runs = format_count(len(plan.jobs), "run")
     echo(runs + (f", {finished} of them already finished" if finished else ""))
     try:
-        errors = scheduler.run_jobs(
+        errors = comparing.run_jobs(
             plan,
             lambda job, text: echo(f"{job.title}: {text}"),
             processes=jobs,
             device=resolve_device(device),
         )
-    except scheduler.Stopped:
+    except comparing.Stopped:
         finished = sum(map(comparing.is_finished, plan.jobs))
         _exit_stopped(f"{finished} of {len(plan.jobs)} runs")
     report = comparison.summarize(plan, errors, shlex.join(["slotfill", *sys.argv[1:]]))
     if markdown:
         write_atomically(markdown, tables.markdown(report))
     if json_file:
-        write_atomically(json_file, json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
+        write_atomically(json_file, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
     for title, error in errors.items():
         echo_errors(f"{title}: {error}")
     display.print_tables(tables.tables(report), tables.legend(report))
@@ -283,15 +282,15 @@ def tune(
             stopped = True
     result = tuning.summarize(search, study)
     if as_json:
-        write_json(asdict(result))
+        write_json(result)
     else:
         display.print_tables(tuning.tables(result), tuning.legend(result))
-        if result.best:
+        if result["best"]:
             echo(f"The best config is {search.best_path}. Next:")
             echo(f"  slotfill train {shlex.quote(str(search.best_path))}")
     if stopped:
-        _exit_stopped(f"{len(result.trials)} of {trials} trials")
-    if not result.best and not result.running:
+        _exit_stopped(f"{len(result['trials'])} of {trials} trials")
+    if not result["best"] and not result["running"]:
         echo_errors("no trial finished")
         raise Exit(1)
 

@@ -19,7 +19,7 @@ from conftest import start, write_config
 from slotfill.config.builtin import builtin_config_names, expand_configs, load_config
 from slotfill.config.validate import parse_config
 from slotfill.evaluation.metrics import compute_f1
-from slotfill.lab.compare import jobs, scheduler
+from slotfill.lab.compare import jobs
 from slotfill.lab.compare.significance import correct_holm, paired_randomization_test
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.train import train
@@ -480,8 +480,8 @@ def killed(job, device, sender):
 
 def test_a_killed_worker_process_is_a_failed_run(desk, monkeypatch):
     plan = jobs.plan(["tiny.yaml"], Path("b"))
-    monkeypatch.setattr(scheduler, "_work", killed)
-    errors = scheduler.run_jobs(plan, lambda job, text: None, processes=2)
+    monkeypatch.setattr(jobs, "_work", killed)
+    errors = jobs.run_jobs(plan, lambda job, text: None, processes=2)
     assert errors == {"corpus/tiny-seed1": "worker process was killed"}
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -490,8 +490,8 @@ def test_an_exception_is_a_failed_run(desk, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("shapes\ndo not fit")
 
-    monkeypatch.setattr(scheduler, "train", broken)
+    monkeypatch.setattr(jobs, "train", broken)
     plan = jobs.plan(["tiny.yaml"], Path("b"))
-    assert scheduler.run_jobs(plan, lambda job, text: None) == {
+    assert jobs.run_jobs(plan, lambda job, text: None) == {
         "corpus/tiny-seed1": "RuntimeError: shapes do not fit"
     }

@@ -6,26 +6,51 @@ Next to a run folder, `NAME-seedN.json` holds the scores and the slot counts of 
 from __future__ import annotations
 
 import json
+import signal
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import product
+from itertools import islice, product
+from multiprocessing import connection, get_context
 from os.path import relpath
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from slotfill.config.builtin import expand_configs, load_config
 from slotfill.config.models import Config, DataConfig
+from slotfill.config.registry import external_parts_trusted, trust_external_parts
 from slotfill.config.yaml_reader import parse
 from slotfill.data.splits import SPLITS, evaluation_split, read_split, split_names, split_path
 from slotfill.errors import ConfigError, ErrorDetail, SlotfillError, UsageError
+from slotfill.evaluation.evaluate import evaluate
+from slotfill.evaluation.metrics import slot_counts
+from slotfill.files import parse_json, write_atomically
+from slotfill.inference.tagging import predict
 from slotfill.model.build import check_buildable
-from slotfill.runs.folder import stopped_run
-from slotfill.runs.load import read_text
+from slotfill.runs.folder import RunFolder, stopped_run
+from slotfill.runs.load import load_run, read_text
 from slotfill.runs.manifest import is_completed
+from slotfill.runs.train import train
 from slotfill.version import FORMAT
+
+Outcome = tuple["Job", str | None]
+"""A job that has ended, and its error, if any."""
+
+JobCallback = Callable[["Job", str], None]
+"""Called with a job and a message about it."""
+
+_RESULT = {
+    "format": int,
+    "weights": str,  # SHA-256
+    "sentences": {str: str},  # SHA-256 of the files of each split
+    "tokens_per_second": float,  # of prediction on the first of the evaluated splits
+    "scores": dict,  # by split, as `slotfill evaluate` reports them
+    "counts": dict,  # by split, for each sentence the slots that are correct, predicted and gold
+}
+"""The shape of a result: the predictions of a model on the evaluated splits, in numbers."""
 
 _NO_SPLITS = ("data.train=null", "data.valid=null", "data.test=null")
 
@@ -65,23 +90,6 @@ class Plan:
     corpora: dict[str, str] = field(default_factory=dict)
     """By name, the paths of each corpus."""
     jobs: list[Job] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class JobResult:
-    """The predictions of a trained model on the evaluated splits, in numbers."""
-
-    weights: str
-    """SHA-256 of the weights."""
-    sentences: dict[str, str]
-    """SHA-256 of the files of each split."""
-    tokens_per_second: float
-    """Speed of prediction on the first of the evaluated splits."""
-    scores: dict[str, Any]
-    """Scores by split, as `slotfill evaluate` reports them."""
-    counts: dict[str, list[list[int]]]
-    """By split, for each sentence the slots that are correct, predicted and gold."""
-    format: int = FORMAT
 
 
 def plan(
@@ -170,7 +178,7 @@ def _register(names: dict[str, str], name: str, value: str) -> None:
 
 def _check_same_config(job: Job) -> None:
     """Raise UsageError if the run folder belongs to another config or to other sentences."""
-    folder = job.folder if is_trained(job) else stopped_run(job.folder)
+    folder = job.folder if _is_trained(job) else stopped_run(job.folder)
     if folder is None:
         if job.folder.exists():
             raise UsageError(
@@ -183,9 +191,9 @@ def _check_same_config(job: Job) -> None:
     for change in config_diff(saved, parse(job.config.to_yaml(), "")[0]):
         raise UsageError(f"{folder}: trained with {change}; {hint}")
     if folder == job.folder and (result := read_result(job)):
-        hashes = data_hashes(job.config.data)
+        hashes = _data_hashes(job.config.data)
         for split in ("train", "valid"):
-            if result.sentences.get(split) != hashes.get(split):
+            if result["sentences"].get(split) != hashes.get(split):
                 raise UsageError(f"{folder}: the {split} sentences changed after training; {hint}")
 
 
@@ -202,7 +210,7 @@ def config_diff(old: Any, new: Any, path: str = "") -> Iterator[str]:
         yield "{} {}, not {}".format(path, *("nothing" if w == "null" else w for w in words))
 
 
-def is_trained(job: Job) -> bool:
+def _is_trained(job: Job) -> bool:
     """Whether training is complete."""
     return is_completed(job.folder) and stopped_run(job.folder) is None
 
@@ -212,9 +220,9 @@ def is_finished(job: Job) -> bool:
     result = read_result(job)
     return (
         result is not None
-        and is_trained(job)
-        and result.weights == hash_files(job.folder / "model.safetensors")
-        and result.sentences == data_hashes(job.config.data)
+        and _is_trained(job)
+        and result["weights"] == _hash_files(job.folder / "model.safetensors")
+        and result["sentences"] == _data_hashes(job.config.data)
     )
 
 
@@ -223,22 +231,156 @@ def evaluated_splits(data: DataConfig) -> list[str]:
     return [evaluation_split(data), *(name for name in split_names(data) if name not in SPLITS)]
 
 
-def read_result(job: Job) -> JobResult | None:
+def read_result(job: Job) -> dict[str, Any] | None:
     """Return the result of a job; None if there is none of this version."""
     try:
-        result = JobResult(**json.loads(job.result_path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        result = parse_json(job.result_path.read_bytes(), _RESULT)
+    except (OSError, ValueError):
         return None
-    return result if result.format == FORMAT else None
+    return result if result["format"] == FORMAT else None
 
 
-def data_hashes(data: DataConfig) -> dict[str, str]:
+def _data_hashes(data: DataConfig) -> dict[str, str]:
     """Return the SHA-256 of the files of each split."""
     paths = {s: split_path(data, s) for s in ("train", "valid", *evaluated_splits(data))}
-    return {split: hash_files(path) for split, path in paths.items() if path}
+    return {split: _hash_files(path) for split, path in paths.items() if path}
 
 
-def hash_files(path: Path) -> str:
+def _hash_files(path: Path) -> str:
     """Return the SHA-256 of a file, or of all files in a folder."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     return sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()
+
+
+class Stopped(BaseException):
+    """Ctrl-C: finished jobs are kept, and the others can be resumed from their last epoch.
+
+    It is not a KeyboardInterrupt, which would only end the current training early.
+    """
+
+
+def run_jobs(
+    plan: Plan, callback: JobCallback, *, processes: int = 1, device: str = "cpu"
+) -> dict[str, str]:
+    """Train and evaluate the unfinished jobs of `plan`; return the errors of failed jobs by title.
+
+    Raises Stopped on Ctrl-C.
+    """
+    waiting = [job for job in plan.jobs if not is_finished(job)]
+    starting = _announce(waiting, callback)
+    outcomes: Iterator[Outcome] = ((job, _run_job(job, device)) for job in starting)
+    if processes > 1:
+        outcomes = _run_parallel(starting, device, processes)
+    errors = {}
+    handler = signal.signal(signal.SIGINT, _raise_stopped)
+    try:
+        for count, (job, error) in enumerate(outcomes, start=1):
+            if error is not None:
+                errors[job.title] = error
+            message = _summary(job) if error is None else f"failed: {error}"
+            callback(job, f"{message}; {count} of {len(waiting)} done")
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    return errors
+
+
+def _raise_stopped(*_: object) -> NoReturn:
+    raise Stopped
+
+
+def _announce(jobs: Iterable[Job], callback: JobCallback) -> Iterator[Job]:
+    """Yield each job when it is about to start."""
+    for job in jobs:
+        callback(job, "resumes" if stopped_run(job.folder) else "starts")
+        yield job
+
+
+def _summary(job: Job) -> str:
+    """Return the main figures of a finished job."""
+    result = read_result(job)
+    assert result is not None
+    split, scores = next(iter(result["scores"].items()))
+    training = json.loads(read_text(job.folder / "scores.json"))
+    duration = f"{training['epochs']} epochs in {training['train_seconds']:.0f} s"
+    return f"{split} F1 {scores['overall']['f1']:.2f}, {duration}"
+
+
+def _run_parallel(jobs: Iterator[Job], device: str, processes: int) -> Iterator[Outcome]:
+    """Run each job in a new process, at most `processes` at a time; yield it and its error."""
+    context = get_context("spawn")
+    running: dict[Any, tuple[Job, Any]] = {}
+    try:
+        while True:
+            for job in islice(jobs, processes - len(running)):
+                receiver, sender = context.Pipe(duplex=False)
+                arguments = (job, device, external_parts_trusted(), sender)
+                process = context.Process(target=_work, args=arguments, daemon=True)
+                # Processes inherit ignored signals: Ctrl-C is for the parent alone.
+                handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+                process.start()
+                signal.signal(signal.SIGINT, handler)
+                sender.close()
+                running[receiver] = job, process
+            if not running:
+                return
+            ready: Any
+            for ready in connection.wait(list(running)):
+                job, process = running[ready]
+                try:
+                    error = ready.recv()
+                except EOFError:
+                    error = "worker process was killed"
+                process.join()
+                del running[ready]
+                yield job, error
+    finally:
+        for _, process in running.values():
+            process.kill()
+            process.join()
+
+
+def _work(job: Job, device: str, trust: bool, sender: Any) -> None:
+    with trust_external_parts(trust):
+        sender.send(_run_job(job, device))
+
+
+def _run_job(job: Job, device: str) -> str | None:
+    """Train a job to its end and evaluate it; return the error, if any."""
+    try:
+        if not _is_trained(job):
+            folder = RunFolder(job.folder, resume=stopped_run(job.folder) is not None)
+            if not folder.complete():
+                train(job.config, folder, lambda progress: None, device=device)
+        _evaluate(job, device)
+    except SlotfillError as error:
+        return str(error)
+    except Exception as error:  # A bug in one job must not cost the hours of the others.
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return None
+
+
+def _evaluate(job: Job, device: str) -> None:
+    """Evaluate the model of a job on each split and write the result next to its folder."""
+    import torch
+
+    torch.set_num_threads(job.config.train.processes)
+    run = load_run(job.folder, device, "torch")
+    data = job.config.data
+    counts, scores, speeds = {}, {}, []
+    for split in evaluated_splits(data):
+        sentences = read_split(data, split, tokenizer=run.tokenizer).sentences
+        scores[split] = evaluate(run.engine, run.vocab, sentences).to_json()
+        # The second prediction is timed: the first one warms up.
+        start = time.perf_counter()
+        slots = predict(run.engine, run.vocab, sentences)[0]
+        speeds.append(scores[split]["tokens"] / (time.perf_counter() - start))
+        counts[split] = slot_counts(sentences, slots).tolist()
+    result = {
+        "format": FORMAT,
+        "weights": _hash_files(job.folder / "model.safetensors"),
+        "sentences": _data_hashes(data),
+        "tokens_per_second": speeds[0],
+        "scores": scores,
+        "counts": counts,
+    }
+    write_atomically(job.result_path, json.dumps(result, ensure_ascii=False))

@@ -24,12 +24,6 @@ from socket import gethostname
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
@@ -52,6 +46,8 @@ _STATES = {
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
+_RESULTS = ("curves", "f1s", "seconds", "error")
+"""The fields of a trial that are saved as its attributes."""
 
 
 class StudyError(RunError):
@@ -108,7 +104,7 @@ class Study:
         self.location = _hide_password(storage)
         self.baseline = baseline
         self.seed = seed
-        self.ranges = ranges
+        self._space = {key: _distribution(values) for key, values in ranges.items()}
         with self._storage_errors():
             opened = _open_storage(storage)
             pruner = MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=warmup + 1)
@@ -120,11 +116,12 @@ class Study:
                 self._study = optuna.create_study(**options)
             saved = self._study.user_attrs.get("slotfill")
             title = f"{self.location}: the study '{name}'"
-            if saved is None and self._study.trials:
-                raise UsageError(f"{title} is not from slotfill; choose another --storage")
             if saved is None:
+                if self._study.trials:
+                    raise UsageError(f"{title} is not from slotfill; choose another --storage")
                 self._study.set_user_attr("slotfill", metadata)
-            for change in config_diff(saved or metadata, metadata):
+                return
+            for change in config_diff(saved, metadata):
                 hint = "choose another --out or --storage"
                 raise UsageError(f"{title} was started with {change}; {hint}")
 
@@ -137,11 +134,9 @@ class Study:
             running = 0
             for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 host, process = frozen.user_attrs.get("process", ("", 0))
-                if host != gethostname():
-                    continue
-                if _process_exists(process):
+                if host == gethostname() and _process_exists(process):
                     running += 1
-                else:
+                elif host == gethostname():
                     self._study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)
             return running + len(self.finished_trials())
 
@@ -154,17 +149,14 @@ class Study:
             trials = [trial for trial in self.trials() if trial.state != "stopped"]
             waiting = [trial for trial in trials if trial.state == "waiting"]
             if self.baseline and not waiting and self.baseline not in [t.settings for t in trials]:
-                params = {
-                    key: json.dumps(value) if isinstance(self.ranges[key], list) else value
-                    for key, value in self.baseline.items()
-                }
-                self._study.enqueue_trial(params)
+                choices = [key for key, kind in self._space.items() if hasattr(kind, "choices")]
+                texts = {key: json.dumps(self.baseline[key]) for key in choices}
+                self._study.enqueue_trial(self.baseline | texts)
             # Seeded by the trials so far: a resumed study continues as if it had not been stopped.
             started = len(trials) - len(waiting)
             seed = random.Random(f"{self.seed} {started}").getrandbits(32)
             self._study.sampler = TPESampler(seed=seed)
-            space = {key: _distribution(values) for key, values in self.ranges.items()}
-            self._current = self._study.ask(space)
+            self._current = self._study.ask(self._space)
             earlier = [trial.state for trial in self.trials()[: self._current.number]]
             if len(earlier) - earlier.count("stopped") >= max_trials:
                 self._study.tell(self._current, state=TrialState.FAIL)
@@ -181,11 +173,10 @@ class Study:
     def tell(self, trial: Trial) -> None:
         """Save how the current trial has ended."""
         with self._storage_errors():
-            for key in ("curves", "f1s", "seconds", "error"):
+            for key in _RESULTS:
                 self._current.set_user_attr(key, getattr(trial, key))
-            self._study.tell(
-                self._current, trial.f1, state=_STATES.get(trial.state, TrialState.FAIL)
-            )
+            state = _STATES.get(trial.state, TrialState.FAIL)
+            self._study.tell(self._current, trial.f1, state=state)
 
     def trials(self) -> list[Trial]:
         """Return all trials in order, those of other machines too."""
@@ -197,29 +188,19 @@ class Study:
         return [trial for trial in self.trials() if trial.state in _STATES]
 
     def _trial(self, frozen: FrozenTrial) -> Trial:
-        attributes = frozen.user_attrs
+        results = {key: frozen.user_attrs[key] for key in _RESULTS if frozen.user_attrs.get(key)}
         names = {state: name for name, state in _STATES.items()}
         state = names.get(frozen.state, frozen.state.name.lower())
-        if state == "failed" and not attributes.get("error"):
+        if state == "failed" and "error" not in results:
             state = "stopped"  # By Ctrl-C, or its process was killed.
-        return Trial(
-            frozen.number + 1,
-            state,
-            self._settings(frozen.params),
-            attributes.get("curves") or [],
-            attributes.get("f1s") or [],
-            frozen.value if state == "finished" else None,
-            attributes.get("seconds", 0.0),
-            attributes.get("error"),
-        )
+        f1 = frozen.value if state == "finished" else None
+        return Trial(frozen.number + 1, state, self._settings(frozen.params), f1=f1, **results)
 
     def _settings(self, params: Mapping[str, Any]) -> Settings:
         """Return Optuna's parameters as config values, in the order of the config."""
-        return {
-            key: json.loads(params[key]) if isinstance(params[key], str) else params[key]
-            for key in self.ranges
-            if key in params
-        }
+        texts = {key: json.loads(value) for key, value in params.items() if isinstance(value, str)}
+        values = {**params, **texts}
+        return {key: values[key] for key in self._space if key in values}
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
@@ -281,9 +262,11 @@ def _process_exists(process: int) -> bool:
     return process != os.getpid()
 
 
-def _distribution(values: Range | list[Any]) -> BaseDistribution:
+def _distribution(values: Range | list[Any]) -> optuna.distributions.BaseDistribution:
     if isinstance(values, list):
-        return CategoricalDistribution(list(dict.fromkeys(map(json.dumps, values))))
+        texts = list(dict.fromkeys(map(json.dumps, values)))
+        return optuna.distributions.CategoricalDistribution(texts)
+    options = values.model_dump()
     if isinstance(values.low, int):
-        return IntDistribution(**values.model_dump() | {"step": values.step or 1})
-    return FloatDistribution(**values.model_dump())
+        return optuna.distributions.IntDistribution(**options | {"step": values.step or 1})
+    return optuna.distributions.FloatDistribution(**options)
