@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice, product
 from multiprocessing import connection, get_context
@@ -85,11 +84,11 @@ class Plan:
     """The jobs of a comparison."""
 
     seeds: list[int]
-    configs: dict[str, str] = field(default_factory=dict)
+    configs: dict[str, str]
     """By name, the name or path of each config, as on the command line."""
-    corpora: dict[str, str] = field(default_factory=dict)
+    corpora: dict[str, str]
     """By name, the paths of each corpus."""
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[Job]
 
 
 def plan(
@@ -110,15 +109,16 @@ def plan(
         ConfigError: All errors in configs and data, or the only error itself.
         UsageError: A run folder exists and was trained with another config.
     """
-    result = Plan(list(seeds))
     errors: list[SlotfillError] = []
     # Configs listed twice count once, so that `lab/lstm lab` compares all of lab with lstm.
-    configs: dict[str, None] = {}
+    sources: dict[str, None] = {}
     for word in words:
         with _collect(errors):
-            configs |= dict.fromkeys(expand_configs(word))
+            sources |= dict.fromkeys(expand_configs(word))
+    result = Plan(list(seeds), {}, {}, [])
+    checked: list[tuple[str, str, Config]] = []
     checked_data = set()
-    for source, path in product(configs, dict.fromkeys(data) or (None,)):
+    for source, path in product(sources, dict.fromkeys(data) or (None,)):
         changes = list(overrides)
         if path is not None:
             changes += [f"data.path={json.dumps(path, ensure_ascii=False)}", *_NO_SPLITS]
@@ -136,21 +136,18 @@ def plan(
             corpus, location = _corpus(config.data)
             _register(result.configs, name, source)
             _register(result.corpora, corpus, location)
-            for seed in seeds:
-                seeded = config.train.model_copy(update={"seed": seed})
-                job_config = config.model_copy(update={"train": seeded})
-                folder = out / corpus / f"{name}-seed{seed}"
-                result.jobs.append(Job(name, corpus, job_config, folder))
+            checked.append((name, corpus, config))
     if messages := dict.fromkeys(message for error in errors for message in error.messages):
         raise errors[0] if len(messages) == 1 else ConfigError(list(map(ErrorDetail, messages)))
     # All configs with one seed before the next seed, so that early results can be compared.
-    corpora = list(result.corpora)
-    result.jobs.sort(key=lambda job: (result.seeds.index(job.seed), corpora.index(job.corpus)))
-    (title, count), *_ = Counter(job.title for job in result.jobs).most_common(1)
-    if count > 1:
-        raise UsageError(f"{title} is listed twice")
-    for job in result.jobs:
+    for seed, (name, corpus, config) in product(seeds, checked):
+        seeded = config.train.model_copy(update={"seed": seed})
+        folder = out / corpus / f"{name}-seed{seed}"
+        job = Job(name, corpus, config.model_copy(update={"train": seeded}), folder)
+        if any(job.folder == other.folder for other in result.jobs):
+            raise UsageError(f"{job.title} is listed twice")
         _check_same_config(job)
+        result.jobs.append(job)
     return result
 
 
@@ -211,7 +208,6 @@ def config_diff(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 
 def _is_trained(job: Job) -> bool:
-    """Whether training is complete."""
     return is_completed(job.folder) and stopped_run(job.folder) is None
 
 
@@ -241,7 +237,6 @@ def read_result(job: Job) -> dict[str, Any] | None:
 
 
 def _data_hashes(data: DataConfig) -> dict[str, str]:
-    """Return the SHA-256 of the files of each split."""
     paths = {s: split_path(data, s) for s in ("train", "valid", *evaluated_splits(data))}
     return {split: _hash_files(path) for split, path in paths.items() if path}
 
@@ -296,7 +291,6 @@ def _announce(jobs: Iterable[Job], callback: JobCallback) -> Iterator[Job]:
 
 
 def _summary(job: Job) -> str:
-    """Return the main figures of a finished job."""
     result = read_result(job)
     assert result is not None
     split, scores = next(iter(result["scores"].items()))

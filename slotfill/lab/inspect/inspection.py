@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import floor, log10
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
+from torch import Tensor
 
 from slotfill.data.batching import make_batch
 from slotfill.data.schemes import tags_to_slots
@@ -28,17 +29,14 @@ from slotfill.model.ensemble import Model
 from slotfill.runs.load import Run
 from slotfill.runs.predict import Prediction
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 STATES = ("candidate", "latent", "memory", "hidden")
 """Activations that are no gates; the others are gates if they lie between 0 and 1."""
 
 DISTRIBUTIONS = ("feedback",)
 """Activations whose units are the tags."""
 
-KINDS = ("units", "tokens", "sentence", "tags")
-"""What the columns of a panel are, in the order of the panels."""
+Kind = Literal["units", "tokens", "sentence", "tags"]
+"""What the columns of a panel are: units, attended tokens, the sentence as the query, or tags."""
 
 _DESCRIPTIONS = {
     "tokens": ", from each token (row) to all (columns)",
@@ -59,8 +57,8 @@ class Panel:
     head: int | None = None
     """Attention head, counted from 1."""
     name: str
-    kind: Literal["units", "tokens", "sentence", "tags"]
-    """Whether columns are units, attended tokens, the sentence as the query, or tags."""
+    kind: Kind
+    """What the columns are; panels are in this order."""
     columns: Sequence[str] = ()
     """Labels of the columns, except for units and the sentence."""
     values: np.ndarray
@@ -187,7 +185,7 @@ def inspect(run: Run, text: str) -> Inspection:
     parts = list(dict.fromkeys(panel.part for panel in panels))
     panels.sort(
         key=lambda panel: (
-            KINDS.index(panel.kind),
+            get_args(Kind).index(panel.kind),
             parts.index(panel.part),
             panel.layer or 0,
             panel.direction == "backward",

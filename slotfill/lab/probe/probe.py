@@ -37,13 +37,9 @@ from slotfill.errors import ConfigError, ErrorDetail
 from slotfill.model.cells.base import Cell, State
 from slotfill.model.tagger import SlotTagger, to_device
 
-DEFAULT_CELLS = (
-    "elman",
-    "{name: elman, activation: sigmoid}",
-    "lstm",
-    "{name: lstm, forget_bias: 3}",
-    "gru",
-)
+DEFAULT_CELLS = [
+    "elman, {name: elman, activation: sigmoid}, lstm, {name: lstm, forget_bias: 3}, gru"
+]
 VERBS = {"arrive": "destination", "leave": "origin"}
 FILLERS = (
     "again already also early either even first just last late maybe next now only please quite"

@@ -227,7 +227,6 @@ def _run_trial(
     stop_requested: Event,
     device: str,
 ) -> None:
-    """Train a trial and save it in the study."""
     settings = [f"{key}={_format_value(value)}" for key, value in trial.settings.items()]
     callback(f"trial {trial.number}: {' '.join(settings)}", None)
 
