@@ -29,9 +29,7 @@ _FACTORIES = {torch.empty, torch.zeros, torch.ones}
 class MemoryLimit(TorchFunctionMode):
     """Within the block, a tensor that would not fit into memory is an error before it is allocated.
 
-    Args:
-        copies: Copies of each weight that will be in memory; in training with Adam 4: the weight,
-            its gradient and its two moments.
+    There will be `copies` of each weight: in training 4, with its gradient and two moments of Adam.
     """
 
     def __init__(self, copies: int) -> None:
@@ -108,9 +106,7 @@ def _describe_memory_error() -> Iterator[None]:
 def check_buildable(config: Config) -> None:
     """Build the network with an empty vocabulary, to find options that conflict.
 
-    Raises:
-        ConfigError: Options conflict.
-        UsageError: The config names a user-defined part that may not be executed.
+    Raises UsageError if the config names a user-defined part that may not be executed.
     """
     for file in external_part_files(config.model_dump()):
         check_trusted(file)

@@ -23,8 +23,7 @@ from slotfill.model.tagger import Features, SlotTagger, TaggerOutput, to_device,
 class Ensemble(nn.Module):
     """The mean of `members`, networks of one config, with the methods of a `SlotTagger`.
 
-    Raises:
-        ConfigError: For taggers that decode by beam search, whose outputs cannot be averaged.
+    Raises ConfigError for taggers that decode by beam search, whose outputs cannot be averaged.
     """
 
     def __init__(self, members: Sequence[SlotTagger]) -> None:

@@ -31,8 +31,7 @@ PROJECTION_SIZE = 64
 class LanguageModelHead(nn.Module):
     """One softmax over words for each direction of the first encoder.
 
-    Raises:
-        ConfigError: If the encoder's states depend on the words that they are to predict.
+    Raises ConfigError if the encoder's states depend on the words that they are to predict.
     """
 
     def __init__(
@@ -56,11 +55,8 @@ class LanguageModelHead(nn.Module):
     def loss(self, states: Tensor, lengths: Tensor, words: Tensor) -> Tensor:
         """Return the weighted negative log-likelihood of neighbouring words, in nats a sentence.
 
-        Args:
-            states: `(batch, time, directions * hidden)`.
-            lengths: `(batch,)`.
-            words: Target ids `(batch, time)`; 0 at padding, and 0 is also the word beyond either
-                end of a sentence.
+        `words` are the target ids `(batch, time)`, 0 at padding; 0 is also the word beyond either
+        end of a sentence.
         """
         targets = (pad(words[:, 1:], (0, 1)), pad(words[:, :-1], (1, 0)))
         mask = padding_mask(lengths, words.shape[1])

@@ -60,10 +60,8 @@ class AdditiveAttention(nn.Module):
     def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         """Return the weights `(batch, query, time)`, which sum to 1 and are 0 at padding.
 
-        Args:
-            queries: `(batch, query, query_size)`.
-            keys: The output of `self.key` for the sentence, `(batch, time, size)`.
-            mask: `(batch, time)`, True at tokens.
+        `queries` is `(batch, query, query_size)`, and `keys` what `self.key` returns for the
+        sentence, `(batch, time, size)`.
         """
         queries = self.query(queries)
         chunk = max(1, MAX_ELEMENTS // keys.numel())

@@ -86,11 +86,7 @@ class SlotTagger(nn.Module):
     ) -> TaggerOutput:
         """Return the emissions, the intent logits and the states that they are computed from.
 
-        Args:
-            features: For each embedding, the ids of the tokens.
-            lengths: Tokens of each sentence, `(batch,)`.
-            tags: Gold tags `(batch, time)`, in training; a decoder's previous tags (teacher
-                forcing).
+        `tags` `(batch, time)` are the gold tags in training, for a decoder (teacher forcing).
         """
         return self.forward_encoded(self.encode_tokens(features, lengths), lengths, tags)
 

@@ -136,7 +136,7 @@ def train(
     interrupted = False
     try:
         with trainer, timer.attach(trainer) if profile else nullcontext():
-            for _ in trainer.train(timer.timed("report", report) if profile else report):
+            for _ in trainer.train(timer.section("report")(report) if profile else report):
                 with timer.section("checkpoint"):
                     folder.save_checkpoint(trainer)
     except KeyboardInterrupt:

@@ -7,7 +7,6 @@ permit; this reads the clock where a section begins and ends.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import wraps
 from typing import Any
 
 from torch import Tensor, nn
@@ -27,7 +26,7 @@ class SectionTimer:
 
     @contextmanager
     def section(self, name: str) -> Iterator[None]:
-        """Count the `with` block as section `name`."""
+        """Count the `with` block, or each call of the decorated function, as section `name`."""
         outer = self.switch(name)
         try:
             yield
@@ -43,16 +42,6 @@ class SectionTimer:
         self._start = now
         previous, self._section = self._section, name
         return previous
-
-    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function`, each call of which counts as section `name`."""
-
-        @wraps(function)
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            with self.section(name):
-                return function(*args, **kwargs)
-
-        return timed
 
     @contextmanager
     def attach(self, trainer: Trainer) -> Iterator[None]:
@@ -81,7 +70,7 @@ class SectionTimer:
                         stack.callback(setattr, owner, method, original)
                     else:
                         stack.callback(delattr, owner, method)
-                    setattr(owner, method, self.timed(section, original))
+                    setattr(owner, method, self.section(section)(original))
             yield
 
 

@@ -51,7 +51,7 @@ def test_calls_of_a_function_are_counted(monkeypatch):
         return -seconds
 
     timer = SectionTimer()
-    timed = timer.timed("work", work)
+    timed = timer.section("work")(work)
     assert [timed(seconds) for seconds in (10, 20)] == [-10, -20]
     clock.now += 1
     timer.switch("other")
@@ -71,7 +71,7 @@ def test_training_time_is_divided_into_its_parts(average):
     trainer = make_trainer(f"train.ema_decay={average}", "train.epochs=1")
     timer = SectionTimer()
     with timer.attach(trainer):
-        run(trainer, report=timer.timed("report", lambda progress: None))
+        run(trainer, report=timer.section("report")(lambda progress: None))
     timer.switch("other")
     sections = {"embedding: word", "embedding: char_cnn", "encoder: recurrent", "tagger: crf"}
     sections |= {"batches", "backward", "optimizer", "validation", "report", "other"}

@@ -2,24 +2,21 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 MAX_CACHED_TOKENS = 65536
-"""Number of distinct tokens whose subwords are cached; the cache is cleared when it is full."""
+"""Number of distinct tokens whose subwords are cached."""
 
 
 class SubwordIndexer:
     """From sentences to windows of subwords that fit the model, and the token of each subword.
 
     A token is split on its own, so its subwords do not depend on its neighbours; a token without
-    subwords becomes the unknown one.
-
-    Args:
-        resources: The `tokenizer` as JSON, the ids of the `unknown` and `padding` subwords, and the
-            maximum number of subwords of a window, `most`.
-        pooling: `first` uses a token's first subword, `mean` all of them.
+    subwords becomes the unknown one. `resources` are what `Transformer` stores of the model, with
+    `most`, the maximum number of subwords of a window.
     """
 
     def __init__(self, resources: Mapping[str, Any], pooling: str) -> None:
@@ -30,7 +27,7 @@ class SubwordIndexer:
         self._tokenizer.no_truncation()
         self._unknown, self._padding = resources["unknown"], resources["padding"]
         self._first_only = pooling == "first"
-        self._cache: dict[str, list[int]] = {}
+        self._split = lru_cache(MAX_CACHED_TOKENS)(self._encode)
         subwords = self._split("a")
         sentence = self._tokenizer.encode(["a"], is_pretokenized=True).ids
         end = len(subwords)
@@ -39,15 +36,9 @@ class SubwordIndexer:
         self._before, self._after = sentence[:start], sentence[start + end :]
         self.max_subwords = resources["most"] - len(self._before) - len(self._after)
 
-    def _split(self, token: str) -> list[int]:
-        subwords = self._cache.get(token)
-        if subwords is None:
-            if len(self._cache) >= MAX_CACHED_TOKENS:
-                self._cache.clear()
-            options = {"is_pretokenized": True, "add_special_tokens": False}
-            ids = self._tokenizer.encode([token], **options).ids
-            subwords = self._cache[token] = ids or [self._unknown]
-        return subwords
+    def _encode(self, token: str) -> list[int]:
+        options = {"is_pretokenized": True, "add_special_tokens": False}
+        return self._tokenizer.encode([token], **options).ids or [self._unknown]
 
     def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Return ids `(window, subword)`, lengths `(window,)`, owners and zeros `(batch, time)`.

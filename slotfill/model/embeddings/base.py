@@ -1,5 +1,7 @@
 """Base class of embeddings."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from slotfill.data.indexers import Indexer
@@ -17,7 +19,5 @@ class Embedding(nn.Module):
     """From tokens to the arrays that `forward` takes."""
     output_size: int
     """Size of a token's vector."""
-
-    def forward(self, *arrays: Tensor) -> Tensor:
-        """Return `(batch, time, output_size)`, of any value at padding."""
-        raise NotImplementedError
+    forward: Callable[..., Tensor]
+    """From those arrays as tensors to `(batch, time, output_size)`, of any value at padding."""

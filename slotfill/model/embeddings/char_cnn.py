@@ -42,14 +42,12 @@ class CharCNN(Embedding):
         self.width = width
         self.filters = nn.Linear(width * size, filters)
 
-    def forward(self, *arrays: Tensor) -> Tensor:
+    def forward(self, char_ids: Tensor, token_index: Tensor) -> Tensor:
         """Return `(batch, time, filters)`; windows see zeros beyond the token.
 
-        Args:
-            arrays: Character ids of the distinct tokens `(token, character)`, and the index of each
-                token of the batch among them `(batch, time)`.
+        `char_ids` `(token, character)` has those of the distinct tokens, and `token_index` `(batch,
+        time)` the index of each token of the batch among them.
         """
-        char_ids, token_index = arrays
         left = (self.width - 1) // 2
         padded = nn.functional.pad(char_ids, (left, self.width - 1 - left), value=PADDING)
         # (token, character, width): for short words one product is faster than a convolution.

@@ -51,14 +51,12 @@ class Ngrams(Embedding):
         self.vectors = nn.Embedding(len(self.indexer.ids) + 1, size, padding_idx=PADDING)
         nn.init.uniform_(self.vectors.weight[1:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
 
-    def forward(self, *arrays: Tensor) -> Tensor:
+    def forward(self, ngrams: Tensor, token_index: Tensor) -> Tensor:
         """Return `(batch, time, size)`; zero at padding and for tokens without a known n-gram.
 
-        Args:
-            arrays: N-gram ids of the distinct tokens `(token, n-gram)`, and the index of each token
-                of the batch among them `(batch, time)`.
+        `ngrams` `(token, n-gram)` has the ids of the distinct tokens, and `token_index` `(batch,
+        time)` the index of each token of the batch among them.
         """
-        ngrams, token_index = arrays
         if self.training and self.dropout:
             dropped = torch.rand(ngrams.shape, device=ngrams.device) < self.dropout
             ngrams = ngrams.masked_fill(dropped, PADDING)

@@ -81,9 +81,8 @@ class Pretrained(Embedding):
         self.vectors: Tensor
         self.register_buffer("vectors", table)
 
-    def forward(self, *arrays: Tensor) -> Tensor:
+    def forward(self, ids: Tensor) -> Tensor:
         """Return the vectors `(batch, time, size)` of ids `(batch, time)`; zero at padding."""
-        (ids,) = arrays
         vectors = nn.functional.embedding(ids, self.vectors)
         if self.trainable is None:
             return vectors

@@ -88,9 +88,10 @@ class Transformer(Embedding):
         self.network.train(mode and self.trainable)
         return self
 
-    def forward(self, *arrays: Tensor) -> Tensor:
+    def forward(
+        self, subword_ids: Tensor, lengths: Tensor, owners: Tensor, tokens: Tensor
+    ) -> Tensor:
         """Return `(batch, time, size)` from the arrays of SubwordIndexer; zero at padding."""
-        subword_ids, lengths, owners, tokens = arrays
         mask = padding_mask(lengths, subword_ids.shape[1])
         with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):
             output = self.network(

@@ -43,9 +43,8 @@ class Word(Embedding):
         self.rare: Tensor
         self.register_buffer("rare", torch.from_numpy(self.indexer.counts == 1), persistent=False)
 
-    def forward(self, *arrays: Tensor) -> Tensor:
+    def forward(self, ids: Tensor) -> Tensor:
         """Return the vectors `(batch, time, size)` of ids `(batch, time)`; zero at padding."""
-        (ids,) = arrays
         if self.training and self.unknown_rate > 0:
             drawn = torch.rand(ids.shape, device=ids.device) < self.unknown_rate
             ids = ids.masked_fill(self.rare[ids] & drawn, UNKNOWN)

@@ -22,13 +22,9 @@ class Encoder(RecordsActivations):
     """Loss term of the last `forward`, a mean over the sentences of the batch."""
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Encode a batch; a sentence's output never depends on the rest of the batch.
+        """Return `(batch, time, output_size)`, zero at padding.
 
-        Args:
-            x: Token vectors `(batch, time, input)`, of any value at padding.
-            lengths: Number of tokens of each sentence, `(batch,)`.
-
-        Returns:
-            `(batch, time, output_size)`, zero at padding.
+        `x` `(batch, time, input)` has any value at padding, and `lengths` are the sentences'
+        numbers of tokens. A sentence's output never depends on the rest of the batch.
         """
         raise NotImplementedError

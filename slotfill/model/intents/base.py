@@ -46,9 +46,7 @@ class IntentHead(RecordsActivations):
     def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Return one vector for each sentence, `(batch, pooled_size)`.
 
-        Args:
-            hidden: `(batch, time, input)`, zero at padding.
-            mask: `(batch, time)`, True at tokens.
+        `hidden` `(batch, time, input)` is zero at padding, where `mask` `(batch, time)` is False.
         """
         raise NotImplementedError
 

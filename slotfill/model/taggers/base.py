@@ -26,10 +26,8 @@ class Tagger(RecordsActivations):
     def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
         """Return the emissions `(batch, time, tags)`; any number at padding.
 
-        Args:
-            hidden: The encoder's output, `(batch, time, hidden)`.
-            lengths: `(batch,)`.
-            tags: The gold tags `(batch, time)` in training, for taggers that see previous tags.
+        `hidden` is the encoder's output, and `tags` the gold tags `(batch, time)` in training, for
+        taggers that see previous tags.
         """
         raise NotImplementedError
 

@@ -93,12 +93,8 @@ def log_partition(
 ) -> Tensor:
     """Return log Z `(batch,)`, over all sequences of tags.
 
-    Args:
-        emissions: `(batch, time, tags)`; any number at padding.
-        lengths: `(batch,)`.
-        start: `(tags,)`; minus infinity where a sentence may not start.
-        transitions: `(tags, tags)`, from and to, likewise.
-        end: `(tags,)`, likewise.
+    The emissions `(batch, time, tags)` are any number at padding; `start`, `transitions` `(from,
+    to)` and `end` are minus infinity for what is forbidden.
     """
     if emissions.device.type != "cpu":
         # There the products gain little, and to look for underflow is to wait for the device.
