@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 from slotfill.version import __version__
 
 if TYPE_CHECKING:
-    from slotfill.inference.engine import EngineName
+    from slotfill.runs.device import EngineName
     from slotfill.runs.predict import Predictor
 
 __all__ = ["__version__", "load"]
 
 
 def load(
-    run: str | Path, device: str = "cpu", engine: EngineName = "auto", *, trust: bool = False
+    run: str | Path,
+    device: str = "cpu",
+    engine: EngineName = "auto",
+    *,
+    confidence: bool = True,
+    trust: bool = False,
 ) -> Predictor:
     """Return the tagger in the run folder `run`, ready to predict.
 
@@ -23,6 +28,7 @@ def load(
         run: The run folder that training wrote.
         device: "cpu", "cuda" or "auto".
         engine: "onnx", "torch" or "auto": ONNX Runtime on a CPU if the run is exported.
+        confidence: Whether predictions have probabilities.
         trust: Whether to execute the files of user-defined parts that the run names.
 
     Raises:
@@ -37,4 +43,4 @@ def load(
     from slotfill.runs.predict import Predictor
 
     with trust_external_parts(trust):
-        return Predictor.load(run, device, engine)
+        return Predictor.load(run, device, engine, confidence)

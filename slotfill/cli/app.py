@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from slotfill.cli.output import discard_output, echo_errors
 from slotfill.errors import SlotfillError, UsageError
-from slotfill.inference.engine import EngineName
+from slotfill.runs.device import EngineName
 
 _ClickException: Any = BadParameter.__mro__[2]
 """The base class of errors in the use of a command, which typer does not export."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,13 +218,35 @@ def _table(
     return table
 
 
+SURE, LIKELY = 0.95, 0.7
+"""Confidences from which a slot is bold, and plain; dim below."""
+
+
+def _doubt(probability: float | None) -> str:
+    """Return a confidence below `SURE` for display; nothing otherwise."""
+    return f" {probability:.2f}" if probability is not None and probability < SURE else ""
+
+
 def highlight(sentence: Sentence, names: Sequence[str]) -> Text:
-    """Return the text of a sentence, its intent in front, each slot in colour before its name."""
-    line = Text().append(escape(f"{sentence.intent}: ") if sentence.intent else "", style="dim")
+    """Return the text of a sentence, its intent in front, each slot in colour before its name.
+
+    Slots are shaded by confidence: bold from 0.95, plain from 0.7 and dim below; below 0.95 the
+    confidence stands behind the name.
+    """
+    confidence = sentence.confidence
+    intent = confidence.intent if confidence else None
+    label = f"{sentence.intent}{_doubt(intent)}: " if sentence.intent else ""
+    line = Text().append(escape(label), style="dim")
+    probabilities = iter(confidence.slots) if confidence else repeat(1.0)
     for text, name in sentence.pieces():
+        if not name:
+            line.append(escape(text))
+            continue
+        probability = next(probabilities)
+        shade = "bold" if probability >= SURE else "" if probability >= LIKELY else "dim"
         colour = COLOURS[names.index(name) % len(COLOURS)] if name in names else "white"
-        line.append(escape(text), style=f"bold {colour} underline" if name else "")
-        line.append(f" {escape(name)}" if name else "", style=f"dim {colour}")
+        line.append(escape(text), style=f"{shade} {colour} underline")
+        line.append(f" {escape(name)}{_doubt(probability)}", style=f"dim {colour}")
     return line
 
 

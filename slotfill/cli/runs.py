@@ -173,12 +173,17 @@ def predict(
     jobs: Annotated[
         int, Option(min=1, help="Number of processes; worthwhile from about 10,000 sentences.")
     ] = 1,
+    confidence: Annotated[
+        bool,
+        Option(help="Give the probability of each slot and intent; shown as shades."),
+    ] = True,
     trust: Trust = False,
 ) -> None:
     """Fill the slots of sentences from the command line, a file or standard input.
 
     Writes one result per line of input, in order. In JSON lines, `start` and `end` count
-    characters from 0, and `end` is exclusive.
+    characters from 0, `end` is exclusive, and `confidence` is the probability that a slot or, of
+    the sentence, all slots are correct.
     """
     from slotfill.runs.predict import Predictor
 
@@ -186,7 +191,7 @@ def predict(
         raise UsageError("give sentences or --input, not both")
     if jobs > 1 and device == "cuda":
         raise UsageError("--jobs: several processes compute on the CPU; omit --device")
-    predictor = Predictor.load(run, device, engine)
+    predictor = Predictor.load(run, device, engine, confidence)
     texts: Iterable[str] = sentences or _read_texts(
         input, input_format, predictor.run.scheme, encoding_errors
     )
@@ -200,7 +205,9 @@ def predict(
     if jobs > 1:
         from slotfill.runs.parallel import render_parallel
 
-        chunks = render_parallel(run, texts, output_format, engine, jobs)
+        chunks = render_parallel(
+            run, texts, output_format, jobs, engine=engine, confidence=confidence
+        )
     else:
         chunks = predictor.render_stream(texts, output_format)
     for chunk in chunks:

@@ -12,8 +12,10 @@ A tag sequence is legal if `slots_to_tags` writes it for some slots.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
+
+import numpy as np
 
 from slotfill.data.sentence import Slot
 from slotfill.errors import UsageError, did_you_mean
@@ -90,6 +92,8 @@ class TagDecoder:
         self._names = [parse_tag(tag, scheme)[1] for tag in tags]
         self._opening = {index for index, letter in enumerate(letters) if letter in opening}
         self._closing = {index for index, letter in enumerate(letters) if letter in closing}
+        self.is_unique = scheme != "iob1"
+        """Whether exactly one legal sequence of tags stands for a slot, whatever is around it."""
 
     def __call__(self, tags: Sequence[int]) -> list[Slot]:
         names, opening, closing = self._names, self._opening, self._closing
@@ -107,6 +111,22 @@ class TagDecoder:
         if current:
             slots.append(Slot(current, start, len(tags)))
         return slots
+
+    def tags_of(self, name: str) -> list[int]:
+        """Return the ids of the tags of the slot `name`."""
+        return [index for index, own in enumerate(self._names) if own == name]
+
+    @cached_property
+    def continues(self) -> np.ndarray:
+        """Whether the second tag continues the slot of the first, `(tags, tags)`."""
+        names, ids = np.array(self._names), np.arange(len(self._names))
+        same = (names[:, None] == names) & (names != "")
+        return same & ~np.isin(ids, [*self._closing])[:, None] & ~np.isin(ids, [*self._opening])
+
+    @cached_property
+    def continuations(self) -> np.ndarray:
+        """The first tag that continues the slot of each tag, `(tags,)`; -1 if there is none."""
+        return np.where(self.continues.any(axis=1), self.continues.argmax(axis=1), -1)
 
 
 def slots_to_tags(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:

@@ -33,6 +33,17 @@ class Span(NamedTuple):
     end: int
 
 
+class Confidence(NamedTuple):
+    """The probabilities of what a model predicts for a sentence."""
+
+    slots: list[float]
+    """The probability of each slot."""
+    reading: float
+    """The probability of the slots together: that of the predicted tag sequence."""
+    intent: float | None = None
+    """The probability of the intent, or of the predicted set of intents; None without one."""
+
+
 class Issue(NamedTuple):
     """A repair made while reading a file: its kind, its `file:line` and what was changed."""
 
@@ -74,6 +85,8 @@ class Sentence:
     pretokenized: bool = False
     """Whether the tokens are those of the file, not the tokenizer's."""
     issues: tuple[Issue, ...] = ()
+    confidence: Confidence | None = None
+    """The probabilities of the slots and the intent, if they are predicted with them."""
 
     @classmethod
     def from_tokens(

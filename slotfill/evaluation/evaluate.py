@@ -28,7 +28,7 @@ def validation_metrics(
     """
     if not sentences:
         return {"valid_f1": None, "valid_intents": None}
-    slots, intents = predict(model, vocab, sentences)
+    slots, intents, _ = predict(model, vocab, sentences)
     return {
         "valid_f1": slot_f1(sentences, slots),
         "valid_intents": intent_accuracy(sentences, intents) if vocab.intents else None,
@@ -41,7 +41,7 @@ def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Eval
     Intents are scored if `model` predicts them and any sentence has one. Raises DataError if
     another sentence has none.
     """
-    slots, intents = predict(model, vocab, sentences)
+    slots, intents, _ = predict(model, vocab, sentences)
     result = score_slots(sentences, slots)
     tokens = chain.from_iterable(sentence.tokens for sentence in sentences)
     result.unknown_words = sum(not vocab.contains_token(token) for token in tokens)

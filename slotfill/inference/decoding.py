@@ -6,7 +6,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,16 @@ SINGLE_DECODE_MAX_BATCH = 3
 """Largest batch whose sentences are decoded faster one by one."""
 
 
-@dataclass(frozen=True)
+class Hypotheses(NamedTuple):
+    """Tag sequences of a sentence, from best to worst."""
+
+    paths: list[list[int]]
+    """The tag ids of each sequence."""
+    logp: np.ndarray
+    """Their log-probabilities, or scores up to a constant, `(hypothesis,)`."""
+
+
+@dataclass(frozen=True, eq=False)
 class Transitions:
     """Scores of pairs of tags in a sequence; the arrays must not be changed."""
 
@@ -207,13 +216,56 @@ def select_intents(logits: np.ndarray, multi_label: bool) -> list[list[int]]:
     return [np.flatnonzero(row).tolist() for row in selected]
 
 
+def decode_nbest(emissions: np.ndarray, transitions: Transitions | None, count: int) -> Hypotheses:
+    """Return the `count` best tag sequences of a sentence, fewer if it has fewer (list Viterbi).
+
+    Args:
+        emissions: `(time, tags)`.
+        transitions: The scores of pairs of tags; None if tokens are independent.
+        count: How many sequences are returned.
+
+    Source: Seshadri & Sundberg 1994, "List Viterbi Decoding Algorithms with Applications"
+    """
+    tags = emissions.shape[1]
+    scores = emissions.astype(np.float64)
+    zeros = np.zeros(tags)
+    tables = (zeros, np.zeros((tags, tags)), zeros)
+    if transitions is not None:
+        tables = (transitions.start, transitions.matrix, transitions.end)
+    start, matrix, end = tables
+    # The best sequences up to a token that end with each tag, `(rank, tags)`.
+    alpha = (start + scores[0])[None]
+    origins: list[np.ndarray] = []
+    for emission in scores[1:]:
+        # (rank, from, to), flattened to rank * tags + from.
+        extended = (alpha[:, :, None] + matrix).reshape(-1, tags)
+        origins.append(_largest(extended, count))
+        alpha = np.take_along_axis(extended, origins[-1], axis=0) + emission
+    final = (alpha + end).ravel()
+    best = _largest(final[:, None], count)[:, 0]
+    best = best[final[best] > -np.inf]
+    ranks, current = np.divmod(best, tags)
+    columns = [current]
+    for origin in reversed(origins):
+        ranks, current = np.divmod(origin[ranks, current], tags)
+        columns.append(current)
+    return Hypotheses(np.stack(columns[::-1], axis=1).tolist(), final[best])
+
+
+def _largest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Return the positions of the `count` largest scores of each column, in order."""
+    return np.argsort(-scores, axis=0, kind="stable")[:count]
+
+
 def beam_search(
     initial_logp: np.ndarray,
     step_fn: Callable[[np.ndarray, np.ndarray], np.ndarray],
     lengths: np.ndarray,
     beam: int,
-) -> list[list[int]]:
+) -> list[Hypotheses]:
     """Decode each sentence with `beam` hypotheses, for scores that depend on all previous tags.
+
+    Returns the hypotheses that are left at the end of each sentence, the best one first.
 
     Args:
         initial_logp: Log-probability of each first tag, `(batch, tags)`.
@@ -225,7 +277,7 @@ def beam_search(
     paths = np.zeros((len(lengths), 1, 0), np.int64)
     scores = initial_logp[:, None].astype(np.float64)
     active = np.arange(len(lengths))
-    tags: list[list[int]] = [[] for _ in lengths]
+    hypotheses = [Hypotheses([[]], np.zeros(1)) for _ in lengths]
     for step in range(1, max(lengths, default=0) + 1):
         _, width, tag_count = scores.shape
         flat = scores.reshape(len(active), -1)
@@ -234,15 +286,16 @@ def beam_search(
         paths = np.concatenate(
             (np.take_along_axis(paths, hypothesis[..., None], axis=1), tag[..., None]), axis=2
         )
+        logp = np.take_along_axis(flat, best, axis=1)
         for index in np.flatnonzero(lengths[active] == step):
-            tags[active[index]] = paths[index, 0].tolist()
+            hypotheses[active[index]] = Hypotheses(paths[index].tolist(), logp[index])
         continuing = np.flatnonzero(lengths[active] > step)
         if len(continuing):
             rows = continuing[:, None] * width + hypothesis[continuing]
-            logp = step_fn(rows.ravel(), tag[continuing].ravel()).reshape(*rows.shape, tag_count)
-            scores = np.take_along_axis(flat, best, axis=1)[continuing][..., None] + logp
+            next_logp = step_fn(rows.ravel(), tag[continuing].ravel())
+            scores = logp[continuing][..., None] + next_logp.reshape(*rows.shape, tag_count)
             paths, active = paths[continuing], active[continuing]
-    return tags
+    return hypotheses
 
 
 def marginals(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, NamedTuple
+
+from slotfill.inference.decoding import Hypotheses, Transitions, decode, select_intents
 
 if TYPE_CHECKING:
     import numpy as np
@@ -11,21 +13,45 @@ if TYPE_CHECKING:
     from slotfill.data.batching import Batch
     from slotfill.data.indexers import Indexer
 
-EngineName = Literal["auto", "onnx", "torch"]
+
+class Scores(NamedTuple):
+    """What a network computes for a batch, before decoding."""
+
+    emissions: np.ndarray
+    """Scores of the tags, `(batch, time, tags)`; any number at padding."""
+    transitions: Transitions | None = None
+    """Scores of pairs of tags, if the tagger has any."""
+    intent_logits: np.ndarray | None = None
+    """`(batch, intents)`, or None without an intent head."""
+    hypotheses: list[Hypotheses] | None = None
+    """For each sentence, the result of the beam search, if the tagger decodes by one."""
+
+    def best_tags(self, lengths: np.ndarray) -> list[list[int]]:
+        """Return the ids of the best tags of each sentence; `lengths` is `(batch,)`."""
+        if self.hypotheses is not None:
+            return [hypotheses.paths[0] for hypotheses in self.hypotheses]
+        return decode(self.emissions, lengths, self.transitions)
 
 
-class Engine(Protocol):
-    """A network that predicts the tags and intents of a batch."""
+class Engine:
+    """A network that computes the scores of a batch; a subclass implements `scores`."""
 
-    @property
-    def indexers(self) -> Sequence[Indexer]:
-        """What turns tokens into the features of a batch."""
-        ...
+    indexers: Sequence[Indexer]
+    """What turns tokens into the features of a batch."""
+    is_multi_intent: bool
+    """Whether a sentence may have several intents."""
 
-    def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the ids of each sentence's tags and intents; no intents without a head."""
-        ...
+    def scores(self, batch: Batch) -> Scores:
+        """Return the scores of a batch."""
+        raise NotImplementedError
 
     def emissions(self, batch: Batch) -> np.ndarray:
         """Return the emissions `(batch, time, tags)`; any number at padding."""
-        ...
+        return self.scores(batch).emissions
+
+    def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
+        """Return the ids of each sentence's tags and intents; no intents without a head."""
+        scores = self.scores(batch)
+        logits = scores.intent_logits
+        intents = [] if logits is None else select_intents(logits, self.is_multi_intent)
+        return scores.best_tags(batch.lengths), intents

@@ -16,7 +16,8 @@ from slotfill.data.indexers import Indexer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.files import parse_json
-from slotfill.inference.decoding import Transitions, decode, select_intents
+from slotfill.inference.decoding import Transitions
+from slotfill.inference.engine import Engine, Scores
 
 # Read by ONNX Runtime on import: it would send usage statistics otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -35,7 +36,7 @@ class Files(Protocol):
     def __getitem__(self, name: str, /) -> bytes: ...
 
 
-class OnnxEngine:
+class OnnxEngine(Engine):
     """An exported network; copying or pickling it loads the models again."""
 
     def __init__(self, files: Files, vocab: Vocab, folder: Path = Path()) -> None:
@@ -65,18 +66,7 @@ class OnnxEngine:
         # Sessions and locks can be neither copied nor pickled.
         return OnnxEngine, self._arguments
 
-    def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the ids of each sentence's tags and intents; no intents without a head."""
-        emissions, *logits = self._outputs(batch)
-        tags = decode(emissions, batch.lengths, self.transitions)
-        return tags, select_intents(logits[0], self.is_multi_intent) if logits else []
-
-    def emissions(self, batch: Batch) -> np.ndarray:
-        """Return the emissions `(batch, time, tags)`; any number at padding."""
-        return self._outputs(batch)[0]
-
-    def _outputs(self, batch: Batch) -> list[np.ndarray]:
-        """Return the emissions, and the intent logits `(batch, intents)` if there is a head."""
+    def scores(self, batch: Batch) -> Scores:
         ((vectors,),) = batch.features
         outputs = self._network.run({"vectors": vectors, "lengths": batch.lengths})
         count, time = vectors.shape[:2]
@@ -84,7 +74,7 @@ class OnnxEngine:
         shapes = [(count, time, tags), (count, intents)][: max(1, len(outputs))]
         if [output.shape for output in outputs] != shapes:
             raise _invalid(self._network.path, f"its outputs are not of the shapes {shapes}")
-        return outputs
+        return Scores(outputs[0], self.transitions, outputs[1] if outputs[1:] else None)
 
 
 _Result = TypeVar("_Result")

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from slotfill.data.batching import Batch
 from slotfill.errors import ConfigError
-from slotfill.inference.decoding import Transitions, decode
-from slotfill.model.tagger import Features, SlotTagger, TaggerOutput, to_device, to_numpy
+from slotfill.inference.decoding import Transitions
+from slotfill.inference.engine import Engine, Scores
+from slotfill.model.tagger import Features, SlotTagger, TaggerOutput, to_device
 
 
-class Ensemble(nn.Module):
+class Ensemble(Engine, nn.Module):
     """The mean of `members`, networks of one config, with the methods of a `SlotTagger`.
 
     Raises ConfigError for taggers that decode by beam search, whose outputs cannot be averaged.
@@ -36,6 +37,7 @@ class Ensemble(nn.Module):
                 key="ensemble_size",
             )
         self.indexers = first.indexers
+        self.is_multi_intent = first.is_multi_intent
         for member in members[1:]:
             # All members look up the same ids, so they share one table.
             member.indexers = first.indexers
@@ -61,17 +63,9 @@ class Ensemble(nn.Module):
         return sum(member.regularization_loss for member in self.members) / len(self.members)
 
     @torch.inference_mode()
-    def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
+    def scores(self, batch: Batch) -> Scores:
         inputs = to_device(batch, self)
-        output = self(inputs.features, inputs.lengths)
-        head = self.members[0].intent
-        intents = [] if head is None else head.predict(output.intent_logits)
-        return decode(to_numpy(output.emissions), batch.lengths, self.transitions()), intents
-
-    @torch.inference_mode()
-    def emissions(self, batch: Batch) -> np.ndarray:
-        inputs = to_device(batch, self)
-        return to_numpy(self(inputs.features, inputs.lengths).emissions)
+        return self(inputs.features, inputs.lengths).to_scores(self.transitions())
 
     def transitions(self) -> Transitions | None:
         """Return the mean scores of pairs of tags, or None if the taggers have none."""

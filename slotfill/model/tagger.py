@@ -14,7 +14,8 @@ from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, TAGGERS
 from slotfill.data.batching import Batch
 from slotfill.data.indexers import Indexer
 from slotfill.data.vocab import Vocab
-from slotfill.inference.decoding import Transitions
+from slotfill.inference.decoding import Hypotheses, Transitions
+from slotfill.inference.engine import Engine, Scores
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.intents.base import IntentHead
 from slotfill.model.language_model import LanguageModelHead
@@ -36,8 +37,15 @@ class TaggerOutput(NamedTuple):
     first_states: Tensor | None = None
     """States of the first encoder, `(batch, time, hidden)`, for the language-model head."""
 
+    def to_scores(
+        self, transitions: Transitions | None, hypotheses: list[Hypotheses] | None = None
+    ) -> Scores:
+        """Return the output as arrays of 32-bit floats."""
+        logits = None if self.intent_logits is None else to_numpy(self.intent_logits)
+        return Scores(to_numpy(self.emissions), transitions, logits, hypotheses)
 
-class SlotTagger(nn.Module):
+
+class SlotTagger(Engine, nn.Module):
     """Concatenated embeddings, a stack of encoders, an optional intent head and a tagger."""
 
     def __init__(
@@ -62,6 +70,7 @@ class SlotTagger(nn.Module):
             key = f"encoder.{index}" if parts is encoder else "encoder"
             self.encoders.append(ENCODERS.build(part, size, key=key))
             size = self.encoders[-1].output_size
+        self.is_multi_intent = vocab.is_multi_intent
         self.intent: IntentHead | None = None
         if intent is not None:
             self.intent = INTENTS.build(intent, size, vocab)
@@ -140,18 +149,12 @@ class SlotTagger(nn.Module):
         return sum(cast(Encoder, part).regularization_loss for part in parts)
 
     @torch.inference_mode()
-    def predict(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the ids of each sentence's tags and intents; no intents without a head."""
+    def scores(self, batch: Batch) -> Scores:
         inputs = to_device(batch, self)
         output = self(inputs.features, inputs.lengths)
-        intents = [] if self.intent is None else self.intent.predict(output.intent_logits)
-        return self.tagger.predict(output.states, output.emissions, inputs.lengths), intents
-
-    @torch.inference_mode()
-    def emissions(self, batch: Batch) -> np.ndarray:
-        """Return the emissions `(batch, time, tags)` as a NumPy array."""
-        inputs = to_device(batch, self)
-        return to_numpy(self(inputs.features, inputs.lengths).emissions)
+        return output.to_scores(
+            self.tagger.transitions(), self.tagger.search(output.states, inputs.lengths)
+        )
 
     def transitions(self) -> Transitions | None:
         """Return the scores of pairs of tags that decoding adds to the emissions, if any."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from slotfill.errors import UsageError
+
+EngineName = Literal["auto", "onnx", "torch"]
 
 
 def resolve_device(device: str) -> str:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, RunError, SlotfillError, UsageError, did_you_mean
 from slotfill.files import parse_json
-from slotfill.inference.engine import Engine, EngineName
+from slotfill.inference.engine import Engine
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
-from slotfill.runs.device import resolve_device
+from slotfill.runs.device import EngineName, resolve_device
 from slotfill.runs.manifest import RunFiles
 
 if TYPE_CHECKING:

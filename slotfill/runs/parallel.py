@@ -11,23 +11,23 @@ from functools import cache, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from slotfill.config.registry import FORMATS, external_parts_trusted, trust_external_parts
 from slotfill.data.formats.base import Format
 from slotfill.errors import RunError
-from slotfill.inference.engine import EngineName
 from slotfill.inference.stream import ordered_map, read_ahead
 from slotfill.runs.predict import CHUNK, Predictor
 
 
 def render_parallel(
-    run: Path, texts: Iterable[str], format: str, engine: EngineName, jobs: int
+    run: Path, texts: Iterable[str], format: str, jobs: int, **options: Any
 ) -> Iterator[str]:
     """Yield what `Predictor.render_stream` yields, computed by `jobs` processes on the CPU.
 
-    Raises RunError if a process was killed.
+    `options` are those of `Predictor.load`. Raises RunError if a process was killed.
     """
-    work = partial(_render_chunk, run, format, engine, external_parts_trusted())
+    work = partial(_render_chunk, run, format, external_parts_trusted(), options)
     # An ordinary exit releases the semaphores of the pool.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with ProcessPoolExecutor(jobs, get_context("spawn"), _init_worker) as workers:
@@ -51,13 +51,13 @@ def _exit_with_parent() -> None:
 
 
 def _render_chunk(
-    run: Path, format: str, engine: EngineName, trust: bool, texts: Sequence[str]
+    run: Path, format: str, trust: bool, options: dict[str, Any], texts: Sequence[str]
 ) -> str:
-    predictor, part = _load_once(run, format, engine, trust)
+    predictor, part = _load_once(run, format, trust, **options)
     return predictor.render(predictor.tag(texts), part)
 
 
 @cache
-def _load_once(run: Path, format: str, engine: EngineName, trust: bool) -> tuple[Predictor, Format]:
+def _load_once(run: Path, format: str, trust: bool, **options: Any) -> tuple[Predictor, Format]:
     with trust_external_parts(trust):
-        return Predictor.load(run, engine=engine), FORMATS.build(format)
+        return Predictor.load(run, **options), FORMATS.build(format)

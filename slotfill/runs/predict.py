@@ -6,16 +6,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.base import Format
 from slotfill.data.sentence import Sentence
-from slotfill.inference.engine import EngineName
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.stream import ordered_map, read_ahead
-from slotfill.inference.tagging import check_length, predict
+from slotfill.inference.tagging import Calibration, check_length, predict
+from slotfill.runs.device import EngineName
 from slotfill.runs.load import Run, load_run
 
 CHUNK = 2048
@@ -29,6 +30,8 @@ class FilledSlot(NamedTuple):
     value: str
     start: int
     end: int
+    confidence: float | None = None
+    """The probability that exactly this is a slot of this name; None if it is turned off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +43,43 @@ class Prediction:
     """Its slots, in order."""
     intent: str | None = None
     """Its intent, or several such as `flight#airfare`; None for a run or a text without."""
+    intent_confidence: float | None = None
+    """The probability of the intent."""
+    confidence: float | None = None
+    """The probability of the slots together."""
 
     @classmethod
     def from_sentence(cls, sentence: Sentence) -> Prediction:
         """Return the slots and the intent of a tagged sentence."""
+        confidence = sentence.confidence
+        probabilities = repeat(None) if confidence is None else confidence.slots
         slots = (
-            FilledSlot(slot.name, sentence.value(slot), *sentence.span(slot))
-            for slot in sentence.slots or ()
+            FilledSlot(slot.name, sentence.value(slot), *sentence.span(slot), probability)
+            for slot, probability in zip(sentence.slots or (), probabilities, strict=False)
         )
-        return cls(sentence.text, tuple(slots), sentence.intent)
+        own = (confidence.intent, confidence.reading) if confidence else ()
+        return cls(sentence.text, tuple(slots), sentence.intent, *own)
 
 
 class Predictor:
     """Prediction with a trained run; `threads` is how many threads `stream` uses."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, confidence: bool = True) -> None:
         self.run = run
+        self.calibration = Calibration() if confidence else None
         # ONNX Runtime releases Python's global lock while it computes; torch does so less.
         self.threads = min(2, _num_processors()) if isinstance(run.engine, OnnxEngine) else 1
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu", engine: EngineName = "auto") -> Predictor:
+    def load(
+        cls,
+        path: str | Path,
+        device: str = "cpu",
+        engine: EngineName = "auto",
+        confidence: bool = True,
+    ) -> Predictor:
         """Return the predictor of the run in the folder `path`; raises what `load_run` raises."""
-        return cls(load_run(Path(path), device, engine))
+        return cls(load_run(Path(path), device, engine), confidence)
 
     def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Return the prediction for each of `texts`, in order; an empty text has no slots."""
@@ -82,9 +99,12 @@ class Predictor:
         for text in texts:
             check_length(text)
         sentences = list(map(self.run.tokenizer.tokenize, texts))
-        slots, intents = predict(self.run.engine, self.run.vocab, sentences)
+        predictions = predict(self.run.engine, self.run.vocab, sentences, self.calibration)
+        slots, intents, confidences = predictions
         for sentence, own_slots, intent in zip(sentences, slots, intents, strict=True):
             sentence.slots, sentence.intent = own_slots, intent
+        for sentence, confidence in zip(sentences, confidences or (), strict=False):
+            sentence.confidence = confidence
         return sentences
 
     def stream(self, texts: Iterable[str]) -> Iterator[list[Sentence]]:

@@ -33,10 +33,15 @@ def rows(result):
 def test_arguments_files_and_standard_input_are_predicted_alike(trained, cli, tmp_path):
     found = rows(cli("predict", trained, *TEXTS))
     assert [row["text"] for row in found] == TEXTS
-    assert found[0]["slots"] == [
-        {"name": "origin", "value": "New York", "start": 6, "end": 14},
-        {"name": "destination", "value": "Oslo", "start": 19, "end": 23},
+    assert [list(slot.values())[:4] for slot in found[0]["slots"]] == [
+        ["origin", "New York", 6, 14],
+        ["destination", "Oslo", 19, 23],
     ]
+    assert all(0 < slot["confidence"] <= 1 for slot in found[0]["slots"])
+    assert found[0]["confidence"] <= min(slot["confidence"] for slot in found[0]["slots"])
+    (plain, *_) = rows(cli("predict", trained, *TEXTS, "--no-confidence"))
+    assert plain["slots"][1] == {"name": "destination", "value": "Oslo", "start": 19, "end": 23}
+    assert "confidence" not in plain
     assert found[1]["slots"] == []
     Path("texts").write_text("\n".join(TEXTS))
     assert rows(cli("predict", trained, "--input", "texts")) == found

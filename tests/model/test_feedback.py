@@ -14,6 +14,7 @@ from slotfill.config.registry import CELLS, TAGGERS
 from slotfill.data.schemes import all_tags
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import beam_search
+from slotfill.inference.engine import Scores
 from slotfill.model.activations import record_activations
 
 LENGTHS = torch.tensor([4, 1, 3, 2])
@@ -53,9 +54,16 @@ def gold(vocab=VOCAB, seed=6):
     return torch.randint(len(vocab.tags), (len(LENGTHS), int(LENGTHS.max())), generator=generator)
 
 
+def best_paths(hypotheses):
+    return [own.paths[0] for own in hypotheses]
+
+
 def predict(tagger, hidden, lengths):
     with torch.inference_mode():
-        return tagger.predict(hidden, tagger(hidden, lengths), lengths)
+        hypotheses = tagger.search(hidden, lengths)
+        return Scores(tagger(hidden, lengths).numpy(), None, None, hypotheses).best_tags(
+            lengths.numpy()
+        )
 
 
 def arrays(module):
@@ -309,7 +317,7 @@ def markov(seed, batch=5, tags=4, steps=5):
 def test_beam_search_by_definition(beam, seed):
     """Beams wider than the number of prefixes, and sentences without tokens; 1,000 keeps all."""
     first, step_fn, lengths, score = markov(seed)
-    actual = beam_search(first, step_fn, lengths, beam)
+    actual = best_paths(beam_search(first, step_fn, lengths, beam))
     for sentence, (length, path) in enumerate(zip(lengths, actual, strict=True)):
         assert path == exhaustive_beam(partial(score, sentence), length, beam, 4)
         if beam == 1000 and length:
@@ -327,16 +335,16 @@ def test_a_beam_of_one_is_greedy():
         return asked[-1]
 
     lengths[:] = 5
-    paths = np.array(beam_search(first, watched, lengths, 1))
+    paths = np.array(best_paths(beam_search(first, watched, lengths, 1)))
     assert np.array_equal(paths, np.stack([scores.argmax(1) for scores in (first, *asked)], axis=1))
 
 
 def test_beam_search_ties_and_empty_batches():
-    zeros = np.zeros((2, 3))
-    assert beam_search(zeros, lambda rows, tags: np.zeros((len(rows), 3)), np.array([3, 2]), 4) == [
-        [0, 0, 0],
-        [0, 0],
-    ]
+    flat = beam_search(
+        np.zeros((2, 3)), lambda rows, tags: np.zeros((len(rows), 3)), np.array([3, 2]), 4
+    )
+    assert best_paths(flat) == [[0, 0, 0], [0, 0]]
+    assert all(len(own.paths) == len(own.logp) == 4 for own in flat)
     assert (
         beam_search(
             np.zeros((0, 3)), lambda rows, tags: np.zeros((0, 3)), np.array([], np.int64), 4

@@ -146,7 +146,7 @@ def test_onnx_gives_the_same_intents(name, feed, vocab):
         with torch.no_grad():
             scores = model(*to_device(torch_batch, model)[:2]).intent_logits
         np.testing.assert_allclose(
-            engine._outputs(onnx_batch)[1], scores.numpy(), atol=1e-4, rtol=1e-4
+            engine.scores(onnx_batch).intent_logits, scores.numpy(), atol=1e-4, rtol=1e-4
         )
 
 
@@ -159,7 +159,7 @@ def test_predictions_keep_the_order_and_skip_empty_sentences():
         Sentence.from_tokens(random.choice(["leave", "at", "yes"], n).tolist())
         for n in [0, 3, 1, 7] * 9
     ]
-    slots, intents = predict(model, SEVERAL, sentences)
+    slots, intents, _ = predict(model, SEVERAL, sentences)
     assert [(slots[i], intents[i]) for i in range(len(sentences))] == [
         (one[0][0], one[1][0])
         for one in (predict(model, SEVERAL, [sentence]) for sentence in sentences)

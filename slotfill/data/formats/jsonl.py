@@ -49,6 +49,7 @@ class Jsonl(Format):
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         # Formatted by hand, as json.dumps would write it, in a third of the time.
         text, labels, intent = sentence.text, "", ""
+        confidence = sentence.confidence
         if sentence.pretokenized:
             labels = f', "tokens": {json.dumps(sentence.surface_forms, ensure_ascii=False)}'
             if sentence.slots is not None:
@@ -56,17 +57,25 @@ class Jsonl(Format):
                 labels += f', "tags": {json.dumps(tags, ensure_ascii=False)}'
         elif sentence.slots is not None:
             items = []
-            for slot in sentence.slots:
+            for index, slot in enumerate(sentence.slots):
                 start, end = sentence.span(slot)
                 value = quoted(text[start:end])
+                probability = _probability("confidence", confidence and confidence.slots[index])
                 items.append(
                     f'{{"name": {quoted(slot.name)}, "value": {value}, "start": {start}, "end":'
-                    f" {end}}}"
+                    f" {end}{probability}}}"
                 )
             labels = f', "slots": [{", ".join(items)}]'
         if sentence.intent:
             intent = f', "intent": {quoted(sentence.intent)}'
-        return f'{{"text": {quoted(text)}{labels}{intent}}}\n'
+            intent += _probability("intent_confidence", confidence and confidence.intent)
+        reading = _probability("confidence", confidence and confidence.reading)
+        return f'{{"text": {quoted(text)}{labels}{intent}{reading}}}\n'
+
+
+def _probability(key: str, value: float | None) -> str:
+    """Return a key with a probability of 4 decimals; nothing without one."""
+    return "" if value is None else f', "{key}": {value:.4f}'
 
 
 class _Row:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from slotfill.data.vocab import Vocab
-from slotfill.inference.decoding import select_intents
 from slotfill.model.activations import RecordsActivations
 from slotfill.model.layers import LockedDropout, padding_mask
 
@@ -74,7 +73,3 @@ class IntentHead(RecordsActivations):
             return self.weight * cross_entropy(logits, intents)
         total = binary_cross_entropy_with_logits(logits, intents, reduction="sum")
         return self.weight * total / logits.shape[0]
-
-    def predict(self, logits: Tensor) -> list[list[int]]:
-        """Return the ids of the intents of each sentence."""
-        return select_intents(logits.float().cpu().numpy(), self.multi_label)

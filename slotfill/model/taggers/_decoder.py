@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from slotfill.config.option_types import CellPart
 from slotfill.config.registry import CELLS
 from slotfill.data.vocab import Vocab
-from slotfill.inference.decoding import beam_search
+from slotfill.inference.decoding import Hypotheses, beam_search
 from slotfill.model.cells.base import Cell, State
 from slotfill.model.layers import LockedDropout, padding_mask
 from slotfill.model.recurrence import scan
@@ -109,13 +109,13 @@ class Decoder(Tagger):
         outputs, last_states = scan(step, inputs, self._initial_state(memory))
         return outputs, last_states
 
-    def predict(self, hidden: Tensor, emissions: Tensor, lengths: Tensor) -> list[list[int]]:
-        """Return the ids of the tags: the greedy ones, or by beam search if the beam is above 1.
+    def search(self, hidden: Tensor, lengths: Tensor) -> list[Hypotheses] | None:
+        """Return the result of the beam search; None if the beam is 1, which `forward` follows.
 
-        A beam search records the activations of all hypotheses; those of `forward` are greedy.
+        It records the activations of all hypotheses; those of `forward` are greedy.
         """
         if self.beam == 1:
-            return super().predict(hidden, emissions, lengths)
+            return None
         memory = self.prepare_memory(hidden, lengths)
         vector = self.tag_vectors(self._first_tag(lengths))
         s, *initial_state = self._initial_state(memory)

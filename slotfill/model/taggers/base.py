@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from slotfill.inference.decoding import Transitions, decode
+from slotfill.inference.decoding import Hypotheses, Transitions
 from slotfill.model.activations import RecordsActivations
 from slotfill.model.layers import padding_mask
 
@@ -15,7 +15,7 @@ class Tagger(RecordsActivations):
     """
 
     uses_beam_search: bool = False
-    """Whether `predict` needs more than emissions and transitions: then there is no ONNX export."""
+    """Whether tags are found by `search`; then there is no ONNX export."""
 
     regularization_loss: Tensor | float = 0.0
     """What the last `forward` adds to the loss, a mean over the batch's sentences."""
@@ -39,10 +39,9 @@ class Tagger(RecordsActivations):
         mask = padding_mask(lengths, emissions.shape[1])
         return cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(emissions)
 
-    def predict(self, hidden: Tensor, emissions: Tensor, lengths: Tensor) -> list[list[int]]:
-        """Return the ids of each sentence's tags, from the input and the output of `forward`."""
-        scores = emissions.float().cpu().numpy()
-        return decode(scores, lengths.cpu().numpy(), self.transitions())
+    def search(self, hidden: Tensor, lengths: Tensor) -> list[Hypotheses] | None:
+        """Return the result of a beam search over the input of `forward`; None without one."""
+        return None
 
     def transitions(self) -> Transitions | None:
         """Return the scores of pairs of tags that decoding adds to the emissions, if any."""

@@ -1,0 +1,329 @@
+"""Confidence: the probability of each predicted slot, of the intent and of the whole reading.
+
+The confidence of a slot is the probability that exactly its tokens form a slot of its name: the sum
+of the probabilities of all tag sequences that contain it.
+
+    chain       P(y) = exp(score(y)) / Z, with the transitions of a CRF, or 0 and minus infinity
+                (constrained taggers); the sum by the forward-backward algorithm
+    softmax     P(y) = product of P(y_t), the softmax at each token; for a tagger that sees the
+                previous tags, given the tags that it predicted before
+    beam search P(y) over the hypotheses at its end, normalized to a sum of 1
+    ensemble    as its members, with their mean emissions and transitions
+
+A temperature T divides all scores, P(y) ~ exp(score(y) / T): it changes no prediction.
+
+Source: Rabiner 1989, "A Tutorial on Hidden Markov Models" (forward-backward); Culotta & McCallum
+2004, "Confidence Estimation for Information Extraction"; Guo et al. 2017, "On Calibration of Modern
+Neural Networks" (temperature)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
+
+import numpy as np
+
+from slotfill.data.schemes import TagDecoder
+from slotfill.data.sentence import Confidence, Slot
+from slotfill.inference.decoding import SINGLE_DECODE_MAX_BATCH, Hypotheses, Transitions
+from slotfill.inference.engine import Scores
+
+
+def slot_confidences(
+    scores: Scores,
+    lengths: np.ndarray,
+    tags: Sequence[Sequence[int]],
+    slots: Sequence[Sequence[Slot]],
+    decoder: TagDecoder,
+    temperature: float = 1.0,
+) -> list[Confidence]:
+    """Return the probabilities of the predicted `slots` of each sentence of a batch.
+
+    Args:
+        lengths: Tokens of each sentence, `(batch,)`.
+        tags: The best tag sequence of each sentence, whose slots `slots` are.
+        decoder: The meaning of the tag ids.
+    """
+    if scores.hypotheses is not None:
+        return [
+            _share_of_hypotheses(hypotheses, own_slots, decoder, temperature)
+            for hypotheses, own_slots in zip(scores.hypotheses, slots, strict=True)
+        ]
+    transitions = scores.transitions
+    if transitions is not None and decoder.is_unique and len(lengths) <= SINGLE_DECODE_MAX_BATCH:
+        return [
+            _single_confidence(row[: len(path)], transitions, path, own_slots, decoder, temperature)
+            for row, path, own_slots in zip(scores.emissions, tags, slots, strict=True)
+        ]
+    lattice = Lattice(scores.emissions, lengths, transitions, tags, temperature)
+    if transitions is not None and decoder.is_unique:
+        flat = lattice.path_slot_probabilities(slots, decoder).tolist()
+    else:
+        flat = [
+            lattice.slot_probability(row, slot, decoder)
+            for row, own_slots in enumerate(slots)
+            for slot in own_slots
+        ]
+    confidences, start = [], 0
+    for own_slots, reading in zip(slots, lattice.reading.tolist(), strict=True):
+        end = start + len(own_slots)
+        confidences.append(Confidence(flat[start:end], reading))
+        start = end
+    return confidences
+
+
+class Lattice:
+    """All tag sequences of a batch, with sums of exp(score / T) relative to the best sequence.
+
+    Attributes:
+        weights: exp of the emission at each token, `(time, batch, tags)`, 0 at padding; scaled so
+            that the weight of the best sequence, or of each part of it, is 1.
+        pairs: exp of the transitions, `(from, to)`.
+        forward: Sum over all beginnings that end with a tag at a token, its emission included.
+        backward: Sum over all continuations of a tag at a token, its emission excluded.
+        partition: Sum over all sequences, `(batch,)`.
+        reading: Probability of the best sequence, `(batch,)`.
+    """
+
+    def __init__(
+        self,
+        emissions: np.ndarray,
+        lengths: np.ndarray,
+        transitions: Transitions | None,
+        tags: Sequence[Sequence[int]],
+        temperature: float = 1.0,
+    ) -> None:
+        batch, time, _ = emissions.shape
+        self.lengths = lengths
+        mask = np.arange(time) < lengths[:, None]
+        self.path = np.zeros((batch, time), np.intp)
+        self.path[mask] = np.fromiter(chain.from_iterable(tags), np.intp)
+        best = np.take_along_axis(emissions, self.path[..., None], axis=2)[..., 0]
+        if transitions is not None:
+            best[:, 0] += transitions.start[self.path[:, 0]]
+            best[:, 1:] += transitions.matrix[self.path[:, :-1], self.path[:, 1:]]
+        # Emissions are any number at padding, where the weights become exp(-inf) = 0.
+        best = np.where(mask, best, np.inf)
+        self.weights = np.subtract(emissions.transpose(1, 0, 2), best.T[..., None], order="C")
+        if transitions is not None:
+            self.weights[0] += transitions.start
+        if temperature != 1:
+            self.weights /= temperature
+        np.exp(self.weights, out=self.weights)
+        self.log_scale: np.ndarray | None = None
+        if transitions is None:
+            self._normalize_tokens(mask)
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._sum_sequences(transitions, temperature)
+        if not np.isfinite(self.partition).all():
+            # Long and flat: the sum exceeds the range of 32 bits beside the best sequence.
+            self._scale_tokens(transitions, temperature)
+            self._sum_sequences(transitions, temperature)
+            assert self.log_scale is not None
+            self.reading *= np.exp(-self.log_scale[-1])
+
+    def _normalize_tokens(self, mask: np.ndarray) -> None:
+        """Set the sums of independent tokens, whose weights become probabilities."""
+        sums = np.where(mask.T[..., None], self.weights.sum(axis=2, keepdims=True), 1)
+        self.weights /= sums
+        self.pairs = np.ones((self.weights.shape[2],) * 2, self.weights.dtype)
+        self.forward, self.backward = self.weights, np.ones_like(self.weights)
+        self.partition = np.ones(len(self.lengths))
+        self.reading = np.prod(1 / sums, axis=(0, 2))
+
+    def _sum_sequences(self, transitions: Transitions, temperature: float) -> None:
+        """Set the sums of a chain by the forward-backward algorithm."""
+        self.pairs, transposed = _exp_transitions(transitions, temperature, self.weights.dtype.str)
+        self.forward = np.empty_like(self.weights)
+        self.forward[0] = previous = self.weights[0]
+        for current, weights in zip(self.forward[1:], self.weights[1:], strict=True):
+            np.dot(previous, self.pairs, out=current)
+            current *= weights
+            previous = current
+        rows, last = np.arange(len(self.lengths)), self.lengths - 1
+        self.backward = np.zeros_like(self.weights)
+        best_end = transitions.end[self.path[rows, last]][:, None]
+        self.backward[last, rows] = np.exp((transitions.end - best_end) / temperature)
+        following = self.backward[-1]
+        for current, weights in zip(self.backward[-2::-1], self.weights[:0:-1], strict=True):
+            current += np.dot(following * weights, transposed)
+            following = current
+        self.partition = (self.forward[0] * self.backward[0]).sum(axis=1)
+        self.reading = 1 / self.partition
+
+    def _scale_tokens(self, transitions: Transitions, temperature: float) -> None:
+        """Scale the weights so that the tags at each token have forward sums of 1."""
+        self.weights = self.weights.astype(np.float64)
+        pairs, _ = _exp_transitions(transitions, temperature, "<f8")
+        previous = None
+        scales = np.ones(self.weights.shape[:2])
+        for step, weights in enumerate(self.weights):
+            current = weights if previous is None else (previous @ pairs) * weights
+            real = self.lengths > step
+            scales[step, real] = current[real].sum(axis=1)
+            weights /= scales[step, :, None]
+            previous = current / scales[step, :, None]
+        self.log_scale = np.log(scales).cumsum(axis=0)
+
+    def path_slot_probabilities(
+        self, slots: Sequence[Sequence[Slot]], decoder: TagDecoder
+    ) -> np.ndarray:
+        """Return the probabilities of slots of the best sequence, `(slot,)`, of all sentences.
+
+        For schemes in which a slot has one sequence of tags. Its weight within the slot is then 1,
+        that of the best sequence, so only what precedes and what follows is summed.
+        """
+        spans = [
+            (row, start, end - 1)
+            for row, own_slots in enumerate(slots)
+            for _, start, end in own_slots
+        ]
+        if not spans:
+            return np.zeros(0)
+        rows, first, last = np.array(spans).T
+        before = self.forward[first, rows, self.path[rows, first]]
+        tags = self.path[rows, last]
+        after = self.backward[last, rows, tags]
+        # Less the sequences that continue the slot: with I-city after B-city or I-city.
+        inside = decoder.continuations[tags]
+        following = np.minimum(last + 1, len(self.weights) - 1)
+        longer = self.weights[following, rows, inside] * self.backward[following, rows, inside]
+        longer *= self.pairs[tags, inside] * ((inside >= 0) & (last + 1 < self.lengths[rows]))
+        probabilities = before * (after - longer) / self.partition[rows]
+        if self.log_scale is not None:
+            probabilities *= np.exp(self.log_scale[first, rows] - self.log_scale[last, rows])
+        return np.clip(probabilities, 0, 1)
+
+    def slot_probability(self, row: int, slot: Slot, decoder: TagDecoder) -> float:
+        """Return the probability of any slot of the sentence `row`, for every scheme.
+
+        All tag sequences are summed that `decoder` reads as this slot, illegal ones included.
+        """
+        tags = decoder.tags_of(slot.name)
+        if not tags:
+            return 0.0
+        continues = decoder.continues[np.ix_(tags, tags)] * self.pairs[np.ix_(tags, tags)]
+        weights = self.weights[:, row, tags]
+        total = self.forward[slot.start, row, tags]
+        if slot.start:
+            before = self.forward[slot.start - 1, row, tags]
+            total = total - weights[slot.start] * (before @ continues)
+        for step in range(slot.start + 1, slot.end):
+            total = weights[step] * (total @ continues)
+        after = self.backward[slot.end - 1, row, tags]
+        if slot.end < self.lengths[row]:
+            after = after - continues @ (weights[slot.end] * self.backward[slot.end, row, tags])
+        return float(np.clip(total @ after / self.partition[row], 0, 1))
+
+
+def _single_confidence(
+    emissions: np.ndarray,
+    transitions: Transitions,
+    tags: Sequence[int],
+    slots: Sequence[Slot],
+    decoder: TagDecoder,
+    temperature: float,
+) -> Confidence:
+    """Return what `Lattice` gives for one sentence with emissions `(time, tags)`, in fewer calls.
+
+    Sums are only computed as far as the slots need them.
+    """
+    path = np.array(tags)
+    best = emissions[np.arange(len(path)), path]
+    best[0] += transitions.start[tags[0]]
+    best[1:] += transitions.matrix[path[:-1], path[1:]]
+    scores = emissions - best[:, None]
+    scores[0] += transitions.start
+    end = transitions.end - transitions.end[tags[-1]]
+    if temperature != 1:
+        scores /= temperature
+        end = end / temperature
+    weights = list(np.exp(scores))
+    pairs, transposed = _exp_transitions(transitions, temperature, scores.dtype.str)
+    first_end = slots[0].end if slots else len(tags)
+    forward, backward = [weights[0]], [np.exp(end)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in range(1, max(slots[-1].start + 1 if slots else 0, first_end)):
+            forward.append(np.dot(forward[-1], pairs) * weights[step])
+        for step in range(len(tags) - 1, first_end - 1, -1):
+            backward.append(np.dot(backward[-1] * weights[step], transposed))
+        backward.reverse()
+        partition = float(np.dot(forward[first_end - 1], backward[0]))
+    if not partition < math.inf:
+        lattice = Lattice(emissions[None], np.array([len(tags)]), transitions, [tags], temperature)
+        probabilities = lattice.path_slot_probabilities([slots], decoder).tolist()
+        return Confidence(probabilities, float(lattice.reading[0]))
+    probabilities = []
+    for _, start, stop in slots:
+        after = backward[stop - first_end]
+        tag = tags[stop - 1]
+        inside = decoder.continuations[tag]
+        rest = after[tag]
+        if inside >= 0 and stop < len(tags):
+            following = backward[stop - first_end + 1][inside]
+            rest = rest - pairs[tag, inside] * weights[stop][inside] * following
+        probability = float(forward[start][tags[start]] * rest) / partition
+        probabilities.append(min(1.0, max(0.0, probability)))
+    return Confidence(probabilities, min(1.0, 1 / partition))
+
+
+def _share_of_hypotheses(
+    hypotheses: Hypotheses, slots: Sequence[Slot], decoder: TagDecoder, temperature: float
+) -> Confidence:
+    shares = softmax(hypotheses.logp / temperature)
+    readings = [set(decoder(path)) for path in hypotheses.paths]
+    containing = [[slot in reading for reading in readings] for slot in slots]
+    return Confidence([float(shares[rows].sum()) for rows in containing], float(shares[0]))
+
+
+def intent_probabilities(
+    logits: np.ndarray, multi_label: bool, temperature: float = 1.0
+) -> np.ndarray:
+    """Return the probability of each intent, `(batch, intents)`.
+
+    The softmax of the logits, or with `multi_label` the sigmoid of each.
+    """
+    if not multi_label:
+        return softmax(logits / temperature)
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-logits.astype(np.float64) / temperature))
+
+
+def intent_confidences(
+    logits: np.ndarray,
+    intents: Sequence[Sequence[int]],
+    multi_label: bool,
+    temperature: float = 1.0,
+) -> list[float]:
+    """Return the probability of the predicted `intents` of each sentence.
+
+    With `multi_label` it is that of exactly this set: intents are independent, so the product of
+    P(intent) for each of the set, and of 1 - P(intent) for all others.
+    """
+    probabilities = intent_probabilities(logits, multi_label, temperature)
+    if not multi_label:
+        ids = [own_ids[0] for own_ids in intents]
+        return probabilities[np.arange(len(ids)), ids].tolist()
+    selected = np.zeros(probabilities.shape, bool)
+    for row, own_ids in zip(selected, intents, strict=True):
+        row[own_ids] = True
+    return np.where(selected, probabilities, 1 - probabilities).prod(axis=1).tolist()
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Return the softmax over the last axis, in double precision."""
+    weights = np.exp(scores.astype(np.float64) - scores.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+@lru_cache(maxsize=4)
+def _exp_transitions(
+    transitions: Transitions, temperature: float, dtype: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return exp(transition / T), as it is and transposed `(to, from)`."""
+    pairs = np.exp(transitions.matrix.astype(np.float64) / temperature).astype(dtype)
+    return pairs, np.ascontiguousarray(pairs.T)

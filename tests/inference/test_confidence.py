@@ -1,0 +1,184 @@
+"""Confidence against sums over all tag sequences, and list Viterbi against all of them sorted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+
+from slotfill.data.schemes import SCHEMES, TagDecoder, all_tags
+from slotfill.data.sentence import Slot
+from slotfill.inference.confidence import (
+    Lattice,
+    intent_confidences,
+    intent_probabilities,
+    slot_confidences,
+    softmax,
+)
+from slotfill.inference.decoding import (
+    Hypotheses,
+    Transitions,
+    decode,
+    decode_nbest,
+    legal_transitions,
+    marginals,
+)
+from slotfill.inference.engine import Scores
+
+LENGTHS = np.array([3, 1, 4, 2])
+
+
+def learned(tags, scheme, random):
+    """Return random scores for the transitions that `scheme` allows."""
+    legal = legal_transitions(tags, scheme)
+    return Transitions(
+        *(
+            table + random.normal(size=table.shape).astype(np.float32)
+            for table in (legal.start, legal.matrix, legal.end)
+        )
+    )
+
+
+TRANSITIONS = {
+    "softmax": lambda tags, scheme, random: None,
+    "constrained": lambda tags, scheme, random: legal_transitions(tags, scheme),
+    "crf": learned,
+}
+
+
+def sequence_probabilities(emissions, transitions, temperature):
+    """Return all tag sequences of a sentence and the probability of each."""
+    paths = list(product(range(emissions.shape[1]), repeat=len(emissions)))
+    scores = np.array([sum(emissions[range(len(path)), path]) for path in paths])
+    if transitions is not None:
+        scores += [
+            transitions.start[path[0]]
+            + transitions.end[path[-1]]
+            + sum(transitions.matrix[pair] for pair in pairwise(path))
+            for path in paths
+        ]
+    return paths, softmax(scores / temperature)
+
+
+def names_of(scheme):
+    return ["x", "y"] if scheme.startswith(("io", "bio")) and scheme != "bioes" else ["x"]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6, 1.7])
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("kind", TRANSITIONS)
+def test_confidence_is_the_sum_over_all_sequences_with_the_slot(kind, scheme, temperature):
+    random = np.random.default_rng(len(scheme) + int(10 * temperature))
+    tags = all_tags(names_of(scheme), scheme)
+    decoder = TagDecoder(tags, scheme)
+    found = 0
+    for _ in range(4):
+        emissions = random.normal(scale=2, size=(4, 4, len(tags))).astype(np.float32)
+        transitions = TRANSITIONS[kind](tags, scheme, random)
+        paths = decode(emissions, LENGTHS, transitions)
+        slots = [decoder(path) for path in paths]
+        scores = Scores(emissions, transitions)
+        together = slot_confidences(scores, LENGTHS, paths, slots, decoder, temperature)
+        lattice = Lattice(emissions, LENGTHS, transitions, paths, temperature)
+        for row, length in enumerate(LENGTHS):
+            own = emissions[row, :length]
+            sequences, probabilities = sequence_probabilities(own, transitions, temperature)
+            readings = [set(decoder(sequence)) for sequence in sequences]
+            summed = Counter()
+            for probability, reading in zip(probabilities, readings, strict=True):
+                summed.update(dict.fromkeys(reading, probability))
+            (alone,) = slot_confidences(
+                Scores(own[None], transitions),
+                LENGTHS[row : row + 1],
+                [paths[row]],
+                [slots[row]],
+                decoder,
+                temperature,
+            )
+            expected = [summed[slot] for slot in slots[row]]
+            assert together[row].slots == pytest.approx(expected, abs=2e-6)
+            assert alone.slots == pytest.approx(expected, abs=2e-6)
+            assert together[row].reading == pytest.approx(max(probabilities), abs=2e-6)
+            assert alone.reading == pytest.approx(max(probabilities), abs=2e-6)
+            for slot in summed:
+                probability = lattice.slot_probability(row, slot, decoder)
+                assert probability == pytest.approx(summed[slot], abs=2e-6)
+            found += len(expected)
+    assert found > 5
+
+
+def test_probability_of_a_slot_name_without_tags_is_zero():
+    tags = all_tags(["x"], "iob2")
+    emissions = np.zeros((1, 2, 3), np.float32)
+    lattice = Lattice(emissions, np.array([2]), None, [[0, 0]])
+    assert lattice.slot_probability(0, Slot("city", 0, 1), TagDecoder(tags, "iob2")) == 0
+    assert lattice.slot_probability(0, Slot("x", 0, 1), TagDecoder(tags, "iob2")) > 0
+
+
+@pytest.mark.parametrize("length", [500, 4000])
+def test_confidence_of_long_flat_sentences_stays_exact(length):
+    random = np.random.default_rng(length)
+    tags = all_tags(["x", "y"], "iob2")
+    decoder = TagDecoder(tags, "iob2")
+    transitions = learned(tags, "iob2", random)
+    emissions = random.normal(scale=0.3, size=(2, length, len(tags))).astype(np.float32)
+    lengths = np.array([length, length // 2])
+    paths = decode(emissions, lengths, transitions)
+    slots = [decoder(path) for path in paths]
+    confidences = slot_confidences(Scores(emissions, transitions), lengths, paths, slots, decoder)
+    expected = marginals(emissions, lengths, transitions)
+    lattice = Lattice(emissions, lengths, transitions, paths)
+    actual = lattice.forward * lattice.backward / lattice.partition[:, None]
+    for row in range(2):
+        own = actual[: lengths[row], row]
+        np.testing.assert_allclose(own, expected[row, : lengths[row]], atol=1e-5)
+        by_definition = [lattice.slot_probability(row, slot, decoder) for slot in slots[row]]
+        assert confidences[row].slots == pytest.approx(by_definition, abs=1e-5)
+        assert 0 <= confidences[row].reading < 1e-6
+        assert all(0 < probability < 1 for probability in confidences[row].slots)
+
+
+def test_confidence_of_a_beam_search_is_the_share_of_its_hypotheses():
+    tags = all_tags(["x"], "iob2")
+    decoder = TagDecoder(tags, "iob2")
+    # x x, x _ and _ _ with probabilities 0.5, 0.25 and 0.25 of what the beam holds.
+    hypotheses = Hypotheses([[1, 2], [1, 0], [0, 0]], np.log([0.2, 0.1, 0.1]))
+    scores = Scores(np.zeros((1, 2, 3)), hypotheses=[hypotheses])
+    (confidence,) = slot_confidences(scores, np.array([2]), [[1, 2]], [decoder([1, 2])], decoder)
+    assert confidence.slots == pytest.approx([0.5])
+    assert confidence.reading == pytest.approx(0.5)
+
+
+def test_intent_confidence_is_that_of_exactly_the_predicted_set():
+    logits = np.array([[0.0, np.log(3)], [2.0, -1.0]], np.float32)
+    assert intent_confidences(logits, [[1], [0]], False)[0] == pytest.approx(0.75)
+    single = intent_probabilities(logits, True)
+    both, first = intent_confidences(logits, [[0, 1], [0]], True)
+    assert both == pytest.approx(0.5 * 0.75)
+    assert first == pytest.approx(single[1, 0] * (1 - single[1, 1]))
+
+
+def test_a_higher_temperature_brings_probabilities_closer_to_each_other():
+    logits = np.array([[3.0, 1.0, 0.0]])
+    sharp, plain, flat = (intent_probabilities(logits, False, t)[0, 0] for t in (0.5, 1, 3))
+    assert sharp > plain > flat > 1 / 3
+
+
+@pytest.mark.parametrize("kind", TRANSITIONS)
+@pytest.mark.parametrize("count", [1, 2, 5, 1000])
+def test_nbest_is_the_head_of_all_sequences_by_score(kind, count):
+    random = np.random.default_rng(count)
+    tags = all_tags(["x", "y"], "iob2")
+    transitions = TRANSITIONS[kind](tags, "iob2", random)
+    for length in (1, 2, 4):
+        emissions = random.normal(size=(length, len(tags))).astype(np.float32)
+        best = decode_nbest(emissions, transitions, count)
+        sequences, probabilities = sequence_probabilities(emissions, transitions, 1.0)
+        order = np.argsort(-probabilities, kind="stable")[:count]
+        order = order[probabilities[order] > 0]
+        assert best.paths == [list(sequences[index]) for index in order]
+        ratios = np.exp(best.logp - best.logp[0])
+        assert ratios == pytest.approx(probabilities[order] / probabilities[order[0]], rel=1e-4)
+        assert best.paths[0] == decode(emissions[None], np.array([length]), transitions)[0]
