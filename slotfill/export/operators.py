@@ -7,7 +7,7 @@ returns several tensors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,11 +34,10 @@ def _remainder(g: GraphBuilder, out: Tensor, a: Any, b: Any) -> str:
     return g.add("Sub", [x, g.add("Mul", [y, g.add("Floor", [g.add("Div", [x, y])])])])
 
 
-def _comparison(*operators: str) -> OpTranslator:
+def _comparison(operator: str) -> OpTranslator:
     def translate(g: GraphBuilder, out: Tensor, a: Any, b: Any) -> str:
         dtype = torch.result_type(a, b)
-        name = g.add(operators[0], [g.cast(a, dtype), g.cast(b, dtype)])
-        return g.add(operators[1], [name]) if operators[1:] else name
+        return g.add(operator, [g.cast(a, dtype), g.cast(b, dtype)])
 
     return translate
 
@@ -61,42 +60,11 @@ def _along_axis(operator: str) -> OpTranslator:
     return lambda g, out, x, dim, *_, **__: g.add(operator, [g.name(x)], axis=dim)
 
 
-def _matmul(g: GraphBuilder, out: Tensor, a: Tensor, b: Tensor) -> str:
-    return g.add("MatMul", [g.name(a), g.name(b)])
-
-
-def _linear(
-    g: GraphBuilder, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> str:
-    product = _matmul(g, out, x, weight.T)
-    return product if bias is None else g.add("Add", [product, g.name(bias)])
-
-
-def _lerp(g: GraphBuilder, out: Tensor, a: Tensor, b: Tensor, weight: Tensor) -> str:
-    # torch uses b - (1 - w) * (b - a) where w > 0.5, which differs by rounding only.
-    difference = g.add("Sub", [g.name(b), g.name(a)])
-    return g.add("Add", [g.name(a), g.add("Mul", [g.cast(weight, out.dtype), difference])])
-
-
-def _layer_norm(
-    g: GraphBuilder,
-    out: Tensor,
-    x: Tensor,
-    shape: Sequence[int],
-    weight: Tensor,
-    bias: Tensor,
-    eps: float = 1e-5,
-) -> str:
-    inputs = [g.name(x), g.name(weight), g.name(bias)]
-    return g.add("LayerNormalization", inputs, axis=-len(shape), epsilon=eps)
-
-
 _UNARY = "sigmoid tanh relu softplus softsign elu erf exp log sqrt neg abs reciprocal sin cos"
 
 _TABLE: dict[str, OpTranslator] = {
     **{name: _unary(name.title()) for name in _UNARY.split()},
     "invert logical_not": _unary("Not"),
-    "square": lambda g, out, x: g.add("Mul", [g.name(x), g.name(x)]),
     "add radd": _binary("Add"),
     "sub": _binary("Sub"),
     "rsub": lambda g, out, a, b: _binary("Sub")(g, out, b, a),
@@ -114,7 +82,6 @@ _TABLE: dict[str, OpTranslator] = {
     "le": _comparison("LessOrEqual"),
     "ge": _comparison("GreaterOrEqual"),
     "eq": _comparison("Equal"),
-    "ne": _comparison("Equal", "Not"),
     "sum": _reduction("ReduceSum"),
     "mean": _reduction("ReduceMean"),
     "amax": _reduction("ReduceMax"),
@@ -124,15 +91,36 @@ _TABLE: dict[str, OpTranslator] = {
     ),
     "softmax": _along_axis("Softmax"),
     "log_softmax": _along_axis("LogSoftmax"),
-    "matmul bmm mm": _matmul,
-    "addmm baddbmm": lambda g, out, a, b, c: g.add("Add", [g.name(a), _matmul(g, out, b, c)]),
-    "linear": _linear,
-    "addcmul": lambda g, out, a, b, c: g.add(
-        "Add", [g.name(a), g.add("Mul", [g.name(b), g.name(c)])]
+    "matmul bmm mm": lambda g, out, a, b: g.add("MatMul", [g.name(a), g.name(b)]),
+    "layer_norm": lambda g, out, x, shape, weight, bias, eps=1e-5: g.add(
+        "LayerNormalization", list(map(g.name, (x, weight, bias))), axis=-len(shape), epsilon=eps
     ),
-    "lerp": _lerp,
-    "layer_norm": _layer_norm,
 }
 
 OPERATORS = SHAPE_OPERATORS | {name: add for names, add in _TABLE.items() for name in names.split()}
 """The translator of each function of torch."""
+
+_COMPOSITIONS: dict[str, Callable[..., Any]] = {
+    "ne": lambda a, b: ~(a == b),
+    "square": lambda x: x * x,
+    "addcmul": lambda a, b, c: a + b * c,
+    "addmm baddbmm": lambda a, b, c: a + b @ c,
+    "linear": lambda x, w, bias=None: x @ w.T if bias is None else x @ w.T + bias,
+    # torch uses b - (1 - w) * (b - a) where w > 0.5, which differs by rounding only.
+    "lerp": lambda a, b, weight: a + weight * (b - a),
+    "masked_fill": lambda x, mask, value: torch.where(mask, value, x),
+    "flatten": lambda x, start_dim=0, end_dim=-1: x.reshape(
+        *x.shape[:start_dim], -1, *x.shape[end_dim % x.dim() + 1 :]
+    ),
+    "unflatten": lambda x, dim, sizes: x.reshape(
+        *x.shape[: dim % x.dim()], *sizes, *x.shape[dim % x.dim() + 1 :]
+    ),
+    "stack": lambda tensors, dim=0: torch.cat([x.unsqueeze(dim) for x in tensors], dim),
+    "expand_as": lambda x, other: x.expand(other.shape),
+    "zeros_like": lambda x, **options: x.new_full(x.shape, 0, **options),
+    "ones_like": lambda x, **options: x.new_full(x.shape, 1, **options),
+    "full_like": lambda x, value, **options: x.new_full(x.shape, value, **options),
+}
+
+COMPOSITIONS = {name: call for names, call in _COMPOSITIONS.items() for name in names.split()}
+"""Functions of torch that are traced as others."""

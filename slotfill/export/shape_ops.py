@@ -20,21 +20,12 @@ def _flat(sizes: Sequence[Any]) -> Sequence[int]:
     return sizes[0] if isinstance(sizes[0], tuple | list) else sizes
 
 
-def _reshape(g: GraphBuilder, x: Tensor, sizes: Sequence[int]) -> str:
+def _reshape(g: GraphBuilder, out: Tensor, x: Tensor, *shape: Any) -> str:
     """Translate a reshape; a single symbolic size becomes -1, which needs no Shape node."""
+    sizes = _flat(shape)
     if sum(isinstance(size, SymbolicSize) for size in sizes) == 1 and -1 not in sizes:
         sizes = [-1 if isinstance(size, SymbolicSize) else size for size in sizes]
     return g.add("Reshape", [g.name(x), g.sizes(sizes)])
-
-
-def _flatten(g: GraphBuilder, out: Tensor, x: Tensor, start_dim: int = 0, end_dim: int = -1) -> str:
-    shape = g.shape(x)
-    return _reshape(g, x, [*shape[:start_dim], -1, *shape[end_dim % x.dim() + 1 :]])
-
-
-def _unflatten(g: GraphBuilder, out: Tensor, x: Tensor, dim: int, sizes: Sequence[int]) -> str:
-    shape, axis = g.shape(x), dim % x.dim()
-    return _reshape(g, x, [*shape[:axis], *sizes, *shape[axis + 1 :]])
 
 
 def _transpose(g: GraphBuilder, out: Tensor, x: Tensor, a: int, b: int) -> str:
@@ -46,12 +37,6 @@ def _transpose(g: GraphBuilder, out: Tensor, x: Tensor, a: int, b: int) -> str:
 def _expand(g: GraphBuilder, out: Tensor, x: Tensor, *sizes: Any) -> str:
     kept = [1 if size == -1 else size for size in _flat(sizes)]
     return g.add("Expand", [g.name(x), g.sizes(kept)])
-
-
-def _stack(g: GraphBuilder, out: Tensor, tensors: Sequence[Tensor], dim: int = 0) -> str:
-    axis = g.integers([dim])
-    rows = [g.add("Unsqueeze", [g.cast(tensor, out.dtype), axis]) for tensor in tensors]
-    return g.add("Concat", rows, axis=dim)
 
 
 def _split(g: GraphBuilder, out: Sequence[Tensor], x: Tensor, _: Any, dim: int = 0) -> list[str]:
@@ -125,10 +110,6 @@ def _getitem(g: GraphBuilder, out: Tensor, x: Tensor, index: Any) -> str:
     return g.add("Unsqueeze", [name, g.integers(new_axes)]) if new_axes else name
 
 
-def _where(g: GraphBuilder, out: Tensor, mask: Tensor, a: Any, b: Any) -> str:
-    return g.add("Where", [g.name(mask), g.cast(a, out.dtype), g.cast(b, out.dtype)])
-
-
 # New tensors
 
 
@@ -142,15 +123,12 @@ def _arange(g: GraphBuilder, out: Tensor, *ends: int, **_: Any) -> str:
 
 
 _TABLE: dict[str, OpTranslator] = {
-    "view reshape": lambda g, out, x, *sizes: _reshape(g, x, _flat(sizes)),
-    "flatten": _flatten,
-    "unflatten": _unflatten,
+    "view reshape": _reshape,
     "transpose": _transpose,
     "permute": lambda g, out, x, *order: g.add(
         "Transpose", [g.name(x)], perm=[axis % x.dim() for axis in _flat(order)]
     ),
     "expand": _expand,
-    "expand_as": lambda g, out, x, other: g.add("Expand", [g.name(x), g.sizes(g.shape(other))]),
     "unsqueeze": lambda g, out, x, dim: g.add("Unsqueeze", [g.name(x), g.integers([dim])]),
     "squeeze": lambda g, out, x, dim: (
         g.add("Squeeze", [g.name(x), g.integers([dim])]) if out.dim() < x.dim() else g.name(x)
@@ -158,7 +136,6 @@ _TABLE: dict[str, OpTranslator] = {
     "cat": lambda g, out, tensors, dim=0: g.add(
         "Concat", [g.cast(tensor, out.dtype) for tensor in tensors], axis=dim
     ),
-    "stack": _stack,
     "split chunk": _split,
     "unbind": _unbind,
     "pad": _pad,
@@ -173,13 +150,12 @@ _TABLE: dict[str, OpTranslator] = {
     "gather": lambda g, out, x, dim, index: g.add(
         "GatherElements", [g.name(x), g.name(index)], axis=dim
     ),
-    "where": _where,
-    "masked_fill": lambda g, out, x, mask, value: _where(g, out, mask, value, x),
+    "where": lambda g, out, mask, a, b: g.add(
+        "Where", [g.name(mask), g.cast(a, out.dtype), g.cast(b, out.dtype)]
+    ),
     "new_zeros": lambda g, out, x, *sizes, **_: _filled(g, out, _flat(sizes), 0),
     "new_ones": lambda g, out, x, *sizes, **_: _filled(g, out, _flat(sizes), 1),
-    "zeros_like": lambda g, out, x, **_: _filled(g, out, g.shape(x), 0),
-    "ones_like": lambda g, out, x, **_: _filled(g, out, g.shape(x), 1),
-    "full_like": lambda g, out, x, value, **_: _filled(g, out, g.shape(x), value),
+    "new_full": lambda g, out, x, sizes, value, **_: _filled(g, out, sizes, value),
     "arange": _arange,
     "to float long type_as": lambda g, out, x, *_, **__: g.cast(x, out.dtype),
     "contiguous clone detach dropout": lambda g, out, x, *_, **__: g.name(x),

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from slotfill.export.builder import ExportError, GraphBuilder
-from slotfill.export.operators import OPERATORS
+from slotfill.export.operators import COMPOSITIONS, OPERATORS
 from slotfill.model.cells.base import Cell, State
 from slotfill.model.recurrence import Step, TimeMajorOrder, run_layer, run_layer_stepwise, scan
 
@@ -51,6 +51,9 @@ class OnnxTracer(TorchFunctionMode):
             return builder.shape(args[0])
         if name == "numel":
             return math.prod(builder.shape(args[0]))
+        if name in COMPOSITIONS:
+            with self:
+                return COMPOSITIONS[name](*args, **kwargs)
         result = function(*args, **kwargs)
         alternate = function(*builder.alternate(args), **builder.alternate(kwargs))
         if not any(isinstance(leaf, Tensor) for leaf in _leaves(result)):

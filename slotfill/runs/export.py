@@ -22,7 +22,6 @@ from slotfill.runs.load import Run, load_run
 
 Quantize = Literal["none", "int8"]
 
-
 Scores = dict[str, tuple[EvaluationResult, EvaluationResult]]
 """By split: the scores before and after a network was made smaller."""
 
