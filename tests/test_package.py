@@ -73,7 +73,8 @@ def _applies(requirement: Requirement, extra: str) -> bool:
 
 def test_wheel_has_every_module_and_the_type_marker(wheel):
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "slotfill").rglob("*.py")}
-    assert modules | {"slotfill/py.typed"} <= set(wheel.namelist())
+    others = {"slotfill/py.typed", "slotfill/lab/inspect/page.html"}
+    assert modules | others <= set(wheel.namelist())
 
 
 def test_wheel_has_the_configs_and_the_data_unchanged(wheel):

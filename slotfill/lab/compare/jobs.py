@@ -101,13 +101,9 @@ def plan(
 ) -> Plan:
     """Return the checked jobs that compare configs on the corpora `data`, or each on its own data.
 
-    Args:
-        words: Built-in configs, YAML files, and folders of these.
-        out: The folder for the run folders.
-
-    Raises:
-        ConfigError: All errors in configs and data, or the only error itself.
-        UsageError: A run folder exists and was trained with another config.
+    `words` are built-in configs, YAML files, and folders of these; `out` is for the run folders.
+    Raises ConfigError with all errors in configs and data, or the only error itself, and UsageError
+    if a run folder exists and was trained with another config.
     """
     errors: list[SlotfillError] = []
     # Configs listed twice count once, so that `lab/lstm lab` compares all of lab with lstm.

@@ -156,9 +156,8 @@ def inspect(run: Run, text: str) -> Inspection:
     memory and output; then attention; then tags. Of an ensemble the first network is shown; the
     tags are those of the ensemble.
 
-    Raises:
-        UsageError: The text has no tokens.
-        RunError: Activations are not finite, or those of an external part have another shape.
+    Raises UsageError if the text has no tokens, and RunError if activations are not finite, or
+    those of an external part have another shape.
     """
     sentence = run.tokenizer.tokenize(text)
     if not sentence.tokens:
@@ -175,13 +174,13 @@ def inspect(run: Run, text: str) -> Inspection:
     members = model.members
     with record_activations(members[0]) as activations:
         emissions = _finite(model.emissions(batch), "the emissions")
-    panels: list[Panel] = []
-    for module, records in activations.items():
-        for name, tensors in records.items():
-            panels += _panels(run, sentence.tokens, module, name, tensors)
-    if len(members) > 1:
-        suffix = f", network 1 of {len(members)}"
-        panels = [replace(panel, part=panel.part + suffix) for panel in panels]
+    suffix = f", network 1 of {len(members)}" if len(members) > 1 else ""
+    panels = [
+        replace(panel, part=panel.part + suffix)
+        for module, records in activations.items()
+        for name, tensors in records.items()
+        for panel in _panels(run, sentence.tokens, module, name, tensors)
+    ]
     parts = list(dict.fromkeys(panel.part for panel in panels))
     panels.sort(
         key=lambda panel: (
@@ -251,9 +250,8 @@ def _finite(array: np.ndarray, name: str) -> np.ndarray:
 
 def _part(key: str, options: Mapping[str, Any]) -> str:
     """Return the config key of a part, its name, and the names of the parts in it."""
-    parts = [value for value in options.values() if isinstance(value, Mapping)]
-    inner = [part["name"] for part in parts if "name" in part]
-    return f"{key} ({', '.join(Path(name).stem for name in (options['name'], *inner))})"
+    parts = [options, *(value for value in options.values() if isinstance(value, Mapping))]
+    return f"{key} ({', '.join(Path(part['name']).stem for part in parts if 'name' in part)})"
 
 
 def _scale(values: np.ndarray) -> tuple[float, float]:

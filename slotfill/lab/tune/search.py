@@ -81,10 +81,8 @@ def plan(
 ) -> Search:
     """Return the checked search of a config, its sentences read.
 
-    Raises:
-        ConfigError: The config has errors, all of which are listed.
-        DataError: The sentences cannot be read.
-        UsageError: The config has no search space, or `out` cannot be the folder of a study.
+    Raises ConfigError with all errors of the config, DataError if the sentences cannot be read, and
+    UsageError if there is no search space, or `out` cannot be the folder of a study.
     """
     name, with_test = load_config(source, overrides)
     config = load_config(source, [*overrides, "data.test=null"], need_data=True)[1]
@@ -295,9 +293,8 @@ def write_best(search: Search, study: Study) -> Trial | None:
 def _describe_outcome(trial: Trial) -> str:
     if trial.error:
         return f"failed: {trial.error}"
-    f1 = f"pruned at valid F1 {trial.curves[0][-1]:.2f}"
-    if trial.state == "finished":
-        f1 = f"valid F1 {trial.f1:.2f}"
+    pruned = f"pruned at valid F1 {trial.curves[0][-1]:.2f}"
+    f1 = pruned if trial.f1 is None else f"valid F1 {trial.f1:.2f}"
     return f"{f1}, {format_count(sum(map(len, trial.curves)), 'epoch')} in {trial.seconds:.0f} s"
 
 

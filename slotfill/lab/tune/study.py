@@ -76,17 +76,11 @@ class Trial:
 
 
 class Study:
-    """The trials of one search.
+    """The trials of one search, with the same `metadata` and, if any, the `baseline` as the first.
 
-    Args:
-        storage: A file, or the URL of a database that SQLAlchemy supports.
-        metadata: What all trials have in common.
-        baseline: The settings of the first trial, if any.
-        warmup: Epochs before a trial can be pruned.
-
-    Raises:
-        UsageError: The storage has a study of another search.
-        StudyError: The storage cannot be read or written.
+    `storage` is a file, or the URL of a database that SQLAlchemy supports; trials can be pruned
+    after `warmup` epochs. Raises UsageError if it has a study of another search, and StudyError if
+    it cannot be read or written.
     """
 
     def __init__(
