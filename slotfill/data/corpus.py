@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -79,11 +79,6 @@ def read_sentences(
         keep_tokens: Keep the tokens of a file that has tokens, instead of tokenizing its text.
         labelled: Whether every sentence must have labels.
         intents: Whether every sentence must have an intent.
-
-    Raises:
-        DataError: The file cannot be read.
-        ConfigError: The format is unknown.
-        UsageError: The scheme or tokenizer is unknown.
     """
     examples = read_examples(path, format=format, scheme=scheme)
     if isinstance(tokenizer, str):
@@ -132,30 +127,29 @@ def write_sentences(
     *,
     format: FormatPart = None,
     scheme: str = "iob2",
-    verify: Callable[[list[Example]], None] | None = None,
 ) -> None:
     """Write `sentences` to the new file (or folder) `path`, completely or not at all.
 
-    `verify` is called with what was written, read back, before the file gets its name.
-
-    Raises:
-        UsageError: `path` exists or cannot be written.
-        DataError: The format cannot hold a sentence.
+    Raises UsageError if `path` exists or cannot be written, and DataError if its format cannot hold
+    a sentence.
     """
-    path = Path(path)
+    with _draft(Path(path), format) as (draft, part):
+        part.write(draft, sentences, scheme=scheme)
+
+
+@contextmanager
+def _draft(path: Path, format: FormatPart) -> Iterator[tuple[Path, Format]]:
+    """Yield a path to write to, which is renamed to `path` at the end, and the format of `path`."""
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path}: exists, and nothing is overwritten; choose another path")
     if format in (None, "auto") and not (format := format_from_suffix(path)):
         names = ", ".join(FORMATS.names())
         raise UsageError(f"{path}: the format is not clear from its name; name one ({names})")
-    part = _part(path, format)
     try:
         # A folder beside the target serves formats of one file and of several alike.
         with TemporaryDirectory(prefix=".slotfill-", dir=path.parent) as folder:
             draft = Path(folder, path.name)
-            part.write(draft, sentences, scheme=scheme)
-            if verify is not None:
-                verify(list(part.read(draft, scheme=scheme)))
+            yield draft, _part(path, format)
             draft.rename(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
@@ -174,9 +168,8 @@ def convert_file(
 ) -> tuple[ReadResult, list[Issue]]:
     """Write the sentences of `source` to the new file `target`; return them and what was lost.
 
-    The tokens of a file of tokens are kept; `tokenizer` splits other texts. The target is read back
-    to compare. Raises DataError if anything is lost and not `lossy`, and as `read_sentences` and
-    `write_sentences` do.
+    The tokens of a file of tokens are kept; `tokenizer` splits other texts. Raises DataError if
+    anything is lost and not `lossy`.
     """
     all_tags([], to_scheme)  # Raises UsageError for an unknown scheme.
     reading = read_sentences(
@@ -187,18 +180,15 @@ def convert_file(
         keep_tokens=True,
         labelled=False,
     )
-    losses: list[Issue] = []
-
-    def verify(written: list[Example]) -> None:
-        losses.extend(_find_losses(reading, written))
+    with _draft(target, to_format) as (draft, part):
+        part.write(draft, reading.sentences, scheme=to_scheme)
+        losses = list(_find_losses(reading, list(part.read(draft, scheme=to_scheme))))
         if losses and not lossy:
             more = f" (and {len(losses) - 1} more)" if losses[1:] else ""
             raise DataError(
                 f"{losses[0].location}: {target} cannot hold this sentence unchanged:"
                 f" {losses[0].message}{more}; nothing was written; write it with --lossy"
             )
-
-    write_sentences(target, reading.sentences, format=to_format, scheme=to_scheme, verify=verify)
     return reading, losses
 
 
@@ -206,21 +196,20 @@ def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[I
     """Yield an issue for each sentence that differs from what was read back."""
     for sentence, example in zip(reading.sentences, examples, strict=True):
         tokens = new_tokens = sentence.surface_forms
-        hint = ""
         if sentence.pretokenized:
             other = reading.tokenizer.tokenize(example.text)
             other.offsets = example.offsets or other.offsets
             new_tokens = other.surface_forms
-            if example.offsets is None and tokens == example.text.split():
-                hint = "; --tokenizer whitespace keeps them"
-        spans, slots = None, "it is unlabelled, and becomes labelled without slots"
-        if sentence.slots is not None:
-            spans = [Span(slot.name, *sentence.span(slot)) for slot in sentence.slots]
-            slots = "the slots {} become {}"
+        by_spaces = example.offsets is None and tokens == example.text.split()
+        hint = "; --tokenizer whitespace keeps them" if by_spaces else ""
+        slots = sentence.slots
+        spans = slots if slots is None else [Span(s.name, *sentence.span(s)) for s in slots]
+        labelled = slots is None and example.spans is not None
         changes = (
             ("the text {!r} becomes {!r}", sentence.text, example.text),
             ("the tokens {} become {}" + hint, tokens, new_tokens),
-            (slots, spans, example.spans),
+            ("it is unlabelled, and becomes labelled without slots", False, labelled),
+            ("the slots {} become {}", spans, example.spans),
             ("the intent {!r} becomes {!r}", sentence.intent or None, example.intent),
         )
         messages = (message.format(old, new) for message, old, new in changes if old != new)
@@ -234,10 +223,7 @@ def format_from_suffix(path: Path) -> str | None:
 
 
 def guess_format(path: Path) -> str:
-    """Return the name of the format of `path`, from its name or else from its first lines.
-
-    Raises DataError if neither is enough.
-    """
+    """Return the name of the format of `path`, from its name or else from its first lines."""
     if name := format_from_suffix(path):
         return name
     if path.is_dir():
@@ -256,21 +242,14 @@ def guess_format(path: Path) -> str:
 
 
 def splits_in(folder: Path, format: FormatPart = None) -> list[str]:
-    """Return the sorted names of the splits of a corpus: files and folders named after a format.
-
-    Raises DataError if there is no such folder.
-    """
-    recognized = (split for split, path in _split_paths(folder) if _is_split(path, format))
-    return sorted(set(recognized))
+    """Return the sorted names of the splits of a corpus: files and folders named after a format."""
+    return sorted({split for split, path in _split_paths(folder) if _is_split(path, format)})
 
 
 def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | None:
-    """Return the file (or folder) of a split of the corpus `folder`, or None.
-
-    Raises DataError if there is no such folder, or more than one file for the split.
-    """
+    """Return the file (or folder) of a split of the corpus `folder`, or None."""
     name = _SPLIT_ALIASES.get(split, split)
-    entries = [path for stem, path in _split_paths(folder) if stem == name]
+    entries = [path for each, path in _split_paths(folder) if each == name]
     paths = [path for path in entries if _is_split(path, format)]
     # A file such as train.txt has its format in its content or in the config.
     paths = paths or [path for path in entries if path.is_file()]
@@ -288,9 +267,12 @@ def _part(path: Path, format: FormatPart) -> Format:
 
 
 def _formats(format: FormatPart = None) -> Iterator[tuple[str, type[Format]]]:
-    """Yield the names and classes of all formats, or those of one."""
-    names = [format if isinstance(format, str) else format["name"]] if format else FORMATS.names()
-    for name in FORMATS.names() if names == ["auto"] else names:
+    """Yield the name and the class of `format`, or those of all formats."""
+    if format in (None, "auto"):
+        names = FORMATS.names()
+    else:
+        names = [format if isinstance(format, str) else format["name"]]
+    for name in names:
         yield name, FORMATS.part(name).load()
 
 
@@ -304,10 +286,10 @@ def _split_paths(folder: Path) -> list[tuple[str, Path]]:
         if folder.exists():
             raise DataError(f"{folder}: a file where a folder is expected")
         raise DataError(f"{folder}: no such folder{nearest_in_folder(folder)}")
-    stems = {path: path.name if path.is_dir() else path.stem for path in sorted(folder.iterdir())}
-    return [
-        (_SPLIT_ALIASES.get(stem, stem), path)
-        for path, stem in stems.items()
+    paths = []
+    for path in sorted(folder.iterdir()):
         # A README.md is not a split, though it ends like brackets.
-        if not path.name.startswith(".") and path.stem != "README"
-    ]
+        if not path.name.startswith(".") and path.stem != "README":
+            name = path.name if path.is_dir() else path.stem
+            paths.append((_SPLIT_ALIASES.get(name, name), path))
+    return paths

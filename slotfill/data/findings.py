@@ -73,19 +73,18 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[str]:
 
 
 def _find_affixes(splits: Mapping[str, ReadResult]) -> Iterator[str]:
+    def describe(side: str) -> str:
+        return side[1:] if side.startswith("=") else f"({side})"
+
     for result in list(splits.values())[:1]:
         tokenizer = result.tokenizer
-        affixes = [f"{form}|{_describe_side(side)}" for side, form in sorted(tokenizer.prefixes)]
-        affixes += [f"{_describe_side(side)}|{form}" for side, form in sorted(tokenizer.suffixes)]
+        affixes = [f"{form}|{describe(side)}" for side, form in sorted(tokenizer.prefixes)]
+        affixes += [f"{describe(side)}|{form}" for side, form in sorted(tokenizer.suffixes)]
         if affixes:
             yield (
                 "train: slots begin or end inside tokens, so tokens are split at"
                 f" {_list_some(affixes)}; correct the slots if that is not intended"
             )
-
-
-def _describe_side(side: str) -> str:
-    return side[1:] if side.startswith("=") else f"({side})"
 
 
 def _find_duplicates(split: str, sentences: list[Sentence]) -> Iterator[str]:

@@ -6,7 +6,8 @@
     bioes      O    O   B-to  E-to  O     S-from
     bilou      O    O   B-to  L-to  O     U-from
 
-A tag sequence is legal if `slots_to_tags` writes it for some slots.
+A tag sequence is legal if `slots_to_tags` writes it for some slots. An unknown scheme is a
+UsageError.
 """
 
 from __future__ import annotations
@@ -49,12 +50,7 @@ _SCHEME_OF_LETTER = {"E": "bioes", "S": "bioes", "M": "bioes", "L": "bilou", "U"
 
 @lru_cache(maxsize=4096)
 def parse_tag(tag: str, scheme: str) -> tuple[str, str]:
-    """Return the letter and the slot name of `tag`; the name of O is empty.
-
-    Raises:
-        ValueError: The tag is not of the scheme.
-        UsageError: The scheme is unknown.
-    """
+    """Return the letter and the slot name of `tag`, empty for O; raises ValueError for others."""
     letters = _scheme(scheme).letters
     if tag == "O":
         return tag, ""
@@ -72,19 +68,13 @@ def parse_tag(tag: str, scheme: str) -> tuple[str, str]:
 
 
 def tags_to_slots(tags: Sequence[str], scheme: str) -> list[Slot]:
-    """Return the slots that `tags` mark; illegal sequences are read as conlleval reads them.
-
-    Raises what `parse_tag` raises.
-    """
+    """Return the slots that `tags` mark; illegal sequences are read as conlleval reads them."""
     tag_ids = {tag: index for index, tag in enumerate(dict.fromkeys(tags))}
     return TagDecoder(list(tag_ids), scheme)([tag_ids[tag] for tag in tags])
 
 
 class TagDecoder:
-    """Converts tag ids, positions in `tags`, to the slots that `tags_to_slots` returns.
-
-    Built once for many sentences; raises what `parse_tag` raises.
-    """
+    """Converts tag ids, positions in `tags`, to the slots that `tags_to_slots` returns."""
 
     def __init__(self, tags: Sequence[str], scheme: str) -> None:
         opening, closing = _scheme(scheme)[-2:]
@@ -130,10 +120,7 @@ class TagDecoder:
 
 
 def slots_to_tags(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:
-    """Return the tags of a sentence of `length` tokens with these slots, in order.
-
-    Raises UsageError for an unknown scheme.
-    """
+    """Return the tags of a sentence of `length` tokens with these slots, in order."""
     kind = _scheme(scheme)
     tags = ["O"] * length
     previous = Slot("", 0, 0)
@@ -149,16 +136,13 @@ def slots_to_tags(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:
 
 
 def all_tags(names: Iterable[str], scheme: str) -> list[str]:
-    """Return every tag that slots of these names can have: O first, then by name.
-
-    Raises UsageError for an unknown scheme.
-    """
+    """Return every tag that slots of these names can have: O first, then by name."""
     letters = _scheme(scheme).letters
     return ["O", *(f"{letter}-{name}" for name in sorted(set(names)) for letter in letters)]
 
 
 def may_follow(before: str, after: str, scheme: str) -> bool:
-    """Return whether `after` can follow `before` in a legal sentence; raises as `parse_tag`.
+    """Return whether `after` can follow `before` in a legal sentence.
 
     A sentence can begin with what can follow O, and end with what O can follow.
     """

@@ -32,11 +32,8 @@ def read_split(
 
     Where `intents` are learned, all sentences of train, valid and test have one. Without a file
     for valid, it is the share `holdout_share` of the training sentences, which train is without.
-    `tokenizer` is that of a trained run; without it, one is learned.
-
-    Raises:
-        UsageError: There is no such split.
-        DataError: Its file cannot be read, or train has nothing to learn.
+    `tokenizer` is that of a trained run; without it, one is learned. Raises UsageError if there is
+    no such split.
     """
     intents &= split in SPLITS
     path = split_path(data, split)
@@ -137,10 +134,8 @@ def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
     """Return the part of the training sentences that is `split`, the same part every time."""
     count = len(reading.sentences)
     size = round(count * share)
-    if count == 1 and (issues := reading.issues("no empty line")):
-        raise DataError(
-            f"{issues[0].location}: {issues[0].message}; put an empty line after each sentence"
-        )
+    for issue in reading.issues("no empty line") if count == 1 else ():
+        raise DataError(f"{issue.location}: {issue.message}; put an empty line after each sentence")
     if not 0 < size < count:
         raise ConfigError(
             f"{share:g} of {count} training sentences leaves an empty split; set data.valid=FILE,"
@@ -190,10 +185,7 @@ def draw_holdout(sentences: Sequence[Sentence], size: int) -> set[int]:
 
 
 def evaluation_split(data: DataConfig) -> str:
-    """Return the split that a run is scored on: test, or valid where there is none.
-
-    Raises UsageError where there is neither.
-    """
+    """Return the split that a run is scored on: test, or valid where there is none."""
     if split_path(data, "test"):
         return "test"
     if split_path(data, "valid") or holdout_share(data):
@@ -208,7 +200,4 @@ def ranks_epochs(valid: Sequence[Sentence], *, intents: bool) -> bool:
 
 def count_labels(sentences: Sequence[Sentence], intents: bool) -> int:
     """Return the number of slots in `sentences`, and of intents where they are learned."""
-    return sum(
-        len(sentence.slots or ()) + intents * len(intent_names(sentence.intent))
-        for sentence in sentences
-    )
+    return sum(len(s.slots or ()) + intents * len(intent_names(s.intent)) for s in sentences)

@@ -228,26 +228,24 @@ class _CharacterClasses(dict[int, str]):
     """The class of each character by its code point, computed on first use; at most 65,536."""
 
     def __missing__(self, code_point: int) -> str:
-        character_class = _classify(chr(code_point))
+        char = chr(code_point)
+        category = unicodedata.category(char)
+        if char in _FIXED_CLASSES:
+            character_class = _FIXED_CLASSES[char]
+        elif char.isspace():
+            character_class = "_"
+        elif category[0] == "M" or category == "Cf":
+            character_class = "m"
+        elif _CJK.match(char) and category[0] in "LN":
+            character_class = "i"
+        else:
+            character_class = {"L": "a", "N": "d"}.get(category[0], "x")
         if len(self) < 65536:
             self[code_point] = character_class
         return character_class
 
 
 _CHARACTER_CLASSES = _CharacterClasses()
-
-
-def _classify(char: str) -> str:
-    if char in _FIXED_CLASSES:
-        return _FIXED_CLASSES[char]
-    if char.isspace():
-        return "_"
-    category = unicodedata.category(char)
-    if category[0] == "M" or category == "Cf":
-        return "m"
-    if _CJK.match(char) and category[0] in "LN":
-        return "i"
-    return {"L": "a", "N": "d"}.get(category[0], "x")
 
 
 def _generalize(affixes: _Seen) -> set[Affix]:

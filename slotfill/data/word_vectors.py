@@ -42,16 +42,9 @@ def read_vectors(
 ) -> Vectors:
     """Return the vectors of the first `max_words` words of a file and of the `wanted` ones.
 
-    fastText's `.bin` composes vectors of missing words from their subwords.
-
-    Args:
-        wanted: Words whose vectors are needed.
-        max_words: The number of other words; files begin with the most frequent ones.
-        lowercase: Also read the wanted words in lower case.
-
-    Raises:
-        DataError: The file is not a valid file of word vectors.
-        UsageError: gensim is needed and missing.
+    Files begin with the most frequent words. fastText's `.bin` composes vectors of missing words
+    from their subwords. `lowercase` is whether to read the wanted words in lower case, too. Raises
+    DataError if the file is not valid, and UsageError if gensim is needed and missing.
     """
     try:
         if not path.stat().st_size:

@@ -66,15 +66,10 @@ def example_from_tokens(
     locations: Sequence[str],
     text: str | None = None,
 ) -> Example:
-    """Return the example of a file of tokens.
+    """Return the example of tokens with or without tags; raises DataError if they are not valid.
 
-    Args:
-        locations: The locations of the tags: one, or one for each.
-        text: The text that the tokens come from; without it, they are joined by spaces.
-
-    Raises:
-        DataError: A tag is not of the scheme, or a token has no visible character or is not in
-            the text.
+    `locations` are those of the tags: one, or one for each. `text` is what the tokens come from;
+    without it, they are joined by spaces.
     """
     for token, location in zip(tokens, cycle(locations), strict=False):
         if not token.isprintable() and is_empty(token):

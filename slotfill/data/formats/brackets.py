@@ -46,12 +46,9 @@ class Brackets(Format):
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         for number, line in read_lines(path):
             location = f"{path}:{number}"
-            for name, pattern in _FOREIGN_LINES.items():
-                if pattern.match(line):
-                    raise DataError(
-                        f"{location}: {name} cannot be read; convert it to one sentence a line"
-                        " (docs/formats.md)"
-                    )
+            for name in (name for name, pattern in _FOREIGN_LINES.items() if pattern.match(line)):
+                hint = "convert it to one sentence a line (docs/formats.md)"
+                raise DataError(f"{location}: {name} cannot be read; {hint}")
             intent, text, spans = _parse(line, location)
             links = [span.name for span in spans if _LINK.search(span.name)]
             if links and path.suffix.lower() == ".md":
@@ -83,26 +80,26 @@ def _parse(line: str, location: str) -> tuple[str | None, str, list[Span]]:
         piece = _PIECE.match(line, position)
         assert piece is not None
         column, position = position + 1, piece.end()
+        problem = ""
         if piece[0] == "[":
             if open_column:
                 problem = f"inside the bracket of column {open_column}; write \\[ for a plain one"
-                raise _error(location, column, problem)
             open_start, open_column = len(text), column
         elif piece[0] == "]":
             name = _NAME.match(line, position)
             if not open_column:
                 problem = "nothing opens this bracket; write \\] for a plain one"
-                raise _error(location, column, problem)
-            if not name:
+            elif not name:
                 problem = "no (name) after the bracket; write \\[ and \\] for plain ones"
-                raise _error(location, column, problem)
-            if not name[1] or len(text) == open_start:
+            elif not name[1] or len(text) == open_start:
                 problem = f"a slot without a {'value' if name[1] else 'name'}"
-                raise _error(location, column, problem)
-            spans.append(Span(_unescape(name[1], location, column), open_start, len(text)))
-            position, open_column = name.end(), 0
+            else:
+                spans.append(Span(_unescape(name[1], location, column), open_start, len(text)))
+                position, open_column = name.end(), 0
         else:
             text += _unescape(piece[0], location, column)
+        if problem:
+            raise _error(location, column, problem)
     if open_column:
         problem = "this bracket is not closed; write \\[ for a plain one"
         raise _error(location, open_column, problem)
@@ -120,13 +117,8 @@ def _escape(text: str, special: str) -> str:
 
 
 def _unescape(text: str, location: str, column: int) -> str:
-    def plain(match: re.Match[str]) -> str:
-        if match[1] not in _ESCAPED:
-            raise _error(
-                location, column, f"a backslash before {match[1]!r}; write \\\\ for a plain one"
-            )
-        return _ESCAPED[match[1]]
-
-    if "\\" not in text:
-        return text
-    return _ESCAPE.sub(plain, text)
+    for char in _ESCAPE.findall(text):
+        if char not in _ESCAPED:
+            problem = f"a backslash before {char!r}; write \\\\ for a plain one"
+            raise _error(location, column, problem)
+    return _ESCAPE.sub(lambda match: _ESCAPED[match[1]], text)
