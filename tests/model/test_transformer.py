@@ -73,7 +73,7 @@ def test_matches_transformers(pooling, layers):
     if layers == "mix":
         with torch.no_grad():
             part.mix.copy_(torch.tensor([0.3, -0.5, 1.1]))
-            part.gain.fill_(1.7)
+            part.gamma.fill_(1.7)
         weights = np.exp([0.3, -0.5, 1.1])
         mixed = [1.7 * float(each) for each in weights / weights.sum()]
     together = embed(part, TOKENS)
@@ -102,7 +102,7 @@ def test_long_sentences_are_split_into_windows():
     """Windows of complete tokens, as many as fit; each is encoded as a sentence."""
     part = built()
     pieces, lengths, whose, _ = part.indexer.index([["taipei"] * 30])  # tai ##p ##e ##i
-    assert part.indexer.room == 30 and pieces.shape[1] == 30
+    assert part.indexer.max_subwords == 30 and pieces.shape[1] == 30
     assert lengths.tolist() == [7 * 4 + 2] * 4 + [2 * 4 + 2]
     assert [owner for owner in whose.flatten() if owner] == list(range(1, 31))
     actual = embed(part, [["leave"] * 70])[0]
@@ -117,7 +117,7 @@ def test_long_sentences_are_split_into_windows():
 def test_only_trainable_weights_have_gradients():
     frozen, tuned, mixed = built(), built(trainable=True), built(layers="mix")
     names = {name for name, parameter in mixed.named_parameters() if parameter.requires_grad}
-    assert names == {"mix", "gain"}
+    assert names == {"mix", "gamma"}
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
     assert all(parameter.requires_grad for parameter in tuned.parameters())
     for module in (frozen, tuned):
@@ -140,7 +140,7 @@ def test_separate_learning_rate(optimizer, corpus):
     part = {
         "name": "transformer",
         "path": PATH,
-        "tune": True,
+        "trainable": True,
         "layers": "mix",
         "learning_rate": 1e-4,
     }
@@ -234,22 +234,22 @@ def test_name_is_read_from_the_cache_without_network(cache):
     )
     assert (
         refusal("someone/tiny-bart")
-        == "neither a folder nor a model in the local cache, and nothing is fetched; "
+        == "neither a folder nor in the local cache; nothing is downloaded; "
         "did you mean 'someone/tiny-bert'? (allowed: someone/tiny-bert)"
     )
-    assert "neither a folder nor a model" in refusal("not a name")
+    assert "neither a folder nor in the local cache" in refusal("not a name")
     (cache / "model.safetensors").rename(cache / "pytorch_model.bin")
     assert refusal("someone/tiny-bert").startswith(
-        "pytorch_model.bin runs what is in it when it is read"
+        "pytorch_model.bin is a pickle; convert the weights to safetensors"
     )
 
 
 def test_errors_are_one_line(tmp_path):
     folder = Path(shutil.copytree(PATH, tmp_path / "pickled"))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    assert refusal(folder).startswith("pytorch_model.bin runs what is in it when it is read")
+    assert refusal(folder) == "pytorch_model.bin is a pickle; convert the weights to safetensors"
     (folder / "pytorch_model.bin").unlink()
-    assert "no model.safetensors in it" in refusal(folder)
+    assert refusal(folder).startswith("it has no model.safetensors; ")
     (folder / "model.safetensors").write_bytes(b"cut short")
     assert refusal(folder).startswith("no model can be read from it (")
     weights = load_file(f"{PATH}/model.safetensors")
@@ -258,12 +258,12 @@ def test_errors_are_one_line(tmp_path):
         folder / "model.safetensors",
     )
     assert (
-        refusal(folder)
-        == "model.safetensors lacks 4 of its weights, such as encoder.layer.1.output.LayerNorm.bias"
+        refusal(folder) == "4 weights are missing in model.safetensors,"
+        " such as encoder.layer.1.output.LayerNorm.bias"
     )
     shutil.copy(f"{PATH}/model.safetensors", folder)
     (folder / "tokenizer.json").unlink()
-    assert refusal(folder) == "no tokenizer.json in it"
+    assert refusal(folder) == "it has no tokenizer.json"
 
 
 def test_unknown_model_type_of_a_run():
