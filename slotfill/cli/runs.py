@@ -5,7 +5,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from typer import Argument, Exit, Option
 
@@ -22,10 +22,8 @@ from slotfill.cli.app import (
 )
 from slotfill.cli.output import echo, echo_errors, write_data, write_json
 from slotfill.errors import UsageError
+from slotfill.files import STANDARD_INPUT, EncodingErrors
 from slotfill.runs.device import resolve_device
-
-if TYPE_CHECKING:
-    from slotfill.files import EncodingErrors
 
 
 def train(
@@ -158,7 +156,7 @@ def predict(
         Option(help="Format of the input; labels are ignored.", show_default="by suffix"),
     ] = None,
     encoding_errors: Annotated[
-        Literal["strict", "replace", "skip"],
+        EncodingErrors,
         Option(help="What to do with lines of text that are not UTF-8; strict stops."),
     ] = "strict",
     format: Annotated[
@@ -250,11 +248,10 @@ def export(
 
 
 def _read_texts(
-    path: Path | None, format: str | None, scheme: str, errors: "EncodingErrors"
+    path: Path | None, format: str | None, scheme: str, errors: EncodingErrors
 ) -> Iterator[str]:
     """Return the texts of a file or of standard input."""
     from slotfill.data.corpus import read_texts
-    from slotfill.files import STANDARD_INPUT
 
     if path is None or str(path) == "-":
         path = STANDARD_INPUT

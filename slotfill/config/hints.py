@@ -81,21 +81,14 @@ def find_section_keys(name: str, section: str, allowed: Iterable[str]) -> list[s
 @cache
 def _section_keys() -> list[str]:
     """Return the keys of all sections, and of the parts that a config has by default."""
-    from slotfill.config.models import Config, DataConfig, TrainConfig
+    from slotfill.config.models import Config
 
-    keys = [f"data.{key}" for key in DataConfig.model_fields]
-    keys += [f"train.{key}" for key in TrainConfig.model_fields]
-    for section, field in Config.model_fields.items():
-        keys += _option_keys(section, section, field.default)
-    return keys
+    sections = Config.model_validate({}).model_dump().items()
+    return [key for name, section in sections for key in _keys_below(name, section)]
 
 
-def _option_keys(section: str, kind: str, default: Any) -> Iterator[str]:
-    from slotfill.config.registry import REGISTRIES
-
-    if kind in REGISTRIES and isinstance(default, str):
-        for option in REGISTRIES[kind].part(default).options.values():
-            key = f"{section}.{option.name}"
-            yield key
-            if option.part_kind is not None:
-                yield from _option_keys(key, option.part_kind, option.default)
+def _keys_below(section: str, value: Any) -> Iterator[str]:
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        if name != "name":
+            yield f"{section}.{name}"
+            yield from _keys_below(f"{section}.{name}", inner)

@@ -142,17 +142,14 @@ class Locations:
 
     def sort(self, errors: Iterable[ErrorDetail]) -> list[ErrorDetail]:
         """Return each error once and with its source, those on the command line last."""
-        lines = {error: self._line(error) for error in errors}
-        located = []
-        for error in sorted(lines, key=lines.__getitem__):
-            source = f"{self.name}:{lines[error]}" if lines[error] < inf else "command line"
-            located.append(
-                replace(error, source=error.source or (source if error.key else self.name))
-            )
-        return located
+        places = {error: self._find(error) for error in errors}
+        return [
+            replace(error, source=places[error][1])
+            for error in sorted(places, key=places.__getitem__)
+        ]
 
-    def _line(self, error: ErrorDetail) -> float:
-        """Return the line of the key that has the error, or of the nearest key above it.
+    def _find(self, error: ErrorDetail) -> tuple[float, str]:
+        """Return the line and the source of the key that has the error, or of the nearest above.
 
         The command line is after all lines.
         """
@@ -160,8 +157,9 @@ class Locations:
         while key and key not in self.lines and not self._is_overridden(key):
             key = key.rpartition(".")[0]
         if error.source or (key not in self.lines and self._is_overridden(key)):
-            return inf
-        return self.lines.get(key, 1)
+            return inf, error.source or "command line"
+        line = self.lines.get(key, 1)
+        return line, f"{self.name}:{line}" if error.key else self.name
 
     def _is_overridden(self, key: str) -> bool:
         """Whether an override set the key, or one below it."""
