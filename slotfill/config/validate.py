@@ -23,7 +23,7 @@ from slotfill.config.messages import (
 from slotfill.config.models import PART_KEYS, STACKABLE_PART_KEYS, Config, Range
 from slotfill.config.option_types import PathContext
 from slotfill.config.registry import REGISTRIES
-from slotfill.config.yaml_reader import parse, parse_override
+from slotfill.config.yaml_reader import MAX_NESTING, parse, parse_override
 from slotfill.errors import ConfigError, ErrorDetail
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -118,53 +118,51 @@ def _apply_overrides(
             if not equals or not key:
                 key = f"'{override}'"
                 raise ValueError("an override is written key=value, as encoder.hidden_size=200")
-            _set_value(data, key, parse_override(text))
+            data.update(_with_value(data, _parse_key(key), parse_override(text)))
             keys.add(key)
         except ValueError as error:
             errors.append(ErrorDetail(str(error), key, "command line"))
     return keys, errors
 
 
-def _set_value(data: dict[str, Any], key: str, value: Any) -> None:
-    """Set one key with dots in `data`, changing no value that is inside it in place.
-
-    A part on the way that is only its name, or only the default, becomes a mapping with that name.
-    Raises ValueError if a key on the way cannot contain others.
-    """
+def _parse_key(key: str) -> KeyPath:
+    """Return the path of a key with dots, of which a key below `tune` has one step for all."""
     steps = key.split(".", 1 if key.startswith("tune.") else -1)
-    path: KeyPath = tuple(int(step) if step.isdecimal() else step for step in steps)
-    target: Any = data
-    kind: str | None = None
-    for depth in range(1, len(path)):
-        step: Any = _last_step(target, path[:depth])
-        default = None
-        if isinstance(target, dict):
-            kind, default = _kind_and_default(kind, target, path[:depth])
-        inner = target.get(step) if isinstance(target, dict) else target[step]
-        inner = default if inner is None else inner
-        is_stack = depth == 1 and step in STACKABLE_PART_KEYS and isinstance(path[1], int)
-        if is_stack and not isinstance(inner, list):
-            inner = [inner]
-        if isinstance(inner, str) and kind:
-            inner = {"name": inner}
-        elif inner is None:
-            inner = {}
-        elif not isinstance(inner, dict | list):
-            raise ValueError(f"{join_key(path[:depth])} is {format_value(inner)} and has no keys")
-        # A copy, since an alias in the YAML may stand for the same value elsewhere.
-        target[step] = inner.copy()
-        target = target[step]
-    target[_last_step(target, path)] = value
+    if len(steps) > MAX_NESTING:
+        raise ValueError("nested too deep")
+    return tuple(int(step) if step.isdecimal() else step for step in steps)
 
 
-def _last_step(target: Any, path: KeyPath) -> str | int:
-    """Return the last step of `path` as a key, or as an index, of `target`."""
-    step = path[-1]
-    if not isinstance(target, list):
-        return str(step)
-    if isinstance(step, int) and step < len(target):
-        return step
-    raise ValueError(f"'{step}' must be an index into the list of {len(target)}, from 0")
+def _with_value(
+    data: Any, path: KeyPath, value: Any, kind: str | None = None, above: KeyPath = ()
+) -> Any:
+    """Return a copy of `data`, which is at the path `above`, with `value` at `path` in it.
+
+    `kind` is the kind of part that `data` is, if it is one; a part that is only its name becomes a
+    mapping. Raises ValueError if a key on the way cannot contain others.
+    """
+    if not path:
+        return value
+    step: Any = path[0]
+    if join_key(above) in STACKABLE_PART_KEYS and isinstance(step, int):
+        data = data if isinstance(data, list) else [data]
+    if isinstance(data, list):
+        if not isinstance(step, int) or step >= len(data):
+            raise ValueError(f"'{step}' must be an index into the list of {len(data)}, from 0")
+        inner = data[step]
+    else:
+        if isinstance(data, str) and kind:
+            data = {"name": data}
+        elif data is None:
+            data = {}
+        elif not isinstance(data, dict):
+            raise ValueError(f"{join_key(above)} is {format_value(data)} and has no keys")
+        step = str(step)
+        kind, default = _kind_and_default(kind, data, (*above, step))
+        inner = default if data.get(step) is None else data[step]
+    copy = data.copy()
+    copy[step] = _with_value(inner, path[1:], value, kind, (*above, step))
+    return copy
 
 
 def _kind_and_default(
@@ -224,10 +222,8 @@ def _find_errors(
     """Return what is wrong if `key` of the config in `data` is set to each of `values`."""
     messages = []
     for value in values:
-        trial = dict(data)
         try:
-            _set_value(trial, key, value)
-            _validate(Config, trial, context)
+            _validate(Config, _with_value(data, _parse_key(key), value), context)
         except ValueError as error:
             messages.append(str(error))
         except ConfigError as error:

@@ -17,7 +17,8 @@ from slotfill.errors import ConfigError, ErrorDetail
 MAX_VALUES = 10_000
 """The largest number of values in a config, where an alias counts as the values it stands for."""
 
-_MAX_DEPTH = 50
+MAX_NESTING = 50
+"""The largest number of keys and list indices that lead to a value."""
 
 _CORE = "tag:yaml.org,2002:"
 _PLAIN = {
@@ -134,7 +135,7 @@ def _check_node(
         raise _YamlError("the alias is inside the value it refers to", line)
     if len(lines) > MAX_VALUES:
         raise _YamlError(f"more than {MAX_VALUES:,} values, counting those of aliases", line)
-    if len(path) > _MAX_DEPTH:
+    if len(path) > MAX_NESTING:
         raise _YamlError("nested too deep", line)
     above |= {id(node)}
     if isinstance(node, yaml.MappingNode) and node.tag == f"{_CORE}map":
