@@ -7,14 +7,17 @@ returns several tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from slotfill.export.builder import GraphBuilder
-from slotfill.export.shape_ops import SHAPE_OPERATORS, OpTranslator
+from slotfill.export.builder import ExportError, GraphBuilder, SymbolicSize
+
+OpTranslator = Callable[..., Any]
+"""From `(g, out, *args, **kwargs)` to the name, or names, of the result."""
 
 
 def _unary(operator: str) -> OpTranslator:
@@ -60,6 +63,103 @@ def _along_axis(operator: str) -> OpTranslator:
     return lambda g, out, x, dim, *_, **__: g.add(operator, [g.name(x)], axis=dim)
 
 
+def _flat(sizes: Sequence[Any]) -> Sequence[int]:
+    """Return sizes that were passed as one sequence or as several arguments."""
+    return sizes[0] if isinstance(sizes[0], tuple | list) else sizes
+
+
+def _reshape(g: GraphBuilder, out: Tensor, x: Tensor, *shape: Any) -> str:
+    """Translate a reshape; a single symbolic size becomes -1, which needs no Shape node."""
+    sizes = _flat(shape)
+    if sum(isinstance(size, SymbolicSize) for size in sizes) == 1 and -1 not in sizes:
+        sizes = [-1 if isinstance(size, SymbolicSize) else size for size in sizes]
+    return g.add("Reshape", [g.name(x), g.sizes(sizes)])
+
+
+def _transpose(g: GraphBuilder, out: Tensor, x: Tensor, a: int, b: int) -> str:
+    order = list(range(x.dim()))
+    order[a], order[b] = order[b], order[a]
+    return g.add("Transpose", [g.name(x)], perm=order)
+
+
+def _expand(g: GraphBuilder, out: Tensor, x: Tensor, *sizes: Any) -> str:
+    kept = [1 if size == -1 else size for size in _flat(sizes)]
+    return g.add("Expand", [g.name(x), g.sizes(kept)])
+
+
+def _split(g: GraphBuilder, out: Sequence[Tensor], x: Tensor, _: Any, dim: int = 0) -> list[str]:
+    """Translate split and chunk along an axis of fixed size."""
+    g.require_fixed_size(x, dim)
+    sizes = g.integers(piece.shape[dim] for piece in out)
+    return g.add_node("Split", [g.name(x), sizes], len(out), axis=dim)
+
+
+def _unbind(g: GraphBuilder, out: Sequence[Tensor], x: Tensor, dim: int = 0) -> list[str]:
+    g.require_fixed_size(x, dim)
+    indices = [g.constant(np.int64(index)) for index in range(len(out))]
+    return [g.add("Gather", [g.name(x), index], axis=dim) for index in indices]
+
+
+def _pad(
+    g: GraphBuilder,
+    out: Tensor,
+    x: Tensor,
+    pad: Sequence[int],
+    mode: str = "constant",
+    value: Any = None,
+) -> str:
+    """Translate padding: torch lists the last axis first, ONNX all starts and then all ends."""
+    unpadded = [0] * (x.dim() - len(pad) // 2)
+    pads = [*unpadded, *pad[-2::-2], *unpadded, *pad[::-2]]
+    return g.add("Pad", [g.name(x), g.integers(pads), g.cast(value or 0, x.dtype)], mode=mode)
+
+
+def _unfold(g: GraphBuilder, out: Tensor, x: Tensor, dim: int, size: int, step: int) -> str:
+    """Translate windows of `size` along `dim`; the offset within the window is the last axis."""
+    starts = g.add("Range", [g.scalar(0), g.scalar(g.shape(x)[dim] - (size - 1)), g.scalar(step)])
+    indices = g.add("Add", [g.add("Unsqueeze", [starts, g.integers([1])]), g.integers(range(size))])
+    windows = g.add("Gather", [g.name(x), indices], axis=dim)
+    axes = [axis for axis in range(x.dim() + 1) if axis != dim + 1]
+    return g.add("Transpose", [windows], perm=[*axes, dim + 1])
+
+
+def _getitem(g: GraphBuilder, out: Tensor, x: Tensor, index: Any) -> str:
+    """Translate indexing by slices of step 1, integers and None, or by one int64 tensor."""
+    if isinstance(index, Tensor) and index.dtype == torch.int64:
+        return g.add("Gather", [g.name(x), g.name(index)], axis=0)
+    items = list(index) if isinstance(index, tuple) else [index]
+    if any(isinstance(i, Tensor) or getattr(i, "step", None) not in (None, 1) for i in items):
+        raise ExportError("indexing by a mask, by several tensors or with a step")
+    if Ellipsis in items:
+        position = items.index(Ellipsis)
+        num_indexed = sum(item is not None for item in items) - 1
+        items[position : position + 1] = [slice(None)] * (x.dim() - num_indexed)
+    name, axis = g.name(x), 0
+    removed_axes: list[int] = []
+    new_axes: list[int] = []
+    for position, item in enumerate(items):
+        if item is None:
+            # Counted after the removal of the axes that an integer indexes.
+            new_axes.append(position - len(removed_axes))
+            continue
+        if not isinstance(item, slice):
+            name = g.add("Gather", [name, g.integers([item])], axis=axis)
+            removed_axes.append(axis)
+        elif item != slice(None):
+            stop = np.iinfo(np.int64).max if item.stop is None else item.stop
+            bounds = [g.size(item.start or 0), g.size(stop)]
+            name = g.add("Slice", [name, *bounds, g.integers([axis])])
+        axis += 1
+    if removed_axes:
+        name = g.add("Squeeze", [name, g.integers(removed_axes)])
+    return g.add("Unsqueeze", [name, g.integers(new_axes)]) if new_axes else name
+
+
+def _arange(g: GraphBuilder, out: Tensor, *ends: int, **_: Any) -> str:
+    start, end, step = {1: (0, *ends, 1), 2: (*ends, 1), 3: ends}[len(ends)]
+    return g.add("Range", [g.scalar(start), g.scalar(end), g.scalar(step)])
+
+
 _UNARY = "sigmoid tanh relu softplus softsign elu erf exp log sqrt neg abs reciprocal sin cos"
 
 _TABLE: dict[str, OpTranslator] = {
@@ -95,9 +195,45 @@ _TABLE: dict[str, OpTranslator] = {
     "layer_norm": lambda g, out, x, shape, weight, bias, eps=1e-5: g.add(
         "LayerNormalization", list(map(g.name, (x, weight, bias))), axis=-len(shape), epsilon=eps
     ),
+    "view reshape": _reshape,
+    "transpose": _transpose,
+    "permute": lambda g, out, x, *order: g.add(
+        "Transpose", [g.name(x)], perm=[axis % x.dim() for axis in _flat(order)]
+    ),
+    "expand": _expand,
+    "unsqueeze": lambda g, out, x, dim: g.add("Unsqueeze", [g.name(x), g.integers([dim])]),
+    "squeeze": lambda g, out, x, dim: (
+        g.add("Squeeze", [g.name(x), g.integers([dim])]) if out.dim() < x.dim() else g.name(x)
+    ),
+    "cat": lambda g, out, tensors, dim=0: g.add(
+        "Concat", [g.cast(tensor, out.dtype) for tensor in tensors], axis=dim
+    ),
+    "split chunk": _split,
+    "unbind": _unbind,
+    "pad": _pad,
+    "unfold": _unfold,
+    "getitem": _getitem,
+    "index_select": lambda g, out, x, dim, index: g.add(
+        "Gather", [g.name(x), g.name(index)], axis=dim
+    ),
+    "embedding": lambda g, out, ids, weight, *_, **__: g.add(
+        "Gather", [g.name(weight), g.name(ids)]
+    ),
+    "gather": lambda g, out, x, dim, index: g.add(
+        "GatherElements", [g.name(x), g.name(index)], axis=dim
+    ),
+    "where": lambda g, out, mask, a, b: g.add(
+        "Where", [g.name(mask), g.cast(a, out.dtype), g.cast(b, out.dtype)]
+    ),
+    "new_full": lambda g, out, x, sizes, value, **_: g.add(
+        "Expand", [g.cast(value, out.dtype), g.sizes(sizes)]
+    ),
+    "arange": _arange,
+    "to float long type_as": lambda g, out, x, *_, **__: g.cast(x, out.dtype),
+    "contiguous clone detach dropout": lambda g, out, x, *_, **__: g.name(x),
 }
 
-OPERATORS = SHAPE_OPERATORS | {name: add for names, add in _TABLE.items() for name in names.split()}
+OPERATORS = {name: add for names, add in _TABLE.items() for name in names.split()}
 """The translator of each function of torch."""
 
 _COMPOSITIONS: dict[str, Callable[..., Any]] = {
@@ -117,6 +253,8 @@ _COMPOSITIONS: dict[str, Callable[..., Any]] = {
     ),
     "stack": lambda tensors, dim=0: torch.cat([x.unsqueeze(dim) for x in tensors], dim),
     "expand_as": lambda x, other: x.expand(other.shape),
+    "new_zeros": lambda x, *sizes, **options: x.new_full(_flat(sizes), 0, **options),
+    "new_ones": lambda x, *sizes, **options: x.new_full(_flat(sizes), 1, **options),
     "zeros_like": lambda x, **options: x.new_full(x.shape, 0, **options),
     "ones_like": lambda x, **options: x.new_full(x.shape, 1, **options),
     "full_like": lambda x, value, **options: x.new_full(x.shape, value, **options),
