@@ -19,7 +19,6 @@ from slotfill.config.option_types import (
     SchemeName,
     Size,
     TokenizerName,
-    config_error,
 )
 from slotfill.config.part_config import Part, StrictModel, combine_errors, part_validator
 from slotfill.config.yaml_reader import dump
@@ -73,9 +72,8 @@ class DataConfig(StrictModel):
     def _has_training_sentences(self, info: ValidationInfo) -> DataConfig:
         if info.context and info.context.need_data and not (self.path or self.train):
             message = "no training sentences; set data.path=FOLDER_OR_FILE or data.train=FILE"
-            if "path" in self.model_fields_set:
-                raise combine_errors([("path", message)])
-            raise config_error(message)
+            key = ("path",) if "path" in self.model_fields_set else ()
+            raise combine_errors([(key, message)])
         return self
 
 
@@ -142,7 +140,7 @@ class Range(StrictModel):
             ("low", self.log and low <= 0, f"must be more than 0 where log is true, found {low:g}"),
             ("step", self.log and step, "does not go with log: true; leave one out"),
         ]
-        if errors := [(key, message) for key, is_wrong, message in checks if is_wrong]:
+        if errors := [((key,), message) for key, is_wrong, message in checks if is_wrong]:
             raise combine_errors(errors)
         return self
 

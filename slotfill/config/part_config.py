@@ -44,7 +44,7 @@ def part_validator(
     """
 
     def check(value: Any, info: ValidationInfo) -> Any:
-        if value == keep and keep is not None:
+        if keep is not None and value == keep:
             return value
         if stackable and isinstance(value, list):
             return _check_list(value, info, kind)
@@ -62,11 +62,9 @@ def options_model(part: PartSource) -> type[BaseModel]:
         if option.part_kind is None:
             fields[option.name] = (option.type, default)
         else:
-            validator = part_validator(
-                option.part_kind, default if isinstance(default, str) else None
-            )
-            field = Field(default, validate_default=True)
-            fields[option.name] = (Annotated[Any, validator], field)
+            name = default if isinstance(default, str) else None
+            shape = Annotated[Any, part_validator(option.part_kind, name)]
+            fields[option.name] = (shape, Field(default, validate_default=True))
     return create_model(part.class_node.name, __base__=StrictModel, **fields)
 
 
@@ -76,7 +74,7 @@ def _check_part(value: Any, info: ValidationInfo, kind: str, default: str | None
     options = {"name": value} if isinstance(value, str) else value
     if isinstance(options, Mapping) and "name" not in options:
         if default is None:
-            raise combine_errors([("name", f"is needed and not given{allowed}")])
+            raise combine_errors([(("name",), f"is needed and not given{allowed}")])
         options = {"name": default, **options}
     if not isinstance(options, Mapping) or not isinstance(options["name"], str):
         raise config_error(f"must be the name of one {kind}{allowed}, found {format_value(value)}")
@@ -86,9 +84,8 @@ def _check_part(value: Any, info: ValidationInfo, kind: str, default: str | None
             name = resolve(name, info.context or PathContext())
         model = options_model(registry.part(name))
     except ConfigError as error:
-        if isinstance(value, Mapping):
-            raise combine_errors([("name", str(error))]) from None
-        raise config_error(str(error)) from None
+        key = ("name",) if isinstance(value, Mapping) else ()
+        raise combine_errors([(key, str(error))]) from None
     options = {**options, "name": name}
     try:
         return dict(model.model_validate(options, context=info.context))
@@ -105,12 +102,9 @@ def _check_list(value: list[Any], info: ValidationInfo, kind: str) -> list[Part]
     return items.validate_python(value, context=info.context)
 
 
-def combine_errors(errors: Iterable[tuple[KeyPath | str, str]]) -> ValidationError:
+def combine_errors(errors: Iterable[tuple[KeyPath, str]]) -> ValidationError:
     """Return the exception that a validator raises for errors at several keys."""
     details = [
-        InitErrorDetails(
-            type=config_error(message), loc=(key,) if isinstance(key, str) else key, input=None
-        )
-        for key, message in errors
+        InitErrorDetails(type=config_error(message), loc=key, input=None) for key, message in errors
     ]
     return ValidationError.from_exception_data("config", details)
