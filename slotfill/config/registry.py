@@ -173,17 +173,13 @@ class PartSource:
         return getattr(module, self.class_node.name)
 
 
-@dataclass(frozen=True)
 class Registry:
     """The parts of one kind: the files of a package except `base` and private ones."""
 
-    kind: str
-    package: str
-
-    @cached_property
-    def folder(self) -> Path:
-        """The folder of the package."""
-        return Path(__file__).parent.parent.joinpath(*self.package.split(".")[1:])
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self.folder = Path(__file__).parent.parent.joinpath(*package.split(".")[1:])
 
     def names(self) -> list[str]:
         """Return the names of all parts, sorted."""
