@@ -57,18 +57,22 @@ def anchors(panel: Panel) -> Sequence[RGB]:
 def color(value: float, panel: Panel) -> RGB:
     """Return the color of `value` on the scale of `panel`."""
     colors = anchors(panel)
-    values = np.linspace(panel.low, panel.high, len(colors))
-    red, green, blue = (
-        round(float(np.interp(value, values, row))) for row in zip(*colors, strict=True)
-    )
+    position = _share(value, panel) * (len(colors) - 1)
+    index = min(int(position), len(colors) - 2)
+    channels = zip(colors[index], colors[index + 1], strict=True)
+    red, green, blue = (round(a + (b - a) * (position - index)) for a, b in channels)
     return red, green, blue
+
+
+def _share(value: float, panel: Panel) -> float:
+    """Return the position of `value` on the scale, from 0 to 1."""
+    return min(1.0, max(0.0, (value - panel.low) / (panel.high - panel.low)))
 
 
 def _step(value: float, panel: Panel, sequential: Sequence[T], diverging: Sequence[T]) -> T:
     """Return the step of the scale of `panel` that is nearest to `value`."""
     steps = sequential if panel.low == 0 else diverging
-    share = (value - panel.low) / (panel.high - panel.low)
-    return steps[round(min(1.0, max(0.0, share)) * (len(steps) - 1))]
+    return steps[round(_share(value, panel) * (len(steps) - 1))]
 
 
 def format_number(value: float) -> str:

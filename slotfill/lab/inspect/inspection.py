@@ -143,7 +143,10 @@ class Inspection:
             "text": prediction.text,
             "tokens": self.sentence.tokens,
             "tags": self.tags,
-            "slots": [slot._asdict() for slot in prediction.slots],
+            "slots": [
+                {key: value for key, value in slot._asdict().items() if key != "confidence"}
+                for slot in prediction.slots
+            ],
             **({"intent": prediction.intent} if prediction.intent else {}),
             "panels": panels,
         }
