@@ -62,8 +62,8 @@ def bucket_batches(
         # Fast path for a single prediction.
         return [[0]]
     keys = np.asarray(lengths, np.float64)
-    random = None if seed is None else np.random.default_rng(seed)
-    if random is not None:
+    if seed is not None:
+        random = np.random.default_rng(seed)
         # Noise of 1.5 tokens mixes neighbouring lengths, yet little is padded.
         keys = keys + random.uniform(0, 1.5, len(keys))
     batches: list[list[int]] = []
@@ -71,12 +71,10 @@ def bucket_batches(
     longest = 0
     for index in np.argsort(keys, kind="stable").tolist():
         longest = max(longest, lengths[index])
-        if current and (len(current) == size or (len(current) + 1) * longest > max_tokens):
-            batches.append(current)
+        if not current or len(current) == size or (len(current) + 1) * longest > max_tokens:
             current, longest = [], lengths[index]
+            batches.append(current)
         current.append(index)
-    if current:
-        batches.append(current)
-    if random is not None:
+    if seed is not None:
         random.shuffle(batches)
     return batches

@@ -12,6 +12,7 @@ from itertools import chain
 from slotfill.data.corpus import ReadResult
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import count_labels, ranks_epochs
+from slotfill.data.tokenizers import Tokenizer
 
 _MAX_LISTED = 5
 _USUAL_REPETITION = 0.1
@@ -24,7 +25,8 @@ def find_problems(splits: Mapping[str, ReadResult]) -> list[str]:
     for split, result in splits.items():
         findings += _find_repairs(split, result)
         findings += _find_duplicates(split, result.sentences)
-    findings += _find_affixes(splits)
+    for result in list(splits.values())[:1]:
+        findings += _find_affixes(result.tokenizer)
     findings += _find_shared_sentences(splits)
     findings += _find_similar_names(splits)
     return findings
@@ -72,19 +74,17 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[str]:
         yield f"{issue.location}: {issue.message}; put an empty line after each sentence"
 
 
-def _find_affixes(splits: Mapping[str, ReadResult]) -> Iterator[str]:
+def _find_affixes(tokenizer: Tokenizer) -> Iterator[str]:
     def describe(side: str) -> str:
         return side[1:] if side.startswith("=") else f"({side})"
 
-    for result in list(splits.values())[:1]:
-        tokenizer = result.tokenizer
-        affixes = [f"{form}|{describe(side)}" for side, form in sorted(tokenizer.prefixes)]
-        affixes += [f"{describe(side)}|{form}" for side, form in sorted(tokenizer.suffixes)]
-        if affixes:
-            yield (
-                "train: slots begin or end inside tokens, so tokens are split at"
-                f" {_list_some(affixes)}; correct the slots if that is not intended"
-            )
+    affixes = [f"{form}|{describe(side)}" for side, form in sorted(tokenizer.prefixes)]
+    affixes += [f"{describe(side)}|{form}" for side, form in sorted(tokenizer.suffixes)]
+    if affixes:
+        yield (
+            "train: slots begin or end inside tokens, so tokens are split at"
+            f" {_list_some(affixes)}; correct the slots if that is not intended"
+        )
 
 
 def _find_duplicates(split: str, sentences: list[Sentence]) -> Iterator[str]:

@@ -78,7 +78,7 @@ class CharacterIndexer:
 class NgramIndexer:
     """Tokens to the ids of their character n-grams, with marks at the start and the end.
 
-    0 is padding, the rest are in the order of `ngrams`. N-grams that are not in it are left out.
+    0 is padding, the rest are in the order of `ngrams`; others are left out.
     """
 
     def __init__(self, ngrams: Sequence[str], *, lowercase: bool) -> None:
@@ -98,8 +98,8 @@ class NgramIndexer:
         """Return an indexer of the n-grams of `sizes` in at least `min_count` of `words`."""
         forms = {word.lower() if lowercase else word for word in words}
         counts = Counter(ngram for form in forms for ngram in set(_ngrams(form, sizes)))
-        ngrams = [ngram for ngram, count in counts.items() if count >= min_count]
-        return cls(sorted(ngrams), lowercase=lowercase)
+        ngrams = sorted(ngram for ngram, count in counts.items() if count >= min_count)
+        return cls(ngrams, lowercase=lowercase)
 
     def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Return `index_pieces` of the n-grams."""

@@ -125,8 +125,10 @@ class Tokenizer:
         text = example.text
         starts = {span.start for span in example.spans or ()}
         ends = {span.end for span in example.spans or ()}
-        for first, last in self.tokenize(text).offsets:
-            for edge in starts | ends:
+        offsets = self.tokenize(text).offsets
+        edges = (starts - {first for first, _ in offsets}) | (ends - {last for _, last in offsets})
+        for edge in edges:
+            for first, last in offsets:
                 # Never split a base character from its combining mark.
                 if first < edge < last and _CHARACTER_CLASSES[ord(text[edge])] not in "mz":
                     is_suffix = edge in ends

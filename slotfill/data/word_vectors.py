@@ -184,10 +184,10 @@ def _fasttext(path: Path, wanted: Iterable[str], max_words: int, lowercase: bool
     composed = []
     for word in wanted:
         forms = [form for form in (word, word.lower() if lowercase else word) if form in known]
-        words.update(dict.fromkeys(forms))
         # A word too short for any subword has none but zeros.
         if not forms and word not in words and model.get_vector(word).any():
             composed.append(word)
-            words[word] = None
-    vectors = [model.get_vector(word) for word in words]
-    return Vectors(list(words), np.array(vectors, np.float32), composed)
+            forms = [word]
+        words.update(dict.fromkeys(forms))
+    vectors = np.array([model.get_vector(word) for word in words], np.float32)
+    return Vectors(list(words), vectors, composed)

@@ -211,7 +211,7 @@ BROKEN = [
         {"a/seq.in": "go\nfly to Taipei \n", "a/seq.out": "O\nO O\n"},
         "a",
         {},
-        "@/a/seq.in:2: tokens: 3, but tags in seq.out: 2; each token needs one tag",
+        "@/a/seq.out:2: tokens: 3, but tags: 2; each token needs one tag",
     ),
     (
         "files of different length",

@@ -81,6 +81,9 @@ def example_from_tokens(
     example = Example(text, None, intent, locations[0], offsets)
     if tags is None:
         return example
+    if len(tags) != len(tokens):
+        problem = f"tokens: {len(tokens)}, but tags: {len(tags)}; each token needs one tag"
+        raise DataError(f"{locations[0]}: {problem}")
     try:
         slots = tags_to_slots(tags, scheme)
     except ValueError as error:

@@ -35,18 +35,25 @@ class JointSLU(Format):
             raise DataError(f"{path}: no such folder{nearest_in_folder(path)}")
         if not path.is_dir():
             raise DataError(f"{path}: a file; jointslu is the folder that holds seq.in and seq.out")
-        for number, words, tags, intent in _rows(path):
-            location = f"{path / 'seq.in'}:{number}"
+        names = ("seq.in", "seq.out", "label")
+        files = [path / name for name in names if name == "seq.in" or (path / name).exists()]
+        for rows in zip_longest(*map(read_lines, files)):
+            if None in rows:
+                counts = [f"{file.name} has {sum(1 for _ in read_lines(file))}" for file in files]
+                problem = f"the files differ in lines: {', '.join(counts)}"
+                raise DataError(f"{path}: {problem}; each line is one sentence")
+            located = {
+                file.name: (f"{file}:{number}", text)
+                for file, (number, text) in zip(files, rows, strict=True)
+            }
+            location, words = located["seq.in"]
+            tag_location, tags = located.get("seq.out", (location, None))
+            _, intent = located.get("label", ("", ""))
             tokens = split_on_spaces(words)
             if not tokens:
                 raise DataError(f"{location}: an empty sentence; remove this line from all files")
             labels = None if tags is None else split_on_spaces(tags)
-            if labels is not None and len(labels) != len(tokens):
-                raise DataError(
-                    f"{location}: tokens: {len(tokens)}, but tags in seq.out: {len(labels)};"
-                    " each token needs one tag"
-                )
-            tag_location = location if tags is None else f"{path / 'seq.out'}:{number}"
+            intent = intent.strip(" \t") or None
             example = example_from_tokens(tokens, labels, scheme, intent, [tag_location])
             example.location = location
             yield example
@@ -69,19 +76,3 @@ class JointSLU(Format):
         path.mkdir()
         for name, rows in columns.items():
             (path / name).write_text("\n".join([*rows, ""]), encoding="utf-8", newline="\n")
-
-
-def _rows(folder: Path) -> Iterator[tuple[int, str, str | None, str | None]]:
-    """Yield the line number, tokens, tags and intent of each line."""
-    files = [folder / name for name in ("seq.in", "seq.out", "label")]
-    there = [path for path in files if path.exists() or path.name == "seq.in"]
-    for rows in zip_longest(*map(read_lines, there)):
-        if None in rows:
-            counts = [f"{path.name} has {sum(1 for _ in read_lines(path))}" for path in there]
-            raise DataError(
-                f"{folder}: the files differ in lines: {', '.join(counts)}; each line is one"
-                " sentence"
-            )
-        columns = {path.name: text for path, (_, text) in zip(there, rows, strict=True)}
-        intent = columns.get("label", "").strip(" \t") or None
-        yield rows[0][0], columns["seq.in"], columns.get("seq.out"), intent

@@ -121,8 +121,6 @@ def _from_tokens(row: _Row, scheme: str) -> Example:
         row.fail("an empty sentence; remove the line")
     if tags is None and row.items.get("slots") is not None:
         row.fail(_MIXED_KEYS)
-    if tags is not None and len(tags) != len(tokens):
-        row.fail(f"tokens: {len(tokens)}, but tags: {len(tags)}; each token needs one tag")
     intent, text = row.get("intent", str, None), row.get("text", str, None)
     return example_from_tokens(tokens, tags, scheme, intent, [row.location], text)
 
