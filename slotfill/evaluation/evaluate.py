@@ -16,7 +16,7 @@ from slotfill.evaluation.metrics import (
     slot_f1,
 )
 from slotfill.inference.engine import Engine
-from slotfill.inference.tagging import predict
+from slotfill.inference.tagging import Predictions, predict
 
 
 def validation_metrics(
@@ -41,7 +41,14 @@ def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> Eval
     Intents are scored if `model` predicts them and any sentence has one. Raises DataError if
     another sentence has none.
     """
-    slots, intents, _ = predict(model, vocab, sentences)
+    return score_predictions(vocab, sentences, predict(model, vocab, sentences))
+
+
+def score_predictions(
+    vocab: Vocab, sentences: Sequence[Sentence], predictions: Predictions
+) -> EvaluationResult:
+    """Return the scores that `evaluate` returns, of `predictions` for `sentences`."""
+    slots, intents, _ = predictions
     result = score_slots(sentences, slots)
     tokens = chain.from_iterable(sentence.tokens for sentence in sentences)
     result.unknown_words = sum(not vocab.contains_token(token) for token in tokens)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slotfill.config.validate import parse_config
 from slotfill.data.corpus import FormatPart, format_from_suffix, read_sentences
+from slotfill.data.sentence import Sentence
 from slotfill.data.splits import evaluation_split, read_split
 from slotfill.errors import ConfigError
 from slotfill.evaluation.evaluate import evaluate
@@ -17,7 +18,15 @@ from slotfill.runs.load import Run
 def evaluate_run(
     run: Run, *, split: str | None = None, path: Path | None = None, overrides: Sequence[str] = ()
 ) -> EvaluationResult:
-    """Return the scores of `run` on labelled sentences.
+    """Return the scores of `run` on labelled sentences; see `read_labelled` for the arguments."""
+    sentences = read_labelled(run, split=split, path=path, overrides=overrides)
+    return evaluate(run.engine, run.vocab, sentences)
+
+
+def read_labelled(
+    run: Run, *, split: str | None = None, path: Path | None = None, overrides: Sequence[str] = ()
+) -> list[Sentence]:
+    """Return labelled sentences, tokenized as the run needs them.
 
     Args:
         split: A split of its own data; None is test, or valid without test.
@@ -52,4 +61,4 @@ def evaluate_run(
             tokenizer=run.tokenizer,
             misaligned=data.misaligned,
         )
-    return evaluate(run.engine, run.vocab, result.sentences)
+    return result.sentences
