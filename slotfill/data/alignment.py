@@ -31,6 +31,7 @@ def align(
         if example.spans is not None:
             slots = _slots(sentence, example.spans, misaligned, misaligned_spans)
             sentence.slots = list(map(seen.setdefault, slots, slots))
+            sentence.unknown = _unknown_tokens(sentence, example.unknown)
         sentences.append(sentence)
     if misaligned_spans:
         raise MisalignedError(misaligned_spans)
@@ -95,6 +96,27 @@ def _slots(
             raise DataError(f"{sentence.location}: slots {both} overlap")
         slots.append(slot)
     return slots
+
+
+def _unknown_tokens(
+    sentence: Sentence, unknown: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Return the tokens that the characters `unknown` touch; none may be in a slot."""
+    runs = []
+    for start, end in unknown:
+        offsets = enumerate(sentence.offsets)
+        touched = [index for index, (first, last) in offsets if first < end and last > start]
+        if not touched:
+            continue
+        run = (touched[0], touched[-1] + 1)
+        for slot in sentence.slots or ():
+            if slot.start < run[1] and run[0] < slot.end:
+                raise DataError(
+                    f"{sentence.location}: slot '{slot.name}' ({sentence.value(slot)!r}) is in a"
+                    " part whose labels are marked as not known; remove one of them"
+                )
+        runs.append(run)
+    return runs
 
 
 def _check_span(sentence: Sentence, name: str, start: int, end: int) -> None:

@@ -13,6 +13,10 @@ MAX_PADDED_TOKENS = 16384
 """Most tokens in a batch, padding included, unless it is a single sentence."""
 
 
+UNKNOWN = -1
+"""The id of a tag that is not known."""
+
+
 @dataclass(slots=True)
 class Batch:
     """Padded sentences."""
@@ -22,7 +26,7 @@ class Batch:
     lengths: np.ndarray
     """Numbers of tokens `(batch,)`."""
     tags: np.ndarray | None = None
-    """Tag ids `(batch, time)`, 0 at padding; None if unlabelled."""
+    """Tag ids `(batch, time)`, 0 at padding, `UNKNOWN` if not known; None if unlabelled."""
     intents: np.ndarray | None = None
     """Multi-hot intents `(batch, intents)`; None if they are not learned."""
     words: np.ndarray | None = None

@@ -37,6 +37,9 @@ class _Scheme(NamedTuple):
         return list(dict.fromkeys((self.opening[0], self.inside, self.last, self.only)))
 
 
+UNKNOWN_TAG = "?"
+"""The tag, in files, of a token whose label is not known."""
+
 SCHEMES = {
     "iob1": _Scheme("I", "I", "I", "I", opening="B", closing=""),
     "iob2": _Scheme("B", "I", "I", "B", opening="B", closing=""),

@@ -65,6 +65,8 @@ class Example:
     offsets: list[tuple[int, int]] | None = None
     """The first and the last character (exclusive) of each token, if the file has tokens."""
     issues: tuple[Issue, ...] = ()
+    unknown: Sequence[tuple[int, int]] = ()
+    """The first and the last character (exclusive) of each part whose labels are not known."""
 
 
 @dataclass(slots=True)
@@ -85,6 +87,8 @@ class Sentence:
     pretokenized: bool = False
     """Whether the tokens are those of the file, not the tokenizer's."""
     issues: tuple[Issue, ...] = ()
+    unknown: Sequence[tuple[int, int]] = ()
+    """The first and the last token (exclusive) of each part whose labels are not known."""
     confidence: Confidence | None = None
     """The probabilities of the slots and the intent, if they are predicted with them."""
 
@@ -110,6 +114,16 @@ class Sentence:
         """The names of its slots and its intents, each after its kind: slot or intent."""
         slots = {("slot", slot.name) for slot in self.slots or ()}
         return slots | {("intent", name) for name in intent_names(self.intent)}
+
+    def known(self, slots: Sequence[Slot]) -> Sequence[Slot]:
+        """Return those of predicted `slots` that do not touch a token whose label is not known."""
+        if not self.unknown:
+            return slots
+        return [
+            slot
+            for slot in slots
+            if not any(slot.start < end and start < slot.end for start, end in self.unknown)
+        ]
 
     def span(self, slot: Slot) -> tuple[int, int]:
         """Return the first and the last character (exclusive) of `slot`."""

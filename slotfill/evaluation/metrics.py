@@ -95,11 +95,14 @@ def compute_f1(counts: np.ndarray) -> np.ndarray:
 
 
 def slot_counts(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> np.ndarray:
-    """Return the counts of each sentence, `(sentences, 3)`: true positives, predicted, gold."""
-    rows = [
-        (len(set(sentence.slots or ()).intersection(slots)), len(slots), len(sentence.slots or ()))
-        for sentence, slots in zip(gold, predicted, strict=True)
-    ]
+    """Return the counts of each sentence, `(sentences, 3)`: true positives, predicted, gold.
+
+    Predicted slots that touch a token whose label is not known are left out.
+    """
+    rows = []
+    for sentence, slots in zip(gold, predicted, strict=True):
+        gold_slots, known = sentence.slots or (), sentence.known(slots)
+        rows.append((len(set(gold_slots).intersection(known)), len(known), len(gold_slots)))
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
@@ -113,7 +116,7 @@ def score_slots(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -
     counts = slot_counts(gold, predicted)
     true_positives, predicted_names, gold_names = Counter[str](), Counter[str](), Counter[str]()
     correct_tags = exact_sentences = 0
-    for sentence, slots in zip(gold, predicted, strict=True):
+    for sentence, slots in zip(gold, map(Sentence.known, gold, predicted), strict=True):
         gold_slots = sentence.slots or []
         true_positives.update(slot.name for slot in set(gold_slots).intersection(slots))
         predicted_names.update(slot.name for slot in slots)

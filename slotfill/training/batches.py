@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from slotfill.config.models import TrainConfig
-from slotfill.data.batching import Batch, bucket_batches, make_batch
+from slotfill.data.batching import UNKNOWN, Batch, bucket_batches, make_batch
 from slotfill.data.indexers import Indexer
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence
@@ -45,13 +45,16 @@ class TrainingBatches:
         self.tags = []
         for sentence, length in zip(sentences, self.lengths, strict=True):
             tags = slots_to_tags(sentence.slots or [], length, vocab.scheme)
-            self.tags.append([vocab.tag_ids[tag] for tag in tags])
+            ids = [vocab.tag_ids[tag] for tag in tags]
+            for start, end in sentence.unknown:
+                ids[start:end] = [UNKNOWN] * (end - start)
+            self.tags.append(ids)
         self.intents = vocab.intent_targets(sentences)
         self.words: list[list[int]] = []
         """Target ids of the auxiliary language model, if it is trained."""
         if config.language_model_weight:
-            ids = target_vocabulary(vocab)
-            self.words = [to_target_ids(tokens, ids) for tokens in self.tokens]
+            words = target_vocabulary(vocab)
+            self.words = [to_target_ids(tokens, words) for tokens in self.tokens]
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""

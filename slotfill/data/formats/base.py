@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import ClassVar
 
-from slotfill.data.schemes import slots_to_tags, tags_to_slots
+from slotfill.data.schemes import UNKNOWN_TAG, slots_to_tags, tags_to_slots
 from slotfill.data.sentence import Example, Issue, Sentence, Span, token_offsets
 from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
@@ -84,6 +84,8 @@ def example_from_tokens(
     if len(tags) != len(tokens):
         problem = f"tokens: {len(tokens)}, but tags: {len(tags)}; each token needs one tag"
         raise DataError(f"{locations[0]}: {problem}")
+    example.unknown = [span for span, tag in zip(offsets, tags, strict=True) if tag == UNKNOWN_TAG]
+    tags = ["O" if tag == UNKNOWN_TAG else tag for tag in tags]
     try:
         slots = tags_to_slots(tags, scheme)
     except ValueError as error:
@@ -130,6 +132,14 @@ def check_all_labelled(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
                 f" {labelled.location or 'another'} is; write jsonl, or label all or none"
             )
         yield sentence
+
+
+def render_tags(sentence: Sentence, scheme: str) -> list[str]:
+    """Return the tags of a labelled sentence, `?` for those that are not known."""
+    tags = slots_to_tags(sentence.slots or (), len(sentence.tokens), scheme)
+    for start, end in sentence.unknown:
+        tags[start:end] = [UNKNOWN_TAG] * (end - start)
+    return tags
 
 
 def check_representable(sentence: Sentence, format: str) -> None:

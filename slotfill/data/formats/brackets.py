@@ -62,6 +62,10 @@ class Brackets(Format):
                 raise DataError(f"{location}: an intent without a sentence; remove the line")
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
+        if sentence.unknown:
+            location = sentence.location or "sentence"
+            problem = "has labels that are not known, so brackets cannot hold it; write jsonl"
+            raise DataError(f"{location}: the sentence {problem}")
         line = f"[]({_escape(sentence.intent, ')')}) " if sentence.intent else ""
         for text, name in sentence.pieces():
             text = _escape(text, "[]")

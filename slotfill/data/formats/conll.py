@@ -1,7 +1,8 @@
 """CoNLL columns: a token and its tag a line, an empty line between sentences.
 
 Columns are separated by tabs on a line that has one, otherwise by spaces, and taken by position
-(`token: 0`, and `tag: -1`, the last). A file of one column is unlabelled. `-DOCSTART-` lines are
+(`token: 0`, and `tag: -1`, the last). A file of one column is unlabelled, and a token with the tag
+`?` has a label that is not known. `-DOCSTART-` lines are
 skipped, and so are comments before a sentence, such as `# id: 7`; `# intent: NAME` is its intent.
 """
 
@@ -18,16 +19,17 @@ from slotfill.data.formats.base import (
     check_all_labelled,
     check_representable,
     example_from_tokens,
+    render_tags,
     split_on_spaces,
 )
-from slotfill.data.schemes import parse_tag, slots_to_tags
+from slotfill.data.schemes import UNKNOWN_TAG, parse_tag
 from slotfill.data.sentence import Example, Issue, Sentence
 from slotfill.errors import DataError, format_count
 from slotfill.files import read_lines
 
 _COMMENT = re.compile(r"# (\w+)(?::| =)(?: ([^\t]*))?")
 _SEPARATE = "; separate the columns of all lines alike, by tabs or by spaces"
-_TAG = re.compile(r"O|[BIESLUM]-\S+")
+_TAG = re.compile(r"O|\?|[BIESLUM]-\S+")
 
 
 class Conll(Format):
@@ -87,7 +89,8 @@ class Conll(Format):
             tags += tag
             locations.append(location)
             try:
-                parse_tag(tag[0] if tag else "O", scheme)
+                if tag and tag[0] != UNKNOWN_TAG:
+                    parse_tag(tag[0], scheme)
             except ValueError as error:
                 hint = comment_hint
                 if all(map(_TAG.fullmatch, tokens)):
@@ -138,7 +141,7 @@ class Conll(Format):
             location = sentence.location or "sentence"
             raise DataError(f"{location}: conll skips the token '-DOCSTART-'; write jsonl")
         if sentence.slots is not None:
-            tags = slots_to_tags(sentence.slots, len(rows), scheme)
+            tags = render_tags(sentence, scheme)
             rows = [f"{token}\t{tag}" for token, tag in zip(rows, tags, strict=True)]
         head = [f"# intent: {sentence.intent}"] if sentence.intent else []
         return "\n".join([*head, *rows, "", ""])

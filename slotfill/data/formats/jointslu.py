@@ -15,9 +15,9 @@ from slotfill.data.formats.base import (
     check_all_labelled,
     check_representable,
     example_from_tokens,
+    render_tags,
     split_on_spaces,
 )
-from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import DataError, UsageError
 from slotfill.files import nearest_in_folder, read_lines
@@ -69,8 +69,7 @@ class JointSLU(Format):
             check_representable(sentence, "jointslu")
         columns = {"seq.in": [" ".join(sentence.surface_forms) for sentence in sentences]}
         if any(sentence.slots is not None for sentence in sentences):
-            tags = (slots_to_tags(s.slots or (), len(s.tokens), scheme) for s in sentences)
-            columns["seq.out"] = list(map(" ".join, tags))
+            columns["seq.out"] = [" ".join(render_tags(s, scheme)) for s in sentences]
         if any(sentence.intent for sentence in sentences):
             columns["label"] = [sentence.intent or "" for sentence in sentences]
         path.mkdir()

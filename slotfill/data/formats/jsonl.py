@@ -4,7 +4,8 @@
     {"text": "to Taipei", "slots": [{"name": "city", "value": "Taipei", "start": 3, "end": 9}]}
 
 Either may have an "intent". `text` may be left out beside `tokens`, and `value` beside `start` and
-`end`; they must agree if present. `end` is exclusive. Without tags or slots the sentence is
+`end`; they must agree if present. `end` is exclusive. `"unknown": [[10, 16]]` are characters whose
+labels are not known, as are tokens with the tag `?`. Without tags or slots the sentence is
 unlabelled. Other keys are ignored, unless they may be the labels of an unlabelled sentence.
 Sentences of files of tokens are written in the first shape, all others in the second.
 """
@@ -19,9 +20,8 @@ from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slotfill.data.formats.base import Format, example_from_tokens
-from slotfill.data.schemes import slots_to_tags
-from slotfill.data.sentence import Example, Issue, Sentence, Span
+from slotfill.data.formats.base import Format, example_from_tokens, render_tags
+from slotfill.data.sentence import Example, Issue, Sentence, Slot, Span
 from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
 from slotfill.files import STANDARD_INPUT, read_lines
@@ -53,7 +53,7 @@ class Jsonl(Format):
         if sentence.pretokenized:
             labels = f', "tokens": {json.dumps(sentence.surface_forms, ensure_ascii=False)}'
             if sentence.slots is not None:
-                tags = slots_to_tags(sentence.slots, len(sentence.tokens), scheme)
+                tags = render_tags(sentence, scheme)
                 labels += f', "tags": {json.dumps(tags, ensure_ascii=False)}'
         elif sentence.slots is not None:
             items = []
@@ -66,6 +66,9 @@ class Jsonl(Format):
                     f" {end}{probability}}}"
                 )
             labels = f', "slots": [{", ".join(items)}]'
+            if sentence.unknown:
+                spans = [sentence.span(Slot("", *tokens)) for tokens in sentence.unknown]
+                labels += f', "unknown": {json.dumps(spans)}'
         if sentence.intent:
             intent = f', "intent": {quoted(sentence.intent)}'
             intent += _probability("intent_confidence", confidence and confidence.intent)
@@ -136,6 +139,7 @@ def _from_text(row: _Row) -> Example:
     example = Example(text, None, row.get("intent", str, None), row.location)
     if (slots := row.get("slots", list, None)) is not None:
         example.spans = [_span(item, text, row) for item in slots]
+        example.unknown = _unknown_spans(row, len(text))
     elif row.items.get("tags") is not None:
         row.fail(_MIXED_KEYS)
     return example
@@ -156,6 +160,18 @@ def _span(item: Any, text: str, row: _Row) -> Span:
             f" {text[start:end]!r}"
         )
     return Span(name, start, end)
+
+
+def _unknown_spans(row: _Row, size: int) -> list[tuple[int, int]]:
+    spans = []
+    for span in row.get("unknown", list, []):
+        if not (isinstance(span, list) and list(map(type, span)) == [int, int]):
+            row.fail(f'expected [start, end] in "unknown", found {_shorten(span)}')
+        start, end = span
+        if not 0 <= start < end <= size:
+            row.fail(f'{span} in "unknown" is not in the text of {size} characters')
+        spans.append((start, end))
+    return sorted(spans)
 
 
 _LABEL_KEY = re.compile(

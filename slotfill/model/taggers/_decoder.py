@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from slotfill.config.option_types import CellPart
 from slotfill.config.registry import CELLS
+from slotfill.data.batching import UNKNOWN
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Hypotheses, beam_search
 from slotfill.model.cells.base import Cell, State
@@ -74,7 +75,9 @@ class Decoder(Tagger):
         memory = self.prepare_memory(self.dropout(hidden), lengths)
         first_tag = self._first_tag(lengths)
         if tags is not None:
-            previous = torch.cat((first_tag.unsqueeze(1), tags[:, :-1]), dim=1)
+            # A tag that is not known has the vector of the tag before the first.
+            known = torch.where(tags == UNKNOWN, first_tag.unsqueeze(1), tags)
+            previous = torch.cat((first_tag.unsqueeze(1), known[:, :-1]), dim=1)
             outputs, last_states = self.teacher_forced(memory, previous)
             self.regularization_loss = 0.0
             if self.cell.has_kl_term and last_states is not None:

@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from slotfill.data.batching import UNKNOWN
 from slotfill.inference.decoding import Hypotheses, Transitions
 from slotfill.model.activations import RecordsActivations
 from slotfill.model.layers import padding_mask
@@ -34,9 +35,9 @@ class Tagger(RecordsActivations):
     def loss(self, emissions: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
         """Return the loss against `tags` `(batch, time)`, a mean over the batch's sentences.
 
-        Here the cross-entropy, summed over each sentence's tokens.
+        Here the cross-entropy, summed over each sentence's tokens whose tag is known.
         """
-        mask = padding_mask(lengths, emissions.shape[1])
+        mask = padding_mask(lengths, emissions.shape[1]) & (tags != UNKNOWN)
         return cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(emissions)
 
     def search(self, hidden: Tensor, lengths: Tensor) -> list[Hypotheses] | None:

@@ -10,22 +10,30 @@ computed by the forward algorithm:
     alpha_t(j) = emission[t, j] + log sum_i exp(alpha_{t-1}(i) + transition[i, j])
     log Z      = log sum_j exp(alpha_n(j) + end[j])
 
+If tags are not known, score(y) is such a sum as well, over all sequences that agree with the known
+tags and do not continue a known slot.
+
 The sum over i is a matrix product of probabilities, each scaled by the sentence's largest alpha,
 unless one of them is too small for its type (Rabiner 1989, "A Tutorial on Hidden Markov Models",
 section V, on scaling).
 
 Source: Lafferty, McCallum & Pereira 2001, "Conditional Random Fields"; over an LSTM: Huang, Xu & Yu
-2015
+2015; partial labels: Tsuboi et al. 2008, "Training Conditional Random Fields Using Incomplete
+Annotations"
 """
 
 import torch
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction
+from slotfill.data.batching import UNKNOWN
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Transitions, legal_transitions
 from slotfill.model.layers import LockedDropout, padding_mask
 from slotfill.model.taggers.base import Tagger
+
+FORBIDDEN = -1e4
+"""The emission of a tag that disagrees with the labels; with infinity the gradient is NaN."""
 
 MAX_LOST_MASS = 1e-6
 """Largest share of a sum that may be lost by underflow."""
@@ -49,6 +57,8 @@ class CRF(Tagger):
         for name in ("start", "matrix", "end"):
             table = torch.from_numpy(getattr(legal, name))
             self.register_buffer(f"legal_{name}", table, persistent=False)
+        continues = torch.from_numpy(vocab.tags_to_slots.continues)
+        self.register_buffer("continues", continues, persistent=False)
 
     def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
         return self.linear(self.dropout(hidden))
@@ -60,8 +70,14 @@ class CRF(Tagger):
         """
         emissions = emissions.to(self.start.dtype)
         with torch.autocast(emissions.device.type, enabled=False):
-            partition = log_partition(emissions, lengths, *self._constrained_transitions())
-            return (partition - self._score(emissions, lengths, tags)).mean()
+            transitions = self._constrained_transitions()
+            partition = log_partition(emissions, lengths, *transitions)
+            if bool((tags == UNKNOWN).any()):
+                allowed = emissions.masked_fill(~self._allowed_tags(tags), FORBIDDEN)
+                score = log_partition(allowed, lengths, *transitions, check_underflow=False)
+            else:
+                score = self._score(emissions, lengths, tags)
+            return (partition - score).mean()
 
     def transitions(self) -> Transitions:
         """Return the learned scores, minus infinity where the scheme forbids."""
@@ -76,6 +92,17 @@ class CRF(Tagger):
             self.end + self.get_buffer("legal_end"),
         )
 
+    def _allowed_tags(self, tags: Tensor) -> Tensor:
+        """Return whether each tag agrees with the known `tags` `(batch, time)`.
+
+        `(batch, time, tags)`; a tag that is not known must not continue a known slot before it.
+        """
+        unknown = (tags == UNKNOWN).unsqueeze(2)
+        allowed = (tags.unsqueeze(2) == torch.arange(len(self.start), device=tags.device)) | unknown
+        continues = self.get_buffer("continues")[tags[:, :-1]] & ~unknown[:, :-1]
+        allowed[:, 1:] &= ~(continues & unknown[:, 1:])
+        return allowed
+
     def _score(self, emissions: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
         """Return the score `(batch,)` of the sequences `tags` `(batch, time)`."""
         start, transitions, end = self._constrained_transitions()
@@ -89,12 +116,19 @@ class CRF(Tagger):
 
 
 def log_partition(
-    emissions: Tensor, lengths: Tensor, start: Tensor, transitions: Tensor, end: Tensor
+    emissions: Tensor,
+    lengths: Tensor,
+    start: Tensor,
+    transitions: Tensor,
+    end: Tensor,
+    *,
+    check_underflow: bool = True,
 ) -> Tensor:
     """Return log Z `(batch,)`, over all sequences of tags.
 
     The emissions `(batch, time, tags)` are any number at padding; `start`, `transitions` `(from,
-    to)` and `end` are minus infinity for what is forbidden.
+    to)` and `end` are minus infinity for what is forbidden. Where emissions forbid most tags, sums
+    of 0 are no underflow, and are not to be looked for (`check_underflow`).
     """
     if emissions.device.type != "cpu":
         # There the products gain little, and to look for underflow is to wait for the device.
@@ -112,7 +146,7 @@ def log_partition(
         sums.append((alpha - largest).exp() @ weights)
         scores = sums[-1].clamp_min(tiny).log() + (largest + largest_transition)
         alpha = torch.where(real, scores + emission, alpha)
-    if sums and bool(torch.stack(sums).detach().amin() < smallest_sum):
+    if check_underflow and sums and bool(torch.stack(sums).detach().amin() < smallest_sum):
         return _log_space_partition(emissions, lengths, start, transitions, end)
     return torch.logsumexp(alpha + end, dim=1)
 
