@@ -126,9 +126,10 @@ def score_slots(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -
         correct_tags += sum(map(str.__eq__, gold_tags, tags))
         exact_sentences += gold_tags == tags
     tokens = sum(len(sentence.tokens) for sentence in gold)
+    low, high = compute_interval(counts).tolist()
     return EvaluationResult(
-        overall=_prf(*counts.sum(axis=0).tolist()),
-        f1_interval=_bootstrap_interval(counts),
+        overall=compute_prf(*counts.sum(axis=0).tolist()),
+        f1_interval=(low, high),
         tag_accuracy=100 * correct_tags / max(tokens, 1),
         sentence_accuracy=100 * exact_sentences / max(len(gold), 1),
         slots=_prf_by_name(true_positives, predicted_names, gold_names),
@@ -152,7 +153,7 @@ def score_intents(
     return IntentResult(
         accuracy=intent_accuracy(gold, intents),
         frame_accuracy=100 * correct_frames / max(len(gold), 1),
-        overall=_prf(true_positives.total(), predicted_names.total(), gold_names.total()),
+        overall=compute_prf(true_positives.total(), predicted_names.total(), gold_names.total()),
         intents=_prf_by_name(true_positives, predicted_names, gold_names),
     )
 
@@ -173,12 +174,13 @@ def _intent_pairs(
     ]
 
 
-def _prf(true_positives: int, predicted: int, gold: int) -> PRFScore:
+def compute_prf(true_positives: float, predicted: int, gold: int) -> PRFScore:
+    """Return the score of these counts; a partly correct slot may count as part of one."""
     return PRFScore(
         precision=100 * true_positives / max(predicted, 1),
         recall=100 * true_positives / max(gold, 1),
         f1=float(compute_f1(np.array((true_positives, predicted, gold)))),
-        support=gold,
+        support=int(gold),
     )
 
 
@@ -186,14 +188,18 @@ def _prf_by_name(
     true_positives: Counter[str], predicted: Counter[str], gold: Counter[str]
 ) -> dict[str, PRFScore]:
     names = sorted(predicted | gold)
-    return {name: _prf(true_positives[name], predicted[name], gold[name]) for name in names}
+    return {name: compute_prf(true_positives[name], predicted[name], gold[name]) for name in names}
 
 
-def _bootstrap_interval(counts: np.ndarray, samples: int = 1000) -> tuple[float, float]:
-    """Return the 95 % percentile interval of F1 over resampled sentences (Efron 1979)."""
+def compute_interval(counts: np.ndarray, samples: int = 1000) -> np.ndarray:
+    """Return the 95 % percentile interval of F1 over resampled sentences (Efron 1979), `(2, ...)`.
+
+    `counts` is `(sentences, ..., 3)`, as `compute_f1` takes them.
+    """
     random = np.random.default_rng(0)
     size = len(counts)
+    counts = counts.astype(np.float64)
     draws = (random.integers(0, size, size) for _ in range(samples))
-    scores = [compute_f1(counts[draw].sum(axis=0)) for draw in draws]
-    low, high = np.percentile(scores, [2.5, 97.5])
-    return float(low), float(high)
+    weights = (np.bincount(draw, minlength=size).astype(np.float64) for draw in draws)
+    scores = [compute_f1(np.tensordot(weight, counts, 1)) for weight in weights]
+    return np.percentile(scores, [2.5, 97.5], axis=0)

@@ -1,0 +1,283 @@
+"""Errors of predicted slots: what kind they are, and of which slots and sentences.
+
+A predicted slot is paired with at most one gold slot that it overlaps, and a gold slot with at most
+one predicted slot (`align_slots`). Four scorings follow from it, of which only `strict` asks for
+both the boundaries and the name:
+
+    strict    name, first and last token are correct
+    exact     the boundaries are correct, under any name
+    type      the name is correct, and the slots overlap
+    partial   they overlap, under any name: 1 if the boundaries are correct, else 1/2
+
+Source: Chinchor & Sundheim 1993, "MUC-5 Evaluation Metrics"; Segura-Bedmar et al. 2013,
+"SemEval-2013 Task 9"; computed as nervaluate does, against which the tests check it
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from slotfill.data.sentence import Confidence, Sentence, Slot, intent_names
+from slotfill.data.vocab import Vocab
+from slotfill.errors import format_count
+from slotfill.evaluation.metrics import PRFScore, compute_interval, compute_prf
+from slotfill.inference.tagging import Predictions
+
+ErrorType = Literal["type", "boundary", "both", "missed", "spurious"]
+"""Wrong name; wrong boundaries; both; no predicted slot overlaps; no gold slot overlaps."""
+
+ERROR_TYPES: tuple[ErrorType, ...] = get_args(ErrorType)
+
+
+class SlotPair(NamedTuple):
+    """A gold slot and the predicted slot that is paired with it; None where there is none."""
+
+    gold: Slot | None
+    predicted: Slot | None
+
+    @property
+    def error(self) -> ErrorType | None:
+        """The type of the error; None if the predicted slot is correct."""
+        gold, predicted = self
+        if gold is None or predicted is None:
+            return "spurious" if gold is None else "missed"
+        if gold.name == predicted.name:
+            return None if gold == predicted else "boundary"
+        return "type" if gold[1:] == predicted[1:] else "both"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupScore:
+    """The score of a group of slots, in percent."""
+
+    score: PRFScore
+    interval: tuple[float, float]
+    """95 % bootstrap interval of F1 over sentences."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrongSentence:
+    """A sentence whose slots or intents are not all correct."""
+
+    sentence: Sentence
+    """With the gold slots and the gold intent."""
+    slots: list[Slot]
+    """The predicted slots."""
+    intent: str | None
+    """The predicted intent."""
+    confidence: Confidence
+    """The probabilities of what is predicted."""
+    errors: list[SlotPair]
+    """The pairs of slots that are not correct, in the order of the text."""
+    wrong_intent: bool
+    """Whether the predicted intents are not the gold ones."""
+
+    def slot_confidence(self, slot: Slot | None) -> float | None:
+        """Return the probability of a predicted slot; None for None."""
+        return None if slot is None else self.confidence.slots[self.slots.index(slot)]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return each error as JSON values: slots have character offsets, as in JSON lines."""
+        sentence = self.sentence
+        common = {
+            "location": sentence.location,
+            "text": sentence.text,
+            "sentence_confidence": self.confidence.reading,
+        }
+        rows = [
+            {
+                "error": pair.error,
+                "gold": _slot_to_json(sentence, pair.gold),
+                "predicted": _slot_to_json(sentence, pair.predicted),
+                "confidence": self.slot_confidence(pair.predicted),
+                **common,
+            }
+            for pair in self.errors
+        ]
+        if self.wrong_intent:
+            intents = {"gold": sentence.intent, "predicted": self.intent}
+            rows.append(
+                {"error": "intent", **intents, "confidence": self.confidence.intent, **common}
+            )
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnalysis:
+    """The errors of predicted slots, and the scores of groups of slots."""
+
+    schemes: dict[str, GroupScore]
+    """The scores by scheme: strict, exact, type and partial."""
+    slots: dict[str, GroupScore]
+    """The strict score of each slot name."""
+    groups: dict[str, dict[str, GroupScore]]
+    """The strict scores of slots by a property, such as their length."""
+    types: dict[str, Counter[ErrorType]]
+    """By slot name, how many errors of each type: of the gold slot, or of a spurious one."""
+    confusion: Counter[tuple[str, str]]
+    """Pairs of slots by gold and predicted name, which is empty where there is no slot."""
+    wrong: list[WrongSentence]
+    """The sentences with an error, the most confident first."""
+
+
+def align_slots(gold: Sequence[Slot], predicted: Sequence[Slot]) -> list[SlotPair]:
+    """Return the pairs of slots in the order of the text.
+
+    Each predicted slot in turn takes, of the gold slots that it overlaps and that are free, the one
+    of its name with the nearest boundaries, or else the first.
+    """
+    free = list(gold)
+    pairs = []
+    for slot in predicted:
+        overlapping = [each for each in free if each.start < slot.end and slot.start < each.end]
+        best = min(overlapping, key=lambda each: _distance(each, slot), default=None)
+        if best is not None:
+            free.remove(best)
+        pairs.append(SlotPair(best, slot))
+    pairs += [SlotPair(slot, None) for slot in free]
+    return sorted(pairs, key=lambda pair: (pair.gold or pair.predicted or (0, 0))[1])
+
+
+def _distance(gold: Slot, predicted: Slot) -> float:
+    """Return how far the boundaries of slots of one name are apart; infinity if names differ."""
+    if gold.name != predicted.name:
+        return float("inf")
+    return abs(gold.start - predicted.start) + abs(gold.end - predicted.end)
+
+
+def _count_overlapping(gold: Sequence[Slot], predicted: Sequence[Slot]) -> int:
+    """Return the largest number of pairs of slots that overlap, each slot in at most one."""
+    count = first = second = 0
+    while first < len(gold) and second < len(predicted):
+        if gold[first].end <= predicted[second].start:
+            first += 1
+        elif predicted[second].end <= gold[first].start:
+            second += 1
+        else:
+            count, first, second = count + 1, first + 1, second + 1
+    return count
+
+
+def score_schemes(
+    gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]
+) -> dict[str, GroupScore]:
+    """Return the scores of the `predicted` slots by each scheme."""
+    rows = []
+    for sentence, slots in zip(gold, predicted, strict=True):
+        own = sentence.slots or []
+        exact = len({slot[1:] for slot in own} & {slot[1:] for slot in slots})
+        names = sum(pair.error in (None, "boundary") for pair in align_slots(own, slots))
+        partial = (exact + _count_overlapping(own, slots)) / 2
+        correct = (len(set(own) & set(slots)), exact, names, partial)
+        rows.append([(count, len(slots), len(own)) for count in correct])
+    return _scores(("strict", "exact", "type", "partial"), np.array(rows).reshape(-1, 4, 3))
+
+
+def _scores(names: Sequence[str], counts: np.ndarray) -> dict[str, GroupScore]:
+    """Return the score of each group of slots, from their counts `(sentences, groups, 3)`."""
+    low, high = compute_interval(counts)
+    return {
+        name: GroupScore(compute_prf(*total), (float(low[index]), float(high[index])))
+        for index, (name, total) in enumerate(zip(names, counts.sum(axis=0).tolist(), strict=True))
+    }
+
+
+Grouping = Callable[[Sentence, Slot], tuple[int, str]]
+"""Returns the group of a slot of a sentence: its rank and its name."""
+
+
+def score_groups(
+    gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]], grouping: Grouping
+) -> dict[str, GroupScore]:
+    """Return the strict score of each group of slots, by rank and name.
+
+    A predicted slot is in the group that it would be in as a gold slot.
+    """
+    rows = []
+    for sentence, slots in zip(gold, predicted, strict=True):
+        own = sentence.slots or []
+        for each in (set(own).intersection(slots), slots, own):
+            rows.append(Counter(grouping(sentence, slot) for slot in each))
+    groups = sorted(set[tuple[int, str]]().union(*rows))
+    counts = np.array([[row[group] for group in groups] for row in rows], np.int64)
+    counts = counts.reshape(len(gold), 3, len(groups)).swapaxes(1, 2)
+    return _scores([name for _, name in groups], counts)
+
+
+def _range(number: int, starts: Sequence[int], noun: str) -> tuple[int, str]:
+    """Return the group of a number: the ranges begin at `starts`, and the last is open."""
+    index = bisect_right(starts, number) - 1
+    first = starts[index]
+    if index == len(starts) - 1:
+        return first, f"{first:,} {noun}s or more"
+    last = starts[index + 1] - 1
+    return first, format_count(first, noun) if first == last else f"{first:,} to {last:,} {noun}s"
+
+
+def _slot_to_json(sentence: Sentence, slot: Slot | None) -> dict[str, Any] | None:
+    if slot is None:
+        return None
+    start, end = sentence.span(slot)
+    return {"name": slot.name, "value": sentence.value(slot), "start": start, "end": end}
+
+
+def analyze_errors(
+    gold: Sequence[Sentence],
+    predictions: Predictions,
+    vocab: Vocab,
+    trained: Mapping[str, int] | None = None,
+) -> ErrorAnalysis:
+    """Return the errors of `predictions`, made with confidences, for `gold` sentences.
+
+    Args:
+        vocab: Tells the words of the training sentences, and whether intents are predicted.
+        trained: How many training slots there are of each name, if known.
+    """
+    slots, intents, confidences = predictions
+    assert confidences is not None
+    types: dict[str, Counter[ErrorType]] = {}
+    confusion = Counter[tuple[str, str]]()
+    wrong = []
+    for sentence, own, intent, confidence in zip(gold, slots, intents, confidences, strict=True):
+        errors = []
+        for pair in align_slots(sentence.slots or [], own):
+            names = [slot.name if slot else "" for slot in pair]
+            confusion[names[0], names[1]] += 1
+            if pair.error:
+                errors.append(pair)
+                types.setdefault(names[0] or names[1], Counter())[pair.error] += 1
+        wrong_intent = bool(vocab.intents and sentence.intent) and (
+            set(intent_names(intent)) != set(intent_names(sentence.intent))
+        )
+        if errors or wrong_intent:
+            wrong.append(WrongSentence(sentence, own, intent, confidence, errors, wrong_intent))
+    wrong.sort(key=lambda each: -each.confidence.reading)
+    groupings: dict[str, Grouping] = {
+        "slot length": lambda _, slot: _range(slot.end - slot.start, (1, 2, 3, 4, 5), "token"),
+        "words of the slot": lambda sentence, slot: (
+            (0, "all in training")
+            if all(map(vocab.contains_token, sentence.tokens[slot.start : slot.end]))
+            else (1, "some not in training")
+        ),
+        "sentence length": lambda sentence, _: _range(
+            len(sentence.tokens), (1, 6, 11, 16, 21, 31), "token"
+        ),
+    }
+    if trained is not None:
+        groupings["training slots of the name"] = lambda _, slot: _range(
+            trained.get(slot.name, 0), (0, 1, 10, 100, 1000), "slot"
+        )
+    return ErrorAnalysis(
+        schemes=score_schemes(gold, slots),
+        slots=score_groups(gold, slots, lambda _, slot: (0, slot.name)),
+        groups={name: score_groups(gold, slots, each) for name, each in groupings.items()},
+        types=types,
+        confusion=confusion,
+        wrong=wrong,
+    )
