@@ -33,33 +33,10 @@ from slotfill.model.layers import LockedDropout, padding_mask
 from slotfill.model.recurrence import scan
 from slotfill.model.taggers.base import Tagger
 
-__all__ = [
-    "Cell",
-    "CellPart",
-    "ConfigError",
-    "Count",
-    "DataError",
-    "Depth",
-    "DepthOrZero",
-    "Embedding",
-    "Encoder",
-    "FilePath",
-    "FolderOrName",
-    "Format",
-    "Fraction",
-    "IntentHead",
-    "LockedDropout",
-    "NonNegative",
-    "OnnxRecurrentOp",
-    "Positive",
-    "Sentence",
-    "Size",
-    "Slot",
-    "State",
-    "Tagger",
-    "Vocab",
-    "apply_activation",
-    "padding_mask",
-    "scan",
-    "xavier_parameter",
-]
+# The base classes, the option types, and what parts build on.
+__all__ = ["Cell", "Embedding", "Encoder", "Format", "IntentHead", "Tagger"]
+__all__ += ["CellPart", "Count", "Depth", "DepthOrZero", "FilePath", "FolderOrName"]
+__all__ += ["Fraction", "NonNegative", "Positive", "Size"]
+__all__ += ["ConfigError", "DataError", "Sentence", "Slot", "Vocab"]
+__all__ += ["LockedDropout", "OnnxRecurrentOp", "State"]
+__all__ += ["apply_activation", "padding_mask", "scan", "xavier_parameter"]

@@ -136,13 +136,13 @@ def run_torch_layer(cell: Cell, x: Tensor) -> Tensor | None:
     input_weight, recurrent_weight, biases = operator.weights()
     zeros = x.new_zeros(1, x.shape[2], cell.hidden_size)
     state = (zeros, zeros) if operator.name == "LSTM" else zeros
+    trains = torch.is_grad_enabled()
     outputs = []
     for direction, steps in enumerate(x):
         weights = []
         for tensor in (input_weight, recurrent_weight, *biases.chunk(2, dim=1)):
             gates = tensor[direction].split(cell.hidden_size)
             weights.append(torch.cat([gates[index] for index in gate_order]))
-        trains = torch.is_grad_enabled()
         outputs.append(layer(steps, state, weights, True, 1, 0.0, trains, False, False)[0])
     return torch.stack(outputs)
 

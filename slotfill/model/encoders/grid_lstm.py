@@ -64,13 +64,10 @@ class GridLSTM(Encoder):
         for weight in self.input_weight.detach():
             for block in weight.split(hidden_size, dim=1):
                 nn.init.xavier_uniform_(block)
-        self.time, self.depth = (
-            nn.ModuleList(
-                _LSTM(hidden_size, self.directions, forget_bias)
-                for _ in range(1 if tied else layers)
-            )
-            for _ in range(2)
-        )
+        sizes = (hidden_size, self.directions, forget_bias)
+        num_lstms = 1 if tied else layers
+        self.time = nn.ModuleList(_LSTM(*sizes) for _ in range(num_lstms))
+        self.depth = nn.ModuleList(_LSTM(*sizes) for _ in range(num_lstms))
         self.layers = layers
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
