@@ -7,6 +7,7 @@ import math
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
@@ -152,7 +153,7 @@ def compare(
     if markdown:
         write_atomically(markdown, tables.markdown(report))
     if json_file:
-        write_atomically(json_file, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+        write_atomically(json_file, json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
     for title, error in errors.items():
         echo_errors(f"{title}: {error}")
     display.print_tables(tables.tables(report), tables.legend(report))
@@ -282,15 +283,15 @@ def tune(
             stopped = True
     result = tuning.summarize(search, study)
     if as_json:
-        write_json(result)
+        write_json(asdict(result))
     else:
         display.print_tables(tuning.tables(result), tuning.legend(result))
-        if result["best"]:
+        if result.best:
             echo(f"The best config is {search.best_path}. Next:")
             echo(f"  slotfill train {shlex.quote(str(search.best_path))}")
     if stopped:
-        _exit_stopped(f"{len(result['trials'])} of {trials} trials")
-    if not result["best"] and not result["running"]:
+        _exit_stopped(f"{len(result.trials)} of {trials} trials")
+    if not result.best and not result.running:
         echo_errors("no trial finished")
         raise Exit(1)
 

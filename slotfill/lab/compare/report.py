@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from statistics import mean, median, stdev
 from typing import Any
@@ -40,130 +41,224 @@ STATISTICS = {
     "corrected": "Holm, over the configs compared with the first on one split of one corpus",
 }
 
-Report = dict[str, Any]
-"""A report, or a part of it, as JSON data."""
-
 Counts = Mapping[tuple[str, str, str, int], np.ndarray]
 """Slot counts `(sentence, 3)` by config, corpus, split and seed."""
 
 
-def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Report:
+@dataclass(slots=True)
+class Spread:
+    """Mean and standard deviation over the seeds; None without enough of them."""
+
+    mean: float | None
+    deviation: float | None
+
+    def __str__(self) -> str:
+        if self.mean is None:
+            return ""
+        return f"{self.mean:.2f}" + ("" if self.deviation is None else f" ± {self.deviation:.2f}")
+
+
+@dataclass(slots=True)
+class Difference:
+    """Difference in F1 from the first config on the same sentences."""
+
+    seeds: list[int]
+    """Seeds that finished with both configs."""
+    difference: float
+    interval: tuple[float, float]
+    """95 % interval."""
+    p: float
+    p_corrected: float
+    """Corrected for the number of configs."""
+
+
+@dataclass(slots=True)
+class SplitReport(Spread):
+    """Scores of a config on one split: mean and deviation are those of F1."""
+
+    f1s: dict[str, float]
+    """F1 by seed."""
+    intent: dict[str, Spread]
+    """Rates of intents, if they are learned."""
+    against_first: Difference | None = None
+
+
+@dataclass(slots=True)
+class RunReport:
+    """One run; figures and scores are missing if it failed."""
+
+    config: str
+    corpus: str
+    seed: int
+    folder: str
+    failed: str | None
+    """The error of a failed run."""
+    parameters: int | None = None
+    epochs: int = 0
+    best_epoch: int | None = None
+    train_seconds: float = 0.0
+    train_tokens_per_second: float = 0.0
+    train_tokens_per_second_by_epoch: list[float] = field(default_factory=list)
+    predict_tokens_per_second: float = 0.0
+    scores: dict[str, Any] = field(default_factory=dict)
+    """Scores by split."""
+
+
+@dataclass(slots=True)
+class CorpusReport:
+    """Runs of a config on one corpus: means of epochs and seconds, medians of speeds."""
+
+    runs: int
+    failed: int
+    splits: dict[str, SplitReport]
+    parameters: int | None = None
+    epochs: float | None = None
+    train_seconds: float | None = None
+    train_tokens_per_second: float | None = None
+    predict_tokens_per_second: float | None = None
+
+
+@dataclass(slots=True)
+class ConfigReport:
+    """Runs of one config."""
+
+    name: str
+    config: str
+    """Name or path of the config, as on the command line."""
+    summary: str
+    """First line of the header of its file."""
+    corpora: dict[str, CorpusReport]
+
+    def split(self, corpus: str, split: str) -> SplitReport | None:
+        """Return the scores on a split, or None if the config was not trained on the corpus."""
+        return self.corpora[corpus].splits[split] if corpus in self.corpora else None
+
+
+@dataclass(slots=True)
+class CorpusInfo:
+    """A corpus, its main split, and all splits to compare on."""
+
+    path: str
+    final: str
+    splits: list[str]
+
+
+@dataclass(slots=True, kw_only=True)
+class ComparisonReport:
+    """All results of a comparison."""
+
+    format: int = FORMAT
+    command: str
+    date: str
+    environment: dict[str, Any]
+    """Machine and versions of the first run."""
+    statistics: dict[str, Any]
+    """The tests and their settings."""
+    seeds: list[int]
+    corpora: dict[str, CorpusInfo]
+    configs: list[ConfigReport]
+    runs: list[RunReport]
+
+
+def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> ComparisonReport:
     """Return the report on the jobs of `plan`; `errors` are those of failed jobs by title."""
     runs, corpora, counts = [], {}, {}
-    environment: Report = {}
+    environment: dict[str, Any] = {}
     for job in plan.jobs:
         splits = evaluated_splits(job.config.data)
-        path = plan.corpora[job.corpus]
-        corpora[job.corpus] = {"path": path, "final": splits[0], "splits": splits}
-        error = errors.get(job.title)
-        result = None if error else read_result(job)
-        runs.append(_summarize_run(job, result, error))
-        if result is not None:
-            for split, rows in result["counts"].items():
-                counts[job.name, job.corpus, split, job.seed] = np.array(rows).reshape(-1, 3)
-            environment = environment or json.loads(read_text(job.folder / "environment.json"))
+        corpora[job.corpus] = CorpusInfo(plan.corpora[job.corpus], splits[0], splits)
+        result = None if job.title in errors else read_result(job)
+        runs.append(_run_report(job, result, errors.get(job.title)))
+        if result is None:
+            continue
+        for split, rows in result["counts"].items():
+            counts[job.name, job.corpus, split, job.seed] = np.array(rows).reshape(-1, 3)
+        environment = environment or json.loads(read_text(job.folder / "environment.json"))
     environment.pop("command", None)  # It has paths of this machine; the report has its own.
-    configs = []
-    for name, config in plan.configs.items():
-        summaries = {}
-        for corpus, info in corpora.items():
-            selected = [run for run in runs if (run["config"], run["corpus"]) == (name, corpus)]
-            if selected:
-                summaries[corpus] = _summarize_runs(selected, info["splits"])
-        fields = {"name": name, "config": config, "summary": config_summary(config)}
-        configs.append({**fields, "corpora": summaries})
+    configs = [_config_report(name, config, runs, corpora) for name, config in plan.configs.items()]
     for corpus, info in corpora.items():
-        for split in info["splits"]:
+        for split in info.splits:
             _add_differences(configs, corpus, split, counts)
-    return {
-        "format": FORMAT,
-        "command": command,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "environment": environment,  # Machine and versions of the first run.
-        "statistics": {"first": configs[0]["name"], **STATISTICS},
-        "seeds": plan.seeds,
-        "corpora": corpora,
-        "configs": configs,
-        "runs": runs,
-    }
+    return ComparisonReport(
+        command=command,
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        environment=environment,
+        statistics={"first": configs[0].name, **STATISTICS},
+        seeds=plan.seeds,
+        corpora=corpora,
+        configs=configs,
+        runs=runs,
+    )
 
 
-def find_scores(config: Report, corpus: str, split: str) -> Report | None:
-    """Return the scores of a config on a split, or None if it was not trained on the corpus."""
-    summary = config["corpora"].get(corpus)
-    return summary["splits"][split] if summary else None
+def _run_report(job: Job, result: Mapping[str, Any] | None, error: str | None) -> RunReport:
+    report = RunReport(job.name, job.corpus, job.seed, job.folder.as_posix(), error)
+    if result is not None:
+        training = json.loads(read_text(job.folder / "scores.json"))
+        for name in ("parameters", "epochs", "best_epoch", "train_seconds"):
+            setattr(report, name, training[name])
+        rows = csv.DictReader(read_text(job.folder / "history.csv").splitlines())
+        report.train_tokens_per_second_by_epoch = [float(row["tokens_per_second"]) for row in rows]
+        report.train_tokens_per_second = median(report.train_tokens_per_second_by_epoch)
+        report.predict_tokens_per_second = result["tokens_per_second"]
+        report.scores = training["splits"] | result["scores"]
+    return report
 
 
-def _summarize_run(job: Job, result: Report | None, error: str | None) -> Report:
-    """Return a row on one run: its speeds and its scores by split, or why it failed."""
-    run = {"config": job.name, "corpus": job.corpus, "seed": job.seed}
-    run |= {"folder": job.folder.as_posix(), "failed": error}
-    if result is None:
-        return run
-    training = json.loads(read_text(job.folder / "scores.json"))
-    history = csv.DictReader(read_text(job.folder / "history.csv").splitlines())
-    speeds = [float(row["tokens_per_second"]) for row in history]
-    fields = ("parameters", "epochs", "best_epoch", "train_seconds")
-    return {
-        **run,
-        **{name: training[name] for name in fields},
-        "train_tokens_per_second": median(speeds),
-        "train_tokens_per_second_by_epoch": speeds,
-        "predict_tokens_per_second": result["tokens_per_second"],
-        "scores": training["splits"] | result["scores"],
-    }
+def _config_report(
+    name: str, config: str, runs: Sequence[RunReport], corpora: Mapping[str, CorpusInfo]
+) -> ConfigReport:
+    report = ConfigReport(name, config, config_summary(config), {})
+    for corpus, info in corpora.items():
+        selected = [run for run in runs if (run.config, run.corpus) == (name, corpus)]
+        if selected:
+            report.corpora[corpus] = _corpus_report(selected, info.splits)
+    return report
 
 
-def _summarize_runs(runs: Sequence[Report], splits: Sequence[str]) -> Report:
-    """Return means of scores, epochs and seconds, and medians of speeds, of runs with all seeds."""
-    finished = [run for run in runs if not run["failed"]]
-    summary: Report = {"runs": len(runs), "failed": len(runs) - len(finished), "splits": {}}
+def _corpus_report(runs: Sequence[RunReport], splits: Sequence[str]) -> CorpusReport:
+    finished = [run for run in runs if run.scores]
+    report = CorpusReport(len(runs), len(runs) - len(finished), {})
     for split in splits:
-        scores = {str(run["seed"]): run["scores"][split] for run in finished}
+        scores = {str(run.seed): run.scores[split] for run in finished}
         f1s = {seed: score["overall"]["f1"] for seed, score in scores.items()}
         intents = [score["intent"] for score in scores.values() if "intent" in score]
-        rates = {name: _spread([intent[name] for intent in intents]) for name in INTENT_RATES}
-        summary["splits"][split] = {
-            **_spread(f1s.values()),
-            "f1s": f1s,
-            "intent": rates if intents else {},
-            "against_first": None,
-        }
+        rates = {}
+        for rate in INTENT_RATES if intents else ():
+            rates[rate] = Spread(*_mean_std([intent[rate] for intent in intents]))
+        report.splits[split] = SplitReport(*_mean_std(f1s.values()), f1s, rates)
     if finished:
-        speeds = [speed for run in finished for speed in run["train_tokens_per_second_by_epoch"]]
-        summary |= {
-            "parameters": finished[0]["parameters"],
-            "epochs": mean(run["epochs"] for run in finished),
-            "train_seconds": mean(run["train_seconds"] for run in finished),
-            "train_tokens_per_second": median(speeds),
-            "predict_tokens_per_second": median(r["predict_tokens_per_second"] for r in finished),
-        }
-    return summary
+        speeds = [speed for run in finished for speed in run.train_tokens_per_second_by_epoch]
+        report.parameters = finished[0].parameters
+        report.epochs = mean(run.epochs for run in finished)
+        report.train_seconds = mean(run.train_seconds for run in finished)
+        report.train_tokens_per_second = median(speeds)
+        report.predict_tokens_per_second = median(run.predict_tokens_per_second for run in finished)
+    return report
 
 
-def _spread(values: Collection[float]) -> Report:
-    return {
-        "mean": mean(values) if values else None,
-        "deviation": stdev(values) if len(values) > 1 else None,
-    }
+def _mean_std(values: Collection[float]) -> tuple[float | None, float | None]:
+    return mean(values) if values else None, stdev(values) if len(values) > 1 else None
 
 
-def _add_differences(configs: Sequence[Report], corpus: str, split: str, counts: Counts) -> None:
+def _add_differences(
+    configs: Sequence[ConfigReport], corpus: str, split: str, counts: Counts
+) -> None:
     """Set `against_first` of all configs but the first, over the seeds both have on `split`."""
-    first = configs[0]["name"]
+    first = configs[0].name
     differences = []
     for config in configs[1:]:
-        name, scores = config["name"], find_scores(config, corpus, split)
-        seeds = [key[3] for key in counts if key[:3] == (name, corpus, split)]
-        seeds = [seed for seed in seeds if (first, corpus, split, seed) in counts]
-        if scores is None or not seeds:
+        keys = [key for key in counts if key[:3] == (config.name, corpus, split)]
+        seeds = [key[3] for key in keys if (first, *key[1:]) in counts]
+        report = config.split(corpus, split)
+        if report is None or not seeds:
             continue
-        a, b = (np.stack([counts[n, corpus, split, seed] for seed in seeds]) for n in (name, first))
-        difference: Report = {"seeds": seeds, "difference": mean_f1(a) - mean_f1(b)}
-        difference["interval"] = bootstrap_interval(a, b)
-        difference["p"] = paired_randomization_test(a, b)
-        scores["against_first"] = difference
-        differences.append(difference)
-    corrected = correct_holm([difference["p"] for difference in differences])
-    for difference, p in zip(differences, corrected, strict=True):
-        difference["p_corrected"] = p
+        a = np.stack([counts[config.name, corpus, split, seed] for seed in seeds])
+        b = np.stack([counts[first, corpus, split, seed] for seed in seeds])
+        p = paired_randomization_test(a, b)
+        difference = mean_f1(a) - mean_f1(b)
+        report.against_first = Difference(seeds, difference, bootstrap_interval(a, b), p, p)
+        differences.append(report.against_first)
+    corrected = correct_holm([against.p for against in differences])
+    for against, p in zip(differences, corrected, strict=True):
+        against.p_corrected = p

@@ -12,7 +12,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from threading import Event
@@ -74,6 +74,25 @@ class Search:
         """Return the config with `settings`; raises ConfigError if they do not fit together."""
         changes = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
         return parse_config(self.config.to_yaml(), self.source, changes, need_data=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class TuningReport:
+    """All trials of a study."""
+
+    format: int = FORMAT
+    config: str
+    """Name or path of the config, as on the command line."""
+    overrides: list[str]
+    seeds: int
+    """Seeds per trial."""
+    storage: str
+    best: dict[str, Any] | None
+    """The file with the best config, its trial and F1."""
+    trials: list[Trial]
+    """All trials, the best first."""
+    running: int
+    """Trials that are running, on this machine or on others."""
 
 
 def plan(
@@ -309,38 +328,37 @@ def _format_value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def summarize(search: Search, study: Study) -> dict[str, Any]:
-    """Write the config of the best trial; return all trials, the best first, as JSON data."""
+def summarize(search: Search, study: Study) -> TuningReport:
+    """Return the report on a study, and write the config of its best trial."""
     best = write_best(search, study)
     path = search.best_path.as_posix()
     trials = study.finished_trials()
     trials.sort(key=lambda trial: 1 if trial.f1 is None else -trial.f1)
-    return {
-        "format": FORMAT,
-        "config": search.source,
-        "overrides": list(search.overrides),
-        "seeds": search.seeds,
-        "storage": study.location,
-        "best": {"config": path, "trial": best.number, "f1": best.f1} if best else None,
-        "trials": [asdict(trial) for trial in trials],
-        "running": sum(trial.state == "running" for trial in study.trials()),
-    }
+    return TuningReport(
+        config=search.source,
+        overrides=list(search.overrides),
+        seeds=search.seeds,
+        storage=study.location,
+        best={"config": path, "trial": best.number, "f1": best.f1} if best else None,
+        trials=trials,
+        running=sum(trial.state == "running" for trial in study.trials()),
+    )
 
 
-def tables(report: Mapping[str, Any]) -> list[tuple[str, list[list[str]]]]:
+def tables(report: TuningReport) -> list[tuple[str, list[list[str]]]]:
     """Return a table of the best trials, if there are any, as a title and columns."""
-    best = [trial for trial in report["trials"] if trial["f1"] is not None][:MAX_ROWS]
+    best = [trial for trial in report.trials if trial.f1 is not None][:MAX_ROWS]
     if not best:
         return []
     columns = [
         ["rank", *(str(rank) for rank in range(1, len(best) + 1))],
-        ["trial", *(str(trial["number"]) for trial in best)],
-        ["valid F1", *(_mean_f1(trial["f1s"]) for trial in best)],
-        ["epochs", *(str(sum(map(len, trial["curves"]))) for trial in best)],
-        ["seconds", *(f"{trial['seconds']:.0f}" for trial in best)],
+        ["trial", *(str(trial.number) for trial in best)],
+        ["valid F1", *(_mean_f1(trial.f1s) for trial in best)],
+        ["epochs", *(str(sum(map(len, trial.curves))) for trial in best)],
+        ["seconds", *(f"{trial.seconds:.0f}" for trial in best)],
     ]
-    for key in best[0]["settings"]:
-        columns.append([key, *(_format_value(trial["settings"][key]) for trial in best)])
+    for key in best[0].settings:
+        columns.append([key, *(_format_value(trial.settings[key]) for trial in best)])
     return [("The best trials", columns)]
 
 
@@ -349,17 +367,17 @@ def _mean_f1(f1s: Sequence[float]) -> str:
     return f"{statistics.mean(f1s):.2f}{deviation}"
 
 
-def legend(report: Mapping[str, Any]) -> list[str]:
+def legend(report: TuningReport) -> list[str]:
     """Return how many trials there are, and what the table shows."""
-    states = Counter(trial["state"] for trial in report["trials"])
-    if report["running"]:
-        states["running elsewhere"] = report["running"]
+    states = Counter(trial.state for trial in report.trials)
+    if report.running:
+        states["running elsewhere"] = report.running
     if not states:
         return ["No trial has ended yet."]
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     lines = [f"{format_count(states.total(), 'trial')}: {counts}."]
-    if report["best"]:
-        seeds = report["seeds"]
+    if report.best:
+        seeds = report.seeds
         spread = f": mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
         unit = f"in percent over complete slots{spread}"
         lines.append(f"F1 on valid {unit}. The test split was not used.")
