@@ -182,16 +182,12 @@ class Tokenizer:
 
     def _split_affixes(self, text: str, start: int, end: int) -> list[tuple[int, int]]:
         """Return `text[start:end]` split at its affixes, the longest suffix first."""
-        suffix_cuts = range(max(start + 1, end - self._max_affix), end)
-        prefix_cuts = range(min(end - 1, start + self._max_affix), start, -1)
-        for affixes, cuts in ((self.suffixes, suffix_cuts), (self.prefixes, prefix_cuts)):
-            for cut in cuts:
-                affix = self._affix(text, start, cut, end, cuts is suffix_cuts)
-                if not affixes.isdisjoint(affix):
-                    return [
-                        *self._split_affixes(text, start, cut),
-                        *self._split_affixes(text, cut, end),
-                    ]
+        suffixes = [(cut, True) for cut in range(max(start + 1, end - self._max_affix), end)]
+        prefixes = [(cut, False) for cut in range(min(end - 1, start + self._max_affix), start, -1)]
+        for cut, is_suffix in suffixes + prefixes:
+            known = self.suffixes if is_suffix else self.prefixes
+            if not known.isdisjoint(self._affix(text, start, cut, end, is_suffix)):
+                return self._split_affixes(text, start, cut) + self._split_affixes(text, cut, end)
         return [(start, end)]
 
     def _form(self, affix: str) -> str:
