@@ -20,6 +20,7 @@ from slotfill.data.splits import fit_tokenizer, read_split
 from slotfill.data.tokenizers import NORMALIZATIONS, TOKENIZERS, Tokenizer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
+from slotfill.inference.engine import Scores
 from slotfill.runs.evaluate import evaluate_run
 from slotfill.runs.load import Run
 from slotfill.runs.predict import Predictor
@@ -186,10 +187,9 @@ class HashingEngine:
             row[: len(tokens)] = [crc32(token.encode()) for token in tokens]
         return (ids,)
 
-    def predict(self, batch):
+    def scores(self, batch):
         ((ids,),) = batch.features
-        rows = zip(ids, batch.lengths, strict=True)
-        return [(row[:length] % self.num_tags).tolist() for row, length in rows], []
+        return Scores(np.eye(self.num_tags, dtype=np.float32)[ids % self.num_tags])
 
 
 @pytest.mark.parametrize("misaligned", ["split", "widen", "skip"])
