@@ -143,7 +143,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def parts_of(config: Any) -> list[tuple[str, str]]:
     """Return kind and name of each encoder, cell and tagger in a checked config."""
-    found = [("encoder", part["name"]) for part in config.encoders] + [
+    found = [("encoder", part.name) for part in config.encoders] + [
         ("tagger", config.tagger["name"])
     ]
     return found + [

@@ -20,7 +20,13 @@ from slotfill.config.option_types import (
     Size,
     TokenizerName,
 )
-from slotfill.config.part_config import Part, StrictModel, combine_errors, part_validator
+from slotfill.config.part_config import (
+    Part,
+    PartConfig,
+    StrictModel,
+    combine_errors,
+    part_validator,
+)
 from slotfill.config.yaml_reader import dump
 from slotfill.errors import ConfigError
 
@@ -31,7 +37,7 @@ STACKABLE_PART_KEYS = ("embedding", "encoder")
 """The part keys whose value may be a list of parts."""
 
 
-def _as_list(parts: Part | list[Part]) -> list[Part]:
+def _as_list(parts: PartConfig | list[PartConfig]) -> list[PartConfig]:
     return parts if isinstance(parts, list) else [parts]
 
 
@@ -182,7 +188,7 @@ class Config(StrictModel):
     _locations: Locations = PrivateAttr(default_factory=Locations)
 
     @property
-    def encoders(self) -> list[Part]:
+    def encoders(self) -> list[PartConfig]:
         """The encoders, also if there is only one."""
         return _as_list(self.encoder)
 

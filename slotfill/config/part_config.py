@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     TypeAdapter,
     ValidationError,
@@ -23,8 +25,33 @@ from slotfill.config.option_types import MAX_DEPTH, PathContext, config_error, r
 from slotfill.config.registry import REGISTRIES, REQUIRED, PartSource
 from slotfill.errors import ConfigError, did_you_mean
 
-Part = dict[str, Any]
-"""A checked part: its `name`, and all its options."""
+
+@dataclass(frozen=True, eq=False)
+class PartConfig(Mapping[str, Any]):
+    """A checked part with all its options, which reads like its mapping in YAML."""
+
+    name: str
+    options: Mapping[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.name if key == "name" else self.options[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("name", *self.options))
+
+    def __len__(self) -> int:
+        return 1 + len(self.options)
+
+
+def to_plain(value: Any) -> Any:
+    """Return `value` with every part in it as a plain dictionary."""
+    if isinstance(value, PartConfig):
+        return {key: to_plain(option) for key, option in value.items()}
+    return [to_plain(item) for item in value] if isinstance(value, list) else value
+
+
+Part = Annotated[PartConfig, PlainSerializer(to_plain)]
+"""A part as a field of a config."""
 
 
 class StrictModel(BaseModel):
@@ -68,7 +95,7 @@ def options_model(part: PartSource) -> type[BaseModel]:
     return create_model(part.class_node.name, __base__=StrictModel, **fields)
 
 
-def _check_part(value: Any, info: ValidationInfo, kind: str, default: str | None) -> Part:
+def _check_part(value: Any, info: ValidationInfo, kind: str, default: str | None) -> PartConfig:
     registry = REGISTRIES[kind]
     allowed = did_you_mean("", registry.names())
     options = {"name": value} if isinstance(value, str) else value
@@ -88,12 +115,13 @@ def _check_part(value: Any, info: ValidationInfo, kind: str, default: str | None
         raise combine_errors([(key, str(error))]) from None
     options = {**options, "name": name}
     try:
-        return dict(model.model_validate(options, context=info.context))
+        checked = dict(model.model_validate(options, context=info.context))
     except ValidationError as error:
         raise combine_errors(describe_errors(error, model, options, f"{kind}.")) from None
+    return PartConfig(checked.pop("name"), checked)
 
 
-def _check_list(value: list[Any], info: ValidationInfo, kind: str) -> list[Part]:
+def _check_list(value: list[Any], info: ValidationInfo, kind: str) -> list[PartConfig]:
     if not value:
         raise config_error(f"at least one {kind} is needed")
     if len(value) > MAX_DEPTH:

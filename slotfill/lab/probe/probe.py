@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from slotfill.config.option_types import CellPart
+from slotfill.config.part_config import to_plain
 from slotfill.config.registry import CELLS
 from slotfill.config.validate import parse_config
 from slotfill.data.batching import Batch, make_batch
@@ -114,7 +115,7 @@ def read_cells(texts: Sequence[str]) -> dict[str, CellPart]:
                 for detail in error.errors
             ]
             raise ConfigError(details) from None
-        cell = config.encoders[0]["cell"]
+        cell = to_plain(config.encoders[0]["cell"])
         part = CELLS.part(cell["name"])
         # The options that differ from their defaults.
         options = (key for key, option in part.options.items() if cell[key] != option.default)
