@@ -57,6 +57,7 @@ atexit.register(shutil.rmtree, _ROOM, ignore_errors=True)
 FILES = {
     "pretrained": {"path": f"{_ROOM}/vectors.txt"},
     "transformer": {"path": f"{_ROOM}/transformer"},
+    "gazetteer": {"lists": [f"{_ROOM}/cities.txt", f"{_ROOM}/times.txt"]},
 }
 """Options without a default of parts that need a file."""
 
@@ -69,6 +70,16 @@ Path(FILES["pretrained"]["path"]).write_text(
     ),
     encoding="utf-8",
 )
+
+for _file, _phrases in zip(
+    FILES["gazetteer"]["lists"],
+    (
+        "Taipei\nTAIPEI at\nNew York\nBoston\nyes\nSan Juan del Sur\nSan Juan\n",
+        "7 p.m.\n\nat\nyes\n11:30\n",
+    ),
+    strict=True,
+):
+    Path(_file).write_text(_phrases, encoding="utf-8")
 
 NO_TRANSFORMERS = (
     "" if find_spec("transformers") else "needs transformers: pip install 'slotfill[transformers]'"
@@ -230,7 +241,7 @@ def networks() -> list[Any]:
     )
     found = [
         *(
-            ([part], recurrent, crf)
+            ([part] if name != "gazetteer" else [part, word], recurrent, crf)
             for name in EMBEDDINGS.names()
             for part in variants("embedding", name)
         ),

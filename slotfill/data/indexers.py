@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from slotfill.data.phrases import PhraseMatcher
+
 PADDING = 0
 UNKNOWN = 1
 _DIGIT = re.compile(r"\d")
@@ -168,6 +170,29 @@ class PretrainedIndexer:
             unit: {how: numbers[how] / max(1, numbers.total()) for how in hows}
             for unit, numbers in (("types", types), ("tokens", tokens))
         }
+
+
+class GazetteerIndexer:
+    """Tokens to ids that say in which lists a phrase begins at a token, and in which it goes on.
+
+    For list k, counted from 0, 2k + 1 is the first token of a phrase and 2k + 2 any other; 0 is a
+    token outside of its phrases, and padding.
+    """
+
+    def __init__(self, lists: Sequence[Iterable[str]], *, files: Sequence[str]) -> None:
+        self.settings = {"kind": "gazetteer", "files": list(files)}
+        self._matchers = list(map(PhraseMatcher, lists))
+
+    def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+        """Return ids `(batch, time, lists)`."""
+        time = max(map(len, batch), default=0)
+        ids = np.zeros((len(batch), time, len(self._matchers)), np.int64)
+        for row, tokens in zip(ids, batch, strict=True):
+            for index, matcher in enumerate(self._matchers):
+                for start, end in matcher.find(tokens):
+                    row[start, index] = 2 * index + 1
+                    row[start + 1 : end, index] = 2 * index + 2
+        return (ids,)
 
 
 Coverage = dict[str, dict[str, Any]]

@@ -11,6 +11,7 @@ import numpy as np
 
 from slotfill.data.indexers import (
     CharacterIndexer,
+    GazetteerIndexer,
     Indexer,
     NgramIndexer,
     PretrainedIndexer,
@@ -133,6 +134,9 @@ class Vocab:
         del options["kind"]
         if kind == "ngram":
             return NgramIndexer(**options)
+        if kind == "gazetteer":
+            lists = [self.resources[file]["phrases"] for file in options["files"]]
+            return GazetteerIndexer(lists, **options)
         if kind == "pretrained":
             return PretrainedIndexer(self.resources[options["file"]], self.tokens, **options)
         constructors = {"token": TokenIndexer, "character": CharacterIndexer}

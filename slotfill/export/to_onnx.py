@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from slotfill.data.batching import make_batch
+from slotfill.data.indexers import Indexer
 from slotfill.data.vocab import Vocab
 from slotfill.export.builder import ExportError
 from slotfill.export.tracer import OnnxTracer
@@ -36,11 +38,17 @@ def export_model(
     `texts` are settings for reading text, stored in the metadata. Raises ExportError if the network
     cannot be expressed in ONNX.
     """
-    for member in model.members:
-        if member.tagger.uses_beam_search:
-            raise ExportError("its tagger uses beam search, which needs torch")
-        if any(cast(Embedding, embedding).contextual for embedding in member.embeddings):
-            raise ExportError("its embedding reads complete sentences, which needs torch")
+    if any(member.tagger.uses_beam_search for member in model.members):
+        raise ExportError("its tagger uses beam search, which needs torch")
+    for part in _embeddings(model):
+        if not hasattr(part.indexer, "settings"):
+            raise ExportError(
+                "its embedding reads complete sentences, which needs torch"
+                if part.contextual
+                else "a user-defined embedding has a custom indexer"
+            )
+    if all(part.contextual for part in _embeddings(model)):
+        raise ExportError("it has no embedding of single words, without which it needs torch")
     model = copy.deepcopy(model).cpu().float().eval()
     metadata = {"texts": dict(texts or {"scheme": vocab.scheme})}
     with torch.no_grad():
@@ -50,32 +58,28 @@ def export_model(
     return models
 
 
+def _embeddings(model: Model) -> list[Embedding]:
+    """Return the embeddings of the first member, those of the others being alike."""
+    return list(cast(Iterable[Embedding], model.members[0].embeddings))
+
+
 def _export_embedding(
     model: Model, vocab: Vocab, metadata: dict[str, Any]
 ) -> tuple[bytes, list[int]]:
     """Return the model from token ids to token vectors, and the size of each member's vectors."""
-    settings = [getattr(indexer, "settings", None) for indexer in model.indexers]
-    if None in settings:
-        raise ExportError("a user-defined embedding has a custom indexer")
+    indexers = [part.indexer for part in _embeddings(model) if not part.contextual]
     # With the words of most ids, so that the alternate example is wider on every axis.
     longest = [
-        max(vocab.tokens, key=lambda word: indexer.index([[word]])[0].size)
-        for indexer in model.indexers
+        max(vocab.tokens, key=lambda word: indexer.index([[word]])[0].size) for indexer in indexers
     ]
-    examples = (_EXAMPLE_TOKENS, [*_ALTERNATE_TOKENS, *longest])
     tracer = OnnxTracer()
-    inputs: dict[str, torch.Tensor] = {}
-    names: list[list[str]] = []
-    for part, indexer in enumerate(model.indexers):
-        arrays = list(zip(*(indexer.index([tokens]) for tokens in examples), strict=True))
-        names.append([f"ids_{part}_{position}" for position in range(len(arrays))])
-        for name, pair in zip(names[-1], arrays, strict=True):
-            inputs[name] = tracer.input(name, *map(torch.from_numpy, pair))
+    inputs, features, settings = _trace_indexers(
+        tracer, indexers, [[_EXAMPLE_TOKENS], [[*_ALTERNATE_TOKENS, *longest]]]
+    )
     with tracer:
-        features = [[inputs[name] for name in part_names] for part_names in names]
         vectors = [member.encode_tokens(features) for member in model.members]
         joined = torch.cat(vectors, dim=2) if len(vectors) > 1 else vectors[0]
-    about = json.dumps({**metadata, "indexers": settings, "inputs": names})
+    about = json.dumps({**metadata, **settings})
     sizes = [vector.shape[2] for vector in vectors]
     return tracer.model(inputs, {"token_vectors": joined}, about), sizes
 
@@ -86,16 +90,42 @@ def _export_network(model: Model, sizes: list[int], metadata: dict[str, Any]) ->
     lengths = tracer.input("lengths", *map(torch.tensor, _EXAMPLE_LENGTHS))
     shapes = [(len(example), max(example), sum(sizes)) for example in _EXAMPLE_LENGTHS]
     vectors = tracer.input("vectors", *map(torch.zeros, shapes))
+    indexers = [part.indexer for part in _embeddings(model) if part.contextual]
+    batches = [[["a"] * length for length in example] for example in _EXAMPLE_LENGTHS]
+    context_inputs, context, settings = _trace_indexers(tracer, indexers, batches)
     with tracer:
-        inputs = vectors.split(sizes, dim=2) if len(sizes) > 1 else [vectors]
-        members = zip(model.members, inputs, strict=True)
-        output = average_outputs([member.forward_encoded(x, lengths) for member, x in members])
+        parts = vectors.split(sizes, dim=2) if len(sizes) > 1 else [vectors]
+        members = zip(model.members, parts, strict=True)
+        output = average_outputs(
+            [member.forward_encoded(x, lengths, context=context) for member, x in members]
+        )
     outputs = {"emissions": output.emissions}
     if output.intent_logits is not None:
         outputs["intents"] = output.intent_logits
     transitions = model.transitions()
-    about = json.dumps({**metadata, "transitions": transitions and transitions.to_json()})
-    return tracer.model({"vectors": vectors, "lengths": lengths}, outputs, about)
+    about = {**metadata, **settings, "transitions": transitions and transitions.to_json()}
+    inputs = {"vectors": vectors, "lengths": lengths, **context_inputs}
+    return tracer.model(inputs, outputs, json.dumps(about))
+
+
+def _trace_indexers(
+    tracer: OnnxTracer, indexers: Sequence[Indexer], batches: Sequence[Sequence[Sequence[str]]]
+) -> tuple[dict[str, Tensor], list[list[Tensor]], dict[str, Any]]:
+    """Add the arrays of `indexers` to the inputs of `tracer`.
+
+    `batches` are the sentences of the example and of the alternate example. Returns the inputs by
+    name, for each indexer its own, and the metadata that describes them.
+    """
+    inputs: dict[str, Tensor] = {}
+    names: list[list[str]] = []
+    for part, indexer in enumerate(indexers):
+        arrays = list(zip(*map(indexer.index, batches), strict=True))
+        names.append([f"ids_{part}_{position}" for position in range(len(arrays))])
+        for name, pair in zip(names[-1], arrays, strict=True):
+            inputs[name] = tracer.input(name, *map(torch.from_numpy, pair))
+    features = [[inputs[name] for name in own_names] for own_names in names]
+    settings = [cast(Any, indexer).settings for indexer in indexers]
+    return inputs, features, {"indexers": settings, "inputs": names}
 
 
 def _verify(model: Model, engine: OnnxEngine, vocab: Vocab) -> None:

@@ -27,7 +27,9 @@ MAX_CACHED_FLOATS = 5_000_000
 """Limits of the token vector cache, which is cleared when either is exceeded."""
 
 EMBEDDING, NETWORK = ONNX = ("embedding.onnx", "model.onnx")
-"""The two models of a network: from token ids to token vectors, and from there to the outputs."""
+"""The two models of a network: from token ids to token vectors, and from there to the outputs.
+
+The second also takes the ids of contextual embeddings."""
 
 
 class Files(Protocol):
@@ -51,6 +53,10 @@ class OnnxEngine(Engine):
         )
         names = embedding.metadata["inputs"]
         self.indexers: list[Indexer] = [TokenVectorCache(indexers, names, embedding.run_tokens)]
+        # Those of contextual embeddings, whose vectors cannot be cached by token.
+        contextual = network.metadata.get("indexers") or ()
+        self.indexers += _validated(network.path, lambda: list(map(vocab.indexer, contextual)))
+        self._contextual_inputs = list(chain(*(network.metadata.get("inputs") or ())))
         self._network = network
         saved, tags = network.metadata.get("transitions"), len(vocab.tags)
         self.transitions = saved and _validated(
@@ -67,8 +73,10 @@ class OnnxEngine(Engine):
         return OnnxEngine, self._arguments
 
     def scores(self, batch: Batch) -> Scores:
-        ((vectors,),) = batch.features
-        outputs = self._network.run({"vectors": vectors, "lengths": batch.lengths})
+        (vectors,), *contextual = batch.features
+        inputs = {"vectors": vectors, "lengths": batch.lengths}
+        inputs.update(zip(self._contextual_inputs, chain(*contextual), strict=True))
+        outputs = self._network.run(inputs)
         count, time = vectors.shape[:2]
         tags, intents = self._sizes
         shapes = [(count, time, tags), (count, intents)][: max(1, len(outputs))]
@@ -84,6 +92,8 @@ _METADATA_SHAPES = {
     NETWORK: {
         "texts": {"scheme": str},
         "transitions": (None, {"start": str, "matrix": str, "end": str}),
+        "indexers": (None, [{}]),
+        "inputs": (None, [[str]]),
     },
 }
 

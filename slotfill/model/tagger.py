@@ -16,6 +16,7 @@ from slotfill.data.indexers import Indexer
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Hypotheses, Transitions
 from slotfill.inference.engine import Engine, Scores
+from slotfill.model.embeddings.base import Embedding
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.intents.base import IntentHead
 from slotfill.model.language_model import LanguageModelHead
@@ -46,7 +47,10 @@ class TaggerOutput(NamedTuple):
 
 
 class SlotTagger(Engine, nn.Module):
-    """Concatenated embeddings, a stack of encoders, an optional intent head and a tagger."""
+    """Concatenated embeddings, a stack of encoders, an optional intent head and a tagger.
+
+    Contextual embeddings come last, so that the vectors of the others can be cached by token.
+    """
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class SlotTagger(Engine, nn.Module):
             EMBEDDINGS.build(part, vocab, key=f"embedding.{index}")
             for index, part in enumerate(embedding)
         ]
+        embeddings.sort(key=lambda part: part.contextual)
         self.indexers: list[Indexer] = [part.indexer for part in embeddings]
         self.embeddings = nn.ModuleList(embeddings)
         size = sum(part.output_size for part in embeddings)
@@ -86,7 +91,9 @@ class SlotTagger(Engine, nn.Module):
 
     @property
     def context_free_encoders(self) -> list[nn.Module]:
-        """The leading encoders that look at each token on its own."""
+        """The leading encoders that look at each token on its own; none after its context."""
+        if any(cast(Embedding, part).contextual for part in self.embeddings):
+            return []
         encoders = cast(Iterable[Encoder], self.encoders)
         return list(takewhile(lambda encoder: encoder.is_context_free, encoders))
 
@@ -102,10 +109,11 @@ class SlotTagger(Engine, nn.Module):
     def encode_tokens(self, features: Features, lengths: Tensor | None = None) -> Tensor:
         """Return what depends on each token alone, `(batch, time, size)`: embeddings, encoded.
 
-        Without `lengths` all tokens are taken as real ones.
+        `features` may be those of the first embeddings only, before the contextual ones. Without
+        `lengths` all tokens are taken as real ones.
         """
         x = torch.cat(
-            [part(*arrays) for part, arrays in zip(self.embeddings, features, strict=True)], dim=2
+            [part(*arrays) for part, arrays in zip(self.embeddings, features, strict=False)], dim=2
         )
         encoders = self.context_free_encoders
         if encoders and lengths is None:
@@ -115,9 +123,16 @@ class SlotTagger(Engine, nn.Module):
         return x
 
     def forward_encoded(
-        self, x: Tensor, lengths: Tensor, tags: Tensor | None = None
+        self, x: Tensor, lengths: Tensor, tags: Tensor | None = None, context: Features = ()
     ) -> TaggerOutput:
-        """Return the output for tokens that `encode_tokens` has encoded, `(batch, time, size)`."""
+        """Return the output for tokens that `encode_tokens` has encoded, `(batch, time, size)`.
+
+        `context` are the features that it has not seen, those of the contextual embeddings.
+        """
+        if context:
+            parts = self.embeddings[-len(context) :]
+            vectors = [part(*arrays) for part, arrays in zip(parts, context, strict=True)]
+            x = torch.cat([x, *vectors], dim=2)
         first_states = None
         for encoder in self.encoders[len(self.context_free_encoders) :]:
             x = encoder(x, lengths)

@@ -18,6 +18,7 @@ from slotfill.export.to_onnx import export_model
 from slotfill.export.tracer import OnnxTracer
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model.encoders.base import Encoder
+from slotfill.model.ensemble import Ensemble
 from slotfill.model.tagger import SlotTagger
 
 BATCHES = [
@@ -47,7 +48,9 @@ def operators(models: dict[str, bytes]) -> list[str]:
 @pytest.mark.parametrize("parts", networks())
 def test_exported_model_matches_torch(parts):
     model, vocab = built(parts)
-    if model.tagger.uses_beam_search or any(part.contextual for part in model.embeddings):
+    if model.tagger.uses_beam_search or not all(
+        hasattr(indexer, "settings") for indexer in model.indexers
+    ):
         with pytest.raises(
             ExportError, match="search" if model.tagger.uses_beam_search else "complete sentences"
         ):
@@ -67,6 +70,36 @@ def test_exported_model_matches_torch(parts):
         for row, one, length in zip(actual, expected, torch_batch.lengths, strict=True):
             np.testing.assert_allclose(row[:length], one[:length], atol=1e-4, rtol=1e-4)
         assert engine.predict(onnx_batch) == model.predict(torch_batch)
+
+
+def test_features_of_phrases_are_exported_beside_the_cached_vectors():
+    """Also of ensembles, and below an encoder that would else be part of the token vectors."""
+    vocab = vocab_of()
+    parts = (
+        [small("embedding", "gazetteer"), "word"],
+        [small("encoder", "feedforward"), small("encoder", "recurrent")],
+        "crf",
+    )
+    model = Ensemble([SlotTagger(vocab, *parts) for _ in range(2)]).eval()
+    randomize(model, 3)
+    # The same tokens in another order, of which only the first sentence has the phrase.
+    batch = [["to", "New", "York"], ["York", "to", "New"]]
+    engine = OnnxEngine(export_model(model, vocab), vocab)
+    expected = model.emissions(make_batch(batch, model.indexers))
+    actual = engine.emissions(make_batch(batch, engine.indexers))
+    np.testing.assert_allclose(actual, expected, atol=1e-4, rtol=1e-4)
+    for member in model.members:
+        member.embeddings[1].vectors.weight.data.zero_()
+    without = model.emissions(make_batch(batch, model.indexers))
+    difference = np.abs(without - expected).max(axis=(1, 2))
+    assert difference[0] > 0.01 and difference[1] == 0
+
+
+def test_a_network_without_vectors_of_words_is_not_exported():
+    model, vocab = built([[small("embedding", "gazetteer")], small("encoder", "recurrent"), "crf"])
+    assert model.emissions(make_batch([["New", "York"]], model.indexers)).shape[:2] == (1, 2)
+    with pytest.raises(ExportError, match="no embedding of single words"):
+        export_model(model, vocab)
 
 
 @pytest.mark.parametrize("kind", ["embedding", "cell", "encoder", "tagger"])

@@ -14,7 +14,10 @@ class Embedding(nn.Module):
     """
 
     contextual = False
-    """Whether a token's vector depends on the other tokens of the sentence."""
+    """Whether a token's vector depends on the other tokens of the sentence.
+
+    If so, it is exported only if its indexer has `settings`.
+    """
     indexer: Indexer
     """From tokens to the arrays that `forward` takes."""
     output_size: int
