@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
-from typing import NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from slotfill.data.sentence import Slot
 from slotfill.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class _Scheme(NamedTuple):
@@ -112,6 +113,8 @@ class TagDecoder:
     @cached_property
     def continues(self) -> np.ndarray:
         """Whether the second tag continues the slot of the first, `(tags, tags)`."""
+        import numpy as np  # Reading and writing files do not need it.
+
         names, ids = np.array(self._names), np.arange(len(self._names))
         same = (names[:, None] == names) & (names != "")
         return same & ~np.isin(ids, [*self._closing])[:, None] & ~np.isin(ids, [*self._opening])
@@ -119,7 +122,9 @@ class TagDecoder:
     @cached_property
     def continuations(self) -> np.ndarray:
         """The first tag that continues the slot of each tag, `(tags,)`; -1 if there is none."""
-        return np.where(self.continues.any(axis=1), self.continues.argmax(axis=1), -1)
+        continuations: np.ndarray = self.continues.argmax(axis=1)
+        continuations[~self.continues.any(axis=1)] = -1
+        return continuations
 
 
 def slots_to_tags(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:
