@@ -101,6 +101,8 @@ def print_result(result: TrainResult) -> None:
         echo("95% interval of valid F1: {:.2f} to {:.2f}".format(*valid.f1_interval))
     if valid and valid.overall.support > valid.unknown_slots and not result.best.valid_f1:
         echo("No slot of valid was predicted yet: train more epochs, or on more sentences.")
+    if result.not_calibrated:
+        echo(f"Confidences are not calibrated: {result.not_calibrated}.")
     if result.not_exported:
         echo(f"Prediction needs torch: {result.not_exported}.")
     echo(f"The run is in {result.path}. Next:")
@@ -134,6 +136,7 @@ def print_scores(result: EvaluationResult, name: str) -> None:
         f"tag accuracy {result.tag_accuracy:.2f}%, sentence accuracy"
         f" {result.sentence_accuracy:.2f}%",
     ]
+    calibrations = [("slots", result.calibration)]
     unknown = f"{format_count(result.unknown_words, 'token')}, "
     unknown += format_count(result.unknown_slots, "slot name") + _abbreviate(result.unknown_names)
     modes = [f"scoring of slots: {result.mode}"]
@@ -144,7 +147,14 @@ def print_scores(result: EvaluationResult, name: str) -> None:
         )
         unknown += f", {format_count(intent.unknown_intents, 'intent')}"
         unknown += _abbreviate(intent.unknown_names)
+        calibrations.append(("intents", intent.calibration))
         modes.append(f"scoring of intents: {intent.mode}")
+    for kind, error in calibrations:
+        if error:
+            lines.append(
+                f"calibration error of {kind} {error.error:.2f}%, without temperature"
+                f" {error.error_before:.2f}% ({error.error_by_chance:.2f}% by chance)"
+            )
     for line in (*lines, f"not in the training sentences: {unknown}", *modes):
         echo(line)
 

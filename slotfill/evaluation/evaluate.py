@@ -8,6 +8,11 @@ from itertools import chain
 from slotfill.data.sentence import Sentence, intent_names
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
+from slotfill.evaluation.calibration import (
+    intent_correctness,
+    measure_calibration,
+    slot_correctness,
+)
 from slotfill.evaluation.metrics import (
     EvaluationResult,
     intent_accuracy,
@@ -15,6 +20,7 @@ from slotfill.evaluation.metrics import (
     score_slots,
     slot_f1,
 )
+from slotfill.inference.calibration import UNCALIBRATED, Calibration
 from slotfill.inference.engine import Engine
 from slotfill.inference.tagging import Predictions, predict
 
@@ -35,13 +41,34 @@ def validation_metrics(
     }
 
 
-def evaluate(model: Engine, vocab: Vocab, sentences: Sequence[Sentence]) -> EvaluationResult:
+def evaluate(
+    model: Engine,
+    vocab: Vocab,
+    sentences: Sequence[Sentence],
+    calibration: Calibration = UNCALIBRATED,
+) -> EvaluationResult:
     """Return the scores of `model` on labelled `sentences`, and what in them is out of vocabulary.
 
-    Intents are scored if `model` predicts them and any sentence has one. Raises DataError if
-    another sentence has none.
+    Only predictions that reach the thresholds of `calibration` count. Intents are scored if `model`
+    predicts them and any sentence has one. Raises DataError if another sentence has none.
     """
-    return score_predictions(vocab, sentences, predict(model, vocab, sentences))
+    predictions = predict(model, vocab, sentences, calibration)
+    plain = predictions
+    if calibration.has_temperatures:
+        plain = predict(model, vocab, sentences, UNCALIBRATED)
+    result = score_predictions(vocab, sentences, predictions.above_thresholds(calibration))
+    result.calibration = measure_calibration(
+        predictions.slot_confidences,
+        plain.slot_confidences,
+        slot_correctness(sentences, predictions.slots),
+    )
+    if result.intent:
+        result.intent.calibration = measure_calibration(
+            predictions.intent_confidences,
+            plain.intent_confidences,
+            intent_correctness(sentences, predictions.intents),
+        )
+    return result
 
 
 def score_predictions(

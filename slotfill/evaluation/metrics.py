@@ -18,6 +18,7 @@ import numpy as np
 
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot, intent_names
+from slotfill.evaluation.calibration import CalibrationError
 
 MODE = "seqeval default mode, micro average over exact slots"
 INTENT_MODE = "exact match of the set of intents; a frame also needs exactly the gold slots"
@@ -51,6 +52,8 @@ class IntentResult:
     """Their names."""
     mode: str = INTENT_MODE
     """How intents are counted."""
+    calibration: CalibrationError | None = None
+    """Of the confidences of intents; None without predictions."""
 
 
 @dataclass(slots=True)
@@ -77,6 +80,8 @@ class EvaluationResult:
     """Their names."""
     mode: str = MODE
     """How slots are counted."""
+    calibration: CalibrationError | None = None
+    """Of the confidences of slots; None without predictions."""
     intent: IntentResult | None = None
     """The scores of intents; None if they are not learned or not labelled."""
 

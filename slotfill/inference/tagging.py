@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import repeat
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from slotfill.data.batching import bucket_batches, make_batch
 from slotfill.data.sentence import Confidence, Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
+from slotfill.inference.calibration import Calibration
 from slotfill.inference.confidence import intent_confidences, slot_confidences
 from slotfill.inference.decoding import select_intents
-from slotfill.inference.engine import Engine
+from slotfill.inference.engine import Engine, Scores
 
 BATCH_SIZE = 128
 BATCH_TOKENS = 1024
@@ -26,14 +27,52 @@ MAX_CHARACTERS = 50 * MAX_TOKENS
 """Longest text that is split into tokens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """How scores become probabilities."""
+class TaggedBatch(NamedTuple):
+    """Some of several sentences with the scores of a network, decoded."""
 
-    slots: float = 1.0
-    """The temperature of slots."""
-    intents: float = 1.0
-    """The temperature of intents."""
+    indices: list[int]
+    """The positions of the sentences of this batch."""
+    lengths: np.ndarray
+    """Their numbers of tokens, `(batch,)`."""
+    scores: Scores
+    tags: list[list[int]]
+    """The ids of the best tags of each sentence."""
+    slots: list[list[Slot]]
+    """The slots that these tags are."""
+    intents: list[list[int]]
+    """The ids of the intents of each sentence; none without an intent head."""
+
+    def slot_confidences(self, vocab: Vocab, temperature: float) -> list[Confidence]:
+        """Return the probabilities of the slots of each sentence."""
+        decoder = vocab.tags_to_slots
+        return slot_confidences(
+            self.scores, self.lengths, self.tags, self.slots, decoder, temperature
+        )
+
+    def intent_confidences(self, multi_label: bool, temperature: float) -> list[float]:
+        """Return the probability of the intents of each sentence; none without an intent head."""
+        logits = self.scores.intent_logits
+        if logits is None:
+            return []
+        return intent_confidences(logits, self.intents, multi_label, temperature)
+
+
+def tag_batches(
+    engine: Engine, vocab: Vocab, sentences: Sequence[Sentence]
+) -> Iterator[TaggedBatch]:
+    """Yield the sentences that have tokens in batches, tagged; raises DataError as `predict`."""
+    nonempty = [index for index, sentence in enumerate(sentences) if sentence.tokens]
+    lengths = [len(sentences[index].tokens) for index in nonempty]
+    _check_size(max(lengths, default=0), "tokens", MAX_TOKENS)
+    for positions in bucket_batches(lengths, BATCH_SIZE, max_tokens=BATCH_TOKENS):
+        indices = [nonempty[position] for position in positions]
+        batch = make_batch([sentences[index].tokens for index in indices], engine.indexers)
+        scores = engine.scores(batch)
+        tags = scores.best_tags(batch.lengths)
+        slots = list(map(vocab.tags_to_slots, tags))
+        logits = scores.intent_logits
+        intents = [] if logits is None else select_intents(logits, engine.is_multi_intent)
+        yield TaggedBatch(indices, batch.lengths, scores, tags, slots, intents)
 
 
 class Predictions(NamedTuple):
@@ -46,6 +85,35 @@ class Predictions(NamedTuple):
     confidences: list[Confidence] | None = None
     """The probabilities of the slots and the intent, if they were asked for."""
 
+    @property
+    def slot_confidences(self) -> np.ndarray:
+        """The probability of each slot of all sentences, `(slots,)`."""
+        return np.array(
+            [each for confidence in self.confidences or () for each in confidence.slots]
+        )
+
+    @property
+    def intent_confidences(self) -> np.ndarray:
+        """The probability of the intent of each sentence, `(sentences,)`."""
+        return np.array([confidence.intent for confidence in self.confidences or ()], float)
+
+    def above_thresholds(self, calibration: Calibration) -> Predictions:
+        """Return the slots and intents whose confidences reach the thresholds."""
+        if self.confidences is None or not calibration.has_thresholds:
+            return self
+        slots, intents = list[list[Slot]](), list[str | None]()
+        confidences = list[Confidence]()
+        for own_slots, intent, confidence in zip(
+            self.slots, self.intents, self.confidences, strict=True
+        ):
+            pairs = zip(own_slots, confidence.slots, strict=True)
+            kept = [pair for pair in pairs if pair[1] >= calibration.slot_threshold(pair[0].name)]
+            slots.append([slot for slot, _ in kept])
+            is_sure = (confidence.intent or 0) >= calibration.intent_threshold
+            intents.append(intent if is_sure else None)
+            confidences.append(confidence._replace(slots=[probability for _, probability in kept]))
+        return Predictions(slots, intents, confidences)
+
 
 def predict(
     engine: Engine,
@@ -56,7 +124,7 @@ def predict(
     """Return the slots and the intent of each sentence.
 
     Args:
-        calibration: Also return confidences, with these temperatures.
+        calibration: Also return confidences, with its temperatures.
 
     Raises:
         DataError: A sentence has more than `MAX_TOKENS` tokens.
@@ -64,36 +132,20 @@ def predict(
     slots: list[list[Slot]] = [[] for _ in sentences]
     intents: list[str | None] = [None] * len(sentences)
     confidences = [Confidence([], 1.0)] * len(sentences)
-    nonempty = [index for index, sentence in enumerate(sentences) if sentence.tokens]
-    lengths = [len(sentences[index].tokens) for index in nonempty]
-    _check_size(max(lengths, default=0), "tokens", MAX_TOKENS)
-    for batch_positions in bucket_batches(lengths, BATCH_SIZE, max_tokens=BATCH_TOKENS):
-        indices = [nonempty[position] for position in batch_positions]
-        batch = make_batch([sentences[index].tokens for index in indices], engine.indexers)
-        scores = engine.scores(batch)
-        tags = scores.best_tags(batch.lengths)
-        batch_slots = list(map(vocab.tags_to_slots, tags))
-        for index, own_slots in zip(indices, batch_slots, strict=True):
+    for batch in tag_batches(engine, vocab, sentences):
+        for index, own_slots in zip(batch.indices, batch.slots, strict=True):
             slots[index] = own_slots
-        logits = scores.intent_logits
-        if logits is not None:
-            intent_ids = select_intents(logits, engine.is_multi_intent)
-            for index, ids in zip(indices, intent_ids, strict=True):
-                intents[index] = vocab.join_intents(ids)
-        if calibration is None:
-            continue
-        intent_confidence: Iterable[float | None] = repeat(None)
-        if logits is not None:
-            intent_confidence = intent_confidences(
-                logits, intent_ids, engine.is_multi_intent, calibration.intents
+        for index, ids in zip(batch.indices, batch.intents, strict=False):
+            intents[index] = vocab.join_intents(ids)
+        if calibration is not None:
+            own = batch.slot_confidences(vocab, calibration.slot_temperature)
+            for index, confidence in zip(batch.indices, own, strict=True):
+                confidences[index] = confidence
+            probabilities = batch.intent_confidences(
+                engine.is_multi_intent, calibration.intent_temperature
             )
-        slot_confidence = slot_confidences(
-            scores, batch.lengths, tags, batch_slots, vocab.tags_to_slots, calibration.slots
-        )
-        for index, confidence, probability in zip(
-            indices, slot_confidence, intent_confidence, strict=False
-        ):
-            confidences[index] = Confidence(*confidence[:2], probability)
+            for index, probability in zip(batch.indices, probabilities, strict=False):
+                confidences[index] = confidences[index]._replace(intent=probability)
     return Predictions(slots, intents, None if calibration is None else confidences)
 
 

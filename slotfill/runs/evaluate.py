@@ -20,7 +20,7 @@ def evaluate_run(
 ) -> EvaluationResult:
     """Return the scores of `run` on labelled sentences; see `read_labelled` for the arguments."""
     sentences = read_labelled(run, split=split, path=path, overrides=overrides)
-    return evaluate(run.engine, run.vocab, sentences)
+    return evaluate(run.engine, run.vocab, sentences, run.calibration)
 
 
 def read_labelled(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, cast
 
+from slotfill.data.sentence import Sentence
 from slotfill.data.splits import SPLITS, read_split, split_names
 from slotfill.errors import DataError, RunError
 from slotfill.evaluation.evaluate import evaluate
@@ -16,6 +18,7 @@ from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.export.builder import ExportError
 from slotfill.export.low_rank import reduce_input_rank
 from slotfill.export.to_onnx import export_model
+from slotfill.inference.engine import Engine
 from slotfill.inference.onnx_engine import NETWORK, OnnxEngine
 from slotfill.model.ensemble import Model
 from slotfill.runs.load import Run, load_run
@@ -60,8 +63,12 @@ def _scores(run: Run, before: OnnxEngine, after: OnnxEngine) -> Scores:
         corpus = {split: read_split(data, split).sentences for split in splits}
     except DataError:
         return {}
+
+    def score(engine: Engine, sentences: Sequence[Sentence]) -> EvaluationResult:
+        return evaluate(engine, run.vocab, sentences, run.calibration)
+
     return {
-        split: (evaluate(before, run.vocab, sentences), evaluate(after, run.vocab, sentences))
+        split: (score(before, sentences), score(after, sentences))
         for split, sentences in corpus.items()
     }
 

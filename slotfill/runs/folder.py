@@ -34,12 +34,13 @@ from slotfill.runs.load import (
     parse_vocab,
     partial_path,
 )
-from slotfill.runs.manifest import FILES, is_completed, write_run
+from slotfill.runs.manifest import CALIBRATION, FILES, is_completed, write_run
 from slotfill.version import FORMAT, __version__
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from slotfill.inference.calibration import Calibration
     from slotfill.model.ensemble import Model
     from slotfill.training.trainer import EpochMetrics, Trainer
 
@@ -178,6 +179,7 @@ class RunFolder:
         vocab: Vocab,
         history: Sequence[EpochMetrics],
         scores: dict[str, Any],
+        calibration: Calibration,
         *,
         completed: bool,
     ) -> str:
@@ -196,6 +198,7 @@ class RunFolder:
         contents = {
             "config.yaml": self.config.to_yaml(),
             "vocab.json": _vocab_text(vocab),
+            CALIBRATION: calibration.to_json(),
             "history.csv": _history(history),
             "environment.json": json.dumps(environment(), indent=1),
             "scores.json": json.dumps(scores, ensure_ascii=False, indent=1),

@@ -1,8 +1,9 @@
 """Loading of a run folder: everything a trained model is, as files that people can read.
 
 `config.yaml` (complete), `vocab.json`, `model.safetensors`, `embedding.onnx`, `model.onnx`,
-`history.csv`, `scores.json`, `environment.json`, and `manifest.json` with their checksums. While
-a run trains, its folder is called `NAME.partial` and holds `checkpoint/` for `--resume`.
+`calibration.json`, `history.csv`, `scores.json`, `environment.json`, and `manifest.json` with their
+checksums. While a run trains, its folder is called `NAME.partial` and holds `checkpoint/` for
+`--resume`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, RunError, SlotfillError, UsageError, did_you_mean
 from slotfill.files import parse_json
+from slotfill.inference.calibration import UNCALIBRATED, Calibration
 from slotfill.inference.engine import Engine
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
 from slotfill.runs.device import EngineName, resolve_device
-from slotfill.runs.manifest import RunFiles
+from slotfill.runs.manifest import CALIBRATION, RunFiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +39,8 @@ class Run:
     engine: Engine
     scheme: str
     """The tag scheme of its files."""
+    calibration: Calibration = UNCALIBRATED
+    """The temperatures and thresholds of its confidences."""
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -78,12 +82,15 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
             f"{path}: not a complete run folder: {', '.join(missing)} missing; train it again"
         )
     config_text, vocab = files["config.yaml"], parse_vocab(files["vocab.json"], path)
+    calibration = UNCALIBRATED
+    if files.has(CALIBRATION):
+        calibration = parse_calibration(files[CALIBRATION], path)
     if use_onnx:
         onnx = OnnxEngine(files, vocab, path)
-        return Run(files, vocab, onnx, onnx.texts["scheme"])
+        return Run(files, vocab, onnx, onnx.texts["scheme"], calibration)
     config = parse_run_config(config_text, path)
     network = _load_network(files, config, vocab).to(resolve_device(device)).eval()
-    run = Run(files, vocab, network, config.data.scheme)
+    run = Run(files, vocab, network, config.data.scheme, calibration)
     run.config = config
     return run
 
@@ -156,6 +163,15 @@ def parse_vocab(content: bytes, path: Path) -> Vocab:
     except ValueError as error:
         name = path / "vocab.json"
         raise RunError(f"{name}: not a vocabulary ({error}); train the run again") from None
+
+
+def parse_calibration(content: bytes, path: Path) -> Calibration:
+    """Return the calibration of the run in the folder `path`; raises RunError if not valid."""
+    try:
+        return Calibration.from_json(content)
+    except ValueError as error:
+        name = path / CALIBRATION
+        raise RunError(f"{name}: not a calibration ({error}); train the run again") from None
 
 
 def parse_tensors(content: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -14,12 +14,15 @@ from slotfill.inference.onnx_engine import ONNX
 from slotfill.version import FORMAT
 
 MANIFEST = "manifest.json"
+CALIBRATION = "calibration.json"
 
 FILES = (
     *("config.yaml", "vocab.json", "model.safetensors", *ONNX),
-    *("history.csv", "scores.json", "environment.json", MANIFEST),
+    *(CALIBRATION, "history.csv", "scores.json", "environment.json", MANIFEST),
 )
-"""The files of a run; those of `ONNX` are missing if it cannot be exported."""
+"""The files of a run; those of `ONNX` are missing if it cannot be exported.
+
+Without `CALIBRATION`, all temperatures are 1 and there are no thresholds."""
 
 _SHAPE = {"format": int, "completed": bool, "files": {str: {"size": int, "sha256": str}}}
 

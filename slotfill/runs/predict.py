@@ -15,7 +15,7 @@ from slotfill.data.formats.base import Format
 from slotfill.data.sentence import Sentence
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.stream import ordered_map, read_ahead
-from slotfill.inference.tagging import Calibration, check_length, predict
+from slotfill.inference.tagging import check_length, predict
 from slotfill.runs.device import EngineName
 from slotfill.runs.load import Run, load_run
 
@@ -66,7 +66,9 @@ class Predictor:
 
     def __init__(self, run: Run, confidence: bool = True) -> None:
         self.run = run
-        self.calibration = Calibration() if confidence else None
+        self.confidence = confidence
+        needed = confidence or run.calibration.has_thresholds
+        self.calibration = run.calibration if needed else None
         # ONNX Runtime releases Python's global lock while it computes; torch does so less.
         self.threads = min(2, _num_processors()) if isinstance(run.engine, OnnxEngine) else 1
 
@@ -100,11 +102,14 @@ class Predictor:
             check_length(text)
         sentences = list(map(self.run.tokenizer.tokenize, texts))
         predictions = predict(self.run.engine, self.run.vocab, sentences, self.calibration)
+        if self.calibration is not None:
+            predictions = predictions.above_thresholds(self.calibration)
         slots, intents, confidences = predictions
         for sentence, own_slots, intent in zip(sentences, slots, intents, strict=True):
             sentence.slots, sentence.intent = own_slots, intent
-        for sentence, confidence in zip(sentences, confidences or (), strict=False):
-            sentence.confidence = confidence
+        if self.confidence:
+            for sentence, confidence in zip(sentences, confidences or (), strict=True):
+                sentence.confidence = confidence
         return sentences
 
     def stream(self, texts: Iterable[str]) -> Iterator[list[Sentence]]:

@@ -17,6 +17,7 @@ from slotfill.data.sentence import Sentence
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, split_names
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
+from slotfill.evaluation.calibration import fit_calibration
 from slotfill.evaluation.evaluate import evaluate, validation_metrics
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.model.build import build_model
@@ -50,6 +51,8 @@ class TrainResult:
     """A sentence to try the model on."""
     times: dict[str, float] | None = None
     """Seconds per section, if profiled."""
+    not_calibrated: str = ""
+    """Why slots or intents have the temperature 1; empty if both are calibrated."""
     not_exported: str = ""
     """Why the model could not be exported to ONNX; empty if it was."""
 
@@ -160,7 +163,8 @@ def train(
         raise RunError("interrupted in the first epoch, so there is nothing to save")
     model, vocab = trainer.best_model(), trainer.vocab
     with timer.section("final scores"):
-        scores = {split: evaluate(model, vocab, corpus[split]) for split in splits[1:]}
+        calibration, not_calibrated = fit_calibration(model, vocab, corpus.get("valid", ()))
+        scores = {split: evaluate(model, vocab, corpus[split], calibration) for split in splits[1:]}
     seconds = sum(epoch.seconds for epoch in trainer.history)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     summary = {
@@ -185,7 +189,8 @@ def train(
             corpus[splits[-1]], key=lambda s: min(len(s.slots or ()), 3) - len(s.tokens) / 100
         ).text,
         times=timer.seconds if profile else None,
+        not_calibrated=not_calibrated,
         not_exported=folder.finalize(
-            model, vocab, trainer.history, summary, completed=not interrupted
+            model, vocab, trainer.history, summary, calibration, completed=not interrupted
         ),
     )

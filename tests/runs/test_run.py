@@ -27,7 +27,7 @@ from slotfill.runs.train import train
 from slotfill.version import FORMAT
 
 FILES = {"config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"}
-FILES |= {"history.csv", "scores.json", "environment.json", "manifest.json"}
+FILES |= {"calibration.json", "history.csv", "scores.json", "environment.json", "manifest.json"}
 
 
 @pytest.fixture

@@ -359,7 +359,7 @@ def _evaluate(job: Job, device: str) -> None:
     counts, scores, speeds = {}, {}, []
     for split in evaluated_splits(data):
         sentences = read_split(data, split, tokenizer=run.tokenizer).sentences
-        scores[split] = evaluate(run.engine, run.vocab, sentences).to_json()
+        scores[split] = evaluate(run.engine, run.vocab, sentences, run.calibration).to_json()
         # The second prediction is timed: the first one warms up.
         start = time.perf_counter()
         slots = predict(run.engine, run.vocab, sentences)[0]
