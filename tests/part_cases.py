@@ -287,4 +287,4 @@ def randomize(module: torch.nn.Module, seed: int, scale: float = 1.0) -> None:
 def loss_of(tagger, hidden, lengths, tags):
     """The loss of a tagger over `hidden`, as the network computes it."""
     emissions = tagger(hidden, lengths, tags)
-    return tagger.loss(emissions, lengths, tags) + tagger.regularization_loss
+    return tagger.loss(emissions, lengths, tags).mean() + tagger.regularization_loss

@@ -114,6 +114,18 @@ class TrainConfig(StrictModel):
     """Epochs of linear warm-up of the learning rate, starting at zero."""
     gradient_clip: NonNegative = 5.0
     """Maximum gradient norm; 0 disables clipping."""
+    slot_weights: dict[str, NonNegative] = Field(default={})
+    """Weights of slots in the loss, 1 by default; a sentence has that of its heaviest slot."""
+    class_balance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Weight slots by inverse frequency to this power, times their `slot_weights`; 0: all alike."""
+    focal_gamma: NonNegative = 0.0
+    """Exponent of the focal loss (Lin et al. 2017): well-learned sentences count less; 0: alike.
+
+    The weight is (1 - p)^gamma, where p is the geometric mean of the gold tags' probabilities."""
+    repeat_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Repeat sentences that have a slot which fewer than this share of sentences have; 0: none.
+
+    With a slot in the share f they occur sqrt(threshold / f) times (Gupta et al. 2019)."""
     language_model_weight: NonNegative = 0.0
     """Weight of the auxiliary language-model loss (Rei 2017) of the first encoder; 0: none."""
     ema_decay: Fraction = 0.998

@@ -28,6 +28,9 @@ from slotfill.errors import ConfigError, ErrorDetail
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
+MAPPINGS = ("tune", "train.slot_weights")
+"""The keys whose values have names below them, which may contain dots."""
+
 MAX_ERRORS = 20
 """The largest number of errors that are listed one by one."""
 
@@ -126,8 +129,9 @@ def _apply_overrides(
 
 
 def _parse_key(key: str) -> KeyPath:
-    """Return the path of a key with dots, of which a key below `tune` has one step for all."""
-    steps = key.split(".", 1 if key.startswith("tune.") else -1)
+    """Return the path of a key with dots, of which a name below one of `MAPPINGS` has one step."""
+    section = next((each for each in MAPPINGS if key.startswith(f"{each}.")), "")
+    steps = key.split(".", section.count(".") + 1 if section else -1)
     if len(steps) > MAX_NESTING:
         raise ValueError("nested too deep")
     return tuple(int(step) if step.isdecimal() else step for step in steps)

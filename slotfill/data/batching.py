@@ -31,6 +31,8 @@ class Batch:
     """Multi-hot intents `(batch, intents)`; None if they are not learned."""
     words: np.ndarray | None = None
     """Target ids `(batch, time)` of the language model, 0 at padding; None without one."""
+    weights: np.ndarray | None = None
+    """Weights of the sentences in the tagger's loss, `(batch,)`; None if all are 1."""
 
 
 def make_batch(
@@ -39,8 +41,9 @@ def make_batch(
     tags: Sequence[Sequence[int]] | None = None,
     intents: Sequence[np.ndarray] = (),
     words: Sequence[Sequence[int]] = (),
+    weights: np.ndarray | None = None,
 ) -> Batch:
-    """Return a batch of tokenized sentences, with tag ids, intent targets and word ids if given."""
+    """Return a batch of tokenized sentences, with the labels, word ids and weights if given."""
     lengths = np.array([len(sentence) for sentence in tokens], np.int64)
     return Batch(
         [indexer.index(tokens) for indexer in indexers],
@@ -48,6 +51,7 @@ def make_batch(
         None if tags is None else pad(tags),
         np.stack(intents) if intents else None,
         pad(words) if words else None,
+        weights,
     )
 
 

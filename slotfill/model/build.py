@@ -80,6 +80,8 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Mode
             members = [SlotTagger(vocab, *parts)]
         limit.check(networks=config.ensemble_size)
         members += [SlotTagger(vocab, *parts) for _ in range(config.ensemble_size - 1)]
+        for member in members if learning else ():
+            member.focal_gamma = config.train.focal_gamma
         if learning and (weight := config.train.language_model_weight):
             for member in members:
                 embeddings = cast(Iterable[Embedding], member.embeddings)

@@ -83,6 +83,8 @@ class SlotTagger(Engine, nn.Module):
         self.tagger = TAGGERS.build(tagger, size, vocab)
         self.language_model: LanguageModelHead | None = None
         """An auxiliary head, in training only."""
+        self.focal_gamma = 0.0
+        """The exponent of the focal loss, in training only."""
 
     @property
     def members(self) -> list[SlotTagger]:
@@ -146,8 +148,12 @@ class SlotTagger(Engine, nn.Module):
         """Return the loss of a labelled batch, a mean over its sentences, with auxiliary losses."""
         inputs = to_device(batch, self)
         output = self(inputs.features, inputs.lengths, inputs.tags)
-        loss = self.tagger.loss(output.emissions, inputs.lengths, inputs.tags)
-        loss = loss + self.regularization_loss
+        losses = self.tagger.loss(output.emissions, inputs.lengths, inputs.tags)
+        if self.focal_gamma:
+            losses = losses * focal_factor(losses, inputs.lengths, self.focal_gamma)
+        if inputs.weights is not None:
+            losses = losses * inputs.weights
+        loss = losses.mean() + self.regularization_loss
         if self.intent is not None:
             assert inputs.intents is not None
             loss = loss + self.intent.loss(output.intent_logits, inputs.intents)
@@ -176,6 +182,17 @@ class SlotTagger(Engine, nn.Module):
         return self.tagger.transitions()
 
 
+def focal_factor(losses: Tensor, lengths: Tensor, gamma: float) -> Tensor:
+    """Return (1 - p)^gamma `(batch,)`, which is small for sentences that are already learned.
+
+    p is the probability of a gold tag, as the geometric mean over the sentence.
+
+    Source: Lin, Goyal, Girshick, He & Dollár 2017, "Focal Loss for Dense Object Detection"
+    """
+    # Not 0, where the gradient of powers below 1 is infinite.
+    return (-torch.expm1(-losses / lengths)).clamp_min(1e-6) ** gamma
+
+
 class TensorBatch(NamedTuple):
     """The arrays of a `Batch` as tensors on the device of a model."""
 
@@ -184,6 +201,7 @@ class TensorBatch(NamedTuple):
     tags: Tensor | None
     intents: Tensor | None
     words: Tensor | None
+    weights: Tensor | None
 
 
 def to_device(batch: Batch, model: nn.Module) -> TensorBatch:
@@ -196,7 +214,7 @@ def to_device(batch: Batch, model: nn.Module) -> TensorBatch:
         # The copy from pinned memory runs while the processor goes on.
         return torch.from_numpy(array).pin_memory().to(device, non_blocking=True)
 
-    labels = (batch.tags, batch.intents, batch.words)
+    labels = (batch.tags, batch.intents, batch.words, batch.weights)
     return TensorBatch(
         [[tensor(array) for array in arrays] for arrays in batch.features],
         tensor(batch.lengths),

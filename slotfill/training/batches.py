@@ -10,6 +10,7 @@ from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import Vocab
 from slotfill.model.language_model import target_vocabulary, to_target_ids
+from slotfill.training.imbalance import repeat_rare, sentence_weights
 
 
 @dataclass(slots=True)
@@ -40,6 +41,8 @@ class TrainingBatches:
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.indexers = indexers
+        sentences = repeat_rare(sentences, config)
+        self.weights = sentence_weights(sentences, config)
         self.tokens = [sentence.tokens for sentence in sentences]
         self.lengths = [len(tokens) for tokens in self.tokens]
         self.tags = []
@@ -75,5 +78,6 @@ class TrainingBatches:
                 [self.tags[i] for i in own],
                 self.intents and [self.intents[i] for i in own],
                 self.words and [self.words[i] for i in own],
+                None if self.weights is None else self.weights[own],
             )
         return shard

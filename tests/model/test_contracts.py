@@ -269,8 +269,8 @@ class TestTagger:
         emissions = tagger(hidden, lengths)
         assert emissions.shape == (*hidden.shape[:2], count)
         assert emissions.isfinite().all()
-        loss = loss_of(tagger, hidden, lengths, tags)
-        assert loss.shape == () and loss > 0
+        losses = tagger.loss(tagger(hidden, lengths, tags), lengths, tags)
+        assert losses.shape == lengths.shape and (losses > 0).all()
         transitions = tagger.transitions()
         if transitions is not None:
             assert transitions.start.shape == transitions.end.shape == (count,)

@@ -33,12 +33,13 @@ class Tagger(RecordsActivations):
         raise NotImplementedError
 
     def loss(self, emissions: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
-        """Return the loss against `tags` `(batch, time)`, a mean over the batch's sentences.
+        """Return the loss of each sentence against `tags` `(batch, time)`, `(batch,)`.
 
         Here the cross-entropy, summed over each sentence's tokens whose tag is known.
         """
         mask = padding_mask(lengths, emissions.shape[1]) & (tags != UNKNOWN)
-        return cross_entropy(emissions[mask], tags[mask], reduction="sum") / len(emissions)
+        losses = cross_entropy(emissions[mask], tags[mask], reduction="none")
+        return losses.new_zeros(mask.shape).masked_scatter(mask, losses).sum(1)
 
     def search(self, hidden: Tensor, lengths: Tensor) -> list[Hypotheses] | None:
         """Return the result of a beam search over the input of `forward`; None without one."""

@@ -64,7 +64,7 @@ class CRF(Tagger):
         return self.linear(self.dropout(hidden))
 
     def loss(self, emissions: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
-        """Return the mean negative log-likelihood of the gold sequences.
+        """Return the negative log-likelihood of each gold sequence, `(batch,)`.
 
         It is computed in the precision of the weights or higher, under autocast too.
         """
@@ -77,7 +77,7 @@ class CRF(Tagger):
                 score = log_partition(allowed, lengths, *transitions, check_underflow=False)
             else:
                 score = self._score(emissions, lengths, tags)
-            return (partition - score).mean()
+            return partition - score
 
     def transitions(self) -> Transitions:
         """Return the learned scores, minus infinity where the scheme forbids."""
