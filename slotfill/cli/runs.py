@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,8 +22,8 @@ from slotfill.cli.app import (
     one_config,
 )
 from slotfill.cli.output import echo, echo_errors, write_data, write_json
-from slotfill.errors import UsageError
-from slotfill.files import STANDARD_INPUT, EncodingErrors
+from slotfill.errors import UsageError, format_count
+from slotfill.files import STANDARD_INPUT, EncodingErrors, check_new_file, write_atomically
 from slotfill.runs.device import resolve_device
 
 
@@ -110,12 +111,28 @@ def evaluate(
     min_f1: Annotated[
         float, Option(min=0, max=100, help="Exit with code 1 if F1, in percent, is below this.")
     ] = 0.0,
+    report: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Write an HTML page on the scores and every error."),
+    ] = None,
+    errors: Annotated[
+        Path | None, Option(metavar="FILE", help="Write the errors as JSON lines.")
+    ] = None,
+    force: Annotated[
+        bool, Option("--force", help="Replace the files of --report and --errors if they exist.")
+    ] = False,
     trust: Trust = False,
 ) -> None:
     """Evaluate a run on labelled sentences: precision, recall and F1 of each slot, and more."""
+    files = [file for file in (report, errors) if file is not None]
+    for file in files:
+        check_new_file(file, force=force)
+    if len({file.resolve() for file in files}) < len(files):
+        raise UsageError(f"--report and --errors are both {report}; give two files")
+
     from slotfill.cli import display
     from slotfill.data.splits import evaluation_split
-    from slotfill.runs.evaluate import evaluate_run
+    from slotfill.runs.evaluate import analyze_run, evaluate_run, read_labelled
     from slotfill.runs.load import load_run
 
     if split is not None and data is not None:
@@ -127,10 +144,23 @@ def evaluate(
     loaded = load_run(run, device, engine)
     name = str(data) if data else split or evaluation_split(loaded.config.data)
     result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
+    if files:
+        sentences = read_labelled(loaded, split=split, path=data, overrides=overrides or [])
+        analysis = analyze_run(loaded, sentences)
+    if report is not None:
+        from slotfill.lab.report.page import render_page
+
+        write_atomically(report, render_page(loaded, name, result, analysis))
+    if errors is not None:
+        rows = [row for wrong in analysis.wrong for row in wrong.to_json()]
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_atomically(errors, "".join(lines))
     if as_json:
         write_json(result.to_json(), indent=1)
     else:
         display.print_scores(result, name)
+        for file in files:
+            echo(f"{file}: {format_count(len(analysis.wrong), 'sentence')} with errors")
     if result.overall.f1 < min_f1:
         echo_errors(f"F1 {result.overall.f1:.2f} is below --min-f1 {min_f1:g}")
         raise Exit(1)

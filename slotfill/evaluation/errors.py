@@ -122,6 +122,8 @@ class ErrorAnalysis:
     """By slot name, how many errors of each type: of the gold slot, or of a spurious one."""
     confusion: Counter[tuple[str, str]]
     """Pairs of slots by gold and predicted name, which is empty where there is no slot."""
+    trained: Mapping[str, int] | None
+    """How many training slots there are of each name; None if that is not known."""
     wrong: list[WrongSentence]
     """The sentences with an error, the most confident first."""
 
@@ -279,5 +281,6 @@ def analyze_errors(
         groups={name: score_groups(gold, slots, each) for name, each in groupings.items()},
         types=types,
         confusion=confusion,
+        trained=trained,
         wrong=wrong,
     )

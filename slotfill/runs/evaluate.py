@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from slotfill.config.validate import parse_config
 from slotfill.data.corpus import FormatPart, format_from_suffix, read_sentences
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import evaluation_split, read_split
-from slotfill.errors import ConfigError
+from slotfill.errors import ConfigError, SlotfillError
+from slotfill.evaluation.errors import ErrorAnalysis, analyze_errors
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import EvaluationResult
+from slotfill.inference.tagging import Calibration, predict
 from slotfill.runs.load import Run
 
 
@@ -21,6 +25,20 @@ def evaluate_run(
     """Return the scores of `run` on labelled sentences; see `read_labelled` for the arguments."""
     sentences = read_labelled(run, split=split, path=path, overrides=overrides)
     return evaluate(run.engine, run.vocab, sentences, run.calibration)
+
+
+def analyze_run(run: Run, sentences: Sequence[Sentence]) -> ErrorAnalysis:
+    """Return the errors of `run` on labelled `sentences`."""
+    predictions = predict(run.engine, run.vocab, sentences, Calibration())
+    return analyze_errors(sentences, predictions, run.vocab, _count_training_slots(run))
+
+
+def _count_training_slots(run: Run) -> Counter[str] | None:
+    """Return the number of training slots of each name; None if the sentences are gone."""
+    with suppress(SlotfillError):
+        sentences = read_split(run.config.data, "train", tokenizer=run.tokenizer).sentences
+        return Counter(slot.name for sentence in sentences for slot in sentence.slots or ())
+    return None
 
 
 def read_labelled(

@@ -1,0 +1,1 @@
+"""A page on the evaluation of a run: scores, errors, confidence, training."""

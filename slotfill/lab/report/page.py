@@ -1,0 +1,207 @@
+"""The report on an evaluation as one HTML page that loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from slotfill.evaluation.errors import ErrorAnalysis, WrongSentence
+from slotfill.evaluation.metrics import EvaluationResult
+from slotfill.lab.inspect.heat_map import printable
+from slotfill.lab.report.plots import HEIGHT, WIDTH, LinePlot, line_plot
+from slotfill.runs.load import Run
+from slotfill.version import __version__
+
+MAX_SENTENCES = 2000
+"""Wrong sentences on a page; a browser is slow with more."""
+
+MAX_CONFUSED = 25
+"""Slot names in the confusion matrix: those that are confused most."""
+
+SCHEMES = {
+    "strict": "name and boundaries are correct",
+    "exact": "boundaries are correct, under any name",
+    "type": "name is correct, and the slots overlap",
+    "partial": "slots overlap, under any name; half a point if the boundaries are wrong",
+}
+
+ERRORS = {
+    "type": "right boundaries, wrong name",
+    "boundary": "right name, wrong boundaries",
+    "both": "overlap, but neither name nor boundaries are right",
+    "missed": "no predicted slot where a slot is",
+    "spurious": "a predicted slot where none is",
+}
+
+
+def render_page(run: Run, split: str, result: EvaluationResult, analysis: ErrorAnalysis) -> str:
+    """Return the page on the evaluation of `run` on the sentences called `split`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
+    names = sorted(set(analysis.slots) | set(analysis.types))
+    return environment.get_template("page.html.jinja").render(
+        run=run.files.path.resolve().name,
+        split=split,
+        version=__version__,
+        result=result,
+        analysis=analysis,
+        names=names,
+        trained=analysis.trained,
+        schemes=SCHEMES,
+        errors=ERRORS,
+        error_counts=sum(analysis.types.values(), Counter[str]()),
+        confusions=[
+            (pair, count) for pair, count in analysis.confusion.most_common() if pair[0] != pair[1]
+        ],
+        matrix=confusion_matrix(analysis.confusion),
+        curves=training_curves(run),
+        sentences=list(map(render_sentence, analysis.wrong[:MAX_SENTENCES])),
+        plot_size=(WIDTH, HEIGHT),
+    )
+
+
+def training_curves(run: Run) -> list[LinePlot]:
+    """Return plots over the epochs of training: of the loss, and of the scores on valid."""
+    if not run.files.has("history.csv"):
+        return []
+    rows = list(csv.DictReader(io.StringIO(run.files["history.csv"].decode())))
+    columns = {
+        "loss": {"loss": "loss"},
+        "percent": {"valid_f1": "F1 on valid", "valid_intents": "intents on valid"},
+    }
+    plots = []
+    for label, names in columns.items():
+        lines = {
+            name: [(float(row["epoch"]), float(row[column])) for row in rows if row[column]]
+            for column, name in names.items()
+            if rows and column in rows[0]
+        }
+        if any(lines.values()):
+            plots.append(line_plot("epoch", label, lines))
+    return plots
+
+
+@dataclass(frozen=True)
+class ConfusionMatrix:
+    """Counts of pairs of slots by gold and predicted name; the name of no slot is empty."""
+
+    gold: list[str]
+    predicted: list[str]
+    counts: Mapping[tuple[str, str], int]
+    totals: Mapping[str, int]
+    """Pairs by gold name."""
+    omitted: int
+    """Errors in names that are not shown."""
+
+    def share(self, gold: str, predicted: str) -> float:
+        """Return the share of the pairs of a gold name that have this predicted name."""
+        return self.counts[gold, predicted] / max(self.totals[gold], 1)
+
+
+def confusion_matrix(confusion: Counter[tuple[str, str]]) -> ConfusionMatrix:
+    """Return the confusions of the names that are confused most, the most confused first."""
+    wrong = Counter({pair: count for pair, count in confusion.items() if pair[0] != pair[1]})
+    confused = Counter[str]()
+    totals = Counter[str]()
+    for pair, count in wrong.items():
+        confused.update(dict.fromkeys(pair, count))
+    for (gold, _), count in confusion.items():
+        totals[gold] += count
+    del confused[""]
+    names = [*(name for name, _ in confused.most_common(MAX_CONFUSED)), ""]
+    rows = [name for name in names if any(wrong[name, other] for other in names)]
+    columns = [name for name in names if any(wrong[other, name] for other in names)]
+    shown = sum(wrong[row, column] for row in rows for column in columns)
+    return ConfusionMatrix(rows, columns, confusion, totals, wrong.total() - shown)
+
+
+class Segment(NamedTuple):
+    """Tokens of a sentence with the same gold and predicted slot, or a single token without."""
+
+    text: str
+    space: bool
+    """Whether a space is before it."""
+    gold: str
+    """The name of the gold slot, empty where it goes on or there is none."""
+    gold_class: str
+    predicted: str
+    """The name of the predicted slot, likewise."""
+    predicted_class: str
+
+
+class ErrorRow(NamedTuple):
+    """An error of a sentence: its type, the gold and the predicted name, and its confidence."""
+
+    type: str
+    gold: str
+    predicted: str
+    confidence: float | None
+
+
+def render_sentence(wrong: WrongSentence) -> dict[str, Any]:
+    """Return what the page shows of a sentence: its segments, and its errors."""
+    folder, _, file = wrong.sentence.location.rpartition("/")
+    rows = []
+    for pair in wrong.errors:
+        gold, predicted = (slot.name if slot else "" for slot in pair)
+        confidence = wrong.slot_confidence(pair.predicted)
+        rows.append(ErrorRow(str(pair.error), gold, predicted, confidence))
+    if wrong.wrong_intent:
+        gold, predicted = wrong.sentence.intent or "", wrong.intent or ""
+        rows.append(ErrorRow("intent", gold, predicted, wrong.confidence.intent))
+    return {
+        "segments": list(segments(wrong)),
+        "errors": rows,
+        "keys": [row[:3] for row in rows],
+        "confidence": wrong.confidence.reading,
+        "location": "/".join(filter(None, (folder.rpartition("/")[2], file))),
+    }
+
+
+def segments(wrong: WrongSentence) -> Iterator[Segment]:
+    """Yield the segments of a sentence, each with its part of the gold and predicted slots."""
+    sentence = wrong.sentence
+    errors = {slot for pair in wrong.errors for slot in enumerate(pair)}
+    gold, predicted = (
+        {position: slot for slot in slots for position in range(slot.start, slot.end)}
+        for slots in (sentence.slots or [], wrong.slots)
+    )
+    # Tokens outside of slots stand alone, so that a line can break between them.
+    keys = [
+        (gold.get(position), predicted.get(position), None)
+        if position in gold or position in predicted
+        else (None, None, position)
+        for position in range(len(sentence.tokens))
+    ]
+    end = 0
+    for (own, other, _), group in groupby(range(len(keys)), key=keys.__getitem__):
+        positions = list(group)
+        first, last = positions[0], positions[-1]
+        start, stop = sentence.offsets[first][0], sentence.offsets[last][1]
+        cells = []
+        for side, slot in enumerate((own, other)):
+            if slot is None:
+                cells += ["", ""]
+                continue
+            kind = "wrong" if (side, slot) in errors else "right"
+            cells += [
+                slot.name if slot.start == first else "",
+                kind if slot.end == last + 1 else f"{kind} more",
+            ]
+        space = sentence.text[end:start].isspace()
+        yield Segment(sentence.text[start:stop], space, *cells)
+        end = stop

@@ -1,0 +1,215 @@
+"""`evaluate --report` and `--errors`: the files, and the page in a real browser."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from slotfill.lab.report.plots import line_plot, round_numbers
+
+NASTY = "<script>alert('x')</script>&amp;\"quoted\""
+WRONG = (
+    "leave [Oslo](destination) for [Lima](destination) please\n"
+    "arrive [New York](destination)\n"
+    "[hello](origin) there\n"
+    f"leave [{NASTY}](<b>bold</b>) now\n"
+    "fly from [Paris](origin) to Tokyo\n"
+)
+
+
+@pytest.fixture(scope="module")
+def page(trained, tmp_path_factory, module_cli) -> Path:
+    """The report on sentences whose labels are mostly wrong."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "wrong.brackets").write_text(WRONG, encoding="utf-8")
+    out = folder / "out.html"
+    assert (
+        module_cli("evaluate", trained, "--data", folder / "wrong.brackets", "--report", out) == 0
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def module_cli():
+    """Call the command line, and return its exit code."""
+    import sys
+
+    from slotfill.cli.main import main
+
+    def call(*words: object) -> int:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+            patch.setattr(sys, "argv", ["slotfill", *map(str, words)])
+            main()
+        return int(ended.value.code or 0)
+
+    return call
+
+
+class Checker(HTMLParser):
+    """Collects tags and what they refer to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.references: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.references += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "link", "input", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_complete_well_formed_and_escaped(page):
+    text = page.read_text(encoding="utf-8")
+    checker = Checker()
+    checker.feed(text)
+    assert checker.open == [] and checker.tags.count("script") == 1
+    assert all(each.startswith(("#", "data:")) for each in checker.references)
+    assert not re.search(r"https?:|@import|url\(", text)
+    assert "<b>bold" not in text and "<script>alert" not in text
+    for heading in ("Types of errors", "Slots", "Confusion", "Where it errs", "Training"):
+        assert f">{heading}</h2>" in text
+
+
+def test_errors_are_written_as_json_lines(trained, cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("wrong.brackets").write_text(WRONG, encoding="utf-8")
+    result = cli("evaluate", trained, "--data", "wrong.brackets", "--errors", "errors.jsonl")
+    assert (result.code, result.err) == (0, "")
+    assert "errors.jsonl: 4 sentences with errors" in result.out
+    rows = list(map(json.loads, Path("errors.jsonl").read_text(encoding="utf-8").splitlines()))
+    assert {row["error"] for row in rows} >= {"type", "missed"}
+    confidences = [row["sentence_confidence"] for row in rows]
+    assert confidences == sorted(confidences, reverse=True)
+    (own,) = [row for row in rows if row["text"].startswith("fly")]
+    assert own["error"] == "spurious" and own["gold"] is None
+    assert own["predicted"] == {"name": "destination", "value": "Tokyo", "start": 18, "end": 23}
+    assert 0.5 < own["confidence"] <= 1 and own["location"] == "wrong.brackets:5"
+
+
+def test_files_are_not_replaced_without_force(trained, cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.html").write_text("mine")
+    for option in ("--report", "--errors"):
+        result = cli("evaluate", trained, option, "mine.html")
+        message = "mine.html: already exists; use --force to replace it"
+        assert (result.code, result.err, result.out) == (2, f"slotfill: {message}\n", "")
+    result = cli("evaluate", trained, "--report", "a", "--errors", "./a")
+    assert result.err == "slotfill: --report and --errors are both a; give two files\n"
+    assert Path("mine.html").read_text() == "mine"
+    assert cli("evaluate", trained, "--report", "mine.html", "--force", "--json").code == 0
+    assert "<h1>run on test</h1>" in Path("mine.html").read_text()
+
+
+def test_a_report_needs_no_training_sentences(desk, corpus, cli):
+    Path("corpus").unlink()
+    shutil.copytree(corpus, "corpus")
+    assert cli("train", "tiny.yaml", "train.epochs=1", "--out", "run").code == 0
+    shutil.copy("corpus/test.brackets", "mine.brackets")
+    shutil.rmtree("corpus")
+    result = cli("evaluate", "run", "--data", "mine.brackets", "--report", "a.html")
+    assert (result.code, result.err) == (0, "")
+    assert "training slots of the name" not in Path("a.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (40.2, 96.6), (1, 2), (0.001, 0.0013), (-3, 900)]
+)
+def test_ticks_are_round_and_in_range(low, high):
+    ticks = round_numbers(low, high)
+    assert 2 <= len(ticks) <= 6 and low <= ticks[0] < ticks[-1] <= high
+    steps = {round(b - a, 9) for a, b in itertools.pairwise(ticks)}
+    assert len(steps) == 1 and f"{steps.pop():e}"[0] in "125"
+
+
+def test_a_line_of_one_point_can_be_plotted():
+    plot = line_plot("epoch", "loss", {"loss": [(1, 3.0)]})
+    assert plot.lines["loss"] == [(0, pytest.approx(plot.y_ticks[0].position))]
+
+
+@pytest.fixture
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install '.[test]'")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no chromium to show the page in: apt install chromium")
+    with sync_api.sync_playwright() as playwright:
+        instance = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield instance
+        instance.close()
+
+
+def test_the_page_works_in_a_browser(page, browser):
+    """Filters, sorting and links work; nothing is requested, and nothing goes wrong."""
+    from playwright.sync_api import expect
+
+    view = browser.new_page(viewport={"width": 1200, "height": 900})
+    problems, requests = [], []
+    view.on("console", lambda message: problems.append(message.text))
+    view.on("pageerror", lambda error: problems.append(str(error)))
+    view.on("request", lambda request: requests.append(request.url))
+    view.goto(page.as_uri())
+    shown = view.locator("article:visible")
+    count = view.locator("#count")
+    assert shown.count() == 4 and count.inner_text() == "4 of 4"
+
+    def confidences() -> list[float]:
+        return list(map(float, view.locator("article .facts b").all_inner_texts()))
+
+    assert confidences() == sorted(confidences(), reverse=True)
+    view.select_option("#order", "unsure")
+    assert confidences() == sorted(confidences())
+
+    view.select_option("#type", "missed")
+    missed = shown.count()
+    assert 0 < missed < 4 and all("missed" in text for text in shown.all_inner_texts())
+    view.fill("#text", "HELLO there")
+    assert shown.count() == 1 and count.inner_text() == "1 of 4"
+    view.click("[type=reset]")
+    expect(count).to_have_text("4 of 4")
+
+    view.click("tbody button[data-slot='<b>bold</b>']:not([data-type])")
+    expect(count).to_have_text("1 of 4")
+    assert "alert('x')" in shown.inner_text()
+    cell = view.locator("button[data-pair]").first
+    expected = cell.get_attribute("title").replace(" as ", " → ")
+    cell.click()
+    texts = shown.all_inner_texts()
+    assert texts and all(expected in text for text in texts), (expected, texts)
+
+    def column(number: int) -> list[str]:
+        return view.locator(f".sortable tbody tr > :nth-child({number})").all_inner_texts()
+
+    heading = view.locator(".sortable thead th").nth(1)
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert list(map(int, column(2))) == sorted(map(int, column(2)), reverse=True)
+    heading.locator("button").click()
+    assert list(map(int, column(2))) == sorted(map(int, column(2)))
+    view.locator(".sortable thead th").nth(0).locator("button").click()
+    assert column(1) == sorted(column(1), key=str.casefold)
+    assert (problems, requests) == ([], [page.as_uri()])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1400])
+def test_the_page_fits_its_window_and_contrasts_with_it(page, browser, width, scheme):
+    view = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    view.goto(page.as_uri())
+    assert view.evaluate("document.documentElement.scrollWidth") <= width
+    colours = (
+        "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
+    )
+    ink, paper = (sum(map(int, re.findall(r"\d+", each))) for each in view.evaluate(colours))
+    assert (paper - ink > 450) if scheme == "light" else (ink - paper > 450)
