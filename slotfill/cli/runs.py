@@ -210,8 +210,8 @@ def predict(
     """Fill the slots of sentences from the command line, a file or standard input.
 
     Writes one result per line of input, in order. In JSON lines, `start` and `end` count
-    characters from 0, `end` is exclusive, and `confidence` is the probability that a slot or, of
-    the sentence, all slots are correct.
+    characters from 0, and `end` is exclusive. `confidence` is the probability of a slot, or of all
+    slots of a sentence together.
     """
     from slotfill.runs.predict import Predictor
 
