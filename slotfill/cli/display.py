@@ -133,6 +133,7 @@ def print_scores(result: EvaluationResult, name: str) -> None:
     interval = f"95% interval {low:.2f} to {high:.2f} (bootstrap over sentences)"
     lines = [
         f"F1 {result.overall.f1:.2f}, {interval}",
+        f"macro F1 {result.macro_f1:.2f} (mean over the names of gold slots)",
         f"tag accuracy {result.tag_accuracy:.2f}%, sentence accuracy"
         f" {result.sentence_accuracy:.2f}%",
     ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,8 @@ class EvaluationResult:
     """Micro average over all slots."""
     f1_interval: tuple[float, float]
     """95 % bootstrap interval of F1 over sentences."""
+    macro_f1: float
+    """Mean F1 of the slot names that occur in the gold slots."""
     tag_accuracy: float
     """Tokens whose IOB2 tag is correct."""
     sentence_accuracy: float
@@ -132,12 +135,14 @@ def score_slots(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -
         exact_sentences += gold_tags == tags
     tokens = sum(len(sentence.tokens) for sentence in gold)
     low, high = compute_interval(counts).tolist()
+    slot_scores = _prf_by_name(true_positives, predicted_names, gold_names)
     return EvaluationResult(
         overall=compute_prf(*counts.sum(axis=0).tolist()),
         f1_interval=(low, high),
+        macro_f1=fmean([score.f1 for score in slot_scores.values() if score.support] or [0.0]),
         tag_accuracy=100 * correct_tags / max(tokens, 1),
         sentence_accuracy=100 * exact_sentences / max(len(gold), 1),
-        slots=_prf_by_name(true_positives, predicted_names, gold_names),
+        slots=slot_scores,
         sentences=len(gold),
         tokens=tokens,
     )

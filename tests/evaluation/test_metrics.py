@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seqeval.metrics.sequence_labeling import accuracy_score, precision_recall_fscore_support
+from seqeval.metrics.sequence_labeling import (
+    accuracy_score,
+    f1_score,
+    precision_recall_fscore_support,
+)
 
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
@@ -68,6 +72,14 @@ def test_scores_equal_those_of_seqeval(cases):
             computed = [getattr(score, field) for score in scores]
             assert computed == pytest.approx((100 * np.atleast_1d(reference[index])).tolist())
         assert [score.support for score in scores] == np.atleast_1d(reference[3]).tolist()
+    if gold_names := {slot.name for s in gold for slot in s.slots}:
+        reference = f1_score(gold_tags, tags, average=None, zero_division=0)
+        f1s = dict(zip(sorted(names), reference, strict=True))
+        macro_f1 = 100 * np.mean([f1s[name] for name in gold_names])
+        assert result.macro_f1 == pytest.approx(macro_f1)
+        if names == gold_names:
+            seqeval = f1_score(gold_tags, tags, average="macro", zero_division=0)
+            assert result.macro_f1 == pytest.approx(100 * seqeval)
     assert result.tag_accuracy == pytest.approx(100 * accuracy_score(gold_tags, tags))
     assert result.sentence_accuracy == pytest.approx(
         100 * sum(s.slots == slots for s, slots in zip(gold, predicted, strict=True)) / len(gold)
