@@ -26,7 +26,14 @@ import numpy as np
 from slotfill.data.sentence import Confidence, Sentence, Slot, intent_names
 from slotfill.data.vocab import Vocab
 from slotfill.errors import format_count
+from slotfill.evaluation.calibration import (
+    ReliabilityBin,
+    intent_correctness,
+    reliability_curve,
+    slot_correctness,
+)
 from slotfill.evaluation.metrics import PRFScore, compute_interval, compute_prf
+from slotfill.inference.calibration import UNCALIBRATED, Calibration
 from slotfill.inference.tagging import Predictions
 
 ErrorType = Literal["type", "boundary", "both", "missed", "spurious"]
@@ -122,6 +129,8 @@ class ErrorAnalysis:
     """By slot name, how many errors of each type: of the gold slot, or of a spurious one."""
     confusion: Counter[tuple[str, str]]
     """Pairs of slots by gold and predicted name, which is empty where there is no slot."""
+    reliability: dict[str, list[ReliabilityBin]]
+    """The reliability curves of the confidences of slots and intents."""
     trained: Mapping[str, int] | None
     """How many training slots there are of each name; None if that is not known."""
     wrong: list[WrongSentence]
@@ -172,7 +181,7 @@ def score_schemes(
     """Return the scores of the `predicted` slots by each scheme."""
     rows = []
     for sentence, slots in zip(gold, predicted, strict=True):
-        own = sentence.slots or []
+        own, slots = sentence.slots or [], sentence.known(slots)
         exact = len({slot[1:] for slot in own} & {slot[1:] for slot in slots})
         names = sum(pair.error in (None, "boundary") for pair in align_slots(own, slots))
         partial = (exact + _count_overlapping(own, slots)) / 2
@@ -190,6 +199,20 @@ def _scores(names: Sequence[str], counts: np.ndarray) -> dict[str, GroupScore]:
     }
 
 
+def _reliability(
+    gold: Sequence[Sentence], predictions: Predictions
+) -> dict[str, list[ReliabilityBin]]:
+    """Return the reliability curves of slots and intents, without those of no predictions."""
+    curves = {}
+    if len(probabilities := predictions.slot_confidences):
+        correct = slot_correctness(gold, predictions.slots)
+        curves["slots"] = reliability_curve(probabilities, correct)
+    if any(predictions.intents) and any(sentence.intent for sentence in gold):
+        correct = intent_correctness(gold, predictions.intents)
+        curves["intents"] = reliability_curve(predictions.intent_confidences, correct)
+    return curves
+
+
 Grouping = Callable[[Sentence, Slot], tuple[int, str]]
 """Returns the group of a slot of a sentence: its rank and its name."""
 
@@ -203,7 +226,7 @@ def score_groups(
     """
     rows = []
     for sentence, slots in zip(gold, predicted, strict=True):
-        own = sentence.slots or []
+        own, slots = sentence.slots or [], sentence.known(slots)
         for each in (set(own).intersection(slots), slots, own):
             rows.append(Counter(grouping(sentence, slot) for slot in each))
     groups = sorted(set[tuple[int, str]]().union(*rows))
@@ -233,22 +256,25 @@ def analyze_errors(
     gold: Sequence[Sentence],
     predictions: Predictions,
     vocab: Vocab,
+    calibration: Calibration = UNCALIBRATED,
     trained: Mapping[str, int] | None = None,
 ) -> ErrorAnalysis:
     """Return the errors of `predictions`, made with confidences, for `gold` sentences.
 
     Args:
         vocab: Tells the words of the training sentences, and whether intents are predicted.
+        calibration: Its thresholds are those of the predictions that count.
         trained: How many training slots there are of each name, if known.
     """
-    slots, intents, confidences = predictions
+    reliability = _reliability(gold, predictions)
+    slots, intents, confidences = predictions.above_thresholds(calibration)
     assert confidences is not None
     types: dict[str, Counter[ErrorType]] = {}
     confusion = Counter[tuple[str, str]]()
     wrong = []
     for sentence, own, intent, confidence in zip(gold, slots, intents, confidences, strict=True):
         errors = []
-        for pair in align_slots(sentence.slots or [], own):
+        for pair in align_slots(sentence.slots or [], sentence.known(own)):
             names = [slot.name if slot else "" for slot in pair]
             confusion[names[0], names[1]] += 1
             if pair.error:
@@ -281,6 +307,7 @@ def analyze_errors(
         groups={name: score_groups(gold, slots, each) for name, each in groupings.items()},
         types=types,
         confusion=confusion,
+        reliability=reliability,
         trained=trained,
         wrong=wrong,
     )

@@ -15,7 +15,7 @@ from slotfill.errors import ConfigError, SlotfillError
 from slotfill.evaluation.errors import ErrorAnalysis, analyze_errors
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import EvaluationResult
-from slotfill.inference.tagging import Calibration, predict
+from slotfill.inference.tagging import predict
 from slotfill.runs.load import Run
 
 
@@ -29,8 +29,9 @@ def evaluate_run(
 
 def analyze_run(run: Run, sentences: Sequence[Sentence]) -> ErrorAnalysis:
     """Return the errors of `run` on labelled `sentences`."""
-    predictions = predict(run.engine, run.vocab, sentences, Calibration())
-    return analyze_errors(sentences, predictions, run.vocab, _count_training_slots(run))
+    predictions = predict(run.engine, run.vocab, sentences, run.calibration)
+    trained = _count_training_slots(run)
+    return analyze_errors(sentences, predictions, run.vocab, run.calibration, trained)
 
 
 def _count_training_slots(run: Run) -> Counter[str] | None:

@@ -18,6 +18,7 @@ from slotfill.evaluation.errors import (
     score_schemes,
 )
 from slotfill.evaluation.metrics import score_slots
+from slotfill.inference.calibration import Calibration
 from slotfill.inference.tagging import Predictions
 
 LENGTH = 10
@@ -129,7 +130,7 @@ def analysis(trained: dict[str, int] | None = None):
     vocab.intents["y"] = 1
     del vocab.tokens["w2"]
     return analyze_errors(
-        gold, Predictions(predicted, ["x", "x", "x"], confidences), vocab, trained
+        gold, Predictions(predicted, ["x", "x", "x"], confidences), vocab, trained=trained
     )
 
 
@@ -158,6 +159,36 @@ def test_an_analysis_groups_slots():
         "sentence length": {"6 to 10 tokens": 6},
         "training slots of the name": {"1 to 9 slots": 3, "10 to 99 slots": 3},
     }
+
+
+def test_an_analysis_has_the_reliability_of_slots_and_intents():
+    curves = analysis().reliability
+    assert [(each.confidence, each.accuracy) for each in curves["slots"]] == [
+        *((each, 0.0) for each in (0.6, 0.7, 0.8, 0.9)),
+        *[(0.95, 1.0)] * 2,
+    ]
+    assert sum(each.size for each in curves["intents"]) == 3
+
+
+def test_what_is_predicted_where_the_label_is_not_known_is_no_error():
+    gold = sentence([Slot("a", 0, 1)])
+    gold.unknown = [(4, 6)]
+    slots = [Slot("a", 0, 1), Slot("b", 3, 5)]
+    predictions = Predictions([slots], [None], [Confidence([0.9, 0.9], 0.8)])
+    found = analyze_errors([gold], predictions, Vocab.from_sentences([gold], "iob2"))
+    assert found.wrong == [] and not found.types and set(found.slots) == {"a"}
+    assert all(group.score.f1 == 100 for group in found.schemes.values())
+
+
+def test_thresholds_leave_out_what_is_less_sure():
+    gold = sentence([Slot("a", 0, 1)])
+    predictions = Predictions([[Slot("b", 3, 5)]], [None], [Confidence([0.4], 0.3)])
+    vocab = Vocab.from_sentences([gold], "iob2")
+    types = [
+        dict(analyze_errors([gold], predictions, vocab, Calibration(threshold=each)).types)
+        for each in (0.4, 0.5)
+    ]
+    assert types == [{"a": {"missed": 1}, "b": {"spurious": 1}}, {"a": {"missed": 1}}]
 
 
 def test_errors_as_json():

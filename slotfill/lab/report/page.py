@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from slotfill.evaluation.calibration import ReliabilityBin
 from slotfill.evaluation.errors import ErrorAnalysis, WrongSentence
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.lab.inspect.heat_map import printable
@@ -69,6 +70,7 @@ def render_page(run: Run, split: str, result: EvaluationResult, analysis: ErrorA
         ],
         matrix=confusion_matrix(analysis.confusion),
         curves=training_curves(run),
+        reliability=reliability_plot(analysis.reliability),
         sentences=list(map(render_sentence, analysis.wrong[:MAX_SENTENCES])),
         plot_size=(WIDTH, HEIGHT),
     )
@@ -93,6 +95,23 @@ def training_curves(run: Run) -> list[LinePlot]:
         if any(lines.values()):
             plots.append(line_plot("epoch", label, lines))
     return plots
+
+
+def reliability_plot(curves: Mapping[str, Sequence[ReliabilityBin]]) -> LinePlot | None:
+    """Return the plot of the share of correct predictions over their confidence, in percent."""
+    if not curves:
+        return None
+    lines = {
+        name: [(100 * each.confidence, 100 * each.accuracy) for each in bins]
+        for name, bins in curves.items()
+    }
+    intervals = {
+        name: [(100 * each.confidence, 100 * each.low, 100 * each.high) for each in bins]
+        for name, bins in curves.items()
+    }
+    least = min(low for bins in intervals.values() for x, y, _ in bins for low in (x, y))
+    lines["perfectly calibrated"] = [(least, least), (100, 100)]
+    return line_plot("confidence, percent", "correct, percent", lines, intervals)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ HEIGHT = 220
 """Likewise."""
 
 Point = tuple[float, float]
+Interval = tuple[float, float, float]
+"""A position on the x axis, and two on the y axis."""
 
 
 class Tick(NamedTuple):
@@ -33,11 +35,20 @@ class LinePlot:
     y_ticks: list[Tick]
     lines: dict[str, list[Point]]
     """The points of each line by its name."""
+    intervals: dict[str, list[Interval]]
+    """The intervals around the points of some lines."""
 
 
-def line_plot(x_label: str, y_label: str, lines: Mapping[str, Sequence[Point]]) -> LinePlot:
-    """Return the plot of `lines`, whose axes span their points."""
+def line_plot(
+    x_label: str,
+    y_label: str,
+    lines: Mapping[str, Sequence[Point]],
+    intervals: Mapping[str, Sequence[Interval]] | None = None,
+) -> LinePlot:
+    """Return the plot of `lines`, whose axes span their points and `intervals`."""
     points = [point for line in lines.values() for point in line]
+    intervals = intervals or {}
+    points += [(x, y) for line in intervals.values() for x, *ys in line for y in ys]
     (left, right), (bottom, top) = ((min(axis), max(axis)) for axis in zip(*points, strict=True))
     right = right if right > left else left + 1
     x_ticks = round_numbers(left, right)
@@ -53,6 +64,10 @@ def line_plot(x_label: str, y_label: str, lines: Mapping[str, Sequence[Point]]) 
         [Tick(place(x, top)[0], f"{x:g}") for x in x_ticks],
         [Tick(place(left, y)[1], f"{y:g}") for y in y_ticks],
         {name: [place(*point) for point in line] for name, line in lines.items()},
+        {
+            name: [(*place(x, low), place(x, high)[1]) for x, low, high in line]
+            for name, line in intervals.items()
+        },
     )
 
 
