@@ -218,7 +218,7 @@ def label(options: Any) -> str:
     rest = [
         f"{key}={label(value)}"
         for key, value in options.items()
-        if key not in ("name", "path") and "size" not in key
+        if key not in ("name", "path", "lists") and "size" not in key
     ]
     return ",".join([options["name"], *rest])
 
