@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ def load(
     engine: EngineName = "auto",
     *,
     confidence: bool = True,
+    threshold: float | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    intent_threshold: float | None = None,
     trust: bool = False,
 ) -> Predictor:
     """Return the tagger in the run folder `run`, ready to predict.
@@ -29,10 +33,14 @@ def load(
         device: "cpu", "cuda" or "auto".
         engine: "onnx", "torch" or "auto": ONNX Runtime on a CPU if the run is exported.
         confidence: Whether predictions have probabilities.
+        threshold: The confidence below which slots are left out; by default the run's thresholds.
+        thresholds: The same for the slots of a name.
+        intent_threshold: The confidence below which the intent is None.
         trust: Whether to execute the files of user-defined parts that the run names.
 
     Raises:
         UsageError: There is no such folder, or a part must not be executed.
+        ConfigError: `thresholds` names a slot that the run does not know.
         RunError: A file is missing, damaged, or of another version.
 
     >>> tagger = slotfill.load("runs/taipei")                               # doctest: +SKIP
@@ -43,4 +51,12 @@ def load(
     from slotfill.runs.predict import Predictor
 
     with trust_external_parts(trust):
-        return Predictor.load(run, device, engine, confidence)
+        return Predictor.load(
+            run,
+            device,
+            engine,
+            confidence,
+            threshold=threshold,
+            thresholds=thresholds,
+            intent_threshold=intent_threshold,
+        )

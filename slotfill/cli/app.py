@@ -109,6 +109,48 @@ Engine = Annotated[
 ]
 
 
+Threshold = Annotated[
+    list[str] | None,
+    Option(
+        metavar="P|SLOT=P",
+        help=(
+            "Leave out slots whose confidence is below this: 0.9 for all, city=0.7 for one;"
+            " repeatable."
+        ),
+        show_default="those of the run",
+    ),
+]
+IntentThreshold = Annotated[
+    float | None,
+    Option(
+        min=0,
+        max=1,
+        help="Leave out the intent if its confidence is below this.",
+        show_default="that of the run",
+    ),
+]
+
+
+def parse_thresholds(words: Sequence[str] | None) -> tuple[float | None, dict[str, float]]:
+    """Return the threshold of all slots and those of single slots in the values of --threshold."""
+    general, by_slot = None, {}
+    for word in words or ():
+        name, equals, text = word.rpartition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= 1:
+            raise UsageError(
+                f"--threshold {word}: expected a number from 0 to 1, or SLOT=NUMBER, as city=0.7"
+            )
+        if equals:
+            by_slot[name] = value
+        else:
+            general = value
+    return general, by_slot
+
+
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the configs and the KEY=VALUE overrides in `words`; a path with `=` is a config."""
     exists = os.path.exists  # Path.exists raises an error for words too long to be a file name.

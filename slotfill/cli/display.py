@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from slotfill.data.indexers import Coverage
     from slotfill.data.sentence import Sentence
     from slotfill.evaluation.metrics import EvaluationResult, PRFScore
+    from slotfill.evaluation.thresholds import ThresholdScores
     from slotfill.lab.inspect.heat_map import Colors
     from slotfill.lab.inspect.inspection import Inspection
+    from slotfill.runs.threshold import Thresholds
     from slotfill.runs.train import TrainResult
     from slotfill.training.trainer import EpochMetrics
 
@@ -113,6 +115,25 @@ def print_result(result: TrainResult) -> None:
         PlainConsole().print(escape(f"  slotfill {command}"), soft_wrap=True, style="bold")
 
 
+def print_thresholds(found: Thresholds) -> None:
+    """Print the scores at the threshold that was found and at others, and those of single slots."""
+
+    def cells(row: ThresholdScores) -> list[str]:
+        return [f"{row.threshold:.4f}", *(f"{100 * share:.2f}" for share in row[1:])]
+
+    headings = ("threshold", "precision", "recall", "coverage")
+    counts = format_count(found.sentences, "sentence"), format_count(found.slots, "slot")
+    table = _table("valid: {}, {} predicted".format(*counts), headings, [])
+    for row in found.general:
+        style = "bold" if row.threshold == found.calibration.threshold else ""
+        table.add_row(*cells(row), style=style)
+    console = PlainConsole()
+    console.print(table)
+    if found.by_slot:
+        rows = [(name, *cells(row)) for name, row in found.by_slot.items()]
+        console.print(_table("", ("slot", *headings), rows))
+
+
 def print_times(times: dict[str, float]) -> None:
     """Print where the seconds of a training were spent, the most first."""
     total = sum(times.values())
@@ -150,6 +171,8 @@ def print_scores(result: EvaluationResult, name: str) -> None:
         unknown += _abbreviate(intent.unknown_names)
         calibrations.append(("intents", intent.calibration))
         modes.append(f"scoring of intents: {intent.mode}")
+    if result.left_out:
+        lines.append(f"left out below their threshold: {format_count(result.left_out, 'slot')}")
     for kind, error in calibrations:
         if error:
             lines.append(

@@ -47,6 +47,7 @@ app = typer.Typer(
 app.command()(runs.train)
 app.command()(runs.evaluate)
 app.command()(runs.predict)
+app.command()(runs.threshold)
 app.command()(runs.export)
 app.command("list")(configs.list_parts)
 app.command()(configs.show)

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Exit, Option
 
@@ -15,11 +15,14 @@ from slotfill.cli.app import (
     Config,
     Device,
     Engine,
+    IntentThreshold,
     Overrides,
     RunPath,
     Seed,
+    Threshold,
     Trust,
     one_config,
+    parse_thresholds,
 )
 from slotfill.cli.output import echo, echo_errors, write_data, write_json
 from slotfill.errors import UsageError, format_count
@@ -108,6 +111,8 @@ def evaluate(
     device: Device = "auto",
     engine: Engine = "auto",
     as_json: AsJson = False,
+    threshold: Threshold = None,
+    intent_threshold: IntentThreshold = None,
     min_f1: Annotated[
         float, Option(min=0, max=100, help="Exit with code 1 if F1, in percent, is below this.")
     ] = 0.0,
@@ -142,6 +147,8 @@ def evaluate(
             f"--min-f1 {min_f1:g}: F1 is in percent; for {min_f1:g} give {min_f1 * 100:g}"
         )
     loaded = load_run(run, device, engine)
+    general, by_slot = parse_thresholds(threshold)
+    loaded.set_thresholds(threshold=general, thresholds=by_slot, intent_threshold=intent_threshold)
     name = str(data) if data else split or evaluation_split(loaded.config.data)
     result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
     if files:
@@ -201,6 +208,8 @@ def predict(
     jobs: Annotated[
         int, Option(min=1, help="Number of processes; worthwhile from about 10,000 sentences.")
     ] = 1,
+    threshold: Threshold = None,
+    intent_threshold: IntentThreshold = None,
     confidence: Annotated[
         bool,
         Option(help="Give the probability of each slot and intent; shown as shades."),
@@ -219,7 +228,15 @@ def predict(
         raise UsageError("give sentences or --input, not both")
     if jobs > 1 and device == "cuda":
         raise UsageError("--jobs: several processes compute on the CPU; omit --device")
-    predictor = Predictor.load(run, device, engine, confidence)
+    general, by_slot = parse_thresholds(threshold)
+    options: dict[str, Any] = {
+        "engine": engine,
+        "confidence": confidence,
+        "threshold": general,
+        "thresholds": tuple(by_slot.items()),
+        "intent_threshold": intent_threshold,
+    }
+    predictor = Predictor.load(run, device, **options)
     texts: Iterable[str] = sentences or _read_texts(
         input, input_format, predictor.run.scheme, encoding_errors
     )
@@ -233,13 +250,49 @@ def predict(
     if jobs > 1:
         from slotfill.runs.parallel import render_parallel
 
-        chunks = render_parallel(
-            run, texts, output_format, jobs, engine=engine, confidence=confidence
-        )
+        chunks = render_parallel(run, texts, output_format, jobs, **options)
     else:
         chunks = predictor.render_stream(texts, output_format)
     for chunk in chunks:
         write_data(chunk)
+
+
+def threshold(
+    run: RunPath,
+    precision: Annotated[
+        float, Option(min=0, max=1, help="The precision that the slots left must have on valid.")
+    ],
+    per_slot: Annotated[
+        bool, Option("--per-slot", help="Also find one for each slot with enough predictions.")
+    ] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Show what is found, and store nothing in the run.")
+    ] = False,
+    device: Device = "auto",
+    engine: Engine = "auto",
+    as_json: AsJson = False,
+    trust: Trust = False,
+) -> None:
+    """Find the lowest confidence at which slots reach a precision on valid, and store it.
+
+    The run then leaves out slots below it. Shares are in percent: coverage is the share of the
+    predicted slots that are left. --threshold 0 of predict and evaluate turns thresholds off.
+    """
+    from slotfill.cli import display
+    from slotfill.runs.load import load_run
+    from slotfill.runs.threshold import find_thresholds, store_calibration
+
+    loaded = load_run(run, device, engine)
+    found = find_thresholds(loaded, precision, per_slot=per_slot)
+    if as_json:
+        write_json(found.to_json(), indent=1)
+    else:
+        display.print_thresholds(found)
+    if not dry_run:
+        store_calibration(loaded, found.calibration)
+        names = f", and {format_count(len(found.by_slot), 'slot')} their own" if per_slot else ""
+        message = f"stored in {run}: threshold {found.calibration.threshold:g}{names}"
+        echo(message, err=as_json)
 
 
 def export(

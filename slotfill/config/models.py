@@ -16,6 +16,7 @@ from slotfill.config.option_types import (
     Fraction,
     NonNegative,
     Positive,
+    Probability,
     SchemeName,
     Size,
     TokenizerName,
@@ -190,6 +191,12 @@ class Config(StrictModel):
     """The intent classifier; null: intents are not learned."""
     ensemble_size: Depth = 1
     """Networks that are trained together and whose scores are averaged."""
+    threshold: Probability = 0.0
+    """The confidence below which a predicted slot is left out."""
+    thresholds: dict[str, Probability] = Field({})
+    """The same for the slots of a name, such as `{city: 0.7}`, instead of `threshold`."""
+    intent_threshold: Probability = 0.0
+    """The confidence below which the intent is left out."""
     train: TrainConfig = TrainConfig()
     tune: dict[str, Range | Annotated[list[Any], Field(min_length=2)]] = Field({}, exclude=True)
     """The search space of `slotfill tune`: for a key with dots, a range or a list of values.

@@ -31,6 +31,7 @@ __all__ = [
     "Fraction",
     "NonNegative",
     "Positive",
+    "Probability",
     "SchemeName",
     "Size",
     "TokenizerName",
@@ -110,6 +111,7 @@ Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 FilePath = Annotated[str, _path_resolver("file")]
 """A file that the part reads before training; relative paths are resolved as those of `data`."""

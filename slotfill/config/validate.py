@@ -28,7 +28,7 @@ from slotfill.errors import ConfigError, ErrorDetail
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
-MAPPINGS = ("tune", "train.slot_weights")
+MAPPINGS = ("tune", "thresholds", "train.slot_weights")
 """The keys whose values have names below them, which may contain dots."""
 
 MAX_ERRORS = 20

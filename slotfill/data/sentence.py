@@ -42,6 +42,8 @@ class Confidence(NamedTuple):
     """The probability of the slots together: that of the predicted tag sequence."""
     intent: float | None = None
     """The probability of the intent, or of the predicted set of intents; None without one."""
+    candidates: tuple[tuple[str, float], ...] = ()
+    """The most probable intents, each with its probability, if the best is below its threshold."""
 
 
 class Issue(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ from slotfill.data.indexers import (
 from slotfill.data.schemes import SCHEMES, TagDecoder, all_tags, slots_to_tags
 from slotfill.data.sentence import INTENT_SEPARATOR, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
+from slotfill.errors import ConfigError, ErrorDetail, did_you_mean
 from slotfill.files import parse_json
 
 
@@ -168,6 +169,20 @@ class Vocab:
         vocab = cls(data["tokens"], tags, data["scheme"], resources, intents, tokenizer)
         _ = vocab.tags_to_slots
         return vocab
+
+
+def check_slot_names(key: str, names: Iterable[str], slots: Collection[str]) -> None:
+    """Raise ConfigError if `names`, below `key`, has one that is not a slot of training."""
+    if unknown := [name for name in names if name not in slots]:
+        raise ConfigError(
+            [
+                ErrorDetail(
+                    f"no training sentence has this slot{did_you_mean(name, slots)}",
+                    f"{key}.{name}",
+                )
+                for name in unknown
+            ]
+        )
 
 
 _JSON_SHAPE = {

@@ -56,7 +56,9 @@ def evaluate(
     plain = predictions
     if calibration.has_temperatures:
         plain = predict(model, vocab, sentences, UNCALIBRATED)
-    result = score_predictions(vocab, sentences, predictions.above_thresholds(calibration))
+    sure = predictions.above_thresholds(calibration)
+    result = score_predictions(vocab, sentences, sure)
+    result.left_out = sum(map(len, predictions.slots)) - sum(map(len, sure.slots))
     result.calibration = measure_calibration(
         predictions.slot_confidences,
         plain.slot_confidences,

@@ -81,6 +81,8 @@ class EvaluationResult:
     """Gold slots whose name does not occur in training; the model misses them all."""
     unknown_names: list[str] = field(default_factory=list)
     """Their names."""
+    left_out: int = 0
+    """Predicted slots below their threshold, which count as not predicted."""
     mode: str = MODE
     """How slots are counted."""
     calibration: CalibrationError | None = None

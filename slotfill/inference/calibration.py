@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from slotfill.files import parse_json
@@ -27,6 +27,17 @@ class Calibration:
     intent_threshold: float = 0.0
     """The confidence below which the intent is left out."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError if a value is out of its range."""
+        for name in ("slot_temperature", "intent_temperature"):
+            if not 0 < (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} must be more than 0, found {value}")
+        thresholds = {"threshold": self.threshold, "intent_threshold": self.intent_threshold}
+        thresholds |= {f"thresholds.{name}": value for name, value in self.thresholds.items()}
+        for name, value in thresholds.items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, found {value}")
+
     @property
     def has_temperatures(self) -> bool:
         """Whether a temperature is not 1."""
@@ -41,6 +52,23 @@ class Calibration:
         """Return the threshold of the slots called `name`."""
         return self.thresholds.get(name, self.threshold)
 
+    def with_thresholds(
+        self,
+        threshold: float | None = None,
+        thresholds: Mapping[str, float] | Iterable[tuple[str, float]] | None = None,
+        intent_threshold: float | None = None,
+    ) -> Calibration:
+        """Return this with the thresholds that are given; `threshold` replaces all of slots."""
+        kept = self.thresholds if threshold is None else {}
+        return replace(
+            self,
+            threshold=self.threshold if threshold is None else threshold,
+            thresholds={**kept, **dict(thresholds or {})},
+            intent_threshold=self.intent_threshold
+            if intent_threshold is None
+            else intent_threshold,
+        )
+
     def to_json(self) -> str:
         """Return the content of `calibration.json`."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n"
@@ -49,15 +77,6 @@ class Calibration:
     def from_json(cls, content: bytes) -> Calibration:
         """Return what `to_json` gave; raises ValueError where it is not valid."""
         values: dict[str, Any] = parse_json(content, _SHAPE)
-        for name in ("slot_temperature", "intent_temperature"):
-            if not 0 < values[name] < math.inf:
-                raise ValueError(f"{name} must be more than 0, found {values[name]}")
-        thresholds = {f"thresholds.{name}": each for name, each in values["thresholds"].items()}
-        for name in ("threshold", "intent_threshold"):
-            thresholds[name] = values[name]
-        for name, each in thresholds.items():
-            if not 0 <= each <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, found {each}")
         return cls(**{name: values[name] for name in _SHAPE})
 
 

@@ -12,7 +12,11 @@ from slotfill.data.sentence import Confidence, Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
 from slotfill.inference.calibration import Calibration
-from slotfill.inference.confidence import intent_confidences, slot_confidences
+from slotfill.inference.confidence import (
+    intent_confidences,
+    intent_probabilities,
+    slot_confidences,
+)
 from slotfill.inference.decoding import select_intents
 from slotfill.inference.engine import Engine, Scores
 
@@ -25,6 +29,10 @@ MAX_TOKENS = 20_000
 
 MAX_CHARACTERS = 50 * MAX_TOKENS
 """Longest text that is split into tokens."""
+
+
+MAX_CANDIDATES = 5
+"""Intents that are given instead of one that is below its threshold."""
 
 
 class TaggedBatch(NamedTuple):
@@ -55,6 +63,18 @@ class TaggedBatch(NamedTuple):
         if logits is None:
             return []
         return intent_confidences(logits, self.intents, multi_label, temperature)
+
+    def intent_candidates(
+        self, row: int, engine: Engine, vocab: Vocab, calibration: Calibration
+    ) -> tuple[tuple[str, float], ...]:
+        """Return the most probable intents of a sentence, each with its probability."""
+        assert self.scores.intent_logits is not None
+        logits = self.scores.intent_logits[row : row + 1]
+        (probabilities,) = intent_probabilities(
+            logits, engine.is_multi_intent, calibration.intent_temperature
+        )
+        best = np.argsort(-probabilities, kind="stable")[:MAX_CANDIDATES]
+        return tuple((vocab.intent_names[index], float(probabilities[index])) for index in best)
 
 
 def tag_batches(
@@ -144,8 +164,12 @@ def predict(
             probabilities = batch.intent_confidences(
                 engine.is_multi_intent, calibration.intent_temperature
             )
-            for index, probability in zip(batch.indices, probabilities, strict=False):
-                confidences[index] = confidences[index]._replace(intent=probability)
+            for row, probability in enumerate(probabilities):
+                candidates: tuple[tuple[str, float], ...] = ()
+                if probability < calibration.intent_threshold:
+                    candidates = batch.intent_candidates(row, engine, vocab, calibration)
+                index = batch.indices[row]
+                confidences[index] = Confidence(*confidences[index][:2], probability, candidates)
     return Predictions(slots, intents, None if calibration is None else confidences)
 
 

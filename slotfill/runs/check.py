@@ -11,8 +11,8 @@ from slotfill.data.alignment import MisalignedError
 from slotfill.data.findings import check_splits, find_problems
 from slotfill.data.sentence import intent_names
 from slotfill.data.splits import read_split, split_names
+from slotfill.data.vocab import check_slot_names
 from slotfill.errors import DataError, format_count
-from slotfill.training.imbalance import check_slot_names
 
 
 def check_config(
@@ -48,10 +48,9 @@ def check_config(
             if result.repaired_tags:
                 summary += f", {format_count(result.repaired_tags, 'tag')} repaired"
             summaries.append(f"{split}: {summary}")
-        check_slot_names(
-            loaded.train.slot_weights,
-            {slot.name for s in results["train"].sentences for slot in s.slots or ()},
-        )
+        slot_names = {slot.name for s in results["train"].sentences for slot in s.slots or ()}
+        check_slot_names("train.slot_weights", loaded.train.slot_weights, slot_names)
+        check_slot_names("thresholds", loaded.thresholds, slot_names)
     corpus = {split: result.sentences for split, result in results.items()}
     findings = check_splits(corpus, intents=bool(loaded.intent)) + find_problems(results)
     not_executed = [f"not verified: {file} is executed only with --trust" for file in files]

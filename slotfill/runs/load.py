@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slotfill.data.vocab import Vocab
+from slotfill.data.vocab import Vocab, check_slot_names
 from slotfill.errors import ConfigError, RunError, SlotfillError, UsageError, did_you_mean
 from slotfill.files import parse_json
 from slotfill.inference.calibration import UNCALIBRATED, Calibration
@@ -41,6 +41,14 @@ class Run:
     """The tag scheme of its files."""
     calibration: Calibration = UNCALIBRATED
     """The temperatures and thresholds of its confidences."""
+
+    def set_thresholds(self, **thresholds: Any) -> None:
+        """Change thresholds of its calibration; see `Calibration.with_thresholds`.
+
+        Raises ConfigError if the run has no such slot.
+        """
+        self.calibration = self.calibration.with_thresholds(**thresholds)
+        check_slot_names("thresholds", self.calibration.thresholds, self.vocab.slot_names)
 
     @property
     def tokenizer(self) -> Tokenizer:

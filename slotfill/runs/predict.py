@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.base import Format
@@ -47,6 +47,8 @@ class Prediction:
     """The probability of the intent."""
     confidence: float | None = None
     """The probability of the slots together."""
+    intents: tuple[tuple[str, float], ...] = ()
+    """Where the intent is below its threshold: the most probable ones with their probabilities."""
 
     @classmethod
     def from_sentence(cls, sentence: Sentence) -> Prediction:
@@ -57,8 +59,16 @@ class Prediction:
             FilledSlot(slot.name, sentence.value(slot), *sentence.span(slot), probability)
             for slot, probability in zip(sentence.slots or (), probabilities, strict=False)
         )
-        own = (confidence.intent, confidence.reading) if confidence else ()
-        return cls(sentence.text, tuple(slots), sentence.intent, *own)
+        if confidence is None:
+            return cls(sentence.text, tuple(slots), sentence.intent)
+        return cls(
+            sentence.text,
+            tuple(slots),
+            sentence.intent,
+            confidence.intent,
+            confidence.reading,
+            confidence.candidates,
+        )
 
 
 class Predictor:
@@ -79,9 +89,15 @@ class Predictor:
         device: str = "cpu",
         engine: EngineName = "auto",
         confidence: bool = True,
+        **thresholds: Any,
     ) -> Predictor:
-        """Return the predictor of the run in the folder `path`; raises what `load_run` raises."""
-        return cls(load_run(Path(path), device, engine), confidence)
+        """Return the predictor of the run in the folder `path`.
+
+        `thresholds` are those of `Run.set_thresholds`. Raises what that and `load_run` raise.
+        """
+        run = load_run(Path(path), device, engine)
+        run.set_thresholds(**thresholds)
+        return cls(run, confidence)
 
     def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Return the prediction for each of `texts`, in order; an empty text has no slots."""

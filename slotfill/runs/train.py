@@ -15,7 +15,7 @@ from slotfill.data.findings import check_splits
 from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, split_names
-from slotfill.data.vocab import Vocab
+from slotfill.data.vocab import Vocab, check_slot_names
 from slotfill.errors import RunError
 from slotfill.evaluation.calibration import fit_calibration
 from slotfill.evaluation.evaluate import evaluate, validation_metrics
@@ -79,6 +79,7 @@ def build_trainer(
         intents=bool(config.intent),
         tokenizer=fit_tokenizer(config.data),
     )
+    check_slot_names("thresholds", config.thresholds, vocab.slot_names)
     model = build_model(config, vocab, learning=True).to(device)
     trainer = Trainer(
         model, config.train, vocab, corpus["train"], corpus.get("valid", ()), validation_metrics
@@ -164,6 +165,9 @@ def train(
     model, vocab = trainer.best_model(), trainer.vocab
     with timer.section("final scores"):
         calibration, not_calibrated = fit_calibration(model, vocab, corpus.get("valid", ()))
+        calibration = calibration.with_thresholds(
+            config.threshold, config.thresholds, config.intent_threshold
+        )
         scores = {split: evaluate(model, vocab, corpus[split], calibration) for split in splits[1:]}
     seconds = sum(epoch.seconds for epoch in trainer.history)
     parameters = sum(parameter.numel() for parameter in model.parameters())

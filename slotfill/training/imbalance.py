@@ -15,13 +15,13 @@ Instance Segmentation", section 5.1
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from slotfill.config.models import TrainConfig
 from slotfill.data.sentence import Sentence
-from slotfill.errors import ConfigError, ErrorDetail, did_you_mean
+from slotfill.data.vocab import check_slot_names
 
 
 def sentence_weights(sentences: Sequence[Sentence], config: TrainConfig) -> np.ndarray | None:
@@ -33,7 +33,7 @@ def sentence_weights(sentences: Sequence[Sentence], config: TrainConfig) -> np.n
         return None
     names = [[slot.name for slot in sentence.slots or ()] for sentence in sentences]
     counts = Counter(name for own in names for name in own)
-    check_slot_names(config.slot_weights, counts)
+    check_slot_names("train.slot_weights", config.slot_weights, counts)
     occurrences = np.array([*counts.values()], np.float64)
     balanced = occurrences**-config.class_balance
     balanced *= occurrences.sum() / max((occurrences * balanced).sum(), 1e-300)
@@ -42,21 +42,6 @@ def sentence_weights(sentences: Sequence[Sentence], config: TrainConfig) -> np.n
         for name, weight in zip(counts, balanced.tolist(), strict=True)
     }
     return np.array([max(map(weights.__getitem__, own), default=1.0) for own in names], np.float32)
-
-
-def check_slot_names(weights: Mapping[str, float], names: Collection[str]) -> None:
-    """Raise ConfigError if the `slot_weights` have a name that is not one of `names`."""
-    unknown = [name for name in weights if name not in names]
-    if unknown:
-        raise ConfigError(
-            [
-                ErrorDetail(
-                    f"no training sentence has this slot{did_you_mean(name, names)}",
-                    f"train.slot_weights.{name}",
-                )
-                for name in unknown
-            ]
-        )
 
 
 def repeat_factors(sentences: Sequence[Sentence], threshold: float) -> np.ndarray:

@@ -72,6 +72,12 @@ class Jsonl(Format):
         if sentence.intent:
             intent = f', "intent": {quoted(sentence.intent)}'
             intent += _probability("intent_confidence", confidence and confidence.intent)
+        elif confidence and confidence.candidates:
+            candidates = ", ".join(
+                f'{{"name": {quoted(name)}{_probability("confidence", probability)}}}'
+                for name, probability in confidence.candidates
+            )
+            intent = f', "intent": null, "intents": [{candidates}]'
         reading = _probability("confidence", confidence and confidence.reading)
         return f'{{"text": {quoted(text)}{labels}{intent}{reading}}}\n'
 
