@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from slotfill.data.sentence import Sentence
     from slotfill.evaluation.metrics import EvaluationResult, PRFScore
     from slotfill.evaluation.thresholds import ThresholdScores
+    from slotfill.lab.diff import Change, Diff
     from slotfill.lab.inspect.heat_map import Colors
     from slotfill.lab.inspect.inspection import Inspection
     from slotfill.runs.threshold import Thresholds
@@ -289,6 +291,73 @@ def print_highlighted(sentences: Iterable[Sentence], names: Sequence[str]) -> No
     console = PlainConsole()
     for sentence in sentences:
         console.print(highlight(sentence, names), soft_wrap=True)
+
+
+def print_diff(diff: Diff, name: str, systems: Sequence[str], limit: int) -> None:
+    """Print the differences between two `systems` on the sentences called `name`.
+
+    `limit` is how many sentences are listed of those that became worse, better or different.
+    """
+    console = PlainConsole()
+    headings = ("slot", "gold", "F1 of A", "F1 of B", "fixed", "broken")
+    rows = [
+        (slot, *(f"{number:,}" if isinstance(number, int) else f"{number:.2f}" for number in row))
+        for slot, each in diff.slots.items()
+        for row in [(each.a.support, each.a.f1, each.b.f1, each.fixed, each.broken)]
+    ]
+    if rows:
+        console.print(_table(f"{name}: slots that A and B predict differently", headings, rows))
+    for verdict, title in _VERDICT_TITLES.items():
+        changes = [each for each in diff.changes if each.verdict == verdict]
+        if limit and changes:
+            shown = f", the first {limit:,}" if len(changes) > limit else ""
+            console.print(f"{title}: {format_count(len(changes), 'sentence')}{shown}", style="bold")
+        for each in changes[:limit]:
+            console.print(_describe_change(each), soft_wrap=True)
+    counts = Counter(each.verdict for each in diff.changes)
+    low, high = diff.interval
+    significant = "significant" if diff.is_significant else "not significant"
+    echo(f"A: {systems[0]}")
+    echo(f"B: {systems[1]}")
+    echo(
+        f"{format_count(diff.sentences, 'sentence')}: {counts['better']:,} better,"
+        f" {counts['worse']:,} worse, {counts['different']:,} different with as many errors"
+    )
+    if diff.intents:
+        echo("intent accuracy {:.2f}% (A), {:.2f}% (B)".format(*diff.intents))
+    echo(
+        f"F1 {diff.f1_a:.2f} (A), {diff.f1_b:.2f} (B): {diff.difference:+.2f}, 95% interval"
+        f" {low:+.2f} to {high:+.2f}, p = {diff.p:.4f}, {significant}"
+        " (paired approximate randomization over sentences)"
+    )
+
+
+_VERDICT_TITLES = {
+    "worse": "Worse",
+    "better": "Better",
+    "different": "Different with as many errors",
+}
+
+
+def _describe_change(change: Change) -> Text:
+    """Return a sentence, and what gold, A and B do not all have."""
+    gold = change.gold
+    text = Text(escape(f"{gold.location}: {gold.text}"))
+    sides = (set(gold.slots or ()), set(change.a), set(change.b))
+    common = set.intersection(*sides)
+    intents = (gold.intent, change.intent_a, change.intent_b)
+    for name, slots, intent in zip(("gold", "A", "B"), sides, intents, strict=True):
+        text.append(f"\n  {name:4}", style="dim")
+        labels = [
+            (f"{slot.name}={gold.value(slot)!r}", slot in sides[0])
+            for slot in sorted(slots - common, key=lambda slot: slot.start)
+        ]
+        if change.intent_a != change.intent_b and intent:
+            labels.append((f"intent={intent}", intent == gold.intent))
+        for label, correct in labels or [("-", True)]:
+            colour = "" if name == "gold" or label == "-" else "green" if correct else "red"
+            text.append(f"  {escape(label)}", style=colour)
+    return text
 
 
 def print_heat_maps(inspection: Inspection) -> None:

@@ -160,6 +160,60 @@ def compare(
     raise Exit(1 if errors else 0)
 
 
+def diff(
+    runs: Annotated[
+        list[Path] | None, Argument(metavar="RUN_A RUN_B", help="The run folders A and B.")
+    ] = None,
+    split: Annotated[
+        str | None, Option(help="A split of the runs' own data.", show_default="test, else valid")
+    ] = None,
+    data: Annotated[Path | None, Option(help="Other labelled sentences.")] = None,
+    gold: Annotated[
+        Path | None, Option(help="Labelled sentences, for --a and --b instead of runs.")
+    ] = None,
+    a: Annotated[
+        Path | None, Option(metavar="FILE", help="The same sentences as predicted by A.")
+    ] = None,
+    b: Annotated[
+        Path | None, Option(metavar="FILE", help="The same sentences as predicted by B.")
+    ] = None,
+    scheme: Annotated[str, Option(help="Tag scheme of --gold, --a and --b.")] = "iob2",
+    limit: Annotated[
+        int, Option(min=0, metavar="N", help="Number of sentences to print of each kind.")
+    ] = 10,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    trust: Trust = False,
+) -> None:
+    """Show which sentences two systems predict differently, for better and for worse.
+
+    Compares two runs, or two files of predictions by any tool, with the significance test of
+    compare.
+    """
+    from slotfill.cli import display
+    from slotfill.lab import diff as diffing
+    from slotfill.runs.load import load_run
+
+    files = [file for file in (gold, a, b) if file is not None]
+    if files:
+        if runs or split or data or len(files) < 3:
+            raise UsageError("give RUN_A RUN_B, or --gold, --a and --b without runs")
+        name, systems = str(gold), [str(a), str(b)]
+        difference = diffing.diff_files(*files, scheme=scheme)
+    else:
+        if runs is None or len(runs) != 2:
+            raise UsageError("give two runs, or --gold, --a and --b for files of predictions")
+        if split is not None and data is not None:
+            raise UsageError("--split names a split of the runs' own data, --data other: give one")
+        loaded = [load_run(run, device) for run in runs]
+        name, systems = diffing.name_sentences(loaded[0], split, data), list(map(str, runs))
+        difference = diffing.diff_runs(*loaded, split=split, path=data)
+    if as_json:
+        write_json(dict(zip("ab", systems, strict=True)) | difference.to_json(), indent=1)
+    else:
+        display.print_diff(difference, name, systems, limit)
+
+
 def probe(
     cells: Annotated[
         list[str] | None,

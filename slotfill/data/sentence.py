@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 INTENT_SEPARATOR = "#"
 """Separates the intents of a sentence that has several."""
@@ -135,6 +135,11 @@ class Sentence:
         """Return the characters of `slot`."""
         start, end = self.span(slot)
         return self.text[start:end]
+
+    def slot_to_json(self, slot: Slot) -> dict[str, Any]:
+        """Return `slot` as it is in JSON lines: its name, its value and its character offsets."""
+        start, end = self.span(slot)
+        return {"name": slot.name, "value": self.text[start:end], "start": start, "end": end}
 
     def pieces(self) -> Iterator[tuple[str, str]]:
         """Yield the pieces of the text, each with the name of its slot, which is empty for none."""

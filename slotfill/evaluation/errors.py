@@ -100,8 +100,8 @@ class WrongSentence:
         rows = [
             {
                 "error": pair.error,
-                "gold": _slot_to_json(sentence, pair.gold),
-                "predicted": _slot_to_json(sentence, pair.predicted),
+                "gold": pair.gold and sentence.slot_to_json(pair.gold),
+                "predicted": pair.predicted and sentence.slot_to_json(pair.predicted),
                 "confidence": self.slot_confidence(pair.predicted),
                 **common,
             }
@@ -243,13 +243,6 @@ def _range(number: int, starts: Sequence[int], noun: str) -> tuple[int, str]:
         return first, f"{first:,} {noun}s or more"
     last = starts[index + 1] - 1
     return first, format_count(first, noun) if first == last else f"{first:,} to {last:,} {noun}s"
-
-
-def _slot_to_json(sentence: Sentence, slot: Slot | None) -> dict[str, Any] | None:
-    if slot is None:
-        return None
-    start, end = sentence.span(slot)
-    return {"name": slot.name, "value": sentence.value(slot), "start": start, "end": end}
 
 
 def analyze_errors(

@@ -19,6 +19,7 @@ from slotfill.config.builtin import config_summary
 from slotfill.lab.compare.jobs import Job, Plan, evaluated_splits, read_result
 from slotfill.lab.compare.significance import (
     DRAWS,
+    LEVEL,
     bootstrap_interval,
     correct_holm,
     mean_f1,
@@ -26,9 +27,6 @@ from slotfill.lab.compare.significance import (
 )
 from slotfill.runs.load import read_text
 from slotfill.version import FORMAT
-
-LEVEL = 0.05
-"""Significance level."""
 
 INTENT_RATES = {"accuracy": "intents", "frame_accuracy": "frames"}
 """The rates of intents in a report, and their headings."""

@@ -18,6 +18,9 @@ import numpy as np
 
 from slotfill.evaluation.metrics import compute_f1
 
+LEVEL = 0.05
+"""Significance level."""
+
 DRAWS = 10_000
 _CHUNK = 500
 """Samples that are drawn at a time."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from slotfill.lab.compare.report import (
     INTENT_RATES,
-    LEVEL,
     ComparisonReport,
     ConfigReport,
     Difference,
     SplitReport,
 )
+from slotfill.lab.compare.significance import LEVEL
 
 COSTS = {
     "parameters": "parameters",
