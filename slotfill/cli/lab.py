@@ -4,6 +4,7 @@
 
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -96,7 +97,26 @@ def compare(
     out: Annotated[Path, Option(help="Folder of the run folders, OUT/CORPUS/NAME-seedN.")] = Path(
         "runs/compare"
     ),
+    folds: Annotated[
+        int | None,
+        Option(
+            min=2,
+            metavar="K",
+            help="Cross-validate: divide the training sentences by K, and test on each part.",
+        ),
+    ] = None,
+    percentages: Annotated[
+        str | None,
+        Option(
+            metavar="P,P,...",
+            help="Also train on parts of the training sentences, e.g. 10,25,50,100.",
+        ),
+    ] = None,
     jobs: Annotated[int, Option(min=1, help="Number of runs to train in parallel.")] = 1,
+    figure: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Write the learning curves as .svg, .png or .pdf."),
+    ] = None,
     markdown: Annotated[
         Path | None, Option(metavar="FILE", help="Write the tables as Markdown.")
     ] = None,
@@ -120,11 +140,18 @@ def compare(
         raise UsageError("train.seed is set by --seeds; give --seeds alone")
     if data and "data.path" in keys:
         raise UsageError("data.path is set by --data; give one of them")
-    files = [file for file in (markdown, json_file) if file is not None]
+    if folds and percentages:
+        raise UsageError("--folds has no test sentences for --percentages; give one of them")
+    if figure is not None and not percentages:
+        raise UsageError("--figure is of learning curves; add --percentages 10,25,50,100")
+    parts = _parse_percentages(percentages) if percentages else []
+    files = [file for file in (markdown, json_file, figure) if file is not None]
     for file in files:
         check_new_file(file, force=force)
     if len({file.resolve() for file in files}) < len(files):
-        raise UsageError(f"--markdown and --json are both {markdown}; give two files")
+        raise UsageError(f"{files[0]}: --markdown, --json and --figure need different files")
+    if figure is not None:
+        _check_figure(figure)
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file; give a folder for the run folders")
 
@@ -134,7 +161,13 @@ def compare(
     from slotfill.lab.compare import tables
 
     plan = comparing.plan(
-        configs, out, overrides=overrides, seeds=_parse_seeds(seeds), data=data or ()
+        configs,
+        out,
+        overrides=overrides,
+        seeds=_parse_seeds(seeds),
+        data=data or (),
+        folds=folds or 0,
+        percentages=parts,
     )
     finished = sum(map(comparing.is_finished, plan.jobs))
     runs = format_count(len(plan.jobs), "run")
@@ -150,8 +183,14 @@ def compare(
         finished = sum(map(comparing.is_finished, plan.jobs))
         _exit_stopped(f"{finished} of {len(plan.jobs)} runs")
     report = comparison.summarize(plan, errors, shlex.join(["slotfill", *sys.argv[1:]]))
+    if figure is not None:
+        from slotfill.lab.probe import figures
+
+        plot = figures.plot_learning_curves(report.learning_curves)
+        write_atomically(figure, figures.render(plot, figure.suffix))
     if markdown:
-        write_atomically(markdown, tables.markdown(report))
+        link = Path(os.path.relpath(figure, markdown.parent)).as_posix() if figure else ""
+        write_atomically(markdown, tables.markdown(report, link))
     if json_file:
         write_atomically(json_file, json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
     for title, error in errors.items():
@@ -256,11 +295,8 @@ def probe(
     factors = _parse_list("--gain", gain, float, "numbers above 0", lambda x: 0 < x < math.inf)
     training = (steps, hidden_size, _parse_seeds(seeds), sorted(tokens), sorted(factors), mixed)
     if figure is not None:
-        if figure.suffix.lower() not in (".svg", ".png", ".pdf"):
-            raise UsageError(f"--figure {figure}: a figure is a .svg, .png or .pdf file")
         check_new_file(figure, force=force)
-        if find_spec("matplotlib") is None:
-            raise UsageError(f"{figure}: figures need matplotlib: pip install 'slotfill[plots]'")
+        _check_figure(figure)
 
     from slotfill.cli import display
     from slotfill.cli.progress import probe_progress
@@ -350,6 +386,14 @@ def tune(
         raise Exit(1)
 
 
+def _check_figure(path: Path) -> None:
+    """Raise UsageError if `path` does not name a figure, or figures cannot be written."""
+    if path.suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise UsageError(f"--figure {path}: a figure is a .svg, .png or .pdf file")
+    if find_spec("matplotlib") is None:
+        raise UsageError(f"{path}: figures need matplotlib: pip install 'slotfill[plots]'")
+
+
 def _exit_stopped(finished: str) -> NoReturn:
     """Exit after Ctrl-C with a message that names the share that is `finished`."""
     echo_errors(f"stopped; {finished} are finished; run the same command to continue")
@@ -377,4 +421,10 @@ def _parse_list(
 def _parse_seeds(text: str) -> list[int]:
     return _parse_list(
         "--seeds", text, int, f"integers from 0 to {2**32 - 1}", lambda seed: 0 <= seed < 2**32
+    )
+
+
+def _parse_percentages(text: str) -> list[int]:
+    return _parse_list(
+        "--percentages", text, int, "integers from 1 to 100", lambda number: 1 <= number <= 100
     )

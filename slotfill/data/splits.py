@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import chain
 from pathlib import Path
 
@@ -182,6 +182,44 @@ def draw_holdout(sentences: Sequence[Sentence], size: int) -> set[int]:
             if len(held) < size and is_drawn(index):
                 hold(index)
     return held
+
+
+def draw_folds(sentences: Sequence[Sentence], count: int, seed: int = 0) -> list[list[int]]:
+    """Divide the indices of `sentences` at random into `count` folds of similar size and labels.
+
+    Sentences with the same text are in the same fold. Raises UsageError if there are too few.
+    """
+    by_text: dict[str, list[int]] = {}
+    for index, sentence in enumerate(sentences):
+        by_text.setdefault(sentence.text.casefold(), []).append(index)
+    if len(by_text) < count:
+        raise UsageError(f"{count} folds of only {len(by_text)} different training sentences")
+    groups = list(by_text.values())
+    labels = [set().union(*(sentences[index].labels for index in group)) for group in groups]
+    folds: list[list[int]] = [[] for _ in range(count)]
+    for group in _shuffle_by_labels(labels, seed):
+        min(folds, key=len).extend(groups[group])
+    return [sorted(fold) for fold in folds]
+
+
+def draw_subset(sentences: Sequence[Sentence], size: int, seed: int = 0) -> list[int]:
+    """Draw the indices of `size` sentences at random, with each label in proportion.
+
+    With the same seed, a smaller subset is part of each larger one.
+    """
+    order = _shuffle_by_labels([sentence.labels for sentence in sentences], seed)
+    # Multiples of the golden ratio, modulo 1, are spread evenly in each run of neighbours.
+    start = np.random.default_rng(seed).random()
+    priorities = (start + np.arange(len(order)) * (5**0.5 - 1) / 2) % 1
+    return sorted(order[position] for position in np.argsort(priorities)[:size].tolist())
+
+
+def _shuffle_by_labels(labels: Sequence[Set[tuple[str, str]]], seed: int) -> list[int]:
+    """Return positions in random order, but those with the same rare labels next to each other."""
+    counts = Counter(chain.from_iterable(labels))
+    ranks = {label: rank for rank, (label, _) in enumerate(reversed(counts.most_common()))}
+    order = np.random.default_rng(seed).permutation(len(labels)).tolist()
+    return sorted(order, key=lambda index: sorted(ranks[label] for label in labels[index]))
 
 
 def evaluation_split(data: DataConfig) -> str:

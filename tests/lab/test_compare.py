@@ -78,14 +78,14 @@ def steady(report):
 
 def test_report_has_the_scores_of_the_runs(compared, corpus):
     report = report_of(compared)
-    keys = "format command date environment statistics seeds corpora configs runs"
-    assert list(report) == keys.split()
+    keys = "format command date environment statistics seeds folds corpora configs"
+    assert list(report) == [*keys.split(), "learning_curves", "runs"]
     assert report["command"].startswith(
         "slotfill compare one.yaml two.yaml three.yaml train.epochs=2 --seeds 1,2"
     )
     path = os.path.relpath(corpus, compared)
     assert report["corpora"] == {
-        "corpus": {"path": path, "final": "test", "splits": ["test", "pairs"]}
+        "corpus": {"path": path, "final": "test", "splits": ["test", "pairs"], "subset": None}
     }
     assert [config["name"] for config in report["configs"]] == ["one", "two", "three"]
     assert [config["summary"] for config in report["configs"]] == ["A small network.", "", ""]

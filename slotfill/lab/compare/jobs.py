@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice, product
 from multiprocessing import connection, get_context
@@ -28,6 +28,7 @@ from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
 from slotfill.files import parse_json, write_atomically
 from slotfill.inference.tagging import predict
+from slotfill.lab.compare.resampling import Resampling, Subset
 from slotfill.model.build import check_buildable
 from slotfill.runs.folder import RunFolder, stopped_run
 from slotfill.runs.load import load_run, read_text
@@ -62,6 +63,8 @@ class Job:
     corpus: str
     config: Config
     folder: Path
+    fold: int = 0
+    """The number of the fold that is held out for scoring, from 1; 0 if there are no folds."""
 
     @property
     def seed(self) -> int:
@@ -71,7 +74,8 @@ class Job:
     @property
     def title(self) -> str:
         """The name of the job in messages."""
-        return f"{self.corpus}/{self.folder.name}"
+        fold = f"fold{self.fold}/" if self.fold else ""
+        return f"{self.corpus}/{fold}{self.folder.name}"
 
     @property
     def result_path(self) -> Path:
@@ -89,6 +93,10 @@ class Plan:
     corpora: dict[str, str]
     """By name, the paths of each corpus."""
     jobs: list[Job]
+    folds: int = 0
+    """How many folds each corpus is divided into; 0 if it is not."""
+    subsets: dict[str, Subset] = field(default_factory=dict)
+    """By name, what each corpus is a subset of, if it is one."""
 
 
 def plan(
@@ -98,10 +106,15 @@ def plan(
     overrides: Sequence[str] = (),
     seeds: Sequence[int] = (1,),
     data: Sequence[str] = (),
+    folds: int = 0,
+    percentages: Sequence[int] = (),
 ) -> Plan:
     """Return the checked jobs that compare configs on the corpora `data`, or each on its own data.
 
     `words` are built-in configs, YAML files, and folders of these; `out` is for the run folders.
+    With `folds`, the training sentences are divided to be scored on, and with `percentages`, each
+    share of them is trained on as a corpus of its own.
+
     Raises ConfigError with all errors in configs and data, or the only error itself, and UsageError
     if a run folder exists and was trained with another config.
     """
@@ -111,9 +124,10 @@ def plan(
     for word in words:
         with _collect(errors):
             sources |= dict.fromkeys(expand_configs(word))
-    result = Plan(list(seeds), {}, {}, [])
+    result = Plan(list(seeds), {}, {}, [], folds)
     checked: list[tuple[str, str, Config]] = []
     checked_data = set()
+    locations: dict[str, str] = {}
     for source, path in product(sources, dict.fromkeys(data) or (None,)):
         changes = list(overrides)
         if path is not None:
@@ -122,28 +136,39 @@ def plan(
             name, config = load_config(source, changes, need_data=True)
             with _collect(errors):
                 check_buildable(config)
-            data_key = config.data.model_dump_json(), bool(config.intent)
+            sentences = config.data
+            if folds and sentences.holdout is None:  # Each fold has test sentences.
+                sentences = sentences.model_copy(update={"holdout": 0.0})
+            data_key = sentences.model_dump_json(), bool(config.intent)
             if data_key not in checked_data:
                 checked_data.add(data_key)
                 with _collect(errors):
-                    evaluation_split(config.data)
-                    for split in split_names(config.data):
-                        read_split(config.data, split, intents=bool(config.intent))
+                    if not folds:
+                        evaluation_split(sentences)
+                    for split in split_names(sentences):
+                        read_split(sentences, split, intents=bool(config.intent))
             corpus, location = _corpus(config.data)
             _register(result.configs, name, source)
-            _register(result.corpora, corpus, location)
+            _register(locations, corpus, location)
             checked.append((name, corpus, config))
     if messages := dict.fromkeys(message for error in errors for message in error.messages):
         raise errors[0] if len(messages) == 1 else ConfigError(list(map(ErrorDetail, messages)))
     # All configs with one seed before the next seed, so that early results can be compared.
+    resampling = Resampling(out, folds, percentages)
     for seed, (name, corpus, config) in product(seeds, checked):
         seeded = config.train.model_copy(update={"seed": seed})
-        folder = out / corpus / f"{name}-seed{seed}"
-        job = Job(name, corpus, config.model_copy(update={"train": seeded}), folder)
-        if any(job.folder == other.folder for other in result.jobs):
-            raise UsageError(f"{job.title} is listed twice")
-        _check_same_config(job)
-        result.jobs.append(job)
+        for sample in resampling.draw(corpus, config.data, seed):
+            folder = out / sample.name / (f"fold{sample.fold}" if folds else "")
+            folder /= f"{name}-seed{seed}"
+            sampled = config.model_copy(update={"train": seeded, "data": sample.data})
+            job = Job(name, sample.name, sampled, folder, sample.fold)
+            if any(job.folder == other.folder for other in result.jobs):
+                raise UsageError(f"{job.title} is listed twice")
+            _check_same_config(job)
+            result.jobs.append(job)
+            result.corpora[sample.name] = locations[corpus]
+            if sample.subset:
+                result.subsets[sample.name] = sample.subset
     return result
 
 

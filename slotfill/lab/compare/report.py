@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import product
 from statistics import mean, median, stdev
 from typing import Any
 
 import numpy as np
 
 from slotfill.config.builtin import config_summary
+from slotfill.evaluation.metrics import compute_f1
 from slotfill.lab.compare.jobs import Job, Plan, evaluated_splits, read_result
+from slotfill.lab.compare.learning_curve import LearningCurve, fit_doubling
+from slotfill.lab.compare.resampling import Subset
 from slotfill.lab.compare.significance import (
     DRAWS,
     LEVEL,
@@ -39,13 +44,13 @@ STATISTICS = {
     "corrected": "Holm, over the configs compared with the first on one split of one corpus",
 }
 
-Counts = Mapping[tuple[str, str, str, int], np.ndarray]
-"""Slot counts `(sentence, 3)` by config, corpus, split and seed."""
+CountsKey = tuple[str, str, str, int]
+"""Config, corpus, split and seed."""
 
 
 @dataclass(slots=True)
 class Spread:
-    """Mean and standard deviation over the seeds; None without enough of them."""
+    """Mean and standard deviation over the seeds and the folds; None without enough of them."""
 
     mean: float | None
     deviation: float | None
@@ -75,7 +80,7 @@ class SplitReport(Spread):
     """Scores of a config on one split: mean and deviation are those of F1."""
 
     f1s: dict[str, float]
-    """F1 by seed."""
+    """F1 by seed, or by fold and seed, such as `fold1-seed1`."""
     intent: dict[str, Spread]
     """Rates of intents, if they are learned."""
     against_first: Difference | None = None
@@ -89,6 +94,8 @@ class RunReport:
     corpus: str
     seed: int
     folder: str
+    fold: int
+    """The number of the held-out fold, from 1; 0 without folds."""
     failed: str | None
     """The error of a failed run."""
     parameters: int | None = None
@@ -100,6 +107,11 @@ class RunReport:
     predict_tokens_per_second: float = 0.0
     scores: dict[str, Any] = field(default_factory=dict)
     """Scores by split."""
+
+    @property
+    def key(self) -> str:
+        """What distinguishes the run from others of the same config and corpus."""
+        return f"fold{self.fold}-seed{self.seed}" if self.fold else str(self.seed)
 
 
 @dataclass(slots=True)
@@ -139,6 +151,8 @@ class CorpusInfo:
     path: str
     final: str
     splits: list[str]
+    subset: Subset | None = None
+    """What its training sentences are a part of, if they are."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,44 +167,59 @@ class ComparisonReport:
     statistics: dict[str, Any]
     """The tests and their settings."""
     seeds: list[int]
+    folds: int
+    """0 without cross-validation."""
     corpora: dict[str, CorpusInfo]
     configs: list[ConfigReport]
+    learning_curves: list[LearningCurve]
     runs: list[RunReport]
 
 
 def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> ComparisonReport:
     """Return the report on the jobs of `plan`; `errors` are those of failed jobs by title."""
-    runs, corpora, counts = [], {}, {}
+    runs, corpora = [], {}
+    counts: dict[CountsKey, dict[int, np.ndarray]] = defaultdict(dict)
     environment: dict[str, Any] = {}
     for job in plan.jobs:
         splits = evaluated_splits(job.config.data)
-        corpora[job.corpus] = CorpusInfo(plan.corpora[job.corpus], splits[0], splits)
+        corpora[job.corpus] = CorpusInfo(
+            plan.corpora[job.corpus], splits[0], splits, plan.subsets.get(job.corpus)
+        )
         result = None if job.title in errors else read_result(job)
         runs.append(_run_report(job, result, errors.get(job.title)))
         if result is None:
             continue
         for split, rows in result["counts"].items():
-            counts[job.name, job.corpus, split, job.seed] = np.array(rows).reshape(-1, 3)
+            rows = np.array(rows).reshape(-1, 3)
+            counts[job.name, job.corpus, split, job.seed][job.fold] = rows
         environment = environment or json.loads(read_text(job.folder / "environment.json"))
     environment.pop("command", None)  # It has paths of this machine; the report has its own.
     configs = [_config_report(name, config, runs, corpora) for name, config in plan.configs.items()]
+    # The folds of a corpus together hold each of its sentences once.
+    complete = {
+        key: np.concatenate([rows for _, rows in sorted(folds.items())])
+        for key, folds in counts.items()
+        if len(folds) == max(plan.folds, 1)
+    }
     for corpus, info in corpora.items():
         for split in info.splits:
-            _add_differences(configs, corpus, split, counts)
+            _add_differences(configs, corpus, split, complete)
     return ComparisonReport(
         command=command,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         environment=environment,
         statistics={"first": configs[0].name, **STATISTICS},
         seeds=plan.seeds,
+        folds=plan.folds,
         corpora=corpora,
         configs=configs,
+        learning_curves=_learning_curves(plan, corpora, complete),
         runs=runs,
     )
 
 
 def _run_report(job: Job, result: Mapping[str, Any] | None, error: str | None) -> RunReport:
-    report = RunReport(job.name, job.corpus, job.seed, job.folder.as_posix(), error)
+    report = RunReport(job.name, job.corpus, job.seed, job.folder.as_posix(), job.fold, error)
     if result is not None:
         training = json.loads(read_text(job.folder / "scores.json"))
         for name in ("parameters", "epochs", "best_epoch", "train_seconds"):
@@ -218,7 +247,7 @@ def _corpus_report(runs: Sequence[RunReport], splits: Sequence[str]) -> CorpusRe
     finished = [run for run in runs if run.scores]
     report = CorpusReport(len(runs), len(runs) - len(finished), {})
     for split in splits:
-        scores = {str(run.seed): run.scores[split] for run in finished}
+        scores = {run.key: run.scores[split] for run in finished}
         f1s = {seed: score["overall"]["f1"] for seed, score in scores.items()}
         intents = [score["intent"] for score in scores.values() if "intent" in score]
         rates = {}
@@ -240,7 +269,7 @@ def _mean_std(values: Collection[float]) -> tuple[float | None, float | None]:
 
 
 def _add_differences(
-    configs: Sequence[ConfigReport], corpus: str, split: str, counts: Counts
+    configs: Sequence[ConfigReport], corpus: str, split: str, counts: Mapping[CountsKey, np.ndarray]
 ) -> None:
     """Set `against_first` of all configs but the first, over the seeds both have on `split`."""
     first = configs[0].name
@@ -260,3 +289,24 @@ def _add_differences(
     corrected = correct_holm([against.p for against in differences])
     for against, p in zip(differences, corrected, strict=True):
         against.p_corrected = p
+
+
+def _learning_curves(
+    plan: Plan, corpora: Mapping[str, CorpusInfo], counts: Mapping[CountsKey, np.ndarray]
+) -> list[LearningCurve]:
+    """Return a curve for each config and each corpus that subsets were drawn from."""
+    by_corpus: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, subset in plan.subsets.items():
+        by_corpus[subset.corpus][name] = subset.sentences
+    curves = []
+    for (corpus, sizes), config in product(by_corpus.items(), plan.configs):
+        split = corpora[next(iter(sizes))].final
+        keys = [[(config, name, split, seed) for name in sizes] for seed in plan.seeds]
+        complete = [[counts[key] for key in row] for row in keys if counts.keys() >= set(row)]
+        if complete:
+            stacked = np.array(complete).swapaxes(0, 1)
+            f1s = compute_f1(stacked.sum(axis=2)).tolist()
+            numbers = list(sizes.values())
+            doubling = fit_doubling(numbers, stacked)
+            curves.append(LearningCurve(config, corpus, split, numbers, f1s, doubling))
+    return curves

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slotfill.errors import format_count
 from slotfill.lab.compare.report import (
     INTENT_RATES,
     ComparisonReport,
@@ -78,7 +79,10 @@ def _mark(difference: Difference | None) -> str:
 def legend(report: ComparisonReport) -> list[str]:
     """Return the sentences that explain the tables."""
     seeds, failed = len(report.seeds), sum(bool(run.failed) for run in report.runs)
-    spread = f": mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else ", one seed"
+    over = [format_count(report.folds, "fold")] if report.folds else []
+    over += [f"{seeds} seeds"] if seeds > 1 else []
+    spread = f": mean ± sample standard deviation over {' and '.join(over)}" if over else ""
+    spread += ", one seed" if seeds == 1 else ""
     lines = [f"F1 in percent over complete slots{spread}."]
     if len(report.configs) > 1:
         lines += [
@@ -89,11 +93,14 @@ def legend(report: ComparisonReport) -> list[str]:
     lines.append("Speeds: medians; runs that train in parallel slow each other down.")
     if failed:
         lines.append(f"! {failed} of {len(report.runs)} runs failed and are excluded.")
-    return lines
+    return [*lines, *filter(None, map(str, report.learning_curves))]
 
 
-def markdown(report: ComparisonReport) -> str:
-    """Return the tables as a Markdown page, with the machine, the date and the command."""
+def markdown(report: ComparisonReport, figure: str = "") -> str:
+    """Return the tables as a Markdown page, with the machine, the date and the command.
+
+    `figure` is the path of a figure of the learning curves.
+    """
     environment = report.environment
     versions = [f"{name} {number}" for name, number in environment.get("versions", {}).items()]
     machine = f"{environment.get('processors')} processors, {environment.get('platform')}"
@@ -103,6 +110,7 @@ def markdown(report: ComparisonReport) -> str:
             "# Comparison",
             f"    {report.command}",
             *map(_markdown_table, tables(report)),
+            *([f"![Learning curves]({figure})"] if figure else []),
             " ".join(legend(report)).replace("*", "\\*"),
             f"Machine: {machine}; {python}. {report.date[:10]}.\n",
         ]

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
+    from slotfill.lab.compare.learning_curve import LearningCurve
     from slotfill.lab.probe.probe import ProbeResult
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
@@ -113,4 +114,24 @@ def plot_probe(results: Mapping[str, ProbeResult]) -> Figure:
     right.set(yscale="log", ylim=GRADIENT_LIMITS)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
+    return figure
+
+
+@rc_context(STYLE)
+def plot_learning_curves(curves: Sequence[LearningCurve]) -> Figure:
+    """Return a figure of F1 by the number of training sentences, with a panel for each corpus."""
+    corpora = {(curve.corpus, curve.split): curve.sizes for curve in curves}
+    configs = list(dict.fromkeys(curve.config for curve in curves))
+    figure, axes = panels(*(f"{corpus} {split}" for corpus, split in corpora))
+    by_corpus = dict(zip(corpora, axes, strict=True))
+    for curve in curves:
+        f1s = list(zip(*curve.f1s, strict=True))
+        own_axes = by_corpus[curve.corpus, curve.split]
+        line(own_axes, configs.index(curve.config), curve.sizes, f1s, label=curve.config)
+    for own_axes, sizes in zip(axes, corpora.values(), strict=True):
+        own_axes.set_xscale("log", base=2)
+        own_axes.set(xlabel="training sentences", ylabel="F1, %")
+        own_axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        own_axes.minorticks_off()
+        own_axes.legend()
     return figure
