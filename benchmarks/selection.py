@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fixtures import CORPORA, ROOM, say
+from fixtures import CORPORA, ROOM, log
 
 from slotfill.config.models import Config, DataConfig, TrainConfig
 from slotfill.data.batching import make_batch
@@ -192,7 +192,7 @@ def main() -> None:
             SENTENCES, DRAWS, SEEDS, TRAININGS, CORPORA
         ):
             if not cache_file(corpus, number, draw, seed, training).is_file():
-                say(f"{corpus}, {number} sentences, draw {draw}, seed {seed}: {training}")
+                log(f"{corpus}, {number} sentences, draw {draw}, seed {seed}: {training}")
                 train(corpus, number, draw, seed, training)
     results: dict[str, Any] = collect()
     TARGET.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -23,6 +23,9 @@ from slotfill.config.option_types import MAX_COUNT
 from slotfill.config.registry import REGISTRIES, REQUIRED, PartSource, Registry
 from slotfill.config.yaml_reader import dump
 
+TABLES = {"Range": "[range](#tune)", "RuleConfig": "[rule](#rules)"}
+"""Links to the tables of types that are not a section by themselves."""
+
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "config.md"
 
 INTRO = """\
@@ -53,8 +56,9 @@ def render() -> str:
     definitions = root["$defs"]
     pieces = [INTRO, "## The sections\n", _table(root["properties"], definitions, {})]
     for key, field in root["properties"].items():
-        # What stands below each key of `tune` is a table as well.
+        # What stands below each key of `tune`, and each item of `rules`, is a table as well.
         one = field.get("additionalProperties", {}).get("anyOf", [field])[0]
+        one = one.get("items", one)
         section = definitions.get(one.get("$ref", "").rpartition("/")[2], {})
         if "properties" in section:
             pieces += [
@@ -119,13 +123,7 @@ def _type(field: Mapping[str, Any]) -> str:
     """Return the type and the range of a JSON Schema `field` in words."""
     if "$ref" in field:
         name = field["$ref"].rpartition("/")[2]
-        return (
-            f"[{name}](#{name}s)"
-            if name in REGISTRIES
-            else "[range](#tune)"
-            if name == "Range"
-            else "section"
-        )
+        return f"[{name}](#{name}s)" if name in REGISTRIES else TABLES.get(name, "section")
     if "anyOf" in field:
         return " or ".join(_type(each) for each in field["anyOf"])
     if "const" in field:

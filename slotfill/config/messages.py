@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -93,7 +93,9 @@ def _path_in_data(location: KeyPath, data: Any) -> KeyPath | None:
 def _describe_unknown_key(path: KeyPath, model: Any, section: str) -> str:
     """Return the message for a key at `path` that `model`, or the model in it, does not have."""
     for step in path[:-1]:
-        model = model.model_fields[step].annotation
+        # The item of a list is of the type in its annotation, `list[...]`.
+        is_item = isinstance(step, int)
+        model = get_args(model)[0] if is_item else model.model_fields[step].annotation
     key, allowed = str(path[-1]), list(model.model_fields)
     if sections := find_section_keys(key, section, allowed):
         hint = " or ".join(f"'{section}'" for section in sections[:3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from slotfill.config.option_types import (
     Count,
     Depth,
     FileOrFolder,
+    FilePath,
     Fraction,
     NonNegative,
     Positive,
@@ -20,6 +22,7 @@ from slotfill.config.option_types import (
     SchemeName,
     Size,
     TokenizerName,
+    config_error,
 )
 from slotfill.config.part_config import (
     Part,
@@ -169,6 +172,36 @@ class Range(StrictModel):
         return self.model_copy(update={key: int(number) for key, number in numbers.items()})
 
 
+def _check_pattern(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        where = "" if error.pos is None else f" at character {error.pos + 1}"
+        raise config_error(f"not a regular expression: {error.msg}{where}") from None
+    except (RecursionError, OverflowError):
+        raise config_error("not a regular expression: too complex") from None
+    return pattern
+
+
+class RuleConfig(StrictModel):
+    """What fills a slot, or vetoes it, whatever the network predicts: a pattern or a list."""
+
+    slot: str
+    """The name of the slot, which no training sentence needs to have."""
+    action: Literal["fill", "veto"] = "fill"
+    """`fill` makes each match a slot; `veto` removes slots whose whole value matches."""
+    pattern: Annotated[str, AfterValidator(_check_pattern)] | None = None
+    """A regular expression, as of Python's `re`; a group `(?P<value>...)` is the value in it."""
+    list: FilePath | None = None
+    """A text file with one value a line, compared without case."""
+
+    @model_validator(mode="after")
+    def _has_one_matcher(self) -> RuleConfig:
+        if bool(self.pattern) == bool(self.list):
+            raise config_error("needs either a pattern or a list")
+        return self
+
+
 class Config(StrictModel):
     """The complete description of a run, with every default."""
 
@@ -198,6 +231,8 @@ class Config(StrictModel):
     intent_threshold: Probability = 0.0
     """The confidence below which the intent is left out."""
     train: TrainConfig = TrainConfig()
+    rules: list[RuleConfig] = Field([])
+    """Regular expressions and lists that fill or veto slots after decoding; the first counts."""
     tune: dict[str, Range | Annotated[list[Any], Field(min_length=2)]] = Field({}, exclude=True)
     """The search space of `slotfill tune`: for a key with dots, a range or a list of values.
 

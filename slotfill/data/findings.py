@@ -8,11 +8,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from slotfill.data.corpus import ReadResult
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import count_labels, ranks_epochs
 from slotfill.data.tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from slotfill.config.models import RuleConfig
 
 _MAX_LISTED = 5
 _USUAL_REPETITION = 0.1
@@ -53,6 +57,16 @@ def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> 
         for kind in ("slot", "intent") if intents else ("slot",):
             findings += _compare_names(splits, split, kind)
     return findings
+
+
+def check_rules(rules: Sequence[RuleConfig], sentences: Sequence[Sentence]) -> Iterator[str]:
+    """Yield each rule whose slot is in no sentence, if it vetoes it, or another may be meant."""
+    names = {slot.name for sentence in sentences for slot in sentence.slots or ()}
+    for index, rule in enumerate(rules):
+        near = get_close_matches(rule.slot, names, n=1)
+        if rule.slot not in names and (near or rule.action == "veto"):
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            yield f"rules.{index}.slot: no training sentence has a slot '{rule.slot}'{hint}"
 
 
 def _find_repairs(split: str, result: ReadResult) -> Iterator[str]:

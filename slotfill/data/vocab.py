@@ -20,6 +20,7 @@ from slotfill.data.indexers import (
 from slotfill.data.schemes import SCHEMES, TagDecoder, all_tags, slots_to_tags
 from slotfill.data.sentence import INTENT_SEPARATOR, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
+from slotfill.data.values import KnownValues
 from slotfill.errors import ConfigError, ErrorDetail, did_you_mean
 from slotfill.files import parse_json
 
@@ -36,6 +37,7 @@ class Vocab:
         resources: What parts have read from files, by path.
         restored_resources: The paths whose resources come from a saved run.
         tokenizer: The tokenizer of the training sentences.
+        values: What is known of values beside the network.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Vocab:
         tokenizer: Tokenizer | None = None,
     ) -> None:
         self.tokenizer = tokenizer or Tokenizer()
+        self.values = KnownValues()
         self.tokens = tokens
         self.tags = tags
         self.scheme = scheme

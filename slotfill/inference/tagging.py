@@ -141,7 +141,7 @@ def predict(
     sentences: Sequence[Sentence],
     calibration: Calibration | None = None,
 ) -> Predictions:
-    """Return the slots and the intent of each sentence.
+    """Return the slots and the intent of each sentence, after the rules of `vocab`.
 
     Args:
         calibration: Also return confidences, with its temperatures.
@@ -170,6 +170,11 @@ def predict(
                     candidates = batch.intent_candidates(row, engine, vocab, calibration)
                 index = batch.indices[row]
                 confidences[index] = Confidence(*confidences[index][:2], probability, candidates)
+    if vocab.values.rules:
+        for index, sentence in enumerate(sentences):
+            before = confidences[index].slots if calibration else [1.0] * len(slots[index])
+            slots[index], after = vocab.values.rules.apply(sentence, slots[index], before)
+            confidences[index] = confidences[index]._replace(slots=after)
     return Predictions(slots, intents, None if calibration is None else confidences)
 
 

@@ -8,9 +8,10 @@ from slotfill.config.builtin import load_config
 from slotfill.config.models import external_part_files
 from slotfill.config.registry import external_parts_trusted
 from slotfill.data.alignment import MisalignedError
-from slotfill.data.findings import check_splits, find_problems
+from slotfill.data.findings import check_rules, check_splits, find_problems
 from slotfill.data.sentence import intent_names
 from slotfill.data.splits import read_split, split_names
+from slotfill.data.values import KnownValues
 from slotfill.data.vocab import check_slot_names
 from slotfill.errors import DataError, format_count
 
@@ -52,6 +53,11 @@ def check_config(
         check_slot_names("train.slot_weights", loaded.train.slot_weights, slot_names)
         check_slot_names("thresholds", loaded.thresholds, slot_names)
     corpus = {split: result.sentences for split, result in results.items()}
-    findings = check_splits(corpus, intents=bool(loaded.intent)) + find_problems(results)
+    KnownValues.read(loaded, results["train"].tokenizer)
+    findings = [
+        *check_splits(corpus, intents=bool(loaded.intent)),
+        *check_rules(loaded.rules, corpus["train"]),
+        *find_problems(results),
+    ]
     not_executed = [f"not verified: {file} is executed only with --trust" for file in files]
     return name, summaries, [*findings, *not_executed]

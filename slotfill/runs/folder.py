@@ -34,7 +34,7 @@ from slotfill.runs.load import (
     parse_vocab,
     partial_path,
 )
-from slotfill.runs.manifest import CALIBRATION, FILES, is_completed, write_run
+from slotfill.runs.manifest import CALIBRATION, FILES, VALUES, is_completed, write_run
 from slotfill.version import FORMAT, __version__
 
 if TYPE_CHECKING:
@@ -203,6 +203,8 @@ class RunFolder:
             "environment.json": json.dumps(environment(), indent=1),
             "scores.json": json.dumps(scores, ensure_ascii=False, indent=1),
         }
+        if vocab.values:
+            contents[VALUES] = vocab.values.to_json()
         files = {name: text.encode() for name, text in contents.items()}
         files |= {"model.safetensors": _tensor_bytes(model.state_dict(), {}), **models}
         write_run(self.partial, files, completed=completed)

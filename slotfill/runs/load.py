@@ -1,9 +1,9 @@
 """Loading of a run folder: everything a trained model is, as files that people can read.
 
 `config.yaml` (complete), `vocab.json`, `model.safetensors`, `embedding.onnx`, `model.onnx`,
-`calibration.json`, `history.csv`, `scores.json`, `environment.json`, and `manifest.json` with their
-checksums. While a run trains, its folder is called `NAME.partial` and holds `checkpoint/` for
-`--resume`.
+`calibration.json`, `values.json`, `history.csv`, `scores.json`, `environment.json`, and
+`manifest.json` with their checksums. While a run trains, its folder is called `NAME.partial` and
+holds `checkpoint/` for `--resume`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_slot_names
 from slotfill.errors import ConfigError, RunError, SlotfillError, UsageError, did_you_mean
 from slotfill.files import parse_json
@@ -20,7 +21,7 @@ from slotfill.inference.calibration import UNCALIBRATED, Calibration
 from slotfill.inference.engine import Engine
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
 from slotfill.runs.device import EngineName, resolve_device
-from slotfill.runs.manifest import CALIBRATION, RunFiles
+from slotfill.runs.manifest import CALIBRATION, VALUES, RunFiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,6 +91,8 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
             f"{path}: not a complete run folder: {', '.join(missing)} missing; train it again"
         )
     config_text, vocab = files["config.yaml"], parse_vocab(files["vocab.json"], path)
+    if files.has(VALUES):
+        vocab.values = parse_values(files[VALUES], path)
     calibration = UNCALIBRATED
     if files.has(CALIBRATION):
         calibration = parse_calibration(files[CALIBRATION], path)
@@ -180,6 +183,16 @@ def parse_calibration(content: bytes, path: Path) -> Calibration:
     except ValueError as error:
         name = path / CALIBRATION
         raise RunError(f"{name}: not a calibration ({error}); train the run again") from None
+
+
+def parse_values(content: bytes, path: Path) -> KnownValues:
+    """Return the known values of the run in the folder `path`; raises RunError if not valid."""
+    try:
+        return KnownValues.from_json(content)
+    except ValueError as error:
+        raise RunError(
+            f"{path / VALUES}: not known values ({error}); train the run again"
+        ) from None
 
 
 def parse_tensors(content: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -15,14 +15,16 @@ from slotfill.version import FORMAT
 
 MANIFEST = "manifest.json"
 CALIBRATION = "calibration.json"
+VALUES = "values.json"
 
 FILES = (
     *("config.yaml", "vocab.json", "model.safetensors", *ONNX),
-    *(CALIBRATION, "history.csv", "scores.json", "environment.json", MANIFEST),
+    *(CALIBRATION, VALUES, "history.csv", "scores.json", "environment.json", MANIFEST),
 )
 """The files of a run; those of `ONNX` are missing if it cannot be exported.
 
-Without `CALIBRATION`, all temperatures are 1 and there are no thresholds."""
+Without `CALIBRATION`, all temperatures are 1 and there are no thresholds; without
+`VALUES`, there are no rules."""
 
 _SHAPE = {"format": int, "completed": bool, "files": {str: {"size": int, "sha256": str}}}
 

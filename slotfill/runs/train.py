@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from slotfill.config.models import Config
-from slotfill.data.findings import check_splits
+from slotfill.data.findings import check_rules, check_splits
 from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, split_names
+from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_slot_names
 from slotfill.errors import RunError
 from slotfill.evaluation.calibration import fit_calibration
@@ -79,6 +80,7 @@ def build_trainer(
         intents=bool(config.intent),
         tokenizer=fit_tokenizer(config.data),
     )
+    vocab.values = KnownValues.read(config, vocab.tokenizer)
     check_slot_names("thresholds", config.thresholds, vocab.slot_names)
     model = build_model(config, vocab, learning=True).to(device)
     trainer = Trainer(
@@ -116,7 +118,8 @@ def train(
         split: read_split(config.data, split, intents=bool(config.intent)).sentences
         for split in splits
     }
-    for finding in check_splits(corpus, intents=bool(config.intent)):
+    findings = check_splits(corpus, intents=bool(config.intent))
+    for finding in [*findings, *check_rules(config.rules, corpus["train"])]:
         on_finding(finding)
     timer = SectionTimer(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     with timer.section("preparation"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -49,3 +50,68 @@ def test_missing_list_is_reported_with_its_line(desk, cli):
         "slotfill: own.yaml:5: embedding.1.lists.1: there is no file towns.txt; did you mean"
         " 'cities.txt'?\n"
     )
+
+
+RULES = r"""
+rules:
+  - {slot: flight_number, pattern: "[A-Z]{2}\\d{2,4}"}
+  - {slot: origin, list: towns.txt}
+  - {slot: destination, pattern: Oslo, action: veto}
+"""
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_rules_of_a_run_are_applied_by_both_engines(engine, desk, cli):
+    Path("towns.txt").write_text("Tainan\n")
+    config = Path("tiny.yaml")
+    config.write_text(config.read_text() + RULES)
+    assert cli("train", "tiny.yaml", "--out", "runs/a").code == 0
+    Path("towns.txt").unlink()
+    text = "take BR25 from tainan to Oslo"
+    done = cli("predict", "runs/a", "--engine", engine, "--format", "jsonl", text)
+    slots = [(s["name"], s["value"], s["confidence"]) for s in json.loads(done.out)["slots"]]
+    assert slots == [("flight_number", "BR25", 1), ("origin", "tainan", 1)]
+    assert cli("predict", "runs/a", "--no-confidence", "--format", "brackets", text).out == (
+        "take [BR25](flight_number) from [tainan](origin) to Oslo\n"
+    )
+
+
+def test_rules_count_in_scores(desk, cli):
+    """A rule that labels everything wrong gives an F1 of 0."""
+    rule = "rules=[{slot: wrong, pattern: '\\w+'}]"
+    assert cli("train", "tiny.yaml", rule, "--out", "runs/a").code == 0
+    assert json.loads(cli("evaluate", "runs/a", "--json").out)["overall"]["f1"] == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ('{slot: a, pattern: "(b"}', "0.pattern: not a regular expression: missing ), unterminated"
+         " subpattern at character 1"),
+        ("{slot: a, pattern: b, list: c.txt}", "0.list: there is no file c.txt"),
+        ("{slot: a}", "0: needs either a pattern or a list"),
+        ("{slot: a, pattern: b, action: drop}", "0.action: unknown value 'drop' (allowed: fill,"
+         " veto)"),
+        ("{slot: a, patern: b}", "0.patern: unknown key; did you mean 'pattern'? (allowed: action,"
+         " list, pattern, slot)"),
+        ("{pattern: b}", "0.slot: is needed and not given"),
+    ],
+)  # fmt: skip
+def test_wrong_rules_are_reported_with_their_line(rule, message, desk, cli):
+    config = Path("tiny.yaml")
+    lines = config.read_text().count("\n")
+    config.write_text(f"{config.read_text()}rules:\n  - {rule}\n")
+    done = cli("check", "tiny.yaml")
+    assert done.code == 2
+    assert f"slotfill: tiny.yaml:{lines + 2}: rules.{message}\n" in done.err
+
+
+def test_rule_for_a_slot_that_nothing_has_is_reported(desk, cli):
+    config = Path("tiny.yaml")
+    rules = "rules: [{slot: orign, pattern: b}, {slot: x, pattern: b, action: veto}]\n"
+    config.write_text(config.read_text() + rules)
+    done = cli("check", "tiny.yaml")
+    assert done.code == 0
+    output = " ".join((done.out + done.err).split())
+    assert "rules.0.slot: no training sentence has a slot 'orign'; did you mean 'origin'?" in output
+    assert "rules.1.slot: no training sentence has a slot 'x'" in output
