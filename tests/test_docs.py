@@ -244,6 +244,37 @@ def test_formats_page_tokenizers():
     assert rows == {name: Tokenizer(name).tokenize(text).tokens for name in TOKENIZERS}
 
 
+@pytest.mark.parametrize("name", ["partial_labels"])
+def test_commands_print_what_the_page_shows(name, cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = 0
+    for info, text in blocks(ROOT / "docs" / f"{name}.md"):
+        kind, *file = info.split()
+        if file:
+            Path(*file).write_text(text, encoding="utf-8")
+        if kind == "console":
+            command, shown = text.split("\n", 1)
+            result = cli(*shlex.split(command)[2:])
+            assert (result.out + result.err).rstrip() == shown.rstrip()
+            found += 1
+    assert found
+
+
+def test_partial_labels_page_has_the_same_sentences_in_both_formats(tmp_path):
+    found = []
+    for info, text in blocks(ROOT / "docs" / "partial_labels.md"):
+        if info.startswith(("conll", "jsonl")):
+            path = tmp_path / info.split()[1]
+            path.write_text(text, encoding="utf-8")
+            sentences = read_sentences(path, tokenizer=Tokenizer()).sentences
+            found.append([(s.text, s.slots, _unknown_tokens(s)) for s in sentences])
+    assert len(found) == 2 and found[0] == found[1] and found[0][0][2] == [3, 4, 5]
+
+
+def _unknown_tokens(sentence: Sentence) -> list[int]:
+    return [index for start, end in sentence.unknown for index in range(start, end)]
+
+
 # CONTRIBUTING.md and docs/parts.md
 
 

@@ -46,6 +46,8 @@ def check_config(
                 names = {name for s in result.sentences for name in intent_names(s.intent)}
                 counts.append((len(names), "intent"))
             summary = ", ".join(format_count(*count) for count in counts)
+            if unknown := sum(end - start for s in result.sentences for start, end in s.unknown):
+                summary += f", {format_count(unknown, 'unknown label')}"
             if result.repaired_tags:
                 summary += f", {format_count(result.repaired_tags, 'tag')} repaired"
             summaries.append(f"{split}: {summary}")
