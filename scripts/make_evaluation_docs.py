@@ -41,7 +41,7 @@ def judgements(analysis: ErrorAnalysis, numbers: dict[int, int], name: str) -> s
     counts: dict[float, Counter[str]] = {least: Counter() for least in CONFIDENCES}
     for wrong in analysis.wrong:
         if wrong.errors:
-            least = next(each for each in CONFIDENCES if wrong.confidence.reading >= each)
+            least = next(each for each in CONFIDENCES if wrong.confidence >= each)
             counts[least][found.get(numbers[id(wrong.sentence)], "not read")] += 1
     rows = [
         [f"from {least}", str(row.total()), *(str(row[kind]) for kind in JUDGEMENTS)]

@@ -16,8 +16,8 @@ Source: Chinchor & Sundheim 1993, "MUC-5 Evaluation Metrics"; Segura-Bedmar et a
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -69,6 +69,39 @@ class GroupScore:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingSlots:
+    """The slots of the training sentences."""
+
+    names: Counter[str]
+    """How many there are of each name."""
+    values: dict[str, Counter[str]]
+    """The names of the slots with the same value, which is in lower case."""
+
+    @classmethod
+    def from_sentences(cls, sentences: Iterable[Sentence]) -> TrainingSlots:
+        """Count the slots of labelled `sentences`."""
+        names, values = Counter[str](), defaultdict[str, Counter[str]](Counter)
+        for sentence in sentences:
+            for slot in sentence.slots or ():
+                names[slot.name] += 1
+                values[sentence.value(slot).lower()][slot.name] += 1
+        return cls(names, dict(values))
+
+
+class SlotError(NamedTuple):
+    """A slot that is not predicted correctly."""
+
+    type: ErrorType
+    gold: Slot | None
+    predicted: Slot | None
+    confidence: float | None
+    """The probability of the predicted slot."""
+    training: dict[str, int] | None
+    """How many training slots of each name have the value of the predicted slot, or of the gold
+    slot if there is none; None if the training sentences are not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class WrongSentence:
     """A sentence whose slots or intents are not all correct."""
 
@@ -78,16 +111,18 @@ class WrongSentence:
     """The predicted slots."""
     intent: str | None
     """The predicted intent."""
-    confidence: Confidence
+    confidences: Confidence
     """The probabilities of what is predicted."""
-    errors: list[SlotPair]
-    """The pairs of slots that are not correct, in the order of the text."""
+    errors: list[SlotError]
+    """In the order of the text."""
     wrong_intent: bool
     """Whether the predicted intents are not the gold ones."""
 
-    def slot_confidence(self, slot: Slot | None) -> float | None:
-        """Return the probability of a predicted slot; None for None."""
-        return None if slot is None else self.confidence.slots[self.slots.index(slot)]
+    @property
+    def confidence(self) -> float:
+        """The probability of the predicted slots together, or of the intent if they are right."""
+        reading, intent = self.confidences.reading, self.confidences.intent
+        return reading if self.errors or intent is None else intent
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return each error as JSON values: slots have character offsets, as in JSON lines."""
@@ -95,24 +130,34 @@ class WrongSentence:
         common = {
             "location": sentence.location,
             "text": sentence.text,
-            "sentence_confidence": self.confidence.reading,
+            "sentence_confidence": round(self.confidence, 4),
         }
         rows = [
             {
-                "error": pair.error,
-                "gold": pair.gold and sentence.slot_to_json(pair.gold),
-                "predicted": pair.predicted and sentence.slot_to_json(pair.predicted),
-                "confidence": self.slot_confidence(pair.predicted),
+                "error": error.type,
+                "gold": error.gold and sentence.slot_to_json(error.gold),
+                "predicted": error.predicted and sentence.slot_to_json(error.predicted),
+                "confidence": _rounded(error.confidence),
+                "training": error.training,
                 **common,
             }
-            for pair in self.errors
+            for error in self.errors
         ]
         if self.wrong_intent:
             intents = {"gold": sentence.intent, "predicted": self.intent}
             rows.append(
-                {"error": "intent", **intents, "confidence": self.confidence.intent, **common}
+                {
+                    "error": "intent",
+                    **intents,
+                    "confidence": _rounded(self.confidences.intent),
+                    **common,
+                }
             )
         return rows
+
+
+def _rounded(probability: float | None) -> float | None:
+    return None if probability is None else round(probability, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +176,8 @@ class ErrorAnalysis:
     """Pairs of slots by gold and predicted name, which is empty where there is no slot."""
     reliability: dict[str, list[ReliabilityBin]]
     """The reliability curves of the confidences of slots and intents."""
-    trained: Mapping[str, int] | None
-    """How many training slots there are of each name; None if that is not known."""
+    training: TrainingSlots | None
+    """None if the training sentences are not known."""
     wrong: list[WrongSentence]
     """The sentences with an error, the most confident first."""
 
@@ -250,14 +295,14 @@ def analyze_errors(
     predictions: Predictions,
     vocab: Vocab,
     calibration: Calibration = UNCALIBRATED,
-    trained: Mapping[str, int] | None = None,
+    training: TrainingSlots | None = None,
 ) -> ErrorAnalysis:
     """Return the errors of `predictions`, made with confidences, for `gold` sentences.
 
     Args:
         vocab: Tells the words of the training sentences, and whether intents are predicted.
         calibration: Its thresholds are those of the predictions that count.
-        trained: How many training slots there are of each name, if known.
+        training: The slots of the training sentences, if known.
     """
     reliability = _reliability(gold, predictions)
     slots, intents, confidences = predictions.above_thresholds(calibration)
@@ -267,18 +312,24 @@ def analyze_errors(
     wrong = []
     for sentence, own, intent, confidence in zip(gold, slots, intents, confidences, strict=True):
         errors = []
+        probabilities = dict(zip(own, confidence.slots, strict=True))
         for pair in align_slots(sentence.slots or [], sentence.known(own)):
             names = [slot.name if slot else "" for slot in pair]
             confusion[names[0], names[1]] += 1
             if pair.error:
-                errors.append(pair)
                 types.setdefault(names[0] or names[1], Counter())[pair.error] += 1
+                labels = None
+                if training and (slot := pair.predicted or pair.gold):
+                    names_of_value = training.values.get(sentence.value(slot).lower(), Counter())
+                    labels = dict(names_of_value.most_common())
+                probability = probabilities[pair.predicted] if pair.predicted else None
+                errors.append(SlotError(pair.error, *pair, probability, labels))
         wrong_intent = bool(vocab.intents and sentence.intent) and (
             set(intent_names(intent)) != set(intent_names(sentence.intent))
         )
         if errors or wrong_intent:
             wrong.append(WrongSentence(sentence, own, intent, confidence, errors, wrong_intent))
-    wrong.sort(key=lambda each: -each.confidence.reading)
+    wrong.sort(key=lambda each: -each.confidence)
     groupings: dict[str, Grouping] = {
         "slot length": lambda _, slot: _range(slot.end - slot.start, (1, 2, 3, 4, 5), "token"),
         "words of the slot": lambda sentence, slot: (
@@ -290,9 +341,9 @@ def analyze_errors(
             len(sentence.tokens), (1, 6, 11, 16, 21, 31), "token"
         ),
     }
-    if trained is not None:
+    if training is not None:
         groupings["training slots of the name"] = lambda _, slot: _range(
-            trained.get(slot.name, 0), (0, 1, 10, 100, 1000), "slot"
+            training.names[slot.name], (0, 1, 10, 100, 1000), "slot"
         )
     return ErrorAnalysis(
         schemes=score_schemes(gold, slots),
@@ -301,6 +352,6 @@ def analyze_errors(
         types=types,
         confusion=confusion,
         reliability=reliability,
-        trained=trained,
+        training=training,
         wrong=wrong,
     )

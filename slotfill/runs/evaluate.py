@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from slotfill.data.corpus import FormatPart, format_from_suffix, read_sentences
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import evaluation_split, read_split
 from slotfill.errors import ConfigError, SlotfillError
-from slotfill.evaluation.errors import ErrorAnalysis, analyze_errors
+from slotfill.evaluation.errors import ErrorAnalysis, TrainingSlots, analyze_errors
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.inference.tagging import predict
@@ -30,15 +29,15 @@ def evaluate_run(
 def analyze_run(run: Run, sentences: Sequence[Sentence]) -> ErrorAnalysis:
     """Return the errors of `run` on labelled `sentences`."""
     predictions = predict(run.engine, run.vocab, sentences, run.calibration)
-    trained = _count_training_slots(run)
-    return analyze_errors(sentences, predictions, run.vocab, run.calibration, trained)
+    training = _training_slots(run)
+    return analyze_errors(sentences, predictions, run.vocab, run.calibration, training)
 
 
-def _count_training_slots(run: Run) -> Counter[str] | None:
-    """Return the number of training slots of each name; None if the sentences are gone."""
+def _training_slots(run: Run) -> TrainingSlots | None:
+    """Return the slots of the training sentences; None if they are gone."""
     with suppress(SlotfillError):
         sentences = read_split(run.config.data, "train", tokenizer=run.tokenizer).sentences
-        return Counter(slot.name for sentence in sentences for slot in sentence.slots or ())
+        return TrainingSlots.from_sentences(sentences)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 
 import pytest
@@ -12,6 +13,7 @@ from slotfill.data.sentence import Confidence, Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.evaluation.errors import (
     ERROR_TYPES,
+    TrainingSlots,
     align_slots,
     analyze_errors,
     score_groups,
@@ -111,7 +113,7 @@ def test_groups_by_name_are_the_scores_of_evaluate(pairs):
         assert group.interval == pytest.approx(scores.f1_interval)
 
 
-def analysis(trained: dict[str, int] | None = None):
+def analysis(training: TrainingSlots | None = None):
     """Return the analysis of three sentences, with one error of each type and a wrong intent."""
     gold = [
         sentence([Slot("a", 0, 1), Slot("b", 2, 4), Slot("a", 5, 6), Slot("b", 8, 9)]),
@@ -130,7 +132,7 @@ def analysis(trained: dict[str, int] | None = None):
     vocab.intents["y"] = 1
     del vocab.tokens["w2"]
     return analyze_errors(
-        gold, Predictions(predicted, ["x", "x", "x"], confidences), vocab, trained=trained
+        gold, Predictions(predicted, ["x", "x", "x"], confidences), vocab, training=training
     )
 
 
@@ -142,13 +144,13 @@ def test_an_analysis_counts_types_and_confusions_and_lists_wrong_sentences_by_co
     assert found.confusion == {
         **{("a", "b"): 2, ("b", "b"): 2, ("", "a"): 1, ("b", ""): 1, ("a", "a"): 1}
     }
-    assert [wrong.confidence.reading for wrong in found.wrong] == [0.95, 0.5]
+    assert [wrong.confidence for wrong in found.wrong] == [0.6, 0.5]
     assert [wrong.wrong_intent for wrong in found.wrong] == [True, False]
     assert "training slots of the name" not in found.groups
 
 
 def test_an_analysis_groups_slots():
-    found = analysis({"a": 1, "b": 12})
+    found = analysis(TrainingSlots(Counter(a=1, b=12), {}))
     supports = {
         title: {name: group.score.support for name, group in groups.items()}
         for title, groups in found.groups.items()
@@ -159,6 +161,24 @@ def test_an_analysis_groups_slots():
         "sentence length": {"6 to 10 tokens": 6},
         "training slots of the name": {"1 to 9 slots": 3, "10 to 99 slots": 3},
     }
+
+
+def test_an_error_tells_how_training_labels_the_same_value():
+    training = [
+        Sentence.from_tokens(["w2"], [Slot("a", 0, 1)]),
+        Sentence.from_tokens(["W0", "x"], [Slot("c", 0, 1), Slot("a", 1, 2)]),
+        *[Sentence.from_tokens(["w0", "w5"], [Slot("b", 0, 1), Slot("a", 1, 2)])] * 2,
+    ]
+    found = analysis(TrainingSlots.from_sentences(training))
+    (wrong,) = [wrong for wrong in found.wrong if wrong.errors]
+    assert [(error.type, error.training) for error in wrong.errors] == [
+        ("type", {"b": 2, "c": 1}),
+        ("boundary", {"a": 1}),
+        ("both", {}),
+        ("spurious", {}),
+        ("missed", {}),
+    ]
+    assert all(error.training is None for wrong in analysis().wrong for error in wrong.errors)
 
 
 def test_an_analysis_has_the_reliability_of_slots_and_intents():

@@ -61,7 +61,7 @@ def render_page(run: Run, split: str, result: EvaluationResult, analysis: ErrorA
         result=result,
         analysis=analysis,
         names=names,
-        trained=analysis.trained,
+        training=analysis.training,
         schemes=SCHEMES,
         errors=ERRORS,
         error_counts=sum(analysis.types.values(), Counter[str]()),
@@ -163,30 +163,35 @@ class Segment(NamedTuple):
 
 
 class ErrorRow(NamedTuple):
-    """An error of a sentence: its type, the gold and the predicted name, and its confidence."""
+    """An error of a sentence: its type, the gold and the predicted name, and more."""
 
     type: str
     gold: str
     predicted: str
     confidence: float | None
+    training: str
+    """How the same value is labelled in training."""
 
 
 def render_sentence(wrong: WrongSentence) -> dict[str, Any]:
     """Return what the page shows of a sentence: its segments, and its errors."""
     folder, _, file = wrong.sentence.location.rpartition("/")
     rows = []
-    for pair in wrong.errors:
-        gold, predicted = (slot.name if slot else "" for slot in pair)
-        confidence = wrong.slot_confidence(pair.predicted)
-        rows.append(ErrorRow(str(pair.error), gold, predicted, confidence))
+    for error in wrong.errors:
+        gold, predicted = (slot.name if slot else "" for slot in (error.gold, error.predicted))
+        training = ""
+        if error.training is not None:
+            counts = (f"{name} {count:,}" for name, count in error.training.items())
+            training = f"in training: {', '.join(counts) or 'never a slot'}"
+        rows.append(ErrorRow(error.type, gold, predicted, error.confidence, training))
     if wrong.wrong_intent:
         gold, predicted = wrong.sentence.intent or "", wrong.intent or ""
-        rows.append(ErrorRow("intent", gold, predicted, wrong.confidence.intent))
+        rows.append(ErrorRow("intent", gold, predicted, wrong.confidences.intent, ""))
     return {
         "segments": list(segments(wrong)),
         "errors": rows,
         "keys": [row[:3] for row in rows],
-        "confidence": wrong.confidence.reading,
+        "confidence": wrong.confidence,
         "location": "/".join(filter(None, (folder.rpartition("/")[2], file))),
     }
 
@@ -194,7 +199,7 @@ def render_sentence(wrong: WrongSentence) -> dict[str, Any]:
 def segments(wrong: WrongSentence) -> Iterator[Segment]:
     """Yield the segments of a sentence, each with its part of the gold and predicted slots."""
     sentence = wrong.sentence
-    errors = {slot for pair in wrong.errors for slot in enumerate(pair)}
+    errors = {slot for each in wrong.errors for slot in enumerate((each.gold, each.predicted))}
     gold, predicted = (
         {position: slot for slot in slots for position in range(slot.start, slot.end)}
         for slots in (sentence.slots or [], wrong.slots)
