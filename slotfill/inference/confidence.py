@@ -277,7 +277,10 @@ def _share_of_hypotheses(
     shares = softmax(hypotheses.logp / temperature)
     readings = [set(decoder(path)) for path in hypotheses.paths]
     containing = [[slot in reading for reading in readings] for slot in slots]
-    return Confidence([float(shares[rows].sum()) for rows in containing], float(shares[0]))
+    # Sums of shares may exceed 1 by rounding.
+    return Confidence(
+        [min(1.0, shares[rows].sum().item()) for rows in containing], shares[0].item()
+    )
 
 
 def intent_probabilities(

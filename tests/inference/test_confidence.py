@@ -151,6 +151,18 @@ def test_confidence_of_a_beam_search_is_the_share_of_its_hypotheses():
     assert confidence.reading == pytest.approx(0.5)
 
 
+def test_confidence_of_a_beam_search_is_at_most_1():
+    tags = all_tags(["x"], "iob2")
+    decoder = TagDecoder(tags, "iob2")
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        hypotheses = Hypotheses([[1, tag] for tag in (0, 1, 2)], random.normal(size=3))
+        (path, *_), slots = hypotheses.paths, decoder(hypotheses.paths[0])
+        scores = Scores(np.zeros((1, 2, 3)), hypotheses=[hypotheses])
+        (confidence,) = slot_confidences(scores, np.array([2]), [path], [slots], decoder)
+        assert all(0 <= probability <= 1 for probability in confidence.slots)
+
+
 def test_intent_confidence_is_that_of_exactly_the_predicted_set():
     logits = np.array([[0.0, np.log(3)], [2.0, -1.0]], np.float32)
     assert intent_confidences(logits, [[1], [0]], False)[0] == pytest.approx(0.75)
