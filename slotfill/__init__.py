@@ -21,6 +21,7 @@ def load(
     engine: EngineName = "auto",
     *,
     confidence: bool = True,
+    nbest: int = 0,
     threshold: float | None = None,
     thresholds: Mapping[str, float] | None = None,
     intent_threshold: float | None = None,
@@ -33,6 +34,7 @@ def load(
         device: "cpu", "cuda" or "auto".
         engine: "onnx", "torch" or "auto": ONNX Runtime on a CPU if the run is exported.
         confidence: Whether predictions have probabilities.
+        nbest: How many of the most probable readings predictions have.
         threshold: The confidence below which slots are left out; by default the run's thresholds.
         thresholds: The same for the slots of a name.
         intent_threshold: The confidence below which the intent is None.
@@ -56,6 +58,7 @@ def load(
             device,
             engine,
             confidence,
+            nbest,
             threshold=threshold,
             thresholds=thresholds,
             intent_threshold=intent_threshold,

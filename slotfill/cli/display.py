@@ -287,10 +287,16 @@ def highlight(sentence: Sentence, names: Sequence[str]) -> Text:
 
 
 def print_highlighted(sentences: Iterable[Sentence], names: Sequence[str]) -> None:
-    """Print tagged sentences with their slots in colour."""
+    """Print tagged sentences with their slots in colour, or each of their readings."""
     console = PlainConsole()
     for sentence in sentences:
-        console.print(highlight(sentence, names), soft_wrap=True)
+        readings = sentence.confidence.readings if sentence.confidence else ()
+        for reading in readings:
+            line = Text(f"{reading.probability:.4f}  ", style="dim")
+            line.append(highlight(sentence.with_reading(reading), names))
+            console.print(line, soft_wrap=True)
+        if not readings:
+            console.print(highlight(sentence, names), soft_wrap=True)
 
 
 def print_diff(diff: Diff, name: str, systems: Sequence[str], limit: int) -> None:

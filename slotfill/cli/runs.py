@@ -210,6 +210,9 @@ def predict(
     ] = 1,
     threshold: Threshold = None,
     intent_threshold: IntentThreshold = None,
+    nbest: Annotated[
+        int, Option(min=0, max=100, help="Also give this many of the most probable readings.")
+    ] = 0,
     confidence: Annotated[
         bool,
         Option(help="Give the probability of each slot and intent; shown as shades."),
@@ -228,10 +231,15 @@ def predict(
         raise UsageError("give sentences or --input, not both")
     if jobs > 1 and device == "cuda":
         raise UsageError("--jobs: several processes compute on the CPU; omit --device")
+    if nbest and not confidence:
+        raise UsageError("--nbest gives readings with their probabilities; omit --no-confidence")
+    if nbest and format not in (None, "jsonl") and not (format == "text" and sys.stdout.isatty()):
+        raise UsageError(f"--nbest needs JSON lines, not {format}; omit --format")
     general, by_slot = parse_thresholds(threshold)
     options: dict[str, Any] = {
         "engine": engine,
         "confidence": confidence,
+        "nbest": nbest,
         "threshold": general,
         "thresholds": tuple(by_slot.items()),
         "intent_threshold": intent_threshold,

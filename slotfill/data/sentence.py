@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -33,6 +33,15 @@ class Span(NamedTuple):
     end: int
 
 
+class Reading(NamedTuple):
+    """A complete analysis of a sentence."""
+
+    slots: list[Slot]
+    intent: str | None
+    """One or more names; None if intents are not learned."""
+    probability: float
+
+
 class Confidence(NamedTuple):
     """The probabilities of what a model predicts for a sentence."""
 
@@ -44,6 +53,10 @@ class Confidence(NamedTuple):
     """The probability of the intent, or of the predicted set of intents; None without one."""
     candidates: tuple[tuple[str, float], ...] = ()
     """The most probable intents, each with its probability, if the best is below its threshold."""
+    in_domain: float = 1.0
+    """How much the sentence is like those of training, see `in_domain_score`."""
+    readings: tuple[Reading, ...] = ()
+    """The most probable readings, if they were asked for."""
 
 
 class Issue(NamedTuple):
@@ -105,6 +118,10 @@ class Sentence:
         """Return the sentence whose text is `tokens` joined by spaces."""
         offsets = token_offsets(tokens)
         return cls(" ".join(tokens), tokens, offsets, slots, intent, location, pretokenized=True)
+
+    def with_reading(self, reading: Reading) -> Sentence:
+        """Return the sentence with the slots and the intent of `reading`, without confidence."""
+        return replace(self, slots=reading.slots, intent=reading.intent, confidence=None)
 
     @property
     def surface_forms(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -131,6 +131,12 @@ class Vocab:
     def contains_token(self, token: str) -> bool:
         """Return whether `token` occurs in the training sentences, ignoring case."""
         return token in self.tokens or token.lower() in self._lowercased
+
+    def known_share(self, tokens: Sequence[str]) -> float:
+        """Return the share of `tokens` that `contains_token`."""
+        if set(tokens) <= self.tokens.keys():  # Nearly always, and much faster.
+            return 1.0
+        return sum(map(self.contains_token, tokens)) / len(tokens)
 
     def indexer(self, settings: Mapping[str, Any]) -> Indexer:
         """Return the indexer with these `settings`."""

@@ -219,6 +219,26 @@ class Lattice:
             after = after - continues @ (weights[slot.end] * self.backward[slot.end, row, tags])
         return float(np.clip(total @ after / self.partition[row], 0, 1))
 
+    def reading_probability(self, row: int, slots: Sequence[Slot], decoder: TagDecoder) -> float:
+        """Return the probability of exactly these slots in the sentence `row`, for every scheme.
+
+        All tag sequences are summed that `decoder` reads as these slots, illegal ones included.
+        """
+        length = int(self.lengths[row])
+        names, inside = [""] * length, [False] * length
+        for name, start, end in slots:
+            names[start:end] = [name] * (end - start)
+            inside[start + 1 : end] = [True] * (end - start - 1)
+        tags = decoder.tags_of(names[0])
+        total = self.weights[0, row, tags]
+        for step in range(1, length):
+            previous, tags = tags, decoder.tags_of(names[step])
+            pairs = np.ix_(previous, tags)
+            allowed = decoder.continues[pairs] == inside[step]
+            total = (total @ (self.pairs[pairs] * allowed)) * self.weights[step, row, tags]
+        end = self.backward[length - 1, row, tags]
+        return float(np.clip(total @ end / self.partition[row], 0, 1))
+
 
 def _single_confidence(
     emissions: np.ndarray,
@@ -283,6 +303,20 @@ def _share_of_hypotheses(
     )
 
 
+def in_domain_score(known: float, length: int, reading: float, intent: float | None) -> float:
+    """Return how much a sentence is like those of training, from 0 to 1.
+
+        known P(slots)^(1 / length) P(intent)
+
+    Args:
+        known: The share of its tokens that occur in training.
+        length: Its number of tokens.
+        reading: The probability of the predicted slots together, P(slots).
+        intent: That of the predicted intent; None without intents.
+    """
+    return known * reading ** (1 / length) * (1.0 if intent is None else intent)
+
+
 def intent_probabilities(
     logits: np.ndarray, multi_label: bool, temperature: float = 1.0
 ) -> np.ndarray:
@@ -307,14 +341,14 @@ def intent_confidences(
     With `multi_label` it is that of exactly this set: intents are independent, so the product of
     P(intent) for each of the set, and of 1 - P(intent) for all others.
     """
-    probabilities = intent_probabilities(logits, multi_label, temperature)
     if not multi_label:
-        ids = [own_ids[0] for own_ids in intents]
-        return probabilities[np.arange(len(ids)), ids].tolist()
-    selected = np.zeros(probabilities.shape, bool)
-    for row, own_ids in zip(selected, intents, strict=True):
-        row[own_ids] = True
-    return np.where(selected, probabilities, 1 - probabilities).prod(axis=1).tolist()
+        probabilities = softmax(logits / temperature)
+        return [row[ids[0]] for row, ids in zip(probabilities.tolist(), intents, strict=True)]
+    # P(not intent) = 1 / (1 + exp(logit)), and P(intent) is that of the negative logit.
+    signed = logits.astype(np.float64) / temperature
+    for row, ids in zip(signed, intents, strict=True):
+        row[ids] *= -1
+    return np.exp(-np.logaddexp(0, signed).sum(axis=1)).tolist()
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

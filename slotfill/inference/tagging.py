@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from heapq import nlargest
 from typing import NamedTuple
 
 import numpy as np
 
 from slotfill.data.batching import bucket_batches, make_batch
-from slotfill.data.sentence import Confidence, Sentence, Slot
+from slotfill.data.sentence import Confidence, Reading, Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
 from slotfill.inference.calibration import Calibration
 from slotfill.inference.confidence import (
+    in_domain_score,
     intent_confidences,
     intent_probabilities,
     slot_confidences,
 )
 from slotfill.inference.decoding import select_intents
 from slotfill.inference.engine import Engine, Scores
+from slotfill.inference.readings import best_intents, best_slots
 
 BATCH_SIZE = 128
 BATCH_TOKENS = 1024
@@ -33,6 +36,10 @@ MAX_CHARACTERS = 50 * MAX_TOKENS
 
 MAX_CANDIDATES = 5
 """Intents that are given instead of one that is below its threshold."""
+
+
+_EMPTY_READING = (Reading([], None, 1.0),)
+"""The only reading of a sentence without tokens."""
 
 
 class TaggedBatch(NamedTuple):
@@ -64,17 +71,57 @@ class TaggedBatch(NamedTuple):
             return []
         return intent_confidences(logits, self.intents, multi_label, temperature)
 
-    def intent_candidates(
-        self, row: int, engine: Engine, vocab: Vocab, calibration: Calibration
+    def confidences(
+        self,
+        sentences: Sequence[Sentence],
+        engine: Engine,
+        vocab: Vocab,
+        calibration: Calibration,
+        nbest: int,
+    ) -> Iterator[Confidence]:
+        """Yield the confidence of each sentence of the batch, with `nbest` readings."""
+        multi_label = engine.is_multi_intent
+        slots = self.slot_confidences(vocab, calibration.slot_temperature)
+        intents = self.intent_confidences(multi_label, calibration.intent_temperature)
+        for row, index in enumerate(self.indices):
+            probabilities, reading = slots[row][:2]
+            intent = intents[row] if intents else None
+            candidates: tuple[tuple[str, float], ...] = ()
+            if intent is not None and intent < calibration.intent_threshold:
+                candidates = self._intent_candidates(row, multi_label, vocab, calibration)
+            tokens = sentences[index].tokens
+            in_domain = in_domain_score(vocab.known_share(tokens), len(tokens), reading, intent)
+            readings = self._readings(row, multi_label, vocab, calibration, nbest) if nbest else ()
+            yield Confidence(probabilities, reading, intent, candidates, in_domain, readings)
+
+    def _intent_candidates(
+        self, row: int, multi_label: bool, vocab: Vocab, calibration: Calibration
     ) -> tuple[tuple[str, float], ...]:
         """Return the most probable intents of a sentence, each with its probability."""
         assert self.scores.intent_logits is not None
         logits = self.scores.intent_logits[row : row + 1]
-        (probabilities,) = intent_probabilities(
-            logits, engine.is_multi_intent, calibration.intent_temperature
-        )
+        (probabilities,) = intent_probabilities(logits, multi_label, calibration.intent_temperature)
         best = np.argsort(-probabilities, kind="stable")[:MAX_CANDIDATES]
         return tuple((vocab.intent_names[index], float(probabilities[index])) for index in best)
+
+    def _readings(
+        self, row: int, multi_label: bool, vocab: Vocab, calibration: Calibration, count: int
+    ) -> tuple[Reading, ...]:
+        """Return the `count` most probable readings of a sentence."""
+        length, temperature = int(self.lengths[row]), calibration.slot_temperature
+        slots = best_slots(self.scores, row, length, vocab.tags_to_slots, temperature, count)
+        intents: list[tuple[str | None, float]] = [(None, 1.0)]
+        if self.scores.intent_logits is not None:
+            best = best_intents(
+                self.scores.intent_logits[row], multi_label, calibration.intent_temperature, count
+            )
+            intents = [(vocab.join_intents(ids), probability) for ids, probability in best]
+        pairs = [
+            Reading(own_slots, intent, slot_probability * intent_probability)
+            for own_slots, slot_probability in slots
+            for intent, intent_probability in intents
+        ]
+        return tuple(nlargest(count, pairs, key=lambda reading: reading.probability))
 
 
 def tag_batches(
@@ -140,36 +187,29 @@ def predict(
     vocab: Vocab,
     sentences: Sequence[Sentence],
     calibration: Calibration | None = None,
+    nbest: int = 0,
 ) -> Predictions:
     """Return the slots and the intent of each sentence, after the rules of `vocab`.
 
     Args:
         calibration: Also return confidences, with its temperatures.
+        nbest: How many of the most probable readings are in the confidences.
 
     Raises:
         DataError: A sentence has more than `MAX_TOKENS` tokens.
     """
     slots: list[list[Slot]] = [[] for _ in sentences]
     intents: list[str | None] = [None] * len(sentences)
-    confidences = [Confidence([], 1.0)] * len(sentences)
+    confidences = [Confidence([], 1.0, readings=_EMPTY_READING[:nbest])] * len(sentences)
     for batch in tag_batches(engine, vocab, sentences):
         for index, own_slots in zip(batch.indices, batch.slots, strict=True):
             slots[index] = own_slots
         for index, ids in zip(batch.indices, batch.intents, strict=False):
             intents[index] = vocab.join_intents(ids)
         if calibration is not None:
-            own = batch.slot_confidences(vocab, calibration.slot_temperature)
+            own = batch.confidences(sentences, engine, vocab, calibration, nbest)
             for index, confidence in zip(batch.indices, own, strict=True):
                 confidences[index] = confidence
-            probabilities = batch.intent_confidences(
-                engine.is_multi_intent, calibration.intent_temperature
-            )
-            for row, probability in enumerate(probabilities):
-                candidates: tuple[tuple[str, float], ...] = ()
-                if probability < calibration.intent_threshold:
-                    candidates = batch.intent_candidates(row, engine, vocab, calibration)
-                index = batch.indices[row]
-                confidences[index] = Confidence(*confidences[index][:2], probability, candidates)
     if vocab.values.rules:
         for index, sentence in enumerate(sentences):
             before = confidences[index].slots if calibration else [1.0] * len(slots[index])

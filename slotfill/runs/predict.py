@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,6 +49,10 @@ class Prediction:
     """The probability of the slots together."""
     intents: tuple[tuple[str, float], ...] = ()
     """Where the intent is below its threshold: the most probable ones with their probabilities."""
+    in_domain: float | None = None
+    """How much the text is like those of training, from 0 to 1."""
+    readings: tuple[Prediction, ...] = ()
+    """The most probable readings, each with its probability as its confidence."""
 
     @classmethod
     def from_sentence(cls, sentence: Sentence) -> Prediction:
@@ -68,14 +72,24 @@ class Prediction:
             confidence.intent,
             confidence.reading,
             confidence.candidates,
+            confidence.in_domain,
+            tuple(
+                replace(
+                    cls.from_sentence(sentence.with_reading(reading)),
+                    confidence=reading.probability,
+                )
+                for reading in confidence.readings
+            ),
         )
 
 
 class Predictor:
     """Prediction with a trained run; `threads` is how many threads `stream` uses."""
 
-    def __init__(self, run: Run, confidence: bool = True) -> None:
+    def __init__(self, run: Run, confidence: bool = True, nbest: int = 0) -> None:
+        """Predict with `run`, with probabilities or not, and with the `nbest` best readings."""
         self.run = run
+        self.nbest = nbest
         self.confidence = confidence
         needed = confidence or run.calibration.has_thresholds
         self.calibration = run.calibration if needed else None
@@ -89,6 +103,7 @@ class Predictor:
         device: str = "cpu",
         engine: EngineName = "auto",
         confidence: bool = True,
+        nbest: int = 0,
         **thresholds: Any,
     ) -> Predictor:
         """Return the predictor of the run in the folder `path`.
@@ -97,7 +112,7 @@ class Predictor:
         """
         run = load_run(Path(path), device, engine)
         run.set_thresholds(**thresholds)
-        return cls(run, confidence)
+        return cls(run, confidence, nbest)
 
     def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Return the prediction for each of `texts`, in order; an empty text has no slots."""
@@ -117,7 +132,9 @@ class Predictor:
         for text in texts:
             check_length(text)
         sentences = list(map(self.run.tokenizer.tokenize, texts))
-        predictions = predict(self.run.engine, self.run.vocab, sentences, self.calibration)
+        predictions = predict(
+            self.run.engine, self.run.vocab, sentences, self.calibration, self.nbest
+        )
         if self.calibration is not None:
             predictions = predictions.above_thresholds(self.calibration)
         slots, intents, confidences = predictions

@@ -48,38 +48,52 @@ class Jsonl(Format):
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         # Formatted by hand, as json.dumps would write it, in a third of the time.
-        text, labels, intent = sentence.text, "", ""
-        confidence = sentence.confidence
-        if sentence.pretokenized:
-            labels = f', "tokens": {json.dumps(sentence.surface_forms, ensure_ascii=False)}'
-            if sentence.slots is not None:
-                tags = render_tags(sentence, scheme)
-                labels += f', "tags": {json.dumps(tags, ensure_ascii=False)}'
-        elif sentence.slots is not None:
-            items = []
-            for index, slot in enumerate(sentence.slots):
-                start, end = sentence.span(slot)
-                value = quoted(text[start:end])
-                probability = _probability("confidence", confidence and confidence.slots[index])
-                items.append(
-                    f'{{"name": {quoted(slot.name)}, "value": {value}, "start": {start}, "end":'
-                    f" {end}{probability}}}"
+        labels, confidence = _render_labels(sentence, scheme), sentence.confidence
+        if confidence:
+            if not sentence.intent and confidence.candidates:
+                candidates = ", ".join(
+                    f'{{"name": {quoted(name)}{_probability("confidence", probability)}}}'
+                    for name, probability in confidence.candidates
                 )
-            labels = f', "slots": [{", ".join(items)}]'
-            if sentence.unknown:
-                spans = [sentence.span(Slot("", *tokens)) for tokens in sentence.unknown]
-                labels += f', "unknown": {json.dumps(spans)}'
-        if sentence.intent:
-            intent = f', "intent": {quoted(sentence.intent)}'
-            intent += _probability("intent_confidence", confidence and confidence.intent)
-        elif confidence and confidence.candidates:
-            candidates = ", ".join(
-                f'{{"name": {quoted(name)}{_probability("confidence", probability)}}}'
-                for name, probability in confidence.candidates
+                labels += f', "intent": null, "intents": [{candidates}]'
+            labels += _probability("confidence", confidence.reading)
+            labels += _probability("in_domain", confidence.in_domain)
+            if confidence.readings:
+                readings = ", ".join(
+                    f'{{"confidence": {reading.probability:.4f}'
+                    f"{_render_labels(sentence.with_reading(reading), scheme)}}}"
+                    for reading in confidence.readings
+                )
+                labels += f', "readings": [{readings}]'
+        return f'{{"text": {quoted(sentence.text)}{labels}}}\n'
+
+
+def _render_labels(sentence: Sentence, scheme: str) -> str:
+    """Return the tags or slots and the intent of a sentence, a comma before each key."""
+    labels, text, confidence = "", sentence.text, sentence.confidence
+    if sentence.pretokenized:
+        labels = f', "tokens": {json.dumps(sentence.surface_forms, ensure_ascii=False)}'
+        if sentence.slots is not None:
+            tags = render_tags(sentence, scheme)
+            labels += f', "tags": {json.dumps(tags, ensure_ascii=False)}'
+    elif sentence.slots is not None:
+        items = []
+        for index, slot in enumerate(sentence.slots):
+            start, end = sentence.span(slot)
+            value = quoted(text[start:end])
+            probability = _probability("confidence", confidence and confidence.slots[index])
+            items.append(
+                f'{{"name": {quoted(slot.name)}, "value": {value}, "start": {start}, "end":'
+                f" {end}{probability}}}"
             )
-            intent = f', "intent": null, "intents": [{candidates}]'
-        reading = _probability("confidence", confidence and confidence.reading)
-        return f'{{"text": {quoted(text)}{labels}{intent}{reading}}}\n'
+        labels = f', "slots": [{", ".join(items)}]'
+        if sentence.unknown:
+            spans = [sentence.span(Slot("", *tokens)) for tokens in sentence.unknown]
+            labels += f', "unknown": {json.dumps(spans)}'
+    if sentence.intent:
+        labels += f', "intent": {quoted(sentence.intent)}'
+        labels += _probability("intent_confidence", confidence and confidence.intent)
+    return labels
 
 
 def _probability(key: str, value: float | None) -> str:
