@@ -136,13 +136,15 @@ def score_slots(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -
         correct_tags += sum(map(str.__eq__, gold_tags, tags))
         exact_sentences += gold_tags == tags
     tokens = sum(len(sentence.tokens) for sentence in gold)
+    # Neither gold nor predicted slots are left there, so that both tags are O.
+    unknown = sum(end - start for sentence in gold for start, end in sentence.unknown)
     low, high = compute_interval(counts).tolist()
     slot_scores = _prf_by_name(true_positives, predicted_names, gold_names)
     return EvaluationResult(
         overall=compute_prf(*counts.sum(axis=0).tolist()),
         f1_interval=(low, high),
         macro_f1=fmean([score.f1 for score in slot_scores.values() if score.support] or [0.0]),
-        tag_accuracy=100 * correct_tags / max(tokens, 1),
+        tag_accuracy=100 * (correct_tags - unknown) / max(tokens - unknown, 1),
         sentence_accuracy=100 * exact_sentences / max(len(gold), 1),
         slots=slot_scores,
         sentences=len(gold),

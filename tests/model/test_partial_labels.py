@@ -140,5 +140,6 @@ def test_predicted_slots_at_unknown_tokens_are_not_scored():
     sentence.unknown = [(3, 5)]
     predicted = [Slot("city", 1, 3), Slot("time", 3, 5)]
     assert score_slots([sentence], [predicted]).overall.f1 == 100
+    assert score_slots([sentence], [[]]).tag_accuracy == pytest.approx(100 / 3)
     sentence.unknown = []
     assert score_slots([sentence], [predicted]).overall.f1 < 70
