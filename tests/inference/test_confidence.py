@@ -156,10 +156,10 @@ def test_confidence_of_a_beam_search_is_at_most_1():
     decoder = TagDecoder(tags, "iob2")
     random = np.random.default_rng(0)
     for _ in range(50):
-        hypotheses = Hypotheses([[1, tag] for tag in (0, 1, 2)], random.normal(size=3))
+        hypotheses = Hypotheses([[1, 0, 0], [1, 0, 1], [1, 1, 0]], random.normal(size=3))
         (path, *_), slots = hypotheses.paths, decoder(hypotheses.paths[0])
-        scores = Scores(np.zeros((1, 2, 3)), hypotheses=[hypotheses])
-        (confidence,) = slot_confidences(scores, np.array([2]), [path], [slots], decoder)
+        scores = Scores(np.zeros((1, 3, 3)), hypotheses=[hypotheses])
+        (confidence,) = slot_confidences(scores, np.array([3]), [path], [slots], decoder)
         assert all(0 <= probability <= 1 for probability in confidence.slots)
 
 
