@@ -155,8 +155,8 @@ def test_confidence_of_a_beam_search_is_at_most_1():
     tags = all_tags(["x"], "iob2")
     decoder = TagDecoder(tags, "iob2")
     random = np.random.default_rng(0)
-    for _ in range(50):
-        hypotheses = Hypotheses([[1, 0, 0], [1, 0, 1], [1, 1, 0]], random.normal(size=3))
+    for _ in range(300):
+        hypotheses = Hypotheses([[1, 0, 0]] * 7, random.normal(size=7))
         (path, *_), slots = hypotheses.paths, decoder(hypotheses.paths[0])
         scores = Scores(np.zeros((1, 3, 3)), hypotheses=[hypotheses])
         (confidence,) = slot_confidences(scores, np.array([3]), [path], [slots], decoder)
