@@ -102,7 +102,9 @@ def print_result(result: TrainResult) -> None:
         f" {format_duration(result.seconds)}."
     )
     if valid and not result.valid_ranks_epochs:
-        echo("95% interval of valid F1: {:.2f} to {:.2f}".format(*valid.f1_interval))
+        low, high = valid.f1_interval
+        slots = format_count(valid.overall.support, "slot")
+        echo(f"Valid has only {slots}: the 95% interval of its F1 is {low:.2f} to {high:.2f}.")
     if valid and valid.overall.support > valid.unknown_slots and not result.best.valid_f1:
         echo("No slot of valid was predicted yet: train more epochs, or on more sentences.")
     if result.not_calibrated:
@@ -153,7 +155,7 @@ def print_scores(result: EvaluationResult, name: str) -> None:
     title += f", {format_count(result.tokens, 'token')}"
     console.print(_score_table("slot", result.slots, result.overall, title))
     low, high = result.f1_interval
-    interval = f"95% interval {low:.2f} to {high:.2f} (bootstrap over sentences)"
+    interval = f"95% interval {low:.2f} to {high:.2f}, over sentences"
     lines = [
         f"F1 {result.overall.f1:.2f}, {interval}",
         f"macro F1 {result.macro_f1:.2f} (mean over the names of gold slots)",

@@ -65,7 +65,7 @@ class GroupScore:
 
     score: PRFScore
     interval: tuple[float, float]
-    """95 % bootstrap interval of F1 over sentences."""
+    """95 % interval of F1; see `compute_interval`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.evaluation.metrics import (
     PRFScore,
+    compute_interval,
     intent_accuracy,
     score_intents,
     score_slots,
@@ -133,12 +134,14 @@ def test_a_wrong_span_or_name_is_a_false_positive_and_a_false_negative():
 def test_scores_without_gold_or_predicted_slots(gold, predicted, accuracy):
     result = score_slots([sentence(*gold)], [predicted])
     assert result.overall.f1 == slot_f1([sentence(*gold)], [predicted]) == 0
-    assert result.f1_interval == (0, 0)
+    low, high = result.f1_interval
+    assert low == 0
+    assert (high > 50) == bool(gold or predicted)
     assert result.tag_accuracy == accuracy
     assert result.sentence_accuracy == (100 if accuracy == 100 else 0)
 
 
-def test_the_bootstrap_interval_matches_the_normal_approximation():
+def test_the_interval_matches_the_normal_approximation():
     gold = [sentence(A, B)] * 60 + [sentence(A)] * 40
     predicted = [[A, B]] * 60 + [[B]] * 20 + [[]] * 20
     result = score_slots(gold, predicted)
@@ -152,7 +155,20 @@ def test_the_bootstrap_interval_matches_the_normal_approximation():
     narrow = score_slots(gold * 10, predicted * 10).f1_interval
     assert (narrow[1] - narrow[0]) * 2 < high - low
     assert score_slots(gold, predicted).f1_interval == (low, high)
-    assert score_slots([sentence(A)] * 5, [[A]] * 5).f1_interval == (100, 100)
+
+
+@pytest.mark.parametrize(("size", "f1"), [(5, 0.95), (10, 0.9), (30, 0.6)])
+def test_the_interval_of_few_sentences_contains_the_true_f1_in_95_percent_of_cases(size, f1):
+    random = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        correct = random.binomial(2, f1, size)
+        counts = np.stack([correct, np.full(size, 2), np.full(size, 2)], axis=1)
+        low, high = compute_interval(counts, samples=100)
+        covered += low <= 100 * f1 <= high
+    assert covered >= 0.93 * 200
+    low, high = score_slots([sentence(A)] * 5, [[A]] * 5).f1_interval
+    assert 50 < low < 60 and high == 100  # Wilson: 5 / (5 + 1.96 ** 2)
 
 
 def test_gold_and_predicted_must_have_equal_length():
