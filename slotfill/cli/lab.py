@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 from typer import Argument, Exit, Option
 
@@ -29,6 +29,9 @@ from slotfill.cli.output import echo, echo_errors, write_json
 from slotfill.errors import UsageError, format_count
 from slotfill.files import check_new_file, write_atomically
 from slotfill.runs.device import resolve_device
+
+if TYPE_CHECKING:
+    from slotfill.lab.compare.jobs import Plan
 
 Force = Annotated[bool, Option("--force", help="Replace FILE if it exists.")]
 Seeds = Annotated[str, Option(metavar="N,N,...", help="Random seeds; one training for each.")]
@@ -169,19 +172,7 @@ def compare(
         folds=folds or 0,
         percentages=parts,
     )
-    finished = sum(map(comparing.is_finished, plan.jobs))
-    runs = format_count(len(plan.jobs), "run")
-    echo(runs + (f", {finished} of them already finished" if finished else ""))
-    try:
-        errors = comparing.run_jobs(
-            plan,
-            lambda job, text: echo(f"{job.title}: {text}"),
-            processes=jobs,
-            device=resolve_device(device),
-        )
-    except comparing.Stopped:
-        finished = sum(map(comparing.is_finished, plan.jobs))
-        _exit_stopped(f"{finished} of {len(plan.jobs)} runs")
+    errors = _run_jobs(plan, jobs, device)
     report = comparison.summarize(plan, errors, shlex.join(["slotfill", *sys.argv[1:]]))
     if figure is not None:
         from slotfill.lab.probe import figures
@@ -251,6 +242,51 @@ def diff(
         write_json(dict(zip("ab", systems, strict=True)) | difference.to_json(), indent=1)
     else:
         display.print_diff(difference, name, systems, limit)
+
+
+def suspects(
+    config: ConfigName,
+    overrides: Overrides = None,
+    folds: Annotated[
+        int, Option(min=2, metavar="K", help="Divide the training sentences by K.")
+    ] = 5,
+    seeds: Annotated[
+        str, Option(metavar="N,N,...", help="Random seeds; one training for each, and each fold.")
+    ] = "1",
+    top: Annotated[int, Option(min=1, metavar="N", help="Number of labels to show.")] = 50,
+    out: Annotated[Path, Option(help="Folder of the run folders, as in compare.")] = Path(
+        "runs/compare"
+    ),
+    jobs: Annotated[int, Option(min=1, help="Number of runs to train in parallel.")] = 1,
+    device: Device = "auto",
+    as_json: AsJson = False,
+    trust: Trust = False,
+) -> None:
+    """Find labels that are likely to be wrong: those that models trained without them contradict.
+
+    Trains CONFIG on all training sentences but a fold, for each fold in turn. Finished runs are not
+    trained again: run the same command to continue after an interruption.
+    """
+    from slotfill.cli import display
+    from slotfill.config.builtin import load_config
+    from slotfill.lab import suspects as finding
+    from slotfill.lab.compare import jobs as comparing
+
+    settings = overrides or []
+    data = load_config(config, settings, need_data=True)[1].data
+    plan = comparing.plan([config], out, overrides=settings, seeds=_parse_seeds(seeds), folds=folds)
+    errors = _run_jobs(plan, jobs, device, to_stderr=as_json)
+    found = finding.find_suspects(plan, data, resolve_device(device))
+    if as_json:
+        write_json([suspect.to_json() for suspect in found], indent=1)
+    else:
+        total = format_count(len(found), "label")
+        display.print_tables(
+            finding.tables(found[:top]), [f"{total} contradicted; the most confident come first."]
+        )
+    for title, error in errors.items():
+        echo_errors(f"{title}: {error}")
+    raise Exit(1 if errors else 0)
 
 
 def probe(
@@ -384,6 +420,27 @@ def tune(
     if not result.best and not result.running:
         echo_errors("no trial finished")
         raise Exit(1)
+
+
+def _run_jobs(
+    plan: "Plan", processes: int, device: str, *, to_stderr: bool = False
+) -> dict[str, str]:
+    """Train what is not finished, and return the errors of failed jobs by title."""
+    from slotfill.lab.compare.jobs import Stopped, is_finished, run_jobs
+
+    finished = sum(map(is_finished, plan.jobs))
+    runs = format_count(len(plan.jobs), "run")
+    echo(runs + (f", {finished} of them already finished" if finished else ""), err=to_stderr)
+    try:
+        return run_jobs(
+            plan,
+            lambda job, text: echo(f"{job.title}: {text}", err=to_stderr),
+            processes=processes,
+            device=resolve_device(device),
+        )
+    except Stopped:
+        finished = sum(map(is_finished, plan.jobs))
+        _exit_stopped(f"{finished} of {len(plan.jobs)} runs")
 
 
 def _check_figure(path: Path) -> None:

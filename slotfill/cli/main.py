@@ -58,6 +58,7 @@ analysis = app.command(rich_help_panel="Analysis and comparison")
 analysis(lab.inspect)
 analysis(lab.diff)
 analysis(lab.compare)
+analysis(lab.suspects)
 analysis(lab.probe)
 analysis(lab.tune)
 

@@ -75,6 +75,31 @@ def slot_confidences(
     return confidences
 
 
+def slot_probabilities(
+    scores: Scores,
+    lengths: np.ndarray,
+    tags: Sequence[Sequence[int]],
+    slots: Sequence[Sequence[Slot]],
+    decoder: TagDecoder,
+    temperature: float = 1.0,
+) -> list[list[float]]:
+    """Return the probabilities of any `slots` of each sentence, predicted or not.
+
+    A slot with an empty name stands for tokens that are in no slot. The other arguments are those
+    of `slot_confidences`.
+    """
+    if scores.hypotheses is not None:
+        return [
+            [_share_of_slot(hypotheses, slot, decoder, temperature) for slot in own_slots]
+            for hypotheses, own_slots in zip(scores.hypotheses, slots, strict=True)
+        ]
+    lattice = Lattice(scores.emissions, lengths, scores.transitions, tags, temperature)
+    return [
+        [lattice.slot_probability(row, slot, decoder) for slot in own_slots]
+        for row, own_slots in enumerate(slots)
+    ]
+
+
 class Lattice:
     """All tag sequences of a batch, with sums of exp(score / T) relative to the best sequence.
 
@@ -201,11 +226,18 @@ class Lattice:
     def slot_probability(self, row: int, slot: Slot, decoder: TagDecoder) -> float:
         """Return the probability of any slot of the sentence `row`, for every scheme.
 
-        All tag sequences are summed that `decoder` reads as this slot, illegal ones included.
+        All tag sequences are summed that `decoder` reads as this slot, illegal ones included. A
+        slot with an empty name stands for tokens that are in no slot.
         """
         tags = decoder.tags_of(slot.name)
         if not tags:
             return 0.0
+        if not slot.name:
+            total = self.forward[slot.start, row, tags]
+            for step in range(slot.start + 1, slot.end):
+                total = (total @ self.pairs[np.ix_(tags, tags)]) * self.weights[step, row, tags]
+            after = self.backward[slot.end - 1, row, tags]
+            return float(np.clip(total @ after / self.partition[row], 0, 1))
         continues = decoder.continues[np.ix_(tags, tags)] * self.pairs[np.ix_(tags, tags)]
         weights = self.weights[:, row, tags]
         total = self.forward[slot.start, row, tags]
@@ -315,6 +347,19 @@ def in_domain_score(known: float, length: int, reading: float, intent: float | N
         intent: That of the predicted intent; None without intents.
     """
     return known * reading ** (1 / length) * (1.0 if intent is None else intent)
+
+
+def _share_of_slot(
+    hypotheses: Hypotheses, slot: Slot, decoder: TagDecoder, temperature: float
+) -> float:
+    shares = softmax(hypotheses.logp / temperature)
+    readings = map(decoder, hypotheses.paths)
+    if slot.name:
+        has_slot = [slot in reading for reading in readings]
+    else:
+        _, start, end = slot
+        has_slot = [all(s.end <= start or end <= s.start for s in reading) for reading in readings]
+    return float(shares[has_slot].sum())
 
 
 def intent_probabilities(

@@ -63,7 +63,7 @@ class Resampling:
 
     def _draw_folds(self, corpus: str, data: DataConfig, seed: int) -> list[Sample]:
         name = f"{corpus}-{self.folds}-folds"
-        sentences = _read(_train_path(data), data)
+        sentences = read_training_sentences(data)
         samples = []
         for number, held_out in enumerate(draw_folds(sentences, self.folds), start=1):
             folder = self.folder / name / f"fold{number}"
@@ -85,7 +85,7 @@ class Resampling:
                 f"--percentages: {corpus} has no test sentences to score all sizes on; set"
                 " data.test=FILE"
             )
-        sentences = _read(_train_path(data), data)
+        sentences = read_training_sentences(data)
         samples = []
         for percentage in sorted(self.percentages):
             name = f"{corpus}-{percentage}%"
@@ -123,8 +123,12 @@ def _train_path(data: DataConfig) -> Path:
     return path
 
 
+def read_training_sentences(data: DataConfig) -> list[Sentence]:
+    """Return the training sentences as they are in the file, whatever the tokenizer of `data`."""
+    return _read(_train_path(data), data)
+
+
 def _read(path: Path, data: DataConfig) -> list[Sentence]:
-    """Return the sentences as they are in the file, whatever the tokenizer of `data`."""
     return read_sentences(path, format=data.format, scheme=data.scheme, keep_tokens=True).sentences
 
 

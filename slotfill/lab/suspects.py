@@ -1,0 +1,211 @@
+"""Suspects: labels that models which have not seen them disagree with.
+
+The training sentences are divided into folds, and each fold is tagged by models of the others. A
+label is a suspect if another is more probable there: a slot of another name or with other
+boundaries, no slot, a slot where none is labelled, or another intent. Suspects are ranked by the
+difference of the two probabilities, so that confident disagreement comes first.
+
+Source: Northcutt, Jiang & Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset
+Labels" (out-of-sample probabilities, and the margin between labels)
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from os.path import relpath
+from typing import Any
+
+import numpy as np
+
+from slotfill.config.models import DataConfig
+from slotfill.data.sentence import Sentence, Slot, intent_names
+from slotfill.data.splits import draw_folds, read_split
+from slotfill.evaluation.errors import SlotPair
+from slotfill.inference.confidence import intent_confidences, slot_probabilities
+from slotfill.inference.tagging import predict, tag_batches
+from slotfill.lab.compare.jobs import Job, Plan, is_finished
+from slotfill.lab.compare.resampling import read_training_sentences
+from slotfill.runs.load import Run, load_run
+
+PROBLEMS = {"missed": "spurious", "spurious": "missing"}
+"""What is wrong with a label if the folds are right, where it is not called as their error is."""
+
+Question = Slot | str
+"""A slot, one without a name that asks for no slot there, or an intent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A label that is likely to be wrong, and what the folds predict instead."""
+
+    location: str
+    """`file:line` of the sentence."""
+    problem: str
+    """One of type, boundary, both, spurious, missing, intent."""
+    label: dict[str, Any] | str | None
+    """The labelled slot, with character offsets, or intent; None if no slot is labelled."""
+    predicted: dict[str, Any] | str | None
+    """The predicted slot or intent; None if no slot is predicted."""
+    label_probability: float
+    confidence: float
+    """The probability of what is predicted."""
+    text: str
+
+    @property
+    def score(self) -> float:
+        """How strongly the folds disagree with the label, from 0 to 1."""
+        return self.confidence - self.label_probability
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the suspect as JSON values."""
+        return {"score": self.score, **asdict(self)}
+
+
+def find_suspects(plan: Plan, data: DataConfig, device: str = "cpu") -> list[Suspect]:
+    """Return the suspects among the training labels of `data`, the strongest first.
+
+    `plan` is the cross-validation of one config on `data`. The probabilities of runs with several
+    seeds are averaged; jobs that failed are left out.
+    """
+    training = read_training_sentences(data)
+    folds = draw_folds(training, plan.folds)
+    jobs_of: dict[int, list[Job]] = defaultdict(list)
+    for job in filter(is_finished, plan.jobs):
+        jobs_of[job.fold].append(job)
+    suspects: list[Suspect] = []
+    for number, jobs in jobs_of.items():
+        runs = [load_run(job.folder, device, "torch") for job in jobs]
+        test = read_split(jobs[0].config.data, "test", tokenizer=runs[0].tokenizer).sentences
+        for sentence, index in zip(test, folds[number - 1], strict=True):
+            sentence.location = training[index].location
+        suspects += _find_in_fold(runs, test)
+    return sorted(suspects, key=lambda suspect: -suspect.score)
+
+
+def _find_in_fold(runs: Sequence[Run], sentences: Sequence[Sentence]) -> Iterator[Suspect]:
+    questions: list[list[Question]] = []
+    predictions = [predict(run.engine, run.vocab, sentences) for run in runs]
+    for index, sentence in enumerate(sentences):
+        slots = list(sentence.slots or ())
+        intents = [sentence.intent]
+        for prediction in predictions:
+            slots += sentence.known(prediction.slots[index])
+            intents.append(prediction.intents[index])
+        unnamed = [slot._replace(name="") for slot in slots]
+        asked: list[Question] = [*slots, *unnamed, *filter(None, intents)]
+        questions.append(list(dict.fromkeys(asked)))
+    answers = [_answer(run, sentences, questions) for run in runs]
+    names = {*runs[0].vocab.slot_names}, {*runs[0].vocab.intent_names}
+    for index, sentence in enumerate(sentences):
+        means = {
+            question: float(np.mean([answer[index][question] for answer in answers]))
+            for question in questions[index]
+        }
+        yield from _find_slots(sentence, means, names[0])
+        yield from _find_intent(sentence, means, names[1])
+
+
+def _answer(
+    run: Run, sentences: Sequence[Sentence], questions: Sequence[Sequence[Question]]
+) -> list[dict[Question, float]]:
+    """Return the probability of what is asked about each sentence; 0 for unknown names."""
+    answers = [dict.fromkeys(asked, 0.0) for asked in questions]
+    vocab, calibration = run.vocab, run.calibration
+    for batch in tag_batches(run.engine, vocab, sentences):
+        slots = [[q for q in questions[i] if isinstance(q, Slot)] for i in batch.indices]
+        probabilities = slot_probabilities(
+            batch.scores,
+            batch.lengths,
+            batch.tags,
+            slots,
+            vocab.tags_to_slots,
+            calibration.slot_temperature,
+        )
+        for index, own_slots, row in zip(batch.indices, slots, probabilities, strict=True):
+            answers[index].update(zip(own_slots, row, strict=True))
+        if (logits := batch.scores.intent_logits) is not None:
+            for index, own_logits in zip(batch.indices, logits, strict=True):
+                for intent in (q for q in questions[index] if isinstance(q, str)):
+                    answers[index][intent] = _intent_probability(run, own_logits, intent)
+    return answers
+
+
+def _intent_probability(run: Run, logits: np.ndarray, intent: str) -> float:
+    """Return the probability of `intent`, given the logits of one sentence, `(intents,)`."""
+    known, names = run.vocab.intent_names, intent_names(intent)
+    if not set(names) <= set(known):
+        return 0.0
+    ids = [known.index(name) for name in names]
+    temperature = run.calibration.intent_temperature
+    return intent_confidences(logits[None], [ids], run.engine.is_multi_intent, temperature)[0]
+
+
+def _find_slots(
+    sentence: Sentence, probabilities: Mapping[Question, float], known: set[str]
+) -> Iterator[Suspect]:
+    """Yield the suspects among the slots, except those whose names the folds have never seen."""
+    labels = sentence.slots or []
+    rivals = [s for s in probabilities if isinstance(s, Slot) and s.name and s not in labels]
+    pairs: list[tuple[Slot | None, Slot]] = []
+    for label in labels:
+        if label.name in known:
+            overlapping = [rival for rival in rivals if _overlap(rival, label)]
+            overlapping.append(label._replace(name=""))
+            pairs.append((label, max(overlapping, key=lambda slot: probabilities[slot])))
+    for rival in rivals:
+        if not any(_overlap(rival, label) for label in labels):
+            pairs.append((None, rival))
+    for gold, rival in pairs:
+        given = probabilities[gold or rival._replace(name="")]
+        if given < probabilities[rival]:
+            predicted = rival if rival.name else None
+            error = SlotPair(gold, predicted).error or ""
+            yield Suspect(
+                sentence.location,
+                PROBLEMS.get(error, error),
+                gold and sentence.slot_to_json(gold),
+                predicted and sentence.slot_to_json(predicted),
+                given,
+                probabilities[rival],
+                sentence.text,
+            )
+
+
+def _overlap(slot: Slot, other: Slot) -> bool:
+    return slot.start < other.end and other.start < slot.end
+
+
+def _find_intent(
+    sentence: Sentence, probabilities: Mapping[Question, float], known: set[str]
+) -> Iterator[Suspect]:
+    intents = {q: p for q, p in probabilities.items() if isinstance(q, str)}
+    label = sentence.intent
+    if not label or not set(intent_names(label)) <= known:
+        return
+    best = max(intents, key=lambda intent: intents[intent])
+    if intents[best] > intents[label] and {*intent_names(best)} != {*intent_names(label)}:
+        yield Suspect(
+            sentence.location, "intent", label, best, intents[label], intents[best], sentence.text
+        )
+
+
+def tables(suspects: Sequence[Suspect]) -> list[tuple[str, list[list[str]]]]:
+    """Return a table of suspects, if there are any, as a title and columns."""
+    if not suspects:
+        return []
+    columns = [
+        ["line", *(suspect.location.rpartition(":")[2] for suspect in suspects)],
+        ["label", *(_describe(suspect.label) for suspect in suspects)],
+        ["predicted", *(_describe(suspect.predicted) for suspect in suspects)],
+        ["confidence", *(f"{suspect.confidence:.2f}" for suspect in suspects)],
+    ]
+    file = relpath(suspects[0].location.rpartition(":")[0])
+    return [(f"Labels to check in {file}", columns)]
+
+
+def _describe(label: dict[str, Any] | str | None) -> str:
+    if isinstance(label, dict):
+        return f"{label['name']}: {label['value']}"
+    return label or "no slot"
