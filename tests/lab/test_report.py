@@ -165,7 +165,7 @@ def test_the_page_works_in_a_browser(page, browser):
     assert shown.count() == 4 and count.inner_text() == "4 of 4"
 
     def confidences() -> list[float]:
-        return list(map(float, view.locator("article .facts b").all_inner_texts()))
+        return list(map(float, view.locator("article .facts b").all_text_contents()))
 
     assert confidences() == sorted(confidences(), reverse=True)
     view.select_option("#order", "unsure")
@@ -173,7 +173,7 @@ def test_the_page_works_in_a_browser(page, browser):
 
     view.select_option("#type", "missed")
     missed = shown.count()
-    assert 0 < missed < 4 and all("missed" in text for text in shown.all_inner_texts())
+    assert 0 < missed < 4 and all("missed" in text for text in shown.all_text_contents())
     view.fill("#text", "HELLO there")
     assert shown.count() == 1 and count.inner_text() == "1 of 4"
     view.click("[type=reset]")
@@ -181,15 +181,15 @@ def test_the_page_works_in_a_browser(page, browser):
 
     view.click("tbody button[data-slot='<b>bold</b>']:not([data-type])")
     expect(count).to_have_text("1 of 4")
-    assert "alert('x')" in shown.inner_text()
+    assert "alert('x')" in shown.text_content()
     cell = view.locator("button[data-pair]").first
     expected = cell.get_attribute("title").replace(" as ", " → ")
     cell.click()
-    texts = shown.all_inner_texts()
+    texts = shown.all_text_contents()
     assert texts and all(expected in text for text in texts), (expected, texts)
 
     def column(number: int) -> list[str]:
-        return view.locator(f".sortable tbody tr > :nth-child({number})").all_inner_texts()
+        return view.locator(f".sortable tbody tr > :nth-child({number})").all_text_contents()
 
     heading = view.locator(".sortable thead th").nth(1)
     heading.locator("button").click()
