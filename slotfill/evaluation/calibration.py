@@ -23,7 +23,7 @@ from slotfill.data.sentence import Sentence, Slot, intent_names
 from slotfill.data.splits import MIN_VALID_LABELS
 from slotfill.data.vocab import Vocab
 from slotfill.errors import format_count
-from slotfill.inference.calibration import Calibration
+from slotfill.inference.calibration import UNCALIBRATED, Calibration
 from slotfill.inference.engine import Engine
 from slotfill.inference.tagging import tag_batches
 
@@ -147,6 +147,8 @@ def fit_calibration(
     A temperature is 1 where fewer than `MIN_VALID_LABELS` slots or intents are predicted; the
     reason is empty if both are fitted.
     """
+    if not sentences:
+        return UNCALIBRATED, "there are no valid sentences"
     sample = sentences[:: max(1, math.ceil(len(sentences) / MAX_FITTED_SENTENCES))]
     batches = list(tag_batches(engine, vocab, sample))
     gold = [sample[index] for batch in batches for index in batch.indices]
@@ -162,7 +164,7 @@ def fit_calibration(
         rows = [batch.intent_confidences(engine.is_multi_intent, temperature) for batch in batches]
         return np.array([each for row in rows for each in row])
 
-    calibration, too_few = Calibration(), []
+    calibration, too_few = UNCALIBRATED, []
     if len(slots_correct) >= MIN_VALID_LABELS:
         temperature = fit_temperature(slots_at, slots_correct)
         calibration = replace(calibration, slot_temperature=temperature)
