@@ -87,6 +87,10 @@ class TrainingSlots:
                 values[sentence.value(slot).lower()][slot.name] += 1
         return cls(names, dict(values))
 
+    def labels(self, value: str) -> dict[str, int]:
+        """Return how many slots of each name have this value, the most frequent name first."""
+        return dict(self.values.get(value.lower(), Counter[str]()).most_common())
+
 
 class SlotError(NamedTuple):
     """A slot that is not predicted correctly."""
@@ -318,10 +322,8 @@ def analyze_errors(
             confusion[names[0], names[1]] += 1
             if pair.error:
                 types.setdefault(names[0] or names[1], Counter())[pair.error] += 1
-                labels = None
-                if training and (slot := pair.predicted or pair.gold):
-                    names_of_value = training.values.get(sentence.value(slot).lower(), Counter())
-                    labels = dict(names_of_value.most_common())
+                slot = pair.predicted or pair.gold
+                labels = training.labels(sentence.value(slot)) if training and slot else None
                 probability = probabilities[pair.predicted] if pair.predicted else None
                 errors.append(SlotError(pair.error, *pair, probability, labels))
         wrong_intent = bool(vocab.intents and sentence.intent) and (
@@ -330,13 +332,31 @@ def analyze_errors(
         if errors or wrong_intent:
             wrong.append(WrongSentence(sentence, own, intent, confidence, errors, wrong_intent))
     wrong.sort(key=lambda each: -each.confidence)
+    return ErrorAnalysis(
+        schemes=score_schemes(gold, slots),
+        slots=score_groups(gold, slots, lambda _, slot: (0, slot.name)),
+        groups={
+            title: score_groups(gold, slots, grouping)
+            for title, grouping in _groupings(vocab, training).items()
+        },
+        types=types,
+        confusion=confusion,
+        reliability=reliability,
+        training=training,
+        wrong=wrong,
+    )
+
+
+def _groupings(vocab: Vocab, training: TrainingSlots | None) -> dict[str, Grouping]:
+    """Return the properties by which slots are grouped, each with its grouping."""
+
+    def words(sentence: Sentence, slot: Slot) -> tuple[int, str]:
+        known = all(map(vocab.contains_token, sentence.tokens[slot.start : slot.end]))
+        return (0, "all in training") if known else (1, "some not in training")
+
     groupings: dict[str, Grouping] = {
         "slot length": lambda _, slot: _range(slot.end - slot.start, (1, 2, 3, 4, 5), "token"),
-        "words of the slot": lambda sentence, slot: (
-            (0, "all in training")
-            if all(map(vocab.contains_token, sentence.tokens[slot.start : slot.end]))
-            else (1, "some not in training")
-        ),
+        "words of the slot": words,
         "sentence length": lambda sentence, _: _range(
             len(sentence.tokens), (1, 6, 11, 16, 21, 31), "token"
         ),
@@ -345,13 +365,4 @@ def analyze_errors(
         groupings["training slots of the name"] = lambda _, slot: _range(
             training.names[slot.name], (0, 1, 10, 100, 1000), "slot"
         )
-    return ErrorAnalysis(
-        schemes=score_schemes(gold, slots),
-        slots=score_groups(gold, slots, lambda _, slot: (0, slot.name)),
-        groups={name: score_groups(gold, slots, each) for name, each in groupings.items()},
-        types=types,
-        confusion=confusion,
-        reliability=reliability,
-        training=training,
-        wrong=wrong,
-    )
+    return groupings

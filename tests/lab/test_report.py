@@ -138,7 +138,7 @@ def test_a_line_of_one_point_can_be_plotted():
     assert plot.lines["loss"] == [(0, pytest.approx(plot.y_ticks[0].position))]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api", reason="pip install '.[test]'")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
