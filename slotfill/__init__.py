@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from slotfill.version import __version__
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from slotfill.runs.device import EngineName
     from slotfill.runs.predict import Predictor
 
@@ -22,6 +24,7 @@ def load(
     *,
     confidence: bool = True,
     nbest: int = 0,
+    now: datetime | None = None,
     threshold: float | None = None,
     thresholds: Mapping[str, float] | None = None,
     intent_threshold: float | None = None,
@@ -35,6 +38,8 @@ def load(
         engine: "onnx", "torch" or "auto": ONNX Runtime on a CPU if the run is exported.
         confidence: Whether predictions have probabilities.
         nbest: How many of the most probable readings predictions have.
+        now: What dates such as `tomorrow` are relative to, if the run resolves dates; by default
+            the current time.
         threshold: The confidence below which slots are left out; by default the run's thresholds.
         thresholds: The same for the slots of a name.
         intent_threshold: The confidence below which the intent is None.
@@ -59,6 +64,7 @@ def load(
             engine,
             confidence,
             nbest,
+            now,
             threshold=threshold,
             thresholds=thresholds,
             intent_threshold=intent_threshold,

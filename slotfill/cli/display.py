@@ -269,22 +269,24 @@ def highlight(sentence: Sentence, names: Sequence[str]) -> Text:
     """Return the text of a sentence, its intent in front, each slot in colour before its name.
 
     Slots are shaded by confidence: bold from 0.95, plain from 0.7 and dim below; below 0.95 the
-    confidence stands behind the name.
+    confidence stands behind the name. What a value stands for is behind the name, too.
     """
     confidence = sentence.confidence
     intent = confidence.intent if confidence else None
     label = f"{sentence.intent}{_doubt(intent)}: " if sentence.intent else ""
     line = Text().append(escape(label), style="dim")
     probabilities = iter(confidence.slots) if confidence else repeat(1.0)
+    resolved = iter(sentence.resolved or repeat(None))
     for text, name in sentence.pieces():
         if not name:
             line.append(escape(text))
             continue
-        probability = next(probabilities)
+        probability, meaning = next(probabilities), next(resolved)
+        label = f"{name} = {meaning}" if meaning else name
         shade = "bold" if probability >= SURE else "" if probability >= LIKELY else "dim"
         colour = COLOURS[names.index(name) % len(COLOURS)] if name in names else "white"
         line.append(escape(text), style=f"{shade} {colour} underline")
-        line.append(f" {escape(name)}{_doubt(probability)}", style=f"dim {colour}")
+        line.append(f" {escape(label)}{_doubt(probability)}", style=f"dim {colour}")
     return line
 
 

@@ -5,6 +5,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from typer import Argument, Exit, Option
 from slotfill.cli.app import (
     AsJson,
     Config,
+    ConfigName,
     Device,
     Engine,
     IntentThreshold,
@@ -217,6 +219,14 @@ def predict(
         bool,
         Option(help="Give the probability of each slot and intent; shown as shades."),
     ] = True,
+    now: Annotated[
+        datetime | None,
+        Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"],
+            help="What dates such as tomorrow are relative to, if the run resolves dates.",
+            show_default="the current time",
+        ),
+    ] = None,
     trust: Trust = False,
 ) -> None:
     """Fill the slots of sentences from the command line, a file or standard input.
@@ -240,6 +250,7 @@ def predict(
         "engine": engine,
         "confidence": confidence,
         "nbest": nbest,
+        "now": now or datetime.now(),
         "threshold": general,
         "thresholds": tuple(by_slot.items()),
         "intent_threshold": intent_threshold,
@@ -301,6 +312,19 @@ def threshold(
         names = f", and {format_count(len(found.by_slot), 'slot')} their own" if per_slot else ""
         message = f"stored in {run}: threshold {found.calibration.threshold:g}{names}"
         echo(message, err=as_json)
+
+
+def values(run: RunPath, config: ConfigName, overrides: Overrides = None) -> None:
+    """Give a run the rules, synonyms and resolved slots of a config; nothing is trained.
+
+    Those that the run had before are replaced. Other keys of the config are ignored.
+    """
+    from slotfill.config.builtin import load_config
+    from slotfill.runs.values import replace_values
+
+    name, loaded = load_config(config, overrides or [])
+    replace_values(run, loaded)
+    echo(f"{run}: has the rules, synonyms and resolved slots of {name}")
 
 
 def export(

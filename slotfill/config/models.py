@@ -5,9 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationInfo,
+    model_validator,
+)
 
 from slotfill.config.messages import Locations
 from slotfill.config.option_types import (
@@ -202,6 +211,29 @@ class RuleConfig(StrictModel):
         return self
 
 
+def _check_synonyms(value: Any, info: ValidationInfo) -> str | dict[str, list[str]]:
+    # Not a union, whose messages would be those of both types.
+    kind: Any = FilePath if isinstance(value, str) else dict[str, list[str]]
+    adapter = TypeAdapter(kind, config=ConfigDict(strict=True))
+    return cast(str | dict[str, list[str]], adapter.validate_python(value, context=info.context))
+
+
+Synonyms = Annotated[
+    str | dict[str, list[str]],
+    PlainValidator(_check_synonyms, json_schema_input_type=str | dict[str, list[str]]),
+]
+"""A CSV file, or the values with their synonyms."""
+
+
+class ResolveConfig(StrictModel):
+    """Slots whose values are resolved to dates, times or numbers."""
+
+    slots: dict[str, Literal["date", "time", "datetime", "number"]] = Field({})
+    """The kind of the values of each slot, by its name."""
+    language: str = "en"
+    """The language of the values, as its ISO 639 code."""
+
+
 class Config(StrictModel):
     """The complete description of a run, with every default."""
 
@@ -233,6 +265,11 @@ class Config(StrictModel):
     train: TrainConfig = TrainConfig()
     rules: list[RuleConfig] = Field([])
     """Regular expressions and lists that fill or veto slots after decoding; the first counts."""
+    synonyms: dict[str, Synonyms] = Field({})
+    """For a slot, what its values stand for: `{Taipei: [TPE, Taipei City]}`, or a CSV file.
+
+    A line of the file is `Taipei,TPE,Taipei City`."""
+    resolve: ResolveConfig = Field({}, validate_default=True)
     tune: dict[str, Range | Annotated[list[Any], Field(min_length=2)]] = Field({}, exclude=True)
     """The search space of `slotfill tune`: for a key with dots, a range or a list of values.
 

@@ -30,15 +30,20 @@ class Rules:
     def __bool__(self) -> bool:
         return bool(self._fills or self._vetoes)
 
-    def apply(
-        self, sentence: Sentence, slots: Sequence[Slot], confidences: Sequence[float]
-    ) -> tuple[list[Slot], list[float]]:
-        """Return the slots of a sentence after all rules, and their confidences."""
+    def fill(self, sentence: Sentence) -> list[Slot]:
+        """Return the slots that rules fill, in the order of the rules."""
         filled: list[Slot] = []
         for name, matcher in self._fills:
             for start, end in matcher.find(sentence):
                 if not any(start < other.end and other.start < end for other in filled):
                     filled.append(Slot(name, start, end))
+        return filled
+
+    def apply(
+        self, sentence: Sentence, slots: Sequence[Slot], confidences: Sequence[float]
+    ) -> tuple[list[Slot], list[float]]:
+        """Return the slots of a sentence after all rules, and their confidences."""
+        filled = self.fill(sentence)
         kept = [(slot, 1.0) for slot in filled]
         for slot, confidence in zip(slots, confidences, strict=True):
             is_replaced = any(slot.start < other.end and other.start < slot.end for other in filled)

@@ -104,6 +104,8 @@ class Sentence:
     issues: tuple[Issue, ...] = ()
     unknown: Sequence[tuple[int, int]] = ()
     """The first and the last token (exclusive) of each part whose labels are not known."""
+    resolved: list[str | None] | None = None
+    """What the value of each slot stands for, if the run resolves values."""
     confidence: Confidence | None = None
     """The probabilities of the slots and the intent, if they are predicted with them."""
 
@@ -120,8 +122,9 @@ class Sentence:
         return cls(" ".join(tokens), tokens, offsets, slots, intent, location, pretokenized=True)
 
     def with_reading(self, reading: Reading) -> Sentence:
-        """Return the sentence with the slots and the intent of `reading`, without confidence."""
-        return replace(self, slots=reading.slots, intent=reading.intent, confidence=None)
+        """Return the sentence with the slots and the intent of `reading` alone."""
+        slots, intent = reading.slots, reading.intent
+        return replace(self, slots=slots, intent=intent, resolved=None, confidence=None)
 
     @property
     def surface_forms(self) -> list[str]:

@@ -2,42 +2,81 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slotfill.data.phrases import read_phrases
+from slotfill.data.phrases import phrase_form, read_phrases
+from slotfill.data.resolution import Resolver
 from slotfill.data.rules import Rules
 from slotfill.data.tokenizers import Tokenizer
-from slotfill.files import parse_json
+from slotfill.errors import ConfigError, DataError
+from slotfill.files import parse_json, read_lines
 
 if TYPE_CHECKING:
     from slotfill.config.models import Config
 
-_SHAPE = {"rules": [{"slot": str, "action": str, "pattern": (None, str), "phrases": (None, [str])}]}
+_NOTHING = {"rules": [], "synonyms": {}, "resolve": {"slots": {}, "language": "en"}}
+_SHAPE = {
+    "rules": [{"slot": str, "action": str, "pattern": (None, str), "phrases": (None, [str])}],
+    "synonyms": {str: {str: str}},
+    "resolve": {"slots": {str: str}, "language": str},
+}
 
 
 class KnownValues:
-    """The rules of a run. They need no training, so they can be replaced."""
+    """The rules of a run, and what it resolves values by; none of it is trained."""
 
     def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
-        """Take what `values.json` has; nothing is known without it."""
-        self._settings = dict(settings or {"rules": []})
+        """Take what `values.json` has; nothing is known of what is not in it."""
+        self._settings: dict[str, Any] = _NOTHING | dict(settings or {})
         self.rules = Rules(self._settings["rules"])
 
     def __bool__(self) -> bool:
-        return bool(self.rules)
+        return bool(self.rules) or self.can_resolve
+
+    @property
+    def can_resolve(self) -> bool:
+        """Whether the values of any slot are resolved."""
+        return bool(self._settings["synonyms"] or self._settings["resolve"]["slots"])
+
+    def resolver(self, now: datetime) -> Resolver:
+        """Return what resolves values, with dates relative to `now`.
+
+        Raises UsageError if a library is missing.
+        """
+        resolve = self._settings["resolve"]
+        return Resolver(self._settings["synonyms"], resolve["slots"], resolve["language"], now)
 
     @classmethod
     def read(cls, config: Config, tokenizer: Tokenizer) -> KnownValues:
-        """Return the known values of a config; raises DataError if one of its files is not read."""
+        """Return the known values of a config.
+
+        Raises:
+            DataError: A list or a file of synonyms cannot be read.
+            ConfigError: Synonyms are ambiguous, or the language is unknown.
+            UsageError: A library that resolves values is missing.
+        """
         rules = [rule.model_dump(exclude_none=True) for rule in config.rules]
         for rule in rules:
             if path := rule.pop("list", None):
                 rule["phrases"] = read_phrases(Path(path), tokenizer)
-        return cls({"rules": rules})
+        synonyms = {
+            slot: _read_synonyms(slot, source, tokenizer)
+            for slot, source in config.synonyms.items()
+        }
+        resolve = config.resolve.model_dump()
+        values = cls({"rules": rules, "synonyms": synonyms, "resolve": resolve})
+        try:
+            values.resolver(datetime.now()).check_language()
+        except ValueError:
+            problem = f"cannot resolve dates or numbers of the language '{resolve['language']}'"
+            raise ConfigError(problem, key="resolve.language") from None
+        return values
 
     def to_json(self) -> str:
         """Return the content of `values.json`."""
@@ -51,3 +90,25 @@ class KnownValues:
             return cls(settings)
         except (LookupError, re.error) as error:
             raise ValueError(f"rules: {error}") from None
+
+
+def _read_synonyms(
+    slot: str, source: str | Mapping[str, Iterable[str]], tokenizer: Tokenizer
+) -> dict[str, str]:
+    """Return what each value of a slot stands for, by its form; `source` is a file or its rows."""
+    if isinstance(source, str):
+        lines = read_lines(Path(source))
+        rows = [(f"{source}:{number}", next(csv.reader([line]), [])) for number, line in lines]
+    else:
+        rows = [("", [value, *others]) for value, others in source.items()]
+    meanings: dict[str, str] = {}
+    for location, cells in rows:
+        texts = [text for cell in cells if (text := cell.strip())]
+        for text in texts:
+            meaning = meanings.setdefault(phrase_form(text, tokenizer), texts[0])
+            if meaning != texts[0]:
+                problem = f"'{text}' stands for both '{meaning}' and '{texts[0]}'"
+                if location:
+                    raise DataError(f"{location}: {problem}")
+                raise ConfigError(problem, key=f"synonyms.{slot}")
+    return meanings

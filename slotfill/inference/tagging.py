@@ -30,6 +30,9 @@ BATCH_TOKENS = 1024
 MAX_TOKENS = 20_000
 """Longest sentence that is tagged; memory grows with its length, or its square with attention."""
 
+_IMPOSSIBLE = -1e4
+"""The score of a tag that a rule rules out."""
+
 MAX_CHARACTERS = 50 * MAX_TOKENS
 """Longest text that is split into tokens."""
 
@@ -135,11 +138,21 @@ def tag_batches(
         indices = [nonempty[position] for position in positions]
         batch = make_batch([sentences[index].tokens for index in indices], engine.indexers)
         scores = engine.scores(batch)
+        if vocab.values.rules:
+            _exclude_filled(scores.emissions, [sentences[index] for index in indices], vocab)
         tags = scores.best_tags(batch.lengths)
         slots = list(map(vocab.tags_to_slots, tags))
         logits = scores.intent_logits
         intents = [] if logits is None else select_intents(logits, engine.is_multi_intent)
         yield TaggedBatch(indices, batch.lengths, scores, tags, slots, intents)
+
+
+def _exclude_filled(emissions: np.ndarray, sentences: Sequence[Sentence], vocab: Vocab) -> None:
+    """Change the `emissions` of tokens that rules fill, so that they are in no other slot."""
+    others = np.arange(emissions.shape[2]) != vocab.tag_ids["O"]
+    for row, sentence in zip(emissions, sentences, strict=True):
+        for slot in vocab.values.rules.fill(sentence):
+            row[slot.start : slot.end, others] = _IMPOSSIBLE
 
 
 class Predictions(NamedTuple):

@@ -54,8 +54,8 @@ def check_config(
         slot_names = {slot.name for s in results["train"].sentences for slot in s.slots or ()}
         check_slot_names("train.slot_weights", loaded.train.slot_weights, slot_names)
         check_slot_names("thresholds", loaded.thresholds, slot_names)
+        KnownValues.read(loaded, results["train"].tokenizer)
     corpus = {split: result.sentences for split, result in results.items()}
-    KnownValues.read(loaded, results["train"].tokenizer)
     findings = [
         *check_splits(corpus, intents=bool(loaded.intent)),
         *check_rules(loaded.rules, corpus["train"]),

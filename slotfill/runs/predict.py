@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +33,8 @@ class FilledSlot(NamedTuple):
     end: int
     confidence: float | None = None
     """The probability that exactly this is a slot of this name; None if it is turned off."""
+    resolved: str | None = None
+    """What the value stands for, such as Taipei for TPE, if the run knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,10 @@ class Prediction:
         confidence = sentence.confidence
         probabilities = repeat(None) if confidence is None else confidence.slots
         slots = (
-            FilledSlot(slot.name, sentence.value(slot), *sentence.span(slot), probability)
-            for slot, probability in zip(sentence.slots or (), probabilities, strict=False)
+            FilledSlot(slot.name, sentence.value(slot), *sentence.span(slot), probability, resolved)
+            for slot, probability, resolved in zip(
+                sentence.slots or (), probabilities, sentence.resolved or repeat(None), strict=False
+            )
         )
         if confidence is None:
             return cls(sentence.text, tuple(slots), sentence.intent)
@@ -84,12 +89,23 @@ class Prediction:
 
 
 class Predictor:
-    """Prediction with a trained run; `threads` is how many threads `stream` uses."""
+    """Prediction with a trained run; `threads` is how many threads `stream` uses.
 
-    def __init__(self, run: Run, confidence: bool = True, nbest: int = 0) -> None:
+    Dates such as `tomorrow` are relative to `now`, by default the time when this is created.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        confidence: bool = True,
+        nbest: int = 0,
+        now: datetime | None = None,
+    ) -> None:
         """Predict with `run`, with probabilities or not, and with the `nbest` best readings."""
         self.run = run
         self.nbest = nbest
+        values = run.vocab.values
+        self.resolver = values.resolver(now or datetime.now()) if values.can_resolve else None
         self.confidence = confidence
         needed = confidence or run.calibration.has_thresholds
         self.calibration = run.calibration if needed else None
@@ -104,6 +120,7 @@ class Predictor:
         engine: EngineName = "auto",
         confidence: bool = True,
         nbest: int = 0,
+        now: datetime | None = None,
         **thresholds: Any,
     ) -> Predictor:
         """Return the predictor of the run in the folder `path`.
@@ -112,7 +129,7 @@ class Predictor:
         """
         run = load_run(Path(path), device, engine)
         run.set_thresholds(**thresholds)
-        return cls(run, confidence, nbest)
+        return cls(run, confidence, nbest, now)
 
     def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Return the prediction for each of `texts`, in order; an empty text has no slots."""
@@ -143,6 +160,9 @@ class Predictor:
         if self.confidence:
             for sentence, confidence in zip(sentences, confidences or (), strict=True):
                 sentence.confidence = confidence
+        if self.resolver is not None:
+            for sentence in sentences:
+                sentence.resolved = self.resolver.resolve(sentence)
         return sentences
 
     def stream(self, texts: Iterable[str]) -> Iterator[list[Sentence]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+
+import slotfill
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "values.md"
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -115,3 +118,73 @@ def test_rule_for_a_slot_that_nothing_has_is_reported(desk, cli):
     output = " ".join((done.out + done.err).split())
     assert "rules.0.slot: no training sentence has a slot 'orign'; did you mean 'origin'?" in output
     assert "rules.1.slot: no training sentence has a slot 'x'" in output
+
+
+RESOLVED = """
+synonyms:
+  origin: {Taipei: [TPE, Taipeh], New York: [NYC]}
+  destination: cities.csv
+resolve: {slots: {day: date}}
+rules: [{slot: day, pattern: tomorrow}]
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_predictions_have_resolved_values(jobs, desk, cli):
+    Path("cities.csv").write_text('Oslo,OSL,"the ""Tiger City"""\n\nParis\n')
+    config = Path("tiny.yaml")
+    config.write_text(config.read_text() + RESOLVED)
+    assert cli("train", "tiny.yaml", "--out", "runs/a").code == 0
+    Path("cities.csv").unlink()
+    text = "fly from new york to OSLO tomorrow"
+    options = ["--now", "2026-12-31", "--jobs", jobs]
+    done = cli("predict", "runs/a", *options, "--format", "jsonl", text)
+    slots = json.loads(done.out)["slots"]
+    assert {slot["name"]: slot.get("resolved") for slot in slots} == {
+        "origin": "New York", "destination": "Oslo", "day": "2027-01-01"
+    }  # fmt: skip
+    tagger = slotfill.load("runs/a", now=datetime(2026, 1, 1))
+    assert [slot.resolved for slot in tagger.predict([text])[0].slots] == [
+        "New York", "Oslo", "2026-01-02"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("synonyms={city: 3}", "synonyms.city: must be keys and values, found 3"),
+        ("synonyms={city: {Oslo: OSL}}", "synonyms.city.Oslo: must be a list, found 'OSL'"),
+        ("synonyms={city: x.csv}", "synonyms.city: there is no file x.csv"),
+        ("synonyms={city: {A: [x], B: [X]}}",
+         "synonyms.city: 'X' stands for both 'A' and 'B'"),
+        ("resolve={slots: {a: dates}}", "resolve.slots.a: unknown value 'dates'; did you mean"
+         " 'date'? (allowed: date, datetime, number, time)"),
+        ("resolve={slots: {a: date}, language: xx}", "resolve.language: cannot resolve dates or"
+         " numbers of the language 'xx'"),
+    ],
+)  # fmt: skip
+def test_wrong_synonyms_and_kinds_are_reported(override, message, desk, cli):
+    done = cli("check", "tiny.yaml", override)
+    assert (done.code, done.err) == (2, f"slotfill: command line: {message}\n")
+
+
+def test_ambiguous_line_of_a_file_is_reported(desk, cli):
+    Path("cities.csv").write_text("New York,NYC\nOslo,nyc\n")
+    done = cli("check", "tiny.yaml", "synonyms={city: cities.csv}")
+    assert done.code == 3
+    assert "cities.csv:2: 'nyc' stands for both 'New York' and 'Oslo'" in done.err
+
+
+def test_values_of_a_run_are_replaced_without_training(desk, cli):
+    Path("rules.yaml").write_text("rules: [{slot: word, pattern: please}]\n")
+    assert cli("train", "tiny.yaml", "--out", "runs/a").code == 0
+    before = Path("runs/a/model.safetensors").read_bytes()
+    assert cli("values", "runs/a", "rules.yaml").code == 0
+    predicted = cli("predict", "runs/a", "--format", "brackets", "please").out
+    assert predicted == "[please](word)\n"
+    wrong = cli("values", "runs/a", "rules.yaml", "rules=[{slot: a, list: no.txt}]")
+    assert wrong.code == 3 and "no.txt: no such file" in wrong.err
+    assert cli("predict", "runs/a", "--format", "brackets", "please").out == predicted
+    assert cli("values", "runs/a", "tiny.yaml").code == 0
+    assert cli("predict", "runs/a", "--format", "brackets", "please").out == "please\n"
+    assert Path("runs/a/model.safetensors").read_bytes() == before

@@ -10,6 +10,10 @@ import pytest
 
 from slotfill.data.schemes import SCHEMES, TagDecoder, all_tags
 from slotfill.data.sentence import Slot
+from slotfill.data.tokenizers import Tokenizer
+from slotfill.data.values import KnownValues
+from slotfill.data.vocab import Vocab
+from slotfill.inference.calibration import UNCALIBRATED
 from slotfill.inference.confidence import (
     Lattice,
     intent_confidences,
@@ -25,7 +29,8 @@ from slotfill.inference.decoding import (
     legal_transitions,
     marginals,
 )
-from slotfill.inference.engine import Scores
+from slotfill.inference.engine import Engine, Scores
+from slotfill.inference.tagging import predict
 
 LENGTHS = np.array([3, 1, 4, 2])
 
@@ -194,3 +199,38 @@ def test_nbest_is_the_head_of_all_sequences_by_score(kind, count):
         ratios = np.exp(best.logp - best.logp[0])
         assert ratios == pytest.approx(probabilities[order] / probabilities[order[0]], rel=1e-4)
         assert best.paths[0] == decode(emissions[None], np.array([length]), transitions)[0]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("kind", TRANSITIONS)
+def test_slots_are_predicted_given_what_rules_fill(kind, scheme):
+    """Decoding and confidence are of the tag sequences that are outside where a rule fills."""
+    random = np.random.default_rng(len(scheme))
+    vocab = Vocab({}, all_tags(["x"], scheme), scheme)
+    rule = {"slot": "number", "action": "fill", "pattern": "two"}
+    vocab.values = KnownValues({"rules": [rule]})
+    sentence = Tokenizer().tokenize("one two three four")
+    for _ in range(10):
+        emissions = 2 * random.normal(size=(4, len(vocab.tags))).astype(np.float32)
+        transitions = TRANSITIONS[kind](vocab.tags, scheme, random)
+
+        class Fixed(Engine):
+            indexers, is_multi_intent = (), False
+
+            def scores(self, batch, *, fixed=(emissions, transitions)):
+                return Scores(fixed[0][None].copy(), fixed[1])
+
+        paths, probabilities = sequence_probabilities(emissions, transitions, 1.0)
+        allowed = [path[1] == vocab.tag_ids["O"] for path in paths]
+        probabilities = probabilities * allowed / probabilities[allowed].sum()
+        readings = list(map(vocab.tags_to_slots, paths))
+        expected = {
+            slot: sum(
+                p for p, reading in zip(probabilities, readings, strict=True) if slot in reading
+            )
+            for slot in readings[int(probabilities.argmax())]
+        }
+        found = predict(Fixed(), vocab, [sentence], UNCALIBRATED)
+        confidences = dict(zip(found.slots[0], found.confidences[0].slots, strict=True))
+        assert confidences.pop(Slot("number", 1, 2)) == 1
+        assert confidences == pytest.approx(expected, abs=1e-5)

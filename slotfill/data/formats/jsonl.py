@@ -81,6 +81,8 @@ def _render_labels(sentence: Sentence, scheme: str) -> str:
         for index, slot in enumerate(sentence.slots):
             start, end = sentence.span(slot)
             value = quoted(text[start:end])
+            if sentence.resolved and (resolved := sentence.resolved[index]) is not None:
+                value += f', "resolved": {quoted(resolved)}'
             probability = _probability("confidence", confidence and confidence.slots[index])
             items.append(
                 f'{{"name": {quoted(slot.name)}, "value": {value}, "start": {start}, "end":'
