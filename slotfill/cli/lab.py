@@ -207,7 +207,9 @@ def diff(
     b: Annotated[
         Path | None, Option(metavar="FILE", help="The same sentences as predicted by B.")
     ] = None,
-    scheme: Annotated[str, Option(help="Tag scheme of --gold, --a and --b.")] = "iob2",
+    scheme: Annotated[
+        str | None, Option(help="Tag scheme of --gold, --a and --b.", show_default="iob2")
+    ] = None,
     limit: Annotated[
         int, Option(min=0, metavar="N", help="Number of sentences to print of each kind.")
     ] = 10,
@@ -229,10 +231,10 @@ def diff(
         if runs or split or data or len(files) < 3:
             raise UsageError("give RUN_A RUN_B, or --gold, --a and --b without runs")
         name, systems = str(gold), [str(a), str(b)]
-        difference = diffing.diff_files(*files, scheme=scheme)
+        difference = diffing.diff_files(*files, scheme=scheme or "iob2")
     else:
-        if runs is None or len(runs) != 2:
-            raise UsageError("give two runs, or --gold, --a and --b for files of predictions")
+        if runs is None or len(runs) != 2 or scheme:
+            raise UsageError("give two runs, or --gold, --a, --b and --scheme for predictions")
         if split is not None and data is not None:
             raise UsageError("--split names a split of the runs' own data, --data other: give one")
         loaded = [load_run(run, device) for run in runs]

@@ -104,6 +104,7 @@ def test_a_file_with_other_texts_is_refused(files, cli):
         [],
         ["run"],
         ["run", "run", "run"],
+        ["run", "run", "--scheme", "bioes"],
         ["--gold", "gold.brackets"],
         ["run", "run", "--gold", "gold.brackets", "--a", "a.brackets", "--b", "b.jsonl"],
         ["run", "run", "--split", "test", "--data", "gold.brackets"],
@@ -117,12 +118,12 @@ def test_wrong_use(words, files, cli):
 
 @pytest.fixture(scope="module")
 def other(corpus, tmp_path_factory) -> Path:
-    """A run on the same corpus, trained less."""
+    """A run on the same corpus, trained less and with other tokens."""
     from slotfill.config.builtin import load_config
     from slotfill.runs.folder import RunFolder
     from slotfill.runs.train import train
 
-    overrides = [f"data.path={corpus}", "train.epochs=1", "train.seed=2", "encoder.hidden_size=4"]
+    overrides = [f"data.path={corpus}", "data.tokenizer=characters", "train.epochs=2"]
     _, config = load_config(None, overrides)
     folder = tmp_path_factory.mktemp("diff") / "other"
     return train(config, RunFolder(folder), lambda progress: None).path

@@ -98,6 +98,18 @@ def test_errors_are_written_as_json_lines(trained, cli, tmp_path, monkeypatch):
     assert 0.5 < own["confidence"] <= 1 and own["location"] == "wrong.brackets:5"
 
 
+@pytest.mark.parametrize("threshold", ["0", "0.9", "1"])
+def test_thresholds_hold_for_scores_and_errors_alike(threshold, trained, cli, tmp_path):
+    data, out = tmp_path / "wrong.brackets", tmp_path / "out.jsonl"
+    data.write_text(WRONG, encoding="utf-8")
+    words = ("--data", data, "--errors", out, "--threshold", threshold, "--json")
+    scores = json.loads(cli("evaluate", trained, *words).out)["overall"]
+    rows = list(map(json.loads, out.read_text(encoding="utf-8").splitlines()))
+    missed = sum(row["gold"] is not None for row in rows)
+    assert scores["recall"] == pytest.approx(100 * (1 - missed / scores["support"]))
+    assert all(row["confidence"] >= float(threshold) for row in rows if row["predicted"])
+
+
 def test_files_are_not_replaced_without_force(trained, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mine.html").write_text("mine")
