@@ -162,6 +162,8 @@ def print_scores(result: EvaluationResult, name: str) -> None:
         f"tag accuracy {result.tag_accuracy:.2f}%, sentence accuracy"
         f" {result.sentence_accuracy:.2f}%",
     ]
+    errors = ", ".join(f"{count:,} {error}" for error, count in result.errors.items() if count)
+    lines.append(f"errors: {errors or 'none'}")
     calibrations = [("slots", result.calibration)]
     unknown = f"{format_count(result.unknown_words, 'token')}, "
     unknown += format_count(result.unknown_slots, "slot name") + _abbreviate(result.unknown_names)

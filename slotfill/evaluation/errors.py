@@ -204,6 +204,16 @@ def align_slots(gold: Sequence[Slot], predicted: Sequence[Slot]) -> list[SlotPai
     return sorted(pairs, key=lambda pair: (pair.gold or pair.predicted or (0, 0))[1])
 
 
+def count_errors(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -> dict[str, int]:
+    """Return the number of errors of each type in the `predicted` slots."""
+    counts = Counter(
+        pair.error
+        for sentence, slots in zip(gold, predicted, strict=True)
+        for pair in align_slots(sentence.slots or (), sentence.known(slots))
+    )
+    return {error: counts[error] for error in ERROR_TYPES}
+
+
 def _distance(gold: Slot, predicted: Slot) -> float:
     """Return how far the boundaries of slots of one name are apart; infinity if names differ."""
     if gold.name != predicted.name:

@@ -13,6 +13,7 @@ from slotfill.evaluation.calibration import (
     measure_calibration,
     slot_correctness,
 )
+from slotfill.evaluation.errors import count_errors
 from slotfill.evaluation.metrics import (
     EvaluationResult,
     intent_accuracy,
@@ -79,6 +80,7 @@ def score_predictions(
     """Return the scores that `evaluate` returns, of `predictions` for `sentences`."""
     slots, intents, _ = predictions
     result = score_slots(sentences, slots)
+    result.errors = count_errors(sentences, slots)
     tokens = chain.from_iterable(sentence.tokens for sentence in sentences)
     result.unknown_words = sum(not vocab.contains_token(token) for token in tokens)
     names = (slot.name for sentence in sentences for slot in sentence.slots or ())

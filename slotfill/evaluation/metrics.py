@@ -75,6 +75,8 @@ class EvaluationResult:
     """The score of each slot name."""
     sentences: int
     tokens: int
+    errors: dict[str, int] = field(default_factory=dict)
+    """Slots that are not predicted correctly by type of error; see `count_errors`."""
     unknown_words: int = 0
     """Tokens that do not occur in training."""
     unknown_slots: int = 0

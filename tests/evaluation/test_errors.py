@@ -16,6 +16,7 @@ from slotfill.evaluation.errors import (
     TrainingSlots,
     align_slots,
     analyze_errors,
+    count_errors,
     score_groups,
     score_schemes,
 )
@@ -141,6 +142,9 @@ def test_an_analysis_counts_types_and_confusions_and_lists_wrong_sentences_by_co
     types = {name: dict(counts) for name, counts in found.types.items()}
     assert types == {"a": {"type": 1, "both": 1, "spurious": 1}, "b": {"boundary": 1, "missed": 1}}
     assert sum(map(sum, (counts.values() for counts in types.values()))) == len(ERROR_TYPES)
+    gold = [found.wrong[-1].sentence, sentence([Slot("a", 0, 1)])]
+    counts = count_errors(gold, [found.wrong[-1].slots, [Slot("a", 0, 1)]])
+    assert counts == dict.fromkeys(ERROR_TYPES, 1)
     assert found.confusion == {
         **{("a", "b"): 2, ("b", "b"): 2, ("", "a"): 1, ("b", ""): 1, ("a", "a"): 1}
     }
