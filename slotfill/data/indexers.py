@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from slotfill.data.phrases import PhraseMatcher
+from slotfill.data.phrases import PhraseMatcher, lookup_form
 
 PADDING = 0
 UNKNOWN = 1
@@ -187,11 +187,13 @@ class GazetteerIndexer:
         """Return ids `(batch, time, lists)`."""
         time = max(map(len, batch), default=0)
         ids = np.zeros((len(batch), time, len(self._matchers)), np.int64)
-        for row, tokens in zip(ids, batch, strict=True):
+        for row, tokens in enumerate(batch):
+            forms = list(map(lookup_form, tokens))
             for index, matcher in enumerate(self._matchers):
-                for start, end in matcher.find(tokens):
-                    row[start, index] = 2 * index + 1
-                    row[start + 1 : end, index] = 2 * index + 2
+                for start, end in matcher.find_forms(forms):
+                    ids[row, start, index] = 2 * index + 1
+                    if end > start + 1:
+                        ids[row, start + 1 : end, index] = 2 * index + 2
         return (ids,)
 
 

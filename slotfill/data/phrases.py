@@ -57,18 +57,23 @@ class PhraseMatcher:
 
         From left to right, the longest phrase at each position; phrases do not overlap.
         """
+        return self.find_forms(list(map(lookup_form, tokens)))
+
+    def find_forms(self, forms: Sequence[str]) -> list[tuple[int, int]]:
+        """Return what `find` returns, for tokens whose lookup forms are `forms`."""
         found = []
-        forms = list(map(lookup_form, tokens))
-        start = 0
-        while start < len(forms):
-            node, end = self._trie.get(forms[start]), start
-            for position in range(start + 1, len(forms) + 1):
-                if node is None:
-                    break
+        done = 0
+        for start, form in enumerate(forms):
+            node = self._trie.get(form)
+            if node is None or start < done:
+                continue
+            position, longest = start + 1, 0
+            while node is not None:
                 if _END in node:
-                    end = position
+                    longest = position
                 node = node.get(forms[position]) if position < len(forms) else None
-            if end > start:
-                found.append((start, end))
-            start = max(end, start + 1)
+                position += 1
+            if longest:
+                found.append((start, longest))
+                done = longest
         return found

@@ -81,10 +81,12 @@ class _PatternMatcher:
 
     def find(self, sentence: Sentence) -> Iterator[tuple[int, int]]:
         """Yield the first token and the last (exclusive) of each match that is whole tokens."""
+        spans = [match.span(self._group) for match in self._pattern.finditer(sentence.text)]
+        if not spans:
+            return
         starts = {start: index for index, (start, _) in enumerate(sentence.offsets)}
         ends = {end: index + 1 for index, (_, end) in enumerate(sentence.offsets)}
-        for match in self._pattern.finditer(sentence.text):
-            start, end = match.span(self._group)
+        for start, end in spans:
             if start < end and start in starts and end in ends:
                 yield starts[start], ends[end]
 
