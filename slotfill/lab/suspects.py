@@ -29,6 +29,9 @@ from slotfill.lab.compare.jobs import Job, Plan, is_finished
 from slotfill.lab.compare.resampling import read_training_sentences
 from slotfill.runs.load import Run, load_run
 
+EXCERPT_WIDTH = 22
+"""The most characters of a sentence that are shown on each side of a label."""
+
 PROBLEMS = {"missed": "spurious", "spurious": "missing"}
 """What is wrong with a label if the folds are right, where it is not called as their error is."""
 
@@ -197,15 +200,35 @@ def tables(suspects: Sequence[Suspect]) -> list[tuple[str, list[list[str]]]]:
         return []
     columns = [
         ["line", *(suspect.location.rpartition(":")[2] for suspect in suspects)],
+        ["sentence", *map(_excerpt, suspects)],
         ["label", *(_describe(suspect.label) for suspect in suspects)],
-        ["predicted", *(_describe(suspect.predicted) for suspect in suspects)],
+        ["predicted", *map(_describe_prediction, suspects)],
         ["confidence", *(f"{suspect.confidence:.2f}" for suspect in suspects)],
     ]
     file = relpath(suspects[0].location.rpartition(":")[0])
     return [(f"Labels to check in {file}", columns)]
 
 
+def _excerpt(suspect: Suspect) -> str:
+    """Return the labelled words in brackets, with some of the words around them."""
+    slot = suspect.label or suspect.predicted
+    if not isinstance(slot, dict):
+        return _cut(suspect.text, 2 * EXCERPT_WIDTH)
+    before, after = suspect.text[: slot["start"]], suspect.text[slot["end"] :]
+    return f"{_cut(before[::-1])[::-1]}[{slot['value']}]{_cut(after)}"
+
+
+def _cut(text: str, width: int = EXCERPT_WIDTH) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def _describe(label: dict[str, Any] | str | None) -> str:
-    if isinstance(label, dict):
-        return f"{label['name']}: {label['value']}"
-    return label or "no slot"
+    return label["name"] if isinstance(label, dict) else label or "no slot"
+
+
+def _describe_prediction(suspect: Suspect) -> str:
+    """Return what is predicted, with its words if they are not those of the label."""
+    slot = suspect.predicted
+    if isinstance(slot, dict) and suspect.problem in ("boundary", "both"):
+        return f"{slot['name']} [{slot['value']}]"
+    return _describe(slot)

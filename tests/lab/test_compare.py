@@ -381,6 +381,7 @@ def test_a_failed_run_does_not_stop_the_others(desk, cli):
         "deviation": None,
         "f1s": {},
         "intent": {},
+        "interval": None,
         "against_first": None,
     }
     assert report["runs"][1]["failed"].startswith("the loss became")

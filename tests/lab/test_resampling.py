@@ -117,6 +117,9 @@ def test_each_training_sentence_is_scored_once_by_a_model_that_has_not_seen_it(d
         assert test["deviation"] == pytest.approx(np.std(f1s, ddof=1))
         counts[name] = np.array([np.concatenate(row) for row in rows])
         assert counts[name].shape == (2, 40, 3)
+        low, high = test["interval"]
+        assert 0 <= low < mean_f1(counts[name]) < high <= 100
+        assert f"{low:.2f} to {high:.2f}" in result.out
     difference = test["against_first"]["difference"]
     assert difference == pytest.approx(mean_f1(counts["other"]) - mean_f1(counts["tiny"]))
 

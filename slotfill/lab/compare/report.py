@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from slotfill.config.builtin import config_summary
-from slotfill.evaluation.metrics import compute_f1
+from slotfill.evaluation.metrics import compute_f1, compute_interval
 from slotfill.lab.compare.jobs import Job, Plan, evaluated_splits, read_result
 from slotfill.lab.compare.learning_curve import LearningCurve, fit_doubling
 from slotfill.lab.compare.resampling import Subset
@@ -83,6 +83,8 @@ class SplitReport(Spread):
     """F1 by seed, or by fold and seed, such as `fold1-seed1`."""
     intent: dict[str, Spread]
     """Rates of intents, if they are learned."""
+    interval: tuple[float, float] | None = None
+    """95 % interval of F1 over sentences, averaged over the seeds; all folds together."""
     against_first: Difference | None = None
 
 
@@ -203,6 +205,7 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
     }
     for corpus, info in corpora.items():
         for split in info.splits:
+            _add_intervals(configs, corpus, split, complete)
             _add_differences(configs, corpus, split, complete)
     return ComparisonReport(
         command=command,
@@ -266,6 +269,21 @@ def _corpus_report(runs: Sequence[RunReport], splits: Sequence[str]) -> CorpusRe
 
 def _mean_std(values: Collection[float]) -> tuple[float | None, float | None]:
     return mean(values) if values else None, stdev(values) if len(values) > 1 else None
+
+
+def _add_intervals(
+    configs: Sequence[ConfigReport],
+    corpus: str,
+    split: str,
+    counts: Mapping[CountsKey, np.ndarray],
+) -> None:
+    """Set `interval` of all configs, over the seeds that finished on `split`."""
+    for config in configs:
+        own = [rows for key, rows in counts.items() if key[:3] == (config.name, corpus, split)]
+        report = config.split(corpus, split)
+        if report is not None and own:
+            low, high = compute_interval(np.stack(own, axis=1)).mean(axis=1).tolist()
+            report.interval = low, high
 
 
 def _add_differences(

@@ -32,6 +32,8 @@ def tables(report: ComparisonReport) -> list[Table]:
             heading = f"{corpus} {split}"
             splits = [config.split(corpus, split) for config in configs]
             f1s.append([heading, *(_f1(config, corpus, split) for config in configs)])
+            if report.folds:
+                f1s.append(["95% interval", *map(_interval, splits)])
             differences.append([heading, *map(_difference, splits)])
             rates = [scores.intent if scores else {} for scores in splits]
             for rate, name in INTENT_RATES.items() if any(rates) else ():
@@ -60,6 +62,12 @@ def _f1(config: ConfigReport, corpus: str, split: str) -> str:
     return f"{scores}{_mark(scores.against_first)}{'!' if config.corpora[corpus].failed else ''}"
 
 
+def _interval(scores: SplitReport | None) -> str:
+    if scores is None or scores.interval is None:
+        return ""
+    return "{:.2f} to {:.2f}".format(*scores.interval)
+
+
 def _difference(scores: SplitReport | None) -> str:
     if scores is None or scores.against_first is None:
         return ""
@@ -84,6 +92,8 @@ def legend(report: ComparisonReport) -> list[str]:
     spread = f": mean ± sample standard deviation over {' and '.join(over)}" if over else ""
     spread += ", one seed" if seeds == 1 else ""
     lines = [f"F1 in percent over complete slots{spread}."]
+    if report.folds:
+        lines.append("95% interval of F1: over the sentences of all folds together.")
     if len(report.configs) > 1:
         lines += [
             f"Difference from {report.configs[0].name}: * p < {LEVEL}, ** also when corrected for"
