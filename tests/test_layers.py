@@ -23,7 +23,7 @@ TORCH_FREE_MODULES = [
     ),
 ]
 HEAVY = {"torch", "numpy", "seqeval", "sklearn", "pydantic", "yaml", "safetensors", "onnxruntime"}
-HEAVY |= {"rich.table", "rich.live", "rich.progress"}
+HEAVY |= {"jinja2", "rich.table", "rich.live", "rich.progress"}
 
 
 def loaded_after(code: str) -> set[str]:
