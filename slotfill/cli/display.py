@@ -258,13 +258,13 @@ def _table(
     return table
 
 
-SURE, LIKELY = 0.95, 0.7
+BOLD_FROM, PLAIN_FROM = 0.95, 0.7
 """Confidences from which a slot is bold, and plain; dim below."""
 
 
 def _doubt(probability: float | None) -> str:
-    """Return a confidence below `SURE` for display; nothing otherwise."""
-    return f" {probability:.2f}" if probability is not None and probability < SURE else ""
+    """Return a confidence below `BOLD_FROM` for display; nothing otherwise."""
+    return f" {probability:.2f}" if probability is not None and probability < BOLD_FROM else ""
 
 
 def highlight(sentence: Sentence, names: Sequence[str]) -> Text:
@@ -285,7 +285,7 @@ def highlight(sentence: Sentence, names: Sequence[str]) -> Text:
             continue
         probability, meaning = next(probabilities), next(resolved)
         label = f"{name} = {meaning}" if meaning else name
-        shade = "bold" if probability >= SURE else "" if probability >= LIKELY else "dim"
+        shade = "bold" if probability >= BOLD_FROM else "" if probability >= PLAIN_FROM else "dim"
         colour = COLOURS[names.index(name) % len(COLOURS)] if name in names else "white"
         line.append(escape(text), style=f"{shade} {colour} underline")
         line.append(f" {escape(label)}{_doubt(probability)}", style=f"dim {colour}")

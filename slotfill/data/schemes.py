@@ -106,7 +106,7 @@ class TagDecoder:
             slots.append(Slot(current, start, len(tags)))
         return slots
 
-    def tags_of(self, name: str) -> list[int]:
+    def find_tags(self, name: str) -> list[int]:
         """Return the ids of the tags of the slot `name`."""
         return [index for index, own in enumerate(self._names) if own == name]
 

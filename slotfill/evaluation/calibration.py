@@ -156,7 +156,7 @@ def fit_calibration(
     intents = [vocab.join_intents(ids) for batch in batches for ids in batch.intents]
     intents_correct = intent_correctness(gold, intents) if intents else np.array([], bool)
 
-    def slots_at(temperature: float) -> np.ndarray:
+    def evaluate_slots(temperature: float) -> np.ndarray:
         rows = [batch.slot_confidences(vocab, temperature) for batch in batches]
         return np.array([each for row in rows for confidence in row for each in confidence.slots])
 
@@ -166,7 +166,7 @@ def fit_calibration(
 
     calibration, too_few = UNCALIBRATED, []
     if len(slots_correct) >= MIN_VALID_LABELS:
-        temperature = fit_temperature(slots_at, slots_correct)
+        temperature = fit_temperature(evaluate_slots, slots_correct)
         calibration = replace(calibration, slot_temperature=temperature)
     else:
         too_few.append(format_count(len(slots_correct), "slot"))

@@ -1,4 +1,4 @@
-"""Confidence: the probability of each predicted slot, of the intent and of the whole reading.
+"""Confidence: the probability of each predicted slot, of the intent and of the complete reading.
 
 The confidence of a slot is the probability that exactly its tokens form a slot of its name: the sum
 of the probabilities of all tag sequences that contain it.
@@ -107,7 +107,7 @@ class Lattice:
         weights: exp of the emission at each token, `(time, batch, tags)`, 0 at padding; scaled so
             that the weight of the best sequence, or of each part of it, is 1.
         pairs: exp of the transitions, `(from, to)`.
-        forward: Sum over all beginnings that end with a tag at a token, its emission included.
+        forward: Sum over all prefixes that end with a tag at a token, its emission included.
         backward: Sum over all continuations of a tag at a token, its emission excluded.
         partition: Sum over all sequences, `(batch,)`.
         reading: Probability of the best sequence, `(batch,)`.
@@ -229,7 +229,7 @@ class Lattice:
         All tag sequences are summed that `decoder` reads as this slot, illegal ones included. A
         slot with an empty name stands for tokens that are in no slot.
         """
-        tags = decoder.tags_of(slot.name)
+        tags = decoder.find_tags(slot.name)
         if not tags:
             return 0.0
         if not slot.name:
@@ -261,10 +261,10 @@ class Lattice:
         for name, start, end in slots:
             names[start:end] = [name] * (end - start)
             inside[start + 1 : end] = [True] * (end - start - 1)
-        tags = decoder.tags_of(names[0])
+        tags = decoder.find_tags(names[0])
         total = self.weights[0, row, tags]
         for step in range(1, length):
-            previous, tags = tags, decoder.tags_of(names[step])
+            previous, tags = tags, decoder.find_tags(names[step])
             pairs = np.ix_(previous, tags)
             allowed = decoder.continues[pairs] == inside[step]
             total = (total @ (self.pairs[pairs] * allowed)) * self.weights[step, row, tags]

@@ -55,7 +55,7 @@ def repeat_factors(sentences: Sequence[Sentence], threshold: float) -> np.ndarra
 def repeat_rare(sentences: Sequence[Sentence], config: TrainConfig) -> Sequence[Sentence]:
     """Return the sentences, those with rare slots as often as `repeat_factors` says.
 
-    A fraction of a repetition is a whole one with that probability, drawn once from the seed.
+    A fraction of a repetition becomes a full one with that probability, drawn once from the seed.
     """
     if not config.repeat_threshold:
         return sentences

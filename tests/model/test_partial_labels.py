@@ -135,7 +135,7 @@ def test_brackets_cannot_hold_unknown_labels(tmp_path, cli):
     assert "brackets cannot hold it" in result.err
 
 
-def test_predicted_slots_at_unknown_tokens_are_not_scored():
+def test_predicted_evaluate_slots_unknown_tokens_are_not_scored():
     sentence = Sentence.from_tokens(["to", "New", "York", "at", "nine"], [Slot("city", 1, 3)])
     sentence.unknown = [(3, 5)]
     predicted = [Slot("city", 1, 3), Slot("time", 3, 5)]

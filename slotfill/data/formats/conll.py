@@ -37,7 +37,7 @@ class Conll(Format):
 
     token: the column of the tokens, counted from 0, or backwards from -1.
     tag: the column of the tags, counted in the same way.
-    separator: kind separates columns; `auto` is tabs on a line that has one, otherwise spaces.
+    separator: what separates columns; `auto` is tabs on a line that has one, otherwise spaces.
     """
 
     suffixes = (".conll", ".iob", ".iob2", ".bio", ".tsv")

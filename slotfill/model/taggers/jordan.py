@@ -36,8 +36,7 @@ class Jordan(Tagger):
     activation: the function f.
     elman: the hidden layer also sees its previous state: the Elman-Jordan hybrid.
     dropout: dropout rate on the encoder's output.
-    constrained: decode the best sequence that the tag scheme allows, instead of each token's best
-    tag.
+    constrained: decode the best sequence that the tag scheme allows, not each token's best tag.
     """
 
     def __init__(

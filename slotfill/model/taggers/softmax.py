@@ -18,8 +18,7 @@ class Softmax(Tagger):
     """A linear layer and a softmax over the tags.
 
     dropout: dropout rate on the encoder's output.
-    constrained: decode the best sequence that the tag scheme allows, instead of each token's best
-    tag.
+    constrained: decode the best sequence that the tag scheme allows, not each token's best tag.
     """
 
     def __init__(
