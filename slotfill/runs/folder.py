@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,13 +152,22 @@ class RunFolder:
 
     def save_checkpoint(self, trainer: Trainer) -> None:
         """Save the state of `trainer` in one file, from which it continues bit for bit."""
-        write_atomically(self.partial / _STATE, _tensor_bytes(*trainer.state_dict()))
+        tensors, notes = trainer.state_dict()
+        checksum = _checksum(tensors, notes)
+        write_atomically(
+            self.partial / _STATE, _tensor_bytes(tensors, {**notes, "sha256": checksum})
+        )
 
     def load_checkpoint(self, trainer: Trainer) -> None:
         """Restore the state of `trainer`; raises RunError if the checkpoint does not fit it."""
         assert self.source is not None
         state = self.source / _STATE
         tensors, notes = parse_tensors(_read(state), state)
+        if notes.pop("sha256", None) != _checksum(tensors, notes):
+            raise RunError(
+                f"{state}: damaged or edited: it does not match its own checksum; restore it, or"
+                " train the run again"
+            )
         if _vocab_text(trainer.vocab).encode() != _read(self.source / "vocab.json"):
             raise RunError(
                 f"{self.source}: the training sentences have changed since; restore them, or train"
@@ -283,6 +293,10 @@ def _tensor_bytes(tensors: dict[str, Tensor], notes: dict[str, str]) -> bytes:
 
     # One note holds all: safetensors writes several in any order, but equal runs are equal files.
     return save(tensors, {"slotfill": json.dumps(notes)})
+
+
+def _checksum(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
+    return sha256(_tensor_bytes(tensors, notes)).hexdigest()
 
 
 def _vocab_text(vocab: Vocab) -> str:

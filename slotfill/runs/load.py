@@ -85,11 +85,6 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
             f"{path} has no {' and '.join(ONNX)}; write them with: slotfill export {path}, or use"
             " engine torch"
         )
-    needed = ["config.yaml", "vocab.json", *(ONNX if use_onnx else ["model.safetensors"])]
-    if missing := [name for name in needed if not files.has(name)]:
-        raise RunError(
-            f"{path}: not a complete run folder: {', '.join(missing)} missing; train it again"
-        )
     config_text, vocab = files["config.yaml"], parse_vocab(files["vocab.json"], path)
     if files.has(VALUES):
         vocab.values = parse_values(files[VALUES], path)

@@ -61,8 +61,8 @@ class RunFiles:
             )
 
     def has(self, *names: str) -> bool:
-        """Return whether the run has all these files."""
-        return all(name in self._entries and (self._folder / name).is_file() for name in names)
+        """Return whether the run has all these files; reading one that was removed is an error."""
+        return all(name in self._entries for name in names)
 
     def __getitem__(self, name: str) -> bytes:
         """Return the content of a file; raises RunError if it is missing or differs."""

@@ -109,10 +109,15 @@ def test_export_keeps_the_calibration(trained, tmp_path, cli):
     assert cli("predict", run, "leave Oslo").code == 0
 
 
-def test_a_run_without_the_file_has_temperature_1(trained, tmp_path, cli):
+def test_a_run_without_a_calibration_has_temperature_1(trained, tmp_path, cli):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
-    (run / "calibration.json").unlink()
+    names = [path.name for path in trained.iterdir()]
+    contents = {name: (run / name).read_bytes() for name in names}
+    for name in ("calibration.json", "manifest.json"):
+        (run / name).unlink()
+        del contents[name]
+    write_run(run, contents, completed=True)
     assert cli("predict", run, "leave Oslo").out == cli("predict", trained, "leave Oslo").out
 
 

@@ -20,9 +20,11 @@ from slotfill.config.builtin import load_config
 from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.model.tagger import SlotTagger
+from slotfill.inference.onnx_engine import ONNX
 from slotfill.runs.export import export_run
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run
+from slotfill.runs.manifest import write_run
 from slotfill.runs.train import train
 from slotfill.version import FORMAT
 
@@ -183,35 +185,32 @@ def test_concurrent_trainings_into_one_folder_do_not_mix(desk):
     assert Path("run.partial/vocab.json").exists()
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "vocab.json", "model.safetensors"])
-def test_run_with_a_missing_file_is_not_loaded(name, run, cli):
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "vocab.json", "calibration.json", "model.safetensors", *ONNX]
+)
+def test_run_with_a_removed_file_is_not_loaded(name, run, cli):
+    """Neither other weights nor other confidences replace it."""
     (run / name).unlink()
-    if name == "model.safetensors":
-        assert cli("predict", run, "x").code == 0
-        (run / "model.onnx").unlink()
+    engine = "torch" if name == "model.safetensors" else "auto"
+    hint = "restore it, or train the run again"
+    if name in ONNX:
+        hint = "write it again with: slotfill export run"
     for command in (["predict", run, "x"], ["evaluate", run]):
-        result = cli(*command)
-        assert (
-            result.err
-            == f"slotfill: run: not a complete run folder: {name} missing; train it again\n"
-        )
-        assert (result.code, result.out) == (1, "")
+        result = cli(*command, "--engine", engine)
+        assert result == Result(1, "", f"slotfill: run/{name}: missing; {hint}\n")
 
 
 @pytest.mark.parametrize(
-    "names",
+    ("engine", "names"),
     [
-        ["history.csv", "scores.json", "environment.json"],
-        ["model.onnx"],
-        ["embedding.onnx"],
-        ["model.safetensors"],
+        ("auto", ["history.csv", "scores.json", "environment.json", "model.safetensors"]),
+        ("torch", ["history.csv", "scores.json", "environment.json", *ONNX]),
     ],
-    ids=" ".join,
 )
-def test_prediction_needs_only_the_files_of_its_engine(names, run):
+def test_prediction_needs_only_the_files_of_its_engine(engine, names, run):
     for name in names:
         (run / name).unlink()
-    assert slotfill.load(run).predict(["arrive Oslo"])[0].slots[0].value == "Oslo"
+    assert slotfill.load(run, engine=engine).predict(["arrive Oslo"])[0].slots[0].value == "Oslo"
 
 
 @pytest.mark.parametrize("make", [iter, tuple, lambda texts: (text for text in texts)])
@@ -389,7 +388,10 @@ def test_both_engines_predict_the_same(run, cli):
 
 
 def test_missing_engine_files_are_reported(run, cli):
-    (run / "model.onnx").unlink()
+    contents = {path.name: path.read_bytes() for path in run.iterdir()}
+    for name in ("manifest.json", *ONNX):
+        del contents[name]
+    write_run(run, contents, completed=True)
     result = cli("predict", run, "x", "--engine", "onnx")
     assert (result.code, result.err) == (
         2,
@@ -639,6 +641,22 @@ def test_damaged_checkpoint_is_reported_and_not_changed(damage, message, desk):
         quietly(folder.config, folder)
     assert "\n" not in str(raised.value)
     assert (Path("a.partial") / "checkpoint" / "state.safetensors").exists()
+
+
+def test_flipped_bit_is_detected_in_the_checkpoint(desk):
+    stopped(tiny(), "a", after=1)
+    state = Path("a.partial/checkpoint/state.safetensors")
+    content = state.read_bytes()
+    draw = random.Random(0)
+    for position in [0, len(content) - 1, *draw.choices(range(len(content)), k=6)]:
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << draw.randrange(8)
+        state.write_bytes(damaged)
+        folder = RunFolder(Path("a"), resume=True)
+        with pytest.raises(RunError, match=f"^{state}: (damaged|not a safetensors file)") as error:
+            quietly(folder.config, folder)
+        assert "\n" not in str(error.value)
+        folder.release()
 
 
 def test_run_without_its_data_can_be_evaluated_on_other_data(run, corpus):
