@@ -140,6 +140,7 @@ def legal_transitions(tags: list[str], scheme: str) -> Transitions:
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # Scores that are not finite decode to some tags.
 def decode(
     emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions | None
 ) -> list[list[int]]:

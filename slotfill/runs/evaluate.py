@@ -57,6 +57,13 @@ def read_labelled(
     """
     data = run.config.data
     if overrides:
+        for key, equals, _ in (override.partition("=") for override in overrides):
+            if equals and key.partition(".")[0].strip() != "data":
+                raise ConfigError(
+                    "only keys of data can be set, as data.scheme=bioes; train again to change"
+                    " others",
+                    key=key.strip(),
+                )
         data = parse_config(run.config.to_yaml(), "config", overrides).data
         for key in ("tokenizer", "normalization"):
             if getattr(data, key) != getattr(run.config.data, key):

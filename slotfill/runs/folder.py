@@ -70,6 +70,11 @@ class RunFolder:
         self.out = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
         if not self.out.name:
             raise UsageError(f"{out} cannot be a run folder; choose another")
+        if not resume and self.out.suffix == ".partial":
+            raise UsageError(
+                f"{out} cannot be a run folder: a folder is called .partial while its run trains;"
+                " choose another --out"
+            )
         if resume:
             self.out = self.out.with_name(self.out.name.removesuffix(".partial"))
         self.partial = partial_path(self.out)

@@ -176,9 +176,12 @@ class Trainer:
                 seconds = time.perf_counter() - start
                 report(self._progress(epoch, done, running_loss, tokens / seconds, seconds / done))
             with self.ema_weights():
+                self.model.eval()
+                with torch.no_grad():  # The last step may have led where no loss is finite.
+                    loss, _ = shard_loss(self.model, shard, self.config.precision)
                 problem = f"the loss or a weight became nan or inf by step {self.steps_done}"
-                self._check_finite(problem, total_loss, *self.weights)
-                metrics = self.evaluate(self.model.eval(), self.vocab, self.valid)
+                self._check_finite(problem, total_loss, loss, *self.weights)
+                metrics = self.evaluate(self.model, self.vocab, self.valid)
                 seconds = time.perf_counter() - start
                 row = EpochMetrics(
                     epoch=epoch,
@@ -250,9 +253,10 @@ class Trainer:
 
     def _check_finite(self, problem: str, *tensors: Tensor) -> None:
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            clip = self.config.gradient_clip
             raise RunError(
-                f"{problem}: lower train.learning_rate ({self.config.learning_rate})"
-                f" or train.gradient_clip ({self.config.gradient_clip})"
+                f"{problem}: lower train.learning_rate ({self.config.learning_rate}), or"
+                + (f" train.gradient_clip ({clip})" if clip else " set train.gradient_clip=5")
             )
 
     def _progress(

@@ -113,6 +113,8 @@ def test_every_wrong_use_is_one_line(desk, cli):
         (["train", "tiny.yaml", "--out", "file/run"], 2,
          "cannot make the run folder file/run.partial: Not a directory"),
         (["train", "tiny.yaml", "--out", "/"], 2, "/ cannot be a run folder; choose another"),
+        (["train", "tiny.yaml", "--out", "a.partial"], 2,
+         "a.partial cannot be a run folder: a folder is called .partial while its run trains"),
         (["train", "tiny.yaml", "--device", "cuda"], 2,
          "--device cuda: torch sees no CUDA device here; use --device cpu"),
         (["train", "tiny.yaml", "data.path=bad"], 3,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from contextlib import suppress
 from itertools import islice, pairwise
 
 import pytest
@@ -408,7 +409,8 @@ def test_divergence_is_an_error():
     )
     with pytest.raises(
         RunError,
-        match=r"the loss became (nan|inf) in step \d+: lower train.learning_rate \(1e\+30\)",
+        match=r"became (nan|inf|nan or inf) (in|by) step \d+: lower train.learning_rate \(1e\+30\), or set"
+        r" train.gradient_clip=5$",
     ):
         run(trainer)
 
@@ -464,6 +466,26 @@ def test_weights_that_overflow_are_an_error(average):
     ):
         run(trainer)
     assert trainer.best is None
+
+
+@pytest.mark.parametrize("rate", [1e10, 1e19, 1e30])
+@pytest.mark.filterwarnings("error")
+def test_an_epoch_whose_next_loss_is_not_finite_is_not_kept(rate):
+    """The loss of its only step and its weights are finite; validation prints no warning."""
+    trainer = make_trainer(
+        "train.batch_size=20",
+        "train.epochs=1",
+        "train.optimizer=sgd",
+        f"train.learning_rate={rate}",
+        "train.gradient_clip=0",
+        "train.warmup_epochs=0",
+        "train.ema_decay=0.0",
+    )
+    with suppress(RunError):
+        run(trainer)
+    with torch.no_grad():
+        loss = trainer.model.eval().loss(next(trainer.batches.shards(2)).batch)
+    assert len(trainer.history) == bool(loss.isfinite())
 
 
 def test_selected_model_has_no_language_model():
