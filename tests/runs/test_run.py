@@ -19,8 +19,8 @@ from slotfill import files
 from slotfill.config.builtin import load_config
 from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.evaluation.metrics import EvaluationResult
-from slotfill.model.tagger import SlotTagger
 from slotfill.inference.onnx_engine import ONNX
+from slotfill.model.tagger import SlotTagger
 from slotfill.runs.export import export_run
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run
