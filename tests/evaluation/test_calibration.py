@@ -15,6 +15,7 @@ from slotfill.evaluation.calibration import (
     reliability_curve,
 )
 from slotfill.inference.calibration import Calibration
+from slotfill.runs.manifest import write_run
 
 
 def draw(temperature, count=20_000, seed=0):

@@ -409,8 +409,8 @@ def test_divergence_is_an_error():
     )
     with pytest.raises(
         RunError,
-        match=r"became (nan|inf|nan or inf) (in|by) step \d+: lower train.learning_rate \(1e\+30\), or set"
-        r" train.gradient_clip=5$",
+        match=r"became (nan|inf|nan or inf) (in|by) step \d+: lower train.learning_rate"
+        r" \(1e\+30\), or set train.gradient_clip=5$",
     ):
         run(trainer)
 
