@@ -7,15 +7,18 @@ Networks learn from a draw of the training sentences. The lists have the values 
 of the draw, which the network sees anyway, or those of all training sentences, as a list from
 elsewhere would have values that no labelled sentence has. No list has a value because the test
 set has it. Scores are those of the last epoch over the complete test set. Trainings are kept in
-build/benchmarks/gazetteer and not repeated. Writes benchmarks/gazetteer.json and prints its table.
+build/benchmarks/gazetteer and not repeated. Writes benchmarks/gazetteer.json and the table of
+docs/values.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import random
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -23,7 +26,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fixtures import CORPORA, ROOM, log
+from fixtures import CORPORA, ROOM, ROOT, log
 
 from slotfill.config.models import Config, DataConfig, TrainConfig
 from slotfill.data.sentence import Sentence, Slot
@@ -32,6 +35,7 @@ from slotfill.evaluation.metrics import slot_f1
 from slotfill.inference.tagging import predict
 from slotfill.runs.train import build_trainer
 
+PAGE = ROOT / "docs" / "values.md"
 TARGET = Path(__file__).with_name("gazetteer.json")
 CACHE = ROOM / "gazetteer"
 SLOTS = ("Cuisine", "Dish", "Location", "Restaurant_Name")
@@ -115,15 +119,16 @@ def collect() -> list[dict[str, Any]]:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the mean scores over seeds, and the spread of F1, as a Markdown table."""
     columns = ("in the draw", "only in all", "in neither")
-    heads = ("sentences", "lists", "F1", "sd", *(f"recall, value {name}" for name in columns))
+    heads = ("sentences", "lists", "seeds", "F1", "sd", *columns)
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for number, setting in product(SENTENCES, SETTINGS):
         own = [r for r in rows if (r["sentences"], r["setting"]) == (number, setting)]
         if len(own) > 1:
             f1s = [row["F1"] for row in own]
-            means = [f"{statistics.fmean(row[name] for row in own):.1f}" for name in columns]
-            scores = [f"{statistics.fmean(f1s):.2f}", f"{statistics.stdev(f1s):.2f}", *means]
-            lines.append(f"| {number:,} | {setting} | {' | '.join(scores)} |")
+            cells = [f"{number:,}", setting, str(len(own))]
+            cells += [f"{statistics.fmean(f1s):.2f}", f"{statistics.stdev(f1s):.2f}"]
+            cells += [f"{statistics.fmean(row[name] for row in own):.1f}" for name in columns]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -137,12 +142,14 @@ def main() -> None:
                 log(f"{number} sentences, seed {seed}: {setting}")
                 train(number, seed, setting)
     rows = collect()
-    about = {
-        "date": date.today().isoformat(),
-        "machine": platform.processor() or platform.machine(),
-    }
-    TARGET.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    print(table(rows))
+    about = f"{date.today()}, {platform.machine()}, {os.cpu_count()} processors"
+    result = {"about": about, "rows": rows}
+    TARGET.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    block = re.compile(r"(<!-- gazetteer: [^>]* -->\n).*?(<!-- end -->)", re.DOTALL)
+    content = f"\n{table(rows)}\n\n{about}.\n\n"
+    page = PAGE.read_text(encoding="utf-8")
+    page = block.sub(lambda match: match[1] + content + match[2], page)
+    PAGE.write_text(page, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

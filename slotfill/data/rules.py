@@ -97,4 +97,4 @@ class _PatternMatcher:
 def _matcher(rule: Mapping[str, Any]) -> _ListMatcher | _PatternMatcher:
     if pattern := rule.get("pattern"):
         return _PatternMatcher(pattern)
-    return _ListMatcher(rule["phrases"])
+    return _ListMatcher(rule.get("phrases") or ())

@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 import struct
+from datetime import datetime
 from pathlib import Path
 
 import onnx
@@ -13,9 +14,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from slotfill.data.batching import make_batch
+from slotfill.data.sentence import Slot
+from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import RunError
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
-from slotfill.runs.load import load_run, parse_tensors, parse_vocab
+from slotfill.runs.load import load_run, parse_tensors, parse_values, parse_vocab
 from slotfill.runs.manifest import MANIFEST, RunFiles
 
 WRONG = [
@@ -89,6 +92,26 @@ def test_any_vocabulary_is_valid_or_one_line(trained):
     refused = [one_line(lambda text=text: use(text)) for text in mutated(json.loads(content))]
     assert sum(refused) > 100
     use(content.decode())
+
+
+def test_any_known_values_are_valid_or_one_line(trained):
+    rules = [
+        {"slot": "a", "action": "fill", "pattern": "x(?P<value>y)"},
+        {"slot": "a", "action": "veto", "phrases": ["new york", "oslo"]},
+    ]
+    resolve = {"slots": {}, "language": "en"}
+    values = {"rules": rules, "synonyms": {"a": {"oslo": "Oslo"}}, "resolve": resolve}
+    sentence = Tokenizer().tokenize("from Oslo to xy")
+    sentence.slots = [Slot("a", 1, 2)]
+
+    def use(text):
+        known = parse_values(text.encode(), trained)
+        known.rules.apply(sentence, sentence.slots, [0.5])
+        known.resolver(datetime(2026, 1, 1)).resolve(sentence)
+
+    refused = [one_line(lambda text=text: use(text)) for text in mutated(values)]
+    assert sum(refused) > 20
+    use(json.dumps(values))
 
 
 @pytest.mark.parametrize("name", ONNX)
