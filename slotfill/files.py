@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import stat
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from difflib import get_close_matches
@@ -23,7 +25,14 @@ _BYTE_ORDER_MARKS = {  # The first mark of UTF-32 begins with one of UTF-16.
     "UTF-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
     "UTF-16": (b"\xff\xfe", b"\xfe\xff"),
 }
-_LEGACY_ENCODINGS = ("latin1", "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr")
+_EAST_ASIAN_ENCODINGS = {
+    "euc-kr": rb"[\xb0-\xc8].",
+    "euc-jp": rb"[\xa4\xa5\xb0-\xcf].",
+    "gb18030": rb"[\xb0-\xd7][\xa1-\xfe]",
+    "big5": rb"[\xa4-\xc6].",
+    "shift_jis": rb"[\x82\x83\x88-\x97].",
+}
+"""The bytes of common letters in each encoding: kana, hangul, the first level of ideographs."""
 
 STANDARD_INPUT = Path("standard input")
 """The standard input, as a path that `read_lines` reads and messages name."""
@@ -86,7 +95,7 @@ def decode_lines(
             byte = f"byte 0x{line[error.start]:02x}"
             message = f"{name}:{number}: not UTF-8 ({byte} at column {column})"
             if errors == "strict":
-                raise DataError(f"{message}; {_UTF8_HINT} {_guess_encodings(line)}") from None
+                raise DataError(f"{message}; {_encoding_hint(_sample(file, line))}") from None
             undecodable += 1
             logger.warning("%s; %s", message, "replaced" if errors == "replace" else "skipped")
             if errors == "skip":
@@ -106,16 +115,46 @@ def _split_lines(file: BinaryIO) -> Iterator[bytes]:
             yield line.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _guess_encodings(line: bytes) -> str:
-    """Return the name of the only encoding that `line` may be in, or the candidates."""
-    candidates = []
-    for encoding in _LEGACY_ENCODINGS:
-        with suppress(UnicodeDecodeError):
-            if line.decode(encoding).replace("\t", "").isprintable():
-                candidates.append(encoding)
-    if len(candidates) == 1:
-        return candidates[0]
-    return f"ENCODING (perhaps {' or '.join(candidates)})" if candidates else "ENCODING"
+def _sample(file: BinaryIO, line: bytes) -> bytes:
+    """Return the beginning of `file`, or `line` if what was read of it is gone."""
+    if not file.seekable():
+        return line
+    file.seek(0)
+    return file.read(1_000_000)
+
+
+def _encoding_hint(content: bytes) -> str:
+    """Return how a file that is not UTF-8 is corrected: its likely encodings, the best first."""
+    text = content.decode(errors="replace")
+    not_utf8 = text.count("\ufffd")
+    if sum(character > "\x7f" for character in text) > 2 * not_utf8:
+        return "the rest of the file is UTF-8; correct the line"
+    scores = {name: _share_of_common_letters(content, name) for name in _EAST_ASIAN_ENCODINGS}
+    best = max(scores.values())
+    # In Latin text, a letter that is not ASCII has ASCII around it, and no byte is a control.
+    runs = re.findall(rb"[\x80-\xff]+", content)
+    latin = [run for run in runs if re.fullmatch(rb"[\xc0-\xff]", run)]
+    if len(latin) > len(runs) / 2 and not re.search(rb"[\x80-\x9f]", content):
+        names = ["latin1"]
+    else:
+        likely = [name for name, score in scores.items() if score > max(0.7, best - 0.1)]
+        names = sorted(likely, key=lambda name: -scores[name])
+    if len(names) == 1:
+        return f"{_UTF8_HINT} {names[0]}"
+    return f"{_UTF8_HINT} ENCODING" + (f" (perhaps {' or '.join(names)})" if names else "")
+
+
+def _share_of_common_letters(content: bytes, encoding: str) -> float:
+    """Return the share of common letters among those that are not ASCII; 0 if it cannot decode."""
+    try:  # The last character may be incomplete.
+        text = getincrementaldecoder(encoding)().decode(content)
+    except UnicodeDecodeError:
+        return 0.0
+    letters = [letter for letter in text if letter > "\x7f" and letter.isalpha()]
+    common = re.compile(_EAST_ASIAN_ENCODINGS[encoding], re.DOTALL)
+    return sum(bool(common.fullmatch(each.encode(encoding))) for each in letters) / max(
+        1, len(letters)
+    )
 
 
 def nearest_in_folder(path: Path, shown: Path | None = None) -> str:

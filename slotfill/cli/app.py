@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from traceback import walk_tb
 from typing import Annotated, Any, Literal
 
 from typer import Argument, BadParameter, Context, Exit, Option
@@ -45,12 +46,15 @@ class CommandGroup(TyperGroup):
             return super().invoke(ctx)
         except SlotfillError as error:
             code, messages = error.exit_code, error.messages
-        except ModuleNotFoundError as error:
-            package = (error.name or "").partition(".")[0]
+        except ImportError as error:
+            package = _failed_package(error)
             if package in ("", "slotfill"):
                 raise
             install = f"pip install {'pyyaml' if package == 'yaml' else package}"
             code, messages = 2, [f"the package {package} is not installed: {install}"]
+            if not isinstance(error, ModuleNotFoundError):
+                reason = " ".join(str(error).split())[:200]
+                messages = [f"the package {package} cannot be imported ({reason}); reinstall it"]
         except BrokenPipeError:
             discard_output()
             code, messages = 0, []
@@ -63,10 +67,24 @@ class CommandGroup(TyperGroup):
         raise Exit(code)
 
 
+def _failed_package(error: ImportError) -> str:
+    """Return the package that is missing, or that failed to import something."""
+    if error.name is None and (frames := [frame for frame, _ in walk_tb(error.__traceback__)]):
+        return str(frames[-1].f_globals["__name__"]).partition(".")[0]
+    return (error.name or "").partition(".")[0]
+
+
 def _trust(context: Context, trust: bool) -> None:
     from slotfill.config.registry import trust_external_parts
 
     context.with_resource(trust_external_parts(trust))
+
+
+def parse_run(text: str) -> Path:
+    """Return the path of a run; an empty one, of a variable not set, is not the current folder."""
+    if not text:
+        raise UsageError("RUN is empty; give the run folder that train wrote")
+    return Path(text)
 
 
 Trust = Annotated[
@@ -100,7 +118,9 @@ Overrides = Annotated[
 Seed = Annotated[
     int | None, Option(min=0, max=2**32 - 1, help="Random seed; short for train.seed=N.")
 ]
-RunPath = Annotated[Path, Argument(metavar="RUN", help="The run folder that train wrote.")]
+RunPath = Annotated[
+    Path, Argument(metavar="RUN", parser=parse_run, help="The run folder that train wrote.")
+]
 Engine = Annotated[
     EngineName,
     Option(

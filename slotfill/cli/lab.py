@@ -17,12 +17,15 @@ from typer import Argument, Exit, Option
 
 from slotfill.cli.app import (
     AsJson,
+    Config,
     ConfigName,
     Device,
     Overrides,
     RunPath,
     Seed,
     Trust,
+    one_config,
+    parse_run,
     split_overrides,
 )
 from slotfill.cli.output import echo, echo_errors, write_json
@@ -192,7 +195,8 @@ def compare(
 
 def diff(
     runs: Annotated[
-        list[Path] | None, Argument(metavar="RUN_A RUN_B", help="The run folders A and B.")
+        list[Path] | None,
+        Argument(metavar="RUN_A RUN_B", parser=parse_run, help="The run folders A and B."),
     ] = None,
     split: Annotated[
         str | None, Option(help="A split of the runs' own data.", show_default="test, else valid")
@@ -360,7 +364,7 @@ def probe(
 
 
 def tune(
-    config: ConfigName,
+    config: Config = None,
     overrides: Overrides = None,
     trials: Annotated[int, Option(min=1, help="Total number of trials of the study.")] = 20,
     seeds: Annotated[
@@ -399,8 +403,9 @@ def tune(
     from slotfill.cli.progress import tuning_progress
     from slotfill.lab.tune import search as tuning
 
-    settings = [*(overrides or []), *([] if seed is None else [f"train.seed={seed}"])]
-    search = tuning.plan(config, settings, seeds=seeds, out=out)
+    name, settings = one_config(config, overrides)
+    settings += [] if seed is None else [f"train.seed={seed}"]
+    search = tuning.plan(name, settings, seeds=seeds, out=out)
     resolved_device = resolve_device(device)
     study = tuning.open_study(search, storage)
     stopped = False

@@ -11,8 +11,9 @@ from typing import Any
 
 import typer
 
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters except tab, bidirectional overrides and isolates, and undecodable bytes."""
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters except tab, line separators, bidirectional overrides and isolates, and bytes
+that are not UTF-8."""
 
 
 def escape(text: str) -> str:

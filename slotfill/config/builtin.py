@@ -37,7 +37,7 @@ def expand_configs(config: str) -> list[str]:
     folder = config.rstrip("/")
     names = builtin_config_names()
     inside = [name for name in names if folder and name.rpartition("/")[0] == folder]
-    if inside or not Path(config).is_dir() or config in names:
+    if inside or not config or not Path(config).is_dir() or config in names:
         return inside or [config]
     if files := sorted(str(file) for file in Path(config).glob("*.yaml")):
         return files
@@ -64,17 +64,26 @@ def load_config(
         UsageError: There is no such config.
         ConfigError: The config has errors; it lists them all.
     """
-    if config is None and any(re.match(r"\s*data\s*[.=]", override) for override in overrides):
+    config = default_config(overrides) if config is None else config
+    if config is None:
         loaded = parse_config("", "command line", overrides, Path(), need_data=need_data)
         return Path(loaded.data.path or loaded.data.train or "config").stem, loaded
-    path, shown = _find("taipei" if config is None else config)
+    path, shown = _find(config)
     text = _read(path, shown)
     return path.stem, parse_config(text, shown, overrides, path.parent, need_data=need_data)
+
+
+def default_config(overrides: Sequence[str]) -> str | None:
+    """Return the config that is loaded if none is given; None for the defaults, without a file."""
+    sets_data = any(re.match(r"\s*data\s*[.=]", override) for override in overrides)
+    return None if sets_data else "taipei"
 
 
 def _find(config: str) -> tuple[Path, str]:
     """Return the path of a config, and its name in messages; raises UsageError if it is none."""
     names = builtin_config_names()
+    if not config:
+        raise UsageError("CONFIG is empty; give a built-in config or a YAML file")
     if config in names:
         return builtin_config_dir() / f"{config}.yaml", f"configs/{config}.yaml"
     path = Path(config)

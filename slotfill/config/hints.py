@@ -54,6 +54,9 @@ _SYNONYMS = {
     "clip": "gradient_clip",
     "num_layers": "layers",
     "workers": "processes",
+    "dev": "valid",
+    "development": "valid",
+    "validation": "valid",
 }
 
 
@@ -64,15 +67,20 @@ def hint_at_part(kind: str, name: str) -> str:
     return next((hint for names, hint in hints if word in names.split()), "")
 
 
+def usual_name(name: str) -> str:
+    """Return what a key that is known as `name` elsewhere is called here."""
+    name = name.lower().replace("-", "_")
+    return _SYNONYMS.get(name, name)
+
+
 def find_section_keys(name: str, section: str, allowed: Iterable[str]) -> list[str]:
     """Return the full keys, such as `train.epochs`, that an unknown key `name` may mean.
 
     They are outside `section`, and none of the `allowed` keys in it has a name that is as near.
     """
     keys = [key for key in _section_keys() if not section or f".{section}" not in f".{key}"]
-    name = name.lower().replace("-", "_")
     names = {key.rpartition(".")[2] for key in keys} | set(allowed)
-    near = get_close_matches(_SYNONYMS.get(name, name), names, n=1, cutoff=0.8)
+    near = get_close_matches(usual_name(name), names, n=1, cutoff=0.8)
     if set(near) & set(allowed):
         return []
     return [key for key in keys if key.rpartition(".")[2] in near]

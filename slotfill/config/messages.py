@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from slotfill.config.hints import find_section_keys
+from slotfill.config.hints import find_section_keys, usual_name
 from slotfill.errors import ErrorDetail, did_you_mean
 
 KeyPath = tuple[str | int, ...]
@@ -100,7 +100,7 @@ def _describe_unknown_key(path: KeyPath, model: Any, section: str) -> str:
     if sections := find_section_keys(key, section, allowed):
         hint = " or ".join(f"'{section}'" for section in sections[:3])
         return f"unknown key; did you mean {hint}?{did_you_mean('', allowed)}"
-    return "unknown key" + did_you_mean(key, allowed)
+    return "unknown key" + did_you_mean(usual_name(key), allowed)
 
 
 def _format_error(error: Any) -> str:

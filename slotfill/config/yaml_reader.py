@@ -132,7 +132,8 @@ def _check_node(
     line = node.start_mark.line + 1
     lines.setdefault(".".join(path), line)
     if id(node) in above:
-        raise _YamlError("the alias is inside the value it refers to", line)
+        key = ".".join(path)
+        raise _YamlError(f"{key}: the alias is inside the value it refers to", lines[key])
     if len(lines) > MAX_VALUES:
         raise _YamlError(f"more than {MAX_VALUES:,} values, counting those of aliases", line)
     if len(path) > MAX_NESTING:
@@ -142,7 +143,8 @@ def _check_node(
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise _YamlError("a key must be a word", line)
+                found = f"a key must be a word, found a {key.id}"
+                raise _YamlError(": ".join(filter(None, (".".join(path), found))), line)
             # Keys are words, also those that look like numbers.
             key.tag = f"{_CORE}str"
             _check_text(key)

@@ -78,7 +78,7 @@ def _slots(
         _check_span(sentence, name, start, end)
         first, last = starts.get(start), ends.get(end)
         if first is None or last is None:
-            problem, hint = _describe_misalignment(sentence, name, start, end)
+            problem, hint = _describe_misalignment(sentence, name, start, end, misaligned)
             offsets = enumerate(sentence.offsets)
             touched = [index for index, (first, last) in offsets if first < end and last > start]
             if misaligned in ("split", "error") or not touched:
@@ -134,12 +134,15 @@ def _check_span(sentence: Sentence, name: str, start: int, end: int) -> None:
         raise DataError(f"{sentence.location}: {problem}")
 
 
-def _describe_misalignment(sentence: Sentence, name: str, start: int, end: int) -> tuple[str, str]:
+def _describe_misalignment(
+    sentence: Sentence, name: str, start: int, end: int, misaligned: Misaligned
+) -> tuple[str, str]:
     """Return what is wrong with a span that is no run of tokens, and how to fix it."""
     text = sentence.text
     problem = f"slot '{name}' ({text[start:end]!r})"
     for first, last in sentence.offsets:
         if first < start < last or first < end < last:
-            hint = "correct the slot, or set data.misaligned to widen or skip"
+            others = "split, widen or skip" if misaligned == "error" else "widen or skip"
+            hint = f"correct the slot, or set data.misaligned to {others}"
             return f"{problem} cuts the token {text[first:last]!r}", hint
     return f"{problem} begins or ends with a space", "leave the space out"

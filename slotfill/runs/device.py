@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-from slotfill.errors import UsageError
+from slotfill.errors import UsageError, did_you_mean
 
 EngineName = Literal["auto", "onnx", "torch"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+
+
+def check_names(device: str, engine: str) -> None:
+    """Raise UsageError if there is no such device or engine."""
+    for kind, name, names in (("device", device, DeviceName), ("engine", engine, EngineName)):
+        if name not in get_args(names):
+            raise UsageError(f"no {kind} {name!r}{did_you_mean(name, get_args(names))}")
 
 
 def resolve_device(device: str) -> str:

@@ -20,8 +20,8 @@ from slotfill.files import parse_json
 from slotfill.inference.calibration import UNCALIBRATED, Calibration
 from slotfill.inference.engine import Engine
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
-from slotfill.runs.device import EngineName, resolve_device
-from slotfill.runs.manifest import CALIBRATION, VALUES, RunFiles
+from slotfill.runs.device import EngineName, check_names, resolve_device
+from slotfill.runs.manifest import CALIBRATION, MANIFEST, VALUES, RunFiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,6 +74,7 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
             part and `trust_external_parts` does not allow to execute it.
         RunError: A file is missing, damaged, or of another version.
     """
+    check_names(device, engine)
     check_run_folder(path)
     files = RunFiles(path)
     exported = files.has(*ONNX)
@@ -131,14 +132,16 @@ def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model:
 
 
 def check_run_folder(path: Path) -> None:
-    """Raise UsageError, which names the nearest run, if `path` is not a folder."""
-    if path.is_dir():
+    """Raise UsageError, which names the nearest run, if `path` is not a folder, or not yet."""
+    partial = path if path.suffix == ".partial" else partial_path(path)
+    if path.is_dir() and (path != partial or (path / MANIFEST).exists()):
         return
-    if path.exists():
+    if path.is_file():
         raise UsageError(f"{path} is a file; a run is the folder that `slotfill train` wrote")
-    if partial_path(path).is_dir():
+    if partial.is_dir():
         raise UsageError(
-            f"{path} is still training, or was stopped; resume with: slotfill train --resume {path}"
+            f"{path} is still training, or was stopped; resume with: slotfill train --resume"
+            f" {partial.with_suffix('')}"
         )
     runs = {
         str(file.parent)

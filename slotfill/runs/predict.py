@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.base import Format
 from slotfill.data.sentence import Sentence
+from slotfill.errors import UsageError
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.stream import ordered_map, read_ahead
 from slotfill.inference.tagging import check_length, predict
@@ -127,6 +128,8 @@ class Predictor:
 
         `thresholds` are those of `Run.set_thresholds`. Raises what that and `load_run` raise.
         """
+        if not isinstance(path, str | Path) or not str(path):
+            raise UsageError(f"a run is the path of its folder, as 'runs/taipei', not {path!r}")
         run = load_run(Path(path), device, engine)
         run.set_thresholds(**thresholds)
         return cls(run, confidence, nbest, now)

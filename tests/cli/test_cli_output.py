@@ -13,7 +13,7 @@ from conftest import run_on_terminal, write_config
 
 from slotfill.cli.output import escape
 
-CONTROLS = "\x00\x07\x08\n\r\x1b\x7f\x85\x9b\x9d\u202a\u202e\u2066\u2069\udcff"
+CONTROLS = "\x00\x07\x08\n\r\x1b\x7f\x85\x9b\x9d\u2028\u2029\u202a\u202e\u2066\u2069\udcff"
 
 
 def in_shell(command, **options):
@@ -126,6 +126,20 @@ def test_missing_package_is_named(package, words, desk, trained):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"slotfill: the package {package} is not installed: pip install {name}\n"
+    )
+
+
+@pytest.mark.parametrize("name", [None, "torch._C"])
+def test_package_that_cannot_be_imported_is_named(name, desk):
+    Path("torch.py").write_text(f"raise ImportError('libtorch.so:\\n not found', name={name!r})\n")
+    code = (
+        "import sys\nsys.path.insert(0, '.')\n"
+        "from slotfill.cli.main import main\nsys.argv = ['slotfill', 'check', 'tiny.yaml']\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "slotfill: the package torch cannot be imported (libtorch.so: not found); reinstall it\n"
     )
 
 

@@ -517,7 +517,13 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "an alias inside its own value",
         "train: &a\n  epochs: *a\n",
         [],
-        ["1: the alias is inside the value it refers to"],
+        ["2: train.epochs: the alias is inside the value it refers to"],
+    ),
+    (
+        "a list as a key",
+        "train:\n  [1]: 3\n",
+        [],
+        ["2: train: a key must be a word, found a sequence"],
     ),
     (
         "a config of another version, whose keys are not checked",
@@ -723,6 +729,31 @@ def test_unknown_config_suggests_the_nearest_name(desk, cli):
     result = cli("train", "taipie")
     assert "did you mean 'taipei'?" in result.err
     assert (result.code, result.err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("train.lr", "learning_rate"),
+        ("train.clip", "gradient_clip"),
+        ("data.validation", "valid"),
+        ("data.dev", "valid"),
+        ("dev", "data.valid"),
+    ],
+)
+def test_a_key_of_other_toolkits_suggests_its_name(key, name, cli):
+    result = cli("show", f"{key}=1")
+    assert result.err.startswith(
+        f"slotfill: command line: {key}: unknown key; did you mean '{name}'? (allowed: "
+    )
+    assert (result.code, result.err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("command", ["train", "show", "check", "tune"])
+def test_an_empty_config_is_wrong_use(command, desk, cli):
+    result = cli(command, "")
+    message = "slotfill: CONFIG is empty; give a built-in config or a YAML file\n"
+    assert (result.code, result.out, result.err) == (2, "", message)
 
 
 def test_a_folder_is_no_config(desk, cli):

@@ -151,6 +151,26 @@ BROKEN = [
         ),
     ),
     (
+        "UTF-8 with a byte of another encoding",
+        {"a.conll": "東京\tB-city\n\n".encode() + "San José\tB-city\n".encode("latin1")},
+        "a.conll",
+        {},
+        (
+            "@/a.conll:3: not UTF-8 (byte 0xe9 at column 8); the rest of the file is UTF-8; correct"
+            " the line"
+        ),
+    ),
+    (
+        "a column more in the first line, whose last one is no tag",
+        {"a.conll": "Rome B-city extra\ngo O\n"},
+        "a.conll",
+        {},
+        (
+            "@/a.conll:2: 2 columns, but line 1 has 3; separate the columns of all lines alike, by"
+            " tabs or by spaces"
+        ),
+    ),
+    (
         "UTF-16",
         {"a.conll": "fly\tO\n".encode("utf-16")},
         "a.conll",
@@ -405,7 +425,7 @@ BROKEN = [
         {"misaligned": "error"},
         (
             "@/a.jsonl:1: slot 'city' ('Taip') cuts the token 'Taipei'; correct the slot, or set"
-            " data.misaligned to widen or skip"
+            " data.misaligned to split, widen or skip"
         ),
     ),
     (
@@ -635,7 +655,7 @@ BROKEN = [
         {},
         (
             "@/a.conll:1: not UTF-8 (byte 0xb1 at column 1); save it as UTF-8, e.g. iconv -t utf-8"
-            " -f ENCODING (perhaps latin1 or gb18030 or big5 or shift_jis or euc_jp or euc_kr)"
+            " -f ENCODING (perhaps euc-kr or euc-jp or gb18030 or big5)"
         ),
     ),
     (

@@ -436,6 +436,8 @@ def test_usage_errors_are_one_line(desk, cli):
                 " {train.learning_rate: "
             ),
         ),
+        (["data.path=corpus"], "corpus: no search space; "),
+        (["train.epochs=1"], "taipei: no search space; "),
         (
             ["tiny.yaml", "--out", "tiny.yaml"],
             "--out tiny.yaml: is a file; give the folder for the study",

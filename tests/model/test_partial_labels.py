@@ -112,9 +112,13 @@ def test_unknown_labels_are_read_and_written(tmp_path, cli, name, content):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('"unknown": [3]', 'expected [start, end] in "unknown", found 3'),
-        ('"unknown": [[3, 99]]', '[3, 99] in "unknown" is not in the text of 7 characters'),
-        ('"unknown": [[4, 4]]', '[4, 4] in "unknown" is not in the text'),
+        *(
+            (
+                f'"unknown": [{wrong}]',
+                f'expected [start, end] with 0 <= start < end <= 7 in "unknown", found {wrong}',
+            )
+            for wrong in ("3", "[3]", "[3, 99]", "[4, 4]", "[-1, 2]")
+        ),
         ('"unknown": [[0, 5]]', "is in a part whose labels are marked as not known"),
     ],
 )

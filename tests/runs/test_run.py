@@ -429,6 +429,37 @@ def test_unsupported_export_is_reported_and_torch_predicts(run, cli, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"engine": "foo"}, "no engine 'foo' (allowed: auto, onnx, torch)"),
+        ({"device": "tpu"}, "no device 'tpu'; did you mean 'cpu'? (allowed: auto, cpu, cuda)"),
+        ({"device": None}, "no device None (allowed: auto, cpu, cuda)"),
+        ({"run": None}, "a run is the path of its folder, as 'runs/taipei', not None"),
+        ({"run": ""}, "a run is the path of its folder, as 'runs/taipei', not ''"),
+    ],
+)
+def test_wrong_arguments_of_load_are_refused(arguments, message, run):
+    with pytest.raises(UsageError) as error:
+        slotfill.load(**({"run": run} | arguments))
+    assert str(error.value) == message
+
+
+def test_a_stopped_run_says_how_it_is_resumed(desk, cli):
+    stopped(tiny(), "a", after=1)
+    for command in (["predict", "a.partial", "x"], ["evaluate", "a.partial"], ["evaluate", "a"]):
+        assert cli(*command) == Result(
+            2, "", f"slotfill: {command[1]} is still training, or was stopped; resume with:"
+            " slotfill train --resume a\n",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [["predict", "", "x"], ["evaluate", ""], ["diff", "", "run"]])
+def test_an_empty_run_is_wrong_use(command, run, cli):
+    message = "slotfill: RUN is empty; give the run folder that train wrote\n"
+    assert cli(*command) == Result(2, "", message)
+
+
 def test_missing_run_suggests_the_nearest(trained, tmp_path, monkeypatch, cli):
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()

@@ -59,8 +59,11 @@ class Conll(Format):
         tags: list[str] = []
         locations: list[str] = []
         intent, shape, empty_line, comment_hint = None, (0, 0), False, ""
+        tag_error: DataError | None = None
         for number, line in chain(read_lines(path), [(0, "")]):
             location = f"{path}:{number}"
+            if tag_error and not line.strip(" \t"):
+                raise tag_error
             if not line.strip(" \t") or line.startswith("-DOCSTART-"):
                 if tokens:
                     example = example_from_tokens(tokens, tags or None, scheme, intent, locations)
@@ -84,6 +87,8 @@ class Conll(Format):
                     f"{location}: {format_count(len(columns), 'column')}, but line {shape[1]} has"
                     f" {shape[0]}{comment_hint or _SEPARATE}"
                 )
+            if tag_error:
+                raise tag_error
             token, *tag = self._cells(columns, location)
             tokens.append(token)
             tags += tag
@@ -98,7 +103,9 @@ class Conll(Format):
                         f"; the tags seem to be in column {self.token}: set data.format="
                         f"{{name: conll, token: {self.tag % len(columns)}, tag: {self.token}}}"
                     )
-                raise DataError(f"{location}: {error}{hint}") from None
+                tag_error = DataError(f"{location}: {error}{hint}")
+                if number != shape[1]:  # Else the next line may show that its columns are wrong.
+                    raise tag_error from None
 
     def _is_comment(self, line: str) -> bool:
         """Return whether a line before a sentence is a comment, and not the token `#`."""

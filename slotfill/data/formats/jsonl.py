@@ -187,12 +187,13 @@ def _span(item: Any, text: str, row: _Row) -> Span:
 def _unknown_spans(row: _Row, size: int) -> list[tuple[int, int]]:
     spans = []
     for span in row.get("unknown", list, []):
-        if not (isinstance(span, list) and list(map(type, span)) == [int, int]):
-            row.fail(f'expected [start, end] in "unknown", found {_shorten(span)}')
-        start, end = span
-        if not 0 <= start < end <= size:
-            row.fail(f'{span} in "unknown" is not in the text of {size} characters')
-        spans.append((start, end))
+        are_integers = isinstance(span, list) and list(map(type, span)) == [int, int]
+        if not (are_integers and 0 <= span[0] < span[1] <= size):
+            row.fail(
+                f'expected [start, end] with 0 <= start < end <= {size} in "unknown", found'
+                f" {_shorten(span)}"
+            )
+        spans.append((span[0], span[1]))
     return sorted(spans)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from slotfill.config.builtin import load_config
+from slotfill.config.builtin import default_config, load_config
 from slotfill.config.models import Config, DataConfig, external_part_files
 from slotfill.config.registry import check_trusted
 from slotfill.config.validate import parse_config
@@ -96,18 +96,20 @@ class TuningReport:
 
 
 def plan(
-    source: str, overrides: Sequence[str] = (), *, seeds: int = 1, out: Path | None = None
+    source: str | None, overrides: Sequence[str] = (), *, seeds: int = 1, out: Path | None = None
 ) -> Search:
     """Return the checked search of a config, its sentences read.
 
     Raises ConfigError with all errors of the config, DataError if the sentences cannot be read, and
     UsageError if there is no search space, or `out` cannot be the folder of a study.
     """
+    source = default_config(overrides) if source is None else source
     name, with_test = load_config(source, overrides)
+    shown = source or name
     config = load_config(source, [*overrides, "data.test=null"], need_data=True)[1]
     if not config.tune:
         example = "tune: {train.learning_rate: {low: 0.001, high: 0.01, log: true}}"
-        raise UsageError(f"{source}: no search space; set the keys to try, for example {example}")
+        raise UsageError(f"{shown}: no search space; set the keys to try, for example {example}")
     check_buildable(config)
     choices = chain(*(values for values in config.tune.values() if isinstance(values, list)))
     for file in external_part_files([v if isinstance(v, dict) else {"name": v} for v in choices]):
@@ -119,14 +121,14 @@ def plan(
     out = out or Path("tuned") / name
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file; give the folder for the study")
-    search = Search(source, overrides, name, config, with_test.data, sentences, seeds, out)
+    search = Search(shown, overrides, name, config, with_test.data, sentences, seeds, out)
     best = search.best_path
     if best.exists():
         if not best.read_text(encoding="utf-8", errors="replace").startswith(HEADER):
             raise UsageError(
                 f"{best}: already exists and is not from slotfill tune; choose another --out"
             )
-        if Path(source).exists() and best.samefile(source):
+        if source and Path(source).exists() and best.samefile(source):
             raise UsageError(f"{source}: would be replaced; copy it, or choose another --out")
     return search
 
