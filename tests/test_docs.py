@@ -244,7 +244,7 @@ def test_formats_page_tokenizers():
     assert rows == {name: Tokenizer(name).tokenize(text).tokens for name in TOKENIZERS}
 
 
-@pytest.mark.parametrize("name", ["partial_labels"])
+@pytest.mark.parametrize("name", ["imbalance", "partial_labels"])
 def test_commands_print_what_the_page_shows(name, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = 0
