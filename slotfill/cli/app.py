@@ -160,7 +160,7 @@ def parse_thresholds(words: Sequence[str] | None) -> tuple[float | None, dict[st
             value = float(text)
         except ValueError:
             value = -1.0
-        if not 0 <= value <= 1:
+        if not 0 <= value <= 1 or (equals and not name):
             raise UsageError(
                 f"--threshold {word}: expected a number from 0 to 1, or SLOT=NUMBER, as city=0.7"
             )

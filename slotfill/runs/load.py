@@ -46,9 +46,14 @@ class Run:
     def set_thresholds(self, **thresholds: Any) -> None:
         """Change thresholds of its calibration; see `Calibration.with_thresholds`.
 
-        Raises ConfigError if the run has no such slot.
+        Raises UsageError if one is not from 0 to 1, or ConfigError if the run has no such slot.
         """
-        self.calibration = self.calibration.with_thresholds(**thresholds)
+        try:
+            self.calibration = self.calibration.with_thresholds(**thresholds)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        if thresholds.get("intent_threshold") and not self.vocab.intents:
+            raise UsageError("intent_threshold: the run has learned no intents")
         check_slot_names("thresholds", self.calibration.thresholds, self.vocab.slot_names)
 
     @property

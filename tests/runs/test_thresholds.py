@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import slotfill
+from slotfill.errors import UsageError
 from slotfill.evaluation.thresholds import find_threshold, score_thresholds
 
 TEXTS = ["leave New York for Oslo please", "arrive Oslo", "fly from Lima to Oslo", "hello there"]
@@ -56,7 +57,7 @@ def test_python_takes_thresholds(run):
     )
     for all_of, left in zip(every, kept, strict=True):
         assert left.slots == tuple(slot for slot in all_of.slots if slot.name != "origin")
-    with pytest.raises(ValueError, match="threshold must be from 0 to 1, found 2"):
+    with pytest.raises(UsageError, match="threshold must be from 0 to 1, found 2"):
         slotfill.load(run, threshold=2)
 
 
@@ -75,6 +76,13 @@ def test_thresholds_that_cannot_be_used_are_refused(command, option, message, ru
     words = ["leave Oslo"] if command == "predict" else []
     result = cli(command, run, *words, "--threshold", option)
     assert (result.code, result.err, result.out) == (2, f"slotfill: {message}\n", "")
+
+
+def test_a_threshold_of_intents_needs_a_run_with_intents(run, cli):
+    result = cli("predict", run, "leave Oslo", "--intent-threshold", "0.5")
+    assert result.err == "slotfill: intent_threshold: the run has learned no intents\n"
+    assert (result.code, result.out) == (2, "")
+    assert cli("predict", run, "leave Oslo", "--intent-threshold", "nan").code == 2
 
 
 def test_a_config_sets_thresholds_of_the_run(desk, cli):
