@@ -384,16 +384,19 @@ def intent_confidences(
     """Return the probability of the predicted `intents` of each sentence.
 
     With `multi_label` it is that of exactly this set: intents are independent, so the product of
-    P(intent) for each of the set, and of 1 - P(intent) for all others.
+    P(intent) for each of the set, and of 1 - P(intent) for all others. It is divided by the
+    probability that the set is not empty, since a sentence has at least one.
     """
     if not multi_label:
         probabilities = softmax(logits / temperature)
         return [row[ids[0]] for row, ids in zip(probabilities.tolist(), intents, strict=True)]
     # P(not intent) = 1 / (1 + exp(logit)), and P(intent) is that of the negative logit.
     signed = logits.astype(np.float64) / temperature
+    log_empty = -np.logaddexp(0, signed).sum(axis=1)
     for row, ids in zip(signed, intents, strict=True):
         row[ids] *= -1
-    return np.exp(-np.logaddexp(0, signed).sum(axis=1)).tolist()
+    exactly = np.exp(-np.logaddexp(0, signed).sum(axis=1))
+    return (exactly / np.maximum(-np.expm1(log_empty), 1e-300)).tolist()
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ the hypotheses at the end of a beam search, whose shares are then the probabilit
 
 from __future__ import annotations
 
+import math
 from heapq import nlargest
 
 import numpy as np
@@ -71,4 +72,6 @@ def best_intents(
         without = [(ids, probability * (1 - each)) for ids, probability in best]
         best = without + [([*ids, index], probability * each) for ids, probability in best]
         best = nlargest(count + 1, best, key=lambda item: item[1])
-    return [item for item in best if item[0]][:count]
+    log_empty = sum(math.log1p(-min(each, 1 - 1e-16)) for each in row)
+    not_empty = max(-math.expm1(log_empty), 1e-300)
+    return [(ids, probability / not_empty) for ids, probability in best if ids][:count]

@@ -173,8 +173,11 @@ def test_intent_confidence_is_that_of_exactly_the_predicted_set():
     assert intent_confidences(logits, [[1], [0]], False)[0] == pytest.approx(0.75)
     single = intent_probabilities(logits, True)
     both, first = intent_confidences(logits, [[0, 1], [0]], True)
-    assert both == pytest.approx(0.5 * 0.75)
-    assert first == pytest.approx(single[1, 0] * (1 - single[1, 1]))
+    empty = (1 - single).prod(axis=1)
+    assert both == pytest.approx(0.5 * 0.75 / (1 - empty[0]))
+    assert first == pytest.approx(single[1, 0] * (1 - single[1, 1]) / (1 - empty[1]))
+    (unlikely,) = intent_confidences(np.array([[-900.0, -901.0]]), [[0]], True)
+    assert 0 <= unlikely <= 1
 
 
 def test_a_higher_temperature_brings_probabilities_closer_to_each_other():
