@@ -15,7 +15,7 @@ from slotfill.cli.progress import training_progress
 from slotfill.training.trainer import EpochMetrics, Progress
 
 FILES = {"config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"}
-FILES |= {"history.csv", "scores.json", "environment.json", "manifest.json"}
+FILES |= {"history.csv", "scores.json", "environment.json", "calibration.json", "manifest.json"}
 LOG_LINE = re.compile(
     r"epoch (\d+)/\d+: loss \d+\.\d{4}, valid F1 \d+\.\d\d(?: \(best\))?, [\d,]+ tokens/s, at most"
     r" .* left"

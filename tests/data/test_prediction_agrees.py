@@ -180,6 +180,7 @@ class HashingEngine:
     def __init__(self, num_tags):
         self.num_tags = num_tags
         self.indexers = [self]
+        self.is_multi_intent = False
 
     def index(self, batch):
         ids = np.zeros((len(batch), max(map(len, batch))), np.int64)

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from slotfill.errors import RunError, UsageError
+from slotfill.inference.calibration import Calibration
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run
 from slotfill.runs.manifest import FILES, RunFiles
@@ -98,7 +99,8 @@ class Trainer:
 
 def finish(folder, trainer, *, completed=True):
     scores = {"name": trainer.name}
-    folder.finalize(torch.nn.Linear(1, 1), trainer.vocab, [Epoch()], scores, completed=completed)
+    model = torch.nn.Linear(1, 1)
+    folder.finalize(model, trainer.vocab, [Epoch()], scores, Calibration(), completed=completed)
 
 
 def train(run, name, *, force=False, completed=True):
