@@ -139,9 +139,9 @@ def names():
 
 def is_clean(name):
     """Return whether the complete run `name` is the only file."""
-    exported = {"model.onnx", "embedding.onnx"}
+    optional = {"model.onnx", "embedding.onnx", "values.json"}
     entries = {str(path) for path in Path().glob("**/*")}
-    return names() == [name] and entries == {"run", *(f"run/{f}" for f in {*FILES} - exported)}
+    return names() == [name] and entries == {"run", *(f"run/{f}" for f in {*FILES} - optional)}
 
 
 def full_disk():
