@@ -164,6 +164,8 @@ def test_percentages_train_on_nested_parts_and_score_on_the_same_sentences(desk,
     doubling = curve["doubling"]
     low, high = doubling["interval"]
     said = re.findall(r"worth about (\S+) points of F1", result.out)
+    assert curve["epochs"] == 3
+    assert ("With train.epochs=3 for all sizes" in result.out) == bool(said)
     assert said == ([] if low <= 0 <= high else [f"{doubling['difference']:.1f}"])
 
 

@@ -44,6 +44,8 @@ class LearningCurve:
     sizes: list[int]
     f1s: list[list[float]]
     """F1 of each size with each seed that finished with all sizes."""
+    epochs: int | None
+    """`train.epochs` of the config, if set: smaller sizes are then trained for fewer steps."""
     doubling: Doubling | None
     """None if there are too few runs to tell."""
 
@@ -53,10 +55,18 @@ class LearningCurve:
         if doubling is None or doubling.interval[0] <= 0 <= doubling.interval[1]:
             return ""
         low, high = doubling.interval
+        hint = (
+            ""
+            if self.epochs is None
+            else (
+                f" With train.epochs={self.epochs} for all sizes, small ones are trained for fewer"
+                " steps, which is part of the difference; leave it out."
+            )
+        )
         return (
             f"{self.config} on {self.corpus} {self.split}: doubling the training sentences is worth"
             f" about {doubling.difference:.1f} points of F1 (95% interval {low:.1f} to {high:.1f},"
-            f" from {doubling.sizes[0]:,} to {doubling.sizes[-1]:,} sentences)."
+            f" from {doubling.sizes[0]:,} to {doubling.sizes[-1]:,} sentences).{hint}"
         )
 
 

@@ -316,6 +316,7 @@ def _learning_curves(
     by_corpus: dict[str, dict[str, int]] = defaultdict(dict)
     for name, subset in plan.subsets.items():
         by_corpus[subset.corpus][name] = subset.sentences
+    epochs = {job.name: job.config.train.epochs for job in plan.jobs}
     curves = []
     for (corpus, sizes), config in product(by_corpus.items(), plan.configs):
         split = corpora[next(iter(sizes))].final
@@ -326,5 +327,7 @@ def _learning_curves(
             f1s = compute_f1(stacked.sum(axis=2)).tolist()
             numbers = list(sizes.values())
             doubling = fit_doubling(numbers, stacked)
-            curves.append(LearningCurve(config, corpus, split, numbers, f1s, doubling))
+            curves.append(
+                LearningCurve(config, corpus, split, numbers, f1s, epochs[config], doubling)
+            )
     return curves
