@@ -48,7 +48,7 @@ def export_model(
                 else "a user-defined embedding has a custom indexer"
             )
     if all(part.contextual for part in _embeddings(model)):
-        raise ExportError("it has no embedding of single words, without which it needs torch")
+        raise ExportError("it has no embedding of single words")
     model = copy.deepcopy(model).cpu().float().eval()
     metadata = {"texts": dict(texts or {"scheme": vocab.scheme})}
     with torch.no_grad():
