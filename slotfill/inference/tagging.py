@@ -63,9 +63,11 @@ class TaggedBatch(NamedTuple):
     def slot_confidences(self, vocab: Vocab, temperature: float) -> list[Confidence]:
         """Return the probabilities of the slots of each sentence."""
         decoder = vocab.tags_to_slots
-        return slot_confidences(
-            self.scores, self.lengths, self.tags, self.slots, decoder, temperature
-        )
+        # Scores of a diverged network overflow; its probabilities are then not a number.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return slot_confidences(
+                self.scores, self.lengths, self.tags, self.slots, decoder, temperature
+            )
 
     def intent_confidences(self, multi_label: bool, temperature: float) -> list[float]:
         """Return the probability of the intents of each sentence; none without an intent head."""

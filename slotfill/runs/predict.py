@@ -103,6 +103,8 @@ class Predictor:
         now: datetime | None = None,
     ) -> None:
         """Predict with `run`, with probabilities or not, and with the `nbest` best readings."""
+        if not isinstance(nbest, int) or nbest < 0:
+            raise UsageError(f"nbest is {nbest!r}; it must be an integer of at least 0")
         self.run = run
         self.nbest = nbest
         values = run.vocab.values

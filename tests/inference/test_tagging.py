@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import pickle
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 
 import pytest
+import torch
 
 from slotfill.errors import DataError
 from slotfill.inference.tagging import MAX_CHARACTERS, MAX_TOKENS
@@ -83,3 +85,13 @@ def test_a_sentence_that_is_too_long_is_refused_in_one_line(trained, cli, tmp_pa
 def test_the_longest_sentence_that_is_allowed(trained, engine):
     (prediction,) = Predictor.load(trained, engine=engine).predict(["to " * MAX_TOKENS])
     assert len(prediction.text) == 3 * MAX_TOKENS
+
+
+@pytest.mark.filterwarnings("error")
+def test_predictions_of_a_diverged_network_are_valid_json(trained):
+    predictor = Predictor.load(trained, engine="torch")
+    with torch.no_grad():
+        for weight in predictor.run.engine.parameters():
+            weight.mul_(1e20)
+    line = "".join(predictor.render_stream(["leave Oslo for New York"], "jsonl"))
+    assert json.loads(line, parse_constant=pytest.fail)["text"] == "leave Oslo for New York"

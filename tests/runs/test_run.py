@@ -435,6 +435,8 @@ def test_unsupported_export_is_reported_and_torch_predicts(run, cli, tmp_path):
         ({"engine": "foo"}, "no engine 'foo' (allowed: auto, onnx, torch)"),
         ({"device": "tpu"}, "no device 'tpu'; did you mean 'cpu'? (allowed: auto, cpu, cuda)"),
         ({"device": None}, "no device None (allowed: auto, cpu, cuda)"),
+        ({"nbest": -1}, "nbest is -1; it must be an integer of at least 0"),
+        ({"nbest": "3"}, "nbest is '3'; it must be an integer of at least 0"),
         ({"run": None}, "a run is the path of its folder, as 'runs/taipei', not None"),
         ({"run": ""}, "a run is the path of its folder, as 'runs/taipei', not ''"),
     ],
