@@ -27,7 +27,6 @@ from slotfill.inference.decoding import marginals
 from slotfill.model.activations import record_activations
 from slotfill.model.ensemble import Model
 from slotfill.runs.load import Run
-from slotfill.runs.predict import Prediction
 
 STATES = ("candidate", "latent", "memory", "hidden")
 """Activations that are no gates; the others are gates if they lie between 0 and 1."""
@@ -138,16 +137,13 @@ class Inspection:
         for fields in panels:
             del fields["kind"]
             fields["values"] = (np.round(fields["values"].astype(float), 5) + 0.0).tolist()
-        prediction = Prediction.from_sentence(self.sentence)
+        intent = self.sentence.intent
         return {
-            "text": prediction.text,
+            "text": self.sentence.text,
             "tokens": self.sentence.tokens,
             "tags": self.tags,
-            "slots": [
-                {key: value for key, value in slot._asdict().items() if key != "confidence"}
-                for slot in prediction.slots
-            ],
-            **({"intent": prediction.intent} if prediction.intent else {}),
+            "slots": list(map(self.sentence.slot_to_json, self.sentence.slots or ())),
+            **({"intent": intent} if intent else {}),
             "panels": panels,
         }
 
