@@ -146,13 +146,8 @@ def measure(run: Run) -> Measured:
     sentences = read_split(run.config.data, "test", tokenizer=run.tokenizer).sentences
     before = predict(run.engine, run.vocab, sentences, UNCALIBRATED)
     after = predict(run.engine, run.vocab, sentences, run.calibration)
-    measured = {
-        "slots": (
-            before.slot_confidences,
-            after.slot_confidences,
-            slot_correctness(sentences, after.slots),
-        )
-    }
+    judged, correct = slot_correctness(sentences, after.slots)
+    measured = {"slots": (before.slot_confidences[judged], after.slot_confidences[judged], correct)}
     if run.vocab.intents:
         correct = intent_correctness(sentences, after.intents)
         measured["intents"] = (before.intent_confidences, after.intent_confidences, correct)

@@ -123,7 +123,10 @@ def print_thresholds(found: Thresholds) -> None:
     """Print the scores at the threshold that was found and at others, and those of single slots."""
 
     def cells(row: ThresholdScores) -> list[str]:
-        return [f"{row.threshold:.4f}", *(f"{100 * share:.2f}" for share in row[1:])]
+        shares = [f"{100 * share:.2f}" for share in row[1:]]
+        if not row.coverage:
+            shares[0] = "-"
+        return [f"{row.threshold:.4f}", *shares]
 
     headings = ("threshold", "precision", "recall", "coverage")
     counts = format_count(found.sentences, "sentence"), format_count(found.slots, "slot")

@@ -294,10 +294,12 @@ def threshold(
 ) -> None:
     """Find the lowest confidence at which slots reach a precision on valid, and store it.
 
-    The run then leaves out slots below it. Shares are in percent: coverage is the share of the
-    predicted slots that are left. --threshold 0 of predict and evaluate turns thresholds off.
+    The run then leaves out slots below it; thresholds of single slots are kept. Shares are in
+    percent: coverage is the share of the predicted slots that are left. --threshold 0 of predict
+    and evaluate turns thresholds off.
     """
     from slotfill.cli import display
+    from slotfill.data.splits import MIN_VALID_LABELS
     from slotfill.runs.load import load_run
     from slotfill.runs.threshold import find_thresholds, store_calibration
 
@@ -307,11 +309,16 @@ def threshold(
         write_json(found.to_json(), indent=1)
     else:
         display.print_thresholds(found)
+    if found.slots < MIN_VALID_LABELS:
+        echo(
+            f"warning: {format_count(found.slots, 'slot')} predicted on valid are too few to trust"
+            f" the precision; {MIN_VALID_LABELS} are needed",
+            err=as_json,
+        )
     if not dry_run:
         store_calibration(loaded, found.calibration)
-        names = f", and {format_count(len(found.by_slot), 'slot')} their own" if per_slot else ""
-        message = f"stored in {run}: threshold {found.calibration.threshold:g}{names}"
-        echo(message, err=as_json)
+    done = "found, not stored in" if dry_run else "stored in"
+    echo(f"{done} {run}: {found.changes}", err=as_json)
 
 
 def values(run: RunPath, config: ConfigName, overrides: Overrides = None) -> None:

@@ -123,14 +123,19 @@ def fit_temperature(confidences_at: Callable[[float], np.ndarray], correct: np.n
     return round(math.exp(best), 4)
 
 
-def slot_correctness(gold: Sequence[Sentence], slots: Sequence[Sequence[Slot]]) -> np.ndarray:
-    """Return whether each of the predicted `slots` of all sentences is correct, `(slots,)`."""
-    flat = [
-        slot in (sentence.slots or ())
-        for sentence, own_slots in zip(gold, slots, strict=True)
-        for slot in own_slots
-    ]
-    return np.array(flat, bool)
+def slot_correctness(
+    gold: Sequence[Sentence], slots: Sequence[Sequence[Slot]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the predicted `slots` can be judged, and whether each of those is correct.
+
+    The first, `(slots,)`, is False for slots that touch a token whose label is not known.
+    """
+    judged, correct = list[bool](), list[bool]()
+    for sentence, own_slots in zip(gold, slots, strict=True):
+        known = sentence.known(own_slots)
+        judged += [slot in known for slot in own_slots]
+        correct += [slot in (sentence.slots or ()) for slot in known]
+    return np.array(judged, bool), np.array(correct, bool)
 
 
 def intent_correctness(gold: Sequence[Sentence], intents: Sequence[str | None]) -> np.ndarray:
@@ -152,13 +157,15 @@ def fit_calibration(
     sample = sentences[:: max(1, math.ceil(len(sentences) / MAX_FITTED_SENTENCES))]
     batches = list(tag_batches(engine, vocab, sample))
     gold = [sample[index] for batch in batches for index in batch.indices]
-    slots_correct = slot_correctness(gold, [slots for batch in batches for slots in batch.slots])
+    slots = [own for batch in batches for own in batch.slots]
+    judged, slots_correct = slot_correctness(gold, slots)
     intents = [vocab.join_intents(ids) for batch in batches for ids in batch.intents]
     intents_correct = intent_correctness(gold, intents) if intents else np.array([], bool)
 
     def evaluate_slots(temperature: float) -> np.ndarray:
         rows = [batch.slot_confidences(vocab, temperature) for batch in batches]
-        return np.array([each for row in rows for confidence in row for each in confidence.slots])
+        confidences = [each for row in rows for confidence in row for each in confidence.slots]
+        return np.array(confidences)[judged]
 
     def intents_at(temperature: float) -> np.ndarray:
         rows = [batch.intent_confidences(engine.is_multi_intent, temperature) for batch in batches]

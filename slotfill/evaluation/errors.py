@@ -263,9 +263,9 @@ def _reliability(
 ) -> dict[str, list[ReliabilityBin]]:
     """Return the reliability curves of slots and intents, without those of no predictions."""
     curves = {}
-    if len(probabilities := predictions.slot_confidences):
-        correct = slot_correctness(gold, predictions.slots)
-        curves["slots"] = reliability_curve(probabilities, correct)
+    judged, correct = slot_correctness(gold, predictions.slots)
+    if len(correct):
+        curves["slots"] = reliability_curve(predictions.slot_confidences[judged], correct)
     if any(predictions.intents) and any(sentence.intent for sentence in gold):
         correct = intent_correctness(gold, predictions.intents)
         curves["intents"] = reliability_curve(predictions.intent_confidences, correct)

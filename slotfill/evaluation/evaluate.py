@@ -60,10 +60,9 @@ def evaluate(
     sure = predictions.above_thresholds(calibration)
     result = score_predictions(vocab, sentences, sure)
     result.left_out = sum(map(len, predictions.slots)) - sum(map(len, sure.slots))
+    judged, correct = slot_correctness(sentences, predictions.slots)
     result.calibration = measure_calibration(
-        predictions.slot_confidences,
-        plain.slot_confidences,
-        slot_correctness(sentences, predictions.slots),
+        predictions.slot_confidences[judged], plain.slot_confidences[judged], correct
     )
     if result.intent:
         result.intent.calibration = measure_calibration(

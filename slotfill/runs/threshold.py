@@ -30,13 +30,33 @@ class Thresholds:
 
     sentences: int
     slots: int
-    """Slots that are predicted."""
+    """Slots that are predicted where labels are known."""
+    before: Calibration
+    """The calibration of the run."""
     calibration: Calibration
-    """The calibration of the run with these thresholds."""
+    """The same with these thresholds."""
     general: list[ThresholdScores]
     """The scores of all slots at the threshold that was found, and at others."""
     by_slot: dict[str, ThresholdScores]
     """The scores of the slots that have a threshold of their own."""
+
+    @property
+    def changes(self) -> str:
+        """What the thresholds of the run become: `threshold 0.5 -> 0.9, room 0.6 -> 0.7`."""
+        old, new = (
+            {"threshold": each.threshold, **each.thresholds}
+            for each in (self.before, self.calibration)
+        )
+        parts = []
+        for name in {**new, **old}:
+            before, after = (f"{each[name]:g}" if name in each else "none" for each in (old, new))
+            if not old.get(name):
+                parts.append(f"{name} {after}")
+            elif before == after:
+                parts.append(f"{name} {after} as before")
+            else:
+                parts.append(f"{name} {before} -> {after}")
+        return ", ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
         """Return the thresholds and their scores as JSON values."""
@@ -51,14 +71,15 @@ class Thresholds:
 def find_thresholds(run: Run, precision: float, *, per_slot: bool = False) -> Thresholds:
     """Return the lowest thresholds of slots that reach `precision` on the valid sentences of `run`.
 
-    If `per_slot`, each name with `MIN_SLOTS` predicted slots has its own, unless none reaches it.
+    If `per_slot`, each name with `MIN_SLOTS` predicted slots has its own, unless none reaches it;
+    these replace those of the run, which are kept otherwise.
     Raises RunError if none reaches it for all slots together.
     """
     sentences = read_split(run.config.data, "valid", tokenizer=run.tokenizer).sentences
     predictions = predict(run.engine, run.vocab, sentences, run.calibration)
-    confidences = predictions.slot_confidences
-    correct = slot_correctness(sentences, predictions.slots)
-    names = np.array([slot.name for slots in predictions.slots for slot in slots])
+    judged, correct = slot_correctness(sentences, predictions.slots)
+    confidences = predictions.slot_confidences[judged]
+    names = np.array([slot.name for slots in predictions.slots for slot in slots])[judged]
     gold = Counter(slot.name for sentence in sentences for slot in sentence.slots or ())
     general = find_threshold(confidences, correct, precision)
     if general is None:
@@ -75,10 +96,12 @@ def find_thresholds(run: Run, precision: float, *, per_slot: bool = False) -> Th
             (by_slot[str(name)],) = score_thresholds(
                 confidences[own], correct[own], gold[name], [own_threshold]
             )
-    thresholds = {name: row.threshold for name, row in by_slot.items()}
+    found = {name: row.threshold for name, row in by_slot.items()}
+    thresholds = found if per_slot else run.calibration.thresholds
     return Thresholds(
         len(sentences),
         len(correct),
+        run.calibration,
         replace(run.calibration, threshold=general, thresholds=thresholds),
         score_thresholds(confidences, correct, gold.total(), levels),
         by_slot,

@@ -8,11 +8,13 @@ import shutil
 import numpy as np
 import pytest
 
+from slotfill.data.sentence import Sentence, Slot
 from slotfill.evaluation.calibration import (
     chance_error,
     expected_calibration_error,
     fit_temperature,
     reliability_curve,
+    slot_correctness,
 )
 from slotfill.inference.calibration import Calibration
 from slotfill.runs.manifest import write_run
@@ -65,6 +67,15 @@ def test_of_calibrated_confidences_the_error_is_small_and_intervals_contain_the_
         total += len(curve)
     assert np.mean(errors) == pytest.approx(np.mean(by_chance), rel=0.06)
     assert 0.92 < inside / total < 0.985
+
+
+def test_slots_where_the_label_is_not_known_are_neither_correct_nor_wrong():
+    known, partly = (Sentence.from_tokens(list("abcd"), [Slot("x", 0, 1)]) for _ in range(2))
+    partly.unknown = [(2, 3)]
+    slots = [Slot("x", 0, 1), Slot("y", 1, 3)]
+    judged, correct = slot_correctness([known, partly], [slots, slots])
+    assert judged.tolist() == [True, True, True, False]
+    assert correct.tolist() == [True, False, True]
 
 
 def test_few_predictions_have_a_bin_each():

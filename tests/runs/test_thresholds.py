@@ -12,6 +12,8 @@ import pytest
 import slotfill
 from slotfill.errors import UsageError
 from slotfill.evaluation.thresholds import find_threshold, score_thresholds
+from slotfill.inference.calibration import Calibration
+from slotfill.runs.load import load_run
 
 TEXTS = ["leave New York for Oslo please", "arrive Oslo", "fly from Lima to Oslo", "hello there"]
 
@@ -163,6 +165,28 @@ def test_threshold_stores_what_it_finds_in_the_run(run, cli):
     assert scores["recall"] == pytest.approx(100 * row["recall"])
     assert f"{row['threshold']:.4f}" in shown.out and "16 sentences" in shown.out
     assert slotfill.load(run, engine="torch").predict(TEXTS)
+
+
+def test_threshold_keeps_the_thresholds_of_slots_and_tells_what_it_replaces(run, cli):
+    calibration = Calibration(threshold=1.0, thresholds={"origin": 1.0, "destination": 0.2})
+    load_run(run).files.replace({"calibration.json": calibration.to_json().encode()})
+    found = json.loads(cli("threshold", run, "--precision", 0.5, "--dry-run", "--json").out)
+    assert found["thresholds"] == {"origin": 1, "destination": 0.2}
+    change = f"{run}: threshold 1 -> {found['threshold']:g}"
+    kept = f"{change}, origin 1 as before, destination 0.2 as before\n"
+    shown = cli("threshold", run, "--precision", 0.5, "--dry-run").out
+    assert shown.endswith(f"found, not stored in {kept}")
+    assert "slots predicted on valid are too few to trust the precision; 200 are" in shown
+    assert cli("threshold", run, "--precision", 0.5).out.endswith(f"stored in {kept}")
+    result = cli("threshold", run, "--precision", 0.5, "--per-slot").out
+    assert result.endswith("origin 1 -> none, destination 0.2 -> none\n")
+
+
+def test_the_precision_of_no_slots_is_a_dash(run, cli, monkeypatch):
+    monkeypatch.setattr("slotfill.runs.threshold.LEVELS", (0.0, 1.0))
+    shown = cli("threshold", run, "--precision", 0.5).out
+    (row,) = (line for line in shown.splitlines() if "1.0000" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["1.0000", "-", "0.00", "0.00"]
 
 
 def test_threshold_per_slot(run, cli, monkeypatch):
