@@ -209,6 +209,14 @@ def check_new_file(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path}: already exists; use --force to replace it")
 
 
+def check_not_input(path: Path, inputs: Iterable[Path]) -> None:
+    """Raise UsageError if the output `path` is one of `inputs`, or a file in a folder of them."""
+    if path.exists():
+        for each in inputs:
+            if any(file.exists() and path.samefile(file) for file in (each, *each.glob("*"))):
+                raise UsageError(f"{path}: is read by this command; write to another file")
+
+
 Shape = Any
 """Shape of JSON: type, `[item]`, `{str: item}`, `{"key": item}`; `(None, shape)` is optional."""
 

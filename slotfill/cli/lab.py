@@ -30,7 +30,7 @@ from slotfill.cli.app import (
 )
 from slotfill.cli.output import echo, echo_errors, write_json
 from slotfill.errors import UsageError, format_count
-from slotfill.files import check_new_file, write_atomically
+from slotfill.files import check_new_file, check_not_input, write_atomically
 from slotfill.runs.device import resolve_device
 
 if TYPE_CHECKING:
@@ -70,7 +70,10 @@ def inspect(
     from slotfill.lab.inspect import html as heat_map_page
     from slotfill.lab.inspect.inspection import inspect
     from slotfill.runs.load import load_run
+    from slotfill.runs.manifest import FILES
 
+    if html is not None:
+        check_not_input(html, [run / name for name in FILES])
     inspection = inspect(load_run(run, resolve_device(device), "torch"), sentence).filter(
         layer=layer, names=gate or ()
     )
@@ -175,6 +178,8 @@ def compare(
         folds=folds or 0,
         percentages=parts,
     )
+    for file in files:
+        check_not_input(file, plan.inputs)
     errors = _run_jobs(plan, jobs, device)
     report = comparison.summarize(plan, errors, shlex.join(["slotfill", *sys.argv[1:]]))
     if figure is not None:

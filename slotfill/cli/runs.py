@@ -28,7 +28,13 @@ from slotfill.cli.app import (
 )
 from slotfill.cli.output import echo, echo_errors, write_data, write_json
 from slotfill.errors import UsageError, format_count
-from slotfill.files import STANDARD_INPUT, EncodingErrors, check_new_file, write_atomically
+from slotfill.files import (
+    STANDARD_INPUT,
+    EncodingErrors,
+    check_new_file,
+    check_not_input,
+    write_atomically,
+)
 from slotfill.runs.device import resolve_device
 
 
@@ -139,7 +145,7 @@ def evaluate(
 
     from slotfill.cli import display
     from slotfill.data.splits import evaluation_split
-    from slotfill.runs.evaluate import analyze_run, evaluate_run, read_labelled
+    from slotfill.runs.evaluate import analyze_run, evaluate_run, input_files, read_labelled
     from slotfill.runs.load import load_run
 
     if split is not None and data is not None:
@@ -152,9 +158,12 @@ def evaluate(
     general, by_slot = parse_thresholds(threshold)
     loaded.set_thresholds(threshold=general, thresholds=by_slot, intent_threshold=intent_threshold)
     name = str(data) if data else split or evaluation_split(loaded.config.data)
-    result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
     if files:
         sentences = read_labelled(loaded, split=split, path=data, overrides=overrides or [])
+        for file in files:
+            check_not_input(file, input_files(loaded, sentences, data))
+    result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
+    if files:
         analysis = analyze_run(loaded, sentences)
     if report is not None:
         from slotfill.lab.report.page import render_page
@@ -330,7 +339,8 @@ def values(run: RunPath, config: ConfigName, overrides: Overrides = None) -> Non
     from slotfill.runs.values import replace_values
 
     name, loaded = load_config(config, overrides or [])
-    replace_values(run, loaded)
+    for finding in replace_values(run, loaded):
+        echo(f"warning: {finding}")
     echo(f"{run}: has the rules, synonyms and resolved slots of {name}")
 
 

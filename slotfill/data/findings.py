@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from slotfill.data.splits import count_labels, ranks_epochs
 from slotfill.data.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
-    from slotfill.config.models import RuleConfig
+    from slotfill.config.models import Config
 
 _MAX_LISTED = 5
 _USUAL_REPETITION = 0.1
@@ -59,14 +59,23 @@ def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> 
     return findings
 
 
-def check_rules(rules: Sequence[RuleConfig], sentences: Sequence[Sentence]) -> Iterator[str]:
-    """Yield each rule whose slot is in no sentence, if it vetoes it, or another may be meant."""
-    names = {slot.name for sentence in sentences for slot in sentence.slots or ()}
-    for index, rule in enumerate(rules):
-        near = get_close_matches(rule.slot, names, n=1)
-        if rule.slot not in names and (near or rule.action == "veto"):
+def check_values(config: Config, names: Collection[str]) -> Iterator[str]:
+    """Yield each slot of rules, synonyms and resolve that is not in `names`, those of training.
+
+    A rule may fill a slot of its own, unless its name is nearly one of `names`.
+    """
+    filled = {rule.slot for rule in config.rules if rule.action == "fill"}
+    slots: list[tuple[str, str, str]] = [
+        (f"rules.{i}.slot", rule.slot, rule.action) for i, rule in enumerate(config.rules)
+    ]
+    slots += [(f"synonyms.{slot}", slot, "") for slot in config.synonyms]
+    slots += [(f"resolve.slots.{slot}", slot, "") for slot in config.resolve.slots]
+    for key, slot, action in slots:
+        near = get_close_matches(slot, names, n=1)
+        if slot not in names and (near if action == "fill" else action or slot not in filled):
+            near = near or get_close_matches(slot, filled - {slot}, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
-            yield f"rules.{index}.slot: no training sentence has a slot '{rule.slot}'{hint}"
+            yield f"{key}: no training sentence has a slot '{slot}'{hint}"
 
 
 def _find_repairs(split: str, result: ReadResult) -> Iterator[str]:

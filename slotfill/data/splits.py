@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence, Set
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from slotfill.config.models import DataConfig
 from slotfill.data.corpus import ReadResult, find_split, read_examples, read_sentences, splits_in
 from slotfill.data.sentence import Example, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
-from slotfill.errors import ConfigError, DataError, UsageError, did_you_mean
+from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
 
 SPLITS = ("train", "valid", "test")
 """The splits that training uses; others can be evaluated."""
@@ -125,6 +126,16 @@ def split_path(data: DataConfig, split: str) -> Path | None:
     return split_file
 
 
+def input_paths(data: DataConfig) -> list[Path]:
+    """Return the files and folders of the splits that training uses, if they are there."""
+    paths = []
+    for split in SPLITS:
+        with suppress(SlotfillError):
+            if path := split_path(data, split):
+                paths.append(path)
+    return paths
+
+
 def _is_corpus(path: Path) -> bool:
     """Return whether `path` is a folder of splits, and not one split of format jointslu."""
     return path.is_dir() and not (path / "seq.in").is_file()
@@ -222,13 +233,16 @@ def _shuffle_by_labels(labels: Sequence[Set[tuple[str, str]]], seed: int) -> lis
     return sorted(order, key=lambda index: sorted(ranks[label] for label in labels[index]))
 
 
-def evaluation_split(data: DataConfig) -> str:
-    """Return the split that a run is scored on: test, or valid where there is none."""
+def evaluation_split(data: DataConfig, hint: str = "give --data FILE, or --split train") -> str:
+    """Return the split that a run is scored on: test, or valid where there is none.
+
+    Raises UsageError, which ends in `hint`, if there is neither.
+    """
     if split_path(data, "test"):
         return "test"
     if split_path(data, "valid") or holdout_share(data):
         return "valid"
-    raise UsageError("the data has no test and no valid sentences to score on; set data.test=FILE")
+    raise UsageError(f"the data has no test and no valid sentences to score on; {hint}")
 
 
 def ranks_epochs(valid: Sequence[Sentence], *, intents: bool) -> bool:

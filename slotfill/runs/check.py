@@ -8,7 +8,7 @@ from slotfill.config.builtin import load_config
 from slotfill.config.models import external_part_files
 from slotfill.config.registry import external_parts_trusted
 from slotfill.data.alignment import MisalignedError
-from slotfill.data.findings import check_rules, check_splits, find_problems
+from slotfill.data.findings import check_splits, check_values, find_problems
 from slotfill.data.sentence import intent_names
 from slotfill.data.splits import read_split, split_names
 from slotfill.data.values import KnownValues
@@ -58,7 +58,7 @@ def check_config(
     corpus = {split: result.sentences for split, result in results.items()}
     findings = [
         *check_splits(corpus, intents=bool(loaded.intent)),
-        *check_rules(loaded.rules, corpus["train"]),
+        *check_values(loaded, slot_names),
         *find_problems(results),
     ]
     not_executed = [f"not verified: {file} is executed only with --trust" for file in files]

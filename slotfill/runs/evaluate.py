@@ -9,13 +9,14 @@ from pathlib import Path
 from slotfill.config.validate import parse_config
 from slotfill.data.corpus import FormatPart, format_from_suffix, read_sentences
 from slotfill.data.sentence import Sentence
-from slotfill.data.splits import evaluation_split, read_split
+from slotfill.data.splits import evaluation_split, input_paths, read_split
 from slotfill.errors import ConfigError, SlotfillError
 from slotfill.evaluation.errors import ErrorAnalysis, TrainingSlots, analyze_errors
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.inference.tagging import predict
 from slotfill.runs.load import Run
+from slotfill.runs.manifest import FILES
 
 
 def evaluate_run(
@@ -31,6 +32,13 @@ def analyze_run(run: Run, sentences: Sequence[Sentence]) -> ErrorAnalysis:
     predictions = predict(run.engine, run.vocab, sentences, run.calibration)
     training = _training_slots(run)
     return analyze_errors(sentences, predictions, run.vocab, run.calibration, training)
+
+
+def input_files(run: Run, sentences: Sequence[Sentence], path: Path | None) -> list[Path]:
+    """Return the files of `run` and its data, and those of `sentences`, which are in `path`."""
+    own = [run.files.path / name for name in FILES]
+    files = {Path(sentence.location.rpartition(":")[0]) for sentence in sentences}
+    return [*own, *input_paths(run.config.data), *files, *filter(None, [path])]
 
 
 def _training_slots(run: Run) -> TrainingSlots | None:

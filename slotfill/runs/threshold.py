@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from slotfill.data.splits import read_split
-from slotfill.errors import RunError, format_count
+from slotfill.data.splits import read_split, split_names
+from slotfill.errors import RunError, UsageError, format_count
 from slotfill.evaluation.calibration import slot_correctness
 from slotfill.evaluation.thresholds import ThresholdScores, find_threshold, score_thresholds
 from slotfill.inference.calibration import Calibration
@@ -72,9 +72,14 @@ def find_thresholds(run: Run, precision: float, *, per_slot: bool = False) -> Th
     """Return the lowest thresholds of slots that reach `precision` on the valid sentences of `run`.
 
     If `per_slot`, each name with `MIN_SLOTS` predicted slots has its own, unless none reaches it;
-    these replace those of the run, which are kept otherwise.
-    Raises RunError if none reaches it for all slots together.
+    these replace those of the run, which are kept otherwise. Raises UsageError if the run has no
+    valid sentences, and RunError if none reaches it for all slots together.
     """
+    if "valid" not in split_names(run.config.data):
+        raise UsageError(
+            f"{run.files.path}: the run has no valid sentences, which thresholds need; train it"
+            " again with data.valid=FILE, or data.holdout=0.1"
+        )
     sentences = read_split(run.config.data, "valid", tokenizer=run.tokenizer).sentences
     predictions = predict(run.engine, run.vocab, sentences, run.calibration)
     judged, correct = slot_correctness(sentences, predictions.slots)

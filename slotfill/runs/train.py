@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from slotfill.config.models import Config
-from slotfill.data.findings import check_rules, check_splits
+from slotfill.data.findings import check_splits, check_values
 from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, split_names
@@ -119,7 +119,8 @@ def train(
         for split in splits
     }
     findings = check_splits(corpus, intents=bool(config.intent))
-    for finding in [*findings, *check_rules(config.rules, corpus["train"])]:
+    names = {slot.name for sentence in corpus["train"] for slot in sentence.slots or ()}
+    for finding in [*findings, *check_values(config, names)]:
         on_finding(finding)
     timer = SectionTimer(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     with timer.section("preparation"):

@@ -130,3 +130,24 @@ def test_a_slot_called_all_slots_has_another_row_than_the_total(trained, cli):
     out = cli("evaluate", trained, "--data", "a.brackets").out
     assert out.startswith("a.brackets: 1 sentence, 2 tokens")
     assert out.count("│ all slots ") == out.count("│ total (all slots) ") == 1
+
+
+@pytest.mark.parametrize("option", ["--errors", "--report"])
+def test_what_is_read_is_not_replaced(option, trained, corpus, cli):
+    Path("mine.brackets").write_text("leave [Oslo](origin)\n")
+    Path("link.brackets").hardlink_to("mine.brackets")
+    for file in (
+        "mine.brackets",
+        "link.brackets",
+        trained / "config.yaml",
+        corpus / "train.brackets",
+    ):
+        content = Path(file).read_bytes()
+        done = cli("evaluate", trained, "--data", "mine.brackets", option, file, "--force")
+        message = f"slotfill: {file}: is read by this command; write to another file\n"
+        assert (done.code, done.out, done.err) == (2, "", message)
+        assert Path(file).read_bytes() == content
+    done = cli("evaluate", trained, "data.test=mine.brackets", option, "mine.brackets", "--force")
+    assert done.code == 2
+    for _ in range(2):
+        assert cli("evaluate", trained, option, "new.html", "--force").code == 0

@@ -253,10 +253,13 @@ def test_holdout_of_0_trains_on_all_sentences_to_the_last_epoch(desk, cli):
     assert "valid" not in Path("a/history.csv").read_text()
     assert json.loads(Path("a/scores.json").read_text())["splits"] == {}
     assert cli("predict", "a", "fly to Rome").code == 0
-    error = (
-        "slotfill: the data has no test and no valid sentences to score on; set data.test=FILE\n"
+    error = "slotfill: the data has no test and no valid sentences to score on; give --data FILE"
+    assert cli("evaluate", "a").err == f"{error}, or --split train\n"
+    assert cli("evaluate", "a", "--split", "train").code == 0
+    assert cli("threshold", "a", "--precision", 0.9).err == (
+        "slotfill: a: the run has no valid sentences, which thresholds need; train it again with"
+        " data.valid=FILE, or data.holdout=0.1\n"
     )
-    assert cli("evaluate", "a").err == error
     result = cli("train", "tiny.yaml", *few, "data.test=corpus/test.brackets", "--out", "b")
     assert "test: 8 sentences" in result.out
 

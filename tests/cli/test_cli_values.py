@@ -185,6 +185,32 @@ def test_values_of_a_run_are_replaced_without_training(desk, cli):
     wrong = cli("values", "runs/a", "rules.yaml", "rules=[{slot: a, list: no.txt}]")
     assert wrong.code == 3 and "no.txt: no such file" in wrong.err
     assert cli("predict", "runs/a", "--format", "brackets", "please").out == predicted
-    assert cli("values", "runs/a", "tiny.yaml").code == 0
+    nothing = cli("values", "runs/a", "tiny.yaml")
+    assert nothing.code == 2 and nothing.err.count("\n") == 1
+    assert cli("predict", "runs/a", "--format", "brackets", "please").out == predicted
+    assert cli("values", "runs/a", "tiny.yaml", "rules=[]").code == 0
     assert cli("predict", "runs/a", "--format", "brackets", "please").out == "please\n"
     assert Path("runs/a/model.safetensors").read_bytes() == before
+
+
+def test_misspelt_slots_of_values_are_reported(desk, cli):
+    settings = [
+        "rules=[{slot: orign, pattern: b}, {slot: gate, pattern: b}]",
+        "synonyms={destinaton: {Oslo: [OSL]}, gate: {B: [b]}}",
+        "resolve={slots: {gat: date, origin: date}}",
+    ]
+    assert cli("train", "tiny.yaml", "--out", "runs/a").code == 0
+    for command in (["values", "runs/a"], ["check"], ["train", "--out", "runs/b"]):
+        done = cli(*command, "tiny.yaml", *settings)
+        output = " ".join((done.out + done.err).split())
+        assert done.code == 0
+        for key, slot, near in [
+            ("rules.0.slot", "orign", "origin"),
+            ("synonyms.destinaton", "destinaton", "destination"),
+            ("resolve.slots.gat", "gat", "gate"),
+        ]:
+            assert (
+                f"warning: {key}: no training sentence has a slot '{slot}'; did you mean" in output
+            )
+            assert f"did you mean '{near}'?" in output
+        assert output.count("no training sentence") == 3

@@ -496,3 +496,12 @@ def test_an_exception_is_a_failed_run(desk, monkeypatch):
     assert jobs.run_jobs(plan, lambda job, text: None) == {
         "corpus/tiny-seed1": "RuntimeError: shapes do not fit"
     }
+
+
+def test_what_is_compared_is_not_replaced(desk, cli):
+    for option, file in (("--json", "tiny.yaml"), ("--markdown", "corpus/valid.brackets")):
+        for more in ([], ["--folds", 2]):
+            done = cli("compare", "tiny.yaml", option, file, "--force", *more)
+            message = f"slotfill: {file}: is read by this command; write to another file\n"
+            assert (done.code, done.err) == (2, message)
+    assert Path("tiny.yaml").read_text().startswith("data:")

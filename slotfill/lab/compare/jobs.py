@@ -22,7 +22,14 @@ from slotfill.config.builtin import expand_configs, load_config
 from slotfill.config.models import Config, DataConfig
 from slotfill.config.registry import external_parts_trusted, trust_external_parts
 from slotfill.config.yaml_reader import parse
-from slotfill.data.splits import SPLITS, evaluation_split, read_split, split_names, split_path
+from slotfill.data.splits import (
+    SPLITS,
+    evaluation_split,
+    input_paths,
+    read_split,
+    split_names,
+    split_path,
+)
 from slotfill.errors import ConfigError, ErrorDetail, SlotfillError, UsageError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
@@ -97,6 +104,8 @@ class Plan:
     """How many folds each corpus is divided into; 0 if it is not."""
     subsets: dict[str, Subset] = field(default_factory=dict)
     """By name, what each corpus is a subset of, if it is one."""
+    inputs: list[Path] = field(default_factory=list)
+    """The configs, and the files and folders of their sentences."""
 
 
 def plan(
@@ -144,9 +153,10 @@ def plan(
                 checked_data.add(data_key)
                 with _collect(errors):
                     if not folds:
-                        evaluation_split(sentences)
+                        evaluation_split(sentences, "set data.test=FILE")
                     for split in split_names(sentences):
                         read_split(sentences, split, intents=bool(config.intent))
+            result.inputs += [Path(source), *input_paths(config.data)]
             corpus, location = _corpus(config.data)
             _register(result.configs, name, source)
             _register(locations, corpus, location)
