@@ -31,6 +31,11 @@ from slotfill.data.sentence import Confidence, Slot
 from slotfill.inference.decoding import SINGLE_DECODE_MAX_BATCH, Hypotheses, Transitions
 from slotfill.inference.engine import Scores
 
+LOWEST_SCORE = -30.0
+"""Score, relative to the best sequence, to which lower ones are raised: exp of it is 1e-13.
+
+Products of smaller numbers are denormal, with which processors calculate many times slower."""
+
 
 def slot_confidences(
     scores: Scores,
@@ -55,7 +60,9 @@ def slot_confidences(
     transitions = scores.transitions
     if transitions is not None and decoder.is_unique and len(lengths) <= SINGLE_DECODE_MAX_BATCH:
         return [
-            _single_confidence(row[: len(path)], transitions, path, own_slots, decoder, temperature)
+            _single_confidence(
+                row[: len(path)], transitions, list(path), own_slots, decoder, temperature
+            )
             for row, path, own_slots in zip(scores.emissions, tags, slots, strict=True)
         ]
     lattice = Lattice(scores.emissions, lengths, transitions, tags, temperature)
@@ -137,7 +144,10 @@ class Lattice:
             self.weights[0] += transitions.start
         if temperature != 1:
             self.weights /= temperature
+        np.maximum(self.weights, LOWEST_SCORE, out=self.weights)
         np.exp(self.weights, out=self.weights)
+        if not mask.all():
+            self.weights[~mask.T] = 0
         self.log_scale: np.ndarray | None = None
         if transitions is None:
             self._normalize_tokens(mask)
@@ -162,7 +172,7 @@ class Lattice:
 
     def _sum_sequences(self, transitions: Transitions, temperature: float) -> None:
         """Set the sums of a chain by the forward-backward algorithm."""
-        self.pairs, transposed = _exp_transitions(transitions, temperature, self.weights.dtype.str)
+        self.pairs = _exp_transitions(transitions, temperature, self.weights.dtype.str)
         self.forward = np.empty_like(self.weights)
         self.forward[0] = previous = self.weights[0]
         for current, weights in zip(self.forward[1:], self.weights[1:], strict=True):
@@ -175,7 +185,7 @@ class Lattice:
         self.backward[last, rows] = np.exp((transitions.end - best_end) / temperature)
         following = self.backward[-1]
         for current, weights in zip(self.backward[-2::-1], self.weights[:0:-1], strict=True):
-            current += np.dot(following * weights, transposed)
+            current += np.dot(following * weights, self.pairs.T)
             following = current
         self.partition = (self.forward[0] * self.backward[0]).sum(axis=1)
         self.reading = 1 / self.partition
@@ -183,7 +193,7 @@ class Lattice:
     def _scale_tokens(self, transitions: Transitions, temperature: float) -> None:
         """Scale the weights so that the tags at each token have forward sums of 1."""
         self.weights = self.weights.astype(np.float64)
-        pairs, _ = _exp_transitions(transitions, temperature, "<f8")
+        pairs = _exp_transitions(transitions, temperature, "<f8")
         previous = None
         scales = np.ones(self.weights.shape[:2])
         for step, weights in enumerate(self.weights):
@@ -275,14 +285,15 @@ class Lattice:
 def _single_confidence(
     emissions: np.ndarray,
     transitions: Transitions,
-    tags: Sequence[int],
+    tags: list[int],
     slots: Sequence[Slot],
     decoder: TagDecoder,
     temperature: float,
 ) -> Confidence:
     """Return what `Lattice` gives for one sentence with emissions `(time, tags)`, in fewer calls.
 
-    Sums are only computed as far as the slots need them.
+    Beside the sum over all sequences, row 0, there is a row for each slot once it has ended: the
+    sum over the sequences that contain it.
     """
     path = np.array(tags)
     best = emissions[np.arange(len(path)), path]
@@ -294,33 +305,35 @@ def _single_confidence(
     if temperature != 1:
         scores /= temperature
         end = end / temperature
-    weights = list(np.exp(scores))
-    pairs, transposed = _exp_transitions(transitions, temperature, scores.dtype.str)
-    first_end = slots[0].end if slots else len(tags)
-    forward, backward = [weights[0]], [np.exp(end)]
+    weights = np.exp(np.maximum(scores, LOWEST_SCORE, out=scores))
+    pairs = _exp_transitions(transitions, temperature, scores.dtype.str)
+    sums = weights[:1]
+    at_start: list[float] = []
+    starts = {slot.start for slot in slots}
+    ends = {slot.end for slot in slots}
     with np.errstate(over="ignore", invalid="ignore"):
-        for step in range(1, max(slots[-1].start + 1 if slots else 0, first_end)):
-            forward.append(np.dot(forward[-1], pairs) * weights[step])
-        for step in range(len(tags) - 1, first_end - 1, -1):
-            backward.append(np.dot(backward[-1] * weights[step], transposed))
-        backward.reverse()
-        partition = float(np.dot(forward[first_end - 1], backward[0]))
+        for step, tag in enumerate(tags):
+            if step:
+                sums = np.dot(sums, pairs)
+                sums *= weights[step]
+            if step in ends:
+                # Within the slot the weight is 1, that of the best sequence.
+                row = pairs[tags[step - 1]] * weights[step]
+                row *= at_start[len(sums) - 1]
+                if (inside := decoder.continuations[tags[step - 1]]) >= 0:
+                    row[inside] = 0
+                sums = np.concatenate((sums, row[None]))
+            if step in starts:
+                at_start.append(sums[0, tag])
+        partition, *totals = np.dot(sums, np.exp(end)).tolist()
     if not partition < math.inf:
         lattice = Lattice(emissions[None], np.array([len(tags)]), transitions, [tags], temperature)
         probabilities = lattice.path_slot_probabilities([slots], decoder).tolist()
         return Confidence(probabilities, float(lattice.reading[0]))
-    probabilities = []
-    for _, start, stop in slots:
-        after = backward[stop - first_end]
-        tag = tags[stop - 1]
-        inside = decoder.continuations[tag]
-        rest = after[tag]
-        if inside >= 0 and stop < len(tags):
-            following = backward[stop - first_end + 1][inside]
-            rest = rest - pairs[tag, inside] * weights[stop][inside] * following
-        probability = float(forward[start][tags[start]] * rest) / partition
-        probabilities.append(min(1.0, max(0.0, probability)))
-    return Confidence(probabilities, min(1.0, 1 / partition))
+    totals += at_start[len(totals) :]
+    return Confidence(
+        [min(1.0, float(total) / partition) for total in totals], min(1.0, 1 / partition)
+    )
 
 
 def _share_of_hypotheses(
@@ -406,9 +419,6 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _exp_transitions(
-    transitions: Transitions, temperature: float, dtype: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return exp(transition / T), as it is and transposed `(to, from)`."""
-    pairs = np.exp(transitions.matrix.astype(np.float64) / temperature).astype(dtype)
-    return pairs, np.ascontiguousarray(pairs.T)
+def _exp_transitions(transitions: Transitions, temperature: float, dtype: str) -> np.ndarray:
+    """Return exp(transition / T), `(from, to)`."""
+    return np.exp(transitions.matrix.astype(np.float64) / temperature).astype(dtype)
