@@ -46,6 +46,9 @@ from slotfill.errors import ConfigError
 PART_KEYS = ("embedding", "encoder", "tagger", "intent")
 """The keys whose values are parts of the kind of that name."""
 
+MAX_WEIGHT = 1e6
+"""The largest weight of a slot: a larger number is a typing error."""
+
 STACKABLE_PART_KEYS = ("embedding", "encoder")
 """The part keys whose value may be a list of parts."""
 
@@ -127,7 +130,7 @@ class TrainConfig(StrictModel):
     """Epochs of linear warm-up of the learning rate, starting at zero."""
     gradient_clip: NonNegative = 5.0
     """Maximum gradient norm; 0 disables clipping."""
-    slot_weights: dict[str, NonNegative] = Field(default={})
+    slot_weights: dict[str, Annotated[float, Field(ge=0, le=MAX_WEIGHT)]] = Field(default={})
     """Weights of slots in the loss, 1 by default; a sentence has that of its heaviest slot."""
     class_balance: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Weight slots by inverse frequency to this power, times their `slot_weights`; 0: all alike."""
@@ -183,19 +186,27 @@ class Range(StrictModel):
 
 def _check_pattern(pattern: str) -> str:
     try:
-        re.compile(pattern)
+        groups = re.compile(pattern).groupindex
     except re.error as error:
         where = "" if error.pos is None else f" at character {error.pos + 1}"
         raise config_error(f"not a regular expression: {error.msg}{where}") from None
     except (RecursionError, OverflowError):
         raise config_error("not a regular expression: too complex") from None
+    if groups and "value" not in groups and "(?P=" not in pattern:
+        raise config_error(f"the group of the value is called value, found '{next(iter(groups))}'")
     return pattern
+
+
+def _check_slot(name: str) -> str:
+    if not name or name == "O" or name != name.strip() or not name.isprintable():
+        raise config_error(f"not the name of a slot: '{name}'")
+    return name
 
 
 class RuleConfig(StrictModel):
     """What fills a slot, or vetoes it, whatever the network predicts: a pattern or a list."""
 
-    slot: str
+    slot: Annotated[str, AfterValidator(_check_slot)]
     """The name of the slot, which no training sentence needs to have."""
     action: Literal["fill", "veto"] = "fill"
     """`fill` makes each match a slot; `veto` removes slots whose whole value matches."""

@@ -14,7 +14,7 @@ from typing import Any
 from slotfill.config.registry import FORMATS
 from slotfill.data.alignment import Misaligned, align
 from slotfill.data.formats.base import Format
-from slotfill.data.schemes import all_tags
+from slotfill.data.schemes import check_scheme
 from slotfill.data.sentence import Example, Issue, Sentence, Span, intent_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError, UsageError
@@ -170,7 +170,7 @@ def convert_file(
     The tokens of a file of tokens are kept; `tokenizer` splits other texts. Raises DataError if
     anything is lost and not `lossy`.
     """
-    all_tags([], to_scheme)  # Raises UsageError for an unknown scheme.
+    check_scheme(to_scheme)
     reading = read_sentences(
         source,
         format=from_format,

@@ -76,6 +76,8 @@ def check_values(config: Config, names: Collection[str]) -> Iterator[str]:
             near = near or get_close_matches(slot, filled - {slot}, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             yield f"{key}: no training sentence has a slot '{slot}'{hint}"
+        elif slot not in names and re.search(r"[][()\s]", slot):
+            yield f"{key}: the slot '{slot}' has a space or a bracket; tags of files cannot have it"
 
 
 def _find_repairs(split: str, result: ReadResult) -> Iterator[str]:

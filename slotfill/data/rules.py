@@ -80,8 +80,15 @@ class _PatternMatcher:
         self._group = VALUE_GROUP if VALUE_GROUP in self._pattern.groupindex else 0
 
     def find(self, sentence: Sentence) -> Iterator[tuple[int, int]]:
-        """Yield the first token and the last (exclusive) of each match that is whole tokens."""
-        spans = [match.span(self._group) for match in self._pattern.finditer(sentence.text)]
+        """Yield the first token and the last (exclusive) of each match that is whole tokens.
+
+        White space at either end of a match does not count.
+        """
+        spans = []
+        for match in self._pattern.finditer(sentence.text):
+            value, start = match[self._group] or "", match.start(self._group)
+            start += len(value) - len(value.lstrip())
+            spans.append((start, start + len(value.strip())))
         if not spans:
             return
         starts = {start: index for index, (start, _) in enumerate(sentence.offsets)}

@@ -161,6 +161,11 @@ def may_follow(before: str, after: str, scheme: str) -> bool:
     return letter not in kind.closing and name == next_name
 
 
+def check_scheme(name: str) -> None:
+    """Raise UsageError if there is no tag scheme of this name."""
+    _scheme(name)
+
+
 def _scheme(name: str) -> _Scheme:
     if name not in SCHEMES:
         raise UsageError(f"unknown tag scheme '{name}'{did_you_mean(name, SCHEMES)}")

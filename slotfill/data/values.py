@@ -97,8 +97,12 @@ def _read_synonyms(
 ) -> dict[str, str]:
     """Return what each value of a slot stands for, by its form; `source` is a file or its rows."""
     if isinstance(source, str):
-        lines = read_lines(Path(source))
-        rows = [(f"{source}:{number}", next(csv.reader([line]), [])) for number, line in lines]
+        rows = [
+            (f"{source}:{number}", _parse_row(line, f"{source}:{number}"))
+            for number, line in read_lines(Path(source))
+        ]
+        if not any(any(map(str.strip, cells)) for _, cells in rows):
+            raise DataError(f"{source}: the file has no values; write one a line, as Taipei,TPE")
     else:
         rows = [("", [value, *others]) for value, others in source.items()]
     meanings: dict[str, str] = {}
@@ -112,3 +116,13 @@ def _read_synonyms(
                     raise DataError(f"{location}: {problem}")
                 raise ConfigError(problem, key=f"synonyms.{slot}")
     return meanings
+
+
+def _parse_row(line: str, location: str) -> list[str]:
+    """Return the cells of a line of CSV; raises DataError if it has a quote that is not closed."""
+    try:
+        return next(csv.reader([line], strict=True), [])
+    except csv.Error as error:
+        raise DataError(
+            f'{location}: not a line of CSV: {error}; a quote in quotes is ""'
+        ) from None

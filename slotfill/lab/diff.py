@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slotfill.data.corpus import read_sentences
+from slotfill.data.schemes import check_scheme
 from slotfill.data.sentence import Sentence, Slot, intent_names
 from slotfill.data.splits import evaluation_split
 from slotfill.data.tokenizers import Tokenizer
@@ -165,8 +166,10 @@ def diff_runs(a: Run, b: Run, *, split: str | None = None, path: Path | None = N
 def diff_files(gold: Path, a: Path, b: Path, *, scheme: str = "iob2") -> Diff:
     """Return the differences between two files of predictions for the sentences of `gold`.
 
-    Raises DataError if they do not hold the same texts in the same order; spaces may differ.
+    Raises UsageError if there is no such scheme, and DataError if they do not hold the same texts
+    in the same order; spaces may differ.
     """
+    check_scheme(scheme)
     sentences, *outputs = (
         read_sentences(
             path, scheme=scheme, tokenizer=Tokenizer("characters"), misaligned="widen"

@@ -14,6 +14,7 @@ from slotfill.data.splits import read_split, split_names
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import check_slot_names
 from slotfill.errors import DataError, format_count
+from slotfill.training.imbalance import sentence_weights
 
 
 def check_config(
@@ -52,7 +53,7 @@ def check_config(
                 summary += f", {format_count(result.repaired_tags, 'tag')} repaired"
             summaries.append(f"{split}: {summary}")
         slot_names = {slot.name for s in results["train"].sentences for slot in s.slots or ()}
-        check_slot_names("train.slot_weights", loaded.train.slot_weights, slot_names)
+        sentence_weights(results["train"].sentences, loaded.train)
         check_slot_names("thresholds", loaded.thresholds, slot_names)
         KnownValues.read(loaded, results["train"].tokenizer)
     corpus = {split: result.sentences for split, result in results.items()}

@@ -22,12 +22,13 @@ import numpy as np
 from slotfill.config.models import TrainConfig
 from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import check_slot_names
+from slotfill.errors import ConfigError
 
 
 def sentence_weights(sentences: Sequence[Sentence], config: TrainConfig) -> np.ndarray | None:
     """Return the weights `(sentences,)` of the training sentences; None if all are 1.
 
-    Raises ConfigError if `slot_weights` names a slot that no sentence has.
+    Raises ConfigError if `slot_weights` names a slot that no sentence has, or all slots weigh 0.
     """
     if not config.slot_weights and not config.class_balance:
         return None
@@ -41,6 +42,8 @@ def sentence_weights(sentences: Sequence[Sentence], config: TrainConfig) -> np.n
         name: weight * config.slot_weights.get(name, 1.0)
         for name, weight in zip(counts, balanced.tolist(), strict=True)
     }
+    if not any(weights.values()):
+        raise ConfigError("all slots have the weight 0; give one more", key="train.slot_weights")
     return np.array([max(map(weights.__getitem__, own), default=1.0) for own in names], np.float32)
 
 

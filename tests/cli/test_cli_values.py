@@ -97,6 +97,11 @@ def test_rules_count_in_scores(desk, cli):
          " veto)"),
         ("{slot: a, patern: b}", "0.patern: unknown key; did you mean 'pattern'? (allowed: action,"
          " list, pattern, slot)"),
+        ("{slot: O, pattern: b}", "0.slot: not the name of a slot: 'O'"),
+        ('{slot: "", pattern: b}', "0.slot: not the name of a slot: ''"),
+        ("{slot: ' a', pattern: b}", "0.slot: not the name of a slot: ' a'"),
+        ("{slot: a, pattern: 'x(?P<val>.)'}", "0.pattern: the group of the value is called value,"
+         " found 'val'"),
         ("{pattern: b}", "0.slot: is needed and not given"),
     ],
 )  # fmt: skip
@@ -214,3 +219,23 @@ def test_misspelt_slots_of_values_are_reported(desk, cli):
             )
             assert f"did you mean '{near}'?" in output
         assert output.count("no training sentence") == 3
+
+
+def test_slot_of_a_rule_that_files_cannot_have_is_reported(desk, cli):
+    done = cli("check", "tiny.yaml", "rules=[{slot: 'a (b', pattern: b}]")
+    assert "rules.0.slot: the slot 'a (b' has a space or a bracket" in done.out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", ": the file has no values"),
+        (" ,\n\n", ": the file has no values"),
+        ('Oslo,OSL\nRome,"the city\n', ":2: not a line of CSV: unexpected end of data"),
+    ],
+)
+def test_synonyms_that_are_no_csv_are_reported(content, message, desk, cli):
+    Path("cities.csv").write_text(content)
+    done = cli("check", "tiny.yaml", "synonyms={origin: cities.csv}")
+    assert done.code == 3 and done.err.count("\n") == 1
+    assert f"cities.csv{message}" in done.err

@@ -42,6 +42,12 @@ def test_group_is_the_value_in_its_context():
     assert applied([rule], "B12 is at Gate B12") == [("gate", "B12", 1.0)]
 
 
+@pytest.mark.parametrize("pattern", ["seat:(?P<value>.*)", "seat:(?P<value> ?12A )", " 12A "])
+def test_white_space_around_a_value_does_not_count(pattern):
+    rule = {"slot": "seat", "action": "fill", "pattern": pattern}
+    assert applied([rule], "my seat: 12A ") == [("seat", "12A", 1.0)]
+
+
 def test_list_fills_its_longest_phrases():
     found = applied([CITY], "from NEW YORK to San Juan del Sur via San Juan")
     assert [value for _, value, _ in found] == ["NEW YORK", "San Juan del Sur", "San Juan"]

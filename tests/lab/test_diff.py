@@ -165,3 +165,8 @@ def test_intents_count_as_errors_if_all_have_them():
     assert found.f1_a == slot_f1(gold, right) == 100
     none = diff_predictions(gold, a, Predictions(right, [None, None]))
     assert none.intents is None and none.changes == []
+
+
+def test_an_unknown_scheme_is_refused_also_for_files_without_tags(files, cli):
+    done = cli("diff", *files, "--scheme", "bioe")
+    assert done.code == 2 and "unknown tag scheme 'bioe'; did you mean 'bioes'?" in done.err

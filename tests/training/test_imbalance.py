@@ -209,3 +209,18 @@ def test_weights_are_set_on_the_command_line_by_names_with_dots(cli, desk):
     result = cli("check", "tiny.yaml", "train.slot_weights.origin=-1")
     assert result.code == 2 and "must be at least 0, found -1" in result.err
     assert cli("check", "tiny.yaml", "train.slot_weights.origin=2").code == 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "key"),
+    [
+        ("{origin: 0, destination: 0}", "train.slot_weights"),
+        ("{origin: .inf}", "train.slot_weights.origin"),
+        ("{origin: .nan}", "train.slot_weights.origin"),
+        ("{origin: 1e7}", "train.slot_weights.origin"),
+    ],
+)
+def test_weights_that_learn_nothing_are_refused(weights, key, desk, cli):
+    for command in ("check", "train"):
+        done = cli(command, "tiny.yaml", f"train.slot_weights={weights}")
+        assert done.code == 2 and done.err.startswith(f"slotfill: command line: {key}: ")
