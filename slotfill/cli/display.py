@@ -171,6 +171,7 @@ def print_scores(result: EvaluationResult, name: str) -> None:
     unknown = f"{format_count(result.unknown_words, 'token')}, "
     unknown += format_count(result.unknown_slots, "slot name") + _abbreviate(result.unknown_names)
     modes = [f"scoring of slots: {result.mode}"]
+    left_out = [format_count(result.left_out, "slot")] if result.left_out else []
     if intent := result.intent:
         console.print(_score_table("intent", intent.intents, intent.overall))
         lines.append(
@@ -180,14 +181,16 @@ def print_scores(result: EvaluationResult, name: str) -> None:
         unknown += _abbreviate(intent.unknown_names)
         calibrations.append(("intents", intent.calibration))
         modes.append(f"scoring of intents: {intent.mode}")
-    if result.left_out:
-        lines.append(f"left out below their threshold: {format_count(result.left_out, 'slot')}")
+        left_out += [format_count(intent.left_out, "intent")] if intent.left_out else []
+    if left_out:
+        lines.append(f"left out below their threshold: {', '.join(left_out)}")
     for kind, error in calibrations:
         if error:
-            lines.append(
-                f"calibration error of {kind} {error.error:.2f}%, without temperature"
-                f" {error.error_before:.2f}% ({error.error_by_chance:.2f}% by chance)"
-            )
+            chance = f"{error.error_by_chance:.2f}% by chance"
+            details = f", without temperature {error.error_before:.2f}% ({chance})"
+            if error.error == error.error_before:
+                details = f" (not calibrated; {chance})"
+            lines.append(f"calibration error of {kind} {error.error:.2f}%{details}")
     for line in (*lines, f"not in the training sentences: {unknown}", *modes):
         echo(line)
 
@@ -273,12 +276,17 @@ def _doubt(probability: float | None) -> str:
 def highlight(sentence: Sentence, names: Sequence[str]) -> Text:
     """Return the text of a sentence, its intent in front, each slot in colour before its name.
 
+    Of an intent below its threshold the candidates are in front, as `light 0.48? music 0.41?: `.
     Slots are shaded by confidence: bold from 0.95, plain from 0.7 and dim below; below 0.95 the
     confidence stands behind the name. What a value stands for is behind the name, too.
     """
     confidence = sentence.confidence
     intent = confidence.intent if confidence else None
     label = f"{sentence.intent}{_doubt(intent)}: " if sentence.intent else ""
+    if sentence.intent_left_out:
+        candidates = confidence.candidates if confidence else ()
+        label = " ".join(f"{name} {probability:.2f}?" for name, probability in candidates) or "?"
+        label += ": "
     line = Text().append(escape(label), style="dim")
     probabilities = iter(confidence.slots) if confidence else repeat(1.0)
     resolved = iter(sentence.resolved or repeat(None))

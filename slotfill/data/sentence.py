@@ -108,6 +108,8 @@ class Sentence:
     """What the value of each slot stands for, if the run resolves values."""
     confidence: Confidence | None = None
     """The probabilities of the slots and the intent, if they are predicted with them."""
+    intent_left_out: bool = False
+    """Whether the predicted intent is below its threshold, and `intent` therefore None."""
 
     @classmethod
     def from_tokens(
@@ -124,7 +126,9 @@ class Sentence:
     def with_reading(self, reading: Reading) -> Sentence:
         """Return the sentence with the slots and the intent of `reading` alone."""
         slots, intent = reading.slots, reading.intent
-        return replace(self, slots=slots, intent=intent, resolved=None, confidence=None)
+        return replace(
+            self, slots=slots, intent=intent, resolved=None, confidence=None, intent_left_out=False
+        )
 
     @property
     def surface_forms(self) -> list[str]:

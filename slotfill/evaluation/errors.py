@@ -114,7 +114,7 @@ class WrongSentence:
     slots: list[Slot]
     """The predicted slots."""
     intent: str | None
-    """The predicted intent."""
+    """The predicted intent; None if it is below its threshold."""
     confidences: Confidence
     """The probabilities of what is predicted."""
     errors: list[SlotError]
@@ -336,7 +336,8 @@ def analyze_errors(
                 labels = training.labels(sentence.value(slot)) if training and slot else None
                 probability = probabilities[pair.predicted] if pair.predicted else None
                 errors.append(SlotError(pair.error, *pair, probability, labels))
-        wrong_intent = bool(vocab.intents and sentence.intent) and (
+        # An intent below its threshold is no answer, and so no error.
+        wrong_intent = bool(vocab.intents and sentence.intent and intent) and (
             set(intent_names(intent)) != set(intent_names(sentence.intent))
         )
         if errors or wrong_intent:

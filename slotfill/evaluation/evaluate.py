@@ -65,6 +65,8 @@ def evaluate(
         predictions.slot_confidences[judged], plain.slot_confidences[judged], correct
     )
     if result.intent:
+        left_out = zip(predictions.intents, sure.intents, strict=True)
+        result.intent.left_out = sum(before != after for before, after in left_out)
         result.intent.calibration = measure_calibration(
             predictions.intent_confidences,
             plain.intent_confidences,

@@ -51,6 +51,8 @@ class IntentResult:
     """Gold intents that do not occur in training."""
     unknown_names: list[str] = field(default_factory=list)
     """Their names."""
+    left_out: int = 0
+    """Predicted intents below their threshold, which count as not predicted."""
     mode: str = INTENT_MODE
     """How intents are counted."""
     calibration: CalibrationError | None = None

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 from slotfill.files import parse_json
@@ -35,8 +36,8 @@ class Calibration:
         thresholds = {"threshold": self.threshold, "intent_threshold": self.intent_threshold}
         thresholds |= {f"thresholds.{name}": value for name, value in self.thresholds.items()}
         for name, value in thresholds.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, found {value}")
+            if not isinstance(value, Real) or not 0 <= value <= 1:
+                raise ValueError(f"{name} must be a number from 0 to 1, found {value!r}")
 
     @property
     def has_temperatures(self) -> bool:
@@ -58,12 +59,21 @@ class Calibration:
         thresholds: Mapping[str, float] | Iterable[tuple[str, float]] | None = None,
         intent_threshold: float | None = None,
     ) -> Calibration:
-        """Return this with the thresholds that are given; `threshold` replaces all of slots."""
+        """Return this with the thresholds that are given; `threshold` replaces all of slots.
+
+        Raises ValueError if one is not a number from 0 to 1.
+        """
+        try:
+            by_slot = {} if thresholds is None else dict(thresholds)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"thresholds must be numbers by slot, as {{'city': 0.7}}, found {thresholds!r}"
+            ) from None
         kept = self.thresholds if threshold is None else {}
         return replace(
             self,
             threshold=self.threshold if threshold is None else threshold,
-            thresholds={**kept, **dict(thresholds or {})},
+            thresholds={**kept, **by_slot},
             intent_threshold=self.intent_threshold
             if intent_threshold is None
             else intent_threshold,

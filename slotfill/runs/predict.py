@@ -21,6 +21,9 @@ from slotfill.inference.tagging import check_length, predict
 from slotfill.runs.device import EngineName
 from slotfill.runs.load import Run, load_run
 
+MAX_NBEST = 100
+"""Maximum number of readings of a sentence."""
+
 CHUNK = 2048
 """Maximum number of sentences in a group; a stream holds a few groups in memory."""
 
@@ -103,8 +106,12 @@ class Predictor:
         now: datetime | None = None,
     ) -> None:
         """Predict with `run`, with probabilities or not, and with the `nbest` best readings."""
-        if not isinstance(nbest, int) or nbest < 0:
-            raise UsageError(f"nbest is {nbest!r}; it must be an integer of at least 0")
+        if not isinstance(nbest, int) or not 0 <= nbest <= MAX_NBEST:
+            raise UsageError(f"nbest is {nbest!r}; it must be an integer from 0 to {MAX_NBEST}")
+        if nbest and not confidence:
+            raise UsageError("nbest gives readings with their probabilities; omit confidence=False")
+        if not isinstance(now, datetime | None):
+            raise UsageError(f"now is {now!r}; it must be a datetime, as datetime(2026, 11, 27)")
         self.run = run
         self.nbest = nbest
         values = run.vocab.values
@@ -162,9 +169,9 @@ class Predictor:
         slots, intents, confidences = predictions
         for sentence, own_slots, intent in zip(sentences, slots, intents, strict=True):
             sentence.slots, sentence.intent = own_slots, intent
-        if self.confidence:
-            for sentence, confidence in zip(sentences, confidences or (), strict=True):
-                sentence.confidence = confidence
+        for sentence, confidence in zip(sentences, confidences or (), strict=False):
+            sentence.intent_left_out = bool(confidence.candidates)
+            sentence.confidence = confidence if self.confidence else None
         if self.resolver is not None:
             for sentence in sentences:
                 sentence.resolved = self.resolver.resolve(sentence)

@@ -110,7 +110,9 @@ def test_evaluate_reports_the_error_with_and_without_temperature(trained, tmp_pa
     own = json.loads(cli("evaluate", trained, "--json").out)["calibration"]
     other = json.loads(cli("evaluate", run, "--json").out)["calibration"]
     assert own["error"] == own["error_before"] == other["error_before"] != other["error"]
-    assert f"calibration error of slots {other['error']:.2f}%" in cli("evaluate", run).out
+    assert f"calibration error of slots {other['error']:.2f}%, without" in cli("evaluate", run).out
+    by_chance = f"(not calibrated; {own['error_by_chance']:.2f}% by chance)"
+    assert f"{own['error']:.2f}% {by_chance}\n" in cli("evaluate", trained).out
 
 
 def test_export_keeps_the_calibration(trained, tmp_path, cli):
@@ -138,7 +140,7 @@ def test_a_run_without_a_calibration_has_temperature_1(trained, tmp_path, cli):
     [
         ("slot_temperature", 0.0, "slot_temperature must be more than 0, found 0.0"),
         ("intent_temperature", "1", "intent_temperature must be float"),
-        ("thresholds", {"city": 1.5}, "thresholds.city must be from 0 to 1, found 1.5"),
+        ("thresholds", {"city": 1.5}, "thresholds.city must be a number from 0 to 1, found 1.5"),
         ("threshold", None, "threshold is missing"),
     ],
 )

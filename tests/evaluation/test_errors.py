@@ -215,6 +215,18 @@ def test_thresholds_leave_out_what_is_less_sure():
     assert types == [{"a": {"missed": 1}, "b": {"spurious": 1}}, {"a": {"missed": 1}}]
 
 
+def test_an_intent_below_its_threshold_is_no_error():
+    gold = sentence([Slot("a", 0, 1)])
+    gold.intent = "x"
+    predictions = Predictions([[Slot("a", 0, 1)]], ["y"], [Confidence([0.9], 0.9, 0.6)])
+    vocab = Vocab.from_sentences([gold], "iob2", intents=True)
+    wrong = [
+        analyze_errors([gold], predictions, vocab, Calibration(intent_threshold=each)).wrong
+        for each in (0.6, 0.7)
+    ]
+    assert [len(each) for each in wrong] == [1, 0]
+
+
 def test_errors_as_json():
     rows = [row for wrong in analysis().wrong for row in wrong.to_json()]
     by_error = {row["error"]: row for row in rows}

@@ -435,8 +435,31 @@ def test_unsupported_export_is_reported_and_torch_predicts(run, cli, tmp_path):
         ({"engine": "foo"}, "no engine 'foo' (allowed: auto, onnx, torch)"),
         ({"device": "tpu"}, "no device 'tpu'; did you mean 'cpu'? (allowed: auto, cpu, cuda)"),
         ({"device": None}, "no device None (allowed: auto, cpu, cuda)"),
-        ({"nbest": -1}, "nbest is -1; it must be an integer of at least 0"),
-        ({"nbest": "3"}, "nbest is '3'; it must be an integer of at least 0"),
+        *(
+            ({"nbest": value}, f"nbest is {value!r}; it must be an integer from 0 to 100")
+            for value in (-1, 1.5, "3", 101)
+        ),
+        (
+            {"nbest": 2, "confidence": False},
+            "nbest gives readings with their probabilities; omit confidence=False",
+        ),
+        ({"threshold": "0.7"}, "threshold must be a number from 0 to 1, found '0.7'"),
+        ({"intent_threshold": "a"}, "intent_threshold must be a number from 0 to 1, found 'a'"),
+        (
+            {"thresholds": {"origin": None}},
+            "thresholds.origin must be a number from 0 to 1, found None",
+        ),
+        *(
+            (
+                {"thresholds": value},
+                f"thresholds must be numbers by slot, as {{'city': 0.7}}, found {value!r}",
+            )
+            for value in (0.5, "origin")
+        ),
+        (
+            {"now": "2026-11-27"},
+            "now is '2026-11-27'; it must be a datetime, as datetime(2026, 11, 27)",
+        ),
         ({"run": None}, "a run is the path of its folder, as 'runs/taipei', not None"),
         ({"run": ""}, "a run is the path of its folder, as 'runs/taipei', not ''"),
     ],

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import slotfill
+from slotfill.cli.display import highlight
 from slotfill.errors import UsageError
 from slotfill.evaluation.thresholds import find_threshold, score_thresholds
 from slotfill.inference.calibration import Calibration
@@ -59,7 +60,7 @@ def test_python_takes_thresholds(run):
     )
     for all_of, left in zip(every, kept, strict=True):
         assert left.slots == tuple(slot for slot in all_of.slots if slot.name != "origin")
-    with pytest.raises(UsageError, match="threshold must be from 0 to 1, found 2"):
+    with pytest.raises(UsageError, match="threshold must be a number from 0 to 1, found 2"):
         slotfill.load(run, threshold=2)
 
 
@@ -132,7 +133,28 @@ def test_an_intent_below_its_threshold_is_null_with_candidates(tmp_path, cli):
     (prediction,) = slotfill.load("a", intent_threshold=1).predict(["fly to Oslo"])
     assert prediction.intent is None and prediction.intents[0][0] == "flight"
     scores = json.loads(cli("evaluate", "a", "--json", "--intent-threshold", 1).out)
-    assert scores["intent"]["accuracy"] == 0
+    assert scores["intent"]["accuracy"] == 0 and scores["intent"]["left_out"] == 24
+    shown = cli("evaluate", "a", "--intent-threshold", 1, "--errors", "errors.jsonl").out
+    assert "left out below their threshold: 24 intents\n" in shown
+    assert '"error": "intent"' not in Path("errors.jsonl").read_text()
+
+
+def test_an_intent_below_its_threshold_is_told_without_confidences(cli):
+    Path("train.jsonl").write_text(
+        '{"text": "fly", "slots": [], "intent": "flight"}\n'
+        '{"text": "sleep", "slots": [], "intent": "hotel"}\n' * 4
+    )
+    options = ["data.path=train.jsonl", "data.holdout=0", "intent=mean", "train.epochs=1"]
+    assert cli("train", *options, "encoder.hidden_size=4", "--out", "a").code == 0
+    plain = cli("predict", "a", "fly", "--intent-threshold", 1, "--no-confidence").out
+    assert json.loads(plain) == {"text": "fly", "slots": [], "intent": None}
+    tagged = [
+        slotfill.load("a", intent_threshold=1, confidence=confidence).tag(["fly"])[0]
+        for confidence in (True, False)
+    ]
+    assert tagged[0].confidence is not None
+    candidates = " ".join(f"{name} {p:.2f}?" for name, p in tagged[0].confidence.candidates)
+    assert [highlight(each, []).plain for each in tagged] == [f"{candidates}: fly", "?: fly"]
 
 
 def test_the_lowest_threshold_with_the_precision_is_found():

@@ -49,13 +49,15 @@ class Jsonl(Format):
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         # Formatted by hand, as json.dumps would write it, in a third of the time.
         labels, confidence = _render_labels(sentence, scheme), sentence.confidence
+        if sentence.intent_left_out:
+            labels += ', "intent": null'
         if confidence:
-            if not sentence.intent and confidence.candidates:
+            if confidence.candidates:
                 candidates = ", ".join(
                     f'{{"name": {quoted(name)}{_probability("confidence", probability)}}}'
                     for name, probability in confidence.candidates
                 )
-                labels += f', "intent": null, "intents": [{candidates}]'
+                labels += f', "intents": [{candidates}]'
             labels += _probability("confidence", confidence.reading)
             labels += _probability("in_domain", confidence.in_domain)
             if confidence.readings:
