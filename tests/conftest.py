@@ -112,9 +112,9 @@ def cli(
     """Call the command line in this process, as `slotfill ARGUMENTS` would."""
     from slotfill.cli.main import main
 
-    def call(*arguments: object) -> Result:
+    def call(*arguments: object, columns: int = 100) -> Result:
         monkeypatch.setattr(sys, "argv", ["slotfill", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "100")
+        monkeypatch.setenv("COLUMNS", str(columns))
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             main()

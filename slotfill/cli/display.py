@@ -226,11 +226,14 @@ def print_parts(tables: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
         PlainConsole().print(table)
 
 
-def print_tables(tables: Iterable[tuple[str, list[list[str]]]], lines: Sequence[str]) -> None:
+def print_tables(
+    tables: Iterable[tuple[str, list[list[str]]]], lines: Sequence[str], *, divide: bool = True
+) -> None:
     """Print tables, each a title and columns, and then `lines`.
 
     The first cell of a column is its heading. A table that is wider than the terminal is divided,
-    and each part repeats the first column, which names the rows.
+    and each part repeats the first column, which names the rows; without `divide`, the text in its
+    cells is wrapped.
     """
     console = PlainConsole()
     unlimited = console.options.update_width(10_000)
@@ -238,7 +241,11 @@ def print_tables(tables: Iterable[tuple[str, list[list[str]]]], lines: Sequence[
         parts: list[list[list[str]]] = [[]]
         for column in columns:
             widened = _column_table("", [names, *parts[-1], column])
-            if parts[-1] and console.measure(widened, options=unlimited).maximum > console.width:
+            if (
+                divide
+                and parts[-1]
+                and console.measure(widened, options=unlimited).maximum > console.width
+            ):
                 parts.append([])
             parts[-1].append(column)
         for index, part in enumerate(parts):

@@ -18,7 +18,6 @@ from typer import Argument, Exit, Option
 from slotfill.cli.app import (
     AsJson,
     Config,
-    ConfigName,
     Device,
     Overrides,
     RunPath,
@@ -142,7 +141,9 @@ def compare(
     command to continue after an interruption.
     """
     configs, overrides = split_overrides(words)
-    if not configs:
+    from slotfill.config.builtin import default_config
+
+    if not configs and default_config(overrides):
         raise UsageError("no CONFIG given; the first one is the baseline of the comparison")
     keys = {override.partition("=")[0].strip() for override in overrides}
     if "train.seed" in keys:
@@ -170,7 +171,7 @@ def compare(
     from slotfill.lab.compare import tables
 
     plan = comparing.plan(
-        configs,
+        configs or [None],
         out,
         overrides=overrides,
         seeds=_parse_seeds(seeds),
@@ -256,7 +257,7 @@ def diff(
 
 
 def suspects(
-    config: ConfigName,
+    config: Config = None,
     overrides: Overrides = None,
     folds: Annotated[
         int, Option(min=2, metavar="K", help="Divide the training sentences by K.")
@@ -279,13 +280,14 @@ def suspects(
     trained again: run the same command to continue after an interruption.
     """
     from slotfill.cli import display
-    from slotfill.config.builtin import load_config
+    from slotfill.config.builtin import default_config, load_config
     from slotfill.lab import suspects as finding
     from slotfill.lab.compare import jobs as comparing
 
-    settings = overrides or []
-    data = load_config(config, settings, need_data=True)[1].data
-    plan = comparing.plan([config], out, overrides=settings, seeds=_parse_seeds(seeds), folds=folds)
+    name, settings = one_config(config, overrides)
+    name = name or default_config(settings)
+    data = load_config(name, settings, need_data=True)[1].data
+    plan = comparing.plan([name], out, overrides=settings, seeds=_parse_seeds(seeds), folds=folds)
     errors = _run_jobs(plan, jobs, device, to_stderr=as_json)
     found = finding.find_suspects(plan, data, resolve_device(device))
     if as_json:
@@ -293,7 +295,9 @@ def suspects(
     else:
         total = format_count(len(found), "label")
         display.print_tables(
-            finding.tables(found[:top]), [f"{total} contradicted; the most confident come first."]
+            finding.tables(found[:top]),
+            [f"{total} contradicted; the most confident come first."],
+            divide=False,
         )
     for title, error in errors.items():
         echo_errors(f"{title}: {error}")

@@ -63,6 +63,19 @@ def test_wrong_labels_come_first(wrong, cli):
     assert "Labels to check in wrong.brackets" in table.out
     assert f"{len(suspects)} labels contradicted" in table.out
 
+    narrow = cli("suspects", "own.yaml", "--folds", 3, "--top", 2, columns=50)
+    assert len(re.findall(r"^│ (?:5|12|20|30) +│", narrow.out, re.MULTILINE)) == 2
+    assert narrow.out.count("┏") == 1
+
+
+@pytest.mark.parametrize("command", ["suspects", "compare"])
+def test_sentences_need_no_config(command, desk, cli):
+    Path("coffee.brackets").write_text(Path("corpus/train.brackets").read_text())
+    assert "data.path=coffee.brackets" in cli(command, "coffee.brackets").err
+    words = ["encoder.hidden_size=4", "train.epochs=1", "--seeds", 1, "--folds", 2]
+    assert cli(command, "data.path=coffee.brackets", *words).code == 0
+    assert len([*Path("runs/compare").rglob("fold2/coffee-seed1/scores.json")]) == 1
+
 
 def test_wrong_intents_are_found(desk, cli):
     rows = [

@@ -96,7 +96,7 @@ class Plan:
 
     seeds: list[int]
     configs: dict[str, str]
-    """By name, the name or path of each config, as on the command line."""
+    """By name, the name or path of each config, as on the command line; empty without one."""
     corpora: dict[str, str]
     """By name, the paths of each corpus."""
     jobs: list[Job]
@@ -109,7 +109,7 @@ class Plan:
 
 
 def plan(
-    words: Sequence[str],
+    words: Sequence[str | None],
     out: Path,
     *,
     overrides: Sequence[str] = (),
@@ -120,7 +120,8 @@ def plan(
 ) -> Plan:
     """Return the checked jobs that compare configs on the corpora `data`, or each on its own data.
 
-    `words` are built-in configs, YAML files, and folders of these; `out` is for the run folders.
+    `words` are built-in configs, YAML files, and folders of these; None is the config of
+    `overrides` alone, with the data that they set. `out` is for the run folders.
     With `folds`, the training sentences are divided to be scored on, and with `percentages`, each
     share of them is trained on as a corpus of its own.
 
@@ -129,10 +130,10 @@ def plan(
     """
     errors: list[SlotfillError] = []
     # Configs listed twice count once, so that `lab/lstm lab` compares all of lab with lstm.
-    sources: dict[str, None] = {}
+    sources: dict[str | None, None] = {}
     for word in words:
         with _collect(errors):
-            sources |= dict.fromkeys(expand_configs(word))
+            sources |= dict.fromkeys([None] if word is None else expand_configs(word))
     result = Plan(list(seeds), {}, {}, [], folds)
     checked: list[tuple[str, str, Config]] = []
     checked_data = set()
@@ -156,9 +157,9 @@ def plan(
                         evaluation_split(sentences, "set data.test=FILE")
                     for split in split_names(sentences):
                         read_split(sentences, split, intents=bool(config.intent))
-            result.inputs += [Path(source), *input_paths(config.data)]
+            result.inputs += [*map(Path, filter(None, [source])), *input_paths(config.data)]
             corpus, location = _corpus(config.data)
-            _register(result.configs, name, source)
+            _register(result.configs, name, source or "")
             _register(locations, corpus, location)
             checked.append((name, corpus, config))
     if messages := dict.fromkeys(message for error in errors for message in error.messages):

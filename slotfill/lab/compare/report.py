@@ -238,7 +238,7 @@ def _run_report(job: Job, result: Mapping[str, Any] | None, error: str | None) -
 def _config_report(
     name: str, config: str, runs: Sequence[RunReport], corpora: Mapping[str, CorpusInfo]
 ) -> ConfigReport:
-    report = ConfigReport(name, config, config_summary(config), {})
+    report = ConfigReport(name, config, config_summary(config) if config else "", {})
     for corpus, info in corpora.items():
         selected = [run for run in runs if (run.config, run.corpus) == (name, corpus)]
         if selected:
