@@ -137,6 +137,8 @@ def test_an_intent_below_its_threshold_is_null_with_candidates(tmp_path, cli):
     shown = cli("evaluate", "a", "--intent-threshold", 1, "--errors", "errors.jsonl").out
     assert "left out below their threshold: 24 intents\n" in shown
     assert '"error": "intent"' not in Path("errors.jsonl").read_text()
+    assert cli("evaluate", "a", "--intent-threshold", 1, "--report", "report.html").code == 0
+    assert "Left out below their threshold: 0 slots, 24 intents;" in Path("report.html").read_text()
 
 
 def test_an_intent_below_its_threshold_is_told_without_confidences(cli):
