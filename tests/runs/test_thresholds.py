@@ -165,7 +165,7 @@ def test_the_lowest_threshold_with_the_precision_is_found():
         random = np.random.default_rng(seed)
         confidences = random.random(int(random.integers(1, 60)))
         correct = random.random(len(confidences)) < confidences
-        beside = np.floor(confidences[:, None] * 1e4) + [-1, 0, 1]
+        beside = np.floor(confidences[:, None] * 1e4) + np.arange(-1, 2)
         thresholds = np.unique(np.append(beside, 0).clip(0)) / 1e4
         grid = score_thresholds(confidences, correct, 80, thresholds)
         for precision in (0.3, 0.8, 0.95, 1.0):
