@@ -78,7 +78,7 @@ def test_the_page_is_complete_well_formed_and_escaped(page):
     assert all(each.startswith(("#", "data:")) for each in checker.references)
     assert not re.search(r"https?:|@import|url\(", text)
     assert "<b>bold" not in text and "<script>alert" not in text
-    for heading in ("Types of errors", "Slots", "Confusion", "Where it errs", "Training"):
+    for heading in ("Types of errors", "Slots", "Confusion", "F1 by group", "Training"):
         assert f">{heading}</h2>" in text
 
 
