@@ -42,7 +42,7 @@ def sentence_weights(sentences: Sequence[Sentence], config: TrainConfig) -> np.n
         name: weight * config.slot_weights.get(name, 1.0)
         for name, weight in zip(counts, balanced.tolist(), strict=True)
     }
-    if not any(weights.values()):
+    if weights and not any(weights.values()):
         raise ConfigError("all slots have the weight 0; give one more", key="train.slot_weights")
     return np.array([max(map(weights.__getitem__, own), default=1.0) for own in names], np.float32)
 
