@@ -32,9 +32,6 @@ from slotfill.runs.load import Run, load_run
 EXCERPT_WIDTH = 22
 """The most characters of a sentence that are shown on each side of a label."""
 
-PROBLEMS = {"missed": "spurious", "spurious": "missing"}
-"""What is wrong with a label if the folds are right, where it is not called as their error is."""
-
 Question = Slot | str
 """A slot, one without a name that asks for no slot there, or an intent."""
 
@@ -45,8 +42,8 @@ class Suspect:
 
     location: str
     """`file:line` of the sentence."""
-    problem: str
-    """One of type, boundary, both, spurious, missing, intent."""
+    error: str
+    """The error of the folds if the label is right, as `evaluate` calls it, or intent."""
     label: dict[str, Any] | str | None
     """The labelled slot, with character offsets, or intent; None if no slot is labelled."""
     predicted: dict[str, Any] | str | None
@@ -164,10 +161,9 @@ def _find_slots(
         given = probabilities[gold or rival._replace(name="")]
         if given < probabilities[rival]:
             predicted = rival if rival.name else None
-            error = SlotPair(gold, predicted).error or ""
             yield Suspect(
                 sentence.location,
-                PROBLEMS.get(error, error),
+                SlotPair(gold, predicted).error or "",
                 gold and sentence.slot_to_json(gold),
                 predicted and sentence.slot_to_json(predicted),
                 given,
@@ -229,6 +225,6 @@ def _describe(label: dict[str, Any] | str | None) -> str:
 def _describe_prediction(suspect: Suspect) -> str:
     """Return what is predicted, with its words if they are not those of the label."""
     slot = suspect.predicted
-    if isinstance(slot, dict) and suspect.problem in ("boundary", "both"):
+    if isinstance(slot, dict) and suspect.error in ("boundary", "both"):
         return f"{slot['name']} [{slot['value']}]"
     return _describe(slot)

@@ -20,8 +20,8 @@ from slotfill.inference.engine import Scores
 WRONG = {
     5: ("fly from [Oslo](destination) to [Lima](destination)", "type"),
     12: ("leave [Tokyo](origin) for [Paris please](destination)", "boundary"),
-    20: ("leave Oslo for [Lima](destination) please", "missing"),
-    30: ("fly [from](origin) [Oslo](origin) to [Lima](destination)", "spurious"),
+    20: ("leave Oslo for [Lima](destination) please", "spurious"),
+    30: ("fly [from](origin) [Oslo](origin) to [Lima](destination)", "missed"),
 }
 
 
@@ -44,7 +44,7 @@ def test_wrong_labels_come_first(wrong, cli):
     result = cli("suspects", "own.yaml", "--folds", 3, "--json")
     assert result.code == 0 and result.err.startswith("3 runs\n")
     suspects = json.loads(result.out)
-    assert {s["location"]: s["problem"] for s in suspects[:4]} == {
+    assert {s["location"]: s["error"] for s in suspects[:4]} == {
         f"{wrong}/wrong.brackets:{number}": problem for number, (_, problem) in WRONG.items()
     }
     scores = [suspect["score"] for suspect in suspects]
@@ -54,7 +54,7 @@ def test_wrong_labels_come_first(wrong, cli):
         assert suspect["score"] == pytest.approx(confidence - given)
         for slot in filter(None, (suspect["label"], suspect["predicted"])):
             assert suspect["text"][slot["start"] : slot["end"]] == slot["value"]
-    first = next(s for s in suspects if s["problem"] == "type")
+    first = next(s for s in suspects if s["error"] == "type")
     assert (first["label"]["name"], first["predicted"]["name"]) == ("destination", "origin")
 
     table = cli("suspects", "own.yaml", "--folds", 3, "--top", 2)
@@ -91,7 +91,7 @@ def test_wrong_intents_are_found(desk, cli):
     assert result.code == 0
     suspect = json.loads(result.out)[0]
     assert suspect["location"].endswith("own.jsonl:8")
-    assert (suspect["problem"], suspect["label"], suspect["predicted"]) == ("intent", "out", "in")
+    assert (suspect["error"], suspect["label"], suspect["predicted"]) == ("intent", "out", "in")
 
 
 @pytest.mark.parametrize("kind", ["chain", "softmax", "beam"])
