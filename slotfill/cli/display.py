@@ -120,7 +120,7 @@ def print_result(result: TrainResult) -> None:
 
 
 def print_thresholds(found: Thresholds) -> None:
-    """Print the scores at the threshold that was found and at others, and those of single slots."""
+    """Print the scores at the threshold that was found and at others, of single slots, and all."""
 
     def cells(row: ThresholdScores) -> list[str]:
         shares = [f"{100 * share:.2f}" for share in row[1:]]
@@ -129,16 +129,23 @@ def print_thresholds(found: Thresholds) -> None:
         return [f"{row.threshold:.4f}", *shares]
 
     headings = ("threshold", "precision", "recall", "coverage")
-    counts = format_count(found.sentences, "sentence"), format_count(found.slots, "slot")
+    counts = format_count(found.sentences, "sentence"), format_count(found.predicted, found.kind)
     table = _table("valid: {}, {} predicted".format(*counts), headings, [])
+    calibration = found.calibration
+    chosen = calibration.intent_threshold if found.kind == "intent" else calibration.threshold
     for row in found.general:
-        style = "bold" if row.threshold == found.calibration.threshold else ""
+        style = "bold" if row.threshold == chosen else ""
         table.add_row(*cells(row), style=style)
     console = PlainConsole()
     console.print(table)
     if found.by_slot:
         rows = [(name, *cells(row)) for name, row in found.by_slot.items()]
         console.print(_table("", ("slot", *headings), rows))
+    before, after = found.score_before, found.score
+    echo(
+        f"all {found.kind}s: precision {before.precision:.2f} -> {after.precision:.2f}, recall"
+        f" {before.recall:.2f} -> {after.recall:.2f}, F1 {before.f1:.2f} -> {after.f1:.2f}"
+    )
 
 
 def print_times(times: dict[str, float]) -> None:

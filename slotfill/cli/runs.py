@@ -288,10 +288,13 @@ def predict(
 def threshold(
     run: RunPath,
     precision: Annotated[
-        float, Option(min=0, max=1, help="The precision that the slots left must have on valid.")
+        float, Option(min=0, max=1, help="The precision that what is left must have on valid.")
     ],
     per_slot: Annotated[
         bool, Option("--per-slot", help="Also find one for each slot with enough predictions.")
+    ] = False,
+    intents: Annotated[
+        bool, Option("--intents", help="Find the threshold of intents, not that of slots.")
     ] = False,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Show what is found, and store nothing in the run.")
@@ -304,24 +307,26 @@ def threshold(
     """Find the lowest confidence at which slots reach a precision on valid, and store it.
 
     The run then leaves out slots below it; thresholds of single slots are kept. Shares are in
-    percent: coverage is the share of the predicted slots that are left. --threshold 0 of predict
+    percent: coverage is the share of the predictions that are left. --threshold 0 of predict
     and evaluate turns thresholds off.
     """
+    if intents and per_slot:
+        raise UsageError("--per-slot is of slots, --intents of intents; give one of them")
     from slotfill.cli import display
     from slotfill.data.splits import MIN_VALID_LABELS
     from slotfill.runs.load import load_run
     from slotfill.runs.threshold import find_thresholds, store_calibration
 
     loaded = load_run(run, device, engine)
-    found = find_thresholds(loaded, precision, per_slot=per_slot)
+    found = find_thresholds(loaded, precision, per_slot=per_slot, intents=intents)
     if as_json:
         write_json(found.to_json(), indent=1)
     else:
         display.print_thresholds(found)
-    if found.slots < MIN_VALID_LABELS:
+    if found.predicted < MIN_VALID_LABELS:
         echo(
-            f"warning: {format_count(found.slots, 'slot')} predicted on valid are too few to trust"
-            f" the precision; {MIN_VALID_LABELS} are needed",
+            f"warning: {format_count(found.predicted, found.kind)} predicted on valid are too few"
+            f" to trust the precision; {MIN_VALID_LABELS} are needed",
             err=as_json,
         )
     if not dry_run:

@@ -141,6 +141,32 @@ def test_an_intent_below_its_threshold_is_null_with_candidates(tmp_path, cli):
     assert "Left out below their threshold: 0 slots, 24 intents;" in Path("report.html").read_text()
 
 
+def test_a_threshold_of_intents_is_found_and_keeps_those_of_slots(cli):
+    """Two of ten intents of valid are wrong, so the precision without a threshold is 80 %."""
+    for split, intent in (("train", "bed"), ("valid", "flight")):
+        rows = [{"text": "fly", "slots": [], "intent": "flight"}] * 8
+        rows += [{"text": "sleep now", "slots": [], "intent": intent}] * 2
+        Path(f"{split}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows * 3))
+    options = ["data.path=.", "intent=mean", "train.epochs=8", "encoder.hidden_size=8"]
+    assert cli("train", *options, "threshold=0.25", "--out", "a").code == 0
+    found = json.loads(cli("threshold", "a", "--intents", "--precision", 1, "--json").out)
+    stored = json.loads(Path("a/calibration.json").read_text())
+    assert stored["intent_threshold"] == found["intent_threshold"] > 0
+    assert stored["threshold"] == 0.25
+    assert (found["before"]["precision"], found["after"]["precision"]) == (80, 100)
+    result = json.loads(cli("evaluate", "a", "--split", "valid", "--json").out)["intent"]
+    assert found["after"] == pytest.approx(result["overall"])
+    assert result["left_out"] >= 6
+    shown = cli("threshold", "a", "--intents", "--precision", 0.5)
+    assert f"intent_threshold {found['intent_threshold']:g} -> 0\n" in shown.out
+    assert cli("threshold", "a", "--intents", "--per-slot", "--precision", 1).code == 2
+
+
+def test_intents_have_a_threshold_only_if_they_are_learned(run, cli):
+    result = cli("threshold", run, "--intents", "--precision", 0.9)
+    assert (result.code, result.err) == (2, "slotfill: run: the run has learned no intents\n")
+
+
 def test_an_intent_below_its_threshold_is_told_without_confidences(cli):
     Path("train.jsonl").write_text(
         '{"text": "fly", "slots": [], "intent": "flight"}\n'
@@ -219,7 +245,11 @@ def test_threshold_per_slot(run, cli, monkeypatch):
     monkeypatch.setattr("slotfill.runs.threshold.MIN_SLOTS", 3)
     found = json.loads(cli("threshold", run, "--precision", "0.5", "--per-slot", "--json").out)
     assert set(found["thresholds"]) <= {"origin", "destination"} and found["thresholds"]
-    scores = json.loads(cli("evaluate", run, "--split", "valid", "--json").out)["slots"]
+    result = json.loads(cli("evaluate", run, "--split", "valid", "--json").out)
+    scores = result["slots"]
+    assert found["after"] == pytest.approx(result["overall"])
+    plain = json.loads(cli("evaluate", run, "--split", "valid", "--threshold", 0, "--json").out)
+    assert found["before"] == pytest.approx(plain["overall"])
     for name, row in found["slots"].items():
         assert row["precision"] >= 0.5
         assert scores[name]["precision"] == pytest.approx(100 * row["precision"])
