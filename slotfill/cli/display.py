@@ -338,9 +338,15 @@ def print_diff(diff: Diff, name: str, systems: Sequence[str], limit: int) -> Non
     console = PlainConsole()
     headings = ("slot", "gold", "F1 of A", "F1 of B", "fixed", "broken")
     rows = [
-        (slot, *(f"{number:,}" if isinstance(number, int) else f"{number:.2f}" for number in row))
+        (
+            slot,
+            f"{each.a.support:,}",
+            f"{each.a.f1:.2f}",
+            f"{each.b.f1:.2f}",
+            f"{each.fixed:,}",
+            f"{each.broken:,}",
+        )
         for slot, each in diff.slots.items()
-        for row in [(each.a.support, each.a.f1, each.b.f1, each.fixed, each.broken)]
     ]
     if rows:
         console.print(_table(f"{name}: slots that A and B predict differently", headings, rows))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,7 +35,8 @@ class ReadResult:
 
     def issues(self, kind: str) -> list[Issue]:
         """Return the repairs of one kind that were made, in the order of the file."""
-        return [issue for each in self.sentences for issue in each.issues if issue.kind == kind]
+        issues = chain.from_iterable(sentence.issues for sentence in self.sentences)
+        return [issue for issue in issues if issue.kind == kind]
 
     @property
     def repaired_tags(self) -> int:

@@ -162,10 +162,12 @@ def _is_misspelling(name: str, other: str) -> bool:
     """Return whether two names differ in one character, or two swapped ones, other than digits."""
     if abs(len(name) - len(other)) > 1 or re.sub(r"\d", "", name) == re.sub(r"\d", "", other):
         return False
-    first, second = (
-        {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))} for word in (name, other)
-    )
-    return not first.isdisjoint(second)
+    return not _drop_a_character(name).isdisjoint(_drop_a_character(other))
+
+
+def _drop_a_character(name: str) -> set[str]:
+    """Return `name`, and it without each of its characters."""
+    return {name, *(name[:i] + name[i + 1 :] for i in range(len(name)))}
 
 
 def _compare_names(
@@ -177,8 +179,8 @@ def _compare_names(
     five sentences with it were to be expected there.
     """
     in_train, in_split = (
-        Counter(name for s in splits.get(part, ()) for label, name in s.labels if label == kind)
-        for part in ("train", split)
+        _count_names(splits["train"], kind),
+        _count_names(splits.get(split, ()), kind),
     )
     if not in_split:
         return
@@ -190,6 +192,12 @@ def _compare_names(
     if missing := {name for name in missing if unknown or in_train[name] * share >= 5}:
         names = _list_names(missing, in_split, split)
         yield f"train: {kind} names that {split} does not have: {names}"
+
+
+def _count_names(sentences: Sequence[Sentence], kind: str) -> Counter[str]:
+    """Return in how many sentences each name of a slot, or of an intent, occurs."""
+    labels = chain.from_iterable(sentence.labels for sentence in sentences)
+    return Counter(name for label, name in labels if label == kind)
 
 
 def _list_names(names: Iterable[str], others: Iterable[str], split: str) -> str:

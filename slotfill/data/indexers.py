@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -165,11 +166,12 @@ class PretrainedIndexer:
                 how = "lowercase" if form else "unknown"
             types[how] += 1
             tokens[how] += count
-        hows = ("exact", "lowercase", "composed", "unknown")
-        return {
-            unit: {how: numbers[how] / max(1, numbers.total()) for how in hows}
-            for unit, numbers in (("types", types), ("tokens", tokens))
-        }
+        return {"types": _compute_shares(types), "tokens": _compute_shares(tokens)}
+
+
+def _compute_shares(counts: Counter[str]) -> dict[str, float]:
+    total = max(1, counts.total())
+    return {how: counts[how] / total for how in ("exact", "lowercase", "composed", "unknown")}
 
 
 class GazetteerIndexer:
@@ -205,18 +207,13 @@ def compute_coverage(
     indexers: Iterable[Indexer], splits: Mapping[str, Iterable[Sequence[str]]]
 ) -> Coverage:
     """Return the vocabulary coverage of each split by each pretrained indexer."""
-    counts = {
-        split: Counter(token for tokens in sentences for token in tokens)
-        for split, sentences in splits.items()
-    }
-    return {
-        indexer.file: {
-            "kept": len(indexer.ids),
-            **{split: indexer.coverage(tokens) for split, tokens in counts.items()},
-        }
-        for indexer in indexers
-        if isinstance(indexer, PretrainedIndexer)
-    }
+    counts = {split: Counter(chain.from_iterable(tokens)) for split, tokens in splits.items()}
+    coverage: Coverage = {}
+    for indexer in indexers:
+        if isinstance(indexer, PretrainedIndexer):
+            by_split = {split: indexer.coverage(count) for split, count in counts.items()}
+            coverage[indexer.file] = {"kept": len(indexer.ids), **by_split}
+    return coverage
 
 
 def index_pieces(

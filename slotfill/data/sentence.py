@@ -145,11 +145,8 @@ class Sentence:
         """Return those of predicted `slots` that do not touch a token whose label is not known."""
         if not self.unknown:
             return slots
-        return [
-            slot
-            for slot in slots
-            if not any(slot.start < end and start < slot.end for start, end in self.unknown)
-        ]
+        unknown = {token for start, end in self.unknown for token in range(start, end)}
+        return [slot for slot in slots if unknown.isdisjoint(range(slot.start, slot.end))]
 
     def span(self, slot: Slot) -> tuple[int, int]:
         """Return the first and the last character (exclusive) of `slot`."""

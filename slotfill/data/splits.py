@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence, Set
 from contextlib import suppress
 from itertools import chain
@@ -200,15 +200,16 @@ def draw_folds(sentences: Sequence[Sentence], count: int, seed: int = 0) -> list
 
     Sentences with the same text are in the same fold. Raises UsageError if there are too few.
     """
-    by_text: dict[str, list[int]] = {}
+    by_text: dict[str, list[int]] = defaultdict(list)
+    labels: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for index, sentence in enumerate(sentences):
-        by_text.setdefault(sentence.text.casefold(), []).append(index)
+        by_text[sentence.text.casefold()].append(index)
+        labels[sentence.text.casefold()] |= sentence.labels
     if len(by_text) < count:
         raise UsageError(f"{count} folds of only {len(by_text)} different training sentences")
     groups = list(by_text.values())
-    labels = [set().union(*(sentences[index].labels for index in group)) for group in groups]
     folds: list[list[int]] = [[] for _ in range(count)]
-    for group in _shuffle_by_labels(labels, seed):
+    for group in _shuffle_by_labels(list(labels.values()), seed):
         min(folds, key=len).extend(groups[group])
     return [sorted(fold) for fold in folds]
 

@@ -208,9 +208,8 @@ class Tokenizer:
         """Return the tokenizer of `to_json`; raises ValueError if `data` is not its output."""
         if data["name"] not in TOKENIZERS or data["normalization"] not in NORMALIZATIONS:
             raise ValueError(f"unknown tokenizer {data['name']!r}, {data['normalization']!r}")
-        prefixes, suffixes = (
-            [(side, form) for side, form in data[key]] for key in ("prefixes", "suffixes")
-        )
+        prefixes = [(side, form) for side, form in data["prefixes"]]
+        suffixes = [(side, form) for side, form in data["suffixes"]]
         return cls(data["name"], data["normalization"], prefixes, suffixes)
 
 

@@ -366,13 +366,15 @@ def _share_of_slot(
     hypotheses: Hypotheses, slot: Slot, decoder: TagDecoder, temperature: float
 ) -> float:
     shares = softmax(hypotheses.logp / temperature)
-    readings = map(decoder, hypotheses.paths)
-    if slot.name:
-        has_slot = [slot in reading for reading in readings]
-    else:
-        _, start, end = slot
-        has_slot = [all(s.end <= start or end <= s.start for s in reading) for reading in readings]
+    has_slot = [_contains(decoder(path), slot) for path in hypotheses.paths]
     return float(shares[has_slot].sum())
+
+
+def _contains(reading: Sequence[Slot], slot: Slot) -> bool:
+    """Return whether `slot` is in a reading; with an empty name, whether its tokens are in none."""
+    if slot.name:
+        return slot in reading
+    return all(other.end <= slot.start or slot.end <= other.start for other in reading)
 
 
 def intent_probabilities(

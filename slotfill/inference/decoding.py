@@ -129,15 +129,12 @@ class PrunedTransitions:
 def legal_transitions(tags: list[str], scheme: str) -> Transitions:
     """Return 0 where `scheme` allows a pair of tags and minus infinity elsewhere, float32."""
 
-    def scores(allowed: list[bool]) -> np.ndarray:
+    def scores(first: list[str], second: list[str]) -> np.ndarray:
+        allowed = [may_follow(tag, next_tag, scheme) for tag in first for next_tag in second]
         return np.where(allowed, 0, -np.inf).astype(np.float32)
 
-    rows = [scores([may_follow(tag, next_tag, scheme) for next_tag in tags]) for tag in tags]
-    return Transitions(
-        scores([may_follow("O", tag, scheme) for tag in tags]),
-        np.stack(rows),
-        scores([may_follow(tag, "O", scheme) for tag in tags]),
-    )
+    matrix = scores(tags, tags).reshape(len(tags), len(tags))
+    return Transitions(scores(["O"], tags), matrix, scores(tags, ["O"]))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # Scores that are not finite decode to some tags.

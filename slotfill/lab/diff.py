@@ -251,9 +251,11 @@ def _count_characters(sentence: Sentence, slots: Sequence[Slot]) -> list[Slot]:
     """Return `slots` with positions counted in visible characters instead of tokens."""
     visible = (not character.isspace() for character in sentence.text)
     counts = list(accumulate(visible, initial=0))
-    return [
-        Slot(slot.name, *(counts[position] for position in sentence.span(slot))) for slot in slots
-    ]
+    counted = []
+    for slot in slots:
+        start, end = sentence.span(slot)
+        counted.append(Slot(slot.name, counts[start], counts[end]))
+    return counted
 
 
 def _check_same_texts(gold: Sequence[Sentence], other: Sequence[Sentence]) -> None:

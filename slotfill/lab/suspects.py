@@ -99,10 +99,9 @@ def _find_in_fold(runs: Sequence[Run], sentences: Sequence[Sentence]) -> Iterato
     answers = [_answer(run, sentences, questions) for run in runs]
     names = {*runs[0].vocab.slot_names}, {*runs[0].vocab.intent_names}
     for index, sentence in enumerate(sentences):
-        means = {
-            question: float(np.mean([answer[index][question] for answer in answers]))
-            for question in questions[index]
-        }
+        means = {}
+        for question in questions[index]:
+            means[question] = float(np.mean([answer[index][question] for answer in answers]))
         yield from _find_slots(sentence, means, names[0])
         yield from _find_intent(sentence, means, names[1])
 

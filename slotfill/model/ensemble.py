@@ -72,9 +72,11 @@ class Ensemble(Engine, nn.Module):
         tables = [member.transitions() for member in self.members]
         if None in tables:
             return None
-        names = ("start", "matrix", "end")
-        arrays = ([getattr(table, name) for table in tables] for name in names)
-        return Transitions(*(np.mean(array, axis=0) for array in arrays))
+
+        def mean(name: str) -> np.ndarray:
+            return np.mean([getattr(table, name) for table in tables], axis=0)
+
+        return Transitions(mean("start"), mean("matrix"), mean("end"))
 
 
 Model = SlotTagger | Ensemble
@@ -83,8 +85,10 @@ Model = SlotTagger | Ensemble
 
 def average_outputs(outputs: Sequence[TaggerOutput]) -> TaggerOutput:
     """Return the mean emissions and intent logits, without states."""
-    emissions, intent_logits = (_mean([output[index] for output in outputs]) for index in range(2))
-    return TaggerOutput(emissions, intent_logits)
+    return TaggerOutput(
+        _mean([output.emissions for output in outputs]),
+        _mean([output.intent_logits for output in outputs]),
+    )
 
 
 def _mean(tensors: Sequence[Any]) -> Any:

@@ -122,10 +122,7 @@ def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model:
         raise RunError(
             f"{files.path}: its network cannot be built ({reason}); train it again"
         ) from error
-    saved, needed = (
-        {key: f"{tensor.dtype} {tuple(tensor.shape)}" for key, tensor in tensors.items()}
-        for tensors in (weights, model.state_dict())
-    )
+    saved, needed = _describe_tensors(weights), _describe_tensors(model.state_dict())
     for key in {**needed, **saved}:
         if saved.get(key) != needed.get(key):
             raise RunError(
@@ -134,6 +131,10 @@ def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model:
             )
     model.load_state_dict(weights)
     return model
+
+
+def _describe_tensors(tensors: dict[str, Tensor]) -> dict[str, str]:
+    return {key: f"{tensor.dtype} {tuple(tensor.shape)}" for key, tensor in tensors.items()}
 
 
 def check_run_folder(path: Path) -> None:
@@ -148,12 +149,8 @@ def check_run_folder(path: Path) -> None:
             f"{path} is still training, or was stopped; resume with: slotfill train --resume"
             f" {partial.with_suffix('')}"
         )
-    runs = {
-        str(file.parent)
-        for folder in (path.parent, path.parent / "runs")
-        for file in folder.glob("*/config.yaml")
-        if file.parent.suffix != ".partial"
-    }
+    configs = [*path.parent.glob("*/config.yaml"), *path.parent.glob("runs/*/config.yaml")]
+    runs = {str(file.parent) for file in configs if file.parent.suffix != ".partial"}
     raise UsageError(f"no run folder {path}{did_you_mean(str(path), runs)}")
 
 

@@ -125,11 +125,8 @@ def train(
     timer = SectionTimer(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     with timer.section("preparation"):
         trainer = build_trainer(config, corpus, device, folder.resources())
-        tokens = {
-            split: [sentence.tokens for sentence in sentences]
-            for split, sentences in corpus.items()
-            if split != "test"
-        }
+        read = [split for split in splits if split != "test"]
+        tokens = {split: [sentence.tokens for sentence in corpus[split]] for split in read}
         if coverage := compute_coverage(trainer.model.indexers, tokens):
             on_coverage(coverage)
         if (used := trainer.workers.count) < config.train.processes:

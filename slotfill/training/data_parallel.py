@@ -61,10 +61,8 @@ class Workers:
         self.inline_shards: list[tuple[Iterator[Shard], Tensor]] = []
         """Without processes: the shards of each rank but 0, and the state of its generator."""
         zeros = _shared_zeros if self.uses_processes else torch.zeros_like
-        self.gradients = [
-            [zeros(parameter) for parameter in self.parameters]
-            for _ in range(count if self.uses_processes else 1)
-        ]
+        buffers = count if self.uses_processes else 1
+        self.gradients = [list(map(zeros, self.parameters)) for _ in range(buffers)]
         self.losses = zeros(self.parameters[0].new_empty(count, 2))
         """Loss and KL term of each rank's shard."""
         for parameter, gradient in zip(self.parameters, self.gradients[0], strict=True):

@@ -39,7 +39,7 @@ class JointSLU(Format):
         files = [path / name for name in names if name == "seq.in" or (path / name).exists()]
         for rows in zip_longest(*map(read_lines, files)):
             if None in rows:
-                counts = [f"{file.name} has {sum(1 for _ in read_lines(file))}" for file in files]
+                counts = [f"{file.name} has {len(list(read_lines(file)))}" for file in files]
                 problem = f"the files differ in lines: {', '.join(counts)}"
                 raise DataError(f"{path}: {problem}; each line is one sentence")
             located = {

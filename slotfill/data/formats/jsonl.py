@@ -271,5 +271,7 @@ _JSON_FORMATS = {
 
 def _name_format(text: str) -> str | None:
     """Return the name of the JSON format that the keys in `text` are typical of."""
-    names = (name for name, keys in _JSON_FORMATS.items() if all(key in text for key in keys))
-    return next(names, None)
+    for name, keys in _JSON_FORMATS.items():
+        if all(key in text for key in keys):
+            return name
+    return None

@@ -198,11 +198,10 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
     environment.pop("command", None)  # It has paths of this machine; the report has its own.
     configs = [_config_report(name, config, runs, corpora) for name, config in plan.configs.items()]
     # The folds of a corpus together hold each of its sentences once.
-    complete = {
-        key: np.concatenate([rows for _, rows in sorted(folds.items())])
-        for key, folds in counts.items()
-        if len(folds) == max(plan.folds, 1)
-    }
+    complete = {}
+    for key, folds in counts.items():
+        if len(folds) == max(plan.folds, 1):
+            complete[key] = np.concatenate([folds[number] for number in sorted(folds)])
     for corpus, info in corpora.items():
         for split in info.splits:
             _add_intervals(configs, corpus, split, complete)
@@ -320,8 +319,11 @@ def _learning_curves(
     curves = []
     for (corpus, sizes), config in product(by_corpus.items(), plan.configs):
         split = corpora[next(iter(sizes))].final
-        keys = [[(config, name, split, seed) for name in sizes] for seed in plan.seeds]
-        complete = [[counts[key] for key in row] for row in keys if counts.keys() >= set(row)]
+        complete = []
+        for seed in plan.seeds:
+            keys = [(config, name, split, seed) for name in sizes]
+            if counts.keys() >= set(keys):
+                complete.append([counts[key] for key in keys])
         if complete:
             stacked = np.array(complete).swapaxes(0, 1)
             f1s = compute_f1(stacked.sum(axis=2)).tolist()

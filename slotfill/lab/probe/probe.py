@@ -207,7 +207,9 @@ def gradients(model: SlotTagger, sentences: Sequence[Sentence], gain: float = 1.
     states, outputs = _record_states(cell)
     loss = last_token_losses(model, make_labelled_batch(model, sentences)).sum()
     # From the last state to the first, without the initial one; counters have no gradient.
-    groups = [[outputs[-1]], *([s for s in state if s.requires_grad] for state in states[:0:-1])]
+    groups = [[outputs[-1]]]
+    for state in states[:0:-1]:
+        groups.append([tensor for tensor in state if tensor.requires_grad])
     slopes = torch.autograd.grad(loss, list(chain(*groups)), materialize_grads=True)
     squares = iter([slope.square().sum((0, 2)) for slope in slopes])
     sums = [torch.stack(list(islice(squares, len(group)))).sum(0) for group in groups]

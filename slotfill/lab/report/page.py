@@ -7,10 +7,11 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from slotfill.data.sentence import Slot
 from slotfill.evaluation.calibration import ReliabilityBin
 from slotfill.evaluation.errors import ErrorAnalysis, WrongSentence
 from slotfill.evaluation.metrics import EvaluationResult
@@ -87,12 +88,12 @@ def training_curves(run: Run) -> list[LinePlot]:
     }
     plots = []
     for label, names in columns.items():
-        lines = {
-            name: [(float(row["epoch"]), float(row[column])) for row in rows if row[column]]
-            for column, name in names.items()
-            if rows and column in rows[0]
-        }
-        if any(lines.values()):
+        lines = {}
+        for column, name in names.items():
+            points = [(float(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
+            if points:
+                lines[name] = points
+        if lines:
             plots.append(line_plot("epoch", label, lines))
     return plots
 
@@ -101,15 +102,13 @@ def reliability_plot(curves: Mapping[str, Sequence[ReliabilityBin]]) -> LinePlot
     """Return the plot of the share of correct predictions over their confidence, in percent."""
     if not curves:
         return None
-    lines = {
-        name: [(100 * each.confidence, 100 * each.accuracy) for each in bins]
-        for name, bins in curves.items()
-    }
-    intervals = {
-        name: [(100 * each.confidence, 100 * each.low, 100 * each.high) for each in bins]
-        for name, bins in curves.items()
-    }
-    least = min(low for bins in intervals.values() for x, y, _ in bins for low in (x, y))
+    lines, intervals = {}, {}
+    for name, bins in curves.items():
+        lines[name] = [(100 * each.confidence, 100 * each.accuracy) for each in bins]
+        intervals[name] = [
+            (100 * each.confidence, 100 * each.low, 100 * each.high) for each in bins
+        ]
+    least = min(min(x, low) for x, low, _ in chain.from_iterable(intervals.values()))
     lines["perfectly calibrated"] = [(least, least), (100, 100)]
     return line_plot("confidence, percent", "correct, percent", lines, intervals)
 
@@ -200,10 +199,7 @@ def segments(wrong: WrongSentence) -> Iterator[Segment]:
     """Yield the segments of a sentence, each with its part of the gold and predicted slots."""
     sentence = wrong.sentence
     errors = {slot for each in wrong.errors for slot in enumerate((each.gold, each.predicted))}
-    gold, predicted = (
-        {position: slot for slot in slots for position in range(slot.start, slot.end)}
-        for slots in (sentence.slots or [], wrong.slots)
-    )
+    gold, predicted = _index_by_token(sentence.slots or []), _index_by_token(wrong.slots)
     # Tokens outside of slots stand alone, so that a line can break between them.
     keys = [
         (gold.get(position), predicted.get(position), None)
@@ -229,3 +225,8 @@ def segments(wrong: WrongSentence) -> Iterator[Segment]:
         space = sentence.text[end:start].isspace()
         yield Segment(sentence.text[start:stop], space, *cells)
         end = stop
+
+
+def _index_by_token(slots: Sequence[Slot]) -> dict[int, Slot]:
+    """Return the slot at each token that is in one."""
+    return {token: slot for slot in slots for token in range(slot.start, slot.end)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 WIDTH = 360
@@ -48,7 +49,8 @@ def line_plot(
     """Return the plot of `lines`, whose axes span their points and `intervals`."""
     points = [point for line in lines.values() for point in line]
     intervals = intervals or {}
-    points += [(x, y) for line in intervals.values() for x, *ys in line for y in ys]
+    for x, low, high in chain.from_iterable(intervals.values()):
+        points += [(x, low), (x, high)]
     (left, right), (bottom, top) = ((min(axis), max(axis)) for axis in zip(*points, strict=True))
     right = right if right > left else left + 1
     x_ticks = round_numbers(left, right)
@@ -58,16 +60,16 @@ def line_plot(
     def place(x: float, y: float) -> Point:
         return WIDTH * (x - left) / (right - left), HEIGHT * (top - y) / (top - bottom)
 
+    def place_interval(x: float, low: float, high: float) -> Interval:
+        return *place(x, low), place(x, high)[1]
+
     return LinePlot(
         x_label,
         y_label,
         [Tick(place(x, top)[0], f"{x:g}") for x in x_ticks],
         [Tick(place(left, y)[1], f"{y:g}") for y in y_ticks],
         {name: [place(*point) for point in line] for name, line in lines.items()},
-        {
-            name: [(*place(x, low), place(x, high)[1]) for x, low, high in line]
-            for name, line in intervals.items()
-        },
+        {name: [place_interval(*each) for each in line] for name, line in intervals.items()},
     )
 
 
