@@ -4,18 +4,21 @@
 
 P(slots) is the sum over all tag sequences that stand for exactly these slots, which are several
 where tags are not constrained. The candidates are those of the best sequences (list Viterbi), or of
-the hypotheses at the end of a beam search, whose shares are then the probabilities.
+the hypotheses at the end of a beam search, whose shares are then the probabilities. Rules make
+some readings equal; their probabilities are added.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from heapq import nlargest
 
 import numpy as np
 
+from slotfill.data.rules import Rules
 from slotfill.data.schemes import TagDecoder
-from slotfill.data.sentence import Slot
+from slotfill.data.sentence import Reading, Sentence, Slot
 from slotfill.inference.confidence import Lattice, intent_probabilities, softmax
 from slotfill.inference.decoding import decode_nbest
 from slotfill.inference.engine import Scores
@@ -75,3 +78,16 @@ def best_intents(
     log_empty = sum(math.log1p(-min(each, 1 - 1e-16)) for each in row)
     not_empty = max(-math.expm1(log_empty), 1e-300)
     return [(ids, probability / not_empty) for ids, probability in best if ids][:count]
+
+
+def apply_rules(
+    rules: Rules, sentence: Sentence, readings: Sequence[Reading]
+) -> tuple[Reading, ...]:
+    """Return the readings of a sentence after all rules, the most probable first."""
+    merged: dict[tuple[tuple[Slot, ...], str | None], float] = {}
+    for slots, intent, probability in readings:
+        after, _ = rules.apply(sentence, slots, [1.0] * len(slots))
+        key = tuple(after), intent
+        merged[key] = merged.get(key, 0.0) + probability
+    best = sorted(merged.items(), key=lambda item: -item[1])
+    return tuple(Reading(list(slots), intent, total) for (slots, intent), total in best)

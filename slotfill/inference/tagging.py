@@ -21,7 +21,7 @@ from slotfill.inference.confidence import (
 )
 from slotfill.inference.decoding import select_intents
 from slotfill.inference.engine import Engine, Scores
-from slotfill.inference.readings import best_intents, best_slots
+from slotfill.inference.readings import apply_rules, best_intents, best_slots
 
 BATCH_SIZE = 128
 BATCH_TOKENS = 1024
@@ -225,11 +225,12 @@ def predict(
             own = batch.confidences(sentences, engine, vocab, calibration, nbest)
             for index, confidence in zip(batch.indices, own, strict=True):
                 confidences[index] = confidence
-    if vocab.values.rules:
+    if rules := vocab.values.rules:
         for index, sentence in enumerate(sentences):
             before = confidences[index].slots if calibration else [1.0] * len(slots[index])
-            slots[index], after = vocab.values.rules.apply(sentence, slots[index], before)
-            confidences[index] = confidences[index]._replace(slots=after)
+            slots[index], after = rules.apply(sentence, slots[index], before)
+            readings = apply_rules(rules, sentence, confidences[index].readings)
+            confidences[index] = confidences[index]._replace(slots=after, readings=readings)
     return Predictions(slots, intents, None if calibration is None else confidences)
 
 

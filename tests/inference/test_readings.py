@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections import Counter
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,6 +101,44 @@ def test_predict_writes_the_readings_and_the_first_is_the_prediction(trained, cl
         tuple(slot._replace(confidence=None) for slot in prediction.slots)
     ]
     assert len(prediction.readings) == 2 and prediction.readings[1].confidence < 0.5
+
+
+def test_rules_apply_to_each_reading_and_equal_ones_are_one(trained, cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = shutil.copytree(trained, "run")
+    texts = [*TEXTS, " "]
+
+    def predict():
+        lines = cli("predict", run, *texts, "--nbest", 10).out.splitlines()
+        return [json.loads(line) for line in lines]
+
+    def slots_of(reading):
+        return [(slot["name"], slot["value"]) for slot in reading["slots"]]
+
+    plain = predict()
+    Path("rules.yaml").write_text(
+        "rules: [{slot: destination, pattern: New York|Oslo.*, action: veto}]"
+    )
+    assert cli("values", run, "rules.yaml").code == 0
+    for row, without in zip(predict(), plain, strict=True):
+        expected = Counter()
+        for reading in without["readings"]:
+            kept = [
+                (name, value)
+                for name, value in slots_of(reading)
+                if name != "destination" or not re.match("New York$|Oslo", value)
+            ]
+            expected[tuple(kept)] += reading["confidence"]
+        found = {tuple(slots_of(each)): each["confidence"] for each in row["readings"]}
+        assert len(found) == len(row["readings"])
+        assert found == pytest.approx(expected, abs=1e-3)
+        assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert len(found) == 1 < len(plain[1]["readings"])
+
+    assert cli("values", run, "rules.yaml", "rules=[{slot: city, pattern: Oslo}]").code == 0
+    for row in predict():
+        if "Oslo" in row["text"]:
+            assert all(("city", "Oslo") in slots_of(reading) for reading in row["readings"])
 
 
 def test_an_empty_text_has_one_empty_reading(trained):
