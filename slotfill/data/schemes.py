@@ -143,6 +143,20 @@ def slots_to_tags(slots: Sequence[Slot], length: int, scheme: str) -> list[str]:
     return tags
 
 
+def is_cut(slot: Slot, tags: Sequence[str], scheme: str) -> bool:
+    """Return whether `tags` say that a slot goes on where the tag is unknown, as I-x after `?`."""
+    kind = _scheme(scheme)
+    starts = [f"{letter}-{slot.name}" for letter in kind.opening + kind.first]
+    if tags[slot.start] not in starts and UNKNOWN_TAG in tags[: slot.start][-1:]:
+        return True
+    if UNKNOWN_TAG not in tags[slot.end :][:1]:
+        return False
+    if kind.closing:
+        return tags[slot.end - 1][0] not in kind.closing
+    following = next((tag for tag in tags[slot.end :] if tag != UNKNOWN_TAG), "O")
+    return following == f"{kind.inside}-{slot.name}" and following not in starts
+
+
 def all_tags(names: Iterable[str], scheme: str) -> list[str]:
     """Return every tag that slots of these names can have: O first, then by name."""
     letters = _scheme(scheme).letters

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from slotfill.config.registry import TAGGERS
+from slotfill.data.alignment import align
 from slotfill.data.batching import UNKNOWN
 from slotfill.data.corpus import read_sentences
-from slotfill.data.schemes import TagDecoder, all_tags
+from slotfill.data.formats.base import example_from_tokens, render_tags
+from slotfill.data.schemes import TagDecoder, all_tags, slots_to_tags, tags_to_slots
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.vocab import Vocab
@@ -129,6 +131,53 @@ def test_unknown_parts_that_are_not_valid(tmp_path, cli, line, message):
     result = cli("check", f"data.path={path}")
     assert result.code == 3
     assert message in result.err and f"{path}:1" in result.err
+
+
+@pytest.mark.parametrize(("scheme", "length"), [("iob2", 4), ("bioes", 3), ("bilou", 3)])
+def test_tags_with_any_of_them_unknown_give_no_slot_that_is_not_there(scheme, length):
+    """For all legal tags; in iob2, a slot seems to end where its last tags are unknown."""
+    tokens = list("abcd"[:length])
+    for tags in product(all_tags(["x", "y"], scheme), repeat=length):
+        truth = tags_to_slots(tags, scheme)
+        if slots_to_tags(truth, length, scheme) != list(tags):
+            continue
+        for unknown in product([False, True], repeat=length):
+            seen = ["?" if hidden else tag for tag, hidden in zip(tags, unknown, strict=True)]
+            example = example_from_tokens(tokens, seen, scheme, None, ["f:1"])
+            found = {(name, start // 2, end // 2 + 1) for name, start, end in example.spans}
+            whole = {slot for slot in truth if not any(unknown[slot.start : slot.end])}
+            if scheme == "iob2":
+                ends = [(slot, end) for slot in truth for end in range(slot.start + 1, slot.end)]
+                begun = {
+                    slot._replace(end=end)
+                    for slot, end in ends
+                    if not any(unknown[slot.start : end]) and all(unknown[end : slot.end])
+                }
+                assert found <= whole | begun
+            else:
+                assert found == whole
+            left = [span for span, hidden in zip(example.offsets, unknown, strict=True) if hidden]
+            assert {*left} <= {*example.unknown}
+
+
+@pytest.mark.parametrize(
+    ("tags", "read", "scheme"),
+    [
+        ("? I-x O", "? ? O", "iob2"),
+        ("B-x ? I-x", "? ? ?", "iob2"),
+        ("B-x ? I-y", "B-x ? ?", "iob2"),
+        ("B-x ? B-x", "B-x ? B-x", "iob2"),
+        ("I-x ? B-x", "I-x ? I-x", "iob1"),
+        ("B-x ? O", "? ? O", "bioes"),
+        ("? I-x E-x", "? ? ?", "bioes"),
+    ],
+)
+def test_a_slot_that_goes_on_in_an_unknown_token_is_unknown_and_reported(tags, read, scheme):
+    example = example_from_tokens(["a", "b", "c"], tags.split(), scheme, None, ["f:1"])
+    (sentence,) = align([example], Tokenizer(), "error", keep_tokens=True)
+    assert " ".join(render_tags(sentence, scheme)) == read
+    changed = [pair for pair in zip(tags.split(), read.split(), strict=True) if pair[0] != pair[1]]
+    assert [issue.message[:3] for issue in example.issues] == [before for before, _ in changed]
 
 
 def test_brackets_cannot_hold_unknown_labels(tmp_path, cli):

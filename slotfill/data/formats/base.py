@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import ClassVar
 
-from slotfill.data.schemes import UNKNOWN_TAG, slots_to_tags, tags_to_slots
+from slotfill.data.schemes import UNKNOWN_TAG, is_cut, slots_to_tags, tags_to_slots
 from slotfill.data.sentence import Example, Issue, Sentence, Span, token_offsets
 from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
@@ -84,16 +84,25 @@ def example_from_tokens(
     if len(tags) != len(tokens):
         problem = f"tokens: {len(tokens)}, but tags: {len(tags)}; each token needs one tag"
         raise DataError(f"{locations[0]}: {problem}")
-    example.unknown = [span for span, tag in zip(offsets, tags, strict=True) if tag == UNKNOWN_TAG]
-    tags = ["O" if tag == UNKNOWN_TAG else tag for tag in tags]
+    known = ["O" if tag == UNKNOWN_TAG else tag for tag in tags]
     try:
-        slots = tags_to_slots(tags, scheme)
+        slots = tags_to_slots(known, scheme)
     except ValueError as error:
         raise DataError(f"{locations[0]}: {error}") from None
+    cut = [slot for slot in slots if is_cut(slot, tags, scheme)]
+    slots = [slot for slot in slots if slot not in cut]
+    legal_tags = slots_to_tags(slots, len(tags), scheme)
+    for _, start, end in cut:
+        legal_tags[start:end] = [UNKNOWN_TAG] * (end - start)
+    for index, tag in enumerate(tags):
+        if tag == UNKNOWN_TAG:
+            legal_tags[index] = tag
     example.spans = [
         Span(name, offsets[start][0], offsets[end - 1][1]) for name, start, end in slots
     ]
-    legal_tags = slots_to_tags(slots, len(tags), scheme)
+    example.unknown = [
+        span for span, tag in zip(offsets, legal_tags, strict=True) if tag == UNKNOWN_TAG
+    ]
     example.issues = tuple(
         Issue("repaired tag", location, f"{tag} of {token!r} read as {legal}")
         for token, tag, legal, location in zip(
