@@ -150,8 +150,6 @@ def compare(
         raise UsageError("train.seed is set by --seeds; give --seeds alone")
     if data and "data.path" in keys:
         raise UsageError("data.path is set by --data; give one of them")
-    if folds and percentages:
-        raise UsageError("--folds has no test sentences for --percentages; give one of them")
     if figure is not None and not percentages:
         raise UsageError("--figure is of learning curves; add --percentages 10,25,50,100")
     parts = _parse_percentages(percentages) if percentages else []

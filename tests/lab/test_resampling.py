@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -169,10 +169,35 @@ def test_percentages_train_on_nested_parts_and_score_on_the_same_sentences(desk,
     assert said == ([] if low <= 0 <= high else [f"{doubling['difference']:.1f}"])
 
 
+def test_percentages_of_folds_are_scored_on_all_folds_together(desk, cli):
+    Path("own.brackets").write_text(Path("corpus/train.brackets").read_text())
+    words = ["compare", "tiny.yaml", "train.epochs=1", "--data", "own.brackets", "--folds", 2]
+    result = cli(*words, "--percentages", "50,100", "--seeds", "1,2", "--json", "c.json")
+    assert (result.code, result.err) == (0, "")
+    report = json.loads(Path("c.json").read_text())
+    assert list(report["corpora"]) == ["own-2-folds-50%", "own-2-folds-100%"]
+    (curve,) = report["learning_curves"]
+    assert (curve["corpus"], curve["sizes"]) == ("own-2-folds", [10, 20])
+    for name, f1s in zip(report["corpora"], curve["f1s"], strict=True):
+        for seed, f1 in zip((1, 2), f1s, strict=True):
+            files = [OUT / name / f"fold{fold}" / f"tiny-seed{seed}.json" for fold in (1, 2)]
+            rows = [row for file in files for row in json.loads(file.read_text())["counts"]["test"]]
+            assert len(rows) == 40 and f1 == pytest.approx(compute_f1(np.sum(rows, axis=0)))
+    for fold, seed in product((1, 2), (1, 2)):
+        half, whole, test = (
+            Counter(s.text for s in read_sentences(OUT / path).sentences)
+            for path in (
+                f"own-2-folds-50%/fold{fold}/train{seed}.jsonl",
+                f"own-2-folds/fold{fold}/train.jsonl",
+                f"own-2-folds/fold{fold}/test.jsonl",
+            )
+        )
+        assert half.total() == 10 and half < whole and not whole & test
+
+
 def test_resampling_errors_are_one_line(desk, cli):
     Path("few.brackets").write_text("to [Oslo](city)\n" * 3 + "from [Rome](city)\n")
     for words, message in [
-        (["--folds", 3, "--percentages", "50,100"], "--folds has no test sentences"),
         (
             ["--folds", 3, "--data", "few.brackets"],
             "3 folds of only 2 different training sentences",

@@ -40,7 +40,7 @@ class Subset:
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """Folds, or percentages, or neither; `folder` is for the files."""
+    """Folds, percentages of the sentences or of each fold's, or neither; `folder` is for files."""
 
     folder: Path
     folds: int = 0
@@ -53,15 +53,15 @@ class Resampling:
         Raises UsageError if there are too few sentences, or nothing to score subsets on, or the
         files hold other sentences.
         """
-        if not (self.folds or self.percentages):
-            return [Sample(corpus, data)]
-        key = corpus, data.model_dump_json(), "" if self.folds else str(seed)
+        key = corpus, data.model_dump_json(), str(seed) if self.percentages else ""
         if key not in self._drawn:
-            draw = self._draw_folds if self.folds else self._draw_subsets
-            self._drawn[key] = draw(corpus, data, seed)
+            samples = self._draw_folds(corpus, data) if self.folds else [Sample(corpus, data)]
+            if self.percentages:
+                samples = [part for whole in samples for part in self._draw_subsets(whole, seed)]
+            self._drawn[key] = samples
         return self._drawn[key]
 
-    def _draw_folds(self, corpus: str, data: DataConfig, seed: int) -> list[Sample]:
+    def _draw_folds(self, corpus: str, data: DataConfig) -> list[Sample]:
         name = f"{corpus}-{self.folds}-folds"
         sentences = read_training_sentences(data)
         samples = []
@@ -79,23 +79,25 @@ class Resampling:
             samples.append(Sample(name, data.model_copy(update=paths), number))
         return samples
 
-    def _draw_subsets(self, corpus: str, data: DataConfig, seed: int) -> list[Sample]:
+    def _draw_subsets(self, whole: Sample, seed: int) -> list[Sample]:
+        data, fold = whole.data, whole.fold
         if not (split_path(data, "test") or split_path(data, "valid")):
             raise UsageError(
-                f"--percentages: {corpus} has no test sentences to score all sizes on; set"
-                " data.test=FILE"
+                f"--percentages: {whole.name} has no test sentences to score all sizes on; set"
+                " data.test=FILE, or add --folds 5"
             )
         sentences = read_training_sentences(data)
         samples = []
         for percentage in sorted(self.percentages):
-            name = f"{corpus}-{percentage}%"
+            name = f"{whole.name}-{percentage}%"
             size = max(1, round(len(sentences) * percentage / 100))
             changed = data
             if size < len(sentences):
                 indices = draw_subset(sentences, size, seed)
-                train = self._write(self.folder / name / f"train{seed}", sentences, indices, data)
+                folder = self.folder / name / (f"fold{fold}" if fold else "")
+                train = self._write(folder / f"train{seed}", sentences, indices, data)
                 changed = data.model_copy(update={"train": train})
-            samples.append(Sample(name, changed, subset=Subset(corpus, size)))
+            samples.append(Sample(name, changed, fold, Subset(whole.name, size)))
         return samples
 
     def _write(
