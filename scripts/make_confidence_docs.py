@@ -169,13 +169,30 @@ def calibration_rows(label: str, run: Run, measured: Measured) -> Iterator[list[
             *(f"{expected_calibration_error(each, correct):.2f}" for each in (before, after)),
             f"{chance_error(after):.2f}",
             *(count_calibrated(reliability_curve(each, correct)) for each in (before, after)),
+            calibrated_bins(after),
         ]
 
 
 def count_calibrated(curve: Sequence[ReliabilityBin]) -> str:
-    """Return in how many bins the interval of the accuracy contains the mean confidence."""
-    inside = sum(each.low <= each.confidence <= each.high for each in curve)
-    return f"{inside} of {len(curve)}"
+    """Return in how many bins the accuracy is in the range of perfect calibration."""
+    return f"{sum(each.is_in_range for each in curve)} of {len(curve)}"
+
+
+def calibrated_bins(confidences: np.ndarray) -> str:
+    """Return in how many bins it would be on average, from 1,000 draws of what is correct."""
+    random = np.random.default_rng(0)
+    curve = reliability_curve(confidences, random.random(len(confidences)) < confidences)
+    edges = np.cumsum([0] + [each.size for each in curve])[:-1]
+    sizes = np.array([each.size for each in curve])
+    lows, highs = (np.array([getattr(each, side) for each in curve]) for side in ("low", "high"))
+    ordered = np.sort(confidences)
+    inside = []
+    for _ in range(1000):
+        accuracies = (
+            np.add.reduceat(random.random(len(ordered)) < ordered, edges, dtype=int) / sizes
+        )
+        inside.append(((lows <= accuracies) & (accuracies <= highs)).sum())
+    return f"{np.mean(inside):.1f}"
 
 
 SIDE, GAP = 220, 50
@@ -207,7 +224,7 @@ def draw(measured: dict[str, Measured]) -> str:
         parts += _panel(label, curves, lowest, left, bottom)
     legend = (
         f'<text x="{GAP}" y="{height - 8}">confidence to the right, share of correct slots upwards;'
-        " orange: without temperature, blue: with it and 95 % intervals</text>"
+        " orange: without temperature, blue: with it, and ranges of calibrated ones</text>"
     )
     return "\n".join([*parts, legend, "</svg>"]) + "\n"
 
@@ -269,7 +286,7 @@ def main() -> None:
         measured[label] = measure(runs[name])
         rows += calibration_rows(label, runs[name], measured[label])
     head = ["predictions", "number", "correct, %", "temperature", "error, %", "calibrated, %"]
-    head += ["by chance, %", "bins in interval", "calibrated"]
+    head += ["by chance, %", "bins in range", "calibrated", "expected"]
     environment = json.loads((RUNS / "atis" / "environment.json").read_text(encoding="utf-8"))
     finished = f"{machine(environment)}; {environment['finished'][:10]}."
     own = {name: test_texts(run) for name, run in runs.items()}

@@ -7,7 +7,8 @@ Each target is 0 or 1 a little smoothed (Platt), so that T stays finite where al
 
 Source: Guo et al. 2017, "On Calibration of Modern Neural Networks" (temperature); Platt 1999,
 "Probabilistic Outputs for Support Vector Machines" (targets); Nguyen & O'Connor 2015, "Posterior
-calibration and exploratory analysis for natural language processing models" (equal-mass bins)
+calibration and exploratory analysis for natural language processing models" (equal-mass bins);
+Bröcker & Smith 2007, "Increasing the Reliability of Reliability Diagrams" (ranges of the bins)
 """
 
 from __future__ import annotations
@@ -39,10 +40,15 @@ class ReliabilityBin(NamedTuple):
     """Their mean confidence."""
     accuracy: float
     low: float
-    """The 95 % interval of the accuracy (Wilson 1927)."""
+    """The range that holds 95 % of the accuracies of such bins, if calibration is perfect."""
     high: float
     size: int
     """How many they are."""
+
+    @property
+    def is_in_range(self) -> bool:
+        """Whether the accuracy is one that perfect calibration may have."""
+        return self.low <= self.accuracy <= self.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,36 +65,44 @@ class CalibrationError:
     """Predictions."""
 
 
-def reliability_curve(
-    confidences: np.ndarray, correct: np.ndarray, bins: int = BINS
-) -> list[ReliabilityBin]:
+def reliability_curve(confidences: np.ndarray, correct: np.ndarray) -> list[ReliabilityBin]:
     """Return predictions in bins of equal size, from the least confident to the most.
 
     `confidences` and whether each prediction is `correct` are `(predictions,)`.
     """
-    order = np.argsort(confidences, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
     curve = []
-    for part in parts:
-        count, accuracy = len(part), float(correct[part].mean())
-        low, high = _wilson_interval(accuracy, count)
-        curve.append(ReliabilityBin(float(confidences[part].mean()), accuracy, low, high, count))
+    for part in _bins(confidences):
+        own, accuracy = confidences[part], float(correct[part].mean())
+        curve.append(ReliabilityBin(float(own.mean()), accuracy, *_accuracy_range(own), len(part)))
     return curve
 
 
-def _wilson_interval(share: float, count: int) -> tuple[float, float]:
-    z = 1.96
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    margin = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    margin /= 1 + z * z / count
-    return max(0.0, centre - margin), min(1.0, centre + margin)
+def _bins(confidences: np.ndarray) -> list[np.ndarray]:
+    """Return the positions of predictions in bins of equal size, by their confidence."""
+    parts = np.array_split(np.argsort(confidences, kind="stable"), BINS)
+    return [part for part in parts if len(part)]
+
+
+def _accuracy_range(confidences: np.ndarray) -> tuple[float, float]:
+    """Return the central 95 % range of the accuracy of calibrated `confidences`.
+
+    The number of errors has the Poisson binomial distribution. An interval of the accuracy instead,
+    such as Wilson's, fails where confidences are near 1: a single error, which one bin in six has
+    at a confidence of 0.997, puts all of it below.
+    """
+    count, wrong = len(confidences), np.nan_to_num(1 - confidences)
+    limit = math.ceil(wrong.sum() + 10 * math.sqrt(wrong.sum()) + 10)  # More never happen.
+    shares = np.ones(1)
+    for each in wrong:
+        shares = np.convolve(shares, (1 - each, each))[:limit]
+    fewest, most = np.searchsorted(shares.cumsum(), (0.025, 0.975)).tolist()
+    return (count - most) / count, (count - fewest) / count
 
 
 def expected_calibration_error(confidences: np.ndarray, correct: np.ndarray) -> float:
     """Return the expected calibration error in percent; 0 without predictions."""
-    curve = reliability_curve(confidences, correct)
-    error = sum(each.size * abs(each.confidence - each.accuracy) for each in curve)
-    return 100 * error / max(len(confidences), 1)
+    error = sum(abs((confidences[part] - correct[part]).sum()) for part in _bins(confidences))
+    return 100 * float(error) / max(len(confidences), 1)
 
 
 def chance_error(confidences: np.ndarray) -> float:
@@ -97,8 +111,7 @@ def chance_error(confidences: np.ndarray) -> float:
     The mean distance of an approximately normal number of correct predictions from its mean.
     """
     variances = confidences * (1 - confidences)
-    parts = np.array_split(variances[np.argsort(confidences, kind="stable")], BINS)
-    deviations = [math.sqrt(2 / math.pi * part.sum()) for part in parts]
+    deviations = [math.sqrt(2 / math.pi * variances[part].sum()) for part in _bins(confidences)]
     return 100 * sum(deviations) / max(len(confidences), 1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import product
 
 import numpy as np
 import pytest
@@ -52,7 +53,20 @@ def test_the_error_is_the_distance_of_confidence_and_accuracy():
     assert expected_calibration_error(np.zeros(0), np.zeros(0, bool)) == 0
 
 
-def test_of_calibrated_confidences_the_error_is_small_and_intervals_contain_the_diagonal():
+def test_the_range_of_a_bin_leaves_at_most_a_fortieth_on_each_side():
+    """Against all outcomes of the ten predictions of a bin."""
+    confidences = np.sort(np.random.default_rng(0).beta(5, 0.5, 150))
+    outcomes = np.array([*product([0, 1], repeat=10)])
+    right = outcomes.sum(axis=1)
+    bins = reliability_curve(confidences, confidences > 0.5)
+    for own, each in zip(confidences.reshape(15, 10), bins, strict=True):
+        shares = np.where(outcomes, own, 1 - own).prod(axis=1)
+        low, high = round(10 * each.low), round(10 * each.high)
+        assert shares[right < low].sum() <= 0.025 < shares[right <= low].sum()
+        assert shares[right > high].sum() <= 0.025 < shares[right >= high].sum()
+
+
+def test_of_calibrated_confidences_the_error_is_small_and_bins_are_in_their_range():
     """The null experiment: outcomes are drawn with exactly the probabilities that are stated."""
     inside = total = 0
     errors, by_chance = [], []
@@ -63,10 +77,10 @@ def test_of_calibrated_confidences_the_error_is_small_and_intervals_contain_the_
         curve = reliability_curve(confidences(logits, 1), correct)
         assert sum(each.size for each in curve) == 2000
         assert max(each.size for each in curve) - min(each.size for each in curve) <= 1
-        inside += sum(each.low <= each.confidence <= each.high for each in curve)
+        inside += sum(each.is_in_range for each in curve)
         total += len(curve)
     assert np.mean(errors) == pytest.approx(np.mean(by_chance), rel=0.06)
-    assert 0.92 < inside / total < 0.985
+    assert 0.94 < inside / total < 0.99
 
 
 def test_slots_where_the_label_is_not_known_are_neither_correct_nor_wrong():

@@ -37,7 +37,7 @@ class LinePlot:
     lines: dict[str, list[Point]]
     """The points of each line by its name."""
     intervals: dict[str, list[Interval]]
-    """The intervals around the points of some lines."""
+    """The intervals at the points of some lines."""
 
 
 def line_plot(
