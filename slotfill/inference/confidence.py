@@ -23,18 +23,28 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
+from operator import mul
 
 import numpy as np
 
 from slotfill.data.schemes import TagDecoder
 from slotfill.data.sentence import Confidence, Slot
-from slotfill.inference.decoding import SINGLE_DECODE_MAX_BATCH, Hypotheses, Transitions
+from slotfill.inference.decoding import Hypotheses, Transitions, decode_single
 from slotfill.inference.engine import Scores
 
 LOWEST_SCORE = -30.0
 """Score, relative to the best sequence, to which lower ones are raised: exp of it is 1e-13.
 
 Products of smaller numbers are denormal, with which processors calculate many times slower."""
+
+_HIGHEST_SCORE = 300.0
+"""Score, relative to the best sequence, to which higher ones at a token are lowered."""
+_LOWEST_SCORE = -40.0
+"""The same, relative to the highest score at a token."""
+_LOWEST_WEIGHT = 1e-7
+"""Weight of a tag of the best sequence beside which those that are raised are nothing."""
+_ROUNDING = 1e-4
+"""More than sums of 32 bits are wrong by."""
 
 
 def slot_confidences(
@@ -58,13 +68,6 @@ def slot_confidences(
             for hypotheses, own_slots in zip(scores.hypotheses, slots, strict=True)
         ]
     transitions = scores.transitions
-    if transitions is not None and decoder.is_unique and len(lengths) <= SINGLE_DECODE_MAX_BATCH:
-        return [
-            _single_confidence(
-                row[: len(path)], transitions, list(path), own_slots, decoder, temperature
-            )
-            for row, path, own_slots in zip(scores.emissions, tags, slots, strict=True)
-        ]
     lattice = Lattice(scores.emissions, lengths, transitions, tags, temperature)
     if transitions is not None and decoder.is_unique:
         flat = lattice.path_slot_probabilities(slots, decoder).tolist()
@@ -133,19 +136,9 @@ class Lattice:
         mask = np.arange(time) < lengths[:, None]
         self.path = np.zeros((batch, time), np.intp)
         self.path[mask] = np.fromiter(chain.from_iterable(tags), np.intp)
-        best = np.take_along_axis(emissions, self.path[..., None], axis=2)[..., 0]
-        if transitions is not None:
-            best[:, 0] += transitions.start[self.path[:, 0]]
-            best[:, 1:] += transitions.matrix[self.path[:, :-1], self.path[:, 1:]]
-        # Emissions are any number at padding, where the weights become exp(-inf) = 0.
-        best = np.where(mask, best, np.inf)
-        self.weights = np.subtract(emissions.transpose(1, 0, 2), best.T[..., None], order="C")
-        if transitions is not None:
-            self.weights[0] += transitions.start
-        if temperature != 1:
-            self.weights /= temperature
-        np.maximum(self.weights, LOWEST_SCORE, out=self.weights)
-        np.exp(self.weights, out=self.weights)
+        self.weights = self._relative_scores(emissions, mask, transitions, temperature)
+        with np.errstate(over="ignore"):
+            np.exp(np.maximum(self.weights, LOWEST_SCORE, out=self.weights), out=self.weights)
         if not mask.all():
             self.weights[~mask.T] = 0
         self.log_scale: np.ndarray | None = None
@@ -156,10 +149,34 @@ class Lattice:
             self._sum_sequences(transitions, temperature)
         if not np.isfinite(self.partition).all():
             # Long and flat: the sum exceeds the range of 32 bits beside the best sequence.
+            doubles = emissions.astype(np.float64)
+            self.weights = self._relative_scores(doubles, mask, transitions, temperature)
+            np.exp(np.clip(self.weights, LOWEST_SCORE, _HIGHEST_SCORE), out=self.weights)
             self._scale_tokens(transitions, temperature)
             self._sum_sequences(transitions, temperature)
             assert self.log_scale is not None
             self.reading *= np.exp(-self.log_scale[-1])
+
+    def _relative_scores(
+        self,
+        emissions: np.ndarray,
+        mask: np.ndarray,
+        transitions: Transitions | None,
+        temperature: float,
+    ) -> np.ndarray:
+        """Return the emissions less the score of the best sequence at each token, over T."""
+        best = np.take_along_axis(emissions, self.path[..., None], axis=2)[..., 0]
+        if transitions is not None:
+            best[:, 0] += transitions.start[self.path[:, 0]]
+            best[:, 1:] += transitions.matrix[self.path[:, :-1], self.path[:, 1:]]
+        # Emissions are any number at padding, where the weights become exp(-inf) = 0.
+        best = np.where(mask, best, np.inf)
+        scores = np.subtract(emissions.transpose(1, 0, 2), best.T[..., None], order="C")
+        if transitions is not None:
+            scores[0] += transitions.start
+        if temperature != 1:
+            scores /= temperature
+        return scores
 
     def _normalize_tokens(self, mask: np.ndarray) -> None:
         """Set the sums of independent tokens, whose weights become probabilities."""
@@ -172,7 +189,7 @@ class Lattice:
 
     def _sum_sequences(self, transitions: Transitions, temperature: float) -> None:
         """Set the sums of a chain by the forward-backward algorithm."""
-        self.pairs = _exp_transitions(transitions, temperature, self.weights.dtype.str)
+        self.pairs, *_ = _exp_transitions(transitions, temperature, self.weights.dtype.str)
         self.forward = np.empty_like(self.weights)
         self.forward[0] = previous = self.weights[0]
         for current, weights in zip(self.forward[1:], self.weights[1:], strict=True):
@@ -192,8 +209,7 @@ class Lattice:
 
     def _scale_tokens(self, transitions: Transitions, temperature: float) -> None:
         """Scale the weights so that the tags at each token have forward sums of 1."""
-        self.weights = self.weights.astype(np.float64)
-        pairs = _exp_transitions(transitions, temperature, "<f8")
+        pairs, *_ = _exp_transitions(transitions, temperature, "<f8")
         previous = None
         scales = np.ones(self.weights.shape[:2])
         for step, weights in enumerate(self.weights):
@@ -282,58 +298,101 @@ class Lattice:
         return float(np.clip(total @ end / self.partition[row], 0, 1))
 
 
-def _single_confidence(
-    emissions: np.ndarray,
-    transitions: Transitions,
-    tags: list[int],
-    slots: Sequence[Slot],
-    decoder: TagDecoder,
-    temperature: float,
-) -> Confidence:
-    """Return what `Lattice` gives for one sentence with emissions `(time, tags)`, in fewer calls.
+class SentenceLattice:
+    """All tag sequences of one sentence; finds the best one and its probabilities together.
 
-    Beside the sum over all sequences, row 0, there is a row for each slot once it has ended: the
-    sum over the sequences that contain it.
+    A sequence with more than half of the probability is the best one, and it is found by choosing,
+    from the last token to the first, the tag through which most of the probability flows to the
+    tags chosen before. Only where no sequence has as much is the best one found by Viterbi.
+
+    Attributes:
+        weights: exp of the emissions, `(time, tags)`; scaled so that the largest at a token is 1.
+        forward: For each token, the sum over all prefixes that end with a tag, `(tags,)`.
+        partition: Sum over all sequences.
+        tags: The ids of the best tags.
+        factors: For each of them, its weight times that of the transition to it.
+        reading: Probability of the best sequence.
     """
-    path = np.array(tags)
-    best = emissions[np.arange(len(path)), path]
-    best[0] += transitions.start[tags[0]]
-    best[1:] += transitions.matrix[path[:-1], path[1:]]
-    scores = emissions - best[:, None]
-    scores[0] += transitions.start
-    end = transitions.end - transitions.end[tags[-1]]
-    if temperature != 1:
-        scores /= temperature
-        end = end / temperature
-    weights = np.exp(np.maximum(scores, LOWEST_SCORE, out=scores))
-    pairs = _exp_transitions(transitions, temperature, scores.dtype.str)
-    sums = weights[:1]
-    at_start: list[float] = []
-    starts = {slot.start for slot in slots}
-    ends = {slot.end for slot in slots}
+
+    def __init__(
+        self, emissions: np.ndarray, transitions: Transitions, temperature: float = 1.0
+    ) -> None:
+        """Sum over all sequences with emissions `(time, tags)`."""
+        self.emissions, self.transitions, self.temperature = emissions, transitions, temperature
+        scores = emissions - emissions.max(axis=1, keepdims=True)
+        scores[0] += transitions.start
+        if temperature != 1:
+            scores /= temperature
+        self.weights = np.exp(np.maximum(scores, _LOWEST_SCORE, out=scores), out=scores)
+        self.pairs, by_successor, self.end = _exp_transitions(
+            transitions, temperature, scores.dtype.str
+        )
+        self.forward = [self.weights[0]]
+        for weights in self.weights[1:]:
+            self.forward.append(self.forward[-1].dot(self.pairs) * weights)
+        self.partition = float(self.forward[-1].dot(self.end))
+        tags: list[int] = []
+        following = self.end
+        for sums in reversed(self.forward):
+            tags.append(int((sums * following).argmax()))
+            following = by_successor[tags[-1]]
+        self._choose(tags[::-1])
+        if not 0.5 + _ROUNDING < self.reading < 1 + _ROUNDING:
+            self._choose(decode_single(emissions, transitions))
+
+    def _choose(self, tags: list[int]) -> None:
+        """Set `tags` and what follows from them."""
+        self.tags = tags
+        weights = self.weights[range(len(tags)), tags].tolist()
+        # Weights that were raised are not those of the sequence.
+        self.is_precise = min(weights) > _LOWEST_WEIGHT
+        pairs = self.pairs[tags[:-1], tags[1:]].tolist()
+        self.factors = [weights[0], *map(mul, weights[1:], pairs)]
+        total = math.prod(self.factors) * float(self.end[tags[-1]])
+        self.reading = total / self.partition if self.is_precise and self.partition else math.nan
+
+    def confidence(self, slots: Sequence[Slot], decoder: TagDecoder) -> Confidence:
+        """Return the probabilities of `slots`, which are those of `tags`, and of `tags`."""
+        length = len(self.tags)
+        if not 0 <= self.reading < 1 + _ROUNDING:
+            lattice = Lattice(
+                self.emissions[None],
+                np.array([length]),
+                self.transitions,
+                [self.tags],
+                self.temperature,
+            )
+            probabilities = lattice.path_slot_probabilities([slots], decoder).tolist()
+            return Confidence(probabilities, float(lattice.reading[0]))
+        backward = {length: self.end}
+        for step in range(length - 1, slots[0].end - 1 if slots else length, -1):
+            backward[step] = self.pairs.dot(self.weights[step] * backward[step + 1])
+        probabilities = []
+        for _, start, end in slots:
+            tag = self.tags[end - 1]
+            after = float(backward[end][tag])
+            inside = decoder.continuations[tag]
+            if end < length and inside >= 0:
+                # Less the sequences that continue the slot: with I-city after B-city or I-city.
+                longer = self.weights[end, inside] * backward[end + 1][inside]
+                after -= float(self.pairs[tag, inside] * longer)
+            total = float(self.forward[start][self.tags[start]]) * after
+            total *= math.prod(self.factors[start + 1 : end])
+            probabilities.append(min(1.0, max(0.0, total / self.partition)))
+        return Confidence(probabilities, min(1.0, self.reading))
+
+
+def sentence_lattices(
+    scores: Scores, lengths: np.ndarray, decoder: TagDecoder, temperature: float
+) -> list[SentenceLattice]:
+    """Return the lattice of each sentence; none unless tags are a chain, with one path a slot."""
+    if scores.transitions is None or scores.hypotheses is not None or not decoder.is_unique:
+        return []
     with np.errstate(over="ignore", invalid="ignore"):
-        for step, tag in enumerate(tags):
-            if step:
-                sums = np.dot(sums, pairs)
-                sums *= weights[step]
-            if step in ends:
-                # Within the slot the weight is 1, that of the best sequence.
-                row = pairs[tags[step - 1]] * weights[step]
-                row *= at_start[len(sums) - 1]
-                if (inside := decoder.continuations[tags[step - 1]]) >= 0:
-                    row[inside] = 0
-                sums = np.concatenate((sums, row[None]))
-            if step in starts:
-                at_start.append(sums[0, tag])
-        partition, *totals = np.dot(sums, np.exp(end)).tolist()
-    if not partition < math.inf:
-        lattice = Lattice(emissions[None], np.array([len(tags)]), transitions, [tags], temperature)
-        probabilities = lattice.path_slot_probabilities([slots], decoder).tolist()
-        return Confidence(probabilities, float(lattice.reading[0]))
-    totals += at_start[len(totals) :]
-    return Confidence(
-        [min(1.0, float(total) / partition) for total in totals], min(1.0, 1 / partition)
-    )
+        return [
+            SentenceLattice(row[:length], scores.transitions, temperature)
+            for row, length in zip(scores.emissions, lengths, strict=True)
+        ]
 
 
 def _share_of_hypotheses(
@@ -403,8 +462,8 @@ def intent_confidences(
     probability that the set is not empty, since a sentence has at least one.
     """
     if not multi_label:
-        probabilities = softmax(logits / temperature)
-        return [row[ids[0]] for row, ids in zip(probabilities.tolist(), intents, strict=True)]
+        best = logits[range(len(logits)), [ids[0] for ids in intents]]
+        return (1 / np.exp((logits - best[:, None]) / temperature).sum(axis=1)).tolist()
     # P(not intent) = 1 / (1 + exp(logit)), and P(intent) is that of the negative logit.
     signed = logits.astype(np.float64) / temperature
     log_empty = -np.logaddexp(0, signed).sum(axis=1)
@@ -421,6 +480,10 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _exp_transitions(transitions: Transitions, temperature: float, dtype: str) -> np.ndarray:
-    """Return exp(transition / T), `(from, to)`."""
-    return np.exp(transitions.matrix.astype(np.float64) / temperature).astype(dtype)
+def _exp_transitions(
+    transitions: Transitions, temperature: float, dtype: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return exp(transition / T) as `(from, to)` and as `(to, from)`, and that of the end."""
+    pairs = np.exp(transitions.matrix.astype(np.float64) / temperature).astype(dtype)
+    end = np.exp(transitions.end.astype(np.float64) / temperature).astype(dtype)
+    return pairs, np.ascontiguousarray(pairs.T), end

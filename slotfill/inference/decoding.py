@@ -154,7 +154,7 @@ def decode(
     if len(lengths) > SINGLE_DECODE_MAX_BATCH:
         return _viterbi_batch(emissions, lengths, transitions)
     return [
-        _viterbi_single(row[:length], transitions)
+        decode_single(row[:length], transitions)
         for row, length in zip(emissions, lengths, strict=True)
     ]
 
@@ -186,8 +186,8 @@ def _viterbi_batch(
     return tags
 
 
-def _viterbi_single(emissions: np.ndarray, transitions: Transitions) -> list[int]:
-    """Return what `_viterbi_batch` does for one sentence with emissions `(time, tags)`."""
+def decode_single(emissions: np.ndarray, transitions: Transitions) -> list[int]:
+    """Return what `decode` does for one sentence with emissions `(time, tags)`."""
     pruned = transitions.pruned
     alphas: list[np.ndarray] = []
     for emission in emissions:

@@ -14,12 +14,14 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
 from slotfill.inference.calibration import Calibration
 from slotfill.inference.confidence import (
+    SentenceLattice,
     in_domain_score,
     intent_confidences,
     intent_probabilities,
+    sentence_lattices,
     slot_confidences,
 )
-from slotfill.inference.decoding import select_intents
+from slotfill.inference.decoding import SINGLE_DECODE_MAX_BATCH, select_intents
 from slotfill.inference.engine import Engine, Scores
 from slotfill.inference.readings import apply_rules, best_intents, best_slots
 
@@ -59,12 +61,17 @@ class TaggedBatch(NamedTuple):
     """The slots that these tags are."""
     intents: list[list[int]]
     """The ids of the intents of each sentence; none without an intent head."""
+    lattices: list[SentenceLattice]
+    """What found the tags of each sentence, if that also gives their probabilities."""
 
     def slot_confidences(self, vocab: Vocab, temperature: float) -> list[Confidence]:
         """Return the probabilities of the slots of each sentence."""
         decoder = vocab.tags_to_slots
         # Scores of a diverged network overflow; its probabilities are then not a number.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            if self.lattices and self.lattices[0].temperature == temperature:
+                pairs = zip(self.lattices, self.slots, strict=True)
+                return [lattice.confidence(slots, decoder) for lattice, slots in pairs]
             return slot_confidences(
                 self.scores, self.lengths, self.tags, self.slots, decoder, temperature
             )
@@ -130,9 +137,13 @@ class TaggedBatch(NamedTuple):
 
 
 def tag_batches(
-    engine: Engine, vocab: Vocab, sentences: Sequence[Sentence]
+    engine: Engine, vocab: Vocab, sentences: Sequence[Sentence], temperature: float | None = None
 ) -> Iterator[TaggedBatch]:
-    """Yield the sentences that have tokens in batches, tagged; raises DataError as `predict`."""
+    """Yield the sentences that have tokens in batches, tagged; raises DataError as `predict`.
+
+    With the `temperature` of confidences, the best tags of few sentences are found together with
+    their probabilities.
+    """
     nonempty = [index for index, sentence in enumerate(sentences) if sentence.tokens]
     lengths = [len(sentences[index].tokens) for index in nonempty]
     _check_size(max(lengths, default=0), "tokens", MAX_TOKENS)
@@ -142,11 +153,14 @@ def tag_batches(
         scores = engine.scores(batch)
         if vocab.values.rules:
             _exclude_filled(scores.emissions, [sentences[index] for index in indices], vocab)
-        tags = scores.best_tags(batch.lengths)
+        lattices: list[SentenceLattice] = []
+        if temperature is not None and len(indices) <= SINGLE_DECODE_MAX_BATCH:
+            lattices = sentence_lattices(scores, batch.lengths, vocab.tags_to_slots, temperature)
+        tags = [each.tags for each in lattices] or scores.best_tags(batch.lengths)
         slots = list(map(vocab.tags_to_slots, tags))
         logits = scores.intent_logits
         intents = [] if logits is None else select_intents(logits, engine.is_multi_intent)
-        yield TaggedBatch(indices, batch.lengths, scores, tags, slots, intents)
+        yield TaggedBatch(indices, batch.lengths, scores, tags, slots, intents, lattices)
 
 
 def _exclude_filled(emissions: np.ndarray, sentences: Sequence[Sentence], vocab: Vocab) -> None:
@@ -216,7 +230,8 @@ def predict(
     slots: list[list[Slot]] = [[] for _ in sentences]
     intents: list[str | None] = [None] * len(sentences)
     confidences = [Confidence([], 1.0, readings=_EMPTY_READING[:nbest])] * len(sentences)
-    for batch in tag_batches(engine, vocab, sentences):
+    temperature = None if calibration is None else calibration.slot_temperature
+    for batch in tag_batches(engine, vocab, sentences, temperature):
         for index, own_slots in zip(batch.indices, batch.slots, strict=True):
             slots[index] = own_slots
         for index, ids in zip(batch.indices, batch.intents, strict=False):

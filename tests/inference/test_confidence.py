@@ -18,6 +18,7 @@ from slotfill.inference.confidence import (
     Lattice,
     intent_confidences,
     intent_probabilities,
+    sentence_lattices,
     slot_confidences,
     softmax,
 )
@@ -94,14 +95,12 @@ def test_confidence_is_the_sum_over_all_sequences_with_the_slot(kind, scheme, te
             summed = Counter()
             for probability, reading in zip(probabilities, readings, strict=True):
                 summed.update(dict.fromkeys(reading, probability))
-            (alone,) = slot_confidences(
-                Scores(own[None], transitions),
-                LENGTHS[row : row + 1],
-                [paths[row]],
-                [slots[row]],
-                decoder,
-                temperature,
-            )
+            alone = together[row]
+            for single in sentence_lattices(
+                Scores(own[None], transitions), LENGTHS[row : row + 1], decoder, temperature
+            ):
+                assert single.tags == paths[row]
+                alone = single.confidence(slots[row], decoder)
             expected = [summed[slot] for slot in slots[row]]
             assert together[row].slots == pytest.approx(expected, abs=2e-6)
             assert alone.slots == pytest.approx(expected, abs=2e-6)
@@ -143,6 +142,33 @@ def test_confidence_of_long_flat_sentences_stays_exact(length):
         assert confidences[row].slots == pytest.approx(by_definition, abs=1e-5)
         assert 0 <= confidences[row].reading < 1e-6
         assert all(0 < probability < 1 for probability in confidences[row].slots)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1, 5, 30])
+@pytest.mark.parametrize("temperature", [0.5, 1, 2])
+@pytest.mark.parametrize("length", [1, 2, 12, 300])
+def test_one_sentence_has_the_tags_and_confidences_of_a_batch(length, temperature, scale):
+    tags = all_tags(["x", "y"], "iob2")
+    decoder = TagDecoder(tags, "iob2")
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        transitions = TRANSITIONS["crf" if seed % 2 else "constrained"](tags, "iob2", random)
+        emissions = random.normal(scale=scale, size=(1, length, len(tags))).astype(np.float32)
+        # A tag that a rule rules out, and a token whose legal tags score far less than another.
+        emissions[0, 0, 1:3] = -1e4
+        emissions[0, -1, 4] += 50 * (seed == 3)
+        lengths = np.array([length])
+        paths = decode(emissions, lengths, transitions)
+        slots = [decoder(path) for path in paths]
+        scores = Scores(emissions.astype(np.float64), transitions)
+        (expected,) = slot_confidences(scores, lengths, paths, slots, decoder, temperature)
+        (lattice,) = sentence_lattices(
+            Scores(emissions, transitions), lengths, decoder, temperature
+        )
+        assert lattice.tags == paths[0]
+        actual = lattice.confidence(slots[0], decoder)
+        assert actual.slots == pytest.approx(expected.slots, abs=1e-5)
+        assert actual.reading == pytest.approx(expected.reading, abs=1e-5)
 
 
 def test_confidence_of_a_beam_search_is_the_share_of_its_hypotheses():
