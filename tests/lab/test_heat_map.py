@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from slotfill.data.sentence import Sentence, Slot
+from slotfill.lab.html import printable
 from slotfill.lab.inspect import heat_map
 from slotfill.lab.inspect import html as heat_map_page
 from slotfill.lab.inspect.inspection import Inspection, Panel
@@ -140,7 +141,7 @@ def test_no_line_is_wider_than_the_terminal(tokens, colors, width):
         assert line.cell_len <= max(width, 80 if line.plain.startswith(titles) else 0), (
             "a title alone may be wrapped"
         )
-    rows = [line for line in lines if line.plain.startswith(heat_map.printable(tokens[0])[:5])]
+    rows = [line for line in lines if line.plain.startswith(printable(tokens[0])[:5])]
     assert len(rows) >= 5 * tokens.count(tokens[0]), "a row for each token in each panel"
     first = next(position for position, line in enumerate(lines) if "▏" in line.plain) + 1
     maps = lines[first : first + count]

@@ -16,6 +16,8 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
+from slotfill.lab.html import printable
+
 if TYPE_CHECKING:
     from slotfill.data.sentence import Sentence
     from slotfill.lab.inspect.inspection import Inspection, Panel
@@ -81,12 +83,6 @@ def format_number(value: float) -> str:
         return f"{value:.0e}"
     decimals = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
     return f"{round(value, decimals) + 0.0:.{decimals}f}"
-
-
-def printable(text: str) -> str:
-    """Return `text` with a space for each white space, and without control characters."""
-    spaced = "".join(" " if character.isspace() else character for character in text)
-    return "".join(filter(str.isprintable, spaced))
 
 
 def top_tags(panel: Panel, token: int, predicted: str) -> list[int]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from slotfill.lab.inspect.heat_map import anchors, color, format_number, printable, top_tags
+from slotfill.lab.html import printable
+from slotfill.lab.inspect.heat_map import anchors, color, format_number, top_tags
 
 if TYPE_CHECKING:
     from slotfill.lab.inspect.heat_map import RGB

@@ -8,17 +8,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from slotfill.data.sentence import Slot
 from slotfill.evaluation.calibration import ReliabilityBin
 from slotfill.evaluation.errors import ErrorAnalysis, WrongSentence
 from slotfill.evaluation.metrics import EvaluationResult
-from slotfill.lab.inspect.heat_map import printable
+from slotfill.lab.html import render_template
 from slotfill.lab.report.plots import HEIGHT, WIDTH, LinePlot, line_plot
 from slotfill.runs.load import Run
-from slotfill.version import __version__
 
 MAX_SENTENCES = 2000
 """Wrong sentences on a page; a browser is slow with more."""
@@ -44,21 +42,11 @@ ERRORS = {
 
 def render_page(run: Run, split: str, result: EvaluationResult, analysis: ErrorAnalysis) -> str:
     """Return the page on the evaluation of `run` on the sentences called `split`."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )
     names = sorted(set(analysis.slots) | set(analysis.types))
-    return environment.get_template("page.html.jinja").render(
+    return render_template(
+        "report/page.html.jinja",
         run=run.files.path.resolve().name,
         split=split,
-        version=__version__,
         result=result,
         analysis=analysis,
         names=names,

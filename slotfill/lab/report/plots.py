@@ -54,6 +54,8 @@ def line_plot(
     (left, right), (bottom, top) = ((min(axis), max(axis)) for axis in zip(*points, strict=True))
     right = right if right > left else left + 1
     x_ticks = round_numbers(left, right)
+    if all(float(x).is_integer() for x, _ in points):
+        x_ticks = [x for x in x_ticks if float(x).is_integer()]
     y_ticks = round_numbers(bottom, top if top > bottom else bottom + 1)
     bottom, top = min(bottom, y_ticks[0]), max(top, y_ticks[-1])
 
