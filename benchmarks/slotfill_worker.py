@@ -46,7 +46,7 @@ class Worker:
         sentences = tokens = 0
         for text in texts(input):
             sentences += 1
-            tokens += len(self.predictor.run.tokenizer.tokenize(text).tokens)
+            tokens += len(self.predictor.run.vocab.tokenizer.tokenize(text).tokens)
         start = time.perf_counter()
         with Path(output).open("w", encoding="utf-8") as target:
             for written in self.predictor.render_stream(
@@ -80,7 +80,7 @@ class Worker:
 
         for first in range(0, len(waiting), CHUNK):
             sentences = [
-                self.predictor.run.tokenizer.tokenize(text)
+                self.predictor.run.vocab.tokenizer.tokenize(text)
                 for text in waiting[first : first + CHUNK]
             ]
             lap("tokens")

@@ -110,7 +110,7 @@ def auroc_with_interval(positive: np.ndarray, negative: np.ndarray) -> str:
 
 def familiarity(run: Run, texts: Sequence[str]) -> dict[str, np.ndarray]:
     """Return `in_domain` of each text, and what it is made of, `(sentences,)` each."""
-    sentences = [run.tokenizer.tokenize(text) for text in texts]
+    sentences = [run.vocab.tokenizer.tokenize(text) for text in texts]
     confidences = predict(run.engine, run.vocab, sentences, run.calibration).confidences or []
     rows = [
         (
@@ -137,13 +137,13 @@ Measured = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 def test_texts(run: Run) -> list[str]:
     """Return the texts of the test sentences of `run`."""
-    sentences = read_split(run.config.data, "test", tokenizer=run.tokenizer).sentences
+    sentences = read_split(run.config.data, "test", tokenizer=run.vocab.tokenizer).sentences
     return [sentence.text for sentence in sentences]
 
 
 def measure(run: Run) -> Measured:
     """Return confidences on test without and with temperature, and which are correct, by kind."""
-    sentences = read_split(run.config.data, "test", tokenizer=run.tokenizer).sentences
+    sentences = read_split(run.config.data, "test", tokenizer=run.vocab.tokenizer).sentences
     before = predict(run.engine, run.vocab, sentences, UNCALIBRATED)
     after = predict(run.engine, run.vocab, sentences, run.calibration)
     judged, correct = slot_correctness(sentences, after.slots)

@@ -29,8 +29,7 @@ import numpy as np
 
 from slotfill.data.schemes import TagDecoder
 from slotfill.data.sentence import Confidence, Slot
-from slotfill.inference.decoding import Hypotheses, Transitions, decode_single
-from slotfill.inference.engine import Scores
+from slotfill.inference.decoding import Hypotheses, Scores, Transitions, decode_single
 
 LOWEST_SCORE = -30.0
 """Score, relative to the best sequence, to which lower ones are raised: exp of it is 1e-13.

@@ -126,6 +126,25 @@ class PrunedTransitions:
         return scores
 
 
+class Scores(NamedTuple):
+    """What a network computes for a batch, before decoding."""
+
+    emissions: np.ndarray
+    """Scores of the tags, `(batch, time, tags)`; any number at padding."""
+    transitions: Transitions | None = None
+    """Scores of pairs of tags, if the tagger has any."""
+    intent_logits: np.ndarray | None = None
+    """`(batch, intents)`, or None without an intent head."""
+    hypotheses: list[Hypotheses] | None = None
+    """For each sentence, the result of the beam search, if the tagger decodes by one."""
+
+    def best_tags(self, lengths: np.ndarray) -> list[list[int]]:
+        """Return the ids of the best tags of each sentence; `lengths` is `(batch,)`."""
+        if self.hypotheses is not None:
+            return [hypotheses.paths[0] for hypotheses in self.hypotheses]
+        return decode(self.emissions, lengths, self.transitions)
+
+
 def legal_transitions(tags: list[str], scheme: str) -> Transitions:
     """Return 0 where `scheme` allows a pair of tags and minus infinity elsewhere, float32."""
 

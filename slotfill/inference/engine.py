@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from slotfill.inference.decoding import Hypotheses, Transitions, decode, select_intents
+from slotfill.inference.decoding import Scores, select_intents
 
 if TYPE_CHECKING:
     import numpy as np
 
     from slotfill.data.batching import Batch
     from slotfill.data.indexers import Indexer
-
-
-class Scores(NamedTuple):
-    """What a network computes for a batch, before decoding."""
-
-    emissions: np.ndarray
-    """Scores of the tags, `(batch, time, tags)`; any number at padding."""
-    transitions: Transitions | None = None
-    """Scores of pairs of tags, if the tagger has any."""
-    intent_logits: np.ndarray | None = None
-    """`(batch, intents)`, or None without an intent head."""
-    hypotheses: list[Hypotheses] | None = None
-    """For each sentence, the result of the beam search, if the tagger decodes by one."""
-
-    def best_tags(self, lengths: np.ndarray) -> list[list[int]]:
-        """Return the ids of the best tags of each sentence; `lengths` is `(batch,)`."""
-        if self.hypotheses is not None:
-            return [hypotheses.paths[0] for hypotheses in self.hypotheses]
-        return decode(self.emissions, lengths, self.transitions)
 
 
 class Engine:

@@ -16,8 +16,8 @@ from slotfill.data.indexers import Indexer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.files import parse_json
-from slotfill.inference.decoding import Transitions
-from slotfill.inference.engine import Engine, Scores
+from slotfill.inference.decoding import Scores, Transitions
+from slotfill.inference.engine import Engine
 
 # Read by ONNX Runtime on import: it would send usage statistics otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -20,8 +20,7 @@ from slotfill.data.rules import Rules
 from slotfill.data.schemes import TagDecoder
 from slotfill.data.sentence import Reading, Sentence, Slot
 from slotfill.inference.confidence import Lattice, intent_probabilities, softmax
-from slotfill.inference.decoding import decode_nbest
-from slotfill.inference.engine import Scores
+from slotfill.inference.decoding import Scores, decode_nbest
 
 
 def best_slots(

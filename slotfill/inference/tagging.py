@@ -21,8 +21,8 @@ from slotfill.inference.confidence import (
     sentence_lattices,
     slot_confidences,
 )
-from slotfill.inference.decoding import SINGLE_DECODE_MAX_BATCH, select_intents
-from slotfill.inference.engine import Engine, Scores
+from slotfill.inference.decoding import SINGLE_DECODE_MAX_BATCH, Scores, select_intents
+from slotfill.inference.engine import Engine
 from slotfill.inference.readings import apply_rules, best_intents, best_slots
 
 BATCH_SIZE = 128

@@ -77,7 +77,7 @@ def find_suspects(plan: Plan, data: DataConfig, device: str = "cpu") -> list[Sus
     suspects: list[Suspect] = []
     for number, jobs in jobs_of.items():
         runs = [load_run(job.folder, device, "torch") for job in jobs]
-        test = read_split(jobs[0].config.data, "test", tokenizer=runs[0].tokenizer).sentences
+        test = read_split(jobs[0].config.data, "test", tokenizer=runs[0].vocab.tokenizer).sentences
         for sentence, index in zip(test, folds[number - 1], strict=True):
             sentence.location = training[index].location
         suspects += _find_in_fold(runs, test)

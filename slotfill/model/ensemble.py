@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from slotfill.data.batching import Batch
 from slotfill.errors import ConfigError
-from slotfill.inference.decoding import Transitions
-from slotfill.inference.engine import Engine, Scores
+from slotfill.inference.decoding import Scores, Transitions
+from slotfill.inference.engine import Engine
 from slotfill.model.tagger import Features, SlotTagger, TaggerOutput, to_device
 
 

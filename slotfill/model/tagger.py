@@ -14,8 +14,8 @@ from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, TAGGERS
 from slotfill.data.batching import Batch
 from slotfill.data.indexers import Indexer
 from slotfill.data.vocab import Vocab
-from slotfill.inference.decoding import Hypotheses, Transitions
-from slotfill.inference.engine import Engine, Scores
+from slotfill.inference.decoding import Hypotheses, Scores, Transitions
+from slotfill.inference.engine import Engine
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.intents.base import IntentHead

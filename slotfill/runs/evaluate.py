@@ -44,7 +44,7 @@ def input_files(run: Run, sentences: Sequence[Sentence], path: Path | None) -> l
 def _training_slots(run: Run) -> TrainingSlots | None:
     """Return the slots of the training sentences; None if they are gone."""
     with suppress(SlotfillError):
-        sentences = read_split(run.config.data, "train", tokenizer=run.tokenizer).sentences
+        sentences = read_split(run.config.data, "train", tokenizer=run.vocab.tokenizer).sentences
         return TrainingSlots.from_sentences(sentences)
     return None
 
@@ -81,7 +81,7 @@ def read_labelled(
                     key=f"data.{key}",
                 )
     if path is None:
-        result = read_split(data, split or evaluation_split(data), tokenizer=run.tokenizer)
+        result = read_split(data, split or evaluation_split(data), tokenizer=run.vocab.tokenizer)
     else:
         name = data.format if isinstance(data.format, str) else data.format["name"]
         format: FormatPart | None = format_from_suffix(path)
@@ -91,7 +91,7 @@ def read_labelled(
             path,
             format=format,
             scheme=data.scheme,
-            tokenizer=run.tokenizer,
+            tokenizer=run.vocab.tokenizer,
             misaligned=data.misaligned,
         )
     return result.sentences

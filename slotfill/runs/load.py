@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from slotfill.config.models import Config
-    from slotfill.data.tokenizers import Tokenizer
     from slotfill.model.ensemble import Model
 
 
@@ -55,11 +54,6 @@ class Run:
         if thresholds.get("intent_threshold") and not self.vocab.intents:
             raise UsageError("intent_threshold: the run has learned no intents")
         check_slot_names("thresholds", self.calibration.thresholds, self.vocab.slot_names)
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """What cuts a text into the tokens that the model knows."""
-        return self.vocab.tokenizer
 
     @cached_property
     def config(self) -> Config:

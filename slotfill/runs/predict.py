@@ -160,7 +160,7 @@ class Predictor:
         """Return `texts` as sentences with slots and intents."""
         for text in texts:
             check_length(text)
-        sentences = list(map(self.run.tokenizer.tokenize, texts))
+        sentences = list(map(self.run.vocab.tokenizer.tokenize, texts))
         predictions = predict(
             self.run.engine, self.run.vocab, sentences, self.calibration, self.nbest
         )

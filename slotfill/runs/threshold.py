@@ -115,7 +115,7 @@ def find_thresholds(
     if intents and not run.vocab.intents:
         raise UsageError(f"{run.files.path}: the run has learned no intents")
     kind: Literal["slot", "intent"] = "intent" if intents else "slot"
-    sentences = read_split(run.config.data, "valid", tokenizer=run.tokenizer).sentences
+    sentences = read_split(run.config.data, "valid", tokenizer=run.vocab.tokenizer).sentences
     predictions = predict(run.engine, run.vocab, sentences, run.calibration)
     judge = _judge_intents if intents else _judge_slots
     judged = judge(sentences, predictions)

@@ -20,7 +20,7 @@ from slotfill.data.splits import fit_tokenizer, read_split
 from slotfill.data.tokenizers import NORMALIZATIONS, TOKENIZERS, Tokenizer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
-from slotfill.inference.engine import Scores
+from slotfill.inference.decoding import Scores
 from slotfill.runs.evaluate import evaluate_run
 from slotfill.runs.load import Run
 from slotfill.runs.predict import Predictor

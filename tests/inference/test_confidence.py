@@ -24,13 +24,14 @@ from slotfill.inference.confidence import (
 )
 from slotfill.inference.decoding import (
     Hypotheses,
+    Scores,
     Transitions,
     decode,
     decode_nbest,
     legal_transitions,
     marginals,
 )
-from slotfill.inference.engine import Engine, Scores
+from slotfill.inference.engine import Engine
 from slotfill.inference.tagging import predict
 
 LENGTHS = np.array([3, 1, 4, 2])

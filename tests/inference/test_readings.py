@@ -17,8 +17,7 @@ import slotfill
 from slotfill.cli import display
 from slotfill.data.schemes import SCHEMES, TagDecoder, all_tags
 from slotfill.inference.confidence import in_domain_score, intent_probabilities
-from slotfill.inference.decoding import Hypotheses
-from slotfill.inference.engine import Scores
+from slotfill.inference.decoding import Hypotheses, Scores
 from slotfill.inference.readings import best_intents, best_slots
 from slotfill.runs.predict import Predictor
 

@@ -14,8 +14,7 @@ from conftest import SMALL, write_config
 from slotfill.data.schemes import TagDecoder, all_tags
 from slotfill.data.sentence import Slot
 from slotfill.inference.confidence import slot_probabilities
-from slotfill.inference.decoding import Hypotheses, Transitions
-from slotfill.inference.engine import Scores
+from slotfill.inference.decoding import Hypotheses, Scores, Transitions
 
 WRONG = {
     5: ("fly from [Oslo](destination) to [Lima](destination)", "type"),

@@ -13,8 +13,7 @@ from part_cases import label, loss_of, randomize, small, vocab_of
 from slotfill.config.registry import CELLS, TAGGERS
 from slotfill.data.schemes import all_tags
 from slotfill.data.vocab import Vocab
-from slotfill.inference.decoding import beam_search
-from slotfill.inference.engine import Scores
+from slotfill.inference.decoding import Scores, beam_search
 from slotfill.model.activations import record_activations
 
 LENGTHS = torch.tensor([4, 1, 3, 2])

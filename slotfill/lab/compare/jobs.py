@@ -394,7 +394,7 @@ def _evaluate(job: Job, device: str) -> None:
     data = job.config.data
     counts, scores, speeds = {}, {}, []
     for split in evaluated_splits(data):
-        sentences = read_split(data, split, tokenizer=run.tokenizer).sentences
+        sentences = read_split(data, split, tokenizer=run.vocab.tokenizer).sentences
         scores[split] = evaluate(run.engine, run.vocab, sentences, run.calibration).to_json()
         # The second prediction is timed: the first one warms up.
         start = time.perf_counter()

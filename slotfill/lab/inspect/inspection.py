@@ -158,7 +158,7 @@ def inspect(run: Run, text: str) -> Inspection:
     Raises UsageError if the text has no tokens, and RunError if activations are not finite, or
     those of an external part have another shape.
     """
-    sentence = run.tokenizer.tokenize(text)
+    sentence = run.vocab.tokenizer.tokenize(text)
     if not sentence.tokens:
         raise UsageError(
             "there is no word in the sentence; give one such as 'leave Taipei on November 2nd'"
