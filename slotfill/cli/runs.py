@@ -252,12 +252,15 @@ def predict(
         raise UsageError("--jobs: several processes compute on the CPU; omit --device")
     if nbest and not confidence:
         raise UsageError("--nbest gives readings with their probabilities; omit --no-confidence")
-    if nbest and format not in (None, "jsonl") and not (format == "text" and sys.stdout.isatty()):
+    on_terminal = sys.stdout.isatty() and format in (None, "text")
+    output_format = "brackets" if format == "text" else format or "jsonl"
+    has_confidence = on_terminal or output_format == "jsonl"
+    if nbest and not has_confidence:
         raise UsageError(f"--nbest needs JSON lines, not {format}; omit --format")
     general, by_slot = parse_thresholds(threshold)
     options: dict[str, Any] = {
         "engine": engine,
-        "confidence": confidence,
+        "confidence": confidence and has_confidence,
         "nbest": nbest,
         "now": now or datetime.now(),
         "threshold": general,
@@ -268,13 +271,12 @@ def predict(
     texts: Iterable[str] = sentences or _read_texts(
         input, input_format, predictor.run.scheme, encoding_errors
     )
-    if sys.stdout.isatty() and format in (None, "text"):
+    if on_terminal:
         from slotfill.cli import display
 
         for group in predictor.stream(texts):
             display.print_highlighted(group, predictor.run.vocab.slot_names)
         return
-    output_format = "brackets" if format == "text" else format or "jsonl"
     if jobs > 1:
         from slotfill.runs.parallel import render_parallel
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import run_on_terminal, standard_input, start
 
+from slotfill.inference.confidence import slot_confidences
 from slotfill.runs.predict import CHUNK, Predictor
 
 TEXTS = ["leave New York for Oslo please", "", "arrive Lima", "  hello there ", "zzz"]
@@ -92,6 +93,21 @@ def test_every_format_can_be_read_back(trained, cli):
         cli("predict", trained, *texts, "--format", "text").out
         == cli("predict", trained, *texts, "--format", "brackets").out
     )
+
+
+def test_confidences_are_computed_only_for_formats_that_have_them(
+    trained, cli, monkeypatch, tmp_path
+):
+    computed = []
+    monkeypatch.setattr(
+        "slotfill.inference.tagging.slot_confidences",
+        lambda *arguments: computed.append(1) or slot_confidences(*arguments),
+    )
+    for format, expected in (("jsonl", True), ("conll", False), ("brackets", False)):
+        for options, needed in (((), expected), (("--threshold", "0.1"), True)):
+            computed.clear()
+            assert cli("predict", trained, TEXTS[0], "--format", format, *options).code == 0
+            assert bool(computed) is needed
 
 
 def test_an_empty_line_has_a_result_in_every_format(trained, cli):
