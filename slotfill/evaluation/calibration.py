@@ -129,9 +129,11 @@ def fit_temperature(confidences_at: Callable[[float], np.ndarray], correct: np.n
         likelihood = targets * np.log(confidences) + (1 - targets) * np.log1p(-confidences)
         return -float(likelihood.sum())
 
+    # The least change first: it is kept if the loss is the same at all temperatures.
+    offsets = sorted(range(-4, 5), key=abs)
     best, step = 0.0, math.log(2) / 2
     for _ in range(4):  # Ever finer grids, from 1/4 to 4 at first.
-        best = min((best + step * offset for offset in range(-4, 5)), key=loss)
+        best = min((best + step * offset for offset in offsets), key=loss)
         step /= 4
     return round(math.exp(best), 4)
 

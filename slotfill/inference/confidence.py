@@ -46,6 +46,7 @@ _ROUNDING = 1e-4
 """More than sums of 32 bits are wrong by."""
 
 
+@np.errstate(all="ignore")  # Scores of a diverged network overflow; see `_to_probability`.
 def slot_confidences(
     scores: Scores,
     lengths: np.ndarray,
@@ -84,6 +85,7 @@ def slot_confidences(
     return confidences
 
 
+@np.errstate(all="ignore")
 def slot_probabilities(
     scores: Scores,
     lengths: np.ndarray,
@@ -154,7 +156,7 @@ class Lattice:
             self._scale_tokens(transitions, temperature)
             self._sum_sequences(transitions, temperature)
             assert self.log_scale is not None
-            self.reading *= np.exp(-self.log_scale[-1])
+            self.reading[:] = _to_probability(np.exp(-self.log_scale[-1]) / self.partition)
 
     def _relative_scores(
         self,
@@ -184,7 +186,7 @@ class Lattice:
         self.pairs = np.ones((self.weights.shape[2],) * 2, self.weights.dtype)
         self.forward, self.backward = self.weights, np.ones_like(self.weights)
         self.partition = np.ones(len(self.lengths))
-        self.reading = np.prod(1 / sums, axis=(0, 2))
+        self.reading = _to_probability(np.prod(1 / sums, axis=(0, 2)))
 
     def _sum_sequences(self, transitions: Transitions, temperature: float) -> None:
         """Set the sums of a chain by the forward-backward algorithm."""
@@ -246,7 +248,7 @@ class Lattice:
         probabilities = before * (after - longer) / self.partition[rows]
         if self.log_scale is not None:
             probabilities *= np.exp(self.log_scale[first, rows] - self.log_scale[last, rows])
-        return np.clip(probabilities, 0, 1)
+        return _to_probability(probabilities)
 
     def slot_probability(self, row: int, slot: Slot, decoder: TagDecoder) -> float:
         """Return the probability of any slot of the sentence `row`, for every scheme.
@@ -262,7 +264,7 @@ class Lattice:
             for step in range(slot.start + 1, slot.end):
                 total = (total @ self.pairs[np.ix_(tags, tags)]) * self.weights[step, row, tags]
             after = self.backward[slot.end - 1, row, tags]
-            return float(np.clip(total @ after / self.partition[row], 0, 1))
+            return float(_to_probability(total @ after / self.partition[row]))
         continues = decoder.continues[np.ix_(tags, tags)] * self.pairs[np.ix_(tags, tags)]
         weights = self.weights[:, row, tags]
         total = self.forward[slot.start, row, tags]
@@ -274,7 +276,7 @@ class Lattice:
         after = self.backward[slot.end - 1, row, tags]
         if slot.end < self.lengths[row]:
             after = after - continues @ (weights[slot.end] * self.backward[slot.end, row, tags])
-        return float(np.clip(total @ after / self.partition[row], 0, 1))
+        return float(_to_probability(total @ after / self.partition[row]))
 
     def reading_probability(self, row: int, slots: Sequence[Slot], decoder: TagDecoder) -> float:
         """Return the probability of exactly these slots in the sentence `row`, for every scheme.
@@ -293,8 +295,8 @@ class Lattice:
             pairs = np.ix_(previous, tags)
             allowed = decoder.continues[pairs] == inside[step]
             total = (total @ (self.pairs[pairs] * allowed)) * self.weights[step, row, tags]
-        end = self.backward[length - 1, row, tags]
-        return float(np.clip(total @ end / self.partition[row], 0, 1))
+        after = self.backward[length - 1, row, tags]
+        return float(_to_probability(total @ after / self.partition[row]))
 
 
 class SentenceLattice:
@@ -448,6 +450,7 @@ def intent_probabilities(
         return 1 / (1 + np.exp(-logits.astype(np.float64) / temperature))
 
 
+@np.errstate(all="ignore")
 def intent_confidences(
     logits: np.ndarray,
     intents: Sequence[Sequence[int]],
@@ -462,20 +465,27 @@ def intent_confidences(
     """
     if not multi_label:
         best = logits[range(len(logits)), [ids[0] for ids in intents]]
-        return (1 / np.exp((logits - best[:, None]) / temperature).sum(axis=1)).tolist()
+        sums = np.exp((logits - best[:, None]) / temperature).sum(axis=1)
+        return _to_probability(1 / sums).tolist()
     # P(not intent) = 1 / (1 + exp(logit)), and P(intent) is that of the negative logit.
     signed = logits.astype(np.float64) / temperature
     log_empty = -np.logaddexp(0, signed).sum(axis=1)
     for row, ids in zip(signed, intents, strict=True):
         row[ids] *= -1
     exactly = np.exp(-np.logaddexp(0, signed).sum(axis=1))
-    return (exactly / np.maximum(-np.expm1(log_empty), 1e-300)).tolist()
+    return _to_probability(exactly / np.maximum(-np.expm1(log_empty), 1e-300)).tolist()
 
 
+@np.errstate(all="ignore")
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Return the softmax over the last axis, in double precision."""
     weights = np.exp(scores.astype(np.float64) - scores.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)
+    return _to_probability(weights / weights.sum(axis=-1, keepdims=True))
+
+
+def _to_probability(values: np.ndarray) -> np.ndarray:
+    """Return `values` clipped to 0 and 1; 0 where scores have overflowed and they are nan."""
+    return np.fmin(np.fmax(values, 0), 1)
 
 
 @lru_cache(maxsize=4)

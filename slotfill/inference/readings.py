@@ -23,6 +23,7 @@ from slotfill.inference.confidence import Lattice, intent_probabilities, softmax
 from slotfill.inference.decoding import Scores, decode_nbest
 
 
+@np.errstate(all="ignore")  # Scores of a diverged network overflow.
 def best_slots(
     scores: Scores, row: int, length: int, decoder: TagDecoder, temperature: float, count: int
 ) -> list[tuple[list[Slot], float]]:

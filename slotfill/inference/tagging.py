@@ -67,7 +67,7 @@ class TaggedBatch(NamedTuple):
     def slot_confidences(self, vocab: Vocab, temperature: float) -> list[Confidence]:
         """Return the probabilities of the slots of each sentence."""
         decoder = vocab.tags_to_slots
-        # Scores of a diverged network overflow; its probabilities are then not a number.
+        # Scores of a diverged network may overflow.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if self.lattices and self.lattices[0].temperature == temperature:
                 pairs = zip(self.lattices, self.slots, strict=True)

@@ -46,6 +46,11 @@ def test_the_temperature_is_finite_if_all_predictions_are_correct_or_wrong(value
     assert 0.05 < found < 16
 
 
+def test_the_temperature_is_1_if_it_changes_no_confidence():
+    _, correct = draw(1, 300)
+    assert fit_temperature(lambda t: np.zeros(300), correct) == 1
+
+
 def test_the_error_is_the_distance_of_confidence_and_accuracy():
     correct = np.array([True, False] * 500)
     assert expected_calibration_error(np.full(1000, 0.8), correct) == pytest.approx(30, abs=1)

@@ -88,10 +88,13 @@ def test_the_longest_sentence_that_is_allowed(trained, engine):
 
 
 @pytest.mark.filterwarnings("error")
-def test_predictions_of_a_diverged_network_are_valid_json(trained):
-    predictor = Predictor.load(trained, engine="torch")
+@pytest.mark.parametrize("scale", [1e7, 1e20])
+def test_predictions_of_a_diverged_network_have_the_confidence_0(scale, trained):
+    predictor = Predictor.load(trained, engine="torch", nbest=2)
     with torch.no_grad():
         for weight in predictor.run.engine.parameters():
-            weight.mul_(1e20)
+            weight.mul_(scale)
     line = "".join(predictor.render_stream(["leave Oslo for New York"], "jsonl"))
-    assert json.loads(line, parse_constant=pytest.fail)["text"] == "leave Oslo for New York"
+    row = json.loads(line, parse_constant=pytest.fail)
+    assert row["text"] == "leave Oslo for New York"
+    assert {row["confidence"], *(slot["confidence"] for slot in row["slots"])} == {0}

@@ -101,8 +101,8 @@ def _render_labels(sentence: Sentence, scheme: str) -> str:
 
 
 def _probability(key: str, value: float | None) -> str:
-    """Return a key with a probability of 4 decimals; nothing without one, or if it is not one."""
-    return "" if value is None or value != value else f', "{key}": {value:.4f}'
+    """Return a key with a probability of 4 decimals; nothing without one."""
+    return "" if value is None else f', "{key}": {value:.4f}'
 
 
 class _Row:
