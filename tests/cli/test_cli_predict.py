@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import run_on_terminal, standard_input, start
 
-from slotfill.inference.confidence import slot_confidences
+from slotfill.inference.tagging import TaggedBatch
 from slotfill.runs.predict import CHUNK, Predictor
 
 TEXTS = ["leave New York for Oslo please", "", "arrive Lima", "  hello there ", "zzz"]
@@ -98,10 +98,11 @@ def test_every_format_can_be_read_back(trained, cli):
 def test_confidences_are_computed_only_for_formats_that_have_them(
     trained, cli, monkeypatch, tmp_path
 ):
-    computed = []
+    computed, confidences = [], TaggedBatch.confidences
     monkeypatch.setattr(
-        "slotfill.inference.tagging.slot_confidences",
-        lambda *arguments: computed.append(1) or slot_confidences(*arguments),
+        TaggedBatch,
+        "confidences",
+        lambda *arguments: computed.append(1) or confidences(*arguments),
     )
     for format, expected in (("jsonl", True), ("conll", False), ("brackets", False)):
         for options, needed in (((), expected), (("--threshold", "0.1"), True)):
