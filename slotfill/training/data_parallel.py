@@ -60,15 +60,17 @@ class Workers:
         self.children: list[Connection] = []
         self.inline_shards: list[tuple[Iterator[Shard], Tensor]] = []
         """Without processes: the shards of each rank but 0, and the state of its generator."""
-        zeros = _shared_zeros if self.uses_processes else torch.zeros_like
-        buffers = count if self.uses_processes else 1
-        self.gradients = [list(map(zeros, self.parameters)) for _ in range(buffers)]
-        self.losses = zeros(self.parameters[0].new_empty(count, 2))
+        self.gradients: list[list[Tensor]] = []
+        """With processes: the gradient of each rank, in shared memory."""
+        self.losses = torch.zeros(count, 2)
         """Loss and KL term of each rank's shard."""
-        for parameter, gradient in zip(self.parameters, self.gradients[0], strict=True):
-            if self.uses_processes:
-                parameter.data = zeros(parameter).copy_(parameter.detach())
-            parameter.grad = gradient
+        if self.uses_processes:
+            for _ in range(count):
+                self.gradients.append([_shared_zeros(parameter) for parameter in self.parameters])
+            self.losses = _shared_zeros(self.losses)
+            for parameter, gradient in zip(self.parameters, self.gradients[0], strict=True):
+                parameter.data = _shared_zeros(parameter).copy_(parameter.detach())
+                parameter.grad = gradient
 
     def start_epoch(self, seed: int, epoch: int) -> None:
         """Let the other workers begin an epoch; the first call starts their processes."""

@@ -152,7 +152,7 @@ class Trainer:
             total_loss, total_kl = torch.zeros(2, dtype=torch.float64, device=device)
             tokens, sentences, running_loss = 0, 0, math.nan
             for done, shard in enumerate(self.batches.shards(epoch), start=1):
-                self.optimizer.zero_grad(set_to_none=False)
+                self.optimizer.zero_grad(set_to_none=not self.workers.uses_processes)
                 self.workers.start_step()
                 loss, kl = shard_loss(self.model, shard, self.config.precision)
                 loss.backward()

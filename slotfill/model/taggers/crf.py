@@ -141,11 +141,12 @@ def log_partition(
     smallest_sum = len(start) * tiny / MAX_LOST_MASS
     alpha = start + first
     sums = []
-    for emission, real in zip(others, mask[1:], strict=True):
+    shortest = int(lengths.min())
+    for time, emission in enumerate(others, start=1):
         largest = alpha.detach().amax(1, keepdim=True)
         sums.append((alpha - largest).exp() @ weights)
-        scores = sums[-1].clamp_min(tiny).log() + (largest + largest_transition)
-        alpha = torch.where(real, scores + emission, alpha)
+        scores = sums[-1].clamp_min(tiny).log() + (largest + largest_transition) + emission
+        alpha = scores if time < shortest else torch.where(mask[time], scores, alpha)
     if check_underflow and sums and bool(torch.stack(sums).detach().amin() < smallest_sum):
         return _log_space_partition(emissions, lengths, start, transitions, end)
     return torch.logsumexp(alpha + end, dim=1)
