@@ -243,6 +243,8 @@ class ResolveConfig(StrictModel):
     """The kind of the values of each slot, by its name."""
     language: str = "en"
     """The language of the values, as its ISO 639 code."""
+    date_order: Literal["DMY", "MDY"] | None = None
+    """Whether 03/04 begins with the day or the month; null is the order of the language."""
 
 
 class Config(StrictModel):

@@ -24,7 +24,7 @@ _NOTHING = {"rules": [], "synonyms": {}, "resolve": {"slots": {}, "language": "e
 _SHAPE = {
     "rules": [{"slot": str, "action": str, "pattern": (None, str), "phrases": (None, [str])}],
     "synonyms": {str: {str: str}},
-    "resolve": {"slots": {str: str}, "language": str},
+    "resolve": {"slots": {str: str}, "language": str, "date_order": (None, str)},
 }
 
 
@@ -50,7 +50,8 @@ class KnownValues:
         Raises UsageError if a library is missing.
         """
         resolve = self._settings["resolve"]
-        return Resolver(self._settings["synonyms"], resolve["slots"], resolve["language"], now)
+        slots, language, order = resolve["slots"], resolve["language"], resolve.get("date_order")
+        return Resolver(self._settings["synonyms"], slots, language, now, order)
 
     @classmethod
     def read(cls, config: Config, tokenizer: Tokenizer) -> KnownValues:

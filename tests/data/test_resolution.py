@@ -18,12 +18,12 @@ from slotfill.errors import UsageError
 NOW = datetime(2026, 11, 27, 9, 0)  # A Friday.
 
 
-def resolve(value, kind="", synonyms=None, language="en", now=NOW):
+def resolve(value, kind="", synonyms=None, language="en", now=NOW, order=None):
     """What the only slot of a sentence, `value`, stands for."""
     sentence = Tokenizer().tokenize(value)
     sentence.slots = [Slot("slot", 0, len(sentence.tokens))]
     kinds = {"slot": kind} if kind else {}
-    resolver = Resolver({"slot": synonyms or {}}, kinds, language, now)
+    resolver = Resolver({"slot": synonyms or {}}, kinds, language, now, order)
     (resolved,) = resolver.resolve(sentence)
     return resolved
 
@@ -38,14 +38,30 @@ def resolve(value, kind="", synonyms=None, language="en", now=NOW):
         # The next one, not the last.
         ("november 2nd", "date", "2027-11-02"),
         ("december 2nd", "date", "2026-12-02"),
+        ("in two weeks", "date", "2026-12-11"),
+        ("in a week", "date", "2026-12-04"),
+        ("the second of november", "date", "2027-11-02"),
         # No day is named.
         ("november", "date", None),
         ("next week", "date", None),
+        ("This week", "date", None),
         ("7 p.m.", "time", "19:00"),
         ("noon", "time", "12:00"),
         ("in two hours", "time", "11:00"),
         ("11:30", "time", "11:30"),
         ("tomorrow", "time", None),
+        ("tomorrow morning", "time", None),
+        ("in half an hour", "time", "09:30"),
+        ("half past three", "time", "03:30"),
+        ("Half past three pm", "time", "15:30"),
+        ("a quarter to one", "time", "12:45"),
+        ("twenty past six", "time", "06:20"),
+        ("ten minutes to one", "time", "12:50"),
+        ("five o’clock", "time", "05:00"),
+        # Rather a period.
+        ("five to seven", "time", None),
+        ("tomorrow at half past seven pm", "datetime", "2026-11-28T19:30"),
+        ("tomorrow morning", "datetime", "2026-11-28"),
         ("tomorrow at 7 pm", "datetime", "2026-11-28T19:00"),
         ("tomorrow", "datetime", "2026-11-28"),
         ("cheap", "datetime", None),
@@ -54,7 +70,10 @@ def resolve(value, kind="", synonyms=None, language="en", now=NOW):
         ("1,200", "number", "1200"),
         ("Twenty five", "number", "25"),
         ("two hundred and six", "number", "206"),
+        ("a hundred", "number", "100"),
+        ("two point five", "number", "2.5"),
         ("a few", "number", None),
+        ("seven or eight", "number", None),
     ],
 )
 def test_dates_times_and_numbers(value, kind, expected):
@@ -65,6 +84,61 @@ def test_other_languages():
     assert resolve("morgen", "date", language="de") == "2026-11-28"
     assert resolve("zweihundert", "number", language="de") == "200"
     assert resolve("明天", "date", language="zh") == "2026-11-28"
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [
+        ("二十五", "number", "25"),
+        ("兩百零五", "number", "205"),
+        ("十", "number", "10"),
+        ("一萬二千三百四十五", "number", "12345"),
+        ("一亿两千万", "number", "120000000"),
+        ("二五", "number", "25"),
+        ("三点五", "number", "3.5"),
+        ("12", "number", "12"),
+        ("几", "number", None),
+        ("三点半", "time", "03:30"),
+        ("下午三點二十分", "time", "15:20"),
+        ("两个小时后", "time", "11:00"),
+        ("半小時後", "time", "09:30"),
+        ("十二月二十四日", "date", "2026-12-24"),
+        ("3/4", "date", "2027-03-04"),
+        ("兩週後", "date", "2026-12-11"),
+        ("星期一", "date", "2026-11-30"),
+        ("下周", "date", None),
+        ("明天下午三点", "datetime", "2026-11-28T15:00"),
+    ],
+)
+def test_chinese(value, kind, expected):
+    assert resolve(value, kind, language="zh") == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "language", "order", "expected"),
+    [
+        ("03/04", "en", None, "2027-03-04"),
+        ("03/04", "en", "DMY", "2027-04-03"),
+        ("03/04/2028", "en", None, "2028-03-04"),
+        ("03/04/2028", "en", "DMY", "2028-04-03"),
+        ("03/04/2028", "zh", None, "2028-03-04"),
+        ("03.04.", "de", None, "2027-04-03"),
+        ("3.4", "de", "MDY", "2027-03-04"),
+        ("03.04.2028", "de", None, "2028-04-03"),
+        # Only one order gives a date.
+        ("25/12", "en", None, "2026-12-25"),
+        ("12/25", "de", None, "2026-12-25"),
+        ("31/2", "en", None, None),
+        # The next one, today included.
+        ("11/27", "en", None, "2026-11-27"),
+        ("11/26", "en", None, "2027-11-26"),
+        ("2/29", "en", None, "2028-02-29"),
+    ],
+)
+def test_the_order_of_day_and_month_is_that_of_the_language_or_as_set(
+    value, language, order, expected
+):
+    assert resolve(value, "date", language=language, order=order) == expected
 
 
 def test_dates_are_relative_to_now_alone():
