@@ -16,9 +16,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
-from rich.terminal_theme import MONOKAI
+from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,9 +28,26 @@ PICTURE = ROOT / "docs" / "terminal.svg"
 COLUMNS = 96
 COMMANDS = (
     ["predict", "leave Taipei on November 2nd", "arrive Taipei on November 2nd"],
-    ["evaluate", "--split", "pairs"],
+    ["predict", "Taipei on November 2nd", "--nbest", "2"],
+    ["evaluate", "--report", "report.html"],
 )
 """What the picture shows; `predict` and the others take the run folder as their first argument."""
+
+THEME = TerminalTheme(
+    background=(22, 25, 31),
+    foreground=(230, 233, 238),
+    normal=[
+        (72, 79, 88),
+        (255, 123, 114),
+        (126, 231, 135),
+        (242, 204, 96),
+        (121, 192, 255),
+        (210, 168, 255),
+        (118, 227, 234),
+        (201, 209, 217),
+    ],
+)
+"""Colors that are readable when they are dim."""
 
 TABLE = re.compile(r"(<!-- peers: [^>]* -->\n).*?(<!-- end -->)", re.DOTALL)
 SYSTEMS = {
@@ -61,11 +79,14 @@ def peers_table() -> str:
     return "\n".join([*rows, "", note, ""])
 
 
-def terminal_output(command: list[str]) -> str:
-    """Return what a command prints on a terminal, with its ANSI escape sequences."""
+def terminal_output(command: list[str], folder: str) -> str:
+    """Return what a command prints on a terminal, with its ANSI escape sequences.
+
+    It runs in `folder`, where it may write files.
+    """
     parent, child = pty.openpty()
     environment = os.environ | {"COLUMNS": str(COLUMNS), "TERM": "xterm-256color"}
-    process = subprocess.Popen(command, stdout=child, stderr=child, env=environment)
+    process = subprocess.Popen(command, stdout=child, stderr=child, env=environment, cwd=folder)
     os.close(child)
     chunks = []
     while True:
@@ -86,9 +107,10 @@ def draw_terminal(run: Path) -> None:
     for name, *arguments in COMMANDS:
         quoted = [f'"{word}"' if " " in word else word for word in arguments]
         console.print(Text(f"$ {' '.join(['slotfill', name, 'runs/taipei', *quoted])}", "bold"))
-        command = [sys.executable, "-m", "slotfill", name, str(run), *arguments]
-        console.print(Text.from_ansi(terminal_output(command)))
-    svg = console.export_svg(title="slotfill", theme=MONOKAI, unique_id="terminal")
+        command = [sys.executable, "-m", "slotfill", name, str(run.resolve()), *arguments]
+        with TemporaryDirectory() as folder:
+            console.print(Text.from_ansi(terminal_output(command, folder)))
+    svg = console.export_svg(title="slotfill", theme=THEME, unique_id="terminal")
     # rich refers to fonts on the network; the fallback is the reader's own monospace font.
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
     PICTURE.write_text(svg.replace("Fira Code", "monospace"), encoding="utf-8")
