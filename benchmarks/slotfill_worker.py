@@ -69,7 +69,7 @@ class Worker:
         engine = self.predictor.run.engine
         assert isinstance(engine, OnnxEngine)
         part, seconds, tokens = FORMATS.build("jsonl"), Counter[str](), 0
-        waiting = texts(input)
+        lines = texts(input)
         last = time.perf_counter()
 
         def lap(stage: str) -> None:
@@ -78,10 +78,10 @@ class Worker:
             seconds[stage] += now - last
             last = now
 
-        for first in range(0, len(waiting), CHUNK):
+        for first in range(0, len(lines), CHUNK):
             sentences = [
                 self.predictor.run.vocab.tokenizer.tokenize(text)
-                for text in waiting[first : first + CHUNK]
+                for text in lines[first : first + CHUNK]
             ]
             lap("tokens")
             for indices in bucket_batches(

@@ -54,24 +54,24 @@ def render() -> str:
     """Return the complete page."""
     root = schema()
     definitions = root["$defs"]
-    pieces = [INTRO, "## The sections\n", _table(root["properties"], definitions, {})]
+    sections = [INTRO, "## The sections\n", _table(root["properties"], definitions, {})]
     for key, field in root["properties"].items():
         # What stands below each key of `tune`, and each item of `rules`, is a table as well.
         one = field.get("additionalProperties", {}).get("anyOf", [field])[0]
         one = one.get("items", one)
         section = definitions.get(one.get("$ref", "").rpartition("/")[2], {})
         if "properties" in section:
-            pieces += [
+            sections += [
                 f"## {key}\n",
                 section["description"] + "\n",
                 _table(section["properties"], definitions, {}),
             ]
     for registry in REGISTRIES.values():
-        pieces.append(f"## {registry.kind}s\n")
-        pieces += [
+        sections.append(f"## {registry.kind}s\n")
+        sections += [
             piece for name in registry.names() for piece in _part(registry, name, definitions)
         ]
-    return "\n".join(pieces)
+    return "\n".join(sections)
 
 
 def meanings(part: PartSource) -> dict[str, str]:
@@ -93,12 +93,12 @@ def _part(registry: Registry, name: str, definitions: Mapping[str, Any]) -> list
     for option in part.options.values():
         if option.default is not REQUIRED:
             properties[option.name] = {**properties[option.name], "default": option.default}
-    pieces = [
+    sections = [
         f"### {registry.kind} `{name}`\n",
         part.summary + (f" Source: {part.source}." if part.source else "") + "\n",
     ]
     return [
-        *pieces,
+        *sections,
         _table(properties, definitions, meanings(part)) if properties else "No options.\n",
     ]
 

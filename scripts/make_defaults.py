@@ -45,10 +45,10 @@ class Drawn:
     number: int
     seeds: int = 3
     ways: Sequence[str] = tuple(WAYS)
-    rows: Callable[[Sentence], Row] = field(default=lambda sentence: tagged(sentence))
+    rows: Callable[[Sentence], Row] = field(default=lambda sentence: tag_tokens(sentence))
 
 
-def tagged(sentence: Sentence) -> Row:
+def tag_tokens(sentence: Sentence) -> Row:
     """Return a sentence's tokens and their tags."""
     return {
         "tokens": sentence.tokens,
@@ -56,9 +56,9 @@ def tagged(sentence: Sentence) -> Row:
     }
 
 
-def without_spaces(sentence: Sentence) -> Row:
+def tag_characters(sentence: Sentence) -> Row:
     """Return the characters of a sentence without spaces, and their tags."""
-    row = tagged(sentence)
+    row = tag_tokens(sentence)
     letters, tags = [], []
     for token, tag in zip(*row.values(), strict=True):
         letters += token
@@ -76,7 +76,7 @@ SETS = {
         "Booking desk in Chinese, by characters, 100", [ROOT / "data" / "taipei_zh"], 100
     ),
     "snips-1000-characters": Drawn(
-        "SNIPS without spaces, by characters, 1,000", [SHARED / "snips"], 1000, rows=without_spaces
+        "SNIPS without spaces, by characters, 1,000", [SHARED / "snips"], 1000, rows=tag_characters
     ),
     "all": Drawn(
         "ATIS, SNIPS and MIT Restaurant in one", [SHARED / corpus for corpus in CORPORA], 0, 1, [""]

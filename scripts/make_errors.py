@@ -41,7 +41,7 @@ class Corpus:
     known: Run
 
     @classmethod
-    def of(cls, name: str, seeds: Iterable[int]) -> Corpus:
+    def from_runs(cls, name: str, seeds: Iterable[int]) -> Corpus:
         """Tag the test sentences of a config with its runs."""
         runs = [
             load_run(run_folder(name, seed)) for seed in seeds if run_folder(name, seed).exists()
@@ -132,7 +132,7 @@ def agreement(corpus: Corpus) -> list[str]:
     ]
 
 
-def values_of(sentences: Iterable[Sentence]) -> dict[str, Counter[str]]:
+def count_values(sentences: Iterable[Sentence]) -> dict[str, Counter[str]]:
     """Return how often each lower-case value fills each slot."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for sentence in sentences:
@@ -141,9 +141,9 @@ def values_of(sentences: Iterable[Sentence]) -> dict[str, Counter[str]]:
     return counts
 
 
-def against_training(corpus: Corpus) -> list[str]:
+def compare_with_training(corpus: Corpus) -> list[str]:
     """Return the row of slots with a wrong name by the labels of their values in training."""
-    values = values_of(corpus.train)
+    values = count_values(corpus.train)
     counts: Counter[str] = Counter()
     for number in range(len(corpus.test)):
         for slot in corpus.gold(number):
@@ -170,7 +170,7 @@ def against_training(corpus: Corpus) -> list[str]:
     return [str(counts[error_type]) for error_type in ("all", "only", "mostly", "gold", "never")]
 
 
-def contradictions(corpus: Corpus) -> list[str]:
+def count_contradictions(corpus: Corpus) -> list[str]:
     """Return the row of how the training sentences that stand there more than once are labelled."""
     labelled: dict[tuple[str, ...], list[Slots]] = defaultdict(list)
     for sentence in corpus.train:
@@ -193,7 +193,7 @@ def contradictions(corpus: Corpus) -> list[str]:
     return [str(len(repeated)), str(len(inconsistent)), str(len(both)), str(len(differ))]
 
 
-def judged(corpus: Corpus, verdicts: dict[int, str]) -> list[str]:
+def count_annotations(corpus: Corpus, verdicts: dict[int, str]) -> list[str]:
     """Return the row of manual annotations of sentences that most seeds get wrong."""
     wrong = [
         number for number, count in corpus.wrong().items() if 2 * count > len(corpus.predictions)
@@ -303,14 +303,14 @@ Slots for which more than half of the seeds predict the same wrong name, and how
 labelled in training: only with the predicted name, mostly with the predicted name, mostly as in
 test, or not at all.
 
-{table(training_head, rows(against_training))}
+{table(training_head, rows(compare_with_training))}
 
 ## Contradictory labels
 
 Training sentences that occur more than once, those of them with different labels; test sentences
 that occur in training, and those of them with a label that training never has.
 
-{table(twice_head, rows(contradictions))}
+{table(twice_head, rows(count_contradictions))}
 
 ## Manual annotation
 
@@ -318,7 +318,7 @@ Sentences that more than half of the seeds get wrong, annotated by hand
 (`scripts/annotated_errors.yaml`): the label is wrong or inconsistent with similar sentences; the
 sentence is ambiguous; the tagger is wrong. For MIT Restaurant, a random sample of sixty.
 
-{table(judged_head, rows(lambda corpus: judged(corpus, verdicts[corpus.name]), read))}
+{table(judged_head, rows(lambda corpus: count_annotations(corpus, verdicts[corpus.name]), read))}
 """
 
 
@@ -332,13 +332,15 @@ def main() -> None:
     args = parser.parse_args()
     seeds = [int(seed) for seed in args.seeds.split(",")]
     if args.list:
-        write_list(Corpus.of(args.list, seeds))
+        write_list(Corpus.from_runs(args.list, seeds))
         return
     verdicts = {
         corpus: {number: verdict for verdict, numbers in error_type.items() for number in numbers}
         for corpus, error_type in yaml.safe_load(ANNOTATIONS.read_text(encoding="utf-8")).items()
     }
-    PAGE.write_text(page([Corpus.of(name, seeds) for name in CORPORA], verdicts), encoding="utf-8")
+    PAGE.write_text(
+        page([Corpus.from_runs(name, seeds) for name in CORPORA], verdicts), encoding="utf-8"
+    )
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 

@@ -132,7 +132,7 @@ def experiment(corpus: str, seed: int) -> dict[str, object]:
     }
 
 
-def injected_table(results: dict[str, list[dict[str, float]]]) -> str:
+def make_injection_table(results: dict[str, list[dict[str, float]]]) -> str:
     """Return the table of the experiments: means and standard deviations over the seeds."""
     lines = [
         f"| corpus | sentences | errors | of the first {TOP} suspects | suspects | errors found |",
@@ -158,7 +158,7 @@ def spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.0f}{deviation}"
 
 
-def judged_table() -> str:
+def make_annotation_table() -> str:
     """Return the table of the judged suspects."""
     judged = yaml.safe_load(JUDGEMENTS.read_text(encoding="utf-8"))
     verdicts = list(next(iter(judged.values())))
@@ -175,8 +175,8 @@ def write_page(results: dict[str, object]) -> None:
     text = PAGE.read_text(encoding="utf-8")
     machine = f"{platform.machine()}, {os.cpu_count()} processors"
     note = f"Seeds {results['seeds']}; {machine}; {results['date']}."
-    injected = f"{injected_table(results['corpora'])}\n\n{note}"
-    for mark, table in {"injected": injected, "judged": judged_table()}.items():
+    injected = f"{make_injection_table(results['corpora'])}\n\n{note}"
+    for mark, table in {"injected": injected, "judged": make_annotation_table()}.items():
         start = f"<!-- {mark} -->\n"
         head, _, rest = text.partition(start)
         text = f"{head}{start}{table}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"

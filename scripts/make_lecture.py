@@ -63,14 +63,14 @@ BIAS = -2.5
 # What the commands print
 
 
-def environment_of_commands() -> dict[str, str]:
+def make_environment() -> dict[str, str]:
     """Return the environment: this checkout's slotfill, one thread, plain text 100 columns wide."""
     here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**os.environ, "PATH": here, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1"}
 
 
 @cache
-def printed(language: str, command: str) -> str:
+def run_command(language: str, command: str) -> str:
     """Run one command in runs/lecture and return what it printed; slow commands run only once."""
     WORK.mkdir(parents=True, exist_ok=True)
     notes = WORK / "printed.json"
@@ -80,7 +80,7 @@ def printed(language: str, command: str) -> str:
     words = [sys.executable, "-c", command] if language == "python" else shlex.split(command)
     print("running", "a snippet" if language == "python" else command, flush=True)
     done = subprocess.run(
-        words, cwd=WORK, env=environment_of_commands(), stdout=subprocess.PIPE, text=True
+        words, cwd=WORK, env=make_environment(), stdout=subprocess.PIPE, text=True
     )
     if done.returncode:
         raise SystemExit(f"{command}\nended with {done.returncode}")
@@ -92,16 +92,16 @@ def printed(language: str, command: str) -> str:
     return done.stdout
 
 
-def output_of(language: str, code: str) -> str:
+def run_block(language: str, code: str) -> str:
     """Return what a block printed, each of its commands after the other."""
     commands = [code] if language == "python" else re.sub(r"\\\n\s*", "", code).strip().splitlines()
-    return "".join(printed(language, command) for command in commands)
+    return "".join(run_command(language, command) for command in commands)
 
 
-def inspected(folder: str, sentence: str) -> dict[str, Any]:
+def inspect_run(folder: str, sentence: str) -> dict[str, Any]:
     """Return what `slotfill inspect` sees of a run of the page while it reads a sentence."""
     results: dict[str, Any] = json.loads(
-        printed("sh", f"slotfill inspect runs/{folder} {shlex.quote(sentence)} --json")
+        run_command("sh", f"slotfill inspect runs/{folder} {shlex.quote(sentence)} --json")
     )
     return results
 
@@ -128,7 +128,9 @@ def table(names: list[str]) -> str:
     for name, config in figures.variants.items():
         tests = [config["corpora"][corpus]["splits"]["test"] for corpus in ("taipei", "atis")]
         changes = [
-            systems.format_difference(against) if (against := test.get("against_first")) else ""
+            systems.format_difference(against)
+            if (against := test.get("difference_from_first"))
+            else ""
             for test in tests
         ]
         means = [f"{test['mean']:.2f} ± {test['deviation']:.2f}" for test in tests]
@@ -156,7 +158,7 @@ def verdict(start: str, words: tuple[str, str]) -> str:
 # The pages
 
 
-def filled(page: Path) -> str:
+def fill_page(page: Path) -> str:
     """Return the text of a page with everything between its marks generated again."""
     last: tuple[str, str] = ("", "")
 
@@ -164,14 +166,14 @@ def filled(page: Path) -> str:
         nonlocal last
         if match["language"] in ("sh", "python"):
             last = (match["language"], match["code"])
-            output_of(*last)
+            run_block(*last)
         kind, what = match["kind"], match["what"] or ""
         if kind is None:
             return match[0]
         opening = match[0].partition("-->")[0] + "-->"
         if kind == "output":
             lines = [
-                line.rstrip() for line in output_of(*last).splitlines() if re.search(what, line)
+                line.rstrip() for line in run_block(*last).splitlines() if re.search(what, line)
             ]
             text = "\n```text\n" + "\n".join(lines).strip("\n") + "\n```\n"
         elif kind == "table":
@@ -179,14 +181,14 @@ def filled(page: Path) -> str:
         elif kind == "verdict":
             text = verdict(what, VERDICTS[page])
         else:
-            text = "\n" + about_this_run() + "\n"
+            text = "\n" + describe_environment() + "\n"
         return f"{opening}{text}<!-- end -->"
 
     return PIECE.sub(piece, page.read_text(encoding="utf-8"))
 
 
 @cache
-def about_this_run() -> str:
+def describe_environment() -> str:
     """Return date, machine and versions."""
     results = environment()
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
@@ -196,7 +198,7 @@ def about_this_run() -> str:
     )
 
 
-def skeleton(page: Path) -> list[list[str]]:
+def list_shared_parts(page: Path) -> list[list[str]]:
     """Return the commands, outputs, tables and pictures that both pages must share, in order."""
     names = ("language", "code", "kind", "what", "text", "picture")
     matches = PIECE.finditer(page.read_text(encoding="utf-8"))
@@ -208,7 +210,7 @@ def skeleton(page: Path) -> list[list[str]]:
 
 def difference() -> str:
     """Return the first thing in which the two pages differ, or nothing."""
-    one, other = (skeleton(page) for page in VERDICTS)
+    one, other = (list_shared_parts(page) for page in VERDICTS)
     for here, there in zip_longest(one, other, fillvalue=["(nothing)"]):
         if here != there:
             return (
@@ -226,9 +228,9 @@ def draw() -> None:
     PICTURES.mkdir(exist_ok=True)
     shutil.copyfile(WORK / "memory.svg", PICTURES / "memory.svg")
     for name, figure in (
-        ("surface", of_surface()),
-        ("gates", of_gates()),
-        ("attention", of_attention()),
+        ("surface", plot_surface()),
+        ("gates", plot_gates()),
+        ("attention", plot_attention()),
     ):
         (PICTURES / f"{name}.png").write_bytes(figures.render(figure, ".png"))
 
@@ -243,10 +245,10 @@ def heat_map(axes: Any, values: Any, tokens: list[str], *, low: float, high: flo
     return picture
 
 
-def of_gates() -> Any:
+def plot_gates() -> Any:
     """Return gates and memory of the units that differ most between the sentences."""
     names = ("input", "forget", "output", "memory")
-    seen = [inspected("lstm", sentence) for sentence in SENTENCES]
+    seen = [inspect_run("lstm", sentence) for sentence in SENTENCES]
     arrays = [
         {p["name"]: np.array(p["values"]) for p in results["panels"] if p["direction"] == "forward"}
         for results in seen
@@ -276,14 +278,14 @@ def of_gates() -> Any:
     return figure
 
 
-def of_attention() -> Any:
+def plot_attention() -> Any:
     """Return where each token looks, with attention after an LSTM and with attention alone."""
     with matplotlib.rc_context(figures.STYLE):
         figure = Figure(figsize=(16, 7), layout="constrained", facecolor="white")
         grid = figure.subplots(1, 2)
         titles = {"attention": "after an LSTM", "attention-alone": "alone"}
         for axes, (folder, title) in zip(grid, titles.items(), strict=True):
-            results = inspected(folder, SENTENCES[0])
+            results = inspect_run(folder, SENTENCES[0])
             (weights,) = (
                 panel["values"] for panel in results["panels"] if panel["name"] == "weights"
             )
@@ -295,7 +297,7 @@ def of_attention() -> Any:
     return figure
 
 
-def of_surface() -> Any:
+def plot_surface() -> Any:
     """Return the error of a one-unit network after 50 steps, and its slope along one line."""
 
     def errors(
@@ -344,7 +346,7 @@ def main() -> int:
     if not args.check:
         if args.fresh and WORK.exists():
             shutil.rmtree(WORK)
-        texts = {page: filled(page) for page in VERDICTS}
+        texts = {page: fill_page(page) for page in VERDICTS}
         draw()
         for page, text in texts.items():
             page.write_text(text, encoding="utf-8", newline="\n")

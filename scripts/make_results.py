@@ -191,7 +191,7 @@ def machine(environment: dict[str, Any]) -> str:
     return f"Machine: {machine_text}; Python {environment['python']}, {versions}"
 
 
-def ablations(results: dict[str, list[Result]]) -> list[list[str]]:
+def ablation_rows(results: dict[str, list[Result]]) -> list[list[str]]:
     """Return a row for each ablation: its scores and the difference from its config, same seeds."""
     rows = []
     for config_name, changes in ABLATIONS.items():
@@ -364,7 +364,7 @@ those whose slots are correct too. An intent that does not occur in training cou
 
 {table(["config", "intent accuracy, %", "frame accuracy, %"], intents)}
 
-{_ideas(ablations(results))}{_over_transformers(results)}## Published results
+{_ideas(ablation_rows(results))}{_over_transformers(results)}## Published results
 
 "Selected on" is the split on which the system's released code selects its epoch. The table notes,
 as far as it could be found, if a score is the best of many runs, was selected on test, or uses

@@ -109,9 +109,8 @@ class Lab:
         cells = []
         for corpus, split in COLUMNS:
             found = self.split(name, corpus, split)
-            cells.append(
-                f"{found['mean']:.2f} ± {found['deviation']:.2f}{mark(found.get('against_first'))}"
-            )
+            difference = mark(found.get("difference_from_first"))
+            cells.append(f"{found['mean']:.2f} ± {found['deviation']:.2f}{difference}")
         speed = config["corpora"]["atis"]["predict_tokens_per_second"]
         return [*cells, f"{self.cities(name):.1f}", f"{self.parameters(name):,}", f"{speed:,.0f}"]
 
@@ -141,7 +140,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 # The systems
 
 
-def parts_of(config: Any) -> list[tuple[str, str]]:
+def list_parts(config: Any) -> list[tuple[str, str]]:
     """Return kind and name of each encoder, cell and tagger in a checked config."""
     found = [("encoder", part.name) for part in config.encoders] + [
         ("tagger", config.tagger["name"])
@@ -153,9 +152,9 @@ def parts_of(config: Any) -> list[tuple[str, str]]:
     ]
 
 
-def subjects() -> dict[str, tuple[str, str]]:
+def find_subjects() -> dict[str, tuple[str, str]]:
     """Return the characteristic part of each system of the lab: the one that fewest others have."""
-    parts = {name: parts_of(load_config(name)[1]) for name in expand_configs("lab")}
+    parts = {name: list_parts(load_config(name)[1]) for name in expand_configs("lab")}
     counts = Counter(part for found in parts.values() for part in set(found))
     return {
         name.rpartition("/")[2]: min(found, key=lambda part: (counts[part], part))
@@ -169,8 +168,10 @@ def part_page(registry: Registry, name: str, lab: Lab) -> str:
     text = ast.get_docstring(part.tree) or ""
     lines = text.partition("\n")[2].strip("\n").split("\n\n")
     body = [piece for piece in lines if not piece.startswith("Source:")]
-    mine = [system for system, subject in subjects().items() if subject == (registry.kind, name)]
-    pieces = [
+    mine = [
+        system for system, subject in find_subjects().items() if subject == (registry.kind, name)
+    ]
+    sections = [
         f"# The {registry.kind} `{name}`",
         part.summary,
         *body,
@@ -181,21 +182,21 @@ def part_page(registry: Registry, name: str, lab: Lab) -> str:
         ),
     ]
     if mine:
-        pieces.append("## In the lab")
+        sections.append("## In the lab")
     for system in mine:
         file = f"configs/lab/{system}.yaml"
         yaml = (ROOT / file).read_text(encoding="utf-8").partition("\n")[2]
-        pieces += [
+        sections += [
             f"[{system}](../../{file}): {config_summary(f'lab/{system}')}",
             f"```yaml\n{yaml}```",
         ]
     if mine:
         rows = [[system, *lab.row(system)] for system in mine]
-        pieces += [
+        sections += [
             table(["system", *HEAD], rows),
             "What the columns mean: [systems.md](../systems.md).",
         ]
-    return "\n\n".join(filter(None, pieces)) + "\n"
+    return "\n\n".join(filter(None, sections)) + "\n"
 
 
 # What the figures say
@@ -215,9 +216,9 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
     def above(one: str, other: str) -> bool:
         return all(lab.f1(one, corpus) > lab.f1(other, corpus) for corpus in tests)
 
-    def from_lstm(name: str) -> str:
+    def vs_lstm(name: str) -> str:
         return ", ".join(
-            f"{words[c]} {format_difference(lab.split(name, c, 'test')['against_first'])}"
+            f"{words[c]} {format_difference(lab.split(name, c, 'test')['difference_from_first'])}"
             for c in tests
         )
 
@@ -249,12 +250,12 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
         above("lstm", "lstm-forward") and above("elman", "elman-forward"),
         f"LSTM: {pair('lstm', 'lstm-forward')}. Elman: {pair('elman', 'elman-forward')}.",
     )
-    elman = [lab.split("elman", corpus, "test")["against_first"] for corpus in tests]
+    elman = [lab.split("elman", corpus, "test")["difference_from_first"] for corpus in tests]
     yield (
         "A gated memory is better than a plain one.",
         all(against["interval"][1] < 0 for against in elman),
         (
-            f"Elman, less the LSTM: {from_lstm('elman')}. These sentences are short; how far back"
+            f"Elman, less the LSTM: {vs_lstm('elman')}. These sentences are short; how far back"
             " each memory reaches is what [slotfill probe](probe.md) measures."
         ),
     )
@@ -271,33 +272,35 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
             " past."
         ),
         above("lstm", "lstm-lecture"),
-        f"As drawn, with sigmoids for g and h too, less the LSTM: {from_lstm('lstm-lecture')}.",
+        f"As drawn, with sigmoids for g and h too, less the LSTM: {vs_lstm('lstm-lecture')}.",
     )
     smaller = 100 * (1 - lab.parameters("gru") / lab.parameters("lstm"))
-    close = [lab.split("gru", corpus, "test")["against_first"]["interval"] for corpus in tests]
+    close = [
+        lab.split("gru", corpus, "test")["difference_from_first"]["interval"] for corpus in tests
+    ]
     yield (
         "A GRU is as good as an LSTM, and smaller.",
         all(low > -1 for low, _ in close) and smaller > 0,
         (
-            f'GRU, less the LSTM: {from_lstm("gru")}, with {smaller:.0f} % fewer parameters. "As'
+            f'GRU, less the LSTM: {vs_lstm("gru")}, with {smaller:.0f} % fewer parameters. "As'
             ' good" is taken as: not worse by a point of F1 within the interval.'
         ),
     )
     yield (
         "The cells found by search (MUT1 to MUT3) are about as good as the LSTM.",
         all(
-            lab.split(m, c, "test")["against_first"]["interval"][0] > -1
+            lab.split(m, c, "test")["difference_from_first"]["interval"][0] > -1
             for m in MUTS
             for c in tests
         ),
-        " ".join(f"{name.upper()}, less the LSTM: {from_lstm(name)}." for name in MUTS),
+        " ".join(f"{name.upper()}, less the LSTM: {vs_lstm(name)}." for name in MUTS),
     )
     variants = {
         name: found["corpora"] for name, found in lab.variants.items() if name != "greff-vanilla"
     }
 
     def change(name: str, corpus: str) -> Report:
-        found: Report = variants[name][corpus]["splits"]["test"]["against_first"]
+        found: Report = variants[name][corpus]["splits"]["test"]["difference_from_first"]
         return found
 
     better = [
@@ -335,8 +338,12 @@ def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
             + ".",
         )
     for name, what in ADDED.items():
-        against = [lab.split(name, corpus, "test")["against_first"] for corpus in tests]
-        yield what, all(a["interval"][0] > 0 for a in against), f"Less the LSTM: {from_lstm(name)}."
+        against = [lab.split(name, corpus, "test")["difference_from_first"] for corpus in tests]
+        yield (
+            what,
+            all(a["interval"][0] > 0 for a in against),
+            f"Less the LSTM: {vs_lstm(name)}.",
+        )
 
 
 MUTS = ("mut1", "mut2", "mut3")
@@ -383,7 +390,7 @@ def speed_table() -> str:
 
 def page(lab: Lab) -> str:
     """Return docs/systems.md."""
-    about, environment = subjects(), lab.all["environment"]
+    about, environment = find_subjects(), lab.all["environment"]
     speed = json.loads(SPEED.read_text(encoding="utf-8"))
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
     index = "\n".join(

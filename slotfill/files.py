@@ -129,7 +129,7 @@ def _encoding_hint(content: bytes) -> str:
     not_utf8 = text.count("\ufffd")
     if sum(character > "\x7f" for character in text) > 2 * not_utf8:
         return "the rest of the file is UTF-8; correct the line"
-    scores = {name: _share_of_common_letters(content, name) for name in _EAST_ASIAN_ENCODINGS}
+    scores = {name: _measure_common_letters(content, name) for name in _EAST_ASIAN_ENCODINGS}
     best = max(scores.values())
     # In Latin text, a letter that is not ASCII has ASCII around it, and no byte is a control.
     runs = re.findall(rb"[\x80-\xff]+", content)
@@ -144,7 +144,7 @@ def _encoding_hint(content: bytes) -> str:
     return f"{_UTF8_HINT} ENCODING" + (f" (perhaps {' or '.join(names)})" if names else "")
 
 
-def _share_of_common_letters(content: bytes, encoding: str) -> float:
+def _measure_common_letters(content: bytes, encoding: str) -> float:
     """Return the share of common letters among those that are not ASCII; 0 if it cannot decode."""
     try:  # The last character may be incomplete.
         text = getincrementaldecoder(encoding)().decode(content)

@@ -34,7 +34,7 @@ class Weights:
         return found[0] if blocks == 1 else found
 
 
-def encoder_of(cell, size, layers=1):
+def build_encoder(cell, size, layers=1):
     options = {"cell": cell, "hidden_size": HIDDEN, "layers": layers, "dropout": 0.0}
     encoder = ENCODERS.build({"name": "recurrent", **options}, size).double().eval()
     randomize(encoder, 1)

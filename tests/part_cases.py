@@ -123,11 +123,11 @@ def make_transformer() -> None:
     BertModel(config).save_pretrained(folder)
 
 
-def vocab_of(scheme: str = "iob2") -> Vocab:
+def make_vocab(scheme: str = "iob2") -> Vocab:
     return Vocab.from_sentences(SENTENCES, scheme, intents=True)
 
 
-def batch_of(model: Any, vocab: Vocab, sentences: list[Sentence]) -> Any:
+def make_labelled_batch(model: Any, vocab: Vocab, sentences: list[Sentence]) -> Any:
     """The labelled batch of `sentences`."""
     tags = [
         [vocab.tag_ids[tag] for tag in slots_to_tags(s.slots or [], len(s.tokens), vocab.scheme)]
@@ -284,7 +284,7 @@ def randomize(module: torch.nn.Module, seed: int, scale: float = 1.0) -> None:
                 part.weight[part.padding_idx] = 0
 
 
-def loss_of(tagger, hidden, lengths, tags):
+def compute_loss(tagger, hidden, lengths, tags):
     """The loss of a tagger over `hidden`, as the network computes it."""
     emissions = tagger(hidden, lengths, tags)
     return tagger.loss(emissions, lengths, tags).mean() + tagger.regularization_loss

@@ -210,7 +210,7 @@ def test_formats_page_examples(name, tmp_path):
         assert path.read_text(encoding="utf-8").startswith(written + "\n")
 
 
-def rows_of(page: str, first: str) -> list[list[str]]:
+def read_rows(page: str, first: str) -> list[list[str]]:
     """Return the rows of the table of a page whose first column is headed `first`."""
     text = (ROOT / page).read_text(encoding="utf-8")
     found = re.search(rf"^\| {first} \|.*\n\|[ \-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
@@ -219,7 +219,7 @@ def rows_of(page: str, first: str) -> list[list[str]]:
 
 
 def test_formats_page_lists_formats_and_suffixes():
-    rows = {row[0].strip("`"): row[1] for row in rows_of("docs/formats.md", "format")}
+    rows = {row[0].strip("`"): row[1] for row in read_rows("docs/formats.md", "format")}
     assert list(rows) == FORMATS.names()
     for name, endings in rows.items():
         assert tuple(re.findall(r"`(\.\w+)`", endings)) == FORMATS.part(name).load().suffixes
@@ -228,7 +228,7 @@ def test_formats_page_lists_formats_and_suffixes():
 def test_formats_page_schemes():
     rows = {
         row[0].strip("`"): [cell.strip("`") for cell in row[1:]]
-        for row in rows_of("docs/formats.md", "scheme")
+        for row in read_rows("docs/formats.md", "scheme")
     }
     slots = [Slot("city", 1, 3), Slot("city", 3, 4)]
     assert rows == {scheme: slots_to_tags(slots, 4, scheme) for scheme in SCHEMES}
@@ -237,7 +237,7 @@ def test_formats_page_schemes():
 def test_formats_page_tokenizers():
     rows = {
         row[0].strip("`"): re.findall(r"`([^`]+)`", row[1])
-        for row in rows_of("docs/formats.md", "tokenizer")
+        for row in read_rows("docs/formats.md", "tokenizer")
     }
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"^\| tokenizer \| \*(.+)\* \|$", page, re.MULTILINE)
@@ -281,4 +281,4 @@ def _unknown_tokens(sentence: Sentence) -> list[int]:
 def test_parts_page_lists_every_kind():
     from slotfill.config.registry import REGISTRIES
 
-    assert {row[0] for row in rows_of("docs/parts.md", "kind")} == set(REGISTRIES)
+    assert {row[0] for row in read_rows("docs/parts.md", "kind")} == set(REGISTRIES)

@@ -172,7 +172,9 @@ def test_attention_attends_to_the_verb_and_ignores_order():
 def test_claims_about_the_comparison(lecture):
     lab = lecture.lab()
     changes = {
-        (name, corpus): config["corpora"][corpus]["splits"]["test"]["against_first"]["difference"]
+        (name, corpus): config["corpora"][corpus]["splits"]["test"]["difference_from_first"][
+            "difference"
+        ]
         for name, config in lab.variants.items()
         if name != "greff-vanilla"
         for corpus in ("taipei", "atis")
@@ -181,7 +183,7 @@ def test_claims_about_the_comparison(lecture):
 
     def ahead(corpus: str, split: str) -> dict[str, bool]:
         names = ("attention", "self-attention", "focus", "aligned")
-        against = {name: lab.split(name, corpus, split)["against_first"] for name in names}
+        against = {name: lab.split(name, corpus, split)["difference_from_first"] for name in names}
         return {
             name: found["difference"] > 0
             for name, found in against.items()

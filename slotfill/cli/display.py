@@ -304,7 +304,7 @@ def highlight(sentence: Sentence, names: Sequence[str]) -> Text:
     line = Text().append(escape(label), style="dim")
     probabilities = iter(confidence.slots) if confidence else repeat(1.0)
     resolved = iter(sentence.resolved or repeat(None))
-    for text, name in sentence.pieces():
+    for text, name in sentence.split_by_slot():
         if not name:
             line.append(escape(text))
             continue

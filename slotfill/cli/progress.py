@@ -76,7 +76,7 @@ def training_progress() -> Iterator[Callable[[Progress], None]]:
                 text, style = heading.pop(0)
                 console.print(text, style=style)
             bar.show_epoch(progress)
-            if _epoch_ended(progress):
+            if _is_epoch_end(progress):
                 row = progress.history[-1]
                 style = "bold green" if row is progress.best else ""
                 console.print(_table_line(row, style != ""), style=style, soft_wrap=True)
@@ -92,7 +92,7 @@ def _epoch_log() -> Iterator[Callable[[Progress], None]]:
 
     def log(progress: Progress) -> None:
         nonlocal logged_at, skipped
-        if not _epoch_ended(progress):
+        if not _is_epoch_end(progress):
             return
         skipped = _log_line(progress)
         now = time.monotonic()
@@ -150,7 +150,7 @@ def probe_progress() -> Iterator[Callable[[str, float], None]]:
         yield report
 
 
-def _epoch_ended(progress: Progress) -> bool:
+def _is_epoch_end(progress: Progress) -> bool:
     """Return whether this report is the one after the evaluation of an epoch."""
     return bool(progress.history) and progress.history[-1].epoch == progress.epoch
 

@@ -40,7 +40,7 @@ def trust_external_parts(trust: bool = True) -> Iterator[None]:
         _trusted.reset(token)
 
 
-def external_parts_trusted() -> bool:
+def are_external_parts_trusted() -> bool:
     """Return whether the files of user-defined parts may be executed here."""
     return _trusted.get()
 

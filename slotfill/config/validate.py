@@ -121,7 +121,7 @@ def _apply_overrides(
             if not equals or not key:
                 key = f"'{override}'"
                 raise ValueError("an override is written key=value, as encoder.hidden_size=200")
-            data.update(_with_value(data, _parse_key(key), parse_override(text)))
+            data.update(_replace_value(data, _parse_key(key), parse_override(text)))
             keys.add(key)
         except ValueError as error:
             errors.append(ErrorDetail(str(error), key, "command line"))
@@ -137,7 +137,7 @@ def _parse_key(key: str) -> KeyPath:
     return tuple(int(step) if step.isdecimal() else step for step in steps)
 
 
-def _with_value(
+def _replace_value(
     data: Any, path: KeyPath, value: Any, kind: str | None = None, above: KeyPath = ()
 ) -> Any:
     """Return a copy of `data`, which is at the path `above`, with `value` at `path` in it.
@@ -165,7 +165,7 @@ def _with_value(
         kind, default = _kind_and_default(kind, data, (*above, step))
         inner = default if data.get(step) is None else data[step]
     copy = data.copy()
-    copy[step] = _with_value(inner, path[1:], value, kind, (*above, step))
+    copy[step] = _replace_value(inner, path[1:], value, kind, (*above, step))
     return copy
 
 
@@ -227,7 +227,7 @@ def _find_errors(
     messages = []
     for value in values:
         try:
-            _validate(Config, _with_value(data, _parse_key(key), value), context)
+            _validate(Config, _replace_value(data, _parse_key(key), value), context)
         except ValueError as error:
             messages.append(str(error))
         except ConfigError as error:

@@ -70,8 +70,8 @@ class CharacterIndexer:
         self.ids = {character: index for index, character in enumerate(sorted(characters), start=2)}
 
     def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
-        """Return `index_pieces` of the characters."""
-        return index_pieces(batch, self._character_ids)
+        """Return `index_subwords` of the characters."""
+        return index_subwords(batch, self._character_ids)
 
     def _character_ids(self, token: str) -> list[int]:
         form = token.lower() if self.lowercase else token
@@ -105,8 +105,8 @@ class NgramIndexer:
         return cls(ngrams, lowercase=lowercase)
 
     def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
-        """Return `index_pieces` of the n-grams."""
-        return index_pieces(batch, self._cached_ids)
+        """Return `index_subwords` of the n-grams."""
+        return index_subwords(batch, self._cached_ids)
 
     def _ngram_ids(self, token: str) -> list[int]:
         ngrams = _ngrams(token.lower() if self.lowercase else token, self.sizes) if token else ()
@@ -216,16 +216,16 @@ def compute_coverage(
     return coverage
 
 
-def index_pieces(
-    batch: Sequence[Sequence[str]], piece_ids: Callable[[str], Sequence[int]]
+def index_subwords(
+    batch: Sequence[Sequence[str]], subword_ids: Callable[[str], Sequence[int]]
 ) -> tuple[np.ndarray, ...]:
-    """Return piece ids `(unique tokens, pieces)` and token indices `(batch, time)`.
+    """Return subword ids `(unique tokens, subwords)` and token indices `(batch, time)`.
 
     Padding is 0 in both: the first unique token is empty.
     """
     unique: dict[str, int] = {"": 0}
     rows = [[unique.setdefault(token, len(unique)) for token in tokens] for tokens in batch]
-    return pad(list(map(piece_ids, unique)), least=1), pad(rows)
+    return pad(list(map(subword_ids, unique)), least=1), pad(rows)
 
 
 def pad(rows: Sequence[Sequence[int]], least: int = 0) -> np.ndarray:

@@ -84,7 +84,7 @@ class _DateReader:
             from dateparser.date import DateDataParser
             from dateparser.languages.loader import default_loader
         except ImportError:
-            raise _missing("dateparser") from None
+            raise _missing_library_error("dateparser") from None
         _import_text2num()
         self._parser = DateDataParser(languages=[language])  # Checks the language.
         locale = default_loader.get_locale(language).info
@@ -155,8 +155,8 @@ def _import_text2num() -> None:
     try:
         import text_to_num  # noqa: F401
     except ImportError:
-        raise _missing("text2num") from None
+        raise _missing_library_error("text2num") from None
 
 
-def _missing(library: str) -> UsageError:
+def _missing_library_error(library: str) -> UsageError:
     return UsageError(f"resolve needs {library}: pip install 'slotfill[values]'")

@@ -141,7 +141,7 @@ class Sentence:
         slots = {("slot", slot.name) for slot in self.slots or ()}
         return slots | {("intent", name) for name in intent_names(self.intent)}
 
-    def known(self, slots: Sequence[Slot]) -> Sequence[Slot]:
+    def filter_known(self, slots: Sequence[Slot]) -> Sequence[Slot]:
         """Return those of predicted `slots` that do not touch a token whose label is not known."""
         if not self.unknown:
             return slots
@@ -162,8 +162,8 @@ class Sentence:
         start, end = self.span(slot)
         return {"name": slot.name, "value": self.text[start:end], "start": start, "end": end}
 
-    def pieces(self) -> Iterator[tuple[str, str]]:
-        """Yield the pieces of the text, each with the name of its slot, which is empty for none."""
+    def split_by_slot(self) -> Iterator[tuple[str, str]]:
+        """Yield the parts of the text, each with the name of its slot, which is empty for none."""
         done = 0
         for slot in self.slots or ():
             start, end = self.span(slot)

@@ -149,15 +149,15 @@ class Tokenizer:
         tokens: list[str] = []
         offsets: list[tuple[int, int]] = []
         start = 0
-        # No token holds a space or depends on what is beyond one, so pieces are split one by one.
-        for piece in text.split(" "):
-            end = start + len(piece)
-            if self._ascii_words and piece.isalnum() and piece.isascii():
-                tokens.append(piece)
+        # No token holds a space or depends on what is beyond one, so words are split one by one.
+        for word in text.split(" "):
+            end = start + len(word)
+            if self._ascii_words and word.isalnum() and word.isascii():
+                tokens.append(word)
                 offsets.append((start, end))
-            elif piece:
-                short = len(piece) <= _CACHEABLE_LENGTH
-                forms, spans = (self._cached_split if short else self._split)(piece)
+            elif word:
+                short = len(word) <= _CACHEABLE_LENGTH
+                forms, spans = (self._cached_split if short else self._split)(word)
                 tokens += forms
                 offsets += [(start + first, start + last) for first, last in spans]
             start = end + 1
@@ -169,16 +169,16 @@ class Tokenizer:
             return token
         return unicodedata.normalize(self.normalization, token)  # type: ignore[arg-type]
 
-    def _split(self, piece: str) -> tuple[list[str], list[tuple[int, int]]]:
-        """Return the tokens of `piece`, normalized, and their offsets."""
-        matches = _TOKENS[self.name].finditer(piece.translate(_CHARACTER_CLASSES))
+    def _split(self, word: str) -> tuple[list[str], list[tuple[int, int]]]:
+        """Return the tokens of `word`, normalized, and their offsets."""
+        matches = _TOKENS[self.name].finditer(word.translate(_CHARACTER_CLASSES))
         spans = [match.span() for match in matches]
         if self._affix_forms:
-            if self._form(piece) in self._affix_forms:
-                spans = [(0, len(piece))]
-            spans = [part for span in spans for part in self._split_affixes(piece, *span)]
-        tokens = [piece[start:end] for start, end in spans]
-        return (tokens if piece.isascii() else [self.normalize(token) for token in tokens]), spans
+            if self._form(word) in self._affix_forms:
+                spans = [(0, len(word))]
+            spans = [part for span in spans for part in self._split_affixes(word, *span)]
+        tokens = [word[start:end] for start, end in spans]
+        return (tokens if word.isascii() else [self.normalize(token) for token in tokens]), spans
 
     def _split_affixes(self, text: str, start: int, end: int) -> list[tuple[int, int]]:
         """Return `text[start:end]` split at its affixes, the longest suffix first."""

@@ -159,9 +159,9 @@ def _binary_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int)
         raise DataError(f"{path}: continues after the {count} words that the header says")
 
 
-def _numbers(pieces: list[bytes]) -> np.ndarray | None:
+def _numbers(fields: list[bytes]) -> np.ndarray | None:
     try:
-        return np.array([float(piece) for piece in pieces], np.float32)
+        return np.array([float(field) for field in fields], np.float32)
     except ValueError:
         return None
 

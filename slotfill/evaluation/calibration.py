@@ -147,7 +147,7 @@ def slot_correctness(
     """
     judged, correct = list[bool](), list[bool]()
     for sentence, own_slots in zip(gold, slots, strict=True):
-        known = sentence.known(own_slots)
+        known = sentence.filter_known(own_slots)
         judged += [slot in known for slot in own_slots]
         correct += [slot in (sentence.slots or ()) for slot in known]
     return np.array(judged, bool), np.array(correct, bool)

@@ -141,7 +141,7 @@ class WrongSentence:
                 "error": error.type,
                 "gold": error.gold and sentence.slot_to_json(error.gold),
                 "predicted": error.predicted and sentence.slot_to_json(error.predicted),
-                "confidence": _rounded(error.confidence),
+                "confidence": _round(error.confidence),
                 "training": error.training,
                 **common,
             }
@@ -153,14 +153,14 @@ class WrongSentence:
                 {
                     "error": "intent",
                     **intents,
-                    "confidence": _rounded(self.confidences.intent),
+                    "confidence": _round(self.confidences.intent),
                     **common,
                 }
             )
         return rows
 
 
-def _rounded(probability: float | None) -> float | None:
+def _round(probability: float | None) -> float | None:
     return None if probability is None else round(probability, 4)
 
 
@@ -209,7 +209,7 @@ def count_errors(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) 
     counts = Counter(
         pair.error
         for sentence, slots in zip(gold, predicted, strict=True)
-        for pair in align_slots(sentence.slots or (), sentence.known(slots))
+        for pair in align_slots(sentence.slots or (), sentence.filter_known(slots))
     )
     return {error: counts[error] for error in ERROR_TYPES}
 
@@ -240,7 +240,7 @@ def score_schemes(
     """Return the scores of the `predicted` slots by each scheme."""
     rows = []
     for sentence, slots in zip(gold, predicted, strict=True):
-        own, slots = sentence.slots or [], sentence.known(slots)
+        own, slots = sentence.slots or [], sentence.filter_known(slots)
         exact = len({slot[1:] for slot in own} & {slot[1:] for slot in slots})
         names = sum(pair.error in (None, "boundary") for pair in align_slots(own, slots))
         partial = (exact + _count_overlapping(own, slots)) / 2
@@ -285,7 +285,7 @@ def score_groups(
     """
     rows = []
     for sentence, slots in zip(gold, predicted, strict=True):
-        own, slots = sentence.slots or [], sentence.known(slots)
+        own, slots = sentence.slots or [], sentence.filter_known(slots)
         for each in (set(own).intersection(slots), slots, own):
             rows.append(Counter(grouping(sentence, slot) for slot in each))
     groups = sorted(set[tuple[int, str]]().union(*rows))
@@ -327,7 +327,7 @@ def analyze_errors(
     for sentence, own, intent, confidence in zip(gold, slots, intents, confidences, strict=True):
         errors = []
         probabilities = dict(zip(own, confidence.slots, strict=True))
-        for pair in align_slots(sentence.slots or [], sentence.known(own)):
+        for pair in align_slots(sentence.slots or [], sentence.filter_known(own)):
             names = [slot.name if slot else "" for slot in pair]
             confusion[names[0], names[1]] += 1
             if pair.error:

@@ -85,7 +85,7 @@ def score_predictions(
     tokens = chain.from_iterable(sentence.tokens for sentence in sentences)
     result.unknown_words = sum(not vocab.contains_token(token) for token in tokens)
     names = (slot.name for sentence in sentences for slot in sentence.slots or ())
-    result.unknown_slots, result.unknown_names = _unknown(names, vocab.slot_names)
+    result.unknown_slots, result.unknown_names = _count_unknown(names, vocab.slot_names)
     if vocab.intents and any(sentence.intent for sentence in sentences):
         gold = [intent_names(sentence.intent) for sentence in sentences]
         if [] in gold:
@@ -94,12 +94,12 @@ def score_predictions(
                 " have one; add its intent"
             )
         result.intent = intent = score_intents(sentences, slots, intents)
-        unknown = _unknown(chain.from_iterable(gold), vocab.intent_names)
+        unknown = _count_unknown(chain.from_iterable(gold), vocab.intent_names)
         intent.unknown_intents, intent.unknown_names = unknown
     return result
 
 
-def _unknown(names: Iterable[str], known: Collection[str]) -> tuple[int, list[str]]:
+def _count_unknown(names: Iterable[str], known: Collection[str]) -> tuple[int, list[str]]:
     """Return how many of `names` are not in `known`, and which, sorted."""
     unknown = [name for name in names if name not in known]
     return len(unknown), sorted(set(unknown))

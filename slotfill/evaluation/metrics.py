@@ -115,7 +115,7 @@ def slot_counts(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -
     """
     rows = []
     for sentence, slots in zip(gold, predicted, strict=True):
-        gold_slots, known = sentence.slots or (), sentence.known(slots)
+        gold_slots, known = sentence.slots or (), sentence.filter_known(slots)
         rows.append((len(set(gold_slots).intersection(known)), len(known), len(gold_slots)))
     return np.array(rows, np.int64).reshape(-1, 3)
 
@@ -130,7 +130,7 @@ def score_slots(gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]]) -
     counts = slot_counts(gold, predicted)
     true_positives, predicted_names, gold_names = Counter[str](), Counter[str](), Counter[str]()
     correct_tags = exact_sentences = 0
-    for sentence, slots in zip(gold, map(Sentence.known, gold, predicted), strict=True):
+    for sentence, slots in zip(gold, map(Sentence.filter_known, gold, predicted), strict=True):
         gold_slots = sentence.slots or []
         true_positives.update(slot.name for slot in set(gold_slots).intersection(slots))
         predicted_names.update(slot.name for slot in slots)

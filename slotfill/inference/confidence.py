@@ -64,7 +64,7 @@ def slot_confidences(
     """
     if scores.hypotheses is not None:
         return [
-            _share_of_hypotheses(hypotheses, own_slots, decoder, temperature)
+            _hypotheses_confidence(hypotheses, own_slots, decoder, temperature)
             for hypotheses, own_slots in zip(scores.hypotheses, slots, strict=True)
         ]
     transitions = scores.transitions
@@ -101,7 +101,7 @@ def slot_probabilities(
     """
     if scores.hypotheses is not None:
         return [
-            [_share_of_slot(hypotheses, slot, decoder, temperature) for slot in own_slots]
+            [_slot_share(hypotheses, slot, decoder, temperature) for slot in own_slots]
             for hypotheses, own_slots in zip(scores.hypotheses, slots, strict=True)
         ]
     lattice = Lattice(scores.emissions, lengths, scores.transitions, tags, temperature)
@@ -396,7 +396,7 @@ def sentence_lattices(
         ]
 
 
-def _share_of_hypotheses(
+def _hypotheses_confidence(
     hypotheses: Hypotheses, slots: Sequence[Slot], decoder: TagDecoder, temperature: float
 ) -> Confidence:
     shares = softmax(hypotheses.logp / temperature)
@@ -422,7 +422,7 @@ def in_domain_score(known: float, length: int, reading: float, intent: float | N
     return known * reading ** (1 / length) * (1.0 if intent is None else intent)
 
 
-def _share_of_slot(
+def _slot_share(
     hypotheses: Hypotheses, slot: Slot, decoder: TagDecoder, temperature: float
 ) -> float:
     shares = softmax(hypotheses.logp / temperature)

@@ -48,25 +48,23 @@ class OnnxEngine(Engine):
         """
         self._arguments = (files, vocab, folder)
         embedding, network = (_Session(files[name], folder / name) for name in ONNX)
-        indexers = _validated(
+        indexers = _call(
             embedding.path, lambda: list(map(vocab.indexer, embedding.metadata["indexers"]))
         )
         names = embedding.metadata["inputs"]
         self.indexers: list[Indexer] = [TokenVectorCache(indexers, names, embedding.run_tokens)]
         # Those of contextual embeddings, whose vectors cannot be cached by token.
         contextual = network.metadata.get("indexers") or ()
-        self.indexers += _validated(network.path, lambda: list(map(vocab.indexer, contextual)))
+        self.indexers += _call(network.path, lambda: list(map(vocab.indexer, contextual)))
         self._contextual_inputs = list(chain(*(network.metadata.get("inputs") or ())))
         self._network = network
         saved, tags = network.metadata.get("transitions"), len(vocab.tags)
-        self.transitions = saved and _validated(
-            network.path, lambda: Transitions.from_json(saved, tags)
-        )
+        self.transitions = saved and _call(network.path, lambda: Transitions.from_json(saved, tags))
         self.texts: dict[str, str] = network.metadata["texts"]
         self.is_multi_intent = vocab.is_multi_intent
         self._sizes = tags, len(vocab.intent_names)
         # Run once, so that files that do not fit each other or the vocabulary are found here.
-        _validated(network.path, lambda: self.predict(make_batch([["a"]], self.indexers)))
+        _call(network.path, lambda: self.predict(make_batch([["a"]], self.indexers)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Sessions and locks can be neither copied nor pickled.
@@ -81,7 +79,9 @@ class OnnxEngine(Engine):
         tags, intents = self._sizes
         shapes = [(count, time, tags), (count, intents)][: max(1, len(outputs))]
         if [output.shape for output in outputs] != shapes:
-            raise _invalid(self._network.path, f"its outputs are not of the shapes {shapes}")
+            raise _invalid_file_error(
+                self._network.path, f"its outputs are not of the shapes {shapes}"
+            )
         return Scores(outputs[0], self.transitions, outputs[1] if outputs[1:] else None)
 
 
@@ -111,35 +111,37 @@ class _Session:
         options.inter_op_num_threads = 1
         self.path = path
         cpu = ["CPUExecutionProvider"]
-        self._session = _validated(
+        self._session = _call(
             path, lambda: onnxruntime.InferenceSession(content, options, providers=cpu)
         )
         text = self._session.get_modelmeta().custom_metadata_map.get("slotfill", "{}")
-        self.metadata = _validated(path, lambda: parse_json(text, _METADATA_SHAPES[path.name]))
+        self.metadata = _call(path, lambda: parse_json(text, _METADATA_SHAPES[path.name]))
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Return the outputs."""
-        return _validated(self.path, lambda: self._session.run(None, inputs))
+        return _call(self.path, lambda: self._session.run(None, inputs))
 
     def run_tokens(self, inputs: Mapping[str, np.ndarray], count: int) -> np.ndarray:
         """Return the vectors `(token, size)` of one sentence of `count` tokens."""
         (vectors,) = self.run(inputs)
         if vectors.ndim != 3 or vectors.shape[:2] != (1, count):
-            raise _invalid(self.path, f"its output has the shape {vectors.shape}")
+            raise _invalid_file_error(self.path, f"its output has the shape {vectors.shape}")
         return vectors[0]
 
 
-def _validated(path: Path, action: Callable[[], _Result]) -> _Result:
+def _call(path: Path, action: Callable[[], _Result]) -> _Result:
     """Return what `action` returns; raises RunError if it fails because of the file `path`."""
     try:
         return action()
     except RunError:
         raise
     except Exception as error:  # ONNX Runtime has many classes of errors, and no common base.
-        raise _invalid(path, " ".join(str(error).split()) or type(error).__name__) from None
+        raise _invalid_file_error(
+            path, " ".join(str(error).split()) or type(error).__name__
+        ) from None
 
 
-def _invalid(path: Path, reason: str) -> RunError:
+def _invalid_file_error(path: Path, reason: str) -> RunError:
     return RunError(
         f"{path}: not an ONNX file of slotfill ({reason}); write it again with:"
         f" slotfill export {path.parent}"

@@ -199,7 +199,7 @@ def diff_predictions(gold: Sequence[Sentence], a: Predictions, b: Predictions) -
         fixed.update(slot.name for slot in own_gold.intersection(own_b).difference(own_a))
         broken.update(slot.name for slot in own_gold.intersection(own_a).difference(own_b))
         errors = [
-            len(own_gold ^ set(sentence.known(slots)))
+            len(own_gold ^ set(sentence.filter_known(slots)))
             + (has_intents and set(intent_names(intent)) != set(intent_names(sentence.intent)))
             for slots, intent in ((own_a, intent_a), (own_b, intent_b))
         ]

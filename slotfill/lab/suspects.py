@@ -71,11 +71,11 @@ def find_suspects(plan: Plan, data: DataConfig, device: str = "cpu") -> list[Sus
     """
     training = read_training_sentences(data)
     folds = draw_folds(training, plan.folds)
-    jobs_of: dict[int, list[Job]] = defaultdict(list)
+    jobs_by_fold: dict[int, list[Job]] = defaultdict(list)
     for job in filter(is_finished, plan.jobs):
-        jobs_of[job.fold].append(job)
+        jobs_by_fold[job.fold].append(job)
     suspects: list[Suspect] = []
-    for number, jobs in jobs_of.items():
+    for number, jobs in jobs_by_fold.items():
         runs = [load_run(job.folder, device, "torch") for job in jobs]
         test = read_split(jobs[0].config.data, "test", tokenizer=runs[0].vocab.tokenizer).sentences
         for sentence, index in zip(test, folds[number - 1], strict=True):
@@ -91,7 +91,7 @@ def _find_in_fold(runs: Sequence[Run], sentences: Sequence[Sentence]) -> Iterato
         slots = list(sentence.slots or ())
         intents = [sentence.intent]
         for prediction in predictions:
-            slots += sentence.known(prediction.slots[index])
+            slots += sentence.filter_known(prediction.slots[index])
             intents.append(prediction.intents[index])
         unnamed = [slot._replace(name="") for slot in slots]
         asked: list[Question] = [*slots, *unnamed, *filter(None, intents)]

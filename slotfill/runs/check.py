@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from slotfill.config.builtin import load_config
 from slotfill.config.models import external_part_files
-from slotfill.config.registry import external_parts_trusted
+from slotfill.config.registry import are_external_parts_trusted
 from slotfill.data.alignment import MisalignedError
 from slotfill.data.findings import check_splits, check_values, find_problems
 from slotfill.data.sentence import intent_names
@@ -30,7 +30,7 @@ def check_config(
     from slotfill.model.build import check_buildable
 
     name, loaded = load_config(config, overrides, need_data=True)
-    files = [] if external_parts_trusted() else list(external_part_files(loaded.model_dump()))
+    files = [] if are_external_parts_trusted() else list(external_part_files(loaded.model_dump()))
     if not files:
         check_buildable(loaded)
     results, summaries = {}, []

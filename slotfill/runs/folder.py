@@ -80,7 +80,7 @@ class RunFolder:
         self.partial = partial_path(self.out)
         self.force = force
         self.release: Callable[[], object] = lambda: None
-        self.source = stopped_run(self.out) if resume else None
+        self.source = find_stopped_run(self.out) if resume else None
         if not resume:
             self._check_replaceable(self.out, force=force)
             self._check_replaceable(self.partial, force=force)
@@ -116,7 +116,7 @@ class RunFolder:
                 f"{path} is not a run folder ({min(foreign)}), so it is not replaced; choose"
                 " another --out"
             )
-        resumable = stopped_run(self.out) == path
+        resumable = find_stopped_run(self.out) == path
         if force or (is_partial and not resumable):  # Its first epoch is nothing to lose.
             return
         resume = f"resume with --resume {self.out}, " if resumable else ""
@@ -258,7 +258,7 @@ class RunFolder:
         self.release()
 
 
-def stopped_run(out: Path) -> Path | None:
+def find_stopped_run(out: Path) -> Path | None:
     """Return the folder of a run that `--resume` continues or completes; None if there is none."""
     for folder in (partial_path(out), out):
         if is_completed(folder):

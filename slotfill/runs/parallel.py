@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from slotfill.config.registry import FORMATS, external_parts_trusted, trust_external_parts
+from slotfill.config.registry import FORMATS, are_external_parts_trusted, trust_external_parts
 from slotfill.data.formats.base import Format
 from slotfill.errors import RunError
 from slotfill.inference.stream import ordered_map, read_ahead
@@ -27,7 +27,7 @@ def render_parallel(
 
     `options` are those of `Predictor.load`. Raises RunError if a process was killed.
     """
-    work = partial(_render_chunk, run, format, external_parts_trusted(), options)
+    work = partial(_render_chunk, run, format, are_external_parts_trusted(), options)
     # An ordinary exit releases the semaphores of the pool.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with ProcessPoolExecutor(jobs, get_context("spawn"), _init_worker) as workers:

@@ -14,7 +14,7 @@ from slotfill.data.vocab import Vocab
 SEEDS = st.one_of(st.none(), st.tuples(st.integers(0, 99), st.integers(0, 99)))
 
 
-def lengths_of(count, seed=0, longest=50):
+def draw_lengths(count, seed=0, longest=50):
     return np.random.default_rng(seed).integers(1, longest, count, endpoint=True).tolist()
 
 
@@ -31,7 +31,7 @@ def test_batches_partition_the_sentences_within_the_limits(lengths, size, seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_padding_is_bounded_with_mixed_lengths(seed):
     """The longest sentence of a batch is not always its last."""
-    lengths = lengths_of(4000, seed, longest=40)
+    lengths = draw_lengths(4000, seed, longest=40)
     batches = bucket_batches(lengths, 10**6, (seed, 0))
     assert (
         max(len(batch) * max(lengths[i] for i in batch) for batch in batches) <= MAX_PADDED_TOKENS
@@ -40,7 +40,7 @@ def test_padding_is_bounded_with_mixed_lengths(seed):
 
 @pytest.mark.parametrize("size", [1, 7, 16])
 def test_batches_are_full(size):
-    lengths = lengths_of(1000)
+    lengths = draw_lengths(1000)
     for seed in (None, (1, 1)):
         sizes = [len(batch) for batch in bucket_batches(lengths, size, seed)]
         assert len(sizes) == -(-1000 // size)
@@ -49,14 +49,14 @@ def test_batches_are_full(size):
 
 @pytest.mark.parametrize("seed", [None, (1, 1)])
 def test_padding_is_below_5_percent(seed):
-    lengths = lengths_of(2000)
+    lengths = draw_lengths(2000)
     batches = bucket_batches(lengths, 16, seed)
     padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
     assert padded < 1.05 * sum(lengths)
 
 
 def test_batches_without_a_seed_are_sorted_by_length():
-    lengths = lengths_of(100)
+    lengths = draw_lengths(100)
     flat = [lengths[i] for batch in bucket_batches(lengths, 8) for i in batch]
     assert flat == sorted(lengths)
     # Sentences of equal length keep their order.
@@ -64,7 +64,7 @@ def test_batches_without_a_seed_are_sorted_by_length():
 
 
 def test_the_seed_determines_the_result():
-    lengths = lengths_of(200)
+    lengths = draw_lengths(200)
     first = bucket_batches(lengths, 8, (1, 1))
     assert first == bucket_batches(lengths, 8, (1, 1))
     for other in ((1, 2), (2, 1)):

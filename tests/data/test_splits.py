@@ -45,7 +45,7 @@ def labelled(*names: str, intent: str | None = None) -> list[Sentence]:
     ]
 
 
-def names_of(sentences: list[Sentence]) -> set[str]:
+def list_names(sentences: list[Sentence]) -> set[str]:
     return {slot.name for sentence in sentences for slot in sentence.slots or ()}
 
 
@@ -76,8 +76,8 @@ def test_holdout_and_train_share_every_slot_name_that_two_sentences_have(
     write("a.brackets", rows)
     data = DataConfig(path="a.brackets", holdout=holdout)
     train, valid = (read_split(data, split).sentences for split in ("train", "valid"))
-    assert names_of(valid) == shared
-    assert names_of(train) == names_of(train) | shared
+    assert list_names(valid) == shared
+    assert list_names(train) == list_names(train) | shared
     assert len(valid) == round(len(rows) * holdout)
     assert len({sentence.text for sentence in [*train, *valid]}) == len(rows)
     assert read_split(data, "valid").sentences == valid
@@ -102,7 +102,7 @@ def test_every_slot_name_of_the_holdout_occurs_in_train(rows, holdout):
     repeated = {
         name for name, count in Counter(n for row in rows for n in row).items() if count > 1
     }
-    train = names_of([s for i, s in enumerate(sentences) if i not in held])
+    train = list_names([s for i, s in enumerate(sentences) if i not in held])
     # Where every sentence has a name that no other has, some of them must be held out.
     free = [row for row in rows if row <= repeated]
     if len(free) - len(repeated) >= size:

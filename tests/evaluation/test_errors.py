@@ -32,8 +32,8 @@ def slots(draw: st.DrawFn) -> list[Slot]:
     """Return slots of a sentence, in order and without overlaps."""
     ends = sorted(draw(st.sets(st.integers(0, LENGTH), max_size=7)))
     names = draw(st.lists(st.sampled_from(["a", "b", ""]), min_size=7, max_size=7))
-    pieces = zip(ends, ends[1:], names, strict=False)
-    return [Slot(name, start, end) for start, end, name in pieces if name]
+    spans = zip(ends, ends[1:], names, strict=False)
+    return [Slot(name, start, end) for start, end, name in spans if name]
 
 
 def sentence(own: list[Slot], length: int = LENGTH) -> Sentence:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from part_cases import SENTENCES, STRANGE, networks, randomize, small, vocab_of
+from part_cases import SENTENCES, STRANGE, make_vocab, networks, randomize, small
 
 from slotfill.config.registry import REGISTRIES
 from slotfill.data.batching import make_batch
@@ -31,13 +31,13 @@ BATCHES = [
 
 
 def built(parts, scheme="iob2", scale=0.7):
-    vocab = vocab_of(scheme)
+    vocab = make_vocab(scheme)
     model = SlotTagger(vocab, *parts).eval()
     randomize(model, 3, scale)
     return model, vocab
 
 
-def tokens_of(batch):
+def unique_tokens(batch):
     return {token for tokens in batch for token in tokens}
 
 
@@ -74,7 +74,7 @@ def test_exported_model_matches_torch(parts):
 
 def test_features_of_phrases_are_exported_beside_the_cached_vectors():
     """Also of ensembles, and below an encoder that would else be part of the token vectors."""
-    vocab = vocab_of()
+    vocab = make_vocab()
     parts = (
         [small("embedding", "gazetteer"), "word"],
         [small("encoder", "feedforward"), small("encoder", "recurrent")],
@@ -193,10 +193,10 @@ def test_token_vector_cache_is_bounded(limit, monkeypatch):
         assert engine.predict(make_batch(tokens, engine.indexers)) == model.predict(
             make_batch(tokens, model.indexers)
         )
-        most = max(5, *(len(tokens_of(batch)) for batch in BATCHES))
+        most = max(5, *(len(unique_tokens(batch)) for batch in BATCHES))
         assert len(engine.indexers[0]._rows) <= most and len(engine.indexers[0]._table) <= most + 1
     assert len(engine.indexers[0]._rows) < len(
-        tokens_of(tokens for batch in BATCHES for tokens in batch)
+        unique_tokens(tokens for batch in BATCHES for tokens in batch)
     )
 
 

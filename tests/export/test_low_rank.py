@@ -21,7 +21,7 @@ VOCAB = Vocab(dict(zip(WORDS, (9, 1, 8, 1, 7, 2, 5, 6), strict=True)), ["O", "B-
 TOKENS = [["leave", "Rome", "on", "Monday"], ["arrive", "in", "Tirana"]]
 
 
-def model_of(*overrides):
+def build_model_with(*overrides):
     torch.manual_seed(1)
     config = parse_config(
         "", "x", ["embedding=[{name: word, size: 6}]", "encoder.hidden_size=4", *overrides]
@@ -38,7 +38,7 @@ def emissions(model):
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
 def test_low_rank_weights_are_reproduced_exactly(cell, members):
-    model = model_of(f"encoder.cell={cell}", f"ensemble_size={members}")
+    model = build_model_with(f"encoder.cell={cell}", f"ensemble_size={members}")
     with torch.no_grad():
         for member in model.members:
             weight = member.encoders[0].layers[0].input_weight
@@ -52,7 +52,7 @@ def test_low_rank_weights_are_reproduced_exactly(cell, members):
 
 def test_approximation_error_is_minimal():
     """No product of rank 3 has a smaller error on the training words than the SVD says."""
-    model = model_of()
+    model = build_model_with()
     weight = torch.cat([*model.encoders[0].layers[0].input_weight.detach().double()], dim=1)
     batch = to_device(make_batch([WORDS], model.indexers), model)
     x = model.encode_tokens(batch.features)[0].detach().double()
@@ -67,7 +67,7 @@ def test_approximation_error_is_minimal():
 
 
 def test_reduced_model_is_exported():
-    model = model_of(
+    model = build_model_with(
         "encoder=[{name: feedforward, window: 0, hidden_size: 6}, {name: recurrent,"
         " hidden_size: 4}]"
     )
@@ -86,9 +86,9 @@ def test_rank_must_be_below_the_input_size():
         UsageError,
         match="--rank 6: must be below the input size of the first recurrent layer, 6",
     ):
-        reduce_input_rank(model_of(), VOCAB, 6)
+        reduce_input_rank(build_model_with(), VOCAB, 6)
     with pytest.raises(UsageError, match="--rank: the first encoder is not recurrent"):
-        reduce_input_rank(model_of("encoder={name: feedforward, window: 1}"), VOCAB, 2)
+        reduce_input_rank(build_model_with("encoder={name: feedforward, window: 1}"), VOCAB, 2)
 
 
 def test_export_rank_option(desk, cli):

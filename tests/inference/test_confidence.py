@@ -69,7 +69,7 @@ def sequence_probabilities(emissions, transitions, temperature):
     return paths, softmax(scores / temperature)
 
 
-def names_of(scheme):
+def slot_names(scheme):
     return ["x", "y"] if scheme.startswith(("io", "bio")) and scheme != "bioes" else ["x"]
 
 
@@ -78,7 +78,7 @@ def names_of(scheme):
 @pytest.mark.parametrize("kind", TRANSITIONS)
 def test_confidence_is_the_sum_over_all_sequences_with_the_slot(kind, scheme, temperature):
     random = np.random.default_rng(len(scheme) + int(10 * temperature))
-    tags = all_tags(names_of(scheme), scheme)
+    tags = all_tags(slot_names(scheme), scheme)
     decoder = TagDecoder(tags, scheme)
     found = 0
     for _ in range(4):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_confidence import TRANSITIONS, names_of, sequence_probabilities
+from test_confidence import TRANSITIONS, sequence_probabilities, slot_names
 
 import slotfill
 from slotfill.cli import display
@@ -28,7 +28,7 @@ TEXTS = ["leave New York for Oslo please", "arrive Oslo", "hello there"]
 @pytest.mark.parametrize("kind", TRANSITIONS)
 def test_readings_have_the_probability_of_all_sequences_that_are_these_slots(kind, scheme):
     random = np.random.default_rng(len(scheme))
-    tags = all_tags(names_of(scheme), scheme)
+    tags = all_tags(slot_names(scheme), scheme)
     decoder = TagDecoder(tags, scheme)
     for length, temperature in ((1, 1.0), (3, 1.0), (4, 1.6)):
         emissions = random.normal(scale=2, size=(1, length, len(tags))).astype(np.float32)
@@ -111,7 +111,7 @@ def test_rules_apply_to_each_reading_and_equal_ones_are_one(trained, cli, tmp_pa
         lines = cli("predict", run, *texts, "--nbest", 10).out.splitlines()
         return [json.loads(line) for line in lines]
 
-    def slots_of(reading):
+    def list_slots(reading):
         return [(slot["name"], slot["value"]) for slot in reading["slots"]]
 
     plain = predict()
@@ -124,11 +124,11 @@ def test_rules_apply_to_each_reading_and_equal_ones_are_one(trained, cli, tmp_pa
         for reading in without["readings"]:
             kept = [
                 (name, value)
-                for name, value in slots_of(reading)
+                for name, value in list_slots(reading)
                 if name != "destination" or not re.match("New York$|Oslo", value)
             ]
             expected[tuple(kept)] += reading["confidence"]
-        found = {tuple(slots_of(each)): each["confidence"] for each in row["readings"]}
+        found = {tuple(list_slots(each)): each["confidence"] for each in row["readings"]}
         assert len(found) == len(row["readings"])
         assert found == pytest.approx(expected, abs=1e-3)
         assert list(found.values()) == sorted(found.values(), reverse=True)
@@ -137,7 +137,7 @@ def test_rules_apply_to_each_reading_and_equal_ones_are_one(trained, cli, tmp_pa
     assert cli("values", run, "rules.yaml", "rules=[{slot: city, pattern: Oslo}]").code == 0
     for row in predict():
         if "Oslo" in row["text"]:
-            assert all(("city", "Oslo") in slots_of(reading) for reading in row["readings"])
+            assert all(("city", "Oslo") in list_slots(reading) for reading in row["readings"])
 
 
 def test_an_empty_text_has_one_empty_reading(trained):

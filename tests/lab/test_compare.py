@@ -25,7 +25,7 @@ from slotfill.runs.folder import RunFolder
 from slotfill.runs.train import train
 
 OUT = Path("runs/compare")
-QUICK = ["train.epochs=2", "--seeds", "1,2"]
+FAST = ["train.epochs=2", "--seeds", "1,2"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def compared(tmp_path_factory, corpus):
     (folder / "corpus").symlink_to(corpus)
     configs(folder)
     files = ["--json", "c.json", "--markdown", "c.md"]
-    process = start("compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, *files, cwd=folder)
+    process = start("compare", "one.yaml", "two.yaml", "three.yaml", *FAST, *files, cwd=folder)
     out, err = process.communicate()
     assert (process.returncode, err.decode()) == (0, "")
     (folder / "out.txt").write_bytes(out)
@@ -58,7 +58,7 @@ def configs(folder):
     (folder / "one.yaml").write_text(f"# A small network.\n#\n{text}")
 
 
-def report_of(folder=Path()):
+def read_report(folder=Path()):
     return json.loads((folder / "c.json").read_text(encoding="utf-8"))
 
 
@@ -77,7 +77,7 @@ def steady(report):
 
 
 def test_report_has_the_scores_of_the_runs(compared, corpus):
-    report = report_of(compared)
+    report = read_report(compared)
     keys = "format command date environment statistics seeds folds corpora configs"
     assert list(report) == [*keys.split(), "learning_curves", "runs"]
     assert report["command"].startswith(
@@ -116,14 +116,14 @@ def test_report_has_the_scores_of_the_runs(compared, corpus):
 
 
 def test_differences_are_computed_from_the_saved_counts(compared):
-    report = report_of(compared)
+    report = read_report(compared)
 
     def counts(name, split):
         files = [compared / OUT / "corpus" / f"{name}-seed{seed}.json" for seed in (1, 2)]
         return np.array([json.loads(file.read_text())["counts"][split] for file in files])
 
     for scores in report["configs"][0]["corpora"]["corpus"]["splits"].values():
-        assert scores["against_first"] is None
+        assert scores["difference_from_first"] is None
     for split, sentences in (("test", 8), ("pairs", 4)):
         ps = []
         for config in report["configs"][1:]:
@@ -131,7 +131,7 @@ def test_differences_are_computed_from_the_saved_counts(compared):
             assert one.shape == (2, sentences, 3)
             found = config["corpora"]["corpus"]["splits"][split]
             against, first = (
-                found["against_first"],
+                found["difference_from_first"],
                 report["configs"][0]["corpora"]["corpus"]["splits"][split],
             )
             assert compute_f1(one.sum(axis=1)) == pytest.approx(list(found["f1s"].values()))
@@ -140,14 +140,14 @@ def test_differences_are_computed_from_the_saved_counts(compared):
             assert against["interval"][0] <= against["difference"] <= against["interval"][1]
             ps.append(against["p"])
         corrected = [
-            config["corpora"]["corpus"]["splits"][split]["against_first"]["p_corrected"]
+            config["corpora"]["corpus"]["splits"][split]["difference_from_first"]["p_corrected"]
             for config in report["configs"][1:]
         ]
         assert corrected == correct_holm(ps)
 
 
 def test_tables_on_the_terminal_and_in_markdown(compared):
-    report = report_of(compared)
+    report = read_report(compared)
     out, page = (compared / "out.txt").read_text(), (compared / "c.md").read_text()
     assert max(map(len, out.splitlines()[13:-4])) <= 80
     for config in report["configs"]:
@@ -164,17 +164,17 @@ def test_tables_on_the_terminal_and_in_markdown(compared):
 
 def test_a_second_call_trains_nothing_and_reports_the_same(again, cli):
     before = stamps()
-    result = cli("compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, "--json", "c.json")
+    result = cli("compare", "one.yaml", "two.yaml", "three.yaml", *FAST, "--json", "c.json")
     assert (result.code, result.out) == (2, "")
     assert result.err == "slotfill: c.json: already exists; use --force to replace it\n"
-    report = report_of()
+    report = read_report()
     result = cli(
-        "compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, "--json", "c.json", "--force"
+        "compare", "one.yaml", "two.yaml", "three.yaml", *FAST, "--json", "c.json", "--force"
     )
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("6 runs, 6 of them already finished\n")
     assert stamps() == before
-    new = report_of()
+    new = read_report()
     assert steady(new) == steady(report)
     assert new["runs"] == report["runs"]
 
@@ -182,12 +182,12 @@ def test_a_second_call_trains_nothing_and_reports_the_same(again, cli):
 def test_only_a_missing_run_is_trained_again(again, cli):
     before = stamps()
     shutil.rmtree(OUT / "corpus" / "two-seed2")
-    result = cli("compare", "one.yaml", "two.yaml", "three.yaml", *QUICK, "--json", "new.json")
+    result = cli("compare", "one.yaml", "two.yaml", "three.yaml", *FAST, "--json", "new.json")
     assert (result.code, result.err) == (0, "")
     assert re.findall(r"^corpus/(\S+): starts", result.out, re.MULTILINE) == ["two-seed2"]
     changed = {path.split("/")[3] for path, stamp in stamps().items() if before[path] != stamp}
     assert changed == {"two-seed2", "two-seed2.json"}
-    assert steady(json.loads(Path("new.json").read_text())) == steady(report_of())
+    assert steady(json.loads(Path("new.json").read_text())) == steady(read_report())
 
 
 def test_a_run_of_another_config_is_an_error_with_its_key(again, cli):
@@ -213,7 +213,7 @@ def test_changed_test_sentences_are_evaluated_and_changed_valid_sentences_an_err
     weights = {path: stamp for path, stamp in stamps().items() if path.endswith("safetensors")}
     result = cli(*words, "--json", "c.json")
     assert (result.code, result.err) == (0, "")
-    assert report_of()["runs"][0]["scores"]["test"]["sentences"] == 5
+    assert read_report()["runs"][0]["scores"]["test"]["sentences"] == 5
     assert weights and weights.items() <= stamps().items(), "nothing was trained"
     valid.write_text(valid.read_text() + "hello\n")
     result = cli(*words)
@@ -375,17 +375,17 @@ def test_a_failed_run_does_not_stop_the_others(desk, cli):
     assert re.search(r"│ hot +│ +failed! │", result.out)
     assert "! 1 of 3 runs failed and are excluded." in result.out
     assert "| hot | failed! | failed! |" in Path("c.md").read_text()
-    report = report_of()
+    report = read_report()
     assert report["configs"][1]["corpora"]["corpus"]["splits"]["test"] == {
         "mean": None,
         "deviation": None,
         "f1s": {},
         "intent": {},
         "interval": None,
-        "against_first": None,
+        "difference_from_first": None,
     }
     assert report["runs"][1]["failed"].startswith("the loss became")
-    assert report["configs"][2]["corpora"]["corpus"]["splits"]["test"]["against_first"][
+    assert report["configs"][2]["corpora"]["corpus"]["splits"]["test"]["difference_from_first"][
         "seeds"
     ] == [1]
     names = ["one-seed1", "one-seed1.json", "two-seed1", "two-seed1.json"]
@@ -408,9 +408,9 @@ def test_no_differences_if_the_first_config_failed(desk, cli):
         "c.json",
     )
     assert result.code == 1 and "Traceback" not in result.err
-    for config in report_of()["configs"]:
+    for config in read_report()["configs"]:
         for scores in config["corpora"]["corpus"]["splits"].values():
-            assert scores["against_first"] is None
+            assert scores["difference_from_first"] is None
 
 
 def test_data_option_replaces_the_data_of_configs(desk, cli):
@@ -433,7 +433,7 @@ def test_data_option_replaces_the_data_of_configs(desk, cli):
         "c.json",
     )
     assert (result.code, result.err) == (0, "")
-    corpora = report_of()["corpora"]
+    corpora = read_report()["corpora"]
     assert {name: (about["path"], about["splits"]) for name, about in corpora.items()} == {
         "first": ("first", ["test", "pairs"]),
         "no: 2": ("no: 2", ["test", "strange"]),

@@ -217,14 +217,14 @@ class Page(HTMLParser):
         self.texts.append((self.open[-1] if self.open else "", data))
 
 
-def page_of(*panels, tokens=("fly", "Taipei"), tags=("O", "B-to"), slots=(), run="run"):
+def render(*panels, tokens=("fly", "Taipei"), tags=("O", "B-to"), slots=(), run="run"):
     return heat_map_page.render_page(
         Inspection(Sentence.from_tokens(list(tokens), list(slots)), list(tags), list(panels)), run
     )
 
 
 def test_page_is_self_contained():
-    text = page_of(
+    text = render(
         panel([[0, 0.5], [0.25, 1]]),
         panel([[0.1, 0.9]] * 2, "weights", "tokens", ["fly", "Taipei"]),
     )
@@ -242,7 +242,7 @@ def test_page_is_self_contained():
 
 def test_page_has_color_and_exact_value_of_each_cell():
     values = panel([[0, 0.5], [0.25, 0.123456]])
-    page = Page(page_of(values))
+    page = Page(render(values))
     titles = [attributes["title"] for _, attributes in page.tags if "title" in attributes]
     labels = ["fly", "fly, unit 1: 0", "fly, unit 2: 0.5"]
     assert titles == [*labels, "Taipei", "Taipei, unit 1: 0.25", "Taipei, unit 2: 0.12346"]
@@ -255,7 +255,7 @@ def test_page_has_color_and_exact_value_of_each_cell():
 
 def test_page_marks_slots_and_shows_the_numbers_of_labelled_cells():
     marginals = panel([[0.9, 0.1, 0, 0, 0], [0, 0.75, 0.25, 0, 0]], "marginals", "tags", TAGS)
-    page = Page(page_of(marginals, slots=[Slot("to", 1, 2)]))
+    page = Page(render(marginals, slots=[Slot("to", 1, 2)]))
     assert ("mark", "Taipei") in page.texts and ("small", "to") in page.texts
     texts = [text for tag, text in page.texts if tag in ("th", "td")]
     assert texts == [
@@ -276,7 +276,7 @@ def test_page_marks_slots_and_shows_the_numbers_of_labelled_cells():
 def test_page_escapes_html_in_names():
     wicked = "<script>alert('&\"')</script>"
     weights = panel([[1]], "weights", "tokens", [wicked])
-    text = page_of(
+    text = render(
         weights,
         panel([[1]], wicked),
         tokens=[wicked],
@@ -303,7 +303,7 @@ def test_control_characters_in_names_reach_neither_the_terminal_nor_the_page():
     wicked = "ci\x1b]52;c;ty\u202e\x9b\x07"
     values = panel([[1.0]], "marginals", "tags", [wicked])
     lines = shown(values, tokens=["fly"], tags=[wicked], slots=[Slot(wicked, 0, 1)])
-    page = page_of(values, tokens=["fly"], tags=[wicked], slots=[Slot(wicked, 0, 1)], run=wicked)
+    page = render(values, tokens=["fly"], tags=[wicked], slots=[Slot(wicked, 0, 1)], run=wicked)
     for character in "\x1b\u202e\x9b\x07":
         assert character not in "\n".join(line.plain for line in lines)
         assert character not in page

@@ -19,7 +19,7 @@ from slotfill.config.registry import trust_external_parts
 from slotfill.errors import ConfigError
 from slotfill.lab.probe import probe
 
-QUICK = ("--steps", 2, "--hidden-size", 4, "--seeds", 1, "--distances", "1,3")
+FAST = ("--steps", 2, "--hidden-size", 4, "--seeds", 1, "--distances", "1,3")
 DRAWS = pytest.mark.skipif(
     find_spec("matplotlib") is None, reason="needs matplotlib: pip install '.[plots]'"
 )
@@ -254,7 +254,7 @@ def test_cells_are_parsed_as_yaml():
 
 
 def test_tables(cli):
-    result = cli("probe", "--cells", "elman,gru", *QUICK)
+    result = cli("probe", "--cells", "elman,gru", *FAST)
     assert result.code == 0
     assert "elman" in result.out and "gru" in result.out
     assert "1 back" in result.out and "3, x 4" in result.out and "3, trained" in result.out
@@ -263,7 +263,7 @@ def test_tables(cli):
 
 
 def test_json(cli):
-    result = cli("probe", "--cells", "lstm", *QUICK, "--gain", "1.5", "--json")
+    result = cli("probe", "--cells", "lstm", *FAST, "--gain", "1.5", "--json")
     document = json.loads(result.out)
     assert document["settings"]["distances"] == [1, 3]
     found = document["cells"]["lstm"]
@@ -317,7 +317,7 @@ def test_usage_errors_are_reported_before_training(cli, tmp_path, monkeypatch, w
 
 def test_without_matplotlib_a_figure_is_refused_before_training(cli, tmp_path, monkeypatch):
     monkeypatch.setattr("slotfill.cli.lab.find_spec", lambda name: None)
-    result = cli("probe", "--cells", "elman", *QUICK, "--figure", tmp_path / "a.svg")
+    result = cli("probe", "--cells", "elman", *FAST, "--figure", tmp_path / "a.svg")
     message = f"{tmp_path / 'a.svg'}: figures need matplotlib: pip install 'slotfill[plots]'"
     assert (result.code, result.out, result.err) == (2, "", f"slotfill: {message}\n")
     assert not (tmp_path / "a.svg").exists()
@@ -330,7 +330,7 @@ def test_without_matplotlib_a_figure_is_refused_before_training(cli, tmp_path, m
 )
 def test_figure(cli, tmp_path, suffix, magic):
     target = tmp_path / f"a.{suffix}"
-    words = ("probe", "--cells", "elman,gru", *QUICK, "--figure", target)
+    words = ("probe", "--cells", "elman,gru", *FAST, "--figure", target)
     assert cli(*words).code == 0
     first = target.read_bytes()
     assert first.startswith(magic)

@@ -46,9 +46,9 @@ def test_folds_divide_the_sentences_and_keep_equal_texts_together(count):
     folds = draw_folds(sentences, count)
     assert sorted(index for fold in folds for index in fold) == list(range(137))
     assert max(map(len, folds)) - min(map(len, folds)) <= 2
-    fold_of = {index: number for number, fold in enumerate(folds) for index in fold}
+    folds_by_index = {index: number for number, fold in enumerate(folds) for index in fold}
     for index, sentence in enumerate(sentences):
-        assert fold_of[index] == fold_of[sentences.index(sentence)]
+        assert folds_by_index[index] == folds_by_index[sentences.index(sentence)]
     assert folds == draw_folds(sentences, count) != draw_folds(sentences, count, seed=1)
 
 
@@ -120,7 +120,7 @@ def test_each_training_sentence_is_scored_once_by_a_model_that_has_not_seen_it(d
         low, high = test["interval"]
         assert 0 <= low < mean_f1(counts[name]) < high <= 100
         assert f"{low:.2f} to {high:.2f}" in result.out
-    difference = test["against_first"]["difference"]
+    difference = test["difference_from_first"]["difference"]
     assert difference == pytest.approx(mean_f1(counts["other"]) - mean_f1(counts["tiny"]))
 
     again = cli(*words, "--folds", 3)

@@ -24,7 +24,7 @@ RANGES = (
     " 16, step: 4}, tagger.dropout: {low: 0, high: 0.5}, encoder.cell: [lstm, {name: gru}]}"
 )
 OUT = Path("tuned/tiny")
-QUICK = "train.epochs=3"
+FAST = "train.epochs=3"
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def steady(report):
 
 
 def test_trials_are_within_the_ranges_and_the_first_is_the_baseline(desk, cli):
-    report = tune_json(cli, QUICK, "--trials", "4")
+    report = tune_json(cli, FAST, "--trials", "4")
     trials = {trial["number"]: trial for trial in report["trials"]}
     assert sorted(trials) == [1, 2, 3, 4]
     assert trials[1]["settings"] == {
@@ -75,7 +75,7 @@ def test_trials_are_within_the_ranges_and_the_first_is_the_baseline(desk, cli):
 
 
 def test_the_best_config_is_complete_and_trains_to_its_f1(desk, cli):
-    report = tune_json(cli, QUICK, "--trials", "3", "tune.encoder.hidden_size=[12, 16]")
+    report = tune_json(cli, FAST, "--trials", "3", "tune.encoder.hidden_size=[12, 16]")
     best = report["trials"][0]
     path = OUT / "best.yaml"
     assert report["best"] == {"config": path.as_posix(), "trial": best["number"], "f1": best["f1"]}
@@ -87,7 +87,7 @@ def test_the_best_config_is_complete_and_trains_to_its_f1(desk, cli):
     settings = [f"{key}={json.dumps(value)}" for key, value in best["settings"].items()]
     assert (
         load_config(str(path))[1].to_yaml()
-        == load_config("tiny.yaml", [QUICK, *settings])[1].to_yaml()
+        == load_config("tiny.yaml", [FAST, *settings])[1].to_yaml()
     )
     result = cli("train", path)
     assert (result.code, result.err) == (0, "")
@@ -98,19 +98,19 @@ def test_the_best_config_is_complete_and_trains_to_its_f1(desk, cli):
 
 
 def test_a_resumed_study_gives_the_same_trials(desk, cli):
-    uninterrupted = tune_json(cli, QUICK, "--trials", "3", "--out", "uninterrupted")
-    tune_json(cli, QUICK, "--trials", "1")
+    uninterrupted = tune_json(cli, FAST, "--trials", "3", "--out", "uninterrupted")
+    tune_json(cli, FAST, "--trials", "1")
     before = (OUT / "study.journal").read_bytes()
-    report = tune_json(cli, QUICK, "--trials", "1")
+    report = tune_json(cli, FAST, "--trials", "1")
     assert (OUT / "study.journal").read_bytes() == before and len(report["trials"]) == 1
-    assert steady(tune_json(cli, QUICK, "--trials", "3")) == steady(uninterrupted)
-    other = tune_json(cli, QUICK, "--trials", "2", "--seed", "2", "--out", "other")
+    assert steady(tune_json(cli, FAST, "--trials", "3")) == steady(uninterrupted)
+    other = tune_json(cli, FAST, "--trials", "2", "--seed", "2", "--out", "other")
     assert steady(other)[1][1] != steady(uninterrupted)[1][1]
 
 
 def test_a_stopped_trial_is_repeated_with_its_settings(desk, cli):
-    uninterrupted = tune_json(cli, QUICK, "--trials", "3", "--out", "uninterrupted")
-    search = plan("tiny.yaml", [QUICK])
+    uninterrupted = tune_json(cli, FAST, "--trials", "3", "--out", "uninterrupted")
+    search = plan("tiny.yaml", [FAST])
     kept = signal.getsignal(signal.SIGINT)
     for stopped in ("trial 1", "trial 2"):
 
@@ -122,7 +122,7 @@ def test_a_stopped_trial_is_repeated_with_its_settings(desk, cli):
             tune.run_trials(search, open_study(search), 3, report)
     assert signal.getsignal(signal.SIGINT) is kept
     assert [trial.state for trial in open_study(search).trials()] == ["stopped", "stopped"]
-    assert steady(tune_json(cli, QUICK, "--trials", "3")) == steady(uninterrupted)
+    assert steady(tune_json(cli, FAST, "--trials", "3")) == steady(uninterrupted)
 
 
 def start_search(*words):
@@ -177,11 +177,11 @@ def open_run():
 
 
 def test_the_test_split_is_never_opened(desk, cli, open_run):
-    tune_json(cli, QUICK, "--trials", "2")
+    tune_json(cli, FAST, "--trials", "2")
     assert (OUT / "best.yaml").exists()
     assert any(name.endswith("valid.brackets") for name in open_run)
     assert not any(name.endswith("test.brackets") for name in open_run)
-    assert cli("train", "tiny.yaml", QUICK).code == 0
+    assert cli("train", "tiny.yaml", FAST).code == 0
     assert any(name.endswith("test.brackets") for name in open_run)
 
 
@@ -196,7 +196,7 @@ def test_broken_or_missing_test_sentences_do_not_matter(broken, desk, cli):
     if broken == "elsewhere":
         data["test"] = "nowhere.brackets"
     write_config(Path("tiny.yaml"), data=json.dumps(data), tune=RANGES)
-    report = tune_json(cli, QUICK, "--trials", "1")
+    report = tune_json(cli, FAST, "--trials", "1")
     assert report["trials"][0]["state"] == "finished"
     # The best config names them as the config did, for training.
     named = parse_config((OUT / "best.yaml").read_text(), "best.yaml").data.test
@@ -216,9 +216,9 @@ def test_bad_trials_are_pruned_after_the_startup_trials(desk, cli):
 
 
 def test_f1_is_the_mean_over_the_seeds(desk, cli):
-    one = tune_json(cli, QUICK, "--trials", "1", "--out", "one")["trials"][0]
-    next_seed = tune_json(cli, QUICK, "--trials", "1", "--seed", "2", "--out", "next")["trials"][0]
-    both = tune_json(cli, QUICK, "--trials", "1", "--seeds", "2")["trials"][0]
+    one = tune_json(cli, FAST, "--trials", "1", "--out", "one")["trials"][0]
+    next_seed = tune_json(cli, FAST, "--trials", "1", "--seed", "2", "--out", "next")["trials"][0]
+    both = tune_json(cli, FAST, "--trials", "1", "--seeds", "2")["trials"][0]
     assert both["curves"] == [*one["curves"], *next_seed["curves"]]
     assert both["f1"] == pytest.approx((one["f1"] + next_seed["f1"]) / 2)
 
@@ -227,7 +227,7 @@ def test_f1_is_the_mean_over_the_seeds(desk, cli):
     "storage", ["shared.journal", pytest.param("sqlite:///shared.db", marks=pytest.mark.slow)]
 )
 def test_two_processes_share_a_study(storage, desk):
-    words = ["tune", "tiny.yaml", QUICK, "--trials", "4", "--storage", storage]
+    words = ["tune", "tiny.yaml", FAST, "--trials", "4", "--storage", storage]
     machines = [start(*words, "--out", f"{folder}/tiny") for folder in ("here", "there")]
     ends = [(*machine.communicate(timeout=120), machine.returncode) for machine in machines]
     for out, err, code in ends:
@@ -240,7 +240,7 @@ def test_two_processes_share_a_study(storage, desk):
 
 
 def test_a_study_in_a_database(desk, cli):
-    words = [QUICK, "--storage", "sqlite:///study.db"]
+    words = [FAST, "--storage", "sqlite:///study.db"]
     report = tune_json(cli, *words, "--trials", "2")
     assert report["storage"] == "sqlite:///study.db" and not (OUT / "study.journal").exists()
     assert steady(tune_json(cli, *words, "--trials", "3"))[:2] == steady(report)
@@ -249,7 +249,7 @@ def test_a_study_in_a_database(desk, cli):
 
 
 def test_a_failed_trial_does_not_end_the_study(desk, cli):
-    hot = ["train.optimizer=sgd", "train.warmup_epochs=0", "train.gradient_clip=0", QUICK]
+    hot = ["train.optimizer=sgd", "train.warmup_epochs=0", "train.gradient_clip=0", FAST]
     report = tune_json(cli, *hot, "tune.train.learning_rate=[0.04, 1.0e+38]", "--trials", "4")
     states = {
         trial["settings"]["train.learning_rate"]: trial["state"] for trial in report["trials"]
@@ -274,7 +274,7 @@ def test_a_failed_trial_does_not_end_the_study(desk, cli):
 
 def test_conflicting_settings_are_a_failed_trial(desk, cli):
     cells = "tune.encoder.cell=[{name: lstm, coupled: true, forget_gate: false}, gru]"
-    report = tune_json(cli, QUICK, cells, "--trials", "4")
+    report = tune_json(cli, FAST, cells, "--trials", "4")
     errors = {
         json.dumps(trial["settings"]["encoder.cell"]): trial["error"] for trial in report["trials"]
     }
@@ -369,7 +369,7 @@ def test_ranges_of_integer_keys_are_integers(desk):
 
 
 def test_other_commands_ignore_the_ranges(desk, cli):
-    result = cli("train", "tiny.yaml", QUICK)
+    result = cli("train", "tiny.yaml", FAST)
     assert result.code == 0
     assert result.err == "slotfill: the search space under tune: is ignored by train\n"
     assert "tune" not in Path("runs/tiny/config.yaml").read_text()
@@ -379,13 +379,13 @@ def test_other_commands_ignore_the_ranges(desk, cli):
 
 
 def test_a_study_of_another_config_is_not_resumed(desk, cli):
-    tune_json(cli, QUICK, "--trials", "1")
+    tune_json(cli, FAST, "--trials", "1")
     before = (OUT / "study.journal").read_bytes()
     for words, what in [
         (["train.epochs=4"], "train.epochs 3, not 4"),
-        ([QUICK, "--seeds", "2"], "seeds 1, not 2"),
+        ([FAST, "--seeds", "2"], "seeds 1, not 2"),
         (
-            [QUICK, "tune.tagger.dropout={low: 0, high: 0.6}"],
+            [FAST, "tune.tagger.dropout={low: 0, high: 0.6}"],
             "tune.tagger.dropout.high 0.5, not 0.6",
         ),
     ]:
@@ -397,7 +397,7 @@ def test_a_study_of_another_config_is_not_resumed(desk, cli):
         assert (result.code, result.out, result.err) == (2, "", f"slotfill: {message}\n")
     shutil.copytree(Path("corpus").resolve(), "other")
     Path("other/valid.brackets").write_text("hello\n")
-    result = cli("tune", "tiny.yaml", QUICK, "data.path=other")
+    result = cli("tune", "tiny.yaml", FAST, "data.path=other")
     assert "was started with sentences.valid" in result.err
     assert (OUT / "study.journal").read_bytes() == before
 
@@ -475,7 +475,7 @@ def test_without_optuna_it_says_what_to_install(desk, cli, monkeypatch):
 
 
 def test_output(desk, cli):
-    result = cli("tune", "tiny.yaml", QUICK, "--trials", "2")
+    result = cli("tune", "tiny.yaml", FAST, "--trials", "2")
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
     first = "train.learning_rate=0.04 encoder.hidden_size=8 tagger.dropout=0.1 encoder.cell=lstm"
@@ -493,7 +493,7 @@ def test_output(desk, cli):
 
 
 def test_a_baseline_outside_the_search_space_is_reported(desk, cli):
-    result = cli("tune", "tiny.yaml", QUICK, "--trials", "1", "tune.encoder.hidden_size=[12, 16]")
+    result = cli("tune", "tiny.yaml", FAST, "--trials", "1", "tune.encoder.hidden_size=[12, 16]")
     assert result.out.startswith(
         "The config's own values lie outside the search space, so they are not tried as a"
     )

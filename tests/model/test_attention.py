@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from part_cases import randomize, vocab_of
+from part_cases import make_vocab, randomize
 
 from slotfill.config.registry import ENCODERS
 from slotfill.data.batching import make_batch
@@ -162,7 +162,7 @@ def test_residual_path_has_no_dropout():
 @pytest.mark.parametrize("second", PARTS)
 def test_stacks_on_any_encoder(second):
     """In a stack, with the names that `record_activations` gives."""
-    vocab = vocab_of()
+    vocab = make_vocab()
     torch.manual_seed(1)
     model = SlotTagger(vocab, ["word"], ["feedforward", "recurrent", PARTS[second]], "crf").eval()
     batch = make_batch([["leave", "Taipei"], ["at", "11:30", "sharp"]], model.indexers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cell_cases import FUNCTIONS, HIDDEN, LENGTHS, batch, both_ways, encoder_of, sigmoid
+from cell_cases import FUNCTIONS, HIDDEN, LENGTHS, batch, both_ways, build_encoder, sigmoid
 from part_cases import label
 
 from slotfill.config.registry import CELLS
@@ -109,7 +109,10 @@ CASES = [
     [pytest.param(*c, id=label({"name": c[0].__name__, **c[1]})) for c in CASES],
 )
 def test_matches_equations(equations, options, size):
-    encoder, (x, lengths) = encoder_of({"name": equations.__name__, **options}, size), batch(size)
+    encoder, (x, lengths) = (
+        build_encoder({"name": equations.__name__, **options}, size),
+        batch(size),
+    )
     actual = encoder(x, lengths).detach().numpy()
     for sentence, length, row in zip(x.numpy(), LENGTHS, actual, strict=True):
         expected = both_ways(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cell_cases import HIDDEN, LENGTHS, batch, both_ways, encoder_of
+from cell_cases import HIDDEN, LENGTHS, batch, both_ways, build_encoder
 from part_cases import randomize
 
 from slotfill.config.registry import CELLS
@@ -39,7 +39,7 @@ def clockwork(w, xs, periods):
     ],
 )
 def test_matches_equations(periods, units):
-    encoder, (x, lengths) = encoder_of({"name": "clockwork", "periods": periods}, 3), batch(3)
+    encoder, (x, lengths) = build_encoder({"name": "clockwork", "periods": periods}, 3), batch(3)
     actual = encoder(x, lengths).detach().numpy()
     for sentence, length, row in zip(x.numpy(), LENGTHS, actual, strict=True):
         expected = both_ways(
@@ -76,7 +76,7 @@ def test_no_connection_from_fast_to_slow_modules():
 
 def test_backward_clock_starts_at_the_last_token():
     """With period 4, modules are updated at tokens 6 and 2 of 7 tokens, and at the last of 4."""
-    encoder, (x, lengths) = encoder_of({"name": "clockwork", "periods": [4]}, 3), batch(3)
+    encoder, (x, lengths) = build_encoder({"name": "clockwork", "periods": [4]}, 3), batch(3)
     backwards = encoder(x, lengths)[:, :, HIDDEN:]
     values = {
         length: row[:length, 0].tolist() for length, row in zip(LENGTHS, backwards, strict=True)

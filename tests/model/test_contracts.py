@@ -11,12 +11,12 @@ from part_cases import (
     SENTENCES,
     STRANGE,
     all_variants,
-    batch_of,
+    compute_loss,
     label,
-    loss_of,
+    make_labelled_batch,
+    make_vocab,
     networks,
     randomize,
-    vocab_of,
 )
 from safetensors.torch import load_file, save_file
 
@@ -42,7 +42,7 @@ WIRING = {
 
 def network(parts, seed=1, scheme="iob2"):
     torch.manual_seed(seed)
-    vocab = vocab_of(scheme)
+    vocab = make_vocab(scheme)
     return SlotTagger(vocab, *parts), vocab
 
 
@@ -92,7 +92,7 @@ def test_summary_and_options_are_documented(kind, name):
 
 @pytest.mark.parametrize("part", all_variants("embedding"))
 def test_embedding_shape_and_independence_of_batch(part):
-    embedding = EMBEDDINGS.build(part, vocab_of()).double().eval()
+    embedding = EMBEDDINGS.build(part, make_vocab()).double().eval()
     randomize(embedding, 1)
     sentences = [s.tokens for s in SENTENCES] + STRANGE
     together = embed(embedding, sentences)
@@ -256,10 +256,12 @@ class TestEncoder:
 @pytest.mark.parametrize("part", all_variants("tagger"))
 class TestTagger:
     def tagger(self, part, scheme):
-        vocab = vocab_of(scheme)
+        vocab = make_vocab(scheme)
         tagger = TAGGERS.build(part, 3, vocab).double().eval()
         randomize(tagger, 1)
-        batch = batch_of(SlotTagger(vocab, ["word"], "feedforward", "softmax"), vocab, SENTENCES)
+        batch = make_labelled_batch(
+            SlotTagger(vocab, ["word"], "feedforward", "softmax"), vocab, SENTENCES
+        )
         lengths, tags = torch.from_numpy(batch.lengths), torch.from_numpy(batch.tags)
         return tagger, vocab, inputs(3, lengths), lengths, tags
 
@@ -283,20 +285,20 @@ class TestTagger:
         for row, length, gold, emissions in zip(hidden, lengths, tags, together, strict=True):
             alone = (row[None, :length], length[None])
             torch.testing.assert_close(tagger(*alone)[0], emissions[:length], atol=1e-12, rtol=0)
-            losses.append(loss_of(tagger, *alone, gold[None, :length]))
+            losses.append(compute_loss(tagger, *alone, gold[None, :length]))
         mean = torch.stack(losses).mean()
         torch.testing.assert_close(
-            loss_of(tagger, hidden, lengths, tags), mean, atol=1e-12, rtol=1e-12
+            compute_loss(tagger, hidden, lengths, tags), mean, atol=1e-12, rtol=1e-12
         )
         pad = torch.nn.functional.pad
-        padded = loss_of(tagger, pad(hidden, (0, 0, 0, 4)), lengths, pad(tags, (0, 4)))
+        padded = compute_loss(tagger, pad(hidden, (0, 0, 0, 4)), lengths, pad(tags, (0, 4)))
         torch.testing.assert_close(padded, mean, atol=1e-12, rtol=1e-12)
 
     def test_gradient_matches_numerical(self, part, scheme):
         tagger, _, hidden, lengths, tags = self.tagger(part, scheme)
         parameters = (hidden.requires_grad_(), *tagger.parameters())
         assert torch.autograd.gradcheck(
-            lambda h, *_: loss_of(tagger, h, lengths, tags), parameters, fast_mode=True
+            lambda h, *_: compute_loss(tagger, h, lengths, tags), parameters, fast_mode=True
         )
 
 
@@ -386,14 +388,16 @@ class TestNetwork:
     def test_loss_is_the_mean_over_sentences(self, parts):
         model, vocab = network(parts)
         model.double().eval()
-        alone = [model.loss(batch_of(model, vocab, [sentence])) for sentence in SENTENCES]
-        together = model.loss(batch_of(model, vocab, SENTENCES))
+        alone = [
+            model.loss(make_labelled_batch(model, vocab, [sentence])) for sentence in SENTENCES
+        ]
+        together = model.loss(make_labelled_batch(model, vocab, SENTENCES))
         torch.testing.assert_close(together, torch.stack(alone).mean(), atol=1e-10, rtol=1e-10)
 
     def test_every_parameter_has_a_gradient(self, parts):
         model, vocab = network(parts)
         model.train()
-        model.loss(batch_of(model, vocab, SENTENCES)).backward()
+        model.loss(make_labelled_batch(model, vocab, SENTENCES)).backward()
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad:
                 continue
@@ -405,7 +409,7 @@ class TestNetwork:
         """Along random directions that keep the zero vector of padding."""
         model, vocab = network(parts)
         model.double().eval()
-        batch = batch_of(model, vocab, SENTENCES)
+        batch = make_labelled_batch(model, vocab, SENTENCES)
         parameters = trainable_parameters(model)
         gradients = torch.autograd.grad(model.loss(batch), parameters)
         start = [parameter.detach().clone() for parameter in parameters]
@@ -444,7 +448,7 @@ class TestNetwork:
     def test_same_seed_same_weights(self, parts):
         def drawn(seed):
             model, vocab = network(parts, seed)
-            loss = model.train().loss(batch_of(model, vocab, SENTENCES))
+            loss = model.train().loss(make_labelled_batch(model, vocab, SENTENCES))
             return model.state_dict(), float(loss.detach())
 
         (weights, loss), (again, loss_again), (others, other_loss) = drawn(1), drawn(1), drawn(2)
@@ -454,7 +458,7 @@ class TestNetwork:
 
     def test_deterministic_in_evaluation(self, parts):
         model, vocab = network(parts)
-        batch = batch_of(model, vocab, SENTENCES)
+        batch = make_labelled_batch(model, vocab, SENTENCES)
         noisy = "=0.5" in " ".join(label(part) for part in (*parts[0], *parts[1:]))
         noisy |= any(getattr(module, "has_kl_term", False) for module in model.modules())
         asleep = [float(model.eval().loss(batch).detach()) for _ in range(2)]

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from part_cases import SCHEMES, loss_of, randomize, small, vocab_of
+from part_cases import SCHEMES, compute_loss, make_vocab, randomize, small
 
 from slotfill.config.registry import TAGGERS
 from slotfill.data.schemes import all_tags, slots_to_tags, tags_to_slots
@@ -62,7 +62,7 @@ def tagger_with(part, vocab, scale, dtype):
     return tagger
 
 
-def hidden_of(lengths, dtype):
+def draw_hidden(lengths, dtype):
     hidden = torch.zeros(len(lengths), max(lengths), 4, dtype=dtype)
     generator = torch.Generator().manual_seed(9)
     for row, length in zip(hidden, lengths, strict=True):
@@ -77,7 +77,7 @@ def hidden_of(lengths, dtype):
 def test_crf_equals_brute_force(scheme, names, lengths, scale, dtype):
     vocab = vocab_with(names, scheme)
     tagger = tagger_with("crf", vocab, scale, dtype)
-    hidden = hidden_of(lengths, dtype)
+    hidden = draw_hidden(lengths, dtype)
     sizes = torch.tensor(lengths)
     emissions = tagger(hidden, sizes).detach().numpy()
     transitions = tagger.transitions()
@@ -93,14 +93,14 @@ def test_crf_equals_brute_force(scheme, names, lengths, scale, dtype):
         best = path_scores(emissions[row, :length], transitions, np.array([found[row]]))[0]
         assert best == pytest.approx(scores.max(), abs=scale * slack)
         assert found[row] in paths.tolist()
-        alone = loss_of(
+        alone = compute_loss(
             tagger,
             hidden[row : row + 1, :length],
             sizes[row : row + 1],
             gold[row : row + 1, :length],
         )
         assert float(alone.detach()) == pytest.approx(losses[-1], abs=20 * scale * slack)
-    loss = loss_of(tagger, hidden, sizes, gold)
+    loss = compute_loss(tagger, hidden, sizes, gold)
     assert float(loss.detach()) == pytest.approx(np.mean(losses), abs=20 * scale * slack)
     loss.backward()
     assert all(parameter.grad.isfinite().all() for parameter in tagger.parameters())
@@ -136,7 +136,7 @@ def test_crf_gradient_is_expected_minus_observed_counts(scheme):
         expected[np.arange(length), path] += share
     gold = paths[len(paths) // 2]
     expected[np.arange(length), gold] -= 1
-    loss = loss_of(tagger, hidden, torch.tensor([length]), torch.from_numpy(gold)[None])
+    loss = compute_loss(tagger, hidden, torch.tensor([length]), torch.from_numpy(gold)[None])
     (gradient,) = torch.autograd.grad(loss, hidden)
     np.testing.assert_allclose(gradient[0].numpy(), expected, atol=1e-12)
 
@@ -159,7 +159,7 @@ def test_a_path_far_behind_can_still_win():
     hidden[0, :2, 0] = 150
     hidden[0, 2, vocab.tag_ids["I-city"]] = 1000
     gold = [vocab.tag_ids[tag] for tag in ("O", "B-city", "I-city")]
-    loss = loss_of(tagger, hidden, torch.tensor([3]), torch.tensor([gold]))
+    loss = compute_loss(tagger, hidden, torch.tensor([3]), torch.tensor([gold]))
     assert float(loss.detach()) == pytest.approx(0, abs=1e-3)
     assert decode(
         tagger(hidden, torch.tensor([3])).detach().numpy(), np.array([3]), tagger.transitions()
@@ -171,7 +171,7 @@ def test_a_path_far_behind_can_still_win():
     "part", ["crf", {"name": "softmax", "constrained": True}], ids=["crf", "softmax"]
 )
 def test_decoded_tags_are_legal(part, scheme):
-    vocab = vocab_of(scheme)
+    vocab = make_vocab(scheme)
     tagger = TAGGERS.build(part, 8, vocab).eval()
     lengths = np.array([1, 2, 30, 5, 3, 17] * 5)
     for seed in range(3):
@@ -187,7 +187,7 @@ def test_decoded_tags_are_legal(part, scheme):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_constrained_softmax_forbids_illegal_transitions(scheme):
-    vocab = vocab_of(scheme)
+    vocab = make_vocab(scheme)
     assert TAGGERS.build("softmax", 2, vocab).transitions() is None
     transitions = TAGGERS.build({"name": "softmax", "constrained": True}, 2, vocab).transitions()
     for tags in product(range(len(vocab.tags)), repeat=2):
@@ -197,21 +197,21 @@ def test_constrained_softmax_forbids_illegal_transitions(scheme):
 
 
 def test_softmax_loss_is_the_negative_log_likelihood():
-    vocab = vocab_of()
+    vocab = make_vocab()
     tagger = tagger_with("softmax", vocab, 2, torch.float64)
-    hidden, lengths = hidden_of([3, 1], torch.float64), torch.tensor([3, 1])
+    hidden, lengths = draw_hidden([3, 1], torch.float64), torch.tensor([3, 1])
     emissions = tagger(hidden, lengths).detach().numpy()
     losses = [
         log_sum(emissions[row, t]) - emissions[row, t, 1]
         for row, t in ((0, 0), (0, 1), (0, 2), (1, 0))
     ]
-    loss = loss_of(tagger, hidden, lengths, torch.ones(2, 3, dtype=torch.int64))
+    loss = compute_loss(tagger, hidden, lengths, torch.ones(2, 3, dtype=torch.int64))
     assert float(loss.detach()) == pytest.approx(sum(losses) / 2, abs=1e-12)
 
 
 @pytest.mark.parametrize("part", TAGGERS.names())
 def test_a_sentence_of_two_thousand_tokens(part):
-    vocab = vocab_of()
+    vocab = make_vocab()
     torch.manual_seed(1)
     tagger = TAGGERS.build(small("tagger", part), 4, vocab).eval()
     if part in ("crf", "softmax"):
@@ -220,7 +220,7 @@ def test_a_sentence_of_two_thousand_tokens(part):
         randomize(tagger, 1, 3)
     lengths = torch.tensor([2000, 3])
     hidden = torch.randn(2, 2000, 4, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    loss = loss_of(tagger, hidden, lengths, torch.zeros(2, 2000, dtype=torch.int64))
+    loss = compute_loss(tagger, hidden, lengths, torch.zeros(2, 2000, dtype=torch.int64))
     loss.backward()
     assert loss.isfinite() and hidden.grad.isfinite().all()
     assert (hidden.grad[1, 3:] == 0).all(), "padding has no part in the loss"

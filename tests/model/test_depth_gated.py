@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cell_cases import HIDDEN, LENGTHS, Weights, batch, encoder_of, sigmoid
+from cell_cases import HIDDEN, LENGTHS, Weights, batch, build_encoder, sigmoid
 
 from slotfill.config.registry import CELLS
 
@@ -44,7 +44,7 @@ def depth_gated(encoder, x):
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_matches_equations(layers):
     """In the backward direction the lower memory is that of the backward direction."""
-    encoder, (x, lengths) = encoder_of("depth_gated", 3, layers), batch(3)
+    encoder, (x, lengths) = build_encoder("depth_gated", 3, layers), batch(3)
     found = encoder(x, lengths).detach().numpy()
     for sentence, length, row in zip(x.numpy(), LENGTHS, found, strict=True):
         np.testing.assert_allclose(
@@ -53,13 +53,13 @@ def test_matches_equations(layers):
 
 
 def test_gradient_matches_numerical():
-    encoder, x = encoder_of("depth_gated", 2, 2), batch(2)[0][:3, :3].requires_grad_()
+    encoder, x = build_encoder("depth_gated", 2, 2), batch(2)[0][:3, :3].requires_grad_()
     lengths = torch.tensor([3, 1, 2])
     assert torch.autograd.gradcheck(lambda x, *_: encoder(x, lengths), (x, *encoder.parameters()))
 
 
 def test_first_layer_has_no_depth_gate():
-    first, *others = encoder_of("depth_gated", 3, 3).layers
+    first, *others = build_encoder("depth_gated", 3, 3).layers
     plain = {
         name: tuple(p.shape) for name, p in CELLS.build("lstm", 3, HIDDEN, 2).named_parameters()
     }

@@ -8,7 +8,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
-from part_cases import label, loss_of, randomize, small, vocab_of
+from part_cases import compute_loss, label, make_vocab, randomize, small
 
 from slotfill.config.registry import CELLS, TAGGERS
 from slotfill.data.schemes import all_tags
@@ -83,7 +83,7 @@ def test_jordan_equals_the_equations(activation, elman):
     tagger = built({"name": "jordan", "hidden_size": 4, "activation": activation, "elman": elman})
     weights, hidden, tags = arrays(tagger), sentences(), gold()
     actual = tagger(hidden, LENGTHS).detach().numpy()
-    surprise = 0.0
+    nll = 0.0
     for row, length in enumerate(LENGTHS):
         y, h = np.zeros(len(VOCAB.tags)), np.zeros(4)
         for time in range(length):
@@ -95,9 +95,9 @@ def test_jordan_equals_the_equations(activation, elman):
             scores = weights["output.weight"] @ h + weights["output.bias"]
             np.testing.assert_allclose(actual[row, time], scores, atol=1e-12)
             y = softmax(scores)
-            surprise -= np.log(y[tags[row, time]])
-    loss = loss_of(tagger, hidden, LENGTHS, tags)
-    assert float(loss.detach()) == pytest.approx(surprise / len(LENGTHS), abs=1e-12)
+            nll -= np.log(y[tags[row, time]])
+    loss = compute_loss(tagger, hidden, LENGTHS, tags)
+    assert float(loss.detach()) == pytest.approx(nll / len(LENGTHS), abs=1e-12)
     assert elman == ("recurrent.weight" in weights)
 
 
@@ -119,7 +119,9 @@ def test_jordan_feeds_back_its_softmax(elman, training):
     assert torch.equal(fed[1:], emissions.detach().softmax(2).transpose(0, 1)[:-1])
     assert [state.shape for state in states] == [(1, 4, 4)] * 4
     for seed in (1, 2):
-        _, again, _ = fed_back(lambda seed=seed: loss_of(tagger, hidden, LENGTHS, gold(seed=seed)))
+        _, again, _ = fed_back(
+            lambda seed=seed: compute_loss(tagger, hidden, LENGTHS, gold(seed=seed))
+        )
         assert torch.equal(again, fed)
 
 
@@ -193,7 +195,7 @@ class Loop:
 def test_decoder_loss_is_teacher_forced(part):
     tagger, hidden, tags = built(part), sentences(), gold()
     tagger.cell.has_kl_term = False  # The terms of such a cell are tested below.
-    loss = float(loss_of(tagger, hidden, LENGTHS, tags).detach())
+    loss = float(compute_loss(tagger, hidden, LENGTHS, tags).detach())
     expected = [
         -Loop(tagger, hidden[row, :length]).log_probability(tags[row, :length].tolist())
         for row, length in enumerate(LENGTHS)
@@ -217,14 +219,14 @@ def test_decoder_emissions_are_greedy(part):
 def test_a_variational_cell_adds_its_kl_terms():
     part = {"name": "focus", "hidden_size": 4, "tag_size": 2, "cell": "variational"}
     tagger, hidden, tags = built(part), sentences(), gold()
-    loss = loss_of(tagger, hidden, LENGTHS, tags)
+    loss = compute_loss(tagger, hidden, LENGTHS, tags)
     before = torch.cat((torch.full((4, 1), len(VOCAB.tags)), tags[:, :-1]), dim=1)
     _, last_states = tagger.teacher_forced((hidden,), before)
     terms = sum(
         float(last_states[row, :length].detach().sum()) for row, length in enumerate(LENGTHS)
     )
     tagger.cell.has_kl_term = False
-    rest = loss_of(tagger, hidden, LENGTHS, tags)
+    rest = compute_loss(tagger, hidden, LENGTHS, tags)
     assert terms > 0 and float((loss - rest).detach()) == pytest.approx(terms / 4, abs=1e-12)
 
 
@@ -273,7 +275,7 @@ def test_a_full_beam_finds_the_best_sequence(name):
 @pytest.mark.parametrize("part", DECODERS, ids=label)
 def test_decoder_beam_search_by_definition(part):
     """Beam search by definition: states follow their prefix; padding and batch change no path."""
-    vocab = vocab_of()
+    vocab = make_vocab()
     tagger, hidden = built({**part, "beam": 3}, vocab, scale=2.0), sentences()
     together = predict(tagger, hidden, LENGTHS)
     assert [len(path) for path in together] == LENGTHS.tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from part_cases import SENTENCES, STRANGE, batch_of, randomize, small
+from part_cases import SENTENCES, STRANGE, make_labelled_batch, randomize, small
 
 from slotfill.config.registry import INTENTS
 from slotfill.data.batching import make_batch
@@ -115,7 +115,7 @@ def test_emissions_depend_on_intents_only_with_feed(tagger):
         model = SlotTagger(
             SEVERAL, ["word"], small("encoder", "recurrent"), small("tagger", tagger), head
         ).eval()
-        batch = batch_of(model, SEVERAL, SENTENCES)
+        batch = make_labelled_batch(model, SEVERAL, SENTENCES)
         before = model.emissions(batch)
         model.loss(batch).backward()
         model.intent.linear.bias.data[0] += 5

@@ -14,7 +14,7 @@ from slotfill.cli.main import app
 TAIPEI = Path(__file__).resolve().parents[2] / "data" / "taipei"
 
 
-def history_of(cell, folder):
+def train_history(cell, folder):
     """The lines of history.csv of a short run on the first sentences of Taipei."""
     for split, count in (("train", 300), ("valid", 20)):
         with (TAIPEI / f"{split}.brackets").open(encoding="utf-8") as lines:
@@ -36,11 +36,11 @@ def history_of(cell, folder):
 
 @pytest.mark.parametrize("prior", ["learned", "fixed"])
 def test_kl_term_decreases_in_training(prior, tmp_path):
-    rows = history_of(f"{{name: variational, latent_size: 4, prior: {prior}}}", tmp_path)
+    rows = train_history(f"{{name: variational, latent_size: 4, prior: {prior}}}", tmp_path)
     divergences = [float(row["kl"]) for row in rows]
     assert all(0 < kl < float(row["loss"]) for kl, row in zip(divergences, rows, strict=True))
     assert divergences[-1] < 0.5 * divergences[0]
 
 
 def test_no_kl_term_without_variational_cell(tmp_path):
-    assert [row["kl"] for row in history_of("lstm", tmp_path)] == ["0.0"] * 5
+    assert [row["kl"] for row in train_history("lstm", tmp_path)] == ["0.0"] * 5

@@ -41,15 +41,15 @@ def embedding(tokens, path, training=("leave", "Paris", "to", "Rome"), **options
     return part, part(torch.from_numpy(ids))[0].detach().numpy()
 
 
-def rows_of(path: Path) -> dict[str, np.ndarray]:
-    pieces = (line.split(" ") for line in path.read_text(encoding="utf-8").splitlines())
-    return {word: np.array(numbers, np.float32) for word, *numbers in pieces}
+def read_rows(path: Path) -> dict[str, np.ndarray]:
+    rows = (line.split(" ") for line in path.read_text(encoding="utf-8").splitlines())
+    return {word: np.array(numbers, np.float32) for word, *numbers in rows}
 
 
 @pytest.mark.parametrize("tune", [False, True])
 def test_words_have_the_vectors_of_the_file(tune, tmp_path):
     path = write_vectors(tmp_path / "vectors.txt")
-    rows = rows_of(path)
+    rows = read_rows(path)
     part, actual = embedding(
         ["leave", "Paris", "PARIS", "paris", "Tokyo", "tokyo", "Rome"], path, trainable=tune
     )
@@ -127,7 +127,7 @@ def test_run_does_not_need_the_file(tune, desk, cli):
 
 
 def test_only_trainable_vectors_change(desk, cli):
-    rows = rows_of(write_vectors(desk / "vectors.txt"))
+    rows = read_rows(write_vectors(desk / "vectors.txt"))
     for tune in ("true", "false"):
         write_config(
             desk / "own.yaml",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from part_cases import FILES, NO_TRANSFORMERS, SENTENCES, STRANGE, make_transformer, vocab_of
+from part_cases import FILES, NO_TRANSFORMERS, SENTENCES, STRANGE, make_transformer, make_vocab
 from safetensors.torch import load_file, save_file
 
 from slotfill.config.builtin import load_config
@@ -32,7 +32,7 @@ def tiny():
 
 
 def built(**options):
-    return EMBEDDINGS.build({"name": "transformer", "path": PATH, **options}, vocab_of()).eval()
+    return EMBEDDINGS.build({"name": "transformer", "path": PATH, **options}, make_vocab()).eval()
 
 
 def embed(part, batch):
@@ -58,10 +58,10 @@ def naive(tokens, pooling, mixed):
             share * layer[0] for share, layer in zip(mixed, actual.hidden_states, strict=True)
         )
     rows, position = [], 1
-    for pieces in cut:
-        own = states[position : position + len(pieces)]
+    for subwords in cut:
+        own = states[position : position + len(subwords)]
         rows.append(own[0] if pooling == "first" else sum(own) / len(own))
-        position += len(pieces)
+        position += len(subwords)
     return torch.stack(rows)
 
 
@@ -101,17 +101,15 @@ def test_token_without_subwords_is_unknown():
 def test_long_sentences_are_split_into_windows():
     """Windows of complete tokens, as many as fit; each is encoded as a sentence."""
     part = built()
-    pieces, lengths, whose, _ = part.indexer.index([["taipei"] * 30])  # tai ##p ##e ##i
-    assert part.indexer.max_subwords == 30 and pieces.shape[1] == 30
+    subwords, lengths, positions, _ = part.indexer.index([["taipei"] * 30])  # tai ##p ##e ##i
+    assert part.indexer.max_subwords == 30 and subwords.shape[1] == 30
     assert lengths.tolist() == [7 * 4 + 2] * 4 + [2 * 4 + 2]
-    assert [owner for owner in whose.flatten() if owner] == list(range(1, 31))
+    assert [each for each in positions.flatten() if each] == list(range(1, 31))
     actual = embed(part, [["leave"] * 70])[0]
     for start, end in ((0, 30), (30, 60), (60, 70)):
         alone = embed(part, [["leave"] * (end - start)])[0]
         torch.testing.assert_close(actual[start:end], alone, atol=1e-5, rtol=0)
-    assert embed(part, [["ab" * 45]]).isfinite().all(), (
-        "one word of more pieces than there is room for is cut"
-    )
+    assert embed(part, [["ab" * 45]]).isfinite().all(), "one word of more subwords than fit is cut"
 
 
 def test_only_trainable_weights_have_gradients():
@@ -223,7 +221,7 @@ def cache(tmp_path, monkeypatch):
 
 def refusal(path):
     with pytest.raises(ConfigError) as error:
-        EMBEDDINGS.build({"name": "transformer", "path": str(path)}, vocab_of())
+        EMBEDDINGS.build({"name": "transformer", "path": str(path)}, make_vocab())
     assert "\n" not in str(error.value)
     return str(error.value).removeprefix(f"embedding.path: {path}: ")
 
@@ -267,7 +265,7 @@ def test_errors_are_one_line(tmp_path):
 
 
 def test_unknown_model_type_of_a_run():
-    vocab = vocab_of()
+    vocab = make_vocab()
     EMBEDDINGS.build({"name": "transformer", "path": PATH}, vocab)
     vocab.resources[PATH]["config"]["model_type"] = "of-tomorrow"
     with pytest.raises(
@@ -298,9 +296,9 @@ def test_relative_folder_is_relative_to_the_config(desk):
 def test_batch_of_many_lengths():
     part = built(pooling="mean")
     batch = make_batch([["leave"] * length for length in (1, 33, 2, 64)], [part.indexer])
-    _, _, whose, tokens = batch.features[0]
-    owners = {int(owner) for owner in whose.flatten()} - {0}
-    assert owners == {
+    _, _, positions, tokens = batch.features[0]
+    used = {int(position) for position in positions.flatten()} - {0}
+    assert used == {
         row * 64 + position + 1
         for row, length in enumerate((1, 33, 2, 64))
         for position in range(length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cell_cases import HIDDEN, LENGTHS, Weights, batch, both_ways, encoder_of, sigmoid
+from cell_cases import HIDDEN, LENGTHS, Weights, batch, both_ways, build_encoder, sigmoid
 
 from slotfill.config.registry import CELLS
 from slotfill.model.recurrence import run_cell
@@ -46,7 +46,7 @@ def variational(w, xs, latent_size, prior="learned", noise=None, divergences=Non
 def test_matches_equations(size, prior):
     """With the mean as z, as in prediction."""
     options = {"latent_size": 3, "prior": prior}
-    encoder, (x, lengths) = encoder_of({"name": "variational", **options}, size), batch(size)
+    encoder, (x, lengths) = build_encoder({"name": "variational", **options}, size), batch(size)
     actual = encoder(x, lengths).detach().numpy()
     for sentence, length, row in zip(x.numpy(), LENGTHS, actual, strict=True):
         expected = both_ways(
@@ -59,7 +59,7 @@ def test_matches_equations(size, prior):
 def test_loss_is_the_divergence_of_the_tokens(prior):
     """The loss is the sum over tokens and directions, the mean over sentences, with any padding."""
     options = {"latent_size": 3, "prior": prior}
-    encoder, (x, lengths) = encoder_of({"name": "variational", **options}, 4), batch(4)
+    encoder, (x, lengths) = build_encoder({"name": "variational", **options}, 4), batch(4)
     expected = []
     for sentence, length in zip(x.numpy(), LENGTHS, strict=True):
         both_ways(
@@ -76,7 +76,7 @@ def test_loss_is_the_divergence_of_the_tokens(prior):
     assert encoder.regularization_loss.item() == pytest.approx(
         sum(expected) / len(LENGTHS), rel=1e-12
     )
-    weighted = encoder_of({"name": "variational", **options, "kl_weight": 0.25}, 4)
+    weighted = build_encoder({"name": "variational", **options, "kl_weight": 0.25}, 4)
     weighted(x, lengths)
     assert weighted.regularization_loss.item() == pytest.approx(
         sum(expected) / len(LENGTHS) / 4, rel=1e-12
@@ -106,7 +106,7 @@ def test_divergence_matches_torch(prior):
 def test_samples_in_training_only(prior):
     """z = m + s * e with random e of the seed, step by step by the equations."""
     options = {"latent_size": 3, "prior": prior}
-    cell = encoder_of({"name": "variational", **options}, 4).layers[0].train()
+    cell = build_encoder({"name": "variational", **options}, 4).layers[0].train()
     x = batch(4)[0].transpose(0, 1).repeat(2, 1, 1, 1)
     torch.manual_seed(6)
     noise = torch.stack(
@@ -127,7 +127,7 @@ def test_samples_in_training_only(prior):
 
 @PRIORS
 def test_gradient_matches_numerical_in_training(prior):
-    encoder = encoder_of({"name": "variational", "latent_size": 2, "prior": prior}, 2).train()
+    encoder = build_encoder({"name": "variational", "latent_size": 2, "prior": prior}, 2).train()
     x, lengths = batch(2)[0][:3, :3].requires_grad_(), torch.tensor([3, 1, 2])
 
     def run_seeded(x, *_):

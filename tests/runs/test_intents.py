@@ -77,7 +77,7 @@ def room(desk, tmp_path, monkeypatch):
     return tmp_path / "desk"
 
 
-def intents_of(predicted):
+def read_intents(predicted):
     return [row.get("intent") for row in map(json.loads, predicted.splitlines())]
 
 
@@ -119,7 +119,7 @@ def test_run_without_intent_head_ignores_intents(room, cli):
     assert not [
         name for name in load_file(room / "plain" / "model.safetensors") if "intent" in name
     ]
-    assert intents_of(cli("predict", "plain", *TEXTS).out) == [None] * 4
+    assert read_intents(cli("predict", "plain", *TEXTS).out) == [None] * 4
     assert slotfill.load("plain").predict(TEXTS)[0].intent is None
     assert b"intents" not in (room / "plain" / "model.onnx").read_bytes()
 
@@ -151,7 +151,7 @@ def test_every_format_trains_the_same_weights(format, room, cli):
 
 
 def test_every_output_format_has_intents(room, cli):
-    expected = intents_of(cli("predict", "run", *TEXTS).out)
+    expected = read_intents(cli("predict", "run", *TEXTS).out)
     assert expected[2] is None and [text for text in expected if text] == [
         "leave",
         "leave#ask",
@@ -181,7 +181,7 @@ def test_every_engine_and_jobs_predict_the_same(run, room, cli):
         cli("predict", run, "--input", "texts").out,
         cli("evaluate", run, "--json").out,
     )
-    assert intents_of(expected)[:2] == ["leave", "leave#ask"]
+    assert read_intents(expected)[:2] == ["leave", "leave#ask"]
     for words in (("--engine", "torch"), ("--engine", "onnx"), ("--jobs", "2")):
         assert cli("predict", run, "--input", "texts", *words).out == expected
     for engine in ("torch", "onnx"):

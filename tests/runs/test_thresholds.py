@@ -29,27 +29,27 @@ def run(trained):
     return Path(shutil.copytree(trained, "run"))
 
 
-def slots_of(out):
+def read_slots(out):
     return [slot for line in out.splitlines() for slot in json.loads(line)["slots"]]
 
 
 def test_slots_below_the_threshold_are_left_out_and_others_stay_as_they_are(run, cli):
-    every = slots_of(cli("predict", run, *TEXTS).out)
+    every = read_slots(cli("predict", run, *TEXTS).out)
     middle = sorted(slot["confidence"] for slot in every)[len(every) // 2] - 1e-4
     kept = [slot for slot in every if slot["confidence"] >= middle]
     assert 0 < len(kept) < len(every)
-    assert slots_of(cli("predict", run, *TEXTS, "--threshold", middle).out) == kept
-    assert slots_of(cli("predict", run, *TEXTS, "--threshold", 1).out) == []
+    assert read_slots(cli("predict", run, *TEXTS, "--threshold", middle).out) == kept
+    assert read_slots(cli("predict", run, *TEXTS, "--threshold", 1).out) == []
     names = {slot["name"] for slot in every}
     only = cli("predict", run, *TEXTS, "--threshold", "1", "--threshold", "origin=0").out
     assert names == {"origin", "destination"}
-    assert slots_of(only) == [slot for slot in every if slot["name"] == "origin"]
+    assert read_slots(only) == [slot for slot in every if slot["name"] == "origin"]
 
 
 @pytest.mark.parametrize("options", [["--no-confidence"], ["--engine", "torch"], ["--jobs", "2"]])
 def test_thresholds_hold_in_every_way_of_prediction(run, cli, options):
     out = cli("predict", run, *TEXTS, "--threshold", "origin=1", *options).out
-    assert {slot["name"] for slot in slots_of(out)} == {"destination"}
+    assert {slot["name"] for slot in read_slots(out)} == {"destination"}
     assert ('"confidence"' in out) == (options != ["--no-confidence"])
 
 
@@ -58,8 +58,8 @@ def test_python_takes_thresholds(run):
         slotfill.load(run, thresholds=thresholds).predict(TEXTS)
         for thresholds in (None, {"origin": 1.0})
     )
-    for all_of, left in zip(every, kept, strict=True):
-        assert left.slots == tuple(slot for slot in all_of.slots if slot.name != "origin")
+    for complete, left in zip(every, kept, strict=True):
+        assert left.slots == tuple(slot for slot in complete.slots if slot.name != "origin")
     with pytest.raises(UsageError, match="threshold must be a number from 0 to 1, found 2"):
         slotfill.load(run, threshold=2)
 
@@ -93,11 +93,11 @@ def test_a_config_sets_thresholds_of_the_run(desk, cli):
     assert trained.code == 0
     stored = json.loads(Path("b/calibration.json").read_text())
     assert (stored["threshold"], stored["thresholds"]) == (0.01, {"origin": 1.0})
-    assert {slot["name"] for slot in slots_of(cli("predict", "b", *TEXTS).out)} <= {"destination"}
+    assert {slot["name"] for slot in read_slots(cli("predict", "b", *TEXTS).out)} <= {"destination"}
     scores = json.loads(cli("evaluate", "b", "--json").out)
     assert scores["slots"]["origin"]["recall"] == 0 < scores["left_out"]
     assert "left out below their threshold: " in cli("evaluate", "b").out
-    assert slots_of(cli("predict", "b", *TEXTS, "--threshold", 0).out)
+    assert read_slots(cli("predict", "b", *TEXTS, "--threshold", 0).out)
 
 
 @pytest.mark.parametrize("command", ["train", "check"])

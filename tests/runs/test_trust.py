@@ -9,7 +9,7 @@ import pytest
 from conftest import write_config
 
 import slotfill
-from slotfill.config.registry import external_parts_trusted, trust_external_parts
+from slotfill.config.registry import are_external_parts_trusted, trust_external_parts
 from slotfill.errors import UsageError
 
 EXECUTED = 'open({executed!r}, "a").close()\n'
@@ -72,7 +72,7 @@ def test_commands_on_a_run_execute_its_part_only_with_trust(part, cli):
     ):
         assert_refused(cli(*words))
         assert not Path("executed").exists()
-    assert not external_parts_trusted(), "one command with --trust decides nothing for the next"
+    assert not are_external_parts_trusted(), "one command with --trust decides nothing for the next"
     with pytest.raises(UsageError, match=r"mine\.py: a user-defined part is Python code"):
         slotfill.load("a", engine="torch")
     assert slotfill.load("a", engine="torch", trust=True).predict(["arrive Oslo"])
@@ -120,9 +120,9 @@ def test_tuning_refuses_an_untrusted_part_before_the_first_trial(key, part, cli)
 
 
 def test_trust_ends_with_its_block():
-    assert not external_parts_trusted()
+    assert not are_external_parts_trusted()
     with trust_external_parts():
-        assert external_parts_trusted()
+        assert are_external_parts_trusted()
         with trust_external_parts(False):
-            assert not external_parts_trusted()
-    assert not external_parts_trusted()
+            assert not are_external_parts_trusted()
+    assert not are_external_parts_trusted()

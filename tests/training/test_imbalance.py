@@ -11,7 +11,7 @@ import torch
 from conftest import write_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from part_cases import SENTENCES, batch_of, randomize, small, vocab_of
+from part_cases import SENTENCES, make_labelled_batch, make_vocab, randomize, small
 from test_data_parallel import QUIET, gradient
 from test_train import history, make_trainer, run, same, weights
 
@@ -36,11 +36,11 @@ CORPUS = [labelled("city"), labelled("city", "time"), labelled(), labelled("city
 @pytest.mark.parametrize("name", TAGGERS.names())
 class TestLoss:
     def network(self, name):
-        vocab = vocab_of()
+        vocab = make_vocab()
         tagger = small("tagger", name)
         model = SlotTagger(vocab, ["word"], "feedforward", tagger).double().eval()
         randomize(model, 2, scale=0.5)
-        return model, batch_of(model, vocab, SENTENCES)
+        return model, make_labelled_batch(model, vocab, SENTENCES)
 
     def gradients(self, model, batch):
         model.zero_grad()
@@ -89,13 +89,13 @@ class TestLoss:
 
 @pytest.mark.parametrize("gamma", [0.3, 1.0, 2.0])
 def test_focal_loss_of_a_sentence_that_is_certain_has_a_finite_gradient(gamma):
-    model = SlotTagger(vocab_of(), ["word"], "feedforward", "softmax")
+    model = SlotTagger(make_vocab(), ["word"], "feedforward", "softmax")
     with torch.no_grad():
         model.tagger.linear.weight.zero_()
-        model.tagger.linear.bias.copy_(torch.arange(len(vocab_of().tags), 0, -1) * 200)
+        model.tagger.linear.bias.copy_(torch.arange(len(make_vocab().tags), 0, -1) * 200)
     model.focal_gamma = gamma
     words = [Sentence.from_tokens(["leave"], [], SENTENCES[0].intent)]
-    model.eval().loss(batch_of(model, vocab_of(), words)).backward()
+    model.eval().loss(make_labelled_batch(model, make_vocab(), words)).backward()
     assert model.tagger.linear.weight.grad.isfinite().all()
 
 

@@ -54,8 +54,8 @@ class Format:
 
 
 def split_on_spaces(line: str) -> list[str]:
-    """Return the pieces of `line` between spaces and tabs, which may contain other white space."""
-    return [piece for piece in line.replace("\t", " ").split(" ") if piece]
+    """Return the parts of `line` between spaces and tabs, which may contain other white space."""
+    return [part for part in line.replace("\t", " ").split(" ") if part]
 
 
 def example_from_tokens(
@@ -153,12 +153,12 @@ def render_tags(sentence: Sentence, scheme: str) -> list[str]:
 
 def check_representable(sentence: Sentence, format: str) -> None:
     """Raise DataError if a token, slot name or intent contains a separator of `format`."""
-    pieces = [("token", token) for token in sentence.surface_forms]
-    pieces += [("slot name", slot.name) for slot in sentence.slots or ()]
+    texts = [("token", token) for token in sentence.surface_forms]
+    texts += [("slot name", slot.name) for slot in sentence.slots or ()]
     problems = [
-        f"the {kind} {piece!r} {'contains a space or a line end' if piece else 'is empty'}"
-        for kind, piece in pieces
-        if not piece or _SEPARATOR.search(piece)
+        f"the {kind} {text!r} {'contains a space or a line end' if text else 'is empty'}"
+        for kind, text in texts
+        if not text or _SEPARATOR.search(text)
     ]
     intent = sentence.intent or ""
     if _SEPARATOR.search(intent.replace(" ", "")):

@@ -67,7 +67,7 @@ class Brackets(Format):
             problem = "has labels that are not known, so brackets cannot hold it; write jsonl"
             raise DataError(f"{location}: the sentence {problem}")
         line = f"[]({_escape(sentence.intent, ')')}) " if sentence.intent else ""
-        for text, name in sentence.pieces():
+        for text, name in sentence.split_by_slot():
             text = _escape(text, "[]")
             line += f"[{text}]({_escape(name, ')')})" if name else text
         return f"{line}\n"

@@ -89,7 +89,7 @@ class Conll(Format):
                 )
             if tag_error:
                 raise tag_error
-            token, *tag = self._cells(columns, location)
+            token, *tag = self._parse_cells(columns, location)
             tokens.append(token)
             tags += tag
             locations.append(location)
@@ -116,15 +116,15 @@ class Conll(Format):
 
     def _columns(self, line: str, location: str) -> list[str]:
         by_tab = "\t" in line if self.separator == "auto" else self.separator == "tab"
-        pieces = line.split("\t") if by_tab else filter(None, line.split(" "))
-        columns = [column.strip(" ") for column in pieces]
+        cells = line.split("\t") if by_tab else filter(None, line.split(" "))
+        columns = [column.strip(" ") for column in cells]
         if self.separator != "auto" and len(columns) == 1 and len(split_on_spaces(line)) > 1:
             problem = f"no {self.separator} separates the columns"
             hint = f"set data.format.separator: {'space' if by_tab else 'tab'}"
             raise DataError(f"{location}: {problem}; {hint}")
         return columns
 
-    def _cells(self, columns: list[str], location: str) -> list[str]:
+    def _parse_cells(self, columns: list[str], location: str) -> list[str]:
         """Return the token of a row and its tag, if there is more than one column."""
         size = len(columns)
         positions = {"token": self.token, "tag": self.tag} if size > 1 else {"token": self.token}

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from slotfill.config.builtin import expand_configs, load_config
 from slotfill.config.models import Config, DataConfig
-from slotfill.config.registry import external_parts_trusted, trust_external_parts
+from slotfill.config.registry import are_external_parts_trusted, trust_external_parts
 from slotfill.config.yaml_reader import parse
 from slotfill.data.splits import (
     SPLITS,
@@ -37,7 +37,7 @@ from slotfill.files import parse_json, write_atomically
 from slotfill.inference.tagging import predict
 from slotfill.lab.compare.resampling import Resampling, Subset
 from slotfill.model.build import check_buildable
-from slotfill.runs.folder import RunFolder, stopped_run
+from slotfill.runs.folder import RunFolder, find_stopped_run
 from slotfill.runs.load import load_run, read_text
 from slotfill.runs.manifest import is_completed
 from slotfill.runs.train import train
@@ -207,7 +207,7 @@ def _register(names: dict[str, str], name: str, value: str) -> None:
 
 def _check_same_config(job: Job) -> None:
     """Raise UsageError if the run folder belongs to another config or to other sentences."""
-    folder = job.folder if _is_trained(job) else stopped_run(job.folder)
+    folder = job.folder if _is_trained(job) else find_stopped_run(job.folder)
     if folder is None:
         if job.folder.exists():
             raise UsageError(
@@ -240,7 +240,7 @@ def config_diff(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 
 def _is_trained(job: Job) -> bool:
-    return is_completed(job.folder) and stopped_run(job.folder) is None
+    return is_completed(job.folder) and find_stopped_run(job.folder) is None
 
 
 def is_finished(job: Job) -> bool:
@@ -293,8 +293,8 @@ def run_jobs(
 
     Raises Stopped on Ctrl-C.
     """
-    waiting = [job for job in plan.jobs if not is_finished(job)]
-    starting = _announce(waiting, callback)
+    unfinished = [job for job in plan.jobs if not is_finished(job)]
+    starting = _announce(unfinished, callback)
     outcomes: Iterator[Outcome] = ((job, _run_job(job, device)) for job in starting)
     if processes > 1:
         outcomes = _run_parallel(starting, device, processes)
@@ -305,7 +305,7 @@ def run_jobs(
             if error is not None:
                 errors[job.title] = error
             message = _summary(job) if error is None else f"failed: {error}"
-            callback(job, f"{message}; {count} of {len(waiting)} done")
+            callback(job, f"{message}; {count} of {len(unfinished)} done")
     finally:
         signal.signal(signal.SIGINT, handler)
     return errors
@@ -318,7 +318,7 @@ def _raise_stopped(*_: object) -> NoReturn:
 def _announce(jobs: Iterable[Job], callback: JobCallback) -> Iterator[Job]:
     """Yield each job when it is about to start."""
     for job in jobs:
-        callback(job, "resumes" if stopped_run(job.folder) else "starts")
+        callback(job, "resumes" if find_stopped_run(job.folder) else "starts")
         yield job
 
 
@@ -339,7 +339,7 @@ def _run_parallel(jobs: Iterator[Job], device: str, processes: int) -> Iterator[
         while True:
             for job in islice(jobs, processes - len(running)):
                 receiver, sender = context.Pipe(duplex=False)
-                arguments = (job, device, external_parts_trusted(), sender)
+                arguments = (job, device, are_external_parts_trusted(), sender)
                 process = context.Process(target=_work, args=arguments, daemon=True)
                 # Processes inherit ignored signals: Ctrl-C is for the parent alone.
                 handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -374,7 +374,7 @@ def _run_job(job: Job, device: str) -> str | None:
     """Train a job to its end and evaluate it; return the error, if any."""
     try:
         if not _is_trained(job):
-            folder = RunFolder(job.folder, resume=stopped_run(job.folder) is not None)
+            folder = RunFolder(job.folder, resume=find_stopped_run(job.folder) is not None)
             if not folder.complete():
                 train(job.config, folder, lambda progress: None, device=device)
         _evaluate(job, device)

@@ -85,7 +85,7 @@ class SplitReport(Spread):
     """Rates of intents, if they are learned."""
     interval: tuple[float, float] | None = None
     """95 % interval of F1 over sentences, averaged over the seeds; all folds together."""
-    against_first: Difference | None = None
+    difference_from_first: Difference | None = None
 
 
 @dataclass(slots=True)
@@ -288,7 +288,7 @@ def _add_intervals(
 def _add_differences(
     configs: Sequence[ConfigReport], corpus: str, split: str, counts: Mapping[CountsKey, np.ndarray]
 ) -> None:
-    """Set `against_first` of all configs but the first, over the seeds both have on `split`."""
+    """Set `difference_from_first` of the other configs, over the seeds both have on `split`."""
     first = configs[0].name
     differences = []
     for config in configs[1:]:
@@ -301,8 +301,8 @@ def _add_differences(
         b = np.stack([counts[first, corpus, split, seed] for seed in seeds])
         p = paired_randomization_test(a, b)
         difference = mean_f1(a) - mean_f1(b)
-        report.against_first = Difference(seeds, difference, bootstrap_interval(a, b), p, p)
-        differences.append(report.against_first)
+        report.difference_from_first = Difference(seeds, difference, bootstrap_interval(a, b), p, p)
+        differences.append(report.difference_from_first)
     corrected = correct_holm([against.p for against in differences])
     for against, p in zip(differences, corrected, strict=True):
         against.p_corrected = p

@@ -59,7 +59,8 @@ def _f1(config: ConfigReport, corpus: str, split: str) -> str:
         return ""
     if scores.mean is None:
         return "failed!"
-    return f"{scores}{_mark(scores.against_first)}{'!' if config.corpora[corpus].failed else ''}"
+    failed = "!" if config.corpora[corpus].failed else ""
+    return f"{scores}{_mark(scores.difference_from_first)}{failed}"
 
 
 def _interval(scores: SplitReport | None) -> str:
@@ -69,9 +70,9 @@ def _interval(scores: SplitReport | None) -> str:
 
 
 def _difference(scores: SplitReport | None) -> str:
-    if scores is None or scores.against_first is None:
+    if scores is None or scores.difference_from_first is None:
         return ""
-    difference = scores.against_first
+    difference = scores.difference_from_first
     low, high = difference.interval
     interval = f"{difference.difference:+.2f} ({low:+.2f}, {high:+.2f})"
     return f"{interval}, {difference.p:.4f}{_mark(difference)}"

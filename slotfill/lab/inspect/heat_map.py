@@ -98,7 +98,7 @@ def top_tags(panel: Panel, token: int, predicted: str) -> list[int]:
 def render_lines(inspection: Inspection, width: int, *, colors: Colors) -> Iterator[Text]:
     """Yield the tagged sentence and the panels, `width` cells wide."""
     labels = [printable(token) for token in inspection.sentence.tokens]
-    yield _tagged(inspection.sentence)
+    yield _highlight(inspection.sentence)
     for heading, panels in groupby(inspection.panels, key=lambda panel: panel.heading):
         yield from (Text(), Text(printable(heading), style="bold underline"))
         for panel in panels:
@@ -109,9 +109,9 @@ def render_lines(inspection: Inspection, width: int, *, colors: Colors) -> Itera
                 yield from _map(panel, labels, width, colors)
 
 
-def _tagged(sentence: Sentence) -> Text:
+def _highlight(sentence: Sentence) -> Text:
     tagged = Text(f"[]({printable(sentence.intent)}) " if sentence.intent else "")
-    for text, name in sentence.pieces():
+    for text, name in sentence.split_by_slot():
         text = printable(text)
         tagged.append(f"[{text}]" if name else text, style="bold" if name else "")
         tagged.append(f"({printable(name)})" if name else "")

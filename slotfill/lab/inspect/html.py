@@ -53,7 +53,7 @@ def _sentence(inspection: Inspection) -> str:
     """Return the sentence with its slots marked."""
     sentence = inspection.sentence
     html = ""
-    for text, name in sentence.pieces():
+    for text, name in sentence.split_by_slot():
         text = _escape(text)
         html += f"<mark>{text}<small>{_escape(name)}</small></mark>" if name else text
     return html + (f"<small>{_escape(sentence.intent)}</small>" if sentence.intent else "")

@@ -41,30 +41,30 @@ class SubwordIndexer:
         return self._tokenizer.encode([token], **options).ids or [self._unknown]
 
     def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
-        """Return ids `(window, subword)`, lengths `(window,)`, owners and zeros `(batch, time)`.
+        """Return ids `(window, subword)`, lengths `(window,)`, positions and zeros `(batch, time)`.
 
-        The owner of a subword is s * time + t + 1 for token t of sentence s, and 0 for subwords
+        The position of a subword of token t in sentence s is s * time + t + 1; it is 0 for subwords
         that are not pooled and for padding.
         """
         time = max(map(len, batch), default=0)
         windows: list[tuple[list[int], list[int]]] = []
         for row, tokens in enumerate(batch):
             subwords: list[int] = []
-            owners: list[int] = []
-            for owner, token in enumerate(tokens, start=row * time + 1):
+            positions: list[int] = []
+            for position, token in enumerate(tokens, start=row * time + 1):
                 token_subwords = self._split(token)[: self.max_subwords]
                 if len(subwords) + len(token_subwords) > self.max_subwords:
-                    windows.append((subwords, owners))
-                    subwords, owners = [], []
+                    windows.append((subwords, positions))
+                    subwords, positions = [], []
                 subwords = subwords + token_subwords
-                other_owner = 0 if self._first_only else owner
-                owners = [*owners, owner, *[other_owner] * (len(token_subwords) - 1)]
-            windows.append((subwords, owners))
+                other_position = 0 if self._first_only else position
+                positions = [*positions, position, *[other_position] * (len(token_subwords) - 1)]
+            windows.append((subwords, positions))
         num_special = len(self._before) + len(self._after)
         lengths = np.array([len(subwords) + num_special for subwords, _ in windows], np.int64)
         ids = np.full((len(windows), int(lengths.max(initial=1))), self._padding, np.int64)
-        owner_ids = np.zeros_like(ids)
-        for row, (subwords, owners) in enumerate(windows):
+        position_ids = np.zeros_like(ids)
+        for row, (subwords, positions) in enumerate(windows):
             ids[row, : lengths[row]] = [*self._before, *subwords, *self._after]
-            owner_ids[row, len(self._before) : len(self._before) + len(owners)] = owners
-        return ids, lengths, owner_ids, np.zeros((len(batch), time), np.int64)
+            position_ids[row, len(self._before) : len(self._before) + len(positions)] = positions
+        return ids, lengths, position_ids, np.zeros((len(batch), time), np.int64)

@@ -89,7 +89,7 @@ class Transformer(Embedding):
         return self
 
     def forward(
-        self, subword_ids: Tensor, lengths: Tensor, owners: Tensor, tokens: Tensor
+        self, subword_ids: Tensor, lengths: Tensor, positions: Tensor, tokens: Tensor
     ) -> Tensor:
         """Return `(batch, time, size)` from the arrays of SubwordIndexer; zero at padding."""
         mask = padding_mask(lengths, subword_ids.shape[1])
@@ -101,10 +101,10 @@ class Transformer(Embedding):
         if self.mix is not None:
             weights = self.gamma * self.mix.softmax(dim=0)
             vectors = torch.stack(output.hidden_states, dim=-1) @ weights
-        owners = owners.flatten()
+        positions = positions.flatten()
         sums = vectors.new_zeros(tokens.numel() + 1, self.output_size)
-        sums = sums.index_add(0, owners, vectors.flatten(0, 1))
-        count = torch.bincount(owners, minlength=len(sums)).clamp_min(1)
+        sums = sums.index_add(0, positions, vectors.flatten(0, 1))
+        count = torch.bincount(positions, minlength=len(sums)).clamp_min(1)
         return (sums / count.unsqueeze(1))[1:].view(*tokens.shape, self.output_size)
 
 
@@ -164,7 +164,7 @@ def _read(path: str, vocab: Vocab) -> Any:
 
 def _folder(path: str) -> Path:
     """Return the folder of a model: `path`, or that of the local cache if `path` is a name."""
-    folder = Path(path) if Path(path).is_dir() else _cached(path)
+    folder = Path(path) if Path(path).is_dir() else _find_cached(path)
     if not any(folder.glob("*.safetensors")):
         pickled = next(folder.glob("*.bin"), None)
         reason = f"{pickled.name} is a pickle" if pickled else "it has no model.safetensors"
@@ -175,7 +175,7 @@ def _folder(path: str) -> Path:
     return folder
 
 
-def _cached(name: str) -> Path:
+def _find_cached(name: str) -> Path:
     from huggingface_hub import constants, snapshot_download
 
     try:
