@@ -19,7 +19,7 @@ def render_template(name: str, **values: object) -> str:
 
     A template extends `base.html.jinja` and fills its blocks `title`, `style`, `content` and
     `script`. The filter `thousands` writes 1234 as 1,234, `count_of("slot")` as 1,234 slots;
-    `breakable` lets a line break after the dots and underscores of a name.
+    `breakable` lets a line break after the dots, underscores and # of a name.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -47,7 +47,7 @@ def printable(text: str) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """Return `name` as HTML in which a line can break after dots and underscores."""
+    """Return `name` as HTML in which a line can break after dots, underscores and #."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"(?<=[._])(?=\w)", "<wbr>", str(escape(printable(name)))))
+    return Markup(re.sub(r"(?<=[._#])(?=\w)", "<wbr>", str(escape(printable(name)))))

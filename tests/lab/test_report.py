@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from conftest import write_config
 
 from slotfill.lab.report.plots import line_plot, round_numbers
 
@@ -217,6 +218,26 @@ def test_the_page_works_in_a_browser(page, browser):
     headings.nth(0).locator("button").click()
     assert column(1) == sorted(column(1), key=str.casefold)
     assert (problems, requests) == ([], [page.as_uri()])
+
+
+def test_a_confusion_of_intents_shows_its_sentences(browser, desk, cli):
+    def write(name: str, **intents: str) -> None:
+        """Write a sentence for each verb and its intent."""
+        rows = [{"text": f"{verb} Oslo", "slots": [], "intent": intents[verb]} for verb in intents]
+        Path(name).write_text("\n".join(map(json.dumps, 8 * rows)), encoding="utf-8")
+
+    write("own.jsonl", leave="go", see="look", arrive="go")
+    write("wrong.jsonl", leave="look", see="go", arrive="look")
+    write_config(Path("own.yaml"), data="{path: own.jsonl, holdout: 0}", intent="mean")
+    assert cli("train", "own.yaml", "train.epochs=20", "--out", "own").code == 0
+    result = cli("evaluate", "own", "--data", "wrong.jsonl", "--report", "out.html")
+    assert (result.code, result.err) == (0, "")
+    view = browser.new_page()
+    view.goto(Path("out.html").absolute().as_uri())
+    assert view.locator("#count").inner_text() == "24 of 24"
+    view.click("button[title='look as go']")
+    assert view.locator("#count").inner_text() == "16 of 24"
+    assert "intent look → go" in view.locator("article:visible").first.inner_text()
 
 
 CUT_OFF = """[...document.querySelectorAll("main *")].filter(element => {

@@ -54,15 +54,28 @@ def render_page(run: Run, split: str, result: EvaluationResult, analysis: ErrorA
         schemes=SCHEMES,
         errors=ERRORS,
         error_counts=sum(analysis.types.values(), Counter[str]()),
-        confusions=[
-            (pair, count) for pair, count in analysis.confusion.most_common() if pair[0] != pair[1]
-        ],
+        confusions=list_confusions(analysis),
         matrix=confusion_matrix(analysis.confusion),
         curves=training_curves(run),
         reliability=reliability_plot(analysis.reliability),
         sentences=list(map(render_sentence, analysis.wrong[:MAX_SENTENCES])),
         plot_size=(WIDTH, HEIGHT),
     )
+
+
+def list_confusions(analysis: ErrorAnalysis) -> dict[str, list[tuple[tuple[str, str, str], int]]]:
+    """Return how often which slots and intents are confused, the most frequent confusions first.
+
+    A confusion is `slot` or `intent`, the gold and the predicted name; the name of none is empty.
+    """
+    slots, intents = Counter[tuple[str, str, str]](), Counter[tuple[str, str, str]]()
+    for (gold, predicted), count in analysis.confusion.items():
+        if gold != predicted:
+            slots["slot", gold, predicted] = count
+    for wrong in analysis.wrong:
+        if wrong.wrong_intent:
+            intents["intent", wrong.sentence.intent or "", wrong.intent or ""] += 1
+    return {"slots": slots.most_common(), "intents": intents.most_common()}
 
 
 def training_curves(run: Run) -> list[LinePlot]:
