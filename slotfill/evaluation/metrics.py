@@ -24,6 +24,9 @@ from slotfill.evaluation.calibration import CalibrationError
 MODE = "seqeval default mode, micro average over exact slots"
 INTENT_MODE = "exact match of the set of intents; a frame also needs exactly the gold slots"
 
+_CHUNK = 50
+"""Samples that are drawn at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class PRFScore:
@@ -222,10 +225,14 @@ def compute_interval(counts: np.ndarray, samples: int = 1000) -> np.ndarray:
     random = np.random.default_rng(0)
     size = len(counts)
     counts = counts.astype(np.float64)
-    draws = (random.integers(0, size, size) for _ in range(samples))
-    weights = (np.bincount(draw, minlength=size).astype(np.float64) for draw in draws)
-    scores = [compute_f1(np.tensordot(weight, counts, 1)) for weight in weights]
-    low, high = np.percentile(scores, [2.5, 97.5], axis=0)
+    scores = []
+    for start in range(0, samples, _CHUNK):
+        draws = random.integers(0, size, (min(_CHUNK, samples - start), size))
+        # One histogram of all samples: each has its own range of bins.
+        bins = draws + size * np.arange(len(draws))[:, None]
+        weights = np.bincount(bins.ravel(), minlength=draws.size).reshape(draws.shape)
+        scores.append(compute_f1(np.tensordot(weights.astype(np.float64), counts, 1)))
+    low, high = np.percentile(np.concatenate(scores), [2.5, 97.5], axis=0)
     wilson_low, wilson_high = _wilson_interval(counts.sum(axis=0))
     return np.stack([np.minimum(low, wilson_low), np.maximum(high, wilson_high)])
 

@@ -56,10 +56,9 @@ def corpora(draw, format: str) -> list[Sentence]:
     return sentences or [Sentence.from_tokens(["go"], [])]
 
 
-@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("format", FORMATS.names())
-@given(data=st.data())
+@given(data=st.data(), normalization=st.sampled_from(NORMALIZATIONS))
 @EXAMPLES
 def test_a_file_is_tokenized_as_prediction_tokenizes_its_texts(
     format, tokenizer, normalization, data
@@ -83,7 +82,7 @@ def test_a_file_is_tokenized_as_prediction_tokenizes_its_texts(
 
 @pytest.mark.parametrize("tokenizer", ["words", "whitespace"])
 @given(sentences=corpora("brackets"))
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=100, derandomize=True, deadline=None)
 def test_slots_inside_tokens_keep_their_characters(tokenizer, sentences):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "train.brackets")
@@ -193,11 +192,10 @@ class HashingEngine:
         return Scores(np.eye(self.num_tags, dtype=np.float32)[ids % self.num_tags])
 
 
-@pytest.mark.parametrize("misaligned", ["split", "widen", "skip"])
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("format", FORMATS.names())
-@given(data=st.data())
-@settings(max_examples=15, derandomize=True, deadline=None)
+@given(data=st.data(), misaligned=st.sampled_from(["split", "widen", "skip"]))
+@EXAMPLES
 def test_evaluate_scores_what_predict_gives_for_the_texts(format, tokenizer, misaligned, data):
     sentences = data.draw(corpora(format))
     with tempfile.TemporaryDirectory() as folder:
