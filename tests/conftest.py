@@ -8,9 +8,11 @@ import random
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader, FileIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -142,11 +144,39 @@ def standard_input(data: bytes, folder: Path) -> Iterator[None]:
 def start(
     *arguments: object, env: Mapping[str, str] | None = None, **options: object
 ) -> subprocess.Popen[bytes]:
-    """Start `slotfill ARGUMENTS` as a separate process with pipes."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | dict(env or {})
+    """Start `slotfill ARGUMENTS` as a separate process with pipes.
+
+    It is a fork of this process, which need not import torch again. Popen returns when the child
+    has closed the pipe that exec would close.
+    """
+    from slotfill.cli.main import main
+
+    already_open = set(Path("/dev/fd").iterdir())
+
+    def run() -> None:
+        code = 1
+        try:
+            for path in set(Path("/dev/fd").iterdir()) - already_open:
+                with suppress(OSError):
+                    os.close(int(path.name))
+            os.environ.update(env or {})
+            sys.argv = ["slotfill", *map(str, arguments)]
+            sys.stdin = TextIOWrapper(BufferedReader(FileIO(0, closefd=False)))
+            sys.stdout, sys.stderr = (
+                TextIOWrapper(FileIO(fd, "w", closefd=False), write_through=True) for fd in (1, 2)
+            )
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    command = [sys.executable, "-m", "slotfill", *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, **(pipes | options))  # type: ignore[call-overload]
+    # Python ignores SIGPIPE, which `restore_signals` would undo.
+    options = pipes | {"preexec_fn": run, "restore_signals": False} | options
+    return subprocess.Popen("slotfill", **options)  # type: ignore[call-overload]
 
 
 def run_on_terminal(*arguments: object, typed: bytes = b"", **variables: str) -> tuple[int, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import statistics
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Result
 from typer.testing import CliRunner
 
 from slotfill.cli.main import app
@@ -55,22 +57,32 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return room
 
 
-def evaluate_runs(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, words)], capture_output=True, text=True
-    )
+@pytest.fixture
+def evaluate_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Result]:
+    """Call the script in this process."""
+
+    def call(*words: str | Path) -> Result:
+        monkeypatch.setattr(sys, "argv", [SCRIPT.name, *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        return Result(int(end.value.code or 0), *capsys.readouterr())
+
+    return call
 
 
-def test_json_and_table(runs):
+def test_json_and_table(runs, evaluate_runs):
     names = [runs / "1", runs / "2", runs / "3.partial"]
     done = evaluate_runs(*names, "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
     f1s = [evaluate_run(load_run(run)).overall.f1 for run in names[:2]]
     assert [row["f1"] for row in result["runs"].values()] == pytest.approx(f1s)
     assert result["mean"]["f1"] == pytest.approx(statistics.mean(f1s))
     assert result["deviation"]["f1"] == pytest.approx(statistics.stdev(f1s))
-    table = evaluate_runs(*names, "--split", "valid").stdout.splitlines()
+    table = evaluate_runs(*names, "--split", "valid").out.splitlines()
     assert len(table) == 5
     assert (
         table[-1].startswith("| mean of 2 |")
@@ -78,7 +90,7 @@ def test_json_and_table(runs):
     )
 
 
-def test_all_runs_are_evaluated_on_one_split_that_is_named(runs):
+def test_all_runs_are_evaluated_on_one_split_that_is_named(runs, evaluate_runs):
     folder = runs / "no test"
     (folder / "data").mkdir(parents=True)
     for split in ("train", "valid"):
@@ -87,28 +99,28 @@ def test_all_runs_are_evaluated_on_one_split_that_is_named(runs):
     config = folder / "3" / "config.yaml"
     text = config.read_text().replace(str(runs / "data"), str(folder / "data"))
     RunFiles(folder / "3").replace({"config.yaml": text.encode()})
-    result = json.loads(evaluate_runs(runs / "1", runs / "2", "--json").stdout)
+    result = json.loads(evaluate_runs(runs / "1", runs / "2", "--json").out)
     assert result["split"] == "test"
     done = evaluate_runs(runs / "1", folder / "3", "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
     assert result["split"] == "valid"
     f1 = evaluate_run(load_run(runs / "1"), split="valid").overall.f1
     assert [row["f1"] for row in result["runs"].values()] == pytest.approx([f1, f1])
-    assert evaluate_runs(runs / "1", folder / "3").stdout.startswith("| run on valid |")
+    assert evaluate_runs(runs / "1", folder / "3").out.startswith("| run on valid |")
 
 
-def test_one_run_has_no_deviation(runs):
+def test_one_run_has_no_deviation(runs, evaluate_runs):
     done = evaluate_runs(runs / "1", "--data", runs / "data" / "test.brackets")
-    assert done.stdout.splitlines()[-1].startswith("| mean of 1 |") and "±" not in done.stdout
+    assert done.out.splitlines()[-1].startswith("| mean of 1 |") and "±" not in done.out
 
 
-def test_errors_are_one_line(runs):
+def test_errors_are_one_line(runs, evaluate_runs):
     for words, code in (
         ([runs / "3.partial"], 1),
         ([runs / "none"], 2),
         ([runs / "1", "--split", "tset"], 2),
     ):
         done = evaluate_runs(*words)
-        assert (done.returncode, done.stdout) == (code, "")
-        assert done.stderr.startswith("evaluate_runs: ") and done.stderr.count("\n") == 1
+        assert (done.code, done.out) == (code, "")
+        assert done.err.startswith("evaluate_runs: ") and done.err.count("\n") == 1

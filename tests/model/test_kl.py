@@ -16,7 +16,7 @@ TAIPEI = Path(__file__).resolve().parents[2] / "data" / "taipei"
 
 def train_history(cell, folder):
     """The lines of history.csv of a short run on the first sentences of Taipei."""
-    for split, count in (("train", 300), ("valid", 20)):
+    for split, count in (("train", 150), ("valid", 20)):
         with (TAIPEI / f"{split}.brackets").open(encoding="utf-8") as lines:
             (folder / f"{split}.brackets").write_text(
                 "".join(islice(lines, count)), encoding="utf-8"
@@ -24,7 +24,7 @@ def train_history(cell, folder):
     settings = [
         f"data.path={folder}", "embedding={name: word, size: 16}", f"encoder.cell={cell}",
         "encoder.hidden_size=16",
-        "train.epochs=5", "train.batch_size=16", "train.learning_rate=0.01",
+        "train.epochs=5", "train.batch_size=8", "train.learning_rate=0.01",
     ]  # fmt: skip
     done = CliRunner().invoke(
         app, ["train", "taipei", *settings, "--out", str(folder / "run"), "--device", "cpu"]
