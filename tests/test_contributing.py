@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from typer.testing import CliRunner
 import slotfill
 import slotfill.model.cells
 from slotfill.cli.main import app
+from slotfill.config.builtin import load_config
 from slotfill.config.registry import CELLS, ENCODERS, trust_external_parts
 from slotfill.config.validate import parse_config
 from slotfill.errors import ConfigError, SlotfillError
@@ -144,3 +147,33 @@ def test_independent_of_batch_and_every_parameter_has_a_gradient(cell):
     assert all(
         parameter.grad is not None and parameter.grad.any() for parameter in encoder.parameters()
     )
+
+
+def list_files(action) -> set[str]:
+    """Return the files of slotfill whose functions `action` calls, as links of the page."""
+    files = set()
+    sys.setprofile(lambda frame, *_: files.add(frame.f_code.co_filename))
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    inside = [Path(file) for file in files if file.startswith(f"{ROOT / 'slotfill'}{os.sep}")]
+    return {file.relative_to(ROOT).as_posix() for file in inside}
+
+
+def read_links(title: str) -> set[str]:
+    section = PAGE.partition(f"### {title}\n")[2].partition("\n##")[0]
+    return set(re.findall(r"\((slotfill/[^)]*)\)", section))
+
+
+@pytest.mark.parametrize("confidence", [True, False])
+def test_the_path_of_a_sentence_has_every_file_that_it_passes(confidence, trained):
+    predictor = slotfill.load(trained, engine="onnx", confidence=confidence)
+    passed = list_files(lambda: predictor.predict(["leave Oslo for New York please"]))
+    assert {"slotfill/runs/predict.py", "slotfill/data/indexers.py"} < passed
+    assert passed <= read_links("The path of a sentence")
+
+
+def test_the_path_of_a_config_key_has_every_file_that_it_passes():
+    passed = list_files(lambda: load_config("taipei", ["train.learning_rate=0.01"]))
+    assert passed - {"slotfill/errors.py"} <= read_links("The path of a config key")
