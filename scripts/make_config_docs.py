@@ -31,8 +31,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "config.md"
 INTRO = """\
 # Config keys
 
-This page is written by `python scripts/make_config_docs.py` from the code that validates configs;
-do not edit it.
+Look up here what a config can set: every key with its type, default and meaning. `python
+scripts/make_config_docs.py` writes the page from the code that validates configs; do not edit it.
 
 A config is a YAML file. Keys that are missing have the default shown here, so an empty file is a
 complete config except for its data. `slotfill show CONFIG` prints a complete config, `slotfill

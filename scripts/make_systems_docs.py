@@ -412,8 +412,9 @@ def page(lab: Lab) -> str:
     )
     return f"""# Every recurrent system, side by side
 
-Written by `python scripts/make_systems_docs.py`; not edited by hand. Each part has a page with its
-equations and source:
+This page compares all recurrent networks of slotfill on the same sentences, and says which claims
+about them hold. `python scripts/make_systems_docs.py` writes it; do not edit it. Each part has a
+page with its equations and source:
 
 {index}
 
