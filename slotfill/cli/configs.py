@@ -110,6 +110,9 @@ def convert(
     lossy: Annotated[
         bool, Option("--lossy", help="Write even if the target cannot hold a sentence unchanged.")
     ] = False,
+    strict: Annotated[
+        bool, Option("--strict", help="Refuse wrong offsets and overlapping slots.")
+    ] = False,
     trust: Trust = False,
 ) -> None:
     """Convert sentences to another format or tag scheme."""
@@ -124,10 +127,13 @@ def convert(
         to_scheme=to_scheme,
         tokenizer=tokenizer,
         lossy=lossy,
+        strict=strict,
     )
     summary = format_count(len(result.sentences), "sentence")
     if result.repaired_tags:
         summary += f", {format_count(result.repaired_tags, 'tag')} repaired"
+    if corrected := len(result.issues("corrected offset")):
+        summary += f", {format_count(corrected, 'offset')} corrected"
     if losses:
         summary += f", {len(losses)} changed"
     echo(f"{target}: {summary}")

@@ -81,6 +81,10 @@ class DataConfig(StrictModel):
 
     `split` splits such tokens by the prefixes and suffixes seen in training, `widen` widens the
     slot to the token, `skip` drops it."""
+    strict: bool = False
+    """Whether offsets that do not fit a slot's value, and slots that overlap, are errors.
+
+    Otherwise such offsets are corrected, and the longest of overlapping slots is kept."""
     normalization: Literal["NFC", "NFKC", "none"] = "NFC"
     """The Unicode normalization of tokens for lookups; offsets always refer to the text itself."""
     holdout: Fraction | None = None

@@ -20,7 +20,7 @@ def align(
 
     A file's own tokens are kept with `keep_tokens` or if the tokenizer is `given`; otherwise they
     are tokenized again, since prediction only has the text. Raises DataError at the first span
-    that is empty, out of the text or overlaps another, or if `misaligned` allows no other way.
+    that is empty or out of the text, or if `misaligned` allows no other way.
     """
     sentences = []
     misaligned_spans: list[str] = []
@@ -30,7 +30,9 @@ def align(
         sentence.tokens = list(map(seen.setdefault, sentence.tokens, sentence.tokens))
         if example.spans is not None:
             slots = _slots(sentence, example.spans, misaligned, misaligned_spans)
-            sentence.slots = list(map(seen.setdefault, slots, slots))
+            sentence.slots = [seen.setdefault(slot, slot) for slot in slots]
+            if any(slots.values()):
+                sentence.resolved = list(slots.values())
             sentence.unknown = _unknown_tokens(sentence, example.unknown)
         sentences.append(sentence)
     if misaligned_spans:
@@ -69,12 +71,16 @@ def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sent
 
 def _slots(
     sentence: Sentence, spans: Sequence[Span], misaligned: Misaligned, messages: list[str]
-) -> list[Slot]:
-    """Return `spans` as slots, and add to `messages` those that are neither widened nor skipped."""
+) -> dict[Slot, str | None]:
+    """Return `spans` as slots, in order, each with what its value stands for.
+
+    Those that are neither widened nor skipped are added to `messages`. Of slots that overlap, the
+    longest is kept.
+    """
     starts = {start: index for index, (start, _) in enumerate(sentence.offsets)}
     ends = {end: index + 1 for index, (_, end) in enumerate(sentence.offsets)}
-    slots: list[Slot] = []
-    for name, start, end in sorted(spans, key=lambda span: span[1:]):
+    slots: dict[Slot, str | None] = {}
+    for name, start, end, resolved in spans:
         _check_span(sentence, name, start, end)
         first, last = starts.get(start), ends.get(end)
         if first is None or last is None:
@@ -88,14 +94,22 @@ def _slots(
             first, last = touched[0], touched[-1] + 1
             if misaligned == "skip":
                 continue
-        slot = Slot(name, first, last)
-        if slots and slot.start < slots[-1].end:
-            both = " and ".join(
-                f"'{each.name}' ({sentence.value(each)!r})" for each in (slots[-1], slot)
-            )
-            raise DataError(f"{sentence.location}: slots {both} overlap")
-        slots.append(slot)
-    return slots
+        slots[Slot(name, first, last)] = resolved
+    return {slot: slots[slot] for slot in _without_overlaps(sentence, slots)}
+
+
+def _without_overlaps(sentence: Sentence, slots: Iterable[Slot]) -> list[Slot]:
+    """Return `slots` in order, without those that overlap a longer or an earlier one."""
+    kept: list[Slot] = []
+    for slot in sorted(slots, key=lambda slot: (slot.start - slot.end, slot)):
+        other = next((o for o in kept if o.start < slot.end and slot.start < o.end), None)
+        if other is None:
+            kept.append(slot)
+            continue
+        both = (f"'{each.name}' ({sentence.value(each)!r})" for each in (slot, other))
+        message = "slot {} overlaps {}, and is left out".format(*both)
+        sentence.issues += (Issue("overlap", sentence.location, message),)
+    return sorted(kept, key=lambda slot: slot.start)
 
 
 def _unknown_tokens(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +22,10 @@ from slotfill.files import EncodingErrors, is_special_file, nearest_in_folder, r
 
 FormatPart = str | Mapping[str, Any] | None
 """A part of kind format; None and "auto" guess it from the path."""
+
+_HEAD_LINES = 20
+_HEAD_CHARACTERS = 20_000
+"""How much of a file its format is guessed from: so many lines, and so much of each."""
 
 _SPLIT_ALIASES = {"dev": "valid", "development": "valid", "validation": "valid"}
 
@@ -45,9 +49,17 @@ class ReadResult:
 
 
 def read_examples(
-    path: Path | str, *, format: FormatPart = None, scheme: str = "iob2"
+    path: Path | str,
+    *,
+    format: FormatPart = None,
+    scheme: str = "iob2",
+    split: str | None = None,
 ) -> list[Example]:
-    """Return what the file (or folder) `path` holds, at least one example; raises DataError."""
+    """Return what the file (or folder) `path` holds, at least one example.
+
+    Of a file that names the split of each example, only those of `split` are returned, if given.
+    Raises DataError if the file cannot be read.
+    """
     path = Path(path)
     for file in (path, *path.glob("*")):
         if is_special_file(file):
@@ -55,7 +67,12 @@ def read_examples(
     examples = list(_part(path, format).read(path, scheme=scheme))
     if not examples:
         raise DataError(f"{path}: no sentences; the file is empty")
-    return examples
+    if split is None:
+        return examples
+    selected = [each for each in examples if each.split is None or _named(each.split) == split]
+    if not selected:
+        raise DataError(f"{path}: none of its {len(examples)} sentences is of the split '{split}'")
+    return selected
 
 
 def read_sentences(
@@ -63,24 +80,28 @@ def read_sentences(
     *,
     format: FormatPart = None,
     scheme: str = "iob2",
+    split: str | None = None,
     tokenizer: str | Tokenizer = "words",
     misaligned: Misaligned = "split",
     normalization: str = "NFC",
     keep_tokens: bool = False,
     labelled: bool = True,
     intents: bool = False,
+    strict: bool = False,
 ) -> ReadResult:
     """Return the sentences of the file (or folder) `path`, at least one.
 
     Args:
+        split: The split to read of a file that names the splits of its sentences.
         tokenizer: A tokenizer, or the name of one whose affixes are learned from this file.
         misaligned: What becomes of slots that begin or end inside a token; see `align`.
         normalization: The Unicode normalization of tokens, if `tokenizer` is a name.
         keep_tokens: Keep the tokens of a file that has tokens, instead of tokenizing its text.
         labelled: Whether every sentence must have labels.
         intents: Whether every sentence must have an intent.
+        strict: Whether offsets that have to be corrected and slots that overlap are errors.
     """
-    examples = read_examples(path, format=format, scheme=scheme)
+    examples = read_examples(path, format=format, scheme=scheme, split=split)
     if isinstance(tokenizer, str):
         learned_from = examples if misaligned == "split" else []
         tokenizer = Tokenizer.fit(tokenizer, normalization, learned_from)
@@ -88,6 +109,8 @@ def read_sentences(
     result = ReadResult(sentences, tokenizer)
     for issue in result.issues("unknown labels"):
         raise DataError(f"{issue.location}: {issue.message}")
+    if strict and (repairs := result.issues("corrected offset") + result.issues("overlap")):
+        raise DataError(f"{repairs[0].location}: {repairs[0].message}{_count_others(repairs)}")
     for sentence in sentences:
         problem = ""
         if labelled and sentence.slots is None:
@@ -143,7 +166,7 @@ def _draft(path: Path, format: FormatPart) -> Iterator[tuple[Path, Format]]:
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path}: exists, and nothing is overwritten; choose another path")
     if format in (None, "auto") and not (format := format_from_suffix(path)):
-        names = ", ".join(FORMATS.names())
+        names = ", ".join(writable_formats())
         raise UsageError(f"{path}: the format is not clear from its name; name one ({names})")
     try:
         # A folder beside the target serves formats of one file and of several alike.
@@ -165,6 +188,7 @@ def convert_file(
     to_scheme: str = "iob2",
     tokenizer: str = "words",
     lossy: bool = False,
+    strict: bool = False,
 ) -> tuple[ReadResult, list[Issue]]:
     """Write the sentences of `source` to the new file `target`; return them and what was lost.
 
@@ -179,17 +203,23 @@ def convert_file(
         tokenizer=tokenizer,
         keep_tokens=True,
         labelled=False,
+        strict=strict,
     )
     with _draft(target, to_format) as (draft, part):
         part.write(draft, reading.sentences, scheme=to_scheme)
-        losses = list(_find_losses(reading, list(part.read(draft, scheme=to_scheme))))
+        losses = reading.issues("left out") + reading.issues("overlap")
+        losses += _find_losses(reading, list(part.read(draft, scheme=to_scheme)))
         if losses and not lossy:
-            more = f" (and {len(losses) - 1} more)" if losses[1:] else ""
             raise DataError(
                 f"{losses[0].location}: {target} cannot hold this sentence unchanged:"
-                f" {losses[0].message}{more}; nothing was written; write it with --lossy"
+                f" {losses[0].message}{_count_others(losses)}; nothing was written; write it with"
+                " --lossy"
             )
     return reading, losses
+
+
+def _count_others(issues: Sequence[Issue]) -> str:
+    return f" (and {len(issues) - 1} more)" if issues[1:] else ""
 
 
 def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[Issue]:
@@ -203,7 +233,13 @@ def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[I
         by_spaces = example.offsets is None and tokens == example.text.split()
         hint = "; --tokenizer whitespace keeps them" if by_spaces else ""
         slots = sentence.slots
-        spans = slots if slots is None else [Span(s.name, *sentence.span(s)) for s in slots]
+        resolved = sentence.resolved or repeat(None)
+        spans = None
+        if slots is not None:
+            spans = [
+                Span(slot.name, *sentence.span(slot), meaning)
+                for slot, meaning in zip(slots, resolved, strict=False)
+            ]
         labelled = slots is None and example.spans is not None
         changes = (
             ("the text {!r} becomes {!r}", sentence.text, example.text),
@@ -217,23 +253,35 @@ def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[I
             yield Issue("lost", sentence.location, message)
 
 
+def writable_formats() -> list[str]:
+    """Return the names of the formats in which sentences can be written."""
+    return [name for name, part in _formats() if part.is_written()]
+
+
 def format_from_suffix(path: Path) -> str | None:
-    """Return the name of the format that `path` is named after, or None."""
-    return next((name for name, part in _formats() if part.recognizes(path)), None)
+    """Return the name of the format that `path` is named after, or None.
+
+    Where several formats have the name, it is the one that the content looks like, if `path` is a
+    file, or else the general one.
+    """
+    named = [(name, part) for name, part in _formats() if part.recognizes(path)]
+    if len(named) > 1 and path.is_file():
+        named = _matching(named, _read_head(path)) or named
+    named.sort(key=lambda pair: not pair[1].is_general)
+    return named[0][0] if named else None
 
 
 def guess_format(path: Path) -> str:
-    """Return the name of the format of `path`, from its name or else from its first lines."""
+    """Return the name of the format of `path`, from its name and its first lines."""
     if name := format_from_suffix(path):
         return name
     if path.is_dir():
         raise DataError(f"{path}: a folder without seq.in; give one of its files")
-    head = list(islice((line for _, line in read_lines(path) if line.strip()), 20))
+    head = _read_head(path)
     if not head:
         raise DataError(f"{path}: no sentences; the file is empty")
-    for name, part in _formats():
-        if part.looks_like(head):
-            return name
+    for name, _ in _matching(list(_formats()), head):
+        return name
     names = ", ".join(FORMATS.names())
     raise DataError(
         f"{path}: the format is not clear from its name or content; set data.format (convert:"
@@ -241,14 +289,39 @@ def guess_format(path: Path) -> str:
     )
 
 
+def _read_head(path: Path) -> list[str]:
+    """Return the first lines of a file that are not empty."""
+    lines = (line[:_HEAD_CHARACTERS] for _, line in read_lines(path) if line.strip())
+    return list(islice(lines, _HEAD_LINES))
+
+
+def _matching(
+    formats: Sequence[tuple[str, type[Format]]], head: Sequence[str]
+) -> list[tuple[str, type[Format]]]:
+    """Return those of `formats` that `head` looks like, the general ones last."""
+    matching = [(name, part) for name, part in formats if part.looks_like(head)]
+    return sorted(matching, key=lambda pair: pair[1].is_general)
+
+
 def splits_in(folder: Path, format: FormatPart = None) -> list[str]:
     """Return the sorted names of the splits of a corpus: files and folders named after a format."""
     return sorted({split for split, path in _split_paths(folder) if _is_split(path, format)})
 
 
+def splits_in_file(path: Path, format: FormatPart = None) -> list[str]:
+    """Return the sorted names of the splits of a file that names those of its sentences."""
+    if not path.is_file():
+        return []
+    part = _part(path, format)
+    if not part.names_splits:
+        return []
+    splits = {each.split for each in part.read(path, scheme="iob2")}
+    return sorted(_named(split) for split in splits if split)
+
+
 def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | None:
     """Return the file (or folder) of a split of the corpus `folder`, or None."""
-    name = _SPLIT_ALIASES.get(split, split)
+    name = _named(split)
     entries = [path for each, path in _split_paths(folder) if each == name]
     paths = [path for path in entries if _is_split(path, format)]
     # A file such as train.txt has its format in its content or in the config.
@@ -291,5 +364,10 @@ def _split_paths(folder: Path) -> list[tuple[str, Path]]:
         # A README.md is not a split, though it ends like brackets.
         if not path.name.startswith(".") and path.stem != "README":
             name = path.name if path.is_dir() else path.stem
-            paths.append((_SPLIT_ALIASES.get(name, name), path))
+            paths.append((_named(name), path))
     return paths
+
+
+def _named(split: str) -> str:
+    """Return the name by which slotfill calls a split."""
+    return _SPLIT_ALIASES.get(split.lower(), split)

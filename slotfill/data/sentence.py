@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, NamedTuple
+
+from slotfill.data.offsets import find_value
+from slotfill.errors import DataError
 
 INTENT_SEPARATOR = "#"
 """Separates the intents of a sentence that has several."""
@@ -31,6 +34,8 @@ class Span(NamedTuple):
     name: str
     start: int
     end: int
+    resolved: str | None = None
+    """What its value stands for, such as Taipei for TPE, if the file says so."""
 
 
 class Reading(NamedTuple):
@@ -60,11 +65,14 @@ class Confidence(NamedTuple):
 
 
 class Issue(NamedTuple):
-    """A repair made while reading a file: its kind, its `file:line` and what was changed."""
+    """A repair made while reading a file, or what was left out."""
 
     kind: str
+    """`repaired tag`, `corrected offset`, `overlap`, `left out` and others."""
     location: str
+    """`file:line`."""
     message: str
+    """What was changed."""
 
 
 @dataclass(slots=True)
@@ -82,6 +90,54 @@ class Example:
     issues: tuple[Issue, ...] = ()
     unknown: Sequence[tuple[int, int]] = ()
     """The first and the last character (exclusive) of each part whose labels are not known."""
+    split: str | None = None
+    """The split that the file says it belongs to, as train; None if it says none."""
+
+    def add_span(
+        self,
+        name: str,
+        start: int,
+        end: int,
+        value: str | None = None,
+        resolved: str | None = None,
+    ) -> None:
+        """Add a slot, with its offsets corrected if the text there is not `value`.
+
+        Raises DataError if `value` is not in the text.
+        """
+        if value and self.text[start:end] != value:
+            found = find_value(self.text, start, end, value)
+            if found is None:
+                raise DataError(
+                    f"{self.location}: slot '{name}' has the value {value!r}, which is not in the"
+                    f" text; from {start} to {end} it reads {self.text[start:end]!r}"
+                )
+            message = f"slot '{name}' ({value!r}): {start} to {end} read as {{}} to {{}} ({{}})"
+            self._add_issue("corrected offset", message.format(*found))
+            start, end, _ = found
+        self.spans = [*(self.spans or ()), Span(name, start, end, resolved)]
+
+    def leave_out(self, what: str) -> None:
+        """Note something of the file that a sentence cannot hold, as `the group '1'`."""
+        self._add_issue("left out", what)
+
+    def _add_issue(self, kind: str, message: str) -> None:
+        self.issues += (Issue(kind, self.location, message),)
+
+
+def example_from_parts(
+    parts: Iterable[tuple[str, str, str | None]], location: str, intent: str | None = None
+) -> Example:
+    """Return the example of a text in parts: each with its slot name, empty for none, and value.
+
+    The value is what the part is resolved to, or None.
+    """
+    text, spans = "", []
+    for part, name, resolved in parts:
+        if name:
+            spans.append(Span(name, len(text), len(text) + len(part), resolved))
+        text += part
+    return Example(text, spans, intent, location)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from slotfill.config.models import DataConfig
-from slotfill.data.corpus import ReadResult, find_split, read_examples, read_sentences, splits_in
+from slotfill.data.corpus import (
+    ReadResult,
+    find_split,
+    read_examples,
+    read_sentences,
+    splits_in,
+    splits_in_file,
+)
 from slotfill.data.sentence import Example, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
@@ -47,9 +54,11 @@ def read_split(
         path,
         format=data.format,
         scheme=data.scheme,
+        split=split if path == split_path(data, split) else "train",
         tokenizer=tokenizer or fit_tokenizer(data),
         misaligned=data.misaligned,
         intents=intents,
+        strict=data.strict,
     )
     if split == "train" and not intents and not any(s.slots for s in result.sentences):
         raise DataError(
@@ -70,7 +79,7 @@ def fit_tokenizer(data: DataConfig) -> Tokenizer:
 def _training_examples(data: DataConfig) -> list[Example]:
     path = split_path(data, "train")
     assert path is not None
-    return read_examples(path, format=data.format, scheme=data.scheme)
+    return read_examples(path, format=data.format, scheme=data.scheme, split="train")
 
 
 def split_names(data: DataConfig) -> list[str]:
@@ -78,7 +87,10 @@ def split_names(data: DataConfig) -> list[str]:
     names = [split for split in SPLITS if getattr(data, split)]
     if data.path:
         folder = Path(data.path)
-        names += splits_in(folder, data.format) if _is_corpus(folder) else ["train"]
+        if _is_corpus(folder):
+            names += splits_in(folder, data.format)
+        else:
+            names += splits_in_file(folder, data.format) or ["train"]
     if holdout_share(data):
         names.append("valid")
     return list(dict.fromkeys(names))
@@ -115,6 +127,8 @@ def split_path(data: DataConfig, split: str) -> Path | None:
         raise DataError(f"{folder}: {problem}")
     if folder is not None and _is_corpus(folder):
         split_file = find_split(folder, split, data.format)
+    elif folder is not None and split in splits_in_file(folder, data.format):
+        split_file = folder
     if split_file is None and split == "train":
         where = f"in {folder}" if folder else "given"
         if names := splits_in(folder, data.format) if folder else []:

@@ -32,7 +32,8 @@ def render_parallel(
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with ProcessPoolExecutor(jobs, get_context("spawn"), _init_worker) as workers:
         try:
-            yield from ordered_map(work, read_ahead(texts, CHUNK), workers)
+            groups = ordered_map(work, read_ahead(texts, CHUNK), workers)
+            yield from filter(None, FORMATS.build(format).join(groups))
         except BrokenProcessPool:
             raise RunError("a prediction process was killed; is there enough memory?") from None
 

@@ -194,12 +194,13 @@ class Predictor:
     def render_stream(self, texts: Iterable[str], format: str) -> Iterator[str]:
         """Yield the tagged `texts` in order, group by group, as they are written in `format`."""
         part: Format = FORMATS.build(format)
-        for group in self.stream(texts):
-            yield self.render(group, part)
+        groups = (self.render(group, part) for group in self.stream(texts))
+        yield from filter(None, part.join(groups))
 
     def render(self, sentences: Sequence[Sentence], format: Format) -> str:
         """Return `sentences` as they are written in `format`."""
-        return "".join([format.render(each, scheme=self.run.scheme) for each in sentences])
+        between = format.frame[1]
+        return between.join([format.render(each, scheme=self.run.scheme) for each in sentences])
 
 
 def _num_processors() -> int:

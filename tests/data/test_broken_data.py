@@ -377,7 +377,7 @@ BROKEN = [
         {"a.jsonl": J % '["city", 7, 13]'},
         "a.jsonl",
         {},
-        '@/a.jsonl:1: expected an object with name, start and end in "slots"',
+        '@/a.jsonl:1: expected objects in "slots", found ["city", 7, 13]',
     ),
     (
         "an offset out of the text",
@@ -394,11 +394,19 @@ BROKEN = [
         "@/a.jsonl:1: slot 'city' from 7 to 7 is empty",
     ),
     (
+        "an offset that has to be corrected",
+        {"a.jsonl": J % '{"name": "city", "value": "Taipei", "start": 8, "end": 14}'},
+        "a.jsonl",
+        {"strict": True},
+        "@/a.jsonl:1: slot 'city' ('Taipei'): 8 to 14 read as 7 to 13 (the nearest occurrence)",
+    ),
+    (
         "a value that does not stand there",
         {"a.jsonl": J % '{"name": "city", "value": "Tainan", "start": 7, "end": 13}'},
         "a.jsonl",
         {},
-        "@/a.jsonl:1: slot 'city' has the value 'Tainan', but from 7 to 13 the text reads 'Taipei'",
+        "@/a.jsonl:1: slot 'city' has the value 'Tainan', which is not in the text; from 7 to 13 it"
+        " reads 'Taipei'",
     ),
     (
         "a slot without a name in jsonl",
@@ -415,8 +423,8 @@ BROKEN = [
             )
         },
         "a.jsonl",
-        {},
-        "@/a.jsonl:1: slots 'a' ('fly to') and 'b' ('to Taipei') overlap",
+        {"strict": True},
+        "@/a.jsonl:1: slot 'b' ('to Taipei') overlaps 'a' ('fly to'), and is left out",
     ),
     (
         "a slot that cuts a token",

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slotfill.config.models import Config, DataConfig
-from slotfill.config.registry import FORMATS
-from slotfill.data.corpus import read_sentences, write_sentences
+from slotfill.data.corpus import read_sentences, writable_formats, write_sentences
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import fit_tokenizer, read_split
 from slotfill.data.tokenizers import NORMALIZATIONS, TOKENIZERS, Tokenizer
@@ -57,7 +56,7 @@ def corpora(draw, format: str) -> list[Sentence]:
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@pytest.mark.parametrize("format", FORMATS.names())
+@pytest.mark.parametrize("format", writable_formats())
 @given(data=st.data(), normalization=st.sampled_from(NORMALIZATIONS))
 @EXAMPLES
 def test_a_file_is_tokenized_as_prediction_tokenizes_its_texts(
@@ -193,7 +192,7 @@ class HashingEngine:
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@pytest.mark.parametrize("format", FORMATS.names())
+@pytest.mark.parametrize("format", writable_formats())
 @given(data=st.data(), misaligned=st.sampled_from(["split", "widen", "skip"]))
 @EXAMPLES
 def test_evaluate_scores_what_predict_gives_for_the_texts(format, tokenizer, misaligned, data):

@@ -11,7 +11,7 @@ from typing import ClassVar
 from slotfill.data.schemes import UNKNOWN_TAG, is_cut, slots_to_tags, tags_to_slots
 from slotfill.data.sentence import Example, Issue, Sentence, Span, token_offsets
 from slotfill.data.tokenizers import is_empty
-from slotfill.errors import DataError
+from slotfill.errors import DataError, UsageError
 
 _SEPARATOR = re.compile("[ \t\r\n]")
 
@@ -20,7 +20,18 @@ class Format:
     """A file format for sentences with slots; its options are keyword arguments."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """The file endings of this format."""
+    """The file endings of this format, which others may have too."""
+    is_general: ClassVar[bool] = False
+    """Whether a file that also looks like another format is of that one."""
+    names_splits: ClassVar[bool] = False
+    """Whether the file names the split of each sentence."""
+    frame: ClassVar[tuple[str, str, str]] = ("", "", "")
+    """What is written before the first sentence, between two, and after the last."""
+
+    @classmethod
+    def is_written(cls) -> bool:
+        """Return whether sentences can be written in this format, not only read."""
+        return cls.render is not Format.render or cls.write is not Format.write
 
     @classmethod
     def recognizes(cls, path: Path) -> bool:
@@ -29,7 +40,10 @@ class Format:
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
-        """Return whether `head`, the first non-empty lines of a file, can only be this format."""
+        """Return whether `head`, the first non-empty lines of a file, are of this format.
+
+        It has at most 20 lines, each cut to 20,000 characters.
+        """
         return False
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
@@ -43,14 +57,23 @@ class Format:
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         """Return `sentence` as it is written to a file, with its last line end.
 
-        Raises DataError if the format cannot hold it.
+        Raises DataError if the format cannot hold it, and UsageError if it cannot be printed.
         """
-        raise NotImplementedError
+        raise UsageError(f"{type(self).__name__} is read, but not written; use jsonl")
+
+    def join(self, parts: Iterable[str]) -> Iterator[str]:
+        """Yield a file of rendered sentences, or groups of them joined by what is between two."""
+        before, between, after = self.frame
+        yield before
+        for index, part in enumerate(parts):
+            yield between + part if index else part
+        yield after
 
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
-        """Write `sentences` to a new file `path`; raises what `render` raises."""
+        """Write `sentences` to a new file (or folder) `path`; raises what `render` raises."""
+        rendered = (self.render(sentence, scheme=scheme) for sentence in sentences)
         with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.writelines(self.render(sentence, scheme=scheme) for sentence in sentences)
+            file.writelines(self.join(rendered))
 
 
 def split_on_spaces(line: str) -> list[str]:

@@ -38,6 +38,7 @@ class Brackets(Format):
     """Text with slots in brackets."""
 
     suffixes = (".brackets", ".md")
+    is_general = True
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:

@@ -41,6 +41,7 @@ class Conll(Format):
     """
 
     suffixes = (".conll", ".iob", ".iob2", ".bio", ".tsv")
+    is_general = True
 
     def __init__(
         self, *, token: int = 0, tag: int = -1, separator: Literal["auto", "tab", "space"] = "auto"

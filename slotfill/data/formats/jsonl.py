@@ -18,10 +18,11 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from slotfill.data.formats.base import Format, example_from_tokens, render_tags
-from slotfill.data.sentence import Example, Issue, Sentence, Slot, Span
+from slotfill.data.json_objects import JsonObject, parse_json, shorten
+from slotfill.data.sentence import Example, Issue, Sentence, Slot
 from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
 from slotfill.files import STANDARD_INPUT, read_lines
@@ -31,6 +32,7 @@ class Jsonl(Format):
     """JSON lines."""
 
     suffixes = (".jsonl", ".ndjson", ".json")
+    is_general = True
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
@@ -39,7 +41,7 @@ class Jsonl(Format):
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         for number, line in read_lines(path):
             if line.strip():
-                row = _Row(_parse(line, path, number), f"{path}:{number}")
+                row = JsonObject(_parse(line, path, number), f"{path}:{number}")
                 has_tokens = row.get("tokens", list, None) is not None
                 example = _from_tokens(row, scheme) if has_tokens else _from_text(row)
                 if example.spans is None:
@@ -105,44 +107,7 @@ def _probability(key: str, value: float | None) -> str:
     return "" if value is None else f', "{key}": {value:.4f}'
 
 
-class _Row:
-    """A JSON object whose values are checked for their type when they are read."""
-
-    def __init__(self, items: dict[str, Any], location: str) -> None:
-        self.items = items
-        self.location = location
-
-    def fail(self, problem: str) -> NoReturn:
-        raise DataError(f"{self.location}: {problem}")
-
-    def get(self, key: str, kind: type, *default: Any) -> Any:
-        value = self.items.get(key)
-        if value is None and default:
-            return default[0]
-        if type(value) is not kind:
-            missing = key not in self.items
-            actual = "it is missing" if missing else f"found {_shorten(value)}"
-            self.fail(f'expected {_TYPE_NAMES[kind]} as "{key}", {actual}')
-        return value
-
-    def texts(self, key: str) -> list[str] | None:
-        values: list[str] | None = self.get(key, list, None)
-        for value in values or ():
-            if type(value) is not str or is_empty(value):
-                self.fail(
-                    f'"{key}" must hold texts that are not only spaces, found {_shorten(value)}'
-                )
-        return values
-
-
-_TYPE_NAMES = {str: "a text", int: "an integer", list: "a list"}
-
-
-def _shorten(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)[:40]
-
-
-def _from_tokens(row: _Row, scheme: str) -> Example:
+def _from_tokens(row: JsonObject, scheme: str) -> Example:
     tokens, tags = row.texts("tokens"), row.texts("tags")
     if not tokens:
         row.fail("an empty sentence; remove the line")
@@ -152,7 +117,7 @@ def _from_tokens(row: _Row, scheme: str) -> Example:
     return example_from_tokens(tokens, tags, scheme, intent, [row.location], text)
 
 
-def _from_text(row: _Row) -> Example:
+def _from_text(row: JsonObject) -> Example:
     if row.items.get("text") is None:
         if name := _name_format(json.dumps(row.items)):
             row.fail(f"{name} cannot be read; {_CONVERT}")
@@ -161,8 +126,10 @@ def _from_text(row: _Row) -> Example:
     if is_empty(text):
         row.fail("an empty sentence; remove the line")
     example = Example(text, None, row.get("intent", str, None), row.location)
-    if (slots := row.get("slots", list, None)) is not None:
-        example.spans = [_span(item, text, row) for item in slots]
+    if row.get("slots", list, None) is not None:
+        example.spans = []
+        for slot in row.objects("slots"):
+            _add_span(example, slot)
         example.unknown = _unknown_spans(row, len(text))
     elif row.items.get("tags") is not None:
         row.fail(_MIXED_KEYS)
@@ -172,28 +139,20 @@ def _from_text(row: _Row) -> Example:
 _MIXED_KEYS = '"slots" go with "text", "tags" with "tokens"'
 
 
-def _span(item: Any, text: str, row: _Row) -> Span:
-    if not isinstance(item, dict):
-        row.fail('expected an object with name, start and end in "slots"')
-    slot = _Row(item, row.location)
+def _add_span(example: Example, slot: JsonObject) -> None:
     name, start, end = slot.get("name", str), slot.get("start", int), slot.get("end", int)
     value = slot.get("value", str, None)
-    if value is not None and 0 <= start < end <= len(text) and value != text[start:end]:
-        row.fail(
-            f"slot '{name}' has the value {value!r}, but from {start} to {end} the text reads"
-            f" {text[start:end]!r}"
-        )
-    return Span(name, start, end)
+    example.add_span(name, start, end, value, slot.get("resolved", str, None))
 
 
-def _unknown_spans(row: _Row, size: int) -> list[tuple[int, int]]:
+def _unknown_spans(row: JsonObject, size: int) -> list[tuple[int, int]]:
     spans = []
     for span in row.get("unknown", list, []):
         are_integers = isinstance(span, list) and list(map(type, span)) == [int, int]
         if not (are_integers and 0 <= span[0] < span[1] <= size):
             row.fail(
                 f'expected [start, end] with 0 <= start < end <= {size} in "unknown", found'
-                f" {_shorten(span)}"
+                f" {shorten(span)}"
             )
         spans.append((span[0], span[1]))
     return sorted(spans)
@@ -205,7 +164,7 @@ _LABEL_KEY = re.compile(
 )
 
 
-def _unknown_labels(row: _Row) -> tuple[Issue, ...]:
+def _unknown_labels(row: JsonObject) -> tuple[Issue, ...]:
     """Return an issue if an unlabelled object has keys that may be its labels."""
     known = {"text", "tokens", "slots", "tags", "intent"}
     keys = [key for key in row.items if key not in known and _LABEL_KEY.fullmatch(key)]
@@ -220,10 +179,7 @@ def _unknown_labels(row: _Row) -> tuple[Issue, ...]:
 def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
     location = f"{path}:{number}"
     try:
-        row = json.loads(line, object_pairs_hook=_unique_keys)
-        if "\\u" in line and (half := _SURROGATE.search(json.dumps(row, ensure_ascii=False))):
-            half_character = f"{json.dumps(half[0])} is half a character, which UTF-8 cannot hold"
-            raise DataError(f"{location}: {half_character}")
+        row = parse_json(line, location)
         if isinstance(row, dict):
             return row
         head, problem = line[:10000], f"expected a JSON object, found {line.strip()[:40]}"
@@ -232,8 +188,6 @@ def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
         lines = [(number, line)] if path is STANDARD_INPUT else islice(read_lines(path), 50)
         head = "\n".join(text for _, text in lines)
         problem = f"not JSON: {error.msg} at column {error.colno}"
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{location}: JSON that cannot be used: {error}") from None
     if name := _name_format(head):
         raise DataError(f"{path}: {name} cannot be read; {_CONVERT}")
     if line.lstrip().startswith("["):
@@ -243,16 +197,6 @@ def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
     raise DataError(f"{location}: {problem}")
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; raises ValueError for a key that occurs twice."""
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} occurs twice")
-    return row
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one half of a UTF-16 pair.
 _JSON_ARRAY_HINT = "a JSON array, but jsonl is one object a line; convert it, e.g. jq -c '.[]' {}"
 _JSON_OBJECT_HINT = (
     "a JSON object over several lines, but jsonl is one object a line; convert it, e.g. jq -c . {}"

@@ -1,0 +1,198 @@
+"""JSON objects whose values are checked for their type as they are read, each with its line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from slotfill.data.tokenizers import is_empty
+from slotfill.errors import DataError
+from slotfill.files import read_lines
+
+
+class JsonObject:
+    """A JSON object at a location, `file:line`."""
+
+    def __init__(self, items: dict[str, Any], location: str) -> None:
+        self.items = items
+        self.location = location
+
+    def fail(self, problem: str) -> NoReturn:
+        """Raise DataError with the location before `problem`."""
+        raise DataError(f"{self.location}: {problem}")
+
+    def get(self, key: str, kind: type, *default: Any) -> Any:
+        """Return the value at `key`, which must be of the type `kind`, or the default for none."""
+        value = self.items.get(key)
+        if value is None and default:
+            return default[0]
+        if type(value) is not kind:
+            missing = key not in self.items
+            actual = "it is missing" if missing else f"found {shorten(value)}"
+            self.fail(f'expected {_TYPE_NAMES[kind]} as "{key}", {actual}')
+        return value
+
+    def texts(self, key: str) -> list[str] | None:
+        """Return the texts in the list at `key`, none of which is only spaces; None without it."""
+        values: list[str] | None = self.get(key, list, None)
+        for value in values or ():
+            if type(value) is not str or is_empty(value):
+                self.fail(
+                    f'"{key}" must hold texts that are not only spaces, found {shorten(value)}'
+                )
+        return values
+
+    def object(self, key: str) -> JsonObject:
+        """Return the object at `key`, which is empty if there is none."""
+        return JsonObject(self.get(key, dict, {}), self.location)
+
+    def objects(self, key: str) -> list[JsonObject]:
+        """Return the objects in the list at `key`; none if there is no list."""
+        values = self.get(key, list, [])
+        for value in values:
+            if not isinstance(value, dict):
+                self.fail(f'expected objects in "{key}", found {shorten(value)}')
+        return [JsonObject(value, self.location) for value in values]
+
+
+_TYPE_NAMES = {
+    str: "a text",
+    int: "an integer",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def shorten(value: Any) -> str:
+    """Return the beginning of `value` as JSON, for a message."""
+    return json.dumps(value, ensure_ascii=False)[:40]
+
+
+def parse_json(text: str, location: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        DataError: A key occurs twice in an object, the text holds half a character, or it cannot
+            be used as JSON in another way.
+        json.JSONDecodeError: It is not JSON.
+    """
+    try:
+        value = _DECODER.decode(text)
+        _check_characters(value, text, location)
+        return value
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{location}: JSON that cannot be used: {error}") from None
+
+
+def read_objects(path: Path, *keys: str) -> Iterator[tuple[tuple[str, ...], JsonObject]]:
+    """Yield the objects of an array in a JSON file, with the keys that lead to them.
+
+    The array is found under `keys`, of which `*` is any; without keys it is the file. All else in
+    the file is skipped.
+
+    Raises:
+        DataError: The file is not JSON, or something else is where the array or an object should
+            be.
+    """
+    text = "\n".join(line for _, line in read_lines(path))
+    yield from _Reader(path, text).read(keys)
+
+
+class _Reader:
+    """Reads parts of a JSON text with Python's decoder, which does not tell where they are."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.text = text
+        self.line = 1
+        self.counted = 0  # Up to here line ends are counted.
+
+    def read(self, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], JsonObject]]:
+        end = yield from self._members(self._skip_space(0), keys, ())
+        if self._skip_space(end) < len(self.text):
+            self._fail(end, "the file goes on after its JSON")
+
+    def _members(
+        self, start: int, keys: tuple[str, ...], found: tuple[str, ...]
+    ) -> Generator[tuple[tuple[str, ...], JsonObject], None, int]:
+        """Yield the objects under `keys` of the value at `start`; return where the value ends."""
+        where = f' in "{found[-1]}"' if found else ""
+        opening, closing, kind = ("{", "}", "an object") if keys else ("[", "]", "an array")
+        if self.text[start : start + 1] != opening:
+            self._fail(start, f"expected {kind}{where}, found {self.text[start : start + 20]!r}")
+        position = self._skip_space(start + 1)
+        while self.text[position : position + 1] != closing:
+            if keys:
+                key, position = self._decode(position)
+                position = self._skip_space(position)
+                if not isinstance(key, str) or self.text[position : position + 1] != ":":
+                    self._fail(position, "expected a key and a colon")
+                position = self._skip_space(position + 1)
+                if keys[0] in (key, "*"):
+                    position = yield from self._members(position, keys[1:], (*found, key))
+                else:
+                    _, position = self._decode(position)
+            else:
+                value, end = self._decode(position)
+                location = self._location(position)
+                if not isinstance(value, dict):
+                    raise DataError(
+                        f"{location}: expected an object{where}, found {shorten(value)}"
+                    )
+                _check_characters(value, self.text[position:end], location)
+                yield found, JsonObject(value, location)
+                position = end
+            position = self._skip_space(position)
+            if self.text[position : position + 1] == ",":
+                position = self._skip_space(position + 1)
+            elif self.text[position : position + 1] != closing:
+                self._fail(position, f"expected a comma or {closing!r}")
+        return position + 1
+
+    def _decode(self, start: int) -> tuple[Any, int]:
+        try:
+            return _DECODER.raw_decode(self.text, start)
+        except json.JSONDecodeError as error:
+            self._fail(error.pos, f"not JSON: {error.msg}")
+        except (ValueError, RecursionError) as error:
+            self._fail(start, f"JSON that cannot be used: {error}")
+
+    def _skip_space(self, start: int) -> int:
+        match = _SPACE.match(self.text, start)
+        assert match is not None
+        return match.end()
+
+    def _location(self, position: int) -> str:
+        self.line += self.text.count("\n", self.counted, position)
+        self.counted = max(self.counted, position)
+        return f"{self.path}:{self.line}"
+
+    def _fail(self, position: int, problem: str) -> NoReturn:
+        raise DataError(f"{self._location(position)}: {problem}")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; raises ValueError for a key that occurs twice."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} occurs twice")
+    return row
+
+
+def _check_characters(value: Any, text: str, location: str) -> None:
+    """Raise DataError if a text in `value`, which `text` spells, has half a UTF-16 pair."""
+    if "\\u" in text and (half := _SURROGATE.search(json.dumps(value, ensure_ascii=False))):
+        problem = f"{json.dumps(half[0])} is half a character, which UTF-8 cannot hold"
+        raise DataError(f"{location}: {problem}")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)
+_SPACE = re.compile(r"[ \t\r\n]*")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one half of a UTF-16 pair.
