@@ -119,7 +119,7 @@ def print_result(result: TrainResult) -> None:
         PlainConsole().print(escape(f"  slotfill {command}"), soft_wrap=True, style="bold")
 
 
-def print_thresholds(found: Thresholds) -> None:
+def print_thresholds(result: Thresholds) -> None:
     """Print the scores at the threshold that was found and at others, of single slots, and all."""
 
     def cells(row: ThresholdScores) -> list[str]:
@@ -129,21 +129,21 @@ def print_thresholds(found: Thresholds) -> None:
         return [f"{row.threshold:.4f}", *shares]
 
     headings = ("threshold", "precision", "recall", "coverage")
-    counts = format_count(found.sentences, "sentence"), format_count(found.predicted, found.kind)
+    counts = format_count(result.sentences, "sentence"), format_count(result.predicted, result.kind)
     table = _table("valid: {}, {} predicted".format(*counts), headings, [])
-    calibration = found.calibration
-    chosen = calibration.intent_threshold if found.kind == "intent" else calibration.threshold
-    for row in found.general:
+    calibration = result.calibration
+    chosen = calibration.intent_threshold if result.kind == "intent" else calibration.threshold
+    for row in result.general:
         style = "bold" if row.threshold == chosen else ""
         table.add_row(*cells(row), style=style)
     console = PlainConsole()
     console.print(table)
-    if found.by_slot:
-        rows = [(name, *cells(row)) for name, row in found.by_slot.items()]
+    if result.by_slot:
+        rows = [(name, *cells(row)) for name, row in result.by_slot.items()]
         console.print(_table("", ("slot", *headings), rows))
-    before, after = found.score_before, found.score
+    before, after = result.score_before, result.score
     echo(
-        f"all {found.kind}s: precision {before.precision:.2f} -> {after.precision:.2f}, recall"
+        f"all {result.kind}s: precision {before.precision:.2f} -> {after.precision:.2f}, recall"
         f" {before.recall:.2f} -> {after.recall:.2f}, F1 {before.f1:.2f} -> {after.f1:.2f}"
     )
 

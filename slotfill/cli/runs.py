@@ -320,21 +320,21 @@ def threshold(
     from slotfill.runs.threshold import find_thresholds, store_calibration
 
     loaded = load_run(run, device, engine)
-    found = find_thresholds(loaded, precision, per_slot=per_slot, intents=intents)
+    result = find_thresholds(loaded, precision, per_slot=per_slot, intents=intents)
     if as_json:
-        write_json(found.to_json(), indent=1)
+        write_json(result.to_json(), indent=1)
     else:
-        display.print_thresholds(found)
-    if found.predicted < MIN_VALID_LABELS:
+        display.print_thresholds(result)
+    if result.predicted < MIN_VALID_LABELS:
         echo(
-            f"warning: {format_count(found.predicted, found.kind)} predicted on valid are too few"
+            f"warning: {format_count(result.predicted, result.kind)} predicted on valid are too few"
             f" to trust the precision; {MIN_VALID_LABELS} are needed",
             err=as_json,
         )
     if not dry_run:
-        store_calibration(loaded, found.calibration)
+        store_calibration(loaded, result.calibration)
     done = "found, not stored in" if dry_run else "stored in"
-    echo(f"{done} {run}: {found.changes}", err=as_json)
+    echo(f"{done} {run}: {result.changes}", err=as_json)
 
 
 def values(run: RunPath, config: ConfigName, overrides: Overrides = None) -> None:

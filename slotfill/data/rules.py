@@ -35,8 +35,9 @@ class Rules:
         filled: list[Slot] = []
         for name, matcher in self._fills:
             for start, end in matcher.find(sentence):
-                if not any(start < other.end and other.start < end for other in filled):
-                    filled.append(Slot(name, start, end))
+                slot = Slot(name, start, end)
+                if not any(map(slot.overlaps, filled)):
+                    filled.append(slot)
         return filled
 
     def apply(
@@ -46,8 +47,7 @@ class Rules:
         filled = self.fill(sentence)
         kept = [(slot, 1.0) for slot in filled]
         for slot, confidence in zip(slots, confidences, strict=True):
-            is_replaced = any(slot.start < other.end and other.start < slot.end for other in filled)
-            if not is_replaced and not self._is_vetoed(sentence, slot):
+            if not any(map(slot.overlaps, filled)) and not self._is_vetoed(sentence, slot):
                 kept.append((slot, confidence))
         kept.sort(key=lambda pair: pair[0].start)
         return [slot for slot, _ in kept], [confidence for _, confidence in kept]

@@ -49,7 +49,7 @@ SCHEMES = {
     "bilou": _Scheme("B", "I", "L", "U", opening="BU", closing="LU"),
 }
 
-_SCHEME_OF_LETTER = {"E": "bioes", "S": "bioes", "M": "bioes", "L": "bilou", "U": "bilou"}
+_SCHEME_BY_LETTER = {"E": "bioes", "S": "bioes", "M": "bioes", "L": "bilou", "U": "bilou"}
 
 
 @lru_cache(maxsize=4096)
@@ -65,9 +65,9 @@ def parse_tag(tag: str, scheme: str) -> tuple[str, str]:
         raise ValueError(f"tag {tag!r} has no slot name (expected {letter}-NAME)")
     expected = ", ".join(["O", *(f"{allowed}-" for allowed in letters)])
     problem = f"tag {tag!r} is not of scheme {scheme} ({expected})"
-    if name and (other := _SCHEME_OF_LETTER.get(letter)):
-        what = "BMES, replace M- by I- and" if letter == "M" else f"{other},"
-        problem += f"; if the tags are {what} set data.scheme: {other} (convert: --scheme {other})"
+    if name and (other := _SCHEME_BY_LETTER.get(letter)):
+        tags = "BMES, replace M- by I- and" if letter == "M" else f"{other},"
+        problem += f"; if the tags are {tags} set data.scheme: {other} (convert: --scheme {other})"
     raise ValueError(problem)
 
 

@@ -27,6 +27,10 @@ class Slot(NamedTuple):
     start: int
     end: int
 
+    def overlaps(self, other: Slot) -> bool:
+        """Return whether the slots have a token in common."""
+        return self.start < other.end and other.start < self.end
+
 
 class Span(NamedTuple):
     """A named run of characters, `text[start:end]`."""

@@ -59,7 +59,7 @@ Affix = tuple[str, str]
 The context is the class of the adjacent character (letter, digit or other), or `=` and the rest of
 the only token that the affix is split from."""
 
-_Seen = defaultdict[Affix, set[Affix]]
+_AffixForms = defaultdict[Affix, set[Affix]]
 """Affixes in general, and each as that of a single word."""
 
 
@@ -106,8 +106,8 @@ class Tokenizer:
             return tokenizer
         labelled = [example for example in examples if example.spans]
         while True:
-            prefixes: _Seen = defaultdict(set)
-            suffixes: _Seen = defaultdict(set)
+            prefixes: _AffixForms = defaultdict(set)
+            suffixes: _AffixForms = defaultdict(set)
             for example in labelled:
                 tokenizer._collect_affixes(example, prefixes, suffixes)
             learned = cls(
@@ -120,7 +120,9 @@ class Tokenizer:
                 return tokenizer
             tokenizer = learned
 
-    def _collect_affixes(self, example: Example, prefixes: _Seen, suffixes: _Seen) -> None:
+    def _collect_affixes(
+        self, example: Example, prefixes: _AffixForms, suffixes: _AffixForms
+    ) -> None:
         """Add the affix at each edge of a span inside a token of `example`."""
         text = example.text
         starts = {span.start for span in example.spans or ()}
@@ -245,7 +247,7 @@ class _CharacterClasses(dict[int, str]):
 _CHARACTER_CLASSES = _CharacterClasses()
 
 
-def _generalize(affixes: _Seen) -> set[Affix]:
+def _generalize(affixes: _AffixForms) -> set[Affix]:
     """Return the affixes to learn from those seen, each with those of single words."""
     learned: set[Affix] = set()
     for (side, form), single in affixes.items():

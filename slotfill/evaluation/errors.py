@@ -195,7 +195,7 @@ def align_slots(gold: Sequence[Slot], predicted: Sequence[Slot]) -> list[SlotPai
     free = list(gold)
     pairs = []
     for slot in predicted:
-        overlapping = [each for each in free if each.start < slot.end and slot.start < each.end]
+        overlapping = list(filter(slot.overlaps, free))
         best = min(overlapping, key=lambda each: _distance(each, slot), default=None)
         if best is not None:
             free.remove(best)

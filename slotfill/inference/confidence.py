@@ -434,7 +434,7 @@ def _contains(reading: Sequence[Slot], slot: Slot) -> bool:
     """Return whether `slot` is in a reading; with an empty name, whether its tokens are in none."""
     if slot.name:
         return slot in reading
-    return all(other.end <= slot.start or slot.end <= other.start for other in reading)
+    return not any(map(slot.overlaps, reading))
 
 
 def intent_probabilities(

@@ -32,8 +32,8 @@ from slotfill.runs.load import Run, load_run
 EXCERPT_WIDTH = 22
 """The most characters of a sentence that are shown on each side of a label."""
 
-Question = Slot | str
-"""A slot, one without a name that asks for no slot there, or an intent."""
+Candidate = Slot | str
+"""A label that a sentence may have: a slot, one without a name for no slot there, or an intent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def find_suspects(plan: Plan, data: DataConfig, device: str = "cpu") -> list[Sus
 
 
 def _find_in_fold(runs: Sequence[Run], sentences: Sequence[Sentence]) -> Iterator[Suspect]:
-    questions: list[list[Question]] = []
+    candidates: list[list[Candidate]] = []
     predictions = [predict(run.engine, run.vocab, sentences) for run in runs]
     for index, sentence in enumerate(sentences):
         slots = list(sentence.slots or ())
@@ -94,26 +94,26 @@ def _find_in_fold(runs: Sequence[Run], sentences: Sequence[Sentence]) -> Iterato
             slots += sentence.filter_known(prediction.slots[index])
             intents.append(prediction.intents[index])
         unnamed = [slot._replace(name="") for slot in slots]
-        asked: list[Question] = [*slots, *unnamed, *filter(None, intents)]
-        questions.append(list(dict.fromkeys(asked)))
-    answers = [_answer(run, sentences, questions) for run in runs]
+        labels: list[Candidate] = [*slots, *unnamed, *filter(None, intents)]
+        candidates.append(list(dict.fromkeys(labels)))
+    by_run = [_compute_probabilities(run, sentences, candidates) for run in runs]
     names = {*runs[0].vocab.slot_names}, {*runs[0].vocab.intent_names}
     for index, sentence in enumerate(sentences):
         means = {}
-        for question in questions[index]:
-            means[question] = float(np.mean([answer[index][question] for answer in answers]))
+        for candidate in candidates[index]:
+            means[candidate] = float(np.mean([each[index][candidate] for each in by_run]))
         yield from _find_slots(sentence, means, names[0])
         yield from _find_intent(sentence, means, names[1])
 
 
-def _answer(
-    run: Run, sentences: Sequence[Sentence], questions: Sequence[Sequence[Question]]
-) -> list[dict[Question, float]]:
-    """Return the probability of what is asked about each sentence; 0 for unknown names."""
-    answers = [dict.fromkeys(asked, 0.0) for asked in questions]
+def _compute_probabilities(
+    run: Run, sentences: Sequence[Sentence], candidates: Sequence[Sequence[Candidate]]
+) -> list[dict[Candidate, float]]:
+    """Return the probabilities of the candidates of each sentence; 0 for unknown names."""
+    result = [dict.fromkeys(own, 0.0) for own in candidates]
     vocab, calibration = run.vocab, run.calibration
     for batch in tag_batches(run.engine, vocab, sentences):
-        slots = [[q for q in questions[i] if isinstance(q, Slot)] for i in batch.indices]
+        slots = [[each for each in candidates[i] if isinstance(each, Slot)] for i in batch.indices]
         probabilities = slot_probabilities(
             batch.scores,
             batch.lengths,
@@ -123,12 +123,12 @@ def _answer(
             calibration.slot_temperature,
         )
         for index, own_slots, row in zip(batch.indices, slots, probabilities, strict=True):
-            answers[index].update(zip(own_slots, row, strict=True))
+            result[index].update(zip(own_slots, row, strict=True))
         if (logits := batch.scores.intent_logits) is not None:
             for index, own_logits in zip(batch.indices, logits, strict=True):
-                for intent in (q for q in questions[index] if isinstance(q, str)):
-                    answers[index][intent] = _intent_probability(run, own_logits, intent)
-    return answers
+                for intent in (each for each in candidates[index] if isinstance(each, str)):
+                    result[index][intent] = _intent_probability(run, own_logits, intent)
+    return result
 
 
 def _intent_probability(run: Run, logits: np.ndarray, intent: str) -> float:
@@ -142,43 +142,39 @@ def _intent_probability(run: Run, logits: np.ndarray, intent: str) -> float:
 
 
 def _find_slots(
-    sentence: Sentence, probabilities: Mapping[Question, float], known: set[str]
+    sentence: Sentence, probabilities: Mapping[Candidate, float], known: set[str]
 ) -> Iterator[Suspect]:
     """Yield the suspects among the slots, except those whose names the folds have never seen."""
     labels = sentence.slots or []
-    rivals = [s for s in probabilities if isinstance(s, Slot) and s.name and s not in labels]
+    alternatives = [s for s in probabilities if isinstance(s, Slot) and s.name and s not in labels]
     pairs: list[tuple[Slot | None, Slot]] = []
     for label in labels:
         if label.name in known:
-            overlapping = [rival for rival in rivals if _overlap(rival, label)]
+            overlapping = list(filter(label.overlaps, alternatives))
             overlapping.append(label._replace(name=""))
             pairs.append((label, max(overlapping, key=lambda slot: probabilities[slot])))
-    for rival in rivals:
-        if not any(_overlap(rival, label) for label in labels):
-            pairs.append((None, rival))
-    for gold, rival in pairs:
-        given = probabilities[gold or rival._replace(name="")]
-        if given < probabilities[rival]:
-            predicted = rival if rival.name else None
+    for alternative in alternatives:
+        if not any(map(alternative.overlaps, labels)):
+            pairs.append((None, alternative))
+    for gold, alternative in pairs:
+        label_probability = probabilities[gold or alternative._replace(name="")]
+        if label_probability < probabilities[alternative]:
+            predicted = alternative if alternative.name else None
             yield Suspect(
                 sentence.location,
                 SlotPair(gold, predicted).error or "",
                 gold and sentence.slot_to_json(gold),
                 predicted and sentence.slot_to_json(predicted),
-                given,
-                probabilities[rival],
+                label_probability,
+                probabilities[alternative],
                 sentence.text,
             )
 
 
-def _overlap(slot: Slot, other: Slot) -> bool:
-    return slot.start < other.end and other.start < slot.end
-
-
 def _find_intent(
-    sentence: Sentence, probabilities: Mapping[Question, float], known: set[str]
+    sentence: Sentence, probabilities: Mapping[Candidate, float], known: set[str]
 ) -> Iterator[Suspect]:
-    intents = {q: p for q, p in probabilities.items() if isinstance(q, str)}
+    intents = {each: p for each, p in probabilities.items() if isinstance(each, str)}
     label = sentence.intent
     if not label or not set(intent_names(label)) <= known:
         return

@@ -121,14 +121,14 @@ def _highlight(sentence: Sentence) -> Text:
 def _map(panel: Panel, labels: list[str], width: int, colors: Colors) -> Iterator[Text]:
     """Yield the title with the scale, then for each token its label, mean or maximum, and cells."""
     margin = min(_MAX_LABEL, max(map(cell_len, labels)))
-    room = max(8, width - margin - 7)
+    available = max(8, width - margin - 7)
     columns = panel.values.shape[1]
     attention = panel.kind == "tokens"
-    has_header = attention and room // columns >= 4
+    has_header = attention and available // columns >= 4
     if attention and not has_header:
         # Too narrow for column labels: each row names the token with the maximum instead.
-        room = max(8, room - margin - 1)
-    columns_per_cell, size = -(-columns // room), max(1, min(8, room // columns))
+        available = max(8, available - margin - 1)
+    columns_per_cell, size = -(-columns // available), max(1, min(8, available // columns))
     yield from _title(panel, columns_per_cell, width, colors)
     if attention:
         header = "".join(f"{_fit(label, size - 1)} " for label in labels) if has_header else "at"
@@ -183,21 +183,21 @@ def _distributions(
     margin = min(_MAX_LABEL, max(map(cell_len, labels)))
     widths = [cell_len(names[column]) for columns in shown for column in columns]
     name_width = min(max(widths, default=0), max(8, width - margin - 20))
-    room = min(32, max(4, width - margin - name_width - 10))
+    available = min(32, max(4, width - margin - name_width - 10))
     for token, columns in enumerate(shown):
         label = _fit(labels[token], margin)
         for column in columns:
             value = float(panel.values[token, column])
             star = "*" if panel.columns[column] == predicted[token] else " "
             line = Text(f"{label} {star} {_fit(names[column], name_width)} {value:.2f} ")
-            yield line.append(_bar(value, room), style=_BAR if colors else "")
+            yield line.append(_bar(value, available), style=_BAR if colors else "")
             label = " " * margin
         if not columns:
             yield Text(f"{label}   none")
 
 
-def _bar(share: float, room: int) -> str:
-    full, rest = divmod(round(share * room * 8), 8)
+def _bar(share: float, available: int) -> str:
+    full, rest = divmod(round(share * available * 8), 8)
     return "█" * full + _EIGHTHS[rest]
 
 
