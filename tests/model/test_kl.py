@@ -24,7 +24,7 @@ def train_history(cell, folder):
     settings = [
         f"data.path={folder}", "embedding={name: word, size: 16}", f"encoder.cell={cell}",
         "encoder.hidden_size=16",
-        "train.epochs=5", "train.batch_size=8", "train.learning_rate=0.01",
+        "train.epochs=5", "train.batch_size=16", "train.learning_rate=0.02",
     ]  # fmt: skip
     done = CliRunner().invoke(
         app, ["train", "taipei", *settings, "--out", str(folder / "run"), "--device", "cpu"]
