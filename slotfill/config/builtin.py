@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from slotfill.config.models import Config
@@ -22,6 +23,7 @@ def builtin_config_dir() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
+@cache
 def builtin_config_names() -> list[str]:
     """Return the names of the built-in configs, sorted."""
     folder = builtin_config_dir()

@@ -99,7 +99,8 @@ def test_list_names_every_part_in_one_line_each(cli):
                 assert f" {name} " in everything
     assert "Hochreiter & Schmidhuber 1997" in cli("list", "cells").out
     assert "[Taipei](destination)" in cli("list", "formats").out, "brackets are no markup"
-    assert all(name in cli("list", "configs").out for name in builtin_config_names())
+    configs = cli("list", "configs").out
+    assert all(name in configs for name in builtin_config_names())
 
 
 def test_list_of_an_unknown_kind(cli):
