@@ -59,21 +59,21 @@ def measure(only: str = "", repeats: int = REPEATS) -> dict[str, Any]:
     """Return the figures of each size, and their slopes, for all measurements or the `only` one."""
     ROOM.mkdir(parents=True, exist_ok=True)
     measures = {
-        "training": lambda room: _training(SENTENCES, room, repeats),
-        "prediction": lambda room: _prediction(TOKENS, room, repeats),
-        "start-up": lambda room: _start_up(MEGABYTES, room, repeats),
+        "training": lambda room: _measure_training(SENTENCES, room, repeats),
+        "prediction": lambda room: _measure_prediction(TOKENS, room, repeats),
+        "start-up": lambda room: _measure_start_up(MEGABYTES, room, repeats),
     }
     with TemporaryDirectory(prefix="growth-", dir=ROOM) as room:
         return {name: run(Path(room)) for name, run in measures.items() if only in ("", name)}
 
 
-def _training(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any]:
+def _measure_training(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any]:
     log("growth: training")
     taipei = ROOT / "data" / "taipei"
     lines = (taipei / "train.brackets").read_text(encoding="utf-8").splitlines()
     files = {size: room / f"train-{size}.brackets" for size in sizes}
     for size, file in files.items():
-        _write(file, islice(varied(lines), size))
+        _write(file, islice(vary_cities(lines), size))
 
     def train(size: int) -> dict[str, float]:
         out = room / f"run-{size}"
@@ -92,37 +92,37 @@ def _training(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any]:
         shutil.rmtree(out)
         return result
 
-    rows = _rows(sizes, train, repeats, last=REPEATS_OF_MINUTES)
+    rows = _measure_sizes(sizes, train, repeats, last=REPEATS_OF_MINUTES)
     for file in files.values():
         file.unlink()
-    return {"of": "sentences", **_with_slopes(rows)}
+    return {"of": "sentences", **_fit_slopes(rows)}
 
 
-def _prediction(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any]:
+def _measure_prediction(sizes: Sequence[int], room: Path, repeats: int) -> dict[str, Any]:
     run = get_run("atis")
     log("growth: prediction")
     lines = test_lines("atis", 0).read_text(encoding="utf-8").splitlines()
     files = {size: room / f"tokens-{size}.txt" for size in sizes}
     for size, file in files.items():
-        _write(file, _of_tokens(lines, size))
-    rows = _rows(
+        _write(file, _repeat_lines(lines, size))
+    rows = _measure_sizes(
         sizes,
         lambda size: _measure_command("predict", run, "--input", files[size]),
         repeats,
         last=REPEATS_OF_MINUTES,
     )
     # Two groups in progress need more memory, so the command is also measured on all cores.
-    (free,) = _rows(
+    (free,) = _measure_sizes(
         sizes[-1:],
         lambda size: _measure_command("predict", run, "--input", files[size], pinned=False),
         REPEATS_OF_MINUTES,
     )
     for file in files.values():
         file.unlink()
-    return {"of": "tokens", "new_words": NEW_WORDS, **_with_slopes(rows), "all_cores": free}
+    return {"of": "tokens", "new_words": NEW_WORDS, **_fit_slopes(rows), "all_cores": free}
 
 
-def _start_up(sizes: Sequence[float], room: Path, repeats: int) -> dict[str, Any]:
+def _measure_start_up(sizes: Sequence[float], room: Path, repeats: int) -> dict[str, Any]:
     log("growth: start-up")
     runs = {}
     for size in sizes:
@@ -130,16 +130,16 @@ def _start_up(sizes: Sequence[float], room: Path, repeats: int) -> dict[str, Any
         made = room / f"of-{size}"
         subprocess.run([sys.executable, __file__, str(made), str(size)], check=True)
         runs[sum(file.stat().st_size for file in made.iterdir()) / 1e6] = made
-    rows = _rows(
+    rows = _measure_sizes(
         list(runs), lambda size: _measure_command("predict", runs[size], SENTENCE), repeats
     )
     for row, made in zip(rows, runs.values(), strict=True):
         row["words"] = len(json.loads((made / "vocab.json").read_text(encoding="utf-8"))["tokens"])
         shutil.rmtree(made)
-    return {"of": "MB", **_with_slopes(rows)}
+    return {"of": "MB", **_fit_slopes(rows)}
 
 
-def varied(lines: Sequence[str]) -> Iterator[str]:
+def vary_cities(lines: Sequence[str]) -> Iterator[str]:
     """Yield endless sentences in brackets: first `lines`, then the same with other cities.
 
     The rank of a city is drawn from Zipf's law, so that the number of distinct words grows with a
@@ -151,7 +151,7 @@ def varied(lines: Sequence[str]) -> Iterator[str]:
         yield CITY.sub(lambda _: _name(int(draw.zipf(1.5))).capitalize(), line)
 
 
-def _of_tokens(lines: Sequence[str], tokens: int) -> Iterator[str]:
+def _repeat_lines(lines: Sequence[str], tokens: int) -> Iterator[str]:
     """Yield repeated `lines` of so many `tokens` in all, with one new word in NEW_WORDS."""
     draw, new, left = random.Random(1), count(), tokens
     for line in cycle(lines):
@@ -215,7 +215,7 @@ def _measure_command(*words: str | Path, pinned: bool = True) -> dict[str, float
     return json.loads(done.stdout)
 
 
-def _rows(
+def _measure_sizes(
     sizes: Sequence[float],
     once: Callable[[Any], dict[str, float]],
     repeats: int,
@@ -234,7 +234,7 @@ def _rows(
     ]
 
 
-def _with_slopes(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _fit_slopes(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return `rows` and the slopes of their figures over the upper half of the sizes, in log-log.
 
     The slope of a line through the origin is 1, that of a line with a positive intercept less.

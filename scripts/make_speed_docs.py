@@ -170,7 +170,7 @@ def prediction_bounds(part: Part) -> Iterator[Bound]:
         )
         system = display_name(name, corpus)
         asked = f"{CORPORA[corpus]}: {system}, tokens/s at least {least} times CRFsuite's"
-        yield _aimed(asked, own / crfsuite, least, aim, "{:.2f} times")
+        yield _make_bound(asked, own / crfsuite, least, aim, "{:.2f} times")
     for corpus in THROUGHPUT:
         systems, name = part[corpus], fastest_config(part[corpus])
         alone, slow = (systems[name][key]["median"] for key in ("milliseconds", "milliseconds_p99"))
@@ -263,7 +263,9 @@ def training_bounds(part: Part) -> Iterator[Bound]:
     )
     more = own["f1"] - crfsuite["f1"]
     yield Bound("F1 at least 2 points above CRFsuite's", f"{more:+.2f} points", more >= 2)
-    yield _aimed("An epoch at 30 % of the machine's peak", 100 * own["share"], 30, 50, "{:.0f} %")
+    yield _make_bound(
+        "An epoch at 30 % of the machine's peak", 100 * own["share"], 30, 50, "{:.0f} %"
+    )
 
 
 def cells(part: Part) -> str:
@@ -306,21 +308,23 @@ def growth(part: Part) -> str:
         columns = [what for what in WHAT if what in series["slopes"]]
         rows = [
             [
-                _size(row["size"]),
+                _format_size(row["size"]),
                 *(number(row[what], 0 if what == "peak_mb" else 2) for what in columns),
                 str(row["repeats"]),
             ]
             for row in series["rows"]
         ]
         slopes = [
-            f"slope from {_size(series['slopes_from'])}",
+            f"slope from {_format_size(series['slopes_from'])}",
             *(f"{series['slopes'][what]:.2f}" for what in columns),
             "",
         ]
         if "all_cores" in series:
             free = series["all_cores"]
             figures = [number(free[what], 0 if what == "peak_mb" else 2) for what in columns]
-            rows.append([f"{_size(free['size'])}, on all cores", *figures, str(free["repeats"])])
+            rows.append(
+                [f"{_format_size(free['size'])}, on all cores", *figures, str(free["repeats"])]
+            )
         head = [SIZES[series["of"]], *(WHAT[what] for what in columns), "repeats"]
         tables.append(f"### {TITLES[name]}\n\n{table(head, [*rows, slopes])}")
     new = part["prediction"]["new_words"]
@@ -344,7 +348,7 @@ def growth_bounds(part: Part) -> Iterator[Bound]:
     for name, series in part.items():
         for what, unit in (("seconds", "time"), ("peak_mb", "memory")):
             slope = series["slopes"][what]
-            first, last = (_size(series["rows"][index]["size"]) for index in (0, -1))
+            first, last = (_format_size(series["rows"][index]["size"]) for index in (0, -1))
             asked = (
                 f"{TITLES[name]}, {first} to {last} {SIZES[series['of']]}: {unit} linear or better"
             )
@@ -352,13 +356,13 @@ def growth_bounds(part: Part) -> Iterator[Bound]:
     *_, before, last = part["prediction"]["rows"]
     ratio = last["peak_mb"]["median"] / before["peak_mb"]["median"]
     asked = (
-        f"Memory of predicting constant: that of {_size(last['size'])} tokens against"
-        f" {_size(before['size'])}"
+        f"Memory of predicting constant: that of {_format_size(last['size'])} tokens against"
+        f" {_format_size(before['size'])}"
     )
     yield Bound(asked, f"{ratio:.2f} times", ratio <= STRAIGHT)
     peak = max(each["peak_mb"]["most"] for each in (last, part["prediction"]["all_cores"]))
     yield Bound(
-        f"Predicting {_size(last['size'])} tokens with the run of `atis` under 200 MB",
+        f"Predicting {_format_size(last['size'])} tokens with the run of `atis` under 200 MB",
         f"{peak:.0f} MB",
         peak < 200,
     )
@@ -402,14 +406,14 @@ def picture(part: Part) -> bytes:
     return figures.render(figure, ".svg")
 
 
-def _size(size: float) -> str:
+def _format_size(size: float) -> str:
     return f"{size:,.0f}" if size >= 10 else f"{size:.1f}"
 
 
 # The page
 
 
-def _aimed(asked: str, value: float, least: float, aim: float, form: str) -> Bound:
+def _make_bound(asked: str, value: float, least: float, aim: float, form: str) -> Bound:
     return Bound(
         asked,
         form.format(value),
@@ -465,7 +469,7 @@ each figure is a median, with minimum and maximum in parentheses.
 
 ## Bounds
 
-{_verdict(len(bounds), short)}
+{_count_bounds(len(bounds), short)}
 
 {table(["bound", "measured", "holds", "target"], rows)}
 
@@ -477,7 +481,7 @@ of the best. Linear and constant growth allow a tolerance of 5 %.
 """
 
 
-def _verdict(asked: int, short: int) -> str:
+def _count_bounds(asked: int, short: int) -> str:
     if not asked:
         return "Nothing has been measured yet."
     return f"All {asked} hold." if not short else f"{asked - short} of {asked} hold."

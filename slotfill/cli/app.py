@@ -47,7 +47,7 @@ class CommandGroup(TyperGroup):
         except SlotfillError as error:
             code, messages = error.exit_code, error.messages
         except ImportError as error:
-            package = _failed_package(error)
+            package = _find_failed_package(error)
             if package in ("", "slotfill"):
                 raise
             install = f"pip install {'pyyaml' if package == 'yaml' else package}"
@@ -67,7 +67,7 @@ class CommandGroup(TyperGroup):
         raise Exit(code)
 
 
-def _failed_package(error: ImportError) -> str:
+def _find_failed_package(error: ImportError) -> str:
     """Return the package that is missing, or that failed to import something."""
     if error.name is None and (frames := [frame for frame, _ in walk_tb(error.__traceback__)]):
         return str(frames[-1].f_globals["__name__"]).partition(".")[0]

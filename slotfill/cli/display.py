@@ -282,7 +282,7 @@ BOLD_FROM, PLAIN_FROM = 0.95, 0.7
 """Confidences from which a slot is bold, and plain; dim below."""
 
 
-def _doubt(probability: float | None) -> str:
+def _format_doubtful(probability: float | None) -> str:
     """Return a confidence below `BOLD_FROM` for display; nothing otherwise."""
     return f" {probability:.2f}" if probability is not None and probability < BOLD_FROM else ""
 
@@ -296,7 +296,7 @@ def highlight(sentence: Sentence, names: Sequence[str]) -> Text:
     """
     confidence = sentence.confidence
     intent = confidence.intent if confidence else None
-    label = f"{sentence.intent}{_doubt(intent)}: " if sentence.intent else ""
+    label = f"{sentence.intent}{_format_doubtful(intent)}: " if sentence.intent else ""
     if sentence.intent_left_out:
         candidates = confidence.candidates if confidence else ()
         label = " ".join(f"{name} {probability:.2f}?" for name, probability in candidates) or "?"
@@ -313,7 +313,7 @@ def highlight(sentence: Sentence, names: Sequence[str]) -> Text:
         shade = "bold" if probability >= BOLD_FROM else "" if probability >= PLAIN_FROM else "dim"
         colour = COLOURS[names.index(name) % len(COLOURS)] if name in names else "white"
         line.append(escape(text), style=f"{shade} {colour} underline")
-        line.append(f" {escape(label)}{_doubt(probability)}", style=f"dim {colour}")
+        line.append(f" {escape(label)}{_format_doubtful(probability)}", style=f"dim {colour}")
     return line
 
 

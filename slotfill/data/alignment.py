@@ -29,11 +29,11 @@ def align(
         sentence = _tokenize(example, tokenizer, keep_tokens)
         sentence.tokens = list(map(seen.setdefault, sentence.tokens, sentence.tokens))
         if example.spans is not None:
-            slots = _slots(sentence, example.spans, misaligned, misaligned_spans)
+            slots = _align_slots(sentence, example.spans, misaligned, misaligned_spans)
             sentence.slots = [seen.setdefault(slot, slot) for slot in slots]
             if any(slots.values()):
                 sentence.resolved = list(slots.values())
-            sentence.unknown = _unknown_tokens(sentence, example.unknown)
+            sentence.unknown = _find_unknown_tokens(sentence, example.unknown)
         sentences.append(sentence)
     if misaligned_spans:
         raise MisalignedError(misaligned_spans)
@@ -69,7 +69,7 @@ def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sent
     return sentence
 
 
-def _slots(
+def _align_slots(
     sentence: Sentence, spans: Sequence[Span], misaligned: Misaligned, messages: list[str]
 ) -> dict[Slot, str | None]:
     """Return `spans` as slots, in order, each with what its value stands for.
@@ -112,7 +112,7 @@ def _without_overlaps(sentence: Sentence, slots: Iterable[Slot]) -> list[Slot]:
     return sorted(kept, key=lambda slot: slot.start)
 
 
-def _unknown_tokens(
+def _find_unknown_tokens(
     sentence: Sentence, unknown: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
     """Return the tokens that the characters `unknown` touch; none may be in a slot."""

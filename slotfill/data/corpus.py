@@ -64,7 +64,7 @@ def read_examples(
     for file in (path, *path.glob("*")):
         if is_special_file(file):
             raise DataError(f"{file}: not a regular file; copy its content into one")
-    examples = list(_part(path, format).read(path, scheme=scheme))
+    examples = list(_build_format(path, format).read(path, scheme=scheme))
     if not examples:
         raise DataError(f"{path}: no sentences; the file is empty")
     if split is None:
@@ -132,7 +132,9 @@ def read_texts(
     """
     format = format or format_from_suffix(path)
     if format not in (None, "text"):
-        yield from (example.text for example in _part(path, format).read(path, scheme=scheme))
+        yield from (
+            example.text for example in _build_format(path, format).read(path, scheme=scheme)
+        )
         return
     for number, line in read_lines(path, errors):
         with suppress(ValueError, RecursionError):
@@ -172,7 +174,7 @@ def _draft(path: Path, format: FormatPart) -> Iterator[tuple[Path, Format]]:
         # A folder beside the target serves formats of one file and of several alike.
         with TemporaryDirectory(prefix=".slotfill-", dir=path.parent) as folder:
             draft = Path(folder, path.name)
-            yield draft, _part(path, format)
+            yield draft, _build_format(path, format)
             draft.rename(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
@@ -255,7 +257,7 @@ def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[I
 
 def writable_formats() -> list[str]:
     """Return the names of the formats in which sentences can be written."""
-    return [name for name, part in _formats() if part.is_written()]
+    return [name for name, part in _list_formats() if part.is_written()]
 
 
 def format_from_suffix(path: Path) -> str | None:
@@ -264,7 +266,7 @@ def format_from_suffix(path: Path) -> str | None:
     Where several formats have the name, it is the one that the content looks like, if `path` is a
     file, or else the general one.
     """
-    named = [(name, part) for name, part in _formats() if part.recognizes(path)]
+    named = [(name, part) for name, part in _list_formats() if part.recognizes(path)]
     if len(named) > 1 and path.is_file():
         named = _matching(named, _read_head(path)) or named
     named.sort(key=lambda pair: not pair[1].is_general)
@@ -280,7 +282,7 @@ def guess_format(path: Path) -> str:
     head = _read_head(path)
     if not head:
         raise DataError(f"{path}: no sentences; the file is empty")
-    for name, _ in _matching(list(_formats()), head):
+    for name, _ in _matching(list(_list_formats()), head):
         return name
     names = ", ".join(FORMATS.names())
     raise DataError(
@@ -303,16 +305,16 @@ def _matching(
     return sorted(matching, key=lambda pair: pair[1].is_general)
 
 
-def splits_in(folder: Path, format: FormatPart = None) -> list[str]:
+def list_splits(folder: Path, format: FormatPart = None) -> list[str]:
     """Return the sorted names of the splits of a corpus: files and folders named after a format."""
     return sorted({split for split, path in _split_paths(folder) if _is_split(path, format)})
 
 
-def splits_in_file(path: Path, format: FormatPart = None) -> list[str]:
+def list_file_splits(path: Path, format: FormatPart = None) -> list[str]:
     """Return the sorted names of the splits of a file that names those of its sentences."""
     if not path.is_file():
         return []
-    part = _part(path, format)
+    part = _build_format(path, format)
     if not part.names_splits:
         return []
     splits = {each.split for each in part.read(path, scheme="iob2")}
@@ -334,12 +336,12 @@ def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | No
     return paths[0] if paths else None
 
 
-def _part(path: Path, format: FormatPart) -> Format:
+def _build_format(path: Path, format: FormatPart) -> Format:
     part: Format = FORMATS.build(guess_format(path) if format in (None, "auto") else format)
     return part
 
 
-def _formats(format: FormatPart = None) -> Iterator[tuple[str, type[Format]]]:
+def _list_formats(format: FormatPart = None) -> Iterator[tuple[str, type[Format]]]:
     """Yield the name and the class of `format`, or those of all formats."""
     if format in (None, "auto"):
         names = FORMATS.names()
@@ -350,7 +352,7 @@ def _formats(format: FormatPart = None) -> Iterator[tuple[str, type[Format]]]:
 
 
 def _is_split(path: Path, format: FormatPart) -> bool:
-    return any(part.recognizes(path) for _, part in _formats(format))
+    return any(part.recognizes(path) for _, part in _list_formats(format))
 
 
 def _split_paths(folder: Path) -> list[tuple[str, Path]]:

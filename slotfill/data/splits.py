@@ -14,10 +14,10 @@ from slotfill.config.models import DataConfig
 from slotfill.data.corpus import (
     ReadResult,
     find_split,
+    list_file_splits,
+    list_splits,
     read_examples,
     read_sentences,
-    splits_in,
-    splits_in_file,
 )
 from slotfill.data.sentence import Example, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
@@ -88,9 +88,9 @@ def split_names(data: DataConfig) -> list[str]:
     if data.path:
         folder = Path(data.path)
         if _is_corpus(folder):
-            names += splits_in(folder, data.format)
+            names += list_splits(folder, data.format)
         else:
-            names += splits_in_file(folder, data.format) or ["train"]
+            names += list_file_splits(folder, data.format) or ["train"]
     if holdout_share(data):
         names.append("valid")
     return list(dict.fromkeys(names))
@@ -127,11 +127,11 @@ def split_path(data: DataConfig, split: str) -> Path | None:
         raise DataError(f"{folder}: {problem}")
     if folder is not None and _is_corpus(folder):
         split_file = find_split(folder, split, data.format)
-    elif folder is not None and split in splits_in_file(folder, data.format):
+    elif folder is not None and split in list_file_splits(folder, data.format):
         split_file = folder
     if split_file is None and split == "train":
         where = f"in {folder}" if folder else "given"
-        if names := splits_in(folder, data.format) if folder else []:
+        if names := list_splits(folder, data.format) if folder else []:
             where += f", which has {', '.join(names)}; name the file train, as train.conll"
         raise ConfigError(
             f"no training sentences {where}; set data.path=FOLDER_OR_FILE or data.train=FILE",

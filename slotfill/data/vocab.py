@@ -84,7 +84,14 @@ class Vocab:
             if intents and sentence.intent:
                 intent_counts[sentence.intent] += 1
         tags = [tag for tag in all_tags(slot_names, scheme) if tag in used_tags]
-        return cls(_by_count(tokens), tags, scheme, resources, _by_count(intent_counts), tokenizer)
+        return cls(
+            _sort_by_count(tokens),
+            tags,
+            scheme,
+            resources,
+            _sort_by_count(intent_counts),
+            tokenizer,
+        )
 
     @cached_property
     def tags_to_slots(self) -> TagDecoder:
@@ -204,5 +211,5 @@ _JSON_SHAPE = {
 }
 
 
-def _by_count(counts: Counter[str]) -> dict[str, int]:
+def _sort_by_count(counts: Counter[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

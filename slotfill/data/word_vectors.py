@@ -51,9 +51,9 @@ def read_vectors(
             problem = "empty; a file of word vectors has a word and its numbers in each line"
             raise DataError(f"{path}: {problem}")
         if kind == "auto":
-            kind = _kind(path)
+            kind = _detect_kind(path)
         if kind == "fasttext":
-            return _fasttext(path, wanted, max_words, lowercase)
+            return _read_fasttext(path, wanted, max_words, lowercase)
         sought = {
             form.encode() for word in wanted for form in (word, word.lower() if lowercase else word)
         }
@@ -63,7 +63,7 @@ def read_vectors(
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _kind(path: Path) -> Kind:
+def _detect_kind(path: Path) -> Kind:
     """Return the kind of a file, from its first bytes."""
     with path.open("rb") as file:
         begin = file.read(1 << 16).removeprefix(_BOM)
@@ -76,7 +76,7 @@ def _kind(path: Path) -> Kind:
     if header is None:
         return "glove"
     line = begin[header.end() :].partition(b"\n")[0].strip(b" \r")
-    return "word2vec" if _numbers(line.split(b" ")[1:]) is not None else "word2vec_binary"
+    return "word2vec" if _parse_numbers(line.split(b" ")[1:]) is not None else "word2vec_binary"
 
 
 def _read_rows(
@@ -92,7 +92,7 @@ def _read_rows(
         count, size, start = int(header[1]), int(header[2]), header.end()
     binary = kind == "word2vec_binary"
     vectors: dict[str, np.ndarray] = {}
-    rows = (_binary_rows if binary else _text_rows)(path, data, start, size, count)
+    rows = (_read_binary if binary else _read_text)(path, data, start, size, count)
     for number, (location, raw_word, raw) in enumerate(rows, start=1):
         if number > max_words and raw_word not in wanted:
             continue
@@ -102,7 +102,9 @@ def _read_rows(
             byte = f"byte 0x{raw_word[error.start]:02x} in the word"
             raise DataError(f"{location}: not UTF-8 ({byte})") from None
         if word not in vectors:
-            vector = np.frombuffer(raw, "<f4") if binary else _numbers(raw.strip(b" ").split(b" "))
+            vector = (
+                np.frombuffer(raw, "<f4") if binary else _parse_numbers(raw.strip(b" ").split(b" "))
+            )
             if vector is None or not np.isfinite(vector).all():
                 raise DataError(f"{location}: what follows '{word}' is not all finite numbers")
             vectors[word] = vector
@@ -113,7 +115,7 @@ _Rows = Iterator[tuple[str, bytes, bytes]]
 """The location, the word and the numbers of each row."""
 
 
-def _text_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -> _Rows:
+def _read_text(path: Path, data: mmap.mmap, start: int, size: int, count: int) -> _Rows:
     """Yield the rows of a text file; `size` 0 is that of the first row, `count` 0 any number.
 
     Words that contain spaces, as a few of GloVe's do, are skipped: they are no tokens.
@@ -133,7 +135,7 @@ def _text_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -
             word, _, rest = line.partition(b" ")
             yield f"{path}:{number}", word, rest
         # A word with spaces is followed by `size` numbers, too.
-        elif numbers < size or _numbers(line.split(b" ")[-size - 1 :]) is not None:
+        elif numbers < size or _parse_numbers(line.split(b" ")[-size - 1 :]) is not None:
             problem = f"{format_count(numbers, 'number')}, but {expected} {size}"
         if problem:
             raise DataError(f"{path}:{number}: {problem}")
@@ -144,7 +146,7 @@ def _text_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -
         )
 
 
-def _binary_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int) -> _Rows:
+def _read_binary(path: Path, data: mmap.mmap, start: int, size: int, count: int) -> _Rows:
     """Yield the rows of a binary file: a word, a space, `size` 32-bit floats, maybe a line end."""
     for number in range(1, count + 1):
         space = data.find(b" ", start)
@@ -159,14 +161,14 @@ def _binary_rows(path: Path, data: mmap.mmap, start: int, size: int, count: int)
         raise DataError(f"{path}: continues after the {count} words that the header says")
 
 
-def _numbers(fields: list[bytes]) -> np.ndarray | None:
+def _parse_numbers(fields: list[bytes]) -> np.ndarray | None:
     try:
         return np.array([float(field) for field in fields], np.float32)
     except ValueError:
         return None
 
 
-def _fasttext(path: Path, wanted: Iterable[str], max_words: int, lowercase: bool) -> Vectors:
+def _read_fasttext(path: Path, wanted: Iterable[str], max_words: int, lowercase: bool) -> Vectors:
     try:
         from gensim.models.fasttext import load_facebook_vectors
     except ImportError:

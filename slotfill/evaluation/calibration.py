@@ -182,7 +182,7 @@ def fit_calibration(
         confidences = [each for row in rows for confidence in row for each in confidence.slots]
         return np.array(confidences)[judged]
 
-    def intents_at(temperature: float) -> np.ndarray:
+    def evaluate_intents(temperature: float) -> np.ndarray:
         rows = [batch.intent_confidences(engine.is_multi_intent, temperature) for batch in batches]
         return np.array([each for row in rows for each in row])
 
@@ -193,7 +193,7 @@ def fit_calibration(
     else:
         too_few.append(format_count(len(slots_correct), "slot"))
     if len(intents_correct) >= MIN_VALID_LABELS:
-        temperature = fit_temperature(intents_at, intents_correct)
+        temperature = fit_temperature(evaluate_intents, intents_correct)
         calibration = replace(calibration, intent_temperature=temperature)
     elif vocab.intents:
         too_few.append(format_count(len(intents_correct), "intent"))

@@ -246,10 +246,10 @@ def score_schemes(
         partial = (exact + _count_overlapping(own, slots)) / 2
         correct = (len(set(own) & set(slots)), exact, names, partial)
         rows.append([(count, len(slots), len(own)) for count in correct])
-    return _scores(("strict", "exact", "type", "partial"), np.array(rows).reshape(-1, 4, 3))
+    return _score(("strict", "exact", "type", "partial"), np.array(rows).reshape(-1, 4, 3))
 
 
-def _scores(names: Sequence[str], counts: np.ndarray) -> dict[str, GroupScore]:
+def _score(names: Sequence[str], counts: np.ndarray) -> dict[str, GroupScore]:
     """Return the score of each group of slots, from their counts `(sentences, groups, 3)`."""
     low, high = compute_interval(counts)
     return {
@@ -258,7 +258,7 @@ def _scores(names: Sequence[str], counts: np.ndarray) -> dict[str, GroupScore]:
     }
 
 
-def _reliability(
+def _compute_reliability(
     gold: Sequence[Sentence], predictions: Predictions
 ) -> dict[str, list[ReliabilityBin]]:
     """Return the reliability curves of slots and intents, without those of no predictions."""
@@ -291,10 +291,10 @@ def score_groups(
     groups = sorted(set[tuple[int, str]]().union(*rows))
     counts = np.array([[row[group] for group in groups] for row in rows], np.int64)
     counts = counts.reshape(len(gold), 3, len(groups)).swapaxes(1, 2)
-    return _scores([name for _, name in groups], counts)
+    return _score([name for _, name in groups], counts)
 
 
-def _range(number: int, starts: Sequence[int], noun: str) -> tuple[int, str]:
+def _find_range(number: int, starts: Sequence[int], noun: str) -> tuple[int, str]:
     """Return the group of a number: the ranges begin at `starts`, and the last is open."""
     index = bisect_right(starts, number) - 1
     first = starts[index]
@@ -318,7 +318,7 @@ def analyze_errors(
         calibration: Its thresholds are those of the predictions that count.
         training: The slots of the training sentences, if known.
     """
-    reliability = _reliability(gold, predictions)
+    reliability = _compute_reliability(gold, predictions)
     slots, intents, confidences = predictions.above_thresholds(calibration)
     assert confidences is not None
     types: dict[str, Counter[ErrorType]] = {}
@@ -348,7 +348,7 @@ def analyze_errors(
         slots=score_groups(gold, slots, lambda _, slot: (0, slot.name)),
         groups={
             title: score_groups(gold, slots, grouping)
-            for title, grouping in _groupings(vocab, training).items()
+            for title, grouping in _list_groupings(vocab, training).items()
         },
         types=types,
         confusion=confusion,
@@ -358,7 +358,7 @@ def analyze_errors(
     )
 
 
-def _groupings(vocab: Vocab, training: TrainingSlots | None) -> dict[str, Grouping]:
+def _list_groupings(vocab: Vocab, training: TrainingSlots | None) -> dict[str, Grouping]:
     """Return the properties by which slots are grouped, each with its grouping."""
 
     def words(sentence: Sentence, slot: Slot) -> tuple[int, str]:
@@ -366,14 +366,14 @@ def _groupings(vocab: Vocab, training: TrainingSlots | None) -> dict[str, Groupi
         return (0, "all in training") if known else (1, "some not in training")
 
     groupings: dict[str, Grouping] = {
-        "slot length": lambda _, slot: _range(slot.end - slot.start, (1, 2, 3, 4, 5), "token"),
+        "slot length": lambda _, slot: _find_range(slot.end - slot.start, (1, 2, 3, 4, 5), "token"),
         "words of the slot": words,
-        "sentence length": lambda sentence, _: _range(
+        "sentence length": lambda sentence, _: _find_range(
             len(sentence.tokens), (1, 6, 11, 16, 21, 31), "token"
         ),
     }
     if training is not None:
-        groupings["training slots of the name"] = lambda _, slot: _range(
+        groupings["training slots of the name"] = lambda _, slot: _find_range(
             training.names[slot.name], (0, 1, 10, 100, 1000), "slot"
         )
     return groupings

@@ -143,7 +143,7 @@ class RunFolder:
                 f"cannot make the run folder {self.partial}: {error.strerror}"
             ) from None
         write_atomically(self.partial / "config.yaml", config.to_yaml())
-        write_atomically(self.partial / "vocab.json", _vocab_text(vocab))
+        write_atomically(self.partial / "vocab.json", _render_vocab(vocab))
 
     def _lock(self) -> None:
         """Keep other processes from training here until `release`, or until this object is gone."""
@@ -158,22 +158,20 @@ class RunFolder:
     def save_checkpoint(self, trainer: Trainer) -> None:
         """Save the state of `trainer` in one file, from which it continues bit for bit."""
         tensors, notes = trainer.state_dict()
-        checksum = _checksum(tensors, notes)
-        write_atomically(
-            self.partial / _STATE, _tensor_bytes(tensors, {**notes, "sha256": checksum})
-        )
+        checksum = _compute_checksum(tensors, notes)
+        write_atomically(self.partial / _STATE, _serialize(tensors, {**notes, "sha256": checksum}))
 
     def load_checkpoint(self, trainer: Trainer) -> None:
         """Restore the state of `trainer`; raises RunError if the checkpoint does not fit it."""
         assert self.source is not None
         state = self.source / _STATE
         tensors, notes = parse_tensors(_read(state), state)
-        if notes.pop("sha256", None) != _checksum(tensors, notes):
+        if notes.pop("sha256", None) != _compute_checksum(tensors, notes):
             raise RunError(
                 f"{state}: damaged or edited: it does not match its own checksum; restore it, or"
                 " train the run again"
             )
-        if _vocab_text(trainer.vocab).encode() != _read(self.source / "vocab.json"):
+        if _render_vocab(trainer.vocab).encode() != _read(self.source / "vocab.json"):
             raise RunError(
                 f"{self.source}: the training sentences have changed since; restore them, or train"
                 " again with another --out"
@@ -212,16 +210,16 @@ class RunFolder:
         scores = {"format": FORMAT, **scores}
         contents = {
             "config.yaml": self.config.to_yaml(),
-            "vocab.json": _vocab_text(vocab),
+            "vocab.json": _render_vocab(vocab),
             CALIBRATION: calibration.to_json(),
-            "history.csv": _history(history),
+            "history.csv": _render_history(history),
             "environment.json": json.dumps(environment(), indent=1),
             "scores.json": json.dumps(scores, ensure_ascii=False, indent=1),
         }
         if vocab.values:
             contents[VALUES] = vocab.values.to_json()
         files = {name: text.encode() for name, text in contents.items()}
-        files |= {"model.safetensors": _tensor_bytes(model.state_dict(), {}), **models}
+        files |= {"model.safetensors": _serialize(model.state_dict(), {}), **models}
         write_run(self.partial, files, completed=completed)
         self._publish()
         return reason
@@ -293,22 +291,22 @@ def _read(path: Path) -> bytes:
         raise RunError(f"{path}: {error.strerror}; train the run again") from None
 
 
-def _tensor_bytes(tensors: dict[str, Tensor], notes: dict[str, str]) -> bytes:
+def _serialize(tensors: dict[str, Tensor], notes: dict[str, str]) -> bytes:
     from safetensors.torch import save
 
     # One note holds all: safetensors writes several in any order, but equal runs are equal files.
     return save(tensors, {"slotfill": json.dumps(notes)})
 
 
-def _checksum(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
-    return sha256(_tensor_bytes(tensors, notes)).hexdigest()
+def _compute_checksum(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
+    return sha256(_serialize(tensors, notes)).hexdigest()
 
 
-def _vocab_text(vocab: Vocab) -> str:
+def _render_vocab(vocab: Vocab) -> str:
     return json.dumps(vocab.to_json(), ensure_ascii=False, indent=1) + "\n"
 
 
-def _history(epochs: Sequence[EpochMetrics]) -> str:
+def _render_history(epochs: Sequence[EpochMetrics]) -> str:
     rows = [asdict(epoch) for epoch in epochs]
     names = [name for name, value in rows[0].items() if value is not None]
     text = io.StringIO()

@@ -13,8 +13,8 @@ from slotfill.config.models import DataConfig
 from slotfill.data.corpus import (
     find_split,
     guess_format,
+    list_splits,
     read_sentences,
-    splits_in,
     write_sentences,
 )
 from slotfill.data.sentence import Sentence, Slot
@@ -66,8 +66,8 @@ def test_splits(tmp_path):
         "unseen/seq.in",
         "other/x",
     )
-    assert splits_in(tmp_path) == ["pairs", "train", "unseen", "valid"]
-    assert splits_in(tmp_path, "conll") == ["train", "valid"]
+    assert list_splits(tmp_path) == ["pairs", "train", "unseen", "valid"]
+    assert list_splits(tmp_path, "conll") == ["train", "valid"]
     assert find_split(tmp_path, "valid") == tmp_path / "dev.conll"
     assert find_split(tmp_path, "dev") == tmp_path / "dev.conll"
     assert find_split(tmp_path, "unseen") == tmp_path / "unseen"
@@ -90,7 +90,7 @@ def test_a_split_is_one_file(tmp_path):
 def test_no_such_folder(tmp_path):
     fill(tmp_path, "taipei/train.conll")
     with pytest.raises(DataError, match=r"no such folder; did you mean '.*taipei'"):
-        splits_in(tmp_path / "taipie")
+        list_splits(tmp_path / "taipie")
     with pytest.raises(DataError, match=r"train\.conll: a file where a folder is expected"):
         find_split(tmp_path / "taipei" / "train.conll", "train")
 
@@ -147,7 +147,7 @@ def test_real_corpora(corpus, sizes):
     folder = SHARED / corpus
     if not folder.is_dir():
         pytest.skip(f"the corpus is not here: {folder}")
-    assert splits_in(folder) == ["test", "train", "valid"]
+    assert list_splits(folder) == ["test", "train", "valid"]
     for split, size in zip(("train", "valid", "test"), sizes, strict=True):
         reading = read_sentences(find_split(folder, split))
         assert len(reading.sentences) == size

@@ -78,7 +78,7 @@ class Conll(Format):
                 if comment and comment[1] == "intent":
                     intent = (comment[2] or "").strip() or None
                 continue
-            columns = self._columns(line, location)
+            columns = self._split_columns(line, location)
             if not tokens:
                 is_row = not line.startswith("#") or _TAG.fullmatch(columns[-1])
                 comment_hint = "" if is_row else "; a comment begins with '# ', with a space"
@@ -115,7 +115,7 @@ class Conll(Format):
         is_row = tag and _TAG.fullmatch(tag[0].strip(" ")) and not _COMMENT.fullmatch(line)
         return line.startswith("# ") and not is_row
 
-    def _columns(self, line: str, location: str) -> list[str]:
+    def _split_columns(self, line: str, location: str) -> list[str]:
         by_tab = "\t" in line if self.separator == "auto" else self.separator == "tab"
         cells = line.split("\t") if by_tab else filter(None, line.split(" "))
         columns = [column.strip(" ") for column in cells]

@@ -158,7 +158,7 @@ def plan(
                     for split in split_names(sentences):
                         read_split(sentences, split, intents=bool(config.intent))
             result.inputs += [*map(Path, filter(None, [source])), *input_paths(config.data)]
-            corpus, location = _corpus(config.data)
+            corpus, location = _name_corpus(config.data)
             _register(result.configs, name, source or "")
             _register(locations, corpus, location)
             checked.append((name, corpus, config))
@@ -192,7 +192,7 @@ def _collect(errors: list[SlotfillError]) -> Iterator[None]:
         errors.append(error)
 
 
-def _corpus(data: DataConfig) -> tuple[str, str]:
+def _name_corpus(data: DataConfig) -> tuple[str, str]:
     """Return the name of the corpus, and its paths relative to the current folder."""
     path = Path(data.path) if data.path else Path(str(data.train)).parent
     paths = filter(None, (data.path, data.train, data.valid, data.test))
@@ -217,23 +217,23 @@ def _check_same_config(job: Job) -> None:
     hint = f"remove {folder}, or choose another --out"
     path = folder / "config.yaml"
     saved, _ = parse(read_text(path), str(path))
-    for change in config_diff(saved, parse(job.config.to_yaml(), "")[0]):
+    for change in diff_configs(saved, parse(job.config.to_yaml(), "")[0]):
         raise UsageError(f"{folder}: trained with {change}; {hint}")
     if folder == job.folder and (result := read_result(job)):
-        hashes = _data_hashes(job.config.data)
+        hashes = _hash_data(job.config.data)
         for split in ("train", "valid"):
             if result["sentences"].get(split) != hashes.get(split):
                 raise UsageError(f"{folder}: the {split} sentences changed after training; {hint}")
 
 
-def config_diff(old: Any, new: Any, path: str = "") -> Iterator[str]:
+def diff_configs(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """Yield `KEY OLD, not NEW` for each key whose values differ."""
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         old, new = dict(enumerate(old)), dict(enumerate(new))
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys((*old, *new)):
             inner = f"{path}.{key}" if path else str(key)
-            yield from config_diff(old.get(key), new.get(key), inner)
+            yield from diff_configs(old.get(key), new.get(key), inner)
     elif old != new:
         words = [json.dumps(value, ensure_ascii=False) for value in (old, new)]
         yield "{} {}, not {}".format(path, *("nothing" if w == "null" else w for w in words))
@@ -250,11 +250,11 @@ def is_finished(job: Job) -> bool:
         result is not None
         and _is_trained(job)
         and result["weights"] == _hash_files(job.folder / "model.safetensors")
-        and result["sentences"] == _data_hashes(job.config.data)
+        and result["sentences"] == _hash_data(job.config.data)
     )
 
 
-def evaluated_splits(data: DataConfig) -> list[str]:
+def list_evaluated_splits(data: DataConfig) -> list[str]:
     """Return the splits to compare on: test (valid if there is none) and custom ones."""
     return [evaluation_split(data), *(name for name in split_names(data) if name not in SPLITS)]
 
@@ -268,8 +268,8 @@ def read_result(job: Job) -> dict[str, Any] | None:
     return result if result["format"] == FORMAT else None
 
 
-def _data_hashes(data: DataConfig) -> dict[str, str]:
-    paths = {s: split_path(data, s) for s in ("train", "valid", *evaluated_splits(data))}
+def _hash_data(data: DataConfig) -> dict[str, str]:
+    paths = {s: split_path(data, s) for s in ("train", "valid", *list_evaluated_splits(data))}
     return {split: _hash_files(path) for split, path in paths.items() if path}
 
 
@@ -304,7 +304,7 @@ def run_jobs(
         for count, (job, error) in enumerate(outcomes, start=1):
             if error is not None:
                 errors[job.title] = error
-            message = _summary(job) if error is None else f"failed: {error}"
+            message = _summarize(job) if error is None else f"failed: {error}"
             callback(job, f"{message}; {count} of {len(unfinished)} done")
     finally:
         signal.signal(signal.SIGINT, handler)
@@ -322,7 +322,7 @@ def _announce(jobs: Iterable[Job], callback: JobCallback) -> Iterator[Job]:
         yield job
 
 
-def _summary(job: Job) -> str:
+def _summarize(job: Job) -> str:
     result = read_result(job)
     assert result is not None
     split, scores = next(iter(result["scores"].items()))
@@ -393,7 +393,7 @@ def _evaluate(job: Job, device: str) -> None:
     run = load_run(job.folder, device, "torch")
     data = job.config.data
     counts, scores, speeds = {}, {}, []
-    for split in evaluated_splits(data):
+    for split in list_evaluated_splits(data):
         sentences = read_split(data, split, tokenizer=run.vocab.tokenizer).sentences
         scores[split] = evaluate(run.engine, run.vocab, sentences, run.calibration).to_json()
         # The second prediction is timed: the first one warms up.
@@ -404,7 +404,7 @@ def _evaluate(job: Job, device: str) -> None:
     result = {
         "format": FORMAT,
         "weights": _hash_files(job.folder / "model.safetensors"),
-        "sentences": _data_hashes(data),
+        "sentences": _hash_data(data),
         "tokens_per_second": speeds[0],
         "scores": scores,
         "counts": counts,

@@ -19,7 +19,7 @@ import numpy as np
 
 from slotfill.config.builtin import config_summary
 from slotfill.evaluation.metrics import compute_f1, compute_interval
-from slotfill.lab.compare.jobs import Job, Plan, evaluated_splits, read_result
+from slotfill.lab.compare.jobs import Job, Plan, list_evaluated_splits, read_result
 from slotfill.lab.compare.learning_curve import LearningCurve, fit_doubling
 from slotfill.lab.compare.resampling import Subset
 from slotfill.lab.compare.significance import (
@@ -183,7 +183,7 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
     counts: dict[CountsKey, dict[int, np.ndarray]] = defaultdict(dict)
     environment: dict[str, Any] = {}
     for job in plan.jobs:
-        splits = evaluated_splits(job.config.data)
+        splits = list_evaluated_splits(job.config.data)
         corpora[job.corpus] = CorpusInfo(
             plan.corpora[job.corpus], splits[0], splits, plan.subsets.get(job.corpus)
         )

@@ -51,30 +51,30 @@ Colors = Literal["", "256", "truecolor"]
 """The colors of the terminal; without any, cells are characters."""
 
 
-def anchors(panel: Panel) -> Sequence[RGB]:
+def scale_colors(panel: Panel) -> Sequence[RGB]:
     """Return the colors of the scale of `panel`, at equal distances."""
     return SEQUENTIAL if panel.low == 0 else DIVERGING
 
 
 def color(value: float, panel: Panel) -> RGB:
     """Return the color of `value` on the scale of `panel`."""
-    colors = anchors(panel)
-    position = _share(value, panel) * (len(colors) - 1)
+    colors = scale_colors(panel)
+    position = _scale_position(value, panel) * (len(colors) - 1)
     index = min(int(position), len(colors) - 2)
     channels = zip(colors[index], colors[index + 1], strict=True)
     red, green, blue = (round(a + (b - a) * (position - index)) for a, b in channels)
     return red, green, blue
 
 
-def _share(value: float, panel: Panel) -> float:
+def _scale_position(value: float, panel: Panel) -> float:
     """Return the position of `value` on the scale, from 0 to 1."""
     return min(1.0, max(0.0, (value - panel.low) / (panel.high - panel.low)))
 
 
-def _step(value: float, panel: Panel, sequential: Sequence[T], diverging: Sequence[T]) -> T:
+def _nearest_step(value: float, panel: Panel, sequential: Sequence[T], diverging: Sequence[T]) -> T:
     """Return the step of the scale of `panel` that is nearest to `value`."""
     steps = sequential if panel.low == 0 else diverging
-    return steps[round(_share(value, panel) * (len(steps) - 1))]
+    return steps[round(_scale_position(value, panel) * (len(steps) - 1))]
 
 
 def format_number(value: float) -> str:
@@ -160,9 +160,9 @@ def _title(panel: Panel, columns_per_cell: int, width: int, colors: Colors) -> I
 
 def _cell(value: float, panel: Panel, size: int, colors: Colors) -> Text:
     if not colors:
-        return Text(_step(value, panel, " ░▒▓█", "≡=-·+*#") * size)
+        return Text(_nearest_step(value, panel, " ░▒▓█", "≡=-·+*#") * size)
     if colors == "256":
-        background = Color.from_ansi(_step(value, panel, _SEQUENTIAL_256, _DIVERGING_256))
+        background = Color.from_ansi(_nearest_step(value, panel, _SEQUENTIAL_256, _DIVERGING_256))
     else:
         background = Color.from_rgb(*color(value, panel))
     return Text(" " * size, style=Style(bgcolor=background))

@@ -12,7 +12,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from slotfill.lab.html import printable
-from slotfill.lab.inspect.heat_map import anchors, color, format_number, top_tags
+from slotfill.lab.inspect.heat_map import color, format_number, scale_colors, top_tags
 
 if TYPE_CHECKING:
     from slotfill.lab.inspect.heat_map import RGB
@@ -62,7 +62,7 @@ def _sentence(inspection: Inspection) -> str:
 def _caption(panel: Panel) -> str:
     """Return the title, the mean of units, and the color scale."""
     mean = f"<span>mean {format_number(panel.values.mean())}</span>"
-    colors = ", ".join(map(_hex, anchors(panel)))
+    colors = ", ".join(map(_hex, scale_colors(panel)))
     bar = f'<i style="background: linear-gradient(to right, {colors})"></i>'
     return (
         f"<figcaption>{_escape(panel.title)}{mean if panel.kind == 'units' else ''}"

@@ -32,7 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from slotfill.config.models import Range
 from slotfill.errors import RunError, SlotfillError, UsageError
-from slotfill.lab.compare.jobs import config_diff
+from slotfill.lab.compare.jobs import diff_configs
 
 Settings = dict[str, Any]
 """Values by config key, such as `train.learning_rate`."""
@@ -115,7 +115,7 @@ class Study:
                     raise UsageError(f"{title} is not from slotfill; choose another --storage")
                 self._study.set_user_attr("slotfill", metadata)
                 return
-            for change in config_diff(saved, metadata):
+            for change in diff_configs(saved, metadata):
                 hint = "choose another --out or --storage"
                 raise UsageError(f"{title} was started with {change}; {hint}")
 
