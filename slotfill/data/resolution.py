@@ -97,12 +97,10 @@ class _DateReader:
             "DATE_ORDER": "DMY" if self._day_first else "MDY",
         }
         self._parser = DateDataParser(languages=[language], settings=settings)
-        self._weeks = [
-            phrase
-            for meaning, phrases in locale.get("relative-type", {}).items()
-            if "week" in meaning
-            for phrase in phrases
-        ]
+        self._weeks: list[str] = []
+        for meaning, phrases in locale.get("relative-type", {}).items():
+            if "week" in meaning:
+                self._weeks += phrases
         self._kind, self._language, self._now = kind, language, now
         self._lock = Lock()  # dateparser does not say whether threads may share a parser.
 
