@@ -213,7 +213,7 @@ class RuleConfig(StrictModel):
     slot: Annotated[str, AfterValidator(_check_slot)]
     """The name of the slot, which no training sentence needs to have."""
     action: Literal["fill", "veto"] = "fill"
-    """`fill` makes each match a slot; `veto` removes slots whose whole value matches."""
+    """`fill` makes each match a slot; `veto` removes slots whose complete value matches."""
     pattern: Annotated[str, AfterValidator(_check_pattern)] | None = None
     """A regular expression, as of Python's `re`; a group `(?P<value>...)` is the value in it."""
     list: FilePath | None = None

@@ -10,7 +10,7 @@ from slotfill.data.phrases import PhraseMatcher
 from slotfill.data.sentence import Sentence, Slot
 
 VALUE_GROUP = "value"
-"""The group of a pattern that is the value; without it, the whole match is."""
+"""The group of a pattern that is the value; without it, the complete match is."""
 
 
 class Rules:
@@ -18,7 +18,7 @@ class Rules:
 
     A rule of action `fill` makes what it matches a slot with the confidence 1; what the network
     predicts for any of these tokens is left out. Of rules that match the same token, the first
-    counts. A rule of action `veto` removes a slot of the network whose whole value it matches.
+    counts. A rule of action `veto` removes a slot of the network whose complete value it matches.
     """
 
     def __init__(self, settings: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -80,7 +80,7 @@ class _PatternMatcher:
         self._group = VALUE_GROUP if VALUE_GROUP in self._pattern.groupindex else 0
 
     def find(self, sentence: Sentence) -> Iterator[tuple[int, int]]:
-        """Yield the first token and the last (exclusive) of each match that is whole tokens.
+        """Yield the first token and the last (exclusive) of each match of complete tokens.
 
         White space at either end of a match does not count.
         """

@@ -314,7 +314,7 @@ def analyze_errors(
     """Return the errors of `predictions`, made with confidences, for `gold` sentences.
 
     Args:
-        vocab: Tells the words of the training sentences, and whether intents are predicted.
+        vocab: Has the words of the training sentences, and their intents if they are predicted.
         calibration: Its thresholds are those of the predictions that count.
         training: The slots of the training sentences, if known.
     """

@@ -57,7 +57,7 @@ class Resampling:
         if key not in self._drawn:
             samples = self._draw_folds(corpus, data) if self.folds else [Sample(corpus, data)]
             if self.percentages:
-                samples = [part for whole in samples for part in self._draw_subsets(whole, seed)]
+                samples = [part for sample in samples for part in self._draw_subsets(sample, seed)]
             self._drawn[key] = samples
         return self._drawn[key]
 
@@ -79,17 +79,17 @@ class Resampling:
             samples.append(Sample(name, data.model_copy(update=paths), number))
         return samples
 
-    def _draw_subsets(self, whole: Sample, seed: int) -> list[Sample]:
-        data, fold = whole.data, whole.fold
+    def _draw_subsets(self, sample: Sample, seed: int) -> list[Sample]:
+        data, fold = sample.data, sample.fold
         if not (split_path(data, "test") or split_path(data, "valid")):
             raise UsageError(
-                f"--percentages: {whole.name} has no test sentences to score all sizes on; set"
+                f"--percentages: {sample.name} has no test sentences to score all sizes on; set"
                 " data.test=FILE, or add --folds 5"
             )
         sentences = read_training_sentences(data)
         samples = []
         for percentage in sorted(self.percentages):
-            name = f"{whole.name}-{percentage}%"
+            name = f"{sample.name}-{percentage}%"
             size = max(1, round(len(sentences) * percentage / 100))
             changed = data
             if size < len(sentences):
@@ -97,7 +97,7 @@ class Resampling:
                 folder = self.folder / name / (f"fold{fold}" if fold else "")
                 train = self._write(folder / f"train{seed}", sentences, indices, data)
                 changed = data.model_copy(update={"train": train})
-            samples.append(Sample(name, changed, fold, Subset(whole.name, size)))
+            samples.append(Sample(name, changed, fold, Subset(sample.name, size)))
         return samples
 
     def _write(
