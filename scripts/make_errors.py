@@ -58,18 +58,17 @@ class Corpus:
         ]
         return cls(name, train, test, predictions, runs[0])
 
-    def gold(self, number: int) -> Slots:
+    def gold_slots(self, number: int) -> Slots:
         """Return the gold slots of a test sentence."""
         return frozenset(self.test[number].slots or ())
 
-    def wrong(self) -> dict[int, int]:
+    def count_wrong(self) -> dict[int, int]:
         """Return by sentence how many seeds get it wrong, without those that none does."""
-        numbers = range(len(self.test))
-        counts = {
-            number: sum(run[number] != self.gold(number) for run in self.predictions)
-            for number in numbers
-        }
-        return {number: count for number, count in counts.items() if count}
+        counts = {}
+        for number in range(len(self.test)):
+            if count := sum(run[number] != self.gold_slots(number) for run in self.predictions):
+                counts[number] = count
+        return counts
 
 
 def kind(slot: Slot, others: Slots) -> str:
@@ -90,7 +89,7 @@ def kinds(corpus: Corpus) -> list[str]:
         counts: Counter[str] = Counter()
         strange = 0
         for number, (sentence, predicted) in enumerate(zip(corpus.test, run, strict=True)):
-            gold = corpus.gold(number)
+            gold = corpus.gold_slots(number)
             for slot in gold - predicted:
                 counts[kind(slot, predicted)] += 1
                 strange += any(
@@ -108,7 +107,7 @@ def kinds(corpus: Corpus) -> list[str]:
 
 def agreement(corpus: Corpus) -> list[str]:
     """Return the row of the agreement of seeds on errors, and of the F1 of their oracle."""
-    wrong = corpus.wrong()
+    wrong = corpus.count_wrong()
     seeds = len(corpus.predictions)
     always = [number for number, count in wrong.items() if count == seeds]
     alike = [number for number in always if len({run[number] for run in corpus.predictions}) == 1]
@@ -117,7 +116,7 @@ def agreement(corpus: Corpus) -> list[str]:
             (run[number] for run in corpus.predictions),
             key=lambda slots: len(slots & gold) - len(slots - gold),
         )
-        for number, gold in enumerate(map(corpus.gold, range(len(corpus.test))))
+        for number, gold in enumerate(map(corpus.gold_slots, range(len(corpus.test))))
     ]
     ordered = [sorted(slots, key=lambda slot: slot.start) for slots in best]
     return [
@@ -146,7 +145,7 @@ def compare_with_training(corpus: Corpus) -> list[str]:
     values = count_values(corpus.train)
     counts: Counter[str] = Counter()
     for number in range(len(corpus.test)):
-        for slot in corpus.gold(number):
+        for slot in corpus.gold_slots(number):
             others = [
                 other.name
                 for run in corpus.predictions
@@ -174,29 +173,28 @@ def count_contradictions(corpus: Corpus) -> list[str]:
     """Return the row of how the training sentences that stand there more than once are labelled."""
     labelled: dict[tuple[str, ...], list[Slots]] = defaultdict(list)
     for sentence in corpus.train:
-        labelled[tuple(token.lower() for token in sentence.tokens)].append(
-            frozenset(sentence.slots or ())
-        )
-    repeated = {tokens: labels for tokens, labels in labelled.items() if len(labels) > 1}
-    inconsistent = [tokens for tokens, labels in repeated.items() if len(set(labels)) > 1]
-    both = [
-        number
-        for number, error_type in enumerate(corpus.test)
-        if tuple(t.lower() for t in error_type.tokens) in labelled
-    ]
-    differ = [
-        number
-        for number in both
-        if corpus.gold(number)
-        not in labelled[tuple(token.lower() for token in corpus.test[number].tokens)]
-    ]
-    return [str(len(repeated)), str(len(inconsistent)), str(len(both)), str(len(differ))]
+        labelled[lower_tokens(sentence)].append(frozenset(sentence.slots or ()))
+    repeated = [labels for labels in labelled.values() if len(labels) > 1]
+    inconsistent = [labels for labels in repeated if len(set(labels)) > 1]
+    both = differ = 0
+    for number, sentence in enumerate(corpus.test):
+        if labels := labelled.get(lower_tokens(sentence)):
+            both += 1
+            differ += corpus.gold_slots(number) not in labels
+    return [str(len(repeated)), str(len(inconsistent)), str(both), str(differ)]
+
+
+def lower_tokens(sentence: Sentence) -> tuple[str, ...]:
+    """Return the tokens of a sentence in lower case."""
+    return tuple(token.lower() for token in sentence.tokens)
 
 
 def count_annotations(corpus: Corpus, verdicts: dict[int, str]) -> list[str]:
     """Return the row of manual annotations of sentences that most seeds get wrong."""
     wrong = [
-        number for number, count in corpus.wrong().items() if 2 * count > len(corpus.predictions)
+        number
+        for number, count in corpus.count_wrong().items()
+        if 2 * count > len(corpus.predictions)
     ]
     read = [verdicts[number] for number in wrong if number in verdicts]
     counts = Counter(read)
@@ -209,16 +207,16 @@ def count_annotations(corpus: Corpus, verdicts: dict[int, str]) -> list[str]:
 
 def write_list(corpus: Corpus) -> None:
     """Print sentences that more than half of the seeds get wrong: index, label and prediction."""
-    for number, count in corpus.wrong().items():
+    for number, count in corpus.count_wrong().items():
         if 2 * count <= len(corpus.predictions):
             continue
         sentence = corpus.test[number]
         usual = Counter(
-            run[number] for run in corpus.predictions if run[number] != corpus.gold(number)
+            run[number] for run in corpus.predictions if run[number] != corpus.gold_slots(number)
         ).most_common(1)[0][0]
         print(f"{number}: {' '.join(sentence.tokens)}")
-        print("   labelled", _shown(sentence, corpus.gold(number) - usual))
-        print("   found   ", _shown(sentence, usual - corpus.gold(number)))
+        print("   labelled", _shown(sentence, corpus.gold_slots(number) - usual))
+        print("   found   ", _shown(sentence, usual - corpus.gold_slots(number)))
 
 
 def _shown(sentence: Sentence, slots: Iterable[Slot]) -> str:
