@@ -200,7 +200,7 @@ def predict(
         ),
     ] = None,
     input_format: Annotated[
-        Literal["text", "jsonl", "conll", "brackets", "jointslu"] | None,
+        Literal["text", "jsonl", "conll", "brackets", "jointslu", "label_studio"] | None,
         Option(help="Format of the input; labels are ignored.", show_default="by suffix"),
     ] = None,
     encoding_errors: Annotated[
@@ -208,7 +208,7 @@ def predict(
         Option(help="What to do with lines of text that are not UTF-8; strict stops."),
     ] = "strict",
     format: Annotated[
-        Literal["text", "jsonl", "conll", "brackets"] | None,
+        Literal["text", "jsonl", "conll", "brackets", "label_studio"] | None,
         Option(
             help="Output format; text is in colour on a terminal and brackets elsewhere.",
             show_default="text on a terminal, else jsonl",
@@ -244,6 +244,7 @@ def predict(
     characters from 0, and `end` is exclusive. `confidence` is the probability of a slot, or of all
     slots of a sentence together.
     """
+    from slotfill.config.registry import FORMATS
     from slotfill.runs.predict import Predictor
 
     if sentences and input:
@@ -254,8 +255,8 @@ def predict(
         raise UsageError("--nbest gives readings with their probabilities; omit --no-confidence")
     on_terminal = sys.stdout.isatty() and format in (None, "text")
     output_format = "brackets" if format == "text" else format or "jsonl"
-    has_confidence = on_terminal or output_format == "jsonl"
-    if nbest and not has_confidence:
+    has_confidence = on_terminal or FORMATS.build(output_format).holds_confidence
+    if nbest and not (on_terminal or output_format == "jsonl"):
         raise UsageError(f"--nbest needs JSON lines, not {format}; omit --format")
     general, by_slot = parse_thresholds(threshold)
     options: dict[str, Any] = {

@@ -267,9 +267,9 @@ def format_from_suffix(path: Path) -> str | None:
     file, or else the general one.
     """
     named = [(name, part) for name, part in _list_formats() if part.recognizes(path)]
+    named.sort(key=lambda pair: not pair[1].is_general)
     if len(named) > 1 and path.is_file():
         named = _matching(named, _read_head(path)) or named
-    named.sort(key=lambda pair: not pair[1].is_general)
     return named[0][0] if named else None
 
 

@@ -90,6 +90,11 @@ def parse_json(text: str, location: str) -> Any:
         raise DataError(f"{location}: JSON that cannot be used: {error}") from None
 
 
+def read_object(path: Path) -> JsonObject:
+    """Return the object that a JSON file is; raises DataError if it is not one."""
+    return _Reader(path, "\n".join(line for _, line in read_lines(path))).read_object()
+
+
 def read_objects(path: Path, *keys: str) -> Iterator[tuple[tuple[str, ...], JsonObject]]:
     """Yield the objects of an array in a JSON file, with the keys that lead to them.
 
@@ -117,6 +122,15 @@ class _Reader:
         end = yield from self._members(self._skip_space(0), keys, ())
         if self._skip_space(end) < len(self.text):
             self._fail(end, "the file goes on after its JSON")
+
+    def read_object(self) -> JsonObject:
+        start = self._skip_space(0)
+        location = self._location(start)
+        value, end = self._decode(start)
+        if not isinstance(value, dict):
+            raise DataError(f"{location}: expected an object, found {shorten(value)}")
+        _check_characters(value, self.text[start:end], location)
+        return JsonObject(value, location)
 
     def _members(
         self, start: int, keys: tuple[str, ...], found: tuple[str, ...]

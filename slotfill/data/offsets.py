@@ -1,13 +1,17 @@
 """Offsets of slots in a text, checked against their values and corrected where they differ.
 
 Tools count characters in different units: Unicode code points, as here; UTF-16 code units, in
-which an emoji is two (JavaScript, Java, C#); code points with each line end as two; or bytes.
+which an emoji is two (JavaScript, Java, C#); code points with each line end as two, or CRLF as one;
+or bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import accumulate
+
+NEAREST = "the nearest occurrence"
+"""How a value was found that is at its offsets in no unit."""
 
 
 def find_value(text: str, start: int, end: int, value: str) -> tuple[int, int, str] | None:
@@ -26,13 +30,14 @@ def find_value(text: str, start: int, end: int, value: str) -> tuple[int, int, s
     if not places:
         return None
     nearest = min(places, key=lambda place: abs(place - start))
-    return nearest, nearest + len(value), "the nearest occurrence"
+    return nearest, nearest + len(value), NEAREST
 
 
 _UNITS: dict[str, Callable[[str], int]] = {
     "": lambda character: 1,
     "UTF-16 code units": lambda character: 2 if character > "\uffff" else 1,
     "line ends of two characters": lambda character: 2 if character == "\n" else 1,
+    "line ends of one character": lambda character: int(character != "\r"),
     "bytes": lambda character: len(character.encode(errors="surrogatepass")),
 }
 """How long a character is in each unit."""

@@ -14,6 +14,7 @@ from slotfill.config.models import DataConfig
 from slotfill.data.corpus import (
     ReadResult,
     find_split,
+    format_from_suffix,
     list_file_splits,
     list_splits,
     read_examples,
@@ -151,8 +152,8 @@ def input_paths(data: DataConfig) -> list[Path]:
 
 
 def _is_corpus(path: Path) -> bool:
-    """Return whether `path` is a folder of splits, and not one split of format jointslu."""
-    return path.is_dir() and not (path / "seq.in").is_file()
+    """Return whether `path` is a folder of splits, and not one split, as in format jointslu."""
+    return path.is_dir() and format_from_suffix(path) is None
 
 
 def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:

@@ -569,10 +569,7 @@ BROKEN = [
         for name, line, text in [
             ("Rasa NLU JSON", "", '{\n "rasa_nlu_data": {\n  "common_examples": []}}\n'),
             ("Rasa NLU JSON", ":1", '{"rasa_nlu_data": {"common_examples": []}}\n'),
-            ("Label Studio JSON", "", '[\n {"annotations": [{"result": []}], "data": {}}\n]\n'),
-            ("Label Studio JSON", "", '[{"annotations": [{"result": []}], "data": {}}]\n'),
             ("Snips 2017 JSON", "", '{\n "Play": [\n {"data": [{"text": "a", "entity": "x"}]}]}\n'),
-            ("LUIS JSON", "", '{\n "luis_schema_version": "7.0.0"\n}\n'),
         ]
     ),
     (

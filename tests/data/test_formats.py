@@ -85,7 +85,7 @@ def test_any_tokens_round_trip(format, scheme, data):
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@pytest.mark.parametrize("format", ["jsonl", "brackets"])
+@pytest.mark.parametrize("format", ["jsonl", "brackets", "clu", "label_studio"])
 @given(data=st.data())
 @EXAMPLES
 def test_any_text_round_trips(format, tokenizer, data):
@@ -105,13 +105,18 @@ def test_plain_words_round_trip_through_every_format(format, scheme, data):
     assert content(there_and_back(sentences, format, scheme, "whitespace")) == content(sentences)
 
 
-@pytest.mark.parametrize("format", [name for name in writable_formats() if name != "brackets"])
+def formats_that(holds):
+    """The names of the formats that are written and whose property `holds` is set."""
+    return [name for name in writable_formats() if getattr(FORMATS.part(name).load(), holds)]
+
+
+@pytest.mark.parametrize("format", formats_that("holds_unlabelled"))
 def test_unlabelled_sentences_round_trip(format):
     sentences = [Sentence.from_tokens(["fly", "to", "Taipei"]), Sentence.from_tokens(["#"])]
     assert content(there_and_back(sentences, format, labelled=False)) == content(sentences)
 
 
-@pytest.mark.parametrize("format", writable_formats())
+@pytest.mark.parametrize("format", formats_that("holds_intents"))
 def test_intents_round_trip(format):
     sentences = [
         Sentence.from_tokens(["fly"], [], "book#flight a"),

@@ -25,6 +25,12 @@ class Format:
     """Whether a file that also looks like another format is of that one."""
     names_splits: ClassVar[bool] = False
     """Whether the file names the split of each sentence."""
+    holds_unlabelled: ClassVar[bool] = True
+    """Whether an unlabelled sentence differs from one without slots."""
+    holds_intents: ClassVar[bool] = True
+    """Whether a sentence may have an intent."""
+    holds_confidence: ClassVar[bool] = False
+    """Whether the probabilities of predictions are written."""
     frame: ClassVar[tuple[str, str, str]] = ("", "", "")
     """What is written before the first sentence, between two, and after the last."""
 
@@ -172,6 +178,14 @@ def render_tags(sentence: Sentence, scheme: str) -> list[str]:
     for start, end in sentence.unknown:
         tags[start:end] = [UNKNOWN_TAG] * (end - start)
     return tags
+
+
+def check_known(sentence: Sentence, format: str) -> None:
+    """Raise DataError if labels of `sentence` are not known, which `format` cannot hold."""
+    if sentence.unknown:
+        location = sentence.location or "sentence"
+        problem = f"has labels that are not known, so {format} cannot hold it; write jsonl"
+        raise DataError(f"{location}: the sentence {problem}")
 
 
 def check_representable(sentence: Sentence, format: str) -> None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slotfill.data.formats.base import Format
+from slotfill.data.formats.base import Format, check_known
 from slotfill.data.sentence import Example, Sentence, Span
 from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
@@ -39,6 +39,7 @@ class Brackets(Format):
 
     suffixes = (".brackets", ".md")
     is_general = True
+    holds_unlabelled = False
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
@@ -63,10 +64,7 @@ class Brackets(Format):
                 raise DataError(f"{location}: an intent without a sentence; remove the line")
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
-        if sentence.unknown:
-            location = sentence.location or "sentence"
-            problem = "has labels that are not known, so brackets cannot hold it; write jsonl"
-            raise DataError(f"{location}: the sentence {problem}")
+        check_known(sentence, "brackets")
         line = f"[]({_escape(sentence.intent, ')')}) " if sentence.intent else ""
         for text, name in sentence.split_by_slot():
             text = _escape(text, "[]")

@@ -33,6 +33,7 @@ class Jsonl(Format):
 
     suffixes = (".jsonl", ".ndjson", ".json")
     is_general = True
+    holds_confidence = True
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
@@ -204,12 +205,8 @@ _JSON_OBJECT_HINT = (
 _CONVERT = "convert it to JSON lines with text and slots (docs/formats.md)"
 _JSON_FORMATS = {
     "Rasa NLU JSON": ('"rasa_nlu_data"',),
-    "Label Studio JSON": ('"annotations"', '"result"'),
-    "Label Studio JSON-MIN": ('"annotation_id"',),
     "Snips NLU JSON": ('"utterances"', '"use_synonyms"'),
     "Snips 2017 JSON": ('"data"', '"entity"'),
-    "LUIS JSON": ('"luis_schema_version"',),
-    "Azure CLU JSON": ('"projectKind"',),
 }
 
 

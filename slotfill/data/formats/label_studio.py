@@ -1,0 +1,246 @@
+"""Tasks of Label Studio: its exports JSON and JSON-MIN, and what it imports.
+
+    [
+    {"data": {"text": "fly to New York"}, "annotations": [{"result": [
+      {"id": "1", "from_name": "label", "to_name": "text", "type": "labels",
+       "value": {"start": 7, "end": 15, "text": "New York", "labels": ["destination"]}},
+      {"id": "2", "from_name": "intent", "to_name": "text", "type": "choices",
+       "value": {"choices": ["flight"]}}]}]}
+    ]
+
+The text of a task is `text` in its `data`, or the only text there; the option `text` names another
+key. `labels` and `hypertextlabels` are slots, `choices` the intent: those called `intent` (or as
+the option `intent` says), or the only ones in the file. Of several annotations the ground truth is
+read, or else the latest; with the option `annotator`, only those of this user (`completed_by`).
+Other and cancelled annotations, relations, other results, predictions and other data of a task are
+left out, and listed. A task without an annotation is unlabelled. `start` and `end` count code
+points; those of versions that count UTF-16 code units are corrected by `text`. In JSON-MIN the
+slots are the lists of regions with `labels`, and the intent is at the key `intent`.
+
+Predictions with their confidence are written as `predictions`, each with its `score`, which Label
+Studio shows as labels to begin with; other labelled sentences as `annotations`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from slotfill.data.formats.base import Format, check_known
+from slotfill.data.json_objects import JsonObject, parse_json, read_objects
+from slotfill.data.sentence import INTENT_SEPARATOR, Example, Sentence, intent_names
+from slotfill.data.tokenizers import is_empty
+
+_TASK_KEY = re.compile(
+    r'"(annotations|predictions|completions)"\s*:\s*\[|"data"\s*:\s*\{|"annotation_id"\s*:'
+    r'|"(hypertext)?labels"\s*:\s*\[\s*"'
+)
+_MIN_KEYS = ("id", "annotation_id", "annotator", "created_at", "updated_at", "lead_time")
+"""The keys of JSON-MIN that are neither data nor labels."""
+
+
+class LabelStudio(Format):
+    """Tasks with annotations.
+
+    text: the key of the text in the data of a task; by default `text`, or the only text there.
+    intent: the name of the choices that are the intent, if there are others.
+    annotator: the number of the user whose annotations are read.
+    """
+
+    suffixes = (".json",)
+    holds_confidence = True
+    frame = ("[\n", ",\n", "\n]\n")
+
+    def __init__(
+        self, *, text: str | None = None, intent: str = "intent", annotator: int | None = None
+    ) -> None:
+        self.text = text
+        self.intent = intent
+        self.annotator = annotator
+
+    @classmethod
+    def looks_like(cls, head: Sequence[str]) -> bool:
+        text = "\n".join(head)
+        return bool(re.match(r"\s*\[\s*\{", text) and _TASK_KEY.search(text))
+
+    def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
+        tasks = self._complete(task for _, task in read_objects(path))
+        choices = {
+            result.get("from_name", str, "")
+            for task in tasks
+            for annotation in _annotations(task)
+            for result in annotation.objects("result")
+            if result.get("type", str, None) == "choices"
+        }
+        if self.intent in choices or len(choices) > 1:
+            choices &= {self.intent}
+        for task in tasks:
+            yield self._read_task(task, choices)
+
+    def _complete(self, tasks: Iterator[JsonObject]) -> list[JsonObject]:
+        """Return `tasks` with those of JSON-MIN, one for each annotation, as complete ones."""
+        completed: list[JsonObject] = []
+        by_id: dict[Any, JsonObject] = {}
+        for task in tasks:
+            if "data" not in task.items:
+                number = task.get("id", int, None)
+                task = self._complete_task(task)
+                if number in by_id:
+                    by_id[number].items["annotations"] += task.items["annotations"]
+                    continue
+                if number is not None:
+                    by_id[number] = task
+            completed.append(task)
+        return completed
+
+    def _complete_task(self, row: JsonObject) -> JsonObject:
+        """Return an object of JSON-MIN, whose labels are beside the data, as a complete task."""
+        data, results = {}, list[dict[str, Any]]()
+        for key, value in row.items.items():
+            if isinstance(value, str) and re.match(r'\[\s*\{.*"labels"', value, re.DOTALL):
+                value = _parse_regions(value, row)
+            is_regions = isinstance(value, list) and all(isinstance(each, dict) for each in value)
+            if is_regions:
+                results += [{"from_name": key, "type": "labels", "value": each} for each in value]
+            elif key == self.intent and isinstance(value, str):
+                value = {"choices": [value]}
+            elif key not in _MIN_KEYS and not (isinstance(value, dict) and "choices" in value):
+                data[key] = value
+            if isinstance(value, dict) and "choices" in value:
+                results.append({"from_name": key, "type": "choices", "value": value})
+        annotation = {**row.items, "completed_by": row.items.get("annotator"), "result": results}
+        is_labelled = results or "annotation_id" in row.items
+        items = {"data": data, "annotations": [annotation] if is_labelled else []}
+        return JsonObject(items, row.location)
+
+    def _read_task(self, task: JsonObject, intents: set[str]) -> Example:
+        data = task.object("data")
+        key = self._text_key(data)
+        text = data.get(key, str)
+        if is_empty(text):
+            data.fail("an empty text; remove the task")
+        example = Example(text, location=task.location)
+        for other in data.items:
+            if other != key:
+                example.leave_out(f'"{other}" of the data')
+        if task.objects("predictions"):
+            example.leave_out("predictions")
+        candidates = []
+        for annotation in _annotations(task):
+            user = _annotator(annotation)
+            if annotation.get("was_cancelled", bool, False):
+                example.leave_out(f"a cancelled annotation of annotator {user}")
+            elif self.annotator in (None, user):
+                candidates.append(annotation)
+            else:
+                example.leave_out(f"an annotation of annotator {user}")
+        if candidates:
+            chosen = max(reversed(candidates), key=_preference)
+            for annotation in candidates:
+                if annotation is not chosen:
+                    example.leave_out(f"an annotation of annotator {_annotator(annotation)}")
+            example.spans = []
+            for result in chosen.objects("result"):
+                _add_result(example, result, intents)
+        return example
+
+    def _text_key(self, data: JsonObject) -> str:
+        if self.text is not None or "text" in data.items:
+            return self.text or "text"
+        keys = [key for key, value in data.items.items() if isinstance(value, str)]
+        if len(keys) != 1:
+            found = f"has the texts {', '.join(keys)}" if keys else "has no text"
+            hint = "set data.format={name: label_studio, text: KEY}"
+            data.fail(f'the data of the task has no "text", and {found}; {hint}')
+        return keys[0]
+
+    def render(self, sentence: Sentence, *, scheme: str) -> str:
+        check_known(sentence, "label_studio")
+        confidence = sentence.confidence
+        results = []
+        for index, slot in enumerate(sentence.slots or ()):
+            start, end = sentence.span(slot)
+            value = {"start": start, "end": end, "text": sentence.text[start:end]}
+            result = _result("label", "labels", {**value, "labels": [slot.name]}, index)
+            if confidence:
+                result["score"] = round(confidence.slots[index], 4)
+            results.append(result)
+        if sentence.intent:
+            value = {"choices": intent_names(sentence.intent)}
+            result = _result("intent", "choices", value, len(results))
+            if confidence and confidence.intent is not None:
+                result["score"] = round(confidence.intent, 4)
+            results.append(result)
+        task: dict[str, Any] = {"data": {"text": sentence.text}}
+        if confidence:
+            score = round(confidence.reading, 4)
+            prediction = {"model_version": "slotfill", "score": score, "result": results}
+            task["predictions"] = [prediction]
+        elif sentence.slots is not None or results:
+            task["annotations"] = [{"result": results}]
+        return json.dumps(task, ensure_ascii=False)
+
+
+def _annotations(task: JsonObject) -> list[JsonObject]:
+    """Return the annotations of a task, which the first versions called completions."""
+    return task.objects("annotations") or task.objects("completions")
+
+
+def _annotator(annotation: JsonObject) -> Any:
+    """Return the number (or name) of the user who made an annotation."""
+    user = annotation.items.get("completed_by")
+    return user.get("id") if isinstance(user, dict) else user
+
+
+def _preference(annotation: JsonObject) -> tuple[bool, str]:
+    """Return by what the annotation of a task is chosen: the ground truth, then the latest."""
+    times = [str(annotation.items.get(key) or "") for key in ("updated_at", "created_at")]
+    return annotation.get("ground_truth", bool, False), times[0] or times[1]
+
+
+def _parse_regions(text: str, row: JsonObject) -> Any:
+    """Return the regions of JSON-MIN that are written as a text of JSON."""
+    try:
+        return parse_json(text, row.location)
+    except json.JSONDecodeError as error:
+        row.fail(f"regions that are not JSON: {error.msg}")
+
+
+def _add_result(example: Example, result: JsonObject, intents: set[str]) -> None:
+    """Add a slot or the intent to `example`, or note what is left out."""
+    kind = result.get("type", str, "unknown type")
+    if kind in ("labels", "hypertextlabels"):
+        _add_region(example, result.object("value"), kind)
+        if result.items.get("meta"):
+            example.leave_out("the note of a region")
+    elif kind == "choices" and result.get("from_name", str, "") in intents:
+        choices = result.object("value").texts("choices") or []
+        example.intent = INTENT_SEPARATOR.join(choices) or None
+    else:
+        name = result.get("from_name", str, None)
+        example.leave_out(f"{kind} '{name}'" if name else kind)
+
+
+def _add_region(example: Example, value: JsonObject, kind: str) -> None:
+    # Of HTML, start and end are paths to elements, and globalOffsets are characters.
+    offsets = value.object("globalOffsets") if value.items.get("globalOffsets") else value
+    start, end, text = (
+        offsets.get("start", int),
+        offsets.get("end", int),
+        value.get("text", str, None),
+    )
+    if text and text not in example.text:
+        text = text.replace("\\n", "\n")  # Label Studio may write a line end in this way.
+    names = value.texts(kind) or value.texts("labels") or value.texts("hypertextlabels")
+    for name in names or ():
+        example.add_span(name, start, end, text)
+    if not names:
+        example.leave_out(f"a region without a label ({example.text[start:end]!r})")
+
+
+def _result(name: str, kind: str, value: dict[str, Any], index: int) -> dict[str, Any]:
+    ids = {"id": str(index + 1), "from_name": name, "to_name": "text"}
+    return {**ids, "type": kind, "value": value}

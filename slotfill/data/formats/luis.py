@@ -1,0 +1,51 @@
+"""Apps of LUIS, the predecessor of Azure CLU, as exported; they are only read.
+
+    {"luis_schema_version": "7.0.0", "culture": "en-us", "intents": [{"name": "flight"}],
+     "entities": [{"name": "destination", "roles": []}],
+     "utterances": [
+       {"text": "fly to New York", "intent": "flight",
+        "entities": [{"entity": "destination", "startPos": 7, "endPos": 14}]}]}
+
+The entity is the slot; with a role it is called `entity.role`, as `city.origin`. `endPos` is the
+last character, and offsets are in UTF-16 code units. Of an entity and its `children`, or a
+composite entity and its parts, the longest is kept, and the others are listed. Patterns, lists of
+values and regular expressions are not read. Every utterance counts as labelled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from slotfill.data.formats._azure import UTF16, OffsetReader, read_utterance
+from slotfill.data.formats.base import Format
+from slotfill.data.json_objects import JsonObject, read_objects
+from slotfill.data.sentence import Example
+
+
+class LUIS(Format):
+    """Apps of LUIS."""
+
+    suffixes = (".json",)
+
+    @classmethod
+    def looks_like(cls, head: Sequence[str]) -> bool:
+        text = "\n".join(head)
+        return text.lstrip().startswith("{") and bool(
+            re.search(r'"(luis_schema_version|startPos)"\s*:', text)
+        )
+
+    def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
+        for _, row in read_objects(path, "utterances"):
+            example = read_utterance(row)
+            _add_entities(OffsetReader(example, UTF16), row, "entities")
+            yield example
+
+
+def _add_entities(offsets: OffsetReader, parent: JsonObject, key: str) -> None:
+    for entity in parent.objects(key):
+        name, role = entity.get("entity", str), entity.get("role", str, None)
+        start, last = entity.get("startPos", int), entity.get("endPos", int)
+        offsets.add_span(f"{name}.{role}" if role else name, start, last + 1, entity)
+        _add_entities(offsets, entity, "children")

@@ -1,0 +1,487 @@
+"""Files of annotation tools and of Azure: label_studio, brat, clu and luis."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slotfill.config.registry import FORMATS
+from slotfill.data.corpus import guess_format, list_file_splits, read_sentences, write_sentences
+from slotfill.data.sentence import Confidence, Sentence, Slot
+from slotfill.data.tokenizers import Tokenizer
+from slotfill.errors import DataError, UsageError
+
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "formats"
+
+
+def read(path, content, **options):
+    """Write a file, and return its sentences, read by the format that is detected."""
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    path.write_bytes(text.encode())
+    return read_sentences(path, labelled=False, **options).sentences
+
+
+def summary(sentence):
+    """The text, the slots with their values, and the intent of a sentence."""
+    slots = sentence.slots
+    found = None if slots is None else [(slot.name, sentence.value(slot)) for slot in slots]
+    return sentence.text, found, sentence.intent
+
+
+def messages(sentence, kind="left out"):
+    return [issue.message for issue in sentence.issues if issue.kind == kind]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the example files in ../shared/formats")
+@pytest.mark.parametrize(
+    ("name", "format", "expected"),
+    [
+        (
+            "label-studio.json",
+            "label_studio",
+            ("✈ leave Taipei on November 2nd", [("origin", "Taipei")], "book_flight"),
+        ),
+        (
+            "label-studio-min.json",
+            "label_studio",
+            ("leave Taipei", [("origin", "Taipei")], "book_flight"),
+        ),
+        (
+            "brat.txt",
+            "brat",
+            (
+                "leave Taipei on November 2nd",
+                [("origin", "Taipei"), ("date", "November 2nd")],
+                None,
+            ),
+        ),
+        ("clu.json", "clu", ("leave Taipei", [("origin", "Taipei")], "book_flight")),
+        ("luis.json", "luis", ("leave Taipei", [("city.origin", "Taipei")], "book_flight")),
+    ],
+)
+def test_example_files_are_detected_and_read(name, format, expected):
+    assert guess_format(SHARED / name) == format
+    assert [summary(each) for each in read_sentences(SHARED / name).sentences] == [expected]
+
+
+# Label Studio
+
+
+def region(start, end, text, *labels, **keys):
+    value = {"start": start, "end": end, "text": text, "labels": list(labels)}
+    return {"from_name": "label", "to_name": "text", "type": "labels", "value": value, **keys}
+
+
+def choose(*choices, name="intent"):
+    return {"from_name": name, "type": "choices", "value": {"choices": list(choices)}}
+
+
+def task(text, *annotations, **keys):
+    return {"id": 1, "data": {"text": text}, "annotations": list(annotations), **keys}
+
+
+def test_label_studio_reads_the_latest_annotation_that_is_not_cancelled(tmp_path):
+    old = {"completed_by": 1, "updated_at": "2026-01-01", "result": [region(3, 7, "Rome", "old")]}
+    new = {"completed_by": 2, "updated_at": "2026-03-01", "result": [region(3, 7, "Rome", "new")]}
+    bad = {
+        "completed_by": {"id": 3, "email": "c@d.e"},
+        "was_cancelled": True,
+        "updated_at": "2026-04-01",
+        "result": [],
+    }
+    for order in ([old, new, bad], [bad, new, old]):
+        (sentence,) = read(tmp_path / "a.json", [task("to Rome", *order)])
+        assert summary(sentence) == ("to Rome", [("new", "Rome")], None)
+        assert sorted(messages(sentence)) == [
+            "a cancelled annotation of annotator 3",
+            "an annotation of annotator 1",
+        ]
+    by_one = {"name": "label_studio", "annotator": 1}
+    (sentence,) = read(tmp_path / "a.json", [task("to Rome", old, new)], format=by_one)
+    assert summary(sentence) == ("to Rome", [("old", "Rome")], None)
+    old["ground_truth"] = True
+    (sentence,) = read(tmp_path / "a.json", [task("to Rome", old, new)])
+    assert summary(sentence) == ("to Rome", [("old", "Rome")], None)
+
+
+def test_label_studio_offsets_in_other_units_are_corrected(tmp_path):
+    results = [region(6, 10, "Rome", "city"), region(14, 18, "Oslo", "city")]
+    (sentence,) = read(tmp_path / "a.json", [task("👍🏽 Rome\r\nto Oslo", {"result": results})])
+    assert summary(sentence)[1] == [("city", "Rome"), ("city", "Oslo")]
+    (sentence,) = read(
+        tmp_path / "b.json", [task("a\r\nRome", {"result": [region(2, 6, "Rome", "c")]})]
+    )
+    assert summary(sentence)[1] == [("c", "Rome")]
+    assert messages(sentence, "corrected offset") == [
+        "slot 'c' ('Rome'): 2 to 6 read as 3 to 7 (line ends of one character)"
+    ]
+
+
+def test_label_studio_lists_what_it_leaves_out(tmp_path):
+    results = [
+        region(3, 7, "Rome", "city", "place"),
+        region(0, 2, "to"),
+        {"type": "relation", "from_id": "a", "to_id": "b"},
+        {"type": "rating", "from_name": "stars", "value": {"rating": 3}},
+        region(3, 7, "Rome", "town", meta={"text": ["sure?"]}),
+        choose("go", "fly"),
+        choose("good", name="mood"),
+    ]
+    item = task("to Rome", {"result": results}, predictions=[{"result": []}])
+    item["data"]["source"] = "web"
+    (sentence,) = read(tmp_path / "a.json", [item])
+    assert summary(sentence) == ("to Rome", [("city", "Rome")], "go#fly")
+    assert messages(sentence) == [
+        '"source" of the data',
+        "predictions",
+        "a region without a label ('to')",
+        "relation",
+        "rating 'stars'",
+        "the note of a region",
+        "choices 'mood'",
+    ]
+    assert len(messages(sentence, "overlap")) == 2
+
+
+def test_label_studio_choices_of_any_name_are_the_intent_if_they_are_the_only_ones(tmp_path):
+    tasks = [task("go", {"result": [choose("a", name="topic")]}), task("fly", {"result": []})]
+    assert [summary(each) for each in read(tmp_path / "a.json", tasks)] == [
+        ("go", [], "a"),
+        ("fly", [], None),
+    ]
+
+
+def test_label_studio_tasks_without_an_annotation_are_unlabelled(tmp_path):
+    tasks = [
+        {"data": {"text": "go"}},
+        task("fly", {"was_cancelled": True, "result": [], "completed_by": 1}),
+        task("to Rome", {"result": []}),
+    ]
+    sentences = read(tmp_path / "a.json", tasks)
+    assert [sentence.slots for sentence in sentences] == [None, None, []]
+    with pytest.raises(DataError, match=r"a.json:1: the sentence has no labels, which training"):
+        read_sentences(tmp_path / "a.json")
+
+
+def test_label_studio_json_min(tmp_path):
+    regions = [{"start": 2, "end": 6, "text": "Rome", "labels": ["city"]}]
+    rows = [
+        {"id": 1, "utterance": "👍 Rome", "label": regions, "intent": {"choices": ["a", "b"]}},
+        {"id": 2, "utterance": "to Rome", "label": json.dumps(regions), "annotation_id": 1},
+        {"id": 2, "utterance": "to Rome", "annotator": 7, "annotation_id": 2, "lead_time": 1.5},
+        {"id": 3, "utterance": "go", "intent": "c", "annotation_id": 3, "annotator": "a@b.c"},
+    ]
+    rows[1]["updated_at"] = "2026-01-02"
+    sentences = read(tmp_path / "a.json", rows)
+    assert [summary(each) for each in sentences] == [
+        ("👍 Rome", [("city", "Rome")], "a#b"),
+        ("to Rome", [("city", "Rome")], None),
+        ("go", [], "c"),
+    ]
+    assert messages(sentences[1]) == ["an annotation of annotator 7"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[{"data": {"text": 3}}]', '1: expected a text as "text", found 3'),
+        ('[{"data": {"text": " "}}]', "1: an empty text; remove the task"),
+        ('[{"data": {"text": null}}]', '1: expected a text as "text", found null'),
+        ('[{"data": {"n": 3}}]', 'the data of the task has no "text", and has no text; set'),
+        (
+            '[{"data": {"a": "x", "b": "y"}}]',
+            '"text", and has the texts a, b; set data.format={name: label_studio, text: KEY}',
+        ),
+        ('[{"data": {}, "annotations": [3]}]', '1: expected objects in "annotations", found 3'),
+        ('[{"data": {"text": "a"}, "annotations": {}}]', 'a list as "annotations", found {}'),
+        ('[\n{"data": {"text": "a"}},\n{"data": {"text": "b"}', "3: not JSON: Expecting"),
+        ('[{"data": {"text": "a"}}] x', "the file goes on after its JSON"),
+        ('[{"data": {"text": "a"}}, 7]', "1: expected an object, found 7"),
+        (
+            json.dumps([task("to Rome", {"result": [region(0, 4, "Oslo", "c")]})]),
+            "slot 'c' has the value 'Oslo', which is not in the text",
+        ),
+        (
+            json.dumps([task("to Rome", {"result": [region("a", 4, "Rome", "c")]})]),
+            'expected an integer as "start", found "a"',
+        ),
+        (
+            json.dumps([task("to Rome", {"result": [region(3, 99, None, "c")]})]),
+            "slot 'c' from 3 to 99 is not in the text of 7 characters",
+        ),
+    ],
+)
+def test_damaged_label_studio_files_are_errors(content, message, tmp_path):
+    with pytest.raises(DataError) as error:
+        read(tmp_path / "a.json", content)
+    assert str(error.value).startswith(f"{tmp_path}") and message in str(error.value)
+
+
+def test_label_studio_predictions_have_scores():
+    sentence = Tokenizer("words").tokenize("👍 fly to Rome")
+    sentence.slots, sentence.intent = [Slot("city", 3, 4)], "flight"
+    sentence.confidence = Confidence([0.912345], 0.87654, 0.999999)
+    item = json.loads(FORMATS.build("label_studio").render(sentence, scheme="iob2"))
+    first, second = item["predictions"][0].pop("result")
+    assert item == {
+        "data": {"text": "👍 fly to Rome"},
+        "predictions": [{"model_version": "slotfill", "score": 0.8765}],
+    }
+    assert (first["value"], first["score"]) == (
+        {"start": 9, "end": 13, "text": "Rome", "labels": ["city"]},
+        0.9123,
+    )
+    assert (second["value"], second["score"]) == ({"choices": ["flight"]}, 1.0)
+
+
+# brat
+
+
+def read_brat(tmp_path, text, annotations, **options):
+    (tmp_path / "a.ann").write_bytes(annotations.encode())
+    (tmp_path / "a.txt").write_bytes(text.encode())
+    return read_sentences(tmp_path / "a.txt", **options).sentences
+
+
+BRAT = "👍 to Rome\n\nfrom New York{end}to Oslo\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "first", "second", "last"),
+    [
+        ("\n", 5, 16, 28),  # As brat counts.
+        ("\r\n", 5, 16, 29),  # A CRLF counts as two.
+        ("\r\n", 5, 16, 28),  # Annotated before LF became CRLF.
+        ("\n", 6, 17, 29),  # UTF-16 code units.
+        ("\n", 8, 19, 31),  # Bytes.
+    ],
+)
+def test_brat_offsets_across_lines(end, first, second, last, tmp_path):
+    text = BRAT.format(end=end) if end == "\n" else BRAT.format(end="\n").replace("\n", "\r\n")
+    if last == 29 and end == "\r\n":
+        second, last = 18, 31
+    annotations = (
+        f"T1\tcity {first} {first + 4}\tRome\nT2\tcity {second} {second + 8}\tNew York\n"
+        f"T3\tcity {last} {last + 4}\tOslo\n"
+    )
+    sentences = read_brat(tmp_path, text, annotations)
+    assert [summary(each) for each in sentences] == [
+        ("👍 to Rome", [("city", "Rome")], None),
+        ("from New York", [("city", "New York")], None),
+        ("to Oslo", [("city", "Oslo")], None),
+    ]
+    assert [sentence.location[-2:] for sentence in sentences] == [":1", ":3", ":4"]
+
+
+def test_brat_lists_what_it_leaves_out(tmp_path):
+    annotations = (
+        "T1\tcity 3 7\tRome\nT2\tplace 0 7\tto Rome\nT3\tx 0 2;8 10\tto go\n"
+        "T4\tx 3 11\tRome go\nN1\tReference T2 Wikipedia:12\tRoma\nN2\tReference T9 a:1\tx\n"
+        "A1\tNegation T1\nR1\tPart Arg1:T5 Arg2:T1\nT5\tverb 8 10\tgo\nE1\tMove:T5 To:T1\n"
+        "#1\tAnnotatorNotes T5\tcheck\n*\tEquiv T1 T2\n\n"
+    )
+    first, second = read_brat(tmp_path, "to Rome\ngo on\n", annotations)
+    assert summary(first)[1] == [("place", "to Rome")] and first.resolved == ["Roma"]
+    assert summary(second)[1] == [("verb", "go")]
+    assert len(messages(first, "overlap")) == 1
+    assert messages(first) == [
+        "slot 'x' of several parts ('to go')",
+        "slot 'x' over several lines ('Rome go')",
+        "annotation 'N2\\tReference T9 a:1\\tx'",
+        "annotation 'A1\\tNegation T1'",
+        "annotation '*\\tEquiv T1 T2'",
+    ]
+    assert messages(second) == [
+        "annotation 'R1\\tPart Arg1:T5 Arg2:T1'",
+        "annotation 'E1\\tMove:T5 To:T1'",
+        "annotation '#1\\tAnnotatorNotes T5\\tcheck'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "annotations", "message"),
+    [
+        ("to Rome\n", "T1 city 3 7 Rome\n", "a.ann:1: expected an annotation such as T1<tab>city"),
+        ("to Rome\n", "T1\tcity 3 7\tOslo\n", "a.txt:1: slot 'city' has the value 'Oslo', which"),
+        ("to Rome\n", "T1\tcity 3 3\t\n", "slot 'city' from 3 to 3 is empty"),
+        ("\n", "T1\tcity 3 7\tRome\n", "a.ann:1: an annotation, but a.txt is empty"),
+        ("", "", "a.txt: no sentences; the file is empty"),
+        ("to Rome\0\n", "", "a.txt:1: a NUL byte"),
+    ],
+)
+def test_damaged_brat_documents_are_errors(text, annotations, message, tmp_path):
+    with pytest.raises(DataError) as error:
+        read_brat(tmp_path, text, annotations)
+    assert message in str(error.value)
+
+
+def test_brat_folders_and_corpora(tmp_path):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for name in ("b", "a"):
+        (folder / f"{name}.txt").write_text(f"to {name}\n", encoding="utf-8")
+        (folder / f"{name}.ann").write_text(f"T1\tcity 3 4\t{name}\n", encoding="utf-8")
+    (folder / "README.txt").write_text("About it.\n", encoding="utf-8")
+    (folder / "annotation.conf").write_text("[entities]\n", encoding="utf-8")
+    assert [each.text for each in read_sentences(folder).sentences] == ["to a", "to b"]
+    (folder / "c.txt").write_text("no labels\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"c.txt:1: the sentence has no labels"):
+        read_sentences(folder)
+    assert guess_format(folder / "a.ann") == "brat"
+    (folder / "a.txt").unlink()
+    with pytest.raises(DataError, match=r"a.txt: no such file"):
+        read_sentences(folder / "a.ann")
+
+
+def test_brat_writes_a_folder(tmp_path):
+    sentences = [Sentence.from_tokens(["to", "Rome"], [Slot("city", 1, 2)])] * 2
+    write_sentences(tmp_path / "x", sentences, format="brat")
+    assert (tmp_path / "x" / "x.txt").read_text(encoding="utf-8") == "to Rome\nto Rome\n"
+    assert (tmp_path / "x" / "x.ann").read_text(encoding="utf-8") == (
+        "T1\tcity 3 7\tRome\nT2\tcity 11 15\tRome\n"
+    )
+    with pytest.raises(UsageError, match=r"y.ann: brat writes a folder; call it y"):
+        write_sentences(tmp_path / "y.ann", sentences, format="brat")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "problem"),
+    [
+        ("a\nb", "x", "the text has a line end"),
+        ("a", "x y", "the slot name 'x y' contains a space"),
+    ],
+)
+def test_what_brat_cannot_hold_is_refused(text, name, problem, tmp_path):
+    sentence = Tokenizer("words").tokenize(text)
+    sentence.slots = [Slot(name, 0, 1)]
+    with pytest.raises(DataError, match=problem):
+        write_sentences(tmp_path / "x", [sentence], format="brat")
+
+
+# Azure
+
+
+def project(*utterances, **keys):
+    return {"projectKind": "Conversation", **keys, "assets": {"utterances": list(utterances)}}
+
+
+TEXT = "e\u0301 👍🏽 Rome"  # 9 code points, 11 UTF-16 code units, 8 text elements.
+
+
+@pytest.mark.parametrize(
+    ("unit", "offset"),
+    [
+        ("Utf16CodeUnit", 8),
+        (None, 8),
+        ("UnicodeCodePoint", 6),
+        ("TextElements_V8", 4),
+        ("textElements_v8", 4),
+    ],
+)
+def test_clu_offsets_are_in_the_unit_of_the_project(unit, offset, tmp_path):
+    entity = {"category": "city", "offset": offset, "length": 4}
+    content = project({"text": TEXT, "entities": [entity]}, stringIndexType=unit)
+    (sentence,) = read(tmp_path / "a.json", content)
+    assert summary(sentence) == (TEXT, [("city", "Rome")], None)
+    for wrong in (offset + 1, -offset):
+        entity["offset"] = wrong
+        with pytest.raises(DataError, match=r"slot 'city' from .* is not in the text of"):
+            read(tmp_path / "a.json", content)
+
+
+def test_clu_names_splits(tmp_path):
+    rows = [
+        {"text": "go", "intent": "a", "dataset": "Train"},
+        {"text": "fly", "intent": "b", "dataset": "Test", "entities": []},
+    ]
+    path = tmp_path / "a.json"
+    assert [summary(each) for each in read(path, project(*rows))] == [
+        ("go", [], "a"),
+        ("fly", [], "b"),
+    ]
+    assert list_file_splits(path) == ["test", "train"]
+    assert [each.text for each in read_sentences(path, split="test").sentences] == ["fly"]
+
+
+def test_clu_writes_a_project_with_its_intents_and_entities(tmp_path):
+    sentence = Tokenizer("words").tokenize("👍 to Rome")
+    sentence.slots, sentence.intent = [Slot("city", 2, 3)], "go"
+    write_sentences(tmp_path / "desk.json", [sentence, sentence], format="clu")
+    written = json.loads((tmp_path / "desk.json").read_text(encoding="utf-8"))
+    assert written["metadata"]["projectName"] == "desk"
+    assert written["assets"].pop("utterances")[0] == {
+        "text": "👍 to Rome",
+        "language": "en-us",
+        "intent": "go",
+        "entities": [{"category": "city", "offset": 6, "length": 4}],
+    }
+    assert written["assets"] == {
+        "projectKind": "Conversation",
+        "intents": [{"category": "go"}],
+        "entities": [{"category": "city"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            project({"text": "a"}, stringIndexType="utf16"),
+            "1: unknown \"stringIndexType\" 'utf16' (allowed: TextElements_V8, UnicodeCodePoint",
+        ),
+        (project({"text": ""}), "an empty text; remove the utterance"),
+        (project({"text": "a", "entities": [{}]}), 'as "offset", it is missing'),
+        (project({"text": "a", "dataset": 1}), 'expected a text as "dataset", found 1'),
+        (project(), "no sentences"),
+        ({"projectKind": "x", "assets": {"utterances": None}}, 'an array in "utterances"'),
+        ({"projectKind": "x", "assets": []}, 'an object in "assets"'),
+        ('{"projectKind": "x", "assets": {', "1: not JSON"),
+    ],
+)
+def test_damaged_clu_projects_are_errors(content, message, tmp_path):
+    with pytest.raises(DataError) as error:
+        read(tmp_path / "a.json", content)
+    assert message in str(error.value)
+
+
+def test_luis_ends_are_inclusive_and_children_overlap(tmp_path):
+    child = {"entity": "city", "startPos": 6, "endPos": 9}
+    entities = [{"entity": "place", "role": "to", "startPos": 3, "endPos": 9, "children": [child]}]
+    content = {
+        "luis_schema_version": "7.0.0",
+        "utterances": [
+            {"text": "👍 to Rome", "intent": "go", "entities": entities},
+            {"text": "x", "intent": "None", "entities": [{**child, "startPos": 0, "endPos": 0}]},
+        ],
+    }
+    first, second = read(tmp_path / "a.json", content)
+    assert summary(first) == ("👍 to Rome", [("place.to", "to Rome")], "go")
+    assert len(messages(first, "overlap")) == 1
+    assert summary(second) == ("x", [("city", "x")], "None")
+    child["endPos"] = 10
+    with pytest.raises(DataError, match=r"slot 'city' from 6 to 11 is not in the text of 10"):
+        read(tmp_path / "a.json", content)
+    with pytest.raises(UsageError, match="LUIS is read, but not written"):
+        write_sentences(tmp_path / "b.json", [first], format="luis")
+
+
+@pytest.mark.parametrize("name", ["label_studio", "clu", "luis"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_only_one_format_is_recognized(name, indent, tmp_path):
+    content = {
+        "label_studio": [task("go", {"result": []})],
+        "clu": project({"text": "go"}, stringIndexType="Utf16CodeUnit"),
+        "luis": {"luis_schema_version": "7.0.0", "utterances": [{"text": "go"}]},
+    }[name]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content, indent=indent), encoding="utf-8")
+    assert guess_format(path) == name
+    head = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()][:20]
+    specific = [
+        other
+        for other in FORMATS.names()
+        if (part := FORMATS.part(other).load()).looks_like(head) and not part.is_general
+    ]
+    assert specific == [name]
