@@ -104,7 +104,9 @@ def test_wheel_has_nothing_else(wheel):
 def test_wheel_from_the_source_archive_is_the_same(wheel, tmp_path):
     archive = build(ROOT, "sdist", tmp_path / "sdist")
     with tarfile.open(archive) as file:
-        file.extractall(tmp_path / "source", filter="data")
+        # `extractall(filter=)` is missing in Python 3.10.0 to 3.10.11 and 3.11.0 to 3.11.3.
+        file.extraction_filter = getattr(tarfile, "data_filter", None)
+        file.extractall(tmp_path / "source")
     (source,) = (tmp_path / "source").iterdir()
     again = zipfile.ZipFile(build(source, "wheel", tmp_path / "wheel"))
     assert {name: again.read(name) for name in again.namelist()} == {
