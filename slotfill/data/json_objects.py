@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, compress, dropwhile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -106,19 +108,77 @@ def read_objects(path: Path, *keys: str) -> Iterator[tuple[tuple[str, ...], Json
             be.
     """
     text = "\n".join(line for _, line in read_lines(path))
-    yield from _Reader(path, text).read(keys)
+    for found, location, value in _Reader(path, text).read(keys):
+        if not isinstance(value, dict):
+            where = f' in "{found[-1]}"' if found else ""
+            raise DataError(f"{location}: expected an object{where}, found {shorten(value)}")
+        yield found, JsonObject(value, location)
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the location and the value of each row of JSON lines, or of an array of such rows.
+
+    Raises DataError where the file is not JSON.
+    """
+    lines = dropwhile(lambda numbered: not numbered[1].strip(), read_lines(path))
+    start, first = next(lines, (0, ""))
+    if _ARRAY_OF_ROWS.match(first):
+        text = "\n".join([first, *(line for _, line in lines)])
+        for _, location, value in _Reader(path, text, start).read(()):
+            yield location, value
+        return
+    for number, line in chain([(start, first)], lines):
+        if line.strip():
+            location = f"{path}:{number}"
+            try:
+                yield location, parse_json(line, location)
+            except json.JSONDecodeError as error:
+                problem = f"not JSON: {error.msg} at column {error.colno}"
+                raise DataError(f"{location}: {problem}") from None
+
+
+def parse_head(head: Sequence[str]) -> list[Any]:
+    """Return the first rows of JSON lines, or of an array of such rows; none of another file.
+
+    Args:
+        head: The first lines of the file that are not empty, which may be cut off. Rows that are
+            not complete are left out if there are others.
+    """
+    is_array = bool(head) and _ARRAY_OF_ROWS.match(head[0]) is not None
+    texts = ["\n".join(head)] if is_array else head
+    closed = [_close_brackets(text) for text in texts]
+    with suppress(ValueError, RecursionError):
+        rows = [json.loads(text) for text in closed]
+        if is_array:
+            return rows[0] if closed == texts else rows[0][:-1] or rows[0]
+        complete = map(str.__eq__, closed, texts)
+        return list(compress(rows, complete)) or rows
+    return []
+
+
+def _close_brackets(text: str) -> str:
+    """Return a JSON text that may be cut off: up to its last comma, with the brackets closed."""
+    closing, end, closing_at_end = "", 0, ""
+    for match in _TOKEN.finditer(text):
+        if match[0] in ("[", "{"):
+            closing = ("]" if match[0] == "[" else "}") + closing
+        elif match[0] in ("]", "}"):
+            closing = closing[1:]
+        elif match[0] == ",":
+            end, closing_at_end = match.start(), closing
+    return text[:end] + closing_at_end if closing else text
 
 
 class _Reader:
     """Reads parts of a JSON text with Python's decoder, which does not tell where they are."""
 
-    def __init__(self, path: Path, text: str) -> None:
+    def __init__(self, path: Path, text: str, line: int = 1) -> None:
         self.path = path
         self.text = text
-        self.line = 1
+        self.line = line
         self.counted = 0  # Up to here line ends are counted.
 
-    def read(self, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], JsonObject]]:
+    def read(self, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
         end = yield from self._members(self._skip_space(0), keys, ())
         if self._skip_space(end) < len(self.text):
             self._fail(end, "the file goes on after its JSON")
@@ -134,8 +194,11 @@ class _Reader:
 
     def _members(
         self, start: int, keys: tuple[str, ...], found: tuple[str, ...]
-    ) -> Generator[tuple[tuple[str, ...], JsonObject], None, int]:
-        """Yield the objects under `keys` of the value at `start`; return where the value ends."""
+    ) -> Generator[tuple[tuple[str, ...], str, Any], None, int]:
+        """Yield the items under `keys` of the value at `start`, with the keys and the location.
+
+        Returns where the value ends.
+        """
         where = f' in "{found[-1]}"' if found else ""
         opening, closing, kind = ("{", "}", "an object") if keys else ("[", "]", "an array")
         if self.text[start : start + 1] != opening:
@@ -155,12 +218,8 @@ class _Reader:
             else:
                 value, end = self._decode(position)
                 location = self._location(position)
-                if not isinstance(value, dict):
-                    raise DataError(
-                        f"{location}: expected an object{where}, found {shorten(value)}"
-                    )
                 _check_characters(value, self.text[position:end], location)
-                yield found, JsonObject(value, location)
+                yield found, location, value
                 position = end
             position = self._skip_space(position)
             if self.text[position : position + 1] == ",":
@@ -208,5 +267,7 @@ def _check_characters(value: Any, text: str, location: str) -> None:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)
+_ARRAY_OF_ROWS = re.compile(r"\s*\[\s*([\[{\]]|$)")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{},]', re.DOTALL)
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one half of a UTF-16 pair.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from slotfill.config.registry import FORMATS
 from slotfill.data.corpus import read_sentences
 from slotfill.errors import SlotfillError
 
@@ -37,7 +38,7 @@ BROKEN = [
         {},
         (
             "@/a.txt: the format is not clear from its name or content; set data.format (convert:"
-            " --from) to one of: brackets, conll, jointslu, jsonl"
+            f" --from) to one of: {', '.join(FORMATS.names())}"
         ),
     ),
     (
@@ -138,7 +139,7 @@ BROKEN = [
         {"a.conll": "fly O\n"},
         "a.conll",
         {"format": "connl"},
-        "unknown format 'connl'; did you mean 'conll'? (allowed: brackets, conll, jointslu, jsonl)",
+        f"unknown format 'connl'; did you mean 'conll'? (allowed: {', '.join(FORMATS.names())})",
     ),
     (
         "latin-1",
@@ -524,7 +525,7 @@ BROKEN = [
                 " key"
             ),
         )
-        for key in ("label", "labels", "entities", "spans", "ner_tags", "annotations", "Entities")
+        for key in ("mentions", "Labels", "slot", "spans", "ner_tags", "annotations", "Entities")
     ),
     *(
         (

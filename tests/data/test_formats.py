@@ -85,7 +85,7 @@ def test_any_tokens_round_trip(format, scheme, data):
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@pytest.mark.parametrize("format", ["jsonl", "brackets", "clu", "label_studio"])
+@pytest.mark.parametrize("format", ["jsonl", "brackets", "clu", "label_studio", "spacy"])
 @given(data=st.data())
 @EXAMPLES
 def test_any_text_round_trips(format, tokenizer, data):

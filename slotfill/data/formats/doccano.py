@@ -1,0 +1,61 @@
+"""JSON lines that doccano exports, with labels in one of the three shapes it has used.
+
+Of a project for sequence labelling, `label` is a list of `[start, end, label]`; with relations,
+`entities` is a list of objects with `start_offset` and `end_offset`; of a project for intents and
+slots, `entities` is a list of `[start, end, label]` and `cats` one of intents, which are joined by
+`#`. `end` is exclusive. An empty list is a text without slots, and without a list it is
+unlabelled. Relations and comments are left out.
+
+    {"id": 1, "text": "fly to New York", "entities": [[7, 15, "destination"]], "cats": ["flight"]}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slotfill.data.formats._json_rows import (
+    JsonRows,
+    add_triples,
+    is_triple,
+    join_intents,
+    leave_out_keys,
+    start_example,
+)
+from slotfill.data.json_objects import JsonObject
+from slotfill.data.sentence import Example
+
+_LEFT_OUT = ("relations", "Comments", "comments")
+
+
+class Doccano(JsonRows):
+    """Exports of doccano."""
+
+    @classmethod
+    def has_shape(cls, row: Any) -> bool:
+        if not isinstance(row, dict) or row.keys().isdisjoint(("text", "data")):
+            return False
+        labels = row.get("label", row.get("labels"))
+        if isinstance(labels, list):
+            return all(map(is_triple, labels[:1]))
+        match row.get("entities"):
+            case [{"start_offset": _}, *_]:
+                return True
+            case [] | [[int(), int(), str()], *_]:
+                keys = ("id", "relations", "Comments")
+                return isinstance(row.get("cats"), list) or not row.keys().isdisjoint(keys)
+        return False
+
+    def parse(self, row: JsonObject) -> Example:
+        # Versions 1.2 to 1.5 call the text data, and those before 1.0 the list labels.
+        example = start_example(row, "text" if "text" in row.items else "data")
+        if any(isinstance(entity, dict) for entity in row.get("entities", list, [])):
+            example.spans = []
+            for entity in row.objects("entities"):
+                start, end = entity.get("start_offset", int), entity.get("end_offset", int)
+                example.add_span(entity.get("label", str), start, end)
+        else:
+            key = next((key for key in ("label", "labels") if key in row.items), "entities")
+            add_triples(example, row, key)
+        example.intent = join_intents(row.get("cats", list, []), row, "cats")
+        leave_out_keys(example, row, _LEFT_OUT)
+        return example

@@ -1,0 +1,113 @@
+"""Training data of GLiNER: tokens, and slots by their first and last token, which is inclusive.
+
+One JSON array, or JSON lines. There are no intents. Without `ner` a sentence is unlabelled.
+GLiNER2's JSON lines are read too: `{"input": "...", "output": {"entities": {"city": ["Rome"]}}}`,
+with an intent if `classifications` has one task. They do not say where a value stands, so it must
+occur in the text once, or as often as it is listed. All else is left out. An array is written.
+
+    [
+    {"tokenized_text": ["fly", "to", "New", "York"], "ner": [[2, 3, "destination"]]}
+    ]
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+from slotfill.data.formats._json_rows import (
+    JsonRows,
+    is_triple,
+    join_intents,
+    leave_out_keys,
+    start_example,
+)
+from slotfill.data.formats.base import check_known, example_from_tokens
+from slotfill.data.json_objects import JsonObject, shorten
+from slotfill.data.sentence import Example, Sentence
+
+_LEFT_OUT = ("relations", "json_structures")
+
+
+class Gliner(JsonRows):
+    """GLiNER's tokens and inclusive token spans."""
+
+    holds_intents = False
+    frame = ("[\n", ",\n", "\n]\n")
+
+    @classmethod
+    def has_shape(cls, row: Any) -> bool:
+        match row:
+            case {"tokenized_text": [*_]}:
+                return True
+            case {"input": str(), "output": {**keys}} | {"text": str(), "schema": {**keys}}:
+                return not keys.keys().isdisjoint(("entities", "classifications"))
+        return False
+
+    def parse(self, row: JsonObject) -> Example:
+        if "tokenized_text" not in row.items:
+            return _parse_gliner2(row)
+        tokens = row.texts("tokenized_text")
+        if not tokens:
+            row.fail("an empty sentence; remove it")
+        example = example_from_tokens(
+            tokens, None, scheme="", intent=None, locations=[row.location]
+        )
+        assert example.offsets is not None
+        entities = row.get("ner", list, None)
+        if entities is not None:
+            example.spans = []
+        for entity in entities or ():
+            if not (is_triple(entity) and 0 <= entity[0] <= entity[1] < len(tokens)):
+                row.fail(
+                    f"expected [first, last, label] of {len(tokens)} tokens, counted from 0, in"
+                    f' "ner", found {shorten(entity)}'
+                )
+            first, last, label = entity[:3]
+            example.add_span(label, example.offsets[first][0], example.offsets[last][1])
+        leave_out_keys(example, row, _LEFT_OUT)
+        return example
+
+    def render(self, sentence: Sentence, *, scheme: str) -> str:
+        check_known(sentence, "gliner")
+        row: dict[str, Any] = {"tokenized_text": sentence.surface_forms}
+        if sentence.slots is not None:
+            row["ner"] = [[slot.start, slot.end - 1, slot.name] for slot in sentence.slots]
+        return json.dumps(row, ensure_ascii=False)
+
+
+def _parse_gliner2(row: JsonObject) -> Example:
+    text_key, labels_key = ("input", "output") if "input" in row.items else ("text", "schema")
+    example = start_example(row, text_key)
+    labels = row.object(labels_key)
+    if "entities" in labels.items:
+        example.spans = []
+    entities = labels.object("entities")
+    for name in entities.items:
+        for value, count in Counter(entities.texts(name)).items():
+            places = _find(value, example.text)
+            if len(places) != count:
+                problem = f"'{name}' has {value!r} {count} times, the text {len(places)} times"
+                row.fail(f"{problem}; GLiNER2 does not say which it is; use a format with offsets")
+            for start in places:
+                example.add_span(name, start, start + len(value))
+    tasks = labels.objects("classifications")
+    if len(tasks) == 1:
+        label = tasks[0].items.get("true_label") or []
+        chosen = label if isinstance(label, list) else [label]
+        example.intent = join_intents(chosen, row, "true_label")
+    elif tasks:
+        example.leave_out('"classifications"')
+    leave_out_keys(example, labels, _LEFT_OUT)
+    return example
+
+
+def _find(value: str, text: str) -> list[int]:
+    """Return where `value` stands in `text`: as words, or if there is none, anywhere."""
+    anywhere = re.escape(value)
+    as_words = rf"(?<!\w){anywhere}(?!\w)"
+    patterns = (as_words, anywhere)
+    found = ([match.start() for match in re.finditer(pattern, text)] for pattern in patterns)
+    return next(filter(None, found), [])

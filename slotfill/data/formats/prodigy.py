@@ -1,0 +1,66 @@
+"""JSON lines that Prodigy exports with `db-out`, one answered task each.
+
+`spans` are the slots; their `end` is exclusive. The intent is what was chosen (`accept`), or else
+the `label` of the task; several are joined by `#`. Tasks answered `reject` or `ignore` are left
+out. A task with neither `spans` nor `tokens` is unlabelled. The tokens themselves are not used,
+since prediction splits the text itself; relations are left out.
+
+    {"text": "fly to New York", "spans": [{"start": 7, "end": 15, "label": "destination"}], "label": "flight", "answer": "accept"}
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from slotfill.data.formats._json_rows import JsonRows, join_intents, leave_out_keys, start_example
+from slotfill.data.json_objects import JsonObject, shorten
+from slotfill.data.sentence import Example, Issue
+from slotfill.errors import DataError
+
+
+class Prodigy(JsonRows):
+    """Exports of Prodigy."""
+
+    @classmethod
+    def has_shape(cls, row: Any) -> bool:
+        match row:
+            case {"text": _, "answer": _} | {"text": _, "_task_hash": _}:
+                return True
+            case {"text": _, "spans": [{"start": _, "end": _, "label": _}, *_]}:
+                return True
+        return False
+
+    def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
+        last: Example | None = None
+        left_out: tuple[Issue, ...] = ()
+        for row in self.rows(path):
+            answer = row.items.get("answer", "accept")
+            if answer == "accept":
+                if last is not None:
+                    yield last
+                last = self.parse(row)
+            elif answer in ("reject", "ignore"):
+                left_out += (Issue("left out", row.location, f'the task, answered "{answer}"'),)
+            else:
+                row.fail(f"the answer is accept, reject or ignore, found {shorten(answer)}")
+            if last is not None:
+                last.issues, left_out = last.issues + left_out, ()
+        if last is not None:
+            yield last
+        elif left_out:
+            raise DataError(f"{path}: none of its {len(left_out)} tasks is answered with accept")
+
+    def parse(self, row: JsonObject) -> Example:
+        example = start_example(row)
+        if "spans" in row.items or "tokens" in row.items:
+            example.spans = []
+        for span in row.objects("spans"):
+            start, end = span.get("start", int), span.get("end", int)
+            example.add_span(span.get("label", str), start, end, span.get("text", str, None))
+        label = row.get("label", str, None)
+        chosen = row.get("accept", list, None) or ([label] if label else [])
+        example.intent = join_intents(chosen, row, "accept")
+        leave_out_keys(example, row, ("relations",))
+        return example

@@ -1,0 +1,77 @@
+"""spaCy's training data as JSON: pairs of a text and its annotations, or objects with both.
+
+What scripts for spaCy write, one a line or all in one array: `["text", {"entities": [[start, end,
+label]]}]` or `{"text": "...", "entities": [...]}`, where `end` is exclusive. The intent is the
+category in `cats` whose score is 1; several are joined by `#`. Without `entities` a text is
+unlabelled. Annotations of words and of dependencies, span groups and links are left out. Pairs are
+written, one a line; for a spaCy text classifier, add the other categories with a score of 0.
+
+    ["fly to New York", {"entities": [[7, 15, "destination"]], "cats": {"flight": 1.0}}]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from slotfill.data.formats._json_rows import (
+    JsonRows,
+    add_triples,
+    is_triple,
+    leave_out_keys,
+    set_intent_from_scores,
+    start_example,
+)
+from slotfill.data.formats.base import check_known
+from slotfill.data.json_objects import JsonObject, read_rows, shorten
+from slotfill.data.sentence import Example, Sentence, intent_names
+from slotfill.errors import DataError
+
+_LEFT_OUT = ("words", "tags", "pos", "morphs", "lemmas", "heads", "deps", "spans", "links")
+
+
+class Spacy(JsonRows):
+    """spaCy's pairs of text and annotations."""
+
+    @classmethod
+    def has_shape(cls, row: Any) -> bool:
+        if _is_pair(row):
+            return not row[1].keys().isdisjoint(("entities", "cats"))
+        if not isinstance(row, dict) or not isinstance(row.get("entities"), list):
+            return False
+        from_doccano = isinstance(row.get("cats"), list) or not row.keys().isdisjoint(_DOCCANO_KEYS)
+        return "text" in row and all(map(is_triple, row["entities"][:1])) and not from_doccano
+
+    def rows(self, path: Path) -> Iterator[JsonObject]:
+        for location, row in read_rows(path):
+            if _is_pair(row):
+                row = {**row[1], "text": row[0]}
+            if not isinstance(row, dict):
+                expected = 'expected ["text", {"entities": [...]}]'
+                raise DataError(f"{location}: {expected}, found {shorten(row)}")
+            yield JsonObject(row, location)
+
+    def parse(self, row: JsonObject) -> Example:
+        example = start_example(row)
+        add_triples(example, row, "entities")
+        set_intent_from_scores(example, row.object("cats").items)
+        leave_out_keys(example, row, _LEFT_OUT)
+        return example
+
+    def render(self, sentence: Sentence, *, scheme: str) -> str:
+        check_known(sentence, "spacy")
+        annotations: dict[str, Any] = {}
+        if sentence.slots is not None:
+            annotations["entities"] = [[*sentence.span(s), s.name] for s in sentence.slots]
+        if sentence.intent:
+            annotations["cats"] = dict.fromkeys(intent_names(sentence.intent), 1.0)
+        return json.dumps([sentence.text, annotations], ensure_ascii=False) + "\n"
+
+
+_DOCCANO_KEYS = ("id", "relations", "Comments")
+
+
+def _is_pair(row: Any) -> bool:
+    return isinstance(row, list) and list(map(type, row)) == [str, dict]
