@@ -19,8 +19,9 @@ import numpy as np
 from slotfill.data.rules import Rules
 from slotfill.data.schemes import TagDecoder
 from slotfill.data.sentence import Reading, Sentence, Slot
-from slotfill.inference.confidence import Lattice, intent_probabilities, softmax
+from slotfill.inference.confidence import intent_probabilities, softmax
 from slotfill.inference.decoding import Scores, decode_nbest
+from slotfill.inference.lattice import Lattice
 
 
 @np.errstate(all="ignore")  # Scores of a diverged network overflow.
@@ -47,7 +48,7 @@ def best_slots(
             sequences *= 4
             paths = decode_nbest(emissions, scores.transitions, sequences).paths
         lengths = np.array([length])
-        lattice = Lattice(emissions[None], lengths, scores.transitions, paths[:1], temperature)
+        lattice = Lattice(emissions[None], lengths, scores.transitions, temperature)
         for path in paths:
             slots = tuple(decoder(path))
             if slots not in shares:

@@ -14,15 +14,14 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError
 from slotfill.inference.calibration import Calibration
 from slotfill.inference.confidence import (
-    SentenceLattice,
     in_domain_score,
     intent_confidences,
     intent_probabilities,
-    sentence_lattices,
     slot_confidences,
 )
-from slotfill.inference.decoding import SINGLE_DECODE_MAX_BATCH, Scores, select_intents
+from slotfill.inference.decoding import Scores, select_intents
 from slotfill.inference.engine import Engine
+from slotfill.inference.lattice import Lattice, SentenceLattices, find_tags
 from slotfill.inference.readings import apply_rules, best_intents, best_slots
 
 BATCH_SIZE = 128
@@ -61,20 +60,20 @@ class TaggedBatch(NamedTuple):
     """The slots that these tags are."""
     intents: list[list[int]]
     """The ids of the intents of each sentence; none without an intent head."""
-    lattices: list[SentenceLattice]
-    """What found the tags of each sentence, if that also gives their probabilities."""
+    lattice: Lattice | SentenceLattices | None
+    """By which the tags were found, if their probabilities are wanted too."""
 
     def slot_confidences(self, vocab: Vocab, temperature: float) -> list[Confidence]:
         """Return the probabilities of the slots of each sentence."""
-        decoder = vocab.tags_to_slots
-        # Scores of a diverged network may overflow.
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if self.lattices and self.lattices[0].temperature == temperature:
-                pairs = zip(self.lattices, self.slots, strict=True)
-                return [lattice.confidence(slots, decoder) for lattice, slots in pairs]
-            return slot_confidences(
-                self.scores, self.lengths, self.tags, self.slots, decoder, temperature
-            )
+        return slot_confidences(
+            self.scores,
+            self.lengths,
+            self.tags,
+            self.slots,
+            vocab.tags_to_slots,
+            temperature,
+            self.lattice,
+        )
 
     def intent_confidences(self, multi_label: bool, temperature: float) -> list[float]:
         """Return the probability of the intents of each sentence; none without an intent head."""
@@ -141,8 +140,7 @@ def tag_batches(
 ) -> Iterator[TaggedBatch]:
     """Yield the sentences that have tokens in batches, tagged; raises DataError as `predict`.
 
-    With the `temperature` of confidences, the best tags of few sentences are found together with
-    their probabilities.
+    With the `temperature` of confidences, tags are found together with their probabilities.
     """
     nonempty = [index for index, sentence in enumerate(sentences) if sentence.tokens]
     lengths = [len(sentences[index].tokens) for index in nonempty]
@@ -153,14 +151,14 @@ def tag_batches(
         scores = engine.scores(batch)
         if vocab.values.rules:
             _exclude_filled(scores.emissions, [sentences[index] for index in indices], vocab)
-        lattices: list[SentenceLattice] = []
-        if temperature is not None and len(indices) <= SINGLE_DECODE_MAX_BATCH:
-            lattices = sentence_lattices(scores, batch.lengths, vocab.tags_to_slots, temperature)
-        tags = [each.tags for each in lattices] or scores.best_tags(batch.lengths)
+        lattice = None
+        if temperature is not None and scores.hypotheses is None:
+            lattice = find_tags(scores, batch.lengths, vocab.tags_to_slots, temperature)
+        tags = lattice.tags if lattice else scores.best_tags(batch.lengths)
         slots = list(map(vocab.tags_to_slots, tags))
         logits = scores.intent_logits
         intents = [] if logits is None else select_intents(logits, engine.is_multi_intent)
-        yield TaggedBatch(indices, batch.lengths, scores, tags, slots, intents, lattices)
+        yield TaggedBatch(indices, batch.lengths, scores, tags, slots, intents, lattice)
 
 
 def _exclude_filled(emissions: np.ndarray, sentences: Sequence[Sentence], vocab: Vocab) -> None:

@@ -15,10 +15,8 @@ from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab
 from slotfill.inference.calibration import UNCALIBRATED
 from slotfill.inference.confidence import (
-    Lattice,
     intent_confidences,
     intent_probabilities,
-    sentence_lattices,
     slot_confidences,
     softmax,
 )
@@ -32,6 +30,7 @@ from slotfill.inference.decoding import (
     marginals,
 )
 from slotfill.inference.engine import Engine
+from slotfill.inference.lattice import Lattice, find_tags
 from slotfill.inference.tagging import predict
 
 LENGTHS = np.array([3, 1, 4, 2])
@@ -88,7 +87,7 @@ def test_confidence_is_the_sum_over_all_sequences_with_the_slot(kind, scheme, te
         slots = [decoder(path) for path in paths]
         scores = Scores(emissions, transitions)
         together = slot_confidences(scores, LENGTHS, paths, slots, decoder, temperature)
-        lattice = Lattice(emissions, LENGTHS, transitions, paths, temperature)
+        lattice = Lattice(emissions, LENGTHS, transitions, temperature)
         for row, length in enumerate(LENGTHS):
             own = emissions[row, :length]
             sequences, probabilities = sequence_probabilities(own, transitions, temperature)
@@ -96,12 +95,11 @@ def test_confidence_is_the_sum_over_all_sequences_with_the_slot(kind, scheme, te
             summed = Counter()
             for probability, reading in zip(probabilities, readings, strict=True):
                 summed.update(dict.fromkeys(reading, probability))
-            alone = together[row]
-            for single in sentence_lattices(
+            single = find_tags(
                 Scores(own[None], transitions), LENGTHS[row : row + 1], decoder, temperature
-            ):
-                assert single.tags == paths[row]
-                alone = single.confidence(slots[row], decoder)
+            )
+            assert single.tags == [paths[row]]
+            (alone,) = single.confidences([slots[row]], decoder)
             expected = [summed[slot] for slot in slots[row]]
             assert together[row].slots == pytest.approx(expected, abs=2e-6)
             assert alone.slots == pytest.approx(expected, abs=2e-6)
@@ -117,7 +115,7 @@ def test_confidence_is_the_sum_over_all_sequences_with_the_slot(kind, scheme, te
 def test_probability_of_a_slot_name_without_tags_is_zero():
     tags = all_tags(["x"], "iob2")
     emissions = np.zeros((1, 2, 3), np.float32)
-    lattice = Lattice(emissions, np.array([2]), None, [[0, 0]])
+    lattice = Lattice(emissions, np.array([2]), None)
     assert lattice.slot_probability(0, Slot("city", 0, 1), TagDecoder(tags, "iob2")) == 0
     assert lattice.slot_probability(0, Slot("x", 0, 1), TagDecoder(tags, "iob2")) > 0
 
@@ -134,8 +132,8 @@ def test_confidence_of_long_flat_sentences_stays_exact(length):
     slots = [decoder(path) for path in paths]
     confidences = slot_confidences(Scores(emissions, transitions), lengths, paths, slots, decoder)
     expected = marginals(emissions, lengths, transitions)
-    lattice = Lattice(emissions, lengths, transitions, paths)
-    actual = lattice.forward * lattice.backward / lattice.partition[:, None]
+    lattice = Lattice(emissions, lengths, transitions)
+    actual = lattice.forward * lattice.backward
     for row in range(2):
         own = actual[: lengths[row], row]
         np.testing.assert_allclose(own, expected[row, : lengths[row]], atol=1e-5)
@@ -163,11 +161,9 @@ def test_one_sentence_has_the_tags_and_confidences_of_a_batch(length, temperatur
         slots = [decoder(path) for path in paths]
         scores = Scores(emissions.astype(np.float64), transitions)
         (expected,) = slot_confidences(scores, lengths, paths, slots, decoder, temperature)
-        (lattice,) = sentence_lattices(
-            Scores(emissions, transitions), lengths, decoder, temperature
-        )
-        assert lattice.tags == paths[0]
-        actual = lattice.confidence(slots[0], decoder)
+        lattice = find_tags(Scores(emissions, transitions), lengths, decoder, temperature)
+        assert lattice.tags == paths
+        (actual,) = lattice.confidences(slots, decoder)
         assert actual.slots == pytest.approx(expected.slots, abs=1e-5)
         assert actual.reading == pytest.approx(expected.reading, abs=1e-5)
 
