@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from slotfill.data.corpus import ReadResult
-from slotfill.data.sentence import Sentence
+from slotfill.data.sentence import Issue, Sentence, Slot
 from slotfill.data.splits import count_labels, ranks_epochs
 from slotfill.data.tokenizers import Tokenizer
 
@@ -81,7 +81,10 @@ def check_values(config: Config, names: Collection[str]) -> Iterator[str]:
 
 
 def _find_repairs(split: str, result: ReadResult) -> Iterator[str]:
-    if tags := result.issues("repaired tag"):
+    tags = result.issues("repaired tag")
+    if tags and _is_iob1(result.sentences, tags):
+        yield f"{split}: no B- begins a slot, so tags are read as iob1; set data.scheme: iob1"
+    elif tags:
         where = _list_some(issue.location for issue in tags)
         yield f"{split}: tags repaired: {len(tags):,}, at {where}"
     retokenized = (issue.message.split(" ") for issue in result.issues("retokenized"))
@@ -97,6 +100,22 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[str]:
             yield f"{split}: misaligned slots {verb}: {len(slots):,}, at {examples}"
     for issue in result.issues("no empty line"):
         yield f"{issue.location}: {issue.message}; put an empty line after each sentence"
+
+
+def _is_iob1(sentences: Iterable[Sentence], repaired: Sequence[Issue]) -> bool:
+    """Return whether each slot that does not follow one of its own name begins with I-.
+
+    Its first tag was then repaired, if the scheme is another one; the slots are those of IOB1.
+    """
+    if not all(re.match(r"I-\S+ .* read as B-", issue.message) for issue in repaired):
+        return False
+    starts = 0
+    for sentence in sentences:
+        before = Slot("", 0, 0)
+        for slot in sentence.slots or ():
+            starts += (before.name, before.end) != (slot.name, slot.start)
+            before = slot
+    return starts == len(repaired)
 
 
 def _find_affixes(tokenizer: Tokenizer) -> Iterator[str]:

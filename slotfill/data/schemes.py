@@ -12,6 +12,7 @@ UsageError.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,6 +41,9 @@ class _Scheme(NamedTuple):
 
 UNKNOWN_TAG = "?"
 """The tag, in files, of a token whose label is not known."""
+
+TAG = re.compile(r"O|\?|[BIESLUM]-\S+")
+"""What looks like a tag, of whatever scheme."""
 
 SCHEMES = {
     "iob1": _Scheme("I", "I", "I", "I", opening="B", closing=""),

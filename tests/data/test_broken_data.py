@@ -584,16 +584,6 @@ BROKEN = [
         ),
     ),
     (
-        "the tag in the first column",
-        {"a.bio": "O\tdon\nB-x\tRome\n"},
-        "a.bio",
-        {},
-        (
-            "@/a.bio:1: tag 'don' is not of scheme iob2 (O, B-, I-); the tags seem to be in column"
-            " 0: set data.format={name: conll, token: 1, tag: 0}"
-        ),
-    ),
-    (
         "no empty lines",
         {"a.conll": "to O\nRome B-city\n" * 60},
         "a.conll",

@@ -76,7 +76,7 @@ PIECES = st.text(
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("format", ["conll", "jointslu"])
+@pytest.mark.parametrize("format", ["conll", "jointslu", "token_tag"])
 @given(data=st.data())
 @EXAMPLES
 def test_any_tokens_round_trip(format, scheme, data):

@@ -106,7 +106,7 @@ def example_from_tokens(
     if text is None:
         text, offsets = " ".join(tokens), token_offsets(tokens)
     else:
-        offsets = _find_tokens(tokens, text, locations[0])
+        offsets = find_tokens(tokens, text, locations[0])
     example = Example(text, None, intent, locations[0], offsets)
     if tags is None:
         return example
@@ -142,7 +142,7 @@ def example_from_tokens(
     return example
 
 
-def _find_tokens(tokens: Sequence[str], text: str, location: str) -> list[tuple[int, int]]:
+def find_tokens(tokens: Sequence[str], text: str, location: str) -> list[tuple[int, int]]:
     """Return the offsets of `tokens` in `text`, which has only spaces beside them."""
     offsets, end = [], 0
     for token in tokens:

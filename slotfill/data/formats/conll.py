@@ -1,16 +1,27 @@
 """CoNLL columns: a token and its tag a line, an empty line between sentences.
 
-Columns are separated by tabs on a line that has one, otherwise by spaces, and taken by position
-(`token: 0`, and `tag: -1`, the last). A file of one column is unlabelled, and a token with the tag
-`?` has a label that is not known. `-DOCSTART-` lines are
-skipped, and so are comments before a sentence, such as `# id: 7`; `# intent: NAME` is its intent.
+    # intent: flight
+    fly	O
+    to	O
+    New	B-destination
+    York	I-destination
+
+Columns are separated by tabs on a line that has one, otherwise by spaces. The column of the tags is
+found by its content: it is the last one, or if that has no tags the first that has. A file of one
+column is unlabelled. The tokens are in the first other column that does not number them. In a file
+that numbers its tokens and has several columns of tags, the first is taken. A token with the tag
+`?` has a label that is not known. Lines before a sentence that begin with `#` and a space are
+comments, as are `-DOCSTART-` lines; `# intent: NAME` is its intent. Other columns and comments are
+left out.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from dataclasses import dataclass, field
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -22,21 +33,34 @@ from slotfill.data.formats.base import (
     render_tags,
     split_on_spaces,
 )
-from slotfill.data.schemes import UNKNOWN_TAG, parse_tag
+from slotfill.data.schemes import TAG, UNKNOWN_TAG, parse_tag
 from slotfill.data.sentence import Example, Issue, Sentence
 from slotfill.errors import DataError, format_count
-from slotfill.files import read_lines
+from slotfill.files import STANDARD_INPUT, read_lines
 
-_COMMENT = re.compile(r"# (\w+)(?::| =)(?: ([^\t]*))?")
+_COMMENT = re.compile(r"#[ \t](\w+)(?::| =)(?: ([^\t]*))?")
+_DOCUMENT = "-DOCSTART-"
+_HEAD_LINES = 1000
+"""How many lines of a file its columns are found in."""
+_NO_VALUES = ("", "_", "-", "*")
 _SEPARATE = "; separate the columns of all lines alike, by tabs or by spaces"
-_TAG = re.compile(r"O|\?|[BIESLUM]-\S+")
+
+
+@dataclass(slots=True)
+class _Block:
+    """The lines of a sentence: comments, and rows, each with its location."""
+
+    comments: list[str] = field(default_factory=list)
+    rows: list[tuple[str, list[str]]] = field(default_factory=list)
+    is_file: bool = False
+    """Whether it is all of the file, which has no empty line."""
 
 
 class Conll(Format):
     """Columns; each sentence ends with an empty line.
 
-    token: the column of the tokens, counted from 0, or backwards from -1.
-    tag: the column of the tags, counted in the same way.
+    token: the column of the tokens, counted from 0, or backwards from -1; null finds it.
+    tag: the column of the tags, counted in the same way; null finds it.
     separator: what separates columns; `auto` is tabs on a line that has one, otherwise spaces.
     """
 
@@ -44,7 +68,11 @@ class Conll(Format):
     is_general = True
 
     def __init__(
-        self, *, token: int = 0, tag: int = -1, separator: Literal["auto", "tab", "space"] = "auto"
+        self,
+        *,
+        token: int | None = None,
+        tag: int | None = None,
+        separator: Literal["auto", "tab", "space"] = "auto",
     ) -> None:
         self.token = token
         self.tag = tag
@@ -52,102 +80,106 @@ class Conll(Format):
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
-        rows = [split_on_spaces(line) for line in head if not _COMMENT.fullmatch(line)]
-        return bool(rows) and all(len(row) > 1 and _TAG.fullmatch(row[-1]) for row in rows)
+        rows = cls()._parse_rows(head)
+        size = len(rows[0]) if rows else 0
+        return any(
+            all(len(row) == size > 1 and TAG.fullmatch(row[column]) for row in rows)
+            for column in range(size)
+        )
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        tokens: list[str] = []
-        tags: list[str] = []
-        locations: list[str] = []
-        intent, shape, empty_line, comment_hint = None, (0, 0), False, ""
-        tag_error: DataError | None = None
-        for number, line in chain(read_lines(path), [(0, "")]):
-            location = f"{path}:{number}"
-            if tag_error and not line.strip(" \t"):
-                raise tag_error
-            if not line.strip(" \t") or line.startswith("-DOCSTART-"):
-                if tokens:
-                    example = example_from_tokens(tokens, tags or None, scheme, intent, locations)
-                    if not number and not empty_line:
-                        example.issues += _check_length(path, len(tokens))
-                    yield example
-                tokens, tags, locations, intent, empty_line = [], [], [], None, True
-                continue
-            if not tokens and self._is_comment(line):
-                comment = _COMMENT.fullmatch(line)
-                if comment and comment[1] == "intent":
-                    intent = (comment[2] or "").strip() or None
-                continue
-            columns = self._split_columns(line, location)
-            if not tokens:
-                is_row = not line.startswith("#") or _TAG.fullmatch(columns[-1])
-                comment_hint = "" if is_row else "; a comment begins with '# ', with a space"
-            shape = shape if shape[0] else (len(columns), number)
-            if len(columns) != shape[0]:
-                raise DataError(
-                    f"{location}: {format_count(len(columns), 'column')}, but line {shape[1]} has"
-                    f" {shape[0]}{comment_hint or _SEPARATE}"
-                )
-            if tag_error:
-                raise tag_error
-            token, *tag = self._parse_cells(columns, location)
-            tokens.append(token)
-            tags += tag
-            locations.append(location)
-            try:
-                if tag and tag[0] != UNKNOWN_TAG:
-                    parse_tag(tag[0], scheme)
-            except ValueError as error:
-                hint = comment_hint
-                if all(map(_TAG.fullmatch, tokens)):
-                    hint = (
-                        f"; the tags seem to be in column {self.token}: set data.format="
-                        f"{{name: conll, token: {self.tag % len(columns)}, tag: {self.token}}}"
+        lines = read_lines(path)
+        # The sentences of standard input are read one by one.
+        head = [] if path is STANDARD_INPUT else list(islice(lines, _HEAD_LINES))
+        token, tag = self._find_columns(self._parse_rows([line for _, line in head]))
+        size, first, noted = 0, "", set[str]()
+        for block in self._read_blocks(path, chain(head, lines)):
+            location, row = block.rows[0]
+            size, first = size or len(row), first or location.rpartition(":")[2]
+            is_row = not row[0].startswith("#") or TAG.fullmatch(row[-1])
+            hint = "" if is_row else "; a comment begins with '# ', with a space"
+            for location, row in block.rows:
+                if len(row) != size:
+                    raise DataError(
+                        f"{location}: {format_count(len(row), 'column')}, but line {first} has"
+                        f" {size}{hint or _SEPARATE}"
                     )
-                tag_error = DataError(f"{location}: {error}{hint}")
-                if number != shape[1]:  # Else the next line may show that its columns are wrong.
-                    raise tag_error from None
+            example = _make_example(block, token, tag, scheme, hint)
+            for kind, what in _find_others(block, token, tag):
+                if kind not in noted:
+                    example.leave_out(what)
+                    noted.add(kind)
+            yield example
+
+    def _read_blocks(self, path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[_Block]:
+        block, has_empty_line = _Block(), False
+        for number, line in lines:
+            if not line.strip(" \t") or line.startswith(_DOCUMENT):
+                has_empty_line = True
+                if block.rows:
+                    yield block
+                    block = _Block()
+                block.comments += [line] if line.startswith(_DOCUMENT) else []
+            elif not block.rows and self._is_comment(line):
+                block.comments.append(line)
+            else:
+                location = f"{path}:{number}"
+                block.rows.append((location, self._split(line, location)))
+        if block.rows:
+            block.is_file = not has_empty_line
+            yield block
+
+    def _parse_rows(self, lines: Sequence[str]) -> list[list[str]]:
+        """Return the columns of those of `lines` that have a token."""
+        tokens = [line for line in lines if line.strip(" \t") and not line.startswith(_DOCUMENT)]
+        return [self._split(line) for line in tokens if not self._is_comment(line)]
 
     def _is_comment(self, line: str) -> bool:
         """Return whether a line before a sentence is a comment, and not the token `#`."""
-        row = line.split("\t") if "\t" in line else split_on_spaces(line)
-        tag = row[self.tag : self.tag + 1 or None]
-        is_row = tag and _TAG.fullmatch(tag[0].strip(" ")) and not _COMMENT.fullmatch(line)
-        return line.startswith("# ") and not is_row
+        if not line.startswith(("# ", "#\t")):
+            return False
+        row, tag = self._split(line), -1 if self.tag is None else self.tag
+        is_row = any(map(TAG.fullmatch, row[tag : tag + 1 or None]))
+        return not is_row or bool(_COMMENT.fullmatch(line))
 
-    def _split_columns(self, line: str, location: str) -> list[str]:
+    def _split(self, line: str, location: str = "") -> list[str]:
+        """Return the columns of a line; raises DataError for another separator, if located."""
         by_tab = "\t" in line if self.separator == "auto" else self.separator == "tab"
         cells = line.split("\t") if by_tab else filter(None, line.split(" "))
         columns = [column.strip(" ") for column in cells]
-        if self.separator != "auto" and len(columns) == 1 and len(split_on_spaces(line)) > 1:
+        is_other = self.separator != "auto" and len(columns) == 1
+        if location and is_other and len(split_on_spaces(line)) > 1:
             problem = f"no {self.separator} separates the columns"
             hint = f"set data.format.separator: {'space' if by_tab else 'tab'}"
             raise DataError(f"{location}: {problem}; {hint}")
         return columns
 
-    def _parse_cells(self, columns: list[str], location: str) -> list[str]:
-        """Return the token of a row and its tag, if there is more than one column."""
-        size = len(columns)
-        positions = {"token": self.token, "tag": self.tag} if size > 1 else {"token": self.token}
-        for kind, position in positions.items():
-            problem = ""
-            if not -size <= position < size:
-                allowed = f"{format_count(size, 'column')}, 0 to {size - 1}"
-                problem = f"no column {position} for the {kind}: {allowed}"
-            elif size > 1 and self.token % size == self.tag % size:
-                problem = f"of {size} columns, token and tag are the same one, {position % size}"
-            elif not columns[position]:
-                problem = f"the {kind} (column {position % size}) is empty"
-            if problem:
-                raise DataError(f"{location}: {problem}")
-        return [columns[position] for position in positions.values()]
+    def _find_columns(self, rows: list[list[str]]) -> tuple[int, int]:
+        """Return the columns of the tokens and of the tags in a file that begins with `rows`."""
+        sizes = Counter(map(len, rows)).most_common(1)
+        size = sizes[0][0] if sizes else 1
+        columns = list(zip(*(row for row in rows if len(row) == size), strict=True))
+        numbered = [i for i, column in enumerate(columns) if size > 2 and _is_numbering(column)]
+        tagged = [
+            i
+            for i, column in enumerate(columns)
+            if i != self.token and sum(map(bool, map(TAG.fullmatch, column))) > len(column) / 2
+        ]
+        token, tag = self.token, self.tag
+        if tag is None:
+            use_last = not tagged or (size - 1 in tagged and not numbered)
+            tag = -1 if use_last else tagged[0]
+        if token is None:
+            others = [i for i in range(size) if i != tag % size and i not in numbered]
+            token = (others or [0])[0]
+        return token, tag
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         check_representable(sentence, "conll")
         rows = sentence.surface_forms
-        if "-DOCSTART-" in rows:
+        if _DOCUMENT in rows:
             location = sentence.location or "sentence"
-            raise DataError(f"{location}: conll skips the token '-DOCSTART-'; write jsonl")
+            raise DataError(f"{location}: conll skips the token '{_DOCUMENT}'; write jsonl")
         if sentence.slots is not None:
             tags = render_tags(sentence, scheme)
             rows = [f"{token}\t{tag}" for token, tag in zip(rows, tags, strict=True)]
@@ -158,9 +190,74 @@ class Conll(Format):
         super().write(path, check_all_labelled(sentences), scheme=scheme)
 
 
-def _check_length(path: Path, tokens: int) -> tuple[Issue, ...]:
+def _make_example(block: _Block, token: int, tag: int, scheme: str, hint: str) -> Example:
+    """Return the example of a block; `hint` is the end of messages on tags."""
+    tokens: list[str] = []
+    tags: list[str] = []
+    for location, row in block.rows:
+        form, *labels = _find_cells(row, token, tag, location)
+        try:
+            if labels and labels[0] != UNKNOWN_TAG:
+                parse_tag(labels[0], scheme)
+        except ValueError as error:
+            raise DataError(f"{location}: {error}{hint}") from None
+        tokens.append(form)
+        tags += labels
+    locations = [location for location, _ in block.rows]
+    comments = filter(None, map(_COMMENT.fullmatch, block.comments))
+    intents = [(match[2] or "").strip() for match in comments if match[1] == "intent"]
+    intent = intents[-1] if intents else None
+    example = example_from_tokens(tokens, tags or None, scheme, intent or None, locations)
+    if block.is_file:
+        example.issues += _check_length(locations[0].rpartition(":")[0], len(tokens))
+    return example
+
+
+def _find_cells(row: list[str], token: int, tag: int, location: str) -> list[str]:
+    """Return the token of a row and its tag, if there is more than one column."""
+    size = len(row)
+    positions = {"token": token, "tag": tag} if size > 1 else {"token": token}
+    for kind, position in positions.items():
+        problem = ""
+        if not -size <= position < size:
+            allowed = f"{format_count(size, 'column')}, 0 to {size - 1}"
+            problem = f"no column {position} for the {kind}: {allowed}"
+        elif size > 1 and token % size == tag % size:
+            problem = f"of {size} columns, token and tag are the same one, {position % size}"
+        elif not row[position]:
+            problem = f"the {kind} (column {position % size}) is empty"
+        if problem:
+            raise DataError(f"{location}: {problem}")
+    return [row[position] for position in positions.values()]
+
+
+def _find_others(block: _Block, token: int, tag: int) -> Iterator[tuple[str, str]]:
+    """Yield what of a sentence is left out, each after its kind."""
+    for comment in block.comments:
+        if comment.startswith(_DOCUMENT):
+            yield _DOCUMENT, f"the lines {_DOCUMENT} of the file"
+        elif not (match := _COMMENT.fullmatch(comment)) or match[1] != "intent":
+            yield "comment", f"the comments of the file, such as {comment!r}"
+    size = len(block.rows[0][1])
+    columns = list(zip(*(row for _, row in block.rows), strict=True)) if size > 2 else []
+    for index, column in enumerate(columns):
+        cells = [cell for cell in column if cell not in _NO_VALUES]
+        if index not in (token % size, tag % size) and cells and not _is_numbering(column):
+            yield f"column {index}", f"column {index} of the file, such as {cells[0]!r}"
+
+
+def _is_numbering(column: Sequence[str]) -> bool:
+    """Return whether a column counts the tokens of each sentence."""
+    if not all(cell.isdecimal() for cell in column):
+        return False
+    numbers = [int(cell) for cell in column]
+    first = numbers[0]
+    return first in (0, 1) and all(b in (first, a + 1) for a, b in pairwise(numbers))
+
+
+def _check_length(path: str, tokens: int) -> tuple[Issue, ...]:
     """Return an issue if a file of one sentence without an empty line after it is long."""
     message = f"no empty line, so its {tokens} tokens are one sentence"
     if tokens > 100:
         raise DataError(f"{path}: {message}; put an empty line after each sentence")
-    return (Issue("no empty line", str(path), message),) if tokens > 3 else ()
+    return (Issue("no empty line", path, message),) if tokens > 3 else ()

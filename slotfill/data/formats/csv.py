@@ -1,0 +1,138 @@
+"""CSV and TSV: a row for each sentence, under a header that names the columns.
+
+    text,slots,intent
+    fly to New York,"[{""name"": ""destination"", ""start"": 7, ""end"": 15}]",flight
+
+`text` goes with `slots`, a JSON array with the `name`, `start` and `end` (exclusive) of each, and
+its `value` or not. Instead of both, a file may have `tokens` and `tags`, separated by spaces. A
+sentence without `slots` or `tags` is unlabelled; `[]` is one without slots. `intent` may be left
+out. Other columns are left out. Columns are separated by commas, tabs or semicolons, whichever the
+header has; texts with a separator, a line end or a quotation mark are quoted (RFC 4180).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from itertools import chain
+from pathlib import Path
+
+from slotfill.data.formats.base import Format, check_known, example_from_tokens, split_on_spaces
+from slotfill.data.json_objects import JsonObject, parse_json
+from slotfill.data.sentence import Example, Sentence
+from slotfill.data.tokenizers import is_empty
+from slotfill.errors import DataError, did_you_mean, format_count
+from slotfill.files import read_lines
+
+_COLUMNS = ("text", "tokens", "slots", "tags", "intent")
+_WRITTEN = ("text", "slots", "intent")
+_MAX_CELL = 2**31 - 1
+
+
+class Csv(Format):
+    """Tables with the columns text and slots, or tokens and tags."""
+
+    suffixes = (".csv", ".tsv")
+    frame = (",".join(_WRITTEN) + "\n", "", "")
+
+    @classmethod
+    def looks_like(cls, head: Sequence[str]) -> bool:
+        names = _split_header(head[0])[0] if head else []
+        return {"text", "slots"} <= {*names} or {"tokens", "tags"} <= {*names}
+
+    def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
+        rows = _read_rows(path)
+        location, names = next(rows, ("", []))
+        names = [name.strip().lower() for name in names]
+        if not names:
+            return
+        for name in names:
+            if name in _COLUMNS and names.count(name) > 1:
+                raise DataError(f"{location}: two columns '{name}'; rename one of them")
+        if not {"text", "tokens"} & {*names}:
+            hint = did_you_mean("", ["text", "tokens"])
+            raise DataError(f"{location}: no column of texts in the header{hint}")
+        others = [name for name in names if name not in _COLUMNS]
+        for number, (location, cells) in enumerate(rows):
+            if len(cells) != len(names):
+                raise DataError(
+                    f"{location}: {format_count(len(cells), 'cell')}, but the header names"
+                    f" {format_count(len(names), 'column')}; quote cells that contain separators"
+                )
+            row = {name: cell for name, cell in zip(names, cells, strict=True) if cell.strip()}
+            example = _make_example(row, location, scheme)
+            if number == 0 and others:
+                example.leave_out(f"other columns of the file: {', '.join(others)}")
+            yield example
+
+    def render(self, sentence: Sentence, *, scheme: str) -> str:
+        check_known(sentence, "csv")
+        slots = None
+        if sentence.slots is not None:
+            items = [sentence.slot_to_json(slot) for slot in sentence.slots]
+            for item, resolved in zip(items, sentence.resolved or (), strict=False):
+                item |= {"resolved": resolved} if resolved is not None else {}
+            slots = json.dumps(items, ensure_ascii=False)
+        cells = (sentence.text, slots, sentence.intent)
+        if cell := next((cell for cell in cells if cell and "\r" in cell), None):
+            location = sentence.location or "sentence"
+            raise DataError(f"{location}: {cell!r} has a CR, so csv cannot hold it; write jsonl")
+        file = StringIO()
+        csv.writer(file, lineterminator="\n").writerow(cells)
+        return file.getvalue()
+
+
+def _split_header(line: str) -> tuple[list[str], str]:
+    """Return the names in the first line of a file, in lower case, and what separates them."""
+    separator = max("\t,;", key=line.count)
+    return [name.strip('" ').lower() for name in line.split(separator)], separator
+
+
+def _read_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield the rows of a file that are not empty, each with the location of its first line."""
+    lines = read_lines(path)
+    number, header = next(((number, line) for number, line in lines if line.strip()), (1, ""))
+    text = (f"{line}\n" for line in chain([header], (line for _, line in lines)))
+    csv.field_size_limit(_MAX_CELL)  # By default 131,072, too little for thousands of slots.
+    reader = csv.reader(text, delimiter=_split_header(header)[1], strict=True)
+    while True:
+        location = f"{path}:{number + reader.line_num}"
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise DataError(f"{location}: the row is not CSV: {error}") from None
+        if row is None:
+            return
+        if row:
+            yield location, row
+
+
+def _make_example(row: dict[str, str], location: str, scheme: str) -> Example:
+    """Return the example of the cells that are not empty, by the names of their columns."""
+    text, intent = row.get("text"), row.get("intent")
+    if "tokens" in row:
+        if "slots" in row:
+            raise DataError(f"{location}: 'slots' go with 'text', and 'tags' with 'tokens'")
+        tags = split_on_spaces(row["tags"]) if "tags" in row else None
+        tokens = split_on_spaces(row["tokens"])
+        return example_from_tokens(tokens, tags, scheme, intent, [location], text)
+    if text is None or is_empty(text):
+        raise DataError(f"{location}: an empty sentence; remove the row")
+    if "tags" in row:
+        raise DataError(f"{location}: 'slots' go with 'text', and 'tags' with 'tokens'")
+    example = Example(text, None, intent, location)
+    if "slots" in row:
+        try:
+            slots = parse_json(row["slots"], location)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{location}: 'slots' is not JSON: {error.msg} at character {error.pos + 1}"
+            ) from None
+        example.spans = []
+        for slot in JsonObject({"slots": slots}, location).objects("slots"):
+            start, end = slot.get("start", int), slot.get("end", int)
+            value, resolved = slot.get("value", str, None), slot.get("resolved", str, None)
+            example.add_span(slot.get("name", str), start, end, value, resolved)
+    return example

@@ -1,0 +1,78 @@
+"""Tokens, each with a colon and its tag, then the intent: a sentence a line.
+
+The lines of public baselines for slot filling that learn intents, too:
+
+    fly:O to:O New:B-destination York:I-destination <=> flight
+
+The tag follows the last colon, so that a token may hold colons and a tag none. ` <=> ` and the
+intent may be left out; several intents are separated by semicolons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from slotfill.data.formats.base import (
+    Format,
+    check_representable,
+    example_from_tokens,
+    render_tags,
+    split_on_spaces,
+)
+from slotfill.data.schemes import TAG
+from slotfill.data.sentence import INTENT_SEPARATOR, Example, Sentence
+from slotfill.errors import DataError
+from slotfill.files import read_lines
+
+_ARROW = " <=> "
+
+
+class TokenTag(Format):
+    """Tokens with their tags, and the intent, on one line."""
+
+    holds_unlabelled = False
+
+    @classmethod
+    def looks_like(cls, head: Sequence[str]) -> bool:
+        rows = [line.partition(_ARROW) for line in head]
+        items = [item.rpartition(":") for row, _, _ in rows for item in split_on_spaces(row)]
+        are_tagged = all(token and TAG.fullmatch(tag) for token, _, tag in items)
+        return bool(items) and any(intent for _, _, intent in rows) and are_tagged
+
+    def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
+        for number, line in read_lines(path):
+            location = f"{path}:{number}"
+            row, _, intent = line.partition(_ARROW)
+            items = split_on_spaces(row)
+            if not items:
+                if line.strip(" \t"):
+                    raise DataError(f"{location}: an intent without a sentence; remove the line")
+                continue
+            tokens, tags = [], []
+            for item in items:
+                token, _, tag = item.rpartition(":")
+                if not token or not tag:
+                    raise DataError(
+                        f"{location}: expected TOKEN:TAG before {_ARROW.strip()}, found {item!r}"
+                    )
+                tokens.append(token)
+                tags.append(tag)
+            intent = intent.strip(" \t").replace(";", INTENT_SEPARATOR)
+            yield example_from_tokens(tokens, tags, scheme, intent or None, [location])
+
+    def render(self, sentence: Sentence, *, scheme: str) -> str:
+        check_representable(sentence, "token_tag")
+        location = sentence.location or "sentence"
+        problem = "the sentence is not labelled" if sentence.slots is None else ""
+        for slot in sentence.slots or ():
+            if ":" in slot.name:
+                problem = f"the slot name {slot.name!r} contains a colon"
+        if ";" in (sentence.intent or ""):
+            problem = f"the intent {sentence.intent!r} contains a semicolon"
+        if problem:
+            raise DataError(f"{location}: {problem}, so token_tag cannot hold it; write jsonl")
+        pairs = zip(sentence.surface_forms, render_tags(sentence, scheme), strict=True)
+        line = " ".join(f"{token}:{tag}" for token, tag in pairs)
+        intent = (sentence.intent or "").replace(INTENT_SEPARATOR, ";")
+        return f"{line}{_ARROW}{intent}\n" if intent else f"{line}\n"
