@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,13 @@ FormatPart = str | Mapping[str, Any] | None
 _HEAD_LINES = 20
 _HEAD_CHARACTERS = 20_000
 """How much of a file its format is guessed from: so many lines, and so much of each."""
+
+_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})(-\w+)?(\.\w+)")
+_SHARDS = re.compile(r".+-\*-of-(\d{5})(?:-\*)?\.\w+")
+"""The names of one of several files of a split, and of all together."""
+
+_NOT_SPLITS = ("README", "dataset_dict", "dataset_info", "dataset_infos", "state")
+"""What files beside the splits are called, which end like a format."""
 
 _SPLIT_ALIASES = {"dev": "valid", "development": "valid", "validation": "valid"}
 
@@ -61,10 +69,12 @@ def read_examples(
     Raises DataError if the file cannot be read.
     """
     path = Path(path)
-    for file in (path, *path.glob("*")):
-        if is_special_file(file):
-            raise DataError(f"{file}: not a regular file; copy its content into one")
-    examples = list(_build_format(path, format).read(path, scheme=scheme))
+    examples: list[Example] = []
+    for part in list_shards(path):
+        for file in (part, *part.glob("*")):
+            if is_special_file(file):
+                raise DataError(f"{file}: not a regular file; copy its content into one")
+        examples += _build_format(part, format).read(part, scheme=scheme)
     if not examples:
         raise DataError(f"{path}: no sentences; the file is empty")
     if split is None:
@@ -336,6 +346,19 @@ def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | No
     return paths[0] if paths else None
 
 
+def list_shards(path: Path) -> list[Path]:
+    """Return the files of a split in several, whose name has a `*` for the number; else `path`.
+
+    Raises DataError if one is missing.
+    """
+    if not (shards := _SHARDS.fullmatch(path.name)):
+        return [path]
+    files = sorted(path.parent.glob(path.name))
+    if len(files) != int(shards[1]):
+        raise DataError(f"{path}: only {len(files)} of {int(shards[1])} files; add the others")
+    return files
+
+
 def _build_format(path: Path, format: FormatPart) -> Format:
     part: Format = FORMATS.build(guess_format(path) if format in (None, "auto") else format)
     return part
@@ -363,11 +386,16 @@ def _split_paths(folder: Path) -> list[tuple[str, Path]]:
         raise DataError(f"{folder}: no such folder{nearest_in_folder(folder)}")
     paths = []
     for path in sorted(folder.iterdir()):
-        # A README.md is not a split, though it ends like brackets.
-        if not path.name.startswith(".") and path.stem != "README":
+        if not path.name.startswith(".") and path.stem not in _NOT_SPLITS:
             name = path.name if path.is_dir() else path.stem
+            if (shard := _SHARD.fullmatch(path.name)) and path.is_file():
+                name, count, *rest = shard.groups("")
+                if int(count) > 1:
+                    path = path.with_name(f"{name}-*-of-{count}{'-*' * bool(rest[0])}{rest[1]}")
             paths.append((_named(name), path))
-    return paths
+    if (folder / "data").is_dir() and "train" not in dict(paths):
+        paths += _split_paths(folder / "data")
+    return list(dict.fromkeys(paths))
 
 
 def _named(split: str) -> str:

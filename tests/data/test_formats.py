@@ -76,7 +76,7 @@ PIECES = st.text(
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("format", ["conll", "jointslu", "token_tag"])
+@pytest.mark.parametrize("format", ["conll", "jointslu", "parquet", "token_tag"])
 @given(data=st.data())
 @EXAMPLES
 def test_any_tokens_round_trip(format, scheme, data):
@@ -85,7 +85,7 @@ def test_any_tokens_round_trip(format, scheme, data):
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@pytest.mark.parametrize("format", ["jsonl", "brackets", "clu", "label_studio", "spacy"])
+@pytest.mark.parametrize("format", ["jsonl", "brackets", "clu", "label_studio", "parquet", "spacy"])
 @given(data=st.data())
 @EXAMPLES
 def test_any_text_round_trips(format, tokenizer, data):
@@ -143,6 +143,8 @@ def test_byte_order_mark_and_crlf(format, tmp_path):
     path = tmp_path / "split"
     write_sentences(path, sentences, format=format)
     for file in [path] if path.is_file() else list(path.iterdir()):
+        if b"\0" in file.read_bytes():
+            pytest.skip("not a text file")
         file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
     assert content(read_sentences(path, format=format).sentences) == content(sentences)
 

@@ -22,6 +22,7 @@ from slotfill.config.builtin import expand_configs, load_config
 from slotfill.config.models import Config, DataConfig
 from slotfill.config.registry import are_external_parts_trusted, trust_external_parts
 from slotfill.config.yaml_reader import parse
+from slotfill.data.corpus import list_shards
 from slotfill.data.splits import (
     SPLITS,
     evaluation_split,
@@ -274,8 +275,8 @@ def _hash_data(data: DataConfig) -> dict[str, str]:
 
 
 def _hash_files(path: Path) -> str:
-    """Return the SHA-256 of a file, or of all files in a folder."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    """Return the SHA-256 of the files of a split."""
+    files = sorted(path.rglob("*")) if path.is_dir() else list_shards(path)
     return sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()
 
 
