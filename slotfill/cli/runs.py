@@ -193,24 +193,27 @@ def predict(
         Path | None,
         Option(
             help=(
-                "A text file with one sentence per line, or a .jsonl, .conll or .brackets file;"
-                " - is standard input."
+                "A text file with one sentence per line, or a file of sentences in any format; - is"
+                " standard input."
             ),
             show_default="-",
         ),
     ] = None,
     input_format: Annotated[
-        Literal["text", "jsonl", "conll", "brackets", "jointslu", "label_studio"] | None,
-        Option(help="Format of the input; labels are ignored.", show_default="by suffix"),
+        str | None,
+        Option(help="Format of the input, or text; labels are ignored.", show_default="by suffix"),
     ] = None,
     encoding_errors: Annotated[
         EncodingErrors,
         Option(help="What to do with lines of text that are not UTF-8; strict stops."),
     ] = "strict",
     format: Annotated[
-        Literal["text", "jsonl", "conll", "brackets", "label_studio"] | None,
+        str | None,
         Option(
-            help="Output format; text is in colour on a terminal and brackets elsewhere.",
+            help=(
+                "Output format, as jsonl, conll, brackets or label_studio; text is in colour on a"
+                " terminal and brackets elsewhere."
+            ),
             show_default="text on a terminal, else jsonl",
         ),
     ] = None,
@@ -258,6 +261,9 @@ def predict(
     has_confidence = on_terminal or FORMATS.build(output_format).holds_confidence
     if nbest and not (on_terminal or output_format == "jsonl"):
         raise UsageError(f"--nbest needs JSON lines, not {format}; omit --format")
+    if has_confidence and not (confidence or on_terminal or output_format == "jsonl"):
+        problem = f"{output_format} has the score of each prediction; omit it"
+        raise UsageError(f"--no-confidence: {problem}")
     general, by_slot = parse_thresholds(threshold)
     options: dict[str, Any] = {
         "engine": engine,

@@ -22,6 +22,14 @@ _MAX_LISTED = 5
 _USUAL_REPETITION = 0.1
 """The share of sentences that repeat another one in corpora of user utterances."""
 
+_REPAIRED_SLOTS = {
+    "corrected offset": "offsets corrected",
+    "overlap": "overlapping slots left out",
+    "widen": "misaligned slots widened",
+    "skip": "misaligned slots skipped",
+}
+"""How the repairs of slots are listed, by the kind of their issues."""
+
 
 def find_problems(splits: Mapping[str, ReadResult]) -> list[str]:
     """Return the likely problems of the sentences of each split, by name."""
@@ -94,10 +102,10 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[str]:
             f"{split}: tokens of the file split further, as in prediction: {tokens.total():,}, as"
             f" {examples}; data.tokenizer: given keeps the tokens of the files"
         )
-    for kind, verb in (("widen", "widened"), ("skip", "skipped")):
+    for kind, title in _REPAIRED_SLOTS.items():
         if slots := result.issues(kind):
             examples = _list_some(f"{issue.location}: {issue.message}" for issue in slots)
-            yield f"{split}: misaligned slots {verb}: {len(slots):,}, at {examples}"
+            yield f"{split}: {title}: {len(slots):,}, at {examples}"
     for issue in result.issues("no empty line"):
         yield f"{issue.location}: {issue.message}; put an empty line after each sentence"
 

@@ -95,6 +95,28 @@ def test_every_format_can_be_read_back(trained, cli):
     )
 
 
+def test_label_studio_gets_predictions_with_scores_and_its_tasks_are_predicted(trained, cli):
+    texts = [text for text in TEXTS if text]
+    Path("new.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    result = cli("predict", trained, "--input", "new.txt", "--format", "label_studio")
+    expected = rows(cli("predict", trained, *texts))
+    for task, row in zip(json.loads(result.out), expected, strict=True):
+        (prediction,) = task["predictions"]
+        assert (task["data"]["text"], prediction["score"]) == (row["text"], row["confidence"])
+        assert [
+            (*item["value"]["labels"], item["value"]["start"], item["value"]["end"], item["score"])
+            for item in prediction["result"]
+            if item["type"] == "labels"
+        ] == [(s["name"], s["start"], s["end"], s["confidence"]) for s in row["slots"]]
+    Path("tasks.json").write_text(result.out, encoding="utf-8")
+    assert rows(cli("predict", trained, "--input", "tasks.json")) == expected
+    result = cli("predict", trained, "a", "--format", "label_studio", "--no-confidence")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        "slotfill: --no-confidence: label_studio has the score of each prediction; omit it\n"
+    )
+
+
 def test_confidences_are_computed_only_for_formats_that_have_them(
     trained, cli, monkeypatch, tmp_path
 ):

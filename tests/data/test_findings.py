@@ -109,6 +109,21 @@ def test_conll_file_without_empty_lines_is_reported(count, tmp_path):
     ]
 
 
+def test_corrected_offsets_and_overlapping_slots_are_listed(tmp_path):
+    path = tmp_path / "train.jsonl"
+    slots = (
+        '{"name": "a", "value": "Rome", "start": 4, "end": 8}, {"name": "b", "start": 3, "end": 5}'
+    )
+    path.write_text(f'{{"text": "to Rome b", "slots": [{slots}]}}\n', encoding="utf-8")
+    found = find_problems({"train": read_sentences(path, misaligned="widen")})
+    assert found[:2] == [
+        f"train: offsets corrected: 1, at {path}:1: slot 'a' ('Rome'): 4 to 8 read as 3 to 7 (the"
+        " nearest occurrence)",
+        f"train: overlapping slots left out: 1, at {path}:1: slot 'b' ('Rome') overlaps 'a'"
+        " ('Rome'), and is left out",
+    ]
+
+
 def test_misaligned_slots_are_widened_skipped_or_all_listed(tmp_path):
     path = tmp_path / "a.md"
     path.write_text("[Taip](city)ei now\nto [Osl](city)o\n", encoding="utf-8")
