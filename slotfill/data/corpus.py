@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -219,6 +219,7 @@ def convert_file(
     )
     with _draft(target, to_format) as (draft, part):
         part.write(draft, reading.sentences, scheme=to_scheme)
+        reading = replace(reading, sentences=list(part.arrange(reading.sentences)))
         losses = reading.issues("left out") + reading.issues("overlap")
         losses += _find_losses(reading, list(part.read(draft, scheme=to_scheme)))
         if losses and not lossy:
@@ -288,7 +289,7 @@ def guess_format(path: Path) -> str:
     if name := format_from_suffix(path):
         return name
     if path.is_dir():
-        raise DataError(f"{path}: a folder without seq.in; give one of its files")
+        raise DataError(f"{path}: a folder of no format; give one of its files")
     head = _read_head(path)
     if not head:
         raise DataError(f"{path}: no sentences; the file is empty")

@@ -92,27 +92,33 @@ def parse_json(text: str, location: str) -> Any:
         raise DataError(f"{location}: JSON that cannot be used: {error}") from None
 
 
-def read_object(path: Path) -> JsonObject:
-    """Return the object that a JSON file is; raises DataError if it is not one."""
-    return _Reader(path, "\n".join(line for _, line in read_lines(path))).read_object()
+def read_object(path: Path, text: str | None = None) -> JsonObject:
+    """Return the object that a JSON file, or its `text`, is; raises DataError if it is not one."""
+    return _Reader(path, _read_text(path) if text is None else text).read_object()
 
 
-def read_objects(path: Path, *keys: str) -> Iterator[tuple[tuple[str, ...], JsonObject]]:
+def read_objects(
+    path: Path, *keys: str, text: str | None = None
+) -> Iterator[tuple[tuple[str, ...], JsonObject]]:
     """Yield the objects of an array in a JSON file, with the keys that lead to them.
 
     The array is found under `keys`, of which `*` is any; without keys it is the file. All else in
-    the file is skipped.
+    the file is skipped. `text` is that of the file, if it was read before.
 
     Raises:
         DataError: The file is not JSON, or something else is where the array or an object should
             be.
     """
-    text = "\n".join(line for _, line in read_lines(path))
+    text = _read_text(path) if text is None else text
     for found, location, value in _Reader(path, text).read(keys):
         if not isinstance(value, dict):
             where = f' in "{found[-1]}"' if found else ""
             raise DataError(f"{location}: expected an object{where}, found {shorten(value)}")
         yield found, JsonObject(value, location)
+
+
+def _read_text(path: Path) -> str:
+    return "\n".join(line for _, line in read_lines(path))
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Any]]:

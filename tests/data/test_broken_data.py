@@ -197,7 +197,7 @@ BROKEN = [
         {"a/b.conll": "fly O\n"},
         "a",
         {},
-        "@/a: a folder without seq.in; give one of its files",
+        "@/a: a folder of no format; give one of its files",
     ),
     (
         "a file for a folder",
@@ -526,52 +526,6 @@ BROKEN = [
             ),
         )
         for key in ("mentions", "Labels", "slot", "spans", "ner_tags", "annotations", "Entities")
-    ),
-    *(
-        (
-            f"a file of {name}",
-            {file: text},
-            file,
-            {},
-            (
-                f"@/{file}:{line}: {name} cannot be read; convert it to one sentence a line"
-                " (docs/formats.md)"
-            ),
-        )
-        for name, file, line, text in [
-            (
-                "Rasa NLU YAML",
-                "nlu.yml",
-                2,
-                'version: "3.1"\nnlu:\n- intent: go\n  examples: |\n    - to [Rome](city)\n',
-            ),
-            ("Rasa NLU YAML", "nlu.md", 1, "- intent: go\n  examples: |\n    - to [Rome](city)\n"),
-            ("Rasa NLU Markdown", "nlu.md", 1, "## intent:go\n- to [Rome](city)\n"),
-            ("Rasa NLU Markdown", "a.md", 3, "- x\n\n## synonym: Rome\n- roma\n"),
-            (
-                "Snips NLU YAML",
-                "a.md",
-                1,
-                "type: intent\nname: go\nutterances:\n- to [x:city](Rome)\n",
-            ),
-        ]
-    ),
-    *(
-        (
-            f"a file of {name}",
-            {"a.json": text},
-            "a.json",
-            {},
-            (
-                f"@/a.json{line}: {name} cannot be read; convert it to JSON lines with text and"
-                " slots (docs/formats.md)"
-            ),
-        )
-        for name, line, text in [
-            ("Rasa NLU JSON", "", '{\n "rasa_nlu_data": {\n  "common_examples": []}}\n'),
-            ("Rasa NLU JSON", ":1", '{"rasa_nlu_data": {"common_examples": []}}\n'),
-            ("Snips 2017 JSON", "", '{\n "Play": [\n {"data": [{"text": "a", "entity": "x"}]}]}\n'),
-        ]
     ),
     (
         "a JSON object over several lines",

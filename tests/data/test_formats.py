@@ -10,7 +10,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from slotfill.config.registry import FORMATS
@@ -43,6 +43,19 @@ def labelled(draw, tokens: st.SearchStrategy[str] | None = None, tokenizer: str 
     kept = [pair for pair in pairwise(edges) if draw(st.booleans())]
     sentence.slots = [Slot(draw(NAMES), start, end) for start, end in kept]
     return sentence
+
+
+def with_intents(sentences, format):
+    """Give sentences without an intent one if the format needs it; return them all."""
+    if FORMATS.part(format).load().needs_intents:
+        for sentence in sentences:
+            sentence.intent = sentence.intent or "go"
+    return sentences
+
+
+def arrange(sentences, format):
+    """Return `sentences` in the order in which the format writes them."""
+    return list(FORMATS.build(format).arrange(sentences))
 
 
 def there_and_back(sentences, format, scheme="iob2", tokenizer="words", labelled=True):
@@ -101,7 +114,11 @@ def test_plain_words_round_trip_through_every_format(format, scheme, data):
     words = st.sampled_from(
         ["fly", "to", "台", "#", "o'clock", "दिल्ली", "[", ")", "\\", "3.5", "O"]
     )
-    sentences = data.draw(st.lists(labelled(words), min_size=1, max_size=4))
+    sentences = with_intents(data.draw(st.lists(labelled(words), min_size=1, max_size=4)), format)
+    try:
+        sentences = arrange(sentences, format)
+    except DataError:  # Rasa has no escapes for its brackets.
+        reject()
     assert content(there_and_back(sentences, format, scheme, "whitespace")) == content(sentences)
 
 
@@ -123,6 +140,7 @@ def test_intents_round_trip(format):
         Sentence.from_tokens(["#"], [Slot("x", 0, 1)]),
         Sentence.from_tokens(["go"], [], "訂票"),
     ]
+    sentences = arrange(with_intents(sentences, format), format)
     assert content(there_and_back(sentences, format)) == content(sentences)
 
 
@@ -131,7 +149,8 @@ def test_ten_thousand_tokens(format):
     sentence = Sentence.from_tokens(
         ["fly", "Taipei"] * 5000, [Slot("city", at, at + 1) for at in range(1, 10000, 2)]
     )
-    assert content(there_and_back([sentence], format)) == content([sentence])
+    sentences = with_intents([sentence], format)
+    assert content(there_and_back(sentences, format)) == content(sentences)
 
 
 @pytest.mark.parametrize("format", writable_formats())
@@ -141,7 +160,7 @@ def test_byte_order_mark_and_crlf(format, tmp_path):
         Sentence.from_tokens(["go"], []),
     ]
     path = tmp_path / "split"
-    write_sentences(path, sentences, format=format)
+    write_sentences(path, with_intents(sentences, format), format=format)
     for file in [path] if path.is_file() else list(path.iterdir()):
         if b"\0" in file.read_bytes():
             pytest.skip("not a text file")

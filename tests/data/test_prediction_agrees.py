@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slotfill.config.models import Config, DataConfig
+from slotfill.config.registry import FORMATS
 from slotfill.data.corpus import read_sentences, writable_formats, write_sentences
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import fit_tokenizer, read_split
@@ -51,6 +52,7 @@ def corpora(draw, format: str) -> list[Sentence]:
             value = sentence.text[sentence.offsets[start][0] : sentence.offsets[end - 1][1]]
             if value == value.strip():
                 sentence.slots.append(Slot("city", start, end))
+        sentence.intent = "go" if FORMATS.part(format).load().needs_intents else None
         sentences.append(sentence)
     return sentences or [Sentence.from_tokens(["go"], [])]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +15,18 @@ from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError, UsageError
 
 _SEPARATOR = re.compile("[ \t\r\n]")
+
+
+@dataclass
+class KnownValuesFound:
+    """The lists and patterns of values that a file has beside its sentences."""
+
+    synonyms: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """By the name of the slot, empty for those of no slot: each value with its synonyms."""
+    gazetteers: dict[str, list[str]] = field(default_factory=dict)
+    """Lists of values by their name."""
+    patterns: dict[str, list[str]] = field(default_factory=dict)
+    """Regular expressions by their name."""
 
 
 class Format:
@@ -31,6 +44,8 @@ class Format:
     """Whether a sentence may have an intent."""
     holds_confidence: ClassVar[bool] = False
     """Whether the probabilities of predictions are written."""
+    needs_intents: ClassVar[bool] = False
+    """Whether each sentence must have an intent."""
     frame: ClassVar[tuple[str, str, str]] = ("", "", "")
     """What is written before the first sentence, between two, and after the last."""
 
@@ -59,6 +74,14 @@ class Format:
         `file:line:`, at the first thing that cannot be read.
         """
         raise NotImplementedError
+
+    def known_values(self, path: Path) -> KnownValuesFound:
+        """Return what `path` has for the keys synonyms, rules and the embedding gazetteer."""
+        return KnownValuesFound()
+
+    def arrange(self, sentences: Iterable[Sentence]) -> Iterable[Sentence]:
+        """Return `sentences` in the order in which they are written."""
+        return sentences
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         """Return `sentence` as it is written to a file, with its last line end.

@@ -27,12 +27,6 @@ _INTENT = re.compile(r"\[\]\(((?:[^\\)]|\\.)+)\) ?", re.DOTALL)
 _LINK = re.compile(r"://|^(mailto:|www\.|[#/.])|\.(md|html?|png|jpe?g|gif|svg|pdf)\b|/.* \"")
 _SLOT = re.compile(r"\[[^\[\]]*\]\([^()]+\)")
 
-_FOREIGN_LINES = {
-    "Rasa NLU Markdown": re.compile(r"##\s*(intent|synonym|lookup|regex)\s*:"),
-    "Rasa NLU YAML": re.compile(r"nlu:\s*$|\s*-\s*intent:|\s*examples:\s*[|>]"),
-    "Snips NLU YAML": re.compile(r"type:\s*(intent|entity)\s*$|utterances:\s*$"),
-}
-
 
 class Brackets(Format):
     """Text with slots in brackets."""
@@ -48,9 +42,6 @@ class Brackets(Format):
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         for number, line in read_lines(path):
             location = f"{path}:{number}"
-            for name in (name for name, pattern in _FOREIGN_LINES.items() if pattern.match(line)):
-                hint = "convert it to one sentence a line (docs/formats.md)"
-                raise DataError(f"{location}: {name} cannot be read; {hint}")
             intent, text, spans = _parse(line, location)
             links = [span.name for span in spans if _LINK.search(span.name)]
             if links and path.suffix.lower() == ".md":

@@ -204,9 +204,7 @@ _JSON_OBJECT_HINT = (
 )
 _CONVERT = "convert it to JSON lines with text and slots (docs/formats.md)"
 _JSON_FORMATS = {
-    "Rasa NLU JSON": ('"rasa_nlu_data"',),
-    "Snips NLU JSON": ('"utterances"', '"use_synonyms"'),
-    "Snips 2017 JSON": ('"data"', '"entity"'),
+    "Amazon Lex, whose utterances are templates without values,": ('"sampleUtterances"',),
 }
 
 

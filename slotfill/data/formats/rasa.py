@@ -1,0 +1,373 @@
+r"""Training data of Rasa NLU: a file of YAML, JSON or Markdown, or a folder of them.
+
+Other files of a folder, such as stories, are skipped, and so is all of a YAML file but `nlu:`. A
+slot is named after its entity and its role: `city.origin`; what its `value` is becomes `resolved`.
+A retrieval intent keeps its name, `faq/baggage`. Groups and metadata are left out. Every example
+counts as labelled.
+
+As for Rasa, brackets followed by an entity are a slot, and nothing else is: there is no escape for
+them. White space around an example is dropped. Synonyms, lookup tables and regular expressions are
+no sentences; they can be used as [known values](values.md).
+
+YAML is written, with the examples of an intent together, those with line ends or unusual characters
+apart. Each sentence needs an intent.
+
+    version: "3.1"
+    nlu:
+    - intent: flight
+      examples: |
+        - fly to [New York](destination)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, repeat
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from slotfill.config.yaml_reader import dump
+from slotfill.data.formats.base import Format, KnownValuesFound, check_known
+from slotfill.data.json_objects import JsonObject, parse_json, read_objects
+from slotfill.data.offsets import NEAREST, find_value
+from slotfill.data.sentence import Example, Sentence, Span
+from slotfill.data.tokenizers import is_empty
+from slotfill.data.yaml_values import YamlValue, read_documents
+from slotfill.errors import DataError
+from slotfill.files import read_lines
+
+_ENTITY = re.compile(
+    r"\[(?P<text>[^\]]+?)\](?:"
+    r"\((?P<name>[^:)]+?)(?::(?P<value>[^)]+))?\)|(?P<one>\{[^}]+?\})|(?P<several>\[\{.*?\}\]))"
+)
+"""As Rasa matches an entity."""
+
+_KINDS = ("intent", "synonym", "lookup", "regex")
+_NLU = re.compile(r"nlu\s*:\s*(#.*)?$|\s*examples\s*:\s*[|>]")
+_HEADING = re.compile(rf"##\s*({'|'.join(_KINDS)})\s*:\s*(.+)")
+_COMMENT = re.compile(r"<!--.*?-->")
+_WHITE_SPACE = " \r\n"
+"""What is dropped around an example."""
+
+_BLOCK_LINE = re.compile(
+    "[\t\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]+"
+)
+"""A text that can be a line of a YAML block."""
+
+_HEAD_BYTES = 100_000
+_MAX_DEPTH = 3
+
+
+class _Item(NamedTuple):
+    """An example of an intent, a synonym, a lookup table or a regular expression."""
+
+    kind: str
+    name: str
+    text: str
+    location: str
+    has_metadata: bool = False
+
+
+class Rasa(Format):
+    """Examples grouped by intent, slots in brackets."""
+
+    suffixes = (".yml", ".yaml", ".json", ".md")
+    holds_unlabelled = False
+    needs_intents = True
+    frame = ('version: "3.1"\nnlu:\n', "", "")
+
+    @classmethod
+    def recognizes(cls, path: Path) -> bool:
+        if not path.is_dir():
+            return path.suffix.lower() in cls.suffixes
+        # A folder with a file such as train.yml is one of splits.
+        is_corpus = any(entry.stem == "train" for entry in path.iterdir())
+        return not is_corpus and next(cls._find_files(path), None) is not None
+
+    @classmethod
+    def looks_like(cls, head: Sequence[str]) -> bool:
+        is_json = bool(head) and head[0].lstrip().startswith("{")
+        if is_json:
+            return '"rasa_nlu_data"' in "".join(head)
+        return any(_NLU.match(line) or _HEADING.match(line) for line in head)
+
+    @classmethod
+    def _find_files(cls, path: Path) -> Iterator[Path]:
+        """Yield `path`, or the files in it that look like this format, in order."""
+        if not path.is_dir():
+            yield path
+            return
+        patterns = ("/".join("*" * depth) for depth in range(1, _MAX_DEPTH + 1))
+        for file in sorted(chain.from_iterable(map(path.glob, patterns))):
+            is_hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+            if file.suffix.lower() in cls.suffixes and file.is_file() and not is_hidden:
+                with file.open("rb") as stream:
+                    head = stream.read(_HEAD_BYTES).decode("utf-8-sig", "replace").splitlines()
+                if cls.looks_like([line for line in head if line.strip()]):
+                    yield file
+
+    def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
+        for file in self._find_files(path):
+            if _is_json(file):
+                yield from _read_json_examples(file)
+            else:
+                yield from (_parse(item) for item in _read_items(file) if item.kind == "intent")
+
+    def known_values(self, path: Path) -> KnownValuesFound:
+        lists: dict[str, dict[str, list[str]]] = {kind: {} for kind in _KINDS}
+        for file in self._find_files(path):
+            for item in (_read_json_values if _is_json(file) else _read_items)(file):
+                lists[item.kind].setdefault(item.name, []).append(item.text)
+        # A synonym of Rasa is of all entities: it is one of those whose examples have it.
+        forms = lists["synonym"]
+        canonical = {form: value for value, texts in forms.items() for form in (value, *texts)}
+        synonyms: dict[str, dict[str, list[str]]] = {}
+        for example in self.read(path, scheme=""):
+            for span in example.spans or ():
+                text = example.text[span.start : span.end]
+                value = span.resolved or canonical.get(text)
+                if value is not None:
+                    texts = synonyms.setdefault(span.name, {}).setdefault(
+                        value, list(forms.get(value, ()))
+                    )
+                    if text not in (value, *texts):
+                        texts.append(text)
+        used = {value for values in synonyms.values() for value in values}
+        if unused := {value: texts for value, texts in forms.items() if value not in used}:
+            synonyms[""] = unused
+        return KnownValuesFound(synonyms, lists["lookup"], lists["regex"])
+
+    def arrange(self, sentences: Iterable[Sentence]) -> list[Sentence]:
+        groups: dict[str, list[Sentence]] = {}
+        for sentence in sentences:
+            groups.setdefault(_render(sentence)[0], []).append(sentence)
+        return list(chain.from_iterable(groups.values()))
+
+    def render(self, sentence: Sentence, *, scheme: str) -> str:
+        return "".join(_render(sentence))
+
+    def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
+        last = ""
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(self.frame[0])
+            for sentence in self.arrange(sentences):
+                head, example = _render(sentence)
+                file.write(example if head == last else head + example)
+                last = head
+
+
+def _is_json(path: Path) -> bool:
+    return next((line.lstrip()[0] == "{" for _, line in read_lines(path) if line.strip()), False)
+
+
+def _read_items(path: Path) -> Iterator[_Item]:
+    """Yield what a file of YAML or Markdown has."""
+    lines = [line for _, line in read_lines(path)]
+    is_yaml = any(map(_NLU.match, lines)) or not any(map(_HEADING.match, lines))
+    return _read_yaml(path) if is_yaml else _read_markdown(path)
+
+
+def _read_yaml(path: Path) -> Iterator[_Item]:
+    documents = [document.fields for document in read_documents(path)]
+    if not any("nlu" in fields for fields in documents):
+        raise DataError(f"{path}:1: no examples under the key nlu, where Rasa NLU has them")
+    for entry in chain.from_iterable(
+        fields["nlu"].items for fields in documents if "nlu" in fields
+    ):
+        fields = entry.fields
+        kind = next((kind for kind in _KINDS if kind in fields), None)
+        if kind is None:
+            entry.fail(f"expected one of {', '.join(_KINDS)} with a name, found none")
+        name = fields[kind].text
+        if examples := fields.get("examples"):
+            has_metadata = "metadata" in fields
+            read = _read_list if examples.is_list else _read_block
+            for text, location, is_described in read(examples):
+                yield _Item(kind, name, text, location, has_metadata or is_described)
+
+
+def _read_block(examples: YamlValue) -> Iterator[tuple[str, str, bool]]:
+    """Yield the text and the location of each line of a block, which all begin with a hyphen."""
+    for location, line in examples.lines:
+        line = line.lstrip(" ")
+        if line.startswith("-"):
+            yield line[1:].strip(_WHITE_SPACE), location, False
+        elif line.strip() and not line.startswith("#"):
+            raise DataError(f"{location}: expected an example after '- ', found {line[:40]!r}")
+
+
+def _read_list(examples: YamlValue) -> Iterator[tuple[str, str, bool]]:
+    """Yield the text and the location of each entry, and whether it has metadata."""
+    for entry in examples.items:
+        fields = entry.fields
+        if "text" not in fields:
+            entry.fail("expected an example with a text")
+        lines = (location for location, line in fields["text"].lines if line.strip())
+        location = next(lines, fields["text"].location)
+        yield fields["text"].text.strip(_WHITE_SPACE), location, "metadata" in fields
+
+
+def _read_markdown(path: Path) -> Iterator[_Item]:
+    kind = name = ""
+    is_comment = False
+    for number, line in read_lines(path):
+        location = f"{path}:{number}"
+        line = _COMMENT.sub("", line)
+        if is_comment:
+            _, end, line = line.partition("-->")
+            is_comment = not end
+        line, start, _ = line.partition("<!--")
+        is_comment = is_comment or bool(start)
+        line = line.strip()
+        if heading := _HEADING.match(line):
+            kind, name = heading[1], heading[2].strip()
+        elif line[:1] in ("-", "*", "+") and kind:
+            yield _Item(kind, name, line[1:].strip(), location)
+        elif kind == "lookup" and line and not line.startswith("#"):
+            yield from _read_lookup_file(path, line, name, location)
+        elif line and not line.startswith("#"):
+            problem = f"expected an example after '- ', found {line[:40]!r}"
+            raise DataError(f"{location}: {problem}")
+
+
+def _read_lookup_file(path: Path, file: str, name: str, location: str) -> Iterator[_Item]:
+    """Yield the lines of a `file` that a lookup table in the file `path` consists of."""
+    found = next((each for each in (path.parent / file, Path(file)) if each.is_file()), None)
+    if found is None:
+        raise DataError(f"{location}: no file {file}, which the lookup table {name} names")
+    for number, line in read_lines(found):
+        if line.strip():
+            yield _Item("lookup", name, line.strip(), f"{found}:{number}")
+
+
+def _parse(item: _Item) -> Example:
+    """Return the example of an intent."""
+    example = Example("", [], item.name, item.location)
+    if item.has_metadata:
+        example.leave_out("metadata")
+    done = 0
+    for match in _ENTITY.finditer(item.text):
+        example.text += item.text[done : match.start()]
+        start, done = len(example.text), match.end()
+        example.text += match["text"]
+        if match["name"]:
+            entities = [JsonObject({"entity": match["name"], "value": match["value"]}, "")]
+        else:
+            entities = _parse_entities(match, item.location)
+        for entity in entities:
+            _add_entity(example, entity, start, len(example.text), entity.items.get("value"))
+    example.text += item.text[done:]
+    if is_empty(example.text):
+        raise DataError(f"{item.location}: an empty example; remove it")
+    return example
+
+
+def _parse_entities(match: re.Match[str], location: str) -> list[JsonObject]:
+    """Return the JSON objects that follow the brackets of an entity."""
+    text = match["several"] or f"[{match['one']}]"
+    try:
+        entities = parse_json(text, location)
+    except json.JSONDecodeError as error:
+        problem = f"what follows [{match['text']}] is not JSON: {error.msg}"
+        raise DataError(f"{location}: {problem}") from None
+    return JsonObject({"entities": entities}, location).objects("entities")
+
+
+def _add_entity(example: Example, entity: JsonObject, start: int, end: int, value: object) -> None:
+    """Add a slot whose value stands for `value`, a text or a number."""
+    name, role = entity.get("entity", str), entity.get("role", str, None)
+    name = f"{name}.{role}" if role else name
+    resolved = value if value is None or isinstance(value, str) else json.dumps(value)
+    example.add_span(name, start, end, None, resolved)
+    if group := entity.items.get("group"):
+        example.leave_out(f"the group {group!r} of slot '{name}'")
+
+
+def _read_json_examples(path: Path) -> Iterator[Example]:
+    for _, row in _read_objects(path, "common_examples", "intent_examples", "entity_examples"):
+        text = row.get("text", str)
+        if is_empty(text):
+            row.fail("an empty example; remove it")
+        example = Example(text, [], row.get("intent", str, None) or None, row.location)
+        for entity in row.objects("entities"):
+            start, end = entity.get("start", int), entity.get("end", int)
+            value = entity.items.get("value")
+            found = find_value(text, start, end, value) if isinstance(value, str) else None
+            if found and found[2] != NEAREST:
+                # The value is the words of the slot, and so its offsets can be corrected.
+                _add_entity(example, entity, start, end, None)
+                span = (example.spans or []).pop()
+                example.add_span(span.name, start, end, str(value))
+            else:
+                _add_entity(example, entity, start, end, value)
+        if row.items.get("metadata"):
+            example.leave_out("metadata")
+        yield example
+
+
+def _read_json_values(path: Path) -> Iterator[_Item]:
+    for key, row in _read_objects(path, "entity_synonyms", "regex_features", "lookup_tables"):
+        if key == "entity_synonyms":
+            for text in row.texts("synonyms") or ():
+                yield _Item("synonym", row.get("value", str), text, row.location)
+        elif key == "regex_features":
+            yield _Item("regex", row.get("name", str), row.get("pattern", str), row.location)
+        else:
+            name, elements = row.get("name", str), row.items.get("elements")
+            if isinstance(elements, str):
+                yield from _read_lookup_file(path, elements, name, row.location)
+            else:
+                for text in row.texts("elements") or ():
+                    yield _Item("lookup", name, text, row.location)
+
+
+def _read_objects(path: Path, *names: str) -> Iterator[tuple[str, JsonObject]]:
+    """Yield the objects in the arrays of these names, each with the name of its array."""
+    for (_, name), row in read_objects(path, "rasa_nlu_data", "*"):
+        if name in names:
+            yield name, row
+
+
+def _render(sentence: Sentence) -> tuple[str, str]:
+    """Return the head of the group of examples that `sentence` is in, and itself."""
+    location = sentence.location or "sentence"
+    if not sentence.intent:
+        raise DataError(f"{location}: no intent, which Rasa needs; write jsonl or brackets")
+    check_known(sentence, "rasa")
+    text, spans, done = "", [], 0
+    for slot, value in zip(sentence.slots or (), sentence.resolved or repeat(None), strict=False):
+        span = Span(slot.name, *sentence.span(slot), value)
+        text += sentence.text[done : span.start] + _render_slot(sentence.text, span)
+        spans.append(span)
+        done = span.end
+    text += sentence.text[done:]
+    try:
+        example = _parse(_Item("intent", "", text.strip(_WHITE_SPACE), location))
+    except DataError:
+        example = Example("")
+    if (example.text, example.spans) != (sentence.text, spans):
+        problem = f"rasa would read {text!r} differently; write jsonl"
+        raise DataError(f"{location}: {problem}")
+    intent = "- " + dump({"intent": sentence.intent}).rstrip("\n").replace("\n", "\n  ") + "\n"
+    if _BLOCK_LINE.fullmatch(text):
+        return f"{intent}  examples: |\n", f"    - {text}\n"
+    quoted = yaml.dump(text, default_style='"', allow_unicode=True, width=math.inf)
+    return f"{intent}  examples:\n", f"  - text: {quoted}"
+
+
+def _render_slot(text: str, span: Span) -> str:
+    entity, _, role = span.name.rpartition(".")
+    if not (entity and role):
+        entity, role = span.name, ""
+    value = text[span.start : span.end]
+    if not role and span.resolved is None and not re.search("[:)]", entity):
+        return f"[{value}]({entity})"
+    fields = {"entity": entity, "role": role or None, "value": span.resolved}
+    content = json.dumps({k: v for k, v in fields.items() if v is not None}, ensure_ascii=False)
+    escaped = content[1:-1].replace("}", "\\u007d")
+    return f"[{value}]{{{escaped}}}"

@@ -1,0 +1,205 @@
+"""Training data of Snips NLU: YAML, its JSON, and the JSON of the benchmark of 2017.
+
+Slots are written the other way round than in brackets: `[slot:entity](words)`, where the entity may
+be left out. A slot without words, `[slot]`, takes the values of its entity and their synonyms in
+turn. In JSON, a slot without `slot_name` is named after its entity. Values of entities are no
+sentences; they can be used as [known values](values.md).
+
+    type: intent
+    name: flight
+    utterances:
+      - fly to [destination:city](New York)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from slotfill.data.formats.base import Format, KnownValuesFound
+from slotfill.data.json_objects import JsonObject, read_objects
+from slotfill.data.sentence import Example, example_from_parts
+from slotfill.data.tokenizers import is_empty
+from slotfill.data.yaml_values import YamlValue, read_documents
+from slotfill.errors import DataError
+from slotfill.files import read_lines
+
+_SLOT = re.compile(r"\[([^\[\]:]*)(?::([^\[\]]*))?\](?:\(([^)]*)\))?")
+_TYPE = re.compile(r"type\s*:\s*[\"']?(intent|entity)[\"']?\s*(#.*)?$")
+_DATASET = re.compile(
+    r'"(use_synonyms|matching_strictness)"\s*:'
+    r'|"intents"\s*:\s*\{\s*"[^"]*"\s*:\s*\{\s*"utterances"\s*:\s*\[\s*\{\s*"data"\s*:'
+)
+_BENCHMARK = re.compile(r'\{\s*"[^"]+"\s*:\s*\[\s*\{\s*"data"\s*:\s*\[')
+
+
+class _Part(NamedTuple):
+    """A part of an utterance; without the name of a slot, it is plain text."""
+
+    text: str
+    slot: str = ""
+    entity: str = ""
+
+
+class _Utterance(NamedTuple):
+    """An utterance whose slots may have no words."""
+
+    parts: list[_Part]
+    intent: str
+    location: str
+
+
+class Snips(Format):
+    """Utterances of intents, with slots in brackets or in parts."""
+
+    suffixes = (".yaml", ".yml", ".json")
+
+    @classmethod
+    def looks_like(cls, head: Sequence[str]) -> bool:
+        text = "\n".join(head).lstrip()
+        if text.startswith("{"):
+            return bool(_DATASET.search(text) or _BENCHMARK.match(text))
+        return any(map(_TYPE.match, head))
+
+    def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
+        if layout := _json_layout(path):
+            for keys, row in read_objects(path, *layout):
+                intent = keys[1] if len(layout) > 1 else keys[0]
+                given = [(part.text, part.slot, None) for part in _read_parts(row)]
+                yield _check(example_from_parts(given, row.location, intent))
+            return
+        utterances, entities = _read_yaml(path)
+        values = {
+            entity: cycle([text for row in rows for text in row])
+            for entity, rows in _add_words(utterances, entities).items()
+        }
+        for utterance in utterances:
+            filled: list[tuple[str, str, None]] = []
+            for text, slot, entity in utterance.parts:
+                value = text or (next(values[entity], None) if entity in values else None)
+                if not value:
+                    problem = f"the slot '{slot}' has no words, and its entity '{entity}' no values"
+                    hint = f"write [{slot}](words)"
+                    raise DataError(f"{utterance.location}: {problem}; {hint}")
+                filled.append((value, slot, None))
+            yield _check(example_from_parts(filled, utterance.location, utterance.intent))
+
+    def known_values(self, path: Path) -> KnownValuesFound:
+        slots: dict[str, list[str]] = {}
+        if layout := _json_layout(path):
+            parts = [part for _, row in read_objects(path, *layout) for part in _read_parts(row)]
+            entities = _read_json_entities(path) if len(layout) > 1 else {}
+        else:
+            utterances, entities = _read_yaml(path)
+            parts = [part for utterance in utterances for part in utterance.parts]
+        for part in parts:
+            if part.slot and part.slot not in (names := slots.setdefault(part.entity, [])):
+                names.append(part.slot)
+        synonyms: dict[str, dict[str, list[str]]] = {}
+        for entity, rows in entities.items():
+            for slot in slots.get(entity, [""]):
+                for value, *others in rows:
+                    if others:
+                        synonyms.setdefault(slot, {})[value] = others
+        lists = {name: [text for row in rows for text in row] for name, rows in entities.items()}
+        return KnownValuesFound(synonyms, lists)
+
+
+def _json_layout(path: Path) -> tuple[str, ...]:
+    """Return the keys that lead to the utterances of a JSON file; none for another file."""
+    text = "\n".join(line for _, line in read_lines(path)).lstrip()
+    if not text.startswith("{"):
+        return ()
+    return ("*",) if _BENCHMARK.match(text) else ("intents", "*", "utterances")
+
+
+def _check(example: Example) -> Example:
+    if is_empty(example.text):
+        raise DataError(f"{example.location}: an empty utterance; remove it")
+    return example
+
+
+def _read_parts(row: JsonObject) -> Iterator[_Part]:
+    """Yield the parts of an utterance of JSON."""
+    for part in row.objects("data"):
+        entity = part.get("entity", str, "")
+        yield _Part(part.get("text", str), part.get("slot_name", str, entity), entity)
+
+
+def _read_json_entities(path: Path) -> dict[str, list[list[str]]]:
+    """Return the values of each entity, each with its synonyms."""
+    entities: dict[str, list[list[str]]] = {}
+    for (_, entity, _), row in read_objects(path, "entities", "*", "data"):
+        values = [row.get("value", str), *(row.texts("synonyms") or ())]
+        entities.setdefault(entity, []).append(values)
+    return entities
+
+
+def _read_yaml(path: Path) -> tuple[list[_Utterance], dict[str, list[list[str]]]]:
+    """Return the utterances of a file, and the values of each entity with their synonyms."""
+    utterances: list[_Utterance] = []
+    entities: dict[str, list[list[str]]] = {}
+    for document in read_documents(path):
+        if document.is_none:
+            continue
+        fields = document.fields
+        if "type" not in fields or fields["type"].text not in ("intent", "entity"):
+            document.fail("expected 'type: intent' or 'type: entity', as in files of Snips NLU")
+        if "name" not in fields:
+            document.fail("expected the name of the intent or the entity, found none")
+        name = fields["name"].text
+        if fields["type"].text == "intent":
+            utterances += _read_utterances(fields, name)
+        else:
+            rows = entities.setdefault(name, [])
+            for value in fields["values"].items if "values" in fields else ():
+                rows.append([each.text for each in (value.items if value.is_list else [value])])
+    return utterances, {name: [row for row in rows if row] for name, rows in entities.items()}
+
+
+def _read_utterances(fields: Mapping[str, YamlValue], intent: str) -> list[_Utterance]:
+    entities: dict[str, str] = {}
+    for declared in fields["slots"].items if "slots" in fields else ():
+        pair = declared.fields
+        for key in ("name", "entity"):
+            if key not in pair:
+                declared.fail(f"expected the {key} of a slot, found none")
+        entities[pair["name"].text] = pair["entity"].text
+    utterances = []
+    for value in fields["utterances"].items if "utterances" in fields else ():
+        parts, done, text = [], 0, value.text.strip()
+        for match in _SLOT.finditer(text):
+            slot, entity, words = match.groups()
+            if not slot or words == "":
+                _fail(value, match[0])
+            parts.append(_Part(text[done : match.start()]))
+            entity = entities.setdefault(slot, entity or slot)
+            parts.append(_Part(words or "", slot, entity))
+            done = match.end()
+        parts = [part for part in (*parts, _Part(text[done:])) if part.text or part.slot]
+        for part in parts:
+            if not part.slot and re.search(r"[\[\]]", part.text):
+                _fail(value, part.text)
+        utterances.append(_Utterance(parts, intent, value.location))
+    return utterances
+
+
+def _fail(value: YamlValue, found: str) -> NoReturn:
+    value.fail(f"expected [slot](words) or [slot:entity](words), found {found[:40]!r}")
+
+
+def _add_words(
+    utterances: Sequence[_Utterance], entities: Mapping[str, list[list[str]]]
+) -> dict[str, list[list[str]]]:
+    """Return the values of each entity, and then those that utterances have beside them."""
+    values = {entity: list(rows) for entity, rows in entities.items()}
+    seen = {(entity, text) for entity, rows in values.items() for row in rows for text in row}
+    for utterance in utterances:
+        for part in utterance.parts:
+            if part.slot and part.text and (part.entity, part.text) not in seen:
+                seen.add((part.entity, part.text))
+                values.setdefault(part.entity, []).append([part.text])
+    return values
