@@ -107,6 +107,10 @@ def convert(
     to_format: Annotated[
         str | None, Option("--to", help="Format of the target.", show_default="by suffix")
     ] = None,
+    split: Annotated[
+        str | None,
+        Option(help="The split to convert, of a source that names splits.", show_default="all"),
+    ] = None,
     lossy: Annotated[
         bool, Option("--lossy", help="Write even if the target cannot hold a sentence unchanged.")
     ] = False,
@@ -125,6 +129,7 @@ def convert(
         to_format=to_format,
         scheme=scheme,
         to_scheme=to_scheme,
+        split=split,
         tokenizer=tokenizer,
         lossy=lossy,
         strict=strict,

@@ -78,6 +78,9 @@ def read_examples(
     if not examples:
         raise DataError(f"{path}: no sentences; the file is empty")
     if split is None:
+        if len({each.split for each in examples}) > 1:
+            for each in examples:
+                each.leave_out(f"the split '{_named(each.split)}'" if each.split else "no split")
         return examples
     selected = [each for each in examples if each.split is None or _named(each.split) == split]
     if not selected:
@@ -198,13 +201,15 @@ def convert_file(
     to_format: FormatPart = None,
     scheme: str = "iob2",
     to_scheme: str = "iob2",
+    split: str | None = None,
     tokenizer: str = "words",
     lossy: bool = False,
     strict: bool = False,
 ) -> tuple[ReadResult, list[Issue]]:
     """Write the sentences of `source` to the new file `target`; return them and what was lost.
 
-    The tokens of a file of tokens are kept; `tokenizer` splits other texts. Raises DataError if
+    Of a file that names the split of each sentence, `split` is one of them; by default all. The
+    tokens of a file of tokens are kept; `tokenizer` splits other texts. Raises DataError if
     anything is lost and not `lossy`.
     """
     check_scheme(to_scheme)
@@ -212,6 +217,7 @@ def convert_file(
         source,
         format=from_format,
         scheme=scheme,
+        split=split,
         tokenizer=tokenizer,
         keep_tokens=True,
         labelled=False,

@@ -83,16 +83,16 @@ class LabelStudio(Format):
     def _complete(self, tasks: Iterator[JsonObject]) -> list[JsonObject]:
         """Return `tasks` with those of JSON-MIN, one for each annotation, as complete ones."""
         completed: list[JsonObject] = []
-        by_id: dict[Any, JsonObject] = {}
+        by_id: dict[tuple[int | None, str], JsonObject] = {}
         for task in tasks:
             if "data" not in task.items:
                 number = task.get("id", int, None)
                 task = self._complete_task(task)
-                if number in by_id:
-                    by_id[number].items["annotations"] += task.items["annotations"]
+                data = task.object("data")
+                first = by_id.setdefault((number, data.get(self._text_key(data), str)), task)
+                if first is not task and number is not None:
+                    first.items["annotations"] += task.items["annotations"]
                     continue
-                if number is not None:
-                    by_id[number] = task
             completed.append(task)
         return completed
 

@@ -171,6 +171,7 @@ def test_label_studio_json_min(tmp_path):
         {"id": 1, "utterance": "👍 Rome", "label": regions, "intent": {"choices": ["a", "b"]}},
         {"id": 2, "utterance": "to Rome", "label": json.dumps(regions), "annotation_id": 1},
         {"id": 2, "utterance": "to Rome", "annotator": 7, "annotation_id": 2, "lead_time": 1.5},
+        {"id": 1, "utterance": "fly", "label": [], "annotation_id": 9},
         {"id": 3, "utterance": "go", "intent": "c", "annotation_id": 3, "annotator": "a@b.c"},
     ]
     rows[1]["updated_at"] = "2026-01-02"
@@ -178,6 +179,7 @@ def test_label_studio_json_min(tmp_path):
     assert [summary(each) for each in sentences] == [
         ("👍 Rome", [("city", "Rome")], "a#b"),
         ("to Rome", [("city", "Rome")], None),
+        ("fly", [], None),
         ("go", [], "c"),
     ]
     assert messages(sentences[1]) == ["an annotation of annotator 7"]
@@ -403,6 +405,17 @@ def test_clu_names_splits(tmp_path):
     ]
     assert list_file_splits(path) == ["test", "train"]
     assert [each.text for each in read_sentences(path, split="test").sentences] == ["fly"]
+
+
+def test_convert_refuses_to_lose_the_splits_of_a_file(tmp_path, cli):
+    rows = [{"text": "go", "dataset": "Train"}, {"text": "fly", "dataset": "Test"}]
+    source, target = tmp_path / "a.json", tmp_path / "a.jsonl"
+    source.write_text(json.dumps(project(*rows)), encoding="utf-8")
+    result = cli("convert", source, target)
+    assert result.code == 3 and "unchanged: the split 'train' (and 1 more)" in result.err
+    result = cli("convert", source, target, "--split", "test")
+    assert (result.code, result.err) == (0, "")
+    assert target.read_text(encoding="utf-8") == '{"text": "fly", "slots": []}\n'
 
 
 def test_clu_writes_a_project_with_its_intents_and_entities(tmp_path):
