@@ -35,10 +35,9 @@ class TokenTag(Format):
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
-        rows = [line.partition(_ARROW) for line in head]
-        items = [item.rpartition(":") for row, _, _ in rows for item in split_on_spaces(row)]
-        are_tagged = all(token and TAG.fullmatch(tag) for token, _, tag in items)
-        return bool(items) and any(intent for _, _, intent in rows) and are_tagged
+        items = [item for line in head for item in split_on_spaces(line.partition(_ARROW)[0])]
+        pairs = [item.rpartition(":") for item in items]
+        return bool(pairs) and all(token and TAG.fullmatch(tag) for token, _, tag in pairs)
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         for number, line in read_lines(path):
