@@ -1,5 +1,14 @@
 """Documents of brat: a text file and its annotations beside it, or a folder of such pairs.
 
+`NAME.txt` is read with `NAME.ann`; give either, or the folder. Each line of the text is a sentence.
+The `T` annotations of `NAME.ann` are slots; their offsets count the code points of the whole text,
+and are corrected by the text of the slot. `N` annotations say what the value of a slot stands for.
+Slots of several parts (`0 4;10 14`) or over several lines are left out and listed, as are
+attributes, relations, events and notes. A text without a `.ann` is unlabelled; READMEs are skipped.
+There are no intents.
+
+A folder `NAME` with `NAME.txt` and `NAME.ann` is written.
+
 `flights.txt`:
 
     fly to New York
@@ -7,15 +16,6 @@
 `flights.ann`:
 
     T1	destination 7 15	New York
-
-`NAME.txt` is read with `NAME.ann`; give either, or the folder. Each line of the text is a sentence.
-The `T` annotations of `NAME.ann` are slots; their offsets count the code points of the whole text,
-and are corrected by the text of the slot. `N` annotations say what the value of a slot stands for.
-Those of several parts (`0 4;10 14`) or over several lines are left out and listed, as are
-attributes, relations, events and notes. A text without a `.ann` is unlabelled; READMEs are skipped.
-There are no intents.
-
-A folder `NAME` with `NAME.txt` and `NAME.ann` is written.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Brat(Format):
     @classmethod
     def recognizes(cls, path: Path) -> bool:
         if path.is_dir():
-            names = {file.stem for file in path.glob("*.ann")}
-            return bool(names) and "train" not in names  # Else it is a corpus of splits.
+            texts, names = ({f.stem for f in path.glob(f"*{end}")} for end in cls.suffixes)
+            return bool(texts & names) and "train" not in names  # Else it is a corpus of splits.
         return path.suffix == ".txt" and path.with_suffix(".ann").is_file()
 
     @classmethod

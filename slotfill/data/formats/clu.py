@@ -1,5 +1,14 @@
 """Projects of Azure conversational language understanding (CLU), as exported and imported.
 
+The category of an entity is the slot, and `dataset` the split: `Train` or `Test`. `offset` and
+`length` are in the unit `stringIndexType`: UTF-16 code units by default, code points, or text
+elements, which are taken to be what the tokenizer `characters` splits at. Every utterance counts
+as labelled. Lists of values, regular expressions and prebuilt components are not read.
+
+A complete project is written, which the service imports under the name of the file: with UTF-16
+code units, in the language of the option `language`, and without `dataset`, which is Train to the
+service. It needs an intent for each utterance.
+
     {"projectFileVersion": "2023-04-01", "stringIndexType": "Utf16CodeUnit",
      "metadata": {"projectKind": "Conversation", "projectName": "flights", "language": "en-us"},
      "assets": {
@@ -9,15 +18,6 @@
        "utterances": [
          {"text": "fly to New York", "language": "en-us", "intent": "flight", "dataset": "Train",
           "entities": [{"category": "destination", "offset": 7, "length": 8}]}]}}
-
-The category of an entity is the slot, and `dataset` the split: `Train` or `Test`. `offset` and
-`length` are in the unit `stringIndexType`: UTF-16 code units by default, code points, or text
-elements, which are taken to be what the tokenizer `characters` splits at. Every utterance counts
-as labelled. Lists of values, regular expressions and prebuilt components are not read.
-
-A complete project is written, which the service imports under the name of the file: with UTF-16
-code units, in the language of the option `language`, and without `dataset`, which is Train to the
-service. It needs an intent for each utterance.
 """
 
 from __future__ import annotations

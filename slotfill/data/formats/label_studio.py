@@ -1,13 +1,5 @@
 """Tasks of Label Studio: its exports JSON and JSON-MIN, and what it imports.
 
-    [
-    {"data": {"text": "fly to New York"}, "annotations": [{"result": [
-      {"id": "1", "from_name": "label", "to_name": "text", "type": "labels",
-       "value": {"start": 7, "end": 15, "text": "New York", "labels": ["destination"]}},
-      {"id": "2", "from_name": "intent", "to_name": "text", "type": "choices",
-       "value": {"choices": ["flight"]}}]}]}
-    ]
-
 The text of a task is `text` in its `data`, or the only text there; the option `text` names another
 key. `labels` and `hypertextlabels` are slots, `choices` the intent: those called `intent` (or as
 the option `intent` says), or the only ones in the file. Of several annotations the ground truth is
@@ -18,7 +10,17 @@ points; those of versions that count UTF-16 code units are corrected by `text`. 
 slots are the lists of regions with `labels`, and the intent is at the key `intent`.
 
 Predictions with their confidence are written as `predictions`, each with its `score`, which Label
-Studio shows as labels to begin with; other labelled sentences as `annotations`.
+Studio shows as labels to begin with; other labelled sentences as `annotations`. They fit a project
+whose `Text` is called `text` and has the value `$text`, whose `Labels` are called `label` and whose
+`Choices` are called `intent`.
+
+    [
+    {"data": {"text": "fly to New York"}, "annotations": [{"result": [
+      {"id": "1", "from_name": "label", "to_name": "text", "type": "labels",
+       "value": {"start": 7, "end": 15, "text": "New York", "labels": ["destination"]}},
+      {"id": "2", "from_name": "intent", "to_name": "text", "type": "choices",
+       "value": {"choices": ["flight"]}}]}]}
+    ]
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from slotfill.data.tokenizers import is_empty
 
 _TASK_KEY = re.compile(
     r'"(annotations|predictions|completions)"\s*:\s*\[|"data"\s*:\s*\{|"annotation_id"\s*:'
-    r'|"(hypertext)?labels"\s*:\s*\[\s*"'
+    r'|"start"\s*:[^{}]*"(hypertext)?labels"\s*:\s*\[\s*"'
 )
 _MIN_KEYS = ("id", "annotation_id", "annotator", "created_at", "updated_at", "lead_time")
 """The keys of JSON-MIN that are neither data nor labels."""

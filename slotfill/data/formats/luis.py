@@ -1,15 +1,15 @@
 """Apps of LUIS, the predecessor of Azure CLU, as exported; they are only read.
 
+The entity is the slot; with a role it is called `entity.role`, as `city.origin`. `endPos` is the
+last character, and offsets are in UTF-16 code units. Of an entity and its `children`, or a
+composite entity and its parts, the longest is kept, and the others are listed. Patterns, lists of
+values and regular expressions are not read. Every utterance counts as labelled.
+
     {"luis_schema_version": "7.0.0", "culture": "en-us", "intents": [{"name": "flight"}],
      "entities": [{"name": "destination", "roles": []}],
      "utterances": [
        {"text": "fly to New York", "intent": "flight",
         "entities": [{"entity": "destination", "startPos": 7, "endPos": 14}]}]}
-
-The entity is the slot; with a role it is called `entity.role`, as `city.origin`. `endPos` is the
-last character, and offsets are in UTF-16 code units. Of an entity and its `children`, or a
-composite entity and its parts, the longest is kept, and the others are listed. Patterns, lists of
-values and regular expressions are not read. Every utterance counts as labelled.
 """
 
 from __future__ import annotations

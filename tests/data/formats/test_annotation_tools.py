@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from slotfill.config.models import DataConfig
 from slotfill.config.registry import FORMATS
 from slotfill.data.corpus import guess_format, list_file_splits, read_sentences, write_sentences
 from slotfill.data.sentence import Confidence, Sentence, Slot
+from slotfill.data.splits import read_split, split_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError, UsageError
 
@@ -335,6 +337,20 @@ def test_brat_folders_and_corpora(tmp_path):
     (folder / "a.txt").unlink()
     with pytest.raises(DataError, match=r"a.txt: no such file"):
         read_sentences(folder / "a.ann")
+
+
+def test_brat_files_named_after_splits_are_a_corpus(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.txt").write_text(f"to {name}\n", encoding="utf-8")
+        (tmp_path / f"{name}.ann").write_text("", encoding="utf-8")
+    data = DataConfig(path=str(tmp_path))
+    assert split_names(data) == ["test", "train"]
+    assert [each.text for each in read_split(data, "test").sentences] == ["to test"]
+    folder = tmp_path / "single"
+    folder.mkdir()
+    write_sentences(folder / "train.brackets", [Sentence.from_tokens(["go"], [])])
+    (folder / "other.ann").write_text("", encoding="utf-8")  # Without its text, it is no document.
+    assert split_names(DataConfig(path=str(folder))) == ["train", "valid"]
 
 
 def test_brat_writes_a_folder(tmp_path):
