@@ -119,7 +119,9 @@ class Example:
             message = f"slot '{name}' ({value!r}): {start} to {end} read as {{}} to {{}} ({{}})"
             self._add_issue("corrected offset", message.format(*found))
             start, end, _ = found
-        self.spans = [*(self.spans or ()), Span(name, start, end, resolved)]
+        if self.spans is None:
+            self.spans = []
+        self.spans.append(Span(name, start, end, resolved))
 
     def leave_out(self, what: str) -> None:
         """Note something of the file that a sentence cannot hold, as `the group '1'`."""

@@ -89,8 +89,8 @@ def _intent_of(path: Path) -> str:
 
 def _has_phrases(path: Path) -> bool:
     """Return whether a file in a folder or in a zip file is named as one that has phrases."""
-    is_cx = path.parent.name == "trainingPhrases"
-    return path.suffix.lower() == ".json" and (is_cx or bool(_USER_SAYS.match(path.stem)))
+    is_named = path.parent.name == "trainingPhrases" or _USER_SAYS.match(path.stem)
+    return bool(is_named) and path.suffix.lower() == ".json" and not path.name.startswith(".")
 
 
 def _find_files(folder: Path) -> Iterator[Path]:

@@ -120,9 +120,7 @@ def _from_tokens(row: JsonObject, scheme: str) -> Example:
 
 def _from_text(row: JsonObject) -> Example:
     if row.items.get("text") is None:
-        if name := _name_format(json.dumps(row.items)):
-            row.fail(f"{name} cannot be read; {_CONVERT}")
-        row.fail('neither "text" nor "tokens"')
+        row.fail(_LEX_HINT if _LEX_KEY in row.items else 'neither "text" nor "tokens"')
     text = row.get("text", str)
     if is_empty(text):
         row.fail("an empty sentence; remove the line")
@@ -189,9 +187,9 @@ def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
         lines = [(number, line)] if path is STANDARD_INPUT else islice(read_lines(path), 50)
         head = "\n".join(text for _, text in lines)
         problem = f"not JSON: {error.msg} at column {error.colno}"
-    if name := _name_format(head):
-        raise DataError(f"{path}: {name} cannot be read; {_CONVERT}")
-    if line.lstrip().startswith("["):
+    if f'"{_LEX_KEY}"' in head:
+        problem = _LEX_HINT
+    elif line.lstrip().startswith("["):
         problem = _JSON_ARRAY_HINT.format(path)
     elif line.strip() == "{":
         problem = _JSON_OBJECT_HINT.format(path)
@@ -202,15 +200,8 @@ _JSON_ARRAY_HINT = "a JSON array, but jsonl is one object a line; convert it, e.
 _JSON_OBJECT_HINT = (
     "a JSON object over several lines, but jsonl is one object a line; convert it, e.g. jq -c . {}"
 )
-_CONVERT = "convert it to JSON lines with text and slots (docs/formats.md)"
-_JSON_FORMATS = {
-    "Amazon Lex, whose utterances are templates without values,": ('"sampleUtterances"',),
-}
-
-
-def _name_format(text: str) -> str | None:
-    """Return the name of the JSON format that the keys in `text` are typical of."""
-    for name, keys in _JSON_FORMATS.items():
-        if all(key in text for key in keys):
-            return name
-    return None
+_LEX_KEY = "sampleUtterances"
+_LEX_HINT = (
+    "utterances of Amazon Lex are templates such as {City}, without the values to learn from; write"
+    " example sentences"
+)

@@ -143,22 +143,18 @@ class Rasa(Format):
         return KnownValuesFound(synonyms, lists["lookup"], lists["regex"])
 
     def arrange(self, sentences: Iterable[Sentence]) -> list[Sentence]:
-        groups: dict[str, list[Sentence]] = {}
-        for sentence in sentences:
-            groups.setdefault(_render(sentence)[0], []).append(sentence)
-        return list(chain.from_iterable(groups.values()))
+        groups = _group(sentences).values()
+        return [sentence for group in groups for sentence, _ in group]
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         return "".join(_render(sentence))
 
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
-        last = ""
         with path.open("x", encoding="utf-8", newline="\n") as file:
             file.write(self.frame[0])
-            for sentence in self.arrange(sentences):
-                head, example = _render(sentence)
-                file.write(example if head == last else head + example)
-                last = head
+            for head, group in _group(sentences).items():
+                file.write(head)
+                file.writelines(example for _, example in group)
 
 
 def _is_json(path: Path) -> bool:
@@ -174,7 +170,7 @@ def _read_items(path: Path) -> Iterator[_Item]:
 
 def _read_yaml(path: Path) -> Iterator[_Item]:
     documents = [document.fields for document in read_documents(path)]
-    if not any("nlu" in fields for fields in documents):
+    if documents and not any("nlu" in fields for fields in documents):
         raise DataError(f"{path}:1: no examples under the key nlu, where Rasa NLU has them")
     for entry in chain.from_iterable(
         fields["nlu"].items for fields in documents if "nlu" in fields
@@ -260,7 +256,7 @@ def _parse(item: _Item) -> Example:
         else:
             entities = _parse_entities(match, item.location)
         for entity in entities:
-            _add_entity(example, entity, start, len(example.text), entity.items.get("value"))
+            _add_entity(example, entity, start, len(example.text))
     example.text += item.text[done:]
     if is_empty(example.text):
         raise DataError(f"{item.location}: an empty example; remove it")
@@ -278,12 +274,15 @@ def _parse_entities(match: re.Match[str], location: str) -> list[JsonObject]:
     return JsonObject({"entities": entities}, location).objects("entities")
 
 
-def _add_entity(example: Example, entity: JsonObject, start: int, end: int, value: object) -> None:
-    """Add a slot whose value stands for `value`, a text or a number."""
+def _add_entity(
+    example: Example, entity: JsonObject, start: int, end: int, words: str | None = None
+) -> None:
+    """Add a slot; its value is what it stands for, unless it is the `words` of the slot."""
     name, role = entity.get("entity", str), entity.get("role", str, None)
     name = f"{name}.{role}" if role else name
+    value = None if words else entity.items.get("value")
     resolved = value if value is None or isinstance(value, str) else json.dumps(value)
-    example.add_span(name, start, end, None, resolved)
+    example.add_span(name, start, end, words, resolved)
     if group := entity.items.get("group"):
         example.leave_out(f"the group {group!r} of slot '{name}'")
 
@@ -298,13 +297,9 @@ def _read_json_examples(path: Path) -> Iterator[Example]:
             start, end = entity.get("start", int), entity.get("end", int)
             value = entity.items.get("value")
             found = find_value(text, start, end, value) if isinstance(value, str) else None
-            if found and found[2] != NEAREST:
-                # The value is the words of the slot, and so its offsets can be corrected.
-                _add_entity(example, entity, start, end, None)
-                span = (example.spans or []).pop()
-                example.add_span(span.name, start, end, str(value))
-            else:
-                _add_entity(example, entity, start, end, value)
+            # A value that is only elsewhere in the text is what the slot stands for.
+            words = value if found and found[2] != NEAREST else None
+            _add_entity(example, entity, start, end, words)
         if row.items.get("metadata"):
             example.leave_out("metadata")
         yield example
@@ -331,6 +326,15 @@ def _read_objects(path: Path, *names: str) -> Iterator[tuple[str, JsonObject]]:
     for (_, name), row in read_objects(path, "rasa_nlu_data", "*"):
         if name in names:
             yield name, row
+
+
+def _group(sentences: Iterable[Sentence]) -> dict[str, list[tuple[Sentence, str]]]:
+    """Return `sentences`, each as it is rendered, by the head of the group that they are in."""
+    groups: dict[str, list[tuple[Sentence, str]]] = {}
+    for sentence in sentences:
+        head, example = _render(sentence)
+        groups.setdefault(head, []).append((sentence, example))
+    return groups
 
 
 def _render(sentence: Sentence) -> tuple[str, str]:

@@ -30,7 +30,7 @@ from slotfill.files import read_lines
 _SLOT = re.compile(r"\[([^\[\]:]*)(?::([^\[\]]*))?\](?:\(([^)]*)\))?")
 _TYPE = re.compile(r"type\s*:\s*[\"']?(intent|entity)[\"']?\s*(#.*)?$")
 _DATASET = re.compile(
-    r'"(use_synonyms|matching_strictness)"\s*:'
+    r'"(use_synonyms|automatically_extensible|matching_strictness)"\s*:'
     r'|"intents"\s*:\s*\{\s*"[^"]*"\s*:\s*\{\s*"utterances"\s*:\s*\[\s*\{\s*"data"\s*:'
 )
 _BENCHMARK = re.compile(r'\{\s*"[^"]+"\s*:\s*\[\s*\{\s*"data"\s*:\s*\[')

@@ -261,7 +261,7 @@ def test_rasa_folders_are_read_without_other_files(tmp_path):
         ('nlu:\n- intent: "\\UFFFFFFFF"\n', ":2: not YAML: an escape stands for no character"),
         ('nlu:\n- intent: "\\uD800"\n', ":2: U+D800 is half a character"),
         ("nlu:\n- intent: a\u2028b\n", ":2: U+2028 ends a line in YAML; write it in double quotes"),
-        ("nlu:\n- intent: " + "[" * 9999, ":1: nested too deep"),
+        ("nlu:\n- intent: " + "[" * 999, ":1: nested too deep"),
         ("intents:\n- a\n", ":1: no examples under the key nlu, where Rasa NLU has them"),
         ("nlu:\n", ":1: no examples under the key nlu"),
         (
@@ -499,10 +499,16 @@ def test_a_zip_bomb_is_refused(tmp_path, monkeypatch):
         read(tmp_path / "a.zip")
 
 
-def test_amazon_lex_has_only_templates(tmp_path):
-    text = '{"name": "a", "sampleUtterances": [{"utterance": "to {City}"}]}'
-    with pytest.raises(DataError, match="Amazon Lex, whose utterances are templates without"):
-        read(write(tmp_path, {"a.json": text}) / "a.json")
+@pytest.mark.parametrize("indent", [None, 1])
+def test_amazon_lex_has_only_templates(indent, tmp_path):
+    intent = {"name": "a", "sampleUtterances": [{"utterance": "to {City}"}]}
+    path = write(tmp_path, {"a.json": json.dumps(intent, indent=indent)}) / "a.json"
+    with pytest.raises(DataError) as error:
+        read(path)
+    assert str(error.value) == (
+        f"{path}:1: utterances of Amazon Lex are templates such as {{City}}, without the values to"
+        " learn from; write example sentences"
+    )
 
 
 def test_sentences_of_a_streamed_prediction_are_valid_rasa_yaml(tmp_path):
