@@ -34,6 +34,8 @@ class Format:
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """The file endings of this format, which others may have too."""
+    detected_by: ClassVar[str] = ""
+    """What `recognizes` and `looks_like` look for besides, for the documentation."""
     is_general: ClassVar[bool] = False
     """Whether a file that also looks like another format is of that one."""
     names_splits: ClassVar[bool] = False

@@ -1,10 +1,12 @@
 r"""Slots marked in the text like links: `fly to [Taipei](destination)`.
 
-One sentence a line; empty lines are skipped. In the text and the slots' values `[`, `]` and `\` are
+    [](flight) fly to [New York](destination)
+
+One sentence a line; good for writing by hand, and for languages without spaces between words. An
+intent comes before the sentence, as a name without a value, and may be left out. Every line counts
+as labelled, and empty lines are skipped. In the text and the slots' values `[`, `]` and `\` are
 written `\[`, `\]` and `\\`; in a name `)` and `\` are written `\)` and `\\`. `\(`, `\)`, `\n` and
-`\r` (line ends) are accepted everywhere; a backslash before anything else is an error. Every line
-counts as labelled. An intent comes before the sentence, as a name without a value:
-`[](book_flight) fly to [Taipei](destination)`.
+`\r` (line ends) are accepted everywhere; a backslash before anything else is an error.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Brackets(Format):
     """Text with slots in brackets."""
 
     suffixes = (".brackets", ".md")
+    detected_by = "a line with `[words](slot)`"
     is_general = True
     holds_unlabelled = False
 

@@ -50,6 +50,7 @@ class Brat(Format):
     """Texts with annotations in a second file."""
 
     suffixes = (".txt", ".ann")
+    detected_by = "a `.ann` beside the text, or a folder of such pairs, none called `train`"
     holds_intents = False
 
     @classmethod

@@ -42,6 +42,7 @@ class CLU(Format):
     """
 
     suffixes = (".json",)
+    detected_by = "a JSON object with `projectKind` or `stringIndexType`"
     names_splits = True
     holds_unlabelled = False
 

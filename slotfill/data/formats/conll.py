@@ -65,6 +65,7 @@ class Conll(Format):
     """
 
     suffixes = (".conll", ".iob", ".iob2", ".bio", ".tsv")
+    detected_by = "a column has a tag on every line"
     is_general = True
 
     def __init__(

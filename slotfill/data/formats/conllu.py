@@ -54,6 +54,7 @@ class Conllu(Format):
     """
 
     suffixes = (".conllu", ".conllup")
+    detected_by = "ten columns, or those that `# global.columns` names"
 
     def __init__(self, *, tag: str | None = None) -> None:
         self.tag = tag

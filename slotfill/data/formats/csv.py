@@ -35,6 +35,7 @@ class Csv(Format):
     """Tables with the columns text and slots, or tokens and tags."""
 
     suffixes = (".csv", ".tsv")
+    detected_by = "the columns `text` and `slots`, or `tokens` and `tags`"
     frame = (",".join(_WRITTEN) + "\n", "", "")
 
     @classmethod

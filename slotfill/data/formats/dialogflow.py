@@ -35,6 +35,7 @@ class Dialogflow(Format):
     """Phrases in parts, each of which may be a slot."""
 
     suffixes = (".json", ".zip")
+    detected_by = "JSON with `userDefined` or `trainingPhrases`, or a folder of such files"
 
     @classmethod
     def recognizes(cls, path: Path) -> bool:

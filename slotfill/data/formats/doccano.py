@@ -30,6 +30,11 @@ _LEFT_OUT = ("relations", "Comments", "comments")
 class Doccano(JsonRows):
     """Exports of doccano."""
 
+    detected_by = (
+        "`label` is a list of `[start, end, label]`, or `entities` with `id`, `Comments` "
+        "or a list `cats`"
+    )
+
     @classmethod
     def has_shape(cls, row: Any) -> bool:
         if not isinstance(row, dict) or row.keys().isdisjoint(("text", "data")):

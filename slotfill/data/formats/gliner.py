@@ -34,6 +34,8 @@ _LEFT_OUT = ("relations", "json_structures")
 class Gliner(JsonRows):
     """GLiNER's tokens and inclusive token spans."""
 
+    detected_by = "the keys `tokenized_text`, or `input` and `output`"
+
     holds_intents = False
     frame = ("[\n", ",\n", "\n]\n")
 

@@ -71,6 +71,7 @@ class Inception(Format):
     """
 
     suffixes = (".tsv",)
+    detected_by = "the first line is `#FORMAT=WebAnno TSV 3.3`, or another 3"
     holds_intents = False
 
     def __init__(self, *, layer: str | None = None) -> None:

@@ -1,5 +1,17 @@
 """A folder with one sentence a line in `seq.in` (tokens), `seq.out` (tags) and `label` (intent).
 
+`seq.in`:
+
+    fly to New York
+
+`seq.out`:
+
+    O O B-destination I-destination
+
+`label`:
+
+    flight
+
 The layout in which ATIS and SNIPS are published. Without `seq.out` the sentences are unlabelled;
 `label` may be left out.
 """
@@ -25,6 +37,8 @@ from slotfill.files import nearest_in_folder, read_lines
 
 class JointSLU(Format):
     """Three files side by side."""
+
+    detected_by = "a folder with `seq.in` in it"
 
     @classmethod
     def recognizes(cls, path: Path) -> bool:

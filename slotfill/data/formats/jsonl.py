@@ -1,14 +1,14 @@
 """JSON lines: one object a line, with tokens and tags, or text and slots with character offsets.
 
-    {"text": "to Taipei", "tokens": ["to", "Taipei"], "tags": ["O", "B-city"]}
-    {"text": "to Taipei", "slots": [{"name": "city", "value": "Taipei", "start": 3, "end": 9}]}
+    {"text": "fly to New York", "tokens": ["fly", "to", "New", "York"], "tags": ["O", "O", "B-destination", "I-destination"], "intent": "flight"}
+    {"text": "fly to New York", "slots": [{"name": "destination", "value": "New York", "start": 7, "end": 15}], "intent": "flight"}
 
 Either may have an "intent". `text` may be left out beside `tokens`, and `value` beside `start` and
 `end`; they must agree if present. `end` is exclusive. `"unknown": [[10, 16]]` are characters whose
 labels are not known, as are tokens with the tag `?`. Without tags or slots the sentence is
 unlabelled. Other keys are ignored, unless they may be the labels of an unlabelled sentence.
 Sentences of files of tokens are written in the first shape, all others in the second.
-"""
+"""  # noqa: E501 - The examples are lines.
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Jsonl(Format):
     """JSON lines."""
 
     suffixes = (".jsonl", ".ndjson", ".json")
+    detected_by = "every line begins with `{`"
     is_general = True
     holds_confidence = True
 

@@ -53,6 +53,7 @@ class LabelStudio(Format):
     """
 
     suffixes = (".json",)
+    detected_by = "a JSON array of objects with `data`, `annotations`, `predictions` or `labels`"
     holds_confidence = True
     frame = ("[\n", ",\n", "\n]\n")
 

@@ -28,6 +28,7 @@ class LUIS(Format):
     """Apps of LUIS."""
 
     suffixes = (".json",)
+    detected_by = "a JSON object with `luis_schema_version` or `startPos`"
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:

@@ -25,6 +25,8 @@ _SLOT = re.compile(r"\[\s*([^\[\]:]+?)\s*:\s*([^\[\]]*?)\s*\]")
 class Massive(JsonRows):
     """MASSIVE and SLURP."""
 
+    detected_by = "the keys `utt` and `annot_utt`, or `sentence` and `sentence_annotation`"
+
     names_splits = True
 
     @classmethod

@@ -77,6 +77,7 @@ class Parquet(Format):
     """
 
     suffixes = SUFFIXES
+    detected_by = "a folder of such files with numbers as names"
 
     def __init__(
         self,

@@ -23,6 +23,8 @@ from slotfill.errors import DataError
 class Prodigy(JsonRows):
     """Exports of Prodigy."""
 
+    detected_by = "the key `answer` or `_task_hash`, or `spans` of objects"
+
     @classmethod
     def has_shape(cls, row: Any) -> bool:
         match row:

@@ -77,6 +77,9 @@ class Rasa(Format):
     """Examples grouped by intent, slots in brackets."""
 
     suffixes = (".yml", ".yaml", ".json", ".md")
+    detected_by = (
+        "`nlu:`, `rasa_nlu_data` or `## intent:`, or a folder of such files, none called `train`"
+    )
     holds_unlabelled = False
     needs_intents = True
     frame = ('version: "3.1"\nnlu:\n', "", "")

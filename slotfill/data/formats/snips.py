@@ -56,6 +56,7 @@ class Snips(Format):
     """Utterances of intents, with slots in brackets or in parts."""
 
     suffixes = (".yaml", ".yml", ".json")
+    detected_by = "`type: intent`, or JSON whose utterances are in parts"
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:

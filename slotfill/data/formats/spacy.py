@@ -35,6 +35,8 @@ _LEFT_OUT = ("words", "tags", "pos", "morphs", "lemmas", "heads", "deps", "spans
 class Spacy(JsonRows):
     """spaCy's pairs of text and annotations."""
 
+    detected_by = 'pairs `["text", {"entities": [...]}]`, or objects with both'
+
     @classmethod
     def has_shape(cls, row: Any) -> bool:
         if _is_pair(row):

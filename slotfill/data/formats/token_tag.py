@@ -31,6 +31,8 @@ _ARROW = " <=> "
 class TokenTag(Format):
     """Tokens with their tags, and the intent, on one line."""
 
+    detected_by = "lines such as `to:O Rome:B-city <=> flight`"
+
     holds_unlabelled = False
 
     @classmethod
