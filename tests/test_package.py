@@ -19,7 +19,7 @@ import slotfill
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPORA = ("taipei", "taipei_zh")
-EXTRAS = ("", "plots", "fasttext", "transformers", "tune", "values", "test", "dev")
+EXTRAS = ("", "plots", "fasttext", "transformers", "tune", "values", "spacy", "test", "dev")
 SPLITS = ("train", "valid", "test", "pairs", "unseen")
 
 

@@ -163,16 +163,19 @@ def parse_head(head: Sequence[str]) -> list[Any]:
 
 
 def _close_brackets(text: str) -> str:
-    """Return a JSON text that may be cut off: up to its last comma, with the brackets closed."""
-    closing, end, closing_at_end = "", 0, ""
+    """Return a JSON text, if it is cut off without its last item and with its brackets closed."""
+    closing: list[str] = []
+    closed: list[str] = []  # What was closed since `end`.
+    end = 0
     for match in _TOKEN.finditer(text):
         if match[0] in ("[", "{"):
-            closing = ("]" if match[0] == "[" else "}") + closing
-        elif match[0] in ("]", "}"):
-            closing = closing[1:]
+            closing.append("]" if match[0] == "[" else "}")
+            end, closed = match.end(), []
         elif match[0] == ",":
-            end, closing_at_end = match.start(), closing
-    return text[:end] + closing_at_end if closing else text
+            end, closed = match.start(), []
+        elif match[0] in ("]", "}") and closing:
+            closed.append(closing.pop())
+    return text[:end] + "".join(reversed(closing + closed[::-1])) if closing else text
 
 
 class _Reader:

@@ -20,7 +20,7 @@ class JsonRows(Format):
 
     @classmethod
     def has_shape(cls, row: Any) -> bool:
-        """Return whether a JSON value has the keys of this format."""
+        """Return whether a JSON value has keys that only this format has."""
         raise NotImplementedError
 
     def parse(self, row: JsonObject) -> Example:
@@ -30,7 +30,8 @@ class JsonRows(Format):
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
         rows = parse_head(head)
-        return bool(rows) and all(map(cls.has_shape, rows))
+        own = (row for row in rows if isinstance(row, dict) and ("slots" in row or "tags" in row))
+        return any(map(cls.has_shape, rows)) and not any(own)
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         yield from map(self.parse, self.rows(path))

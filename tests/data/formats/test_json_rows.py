@@ -1,0 +1,417 @@
+"""Formats of JSON lines and arrays: spaCy, doccano, Prodigy, GLiNER, MASSIVE and SLURP."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slotfill.config.registry import FORMATS
+from slotfill.data.corpus import guess_format, read_examples, read_sentences, write_sentences
+from slotfill.data.json_objects import parse_head
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.errors import DataError
+
+SHARED = Path(__file__).parents[4] / "shared" / "formats"
+JSON_ROWS = ("doccano", "gliner", "massive", "prodigy", "spacy")
+
+
+def write(tmp_path: Path, *rows: object, name: str = "a.jsonl", indent: int | None = None) -> Path:
+    """Write JSON lines, or with `indent` one array over many lines."""
+    path = tmp_path / name
+    if indent is None:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    else:
+        text = json.dumps(rows, ensure_ascii=False, indent=indent)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def contents(path: Path) -> list[tuple[str, list[tuple[str, str]] | None, str | None]]:
+    """The text, the slots with their values, and the intent of each example."""
+    return [
+        (
+            example.text,
+            None
+            if example.spans is None
+            else [(span.name, example.text[span.start : span.end]) for span in example.spans],
+            example.intent,
+        )
+        for example in read_examples(path)
+    ]
+
+
+def left_out(path: Path) -> list[str]:
+    issues = [issue for example in read_examples(path) for issue in example.issues]
+    return [f"{issue.location.rpartition(':')[2]}: {issue.message}" for issue in issues]
+
+
+def error_of(path: Path, **keys) -> str:
+    with pytest.raises(DataError) as error:
+        read_sentences(path, **keys)
+    return str(error.value).replace(str(path), "@")
+
+
+LEAVE = "leave Taipei on November 2nd"
+BOTH = [("origin", "Taipei"), ("date", "November 2nd")]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the example files, ../shared/formats, are absent")
+@pytest.mark.parametrize(
+    ("name", "format", "expected"),
+    [
+        ("spacy.jsonl", "spacy", [(LEAVE, BOTH, None)] * 2),
+        (
+            "doccano-export.jsonl",
+            "doccano",
+            [
+                (LEAVE, BOTH, None),
+                ("leave Taipei", BOTH[:1], None),
+                ("leave Taipei", BOTH[:1], "book_flight"),
+            ],
+        ),
+        ("prodigy.jsonl", "prodigy", [("leave Taipei", BOTH[:1], None)]),
+        (
+            "massive.jsonl",
+            "massive",
+            [
+                (
+                    "leave taipei on november second",
+                    [("place_name", "taipei"), ("date", "november second")],
+                    "transport_ticket",
+                )
+            ],
+        ),
+    ],
+)
+def test_example_files_are_read(name, format, expected):
+    assert guess_format(SHARED / name) == format
+    assert contents(SHARED / name) == expected
+    assert left_out(SHARED / name) == []
+
+
+# One row of each shape, all with the slot city on the second word after an emoji.
+TEXT = "👋 Rome now"
+SHAPES = {
+    "a spaCy pair": ("spacy", [TEXT, {"entities": [[2, 6, "city"]]}]),
+    "a spaCy pair with categories": (
+        "spacy",
+        [TEXT, {"entities": [[2, 6, "city"]], "cats": {"a": 0.0}}],
+    ),
+    "a spaCy object": ("spacy", {"text": TEXT, "entities": [[2, 6, "city"]]}),
+    "doccano's label": ("doccano", {"id": 1, "text": TEXT, "label": [[2, 6, "city"]]}),
+    "doccano's labels": ("doccano", {"id": 1, "data": TEXT, "labels": [[2, 6, "city"]]}),
+    "doccano's entities": (
+        "doccano",
+        {
+            "id": 2,
+            "text": TEXT,
+            "entities": [{"id": 5, "label": "city", "start_offset": 2, "end_offset": 6}],
+            "relations": [],
+            "Comments": [],
+        },
+    ),
+    "doccano's entities and intents": (
+        "doccano",
+        {"text": TEXT, "entities": [[2, 6, "city"]], "cats": []},
+    ),
+    "Prodigy's spans": (
+        "prodigy",
+        {"text": TEXT, "spans": [{"start": 2, "end": 6, "label": "city", "token_end": 1}]},
+    ),
+    "GLiNER": ("gliner", {"tokenized_text": TEXT.split(), "ner": [[1, 1, "city"]]}),
+    "GLiNER2": ("gliner", {"input": TEXT, "output": {"entities": {"city": ["Rome"]}}}),
+    "GLiNER2's schema": ("gliner", {"text": TEXT, "schema": {"entities": {"city": ["Rome"]}}}),
+    "MASSIVE": ("massive", {"utt": TEXT, "annot_utt": "👋 [city : Rome] now"}),
+    "SLURP": ("massive", {"sentence": TEXT, "sentence_annotation": "👋 [city : Rome] now"}),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("indent", [None, 0, 2])
+def test_a_file_is_recognized_by_its_keys_as_lines_and_as_an_array(shape, indent, tmp_path):
+    format, row = SHAPES[shape]
+    path = write(tmp_path, row, row, name="a.json", indent=indent)
+    head = path.read_text(encoding="utf-8").splitlines()[:20]
+    matching = [name for name in FORMATS.names() if FORMATS.part(name).load().looks_like(head)]
+    assert [name for name in matching if name != "jsonl"] == [format]
+    assert contents(path) == [(TEXT, [("city", "Rome")], None)] * 2
+    second = read_examples(path)[1].location
+    text = path.read_text(encoding="utf-8")
+    line = 2 if indent is None else text[: text.rindex(TEXT.split()[0])].count("\n")
+    assert abs(int(second.rpartition(":")[2]) - line) <= 3
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_byte_order_mark_crlf_and_empty_lines(shape, tmp_path):
+    _, row = SHAPES[shape]
+    path = write(tmp_path, row)
+    path.write_bytes(b"\xef\xbb\xbf" + b"\r\n" * 2 + path.read_bytes().replace(b"\n", b"\r\n") * 2)
+    assert contents(path) == [(TEXT, [("city", "Rome")], None)] * 2
+    assert [each.location for each in read_examples(path)] == [f"{path}:3", f"{path}:4"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_damaged_rows_are_errors_of_one_line(shape, tmp_path):
+    """Every value of a row is replaced by others, and the file is cut off anywhere."""
+    format, row = SHAPES[shape]
+
+    def damage(value):
+        yield from (None, 7, "x", [], {}, [None], [[1]], -1, True, {"a": 1})
+        if isinstance(value, dict):
+            for key in value:
+                yield {k: v for k, v in value.items() if k != key}
+                yield from ({**value, key: bad} for bad in damage(value[key]))
+        if isinstance(value, list):
+            for index in range(len(value)):
+                yield from (
+                    [*value[:index], bad, *value[index + 1 :]] for bad in damage(value[index])
+                )
+
+    line = json.dumps(row, ensure_ascii=False)
+    texts = [json.dumps(bad) for bad in damage(row)]
+    texts += [line[:end] for end in range(1, len(line))]
+    texts += [f"[{line}, {line[:end]}" for end in range(0, len(line), 3)]
+    path = tmp_path / "a.json"
+    for text in texts:
+        path.write_text(text, encoding="utf-8")
+        try:
+            read_sentences(path, format=format, labelled=False)
+        except DataError as error:
+            assert str(error).startswith(f"{path}:") and "\n" not in str(error)
+
+
+def test_keys_that_are_not_known_keep_their_error(tmp_path):
+    path = write(tmp_path, {"text": "to Rome", "mentions": [[3, 7, "city"]]})
+    assert guess_format(path) == "jsonl"
+    assert '@:1: "mentions" may be labels, but labels are read from "slots"' in error_of(path)
+    for keys in ({"text": "to Rome", "slots": []}, {"tokens": ["to"], "tags": ["O"], "text": "to"}):
+        path = write(tmp_path, {**keys, "answer": "accept", "entities": [], "id": 3})
+        assert guess_format(path) == "jsonl"
+
+
+def test_long_and_cut_off_lines_are_recognized(tmp_path):
+    rows = [["Rome " * 5000, {"entities": [[0, 4, "city"]]}], ["Rome", {"entities": []}]]
+    assert guess_format(write(tmp_path, *rows)) == "spacy"
+    row = {"tokenized_text": ["Rome"] * 9000, "ner": [[0, 0, "city"]]}
+    assert guess_format(write(tmp_path, row)) == "gliner"
+
+
+@pytest.mark.parametrize(
+    ("head", "rows"),
+    [
+        (['{"a": 1}', '{"a": 2, "b'], [{"a": 1}]),
+        (['{"a": 1, "b": [2, "x,y'], [{"a": 1, "b": [2]}]),
+        (['["x,y', "[1, [2"], [[], [1, []]]),
+        (["[", "[1, 2],", "[3, {"], [[1, 2]]),
+        (['[["a", {"b": [1, 2]}], ["c'], [["a", {"b": [1, 2]}]]),
+        (['[["a", {"b": [1, 2]}]]'], [["a", {"b": [1, 2]}]]),
+        (["fly to Rome"], []),
+        (["[]"], []),
+        ([], []),
+        (["[" * 20000], []),
+    ],
+)
+def test_parse_head_closes_what_is_cut_off(head, rows):
+    assert parse_head(head) == rows
+
+
+# spaCy
+
+
+def test_spacy_intents_are_the_categories_with_score_1(tmp_path):
+    path = write(
+        tmp_path,
+        ["a", {"entities": [], "cats": {"x": 0.0, "y": 1.0, "z": True}}],
+        ["b", {"cats": {"x": 0.5, "y": 1}}],
+        ["c", {}],
+        ["d", {"entities": [[0, 1, "q", "Q42"]], "heads": [0], "links": {}}],
+    )
+    assert contents(path) == [
+        ("a", [], "y#z"),
+        ("b", None, "y"),
+        ("c", None, None),
+        ("d", [("q", "d")], None),
+    ]
+    assert left_out(path) == [
+        "2: the category 'x' of 0.5",
+        "4: [\"Q42\"] of slot 'q'",
+        '4: "heads"',
+    ]
+
+
+def test_spacy_pairs_are_written(tmp_path):
+    sentences = [
+        Sentence.from_tokens(["to", "Rome"], [Slot("city", 1, 2)], "go#fly"),
+        Sentence.from_tokens(["now"]),
+    ]
+    write_sentences(tmp_path / "a.jsonl", sentences, format="spacy")
+    assert (tmp_path / "a.jsonl").read_text(encoding="utf-8") == (
+        '["to Rome", {"entities": [[3, 7, "city"]], "cats": {"go": 1.0, "fly": 1.0}}]\n'
+        '["now", {}]\n'
+    )
+
+
+# doccano
+
+
+def test_doccano_relations_and_comments_are_left_out(tmp_path):
+    path = write(
+        tmp_path,
+        {"id": 1, "text": "a", "label": [], "Comments": ["why?"]},
+        {"id": 2, "text": "b", "entities": [], "relations": [{"id": 1}]},
+        {"id": 3, "text": "c"},
+        {"id": 3, "text": "d", "label": [[0, 1, "x"], [0, 1, "x"]], "cats": ["p", "q"]},
+    )
+    assert contents(path) == [
+        ("a", [], None),
+        ("b", [], None),
+        ("c", None, None),
+        ("d", [("x", "d")] * 2, "p#q"),
+    ]
+    assert left_out(path) == ['1: "Comments"', '2: "relations"']
+
+
+# Prodigy
+
+
+def task(text: str, answer: str = "accept", **keys: object) -> dict[str, object]:
+    return {"text": text, "answer": answer, **keys}
+
+
+def test_prodigy_tasks_that_are_not_accepted_are_left_out(tmp_path):
+    path = write(
+        tmp_path,
+        task("a", "ignore"),
+        task("b", spans=[]),
+        task("c", "reject", spans=[{"start": 0, "end": 1, "label": "x"}]),
+        task("d", tokens=[{"text": "d", "start": 0, "end": 1, "id": 0}]),
+        task("e", "reject"),
+    )
+    assert contents(path) == [("b", [], None), ("d", [], None)]
+    assert left_out(path) == [
+        '1: the task, answered "ignore"',
+        '3: the task, answered "reject"',
+        '5: the task, answered "reject"',
+    ]
+    path = write(tmp_path, task("a", "ignore"), task("b", "reject"))
+    assert error_of(path) == "@: none of its 2 tasks is answered with accept"
+    assert "the answer is accept, reject or ignore, found 1" in error_of(
+        write(tmp_path, task("a", answer=1))
+    )
+
+
+def test_prodigy_choices_and_labels_are_intents(tmp_path):
+    path = write(
+        tmp_path,
+        task("a", label="x"),
+        task("b", options=[{"id": "y"}, {"id": "z"}], accept=["y", "z"], spans=[]),
+        task("c", accept=[], options=[]),
+    )
+    assert contents(path) == [("a", None, "x"), ("b", [], "y#z"), ("c", None, None)]
+
+
+def test_prodigy_spans_with_wrong_offsets_are_corrected(tmp_path):
+    span = {"start": 3, "end": 7, "label": "city", "text": "Rome"}
+    path = write(tmp_path, task(TEXT, spans=[span]))
+    assert contents(path) == [(TEXT, [("city", "Rome")], None)]
+    assert left_out(path) == ["1: slot 'city' ('Rome'): 3 to 7 read as 2 to 6 (UTF-16 code units)"]
+
+
+# GLiNER
+
+
+def test_gliner_ends_are_inclusive_and_an_array_is_written(tmp_path):
+    sentences = [
+        Sentence.from_tokens(["to", "New", "York"], [Slot("city", 1, 3)]),
+        Sentence.from_tokens(["now"]),
+    ]
+    path = tmp_path / "a.json"
+    write_sentences(path, sentences, format="gliner")
+    assert json.loads(path.read_text(encoding="utf-8")) == [
+        {"tokenized_text": ["to", "New", "York"], "ner": [[1, 2, "city"]]},
+        {"tokenized_text": ["now"]},
+    ]
+    assert contents(path) == [("to New York", [("city", "New York")], None), ("now", None, None)]
+    path = write(tmp_path, {"tokenized_text": ["to", "Rome"], "ner": [[1, 2, "city"]]})
+    assert error_of(path) == (
+        '@:1: expected [first, last, label] of 2 tokens, counted from 0, in "ner", found [1, 2,'
+        ' "city"]'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "entities", "slots"),
+    [
+        ("go to Rome", {"city": ["Rome"]}, [("city", "Rome")]),
+        ("a man, a plan", {"x": ["a"]}, "'x' has 'a' 1 times, the text 2 times"),
+        ("a man, a plan", {"x": ["a", "a"]}, [("x", "a"), ("x", "a")]),
+        ("a plan", {"x": ["a"]}, [("x", "a")]),
+        ("an apple", {"x": ["appl"], "y": []}, [("x", "appl")]),
+        ("an apple", {"x": ["pear"]}, "'x' has 'pear' 1 times, the text 0 times"),
+        ("到台北去", {"city": ["台北"]}, [("city", "台北")]),
+    ],
+)
+def test_gliner2_values_must_occur_as_often_as_they_are_listed(text, entities, slots, tmp_path):
+    path = write(tmp_path, {"input": text, "output": {"entities": entities}})
+    if isinstance(slots, str):
+        assert slots in error_of(path)
+    else:
+        assert contents(path) == [(text, slots, None)]
+
+
+def test_gliner2_classification_is_the_intent(tmp_path):
+    intent = {"task": "intent", "labels": ["x", "y"], "true_label": ["x"]}
+    mood = {"task": "mood", "labels": ["p"], "true_label": "p"}
+    path = write(
+        tmp_path,
+        {"input": "a", "output": {"entities": {}, "classifications": [intent]}},
+        {"input": "b", "output": {"classifications": [intent, mood], "relations": [{}]}},
+    )
+    assert contents(path) == [("a", [], "x"), ("b", None, None)]
+    assert left_out(path) == ['2: "classifications"', '2: "relations"']
+
+
+# MASSIVE and SLURP
+
+
+@pytest.mark.parametrize(
+    ("utt", "annotated", "text", "slots"),
+    [
+        ("wake me at 9:30", "wake me at [time : 9:30]", None, [("time", "9:30")]),
+        (
+            "明日九時半に",
+            "[date : 明日] [time : 九 時 半] に",
+            None,
+            [("date", "明日"), ("time", "九時半")],
+        ),
+        ("ปลุก ตีห้า", "ปลุก[time : ตีห้า]", None, [("time", "ตีห้า")]),
+        ("Go to Rome", "go  to [city:rome]", None, [("city", "Rome")]),
+        ("[x] is in rome", "[x] is in [city : rome]", None, [("city", "rome")]),
+        ("to milan", "to [city : rome]", "to rome", [("city", "rome")]),
+        ("go", None, None, None),
+    ],
+)
+def test_massive_slots_are_moved_to_the_utterance(utt, annotated, text, slots, tmp_path):
+    path = write(tmp_path, {"utt": utt, "annot_utt": annotated, "intent": "i"})
+    assert contents(path) == [(text or utt, slots, "i")]
+    assert left_out(path) == (["1: \"utt\" ('to milan')"] if text else [])
+
+
+@pytest.mark.parametrize("annotated", ["to [city : rome", "to [city rome]", "to [a : [b : rome]]"])
+def test_massive_brackets_must_be_slots(annotated, tmp_path):
+    path = write(tmp_path, {"utt": "to rome", "annot_utt": annotated})
+    assert '"annot_utt" is not as [slot : words], found' in error_of(path)
+
+
+def test_massive_partitions_are_splits(tmp_path):
+    rows = [
+        {"utt": "a", "annot_utt": "[x : a]", "partition": "train"},
+        {"utt": "b", "annot_utt": "b", "partition": "dev"},
+        {"utt": "c", "annot_utt": "c", "partition": "test"},
+    ]
+    path = write(tmp_path, *rows)
+    for split, text in (("train", "a"), ("valid", "b"), ("test", "c")):
+        assert [each.text for each in read_examples(path, split=split)] == [text]
+    assert len(read_examples(path)) == 3
