@@ -3,7 +3,7 @@
     sentence   fly  to  new   york  from  boston
     iob1       O    O   I-to  I-to  O     I-from    B- only after a slot of the same name
     iob2, bio  O    O   B-to  I-to  O     B-from
-    bioes      O    O   B-to  E-to  O     S-from
+    bioes      O    O   B-to  E-to  O     S-from    also reads M- as I-
     bilou      O    O   B-to  L-to  O     U-from
 
 A tag sequence is legal if `slots_to_tags` writes it for some slots. An unknown scheme is a
@@ -63,6 +63,8 @@ def parse_tag(tag: str, scheme: str) -> tuple[str, str]:
     if tag == "O":
         return tag, ""
     letter, _, name = tag.partition("-")
+    if letter == "M" and scheme == "bioes":  # As in BMES.
+        letter = "I"
     if letter in letters and name:
         return letter, name
     if letter in letters:
@@ -70,8 +72,8 @@ def parse_tag(tag: str, scheme: str) -> tuple[str, str]:
     expected = ", ".join(["O", *(f"{allowed}-" for allowed in letters)])
     problem = f"tag {tag!r} is not of scheme {scheme} ({expected})"
     if name and (other := _SCHEME_BY_LETTER.get(letter)):
-        tags = "BMES, replace M- by I- and" if letter == "M" else f"{other},"
-        problem += f"; if the tags are {tags} set data.scheme: {other} (convert: --scheme {other})"
+        kind = "BMES" if letter == "M" else other
+        problem += f"; if the tags are {kind}, set data.scheme: {other} (convert: --scheme {other})"
     raise ValueError(problem)
 
 

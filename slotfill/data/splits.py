@@ -89,7 +89,9 @@ def split_names(data: DataConfig) -> list[str]:
     if data.path:
         folder = Path(data.path)
         if _is_corpus(folder):
-            names += list_splits(folder, data.format)
+            # Those of SPLITS may have any name, as train.txt, and their format in their content.
+            found = [each for each in SPLITS if find_split(folder, each, data.format)]
+            names += sorted({*found, *list_splits(folder, data.format)})
         else:
             names += list_file_splits(folder, data.format) or ["train"]
     if holdout_share(data):

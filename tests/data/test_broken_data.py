@@ -580,8 +580,18 @@ BROKEN = [
         "a.conll",
         {},
         (
-            "@/a.conll:2: tag 'M-x' is not of scheme iob2 (O, B-, I-); if the tags are BMES,"
-            " replace M- by I- and set data.scheme: bioes (convert: --scheme bioes)"
+            "@/a.conll:2: tag 'M-x' is not of scheme iob2 (O, B-, I-); if the tags are BMES, set"
+            " data.scheme: bioes (convert: --scheme bioes)"
+        ),
+    ),
+    (
+        "a header above columns",
+        {"a.conll": "token\ttag\nNew\tB-x\nYork\tI-x\n"},
+        "a.conll",
+        {},
+        (
+            "@/a.conll:1: tag 'tag' is not of scheme iob2 (O, B-, I-); if the line is a header,"
+            " remove it"
         ),
     ),
     (

@@ -72,7 +72,7 @@ def test_two_frequent_similar_names_are_not_reported(tmp_path):
 
 
 def test_repaired_tags_are_counted_once_per_split_with_their_lines(tmp_path):
-    train = "".join(f"w{index} O\nOslo I-to\nnow O\n\n" for index in range(10))
+    train = "".join(f"w{index} B-x\nOslo I-to\nnow O\n\n" for index in range(10))
     (tmp_path / "train.conll").write_text(train)
     data = DataConfig(path=str(tmp_path / "train.conll"), holdout=0.2)
     results = {split: read_split(data, split) for split in ("train", "valid")}

@@ -141,6 +141,12 @@ def test_small_corpus_holds_out_sentences_only_without_a_test_split(here, slots,
     assert ("valid" in split_names(data)) == (share > 0 or "valid" in options)
 
 
+def test_splits_may_have_their_format_in_their_content(here):
+    for name in ("train.txt", "test", "notes.txt"):
+        Path(name).write_text("to O\nRome B-city\n\n", encoding="utf-8")
+    assert split_names(DataConfig(path=".")) == ["test", "train"]
+
+
 def test_train_without_any_slot_is_an_error(here):
     write("a.brackets", [""] * 20)
     with pytest.raises(DataError) as error:

@@ -138,6 +138,8 @@ def example_from_tokens(
     if len(tags) != len(tokens):
         problem = f"tokens: {len(tokens)}, but tags: {len(tags)}; each token needs one tag"
         raise DataError(f"{locations[0]}: {problem}")
+    if scheme == "bioes":  # BMES has M- for I-.
+        tags = [re.sub("^M-", "I-", tag) for tag in tags]
     known = ["O" if tag == UNKNOWN_TAG else tag for tag in tags]
     try:
         slots = tags_to_slots(known, scheme)

@@ -8,11 +8,11 @@
 
 Columns are separated by tabs on a line that has one, otherwise by spaces. The column of the tags is
 found by its content: it is the last one, or if that has no tags the first that has. A file of one
-column is unlabelled. The tokens are in the first other column that does not number them. In a file
-that numbers its tokens and has several columns of tags, the first is taken. A token with the tag
-`?` has a label that is not known. Lines before a sentence that begin with `#` and a space are
-comments, as are `-DOCSTART-` lines; `# intent: NAME` is its intent. Other columns and comments are
-left out.
+column, or whose other columns are all `_`, is unlabelled. The tokens are in the first other column
+that does not number them. In a file that numbers its tokens and has several columns of tags, the
+first is taken. A token with the tag `?` has a label that is not known. Lines before a sentence that
+begin with `#` and a space are comments, as are `-DOCSTART-` lines; `# intent: NAME` is its intent.
+Other columns and comments are left out.
 """
 
 from __future__ import annotations
@@ -96,9 +96,10 @@ class Conll(Format):
         size, first, noted = 0, "", set[str]()
         for block in self._read_blocks(path, chain(head, lines)):
             location, row = block.rows[0]
+            hint = "" if size else _hint_at_header(block.rows)
+            if row[0].startswith("#") and not TAG.fullmatch(row[-1]):
+                hint = "; a comment begins with '# ', with a space"
             size, first = size or len(row), first or location.rpartition(":")[2]
-            is_row = not row[0].startswith("#") or TAG.fullmatch(row[-1])
-            hint = "" if is_row else "; a comment begins with '# ', with a space"
             for location, row in block.rows:
                 if len(row) != size:
                     raise DataError(
@@ -155,8 +156,11 @@ class Conll(Format):
             raise DataError(f"{location}: {problem}; {hint}")
         return columns
 
-    def _find_columns(self, rows: list[list[str]]) -> tuple[int, int]:
-        """Return the columns of the tokens and of the tags in a file that begins with `rows`."""
+    def _find_columns(self, rows: list[list[str]]) -> tuple[int, int | None]:
+        """Return the columns of the tokens and of the tags in a file that begins with `rows`.
+
+        The tags are None if all other columns are empty.
+        """
         sizes = Counter(map(len, rows)).most_common(1)
         size = sizes[0][0] if sizes else 1
         columns = list(zip(*(row for row in rows if len(row) == size), strict=True))
@@ -173,7 +177,9 @@ class Conll(Format):
         if token is None:
             others = [i for i in range(size) if i != tag % size and i not in numbered]
             token = (others or [0])[0]
-        return token, tag
+        filled = [i for i, column in enumerate(columns) if {*column} != {"_"}]
+        is_unlabelled = self.tag is None and filled == [token]
+        return token, None if is_unlabelled else tag
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         check_representable(sentence, "conll")
@@ -191,7 +197,7 @@ class Conll(Format):
         super().write(path, check_all_labelled(sentences), scheme=scheme)
 
 
-def _make_example(block: _Block, token: int, tag: int, scheme: str, hint: str) -> Example:
+def _make_example(block: _Block, token: int, tag: int | None, scheme: str, hint: str) -> Example:
     """Return the example of a block; `hint` is the end of messages on tags."""
     tokens: list[str] = []
     tags: list[str] = []
@@ -214,16 +220,18 @@ def _make_example(block: _Block, token: int, tag: int, scheme: str, hint: str) -
     return example
 
 
-def _find_cells(row: list[str], token: int, tag: int, location: str) -> list[str]:
+def _find_cells(row: list[str], token: int, tag: int | None, location: str) -> list[str]:
     """Return the token of a row and its tag, if there is more than one column."""
     size = len(row)
-    positions = {"token": token, "tag": tag} if size > 1 else {"token": token}
+    positions = {"token": token}
+    if size > 1 and tag is not None:
+        positions["tag"] = tag
     for kind, position in positions.items():
         problem = ""
         if not -size <= position < size:
             allowed = f"{format_count(size, 'column')}, 0 to {size - 1}"
             problem = f"no column {position} for the {kind}: {allowed}"
-        elif size > 1 and token % size == tag % size:
+        elif kind == "tag" and token % size == position % size:
             problem = f"of {size} columns, token and tag are the same one, {position % size}"
         elif not row[position]:
             problem = f"the {kind} (column {position % size}) is empty"
@@ -232,7 +240,13 @@ def _find_cells(row: list[str], token: int, tag: int, location: str) -> list[str
     return [row[position] for position in positions.values()]
 
 
-def _find_others(block: _Block, token: int, tag: int) -> Iterator[tuple[str, str]]:
+def _hint_at_header(rows: Sequence[tuple[str, list[str]]]) -> str:
+    """Return the end of a message on the first line of a file, if it may be a header."""
+    tagged = [any(map(TAG.fullmatch, row)) for _, row in rows[:2]]
+    return "; if the line is a header, remove it" if tagged == [False, True] else ""
+
+
+def _find_others(block: _Block, token: int, tag: int | None) -> Iterator[tuple[str, str]]:
     """Yield what of a sentence is left out, each after its kind."""
     for comment in block.comments:
         if comment.startswith(_DOCUMENT):
@@ -243,7 +257,8 @@ def _find_others(block: _Block, token: int, tag: int) -> Iterator[tuple[str, str
     columns = list(zip(*(row for _, row in block.rows), strict=True)) if size > 2 else []
     for index, column in enumerate(columns):
         cells = [cell for cell in column if cell not in _NO_VALUES]
-        if index not in (token % size, tag % size) and cells and not _is_numbering(column):
+        is_used = index == token % size or (tag is not None and index == tag % size)
+        if cells and not is_used and not _is_numbering(column):
             yield f"column {index}", f"column {index} of the file, such as {cells[0]!r}"
 
 

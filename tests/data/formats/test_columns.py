@@ -131,6 +131,22 @@ def test_conll_columns_in_the_config_win_over_the_content(tmp_path):
     assert show(read(tmp_path, "a.conll", text, part)) == [("[Rome](city)", None)]
 
 
+def test_conll_without_tags_is_unlabelled(tmp_path):
+    examples = read(tmp_path, "a.conll", "# id 1\nto _ _ _\nrome _ _ _\n\nnow _ _ _\n\n")
+    assert [(e.text, e.spans, e.issues[1:]) for e in examples] == [
+        ("to rome", None, ()),
+        ("now", None, ()),
+    ]
+
+
+@pytest.mark.parametrize("format", ["conll", "token_tag"])
+def test_tags_of_bmes_are_read_as_bioes(format, tmp_path):
+    text = {"conll": "Neu B-x\nYork M-x\nStadt E-x\nan O\n", "token_tag": "Neu:B-x York:M-x a:E-x"}
+    (example,) = read(tmp_path, "a", text[format], format, scheme="bioes")
+    assert [span.name for span in example.spans] == ["x"] and not example.issues[1:]
+    assert all(issue.kind != "repaired tag" for issue in example.issues)
+
+
 def test_conll_one_bad_line_does_not_change_the_columns(tmp_path):
     assert error_of(tmp_path, "a.conll", MIT + "B-\tx\n") == (
         "@/a.conll:9: tag 'B-' has no slot name (expected B-NAME)"
