@@ -172,14 +172,14 @@ def compare(
         configs or [None],
         out,
         overrides=overrides,
-        seeds=_parse_seeds(seeds),
+        seeds=parse_seeds(seeds),
         data=data or (),
         folds=folds or 0,
         percentages=parts,
     )
     for file in files:
         check_not_input(file, plan.inputs)
-    errors = _run_jobs(plan, jobs, device)
+    errors = train_jobs(plan, jobs, device)
     report = comparison.summarize(plan, errors, shlex.join(["slotfill", *sys.argv[1:]]))
     if figure is not None:
         from slotfill.lab.probe import figures
@@ -254,54 +254,6 @@ def diff(
         display.print_diff(difference, name, systems, limit)
 
 
-def suspects(
-    config: Config = None,
-    overrides: Overrides = None,
-    folds: Annotated[
-        int, Option(min=2, metavar="K", help="Divide the training sentences by K.")
-    ] = 5,
-    seeds: Annotated[
-        str, Option(metavar="N,N,...", help="Random seeds; one training for each, and each fold.")
-    ] = "1",
-    top: Annotated[int, Option(min=1, metavar="N", help="Number of labels to show.")] = 50,
-    out: Annotated[Path, Option(help="Folder of the run folders, as in compare.")] = Path(
-        "runs/compare"
-    ),
-    jobs: Annotated[int, Option(min=1, help="Number of runs to train in parallel.")] = 1,
-    device: Device = "auto",
-    as_json: AsJson = False,
-    trust: Trust = False,
-) -> None:
-    """Find labels that are likely to be wrong: those that models trained without them contradict.
-
-    Trains CONFIG on all training sentences but a fold, for each fold in turn. Finished runs are not
-    trained again: run the same command to continue after an interruption.
-    """
-    from slotfill.cli import display
-    from slotfill.config.builtin import default_config, load_config
-    from slotfill.lab import suspects as finding
-    from slotfill.lab.compare import jobs as comparing
-
-    name, settings = one_config(config, overrides)
-    name = name or default_config(settings)
-    data = load_config(name, settings, need_data=True)[1].data
-    plan = comparing.plan([name], out, overrides=settings, seeds=_parse_seeds(seeds), folds=folds)
-    errors = _run_jobs(plan, jobs, device, to_stderr=as_json)
-    found = finding.find_suspects(plan, data, resolve_device(device))
-    if as_json:
-        write_json([suspect.to_json() for suspect in found], indent=1)
-    else:
-        total = format_count(len(found), "label")
-        display.print_tables(
-            finding.tables(found[:top]),
-            [f"{total} contradicted; the most confident come first."],
-            divide=False,
-        )
-    for title, error in errors.items():
-        echo_errors(f"{title}: {error}")
-    raise Exit(1 if errors else 0)
-
-
 def probe(
     cells: Annotated[
         list[str] | None,
@@ -342,7 +294,7 @@ def probe(
         "--distances", distances, int, "integers from 1 to 10000", lambda n: 1 <= n <= 10_000
     )
     factors = _parse_list("--gain", gain, float, "numbers above 0", lambda x: 0 < x < math.inf)
-    training = (steps, hidden_size, _parse_seeds(seeds), sorted(tokens), sorted(factors), mixed)
+    training = (steps, hidden_size, parse_seeds(seeds), sorted(tokens), sorted(factors), mixed)
     if figure is not None:
         check_new_file(figure, force=force)
         _check_figure(figure)
@@ -436,7 +388,7 @@ def tune(
         raise Exit(1)
 
 
-def _run_jobs(
+def train_jobs(
     plan: "Plan", processes: int, device: str, *, to_stderr: bool = False
 ) -> dict[str, str]:
     """Train what is not finished, and return the errors of failed jobs by title."""
@@ -489,7 +441,8 @@ def _parse_list(
     return numbers
 
 
-def _parse_seeds(text: str) -> list[int]:
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds of `1,2,3`; raise UsageError if one is not a seed or occurs twice."""
     return _parse_list(
         "--seeds", text, int, f"integers from 0 to {2**32 - 1}", lambda seed: 0 <= seed < 2**32
     )

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from slotfill.cli import configs, lab, runs
+from slotfill.cli import configs, data, lab, runs
 from slotfill.cli.app import CommandGroup
 from slotfill.cli.output import LogHandler, echo, echo_errors
 from slotfill.version import __version__
@@ -55,11 +55,13 @@ app.command()(configs.show)
 app.command()(configs.check)
 app.command()(configs.schema)
 app.command()(configs.convert)
+app.command("data")(data.report)
+app.command()(data.split)
+app.command()(data.init)
 analysis = app.command(rich_help_panel="Analysis and comparison")
 analysis(lab.inspect)
 analysis(lab.diff)
 analysis(lab.compare)
-analysis(lab.suspects)
 analysis(lab.probe)
 analysis(lab.tune)
 

@@ -81,6 +81,16 @@ def default_config(overrides: Sequence[str]) -> str | None:
     return None if sets_data else "taipei"
 
 
+def is_config(word: str) -> bool:
+    """Return whether `word` is a config, as opposed to sentences, which may be in YAML too."""
+    path = Path(word)
+    if word in builtin_config_names() or not path.exists():
+        return path.suffix in ("", ".yaml", ".yml")
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        return False
+    return re.search(r"^data[ \t]*:", _read(path, word), re.MULTILINE) is not None
+
+
 def _find(config: str) -> tuple[Path, str]:
     """Return the path of a config, and its name in messages; raises UsageError if it is none."""
     names = builtin_config_names()

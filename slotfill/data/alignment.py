@@ -45,7 +45,7 @@ class MisalignedError(DataError):
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
-        more = f" ({len(problems) - 1} more, listed by slotfill check)" if problems[1:] else ""
+        more = f" ({len(problems) - 1} more, listed by slotfill data)" if problems[1:] else ""
         super().__init__(f"{problems[0]}{more}")
 
 
@@ -84,7 +84,7 @@ def _align_slots(
         _check_span(sentence, name, start, end)
         first, last = starts.get(start), ends.get(end)
         if first is None or last is None:
-            problem, hint = _describe_misalignment(sentence, name, start, end, misaligned)
+            problem, hint = describe_misalignment(sentence, name, start, end, misaligned)
             offsets = enumerate(sentence.offsets)
             touched = [index for index, (first, last) in offsets if first < end and last > start]
             if misaligned in ("split", "error") or not touched:
@@ -148,7 +148,7 @@ def _check_span(sentence: Sentence, name: str, start: int, end: int) -> None:
         raise DataError(f"{sentence.location}: {problem}")
 
 
-def _describe_misalignment(
+def describe_misalignment(
     sentence: Sentence, name: str, start: int, end: int, misaligned: Misaligned
 ) -> tuple[str, str]:
     """Return what is wrong with a span that is no run of tokens, and how to fix it."""

@@ -171,12 +171,12 @@ def write_sentences(
     Raises UsageError if `path` exists or cannot be written, and DataError if its format cannot hold
     a sentence.
     """
-    with _draft(Path(path), format) as (draft, part):
+    with draft_file(Path(path), format) as (draft, part):
         part.write(draft, sentences, scheme=scheme)
 
 
 @contextmanager
-def _draft(path: Path, format: FormatPart) -> Iterator[tuple[Path, Format]]:
+def draft_file(path: Path, format: FormatPart) -> Iterator[tuple[Path, Format]]:
     """Yield a path to write to, which is renamed to `path` at the end, and the format of `path`."""
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path}: exists, and nothing is overwritten; choose another path")
@@ -223,18 +223,29 @@ def convert_file(
         labelled=False,
         strict=strict,
     )
-    with _draft(target, to_format) as (draft, part):
-        part.write(draft, reading.sentences, scheme=to_scheme)
-        reading = replace(reading, sentences=list(part.arrange(reading.sentences)))
-        losses = reading.issues("left out") + reading.issues("overlap")
-        losses += _find_losses(reading, list(part.read(draft, scheme=to_scheme)))
-        if losses and not lossy:
-            raise DataError(
-                f"{losses[0].location}: {target} cannot hold this sentence unchanged:"
-                f" {losses[0].message}{_count_others(losses)}; nothing was written; write it with"
-                " --lossy"
-            )
+    with draft_file(target, to_format) as (draft, part):
+        losses = write_checked(draft, part, reading, to_scheme, lossy=lossy, target=target)
     return reading, losses
+
+
+def write_checked(
+    draft: Path, part: Format, reading: ReadResult, scheme: str, *, lossy: bool, target: Path
+) -> list[Issue]:
+    """Write what was read to `draft`, which will be `target`, and return what is lost.
+
+    Raises DataError if anything is lost and not `lossy`.
+    """
+    part.write(draft, reading.sentences, scheme=scheme)
+    reading = replace(reading, sentences=list(part.arrange(reading.sentences)))
+    losses = reading.issues("left out") + reading.issues("overlap")
+    losses += _find_losses(reading, list(part.read(draft, scheme=scheme)))
+    if losses and not lossy:
+        raise DataError(
+            f"{losses[0].location}: {target} cannot hold this sentence unchanged:"
+            f" {losses[0].message}{_count_others(losses)}; nothing was written; write it with"
+            " --lossy"
+        )
+    return losses
 
 
 def _count_others(issues: Sequence[Issue]) -> str:
@@ -408,3 +419,8 @@ def _split_paths(folder: Path) -> list[tuple[str, Path]]:
 def _named(split: str) -> str:
     """Return the name by which slotfill calls a split."""
     return _SPLIT_ALIASES.get(split.lower(), split)
+
+
+def split_name(path: Path) -> str:
+    """Return the name of the split that the file (or folder) `path` is called after."""
+    return _named(path.name if path.is_dir() else path.stem)

@@ -6,10 +6,12 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import chain
+from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
+from slotfill.data.alignment import describe_misalignment
 from slotfill.data.corpus import ReadResult
 from slotfill.data.sentence import Issue, Sentence, Slot
 from slotfill.data.splits import count_labels, ranks_epochs
@@ -18,56 +20,99 @@ from slotfill.data.tokenizers import Tokenizer
 if TYPE_CHECKING:
     from slotfill.config.models import Config
 
+KINDS = {
+    "repaired-tags": "tags that their scheme does not allow",
+    "misaligned": "slots that begin or end inside a token",
+    "retokenized": "tokens of the file that prediction would split differently",
+    "corrected-offsets": "offsets at which the file's text of the slot is not",
+    "overlaps": "slots that overlap a longer one, and are left out",
+    "left-out": "what a sentence cannot hold, and is left out",
+    "one-sentence": "files of tokens without empty lines between sentences",
+    "duplicates": "texts that occur twice in a split",
+    "shared": "texts that occur in two splits",
+    "conflicts": "texts that are labelled in two ways",
+    "similar-names": "slot names that are almost the same",
+    "rare-names": "slot names with few examples to learn from",
+    "names": "names of slots or intents that only one split has",
+    "few-labels": "too few labels in valid to select an epoch",
+    "values": "slots of rules, synonyms and resolve that no sentence has",
+}
+"""The kinds of findings, each with what they are."""
+
 _MAX_LISTED = 5
 _USUAL_REPETITION = 0.1
 """The share of sentences that repeat another one in corpora of user utterances."""
+_FEW_EXAMPLES = 5
+"""Slots of a name in training that are too few to learn it from."""
 
 _REPAIRED_SLOTS = {
-    "corrected offset": "offsets corrected",
-    "overlap": "overlapping slots left out",
-    "widen": "misaligned slots widened",
-    "skip": "misaligned slots skipped",
+    "corrected offset": ("corrected-offsets", "offsets corrected"),
+    "overlap": ("overlaps", "overlapping slots left out"),
+    "left out": ("left-out", "left out"),
+    "widen": ("misaligned", "misaligned slots widened"),
+    "skip": ("misaligned", "misaligned slots skipped"),
 }
-"""How the repairs of slots are listed, by the kind of their issues."""
+"""The kind and the title of the findings on the issues of each kind."""
 
 
-def find_problems(splits: Mapping[str, ReadResult]) -> list[str]:
+@dataclass(frozen=True)
+class Finding:
+    """A likely problem of the data."""
+
+    kind: str
+    """One of `KINDS`."""
+    message: str
+    """The problem in one line, with the first places."""
+    places: list[str] = field(default_factory=list)
+    """Each place where it is, as `file:line: what is there`."""
+    is_usual: bool = False
+    """Whether most corpora have it, so that it is no reason for a warning."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def find_problems(splits: Mapping[str, ReadResult]) -> list[Finding]:
     """Return the likely problems of the sentences of each split, by name."""
-    findings: list[str] = []
+    findings: list[Finding] = []
     for split, result in splits.items():
         findings += _find_repairs(split, result)
         findings += _find_duplicates(split, result.sentences)
-    for result in list(splits.values())[:1]:
-        findings += _find_affixes(result.tokenizer)
+    for split, result in list(splits.items())[:1]:
+        findings += _find_affixes(split, result)
+        findings += _find_rare_names(split, result.sentences)
+    findings += _find_conflicts(splits)
     findings += _find_shared_sentences(splits)
     findings += _find_similar_names(splits)
     return findings
 
 
-def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> list[str]:
+def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> list[Finding]:
     """Return likely problems of the splits of a corpus that show when they are compared."""
-    findings: list[str] = []
+    findings: list[Finding] = []
     valid = splits.get("valid")
     labels = count_labels(valid or (), intents)
     if valid is not None and not labels:
-        findings.append(
+        message = (
             f"valid: none of its {len(valid)} sentences has a slot, so that its F1 is always 0; the"
             " last epoch is kept; set data.valid=FILE, or data.holdout=0 to train on all sentences"
         )
+        findings.append(Finding("few-labels", message))
     elif valid is not None and not ranks_epochs(valid, intents=intents):
         # The normal approximation of a 95 % interval, which is widest at an F1 of 50.
         margin = 196 * math.sqrt(0.25 / labels)
-        findings.append(
+        message = (
             f"valid: {labels} {'labels' if intents else 'slots'} are too few to select an epoch"
             f" (F1 is uncertain by up to {margin:.0f} points); the last epoch is kept"
         )
+        findings.append(Finding("few-labels", message))
     for split in ("valid", "test"):
         for kind in ("slot", "intent") if intents else ("slot",):
             findings += _compare_names(splits, split, kind)
     return findings
 
 
-def check_values(config: Config, names: Collection[str]) -> Iterator[str]:
+def check_values(config: Config, names: Collection[str]) -> Iterator[Finding]:
     """Yield each slot of rules, synonyms and resolve that is not in `names`, those of training.
 
     A rule may fill a slot of its own, unless its name is nearly one of `names`.
@@ -83,31 +128,41 @@ def check_values(config: Config, names: Collection[str]) -> Iterator[str]:
         if slot not in names and (near if action == "fill" else action or slot not in filled):
             near = near or get_close_matches(slot, filled - {slot}, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
-            yield f"{key}: no training sentence has a slot '{slot}'{hint}"
+            yield Finding("values", f"{key}: no training sentence has a slot '{slot}'{hint}")
         elif slot not in names and re.search(r"[][()\s]", slot):
-            yield f"{key}: the slot '{slot}' has a space or a bracket; tags of files cannot have it"
+            message = "has a space or a bracket; tags of files cannot have it"
+            yield Finding("values", f"{key}: the slot '{slot}' {message}")
 
 
-def _find_repairs(split: str, result: ReadResult) -> Iterator[str]:
+def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
     tags = result.issues("repaired tag")
     if tags and _is_iob1(result.sentences, tags):
-        yield f"{split}: no B- begins a slot, so tags are read as iob1; set data.scheme: iob1"
+        message = "no B- begins a slot, so tags are read as iob1; set data.scheme: iob1"
+        yield Finding("repaired-tags", f"{split}: {message}", _list_places(tags))
     elif tags:
         where = _list_some(issue.location for issue in tags)
-        yield f"{split}: tags repaired: {len(tags):,}, at {where}"
-    retokenized = (issue.message.split(" ") for issue in result.issues("retokenized"))
-    if tokens := Counter(chain.from_iterable(retokenized)):
+        message = f"{split}: tags repaired: {len(tags):,}, at {where}"
+        yield Finding("repaired-tags", message, _list_places(tags))
+    retokenized = result.issues("retokenized")
+    if retokenized:
+        tokens = Counter(chain.from_iterable(issue.message.split(" ") for issue in retokenized))
         examples = _list_some(repr(token) for token, _ in tokens.most_common())
-        yield (
+        message = (
             f"{split}: tokens of the file split further, as in prediction: {tokens.total():,}, as"
             f" {examples}; data.tokenizer: given keeps the tokens of the files"
         )
-    for kind, title in _REPAIRED_SLOTS.items():
-        if slots := result.issues(kind):
-            examples = _list_some(f"{issue.location}: {issue.message}" for issue in slots)
-            yield f"{split}: {title}: {len(slots):,}, at {examples}"
+        yield Finding("retokenized", message, _list_places(retokenized))
+    for issue_kind, (kind, title) in _REPAIRED_SLOTS.items():
+        if places := _list_places(result.issues(issue_kind)):
+            message = f"{split}: {title}: {len(places):,}, at {_list_some(places)}"
+            yield Finding(kind, message, places)
     for issue in result.issues("no empty line"):
-        yield f"{issue.location}: {issue.message}; put an empty line after each sentence"
+        message = f"{issue.message}; put an empty line after each sentence"
+        yield Finding("one-sentence", f"{issue.location}: {message}")
+
+
+def _list_places(issues: Iterable[Issue]) -> list[str]:
+    return [f"{issue.location}: {issue.message}" for issue in issues]
 
 
 def _is_iob1(sentences: Iterable[Sentence], repaired: Sequence[Issue]) -> bool:
@@ -126,63 +181,122 @@ def _is_iob1(sentences: Iterable[Sentence], repaired: Sequence[Issue]) -> bool:
     return starts == len(repaired)
 
 
-def _find_affixes(tokenizer: Tokenizer) -> Iterator[str]:
+def _find_affixes(split: str, result: ReadResult) -> Iterator[Finding]:
+    """Yield a finding on the slots for which the tokenizer has learned to split tokens."""
+
     def describe(side: str) -> str:
         return side[1:] if side.startswith("=") else f"({side})"
 
+    tokenizer = result.tokenizer
     affixes = [f"{form}|{describe(side)}" for side, form in sorted(tokenizer.prefixes)]
     affixes += [f"{describe(side)}|{form}" for side, form in sorted(tokenizer.suffixes)]
-    if affixes:
-        yield (
-            "train: slots begin or end inside tokens, so tokens are split at"
-            f" {_list_some(affixes)}; correct the slots if that is not intended"
-        )
-
-
-def _find_duplicates(split: str, sentences: list[Sentence]) -> Iterator[str]:
-    """Yield findings on texts that occur twice, and on those that are labelled in two ways."""
-    by_text: dict[str, list[Sentence]] = defaultdict(list)
-    for sentence in sentences:
-        by_text[sentence.text].append(sentence)
-    repeated = len(sentences) - len(by_text)
-    if repeated > _USUAL_REPETITION * len(sentences):
-        yield f"{split}: {repeated:,} of {len(sentences):,} sentences repeat another one"
-    conflicts = []
-    for first, *others in by_text.values():
-        differing = (s for s in others if (s.slots, s.intent) != (first.slots, first.intent))
-        if (other := next(differing, None)) is not None:
-            conflicts.append(f"{first.location} and {other.location}")
-    if conflicts:
-        yield f"{split}: the same text has different labels at {_list_some(conflicts)}"
-
-
-def _find_shared_sentences(splits: Mapping[str, ReadResult]) -> Iterator[str]:
-    train = {sentence.text for sentence in splits["train"].sentences} if "train" in splits else ()
-    for split, result in splits.items():
-        shared = [sentence for sentence in result.sentences if sentence.text in train]
-        if shared and split != "train":
-            count = f"{len(shared):,} of {len(result.sentences):,} sentences"
-            yield f"{split}: {count} are also in train, the first at {shared[0].location}"
-
-
-def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[str]:
-    """Yield a finding for slot names that differ in case, or in one character and are rare."""
-    counts = Counter[str]()
-    locations: dict[str, str] = {}
-    for sentence in chain.from_iterable(result.sentences for result in splits.values()):
+    if not affixes:
+        return
+    message = (
+        f"{split}: slots begin or end inside tokens, so tokens are split at"
+        f" {_list_some(affixes)}; correct the slots if that is not intended"
+    )
+    plain = Tokenizer(tokenizer.name, tokenizer.normalization)
+    places = []
+    for sentence in result.sentences:
+        tokens = plain.tokenize(sentence.text, sentence.location)
+        starts = {start for start, _ in tokens.offsets}
+        ends = {end for _, end in tokens.offsets}
         for slot in sentence.slots or ():
-            counts[slot.name] += 1
-            locations.setdefault(slot.name, sentence.location)
-    names = [name for name, _ in counts.most_common()]
+            start, end = sentence.span(slot)
+            if start not in starts or end not in ends:
+                problem, hint = describe_misalignment(tokens, slot.name, start, end, "split")
+                places.append(f"{sentence.location}: {problem}; {hint}")
+    yield Finding("misaligned", message, places)
+
+
+def _find_duplicates(split: str, sentences: list[Sentence]) -> Iterator[Finding]:
+    """Yield a finding on texts that occur twice."""
+    first: dict[str, Sentence] = {}
+    places = []
+    for sentence in sentences:
+        if (other := first.setdefault(sentence.text, sentence)) is not sentence:
+            places.append(f"{sentence.location}: {sentence.text!r} is also at {other.location}")
+    if places:
+        message = f"{split}: {len(places):,} of {len(sentences):,} sentences repeat another one"
+        is_usual = len(places) <= _USUAL_REPETITION * len(sentences)
+        yield Finding("duplicates", message, places, is_usual)
+
+
+def _find_conflicts(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
+    """Yield a finding for each split with texts that are labelled otherwise before."""
+    first: dict[str, Sentence] = {}
+    for split, result in splits.items():
+        pairs: dict[str, str] = {}
+        places = []
+        for sentence in result.sentences:
+            other = first.setdefault(sentence.text, sentence)
+            if (sentence.slots, sentence.intent) != (other.slots, other.intent):
+                pairs.setdefault(sentence.text, f"{other.location} and {sentence.location}")
+                labels = f"{_describe_labels(sentence)}, at {other.location}"
+                places.append(f"{sentence.location}: {labels} {_describe_labels(other)}")
+        if pairs:
+            message = f"{split}: the same text has different labels at {_list_some(pairs.values())}"
+            yield Finding("conflicts", message, places)
+
+
+def _describe_labels(sentence: Sentence) -> str:
+    parts = (f"[{text}]({name})" if name else text for text, name in sentence.split_by_slot())
+    intent = f"[]({sentence.intent}) " if sentence.intent else ""
+    return repr(intent + "".join(parts))
+
+
+def _find_shared_sentences(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
+    """Yield a finding for each two splits with texts in common; of train they are a mistake."""
+    for split, other in combinations(reversed(splits), 2):
+        if split == "train":
+            split, other = other, split
+        first = {each.text: each.location for each in reversed(splits[other].sentences)}
+        sentences = splits[split].sentences
+        shared = [sentence for sentence in sentences if sentence.text in first]
+        if shared:
+            count = f"{len(shared):,} of {len(sentences):,} sentences"
+            message = f"{split}: {count} are also in {other}, the first at {shared[0].location}"
+            places = [f"{s.location}: {s.text!r} is also at {first[s.text]}" for s in shared]
+            yield Finding("shared", message, places, is_usual=other != "train")
+
+
+def _find_rare_names(split: str, sentences: Iterable[Sentence]) -> Iterator[Finding]:
+    """Yield a finding on slot names that are too rare to be learned."""
+    by_name = _list_slots(sentences)
+    rare = {name: by_name[name] for name in sorted(by_name) if len(by_name[name]) < _FEW_EXAMPLES}
+    if rare:
+        names = _list_some(f"'{name}' ({len(slots)})" for name, slots in rare.items())
+        message = f"{split}: slot names with fewer than {_FEW_EXAMPLES} examples: {names}"
+        yield Finding("rare-names", message, [*chain(*rare.values())], is_usual=True)
+
+
+def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
+    """Yield a finding for slot names that differ in case, or in one character and are rare."""
+    by_name = _list_slots(chain.from_iterable(result.sentences for result in splits.values()))
+    names = sorted(by_name, key=lambda name: -len(by_name[name]))
     for rank, rare in enumerate(names):
         for frequent in names[:rank]:
+            few, many = by_name[rare], by_name[frequent]
             same = rare.casefold() == frequent.casefold()
-            if same or (10 * counts[rare] <= counts[frequent] and _is_misspelling(rare, frequent)):
-                yield (
-                    f"{locations[rare]}: slot '{rare}' ({counts[rare]:,}) is almost named like"
-                    f" '{frequent}' ({counts[frequent]:,}); rename it if they are the same"
+            if same or (10 * len(few) <= len(many) and _is_misspelling(rare, frequent)):
+                message = (
+                    f"slot '{rare}' ({len(few):,}) is almost named like '{frequent}'"
+                    f" ({len(many):,}); rename it if they are the same"
                 )
+                location = few[0].partition(": slot ")[0]
+                yield Finding("similar-names", f"{location}: {message}", few)
                 break
+
+
+def _list_slots(sentences: Iterable[Sentence]) -> dict[str, list[str]]:
+    """Return the places of the slots of each name."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for sentence in sentences:
+        for name, *span in sentence.slots or ():
+            value = sentence.value(Slot(name, *span))
+            places[name].append(f"{sentence.location}: slot '{name}' ({value!r})")
+    return places
 
 
 def _is_misspelling(name: str, other: str) -> bool:
@@ -199,7 +313,7 @@ def _drop_a_character(name: str) -> set[str]:
 
 def _compare_names(
     splits: Mapping[str, Sequence[Sentence]], split: str, kind: str
-) -> Iterator[str]:
+) -> Iterator[Finding]:
     """Yield the names of slots or intents that only train or only `split` has.
 
     A name that `split` lacks is a problem where `split` has other names instead, or where at least
@@ -213,12 +327,24 @@ def _compare_names(
         return
     if unknown := in_split.keys() - in_train.keys():
         names = _list_names(unknown, in_train, "train")
-        yield f"{split}: {kind} names that train does not have and the model cannot learn: {names}"
+        message = f"{kind} names that train does not have and the model cannot learn: {names}"
+        yield Finding("names", f"{split}: {message}", _find_labels(splits[split], kind, unknown))
     share = len(splits[split]) / len(splits["train"])
     missing = in_train.keys() - in_split.keys()
     if missing := {name for name in missing if unknown or in_train[name] * share >= 5}:
         names = _list_names(missing, in_split, split)
-        yield f"train: {kind} names that {split} does not have: {names}"
+        message = f"train: {kind} names that {split} does not have: {names}"
+        yield Finding("names", message, _find_labels(splits["train"], kind, missing))
+
+
+def _find_labels(sentences: Iterable[Sentence], kind: str, names: Collection[str]) -> list[str]:
+    """Return the first place of each of `names`."""
+    places: dict[str, str] = {}
+    for sentence in sentences:
+        for label, name in sentence.labels:
+            if label == kind and name in names:
+                places.setdefault(name, f"{sentence.location}: {kind} '{name}'")
+    return [places[name] for name in sorted(places)]
 
 
 def _count_names(sentences: Sequence[Sentence], kind: str) -> Counter[str]:

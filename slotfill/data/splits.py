@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -11,14 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from slotfill.config.models import DataConfig
+from slotfill.config.registry import FORMATS
 from slotfill.data.corpus import (
     ReadResult,
+    draft_file,
     find_split,
     format_from_suffix,
+    guess_format,
     list_file_splits,
     list_splits,
     read_examples,
     read_sentences,
+    write_checked,
 )
 from slotfill.data.sentence import Example, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
@@ -217,18 +221,90 @@ def draw_folds(sentences: Sequence[Sentence], count: int, seed: int = 0) -> list
 
     Sentences with the same text are in the same fold. Raises UsageError if there are too few.
     """
+    groups, labels = _group_by_text(sentences)
+    if len(groups) < count:
+        raise UsageError(f"{count} folds of only {len(groups)} different training sentences")
+    folds: list[list[int]] = [[] for _ in range(count)]
+    for group in _shuffle_by_labels(labels, seed):
+        min(folds, key=len).extend(groups[group])
+    return [sorted(fold) for fold in folds]
+
+
+def draw_splits(
+    sentences: Sequence[Sentence], shares: Mapping[str, float], seed: int = 0
+) -> dict[str, list[int]]:
+    """Divide the indices of `sentences` at random into train and splits of the given shares.
+
+    Each split has the labels in proportion, and train has at least one sentence with each label.
+    Sentences with the same text are in the same split.
+    """
+    groups, labels = _group_by_text(sentences)
+    shares = {"train": 1 - sum(shares.values()), **shares}
+    splits: dict[str, list[int]] = {split: [] for split, share in shares.items() if share > 0}
+    in_train: set[tuple[str, str]] = set()
+    # Of neighbours in this order, which have similar labels, each split gets its share.
+    for group in _shuffle_by_labels(labels, seed):
+        size = len(groups[group])
+        split = min(splits, key=lambda name: (len(splits[name]) + size / 2) / shares[name])
+        if not labels[group] <= in_train:
+            split = "train"
+        if split == "train":
+            in_train |= labels[group]
+        splits[split] += groups[group]
+    return {split: sorted(indices) for split, indices in splits.items()}
+
+
+def split_file(
+    source: Path,
+    out: Path,
+    shares: Mapping[str, float],
+    *,
+    seed: int = 1,
+    from_format: str | None = None,
+    to_format: str | None = None,
+    scheme: str = "iob2",
+    lossy: bool = False,
+) -> dict[str, int]:
+    """Write the splits of the file `source` to the new folder `out`; return their sizes.
+
+    They are drawn by `draw_splits` and written in the format `to_format`, by default that of
+    `source`. Raises UsageError where a split would be empty, and what `convert_file` raises.
+    """
+    if not 0 < sum(shares.values()) < 1:
+        raise UsageError(
+            "--valid and --test: together more than 0 and less than 1, as 0.1 and 0.1, found"
+            f" {' and '.join(f'{share:g}' for share in shares.values())}"
+        )
+    result = read_sentences(
+        source, format=from_format, scheme=scheme, keep_tokens=True, labelled=False
+    )
+    splits = draw_splits(result.sentences, shares, seed)
+    for split, indices in splits.items():
+        if not indices:
+            count = len({sentence.text.casefold() for sentence in result.sentences})
+            raise UsageError(f"{source}: {count} different sentences are too few; {split} is empty")
+    own_format = from_format or guess_format(source)
+    suffixes = FORMATS.part(to_format or own_format).load().suffixes
+    suffix = source.suffix if to_format in (None, own_format) else next(iter(suffixes), "")
+    with draft_file(out, to_format or own_format) as (draft, part):
+        draft.mkdir()
+        for split, indices in splits.items():
+            own = ReadResult([result.sentences[index] for index in indices], result.tokenizer)
+            path = (draft / split).with_suffix(suffix)
+            write_checked(path, part, own, scheme, lossy=lossy, target=out / path.name)
+    return {split: len(indices) for split, indices in splits.items()}
+
+
+def _group_by_text(
+    sentences: Sequence[Sentence],
+) -> tuple[list[list[int]], list[set[tuple[str, str]]]]:
+    """Return the indices of the sentences with each text, and the labels that they have."""
     by_text: dict[str, list[int]] = defaultdict(list)
     labels: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for index, sentence in enumerate(sentences):
         by_text[sentence.text.casefold()].append(index)
         labels[sentence.text.casefold()] |= sentence.labels
-    if len(by_text) < count:
-        raise UsageError(f"{count} folds of only {len(by_text)} different training sentences")
-    groups = list(by_text.values())
-    folds: list[list[int]] = [[] for _ in range(count)]
-    for group in _shuffle_by_labels(list(labels.values()), seed):
-        min(folds, key=len).extend(groups[group])
-    return [sorted(fold) for fold in folds]
+    return list(by_text.values()), list(labels.values())
 
 
 def draw_subset(sentences: Sequence[Sentence], size: int, seed: int = 0) -> list[int]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from slotfill.config.builtin import load_config
-from slotfill.config.models import external_part_files
+from slotfill.config.builtin import default_config, is_config, load_config
+from slotfill.config.models import Config, external_part_files
 from slotfill.config.registry import are_external_parts_trusted
 from slotfill.data.alignment import MisalignedError
-from slotfill.data.findings import check_splits, check_values, find_problems
+from slotfill.data.corpus import ReadResult, split_name
+from slotfill.data.findings import Finding, check_splits, check_values, find_problems
+from slotfill.data.report import DataReport, describe_data
 from slotfill.data.sentence import intent_names
 from slotfill.data.splits import read_split, split_names
+from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import check_slot_names
-from slotfill.errors import DataError, format_count
+from slotfill.errors import DataError, UsageError, format_count
 from slotfill.training.imbalance import sentence_weights
 
 
@@ -56,11 +61,67 @@ def check_config(
         sentence_weights(results["train"].sentences, loaded.train)
         check_slot_names("thresholds", loaded.thresholds, slot_names)
         KnownValues.read(loaded, results["train"].tokenizer)
-    corpus = {split: result.sentences for split, result in results.items()}
-    findings = [
-        *check_splits(corpus, intents=bool(loaded.intent)),
-        *check_values(loaded, slot_names),
-        *find_problems(results),
-    ]
+    findings = find_all(loaded, results)
+    warnings = [finding.message for finding in findings if not finding.is_usual]
     not_executed = [f"not verified: {file} is executed only with --trust" for file in files]
-    return name, summaries, [*findings, *not_executed]
+    return name, summaries, [*warnings, *not_executed]
+
+
+def find_all(config: Config, splits: Mapping[str, ReadResult]) -> list[Finding]:
+    """Return the likely problems of the splits of `config`."""
+    corpus = {split: result.sentences for split, result in splits.items()}
+    slot_names = {slot.name for s in corpus["train"] for slot in s.slots or ()}
+    return [
+        *check_splits(corpus, intents=bool(config.intent)),
+        *check_values(config, slot_names),
+        *find_problems(splits),
+    ]
+
+
+def report_data(words: Sequence[str], overrides: Sequence[str] = ()) -> DataReport:
+    """Return what a config's data or the sentences of paths are, and what may be wrong with them.
+
+    Several paths are splits called after their files; the first is train, if no other is. Raises
+    what `check_config` raises.
+    """
+    paths = {split_name(Path(word)): word for word in words} if words[1:] else {}
+    if len(paths) < len(words[1:]):
+        raise UsageError("two of the files have the same name; give a folder for each corpus")
+    train = paths.pop("train" if "train" in paths else next(iter(paths))) if paths else None
+    if train is not None:
+        overrides = [_set_path("data.train", train), *overrides]
+    word, overrides = resolve_data(words[0] if words and not train else None, overrides)
+    if word is None:
+        overrides = ["data.holdout=0", *overrides]  # The files as they are.
+    name, config = load_config(word, overrides, need_data=True)
+    with config.locate_errors():
+        splits = {"train": _read(config, "train")}
+        tokenizer = splits["train"].tokenizer
+        for split in split_names(config.data):
+            if split != "train":
+                splits[split] = _read(config, split, tokenizer)
+        for split, path in paths.items():
+            data = config.data.model_copy(update={"test": path})
+            splits[split] = _read(config.model_copy(update={"data": data}), "test", tokenizer)
+    return describe_data(name, splits, find_all(config, splits))
+
+
+def resolve_data(word: str | None, overrides: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the config that `word` is, or None if it is a path, which is then set by overrides."""
+    if word is None or is_config(word):
+        return word or default_config(overrides), list(overrides)
+    return None, [_set_path("data.path", word), *overrides]
+
+
+def _set_path(key: str, path: str) -> str:
+    return f"{key}={json.dumps(path, ensure_ascii=False)}"
+
+
+def _read(config: Config, split: str, tokenizer: Tokenizer | None = None) -> ReadResult:
+    """Read a split, without misaligned slots where they would be an error."""
+    data, intents = config.data, bool(config.intent)
+    try:
+        return read_split(data, split, intents=intents, tokenizer=tokenizer)
+    except MisalignedError:
+        data = data.model_copy(update={"misaligned": "skip"})
+        return read_split(data, split, intents=intents, tokenizer=tokenizer)

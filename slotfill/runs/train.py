@@ -121,7 +121,7 @@ def train(
     findings = check_splits(corpus, intents=bool(config.intent))
     names = {slot.name for sentence in corpus["train"] for slot in sentence.slots or ()}
     for finding in [*findings, *check_values(config, names)]:
-        on_finding(finding)
+        on_finding(finding.message)
     timer = SectionTimer(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     with timer.section("preparation"):
         trainer = build_trainer(config, corpus, device, folder.resources())

@@ -1,4 +1,4 @@
-"""slotfill suspects: wrong labels are found by models that have not seen them."""
+"""slotfill data --suspects: wrong labels are found by models that have not seen them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wrong(desk) -> Path:
 
 
 def test_wrong_labels_come_first(wrong, cli):
-    result = cli("suspects", "own.yaml", "--folds", 3, "--json")
+    result = cli("data", "own.yaml", "--suspects", "--folds", 3, "--json")
     assert result.code == 0 and result.err.startswith("3 runs\n")
     suspects = json.loads(result.out)
     assert {s["location"]: s["error"] for s in suspects[:4]} == {
@@ -56,23 +56,25 @@ def test_wrong_labels_come_first(wrong, cli):
     first = next(s for s in suspects if s["error"] == "type")
     assert (first["label"]["name"], first["predicted"]["name"]) == ("destination", "origin")
 
-    table = cli("suspects", "own.yaml", "--folds", 3, "--top", 2)
+    table = cli("data", "own.yaml", "--suspects", "--folds", 3, "--top", 2)
     assert table.out.startswith("3 runs, 3 of them already finished\n")
     assert len(re.findall(r"^│ (?:5|12|20|30) +│", table.out, re.MULTILINE)) == 2
     assert "Labels to check in wrong.brackets" in table.out
     assert f"{len(suspects)} labels contradicted" in table.out
 
-    narrow = cli("suspects", "own.yaml", "--folds", 3, "--top", 2, columns=50)
+    narrow = cli("data", "own.yaml", "--suspects", "--folds", 3, "--top", 2, columns=50)
     assert len(re.findall(r"^│ (?:5|12|20|30) +│", narrow.out, re.MULTILINE)) == 2
     assert narrow.out.count("┏") == 1
 
 
-@pytest.mark.parametrize("command", ["suspects", "compare"])
-def test_sentences_need_no_config(command, desk, cli):
+@pytest.mark.parametrize(
+    "words", [["data", "coffee.brackets", "--suspects"], ["compare", "data.path=coffee.brackets"]]
+)
+def test_sentences_need_no_config(words, desk, cli):
     Path("coffee.brackets").write_text(Path("corpus/train.brackets").read_text())
-    assert "data.path=coffee.brackets" in cli(command, "coffee.brackets").err
-    words = ["encoder.hidden_size=4", "train.epochs=1", "--seeds", 1, "--folds", 2]
-    assert cli(command, "data.path=coffee.brackets", *words).code == 0
+    assert "data.path=coffee.brackets" in cli("compare", "coffee.brackets").err
+    options = ["encoder.hidden_size=4", "train.epochs=1", "--seeds", 1, "--folds", 2]
+    assert cli(*words, *options).code == 0
     assert len([*Path("runs/compare").rglob("fold2/coffee-seed1/scores.json")]) == 1
 
 
@@ -86,7 +88,7 @@ def test_wrong_intents_are_found(desk, cli):
     rows[7]["intent"] = "out"
     Path("own.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     write_config(Path("own.yaml"), data="{path: own.jsonl}", intent="mean")
-    result = cli("suspects", "own.yaml", "--folds", 2, "--seeds", "1,2", "--json")
+    result = cli("data", "own.yaml", "--suspects", "--folds", 2, "--seeds", "1,2", "--json")
     assert result.code == 0
     suspect = json.loads(result.out)[0]
     assert suspect["location"].endswith("own.jsonl:8")

@@ -187,7 +187,7 @@ def test_iob1_is_named_where_no_b_begins_a_slot(text, is_iob1, tmp_path):
     reading = read_sentences(tmp_path / "a.conll")
     iob1 = read_sentences(tmp_path / "a.conll", scheme="iob1")
     assert [s.slots for s in reading.sentences] == [s.slots for s in iob1.sentences]
-    (finding,) = find_problems({"train": reading})
+    finding, *_ = map(str, find_problems({"train": reading}))
     message = "train: no B- begins a slot, so tags are read as iob1; set data.scheme: iob1"
     assert (finding == message) == is_iob1 and is_iob1 == (iob1.repaired_tags == 0)
 

@@ -1,0 +1,191 @@
+"""A first config for a corpus: what can be inferred from its sentences, and from what."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from slotfill.config.models import DataConfig
+from slotfill.config.validate import parse_config
+from slotfill.data.corpus import format_from_suffix, guess_format, list_shards
+from slotfill.data.schemes import SCHEMES
+from slotfill.data.sentence import Sentence, intent_names
+from slotfill.data.splits import holdout_share, read_split, split_names, split_path
+from slotfill.errors import DataError, format_count
+from slotfill.training.defaults import resolve_budget
+
+_SCRIPTS = {
+    "HIRAGANA": "ja",
+    "KATAKANA": "ja",
+    "HANGUL": "ko",
+    "CJK": "zh",
+    "THAI": "th",
+    "LAO": "lo",
+    "KHMER": "km",
+    "MYANMAR": "my",
+    "ARABIC": "ar",
+    "HEBREW": "he",
+    "DEVANAGARI": "hi",
+    "CYRILLIC": "ru",
+    "GREEK": "el",
+}
+"""The language, as its ISO 639 code, that each script is most used for."""
+
+_WITHOUT_SPACES = ("th", "lo", "km", "my")
+"""Languages without spaces between words, whose letters the tokenizer `words` does not part."""
+
+_FUNCTION_WORDS = {
+    "en": "the a to of and is in what i me for on my please",
+    "de": "der die das und ich ist nicht ein eine mir bitte den zu mit auf",
+    "fr": "le la les de des et je un une est pour dans moi du au",
+    "es": "el la los de y un una en que para por mi me del con",
+    "it": "il la di e un una che per mi in del con le gli alla",
+    "nl": "de het een en van ik is in op voor mij naar met niet",
+    "pt": "o a os de e um uma em que para por me do da com",
+}
+"""Frequent words of languages in Latin script."""
+
+
+def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
+    """Return the text of a config, to be written into `folder`, and the reasons for it.
+
+    `source` is a file of sentences or a folder of splits. Raises DataError if it cannot be read.
+    """
+    data = DataConfig(path=str(source))
+    train = split_path(data, "train")
+    assert train is not None
+    first = list_shards(train)[0]
+    format = guess_format(first)
+    by_name = format_from_suffix(first) == format
+    scheme, scheme_reason = _infer_scheme(data)
+    data = data.model_copy(update={"scheme": scheme})
+    sentences = _read(data)
+    language, language_reason = _infer_language(sentences)
+    tokenizer = "characters" if language in _WITHOUT_SPACES else "words"
+    data = data.model_copy(update={"tokenizer": tokenizer})
+    sentences = _read(data)
+    splits = split_names(data)
+    count = len(sentences)
+    slots = Counter(slot.name for sentence in sentences for slot in sentence.slots or ())
+    intents = {name for sentence in sentences for name in intent_names(sentence.intent)}
+    with_intent = sum(bool(intent_names(sentence.intent)) for sentence in sentences)
+    learns_intents = with_intent == count and len(intents) > 1
+
+    reasons = [
+        f"format: {format}, by its {'name' if by_name else 'content'}",
+        *scheme_reason,
+        f"language: {language or 'unknown'}, {language_reason}",
+    ]
+    lines = ["data:", f"  path: {_quote(os.path.relpath(source, folder))}"]
+    lines.append(f"  format: {format}")
+    if scheme != "iob2":
+        lines.append(f"  scheme: {scheme}")
+    if tokenizer != "words":
+        lines.append(f"  tokenizer: {tokenizer}  # {language} has no spaces between words")
+        reasons.append(f"tokenizer: {tokenizer}, since {language} has no spaces between words")
+    elif any(issue.kind == "retokenized" for s in sentences for issue in s.issues):
+        lines.append("  tokenizer: words  # as in prediction; `given` keeps the file's tokens")
+        reasons.append("tokenizer: words, which parts some tokens of the file, as in prediction")
+    else:
+        parts = "each ideograph" if language in ("zh", "ja") else "each word and punctuation mark"
+        reasons.append(f"tokenizer: words, for which {parts} is a token")
+    if share := holdout_share(data):
+        lines.append(f"  holdout: {share:g}  # of the training sentences, used as valid")
+        reasons.append(f"holdout: {share:g} of the training sentences, since there is no valid")
+    if learns_intents:
+        lines.append(f"intent: attention  # {format_count(len(intents), 'intent')}")
+        reasons.append(f"intent: attention, since all sentences have one of {len(intents)} intents")
+    elif with_intent:
+        reasons.append(
+            f"intent: none, since only {with_intent:,} of {count:,} sentences have one"
+            if with_intent < count
+            else "intent: none, since all sentences have the same one"
+        )
+    config = parse_config("", "defaults", [], Path())
+    budget = resolve_budget(config.train, count)
+    lines += [
+        "train:",
+        f"  batch_size: {budget.batch_size}",
+        f"  epochs: {budget.epochs}  # at most; patience {budget.patience}",
+    ]
+    reasons.append(
+        f"train: {budget.epochs} epochs in batches of {budget.batch_size}, for"
+        f" {format_count(count, 'sentence')}"
+    )
+    if resolvable := _find_resolvable(slots):
+        lines += ["# Dates, times and numbers can be resolved to values, see docs/values.md:"]
+        lines += [f"# resolve: {{language: {language or 'en'}, slots: {{{resolvable}}}}}"]
+    header = (
+        f"# {format_count(count, 'training sentence')}, {format_count(len(slots), 'slot name')};"
+        f" splits: {', '.join(splits)}"
+    )
+    return "\n".join([header, *lines]) + "\n", reasons
+
+
+def _read(data: DataConfig) -> list[Sentence]:
+    """Return all training sentences."""
+    return read_split(data.model_copy(update={"holdout": 0.0}), "train").sentences
+
+
+def _infer_scheme(data: DataConfig) -> tuple[str, list[str]]:
+    """Return the scheme in which the fewest tags are illegal, and why."""
+    repaired: dict[str, int] = {}
+    for scheme in ("iob2", *SCHEMES):
+        with suppress(DataError):
+            changed = data.model_copy(update={"scheme": scheme, "holdout": 0.0})
+            repaired[scheme] = read_split(changed, "train").repaired_tags
+        if repaired.get("iob2") == 0:
+            return "iob2", []
+    if not repaired:
+        read_split(data, "train")  # Raises the error.
+    best = min(repaired, key=lambda scheme: repaired[scheme])
+    reason = f"scheme: {best}, in which {format_count(repaired[best], 'tag')} must be repaired"
+    return best, [f"{reason} ({repaired['iob2']:,} in iob2)" if "iob2" in repaired else reason]
+
+
+def _infer_language(sentences: Sequence[Sentence]) -> tuple[str | None, str]:
+    """Return the likely language as an ISO 639 code, or None, and what it was inferred from."""
+    words = Counter(token.lower() for sentence in sentences for token in sentence.tokens)
+    scripts = Counter[str]()
+    for word, count in words.items():
+        for letter in filter(str.isalpha, word):
+            scripts[unicodedata.name(letter, "").partition(" ")[0]] += count
+    if not scripts:
+        return None, "since there are no letters"
+    kana = scripts["HIRAGANA"] + scripts["KATAKANA"]
+    script = "HIRAGANA" if 10 * kana > scripts.total() else scripts.most_common(1)[0][0]
+    if language := _SCRIPTS.get(script):
+        return language, f"since the script is {script.title()}"
+    found = {
+        language: sum(words[word] for word in text.split())
+        for language, text in _FUNCTION_WORDS.items()
+    }
+    best = max(found, key=lambda language: found[language])
+    if 20 * found[best] < words.total():
+        return None, f"since the script is {script.title()} and no words of a known one are frequent"
+    frequent = sorted(_FUNCTION_WORDS[best].split(), key=lambda word: -words[word])[:3]
+    return best, f"since {', '.join(map(repr, frequent))} are frequent"
+
+
+def _find_resolvable(slots: Counter[str]) -> str:
+    """Return the slots whose names say that they are dates, times or numbers, as YAML."""
+    kinds = {"date": "date", "time": "time", "count": "number", "number": "number"}
+    found = {}
+    for name, _ in slots.most_common():
+        last = re.split(r"[._-]", name.lower())[-1]
+        if last in kinds:
+            found[name] = kinds[last]
+    return ", ".join(f"{_quote(name)}: {kind}" for name, kind in found.items())
+
+
+def _quote(text: str) -> str:
+    """Return `text` as a YAML string, in quotes where it needs them."""
+    plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", text, re.ASCII)
+    is_word = text.lower() in ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+    return text if plain and not is_word else json.dumps(text, ensure_ascii=False)
