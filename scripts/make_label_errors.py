@@ -1,4 +1,4 @@
-"""Inject label errors into a corpus, let `slotfill suspects` look for them, and write the table.
+"""Inject label errors into a corpus, let `data --suspects` look for them, and write the table.
 
     python scripts/make_label_errors.py                    all corpora, seeds 1 to 3
     python scripts/make_label_errors.py --only taipei      one of them; the others keep their rows

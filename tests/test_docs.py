@@ -251,7 +251,7 @@ def test_formats_page_tokenizers():
     assert rows == {name: Tokenizer(name).tokenize(text).tokens for name in TOKENIZERS}
 
 
-@pytest.mark.parametrize("name", ["imbalance", "partial_labels"])
+@pytest.mark.parametrize("name", ["data", "imbalance", "partial_labels"])
 def test_commands_print_what_the_page_shows(name, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = 0
@@ -262,8 +262,11 @@ def test_commands_print_what_the_page_shows(name, cli, tmp_path, monkeypatch):
         if kind == "console":
             command, shown = text.split("\n", 1)
             result = cli(*shlex.split(command)[2:])
-            assert (result.out + result.err).rstrip() == shown.rstrip()
+            printed = (result.out + result.err).replace(f"{tmp_path}/", "")
+            assert printed.rstrip() == shown.rstrip()
             found += 1
+        elif name == "data" and kind == "yaml":
+            assert Path("orders.yaml").read_text(encoding="utf-8") == text
     assert found
 
 

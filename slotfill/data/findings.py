@@ -248,7 +248,7 @@ def _describe_labels(sentence: Sentence) -> str:
 
 def _find_shared_sentences(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
     """Yield a finding for each two splits with texts in common; of train they are a mistake."""
-    for split, other in combinations(reversed(splits), 2):
+    for split, other in combinations([*splits][::-1], 2):
         if split == "train":
             split, other = other, split
         first = {each.text: each.location for each in reversed(splits[other].sentences)}

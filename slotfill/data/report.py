@@ -73,9 +73,7 @@ def describe_data(
     summaries = []
     for split, result in splits.items():
         lengths = [len(sentence.tokens) for sentence in result.sentences]
-        unknown = sum(
-            token.casefold() not in known for s in result.sentences for token in s.tokens
-        )
+        unknown = sum(token.casefold() not in known for s in result.sentences for token in s.tokens)
         intents = {each for s in result.sentences for each in intent_names(s.intent)}
         summaries.append(
             SplitSummary(

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from slotfill.config.models import DataConfig
-from slotfill.config.registry import FORMATS
 from slotfill.data.corpus import (
     ReadResult,
     draft_file,
@@ -284,9 +283,9 @@ def split_file(
             count = len({sentence.text.casefold() for sentence in result.sentences})
             raise UsageError(f"{source}: {count} different sentences are too few; {split} is empty")
     own_format = from_format or guess_format(source)
-    suffixes = FORMATS.part(to_format or own_format).load().suffixes
-    suffix = source.suffix if to_format in (None, own_format) else next(iter(suffixes), "")
     with draft_file(out, to_format or own_format) as (draft, part):
+        keeps_format = to_format in (None, own_format)
+        suffix = source.suffix if keeps_format else next(iter(part.suffixes), "")
         draft.mkdir()
         for split, indices in splits.items():
             own = ReadResult([result.sentences[index] for index in indices], result.tokenizer)

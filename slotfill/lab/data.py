@@ -8,7 +8,7 @@ from slotfill.data.findings import KINDS
 from slotfill.data.report import DataReport
 from slotfill.lab.html import render_template
 
-_EXCERPT_WIDTH = 24
+_EXCERPT_WIDTH = 20
 """The most characters that a table shows of a value."""
 
 
@@ -43,7 +43,6 @@ def tables(report: DataReport) -> list[tuple[str, list[list[str]]]]:
                 columns.append([split.name, *(f"{name.counts[split.name]:,}" for name in names)])
             if kind == "slot":
                 columns.append(["values", *(f"{name.values:,}" for name in names)])
-            columns.append(["length", *(f"{name.mean_length:.1f}" for name in names)])
             columns.append(["examples", *(_join_examples(name.examples) for name in names)])
             found.append(("", columns))
     return found

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from slotfill.config.models import DataConfig
-from slotfill.config.validate import parse_config
+from slotfill.config.models import DataConfig, TrainConfig
 from slotfill.data.corpus import format_from_suffix, guess_format, list_shards
 from slotfill.data.schemes import SCHEMES
 from slotfill.data.sentence import Sentence, intent_names
@@ -95,9 +94,14 @@ def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
     else:
         parts = "each ideograph" if language in ("zh", "ja") else "each word and punctuation mark"
         reasons.append(f"tokenizer: words, for which {parts} is a token")
-    if share := holdout_share(data):
+    share = holdout_share(data)
+    if share and round(share * count):
         lines.append(f"  holdout: {share:g}  # of the training sentences, used as valid")
         reasons.append(f"holdout: {share:g} of the training sentences, since there is no valid")
+    elif share:
+        splits = [split for split in splits if split != "valid"]
+        lines.append("  holdout: 0  # too few sentences to hold one out as valid")
+        reasons.append(f"holdout: 0, since {count} sentences are too few to hold one out")
     if learns_intents:
         lines.append(f"intent: attention  # {format_count(len(intents), 'intent')}")
         reasons.append(f"intent: attention, since all sentences have one of {len(intents)} intents")
@@ -107,17 +111,10 @@ def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
             if with_intent < count
             else "intent: none, since all sentences have the same one"
         )
-    config = parse_config("", "defaults", [], Path())
-    budget = resolve_budget(config.train, count)
-    lines += [
-        "train:",
-        f"  batch_size: {budget.batch_size}",
-        f"  epochs: {budget.epochs}  # at most; patience {budget.patience}",
-    ]
-    reasons.append(
-        f"train: {budget.epochs} epochs in batches of {budget.batch_size}, for"
-        f" {format_count(count, 'sentence')}"
-    )
+    budget = resolve_budget(TrainConfig(), count)
+    sizes = f"at most {budget.epochs:,} epochs in batches of {budget.batch_size}"
+    lines.append(f"# {sizes}, for so many sentences; train.epochs changes it")
+    reasons.append(f"train: {sizes}, for {format_count(count, 'sentence')}")
     if resolvable := _find_resolvable(slots):
         lines += ["# Dates, times and numbers can be resolved to values, see docs/values.md:"]
         lines += [f"# resolve: {{language: {language or 'en'}, slots: {{{resolvable}}}}}"]
@@ -168,7 +165,10 @@ def _infer_language(sentences: Sequence[Sentence]) -> tuple[str | None, str]:
     }
     best = max(found, key=lambda language: found[language])
     if 20 * found[best] < words.total():
-        return None, f"since the script is {script.title()} and no words of a known one are frequent"
+        return (
+            None,
+            f"since the script is {script.title()} and frequent words are of none known",
+        )
     frequent = sorted(_FUNCTION_WORDS[best].split(), key=lambda word: -words[word])[:3]
     return best, f"since {', '.join(map(repr, frequent))} are frequent"
 

@@ -14,7 +14,7 @@ from slotfill.data.corpus import ReadResult, split_name
 from slotfill.data.findings import Finding, check_splits, check_values, find_problems
 from slotfill.data.report import DataReport, describe_data
 from slotfill.data.sentence import intent_names
-from slotfill.data.splits import read_split, split_names
+from slotfill.data.splits import SPLITS, read_split, split_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import check_slot_names
@@ -85,7 +85,7 @@ def report_data(words: Sequence[str], overrides: Sequence[str] = ()) -> DataRepo
     what `check_config` raises.
     """
     paths = {split_name(Path(word)): word for word in words} if words[1:] else {}
-    if len(paths) < len(words[1:]):
+    if paths and len(paths) < len(words):
         raise UsageError("two of the files have the same name; give a folder for each corpus")
     train = paths.pop("train" if "train" in paths else next(iter(paths))) if paths else None
     if train is not None:
@@ -97,7 +97,7 @@ def report_data(words: Sequence[str], overrides: Sequence[str] = ()) -> DataRepo
     with config.locate_errors():
         splits = {"train": _read(config, "train")}
         tokenizer = splits["train"].tokenizer
-        for split in split_names(config.data):
+        for split in sorted(split_names(config.data), key=_rank_split):
             if split != "train":
                 splits[split] = _read(config, split, tokenizer)
         for split, path in paths.items():
@@ -111,6 +111,11 @@ def resolve_data(word: str | None, overrides: Sequence[str]) -> tuple[str | None
     if word is None or is_config(word):
         return word or default_config(overrides), list(overrides)
     return None, [_set_path("data.path", word), *overrides]
+
+
+def _rank_split(split: str) -> int:
+    """Return the position of train, valid and test, before all others."""
+    return SPLITS.index(split) if split in SPLITS else len(SPLITS)
 
 
 def _set_path(key: str, path: str) -> str:

@@ -25,6 +25,9 @@ COMMANDS = (
     "check",
     "schema",
     "convert",
+    "data",
+    "split",
+    "init",
     "inspect",
     "tune",
 )
