@@ -292,12 +292,13 @@ def format_from_suffix(path: Path) -> str | None:
     """Return the name of the format that `path` is named after, or None.
 
     Where several formats have the name, it is the one that the content looks like, if `path` is a
-    file, or else the general one.
+    file, or else the general one, if any: a file such as config.yml need not hold sentences.
     """
     named = [(name, part) for name, part in _list_formats() if part.recognizes(path)]
     named.sort(key=lambda pair: not pair[1].is_general)
     if len(named) > 1 and path.is_file():
-        named = _matching(named, _read_head(path)) or named
+        general = [(name, part) for name, part in named if part.is_general]
+        named = _matching(named, _read_head(path)) or general
     return named[0][0] if named else None
 
 
@@ -393,6 +394,9 @@ def _list_formats(format: FormatPart = None) -> Iterator[tuple[str, type[Format]
 
 
 def _is_split(path: Path, format: FormatPart) -> bool:
+    if format in (None, "auto"):
+        with suppress(DataError):  # What is wrong with the file is said when it is read.
+            return format_from_suffix(path) is not None
     return any(part.recognizes(path) for _, part in _list_formats(format))
 
 

@@ -289,6 +289,14 @@ def test_broken_rasa_files(text, message, tmp_path):
     assert str(error.value).startswith(f"{path}{message}") and "\n" not in str(error.value)
 
 
+def test_yaml_files_without_sentences_are_no_splits(tmp_path):
+    files = {"train.yml": "encoder: {hidden_size: 8}\n", "train.brackets": "go\n"}
+    data = DataConfig(path=str(write(tmp_path, files)))
+    assert split_path(data, "train") == tmp_path / "train.brackets"
+    with pytest.raises(DataError, match=r"train\.yml: the format is not clear from its name or"):
+        read_examples(tmp_path / "train.yml")
+
+
 def test_rasa_is_written_by_intent_and_reads_back(tmp_path):
     lines = [
         "[](b) to [New York](city) 👋",
