@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Exit, Option
 
@@ -102,7 +102,12 @@ def convert(
         str, Option(help="Tokenizer for a source of text without tokens.")
     ] = "words",
     from_format: Annotated[
-        str | None, Option("--from", help="Format of the source.", show_default="by suffix")
+        str | None,
+        Option(
+            "--from",
+            help="Format of the source, with options as {name: conll, tag: 3}.",
+            show_default="by suffix",
+        ),
     ] = None,
     to_format: Annotated[
         str | None, Option("--to", help="Format of the target.", show_default="by suffix")
@@ -125,8 +130,8 @@ def convert(
     result, losses = convert_file(
         source,
         target,
-        from_format=from_format,
-        to_format=to_format,
+        from_format=_parse_format(from_format),
+        to_format=_parse_format(to_format),
         scheme=scheme,
         to_scheme=to_scheme,
         split=split,
@@ -144,3 +149,12 @@ def convert(
     echo(f"{target}: {summary}")
     if losses:
         echo_errors(f"{losses[0].location}: {losses[0].message}")
+
+
+def _parse_format(text: str | None) -> Any:
+    """Return a format, which may have options in braces as in a config."""
+    from slotfill.config.builtin import load_config
+
+    if text is None or not text.startswith("{"):
+        return text
+    return load_config(None, [f"data.format={text}"])[1].data.format

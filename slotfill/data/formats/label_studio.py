@@ -156,7 +156,7 @@ class LabelStudio(Format):
         keys = [key for key, value in data.items.items() if isinstance(value, str)]
         if len(keys) != 1:
             found = f"has the texts {', '.join(keys)}" if keys else "has no text"
-            hint = "set data.format={name: label_studio, text: KEY}"
+            hint = "set data.format (convert: --from) to {name: label_studio, text: KEY}"
             data.fail(f'the data of the task has no "text", and {found}; {hint}')
         return keys[0]
 

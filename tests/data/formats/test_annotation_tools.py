@@ -108,6 +108,19 @@ def test_label_studio_reads_the_latest_annotation_that_is_not_cancelled(tmp_path
     assert summary(sentence) == ("to Rome", [("old", "Rome")], None)
 
 
+def test_convert_takes_the_options_of_a_format(tmp_path, cli):
+    annotations = [
+        {"completed_by": user, "result": [region(3, 7, "Rome", f"by_{user}")]} for user in (1, 2)
+    ]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([task("to Rome", *annotations)]), encoding="utf-8")
+    options = "--from", "{name: label_studio, annotator: 1}", "--lossy"
+    assert cli("convert", path, tmp_path / "b.brackets", *options).code == 0
+    assert (tmp_path / "b.brackets").read_text(encoding="utf-8") == "to [Rome](by_1)\n"
+    result = cli("convert", path, tmp_path / "c.brackets", "--from", "{name: label_studio, a: 1}")
+    assert result.code == 2 and "data.format.a: unknown key" in result.err
+
+
 def test_label_studio_offsets_in_other_units_are_corrected(tmp_path):
     results = [region(6, 10, "Rome", "city"), region(14, 18, "Oslo", "city")]
     (sentence,) = read(tmp_path / "a.json", [task("👍🏽 Rome\r\nto Oslo", {"result": results})])
@@ -196,7 +209,7 @@ def test_label_studio_json_min(tmp_path):
         ('[{"data": {"n": 3}}]', 'the data of the task has no "text", and has no text; set'),
         (
             '[{"data": {"a": "x", "b": "y"}}]',
-            '"text", and has the texts a, b; set data.format={name: label_studio, text: KEY}',
+            '"text", and has the texts a, b; set data.format (convert: --from) to {name: label_st',
         ),
         ('[{"data": {}, "annotations": [3]}]', '1: expected objects in "annotations", found 3'),
         ('[{"data": {"text": "a"}, "annotations": {}}]', 'a list as "annotations", found {}'),
