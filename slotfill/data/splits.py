@@ -133,7 +133,7 @@ def split_path(data: DataConfig, split: str) -> Path | None:
         raise DataError(f"{folder}: {problem}")
     if folder is not None and _is_corpus(folder):
         split_file = find_split(folder, split, data.format)
-    elif folder is not None and split in list_file_splits(folder, data.format):
+    elif folder and split != "train" and split in list_file_splits(folder, data.format):
         split_file = folder
     if split_file is None and split == "train":
         where = f"in {folder}" if folder else "given"
