@@ -9,10 +9,10 @@ left out, and listed. A task without an annotation is unlabelled. `start` and `e
 points; those of versions that count UTF-16 code units are corrected by `text`. In JSON-MIN the
 slots are the lists of regions with `labels`, and the intent is at the key `intent`.
 
-Predictions with their confidence are written as `predictions`, each with its `score`, which Label
-Studio shows as labels to begin with; other labelled sentences as `annotations`. They fit a project
-whose `Text` is called `text` and has the value `$text`, whose `Labels` are called `label` and whose
-`Choices` are called `intent`.
+`slotfill predict RUN --input new.txt --format label_studio` writes tasks with `predictions`, each
+with its `score`, which Label Studio shows as labels to begin with; sentences that have labels are
+written as `annotations`. They fit a project whose `Text` is called `text` and has the value
+`$text`, whose `Labels` are called `label` and whose `Choices` are called `intent`.
 
     [
     {"data": {"text": "fly to New York"}, "annotations": [{"result": [
