@@ -46,7 +46,7 @@ def list_files(folder: Path) -> list[Path]:
     the name of the folder instead of `data`.
     """
     numbered = re.compile(rf"((data|part|{re.escape(folder.name)})-)?\d+(-.*)?")
-    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    files = [path for path in sorted(folder.glob("*")) if path.suffix.lower() in SUFFIXES]
     # The library `datasets` leaves the results of computations beside the data.
     files = [path for path in files if not path.name.startswith((".", "cache-"))]
     return files if all(numbered.fullmatch(path.stem) for path in files) else []

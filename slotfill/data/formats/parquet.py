@@ -9,7 +9,7 @@ entities, in columns that are found by their names and types or given as options
 Tags, labels and intents are texts, or numbers whose names are a `ClassLabel` in the schema; a
 negative number is a label that is not known. `end` is exclusive. Entities may also be one object of
 lists, and the tags of a text one text, separated by spaces. Without tags or entities the sentence
-is unlabelled. Other columns are left out.
+is unlabelled. Other columns are left out. Messages count rows from 1: `train.parquet:row 3`.
 
 A folder of the numbered files of one split is read like one file, as `save_to_disk` of the library
 `datasets` writes it. Sentences of files of tokens are written in the first shape, others in the
@@ -251,8 +251,9 @@ class _Layout:
                 self._check_names(self.roles[role], self.columns[self.roles[role]])
         if "tags" in self.roles or "spans" in self.roles:
             return
-        unread = {*_NAMES["tags"], *_NAMES["spans"]} & {*self.columns} - {*self.roles.values()}
-        for name in sorted(unread):
+        for name in (*_NAMES["tags"], *_NAMES["spans"]):
+            if name in self.roles.values() or self.columns.get(name, _NOTHING) == _NOTHING:
+                continue
             raise DataError(
                 f"{self.path}: the column {name!r} may hold labels, but is"
                 f" {self.columns[name].shape}; tags are {' or '.join(_SHAPES['tags'])}, spans"
@@ -283,6 +284,7 @@ class _Layout:
             )
 
 
+_NOTHING = Column("nothing")
 _EMPTY = "an empty sentence; remove the row"
 
 

@@ -157,7 +157,7 @@ def test_negative_numbers_are_labels_that_are_not_known(tmp_path):
 def test_rows_without_labels_are_unlabelled(tmp_path):
     path = write(tmp_path / "a.parquet", {"text": ["go", "fly"], "entities": [None, []]})
     assert read(path) == [("go", None, None), ("fly", [], None)]
-    path = write(tmp_path / "b.parquet", {"text": ["go"]})
+    path = write(tmp_path / "b.parquet", {"text": ["go"], "labels": [None]})
     assert read(path) == [("go", None, None)]
 
 
@@ -279,6 +279,8 @@ def test_options_name_the_columns(tmp_path):
     assert failure(path, tokens="l") == (
         "a.parquet: the column 'l' is text; tokens must be list of text"
     )
+    path = write(tmp_path / "a.parquet", {"data.text": ["go"], "data": [1]})
+    assert read(path, text="data.text") == [("go", None, None)]
     for option in ("tags", "spans"):
         columns = {"text": ["a"], **TOKENS, "tags": [["O"] * 4], "spans": [[]]}
         path = write(tmp_path / "b.parquet", columns)
