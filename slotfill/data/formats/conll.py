@@ -12,7 +12,8 @@ column, or whose other columns are all `_`, is unlabelled. The tokens are in the
 that does not number them. In a file that numbers its tokens and has several columns of tags, the
 first is taken. A token with the tag `?` has a label that is not known. Lines before a sentence that
 begin with `#` and a space are comments, as are `-DOCSTART-` lines; `# intent: NAME` is its intent.
-Other columns and comments are left out.
+Other columns and comments are left out. Tags in IOB1, as in CoNLL-2003, give the same slots as in
+IOB2, and `check` names them.
 """
 
 from __future__ import annotations
