@@ -77,7 +77,7 @@ def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
     learns_intents = with_intent == count and len(intents) > 1
 
     reasons = [
-        f"format: {format}, by its {'name' if by_name else 'content'}",
+        f"format: {format}, by its {'name and ' if by_name else ''}content",
         *scheme_reason,
         f"language: {language or 'unknown'}, {language_reason}",
     ]

@@ -29,4 +29,4 @@ def replace_values(path: Path, config: Config) -> list[str]:
     with config.locate_errors():
         values = KnownValues.read(config, vocab.tokenizer)
     files.replace({VALUES: values.to_json().encode()})
-    return list(check_values(config, vocab.slot_names))
+    return [*map(str, check_values(config, vocab.slot_names))]
