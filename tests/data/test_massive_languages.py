@@ -55,4 +55,4 @@ def test_the_defaults_learn_the_training_sentences(file, cli, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert cli("train", f"data.path={file}", "--out", "run").code == 0
     scores = cli("evaluate", "run", "--split", "train", "--json")
-    assert json.loads(scores.out)["f1"] == 100
+    assert json.loads(scores.out)["overall"]["f1"] == 100
