@@ -9,7 +9,7 @@ import re
 import stat
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from itertools import count, repeat
 from pathlib import Path
@@ -183,15 +183,24 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
     Raises OSError, which names `path`.
     """
+    with replaced_at_end(path) as temporary:
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+@contextmanager
+def replaced_at_end(path: Path) -> Iterator[Path]:
+    """Yield a temporary file to write, which becomes `path` unless an error occurs.
+
+    Raises OSError, which names `path`.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        with temporary.open("wb") as file:
-            file.write(content if isinstance(content, bytes) else content.encode())
-            file.flush()
+        yield temporary
+        with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:  # "No space left on device" names no file by itself.
-        raise type(error)(error.errno, error.strerror, str(path)) from None
+        raise type(error)(error.errno, error.strerror or str(error), str(path)) from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Exit, Option
 
@@ -36,6 +36,9 @@ from slotfill.files import (
     write_atomically,
 )
 from slotfill.runs.device import resolve_device
+
+if TYPE_CHECKING:
+    from slotfill.runs.tables import TableTask
 
 
 def train(
@@ -190,15 +193,40 @@ def predict(
         list[str] | None, Argument(metavar="SENTENCE", help="Texts to tag.")
     ] = None,
     input: Annotated[
-        Path | None,
+        list[str] | None,
         Option(
+            metavar="FILE",
             help=(
                 "A text file with one sentence per line, or a file of sentences in any format; - is"
-                " standard input."
+                " standard input. With --text-column files or quoted patterns, as 'logs/*.parquet'."
             ),
             show_default="-",
         ),
     ] = None,
+    text_column: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            help="The column of texts in files of CSV, JSON lines or Parquet; others are kept.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        Option(
+            metavar="PATH",
+            help="With --text-column: the file to write, or a folder for files of the same names.",
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        Option(
+            metavar="K/N",
+            help="With --text-column: only every N-th file; of a single file, a part of the rows.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, Option("--resume", help="With --text-column: skip files that are written.")
+    ] = False,
     input_format: Annotated[
         str | None,
         Option(help="Format of the input, or text; labels are ignored.", show_default="by suffix"),
@@ -246,17 +274,35 @@ def predict(
     Writes one result per line of input, in order. In JSON lines, `start` and `end` count
     characters from 0, and `end` is exclusive. `confidence` is the probability of a slot, or of all
     slots of a sentence together.
+
+    With --text-column, writes files with the columns slots, intent and confidence added, each
+    completely or not at all.
     """
     from slotfill.config.registry import FORMATS
     from slotfill.runs.predict import Predictor
 
     if sentences and input:
-        raise UsageError("give sentences or --input, not both")
+        hint = "; quote a pattern, as --input 'logs/*.csv'" if text_column is not None else ""
+        raise UsageError(f"give sentences or --input, not both{hint}")
+    tasks: list[TableTask] = []
+    if text_column is not None:
+        if format or input_format or nbest or encoding_errors != "strict":
+            raise UsageError(
+                "--text-column keeps the format of each file; omit --format, --input-format,"
+                " --encoding-errors, --nbest"
+            )
+        if not input or out is None:
+            raise UsageError("--text-column needs --input FILE and --out PATH")
+        tasks = _plan_tables(input, out, shard, resume)
+    elif out is not None or shard is not None or resume:
+        raise UsageError("--out, --shard and --resume need --text-column")
+    elif input and len(input) > 1:
+        raise UsageError("several --input need --text-column and --out")
     if jobs > 1 and device == "cuda":
         raise UsageError("--jobs: several processes compute on the CPU; omit --device")
     if nbest and not confidence:
         raise UsageError("--nbest gives readings with their probabilities; omit --no-confidence")
-    on_terminal = sys.stdout.isatty() and format in (None, "text")
+    on_terminal = sys.stdout.isatty() and format in (None, "text") and text_column is None
     output_format = "brackets" if format == "text" else format or "jsonl"
     has_confidence = on_terminal or FORMATS.build(output_format).holds_confidence
     if nbest and not (on_terminal or output_format == "jsonl"):
@@ -275,8 +321,24 @@ def predict(
         "intent_threshold": intent_threshold,
     }
     predictor = Predictor.load(run, device, **options)
+    if jobs > 1:
+        from slotfill.runs.parallel import render_parallel
+
+    def render(texts: Iterable[str]) -> Iterator[str]:
+        if jobs > 1:
+            return render_parallel(run, texts, output_format, jobs, **options)
+        return predictor.render_stream(texts, output_format)
+
+    if text_column is not None:
+        from slotfill.runs.tables import predict_table
+
+        for task in tasks:
+            rows = predict_table(task, text_column, predictor, render)
+            echo(f"{task.target}: {format_count(rows, 'row')}")
+        return
+    path = Path(input[0]) if input else None
     texts: Iterable[str] = sentences or _read_texts(
-        input, input_format, predictor.run.scheme, encoding_errors
+        path, input_format, predictor.run.scheme, encoding_errors
     )
     if on_terminal:
         from slotfill.cli import display
@@ -284,13 +346,7 @@ def predict(
         for group in predictor.stream(texts):
             display.print_highlighted(group, predictor.run.vocab.slot_names)
         return
-    if jobs > 1:
-        from slotfill.runs.parallel import render_parallel
-
-        chunks = render_parallel(run, texts, output_format, jobs, **options)
-    else:
-        chunks = predictor.render_stream(texts, output_format)
-    for chunk in chunks:
+    for chunk in render(texts):
         write_data(chunk)
 
 
@@ -391,6 +447,24 @@ def export(
             )
     if (quantize != "none" or rank is not None) and not scores:
         echo("The sentences of the run no longer exist, so F1 was not measured.")
+
+
+def _plan_tables(input: list[str], out: Path, shard: str | None, resume: bool) -> "list[TableTask]":
+    """Return the files to predict that are not written yet."""
+    from slotfill.runs.tables import plan_tables
+
+    tasks = plan_tables(input, out, shard)
+    written = [task.target for task in tasks if task.target.exists()]
+    if written and not resume:
+        raise UsageError(
+            f"{written[0]}: exists, and nothing is overwritten; choose another --out, or skip"
+            " files that are written with --resume"
+        )
+    for target in written:
+        echo(f"{target}: is written, skipped")
+    if not tasks:
+        echo(f"--shard {shard}: no file; there are fewer files than shards")
+    return [task for task in tasks if task.target not in written]
 
 
 def _read_texts(

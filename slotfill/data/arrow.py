@@ -20,8 +20,8 @@ from slotfill.files import nearest_in_folder
 SUFFIXES = (".parquet", ".arrow")
 
 Feature = str | tuple[str, ...] | list[Any] | dict[str, Any]
-"""What a column holds as it is written: `string` or `int64`, class names, a list of one feature, or
-an object of features."""
+"""What a column holds as it is written: `string`, `int64` or `float64`, class names, a list of one
+feature, or an object of features."""
 
 _BATCH_ROWS = 1000
 _GROUP_ROWS = 10_000
@@ -72,6 +72,49 @@ def read_rows(path: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
             batch.validate(full=True)  # Damaged offsets would read any memory.
             values = [batch.column(name).to_pylist() for name in names]
             yield from (dict(zip(names, row, strict=True)) for row in zip(*values, strict=True))
+
+
+def read_batches(path: Path) -> Iterator[Any]:
+    """Yield the rows of a file as `pyarrow.RecordBatch`; raises DataError if it cannot be read."""
+    with _open(path) as (schema, batches):
+        for batch in batches(schema.names):
+            batch.validate(full=True)
+            yield batch
+
+
+def count_rows(path: Path) -> int:
+    """Return how many rows a Parquet file has."""
+    with _open(path):
+        return int(_import_pyarrow().parquet.read_metadata(path).num_rows)
+
+
+def write_batches(
+    path: Path,
+    source: Path,
+    columns: Mapping[str, Feature],
+    groups: Iterable[tuple[Any, Sequence[Mapping[str, Any]]]],
+) -> None:
+    """Write a Parquet file: batches of the file `source` with more columns.
+
+    `columns` are the features of these, and their values are beside each batch, row by row.
+    """
+    pyarrow = _import_pyarrow()
+    with _open(source) as (schema, _):
+        for name, feature in columns.items():
+            schema = schema.append(pyarrow.field(name, _to_type(feature)))
+    waiting: list[Any] = []
+    with path.open("wb") as file, pyarrow.parquet.ParquetWriter(file, schema) as writer:
+        for batch, values in groups:
+            added = [
+                pyarrow.array([row[name] for row in values], schema.field(name).type)
+                for name in columns
+            ]
+            waiting.append(pyarrow.record_batch([*batch.columns, *added], schema=schema))
+            if sum(map(len, waiting)) >= _GROUP_ROWS:
+                writer.write_table(pyarrow.Table.from_batches(waiting, schema))
+                waiting = []
+        if waiting:
+            writer.write_table(pyarrow.Table.from_batches(waiting, schema))
 
 
 def write_columns(path: Path, columns: Mapping[str, tuple[Feature, Sequence[Any]]]) -> None:
@@ -188,7 +231,7 @@ def _to_type(feature: Feature) -> Any:
     import pyarrow
 
     if isinstance(feature, str):
-        return {"string": pyarrow.string(), "int64": pyarrow.int64()}[feature]
+        return pyarrow.type_for_alias(feature)
     if isinstance(feature, tuple):
         return pyarrow.int64()
     if isinstance(feature, dict):

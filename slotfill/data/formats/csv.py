@@ -44,7 +44,7 @@ class Csv(Format):
         return {"text", "slots"} <= {*names} or {"tokens", "tags"} <= {*names}
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        rows = _read_rows(path)
+        _, rows = read_rows(path)
         location, names = next(rows, ("", []))
         names = [name.strip().lower() for name in names]
         if not names:
@@ -91,13 +91,21 @@ def _split_header(line: str) -> tuple[list[str], str]:
     return [name.strip('" ').lower() for name in line.split(separator)], separator
 
 
-def _read_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield the rows of a file that are not empty, each with the location of its first line."""
+def read_rows(path: Path) -> tuple[str, Iterator[tuple[str, list[str]]]]:
+    """Return the separator of a file, and its rows that are not empty with their locations."""
     lines = read_lines(path)
     number, header = next(((number, line) for number, line in lines if line.strip()), (1, ""))
     text = (f"{line}\n" for line in chain([header], (line for _, line in lines)))
+    separator = _split_header(header)[1]
+    return separator, _parse_rows(path, text, separator, number)
+
+
+def _parse_rows(
+    path: Path, text: Iterator[str], separator: str, number: int
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield the rows of a text that are not empty, each with the location of its first line."""
     csv.field_size_limit(_MAX_CELL)  # By default 131,072, too little for thousands of slots.
-    reader = csv.reader(text, delimiter=_split_header(header)[1], strict=True)
+    reader = csv.reader(text, delimiter=separator, strict=True)
     while True:
         location = f"{path}:{number + reader.line_num}"
         try:

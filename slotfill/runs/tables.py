@@ -1,0 +1,174 @@
+"""Prediction of tables: files in, files with the columns of the predictions out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from slotfill.data.arrow import Feature
+from slotfill.data.tables import Table, check_table, is_table, open_table
+from slotfill.errors import DataError, UsageError
+from slotfill.files import nearest_in_folder, replaced_at_end
+from slotfill.inference.tagging import check_length
+from slotfill.runs.predict import Predictor
+
+Render = Callable[[Iterable[str]], Iterator[str]]
+"""Yields groups of predictions as JSON lines, for texts in order."""
+
+
+@dataclass(frozen=True)
+class TableTask:
+    """A file to predict, or a part of it."""
+
+    source: Path
+    target: Path
+    """The file to write."""
+    part: int = 0
+    parts: int = 1
+    """The rows are those of the part number `part`, from 0, of `parts` equal ones."""
+
+
+def plan_tables(patterns: Sequence[str], out: Path, shard: str | None = None) -> list[TableTask]:
+    """Return what to predict: the files that match `patterns`, or every N-th for the shard `K/N`.
+
+    Of a single file, a shard is a part of the rows. `out` is a file, or a folder for files with the
+    names of the input.
+    """
+    part, parts = _parse_shard(shard) if shard else (0, 1)
+    sources = list(dict.fromkeys(path for pattern in patterns for path in _find(pattern)))
+    for source in sources:
+        check_table(source)
+    if is_table(out):
+        if len(sources) > 1:
+            problem = f"one file, but there are {len(sources)} of input; name a folder"
+            raise UsageError(f"--out {out}: {problem}")
+        if out.suffix.lower() != sources[0].suffix.lower():
+            raise UsageError(f"--out {out}: must end in {sources[0].suffix}, as the input")
+        if not out.parent.is_dir():
+            raise UsageError(f"{out}: there is no such folder to write it in")
+        targets = {out: sources[0]}
+    else:
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"--out {out}: is a file that is no table; name a folder")
+        targets = {}
+        for source in sources:
+            other = targets.setdefault(out / source.name, source)
+            if other != source:
+                problem = f"{other} and {source} would both be written there"
+                raise UsageError(f"{out / source.name}: {problem}; predict them separately")
+    inputs = {source.resolve() for source in sources}
+    for target in targets:
+        if target.resolve() in inputs:
+            raise UsageError(f"{target}: is read by this command; write to another place")
+    tasks = [TableTask(source, target) for target, source in targets.items()]
+    if len(tasks) > 1 or parts == 1:
+        return tasks[part::parts]
+    ((target, source),) = targets.items()
+    name = f"{target.stem}-{part:05}-of-{parts:05}{target.suffix}"
+    return [TableTask(source, target.with_name(name), part, parts)]
+
+
+def predict_table(task: TableTask, text_column: str, predictor: Predictor, render: Render) -> int:
+    """Write the file of a task, completely or not at all, and return how many rows it has."""
+    table = open_table(task.source, text_column, prediction_columns(predictor))
+    rows = 0
+
+    def counted() -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+        nonlocal rows
+        for group in _predict(table, _read_part(table, task), render):
+            rows += len(group[1])
+            yield group
+
+    task.target.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_at_end(task.target) as draft:
+        table.write(draft, counted())
+    return rows
+
+
+def prediction_columns(predictor: Predictor) -> dict[str, Feature]:
+    """Return the columns of predictions, named as the keys of JSON lines."""
+    slot: dict[str, Feature] = {"name": "string", "value": "string"}
+    if predictor.resolver is not None:
+        slot["resolved"] = "string"
+    slot |= {"start": "int64", "end": "int64"}
+    columns: dict[str, Feature] = {"slots": [slot]}
+    if predictor.run.vocab.intents:
+        columns["intent"] = "string"
+    if predictor.confidence:
+        slot["confidence"] = "float64"
+        if "intent" in columns:
+            columns["intent_confidence"] = "float64"
+        columns |= {"confidence": "float64", "in_domain": "float64"}
+    return columns
+
+
+def _predict(
+    table: Table, batches: Iterable[tuple[list[str], Any]], render: Render
+) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+    """Yield the rows of each batch with their predictions, in constant memory."""
+    waiting: deque[tuple[int, Any]] = deque()
+
+    # Read ahead by another thread: a batch waits before its first text is predicted.
+    def texts() -> Iterator[str]:
+        for batch, rows in batches:
+            if batch:
+                waiting.append((len(batch), rows))
+                yield from batch
+
+    done: list[dict[str, Any]] = []
+    for chunk in render(texts()):
+        for line in chunk.removesuffix("\n").split("\n"):
+            prediction = json.loads(line)
+            done.append({name: prediction.get(name) for name in table.new_columns})
+            if len(done) == waiting[0][0]:
+                yield waiting.popleft()[1], done
+                done = []
+
+
+def _read_part(table: Table, task: TableTask) -> Iterator[tuple[list[str], Any]]:
+    """Yield the batches of the rows of a task."""
+    count = table.count_rows() if task.parts > 1 else 0
+    start = count * task.part // task.parts
+    stop = count * (task.part + 1) // task.parts
+    position = 0
+    for texts, rows in table.read():
+        first, last = 0, len(texts)
+        if task.parts > 1:
+            first, last = max(start - position, 0), min(stop - position, last)
+        if first < last:
+            for row, text in enumerate(texts[first:last], position + first + 1):
+                try:
+                    check_length(text)
+                except DataError as error:
+                    raise DataError(f"{table.path}: row {row}: {error}") from None
+            yield texts[first:last], rows[first:last]
+        position += len(texts)
+
+
+def _find(pattern: str) -> list[Path]:
+    """Return the files that a pattern such as `logs/*.csv` matches, sorted."""
+    path = Path(pattern)
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; give a pattern, as '{path}/*.csv'")
+    if path.exists():
+        return [path]
+    # Path.glob takes no absolute pattern.
+    names = map(Path, sorted(glob(pattern, recursive=True)))  # noqa: PTH207
+    files = [name for name in names if name.is_file()]
+    if not files:
+        raise DataError(f"{path}: no such file{nearest_in_folder(path)}")
+    return files
+
+
+def _parse_shard(text: str) -> tuple[int, int]:
+    """Return the number of a shard `K/N`, from 0, and how many there are."""
+    match = re.fullmatch(r"(\d{1,5})/(\d{1,5})", text, re.ASCII)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard {text}: must be K/N with K from 1 to N, as 3/64")
+    return int(match[1]) - 1, int(match[2])

@@ -1,0 +1,215 @@
+"""The command `predict --text-column`: tables in, tables with more columns out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from slotfill.runs.predict import Predictor
+
+TEXTS = ["leave New York for Oslo please", None, "arrive Lima", 'a; "b", c', "zzz"]
+CSV, JSONL, PARQUET = "a.csv", "a.jsonl", "a.parquet"
+
+
+@pytest.fixture(autouse=True)
+def room(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write_table(path, texts=TEXTS, column="utterance"):
+    """Write a table of texts with an identifier before and something nested or empty behind."""
+    rows = [{"id": i, column: text, "other": [i, None]} for i, text in enumerate(texts)]
+    path = Path(path)
+    if path.suffix == ".parquet":
+        pa = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        types = {"id": pa.int32(), column: pa.string(), "other": pa.list_(pa.int16())}
+        table = pa.Table.from_pylist(rows, schema=pa.schema(types.items()))
+        parquet.write_table(table, path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(rows[0] if rows else ["id", column, "other"])
+            writer.writerows(row.values() for row in rows)
+    return path
+
+
+def read_table(path):
+    """Return the rows of a table, those of CSV with None for an empty text and slots as a list."""
+    path = Path(path)
+    if path.suffix == ".parquet":
+        from pyarrow import parquet
+
+        return parquet.read_table(path).to_pylist()
+    if path.suffix == ".jsonl":
+        return list(map(json.loads, path.read_text().splitlines()))
+    with path.open(newline="") as file:
+        return [
+            row | {key: json.loads(row[key]) for key in row if key not in ("utterance", "other")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def predict(cli, trained, *words):
+    return cli("predict", trained, "--text-column", "utterance", *words)
+
+
+@pytest.mark.parametrize("name", [CSV, JSONL, PARQUET])
+def test_rows_keep_their_columns_and_get_the_predictions(name, trained, cli):
+    before = read_table(write_table(name))
+    result = predict(cli, trained, "--input", name, "--out", "b" + name)
+    assert (result.code, result.err, result.out) == (0, "", f"b{name}: 5 rows\n")
+    after = read_table("b" + name)
+    expected = Predictor.load(trained).predict([text or "" for text in TEXTS])
+    assert len(after) == len(before) == len(expected)
+    for old, new, prediction in zip(before, after, expected, strict=True):
+        assert list(new) == [*old, "slots", "confidence", "in_domain"]
+        assert {key: new[key] for key in old} == old
+        slots = [slot._asdict() for slot in prediction.slots]
+        for found, slot in zip(new["slots"], slots, strict=True):
+            assert found.pop("confidence") == pytest.approx(slot.pop("confidence"), abs=1e-4)
+            assert found == {key: value for key, value in slot.items() if value is not None}
+        assert new["confidence"] == pytest.approx(prediction.confidence, abs=1e-4)
+    assert after[1]["slots"] == []
+    assert [path.name for path in Path().iterdir() if path.name.endswith(".new")] == []
+
+
+def test_a_pattern_is_written_to_a_folder_and_resumed(trained, cli):
+    for name in ("x.csv", "y.csv"):
+        Path("in").mkdir(exist_ok=True)
+        write_table(f"in/{name}")
+    words = ("--input", "in/*.csv", "--out", "out/tagged", "--no-confidence")
+    assert predict(cli, trained, *words).code == 0
+    kept = Path("out/tagged/x.csv").read_bytes()
+    assert sorted(path.name for path in Path("out/tagged").iterdir()) == ["x.csv", "y.csv"]
+    assert list(read_table("out/tagged/y.csv")[0]) == ["id", "utterance", "other", "slots"]
+
+    result = predict(cli, trained, *words)
+    assert result.code == 2
+    assert result.err.startswith("slotfill: out/tagged/x.csv: exists, and nothing is overwritten;")
+    Path("out/tagged/y.csv").unlink()
+    Path("out/tagged/x.csv").write_bytes(kept + b"mine")
+    result = predict(cli, trained, *words, "--resume")
+    assert result.out == "out/tagged/x.csv: is written, skipped\nout/tagged/y.csv: 5 rows\n"
+    assert Path("out/tagged/x.csv").read_bytes() == kept + b"mine"
+
+
+@pytest.mark.parametrize("name", [CSV, JSONL, PARQUET])
+def test_shards_of_a_file_are_its_rows_in_order(name, trained, cli):
+    write_table(name, [f"leave Oslo {number}" for number in range(2503)])
+    assert predict(cli, trained, "--input", name, "--out", "b" + name).code == 0
+    stem, suffix = Path("b" + name).stem, Path(name).suffix
+    rows = []
+    for shard in range(3):
+        words = ("--input", name, "--out", "b" + name, "--shard", f"{shard + 1}/3")
+        assert predict(cli, trained, *words).code == 0
+        part = read_table(f"{stem}-{shard:05}-of-00003{suffix}")
+        assert len(part) == (834, 834, 835)[shard]
+        rows += part
+    assert rows == read_table("b" + name)
+
+
+def test_shards_of_several_files_are_files(trained, cli):
+    names = [f"{number}.jsonl" for number in range(5)]
+    for name in names:
+        write_table(name)
+    found = []
+    for shard in (1, 2):
+        words = ("--input", "?.jsonl", "--out", f"out{shard}", "--shard", f"{shard}/2")
+        assert predict(cli, trained, *words).code == 0
+        found.append(sorted(path.name for path in Path(f"out{shard}").iterdir()))
+    assert found == [names[0::2], names[1::2]]
+    result = predict(cli, trained, "--input", "?.jsonl", "--out", "none", "--shard", "6/6")
+    assert (result.code, Path("none").exists()) == (0, False)
+
+
+def test_keys_and_numbers_of_json_lines_stay_as_they_are_written(trained, cli):
+    line = '{"n": 1.0e+2,"utterance" :"arrive Lima", "s": "\\u00e9"'
+    Path("a.jsonl").write_text(f"{line} }}\r\n\n{{}}\n")
+    words = ("--input", "a.jsonl", "--out", "b.jsonl", "--no-confidence")
+    assert predict(cli, trained, *words).code == 0
+    slot = '{"name": "destination", "value": "Lima", "start": 7, "end": 11}'
+    assert Path("b.jsonl").read_text() == f'{line} , "slots": [{slot}]}}\n{{"slots": []}}\n'
+
+
+@pytest.mark.parametrize("name", [CSV, JSONL, PARQUET])
+def test_a_table_without_rows_is_written_without_rows(name, trained, cli):
+    write_table(name, [])
+    result = predict(cli, trained, "--input", name, "--out", "b" + name)
+    assert (result.code, result.out) == (0, f"b{name}: 0 rows\n")
+    assert read_table("b" + name) == []
+
+
+@pytest.mark.parametrize("name", [CSV, JSONL, PARQUET])
+def test_a_wrong_column_is_named_with_the_nearest(name, trained, cli):
+    write_table(name, column="utterances")
+    result = predict(cli, trained, "--input", name, "--out", "b" + name)
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert "no column 'utterance'; did you mean 'utterances'? (allowed: id, other, " in result.err
+    assert not Path("b" + name).exists()
+
+
+@pytest.mark.parametrize("name", [CSV, JSONL, PARQUET])
+def test_columns_that_are_there_already_are_not_replaced(name, trained, cli):
+    write_table(name)
+    assert predict(cli, trained, "--input", name, "--out", "b" + name).code == 0
+    result = predict(cli, trained, "--input", "b" + name, "--out", "c" + name)
+    assert result.code == 3
+    assert "already has 'slots' and 'confidence' and 'in_domain', which predict" in result.err
+    assert not Path("c" + name).exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"utterance": "a"}\n{"utterance": 3}\n', 'a.jsonl:2: "utterance" is 3, not a text'),
+        ('{"utterance": "a"}\n[1]\n', "a.jsonl:2: expected a JSON object, found [1]"),
+        ('{"utterance": "a"}\n{"utterance"\n', "a.jsonl:2: not JSON: "),
+        ('{"utterance": "a"}\n{"id": 1, "slots": 2}\n', "a.jsonl:2: already has 'slots'"),
+        (f'{{"utterance": "{"a " * 600_000}"}}\n', "a.jsonl: row 1: a sentence of 1,200,000 char"),
+    ],
+)
+def test_bad_rows_are_named_and_nothing_is_written(content, message, trained, cli):
+    Path("a.jsonl").write_text(content)
+    result = predict(cli, trained, "--input", "a.jsonl", "--out", "b.jsonl")
+    assert result.code == 3
+    assert result.err.startswith(f"slotfill: {message}")
+    assert [path.name for path in Path().iterdir()] == ["a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--input a.csv", "--text-column needs --input FILE and --out PATH"),
+        ("--input a.csv --out b.csv --format conll", "--text-column keeps the format of each"),
+        ("--input a.csv --out b.jsonl", "--out b.jsonl: must end in .csv, as the input"),
+        ("--input *.csv --out b.csv", "--out b.csv: one file, but there are 2 of input"),
+        ("--input a.csv --out .", "a.csv: is read by this command"),
+        ("--input a.csv --input in/a.csv --out b", "b/a.csv: a.csv and in/a.csv would both"),
+        ("--input a.csv --out b/c.csv", "b/c.csv: there is no such folder to write it in"),
+        ("--input a.txt --out b", "a.txt: not named as a table; the suffix must be .csv, .tsv"),
+        ("--input in --out b", "in: is a folder; give a pattern, as 'in/*.csv'"),
+        ("--input a.csv --out b --shard 0/3", "--shard 0/3: must be K/N with K from 1 to N"),
+        ("--input a.csv z.csv --out b", "give sentences or --input, not both; quote a pattern"),
+    ],
+)
+def test_wrong_use_is_one_line(words, message, trained, cli):
+    Path("in").mkdir()
+    for name in ("a.csv", "z.csv", "in/a.csv", "a.txt"):
+        Path(name).write_text("utterance\nhello\n")
+    result = predict(cli, trained, *words.split())
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert result.err.startswith(f"slotfill: {message}")
+
+
+def test_options_of_tables_need_a_text_column(trained, cli):
+    for words in (("--out", "b"), ("--shard", "1/2"), ("--resume",), ("--input", "b")):
+        result = cli("predict", trained, "--input", "a", *words)
+        assert (result.code, "--text-column" in result.err) == (2, True)
