@@ -19,7 +19,8 @@ import slotfill
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPORA = ("taipei", "taipei_zh")
-EXTRAS = ("", "plots", "fasttext", "transformers", "tune", "values", "spacy", "test", "dev")
+EXTRAS = ("", "plots", "fasttext", "transformers", "parquet", "tune", "values", "spacy")
+EXTRAS += ("test", "dev")
 SPLITS = ("train", "valid", "test", "pairs", "unseen")
 
 
@@ -190,8 +191,8 @@ def test_test_extra_is_what_the_tests_import(requirements):
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.partition(".")[0])
     foreign = imported - own_modules - sys.stdlib_module_names
-    # Tests of transformers are left out where there are none.
-    extras = ("", "plots", "tune", "test", "transformers")
+    # Tests of transformers and of spaCy are left out where there are none.
+    extras = ("", "plots", "parquet", "tune", "test", "transformers", "spacy")
     installed = {each.name.lower() for extra in extras for each in requirements[extra]}
     named = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
     assert {named.get(name, name) for name in foreign} <= installed

@@ -144,7 +144,7 @@ def test_tags_with_any_of_them_unknown_give_no_slot_that_is_not_there(scheme, le
         for unknown in product([False, True], repeat=length):
             seen = ["?" if hidden else tag for tag, hidden in zip(tags, unknown, strict=True)]
             example = example_from_tokens(tokens, seen, scheme, None, ["f:1"])
-            found = {(name, start // 2, end // 2 + 1) for name, start, end in example.spans}
+            found = {(name, start // 2, end // 2 + 1) for name, start, end, _ in example.spans}
             whole = {slot for slot in truth if not any(unknown[slot.start : slot.end])}
             if scheme == "iob2":
                 ends = [(slot, end) for slot in truth for end in range(slot.start + 1, slot.end)]

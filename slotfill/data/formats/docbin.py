@@ -1,4 +1,4 @@
-"""spaCy's binary training data, `.spacy` files: the `DocBin` that `spacy train` reads.
+"""Binary training data of spaCy, `.spacy` files: the `DocBin` that `spacy train` reads.
 
 Slots are the entities, and the intent is the category whose score is 1; several are joined by `#`.
 Tokens without an entity label are not known, and a document of which no token has one is

@@ -3,8 +3,8 @@
 They need pyarrow: `pip install 'slotfill[parquet]'`. A row has tokens and tags, or text and
 entities, in columns that are found by their names and types or given as options:
 
-    {"tokens": ["fly", "to", "New", "York"], "ner_tags": [0, 0, 1, 2], "intent": 0}
-    {"text": "fly to New York", "entities": [{"start": 7, "end": 15, "label": 0}], "intent": 0}
+    {"tokens": ["fly", "to", "New", "York"], "ner_tags": ["O", "O", "B-destination", "I-destination"], "intent": "flight"}
+    {"text": "fly to New York", "entities": [{"start": 7, "end": 15, "label": "destination"}], "intent": "flight"}
 
 Tags, labels and intents are texts, or numbers whose names are a `ClassLabel` in the schema; a
 negative number is a label that is not known. `end` is exclusive. Entities may also be one object of
@@ -14,7 +14,7 @@ is unlabelled. Other columns are left out. Messages count rows from 1: `train.pa
 A folder of the numbered files of one split is read like one file, as `save_to_disk` of the library
 `datasets` writes it. Sentences of files of tokens are written in the first shape, others in the
 second, each with its text and the names of its numbers.
-"""
+"""  # noqa: E501 - The examples are lines.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""spaCy's training data as JSON: pairs of a text and its annotations, or objects with both.
+"""Training data of spaCy as JSON: pairs of a text and its annotations, or objects with both.
 
 What scripts for spaCy write, one a line or all in one array: `["text", {"entities": [[start, end,
 label]]}]` or `{"text": "...", "entities": [...]}`, where `end` is exclusive. The intent is the

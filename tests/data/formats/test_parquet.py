@@ -444,7 +444,8 @@ def test_rows_are_read_batch_by_batch(tmp_path):
 
 def test_examples_of_the_page(tmp_path):
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
-    rows = [json.loads(row) for row in re.findall(r"^```parquet\n(.+)\n```$", page, re.MULTILINE)]
+    (block,) = re.findall(r"^```parquet\n(.+?)```$", page, re.MULTILINE | re.DOTALL)
+    rows = list(map(json.loads, block.splitlines()))
     assert len(rows) == 2
     for row in rows:
         path = write(tmp_path / "a.parquet", {key: [value] for key, value in row.items()})
