@@ -4,8 +4,10 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -294,6 +296,8 @@ def predict(
         if not input or out is None:
             raise UsageError("--text-column needs --input FILE and --out PATH")
         tasks = _plan_tables(input, out, shard, resume)
+        if not tasks:
+            return
     elif out is not None or shard is not None or resume:
         raise UsageError("--out, --shard and --resume need --text-column")
     elif input and len(input) > 1:
@@ -321,20 +325,19 @@ def predict(
         "intent_threshold": intent_threshold,
     }
     predictor = Predictor.load(run, device, **options)
+    renderer: AbstractContextManager[Callable[[Iterable[str]], Iterator[str]]]
+    renderer = nullcontext(partial(predictor.render_stream, format=output_format))
     if jobs > 1:
-        from slotfill.runs.parallel import render_parallel
+        from slotfill.runs.parallel import parallel_renderer
 
-    def render(texts: Iterable[str]) -> Iterator[str]:
-        if jobs > 1:
-            return render_parallel(run, texts, output_format, jobs, **options)
-        return predictor.render_stream(texts, output_format)
-
+        renderer = parallel_renderer(run, output_format, jobs, **options)
     if text_column is not None:
         from slotfill.runs.tables import predict_table
 
-        for task in tasks:
-            rows = predict_table(task, text_column, predictor, render)
-            echo(f"{task.target}: {format_count(rows, 'row')}")
+        with renderer as render:
+            for task in tasks:
+                rows = predict_table(task, text_column, predictor, render)
+                echo(f"{task.target}: {format_count(rows, 'row')}")
         return
     path = Path(input[0]) if input else None
     texts: Iterable[str] = sentences or _read_texts(
@@ -346,8 +349,9 @@ def predict(
         for group in predictor.stream(texts):
             display.print_highlighted(group, predictor.run.vocab.slot_names)
         return
-    for chunk in render(texts):
-        write_data(chunk)
+    with renderer as render:
+        for chunk in render(texts):
+            write_data(chunk)
 
 
 def threshold(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import cache, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -20,22 +21,27 @@ from slotfill.inference.stream import ordered_map, read_ahead
 from slotfill.runs.predict import CHUNK, Predictor
 
 
-def render_parallel(
-    run: Path, texts: Iterable[str], format: str, jobs: int, **options: Any
-) -> Iterator[str]:
-    """Yield what `Predictor.render_stream` yields, computed by `jobs` processes on the CPU.
+@contextmanager
+def parallel_renderer(
+    run: Path, format: str, jobs: int, **options: Any
+) -> Iterator[Callable[[Iterable[str]], Iterator[str]]]:
+    """Yield a function like `Predictor.render_stream`, computed by `jobs` processes on the CPU.
 
-    `options` are those of `Predictor.load`. Raises RunError if a process was killed.
+    `options` are those of `Predictor.load`. The function raises RunError if a process was killed.
     """
     work = partial(_render_chunk, run, format, are_external_parts_trusted(), options)
     # An ordinary exit releases the semaphores of the pool.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with ProcessPoolExecutor(jobs, get_context("spawn"), _init_worker) as workers:
-        try:
-            groups = ordered_map(work, read_ahead(texts, CHUNK), workers)
-            yield from filter(None, FORMATS.build(format).join(groups))
-        except BrokenProcessPool:
-            raise RunError("a prediction process was killed; is there enough memory?") from None
+
+        def render(texts: Iterable[str]) -> Iterator[str]:
+            try:
+                groups = ordered_map(work, read_ahead(texts, CHUNK), workers)
+                yield from filter(None, FORMATS.build(format).join(groups))
+            except BrokenProcessPool:
+                raise RunError("a prediction process was killed; is there enough memory?") from None
+
+        yield render
 
 
 def _init_worker() -> None:

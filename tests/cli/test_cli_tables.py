@@ -129,6 +129,16 @@ def test_shards_of_several_files_are_files(trained, cli):
     assert (result.code, Path("none").exists()) == (0, False)
 
 
+def test_several_processes_write_the_same_files(trained, cli):
+    for name in (CSV, JSONL):
+        write_table(name, ["arrive Lima", "leave Oslo"] * 1500)
+    for out, words in {"one": (), "two": ("--jobs", 2)}.items():
+        files = ("--input", CSV, "--input", JSONL, "--out", out)
+        assert predict(cli, trained, *files, *words).code == 0
+    for name in (CSV, JSONL):
+        assert Path("two", name).read_bytes() == Path("one", name).read_bytes()
+
+
 def test_keys_and_numbers_of_json_lines_stay_as_they_are_written(trained, cli):
     line = '{"n": 1.0e+2,"utterance" :"arrive Lima", "s": "\\u00e9"'
     Path("a.jsonl").write_text(f"{line} }}\r\n\n{{}}\n")
