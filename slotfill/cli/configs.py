@@ -88,7 +88,7 @@ def schema() -> None:
 
 def convert(
     source: Annotated[
-        Path, Argument(metavar="SOURCE", help="A file of sentences, or a folder with seq.in.")
+        Path, Argument(metavar="SOURCE", help="A file of sentences, or a folder of a format.")
     ],
     target: Annotated[
         Path,
@@ -106,7 +106,7 @@ def convert(
         Option(
             "--from",
             help="Format of the source, with options as {name: conll, tag: 3}.",
-            show_default="by suffix",
+            show_default="by name and content",
         ),
     ] = None,
     to_format: Annotated[
@@ -145,10 +145,11 @@ def convert(
     if corrected := len(result.issues("corrected offset")):
         summary += f", {format_count(corrected, 'offset')} corrected"
     if losses:
-        summary += f", {len(losses)} changed"
+        changed = len({issue.location for issue in losses})
+        summary += f", {format_count(changed, 'sentence')} not complete"
     echo(f"{target}: {summary}")
-    if losses:
-        echo_errors(f"{losses[0].location}: {losses[0].message}")
+    for issue in [*result.issues("corrected offset"), *losses]:
+        echo_errors(f"{issue.location}: {issue.message}")
 
 
 def _parse_format(text: str | None) -> Any:

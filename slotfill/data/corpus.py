@@ -14,7 +14,7 @@ from typing import Any
 
 from slotfill.config.registry import FORMATS
 from slotfill.data.alignment import Misaligned, align
-from slotfill.data.formats.base import Format
+from slotfill.data.formats.base import Format, KnownValuesFound
 from slotfill.data.schemes import check_scheme
 from slotfill.data.sentence import Example, Issue, Sentence, Span, intent_names
 from slotfill.data.tokenizers import Tokenizer
@@ -84,7 +84,11 @@ def read_examples(
         return examples
     selected = [each for each in examples if each.split is None or _named(each.split) == split]
     if not selected:
-        raise DataError(f"{path}: none of its {len(examples)} sentences is of the split '{split}'")
+        names = ", ".join(sorted({_named(each.split) for each in examples if each.split}))
+        problem = (
+            f"none of its {len(examples)} sentences is of the split '{split}', only of {names}"
+        )
+        raise DataError(f"{path}: {problem}")
     return selected
 
 
@@ -223,6 +227,9 @@ def convert_file(
         labelled=False,
         strict=strict,
     )
+    if _build_format(source, from_format).known_values(source) != KnownValuesFound():
+        message = "its synonyms, lists of values and regular expressions"
+        reading.sentences[0].issues += (Issue("left out", str(source), message),)
     with draft_file(target, to_format) as (draft, part):
         losses = write_checked(draft, part, reading, to_scheme, lossy=lossy, target=target)
     return reading, losses
@@ -237,7 +244,8 @@ def write_checked(
     """
     part.write(draft, reading.sentences, scheme=scheme)
     reading = replace(reading, sentences=list(part.arrange(reading.sentences)))
-    losses = reading.issues("left out") + reading.issues("overlap")
+    kinds = ("left out", "overlap", "other key")
+    losses = [issue for kind in kinds for issue in reading.issues(kind)]
     losses += _find_losses(reading, list(part.read(draft, scheme=scheme)))
     if losses and not lossy:
         raise DataError(
@@ -253,7 +261,7 @@ def _count_others(issues: Sequence[Issue]) -> str:
 
 
 def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[Issue]:
-    """Yield an issue for each sentence that differs from what was read back."""
+    """Yield an issue for each way in which a sentence differs from what was read back."""
     for sentence, example in zip(reading.sentences, examples, strict=True):
         tokens = new_tokens = sentence.surface_forms
         if sentence.pretokenized:
@@ -262,25 +270,41 @@ def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[I
             new_tokens = other.surface_forms
         by_spaces = example.offsets is None and tokens == example.text.split()
         hint = "; --tokenizer whitespace keeps them" if by_spaces else ""
-        slots = sentence.slots
-        resolved = sentence.resolved or repeat(None)
-        spans = None
-        if slots is not None:
-            spans = [
-                Span(slot.name, *sentence.span(slot), meaning)
-                for slot, meaning in zip(slots, resolved, strict=False)
-            ]
-        labelled = slots is None and example.spans is not None
-        changes = (
+        is_same_text = sentence.text == example.text
+        changes: list[tuple[str, Any, Any]] = [
             ("the text {!r} becomes {!r}", sentence.text, example.text),
-            ("the tokens {} become {}" + hint, tokens, new_tokens),
-            ("it is unlabelled, and becomes labelled without slots", False, labelled),
-            ("the slots {} become {}", spans, example.spans),
-            ("the intent {!r} becomes {!r}", sentence.intent or None, example.intent),
-        )
-        messages = (message.format(old, new) for message, old, new in changes if old != new)
-        if message := next(messages, None):
+            ("the intent {!r} becomes {!r}", sentence.intent or "none", example.intent or "none"),
+            ("the slots {} become {}", *_describe_slots(sentence, example, is_same_text)),
+        ]
+        if is_same_text:
+            changes.append(("the tokens {} become {}" + hint, tokens, new_tokens))
+        for message, old, new in changes:
+            if old != new:
+                yield Issue("lost", sentence.location, message.format(old, new))
+        if sentence.slots is None and example.spans is not None:
+            message = "it is unlabelled, and becomes labelled without slots"
             yield Issue("lost", sentence.location, message)
+
+
+def _describe_slots(
+    sentence: Sentence, example: Example, with_offsets: bool
+) -> tuple[list[Any], list[Any]]:
+    """Return the slots before and after: with offsets, or in another text with their letters."""
+    resolved = sentence.resolved or repeat(None)
+    before = [
+        Span(slot.name, *sentence.span(slot), meaning)
+        for slot, meaning in zip(sentence.slots or (), resolved, strict=False)
+    ]
+    after = list(example.spans or ())
+    if with_offsets:
+        return before, after
+
+    def letters(text: str, span: Span) -> tuple[str, str, str | None]:
+        return span.name, "".join(text[span.start : span.end].split()), span.resolved
+
+    return [letters(sentence.text, each) for each in before], [
+        letters(example.text, each) for each in after
+    ]
 
 
 def writable_formats() -> list[str]:
@@ -292,13 +316,17 @@ def format_from_suffix(path: Path) -> str | None:
     """Return the name of the format that `path` is named after, or None.
 
     Where several formats have the name, it is the one that the content looks like, if `path` is a
-    file, or else the general one, if any: a file such as config.yml need not hold sentences.
+    file, or else the general one, if any: a file such as config.yml need not hold sentences. JSON
+    is told by its content whatever it is called, as files named .jsonl may hold one array.
     """
-    named = [(name, part) for name, part in _list_formats() if part.recognizes(path)]
+    formats = list(_list_formats())
+    named = [(name, part) for name, part in formats if part.recognizes(path)]
     named.sort(key=lambda pair: not pair[1].is_general)
     if len(named) > 1 and path.is_file():
+        head = _read_head(path)
         general = [(name, part) for name, part in named if part.is_general]
-        named = _matching(named, _read_head(path)) or general
+        is_json = bool(head) and head[0].lstrip()[:1] in ("{", "[")
+        named = _matching(formats if is_json else named, head) or general
     return named[0][0] if named else None
 
 

@@ -58,7 +58,7 @@ def read_split(
         path,
         format=data.format,
         scheme=data.scheme,
-        split=split if path == split_path(data, split) else "train",
+        split=_split_in_file(data, path, split),
         tokenizer=tokenizer or fit_tokenizer(data),
         misaligned=data.misaligned,
         intents=intents,
@@ -83,7 +83,15 @@ def fit_tokenizer(data: DataConfig) -> Tokenizer:
 def _training_examples(data: DataConfig) -> list[Example]:
     path = split_path(data, "train")
     assert path is not None
-    return read_examples(path, format=data.format, scheme=data.scheme, split="train")
+    split = _split_in_file(data, path, "train")
+    return read_examples(path, format=data.format, scheme=data.scheme, split=split)
+
+
+def _split_in_file(data: DataConfig, path: Path, split: str) -> str | None:
+    """Return the split to read of the file `path`; None for all of it, as for one split's file."""
+    if data.path is None or path != Path(data.path):
+        return None
+    return split if path == split_path(data, split) else "train"
 
 
 def split_names(data: DataConfig) -> list[str]:

@@ -55,6 +55,34 @@ def test_information_loss_is_an_error_without_lossy(name, text, target, message,
     assert len(losses) == 1 and losses[0].message.startswith(message) and target.exists()
 
 
+def test_every_loss_of_a_sentence_is_listed(tmp_path, cli):
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "pay $0", "intent": "pay", "id": 7, "slots": [{"name": "x", "start": 4, "end": 6,'
+        ' "resolved": "free"}]}\n'
+    )
+    result = cli("convert", tmp_path / "a.jsonl", tmp_path / "b", "--to", "gliner")
+    assert result.code == 3 and result.err.count("\n") == 1 and "(and 3 more)" in result.err
+    result = cli("convert", tmp_path / "a.jsonl", tmp_path / "b", "--to", "gliner", "--lossy")
+    assert result.out.endswith("1 sentence, 1 sentence not complete\n")
+    assert [line.partition(":1: ")[2] for line in result.err.splitlines()] == [
+        'the key "id"',
+        "the text 'pay $0' becomes 'pay $ 0'",
+        "the intent 'pay' becomes 'none'",
+        "the slots [('x', '$0', 'free')] become [('x', '$0', None)]",
+    ]
+
+
+def test_known_values_beside_the_sentences_are_a_loss(tmp_path):
+    (tmp_path / "a.yml").write_text(
+        "nlu:\n- intent: go\n  examples: |\n    - go to [Oslo](city)\n"
+        "- lookup: city\n  examples: |\n    - Rome\n"
+    )
+    _, losses = convert_file(tmp_path / "a.yml", tmp_path / "b.jsonl", lossy=True)
+    assert [each.message for each in losses] == [
+        "its synonyms, lists of values and regular expressions"
+    ]
+
+
 def test_tokens_between_spaces_survive_conversion_to_text_with_that_tokenizer(tmp_path):
     (tmp_path / "a.conll").write_text(CONLL)
     convert_file(tmp_path / "a.conll", tmp_path / "b.brackets", tokenizer="whitespace")

@@ -46,6 +46,8 @@ def fill(folder, *names):
         ("a.txt", '\n{"text": "fly"}\n', "jsonl"),
         ("a", "go\nfly to [Taipei](city)\n", "brackets"),
         ("a/seq.in", "fly\n", "jointslu"),
+        ("a.jsonl", '[{"data": {"text": "go"}, "annotations": []}]\n', "label_studio"),
+        ("a.jsonl", '{"luis_schema_version": "7.0.0",\n "utterances": []}\n', "luis"),
     ],
 )
 def test_format_is_guessed(name, text, format, tmp_path):

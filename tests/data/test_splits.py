@@ -34,6 +34,19 @@ def write(path: str, names: list[str]) -> None:
     Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
+def test_a_file_given_for_a_split_counts_whole():
+    """Only of `data.path` the splits are selected that the file names."""
+    path = Path(__file__).with_name("massive") / "en-US.jsonl"
+    sizes = [
+        len(read_split(DataConfig(path=str(path)), split).sentences) for split in ("train", "test")
+    ]
+    whole = len(path.read_text(encoding="utf-8").splitlines())
+    assert all(0 < size < whole for size in sizes)
+    assert len(read_split(DataConfig(train=str(path), holdout=0), "train").sentences) == whole
+    given = DataConfig(train=str(path), test=str(path))
+    assert len(read_split(given, "test").sentences) == whole
+
+
 def labelled(*names: str, intent: str | None = None) -> list[Sentence]:
     """Return a sentence for each of `names`, which are its slots, joined by spaces."""
     rows = [name.split() for name in names]

@@ -48,6 +48,8 @@ class Jsonl(Format):
                 example = _from_tokens(row, scheme) if has_tokens else _from_text(row)
                 if example.spans is None:
                     example.issues += _unknown_labels(row)
+                for key in sorted(row.items.keys() - _KEYS):
+                    example.issues += (Issue("other key", row.location, f'the key "{key}"'),)
                 yield example
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
@@ -157,6 +159,10 @@ def _unknown_spans(row: JsonObject, size: int) -> list[tuple[int, int]]:
         spans.append((span[0], span[1]))
     return sorted(spans)
 
+
+_KEYS = {"text", "tokens", "slots", "tags", "intent", "unknown"}
+_KEYS |= {"confidence", "intent_confidence", "intents", "in_domain", "readings"}
+"""What is read, and what predictions have besides."""
 
 _LABEL_KEY = re.compile(
     r"(.*_)?(labels?|entity|entities|spans?|annotations?|slots?|tags?|mentions?|ner|bio)(_.*)?",

@@ -56,7 +56,7 @@ class Prodigy(JsonRows):
 
     def parse(self, row: JsonObject) -> Example:
         example = start_example(row)
-        if "spans" in row.items or "tokens" in row.items:
+        if row.items.get("spans") is not None or row.items.get("tokens") is not None:
             example.spans = []
         for span in row.objects("spans"):
             start, end = span.get("start", int), span.get("end", int)
