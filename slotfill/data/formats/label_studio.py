@@ -35,6 +35,7 @@ from slotfill.data.formats.base import Format, check_known
 from slotfill.data.json_objects import JsonObject, parse_json, read_objects
 from slotfill.data.sentence import INTENT_SEPARATOR, Example, Sentence, intent_names
 from slotfill.data.tokenizers import is_empty
+from slotfill.errors import DataError
 
 _TASK_KEY = re.compile(
     r'"(annotations|predictions|completions)"\s*:\s*\[|"data"\s*:\s*\{|"annotation_id"\s*:'
@@ -80,6 +81,12 @@ class LabelStudio(Format):
         }
         if self.intent in choices or len(choices) > 1:
             choices &= {self.intent}
+        users = {_annotator(annotation) for task in tasks for annotation in _annotations(task)}
+        if self.annotator is not None and self.annotator not in users:
+            names = ", ".join(sorted(str(user) for user in users if user is not None)) or "none"
+            raise DataError(
+                f"{path}: no annotation by annotator {self.annotator}; there are: {names}"
+            )
         for task in tasks:
             yield self._read_task(task, choices)
 

@@ -100,6 +100,9 @@ def test_label_studio_reads_the_latest_annotation_that_is_not_cancelled(tmp_path
             "a cancelled annotation of annotator 3",
             "an annotation of annotator 1",
         ]
+    by_nobody = {"name": "label_studio", "annotator": 9}
+    with pytest.raises(DataError, match=r"no annotation by annotator 9; there are: 1, 2"):
+        read(tmp_path / "a.json", [task("to Rome", old, new)], format=by_nobody)
     by_one = {"name": "label_studio", "annotator": 1}
     (sentence,) = read(tmp_path / "a.json", [task("to Rome", old, new)], format=by_one)
     assert summary(sentence) == ("to Rome", [("old", "Rome")], None)
