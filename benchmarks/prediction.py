@@ -2,7 +2,8 @@
 
 Throughput is from raw lines in a file to JSON lines in another, without start-up; latency is in
 process, from a text to its slots. F1 is that of the written predictions with seed 1, and for
-slotfill also the mean over seeds.
+slotfill also the mean over seeds. The peers give no probabilities, so slotfill is compared without
+them; what they cost is measured in turn with the rest.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,35 +55,24 @@ def _corpus(corpus: str) -> dict[str, Any]:
     log(f"prediction: {corpus}")
     repeated, each = fixtures.test_lines(corpus, SENTENCES), fixtures.test_lines(corpus, 0)
     written = {name: ROOM / f"{corpus}-{number}.jsonl" for number, name in enumerate(workers)}
+    measures = {(name, "no"): worker for name, worker in workers.items()}
+    measures |= {(name, "yes"): workers[name] for name in runs}
     throughputs = interleave(
-        {
-            name: lambda worker=worker, out=written[name]: worker.ask(
-                "throughput", input=repeated, output=out
-            )
-            for name, worker in workers.items()
-        },
+        {key: _throughput(worker, key, repeated, written) for key, worker in measures.items()},
         REPEATS,
     )
     latencies = interleave(
-        {
-            name: lambda worker=worker: worker.ask("latency", input=each)
-            for name, worker in workers.items()
-        },
-        REPEATS,
+        {key: _latency(worker, key, each) for key, worker in measures.items()}, REPEATS
     )
     gold = CORPORA[corpus] / (
         "test.conll" if (CORPORA[corpus] / "test.conll").is_file() else "test"
     )
     figures: dict[str, Any] = {}
     for name in workers:
-        tokens = [answer["tokens"] / answer["seconds"] for answer in throughputs[name]]
-        alone = [1000 * answer["median"] for answer in latencies[name]]
         figures[name] = {
             "f1": round(score(gold, written[name])["f1"], 2),
-            "tokens_per_second": summarize(tokens, 0),
-            "milliseconds": summarize(alone),
-            "milliseconds_p99": summarize([1000 * answer["p99"] for answer in latencies[name]]),
-            "peak_mb": round(max(answer["peak_mb"] for answer in throughputs[name]), 1),
+            **_speed(throughputs[name, "no"], latencies[name, "no"]),
+            "peak_mb": round(max(answer["peak_mb"] for answer in throughputs[name, "no"]), 1),
         }
     for name in runs:
         worker = workers[name]
@@ -91,6 +82,7 @@ def _corpus(corpus: str) -> dict[str, Any]:
         peak = worker.ask("peak")["gflops"]
         operations = operations_per_token(runs[name] / "model.onnx")
         figures[name] |= {
+            "with confidence": _speed(throughputs[name, "yes"], latencies[name, "yes"]),
             "f1_of_seeds": _f1_of_seeds(corpus, name),
             "stages": {
                 stage: summarize([answer[stage] for answer in stages], 3)
@@ -104,6 +96,32 @@ def _corpus(corpus: str) -> dict[str, Any]:
     for worker in workers.values():
         worker.close()
     return figures
+
+
+def _throughput(
+    worker: Worker, key: tuple[str, str], input: Path, written: dict[str, Path]
+) -> Callable[[], Any]:
+    name, confidence = key
+    options = {"confidence": confidence} if confidence == "yes" else {}
+    output = ROOM / "with-confidence.jsonl" if options else written[name]
+    return lambda: worker.ask("throughput", input=input, output=output, **options)
+
+
+def _latency(worker: Worker, key: tuple[str, str], input: Path) -> Callable[[], Any]:
+    options = {"confidence": "yes"} if key[1] == "yes" else {}
+    return lambda: worker.ask("latency", input=input, **options)
+
+
+def _speed(
+    throughputs: list[dict[str, Any]], latencies: list[dict[str, Any]]
+) -> dict[str, dict[str, float]]:
+    """Return the figures of what a worker answered."""
+    tokens = [answer["tokens"] / answer["seconds"] for answer in throughputs]
+    return {
+        "tokens_per_second": summarize(tokens, 0),
+        "milliseconds": summarize([1000 * answer["median"] for answer in latencies]),
+        "milliseconds_p99": summarize([1000 * answer["p99"] for answer in latencies]),
+    }
 
 
 def _f1_of_seeds(corpus: str, name: str) -> list[float]:

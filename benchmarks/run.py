@@ -33,7 +33,8 @@ def main(parts: list[str]) -> None:
         figures = importlib.import_module(part).measure(*filter(None, [section]))
         speed = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.is_file() else {}
         speed[part] = (speed.get(part, {}) if section else {}) | figures
-        speed["date"] = datetime.now(timezone.utc).date().isoformat()
+        today = datetime.now(timezone.utc).date().isoformat()
+        speed["dates"] = speed.get("dates", {}) | {part: today}
         speed["environment"] = environment() | {"command": None}
         TARGET.write_text(json.dumps(speed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

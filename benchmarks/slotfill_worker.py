@@ -2,7 +2,8 @@
 
     python benchmarks/slotfill_worker.py RUN
 
-Besides `throughput` and `latency` it answers {"do": "stages", "input": FILE}: the microseconds a
+`throughput` and `latency` are without confidences, as the peers have none, or with "confidence":
+"yes". Besides it answers {"do": "stages", "input": FILE}: the microseconds a
 token of each stage between a line and its answer, and {"do": "peak"}: the billions of operations a
 second of a product of matrices.
 """
@@ -39,9 +40,10 @@ class Worker:
     """Answers requests with a run."""
 
     def __init__(self, run: Path) -> None:
-        self.predictor: Predictor = slotfill.load(run)
+        self.predictor: Predictor = slotfill.load(run, confidence=False)
+        self.predictors = {"no": self.predictor, "yes": Predictor(self.predictor.run)}
 
-    def throughput(self, input: str, output: str) -> dict[str, Any]:
+    def throughput(self, input: str, output: str, confidence: str = "no") -> dict[str, Any]:
         """Tag the lines of `input` into `output` as `slotfill predict` does, and time it."""
         sentences = tokens = 0
         for text in texts(input):
@@ -49,20 +51,20 @@ class Worker:
             tokens += len(self.predictor.run.vocab.tokenizer.tokenize(text).tokens)
         start = time.perf_counter()
         with Path(output).open("w", encoding="utf-8") as target:
-            for written in self.predictor.render_stream(
-                (text for _, text in read_lines(Path(input))), "jsonl"
-            ):
-                target.write(written)
+            lines = (text for _, text in read_lines(Path(input)))
+            target.writelines(self.predictors[confidence].render_stream(lines, "jsonl"))
         return {"seconds": time.perf_counter() - start, "sentences": sentences, "tokens": tokens}
 
-    def latency(self, input: str) -> dict[str, Any]:
+    def latency(self, input: str, confidence: str = "no") -> dict[str, Any]:
         """Tag each line of `input` alone, and tell how long each took."""
-        return latency(self._alone, input)
+        predictor = self.predictors[confidence]
 
-    def _alone(self, given: list[str]) -> list[tuple[str, list[str], list[Any]]]:
-        # Its slots come with their words and characters: nothing is left for the protocol's worker
-        # to fill in.
-        return [(prediction.text, [], []) for prediction in self.predictor.predict(given)]
+        def predict(given: list[str]) -> list[tuple[str, list[str], list[Any]]]:
+            # Slots come with their words and characters: nothing is left for the protocol's worker
+            # to fill in.
+            return [(prediction.text, [], []) for prediction in predictor.predict(given)]
+
+        return latency(predict, input)
 
     def stages(self, input: str) -> dict[str, Any]:
         """Tag the lines of `input` on one thread; return microseconds per token of each stage."""

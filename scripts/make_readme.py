@@ -73,8 +73,8 @@ def peers_table() -> str:
             f"| {system['milliseconds']['median']:.2f} ms | {system['peak_mb']:.0f} MB |"
         )
     note = (
-        f"One core of {environment['processors']}, medians, {speed['date']}; seed 1. How this was "
-        "measured, and other corpora: [docs/speed.md](docs/speed.md)."
+        f"One core of {environment['processors']}, medians, {speed['dates']['prediction']}; seed"
+        " 1. How this was measured, and other corpora: [docs/speed.md](docs/speed.md)."
     )
     return "\n".join([*rows, "", note, ""])
 

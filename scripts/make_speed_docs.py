@@ -82,7 +82,7 @@ def display_name(name: str, corpus: str) -> str:
 
 def prediction(part: Part) -> str:
     """Return the section on prediction."""
-    tables, stages, shares = [], [], []
+    tables, costs, stages, shares = [], [], [], []
     for corpus, systems in part.items():
         rows = [
             [
@@ -113,6 +113,7 @@ def prediction(part: Part) -> str:
         tables.append(f"### {CORPORA[corpus]}\n\n{table(head, rows)}")
         for name in OWN_SYSTEMS:
             row = systems[name]
+            costs.append([display_name(name, corpus), *confidence_cost(row)])
             spent = {stage: timing["median"] for stage, timing in row["stages"].items()}
             core, network = (
                 row["gflops_of_the_core"],
@@ -146,6 +147,13 @@ text at a time, in process, from text to slots, with cached words. F1 is that of
 predictions with seed 1; the mean is over seeds 1 to {seeds}. "Of CRFsuite's" is a ratio of medians.
 
 {chr(10).join(f"{each}{chr(10)}" for each in tables)}
+### What confidence costs
+
+slotfill above is without confidences (`--no-confidence`), since the peers give none. With them, in
+the same run:
+
+{table(CONFIDENCE_HEAD, costs)}
+
 ### Where the time goes
 
 Microseconds per token of each stage, one after the other on one thread; `predict` runs them in a
@@ -159,6 +167,20 @@ float32 matrices of 1,024 x 1,024. The first share is of the total time, the sec
 the network.
 
 {table(operations, shares)}"""
+
+
+CONFIDENCE_HEAD = ["", "tokens/s", "of those without", "one sentence, ms", "more, ms"]
+
+
+def confidence_cost(row: Part) -> list[str]:
+    """Return the columns of `CONFIDENCE_HEAD` for a system."""
+    own = row["with confidence"]
+    return [
+        number(own["tokens_per_second"], 0),
+        times(own["tokens_per_second"]["median"], row["tokens_per_second"]["median"]),
+        number(own["milliseconds"], 3),
+        f"{own['milliseconds']['median'] - row['milliseconds']['median']:+.3f}",
+    ]
 
 
 def prediction_bounds(part: Part) -> Iterator[Bound]:
@@ -183,6 +205,15 @@ def prediction_bounds(part: Part) -> Iterator[Bound]:
         )
         asked = f"{CORPORA[corpus]}: 99th percentile under 3 times the median"
         yield Bound(asked, f"{slow / alone:.2f} times", slow < 3 * alone)
+    for name in ("best", fastest_config(part["atis"])):
+        row, system = part["atis"][name], display_name(name, "atis")
+        own = row["with confidence"]
+        lost = 1 - own["tokens_per_second"]["median"] / row["tokens_per_second"]["median"]
+        asked = f"ATIS: {system}, confidence costs at most 25 % of tokens/s"
+        yield Bound(asked, f"{100 * lost:.0f} %", lost <= 0.25)
+        more = own["milliseconds"]["median"] - row["milliseconds"]["median"]
+        asked = f"ATIS: {system}, confidence costs at most 0.05 ms a sentence"
+        yield Bound(asked, f"{more:.3f} ms", more <= 0.05)
     peak = part["atis"]["best"]["peak_mb"]
     yield Bound("Predicting with the run of `atis` under 200 MB", f"{peak:.0f} MB", peak < 200)
 
@@ -449,7 +480,7 @@ def page(speed: Part) -> str:
     sections = "\n\n".join(
         f"## {title}\n\n"
         + (
-            write(speed[name])
+            f"Measured on {speed['dates'][name]}.\n\n{write(speed[name])}"
             if name in speed
             else f"Not measured yet: `python benchmarks/run.py {name}`."
         )
@@ -463,7 +494,7 @@ benchmarks/run.py`.
 
 slotfill and its peers, measured side by side on the same machine in the same run:
 {environment["processors"]} processors, {environment["platform"]}; Python {environment["python"]},
-{versions}. {speed["date"]}. Nothing else was running on the measured cores, except for the row "on
+{versions}. Nothing else was running on the measured cores, except for the row "on
 all cores" under growth. The systems are measured in turn, repeatedly, so that they share the noise;
 each figure is a median, with minimum and maximum in parentheses.
 
