@@ -157,8 +157,10 @@ def list_files(action) -> set[str]:
         action()
     finally:
         sys.setprofile(None)
-    inside = [Path(file) for file in files if file.startswith(f"{ROOT / 'slotfill'}{os.sep}")]
-    return {file.relative_to(ROOT).as_posix() for file in inside}
+    # Where the package is installed, which need not be the checkout.
+    package = Path(slotfill.__file__).parent
+    inside = [Path(file) for file in files if file.startswith(f"{package}{os.sep}")]
+    return {file.relative_to(package.parent).as_posix() for file in inside}
 
 
 def read_links(title: str) -> set[str]:
