@@ -317,7 +317,7 @@ def format_from_suffix(path: Path) -> str | None:
 
     Where several formats have the name, it is the one that the content looks like, if `path` is a
     file, or else the general one, if any: a file such as config.yml need not hold sentences. JSON
-    is told by its content whatever it is called, as files named .jsonl may hold one array.
+    is recognized by its content whatever its name, as files named .jsonl may hold one array.
     """
     formats = list(_list_formats())
     named = [(name, part) for name, part in formats if part.recognizes(path)]
