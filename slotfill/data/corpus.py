@@ -273,7 +273,7 @@ def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[I
         is_same_text = sentence.text == example.text
         changes: list[tuple[str, Any, Any]] = [
             ("the text {!r} becomes {!r}", sentence.text, example.text),
-            ("the intent {!r} becomes {!r}", sentence.intent or "none", example.intent or "none"),
+            ("the intent {!r} becomes {!r}", sentence.intent or None, example.intent or None),
             ("the slots {} become {}", *_describe_slots(sentence, example, is_same_text)),
         ]
         if is_same_text:
@@ -281,8 +281,10 @@ def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[I
         for message, old, new in changes:
             if old != new:
                 yield Issue("lost", sentence.location, message.format(old, new))
-        if sentence.slots is None and example.spans is not None:
+        if (sentence.slots is None) != (example.spans is None):
             message = "it is unlabelled, and becomes labelled without slots"
+            if example.spans is None:
+                message = "it is labelled, and becomes unlabelled"
             yield Issue("lost", sentence.location, message)
 
 

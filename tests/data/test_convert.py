@@ -7,6 +7,7 @@ import json
 import pytest
 
 from slotfill.data.corpus import convert_file, read_texts
+from slotfill.data.formats.jsonl import Jsonl
 from slotfill.errors import DataError, UsageError
 
 CONLL = "St.\tB-city\nLouis\tI-city\n\n$5\tB-x\nnow\tO\n\n"
@@ -67,9 +68,22 @@ def test_every_loss_of_a_sentence_is_listed(tmp_path, cli):
     assert [line.partition(":1: ")[2] for line in result.err.splitlines()] == [
         'the key "id"',
         "the text 'pay $0' becomes 'pay $ 0'",
-        "the intent 'pay' becomes 'none'",
+        "the intent 'pay' becomes None",
         "the slots [('x', '$0', 'free')] become [('x', '$0', None)]",
     ]
+
+
+def test_an_intent_called_none_can_be_lost(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "go", "intent": "none", "slots": []}\n')
+    with pytest.raises(DataError, match="the intent 'none' becomes None"):
+        convert_file(tmp_path / "a.jsonl", tmp_path / "b", to_format="gliner")
+
+
+def test_labelled_sentences_must_not_become_unlabelled(tmp_path, monkeypatch):
+    (tmp_path / "a.jsonl").write_text('{"text": "go", "slots": []}\n')
+    monkeypatch.setattr(Jsonl, "render", lambda *_, **__: '{"text": "go"}\n')
+    with pytest.raises(DataError, match="it is labelled, and becomes unlabelled"):
+        convert_file(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
 
 
 def test_known_values_beside_the_sentences_are_a_loss(tmp_path):
