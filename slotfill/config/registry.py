@@ -183,7 +183,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """Return the names of all parts, sorted."""
-        return sorted(path.stem for path in self.folder.glob("[!_]*.py") if path.stem != "base")
+        return list(_list_parts(self.folder))
 
     def part(self, name: str) -> PartSource:
         """Return the part called `name`, or the one in the file `name` if it ends in `.py`.
@@ -195,9 +195,9 @@ class Registry:
             if not path.is_file():
                 raise ConfigError(f"there is no file {name}")
             return _part_file(path, None)
-        if name not in self.names():
+        if name not in (files := _list_parts(self.folder)):
             raise ConfigError(f"unknown {self.kind} {name!r}{self._hint(name)}")
-        return _part_file(self.folder / f"{name}.py", f"{self.package}.{name}")
+        return _part_file(files[name], f"{self.package}.{name}")
 
     def _hint(self, name: str) -> str:
         """Return the end of a message on an unknown `name`."""
@@ -226,6 +226,12 @@ class Registry:
 
 
 _part_file = lru_cache(PartSource)
+
+
+@lru_cache
+def _list_parts(folder: Path) -> dict[str, Path]:
+    """Return the files of the parts in `folder` by their names, sorted."""
+    return {path.stem: path for path in sorted(folder.glob("[!_]*.py")) if path.stem != "base"}
 
 
 def _parse_type(node: ast.expr | None) -> Any:
