@@ -125,7 +125,7 @@ def convert(
     trust: Trust = False,
 ) -> None:
     """Convert sentences to another format or tag scheme."""
-    from slotfill.data.corpus import convert_file
+    from slotfill.data.corpus import convert_file, describe_issues
 
     result, losses = convert_file(
         source,
@@ -144,12 +144,12 @@ def convert(
         summary += f", {format_count(result.repaired_tags, 'tag')} repaired"
     if corrected := len(result.issues("corrected offset")):
         summary += f", {format_count(corrected, 'offset')} corrected"
-    if losses:
-        changed = len({issue.location for issue in losses})
+    # Some are of the file, not of a sentence.
+    locations = {sentence.location for sentence in result.sentences}
+    if changed := len(locations & {issue.location for issue in losses}):
         summary += f", {format_count(changed, 'sentence')} not complete"
     echo(f"{target}: {summary}")
-    for issue in [*result.issues("corrected offset"), *losses]:
-        echo_errors(f"{issue.location}: {issue.message}")
+    echo_errors(*describe_issues([*result.issues("corrected offset"), *losses]))
 
 
 def _parse_format(text: str | None) -> Any:

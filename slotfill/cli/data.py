@@ -205,9 +205,10 @@ def split(
 
     Slots and intents are spread evenly, and sentences with the same text are kept together.
     """
+    from slotfill.data.corpus import describe_issues
     from slotfill.data.splits import split_file
 
-    sizes = split_file(
+    sizes, losses = split_file(
         source,
         out,
         {"valid": valid, "test": test},
@@ -219,6 +220,7 @@ def split(
     )
     for name, size in sizes.items():
         echo(f"{out}: {name}: {format_count(size, 'sentence')}")
+    echo_errors(*describe_issues(losses))
 
 
 def init(

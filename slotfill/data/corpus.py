@@ -18,7 +18,7 @@ from slotfill.data.formats.base import Format, KnownValuesFound
 from slotfill.data.schemes import check_scheme
 from slotfill.data.sentence import Example, Issue, Sentence, Span, intent_names
 from slotfill.data.tokenizers import Tokenizer
-from slotfill.errors import DataError, UsageError
+from slotfill.errors import DataError, UsageError, format_count
 from slotfill.files import EncodingErrors, is_special_file, nearest_in_folder, read_lines
 
 FormatPart = str | Mapping[str, Any] | None
@@ -70,26 +70,28 @@ def read_examples(
     """
     path = Path(path)
     examples: list[Example] = []
+    unread: list[Issue] = []
     for part in list_shards(path):
         for file in (part, *part.glob("*")):
             if is_special_file(file):
                 raise DataError(f"{file}: not a regular file; copy its content into one")
-        examples += _build_format(part, format).read(part, scheme=scheme)
+        reader = _build_format(part, format)
+        examples += reader.read(part, scheme=scheme)
+        unread += (Issue("not read", str(part), message) for message in reader.unread(part))
     if not examples:
         raise DataError(f"{path}: no sentences; the file is empty")
     if split is None:
         if len({each.split for each in examples}) > 1:
             for each in examples:
                 each.leave_out(f"the split '{_named(each.split)}'" if each.split else "no split")
-        return examples
-    selected = [each for each in examples if each.split is None or _named(each.split) == split]
-    if not selected:
-        names = ", ".join(sorted({_named(each.split) for each in examples if each.split}))
-        problem = (
-            f"none of its {len(examples)} sentences is of the split '{split}', only of {names}"
-        )
-        raise DataError(f"{path}: {problem}")
-    return selected
+    else:
+        splits = {_named(each.split) for each in examples if each.split}
+        examples = [each for each in examples if each.split is None or _named(each.split) == split]
+        if not examples:
+            names = ", ".join(sorted(splits))
+            raise DataError(f"{path}: no sentence is of the split '{split}', only of {names}")
+    examples[0].issues += tuple(unread)
+    return examples
 
 
 def read_sentences(
@@ -244,16 +246,26 @@ def write_checked(
     """
     part.write(draft, reading.sentences, scheme=scheme)
     reading = replace(reading, sentences=list(part.arrange(reading.sentences)))
-    kinds = ("left out", "overlap", "other key")
+    kinds = ("left out", "overlap", "not read")
     losses = [issue for kind in kinds for issue in reading.issues(kind)]
     losses += _find_losses(reading, list(part.read(draft, scheme=scheme)))
     if losses and not lossy:
         raise DataError(
-            f"{losses[0].location}: {target} cannot hold this sentence unchanged:"
-            f" {losses[0].message}{_count_others(losses)}; nothing was written; write it with"
-            " --lossy"
+            f"{losses[0].location}: {target} cannot hold all of it:"
+            f" {losses[0].message}{_count_others(losses)}; nothing was written; --lossy writes it,"
+            " and lists what is lost"
         )
     return losses
+
+
+def describe_issues(issues: Iterable[Issue]) -> Iterator[str]:
+    """Yield a line for each message of `issues`, with its first location."""
+    locations: dict[str, list[str]] = {}
+    for issue in issues:
+        locations.setdefault(issue.message, []).append(issue.location)
+    for message, (first, *others) in locations.items():
+        more = f" (and {format_count(len(others), 'sentence')} more)" if others else ""
+        yield f"{first}: {message}{more}"
 
 
 def _count_others(issues: Sequence[Issue]) -> str:
@@ -273,7 +285,11 @@ def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[I
         is_same_text = sentence.text == example.text
         changes: list[tuple[str, Any, Any]] = [
             ("the text {!r} becomes {!r}", sentence.text, example.text),
-            ("the intent {!r} becomes {!r}", sentence.intent or None, example.intent or None),
+            (
+                "the intent {!r} becomes {!r}" if example.intent else "the intent {!r} is lost",
+                sentence.intent or None,
+                example.intent or None,
+            ),
             ("the slots {} become {}", *_describe_slots(sentence, example, is_same_text)),
         ]
         if is_same_text:
@@ -288,25 +304,24 @@ def _find_losses(reading: ReadResult, examples: Sequence[Example]) -> Iterator[I
             yield Issue("lost", sentence.location, message)
 
 
-def _describe_slots(
-    sentence: Sentence, example: Example, with_offsets: bool
-) -> tuple[list[Any], list[Any]]:
+def _describe_slots(sentence: Sentence, example: Example, with_offsets: bool) -> tuple[str, str]:
     """Return the slots before and after: with offsets, or in another text with their letters."""
     resolved = sentence.resolved or repeat(None)
     before = [
         Span(slot.name, *sentence.span(slot), meaning)
         for slot, meaning in zip(sentence.slots or (), resolved, strict=False)
     ]
-    after = list(example.spans or ())
-    if with_offsets:
-        return before, after
 
-    def letters(text: str, span: Span) -> tuple[str, str, str | None]:
-        return span.name, "".join(text[span.start : span.end].split()), span.resolved
+    def describe(text: str, span: Span) -> str:
+        value = text[span.start : span.end]
+        what = f"{span.name} ({(value if with_offsets else ''.join(value.split()))!r}"
+        what += f", {span.start} to {span.end}" * with_offsets
+        return what + (f", resolved {span.resolved!r})" if span.resolved is not None else ")")
 
-    return [letters(sentence.text, each) for each in before], [
-        letters(example.text, each) for each in after
-    ]
+    def describe_all(text: str, spans: Sequence[Span]) -> str:
+        return ", ".join(describe(text, span) for span in spans) or "none"
+
+    return describe_all(sentence.text, before), describe_all(example.text, example.spans or ())
 
 
 def writable_formats() -> list[str]:

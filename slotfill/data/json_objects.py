@@ -16,19 +16,34 @@ from slotfill.files import read_lines
 
 
 class JsonObject:
-    """A JSON object at a location, `file:line`."""
+    """A JSON object at a location, `file:line`, which remembers what of it was read."""
 
     def __init__(self, items: dict[str, Any], location: str) -> None:
         self.items = items
         self.location = location
+        self._read = set[str]()
+        self._objects: dict[str, list[JsonObject]] = {}
 
     def fail(self, problem: str) -> NoReturn:
         """Raise DataError with the location before `problem`."""
         raise DataError(f"{self.location}: {problem}")
 
+    def unread(self) -> list[str]:
+        """Return the keys that hold something and were not read, of objects as `entities.id`."""
+        names = [key for key in self.items if key not in self._read]
+        names = [name for name in names if self.items[name] not in (None, "", [], {})]
+        for key, objects in self._objects.items():
+            names += (f"{key}.{name}" for each in objects for name in each.unread())
+        return list(dict.fromkeys(names)) if names else names
+
+    def value(self, key: str) -> Any:
+        """Return the value at `key`, of any type; None without it."""
+        self._read.add(key)
+        return self.items.get(key)
+
     def get(self, key: str, kind: type, *default: Any) -> Any:
         """Return the value at `key`, which must be of the type `kind`, or the default for none."""
-        value = self.items.get(key)
+        value = self.value(key)
         if value is None and default:
             return default[0]
         if type(value) is not kind:
@@ -49,15 +64,19 @@ class JsonObject:
 
     def object(self, key: str) -> JsonObject:
         """Return the object at `key`, which is empty if there is none."""
-        return JsonObject(self.get(key, dict, {}), self.location)
+        if key not in self._objects:
+            self._objects[key] = [JsonObject(self.get(key, dict, {}), self.location)]
+        return self._objects[key][0]
 
     def objects(self, key: str) -> list[JsonObject]:
         """Return the objects in the list at `key`; none if there is no list."""
-        values = self.get(key, list, [])
-        for value in values:
-            if not isinstance(value, dict):
-                self.fail(f'expected objects in "{key}", found {shorten(value)}')
-        return [JsonObject(value, self.location) for value in values]
+        if key not in self._objects:
+            values = self.get(key, list, [])
+            for value in values:
+                if not isinstance(value, dict):
+                    self.fail(f'expected objects in "{key}", found {shorten(value)}')
+            self._objects[key] = [JsonObject(value, self.location) for value in values]
+        return self._objects[key]
 
 
 _TYPE_NAMES = {

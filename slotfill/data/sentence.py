@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from sys import intern
 from typing import Any, NamedTuple
 
 from slotfill.data.offsets import find_value
@@ -12,6 +13,9 @@ from slotfill.errors import DataError
 
 INTENT_SEPARATOR = "#"
 """Separates the intents of a sentence that has several."""
+
+_MAX_LISTED = 20
+"""How many keys or files are named in a message."""
 
 
 def intent_names(intent: str | None) -> list[str]:
@@ -72,7 +76,7 @@ class Issue(NamedTuple):
     """A repair made while reading a file, or what was left out."""
 
     kind: str
-    """`repaired tag`, `corrected offset`, `overlap`, `left out` and others."""
+    """`repaired tag`, `corrected offset`, `overlap`, `left out`, `not read` and others."""
     location: str
     """`file:line`."""
     message: str
@@ -127,8 +131,21 @@ class Example:
         """Note something of the file that a sentence cannot hold, as `the group '1'`."""
         self._add_issue("left out", what)
 
+    def list_unread(self, names: Sequence[str], kind: str = "key") -> None:
+        """Note keys (or columns) of the file that are neither text, slots nor intents, if any."""
+        for message in describe_unread(names, kind):
+            self._add_issue("not read", intern(message))  # It is that of most sentences.
+
     def _add_issue(self, kind: str, message: str) -> None:
         self.issues += (Issue(kind, self.location, message),)
+
+
+def describe_unread(names: Sequence[str], kind: str = "key") -> Iterator[str]:
+    """Yield `the key "id"`, or more of a kind in one text; nothing if there are none."""
+    if names:
+        more = f" and {len(names) - _MAX_LISTED} more" if names[_MAX_LISTED:] else ""
+        listed = ", ".join(f'"{name}"' for name in names[:_MAX_LISTED])
+        yield f"the {kind}{'s' * (len(names) > 1)} {listed}{more}, not read"
 
 
 def example_from_parts(

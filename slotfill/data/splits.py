@@ -23,7 +23,7 @@ from slotfill.data.corpus import (
     read_sentences,
     write_checked,
 )
-from slotfill.data.sentence import Example, Sentence, intent_names
+from slotfill.data.sentence import Example, Issue, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
 
@@ -271,11 +271,12 @@ def split_file(
     to_format: str | None = None,
     scheme: str = "iob2",
     lossy: bool = False,
-) -> dict[str, int]:
+) -> tuple[dict[str, int], list[Issue]]:
     """Write the splits of the file `source` to the new folder `out`; return their sizes.
 
     They are drawn by `draw_splits` and written in the format `to_format`, by default that of
-    `source`. Raises UsageError where a split would be empty, and what `convert_file` raises.
+    `source`. What is lost is returned, too. Raises UsageError where a split would be empty, and
+    what `convert_file` raises.
     """
     if not 0 < sum(shares.values()) < 1:
         raise UsageError(
@@ -295,11 +296,12 @@ def split_file(
         keeps_format = to_format in (None, own_format)
         suffix = source.suffix if keeps_format else next(iter(part.suffixes), "")
         draft.mkdir()
+        losses: list[Issue] = []
         for split, indices in splits.items():
             own = ReadResult([result.sentences[index] for index in indices], result.tokenizer)
             path = (draft / split).with_suffix(suffix)
-            write_checked(path, part, own, scheme, lossy=lossy, target=out / path.name)
-    return {split: len(indices) for split, indices in splits.items()}
+            losses += write_checked(path, part, own, scheme, lossy=lossy, target=out / path.name)
+    return {split: len(indices) for split, indices in splits.items()}, losses
 
 
 def _group_by_text(

@@ -34,7 +34,13 @@ class JsonRows(Format):
         return any(map(cls.has_shape, rows)) and not any(own)
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        yield from map(self.parse, self.rows(path))
+        yield from map(self.parse_all, self.rows(path))
+
+    def parse_all(self, row: JsonObject) -> Example:
+        """Return the example that one JSON object is, with the keys that it does not hold."""
+        example = self.parse(row)
+        example.list_unread(row.unread())
+        return example
 
     def rows(self, path: Path) -> Iterator[JsonObject]:
         """Yield the JSON objects of the file."""
@@ -49,7 +55,7 @@ def start_example(row: JsonObject, text_key: str = "text") -> Example:
     text = row.get(text_key, str)
     if is_empty(text):
         row.fail("an empty sentence; remove it")
-    return Example(text, None, row.get("intent", str, None), row.location)
+    return Example(text, None, None, row.location)
 
 
 def is_triple(value: Any) -> bool:
@@ -70,13 +76,6 @@ def add_triples(example: Example, row: JsonObject, key: str) -> None:
         example.add_span(label, start, end)
         if any(others):
             example.leave_out(f"{shorten(others)} of slot '{label}'")
-
-
-def leave_out_keys(example: Example, row: JsonObject, keys: Sequence[str]) -> None:
-    """Note those of `keys` that hold something."""
-    for key in keys:
-        if row.items.get(key):
-            example.leave_out(f'"{key}"')
 
 
 def join_intents(names: Sequence[Any], row: JsonObject, key: str) -> str | None:

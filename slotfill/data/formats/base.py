@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from slotfill.data.schemes import UNKNOWN_TAG, is_cut, slots_to_tags, tags_to_slots
-from slotfill.data.sentence import Example, Issue, Sentence, Span, token_offsets
+from slotfill.data.sentence import (
+    Example,
+    Issue,
+    Sentence,
+    Span,
+    describe_unread,
+    token_offsets,
+)
 from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError, UsageError
 
@@ -77,6 +84,10 @@ class Format:
         """
         raise NotImplementedError
 
+    def unread(self, path: Path) -> Iterator[str]:
+        """Yield what the file (or folder) `path` has beside its sentences that is not read."""
+        yield from ()
+
     def known_values(self, path: Path) -> KnownValuesFound:
         """Return what `path` has for the keys synonyms, rules and the embedding gazetteer."""
         return KnownValuesFound()
@@ -105,6 +116,22 @@ class Format:
         rendered = (self.render(sentence, scheme=scheme) for sentence in sentences)
         with path.open("x", encoding="utf-8", newline="\n") as file:
             file.writelines(self.join(rendered))
+
+
+def describe_other_files(folder: Path, files: Iterable[Path]) -> Iterator[str]:
+    """Yield what files in `folder` are not among `files`, which are read, if there are such."""
+    read = {*files}
+    folders = {parent for file in read for parent in file.parents}
+
+    def list_others(folder: Path) -> Iterator[Path]:
+        for path in sorted(folder.iterdir()):
+            if path in folders:
+                yield from list_others(path)
+            elif path not in read and path.name[0] != "." and path.stem.upper() != "README":
+                yield path
+
+    others = [path.relative_to(folder).as_posix() for path in list_others(folder)]
+    yield from describe_unread(others, "file")
 
 
 def split_on_spaces(line: str) -> list[str]:

@@ -26,7 +26,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from slotfill.data.formats.base import Format, check_all_labelled, check_known
+from slotfill.data.formats.base import (
+    Format,
+    check_all_labelled,
+    check_known,
+    describe_other_files,
+)
 from slotfill.data.offsets import NEAREST, find_value
 from slotfill.data.sentence import Example, Sentence
 from slotfill.data.tokenizers import is_empty
@@ -70,9 +75,14 @@ class Brat(Format):
         if not path.is_dir():
             yield from _read_document(path.with_suffix(".txt"))
             return
-        for file in sorted(path.glob("*.txt")):
-            if file.stem != "README":
-                yield from _read_document(file)
+        for file in _list_texts(path):
+            yield from _read_document(file)
+
+    def unread(self, path: Path) -> Iterator[str]:
+        if path.is_dir():
+            files = list(_list_texts(path))
+            files += [file.with_suffix(".ann") for file in files]
+            yield from describe_other_files(path, files)
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         raise UsageError("brat, a folder of two files, cannot be printed; use jsonl")
@@ -109,6 +119,10 @@ def _check_sentence(sentence: Sentence) -> None:
         if re.search(r"\s", slot.name):
             problem = f"the slot name {slot.name!r} contains a space or a line end"
             raise DataError(f"{location}: {problem}, so brat cannot hold it; write jsonl")
+
+
+def _list_texts(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.glob("*.txt")) if file.stem != "README"]
 
 
 def _read_document(path: Path) -> Iterator[Example]:

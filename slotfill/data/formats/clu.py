@@ -31,7 +31,7 @@ from typing import Any
 from slotfill.data.formats._azure import UNITS, UTF16, OffsetReader, count_utf16, read_utterance
 from slotfill.data.formats.base import Format, check_known
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
-from slotfill.data.sentence import Example, Sentence
+from slotfill.data.sentence import Example, Sentence, describe_unread
 from slotfill.errors import UsageError, did_you_mean
 
 
@@ -57,7 +57,9 @@ class CLU(Format):
         )
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        unit = _read_unit(read_object(path))
+        project = read_object(path)
+        unit = _read_unit(project)
+        language = project.object("metadata").get("language", str, None)
         for _, row in read_objects(path, "assets", "utterances"):
             example = read_utterance(row)
             example.split = row.get("dataset", str, "").lower() or None
@@ -66,7 +68,23 @@ class CLU(Format):
                 start = entity.get("offset", int)
                 end = start + entity.get("length", int)
                 offsets.add_span(entity.get("category", str), start, end, entity)
+            if row.items.get("language") == language:
+                row.value("language")
+            example.list_unread(row.unread())
             yield example
+
+    def unread(self, path: Path) -> Iterator[str]:
+        project = read_object(path)
+        for key in ("projectFileVersion", "stringIndexType", "projectKind"):
+            project.value(key)
+        metadata, assets = project.object("metadata"), project.object("assets")
+        for key in ("projectKind", "projectName", "language", "multilingual", "settings"):
+            metadata.value(key)
+        for key in ("projectKind", "utterances"):
+            assets.value(key)
+        for each in (*assets.objects("intents"), *assets.objects("entities")):
+            each.value("category")
+        yield from describe_unread(project.unread())
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         raise UsageError("clu, a project, cannot be printed; use jsonl")

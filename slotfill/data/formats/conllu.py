@@ -146,6 +146,9 @@ def _describe_others(blocks: list[_Block], tag: str | None) -> str:
     comments = {f"# {key}": None for block in blocks for key in block.comments}
     others = [name for name in columns if name not in used]
     others += [name for name in comments if name not in ("# text", "# intent")]
+    ids = [row.get("ID", "") for row in rows]
+    others += ["words that share a token"] * any("-" in id for id in ids)
+    others += ["empty nodes"] * any("." in id for id in ids)
     return f"other columns and comments of the file: {', '.join(others)}" if others else ""
 
 

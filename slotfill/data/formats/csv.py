@@ -65,7 +65,7 @@ class Csv(Format):
             row = {name: cell for name, cell in zip(names, cells, strict=True) if cell.strip()}
             example = _make_example(row, location, scheme)
             if number == 0 and others:
-                example.leave_out(f"other columns of the file: {', '.join(others)}")
+                example.list_unread(others, "column")
             yield example
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
@@ -140,8 +140,10 @@ def _make_example(row: dict[str, str], location: str, scheme: str) -> Example:
                 f"{location}: 'slots' is not JSON: {error.msg} at character {error.pos + 1}"
             ) from None
         example.spans = []
-        for slot in JsonObject({"slots": slots}, location).objects("slots"):
+        row_of_slots = JsonObject({"slots": slots}, location)
+        for slot in row_of_slots.objects("slots"):
             start, end = slot.get("start", int), slot.get("end", int)
             value, resolved = slot.get("value", str, None), slot.get("resolved", str, None)
             example.add_span(slot.get("name", str), start, end, value, resolved)
+        example.list_unread(row_of_slots.unread())
     return example

@@ -3,7 +3,7 @@
 An ES file `NAME_usersays_en.json` has the phrases of the intent NAME, and a slot is named after its
 `alias`. A CX file has `trainingPhrases`, beside `displayName` or in the folder of the intent, and a
 slot is named after its `parameterId`. The types of entities are not read. Of a folder or a zip
-file, the phrases in all languages are read, and other files are skipped.
+file, the phrases in all languages are read, and other files are not.
 
     {"displayName": "flight",
      "trainingPhrases": [
@@ -19,9 +19,9 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 
-from slotfill.data.formats.base import Format
+from slotfill.data.formats.base import Format, describe_other_files
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
-from slotfill.data.sentence import Example, example_from_parts
+from slotfill.data.sentence import Example, describe_unread, example_from_parts
 from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
 from slotfill.files import decode_lines, read_lines
@@ -63,22 +63,40 @@ class Dialogflow(Format):
                 for _, row in read_objects(file, "trainingPhrases", text=text):
                     yield _example(row, "parts", intent)
 
+    def unread(self, path: Path) -> Iterator[str]:
+        if path.is_dir():
+            yield from describe_other_files(path, _find_files(path))
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                others = [each for each in archive.namelist() if not _has_phrases(Path(each))]
+            yield from describe_unread([each for each in others if each[-1] != "/"], "file")
+        for file, text in _read_files(path):
+            if not text.lstrip().startswith("["):
+                content = read_object(file, text)
+                for key in ("displayName", "trainingPhrases"):
+                    content.value(key)
+                for keys in describe_unread(content.unread()):
+                    yield keys if file == path else f"{file}: {keys}"
+
 
 def _example(row: JsonObject, key: str, intent: str) -> Example:
     parts = [(part.get("text", str), _slot_name(part), None) for part in row.objects(key)]
     example = example_from_parts(parts, row.location, intent)
     if is_empty(example.text):
         row.fail("an empty phrase; remove it")
+    example.list_unread(row.unread())
     return example
 
 
 def _slot_name(part: JsonObject) -> str:
     """Return the name of the slot that `part` is, empty if it is none."""
-    kind = part.get("meta", str, part.get("entityType", str, ""))
-    if kind == "@sys.ignore":
+    part.value("userDefined")
+    kind_key = "meta" if part.items.get("meta") else "entityType"
+    if part.items.get(kind_key) == "@sys.ignore":
+        part.value(kind_key)
         return ""
     named = (part.get(key, str, "") for key in ("parameterId", "alias"))
-    return next(filter(None, named), kind.removeprefix("@"))
+    return next(filter(None, named), None) or part.get(kind_key, str, "").removeprefix("@")
 
 
 def _intent_of(path: Path) -> str:

@@ -2,9 +2,10 @@
 
 Slots are the entities, and the intent is the category whose score is 1; several are joined by `#`.
 Tokens without an entity label are not known, and a document of which no token has one is
-unlabelled. Tokens are not kept, since prediction splits the text itself. Span groups are left out,
-as are parts of speech, dependencies and the like. Messages count the documents instead of lines.
-Reading needs spaCy: `pip install 'slotfill[spacy]'`. To write for spaCy, use the format `spacy`.
+unlabelled. Tokens are not kept, since prediction splits the text itself. Span groups are left out;
+parts of speech, dependencies and the like are not read. Messages count the documents instead of
+lines. Reading needs spaCy: `pip install 'slotfill[spacy]'`. To write for spaCy, use the format
+`spacy`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from slotfill.files import nearest_in_folder
 _MAX_BYTES = 2**26
 _MAX_RATIO = 100
 """A file may decompress to so many bytes, or to so many times its size, whichever is more."""
+_ATTRIBUTES = ("TAG", "POS", "MORPH", "LEMMA", "DEP", "ENT_ID", "ENT_KB_ID")
+"""The annotations of tokens that are not read, as spaCy calls them."""
 
 
 class DocBin(Format):
@@ -78,4 +81,7 @@ def _to_example(doc: Any, location: str) -> Example:
     set_intent_from_scores(example, doc.cats)
     for name in (name for name, group in doc.spans.items() if len(group)):
         example.leave_out(f"the span group '{name}'")
+    unread = [name for name in _ATTRIBUTES if doc.has_annotation(name)]
+    unread += ["user_data"] * bool(doc.user_data)
+    example.list_unread(unread)
     return example

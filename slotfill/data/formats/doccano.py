@@ -4,7 +4,7 @@ Of a project for sequence labelling, `label` is a list of `[start, end, label]`;
 `entities` is a list of objects with `start_offset` and `end_offset`; of a project for intents and
 slots, `entities` is a list of `[start, end, label]` and `cats` one of intents, which are joined by
 `#`. `end` is exclusive. An empty list is a text without slots, and without a list it is
-unlabelled. Relations and comments are left out.
+unlabelled. Relations, comments and other keys are not read.
 
     {"id": 1, "text": "fly to New York", "entities": [[7, 15, "destination"]], "cats": ["flight"]}
 """
@@ -18,13 +18,10 @@ from slotfill.data.formats._json_rows import (
     add_triples,
     is_triple,
     join_intents,
-    leave_out_keys,
     start_example,
 )
 from slotfill.data.json_objects import JsonObject
 from slotfill.data.sentence import Example
-
-_LEFT_OUT = ("relations", "Comments", "comments")
 
 
 class Doccano(JsonRows):
@@ -62,5 +59,4 @@ class Doccano(JsonRows):
             key = next((key for key in ("label", "labels") if key in row.items), "entities")
             add_triples(example, row, key)
         example.intent = join_intents(row.get("cats", list, []), row, "cats")
-        leave_out_keys(example, row, _LEFT_OUT)
         return example

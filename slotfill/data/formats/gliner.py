@@ -3,7 +3,7 @@
 One JSON array, or JSON lines. There are no intents. Without `ner` a sentence is unlabelled.
 GLiNER2's JSON lines are read too: `{"input": "...", "output": {"entities": {"city": ["Rome"]}}}`,
 with an intent if `classifications` has one task. They do not say where a value stands, so it must
-occur in the text once, or as often as it is listed. All else is left out. An array is written.
+occur in the text once, or as often as it is listed. Other keys are not read. An array is written.
 
     [
     {"tokenized_text": ["fly", "to", "New", "York"], "ner": [[2, 3, "destination"]]}
@@ -21,14 +21,11 @@ from slotfill.data.formats._json_rows import (
     JsonRows,
     is_triple,
     join_intents,
-    leave_out_keys,
     start_example,
 )
 from slotfill.data.formats.base import check_known, example_from_tokens
 from slotfill.data.json_objects import JsonObject, shorten
 from slotfill.data.sentence import Example, Sentence
-
-_LEFT_OUT = ("relations", "json_structures")
 
 
 class Gliner(JsonRows):
@@ -69,7 +66,6 @@ class Gliner(JsonRows):
                 )
             first, last, label = entity[:3]
             example.add_span(label, example.offsets[first][0], example.offsets[last][1])
-        leave_out_keys(example, row, _LEFT_OUT)
         return example
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
@@ -97,12 +93,11 @@ def _parse_gliner2(row: JsonObject) -> Example:
                 example.add_span(name, start, start + len(value))
     tasks = labels.objects("classifications")
     if len(tasks) == 1:
-        label = tasks[0].items.get("true_label") or []
+        label = tasks[0].value("true_label") or []
         chosen = label if isinstance(label, list) else [label]
         example.intent = join_intents(chosen, row, "true_label")
     elif tasks:
         example.leave_out('"classifications"')
-    leave_out_keys(example, labels, _LEFT_OUT)
     return example
 
 

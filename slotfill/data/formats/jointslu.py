@@ -26,6 +26,7 @@ from slotfill.data.formats.base import (
     Format,
     check_all_labelled,
     check_representable,
+    describe_other_files,
     example_from_tokens,
     render_tags,
     split_on_spaces,
@@ -71,6 +72,11 @@ class JointSLU(Format):
             example = example_from_tokens(tokens, labels, scheme, intent, [tag_location])
             example.location = location
             yield example
+
+    def unread(self, path: Path) -> Iterator[str]:
+        yield from describe_other_files(
+            path, (path / name for name in ("seq.in", "seq.out", "label"))
+        )
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         raise UsageError(

@@ -6,7 +6,7 @@
 Either may have an "intent". `text` may be left out beside `tokens`, and `value` beside `start` and
 `end`; they must agree if present. `end` is exclusive. `"unknown": [[10, 16]]` are characters whose
 labels are not known, as are tokens with the tag `?`. Without tags or slots the sentence is
-unlabelled. Other keys are ignored, unless they may be the labels of an unlabelled sentence.
+unlabelled. Other keys are not read, unless they may be the labels of an unlabelled sentence.
 Sentences of files of tokens are written in the first shape, all others in the second.
 """  # noqa: E501 - The examples are lines.
 
@@ -46,10 +46,10 @@ class Jsonl(Format):
                 row = JsonObject(_parse(line, path, number), f"{path}:{number}")
                 has_tokens = row.get("tokens", list, None) is not None
                 example = _from_tokens(row, scheme) if has_tokens else _from_text(row)
+                unread = row.unread()
                 if example.spans is None:
-                    example.issues += _unknown_labels(row)
-                for key in sorted(row.items.keys() - _KEYS):
-                    example.issues += (Issue("other key", row.location, f'the key "{key}"'),)
+                    example.issues += _unknown_labels(row, unread)
+                example.list_unread(unread)
                 yield example
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
@@ -160,20 +160,15 @@ def _unknown_spans(row: JsonObject, size: int) -> list[tuple[int, int]]:
     return sorted(spans)
 
 
-_KEYS = {"text", "tokens", "slots", "tags", "intent", "unknown"}
-_KEYS |= {"confidence", "intent_confidence", "intents", "in_domain", "readings"}
-"""What is read, and what predictions have besides."""
-
 _LABEL_KEY = re.compile(
     r"(.*_)?(labels?|entity|entities|spans?|annotations?|slots?|tags?|mentions?|ner|bio)(_.*)?",
     re.IGNORECASE,
 )
 
 
-def _unknown_labels(row: JsonObject) -> tuple[Issue, ...]:
-    """Return an issue if an unlabelled object has keys that may be its labels."""
-    known = {"text", "tokens", "slots", "tags", "intent"}
-    keys = [key for key in row.items if key not in known and _LABEL_KEY.fullmatch(key)]
+def _unknown_labels(row: JsonObject, unread: Sequence[str]) -> tuple[Issue, ...]:
+    """Return an issue if an unlabelled object has keys, not read, that may be its labels."""
+    keys = [key for key in unread if _LABEL_KEY.fullmatch(key)]
     names = " and ".join(f'"{key}"' for key in keys)
     message = (
         f'{names} may be labels, but labels are read from "slots", each {{"name", "start",'

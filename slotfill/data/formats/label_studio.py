@@ -4,10 +4,11 @@ The text of a task is `text` in its `data`, or the only text there; the option `
 key. `labels` and `hypertextlabels` are slots, `choices` the intent: those called `intent` (or as
 the option `intent` says), or the only ones in the file. Of several annotations the ground truth is
 read, or else the latest; with the option `annotator`, only those of this user (`completed_by`).
-Other and cancelled annotations, relations, other results, predictions and other data of a task are
-left out, and listed. A task without an annotation is unlabelled. `start` and `end` count code
-points; those of versions that count UTF-16 code units are corrected by `text`. In JSON-MIN the
-slots are the lists of regions with `labels`, and the intent is at the key `intent`.
+Other and cancelled annotations, relations and other results are left out, and listed; predictions,
+other data of a task and other keys are not read. A task without an annotation is unlabelled.
+`start` and `end` count code points; those of versions that count UTF-16 code units are corrected by
+`text`. In JSON-MIN the slots are the lists of regions with `labels`, and the intent is at the key
+`intent`.
 
 `slotfill predict RUN --input new.txt --format label_studio` writes tasks with `predictions`, each
 with its `score`, which Label Studio shows as labels to begin with; sentences that have labels are
@@ -121,10 +122,12 @@ class LabelStudio(Format):
                 data[key] = value
             if isinstance(value, dict) and "choices" in value:
                 results.append({"from_name": key, "type": "choices", "value": value})
-        annotation = {**row.items, "completed_by": row.items.get("annotator"), "result": results}
+        kept = {key: row.items[key] for key in _MIN_KEYS if key in row.items}
+        annotation = {"completed_by": kept.pop("annotator", None), "result": results}
+        annotation |= {key: kept.pop(key, None) for key in ("created_at", "updated_at")}
         is_labelled = results or "annotation_id" in row.items
-        items = {"data": data, "annotations": [annotation] if is_labelled else []}
-        return JsonObject(items, row.location)
+        kept |= {"data": data, "annotations": [annotation] if is_labelled else []}
+        return JsonObject(kept, row.location)
 
     def _read_task(self, task: JsonObject, intents: set[str]) -> Example:
         data = task.object("data")
@@ -133,11 +136,6 @@ class LabelStudio(Format):
         if is_empty(text):
             data.fail("an empty text; remove the task")
         example = Example(text, location=task.location)
-        for other in data.items:
-            if other != key:
-                example.leave_out(f'"{other}" of the data')
-        if task.objects("predictions"):
-            example.leave_out("predictions")
         candidates = []
         for annotation in _annotations(task):
             user = _annotator(annotation)
@@ -155,6 +153,7 @@ class LabelStudio(Format):
             example.spans = []
             for result in chosen.objects("result"):
                 _add_result(example, result, intents)
+        example.list_unread(task.unread())
         return example
 
     def _text_key(self, data: JsonObject) -> str:
@@ -201,13 +200,13 @@ def _annotations(task: JsonObject) -> list[JsonObject]:
 
 def _annotator(annotation: JsonObject) -> Any:
     """Return the number (or name) of the user who made an annotation."""
-    user = annotation.items.get("completed_by")
+    user = annotation.value("completed_by")
     return user.get("id") if isinstance(user, dict) else user
 
 
 def _preference(annotation: JsonObject) -> tuple[bool, str]:
     """Return by what the annotation of a task is chosen: the ground truth, then the latest."""
-    times = [str(annotation.items.get(key) or "") for key in ("updated_at", "created_at")]
+    times = [str(annotation.value(key) or "") for key in ("updated_at", "created_at")]
     return annotation.get("ground_truth", bool, False), times[0] or times[1]
 
 
@@ -221,11 +220,11 @@ def _parse_regions(text: str, row: JsonObject) -> Any:
 
 def _add_result(example: Example, result: JsonObject, intents: set[str]) -> None:
     """Add a slot or the intent to `example`, or note what is left out."""
+    for key in ("id", "from_name", "to_name"):
+        result.value(key)
     kind = result.get("type", str, "unknown type")
     if kind in ("labels", "hypertextlabels"):
         _add_region(example, result.object("value"), kind)
-        if result.items.get("meta"):
-            example.leave_out("the note of a region")
     elif kind == "choices" and result.get("from_name", str, "") in intents:
         choices = result.object("value").texts("choices") or []
         example.intent = INTENT_SEPARATOR.join(choices) or None

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from slotfill.data.formats._azure import UTF16, OffsetReader, read_utterance
 from slotfill.data.formats.base import Format
-from slotfill.data.json_objects import JsonObject, read_objects
-from slotfill.data.sentence import Example
+from slotfill.data.json_objects import JsonObject, read_object, read_objects
+from slotfill.data.sentence import Example, describe_unread
 
 
 class LUIS(Format):
@@ -41,7 +41,17 @@ class LUIS(Format):
         for _, row in read_objects(path, "utterances"):
             example = read_utterance(row)
             _add_entities(OffsetReader(example, UTF16), row, "entities")
+            example.list_unread(row.unread())
             yield example
+
+    def unread(self, path: Path) -> Iterator[str]:
+        app = read_object(path)
+        for key in ("luis_schema_version", "versionId", "name", "culture", "utterances"):
+            app.value(key)
+        for each in (*app.objects("intents"), *app.objects("entities")):
+            for key in ("name", "roles"):
+                each.value(key)
+        yield from describe_unread(app.unread())
 
 
 def _add_entities(offsets: OffsetReader, parent: JsonObject, key: str) -> None:

@@ -3,7 +3,7 @@
 MASSIVE, 52 languages, has the text as `utt` and with slots as `annot_utt`; `partition` is the
 split. SLURP has `sentence` and `sentence_annotation`, and a file for each split. Where both texts
 differ in spaces or case, the slots are moved to the plain one; where they differ otherwise, the
-annotated one is used and the other is left out.
+annotated one is used and the other is left out. Other keys, such as `scenario`, are not read.
 
     {"intent": "flight", "utt": "fly to New York", "annot_utt": "fly to [destination : New York]"}
 """
@@ -43,6 +43,7 @@ class Massive(JsonRows):
         annotated = row.get(keys[1], str, None)
         if annotated is not None:
             _annotate(example, annotated, row, keys)
+        example.intent = row.get("intent", str, None)
         example.split = row.get("partition", str, None)
         return example
 

@@ -32,7 +32,13 @@ from slotfill.data.arrow import (
     read_rows,
     write_columns,
 )
-from slotfill.data.formats.base import Format, example_from_tokens, render_tags, split_on_spaces
+from slotfill.data.formats.base import (
+    Format,
+    describe_other_files,
+    example_from_tokens,
+    render_tags,
+    split_on_spaces,
+)
 from slotfill.data.json_objects import JsonObject
 from slotfill.data.schemes import UNKNOWN_TAG
 from slotfill.data.sentence import Example, Sentence
@@ -106,12 +112,18 @@ class Parquet(Format):
             columns = read_columns(file)
             layout = _Layout(file, columns, self.options)
             names = list(layout.roles.values())
-            others = ", ".join(name for name in columns if name not in names)
+            others = [name for name in columns if name not in names]
             for number, row in enumerate(read_rows(file, names), 1):
-                example = layout.read(JsonObject(row, f"{file}:row {number}"), scheme)
-                if number == 1 and others:
-                    example.leave_out(f"the columns {others} of all rows")
+                values = JsonObject(row, f"{file}:row {number}")
+                example = layout.read(values, scheme)
+                if number == 1:
+                    example.list_unread(others, "column")
+                example.list_unread(values.unread())
                 yield example
+
+    def unread(self, path: Path) -> Iterator[str]:
+        if path.is_dir():
+            yield from describe_other_files(path, list_files(path))
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         raise UsageError("parquet, a binary file, cannot be printed; use conll, jsonl or brackets")
@@ -198,7 +210,7 @@ class _Layout:
 
     def _add_spans(self, example: Example, row: JsonObject) -> None:
         name = self.roles["spans"]
-        if row.items[name] is None:
+        if row.value(name) is None:
             return
         example.spans = []
         if self.columns[name].shape == "object":
@@ -213,7 +225,7 @@ class _Layout:
         else:
             spans = row.objects(name)
         for span in spans:
-            label = span.items[self.fields["label"]]
+            label = span.value(self.fields["label"])
             if isinstance(label, int):
                 label = self._name(row, self.columns[name].fields[self.fields["label"]], label)
             if not label:
@@ -227,7 +239,7 @@ class _Layout:
 
     def _get(self, row: JsonObject, role: str) -> Any:
         """Return the value of a role; None if the file or the row has none."""
-        return row.items[self.roles[role]] if role in self.roles else None
+        return row.value(self.roles[role]) if role in self.roles else None
 
     def _name(self, row: JsonObject, column: Column, number: int | None) -> str | None:
         """Return the name of a number in a column; None if it is negative."""

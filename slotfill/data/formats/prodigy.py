@@ -3,7 +3,7 @@
 `spans` are the slots; their `end` is exclusive. The intent is what was chosen (`accept`), or else
 the `label` of the task; several are joined by `#`. Tasks answered `reject` or `ignore` are left
 out. A task with neither `spans` nor `tokens` is unlabelled. The tokens themselves are not used,
-since prediction splits the text itself; relations are left out.
+since prediction splits the text itself; neither are relations and other keys.
 
     {"text": "fly to New York", "spans": [{"start": 7, "end": 15, "label": "destination"}], "label": "flight", "answer": "accept"}
 """  # noqa: E501
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slotfill.data.formats._json_rows import JsonRows, join_intents, leave_out_keys, start_example
+from slotfill.data.formats._json_rows import JsonRows, join_intents, start_example
 from slotfill.data.json_objects import JsonObject, shorten
 from slotfill.data.sentence import Example, Issue
 from slotfill.errors import DataError
@@ -38,11 +38,11 @@ class Prodigy(JsonRows):
         last: Example | None = None
         left_out: tuple[Issue, ...] = ()
         for row in self.rows(path):
-            answer = row.items.get("answer", "accept")
+            answer = row.value("answer") if "answer" in row.items else "accept"
             if answer == "accept":
                 if last is not None:
                     yield last
-                last = self.parse(row)
+                last = self.parse_all(row)
             elif answer in ("reject", "ignore"):
                 left_out += (Issue("left out", row.location, f'the task, answered "{answer}"'),)
             else:
@@ -64,5 +64,4 @@ class Prodigy(JsonRows):
         label = row.get("label", str, None)
         chosen = row.get("accept", list, None) or ([label] if label else [])
         example.intent = join_intents(chosen, row, "accept")
-        leave_out_keys(example, row, ("relations",))
         return example

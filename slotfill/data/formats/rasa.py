@@ -1,9 +1,9 @@
 r"""Training data of Rasa NLU: a file of YAML, JSON or Markdown, or a folder of them.
 
-Other files of a folder, such as stories, are skipped, and so is all of a YAML file but `nlu:`. A
-slot is named after its entity and its role: `city.origin`; what its `value` is becomes `resolved`.
-A retrieval intent keeps its name, `faq/baggage`. Groups and metadata are left out. Every example
-counts as labelled.
+Other files of a folder, such as stories, are not read, and neither is what YAML has beside `nlu:`.
+A slot is named after its entity and its role: `city.origin`; what its `value` is becomes
+`resolved`. A retrieval intent keeps its name, `faq/baggage`. Groups and metadata are not read.
+Every example counts as labelled.
 
 As for Rasa, brackets followed by an entity are a slot, and nothing else is: there is no escape for
 them. White space around an example is dropped. Synonyms, lookup tables and regular expressions are
@@ -32,10 +32,15 @@ from typing import NamedTuple
 import yaml
 
 from slotfill.config.yaml_reader import dump
-from slotfill.data.formats.base import Format, KnownValuesFound, check_known
-from slotfill.data.json_objects import JsonObject, parse_json, read_objects
+from slotfill.data.formats.base import (
+    Format,
+    KnownValuesFound,
+    check_known,
+    describe_other_files,
+)
+from slotfill.data.json_objects import JsonObject, parse_json, read_object, read_objects
 from slotfill.data.offsets import NEAREST, find_value
-from slotfill.data.sentence import Example, Sentence, Span
+from slotfill.data.sentence import Example, Sentence, Span, describe_unread
 from slotfill.data.tokenizers import is_empty
 from slotfill.data.yaml_values import YamlValue, read_documents
 from slotfill.errors import DataError
@@ -48,6 +53,9 @@ _ENTITY = re.compile(
 """As Rasa matches an entity."""
 
 _KINDS = ("intent", "synonym", "lookup", "regex")
+_EXAMPLES = ("common_examples", "intent_examples", "entity_examples")
+_VALUES = ("entity_synonyms", "regex_features", "lookup_tables")
+"""The keys of JSON that have examples, and lists of values."""
 _NLU = re.compile(r"nlu\s*:\s*(#.*)?$|\s*examples\s*:\s*[|>]")
 _HEADING = re.compile(rf"##\s*({'|'.join(_KINDS)})\s*:\s*(.+)")
 _COMMENT = re.compile(r"<!--.*?-->")
@@ -70,7 +78,8 @@ class _Item(NamedTuple):
     name: str
     text: str
     location: str
-    has_metadata: bool = False
+    unread: Sequence[str] = ()
+    """The keys that it has besides, such as metadata."""
 
 
 class Rasa(Format):
@@ -121,6 +130,14 @@ class Rasa(Format):
             else:
                 yield from (_parse(item) for item in _read_items(file) if item.kind == "intent")
 
+    def unread(self, path: Path) -> Iterator[str]:
+        if path.is_dir():
+            yield from describe_other_files(path, self._find_files(path))
+        for file in self._find_files(path):
+            keys = list(_list_other_keys(file))
+            for described in describe_unread(keys):
+                yield described if file == path else f"{file}: {described}"
+
     def known_values(self, path: Path) -> KnownValuesFound:
         lists: dict[str, dict[str, list[str]]] = {kind: {} for kind in _KINDS}
         for file in self._find_files(path):
@@ -160,15 +177,31 @@ class Rasa(Format):
                 file.writelines(example for _, example in group)
 
 
+def _list_other_keys(path: Path) -> Iterator[str]:
+    """Yield the keys of a file that have neither examples nor values."""
+    if _is_json(path):
+        content = read_object(path)
+        data = content.object("rasa_nlu_data")
+        for key in (*_EXAMPLES, *_VALUES):
+            data.value(key)
+        yield from content.unread()
+    elif _is_yaml(path):
+        for document in read_documents(path):
+            yield from (key for key in document.fields if key not in ("version", "nlu"))
+
+
 def _is_json(path: Path) -> bool:
     return next((line.lstrip()[0] == "{" for _, line in read_lines(path) if line.strip()), False)
 
 
 def _read_items(path: Path) -> Iterator[_Item]:
     """Yield what a file of YAML or Markdown has."""
+    return _read_yaml(path) if _is_yaml(path) else _read_markdown(path)
+
+
+def _is_yaml(path: Path) -> bool:
     lines = [line for _, line in read_lines(path)]
-    is_yaml = any(map(_NLU.match, lines)) or not any(map(_HEADING.match, lines))
-    return _read_yaml(path) if is_yaml else _read_markdown(path)
+    return any(map(_NLU.match, lines)) or not any(map(_HEADING.match, lines))
 
 
 def _read_yaml(path: Path) -> Iterator[_Item]:
@@ -184,31 +217,32 @@ def _read_yaml(path: Path) -> Iterator[_Item]:
             entry.fail(f"expected one of {', '.join(_KINDS)} with a name, found none")
         name = fields[kind].text
         if examples := fields.get("examples"):
-            has_metadata = "metadata" in fields
+            unread = [key for key in fields if key not in (kind, "examples")]
             read = _read_list if examples.is_list else _read_block
-            for text, location, is_described in read(examples):
-                yield _Item(kind, name, text, location, has_metadata or is_described)
+            for text, location, keys in read(examples):
+                yield _Item(kind, name, text, location, [*unread, *keys])
 
 
-def _read_block(examples: YamlValue) -> Iterator[tuple[str, str, bool]]:
+def _read_block(examples: YamlValue) -> Iterator[tuple[str, str, list[str]]]:
     """Yield the text and the location of each line of a block, which all begin with a hyphen."""
     for location, line in examples.lines:
         line = line.lstrip(" ")
         if line.startswith("-"):
-            yield line[1:].strip(_WHITE_SPACE), location, False
+            yield line[1:].strip(_WHITE_SPACE), location, []
         elif line.strip() and not line.startswith("#"):
             raise DataError(f"{location}: expected an example after '- ', found {line[:40]!r}")
 
 
-def _read_list(examples: YamlValue) -> Iterator[tuple[str, str, bool]]:
-    """Yield the text and the location of each entry, and whether it has metadata."""
+def _read_list(examples: YamlValue) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the text and the location of each entry, and its other keys."""
     for entry in examples.items:
         fields = entry.fields
         if "text" not in fields:
             entry.fail("expected an example with a text")
         lines = (location for location, line in fields["text"].lines if line.strip())
         location = next(lines, fields["text"].location)
-        yield fields["text"].text.strip(_WHITE_SPACE), location, "metadata" in fields
+        keys = [f"examples.{key}" for key in fields if key != "text"]
+        yield fields["text"].text.strip(_WHITE_SPACE), location, keys
 
 
 def _read_markdown(path: Path) -> Iterator[_Item]:
@@ -247,8 +281,7 @@ def _read_lookup_file(path: Path, file: str, name: str, location: str) -> Iterat
 def _parse(item: _Item) -> Example:
     """Return the example of an intent."""
     example = Example("", [], item.name, item.location)
-    if item.has_metadata:
-        example.leave_out("metadata")
+    example.list_unread(item.unread)
     done = 0
     for match in _ENTITY.finditer(item.text):
         example.text += item.text[done : match.start()]
@@ -260,6 +293,7 @@ def _parse(item: _Item) -> Example:
             entities = _parse_entities(match, item.location)
         for entity in entities:
             _add_entity(example, entity, start, len(example.text))
+            example.list_unread(entity.unread())
     example.text += item.text[done:]
     if is_empty(example.text):
         raise DataError(f"{item.location}: an empty example; remove it")
@@ -283,40 +317,39 @@ def _add_entity(
     """Add a slot; its value is what it stands for, unless it is the `words` of the slot."""
     name, role = entity.get("entity", str), entity.get("role", str, None)
     name = f"{name}.{role}" if role else name
-    value = None if words else entity.items.get("value")
+    value = None if words else entity.value("value")
     resolved = value if value is None or isinstance(value, str) else json.dumps(value)
     example.add_span(name, start, end, words, resolved)
-    if group := entity.items.get("group"):
+    if group := entity.value("group"):
         example.leave_out(f"the group {group!r} of slot '{name}'")
 
 
 def _read_json_examples(path: Path) -> Iterator[Example]:
-    for _, row in _read_objects(path, "common_examples", "intent_examples", "entity_examples"):
+    for _, row in _read_objects(path, *_EXAMPLES):
         text = row.get("text", str)
         if is_empty(text):
             row.fail("an empty example; remove it")
         example = Example(text, [], row.get("intent", str, None) or None, row.location)
         for entity in row.objects("entities"):
             start, end = entity.get("start", int), entity.get("end", int)
-            value = entity.items.get("value")
+            value = entity.value("value")
             found = find_value(text, start, end, value) if isinstance(value, str) else None
             # A value that is only elsewhere in the text is what the slot stands for.
             words = value if found and found[2] != NEAREST else None
             _add_entity(example, entity, start, end, words)
-        if row.items.get("metadata"):
-            example.leave_out("metadata")
+        example.list_unread(row.unread())
         yield example
 
 
 def _read_json_values(path: Path) -> Iterator[_Item]:
-    for key, row in _read_objects(path, "entity_synonyms", "regex_features", "lookup_tables"):
+    for key, row in _read_objects(path, *_VALUES):
         if key == "entity_synonyms":
             for text in row.texts("synonyms") or ():
                 yield _Item("synonym", row.get("value", str), text, row.location)
         elif key == "regex_features":
             yield _Item("regex", row.get("name", str), row.get("pattern", str), row.location)
         else:
-            name, elements = row.get("name", str), row.items.get("elements")
+            name, elements = row.get("name", str), row.value("elements")
             if isinstance(elements, str):
                 yield from _read_lookup_file(path, elements, name, row.location)
             else:
@@ -326,9 +359,8 @@ def _read_json_values(path: Path) -> Iterator[_Item]:
 
 def _read_objects(path: Path, *names: str) -> Iterator[tuple[str, JsonObject]]:
     """Yield the objects in the arrays of these names, each with the name of its array."""
-    for (_, name), row in read_objects(path, "rasa_nlu_data", "*"):
-        if name in names:
-            yield name, row
+    for name in names:
+        yield from ((name, row) for _, row in read_objects(path, "rasa_nlu_data", name))
 
 
 def _group(sentences: Iterable[Sentence]) -> dict[str, list[tuple[Sentence, str]]]:

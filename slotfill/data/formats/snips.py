@@ -14,14 +14,14 @@ sentences; they can be used as [known values](values.md).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from slotfill.data.formats.base import Format, KnownValuesFound
-from slotfill.data.json_objects import JsonObject, read_objects
-from slotfill.data.sentence import Example, example_from_parts
+from slotfill.data.json_objects import JsonObject, read_object, read_objects
+from slotfill.data.sentence import Example, Issue, describe_unread, example_from_parts
 from slotfill.data.tokenizers import is_empty
 from slotfill.data.yaml_values import YamlValue, read_documents
 from slotfill.errors import DataError
@@ -70,7 +70,10 @@ class Snips(Format):
             for keys, row in read_objects(path, *layout):
                 intent = keys[1] if len(layout) > 1 else keys[0]
                 given = [(part.text, part.slot, None) for part in _read_parts(row)]
-                yield _check(example_from_parts(given, row.location, intent))
+                example = _check(example_from_parts(given, row.location, intent))
+                _note_entities(example, _read_parts(row))
+                example.list_unread(row.unread())
+                yield example
             return
         utterances, entities = _read_yaml(path)
         values = {
@@ -86,7 +89,24 @@ class Snips(Format):
                     hint = f"write [{slot}](words)"
                     raise DataError(f"{utterance.location}: {problem}; {hint}")
                 filled.append((value, slot, None))
-            yield _check(example_from_parts(filled, utterance.location, utterance.intent))
+            example = _check(example_from_parts(filled, utterance.location, utterance.intent))
+            _note_entities(example, utterance.parts)
+            yield example
+
+    def unread(self, path: Path) -> Iterator[str]:
+        if layout := _json_layout(path):
+            content = read_object(path)
+            if len(layout) > 1:
+                content.value("entities")  # They are known values.
+                intents = content.object("intents")
+                for name in intents.items:
+                    intents.object(name).value("utterances")
+                yield from describe_unread(content.unread())
+            return
+        known = ("type", "name", "slots", "utterances", "values")
+        documents = (each.fields for each in read_documents(path) if not each.is_none)
+        keys = dict.fromkeys(key for fields in documents for key in fields if key not in known)
+        yield from describe_unread([*keys])
 
     def known_values(self, path: Path) -> KnownValuesFound:
         slots: dict[str, list[str]] = {}
@@ -115,6 +135,14 @@ def _json_layout(path: Path) -> tuple[str, ...]:
     if not text.startswith("{"):
         return ()
     return ("*",) if _BENCHMARK.match(text) else ("intents", "*", "utterances")
+
+
+def _note_entities(example: Example, parts: Iterable[_Part]) -> None:
+    """Note the entities of slots that are called otherwise."""
+    for part in dict.fromkeys(part._replace(text="") for part in parts):
+        if part.entity not in ("", part.slot):
+            message = f"the entity '{part.entity}' of slot '{part.slot}'"
+            example.issues += (Issue("not read", example.location, message),)
 
 
 def _check(example: Example) -> Example:

@@ -3,8 +3,8 @@
 What scripts for spaCy write, one a line or all in one array: `["text", {"entities": [[start, end,
 label]]}]` or `{"text": "...", "entities": [...]}`, where `end` is exclusive. The intent is the
 category in `cats` whose score is 1; several are joined by `#`. Without `entities` a text is
-unlabelled. Annotations of words and of dependencies, span groups and links are left out. Pairs are
-written, one a line; for a spaCy text classifier, add the other categories with a score of 0.
+unlabelled. Annotations of words and dependencies, span groups and other keys are not read. Pairs
+are written, one a line; for a spaCy text classifier, add the other categories with a score of 0.
 
     ["fly to New York", {"entities": [[7, 15, "destination"]], "cats": {"flight": 1.0}}]
 """
@@ -20,7 +20,6 @@ from slotfill.data.formats._json_rows import (
     JsonRows,
     add_triples,
     is_triple,
-    leave_out_keys,
     set_intent_from_scores,
     start_example,
 )
@@ -28,8 +27,6 @@ from slotfill.data.formats.base import check_known
 from slotfill.data.json_objects import JsonObject, read_rows, shorten
 from slotfill.data.sentence import Example, Sentence, intent_names
 from slotfill.errors import DataError
-
-_LEFT_OUT = ("words", "tags", "pos", "morphs", "lemmas", "heads", "deps", "spans", "links")
 
 
 class Spacy(JsonRows):
@@ -58,8 +55,7 @@ class Spacy(JsonRows):
     def parse(self, row: JsonObject) -> Example:
         example = start_example(row)
         add_triples(example, row, "entities")
-        set_intent_from_scores(example, row.object("cats").items)
-        leave_out_keys(example, row, _LEFT_OUT)
+        set_intent_from_scores(example, row.get("cats", dict, {}))
         return example
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:

@@ -152,12 +152,9 @@ def test_label_studio_lists_what_it_leaves_out(tmp_path):
     (sentence,) = read(tmp_path / "a.json", [item])
     assert summary(sentence) == ("to Rome", [("city", "Rome")], "go#fly")
     assert messages(sentence) == [
-        '"source" of the data',
-        "predictions",
         "a region without a label ('to')",
         "relation",
         "rating 'stars'",
-        "the note of a region",
         "choices 'mood'",
     ]
     assert len(messages(sentence, "overlap")) == 2
@@ -444,7 +441,7 @@ def test_convert_refuses_to_lose_the_splits_of_a_file(tmp_path, cli):
     source, target = tmp_path / "a.json", tmp_path / "a.jsonl"
     source.write_text(json.dumps(project(*rows)), encoding="utf-8")
     result = cli("convert", source, target)
-    assert result.code == 3 and "unchanged: the split 'train' (and 1 more)" in result.err
+    assert result.code == 3 and "all of it: the split 'train' (and 1 more)" in result.err
     result = cli("convert", source, target, "--split", "test")
     assert (result.code, result.err) == (0, "")
     assert target.read_text(encoding="utf-8") == '{"text": "fly", "slots": []}\n'

@@ -173,9 +173,9 @@ def test_the_text_of_tokens_is_kept_if_it_is_theirs(tmp_path):
 def test_other_columns_are_left_out_and_named_once(tmp_path):
     path = write(tmp_path / "a.parquet", {"id": [1, 2], "text": ["a", "b"], "lang": ["en", "de"]})
     issues = [issue for example in read_examples(path) for issue in example.issues]
-    assert issues == [("left out", f"{path}:row 1", "the columns id, lang of all rows")]
+    assert issues == [("not read", f"{path}:row 1", 'the columns "id", "lang", not read')]
     target = tmp_path / "a.jsonl"
-    with pytest.raises(DataError, match="the columns id, lang of all rows; nothing was written"):
+    with pytest.raises(DataError, match='the columns "id", "lang", not read; nothing was written'):
         convert_file(path, target)
     convert_file(path, target, lossy=True)
 
