@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     run = load_run(parser.parse_args().run)
-    sentences = read_labelled(run)
+    sentences = read_labelled(run).sentences
     analysis = analyze_run(run, sentences)
     numbers = {id(sentence): number for number, sentence in enumerate(sentences)}
     text = judgements(analysis, numbers, f"seed {run.config.train.seed}")

@@ -120,7 +120,8 @@ def convert(
         bool, Option("--lossy", help="Write even if the target cannot hold a sentence unchanged.")
     ] = False,
     strict: Annotated[
-        bool, Option("--strict", help="Refuse wrong offsets and overlapping slots.")
+        bool,
+        Option("--strict", help="Refuse wrong offsets, overlapping slots and texts without words."),
     ] = False,
     trust: Trust = False,
 ) -> None:
@@ -144,12 +145,15 @@ def convert(
         summary += f", {format_count(result.repaired_tags, 'tag')} repaired"
     if corrected := len(result.issues("corrected offset")):
         summary += f", {format_count(corrected, 'offset')} corrected"
+    if blank := len(result.issues("no words")):
+        summary += f", {format_count(blank, 'text')} without words left out"
     # Some are of the file, not of a sentence.
     locations = {sentence.location for sentence in result.sentences}
     if changed := len(locations & {issue.location for issue in losses}):
         summary += f", {format_count(changed, 'sentence')} not complete"
     echo(f"{target}: {summary}")
-    echo_errors(*describe_issues([*result.issues("corrected offset"), *losses]))
+    repairs = [issue for kind in ("no words", "corrected offset") for issue in result.issues(kind)]
+    echo_errors(*describe_issues([*repairs, *losses]))
 
 
 def _parse_format(text: str | None) -> Any:

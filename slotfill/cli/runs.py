@@ -149,8 +149,10 @@ def evaluate(
         raise UsageError(f"--report and --errors are both {report}; give two files")
 
     from slotfill.cli import display
+    from slotfill.data.findings import find_left_out
     from slotfill.data.splits import evaluation_split
-    from slotfill.runs.evaluate import analyze_run, evaluate_run, input_files, read_labelled
+    from slotfill.evaluation.evaluate import evaluate as score
+    from slotfill.runs.evaluate import analyze_run, input_files, read_labelled
     from slotfill.runs.load import load_run
 
     if split is not None and data is not None:
@@ -163,11 +165,13 @@ def evaluate(
     general, by_slot = parse_thresholds(threshold)
     loaded.set_thresholds(threshold=general, thresholds=by_slot, intent_threshold=intent_threshold)
     name = str(data) if data else split or evaluation_split(loaded.config.data)
-    if files:
-        sentences = read_labelled(loaded, split=split, path=data, overrides=overrides or [])
-        for file in files:
-            check_not_input(file, input_files(loaded, sentences, data))
-    result = evaluate_run(loaded, split=split, path=data, overrides=overrides or [])
+    reading = read_labelled(loaded, split=split, path=data, overrides=overrides or [])
+    sentences = reading.sentences
+    for file in files:
+        check_not_input(file, input_files(loaded, sentences, data))
+    for finding in find_left_out({name: reading}):
+        echo(f"warning: {finding}", err=as_json)
+    result = score(loaded.engine, loaded.vocab, sentences, loaded.calibration)
     if files:
         analysis = analyze_run(loaded, sentences)
     if report is not None:

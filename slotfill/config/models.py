@@ -82,9 +82,10 @@ class DataConfig(StrictModel):
     `split` splits such tokens by the prefixes and suffixes seen in training, `widen` widens the
     slot to the token, `skip` drops it."""
     strict: bool = False
-    """Whether offsets that do not fit a slot's value, and slots that overlap, are errors.
+    """Whether wrong offsets, overlapping slots and sentences without labels or words are errors.
 
-    Otherwise such offsets are corrected, and the longest of overlapping slots is kept."""
+    Otherwise offsets are corrected by the value of the slot, the longest of overlapping slots is
+    kept, and such sentences are left out."""
     normalization: Literal["NFC", "NFKC", "none"] = "NFC"
     """The Unicode normalization of tokens for lookups; offsets always refer to the text itself."""
     holdout: Fraction | None = None

@@ -17,7 +17,7 @@ from slotfill.data.alignment import Misaligned, align
 from slotfill.data.formats.base import Format, KnownValuesFound
 from slotfill.data.schemes import check_scheme
 from slotfill.data.sentence import Example, Issue, Sentence, Span, intent_names
-from slotfill.data.tokenizers import Tokenizer
+from slotfill.data.tokenizers import Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError, format_count
 from slotfill.files import EncodingErrors, is_special_file, nearest_in_folder, read_lines
 
@@ -44,11 +44,13 @@ class ReadResult:
 
     sentences: list[Sentence]
     tokenizer: Tokenizer
+    left_out: Sequence[Issue] = ()
+    """An issue for each text without labels, if they are needed, or without words."""
 
     def issues(self, kind: str) -> list[Issue]:
         """Return the repairs of one kind that were made, in the order of the file."""
         issues = chain.from_iterable(sentence.issues for sentence in self.sentences)
-        return [issue for issue in issues if issue.kind == kind]
+        return [issue for issue in chain(issues, self.left_out) if issue.kind == kind]
 
     @property
     def repaired_tags(self) -> int:
@@ -116,29 +118,53 @@ def read_sentences(
         misaligned: What becomes of slots that begin or end inside a token; see `align`.
         normalization: The Unicode normalization of tokens, if `tokenizer` is a name.
         keep_tokens: Keep the tokens of a file that has tokens, instead of tokenizing its text.
-        labelled: Whether every sentence must have labels.
+        labelled: Whether sentences without labels are left out, as those without words are.
         intents: Whether every sentence must have an intent.
-        strict: Whether offsets that have to be corrected and slots that overlap are errors.
+        strict: Whether sentences to leave out, offsets to correct and overlapping slots are errors.
     """
     examples = read_examples(path, format=format, scheme=scheme, split=split)
     if isinstance(tokenizer, str):
         learned_from = examples if misaligned == "split" else []
         tokenizer = Tokenizer.fit(tokenizer, normalization, learned_from)
-    sentences = align(examples, tokenizer, misaligned, keep_tokens)
-    result = ReadResult(sentences, tokenizer)
-    for issue in result.issues("unknown labels"):
-        raise DataError(f"{issue.location}: {issue.message}")
-    if strict and (repairs := result.issues("corrected offset") + result.issues("overlap")):
+    for example in examples:
+        for issue in example.issues:
+            if issue.kind == "unknown labels":
+                raise DataError(f"{issue.location}: {issue.message}")
+    kept, left_out = _leave_out(path, examples, labelled=labelled)
+    result = ReadResult(align(kept, tokenizer, misaligned, keep_tokens), tokenizer, left_out)
+    kinds = ("unlabelled", "no words", "corrected offset", "overlap")
+    if strict and (repairs := [issue for kind in kinds for issue in result.issues(kind)]):
         raise DataError(f"{repairs[0].location}: {repairs[0].message}{_count_others(repairs)}")
-    for sentence in sentences:
-        problem = ""
-        if labelled and sentence.slots is None:
-            problem = "no labels, which training and scoring need"
-        elif intents and not intent_names(sentence.intent):
+    for sentence in result.sentences:
+        if intents and not intent_names(sentence.intent):
             problem = "no intent; give it one, or set intent: null"
-        if problem:
             raise DataError(f"{sentence.location}: the sentence has {problem}")
     return result
+
+
+def _leave_out(
+    path: Path | str, examples: Sequence[Example], *, labelled: bool
+) -> tuple[list[Example], list[Issue]]:
+    """Return the examples that have words, and labels if `labelled`, and issues on the others.
+
+    Raises DataError if none has.
+    """
+    kept: list[Example] = []
+    left_out: list[Issue] = []
+    for example in examples:
+        if not example.offsets and not example.spans and is_empty(example.text):
+            issue = Issue("no words", example.location, "the text has no words")
+        elif labelled and example.spans is None:
+            issue = Issue("unlabelled", example.location, f"no labels: {example.text!r}")
+        else:
+            kept.append(example)
+            continue
+        left_out += [issue, *example.issues]
+    if not kept:
+        labels = any(issue.kind == "unlabelled" for issue in left_out)
+        lack = "labels, which training and scoring need; label some" if labels else "words"
+        raise DataError(f"{path}: none of its {format_count(len(examples), 'sentence')} has {lack}")
+    return kept, left_out
 
 
 def read_texts(

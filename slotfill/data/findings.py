@@ -16,11 +16,14 @@ from slotfill.data.corpus import ReadResult
 from slotfill.data.sentence import Issue, Sentence, Slot
 from slotfill.data.splits import count_labels, ranks_epochs
 from slotfill.data.tokenizers import Tokenizer
+from slotfill.errors import format_count
 
 if TYPE_CHECKING:
     from slotfill.config.models import Config
 
 KINDS = {
+    "unlabelled": "sentences without labels, which are left out of training and scoring",
+    "no-words": "texts without words, which are left out",
     "repaired-tags": "tags that their scheme does not allow",
     "misaligned": "slots that begin or end inside a token",
     "retokenized": "tokens of the file that prediction would split differently",
@@ -75,6 +78,7 @@ class Finding:
 def find_problems(splits: Mapping[str, ReadResult]) -> list[Finding]:
     """Return the likely problems of the sentences of each split, by name."""
     findings: list[Finding] = []
+    findings += find_left_out(splits)
     for split, result in splits.items():
         findings += _find_repairs(split, result)
         findings += _find_duplicates(split, result.sentences)
@@ -85,6 +89,21 @@ def find_problems(splits: Mapping[str, ReadResult]) -> list[Finding]:
     findings += _find_shared_sentences(splits)
     findings += _find_similar_names(splits)
     return findings
+
+
+def find_left_out(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
+    """Yield a finding for the sentences of each split that are left out of training and scoring."""
+    for split, result in splits.items():
+        for kind, noun, more in (
+            ("unlabelled", "unlabelled sentence", ""),
+            ("no words", "text", " without words"),
+        ):
+            if issues := result.issues(kind):
+                what = f"{format_count(len(issues), noun)}{more}"
+                verb = "is" if len(issues) == 1 else "are"
+                where = _list_some(issue.location for issue in issues)
+                message = f"{split}: {what} {verb} left out, at {where}"
+                yield Finding(kind.replace(" ", "-"), message, _list_places(issues))
 
 
 def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> list[Finding]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -89,7 +91,7 @@ def _training_examples(data: DataConfig) -> list[Example]:
 
 def _split_in_file(data: DataConfig, path: Path, split: str) -> str | None:
     """Return the split to read of the file `path`; None for all of it, as for one split's file."""
-    if data.path is None or path != Path(data.path):
+    if data.path is None or path != _shown_path(data.path):
         return None
     return split if path == split_path(data, split) else "train"
 
@@ -133,8 +135,8 @@ def split_path(data: DataConfig, split: str) -> Path | None:
     Raises DataError where the data is gone, and ConfigError where there is none to train on.
     """
     if split in SPLITS and (named := getattr(data, split)):
-        return Path(named)
-    folder = Path(data.path) if data.path else None
+        return _shown_path(named)
+    folder = _shown_path(data.path) if data.path else None
     split_file = folder if split == "train" else None
     if folder is not None and not folder.exists():
         problem = "no such file or folder, though data.path of the config names it"
@@ -152,6 +154,11 @@ def split_path(data: DataConfig, split: str) -> Path | None:
             key="data.train",
         )
     return split_file
+
+
+def _shown_path(path: str) -> Path:
+    """Return an absolute path as messages show it: from the current folder, if that is shorter."""
+    return Path(min(path, os.path.relpath(path), key=len))
 
 
 def input_paths(data: DataConfig) -> list[Path]:
@@ -184,7 +191,9 @@ def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
     held = draw_holdout(reading.sentences, size)
     numbered = enumerate(reading.sentences)
     sentences = [each for index, each in numbered if (index in held) == (split == "valid")]
-    return ReadResult(sentences, reading.tokenizer)
+    return replace(
+        reading, sentences=sentences, left_out=reading.left_out if split == "train" else ()
+    )
 
 
 def draw_holdout(sentences: Sequence[Sentence], size: int) -> set[int]:
@@ -296,7 +305,7 @@ def split_file(
         keeps_format = to_format in (None, own_format)
         suffix = source.suffix if keeps_format else next(iter(part.suffixes), "")
         draft.mkdir()
-        losses: list[Issue] = []
+        losses = result.issues("no words")
         for split, indices in splits.items():
             own = ReadResult([result.sentences[index] for index in indices], result.tokenizer)
             path = (draft / split).with_suffix(suffix)

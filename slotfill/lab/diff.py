@@ -153,7 +153,7 @@ def diff_runs(a: Run, b: Run, *, split: str | None = None, path: Path | None = N
     gold: list[Sentence] = []
     outputs = []
     for run in (a, b):
-        sentences = read_labelled(run, split=split, path=path)
+        sentences = read_labelled(run, split=split, path=path).sentences
         gold = gold or [_in_characters(sentence) for sentence in sentences]
         _check_same_texts(gold, sentences)
         predicted = predict(run.engine, run.vocab, sentences, run.calibration)
@@ -172,16 +172,25 @@ def diff_files(gold: Path, a: Path, b: Path, *, scheme: str = "iob2") -> Diff:
     check_scheme(scheme)
     sentences, *outputs = (
         read_sentences(
-            path, scheme=scheme, tokenizer=Tokenizer("characters"), misaligned="widen"
+            path,
+            scheme=scheme,
+            tokenizer=Tokenizer("characters"),
+            misaligned="widen",
+            labelled=path is not gold,
         ).sentences
         for path in (gold, a, b)
     )
+    labelled = [_in_characters(each) for each in sentences if each.slots is not None]
+    if not labelled:
+        raise DataError(f"{gold}: none of its sentences has labels")
     predictions = []
     for output in outputs:
         _check_same_texts(sentences, output)
+        pairs = zip(sentences, output, strict=True)
+        output = [each for own, each in pairs if own.slots is not None]
         slots = [_count_characters(sentence, sentence.slots or []) for sentence in output]
         predictions.append(Predictions(slots, [sentence.intent for sentence in output]))
-    return diff_predictions([_in_characters(sentence) for sentence in sentences], *predictions)
+    return diff_predictions(labelled, *predictions)
 
 
 def diff_predictions(gold: Sequence[Sentence], a: Predictions, b: Predictions) -> Diff:

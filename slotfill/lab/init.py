@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from slotfill.config.models import DataConfig, TrainConfig
-from slotfill.data.corpus import format_from_suffix, guess_format, list_shards
+from slotfill.data.corpus import ReadResult, format_from_suffix, guess_format, list_shards
+from slotfill.data.findings import find_left_out
 from slotfill.data.schemes import SCHEMES
 from slotfill.data.sentence import Sentence, intent_names
 from slotfill.data.splits import holdout_share, read_split, split_names, split_path
@@ -64,11 +65,11 @@ def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
     by_name = format_from_suffix(first) == format
     scheme, scheme_reason = _infer_scheme(data)
     data = data.model_copy(update={"scheme": scheme})
-    sentences = _read(data)
-    language, language_reason = _infer_language(sentences)
+    language, language_reason = _infer_language(_read(data).sentences)
     tokenizer = "characters" if language in _WITHOUT_SPACES else "words"
     data = data.model_copy(update={"tokenizer": tokenizer})
-    sentences = _read(data)
+    reading = _read(data)
+    sentences = reading.sentences
     splits = split_names(data)
     count = len(sentences)
     slots = Counter(slot.name for sentence in sentences for slot in sentence.slots or ())
@@ -80,6 +81,7 @@ def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
         f"format: {format}, by its {'name and ' if by_name else ''}content",
         *scheme_reason,
         f"language: {language or 'unknown'}, {language_reason}",
+        *map(str, find_left_out({"train": reading})),
     ]
     lines = ["data:", f"  path: {_quote(os.path.relpath(source, folder))}"]
     lines.append(f"  format: {format}")
@@ -125,9 +127,9 @@ def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
     return "\n".join([header, *lines]) + "\n", reasons
 
 
-def _read(data: DataConfig) -> list[Sentence]:
+def _read(data: DataConfig) -> ReadResult:
     """Return all training sentences."""
-    return read_split(data.model_copy(update={"holdout": 0.0}), "train").sentences
+    return read_split(data.model_copy(update={"holdout": 0.0}), "train")
 
 
 def _infer_scheme(data: DataConfig) -> tuple[str, list[str]]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from slotfill.config.validate import parse_config
-from slotfill.data.corpus import FormatPart, format_from_suffix, read_sentences
+from slotfill.data.corpus import FormatPart, ReadResult, format_from_suffix, read_sentences
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import evaluation_split, input_paths, read_split
 from slotfill.errors import ConfigError, SlotfillError
@@ -23,7 +23,7 @@ def evaluate_run(
     run: Run, *, split: str | None = None, path: Path | None = None, overrides: Sequence[str] = ()
 ) -> EvaluationResult:
     """Return the scores of `run` on labelled sentences; see `read_labelled` for the arguments."""
-    sentences = read_labelled(run, split=split, path=path, overrides=overrides)
+    sentences = read_labelled(run, split=split, path=path, overrides=overrides).sentences
     return evaluate(run.engine, run.vocab, sentences, run.calibration)
 
 
@@ -51,7 +51,7 @@ def _training_slots(run: Run) -> TrainingSlots | None:
 
 def read_labelled(
     run: Run, *, split: str | None = None, path: Path | None = None, overrides: Sequence[str] = ()
-) -> list[Sentence]:
+) -> ReadResult:
     """Return labelled sentences, tokenized as the run needs them.
 
     Args:
@@ -81,17 +81,16 @@ def read_labelled(
                     key=f"data.{key}",
                 )
     if path is None:
-        result = read_split(data, split or evaluation_split(data), tokenizer=run.vocab.tokenizer)
-    else:
-        name = data.format if isinstance(data.format, str) else data.format["name"]
-        format: FormatPart | None = format_from_suffix(path)
-        if format in (None, name) or any(key.startswith("data.format") for key in overrides):
-            format = data.format
-        result = read_sentences(
-            path,
-            format=format,
-            scheme=data.scheme,
-            tokenizer=run.vocab.tokenizer,
-            misaligned=data.misaligned,
-        )
-    return result.sentences
+        return read_split(data, split or evaluation_split(data), tokenizer=run.vocab.tokenizer)
+    name = data.format if isinstance(data.format, str) else data.format["name"]
+    format: FormatPart | None = format_from_suffix(path)
+    if format in (None, name) or any(key.startswith("data.format") for key in overrides):
+        format = data.format
+    return read_sentences(
+        path,
+        format=format,
+        scheme=data.scheme,
+        tokenizer=run.vocab.tokenizer,
+        misaligned=data.misaligned,
+        strict=data.strict,
+    )

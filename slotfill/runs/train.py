@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from slotfill.config.models import Config
-from slotfill.data.findings import check_splits, check_values
+from slotfill.data.findings import check_splits, check_values, find_left_out
 from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, split_names
@@ -114,11 +114,11 @@ def train(
         profile: Measure where the time goes, for which a GPU is synchronized in each section.
     """
     splits = [split for split in SPLITS if split in {"train", *split_names(config.data)}]
-    corpus = {
-        split: read_split(config.data, split, intents=bool(config.intent)).sentences
-        for split in splits
+    results = {
+        split: read_split(config.data, split, intents=bool(config.intent)) for split in splits
     }
-    findings = check_splits(corpus, intents=bool(config.intent))
+    corpus = {split: result.sentences for split, result in results.items()}
+    findings = [*find_left_out(results), *check_splits(corpus, intents=bool(config.intent))]
     names = {slot.name for sentence in corpus["train"] for slot in sentence.slots or ()}
     for finding in [*findings, *check_values(config, names)]:
         on_finding(finding.message)

@@ -85,13 +85,28 @@ def test_unknown_slot_names_are_counted(trained, cli):
     )
 
 
-def test_unlabelled_sentences_are_refused(trained, cli):
+def test_unlabelled_sentences_are_left_out(trained, cli):
+    labelled = '{"text": "leave Oslo", "slots": []}\n'
+    Path("mine.jsonl").write_text(f'{{"text": "leave Oslo"}}\n{labelled}{{"text": ""}}\n')
+    result = cli("evaluate", trained, "--data", "mine.jsonl")
+    assert result.code == 0
+    assert result.out.splitlines()[:2] == [
+        "warning: mine.jsonl: 1 unlabelled sentence is left out, at mine.jsonl:1",
+        "warning: mine.jsonl: 1 text without words is left out, at mine.jsonl:3",
+    ]
+    result = cli("evaluate", trained, "--data", "mine.jsonl", "--json")
+    assert json.loads(result.out)["sentences"] == 1
+    assert result.err.count("is left out") == 2
+    assert cli("evaluate", trained, "data.strict=true", "--data", "mine.jsonl").code == 3
+
+
+def test_without_any_label_there_is_nothing_to_score(trained, cli):
     Path("mine.jsonl").write_text('{"text": "leave Oslo"}\n')
     result = cli("evaluate", trained, "--data", "mine.jsonl")
     assert (result.code, result.out) == (3, "")
-    assert (
-        result.err
-        == "slotfill: mine.jsonl:1: the sentence has no labels, which training and scoring need\n"
+    assert result.err == (
+        "slotfill: mine.jsonl: none of its 1 sentence has labels, which training and scoring need;"
+        " label some\n"
     )
 
 

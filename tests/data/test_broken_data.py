@@ -245,13 +245,6 @@ BROKEN = [
         ),
     ),
     (
-        "an empty sentence in jointslu",
-        {"a/seq.in": "go\n \nfly\n", "a/seq.out": "O\n\nO\n"},
-        "a",
-        {},
-        "@/a/seq.in:2: an empty sentence; remove this line from all files",
-    ),
-    (
         "seq.in missing",
         {"a/seq.out": "O\n"},
         "a",
@@ -263,21 +256,38 @@ BROKEN = [
         {"a/seq.in": "go\n"},
         "a",
         {},
-        "@/a/seq.in:1: the sentence has no labels, which training and scoring need",
+        "@/a: none of its 1 sentence has labels, which training and scoring need; label some",
     ),
     (
         "no labels in conll",
         {"a.conll": "go\nfly\n"},
         "a.conll",
         {},
-        "@/a.conll:1: the sentence has no labels, which training and scoring need",
+        "@/a.conll: none of its 1 sentence has labels, which training and scoring need; label some",
     ),
     (
         "no labels in jsonl",
-        {"a.jsonl": '{"tokens": ["a"], "tags": ["O"]}\n{"text": "fly"}\n'},
+        {"a.jsonl": '{"text": "a"}\n{"text": "fly"}\n'},
         "a.jsonl",
         {},
-        "@/a.jsonl:2: the sentence has no labels, which training and scoring need",
+        (
+            "@/a.jsonl: none of its 2 sentences has labels, which training and scoring need; label"
+            " some"
+        ),
+    ),
+    (
+        "no labels where they are needed",
+        {"a.jsonl": '{"text": "a", "slots": []}\n{"text": "fly"}\n{"text": ""}\n'},
+        "a.jsonl",
+        {"strict": True},
+        "@/a.jsonl:2: no labels: 'fly' (and 1 more)",
+    ),
+    (
+        "no words at all",
+        {"a.jsonl": '{"text": ""}\n{"text": " "}\n'},
+        "a.jsonl",
+        {"labelled": False},
+        "@/a.jsonl: none of its 2 sentences has words",
     ),
     (
         "JSON that does not parse",
@@ -330,13 +340,6 @@ BROKEN = [
         "a.jsonl",
         {},
         '@/a.jsonl:1: "tokens" must hold texts that are not only spaces, found " "',
-    ),
-    (
-        "an empty sentence in jsonl",
-        {"a.jsonl": '{"text": " ", "slots": []}\n'},
-        "a.jsonl",
-        {},
-        "@/a.jsonl:1: an empty sentence; remove the line",
     ),
     (
         "unequal tokens and tags",

@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from slotfill.data.json_objects import JsonObject
 from slotfill.data.sentence import Example
-from slotfill.data.tokenizers import Tokenizer, is_empty
+from slotfill.data.tokenizers import Tokenizer
 
 UTF16 = "Utf16CodeUnit"
 UNITS = (UTF16, "UnicodeCodePoint", "TextElements_V8")
@@ -33,10 +33,7 @@ class OffsetReader:
 
 def read_utterance(row: JsonObject) -> Example:
     """Return the text and the intent of an utterance, as yet without slots."""
-    text = row.get("text", str)
-    if is_empty(text):
-        row.fail("an empty text; remove the utterance")
-    return Example(text, [], row.get("intent", str, None) or None, row.location)
+    return Example(row.get("text", str), [], row.get("intent", str, None) or None, row.location)
 
 
 def count_utf16(text: str) -> int:

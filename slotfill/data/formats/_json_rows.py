@@ -9,7 +9,6 @@ from typing import Any
 from slotfill.data.formats.base import Format
 from slotfill.data.json_objects import JsonObject, parse_head, read_rows, shorten
 from slotfill.data.sentence import INTENT_SEPARATOR, Example
-from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
 
 
@@ -52,10 +51,7 @@ class JsonRows(Format):
 
 def start_example(row: JsonObject, text_key: str = "text") -> Example:
     """Return the example, still without labels, of the text at `text_key`."""
-    text = row.get(text_key, str)
-    if is_empty(text):
-        row.fail("an empty sentence; remove it")
-    return Example(text, None, None, row.location)
+    return Example(row.get(text_key, str), None, None, row.location)
 
 
 def is_triple(value: Any) -> bool:

@@ -22,7 +22,6 @@ from pathlib import Path
 from slotfill.data.formats.base import Format, check_known, example_from_tokens, split_on_spaces
 from slotfill.data.json_objects import JsonObject, parse_json
 from slotfill.data.sentence import Example, Sentence
-from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError, did_you_mean, format_count
 from slotfill.files import read_lines
 
@@ -127,11 +126,9 @@ def _make_example(row: dict[str, str], location: str, scheme: str) -> Example:
         tags = split_on_spaces(row["tags"]) if "tags" in row else None
         tokens = split_on_spaces(row["tokens"])
         return example_from_tokens(tokens, tags, scheme, intent, [location], text)
-    if text is None or is_empty(text):
-        raise DataError(f"{location}: an empty sentence; remove the row")
     if "tags" in row:
         raise DataError(f"{location}: 'slots' go with 'text', and 'tags' with 'tokens'")
-    example = Example(text, None, intent, location)
+    example = Example(text or "", None, intent, location)
     if "slots" in row:
         try:
             slots = parse_json(row["slots"], location)

@@ -22,7 +22,6 @@ from pathlib import Path
 from slotfill.data.formats.base import Format, describe_other_files
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
 from slotfill.data.sentence import Example, describe_unread, example_from_parts
-from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
 from slotfill.files import decode_lines, read_lines
 
@@ -82,8 +81,6 @@ class Dialogflow(Format):
 def _example(row: JsonObject, key: str, intent: str) -> Example:
     parts = [(part.get("text", str), _slot_name(part), None) for part in row.objects(key)]
     example = example_from_parts(parts, row.location, intent)
-    if is_empty(example.text):
-        row.fail("an empty phrase; remove it")
     example.list_unread(row.unread())
     return example
 

@@ -18,7 +18,6 @@ from typing import Any
 from slotfill.data.formats._json_rows import set_intent_from_scores
 from slotfill.data.formats.base import Format
 from slotfill.data.sentence import Example
-from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError, UsageError
 from slotfill.files import nearest_in_folder
 
@@ -44,8 +43,7 @@ class DocBin(Format):
         number = 0
         try:
             for number, doc in enumerate(SpacyDocBin().from_bytes(data).get_docs(Vocab()), 1):
-                if not is_empty(doc.text):
-                    yield _to_example(doc, f"{path}:{number}")
+                yield _to_example(doc, f"{path}:{number}")
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             problem = f"not a .spacy file of spaCy 3, or damaged ({type(error).__name__})"
             raise DataError(f"{path}: {problem}") from None

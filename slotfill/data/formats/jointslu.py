@@ -65,8 +65,6 @@ class JointSLU(Format):
             tag_location, tags = located.get("seq.out", (location, None))
             _, intent = located.get("label", ("", ""))
             tokens = split_on_spaces(words)
-            if not tokens:
-                raise DataError(f"{location}: an empty sentence; remove this line from all files")
             labels = None if tags is None else split_on_spaces(tags)
             intent = intent.strip(" \t") or None
             example = example_from_tokens(tokens, labels, scheme, intent, [tag_location])

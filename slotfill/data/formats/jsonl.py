@@ -23,7 +23,6 @@ from typing import Any
 from slotfill.data.formats.base import Format, example_from_tokens, render_tags
 from slotfill.data.json_objects import JsonObject, parse_json, shorten
 from slotfill.data.sentence import Example, Issue, Sentence, Slot
-from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
 from slotfill.files import STANDARD_INPUT, read_lines
 
@@ -112,9 +111,7 @@ def _probability(key: str, value: float | None) -> str:
 
 
 def _from_tokens(row: JsonObject, scheme: str) -> Example:
-    tokens, tags = row.texts("tokens"), row.texts("tags")
-    if not tokens:
-        row.fail("an empty sentence; remove the line")
+    tokens, tags = row.texts("tokens") or [], row.texts("tags")
     if tags is None and row.items.get("slots") is not None:
         row.fail(_MIXED_KEYS)
     intent, text = row.get("intent", str, None), row.get("text", str, None)
@@ -125,8 +122,6 @@ def _from_text(row: JsonObject) -> Example:
     if row.items.get("text") is None:
         row.fail(_LEX_HINT if _LEX_KEY in row.items else 'neither "text" nor "tokens"')
     text = row.get("text", str)
-    if is_empty(text):
-        row.fail("an empty sentence; remove the line")
     example = Example(text, None, row.get("intent", str, None), row.location)
     if row.get("slots", list, None) is not None:
         example.spans = []

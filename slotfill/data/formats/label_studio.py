@@ -35,7 +35,6 @@ from typing import Any
 from slotfill.data.formats.base import Format, check_known
 from slotfill.data.json_objects import JsonObject, parse_json, read_objects
 from slotfill.data.sentence import INTENT_SEPARATOR, Example, Sentence, intent_names
-from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
 
 _TASK_KEY = re.compile(
@@ -132,10 +131,7 @@ class LabelStudio(Format):
     def _read_task(self, task: JsonObject, intents: set[str]) -> Example:
         data = task.object("data")
         key = self._text_key(data)
-        text = data.get(key, str)
-        if is_empty(text):
-            data.fail("an empty text; remove the task")
-        example = Example(text, location=task.location)
+        example = Example(data.get(key, str), location=task.location)
         candidates = []
         for annotation in _annotations(task):
             user = _annotator(annotation)

@@ -42,7 +42,6 @@ from slotfill.data.formats.base import (
 from slotfill.data.json_objects import JsonObject
 from slotfill.data.schemes import UNKNOWN_TAG
 from slotfill.data.sentence import Example, Sentence
-from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError, UsageError, did_you_mean
 
 _NAMES = {
@@ -177,19 +176,15 @@ class _Layout:
         if isinstance(intent, int):
             intent = self._name(row, self.columns[self.roles["intent"]], intent)
         if "spans" in self.roles:
-            if text is None or is_empty(text):
-                row.fail(_EMPTY)
-            example = Example(text, None, intent, row.location)
+            example = Example(text or "", None, intent, row.location)
             self._add_spans(example, row)
             return example
         tokens = row.texts(self.roles["tokens"]) if "tokens" in self.roles else None
         tags = self._read_tags(row)
         if tokens is None and tags is not None:
             tokens = split_on_spaces(text or "")
-        if tokens is None and text and not is_empty(text):
-            return Example(text, None, intent, row.location)
-        if not tokens:
-            row.fail(_EMPTY)
+        if tokens is None:
+            return Example(text or "", None, intent, row.location)
         is_same = text is None or _without_spaces(text) == _without_spaces("".join(tokens))
         source = text if is_same else None
         example = example_from_tokens(tokens, tags, scheme, intent, [row.location], source)
@@ -297,7 +292,6 @@ class _Layout:
 
 
 _NOTHING = Column("nothing")
-_EMPTY = "an empty sentence; remove the row"
 
 
 def _find_roles(

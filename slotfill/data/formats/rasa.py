@@ -41,7 +41,6 @@ from slotfill.data.formats.base import (
 from slotfill.data.json_objects import JsonObject, parse_json, read_object, read_objects
 from slotfill.data.offsets import NEAREST, find_value
 from slotfill.data.sentence import Example, Sentence, Span, describe_unread
-from slotfill.data.tokenizers import is_empty
 from slotfill.data.yaml_values import YamlValue, read_documents
 from slotfill.errors import DataError
 from slotfill.files import read_lines
@@ -295,8 +294,6 @@ def _parse(item: _Item) -> Example:
             _add_entity(example, entity, start, len(example.text))
             example.list_unread(entity.unread())
     example.text += item.text[done:]
-    if is_empty(example.text):
-        raise DataError(f"{item.location}: an empty example; remove it")
     return example
 
 
@@ -327,8 +324,6 @@ def _add_entity(
 def _read_json_examples(path: Path) -> Iterator[Example]:
     for _, row in _read_objects(path, *_EXAMPLES):
         text = row.get("text", str)
-        if is_empty(text):
-            row.fail("an empty example; remove it")
         example = Example(text, [], row.get("intent", str, None) or None, row.location)
         for entity in row.objects("entities"):
             start, end = entity.get("start", int), entity.get("end", int)

@@ -22,7 +22,6 @@ from typing import NamedTuple, NoReturn
 from slotfill.data.formats.base import Format, KnownValuesFound
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
 from slotfill.data.sentence import Example, Issue, describe_unread, example_from_parts
-from slotfill.data.tokenizers import is_empty
 from slotfill.data.yaml_values import YamlValue, read_documents
 from slotfill.errors import DataError
 from slotfill.files import read_lines
@@ -70,7 +69,7 @@ class Snips(Format):
             for keys, row in read_objects(path, *layout):
                 intent = keys[1] if len(layout) > 1 else keys[0]
                 given = [(part.text, part.slot, None) for part in _read_parts(row)]
-                example = _check(example_from_parts(given, row.location, intent))
+                example = example_from_parts(given, row.location, intent)
                 _note_entities(example, _read_parts(row))
                 example.list_unread(row.unread())
                 yield example
@@ -89,7 +88,7 @@ class Snips(Format):
                     hint = f"write [{slot}](words)"
                     raise DataError(f"{utterance.location}: {problem}; {hint}")
                 filled.append((value, slot, None))
-            example = _check(example_from_parts(filled, utterance.location, utterance.intent))
+            example = example_from_parts(filled, utterance.location, utterance.intent)
             _note_entities(example, utterance.parts)
             yield example
 
@@ -143,12 +142,6 @@ def _note_entities(example: Example, parts: Iterable[_Part]) -> None:
         if part.entity not in ("", part.slot):
             message = f"the entity '{part.entity}' of slot '{part.slot}'"
             example.issues += (Issue("not read", example.location, message),)
-
-
-def _check(example: Example) -> Example:
-    if is_empty(example.text):
-        raise DataError(f"{example.location}: an empty utterance; remove it")
-    return example
 
 
 def _read_parts(row: JsonObject) -> Iterator[_Part]:

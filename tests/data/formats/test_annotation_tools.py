@@ -176,8 +176,9 @@ def test_label_studio_tasks_without_an_annotation_are_unlabelled(tmp_path):
     ]
     sentences = read(tmp_path / "a.json", tasks)
     assert [sentence.slots for sentence in sentences] == [None, None, []]
-    with pytest.raises(DataError, match=r"a.json:1: the sentence has no labels, which training"):
-        read_sentences(tmp_path / "a.json")
+    result = read_sentences(tmp_path / "a.json")
+    assert [sentence.text for sentence in result.sentences] == ["to Rome"]
+    assert len(result.issues("unlabelled")) == 2
 
 
 def test_label_studio_json_min(tmp_path):
@@ -204,7 +205,6 @@ def test_label_studio_json_min(tmp_path):
     ("content", "message"),
     [
         ('[{"data": {"text": 3}}]', '1: expected a text as "text", found 3'),
-        ('[{"data": {"text": " "}}]', "1: an empty text; remove the task"),
         ('[{"data": {"text": null}}]', '1: expected a text as "text", found null'),
         ('[{"data": {"n": 3}}]', 'the data of the task has no "text", and has no text; set'),
         (
@@ -344,8 +344,8 @@ def test_brat_folders_and_corpora(tmp_path):
     (folder / "annotation.conf").write_text("[entities]\n", encoding="utf-8")
     assert [each.text for each in read_sentences(folder).sentences] == ["to a", "to b"]
     (folder / "c.txt").write_text("no labels\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"c.txt:1: the sentence has no labels"):
-        read_sentences(folder)
+    (issue,) = read_sentences(folder).issues("unlabelled")
+    assert issue.location == f"{folder / 'c.txt'}:1"
     assert guess_format(folder / "a.ann") == "brat"
     (folder / "a.txt").unlink()
     with pytest.raises(DataError, match=r"a.txt: no such file"):
@@ -473,7 +473,6 @@ def test_clu_writes_a_project_with_its_intents_and_entities(tmp_path):
             project({"text": "a"}, stringIndexType="utf16"),
             "1: unknown \"stringIndexType\" 'utf16' (allowed: TextElements_V8, UnicodeCodePoint",
         ),
-        (project({"text": ""}), "an empty text; remove the utterance"),
         (project({"text": "a", "entities": [{}]}), 'as "offset", it is missing'),
         (project({"text": "a", "dataset": 1}), 'expected a text as "dataset", found 1'),
         (project(), "no sentences"),

@@ -250,7 +250,6 @@ def test_rasa_folders_are_read_without_other_files(tmp_path):
             "nlu:\n- intent: a\n  examples: |\n    - a\n    b\n",
             ":5: expected an example after '- '",
         ),
-        ("nlu:\n- intent: a\n  examples: |\n    -\n", ":4: an empty example; remove it"),
         ("nlu:\n- intent: a\n  intent: b\n", ":3: the key 'intent' is given twice"),
         ("nlu:\n- &a {intent: x}\n- *a\n", ":3: the alias *a is not read; write out what it"),
         ("nlu: &a [*a]\n", ":1: the alias *a is not read"),
@@ -410,7 +409,6 @@ def test_snips_yaml(tmp_path):
             ":4: expected [slot](words) or [slot:entity](words), found 'to b](c)'",
         ),
         ("type: intent\nname: a\nutterances:\n- to [b]()\n", ":4: expected [slot](words)"),
-        ("type: intent\nname: a\nutterances:\n- ''\n", ":4: an empty utterance; remove it"),
         ("type: intent\nname: a\nslots:\n- name: b\n", ":4: expected the entity of a slot"),
         ('{"intents": {"a": {"utterances": [{"data": [{}]}]}}}', ':1: expected a text as "text"'),
         ('{"a": [{"data": [{"text": "b"}]}', ":1: expected a comma or ']'"),
@@ -482,7 +480,6 @@ def test_dialogflow_folders_and_zip_files(tmp_path):
             {"a_usersays_en.json": b'[{"isTemplate": true, "data": [{"text": "@a:a"}]}]'},
             "/a_usersays_en.json:1: a template, which has no values; write example phrases",
         ),
-        ({"a_usersays_en.json": b'[{"data": []}]'}, "/a_usersays_en.json:1: an empty phrase"),
         ({"a_usersays_en.json": b'[{"data": [3]}]'}, "/a_usersays_en.json:1: expected objects in"),
     ],
 )
