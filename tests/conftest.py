@@ -12,15 +12,20 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from io import BufferedReader, FileIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
+import typer.main
 
 # Before torch is imported: networks of these sizes are slower with a second thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A background job ignores SIGINT, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Typer would build all commands again for each command line.
+typer.main.get_command = cache(typer.main.get_command)
 
 CITIES = ("Taipei", "Tokyo", "New York", "Paris", "Oslo", "Lima")
 SHAPES = (

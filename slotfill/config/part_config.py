@@ -97,13 +97,14 @@ def options_model(part: PartSource) -> type[BaseModel]:
 
 def _check_part(value: Any, info: ValidationInfo, kind: str, default: str | None) -> PartConfig:
     registry = REGISTRIES[kind]
-    allowed = did_you_mean("", registry.names())
     options = {"name": value} if isinstance(value, str) else value
     if isinstance(options, Mapping) and "name" not in options:
         if default is None:
+            allowed = did_you_mean("", registry.names())
             raise combine_errors([(("name",), f"is needed and not given{allowed}")])
         options = {"name": default, **options}
     if not isinstance(options, Mapping) or not isinstance(options["name"], str):
+        allowed = did_you_mean("", registry.names())
         raise config_error(f"must be the name of one {kind}{allowed}, found {format_value(value)}")
     name = options["name"]
     try:
@@ -126,8 +127,12 @@ def _check_list(value: list[Any], info: ValidationInfo, kind: str) -> list[PartC
         raise config_error(f"at least one {kind} is needed")
     if len(value) > MAX_DEPTH:
         raise config_error(f"at most {MAX_DEPTH} {kind}s are allowed, found {len(value)}")
-    items = TypeAdapter(list[Annotated[Any, part_validator(kind)]])
-    return items.validate_python(value, context=info.context)
+    return _list_adapter(kind).validate_python(value, context=info.context)
+
+
+@cache
+def _list_adapter(kind: str) -> TypeAdapter[list[PartConfig]]:
+    return TypeAdapter(list[Annotated[Any, part_validator(kind)]])
 
 
 def combine_errors(errors: Iterable[tuple[KeyPath, str]]) -> ValidationError:

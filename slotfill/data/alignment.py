@@ -100,16 +100,21 @@ def _align_slots(
 
 def _without_overlaps(sentence: Sentence, slots: Iterable[Slot]) -> list[Slot]:
     """Return `slots` in order, without those that overlap a longer or an earlier one."""
-    kept: list[Slot] = []
-    for slot in sorted(slots, key=lambda slot: (slot.start - slot.end, slot)):
-        other = next((o for o in kept if o.start < slot.end and slot.start < o.end), None)
-        if other is None:
-            kept.append(slot)
+
+    def priority(slot: Slot) -> tuple[int, Slot]:
+        return slot.start - slot.end, slot
+
+    kept: dict[int, Slot] = {}  # By token.
+    for slot in sorted(slots, key=priority):
+        tokens = range(slot.start, slot.end)
+        others = {kept[token] for token in tokens if token in kept}
+        if not others:
+            kept.update(dict.fromkeys(tokens, slot))
             continue
-        both = (f"'{each.name}' ({sentence.value(each)!r})" for each in (slot, other))
+        both = (f"'{e.name}' ({sentence.value(e)!r})" for e in (slot, min(others, key=priority)))
         message = "slot {} overlaps {}, and is left out".format(*both)
         sentence.issues += (Issue("overlap", sentence.location, message),)
-    return sorted(kept, key=lambda slot: slot.start)
+    return sorted(set(kept.values()), key=lambda slot: slot.start)
 
 
 def _find_unknown_tokens(
