@@ -151,10 +151,11 @@ class Tokenizer:
         tokens: list[str] = []
         offsets: list[tuple[int, int]] = []
         start = 0
+        is_plain = self._ascii_words and text.isascii()
         # No token holds a space or depends on what is beyond one, so words are split one by one.
         for word in text.split(" "):
             end = start + len(word)
-            if self._ascii_words and word.isalnum() and word.isascii():
+            if is_plain and word.isalnum():
                 tokens.append(word)
                 offsets.append((start, end))
             elif word:

@@ -141,7 +141,7 @@ class Vocab:
 
     def known_share(self, tokens: Sequence[str]) -> float:
         """Return the share of `tokens` that `contains_token`."""
-        if set(tokens) <= self.tokens.keys():  # Nearly always, and much faster.
+        if all(map(self.tokens.__contains__, tokens)):  # Nearly always, and much faster.
             return 1.0
         return sum(map(self.contains_token, tokens)) / len(tokens)
 

@@ -19,6 +19,7 @@ Neural Networks" (temperature)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -152,16 +153,27 @@ def intent_confidences(
     probability that the set is not empty, since a sentence has at least one.
     """
     if not multi_label:
-        best = logits[range(len(logits)), [ids[0] for ids in intents]]
-        sums = np.exp((logits - best[:, None]) / temperature).sum(axis=1)
-        return to_probability(1 / sums).tolist()
-    # P(not intent) = 1 / (1 + exp(logit)), and P(intent) is that of the negative logit.
-    signed = logits.astype(np.float64) / temperature
-    log_empty = -np.logaddexp(0, signed).sum(axis=1)
-    for row, ids in zip(signed, intents, strict=True):
-        row[ids] *= -1
-    exactly = np.exp(-np.logaddexp(0, signed).sum(axis=1))
-    return to_probability(exactly / np.maximum(-np.expm1(log_empty), 1e-300)).tolist()
+        return [_highest_probability(row, temperature) for row in logits.tolist()]
+    # P(not intent) = 1 / (1 + exp(logit)), and P(intent) is exp(logit) times that.
+    scaled = logits.astype(np.float64) / temperature
+    log_empty = -np.logaddexp(0, scaled).sum(axis=1)
+    return [
+        _set_probability(sum([row[index] for index in ids]), empty)
+        for row, ids, empty in zip(scaled.tolist(), intents, log_empty.tolist(), strict=True)
+    ]
+
+
+def _set_probability(logit: float, log_empty: float) -> float:
+    """Return the probability of a set of intents with this sum of logits, if it is not empty."""
+    probability = math.exp(log_empty + logit) / max(-math.expm1(log_empty), 1e-300)
+    return min(1.0, max(0.0, probability))
+
+
+def _highest_probability(logits: list[float], temperature: float) -> float:
+    """Return the largest softmax of a few logits, without NumPy's cost of each call."""
+    highest = max(logits)
+    total = sum([math.exp((logit - highest) / temperature) for logit in logits])
+    return max(0.0, 1 / total)  # In this order, 0 where scores have overflowed and it is nan.
 
 
 @np.errstate(all="ignore")

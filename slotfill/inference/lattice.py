@@ -19,6 +19,7 @@ from slotfill.inference.decoding import (
     SINGLE_DECODE_MAX_BATCH,
     Scores,
     Transitions,
+    decode,
     decode_single,
 )
 
@@ -45,8 +46,8 @@ class Lattice:
             `forward` are 1.
         pairs: exp(transition / T), `(from, to)`.
         forward: For each token, the share of the prefixes that end with a tag, of the same shape.
-        tags: The tags of each sentence that were given to `follow`.
-        readings: The probability of the complete `tags` of each sentence, `(batch,)`.
+        path: The ids of the tags of each sentence that are followed, `(batch, time)`.
+        readings: The probability of the complete `path` of each sentence, `(batch,)`.
     """
 
     def __init__(
@@ -73,9 +74,7 @@ class Lattice:
         self.pairs = np.ones((emissions.shape[2],) * 2, weights.dtype)
         self.end = self.pairs[0]
         if transitions is not None:
-            self.pairs, self.by_successor, self.end = exp_transitions(
-                transitions, temperature, weights.dtype.str
-            )
+            self.pairs, self.end = exp_transitions(transitions, temperature, weights.dtype.str)
         self._sum_prefixes()
 
     def _sum_prefixes(self) -> None:
@@ -87,9 +86,9 @@ class Lattice:
                 sums *= weights
             else:
                 sums[:] = weights
-            totals = np.where(self.mask[step], sums.dot(ones), 1)[:, None]
-            sums /= totals
-            weights /= totals
+            scale = 1 / np.where(self.mask[step], sums.dot(ones), 1)[:, None]
+            sums *= scale
+            weights *= scale
 
     @cached_property
     def backward(self) -> np.ndarray:
@@ -100,17 +99,53 @@ class Lattice:
         if self.transitions is None:
             backward[:] = 1
             return backward
+        by_successor = np.ascontiguousarray(self.pairs.T)
         following = backward[-1]
         for current, weights in zip(backward[-2::-1], self.weights[:0:-1], strict=True):
-            current += np.dot(following * weights, self.by_successor)
+            current += np.dot(following * weights, by_successor)
             following = current
         return backward
 
-    def follow(self, tags: list[list[int]]) -> None:
-        """Set `tags`, which may be any of each sentence, and their probabilities."""
-        self.tags = tags
-        self.path = np.zeros(self.mask.T.shape, np.intp)
-        self.path[self.mask.T] = np.fromiter(chain.from_iterable(tags), np.intp)
+    def follow(self, tags: Sequence[Sequence[int]]) -> None:
+        """Follow `tags`, which may be any of each sentence."""
+        path = np.zeros(self.mask.T.shape, np.intp)
+        path[self.mask.T] = np.fromiter(chain.from_iterable(tags), np.intp)
+        self._follow(path)
+
+    def follow_best(self) -> None:
+        """Follow the best tags of each sentence.
+
+        Those are most often the most probable tag at each token: if their sequence is more probable
+        than any other tag is at any token, then no other sequence is as probable. Where it is not,
+        Viterbi finds them.
+        """
+        if self.transitions is None:
+            self.follow(decode(self.emissions, self.lengths, None))
+            return
+        shares = self.forward * self.backward
+        path = shares.argmax(axis=2).T
+        self._follow(path)
+        is_valid = self.is_precise & (self.readings < 1 + _ROUNDING)
+        rows = np.flatnonzero(~(is_valid & (self.readings > 0.5 + _ROUNDING)))
+        others = shares[:, rows]
+        np.put_along_axis(others, path[rows].T[..., None], 0, axis=2)
+        is_best = self.readings[rows] > others.max(axis=(0, 2)) + _ROUNDING
+        rows = rows[~(is_valid[rows] & is_best)]
+        if len(rows):
+            found = decode(self.emissions[rows], self.lengths[rows], self.transitions)
+            for row, tags in zip(rows, found, strict=True):
+                path[row, : len(tags)] = tags
+            self._follow(path)
+
+    @property
+    def tags(self) -> list[list[int]]:
+        """The tags of each sentence that are followed."""
+        rows = zip(self.path.tolist(), self.lengths.tolist(), strict=True)
+        return [row[:length] for row, length in rows]
+
+    def _follow(self, path: np.ndarray) -> None:
+        """Set `path` and its probabilities."""
+        self.path = path
         places = self.path[..., None]
         scores = np.take_along_axis(self.emissions, places, axis=2)[..., 0] - self.highest
         if self.transitions is not None:
@@ -131,7 +166,7 @@ class Lattice:
         if self.emissions.dtype == np.float32 and not self.is_precise.all():
             emissions = self.emissions.astype(np.float64)
             precise = Lattice(emissions, self.lengths, self.transitions, self.temperature)
-            precise.follow(self.tags)
+            precise._follow(self.path)
             return precise.confidences(slots, decoder)
         if self.transitions is not None and decoder.is_unique:
             flat = self._path_slot_probabilities(slots, decoder).tolist()
@@ -228,9 +263,7 @@ class Lattice:
 class SentenceLattice:
     """What `Lattice` is, for one sentence, in fewer calls and with the sums not scaled.
 
-    It also finds the best tags. A sequence with more than half of the probability is the best one,
-    and each of its tags is the most probable at its token; only if there is none, Viterbi is
-    needed.
+    It also finds the best tags.
 
     Attributes:
         weights: exp(emission / T), `(time, tags)`; scaled so that the largest at a token is 1.
@@ -252,28 +285,28 @@ class SentenceLattice:
         if temperature != 1:
             weights /= temperature
         self.weights = np.exp(np.maximum(weights, LOWEST_SCORE, out=weights), out=weights)
-        self.pairs, by_successor, self.end = exp_transitions(
-            transitions, temperature, weights.dtype.str
-        )
+        self.pairs, self.end = exp_transitions(transitions, temperature, weights.dtype.str)
         forward, backward = [weights[0]], [self.end]
         for row in weights[1:]:
             forward.append(forward[-1].dot(self.pairs) * row)
         for row in weights[:0:-1]:
-            backward.append((backward[-1] * row).dot(by_successor))
+            backward.append(self.pairs.dot(backward[-1] * row))
         self.forward, self.backward = np.array(forward), np.array(backward[::-1])
         self.partition = float(forward[-1].dot(self.end))
         shares = self.forward * self.backward
-        self._follow(shares.argmax(axis=1).tolist())
+        self._follow(shares.argmax(axis=1))
         if not 0.5 + _ROUNDING < self.reading < 1 + _ROUNDING:
             self._follow(self._decode(shares))
 
-    def _decode(self, shares: np.ndarray) -> list[int]:
+    def _decode(self, shares: np.ndarray) -> np.ndarray:
         """Return the best tags, by Viterbi among those that are as probable as those found."""
-        lowest = self.reading * self.partition * (1 - _ROUNDING)
-        tags = np.flatnonzero((shares >= lowest).any(axis=0))
+        possible = shares >= self.reading * self.partition * (1 - _ROUNDING)
+        tags = np.flatnonzero(possible.any(axis=0))
         # Without any probability, as of an illegal sequence, all tags are left.
         if not 0 < len(tags) <= _MAX_CANDIDATES:
-            return decode_single(self.emissions, self.transitions)
+            return np.array(decode_single(self.emissions, self.transitions))
+        if possible.sum() == len(possible):
+            return shares.argmax(axis=1)
         matrix = self.transitions.matrix[tags[:, None], tags]
         emissions = self.emissions[:, tags]
         alphas = [self.transitions.start[tags] + emissions[0]]
@@ -284,18 +317,18 @@ class SentenceLattice:
         for alpha in reversed(alphas):
             path.append(int((alpha + following).argmax()))
             following = matrix[:, path[-1]]
-        return tags[path[::-1]].tolist()
+        return tags[path[::-1]]
 
-    def _follow(self, tags: list[int]) -> None:
+    def _follow(self, tags: np.ndarray) -> None:
         """Set `tags` and what follows from them."""
-        self.tags = tags
-        weights = self.weights[range(len(tags)), tags].tolist()
+        self.tags: list[int] = tags.tolist()
+        weights = self.weights[np.arange(len(tags)), tags].tolist()
         pairs = self.pairs[tags[:-1], tags[1:]].tolist()
         self.factors = [weights[0], *map(mul, weights[1:], pairs)]
         self.reading = math.nan
         # Weights that were raised are not those of the sequence.
         if min(weights) > _LOWEST_PRECISE_WEIGHT and self.partition:
-            total = math.prod(self.factors) * float(self.end[tags[-1]])
+            total = math.prod(self.factors) * float(self.end[self.tags[-1]])
             self.reading = total / self.partition
 
     def confidence(self, slots: Sequence[Slot], decoder: TagDecoder) -> Confidence:
@@ -358,7 +391,7 @@ def find_tags(
     if transitions and decoder.is_unique and len(lengths) <= SINGLE_DECODE_MAX_BATCH:
         return SentenceLattices(scores.emissions, lengths, transitions, temperature)
     lattice = Lattice(scores.emissions, lengths, transitions, temperature)
-    lattice.follow(scores.best_tags(lengths))
+    lattice.follow_best()
     return lattice
 
 
@@ -370,8 +403,7 @@ def to_probability(values: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=4)
 def exp_transitions(
     transitions: Transitions, temperature: float, dtype: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return exp(transition / T) as `(from, to)` and as `(to, from)`, and that of the end."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return exp(transition / T), `(from, to)`, and that of the end, `(tags,)`."""
     pairs = np.exp(transitions.matrix.astype(np.float64) / temperature).astype(dtype)
-    end = np.exp(transitions.end.astype(np.float64) / temperature).astype(dtype)
-    return pairs, np.ascontiguousarray(pairs.T), end
+    return pairs, np.exp(transitions.end.astype(np.float64) / temperature).astype(dtype)

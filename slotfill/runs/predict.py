@@ -65,13 +65,16 @@ class Prediction:
     def from_sentence(cls, sentence: Sentence) -> Prediction:
         """Return the slots and the intent of a tagged sentence."""
         confidence = sentence.confidence
-        probabilities = repeat(None) if confidence is None else confidence.slots
-        slots = (
-            FilledSlot(slot.name, sentence.value(slot), *sentence.span(slot), probability, resolved)
-            for slot, probability, resolved in zip(
-                sentence.slots or (), probabilities, sentence.resolved or repeat(None), strict=False
-            )
-        )
+        text, offsets = sentence.text, sentence.offsets
+        slots = []
+        for (name, first, last), probability, resolved in zip(
+            sentence.slots or (),
+            repeat(None) if confidence is None else confidence.slots,
+            sentence.resolved or repeat(None),
+            strict=False,
+        ):
+            start, end = offsets[first][0], offsets[last - 1][1]
+            slots.append(FilledSlot(name, text[start:end], start, end, probability, resolved))
         if confidence is None:
             return cls(sentence.text, tuple(slots), sentence.intent)
         return cls(
@@ -145,16 +148,7 @@ class Predictor:
 
     def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Return the prediction for each of `texts`, in order; an empty text has no slots."""
-        problem, items = type(texts).__name__, []
-        if isinstance(texts, Iterable) and not isinstance(texts, str | bytes | Mapping | Set):
-            items = list(texts)
-            wrong = (type(text).__name__ for text in items if not isinstance(text, str))
-            problem = next((f"an item of type {name}" for name in wrong), "")
-        if problem:
-            raise TypeError(
-                f"predict takes a list of texts, not {problem}: predict(['fly to Oslo'])"
-            )
-        return [Prediction.from_sentence(sentence) for sentence in self.tag(items)]
+        return [Prediction.from_sentence(sentence) for sentence in self.tag(_check_texts(texts))]
 
     def tag(self, texts: Sequence[str]) -> list[Sentence]:
         """Return `texts` as sentences with slots and intents."""
@@ -201,6 +195,22 @@ class Predictor:
         """Return `sentences` as they are written in `format`."""
         between = format.frame[1]
         return between.join([format.render(each, scheme=self.run.scheme) for each in sentences])
+
+
+def _check_texts(texts: Iterable[str]) -> list[str]:
+    """Return `texts` as a list; raises TypeError if they are not texts."""
+    if not isinstance(texts, list):
+        if not isinstance(texts, Iterable) or isinstance(texts, str | bytes | Mapping | Set):
+            raise _type_error(type(texts).__name__)
+        texts = list(texts)
+    for text in texts:
+        if not isinstance(text, str):
+            raise _type_error(f"an item of type {type(text).__name__}")
+    return texts
+
+
+def _type_error(found: str) -> TypeError:
+    return TypeError(f"predict takes a list of texts, not {found}: predict(['fly to Oslo'])")
 
 
 def _num_processors() -> int:

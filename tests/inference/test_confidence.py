@@ -168,6 +168,22 @@ def test_one_sentence_has_the_tags_and_confidences_of_a_batch(length, temperatur
         assert actual.reading == pytest.approx(expected.reading, abs=1e-5)
 
 
+@pytest.mark.parametrize("scale", [0.01, 1, 5, 30])
+@pytest.mark.parametrize("temperature", [0.5, 1, 2])
+@pytest.mark.parametrize("kind", TRANSITIONS)
+def test_tags_found_with_their_probabilities_are_those_of_viterbi(kind, temperature, scale):
+    tags = all_tags(["x", "y"], "iob2")
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        transitions = TRANSITIONS[kind](tags, "iob2", random)
+        emissions = random.normal(scale=scale, size=(9, 6, len(tags))).astype(np.float32)
+        emissions[0, 0, 1:3] = -1e4
+        lengths = random.integers(1, 7, 9)
+        scores = Scores(emissions, transitions)
+        lattice = find_tags(scores, lengths, TagDecoder(tags, "iob2"), temperature)
+        assert lattice.tags == decode(emissions, lengths, transitions)
+
+
 def test_confidence_of_a_beam_search_is_the_share_of_its_hypotheses():
     tags = all_tags(["x"], "iob2")
     decoder = TagDecoder(tags, "iob2")
