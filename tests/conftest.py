@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from io import BufferedReader, FileIO, TextIOWrapper
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,8 @@ def start(
             for path in set(Path("/dev/fd").iterdir()) - already_open:
                 with suppress(OSError):
                     os.close(int(path.name))
+            # The server of `compare --jobs` is a child of the parent.
+            forkserver._forkserver.__init__()
             os.environ.update(env or {})
             sys.argv = ["slotfill", *map(str, arguments)]
             sys.stdin = TextIOWrapper(BufferedReader(FileIO(0, closefd=False)))
