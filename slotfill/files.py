@@ -25,6 +25,18 @@ _BYTE_ORDER_MARKS = {  # The first mark of UTF-32 begins with one of UTF-16.
     "UTF-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
     "UTF-16": (b"\xff\xfe", b"\xfe\xff"),
 }
+_BINARY_FILES = {
+    b"\x1f\x8b": "compressed by gzip, not text; unpack it first",
+    b"BZh": "compressed by bzip2, not text; unpack it first",
+    b"\xfd7zXZ": "compressed by xz, not text; unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd, not text; unpack it first",
+    b"PK\x03\x04": "a zip file or a spreadsheet, not text; unpack it, or save it as CSV",
+    b"PAR1": "Parquet, not text",
+    b"ARROW1": "Arrow, not text",
+    b"%PDF": "PDF, not text",
+}
+"""What a file is by its first bytes."""
+_CONTROLS = re.compile(rb"[^\t\x20-\x7e]|^%PDF-")
 _EAST_ASIAN_ENCODINGS = {
     "euc-kr": rb"[\xb0-\xc8].",
     "euc-jp": rb"[\xa4\xa5\xb0-\xcf].",
@@ -78,6 +90,9 @@ def decode_lines(
                 if line.startswith(marks):
                     hint = f"{_UTF8_HINT} {encoding.lower()}"
                     raise DataError(f"{name}:1: {encoding}, not UTF-8; {hint}")
+            for mark, what in _BINARY_FILES.items():
+                if line.startswith(mark) and _CONTROLS.search(line):
+                    raise DataError(f"{name}: {what}")
             line = line.removeprefix(b"\xef\xbb\xbf")
         if b"\r" in line:
             raise DataError(

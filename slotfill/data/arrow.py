@@ -18,6 +18,8 @@ from slotfill.errors import DataError, UsageError
 from slotfill.files import nearest_in_folder
 
 SUFFIXES = (".parquet", ".arrow")
+MAGIC = (b"PAR1", b"ARROW1")
+"""What files begin with; those of streams of Arrow do not."""
 
 Feature = str | tuple[str, ...] | list[Any] | dict[str, Any]
 """What a column holds as it is written: `string`, `int64` or `float64`, class names, a list of one
@@ -153,9 +155,13 @@ def _open(path: Path) -> Iterator[tuple[Any, Callable[[list[str]], Iterable[Any]
                 arrow = pyarrow.ipc.open_file(file)
                 batches = map(arrow.get_batch, range(arrow.num_record_batches))
                 yield arrow.schema, lambda names: (batch.select(names) for batch in batches)
-            elif path.suffix.lower() == ".arrow":
+            elif path.suffix.lower() == ".arrow" and not magic.startswith(MAGIC):
                 stream = pyarrow.ipc.open_stream(file)
                 yield stream.schema, lambda names: (batch.select(names) for batch in stream)
+            elif magic and not magic.startswith(MAGIC):
+                shown = magic.decode("latin1")
+                problem = f"neither Parquet nor Arrow, which begin otherwise than with {shown!r}"
+                raise DataError(f"{path}: {problem}; name the file after its format")
             else:
                 parquet = pyarrow.parquet.ParquetFile(file, buffer_size=2**20)
                 read = partial(parquet.iter_batches, _BATCH_ROWS, use_threads=False)

@@ -272,7 +272,7 @@ def write_checked(
     """
     part.write(draft, reading.sentences, scheme=scheme)
     reading = replace(reading, sentences=list(part.arrange(reading.sentences)))
-    kinds = ("left out", "overlap", "not read")
+    kinds = ("no words", "left out", "overlap", "not read")
     losses = [issue for kind in kinds for issue in reading.issues(kind)]
     losses += _find_losses(reading, list(part.read(draft, scheme=scheme)))
     if losses and not lossy:
@@ -360,9 +360,13 @@ def format_from_suffix(path: Path) -> str | None:
 
     Where several formats have the name, it is the one that the content looks like, if `path` is a
     file, or else the general one, if any: a file such as config.yml need not hold sentences. JSON
-    is recognized by its content whatever its name, as files named .jsonl may hold one array.
+    and Parquet are recognized by their content whatever their name, as files named .jsonl may hold
+    one array.
     """
     formats = list(_list_formats())
+    magic = _read_magic(path) if path.is_file() else b""
+    if binary := [name for name, part in formats if part.magic and magic.startswith(part.magic)]:
+        return binary[0]
     named = [(name, part) for name, part in formats if part.recognizes(path)]
     named.sort(key=lambda pair: not pair[1].is_general)
     if len(named) > 1 and path.is_file():
@@ -389,6 +393,12 @@ def guess_format(path: Path) -> str:
         f"{path}: the format is not clear from its name or content; set data.format (convert:"
         f" --from) to one of: {names}"
     )
+
+
+def _read_magic(path: Path) -> bytes:
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(8)
+    return b""
 
 
 def _read_head(path: Path) -> list[str]:

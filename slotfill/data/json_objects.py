@@ -18,11 +18,13 @@ from slotfill.files import read_lines
 class JsonObject:
     """A JSON object at a location, `file:line`, which remembers what of it was read."""
 
+    __slots__ = ("_objects", "_read", "items", "location")
+
     def __init__(self, items: dict[str, Any], location: str) -> None:
         self.items = items
         self.location = location
         self._read = set[str]()
-        self._objects: dict[str, list[JsonObject]] = {}
+        self._objects: dict[str, list[JsonObject]] | None = None  # Few objects have others in them.
 
     def fail(self, problem: str) -> NoReturn:
         """Raise DataError with the location before `problem`."""
@@ -30,10 +32,13 @@ class JsonObject:
 
     def unread(self) -> list[str]:
         """Return the keys that hold something and were not read, of objects as `entities.id`."""
-        names = [key for key in self.items if key not in self._read]
-        names = [name for name in names if self.items[name] not in (None, "", [], {})]
-        for key, objects in self._objects.items():
-            names += (f"{key}.{name}" for each in objects for name in each.unread())
+        names = []
+        if not self.items.keys() <= self._read:
+            names = [key for key in self.items if key not in self._read]
+            names = [name for name in names if self.items[name] not in (None, "", [], {})]
+        for key, objects in (self._objects or {}).items():
+            for each in objects:
+                names += [f"{key}.{name}" for name in each.unread()]
         return list(dict.fromkeys(names)) if names else names
 
     def value(self, key: str) -> Any:
@@ -43,7 +48,8 @@ class JsonObject:
 
     def get(self, key: str, kind: type, *default: Any) -> Any:
         """Return the value at `key`, which must be of the type `kind`, or the default for none."""
-        value = self.value(key)
+        self._read.add(key)
+        value = self.items.get(key)
         if value is None and default:
             return default[0]
         if type(value) is not kind:
@@ -64,12 +70,14 @@ class JsonObject:
 
     def object(self, key: str) -> JsonObject:
         """Return the object at `key`, which is empty if there is none."""
+        self._objects = self._objects or {}
         if key not in self._objects:
             self._objects[key] = [JsonObject(self.get(key, dict, {}), self.location)]
         return self._objects[key][0]
 
     def objects(self, key: str) -> list[JsonObject]:
         """Return the objects in the list at `key`; none if there is no list."""
+        self._objects = self._objects or {}
         if key not in self._objects:
             values = self.get(key, list, [])
             for value in values:
@@ -93,6 +101,33 @@ def shorten(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)[:40]
 
 
+def describe_json_error(error: ValueError | RecursionError) -> str:
+    """Return what is wrong with a JSON text, as `expected a value, found 'x}' at column 9`."""
+    if isinstance(error, json.JSONDecodeError):
+        problem = next(text for start, text in _PROBLEMS.items() if error.msg.startswith(start))
+        found = error.doc[error.pos : error.pos + 20].partition("\n")[0]
+        shown = repr(found) if found.strip() else "the end of the line"
+        return f"{problem.format(shown)} at column {error.colno}"
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    return "a number of too many digits" if "digits" in str(error) else str(error)
+
+
+_PROBLEMS = {
+    "Expecting value": "expected a value, found {}",
+    "Expecting property name": "expected a key in double quotes, found {}",
+    "Expecting ',' delimiter": "expected a comma or a closing bracket, found {}",
+    "Expecting ':' delimiter": "expected a colon, found {}",
+    "Illegal trailing comma": "a comma before a closing bracket, {}",
+    "Unterminated string": "a text that is not closed, {}",
+    "Invalid control character": "a control character in a text, {}; write it as \\u and its code,",
+    "Invalid \\": "a backslash before what it cannot escape, {},",
+    "Extra data": "the JSON is complete before {}",
+    "": "found {}",
+}
+"""What is wrong by the beginning of Python's messages."""
+
+
 def parse_json(text: str, location: str) -> Any:
     """Return the value of a JSON text.
 
@@ -108,7 +143,8 @@ def parse_json(text: str, location: str) -> Any:
     except json.JSONDecodeError:
         raise
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{location}: JSON that cannot be used: {error}") from None
+        problem = f"JSON that cannot be used: {describe_json_error(error)}"
+        raise DataError(f"{location}: {problem}") from None
 
 
 def read_object(path: Path, text: str | None = None) -> JsonObject:
@@ -143,14 +179,14 @@ def _read_text(path: Path) -> str:
 def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the location and the value of each row of JSON lines, or of an array of such rows.
 
-    Raises DataError where the file is not JSON.
+    Instead of lines, the rows may be objects over several lines. Raises DataError where the file is
+    not JSON.
     """
     lines = dropwhile(lambda numbered: not numbered[1].strip(), read_lines(path))
     start, first = next(lines, (0, ""))
-    if _ARRAY_OF_ROWS.match(first):
+    if _ARRAY_OF_ROWS.match(first) or _is_begun(first):
         text = "\n".join([first, *(line for _, line in lines)])
-        for _, location, value in _Reader(path, text, start).read(()):
-            yield location, value
+        yield from _Reader(path, text, start).read_rows()
         return
     for number, line in chain([(start, first)], lines):
         if line.strip():
@@ -158,21 +194,43 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
             try:
                 yield location, parse_json(line, location)
             except json.JSONDecodeError as error:
-                problem = f"not JSON: {error.msg} at column {error.colno}"
+                problem = f"not JSON: {describe_json_error(error)}"
                 raise DataError(f"{location}: {problem}") from None
 
 
+def read_row_objects(path: Path) -> Iterator[JsonObject]:
+    """Yield the rows of `read_rows`; raises DataError if one is not an object."""
+    for location, row in read_rows(path):
+        if not isinstance(row, dict):
+            raise DataError(f"{location}: expected a JSON object, found {shorten(row)}")
+        yield JsonObject(row, location)
+
+
+def _is_begun(line: str) -> bool:
+    """Return whether `line` is the beginning of a JSON object that the next lines go on with."""
+    try:
+        _DECODER.raw_decode(line.strip())
+    except json.JSONDecodeError as error:
+        return line.lstrip().startswith("{") and error.pos >= len(line.strip())
+    except (ValueError, RecursionError):
+        pass
+    return False
+
+
 def parse_head(head: Sequence[str]) -> list[Any]:
-    """Return the first rows of JSON lines, or of an array of such rows; none of another file.
+    """Return the first rows of JSON lines, or as `read_rows` reads them; none of another file.
 
     Args:
         head: The first lines of the file that are not empty, which may be cut off. Rows that are
             not complete are left out if there are others.
     """
     is_array = bool(head) and _ARRAY_OF_ROWS.match(head[0]) is not None
-    texts = ["\n".join(head)] if is_array else head
+    is_begun = head[1:] and not head[1].lstrip().startswith("{") and _is_begun(head[0])
+    texts = ["\n".join(head)] if is_array or is_begun else head
     closed = [_close_brackets(text) for text in texts]
     with suppress(ValueError, RecursionError):
+        if is_begun:
+            return [_DECODER.raw_decode(closed[0].lstrip())[0]]
         rows = [json.loads(text) for text in closed]
         if is_array:
             return rows[0] if closed == texts else rows[0][:-1] or rows[0]
@@ -205,11 +263,24 @@ class _Reader:
         self.text = text
         self.line = line
         self.counted = 0  # Up to here line ends are counted.
+        self.items = self.last_line = 0  # How many items were read, and the line of the last one.
 
     def read(self, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
         end = yield from self._members(self._skip_space(0), keys, ())
         if self._skip_space(end) < len(self.text):
             self._fail(end, "the file goes on after its JSON")
+
+    def read_rows(self) -> Iterator[tuple[str, Any]]:
+        """Yield the location and the value of each item of an array, or of several values."""
+        position = self._skip_space(0)
+        if self.text[position : position + 1] == "[":
+            for _, location, value in self.read(()):
+                yield location, value
+            return
+        while position < len(self.text):
+            location, value, position = self._read_item(position)
+            yield location, value
+            position = self._skip_space(position)
 
     def read_object(self) -> JsonObject:
         start = self._skip_space(0)
@@ -230,7 +301,9 @@ class _Reader:
         where = f' in "{found[-1]}"' if found else ""
         opening, closing, kind = ("{", "}", "an object") if keys else ("[", "]", "an array")
         if self.text[start : start + 1] != opening:
-            self._fail(start, f"expected {kind}{where}, found {self.text[start : start + 20]!r}")
+            actual = self.text[start : start + 20].partition("\n")[0]
+            shown = repr(actual) if actual else "the end of the file"
+            self._fail(start, f"expected {kind}{where}, found {shown}")
         position = self._skip_space(start + 1)
         while self.text[position : position + 1] != closing:
             if keys:
@@ -244,11 +317,8 @@ class _Reader:
                 else:
                     _, position = self._decode(position)
             else:
-                value, end = self._decode(position)
-                location = self._location(position)
-                _check_characters(value, self.text[position:end], location)
+                location, value, position = self._read_item(position)
                 yield found, location, value
-                position = end
             position = self._skip_space(position)
             if self.text[position : position + 1] == ",":
                 position = self._skip_space(position + 1)
@@ -256,13 +326,26 @@ class _Reader:
                 self._fail(position, f"expected a comma or {closing!r}")
         return position + 1
 
+    def _read_item(self, start: int) -> tuple[str, Any, int]:
+        """Return the location, the value and the end of the item at `start`."""
+        value, end = self._decode(start)
+        location = self._location(start)
+        self.items += 1
+        if self.line == self.last_line or _NEXT_ON_LINE.match(self.text, end):
+            location += f" (sentence {self.items})"
+        self.last_line = self.line
+        _check_characters(value, self.text[start:end], location)
+        return location, value, end
+
     def _decode(self, start: int) -> tuple[Any, int]:
         try:
             return _DECODER.raw_decode(self.text, start)
         except json.JSONDecodeError as error:
-            self._fail(error.pos, f"not JSON: {error.msg}")
+            raise DataError(
+                f"{self._location(error.pos)}: not JSON: {describe_json_error(error)}"
+            ) from None
         except (ValueError, RecursionError) as error:
-            self._fail(start, f"JSON that cannot be used: {error}")
+            self._fail(start, f"JSON that cannot be used: {describe_json_error(error)}")
 
     def _skip_space(self, start: int) -> int:
         match = _SPACE.match(self.text, start)
@@ -275,7 +358,8 @@ class _Reader:
         return f"{self.path}:{self.line}"
 
     def _fail(self, position: int, problem: str) -> NoReturn:
-        raise DataError(f"{self._location(position)}: {problem}")
+        column = position - self.text.rfind("\n", 0, position)
+        raise DataError(f"{self._location(position)}: {problem} at column {column}")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -298,4 +382,5 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)
 _ARRAY_OF_ROWS = re.compile(r"\s*\[\s*([\[{\]]|$)")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{},]', re.DOTALL)
 _SPACE = re.compile(r"[ \t\r\n]*")
+_NEXT_ON_LINE = re.compile(r"[ \t]*,[ \t]*[^\s]")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one half of a UTF-16 pair.

@@ -14,7 +14,7 @@ from typing import Any
 from slotfill.data import arrow
 from slotfill.data.arrow import Feature
 from slotfill.data.formats.csv import read_rows
-from slotfill.data.json_objects import parse_json, shorten
+from slotfill.data.json_objects import describe_json_error, parse_json, shorten
 from slotfill.errors import DataError, UsageError, did_you_mean, format_count
 from slotfill.files import read_lines
 
@@ -126,7 +126,7 @@ class _JsonLines(Table):
             try:
                 row = parse_json(line, location)
             except json.JSONDecodeError as error:
-                problem = f"not JSON: {error.msg} at column {error.colno}"
+                problem = f"not JSON: {describe_json_error(error)}"
                 raise DataError(f"{location}: {problem}; give one object a line") from None
             if not isinstance(row, dict):
                 raise DataError(f"{location}: expected a JSON object, found {shorten(row)}")

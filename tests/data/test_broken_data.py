@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -294,17 +295,68 @@ BROKEN = [
         {"a.jsonl": "{'text': 'fly'}\n"},
         "a.jsonl",
         {},
-        "@/a.jsonl:1: not JSON: Expecting property name enclosed in double quotes at column 2",
+        "@/a.jsonl:1: not JSON: expected a key in double quotes, found \"'text': 'fly'}\" at column"
+        " 2",
     ),
     (
-        "a JSON array",
-        {"a.json": '[\n{"text": "fly"}\n]\n'},
+        "an object on a line with others in a JSON array",
+        {"a.json": '[{"text": "a", "slots": []},\n{"text": "b", "slots": []}, {"text": 3}]\n'},
         "a.json",
         {},
+        '@/a.json:2 (sentence 3): expected a text as "text", found 3',
+    ),
+    (
+        "an object in a JSON array on one line",
+        {"a.json": '[{"text": 3, "slots": []},{"text": "b", "slots": []}]'},
+        "a.json",
+        {},
+        '@/a.json:1 (sentence 1): expected a text as "text", found 3',
+    ),
+    *(
         (
-            "@/a.json:1: a JSON array, but jsonl is one object a line; convert it, e.g. jq -c '.[]'"
-            " @/a.json"
-        ),
+            f"JSON with {what}",
+            {"a.jsonl": '{"text": "fly", "slots": []}\n' + line},
+            "a.jsonl",
+            {},
+            f"@/a.jsonl:2: {message}",
+        )
+        for what, line, message in [
+            ("a word", '{"text": fly}', "not JSON: expected a value, found 'fly}' at column 10"),
+            (
+                "no end",
+                '{"text": ',
+                "not JSON: expected a value, found the end of the line at column 10",
+            ),
+            ("no colon", '{"text" 3}', "not JSON: expected a colon, found '3}' at column 9"),
+            (
+                "no comma",
+                '{"a": 1 2}',
+                "not JSON: expected a comma or a closing bracket, found '2}' at column 9",
+            ),
+            (
+                "an open text",
+                '{"text": "a',
+                "not JSON: a text that is not closed, '\"a' at column 10",
+            ),
+            (
+                "a tab in a text",
+                '{"a": "\t"}',
+                "not JSON: a control character in a text,"
+                " '\\t\"}'; write it as \\u and its code, at column 8",
+            ),
+            (
+                "a wrong escape",
+                '{"a": "\\x"}',
+                "not JSON: a backslash before what it cannot escape, '\\\\x\"}', at column 8",
+            ),
+            ("two values", '{"a": 1} 2', "not JSON: the JSON is complete before '2' at column 10"),
+            ("many brackets", "[" * 100_000, "JSON that cannot be used: nested too deep"),
+            (
+                "a long number",
+                f'{{"a": {"9" * 5000}}}',
+                "JSON that cannot be used: a number of too many digits",
+            ),
+        ]
     ),
     (
         "JSON, but no object",
@@ -318,7 +370,7 @@ BROKEN = [
         {"a.jsonl": '{"sentence": "fly"}\n'},
         "a.jsonl",
         {},
-        '@/a.jsonl:1: neither "text" nor "tokens"',
+        '@/a.jsonl:1: neither "text" nor "tokens" among the keys: "sentence"',
     ),
     (
         "a text that is no text",
@@ -531,14 +583,22 @@ BROKEN = [
         for key in ("mentions", "Labels", "slot", "spans", "ner_tags", "annotations", "Entities")
     ),
     (
-        "a JSON object over several lines",
-        {"a.json": '{\n"text": "fly"\n}\n'},
+        "the second of two JSON objects over several lines",
+        {"a.json": '{\n"text": "fly", "slots": []\n}\n{\n"text": 3\n}\n'},
         "a.json",
         {},
-        (
-            "@/a.json:1: a JSON object over several lines, but jsonl is one object a line; convert"
-            " it, e.g. jq -c . @/a.json"
-        ),
+        '@/a.json:4: expected a text as "text", found 3',
+    ),
+    *(
+        (f"{what} as text", {"a.jsonl": content}, "a.jsonl", {}, f"@/a.jsonl: {message}")
+        for what, content, message in [
+            ("gzip", gzip.compress(b"{}"), "compressed by gzip, not text; unpack it first"),
+            (
+                "a spreadsheet",
+                b"PK\x03\x04\x14\x00",
+                "a zip file or a spreadsheet, not text; unpack it, or save it as CSV",
+            ),
+        ]
     ),
     (
         "no empty lines",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.data.formats.base import Format
-from slotfill.data.json_objects import JsonObject, parse_head, read_rows, shorten
+from slotfill.data.json_objects import JsonObject, parse_head, read_row_objects, shorten
 from slotfill.data.sentence import INTENT_SEPARATOR, Example
 from slotfill.errors import DataError
 
@@ -43,10 +43,7 @@ class JsonRows(Format):
 
     def rows(self, path: Path) -> Iterator[JsonObject]:
         """Yield the JSON objects of the file."""
-        for location, row in read_rows(path):
-            if not isinstance(row, dict):
-                raise DataError(f"{location}: expected an object, found {shorten(row)}")
-            yield JsonObject(row, location)
+        return read_row_objects(path)
 
 
 def start_example(row: JsonObject, text_key: str = "text") -> Example:

@@ -43,6 +43,8 @@ class Format:
     """The file endings of this format, which others may have too."""
     detected_by: ClassVar[str] = ""
     """What `recognizes` and `looks_like` look for besides, for the documentation."""
+    magic: ClassVar[tuple[bytes, ...]] = ()
+    """The bytes that only files of this format begin with, whatever their name is."""
     is_general: ClassVar[bool] = False
     """Whether a file that also looks like another format is of that one."""
     names_splits: ClassVar[bool] = False

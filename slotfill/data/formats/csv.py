@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 
 from slotfill.data.formats.base import Format, check_known, example_from_tokens, split_on_spaces
-from slotfill.data.json_objects import JsonObject, parse_json
+from slotfill.data.json_objects import JsonObject, describe_json_error, parse_json
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import DataError, did_you_mean, format_count
 from slotfill.files import read_lines
@@ -134,7 +134,7 @@ def _make_example(row: dict[str, str], location: str, scheme: str) -> Example:
             slots = parse_json(row["slots"], location)
         except json.JSONDecodeError as error:
             raise DataError(
-                f"{location}: 'slots' is not JSON: {error.msg} at character {error.pos + 1}"
+                f"{location}: 'slots' is not JSON: {describe_json_error(error)}"
             ) from None
         example.spans = []
         row_of_slots = JsonObject({"slots": slots}, location)

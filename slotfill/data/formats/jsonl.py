@@ -7,7 +7,8 @@ Either may have an "intent". `text` may be left out beside `tokens`, and `value`
 `end`; they must agree if present. `end` is exclusive. `"unknown": [[10, 16]]` are characters whose
 labels are not known, as are tokens with the tag `?`. Without tags or slots the sentence is
 unlabelled. Other keys are not read, unless they may be the labels of an unlabelled sentence.
-Sentences of files of tokens are written in the first shape, all others in the second.
+An array of such objects, and objects over several lines, are read as well. Sentences of files of
+tokens are written in the first shape, all others in the second.
 """  # noqa: E501 - The examples are lines.
 
 from __future__ import annotations
@@ -15,41 +16,39 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
-from typing import Any
 
 from slotfill.data.formats.base import Format, example_from_tokens, render_tags
-from slotfill.data.json_objects import JsonObject, parse_json, shorten
+from slotfill.data.json_objects import JsonObject, parse_head, read_row_objects, shorten
 from slotfill.data.sentence import Example, Issue, Sentence, Slot
-from slotfill.errors import DataError
-from slotfill.files import STANDARD_INPUT, read_lines
 
 
 class Jsonl(Format):
     """JSON lines."""
 
     suffixes = (".jsonl", ".ndjson", ".json")
-    detected_by = "every line begins with `{`"
+    detected_by = "every line begins with `{`, or JSON objects have `text` or `tokens`"
     is_general = True
     holds_confidence = True
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
-        return bool(head) and all(line.lstrip().startswith("{") for line in head)
+        if head and all(line.lstrip().startswith("{") for line in head):
+            return True
+        return any(
+            isinstance(row, dict) and {"text", "tokens"} & {*row} for row in parse_head(head)
+        )
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        for number, line in read_lines(path):
-            if line.strip():
-                row = JsonObject(_parse(line, path, number), f"{path}:{number}")
-                has_tokens = row.get("tokens", list, None) is not None
-                example = _from_tokens(row, scheme) if has_tokens else _from_text(row)
-                unread = row.unread()
-                if example.spans is None:
-                    example.issues += _unknown_labels(row, unread)
-                example.list_unread(unread)
-                yield example
+        for row in read_row_objects(path):
+            has_tokens = row.get("tokens", list, None) is not None
+            example = _from_tokens(row, scheme) if has_tokens else _from_text(row)
+            unread = row.unread()
+            if example.spans is None:
+                example.issues += _unknown_labels(row, unread)
+            example.list_unread(unread)
+            yield example
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         # Formatted by hand, as json.dumps would write it, in a third of the time.
@@ -120,7 +119,9 @@ def _from_tokens(row: JsonObject, scheme: str) -> Example:
 
 def _from_text(row: JsonObject) -> Example:
     if row.items.get("text") is None:
-        row.fail(_LEX_HINT if _LEX_KEY in row.items else 'neither "text" nor "tokens"')
+        keys = ", ".join(f'"{key}"' for key in [*row.items][:_MAX_KEYS]) or "none"
+        missing = f'neither "text" nor "tokens" among the keys: {keys}'
+        row.fail(_LEX_HINT if "sampleUtterances" in row.items else missing)
     text = row.get("text", str)
     example = Example(text, None, row.get("intent", str, None), row.location)
     if row.get("slots", list, None) is not None:
@@ -155,6 +156,8 @@ def _unknown_spans(row: JsonObject, size: int) -> list[tuple[int, int]]:
     return sorted(spans)
 
 
+_MAX_KEYS = 10
+
 _LABEL_KEY = re.compile(
     r"(.*_)?(labels?|entity|entities|spans?|annotations?|slots?|tags?|mentions?|ner|bio)(_.*)?",
     re.IGNORECASE,
@@ -172,32 +175,6 @@ def _unknown_labels(row: JsonObject, unread: Sequence[str]) -> tuple[Issue, ...]
     return (Issue("unknown labels", row.location, message),) if keys else ()
 
 
-def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
-    location = f"{path}:{number}"
-    try:
-        row = parse_json(line, location)
-        if isinstance(row, dict):
-            return row
-        head, problem = line[:10000], f"expected a JSON object, found {line.strip()[:40]}"
-    except json.JSONDecodeError as error:
-        # The next lines of standard input may not have arrived.
-        lines = [(number, line)] if path is STANDARD_INPUT else islice(read_lines(path), 50)
-        head = "\n".join(text for _, text in lines)
-        problem = f"not JSON: {error.msg} at column {error.colno}"
-    if f'"{_LEX_KEY}"' in head:
-        problem = _LEX_HINT
-    elif line.lstrip().startswith("["):
-        problem = _JSON_ARRAY_HINT.format(path)
-    elif line.strip() == "{":
-        problem = _JSON_OBJECT_HINT.format(path)
-    raise DataError(f"{location}: {problem}")
-
-
-_JSON_ARRAY_HINT = "a JSON array, but jsonl is one object a line; convert it, e.g. jq -c '.[]' {}"
-_JSON_OBJECT_HINT = (
-    "a JSON object over several lines, but jsonl is one object a line; convert it, e.g. jq -c . {}"
-)
-_LEX_KEY = "sampleUtterances"
 _LEX_HINT = (
     "utterances of Amazon Lex are templates such as {City}, without the values to learn from; write"
     " example sentences"

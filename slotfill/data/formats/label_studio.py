@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.data.formats.base import Format, check_known
-from slotfill.data.json_objects import JsonObject, parse_json, read_objects
+from slotfill.data.json_objects import JsonObject, describe_json_error, parse_json, read_objects
 from slotfill.data.sentence import INTENT_SEPARATOR, Example, Sentence, intent_names
 from slotfill.errors import DataError
 
@@ -211,7 +211,7 @@ def _parse_regions(text: str, row: JsonObject) -> Any:
     try:
         return parse_json(text, row.location)
     except json.JSONDecodeError as error:
-        row.fail(f"regions that are not JSON: {error.msg}")
+        row.fail(f"regions that are not JSON: {describe_json_error(error)}")
 
 
 def _add_result(example: Example, result: JsonObject, intents: set[str]) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.data.arrow import (
+    MAGIC,
     SUFFIXES,
     Column,
     Feature,
@@ -82,7 +83,8 @@ class Parquet(Format):
     """
 
     suffixes = SUFFIXES
-    detected_by = "a folder of such files with numbers as names"
+    detected_by = "the first bytes, or a folder of such files with numbers as names"
+    magic = MAGIC
 
     def __init__(
         self,

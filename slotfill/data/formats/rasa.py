@@ -38,7 +38,13 @@ from slotfill.data.formats.base import (
     check_known,
     describe_other_files,
 )
-from slotfill.data.json_objects import JsonObject, parse_json, read_object, read_objects
+from slotfill.data.json_objects import (
+    JsonObject,
+    describe_json_error,
+    parse_json,
+    read_object,
+    read_objects,
+)
 from slotfill.data.offsets import NEAREST, find_value
 from slotfill.data.sentence import Example, Sentence, Span, describe_unread
 from slotfill.data.yaml_values import YamlValue, read_documents
@@ -303,7 +309,7 @@ def _parse_entities(match: re.Match[str], location: str) -> list[JsonObject]:
     try:
         entities = parse_json(text, location)
     except json.JSONDecodeError as error:
-        problem = f"what follows [{match['text']}] is not JSON: {error.msg}"
+        problem = f"what follows [{match['text']}] is not JSON: {describe_json_error(error)}"
         raise DataError(f"{location}: {problem}") from None
     return JsonObject({"entities": entities}, location).objects("entities")
 

@@ -213,9 +213,9 @@ def test_label_studio_json_min(tmp_path):
         ),
         ('[{"data": {}, "annotations": [3]}]', '1: expected objects in "annotations", found 3'),
         ('[{"data": {"text": "a"}, "annotations": {}}]', 'a list as "annotations", found {}'),
-        ('[\n{"data": {"text": "a"}},\n{"data": {"text": "b"}', "3: not JSON: Expecting"),
+        ('[\n{"data": {"text": "a"}},\n{"data": {"text": "b"}', "3: not JSON: expected a comma"),
         ('[{"data": {"text": "a"}}] x', "the file goes on after its JSON"),
-        ('[{"data": {"text": "a"}}, 7]', "1: expected an object, found 7"),
+        ('[{"data": {"text": "a"}}, 7]', "1 (sentence 2): expected an object, found 7"),
         (
             json.dumps([task("to Rome", {"result": [region(0, 4, "Oslo", "c")]})]),
             "slot 'c' has the value 'Oslo', which is not in the text",

@@ -39,7 +39,7 @@ def read(path: Path, format=None):
     """What a file has, each with its line and what was left out."""
     return [
         (
-            int(example.location.rpartition(":")[2]),
+            int(example.location.rpartition(":")[2].partition(" ")[0]),
             *marked(example),
             *[issue.message for issue in example.issues if issue.kind == "left out"],
         )
@@ -269,7 +269,7 @@ def test_rasa_folders_are_read_without_other_files(tmp_path):
         ),
         (
             "nlu:\n- intent: a\n  examples: |\n    - [a]{entity: b}\n",
-            ":4: what follows [a] is not JSON: Expecting property name",
+            ":4: what follows [a] is not JSON: expected a key in double quotes, found",
         ),
         ("## intent:a\n- b\nhello\n", ":3: expected an example after '- ', found 'hello'"),
         ("## lookup:a\nb.txt\n", ":2: no file b.txt, which the lookup table a names"),

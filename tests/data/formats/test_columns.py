@@ -416,7 +416,7 @@ def test_csv_of_tokens_and_tags(tmp_path):
         ("text,slots,text\n", "1: two columns 'text'; rename one of them"),
         ("text,slots\ngo, go,[]\n", "2: 3 cells, but the header names 2 columns; quote cells that"),
         ('text,slots\n\ngo,"[]\n', "3: the row is not CSV: unexpected end of data"),
-        ("text,slots\ngo,x\n", "2: 'slots' is not JSON: Expecting value at character 1"),
+        ("text,slots\ngo,x\n", "2: 'slots' is not JSON: expected a value, found 'x' at column 1"),
         ("text,slots\ngo,3\n", '2: expected a list as "slots", found 3'),
         ("text,tags\ngo,O\n", "2: 'slots' go with 'text', and 'tags' with 'tokens'"),
         ("tokens,slots\ngo,[]\n", "2: 'slots' go with 'text', and 'tags' with 'tokens'"),

@@ -414,3 +414,58 @@ def test_massive_partitions_are_splits(tmp_path):
     for split, text in (("train", "a"), ("valid", "b"), ("test", "c")):
         assert [each.text for each in read_examples(path, split=split)] == [text]
     assert len(read_examples(path)) == 3
+
+
+# JSON lines, arrays of objects, and objects over several lines, of slotfill's own keys.
+
+
+OWN = [
+    {"text": "👋 to Rome", "slots": [{"name": "city", "start": 5, "end": 9}], "intent": "go"},
+    {"tokens": ["to", "Oslo"], "tags": ["O", "B-city"]},
+]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(json.dumps(row) for row in OWN),
+        json.dumps(OWN),
+        json.dumps(OWN, indent=2),
+        "[" + ",\n".join(json.dumps(row) for row in OWN) + "]",
+        "\n".join(json.dumps(row, indent=2) for row in OWN),
+        "\r\n".join(json.dumps(row, indent=1).replace("\n", "\r\n") for row in OWN),
+        "\ufeff\n\n" + json.dumps(OWN, indent=1),
+    ],
+)
+def test_own_objects_are_read_however_they_are_laid_out(name, text, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    assert guess_format(path) == "jsonl"
+    assert contents(path) == [
+        ("👋 to Rome", [("city", "Rome")], "go"),
+        ("to Oslo", [("city", "Oslo")], None),
+    ]
+
+
+def test_one_object_over_several_lines_is_of_the_format_of_its_keys(tmp_path):
+    for format, row in SHAPES.values():
+        if isinstance(row, list):
+            continue
+        path = tmp_path / "a.json"
+        path.write_text(json.dumps(row, indent=2))
+        assert guess_format(path) == format
+        assert [text for text, *_ in contents(path)] == [TEXT]
+
+
+def test_items_on_one_line_are_told_apart(tmp_path):
+    path = tmp_path / "a.json"
+    for text, expected in [
+        (json.dumps(OWN), ["1 (sentence 1)", "1 (sentence 2)"]),
+        (json.dumps(OWN[:1]), ["1"]),
+        (json.dumps(OWN, indent=1), ["2", "13"]),
+        ("[{},\n{}, {}]".replace("{}", '{"text": "a"}'), ["1", "2 (sentence 2)", "2 (sentence 3)"]),
+    ]:
+        path.write_text(text)
+        places = [example.location.removeprefix(f"{path}:") for example in read_examples(path)]
+        assert places == expected

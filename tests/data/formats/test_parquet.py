@@ -13,7 +13,13 @@ from pyarrow import parquet
 
 from slotfill.config.models import DataConfig
 from slotfill.config.registry import FORMATS
-from slotfill.data.corpus import convert_file, read_examples, read_sentences, write_sentences
+from slotfill.data.corpus import (
+    convert_file,
+    guess_format,
+    read_examples,
+    read_sentences,
+    write_sentences,
+)
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import SPLITS, read_split, split_names
 from slotfill.errors import ConfigError, DataError, UsageError
@@ -288,7 +294,7 @@ def test_options_name_the_columns(tmp_path):
     ("content", "problem"),
     [
         (b"", "cannot be read as Parquet or Arrow: Parquet file size is 0 bytes"),
-        (b"to\tO\n" * 9, "cannot be read as Parquet or Arrow: Parquet magic bytes not found"),
+        (b"to\tO\n" * 9, "neither Parquet nor Arrow, which begin otherwise than with 'to\\tO"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
             "a pointer of Git LFS, not the file; fetch that with git lfs pull",
@@ -454,3 +460,11 @@ def test_examples_of_the_page(tmp_path):
 def test_shared_examples(name, intent):
     expected = [("leave Taipei", [("origin", "Taipei")], intent)]
     assert read(SHARED / f"{name}.parquet") == expected
+
+
+@pytest.mark.parametrize("name", ["a", "a.json", "a.jsonl", "a.csv", "a.dat", "a.arrow"])
+def test_parquet_is_recognized_whatever_its_name(name, tmp_path):
+    path = write(tmp_path / "a.parquet", {"text": ["go"]})
+    path.rename(tmp_path / name)
+    assert guess_format(tmp_path / name) == "parquet"
+    assert [example.text for example in read_examples(tmp_path / name)] == ["go"]
