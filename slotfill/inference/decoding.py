@@ -82,10 +82,10 @@ class PrunedTransitions:
         sparse &= not sparse.all()
         self.sparse_tags = np.flatnonzero(sparse)
         # The first and the last predecessor; with fewer than two, minus infinity does no harm.
-        self.pred_a = allowed[:, sparse].argmax(axis=0)
-        self.pred_b = len(matrix) - 1 - allowed[::-1, sparse].argmax(axis=0)
-        self.from_a = matrix[self.pred_a, self.sparse_tags]
-        self.from_b = matrix[self.pred_b, self.sparse_tags]
+        first = allowed[:, sparse].argmax(axis=0)
+        last = len(matrix) - 1 - allowed[::-1, sparse].argmax(axis=0)
+        self.predecessors = np.stack((first, last))
+        self.from_predecessors = matrix[self.predecessors, self.sparse_tags]
         dense = matrix[:, ~sparse]
         self.lower, self.upper = dense.min(axis=1), dense.max(axis=1)
         self.dense = matrix.copy()
@@ -105,9 +105,10 @@ class PrunedTransitions:
             rows, tags = np.flatnonzero(rival.any(axis=1)), np.flatnonzero(rival.any(axis=0))
             candidates = alpha[rows[:, None], tags][:, :, None] + self.dense[tags]
             scores[rows] = np.maximum(scores[rows], candidates.max(axis=1))
-        from_a = alpha.take(self.pred_a, axis=1) + self.from_a
-        from_b = alpha.take(self.pred_b, axis=1) + self.from_b
-        scores[:, self.sparse_tags] = np.maximum(from_a, from_b)
+        (first, last), (from_first, from_last) = self.predecessors, self.from_predecessors
+        from_first = alpha.take(first, axis=1) + from_first
+        from_last = alpha.take(last, axis=1) + from_last
+        scores[:, self.sparse_tags] = np.maximum(from_first, from_last)
         return scores
 
     def step_single(self, alpha: np.ndarray) -> np.ndarray:
@@ -120,9 +121,8 @@ class PrunedTransitions:
         if bounds[bounds.argmax()] >= threshold:
             tags = np.flatnonzero(bounds >= threshold)
             scores = np.maximum(scores, (alpha[tags, None] + self.dense[tags]).max(axis=0))
-        from_a = alpha.take(self.pred_a) + self.from_a
-        from_b = alpha.take(self.pred_b) + self.from_b
-        scores[self.sparse_tags] = np.maximum(from_a, from_b)
+        pairs = alpha.take(self.predecessors) + self.from_predecessors
+        scores[self.sparse_tags] = np.maximum(pairs[0], pairs[1])
         return scores
 
 
