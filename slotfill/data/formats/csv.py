@@ -55,6 +55,7 @@ class Csv(Format):
             hint = did_you_mean("", ["text", "tokens"])
             raise DataError(f"{location}: no column of texts in the header{hint}")
         others = [name for name in names if name not in _COLUMNS]
+        number = -1
         for number, (location, cells) in enumerate(rows):
             if len(cells) != len(names):
                 raise DataError(
@@ -66,6 +67,8 @@ class Csv(Format):
             if number == 0 and others:
                 example.list_unread(others, "column")
             yield example
+        if number < 0:
+            raise DataError(f"{location}: a header without rows; add a row for each sentence")
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         check_known(sentence, "csv")
