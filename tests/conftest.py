@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pty
 import random
@@ -73,6 +74,16 @@ def write_config(path: Path, **sections: str) -> Path:
     rows = {"data": "{path: corpus}"} | SMALL | sections
     path.write_text("".join(f"{key}: {value}\n" for key, value in rows.items()), encoding="utf-8")
     return path
+
+
+# Collection makes no garbage, and to search its thousands of tests for some takes seconds.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is there out of the searches for garbage from here on."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

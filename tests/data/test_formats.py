@@ -106,10 +106,9 @@ def test_any_text_round_trips(format, tokenizer, data):
     assert content(there_and_back(sentences, format, tokenizer=tokenizer)) == content(sentences)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("format", writable_formats())
-@given(data=st.data())
-@EXAMPLES
+@given(data=st.data(), scheme=st.sampled_from([*SCHEMES]))
+@settings(EXAMPLES, max_examples=50)
 def test_plain_words_round_trip_through_every_format(format, scheme, data):
     words = st.sampled_from(
         ["fly", "to", "台", "#", "o'clock", "दिल्ली", "[", ")", "\\", "3.5", "O"]

@@ -25,7 +25,8 @@ from slotfill.runs.evaluate import evaluate_run
 from slotfill.runs.load import Run
 from slotfill.runs.predict import Predictor
 
-EXAMPLES = settings(max_examples=25, derandomize=True, deadline=None)
+# For each format with each tokenizer.
+EXAMPLES = settings(max_examples=10, derandomize=True, deadline=None)
 ALPHABET = "ab1é台북에서'’.,:$-[]()\\\"#e\u0301\u200d\u00a0👋🏽"
 TEXTS = st.text(ALPHABET + "   ", min_size=1, max_size=16)
 TOKENS = st.lists(st.text(ALPHABET, min_size=1, max_size=5), min_size=1, max_size=5)

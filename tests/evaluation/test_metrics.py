@@ -6,11 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seqeval.metrics.sequence_labeling import (
-    accuracy_score,
-    f1_score,
-    precision_recall_fscore_support,
-)
 
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
@@ -52,6 +47,13 @@ def taggings(draw):
 @given(cases=st.lists(taggings(), min_size=1, max_size=6))
 @settings(max_examples=100, derandomize=True, deadline=None)
 def test_scores_equal_those_of_seqeval(cases):
+    # Here, as the import takes a second in each process that collects the tests.
+    from seqeval.metrics.sequence_labeling import (
+        accuracy_score,
+        f1_score,
+        precision_recall_fscore_support,
+    )
+
     gold, predicted = [case[0] for case in cases], [case[1] for case in cases]
     gold_tags = [slots_to_tags(s.slots, len(s.tokens), "iob2") for s in gold]
     tags = [
