@@ -131,8 +131,8 @@ def convert(
     result, losses = convert_file(
         source,
         target,
-        from_format=_parse_format(from_format),
-        to_format=_parse_format(to_format),
+        from_format=parse_format(from_format),
+        to_format=parse_format(to_format),
         scheme=scheme,
         to_scheme=to_scheme,
         split=split,
@@ -156,7 +156,7 @@ def convert(
     echo_errors(*describe_issues([*repairs, *losses]))
 
 
-def _parse_format(text: str | None) -> Any:
+def parse_format(text: str | None) -> Any:
     """Return a format, which may have options in braces as in a config."""
     from slotfill.config.builtin import load_config
 

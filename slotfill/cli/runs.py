@@ -40,7 +40,12 @@ from slotfill.files import (
 from slotfill.runs.device import resolve_device
 
 if TYPE_CHECKING:
+    from slotfill.data.sentence import Example
+    from slotfill.runs.predict import Text
     from slotfill.runs.tables import TableTask
+
+_MAX_NOTES = 10
+"""The notes of `predict` that are printed; others are counted."""
 
 
 def train(
@@ -235,7 +240,10 @@ def predict(
     ] = False,
     input_format: Annotated[
         str | None,
-        Option(help="Format of the input, or text; labels are ignored.", show_default="by suffix"),
+        Option(
+            help="Format of the input, with options as in convert, or text; labels are ignored.",
+            show_default="by name and content",
+        ),
     ] = None,
     encoding_errors: Annotated[
         EncodingErrors,
@@ -312,7 +320,8 @@ def predict(
         raise UsageError("--nbest gives readings with their probabilities; omit --no-confidence")
     on_terminal = sys.stdout.isatty() and format in (None, "text") and text_column is None
     output_format = "brackets" if format == "text" else format or "jsonl"
-    has_confidence = on_terminal or FORMATS.build(output_format).holds_confidence
+    output = FORMATS.build(output_format)
+    has_confidence = on_terminal or output.holds_confidence
     if nbest and not (on_terminal or output_format == "jsonl"):
         raise UsageError(f"--nbest needs JSON lines, not {format}; omit --format")
     if has_confidence and not (confidence or on_terminal or output_format == "jsonl"):
@@ -329,12 +338,18 @@ def predict(
         "intent_threshold": intent_threshold,
     }
     predictor = Predictor.load(run, device, **options)
-    renderer: AbstractContextManager[Callable[[Iterable[str]], Iterator[str]]]
-    renderer = nullcontext(partial(predictor.render_stream, format=output_format))
+    if output.needs_intents and not predictor.run.vocab.intents:
+        problem = "needs intents, which this run does not predict"
+        raise UsageError(f"--format {format}: {problem}; write jsonl or brackets")
+    notes = _Notes()
+    if predictor.run.vocab.intents and not (on_terminal or output.holds_intents):
+        notes.add(f"{output_format} has no place for intents")
+    renderer: AbstractContextManager[Callable[[Iterable[Text]], Iterator[str]]]
+    renderer = nullcontext(partial(predictor.render_stream, format=output_format, note=notes.add))
     if jobs > 1:
         from slotfill.runs.parallel import parallel_renderer
 
-        renderer = parallel_renderer(run, output_format, jobs, **options)
+        renderer = parallel_renderer(run, output_format, jobs, notes.add, **options)
     if text_column is not None:
         from slotfill.runs.tables import predict_table
 
@@ -344,7 +359,7 @@ def predict(
                 echo(f"{task.target}: {format_count(rows, 'row')}")
         return
     path = Path(input[0]) if input else None
-    texts: Iterable[str] = sentences or _read_texts(
+    texts: Iterable[Text] = sentences or _read_texts(
         path, input_format, predictor.run.scheme, encoding_errors
     )
     if on_terminal:
@@ -356,6 +371,7 @@ def predict(
     with renderer as render:
         for chunk in render(texts):
             write_data(chunk)
+    notes.end()
 
 
 def threshold(
@@ -475,12 +491,30 @@ def _plan_tables(input: list[str], out: Path, shard: str | None, resume: bool) -
     return [task for task in tasks if task.target not in written]
 
 
+class _Notes:
+    """Notes on what is left out, of which the first are printed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, message: str) -> None:
+        self.count += 1
+        if self.count <= _MAX_NOTES:
+            echo(f"note: {message}", err=True)
+
+    def end(self) -> None:
+        if self.count > _MAX_NOTES:
+            echo(f"note: and {self.count - _MAX_NOTES:,} more", err=True)
+
+
 def _read_texts(
-    path: Path | None, format: str | None, scheme: str, errors: EncodingErrors
-) -> Iterator[str]:
+    path: Path | None, input_format: str | None, scheme: str, errors: EncodingErrors
+) -> "Iterator[Example]":
     """Return the texts of a file or of standard input."""
+    from slotfill.cli.configs import parse_format
     from slotfill.data.corpus import read_texts
 
+    format = parse_format(input_format)
     if path is None or str(path) == "-":
         path = STANDARD_INPUT
         if format == "jointslu":

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from slotfill.data.sentence import Example, Issue, Sentence, Slot, Span
 from slotfill.data.tokenizers import Tokenizer
-from slotfill.errors import DataError, format_count
+from slotfill.errors import DataError
 
 Misaligned = Literal["split", "widen", "skip", "error"]
 """What becomes of slots that begin or end inside a token."""
@@ -52,6 +52,7 @@ class MisalignedError(DataError):
 def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sentence:
     sentence = tokenizer.tokenize(example.text, example.location)
     sentence.intent, sentence.issues = example.intent, example.issues
+    sentence.extra = example.extra
     if example.offsets is None:
         return sentence
     text, tokenized = example.text, set(sentence.offsets)
@@ -148,8 +149,7 @@ def _check_span(sentence: Sentence, name: str, start: int, end: int) -> None:
     elif start == end:
         problem = f"slot '{name}' {where} is empty"
     elif not 0 <= start < end <= size:
-        length = format_count(size, "character")
-        problem = f"slot '{name}' {where} is not in the text of {length}, counted from 0"
+        problem = f"slot '{name}' {where} is not in the text of {size} characters, counted from 0"
     if problem:
         raise DataError(f"{sentence.location}: {problem}")
 

@@ -64,11 +64,12 @@ def read_examples(
     format: FormatPart = None,
     scheme: str = "iob2",
     split: str | None = None,
+    extra: bool = False,
 ) -> list[Example]:
     """Return what the file (or folder) `path` holds, at least one example.
 
     Of a file that names the split of each example, only those of `split` are returned, if given.
-    Raises DataError if the file cannot be read.
+    `extra` keeps what else the file has for each. Raises DataError if the file cannot be read.
     """
     path = Path(path)
     examples: list[Example] = []
@@ -77,8 +78,10 @@ def read_examples(
         for file in (part, *part.glob("*")):
             if is_special_file(file):
                 raise DataError(f"{file}: not a regular file; copy its content into one")
-        reader = _build_format(part, format)
-        examples += reader.read(part, scheme=scheme)
+        reader = _build_format(part, format, extra)
+        for example in reader.read(part, scheme=scheme):
+            example.extra = example.extra if extra else None
+            examples.append(example)
         unread += (Issue("not read", str(part), message) for message in reader.unread(part))
     if not examples:
         raise DataError(f"{path}: no sentences; the file is empty")
@@ -106,6 +109,7 @@ def read_sentences(
     misaligned: Misaligned = "split",
     normalization: str = "NFC",
     keep_tokens: bool = False,
+    extra: bool = False,
     labelled: bool = True,
     intents: bool = False,
     strict: bool = False,
@@ -118,11 +122,12 @@ def read_sentences(
         misaligned: What becomes of slots that begin or end inside a token; see `align`.
         normalization: The Unicode normalization of tokens, if `tokenizer` is a name.
         keep_tokens: Keep the tokens of a file that has tokens, instead of tokenizing its text.
+        extra: Keep what else the file has for each sentence, such as an id or other columns.
         labelled: Whether sentences without labels are left out, as those without words are.
         intents: Whether every sentence must have an intent.
         strict: Whether sentences to leave out, offsets to correct and overlapping slots are errors.
     """
-    examples = read_examples(path, format=format, scheme=scheme, split=split)
+    examples = read_examples(path, format=format, scheme=scheme, split=split, extra=extra)
     if isinstance(tokenizer, str):
         learned_from = examples if misaligned == "split" else []
         tokenizer = Tokenizer.fit(tokenizer, normalization, learned_from)
@@ -168,18 +173,17 @@ def _leave_out(
 
 
 def read_texts(
-    path: Path, format: str | None = None, scheme: str = "iob2", errors: EncodingErrors = "strict"
-) -> Iterator[str]:
-    """Yield the texts of a file of sentences, or the lines of a plain text file.
+    path: Path, format: FormatPart = None, scheme: str = "iob2", errors: EncodingErrors = "strict"
+) -> Iterator[Example]:
+    """Yield the texts of a file of sentences, without labels, or the lines of a plain text file.
 
     `format` is that of a part or "text"; None uses the name of the file. `errors` is what becomes
     of lines of plain text that are not UTF-8. Raises DataError if the file cannot be read.
     """
     format = format or format_from_suffix(path)
     if format not in (None, "text"):
-        yield from (
-            example.text for example in _build_format(path, format).read(path, scheme=scheme)
-        )
+        for example in _build_format(path, format, extra=True).read(path, scheme=scheme):
+            yield Example(example.text, location=example.location, extra=example.extra)
         return
     for number, line in read_lines(path, errors):
         with suppress(ValueError, RecursionError):
@@ -188,7 +192,7 @@ def read_texts(
                     f"{path}:1: a JSON object, not text; add --input-format jsonl, or"
                     " --input-format text if it is text"
                 )
-        yield line
+        yield Example(line, location=f"{path}:{number}")
 
 
 def write_sentences(
@@ -252,6 +256,7 @@ def convert_file(
         split=split,
         tokenizer=tokenizer,
         keep_tokens=True,
+        extra=True,
         labelled=False,
         strict=strict,
     )
@@ -272,7 +277,11 @@ def write_checked(
     """
     part.write(draft, reading.sentences, scheme=scheme)
     reading = replace(reading, sentences=list(part.arrange(reading.sentences)))
-    kinds = ("no words", "left out", "overlap", "not read")
+    kinds = ["no words", "left out", "overlap", "not read"]
+    if not all(
+        map(part.holds_extra, {key for each in reading.sentences for key in each.extra or ()})
+    ):
+        kinds.append("extra")
     losses = [issue for kind in kinds for issue in reading.issues(kind)]
     losses += _find_losses(reading, list(part.read(draft, scheme=scheme)))
     if losses and not lossy:
@@ -459,8 +468,9 @@ def list_shards(path: Path) -> list[Path]:
     return files
 
 
-def _build_format(path: Path, format: FormatPart) -> Format:
+def _build_format(path: Path, format: FormatPart, extra: bool = False) -> Format:
     part: Format = FORMATS.build(guess_format(path) if format in (None, "auto") else format)
+    part.reads_extra = extra
     return part
 
 

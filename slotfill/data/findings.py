@@ -175,7 +175,9 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
         if places := _list_places(result.issues(issue_kind)):
             message = f"{split}: {title}: {len(places):,}, at {_list_some(places)}"
             yield Finding(kind, message, places)
-    if unread := list(dict.fromkeys(issue.message for issue in result.issues("not read"))):
+    if unread := list(
+        dict.fromkeys(issue.message for issue in result.issues("not read") + result.issues("extra"))
+    ):
         message = f"{split}: what the sentences do not need: {'; '.join(unread[:_MAX_LISTED])}"
         yield Finding("left-out", message, is_usual=True)
     for issue in result.issues("no empty line"):

@@ -41,6 +41,10 @@ class JsonObject:
                 names += [f"{key}.{name}" for name in each.unread()]
         return list(dict.fromkeys(names)) if names else names
 
+    def unread_items(self) -> dict[str, Any]:
+        """Return the keys that were not read, with their values."""
+        return {key: value for key, value in self.items.items() if key not in self._read}
+
     def value(self, key: str) -> Any:
         """Return the value at `key`, of any type; None without it."""
         self._read.add(key)

@@ -76,7 +76,7 @@ class Issue(NamedTuple):
     """A repair made while reading a file, or what was left out."""
 
     kind: str
-    """`repaired tag`, `corrected offset`, `overlap`, `left out`, `not read` and others."""
+    """`repaired tag`, `corrected offset`, `overlap`, `left out`, `not read`, `extra` and others."""
     location: str
     """`file:line`."""
     message: str
@@ -100,6 +100,8 @@ class Example:
     """The first and the last character (exclusive) of each part whose labels are not known."""
     split: str | None = None
     """The split that the file says it belongs to, as train; None if it says none."""
+    extra: dict[str, Any] | None = None
+    """What else the file has for the text, by key, such as an id or other columns."""
 
     def add_span(
         self,
@@ -120,9 +122,8 @@ class Example:
                     f"{self.location}: slot '{name}' has the value {value!r}, which is not in the"
                     f" text; from {start} to {end} it reads {self.text[start:end]!r}"
                 )
-            if found[2]:
-                message = f"slot '{name}' ({value!r}): {start} to {end} read as {{}} to {{}} ({{}})"
-                self._add_issue("corrected offset", message.format(*found))
+            message = f"slot '{name}' ({value!r}): {start} to {end} read as {{}} to {{}} ({{}})"
+            self._add_issue("corrected offset", message.format(*found))
             start, end, _ = found
         if self.spans is None:
             self.spans = []
@@ -132,10 +133,20 @@ class Example:
         """Note something of the file that a sentence cannot hold, as `the group '1'`."""
         self._add_issue("left out", what)
 
-    def list_unread(self, names: Sequence[str], kind: str = "key") -> None:
-        """Note keys (or columns) of the file that are neither text, slots nor intents, if any."""
-        for message in describe_unread(names, kind):
-            self._add_issue("not read", intern(message))  # It is that of most sentences.
+    def list_unread(
+        self, names: Sequence[str], kind: str = "key", extra: dict[str, Any] | None = None
+    ) -> None:
+        """Note keys (or columns) of the file that are neither text, slots nor intents, if any.
+
+        Those that are in `extra`, or inside of what is there, are kept.
+        """
+        if extra:
+            self.extra = extra
+        kept = [name for name in names if {name, name.partition(".")[0]} & (extra or {}).keys()]
+        others = [name for name in names if name not in kept]
+        for issue_kind, group in (("extra", kept), ("not read", others)):
+            for message in describe_unread(group, kind):
+                self._add_issue(issue_kind, intern(message))  # It is that of most sentences.
 
     def _add_issue(self, kind: str, message: str) -> None:
         self.issues += (Issue(kind, self.location, message),)
@@ -190,6 +201,8 @@ class Sentence:
     """The probabilities of the slots and the intent, if they are predicted with them."""
     intent_left_out: bool = False
     """Whether the predicted intent is below its threshold, and `intent` therefore None."""
+    extra: dict[str, Any] | None = None
+    """What else the file has for the text, if it is written again, see `Example`."""
 
     @classmethod
     def from_tokens(

@@ -68,7 +68,7 @@ def read_split(
     )
     if split == "train" and not intents and not any(s.slots for s in result.sentences):
         raise DataError(
-            f"{path}: none of the {len(result.sentences):,} training sentences has a slot, so there"
+            f"{path}: none of the {len(result.sentences)} training sentences has a slot, so there"
             " is nothing to learn; label the slots in some of them"
         )
     share = holdout_share(data) if split in ("train", "valid") else 0.0
@@ -293,7 +293,7 @@ def split_file(
             f" {' and '.join(f'{share:g}' for share in shares.values())}"
         )
     result = read_sentences(
-        source, format=from_format, scheme=scheme, keep_tokens=True, labelled=False
+        source, format=from_format, scheme=scheme, keep_tokens=True, extra=True, labelled=False
     )
     splits = draw_splits(result.sentences, shares, seed)
     for split, indices in splits.items():

@@ -18,13 +18,13 @@ from slotfill.config.registry import FORMATS, are_external_parts_trusted, trust_
 from slotfill.data.formats.base import Format
 from slotfill.errors import RunError
 from slotfill.inference.stream import ordered_map, read_ahead
-from slotfill.runs.predict import CHUNK, Predictor
+from slotfill.runs.predict import CHUNK, Predictor, Rendered, Text, join_groups
 
 
 @contextmanager
 def parallel_renderer(
-    run: Path, format: str, jobs: int, **options: Any
-) -> Iterator[Callable[[Iterable[str]], Iterator[str]]]:
+    run: Path, format: str, jobs: int, note: Callable[[str], None], **options: Any
+) -> Iterator[Callable[[Iterable[Text]], Iterator[str]]]:
     """Yield a function like `Predictor.render_stream`, computed by `jobs` processes on the CPU.
 
     `options` are those of `Predictor.load`. The function raises RunError if a process was killed.
@@ -34,10 +34,10 @@ def parallel_renderer(
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with ProcessPoolExecutor(jobs, get_context("spawn"), _init_worker) as workers:
 
-        def render(texts: Iterable[str]) -> Iterator[str]:
+        def render(texts: Iterable[Text]) -> Iterator[str]:
             try:
                 groups = ordered_map(work, read_ahead(texts, CHUNK), workers)
-                yield from filter(None, FORMATS.build(format).join(groups))
+                yield from join_groups(FORMATS.build(format), groups, note)
             except BrokenProcessPool:
                 raise RunError("a prediction process was killed; is there enough memory?") from None
 
@@ -58,8 +58,8 @@ def _exit_with_parent() -> None:
 
 
 def _render_chunk(
-    run: Path, format: str, trust: bool, options: dict[str, Any], texts: Sequence[str]
-) -> str:
+    run: Path, format: str, trust: bool, options: dict[str, Any], texts: Sequence[Text]
+) -> Rendered:
     predictor, part = _load_once(run, format, trust, **options)
     return predictor.render(predictor.tag(texts), part)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.base import Format
-from slotfill.data.sentence import Sentence
-from slotfill.errors import UsageError
+from slotfill.data.sentence import Example, Sentence
+from slotfill.errors import DataError, UsageError
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.stream import ordered_map, read_ahead
 from slotfill.inference.tagging import check_length, predict
@@ -26,6 +26,18 @@ MAX_NBEST = 100
 
 CHUNK = 2048
 """Maximum number of sentences in a group; a stream holds a few groups in memory."""
+
+
+Text = str | Example
+"""A text to predict, alone or with its location and what else its file has."""
+
+
+class Rendered(NamedTuple):
+    """A group of predictions as they are written."""
+
+    text: str
+    notes: list[str]
+    """What of them the format cannot hold, and is left out."""
 
 
 class FilledSlot(NamedTuple):
@@ -150,11 +162,9 @@ class Predictor:
         """Return the prediction for each of `texts`, in order; an empty text has no slots."""
         return [Prediction.from_sentence(sentence) for sentence in self.tag(_check_texts(texts))]
 
-    def tag(self, texts: Sequence[str]) -> list[Sentence]:
+    def tag(self, texts: Sequence[Text]) -> list[Sentence]:
         """Return `texts` as sentences with slots and intents."""
-        for text in texts:
-            check_length(text)
-        sentences = list(map(self.run.vocab.tokenizer.tokenize, texts))
+        sentences = list(map(self._tokenize, texts))
         predictions = predict(
             self.run.engine, self.run.vocab, sentences, self.calibration, self.nbest
         )
@@ -171,7 +181,20 @@ class Predictor:
                 sentence.resolved = self.resolver.resolve(sentence)
         return sentences
 
-    def stream(self, texts: Iterable[str]) -> Iterator[list[Sentence]]:
+    def _tokenize(self, text: Text) -> Sentence:
+        tokenize = self.run.vocab.tokenizer.tokenize
+        if isinstance(text, str):
+            check_length(text)
+            return tokenize(text)
+        try:
+            check_length(text.text)
+        except DataError as error:
+            raise DataError(f"{text.location}: {error}") from None
+        sentence = tokenize(text.text, text.location)
+        sentence.extra = text.extra
+        return sentence
+
+    def stream(self, texts: Iterable[Text]) -> Iterator[list[Sentence]]:
         """Yield the tagged sentences of `texts` in order, in groups, as soon as they are tagged.
 
         A short list is one group and needs no thread. Otherwise two threads work on two groups at
@@ -185,16 +208,50 @@ class Predictor:
             with ThreadPoolExecutor(self.threads) as workers:
                 yield from ordered_map(self.tag, read_ahead(texts, CHUNK), workers)
 
-    def render_stream(self, texts: Iterable[str], format: str) -> Iterator[str]:
-        """Yield the tagged `texts` in order, group by group, as they are written in `format`."""
-        part: Format = FORMATS.build(format)
-        groups = (self.render(group, part) for group in self.stream(texts))
-        yield from filter(None, part.join(groups))
+    def render_stream(
+        self, texts: Iterable[Text], format: str, note: Callable[[str], None] = lambda message: None
+    ) -> Iterator[str]:
+        """Yield the tagged `texts` in order, group by group, as they are written in `format`.
 
-    def render(self, sentences: Sequence[Sentence], format: Format) -> str:
-        """Return `sentences` as they are written in `format`."""
-        between = format.frame[1]
-        return between.join([format.render(each, scheme=self.run.scheme) for each in sentences])
+        `note` is called with each thing that the format cannot hold.
+        """
+        part: Format = FORMATS.build(format)
+        yield from join_groups(part, (self.render(each, part) for each in self.stream(texts)), note)
+
+    def render(self, sentences: Sequence[Sentence], format: Format) -> Rendered:
+        """Return `sentences` as they are written in `format`, without those it cannot hold."""
+        texts, notes, lost = [], list[str](), dict[str, None]()
+        for sentence in sentences:
+            try:
+                texts.append(format.render(sentence, scheme=self.run.scheme))
+            except DataError as error:
+                notes.append(f"{error} (left out)")
+            for key in sentence.extra or ():
+                if not format.holds_extra(key):
+                    lost[key] = None
+        if lost:
+            names = ", ".join(lost)
+            notes.append(f"the output has no place for {names} of the input; --format jsonl has")
+        return Rendered(format.frame[1].join(texts), notes)
+
+
+def join_groups(
+    format: Format, groups: Iterable[Rendered], note: Callable[[str], None]
+) -> Iterator[str]:
+    """Yield a file of `groups`, and call `note` once with each of their notes."""
+    last: list[str] = []
+
+    def texts() -> Iterator[str]:
+        nonlocal last
+        for text, notes in groups:
+            for message in notes:
+                if message not in last:
+                    note(message)
+            last = notes or last
+            if text:
+                yield text
+
+    yield from filter(None, format.join(texts()))
 
 
 def _check_texts(texts: Iterable[str]) -> list[str]:

@@ -16,9 +16,9 @@ from slotfill.data.tables import Table, check_table, is_table, open_table
 from slotfill.errors import DataError, UsageError
 from slotfill.files import nearest_in_folder, replaced_at_end
 from slotfill.inference.tagging import check_length
-from slotfill.runs.predict import Predictor
+from slotfill.runs.predict import Predictor, Text
 
-Render = Callable[[Iterable[str]], Iterator[str]]
+Render = Callable[[Iterable[Text]], Iterator[str]]
 """Yields groups of predictions as JSON lines, for texts in order."""
 
 

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
 from conftest import run_on_terminal, standard_input, start
 
+from slotfill.config.registry import FORMATS
+from slotfill.errors import DataError
 from slotfill.inference.tagging import TaggedBatch
 from slotfill.runs.predict import CHUNK, Predictor
 
@@ -115,6 +118,109 @@ def test_label_studio_gets_predictions_with_scores_and_its_tasks_are_predicted(t
     assert result.err == (
         "slotfill: --no-confidence: label_studio has the score of each prediction; omit it\n"
     )
+
+
+ROW = {"text": "leave Oslo", "id": "a7", "when": {"day": [1, None]}}
+TASK = {"id": 17, "data": {"text": "leave Oslo", "user": "ann"}, "meta": {"batch": 2}}
+PRODIGY = {"text": "leave Oslo", "meta": {"source": "web"}, "_task_hash": 12, "answer": "accept"}
+MASSIVE = {"utt": "leave Oslo", "annot_utt": "leave Oslo", "intent": "a", "id": "3", "worker_id": 1}
+EXTRA = {
+    "a.jsonl": (json.dumps(ROW), {"id": "a7", "when": {"day": [1, None]}}),
+    "a.json": (json.dumps([TASK]), {key: TASK[key] for key in ("id", "meta", "data")}),
+    "b.json": (json.dumps([PRODIGY]), {"meta": {"source": "web"}, "_task_hash": 12}),
+    "b.jsonl": (json.dumps(MASSIVE), {"id": "3", "worker_id": 1}),
+    "a.csv": ("Id,text,User name\n7,leave Oslo,\n", {"Id": "7", "User name": ""}),
+    "a.conll": ("# id 8\nleave\tO\nOslo\tO\n", {"comments": ["# id 8"]}),
+}
+
+
+@pytest.mark.parametrize("name", EXTRA)
+def test_what_else_a_file_has_for_a_text_is_kept(name, trained, cli):
+    content, extra = EXTRA[name]
+    Path(name).write_text(content)
+    (row,) = rows(cli("predict", trained, "--input", name))
+    assert row.items() >= extra.items()
+    assert {k: v for k, v in row.items() if k not in extra} == rows(
+        cli("predict", trained, "leave Oslo")
+    )[0]
+    result = cli("predict", trained, "--input", name, "--format", "conll")
+    names = ", ".join(extra)
+    assert result.err == (
+        f"note: the output has no place for {names} of the input; --format jsonl has\n"
+    )
+    shared = cli("predict", trained, "--input", name, "--format", "conll", "--jobs", 2)
+    assert (result.code, shared.out, shared.err) == (0, result.out, result.err)
+
+
+def test_other_columns_of_parquet_are_kept(trained, cli):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pa.table({"text": ["leave Oslo"], "id": [7], "day": [date(2026, 11, 2)]})
+    parquet.write_table(table, "a.parquet")
+    (row,) = rows(cli("predict", trained, "--input", "a.parquet"))
+    assert (row["text"], row["id"], row["day"]) == ("leave Oslo", 7, "2026-11-02")
+
+
+def test_predictions_for_label_studio_are_its_tasks_with_their_ids_and_data(trained, cli):
+    tasks = [TASK, {"id": 18, "data": {"utterance": "🛫 leave Lima"}, "annotations": []}]
+    Path("a.json").write_text(json.dumps(tasks))
+    result = cli("predict", trained, "--input", "a.json", "--format", "label_studio")
+    found = json.loads(result.out)
+    for old, new in zip(tasks, found, strict=True):
+        (prediction,) = new.pop("predictions")
+        assert new == {key: value for key, value in old.items() if key != "annotations"}
+        assert 0 < prediction["score"] <= 1
+    assert prediction["result"][0]["value"]["start"] == 8
+    Path("a.csv").write_text("id,text\n7,leave Oslo\n")
+    result = cli("predict", trained, "--input", "a.csv", "--format", "label_studio")
+    assert json.loads(result.out)[0]["data"] == {"text": "leave Oslo", "id": "7"}
+
+    Path("b.json").write_text('[{"data": {"a": "leave Oslo", "b": "x"}}]')
+    result = cli("predict", trained, "--input", "b.json")
+    assert "{name: label_studio, text: KEY}, or --from or --input-format" in result.err
+    words = ("--input", "b.json", "--input-format", "{name: label_studio, text: a}")
+    (row,) = rows(cli("predict", trained, *words))
+    assert (row["text"], row["data"]) == ("leave Oslo", {"a": "leave Oslo", "b": "x"})
+
+
+@pytest.mark.parametrize("format", FORMATS.names())
+def test_a_format_that_cannot_be_printed_prints_nothing(format, trained, cli):
+    result = cli("predict", trained, "leave Oslo", "--format", format)
+    if result.code:
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    else:
+        assert result.out.strip()
+
+
+def test_sentences_that_a_format_cannot_hold_are_left_out_with_a_note(
+    trained, cli, monkeypatch, tmp_path
+):
+    result = cli("predict", trained, "leave Oslo", "--format", "rasa")
+    problem = "needs intents, which this run does not predict; write jsonl or brackets"
+    assert (result.code, result.err) == (2, f"slotfill: --format rasa: {problem}\n")
+
+    def render(self, sentence, **_):
+        if "Oslo" in sentence.text:
+            raise DataError(f"{sentence.location}: no Oslo")
+        return sentence.text
+
+    monkeypatch.setattr(FORMATS.part("label_studio").load(), "render", render)
+    Path("texts").write_text("Oslo\nLima\nOslo\nParis\n" + "Oslo\n" * 20)
+    result = cli("predict", trained, "--input", "texts", "--format", "label_studio")
+    assert (result.code, result.out) == (0, "[\nLima,\nParis\n]\n")
+    notes = result.err.splitlines()
+    assert notes[:2] == [f"note: texts:{line}: no Oslo (left out)" for line in (1, 3)]
+    assert notes[10:] == ["note: and 12 more"]
+
+
+def test_an_array_is_closed_after_an_error_in_the_input(trained, cli):
+    Path("texts").write_bytes(b"leave Oslo\n\xff\n")
+    result = cli("predict", trained, "--input", "texts", "--format", "label_studio")
+    assert result.code == 3 and len(json.loads(result.out)) == 1
+    Path("texts").write_bytes(b"\xff\n")
+    result = cli("predict", trained, "--input", "texts", "--format", "label_studio")
+    assert (result.code, result.out) == (3, "")
 
 
 def test_confidences_are_computed_only_for_formats_that_have_them(
@@ -345,9 +451,11 @@ def test_the_texts_of_every_format_are_predicted(name, content, trained, cli, tm
     if name != "a.txt":
         format = name.partition(".")[2]
         again = cli("predict", trained, "--input", "x", "--input-format", format)
-        assert rows(again) == found
+        assert [{**row, "label": 0} for row in rows(again)] == [
+            {**row, "label": 0} for row in found
+        ]
         with standard_input(content, tmp_path):
-            assert rows(cli("predict", trained, "--input-format", format)) == found
+            assert rows(cli("predict", trained, "--input-format", format)) == rows(again)
 
 
 def test_json_lines_without_their_format_are_not_tagged_as_text(trained, cli, tmp_path):

@@ -132,8 +132,7 @@ def test_an_unknown_scheme_of_the_target_is_wrong_use(tmp_path):
 )
 def test_texts_to_predict_are_read_by_the_name_of_the_file(name, text, texts, tmp_path):
     (tmp_path / name).write_bytes(text.encode())
-    assert list(read_texts(tmp_path / name)) == texts
-    assert (
-        list(read_texts(tmp_path / name, "text"))
-        == text.replace("\r", "\n").split("\n")[: None if name == "a.txt" else -1]
-    )
+    assert [each.text for each in read_texts(tmp_path / name)] == texts
+    assert [each.text for each in read_texts(tmp_path / name, "text")] == text.replace(
+        "\r", "\n"
+    ).split("\n")[: None if name == "a.txt" else -1]

@@ -78,7 +78,7 @@ def test_a_sentence_that_is_too_long_is_refused_in_one_line(trained, cli, tmp_pa
     file.write_text(text)
     refused = cli("predict", trained, "--input", file)
     assert (refused.code, refused.out, refused.err.count("\n")) == (3, "", 1)
-    assert refused.err.startswith(f"slotfill: {message}")
+    assert message in refused.err
 
 
 @ENGINES

@@ -38,7 +38,7 @@ class JsonRows(Format):
     def parse_all(self, row: JsonObject) -> Example:
         """Return the example that one JSON object is, with the keys that it does not hold."""
         example = self.parse(row)
-        example.list_unread(row.unread())
+        example.list_unread(row.unread(), extra=row.unread_items())
         return example
 
     def rows(self, path: Path) -> Iterator[JsonObject]:

@@ -9,7 +9,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import ClassVar
 
-from slotfill.data.offsets import normal_forms
 from slotfill.data.schemes import UNKNOWN_TAG, is_cut, slots_to_tags, tags_to_slots
 from slotfill.data.sentence import (
     Example,
@@ -58,6 +57,8 @@ class Format:
     """Whether the probabilities of predictions are written."""
     needs_intents: ClassVar[bool] = False
     """Whether each sentence must have an intent."""
+    reads_extra: bool = False
+    """Whether what else a file has for a sentence is needed, which may take time to read."""
     frame: ClassVar[tuple[str, str, str]] = ("", "", "")
     """What is written before the first sentence, between two, and after the last."""
 
@@ -95,6 +96,10 @@ class Format:
         """Return what `path` has for the keys synonyms, rules and the embedding gazetteer."""
         return KnownValuesFound()
 
+    def holds_extra(self, key: str) -> bool:
+        """Return whether what files have for a sentence at another `key`, as id, is written."""
+        return False
+
     def arrange(self, sentences: Iterable[Sentence]) -> Iterable[Sentence]:
         """Return `sentences` in the order in which they are written."""
         return sentences
@@ -107,12 +112,21 @@ class Format:
         raise UsageError(f"{type(self).__name__} is read, but not written; use jsonl")
 
     def join(self, parts: Iterable[str]) -> Iterator[str]:
-        """Yield a file of rendered sentences, or groups of them joined by what is between two."""
+        """Yield a file of rendered sentences, or groups of them joined by what is between two.
+
+        If `parts` ends with a DataError, what is before it is a complete file.
+        """
         before, between, after = self.frame
-        yield before
-        for index, part in enumerate(parts):
-            yield between + part if index else part
-        yield after
+        written = False
+        try:
+            for part in parts:
+                yield (between if written else before) + part
+                written = True
+        except DataError:
+            if written:
+                yield after
+            raise
+        yield after if written else before + after
 
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
         """Write `sentences` to a new file (or folder) `path`; raises what `render` raises."""
@@ -121,8 +135,8 @@ class Format:
             file.writelines(self.join(rendered))
 
 
-def describe_other_files(folder: Path, files: Iterable[Path], format: str) -> Iterator[str]:
-    """Yield what files in `folder` are not among `files`, those that `format` reads, if any."""
+def describe_other_files(folder: Path, files: Iterable[Path]) -> Iterator[str]:
+    """Yield what files in `folder` are not among `files`, which are read, if there are such."""
     read = {*files}
     folders = {parent for file in read for parent in file.parents}
 
@@ -134,7 +148,7 @@ def describe_other_files(folder: Path, files: Iterable[Path], format: str) -> It
                 yield path
 
     others = [path.relative_to(folder).as_posix() for path in list_others(folder)]
-    yield from (f"{message} by {format}" for message in describe_unread(others, "file"))
+    yield from describe_unread(others, "file")
 
 
 def split_on_spaces(line: str) -> list[str]:
@@ -203,15 +217,12 @@ def find_tokens(tokens: Sequence[str], text: str, location: str) -> list[tuple[i
     """Return the offsets of `tokens` in `text`, which has only spaces beside them."""
     offsets, end = [], 0
     for token in tokens:
-        for form in normal_forms(token):
-            start = text.find(form, end)
-            if start >= 0 and is_empty(text[end:start]):
-                break
-        else:
+        start = text.find(token, end)
+        if start < 0 or not is_empty(text[end:start]):
             raise DataError(
                 f'{location}: the token {token!r} does not follow in "text" at character {end}'
             )
-        end = start + len(form)
+        end = start + len(token)
         offsets.append((start, end))
     if not is_empty(text[end:]):
         raise DataError(f'{location}: "text" goes on after the last token, at character {end}')

@@ -108,6 +108,12 @@ class Conll(Format):
                         f" {size}{hint or _SEPARATE}"
                     )
             example = _make_example(block, token, tag, scheme, hint)
+            if comments := _other_comments(block):
+                example.extra = {"comments": comments}
+                if "comment" not in noted:
+                    message = f"the comments of the file, such as {comments[0]!r}"
+                    example.issues += (Issue("extra", example.location, message),)
+                    noted.add("comment")
             for kind, what in _find_others(block, token, tag):
                 if kind not in noted:
                     example.leave_out(what)
@@ -249,11 +255,8 @@ def _hint_at_header(rows: Sequence[tuple[str, list[str]]]) -> str:
 
 def _find_others(block: _Block, token: int, tag: int | None) -> Iterator[tuple[str, str]]:
     """Yield what of a sentence is left out, each after its kind."""
-    for comment in block.comments:
-        if comment.startswith(_DOCUMENT):
-            yield _DOCUMENT, f"the lines {_DOCUMENT} of the file"
-        elif not (match := _COMMENT.fullmatch(comment)) or match[1] != "intent":
-            yield "comment", f"the comments of the file, such as {comment!r}"
+    if any(comment.startswith(_DOCUMENT) for comment in block.comments):
+        yield _DOCUMENT, f"the lines {_DOCUMENT} of the file"
     size = len(block.rows[0][1])
     columns = list(zip(*(row for _, row in block.rows), strict=True)) if size > 2 else []
     for index, column in enumerate(columns):
@@ -261,6 +264,13 @@ def _find_others(block: _Block, token: int, tag: int | None) -> Iterator[tuple[s
         is_used = index == token % size or (tag is not None and index == tag % size)
         if cells and not is_used and not _is_numbering(column):
             yield f"column {index}", f"column {index} of the file, such as {cells[0]!r}"
+
+
+def _other_comments(block: _Block) -> list[str]:
+    """Return the comments before a sentence that are not its intent."""
+    comments = [comment for comment in block.comments if not comment.startswith(_DOCUMENT)]
+    matches = zip(comments, map(_COMMENT.fullmatch, comments), strict=True)
+    return [comment for comment, match in matches if not match or match[1] != "intent"]
 
 
 def _is_numbering(column: Sequence[str]) -> bool:

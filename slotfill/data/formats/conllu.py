@@ -77,6 +77,8 @@ class Conllu(Format):
             example = _make_example(block, tag, scheme)
             if index == 0 and left_out:
                 example.leave_out(left_out)
+            comments = {k: v for k, v in block.comments.items() if k not in ("text", "intent")}
+            example.list_unread(list(comments), "comment", comments)
             yield example
 
     def _find_tag(self, path: Path, blocks: list[_Block]) -> str | None:
@@ -143,13 +145,11 @@ def _describe_others(blocks: list[_Block], tag: str | None) -> str:
     rows = [row.cells for block in blocks for row in block.rows]
     used = {"ID", "FORM", "MISC", "SpaceAfter", tag}
     columns = {name: None for row in rows for name, cell in row.items() if cell != "_"}
-    comments = {f"# {key}": None for block in blocks for key in block.comments}
     others = [name for name in columns if name not in used]
-    others += [name for name in comments if name not in ("# text", "# intent")]
     ids = [row.get("ID", "") for row in rows]
     others += ["words that share a token"] * any("-" in id for id in ids)
     others += ["empty nodes"] * any("." in id for id in ids)
-    return f"other columns and comments of the file: {', '.join(others)}" if others else ""
+    return f"other columns of the file: {', '.join(others)}" if others else ""
 
 
 def _make_example(block: _Block, tag: str | None, scheme: str) -> Example:

@@ -44,8 +44,8 @@ class Csv(Format):
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         _, rows = read_rows(path)
-        location, names = next(rows, ("", []))
-        names = [name.strip().lower() for name in names]
+        location, header = next(rows, ("", []))
+        names = [name.strip().lower() for name in header]
         if not names:
             return
         for name in names:
@@ -54,8 +54,7 @@ class Csv(Format):
         if not {"text", "tokens"} & {*names}:
             hint = did_you_mean("", ["text", "tokens"])
             raise DataError(f"{location}: no column of texts in the header{hint}")
-        others = [name for name in names if name not in _COLUMNS]
-        number = -1
+        others = [index for index, name in enumerate(names) if name not in _COLUMNS]
         for number, (location, cells) in enumerate(rows):
             if len(cells) != len(names):
                 raise DataError(
@@ -64,11 +63,9 @@ class Csv(Format):
                 )
             row = {name: cell for name, cell in zip(names, cells, strict=True) if cell.strip()}
             example = _make_example(row, location, scheme)
-            if number == 0 and others:
-                example.list_unread(others, "column")
+            extra = {header[index]: cells[index] for index in others}
+            example.list_unread([] if number else list(extra), "column", extra)
             yield example
-        if number < 0:
-            raise DataError(f"{location}: a header without rows; add a row for each sentence")
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         check_known(sentence, "csv")

@@ -47,8 +47,12 @@ class Jsonl(Format):
             unread = row.unread()
             if example.spans is None:
                 example.issues += _unknown_labels(row, unread)
-            example.list_unread(unread)
+            extra = {k: v for k, v in row.unread_items().items() if self.holds_extra(k)}
+            example.list_unread(unread, extra=extra)
             yield example
+
+    def holds_extra(self, key: str) -> bool:
+        return key not in _KEYS
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         # Formatted by hand, as json.dumps would write it, in a third of the time.
@@ -71,6 +75,9 @@ class Jsonl(Format):
                     for reading in confidence.readings
                 )
                 labels += f', "readings": [{readings}]'
+        for key, value in (sentence.extra or {}).items():
+            if self.holds_extra(key):
+                labels += f", {quoted(key)}: {json.dumps(value, ensure_ascii=False, default=str)}"
         return f'{{"text": {quoted(sentence.text)}{labels}}}\n'
 
 
@@ -157,6 +164,10 @@ def _unknown_spans(row: JsonObject, size: int) -> list[tuple[int, int]]:
 
 
 _MAX_KEYS = 10
+
+_KEYS = {"text", "tokens", "tags", "slots", "unknown", "intent", "intents", "intent_confidence"}
+_KEYS |= {"confidence", "in_domain", "readings"}
+"""What is written of a sentence and its prediction."""
 
 _LABEL_KEY = re.compile(
     r"(.*_)?(labels?|entity|entities|spans?|annotations?|slots?|tags?|mentions?|ner|bio)(_.*)?",

@@ -41,7 +41,6 @@ from slotfill.data.formats.base import (
     split_on_spaces,
 )
 from slotfill.data.json_objects import JsonObject
-from slotfill.data.offsets import is_same
 from slotfill.data.schemes import UNKNOWN_TAG
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import DataError, UsageError, did_you_mean
@@ -115,18 +114,18 @@ class Parquet(Format):
             layout = _Layout(file, columns, self.options)
             names = list(layout.roles.values())
             others = [name for name in columns if name not in names]
+            names += others if self.reads_extra else []
             for number, row in enumerate(read_rows(file, names), 1):
+                extra = {name: row.pop(name, None) for name in others}
                 values = JsonObject(row, f"{file}:row {number}")
                 example = layout.read(values, scheme)
-                if number == 1:
-                    example.list_unread(others, "column")
                 example.list_unread(values.unread())
+                example.list_unread(others if number == 1 else [], "column", extra)
                 yield example
 
     def unread(self, path: Path) -> Iterator[str]:
         if path.is_dir():
-            known = [*list_files(path), *path.glob("*.json")]  # What datasets writes beside them.
-            yield from describe_other_files(path, known, "parquet")
+            yield from describe_other_files(path, list_files(path))
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         raise UsageError("parquet, a binary file, cannot be printed; use conll, jsonl or brackets")
@@ -189,7 +188,7 @@ class _Layout:
             tokens = split_on_spaces(text or "")
         if tokens is None:
             return Example(text or "", None, intent, row.location)
-        is_same = text is None or _equal_without_spaces(text, "".join(tokens))
+        is_same = text is None or _without_spaces(text) == _without_spaces("".join(tokens))
         source = text if is_same else None
         example = example_from_tokens(tokens, tags, scheme, intent, [row.location], source)
         if not is_same:
@@ -331,8 +330,8 @@ def _find_roles(
     return found
 
 
-def _equal_without_spaces(text: str, other: str) -> bool:
-    return is_same("".join(text.split()), "".join(other.split()))
+def _without_spaces(text: str) -> str:
+    return "".join(text.split())
 
 
 def _render_tag_column(sentences: list[Sentence], scheme: str) -> tuple[Feature, list[Any]]:

@@ -43,7 +43,8 @@ def show(examples):
 
 
 def left_out(examples):
-    return [issue.message for each in examples for issue in each.issues if issue.kind == "left out"]
+    kinds = ("left out", "extra")
+    return [issue.message for each in examples for issue in each.issues if issue.kind in kinds]
 
 
 def error_of(tmp_path, name, text, format=None, **keys):
@@ -162,6 +163,8 @@ def test_conll_comments_and_other_columns_are_left_out_and_said_once(tmp_path):
     assert left_out(read(tmp_path, "a.conll", MULTICONER)) == [
         "the comments of the file, such as '# id 5a3f\\tdomain=en'"
     ]
+    comments = [each.extra for each in read(tmp_path, "a.conll", MULTICONER, extra=True)]
+    assert comments[0] == {"comments": ["# id 5a3f\tdomain=en"]}
     text = "-DOCSTART- -X- O\n\n# intent: go\nto TO O\n\n# intent: go\nRome NNP B-city\n\n"
     examples = read(tmp_path, "a.conll", text)
     assert [example.intent for example in examples] == ["go", "go"]
@@ -218,8 +221,9 @@ def test_conllu_words_ranges_and_spaces(tmp_path):
         ["to", "du", '"', "lac", '"', "."]
     )
     assert left_out(examples) == [
-        "other columns and comments of the file: LEMMA, UPOS, HEAD, DEPREL, # sent_id, words that"
-        " share a token, empty nodes"
+        "other columns of the file: LEMMA, UPOS, HEAD, DEPREL, words that share a token, empty"
+        " nodes",
+        'the comment "sent_id", not read',
     ]
     without_text = UD.replace("# text", "# other")
     assert show(read(tmp_path, "b.conllu", without_text))[0][0] == 'to [du](lake) "[lac](lake)".'
@@ -399,7 +403,7 @@ def test_csv_of_texts_with_quoted_line_ends_and_other_columns(tmp_path):
     assert [e.location.rpartition(":")[2] for e in examples] == ["2", "5", "6"]
     assert show(examples)[0] == ('fly\nto "[Rome](city)"', "go")
     assert [e.spans for e in examples[1:]] == [None, []]
-    assert examples[0].issues[0].message == 'the column "id", not read'
+    assert examples[0].issues[0].message == 'the column "ID", not read'
 
 
 def test_csv_of_tokens_and_tags(tmp_path):

@@ -179,8 +179,11 @@ def test_the_text_of_tokens_is_kept_if_it_is_theirs(tmp_path):
 def test_other_columns_are_left_out_and_named_once(tmp_path):
     path = write(tmp_path / "a.parquet", {"id": [1, 2], "text": ["a", "b"], "lang": ["en", "de"]})
     issues = [issue for example in read_examples(path) for issue in example.issues]
-    assert issues == [("not read", f"{path}:row 1", 'the columns "id", "lang", not read')]
-    target = tmp_path / "a.jsonl"
+    assert issues == [("extra", f"{path}:row 1", 'the columns "id", "lang", not read')]
+    convert_file(path, tmp_path / "b.jsonl")
+    rows = map(json.loads, (tmp_path / "b.jsonl").read_text().splitlines())
+    assert [(row["id"], row["lang"]) for row in rows] == [(1, "en"), (2, "de")]
+    target = tmp_path / "a.conll"
     with pytest.raises(DataError, match='the columns "id", "lang", not read; nothing was written'):
         convert_file(path, target)
     convert_file(path, target, lossy=True)
