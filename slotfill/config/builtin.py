@@ -12,6 +12,9 @@ from slotfill.config.validate import parse_config
 from slotfill.errors import ConfigError, ErrorDetail, UsageError, did_you_mean
 from slotfill.files import is_special_file
 
+_SENTENCES = re.compile(r"^(?:nlu[ \t]*:|type[ \t]*:[ \t]*['\"]?(?:intent|entity)\b)", re.MULTILINE)
+"""What the files of sentences have that are YAML, too."""
+
 MAX_BYTES = 1_000_000
 """The largest size of a config file."""
 
@@ -72,6 +75,11 @@ def load_config(
         return Path(loaded.data.path or loaded.data.train or "config").stem, loaded
     path, shown = _find(config)
     text = _read(path, shown)
+    if _SENTENCES.search(text):
+        raise UsageError(
+            f"{config}: sentences of Rasa or Snips NLU, not a config; use data.path={config}, or"
+            f" slotfill init {config}, which writes a config for them"
+        )
     return path.stem, parse_config(text, shown, overrides, path.parent, need_data=need_data)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from slotfill.data.sentence import Example, Issue, Sentence, Slot, Span
 from slotfill.data.tokenizers import Tokenizer
-from slotfill.errors import DataError
+from slotfill.errors import DataError, format_count
 
 Misaligned = Literal["split", "widen", "skip", "error"]
 """What becomes of slots that begin or end inside a token."""
@@ -149,7 +149,8 @@ def _check_span(sentence: Sentence, name: str, start: int, end: int) -> None:
     elif start == end:
         problem = f"slot '{name}' {where} is empty"
     elif not 0 <= start < end <= size:
-        problem = f"slot '{name}' {where} is not in the text of {size} characters, counted from 0"
+        length = format_count(size, "character")
+        problem = f"slot '{name}' {where} is not in the text of {length}, counted from 0"
     if problem:
         raise DataError(f"{sentence.location}: {problem}")
 

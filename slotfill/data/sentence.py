@@ -122,8 +122,9 @@ class Example:
                     f"{self.location}: slot '{name}' has the value {value!r}, which is not in the"
                     f" text; from {start} to {end} it reads {self.text[start:end]!r}"
                 )
-            message = f"slot '{name}' ({value!r}): {start} to {end} read as {{}} to {{}} ({{}})"
-            self._add_issue("corrected offset", message.format(*found))
+            if found[2]:
+                message = f"slot '{name}' ({value!r}): {start} to {end} read as {{}} to {{}} ({{}})"
+                self._add_issue("corrected offset", message.format(*found))
             start, end, _ = found
         if self.spans is None:
             self.spans = []

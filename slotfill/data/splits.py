@@ -68,7 +68,7 @@ def read_split(
     )
     if split == "train" and not intents and not any(s.slots for s in result.sentences):
         raise DataError(
-            f"{path}: none of the {len(result.sentences)} training sentences has a slot, so there"
+            f"{path}: none of the {len(result.sentences):,} training sentences has a slot, so there"
             " is nothing to learn; label the slots in some of them"
         )
     share = holdout_share(data) if split in ("train", "valid") else 0.0

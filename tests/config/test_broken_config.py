@@ -814,6 +814,27 @@ def built_in() -> list[str]:
     return builtin_config_names()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'version: "3.1"\nnlu:\n- intent: go\n  examples: |\n    - go now\n',
+        "# Cities\ntype: 'entity'\nname: city\n",
+        "type: intent\nname: go\nutterances:\n- go now\n",
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "check", "show", "compare", "tune"])
+def test_yaml_of_sentences_is_no_config(command, text, tmp_path, monkeypatch, cli):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yml").write_text(text)
+    result = cli(command, "a.yml")
+    assert (result.code, result.err) == (
+        2,
+        "slotfill: a.yml: sentences of Rasa or Snips NLU, not a config; use data.path=a.yml, or"
+        " slotfill init a.yml, which writes a config for them\n",
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.yml"]
+
+
 def test_a_built_in_folder_is_no_config(cli):
     result = cli("show", "lab")
     assert result.err.startswith(

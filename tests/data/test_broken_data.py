@@ -601,6 +601,30 @@ BROKEN = [
         ]
     ),
     (
+        "a header without rows",
+        {"a.csv": "text,slots,intent\n\n"},
+        "a.csv",
+        {},
+        "@/a.csv:1: a header without rows; add a row for each sentence",
+    ),
+    (
+        "an offset out of a text of one character",
+        {"a.jsonl": '{"text": "x", "slots": [{"name": "city", "start": 0, "end": 2}]}'},
+        "a.jsonl",
+        {},
+        "@/a.jsonl:1: slot 'city' from 0 to 2 is not in the text of 1 character, counted from 0",
+    ),
+    (
+        "an exclusive end in GLiNER",
+        {"a.jsonl": '{"tokenized_text": ["to", "Rome"], "ner": [[1, 2, "city"]]}'},
+        "a.jsonl",
+        {},
+        (
+            '@/a.jsonl:1: expected [first, last, label] in "ner", tokens from 0 to 1 where last is'
+            ' a part of the slot, found [1, 2, "city"]'
+        ),
+    ),
+    (
         "no empty lines",
         {"a.conll": "to O\nRome B-city\n" * 60},
         "a.conll",

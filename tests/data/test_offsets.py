@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from itertools import permutations
+from unicodedata import normalize
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slotfill.data.corpus import read_examples
 from slotfill.data.offsets import find_value
 from slotfill.data.sentence import Example
 from slotfill.errors import DataError
@@ -55,3 +60,70 @@ def test_corrections_are_listed():
     )
     with pytest.raises(DataError, match=r"a:1: slot 'city' has the value 'Rome', which is not in"):
         example.add_span("city", 5, 9, "Rome")
+
+
+LETTERS = "Zae\u00fc\u0301\u0308\u1ea1\u1112\u1161\u11ab \U0001f6eb"
+
+
+@given(
+    before=st.text(LETTERS, max_size=8),
+    value=st.sampled_from(["Z\u00fcrich", "\ud55c\uad6d", "\u1ea1\u0301x", "Oslo"]),
+    after=st.sampled_from(["", " a", "! \u00fc"]),
+    forms=st.tuples(*[st.sampled_from(["NFC", "NFD"])] * 3),
+)
+def test_values_and_offsets_of_another_normalization_are_found(before, value, after, forms):
+    of_text, of_value, of_offsets = forms
+    before, after = f"{before} ", f" {after}"
+    text = normalize(of_text, before + value + after)
+    start = len(normalize(of_offsets, before))
+    end = start + len(normalize(of_offsets, value))
+    first, last, unit = find_value(text, start, end, normalize(of_value, value))
+    assert text[first:last] == normalize(of_text, value)
+    assert first == len(normalize(of_text, before)) or unit == "the nearest occurrence"
+
+
+def test_offsets_are_not_corrected_where_only_the_normalization_differs():
+    for of_text, of_value in permutations(("NFC", "NFD")):
+        text, value = normalize(of_text, "nach Z\u00fcrich"), normalize(of_value, "Z\u00fcrich")
+        example = Example(text, location="a:1")
+        example.add_span("city", 5, len(text), value)
+        assert example.spans == [("city", 5, len(text), None)] and example.issues == ()
+    example = Example(normalize("NFD", "\u00fcber Z\u00fcrich!"), location="a:1")
+    example.add_span("city", 5, 11, "Z\u00fcrich")
+    assert [issue.message for issue in example.issues] == [
+        "slot 'city' ('Z\u00fcrich'): 5 to 11 read as 6 to 13 (characters in NFC)"
+    ]
+
+
+@pytest.mark.parametrize(("of_text", "of_value"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_formats_compare_texts_after_normalization(of_text, of_value, tmp_path):
+    text, value = normalize(of_text, "nach Z\u00fcrich"), normalize(of_value, "Z\u00fcrich")
+    start, end = 5, len(text)
+    brat = f"T1\tcity {start} {end}\t{value}\n"
+    region = {"start": start, "end": end, "text": value, "labels": ["city"]}
+    rows = {
+        "a.jsonl": {"text": text, "tokens": ["nach", value], "tags": ["O", "B-city"]},
+        "b.jsonl": {"text": text, "slots": [{"name": "city", "value": value, **ends(5, end)}]},
+        "c.jsonl": {"input": text, "output": {"entities": {"city": [value]}}},
+        "d.jsonl": {"utt": text, "annot_utt": f"nach [city : {value}]"},
+        "e.json": [
+            {
+                "data": {"text": text},
+                "annotations": [
+                    {"result": [{"type": "labels", "from_name": "l", "value": region}]}
+                ],
+            }
+        ],
+    }
+    (tmp_path / "f.txt").write_text(f"{text}\n", encoding="utf-8")
+    (tmp_path / "f.ann").write_text(brat, encoding="utf-8")
+    for name, content in rows.items():
+        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    for name in [*rows, "f.txt"]:
+        (example,) = read_examples(tmp_path / name)
+        assert example.spans == [("city", 5, len(text), None)], name
+        assert example.issues == (), name
+
+
+def ends(start, end):
+    return {"start": start, "end": end}

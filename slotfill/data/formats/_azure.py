@@ -7,6 +7,7 @@ from itertools import accumulate
 from slotfill.data.json_objects import JsonObject
 from slotfill.data.sentence import Example
 from slotfill.data.tokenizers import Tokenizer
+from slotfill.errors import format_count
 
 UTF16 = "Utf16CodeUnit"
 UNITS = (UTF16, "UnicodeCodePoint", "TextElements_V8")
@@ -23,9 +24,9 @@ class OffsetReader:
     def add_span(self, name: str, start: int, end: int, item: JsonObject) -> None:
         """Add a slot; `item` is where it comes from."""
         if start not in self._characters or end not in self._characters:
-            size = max(self._characters)
+            size = format_count(max(self._characters), "character")
             item.fail(
-                f"slot '{name}' from {start} to {end} is not in the text of {size} characters"
+                f"slot '{name}' from {start} to {end} is not in the text of {size}"
                 f" ({self.unit}), or cuts one of them"
             )
         self.example.add_span(name, self._characters[start], self._characters[end])

@@ -9,6 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import ClassVar
 
+from slotfill.data.offsets import normal_forms
 from slotfill.data.schemes import UNKNOWN_TAG, is_cut, slots_to_tags, tags_to_slots
 from slotfill.data.sentence import (
     Example,
@@ -135,8 +136,8 @@ class Format:
             file.writelines(self.join(rendered))
 
 
-def describe_other_files(folder: Path, files: Iterable[Path]) -> Iterator[str]:
-    """Yield what files in `folder` are not among `files`, which are read, if there are such."""
+def describe_other_files(folder: Path, files: Iterable[Path], format: str) -> Iterator[str]:
+    """Yield what files in `folder` are not among `files`, those that `format` reads, if any."""
     read = {*files}
     folders = {parent for file in read for parent in file.parents}
 
@@ -148,7 +149,7 @@ def describe_other_files(folder: Path, files: Iterable[Path]) -> Iterator[str]:
                 yield path
 
     others = [path.relative_to(folder).as_posix() for path in list_others(folder)]
-    yield from describe_unread(others, "file")
+    yield from (f"{message} by {format}" for message in describe_unread(others, "file"))
 
 
 def split_on_spaces(line: str) -> list[str]:
@@ -217,12 +218,15 @@ def find_tokens(tokens: Sequence[str], text: str, location: str) -> list[tuple[i
     """Return the offsets of `tokens` in `text`, which has only spaces beside them."""
     offsets, end = [], 0
     for token in tokens:
-        start = text.find(token, end)
-        if start < 0 or not is_empty(text[end:start]):
+        for form in normal_forms(token):
+            start = text.find(form, end)
+            if start >= 0 and is_empty(text[end:start]):
+                break
+        else:
             raise DataError(
                 f'{location}: the token {token!r} does not follow in "text" at character {end}'
             )
-        end = start + len(token)
+        end = start + len(form)
         offsets.append((start, end))
     if not is_empty(text[end:]):
         raise DataError(f'{location}: "text" goes on after the last token, at character {end}')

@@ -25,6 +25,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
+from unicodedata import normalize
 
 from slotfill.data.formats.base import (
     Format,
@@ -47,8 +48,11 @@ _SIZES: tuple[Callable[[str], int], ...] = (
     len,
     lambda line: len(line.encode("utf-16-le")) // 2,
     lambda line: len(line.encode()),
+    lambda line: len(normalize("NFC", line)),
+    lambda line: len(normalize("NFD", line)),
 )
-"""How long a line is: in code points, as brat counts, in UTF-16 code units, and in bytes."""
+"""How long a line is: in code points, as brat counts, in UTF-16 code units, in bytes, and in code
+points after Unicode normalization."""
 
 
 class Brat(Format):
@@ -75,14 +79,15 @@ class Brat(Format):
         if not path.is_dir():
             yield from _read_document(path.with_suffix(".txt"))
             return
-        for file in _list_texts(path):
-            yield from _read_document(file)
-
-    def unread(self, path: Path) -> Iterator[str]:
-        if path.is_dir():
-            files = list(_list_texts(path))
-            files += [file.with_suffix(".ann") for file in files]
-            yield from describe_other_files(path, files)
+        files = _list_texts(path)
+        known = [*files, *(file.with_suffix(".ann") for file in files), *path.glob("*.conf")]
+        others = list(describe_other_files(path, known, "brat"))
+        for file in files:
+            for example in _read_document(file):
+                for message in others:
+                    example.leave_out(message)
+                others = []
+                yield example
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         raise UsageError("brat, a folder of two files, cannot be printed; use jsonl")
@@ -168,7 +173,9 @@ def _annotate(examples: Sequence[Example], path: Path, starts: Sequence[Sequence
             index, start, end = _locate(examples, starts, start, end, value)
             lines[id] = index
             text = examples[index].text
-            if ";" in offsets or (end > len(text) and not (value and value in text)):
+            if ";" in offsets or (
+                end > len(text) and not find_value(text, start, end, value or "")
+            ):
                 kind = "of several parts" if ";" in offsets else "over several lines"
                 examples[index].leave_out(f"slot '{name}' {kind} ({value or offsets!r})")
             else:

@@ -55,6 +55,7 @@ class Csv(Format):
             hint = did_you_mean("", ["text", "tokens"])
             raise DataError(f"{location}: no column of texts in the header{hint}")
         others = [index for index, name in enumerate(names) if name not in _COLUMNS]
+        number = -1
         for number, (location, cells) in enumerate(rows):
             if len(cells) != len(names):
                 raise DataError(
@@ -66,6 +67,8 @@ class Csv(Format):
             extra = {header[index]: cells[index] for index in others}
             example.list_unread([] if number else list(extra), "column", extra)
             yield example
+        if number < 0:
+            raise DataError(f"{location}: a header without rows; add a row for each sentence")
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         check_known(sentence, "csv")

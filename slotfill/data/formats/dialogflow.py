@@ -64,11 +64,12 @@ class Dialogflow(Format):
 
     def unread(self, path: Path) -> Iterator[str]:
         if path.is_dir():
-            yield from describe_other_files(path, _find_files(path))
+            yield from describe_other_files(path, _find_files(path), "dialogflow")
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 others = [each for each in archive.namelist() if not _has_phrases(Path(each))]
-            yield from describe_unread([each for each in others if each[-1] != "/"], "file")
+            others = [each for each in others if each[-1] != "/"]
+            yield from (f"{found} by dialogflow" for found in describe_unread(others, "file"))
         for file, text in _read_files(path):
             if not text.lstrip().startswith("["):
                 content = read_object(file, text)

@@ -44,9 +44,8 @@ class DocBin(Format):
         try:
             for number, doc in enumerate(SpacyDocBin().from_bytes(data).get_docs(Vocab()), 1):
                 yield _to_example(doc, f"{path}:{number}")
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            problem = f"not a .spacy file of spaCy 3, or damaged ({type(error).__name__})"
-            raise DataError(f"{path}: {problem}") from None
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            raise DataError(f"{path}: not a .spacy file of spaCy 3, or damaged") from None
 
 
 def _read_bytes(path: Path) -> bytes:

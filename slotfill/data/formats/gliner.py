@@ -25,7 +25,9 @@ from slotfill.data.formats._json_rows import (
 )
 from slotfill.data.formats.base import check_known, example_from_tokens
 from slotfill.data.json_objects import JsonObject, shorten
+from slotfill.data.offsets import normal_forms
 from slotfill.data.sentence import Example, Sentence
+from slotfill.errors import format_count
 
 
 class Gliner(JsonRows):
@@ -59,8 +61,8 @@ class Gliner(JsonRows):
         for entity in entities or ():
             if not (is_triple(entity) and 0 <= entity[0] <= entity[1] < len(tokens)):
                 row.fail(
-                    f"expected [first, last, label] of {len(tokens)} tokens, counted from 0, in"
-                    f' "ner", found {shorten(entity)}'
+                    f'expected [first, last, label] in "ner", tokens from 0 to {len(tokens) - 1}'
+                    f" where last is a part of the slot, found {shorten(entity)}"
                 )
             first, last, label = entity[:3]
             example.add_span(label, example.offsets[first][0], example.offsets[last][1])
@@ -85,10 +87,11 @@ def _parse_gliner2(row: JsonObject) -> Example:
         for value, count in Counter(entities.texts(name)).items():
             places = _find(value, example.text)
             if len(places) != count:
-                problem = f"'{name}' has {value!r} {count} times, the text {len(places)} times"
+                times = format_count(len(places), "time")
+                problem = f"'{name}' has {value!r} {format_count(count, 'time')}, the text {times}"
                 row.fail(f"{problem}; GLiNER2 does not say which it is; use a format with offsets")
-            for start in places:
-                example.add_span(name, start, start + len(value))
+            for start, end in places:
+                example.add_span(name, start, end)
     tasks = labels.objects("classifications")
     if len(tasks) == 1:
         label = tasks[0].value("true_label") or []
@@ -99,10 +102,10 @@ def _parse_gliner2(row: JsonObject) -> Example:
     return example
 
 
-def _find(value: str, text: str) -> list[int]:
+def _find(value: str, text: str) -> list[tuple[int, int]]:
     """Return where `value` stands in `text`: as words, or if there is none, anywhere."""
-    anywhere = re.escape(value)
+    anywhere = f"(?:{'|'.join(map(re.escape, normal_forms(value)))})"
     as_words = rf"(?<!\w){anywhere}(?!\w)"
     patterns = (as_words, anywhere)
-    found = ([match.start() for match in re.finditer(pattern, text)] for pattern in patterns)
+    found = ([match.span() for match in re.finditer(pattern, text)] for pattern in patterns)
     return next(filter(None, found), [])

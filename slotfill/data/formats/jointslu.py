@@ -73,7 +73,7 @@ class JointSLU(Format):
 
     def unread(self, path: Path) -> Iterator[str]:
         yield from describe_other_files(
-            path, (path / name for name in ("seq.in", "seq.out", "label"))
+            path, (path / name for name in ("seq.in", "seq.out", "label")), "jointslu"
         )
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:

@@ -1,14 +1,14 @@
 """Tasks of Label Studio: its exports JSON and JSON-MIN, and what it imports.
 
 The text of a task is `text` in its `data`, or the only text there; the option `text` names another
-key. `labels` and `hypertextlabels` are slots, `choices` the intent: those called `intent` (or as
-the option `intent` says), or the only ones in the file. Of several annotations the ground truth is
-read, or else the latest; with the option `annotator`, only those of this user (`completed_by`).
-Other and cancelled annotations, relations and other results are left out, and listed; predictions,
-other data of a task and other keys are not read. A task without an annotation is unlabelled.
-`start` and `end` count code points; those of versions that count UTF-16 code units are corrected by
-`text`. In JSON-MIN the slots are the lists of regions with `labels`, and the intent is at the key
-`intent`.
+key. Tasks of images, recordings and HTML are errors. `labels` and `hypertextlabels` are slots,
+`choices` the intent: those called `intent` (or as the option `intent` says), or the only ones in
+the file. Of several annotations the ground truth is read, or else the latest; with the option
+`annotator`, only those of this user (`completed_by`). Other and cancelled annotations, relations
+and other results are left out, and listed; predictions, other data of a task and other keys are not
+read. A task without an annotation is unlabelled. `start` and `end` count code points; those of
+versions that count UTF-16 code units are corrected by `text`. In JSON-MIN the slots are the lists
+of regions with `labels`, and the intent is at the key `intent`.
 
 `slotfill predict RUN --input new.txt --format label_studio` writes tasks with `predictions`, each
 with its `score`, which Label Studio shows as labels to begin with; sentences that have labels are
@@ -33,7 +33,13 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.data.formats.base import Format, check_known
-from slotfill.data.json_objects import JsonObject, describe_json_error, parse_json, read_objects
+from slotfill.data.json_objects import (
+    JsonObject,
+    describe_json_error,
+    parse_json,
+    read_objects,
+    shorten,
+)
 from slotfill.data.sentence import INTENT_SEPARATOR, Example, Sentence, intent_names
 from slotfill.errors import DataError
 
@@ -41,6 +47,13 @@ _TASK_KEY = re.compile(
     r'"(annotations|predictions|completions)"\s*:\s*\[|"data"\s*:\s*\{|"annotation_id"\s*:'
     r'|"start"\s*:[^{}]*"(hypertext)?labels"\s*:\s*\[\s*"'
 )
+_LINK = re.compile(
+    r"\s*(?:(?:[a-z][a-z0-9+.-]*:/|data:|www\.)\S+|/data/\S+"
+    r"|\S+\.(?:jpe?g|png|gif|bmp|webp|svg|tiff?|wav|mp3|flac|ogg|m4a|mp4|webm|mov|html?|pdf)(?:\?\S*)?)\s*",
+    re.IGNORECASE,
+)
+"""The address of a picture, a recording or another file."""
+_MARKUP = re.compile(r"</[a-z][a-z0-9]*\s*>|<(?:br|p|div|span|img)\b[^<>]*>", re.IGNORECASE)
 _MIN_KEYS = ("id", "annotation_id", "annotator", "created_at", "updated_at", "lead_time")
 """The keys of JSON-MIN that are neither data nor labels."""
 
@@ -72,13 +85,14 @@ class LabelStudio(Format):
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         tasks = self._complete(task for _, task in read_objects(path))
-        choices = {
-            result.get("from_name", str, "")
+        kinds = {
+            (result.get("type", str, None), result.get("from_name", str, ""))
             for task in tasks
             for annotation in _annotations(task)
             for result in annotation.objects("result")
-            if result.get("type", str, None) == "choices"
         }
+        choices = {name for kind, name in kinds if kind == "choices"}
+        is_html = any(kind == "hypertextlabels" for kind, _ in kinds)
         if self.intent in choices or len(choices) > 1:
             choices &= {self.intent}
         users = {_annotator(annotation) for task in tasks for annotation in _annotations(task)}
@@ -88,7 +102,11 @@ class LabelStudio(Format):
                 f"{path}: no annotation by annotator {self.annotator}; there are: {names}"
             )
         for task in tasks:
-            yield self._read_task(task, choices)
+            example = self._read_task(task, choices)
+            if is_html and (tag := _MARKUP.search(example.text)):
+                problem = f"the text is HTML, as {tag[0]!r} shows, where offsets count otherwise"
+                task.fail(f"{problem}; only plain text is read")
+            yield example
 
     def _complete(self, tasks: Iterator[JsonObject]) -> list[JsonObject]:
         """Return `tasks` with those of JSON-MIN, one for each annotation, as complete ones."""
@@ -157,9 +175,19 @@ class LabelStudio(Format):
         return example
 
     def _text_key(self, data: JsonObject) -> str:
-        if self.text is not None or "text" in data.items:
-            return self.text or "text"
-        keys = [key for key, value in data.items.items() if isinstance(value, str)]
+        if self.text is not None:
+            return self.text
+        texts = {key: value for key, value in data.items.items() if isinstance(value, str)}
+        links = [key for key, value in texts.items() if _LINK.fullmatch(value)]
+        keys = [key for key in texts if key not in links]
+        if links and not keys:
+            found = " and ".join(f'"{key}" ({shorten(texts[key])})' for key in links)
+            data.fail(
+                f"the data of the task has no text, only a link as {found}; tasks of images,"
+                " recordings and web pages are not read"
+            )
+        if "text" in data.items and "text" not in links:
+            return "text"
         if len(keys) != 1:
             found = f"has the texts {', '.join(keys)}" if keys else "has no text"
             hint = "set data.format to {name: label_studio, text: KEY}, or --from or --input-format"
@@ -254,6 +282,9 @@ def _add_result(example: Example, result: JsonObject, intents: set[str]) -> None
 def _add_region(example: Example, value: JsonObject, kind: str) -> None:
     # Of HTML, start and end are paths to elements, and globalOffsets are characters.
     offsets = value.object("globalOffsets") if value.items.get("globalOffsets") else value
+    if isinstance(value.items.get("start"), float) or "channel" in value.items:
+        example.leave_out("a region of a recording, in seconds")
+        return
     start, end, text = (
         offsets.get("start", int),
         offsets.get("end", int),

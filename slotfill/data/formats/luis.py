@@ -58,5 +58,13 @@ def _add_entities(offsets: OffsetReader, parent: JsonObject, key: str) -> None:
     for entity in parent.objects(key):
         name, role = entity.get("entity", str), entity.get("role", str, None)
         start, last = entity.get("startPos", int), entity.get("endPos", int)
+        text = offsets.example.text
+        before = len(text.encode("utf-16-le")[: 2 * last].decode("utf-16-le", "ignore"))
+        if last > start and text[before : before + 1] in ("", " "):
+            found = "a space" if text[before:] else "after the end of the text"
+            entity.fail(
+                f"slot '{name}': \"endPos\" {last} is {found}; it must be the last character of the"
+                " slot, so subtract 1 if it is the first one after it"
+            )
         offsets.add_span(f"{name}.{role}" if role else name, start, last + 1, entity)
         _add_entities(offsets, entity, "children")

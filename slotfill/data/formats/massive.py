@@ -16,6 +16,7 @@ from typing import Any
 
 from slotfill.data.formats._json_rows import JsonRows, start_example
 from slotfill.data.json_objects import JsonObject, shorten
+from slotfill.data.offsets import normal_forms
 from slotfill.data.sentence import Example, example_from_parts
 from slotfill.data.tokenizers import is_empty
 
@@ -50,18 +51,19 @@ class Massive(JsonRows):
 
 def _annotate(example: Example, annotated: str, row: JsonObject, keys: tuple[str, str]) -> None:
     """Give `example` the slots of the annotated text."""
-    parts = ((part, name, None) for part, name in _split(annotated))
-    other = example_from_parts(parts, row.location)
     places, characters = _visible(example.text)
-    other_places, other_characters = _visible(other.text)
-    if characters == other_characters:
-        place = dict(zip(other_places, places, strict=True))
-        example.spans = []
-        for name, start, end, _ in other.spans or ():
-            if start == end:
-                row.fail(f"slot '{name}' has no words")
-            example.add_span(name, place[start], place[end - 1] + 1)
-        return
+    for form in (*normal_forms(annotated), annotated):
+        parts = ((part, name, None) for part, name in _split(form))
+        other = example_from_parts(parts, row.location)
+        other_places, other_characters = _visible(other.text)
+        if characters == other_characters:
+            place = dict(zip(other_places, places, strict=True))
+            example.spans = []
+            for name, start, end, _ in other.spans or ():
+                if start == end:
+                    row.fail(f"slot '{name}' has no words")
+                example.add_span(name, place[start], place[end - 1] + 1)
+            return
     for bracket in "[]":
         if (bracket in other.text and bracket not in example.text) or is_empty(other.text):
             row.fail(f'"{keys[1]}" is not as [slot : words], found {shorten(annotated)}')

@@ -41,6 +41,7 @@ from slotfill.data.formats.base import (
     split_on_spaces,
 )
 from slotfill.data.json_objects import JsonObject
+from slotfill.data.offsets import is_same
 from slotfill.data.schemes import UNKNOWN_TAG
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import DataError, UsageError, did_you_mean
@@ -125,7 +126,8 @@ class Parquet(Format):
 
     def unread(self, path: Path) -> Iterator[str]:
         if path.is_dir():
-            yield from describe_other_files(path, list_files(path))
+            known = [*list_files(path), *path.glob("*.json")]  # What datasets writes beside them.
+            yield from describe_other_files(path, known, "parquet")
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         raise UsageError("parquet, a binary file, cannot be printed; use conll, jsonl or brackets")
@@ -188,7 +190,7 @@ class _Layout:
             tokens = split_on_spaces(text or "")
         if tokens is None:
             return Example(text or "", None, intent, row.location)
-        is_same = text is None or _without_spaces(text) == _without_spaces("".join(tokens))
+        is_same = text is None or _equal_without_spaces(text, "".join(tokens))
         source = text if is_same else None
         example = example_from_tokens(tokens, tags, scheme, intent, [row.location], source)
         if not is_same:
@@ -330,8 +332,8 @@ def _find_roles(
     return found
 
 
-def _without_spaces(text: str) -> str:
-    return "".join(text.split())
+def _equal_without_spaces(text: str, other: str) -> bool:
+    return is_same("".join(text.split()), "".join(other.split()))
 
 
 def _render_tag_column(sentences: list[Sentence], scheme: str) -> tuple[Feature, list[Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 from slotfill.data.formats._json_rows import JsonRows, join_intents, start_example
 from slotfill.data.json_objects import JsonObject, shorten
 from slotfill.data.sentence import Example, Issue
-from slotfill.errors import DataError
+from slotfill.errors import DataError, format_count
 
 
 class Prodigy(JsonRows):
@@ -52,7 +52,8 @@ class Prodigy(JsonRows):
         if last is not None:
             yield last
         elif left_out:
-            raise DataError(f"{path}: none of its {len(left_out)} tasks is answered with accept")
+            tasks = format_count(len(left_out), "task")
+            raise DataError(f"{path}: none of its {tasks} is answered with accept")
 
     def parse(self, row: JsonObject) -> Example:
         example = start_example(row)

@@ -137,7 +137,7 @@ class Rasa(Format):
 
     def unread(self, path: Path) -> Iterator[str]:
         if path.is_dir():
-            yield from describe_other_files(path, self._find_files(path))
+            yield from describe_other_files(path, self._find_files(path), "rasa")
         for file in self._find_files(path):
             keys = list(_list_other_keys(file))
             for described in describe_unread(keys):

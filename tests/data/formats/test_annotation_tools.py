@@ -9,7 +9,13 @@ import pytest
 
 from slotfill.config.models import DataConfig
 from slotfill.config.registry import FORMATS
-from slotfill.data.corpus import guess_format, list_file_splits, read_sentences, write_sentences
+from slotfill.data.corpus import (
+    guess_format,
+    list_file_splits,
+    read_examples,
+    read_sentences,
+    write_sentences,
+)
 from slotfill.data.sentence import Confidence, Sentence, Slot
 from slotfill.data.splits import read_split, split_names
 from slotfill.data.tokenizers import Tokenizer
@@ -179,6 +185,79 @@ def test_label_studio_tasks_without_an_annotation_are_unlabelled(tmp_path):
     result = read_sentences(tmp_path / "a.json")
     assert [sentence.text for sentence in result.sentences] == ["to Rome"]
     assert len(result.issues("unlabelled")) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ({"image": "https://example.org/a.jpg"}, '"image" ("https://example.org/a.jpg")'),
+        ({"image": "/data/upload/1/a b.jpg?x"}, None),
+        ({"audio": "s3://bucket/a.wav"}, '"audio" ("s3://bucket/a.wav")'),
+        ({"video": "clip.mp4", "id": 3}, '"video" ("clip.mp4")'),
+        ({"text": "https://example.org/a.txt"}, '"text" ("https://example.org/a.txt")'),
+    ],
+)
+def test_label_studio_tasks_without_text_are_errors(data, found, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([{"data": data, "annotations": []}]))
+    if found is None:  # Spaces are not in addresses.
+        assert read_examples(tmp_path / "a.json")
+        return
+    with pytest.raises(DataError) as error:
+        read_examples(tmp_path / "a.json")
+    assert str(error.value) == (
+        f"{tmp_path}/a.json:1: the data of the task has no text, only a link as {found}; tasks of"
+        " images, recordings and web pages are not read"
+    )
+
+
+def test_label_studio_texts_beside_a_link_are_read(tmp_path):
+    region = {"type": "labels", "from_name": "l", "to_name": "audio"}
+    value = {"start": 0.5, "end": 1.25, "channel": 0, "labels": ["speech"]}
+    data = {"audio": "https://example.org/a.wav", "transcript": "see https://example.org/a.html"}
+    item = {"data": data, "annotations": [{"result": [{**region, "value": value}]}]}
+    (tmp_path / "a.json").write_text(json.dumps([item]))
+    (example,) = read_examples(tmp_path / "a.json")
+    assert (example.text, example.spans) == (data["transcript"], [])
+    assert "a region of a recording, in seconds" in [issue.message for issue in example.issues]
+
+
+def test_label_studio_html_is_an_error(tmp_path):
+    labels = {"start": "/p[1]/text()[1]", "end": "/p[1]/text()[1]", "hypertextlabels": ["x"]}
+    labels |= {"globalOffsets": {"start": 3, "end": 7}, "text": "Rome"}
+    result = {"type": "hypertextlabels", "from_name": "l", "value": labels}
+    item = {"data": {"text": "<p>to <b>Rome</b></p>"}, "annotations": [{"result": [result]}]}
+    (tmp_path / "a.json").write_text(json.dumps([item]))
+    with pytest.raises(DataError, match=r"a.json:1: the text is HTML, as '<p>' shows, where"):
+        read_examples(tmp_path / "a.json")
+    item["data"]["text"] = "to Rome, 3 < 4"
+    (tmp_path / "a.json").write_text(json.dumps([item]))
+    (example,) = read_examples(tmp_path / "a.json")
+    assert example.spans == [("x", 3, 7, None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "last", "found"),
+    [
+        ("fly to Rome now", 11, "'to': \"endPos\" 11 is a space;"),
+        ("fly to Rome", 11, "'to': \"endPos\" 11 is after the end of the text;"),
+        ("\U0001f6eb to Rome", 10, "'to': \"endPos\" 10 is after the end of the text;"),
+    ],
+)
+def test_luis_ends_that_are_exclusive_are_errors(text, last, found, tmp_path):
+    first = last - 4
+    entity = {"entity": "to", "startPos": first, "endPos": last}
+    rows = [{"text": text, "intent": "go", "entities": [entity]}]
+    (tmp_path / "a.json").write_text(json.dumps({"luis_schema_version": "7", "utterances": rows}))
+    with pytest.raises(DataError) as error:
+        read_examples(tmp_path / "a.json")
+    assert str(error.value) == (
+        f"{tmp_path}/a.json:1: slot {found} it must be the last character of the slot, so subtract"
+        " 1 if it is the first one after it"
+    )
+    entity["endPos"] -= 1
+    (tmp_path / "a.json").write_text(json.dumps({"luis_schema_version": "7", "utterances": rows}))
+    (example,) = read_examples(tmp_path / "a.json")
+    assert [example.text[span.start : span.end] for span in example.spans] == ["Rome"]
 
 
 def test_label_studio_json_min(tmp_path):
@@ -502,7 +581,7 @@ def test_luis_ends_are_inclusive_and_children_overlap(tmp_path):
     assert len(messages(first, "overlap")) == 1
     assert summary(second) == ("x", [("city", "x")], "None")
     child["endPos"] = 10
-    with pytest.raises(DataError, match=r"slot 'city' from 6 to 11 is not in the text of 10"):
+    with pytest.raises(DataError, match="slot 'city': .endPos. 10 is after the end of"):
         read(tmp_path / "a.json", content)
     with pytest.raises(UsageError, match="LUIS is read, but not written"):
         write_sentences(tmp_path / "b.json", [first], format="luis")

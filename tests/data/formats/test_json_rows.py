@@ -335,8 +335,8 @@ def test_gliner_ends_are_inclusive_and_an_array_is_written(tmp_path):
     assert contents(path) == [("to New York", [("city", "New York")], None), ("now", None, None)]
     path = write(tmp_path, {"tokenized_text": ["to", "Rome"], "ner": [[1, 2, "city"]]})
     assert error_of(path) == (
-        '@:1: expected [first, last, label] of 2 tokens, counted from 0, in "ner", found [1, 2,'
-        ' "city"]'
+        '@:1: expected [first, last, label] in "ner", tokens from 0 to 1 where last is a part of'
+        ' the slot, found [1, 2, "city"]'
     )
 
 
@@ -344,11 +344,11 @@ def test_gliner_ends_are_inclusive_and_an_array_is_written(tmp_path):
     ("text", "entities", "slots"),
     [
         ("go to Rome", {"city": ["Rome"]}, [("city", "Rome")]),
-        ("a man, a plan", {"x": ["a"]}, "'x' has 'a' 1 times, the text 2 times"),
+        ("a man, a plan", {"x": ["a"]}, "'x' has 'a' 1 time, the text 2 times"),
         ("a man, a plan", {"x": ["a", "a"]}, [("x", "a"), ("x", "a")]),
         ("a plan", {"x": ["a"]}, [("x", "a")]),
         ("an apple", {"x": ["appl"], "y": []}, [("x", "appl")]),
-        ("an apple", {"x": ["pear"]}, "'x' has 'pear' 1 times, the text 0 times"),
+        ("an apple", {"x": ["pear"]}, "'x' has 'pear' 1 time, the text 0 times"),
         ("到台北去", {"city": ["台北"]}, [("city", "台北")]),
     ],
 )

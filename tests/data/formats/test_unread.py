@@ -220,20 +220,20 @@ def test_other_files_of_a_folder_are_named(tmp_path, cli):
         (folder / name).write_text(text)
     assert guess_format(folder) == "brat"
     result = cli("convert", folder, tmp_path / "b.jsonl")
-    message = 'the files "c.ann", "d.jsonl", "old", not read'
-    assert (
-        result.code == 3
-        and f"{folder}: {tmp_path}/b.jsonl cannot hold all of it: {message}" in (result.err)
-    )
+    place = f"{folder / 'a.txt'}:1"
+    message = 'the files "c.ann", "d.jsonl", "old", not read by brat'
+    assert result.code == 3
+    assert f"{place}: {tmp_path}/b.jsonl cannot hold all of it: {message}" in result.err
     result = cli("convert", folder, tmp_path / "b.jsonl", "--lossy")
-    assert result.out == f"{tmp_path}/b.jsonl: 2 sentences\n"
-    assert result.err == f"slotfill: {folder}: {message}\n"
+    assert result.out == f"{tmp_path}/b.jsonl: 2 sentences, 1 sentence not complete\n"
+    assert result.err == f"slotfill: {place}: {message}\n"
+    assert message in cli("check", f"data.path={folder}", "data.holdout=0").out
     (finding,) = [
         each
         for each in find_problems({"train": read_sentences(folder, labelled=False)})
         if each.kind == "left-out"
     ]
-    assert message in finding.message and finding.is_usual
+    assert message in finding.message and not finding.is_usual
 
 
 def test_the_folder_of_jointslu_may_have_other_files(tmp_path):
@@ -241,7 +241,16 @@ def test_the_folder_of_jointslu_may_have_other_files(tmp_path):
     folder.mkdir()
     for name in ("seq.in", "seq.out", "label", "label.bak"):
         (folder / name).write_text("O\n")
-    assert unread(folder) == ['the file "label.bak", not read']
+    assert unread(folder) == ['the file "label.bak", not read by jointslu']
+
+
+def test_texts_without_words_are_a_loss_of_convert(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "go", "slots": []}\n{"text": " ", "id": 3}\n')
+    _, losses = convert_file(tmp_path / "a.jsonl", tmp_path / "b.jsonl", lossy=True)
+    assert [(each.location, each.message) for each in losses] == [
+        (f"{tmp_path}/a.jsonl:2", "the text has no words"),
+        (f"{tmp_path}/a.jsonl:2", 'the key "id", not read'),
+    ]
 
 
 def test_what_was_written_has_nothing_unread(tmp_path):
