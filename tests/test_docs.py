@@ -270,26 +270,6 @@ def test_commands_print_what_the_page_shows(name, cli, tmp_path, monkeypatch):
     assert found
 
 
-def test_confidence_page_examples(cli, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    number, found = re.compile(r"\d\.\d+"), 0
-    for info, text in blocks(ROOT / "docs" / "confidence.md"):
-        kind, *file = info.split()
-        if file:
-            Path(*file).write_text(text, encoding="utf-8")
-        if kind != "console":
-            continue
-        for each in text.removeprefix("$ ").split("\n$ "):
-            command, shown = (each.rstrip() + "\n").split("\n", 1)
-            printed = cli(*shlex.split(command)[1:]).out
-            if shown:  # Of a run that another machine has trained, so its numbers are similar.
-                assert number.sub("#", printed).rstrip() == number.sub("#", shown).rstrip()
-                probabilities = [[*map(float, number.findall(text))] for text in (printed, shown)]
-                assert probabilities[0] == pytest.approx(probabilities[1], abs=0.05)
-                found += 1
-    assert found >= 5
-
-
 def test_prediction_page_examples(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for info, text in blocks(ROOT / "docs" / "predict.md"):
