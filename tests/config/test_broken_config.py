@@ -698,7 +698,7 @@ def test_each_error_names_its_location_key_and_fix(text, overrides, messages, de
          "c.yaml:3: data.path: no training sentences; set data.path=FOLDER_OR_FILE or"
          " data.train=FILE"),
         ("data: {path: empty}\n",
-         "c.yaml:1: data.train: no training sentences in @/empty; set data.path=FOLDER_OR_FILE"
+         "c.yaml:1: data.train: no training sentences in empty; set data.path=FOLDER_OR_FILE"
          " or data.train=FILE"),
         ("data: {path: corpus/test.brackets, holdout: 0.01}\n",
          "c.yaml:1: data.holdout: 0.01 of 8 training sentences leaves an empty split; set"

@@ -264,6 +264,12 @@ def _read_markdown(path: Path) -> Iterator[_Item]:
         line = line.strip()
         if heading := _HEADING.match(line):
             kind, name = heading[1], heading[2].strip()
+        elif line.startswith("##"):
+            kind, name = "", line
+        elif line[:1] in ("-", "*", "+") and name and not kind:
+            allowed = ", ".join(_KINDS)
+            problem = f"an example under the heading {name[:40]!r}; write '## KIND: NAME', where"
+            raise DataError(f"{location}: {problem} KIND is one of {allowed}")
         elif line[:1] in ("-", "*", "+") and kind:
             yield _Item(kind, name, line[1:].strip(), location)
         elif kind == "lookup" and line and not line.startswith("#"):

@@ -581,7 +581,7 @@ def test_luis_ends_are_inclusive_and_children_overlap(tmp_path):
     assert len(messages(first, "overlap")) == 1
     assert summary(second) == ("x", [("city", "x")], "None")
     child["endPos"] = 10
-    with pytest.raises(DataError, match="slot 'city': .endPos. 10 is after the end of"):
+    with pytest.raises(DataError, match=r"slot 'city': .endPos. 10 is after the end of"):
         read(tmp_path / "a.json", content)
     with pytest.raises(UsageError, match="LUIS is read, but not written"):
         write_sentences(tmp_path / "b.json", [first], format="luis")

@@ -272,6 +272,11 @@ def test_rasa_folders_are_read_without_other_files(tmp_path):
             ":4: what follows [a] is not JSON: expected a key in double quotes, found",
         ),
         ("## intent:a\n- b\nhello\n", ":3: expected an example after '- ', found 'hello'"),
+        (
+            "## intent:a\n- b\n## story: c\n* d\n",
+            ":4: an example under the heading '## story: c'; write '## KIND: NAME', where KIND is"
+            " one of intent, synonym, lookup, regex",
+        ),
         ("## lookup:a\nb.txt\n", ":2: no file b.txt, which the lookup table a names"),
         ('{"rasa_nlu_data": []}', ':1: expected an object in "rasa_nlu_data", found'),
         (

@@ -65,7 +65,8 @@ def test_documents_are_read(spacy, tmp_path):
         partial,
         group,
     )
-    first, second, third, fourth = read_examples(path)
+    first, second, blank, third, fourth = read_examples(path)
+    assert blank.text.isspace()
     assert first.text == "👋 case Rome!" and first.location == f"{path}:1"
     assert first.spans == [Span("DATE", 2, 6), Span("x-y", 7, 12)]
     assert (second.text.strip(), second.spans, second.intent) == ("a", None, "p#r")
@@ -102,3 +103,12 @@ def test_a_file_that_decompresses_to_too_much_is_refused(spacy, tmp_path):
     with pytest.raises(DataError) as error:
         read_examples(path)
     assert str(error.value) == f"{path}: decompresses to more than 67,108,864 bytes; split the file"
+
+
+def test_annotations_of_tokens_are_not_read(spacy, tmp_path):
+    first, second = make(spacy, "to", "Rome", ents="O B-city"), make(spacy, "go", ents="O")
+    first[0].tag_, first[0].lemma_ = "IN", "to"
+    first.set_ents([first.char_span(3, 7, "city", kb_id="Q220")])
+    path = save(spacy, tmp_path / "a.spacy", first, second)
+    issues = [issue.message for example in read_examples(path) for issue in example.issues]
+    assert issues == ['the keys "TAG", "LEMMA", "ENT_KB_ID", not read']
