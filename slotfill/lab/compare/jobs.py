@@ -334,9 +334,9 @@ def _summarize(job: Job) -> str:
 
 def _run_parallel(jobs: Iterator[Job], device: str, processes: int) -> Iterator[Outcome]:
     """Run each job in a new process, at most `processes` at a time; yield it and its error."""
-    # The processes are forks of a server that has imported torch, and has not used it.
+    # The processes are forks of a server that has imported torch, and has used no device.
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, "torch._dynamo"])
+    context.set_forkserver_preload([__name__])
     running: dict[Any, tuple[Job, Any]] = {}
     try:
         while True:
