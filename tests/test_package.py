@@ -74,8 +74,8 @@ def _applies(requirement: Requirement, extra: str) -> bool:
 
 def test_wheel_has_every_module_and_the_type_marker(wheel):
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "slotfill").rglob("*.py")}
-    others = {"slotfill/py.typed", "slotfill/lab/inspect/page.html"}
-    others.add("slotfill/lab/report/page.html.jinja")
+    pages = {p.relative_to(ROOT).as_posix() for p in (ROOT / "slotfill").rglob("*.jinja")}
+    others = {"slotfill/py.typed", "slotfill/lab/inspect/page.html.jinja", *pages}
     assert modules | others <= set(wheel.namelist())
 
 

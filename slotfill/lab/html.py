@@ -29,6 +29,7 @@ def render_template(name: str, **values: object) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
     environment.filters |= {

@@ -204,7 +204,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "link"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
@@ -230,10 +230,9 @@ def test_page_is_self_contained():
     )
     page = Page(text)
     assert page.open == []
-    assert not {"link", "script", "img", "iframe", "object", "image", "use"} & {
-        tag for tag, _ in page.tags
-    }
-    assert "http" not in text and "url(" not in text and "@import" not in text
+    assert not {"img", "iframe", "object", "image", "use"} & {tag for tag, _ in page.tags}
+    assert "http:" not in text and "https:" not in text
+    assert "url(" not in text and "@import" not in text
     targets = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert targets <= {f"#{name}" for name in ids} and len(ids) == len(set(ids)) == 2
@@ -285,7 +284,7 @@ def test_page_escapes_html_in_names():
         run=wicked,
     )
     page = Page(text)
-    assert page.open == [] and "script" not in {tag for tag, _ in page.tags}
+    assert page.open == [] and [tag for tag, _ in page.tags].count("script") == 1
     assert any(wicked in data for _, data in page.texts)
 
 
