@@ -178,7 +178,8 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
     if unread := list(
         dict.fromkeys(issue.message for issue in result.issues("not read") + result.issues("extra"))
     ):
-        message = f"{split}: what the sentences do not need: {'; '.join(unread[:_MAX_LISTED])}"
+        more = f" and {len(unread) - _MAX_LISTED} more" if unread[_MAX_LISTED:] else ""
+        message = f"{split}: {'; '.join(unread[:_MAX_LISTED])}{more}"
         yield Finding("left-out", message, is_usual=True)
     for issue in result.issues("no empty line"):
         message = f"{issue.message}; put an empty line after each sentence"

@@ -154,21 +154,21 @@ class LabelStudio(Format):
         for annotation in _annotations(task):
             user = _annotator(annotation)
             if annotation.get("was_cancelled", bool, False):
-                example.leave_out(f"a cancelled annotation of annotator {user}")
+                example.leave_out(f"a cancelled annotation{_by(user)}")
             elif self.annotator in (None, user):
                 candidates.append(annotation)
             else:
-                example.leave_out(f"an annotation of annotator {user}")
+                example.leave_out(f"an annotation{_by(user)}")
         if candidates:
             chosen = max(reversed(candidates), key=_preference)
             for annotation in candidates:
                 if annotation is not chosen:
-                    example.leave_out(f"an annotation of annotator {_annotator(annotation)}")
+                    example.leave_out(f"another annotation{_by(_annotator(annotation))}")
             example.spans = []
             for result in chosen.objects("result"):
                 _add_result(example, result, intents)
         # All of the data, since the project of the tasks shows the text by its key.
-        extra = {key: task.items[key] for key in ("id", "meta") if task.items.get(key)}
+        extra = {key: task.items[key] for key in ("id", "meta") if task.items.get(key) is not None}
         if data.items.keys() != {"text"}:
             extra["data"] = data.items
         example.list_unread(task.unread(), extra=extra)
@@ -248,6 +248,10 @@ def _annotator(annotation: JsonObject) -> Any:
     """Return the number (or name) of the user who made an annotation."""
     user = annotation.value("completed_by")
     return user.get("id") if isinstance(user, dict) else user
+
+
+def _by(user: Any) -> str:
+    return "" if user is None else f" by annotator {user}"
 
 
 def _preference(annotation: JsonObject) -> tuple[bool, str]:

@@ -103,8 +103,8 @@ def test_label_studio_reads_the_latest_annotation_that_is_not_cancelled(tmp_path
         (sentence,) = read(tmp_path / "a.json", [task("to Rome", *order)])
         assert summary(sentence) == ("to Rome", [("new", "Rome")], None)
         assert sorted(messages(sentence)) == [
-            "a cancelled annotation of annotator 3",
-            "an annotation of annotator 1",
+            "a cancelled annotation by annotator 3",
+            "another annotation by annotator 1",
         ]
     by_nobody = {"name": "label_studio", "annotator": 9}
     with pytest.raises(DataError, match=r"no annotation by annotator 9; there are: 1, 2"):
@@ -277,7 +277,7 @@ def test_label_studio_json_min(tmp_path):
         ("fly", [], None),
         ("go", [], "c"),
     ]
-    assert messages(sentences[1]) == ["an annotation of annotator 7"]
+    assert messages(sentences[1]) == ["another annotation by annotator 7"]
 
 
 @pytest.mark.parametrize(
@@ -605,3 +605,17 @@ def test_only_one_format_is_recognized(name, indent, tmp_path):
         if (part := FORMATS.part(other).load()).looks_like(head) and not part.is_general
     ]
     assert specific == [name]
+
+
+def test_label_studio_names_annotators_only_where_the_file_does(tmp_path):
+    label = {"type": "labels", "from_name": "l", "value": {"start": 0, "end": 2, "labels": ["x"]}}
+    done = {"result": [label]}
+    items = [{"id": 0, "data": {"text": "go"}, "annotations": [done, done, {**done}]}]
+    items[0]["annotations"][2]["was_cancelled"] = True
+    (tmp_path / "a.json").write_text(json.dumps(items))
+    (example,) = read_examples(tmp_path / "a.json", extra=True)
+    assert [issue.message for issue in example.issues if issue.kind == "left out"] == [
+        "a cancelled annotation",
+        "another annotation",
+    ]
+    assert example.extra == {"id": 0}
