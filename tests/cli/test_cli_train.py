@@ -118,7 +118,7 @@ def test_every_wrong_use_is_one_line(desk, cli):
         (["train", "tiny.yaml", "--device", "cuda"], 2,
          "--device cuda: torch sees no CUDA device here; use --device cpu"),
         (["train", "tiny.yaml", "data.path=bad"], 3,
-         f"{desk}/bad/train.conll:2: 1 column, but line 1 has 2"),
+         "bad/train.conll:2: 1 column, but line 1 has 2"),
         (["train", "--resume", "nope"], 2, "no run folder nope (allowed: none)"),
         (["train", "tiny.yaml", "--resume", "nope"], 2,
          "--resume continues a run as it is; omit CONFIG, KEY=VALUE, --out, --seed, --force"),
