@@ -73,7 +73,8 @@ class DataConfig(StrictModel):
     scheme: SchemeName = "iob2"
     """The tag scheme of files that contain tags."""
     tokenizer: TokenizerName = "words"
-    """How text is split into tokens, in files and in `predict`; `given` keeps the tokens of files.
+    """How text is split into tokens, in files and in `predict`; `given` keeps the tokens of files,
+    and `./my_tokenizer.py` is a tokenizer of your own.
 
     Files of tokens are otherwise tokenized again, as `predict` does with their text."""
     misaligned: Literal["split", "widen", "skip", "error"] = "split"

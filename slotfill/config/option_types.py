@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, ValidationInfo, WrapValidator
 from pydantic_core import PydanticCustomError
 
 from slotfill.config.yaml_reader import OverrideText
@@ -125,8 +125,21 @@ FolderOrName = Annotated[str, BeforeValidator(_resolve_folder)]
 SchemeName = Literal["iob1", "iob2", "bio", "bioes", "bilou"]
 """The tag schemes; `data/schemes.py` implements them."""
 
-TokenizerName = Literal["whitespace", "words", "characters", "given"]
-"""The tokenizers; `data/tokenizers.py` implements them."""
+
+def _resolve_tokenizer(text: Any, check_name: Any, info: ValidationInfo) -> Any:
+    """Return the name of a tokenizer, or the path of the file of a user's."""
+    if not isinstance(text, str) or not text.endswith(".py"):
+        return check_name(text)
+    path = resolve(text, info.context or PathContext())
+    if info.context and info.context.need_data and not os.path.exists(path):
+        raise config_error(f"there is no file {text}{nearest_in_folder(Path(path), Path(text))}")
+    return path
+
+
+TokenizerName = Annotated[
+    Literal["whitespace", "words", "characters", "given"], WrapValidator(_resolve_tokenizer)
+]
+"""The tokenizers of `data/tokenizers.py`, or a file with another one."""
 
 CellPart = str | Mapping[str, Any]
 """A part of kind cell: its name, or `{name: ..., option: ...}`."""

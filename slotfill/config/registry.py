@@ -173,6 +173,14 @@ class PartSource:
         return getattr(module, self.class_node.name)
 
 
+def user_part(file: str) -> PartSource:
+    """Return the user-defined part in `file`; raises ConfigError if there is none."""
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise ConfigError(f"there is no file {file}")
+    return _part_file(path, None)
+
+
 class Registry:
     """The parts of one kind: the files of a package except `base` and private ones."""
 
@@ -191,10 +199,7 @@ class Registry:
         Raises ConfigError when there is none.
         """
         if name.endswith(".py"):
-            path = Path(name).resolve()
-            if not path.is_file():
-                raise ConfigError(f"there is no file {name}")
-            return _part_file(path, None)
+            return user_part(name)
         if name not in (files := _list_parts(self.folder)):
             raise ConfigError(f"unknown {self.kind} {name!r}{self._hint(name)}")
         return _part_file(files[name], f"{self.package}.{name}")

@@ -8,18 +8,20 @@ without which Hindi, Thai and Arabic words would fall apart.
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from slotfill.config.registry import user_part
 from slotfill.data.sentence import Example, Sentence
-from slotfill.errors import UsageError, did_you_mean
+from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 
-# Character classes: a letter, d digit, m combining mark, z zero-width joiner, i ideograph or kana
-# (one character a token), f regional indicator (half a flag), _ white space, x any other character;
-# ' . , : stand for themselves.
+# Character classes: a letter, d digit, m combining mark, z zero-width joiner, i letter of a script
+# without spaces between words (one character a token), f regional indicator (half a flag),
+# _ white space, x any other character; ' . , : stand for themselves.
 _CLUSTER = r"(?:ff|[^_])m*(?:z+[^_m]?m*)*"
 _RUN = r"[adm][admz]*"
 _WORD = rf"{_RUN}(?:(?:['.](?=[ad])|(?<=d)[,:](?=d)){_RUN})*"
@@ -32,8 +34,9 @@ _TOKENS = {
 }
 TOKENIZERS = tuple(_TOKENS)
 
-_CJK = re.compile(
-    "[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
+_WITHOUT_SPACES = re.compile(
+    # Thai, Lao, Myanmar, Khmer, then ideographs and kana.
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
     "\U0001aff0-\U0001b16f\U00020000-\U0003ffff]"
 )
 _FIXED_CLASSES = {
@@ -79,8 +82,9 @@ class Tokenizer:
         prefixes: Iterable[Affix] = (),
         suffixes: Iterable[Affix] = (),
     ) -> None:
-        """Raises UsageError for an unknown tokenizer."""
-        if name not in _TOKENS:
+        """Raises UsageError for an unknown tokenizer, or a file that is not trusted."""
+        self._custom = _load_tokenizer(name) if name.endswith(".py") else None
+        if self._custom is None and name not in _TOKENS:
             raise UsageError(f"unknown tokenizer '{name}'{did_you_mean(name, TOKENIZERS)}")
         self.name = name
         self.normalization = normalization
@@ -148,7 +152,11 @@ class Tokenizer:
 
     def tokenize(self, text: str, location: str = "") -> Sentence:
         """Return `text` as an unlabelled sentence."""
-        tokens: list[str] = []
+        if self._custom is not None:
+            spans = _split_by(self._custom, text)
+            tokens = [self.normalize(text[first:last]) for first, last in spans]
+            return Sentence(text, tokens, spans, location=location)
+        tokens = []
         offsets: list[tuple[int, int]] = []
         start = 0
         is_plain = self._ascii_words and text.isascii()
@@ -209,11 +217,48 @@ class Tokenizer:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Tokenizer:
         """Return the tokenizer of `to_json`; raises ValueError if `data` is not its output."""
-        if data["name"] not in TOKENIZERS or data["normalization"] not in NORMALIZATIONS:
+        is_known = data["name"] in TOKENIZERS or data["name"].endswith(".py")
+        if not is_known or data["normalization"] not in NORMALIZATIONS:
             raise ValueError(f"unknown tokenizer {data['name']!r}, {data['normalization']!r}")
         prefixes = [(side, form) for side, form in data["prefixes"]]
         suffixes = [(side, form) for side, form in data["suffixes"]]
         return cls(data["name"], data["normalization"], prefixes, suffixes)
+
+
+def _load_tokenizer(file: str) -> Any:
+    """Return the tokenizer of a user: an object with the method `split`."""
+    part = user_part(file).load()
+    if not callable(getattr(part, "split", None)):
+        raise ConfigError(f"{file}: its class has no method split(text), which returns offsets")
+    return part()
+
+
+def _split_by(tokenizer: Any, text: str) -> list[tuple[int, int]]:
+    """Return the offsets of a user's tokenizer; what is between its tokens are tokens, too."""
+    try:
+        spans = [(int(first), int(last)) for first, last in tokenizer.split(text)]
+    except Exception as error:
+        problem = f"failed with {type(error).__name__}: {error}"
+        raise RunError(f"{_describe_call(tokenizer, text)} {problem}") from error
+    filled: list[tuple[int, int]] = []
+    end = 0
+    for first, last in [*spans, (len(text), len(text))]:
+        if not end <= first <= last <= len(text):
+            problem = f"returned ({first}, {last}) after {end}, in a text of {len(text)} characters"
+            raise RunError(
+                f"{_describe_call(tokenizer, text)} {problem}; tokens are in order, as (0, 3)"
+            )
+        for match in _TOKENS["whitespace"].finditer(text[end:first].translate(_CHARACTER_CLASSES)):
+            filled.append((end + match.start(), end + match.end()))
+        if not is_empty(text[first:last]):
+            filled.append((first, last))
+        end = last
+    return filled
+
+
+def _describe_call(tokenizer: Any, text: str) -> str:
+    file = getattr(sys.modules[type(tokenizer).__module__], "__file__", "")
+    return f"{file}: split({text[:40]!r})"
 
 
 NORMALIZATIONS = ("NFC", "NFKC", "none")
@@ -236,7 +281,7 @@ class _CharacterClasses(dict[int, str]):
             character_class = "_"
         elif category[0] == "M" or category == "Cf":
             character_class = "m"
-        elif _CJK.match(char) and category[0] in "LN":
+        elif _WITHOUT_SPACES.match(char) and category[0] in "LN" and category != "Nd":
             character_class = "i"
         else:
             character_class = {"L": "a", "N": "d"}.get(category[0], "x")

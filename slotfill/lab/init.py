@@ -37,8 +37,8 @@ _SCRIPTS = {
 }
 """The language, as its ISO 639 code, that each script is most used for."""
 
-_WITHOUT_SPACES = ("th", "lo", "km", "my")
-"""Languages without spaces between words, whose letters the tokenizer `words` does not part."""
+_WITHOUT_SPACES = ("zh", "ja", "th", "lo", "km", "my")
+"""Languages without spaces between words, whose letters the tokenizer `words` parts."""
 
 _FUNCTION_WORDS = {
     "en": "the a to of and is in what i me for on my please",
@@ -65,11 +65,9 @@ def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
     by_name = format_from_suffix(first) == format
     scheme, scheme_reason = _infer_scheme(data)
     data = data.model_copy(update={"scheme": scheme})
-    language, language_reason = _infer_language(_read(data).sentences)
-    tokenizer = "characters" if language in _WITHOUT_SPACES else "words"
-    data = data.model_copy(update={"tokenizer": tokenizer})
     reading = _read(data)
     sentences = reading.sentences
+    language, language_reason = _infer_language(sentences)
     splits = split_names(data)
     count = len(sentences)
     slots = Counter(slot.name for sentence in sentences for slot in sentence.slots or ())
@@ -87,14 +85,11 @@ def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
     lines.append(f"  format: {format}")
     if scheme != "iob2":
         lines.append(f"  scheme: {scheme}")
-    if tokenizer != "words":
-        lines.append(f"  tokenizer: {tokenizer}  # {language} has no spaces between words")
-        reasons.append(f"tokenizer: {tokenizer}, since {language} has no spaces between words")
-    elif any(issue.kind == "retokenized" for s in sentences for issue in s.issues):
+    if any(issue.kind == "retokenized" for s in sentences for issue in s.issues):
         lines.append("  tokenizer: words  # as in prediction; `given` keeps the file's tokens")
         reasons.append("tokenizer: words, which parts some tokens of the file, as in prediction")
     else:
-        parts = "each ideograph" if language in ("zh", "ja") else "each word and punctuation mark"
+        parts = "each letter" if language in _WITHOUT_SPACES else "each word and punctuation mark"
         reasons.append(f"tokenizer: words, for which {parts} is a token")
     share = holdout_share(data)
     if share and round(share * count):

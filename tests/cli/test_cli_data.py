@@ -177,7 +177,7 @@ def test_split_overwrites_nothing_and_writes_another_format(folder, cli):
         ("own.md", LINES, ["format: brackets", "holdout: 0.1", "language: en"]),
         ("own.md", LINES[:3], ["holdout: 0  "]),
         ("own.txt", ["leave O\nOslo S-city\nnow O\n\n"] * 9, ["format: conll", "scheme: bioes"]),
-        ("thai.md", ["ไป[เชียงใหม่](city)วันนี้\n"] * 9, ["tokenizer: characters", "language: th"]),
+        ("thai.md", ["ไป[เชียงใหม่](city)วันนี้\n"] * 9, ["each letter is a token", "language: th"]),
         (
             "zh.md",
             ["去[台北](city)\n", "[](b) 到[台北](city)\n"] * 9,

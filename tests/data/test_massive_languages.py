@@ -28,7 +28,7 @@ def test_texts_and_slots_are_those_of_the_file(file):
         )
         assert marked == row["annot_utt"]
         kinds = [issue.kind for issue in sentence.issues]
-        assert kinds == ["not read", "left out"]  # Other keys, and its split.
+        assert kinds == ["extra", "left out"]  # Other keys, and its split.
 
 
 @pytest.mark.parametrize("file", FILES, ids=LOCALES)
