@@ -29,7 +29,7 @@ from slotfill.cli.app import (
     parse_thresholds,
 )
 from slotfill.cli.output import echo, echo_errors, write_data, write_json
-from slotfill.errors import UsageError, format_count
+from slotfill.errors import DataError, UsageError, format_count
 from slotfill.files import (
     STANDARD_INPUT,
     EncodingErrors,
@@ -353,11 +353,17 @@ def predict(
     if text_column is not None:
         from slotfill.runs.tables import predict_table
 
+        exit_code = 0
         with renderer as render:
             for task in tasks:
-                rows = predict_table(task, text_column, predictor, render)
-                echo(f"{task.target}: {format_count(rows, 'row')}")
-        return
+                try:
+                    rows = predict_table(task, text_column, predictor, render)
+                except (DataError, UsageError) as error:  # Other files may be right.
+                    echo_errors(*error.messages)
+                    exit_code = max(exit_code, error.exit_code)
+                else:
+                    echo(f"{task.target}: {format_count(rows, 'row')}")
+        raise Exit(exit_code)
     path = Path(input[0]) if input else None
     texts: Iterable[Text] = sentences or _read_texts(
         path, input_format, predictor.run.scheme, encoding_errors

@@ -129,7 +129,8 @@ class _JsonLines(Table):
                 problem = f"not JSON: {describe_json_error(error)}"
                 raise DataError(f"{location}: {problem}; give one object a line") from None
             if not isinstance(row, dict):
-                raise DataError(f"{location}: expected a JSON object, found {shorten(row)}")
+                hint = "; without --text-column, an array is read" if isinstance(row, list) else ""
+                raise DataError(f"{location}: expected a JSON object, found {shorten(row)}{hint}")
             check = self.check_columns if first else self.check_new
             check(row, location)
             first = False

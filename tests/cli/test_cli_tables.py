@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 
 import pytest
+from conftest import start
 
 from slotfill.runs.predict import Predictor
 
@@ -98,6 +100,46 @@ def test_a_pattern_is_written_to_a_folder_and_resumed(trained, cli):
     result = predict(cli, trained, *words, "--resume")
     assert result.out == "out/tagged/x.csv: is written, skipped\nout/tagged/y.csv: 5 rows\n"
     assert Path("out/tagged/x.csv").read_bytes() == kept + b"mine"
+
+
+@pytest.mark.parametrize("more", [(), ("--jobs", "2")])
+def test_other_files_are_predicted_beside_damaged_ones(more, trained, cli):
+    damaged = {
+        "b.jsonl": '{"utterance": "leave Oslo"}\n{"utterance"\n',
+        "c.csv": "utterance,id\nleave Oslo\n",
+        "d.csv": "text\nleave Oslo\n",
+    }
+    for name, content in damaged.items():
+        Path(name).write_text(content)
+    for name in ("a.csv", "e.jsonl"):
+        write_table(name)
+    words = ("--input", "*.*", "--out", "out", "--resume", *more)
+    result = predict(cli, trained, *words)
+    assert (result.code, result.out) == (3, "out/a.csv: 5 rows\nout/e.jsonl: 5 rows\n")
+    assert [line.split(":")[1] for line in result.err.splitlines()] == [
+        f" {name}" for name in damaged
+    ]
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.csv", "e.jsonl"]
+    for name in damaged:
+        write_table(name)
+    assert predict(cli, trained, *words).code == 0
+    assert len(list(Path("out").iterdir())) == 5
+
+
+def test_a_killed_process_leaves_no_file_and_is_resumed(trained, cli):
+    write_table("a.csv")
+    write_table("b.csv", ["leave Oslo"] * 100_000)
+    words = ("predict", trained, "--text-column", "utterance", "--input", "*.csv", "--out", "out")
+    with start(*words) as process:
+        deadline = time.monotonic() + 60
+        while not list(Path().glob("out/b.csv*")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    assert [path.name for path in Path("out").iterdir() if path.suffix == ".csv"] == ["a.csv"]
+    write_table("b.csv")
+    result = predict(cli, trained, *words[4:], "--resume")
+    assert result.out == "out/a.csv: is written, skipped\nout/b.csv: 5 rows\n"
 
 
 @pytest.mark.parametrize("name", [CSV, JSONL, PARQUET])
