@@ -44,7 +44,7 @@ def test_wrong_labels_come_first(wrong, cli):
     assert result.code == 0 and result.err.startswith("3 runs\n")
     suspects = json.loads(result.out)
     assert {s["location"]: s["error"] for s in suspects[:4]} == {
-        f"{wrong}/wrong.brackets:{number}": problem for number, (_, problem) in WRONG.items()
+        f"wrong.brackets:{number}": problem for number, (_, problem) in WRONG.items()
     }
     scores = [suspect["score"] for suspect in suspects]
     assert scores == sorted(scores, reverse=True) and min(scores) > 0
