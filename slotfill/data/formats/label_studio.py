@@ -247,7 +247,11 @@ def _annotations(task: JsonObject) -> list[JsonObject]:
 def _annotator(annotation: JsonObject) -> Any:
     """Return the number (or name) of the user who made an annotation."""
     user = annotation.value("completed_by")
-    return user.get("id") if isinstance(user, dict) else user
+    user = user.get("id") if isinstance(user, dict) else user
+    if not isinstance(user, int | str | None):
+        found = shorten(user)
+        annotation.fail(f'expected the number of a user as "completed_by", found {found}')
+    return user
 
 
 def _by(user: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from contextlib import suppress
 from textwrap import dedent
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from slotfill.config.registry import FORMATS
 from slotfill.data.corpus import convert_file, guess_format, read_examples, read_sentences
 from slotfill.data.findings import find_problems
+from slotfill.errors import DataError
 
 EXTRA = "zzz"
 JSON_FORMATS = (
@@ -77,6 +79,35 @@ def test_every_key_is_read_or_named(name, tmp_path):
         assert any(EXTRA in message for message in messages), json.dumps(rows)
         tried += 1
     assert tried
+
+
+def places_in(value):
+    """Every object or list in `value`, with each of its keys or indices."""
+    keys = value if isinstance(value, dict) else range(len(value))
+    for key in keys:
+        yield value, key
+        if isinstance(value[key], dict | list):
+            yield from places_in(value[key])
+
+
+@pytest.mark.parametrize("name", JSON_FORMATS)
+def test_every_value_of_a_wrong_type_is_read_or_one_line(name, tmp_path):
+    path = tmp_path / "a.json"
+    count = sum(1 for row in example_rows(name) for _ in places_in(row))
+    for index in range(count):
+        for bad in (None, 3, 1.5, "x", [], {}, [None], "\ud83d"):
+            rows = example_rows(name)
+            parent, key = [place for row in rows for place in places_in(row)][index]
+            parent[key] = bad
+            path.write_text("\n".join(map(json.dumps, rows)))
+            with suppress(DataError):
+                read_examples(path, format=name)
+                continue
+            with pytest.raises(DataError) as error:
+                read_examples(path, format=name)
+            message = str(error.value)
+            assert message.startswith(f"{path}") and "\n" not in message
+            assert not re.search("None|Expecting|dict|at at", message), message
 
 
 @pytest.mark.parametrize(
