@@ -29,7 +29,7 @@ KINDS = {
     "retokenized": "tokens of the file that prediction would split differently",
     "corrected-offsets": "offsets at which the file's text of the slot is not",
     "overlaps": "slots that overlap a longer one, and are left out",
-    "left-out": "what a sentence cannot hold, and is left out",
+    "left-out": "what a sentence cannot hold, or does not need, and is left out",
     "one-sentence": "files of tokens without empty lines between sentences",
     "duplicates": "texts that occur twice in a split",
     "shared": "texts that occur in two splits",

@@ -23,7 +23,7 @@ class JsonObject:
     def __init__(self, items: dict[str, Any], location: str) -> None:
         self.items = items
         self.location = location
-        self._read = set[str]()
+        self._read: set[str] = set()
         self._objects: dict[str, list[JsonObject]] | None = None  # Few objects have others in them.
 
     def fail(self, problem: str) -> NoReturn:
@@ -32,13 +32,14 @@ class JsonObject:
 
     def unread(self) -> list[str]:
         """Return the keys that hold something and were not read, of objects as `entities.id`."""
-        names = []
+        names: list[str] = []
         if not self.items.keys() <= self._read:
-            names = [key for key in self.items if key not in self._read]
-            names = [name for name in names if self.items[name] not in (None, "", [], {})]
-        for key, objects in (self._objects or {}).items():
+            items = self.unread_items().items()
+            names = [key for key, value in items if value not in (None, "", [], {})]
+        for key, objects in self._objects.items() if self._objects else ():
             for each in objects:
-                names += [f"{key}.{name}" for name in each.unread()]
+                if inside := each.unread():
+                    names += [f"{key}.{name}" for name in inside]
         return list(dict.fromkeys(names)) if names else names
 
     def unread_items(self) -> dict[str, Any]:

@@ -44,11 +44,11 @@ class Jsonl(Format):
         for row in read_row_objects(path):
             has_tokens = row.get("tokens", list, None) is not None
             example = _from_tokens(row, scheme) if has_tokens else _from_text(row)
-            unread = row.unread()
-            if example.spans is None:
-                example.issues += _unknown_labels(row, unread)
-            extra = {k: v for k, v in row.unread_items().items() if self.holds_extra(k)}
-            example.list_unread(unread, extra=extra)
+            if unread := row.unread():
+                if example.spans is None:
+                    example.issues += _unknown_labels(row, unread)
+                extra = {k: v for k, v in row.unread_items().items() if self.holds_extra(k)}
+                example.list_unread(unread, extra=extra)
             yield example
 
     def holds_extra(self, key: str) -> bool:
