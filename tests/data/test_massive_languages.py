@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from slotfill.data.alignment import align
 from slotfill.data.corpus import read_examples, read_sentences
+from slotfill.data.tokenizers import Tokenizer
 
 FILES = sorted(Path(__file__).with_name("massive").glob("*.jsonl"))
 LOCALES = [file.stem for file in FILES]
@@ -48,6 +50,16 @@ def test_splits_train_and_predict(file, cli, tmp_path, monkeypatch):
     for prediction in predictions:
         for slot in prediction["slots"]:
             assert prediction["text"][slot["start"] : slot["end"]] == slot["value"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=LOCALES)
+def test_slots_of_other_sentences_are_tokens_of_the_default_tokenizer(file):
+    examples = read_examples(file)
+    for fold in range(6):
+        learned = Tokenizer.fit(
+            "words", "NFC", [e for i, e in enumerate(examples) if i % 6 != fold]
+        )
+        align(examples[fold::6], learned, "error", keep_tokens=False)
 
 
 @pytest.mark.slow
