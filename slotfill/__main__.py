@@ -1,5 +1,18 @@
-"""`python -m slotfill`: the command line."""
+"""The command line, as `slotfill` or `python -m slotfill`."""
 
-from slotfill.cli.main import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run a command; Ctrl-C ends it with one line from the first import on."""
+    try:
+        from slotfill.cli.main import main
+
+        main()
+    except KeyboardInterrupt:
+        print("slotfill: stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

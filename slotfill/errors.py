@@ -84,9 +84,15 @@ def format_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+_MAX_ALLOWED = 30
+"""Up to so many allowed words are listed after the nearest one."""
+
+
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Return the end of a message on an unknown `word`: the nearest allowed word, and all."""
     names = sorted(allowed)
     near = get_close_matches(str(word).lower(), names, n=1, cutoff=0.6)
     hint = f"; did you mean '{near[0]}'?" if near else ""
+    if near and len(names) > _MAX_ALLOWED:
+        return hint
     return f"{hint} (allowed: {', '.join(names) or 'none'})"

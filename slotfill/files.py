@@ -15,7 +15,7 @@ from itertools import count, repeat
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from slotfill.errors import DataError, UsageError
+from slotfill.errors import DataError, UsageError, format_count
 
 EncodingErrors = Literal["strict", "replace", "skip"]
 """What becomes of lines that are not UTF-8; replaced characters become U+FFFD."""
@@ -118,7 +118,8 @@ def decode_lines(
             text = line.decode(errors="replace")
         yield number, text
     if undecodable:
-        logger.warning("%s: %d lines are not UTF-8", name, undecodable)
+        verb = "is" if undecodable == 1 else "are"
+        logger.warning("%s: %s %s not UTF-8", name, format_count(undecodable, "line"), verb)
 
 
 def _split_lines(file: BinaryIO) -> Iterator[bytes]:
@@ -229,6 +230,8 @@ def check_new_file(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path}: is a folder")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no such folder to write it in")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path}: its folder cannot be written to")
     if path.exists() and not force:
         raise UsageError(f"{path}: already exists; use --force to replace it")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,9 @@ class CommandGroup(TyperGroup):
         except SlotfillError as error:
             code, messages = error.exit_code, error.messages
         except ImportError as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # Stopped while it was imported.
+                echo_errors("stopped")
+                raise Exit(130) from None
             package = _find_failed_package(error)
             if package in ("", "slotfill"):
                 raise
@@ -78,6 +82,13 @@ def _trust(context: Context, trust: bool) -> None:
     from slotfill.config.registry import trust_external_parts
 
     context.with_resource(trust_external_parts(trust))
+
+
+def check_number(value: float | None) -> float | None:
+    """Raise BadParameter if `value` is nan, which is below no bound and above none."""
+    if value is not None and math.isnan(value):
+        raise BadParameter("nan is not a number")
+    return value
 
 
 def parse_run(text: str) -> Path:
@@ -145,6 +156,7 @@ IntentThreshold = Annotated[
     Option(
         min=0,
         max=1,
+        callback=check_number,
         help="Leave out the intent if its confidence is below this.",
         show_default="that of the run",
     ),

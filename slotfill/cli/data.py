@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
-from slotfill.cli.app import AsJson, Device, Trust, split_overrides
+from slotfill.cli.app import AsJson, Device, Trust, check_number, split_overrides
 from slotfill.cli.lab import Force, parse_seeds, train_jobs
 from slotfill.cli.output import echo, echo_errors, write_json
 from slotfill.errors import DataError, UsageError, did_you_mean, format_count
@@ -184,10 +184,14 @@ def split(
     source: Annotated[Path, Argument(metavar="DATA", help="A file of labelled sentences.")],
     out: Annotated[Path, Option(help="The new folder with train, valid and test.")],
     valid: Annotated[
-        float, Option(min=0, max=1, help="The share of valid; 0 for no such split.")
+        float,
+        Option(
+            min=0, max=1, callback=check_number, help="The share of valid; 0 for no such split."
+        ),
     ] = 0.1,
     test: Annotated[
-        float, Option(min=0, max=1, help="The share of test; 0 for no such split.")
+        float,
+        Option(min=0, max=1, callback=check_number, help="The share of test; 0 for no such split."),
     ] = 0.1,
     seed: Annotated[int, Option(min=0, max=2**32 - 1, help="Random seed of the draw.")] = 1,
     to_format: Annotated[

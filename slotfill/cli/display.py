@@ -172,6 +172,8 @@ def print_scores(result: EvaluationResult, name: str) -> None:
         f"tag accuracy {result.tag_accuracy:.2f}%, sentence accuracy"
         f" {result.sentence_accuracy:.2f}%",
     ]
+    if not result.overall.support and not any(result.errors.values()):
+        lines[:1] = ["F1 -: no slot is labelled or predicted where labels are known"]
     errors = ", ".join(f"{count:,} {error}" for error, count in result.errors.items() if count)
     lines.append(f"errors: {errors or 'none'}")
     calibrations = [("slots", result.calibration)]

@@ -5,7 +5,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,12 @@ from slotfill.cli.app import (
     Seed,
     Threshold,
     Trust,
+    check_number,
     one_config,
     parse_thresholds,
 )
 from slotfill.cli.output import echo, echo_errors, write_data, write_json
-from slotfill.errors import DataError, UsageError, format_count
+from slotfill.errors import DataError, UsageError, did_you_mean, format_count
 from slotfill.files import (
     STANDARD_INPUT,
     EncodingErrors,
@@ -132,7 +133,13 @@ def evaluate(
     threshold: Threshold = None,
     intent_threshold: IntentThreshold = None,
     min_f1: Annotated[
-        float, Option(min=0, max=100, help="Exit with code 1 if F1, in percent, is below this.")
+        float,
+        Option(
+            min=0,
+            max=100,
+            callback=check_number,
+            help="Exit with code 1 if F1, in percent, is below this.",
+        ),
     ] = 0.0,
     report: Annotated[
         Path | None,
@@ -196,6 +203,14 @@ def evaluate(
     if result.overall.f1 < min_f1:
         echo_errors(f"F1 {result.overall.f1:.2f} is below --min-f1 {min_f1:g}")
         raise Exit(1)
+
+
+def _parse_now(text: str) -> datetime:
+    """Return the value of --now."""
+    for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M"):
+        with suppress(ValueError):
+            return datetime.strptime(text, form)
+    raise UsageError(f"--now {text}: expected a date, as 2026-11-27 or 2026-11-27T09:30")
 
 
 def predict(
@@ -276,7 +291,8 @@ def predict(
     now: Annotated[
         datetime | None,
         Option(
-            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"],
+            parser=_parse_now,
+            metavar="DATE",
             help="What dates such as tomorrow are relative to, if the run resolves dates.",
             show_default="the current time",
         ),
@@ -320,6 +336,10 @@ def predict(
         raise UsageError("--nbest gives readings with their probabilities; omit --no-confidence")
     on_terminal = sys.stdout.isatty() and format in (None, "text") and text_column is None
     output_format = "brackets" if format == "text" else format or "jsonl"
+    if format and output_format not in FORMATS.names() and not format.endswith(".py"):
+        raise UsageError(
+            f"unknown format '{format}'{did_you_mean(format, ['text', *FORMATS.names()])}"
+        )
     output = FORMATS.build(output_format)
     has_confidence = on_terminal or output.holds_confidence
     if nbest and not (on_terminal or output_format == "jsonl"):
@@ -383,7 +403,13 @@ def predict(
 def threshold(
     run: RunPath,
     precision: Annotated[
-        float, Option(min=0, max=1, help="The precision that what is left must have on valid.")
+        float,
+        Option(
+            min=0,
+            max=1,
+            callback=check_number,
+            help="The precision that what is left must have on valid.",
+        ),
     ],
     per_slot: Annotated[
         bool, Option("--per-slot", help="Also find one for each slot with enough predictions.")
@@ -439,9 +465,11 @@ def values(run: RunPath, config: ConfigName, overrides: Overrides = None) -> Non
     from slotfill.runs.values import replace_values
 
     name, loaded = load_config(config, overrides or [])
-    for finding in replace_values(run, loaded):
+    had_values, findings = replace_values(run, loaded)
+    for finding in findings:
         echo(f"warning: {finding}")
-    echo(f"{run}: has the rules, synonyms and resolved slots of {name}")
+    before = " instead of those that it had" if had_values else ""
+    echo(f"{run}: has the rules, synonyms and resolved slots of {name}{before}")
 
 
 def export(

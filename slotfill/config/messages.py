@@ -29,6 +29,13 @@ RENAMED_KEYS = {
 """The new names of renamed keys, and of renamed options as `kind.option`."""
 
 
+_OTHER_PLACES = dict.fromkeys(
+    ("gazetteer", "gazetteers"),
+    "lists of values are features of an embedding, as {name: gazetteer, lists: [cities.txt]}, see"
+    " slotfill show gazetteer",
+)
+"""What to write instead of top-level keys that one may expect."""
+
 _EXPECTED = {
     "int_type": "must be an integer",
     "int_from_float": "must be an integer",
@@ -97,6 +104,8 @@ def _describe_unknown_key(path: KeyPath, model: Any, section: str) -> str:
         is_item = isinstance(step, int)
         model = get_args(model)[0] if is_item else model.model_fields[step].annotation
     key, allowed = str(path[-1]), list(model.model_fields)
+    if not path[:-1] and key in _OTHER_PLACES:
+        return f"unknown key; {_OTHER_PLACES[key]}"
     if sections := find_section_keys(key, section, allowed):
         hint = " or ".join(f"'{section}'" for section in sections[:3])
         return f"unknown key; did you mean {hint}?{did_you_mean('', allowed)}"

@@ -223,8 +223,11 @@ class RuleConfig(StrictModel):
 
     @model_validator(mode="after")
     def _has_one_matcher(self) -> RuleConfig:
+        if self.pattern == "":
+            raise config_error("the pattern is empty; it would match everywhere")
         if bool(self.pattern) == bool(self.list):
-            raise config_error("needs either a pattern or a list")
+            found = "has both" if self.list else "has neither"
+            raise config_error(f"needs either a pattern or a list, and {found}")
         return self
 
 

@@ -146,14 +146,15 @@ def intent_confidences(
     multi_label: bool,
     temperature: float = 1.0,
 ) -> list[float]:
-    """Return the probability of the predicted `intents` of each sentence.
+    """Return the probability of these `intents` of each sentence, predicted or not.
 
     With `multi_label` it is that of exactly this set: intents are independent, so the product of
     P(intent) for each of the set, and of 1 - P(intent) for all others. It is divided by the
     probability that the set is not empty, since a sentence has at least one.
     """
     if not multi_label:
-        return [_highest_probability(row, temperature) for row in logits.tolist()]
+        rows = zip(logits.tolist(), intents, strict=True)
+        return [_intent_probability(row, ids[0], temperature) for row, ids in rows]
     # P(not intent) = 1 / (1 + exp(logit)), and P(intent) is exp(logit) times that.
     scaled = logits.astype(np.float64) / temperature
     log_empty = -np.logaddexp(0, scaled).sum(axis=1)
@@ -169,11 +170,13 @@ def _set_probability(logit: float, log_empty: float) -> float:
     return min(1.0, max(0.0, probability))
 
 
-def _highest_probability(logits: list[float], temperature: float) -> float:
-    """Return the largest softmax of a few logits, without NumPy's cost of each call."""
+def _intent_probability(logits: list[float], index: int, temperature: float) -> float:
+    """Return the softmax of few logits at `index`, without NumPy's cost of each call."""
     highest = max(logits)
-    total = sum([math.exp((logit - highest) / temperature) for logit in logits])
-    return max(0.0, 1 / total)  # In this order, 0 where scores have overflowed and it is nan.
+    weights = [math.exp((logit - highest) / temperature) for logit in logits]
+    return max(
+        0.0, weights[index] / sum(weights)
+    )  # In this order, 0 where scores have overflowed and it is nan.
 
 
 @np.errstate(all="ignore")

@@ -227,7 +227,8 @@ def predict(
     """
     slots: list[list[Slot]] = [[] for _ in sentences]
     intents: list[str | None] = [None] * len(sentences)
-    confidences = [Confidence([], 1.0, readings=_EMPTY_READING[:nbest])] * len(sentences)
+    empty = Confidence([], 1.0, in_domain=0.0, readings=_EMPTY_READING[:nbest])
+    confidences = [empty] * len(sentences)
     temperature = None if calibration is None else calibration.slot_temperature
     for batch in tag_batches(engine, vocab, sentences, temperature):
         for index, own_slots in zip(batch.indices, batch.slots, strict=True):

@@ -133,11 +133,12 @@ def _describe_tensors(tensors: dict[str, Tensor]) -> dict[str, str]:
 
 def check_run_folder(path: Path) -> None:
     """Raise UsageError, which names the nearest run, if `path` is not a folder, or not yet."""
-    partial = path if path.suffix == ".partial" else partial_path(path)
-    if path.is_dir() and (path != partial or (path / MANIFEST).exists()):
+    is_partial = path.suffix == ".partial"
+    if path.is_dir() and (not is_partial or (path / MANIFEST).exists()):
         return
     if path.is_file():
         raise UsageError(f"{path} is a file; a run is the folder that `slotfill train` wrote")
+    partial = path if is_partial else partial_path(path)
     if partial.is_dir():
         raise UsageError(
             f"{path} is still training, or was stopped; resume with: slotfill train --resume"

@@ -263,6 +263,11 @@ def _check_texts(texts: Iterable[str]) -> list[str]:
     for text in texts:
         if not isinstance(text, str):
             raise _type_error(f"an item of type {type(text).__name__}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start]
+            raise DataError(f"a text has half of a character, {half!a} at {error.start}") from None
     return texts
 
 

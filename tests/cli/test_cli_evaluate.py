@@ -166,3 +166,43 @@ def test_what_is_read_is_not_replaced(option, trained, corpus, cli):
     assert done.code == 2
     for _ in range(2):
         assert cli("evaluate", trained, option, "new.html", "--force").code == 0
+
+
+def test_nan_is_no_bound(trained, cli):
+    for command in (
+        ("evaluate", trained, "--min-f1"),
+        ("evaluate", trained, "--intent-threshold"),
+        ("threshold", trained, "--precision"),
+        ("split", "data.jsonl", "--out", "folder", "--valid"),
+    ):
+        result = cli(*command, "nan")
+        assert (result.code, result.out) == (2, "")
+        assert result.err.endswith(f"'{command[-1]}': nan is not a number (see --help)\n")
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_the_current_folder_can_be_the_run(command, trained, cli, monkeypatch):
+    texts = ["leave Oslo"] if command == "predict" else []
+    expected = cli(command, trained, *texts)
+    monkeypatch.chdir(trained)
+    assert cli(command, ".", *texts) == expected
+    monkeypatch.chdir("/")
+    result = cli(command, ".", *texts)
+    assert (result.code, result.out, result.err.count("\n")) == (1, "", 1)
+
+
+def test_sentences_without_known_labels_have_no_score(trained, cli):
+    Path("unknown.jsonl").write_text(
+        '{"text": "leave Oslo", "slots": [], "unknown": [[0, 10]]}\n', encoding="utf-8"
+    )
+    out = cli("evaluate", trained, "--data", "unknown.jsonl").out
+    assert "F1 -: no slot is labelled or predicted where labels are known\n" in out
+
+
+def test_a_file_in_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    trained, cli, monkeypatch
+):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    result = cli("evaluate", trained, "--report", "page.html")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "slotfill: page.html: its folder cannot be written to\n"

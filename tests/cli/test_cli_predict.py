@@ -16,6 +16,7 @@ import pytest
 from conftest import run_on_terminal, standard_input, start
 
 from slotfill.config.registry import FORMATS
+from slotfill.data.sentence import Confidence, Sentence
 from slotfill.errors import DataError
 from slotfill.inference.tagging import TaggedBatch
 from slotfill.runs.predict import CHUNK, Predictor
@@ -487,3 +488,56 @@ def test_lines_that_are_not_utf_8_are_replaced_or_skipped_on_demand(trained, cli
         result = cli("predict", trained, "--input", "texts", "--encoding-errors", errors)
         assert [json.loads(line)["text"] for line in result.out.splitlines()] == expected
         assert result.code == 0
+
+
+def test_a_text_without_words_is_not_like_those_of_training(trained, cli):
+    for text in ("", "  "):
+        row = json.loads(cli("predict", trained, text).out)
+        assert (row["slots"], row["in_domain"]) == ([], 0)
+
+
+def test_an_intent_below_its_threshold_keeps_its_probability():
+    sentence = Sentence.from_tokens(["play", "jazz"], [])
+    sentence.pretokenized, sentence.intent_left_out = False, True
+    sentence.confidence = Confidence([], 0.9, 0.4, (("music", 0.4),), 0.8)
+    row = json.loads(FORMATS.build("jsonl").render(sentence, scheme="iob2"))
+    assert (row["intent"], row["intent_confidence"]) == (None, 0.4)
+
+
+def test_half_of_a_character_is_refused_as_on_the_command_line(trained):
+    with pytest.raises(DataError, match=r"a text has half of a character, '\\udcff' at 6"):
+        Predictor.load(trained).predict(["leave \udcff"])
+
+
+def test_text_is_among_the_formats_of_predict(trained, cli):
+    message = cli("predict", trained, "leave Oslo", "--format", "txet").err
+    assert message.startswith("slotfill: unknown format 'txet'; did you mean 'text'? (allowed: ")
+
+
+@pytest.mark.parametrize("date", ["tomorrow", "27.11.2026", "2026-11-27T25:00", ""])
+def test_now_is_a_date(date, trained, cli):
+    result = cli("predict", trained, "leave Oslo", "--now", date)
+    assert (result.code, result.out) == (2, "")
+    expected = "expected a date, as 2026-11-27 or 2026-11-27T09:30"
+    assert result.err == f"slotfill: --now {date}: {expected}\n"
+
+
+@pytest.mark.parametrize("module", ["slotfill.cli.main", "onnxruntime"])
+def test_ctrl_c_during_an_import_ends_in_one_line(module, trained):
+    """As a module that is interrupted, and as one in C that reports it as a failed import."""
+    code = (
+        "import sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            try: raise KeyboardInterrupt\n"
+        "            except KeyboardInterrupt:\n"
+        "                if name == 'onnxruntime': raise ImportError('initialization failed')\n"
+        "                raise\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        f"sys.argv = ['slotfill', 'predict', {str(trained)!r}, 'leave Oslo']\n"
+        "from slotfill.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "slotfill: stopped\n")

@@ -92,7 +92,10 @@ def test_rules_count_in_scores(desk, cli):
         ('{slot: a, pattern: "(b"}', "0.pattern: not a regular expression: missing ), unterminated"
          " subpattern at character 1"),
         ("{slot: a, pattern: b, list: c.txt}", "0.list: there is no file c.txt"),
-        ("{slot: a}", "0: needs either a pattern or a list"),
+        ("{slot: a}", "0: needs either a pattern or a list, and has neither"),
+        ("{slot: a, pattern: x, list: tiny.yaml}",
+         "0: needs either a pattern or a list, and has both"),
+        ("{slot: a, pattern: ''}", "0: the pattern is empty; it would match everywhere"),
         ("{slot: a, pattern: b, action: drop}", "0.action: unknown value 'drop' (allowed: fill,"
          " veto)"),
         ("{slot: a, patern: b}", "0.patern: unknown key; did you mean 'pattern'? (allowed: action,"

@@ -721,11 +721,8 @@ def test_missing_data_is_reported_before_training(text, message, desk, cli):
 
 
 def test_unknown_config_suggests_the_nearest_name(desk, cli):
-    assert (
-        cli("show", "tiny.yml").err
-        == "slotfill: no config 'tiny.yml', neither a file nor built in; did you mean 'tiny.yaml'? "
-        f"(allowed: {', '.join(sorted([*built_in(), 'tiny.yaml']))})\n"
-    )
+    message = "no config 'tiny.yml', neither a file nor built in; did you mean 'tiny.yaml'?"
+    assert cli("show", "tiny.yml").err == f"slotfill: {message}\n"
     result = cli("train", "taipie")
     assert "did you mean 'taipei'?" in result.err
     assert (result.code, result.err.count("\n")) == (2, 1)

@@ -225,7 +225,7 @@ def test_lines_that_are_not_utf_8_are_replaced_or_skipped_and_logged(caplog):
     assert list(replaced) == [(1, "fly"), (2, "to \ufffd"), (3, "now")]
     assert caplog.messages == [
         "x:2: not UTF-8 (byte 0xe9 at column 4); replaced",
-        "x: 1 lines are not UTF-8",
+        "x: 1 line is not UTF-8",
     ]
     skipped = decode_lines(io.BytesIO(content), "x", "skip")
     assert list(skipped) == [(1, "fly"), (3, "now")]
@@ -415,3 +415,13 @@ def test_unwritable_sentences_are_errors(format, sentence, message, tmp_path):
         write_sentences(tmp_path / "x", sentences, format=format)
     assert message in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_slot_of_json_lines_with_a_value_alone_is_its_next_occurrence(tmp_path):
+    slots = [{"name": "from", "value": "on"}, {"name": "to", "value": "Oslo"}]
+    text = json.dumps({"text": "London on Oslo Oslo", "slots": slots})
+    (sentence,) = read(tmp_path, "jsonl", text).sentences
+    assert sentence.slots == [Slot("from", 1, 2), Slot("to", 2, 3)]
+    slots[0]["value"] = "Rome"
+    with pytest.raises(DataError, match='1: "value" "Rome" is not in the text'):
+        read(tmp_path, "jsonl", json.dumps({"text": "to Oslo", "slots": slots}))

@@ -210,6 +210,7 @@ def test_confidence_of_a_beam_search_is_at_most_1():
 def test_intent_confidence_is_that_of_exactly_the_predicted_set():
     logits = np.array([[0.0, np.log(3)], [2.0, -1.0]], np.float32)
     assert intent_confidences(logits, [[1], [0]], False)[0] == pytest.approx(0.75)
+    assert intent_confidences(logits, [[0], [0]], False)[0] == pytest.approx(0.25)
     single = intent_probabilities(logits, True)
     both, first = intent_confidences(logits, [[0, 1], [0]], True)
     empty = (1 - single).prod(axis=1)

@@ -4,9 +4,9 @@
     {"text": "fly to New York", "slots": [{"name": "destination", "value": "New York", "start": 7, "end": 15}], "intent": "flight"}
 
 Either may have an "intent". `text` may be left out beside `tokens`, and `value` beside `start` and
-`end`; they must agree if present. `end` is exclusive. `"unknown": [[10, 16]]` are characters whose
-labels are not known, as are tokens with the tag `?`. Without tags or slots the sentence is
-unlabelled. Other keys are not read, unless they may be the labels of an unlabelled sentence.
+`end`; they must agree if present. A slot with a `value` alone is its next occurrence in the text.
+`end` is exclusive. `"unknown": [[10, 16]]` are characters whose labels are not known, as are
+tokens with the tag `?`. Without tags or slots the sentence is unlabelled. Other keys are not read, unless they may be the labels of an unlabelled sentence.
 An array of such objects, and objects over several lines, are read as well. Sentences of files of
 tokens are written in the first shape, all others in the second.
 """  # noqa: E501 - The examples are lines.
@@ -59,6 +59,7 @@ class Jsonl(Format):
         labels, confidence = _render_labels(sentence, scheme), sentence.confidence
         if sentence.intent_left_out:
             labels += ', "intent": null'
+            labels += _probability("intent_confidence", confidence and confidence.intent)
         if confidence:
             if confidence.candidates:
                 candidates = ", ".join(
@@ -145,9 +146,22 @@ _MIXED_KEYS = '"slots" go with "text", "tags" with "tokens"'
 
 
 def _add_span(example: Example, slot: JsonObject) -> None:
-    name, start, end = slot.get("name", str), slot.get("start", int), slot.get("end", int)
-    value = slot.get("value", str, None)
+    name, value = slot.get("name", str), slot.get("value", str, None)
+    if value and slot.items.keys().isdisjoint(("start", "end")):
+        start, end = _find_next(example, slot, value)
+    else:
+        start, end = slot.get("start", int), slot.get("end", int)
     example.add_span(name, start, end, value, slot.get("resolved", str, None))
+
+
+def _find_next(example: Example, slot: JsonObject, value: str) -> tuple[int, int]:
+    """Return where `value` is after the slots so far, else anywhere; complete words first."""
+    done = max((span.end for span in example.spans or ()), default=0)
+    for pattern in (rf"(?<!\w){re.escape(value)}(?!\w)", re.escape(value)):
+        for start in (done, 0):
+            if found := re.compile(pattern).search(example.text, start):
+                return found.span()
+    return slot.fail(f'"value" {shorten(value)} is not in the text')
 
 
 def _unknown_spans(row: JsonObject, size: int) -> list[tuple[int, int]]:

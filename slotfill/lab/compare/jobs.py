@@ -155,7 +155,7 @@ def plan(
                 checked_data.add(data_key)
                 with _collect(errors):
                     if not folds:
-                        evaluation_split(sentences, "set data.test=FILE")
+                        evaluation_split(sentences, "set data.test=FILE, or use --folds 5")
                     for split in split_names(sentences):
                         read_split(sentences, split, intents=bool(config.intent))
             result.inputs += [*map(Path, filter(None, [source])), *input_paths(config.data)]

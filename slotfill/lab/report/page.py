@@ -158,7 +158,7 @@ class Segment(NamedTuple):
     """The name of the gold slot, empty where it goes on or there is none."""
     gold_class: str
     predicted: str
-    """The name of the predicted slot, likewise."""
+    """The name of the predicted slot; empty for none."""
     predicted_class: str
 
 

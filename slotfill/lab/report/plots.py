@@ -12,7 +12,7 @@ WIDTH = 360
 """Of the area inside the axes, in units of the SVG."""
 
 HEIGHT = 220
-"""Likewise."""
+"""Of the same area."""
 
 Point = tuple[float, float]
 Interval = tuple[float, float, float]
