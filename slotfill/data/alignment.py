@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from operator import attrgetter
 from typing import Any, Literal
 
 from slotfill.data.sentence import Example, Issue, Sentence, Slot, Span
@@ -99,14 +101,21 @@ def _align_slots(
     return {slot: slots[slot] for slot in _without_overlaps(sentence, slots)}
 
 
+_start = attrgetter("start")
+
+
 def _without_overlaps(sentence: Sentence, slots: Iterable[Slot]) -> list[Slot]:
     """Return `slots` in order, without those that overlap a longer or an earlier one."""
+
+    ordered = sorted(slots, key=_start)
+    if all(before.end <= after.start for before, after in pairwise(ordered)):
+        return ordered
 
     def priority(slot: Slot) -> tuple[int, Slot]:
         return slot.start - slot.end, slot
 
     kept: dict[int, Slot] = {}  # By token.
-    for slot in sorted(slots, key=priority):
+    for slot in sorted(ordered, key=priority):
         tokens = range(slot.start, slot.end)
         others = {kept[token] for token in tokens if token in kept}
         if not others:
@@ -115,7 +124,7 @@ def _without_overlaps(sentence: Sentence, slots: Iterable[Slot]) -> list[Slot]:
         both = (f"'{e.name}' ({sentence.value(e)!r})" for e in (slot, min(others, key=priority)))
         message = "slot {} overlaps {}, and is left out".format(*both)
         sentence.issues += (Issue("overlap", sentence.location, message),)
-    return sorted(set(kept.values()), key=lambda slot: slot.start)
+    return sorted(set(kept.values()), key=_start)
 
 
 def _find_unknown_tokens(

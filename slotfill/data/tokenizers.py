@@ -108,7 +108,7 @@ class Tokenizer:
         tokenizer = cls(name, normalization)
         if name not in ("words", "whitespace"):
             return tokenizer
-        labelled = [example for example in examples if example.spans]
+        labelled = [example for example in examples if not _has_spaces_around_spans(example)]
         while True:
             prefixes: _AffixForms = defaultdict(set)
             suffixes: _AffixForms = defaultdict(set)
@@ -291,6 +291,16 @@ class _CharacterClasses(dict[int, str]):
 
 
 _CHARACTER_CLASSES = _CharacterClasses()
+
+
+def _has_spaces_around_spans(example: Example) -> bool:
+    """Return whether a space or the end of the text is on both sides of every span."""
+    text, size = example.text, len(example.text)
+    return all(
+        (not span.start or text[span.start - 1] == " ")
+        and (span.end == size or text[span.end : span.end + 1] == " ")
+        for span in example.spans or ()
+    )
 
 
 def _generalize(affixes: _AffixForms) -> set[Affix]:
