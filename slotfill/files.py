@@ -11,6 +11,7 @@ from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+from io import BytesIO
 from itertools import count, repeat
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -49,26 +50,51 @@ _EAST_ASIAN_ENCODINGS = {
 STANDARD_INPUT = Path("standard input")
 """The standard input, as a path that `read_lines` reads and messages name."""
 
+_standard_input: bytes | None = None
+"""The standard input, while it is kept."""
+
 logger = logging.getLogger(__name__)
 
 
 def read_lines(path: Path, errors: EncodingErrors = "strict") -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line of a UTF-8 file, without its line end.
 
-    Raises DataError when there is no such file or it is not text.
+    Raises UsageError when there is no such file, and DataError when it is not text.
     """
     # Python cannot close sys.stdin at exit while a thread is waiting for a line of it.
     try:
-        with (
-            os.fdopen(0, "rb", closefd=False) if path is STANDARD_INPUT else path.open("rb") as file
-        ):
+        with _open(path) as file:
             yield from decode_lines(file, str(path), errors)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file{nearest_in_folder(path)}") from None
+        raise UsageError(f"{path}: no such file{nearest_in_folder(path)}") from None
     except IsADirectoryError:
         raise DataError(f"{path}: a folder where a file is expected") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a file, or the standard input: what was read of it, or else what comes."""
+    if path == STANDARD_INPUT and _standard_input is not None:
+        return BytesIO(_standard_input)
+    if path is STANDARD_INPUT:
+        return os.fdopen(0, "rb", closefd=False)
+    return path.open("rb")
+
+
+@contextmanager
+def spooled_standard_input() -> Iterator[Path]:
+    """Read the standard input to its end, so that it can be read several times as the path."""
+    global _standard_input
+    try:
+        with os.fdopen(0, "rb", closefd=False) as file:
+            _standard_input = file.read()
+    except OSError as error:
+        raise UsageError(f"standard input cannot be read: {error.strerror}") from None
+    try:
+        yield STANDARD_INPUT
+    finally:
+        _standard_input = None
 
 
 def decode_lines(

@@ -2,14 +2,20 @@
 
 # No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option
 
 from slotfill.cli.app import Config, Overrides, Trust, one_config, split_overrides
 from slotfill.cli.output import echo, echo_errors, write_data, write_json
 from slotfill.errors import SlotfillError, UsageError, did_you_mean, format_count
+from slotfill.files import spooled_standard_input
+
+if TYPE_CHECKING:
+    from slotfill.data.corpus import ReadResult
+    from slotfill.data.sentence import Issue
 
 
 def list_parts(
@@ -47,30 +53,42 @@ def check(
     words: Annotated[
         list[str],
         Argument(
-            metavar="CONFIG | KEY=VALUE",
+            metavar="CONFIG | PATH | KEY=VALUE",
             help=(
-                "Built-in configs, YAML files or folders of them; overrides apply to all, or"
-                " without a config to the one that train uses."
+                "Built-in configs, YAML files or folders of them, or sentences as for data;"
+                " overrides apply to all, or without a config to the one that train uses."
             ),
         ),
     ],
     trust: Trust = False,
 ) -> None:
-    """Check configs and the sentences they name, without training."""
+    """Check configs and the sentences they name, or sentences alone, without training."""
     from slotfill.config.builtin import expand_configs
+    from slotfill.data.corpus import format_from_suffix, list_splits
     from slotfill.runs.check import check_config
 
     names, overrides = split_overrides(words)
-    configs: list[str | None] = [config for name in names for config in expand_configs(name)]
+    configs: list[str | None] = []
+    for name in names:
+        if name == "-":
+            configs.append(name)
+            continue
+        try:
+            configs += expand_configs(name)
+        except UsageError:  # A folder without configs.
+            if not format_from_suffix(Path(name)) and not list_splits(Path(name)):
+                raise
+            configs.append(name)
     exit_code = 0
     for config in configs or [None]:
         try:
-            name, summaries, warnings = check_config(config, overrides)
+            with spooled_standard_input() if config == "-" else nullcontext():
+                name, summaries, warnings = check_config(config, overrides)
         except SlotfillError as error:
             echo_errors(*error.messages)
             exit_code = max(exit_code, error.exit_code)
             continue
-        label = config or name
+        label = name if config == "-" else config or name
         for summary in summaries:
             echo(f"{label}: {summary}")
         for warning in warnings:
@@ -88,7 +106,11 @@ def schema() -> None:
 
 def convert(
     source: Annotated[
-        Path, Argument(metavar="SOURCE", help="A file of sentences, or a folder of a format.")
+        Path,
+        Argument(
+            metavar="SOURCE",
+            help="A file of sentences, or a folder of a format or of splits; - is standard input.",
+        ),
     ],
     target: Annotated[
         Path,
@@ -114,7 +136,7 @@ def convert(
     ] = None,
     split: Annotated[
         str | None,
-        Option(help="The split to convert, of a source that names splits.", show_default="all"),
+        Option(help="The split to convert, of a source that has several.", show_default="all"),
     ] = None,
     lossy: Annotated[
         bool, Option("--lossy", help="Write even if the target cannot hold a sentence unchanged.")
@@ -125,21 +147,52 @@ def convert(
     ] = False,
     trust: Trust = False,
 ) -> None:
-    """Convert sentences to another format or tag scheme."""
-    from slotfill.data.corpus import convert_file, describe_issues
+    """Convert sentences to another format or tag scheme.
 
-    result, losses = convert_file(
-        source,
-        target,
-        from_format=parse_format(from_format),
-        to_format=parse_format(to_format),
-        scheme=scheme,
-        to_scheme=to_scheme,
-        split=split,
-        tokenizer=tokenizer,
-        lossy=lossy,
-        strict=strict,
+    Of a folder of splits, --split converts one to a file, and --to all to a folder.
+    """
+    from slotfill.data.corpus import (
+        convert_file,
+        convert_folder,
+        find_split,
+        format_from_suffix,
+        is_corpus,
+        list_splits,
     )
+
+    options: dict[str, Any] = {
+        "from_format": parse_format(from_format),
+        "to_format": parse_format(to_format),
+        "scheme": scheme,
+        "to_scheme": to_scheme,
+        "tokenizer": tokenizer,
+        "lossy": lossy,
+        "strict": strict,
+    }
+    splits = list_splits(source, options["from_format"]) if is_corpus(source) else []
+    if splits and split is not None:
+        found = find_split(source, split, options["from_format"])
+        if found is None:
+            raise UsageError(f"{source}: no split '{split}'{did_you_mean(split, splits)}")
+        source, split = found, None
+    elif splits and (to_format is None or format_from_suffix(target)):
+        raise UsageError(
+            f"{source}: a folder of the splits {', '.join(splits)}; convert one with --split NAME,"
+            f" or all: slotfill convert {source} FOLDER --to {to_format or 'jsonl'}"
+        )
+    elif splits:
+        for file, (result, losses) in convert_folder(source, target, **options).items():
+            _print_conversion(file, result, losses)
+        return
+    with spooled_standard_input() if str(source) == "-" else nullcontext(source) as source:
+        result, losses = convert_file(source, target, split=split, **options)
+    _print_conversion(target, result, losses)
+
+
+def _print_conversion(target: Path, result: "ReadResult", losses: "list[Issue]") -> None:
+    """Print what was converted and repaired, and what was not."""
+    from slotfill.data.corpus import describe_issues
+
     summary = format_count(len(result.sentences), "sentence")
     if result.repaired_tags:
         summary += f", {format_count(result.repaired_tags, 'tag')} repaired"

@@ -4,6 +4,7 @@
 
 import shlex
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,12 @@ from slotfill.cli.app import AsJson, Device, Trust, check_number, split_override
 from slotfill.cli.lab import Force, parse_seeds, train_jobs
 from slotfill.cli.output import echo, echo_errors, write_json
 from slotfill.errors import DataError, UsageError, did_you_mean, format_count
-from slotfill.files import check_new_file, check_not_input, write_atomically
+from slotfill.files import (
+    check_new_file,
+    check_not_input,
+    spooled_standard_input,
+    write_atomically,
+)
 from slotfill.runs.device import resolve_device
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ def report(
             metavar="PATH | CONFIG | KEY=VALUE",
             help=(
                 "A file of sentences, a folder of splits or a config; several files are splits,"
-                " each called after its file."
+                " each called after its file. - is standard input."
             ),
             show_default="taipei",
         ),
@@ -106,7 +112,8 @@ def report(
             raise UsageError(f"--fail-on: unknown kind '{kind}'{did_you_mean(kind, KINDS)}")
     if html is not None:
         check_not_input(html, map(Path, paths))
-    found = report_data(paths, overrides)
+    with spooled_standard_input() if paths == ["-"] else nullcontext():
+        found = report_data(paths, overrides)
     if html is not None:
         from slotfill.lab.data import render_page
 

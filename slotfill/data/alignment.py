@@ -90,13 +90,13 @@ def _align_slots(
             problem, hint = describe_misalignment(sentence, name, start, end, misaligned)
             offsets = enumerate(sentence.offsets)
             touched = [index for index, (first, last) in offsets if first < end and last > start]
-            if misaligned in ("split", "error") or not touched:
+            if misaligned in ("split", "error") or (misaligned == "widen" and not touched):
                 messages.append(f"{sentence.location}: {problem}; {hint}")
                 continue
             sentence.issues += (Issue(misaligned, sentence.location, problem),)
-            first, last = touched[0], touched[-1] + 1
             if misaligned == "skip":
                 continue
+            first, last = touched[0], touched[-1] + 1
         slots[Slot(name, first, last)] = resolved
     return {slot: slots[slot] for slot in _without_overlaps(sentence, slots)}
 

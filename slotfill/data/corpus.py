@@ -275,23 +275,56 @@ def convert_file(
     anything is lost and not `lossy`.
     """
     check_scheme(to_scheme)
-    reading = read_sentences(
-        source,
-        format=from_format,
-        scheme=scheme,
-        split=split,
-        tokenizer=tokenizer,
-        keep_tokens=True,
-        extra=True,
-        labelled=False,
-        strict=strict,
+    reading = _read_unchanged(
+        source, format=from_format, scheme=scheme, split=split, tokenizer=tokenizer, strict=strict
     )
-    if _build_format(source, from_format).known_values(source) != KnownValuesFound():
-        message = "its synonyms, lists of values and regular expressions"
-        reading.sentences[0].issues += (Issue("left out", str(source), message),)
     with draft_file(target, to_format) as (draft, part):
         losses = write_checked(draft, part, reading, to_scheme, lossy=lossy, target=target)
     return reading, losses
+
+
+def convert_folder(
+    source: Path,
+    target: Path,
+    *,
+    from_format: FormatPart = None,
+    to_format: FormatPart = None,
+    scheme: str = "iob2",
+    to_scheme: str = "iob2",
+    tokenizer: str = "words",
+    lossy: bool = False,
+    strict: bool = False,
+) -> dict[Path, tuple[ReadResult, list[Issue]]]:
+    """Write each split of the folder `source` to the new folder `target`, as `convert_file` does.
+
+    Returns what was read and what was lost by the file that was written.
+    """
+    check_scheme(to_scheme)
+    done: dict[Path, tuple[ReadResult, list[Issue]]] = {}
+    with draft_file(target, to_format) as (draft, part):
+        draft.mkdir()
+        for split in list_splits(source, from_format):
+            path = find_split(source, split, from_format)
+            assert path is not None
+            reading = _read_unchanged(
+                path, format=from_format, scheme=scheme, tokenizer=tokenizer, strict=strict
+            )
+            file = target / f"{split}{next(iter(part.suffixes), '')}"
+            new = draft / file.name
+            losses = write_checked(new, part, reading, to_scheme, lossy=lossy, target=file)
+            done[file] = (reading, losses)
+    return done
+
+
+def _read_unchanged(source: Path, *, format: FormatPart, **options: Any) -> ReadResult:
+    """Return the sentences of `source` with the tokens of the file, labelled or not."""
+    reading = read_sentences(
+        source, format=format, keep_tokens=True, extra=True, labelled=False, **options
+    )
+    if _build_format(source, format).known_values(source) != KnownValuesFound():
+        message = "its synonyms, lists of values and regular expressions"
+        reading.sentences[0].issues += (Issue("left out", str(source), message),)
+    return reading
 
 
 def write_checked(
@@ -453,6 +486,11 @@ def _matching(
 def list_splits(folder: Path, format: FormatPart = None) -> list[str]:
     """Return the sorted names of the splits of a corpus: files and folders named after a format."""
     return sorted({split for split, path in _split_paths(folder) if _is_split(path, format)})
+
+
+def is_corpus(path: Path) -> bool:
+    """Return whether `path` is a folder of splits, and not one split, as in format jointslu."""
+    return path.is_dir() and format_from_suffix(path) is None
 
 
 def list_file_splits(path: Path, format: FormatPart = None) -> list[str]:

@@ -54,6 +54,7 @@ _REPAIRED_SLOTS = {
     "left out": ("left-out", "left out"),
     "widen": ("misaligned", "misaligned slots widened"),
     "skip": ("misaligned", "misaligned slots skipped"),
+    "misaligned": ("misaligned", "misaligned slots, at which check and train stop"),
 }
 """The kind and the title of the findings on the issues of each kind."""
 
@@ -174,6 +175,8 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
     for issue_kind, (kind, title) in _REPAIRED_SLOTS.items():
         if places := _list_places(result.issues(issue_kind)):
             message = f"{split}: {title}: {len(places):,}, at {_list_some(places)}"
+            if issue_kind == "misaligned":
+                message += "; correct them, or set data.misaligned to widen or skip"
             yield Finding(kind, message, places)
     if unread := list(
         dict.fromkeys(issue.message for issue in result.issues("not read") + result.issues("extra"))
@@ -298,7 +301,13 @@ def _find_rare_names(split: str, sentences: Iterable[Sentence]) -> Iterator[Find
 
 def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
     """Yield a finding for slot names that differ in case, or in one character and are rare."""
-    by_name = _list_slots(chain.from_iterable(result.sentences for result in splits.values()))
+    by_name: dict[str, list[str]] = defaultdict(list)
+    counts: dict[str, list[str]] = defaultdict(list)
+    for split, result in splits.items():
+        where = f"{split} " if len(splits) > 1 else ""
+        for name, places in _list_slots(result.sentences).items():
+            by_name[name] += places
+            counts[name].append(f"{where}{len(places):,}")
     names = sorted(by_name, key=lambda name: -len(by_name[name]))
     for rank, rare in enumerate(names):
         for frequent in names[:rank]:
@@ -306,8 +315,8 @@ def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
             same = rare.casefold() == frequent.casefold()
             if same or (10 * len(few) <= len(many) and _is_misspelling(rare, frequent)):
                 message = (
-                    f"slot '{rare}' ({len(few):,}) is almost named like '{frequent}'"
-                    f" ({len(many):,}); rename it if they are the same"
+                    f"slot '{rare}' ({', '.join(counts[rare])}) is almost named like '{frequent}'"
+                    f" ({', '.join(counts[frequent])}); rename it if they are the same"
                 )
                 location = few[0].partition(": slot ")[0]
                 yield Finding("similar-names", f"{location}: {message}", few)

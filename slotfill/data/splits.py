@@ -17,8 +17,8 @@ from slotfill.data.corpus import (
     ReadResult,
     draft_file,
     find_split,
-    format_from_suffix,
     guess_format,
+    is_corpus,
     list_file_splits,
     list_splits,
     read_examples,
@@ -101,7 +101,7 @@ def split_names(data: DataConfig) -> list[str]:
     names = [split for split in SPLITS if getattr(data, split)]
     if data.path:
         folder = Path(data.path)
-        if _is_corpus(folder):
+        if is_corpus(folder):
             # Those of SPLITS may have any name, as train.txt, and their format in their content.
             found = [each for each in SPLITS if find_split(folder, each, data.format)]
             names += sorted({*found, *list_splits(folder, data.format)})
@@ -141,7 +141,7 @@ def split_path(data: DataConfig, split: str) -> Path | None:
     if folder is not None and not folder.exists():
         problem = "no such file or folder, though data.path of the config names it"
         raise DataError(f"{folder}: {problem}")
-    if folder is not None and _is_corpus(folder):
+    if folder is not None and is_corpus(folder):
         split_file = find_split(folder, split, data.format)
     elif folder and split != "train" and split in list_file_splits(folder, data.format):
         split_file = folder
@@ -169,11 +169,6 @@ def input_paths(data: DataConfig) -> list[Path]:
             if path := split_path(data, split):
                 paths.append(path)
     return paths
-
-
-def _is_corpus(path: Path) -> bool:
-    """Return whether `path` is a folder of splits, and not one split, as in format jointslu."""
-    return path.is_dir() and format_from_suffix(path) is None
 
 
 def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
@@ -291,6 +286,12 @@ def split_file(
         raise UsageError(
             "--valid and --test: together more than 0 and less than 1, as 0.1 and 0.1, found"
             f" {' and '.join(f'{share:g}' for share in shares.values())}"
+        )
+    if is_corpus(source) and (names := list_splits(source, from_format)):
+        train = find_split(source, "train" if "train" in names else names[0], from_format)
+        raise UsageError(
+            f"{source}: has the splits {', '.join(names)}, which data.path={source} uses; divide"
+            f" one of them: slotfill split {train} --out {out}"
         )
     result = read_sentences(
         source, format=from_format, scheme=scheme, keep_tokens=True, extra=True, labelled=False

@@ -17,7 +17,8 @@ from slotfill.data.findings import find_left_out
 from slotfill.data.schemes import SCHEMES
 from slotfill.data.sentence import Sentence, intent_names
 from slotfill.data.splits import holdout_share, read_split, split_names, split_path
-from slotfill.errors import DataError, format_count
+from slotfill.errors import DataError, UsageError, format_count
+from slotfill.files import nearest_in_folder
 from slotfill.training.defaults import resolve_budget
 
 _SCRIPTS = {
@@ -57,6 +58,8 @@ def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
 
     `source` is a file of sentences or a folder of splits. Raises DataError if it cannot be read.
     """
+    if not source.exists():
+        raise UsageError(f"{source}: no such file or folder{nearest_in_folder(source)}")
     data = DataConfig(path=str(source))
     train = split_path(data, "train")
     assert train is not None

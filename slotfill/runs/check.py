@@ -19,6 +19,7 @@ from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import check_slot_names
 from slotfill.errors import DataError, UsageError, format_count
+from slotfill.files import STANDARD_INPUT
 from slotfill.training.imbalance import sentence_weights
 
 
@@ -27,6 +28,8 @@ def check_config(
 ) -> tuple[str, list[str], list[str]]:
     """Return the name of `config`, a summary of each split of its data, and likely problems.
 
+    `config` may also be a path of sentences.
+
     Raises:
         UsageError: there is no such config.
         ConfigError: the config has errors, or its parts cannot be combined.
@@ -34,13 +37,13 @@ def check_config(
     """
     from slotfill.model.build import check_buildable
 
-    name, loaded = load_config(config, overrides, need_data=True)
+    name, loaded = _load(config, overrides)
     files = [] if are_external_parts_trusted() else list(external_part_files(loaded.model_dump()))
     if not files:
         check_buildable(loaded)
     results, summaries = {}, []
     with loaded.locate_errors():
-        for split in split_names(loaded.data):
+        for split in sorted(split_names(loaded.data), key=_rank_split):
             try:
                 result = read_split(loaded.data, split, intents=bool(loaded.intent))
             except MisalignedError as error:
@@ -90,10 +93,8 @@ def report_data(words: Sequence[str], overrides: Sequence[str] = ()) -> DataRepo
     train = paths.pop("train" if "train" in paths else next(iter(paths))) if paths else None
     if train is not None:
         overrides = [_set_path("data.train", train), *overrides]
-    word, overrides = resolve_data(words[0] if words and not train else None, overrides)
-    if word is None:
-        overrides = ["data.holdout=0", *overrides]  # The files as they are.
-    name, config = load_config(word, overrides, need_data=True)
+    word = words[0] if words and not train else None
+    name, config = _load(word, overrides)
     with config.locate_errors():
         splits = {"train": _read(config, "train")}
         tokenizer = splits["train"].tokenizer
@@ -113,6 +114,21 @@ def resolve_data(word: str | None, overrides: Sequence[str]) -> tuple[str | None
     return None, [_set_path("data.path", word), *overrides]
 
 
+def _load(word: str | None, overrides: Sequence[str]) -> tuple[str, Config]:
+    """Return the name and the config that `word` is, or that of sentences, to be read as they are.
+
+    It may be the standard input, which must then be kept.
+    """
+    if word == "-":
+        _, config = load_config(None, ["data.holdout=0", *overrides])
+        data = config.data.model_copy(update={"path": None, "train": str(STANDARD_INPUT)})
+        return str(STANDARD_INPUT), config.model_copy(update={"data": data})
+    config_name, overrides = resolve_data(word, overrides)
+    if config_name is None:
+        overrides = ["data.holdout=0", *overrides]
+    return load_config(config_name, overrides, need_data=True)
+
+
 def _rank_split(split: str) -> int:
     """Return the position of train, valid and test, before all others."""
     return SPLITS.index(split) if split in SPLITS else len(SPLITS)
@@ -123,10 +139,16 @@ def _set_path(key: str, path: str) -> str:
 
 
 def _read(config: Config, split: str, tokenizer: Tokenizer | None = None) -> ReadResult:
-    """Read a split, without misaligned slots where they would be an error."""
+    """Read a split; where misaligned slots are errors, without them, but with an issue on each."""
     data, intents = config.data, bool(config.intent)
     try:
         return read_split(data, split, intents=intents, tokenizer=tokenizer)
     except MisalignedError:
         data = data.model_copy(update={"misaligned": "skip"})
-        return read_split(data, split, intents=intents, tokenizer=tokenizer)
+        result = read_split(data, split, intents=intents, tokenizer=tokenizer)
+    for sentence in result.sentences:
+        sentence.issues = tuple(
+            issue._replace(kind="misaligned") if issue.kind == "skip" else issue
+            for issue in sentence.issues
+        )
+    return result

@@ -162,7 +162,7 @@ def _find(pattern: str) -> list[Path]:
     names = map(Path, sorted(glob(pattern, recursive=True)))  # noqa: PTH207
     files = [name for name in names if name.is_file()]
     if not files:
-        raise DataError(f"{path}: no such file{nearest_in_folder(path)}")
+        raise UsageError(f"{path}: no such file{nearest_in_folder(path)}")
     return files
 
 

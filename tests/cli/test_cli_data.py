@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from itertools import chain
 from pathlib import Path
 
 import pytest
+from conftest import standard_input
 
 from slotfill.data.corpus import read_sentences
 from slotfill.data.findings import KINDS
@@ -196,3 +198,145 @@ def test_config_fits_the_data_and_is_trained_at_once(name, lines, expected, fold
         assert each in text or each in result.out
     assert cli("check", "configs/own.yaml").code == 0
     assert cli("init", name, "--out", "configs/own.yaml").code == 2
+
+
+# Sentences without labels, missing files, standard input, folders of splits
+
+
+HALF = (
+    '{"text": "to Rome", "slots": [{"name": "city", "start": 3, "end": 7}]}\n'
+    '{"text": "hello"}\n{"text": " "}\n'
+)
+
+
+def test_every_command_says_how_many_sentences_are_left_out(folder, cli):
+    write("half.jsonl", [HALF])
+    unlabelled = "train: 1 unlabelled sentence is left out, at half.jsonl:2"
+    blank = "train: 1 text without words is left out, at half.jsonl:3"
+    kinds = {each["kind"]: each for each in report(cli, "half.jsonl")["findings"]}
+    assert kinds["unlabelled"]["message"] == unlabelled
+    assert kinds["unlabelled"]["places"] == ["half.jsonl:2: no labels: 'hello'"]
+    assert kinds["no-words"]["message"] == blank
+    checked = cli("check", "half.jsonl")
+    assert checked.code == 0
+    assert [f"half.jsonl: warning: {each}" for each in (unlabelled, blank)] == [
+        line for line in checked.out.splitlines() if "left out" in line
+    ]
+    assert {unlabelled, blank} <= set(cli("init", "half.jsonl").out.splitlines())
+    trained = cli("train", "half.yaml", "train.epochs=1", "--out", "run")
+    assert trained.code == 0
+    assert trained.out.startswith(f"warning: {unlabelled}\nwarning: {blank}\n")
+    for command in (["data"], ["check"]):
+        strict = cli(*command, "half.jsonl", "data.strict=true")
+        assert strict.code == 3 and strict.err.endswith("no labels: 'hello' (and 1 more)\n")
+    converted = cli("convert", "half.jsonl", "new.jsonl")
+    assert converted.out == "new.jsonl: 2 sentences, 1 text without words left out\n"
+    assert converted.err == "slotfill: half.jsonl:3: the text has no words\n"
+    assert cli("convert", "half.jsonl", "strict.jsonl", "--strict").code == 3
+    write("more.jsonl", [HALF, *(f'{{"text": "{index}", "slots": []}}\n' for index in range(8))])
+    divided = cli("split", "more.jsonl", "--out", "s", "--valid", "0.5", "--test", "0")
+    assert divided.out == "s: train: 6 sentences\ns: valid: 4 sentences\n"
+    assert divided.err == "slotfill: more.jsonl:3: the text has no words\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "data mnie.md",
+        "check mnie.md",
+        "train data.path=mnie.md",
+        "init mnie.md",
+        "split mnie.md --out new",
+        "convert mnie.md new.md",
+    ],
+)
+def test_a_missing_file_is_wrong_use_in_every_command(command, folder, cli):
+    write("mine.md", LINES)
+    result = cli(*command.split())
+    assert result.code == 2 and result.err.count("\n") == 1
+    assert re.search(r"mnie.md(: no such file.*)?; did you mean 'mine.md'\?$", result.err)
+
+
+def test_slots_that_data_refuses_are_those_that_check_stops_at(folder, cli):
+    write("own.md", [*LINES, "go to [Ber](goal)lin\n", "go to [Par](goal)is\n"])
+    words = ["own.md", "data.misaligned=error"]
+    (found,) = [each for each in report(cli, *words)["findings"] if each["kind"] == "misaligned"]
+    assert found["message"].startswith("train: misaligned slots, at which check and train stop: 2")
+    assert [place.partition(";")[0] for place in found["places"]] == [
+        "own.md:81: slot 'goal' ('Ber') cuts the token 'Berlin'",
+        "own.md:82: slot 'goal' ('Par') cuts the token 'Paris'",
+    ]
+    checked = cli("check", *words)
+    assert checked.code == 3
+    assert [line.partition(";")[0] for line in checked.err.splitlines()] == [
+        f"slotfill: {place}" for place in found["places"]
+    ]
+
+
+def test_check_takes_what_data_takes(folder, cli):
+    write("own.md", LINES)
+    Path("corpus").mkdir()
+    write("corpus/train.md", [*LINES, "go to [Ber](goal)lin\n"])
+    write("corpus/test.md", LINES[:5])
+    assert cli("check", "own.md").out == "own.md: train: 80 sentences, 160 slots\nown.md: ok\n"
+    lines = cli("check", "corpus").out.splitlines()
+    assert [line.split(": ")[1] for line in lines[:2]] == ["train", "test"]
+    # Tokens are split by what train has.
+    assert any("train: slots begin or end inside tokens" in line for line in lines)
+    Path("empty").mkdir()
+    assert cli("check", "empty").err.startswith("slotfill: empty: no config in this folder")
+
+
+def test_similar_names_are_counted_by_split(folder, cli):
+    Path("corpus").mkdir()
+    write("corpus/train.md", LINES)
+    write("corpus/test.md", ["reach [Rome](Goal)\n", LINES[0]])
+    kinds = {each["kind"]: each for each in report(cli, "corpus")["findings"]}
+    assert kinds["similar-names"]["message"] == (
+        "corpus/test.md:1: slot 'Goal' (test 1) is almost named like 'goal' (train 40); rename"
+        " it if they are the same"
+    )
+
+
+def test_standard_input_is_read_as_a_file_is(folder, cli):
+    write("own.md", [*LINES, LINES[0]])
+    text = Path("own.md").read_text()
+    from_file = cli("data", "own.md").out.replace("own.md", "standard input")
+    with standard_input(text.encode(), folder):
+        from_input = cli("data", "-").out
+        assert from_input.splitlines()[1:-1] == from_file.splitlines()[1:-1]
+    with standard_input(text.encode(), folder):
+        assert cli("check", "-").out.startswith("standard input: train: 81 sentences")
+    with standard_input(text.encode(), folder):
+        assert cli("convert", "-", "new.jsonl").out == "new.jsonl: 81 sentences\n"
+    assert cli("convert", "own.md", "other.jsonl").code == 0
+    assert Path("new.jsonl").read_text() == Path("other.jsonl").read_text()
+    with standard_input(b"go [x](a) ](\n", folder):
+        wrong = cli("data", "-")
+    assert wrong.code == 3 and wrong.err.startswith("slotfill: standard input")
+
+
+def test_a_folder_of_splits_is_converted_as_a_whole_or_in_part(folder, cli):
+    Path("corpus").mkdir()
+    write("corpus/train.md", LINES)
+    write("corpus/dev.md", LINES[:5])
+    done = cli("convert", "corpus", "new", "--to", "conll")
+    assert done.out == "new/train.conll: 80 sentences\nnew/valid.conll: 5 sentences\n"
+    assert len(read_sentences("new/train.conll").sentences) == 80
+    assert cli("convert", "corpus", "valid.jsonl", "--split", "dev").out == (
+        "valid.jsonl: 5 sentences\n"
+    )
+    for words, message in [
+        (["convert", "corpus", "a.jsonl"], "slotfill convert corpus FOLDER --to jsonl"),
+        (["convert", "corpus", "a"], "slotfill convert corpus FOLDER --to jsonl"),
+        (["convert", "corpus", "a.md", "--split", "vlaid"], "did you mean 'valid'?"),
+        (["convert", "corpus", "new", "--to", "conll"], "exists, and nothing is overwritten"),
+        (["split", "corpus", "--out", "a"], "slotfill split corpus/train.md --out a"),
+    ]:
+        result = cli(*words)
+        assert result.code == 2 and message in result.err and result.err.count("\n") == 1
+    # Nothing is written if one of the splits cannot be.
+    write("corpus/test.md", ["go to [Ber](goal)lin\n"])
+    result = cli("convert", "corpus", "other", "--to", "conll")
+    assert result.code == 3 and "other/test.conll cannot hold" in result.err
+    assert not Path("other").exists()

@@ -64,7 +64,7 @@ def test_evaluate_other_sentences(trained, cli):
     scores = json.loads(cli("evaluate", trained, "--data", "mine.conll", "--json").out)
     assert (scores["sentences"], scores["overall"]["support"]) == (2, 1)
     for words, code, message in (
-        (["--data", "mnie.conll"], 3, "mnie.conll: no such file; did you mean 'mine.conll'?"),
+        (["--data", "mnie.conll"], 2, "mnie.conll: no such file; did you mean 'mine.conll'?"),
         (["--data", "mine.conll", "--split", "test"], 2,
          "--split names a split of the run's own data, --data other data: give one"),
     ):  # fmt: skip

@@ -204,7 +204,7 @@ def test_convert_never_overwrites_or_leaves_partial_files(desk, cli):
     for words, code, message in (
         (["corpus/test.brackets", "kept.conll"], 2,
          "kept.conll: exists, and nothing is overwritten; choose another path"),
-        (["nope.conll", "x.conll"], 3, "nope.conll: no such file"),
+        (["nope.conll", "x.conll"], 2, "nope.conll: no such file"),
         (["broken.conll", "x.jsonl"], 3, "broken.conll:3: 1 column, but line 1 has 2"),
         (["corpus/test.brackets", "x.conll", "--to-scheme", "boi"], 2, "unknown tag scheme 'boi'"),
         (["corpus/test.brackets", "x.what"], 2, "x.what: the format is not clear from its name"),

@@ -283,7 +283,7 @@ def test_invalid_utf_8_stops_after_the_results_before_it(trained, cli, tmp_path)
 def test_every_wrong_use_is_one_line(trained, cli):
     Path("texts.txt").write_text("hello\n")
     for words, code, message in (
-        ([trained, "--input", "text.txt"], 3, "text.txt: no such file; did you mean 'texts.txt'?"),
+        ([trained, "--input", "text.txt"], 2, "text.txt: no such file; did you mean 'texts.txt'?"),
         ([trained, "--input", trained], 3, f"{trained}: a folder where a file is expected"),
         ([trained, "hello", "--input", "texts.txt"], 2, "give sentences or --input, not both"),
         (

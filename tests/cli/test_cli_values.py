@@ -191,7 +191,7 @@ def test_values_of_a_run_are_replaced_without_training(desk, cli):
     predicted = cli("predict", "runs/a", "--format", "brackets", "please").out
     assert predicted == "[please](word)\n"
     wrong = cli("values", "runs/a", "rules.yaml", "rules=[{slot: a, list: no.txt}]")
-    assert wrong.code == 3 and "no.txt: no such file" in wrong.err
+    assert wrong.code == 2 and "no.txt: no such file" in wrong.err
     assert cli("predict", "runs/a", "--format", "brackets", "please").out == predicted
     nothing = cli("values", "runs/a", "tiny.yaml")
     assert nothing.code == 2 and nothing.err.count("\n") == 1

@@ -53,7 +53,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file{nearest_in_folder(path)}") from None
+        raise UsageError(f"{path}: no such file{nearest_in_folder(path)}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     decompressor, size = zlib.decompressobj(), max(_MAX_BYTES, _MAX_RATIO * len(data))

@@ -427,7 +427,7 @@ def test_brat_folders_and_corpora(tmp_path):
     assert issue.location == f"{folder / 'c.txt'}:1"
     assert guess_format(folder / "a.ann") == "brat"
     (folder / "a.txt").unlink()
-    with pytest.raises(DataError, match=r"a.txt: no such file"):
+    with pytest.raises(UsageError, match=r"a.txt: no such file"):
         read_sentences(folder / "a.ann")
 
 

@@ -22,7 +22,7 @@ from slotfill.data.corpus import (
 )
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import SPLITS, read_split, split_names
-from slotfill.errors import ConfigError, DataError, UsageError
+from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared" / "formats"
@@ -62,7 +62,7 @@ def read(path, **options):
 
 
 def failure(path, **options):
-    with pytest.raises(DataError) as error:
+    with pytest.raises(SlotfillError) as error:
         read(path, **options)
     return str(error.value).replace(f"{path}", path.name)
 
