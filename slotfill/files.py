@@ -84,7 +84,7 @@ def _open(path: Path) -> BinaryIO:
 
 @contextmanager
 def spooled_standard_input() -> Iterator[Path]:
-    """Read the standard input to its end, so that it can be read several times as the path."""
+    """Read the standard input to its end, and yield a path by which it can be read several times."""
     global _standard_input
     try:
         with os.fdopen(0, "rb", closefd=False) as file:
@@ -92,7 +92,7 @@ def spooled_standard_input() -> Iterator[Path]:
     except OSError as error:
         raise UsageError(f"standard input cannot be read: {error.strerror}") from None
     try:
-        yield STANDARD_INPUT
+        yield Path(STANDARD_INPUT.name)
     finally:
         _standard_input = None
 
