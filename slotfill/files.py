@@ -84,7 +84,7 @@ def _open(path: Path) -> BinaryIO:
 
 @contextmanager
 def spooled_standard_input() -> Iterator[Path]:
-    """Read the standard input to its end, and yield a path by which it can be read several times."""
+    """Read the standard input to its end, and yield a path by which it is read again and again."""
     global _standard_input
     try:
         with os.fdopen(0, "rb", closefd=False) as file:

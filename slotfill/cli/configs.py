@@ -205,8 +205,7 @@ def _print_conversion(target: Path, result: "ReadResult", losses: "list[Issue]")
     if changed := len(locations & {issue.location for issue in losses}):
         summary += f", {format_count(changed, 'sentence')} not complete"
     echo(f"{target}: {summary}")
-    repairs = [issue for kind in ("no words", "corrected offset") for issue in result.issues(kind)]
-    echo_errors(*describe_issues([*repairs, *losses]))
+    echo_errors(*describe_issues([*result.issues("corrected offset"), *losses]))
 
 
 def parse_format(text: str | None) -> Any:

@@ -251,8 +251,12 @@ def init(
 
     from slotfill.lab.init import infer_config
 
-    text, reasons = infer_config(source, out.parent)
-    write_atomically(out, text)
+    files, reasons = infer_config(source, out)
+    for file in files:
+        check_new_file(file, force=force)
+        check_not_input(file, [source])
+    for file, content in files.items():
+        write_atomically(file, content)
     for reason in reasons:
         echo(reason)
     echo(f"The config is {out}. Next:")

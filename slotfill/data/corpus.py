@@ -321,10 +321,15 @@ def _read_unchanged(source: Path, *, format: FormatPart, **options: Any) -> Read
     reading = read_sentences(
         source, format=format, keep_tokens=True, extra=True, labelled=False, **options
     )
-    if _build_format(source, format).known_values(source) != KnownValuesFound():
+    if read_known_values(source, format) != KnownValuesFound():
         message = "its synonyms, lists of values and regular expressions"
         reading.sentences[0].issues += (Issue("left out", str(source), message),)
     return reading
+
+
+def read_known_values(path: Path, format: FormatPart = None) -> KnownValuesFound:
+    """Return the lists and patterns of values that `path` has beside its sentences."""
+    return _build_format(path, format).known_values(path)
 
 
 def write_checked(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import unicodedata
@@ -12,13 +11,20 @@ from contextlib import suppress
 from pathlib import Path
 
 from slotfill.config.models import DataConfig, TrainConfig
-from slotfill.data.corpus import ReadResult, format_from_suffix, guess_format, list_shards
+from slotfill.data.corpus import (
+    ReadResult,
+    format_from_suffix,
+    guess_format,
+    list_shards,
+    read_known_values,
+)
 from slotfill.data.findings import find_left_out
 from slotfill.data.schemes import SCHEMES
 from slotfill.data.sentence import Sentence, intent_names
 from slotfill.data.splits import holdout_share, read_split, split_names, split_path
 from slotfill.errors import DataError, UsageError, format_count
 from slotfill.files import nearest_in_folder
+from slotfill.lab.known_values import infer_known_values, quote
 from slotfill.training.defaults import resolve_budget
 
 _SCRIPTS = {
@@ -53,8 +59,8 @@ _FUNCTION_WORDS = {
 """Frequent words of languages in Latin script."""
 
 
-def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
-    """Return the text of a config, to be written into `folder`, and the reasons for it.
+def infer_config(source: Path, out: Path) -> tuple[dict[Path, str], list[str]]:
+    """Return the text of the config `out` and of files that it names, and the reasons for it.
 
     `source` is a file of sentences or a folder of splits. Raises DataError if it cannot be read.
     """
@@ -84,7 +90,7 @@ def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
         f"language: {language or 'unknown'}, {language_reason}",
         *map(str, find_left_out({"train": reading})),
     ]
-    lines = ["data:", f"  path: {_quote(os.path.relpath(source, folder))}"]
+    lines = ["data:", f"  path: {quote(os.path.relpath(source, out.parent))}"]
     lines.append(f"  format: {format}")
     if scheme != "iob2":
         lines.append(f"  scheme: {scheme}")
@@ -111,6 +117,11 @@ def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
             if with_intent < count
             else "intent: none, since all sentences have the same one"
         )
+    known = infer_known_values(
+        read_known_values(first, format), sentences, reading.tokenizer, out.stem
+    )
+    lines += known.lines
+    reasons += known.reasons
     budget = resolve_budget(TrainConfig(), count)
     sizes = f"at most {budget.epochs:,} epochs in batches of {budget.batch_size}"
     lines.append(f"# {sizes}, for so many sentences; train.epochs changes it")
@@ -122,7 +133,8 @@ def infer_config(source: Path, folder: Path) -> tuple[str, list[str]]:
         f"# {format_count(count, 'training sentence')}, {format_count(len(slots), 'slot name')};"
         f" splits: {', '.join(splits)}"
     )
-    return "\n".join([header, *lines]) + "\n", reasons
+    files = {out.with_name(name): content for name, content in known.files.items()}
+    return files | {out: "\n".join([header, *lines]) + "\n"}, reasons
 
 
 def _read(data: DataConfig) -> ReadResult:
@@ -181,11 +193,4 @@ def _find_resolvable(slots: Counter[str]) -> str:
         last = re.split(r"[._-]", name.lower())[-1]
         if last in kinds:
             found[name] = kinds[last]
-    return ", ".join(f"{_quote(name)}: {kind}" for name, kind in found.items())
-
-
-def _quote(text: str) -> str:
-    """Return `text` as a YAML string, in quotes where it needs them."""
-    plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", text, re.ASCII)
-    is_word = text.lower() in ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
-    return text if plain and not is_word else json.dumps(text, ensure_ascii=False)
+    return ", ".join(f"{quote(name)}: {kind}" for name, kind in found.items())
