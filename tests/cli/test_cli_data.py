@@ -341,3 +341,96 @@ def test_a_folder_of_splits_is_converted_as_a_whole_or_in_part(folder, cli):
     result = cli("convert", "corpus", "other", "--to", "conll")
     assert result.code == 3 and "other/test.conll cannot hold" in result.err
     assert not Path("other").exists()
+
+
+RASA = """\
+version: "3.1"
+nlu:
+- intent: book
+  examples: |
+    - fly to [NYC]{"entity": "city", "value": "New York"}
+    - fly to [Paris](city) at [10:30](time)
+    - go to [London](city) in 5:05 hours
+    - book a flight to [Rome](city) at [9:15](time)
+- intent: bye
+  examples: |
+    - see you later
+- synonym: New York
+  examples: |
+    - NYC
+    - big apple
+- synonym: Mars
+  examples: |
+    - red planet
+- lookup: city
+  examples: |
+    - Berlin
+    - Paris
+- lookup: known
+  examples: |
+    - Paris
+    - Rome
+- regex: time
+  examples: |
+    - \\d{1,2}:\\d{2}
+    - at \\d+:\\d+
+- regex: city
+  examples: |
+    - Berlin|Madrid
+- regex: account
+  examples: |
+    - \\d{10}
+"""
+
+
+def test_init_takes_over_synonyms_lists_and_patterns_of_rasa(folder, cli):
+    write("nlu.yml", [RASA])
+    result = cli("init", "nlu.yml", "--out", "my.yaml")
+    assert (result.code, result.err) == (0, "")
+    assert Path("my.city.csv").read_text(encoding="utf-8") == "New York,NYC,big apple\n"
+    assert Path("my.city.txt").read_text(encoding="utf-8") == "Berlin\nParis\n"
+    config = Path("my.yaml").read_text(encoding="utf-8")
+    for lines in (
+        "synonyms:  # what values stand for\n  city: my.city.csv\n",
+        "  - ngrams\n  - {name: gazetteer, lists: [my.city.txt]}\n",
+        'rules:\n  - {slot: city, pattern: "Berlin|Madrid"}\n',
+        '# - {slot: time, pattern: "\\\\d{1,2}:\\\\d{2}"}  # 2 of 3 matches in the training',
+    ):
+        assert lines in config
+    for reason in (
+        "synonyms of 1 value are left out, since no slot has 'Mars'\n",
+        "the list 'known' is left out, since slots of the training sentences have all of its",
+        "regular expressions of no slot are left out: 'account'\n",
+    ):
+        assert reason in result.out
+    assert cli("check", "my.yaml").code == 0
+    Path("my.yaml").unlink()
+    before = {path.name: path.read_bytes() for path in Path().iterdir()}
+    result = cli("init", "nlu.yml", "--out", "my.yaml")
+    assert (result.code, result.out) == (2, "")
+    assert re.fullmatch(r"slotfill: my\.city\.\w+: already exists; .*\n", result.err)
+    assert before == {path.name: path.read_bytes() for path in Path().iterdir()}
+
+
+SNIPS = """\
+type: entity
+name: city
+values:
+  - [new york, big apple]
+  - oslo
+---
+type: intent
+name: book
+utterances:
+  - fly to [goal:city](oslo)
+  - fly to [goal:city](new york)
+"""
+
+
+def test_init_takes_over_values_of_snips(folder, cli):
+    write("snips.yaml", [SNIPS])
+    result = cli("init", "snips.yaml", "--out", "my.yaml")
+    assert (result.code, result.err) == (0, "")
+    assert Path("my.goal.csv").read_text(encoding="utf-8") == "new york,big apple\n"
+    assert "big apple" in Path("my.city.txt").read_text(encoding="utf-8")
+    assert cli("check", "my.yaml").code == 0
