@@ -134,7 +134,7 @@ def test_metadata(metadata):
     assert (script.group, script.name, script.value) == (
         "console_scripts",
         "slotfill",
-        "slotfill.cli.main:main",
+        "slotfill.__main__:main",
     )
 
 

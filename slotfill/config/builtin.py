@@ -92,11 +92,11 @@ def default_config(overrides: Sequence[str]) -> str | None:
 def is_config(word: str) -> bool:
     """Return whether `word` is a config, as opposed to sentences, which may be in YAML too."""
     path = Path(word)
-    if word in builtin_config_names() or not path.exists():
+    if not word or word in builtin_config_names() or not path.exists():
         return path.suffix in ("", ".yaml", ".yml")
-    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+    if path.suffix not in (".yaml", ".yml") or path.is_dir():
         return False
-    return re.search(r"^data[ \t]*:", _read(path, word), re.MULTILINE) is not None
+    return is_special_file(path) or not _SENTENCES.search(_read(path, word))
 
 
 def _find(config: str) -> tuple[Path, str]:

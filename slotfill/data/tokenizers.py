@@ -297,7 +297,7 @@ def _has_spaces_around_spans(example: Example) -> bool:
     """Return whether a space or the end of the text is on both sides of every span."""
     text, size = example.text, len(example.text)
     return all(
-        (not span.start or text[span.start - 1] == " ")
+        (not span.start or text[span.start - 1 : span.start] == " ")
         and (span.end == size or text[span.end : span.end + 1] == " ")
         for span in example.spans or ()
     )

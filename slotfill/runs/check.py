@@ -109,8 +109,10 @@ def report_data(words: Sequence[str], overrides: Sequence[str] = ()) -> DataRepo
 
 def resolve_data(word: str | None, overrides: Sequence[str]) -> tuple[str | None, list[str]]:
     """Return the config that `word` is, or None if it is a path, which is then set by overrides."""
-    if word is None or is_config(word):
-        return word or default_config(overrides), list(overrides)
+    if word is None:
+        return default_config(overrides), list(overrides)
+    if is_config(word):
+        return word, list(overrides)
     return None, [_set_path("data.path", word), *overrides]
 
 

@@ -121,10 +121,10 @@ def test_check_counts_sentences_and_slots(desk, cli):
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
     assert [line.rpartition(",")[0] for line in lines[:4]] == [
-        "tiny.yaml: pairs: 4 sentences",
-        "tiny.yaml: test: 8 sentences",
         "tiny.yaml: train: 40 sentences",
         "tiny.yaml: valid: 16 sentences",
+        "tiny.yaml: test: 8 sentences",
+        "tiny.yaml: pairs: 4 sentences",
     ]
     assert lines[4].startswith("tiny.yaml: warning: valid: 20 slots are too few to select an epoch")
     assert all(line.startswith("tiny.yaml: warning: ") for line in lines[4:-1])

@@ -766,13 +766,12 @@ def test_a_folder_is_no_config(desk, cli):
 @pytest.mark.parametrize("name", ["bank.brackets", "bank.jsonl", "nlu.md", "bank.txt"])
 def test_a_file_of_sentences_is_no_config(name, desk, cli):
     Path(name).write_text("fly to [Oslo](city)\n")
-    for command in ("train", "check"):
-        result = cli(command, name)
-        assert (result.code, result.err) == (
-            2,
-            f"slotfill: {name}: not a config, which is a .yaml file; if it contains sentences, use"
-            f" data.path={name}\n",
-        )
+    result = cli("train", name)
+    assert (result.code, result.err) == (
+        2,
+        f"slotfill: {name}: not a config, which is a .yaml file; if it contains sentences, use"
+        f" data.path={name}\n",
+    )
 
 
 def test_a_pipe_is_no_config(desk, cli):
@@ -819,7 +818,7 @@ def built_in() -> list[str]:
         "type: intent\nname: go\nutterances:\n- go now\n",
     ],
 )
-@pytest.mark.parametrize("command", ["train", "check", "show", "compare", "tune"])
+@pytest.mark.parametrize("command", ["train", "show", "compare", "tune"])
 def test_yaml_of_sentences_is_no_config(command, text, tmp_path, monkeypatch, cli):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.yml").write_text(text)

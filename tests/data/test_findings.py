@@ -65,7 +65,8 @@ def test_inconsistent_labels_are_reported(tmp_path):
 )
 def test_rare_slot_name_similar_to_a_frequent_one_is_reported(rare, frequent, similar, tmp_path):
     train = TRAIN.replace("city", frequent) + "pay [one](" + rare + ")\n"
-    expected = f"@/train.md:21: slot '{rare}' (1) is almost named like '{frequent}' (20); rename it"
+    counts = f"slot '{rare}' (train 1) is almost named like '{frequent}' (train 20)"
+    expected = f"@/train.md:21: {counts}; rename it"
     found = findings(tmp_path, {"train.md": train, "valid.md": "go\n"})
     assert found == ([f"{expected} if they are the same"] if similar else [])
 
