@@ -18,6 +18,7 @@ from slotfill.errors import DataError, UsageError
 from slotfill.files import nearest_in_folder
 
 SUFFIXES = (".parquet", ".arrow")
+_TOTAL = re.compile(r"-of-(\d{5})")
 MAGIC = (b"PAR1", b"ARROW1")
 """What files begin with; those of streams of Arrow do not."""
 
@@ -45,13 +46,18 @@ def list_files(folder: Path) -> list[Path]:
     """Return the files of a folder that is one data set in numbered files; none for another.
 
     Such files are called 0000.parquet, part-00000.parquet, data-00000-of-00002.arrow, or begin with
-    the name of the folder instead of `data`.
+    the name of the folder instead of `data`. Raises DataError if one of them is missing.
     """
     numbered = re.compile(rf"((data|part|{re.escape(folder.name)})-)?\d+(-.*)?")
     files = [path for path in sorted(folder.glob("*")) if path.suffix.lower() in SUFFIXES]
     # The library `datasets` leaves the results of computations beside the data.
     files = [path for path in files if not path.name.startswith((".", "cache-"))]
-    return files if all(numbered.fullmatch(path.stem) for path in files) else []
+    if not all(numbered.fullmatch(path.stem) for path in files):
+        return []
+    totals = {int(match[1]) for path in files if (match := _TOTAL.search(path.stem))}
+    if len(totals) == 1 and totals != {len(files)}:
+        raise DataError(f"{folder}: only {len(files)} of {totals.pop()} files; add the others")
+    return files
 
 
 def read_columns(path: Path) -> dict[str, Column]:

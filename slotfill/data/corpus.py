@@ -17,7 +17,14 @@ from slotfill.config.registry import FORMATS
 from slotfill.data.alignment import Misaligned, align
 from slotfill.data.formats.base import Format, KnownValuesFound
 from slotfill.data.schemes import check_scheme
-from slotfill.data.sentence import Example, Issue, Sentence, Span, intent_names
+from slotfill.data.sentence import (
+    Example,
+    Issue,
+    Sentence,
+    Span,
+    describe_unread,
+    intent_names,
+)
 from slotfill.data.tokenizers import Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError, format_count
 from slotfill.files import EncodingErrors, is_special_file, nearest_in_folder, read_lines
@@ -240,6 +247,8 @@ def write_sentences(
 @contextmanager
 def draft_file(path: Path, format: FormatPart) -> Iterator[tuple[Path, Format]]:
     """Yield a path to write to, which is renamed to `path` at the end, and the format of `path`."""
+    if path.name == "-":
+        raise UsageError("-: give the name of a file or folder to write")
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path}: exists, and nothing is overwritten; choose another path")
     if format in (None, "auto") and not (format := format_from_suffix(path)):
@@ -341,12 +350,11 @@ def write_checked(
     """
     part.write(draft, reading.sentences, scheme=scheme)
     reading = replace(reading, sentences=list(part.arrange(reading.sentences)))
-    kinds = ["no words", "left out", "overlap", "not read"]
-    if not all(
-        map(part.holds_extra, {key for each in reading.sentences for key in each.extra or ()})
-    ):
-        kinds.append("extra")
+    kinds = ("no words", "left out", "overlap", "not read")
     losses = [issue for kind in kinds for issue in reading.issues(kind)]
+    for sentence in reading.sentences:
+        extra = [key for key in sentence.extra or () if not part.holds_extra(key)]
+        losses += (Issue("extra", sentence.location, each) for each in describe_unread(extra))
     losses += _find_losses(reading, list(part.read(draft, scheme=scheme)))
     if losses and not lossy:
         raise DataError(

@@ -299,6 +299,10 @@ def _find_rare_names(split: str, sentences: Iterable[Sentence]) -> Iterator[Find
         yield Finding("rare-names", message, [*chain(*rare.values())], is_usual=True)
 
 
+_RARE = 3
+"""A name that is so many times rarer than another may be that one, misspelt."""
+
+
 def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
     """Yield a finding for slot names that differ in case, or in one character and are rare."""
     by_name: dict[str, list[str]] = defaultdict(list)
@@ -313,7 +317,7 @@ def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
         for frequent in names[:rank]:
             few, many = by_name[rare], by_name[frequent]
             same = rare.casefold() == frequent.casefold()
-            if same or (10 * len(few) <= len(many) and _is_misspelling(rare, frequent)):
+            if same or (_RARE * len(few) <= len(many) and _is_misspelling(rare, frequent)):
                 message = (
                     f"slot '{rare}' ({', '.join(counts[rare])}) is almost named like '{frequent}'"
                     f" ({', '.join(counts[frequent])}); rename it if they are the same"

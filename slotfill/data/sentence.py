@@ -115,7 +115,7 @@ class Example:
 
         Raises DataError if `value` is not in the text.
         """
-        if value and self.text[start:end] != value:
+        if value and (self.text[start:end] != value or end > len(self.text)):
             found = find_value(self.text, start, end, value)
             if found is None:
                 raise DataError(

@@ -87,7 +87,7 @@ class _Csv(Table):
 
     def write(self, path: Path, groups: Iterable[tuple[Any, Sequence[Values]]]) -> None:
         separator, rows = read_rows(self.path)
-        _, names = next(rows)
+        _, names = next(rows, ("", []))  # That it is empty is said when it is read.
         if len(names) == 1:
             separator = "\t" if path.suffix.lower() == ".tsv" else ","
         with path.open("w", encoding="utf-8", newline="") as file:

@@ -198,6 +198,17 @@ def test_a_table_without_rows_is_written_without_rows(name, trained, cli):
     assert read_table("b" + name) == []
 
 
+def test_an_empty_file_is_named_and_the_others_are_predicted(trained, cli):
+    write_table("b.csv")
+    for content in ("", "\n\n"):
+        Path("a.csv").write_text(content)
+        result = predict(cli, trained, "--input", "*.csv", "--out", "out")
+        assert result.code == 3
+        assert result.err.startswith("slotfill: a.csv: no header; the file is empty\n")
+        assert [path.name for path in Path("out").iterdir()] == ["b.csv"]
+        (Path("out") / "b.csv").unlink()
+
+
 @pytest.mark.parametrize("name", [CSV, JSONL, PARQUET])
 def test_a_wrong_column_is_named_with_the_nearest(name, trained, cli):
     write_table(name, column="utterances")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -136,3 +137,18 @@ def test_texts_to_predict_are_read_by_the_name_of_the_file(name, text, texts, tm
     assert [each.text for each in read_texts(tmp_path / name, "text")] == text.replace(
         "\r", "\n"
     ).split("\n")[: None if name == "a.txt" else -1]
+
+
+def test_only_keys_that_the_target_cannot_hold_are_lost(tmp_path, monkeypatch, cli):
+    monkeypatch.chdir(tmp_path)
+    row = {"sentence": "wake me at five", "sentence_annotation": "wake me at [time : five]"}
+    row |= {"slurp_id": 1, "intent": "alarm", "tokens": [], "recordings": []}
+    Path("slurp.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert cli("convert", "slurp.jsonl", "a.jsonl").code == 0
+    assert json.loads(Path("a.jsonl").read_text(encoding="utf-8"))["slurp_id"] == 1
+    result = cli("convert", "slurp.jsonl", "b.brackets")
+    assert result.code == 3 and 'cannot hold all of it: the key "slurp_id", not read' in result.err
+    result = cli("convert", "slurp.jsonl", "-", "--to", "jsonl")
+    message = "slotfill: -: give the name of a file or folder to write\n"
+    assert (result.code, result.out, result.err) == (2, "", message)
+    assert {path.name for path in Path().iterdir()} == {"slurp.jsonl", "a.jsonl"}

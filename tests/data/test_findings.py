@@ -71,6 +71,13 @@ def test_rare_slot_name_similar_to_a_frequent_one_is_reported(rare, frequent, si
     assert found == ([f"{expected} if they are the same"] if similar else [])
 
 
+@pytest.mark.parametrize(("count", "similar"), [(2, False), (3, True)])
+def test_a_misspelt_name_is_a_third_as_frequent_at_most(count, similar, tmp_path):
+    train = "pay [one](amount)\n" * count + "pay [two](ammount) now\n"
+    found = findings(tmp_path, {"train.md": train, "valid.md": "go\n"})
+    assert any("almost named like" in each for each in found) == similar
+
+
 def test_two_frequent_similar_names_are_not_reported(tmp_path):
     train = TRAIN + TRAIN.replace("fly", "go").replace("city", "cite")
     assert findings(tmp_path, {"train.md": train, "valid.md": "go\n"}) == []

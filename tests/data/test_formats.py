@@ -425,3 +425,19 @@ def test_a_slot_of_json_lines_with_a_value_alone_is_its_next_occurrence(tmp_path
     slots[0]["value"] = "Rome"
     with pytest.raises(DataError, match='1: "value" "Rome" is not in the text'):
         read(tmp_path, "jsonl", json.dumps({"text": "to Oslo", "slots": slots}))
+
+
+def test_json_whose_text_has_a_link_is_not_read_as_brackets(tmp_path):
+    row = json.dumps({"text": "see [this](link) now", "intent": "x"})
+    for name in ("a.jsonl", "a.json", "a.txt", "a.dat"):
+        for text in (row, f"[{row}]", f"[\n{row}\n]"):
+            (tmp_path / name).write_text(text, encoding="utf-8")
+            (sentence,) = read_sentences(tmp_path / name, labelled=False).sentences
+            assert (sentence.text, sentence.intent) == ("see [this](link) now", "x")
+
+
+def test_an_end_beyond_the_text_is_corrected_by_the_value(tmp_path):
+    slot = {"name": "d", "value": "Rome", "start": 5, "end": 90}
+    reading = read(tmp_path, "jsonl", json.dumps({"text": "from Rome", "slots": [slot]}))
+    assert reading.sentences[0].slots == [Slot("d", 1, 2)]
+    assert "5 to 90 read as 5 to 9" in reading.issues("corrected offset")[0].message

@@ -38,7 +38,9 @@ class JsonRows(Format):
     def parse_all(self, row: JsonObject) -> Example:
         """Return the example that one JSON object is, with the keys that it does not hold."""
         example = self.parse(row)
-        example.list_unread(row.unread(), extra=row.unread_items())
+        unread = row.unread_items().items()
+        extra = {key: value for key, value in unread if value not in (None, "", [], {})}
+        example.list_unread(row.unread(), extra=extra)
         return example
 
     def rows(self, path: Path) -> Iterator[JsonObject]:

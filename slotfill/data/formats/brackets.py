@@ -27,6 +27,7 @@ _PIECE = re.compile(r"[^\\\[\]]+|\\.?|\[|\]", re.DOTALL)
 _NAME = re.compile(r"\(((?:[^\\)]|\\.)*)\)", re.DOTALL)
 _INTENT = re.compile(r"\[\]\(((?:[^\\)]|\\.)+)\) ?", re.DOTALL)
 _LINK = re.compile(r"://|^(mailto:|www\.|[#/.])|\.(md|html?|png|jpe?g|gif|svg|pdf)\b|/.* \"")
+_JSON = re.compile(r"\s*(\{|\[\s*$|\[\s*[\[{\"])")
 _SLOT = re.compile(r"\[[^\[\]]*\]\([^()]+\)")
 
 
@@ -40,6 +41,8 @@ class Brackets(Format):
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
+        if head and _JSON.match(head[0]):  # A text in it may have a link of Markdown.
+            return False
         return any(_SLOT.search(line) for line in head)
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:

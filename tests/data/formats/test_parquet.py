@@ -396,6 +396,14 @@ def test_a_missing_file_of_a_split_is_an_error(tmp_path):
     assert str(error.value) == f"{shards}: only 1 of 2 files; add the others"
 
 
+def test_a_missing_file_of_a_data_set_is_an_error(tmp_path):
+    corpus(tmp_path, "save_to_disk")
+    first, *_ = (tmp_path / "train").glob("data-*.arrow")
+    first.unlink()
+    with pytest.raises(DataError, match=r"train: only 1 of 2 files; add the others"):
+        read_split(DataConfig(path=str(tmp_path), holdout=0), "train")
+
+
 def test_a_folder_without_train_names_its_splits(tmp_path):
     write(tmp_path / "test.parquet", {"text": ["a"]})
     with pytest.raises(ConfigError, match="which has test; name the file train"):
