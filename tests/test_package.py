@@ -16,11 +16,11 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import slotfill
+from slotfill.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPORA = ("taipei", "taipei_zh")
-EXTRAS = ("", "plots", "fasttext", "transformers", "parquet", "tune", "values", "spacy")
-EXTRAS += ("test", "dev")
+ALL_EXTRAS = ("", *dict.fromkeys(EXTRAS.values()), "test", "dev")
 SPLITS = ("train", "valid", "test", "pairs", "unseen")
 
 
@@ -62,7 +62,9 @@ def requirements(metadata: PathDistribution) -> dict[str, list[Requirement]]:
     found: dict[str, list[Requirement]] = {}
     for text in metadata.requires or ():
         requirement = Requirement(text)
-        extras = [each for each in EXTRAS if not requirement.marker or _applies(requirement, each)]
+        extras = [
+            each for each in ALL_EXTRAS if not requirement.marker or _applies(requirement, each)
+        ]
         found.setdefault(extras[0], []).append(requirement)
     return found
 
@@ -150,8 +152,30 @@ def test_python_range_and_claims(metadata):
     assert claims and all(claim in allowed for claim in claims)
 
 
+def test_extras_are_those_that_commands_name(metadata):
+    """slotfill/extras.py has each package of an extra of users, under the name of its module."""
+    distributions = {"huggingface_hub": "huggingface-hub", "text_to_num": "text2num"}
+    named = {(distributions.get(module, module), extra) for module, extra in EXTRAS.items()}
+    declared = {
+        (requirement.name.lower(), extra)
+        for extra in set(ALL_EXTRAS) - {"", "test", "dev"}
+        for requirement in map(Requirement, metadata.requires or ())
+        if requirement.marker and _applies(requirement, extra) and requirement.name != "slotfill"
+    }
+    assert named <= declared
+    assert {name for name, _ in named} == {name for name, _ in declared}
+    assert {extra for _, extra in named} == {extra for _, extra in declared}
+
+
+def test_small_install_has_no_torch(requirements):
+    names = {requirement.name.lower() for requirement in requirements[""]}
+    assert names == {
+        *("jinja2", "numpy", "onnxruntime", "pydantic", "pyyaml", "rich", "typer"),
+    }
+
+
 def test_torch_range(requirements):
-    (torch,) = [each.specifier for each in requirements[""] if each.name == "torch"]
+    (torch,) = [each.specifier for each in requirements["train"] if each.name == "torch"]
     assert torch.contains("2.13.0") and torch.contains("2.13.0+cpu")
     assert not torch.contains("2.12.9") and not torch.contains("2.14.0")
 
@@ -192,7 +216,7 @@ def test_test_extra_is_what_the_tests_import(requirements):
                 imported.add(node.module.partition(".")[0])
     foreign = imported - own_modules - sys.stdlib_module_names
     # Tests of transformers and of spaCy are left out where there are none.
-    extras = ("", "plots", "parquet", "tune", "test", "transformers", "spacy")
+    extras = ("", "train", "plots", "parquet", "tune", "test", "transformers", "spacy", "hub")
     installed = {each.name.lower() for extra in extras for each in requirements[extra]}
     named = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
     assert {named.get(name, name) for name in foreign} <= installed

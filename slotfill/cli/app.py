@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from traceback import walk_tb
 from typing import Annotated, Any, Literal
 
 from typer import Argument, BadParameter, Context, Exit, Option
@@ -15,6 +14,7 @@ from typer.core import TyperGroup
 
 from slotfill.cli.output import discard_output, echo_errors
 from slotfill.errors import SlotfillError, UsageError
+from slotfill.extras import find_missing_package
 from slotfill.runs.device import EngineName
 
 _ClickException: Any = BadParameter.__mro__[2]
@@ -44,21 +44,9 @@ class CommandGroup(TyperGroup):
                     raise UsageError(
                         f"{argument!a}: not UTF-8; give text in another encoding as a file"
                     )
-            return super().invoke(ctx)
+            return self._invoke(ctx)
         except SlotfillError as error:
             code, messages = error.exit_code, error.messages
-        except ImportError as error:
-            if isinstance(error.__context__, KeyboardInterrupt):  # Stopped while it was imported.
-                echo_errors("stopped")
-                raise Exit(130) from None
-            package = _find_failed_package(error)
-            if package in ("", "slotfill"):
-                raise
-            install = f"pip install {'pyyaml' if package == 'yaml' else package}"
-            code, messages = 2, [f"the package {package} is not installed: {install}"]
-            if not isinstance(error, ModuleNotFoundError):
-                reason = " ".join(str(error).split())[:200]
-                messages = [f"the package {package} cannot be imported ({reason}); reinstall it"]
         except BrokenPipeError:
             discard_output()
             code, messages = 0, []
@@ -70,12 +58,14 @@ class CommandGroup(TyperGroup):
         echo_errors(*messages)
         raise Exit(code)
 
-
-def _find_failed_package(error: ImportError) -> str:
-    """Return the package that is missing, or that failed to import something."""
-    if error.name is None and (frames := [frame for frame, _ in walk_tb(error.__traceback__)]):
-        return str(frames[-1].f_globals["__name__"]).partition(".")[0]
-    return (error.name or "").partition(".")[0]
+    def _invoke(self, ctx: Any) -> Any:
+        """Run a command; a package that is missing is an error in its use."""
+        try:
+            return super().invoke(ctx)
+        except ImportError as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # Stopped while it was imported.
+                raise KeyboardInterrupt from None
+            raise find_missing_package(ctx.invoked_subcommand, error) from error
 
 
 def _trust(context: Context, trust: bool) -> None:

@@ -14,6 +14,7 @@ from slotfill.cli.app import AsJson, Device, Trust, check_number, split_override
 from slotfill.cli.lab import Force, parse_seeds, train_jobs
 from slotfill.cli.output import echo, echo_errors, write_json
 from slotfill.errors import DataError, UsageError, did_you_mean, format_count
+from slotfill.extras import required_for
 from slotfill.files import (
     check_new_file,
     check_not_input,
@@ -164,9 +165,11 @@ def _report_suspects(
         raise UsageError("--suspects takes one config or path of training sentences")
     from slotfill.cli import display
     from slotfill.config.builtin import load_config
-    from slotfill.lab import suspects as finding
-    from slotfill.lab.compare import jobs as comparing
     from slotfill.runs.check import resolve_data
+
+    with required_for("data --suspects"):
+        from slotfill.lab import suspects as finding
+        from slotfill.lab.compare import jobs as comparing
 
     name, settings = resolve_data(paths[0] if paths else None, overrides)
     data = load_config(name, settings, need_data=True)[1].data

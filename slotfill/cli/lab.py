@@ -9,7 +9,6 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
@@ -29,6 +28,7 @@ from slotfill.cli.app import (
 )
 from slotfill.cli.output import echo, echo_errors, write_json
 from slotfill.errors import UsageError, format_count
+from slotfill.extras import required_for
 from slotfill.files import check_new_file, check_not_input, write_atomically
 from slotfill.runs.device import resolve_device
 
@@ -355,8 +355,8 @@ def tune(
     The test split is never used. Run the same command to continue a study, or run it several
     times in parallel. Ctrl-C keeps the finished trials.
     """
-    if find_spec("optuna") is None:
-        raise UsageError("tuning needs Optuna: pip install 'slotfill[tune]'")
+    with required_for("tune"):
+        import optuna  # noqa: F401
 
     from slotfill.cli import display
     from slotfill.cli.progress import tuning_progress
@@ -413,8 +413,8 @@ def _check_figure(path: Path) -> None:
     """Raise UsageError if `path` does not name a figure, or figures cannot be written."""
     if path.suffix.lower() not in (".svg", ".png", ".pdf"):
         raise UsageError(f"--figure {path}: a figure is a .svg, .png or .pdf file")
-    if find_spec("matplotlib") is None:
-        raise UsageError(f"{path}: figures need matplotlib: pip install 'slotfill[plots]'")
+    with required_for("--figure"):
+        import matplotlib  # noqa: F401
 
 
 def _exit_stopped(finished: str) -> NoReturn:

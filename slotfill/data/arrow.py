@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.errors import DataError, UsageError
+from slotfill.extras import required_for
 from slotfill.files import nearest_in_folder
 
 SUFFIXES = (".parquet", ".arrow")
@@ -137,12 +138,10 @@ def write_columns(path: Path, columns: Mapping[str, tuple[Feature, Sequence[Any]
 
 
 def _import_pyarrow() -> Any:
-    try:
+    with required_for("parquet"):
         import pyarrow
         import pyarrow.ipc
         import pyarrow.parquet
-    except ImportError:
-        raise UsageError("parquet needs pyarrow: pip install 'slotfill[parquet]'") from None
     return pyarrow
 
 

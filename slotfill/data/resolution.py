@@ -16,7 +16,7 @@ from typing import Any, Literal
 from slotfill.data.digits import number_to_digits, time_to_digits
 from slotfill.data.phrases import lookup_form
 from slotfill.data.sentence import Sentence, Slot
-from slotfill.errors import UsageError
+from slotfill.extras import required_for
 
 ValueKind = Literal["date", "time", "datetime", "number"]
 DateOrder = Literal["DMY", "MDY"]
@@ -80,11 +80,9 @@ class _DateReader:
     def __init__(
         self, kind: str, language: str, date_order: DateOrder | None, now: datetime
     ) -> None:
-        try:
+        with required_for("resolve"):
             from dateparser.date import DateDataParser
             from dateparser.languages.loader import default_loader
-        except ImportError:
-            raise _missing_library_error("dateparser") from None
         _import_text2num()
         self._parser = DateDataParser(languages=[language])  # Checks the language.
         locale = default_loader.get_locale(language).info
@@ -150,11 +148,5 @@ class _NumberReader:
 
 
 def _import_text2num() -> None:
-    try:
+    with required_for("resolve"):
         import text_to_num  # noqa: F401
-    except ImportError:
-        raise _missing_library_error("text2num") from None
-
-
-def _missing_library_error(library: str) -> UsageError:
-    return UsageError(f"resolve needs {library}: pip install 'slotfill[values]'")

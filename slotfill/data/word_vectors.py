@@ -15,7 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from slotfill.errors import DataError, UsageError, format_count
+from slotfill.errors import DataError, format_count
+from slotfill.extras import required_for
 
 Kind = Literal["auto", "glove", "word2vec", "word2vec_binary", "fasttext"]
 
@@ -169,12 +170,8 @@ def _parse_numbers(fields: list[bytes]) -> np.ndarray | None:
 
 
 def _read_fasttext(path: Path, wanted: Iterable[str], max_words: int, lowercase: bool) -> Vectors:
-    try:
+    with required_for(f"{path}: fastText's .bin"):
         from gensim.models.fasttext import load_facebook_vectors
-    except ImportError:
-        raise UsageError(
-            f"{path}: fastText's .bin needs gensim: pip install 'slotfill[fasttext]'"
-        ) from None
     try:
         model = load_facebook_vectors(str(path))
     except Exception as error:

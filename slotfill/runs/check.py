@@ -19,6 +19,7 @@ from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import check_slot_names
 from slotfill.errors import DataError, UsageError, format_count
+from slotfill.extras import required_for
 from slotfill.files import STANDARD_INPUT
 from slotfill.training.imbalance import sentence_weights
 
@@ -35,12 +36,17 @@ def check_config(
         ConfigError: the config has errors, or its parts cannot be combined.
         DataError: its sentences cannot be read.
     """
-    from slotfill.model.build import check_buildable
-
     name, loaded = _load(config, overrides)
     files = [] if are_external_parts_trusted() else list(external_part_files(loaded.model_dump()))
+    not_verified = [f"{file} is executed only with --trust" for file in files]
     if not files:
-        check_buildable(loaded)
+        try:
+            with required_for("building the network"):
+                from slotfill.model.build import check_buildable
+        except UsageError as error:
+            not_verified.append(str(error))
+        else:
+            check_buildable(loaded)
     results, summaries = {}, []
     with loaded.locate_errors():
         for split in sorted(split_names(loaded.data), key=_rank_split):
@@ -66,8 +72,7 @@ def check_config(
         KnownValues.read(loaded, results["train"].tokenizer)
     findings = find_all(loaded, results)
     warnings = [finding.message for finding in findings if not finding.is_usual]
-    not_executed = [f"not verified: {file} is executed only with --trust" for file in files]
-    return name, summaries, [*warnings, *not_executed]
+    return name, summaries, [*warnings, *(f"not verified: {reason}" for reason in not_verified)]
 
 
 def find_all(config: Config, splits: Mapping[str, ReadResult]) -> list[Finding]:

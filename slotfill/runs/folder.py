@@ -320,7 +320,7 @@ def environment() -> dict[str, Any]:
     """Return what a run was trained with: versions, machine, time."""
     import torch
 
-    packages = ["torch", "onnxruntime", "numpy", "seqeval", "safetensors"]
+    packages = ["torch", "onnxruntime", "numpy", "safetensors"]
     packages += [name for name in ("transformers", "gensim") if name in sys.modules]
     return {
         "format": FORMAT,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_slot_names
 from slotfill.errors import ConfigError, RunError, SlotfillError, UsageError, did_you_mean
+from slotfill.extras import required_for
 from slotfill.files import parse_json
 from slotfill.inference.calibration import UNCALIBRATED, Calibration
 from slotfill.inference.engine import Engine
@@ -95,7 +96,9 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
         onnx = OnnxEngine(files, vocab, path)
         return Run(files, vocab, onnx, onnx.texts["scheme"], calibration)
     config = parse_run_config(config_text, path)
-    network = _load_network(files, config, vocab).to(resolve_device(device)).eval()
+    purpose = "device cuda" if device == "cuda" else f"{path} is not exported, so prediction"
+    with required_for("engine torch" if engine == "torch" else purpose):
+        network = _load_network(files, config, vocab).to(resolve_device(device)).eval()
     run = Run(files, vocab, network, config.data.scheme, calibration)
     run.config = config
     return run

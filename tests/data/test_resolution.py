@@ -176,7 +176,8 @@ def test_missing_library_is_named(kind, library, monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError) as error:
         Resolver({}, {"slot": kind}, "en", NOW)
-    assert str(error.value) == f"resolve needs {library}: pip install 'slotfill[values]'"
+    install = "pip install 'slotfill[values]'"
+    assert str(error.value) == f"resolve needs {library}; install it with: {install}"
 
 
 def test_json_lines_have_what_is_resolved():

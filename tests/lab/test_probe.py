@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import signal
+import sys
 from collections import Counter
 from importlib.util import find_spec
 from itertools import pairwise
@@ -316,9 +317,9 @@ def test_usage_errors_are_reported_before_training(cli, tmp_path, monkeypatch, w
 
 
 def test_without_matplotlib_a_figure_is_refused_before_training(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr("slotfill.cli.lab.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = cli("probe", "--cells", "elman", *FAST, "--figure", tmp_path / "a.svg")
-    message = f"{tmp_path / 'a.svg'}: figures need matplotlib: pip install 'slotfill[plots]'"
+    message = "--figure needs matplotlib; install it with: pip install 'slotfill[plots]'"
     assert (result.code, result.out, result.err) == (2, "", f"slotfill: {message}\n")
     assert not (tmp_path / "a.svg").exists()
 

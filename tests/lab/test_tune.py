@@ -466,11 +466,11 @@ def test_usage_errors_are_one_line(desk, cli):
 
 
 def test_without_optuna_it_says_what_to_install(desk, cli, monkeypatch):
-    monkeypatch.setattr("slotfill.cli.lab.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     result = cli("tune", "tiny.yaml")
     assert (result.code, result.err) == (
         2,
-        "slotfill: tuning needs Optuna: pip install 'slotfill[tune]'\n",
+        "slotfill: tune needs optuna; install it with: pip install 'slotfill[tune]'\n",
     )
 
 

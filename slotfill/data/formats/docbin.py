@@ -19,6 +19,7 @@ from slotfill.data.formats._json_rows import set_intent_from_scores
 from slotfill.data.formats.base import Format
 from slotfill.data.sentence import Example
 from slotfill.errors import DataError, UsageError
+from slotfill.extras import required_for
 from slotfill.files import nearest_in_folder
 
 _MAX_BYTES = 2**26
@@ -34,11 +35,9 @@ class DocBin(Format):
     suffixes = (".spacy",)
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        try:
+        with required_for(f"{path}: .spacy"):
             from spacy.tokens import DocBin as SpacyDocBin
             from spacy.vocab import Vocab
-        except ImportError:
-            raise UsageError(f"{path}: .spacy needs spaCy: pip install 'slotfill[spacy]'") from None
         data = _read_bytes(path)
         number = 0
         try:

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from slotfill.config.option_types import FolderOrName, Positive
 from slotfill.data.vocab import Vocab
-from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
+from slotfill.errors import ConfigError, RunError, did_you_mean
+from slotfill.extras import required_for
 from slotfill.model.embeddings._subwords import SubwordIndexer
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.layers import padding_mask
@@ -207,12 +208,8 @@ def _max_positions(network: Any) -> int:
 def _import_transformers() -> Any:
     # Read when the library is imported: never download.
     os.environ["HF_HUB_OFFLINE"] = "1"
-    try:
+    with required_for("embedding transformer"):
         import transformers
-    except ImportError:
-        raise UsageError(
-            "embedding transformer needs a library: pip install 'slotfill[transformers]'"
-        ) from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     return transformers

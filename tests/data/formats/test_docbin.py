@@ -40,7 +40,8 @@ def test_without_spacy_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "spacy.tokens", None)
     with pytest.raises(UsageError) as error:
         read_examples("a.spacy")
-    assert str(error.value) == "a.spacy: .spacy needs spaCy: pip install 'slotfill[spacy]'"
+    install = "pip install 'slotfill[spacy]'"
+    assert str(error.value) == f"a.spacy: .spacy needs spacy; install it with: {install}"
 
 
 @pytest.mark.skipif(not SHARED.is_file(), reason="the example files, ../shared/formats, are absent")

@@ -337,7 +337,7 @@ def test_missing_files_are_errors(tmp_path):
 def test_without_pyarrow_a_line_says_what_to_install(monkeypatch, cli, tmp_path):
     path = write(tmp_path / "a.parquet", {"text": ["a"]})
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    message = "parquet needs pyarrow: pip install 'slotfill[parquet]'"
+    message = "parquet needs pyarrow; install it with: pip install 'slotfill[parquet]'"
     with pytest.raises(UsageError) as error:
         read_examples(path)
     assert str(error.value) == message
