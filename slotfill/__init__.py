@@ -30,10 +30,11 @@ def load(
     intent_threshold: float | None = None,
     trust: bool = False,
 ) -> Predictor:
-    """Return the tagger in the run folder `run`, ready to predict.
+    """Return the tagger of the run `run`, ready to predict.
 
     Args:
-        run: The run folder that training wrote.
+        run: The run folder that training wrote, a file that `slotfill pack` wrote, or
+            `hf://USER/NAME`.
         device: "cpu", "cuda" or "auto".
         engine: "onnx", "torch" or "auto": ONNX Runtime on a CPU if the run is exported.
         confidence: Whether predictions have probabilities.
@@ -46,7 +47,7 @@ def load(
         trust: Whether to execute the files of user-defined parts that the run names.
 
     Raises:
-        UsageError: There is no such folder, or a part must not be executed.
+        UsageError: There is no such run, a part must not be executed, or an extra is missing.
         ConfigError: `thresholds` names a slot that the run does not know.
         RunError: A file is missing, damaged, or of another version.
 

@@ -41,8 +41,10 @@ def required_for(purpose: str) -> Iterator[None]:
         raise find_missing_package(purpose, error) from None
 
 
-def find_missing_package(purpose: str, error: ImportError) -> ImportError | UsageError:
+def find_missing_package(purpose: str, error: ImportError) -> BaseException:
     """Return a UsageError that says what to install, or `error` itself if slotfill is broken."""
+    if isinstance(error.__context__, KeyboardInterrupt):  # Stopped while a package was imported.
+        return error.__context__
     module = _find_failed_module(error)
     if module in ("", "slotfill"):
         return error

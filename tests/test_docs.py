@@ -287,6 +287,23 @@ def test_prediction_page_examples(cli, tmp_path, monkeypatch):
     assert Path("tagged.csv").exists()
 
 
+def test_deployment_page_examples(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for info, text in blocks(ROOT / "docs" / "deploy.md"):
+        kind, *file = info.split()
+        if file:
+            Path(*file).write_text(text, encoding="utf-8")
+        elif kind == "console":
+            for each in text.removeprefix("$ ").split("\n$ "):
+                command, shown = (each.rstrip() + "\n").split("\n", 1)
+                printed = cli(*shlex.split(command)[1:])
+                assert printed.code == 0
+                assert shown in ("", printed.out)
+        elif kind == "python":
+            exec(text, {})
+    assert {"home.zip", "card.md"} < {path.name for path in tmp_path.iterdir()}
+
+
 def test_partial_labels_page_has_the_same_sentences_in_both_formats(tmp_path):
     found = []
     for info, text in blocks(ROOT / "docs" / "partial_labels.md"):

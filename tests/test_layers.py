@@ -14,8 +14,11 @@ PACKAGE = Path(slotfill.__file__).parent
 TORCH_FREE_PACKAGES = ("config", "data", "inference", "evaluation", "cli")
 TORCH_FREE_MODULES = [
     "slotfill",
-    *(f"slotfill.{name}" for name in ("errors", "files", "version")),
-    *(f"slotfill.runs.{name}" for name in ("load", "predict", "evaluate", "folder", "check")),
+    *(f"slotfill.{name}" for name in ("errors", "extras", "files", "version")),
+    *(
+        f"slotfill.runs.{name}"
+        for name in ("load", "predict", "evaluate", "folder", "check", "pack", "card", "hub")
+    ),
     *sorted(
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
         for name in TORCH_FREE_PACKAGES

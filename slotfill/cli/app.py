@@ -63,8 +63,6 @@ class CommandGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except ImportError as error:
-            if isinstance(error.__context__, KeyboardInterrupt):  # Stopped while it was imported.
-                raise KeyboardInterrupt from None
             raise find_missing_package(ctx.invoked_subcommand, error) from error
 
 
@@ -99,6 +97,7 @@ Trust = Annotated[
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], Option(help="Device to compute on; auto is cuda if available.")
 ]
+Force = Annotated[bool, Option("--force", help="Replace FILE if it exists.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 Config = Annotated[
     str | None,
@@ -120,7 +119,12 @@ Seed = Annotated[
     int | None, Option(min=0, max=2**32 - 1, help="Random seed; short for train.seed=N.")
 ]
 RunPath = Annotated[
-    Path, Argument(metavar="RUN", parser=parse_run, help="The run folder that train wrote.")
+    Path,
+    Argument(
+        metavar="RUN",
+        parser=parse_run,
+        help="The run folder that train wrote, a file that pack wrote, or hf://USER/NAME.",
+    ),
 ]
 Engine = Annotated[
     EngineName,

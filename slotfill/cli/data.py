@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
-from slotfill.cli.app import AsJson, Device, Trust, check_number, split_overrides
-from slotfill.cli.lab import Force, parse_seeds, train_jobs
+from slotfill.cli.app import AsJson, Device, Force, Trust, check_number, split_overrides
+from slotfill.cli.lab import parse_seeds, train_jobs
 from slotfill.cli.output import echo, echo_errors, write_json
 from slotfill.errors import DataError, UsageError, did_you_mean, format_count
 from slotfill.extras import required_for

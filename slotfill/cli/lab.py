@@ -18,6 +18,7 @@ from slotfill.cli.app import (
     AsJson,
     Config,
     Device,
+    Force,
     Overrides,
     RunPath,
     Seed,
@@ -35,7 +36,6 @@ from slotfill.runs.device import resolve_device
 if TYPE_CHECKING:
     from slotfill.lab.compare.jobs import Plan
 
-Force = Annotated[bool, Option("--force", help="Replace FILE if it exists.")]
 Seeds = Annotated[str, Option(metavar="N,N,...", help="Random seeds; one training for each.")]
 
 

@@ -19,6 +19,7 @@ from slotfill.cli.app import (
     ConfigName,
     Device,
     Engine,
+    Force,
     IntentThreshold,
     Overrides,
     RunPath,
@@ -505,6 +506,85 @@ def export(
             )
     if (quantize != "none" or rank is not None) and not scores:
         echo("The sentences of the run no longer exist, so F1 was not measured.")
+
+
+def pack(
+    run: RunPath,
+    out: Annotated[
+        Path | None, Option(metavar="FILE", help="The file to write.", show_default="RUN.zip")
+    ] = None,
+    wheel: Annotated[
+        bool, Option("--wheel", help="Write a Python package: import NAME, then NAME.load().")
+    ] = False,
+    name: Annotated[
+        str | None, Option(help="With --wheel: the name of the package.", show_default="RUN")
+    ] = None,
+    version: Annotated[
+        str | None,
+        Option(help="With --wheel: the version of the package.", show_default="1.0.0"),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write a run as one file, which predict and evaluate open like its folder.
+
+    The file is a zip archive of the config, the vocabulary, the exported network, the calibration
+    and a model card. With --wheel it is a Python package that needs no torch.
+    """
+    if (name or version) and not wheel:
+        raise UsageError("--name and --version are of a package; add --wheel")
+    from slotfill.runs.pack import pack_run, pack_wheel, wheel_name
+
+    if not wheel:
+        out = out or Path(f"{run.resolve().name}.zip")
+        check_new_file(out, force=force)
+        content = pack_run(run)
+    else:
+        name, version = name or run.resolve().name, version or "1.0.0"
+        out = out or Path(wheel_name(name, version))
+        check_new_file(out, force=force)
+        content = pack_wheel(run, name, version)
+    write_atomically(out, content)
+    echo(f"{out}: {len(content) / 1e6:.1f} MB")
+
+
+def card(
+    run: RunPath,
+    out: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="The file to write.", show_default="standard output"),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write the model card of a run: its data, scores and limits, as Markdown.
+
+    The front matter is the model-index of the Hugging Face Hub.
+    """
+    from slotfill.runs.card import render_card
+
+    if out is None:
+        write_data(render_card(run))
+        return
+    check_new_file(out, force=force)
+    write_atomically(out, render_card(run))
+    echo(f"{out}: the model card of {run}")
+
+
+def push(
+    run: RunPath,
+    repository: Annotated[
+        str, Argument(metavar="REPO", help="The repository, as USER/NAME; a new one is made.")
+    ],
+    private: Annotated[bool, Option("--private", help="Make a new repository private.")] = False,
+) -> None:
+    """Upload a run to the Hugging Face Hub, with its model card.
+
+    It is then a run called hf://USER/NAME. To log in, use the command hf auth login.
+    """
+    from slotfill.runs.hub import upload_run
+    from slotfill.runs.pack import packed_files
+
+    address = upload_run(packed_files(run), repository, private=private)
+    echo(f"{address}: has the run; load it with: slotfill predict hf://{repository}")
 
 
 def _plan_tables(input: list[str], out: Path, shard: str | None, resume: bool) -> "list[TableTask]":

@@ -36,7 +36,8 @@ def analyze_run(run: Run, sentences: Sequence[Sentence]) -> ErrorAnalysis:
 
 def input_files(run: Run, sentences: Sequence[Sentence], path: Path | None) -> list[Path]:
     """Return the files of `run` and its data, and those of `sentences`, which are in `path`."""
-    own = [run.files.path / name for name in FILES]
+    location = run.files.path
+    own = [location] if run.files.is_archive else [location / name for name in FILES]
     files = {Path(sentence.location.rpartition(":")[0]) for sentence in sentences}
     return [*own, *input_paths(run.config.data), *files, *filter(None, [path])]
 

@@ -22,7 +22,8 @@ from slotfill.inference.calibration import UNCALIBRATED, Calibration
 from slotfill.inference.engine import Engine
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
 from slotfill.runs.device import EngineName, check_names, resolve_device
-from slotfill.runs.manifest import CALIBRATION, MANIFEST, VALUES, RunFiles
+from slotfill.runs.hub import download_run, is_on_hub
+from slotfill.runs.manifest import CALIBRATION, MANIFEST, VALUES, WEIGHTS, RunFiles, is_zip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,21 +63,32 @@ class Run:
         return parse_run_config(self.files["config.yaml"], self.files.path)
 
 
+def open_run(path: Path) -> RunFiles:
+    """Return the files of the run `path`: a folder, a packed file, or `hf://USER/NAME`.
+
+    Raises UsageError if there is no such run, and RunError if it cannot be read.
+    """
+    path = download_run(path) if is_on_hub(path) else path
+    if not is_zip(path):
+        check_run_folder(path)
+    return RunFiles(path)
+
+
 def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Run:
-    """Return the run in the folder `path`, ready to predict.
+    """Return the run `path`, which `open_run` opens, ready to predict.
 
     Args:
         device: "cpu", "cuda" or "auto", which is "cuda" if torch computes and has one.
         engine: "auto" is "onnx" unless the run is not exported or the device is "cuda".
 
     Raises:
-        UsageError: There is no such folder, the engine is not available, or the run has a custom
+        UsageError: There is no such run, the engine is not available, or the run has a custom
             part and `trust_external_parts` does not allow to execute it.
         RunError: A file is missing, damaged, or of another version.
     """
     check_names(device, engine)
-    check_run_folder(path)
-    files = RunFiles(path)
+    files = open_run(path)
+    path = files.path
     exported = files.has(*ONNX)
     use_onnx = engine == "onnx" or (engine == "auto" and device != "cuda" and exported)
     if use_onnx and device == "cuda":
@@ -85,6 +97,10 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
         raise UsageError(
             f"{path} has no {' and '.join(ONNX)}; write them with: slotfill export {path}, or use"
             " engine torch"
+        )
+    if files.is_packed and not use_onnx:
+        raise UsageError(
+            f"{path}: a packed run has no weights for torch; use engine onnx, or the run folder"
         )
     config_text, vocab = files["config.yaml"], parse_vocab(files["vocab.json"], path)
     if files.has(VALUES):
@@ -108,7 +124,7 @@ def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model:
     """Return the torch network of a run, with its weights."""
     from slotfill.model.build import build_model
 
-    name = files.path / "model.safetensors"
+    name = files.path / WEIGHTS
     weights, _ = parse_tensors(files[name.name], name)
     try:
         model = build_model(config, vocab)

@@ -8,17 +8,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from slotfill.errors import RunError
+from slotfill.errors import RunError, UsageError
 from slotfill.files import parse_json, write_atomically
 from slotfill.inference.onnx_engine import ONNX
 from slotfill.version import FORMAT
 
 MANIFEST = "manifest.json"
+WEIGHTS = "model.safetensors"
 CALIBRATION = "calibration.json"
 VALUES = "values.json"
+CARD = "README.md"
+"""The model card of a packed run."""
 
 FILES = (
-    *("config.yaml", "vocab.json", "model.safetensors", *ONNX),
+    *("config.yaml", "vocab.json", WEIGHTS, *ONNX),
     *(CALIBRATION, VALUES, "history.csv", "scores.json", "environment.json", MANIFEST),
 )
 """The files of a run; those of `ONNX` are missing if it cannot be exported.
@@ -26,18 +29,25 @@ FILES = (
 Without `CALIBRATION`, all temperatures are 1 and there are no thresholds; without
 `VALUES`, there are no rules."""
 
+PACKED_FILES = ("config.yaml", "vocab.json", *ONNX, CALIBRATION, VALUES, CARD, MANIFEST)
+"""The files of a packed run."""
+
 _SHAPE = {"format": int, "completed": bool, "files": {str: {"size": int, "sha256": str}}}
 
 
 class RunFiles:
-    """The files of the run folder `path`, each verified against the manifest when it is read."""
+    """The files of the run `path`, each verified against the manifest when it is read.
+
+    A run is a folder, or the one file that `slotfill pack` writes.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises RunError if there is no manifest of this version."""
         self.path = path
-        self._folder = path.absolute()  # Read again by a copy or another process.
+        self._location = path.absolute()  # Read again by a copy or another process.
+        self.is_archive = path.is_file()
         try:
-            content = (path / MANIFEST).read_bytes()
+            content = self._read(MANIFEST)
             version = parse_json(content, {"format": int})["format"]
             manifest = parse_json(content, _SHAPE) if version == FORMAT else {}
         except OSError:
@@ -60,6 +70,11 @@ class RunFiles:
                 " it, or train the run again"
             )
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether these are the files that `slotfill pack` writes, without weights for torch."""
+        return not self.has(WEIGHTS)
+
     def has(self, *names: str) -> bool:
         """Return whether the run has all these files; reading one that was removed is an error."""
         return all(name in self._entries for name in names)
@@ -68,9 +83,13 @@ class RunFiles:
         """Return the content of a file; raises RunError if it is missing or differs."""
         hint = f"write it again with: slotfill export {self.path}"
         hint = hint if name in ONNX else "restore it, or train the run again"
-        if name not in self._entries or not (self._folder / name).is_file():
+        hint = "pack the run again" if self.is_archive else hint
+        try:
+            content = self._read(name) if name in self._entries else None
+        except (FileNotFoundError, IsADirectoryError):
+            content = None
+        if content is None:
             raise RunError(f"{self.path / name}: missing; {hint}")
-        content = (self._folder / name).read_bytes()
         if _entry(content) != self._entries[name]:
             raise RunError(
                 f"{self.path / name}: damaged, edited or of another run: it does not match"
@@ -79,10 +98,24 @@ class RunFiles:
         return content
 
     def replace(self, contents: Mapping[str, bytes]) -> None:
-        """Write files again; if this is interrupted, they are missing but the run is valid."""
+        """Write files again; if this is interrupted, they are missing but the run is valid.
+
+        Raises UsageError if the run is packed.
+        """
+        if self.is_packed:
+            raise UsageError(
+                f"{self.path}: a packed run is not changed; change the run folder, and pack it"
+                " again"
+            )
         self._entries = {key: self._entries[key] for key in self._entries if key not in contents}
         write_run(self.path, {}, self._entries, completed=self.completed)
         write_run(self.path, contents, self._entries, completed=self.completed)
+
+    def _read(self, name: str) -> bytes:
+        """Return the content of a file, which is not verified."""
+        if self.is_archive:
+            return _read_packed(self._location, self.path, name)
+        return (self._location / name).read_bytes()
 
 
 def write_run(
@@ -95,8 +128,26 @@ def write_run(
     """Write files into the run folder `path`, then the manifest of them and of other `entries`."""
     for name, content in contents.items():
         write_atomically(path / name, content)
+    write_atomically(path / MANIFEST, render_manifest(contents, entries, completed=completed))
+
+
+def render_manifest(
+    contents: Mapping[str, bytes],
+    entries: Mapping[str, dict[str, Any]] | None = None,
+    *,
+    completed: bool,
+) -> bytes:
+    """Return the manifest of files with these contents and of other `entries`."""
     files = {**(entries or {}), **{name: _entry(data) for name, data in contents.items()}}
-    write_atomically(path / MANIFEST, _render_manifest(files, completed))
+    return _render_manifest(files, completed)
+
+
+def is_zip(path: Path) -> bool:
+    """Return whether `path` is a file that begins like a zip archive."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\3\4"
 
 
 def is_completed(path: Path) -> bool:
@@ -112,6 +163,31 @@ def _render_manifest(entries: Mapping[str, dict[str, Any]], completed: bool) -> 
     manifest = {"format": FORMAT, "completed": completed, "files": entries}
     checksum = sha256(json.dumps(manifest).encode()).hexdigest()
     return (json.dumps({**manifest, "sha256": checksum}, indent=1) + "\n").encode()
+
+
+def _read_packed(location: Path, shown: Path, name: str) -> bytes:
+    """Return the content of a file in the packed run at `location`, called `shown` in messages.
+
+    The members of a packed run are the files of a run, and not compressed, so none can be larger
+    than the archive. Raises RunError for any other archive, and FileNotFoundError.
+    """
+    from zipfile import ZIP_STORED, ZipFile
+
+    try:
+        with ZipFile(location) as archive:
+            for member in archive.infolist():
+                if member.filename not in PACKED_FILES or member.compress_type != ZIP_STORED:
+                    raise ValueError(f"it contains {member.filename!a}")
+            return archive.read(name)
+    except KeyError:
+        raise FileNotFoundError(name) from None
+    except PermissionError:
+        raise
+    except Exception as error:  # zipfile has no common class for what can be wrong with a file.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RunError(
+            f"{shown}: not a file that slotfill pack wrote, or damaged ({reason})"
+        ) from None
 
 
 def _entry(content: bytes) -> dict[str, Any]:

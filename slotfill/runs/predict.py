@@ -148,7 +148,7 @@ class Predictor:
         now: datetime | None = None,
         **thresholds: Any,
     ) -> Predictor:
-        """Return the predictor of the run in the folder `path`.
+        """Return the predictor of the run `path`.
 
         `thresholds` are those of `Run.set_thresholds`. Raises what that and `load_run` raise.
         """

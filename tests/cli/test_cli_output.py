@@ -102,44 +102,43 @@ def test_training_continues_if_its_output_is_closed(desk):
     assert len((desk / "run" / "history.csv").read_text().splitlines()) == 7
 
 
+def test_without_torch_commands_work_or_name_the_extra(trained):
+    script = Path(__file__).parents[2] / "scripts" / "check_small_install.py"
+    command = [sys.executable, str(script), str(trained)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
-    ("package", "commands"),
+    ("package", "module", "command"),
     [
-        (
-            "torch",
-            [
-                "train tiny.yaml",
-                "check tiny.yaml",
-                "predict {run} hello --engine torch",
-                "inspect {run} hello",
-                "compare tiny.yaml",
-                "probe",
-                "export {run}",
-            ],
-        ),
-        ("onnxruntime", ["predict {run} hello", "evaluate {run}"]),
-        ("numpy", ["evaluate {run}"]),
-        ("yaml", ["show taipei"]),
+        ("onnxruntime", "onnxruntime", "predict {run} hello"),
+        ("onnxruntime", "onnxruntime", "evaluate {run}"),
+        ("numpy", "numpy", "evaluate {run}"),
+        ("pyyaml", "yaml", "show taipei"),
     ],
 )
-def test_missing_package_is_named(package, commands, desk, trained):
-    code = f"""
-import sys
-sys.modules[{package!r}] = None
-from slotfill.cli.main import main
-for words in {[command.format(run=trained).split() for command in commands]}:
-    sys.argv = ["slotfill", *words]
-    try:
-        main()
-    except SystemExit as end:
-        assert end.code == 2, words
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "")
-    name = {"yaml": "pyyaml"}.get(package, package)
-    assert done.stderr == len(commands) * (
-        f"slotfill: the package {package} is not installed: pip install {name}\n"
+def test_missing_package_is_named(package, module, command, desk, trained):
+    words = command.format(run=trained).split()
+    code = (
+        f"import sys\nsys.modules[{module!r}] = None\nsys.argv = ['slotfill', *{words}]\n"
+        "from slotfill.cli.main import main\nmain()"
     )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    problem = f"{words[0]} needs {package}; install it with: pip install {package}"
+    assert done.stderr == f"slotfill: {problem}\n"
+
+
+def test_python_calls_name_the_extra(trained):
+    code = (
+        f"import sys\nsys.modules['torch'] = None\nimport slotfill\n"
+        f"try: slotfill.load({str(trained)!r}, engine='torch')\n"
+        "except Exception as error: print(repr(error))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    message = "engine torch needs torch; install it with: pip install 'slotfill[train]'"
+    assert done.stdout == f"UsageError({message!r})\n"
 
 
 @pytest.mark.parametrize("name", [None, "torch._C"])
@@ -147,13 +146,12 @@ def test_package_that_cannot_be_imported_is_named(name, desk):
     Path("torch.py").write_text(f"raise ImportError('libtorch.so:\\n not found', name={name!r})\n")
     code = (
         "import sys\nsys.path.insert(0, '.')\n"
-        "from slotfill.cli.main import main\nsys.argv = ['slotfill', 'check', 'tiny.yaml']\nmain()"
+        "from slotfill.cli.main import main\nsys.argv = ['slotfill', 'train', 'tiny.yaml']\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "slotfill: the package torch cannot be imported (libtorch.so: not found); reinstall it\n"
-    )
+    problem = "which cannot be imported (libtorch.so: not found); reinstall it"
+    assert done.stderr == f"slotfill: train needs torch, {problem}\n"
 
 
 def test_overrides_alone_that_name_data_use_the_defaults(desk, cli):

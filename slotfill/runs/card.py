@@ -1,0 +1,198 @@
+"""The model card of a run: Markdown with the front matter that the Hugging Face Hub reads.
+
+Everything on it is stored in the run folder. The front matter is a `model-index`, from which the
+Hub shows the scores.
+
+Source: Mitchell et al. 2019, "Model Cards for Model Reporting"
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from slotfill.config.models import Config
+from slotfill.config.yaml_reader import dump
+from slotfill.errors import format_count
+from slotfill.runs.load import open_run, parse_run_config, parse_vocab
+from slotfill.runs.manifest import CARD
+
+FEW_SLOTS = 20
+"""A slot with fewer gold slots than this has a score that says little."""
+LOW_F1 = 80.0
+"""A slot with a lower F1 is named among the limits."""
+
+_RATES = {"f1": "F1", "precision": "precision", "recall": "recall"}
+
+
+def render_card(path: Path) -> str:
+    """Return the model card of the run `path`; a packed run has its own.
+
+    Raises what `open_run` raises, and RunError if a file is damaged.
+    """
+    files = open_run(path)
+    if files.is_packed:
+        return files[CARD].decode()
+    config = parse_run_config(files["config.yaml"], path)
+    vocab = parse_vocab(files["vocab.json"], path)
+    scores = json.loads(files["scores.json"])
+    made = json.loads(files["environment.json"])
+    name, data = path.resolve().name, _data_name(config)
+    splits: dict[str, dict[str, Any]] = scores["splits"]
+    front = {
+        "library_name": "slotfill",
+        "pipeline_tag": "token-classification",
+        "tags": ["slotfill", "slot-filling", "token-classification", "onnx"],
+        "model-index": [
+            {"name": name, "results": [_result(data, *each) for each in splits.items()]}
+        ],
+    }
+    if not splits:
+        del front["model-index"]
+    learned = f"{format_count(len(vocab.slot_names), 'slot')}"
+    if vocab.intents:
+        learned += f" and {format_count(len(vocab.intent_names), 'intent')}"
+    sections = [
+        f"---\n{dump(front).rstrip()}\n---",
+        f"# {_code(name)}",
+        f"A tagger of slotfill that finds {learned} in a sentence. Its network is"
+        f" {_describe_network(config)}, with {format_count(scores['parameters'], 'parameter')}.",
+        "## Use",
+        "Prediction needs no torch: `pip install slotfill`.",
+        "```python\nimport slotfill\n\n"
+        'tagger = slotfill.load("PATH")  # This folder, a packed file, or hf://USER/NAME.\n'
+        'for slot in tagger.predict(["a sentence"])[0].slots:\n'
+        "    print(slot.name, slot.value, slot.confidence)\n```",
+        "## Data",
+        f"Trained on {_code(data)}: {format_count(sum(vocab.tokens.values()), 'token')},"
+        f" {len(vocab.tokens):,} of them different. Tokens are those of the tokenizer"
+        f" {_code(vocab.tokenizer.name)}.",
+        f"Slots: {_join(vocab.slot_names)}.",
+        *([f"Intents: {_join(vocab.intent_names)}."] if vocab.intents else []),
+        "## Scores",
+        *_describe_scores(splits),
+        "## Limits",
+        "\n".join(f"- {limit}" for limit in _limits(splits, data)),
+        "## Training",
+        f"slotfill {made['versions']['slotfill']}, {made['finished'][:10]}, seed"
+        f" {config.train.seed}; epoch {scores['best_epoch']} of {scores['epochs']} in"
+        f" {scores['train_seconds']:,.0f} s on {made['platform']}.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _data_name(config: Config) -> str:
+    """Return the name of the data, without the folders of the machine it was on."""
+    path = Path(config.data.path or config.data.train or "unknown")
+    return path.parent.name if path.stem == "train" else path.stem
+
+
+def _describe_network(config: Config) -> str:
+    """Return the parts of the network."""
+    parts = [*config.embedding, *config.encoders, config.tagger]
+    if config.intent is not None:
+        parts.append(config.intent)
+    names = []
+    for part in parts:
+        cell = part.get("cell")
+        names += [part["name"], cell["name"]] if cell else [part["name"]]
+    copies = f"{config.ensemble_size} times " if config.ensemble_size > 1 else ""
+    return copies + _join(Path(name).stem for name in names)
+
+
+def _result(data: str, split: str, scores: dict[str, Any]) -> dict[str, Any]:
+    """Return the scores of a split as a result of a `model-index`."""
+    overall = scores["overall"]
+    metrics = [
+        {"type": kind, "name": f"Slot {label}", "value": round(overall[kind] / 100, 4)}
+        for kind, label in _RATES.items()
+    ]
+    if intent := scores.get("intent"):
+        accuracy = round(intent["accuracy"] / 100, 4)
+        metrics.append({"type": "accuracy", "name": "Intent accuracy", "value": accuracy})
+    return {
+        "task": {"type": "token-classification", "name": "Slot filling"},
+        "dataset": {"type": data, "name": data, "split": split},
+        "metrics": metrics,
+    }
+
+
+def _describe_scores(splits: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the paragraphs on the scores: a table of the splits, and one of the slots."""
+    if not splits:
+        return ["None: the run had no sentences beside those of training."]
+    rows = []
+    for name, scores in splits.items():
+        overall, (low, high) = scores["overall"], scores["f1_interval"]
+        row = [name, *(f"{overall[kind]:.2f}" for kind in _RATES), f"{low:.2f} to {high:.2f}"]
+        row += [f"{scores['sentence_accuracy']:.2f}", f"{scores['sentences']:,}"]
+        rows.append([*row, f"{overall['support']:,}"])
+    head = ["split", *_RATES.values(), "95 % interval of F1", "exact sentences"]
+    name, last = list(splits.items())[-1]
+    paragraphs = [
+        "In percent, at the end of training: changes since, of thresholds or to 8 bits, are not in"
+        " them. A slot is correct if its name, its first and its last token are.",
+        _table([*head, "sentences", "gold slots"], rows),
+    ]
+    if intent := last.get("intent"):
+        paragraphs.append(
+            f"Intents on {name}: accuracy {intent['accuracy']:.2f}; slots and intents of a"
+            f" sentence both correct: {intent['frame_accuracy']:.2f}."
+        )
+    if calibration := last.get("calibration"):
+        paragraphs.append(
+            f"Confidences on {name} differ from the share that is correct by"
+            f" {calibration['error']:.1f} points on average;"
+            f" {calibration['error_by_chance']:.1f} are expected by chance."
+        )
+    slots = [
+        [_code(slot), *(f"{score[kind]:.2f}" for kind in _RATES), f"{score['support']:,}"]
+        for slot, score in last["slots"].items()
+    ]
+    paragraphs.append(f"Each slot on {name}:")
+    return [*paragraphs, _table(["slot", *_RATES.values(), "gold slots"], slots)]
+
+
+def _limits(splits: dict[str, dict[str, Any]], data: str) -> list[str]:
+    """Return what the scores do not say, or what they say against the model."""
+    limits = [
+        f"It knows the slots above and no others, in sentences like those of {_code(data)}; on"
+        " other sentences it is less accurate, and its confidences are too high. `in_domain` of a"
+        " prediction says how much a sentence is like those of training.",
+        "The scores are of one training with one seed; the interval is that of the sentences.",
+    ]
+    if not splits:
+        return limits
+    name, last = list(splits.items())[-1]
+    if name == "valid":
+        limits.append("The epoch was selected on valid, so its scores are too high by a little.")
+    scores = last["slots"]
+    if few := [slot for slot, score in scores.items() if score["support"] < FEW_SLOTS]:
+        limits.append(f"Fewer than {FEW_SLOTS} gold slots, so an uncertain score: {_join(few)}.")
+    low = [
+        slot
+        for slot, score in scores.items()
+        if score["support"] >= FEW_SLOTS and score["f1"] < LOW_F1
+    ]
+    if low:
+        limits.append(f"F1 below {LOW_F1:.0f}: {_join(low)}.")
+    if unknown := last["unknown_names"]:
+        limits.append(f"In {name} but not learned, since training has none: {_join(unknown)}.")
+    return limits
+
+
+def _join(names: Iterable[str]) -> str:
+    return ", ".join(map(_code, names)) or "none"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    marks = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
+
+
+def _code(text: str) -> str:
+    """Return `text` as code of Markdown, which may also be in a table."""
+    plain = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+    return f"`{plain}`"

@@ -1,0 +1,97 @@
+"""The model card says what the run folder stores, in the form that the Hugging Face Hub reads."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from slotfill.runs.card import render_card
+from slotfill.runs.pack import pack_run
+
+
+def front_matter(card: str) -> dict:
+    start, front, _ = card.split("---\n", 2)
+    assert start == ""
+    return yaml.safe_load(front)
+
+
+def test_model_index_has_the_scores_of_each_split(trained):
+    scores = json.loads((trained / "scores.json").read_text())["splits"]
+    (model,) = front_matter(render_card(trained))["model-index"]
+    assert model["name"] == trained.name
+    assert [result["dataset"]["split"] for result in model["results"]] == [*scores]
+    for result, stored in zip(model["results"], scores.values(), strict=True):
+        found = {metric["type"]: metric["value"] for metric in result["metrics"]}
+        expected = {kind: round(stored["overall"][kind] / 100, 4) for kind in found}
+        assert found == expected and found.keys() == {"f1", "precision", "recall"}
+
+
+def test_model_index_is_read_by_the_library_of_the_hub(trained):
+    hub = pytest.importorskip("huggingface_hub", reason="pip install '.[hub]'")
+    data = hub.ModelCard(render_card(trained)).data
+    assert data.model_name == trained.name and data.library_name == "slotfill"
+    assert {result.metric_type for result in data.eval_results} == {"f1", "precision", "recall"}
+
+
+def test_page_has_intervals_and_slots(trained):
+    card = render_card(trained)
+    test = json.loads((trained / "scores.json").read_text())["splits"]["test"]
+    low, high = test["f1_interval"]
+    assert f"| {low:.2f} to {high:.2f} |" in card
+    for slot, score in test["slots"].items():
+        assert f"| `{slot}` | {score['f1']:.2f} | " in card
+    tables = re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE)
+    for table in tables:
+        assert len({row.count("|") for row in table.splitlines()}) == 1
+
+
+def test_limits_name_uncertain_slots(trained):
+    limits = render_card(trained).partition("## Limits")[2]
+    assert "Fewer than 20 gold slots, so an uncertain score: `destination`, `origin`." in limits
+
+
+def test_card_has_no_path_of_the_machine(trained):
+    assert str(trained.parent) not in render_card(trained)
+    assert "`corpus`" in render_card(trained)
+
+
+def test_card_of_a_run_without_other_splits_says_so(desk, cli):
+    shutil.copy("corpus/train.brackets", "one.brackets")
+    settings = ["data.path=one.brackets", "data.holdout=0", "embedding=word"]
+    assert cli("train", *settings, "train.epochs=1", "--out", "one").code == 0
+    card = cli("card", "one").out
+    assert "model-index" not in front_matter(card) and "None: the run had no sentences" in card
+
+
+def test_card_command_writes_a_file(trained, cli, tmp_path):
+    assert cli("card", trained).out == render_card(trained)
+    path = tmp_path / "README.md"
+    assert cli("card", trained, "--out", path).code == 0
+    assert path.read_text(encoding="utf-8") == render_card(trained)
+    assert cli("card", trained, "--out", path).code == 2
+    assert cli("card", tmp_path / "none").err.startswith("slotfill: no run folder")
+
+
+def test_packed_run_has_its_card(trained, tmp_path):
+    path = tmp_path / "run.zip"
+    path.write_bytes(pack_run(trained))
+    assert render_card(path) == render_card(trained)
+
+
+def test_card_of_intents(desk, cli):
+    rows = Path("corpus/train.brackets").read_text().splitlines()
+    labelled = [f"[]({'greet' if 'hello' in row else 'book'}) {row}\n" for row in rows]
+    Path("intents.brackets").write_text("".join(labelled))
+    settings = ["data.path=intents.brackets", "intent=mean", "embedding=word", "train.epochs=1"]
+    result = cli("train", *settings, "--out", "run")
+    assert result.code == 0, result.err
+    card = cli("card", "run").out
+    assert "Intents: `book`, `greet`." in card and "Intents on valid: accuracy" in card
+    if "model-index" in front_matter(card):
+        metrics = front_matter(card)["model-index"][0]["results"][0]["metrics"]
+        assert metrics[-1]["name"] == "Intent accuracy"
