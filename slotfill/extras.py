@@ -25,10 +25,19 @@ EXTRAS = {
     "dateparser": "values",
     "text_to_num": "values",
     "spacy": "spacy",
+    "fastapi": "serve",
+    "httptools": "serve",
+    "prometheus_client": "serve",
+    "uvicorn": "serve",
 }
 """The extra of each package, by the name that Python imports."""
 
-_DISTRIBUTIONS = {"huggingface_hub": "huggingface-hub", "text_to_num": "text2num", "yaml": "pyyaml"}
+_DISTRIBUTIONS = {
+    "huggingface_hub": "huggingface-hub",
+    "prometheus_client": "prometheus-client",
+    "text_to_num": "text2num",
+    "yaml": "pyyaml",
+}
 """The names under which pip installs packages, where they differ."""
 
 

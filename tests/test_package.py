@@ -217,6 +217,7 @@ def test_test_extra_is_what_the_tests_import(requirements):
     foreign = imported - own_modules - sys.stdlib_module_names
     # Tests of transformers and of spaCy are left out where there are none.
     extras = ("", "train", "plots", "parquet", "tune", "test", "transformers", "spacy", "hub")
+    extras += ("serve",)
     installed = {each.name.lower() for extra in extras for each in requirements[extra]}
     named = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
     assert {named.get(name, name) for name in foreign} <= installed

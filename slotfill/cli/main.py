@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from slotfill.cli import configs, data, lab, runs
+from slotfill.cli import configs, data, lab, runs, serve
 from slotfill.cli.app import CommandGroup
 from slotfill.cli.output import LogHandler, echo, echo_errors
 from slotfill.version import __version__
@@ -53,6 +53,7 @@ app.command()(runs.export)
 app.command()(runs.pack)
 app.command()(runs.card)
 app.command()(runs.push)
+app.command()(serve.serve)
 app.command("list")(configs.list_parts)
 app.command()(configs.show)
 app.command()(configs.check)

@@ -14,17 +14,21 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-def render_template(name: str, **values: object) -> str:
-    """Return the page of a template of this package, such as `report/page.html.jinja`.
+_HERE = Path(__file__).parent
 
-    A template extends `base.html.jinja` and fills its blocks `title`, `style`, `content` and
-    `script`. The filter `thousands` writes 1234 as 1,234, `count_of("slot")` as 1,234 slots;
-    `breakable` lets a line break after the dots, underscores and # of a name.
+
+def render_template(name: str, **values: object) -> str:
+    """Return the page of a template, such as `report/page.html.jinja`, or `serve/docs.html.jinja`.
+
+    It is searched in this package, then from `slotfill` down. A template extends
+    `base.html.jinja` and fills its blocks `title`, `style`, `content` and `script`. The filter
+    `thousands` writes 1234 as 1,234, `count_of("slot")` as 1,234 slots; `breakable` lets a line
+    break after the dots, underscores and # of a name.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([_HERE, _HERE.parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

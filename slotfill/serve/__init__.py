@@ -1,0 +1,1 @@
+"""`slotfill serve`: runs behind HTTP. Needs FastAPI: pip install 'slotfill[serve]'"""

@@ -1,0 +1,202 @@
+"""The routes of the service, and how errors are answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from slotfill.config.registry import FORMATS
+from slotfill.data.formats.jsonl import Jsonl
+from slotfill.errors import SlotfillError, did_you_mean
+from slotfill.lab.html import render_template
+from slotfill.runs.predict import MAX_NBEST
+from slotfill.serve import label_studio
+from slotfill.serve.batcher import QueueFullError
+from slotfill.serve.heat_maps import HAS_TORCH, MAX_CHARACTERS, HeatMaps
+from slotfill.serve.limits import RETRY, LimitedRequests, Limits, error_response
+from slotfill.serve.metrics import MeasuredRequests, Metrics
+from slotfill.serve.served_run import ServedRun
+from slotfill.version import __version__
+
+_FORMAT: Jsonl = FORMATS.build("jsonl")
+
+logger = logging.getLogger(__name__)
+
+
+class RunDescription(BaseModel):
+    """A run of the service."""
+
+    name: str
+    slots: list[str] = Field(description="The names of its slots.")
+    intents: list[str] = Field(description="Its intents; none if it has learned none.")
+
+
+class PredictRequest(BaseModel):
+    """Texts to predict."""
+
+    texts: list[str] = Field(description="One sentence each.", examples=[["fly to Oslo"]])
+    nbest: int = Field(0, ge=0, le=MAX_NBEST, description="Number of most probable readings.")
+
+
+class Predictions(BaseModel):
+    """The predictions for the texts of a request, in order."""
+
+    predictions: list[dict[str, Any]] = Field(
+        description="Each as `slotfill predict` writes it as a JSON line."
+    )
+
+
+class Error(BaseModel):
+    """Why a request has no other answer, in one line."""
+
+    error: str
+
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    404: {"model": Error, "description": "No such run"},
+    413: {"model": Error, "description": "The body is too large"},
+    422: {"model": Error, "description": "Not a valid request, or a text is too long"},
+    429: {"model": Error, "description": "Too many texts wait"},
+    503: {"model": Error, "description": "No answer within the time limit"},
+}
+
+
+def create_app(runs: Mapping[str, ServedRun], limits: Limits, metrics: Metrics) -> FastAPI:
+    """Return the service of `runs`, of which the first is the one of Label Studio's own routes."""
+
+    @asynccontextmanager
+    async def watch_runs(_: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(run.watch()) for run in runs.values()]
+        yield
+        for task in tasks:
+            task.cancel()
+
+    app = FastAPI(
+        title="slotfill",
+        version=__version__,
+        description="Fills the slots of sentences.",
+        lifespan=watch_runs,
+        docs_url=None,  # These pages load scripts from elsewhere.
+        redoc_url=None,
+    )
+    heat_maps = HeatMaps()
+    app.add_middleware(LimitedRequests, limits=limits)
+    app.add_middleware(MeasuredRequests, metrics=metrics)
+    _add_error_handlers(app)
+
+    def find_run(name: str) -> ServedRun:
+        if name not in runs:
+            raise HTTPException(404, f"no run {name!r}{did_you_mean(name, runs)}")
+        return runs[name]
+
+    @app.get("/runs", tags=["Prediction"], summary="The runs, with their slots and intents")
+    async def list_runs() -> list[RunDescription]:
+        return [_describe(run) for run in runs.values()]
+
+    @app.post(
+        "/runs/{name}/predict",
+        tags=["Prediction"],
+        summary="Predict the slots and intents of texts",
+        response_model=Predictions,
+        responses=_ERRORS,
+    )
+    async def predict(name: str, request: PredictRequest) -> Response:
+        run = find_run(name)
+        limits.check_texts(request.texts)
+        sentences = await run.batcher.tag(request.texts, request.nbest)
+        lines = (_FORMAT.render(each, scheme="iob2").rstrip("\n") for each in sentences)
+        return Response(f'{{"predictions": [{", ".join(lines)}]}}', media_type="application/json")
+
+    @app.get(
+        "/runs/{name}/inspect",
+        tags=["Prediction"],
+        summary="A page of the gates, memory and attention of a run for a text",
+        response_class=HTMLResponse,
+    )
+    async def inspect(name: str, text: str) -> HTMLResponse:
+        run = find_run(name)
+        replace(limits, characters=MAX_CHARACTERS).check_texts([text])
+        if not HAS_TORCH:
+            raise HTTPException(501, "only torch shows gates; install it")
+        return HTMLResponse(await heat_maps.render(run.path, name, text))
+
+    @app.get("/ready", tags=["Operation"], summary="Whether a request would be accepted now")
+    async def ready() -> dict[str, str]:
+        for name, run in runs.items():
+            if run.batcher.is_full:
+                raise HTTPException(503, f"too many texts wait for {name}", RETRY)
+        return {"status": "ready"}
+
+    @app.get("/metrics", tags=["Operation"], summary="Figures for Prometheus")
+    async def show_metrics() -> Response:
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/", include_in_schema=False)
+    async def playground() -> HTMLResponse:
+        return HTMLResponse(pages["playground"])
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(pages["docs"])
+
+    app.include_router(label_studio.make_router(next(iter(runs.values())), limits))
+    for name, run in runs.items():
+        app.include_router(
+            label_studio.make_router(run, limits),
+            prefix=f"/label_studio/{name}",
+            include_in_schema=False,
+        )
+    pages = {
+        "playground": render_template("serve/playground.html.jinja", has_torch=HAS_TORCH),
+        "docs": render_template("serve/docs.html.jinja", api=app.openapi(), limits=limits),
+    }
+    return app
+
+
+def _describe(served: ServedRun) -> RunDescription:
+    vocab = served.run.vocab
+    return RunDescription(
+        name=served.name, slots=list(vocab.slot_names), intents=list(vocab.intent_names)
+    )
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    """Answer every error as one line of JSON."""
+
+    @app.exception_handler(StarletteHTTPException)
+    async def answer_http_error(_: Request, error: StarletteHTTPException) -> Response:
+        return error_response(error.status_code, error.detail, dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def answer_invalid_request(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return error_response(422, f"the body is not JSON: {first['ctx']['error']}")
+        if first["loc"] == ("body",):
+            hint = "with the header Content-Type: application/json"
+            return error_response(422, f"the body must be a JSON object, {hint}")
+        place = ".".join(str(each) for each in first["loc"][1:])
+        return error_response(422, f"{place}: {first['msg']}")
+
+    @app.exception_handler(SlotfillError)
+    async def answer_user_error(_: Request, error: SlotfillError) -> Response:
+        return error_response(422, str(error))
+
+    @app.exception_handler(QueueFullError)
+    async def answer_full_queue(_: Request, error: QueueFullError) -> Response:
+        return error_response(429, "too many texts wait; try again in a second", RETRY)
+
+    @app.exception_handler(Exception)
+    async def answer_bug(request: Request, error: Exception) -> Response:
+        logger.error("%s: %s: %s", request.url.path, type(error).__name__, error)
+        return error_response(500, "an error of the service, which its log describes")

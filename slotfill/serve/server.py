@@ -1,0 +1,70 @@
+"""The HTTP server: a socket, uvicorn, and an end that loses no request."""
+
+from __future__ import annotations
+
+import math
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uvicorn
+
+from slotfill.errors import UsageError
+from slotfill.runs.device import EngineName
+from slotfill.serve.app import create_app
+from slotfill.serve.limits import Limits
+from slotfill.serve.metrics import Metrics
+from slotfill.serve.served_run import load_runs
+
+
+def serve(
+    paths: Sequence[Path],
+    host: str,
+    port: int,
+    limits: Limits,
+    on_start: Callable[[str], object],
+    device: str = "cpu",
+    engine: EngineName = "auto",
+) -> None:
+    """Serve the runs in the folders `paths` until SIGTERM or SIGINT, then finish all requests.
+
+    Args:
+        port: 0 is a free one.
+        on_start: Called with the URL when connections are accepted.
+
+    Raises:
+        UsageError: The address cannot be used, or two runs have the same name.
+        KeyboardInterrupt: It was ended by SIGINT.
+    """
+    metrics = Metrics()
+    runs = load_runs(paths, limits, metrics, device, engine)
+    app = create_app(runs, limits, metrics)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(limits.seconds) + 1,
+    )
+    # uvicorn ends with the signal that ended it, to which this is the handler.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with _listen(host, port) as listener:
+        shown = f"[{host}]" if ":" in host else host
+        on_start(f"http://{shown}:{listener.getsockname()[1]}")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; raises UsageError if the address cannot be used."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        raise UsageError(f"--host {host} --port {port}: {reason}; choose others") from None
+    # For connections too. asyncio sets it only for a socket whose protocol was given by number,
+    # and without it the body of an answer waits 40 ms for the client to confirm the head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
