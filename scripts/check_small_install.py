@@ -74,7 +74,7 @@ NEEDS_TRAIN = {
 NEEDS_OTHER = {
     "push run me/run": ("push needs huggingface-hub", "hub"),
     "predict hf://me/run hello": ("hf://me/run needs huggingface-hub", "hub"),
-    "serve run": ("serve needs uvicorn", "serve"),
+    "serve run": ("serve needs fastapi", "serve"),
     "tune": ("tune needs optuna", "tune"),
     "probe --figure a.svg": ("--figure needs matplotlib", "plots"),
     "compare taipei --percentages 50 --figure a.svg": ("--figure needs matplotlib", "plots"),

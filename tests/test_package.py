@@ -155,6 +155,7 @@ def test_python_range_and_claims(metadata):
 def test_extras_are_those_that_commands_name(metadata):
     """slotfill/extras.py has each package of an extra of users, under the name of its module."""
     distributions = {"huggingface_hub": "huggingface-hub", "text_to_num": "text2num"}
+    distributions["prometheus_client"] = "prometheus-client"
     named = {(distributions.get(module, module), extra) for module, extra in EXTRAS.items()}
     declared = {
         (requirement.name.lower(), extra)

@@ -4,7 +4,7 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Exit, Option
 
@@ -123,6 +123,10 @@ def convert(
     tokenizer: Annotated[
         str, Option(help="Tokenizer for a source of text without tokens.")
     ] = "words",
+    misaligned: Annotated[
+        Literal["split", "widen", "skip", "error"],
+        Option(help="What becomes of slots that begin or end inside a token."),
+    ] = "split",
     from_format: Annotated[
         str | None,
         Option(
@@ -166,6 +170,7 @@ def convert(
         "scheme": scheme,
         "to_scheme": to_scheme,
         "tokenizer": tokenizer,
+        "misaligned": misaligned,
         "lossy": lossy,
         "strict": strict,
     }

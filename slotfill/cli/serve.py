@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from slotfill.cli.app import Device, Engine, Trust, check_number, parse_run
 from slotfill.cli.output import LogHandler, echo
+from slotfill.extras import required_for
 
 
 def serve(
@@ -47,6 +48,9 @@ def serve(
     Requests that arrive together are predicted together. A run that is trained or exported again
     is loaded again, and no request is lost. Ctrl-C and SIGTERM finish what has been accepted.
     """
+    with required_for("serve"):
+        import fastapi  # noqa: F401
+
     from slotfill.serve.limits import Limits
     from slotfill.serve.server import serve as run_server
 

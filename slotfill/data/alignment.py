@@ -173,6 +173,6 @@ def describe_misalignment(
     for first, last in sentence.offsets:
         if first < start < last or first < end < last:
             others = "split, widen or skip" if misaligned == "error" else "widen or skip"
-            hint = f"correct the slot, or set data.misaligned to {others}"
+            hint = f"correct the slot, or set data.misaligned (convert: --misaligned) to {others}"
             return f"{problem} cuts the token {text[first:last]!r}", hint
     return f"{problem} begins or ends with a space", "leave the space out"

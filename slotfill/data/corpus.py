@@ -274,19 +274,19 @@ def convert_file(
     to_scheme: str = "iob2",
     split: str | None = None,
     tokenizer: str = "words",
+    misaligned: Misaligned = "split",
     lossy: bool = False,
     strict: bool = False,
 ) -> tuple[ReadResult, list[Issue]]:
     """Write the sentences of `source` to the new file `target`; return them and what was lost.
 
     Of a file that names the split of each sentence, `split` is one of them; by default all. The
-    tokens of a file of tokens are kept; `tokenizer` splits other texts. Raises DataError if
-    anything is lost and not `lossy`.
+    tokens of a file of tokens are kept; `tokenizer` splits other texts, and `misaligned` is what
+    becomes of slots inside its tokens. Raises DataError if anything is lost and not `lossy`.
     """
     check_scheme(to_scheme)
-    reading = _read_unchanged(
-        source, format=from_format, scheme=scheme, split=split, tokenizer=tokenizer, strict=strict
-    )
+    options = {"tokenizer": tokenizer, "misaligned": misaligned, "strict": strict}
+    reading = _read_unchanged(source, format=from_format, scheme=scheme, split=split, **options)
     with draft_file(target, to_format) as (draft, part):
         losses = write_checked(draft, part, reading, to_scheme, lossy=lossy, target=target)
     return reading, losses
@@ -301,6 +301,7 @@ def convert_folder(
     scheme: str = "iob2",
     to_scheme: str = "iob2",
     tokenizer: str = "words",
+    misaligned: Misaligned = "split",
     lossy: bool = False,
     strict: bool = False,
 ) -> dict[Path, tuple[ReadResult, list[Issue]]]:
@@ -309,15 +310,14 @@ def convert_folder(
     Returns what was read and what was lost by the file that was written.
     """
     check_scheme(to_scheme)
+    options = {"tokenizer": tokenizer, "misaligned": misaligned, "strict": strict}
     done: dict[Path, tuple[ReadResult, list[Issue]]] = {}
     with draft_file(target, to_format) as (draft, part):
         draft.mkdir()
         for split in list_splits(source, from_format):
             path = find_split(source, split, from_format)
             assert path is not None
-            reading = _read_unchanged(
-                path, format=from_format, scheme=scheme, tokenizer=tokenizer, strict=strict
-            )
+            reading = _read_unchanged(path, format=from_format, scheme=scheme, **options)
             file = target / f"{split}{next(iter(part.suffixes), '')}"
             new = draft / file.name
             losses = write_checked(new, part, reading, to_scheme, lossy=lossy, target=file)
@@ -348,9 +348,10 @@ def write_checked(
 
     Raises DataError if anything is lost and not `lossy`.
     """
+    reading = _without_unlabelled(reading, part) if lossy else reading
     part.write(draft, reading.sentences, scheme=scheme)
     reading = replace(reading, sentences=list(part.arrange(reading.sentences)))
-    kinds = ("no words", "left out", "overlap", "not read")
+    kinds = ("no words", "unlabelled", "left out", "overlap", "widen", "skip", "not read")
     losses = [issue for kind in kinds for issue in reading.issues(kind)]
     for sentence in reading.sentences:
         extra = [key for key in sentence.extra or () if not part.holds_extra(key)]
@@ -363,6 +364,17 @@ def write_checked(
             " and lists what is lost"
         )
     return losses
+
+
+def _without_unlabelled(reading: ReadResult, part: Format) -> ReadResult:
+    """Return what was read without sentences that would become labelled without slots."""
+    kept = [sentence for sentence in reading.sentences if sentence.slots is not None]
+    if part.holds_half_labelled or not kept:
+        return reading
+    others = [sentence for sentence in reading.sentences if sentence.slots is None]
+    message = "the sentence has no labels, and is left out"
+    left_out = [Issue("unlabelled", sentence.location, message) for sentence in others]
+    return replace(reading, sentences=kept, left_out=[*reading.left_out, *left_out])
 
 
 def describe_issues(issues: Iterable[Issue]) -> Iterator[str]:

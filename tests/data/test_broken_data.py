@@ -489,7 +489,7 @@ BROKEN = [
         {"misaligned": "error"},
         (
             "@/a.jsonl:1: slot 'city' ('Taip') cuts the token 'Taipei'; correct the slot, or set"
-            " data.misaligned to split, widen or skip"
+            " data.misaligned (convert: --misaligned) to split, widen or skip"
         ),
     ),
     (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.data.corpus import convert_file, read_texts
+from slotfill.data.corpus import convert_file, read_sentences, read_texts
 from slotfill.data.formats.jsonl import Jsonl
 from slotfill.errors import DataError, UsageError
 
@@ -152,3 +152,43 @@ def test_only_keys_that_the_target_cannot_hold_are_lost(tmp_path, monkeypatch, c
     message = "slotfill: -: give the name of a file or folder to write\n"
     assert (result.code, result.out, result.err) == (2, "", message)
     assert {path.name for path in Path().iterdir()} == {"slurp.jsonl", "a.jsonl"}
+
+
+def test_slots_inside_tokens_are_converted_by_key(tmp_path, monkeypatch, cli):
+    monkeypatch.chdir(tmp_path)
+    Path("a.brackets").write_text("one caf[e](x)\u0301 [ Rome](city)\n", encoding="utf-8")
+    result = cli("convert", "a.brackets", "b.jsonl", "--lossy")
+    assert (result.code, "(convert: --misaligned) to widen or skip" in result.err) == (3, True)
+    assert cli("convert", "a.brackets", "b.jsonl", "--misaligned", "widen").code == 3
+    for misaligned, values in (("widen", ["caf\u0065\u0301", "Rome"]), ("skip", [])):
+        target = f"{misaligned}.jsonl"
+        words = ("a.brackets", target, "--misaligned", misaligned, "--lossy")
+        result = cli("convert", *words)
+        assert result.code == 0 and result.err.count("slotfill: a.brackets:1: slot '") == 2
+        row = json.loads(Path(target).read_text(encoding="utf-8"))
+        assert [slot["value"] for slot in row["slots"]] == values
+
+
+@pytest.mark.parametrize("name", ["a.conll", "texts", "folder", "a.brackets", "a.txt"])
+def test_half_labelled_sentences_are_written_without_the_others(name, tmp_path, monkeypatch, cli):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"text": "to Rome", "slots": [{"name": "city", "value": "Rome"}], "intent": "go"}]
+    rows += [{"text": "hello", "intent": "hi"}]
+    Path("half.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    formats = {"folder": "jointslu", "a.txt": "token_tag", "texts": "brat"}
+    words = ("convert", "half.jsonl", name, "--to", formats.get(name, "auto"))
+    assert cli(*words).code == 3
+    result = cli(*words, "--lossy")
+    assert result.code == 0, result.err
+    assert "half.jsonl:2: the sentence has no labels, and is left out\n" in result.err
+    back = read_texts_and_slots(Path(name), formats.get(name))
+    assert back == [("to Rome", [("city", "Rome")])]
+
+
+def read_texts_and_slots(path, format):
+    """Return the sentences of a file as texts with the names and values of their slots."""
+    reading = read_sentences(path, format=format, keep_tokens=True)
+    return [
+        (each.text, [(slot.name, each.value(slot)) for slot in each.slots])
+        for each in reading.sentences
+    ]

@@ -51,7 +51,9 @@ class Format:
     names_splits: ClassVar[bool] = False
     """Whether the file names the split of each sentence."""
     holds_unlabelled: ClassVar[bool] = True
-    """Whether an unlabelled sentence differs from one without slots."""
+    """Whether unlabelled sentences differ from those without slots."""
+    holds_half_labelled: ClassVar[bool] = True
+    """Whether labelled and unlabelled sentences can be in one file."""
     holds_intents: ClassVar[bool] = True
     """Whether a sentence may have an intent."""
     holds_confidence: ClassVar[bool] = False

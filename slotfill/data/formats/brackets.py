@@ -38,6 +38,7 @@ class Brackets(Format):
     detected_by = "a line with `[words](slot)`"
     is_general = True
     holds_unlabelled = False
+    holds_half_labelled = False
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:

@@ -58,6 +58,7 @@ points after Unicode normalization."""
 class Brat(Format):
     """Texts with annotations in a second file."""
 
+    holds_half_labelled = False
     suffixes = (".txt", ".ann")
     detected_by = "a `.ann` beside the text, or a folder of such pairs, none called `train`"
     holds_intents = False

@@ -45,6 +45,7 @@ class CLU(Format):
     detected_by = "a JSON object with `projectKind` or `stringIndexType`"
     names_splits = True
     holds_unlabelled = False
+    holds_half_labelled = False
 
     def __init__(self, *, language: str = "en-us") -> None:
         self.language = language

@@ -65,6 +65,7 @@ class Conll(Format):
     separator: what separates columns; `auto` is tabs on a line that has one, otherwise spaces.
     """
 
+    holds_half_labelled = False
     suffixes = (".conll", ".iob", ".iob2", ".bio", ".tsv")
     detected_by = "a column has a tag on every line"
     is_general = True

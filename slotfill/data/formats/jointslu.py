@@ -39,6 +39,7 @@ from slotfill.files import nearest_in_folder, read_lines
 class JointSLU(Format):
     """Three files side by side."""
 
+    holds_half_labelled = False
     detected_by = "a folder with `seq.in` in it"
 
     @classmethod

@@ -95,6 +95,7 @@ class Rasa(Format):
         "`nlu:`, `rasa_nlu_data` or `## intent:`, or a folder of such files, none called `train`"
     )
     holds_unlabelled = False
+    holds_half_labelled = False
     needs_intents = True
     frame = ('version: "3.1"\nnlu:\n', "", "")
 

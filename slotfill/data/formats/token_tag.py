@@ -34,6 +34,7 @@ class TokenTag(Format):
     detected_by = "lines such as `to:O Rome:B-city <=> flight`"
 
     holds_unlabelled = False
+    holds_half_labelled = False
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
