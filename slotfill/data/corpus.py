@@ -17,14 +17,7 @@ from slotfill.config.registry import FORMATS
 from slotfill.data.alignment import Misaligned, align
 from slotfill.data.formats.base import Format, KnownValuesFound
 from slotfill.data.schemes import check_scheme
-from slotfill.data.sentence import (
-    Example,
-    Issue,
-    Sentence,
-    Span,
-    describe_unread,
-    intent_names,
-)
+from slotfill.data.sentence import Example, Issue, Sentence, Span, intent_names
 from slotfill.data.tokenizers import Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError, format_count
 from slotfill.files import EncodingErrors, is_special_file, nearest_in_folder, read_lines
@@ -353,9 +346,10 @@ def write_checked(
     reading = replace(reading, sentences=list(part.arrange(reading.sentences)))
     kinds = ("no words", "unlabelled", "left out", "overlap", "widen", "skip", "not read")
     losses = [issue for kind in kinds for issue in reading.issues(kind)]
-    for sentence in reading.sentences:
-        extra = [key for key in sentence.extra or () if not part.holds_extra(key)]
-        losses += (Issue("extra", sentence.location, each) for each in describe_unread(extra))
+    extra = {key for sentence in reading.sentences for key in sentence.extra or ()}
+    lost = [f'"{key}"' for key in extra if not part.holds_extra(key)]
+    named = reading.issues("extra")
+    losses += (issue for issue in named if any(key in issue.message for key in lost))
     losses += _find_losses(reading, list(part.read(draft, scheme=scheme)))
     if losses and not lossy:
         raise DataError(
