@@ -138,8 +138,7 @@ def read_sentences(
                 if issue.kind == "unknown labels":
                     raise DataError(f"{issue.location}: {issue.message}")
         kept, left_out = _leave_out(path, examples, labelled=labelled)
-        del examples
-        sentences = align(_drain(kept), tokenizer, misaligned, keep_tokens)
+        sentences = align(kept, tokenizer, misaligned, keep_tokens)
     result = ReadResult(sentences, tokenizer, left_out)
     kinds = ("unlabelled", "no words", "corrected offset", "overlap")
     if strict and (repairs := [issue for kind in kinds for issue in result.issues(kind)]):
@@ -164,13 +163,6 @@ def _paused_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _drain(examples: list[Example]) -> Iterator[Example]:
-    """Yield `examples` in order, so that each can be freed when its sentence is made."""
-    examples.reverse()
-    while examples:
-        yield examples.pop()
 
 
 def _leave_out(
