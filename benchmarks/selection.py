@@ -31,7 +31,7 @@ from slotfill.data.splits import draw_holdout, read_split
 from slotfill.data.vocab import Vocab
 from slotfill.evaluation.metrics import slot_f1
 from slotfill.inference.tagging import predict
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.network import Network
 from slotfill.runs.train import build_trainer
 from slotfill.training import defaults
 
@@ -137,7 +137,7 @@ def train(corpus: str, number: int, draw: int, seed: int, training: str) -> None
 
 
 @torch.inference_mode()
-def mean_loss(model: SlotTagger, vocab: Vocab, sentences: Sequence[Sentence]) -> float:
+def mean_loss(model: Network, vocab: Vocab, sentences: Sequence[Sentence]) -> float:
     """Return the mean loss of `sentences`, without those that have a tag unknown in training."""
     tokens, ids = [], []
     for sentence in sentences:

@@ -22,7 +22,7 @@ from slotfill.errors import UsageError
 from slotfill.model.cells.base import Cell
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.ensemble import Model
-from slotfill.model.tagger import SlotTagger, to_device
+from slotfill.model.network import Network, to_device
 
 _CHUNK = 1024
 """Tokens embedded at once."""
@@ -75,7 +75,7 @@ def reduce_input_rank(model: Model, vocab: Vocab, rank: int) -> Model:
     return model
 
 
-def _second_moment(member: SlotTagger, vocab: Vocab) -> Tensor:
+def _second_moment(member: Network, vocab: Vocab) -> Tensor:
     """Return the mean of x x' over the training tokens, `(input, input)`, x the layer's input."""
     moment: Any = 0.0
     words = list(vocab.tokens)

@@ -18,7 +18,7 @@ from slotfill.model.embeddings.base import Embedding
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.ensemble import Ensemble, Model
 from slotfill.model.language_model import LanguageModelHead
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.network import Network
 
 MAX_TENSORS = 1000
 """Maximum number of tensors in a network, far above the 400 or so of a large transformer."""
@@ -77,9 +77,9 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Mode
     with config.locate_errors(), _describe_memory_error():
         parts = (config.embedding, config.encoder, config.tagger, config.intent)
         with MemoryLimit(copies=4 if learning else 1) as limit:
-            members = [SlotTagger(vocab, *parts)]
+            members = [Network(vocab, *parts)]
         limit.check(networks=config.ensemble_size)
-        members += [SlotTagger(vocab, *parts) for _ in range(config.ensemble_size - 1)]
+        members += [Network(vocab, *parts) for _ in range(config.ensemble_size - 1)]
         for member in members if learning else ():
             member.focal_gamma = config.train.focal_gamma
         if learning and (weight := config.train.language_model_weight):

@@ -18,16 +18,16 @@ from slotfill.data.batching import Batch
 from slotfill.errors import ConfigError
 from slotfill.inference.decoding import Scores, Transitions
 from slotfill.inference.engine import Engine
-from slotfill.model.tagger import Features, SlotTagger, TaggerOutput, to_device
+from slotfill.model.network import Features, Network, TaggerOutput, to_device
 
 
 class Ensemble(Engine, nn.Module):
-    """The mean of `members`, networks of one config, with the methods of a `SlotTagger`.
+    """The mean of `members`, networks of one config, with the methods of a `Network`.
 
     Raises ConfigError for taggers that decode by beam search, whose outputs cannot be averaged.
     """
 
-    def __init__(self, members: Sequence[SlotTagger]) -> None:
+    def __init__(self, members: Sequence[Network]) -> None:
         super().__init__()
         first = members[0]
         if first.tagger.uses_beam_search:
@@ -46,8 +46,8 @@ class Ensemble(Engine, nn.Module):
         self._members = nn.ModuleList(members)
 
     @property
-    def members(self) -> list[SlotTagger]:
-        return cast(list[SlotTagger], list(self._members))
+    def members(self) -> list[Network]:
+        return cast(list[Network], list(self._members))
 
     def forward(
         self, features: Features, lengths: Tensor, tags: Tensor | None = None
@@ -79,7 +79,7 @@ class Ensemble(Engine, nn.Module):
         return Transitions(mean("start"), mean("matrix"), mean("end"))
 
 
-Model = SlotTagger | Ensemble
+Model = Network | Ensemble
 """What `build_model` returns: one network or several, with the same methods."""
 
 

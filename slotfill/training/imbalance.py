@@ -6,7 +6,7 @@
 
 n_c is how often slot c occurs in the training sentences, f_c the share of them that contain it. z
 makes the mean of 1 / n_c ** class_balance over all slots 1. The weights are those of sentences,
-since a CRF has one loss for a sentence; the third remedy, the focal loss, is in `SlotTagger.loss`.
+since a CRF has one loss for a sentence; the third remedy, the focal loss, is in `Network.loss`.
 
 Source: repeated sentences: Gupta, Dollár & Girshick 2019, "LVIS: A Dataset for Large Vocabulary
 Instance Segmentation", section 5.1

@@ -19,7 +19,7 @@ from slotfill.export.tracer import OnnxTracer
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.ensemble import Ensemble
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.network import Network
 
 BATCHES = [
     [sentence.tokens for sentence in SENTENCES],
@@ -32,7 +32,7 @@ BATCHES = [
 
 def built(parts, scheme="iob2", scale=0.7):
     vocab = make_vocab(scheme)
-    model = SlotTagger(vocab, *parts).eval()
+    model = Network(vocab, *parts).eval()
     randomize(model, 3, scale)
     return model, vocab
 
@@ -80,7 +80,7 @@ def test_features_of_phrases_are_exported_beside_the_cached_vectors():
         [small("encoder", "feedforward"), small("encoder", "recurrent")],
         "crf",
     )
-    model = Ensemble([SlotTagger(vocab, *parts) for _ in range(2)]).eval()
+    model = Ensemble([Network(vocab, *parts) for _ in range(2)]).eval()
     randomize(model, 3)
     # The same tokens in another order, of which only the first sentence has the phrase.
     batch = [["to", "New", "York"], ["York", "to", "New"]]
@@ -203,7 +203,7 @@ def test_token_vector_cache_is_bounded(limit, monkeypatch):
 def test_wrong_operator_is_detected(monkeypatch):
     model, vocab = built([["word"], {**small("encoder", "recurrent"), "cell": "mut1"}, "crf"])
     wrong = (
-        SlotTagger(vocab, ["word"], small("encoder", "recurrent"), "crf")
+        Network(vocab, ["word"], small("encoder", "recurrent"), "crf")
         .encoders[0]
         .layers[0]
         .onnx_operator()

@@ -14,7 +14,7 @@ from slotfill.export.low_rank import reduce_input_rank
 from slotfill.export.to_onnx import export_model
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model.build import build_model
-from slotfill.model.tagger import to_device
+from slotfill.model.network import to_device
 
 WORDS = ["leave", "Rome", "for", "Oslo", "on", "Monday", "arrive", "in"]
 VOCAB = Vocab(dict(zip(WORDS, (9, 1, 8, 1, 7, 2, 5, 6), strict=True)), ["O", "B-city"], "iob2")

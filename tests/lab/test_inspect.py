@@ -112,7 +112,7 @@ def test_a_panel_for_each_gate_of_a_cell(name):
 def test_both_directions_are_in_the_order_of_the_tokens(name):
     """The output of the encoder equals the hidden panels of both directions of its last layer."""
     from slotfill.data.batching import make_batch
-    from slotfill.model.tagger import to_device
+    from slotfill.model.network import to_device
 
     run = network(with_cell(name))
     batch = make_batch([TOKENS], run.engine.indexers)

@@ -11,7 +11,7 @@ from slotfill.config.registry import ENCODERS
 from slotfill.data.batching import make_batch
 from slotfill.model import layers as _additive
 from slotfill.model.activations import record_activations
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.network import Network
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 SIZE = 5
@@ -164,7 +164,7 @@ def test_stacks_on_any_encoder(second):
     """In a stack, with the names that `record_activations` gives."""
     vocab = make_vocab()
     torch.manual_seed(1)
-    model = SlotTagger(vocab, ["word"], ["feedforward", "recurrent", PARTS[second]], "crf").eval()
+    model = Network(vocab, ["word"], ["feedforward", "recurrent", PARTS[second]], "crf").eval()
     batch = make_batch([["leave", "Taipei"], ["at", "11:30", "sharp"]], model.indexers)
     with record_activations(model) as notes:
         model.emissions(batch)

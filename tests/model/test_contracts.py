@@ -25,8 +25,8 @@ from slotfill.data.batching import make_batch
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import select_intents
 from slotfill.model.activations import record_activations
+from slotfill.model.network import Network
 from slotfill.model.recurrence import run_cell
-from slotfill.model.tagger import SlotTagger
 from slotfill.training.data_parallel import trainable_parameters
 
 LENGTHS = torch.tensor([3, 1, 7, 5, 2])
@@ -44,7 +44,7 @@ def network(parts, seed=1, scheme="iob2"):
     # `torch.manual_seed` also keeps a traceback for each kind of device.
     torch.default_generator.manual_seed(seed)
     vocab = make_vocab(scheme)
-    return SlotTagger(vocab, *parts), vocab
+    return Network(vocab, *parts), vocab
 
 
 def inputs(size, lengths=LENGTHS, dtype=torch.float64):
@@ -261,7 +261,7 @@ class TestTagger:
         tagger = TAGGERS.build(part, 3, vocab).double().eval()
         randomize(tagger, 1)
         batch = make_labelled_batch(
-            SlotTagger(vocab, ["word"], "feedforward", "softmax"), vocab, SENTENCES
+            Network(vocab, ["word"], "feedforward", "softmax"), vocab, SENTENCES
         )
         lengths, tags = torch.from_numpy(batch.lengths), torch.from_numpy(batch.tags)
         return tagger, vocab, inputs(3, lengths), lengths, tags

@@ -19,7 +19,7 @@ from slotfill.inference.decoding import decode
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model.build import build_model, check_buildable
 from slotfill.model.ensemble import Ensemble
-from slotfill.model.tagger import to_device
+from slotfill.model.network import to_device
 
 SENTENCES = [
     Sentence.from_tokens(

@@ -16,7 +16,7 @@ from slotfill.inference.decoding import select_intents
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.tagging import predict
 from slotfill.model.activations import record_activations
-from slotfill.model.tagger import SlotTagger, to_device
+from slotfill.model.network import Network, to_device
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 SIZE = 5
@@ -112,7 +112,7 @@ def test_emissions_depend_on_intents_only_with_feed(tagger):
     for feed in (True, False):
         torch.manual_seed(1)
         head = {**small("intent", "attention"), "feed": feed}
-        model = SlotTagger(
+        model = Network(
             SEVERAL, ["word"], small("encoder", "recurrent"), small("tagger", tagger), head
         ).eval()
         batch = make_labelled_batch(model, SEVERAL, SENTENCES)
@@ -129,7 +129,7 @@ def test_emissions_depend_on_intents_only_with_feed(tagger):
 def test_onnx_gives_the_same_intents(name, feed, vocab):
     torch.manual_seed(1)
     head = {**small("intent", name), "feed": feed}
-    model = SlotTagger(vocab, ["word"], small("encoder", "recurrent"), "crf", head).eval()
+    model = Network(vocab, ["word"], small("encoder", "recurrent"), "crf", head).eval()
     randomize(model, 3, 2.0)
     engine = OnnxEngine(export_model(model, vocab), vocab)
     for tokens in (
@@ -152,7 +152,7 @@ def test_onnx_gives_the_same_intents(name, feed, vocab):
 
 def test_predictions_keep_the_order_and_skip_empty_sentences():
     torch.manual_seed(1)
-    model = SlotTagger(SEVERAL, ["word"], small("encoder", "recurrent"), "crf", "mean").eval()
+    model = Network(SEVERAL, ["word"], small("encoder", "recurrent"), "crf", "mean").eval()
     randomize(model, 3, 2.0)
     random = np.random.default_rng(1)
     sentences = [

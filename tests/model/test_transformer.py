@@ -131,7 +131,7 @@ def test_only_trainable_weights_have_gradients():
 def test_separate_learning_rate(optimizer, corpus):
     """After one step at the peak rate each weight has moved by its learning rate."""
     from slotfill.config.models import TrainConfig
-    from slotfill.model.tagger import SlotTagger
+    from slotfill.model.network import Network
     from slotfill.training.trainer import Trainer
 
     vocab = Vocab.from_sentences(SENTENCES, "iob2")
@@ -151,7 +151,7 @@ def test_separate_learning_rate(optimizer, corpus):
         ema_decay=0.0,
     )
     torch.manual_seed(1)
-    model = SlotTagger(vocab, ["word", part], "feedforward", "softmax")
+    model = Network(vocab, ["word", part], "feedforward", "softmax")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     trainer = Trainer(model, config, vocab, SENTENCES, SENTENCES, lambda *_: {"valid_f1": 0.0})
 

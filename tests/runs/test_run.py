@@ -20,7 +20,7 @@ from slotfill.config.builtin import load_config
 from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.inference.onnx_engine import ONNX
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.network import Network
 from slotfill.runs.export import export_run
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run
@@ -608,13 +608,13 @@ def test_a_run_stopped_before_its_first_epoch_leaves_nothing(desk):
 def test_failed_training_keeps_its_checkpoint(error, desk, monkeypatch):
     """If a worker is killed or the loss becomes NaN after successful epochs."""
     quietly(tiny(), RunFolder(Path("straight")))
-    right = SlotTagger.loss
+    right = Network.loss
 
     def fail(progress):
         if progress.epoch == 3:
             if error:
                 raise error
-            monkeypatch.setattr(SlotTagger, "loss", lambda *given: right(*given) * float("nan"))
+            monkeypatch.setattr(Network, "loss", lambda *given: right(*given) * float("nan"))
 
     with pytest.raises(RunError) as failure:
         train(tiny(), RunFolder(Path("a")), fail)
@@ -623,7 +623,7 @@ def test_failed_training_keeps_its_checkpoint(error, desk, monkeypatch):
         "; the checkpoint of epoch 2 is kept, and changes of a.partial/config.yaml apply: slotfill"
         " train --resume a"
     )
-    monkeypatch.setattr(SlotTagger, "loss", right)
+    monkeypatch.setattr(Network, "loss", right)
     folder = RunFolder(Path("a"), resume=True)
     quietly(folder.config, folder)
     for name in ("model.safetensors", "vocab.json", "config.yaml"):

@@ -12,7 +12,7 @@ from test_train import SENTENCES, history, make_trainer, run, same, weights
 
 import slotfill.training.data_parallel
 from slotfill.errors import RunError
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.network import Network
 from slotfill.training.data_parallel import shard_loss
 
 # Without any noise, so that how the sentences are shared out cannot matter.
@@ -106,14 +106,14 @@ def test_resuming_from_a_checkpoint_changes_nothing():
 
 @FORKS
 def test_error_in_a_worker_is_reported(monkeypatch):
-    right, parent = SlotTagger.loss, os.getpid()
+    right, parent = Network.loss, os.getpid()
 
     def wrong(self, batch):
         if os.getpid() != parent:
             raise MemoryError("none left")
         return right(self, batch)
 
-    monkeypatch.setattr(SlotTagger, "loss", wrong)
+    monkeypatch.setattr(Network, "loss", wrong)
     with pytest.raises(RunError, match=r"^training worker failed: MemoryError: none left$"):
         run(make_trainer("train.processes=2"))
 

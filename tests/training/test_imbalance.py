@@ -18,7 +18,7 @@ from test_train import history, make_trainer, run, same, weights
 from slotfill.config.models import TrainConfig
 from slotfill.config.registry import TAGGERS
 from slotfill.data.sentence import Sentence, Slot
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.network import Network
 from slotfill.training.imbalance import repeat_factors, repeat_rare, sentence_weights
 
 COUNT = len(SENTENCES)
@@ -38,7 +38,7 @@ class TestLoss:
     def network(self, name):
         vocab = make_vocab()
         tagger = small("tagger", name)
-        model = SlotTagger(vocab, ["word"], "feedforward", tagger).double().eval()
+        model = Network(vocab, ["word"], "feedforward", tagger).double().eval()
         randomize(model, 2, scale=0.5)
         return model, make_labelled_batch(model, vocab, SENTENCES)
 
@@ -89,7 +89,7 @@ class TestLoss:
 
 @pytest.mark.parametrize("gamma", [0.3, 1.0, 2.0])
 def test_focal_loss_of_a_sentence_that_is_certain_has_a_finite_gradient(gamma):
-    model = SlotTagger(make_vocab(), ["word"], "feedforward", "softmax")
+    model = Network(make_vocab(), ["word"], "feedforward", "softmax")
     with torch.no_grad():
         model.tagger.linear.weight.zero_()
         model.tagger.linear.bias.copy_(torch.arange(len(make_vocab().tags), 0, -1) * 200)

@@ -19,7 +19,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import evaluate, validation_metrics
 from slotfill.model.build import build_model
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.network import Network
 from slotfill.training.trainer import Trainer
 
 CITIES = ["Taipei", "Tokyo", "Rome", "New York", "Lima"]
@@ -422,8 +422,8 @@ def test_nonfinite_loss_ends_training_before_the_weights_are_updated(bad, monkey
     trainer = make_trainer()
     run(trainer, epochs=1)
     before = weights(trainer.model)
-    right = SlotTagger.loss
-    monkeypatch.setattr(SlotTagger, "loss", lambda self, batch: right(self, batch) * float(bad))
+    right = Network.loss
+    monkeypatch.setattr(Network, "loss", lambda self, batch: right(self, batch) * float(bad))
     with pytest.raises(RunError, match=f"the loss became {bad} in step 6"):
         run(trainer)
     assert same(weights(trainer.model), before)

@@ -36,7 +36,7 @@ from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, ErrorDetail
 from slotfill.model.cells.base import Cell, State
-from slotfill.model.tagger import SlotTagger, to_device
+from slotfill.model.network import Network, to_device
 
 DEFAULT_CELLS = [
     "elman, {name: elman, activation: sigmoid}, lstm, {name: lstm, forget_bias: 3}, gru"
@@ -139,16 +139,16 @@ def make_sentences(random: Random, distance: int, count: int) -> list[Sentence]:
     return sentences
 
 
-def build_network(cell: CellPart, hidden_size: int, seed: int) -> SlotTagger:
+def build_network(cell: CellPart, hidden_size: int, seed: int) -> Network:
     """Return an untrained forward-only tagger with `cell`, without dropout."""
     torch.manual_seed(seed)
     embedding = {"name": "word", "size": hidden_size}
     encoder = {"name": "recurrent", "cell": cell, "hidden_size": hidden_size, "dropout": 0.0}
     tagger = {"name": "softmax", "dropout": 0.0}
-    return SlotTagger(VOCAB, [embedding], encoder | {"bidirectional": False}, tagger)
+    return Network(VOCAB, [embedding], encoder | {"bidirectional": False}, tagger)
 
 
-def make_labelled_batch(model: SlotTagger, sentences: Sequence[Sentence]) -> Batch:
+def make_labelled_batch(model: Network, sentences: Sequence[Sentence]) -> Batch:
     """Return the batch of sentences with their tags."""
     tokens = [sentence.tokens for sentence in sentences]
     names = (slots_to_tags(s.slots or [], len(s.tokens), VOCAB.scheme) for s in sentences)
@@ -156,7 +156,7 @@ def make_labelled_batch(model: SlotTagger, sentences: Sequence[Sentence]) -> Bat
     return make_batch(tokens, model.indexers, tags)
 
 
-def last_token_losses(model: SlotTagger, batch: Batch) -> Tensor:
+def last_token_losses(model: Network, batch: Batch) -> Tensor:
     """Return L of each sentence `(batch,)`; all must have the same length."""
     assert batch.tags is not None
     inputs = to_device(batch, model)
@@ -165,7 +165,7 @@ def last_token_losses(model: SlotTagger, batch: Batch) -> Tensor:
     return torch.nn.functional.cross_entropy(emissions, tags, reduction="none")
 
 
-def train(model: SlotTagger, steps: int, distances: Sequence[int], seed: int) -> Iterator[int]:
+def train(model: Network, steps: int, distances: Sequence[int], seed: int) -> Iterator[int]:
     """Train `model` on new sentences of random distances; yield the number of each step.
 
     A step whose gradient is not finite is skipped.
@@ -184,7 +184,7 @@ def train(model: SlotTagger, steps: int, distances: Sequence[int], seed: int) ->
     model.eval()
 
 
-def accuracy(model: SlotTagger, distance: int, seed: int) -> float:
+def accuracy(model: Network, distance: int, seed: int) -> float:
     """Return the accuracy of the city's tag in percent on new sentences; chance is 50."""
     sentences = make_sentences(Random(f"test {seed} {distance}"), distance, TEST_SENTENCES)
     batch = make_labelled_batch(model, sentences)
@@ -193,7 +193,7 @@ def accuracy(model: SlotTagger, distance: int, seed: int) -> float:
     return 100 * float(np.mean(predicted == batch.tags[:, -1]))
 
 
-def gradients(model: SlotTagger, sentences: Sequence[Sentence], gain: float = 1.0) -> list[float]:
+def gradients(model: Network, sentences: Sequence[Sentence], gain: float = 1.0) -> list[float]:
     """Return G_k from k = 0 up to the second token, in double precision.
 
     `dL / ds` is the total derivative: along every path from that state to L. The model is not

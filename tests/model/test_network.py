@@ -1,4 +1,4 @@
-"""SlotTagger: composition of parts, and unusual sentences."""
+"""Network: composition of parts, and unusual sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slotfill.evaluation.evaluate import evaluate
 from slotfill.inference.decoding import decode
 from slotfill.inference.tagging import predict
 from slotfill.model.build import build_model
-from slotfill.model.tagger import SlotTagger
+from slotfill.model.network import Network
 
 SENTENCES = [
     Sentence.from_tokens(
@@ -33,7 +33,7 @@ SMALL = {"name": "recurrent", "hidden_size": 6}
 
 def build_tagger(embedding=("word", "char_cnn"), encoder=SMALL, tagger="crf", seed=1):
     torch.manual_seed(seed)
-    return SlotTagger(VOCAB, embedding, encoder, tagger).eval()
+    return Network(VOCAB, embedding, encoder, tagger).eval()
 
 
 def test_built_from_a_config():

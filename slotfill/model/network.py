@@ -46,7 +46,7 @@ class TaggerOutput(NamedTuple):
         return Scores(to_numpy(self.emissions), transitions, logits, hypotheses)
 
 
-class SlotTagger(Engine, nn.Module):
+class Network(Engine, nn.Module):
     """Concatenated embeddings, a stack of encoders, an optional intent head and a tagger.
 
     Contextual embeddings come last, so that the vectors of the others can be cached by token.
@@ -87,7 +87,7 @@ class SlotTagger(Engine, nn.Module):
         """The exponent of the focal loss, in training only."""
 
     @property
-    def members(self) -> list[SlotTagger]:
+    def members(self) -> list[Network]:
         """The networks of this model: itself; an `Ensemble` has several."""
         return [self]
 
