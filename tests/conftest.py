@@ -6,6 +6,7 @@ import gc
 import os
 import pty
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from functools import cache
 from io import BufferedReader, FileIO, TextIOWrapper
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -111,6 +113,19 @@ def trained(corpus: Path) -> Path:
     folder = corpus.parent
     _, config = load_config(str(write_config(folder / "tiny.yaml")))
     return train(config, RunFolder(folder / "run"), lambda progress: None).path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A browser of Playwright, for the pages."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install '.[test]'")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no chromium to show the page in: apt install chromium")
+    with sync_api.sync_playwright() as playwright:
+        instance = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield instance
+        instance.close()
 
 
 @pytest.fixture(autouse=True)

@@ -47,6 +47,18 @@ def steady(report):
     return [(trial["state"], trial["settings"], trial["curves"], trial["f1"]) for trial in trials]
 
 
+_UNINTERRUPTED: list[object] = []
+
+
+@pytest.fixture
+def uninterrupted(desk, cli):
+    """The steady parts of three trials that nothing has stopped, trained once."""
+    if not _UNINTERRUPTED:
+        words = (FAST, "--trials", "3", "--out", "uninterrupted")
+        _UNINTERRUPTED.extend(steady(tune_json(cli, *words)))
+    return _UNINTERRUPTED
+
+
 def test_trials_are_within_the_ranges_and_the_first_is_the_baseline(desk, cli):
     report = tune_json(cli, FAST, "--trials", "4")
     trials = {trial["number"]: trial for trial in report["trials"]}
@@ -97,19 +109,17 @@ def test_the_best_config_is_complete_and_trains_to_its_f1(desk, cli):
     )
 
 
-def test_a_resumed_study_gives_the_same_trials(desk, cli):
-    uninterrupted = tune_json(cli, FAST, "--trials", "3", "--out", "uninterrupted")
+def test_a_resumed_study_gives_the_same_trials(uninterrupted, cli):
     tune_json(cli, FAST, "--trials", "1")
     before = (OUT / "study.journal").read_bytes()
     report = tune_json(cli, FAST, "--trials", "1")
     assert (OUT / "study.journal").read_bytes() == before and len(report["trials"]) == 1
-    assert steady(tune_json(cli, FAST, "--trials", "3")) == steady(uninterrupted)
+    assert steady(tune_json(cli, FAST, "--trials", "3")) == uninterrupted
     other = tune_json(cli, FAST, "--trials", "2", "--seed", "2", "--out", "other")
-    assert steady(other)[1][1] != steady(uninterrupted)[1][1]
+    assert steady(other)[1][1] != uninterrupted[1][1]
 
 
-def test_a_stopped_trial_is_repeated_with_its_settings(desk, cli):
-    uninterrupted = tune_json(cli, FAST, "--trials", "3", "--out", "uninterrupted")
+def test_a_stopped_trial_is_repeated_with_its_settings(uninterrupted, cli):
     search = plan("tiny.yaml", [FAST])
     kept = signal.getsignal(signal.SIGINT)
     for stopped in ("trial 1", "trial 2"):
@@ -122,16 +132,16 @@ def test_a_stopped_trial_is_repeated_with_its_settings(desk, cli):
             tune.run_trials(search, open_study(search), 3, report)
     assert signal.getsignal(signal.SIGINT) is kept
     assert [trial.state for trial in open_study(search).trials()] == ["stopped", "stopped"]
-    assert steady(tune_json(cli, FAST, "--trials", "3")) == steady(uninterrupted)
+    assert steady(tune_json(cli, FAST, "--trials", "3")) == uninterrupted
 
 
 def start_search(*words):
     """A search in another process that is training its first, long trial."""
-    Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 300)
+    Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 30)
     write_config(
         Path("long.yaml"), data="{train: long.brackets, valid: corpus/valid.brackets}", tune=RANGES
     )
-    process = start("tune", "long.yaml", *words, start_new_session=True)
+    process = start("tune", "long.yaml", "train.epochs=1000", *words, start_new_session=True)
     line = process.stdout.readline()
     assert line.startswith(b"trial 1: train.learning_rate="), process.stderr.read()
     time.sleep(0.3)
@@ -152,7 +162,7 @@ def test_ctrl_c_says_how_to_resume(desk):
 
 def test_a_trial_of_a_killed_process_is_repeated(desk):
     process = start_search("--trials", "3")
-    study = open_study(plan("long.yaml"))
+    study = open_study(plan("long.yaml", ["train.epochs=1000"]))
     assert study.count_started() == 1
     process.kill()
     process.communicate()
@@ -204,7 +214,7 @@ def test_broken_or_missing_test_sentences_do_not_matter(broken, desk, cli):
 
 
 def test_bad_trials_are_pruned_after_the_startup_trials(desk, cli):
-    words = ["tune.train.learning_rate=[0.04, 1.0e-9]", "--trials", "12"]
+    words = ["tune.train.learning_rate=[0.04, 1.0e-9]", "--trials", "9"]
     trials = sorted(tune_json(cli, *words)["trials"], key=lambda trial: trial["number"])
     pruned = [trial for trial in trials if trial["state"] == "pruned"]
     assert pruned and all(trial["number"] > 5 for trial in pruned)
