@@ -20,7 +20,7 @@ from slotfill.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPORA = ("taipei", "taipei_zh")
-ALL_EXTRAS = ("", *dict.fromkeys(EXTRAS.values()), "test", "dev")
+ALL_EXTRAS = ("", *dict.fromkeys(EXTRAS.values()), "docs", "test", "dev")
 SPLITS = ("train", "valid", "test", "pairs", "unseen")
 
 
@@ -159,7 +159,7 @@ def test_extras_are_those_that_commands_name(metadata):
     named = {(distributions.get(module, module), extra) for module, extra in EXTRAS.items()}
     declared = {
         (requirement.name.lower(), extra)
-        for extra in set(ALL_EXTRAS) - {"", "test", "dev"}
+        for extra in set(ALL_EXTRAS) - {"", "docs", "test", "dev"}
         for requirement in map(Requirement, metadata.requires or ())
         if requirement.marker and _applies(requirement, extra) and requirement.name != "slotfill"
     }

@@ -105,13 +105,28 @@ def _resolve_folder(text: Any, info: ValidationInfo) -> Any:
 
 
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
+"""A whole number from 1, such as a number of units."""
+
 Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH)]
+"""A number of layers or parts, from 1."""
+
 DepthOrZero = Annotated[int, Field(ge=0, le=MAX_DEPTH)]
+"""A number of layers or parts, from 0."""
+
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+"""A whole number from 0."""
+
 Positive = Annotated[float, Field(gt=0)]
+"""A number above 0."""
+
 NonNegative = Annotated[float, Field(ge=0)]
+"""A number from 0."""
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+"""A number from 0 to below 1, such as a rate of dropout."""
+
 Probability = Annotated[float, Field(ge=0, le=1)]
+"""A number from 0 to 1."""
 
 FilePath = Annotated[str, _path_resolver("file")]
 """A file that the part reads before training; relative paths are resolved as those of `data`."""

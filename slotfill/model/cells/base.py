@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from slotfill.model.activations import RecordsActivations
 
 State = tuple[Tensor, ...]
+"""What a cell passes from step to step: tensors `(direction, batch, size)`."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,7 @@ class OnnxRecurrentOp:
 
 
 class Cell(RecordsActivations):
-    """A recurrent cell with `num_gates` gates, counting the candidate; all of `gates` by default.
-
-    Parameters:
-        input_weight: `(direction, input, num_gates * hidden)`.
-        recurrent_weight: `(direction, hidden, num_recurrent_gates * hidden)`; as many as
-            `num_gates` by default, no such parameter if 0.
-        bias: `(direction, 1, num_gates * hidden)`.
-    """
+    """A recurrent cell of `num_gates` gates, with the candidate; as many as `gates` by default."""
 
     gates: tuple[str, ...] = ()
     """Names of the gates, in order; `step` records each by name, and the cell state as `memory`."""
@@ -91,10 +85,13 @@ class Cell(RecordsActivations):
         recurrent = num_gates if num_recurrent_gates is None else num_recurrent_gates
         size = num_gates * hidden_size
         self.input_weight = nn.Parameter(torch.empty(directions, input_size, size))
+        """`(direction, input, num_gates * hidden)`."""
         if recurrent:
             weight = torch.empty(directions, hidden_size, recurrent * hidden_size)
             self.recurrent_weight = nn.Parameter(weight)
+            """`(direction, hidden, num_recurrent_gates * hidden)`; without it if that is 0."""
         self.bias = nn.Parameter(torch.zeros(directions, 1, size))
+        """`(direction, 1, num_gates * hidden)`."""
         for direction in range(directions):
             for block in self.input_weight.detach()[direction].split(hidden_size, dim=1):
                 nn.init.xavier_uniform_(block)
