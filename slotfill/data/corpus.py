@@ -200,7 +200,9 @@ def read_texts(
     """
     format = format or format_from_suffix(path)
     if format not in (None, "text"):
-        for example in _build_format(path, format, extra=True).read(path, scheme=scheme):
+        part = _build_format(path, format, extra=True)
+        part.reads_texts = True
+        for example in part.read(path, scheme=scheme):
             yield Example(example.text, location=example.location, extra=example.extra)
         return
     for number, line in read_lines(path, errors):

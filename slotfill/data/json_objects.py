@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence, Set
 from contextlib import suppress
 from itertools import chain, compress, dropwhile
 from pathlib import Path
@@ -30,21 +30,33 @@ class JsonObject:
         """Raise DataError with the location before `problem`."""
         raise DataError(f"{self.location}: {problem}")
 
-    def unread(self) -> list[str]:
-        """Return the keys that hold something and were not read, of objects as `entities.id`."""
+    def unread(self, bookkeeping: Set[str] = frozenset()) -> list[str]:
+        """Return the keys that hold something and were not read, of objects as `entities.id`.
+
+        Those in `bookkeeping` are left out, also in objects.
+        """
         names: list[str] = []
         if not self.items.keys() <= self._read:
             items = self.unread_items().items()
-            names = [key for key, value in items if value not in (None, "", [], {})]
+            names = [
+                key
+                for key, value in items
+                if value not in (None, "", [], {}) and key not in bookkeeping
+            ]
         for key, objects in self._objects.items() if self._objects else ():
             for each in objects:
-                if inside := each.unread():
+                if inside := each.unread(bookkeeping):
                     names += [f"{key}.{name}" for name in inside]
         return list(dict.fromkeys(names)) if names else names
 
     def unread_items(self) -> dict[str, Any]:
         """Return the keys that were not read, with their values."""
         return {key: value for key, value in self.items.items() if key not in self._read}
+
+    def skip(self) -> None:
+        """Take all of the object as read, as it is left out as a whole."""
+        self._read |= self.items.keys()
+        self._objects = None
 
     def value(self, key: str) -> Any:
         """Return the value at `key`, of any type; None without it."""

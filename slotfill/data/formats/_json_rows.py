@@ -40,7 +40,7 @@ class JsonRows(Format):
         example = self.parse(row)
         unread = row.unread_items().items()
         extra = {key: value for key, value in unread if value not in (None, "", [], {})}
-        example.list_unread(row.unread(), extra=extra)
+        example.list_unread(row.unread(self.bookkeeping), extra=extra)
         return example
 
     def rows(self, path: Path) -> Iterator[JsonObject]:

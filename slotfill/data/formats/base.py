@@ -60,8 +60,12 @@ class Format:
     """Whether the probabilities of predictions are written."""
     needs_intents: ClassVar[bool] = False
     """Whether each sentence must have an intent."""
+    bookkeeping: ClassVar[frozenset[str]] = frozenset()
+    """The keys of what a tool notes on its work, such as ids and dates, which is no loss."""
     reads_extra: bool = False
     """Whether what else a file has for a sentence is needed, which may take time to read."""
+    reads_texts: bool = False
+    """Whether texts are read to be predicted, so that labels are something else that a file has."""
     frame: ClassVar[tuple[str, str, str]] = ("", "", "")
     """What is written before the first sentence, between two, and after the last."""
 

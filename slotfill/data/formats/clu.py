@@ -2,8 +2,9 @@
 
 The category of an entity is the slot, and `dataset` the split: `Train` or `Test`. `offset` and
 `length` are in the unit `stringIndexType`: UTF-16 code units by default, code points, or text
-elements, which are taken to be what the tokenizer `characters` splits at. Every utterance counts
-as labelled. Lists of values, regular expressions and prebuilt components are not read.
+elements, which are taken to be what the tokenizer `characters` splits at. Every utterance counts as
+labelled. Lists of values, regular expressions and prebuilt components are not read, and listed;
+versions, settings and other properties of the project are left out without a word.
 
 A complete project is written, which the service imports under the name of the file: with UTF-16
 code units, in the language of the option `language`, and without `dataset`, which is Train to the
@@ -46,6 +47,10 @@ class CLU(Format):
     names_splits = True
     holds_unlabelled = False
     holds_half_labelled = False
+    bookkeeping = frozenset({
+        "projectFileVersion", "stringIndexType", "projectKind", "projectName", "multilingual",
+        "settings", "compositionSetting", "requiredComponents",
+    })  # fmt: skip
 
     def __init__(self, *, language: str = "en-us") -> None:
         self.language = language
@@ -76,16 +81,12 @@ class CLU(Format):
 
     def unread(self, path: Path) -> Iterator[str]:
         project = read_object(path)
-        for key in ("projectFileVersion", "stringIndexType", "projectKind"):
-            project.value(key)
         metadata, assets = project.object("metadata"), project.object("assets")
-        for key in ("projectKind", "projectName", "language", "multilingual", "settings"):
-            metadata.value(key)
-        for key in ("projectKind", "utterances"):
-            assets.value(key)
+        metadata.value("language")
+        assets.value("utterances")
         for each in (*assets.objects("intents"), *assets.objects("entities")):
             each.value("category")
-        yield from describe_unread(project.unread())
+        yield from describe_unread(project.unread(self.bookkeeping))
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         raise UsageError("clu, a project, cannot be printed; use jsonl")

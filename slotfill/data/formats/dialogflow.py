@@ -2,8 +2,9 @@
 
 An ES file `NAME_usersays_en.json` has the phrases of the intent NAME, and a slot is named after its
 `alias`. A CX file has `trainingPhrases`, beside `displayName` or in the folder of the intent, and a
-slot is named after its `parameterId`. The types of entities are not read. Of a folder or a zip
-file, the phrases in all languages are read, and other files are not.
+slot is named after its `parameterId`. Ids, counts, dates and the types of entities are bookkeeping,
+and left out without a word. Of a folder or a zip file, the phrases in all languages are read, and
+other files are not.
 
     {"displayName": "flight",
      "trainingPhrases": [
@@ -34,6 +35,10 @@ class Dialogflow(Format):
     """Phrases in parts, each of which may be a slot."""
 
     suffixes = (".json", ".zip")
+    bookkeeping = frozenset({
+        "id", "count", "repeatCount", "updated", "lang", "languageCode", "meta", "entityType",
+        "userDefined", "parameters", "name", "priority", "isFallback", "numTrainingPhrases",
+    })  # fmt: skip
     detected_by = "JSON with `userDefined` or `trainingPhrases`, or a folder of such files"
 
     @classmethod
@@ -75,23 +80,21 @@ class Dialogflow(Format):
                 content = read_object(file, text)
                 for key in ("displayName", "trainingPhrases"):
                     content.value(key)
-                for keys in describe_unread(content.unread()):
+                for keys in describe_unread(content.unread(self.bookkeeping)):
                     yield keys if file == path else f"{file}: {keys}"
 
 
 def _example(row: JsonObject, key: str, intent: str) -> Example:
     parts = [(part.get("text", str), _slot_name(part), None) for part in row.objects(key)]
     example = example_from_parts(parts, row.location, intent)
-    example.list_unread(row.unread())
+    example.list_unread(row.unread(Dialogflow.bookkeeping))
     return example
 
 
 def _slot_name(part: JsonObject) -> str:
     """Return the name of the slot that `part` is, empty if it is none."""
-    part.value("userDefined")
     kind_key = "meta" if part.items.get("meta") else "entityType"
     if part.items.get(kind_key) == "@sys.ignore":
-        part.value(kind_key)
         return ""
     named = (part.get(key, str, "") for key in ("parameterId", "alias"))
     return next(filter(None, named), None) or part.get(kind_key, str, "").removeprefix("@")

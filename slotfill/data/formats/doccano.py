@@ -3,8 +3,10 @@
 Of a project for sequence labelling, `label` is a list of `[start, end, label]`; with relations,
 `entities` is a list of objects with `start_offset` and `end_offset`; of a project for intents and
 slots, `entities` is a list of `[start, end, label]` and `cats` one of intents, which are joined by
-`#`. `end` is exclusive. An empty list is a text without slots, and without a list it is
-unlabelled. Relations, comments and other keys are not read.
+`#`. `end` is exclusive. An empty list is a text without slots, and without a list it is unlabelled.
+Ids and dates are bookkeeping, and left out without a word; relations, comments and other keys are
+not read, and listed. In a project for text classification `label` is a list of intents, and the
+texts are unlabelled.
 
     {"id": 1, "text": "fly to New York", "entities": [[7, 15, "destination"]], "cats": ["flight"]}
 """
@@ -21,6 +23,7 @@ from slotfill.data.formats._json_rows import (
     start_example,
 )
 from slotfill.data.json_objects import JsonObject
+from slotfill.data.schemes import TAG
 from slotfill.data.sentence import Example
 
 
@@ -28,9 +31,11 @@ class Doccano(JsonRows):
     """Exports of doccano."""
 
     detected_by = (
-        "`label` is a list of `[start, end, label]`, or `entities` with `id`, `Comments` "
-        "or a list `cats`"
+        "`label` is a list of `[start, end, label]` or of names, or `entities` with `id`,"
+        " `Comments` or a list `cats`"
     )
+
+    bookkeeping = frozenset(("id", "created_at", "updated_at"))
 
     @classmethod
     def has_shape(cls, row: Any) -> bool:
@@ -38,14 +43,18 @@ class Doccano(JsonRows):
             return False
         labels = row.get("label", row.get("labels"))
         if isinstance(labels, list):
-            return all(map(is_triple, labels[:1]))
+            return all(map(is_triple, labels[:1])) or _are_intents(row.get("label"))
+        keys = {"relations", "Comments"}
         match row.get("entities"):
             case [{"start_offset": _}, *_]:
                 return True
-            case [] | [[int(), int(), str()], *_]:
-                keys = ("id", "relations", "Comments")
-                return isinstance(row.get("cats"), list) or not row.keys().isdisjoint(keys)
-        return False
+            case [[int(), int(), str()], *_]:
+                keys.add("id")
+            case []:
+                pass
+            case _:
+                return False
+        return isinstance(row.get("cats"), list) or not row.keys().isdisjoint(keys)
 
     def parse(self, row: JsonObject) -> Example:
         # Versions 1.2 to 1.5 call the text data, and those before 1.0 the list labels.
@@ -57,6 +66,16 @@ class Doccano(JsonRows):
                 example.add_span(entity.get("label", str), start, end)
         else:
             key = next((key for key in ("label", "labels") if key in row.items), "entities")
+            if _are_intents(row.items.get(key)):
+                example.intent = join_intents(row.value(key), row, key)
+                return example
             add_triples(example, row, key)
         example.intent = join_intents(row.get("cats", list, []), row, "cats")
         return example
+
+
+def _are_intents(labels: Any) -> bool:
+    """Return whether the labels of a text are names, and not tags of its words."""
+    if not (isinstance(labels, list) and labels and {*map(type, labels)} == {str}):
+        return False
+    return not all(map(TAG.fullmatch, labels))

@@ -5,15 +5,17 @@ key. Tasks of images, recordings and HTML are errors. `labels` and `hypertextlab
 `choices` the intent: those called `intent` (or as the option `intent` says), or the only ones in
 the file. Of several annotations the ground truth is read, or else the latest; with the option
 `annotator`, only those of this user (`completed_by`). Other and cancelled annotations, relations
-and other results are left out, and listed; predictions, other data of a task and other keys are not
-read. A task without an annotation is unlabelled. `start` and `end` count code points; those of
-versions that count UTF-16 code units are corrected by `text`. In JSON-MIN the slots are the lists
-of regions with `labels`, and the intent is at the key `intent`.
+and other results are left out, and listed, as are drafts, predictions, and the annotator
+(`completed_by`) where the output has no place for it. Ids, dates and times of work are bookkeeping,
+and left out without a word. A task without an annotation is unlabelled. `start` and `end` count
+code points; those of versions that count UTF-16 code units are corrected by `text`. In JSON-MIN the
+slots are the lists of regions with `labels`, and the intent is at the key `intent`.
 
 `slotfill predict RUN --input new.txt --format label_studio` writes tasks with `predictions`, each
-with its `score`, which Label Studio shows as labels to begin with; sentences that have labels are
-written as `annotations`. They fit a project whose `Text` is called `text` and has the value
-`$text`, whose `Labels` are called `label` and whose `Choices` are called `intent`.
+with its `score`, which Label Studio shows as labels to begin with. Tasks of Label Studio keep their
+id, data, annotations, and the predictions of other models. `convert` writes labels as
+`annotations`. They fit a project whose `Text` is called `text` and has the value `$text`, whose
+`Labels` are called `label` and whose `Choices` are called `intent`.
 
     [
     {"data": {"text": "fly to New York"}, "annotations": [{"result": [
@@ -56,6 +58,8 @@ _LINK = re.compile(
 _MARKUP = re.compile(r"</[a-z][a-z0-9]*\s*>|<(?:br|p|div|span|img)\b[^<>]*>", re.IGNORECASE)
 _MIN_KEYS = ("id", "annotation_id", "annotator", "created_at", "updated_at", "lead_time")
 """The keys of JSON-MIN that are neither data nor labels."""
+_MODEL = "slotfill"
+"""The `model_version` of predictions."""
 
 
 class LabelStudio(Format):
@@ -69,6 +73,14 @@ class LabelStudio(Format):
     suffixes = (".json",)
     detected_by = "a JSON array of objects with `data`, `annotations`, `predictions` or `labels`"
     holds_confidence = True
+    bookkeeping = frozenset({
+        "id", "inner_id", "unique_id", "import_id", "project", "task", "file_upload", "from_name",
+        "to_name", "origin", "created_at", "updated_at", "updated_by", "draft_created_at",
+        "lead_time", "result_count", "parent_prediction", "parent_annotation", "last_action",
+        "last_created_by", "bulk_created", "total_annotations", "cancelled_annotations",
+        "total_predictions", "comment_count", "unresolved_comment_count", "last_comment_updated_at",
+        "overlap", "is_labeled", "allow_skip",
+    })  # fmt: skip
     frame = ("[\n", ",\n", "\n]\n")
 
     def __init__(
@@ -132,16 +144,17 @@ class LabelStudio(Format):
                 value = _parse_regions(value, row)
             is_regions = isinstance(value, list) and all(isinstance(each, dict) for each in value)
             if is_regions:
-                results += [{"from_name": key, "type": "labels", "value": each} for each in value]
+                results += [_result(key, "labels", each, len(results)) for each in value]
             elif key == self.intent and isinstance(value, str):
                 value = {"choices": [value]}
             elif key not in _MIN_KEYS and not (isinstance(value, dict) and "choices" in value):
                 data[key] = value
             if isinstance(value, dict) and "choices" in value:
-                results.append({"from_name": key, "type": "choices", "value": value})
-        kept = {key: row.items[key] for key in _MIN_KEYS if key in row.items}
-        annotation = {"completed_by": kept.pop("annotator", None), "result": results}
-        annotation |= {key: kept.pop(key, None) for key in ("created_at", "updated_at")}
+                results.append(_result(key, "choices", value, len(results)))
+        kept = {key: row.items[key] for key in _MIN_KEYS if row.items.get(key) is not None}
+        names = {"annotator": "completed_by", "annotation_id": "id"}
+        own = {names.get(key, key): kept.pop(key) for key in _MIN_KEYS[1:] if key in kept}
+        annotation = {**own, "result": results}
         is_labelled = results or "annotation_id" in row.items
         kept |= {"data": data, "annotations": [annotation] if is_labelled else []}
         return JsonObject(kept, row.location)
@@ -155,23 +168,37 @@ class LabelStudio(Format):
             user = _annotator(annotation)
             if annotation.get("was_cancelled", bool, False):
                 example.leave_out(f"a cancelled annotation{_by(user)}")
+                annotation.skip()
             elif self.annotator in (None, user):
                 candidates.append(annotation)
             else:
                 example.leave_out(f"an annotation{_by(user)}")
+                annotation.skip()
         if candidates:
             chosen = max(reversed(candidates), key=_preference)
             for annotation in candidates:
                 if annotation is not chosen:
                     example.leave_out(f"another annotation{_by(_annotator(annotation))}")
+                    annotation.skip()
             example.spans = []
             for result in chosen.objects("result"):
                 _add_result(example, result, intents)
+        kept = {key: task.items.get(key) for key in ("id", "meta")}
+        if self.reads_texts:
+            kept["annotations"] = [annotation.items for annotation in _annotations(task)]
+            kept["predictions"] = [
+                prediction
+                for prediction in task.get("predictions", list, [])
+                if not (isinstance(prediction, dict) and prediction.get("model_version") == _MODEL)
+            ]
+        elif candidates and chosen.items.get("completed_by"):
+            kept["completed_by"] = chosen.items["completed_by"]
+        extra = {key: value for key, value in kept.items() if value not in (None, [], {})}
         # All of the data, since the project of the tasks shows the text by its key.
-        extra = {key: task.items[key] for key in ("id", "meta") if task.items.get(key) is not None}
         if data.items.keys() != {"text"}:
             extra["data"] = data.items
-        example.list_unread(task.unread(), extra=extra)
+        by = ["completed_by"] if "completed_by" in extra else []
+        example.list_unread([*task.unread(self.bookkeeping), *by], extra=extra)
         return example
 
     def _text_key(self, data: JsonObject) -> str:
@@ -214,21 +241,27 @@ class LabelStudio(Format):
             if confidence and confidence.intent is not None:
                 result["score"] = round(confidence.intent, 4)
             results.append(result)
-        task = _start_task(sentence.text, sentence.extra or {})
+        extra = dict(sentence.extra or {})
+        if not confidence and (sentence.slots is not None or results):
+            by = {"completed_by": extra.pop("completed_by")} if "completed_by" in extra else {}
+            extra["annotations"] = [{**by, "result": results}]
+        task = _start_task(sentence.text, extra)
         if confidence:
             score = round(confidence.reading, 4)
-            prediction = {"model_version": "slotfill", "score": score, "result": results}
-            task["predictions"] = [prediction]
-        elif sentence.slots is not None or results:
-            task["annotations"] = [{"result": results}]
+            prediction = {"model_version": _MODEL, "score": score, "result": results}
+            task["predictions"] = [*task.get("predictions", ()), prediction]
         return json.dumps(task, ensure_ascii=False, default=str)
 
 
 def _start_task(text: str, extra: dict[str, Any]) -> dict[str, Any]:
-    """Return a task of `text` with the id and the data that it was read with."""
+    """Return a task of `text` with what else it was read with."""
     task, data = dict[str, Any](), dict[str, Any]()
     for key, value in extra.items():
-        if (key == "id" and type(value) is int) or (key == "meta" and isinstance(value, dict)):
+        if (
+            (key == "id" and type(value) is int)
+            or (key == "meta" and isinstance(value, dict))
+            or (key in ("annotations", "predictions") and _have_results(value))
+        ):
             task[key] = value
         elif key == "data" and isinstance(value, dict):
             data |= value
@@ -237,6 +270,12 @@ def _start_task(text: str, extra: dict[str, Any]) -> dict[str, Any]:
     if text not in data.values():
         data = {"text": text} | data | {"text": text}
     return {**task, "data": data}
+
+
+def _have_results(value: Any) -> bool:
+    """Return whether a value is a list of annotations or predictions."""
+    items = value if isinstance(value, list) else [None]
+    return all(isinstance(item, dict) and isinstance(item.get("result"), list) for item in items)
 
 
 def _annotations(task: JsonObject) -> list[JsonObject]:
@@ -274,8 +313,6 @@ def _parse_regions(text: str, row: JsonObject) -> Any:
 
 def _add_result(example: Example, result: JsonObject, intents: set[str]) -> None:
     """Add a slot or the intent to `example`, or note what is left out."""
-    for key in ("id", "from_name", "to_name"):
-        result.value(key)
     kind = result.get("type", str, "unknown type")
     if kind in ("labels", "hypertextlabels"):
         _add_region(example, result.object("value"), kind)

@@ -3,7 +3,8 @@
 The entity is the slot; with a role it is called `entity.role`, as `city.origin`. `endPos` is the
 last character, and offsets are in UTF-16 code units. Of an entity and its `children`, or a
 composite entity and its parts, the longest is kept, and the others are listed. Patterns, lists of
-values and regular expressions are not read. Every utterance counts as labelled.
+values and regular expressions are not read, and listed; versions and settings are left out without
+a word. Every utterance counts as labelled.
 
     {"luis_schema_version": "7.0.0", "culture": "en-us", "intents": [{"name": "flight"}],
      "entities": [{"name": "destination", "roles": []}],
@@ -30,6 +31,11 @@ class LUIS(Format):
     suffixes = (".json",)
     detected_by = "a JSON object with `luis_schema_version` or `startPos`"
 
+    bookkeeping = frozenset({
+        "luis_schema_version", "versionId", "name", "culture", "tokenizerVersion", "settings",
+        "roles", "children", "features",
+    })  # fmt: skip
+
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
         text = "\n".join(head)
@@ -46,12 +52,10 @@ class LUIS(Format):
 
     def unread(self, path: Path) -> Iterator[str]:
         app = read_object(path)
-        for key in ("luis_schema_version", "versionId", "name", "culture", "utterances"):
-            app.value(key)
-        for each in (*app.objects("intents"), *app.objects("entities")):
-            for key in ("name", "roles"):
-                each.value(key)
-        yield from describe_unread(app.unread())
+        app.value("utterances")
+        app.objects("intents")
+        app.objects("entities")
+        yield from describe_unread(app.unread(self.bookkeeping))
 
 
 def _add_entities(offsets: OffsetReader, parent: JsonObject, key: str) -> None:

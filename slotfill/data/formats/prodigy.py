@@ -2,8 +2,10 @@
 
 `spans` are the slots; their `end` is exclusive. The intent is what was chosen (`accept`), or else
 the `label` of the task; several are joined by `#`. Tasks answered `reject` or `ignore` are left
-out. A task with neither `spans` nor `tokens` is unlabelled. The tokens themselves are not used,
-since prediction splits the text itself; neither are relations and other keys.
+out; one without an `answer` counts as accepted, as `db-in` takes it. A task with neither `spans`
+nor `tokens` is unlabelled. The tokens themselves are not used, since prediction splits the text
+itself. They, hashes, times and options are bookkeeping, and left out without a word; relations,
+annotators and other keys are not read, and listed.
 
     {"text": "fly to New York", "spans": [{"start": 7, "end": 15, "label": "destination"}], "label": "flight", "answer": "accept"}
 """  # noqa: E501
@@ -24,6 +26,10 @@ class Prodigy(JsonRows):
     """Exports of Prodigy."""
 
     detected_by = "the key `answer` or `_task_hash`, or `spans` of objects"
+    bookkeeping = frozenset({
+        "tokens", "token_start", "token_end", "options", "config", "_input_hash", "_task_hash",
+        "input_hash", "_view_id", "_is_binary", "_timestamp",
+    })  # fmt: skip
 
     @classmethod
     def has_shape(cls, row: Any) -> bool:

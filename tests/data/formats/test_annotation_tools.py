@@ -14,6 +14,7 @@ from slotfill.data.corpus import (
     list_file_splits,
     read_examples,
     read_sentences,
+    read_texts,
     write_sentences,
 )
 from slotfill.data.sentence import Confidence, Sentence, Slot
@@ -115,6 +116,130 @@ def test_label_studio_reads_the_latest_annotation_that_is_not_cancelled(tmp_path
     old["ground_truth"] = True
     (sentence,) = read(tmp_path / "a.json", [task("to Rome", old, new)])
     assert summary(sentence) == ("to Rome", [("old", "Rome")], None)
+
+
+# What Label Studio adds to each task of an export on its own.
+TASK_RECORD = {
+    "inner_id": 1, "project": 2, "file_upload": "a.json", "updated_by": 1, "allow_skip": True,
+    "created_at": "2026-01-01", "updated_at": "2026-01-01", "total_annotations": 1,
+    "cancelled_annotations": 0, "total_predictions": 0, "comment_count": 0,
+    "unresolved_comment_count": 0, "comment_authors": [], "drafts": [], "predictions": [],
+}  # fmt: skip
+ANNOTATION_RECORD = {
+    "id": 7, "unique_id": "ab-cd", "task": 5, "project": 2, "updated_by": 1, "lead_time": 3.5,
+    "created_at": "2026-01-01", "updated_at": "2026-01-01", "draft_created_at": "2026-01-01",
+    "result_count": 1, "prediction": {}, "was_cancelled": False, "ground_truth": False,
+    "bulk_created": False, "last_action": None,
+}  # fmt: skip
+
+
+def export(**keys):
+    results = [region(3, 7, "Rome", "city", id="x1", origin="manual")]
+    annotation = {**ANNOTATION_RECORD, "completed_by": 4, "result": results}
+    return task("to Rome", annotation, **TASK_RECORD, **keys)
+
+
+def test_convert_names_what_label_studio_knows_of_a_sentence_and_not_its_bookkeeping(tmp_path, cli):
+    source = tmp_path / "a.json"
+    source.write_text(json.dumps([export()]))
+    assert cli("convert", source, tmp_path / "b.jsonl").code == 0
+    assert json.loads((tmp_path / "b.jsonl").read_text()) == {
+        "text": "to Rome",
+        "slots": [{"name": "city", "value": "Rome", "start": 3, "end": 7}],
+        "id": 1,
+        "completed_by": 4,
+    }
+    assert (
+        cli("convert", tmp_path / "b.jsonl", tmp_path / "c.json", "--to", "label_studio").code == 0
+    )
+    (item,) = json.loads((tmp_path / "c.json").read_text())
+    assert (item["data"], item["annotations"][0]["completed_by"]) == ({"text": "to Rome"}, 4)
+    result = cli("convert", source, tmp_path / "d.conll")
+    assert (
+        result.code == 3
+        and 'cannot hold all of it: the key "completed_by", not read;' in result.err
+    )
+    min_row = {"text": "to Rome", "label": [{"start": 3, "end": 7, "labels": ["city"]}]}
+    min_row |= {"id": 1, "annotator": 4, "annotation_id": 7, "lead_time": 3.5, "created_at": "2026"}
+    source.write_text(json.dumps([min_row]))
+    assert cli("convert", source, tmp_path / "e.jsonl").code == 0
+    assert (tmp_path / "e.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
+    source.write_text(json.dumps([export() | {"drafts": [{"id": 1}]}]))
+    result = cli("convert", source, tmp_path / "f.jsonl")
+    assert result.code == 3 and 'cannot hold all of it: the key "drafts", not read;' in result.err
+
+
+def test_label_studio_tasks_keep_their_annotations_beside_predictions(tmp_path):
+    item = export()
+    item["data"]["topic"] = "travel"
+    item["predictions"] = [
+        {"model_version": "slotfill", "result": []},
+        {"model_version": "other", "result": []},
+    ]
+    (tmp_path / "a.json").write_text(json.dumps([item]))
+    (example,) = read_texts(tmp_path / "a.json")
+    sentence = Tokenizer("words").tokenize(example.text)
+    sentence.slots, sentence.extra = [Slot("place", 1, 2)], example.extra
+    sentence.confidence = Confidence([0.9], 0.8)
+    written = json.loads(FORMATS.build("label_studio").render(sentence, scheme="iob2"))
+    for key in ("id", "data", "annotations"):
+        assert written[key] == item[key]
+    versions = [(each["model_version"], len(each["result"])) for each in written["predictions"]]
+    assert versions == [("other", 0), ("slotfill", 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "a.jsonl",
+            {"id": 1, "text": "to Rome", "entities": [{"id": 5, "label": "city", "start_offset": 3,
+             "end_offset": 7, "created_at": "2026"}], "relations": [], "Comments": []},
+        ),
+        (
+            "b.jsonl",
+            {"text": "to Rome", "answer": "accept", "_input_hash": 1, "_task_hash": -2,
+             "_view_id": "ner_manual", "_timestamp": 1, "tokens": [{"text": "to", "id": 0}],
+             "spans": [{"start": 3, "end": 7, "label": "city", "token_start": 1, "token_end": 1}]},
+        ),
+        (
+            "c_usersays_en.json",
+            [{"id": "a", "count": 2, "updated": 1, "isTemplate": False, "data": [{"text": "to "},
+             {"text": "Rome", "alias": "city", "meta": "@sys.geo-city", "userDefined": True}]}],
+        ),
+        (
+            "d.json",
+            {"name": "x", "displayName": "go", "priority": 500000, "numTrainingPhrases": 1,
+             "parameters": [{"id": "city", "entityType": "sys.geo-city", "isList": False}],
+             "trainingPhrases": [{"id": "a", "repeatCount": 1, "languageCode": "en", "parts":
+             [{"text": "to "}, {"text": "Rome", "parameterId": "city"}]}]},
+        ),
+        (
+            "e.json",
+            {"projectFileVersion": "2023-04-01", "stringIndexType": "Utf16CodeUnit", "metadata":
+             {"projectKind": "Conversation", "settings": {"confidenceThreshold": 0}, "language":
+             "en-us", "multilingual": False}, "assets": {"intents": [{"category": "go"}],
+             "entities": [{"category": "city", "compositionSetting": "combineComponents"}],
+             "utterances": [{"text": "to Rome", "intent": "go", "language": "en-us", "entities":
+             [{"category": "city", "offset": 3, "length": 4}]}]}},
+        ),
+        (
+            "f.json",
+            {"luis_schema_version": "7.0.0", "versionId": "0.1", "name": "a", "desc": "",
+             "culture": "en-us", "tokenizerVersion": "1.0.0", "settings": [{"name": "a"}],
+             "intents": [{"name": "go", "features": []}], "closedLists": [], "entities": [{"name":
+             "city", "roles": [], "children": [], "features": []}], "utterances": [{"text":
+             "to Rome", "intent": "go", "entities":
+             [{"entity": "city", "startPos": 3, "endPos": 6, "children": []}]}]},
+        ),
+    ],
+)  # fmt: skip
+def test_an_ordinary_export_becomes_json_lines_without_lossy(name, content, tmp_path, cli):
+    (tmp_path / name).write_text(json.dumps(content))
+    result = cli("convert", tmp_path / name, tmp_path / "out.jsonl")
+    assert (result.code, result.err) == (0, "")
+    row = json.loads((tmp_path / "out.jsonl").read_text())
+    assert row["slots"] == [{"name": "city", "value": "Rome", "start": 3, "end": 7}]
 
 
 def test_convert_takes_the_options_of_a_format(tmp_path, cli):

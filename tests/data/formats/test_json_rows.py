@@ -469,3 +469,17 @@ def test_items_on_one_line_are_told_apart(tmp_path):
         path.write_text(text)
         places = [example.location.removeprefix(f"{path}:") for example in read_examples(path)]
         assert places == expected
+
+
+def test_doccano_labels_of_a_text_are_its_intents(tmp_path):
+    rows = [
+        {"id": 1, "text": "hi", "label": ["greet", "ask"]},
+        {"id": 2, "text": "by", "label": ["bye"]},
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert guess_format(tmp_path / "a.jsonl") == "doccano"
+    examples = read_examples(tmp_path / "a.jsonl")
+    assert [(each.spans, each.intent) for each in examples] == [(None, "greet#ask"), (None, "bye")]
+    rows = [{"text": "to Rome", "label": ["O", "B-city"]}]  # Tags, which are no names.
+    (tmp_path / "b.jsonl").write_text(json.dumps(rows))
+    assert guess_format(tmp_path / "b.jsonl") == "jsonl"

@@ -123,7 +123,7 @@ def test_every_value_of_a_wrong_type_is_read_or_one_line(name, tmp_path):
         ),
         (
             {"id": 0, "text": "go", "label": [], "meta": {"a": 1}, "Comments": ["?"]},
-            'the keys "id", "meta", "Comments", not read',
+            'the keys "meta", "Comments", not read',
         ),
         (
             {"tokenized_text": ["go"], "ner": [], "ner_negatives": ["city"], "id": 3},
