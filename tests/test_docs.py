@@ -132,7 +132,9 @@ def test_configs_and_overrides_in_commands_are_valid(words):
         word for word in words[1:] if "=" in word and not word.startswith("-") and ".py" not in word
     ]
     # Of the reader's own making: a YAML or data file, and a part's options where the part is.
-    own = any(word.endswith((".yaml", ".yml", ".jsonl")) or ".py" in word for word in words[1:])
+    own = any(
+        word.endswith((".yaml", ".yml", ".jsonl", ".conll")) or ".py" in word for word in words[1:]
+    )
     names = [
         word for word in words[1:2] if not own and "=" not in word and not word.startswith("-")
     ]

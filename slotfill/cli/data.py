@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _SUSPECTS = "With --suspects"
 _MAX_PLACES = 20
-"""The places that are printed of a finding, except misaligned slots, which are all printed."""
+"""The places that are printed of a finding; of errors and misaligned slots it is all."""
 
 
 def report(
@@ -45,7 +45,9 @@ def report(
     ] = None,
     fail_on: Annotated[
         str | None,
-        Option(metavar="KIND[,KIND]", help="Exit with 3 if there is a finding of such a kind."),
+        Option(
+            metavar="KIND[,KIND]", help="Exit with 3 if there is a finding of such a kind, too."
+        ),
     ] = None,
     html: Annotated[
         Path | None, Option(metavar="FILE", help="Write the report as an HTML page.")
@@ -127,7 +129,7 @@ def report(
         echo(f"{html}: {format_count(len(found.findings), 'finding')}")
     else:
         _print_report(found)
-    failed = found.find_kinds(kinds)
+    failed = [each for each in found.findings if each.is_error or each.kind in kinds]
     if failed:
         raise DataError(*(f"{finding.kind}: {finding.message}" for finding in failed))
 
@@ -140,7 +142,8 @@ def _print_report(report: "DataReport") -> None:
     for finding in report.findings:
         echo(f"{finding.kind}: {finding.message}")
         places = finding.places
-        shown = len(places) if finding.kind == "misaligned" else _MAX_PLACES
+        is_complete = finding.is_error or finding.kind == "misaligned"
+        shown = len(places) if is_complete else _MAX_PLACES
         for place in places[:shown]:
             echo(f"  {place}")
         if len(places) > shown:

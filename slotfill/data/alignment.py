@@ -16,39 +16,44 @@ Misaligned = Literal["split", "widen", "skip", "error"]
 
 
 def align(
-    examples: Iterable[Example], tokenizer: Tokenizer, misaligned: Misaligned, keep_tokens: bool
+    examples: Iterable[Example],
+    tokenizer: Tokenizer,
+    misaligned: Misaligned,
+    keep_tokens: bool,
+    problems: list[str] | None = None,
 ) -> list[Sentence]:
     """Return `examples` as sentences whose slots are runs of tokens.
 
     A file's own tokens are kept with `keep_tokens` or if the tokenizer is `given`; otherwise they
-    are tokenized again, since prediction only has the text. Raises DataError at the first span
-    that is empty or out of the text, or if `misaligned` allows no other way.
+    are tokenized again, since prediction only has the text.
+
+    A span that is empty or out of the text is a DataError, or its messages are added to `problems`
+    and the sentence is left out, as are misaligned spans where `misaligned` allows no other way,
+    which are then issues of this kind.
     """
     sentences = []
-    misaligned_spans: list[str] = []
+    cut: list[Issue] = []
     seen: dict[Any, Any] = {}  # Equal tokens and slots are stored once, to save memory.
     for example in examples:
-        sentence = _tokenize(example, tokenizer, keep_tokens)
-        sentence.tokens = list(map(seen.setdefault, sentence.tokens, sentence.tokens))
-        if example.spans is not None:
-            slots = _align_slots(sentence, example.spans, misaligned, misaligned_spans)
-            sentence.slots = [seen.setdefault(slot, slot) for slot in slots]
-            if any(slots.values()):
-                sentence.resolved = list(slots.values())
-            sentence.unknown = _find_unknown_tokens(sentence, example.unknown)
+        try:
+            sentence = _tokenize(example, tokenizer, keep_tokens)
+            sentence.tokens = list(map(seen.setdefault, sentence.tokens, sentence.tokens))
+            if example.spans is not None:
+                slots = _align_slots(sentence, example.spans, misaligned, cut)
+                sentence.slots = [seen.setdefault(slot, slot) for slot in slots]
+                if any(slots.values()):
+                    sentence.resolved = list(slots.values())
+                sentence.unknown = _find_unknown_tokens(sentence, example.unknown)
+        except DataError as error:
+            if problems is None:
+                raise
+            problems += error.messages
+            continue
         sentences.append(sentence)
-    if misaligned_spans:
-        raise MisalignedError(misaligned_spans)
+    if cut and problems is None:
+        more = f" ({len(cut) - 1} more, listed by slotfill data)" if cut[1:] else ""
+        raise DataError(f"{cut[0].location}: {cut[0].message}{more}")
     return sentences
-
-
-class MisalignedError(DataError):
-    """Slots begin or end inside tokens; `problems` has a line for each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        more = f" ({len(problems) - 1} more, listed by slotfill data)" if problems[1:] else ""
-        super().__init__(f"{problems[0]}{more}")
 
 
 def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sentence:
@@ -73,25 +78,27 @@ def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sent
 
 
 def _align_slots(
-    sentence: Sentence, spans: Sequence[Span], misaligned: Misaligned, messages: list[str]
+    sentence: Sentence, spans: Sequence[Span], misaligned: Misaligned, cut: list[Issue]
 ) -> dict[Slot, str | None]:
     """Return `spans` as slots, in order, each with what its value stands for.
 
-    Those that are neither widened nor skipped are added to `messages`. Of slots that overlap, the
-    longest is kept.
+    Issues on those that are neither widened nor skipped are added to `cut`, too. Of slots that
+    overlap, the longest is kept.
     """
+    if problems := [problem for span in spans if (problem := _find_problem(sentence, span))]:
+        raise DataError(*problems)
     starts = {start: index for index, (start, _) in enumerate(sentence.offsets)}
     ends = {end: index + 1 for index, (_, end) in enumerate(sentence.offsets)}
     slots: dict[Slot, str | None] = {}
     for name, start, end, resolved in spans:
-        _check_span(sentence, name, start, end)
         first, last = starts.get(start), ends.get(end)
         if first is None or last is None:
             problem, hint = describe_misalignment(sentence, name, start, end, misaligned)
             offsets = enumerate(sentence.offsets)
             touched = [index for index, (first, last) in offsets if first < end and last > start]
             if misaligned in ("split", "error") or (misaligned == "widen" and not touched):
-                messages.append(f"{sentence.location}: {problem}; {hint}")
+                cut.append(Issue("misaligned", sentence.location, f"{problem}; {hint}"))
+                sentence.issues += (cut[-1],)
                 continue
             sentence.issues += (Issue(misaligned, sentence.location, problem),)
             if misaligned == "skip":
@@ -148,11 +155,11 @@ def _find_unknown_tokens(
     return runs
 
 
-def _check_span(sentence: Sentence, name: str, start: int, end: int) -> None:
-    """Raise DataError if a span has no name, is empty or is out of the text."""
+def _find_problem(sentence: Sentence, span: Span) -> str:
+    """Return what is wrong if a span has no name, is empty or is out of the text."""
+    name, start, end, _ = span
     where = f"from {start} to {end}"
     size = len(sentence.text)
-    problem = ""
     if not name:
         problem = f"the slot {where} has no name"
     elif start == end:
@@ -160,8 +167,9 @@ def _check_span(sentence: Sentence, name: str, start: int, end: int) -> None:
     elif not 0 <= start < end <= size:
         length = format_count(size, "character")
         problem = f"slot '{name}' {where} is not in the text of {length}, counted from 0"
-    if problem:
-        raise DataError(f"{sentence.location}: {problem}")
+    else:
+        return ""
+    return f"{sentence.location}: {problem}"
 
 
 def describe_misalignment(

@@ -47,11 +47,18 @@ class ReadResult:
     tokenizer: Tokenizer
     left_out: Sequence[Issue] = ()
     """An issue for each text without labels, if they are needed, or without words."""
+    problems: Sequence[str] = ()
+    """What cannot be read, if it is listed, a line each, which begins with `file:line:`."""
 
     def issues(self, kind: str) -> list[Issue]:
         """Return the repairs of one kind that were made, in the order of the file."""
         issues = chain.from_iterable(sentence.issues for sentence in self.sentences)
         return [issue for issue in chain(issues, self.left_out) if issue.kind == kind]
+
+    def list_problems(self) -> list[str]:
+        """Return everything at which check and train stop, a line each."""
+        misaligned = self.issues("misaligned")
+        return [*self.problems, *(f"{issue.location}: {issue.message}" for issue in misaligned)]
 
     @property
     def repaired_tags(self) -> int:
@@ -66,11 +73,13 @@ def read_examples(
     scheme: str = "iob2",
     split: str | None = None,
     extra: bool = False,
+    problems: list[str] | None = None,
 ) -> list[Example]:
     """Return what the file (or folder) `path` holds, at least one example.
 
     Of a file that names the split of each example, only those of `split` are returned, if given.
-    `extra` keeps what else the file has for each. Raises DataError if the file cannot be read.
+    `extra` keeps what else the file has for each. What cannot be read is added to `problems` where
+    there are other examples; otherwise, and without `problems`, it is a DataError.
     """
     path = Path(path)
     examples: list[Example] = []
@@ -80,10 +89,13 @@ def read_examples(
             if is_special_file(file):
                 raise DataError(f"{file}: not a regular file; copy its content into one")
         reader = _build_format(part, format, extra)
-        for example in reader.read(part, scheme=scheme):
+        for example in _read_usable(reader, part, scheme, problems):
             example.extra = example.extra if extra else None
             examples.append(example)
-        unread += (Issue("not read", str(part), message) for message in reader.unread(part))
+        if not problems:
+            unread += (Issue("not read", str(part), message) for message in reader.unread(part))
+    if not examples and problems:
+        raise DataError(*problems)
     if not examples:
         raise DataError(f"{path}: no sentences; the file is empty")
     if split is None:
@@ -114,6 +126,7 @@ def read_sentences(
     labelled: bool = True,
     intents: bool = False,
     strict: bool = False,
+    list_problems: bool = False,
 ) -> ReadResult:
     """Return the sentences of the file (or folder) `path`, at least one.
 
@@ -127,26 +140,45 @@ def read_sentences(
         labelled: Whether sentences without labels are left out, as those without words are.
         intents: Whether every sentence must have an intent.
         strict: Whether sentences to leave out, offsets to correct and overlapping slots are errors.
+        list_problems: List what cannot be read, instead of raising the first DataError, if there
+            are other sentences.
     """
+    problems: list[str] = []
     with _paused_garbage_collection():
-        examples = read_examples(path, format=format, scheme=scheme, split=split, extra=extra)
+        examples = read_examples(
+            path,
+            format=format,
+            scheme=scheme,
+            split=split,
+            extra=extra,
+            problems=problems if list_problems else None,
+        )
         if isinstance(tokenizer, str):
             learned_from = examples if misaligned == "split" else []
             tokenizer = Tokenizer.fit(tokenizer, normalization, learned_from)
         for example in examples:
             for issue in example.issues:
                 if issue.kind == "unknown labels":
-                    raise DataError(f"{issue.location}: {issue.message}")
+                    example.problems += (f"{issue.location}: {issue.message}",)
+                    problems += example.problems
+        examples = [example for example in examples if not example.problems]
+        if problems and not (list_problems and examples):
+            raise DataError(*problems if list_problems else problems[:1])
         kept, left_out = _leave_out(path, examples, labelled=labelled)
-        sentences = align(kept, tokenizer, misaligned, keep_tokens)
-    result = ReadResult(sentences, tokenizer, left_out)
+        sentences = align(
+            kept, tokenizer, misaligned, keep_tokens, problems if list_problems else None
+        )
+    result = ReadResult(sentences, tokenizer, left_out, problems)
     kinds = ("unlabelled", "no words", "corrected offset", "overlap")
     if strict and (repairs := [issue for kind in kinds for issue in result.issues(kind)]):
-        raise DataError(f"{repairs[0].location}: {repairs[0].message}{_count_others(repairs)}")
+        others = "" if list_problems else _count_others(repairs)
+        problems += [f"{issue.location}: {issue.message}{others}" for issue in repairs]
     for sentence in result.sentences:
         if intents and not intent_names(sentence.intent):
-            problem = "no intent; give it one, or set intent: null"
-            raise DataError(f"{sentence.location}: the sentence has {problem}")
+            problem = "the sentence has no intent; give it one, or set intent: null"
+            problems.append(f"{sentence.location}: {problem}")
+    if problems and not list_problems:
+        raise DataError(problems[0])
     return result
 
 
@@ -202,7 +234,7 @@ def read_texts(
     if format not in (None, "text"):
         part = _build_format(path, format, extra=True)
         part.reads_texts = True
-        for example in part.read(path, scheme=scheme):
+        for example in _read_usable(part, path, scheme):
             yield Example(example.text, location=example.location, extra=example.extra)
         return
     for number, line in read_lines(path, errors):
@@ -213,6 +245,24 @@ def read_texts(
                     " --input-format text if it is text"
                 )
         yield Example(line, location=f"{path}:{number}")
+
+
+def _read_usable(
+    part: Format, path: Path, scheme: str, problems: list[str] | None = None
+) -> Iterator[Example]:
+    """Yield what can be used of a file; what cannot is added to `problems`, or a DataError."""
+    try:
+        for example in part.read(path, scheme=scheme):
+            if not example.problems:
+                yield example
+            elif problems is None:
+                raise DataError(example.problems[0])
+            else:
+                problems += example.problems
+    except DataError as error:
+        if problems is None:
+            raise
+        problems += error.messages
 
 
 def write_sentences(
@@ -344,7 +394,7 @@ def write_checked(
     lost = [f'"{key}"' for key in extra if not part.holds_extra(key)]
     named = reading.issues("extra")
     losses += (issue for issue in named if any(key in issue.message for key in lost))
-    losses += _find_losses(reading, list(part.read(draft, scheme=scheme)))
+    losses += _find_losses(reading, list(_read_usable(part, draft, scheme)))
     if losses and not lossy:
         raise DataError(
             f"{losses[0].location}: {target} cannot hold all of it:"
@@ -485,7 +535,13 @@ def _read_magic(path: Path) -> bytes:
 def _read_head(path: Path) -> list[str]:
     """Return the first lines of a file that are not empty."""
     lines = (line[:_HEAD_CHARACTERS] for _, line in read_lines(path) if line.strip())
-    return list(islice(lines, _HEAD_LINES))
+    head: list[str] = []
+    try:
+        head.extend(islice(lines, _HEAD_LINES))
+    except DataError:  # It is said when the file is read, with what is before it.
+        if not head:
+            raise
+    return head
 
 
 def _matching(
@@ -513,7 +569,7 @@ def list_file_splits(path: Path, format: FormatPart = None) -> list[str]:
     part = _build_format(path, format)
     if not part.names_splits:
         return []
-    splits = {each.split for each in part.read(path, scheme="iob2")}
+    splits = {each.split for each in part.read(path, scheme="iob2") if not each.problems}
     return sorted(_named(split) for split in splits if split)
 
 

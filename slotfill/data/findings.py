@@ -25,6 +25,7 @@ KINDS = {
     "unlabelled": "sentences without labels, which are left out of training and scoring",
     "no-words": "texts without words, which are left out",
     "repaired-tags": "tags that their scheme does not allow",
+    "errors": "what cannot be read, at which check and train stop",
     "misaligned": "slots that begin or end inside a token",
     "retokenized": "tokens of the file that prediction would split differently",
     "corrected-offsets": "offsets at which the file's text of the slot is not",
@@ -54,7 +55,6 @@ _REPAIRED_SLOTS = {
     "left out": ("left-out", "left out"),
     "widen": ("misaligned", "misaligned slots widened"),
     "skip": ("misaligned", "misaligned slots skipped"),
-    "misaligned": ("misaligned", "misaligned slots, at which check and train stop"),
 }
 """The kind and the title of the findings on the issues of each kind."""
 
@@ -71,6 +71,8 @@ class Finding:
     """Each place where it is, as `file:line: what is there`."""
     is_usual: bool = False
     """Whether most corpora have it, so that it is no reason for a warning."""
+    is_error: bool = False
+    """Whether check and train stop at it."""
 
     def __str__(self) -> str:
         return self.message
@@ -81,6 +83,8 @@ def find_problems(splits: Mapping[str, ReadResult]) -> list[Finding]:
     findings: list[Finding] = []
     findings += find_left_out(splits)
     for split, result in splits.items():
+        if result.problems:
+            findings.append(find_errors(split, result.problems))
         findings += _find_repairs(split, result)
         findings += _find_duplicates(split, result.sentences)
     for split, result in list(splits.items())[:1]:
@@ -90,6 +94,21 @@ def find_problems(splits: Mapping[str, ReadResult]) -> list[Finding]:
     findings += _find_shared_sentences(splits)
     findings += _find_similar_names(splits)
     return findings
+
+
+def find_errors(split: str, problems: Sequence[str]) -> Finding:
+    """Return the finding on what of a split cannot be read, a line each."""
+    problems = sorted(problems, key=_place)
+    count = format_count(len(problems), "error")
+    where = _list_some(dict.fromkeys(problem.partition(": ")[0] for problem in problems))
+    message = f"{split}: {count}, at which check and train stop, at {where}"
+    return Finding("errors", message, problems, is_error=True)
+
+
+def _place(problem: str) -> tuple[str, int]:
+    """Return the file and the line that a message begins with."""
+    match = re.match(r"(.*?):(?:row )?(\d+)\b", problem)
+    return (match[1], int(match[2])) if match else (problem, 0)
 
 
 def find_left_out(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
@@ -175,9 +194,13 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
     for issue_kind, (kind, title) in _REPAIRED_SLOTS.items():
         if places := _list_places(result.issues(issue_kind)):
             message = f"{split}: {title}: {len(places):,}, at {_list_some(places)}"
-            if issue_kind == "misaligned":
-                message += "; correct them, or set data.misaligned to widen or skip"
             yield Finding(kind, message, places)
+    if places := _list_places(result.issues("misaligned")):
+        message = (
+            f"{split}: misaligned slots, at which check and train stop: {len(places):,}, at"
+            f" {_list_some(issue.location for issue in result.issues('misaligned'))}"
+        )
+        yield Finding("misaligned", message, places, is_error=True)
     if unread := list(
         dict.fromkeys(issue.message for issue in result.issues("not read") + result.issues("extra"))
     ):

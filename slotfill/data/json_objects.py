@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterator, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from contextlib import suppress
 from itertools import chain, compress, dropwhile
 from pathlib import Path
@@ -196,8 +196,8 @@ def _read_text(path: Path) -> str:
 def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the location and the value of each row of JSON lines, or of an array of such rows.
 
-    Instead of lines, the rows may be objects over several lines. Raises DataError where the file is
-    not JSON.
+    Instead of lines, the rows may be objects over several lines. A line that is not JSON has a
+    DataError as its value; it is raised if the rows are not lines.
     """
     lines = dropwhile(lambda numbered: not numbered[1].strip(), read_lines(path))
     start, first = next(lines, (0, ""))
@@ -209,18 +209,29 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
         if line.strip():
             location = f"{path}:{number}"
             try:
-                yield location, parse_json(line, location)
+                value = parse_json(line, location)
             except json.JSONDecodeError as error:
-                problem = f"not JSON: {describe_json_error(error)}"
-                raise DataError(f"{location}: {problem}") from None
+                value = DataError(f"{location}: not JSON: {describe_json_error(error)}")
+            except DataError as error:
+                value = error
+            yield location, value
 
 
-def read_row_objects(path: Path) -> Iterator[JsonObject]:
-    """Yield the rows of `read_rows`; raises DataError if one is not an object."""
+def read_row_objects(
+    path: Path, convert: Callable[[Any], Any] = lambda row: row, expected: str = "a JSON object"
+) -> Iterator[JsonObject | DataError]:
+    """Yield the rows of `read_rows` as objects, or a DataError for each that is none.
+
+    `convert` is applied to each row before, and `expected` is what the error says.
+    """
     for location, row in read_rows(path):
-        if not isinstance(row, dict):
-            raise DataError(f"{location}: expected a JSON object, found {shorten(row)}")
-        yield JsonObject(row, location)
+        value = convert(row)
+        if isinstance(value, dict):
+            yield JsonObject(value, location)
+        elif isinstance(value, DataError):
+            yield value
+        else:
+            yield DataError(f"{location}: expected {expected}, found {shorten(value)}")
 
 
 def _is_begun(line: str) -> bool:

@@ -60,10 +60,6 @@ class DataReport:
     """The slots, then the intents, the most frequent first."""
     findings: list[Finding]
 
-    def find_kinds(self, kinds: Sequence[str]) -> list[Finding]:
-        """Return the findings of some kinds."""
-        return [finding for finding in self.findings if finding.kind in kinds]
-
 
 def describe_data(
     name: str, splits: Mapping[str, ReadResult], findings: Sequence[Finding]

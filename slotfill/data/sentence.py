@@ -102,6 +102,8 @@ class Example:
     """The split that the file says it belongs to, as train; None if it says none."""
     extra: dict[str, Any] | None = None
     """What else the file has for the text, by key, such as an id or other columns."""
+    problems: tuple[str, ...] = ()
+    """Why it cannot be used, a line each, which begins with `file:line:`."""
 
     def add_span(
         self,
@@ -113,15 +115,16 @@ class Example:
     ) -> None:
         """Add a slot, with its offsets corrected if the text there is not `value`.
 
-        Raises DataError if `value` is not in the text.
+        That `value` is not in the text is one of the `problems`.
         """
         if value and (self.text[start:end] != value or end > len(self.text)):
             found = find_value(self.text, start, end, value)
             if found is None:
-                raise DataError(
+                self.problems += (
                     f"{self.location}: slot '{name}' has the value {value!r}, which is not in the"
-                    f" text; from {start} to {end} it reads {self.text[start:end]!r}"
+                    f" text; from {start} to {end} it reads {self.text[start:end]!r}",
                 )
+                return
             if found[2]:
                 message = f"slot '{name}' ({value!r}): {start} to {end} read as {{}} to {{}} ({{}})"
                 self._add_issue("corrected offset", message.format(*found))
@@ -151,6 +154,11 @@ class Example:
 
     def _add_issue(self, kind: str, message: str) -> None:
         self.issues += (Issue(kind, self.location, message),)
+
+
+def unreadable(error: DataError) -> Example:
+    """Return what stands for an example that cannot be read, with the problems of `error`."""
+    return Example("", problems=tuple(error.messages))
 
 
 def describe_unread(names: Sequence[str], kind: str = "key") -> Iterator[str]:

@@ -40,14 +40,19 @@ MIN_VALID_LABELS = 200
 
 
 def read_split(
-    data: DataConfig, split: str, *, intents: bool = False, tokenizer: Tokenizer | None = None
+    data: DataConfig,
+    split: str,
+    *,
+    intents: bool = False,
+    tokenizer: Tokenizer | None = None,
+    list_problems: bool = False,
 ) -> ReadResult:
     """Return the labelled sentences of `split`.
 
     Where `intents` are learned, all sentences of train, valid and test have one. Without a file
     for valid, it is the share `holdout_share` of the training sentences, which train is without.
-    `tokenizer` is that of a trained run; without it, one is learned. Raises UsageError if there is
-    no such split.
+    `tokenizer` is that of a trained run; without it, one is learned. `list_problems` lists what
+    cannot be read, as `read_sentences` does. Raises UsageError if there is no such split.
     """
     intents &= split in SPLITS
     path = split_path(data, split)
@@ -65,12 +70,16 @@ def read_split(
         misaligned=data.misaligned,
         intents=intents,
         strict=data.strict,
+        list_problems=list_problems,
     )
     if split == "train" and not intents and not any(s.slots for s in result.sentences):
-        raise DataError(
+        problem = (
             f"{path}: none of the {len(result.sentences):,} training sentences has a slot, so there"
             " is nothing to learn; label the slots in some of them"
         )
+        if not list_problems:
+            raise DataError(problem)
+        result = replace(result, problems=[*result.problems, problem])
     share = holdout_share(data) if split in ("train", "valid") else 0.0
     return _hold_out(result, share, split) if share else result
 
@@ -86,7 +95,8 @@ def _training_examples(data: DataConfig) -> list[Example]:
     path = split_path(data, "train")
     assert path is not None
     split = _split_in_file(data, path, "train")
-    return read_examples(path, format=data.format, scheme=data.scheme, split=split)
+    # What cannot be read is said when the sentences are read.
+    return read_examples(path, format=data.format, scheme=data.scheme, split=split, problems=[])
 
 
 def _split_in_file(data: DataConfig, path: Path, split: str) -> str | None:
@@ -186,9 +196,9 @@ def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
     held = draw_holdout(reading.sentences, size)
     numbered = enumerate(reading.sentences)
     sentences = [each for index, each in numbered if (index in held) == (split == "valid")]
-    return replace(
-        reading, sentences=sentences, left_out=reading.left_out if split == "train" else ()
-    )
+    if split == "train":
+        return replace(reading, sentences=sentences)
+    return replace(reading, sentences=sentences, left_out=(), problems=())
 
 
 def draw_holdout(sentences: Sequence[Sentence], size: int) -> set[int]:

@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slotfill.config.builtin import default_config, is_config, load_config
-from slotfill.config.models import Config, external_part_files
+from slotfill.config.models import Config, DataConfig, external_part_files
 from slotfill.config.registry import are_external_parts_trusted
-from slotfill.data.alignment import MisalignedError
 from slotfill.data.corpus import ReadResult, split_name
-from slotfill.data.findings import Finding, check_splits, check_values, find_problems
+from slotfill.data.findings import (
+    Finding,
+    check_splits,
+    check_values,
+    find_errors,
+    find_problems,
+)
 from slotfill.data.report import DataReport, describe_data
 from slotfill.data.sentence import intent_names
 from slotfill.data.splits import SPLITS, read_split, split_names
@@ -47,13 +52,11 @@ def check_config(
             not_verified.append(str(error))
         else:
             check_buildable(loaded)
-    results, summaries = {}, []
+    results, summaries, problems = {}, [], list[str]()
     with loaded.locate_errors():
         for split in sorted(split_names(loaded.data), key=_rank_split):
-            try:
-                result = read_split(loaded.data, split, intents=bool(loaded.intent))
-            except MisalignedError as error:
-                raise DataError(*error.problems) from None
+            result = _read(loaded, loaded.data, split)
+            problems += result.list_problems()
             results[split] = result
             slots = sum(len(sentence.slots or ()) for sentence in result.sentences)
             counts = [(len(result.sentences), "sentence"), (slots, "slot")]
@@ -66,6 +69,8 @@ def check_config(
             if result.repaired_tags:
                 summary += f", {format_count(result.repaired_tags, 'tag')} repaired"
             summaries.append(f"{split}: {summary}")
+        if problems:
+            raise DataError(*problems)
         slot_names = {slot.name for s in results["train"].sentences for slot in s.slots or ()}
         sentence_weights(results["train"].sentences, loaded.train)
         check_slot_names("thresholds", loaded.thresholds, slot_names)
@@ -100,16 +105,19 @@ def report_data(words: Sequence[str], overrides: Sequence[str] = ()) -> DataRepo
         overrides = [_set_path("data.train", train), *overrides]
     word = words[0] if words and not train else None
     name, config = _load(word, overrides)
+    unreadable = []
     with config.locate_errors():
-        splits = {"train": _read(config, "train")}
-        tokenizer = splits["train"].tokenizer
-        for split in sorted(split_names(config.data), key=_rank_split):
-            if split != "train":
-                splits[split] = _read(config, split, tokenizer)
+        others = [split for split in split_names(config.data) if split != "train"]
+        sources = {split: (config.data, split) for split in sorted(others, key=_rank_split)}
         for split, path in paths.items():
-            data = config.data.model_copy(update={"test": path})
-            splits[split] = _read(config.model_copy(update={"data": data}), "test", tokenizer)
-    return describe_data(name, splits, find_all(config, splits))
+            sources[split] = (config.data.model_copy(update={"test": path}), "test")
+        splits = {"train": _read(config, config.data, "train")}
+        for split, (data, own_name) in sources.items():
+            try:
+                splits[split] = _read(config, data, own_name, splits["train"].tokenizer)
+            except DataError as error:
+                unreadable.append(find_errors(split, error.messages))
+    return describe_data(name, splits, [*unreadable, *find_all(config, splits)])
 
 
 def resolve_data(word: str | None, overrides: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -145,17 +153,8 @@ def _set_path(key: str, path: str) -> str:
     return f"{key}={json.dumps(path, ensure_ascii=False)}"
 
 
-def _read(config: Config, split: str, tokenizer: Tokenizer | None = None) -> ReadResult:
-    """Read a split; where misaligned slots are errors, without them, but with an issue on each."""
-    data, intents = config.data, bool(config.intent)
-    try:
-        return read_split(data, split, intents=intents, tokenizer=tokenizer)
-    except MisalignedError:
-        data = data.model_copy(update={"misaligned": "skip"})
-        result = read_split(data, split, intents=intents, tokenizer=tokenizer)
-    for sentence in result.sentences:
-        sentence.issues = tuple(
-            issue._replace(kind="misaligned") if issue.kind == "skip" else issue
-            for issue in sentence.issues
-        )
-    return result
+def _read(
+    config: Config, data: DataConfig, split: str, tokenizer: Tokenizer | None = None
+) -> ReadResult:
+    intents = bool(config.intent)
+    return read_split(data, split, intents=intents, tokenizer=tokenizer, list_problems=True)

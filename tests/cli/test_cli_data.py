@@ -32,9 +32,9 @@ def write(name: str, lines: list[str]) -> None:
     Path(name).write_text("".join(lines), encoding="utf-8")
 
 
-def report(cli, *words):
+def report(cli, *words, code=0):
     result = cli("data", *words, "--json")
-    assert (result.code, result.err) == (0, "")
+    assert result.code == code and (code or not result.err)
     return json.loads(result.out)
 
 
@@ -92,9 +92,147 @@ def test_repairs_overlaps_and_shared_sentences_are_found(folder, cli):
 def test_all_misaligned_slots_are_listed(treatment, folder, cli):
     write("own.md", LINES + [f"go to [Tow](goal)n{index}\n" for index in range(30)])
     result = cli("data", "own.md", f"data.misaligned={treatment}")
-    assert result.code == 0 and result.out.count("slot 'goal' ('Tow') cuts the token") >= 30
+    assert result.code == (3 if treatment == "error" else 0)
+    assert result.out.count("slot 'goal' ('Tow') cuts the token") >= 30
     for line in range(81, 111):
         assert f"  own.md:{line}: slot 'goal'" in result.out
+
+
+# A file with sentences that cannot be read between others, and the lines of its errors. In each,
+# the first and the last sentence are read.
+def _rows(*rows):
+    return "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
+
+
+_TEXT = "fly to Rome"
+_SLOT = {"name": "goal", "value": "Rome", "start": 7, "end": 11}
+_GOOD = {"text": _TEXT, "slots": [_SLOT]}
+_TWO_WRONG = [_SLOT | {"value": "Oslo"}, _SLOT | {"value": "Bonn"}]
+BROKEN = {
+    "values.jsonl": (
+        _rows(
+            _GOOD,
+            {"text": _TEXT, "slots": _TWO_WRONG},
+            {"text": _TEXT, "slots": [{"name": "goal", "start": 7, "end": 99}]},
+            {"text": _TEXT, "slots": [{"name": "goal", "start": 7, "end": 7}]},
+            {"text": _TEXT, "slots": [{"name": "goal", "start": "7", "end": 11}]},
+            _GOOD,
+        ),
+        [2, 2, 3, 4, 5],
+    ),
+    "lines.jsonl": (
+        _rows(_GOOD, '{"text": ', "[1]", {"text": 5}, {"txt": ""}, {"tokens": ["a"], "tags": []})
+        + _rows({"text": _TEXT, "entities": [[7, 11, "goal"]]}, '{"text": "\\ud800"}', _GOOD),
+        [2, 3, 4, 5, 6, 7, 8],
+    ),
+    "array.json": (
+        "[\n"
+        + _rows(*[json.dumps(_GOOD) + ","] * 2)
+        + _rows(json.dumps({"text": 5}) + ",", "7,", json.dumps(_GOOD))
+        + "]\n",
+        [4, 5],
+    ),
+    "tags.conll": (
+        "fly\tO\nRome\tB-goal\n\nto\tX\nOslo\tS-goal\nnow\tO\n\nto\tO\nOslo\n\ngo\tO\n\n",
+        [4, 5, 9],
+    ),
+    "text.md": (
+        "fly to [Rome](goal)\nto [Oslo\n[](flight)\nto ]\n\\x\nfly to [Rome](goal)\n",
+        [2, 3, 4, 5],
+    ),
+    "table.csv": (
+        'text,slots\na,[]\nb\nc,{\nd,"[{}]"\ne,[7]\nfly to Rome,'
+        '"[{""name"": ""goal"", ""start"": 7, ""end"": 11}]"\n',
+        [3, 4, 5, 6],
+    ),
+    "pairs.txt": ("to:O Rome:B-goal\n" * 20 + "to:O Rome:B-goal x\n <=> go\nto:O\n", [21, 22]),
+    "spacy.jsonl": (
+        _rows(
+            [_TEXT, {"entities": [[7, 11, "goal"]]}],
+            [_TEXT, {"entities": [[7, 99, "goal"]]}],
+            "7",
+            [_TEXT, {"entities": [["7", 11, "goal"]]}],
+            [_TEXT, {"entities": [[7, 11, "goal"]]}],
+        ),
+        [2, 3, 4],
+    ),
+    "massive.jsonl": (
+        _rows(
+            {"utt": _TEXT, "annot_utt": "fly to [goal : Rome]"},
+            {"utt": _TEXT, "annot_utt": "fly to [goal : Rome"},
+            {"utt": 7, "annot_utt": "fly to [goal : Rome]"},
+            {"utt": _TEXT, "annot_utt": "fly to [goal : Rome]"},
+        ),
+        [2, 3],
+    ),
+    "prodigy.jsonl": (
+        _rows(
+            {"text": _TEXT, "answer": "accept", "spans": [{"start": 7, "end": 11, "label": "g"}]},
+            {"text": _TEXT, "answer": "perhaps"},
+            {"text": _TEXT, "answer": "accept", "spans": [{"start": 7, "label": "g"}]},
+            "{",
+            {"text": _TEXT, "answer": "accept", "spans": []},
+        ),
+        [2, 3, 4],
+    ),
+    "nlu.yml": (
+        "nlu:\n- intent: go\n  examples: |\n    - to [Rome](goal)\n    - to [Oslo]{x}\n"
+        '    - to [Bonn]{"role": "a"}\n    - now\n',
+        [5, 6],
+    ),
+    # What follows broken JSON that is not lines, or another encoding, cannot be read.
+    "damaged.json": ("[\n" + _rows(json.dumps(_GOOD) + ",", '{"text": "a", }') + "]\n", [3]),
+    "bytes.md": (b"fly to [Rome](goal)\nto ]\nto \xe9 \xfc\nnow\n", [2, 3]),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_all_errors_are_listed_beside_the_report_on_the_rest(name, folder, cli):
+    content, lines = BROKEN[name]
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = report(cli, name, code=3)
+    (errors,) = [each for each in found["findings"] if each["kind"] == "errors"]
+    assert [place.partition(": ")[0] for place in errors["places"]] == [
+        f"{name}:{line}" for line in lines
+    ]
+    assert found["names"][0]["kind"] == "slot"  # What can be read is described.
+    checked = cli("check", name)
+    assert (checked.code, sorted(checked.err.splitlines())) == (
+        3,
+        sorted(f"slotfill: {place}" for place in errors["places"]),
+    )
+
+
+def test_errors_are_printed_and_training_stops_at_the_first(folder, cli):
+    write("values.jsonl", [BROKEN["values.jsonl"][0]])
+    wrong = "slot 'goal' has the value '{}', which is not in the text; from 7 to 11 it reads 'Rome'"
+    places = [f"values.jsonl:2: {wrong.format(value)}" for value in ("Oslo", "Bonn")]
+    printed = cli("data", "values.jsonl")
+    assert printed.err == (
+        "slotfill: errors: train: 5 errors, at which check and train stop, at values.jsonl:2,"
+        " values.jsonl:3, values.jsonl:4, values.jsonl:5\n"
+    )
+    assert printed.code == 3 and all(f"  {place}\n" in printed.out for place in places)
+    trained = cli("train", "data.path=values.jsonl", "--out", "run")
+    assert (trained.code, trained.err) == (3, f"slotfill: {places[0]}\n")
+
+
+def test_errors_in_one_split_do_not_hide_the_others(folder, cli):
+    write("train.md", [*LINES, "to ]\n"])
+    write("valid.md", ["]\n", "[\n"])
+    write("test.md", ["leave [City1](origin)\n", "]\n"])
+    found = report(cli, ".", code=3)
+    assert [split["name"] for split in found["splits"]] == ["train", "test"]
+    errors = {
+        each["message"].partition(":")[0]: [place.partition(": ")[0] for place in each["places"]]
+        for each in found["findings"]
+        if each["is_error"]
+    }
+    assert errors == {
+        "train": ["train.md:81"],
+        "valid": ["valid.md:1", "valid.md:2"],
+        "test": ["test.md:2"],
+    }
 
 
 def test_check_prints_the_line_of_each_problem(folder, cli):
@@ -226,9 +364,13 @@ def test_every_command_says_how_many_sentences_are_left_out(folder, cli):
     trained = cli("train", "half.yaml", "train.epochs=1", "--out", "run")
     assert trained.code == 0
     assert trained.out.startswith(f"warning: {unlabelled}\nwarning: {blank}\n")
-    for command in (["data"], ["check"]):
-        strict = cli(*command, "half.jsonl", "data.strict=true")
-        assert strict.code == 3 and strict.err.endswith("no labels: 'hello' (and 1 more)\n")
+    for command in ("data", "check"):
+        strict = cli(command, "half.jsonl", "data.strict=true")
+        listed = strict.out if command == "data" else strict.err
+        assert strict.code == 3 and "half.jsonl:2: no labels: 'hello'\n" in listed
+        assert "half.jsonl:3: the text has no words\n" in listed
+    strict = cli("train", "half.yaml", "data.strict=true", "--out", "strict")
+    assert strict.code == 3 and strict.err.endswith("no labels: 'hello' (and 1 more)\n")
     assert cli("convert", "half.jsonl", "new.jsonl").code == 3
     converted = cli("convert", "half.jsonl", "new.jsonl", "--lossy")
     assert converted.out == "new.jsonl: 2 sentences, 1 text without words left out\n"
@@ -261,7 +403,8 @@ def test_a_missing_file_is_wrong_use_in_every_command(command, folder, cli):
 def test_slots_that_data_refuses_are_those_that_check_stops_at(folder, cli):
     write("own.md", [*LINES, "go to [Ber](goal)lin\n", "go to [Par](goal)is\n"])
     words = ["own.md", "data.misaligned=error"]
-    (found,) = [each for each in report(cli, *words)["findings"] if each["kind"] == "misaligned"]
+    (found,) = [each for each in report(cli, *words, code=3)["findings"] if each["is_error"]]
+    assert found["kind"] == "misaligned"
     assert found["message"].startswith("train: misaligned slots, at which check and train stop: 2")
     assert [place.partition(";")[0] for place in found["places"]] == [
         "own.md:81: slot 'goal' ('Ber') cuts the token 'Berlin'",
@@ -269,9 +412,7 @@ def test_slots_that_data_refuses_are_those_that_check_stops_at(folder, cli):
     ]
     checked = cli("check", *words)
     assert checked.code == 3
-    assert [line.partition(";")[0] for line in checked.err.splitlines()] == [
-        f"slotfill: {place}" for place in found["places"]
-    ]
+    assert checked.err.splitlines() == [f"slotfill: {place}" for place in found["places"]]
 
 
 def test_check_takes_what_data_takes(folder, cli):

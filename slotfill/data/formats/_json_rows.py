@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slotfill.data.formats.base import Format
+from slotfill.data.formats.base import Format, parse_each
 from slotfill.data.json_objects import JsonObject, parse_head, read_row_objects, shorten
 from slotfill.data.sentence import INTENT_SEPARATOR, Example
 from slotfill.errors import DataError
@@ -33,7 +33,7 @@ class JsonRows(Format):
         return any(map(cls.has_shape, rows)) and not any(own)
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        yield from map(self.parse_all, self.rows(path))
+        yield from parse_each(self.parse_all, self.rows(path))
 
     def parse_all(self, row: JsonObject) -> Example:
         """Return the example that one JSON object is, with the keys that it does not hold."""
@@ -43,8 +43,8 @@ class JsonRows(Format):
         example.list_unread(row.unread(self.bookkeeping), extra=extra)
         return example
 
-    def rows(self, path: Path) -> Iterator[JsonObject]:
-        """Yield the JSON objects of the file."""
+    def rows(self, path: Path) -> Iterator[JsonObject | DataError]:
+        """Yield the JSON objects of the file, and an error for each line that is none."""
         return read_row_objects(path)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from slotfill.data.offsets import normal_forms
 from slotfill.data.schemes import UNKNOWN_TAG, is_cut, slots_to_tags, tags_to_slots
@@ -18,11 +18,13 @@ from slotfill.data.sentence import (
     Span,
     describe_unread,
     token_offsets,
+    unreadable,
 )
 from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError, UsageError
 
 _SEPARATOR = re.compile("[ \t\r\n]")
+_Row = TypeVar("_Row")
 
 
 @dataclass
@@ -90,8 +92,9 @@ class Format:
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         """Yield what the file (or folder) `path` holds, before tokenization.
 
-        `scheme` is that of the file's tags, if it has tags. Raises DataError, beginning with
-        `file:line:`, at the first thing that cannot be read.
+        `scheme` is that of the file's tags, if it has tags. A sentence that cannot be read is an
+        example with `problems`, see `parse_each`. Raises DataError, beginning with `file:line:`,
+        where the rest of the file cannot be read.
         """
         raise NotImplementedError
 
@@ -140,6 +143,21 @@ class Format:
         rendered = (self.render(sentence, scheme=scheme) for sentence in sentences)
         with path.open("x", encoding="utf-8", newline="\n") as file:
             file.writelines(self.join(rendered))
+
+
+def parse_each(
+    parse: Callable[[_Row], Example], rows: Iterable[_Row | DataError]
+) -> Iterator[Example]:
+    """Yield the example of each row; one with its problems where `parse` raises DataError."""
+    for row in rows:
+        if isinstance(row, DataError):
+            yield unreadable(row)
+            continue
+        try:
+            example = parse(row)
+        except DataError as error:
+            example = unreadable(error)
+        yield example
 
 
 def describe_other_files(folder: Path, files: Iterable[Path], format: str) -> Iterator[str]:

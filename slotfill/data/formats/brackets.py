@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slotfill.data.formats.base import Format, check_known
+from slotfill.data.formats.base import Format, check_known, parse_each
 from slotfill.data.sentence import Example, Sentence, Span
 from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError
@@ -47,7 +47,8 @@ class Brackets(Format):
         return any(_SLOT.search(line) for line in head)
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        for number, line in read_lines(path):
+        def parse(numbered: tuple[int, str]) -> Example:
+            number, line = numbered
             location = f"{path}:{number}"
             intent, text, spans = _parse(line, location)
             links = [span.name for span in spans if _LINK.search(span.name)]
@@ -56,10 +57,12 @@ class Brackets(Format):
                     f"{location}: {links[0]!r} is a link, not the name of a slot; a file of"
                     " sentences has no links (if it is a name, call the file .brackets)"
                 )
-            if spans or not is_empty(text):
-                yield Example(text, spans, intent, location)
-            elif intent:
+            if not spans and is_empty(text):
                 raise DataError(f"{location}: an intent without a sentence; remove the line")
+            return Example(text, spans, intent, location)
+
+        lines = (numbered for numbered in read_lines(path) if not is_empty(numbered[1]))
+        yield from parse_each(parse, lines)
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         check_known(sentence, "brackets")

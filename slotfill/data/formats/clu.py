@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.data.formats._azure import UNITS, UTF16, OffsetReader, count_utf16, read_utterance
-from slotfill.data.formats.base import Format, check_known
+from slotfill.data.formats.base import Format, check_known, parse_each
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
 from slotfill.data.sentence import Example, Sentence, describe_unread
 from slotfill.errors import UsageError, did_you_mean
@@ -66,7 +66,8 @@ class CLU(Format):
         project = read_object(path)
         unit = _read_unit(project)
         language = project.object("metadata").get("language", str, None)
-        for _, row in read_objects(path, "assets", "utterances"):
+
+        def parse(row: JsonObject) -> Example:
             example = read_utterance(row)
             example.split = row.get("dataset", str, "").lower() or None
             offsets = OffsetReader(example, unit)
@@ -77,7 +78,10 @@ class CLU(Format):
             if row.items.get("language") == language:
                 row.value("language")
             example.list_unread(row.unread())
-            yield example
+            return example
+
+        rows = read_objects(path, "assets", "utterances")
+        yield from parse_each(parse, (row for _, row in rows))
 
     def unread(self, path: Path) -> Iterator[str]:
         project = read_object(path)

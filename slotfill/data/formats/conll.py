@@ -35,7 +35,7 @@ from slotfill.data.formats.base import (
     split_on_spaces,
 )
 from slotfill.data.schemes import TAG, UNKNOWN_TAG, parse_tag
-from slotfill.data.sentence import Example, Issue, Sentence
+from slotfill.data.sentence import Example, Issue, Sentence, unreadable
 from slotfill.errors import DataError, format_count
 from slotfill.files import STANDARD_INPUT, read_lines
 
@@ -102,13 +102,17 @@ class Conll(Format):
             if row[0].startswith("#") and not TAG.fullmatch(row[-1]):
                 hint = "; a comment begins with '# ', with a space"
             size, first = size or len(row), first or location.rpartition(":")[2]
-            for location, row in block.rows:
-                if len(row) != size:
-                    raise DataError(
-                        f"{location}: {format_count(len(row), 'column')}, but line {first} has"
-                        f" {size}{hint or _SEPARATE}"
-                    )
-            example = _make_example(block, token, tag, scheme, hint)
+            try:
+                for location, row in block.rows:
+                    if len(row) != size:
+                        raise DataError(
+                            f"{location}: {format_count(len(row), 'column')}, but line {first} has"
+                            f" {size}{hint or _SEPARATE}"
+                        )
+                example = _make_example(block, token, tag, scheme, hint)
+            except DataError as error:
+                yield unreadable(error)
+                continue
             if comments := _other_comments(block):
                 example.extra = {"comments": comments}
                 if "comment" not in noted:
@@ -209,15 +213,18 @@ def _make_example(block: _Block, token: int, tag: int | None, scheme: str, hint:
     """Return the example of a block; `hint` is the end of messages on tags."""
     tokens: list[str] = []
     tags: list[str] = []
+    problems: list[str] = []
     for location, row in block.rows:
         form, *labels = _find_cells(row, token, tag, location)
         try:
             if labels and labels[0] != UNKNOWN_TAG:
                 parse_tag(labels[0], scheme)
         except ValueError as error:
-            raise DataError(f"{location}: {error}{hint}") from None
+            problems.append(f"{location}: {error}{hint}")
         tokens.append(form)
         tags += labels
+    if problems:
+        raise DataError(*problems)
     locations = [location for location, _ in block.rows]
     comments = filter(None, map(_COMMENT.fullmatch, block.comments))
     intents = [(match[2] or "").strip() for match in comments if match[1] == "intent"]

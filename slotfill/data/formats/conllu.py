@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from slotfill.data.formats.base import Format, example_from_tokens, find_tokens
 from slotfill.data.schemes import TAG
-from slotfill.data.sentence import Example, Span
+from slotfill.data.sentence import Example, Span, unreadable
 from slotfill.errors import DataError, format_count
 from slotfill.files import read_lines
 
@@ -74,7 +74,10 @@ class Conllu(Format):
         tag = self._find_tag(path, blocks)
         left_out = _describe_others(blocks, tag)
         for index, block in enumerate(blocks):
-            example = _make_example(block, tag, scheme)
+            try:
+                example = _make_example(block, tag, scheme)
+            except DataError as error:
+                example = unreadable(error)
             if index == 0 and left_out:
                 example.leave_out(left_out)
             comments = {k: v for k, v in block.comments.items() if k not in ("text", "intent")}

@@ -19,7 +19,13 @@ from io import StringIO
 from itertools import chain
 from pathlib import Path
 
-from slotfill.data.formats.base import Format, check_known, example_from_tokens, split_on_spaces
+from slotfill.data.formats.base import (
+    Format,
+    check_known,
+    example_from_tokens,
+    parse_each,
+    split_on_spaces,
+)
 from slotfill.data.json_objects import JsonObject, describe_json_error, parse_json
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import DataError, did_you_mean, format_count
@@ -55,8 +61,9 @@ class Csv(Format):
             hint = did_you_mean("", ["text", "tokens"])
             raise DataError(f"{location}: no column of texts in the header{hint}")
         others = [index for index, name in enumerate(names) if name not in _COLUMNS]
-        number = -1
-        for number, (location, cells) in enumerate(rows):
+
+        def parse(numbered: tuple[int, tuple[str, list[str]]]) -> Example:
+            number, (location, cells) = numbered
             if len(cells) != len(names):
                 raise DataError(
                     f"{location}: {format_count(len(cells), 'cell')}, but the header names"
@@ -66,8 +73,13 @@ class Csv(Format):
             example = _make_example(row, location, scheme)
             extra = {header[index]: cells[index] for index in others}
             example.list_unread([] if number else list(extra), "column", extra)
+            return example
+
+        is_empty = True
+        for example in parse_each(parse, enumerate(rows)):
+            is_empty = False
             yield example
-        if number < 0:
+        if is_empty:
             raise DataError(f"{location}: a header without rows; add a row for each sentence")
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:

@@ -17,10 +17,11 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
-from slotfill.data.formats.base import Format, describe_other_files
+from slotfill.data.formats.base import Format, describe_other_files, parse_each
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
 from slotfill.data.sentence import Example, describe_unread, example_from_parts
 from slotfill.errors import DataError
@@ -58,14 +59,12 @@ class Dialogflow(Format):
         for file, text in _read_files(path):
             intent = _intent_of(file)
             if text.lstrip().startswith("["):
-                for _, row in read_objects(file, text=text):
-                    if row.get("isTemplate", bool, False):
-                        row.fail("a template, which has no values; write example phrases")
-                    yield _example(row, "data", intent)
+                rows, key = read_objects(file, text=text), "data"
             else:
                 intent = read_object(file, text).get("displayName", str, intent)
-                for _, row in read_objects(file, "trainingPhrases", text=text):
-                    yield _example(row, "parts", intent)
+                rows, key = read_objects(file, "trainingPhrases", text=text), "parts"
+            parse = partial(_example, key=key, intent=intent)
+            yield from parse_each(parse, (row for _, row in rows))
 
     def unread(self, path: Path) -> Iterator[str]:
         if path.is_dir():
@@ -85,6 +84,8 @@ class Dialogflow(Format):
 
 
 def _example(row: JsonObject, key: str, intent: str) -> Example:
+    if key == "data" and row.get("isTemplate", bool, False):
+        row.fail("a template, which has no values; write example phrases")
     parts = [(part.get("text", str), _slot_name(part), None) for part in row.objects(key)]
     example = example_from_parts(parts, row.location, intent)
     example.list_unread(row.unread(Dialogflow.bookkeeping))

@@ -17,7 +17,7 @@ from typing import Any
 
 from slotfill.data.formats._json_rows import set_intent_from_scores
 from slotfill.data.formats.base import Format
-from slotfill.data.sentence import Example
+from slotfill.data.sentence import Example, unreadable
 from slotfill.errors import DataError, UsageError
 from slotfill.extras import required_for
 from slotfill.files import nearest_in_folder
@@ -42,7 +42,11 @@ class DocBin(Format):
         number = 0
         try:
             for number, doc in enumerate(SpacyDocBin().from_bytes(data).get_docs(Vocab()), 1):
-                yield _to_example(doc, f"{path}:{number}")
+                try:
+                    example = _to_example(doc, f"{path}:{number}")
+                except DataError as error:
+                    example = unreadable(error)
+                yield example
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             raise DataError(f"{path}: not a .spacy file of spaCy 3, or damaged") from None
 

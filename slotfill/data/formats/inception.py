@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from slotfill.data.formats.base import Format
 from slotfill.data.offsets import find_value
-from slotfill.data.sentence import Example, Issue
+from slotfill.data.sentence import Example, Issue, unreadable
 from slotfill.errors import DataError, format_count
 from slotfill.files import read_lines
 
@@ -104,7 +104,10 @@ class Inception(Format):
             if index != column
         ]
         for index, (text, rows) in enumerate(sentences):
-            example = _make_example(text, rows, column)
+            try:
+                example = _make_example(text, rows, column)
+            except DataError as error:
+                example = unreadable(error)
             if index == 0 and others:
                 example.leave_out(f"other annotations of the file: {', '.join(others)}")
             yield example

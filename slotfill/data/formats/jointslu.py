@@ -31,7 +31,7 @@ from slotfill.data.formats.base import (
     render_tags,
     split_on_spaces,
 )
-from slotfill.data.sentence import Example, Sentence
+from slotfill.data.sentence import Example, Sentence, unreadable
 from slotfill.errors import DataError, UsageError
 from slotfill.files import nearest_in_folder, read_lines
 
@@ -68,7 +68,10 @@ class JointSLU(Format):
             tokens = split_on_spaces(words)
             labels = None if tags is None else split_on_spaces(tags)
             intent = intent.strip(" \t") or None
-            example = example_from_tokens(tokens, labels, scheme, intent, [tag_location])
+            try:
+                example = example_from_tokens(tokens, labels, scheme, intent, [tag_location])
+            except DataError as error:
+                example = unreadable(error)
             example.location = location
             yield example
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 
-from slotfill.data.formats.base import Format, example_from_tokens, render_tags
+from slotfill.data.formats.base import Format, example_from_tokens, parse_each, render_tags
 from slotfill.data.json_objects import JsonObject, parse_head, read_row_objects, shorten
 from slotfill.data.sentence import Example, Issue, Sentence, Slot
 
@@ -41,7 +41,7 @@ class Jsonl(Format):
         )
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        for row in read_row_objects(path):
+        def parse(row: JsonObject) -> Example:
             has_tokens = row.get("tokens", list, None) is not None
             example = _from_tokens(row, scheme) if has_tokens else _from_text(row)
             if unread := row.unread():
@@ -49,7 +49,9 @@ class Jsonl(Format):
                     example.issues += _unknown_labels(row, unread)
                 extra = {k: v for k, v in row.unread_items().items() if self.holds_extra(k)}
                 example.list_unread(unread, extra=extra)
-            yield example
+            return example
+
+        yield from parse_each(parse, read_row_objects(path))
 
     def holds_extra(self, key: str) -> bool:
         return key not in _KEYS

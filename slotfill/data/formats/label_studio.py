@@ -34,7 +34,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from slotfill.data.formats.base import Format, check_known
+from slotfill.data.formats.base import Format, check_known, parse_each
 from slotfill.data.json_objects import (
     JsonObject,
     describe_json_error,
@@ -113,12 +113,15 @@ class LabelStudio(Format):
             raise DataError(
                 f"{path}: no annotation by annotator {self.annotator}; there are: {names}"
             )
-        for task in tasks:
+
+        def parse(task: JsonObject) -> Example:
             example = self._read_task(task, choices)
             if is_html and (tag := _MARKUP.search(example.text)):
                 problem = f"the text is HTML, as {tag[0]!r} shows, where offsets count otherwise"
                 task.fail(f"{problem}; only plain text is read")
-            yield example
+            return example
+
+        yield from parse_each(parse, tasks)
 
     def _complete(self, tasks: Iterator[JsonObject]) -> list[JsonObject]:
         """Return `tasks` with those of JSON-MIN, one for each annotation, as complete ones."""

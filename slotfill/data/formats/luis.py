@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slotfill.data.formats._azure import UTF16, OffsetReader, read_utterance
-from slotfill.data.formats.base import Format
+from slotfill.data.formats.base import Format, parse_each
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
 from slotfill.data.sentence import Example, describe_unread
 
@@ -44,11 +44,7 @@ class LUIS(Format):
         )
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        for _, row in read_objects(path, "utterances"):
-            example = read_utterance(row)
-            _add_entities(OffsetReader(example, UTF16), row, "entities")
-            example.list_unread(row.unread())
-            yield example
+        yield from parse_each(_parse, (row for _, row in read_objects(path, "utterances")))
 
     def unread(self, path: Path) -> Iterator[str]:
         app = read_object(path)
@@ -56,6 +52,13 @@ class LUIS(Format):
         app.objects("intents")
         app.objects("entities")
         yield from describe_unread(app.unread(self.bookkeeping))
+
+
+def _parse(row: JsonObject) -> Example:
+    example = read_utterance(row)
+    _add_entities(OffsetReader(example, UTF16), row, "entities")
+    example.list_unread(row.unread())
+    return example
 
 
 def _add_entities(offsets: OffsetReader, parent: JsonObject, key: str) -> None:

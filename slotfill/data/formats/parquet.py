@@ -19,6 +19,7 @@ second, each with its text and the names of its numbers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from slotfill.data.formats.base import (
     Format,
     describe_other_files,
     example_from_tokens,
+    parse_each,
     render_tags,
     split_on_spaces,
 )
@@ -119,7 +121,7 @@ class Parquet(Format):
             for number, row in enumerate(read_rows(file, names), 1):
                 extra = {name: row.pop(name, None) for name in others}
                 values = JsonObject(row, f"{file}:row {number}")
-                example = layout.read(values, scheme)
+                (example,) = parse_each(partial(layout.read, scheme=scheme), [values])
                 example.list_unread(values.unread())
                 example.list_unread(others if number == 1 else [], "column", extra)
                 yield example

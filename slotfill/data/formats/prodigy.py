@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.data.formats._json_rows import JsonRows, join_intents, start_example
+from slotfill.data.formats.base import parse_each
 from slotfill.data.json_objects import JsonObject, shorten
-from slotfill.data.sentence import Example, Issue
+from slotfill.data.sentence import Example, Issue, unreadable
 from slotfill.errors import DataError, format_count
 
 
@@ -44,15 +45,19 @@ class Prodigy(JsonRows):
         last: Example | None = None
         left_out: tuple[Issue, ...] = ()
         for row in self.rows(path):
+            if isinstance(row, DataError):
+                yield unreadable(row)
+                continue
             answer = row.value("answer") if "answer" in row.items else "accept"
             if answer == "accept":
                 if last is not None:
                     yield last
-                last = self.parse_all(row)
+                (last,) = parse_each(self.parse_all, [row])
             elif answer in ("reject", "ignore"):
                 left_out += (Issue("left out", row.location, f'the task, answered "{answer}"'),)
             else:
-                row.fail(f"the answer is accept, reject or ignore, found {shorten(answer)}")
+                problem = f"the answer is accept, reject or ignore, found {shorten(answer)}"
+                yield unreadable(DataError(f"{row.location}: {problem}"))
             if last is not None:
                 last.issues, left_out = last.issues + left_out, ()
         if last is not None:

@@ -37,6 +37,7 @@ from slotfill.data.formats.base import (
     KnownValuesFound,
     check_known,
     describe_other_files,
+    parse_each,
 )
 from slotfill.data.json_objects import (
     JsonObject,
@@ -132,9 +133,11 @@ class Rasa(Format):
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         for file in self._find_files(path):
             if _is_json(file):
-                yield from _read_json_examples(file)
+                rows = (row for _, row in _read_objects(file, *_EXAMPLES))
+                yield from parse_each(_parse_json, rows)
             else:
-                yield from (_parse(item) for item in _read_items(file) if item.kind == "intent")
+                items = (item for item in _read_items(file) if item.kind == "intent")
+                yield from parse_each(_parse, items)
 
     def unread(self, path: Path) -> Iterator[str]:
         if path.is_dir():
@@ -334,19 +337,19 @@ def _add_entity(
         example.leave_out(f"the group {group!r} of slot '{name}'")
 
 
-def _read_json_examples(path: Path) -> Iterator[Example]:
-    for _, row in _read_objects(path, *_EXAMPLES):
-        text = row.get("text", str)
-        example = Example(text, [], row.get("intent", str, None) or None, row.location)
-        for entity in row.objects("entities"):
-            start, end = entity.get("start", int), entity.get("end", int)
-            value = entity.value("value")
-            found = find_value(text, start, end, value) if isinstance(value, str) else None
-            # A value that is only elsewhere in the text is what the slot stands for.
-            words = value if found and found[2] != NEAREST else None
-            _add_entity(example, entity, start, end, words)
-        example.list_unread(row.unread())
-        yield example
+def _parse_json(row: JsonObject) -> Example:
+    """Return the example of an intent in JSON."""
+    text = row.get("text", str)
+    example = Example(text, [], row.get("intent", str, None) or None, row.location)
+    for entity in row.objects("entities"):
+        start, end = entity.get("start", int), entity.get("end", int)
+        value = entity.value("value")
+        found = find_value(text, start, end, value) if isinstance(value, str) else None
+        # A value that is only elsewhere in the text is what the slot stands for.
+        words = value if found and found[2] != NEAREST else None
+        _add_entity(example, entity, start, end, words)
+    example.list_unread(row.unread())
+    return example
 
 
 def _read_json_values(path: Path) -> Iterator[_Item]:

@@ -19,7 +19,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from slotfill.data.formats.base import Format, KnownValuesFound
+from slotfill.data.formats.base import Format, KnownValuesFound, parse_each
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
 from slotfill.data.sentence import Example, Issue, describe_unread, example_from_parts
 from slotfill.data.yaml_values import YamlValue, read_documents
@@ -66,13 +66,7 @@ class Snips(Format):
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         if layout := _json_layout(path):
-            for keys, row in read_objects(path, *layout):
-                intent = keys[1] if len(layout) > 1 else keys[0]
-                given = [(part.text, part.slot, None) for part in _read_parts(row)]
-                example = example_from_parts(given, row.location, intent)
-                _note_entities(example, _read_parts(row))
-                example.list_unread(row.unread())
-                yield example
+            yield from parse_each(_parse, read_objects(path, *layout))
             return
         utterances, entities = _read_yaml(path)
         values = {
@@ -134,6 +128,17 @@ def _json_layout(path: Path) -> tuple[str, ...]:
     if not text.startswith("{"):
         return ()
     return ("*",) if _BENCHMARK.match(text) else ("intents", "*", "utterances")
+
+
+def _parse(row_at: tuple[tuple[str, ...], JsonObject]) -> Example:
+    """Return the example of an utterance of JSON, which is found under some keys."""
+    keys, row = row_at
+    parts = list(_read_parts(row))
+    given = [(part.text, part.slot, None) for part in parts]
+    example = example_from_parts(given, row.location, keys[1] if len(keys) > 1 else keys[0])
+    _note_entities(example, parts)
+    example.list_unread(row.unread())
+    return example
 
 
 def _note_entities(example: Example, parts: Iterable[_Part]) -> None:

@@ -24,7 +24,7 @@ from slotfill.data.formats._json_rows import (
     start_example,
 )
 from slotfill.data.formats.base import check_known
-from slotfill.data.json_objects import JsonObject, read_rows, shorten
+from slotfill.data.json_objects import JsonObject, read_row_objects
 from slotfill.data.sentence import Example, Sentence, intent_names
 from slotfill.errors import DataError
 
@@ -43,14 +43,8 @@ class Spacy(JsonRows):
         from_doccano = isinstance(row.get("cats"), list) or not row.keys().isdisjoint(_DOCCANO_KEYS)
         return "text" in row and all(map(is_triple, row["entities"][:1])) and not from_doccano
 
-    def rows(self, path: Path) -> Iterator[JsonObject]:
-        for location, row in read_rows(path):
-            if _is_pair(row):
-                row = {**row[1], "text": row[0]}
-            if not isinstance(row, dict):
-                expected = 'expected ["text", {"entities": [...]}]'
-                raise DataError(f"{location}: {expected}, found {shorten(row)}")
-            yield JsonObject(row, location)
+    def rows(self, path: Path) -> Iterator[JsonObject | DataError]:
+        return read_row_objects(path, _to_object, '["text", {"entities": [...]}]')
 
     def parse(self, row: JsonObject) -> Example:
         example = start_example(row)
@@ -69,6 +63,11 @@ class Spacy(JsonRows):
 
 
 _DOCCANO_KEYS = ("id", "relations", "Comments")
+
+
+def _to_object(row: Any) -> Any:
+    """Return a pair as an object with the text at `text`."""
+    return {**row[1], "text": row[0]} if _is_pair(row) else row
 
 
 def _is_pair(row: Any) -> bool:

@@ -17,6 +17,7 @@ from slotfill.data.formats.base import (
     Format,
     check_representable,
     example_from_tokens,
+    parse_each,
     render_tags,
     split_on_spaces,
 )
@@ -43,14 +44,13 @@ class TokenTag(Format):
         return bool(pairs) and all(token and TAG.fullmatch(tag) for token, _, tag in pairs)
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        for number, line in read_lines(path):
+        def parse(numbered: tuple[int, str]) -> Example:
+            number, line = numbered
             location = f"{path}:{number}"
             row, _, intent = line.partition(_ARROW)
             items = split_on_spaces(row)
             if not items:
-                if line.strip(" \t"):
-                    raise DataError(f"{location}: an intent without a sentence; remove the line")
-                continue
+                raise DataError(f"{location}: an intent without a sentence; remove the line")
             tokens, tags = [], []
             for item in items:
                 token, _, tag = item.rpartition(":")
@@ -61,7 +61,10 @@ class TokenTag(Format):
                 tokens.append(token)
                 tags.append(tag)
             intent = intent.strip(" \t").replace(";", INTENT_SEPARATOR)
-            yield example_from_tokens(tokens, tags, scheme, intent or None, [location])
+            return example_from_tokens(tokens, tags, scheme, intent or None, [location])
+
+        lines = (numbered for numbered in read_lines(path) if numbered[1].strip(" \t"))
+        yield from parse_each(parse, lines)
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         check_representable(sentence, "token_tag")

@@ -452,8 +452,7 @@ def test_rows_are_read_batch_by_batch(tmp_path):
     path = write(tmp_path / "a.parquet", {"tokens": [["a"]] * 5000 + [[" "]]})
     rows = FORMATS.build("parquet").read(path, scheme="iob2")
     assert sum(1 for _, _ in zip(range(5000), rows, strict=False)) == 5000
-    with pytest.raises(DataError, match=r":row 5001: .* that are not only spaces"):
-        next(rows)
+    assert ":row 5001: " in next(rows).problems[0]
 
 
 def test_examples_of_the_page(tmp_path):
