@@ -117,8 +117,12 @@ class _JsonLines(Table):
                     file.write(f"{line}{', '.join(items)}}}\n")
 
     def _read_rows(self) -> Iterator[tuple[str, str]]:
-        """Yield the text of each row, and its line up to where keys are added."""
-        first = True
+        """Yield the text of each row, and its line up to where keys are added.
+
+        A row without the key has no text, as long as another row has it.
+        """
+        first: tuple[dict[str, Any], str] | None = None
+        found = False
         for number, line in read_lines(self.path):
             if not line.strip():
                 continue
@@ -131,13 +135,14 @@ class _JsonLines(Table):
             if not isinstance(row, dict):
                 hint = "; without --text-column, an array is read" if isinstance(row, list) else ""
                 raise DataError(f"{location}: expected a JSON object, found {shorten(row)}{hint}")
-            check = self.check_columns if first else self.check_new
-            check(row, location)
-            first = False
+            self.check_new(row, location)
+            first, found = first or (row, location), found or self.text_column in row
             text = row.get(self.text_column)
             if not isinstance(text, str | None):
                 raise DataError(f'{location}: "{self.text_column}" is {shorten(text)}, not a text')
             yield text or "", line.rstrip().removesuffix("}") + (", " if row else "")
+        if first and not found:
+            self.check_columns(*first)
 
 
 class _Parquet(Table):

@@ -219,6 +219,17 @@ def test_a_wrong_column_is_named_with_the_nearest(name, trained, cli):
     assert not Path("b" + name).exists()
 
 
+def test_rows_of_json_lines_without_the_key_have_no_text(trained, cli):
+    texts = "leave Oslo", None, "leave Oslo"
+    lines = [json.dumps({"id": 1} | ({"utterance": text} if text else {})) for text in texts]
+    for order in ([0, 1, 2], [1, 0, 2]):
+        Path("a.jsonl").write_text("\n".join(lines[index] for index in order))
+        assert predict(cli, trained, "--input", "a.jsonl", "--out", "b.jsonl").code == 0
+        rows = [json.loads(line) for line in Path("b.jsonl").read_text().splitlines()]
+        assert [len(row["slots"]) for row in rows] == [1 if texts[i] else 0 for i in order]
+        Path("b.jsonl").unlink()
+
+
 @pytest.mark.parametrize("name", [CSV, JSONL, PARQUET])
 def test_columns_that_are_there_already_are_not_replaced(name, trained, cli):
     write_table(name)

@@ -73,6 +73,16 @@ def add_triples(example: Example, row: JsonObject, key: str) -> None:
             example.leave_out(f"{shorten(others)} of slot '{label}'")
 
 
+SPAN_FIELDS = {
+    "start": ("start", "start_offset"),
+    "end": ("end", "end_offset"),
+    "label": ("label", "name", "type", "entity"),
+    "value": ("value", "text"),
+    "resolved": ("resolved",),
+}
+"""The usual names of the fields of a span; Parquet is written with the first."""
+
+
 def join_intents(names: Sequence[Any], row: JsonObject, key: str) -> str | None:
     """Return the intent with these names; raises DataError if they are not texts."""
     for name in names:

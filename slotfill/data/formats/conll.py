@@ -35,7 +35,7 @@ from slotfill.data.formats.base import (
     split_on_spaces,
 )
 from slotfill.data.schemes import TAG, UNKNOWN_TAG, parse_tag
-from slotfill.data.sentence import Example, Issue, Sentence, unreadable
+from slotfill.data.sentence import INTENT_SEPARATOR, Example, Issue, Sentence, unreadable
 from slotfill.errors import DataError, format_count
 from slotfill.files import STANDARD_INPUT, read_lines
 
@@ -49,9 +49,15 @@ _SEPARATE = "; separate the columns of all lines alike, by tabs or by spaces"
 
 @dataclass(slots=True)
 class _Block:
-    """The lines of a sentence: comments, and rows, each with its location."""
+    """The lines of a sentence: comments, and rows, each with its location.
+
+    What is after the last sentence is a block without rows.
+    """
 
     comments: list[str] = field(default_factory=list)
+    intent: str | None = None
+    problems: list[str] = field(default_factory=list)
+    """What is wrong with the comments."""
     rows: list[tuple[str, list[str]]] = field(default_factory=list)
     is_file: bool = False
     """Whether it is all of the file, which has no empty line."""
@@ -96,7 +102,12 @@ class Conll(Format):
         head = [] if path is STANDARD_INPUT else list(islice(lines, _HEAD_LINES))
         token, tag = self._find_columns(self._parse_rows([line for _, line in head]))
         size, first, noted = 0, "", set[str]()
+        example: Example | None = None
         for block in self._read_blocks(path, chain(head, lines)):
+            if not block.rows:
+                if example is not None:
+                    example.leave_out(_describe_end(block))
+                return
             location, row = block.rows[0]
             hint = "" if size else _hint_at_header(block.rows)
             if row[0].startswith("#") and not TAG.fullmatch(row[-1]):
@@ -113,7 +124,7 @@ class Conll(Format):
             except DataError as error:
                 yield unreadable(error)
                 continue
-            if comments := _other_comments(block):
+            if comments := [each for each in block.comments if not each.startswith(_DOCUMENT)]:
                 example.extra = {"comments": comments}
                 if "comment" not in noted:
                     message = f"the comments of the file, such as {comments[0]!r}"
@@ -135,11 +146,20 @@ class Conll(Format):
                     block = _Block()
                 block.comments += [line] if line.startswith(_DOCUMENT) else []
             elif not block.rows and self._is_comment(line):
-                block.comments.append(line)
+                comment = _COMMENT.fullmatch(line)
+                if not comment or comment[1] != "intent":
+                    block.comments.append(line)
+                elif block.intent is None:
+                    block.intent = (comment[2] or "").strip()
+                else:
+                    block.problems.append(
+                        f"{path}:{number}: a second intent of one sentence, which has"
+                        f" {block.intent!r}; join several by {INTENT_SEPARATOR!r} in one comment"
+                    )
             else:
                 location = f"{path}:{number}"
                 block.rows.append((location, self._split(line, location)))
-        if block.rows:
+        if block.rows or block.comments or block.intent:
             block.is_file = not has_empty_line
             yield block
 
@@ -213,7 +233,7 @@ def _make_example(block: _Block, token: int, tag: int | None, scheme: str, hint:
     """Return the example of a block; `hint` is the end of messages on tags."""
     tokens: list[str] = []
     tags: list[str] = []
-    problems: list[str] = []
+    problems = [*block.problems]
     for location, row in block.rows:
         form, *labels = _find_cells(row, token, tag, location)
         try:
@@ -226,10 +246,7 @@ def _make_example(block: _Block, token: int, tag: int | None, scheme: str, hint:
     if problems:
         raise DataError(*problems)
     locations = [location for location, _ in block.rows]
-    comments = filter(None, map(_COMMENT.fullmatch, block.comments))
-    intents = [(match[2] or "").strip() for match in comments if match[1] == "intent"]
-    intent = intents[-1] if intents else None
-    example = example_from_tokens(tokens, tags or None, scheme, intent or None, locations)
+    example = example_from_tokens(tokens, tags or None, scheme, block.intent or None, locations)
     if block.is_file:
         example.issues += _check_length(locations[0].rpartition(":")[0], len(tokens))
     return example
@@ -274,11 +291,10 @@ def _find_others(block: _Block, token: int, tag: int | None) -> Iterator[tuple[s
             yield f"column {index}", f"column {index} of the file, such as {cells[0]!r}"
 
 
-def _other_comments(block: _Block) -> list[str]:
-    """Return the comments before a sentence that are not its intent."""
-    comments = [comment for comment in block.comments if not comment.startswith(_DOCUMENT)]
-    matches = zip(comments, map(_COMMENT.fullmatch, comments), strict=True)
-    return [comment for comment, match in matches if not match or match[1] != "intent"]
+def _describe_end(block: _Block) -> str:
+    """Return what is after the last sentence of a file."""
+    comments = [*block.comments, *([f"# intent: {block.intent}"] if block.intent else [])]
+    return f"the comments after the last sentence, such as {comments[0]!r}"
 
 
 def _is_numbering(column: Sequence[str]) -> bool:

@@ -4,20 +4,27 @@
     fly to New York,"[{""name"": ""destination"", ""start"": 7, ""end"": 15}]",flight
 
 `text` goes with `slots`, a JSON array with the `name`, `start` and `end` (exclusive) of each, and
-its `value` or not. Instead of both, a file may have `tokens` and `tags`, separated by spaces. A
-sentence without `slots` or `tags` is unlabelled; `[]` is one without slots. `intent` may be left
-out. Other columns are left out. Columns are separated by commas, tabs or semicolons, whichever the
-header has; texts with a separator, a line end or a quotation mark are quoted (RFC 4180).
+its `value` or not. Instead of both, a file may have `tokens` and `tags`, separated by spaces or as
+lists of texts. Lists may also be written as pandas writes those of Python and NumPy, as `['to'
+'Rome']`. A sentence without `slots` or `tags` is unlabelled; `[]` is one without slots. `intent`
+may be left out. Other columns are left out. Columns are separated by commas, tabs or semicolons,
+whichever the header has; texts with a separator, a line end or a quotation mark are quoted
+(RFC 4180).
 """
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from io import StringIO
 from itertools import chain
 from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from slotfill.data.formats.base import (
     Format,
@@ -26,6 +33,7 @@ from slotfill.data.formats.base import (
     parse_each,
     split_on_spaces,
 )
+from slotfill.data.formats.jsonl import example_from_row
 from slotfill.data.json_objects import JsonObject, describe_json_error, parse_json
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import DataError, did_you_mean, format_count
@@ -135,27 +143,53 @@ def _parse_rows(
 def _make_example(row: dict[str, str], location: str, scheme: str) -> Example:
     """Return the example of the cells that are not empty, by the names of their columns."""
     text, intent = row.get("text"), row.get("intent")
-    if "tokens" in row:
-        if "slots" in row:
-            raise DataError(f"{location}: 'slots' go with 'text', and 'tags' with 'tokens'")
-        tags = split_on_spaces(row["tags"]) if "tags" in row else None
-        tokens = split_on_spaces(row["tokens"])
-        return example_from_tokens(tokens, tags, scheme, intent, [location], text)
-    if "tags" in row:
+    if ("tags" in row and "tokens" not in row) or ("slots" in row and "tokens" in row):
         raise DataError(f"{location}: 'slots' go with 'text', and 'tags' with 'tokens'")
-    example = Example(text or "", None, intent, location)
+    if "tokens" in row:
+        tokens = _split_cell(row["tokens"], location)
+        tags = _split_cell(row["tags"], location) if "tags" in row else None
+        if tokens == tags == ["[]"]:
+            tokens, tags = [], []
+        return example_from_tokens(tokens, tags, scheme, intent, [location], text)
+    items = {"text": text or "", "intent": intent}
     if "slots" in row:
-        try:
-            slots = parse_json(row["slots"], location)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{location}: 'slots' is not JSON: {describe_json_error(error)}"
-            ) from None
-        example.spans = []
-        row_of_slots = JsonObject({"slots": slots}, location)
-        for slot in row_of_slots.objects("slots"):
-            start, end = slot.get("start", int), slot.get("end", int)
-            value, resolved = slot.get("value", str, None), slot.get("resolved", str, None)
-            example.add_span(slot.get("name", str), start, end, value, resolved)
-        example.list_unread(row_of_slots.unread())
+        items["slots"] = _parse_slots(row["slots"], location)
+    values = JsonObject(items, location)
+    example = example_from_row(values)
+    example.list_unread(values.unread())
     return example
+
+
+def _split_cell(cell: str, location: str) -> list[str]:
+    """Return the texts in a cell: a list of JSON, Python or NumPy, or separated by spaces."""
+    if not _LIST.fullmatch(cell):
+        return split_on_spaces(cell)
+    with suppress(json.JSONDecodeError):
+        return parse_json(cell, location)
+    return [_evaluate(text) for text in _TEXT.findall(cell)]
+
+
+def _parse_slots(cell: str, location: str) -> Any:
+    """Return the value of a cell of JSON, or of a list as Python writes it."""
+    try:
+        return parse_json(cell, location)
+    except json.JSONDecodeError as error:
+        if isinstance(value := _evaluate(cell), list):
+            return value
+        problem = f"'slots' is not JSON: {describe_json_error(error)}"
+        raise DataError(f"{location}: {problem}") from None
+
+
+def _evaluate(text: str) -> Any:
+    """Return the value of a Python literal; `text` itself if it is none."""
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError), catch_warnings():
+        simplefilter("ignore")  # On a backslash that escapes nothing.
+        value = ast.literal_eval(text)
+        json.dumps(value, ensure_ascii=False).encode()  # Not half a character.
+        return value
+    return text
+
+
+_TEXT = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+_LIST = re.compile(rf"\[\s*(?:(?:{_TEXT.pattern})(?:\s*,\s*|\s+|(?=\])))+\]", re.DOTALL)
+"""A list of texts, whose items NumPy separates by spaces."""

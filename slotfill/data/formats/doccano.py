@@ -44,9 +44,11 @@ class Doccano(JsonRows):
         labels = row.get("label", row.get("labels"))
         if isinstance(labels, list):
             return all(map(is_triple, labels[:1])) or _are_intents(row.get("label"))
+        if "intent" in row:
+            return False
         keys = {"relations", "Comments"}
         match row.get("entities"):
-            case [{"start_offset": _}, *_]:
+            case [{"start_offset": _, "label": _}, *_]:
                 return True
             case [[int(), int(), str()], *_]:
                 keys.add("id")

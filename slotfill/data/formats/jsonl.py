@@ -6,7 +6,10 @@
 Either may have an "intent". `text` may be left out beside `tokens`, and `value` beside `start` and
 `end`; they must agree if present. A slot with a `value` alone is its next occurrence in the text.
 `end` is exclusive. `"unknown": [[10, 16]]` are characters whose labels are not known, as are
-tokens with the tag `?`. Without tags or slots the sentence is unlabelled. Other keys are not read, unless they may be the labels of an unlabelled sentence.
+tokens with the tag `?`. Without tags or slots the sentence is unlabelled. The slots may also be
+`entities`, each `[start, end, label]` or an object with `start`, `end` and a `label`, `name`, `type`
+or `entity`. Other keys are not read; if they may be the labels of an unlabelled sentence, it is an
+error to train on it.
 An array of such objects, and objects over several lines, are read as well. Sentences of files of
 tokens are written in the first shape, all others in the second.
 """  # noqa: E501 - The examples are lines.
@@ -18,7 +21,9 @@ import re
 from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
+from typing import Any
 
+from slotfill.data.formats._json_rows import SPAN_FIELDS, add_triples, is_triple
 from slotfill.data.formats.base import Format, example_from_tokens, parse_each, render_tags
 from slotfill.data.json_objects import JsonObject, parse_head, read_row_objects, shorten
 from slotfill.data.sentence import Example, Issue, Sentence, Slot
@@ -43,7 +48,7 @@ class Jsonl(Format):
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         def parse(row: JsonObject) -> Example:
             has_tokens = row.get("tokens", list, None) is not None
-            example = _from_tokens(row, scheme) if has_tokens else _from_text(row)
+            example = _from_tokens(row, scheme) if has_tokens else example_from_row(row)
             if unread := row.unread():
                 if example.spans is None:
                     example.issues += _unknown_labels(row, unread)
@@ -127,7 +132,8 @@ def _from_tokens(row: JsonObject, scheme: str) -> Example:
     return example_from_tokens(tokens, tags, scheme, intent, [row.location], text)
 
 
-def _from_text(row: JsonObject) -> Example:
+def example_from_row(row: JsonObject) -> Example:
+    """Return the example of an object with a text, and slots or not; raises DataError."""
     if row.items.get("text") is None:
         keys = ", ".join(f'"{key}"' for key in [*row.items][:_MAX_KEYS]) or "none"
         missing = f'neither "text" nor "tokens" among the keys: {keys}'
@@ -139,6 +145,8 @@ def _from_text(row: JsonObject) -> Example:
         for slot in row.objects("slots"):
             _add_span(example, slot)
         example.unknown = _unknown_spans(row, len(text))
+    elif _has_entities(row):
+        _add_entities(example, row)
     elif row.items.get("tags") is not None:
         row.fail(_MIXED_KEYS)
     return example
@@ -154,6 +162,33 @@ def _add_span(example: Example, slot: JsonObject) -> None:
     else:
         start, end = slot.get("start", int), slot.get("end", int)
     example.add_span(name, start, end, value, slot.get("resolved", str, None))
+
+
+def _has_entities(row: JsonObject) -> bool:
+    """Return whether the entities of a row say where they are, and so are its slots."""
+    entities = row.items.get("entities")
+    return isinstance(entities, list) and all(
+        is_triple(each) or (isinstance(each, dict) and _fields(each).keys() >= {"start", "label"})
+        for each in entities
+    )
+
+
+def _add_entities(example: Example, row: JsonObject) -> None:
+    if all(map(is_triple, row.items["entities"])):
+        add_triples(example, row, "entities")
+        return
+    example.spans = []
+    for entity in row.objects("entities"):
+        fields = {"value": "value", "resolved": "resolved", "end": "end", **_fields(entity.items)}
+        start, end = entity.get(fields["start"], int), entity.get(fields["end"], int)
+        value, resolved = (entity.get(fields[key], str, None) for key in ("value", "resolved"))
+        example.add_span(entity.get(fields["label"], str), start, end, value, resolved)
+
+
+def _fields(item: dict[str, Any]) -> dict[str, str]:
+    """Return the keys of an entity by what is there."""
+    keys = {role: [name for name in names if name in item] for role, names in SPAN_FIELDS.items()}
+    return {role: found[0] for role, found in keys.items() if found}
 
 
 def _find_next(example: Example, slot: JsonObject, value: str) -> tuple[int, int]:

@@ -34,6 +34,7 @@ from slotfill.data.arrow import (
     read_rows,
     write_columns,
 )
+from slotfill.data.formats._json_rows import SPAN_FIELDS
 from slotfill.data.formats.base import (
     Format,
     describe_other_files,
@@ -64,15 +65,6 @@ _SHAPES = {
     "spans": ("list of object", "object", "list of nothing"),
     "intent": ("text", "number"),
 }
-
-_FIELDS = {
-    "start": ("start", "start_offset"),
-    "end": ("end", "end_offset"),
-    "label": ("label", "name", "type", "entity"),
-    "value": ("value", "text"),
-    "resolved": ("resolved",),
-}
-"""The names of the fields of a span; the first is the one that is written."""
 
 
 class Parquet(Format):
@@ -279,7 +271,7 @@ class _Layout:
         column = self.columns[name]
         if column.shape == "list of nothing":
             return
-        for role, names in _FIELDS.items():
+        for role, names in SPAN_FIELDS.items():
             if field := next((each for each in names if each in column.fields), None):
                 self.fields[role] = field
             elif role in ("start", "end", "label"):

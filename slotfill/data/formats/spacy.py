@@ -38,10 +38,11 @@ class Spacy(JsonRows):
     def has_shape(cls, row: Any) -> bool:
         if _is_pair(row):
             return not row[1].keys().isdisjoint(("entities", "cats"))
-        if not isinstance(row, dict) or not isinstance(row.get("entities"), list):
-            return False
-        from_doccano = isinstance(row.get("cats"), list) or not row.keys().isdisjoint(_DOCCANO_KEYS)
-        return "text" in row and all(map(is_triple, row["entities"][:1])) and not from_doccano
+        match row:
+            case {"text": str(), "entities": [*entities]}:
+                is_other = isinstance(row.get("cats"), list) or not row.keys().isdisjoint(_OTHERS)
+                return any(map(is_triple, entities[:1])) and not is_other
+        return False
 
     def rows(self, path: Path) -> Iterator[JsonObject | DataError]:
         return read_row_objects(path, _to_object, '["text", {"entities": [...]}]')
@@ -62,7 +63,8 @@ class Spacy(JsonRows):
         return json.dumps([sentence.text, annotations], ensure_ascii=False) + "\n"
 
 
-_DOCCANO_KEYS = ("id", "relations", "Comments")
+_OTHERS = ("id", "relations", "Comments", "intent")
+"""The keys of doccano, and of JSON lines of slotfill."""
 
 
 def _to_object(row: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -414,6 +415,34 @@ def test_csv_of_tokens_and_tags(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("tokens", "tags"),
+    [
+        ("['to', \"O'Hare\", ',', 'é\"']", "['O', 'B-city', 'O', 'O']"),
+        ("['to' \"O'Hare\"\n ',' 'é\"']", "['O' 'B-city' 'O'\n 'O']"),
+        ('["to", "O\'Hare", ",", "\\u00e9\\""]', '["O", "B-city", "O", "O"]'),
+        ("['to', \"O'Hare\", ',', 'é\"']", "O B-city O O"),
+        ("to O'Hare , é\"", "O B-city O O"),
+    ],
+)
+def test_csv_cells_may_be_lists(tokens, tags, tmp_path):
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("tokens", "tags"), (tokens, tags), ("[]", "[]")])
+    first, last = read_examples(tmp_path / "a.csv")
+    assert (first.text, first.spans) == ("to O'Hare , é\"", [("city", 3, 9, None)])
+    assert (last.text, last.spans) == ("", [])
+
+
+def test_csv_tokens_may_look_like_lists(tmp_path):
+    text = "tokens,tags\n[ ],O O\n[],O\n"
+    assert [each.text for each in read(tmp_path, "a.csv", text)] == ["[ ]", "[]"]
+
+
+def test_csv_slots_as_python_writes_them(tmp_path):
+    text = "text,slots\nto Rome,\"[{'name': 'city', 'value': 'Rome', 'resolved': None}]\"\ngo,[]\n"
+    assert show(read(tmp_path, "a.csv", text)) == [("to [Rome](city)", None), ("go", None)]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("words,slots\ngo,[]\n", "1: no column of texts in the header (allowed: text, tokens)"),
@@ -453,3 +482,27 @@ def test_csv_refuses_a_carriage_return(tmp_path):
     sentence = Tokenizer("words").tokenize("a\rb")
     with pytest.raises(DataError, match="has a CR, so csv cannot hold it; write jsonl"):
         write_sentences(tmp_path / "a.csv", [sentence])
+
+
+# conll
+
+
+def test_conll_comments_after_the_last_sentence_are_named(tmp_path):
+    text = "# id 3\n# intent: a\nto\tO\nRome\tB-x\n\n"
+    (example,) = read(tmp_path, "a.conll", text)
+    assert [issue.kind for issue in example.issues] == ["extra"]
+    for end in ("# the end\n", "\n# the end\n\n", "-DOCSTART- O\n\n", "# intent: b\n"):
+        (example,) = read(tmp_path, "a.conll", text + end)
+        assert example.intent == "a"
+        what = f"the comments after the last sentence, such as {end.strip()!r}"
+        assert [each.message for each in example.issues if each.kind == "left out"] == [what]
+
+
+def test_conll_sentences_have_one_comment_of_intents(tmp_path):
+    text = "# intent: a\n# id 3\n\n# intent = b\nto\tO\nRome\tB-x\n"
+    assert error_of(tmp_path, "a.conll", text) == (
+        "@/a.conll:4: a second intent of one sentence, which has 'a'; join several by '#' in one"
+        " comment"
+    )
+    (example,) = read(tmp_path, "a.conll", "# intent: a#b\nto\tO\nRome\tB-x\n")
+    assert example.intent == "a#b"

@@ -483,3 +483,39 @@ def test_doccano_labels_of_a_text_are_its_intents(tmp_path):
     rows = [{"text": "to Rome", "label": ["O", "B-city"]}]  # Tags, which are no names.
     (tmp_path / "b.jsonl").write_text(json.dumps(rows))
     assert guess_format(tmp_path / "b.jsonl") == "jsonl"
+
+
+@pytest.mark.parametrize(
+    "entities",
+    [
+        [{"start": 5, "end": 9, "label": "city", "text": "Rome"}],
+        [{"start_offset": 5, "end_offset": 9, "type": "city"}],
+        [{"start": 3, "end": 7, "entity": "city", "value": "Rome", "score": 0.9}],  # Without 👍.
+        [[5, 9, "city"]],
+    ],
+)
+def test_entities_of_json_lines_are_slots(entities, tmp_path):
+    row = {"text": "👍 to Rome", "entities": entities, "intent": "go"}
+    empty = {"text": "bye", "entities": [], "intent": "end"}
+    nothing = {"text": "hm", "entities": None}
+    expected = [
+        ("👍 to Rome", [("city", "Rome")], "go"),
+        ("bye", [], "end"),
+        ("hm", None, None),
+    ]
+    for rows in ([row, empty, nothing], [nothing, empty, row]):
+        for path in (write(tmp_path, *rows), write(tmp_path, *rows, name="b.json", indent=1)):
+            assert sorted(contents(path)) == sorted(expected)
+            path.unlink()
+    numbered = [{"id": 1, "text": "a", "entities": []}, {"id": 2, **row, "entities": entities}]
+    assert contents(write(tmp_path, *numbered))[1] == expected[0]
+
+
+def test_entities_without_a_place_are_not_taken_for_slots(tmp_path):
+    for entities in ({"city": "Rome"}, ["Rome"], [{"city": "Rome"}], 3):
+        path = write(tmp_path, {"text": "to Rome", "entities": entities})
+        with pytest.raises(DataError, match=r'a.jsonl:1: "entities" may be labels'):
+            read_sentences(path)
+    path = write(tmp_path, {"text": "to Rome", "entities": [{"start": 3, "label": "city"}]})
+    with pytest.raises(DataError, match=r'a.jsonl:1: expected an integer as "end", it is missing'):
+        read_sentences(path)
