@@ -26,9 +26,9 @@ from fixtures import CORE, ROOM, ROOT, get_run, interleave, log, summarize, test
 
 from slotfill.config.builtin import load_config
 from slotfill.data.vocab import Vocab
+from slotfill.inference.calibration import UNCALIBRATED
 from slotfill.model.build import build_model
 from slotfill.runs.folder import RunFolder
-from slotfill.training.trainer import EpochMetrics
 
 SENTENCES = (1_000, 10_000, 100_000, 1_000_000)
 TOKENS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -191,9 +191,8 @@ def make_run(path: Path, megabytes: float) -> None:
     vocab = Vocab({_name(number): 1 for number in range(words)}, slots, "iob2")
     folder = RunFolder(path)
     folder.create(config, vocab)
-    history = [EpochMetrics(1, 0.0, 0.0, 0.0, 0.0, 0.0)]
     model = build_model(config, vocab).eval()
-    if error := folder.finalize(model, vocab, history, {"splits": {}}, completed=True):
+    if error := folder.finalize(model, vocab, {"splits": {}}, UNCALIBRATED, completed=True):
         sys.exit(f"{path}: {error}")
 
 

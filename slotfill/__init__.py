@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slotfill.version import __version__
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from slotfill.runs.device import EngineName
+    from slotfill.config.models import Config
+    from slotfill.data.sentence import Sentence
+    from slotfill.evaluation.metrics import EvaluationResult
+    from slotfill.integrations.sklearn import SlotTagger
+    from slotfill.runs.device import DeviceName, EngineName
     from slotfill.runs.predict import Predictor
+    from slotfill.training.trainer import EpochMetrics
 
-__all__ = ["__version__", "load"]
+__all__ = ["SlotTagger", "__version__", "evaluate", "load", "read", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SlotTagger":
+        from slotfill.integrations.sklearn import SlotTagger
+
+        return SlotTagger
+    raise AttributeError(f"module 'slotfill' has no attribute '{name}'")
 
 
 def load(
@@ -70,3 +83,147 @@ def load(
             thresholds=thresholds,
             intent_threshold=intent_threshold,
         )
+
+
+def train(
+    config: str | Path | Mapping[str, Any] | Config | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    out: str | Path | None = None,
+    on_epoch: Callable[[EpochMetrics], object] | None = None,
+    device: DeviceName = "auto",
+    force: bool = False,
+    trust: bool = False,
+) -> Predictor:
+    """Train a tagger, save it as a run folder, and return it, ready to predict.
+
+    Needs `slotfill[train]`. Likely problems of the sentences are warnings. Ctrl-C ends training
+    early and keeps the best epoch so far.
+
+    Args:
+        config: The name of a built-in config, a YAML file, or its content as a mapping; by default
+            `taipei`, or, if `overrides` set a key of `data`, the defaults.
+        overrides: Values by their keys, which have dots, such as `{"train.epochs": 5}`.
+        out: The run folder to write; by default `runs/NAME`, with the name of the config.
+        on_epoch: Called after each epoch, with its loss, its scores on valid and more.
+        device: "cpu", "cuda" or "auto".
+        force: Whether to replace the run folder if it exists.
+        trust: Whether to execute the files of user-defined parts that the config names.
+
+    Returns:
+        The tagger; its `scores` are those of the epoch that is kept, by split.
+
+    Raises:
+        UsageError: There is no such config, the run folder exists, or an extra is missing.
+        ConfigError: The config has errors; all of them are listed.
+        DataError: The sentences cannot be read.
+        RunError: Training failed; if an epoch was done, `slotfill train --resume` continues.
+
+    >>> tagger = slotfill.train("taipei", {"train.epochs": 5}, out="runs/five")  # doctest: +SKIP
+    >>> round(tagger.scores["test"].overall.f1)                                  # doctest: +SKIP
+    97
+    """
+    import warnings
+
+    from slotfill.config.builtin import compose_config
+    from slotfill.config.registry import trust_external_parts
+    from slotfill.extras import required_for
+    from slotfill.runs.device import check_names, resolve_device
+    from slotfill.runs.folder import RunFolder
+    from slotfill.runs.predict import Predictor
+
+    check_names(device, "auto")
+    with trust_external_parts(trust):
+        name, loaded = compose_config(config, overrides or {})
+        with required_for("slotfill.train"):
+            from slotfill.runs.train import train as train_run
+        folder = RunFolder(Path("runs", name) if out is None else Path(out), force=force)
+        result = train_run(
+            loaded,
+            folder,
+            on_epoch=on_epoch or (lambda epoch: None),
+            on_finding=lambda finding: warnings.warn(finding, stacklevel=4),
+            device=resolve_device(device),
+        )
+        return Predictor.load(result.path)
+
+
+def evaluate(
+    run: str | Path | Predictor,
+    data: str | Path | None = None,
+    *,
+    split: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    trust: bool = False,
+) -> EvaluationResult:
+    """Return the scores of a run on labelled sentences: precision, recall and F1, and more.
+
+    Args:
+        run: What `load` takes, or what `load` or `train` returned.
+        data: A file of sentences, or the folder of a split.
+        split: A split of the run's own data, if `data` is None; by default test, or valid without
+            test.
+        overrides: Keys of `data` for sentences that are written otherwise than the run's, such as
+            `{"data.scheme": "bioes"}`.
+        trust: Whether to execute the files of user-defined parts that the run names.
+
+    Raises:
+        UsageError: There is no such run or split, or an extra is missing.
+        ConfigError: An override is not valid.
+        DataError: The sentences cannot be read.
+        RunError: A file of the run is missing, damaged, or of another version.
+
+    >>> slotfill.evaluate("runs/taipei", split="unseen").overall.f1         # doctest: +SKIP
+    95.1
+    """
+    from slotfill.config.builtin import to_words
+    from slotfill.errors import UsageError
+    from slotfill.runs.evaluate import evaluate_run
+    from slotfill.runs.predict import Predictor
+
+    if data is not None and split is not None:
+        raise UsageError("split names a split of the run's own data, data other data: give one")
+    tagger = run if isinstance(run, Predictor) else load(run, trust=trust)
+    path = None if data is None else Path(data)
+    return evaluate_run(tagger.run, split=split, path=path, overrides=to_words(overrides or {}))
+
+
+def read(
+    path: str | Path,
+    format: str | Mapping[str, Any] | None = None,
+    *,
+    scheme: str = "iob2",
+    split: str | None = None,
+) -> list[Sentence]:
+    """Return the sentences of a file or folder in any format that slotfill reads.
+
+    A file's own tokens are kept; other texts are split into words.
+
+    Args:
+        path: The file, or the folder if the format has several files.
+        format: The name of the format, or a mapping with the `name` and its options; by default it
+            is guessed from the name of the file and its content.
+        scheme: The tag scheme of a file with tags.
+        split: The split to read of a file that names the split of each sentence; by default all.
+
+    Returns:
+        The sentences: `text`, `tokens`, `slots`, which are runs of tokens, or None where the
+        sentence has no labels, and `intent`.
+
+    Raises:
+        UsageError: There is no such file, or an extra is missing.
+        ConfigError: There is no such format, or no such option of it.
+        DataError: The file cannot be read in its format.
+
+    >>> sentence = slotfill.read("data/taipei/test.brackets")[0]            # doctest: +SKIP
+    >>> [(slot.name, sentence.value(slot)) for slot in sentence.slots]      # doctest: +SKIP
+    [('origin', 'Taipei'), ('destination', 'Tokyo')]
+    """
+    from slotfill.data.corpus import read_sentences
+    from slotfill.data.schemes import check_scheme
+
+    check_scheme(scheme)
+    result = read_sentences(
+        path, format=format, scheme=scheme, split=split, keep_tokens=True, labelled=False
+    )
+    return result.sentences

@@ -25,6 +25,10 @@ EXTRAS = {
     "dateparser": "values",
     "text_to_num": "values",
     "spacy": "spacy",
+    "alembic": "mlflow",
+    "mlflow": "mlflow",
+    "sqlalchemy": "mlflow",
+    "tensorboard": "tensorboard",
     "fastapi": "serve",
     "httptools": "serve",
     "prometheus_client": "serve",
@@ -34,6 +38,7 @@ EXTRAS = {
 
 _DISTRIBUTIONS = {
     "huggingface_hub": "huggingface-hub",
+    "mlflow": "mlflow-skinny",
     "prometheus_client": "prometheus-client",
     "text_to_num": "text2num",
     "yaml": "pyyaml",

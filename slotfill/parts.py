@@ -32,9 +32,10 @@ from slotfill.model.intents.base import IntentHead
 from slotfill.model.layers import LockedDropout, padding_mask
 from slotfill.model.recurrence import scan
 from slotfill.model.taggers.base import Tagger
+from slotfill.training.loggers.base import Logger
 
 # The base classes, the option types, and what parts build on.
-__all__ = ["Cell", "Embedding", "Encoder", "Format", "IntentHead", "Tagger"]
+__all__ = ["Cell", "Embedding", "Encoder", "Format", "IntentHead", "Logger", "Tagger"]
 __all__ += ["CellPart", "Count", "Depth", "DepthOrZero", "FilePath", "FolderOrName"]
 __all__ += ["Fraction", "NonNegative", "Positive", "Size"]
 __all__ += ["ConfigError", "DataError", "Sentence", "Slot", "Vocab"]

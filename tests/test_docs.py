@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 import typer
 
+import slotfill
 from slotfill.cli.main import app
 from slotfill.config.builtin import builtin_config_names, load_config
-from slotfill.config.registry import FORMATS
+from slotfill.config.registry import FORMATS, trust_external_parts
 from slotfill.data.corpus import read_sentences
 from slotfill.data.schemes import SCHEMES, slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
@@ -304,6 +308,28 @@ def test_deployment_page_examples(cli, tmp_path, monkeypatch):
         elif kind == "python":
             exec(text, {})
     assert {"home.zip", "card.md"} < {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.filterwarnings("ignore:train:UserWarning")
+def test_python_page_examples(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    names: dict[str, object] = {}
+    found = 0
+    if find_spec("spacy"):  # Where the package was installed before it had the entry point.
+        import_module("slotfill.integrations.spacy")
+    for info, text in blocks(ROOT / "docs" / "python.md"):
+        kind, *file = info.split()
+        if file:
+            Path(*file).write_text(text, encoding="utf-8")
+        elif kind == "pycon" and not ("import spacy" in text and find_spec("spacy") is None):
+            example = parser.get_doctest(text, {}, "python.md", None, 0)
+            example.globs = names  # Of all examples of the page.
+            runner.run(example, clear_globs=False)
+            found += 1
+    assert found > 5 and runner.summarize(verbose=False).failed == 0
+    with trust_external_parts():
+        slotfill.train("home.yaml", {"train.epochs": 1, "train.log": "print_epochs.py"}, out="run")
 
 
 def test_partial_labels_page_has_the_same_sentences_in_both_formats(tmp_path):

@@ -132,12 +132,10 @@ def test_metadata(metadata):
         "MIT",
     )
     assert fields["Summary"] and fields["Description"]
-    (script,) = metadata.entry_points
-    assert (script.group, script.name, script.value) == (
-        "console_scripts",
-        "slotfill",
-        "slotfill.__main__:main",
-    )
+    assert {(each.group, each.name, each.value) for each in metadata.entry_points} == {
+        ("console_scripts", "slotfill", "slotfill.__main__:main"),
+        ("spacy_factories", "slotfill", "slotfill.integrations.spacy:make_component"),
+    }
 
 
 def test_python_range_and_claims(metadata):
@@ -155,7 +153,7 @@ def test_python_range_and_claims(metadata):
 def test_extras_are_those_that_commands_name(metadata):
     """slotfill/extras.py has each package of an extra of users, under the name of its module."""
     distributions = {"huggingface_hub": "huggingface-hub", "text_to_num": "text2num"}
-    distributions["prometheus_client"] = "prometheus-client"
+    distributions |= {"prometheus_client": "prometheus-client", "mlflow": "mlflow-skinny"}
     named = {(distributions.get(module, module), extra) for module, extra in EXTRAS.items()}
     declared = {
         (requirement.name.lower(), extra)
@@ -216,9 +214,10 @@ def test_test_extra_is_what_the_tests_import(requirements):
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.partition(".")[0])
     foreign = imported - own_modules - sys.stdlib_module_names
-    # Tests of transformers and of spaCy are left out where there are none.
+    # Tests of transformers, spaCy and MLflow are left out where there are none.
     extras = ("", "train", "plots", "parquet", "tune", "test", "transformers", "spacy", "hub")
-    extras += ("serve",)
+    extras += ("serve", "tensorboard", "mlflow")
     installed = {each.name.lower() for extra in extras for each in requirements[extra]}
-    named = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
+    named = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub", "mlflow": "mlflow-skinny"}
+    named["sklearn"] = "scikit-learn"
     assert {named.get(name, name) for name in foreign} <= installed

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from slotfill.config.models import Config
 from slotfill.config.validate import parse_config
@@ -72,7 +75,7 @@ def load_config(
     config = default_config(overrides) if config is None else config
     if config is None:
         loaded = parse_config("", "command line", overrides, Path(), need_data=need_data)
-        return Path(loaded.data.path or loaded.data.train or "config").stem, loaded
+        return _name_of(loaded), loaded
     path, shown = _find(config)
     text = _read(path, shown)
     if _SENTENCES.search(text):
@@ -81,6 +84,42 @@ def load_config(
             f" slotfill init {config}, which writes a config for them"
         )
     return path.stem, parse_config(text, shown, overrides, path.parent, need_data=need_data)
+
+
+def compose_config(
+    config: str | Path | Mapping[str, Any] | Config | None, overrides: Mapping[str, Any]
+) -> tuple[str, Config]:
+    """Return the name of a config that Python code gives, and the config with `overrides` by key.
+
+    The keys of `overrides` have dots; a mapping is the content of a YAML file. Raises what
+    `load_config` raises.
+    """
+    changes = to_words(overrides)
+    try:
+        if config is None or isinstance(config, str | Path):
+            return load_config(None if config is None else str(config), changes, need_data=True)
+        data = config.model_dump() if isinstance(config, Config) else config
+        loaded = parse_config(_to_json(data), "config", changes, Path(), need_data=True)
+        return _name_of(loaded), loaded
+    except ConfigError as error:
+        inside = ("command line", "config:1")
+        details = [replace(e, source="") if e.source in inside else e for e in error.errors]
+        raise ConfigError(details) from None
+
+
+def to_words(overrides: Mapping[str, Any]) -> list[str]:
+    """Return overrides by key as the words of a command line, `key=value`."""
+    return [f"{key}={_to_json(value)}" for key, value in overrides.items()]
+
+
+def _to_json(value: Any) -> str:
+    """Return a value as JSON, which is YAML; NumPy's numbers are numbers, and paths are texts."""
+    return json.dumps(value, default=lambda v: v.item() if hasattr(v, "item") else str(v))
+
+
+def _name_of(config: Config) -> str:
+    """Return the name of a config without a file: that of its data."""
+    return Path(config.data.path or config.data.train or "config").stem
 
 
 def default_config(overrides: Sequence[str]) -> str | None:

@@ -34,6 +34,9 @@ def schema() -> dict[str, Any]:
         elif keys[key]["default"] is None:
             one = {"anyOf": [one, {"type": "null"}]}
         keys[key] |= one
+    log = definitions["TrainConfig"]["properties"]["log"]
+    one = {"$ref": "#/$defs/logger"}
+    log |= {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
     file_format = definitions["DataConfig"]["properties"]["format"]
     file_format |= {"anyOf": [{"const": "auto"}, {"$ref": "#/$defs/format"}]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root}

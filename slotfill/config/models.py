@@ -49,8 +49,8 @@ PART_KEYS = ("embedding", "encoder", "tagger", "intent")
 MAX_WEIGHT = 1e6
 """The largest weight of a slot: a larger number is a typing error."""
 
-STACKABLE_PART_KEYS = ("embedding", "encoder")
-"""The part keys whose value may be a list of parts."""
+STACKABLE_PART_KEYS = ("embedding", "encoder", "train.log")
+"""The keys of parts whose value may be a list of parts."""
 
 
 def _as_list(parts: PartConfig | list[PartConfig]) -> list[PartConfig]:
@@ -152,6 +152,10 @@ class TrainConfig(StrictModel):
     """Weight of the auxiliary language-model loss (Rei 2017) of the first encoder; 0: none."""
     ema_decay: Fraction = 0.998
     """EMA decay; the averaged weights are the ones evaluated and saved; 0 disables averaging."""
+    log: Annotated[
+        list[Part], part_validator("logger", stackable=True), AfterValidator(_as_list)
+    ] = Field(default=["csv"], validate_default=True)
+    """One logger, or a list of loggers, which record each epoch."""
 
 
 class Range(StrictModel):

@@ -265,7 +265,9 @@ CELLS = Registry("cell", "slotfill.model.cells")
 ENCODERS = Registry("encoder", "slotfill.model.encoders")
 INTENTS = Registry("intent", "slotfill.model.intents")
 TAGGERS = Registry("tagger", "slotfill.model.taggers")
+LOGGERS = Registry("logger", "slotfill.training.loggers")
 
 REGISTRIES = {
-    registry.kind: registry for registry in (EMBEDDINGS, CELLS, ENCODERS, INTENTS, TAGGERS, FORMATS)
+    registry.kind: registry
+    for registry in (EMBEDDINGS, CELLS, ENCODERS, INTENTS, TAGGERS, FORMATS, LOGGERS)
 }

@@ -178,6 +178,8 @@ def _kind_and_default(
         return key, Config.model_fields[key].default
     if path == ("data", "format"):
         return "format", None
+    if path == ("train", "log"):
+        return "logger", "csv"
     if kind and above.get("name") in REGISTRIES[kind].names():
         option = REGISTRIES[kind].part(above["name"]).options.get(key)
         if option and option.part_kind:

@@ -7,16 +7,13 @@ manifest, are written; from there on `--resume` only renames. A run that is repl
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import platform
 import shutil
 import sys
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
 from hashlib import sha256
@@ -36,6 +33,7 @@ from slotfill.runs.load import (
     partial_path,
 )
 from slotfill.runs.manifest import CALIBRATION, FILES, VALUES, is_completed, write_run
+from slotfill.training.loggers.base import Logger
 from slotfill.version import FORMAT, __version__
 
 if TYPE_CHECKING:
@@ -43,10 +41,11 @@ if TYPE_CHECKING:
 
     from slotfill.inference.calibration import Calibration
     from slotfill.model.ensemble import Model
-    from slotfill.training.trainer import EpochMetrics, Trainer
+    from slotfill.training.trainer import Trainer
 
 _STATE = Path("checkpoint", "state.safetensors")
 _REPLACED = "replaced"
+_LOGS = Logger.folder
 
 
 class RunFolder:
@@ -109,7 +108,7 @@ class RunFolder:
         is_partial = path == self.partial and path.is_dir()
         if is_partial:
             _lock_folder(path)()
-        own_names = {*FILES, _STATE.parent.name, _REPLACED}
+        own_names = {*FILES, _STATE.parent.name, _REPLACED, _LOGS}
         foreign = [name for name in names if name not in own_names and not name.endswith(".new")]
         if foreign:
             raise UsageError(
@@ -185,12 +184,13 @@ class RunFolder:
             ) from None
         if self.source != self.partial:
             self.create(self.config, trainer.vocab)
+            if (logs := self.source / _LOGS).is_dir():
+                shutil.copytree(logs, self.partial / _LOGS)
 
     def finalize(
         self,
         model: Model,
         vocab: Vocab,
-        history: Sequence[EpochMetrics],
         scores: dict[str, Any],
         calibration: Calibration,
         *,
@@ -212,13 +212,14 @@ class RunFolder:
             "config.yaml": self.config.to_yaml(),
             "vocab.json": _render_vocab(vocab),
             CALIBRATION: calibration.to_json(),
-            "history.csv": _render_history(history),
             "environment.json": json.dumps(environment(), indent=1),
             "scores.json": json.dumps(scores, ensure_ascii=False, indent=1),
         }
         if vocab.values:
             contents[VALUES] = vocab.values.to_json()
         files = {name: text.encode() for name, text in contents.items()}
+        if (history := self.partial / "history.csv").exists():
+            files[history.name] = history.read_bytes()
         files |= {"model.safetensors": _serialize(model.state_dict(), {}), **models}
         write_run(self.partial, files, completed=completed)
         self._publish()
@@ -304,16 +305,6 @@ def _compute_checksum(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
 
 def _render_vocab(vocab: Vocab) -> str:
     return json.dumps(vocab.to_json(), ensure_ascii=False, indent=1) + "\n"
-
-
-def _render_history(epochs: Sequence[EpochMetrics]) -> str:
-    rows = [asdict(epoch) for epoch in epochs]
-    names = [name for name, value in rows[0].items() if value is not None]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [names, *([row[name] for name in names] for row in rows)]
-    )
-    return text.getvalue()
 
 
 def environment() -> dict[str, Any]:

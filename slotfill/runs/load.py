@@ -8,6 +8,7 @@ holds `checkpoint/` for `--resume`.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +24,13 @@ from slotfill.inference.engine import Engine
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
 from slotfill.runs.device import EngineName, check_names, resolve_device
 from slotfill.runs.hub import download_run, is_on_hub
-from slotfill.runs.manifest import CALIBRATION, MANIFEST, VALUES, WEIGHTS, RunFiles, is_zip
+from slotfill.runs.manifest import CALIBRATION, MANIFEST, SCORES, VALUES, WEIGHTS, RunFiles, is_zip
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from slotfill.config.models import Config
+    from slotfill.evaluation.metrics import EvaluationResult
     from slotfill.model.ensemble import Model
 
 
@@ -56,6 +58,18 @@ class Run:
         if thresholds.get("intent_threshold") and not self.vocab.intents:
             raise UsageError("intent_threshold: the run has learned no intents")
         check_slot_names("thresholds", self.calibration.thresholds, self.vocab.slot_names)
+
+    @cached_property
+    def scores(self) -> dict[str, EvaluationResult]:
+        """The scores that training has measured, by split; a packed run has none."""
+        if not self.files.has(SCORES):
+            return {}
+        from pydantic import TypeAdapter
+
+        from slotfill.evaluation.metrics import EvaluationResult
+
+        splits = json.loads(self.files[SCORES])["splits"]
+        return TypeAdapter(dict[str, EvaluationResult]).validate_python(splits)
 
     @cached_property
     def config(self) -> Config:

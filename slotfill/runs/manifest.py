@@ -17,12 +17,13 @@ MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
 CALIBRATION = "calibration.json"
 VALUES = "values.json"
+SCORES = "scores.json"
 CARD = "README.md"
 """The model card of a packed run."""
 
 FILES = (
     *("config.yaml", "vocab.json", WEIGHTS, *ONNX),
-    *(CALIBRATION, VALUES, "history.csv", "scores.json", "environment.json", MANIFEST),
+    *(CALIBRATION, VALUES, "history.csv", SCORES, "environment.json", MANIFEST),
 )
 """The files of a run; those of `ONNX` are missing if it cannot be exported.
 

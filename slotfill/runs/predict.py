@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.base import Format
@@ -20,6 +20,9 @@ from slotfill.inference.stream import ordered_map, read_ahead
 from slotfill.inference.tagging import check_length, predict
 from slotfill.runs.device import EngineName
 from slotfill.runs.load import Run, load_run
+
+if TYPE_CHECKING:
+    from slotfill.evaluation.metrics import EvaluationResult
 
 MAX_NBEST = 100
 """Maximum number of readings of a sentence."""
@@ -157,6 +160,11 @@ class Predictor:
         run = load_run(Path(path), device, engine)
         run.set_thresholds(**thresholds)
         return cls(run, confidence, nbest, now)
+
+    @property
+    def scores(self) -> dict[str, EvaluationResult]:
+        """The scores that training has measured, by split; a packed run has none."""
+        return self.run.scores
 
     def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Return the prediction for each of `texts`, in order; an empty text has no slots."""

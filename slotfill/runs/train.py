@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from slotfill.config.models import Config
+from slotfill.config.registry import LOGGERS
 from slotfill.data.findings import check_splits, check_values, find_left_out
 from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
@@ -24,6 +25,7 @@ from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.model.build import build_model
 from slotfill.model.recurrence import compile_steps
 from slotfill.runs.folder import RunFolder
+from slotfill.training.loggers.base import Logger
 from slotfill.training.malloc import tune_malloc
 from slotfill.training.profiler import SectionTimer
 from slotfill.training.trainer import EpochMetrics, Report, Trainer
@@ -94,8 +96,9 @@ def build_trainer(
 def train(
     config: Config,
     folder: RunFolder,
-    report: Report,
+    report: Report = lambda progress: None,
     *,
+    on_epoch: Callable[[EpochMetrics], object] = lambda epoch: None,
     on_finding: Callable[[str], None] = lambda finding: None,
     on_coverage: Callable[[Coverage], None] = lambda coverage: None,
     device: str = "cpu",
@@ -109,6 +112,7 @@ def train(
 
     Args:
         report: Called with the progress of each step and epoch.
+        on_epoch: Called with each epoch, after its checkpoint is saved.
         on_finding: Called with each likely problem of the splits before training.
         on_coverage: Called with the vocabulary coverage of pretrained vectors, if there are any.
         profile: Measure where the time goes, for which a GPU is synchronized in each section.
@@ -122,6 +126,9 @@ def train(
     names = {slot.name for sentence in corpus["train"] for slot in sentence.slots or ()}
     for finding in [*findings, *check_values(config, names)]:
         on_finding(finding.message)
+    loggers: list[Logger] = [
+        LOGGERS.build(part, key=f"train.log.{index}") for index, part in enumerate(config.train.log)
+    ]
     timer = SectionTimer(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     with timer.section("preparation"):
         trainer = build_trainer(config, corpus, device, folder.resources())
@@ -140,10 +147,17 @@ def train(
             folder.create(config, trainer.vocab)
     interrupted = False
     try:
+        for logger in loggers:
+            logger.start(folder.partial, config.model_dump())
+            for epoch in trainer.history:
+                logger.log(epoch)
         with trainer, timer.attach(trainer) if profile else nullcontext():
-            for _ in trainer.train(timer.section("report")(report) if profile else report):
+            for epoch in trainer.train(timer.section("report")(report) if profile else report):
                 with timer.section("checkpoint"):
                     folder.save_checkpoint(trainer)
+                for logger in loggers:
+                    logger.log(epoch)
+                on_epoch(epoch)
     except KeyboardInterrupt:
         interrupted = True
     except (RunError, RuntimeError, MemoryError) as error:
@@ -170,6 +184,10 @@ def train(
             config.threshold, config.thresholds, config.intent_threshold
         )
         scores = {split: evaluate(model, vocab, corpus[split], calibration) for split in splits[1:]}
+    logged = {f"{split}.f1": score.overall.f1 for split, score in scores.items()}
+    logged |= {f"{s}.intents": score.intent.accuracy for s, score in scores.items() if score.intent}
+    for logger in loggers:
+        logger.finish(logged)
     seconds = sum(epoch.seconds for epoch in trainer.history)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     summary = {
@@ -195,7 +213,5 @@ def train(
         ).text,
         times=timer.seconds if profile else None,
         not_calibrated=not_calibrated,
-        not_exported=folder.finalize(
-            model, vocab, trainer.history, summary, calibration, completed=not interrupted
-        ),
+        not_exported=folder.finalize(model, vocab, summary, calibration, completed=not interrupted),
     )

@@ -37,6 +37,7 @@ WIRING = {
     "intent": ["input_size", "vocab"],
     "tagger": ["input_size", "vocab"],
     "format": [],
+    "logger": [],
 }
 
 

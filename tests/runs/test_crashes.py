@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -76,13 +75,6 @@ def desk(tmp_path, monkeypatch):
     gc.unfreeze()
 
 
-@dataclass
-class Epoch:
-    """A row of history.csv."""
-
-    epoch: int = 1
-
-
 class Trainer:
     """What a run folder takes from a trainer: here its state is a name."""
 
@@ -100,7 +92,7 @@ class Trainer:
 def finish(folder, trainer, *, completed=True):
     scores = {"name": trainer.name}
     model = torch.nn.Linear(1, 1)
-    folder.finalize(model, trainer.vocab, [Epoch()], scores, Calibration(), completed=completed)
+    folder.finalize(model, trainer.vocab, scores, Calibration(), completed=completed)
 
 
 def train(run, name, *, force=False, completed=True):

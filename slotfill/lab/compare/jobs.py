@@ -147,6 +147,8 @@ def plan(
             name, config = load_config(source, changes, need_data=True)
             with _collect(errors):
                 check_buildable(config)
+                if "csv" not in {logger.name for logger in config.train.log}:
+                    raise ConfigError("compare reads history.csv; add csv", key="train.log")
             sentences = config.data
             if folds and sentences.holdout is None:  # Each fold has test sentences.
                 sentences = sentences.model_copy(update={"holdout": 0.0})

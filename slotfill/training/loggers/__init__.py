@@ -1,0 +1,1 @@
+"""Loggers: what records the epochs of a training; one file each."""
