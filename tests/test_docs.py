@@ -21,7 +21,7 @@ import typer
 import slotfill
 from slotfill.cli.main import app
 from slotfill.config.builtin import builtin_config_names, load_config
-from slotfill.config.registry import FORMATS, trust_external_parts
+from slotfill.config.registry import FORMATS
 from slotfill.data.corpus import read_sentences
 from slotfill.data.schemes import SCHEMES, slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
@@ -328,8 +328,8 @@ def test_python_page_examples(tmp_path, monkeypatch):
             runner.run(example, clear_globs=False)
             found += 1
     assert found > 5 and runner.summarize(verbose=False).failed == 0
-    with trust_external_parts():
-        slotfill.train("home.yaml", {"train.epochs": 1, "train.log": "print_epochs.py"}, out="run")
+    own = {"train.epochs": 1, "train.log": "print_epochs.py"}
+    slotfill.train("home.yaml", own, out="run", trust=True)
 
 
 def test_partial_labels_page_has_the_same_sentences_in_both_formats(tmp_path):
