@@ -199,6 +199,11 @@ def _measure_common_letters(content: bytes, encoding: str) -> float:
     )
 
 
+def shorten_path(path: str) -> Path:
+    """Return an absolute path as messages show it: from the current folder, if that is shorter."""
+    return Path(min(path, os.path.relpath(path), key=len))
+
+
 def nearest_in_folder(path: Path, shown: Path | None = None) -> str:
     """Return the end of a message on a missing `path`: the file with the nearest name, if any.
 

@@ -232,6 +232,7 @@ def diff(
     """
     from slotfill.cli import display
     from slotfill.lab import diff as diffing
+    from slotfill.runs.evaluate import name_sentences
     from slotfill.runs.load import load_run
 
     files = [file for file in (gold, a, b) if file is not None]
@@ -246,7 +247,7 @@ def diff(
         if split is not None and data is not None:
             raise UsageError("--split names a split of the runs' own data, --data other: give one")
         loaded = [load_run(run, device) for run in runs]
-        name, systems = diffing.name_sentences(loaded[0], split, data), list(map(str, runs))
+        name, systems = name_sentences(loaded[0], split, data), list(map(str, runs))
         difference = diffing.diff_runs(*loaded, split=split, path=data)
     if as_json:
         write_json(dict(zip("ab", systems, strict=True)) | difference.to_json(), indent=1)

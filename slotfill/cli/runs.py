@@ -163,9 +163,8 @@ def evaluate(
 
     from slotfill.cli import display
     from slotfill.data.findings import find_left_out
-    from slotfill.data.splits import evaluation_split
     from slotfill.evaluation.evaluate import evaluate as score
-    from slotfill.runs.evaluate import analyze_run, input_files, read_labelled
+    from slotfill.runs.evaluate import analyze_run, input_files, name_sentences, read_labelled
     from slotfill.runs.load import load_run
 
     if split is not None and data is not None:
@@ -177,7 +176,7 @@ def evaluate(
     loaded = load_run(run, device, engine)
     general, by_slot = parse_thresholds(threshold)
     loaded.set_thresholds(threshold=general, thresholds=by_slot, intent_threshold=intent_threshold)
-    name = str(data) if data else split or evaluation_split(loaded.config.data)
+    name = name_sentences(loaded, split, data, overrides or [])
     reading = read_labelled(loaded, split=split, path=data, overrides=overrides or [])
     sentences = reading.sentences
     for file in files:

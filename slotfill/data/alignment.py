@@ -10,6 +10,7 @@ from typing import Any, Literal
 from slotfill.data.sentence import Example, Issue, Sentence, Slot, Span
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError, format_count
+from slotfill.files import shorten_path
 
 Misaligned = Literal["split", "widen", "skip", "error"]
 """What becomes of slots that begin or end inside a token."""
@@ -39,7 +40,7 @@ def align(
             sentence = _tokenize(example, tokenizer, keep_tokens)
             sentence.tokens = list(map(seen.setdefault, sentence.tokens, sentence.tokens))
             if example.spans is not None:
-                slots = _align_slots(sentence, example.spans, misaligned, cut)
+                slots = _align_slots(sentence, example.spans, tokenizer, misaligned, cut)
                 sentence.slots = [seen.setdefault(slot, slot) for slot in slots]
                 if any(slots.values()):
                     sentence.resolved = list(slots.values())
@@ -78,7 +79,11 @@ def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sent
 
 
 def _align_slots(
-    sentence: Sentence, spans: Sequence[Span], misaligned: Misaligned, cut: list[Issue]
+    sentence: Sentence,
+    spans: Sequence[Span],
+    tokenizer: Tokenizer,
+    misaligned: Misaligned,
+    cut: list[Issue],
 ) -> dict[Slot, str | None]:
     """Return `spans` as slots, in order, each with what its value stands for.
 
@@ -94,6 +99,8 @@ def _align_slots(
         first, last = starts.get(start), ends.get(end)
         if first is None or last is None:
             problem, hint = describe_misalignment(sentence, name, start, end, misaligned)
+            if tokenizer.is_custom:
+                hint += f", or correct {shorten_path(tokenizer.name)}, which gives the tokens"
             offsets = enumerate(sentence.offsets)
             touched = [index for index, (first, last) in offsets if first < end and last > start]
             if misaligned in ("split", "error") or (misaligned == "widen" and not touched):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
@@ -28,6 +27,7 @@ from slotfill.data.corpus import (
 from slotfill.data.sentence import Example, Issue, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
+from slotfill.files import shorten_path
 
 SPLITS = ("train", "valid", "test")
 """The splits that training uses; others can be evaluated."""
@@ -101,7 +101,7 @@ def _training_examples(data: DataConfig) -> list[Example]:
 
 def _split_in_file(data: DataConfig, path: Path, split: str) -> str | None:
     """Return the split to read of the file `path`; None for all of it, as for one split's file."""
-    if data.path is None or path != _shown_path(data.path):
+    if data.path is None or path != shorten_path(data.path):
         return None
     return split if path == split_path(data, split) else "train"
 
@@ -145,8 +145,8 @@ def split_path(data: DataConfig, split: str) -> Path | None:
     Raises DataError where the data is gone, and ConfigError where there is none to train on.
     """
     if split in SPLITS and (named := getattr(data, split)):
-        return _shown_path(named)
-    folder = _shown_path(data.path) if data.path else None
+        return shorten_path(named)
+    folder = shorten_path(data.path) if data.path else None
     split_file = folder if split == "train" else None
     if folder is not None and not folder.exists():
         problem = "no such file or folder, though data.path of the config names it"
@@ -164,11 +164,6 @@ def split_path(data: DataConfig, split: str) -> Path | None:
             key="data.train",
         )
     return split_file
-
-
-def _shown_path(path: str) -> Path:
-    """Return an absolute path as messages show it: from the current folder, if that is shorter."""
-    return Path(min(path, os.path.relpath(path), key=len))
 
 
 def input_paths(data: DataConfig) -> list[Path]:

@@ -8,16 +8,17 @@ without which Hindi, Thai and Arabic words would fall apart.
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from operator import index
+from typing import Any, NoReturn
 
 from slotfill.config.registry import user_part
 from slotfill.data.sentence import Example, Sentence
-from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
+from slotfill.errors import ConfigError, UsageError, did_you_mean, format_count
+from slotfill.files import shorten_path
 
 # Character classes: a letter, d digit, m combining mark, z zero-width joiner, i letter of a script
 # without spaces between words (one character a token), f regional indicator (half a flag),
@@ -95,6 +96,11 @@ class Tokenizer:
         self._ascii_words = name != "characters" and not self._affix_forms
         self._cached_split = lru_cache(maxsize=8192)(self._split)
 
+    @property
+    def is_custom(self) -> bool:
+        """Whether it is a file of the user."""
+        return self._custom is not None
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The cache cannot be pickled or copied.
         return Tokenizer, (self.name, self.normalization, self.prefixes, self.suffixes)
@@ -153,7 +159,7 @@ class Tokenizer:
     def tokenize(self, text: str, location: str = "") -> Sentence:
         """Return `text` as an unlabelled sentence."""
         if self._custom is not None:
-            spans = _split_by(self._custom, text)
+            spans = _split_by(self._custom, self.name, text)
             tokens = [self.normalize(text[first:last]) for first, last in spans]
             return Sentence(text, tokens, spans, location=location)
         tokens = []
@@ -230,23 +236,44 @@ def _load_tokenizer(file: str) -> Any:
     part = user_part(file).load()
     if not callable(getattr(part, "split", None)):
         raise ConfigError(f"{file}: its class has no method split(text), which returns offsets")
-    return part()
-
-
-def _split_by(tokenizer: Any, text: str) -> list[tuple[int, int]]:
-    """Return the offsets of a user's tokenizer; what is between its tokens are tokens, too."""
     try:
-        spans = [(int(first), int(last)) for first, last in tokenizer.split(text)]
+        return part()
     except Exception as error:
         problem = f"failed with {type(error).__name__}: {error}"
-        raise RunError(f"{_describe_call(tokenizer, text)} {problem}") from error
+        raise ConfigError(
+            f"{shorten_path(file)}: {part.__name__}() {problem}", "data.tokenizer"
+        ) from error
+
+
+def _split_by(tokenizer: Any, file: str, text: str) -> list[tuple[int, int]]:
+    """Return the offsets of a user's tokenizer; what is between its tokens are tokens, too.
+
+    Raises ConfigError, which names its file, if it fails or returns no offsets of tokens.
+    """
+
+    def fail(problem: str) -> NoReturn:
+        call = f"{shorten_path(file)}: {type(tokenizer).__name__}.split({text[:40]!r})"
+        raise ConfigError(f"{call} {problem}", "data.tokenizer")
+
+    try:
+        returned = tokenizer.split(text)
+        returned = list(returned) if isinstance(returned, Iterator) else returned
+    except Exception as error:
+        fail(f"failed with {type(error).__name__}: {error}")
+    try:
+        spans = [(index(first), index(last)) for first, last in returned]
+    except (TypeError, ValueError):
+        fail(f"returned {repr(returned)[:60]}; tokens are pairs of integers, as [(0, 3), (4, 7)]")
+    if not spans and any(map(str.isalpha, text)):
+        fail("returned no token, though the text has letters")
     filled: list[tuple[int, int]] = []
     end = 0
     for first, last in [*spans, (len(text), len(text))]:
         if not end <= first <= last <= len(text):
-            problem = f"returned ({first}, {last}) after {end}, in a text of {len(text)} characters"
-            raise RunError(
-                f"{_describe_call(tokenizer, text)} {problem}; tokens are in order, as (0, 3)"
+            size = format_count(len(text), "character")
+            fail(
+                f"returned ({first}, {last}) after {end}, in a text of {size}; tokens are in order,"
+                " do not overlap and end in the text"
             )
         for match in _TOKENS["whitespace"].finditer(text[end:first].translate(_CHARACTER_CLASSES)):
             filled.append((end + match.start(), end + match.end()))
@@ -254,11 +281,6 @@ def _split_by(tokenizer: Any, text: str) -> list[tuple[int, int]]:
             filled.append((first, last))
         end = last
     return filled
-
-
-def _describe_call(tokenizer: Any, text: str) -> str:
-    file = getattr(sys.modules[type(tokenizer).__module__], "__file__", "")
-    return f"{file}: split({text[:40]!r})"
 
 
 NORMALIZATIONS = ("NFC", "NFKC", "none")

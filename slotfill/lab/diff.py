@@ -15,7 +15,6 @@ from typing import Any, Literal
 from slotfill.data.corpus import read_sentences
 from slotfill.data.schemes import check_scheme
 from slotfill.data.sentence import Sentence, Slot, intent_names
-from slotfill.data.splits import evaluation_split
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError, format_count
 from slotfill.evaluation.metrics import (
@@ -138,11 +137,6 @@ class Diff:
             },
             "changes": [change.to_json() for change in self.changes],
         }
-
-
-def name_sentences(run: Run, split: str | None, path: Path | None) -> str:
-    """Return what the sentences of a split, or those of `path`, are called."""
-    return str(path) if path else split or evaluation_split(run.config.data)
 
 
 def diff_runs(a: Run, b: Run, *, split: str | None = None, path: Path | None = None) -> Diff:

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from slotfill.config.models import DataConfig
 from slotfill.config.validate import parse_config
 from slotfill.data.corpus import FormatPart, ReadResult, format_from_suffix, read_sentences
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import evaluation_split, input_paths, read_split
-from slotfill.errors import ConfigError, SlotfillError
+from slotfill.errors import ConfigError, DataError, SlotfillError
 from slotfill.evaluation.errors import ErrorAnalysis, TrainingSlots, analyze_errors
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import EvaluationResult
+from slotfill.files import shorten_path
 from slotfill.inference.tagging import predict
 from slotfill.runs.load import Run
 from slotfill.runs.manifest import FILES
@@ -64,25 +66,10 @@ def read_labelled(
         ConfigError: An override is not valid.
         DataError: The sentences cannot be read.
     """
-    data = run.config.data
-    if overrides:
-        for key, equals, _ in (override.partition("=") for override in overrides):
-            if equals and key.partition(".")[0].strip() != "data":
-                raise ConfigError(
-                    "only keys of data can be set, as data.scheme=bioes; train again to change"
-                    " others",
-                    key=key.strip(),
-                )
-        data = parse_config(run.config.to_yaml(), "config", overrides).data
-        for key in ("tokenizer", "normalization"):
-            if getattr(data, key) != getattr(run.config.data, key):
-                trained_with = getattr(run.config.data, key)
-                raise ConfigError(
-                    f"the run was trained with {trained_with}; train again to change it",
-                    key=f"data.{key}",
-                )
+    data = _override_data(run, overrides)
     if path is None:
-        return read_split(data, split or evaluation_split(data), tokenizer=run.vocab.tokenizer)
+        split = _find_split(run, data, split)
+        return read_split(data, split, tokenizer=run.vocab.tokenizer)
     name = data.format if isinstance(data.format, str) else data.format["name"]
     format: FormatPart | None = format_from_suffix(path)
     if format in (None, name) or any(key.startswith("data.format") for key in overrides):
@@ -95,3 +82,50 @@ def read_labelled(
         misaligned=data.misaligned,
         strict=data.strict,
     )
+
+
+def name_sentences(
+    run: Run, split: str | None, path: Path | None, overrides: Sequence[str] = ()
+) -> str:
+    """Return what the sentences are called that `read_labelled` reads; it raises the same."""
+    return str(path) if path else _find_split(run, _override_data(run, overrides), split)
+
+
+def check_own_sentences(run: Run, data: DataConfig, split: str, hint: str) -> None:
+    """Raise DataError, which ends in `hint`, if what `run` has for the split of `data` is gone."""
+    own = run.config.data
+    for key in (split, "path", "train"):
+        if (named := getattr(data, key, None)) and isinstance(named, str):
+            if named == getattr(own, key) and not Path(named).exists():
+                problem = f"was trained with {shorten_path(named)}, which is gone"
+                raise DataError(f"{run.files.path}: {problem}; {hint}")
+            return
+
+
+def _find_split(run: Run, data: DataConfig, split: str | None) -> str:
+    """Return the split of `data` to score on: `split`, or else test or valid."""
+    hint = "give other sentences with --data FILE (evaluate: or data.test=FILE), or put it back"
+    check_own_sentences(run, data, split or ("test" if data.test or data.path else "valid"), hint)
+    return split or evaluation_split(data)
+
+
+def _override_data(run: Run, overrides: Sequence[str]) -> DataConfig:
+    """Return the data of `run` with other settings; raises ConfigError if one is not valid."""
+    data = run.config.data
+    if not overrides:
+        return data
+    for key, equals, _ in (override.partition("=") for override in overrides):
+        if equals and key.partition(".")[0].strip() != "data":
+            raise ConfigError(
+                "only keys of data can be set, as data.scheme=bioes; train again to change others",
+                key=key.strip(),
+            )
+    data = parse_config(run.config.to_yaml(), "config", overrides).data
+    for key in ("tokenizer", "normalization"):
+        if getattr(data, key) != getattr(run.config.data, key):
+            trained_with = getattr(run.config.data, key)
+            raise ConfigError(
+                f"the run was trained with {trained_with}; train again to change it",
+                key=f"data.{key}",
+            )
+    return data

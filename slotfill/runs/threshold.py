@@ -17,6 +17,7 @@ from slotfill.evaluation.metrics import PRFScore, compute_prf
 from slotfill.evaluation.thresholds import ThresholdScores, find_threshold, score_thresholds
 from slotfill.inference.calibration import Calibration
 from slotfill.inference.tagging import Predictions, predict
+from slotfill.runs.evaluate import check_own_sentences
 from slotfill.runs.load import Run
 from slotfill.runs.manifest import CALIBRATION
 
@@ -107,7 +108,9 @@ def find_thresholds(
     otherwise. Raises UsageError if the run has no valid sentences or no intents, and RunError if
     none reaches it for all together.
     """
-    if "valid" not in split_names(run.config.data):
+    data = run.config.data
+    check_own_sentences(run, data, "valid", "put it back, since thresholds need its sentences")
+    if "valid" not in split_names(data):
         raise UsageError(
             f"{run.files.path}: the run has no valid sentences, which thresholds need; train it"
             " again with data.valid=FILE, or data.holdout=0.1"
@@ -115,7 +118,7 @@ def find_thresholds(
     if intents and not run.vocab.intents:
         raise UsageError(f"{run.files.path}: the run has learned no intents")
     kind: Literal["slot", "intent"] = "intent" if intents else "slot"
-    sentences = read_split(run.config.data, "valid", tokenizer=run.vocab.tokenizer).sentences
+    sentences = read_split(data, "valid", tokenizer=run.vocab.tokenizer).sentences
     predictions = predict(run.engine, run.vocab, sentences, run.calibration)
     judge = _judge_intents if intents else _judge_slots
     judged = judge(sentences, predictions)

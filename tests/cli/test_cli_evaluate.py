@@ -206,3 +206,26 @@ def test_a_file_in_a_folder_that_cannot_be_written_is_refused_before_the_work(
     result = cli("evaluate", trained, "--report", "page.html")
     assert (result.code, result.out) == (2, "")
     assert result.err == "slotfill: page.html: its folder cannot be written to\n"
+
+
+def test_a_run_whose_data_is_gone_says_how_to_give_other_sentences(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = "fly to [Rome](goal)\ngo to [Oslo](goal) now\nfrom [Bonn](origin)\n"
+    Path("corpus").mkdir()
+    for split in ("train", "test"):
+        Path("corpus", f"{split}.md").write_text(lines)
+    assert cli("train", "data.path=corpus", "train.epochs=1", "--out", "run").code == 0
+    Path("corpus").rename("moved")
+    hint = "give other sentences with --data FILE (evaluate: or data.test=FILE), or put it back"
+    message = f"slotfill: run: was trained with corpus, which is gone; {hint}\n"
+    for words in (("run",), ("run", "--split", "train"), ("run", "--split", "valid")):
+        result = cli("evaluate", *words)
+        assert (result.code, result.err) == (3, message)
+    assert cli("diff", "run", "run").err == message
+    thresholds = cli("threshold", "run", "--precision", "0.9")
+    assert thresholds.code == 3
+    assert "run: was trained with corpus, which is gone; put it back" in thresholds.err
+    for words in (["--data", "moved/test.md"], ["data.test=moved/test.md"], ["data.path=moved"]):
+        assert cli("evaluate", "run", *words).code == 0
+    typo = cli("evaluate", "run", "data.test=moved/tset.md")
+    assert typo.code == 2 and "did you mean 'moved/test.md'?" in typo.err

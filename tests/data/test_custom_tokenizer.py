@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from slotfill.config.registry import trust_external_parts
 from slotfill.data.tokenizers import TOKENIZERS, Tokenizer
-from slotfill.errors import ConfigError, RunError, UsageError
+from slotfill.errors import ConfigError, UsageError
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = re.findall(
@@ -98,7 +98,7 @@ def test_offsets_are_those_of_the_text_and_only_spaces_are_lost(units, text):
 @given(text=ANY_TEXT, cuts=st.lists(st.integers(0, 40)))
 @settings(max_examples=150, derandomize=True, deadline=None)
 def test_offsets_at_any_place_are_kept(custom_cuts, text, cuts):
-    cuts = sorted({min(cut, len(text)) for cut in cuts})
+    cuts = sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})
     custom_cuts._custom.cuts = cuts
     offsets = custom_cuts.tokenize(text).offsets
     for pair in pairwise(cuts):
@@ -114,16 +114,55 @@ def custom_cuts(custom):
     ("body", "message"),
     [
         ("return [(0, 99)]", "returned (0, 99) after 0, in a text of 5 characters; tokens are in"),
+        ("return [(-1, 2)]", "returned (-1, 2) after 0"),
+        ("return [(3, 2)]", "returned (3, 2) after 0"),
         ("return [(2, 3), (0, 1)]", "returned (0, 1) after 3, in a text of 5 characters"),
-        ("return text.split()", "failed with ValueError: "),
-        ("return None", "failed with TypeError: "),
+        ("return [(0, 3), (2, 5)]", "returned (2, 5) after 3, in a text of 5 characters"),
+        ("return []", "returned no token, though the text has letters"),
+        ("return iter(())", "returned no token, though the text has letters"),
+        ("return text.split()", "returned ['ab', 'cd']; tokens are pairs of integers, as [(0, 3)"),
+        ("return [(0.0, 2.0)]", "returned [(0.0, 2.0)]; tokens are pairs of integers"),
+        ("return [('0', '2')]", "returned [('0', '2')]; tokens are pairs of integers"),
+        ("return [(0, 2, 'ab')]", "returned [(0, 2, 'ab')]; tokens are pairs of integers"),
+        ("return (pair for pair in [0, 2])", "returned [0, 2]; tokens are pairs of integers"),
+        ("return None", "returned None; tokens are pairs of integers"),
         ("return 1 / 0", "failed with ZeroDivisionError: division by zero"),
+        ("yield 1 / 0", "failed with ZeroDivisionError: division by zero"),
     ],
 )
 def test_what_a_tokenizer_does_wrong_is_named(body, message, custom):
-    with pytest.raises(RunError) as error:
+    with pytest.raises(ConfigError) as error:
         custom(splitting(body)).tokenize("ab cd")
-    assert f".py: split('ab cd') {message}" in str(error.value)
+    assert f".py: Mine.split('ab cd') {message}" in str(error.value)
+    assert str(error.value).startswith("data.tokenizer: ")
+
+
+def test_texts_without_letters_may_have_no_token_of_a_tokenizer(custom):
+    nothing = custom(splitting("return []"))
+    for text in ("", " ", "?!", "3 4"):
+        assert nothing.tokenize(text).surface_forms == text.split()
+
+
+def test_commands_blame_the_tokenizer_and_not_the_data(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("recipes.brackets").write_text(RECIPES)
+    Path("none.py").write_text(splitting("return []"))
+    Path("whole.py").write_text(splitting("return [(0, len(text))]"))
+    init = "    def __init__(self):\n        self.x = 1 / 0\n"
+    Path("broken.py").write_text(splitting("return []") + init)
+    text = "add 20kg of flour"
+    for command in ("check", "data", "train"):
+        words = ["data.path=recipes.brackets", "data.tokenizer=./none.py", "--trust"]
+        result = cli(command, *words, *(["--out", "run"] if command == "train" else []))
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert f" none.py: Mine.split({text!r}) returned no token" in result.err
+    words = ["check", "data.path=recipes.brackets", "data.tokenizer=./whole.py", "--trust"]
+    refused = cli(*words)
+    assert refused.code == 3 and f"the token {text!r}; correct the slot" in refused.err
+    assert ", or correct whole.py, which gives the tokens\n" in refused.err
+    words[2] = "data.tokenizer=./broken.py"
+    broken = cli(*words)
+    assert broken.code == 2 and "Mine() failed with ZeroDivisionError" in broken.err
 
 
 def test_a_file_without_a_tokenizer_is_refused(custom, cli, tmp_path):
