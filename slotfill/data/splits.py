@@ -29,6 +29,9 @@ from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
 from slotfill.files import shorten_path
 
+_MAX_NAMES = 10
+"""How many splits of a folder are named in a message."""
+
 SPLITS = ("train", "valid", "test")
 """The splits that training uses; others can be evaluated."""
 
@@ -157,12 +160,14 @@ def split_path(data: DataConfig, split: str) -> Path | None:
         split_file = folder
     if split_file is None and split == "train":
         where = f"in {folder}" if folder else "given"
-        if names := list_splits(folder, data.format) if folder else []:
-            where += f", which has {', '.join(names)}; name the file train, as train.conll"
-        raise ConfigError(
-            f"no training sentences {where}; set data.path=FOLDER_OR_FILE or data.train=FILE",
-            key="data.train",
-        )
+        hint = "set data.path=FOLDER_OR_FILE or data.train=FILE"
+        if folder and (names := list_splits(folder, data.format)):
+            more = f" and {len(names) - _MAX_NAMES} more" if names[_MAX_NAMES:] else ""
+            where += f", which has {', '.join(names[:_MAX_NAMES])}{more}"
+            hint = (
+                f"call one of them train, or give one: {find_split(folder, names[0], data.format)}"
+            )
+        raise ConfigError(f"no training sentences {where}; {hint}", key="data.train")
     return split_file
 
 

@@ -172,7 +172,10 @@ def test_folder_without_train_lists_its_splits(tmp_path):
     fill(tmp_path, "training.brackets", "test.brackets")
     with pytest.raises(ConfigError) as error:
         split_path(DataConfig(path=str(tmp_path)), "train")
-    assert f"in {tmp_path}, which has test, training; name the file train, as " in str(error.value)
+    assert str(error.value).endswith(
+        f"in {tmp_path}, which has test, training; call one of them train, or give one:"
+        f" {tmp_path}/test.brackets"
+    )
 
 
 @pytest.mark.parametrize("name", ["a.conll", "folder/seq.in"])

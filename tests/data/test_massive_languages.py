@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,16 @@ def test_texts_and_slots_are_those_of_the_file(file):
         assert marked == row["annot_utt"]
         kinds = [issue.kind for issue in sentence.issues]
         assert kinds == ["extra", "left out"]  # Other keys, and its split.
+
+
+def test_a_folder_of_languages_names_the_files_to_choose_from(cli):
+    folder = FILES[0].parent
+    result = cli("check", f"data.path={folder}")
+    assert result.code == 2
+    assert result.err.endswith(
+        "massive, which has ar-SA, de-DE, en-US, ja-JP, th-TH, zh-CN; call one of them train, or"
+        f" give one: {os.path.relpath(FILES[0])}\n"
+    )
 
 
 @pytest.mark.parametrize("file", FILES, ids=LOCALES)

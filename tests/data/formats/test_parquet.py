@@ -406,7 +406,7 @@ def test_a_missing_file_of_a_data_set_is_an_error(tmp_path):
 
 def test_a_folder_without_train_names_its_splits(tmp_path):
     write(tmp_path / "test.parquet", {"text": ["a"]})
-    with pytest.raises(ConfigError, match="which has test; name the file train"):
+    with pytest.raises(ConfigError, match="which has test; call one of them train, or give one: "):
         read_split(DataConfig(path=str(tmp_path)), "train")
 
 
