@@ -49,7 +49,7 @@ class CLU(Format):
     holds_half_labelled = False
     bookkeeping = frozenset({
         "projectFileVersion", "stringIndexType", "projectKind", "projectName", "multilingual",
-        "settings", "compositionSetting", "requiredComponents",
+        "settings", "compositionSetting", "requiredComponents", "associations",
     })  # fmt: skip
 
     def __init__(self, *, language: str = "en-us") -> None:

@@ -7,9 +7,12 @@
 its `value` or not. Instead of both, a file may have `tokens` and `tags`, separated by spaces or as
 lists of texts. Lists may also be written as pandas writes those of Python and NumPy, as `['to'
 'Rome']`. A sentence without `slots` or `tags` is unlabelled; `[]` is one without slots. `intent`
-may be left out. Other columns are left out. Columns are separated by commas, tabs or semicolons,
-whichever the header has; texts with a separator, a line end or a quotation mark are quoted
-(RFC 4180).
+may be left out.
+
+Instead of `slots` or `tags`, a file may have a column for each slot, which is called as the slot
+and has its values, or nothing: they are the columns most of whose values stand in the texts. Other
+columns are left out. Columns are separated by commas, tabs or semicolons, whichever the header has;
+texts with a separator, a line end or a quotation mark are quoted (RFC 4180).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import ast
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from io import StringIO
@@ -35,6 +39,7 @@ from slotfill.data.formats.base import (
 )
 from slotfill.data.formats.jsonl import example_from_row
 from slotfill.data.json_objects import JsonObject, describe_json_error, parse_json
+from slotfill.data.schemes import TAG
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import DataError, did_you_mean, format_count
 from slotfill.files import read_lines
@@ -45,16 +50,19 @@ _MAX_CELL = 2**31 - 1
 
 
 class Csv(Format):
-    """Tables with the columns text and slots, or tokens and tags."""
+    """Tables with columns of texts and slots, or tokens and tags."""
 
     suffixes = (".csv", ".tsv")
-    detected_by = "the columns `text` and `slots`, or `tokens` and `tags`"
+    detected_by = "a column `text`, and `slots` or tabs; or the columns `tokens` and `tags`"
     frame = (",".join(_WRITTEN) + "\n", "", "")
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
         names = _split_header(head[0])[0] if head else []
-        return {"text", "slots"} <= {*names} or {"tokens", "tags"} <= {*names}
+        if {"text", "slots"} <= {*names} or {"tokens", "tags"} <= {*names}:
+            return True
+        is_row = any(TAG.fullmatch(name.upper()) for name in names)  # A token with its tag.
+        return "text" in names and "\t" in head[0] and not is_row
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         _, rows = read_rows(path)
@@ -69,6 +77,10 @@ class Csv(Format):
             hint = did_you_mean("", ["text", "tokens"])
             raise DataError(f"{location}: no column of texts in the header{hint}")
         others = [index for index, name in enumerate(names) if name not in _COLUMNS]
+        slots: dict[int, str] = {}
+        if {"tokens", "slots", "tags"}.isdisjoint(names) and not self.reads_texts:
+            slots = {i: header[i] for i in _find_slots(path, names.index("text"), others)}
+            others = [index for index in others if index not in slots]
 
         def parse(numbered: tuple[int, tuple[str, list[str]]]) -> Example:
             number, (location, cells) = numbered
@@ -78,7 +90,8 @@ class Csv(Format):
                     f" {format_count(len(names), 'column')}; quote cells that contain separators"
                 )
             row = {name: cell for name, cell in zip(names, cells, strict=True) if cell.strip()}
-            example = _make_example(row, location, scheme)
+            values = [(name, cells[i].strip()) for i, name in slots.items() if cells[i].strip()]
+            example = _make_example(row, values if slots else None, location, scheme)
             extra = {header[index]: cells[index] for index in others}
             example.list_unread([] if number else list(extra), "column", extra)
             return example
@@ -140,8 +153,34 @@ def _parse_rows(
             yield location, row
 
 
-def _make_example(row: dict[str, str], location: str, scheme: str) -> Example:
-    """Return the example of the cells that are not empty, by the names of their columns."""
+def _find_slots(path: Path, text: int, columns: Sequence[int]) -> list[int]:
+    """Return those of `columns` most of whose values are a part of their text."""
+    scores: Counter[int] = Counter()
+    parts = set()
+    _, rows = read_rows(path)
+    next(rows)
+    for _, cells in rows:
+        for index in columns if len(cells) > max(text, *columns) else ():
+            if value := cells[index].strip():
+                is_in = value in cells[text] and _is_word(value, cells[text])
+                scores[index] += 1 if is_in else -1
+                if is_in and value != cells[text].strip():
+                    parts.add(index)
+    return [index for index in columns if scores[index] > 0 and index in parts]
+
+
+def _is_word(value: str, text: str) -> bool:
+    """Return whether `value` is no part of a word in `text`, of scripts that have spaces."""
+    return not value.isascii() or bool(re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text))
+
+
+def _make_example(
+    row: dict[str, str], slots: Sequence[tuple[str, str]] | None, location: str, scheme: str
+) -> Example:
+    """Return the example of the cells that are not empty, by the names of their columns.
+
+    `slots` are those of a file that has a column for each: names and values.
+    """
     text, intent = row.get("text"), row.get("intent")
     if ("tags" in row and "tokens" not in row) or ("slots" in row and "tokens" in row):
         raise DataError(f"{location}: 'slots' go with 'text', and 'tags' with 'tokens'")
@@ -151,8 +190,14 @@ def _make_example(row: dict[str, str], location: str, scheme: str) -> Example:
         if tokens == tags == ["[]"]:
             tokens, tags = [], []
         return example_from_tokens(tokens, tags, scheme, intent, [location], text)
-    items = {"text": text or "", "intent": intent}
-    if "slots" in row:
+    items: dict[str, Any] = {"text": text or "", "intent": intent}
+    if slots is not None:
+        for name, value in slots:
+            if value not in items["text"]:
+                problem = f"{value!r} of the column '{name}' is not in the text"
+                raise DataError(f"{location}: {problem}, as most of its values are; correct it")
+        items["slots"] = [{"name": name, "value": value} for name, value in slots]
+    elif "slots" in row:
         items["slots"] = _parse_slots(row["slots"], location)
     values = JsonObject(items, location)
     example = example_from_row(values)

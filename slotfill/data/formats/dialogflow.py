@@ -38,7 +38,7 @@ class Dialogflow(Format):
     suffixes = (".json", ".zip")
     bookkeeping = frozenset({
         "id", "count", "repeatCount", "updated", "lang", "languageCode", "meta", "entityType",
-        "userDefined", "parameters", "name", "priority", "isFallback", "numTrainingPhrases",
+        "userDefined", "parameters", "name", "priority", "isFallback", "auto", "numTrainingPhrases",
     })  # fmt: skip
     detected_by = "JSON with `userDefined` or `trainingPhrases`, or a folder of such files"
 

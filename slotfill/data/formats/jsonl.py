@@ -6,10 +6,11 @@
 Either may have an "intent". `text` may be left out beside `tokens`, and `value` beside `start` and
 `end`; they must agree if present. A slot with a `value` alone is its next occurrence in the text.
 `end` is exclusive. `"unknown": [[10, 16]]` are characters whose labels are not known, as are
-tokens with the tag `?`. Without tags or slots the sentence is unlabelled. The slots may also be
-`entities`, each `[start, end, label]` or an object with `start`, `end` and a `label`, `name`, `type`
-or `entity`. Other keys are not read; if they may be the labels of an unlabelled sentence, it is an
-error to train on it.
+tokens with the tag `?`. The tags may also be called `ner_tags`, and the slots `entities`, each
+`[start, end, label]` or an object with `start`, `end` and a `label`, `name`, `type` or `entity`.
+Without tags or slots the sentence is unlabelled. Other keys are not read; if they may be the labels
+of an unlabelled sentence, it is an error to train on it.
+
 An array of such objects, and objects over several lines, are read as well. Sentences of files of
 tokens are written in the first shape, all others in the second.
 """  # noqa: E501 - The examples are lines.
@@ -126,10 +127,16 @@ def _probability(key: str, value: float | None) -> str:
 
 def _from_tokens(row: JsonObject, scheme: str) -> Example:
     tokens, tags = row.texts("tokens") or [], row.texts("tags")
+    if tags is None and _are_texts(row.items.get("ner_tags")):  # They may also be numbers.
+        tags = row.texts("ner_tags")
     if tags is None and row.items.get("slots") is not None:
         row.fail(_MIXED_KEYS)
     intent, text = row.get("intent", str, None), row.get("text", str, None)
     return example_from_tokens(tokens, tags, scheme, intent, [row.location], text)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def example_from_row(row: JsonObject) -> Example:

@@ -325,6 +325,7 @@ def _add_result(example: Example, result: JsonObject, intents: set[str]) -> None
     else:
         name = result.get("from_name", str, None)
         example.leave_out(f"{kind} '{name}'" if name else kind)
+        result.skip()
 
 
 def _add_region(example: Example, value: JsonObject, kind: str) -> None:

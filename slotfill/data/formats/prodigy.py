@@ -48,7 +48,8 @@ class Prodigy(JsonRows):
             if isinstance(row, DataError):
                 yield unreadable(row)
                 continue
-            answer = row.value("answer") if "answer" in row.items else "accept"
+            answer = row.value("answer")
+            answer = "accept" if answer is None else answer
             if answer == "accept":
                 if last is not None:
                     yield last

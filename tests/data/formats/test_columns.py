@@ -15,6 +15,7 @@ from slotfill.data.corpus import (
     guess_format,
     read_examples,
     read_sentences,
+    read_texts,
     write_sentences,
 )
 from slotfill.data.findings import find_problems
@@ -435,6 +436,51 @@ def test_csv_cells_may_be_lists(tokens, tags, tmp_path):
 def test_csv_tokens_may_look_like_lists(tmp_path):
     text = "tokens,tags\n[ ],O O\n[],O\n"
     assert [each.text for each in read(tmp_path, "a.csv", text)] == ["[ ]", "[]"]
+
+
+def test_csv_columns_of_values_are_slots(tmp_path):
+    rows = [
+        "text,Origin,to,id,copy",
+        "Rome to Rome now,Rome,Rome,1,Rome to Rome now",
+        "去台北,,台北,22,去台北",
+        '"fly to 👍 St. Ives, please",, St. Ives ,3,"fly to 👍 St. Ives, please"',
+        "bye,,,4,bye",
+    ]
+    expected = [
+        ("[Rome](Origin) to [Rome](to) now", None),
+        ("去[台北](to)", None),
+        ("fly to 👍 [St. Ives](to), please", None),
+        ("bye", None),
+    ]
+    for name, end in (("a.csv", "\n"), ("b.csv", "\r\n")):
+        examples = read(tmp_path, name, end.join(rows))
+        assert show(examples) == expected
+        assert [each.message for each in examples[0].issues] == [
+            'the columns "id", "copy", not read'
+        ]
+    text = "text\tcity\nto Rome\tRome\n"
+    assert show(read(tmp_path, "a.tsv", text)) == [("to [Rome](city)", None)]
+    assert error_of(tmp_path, "a.csv", "text,city\nto Rome,Rome\nto Oslo,Olso\nto Bonn,Bonn\n") == (
+        "@/a.csv:3: 'Olso' of the column 'city' is not in the text, as most of its values are;"
+        " correct it"
+    )
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "text,user\nto Rome,ann\n",
+        "text,user\nto Rome,me\n",  # A part of a word.
+        "text,copy\nto Rome,to Rome\nbye,bye\n",
+        "text,user\nto Rome,Rome\nto Oslo,ann\n",  # Not most of them.
+        "text,city\nto Rome,\n",
+    ],
+)
+def test_csv_other_columns_are_no_slots(rows, tmp_path):
+    for example in read(tmp_path, "a.csv", rows):
+        assert example.spans is None
+    (first, *_) = read_texts(tmp_path / "a.csv")
+    assert first.extra and list(first.extra) == [rows.split("\n")[0].split(",")[1]]
 
 
 def test_csv_slots_as_python_writes_them(tmp_path):

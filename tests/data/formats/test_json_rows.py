@@ -519,3 +519,18 @@ def test_entities_without_a_place_are_not_taken_for_slots(tmp_path):
     path = write(tmp_path, {"text": "to Rome", "entities": [{"start": 3, "label": "city"}]})
     with pytest.raises(DataError, match=r'a.jsonl:1: expected an integer as "end", it is missing'):
         read_sentences(path)
+
+
+def test_tags_of_json_lines_may_be_called_ner_tags(tmp_path):
+    path = write(tmp_path, {"tokens": ["to", "Rome"], "ner_tags": ["O", "B-city"], "intent": "go"})
+    assert contents(path) == [("to Rome", [("city", "Rome")], "go")]
+    path = write(tmp_path, {"tokens": ["to", "Rome"], "ner_tags": [0, 3]})
+    with pytest.raises(DataError, match='"ner_tags" may be labels'):
+        read_sentences(path)
+
+
+def test_prodigy_tasks_without_an_answer_are_accepted(tmp_path):
+    span = {"start": 3, "end": 7, "label": "city"}
+    answers = [{"answer": "accept"}, {"answer": None}, {}, {"answer": "ignore"}]
+    path = write(tmp_path, *({"text": "to Rome", "spans": [span], **each} for each in answers))
+    assert contents(path) == [("to Rome", [("city", "Rome")], None)] * 3
