@@ -75,10 +75,10 @@ def train(number: int, seed: int, setting: str) -> None:
         options = {"lists": list(map(str, files)), "dropout": source[1]}
         embedding.append({"name": "gazetteer", **options})
     config = Config(data=data, embedding=embedding, train=TrainConfig(seed=seed, patience=0))
-    with build_trainer(config, {"train": draw, "valid": []}) as trainer:
-        for _ in trainer.train():
-            pass
-        model, vocab = trainer.best_model().eval(), trainer.vocab
+    trainer = build_trainer(config, {"train": draw, "valid": []})
+    for _ in trainer.train():
+        pass
+    model, vocab = trainer.best_model().eval(), trainer.vocab
     predicted = predict(model, vocab, test).slots
     result = {"F1": slot_f1(test, predicted), **recalls(draw, everything, test, predicted)}
     cache_file(number, seed, setting).write_text(json.dumps(result), encoding="utf-8")

@@ -66,9 +66,9 @@ def train(corpus: str, sentences: Corpus, overrides: Iterable[str], file: Path) 
     """Train the small config of `corpus` and write to `file` the counts on test, and the time."""
     always = [*SHORTENED[corpus], "train.patience=0", "train.processes=1"]
     config = load_config(f"{corpus}-small", [*always, *overrides])[1]
-    with build_trainer(config, sentences) as trainer:
-        history = list(trainer.train())
-        model = trainer.best_model()
+    trainer = build_trainer(config, sentences)
+    history = list(trainer.train())
+    model = trainer.best_model()
     predicted = predict(model, trainer.vocab, sentences["test"]).slots
     counts: list[Counter[str]] = [Counter(), Counter(), Counter()]
     for sentence, slots in zip(sentences["test"], predicted, strict=True):

@@ -119,15 +119,15 @@ def train(corpus: str, number: int, draw: int, seed: int, training: str) -> None
     config = Config(data=data, train=TrainConfig(seed=seed, patience=0))
     rows: list[Row] = []
     weights: list[dict[str, torch.Tensor]] = []
-    with build_trainer(config, corpora) as trainer:
-        model, vocab = trainer.model, trainer.vocab
-        for epoch in trainer.train():
-            with trainer.ema_weights():
-                rows.append({"f1": epoch.valid_f1, "loss": mean_loss(model.eval(), vocab, valid)})
-                weights.append({key: value.clone() for key, value in model.state_dict().items()})
-        for selected in {rule(rows) for rule in rules_for(training).values()}:
-            model.load_state_dict(weights[selected])
-            rows[selected]["test"] = slot_f1(test, predict(model.eval(), vocab, test)[0])
+    trainer = build_trainer(config, corpora)
+    model, vocab = trainer.model, trainer.vocab
+    for epoch in trainer.train():
+        with trainer.ema_weights():
+            rows.append({"f1": epoch.valid_f1, "loss": mean_loss(model.eval(), vocab, valid)})
+            weights.append({key: value.clone() for key, value in model.state_dict().items()})
+    for selected in {rule(rows) for rule in rules_for(training).values()}:
+        model.load_state_dict(weights[selected])
+        rows[selected]["test"] = slot_f1(test, predict(model.eval(), vocab, test)[0])
     slots = sum(len(sentence.slots or ()) for sentence in valid)
     CACHE.mkdir(parents=True, exist_ok=True)
     result = {"rows": rows, "seconds": sum(row.seconds for row in trainer.history)}

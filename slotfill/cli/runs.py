@@ -77,7 +77,13 @@ def train(
     from slotfill.cli.progress import training_progress
     from slotfill.config.builtin import load_config
     from slotfill.runs.folder import RunFolder
+    from slotfill.training.launch import torchrun_rank
 
+    if torchrun_rank() > 0:
+        from slotfill.runs import train as training
+
+        training.assist(resolve_device(device))
+        return
     name, settings = one_config(config, overrides)
     if seed is not None:
         settings.append(f"train.seed={seed}")

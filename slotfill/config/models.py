@@ -111,7 +111,9 @@ class TrainConfig(StrictModel):
     seed: Count = 1
     """Random seed of the initial weights, the order of sentences and dropout."""
     processes: Size = 1
-    """Worker processes that share each batch; the random numbers depend on how many there are."""
+    """Processes that share each batch; the random numbers depend on how many there are.
+
+    The processes that `torchrun` starts count instead."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products in training; bfloat16 is faster if the hardware supports it."""
     epochs: Size | None = None

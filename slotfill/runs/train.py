@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from slotfill.config.models import Config
 from slotfill.config.registry import LOGGERS
@@ -25,6 +29,8 @@ from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.model.build import build_model
 from slotfill.model.recurrence import compile_steps
 from slotfill.runs.folder import RunFolder
+from slotfill.training.data_parallel import broadcast, check_agreement, join_launched
+from slotfill.training.launch import is_launched
 from slotfill.training.loggers.base import Logger
 from slotfill.training.malloc import tune_malloc
 from slotfill.training.profiler import SectionTimer
@@ -93,6 +99,23 @@ def build_trainer(
     return trainer
 
 
+def assist(device: str) -> None:
+    """Train with the process of rank 0, which calls `train`, where `torchrun` has started both."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    join_launched(device)
+    config, saved = broadcast(None)
+    sentences = read_split(config.data, "train", intents=bool(config.intent)).sentences
+    trainer = build_trainer(config, {"train": sentences}, device, saved)
+    _check_training_data(trainer)
+    deque(trainer.train(), maxlen=0)
+
+
+def _check_training_data(trainer: Trainer) -> None:
+    """Raise RunError if a process that `torchrun` has started has read other data than rank 0."""
+    data = (trainer.vocab.to_json(), trainer.batches.tokens, trainer.batches.tags)
+    check_agreement("training sentences", sha256(repr(data).encode()).digest())
+
+
 def train(
     config: Config,
     folder: RunFolder,
@@ -117,6 +140,11 @@ def train(
         on_coverage: Called with the vocabulary coverage of pretrained vectors, if there are any.
         profile: Measure where the time goes, for which a GPU is synchronized in each section.
     """
+    if is_launched():
+        join_launched(device)
+        training = config.train.model_copy(update={"processes": dist.get_world_size()})
+        config = folder.config = config.model_copy(update={"train": training})
+        broadcast((config, folder.resources()))
     splits = [split for split in SPLITS if split in {"train", *split_names(config.data)}]
     results = {
         split: read_split(config.data, split, intents=bool(config.intent)) for split in splits
@@ -133,6 +161,8 @@ def train(
     with timer.section("preparation"):
         trainer = build_trainer(config, corpus, device, folder.resources())
         read = [split for split in splits if split != "test"]
+        if is_launched():
+            _check_training_data(trainer)
         tokens = {split: [sentence.tokens for sentence in corpus[split]] for split in read}
         if coverage := compute_coverage(trainer.model.indexers, tokens):
             on_coverage(coverage)
@@ -151,7 +181,7 @@ def train(
             logger.start(folder.partial, config.model_dump())
             for epoch in trainer.history:
                 logger.log(epoch)
-        with trainer, timer.attach(trainer) if profile else nullcontext():
+        with timer.attach(trainer) if profile else nullcontext():
             for epoch in trainer.train(timer.section("report")(report) if profile else report):
                 with timer.section("checkpoint"):
                     folder.save_checkpoint(trainer)
@@ -160,6 +190,8 @@ def train(
                 on_epoch(epoch)
     except KeyboardInterrupt:
         interrupted = True
+        if is_launched():  # It passes on a Ctrl-C that this process has received already.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     except (RunError, RuntimeError, MemoryError) as error:
         folder.discard()
         message = str(error)

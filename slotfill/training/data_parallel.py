@@ -1,30 +1,37 @@
-"""Data parallelism: worker processes that each compute the gradient of a shard of every batch."""
+"""Data parallelism: processes that each compute the gradient of a shard of every batch.
 
-import mmap
-import multiprocessing
+Each process has all weights and makes every step; they exchange the gradients with
+torch.distributed. They are forks of this process, or what `torchrun` has started on one machine or
+several.
+"""
+
+from __future__ import annotations
+
 import os
 import signal
-import struct
+import socket
 import sys
 import warnings
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from multiprocessing.connection import Connection
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, Literal, NoReturn
 
-import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from slotfill.errors import RunError
 from slotfill.model.ensemble import Model
 from slotfill.training.batches import Shard
+from slotfill.training.launch import torchrun_rank
+from slotfill.version import __version__
 
 Precision = Literal["float32", "bfloat16"]
 
-ShardFn = Callable[[int, int], Iterator[Shard]]
-"""Maps an epoch and a worker's rank to its shards, one per batch."""
+TIMEOUT = timedelta(hours=1)
+"""For what one process does alone, such as validation; a process that ends is noticed at once."""
 
 
 def shard_loss(model: Model, shard: Shard, precision: Precision) -> tuple[Tensor, Tensor]:
@@ -39,165 +46,183 @@ def shard_loss(model: Model, shard: Shard, precision: Precision) -> tuple[Tensor
 
 
 class Workers:
-    """`count` gradient workers: rank 0 is this process, the others are forked children (Linux).
-
-    Where the system cannot fork, this process computes the shards of all ranks in turn, with the
-    same result. Each rank but 0 seeds its random numbers from the seed, the epoch and its rank.
+    """The `count` processes that share each batch; rank 0 validates, reports and writes files.
 
     Processes rather than threads: torch's threads would split matrix products that are too small
     for it, and Python's threads would wait for each other between short operations.
     """
 
-    def __init__(self, model: Model, count: int, precision: Precision, shards: ShardFn) -> None:
-        self.model = model
-        self.count = count
-        self.precision = precision
-        self.shards = shards
-        self.parameters = trainable_parameters(model)
-        self.uses_processes = (
-            count > 1 and sys.platform == "linux" and not multiprocessing.current_process().daemon
-        )
-        self.children: list[Connection] = []
-        self.inline_shards: list[tuple[Iterator[Shard], Tensor]] = []
-        """Without processes: the shards of each rank but 0, and the state of its generator."""
-        self.gradients: list[list[Tensor]] = []
-        """With processes: the gradient of each rank, in shared memory."""
-        self.losses = torch.zeros(count, 2)
-        """Loss and KL term of each rank's shard."""
-        if self.uses_processes:
-            for _ in range(count):
-                self.gradients.append([_shared_zeros(parameter) for parameter in self.parameters])
-            self.losses = _shared_zeros(self.losses)
-            for parameter, gradient in zip(self.parameters, self.gradients[0], strict=True):
-                parameter.data = _shared_zeros(parameter).copy_(parameter.detach())
-                parameter.grad = gradient
+    def __init__(self, parameters: Sequence[nn.Parameter], count: int) -> None:
+        self.parameters = parameters
+        self.is_launched = dist.is_initialized()
+        """Whether `torchrun` has started the processes, whose number is then not `count`."""
+        self.rank = dist.get_rank() if self.is_launched else 0
+        self.count = dist.get_world_size() if self.is_launched else count
+        self.children: list[int] = []
+        """The ids of the processes that this one has started."""
+        self.store: TCPStore | None = None
+        """Where they leave their errors."""
+        if not hasattr(os, "fork") and not self.is_launched:
+            self.count = 1
+        self.sums = torch.zeros(0)
+        """The gradients of all parameters, the loss and the KL term, to be summed over ranks."""
 
-    def start_epoch(self, seed: int, epoch: int) -> None:
-        """Let the other workers begin an epoch; the first call starts their processes."""
-        if self.uses_processes and not self.children:
-            self._fork()
-        ranks = range(1, self.count)
-        seeds = [
-            int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0]) for rank in ranks
-        ]
-        for child, worker_seed in zip(self.children, seeds, strict=False):
-            _send(child, struct.pack("QQ", epoch, worker_seed))
-        if not self.uses_processes:
-            states = [torch.Generator().manual_seed(seed).get_state() for seed in seeds]
-            shards = [self.shards(epoch, rank) for rank in ranks]
-            self.inline_shards = list(zip(shards, states, strict=True))
+    @contextmanager
+    def running(self, work: Callable[[], object]) -> Iterator[None]:
+        """Start the other processes, which call `work`; they end with the block at the latest."""
+        if self.count > 1:
+            first = self.parameters[0]
+            size = sum(parameter.numel() for parameter in self.parameters)
+            self.sums = torch.zeros(size + 2, device=first.device)
+            parts = self.sums[:-2].split([parameter.numel() for parameter in self.parameters])
+            for parameter, part in zip(self.parameters, parts, strict=True):
+                parameter.grad = part.view_as(parameter)
+        if self.count == 1 or self.store is not None:  # Where this process has been started.
+            yield
+            return
+        try:
+            if not self.is_launched:
+                with socket.create_server(("127.0.0.1", 0)) as server:
+                    for rank in range(1, self.count):
+                        self._fork(rank, server, work)
+                    self._join(server)
+            yield
+            if self.rank > 0:
+                _wait_for_rank_0()
+        finally:
+            for child in self.children:
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            self.children.clear()
+            if dist.is_initialized():
+                dist.destroy_process_group()
 
-    def start_step(self) -> None:
-        """Let the other workers compute the gradient of their next shard."""
-        for child in self.children:
-            _send(child, b"step")
+    def zero_grad(self) -> None:
+        """Set the gradients to zero."""
+        if self.count > 1:
+            self.sums.zero_()
+        else:
+            for parameter in self.parameters:
+                parameter.grad = None
 
     def all_reduce(self, loss: Tensor, kl: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the other workers' gradients to this one's, and return the sums of losses and KL.
+        """Sum the gradients over all processes; return the sums of losses and KL terms.
 
-        Raises RunError if a worker has failed.
+        Raises RunError if another process has failed.
         """
         if self.count == 1:
             return loss.detach(), kl
-        self.losses[0, 0], self.losses[0, 1] = loss.detach(), kl
-        for rank, (shards, state) in enumerate(self.inline_shards, start=1):
-            with torch.random.fork_rng(devices=[]):
-                torch.set_rng_state(state)
-                self._backward(rank, next(shards))
-                state.copy_(torch.get_rng_state())
-        for child in self.children:
+        self.sums[-2], self.sums[-1] = loss.detach(), kl
+        with _reported(self.store):
+            dist.all_reduce(self.sums)
+        return self.sums[-2], self.sums[-1]
+
+    def broadcast(self, value: Any) -> Any:
+        """Return the `value` that rank 0 passes."""
+        return broadcast(value, self.store) if self.count > 1 else value
+
+    def _fork(self, rank: int, server: socket.socket, work: Callable[[], object]) -> None:
+        with warnings.catch_warnings():
+            # Python warns of forking beside threads. A child only computes; it takes no lock that a
+            # thread could hold.
+            warnings.simplefilter("ignore", DeprecationWarning)
             try:
-                error = child.recv_bytes().decode()
-            except (EOFError, OSError):
-                error = "its process has ended"
-            if error:
-                raise RunError(f"training worker failed: {error}")
-        for gradients in self.gradients[1:]:
-            torch._foreach_add_(self.gradients[0], gradients)
-        loss, kl = self.losses.sum(dim=0)
-        return loss, kl
+                child = os.fork()
+            except OSError as error:
+                raise RunError(
+                    f"cannot start training worker {rank + 1} of {self.count}: {error.strerror};"
+                    " lower train.processes"
+                ) from None
+        if child == 0:
+            self._work(rank, server, work)
+        self.children.append(child)
 
-    def close(self) -> None:
-        """End the other processes."""
-        _shutdown(self.children)
-        self.children.clear()
-
-    def _backward(self, rank: int, shard: Shard) -> None:
-        """Add the gradient of a shard to that of the parameters, and store its losses."""
-        self.losses[rank] = 0
-        if shard.batch is not None:
-            loss, kl = shard_loss(self.model, shard, self.precision)
-            loss.backward()
-            self.losses[rank, 0], self.losses[rank, 1] = loss.detach(), kl
-
-    def _fork(self) -> None:
-        context = multiprocessing.get_context("fork")
-        for rank in range(1, self.count):
-            connection, child_end = context.Pipe()
-            child = context.Process(
-                target=self._work, args=(rank, child_end, [*self.children, connection]), daemon=True
-            )
-            with warnings.catch_warnings():
-                # Python warns of forking beside threads. A child only computes; it takes no lock
-                # that a thread could hold.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                try:
-                    child.start()
-                except OSError as error:
-                    self.close()
-                    raise RunError(
-                        f"cannot start training worker {rank + 1} of {self.count}:"
-                        f" {error.strerror}; lower train.processes"
-                    ) from None
-            child_end.close()
-            self.children.append(connection)
-        weakref.finalize(self, _shutdown, list(self.children))
-
-    def _work(self, rank: int, parent: Connection, inherited: list[Connection]) -> None:
-        """Run a child process until the parent ends it, or is gone."""
+    def _work(self, rank: int, server: socket.socket, work: Callable[[], object]) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for connection in inherited:
-            connection.close()
-        for parameter, gradient in zip(self.parameters, self.gradients[rank], strict=True):
-            parameter.grad = gradient
         try:
-            while message := parent.recv_bytes():
-                epoch, worker_seed = struct.unpack("QQ", message)
-                torch.manual_seed(worker_seed)
-                for shard in self.shards(epoch, rank):
-                    if not parent.recv_bytes():
-                        return
-                    torch._foreach_zero_(self.gradients[rank])
-                    self._backward(rank, shard)
-                    parent.send_bytes(b"")
-        except (EOFError, OSError):
-            pass
-        except BaseException as error:
-            parent.send_bytes(f"{type(error).__name__}: {error}".encode())
+            self.rank, self.children = rank, []
+            self._join(server)
+            work()
+            _wait_for_rank_0()
+        except Exception as error:
+            assert self.store is not None
+            self.store.compare_set("error", "", f"{type(error).__name__}: {error}")
         finally:
             # Without flushing or closing the files that the parent has open.
             os._exit(0)
+
+    def _join(self, server: socket.socket) -> None:
+        """Connect the processes of this machine, over its loopback interface only."""
+        port = server.getsockname()[1]
+        listening = None if self.rank else server.detach()
+        self.store = TCPStore(
+            "127.0.0.1",
+            port,
+            is_master=self.rank == 0,
+            timeout=TIMEOUT,
+            wait_for_workers=False,
+            master_listen_fd=listening,
+        )
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        hook = sys.excepthook
+        dist.init_process_group(
+            "gloo", store=self.store, rank=self.rank, world_size=self.count, timeout=TIMEOUT
+        )
+        sys.excepthook = hook  # Not the one that puts the rank before every line.
+
+
+def join_launched(device: str) -> None:
+    """Connect the processes that `torchrun` has started, which need the same versions."""
+    backend = "gloo"
+    if device == "cuda":
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    with _reported():
+        dist.init_process_group(backend, timeout=TIMEOUT)
+    check_agreement("slotfill and torch", (__version__, torch.__version__))
+
+
+def check_agreement(name: str, value: Any) -> None:
+    """Raise RunError in the process of rank 0 if another process has another `value`."""
+    values: list[Any] = [None] * dist.get_world_size()
+    with _reported():
+        dist.all_gather_object(values, (socket.gethostname(), value))
+    for rank, (host, other) in enumerate(values):
+        if dist.get_rank() == 0 and other != value:
+            raise RunError(
+                f"{name}: rank {rank} on {host} has others than rank 0; all machines need the same"
+            )
+
+
+def broadcast(value: Any, store: TCPStore | None = None) -> Any:
+    """Return the `value` that rank 0 passes."""
+    values = [value]
+    with _reported(store):
+        dist.broadcast_object_list(values)
+    return values[0]
+
+
+def _wait_for_rank_0() -> None:
+    """Return when rank 0 has closed its connections: to it, one that closes first has failed."""
+    with suppress(RuntimeError):
+        dist.broadcast_object_list([None])
+
+
+@contextmanager
+def _reported(store: TCPStore | None = None) -> Iterator[None]:
+    """Raise RunError, or exit if this is not rank 0, when another process has failed."""
+    try:
+        yield
+    except RuntimeError:
+        if torchrun_rank() > 0 or (dist.is_initialized() and dist.get_rank() > 0):
+            sys.exit(1)
+        error = "its process has ended"
+        if store is not None and store.check(["error"]):
+            error = store.get("error").decode()
+        raise RunError(f"training worker failed: {error}") from None
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Return the parameters that training changes."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
-def _shared_zeros(like: Tensor) -> Tensor:
-    """Return zeros of the shape and type of `like`, in memory shared with child processes."""
-    memory = mmap.mmap(-1, max(1, like.numel()) * like.element_size())
-    return torch.frombuffer(memory, dtype=like.dtype)[: like.numel()].view_as(like)
-
-
-def _send(child: Connection, message: bytes) -> None:
-    # A child that has ended is reported where its answer is received.
-    with suppress(OSError):
-        child.send_bytes(message)
-
-
-def _shutdown(children: list[Connection]) -> None:
-    for child in children:
-        if not child.closed:
-            _send(child, b"")
-            child.close()

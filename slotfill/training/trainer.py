@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -87,10 +89,10 @@ Report = Callable[[Progress], None]
 class Trainer:
     """Trains a model and keeps the weights of its best epoch.
 
-        with Trainer(model, config.train, vocab, train, valid, evaluate) as trainer:
-            for epoch in trainer.train(report):
-                ...
-            model = trainer.best_model()
+        trainer = Trainer(model, config.train, vocab, train, valid, evaluate)
+        for epoch in trainer.train(report):
+            ...
+        model = trainer.best_model()
 
     The seed determines the result. `state_dict` and `load_state_dict` carry all that changes over
     an interruption, bit for bit.
@@ -120,82 +122,91 @@ class Trainer:
         # A worker without any sentence would add nothing.
         most = min(self.budget.batch_size, max(1, len(sentences)))
         num_workers = min(config.processes, most) if self.on_cpu else 1
+        self.weights = nn.ParameterList(trainable_parameters(model))
+        self.workers = Workers(list(self.weights), num_workers)
         self.batches = TrainingBatches(
-            sentences, vocab, model.indexers, config, self.budget.batch_size, num_workers
+            sentences, vocab, model.indexers, config, self.budget.batch_size, self.workers.count
         )
         self.steps = len(self.batches)
-        self.workers = Workers(model, num_workers, config.precision, self.batches.shards)
-        self.weights = nn.ParameterList(trainable_parameters(model))
         self.optimizer = build_optimizer(model, config)
         self.lr_schedule = self._schedule()
         self.ema = (
             AveragedModel(self.weights, multi_avg_fn=self._update_ema) if config.ema_decay else None
         )
 
-    def __enter__(self) -> Trainer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.workers.close()
-
     def train(self, report: Report = lambda progress: None) -> Iterator[EpochMetrics]:
         """Train until the epochs are done or validation stops improving; yield each epoch's result.
 
         Raises RunError if the loss or a weight is not finite, or a worker fails.
         """
-        while not self.finished:
-            epoch = len(self.history) + 1
-            start = time.perf_counter()
-            self.model.train()
-            self.workers.start_epoch(self.config.seed, epoch)
-            device = self.weights[0].device
-            total_loss, total_kl = torch.zeros(2, dtype=torch.float64, device=device)
-            tokens, sentences, running_loss = 0, 0, math.nan
-            for done, shard in enumerate(self.batches.shards(epoch), start=1):
-                self.optimizer.zero_grad(set_to_none=not self.workers.uses_processes)
-                self.workers.start_step()
+        with self.workers.running(lambda: deque(self.train(), maxlen=0)):
+            if self.workers.is_launched:
+                state = self.workers.broadcast(
+                    self.state_dict() if self.workers.rank == 0 else None
+                )
+                self.load_state_dict(*state)
+            while epoch := self.workers.broadcast(0 if self.finished else len(self.history) + 1):
+                row = self._train_epoch(epoch, report)
+                if row is not None:
+                    yield row
+
+    def _train_epoch(self, epoch: int, report: Report) -> EpochMetrics | None:
+        """Train for an epoch and validate; return None where another process validates."""
+        start = time.perf_counter()
+        self.model.train()
+        rank = self.workers.rank
+        if rank > 0:
+            seed = np.random.SeedSequence((self.config.seed, epoch, rank)).generate_state(1)[0]
+            torch.manual_seed(int(seed))
+        device = self.weights[0].device
+        total_loss, total_kl = torch.zeros(2, dtype=torch.float64, device=device)
+        tokens, sentences, running_loss = 0, 0, math.nan
+        for done, shard in enumerate(self.batches.shards(epoch, rank), start=1):
+            self.workers.zero_grad()
+            loss = kl = torch.zeros((), device=device)
+            if shard.batch is not None:
                 loss, kl = shard_loss(self.model, shard, self.config.precision)
                 loss.backward()
-                loss, kl = self.workers.all_reduce(loss, kl)
-                total_loss += loss * shard.sentences
-                total_kl += kl * shard.sentences
-                sentences += shard.sentences
-                tokens += shard.tokens
-                if self.on_cpu or done % LOSS_SYNC_INTERVAL == 1:
-                    problem = f"the loss became {loss:g} in step {self.steps_done + 1}"
-                    self._check_finite(problem, loss)
-                    running_loss = float(total_loss) / sentences
-                if self.config.gradient_clip:
-                    nn.utils.clip_grad_norm_(self.weights, self.config.gradient_clip)
-                lr = float(self.lr_schedule.get_last_lr()[0])
-                self.optimizer.step()
-                self.lr_schedule.step()
-                self.steps_done += 1
-                if self.ema is not None:
-                    self.ema.update_parameters(self.weights)
-                seconds = time.perf_counter() - start
-                report(self._progress(epoch, done, running_loss, tokens / seconds, seconds / done))
-            with self.ema_weights():
-                self.model.eval()
-                with torch.no_grad():  # The last step may have led where no loss is finite.
-                    loss, _ = shard_loss(self.model, shard, self.config.precision)
-                problem = f"the loss or a weight became nan or inf by step {self.steps_done}"
-                self._check_finite(problem, total_loss, loss, *self.weights)
-                metrics = self.evaluate(self.model, self.vocab, self.valid)
-                seconds = time.perf_counter() - start
-                row = EpochMetrics(
-                    epoch=epoch,
-                    loss=float(total_loss) / sentences,
-                    learning_rate=lr,
-                    tokens_per_second=tokens / seconds,
-                    seconds=seconds,
-                    kl=float(total_kl) / sentences,
-                    **metrics,
-                )
-                self._select(row)
-            speed = row.tokens_per_second
-            report(self._progress(epoch, done, row.loss, speed, seconds / done))
-            yield row
+            loss, kl = self.workers.all_reduce(loss, kl)
+            total_loss += loss * shard.sentences
+            total_kl += kl * shard.sentences
+            sentences += shard.sentences
+            tokens += shard.tokens
+            if self.on_cpu or done % LOSS_SYNC_INTERVAL == 1:
+                self._check_finite(f"the loss became {loss:g} in step {self.steps_done + 1}", loss)
+                running_loss = float(total_loss) / sentences
+            if self.config.gradient_clip:
+                nn.utils.clip_grad_norm_(self.weights, self.config.gradient_clip)
+            lr = float(self.lr_schedule.get_last_lr()[0])
+            self.optimizer.step()
+            self.lr_schedule.step()
+            self.steps_done += 1
+            if self.ema is not None and rank == 0:
+                self.ema.update_parameters(self.weights)
+            seconds = time.perf_counter() - start
+            report(self._progress(epoch, done, running_loss, tokens / seconds, seconds / done))
+        if rank > 0:
+            return None
+        with self.ema_weights():
+            self.model.eval()
+            with torch.no_grad():  # The last step may have led where no loss is finite.
+                loss, _ = shard_loss(self.model, shard, self.config.precision)
+            problem = f"the loss or a weight became nan or inf by step {self.steps_done}"
+            self._check_finite(problem, total_loss, loss, *self.weights)
+            metrics = self.evaluate(self.model, self.vocab, self.valid)
+            seconds = time.perf_counter() - start
+            row = EpochMetrics(
+                epoch=epoch,
+                loss=float(total_loss) / sentences,
+                learning_rate=lr,
+                tokens_per_second=tokens / seconds,
+                seconds=seconds,
+                kl=float(total_kl) / sentences,
+                **metrics,
+            )
+            self._select(row)
+        report(self._progress(epoch, done, row.loss, row.tokens_per_second, seconds / done))
+        return row
 
     @property
     def finished(self) -> bool:
@@ -252,7 +263,7 @@ class Trainer:
         return LambdaLR(self.optimizer, factor, last_epoch=self.steps_done - 1)
 
     def _check_finite(self, problem: str, *tensors: Tensor) -> None:
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        if self.workers.rank == 0 and not all(bool(tensor.isfinite().all()) for tensor in tensors):
             clip = self.config.gradient_clip
             raise RunError(
                 f"{problem}: lower train.learning_rate ({self.config.learning_rate}), or"

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -283,3 +284,39 @@ def test_processes_that_are_not_used_are_a_warning(desk, cli):
         "warning: train.processes: 1000 processes are more than can share a batch on this device;"
         " 2 used\n"
     ) in result.out
+
+
+def start_launched(*arguments, count=2):
+    """Start `slotfill train ARGUMENTS` in `count` processes, as `torchrun` does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    common = {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common |= {"WORLD_SIZE": str(count), "GLOO_SOCKET_IFNAME": "lo"}
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+    return [start("train", *arguments, env=common | rank) for rank in ranks]
+
+
+def test_processes_of_torchrun_train_as_forks_do(desk, cli):
+    words = ["tiny.yaml", "train.epochs=2", "--device", "cpu", "--out"]
+    first, second = start_launched(*words, "a")
+    out, err = first.communicate()
+    assert (first.returncode, err) == (0, b"") and "epoch 2/2" in out.decode()
+    assert second.communicate() == (b"", b"") and second.returncode == 0
+    assert cli("train", *words, "b", "train.processes=2").code == 0
+    for name in ("model.safetensors", "config.yaml"):
+        assert Path("a", name).read_bytes() == Path("b", name).read_bytes()
+
+
+def test_killed_process_of_torchrun_ends_all_and_the_run_resumes(desk):
+    first, second = start_launched("tiny.yaml", *LONG, "--out", "a")
+    read_until(first.stdout, 3)
+    second.kill()
+    second.communicate()
+    err = first.communicate()[1].decode()
+    assert first.returncode == 1 and err.startswith("slotfill: training worker failed: its process")
+    assert err.count("\n") == 1
+    first, second = start_launched("--resume", "a")
+    read_until(first.stdout, 3)
+    first.send_signal(signal.SIGINT)
+    assert "Stopped; the last epoch so far is kept." in first.communicate()[0].decode()
+    assert (second.communicate(), second.wait()) == ((b"", b""), 1)

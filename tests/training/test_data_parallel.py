@@ -1,19 +1,19 @@
-"""Workers: their shards give the gradient of the batch, with and without processes."""
+"""Workers: their shards give the gradient of the batch."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from test_train import SENTENCES, history, make_trainer, run, same, weights
 
-import slotfill.training.data_parallel
 from slotfill.errors import RunError
 from slotfill.model.network import Network
-from slotfill.training.data_parallel import shard_loss
+from slotfill.training.data_parallel import check_agreement, shard_loss
 
 # Without any noise, so that how the sentences are shared out cannot matter.
 QUIET = [
@@ -28,11 +28,16 @@ def gradient(*overrides):
     """Return a trainer, and the gradients, loss and KL term of its first batch."""
     trainer = make_trainer(*overrides)
     trainer.model.train()
-    trainer.workers.start_epoch(1, 1)
-    trainer.workers.start_step()
-    loss, kl = shard_loss(trainer.model, next(trainer.batches.shards(1)), "float32")
-    loss.backward()
-    loss, kl = trainer.workers.all_reduce(loss, kl)
+
+    def compute():
+        trainer.workers.zero_grad()
+        shard = next(trainer.batches.shards(1, trainer.workers.rank))
+        loss, kl = shard_loss(trainer.model, shard, "float32")
+        loss.backward()
+        return trainer.workers.all_reduce(loss, kl)
+
+    with trainer.workers.running(compute):
+        loss, kl = compute()
     gradients = torch.cat([weight.grad.flatten() for weight in trainer.weights])
     return trainer, gradients, float(loss), float(kl)
 
@@ -71,19 +76,6 @@ def test_every_sentence_is_in_one_shard():
     assert sum(shard.tokens for shard in ranks[1]) == sum(len(s.tokens) for s in SENTENCES)
 
 
-@FORKS
-def test_result_is_the_same_without_processes(monkeypatch):
-    """Results are bitwise identical, with dropout."""
-    expected = run(make_trainer("train.processes=2", "train.epochs=2"))
-    assert expected.workers.children
-    monkeypatch.setattr(slotfill.training.data_parallel.sys, "platform", "elsewhere")
-    actual = run(make_trainer("train.processes=2", "train.epochs=2"))
-    assert not actual.workers.children
-    assert same(weights(actual.model), weights(expected.model)) and history(actual) == history(
-        expected
-    )
-
-
 def test_the_seed_determines_the_result():
     one, two, other = (
         run(make_trainer("train.processes=2", f"train.seed={seed}"), epochs=2) for seed in (3, 3, 4)
@@ -119,13 +111,20 @@ def test_error_in_a_worker_is_reported(monkeypatch):
 
 
 @FORKS
+def test_processes_with_other_data_are_named():
+    workers = make_trainer("train.processes=2").workers
+    start = workers.running(lambda: check_agreement("training sentences", workers.rank))
+    message = r"^training sentences: rank 1 on \S+ has others than rank 0; all machines need the"
+    with pytest.raises(RunError, match=message), start:
+        check_agreement("training sentences", 0)
+
+
+@FORKS
 def test_killed_worker_is_reported():
     trainer = make_trainer("train.processes=2")
-    before = set(slotfill.training.data_parallel.multiprocessing.active_children())
 
     def kill(progress):
-        (child,) = set(slotfill.training.data_parallel.multiprocessing.active_children()) - before
-        os.kill(child.pid, signal.SIGKILL)
+        os.kill(trainer.workers.children[0], signal.SIGKILL)
 
     with pytest.raises(RunError, match=r"^training worker failed: its process has ended$"):
         run(trainer, report=kill)
@@ -153,15 +152,33 @@ def test_workers_are_at_most_as_many_as_a_batch_has_sentences():
 
 
 @FORKS
-def test_workers_end_with_the_trainer():
-    before = set(slotfill.training.data_parallel.multiprocessing.active_children())
-    with make_trainer("train.processes=3") as trainer:
-        run(trainer, epochs=1)
-        children = set(slotfill.training.data_parallel.multiprocessing.active_children()) - before
-        assert len(children) == 2
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_workers_end_with_the_training(epochs):
+    trainer = make_trainer("train.processes=3")
+    children = set()
+    run(trainer, epochs, lambda progress: children.update(trainer.workers.children))
+    assert len(children) == 2 and not trainer.workers.children
     for child in children:
-        child.join(10)
-        assert child.exitcode is not None
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+
+
+@FORKS
+def test_workers_listen_on_loopback_only():
+    addresses = []
+
+    def listening(progress):
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in own_sockets():
+                addresses.append(local.partition(":")[0])
+
+    def own_sockets():
+        files = Path("/proc/self/fd").iterdir()
+        return {str(file.readlink()) for file in files if file.is_symlink()}
+
+    run(make_trainer("train.processes=2", "train.epochs=1"), report=listening)
+    assert set(addresses) == {"0100007F"}
 
 
 def test_bfloat16_learns():

@@ -281,15 +281,15 @@ def _train(
         seeded_config = config.model_copy(update={"train": seeded})
         curve: list[float] = []
         trial.curves.append(curve)
-        with build_trainer(seeded_config, search.sentences, device) as trainer:
-            for epoch in trainer.train(report):
-                curve.append(epoch.valid_f1 or 0.0)
-                trial.seconds += epoch.seconds
-                # Only the first seed is compared, so that it is the same one in all trials.
-                should_prune = index == 0 and study.report(epoch.epoch, curve[-1])
-                if should_prune and (search.seeds > 1 or not trainer.finished):
-                    trial.state = "pruned"
-                    return
+        trainer = build_trainer(seeded_config, search.sentences, device)
+        for epoch in trainer.train(report):
+            curve.append(epoch.valid_f1 or 0.0)
+            trial.seconds += epoch.seconds
+            # Only the first seed is compared, so that it is the same one in all trials.
+            should_prune = index == 0 and study.report(epoch.epoch, curve[-1])
+            if should_prune and (search.seeds > 1 or not trainer.finished):
+                trial.state = "pruned"
+                return
         trial.f1s.append(curve[trainer.best.epoch - 1 if trainer.best else 0])
     trial.state, trial.f1 = "finished", statistics.mean(trial.f1s)
 
