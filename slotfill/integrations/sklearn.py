@@ -57,7 +57,7 @@ class SlotTagger:
         trust: bool = False,
         **overrides: Any,
     ) -> None:
-        """Nothing is checked before `fit`.
+        """Keep the arguments, which are not checked before `fit`.
 
         Args:
             config: A built-in config, a YAML file or its content; its sentences are not used. By

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from spacy.language import Language
+from spacy.pipeline import Pipe
 from spacy.tokens import Doc, Span
 from spacy.util import filter_spans, minibatch
 
 from slotfill.config.registry import trust_external_parts
-from slotfill.errors import UsageError
+from slotfill.errors import SlotfillError, UsageError
 from slotfill.runs.predict import Prediction, Predictor
 
 DOC_EXTENSIONS = ("intent", "intent_confidence", "in_domain")
@@ -23,7 +24,7 @@ SPAN_EXTENSIONS = ("confidence", "resolved")
 """What the span of a slot has, as `span._.confidence`."""
 
 
-class SlotComponent:
+class SlotComponent(Pipe):
     """Sets the slots and the intent of documents.
 
     - `doc.spans[spans_key]` has all slots, each with its name as the label.
@@ -32,8 +33,9 @@ class SlotComponent:
     - `doc._.intent`, `doc._.intent_confidence` and `doc._.in_domain` are those of `Prediction`.
     """
 
-    def __init__(self, tagger: Predictor, spans_key: str) -> None:
+    def __init__(self, tagger: Predictor, name: str, spans_key: str) -> None:
         self.tagger = tagger
+        self.name = name
         self.spans_key = spans_key
         for holder, names in ((Doc, DOC_EXTENSIONS), (Span, SPAN_EXTENSIONS)):
             for name in names:
@@ -45,9 +47,16 @@ class SlotComponent:
         return next(self.pipe([doc]))
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Yield the documents with their slots and intents, predicted in batches."""
+        """Yield the documents with their slots and intents, predicted in batches.
+
+        A batch that fails is left out if the error handler of the pipeline raises no exception.
+        """
         for docs in minibatch(stream, batch_size):
-            sentences = self.tagger.tag([doc.text for doc in docs])
+            try:
+                sentences = self.tagger.tag([doc.text for doc in docs])
+            except SlotfillError as error:
+                self.get_error_handler()(self.name, self, docs, error)
+                continue
             for doc, sentence in zip(docs, sentences, strict=True):
                 self._annotate(doc, Prediction.from_sentence(sentence))
                 yield doc
@@ -112,4 +121,4 @@ def make_component(
         raise UsageError("the component slotfill needs a run: config={'run': 'runs/taipei'}")
     with trust_external_parts(trust):
         tagger = Predictor.load(run, device, threshold=threshold, intent_threshold=intent_threshold)
-    return SlotComponent(tagger, spans_key)
+    return SlotComponent(tagger, name, spans_key)

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 import pytest
 
 import slotfill
-from slotfill.errors import SlotfillError, UsageError
+from slotfill.errors import DataError, SlotfillError, UsageError
 
 spacy = pytest.importorskip("spacy")
 
@@ -99,6 +99,15 @@ def test_documents_with_extensions_survive_docbin(nlp):
     again = list(DocBin().from_bytes(data).get_docs(nlp.vocab))
     assert [doc._.intent for doc in again] == [doc._.intent for doc in docs]
     assert [e._.confidence for e in again[0].ents] == [e._.confidence for e in docs[0].ents]
+
+
+def test_documents_that_are_too_long_are_left_to_the_error_handler(trained):
+    nlp, texts = pipeline(trained), ["hello there", "word " * 20_001, "leave Oslo for Lima"]
+    with pytest.raises(DataError, match="a sentence of 20,001 tokens"):
+        list(nlp.pipe(texts, batch_size=1))
+    nlp.set_error_handler(spacy.util.ignore_error)
+    docs = list(nlp.pipe(texts, batch_size=1))
+    assert [doc.text for doc in docs] == [texts[0], texts[2]]
 
 
 def test_wrong_runs_are_named_in_one_line(trained, tmp_path):
