@@ -32,8 +32,9 @@ _BINARY_FILES = {
     b"\xfd7zXZ": "compressed by xz, not text; unpack it first",
     b"\x28\xb5\x2f\xfd": "compressed by zstd, not text; unpack it first",
     b"PK\x03\x04": "a zip file or a spreadsheet, not text; unpack it, or save it as CSV",
-    b"PAR1": "Parquet, not text",
-    b"ARROW1": "Arrow, not text",
+    b"PAR1": "Parquet, not text; save it as a .parquet file",
+    b"ARROW1": "Arrow, not text; save it as an .arrow file",
+    b"x\x9c": "compressed by zlib, not text; if it is of spaCy, save it as a .spacy file",
     b"%PDF": "PDF, not text",
 }
 """What a file is by its first bytes."""
@@ -209,6 +210,8 @@ def nearest_in_folder(path: Path, shown: Path | None = None) -> str:
 
     It is named like `shown`, the path as the user gave it.
     """
+    if str(path) == "-":
+        return "; this command reads files, and not the standard input"
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:

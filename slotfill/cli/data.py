@@ -194,7 +194,10 @@ def _report_suspects(
 
 
 def split(
-    source: Annotated[Path, Argument(metavar="DATA", help="A file of labelled sentences.")],
+    source: Annotated[
+        Path,
+        Argument(metavar="DATA", help="A file of labelled sentences; - is standard input."),
+    ],
     out: Annotated[Path, Option(help="The new folder with train, valid and test.")],
     valid: Annotated[
         float,
@@ -225,16 +228,17 @@ def split(
     from slotfill.data.corpus import describe_issues
     from slotfill.data.splits import split_file
 
-    sizes, losses = split_file(
-        source,
-        out,
-        {"valid": valid, "test": test},
-        seed=seed,
-        from_format=from_format,
-        to_format=to_format,
-        scheme=scheme,
-        lossy=lossy,
-    )
+    with spooled_standard_input() if str(source) == "-" else nullcontext(source) as source:
+        sizes, losses = split_file(
+            source,
+            out,
+            {"valid": valid, "test": test},
+            seed=seed,
+            from_format=from_format,
+            to_format=to_format,
+            scheme=scheme,
+            lossy=lossy,
+        )
     for name, size in sizes.items():
         echo(f"{out}: {name}: {format_count(size, 'sentence')}")
     echo_errors(*describe_issues(losses))

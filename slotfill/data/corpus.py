@@ -20,7 +20,13 @@ from slotfill.data.schemes import check_scheme
 from slotfill.data.sentence import Example, Issue, Sentence, Span, intent_names
 from slotfill.data.tokenizers import Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError, format_count
-from slotfill.files import EncodingErrors, is_special_file, nearest_in_folder, read_lines
+from slotfill.files import (
+    STANDARD_INPUT,
+    EncodingErrors,
+    is_special_file,
+    nearest_in_folder,
+    read_lines,
+)
 
 FormatPart = str | Mapping[str, Any] | None
 """A part of kind format; None and "auto" guess it from the path."""
@@ -602,7 +608,11 @@ def list_shards(path: Path) -> list[Path]:
 
 
 def _build_format(path: Path, format: FormatPart, extra: bool = False) -> Format:
-    part: Format = FORMATS.build(guess_format(path) if format in (None, "auto") else format)
+    name = guess_format(path) if format in (None, "auto") else format
+    part: Format = FORMATS.build(name)
+    if path == STANDARD_INPUT and not part.reads_standard_input:
+        name = name if isinstance(name, str) else name["name"]
+        raise UsageError(f"{path}: cannot be {name}; save it, and give the file or folder")
     part.reads_extra = extra
     return part
 

@@ -314,7 +314,7 @@ def split_file(
     own_format = from_format or guess_format(source)
     with draft_file(out, to_format or own_format) as (draft, part):
         keeps_format = to_format in (None, own_format)
-        suffix = source.suffix if keeps_format else next(iter(part.suffixes), "")
+        suffix = (source.suffix if keeps_format else "") or next(iter(part.suffixes), "")
         draft.mkdir()
         losses = result.issues("no words")
         for split, indices in splits.items():

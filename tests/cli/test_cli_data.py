@@ -458,6 +458,49 @@ def test_standard_input_is_read_as_a_file_is(folder, cli):
     assert wrong.code == 3 and wrong.err.startswith("slotfill: standard input")
 
 
+def test_standard_input_is_divided_as_a_file_is(folder, cli):
+    write("own.md", [*LINES, LINES[0]])
+    for format, name in ((None, "train.brackets"), ("conll", "train.conll")):
+        more = [] if format is None else ["--to", format]
+        with standard_input(Path("own.md").read_bytes(), folder):
+            assert cli("split", "-", "--out", f"in-{name}", *more).code == 0
+        assert cli("split", "own.md", "--out", f"of-{name}", *more).code == 0
+        own = f"of-{name}/train.md" if format is None else f"of-{name}/{name}"
+        assert Path(f"in-{name}", name).read_bytes() == Path(own).read_bytes()
+
+
+FILES_ONLY = {
+    "cannot be parquet; save it, and give the file or folder": (
+        "data - data.format=parquet",
+        "convert - new.jsonl --from parquet",
+    ),
+    "cannot be jointslu; save it": ("check - data.format=jointslu",),
+    "cannot be docbin; save it": ("split - --out new --from docbin",),
+    "cannot be brat; save it": ("data - data.format=brat",),
+    "no such file or folder; this command reads files, and not the standard input": ("init -",),
+}
+BINARY = {
+    b"PAR1\x15\x04": "Parquet, not text; save it as a .parquet file",
+    b"x\x9c\xeb\x5c": "compressed by zlib, not text; if it is of spaCy, save it as a .spacy file",
+    b"PK\x03\x04\x14\0": "a zip file or a spreadsheet, not text",
+}
+
+
+def test_what_standard_input_cannot_be_is_said_in_one_line(folder, cli):
+    for message, commands in FILES_ONLY.items():
+        for command in commands:
+            with standard_input(LINES[0].encode(), folder):
+                result = cli(*command.split())
+            assert (result.code, result.err.count("\n")) == (2, 1) and message in result.err
+    for content, message in BINARY.items():
+        for command in ("data -", "check -", "convert - new.jsonl", "split - --out new"):
+            with standard_input(content, folder):
+                result = cli(*command.split())
+            assert (result.code, result.err.count("\n")) == (3, 1)
+            assert result.err.startswith(f"slotfill: standard input: {message}")
+    assert not [*folder.glob("new*")]
+
+
 def test_a_folder_of_splits_is_converted_as_a_whole_or_in_part(folder, cli):
     Path("corpus").mkdir()
     write("corpus/train.md", LINES)

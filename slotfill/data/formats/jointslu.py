@@ -41,6 +41,7 @@ class JointSLU(Format):
 
     holds_half_labelled = False
     detected_by = "a folder with `seq.in` in it"
+    reads_standard_input = False
 
     @classmethod
     def recognizes(cls, path: Path) -> bool:

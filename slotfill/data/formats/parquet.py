@@ -80,6 +80,7 @@ class Parquet(Format):
     suffixes = SUFFIXES
     detected_by = "the first bytes, or a folder of such files with numbers as names"
     magic = MAGIC
+    reads_standard_input = False
 
     def __init__(
         self,
