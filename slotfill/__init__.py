@@ -64,9 +64,11 @@ def load(
         ConfigError: `thresholds` names a slot that the run does not know.
         RunError: A file is missing, damaged, or of another version.
 
-    >>> tagger = slotfill.load("runs/taipei")                               # doctest: +SKIP
-    >>> tagger.predict(["leave Taipei on November 2nd"])[0].slots[0]        # doctest: +SKIP
-    FilledSlot(name='origin', value='Taipei', start=6, end=12)
+    Examples:
+        >>> tagger = slotfill.load("runs/taipei")
+        >>> slot = tagger.predict(["leave Taipei on November 2nd"])[0].slots[0]
+        >>> slot.name, slot.value, slot.start, slot.end
+        ('origin', 'Taipei', 6, 12)
     """
     from slotfill.config.registry import trust_external_parts
     from slotfill.runs.predict import Predictor
@@ -119,9 +121,10 @@ def train(
         DataError: The sentences cannot be read.
         RunError: Training failed; if an epoch was done, `slotfill train --resume` continues.
 
-    >>> tagger = slotfill.train("taipei", {"train.epochs": 5}, out="runs/five")  # doctest: +SKIP
-    >>> round(tagger.scores["test"].overall.f1)                                  # doctest: +SKIP
-    97
+    Examples:
+        >>> tagger = slotfill.train("taipei", {"train.epochs": 5}, out="runs/five")
+        >>> round(tagger.scores["test"].overall.f1)
+        97
     """
     import warnings
 
@@ -173,8 +176,9 @@ def evaluate(
         DataError: The sentences cannot be read.
         RunError: A file of the run is missing, damaged, or of another version.
 
-    >>> slotfill.evaluate("runs/taipei", split="unseen").overall.f1         # doctest: +SKIP
-    95.1
+    Examples:
+        >>> slotfill.evaluate("runs/taipei", split="unseen").overall.f1
+        95.1
     """
     from slotfill.config.builtin import to_words
     from slotfill.errors import UsageError
@@ -215,9 +219,10 @@ def read(
         ConfigError: There is no such format, or no such option of it.
         DataError: The file cannot be read in its format.
 
-    >>> sentence = slotfill.read("data/taipei/test.brackets")[0]            # doctest: +SKIP
-    >>> [(slot.name, sentence.value(slot)) for slot in sentence.slots]      # doctest: +SKIP
-    [('origin', 'Taipei'), ('destination', 'Tokyo')]
+    Examples:
+        >>> sentence = slotfill.read("data/taipei/test.brackets")[0]
+        >>> [(slot.name, sentence.value(slot)) for slot in sentence.slots]
+        [('origin', 'Taipei'), ('destination', 'Tokyo')]
     """
     from slotfill.data.corpus import read_sentences
     from slotfill.data.schemes import check_scheme

@@ -35,7 +35,7 @@ SENTENCES = "".join(
 @pytest.fixture
 def cell(tmp_path, monkeypatch) -> Iterator[Path]:
     """The page's code block as the file mgu.py in the current folder."""
-    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(r"^```python mgu\.py\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "mgu.py"
     path.write_text(block, encoding="utf-8")

@@ -8,15 +8,15 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 import typer
+from conftest import Result
 
 import slotfill
 from slotfill.cli.main import app
@@ -31,6 +31,10 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("", "docs", "data/taipei", "data/taipei_zh", "benchmarks", "configs")
 PAGES = sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))
 FENCE = re.compile(r"^ *```([^\n]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^(?:<!-- ([^\n]*) -->\n+)? *```(\w+) ?(\S*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL
+)
+PROBABILITY = re.compile(r"\b[01]\.\d{4}\b")
 LINK = re.compile(r"(?<!\\)\[[^\[\]]*\]\(([^()\s]+)\)")
 SHELLS = {"sh", "bash", "console", "shell"}
 
@@ -166,11 +170,79 @@ def test_scripts_in_commands_exist(page):
         assert all((ROOT / script).is_file() for script in scripts), command
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_python_blocks_compile(page):
-    for info, text in blocks(page):
-        if info.strip() == "python":
-            compile(text, page_name(page), "exec")
+def read_examples(page: Path) -> list[tuple[str, str, str, str]]:
+    """Return the comment above each fenced block, its language, its file name and its text."""
+    return [(*found, dedent(text)) for *found, text in BLOCK.findall(page.read_text("utf-8"))]
+
+
+RUN = [
+    page
+    for page in PAGES
+    if {language for _, language, _, _ in read_examples(page)} & {"console", "pycon", "python"}
+    and page.name != "lecture.zh-TW.md"  # That of lecture.md.
+]
+
+
+@pytest.mark.filterwarnings("ignore:train:UserWarning")  # What may be wrong with few sentences.
+@pytest.mark.parametrize("page", RUN, ids=page_name)
+def test_examples_print_what_the_page_shows(page, cli, trained, tmp_path, monkeypatch, capsys):
+    """Blocks of `console`, `pycon` and `python` are run, except below a comment `not run: REASON`.
+
+    One below `needs PACKAGE` is run where there is the package. A block with a file name is the
+    file, which is written unless a command has written it.
+    """
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs", "taipei").symlink_to(trained)
+    names: dict[str, object] = {}
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    printed = ""
+    for comment, language, file, text in read_examples(page):
+        kind, _, detail = comment.partition(" ")
+        if kind == "not" or (kind == "needs" and find_spec(detail) is None):
+            continue
+        if file and not Path(file).exists():
+            Path(file).write_text(text, encoding="utf-8")
+        elif file:
+            assert Path(file).read_text(encoding="utf-8") == text
+        elif kind == "output" and printed:
+            assert_same_output(printed, text)
+            printed = ""
+        elif language == "python":
+            capsys.readouterr()
+            exec(text, names)
+            printed = capsys.readouterr().out
+        elif language == "pycon":
+            session = parser.get_doctest(text, {}, page.name, None, None)
+            session.globs = names  # Of all blocks of the page.
+            assert runner.run(session, clear_globs=False).failed == 0
+        elif language == "console":
+            run_console(text, cli, f"{tmp_path}/")
+
+
+def run_console(text: str, cli: Callable[..., Result], folder: str) -> None:
+    """Run each command of a block, and compare what it prints where the page shows that."""
+    for example in re.split(r"^\$ ", text.replace("\\\n", ""), flags=re.MULTILINE)[1:]:
+        command, _, shown = example.partition("\n")
+        program, *words = shlex.split(command)
+        if program == "curl":
+            continue  # tests/serve/test_serve_page.py
+        done = cli(*words)
+        if shown:
+            assert_same_output((done.out + done.err).replace(folder, ""), shown)
+        else:
+            assert done.code == 0, done.err
+
+
+def assert_same_output(printed: str, shown: str) -> None:
+    """Compare outputs; probabilities differ a little with the processor."""
+    texts = [
+        [line.rstrip() for line in PROBABILITY.sub("#", each).rstrip().splitlines()]
+        for each in (printed, shown)
+    ]
+    assert texts[0] == texts[1]
+    numbers = [list(map(float, PROBABILITY.findall(each))) for each in (printed, shown)]
+    assert numbers[0] == pytest.approx(numbers[1], abs=0.03)
 
 
 def test_config_reference_is_up_to_date_and_complete():
@@ -257,81 +329,6 @@ def test_formats_page_tokenizers():
     assert rows == {name: Tokenizer(name).tokenize(text).tokens for name in TOKENIZERS}
 
 
-@pytest.mark.parametrize("name", ["data", "imbalance", "partial_labels"])
-def test_commands_print_what_the_page_shows(name, cli, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    found = 0
-    for info, text in blocks(ROOT / "docs" / f"{name}.md"):
-        kind, *file = info.split()
-        if file:
-            Path(*file).write_text(text, encoding="utf-8")
-        if kind == "console":
-            command, shown = text.split("\n", 1)
-            result = cli(*shlex.split(command)[2:])
-            printed = (result.out + result.err).replace(f"{tmp_path}/", "")
-            assert printed.rstrip() == shown.rstrip()
-            found += 1
-        elif name == "data" and kind == "yaml":
-            assert Path("orders.yaml").read_text(encoding="utf-8") == text
-    assert found
-
-
-def test_prediction_page_examples(cli, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for info, text in blocks(ROOT / "docs" / "predict.md"):
-        kind, *file = info.split()
-        if file:
-            Path(*file).write_text(text, encoding="utf-8")
-        elif kind == "console":
-            for each in text.removeprefix("$ ").split("\n$ "):
-                command, shown = (each.rstrip() + "\n").split("\n", 1)
-                printed = cli(*shlex.split(command)[1:])
-                assert printed.code == 0
-                assert shown in ("", printed.out)
-        elif kind == "text":
-            assert Path("tagged.csv").read_text(encoding="utf-8") == text
-    assert Path("tagged.csv").exists()
-
-
-def test_deployment_page_examples(cli, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for info, text in blocks(ROOT / "docs" / "deploy.md"):
-        kind, *file = info.split()
-        if file:
-            Path(*file).write_text(text, encoding="utf-8")
-        elif kind == "console":
-            for each in text.removeprefix("$ ").split("\n$ "):
-                command, shown = (each.rstrip() + "\n").split("\n", 1)
-                printed = cli(*shlex.split(command)[1:])
-                assert printed.code == 0
-                assert shown in ("", printed.out)
-        elif kind == "python":
-            exec(text, {})
-    assert {"home.zip", "card.md"} < {path.name for path in tmp_path.iterdir()}
-
-
-@pytest.mark.filterwarnings("ignore:train:UserWarning")
-def test_python_page_examples(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    names: dict[str, object] = {}
-    found = 0
-    if find_spec("spacy"):  # Where the package was installed before it had the entry point.
-        import_module("slotfill.integrations.spacy")
-    for info, text in blocks(ROOT / "docs" / "python.md"):
-        kind, *file = info.split()
-        if file:
-            Path(*file).write_text(text, encoding="utf-8")
-        elif kind == "pycon" and not ("import spacy" in text and find_spec("spacy") is None):
-            example = parser.get_doctest(text, {}, "python.md", None, 0)
-            example.globs = names  # Of all examples of the page.
-            runner.run(example, clear_globs=False)
-            found += 1
-    assert found > 5 and runner.summarize(verbose=False).failed == 0
-    own = {"train.epochs": 1, "train.log": "print_epochs.py"}
-    slotfill.train("home.yaml", own, out="run", trust=True)
-
-
 def test_partial_labels_page_has_the_same_sentences_in_both_formats(tmp_path):
     found = []
     for info, text in blocks(ROOT / "docs" / "partial_labels.md"):
@@ -354,3 +351,35 @@ def test_parts_page_lists_every_kind():
     from slotfill.config.registry import REGISTRIES
 
     assert {row[0] for row in read_rows("docs/parts.md", "kind")} == set(REGISTRIES)
+
+
+@pytest.mark.slow
+def test_examples_of_docstrings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data").symlink_to(ROOT / "data")
+    slotfill.train("taipei")
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for example in doctest.DocTestFinder().find(slotfill, globs={"slotfill": slotfill}):
+        runner.run(example)
+    result = runner.summarize(verbose=False)
+    assert result.failed == 0 and result.attempted > 5
+
+
+# README.md
+
+
+@pytest.mark.slow
+def test_readme_trains_on_own_data(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed = ""
+    for _, language, file, text in read_examples(ROOT / "README.md"):
+        if file:
+            Path(file).write_text(text, encoding="utf-8")
+        elif language == "sh" and "coffee" in text:
+            for command in text.splitlines():
+                done = cli(*shlex.split(command)[1:])
+                assert done.code == 0, done.err
+                printed = done.out if " predict " in command else printed
+        elif language == "json":
+            assert_same_output(printed, text)
+    assert Path("runs", "coffee-gru").is_dir()

@@ -1,34 +1,14 @@
-"""docs/values.md: its files and commands, as a reader runs them."""
+"""Lists of known values, rules, synonyms and resolved values, through the command line."""
 
 from __future__ import annotations
 
 import json
-import re
-import shlex
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 import slotfill
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "values.md"
-BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def test_commands_of_the_page_print_what_it_shows(tmp_path, monkeypatch, cli):
-    monkeypatch.chdir(tmp_path)
-    for info, name, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
-        if name:
-            Path(name).write_text(text, encoding="utf-8")
-        if info != "console":
-            continue
-        for command in text.replace("\\\n", "").split("$ ")[1:]:
-            line, _, expected = command.partition("\n")
-            done = cli(*shlex.split(line)[1:])
-            assert done.code == 0, done.err
-            if expected:
-                assert done.out == expected
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])

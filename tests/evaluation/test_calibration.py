@@ -172,6 +172,11 @@ def test_a_calibration_that_is_not_valid_is_refused(key, value, problem):
     )
 
 
+def test_training_without_valid_says_that_confidences_are_not_calibrated(desk, cli):
+    result = cli("train", "tiny.yaml", "data={train: corpus/train.brackets, holdout: 0}")
+    assert "Confidences are not calibrated: there are no valid sentences.\n" in result.out
+
+
 def test_a_small_valid_is_not_calibrated_on(trained, desk, cli):
     assert json.loads((trained / "calibration.json").read_text())["slot_temperature"] == 1
     result = cli("train", "tiny.yaml")
