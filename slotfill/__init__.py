@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from slotfill.data.sentence import Sentence
     from slotfill.evaluation.metrics import EvaluationResult
     from slotfill.integrations.sklearn import SlotTagger
+    from slotfill.runs.batches import Batches
     from slotfill.runs.device import DeviceName, EngineName
     from slotfill.runs.predict import Predictor
     from slotfill.training.trainer import EpochMetrics
 
-__all__ = ["SlotTagger", "__version__", "evaluate", "load", "read", "train"]
+__all__ = ["Batches", "SlotTagger", "__version__", "evaluate", "load", "read", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +28,10 @@ def __getattr__(name: str) -> Any:
         from slotfill.integrations.sklearn import SlotTagger
 
         return SlotTagger
+    if name == "Batches":
+        from slotfill.runs.batches import Batches
+
+        return Batches
     raise AttributeError(f"module 'slotfill' has no attribute '{name}'")
 
 

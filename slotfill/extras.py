@@ -22,6 +22,7 @@ EXTRAS = {
     "huggingface_hub": "hub",
     "pyarrow": "parquet",
     "optuna": "tune",
+    "ray": "ray",
     "dateparser": "values",
     "text_to_num": "values",
     "spacy": "spacy",

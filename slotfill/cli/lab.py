@@ -121,6 +121,10 @@ def compare(
         ),
     ] = None,
     jobs: Annotated[int, Option(min=1, help="Number of runs to train in parallel.")] = 1,
+    shard: Annotated[
+        str | None,
+        Option(metavar="K/N", help="Train only every N-th run, and report nothing."),
+    ] = None,
     figure: Annotated[
         Path | None,
         Option(metavar="FILE", help="Write the learning curves as .svg, .png or .pdf."),
@@ -138,7 +142,8 @@ def compare(
     """Train configs with several seeds, and compare them with the first one.
 
     Reports F1, size, speed and significance. Finished runs are not trained again: run the same
-    command to continue after an interruption.
+    command to continue after an interruption. With --shard the jobs of an array divide the runs; a
+    last call without it reports on all.
     """
     configs, overrides = split_overrides(words)
     from slotfill.config.builtin import default_config
@@ -154,6 +159,8 @@ def compare(
         raise UsageError("--figure is of learning curves; add --percentages 10,25,50,100")
     parts = _parse_percentages(percentages) if percentages else []
     files = [file for file in (markdown, json_file, figure) if file is not None]
+    if files and shard is not None:
+        raise UsageError("--shard trains a part of the runs; write files by a last call without it")
     for file in files:
         check_new_file(file, force=force)
     if len({file.resolve() for file in files}) < len(files):
@@ -176,10 +183,15 @@ def compare(
         data=data or (),
         folds=folds or 0,
         percentages=parts,
+        shard=shard,
     )
     for file in files:
         check_not_input(file, plan.inputs)
     errors = train_jobs(plan, jobs, device)
+    for title, error in errors.items():
+        echo_errors(f"{title}: {error}")
+    if shard is not None:
+        raise Exit(1 if errors else 0)
     report = comparison.summarize(plan, errors, shlex.join(["slotfill", *sys.argv[1:]]))
     if figure is not None:
         from slotfill.lab.probe import figures
@@ -191,8 +203,6 @@ def compare(
         write_atomically(markdown, tables.markdown(report, link))
     if json_file:
         write_atomically(json_file, json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
-    for title, error in errors.items():
-        echo_errors(f"{title}: {error}")
     display.print_tables(tables.tables(report), tables.legend(report))
     raise Exit(1 if errors else 0)
 

@@ -259,6 +259,16 @@ def predict(
     resume: Annotated[
         bool, Option("--resume", help="With --text-column: skip files that are written.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        Option(
+            metavar="ADDRESS",
+            help=(
+                "With --text-column: predict files on the Ray cluster at this address; auto is the"
+                " one that this machine belongs to, local a new one of this machine alone."
+            ),
+        ),
+    ] = None,
     input_format: Annotated[
         str | None,
         Option(
@@ -332,12 +342,15 @@ def predict(
         tasks = _plan_tables(input, out, shard, resume)
         if not tasks:
             return
-    elif out is not None or shard is not None or resume:
-        raise UsageError("--out, --shard and --resume need --text-column")
+    elif out is not None or shard is not None or resume or ray is not None:
+        raise UsageError("--out, --shard, --resume and --ray need --text-column")
     elif input and len(input) > 1:
         raise UsageError("several --input need --text-column and --out")
-    if jobs > 1 and device == "cuda":
-        raise UsageError("--jobs: several processes compute on the CPU; omit --device")
+    if (jobs > 1 or ray is not None) and device == "cuda":
+        option = "--jobs" if ray is None else "--ray"
+        raise UsageError(f"{option}: several processes compute on the CPU; omit --device")
+    if jobs > 1 and ray is not None:
+        raise UsageError("--ray: each processor of the cluster predicts a file; omit --jobs")
     if nbest and not confidence:
         raise UsageError("--nbest gives readings with their probabilities; omit --no-confidence")
     on_terminal = sys.stdout.isatty() and format in (None, "text") and text_column is None
@@ -376,20 +389,20 @@ def predict(
         from slotfill.runs.parallel import parallel_renderer
 
         renderer = parallel_renderer(run, output_format, jobs, notes.add, **options)
+    if ray is not None:
+        from slotfill.runs.on_ray import predict_on_ray
+
+        with predict_on_ray(ray, tasks, str(text_column), run, **options) as predict_file:
+            raise Exit(_predict_tables(tasks, predict_file))
     if text_column is not None:
         from slotfill.runs.tables import predict_table
 
-        exit_code = 0
         with renderer as render:
-            for task in tasks:
-                try:
-                    rows = predict_table(task, text_column, predictor, render)
-                except (DataError, UsageError) as error:  # Other files may be right.
-                    echo_errors(*error.messages)
-                    exit_code = max(exit_code, error.exit_code)
-                else:
-                    echo(f"{task.target}: {format_count(rows, 'row')}")
-        raise Exit(exit_code)
+            raise Exit(
+                _predict_tables(
+                    tasks, lambda task: predict_table(task, text_column, predictor, render)
+                )
+            )
     path = Path(input[0]) if input else None
     texts: Iterable[Text] = sentences or _read_texts(
         path, input_format, predictor.run.scheme, encoding_errors
@@ -608,6 +621,20 @@ def _plan_tables(input: list[str], out: Path, shard: str | None, resume: bool) -
     if not tasks:
         echo(f"--shard {shard}: no file; there are fewer files than shards")
     return [task for task in tasks if task.target not in written]
+
+
+def _predict_tables(tasks: "list[TableTask]", predict_file: "Callable[[TableTask], int]") -> int:
+    """Predict files by a function that returns how many rows one has; return the exit code."""
+    exit_code = 0
+    for task in tasks:
+        try:
+            rows = predict_file(task)
+        except (DataError, UsageError) as error:  # Other files may be right.
+            echo_errors(*error.messages)
+            exit_code = max(exit_code, error.exit_code)
+        else:
+            echo(f"{task.target}: {format_count(rows, 'row')}")
+    return exit_code
 
 
 class _Notes:

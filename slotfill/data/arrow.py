@@ -64,10 +64,15 @@ def list_files(folder: Path) -> list[Path]:
 def read_columns(path: Path) -> dict[str, Column]:
     """Return the columns of a file by their names; raises DataError if it cannot be read."""
     with _open(path) as (schema, _):
-        features = _read_features(schema.metadata)
-        columns = {each.name: _describe(each.type, features.get(each.name)) for each in schema}
-        if len(columns) < len(schema):
-            raise DataError(f"{path}: two columns with one name: {', '.join(schema.names)}")
+        return describe_columns(schema, str(path))
+
+
+def describe_columns(schema: Any, location: str) -> dict[str, Column]:
+    """Return the columns of a `pyarrow.Schema`; raises DataError if two have one name."""
+    features = _read_features(schema.metadata)
+    columns = {each.name: _describe(each.type, features.get(each.name)) for each in schema}
+    if len(columns) < len(schema):
+        raise DataError(f"{location}: two columns with one name: {', '.join(schema.names)}")
     return columns
 
 
@@ -91,10 +96,29 @@ def read_batches(path: Path) -> Iterator[Any]:
             yield batch
 
 
+def read_texts(batch: Any, name: str) -> list[str]:
+    """Return a column of texts of a `pyarrow.RecordBatch` or `Table`, empty where there is none."""
+    return [text or "" for text in batch.column(name).to_pylist()]
+
+
 def count_rows(path: Path) -> int:
     """Return how many rows a Parquet file has."""
     with _open(path):
         return int(_import_pyarrow().parquet.read_metadata(path).num_rows)
+
+
+def append_columns(
+    batch: Any, columns: Mapping[str, Feature], rows: Sequence[Mapping[str, Any]]
+) -> Any:
+    """Return a `pyarrow.RecordBatch` or `Table` with more columns.
+
+    `columns` are the features of these, and `rows` their values in each row.
+    """
+    pyarrow = _import_pyarrow()
+    for name, feature in columns.items():
+        values = pyarrow.array([row[name] for row in rows], _to_type(feature))
+        batch = batch.append_column(pyarrow.field(name, values.type), values)
+    return batch
 
 
 def write_batches(
@@ -109,16 +133,11 @@ def write_batches(
     """
     pyarrow = _import_pyarrow()
     with _open(source) as (schema, _):
-        for name, feature in columns.items():
-            schema = schema.append(pyarrow.field(name, _to_type(feature)))
+        schema = append_columns(schema.empty_table(), columns, []).schema
     waiting: list[Any] = []
     with path.open("wb") as file, pyarrow.parquet.ParquetWriter(file, schema) as writer:
         for batch, values in groups:
-            added = [
-                pyarrow.array([row[name] for row in values], schema.field(name).type)
-                for name in columns
-            ]
-            waiting.append(pyarrow.record_batch([*batch.columns, *added], schema=schema))
+            waiting.append(append_columns(batch, columns, values))
             if sum(map(len, waiting)) >= _GROUP_ROWS:
                 writer.write_table(pyarrow.Table.from_batches(waiting, schema))
                 waiting = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.data import arrow
-from slotfill.data.arrow import Feature
+from slotfill.data.arrow import Column, Feature
 from slotfill.data.formats.csv import read_rows
 from slotfill.data.json_objects import describe_json_error, parse_json, shorten
 from slotfill.errors import DataError, UsageError, did_you_mean, format_count
@@ -48,22 +48,6 @@ class Table(ABC):
         """Return how many rows the file has."""
         return sum(len(texts) for texts, _ in self.read())
 
-    def check_columns(self, names: Iterable[str], location: str) -> None:
-        """Raise UsageError or DataError if the columns `names` are not those of such a table."""
-        names = list(names)
-        if self.text_column not in names:
-            hint = did_you_mean(self.text_column, names)
-            raise UsageError(f"{location}: no column '{self.text_column}'{hint}")
-        if names.count(self.text_column) > 1:
-            raise DataError(f"{location}: two columns '{self.text_column}'; rename one of them")
-        self.check_new(names, location)
-
-    def check_new(self, names: Iterable[str], location: str) -> None:
-        """Raise DataError if a new column is one of the columns `names`."""
-        if taken := self.new_columns.keys() & {*names}:
-            listed = " and ".join(f"'{name}'" for name in self.new_columns if name in taken)
-            raise DataError(f"{location}: already has {listed}, which predict adds; rename it")
-
 
 class _Csv(Table):
     """CSV or TSV with a header; slots are a JSON array."""
@@ -73,7 +57,7 @@ class _Csv(Table):
         location, names = next(rows, ("", []))
         if not names:
             raise DataError(f"{self.path}: no header; the file is empty")
-        self.check_columns(names, location)
+        _check_columns(names, self.text_column, self.new_columns, location)
         index = names.index(self.text_column)
         while batch := list(islice(rows, _BATCH_ROWS)):
             for location, cells in batch:
@@ -135,14 +119,14 @@ class _JsonLines(Table):
             if not isinstance(row, dict):
                 hint = "; without --text-column, an array is read" if isinstance(row, list) else ""
                 raise DataError(f"{location}: expected a JSON object, found {shorten(row)}{hint}")
-            self.check_new(row, location)
+            _check_new(row, self.new_columns, location)
             first, found = first or (row, location), found or self.text_column in row
             text = row.get(self.text_column)
             if not isinstance(text, str | None):
                 raise DataError(f'{location}: "{self.text_column}" is {shorten(text)}, not a text')
             yield text or "", line.rstrip().removesuffix("}") + (", " if row else "")
         if first and not found:
-            self.check_columns(*first)
+            _check_columns(first[0], self.text_column, self.new_columns, first[1])
 
 
 class _Parquet(Table):
@@ -150,12 +134,9 @@ class _Parquet(Table):
 
     def read(self) -> Iterator[tuple[list[str], Any]]:
         columns = arrow.read_columns(self.path)
-        self.check_columns(columns, str(self.path))
-        shape = columns[self.text_column].shape
-        if shape not in ("text", "nothing"):
-            raise DataError(f"{self.path}: '{self.text_column}' is of type {shape}, not text")
+        check_types(columns, self.text_column, self.new_columns, str(self.path))
         for batch in arrow.read_batches(self.path):
-            yield [text or "" for text in batch.column(self.text_column).to_pylist()], batch
+            yield arrow.read_texts(batch, self.text_column), batch
 
     def write(self, path: Path, groups: Iterable[tuple[Any, Sequence[Values]]]) -> None:
         arrow.write_batches(path, self.path, self.new_columns, groups)
@@ -188,6 +169,36 @@ def check_table(path: Path) -> None:
     """Raise UsageError if `path` is not named as a table."""
     if not is_table(path):
         raise UsageError(f"{path}: not named as a table; the suffix must be {', '.join(_KINDS)}")
+
+
+def check_types(
+    columns: Mapping[str, Column], text_column: str, new_columns: Iterable[str], location: str
+) -> None:
+    """Raise UsageError or DataError if the columns of Arrow are not those of such a table."""
+    _check_columns(columns, text_column, new_columns, location)
+    shape = columns[text_column].shape
+    if shape not in ("text", "nothing"):
+        raise DataError(f"{location}: '{text_column}' is of type {shape}, not text")
+
+
+def _check_columns(
+    names: Iterable[str], text_column: str, new_columns: Iterable[str], location: str
+) -> None:
+    """Raise UsageError or DataError if the columns `names` are not those of such a table."""
+    names = list(names)
+    if text_column not in names:
+        hint = did_you_mean(text_column, names)
+        raise UsageError(f"{location}: no column '{text_column}'{hint}")
+    if names.count(text_column) > 1:
+        raise DataError(f"{location}: two columns '{text_column}'; rename one of them")
+    _check_new(names, new_columns, location)
+
+
+def _check_new(names: Iterable[str], new_columns: Iterable[str], location: str) -> None:
+    """Raise DataError if a new column is one of the columns `names`."""
+    if taken := [name for name in new_columns if name in names]:
+        listed = " and ".join(f"'{name}'" for name in taken)
+        raise DataError(f"{location}: already has {listed}, which predict adds; rename it")
 
 
 def _to_cell(value: Any) -> Any:

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from functools import cache, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 from slotfill.config.registry import FORMATS, are_external_parts_trusted, trust_external_parts
-from slotfill.data.formats.base import Format
 from slotfill.errors import RunError
 from slotfill.inference.stream import ordered_map, read_ahead
 from slotfill.runs.predict import CHUNK, Predictor, Rendered, Text, join_groups
@@ -60,11 +59,16 @@ def _exit_with_parent() -> None:
 def _render_chunk(
     run: Path, format: str, trust: bool, options: dict[str, Any], texts: Sequence[Text]
 ) -> Rendered:
-    predictor, part = _load_once(run, format, trust, **options)
-    return predictor.render(predictor.tag(texts), part)
-
-
-@cache
-def _load_once(run: Path, format: str, trust: bool, **options: Any) -> tuple[Predictor, Format]:
+    predictor = load_once(run, trust, **options)
     with trust_external_parts(trust):
-        return Predictor.load(run, **options), FORMATS.build(format)
+        return predictor.render(predictor.tag(texts), FORMATS.build(format))
+
+
+def load_once(run: str | Path, trust: bool, **options: Any) -> Predictor:
+    """Return `Predictor.load` of these options, always the same one in this process."""
+    with _LOADING, trust_external_parts(trust):  # Threads that need the same run wait for it.
+        return _load(run, **options)
+
+
+_LOADING = Lock()
+_load = cache(Predictor.load)

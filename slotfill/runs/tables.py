@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from slotfill.errors import DataError, UsageError
 from slotfill.files import nearest_in_folder, replaced_at_end
 from slotfill.inference.tagging import check_length
 from slotfill.runs.predict import Predictor, Text
+from slotfill.runs.shard import ALL, Shard, parse_shard
 
 Render = Callable[[Iterable[Text]], Iterator[str]]
 """Yields groups of predictions as JSON lines, for texts in order."""
@@ -29,9 +29,8 @@ class TableTask:
     source: Path
     target: Path
     """The file to write."""
-    part: int = 0
-    parts: int = 1
-    """The rows are those of the part number `part`, from 0, of `parts` equal ones."""
+    shard: Shard = ALL
+    """Which of as many equal parts of the rows."""
 
 
 def plan_tables(patterns: Sequence[str], out: Path, shard: str | None = None) -> list[TableTask]:
@@ -40,7 +39,7 @@ def plan_tables(patterns: Sequence[str], out: Path, shard: str | None = None) ->
     Of a single file, a shard is a part of the rows. `out` is a file, or a folder for files with the
     names of the input.
     """
-    part, parts = _parse_shard(shard) if shard else (0, 1)
+    part = parse_shard(shard)
     sources = list(dict.fromkeys(path for pattern in patterns for path in _find(pattern)))
     for source in sources:
         check_table(source)
@@ -67,11 +66,11 @@ def plan_tables(patterns: Sequence[str], out: Path, shard: str | None = None) ->
         if target.resolve() in inputs:
             raise UsageError(f"{target}: is read by this command; write to another place")
     tasks = [TableTask(source, target) for target, source in targets.items()]
-    if len(tasks) > 1 or parts == 1:
-        return tasks[part::parts]
+    if len(tasks) > 1 or part.count == 1:
+        return part.select(tasks)
     ((target, source),) = targets.items()
-    name = f"{target.stem}-{part:05}-of-{parts:05}{target.suffix}"
-    return [TableTask(source, target.with_name(name), part, parts)]
+    name = f"{target.stem}-{part.index:05}-of-{part.count:05}{target.suffix}"
+    return [TableTask(source, target.with_name(name), part)]
 
 
 def predict_table(task: TableTask, text_column: str, predictor: Predictor, render: Render) -> int:
@@ -122,24 +121,33 @@ def _predict(
                 yield from batch
 
     done: list[dict[str, Any]] = []
-    for chunk in render(texts()):
+    for values in predict_values(texts(), table.new_columns, render):
+        done.append(values)
+        if len(done) == waiting[0][0]:
+            yield waiting.popleft()[1], done
+            done = []
+
+
+def predict_values(
+    texts: Iterable[str], columns: Iterable[str], render: Render
+) -> Iterator[dict[str, Any]]:
+    """Yield the values of the columns of predictions for each text."""
+    for chunk in render(texts):
         for line in chunk.removesuffix("\n").split("\n"):
             prediction = json.loads(line)
-            done.append({name: prediction.get(name) for name in table.new_columns})
-            if len(done) == waiting[0][0]:
-                yield waiting.popleft()[1], done
-                done = []
+            yield {name: prediction.get(name) for name in columns}
 
 
 def _read_part(table: Table, task: TableTask) -> Iterator[tuple[list[str], Any]]:
     """Yield the batches of the rows of a task."""
-    count = table.count_rows() if task.parts > 1 else 0
-    start = count * task.part // task.parts
-    stop = count * (task.part + 1) // task.parts
+    part, parts = task.shard
+    count = table.count_rows() if parts > 1 else 0
+    start = count * part // parts
+    stop = count * (part + 1) // parts
     position = 0
     for texts, rows in table.read():
         first, last = 0, len(texts)
-        if task.parts > 1:
+        if parts > 1:
             first, last = max(start - position, 0), min(stop - position, last)
         if first < last:
             for row, text in enumerate(texts[first:last], position + first + 1):
@@ -164,11 +172,3 @@ def _find(pattern: str) -> list[Path]:
     if not files:
         raise UsageError(f"{path}: no such file{nearest_in_folder(path)}")
     return files
-
-
-def _parse_shard(text: str) -> tuple[int, int]:
-    """Return the number of a shard `K/N`, from 0, and how many there are."""
-    match = re.fullmatch(r"(\d{1,5})/(\d{1,5})", text, re.ASCII)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard {text}: must be K/N with K from 1 to N, as 3/64")
-    return int(match[1]) - 1, int(match[2])

@@ -234,6 +234,22 @@ def test_parallel_jobs_give_the_same_scores(again, cli):
     )
 
 
+def test_shards_train_each_run_once_and_a_last_call_reports_the_same(desk, compared, cli):
+    configs(desk)
+    words = ["compare", "one.yaml", "two.yaml", "three.yaml", *FAST]
+    trained = []
+    for number in (1, 2, 4, 3):
+        result = cli(*words, "--shard", f"{number}/4")
+        assert (result.code, result.err, "F1 of slots" in result.out) == (0, "", False)
+        trained += re.findall(r"^corpus/(\S+): starts", result.out, re.MULTILINE)
+    assert sorted(trained) == [
+        f"{name}-seed{s}" for name in ("one", "three", "two") for s in (1, 2)
+    ]
+    result = cli(*words, "--json", "c.json")
+    assert result.code == 0 and "6 runs, 6 of them already finished\n" in result.out
+    assert steady(read_report()) == steady(read_report(compared))
+
+
 def test_a_resumed_run_gives_the_same_scores(desk, cli):
     configs(desk)
     words = ["compare", "one.yaml", "two.yaml", "train.epochs=3", "--seeds", "1"]
@@ -333,6 +349,8 @@ def test_usage_errors_are_one_line(desk, cli):
         (["one.yaml", "data.path=corpus", "--data", "corpus"], "give one of them"),
         (["one.yaml", "--json", "no/x.json"], "no/x.json: there is no such folder"),
         (["one.yaml", "--markdown", "empty"], "empty: is a folder"),
+        (["one.yaml", "--shard", "0/2"], "--shard 0/2: must be K/N with K from 1 to N"),
+        (["one.yaml", "--shard", "1/2", "--json", "x.json"], "by a last call without it"),
     ]:
         result = cli("compare", *words)
         assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), words

@@ -41,6 +41,7 @@ from slotfill.model.build import check_buildable
 from slotfill.runs.folder import RunFolder, find_stopped_run
 from slotfill.runs.load import load_run, read_text
 from slotfill.runs.manifest import is_completed
+from slotfill.runs.shard import parse_shard
 from slotfill.runs.train import train
 from slotfill.version import FORMAT
 
@@ -118,13 +119,14 @@ def plan(
     data: Sequence[str] = (),
     folds: int = 0,
     percentages: Sequence[int] = (),
+    shard: str | None = None,
 ) -> Plan:
     """Return the checked jobs that compare configs on the corpora `data`, or each on its own data.
 
     `words` are built-in configs, YAML files, and folders of these; None is the config of
     `overrides` alone, with the data that they set. `out` is for the run folders.
     With `folds`, the training sentences are divided to be scored on, and with `percentages`, each
-    share of them is trained on as a corpus of its own.
+    share of them is trained on as a corpus of its own. With the shard `K/N`, every N-th job.
 
     Raises ConfigError with all errors in configs and data, or the only error itself, and UsageError
     if a run folder exists and was trained with another config.
@@ -135,6 +137,7 @@ def plan(
     for word in words:
         with _collect(errors):
             sources |= dict.fromkeys([None] if word is None else expand_configs(word))
+    part = parse_shard(shard)
     result = Plan(list(seeds), {}, {}, [], folds)
     checked: list[tuple[str, str, Config]] = []
     checked_data = set()
@@ -178,11 +181,13 @@ def plan(
             job = Job(name, sample.name, sampled, folder, sample.fold)
             if any(job.folder == other.folder for other in result.jobs):
                 raise UsageError(f"{job.title} is listed twice")
-            _check_same_config(job)
             result.jobs.append(job)
             result.corpora[sample.name] = locations[corpus]
             if sample.subset:
                 result.subsets[sample.name] = sample.subset
+    result.jobs = part.select(result.jobs)
+    for job in result.jobs:
+        _check_same_config(job)
     return result
 
 

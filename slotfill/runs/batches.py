@@ -1,0 +1,78 @@
+"""Prediction of batches of Arrow, for engines such as Ray Data, Spark, Dask and Daft."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from slotfill.data.arrow import append_columns, describe_columns, read_texts
+from slotfill.data.tables import check_types
+from slotfill.runs.device import EngineName
+from slotfill.runs.hub import is_on_hub
+from slotfill.runs.parallel import load_once
+from slotfill.runs.tables import predict_values, prediction_columns
+
+_Batch = TypeVar("_Batch")
+"""A `pyarrow.Table` or a `pyarrow.RecordBatch`."""
+
+
+class Batches:
+    """From tables with a column of texts to the same with the columns of their predictions.
+
+    A call takes and returns a `pyarrow.Table` or a `pyarrow.RecordBatch`, and what it adds is what
+    `slotfill predict` adds to Parquet. It can be pickled: each process loads the run when it is
+    first called there, from the same path.
+
+    >>> tag = slotfill.Batches("runs/taipei", text_column="utterance")      # doctest: +SKIP
+    >>> ray.data.read_parquet("logs").map_batches(tag, batch_format="pyarrow")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        run: str | Path,
+        text_column: str = "text",
+        device: str = "cpu",
+        engine: EngineName = "auto",
+        *,
+        confidence: bool = True,
+        now: datetime | None = None,
+        threshold: float | None = None,
+        thresholds: Mapping[str, float] | None = None,
+        intent_threshold: float | None = None,
+        trust: bool = False,
+    ) -> None:
+        """Predict the column `text_column`, where a null is a text without slots.
+
+        Other arguments are those of `slotfill.load`.
+        """
+        path = Path(run)
+        self.run = path if is_on_hub(path) else path.absolute()
+        self.text_column = text_column
+        self.trust = trust
+        self.options = {
+            "device": device,
+            "engine": engine,
+            "confidence": confidence,
+            "now": now or datetime.now(),  # All processes mean the same day by `tomorrow`.
+            "threshold": threshold,
+            "thresholds": tuple((thresholds or {}).items()),
+            "intent_threshold": intent_threshold,
+        }
+
+    def __call__(self, batch: _Batch) -> _Batch:
+        """Return the rows of `batch` with the columns of their predictions.
+
+        Raises UsageError if there is no column of texts, and DataError if it has no texts, or if
+        one of the new columns is there already.
+        """
+        predictor = load_once(self.run, self.trust, **self.options)
+        columns = prediction_columns(predictor)
+        table: Any = batch
+        types = describe_columns(table.schema, "batch")
+        check_types(types, self.text_column, columns, "batch")
+        texts = read_texts(table, self.text_column)
+        render = partial(predictor.render_stream, format="jsonl")
+        return append_columns(table, columns, [*predict_values(texts, columns, render)])
