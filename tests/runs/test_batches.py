@@ -49,10 +49,10 @@ def logs(trained, cli, tmp_path, monkeypatch):
     """Rows as `slotfill predict` writes them on one machine, of files in a new current folder."""
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
-    Path("runs/home").symlink_to(trained)
+    Path("runs/taipei").symlink_to(trained)
     write_logs()
     words = ("--input", "logs/*.parquet", "--text-column", "utterance", "--out", "expected")
-    assert cli("predict", "runs/home", *words).code == 0
+    assert cli("predict", "runs/taipei", *words).code == 0
     return read_rows("expected")
 
 
@@ -135,13 +135,13 @@ def test_predict_on_ray_writes_the_same_files(logs, cli):
     pytest.importorskip("ray")
     Path("logs/bad.jsonl").write_text('{"utterance": 3}\n')
     words = ("--input", "logs/*", "--text-column", "utterance", "--out", "tagged", "--ray", "local")
-    result = cli("predict", "runs/home", *words)
+    result = cli("predict", "runs/taipei", *words)
     assert (result.code, result.out.count("rows")) == (3, 3)
     assert result.err == 'slotfill: logs/bad.jsonl:1: "utterance" is 3, not a text\n'
     for path in Path("expected").iterdir():
         assert Path("tagged", path.name).read_bytes() == path.read_bytes()
     Path("tagged/1.parquet").unlink()
-    result = cli("predict", "runs/home", *words[2:], "--input", "logs/*.parquet", "--resume")
+    result = cli("predict", "runs/taipei", *words[2:], "--input", "logs/*.parquet", "--resume")
     assert (result.code, result.out.count("skipped"), read_rows("tagged")) == (0, 2, logs)
 
 
