@@ -35,6 +35,9 @@ _HEAD_LINES = 20
 _HEAD_CHARACTERS = 20_000
 """How much of a file its format is guessed from: so many lines, and so much of each."""
 
+_MIN_LINES = 2
+"""How many lines a file has at least whose lines are no plain text, as `vitamin B-12` might be."""
+
 _SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})(-\w+)?(\.\w+)")
 _SHARDS = re.compile(r".+-\*-of-(\d{5})(?:-\*)?\.\w+")
 """The names of one of several files of a split, and of all together."""
@@ -243,6 +246,11 @@ def read_texts(
         for example in _read_usable(part, path, scheme):
             yield Example(example.text, location=example.location, extra=example.extra)
         return
+    if format is None and path is not STANDARD_INPUT and (name := _other_format(path)):
+        raise DataError(
+            f"{path}: {name}, not text; add --input-format {name}, or --input-format text if it is"
+            " text"
+        )
     for number, line in read_lines(path, errors):
         with suppress(ValueError, RecursionError):
             if number == 1 and format is None and isinstance(json.loads(line), dict):
@@ -251,6 +259,18 @@ def read_texts(
                     " --input-format text if it is text"
                 )
         yield Example(line, location=f"{path}:{number}")
+
+
+def _other_format(path: Path) -> str | None:
+    """Return the name of the format that a file, which is not JSON, has instead of plain text."""
+    try:
+        head = _read_head(path)
+    except DataError:  # What is not UTF-8 may yet be text.
+        return None
+    if len(head) < _MIN_LINES or head[0].lstrip().startswith(("{", "[")):
+        return None
+    matching = (name for name, _ in _matching(list(_list_formats()), head) if name != "brackets")
+    return next(matching, None)
 
 
 def _read_usable(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.base import Format
+from slotfill.data.formats.jsonl import Jsonl
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import DataError, UsageError
 from slotfill.inference.onnx_engine import OnnxEngine
@@ -239,7 +240,8 @@ class Predictor:
                     lost[key] = None
         if lost:
             names = ", ".join(lost)
-            notes.append(f"the output has no place for {names} of the input; --format jsonl has")
+            hint = "" if isinstance(format, Jsonl) else "; --format jsonl has"
+            notes.append(f"the output has no place for {names} of the input{hint}")
         return Rendered(format.frame[1].join(texts), notes)
 
 

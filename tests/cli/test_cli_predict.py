@@ -123,7 +123,13 @@ def test_label_studio_gets_predictions_with_scores_and_its_tasks_are_predicted(t
 
 ROW = {"text": "leave Oslo", "id": "a7", "when": {"day": [1, None]}}
 TASK = {"id": 17, "data": {"text": "leave Oslo", "user": "ann"}, "meta": {"batch": 2}}
-PRODIGY = {"text": "leave Oslo", "meta": {"source": "web"}, "_task_hash": 12, "answer": "accept"}
+PRODIGY = {
+    "text": "leave Oslo",
+    "tokens": [{"text": "leave", "id": 0}],
+    "meta": {"source": "web"},
+    "_task_hash": 12,
+    "answer": "accept",
+}
 MASSIVE = {"utt": "leave Oslo", "annot_utt": "leave Oslo", "intent": "a", "id": "3", "worker_id": 1}
 EXTRA = {
     "a.jsonl": (json.dumps(ROW), {"id": "a7", "when": {"day": [1, None]}}),
@@ -457,6 +463,28 @@ def test_the_texts_of_every_format_are_predicted(name, content, trained, cli, tm
         ]
         with standard_input(content, tmp_path):
             assert rows(cli("predict", trained, "--input-format", format)) == rows(again)
+
+
+@pytest.mark.parametrize(
+    ("format", "content"),
+    [
+        ("conll", "-DOCSTART- O\n\nleave O\nOslo B-city\n"),
+        ("token_tag", "leave:O Oslo:B-city\ngo:O\n"),
+        ("csv", "text,slots\nleave Oslo,[]\n"),
+    ],
+)
+def test_other_files_that_are_named_as_text_are_not_tagged_as_text(format, content, trained, cli):
+    Path("a.txt").write_text(content)
+    result = cli("predict", trained, "--input", "a.txt")
+    assert (result.code, result.out) == (3, "")
+    hint = f"add --input-format {format}, or --input-format text if it is text"
+    assert result.err == f"slotfill: a.txt: {format}, not text; {hint}\n"
+    assert rows(cli("predict", trained, "--input", "a.txt", "--input-format", format))[0]["slots"]
+    texts = rows(cli("predict", trained, "--input", "a.txt", "--input-format", "text"))
+    assert len(texts) == content.count("\n")
+    for text in ("vitamin B-12\n", "see [Oslo](https://example.org)\nnote: this\n"):
+        Path("a.txt").write_text(text)
+        assert len(rows(cli("predict", trained, "--input", "a.txt"))) == text.count("\n")
 
 
 def test_json_lines_without_their_format_are_not_tagged_as_text(trained, cli, tmp_path):

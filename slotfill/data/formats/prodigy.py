@@ -28,7 +28,7 @@ class Prodigy(JsonRows):
 
     detected_by = "the key `answer` or `_task_hash`, or `spans` of objects"
     bookkeeping = frozenset({
-        "tokens", "token_start", "token_end", "options", "config", "_input_hash", "_task_hash",
+        "token_start", "token_end", "options", "config", "_input_hash", "_task_hash",
         "input_hash", "_view_id", "_is_binary", "_timestamp",
     })  # fmt: skip
 
@@ -69,7 +69,8 @@ class Prodigy(JsonRows):
 
     def parse(self, row: JsonObject) -> Example:
         example = start_example(row)
-        if row.items.get("spans") is not None or row.items.get("tokens") is not None:
+        tokens = row.value("tokens")
+        if row.items.get("spans") is not None or tokens is not None:
             example.spans = []
         for span in row.objects("spans"):
             start, end = span.get("start", int), span.get("end", int)
