@@ -45,6 +45,8 @@ class _Block(NamedTuple):
 
     comments: dict[str, str]
     rows: list[_Row]
+    problems: list[str]
+    """What is wrong with the comments."""
 
 
 class Conllu(Format):
@@ -71,6 +73,7 @@ class Conllu(Format):
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         blocks = list(_read_blocks(path))
+        end = blocks.pop().comments if blocks and not blocks[-1].rows else {}
         tag = self._find_tag(path, blocks)
         left_out = _describe_others(blocks, tag)
         for index, block in enumerate(blocks):
@@ -82,6 +85,9 @@ class Conllu(Format):
                 example.leave_out(left_out)
             comments = {k: v for k, v in block.comments.items() if k not in ("text", "intent")}
             example.list_unread(list(comments), "comment", comments)
+            if end and index == len(blocks) - 1:
+                names = " and ".join(f'"{name}"' for name in end)
+                example.leave_out(f"the comments {names} after the last sentence")
             yield example
 
     def _find_tag(self, path: Path, blocks: list[_Block]) -> str | None:
@@ -110,13 +116,13 @@ class Conllu(Format):
 
 def _read_blocks(path: Path) -> Iterator[_Block]:
     names = _COLUMNS
-    block = _Block({}, [])
+    block = _Block({}, [], [])
     for number, line in chain(read_lines(path), [(0, "")]):
         location = f"{path}:{number}"
         if not line.strip():
             if block.rows:
                 yield block
-                block = _Block({}, [])
+                block = _Block({}, [], [])
         elif line.startswith("#") and not block.rows:
             if columns := _GLOBAL.fullmatch(line):
                 names = columns[1].split()
@@ -125,7 +131,10 @@ def _read_blocks(path: Path) -> Iterator[_Block]:
             else:
                 comment = _COMMENT.fullmatch(line)
                 key, value = comment.groups() if comment else (line.lstrip("# "), "")
-                block.comments[key] = value.strip()
+                if key in block.comments and key in ("text", "intent"):
+                    block.problems.append(f"{location}: a second comment '{key}' of one sentence")
+                before = f"{block.comments[key]}\n" if key in block.comments else ""
+                block.comments[key] = before + value.strip()
         else:
             cells = line.split("\t")
             if len(cells) != len(names):
@@ -141,6 +150,8 @@ def _read_blocks(path: Path) -> Iterator[_Block]:
             pairs = (item.partition("=") for item in row.get("MISC", "_").split("|"))
             misc = {key: value for key, equals, value in pairs if equals}
             block.rows.append(_Row(misc | row, location))
+    if block.comments:
+        yield block
 
 
 def _describe_others(blocks: list[_Block], tag: str | None) -> str:
@@ -157,6 +168,8 @@ def _describe_others(blocks: list[_Block], tag: str | None) -> str:
 
 def _make_example(block: _Block, tag: str | None, scheme: str) -> Example:
     """Return a sentence of tokens, with the slots of the words in them."""
+    if block.problems:
+        raise DataError(*block.problems)
     tokens, text, words, token_of_word = _parse_tokens(block)
     locations = [row.location for row in words]
     tags = None

@@ -552,3 +552,18 @@ def test_conll_sentences_have_one_comment_of_intents(tmp_path):
     )
     (example,) = read(tmp_path, "a.conll", "# intent: a#b\nto\tO\nRome\tB-x\n")
     assert example.intent == "a#b"
+
+
+def test_conllu_comments_are_kept_or_named(tmp_path):
+    rows = "# global.columns = ID FORM X:NER\n"
+    sentence = "1\tto\tO\n2\tRome\tB-city\n\n"
+    text = f"{rows}# note = a\n# note = b\n# intent = go\n{sentence}# end = c\n"
+    (example,) = read(tmp_path, "a.conllup", text, extra=True)
+    assert (example.intent, example.extra) == ("go", {"note": "a\nb"})
+    assert [each.message for each in example.issues if each.kind == "left out"] == [
+        'the comments "end" after the last sentence'
+    ]
+    text = f"{rows}# intent = go\n# intent = fly\n{sentence}"
+    assert error_of(tmp_path, "a.conllup", text) == (
+        "@/a.conllup:3: a second comment 'intent' of one sentence"
+    )
