@@ -4,8 +4,8 @@
 The `T` annotations of `NAME.ann` are slots; their offsets count the code points of the whole text,
 and are corrected by the text of the slot. `N` annotations say what the value of a slot stands for.
 Slots of several parts (`0 4;10 14`) or over several lines are left out and listed, as are
-attributes, relations, events and notes. A text without a `.ann` is unlabelled; READMEs are skipped.
-There are no intents.
+attributes, relations, events and notes; ids are not. A text without a `.ann` is unlabelled; READMEs
+are skipped. There are no intents.
 
 A folder `NAME` with `NAME.txt` and `NAME.ann` is written.
 

@@ -3,10 +3,11 @@
 Of a project for sequence labelling, `label` is a list of `[start, end, label]`; with relations,
 `entities` is a list of objects with `start_offset` and `end_offset`; of a project for intents and
 slots, `entities` is a list of `[start, end, label]` and `cats` one of intents, which are joined by
-`#`. `end` is exclusive. An empty list is a text without slots, and without a list it is unlabelled.
-Ids and dates are bookkeeping, and left out without a word; relations, comments and other keys are
-not read, and listed. In a project for text classification `label` is a list of intents, and the
-texts are unlabelled.
+`#`. `end` is exclusive; offsets count code points, as in a project that does not count grapheme
+clusters. An empty list is a text without slots, and without a list it is unlabelled. Ids and dates
+are bookkeeping, and left out without a word; relations, comments and other keys are not read, and
+listed. In a project for text classification `label` is a list of intents, and the texts are
+unlabelled.
 
     {"id": 1, "text": "fly to New York", "entities": [[7, 15, "destination"]], "cats": ["flight"]}
 """

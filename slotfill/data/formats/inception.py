@@ -1,9 +1,9 @@
 """WebAnno TSV 3, which INCEpTION and WebAnno export: a line for each token, a column a feature.
 
 A slot is an annotation of a span layer, and its name the feature `value`, or the layer's only one.
-Layers of single tokens, such as lemmas and parts of speech, are passed over; of several others
-one is chosen with `layer`. Offsets are in UTF-16 code units. Other layers and features, relations
-and annotations without a value are left out. The files have no intents.
+Layers of single tokens, such as lemmas and parts of speech, are passed over; of several others one
+is chosen with `layer`. Offsets are in UTF-16 code units. Other layers and features, relations and
+annotations without a value are left out, and listed; ids are not. The files have no intents.
 
     #FORMAT=WebAnno TSV 3.3
     #T_SP=webanno.custom.Slot|value
