@@ -458,6 +458,8 @@ def threshold(
     from slotfill.runs.threshold import find_thresholds, store_calibration
 
     loaded = load_run(run, device, engine)
+    if not dry_run:
+        loaded.files.check_changeable()
     result = find_thresholds(loaded, precision, per_slot=per_slot, intents=intents)
     if as_json:
         write_json(result.to_json(), indent=1)

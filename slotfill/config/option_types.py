@@ -9,6 +9,7 @@ Besides these: `int`, `float`, `bool`, `str`, `None`, `Literal[...]`, `list[...]
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ class PathContext:
     """The folder of the config file."""
     need_data: bool = False
     """Whether files that are missing are errors."""
+    is_packed: bool = False
+    """Whether the config is that of a packed run: paths in it are names, without folders."""
 
 
 def config_error(message: str) -> PydanticCustomError:
@@ -70,6 +73,8 @@ def resolve(text: str, context: PathContext) -> str:
     """
     if "\0" in text:
         raise config_error("a path cannot contain the character U+0000")
+    if context.is_packed and not isinstance(text, OverrideText):
+        return file_name(text)
     folders = [Path.cwd()]
     if context.folder is not None and not isinstance(text, OverrideText):
         folders.insert(0, context.folder)
@@ -78,6 +83,11 @@ def resolve(text: str, context: PathContext) -> str:
         return expanded
     paths = [os.path.realpath(folder / expanded) for folder in folders]
     return next(filter(os.path.exists, paths), paths[0])
+
+
+def file_name(path: str) -> str:
+    """Return the last part of a path, of any system."""
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or path
 
 
 def _path_resolver(kind: str) -> BeforeValidator:
@@ -98,6 +108,8 @@ def _path_resolver(kind: str) -> BeforeValidator:
 
 def _resolve_folder(text: Any, info: ValidationInfo) -> Any:
     """Return a text as the path of a folder if there is one, or as it is: a run keeps the name."""
+    if isinstance(text, str) and info.context and info.context.is_packed:
+        return file_name(text) if os.path.isabs(text) else text
     if not isinstance(text, str) or not (info.context and info.context.need_data):
         return text
     path = resolve(text, info.context)

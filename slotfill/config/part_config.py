@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -21,7 +22,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from slotfill.config.messages import KeyPath, describe_errors, format_value
-from slotfill.config.option_types import MAX_DEPTH, PathContext, config_error, resolve
+from slotfill.config.option_types import MAX_DEPTH, PathContext, config_error, file_name, resolve
 from slotfill.config.registry import REGISTRIES, REQUIRED, PartSource
 from slotfill.errors import ConfigError, did_you_mean
 
@@ -107,6 +108,16 @@ def _check_part(value: Any, info: ValidationInfo, kind: str, default: str | None
         allowed = did_you_mean("", registry.names())
         raise config_error(f"must be the name of one {kind}{allowed}, found {format_value(value)}")
     name = options["name"]
+    if name.endswith(".py") and info.context and info.context.is_packed:
+        # Its network is exported, and the file may be on another machine.
+        return PartConfig(
+            file_name(name),
+            {
+                key: file_name(option) if Path(str(option)).is_absolute() else option
+                for key, option in options.items()
+                if key != "name"
+            },
+        )
     try:
         if name.endswith(".py"):
             name = resolve(name, info.context or PathContext())

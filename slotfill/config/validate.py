@@ -42,6 +42,7 @@ def parse_config(
     folder: Path | None = None,
     *,
     need_data: bool = False,
+    is_packed: bool = False,
 ) -> Config:
     """Return the checked, complete config of a YAML text with overrides.
 
@@ -50,6 +51,7 @@ def parse_config(
         folder: Where relative paths in the text start; if nothing is there, or without a folder,
             they start at the current folder, as those in overrides do.
         need_data: Whether the sentences must be there.
+        is_packed: Whether it is of a packed run: its paths become names, without their folders.
 
     Raises:
         ConfigError: The config has errors; all of them are listed.
@@ -68,7 +70,7 @@ def parse_config(
     ranges = data.pop("tune") if isinstance(data.get("tune"), dict) else {}
     tune = {}
     with _collect(errors):
-        config = _validate(Config, data, PathContext(folder, need_data))
+        config = _validate(Config, data, PathContext(folder, need_data, is_packed))
     for key, values in ranges.items():
         with _collect(errors):
             tune[key] = _check_range(data, key, values, PathContext(folder))

@@ -146,18 +146,37 @@ class Vocab:
         return sum(map(self.contains_token, tokens)) / len(tokens)
 
     def indexer(self, settings: Mapping[str, Any]) -> Indexer:
-        """Return the indexer with these `settings`."""
+        """Return the indexer with these `settings`, in which numbers may stand for files."""
         kind, options = settings["kind"], {**settings}
         del options["kind"]
         if kind == "ngram":
             return NgramIndexer(**options)
         if kind == "gazetteer":
+            options["files"] = list(map(self._resource_file, options["files"]))
             lists = [self.resources[file]["phrases"] for file in options["files"]]
             return GazetteerIndexer(lists, **options)
         if kind == "pretrained":
+            options["file"] = self._resource_file(options["file"])
             return PretrainedIndexer(self.resources[options["file"]], self.tokens, **options)
         constructors = {"token": TokenIndexer, "character": CharacterIndexer}
         return constructors[kind](self.tokens, **options)
+
+    def _resource_file(self, file: str | int) -> str:
+        """Return the path of a file of `resources`, which is given as it is or as its number."""
+        return list(self.resources)[file] if isinstance(file, int) else file
+
+    def number_files(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings of an indexer with the number in `resources` of each file.
+
+        Their paths are those of one machine, and do not belong into an exported network.
+        """
+        numbers = {file: number for number, file in enumerate(self.resources)}
+        numbered = {**settings}
+        if "file" in settings:
+            numbered["file"] = numbers[settings["file"]]
+        if "files" in settings:
+            numbered["files"] = [numbers[file] for file in settings["files"]]
+        return numbered
 
     def to_json(self) -> dict[str, Any]:
         """Return the vocabulary as JSON data."""

@@ -53,7 +53,7 @@ def export_model(
     metadata = {"texts": dict(texts or {"scheme": vocab.scheme})}
     with torch.no_grad():
         embedding, sizes = _export_embedding(model, vocab, metadata)
-        models = {EMBEDDING: embedding, NETWORK: _export_network(model, sizes, metadata)}
+        models = {EMBEDDING: embedding, NETWORK: _export_network(model, vocab, sizes, metadata)}
     _verify(model, OnnxEngine(models, vocab), vocab)
     return models
 
@@ -74,7 +74,7 @@ def _export_embedding(
     ]
     tracer = OnnxTracer()
     inputs, features, settings = _trace_indexers(
-        tracer, indexers, [[_EXAMPLE_TOKENS], [[*_ALTERNATE_TOKENS, *longest]]]
+        tracer, vocab, indexers, [[_EXAMPLE_TOKENS], [[*_ALTERNATE_TOKENS, *longest]]]
     )
     with tracer:
         vectors = [member.encode_tokens(features) for member in model.members]
@@ -84,7 +84,9 @@ def _export_embedding(
     return tracer.model(inputs, {"token_vectors": joined}, about), sizes
 
 
-def _export_network(model: Model, sizes: list[int], metadata: dict[str, Any]) -> bytes:
+def _export_network(
+    model: Model, vocab: Vocab, sizes: list[int], metadata: dict[str, Any]
+) -> bytes:
     """Return the model from token vectors to emissions and intent logits, if it has any."""
     tracer = OnnxTracer()
     lengths = tracer.input("lengths", *map(torch.tensor, _EXAMPLE_LENGTHS))
@@ -92,7 +94,7 @@ def _export_network(model: Model, sizes: list[int], metadata: dict[str, Any]) ->
     vectors = tracer.input("vectors", *map(torch.zeros, shapes))
     indexers = [part.indexer for part in _embeddings(model) if part.contextual]
     batches = [[["a"] * length for length in example] for example in _EXAMPLE_LENGTHS]
-    context_inputs, context, settings = _trace_indexers(tracer, indexers, batches)
+    context_inputs, context, settings = _trace_indexers(tracer, vocab, indexers, batches)
     with tracer:
         parts = vectors.split(sizes, dim=2) if len(sizes) > 1 else [vectors]
         members = zip(model.members, parts, strict=True)
@@ -109,7 +111,10 @@ def _export_network(model: Model, sizes: list[int], metadata: dict[str, Any]) ->
 
 
 def _trace_indexers(
-    tracer: OnnxTracer, indexers: Sequence[Indexer], batches: Sequence[Sequence[Sequence[str]]]
+    tracer: OnnxTracer,
+    vocab: Vocab,
+    indexers: Sequence[Indexer],
+    batches: Sequence[Sequence[Sequence[str]]],
 ) -> tuple[dict[str, Tensor], list[list[Tensor]], dict[str, Any]]:
     """Add the arrays of `indexers` to the inputs of `tracer`.
 
@@ -124,7 +129,7 @@ def _trace_indexers(
         for name, pair in zip(names[-1], arrays, strict=True):
             inputs[name] = tracer.input(name, *map(torch.from_numpy, pair))
     features = [[inputs[name] for name in own_names] for own_names in names]
-    settings = [cast(Any, indexer).settings for indexer in indexers]
+    settings = [vocab.number_files(cast(Any, indexer).settings) for indexer in indexers]
     return inputs, features, {"indexers": settings, "inputs": names}
 
 

@@ -120,7 +120,8 @@ def _override_data(run: Run, overrides: Sequence[str]) -> DataConfig:
                 "only keys of data can be set, as data.scheme=bioes; train again to change others",
                 key=key.strip(),
             )
-    data = parse_config(run.config.to_yaml(), "config", overrides).data
+    is_packed = run.files.is_packed
+    data = parse_config(run.config.to_yaml(), "config", overrides, is_packed=is_packed).data
     for key in ("tokenizer", "normalization"):
         if getattr(data, key) != getattr(run.config.data, key):
             trained_with = getattr(run.config.data, key)

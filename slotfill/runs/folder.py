@@ -13,7 +13,7 @@ import platform
 import shutil
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from functools import partial
 from hashlib import sha256
@@ -142,7 +142,7 @@ class RunFolder:
                 f"cannot make the run folder {self.partial}: {error.strerror}"
             ) from None
         write_atomically(self.partial / "config.yaml", config.to_yaml())
-        write_atomically(self.partial / "vocab.json", _render_vocab(vocab))
+        write_atomically(self.partial / "vocab.json", render_vocab(vocab.to_json()))
 
     def _lock(self) -> None:
         """Keep other processes from training here until `release`, or until this object is gone."""
@@ -170,7 +170,7 @@ class RunFolder:
                 f"{state}: damaged or edited: it does not match its own checksum; restore it, or"
                 " train the run again"
             )
-        if _render_vocab(trainer.vocab).encode() != _read(self.source / "vocab.json"):
+        if render_vocab(trainer.vocab.to_json()).encode() != _read(self.source / "vocab.json"):
             raise RunError(
                 f"{self.source}: the training sentences have changed since; restore them, or train"
                 " again with another --out"
@@ -210,7 +210,7 @@ class RunFolder:
         scores = {"format": FORMAT, **scores}
         contents = {
             "config.yaml": self.config.to_yaml(),
-            "vocab.json": _render_vocab(vocab),
+            "vocab.json": render_vocab(vocab.to_json()),
             CALIBRATION: calibration.to_json(),
             "environment.json": json.dumps(environment(), indent=1),
             "scores.json": json.dumps(scores, ensure_ascii=False, indent=1),
@@ -303,8 +303,9 @@ def _compute_checksum(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
     return sha256(_serialize(tensors, notes)).hexdigest()
 
 
-def _render_vocab(vocab: Vocab) -> str:
-    return json.dumps(vocab.to_json(), ensure_ascii=False, indent=1) + "\n"
+def render_vocab(data: Mapping[str, Any]) -> str:
+    """Return the content of vocab.json, whose data `Vocab.to_json` gives."""
+    return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
 
 
 def environment() -> dict[str, Any]:

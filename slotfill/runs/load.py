@@ -74,7 +74,8 @@ class Run:
     @cached_property
     def config(self) -> Config:
         """The run's config, read on demand because prediction on ONNX Runtime needs none."""
-        return parse_run_config(self.files["config.yaml"], self.files.path)
+        files = self.files
+        return parse_run_config(files["config.yaml"], files.path, is_packed=files.is_packed)
 
 
 def open_run(path: Path) -> RunFiles:
@@ -182,13 +183,13 @@ def check_run_folder(path: Path) -> None:
     raise UsageError(f"no run folder {path}{did_you_mean(str(path), runs)}")
 
 
-def parse_run_config(content: bytes, path: Path) -> Config:
+def parse_run_config(content: bytes, path: Path, *, is_packed: bool = False) -> Config:
     """Return the config of the run in the folder `path`; raises RunError if it is not valid."""
     from slotfill.config.validate import parse_config
 
     name = path / "config.yaml"
     try:
-        return parse_config(content.decode(), str(name), folder=path)
+        return parse_config(content.decode(), str(name), folder=path, is_packed=is_packed)
     except ConfigError as error:
         raise RunError(f"{error.errors[0]}; correct it, or train the run again") from None
     except UnicodeDecodeError:

@@ -103,14 +103,18 @@ class RunFiles:
 
         Raises UsageError if the run is packed.
         """
+        self.check_changeable()
+        self._entries = {key: self._entries[key] for key in self._entries if key not in contents}
+        write_run(self.path, {}, self._entries, completed=self.completed)
+        write_run(self.path, contents, self._entries, completed=self.completed)
+
+    def check_changeable(self) -> None:
+        """Raise UsageError if the run is packed, so that `replace` writes nothing."""
         if self.is_packed:
             raise UsageError(
                 f"{self.path}: a packed run is not changed; change the run folder, and pack it"
                 " again"
             )
-        self._entries = {key: self._entries[key] for key in self._entries if key not in contents}
-        write_run(self.path, {}, self._entries, completed=self.completed)
-        write_run(self.path, contents, self._entries, completed=self.completed)
 
     def _read(self, name: str) -> bytes:
         """Return the content of a file, which is not verified."""

@@ -17,11 +17,16 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile, ZipInfo
 
+from slotfill.config.option_types import file_name
+from slotfill.data.vocab import Vocab
 from slotfill.errors import UsageError
+from slotfill.inference.onnx_engine import ONNX
 from slotfill.runs.card import render_card
-from slotfill.runs.load import load_run
+from slotfill.runs.folder import render_vocab
+from slotfill.runs.load import Run, load_run, parse_run_config
 from slotfill.runs.manifest import CARD, MANIFEST, PACKED_FILES, VALUES, render_manifest
 from slotfill.version import __version__
 
@@ -48,12 +53,40 @@ def load(**options):
 def packed_files(path: Path) -> dict[str, bytes]:
     """Return the files that predict with the run `path`, with a model card and a manifest.
 
-    Raises what `load_run` raises; UsageError if the run is not exported.
+    No path of this machine is in them, only names of files. Raises what `load_run` raises;
+    UsageError if the run is not exported.
     """
-    files = load_run(path, engine="onnx").files
+    run = load_run(path, engine="onnx")
+    files = run.files
     contents = {name: files[name] for name in PACKED_FILES if files.has(name)}
+    config = parse_run_config(contents["config.yaml"], path, is_packed=True)
+    contents["config.yaml"] = config.to_yaml().encode()
+    contents["vocab.json"] = _without_folders(run.vocab).encode()
+    _check_exported_paths(run, contents)
     contents[CARD] = render_card(path).encode()
     return contents | {MANIFEST: render_manifest(contents, completed=files.completed)}
+
+
+def _without_folders(vocab: Vocab) -> str:
+    """Return the content of vocab.json with names of files instead of their paths."""
+    data = vocab.to_json()
+    data["tokenizer"]["name"] = file_name(data["tokenizer"]["name"])
+    resources: dict[str, Any] = {}
+    for path, content in vocab.resources.items():
+        name = file_name(path)
+        resources[f"{len(resources)}-{name}" if name in resources else name] = content
+    return render_vocab(data | ({"resources": resources} if resources else {}))
+
+
+def _check_exported_paths(run: Run, contents: Mapping[str, bytes]) -> None:
+    """Raise UsageError if the exported network of an earlier version has paths of files."""
+    paths = [json.dumps(path).encode() for path in run.vocab.resources if path != file_name(path)]
+    for name in ONNX:
+        if any(path in contents[name] for path in paths):
+            raise UsageError(
+                f"{run.files.path / name}: has paths of your machine, as earlier versions wrote"
+                f" them; write it again with: slotfill export {run.files.path}"
+            )
 
 
 def pack_run(path: Path) -> bytes:

@@ -65,7 +65,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_pushed_run_predicts_as_its_folder(hub, trained, cli):
+def test_pushed_run_predicts_as_its_folder(corpus, monkeypatch, hub, trained, cli):
     result = cli("push", trained, "me/run")
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("https://hub/me/run: ")
@@ -79,6 +79,7 @@ def test_pushed_run_predicts_as_its_folder(hub, trained, cli):
     predicted = cli("predict", "hf://me/run", sentence)
     assert predicted == cli("predict", trained, sentence) and predicted.code == 0
     assert slotfill.load("hf://me/run@main").predict([sentence])[0].slots[0].value == "Oslo"
+    monkeypatch.chdir(corpus.parent)  # The pushed run has the name of the corpus, not its path.
     assert cli("evaluate", "hf://me/run", "--json").out == cli("evaluate", trained, "--json").out
     assert not (hub.parent / "cache" / "me" / "run" / "large.bin").exists()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import json
 import random
 import shutil
 import subprocess
@@ -41,14 +42,72 @@ def test_packed_run_predicts_as_its_folder(packed, trained, cli):
     assert [*packed.parent.iterdir()] == [packed]
 
 
-def test_packed_run_is_evaluated_as_its_folder(packed, trained, cli, tmp_path):
+def test_packed_run_is_evaluated_as_its_folder(packed, trained, cli, tmp_path, monkeypatch, corpus):
+    monkeypatch.chdir(corpus.parent)  # The packed run has the name of the corpus, not its path.
     results = [cli("evaluate", run, "--json") for run in (packed, trained)]
     assert results[0] == results[1] and results[0].code == 0
     page = tmp_path / "page.html"
     assert cli("evaluate", packed, "--report", page).code == 0 and "run.zip" in page.read_text()
 
 
-def test_packed_run_cannot_be_replaced_by_its_own_report(packed, cli):
+CELL = '''"""Elman's cell by another name."""
+
+from slotfill.model.cells.elman import Elman
+
+
+class Mine(Elman):
+    """Elman's cell."""
+'''
+
+
+def test_packed_run_has_no_path_of_the_machine_and_needs_none(corpus, tmp_path, cli, monkeypatch):
+    """It is packed with every kind of file that a config names, all of which are gone then."""
+    home = tmp_path / "home-of-ann"
+    (home / "lists").mkdir(parents=True)
+    monkeypatch.chdir(home)
+    shutil.copytree(corpus, "corpus")
+    Path("mine.py").write_text(CELL)
+    for name in ("cities.txt", "lists/cities.txt"):
+        Path(name).write_text("Oslo\nLima\n")
+    Path("vectors.txt").write_text("fly 1 2\nOslo 3 4\n")
+    lists = "{name: gazetteer, lists: [cities.txt, lists/cities.txt]}"
+    embedding = f"[{{name: word, size: 8}}, {lists}, {{name: pretrained, path: vectors.txt}}]"
+    Path("run.yaml").write_text(
+        f"data: {{path: corpus}}\nembedding: {embedding}\ntrain: {{epochs: 1}}\n"
+        "encoder: {name: recurrent, hidden_size: 8, cell: mine.py}\n"
+        "rules: [{slot: destination, list: cities.txt}]\n"
+        "synonyms: {origin: synonyms.csv}\n"
+    )
+    Path("synonyms.csv").write_text("Oslo,OSL\n")
+    assert cli("train", "run.yaml", "--trust").code == 0
+    texts = ["leave Oslo for Lima please", "fly to OSL"]
+    expected = cli("predict", "runs/run", *texts)
+    scores = slotfill.evaluate("runs/run", trust=True)
+    assert cli("pack", "runs/run").code == 0
+    for member in zipfile.ZipFile("run.zip").infolist():
+        content = zipfile.ZipFile("run.zip").read(member)
+        assert b"home-of-ann" not in content, member.filename
+    zipfile.ZipFile("run.zip").extractall("again")
+    assert pack_run(Path("again")) == Path("run.zip").read_bytes()
+
+    away = tmp_path / "away"
+    away.mkdir()
+    (home / "run.zip").rename(away / "run.zip")
+    (home / "corpus/test.brackets").rename(away / "new.brackets")
+    shutil.rmtree(home)
+    monkeypatch.chdir(away)
+    assert cli("predict", "run.zip", *texts) == expected
+    for words in (["data.test=new.brackets"], ["--data", "new.brackets"]):
+        result = cli("evaluate", "run.zip", *words, "--json")
+        assert result.code == 0 and json.loads(result.out)["overall"]["f1"] == scores.overall.f1
+    assert cli("evaluate", "run.zip", "--data", "new.brackets", "--report", "page.html").code == 0
+    gone = cli("evaluate", "run.zip")
+    assert (gone.code, gone.err.count("\n")) == (3, 1)
+    assert gone.err.startswith("slotfill: run.zip: was trained with corpus, which is gone; give")
+
+
+def test_packed_run_cannot_be_replaced_by_its_own_report(packed, cli, corpus, monkeypatch):
+    monkeypatch.chdir(corpus.parent)
     before = packed.read_bytes()
     result = cli("evaluate", packed, "--report", packed, "--force")
     assert (result.code, result.err.count("\n")) == (2, 1) and "is read" in result.err
