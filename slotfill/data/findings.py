@@ -141,8 +141,9 @@ def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> 
         # The normal approximation of a 95 % interval, which is widest at an F1 of 50.
         margin = 196 * math.sqrt(0.25 / labels)
         message = (
-            f"valid: {labels} {'labels' if intents else 'slots'} are too few to select an epoch"
-            f" (F1 is uncertain by up to {margin:.0f} points); the last epoch is kept"
+            f"valid: {format_count(labels, 'label' if intents else 'slot')}"
+            f" {'is' if labels == 1 else 'are'} too few to select an epoch (F1 is uncertain by up"
+            f" to {margin:.0f} points); the last epoch is kept"
         )
         findings.append(Finding("few-labels", message))
     for split in ("valid", "test"):
@@ -306,8 +307,9 @@ def _find_shared_sentences(splits: Mapping[str, ReadResult]) -> Iterator[Finding
         sentences = splits[split].sentences
         shared = [sentence for sentence in sentences if sentence.text in first]
         if shared:
-            count = f"{len(shared):,} of {len(sentences):,} sentences"
-            message = f"{split}: {count} are also in {other}, the first at {shared[0].location}"
+            verb = "is" if len(shared) == 1 else "are"
+            count = f"{len(shared):,} of {format_count(len(sentences), 'sentence')} {verb}"
+            message = f"{split}: {count} also in {other}, the first at {shared[0].location}"
             places = [f"{s.location}: {s.text!r} is also at {first[s.text]}" for s in shared]
             yield Finding("shared", message, places, is_usual=other != "train")
 
@@ -324,6 +326,9 @@ def _find_rare_names(split: str, sentences: Iterable[Sentence]) -> Iterator[Find
 
 _RARE = 3
 """A name that is so many times rarer than another may be that one, misspelt."""
+
+
+_SHORT_NAME = 4
 
 
 def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
@@ -361,8 +366,15 @@ def _list_slots(sentences: Iterable[Sentence]) -> dict[str, list[str]]:
 
 
 def _is_misspelling(name: str, other: str) -> bool:
-    """Return whether two names differ in one character, or two swapped ones, other than digits."""
-    if abs(len(name) - len(other)) > 1 or re.sub(r"\d", "", name) == re.sub(r"\d", "", other):
+    """Return whether two names differ in one character, or two swapped ones, other than digits.
+
+    Short names that do, such as `in` and `on`, are rather different words.
+    """
+    if (
+        min(len(name), len(other)) < _SHORT_NAME
+        or abs(len(name) - len(other)) > 1
+        or re.sub(r"\d", "", name) == re.sub(r"\d", "", other)
+    ):
         return False
     return not _drop_a_character(name).isdisjoint(_drop_a_character(other))
 

@@ -26,7 +26,14 @@ from slotfill.data.corpus import (
 )
 from slotfill.data.sentence import Example, Issue, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
-from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError, did_you_mean
+from slotfill.errors import (
+    ConfigError,
+    DataError,
+    SlotfillError,
+    UsageError,
+    did_you_mean,
+    format_count,
+)
 from slotfill.files import shorten_path
 
 _MAX_NAMES = 10
@@ -80,6 +87,8 @@ def read_split(
             f"{path}: none of the {len(result.sentences):,} training sentences has a slot, so there"
             " is nothing to learn; label the slots in some of them"
         )
+        if all(intent_names(sentence.intent) for sentence in result.sentences):
+            problem += ", or learn their intents alone with intent: attention"
         if not list_problems:
             raise DataError(problem)
         result = replace(result, problems=[*result.problems, problem])
@@ -310,7 +319,9 @@ def split_file(
     for split, indices in splits.items():
         if not indices:
             count = len({sentence.text.casefold() for sentence in result.sentences})
-            raise UsageError(f"{source}: {count} different sentences are too few; {split} is empty")
+            different = f"of {format_count(count, 'different sentence')}, {split} would get none"
+            hint = f"; raise --{split}, or leave it out with --{split} 0"
+            raise UsageError(f"{source}: {different}{hint if split in shares else ''}")
     own_format = from_format or guess_format(source)
     with draft_file(out, to_format or own_format) as (draft, part):
         keeps_format = to_format in (None, own_format)

@@ -83,6 +83,8 @@ def infer_config(source: Path, out: Path) -> tuple[dict[Path, str], list[str]]:
     intents = {name for sentence in sentences for name in intent_names(sentence.intent)}
     with_intent = sum(bool(intent_names(sentence.intent)) for sentence in sentences)
     learns_intents = with_intent == count and len(intents) > 1
+    if not (slots or learns_intents):
+        read_split(data, "train")  # Raises the error.
 
     reasons = [
         f"format: {format}, by its {'name and ' if by_name else ''}content",
@@ -138,8 +140,14 @@ def infer_config(source: Path, out: Path) -> tuple[dict[Path, str], list[str]]:
 
 
 def _read(data: DataConfig) -> ReadResult:
-    """Return all training sentences."""
-    return read_split(data.model_copy(update={"holdout": 0.0}), "train")
+    """Return all training sentences, which may have intents and no slots."""
+    data = data.model_copy(update={"holdout": 0.0})
+    try:
+        return read_split(data, "train")
+    except DataError:
+        with suppress(DataError):
+            return read_split(data, "train", intents=True)
+        raise
 
 
 def _infer_scheme(data: DataConfig) -> tuple[str, list[str]]:
@@ -147,12 +155,11 @@ def _infer_scheme(data: DataConfig) -> tuple[str, list[str]]:
     repaired: dict[str, int] = {}
     for scheme in ("iob2", *SCHEMES):
         with suppress(DataError):
-            changed = data.model_copy(update={"scheme": scheme, "holdout": 0.0})
-            repaired[scheme] = read_split(changed, "train").repaired_tags
+            repaired[scheme] = _read(data.model_copy(update={"scheme": scheme})).repaired_tags
         if repaired.get("iob2") == 0:
             return "iob2", []
     if not repaired:
-        read_split(data, "train")  # Raises the error.
+        _read(data)  # Raises the error.
     best = min(repaired, key=lambda scheme: repaired[scheme])
     reason = f"scheme: {best}, in which {format_count(repaired[best], 'tag')} must be repaired"
     return best, [f"{reason} ({repaired['iob2']:,} in iob2)" if "iob2" in repaired else reason]
@@ -181,8 +188,10 @@ def _infer_language(sentences: Sequence[Sentence]) -> tuple[str | None, str]:
             None,
             f"since the script is {script.title()} and frequent words are of none known",
         )
-    frequent = sorted(_FUNCTION_WORDS[best].split(), key=lambda word: -words[word])[:3]
-    return best, f"since {', '.join(map(repr, frequent))} are frequent"
+    found_words = filter(words.__contains__, _FUNCTION_WORDS[best].split())
+    frequent = sorted(found_words, key=lambda word: -words[word])[:3]
+    verb = "is" if len(frequent) == 1 else "are"
+    return best, f"since {', '.join(map(repr, frequent))} {verb} frequent"
 
 
 def _find_resolvable(slots: Counter[str]) -> str:

@@ -117,7 +117,9 @@ def report_data(words: Sequence[str], overrides: Sequence[str] = ()) -> DataRepo
                 splits[split] = _read(config, data, own_name, splits["train"].tokenizer)
             except DataError as error:
                 unreadable.append(find_errors(split, error.messages))
-    return describe_data(name, splits, [*unreadable, *find_all(config, splits)])
+    findings = [*unreadable, *find_all(config, splits)]
+    findings.sort(key=lambda finding: not finding.is_error)
+    return describe_data(name, splits, findings)
 
 
 def resolve_data(word: str | None, overrides: Sequence[str]) -> tuple[str | None, list[str]]:

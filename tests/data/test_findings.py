@@ -35,7 +35,7 @@ def test_a_clean_corpus_has_no_findings(tmp_path):
 def test_overlap_of_train_and_test_is_reported(tmp_path):
     files = {"train.md": TRAIN, "valid.md": "go\n", "test.md": "a\nfly to [City3](city)\n"}
     assert findings(tmp_path, files) == [
-        "test: 1 of 2 sentences are also in train, the first at @/test.md:2"
+        "test: 1 of 2 sentences is also in train, the first at @/test.md:2"
     ]
 
 
@@ -61,6 +61,7 @@ def test_inconsistent_labels_are_reported(tmp_path):
         ("stoploc", "toloc", False),
         ("city1", "city2", False),
         ("date", "time", False),
+        ("in", "on", False),
     ],
 )
 def test_rare_slot_name_similar_to_a_frequent_one_is_reported(rare, frequent, similar, tmp_path):
