@@ -64,7 +64,8 @@ def check(
 ) -> None:
     """Check configs and the sentences they name, or sentences alone, without training."""
     from slotfill.config.builtin import expand_configs
-    from slotfill.data.corpus import format_from_suffix, list_splits
+    from slotfill.data.detection import format_from_suffix
+    from slotfill.data.folders import list_splits
     from slotfill.runs.check import check_config
 
     names, overrides = split_overrides(words)
@@ -155,14 +156,9 @@ def convert(
 
     Of a folder of splits, --split converts one to a file, and --to all to a folder.
     """
-    from slotfill.data.corpus import (
-        convert_file,
-        convert_folder,
-        find_split,
-        format_from_suffix,
-        is_corpus,
-        list_splits,
-    )
+    from slotfill.data.convert import convert_file, convert_folder
+    from slotfill.data.detection import format_from_suffix
+    from slotfill.data.folders import find_split, is_corpus, list_splits
 
     options: dict[str, Any] = {
         "from_format": parse_format(from_format),
@@ -196,7 +192,7 @@ def convert(
 
 def _print_conversion(target: Path, result: "ReadResult", losses: "list[Issue]") -> None:
     """Print what was converted and repaired, and what was not."""
-    from slotfill.data.corpus import describe_issues
+    from slotfill.data.convert import describe_issues
 
     summary = format_count(len(result.sentences), "sentence")
     if result.repaired_tags:

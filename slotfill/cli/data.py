@@ -225,7 +225,7 @@ def split(
 
     Slots and intents are spread evenly, and sentences with the same text are kept together.
     """
-    from slotfill.data.corpus import describe_issues
+    from slotfill.data.convert import describe_issues
     from slotfill.data.splits import split_file
 
     with spooled_standard_input() if str(source) == "-" else nullcontext(source) as source:

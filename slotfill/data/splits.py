@@ -12,18 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from slotfill.config.models import DataConfig
-from slotfill.data.corpus import (
-    ReadResult,
-    draft_file,
-    find_split,
-    guess_format,
-    is_corpus,
-    list_file_splits,
-    list_splits,
-    read_examples,
-    read_sentences,
-    write_checked,
-)
+from slotfill.data.convert import write_checked
+from slotfill.data.corpus import ReadResult, draft_file, read_examples, read_sentences
+from slotfill.data.detection import guess_format
+from slotfill.data.folders import find_split, is_corpus, list_file_splits, list_splits
 from slotfill.data.sentence import Example, Issue, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import (

@@ -11,14 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from slotfill.config.models import DataConfig, TrainConfig
-from slotfill.data.corpus import (
-    ReadResult,
-    format_from_suffix,
-    guess_format,
-    list_shards,
-    read_known_values,
-)
+from slotfill.data.corpus import ReadResult, read_known_values
+from slotfill.data.detection import format_from_suffix, guess_format
 from slotfill.data.findings import find_left_out
+from slotfill.data.folders import list_shards
 from slotfill.data.schemes import SCHEMES
 from slotfill.data.sentence import Sentence, intent_names
 from slotfill.data.splits import holdout_share, read_split, split_names, split_path

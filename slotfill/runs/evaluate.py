@@ -8,7 +8,8 @@ from pathlib import Path
 
 from slotfill.config.models import DataConfig
 from slotfill.config.validate import parse_config
-from slotfill.data.corpus import FormatPart, ReadResult, format_from_suffix, read_sentences
+from slotfill.data.corpus import ReadResult, read_sentences
+from slotfill.data.detection import FormatPart, format_from_suffix
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import evaluation_split, input_paths, read_split
 from slotfill.errors import ConfigError, DataError, SlotfillError

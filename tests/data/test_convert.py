@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.data.corpus import convert_file, read_sentences, read_texts
+from slotfill.data.convert import convert_file
+from slotfill.data.corpus import read_sentences, read_texts
 from slotfill.data.formats.jsonl import Jsonl
 from slotfill.errors import DataError, UsageError
 

@@ -10,13 +10,9 @@ from pathlib import Path
 import pytest
 
 from slotfill.config.models import DataConfig
-from slotfill.data.corpus import (
-    find_split,
-    guess_format,
-    list_splits,
-    read_sentences,
-    write_sentences,
-)
+from slotfill.data.corpus import read_sentences, write_sentences
+from slotfill.data.detection import guess_format
+from slotfill.data.folders import find_split, list_splits
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import split_path
 from slotfill.errors import ConfigError, DataError, UsageError

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slotfill.config.registry import FORMATS
-from slotfill.data.corpus import convert_file, read_sentences, writable_formats, write_sentences
+from slotfill.data.convert import convert_file
+from slotfill.data.corpus import read_sentences, write_sentences
+from slotfill.data.detection import writable_formats
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError

@@ -14,7 +14,8 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from slotfill.config.registry import FORMATS
-from slotfill.data.corpus import read_sentences, writable_formats, write_sentences
+from slotfill.data.corpus import read_sentences, write_sentences
+from slotfill.data.detection import writable_formats
 from slotfill.data.schemes import SCHEMES
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.tokenizers import TOKENIZERS, Tokenizer, is_empty

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from slotfill.config.models import Config, DataConfig
 from slotfill.config.registry import FORMATS
-from slotfill.data.corpus import read_sentences, writable_formats, write_sentences
+from slotfill.data.corpus import read_sentences, write_sentences
+from slotfill.data.detection import writable_formats
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import fit_tokenizer, read_split
 from slotfill.data.tokenizers import NORMALIZATIONS, TOKENIZERS, Tokenizer

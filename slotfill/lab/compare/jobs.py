@@ -22,7 +22,7 @@ from slotfill.config.builtin import expand_configs, load_config
 from slotfill.config.models import Config, DataConfig
 from slotfill.config.registry import are_external_parts_trusted, trust_external_parts
 from slotfill.config.yaml_reader import parse
-from slotfill.data.corpus import list_shards
+from slotfill.data.folders import list_shards
 from slotfill.data.splits import (
     SPLITS,
     evaluation_split,

@@ -9,14 +9,9 @@ import pytest
 
 from slotfill.config.models import DataConfig
 from slotfill.config.registry import FORMATS
-from slotfill.data.corpus import (
-    guess_format,
-    list_file_splits,
-    read_examples,
-    read_sentences,
-    read_texts,
-    write_sentences,
-)
+from slotfill.data.corpus import read_examples, read_sentences, read_texts, write_sentences
+from slotfill.data.detection import guess_format
+from slotfill.data.folders import list_file_splits
 from slotfill.data.sentence import Confidence, Sentence, Slot
 from slotfill.data.splits import read_split, split_names
 from slotfill.data.tokenizers import Tokenizer

@@ -10,14 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slotfill.config.registry import FORMATS
-from slotfill.data.corpus import (
-    convert_file,
-    guess_format,
-    read_examples,
-    read_sentences,
-    read_texts,
-    write_sentences,
-)
+from slotfill.data.convert import convert_file
+from slotfill.data.corpus import read_examples, read_sentences, read_texts, write_sentences
+from slotfill.data.detection import guess_format
 from slotfill.data.findings import find_problems
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.tokenizers import Tokenizer, is_empty

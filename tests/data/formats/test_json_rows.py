@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from slotfill.config.registry import FORMATS
-from slotfill.data.corpus import guess_format, read_examples, read_sentences, write_sentences
+from slotfill.data.corpus import read_examples, read_sentences, write_sentences
+from slotfill.data.detection import guess_format
 from slotfill.data.json_objects import parse_head
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.errors import DataError

@@ -13,13 +13,9 @@ from pyarrow import parquet
 
 from slotfill.config.models import DataConfig
 from slotfill.config.registry import FORMATS
-from slotfill.data.corpus import (
-    convert_file,
-    guess_format,
-    read_examples,
-    read_sentences,
-    write_sentences,
-)
+from slotfill.data.convert import convert_file
+from slotfill.data.corpus import read_examples, read_sentences, write_sentences
+from slotfill.data.detection import guess_format
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import SPLITS, read_split, split_names
 from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError

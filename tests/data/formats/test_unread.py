@@ -11,7 +11,9 @@ from textwrap import dedent
 import pytest
 
 from slotfill.config.registry import FORMATS
-from slotfill.data.corpus import convert_file, guess_format, read_examples, read_sentences
+from slotfill.data.convert import convert_file
+from slotfill.data.corpus import read_examples, read_sentences
+from slotfill.data.detection import guess_format
 from slotfill.data.findings import find_problems
 from slotfill.errors import DataError
 
