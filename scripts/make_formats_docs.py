@@ -38,7 +38,8 @@ def render() -> str:
             options = ", ".join(f"`{option}`" for option in source.options)
             sections.append(f"Options, see [config.md](config.md#formats): {options}.\n")
     head = ["format", "file suffixes", "otherwise detected by", "written"]
-    return f"{table(head, rows)}\n\n" + "\n".join(sections)
+    formats = table(head, rows).replace("---:", "---")  # Text, to the left.
+    return f"{formats}\n\n" + "\n".join(sections)
 
 
 def fence(docstring: str, name: str) -> str:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from slotfill.runs.predict import Predictor
     from slotfill.training.trainer import EpochMetrics
 
-__all__ = ["Batches", "SlotTagger", "__version__", "evaluate", "load", "read", "train"]
+__all__ = ["evaluate", "load", "read", "train"]
+__all__ += ["Batches", "SlotTagger", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

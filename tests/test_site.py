@@ -56,8 +56,8 @@ def test_reference_has_every_public_name(site):
 
     for page, module in (("slotfill", slotfill), ("parts", slotfill.parts)):
         text = (site / "reference" / f"{page}.html").read_text(encoding="utf-8")
-        names = {name for name in module.__all__ if f'id="{module.__name__}.{name}"' not in text}
-        assert not names
+        names = {*module.__all__} - {"__version__"}
+        assert not {name for name in names if f'id="{module.__name__}.{name}"' not in text}
 
 
 @pytest.mark.slow

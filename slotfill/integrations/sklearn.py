@@ -39,14 +39,18 @@ class SlotTagger:
     `start` and `end` (exclusive) count characters. Or `X` is a list of lists of tokens, and `y` has
     for each a list of tags, in the scheme `data__scheme`. Intents are not learned.
 
-        tagger = SlotTagger("taipei", train__epochs=5)
-        cross_val_score(tagger, X, y)
-
     A tenth of `X` is held out to select the epoch and to calibrate confidences; `data__holdout`
     changes that. A fitted tagger can be pickled, as joblib does.
 
     Attributes:
         tagger_: The `Predictor` of the fitted tagger, with confidences and more.
+
+    Examples:
+        >>> X = ["fly to Oslo", "leave Rome", "fly to Rome", "leave Oslo"]
+        >>> y = [[("goal", 7, 11)], [("origin", 6, 10)]] * 2
+        >>> tagger = slotfill.SlotTagger("taipei", data__holdout=0, train__epochs=40)
+        >>> tagger.fit(X, y).predict(["leave Lima"])
+        [[('origin', 6, 10)]]
     """
 
     def __init__(
