@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from slotfill.cli import configs, data, lab, runs, serve
+from slotfill.cli import configs, data, lab, package, predict, runs, serve
 from slotfill.cli.app import CommandGroup
 from slotfill.cli.output import LogHandler, echo, echo_errors
 from slotfill.version import __version__
@@ -46,13 +46,13 @@ app = typer.Typer(
 )
 app.command()(runs.train)
 app.command()(runs.evaluate)
-app.command()(runs.predict)
+app.command()(predict.predict)
 app.command()(runs.threshold)
 app.command()(runs.values)
-app.command()(runs.export)
-app.command()(runs.pack)
-app.command()(runs.card)
-app.command()(runs.push)
+app.command()(package.export)
+app.command()(package.pack)
+app.command()(package.card)
+app.command()(package.push)
 app.command()(serve.serve)
 app.command("list")(configs.list_parts)
 app.command()(configs.show)
