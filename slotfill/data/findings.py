@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import chain, combinations
-from typing import TYPE_CHECKING
 
 from slotfill.data.alignment import describe_misalignment
 from slotfill.data.corpus import ReadResult
 from slotfill.data.sentence import Issue, Sentence, Slot
-from slotfill.data.splits import count_labels, ranks_epochs
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import format_count
-
-if TYPE_CHECKING:
-    from slotfill.config.models import Config
 
 KINDS = {
     "unlabelled": "sentences without labels, which are left out of training and scoring",
@@ -100,7 +93,7 @@ def find_errors(split: str, problems: Sequence[str]) -> Finding:
     """Return the finding on what of a split cannot be read, a line each."""
     problems = sorted(problems, key=_place)
     count = format_count(len(problems), "error")
-    where = _list_some(dict.fromkeys(problem.partition(": ")[0] for problem in problems))
+    where = list_some(dict.fromkeys(problem.partition(": ")[0] for problem in problems))
     message = f"{split}: {count}, at which check and train stop, at {where}"
     return Finding("errors", message, problems, is_error=True)
 
@@ -121,57 +114,9 @@ def find_left_out(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
             if issues := result.issues(kind):
                 what = f"{format_count(len(issues), noun)}{more}"
                 verb = "is" if len(issues) == 1 else "are"
-                where = _list_some(issue.location for issue in issues)
+                where = list_some(issue.location for issue in issues)
                 message = f"{split}: {what} {verb} left out, at {where}"
                 yield Finding(kind.replace(" ", "-"), message, _list_places(issues))
-
-
-def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> list[Finding]:
-    """Return likely problems of the splits of a corpus that show when they are compared."""
-    findings: list[Finding] = []
-    valid = splits.get("valid")
-    labels = count_labels(valid or (), intents)
-    if valid is not None and not labels:
-        message = (
-            f"valid: none of its {len(valid)} sentences has a slot, so that its F1 is always 0; the"
-            " last epoch is kept; set data.valid=FILE, or data.holdout=0 to train on all sentences"
-        )
-        findings.append(Finding("few-labels", message))
-    elif valid is not None and not ranks_epochs(valid, intents=intents):
-        # The normal approximation of a 95 % interval, which is widest at an F1 of 50.
-        margin = 196 * math.sqrt(0.25 / labels)
-        message = (
-            f"valid: {format_count(labels, 'label' if intents else 'slot')}"
-            f" {'is' if labels == 1 else 'are'} too few to select an epoch (F1 is uncertain by up"
-            f" to {margin:.0f} points); the last epoch is kept"
-        )
-        findings.append(Finding("few-labels", message))
-    for split in ("valid", "test"):
-        for kind in ("slot", "intent") if intents else ("slot",):
-            findings += _compare_names(splits, split, kind)
-    return findings
-
-
-def check_values(config: Config, names: Collection[str]) -> Iterator[Finding]:
-    """Yield each slot of rules, synonyms and resolve that is not in `names`, those of training.
-
-    A rule may fill a slot of its own, unless its name is nearly one of `names`.
-    """
-    filled = {rule.slot for rule in config.rules if rule.action == "fill"}
-    slots: list[tuple[str, str, str]] = [
-        (f"rules.{i}.slot", rule.slot, rule.action) for i, rule in enumerate(config.rules)
-    ]
-    slots += [(f"synonyms.{slot}", slot, "") for slot in config.synonyms]
-    slots += [(f"resolve.slots.{slot}", slot, "") for slot in config.resolve.slots]
-    for key, slot, action in slots:
-        near = get_close_matches(slot, names, n=1)
-        if slot not in names and (near if action == "fill" else action or slot not in filled):
-            near = near or get_close_matches(slot, filled - {slot}, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            yield Finding("values", f"{key}: no training sentence has a slot '{slot}'{hint}")
-        elif slot not in names and re.search(r"[][()\s]", slot):
-            message = "has a space or a bracket; tags of files cannot have it"
-            yield Finding("values", f"{key}: the slot '{slot}' {message}")
 
 
 def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
@@ -180,13 +125,13 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
         message = "no B- begins a slot, so tags are read as iob1; set data.scheme: iob1"
         yield Finding("repaired-tags", f"{split}: {message}", _list_places(tags))
     elif tags:
-        where = _list_some(issue.location for issue in tags)
+        where = list_some(issue.location for issue in tags)
         message = f"{split}: tags repaired: {len(tags):,}, at {where}"
         yield Finding("repaired-tags", message, _list_places(tags))
     retokenized = result.issues("retokenized")
     if retokenized:
         tokens = Counter(chain.from_iterable(issue.message.split(" ") for issue in retokenized))
-        examples = _list_some(repr(token) for token, _ in tokens.most_common())
+        examples = list_some(repr(token) for token, _ in tokens.most_common())
         message = (
             f"{split}: tokens of the file split further, as in prediction: {tokens.total():,}, as"
             f" {examples}; data.tokenizer: given keeps the tokens of the files"
@@ -194,12 +139,12 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
         yield Finding("retokenized", message, _list_places(retokenized))
     for issue_kind, (kind, title) in _REPAIRED_SLOTS.items():
         if places := _list_places(result.issues(issue_kind)):
-            message = f"{split}: {title}: {len(places):,}, at {_list_some(places)}"
+            message = f"{split}: {title}: {len(places):,}, at {list_some(places)}"
             yield Finding(kind, message, places)
     if places := _list_places(result.issues("misaligned")):
         message = (
             f"{split}: misaligned slots, at which check and train stop: {len(places):,}, at"
-            f" {_list_some(issue.location for issue in result.issues('misaligned'))}"
+            f" {list_some(issue.location for issue in result.issues('misaligned'))}"
         )
         yield Finding("misaligned", message, places, is_error=True)
     if unread := list(
@@ -246,7 +191,7 @@ def _find_affixes(split: str, result: ReadResult) -> Iterator[Finding]:
         return
     message = (
         f"{split}: slots begin or end inside tokens, so tokens are split at"
-        f" {_list_some(affixes)}; correct the slots if that is not intended"
+        f" {list_some(affixes)}; correct the slots if that is not intended"
     )
     plain = Tokenizer(tokenizer.name, tokenizer.normalization)
     places = []
@@ -288,7 +233,7 @@ def _find_conflicts(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
                 labels = f"{_describe_labels(sentence)}, at {other.location}"
                 places.append(f"{sentence.location}: {labels} {_describe_labels(other)}")
         if pairs:
-            message = f"{split}: the same text has different labels at {_list_some(pairs.values())}"
+            message = f"{split}: the same text has different labels at {list_some(pairs.values())}"
             yield Finding("conflicts", message, places)
 
 
@@ -319,7 +264,7 @@ def _find_rare_names(split: str, sentences: Iterable[Sentence]) -> Iterator[Find
     by_name = _list_slots(sentences)
     rare = {name: by_name[name] for name in sorted(by_name) if len(by_name[name]) < _FEW_EXAMPLES}
     if rare:
-        names = _list_some(f"'{name}' ({len(slots)})" for name, slots in rare.items())
+        names = list_some(f"'{name}' ({len(slots)})" for name, slots in rare.items())
         message = f"{split}: slot names with fewer than {_FEW_EXAMPLES} examples: {names}"
         yield Finding("rare-names", message, [*chain(*rare.values())], is_usual=True)
 
@@ -384,59 +329,7 @@ def _drop_a_character(name: str) -> set[str]:
     return {name, *(name[:i] + name[i + 1 :] for i in range(len(name)))}
 
 
-def _compare_names(
-    splits: Mapping[str, Sequence[Sentence]], split: str, kind: str
-) -> Iterator[Finding]:
-    """Yield the names of slots or intents that only train or only `split` has.
-
-    A name that `split` lacks is a problem where `split` has other names instead, or where at least
-    five sentences with it were to be expected there.
-    """
-    in_train, in_split = (
-        _count_names(splits["train"], kind),
-        _count_names(splits.get(split, ()), kind),
-    )
-    if not in_split:
-        return
-    if unknown := in_split.keys() - in_train.keys():
-        names = _list_names(unknown, in_train, "train")
-        message = f"{kind} names that train does not have and the model cannot learn: {names}"
-        yield Finding("names", f"{split}: {message}", _find_labels(splits[split], kind, unknown))
-    share = len(splits[split]) / len(splits["train"])
-    missing = in_train.keys() - in_split.keys()
-    if missing := {name for name in missing if unknown or in_train[name] * share >= 5}:
-        names = _list_names(missing, in_split, split)
-        message = f"train: {kind} names that {split} does not have: {names}"
-        yield Finding("names", message, _find_labels(splits["train"], kind, missing))
-
-
-def _find_labels(sentences: Iterable[Sentence], kind: str, names: Collection[str]) -> list[str]:
-    """Return the first place of each of `names`."""
-    places: dict[str, str] = {}
-    for sentence in sentences:
-        for label, name in sentence.labels:
-            if label == kind and name in names:
-                places.setdefault(name, f"{sentence.location}: {kind} '{name}'")
-    return [places[name] for name in sorted(places)]
-
-
-def _count_names(sentences: Sequence[Sentence], kind: str) -> Counter[str]:
-    """Return in how many sentences each name of a slot, or of an intent, occurs."""
-    labels = chain.from_iterable(sentence.labels for sentence in sentences)
-    return Counter(name for label, name in labels if label == kind)
-
-
-def _list_names(names: Iterable[str], others: Iterable[str], split: str) -> str:
-    """List some of `names`, each with the nearest of the names that another split has."""
-    folded = {name.casefold(): name for name in others}
-    listed = []
-    for name in sorted(names):
-        near = get_close_matches(name.casefold(), folded, n=1)
-        listed.append(f"'{name}'" + "".join(f" (nearest in {split}: '{folded[n]}')" for n in near))
-    return _list_some(listed)
-
-
-def _list_some(items: Iterable[str]) -> str:
+def list_some(items: Iterable[str]) -> str:
     """Return the first few of `items` with commas."""
     listed = list(items)
     more = f" and {len(listed) - _MAX_LISTED} more" if len(listed) > _MAX_LISTED else ""

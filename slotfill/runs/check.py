@@ -10,16 +10,11 @@ from slotfill.config.builtin import default_config, is_config, load_config
 from slotfill.config.models import Config, DataConfig, external_part_files
 from slotfill.config.registry import are_external_parts_trusted
 from slotfill.data.corpus import ReadResult
-from slotfill.data.findings import (
-    Finding,
-    check_splits,
-    check_values,
-    find_errors,
-    find_problems,
-)
+from slotfill.data.findings import Finding, find_errors, find_problems
 from slotfill.data.folders import split_name
 from slotfill.data.report import DataReport, describe_data
 from slotfill.data.sentence import intent_names
+from slotfill.data.split_findings import check_splits, check_values
 from slotfill.data.splits import SPLITS, read_split, split_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.values import KnownValues

@@ -16,9 +16,10 @@ import torch.distributed as dist
 
 from slotfill.config.models import Config
 from slotfill.config.registry import LOGGERS
-from slotfill.data.findings import check_splits, check_values, find_left_out
+from slotfill.data.findings import find_left_out
 from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
+from slotfill.data.split_findings import check_splits, check_values
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, split_names
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_slot_names

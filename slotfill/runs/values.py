@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from slotfill.config.models import Config
-from slotfill.data.findings import check_values
+from slotfill.data.split_findings import check_values
 from slotfill.data.values import KnownValues
 from slotfill.errors import UsageError
 from slotfill.runs.load import check_run_folder, parse_values, parse_vocab

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slotfill.config.models import DataConfig
-from slotfill.data.findings import check_splits
 from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.split_findings import check_splits
 from slotfill.data.splits import (
     MIN_VALID_LABELS,
     draw_holdout,
