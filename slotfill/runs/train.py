@@ -100,6 +100,16 @@ def build_trainer(
     return trainer
 
 
+def _resume_hint(folder: RunFolder, trainer: Trainer) -> str:
+    """Return the end of a message on a failed training: how to resume it, if an epoch is done."""
+    if not trainer.history:
+        return ""
+    return (
+        f"; the checkpoint of epoch {len(trainer.history)} is kept, and changes of"
+        f" {folder.partial / 'config.yaml'} apply: slotfill train --resume {folder.out}"
+    )
+
+
 def assist(device: str) -> None:
     """Train with the process of rank 0, which calls `train`, where `torchrun` has started both."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -201,12 +211,7 @@ def train(
                 raise
             message = f"out of memory: lower train.batch_size ({trainer.budget.batch_size})"
             message += ", or train a smaller network"
-        if trainer.history:
-            message += (
-                f"; the checkpoint of epoch {len(trainer.history)} is kept, and changes of"
-                f" {folder.partial / 'config.yaml'} apply: slotfill train --resume {folder.out}"
-            )
-        raise RunError(message) from None
+        raise RunError(message + _resume_hint(folder, trainer)) from None
     if trainer.best is None:
         folder.discard()
         raise RunError("interrupted in the first epoch, so there is nothing to save")
@@ -219,8 +224,12 @@ def train(
         scores = {split: evaluate(model, vocab, corpus[split], calibration) for split in splits[1:]}
     logged = {f"{split}.f1": score.overall.f1 for split, score in scores.items()}
     logged |= {f"{s}.intents": score.intent.accuracy for s, score in scores.items() if score.intent}
-    for logger in loggers:
-        logger.finish(logged)
+    try:
+        for logger in loggers:
+            logger.finish(logged)
+    except RunError as error:
+        folder.release()
+        raise RunError(f"{error}{_resume_hint(folder, trainer)}") from None
     seconds = sum(epoch.seconds for epoch in trainer.history)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     summary = {

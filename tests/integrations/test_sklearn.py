@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from slotfill.data.schemes import slots_to_tags
 from slotfill.errors import ConfigError, DataError, UsageError
 from slotfill.evaluation.metrics import slot_f1
 
-sklearn = pytest.importorskip("sklearn")
+pytestmark = pytest.mark.skipif(not find_spec("sklearn"), reason="needs scikit-learn")
 
 SMALL = {
     "embedding": {"name": "word", "size": 8},

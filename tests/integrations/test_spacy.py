@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 
 import pytest
 
 import slotfill
 from slotfill.errors import DataError, SlotfillError, UsageError
 
-spacy = pytest.importorskip("spacy")
+pytestmark = pytest.mark.skipif(not find_spec("spacy"), reason="needs pip install '.[spacy]'")
 
 TEXTS = ["leave Oslo for Lima please", "hello there", "fly from New York to Paris", ""]
 
 
+@pytest.fixture(scope="module")
+def spacy():
+    """The library, which is imported here to keep the collection of tests fast."""
+    return pytest.importorskip("spacy")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def registered():
+def registered(spacy):
     """Also where the package was installed before it had the entry point."""
     from slotfill.integrations.spacy import make_component
 
@@ -23,14 +30,20 @@ def registered():
         assert entry.load() is make_component
 
 
-def pipeline(run, **config):
-    nlp = spacy.blank("en")
-    nlp.add_pipe("slotfill", config={"run": str(run), **config})
-    return nlp
+@pytest.fixture(scope="module")
+def pipeline(spacy):
+    """A function from a run and other settings to a pipeline with the component."""
+
+    def make(run, **config):
+        nlp = spacy.blank("en")
+        nlp.add_pipe("slotfill", config={"run": str(run), **config})
+        return nlp
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def nlp(trained):
+def nlp(pipeline, trained):
     return pipeline(trained)
 
 
@@ -69,7 +82,7 @@ def test_other_tokens_of_the_pipeline_cover_the_slots(nlp):
         assert list(span) == inside
 
 
-def test_entities_that_are_there_stay_and_slots_that_collide_are_in_spans_only(trained):
+def test_entities_that_are_there_stay_and_slots_that_collide_are_in_spans_only(spacy, trained):
     nlp = spacy.blank("en")
     ruler = nlp.add_pipe("entity_ruler")
     ruler.add_patterns([{"label": "GPE", "pattern": "Oslo"}])
@@ -80,11 +93,11 @@ def test_entities_that_are_there_stay_and_slots_that_collide_are_in_spans_only(t
     assert ("Lima", "destination") in [(entity.text, entity.label_) for entity in doc.ents]
 
 
-def test_threshold_leaves_slots_out(trained):
+def test_threshold_leaves_slots_out(pipeline, trained):
     assert not spans(pipeline(trained, threshold=1.0)(TEXTS[0]))
 
 
-def test_saved_pipeline_refers_to_the_run(nlp, tmp_path):
+def test_saved_pipeline_refers_to_the_run(spacy, nlp, tmp_path):
     nlp.to_disk(tmp_path / "pipeline")
     again = spacy.load(tmp_path / "pipeline")
     assert [spans(again(text)) for text in TEXTS] == [spans(nlp(text)) for text in TEXTS]
@@ -101,7 +114,7 @@ def test_documents_with_extensions_survive_docbin(nlp):
     assert [e._.confidence for e in again[0].ents] == [e._.confidence for e in docs[0].ents]
 
 
-def test_documents_that_are_too_long_are_left_to_the_error_handler(trained):
+def test_documents_that_are_too_long_are_left_to_the_error_handler(spacy, pipeline, trained):
     nlp, texts = pipeline(trained), ["hello there", "word " * 20_001, "leave Oslo for Lima"]
     with pytest.raises(DataError, match="a sentence of 20,001 tokens"):
         list(nlp.pipe(texts, batch_size=1))
@@ -110,7 +123,7 @@ def test_documents_that_are_too_long_are_left_to_the_error_handler(trained):
     assert [doc.text for doc in docs] == [texts[0], texts[2]]
 
 
-def test_wrong_runs_are_named_in_one_line(trained, tmp_path):
+def test_wrong_runs_are_named_in_one_line(spacy, pipeline, trained, tmp_path):
     with pytest.raises(UsageError, match=r"^the component slotfill needs a run: config="):
         spacy.blank("en").add_pipe("slotfill")
     for path in (tmp_path / "gone", tmp_path):

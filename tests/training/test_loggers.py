@@ -159,6 +159,22 @@ def test_run_with_logs_is_replaced_by_force_and_its_logs_are_gone(desk):
     assert not Path("run/logs").exists() and Path("run/history.csv").exists()
 
 
+@pytest.mark.parametrize("fails_in", ["log", "finish"])
+def test_training_whose_logger_fails_is_resumed(desk, monkeypatch, fails_in):
+    from slotfill.training.loggers.csv import Csv
+
+    def fail(self, *given):
+        if fails_in == "finish" or given[0].epoch == 2:
+            raise RunError("train.log: csv: no server")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Csv, fails_in, fail)
+        with pytest.raises(RunError, match=r"^train\.log: csv: no server; the checkpoint of epoch"):
+            train_run("csv")
+    train_run("csv", resume=True)
+    assert [row["epoch"] for row in read_csv()] == [1, 2, 3]
+
+
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
 def test_logger_without_its_library_says_what_to_install(name, desk, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
