@@ -304,7 +304,7 @@ def test_split_overwrites_nothing_and_writes_another_format(folder, cli):
     assert sorted(path.name for path in Path("b").iterdir()) == ["train.conll", "valid.conll"]
     assert cli("split", "all.md", "--out", "c", "--valid", 0.6, "--test", 0.4).code == 2
     write("few.md", LINES[:2])
-    assert "too few" in cli("split", "few.md", "--out", "c").err
+    assert "valid would get none" in cli("split", "few.md", "--out", "c").err
     assert not Path("c").exists()
 
 
@@ -618,3 +618,28 @@ def test_init_takes_over_values_of_snips(folder, cli):
     assert Path("my.goal.csv").read_text(encoding="utf-8") == "new york,big apple\n"
     assert "big apple" in Path("my.city.txt").read_text(encoding="utf-8")
     assert cli("check", "my.yaml").code == 0
+
+
+def test_a_corpus_of_intents_alone_gets_a_config(folder, cli):
+    rows = [f'{{"text": "x {n}", "slots": [], "intent": "{"abc"[n % 3]}"}}\n' for n in range(9)]
+    write("intents.jsonl", rows)
+    refused = cli("check", "intents.jsonl")
+    assert refused.code == 3 and refused.err.endswith(
+        "learn their intents alone with intent: attention\n"
+    )
+    assert cli("init", "intents.jsonl").code == 0
+    assert cli("check", "intents.yaml").code == 0
+    write("one.jsonl", [row for row in rows if '"a"' in row])
+    assert cli("init", "one.jsonl").code == 3
+
+
+def test_a_split_without_sentences_says_what_to_do(folder, cli):
+    write("three.md", ["a [b](x)\n", "c [d](x)\n", "e [f](x)\n"])
+    few = cli("split", "three.md", "--out", "new")
+    assert (few.code, few.err) == (
+        2,
+        "slotfill: three.md: of 3 different sentences, valid would get none; raise --valid, or"
+        " leave it out with --valid 0\n",
+    )
+    assert cli("split", "three.md", "--out", "new", "--valid", "0", "--test", "0.34").code == 0
+    assert sorted(path.name for path in Path("new").iterdir()) == ["test.md", "train.md"]
