@@ -152,16 +152,23 @@ def vary_cities(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _repeat_lines(lines: Sequence[str], tokens: int) -> Iterator[str]:
-    """Yield repeated `lines` of so many `tokens` in all, with one new word in NEW_WORDS."""
-    draw, new, left = random.Random(1), count(), tokens
-    for line in cycle(lines):
-        words = [
-            _name(next(new)) if draw.random() * NEW_WORDS < 1 else word for word in line.split()
-        ][:left]
+    """Yield repeated `lines` of so many `tokens` in all, with new words."""
+    for line in repeat_lines(lines):
+        words = line.split()[:tokens]
         yield " ".join(words)
-        left -= len(words)
-        if not left:
+        tokens -= len(words)
+        if not tokens:
             return
+
+
+def repeat_lines(lines: Sequence[str]) -> Iterator[str]:
+    """Yield endless repeated `lines`, with one new word in NEW_WORDS."""
+    draw, new = random.Random(1), count()
+    for line in cycle(lines):
+        words = line.split()
+        yield " ".join(
+            _name(next(new)) if draw.random() * NEW_WORDS < 1 else word for word in words
+        )
 
 
 def _name(number: int) -> str:

@@ -12,14 +12,14 @@ _Item = TypeVar("_Item")
 
 
 class Shard(NamedTuple):
-    """The part number `index`, from 0, of `count`."""
+    """The part `number`, from 0, of `total`."""
 
-    index: int
-    count: int
+    number: int
+    total: int
 
     def select(self, items: Sequence[_Item]) -> list[_Item]:
-        """Return every `count`-th of `items`."""
-        return list(items[self.index :: self.count])
+        """Return every `total`-th of `items`."""
+        return list(items[self.number :: self.total])
 
 
 ALL = Shard(0, 1)

@@ -66,10 +66,10 @@ def plan_tables(patterns: Sequence[str], out: Path, shard: str | None = None) ->
         if target.resolve() in inputs:
             raise UsageError(f"{target}: is read by this command; write to another place")
     tasks = [TableTask(source, target) for target, source in targets.items()]
-    if len(tasks) > 1 or part.count == 1:
+    if len(tasks) > 1 or part.total == 1:
         return part.select(tasks)
     ((target, source),) = targets.items()
-    name = f"{target.stem}-{part.index:05}-of-{part.count:05}{target.suffix}"
+    name = f"{target.stem}-{part.number:05}-of-{part.total:05}{target.suffix}"
     return [TableTask(source, target.with_name(name), part)]
 
 

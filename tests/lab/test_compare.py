@@ -236,18 +236,18 @@ def test_parallel_jobs_give_the_same_scores(again, cli):
 
 def test_shards_train_each_run_once_and_a_last_call_reports_the_same(desk, compared, cli):
     configs(desk)
-    words = ["compare", "one.yaml", "two.yaml", "three.yaml", *FAST]
+    words = ["compare", "one.yaml", "two.yaml", "train.epochs=2", "--seeds", "1"]
     trained = []
-    for number in (1, 2, 4, 3):
-        result = cli(*words, "--shard", f"{number}/4")
+    for number in (2, 3, 1):
+        result = cli(*words, "--shard", f"{number}/3")
         assert (result.code, result.err, "F1 of slots" in result.out) == (0, "", False)
-        trained += re.findall(r"^corpus/(\S+): starts", result.out, re.MULTILINE)
-    assert sorted(trained) == [
-        f"{name}-seed{s}" for name in ("one", "three", "two") for s in (1, 2)
-    ]
+        trained.append(re.findall(r"^corpus/(\S+): starts", result.out, re.MULTILINE))
+    assert trained == [["two-seed1"], [], ["one-seed1"]]
     result = cli(*words, "--json", "c.json")
-    assert result.code == 0 and "6 runs, 6 of them already finished\n" in result.out
-    assert steady(read_report()) == steady(read_report(compared))
+    assert (result.code, "2 runs, 2 of them already finished\n" in result.out) == (0, True)
+    in_one_job = {run["folder"]: run["scores"] for run in read_report(compared)["runs"]}
+    runs = read_report()["runs"]
+    assert [run["scores"] for run in runs] == [in_one_job[run["folder"]] for run in runs]
 
 
 def test_a_resumed_run_gives_the_same_scores(desk, cli):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -18,6 +23,7 @@ FUSED = [
 LOOPED = [
     {"name": "lstm", "peepholes": "all"},
     {"name": "lstm", "coupled": True},
+    {"name": "lstm", "coupled": True, "peepholes": "all"},
     {"name": "lstm", "input_gate": False},
     {"name": "lstm", "output_activation": "sigmoid"},
     {"name": "gru", "reset": "before"},
@@ -60,6 +66,24 @@ def test_a_layer_of_torch_equals_the_cell(part):
 @pytest.mark.parametrize("part", LOOPED, ids=str)
 def test_cells_that_no_layer_of_torch_computes(part):
     assert run_torch_layer(*built(part)) is None
+
+
+@pytest.mark.parametrize("part", [*FUSED, *LOOPED], ids=str)
+def test_weights_of_a_layer_are_on_the_device_of_the_cell(part):
+    operator = built(part)[0].to("meta").onnx_operator()
+    if operator is not None:
+        weights = (*operator.weights(), operator.peepholes)
+        assert {weight.device.type for weight in weights if weight is not None} == {"meta"}
+
+
+@pytest.mark.slow
+def test_the_script_that_measures_a_gpu_works(tmp_path):
+    root, out = Path(__file__).parents[2], tmp_path / "gpu.json"
+    words = ("benchmarks/gpu.py", "--device", "cpu", "--quick", "--out", str(out))
+    subprocess.run([sys.executable, *words], cwd=root, check=True, stdout=subprocess.DEVNULL)
+    figures = json.loads(out.read_text())
+    assert figures["training"]["taipei"]["two cores"]["seconds_to_best"] > 0
+    assert list(figures["cells"]["4"]) == ["torch nn.LSTM", "lstm", "mut1"]
 
 
 @pytest.mark.slow

@@ -122,7 +122,11 @@ def test_engines_give_the_rows_of_one_machine(engine, logs, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     name = engine.partition(".")[0]
     (code,) = [block for block in blocks if re.search(rf"^(import|from) {name}\b", block, re.M)]
-    exec(code, {"__name__": "example"})
+    try:
+        exec(code, {"__name__": "example"})
+    finally:
+        if engine == "ray.data":
+            sys.modules["ray"].shutdown()
     rows, numbers = read_rows("tagged")
     expected, probabilities = logs
     assert rows == expected

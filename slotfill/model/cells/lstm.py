@@ -176,7 +176,7 @@ class LSTM(Cell):
         order = ("input", "output", "forget")
         peepholes = None
         if self.peepholes:
-            zeros = torch.zeros(len(self.bias), self.hidden_size)
+            zeros = self.bias.new_zeros(len(self.bias), self.hidden_size)
             weights = {gate: weight.squeeze(1) for gate, weight in self.peepholes.items()}
             peepholes = torch.cat([weights.get(gate, zeros) for gate in order], dim=1)
         return OnnxRecurrentOp(

@@ -1,0 +1,181 @@
+"""Measure a GPU: training of atis and snips against two cores, and every cell against nn.LSTM.
+
+    python benchmarks/gpu.py [--data ../shared/data] [--out benchmarks/gpu.json]
+    python benchmarks/gpu.py --device cpu --quick        tiny, to see that the script works
+
+Ends within ten minutes, and writes what it has after each step. Training on two cores takes two
+epochs, whose mean stands for all up to the best one. Cells are timed forward and backward in both
+directions, with batches of 32 and 256 sentences of 20 tokens, 128 hidden; nn.LSTM is cuDNN's on a
+GPU. Cells without a layer of cuDNN run with a compiled step, as in training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from cells import TIME, parts, training_step
+from torch import Tensor, nn
+
+import slotfill
+from slotfill.config.registry import CELLS
+from slotfill.model.recurrence import compile_steps, run_cell
+from slotfill.runs.folder import environment
+from slotfill.training.trainer import EpochMetrics
+
+ROOT = Path(__file__).parents[1]
+LIMIT = 570
+"""Seconds for everything; after that nothing new is started."""
+TRAINING_LIMIT = 150
+"""Seconds for the training of a config on the GPU."""
+BATCHES = (32, 256)
+HIDDEN = 128
+REPEATS = 20
+
+
+class _Enough(Exception):
+    """Raised after an epoch to end training."""
+
+
+def train(config: str, device: str, overrides: dict[str, Any], limit: float) -> dict[str, Any]:
+    """Return the speed and the best epoch of a training, ended after `limit` seconds."""
+    epochs: list[EpochMetrics] = []
+    began = time.perf_counter()
+
+    def keep(epoch: EpochMetrics) -> None:
+        epochs.append(epoch)
+        if time.perf_counter() - began > limit:
+            raise _Enough
+
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with TemporaryDirectory() as room:
+        try:
+            slotfill.train(config, overrides, out=Path(room, "run"), device=device, on_epoch=keep)
+            ended = "trained to its end"
+        except _Enough:
+            ended = f"stopped after {limit:.0f} s"
+    best = max(epochs, key=lambda epoch: epoch.valid_f1 or 0.0)
+    result = {
+        "epochs": len(epochs),
+        "ended": ended,
+        "seconds_per_epoch": round(statistics.mean(epoch.seconds for epoch in epochs), 2),
+        "tokens_per_second": round(statistics.median(each.tokens_per_second for each in epochs)),
+        "best_epoch": best.epoch,
+        "valid_f1": round(best.valid_f1 or 0.0, 2),
+        "seconds_to_best": round(sum(epoch.seconds for epoch in epochs[: best.epoch]), 1),
+    }
+    if device == "cuda":
+        result["peak_mb"] = round(torch.cuda.max_memory_allocated() / 1e6)
+    return result
+
+
+def compare_training(
+    config: str, device: str, overrides: dict[str, Any], limit: float
+) -> dict[str, Any]:
+    """Return the training of a config on the device, and how long two cores take to that epoch."""
+    result = train(config, device, overrides, limit)
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[:2])
+    try:
+        cores = train(config, "cpu", overrides | {"train.epochs": 2}, limit)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    estimate = round(cores["seconds_per_epoch"] * result["best_epoch"], 1)
+    cores = {name: cores[name] for name in ("seconds_per_epoch", "tokens_per_second")}
+    return {device: result, "two cores": cores | {"seconds_to_best": estimate}}
+
+
+def time_layer(forward: Callable[[], Tensor], batch: int, device: str) -> dict[str, float]:
+    """Return the speed of a forward and backward pass, and the memory that it takes on a GPU."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    step = training_step(forward)
+    for _ in range(3):  # A step is compiled in the first, and its backward pass in the second.
+        step()
+    wait()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    times = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        step()
+        wait()
+        times.append(time.perf_counter() - began)
+    seconds = statistics.median(times)
+    result = {
+        "milliseconds": round(1000 * seconds, 3),
+        "tokens_per_second": round(batch * TIME / seconds),
+    }
+    if device == "cuda":
+        result["peak_mb"] = round((torch.cuda.max_memory_allocated() - before) / 1e6, 1)
+    return result
+
+
+def measure_cells(
+    batch: int, hidden: int, device: str, end: float, names: list[str] | None
+) -> dict[str, dict[str, float]]:
+    """Return the speed of nn.LSTM and of each cell, as many as there is time for."""
+    torch.manual_seed(1)
+    x = torch.randn(2, TIME, batch, hidden, device=device).requires_grad_()
+    lstm = nn.LSTM(hidden, hidden, bidirectional=True).to(device)
+    result = {"torch nn.LSTM": time_layer(lambda: lstm(x[0])[0], batch, device)}
+    for name, part in parts().items():
+        if (names and name not in names) or time.perf_counter() > end:
+            continue
+        cell = CELLS.build(part, hidden, hidden, 2).to(device)
+        if device == "cuda":
+            compile_steps(cell)
+        result[name] = time_layer(lambda cell=cell: run_cell(cell, x)[0], batch, device)
+    fastest = result["torch nn.LSTM"]["milliseconds"]
+    for row in result.values():
+        row["of torch nn.LSTM"] = round(row["milliseconds"] / fastest, 2)
+    return result
+
+
+def main() -> None:
+    """Measure, print, and write the figures as they come."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--quick", action="store_true", help="taipei, and two tiny cells")
+    args = parser.parse_args()
+    end = time.perf_counter() + LIMIT
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch sees no CUDA device here; try --device cpu --quick")
+    name = torch.cuda.get_device_name() if args.device == "cuda" else "cpu"
+    figures: dict[str, Any] = {"device": name, "training": {}, "cells": {}}
+    figures["environment"] = environment() | {"command": None}
+
+    def save() -> None:
+        args.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+    if args.quick:
+        trainings = {"taipei": {"train.epochs": 1}}
+    else:
+        trainings = {name: {"data.path": str(args.data / name)} for name in ("atis", "snips")}
+    for config, overrides in trainings.items():
+        found = compare_training(config, args.device, overrides, TRAINING_LIMIT)
+        figures["training"][config] = found
+        save()
+        for where, row in found.items():
+            print(f"{config} on {where}: {json.dumps(row)}", flush=True)
+    hidden, names = (8, ["lstm", "mut1"]) if args.quick else (HIDDEN, None)
+    for batch in (4,) if args.quick else BATCHES:
+        figures["cells"][str(batch)] = measure_cells(batch, hidden, args.device, end, names)
+        save()
+        for cell, row in figures["cells"][str(batch)].items():
+            print(f"batch {batch}, {cell}: {json.dumps(row)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
