@@ -542,6 +542,7 @@ def test_resumed_run_has_the_same_weights(desk):
         "config.yaml",
         "vocab.json",
         "checkpoint",
+        "history.csv",
     }
     assert not Path("halting").exists()
     with pytest.raises(UsageError) as raised:
