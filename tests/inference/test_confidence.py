@@ -228,12 +228,14 @@ def test_a_higher_temperature_brings_probabilities_closer_to_each_other():
 
 @pytest.mark.parametrize("kind", TRANSITIONS)
 @pytest.mark.parametrize("count", [1, 2, 5, 1000])
-def test_nbest_is_the_head_of_all_sequences_by_score(kind, count):
+@pytest.mark.parametrize(("names", "scale"), [("xy", 1), ("abcdef", 0.1), ("abcdef", 9)])
+def test_nbest_is_the_head_of_all_sequences_by_score(kind, count, names, scale):
     random = np.random.default_rng(count)
-    tags = all_tags(["x", "y"], "iob2")
+    tags = all_tags([*names], "iob2")
     transitions = TRANSITIONS[kind](tags, "iob2", random)
-    for length in (1, 2, 4):
+    for length in (1, 2, 4 if names == "xy" else 3):
         emissions = random.normal(size=(length, len(tags))).astype(np.float32)
+        emissions *= scale
         best = decode_nbest(emissions, transitions, count)
         sequences, probabilities = sequence_probabilities(emissions, transitions, 1.0)
         order = np.argsort(-probabilities, kind="stable")[:count]
