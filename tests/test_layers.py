@@ -17,7 +17,18 @@ TORCH_FREE_MODULES = [
     *(f"slotfill.{name}" for name in ("errors", "extras", "files", "version")),
     *(
         f"slotfill.runs.{name}"
-        for name in ("load", "predict", "evaluate", "folder", "check", "pack", "card", "hub")
+        for name in (
+            "load",
+            "predict",
+            "batches",
+            "on_ray",
+            "evaluate",
+            "folder",
+            "check",
+            "pack",
+            "card",
+            "hub",
+        )
     ),
     *sorted(
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
