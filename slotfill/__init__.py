@@ -136,12 +136,16 @@ def train(
 
     from slotfill.config.builtin import compose_config
     from slotfill.config.registry import trust_external_parts
+    from slotfill.errors import UsageError
     from slotfill.extras import required_for
     from slotfill.runs.device import check_names, resolve_device
     from slotfill.runs.folder import RunFolder
     from slotfill.runs.predict import Predictor
+    from slotfill.training.launch import is_launched
 
     check_names(device, "auto")
+    if is_launched():
+        raise UsageError("torchrun starts the command: torchrun ... -m slotfill train")
     with trust_external_parts(trust):
         name, loaded = compose_config(config, overrides or {})
         with required_for("slotfill.train"):

@@ -70,6 +70,14 @@ def test_train_replaces_no_run(desk, config):
     assert slotfill.train(config, {"train.epochs": 2}, out="run", force=True).scores
 
 
+def test_train_is_not_for_torchrun(desk, monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(UsageError, match=r"torchrun \.\.\. -m slotfill train"):
+        slotfill.train("tiny.yaml")
+
+
 def test_likely_problems_are_warnings(desk):
     with pytest.warns(UserWarning, match="valid: 20 slots are too few") as warned:
         slotfill.train("tiny.yaml", {"train.epochs": 1})
