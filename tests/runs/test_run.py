@@ -543,7 +543,6 @@ def test_resumed_run_has_the_same_weights(desk):
         "vocab.json",
         "history.csv",
         "checkpoint",
-        "history.csv",
     }
     assert not Path("halting").exists()
     with pytest.raises(UsageError) as raised:
