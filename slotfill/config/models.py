@@ -125,7 +125,10 @@ class TrainConfig(StrictModel):
     batch_size: Size | None = None
     """Sentences in a batch; null: 32, or fewer (at least 8) for 100 steps per epoch."""
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
-    """Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019."""
+    """Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019.
+
+    On a CPU both update large tables of word and n-gram vectors without momentum, and in each step
+    only the rows of the batch."""
     learning_rate: Positive = 3e-3
     """Peak learning rate, reached at the end of the warm-up."""
     momentum: Fraction = 0.9

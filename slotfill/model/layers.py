@@ -19,6 +19,10 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)
 
 
+class LookupTable(nn.Embedding):
+    """Vectors that are only looked up, so that training need not change the others in a step."""
+
+
 class LockedDropout(nn.Module):
     """Drop the same dimensions at all tokens of a sentence, others in each sentence.
 

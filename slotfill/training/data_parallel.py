@@ -26,6 +26,7 @@ from slotfill.errors import RunError
 from slotfill.model.ensemble import Model
 from slotfill.training.batches import Shard
 from slotfill.training.launch import torchrun_rank
+from slotfill.training.sparse import SparseTable
 from slotfill.version import __version__
 
 Precision = Literal["float32", "bfloat16"]
@@ -52,8 +53,11 @@ class Workers:
     for it, and Python's threads would wait for each other between short operations.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], count: int) -> None:
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], tables: Sequence[SparseTable], count: int
+    ) -> None:
         self.parameters = parameters
+        self.tables = tables
         self.is_launched = dist.is_initialized()
         """Whether `torchrun` has started the processes, whose number is then not `count`."""
         self.rank = dist.get_rank() if self.is_launched else 0
@@ -106,16 +110,30 @@ class Workers:
             for parameter in self.parameters:
                 parameter.grad = None
 
+    def share_rows(self) -> None:
+        """Begin to tell the other processes which rows of `tables` the forward pass has used."""
+        if self.count > 1 and self.tables:
+            self.is_used = torch.cat([table.is_used for table in self.tables])
+            self.sharing = dist.all_reduce(self.is_used, dist.ReduceOp.MAX, async_op=True)
+
     def all_reduce(self, loss: Tensor, kl: Tensor) -> tuple[Tensor, Tensor]:
         """Sum the gradients over all processes; return the sums of losses and KL terms.
 
         Raises RunError if another process has failed.
         """
         if self.count == 1:
+            for table in self.tables:
+                table.collect(table.is_used)
             return loss.detach(), kl
         self.sums[-2], self.sums[-1] = loss.detach(), kl
         with _reported(self.store):
-            dist.all_reduce(self.sums)
+            sums = [self.sums]
+            if self.tables:
+                self.sharing.wait()
+                used = self.is_used.split([len(table.weight) for table in self.tables])
+                sums += [table.collect(rows) for table, rows in zip(self.tables, used, strict=True)]
+            for work in [dist.all_reduce(part, async_op=True) for part in sums]:
+                work.wait()
         return self.sums[-2], self.sums[-1]
 
     def broadcast(self, value: Any) -> Any:

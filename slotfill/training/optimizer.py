@@ -1,7 +1,7 @@
 """The optimizer and the learning rate schedule of a config."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -10,8 +10,10 @@ from torch import nn
 from slotfill.config.models import TrainConfig
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return SGD, Adam or AdamW over the trainable parameters of `model`.
+def build_optimizer(
+    model: nn.Module, weights: Iterable[nn.Parameter], config: TrainConfig
+) -> torch.optim.Optimizer:
+    """Return SGD, Adam or AdamW over `weights`, parameters of `model`.
 
     The parameters of a module with a `learning_rate` attribute, as a pretrained network has, form
     a group with that rate. The first group is that of `train.learning_rate`.
@@ -21,9 +23,8 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
         if (rate := getattr(module, "learning_rate", None)) is not None:
             rates.update(dict.fromkeys(module.parameters(), rate))
     groups: dict[float, list[nn.Parameter]] = {config.learning_rate: []}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            groups.setdefault(rates.get(parameter, config.learning_rate), []).append(parameter)
+    for parameter in weights:
+        groups.setdefault(rates.get(parameter, config.learning_rate), []).append(parameter)
     options: dict[str, Any] = {"weight_decay": config.weight_decay, "fused": True}
     if config.optimizer == "sgd":
         options["momentum"] = config.momentum

@@ -25,7 +25,9 @@ from slotfill.model.ensemble import Model
 from slotfill.training.batches import TrainingBatches
 from slotfill.training.data_parallel import Workers, shard_loss, trainable_parameters
 from slotfill.training.defaults import resolve_budget
+from slotfill.training.ema import ema_decay
 from slotfill.training.optimizer import build_optimizer, lr_factor
+from slotfill.training.sparse import find_sparse_tables
 
 Tensors = dict[str, Tensor]
 Weights = tuple[Tensor, ...] | list[Tensor]
@@ -122,13 +124,17 @@ class Trainer:
         # A worker without any sentence would add nothing.
         most = min(self.budget.batch_size, max(1, len(sentences)))
         num_workers = min(config.processes, most) if self.on_cpu else 1
-        self.weights = nn.ParameterList(trainable_parameters(model))
-        self.workers = Workers(list(self.weights), num_workers)
+        self.tables = find_sparse_tables(model, config)
+        tables = {table.weight for table in self.tables}
+        weights = [weight for weight in trainable_parameters(model) if weight not in tables]
+        self.weights = nn.ParameterList(weights)
+        """The trainable weights except `tables`."""
+        self.workers = Workers(weights, self.tables, num_workers)
         self.batches = TrainingBatches(
             sentences, vocab, model.indexers, config, self.budget.batch_size, self.workers.count
         )
         self.steps = len(self.batches)
-        self.optimizer = build_optimizer(model, config)
+        self.optimizer = build_optimizer(model, weights, config)
         self.lr_schedule = self._schedule()
         self.ema = (
             AveragedModel(self.weights, multi_avg_fn=self._update_ema) if config.ema_decay else None
@@ -166,6 +172,8 @@ class Trainer:
             loss = kl = torch.zeros((), device=device)
             if shard.batch is not None:
                 loss, kl = shard_loss(self.model, shard, self.config.precision)
+            self.workers.share_rows()
+            if shard.batch is not None:
                 loss.backward()
             loss, kl = self.workers.all_reduce(loss, kl)
             total_loss += loss * shard.sentences
@@ -176,11 +184,14 @@ class Trainer:
                 self._check_finite(f"the loss became {loss:g} in step {self.steps_done + 1}", loss)
                 running_loss = float(total_loss) / sentences
             if self.config.gradient_clip:
-                nn.utils.clip_grad_norm_(self.weights, self.config.gradient_clip)
+                updated = [*self.weights, *(table.values for table in self.tables)]
+                nn.utils.clip_grad_norm_(updated, self.config.gradient_clip)
             lr = float(self.lr_schedule.get_last_lr()[0])
             self.optimizer.step()
             self.lr_schedule.step()
             self.steps_done += 1
+            for table in self.tables:
+                table.step(lr, self.steps_done)
             if self.ema is not None and rank == 0:
                 self.ema.update_parameters(self.weights)
             seconds = time.perf_counter() - start
@@ -192,7 +203,8 @@ class Trainer:
             with torch.no_grad():  # The last step may have led where no loss is finite.
                 loss, _ = shard_loss(self.model, shard, self.config.precision)
             problem = f"the loss or a weight became nan or inf by step {self.steps_done}"
-            self._check_finite(problem, total_loss, loss, *self.weights)
+            weights = [*self.weights, *(table.weight for table in self.tables)]
+            self._check_finite(problem, total_loss, loss, *weights)
             metrics = self.evaluate(self.model, self.vocab, self.valid)
             seconds = time.perf_counter() - start
             row = EpochMetrics(
@@ -229,10 +241,11 @@ class Trainer:
         if self.ema is None:
             yield
             return
-        weights = list(self.weights)
+        weights = [*self.weights, *(table.weight for table in self.tables)]
         current = [weight.detach().clone() for weight in weights]
+        averages = [table.average(self.steps_done) for table in self.tables]
         with torch.no_grad():
-            torch._foreach_copy_(weights, list(self.ema.parameters()))
+            torch._foreach_copy_(weights, [*self.ema.parameters(), *averages])
         try:
             yield
         finally:
@@ -254,9 +267,7 @@ class Trainer:
             }
 
     def _update_ema(self, ema: Weights, weights: Weights, _: Tensor | int) -> None:
-        # Growing decay: early on a long average would be dominated by the initial weights.
-        decay = min(self.config.ema_decay, (1 + self.steps_done) / (10 + self.steps_done))
-        torch._foreach_lerp_(ema, weights, 1 - decay)
+        torch._foreach_lerp_(ema, weights, 1 - ema_decay(self.steps_done, self.config.ema_decay))
 
     def _schedule(self) -> LambdaLR:
         factor = lr_factor(self.config, self.budget.epochs, self.steps)
@@ -293,6 +304,8 @@ class Trainer:
             groups["ema"] = self.ema.state_dict()
         for index, state in self.optimizer.state_dict()["state"].items():
             groups[f"optimizer.{index}"] = state
+        for index, table in enumerate(self.tables):
+            groups[f"table.{index}"] = table.state_dict()
         # Copies, since safetensors does not save two names of one tensor.
         tensors = {
             f"{group}/{name}": tensor.clone()
@@ -320,6 +333,8 @@ class Trainer:
             if group.startswith("optimizer.")
         }
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+        for index, table in enumerate(self.tables):
+            table.load_state_dict(groups[f"table.{index}"])
         torch.set_rng_state(groups["random"]["cpu"])
         if "cuda" in groups["random"] and torch.cuda.is_available():
             torch.cuda.set_rng_state(groups["random"]["cuda"])

@@ -33,6 +33,7 @@ def gradient(*overrides):
         trainer.workers.zero_grad()
         shard = next(trainer.batches.shards(1, trainer.workers.rank))
         loss, kl = shard_loss(trainer.model, shard, "float32")
+        trainer.workers.share_rows()
         loss.backward()
         return trainer.workers.all_reduce(loss, kl)
 

@@ -14,6 +14,7 @@ from slotfill.data.indexers import PADDING, NgramIndexer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.model.embeddings.base import Embedding
+from slotfill.model.layers import LookupTable
 
 
 class Ngrams(Embedding):
@@ -48,7 +49,7 @@ class Ngrams(Embedding):
         )
         self.output_size = size
         self.dropout = dropout
-        self.vectors = nn.Embedding(len(self.indexer.ids) + 1, size, padding_idx=PADDING)
+        self.vectors = LookupTable(len(self.indexer.ids) + 1, size, padding_idx=PADDING)
         nn.init.uniform_(self.vectors.weight[1:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
 
     def forward(self, ngrams: Tensor, token_index: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from slotfill.data.word_vectors import read_vectors
 from slotfill.errors import ConfigError, DataError
 from slotfill.files import read_lines
 from slotfill.model.embeddings.base import Embedding
+from slotfill.model.layers import LookupTable
 
 
 class Pretrained(Embedding):
@@ -71,10 +72,10 @@ class Pretrained(Embedding):
             table[[indexer.ids[word] for word in file.words]] = torch.from_numpy(file.vectors)
             table[UNKNOWN] = table[2:].mean(dim=0)
         # If trainable, each word has its vector in one of two tables and zeros in the other.
-        self.trainable: nn.Embedding | None = None
+        self.trainable: LookupTable | None = None
         if trainable:
             rows = indexer.num_training_words + 2
-            self.trainable = nn.Embedding.from_pretrained(
+            self.trainable = LookupTable.from_pretrained(
                 table[:rows].clone(), freeze=False, padding_idx=PADDING
             )
             table[:rows] = 0

@@ -10,6 +10,7 @@ from slotfill.config.option_types import Count, Fraction, Size
 from slotfill.data.indexers import PADDING, UNKNOWN, TokenIndexer
 from slotfill.data.vocab import Vocab
 from slotfill.model.embeddings.base import Embedding
+from slotfill.model.layers import LookupTable
 
 
 class Word(Embedding):
@@ -38,7 +39,7 @@ class Word(Embedding):
         )
         self.output_size = size
         self.unknown_rate = unknown_rate
-        self.vectors = nn.Embedding(len(self.indexer.counts), size, padding_idx=PADDING)
+        self.vectors = LookupTable(len(self.indexer.counts), size, padding_idx=PADDING)
         nn.init.uniform_(self.vectors.weight[1:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
         self.rare: Tensor
         self.register_buffer("rare", torch.from_numpy(self.indexer.counts == 1), persistent=False)
