@@ -127,12 +127,13 @@ class Workers:
             return loss.detach(), kl
         self.sums[-2], self.sums[-1] = loss.detach(), kl
         with _reported(self.store):
-            sums = [self.sums]
+            sums = [dist.all_reduce(self.sums, async_op=True)]
             if self.tables:
                 self.sharing.wait()
                 used = self.is_used.split([len(table.weight) for table in self.tables])
-                sums += [table.collect(rows) for table, rows in zip(self.tables, used, strict=True)]
-            for work in [dist.all_reduce(part, async_op=True) for part in sums]:
+                for table, rows in zip(self.tables, used, strict=True):
+                    sums.append(dist.all_reduce(table.collect(rows), async_op=True))
+            for work in sums:
                 work.wait()
         return self.sums[-2], self.sums[-1]
 

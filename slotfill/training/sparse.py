@@ -87,12 +87,15 @@ class SparseTable:
         scale = square.div_(1 - BETA**step).sqrt_().add_(EPSILON)
         self.weight.index_copy_(0, rows, self.values.addcdiv_(gradient, scale, value=-rate))
 
-    def average(self, step: int, rows: Tensor | slice = slice(None)) -> Tensor:
-        """Return the EMA of rows after a step."""
-        before, now = self.last_steps[rows] - 1, torch.tensor(step)
-        logs = [log_product_of_decays(steps, self.ema_decay) for steps in (before, now)]
-        decay = (logs[1] - logs[0]).exp().float()
-        return torch.lerp(self.weight.detach()[rows], self.ema[rows], decay[:, None])
+    def average(self, step: int, rows: Tensor | None = None) -> Tensor:
+        """Return the EMA of `rows`, or of all, after a step."""
+        parts = [self.weight.detach(), self.ema, self.last_steps]
+        if rows is not None:
+            parts = [part.index_select(0, rows) for part in parts]
+        weight, ema, last_steps = parts
+        before = log_product_of_decays(last_steps - 1, self.ema_decay)
+        decay = (log_product_of_decays(torch.tensor(step), self.ema_decay) - before).exp()
+        return torch.lerp(weight, ema, decay.float()[:, None])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what the next steps depend on, besides the weights."""
