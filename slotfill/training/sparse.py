@@ -28,7 +28,8 @@ from slotfill.training.ema import log_product_of_decays
 MIN_NUMBERS = 1 << 18
 """Tables with fewer numbers are updated as other weights are, which takes as long."""
 
-BETA, EPSILON = 0.999, 1e-8
+BETA = 0.999
+EPSILON = 1e-8
 
 
 class SparseTable:
