@@ -229,10 +229,7 @@ def is_special_file(path: Path) -> bool:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `path` completely or not at all, through a temporary file in the same folder.
-
-    Raises OSError, which names `path`.
-    """
+    """Write `path` completely or not at all, as `replaced_at_end` does."""
     with replaced_at_end(path) as temporary:
         temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
 
@@ -241,14 +238,17 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def replaced_at_end(path: Path) -> Iterator[Path]:
     """Yield a temporary file to write, which becomes `path` unless an error occurs.
 
-    Raises OSError, which names `path`.
+    If `path` is a link, the file that it leads to is replaced, and the link stays. Raises
+    UsageError for a device, pipe or socket, and OSError, which names `path`.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    _check_no_special_file(path)
+    target = _follow_link(path)
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.new")
     try:
         yield temporary
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:  # "No space left on device" names no file by itself.
         raise type(error)(error.errno, error.strerror or str(error), str(path)) from None
     finally:
@@ -262,12 +262,24 @@ def check_new_file(path: Path, *, force: bool) -> None:
         raise UsageError("-: give the name of a file to write")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder")
-    if not path.parent.is_dir():
+    _check_no_special_file(path)
+    folder = _follow_link(path).parent
+    if not folder.is_dir():
         raise UsageError(f"{path}: there is no such folder to write it in")
-    if not os.access(path.parent, os.W_OK):
+    if not os.access(folder, os.W_OK):
         raise UsageError(f"{path}: its folder cannot be written to")
     if path.exists() and not force:
         raise UsageError(f"{path}: already exists; use --force to replace it")
+
+
+def _check_no_special_file(path: Path) -> None:
+    if is_special_file(path):
+        raise UsageError(f"{path}: a device, pipe or socket; give the name of a file to write")
+
+
+def _follow_link(path: Path) -> Path:
+    """Return the file that is written as `path`: what it leads to, if it is a link."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def check_not_input(path: Path, inputs: Iterable[Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,62 @@ def test_existing_files_are_kept_without_force(tmp_path):
         check_new_file(tmp_path, force=True)
     with pytest.raises(UsageError, match="there is no such folder"):
         check_new_file(tmp_path / "nowhere" / "a.json", force=True)
+
+
+def test_pipes_are_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link"):
+        for force in (False, True):
+            with pytest.raises(UsageError, match="a device, pipe or socket"):
+                check_new_file(path, force=force)
+        with pytest.raises(UsageError, match="a device, pipe or socket"):
+            write_atomically(path, "text")
+    assert pipe.is_fifo() and {each.name for each in tmp_path.iterdir()} == {"pipe", "link"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pack {run} --out {pipe} --force",
+        "card {run} --out {pipe} --force",
+        "evaluate {run} --report {pipe} --force",
+        "evaluate {run} --errors {pipe} --force",
+        "data corpus/train.brackets --html {pipe} --force",
+        "init corpus/train.brackets --out {pipe} --force",
+        "inspect {run} hello --html {pipe} --force",
+        "probe --figure {pipe} --force",
+        "convert corpus/train.brackets {pipe} --to conll",
+        "predict {run} --input texts.csv --text-column text --out {pipe}",
+    ],
+)
+def test_commands_do_not_replace_pipes(command, trained, desk, cli):
+    suffixes = {"predict": ".csv", "probe": ".svg", "inspect": ".html"}
+    pipe = desk / f"pipe{suffixes.get(command.split()[0], '')}"
+    os.mkfifo(pipe)
+    (desk / "texts.csv").write_text("text\nhello\n")
+    result = cli(*command.format(run=trained, pipe=pipe).split())
+    assert (result.code, result.err.count("\n")) == (2, 1) and str(pipe) in result.err, result
+    assert pipe.is_fifo()
+
+
+def test_the_file_of_a_link_is_written_and_the_link_stays(tmp_path):
+    (tmp_path / "folder").mkdir()
+    link, target = tmp_path / "link", tmp_path / "folder" / "target"
+    link.symlink_to(Path("folder", "target"))
+    for content in ("new", "again"):  # First the link leads nowhere.
+        check_new_file(link, force=True)
+        write_atomically(link, content)
+        assert link.is_symlink() and target.read_text() == content
+    with pytest.raises(UsageError, match="already exists"):
+        check_new_file(link, force=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "link"}
+    assert [*target.parent.iterdir()] == [target]
+    link.unlink()
+    link.symlink_to(tmp_path / "nowhere" / "file")
+    with pytest.raises(UsageError, match="there is no such folder"):
+        check_new_file(link, force=True)
 
 
 def test_writes_text_and_bytes(tmp_path):

@@ -166,6 +166,12 @@ def test_extras_are_those_that_commands_name(metadata):
     assert {extra for _, extra in named} == {extra for _, extra in declared}
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/deploy.md"])
+def test_extras_are_named_in_the_documentation(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert [extra for extra in {*EXTRAS.values()} if f"`{extra}`" not in text] == []
+
+
 def test_small_install_has_no_torch(requirements):
     names = {requirement.name.lower() for requirement in requirements[""]}
     assert names == {

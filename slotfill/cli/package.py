@@ -71,18 +71,31 @@ def pack(
     The file is a zip archive of the config, the vocabulary, the exported network, the calibration
     and a model card. With --wheel it is a Python package that needs no torch.
     """
-    if (name or version) and not wheel:
+    if not wheel and not (name is None and version is None):
         raise UsageError("--name and --version are of a package; add --wheel")
     from slotfill.runs.pack import pack_run, pack_wheel, wheel_name
 
     if not wheel:
+        if run.is_file():
+            raise UsageError(f"{run}: is one file already; copy it, or add --wheel for a package")
         out = out or Path(f"{run.resolve().name}.zip")
         check_new_file(out, force=force)
+        if out.suffix.lower() != ".zip":
+            hint = "; --wheel writes a package" if out.suffix.lower() == ".whl" else ""
+            raise UsageError(f"{out}: must end in .zip, as {out.with_suffix('.zip')}{hint}")
         content = pack_run(run)
     else:
-        name, version = name or run.resolve().name, version or "1.0.0"
-        out = out or Path(wheel_name(name, version))
+        if name is None:
+            name = run.resolve().stem if run.is_file() else run.resolve().name
+        version = "1.0.0" if version is None else version
+        expected = wheel_name(name, version)
+        out = out or Path(expected)
         check_new_file(out, force=force)
+        if out.name != expected:
+            raise UsageError(
+                f"{out}: pip needs the name {expected} for this package, as"
+                f" {out.with_name(expected)}; --name and --version change it"
+            )
         content = pack_wheel(run, name, version)
     write_atomically(out, content)
     echo(f"{out}: {len(content) / 1e6:.1f} MB")

@@ -157,10 +157,11 @@ def _call(path: Path, action: Callable[[], _Result]) -> _Result:
 
 
 def _invalid_file_error(path: Path, reason: str) -> RunError:
-    return RunError(
-        f"{path}: not an ONNX file of slotfill ({reason}); write it again with:"
-        f" slotfill export {path.parent}"
+    is_packed = not (path.parent / "model.safetensors").exists()  # Nothing to export again.
+    hint = (
+        "pack the run again" if is_packed else f"write it again with: slotfill export {path.parent}"
     )
+    return RunError(f"{path}: not an ONNX file of slotfill ({reason}); {hint}")
 
 
 class TokenVectorCache:

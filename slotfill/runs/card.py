@@ -9,6 +9,7 @@ Source: Mitchell et al. 2019, "Model Cards for Model Reporting"
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,12 @@ def render_card(path: Path) -> str:
         "## Scores",
         *_describe_scores(splits),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in _limits(splits, data)),
+        "\n".join(f"- {limit}" for limit in _limits(splits, config)),
         "## Training",
         f"slotfill {made['versions']['slotfill']}, {made['finished'][:10]}, seed"
         f" {config.train.seed}; epoch {scores['best_epoch']} of {scores['epochs']} in"
-        f" {scores['train_seconds']:,.0f} s on {made['platform']}.",
+        f" {scores['train_seconds']:,.0f} s on {made['platform'].partition('-')[0]} with"
+        f" {format_count(made['processors'], 'processor')}.",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -155,14 +157,21 @@ def _describe_scores(splits: dict[str, dict[str, Any]]) -> list[str]:
     return [*paragraphs, _table(["slot", *_RATES.values(), "gold slots"], slots)]
 
 
-def _limits(splits: dict[str, dict[str, Any]], data: str) -> list[str]:
+def _limits(splits: dict[str, dict[str, Any]], config: Config) -> list[str]:
     """Return what the scores do not say, or what they say against the model."""
     limits = [
-        f"It knows the slots above and no others, in sentences like those of {_code(data)}; on"
-        " other sentences it is less accurate, and its confidences are too high. `in_domain` of a"
-        " prediction says how much a sentence is like those of training.",
+        "It knows the slots above and no others, in sentences like those of"
+        f" {_code(_data_name(config))}; on other sentences it is less accurate, and its confidences"
+        " are too high. `in_domain` of a prediction says how much a sentence is like those of"
+        " training.",
         "The scores are of one training with one seed; the interval is that of the sentences.",
     ]
+    for name in splits:
+        if getattr(config.data, name, None) in {config.data.train, config.data.path} - {None}:
+            limits.append(
+                f"The sentences of {name} are those of training, so its scores say nothing about"
+                " other sentences."
+            )
     if not splits:
         return limits
     name, last = list(splits.items())[-1]
@@ -189,10 +198,13 @@ def _join(names: Iterable[str]) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     marks = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, marks, *rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def _code(text: str) -> str:
-    """Return `text` as code of Markdown, which may also be in a table."""
-    plain = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
-    return f"`{plain}`"
+    """Return `text` as code of Markdown, between more backticks than it has in a row."""
+    plain = " ".join(text.split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", plain)), default=0))
+    space = " " if len(fence) > 1 else ""
+    return f"{fence}{space}{plain}{space}{fence}"

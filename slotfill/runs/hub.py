@@ -5,6 +5,7 @@ huggingface_hub finds the access token of the user and keeps what it downloads i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,18 @@ from slotfill.runs.manifest import PACKED_FILES
 
 SCHEME = "hf:"
 """What the address of a run on the Hub begins with, as `hf://USER/NAME`."""
+
+_LETTERS = "of the letters a to z, digits, and . - _ between them"
+
+_PROBLEMS = {
+    "GatedRepoError": "ask its owner for access, on its page; to log in: hf auth login",
+    "RepositoryNotFoundError": "no such repository, or a private one; to log in: hf auth login",
+    "RevisionNotFoundError": "the repository has no such branch, tag or commit",
+    "OfflineModeIsEnabled": "the variable HF_HUB_OFFLINE forbids the network",
+    "LocalEntryNotFoundError": "the Hub cannot be reached, and the run is not in the local cache",
+    "TransportError": "the Hub cannot be reached; is there a network?",
+}
+"""Errors of huggingface_hub, and that of its HTTP library for any failed connection, in words."""
 
 
 def is_on_hub(path: Path) -> bool:
@@ -27,14 +40,16 @@ def download_run(path: Path) -> Path:
 
     Raises UsageError if it is no such address, and RunError if it cannot be downloaded.
     """
-    repository, _, revision = "/".join(path.parts[1:]).partition("@")
-    _check_repository(repository)
-    hub, files = _import_library(f"hf://{repository}"), [*PACKED_FILES]
+    address = f"hf://{'/'.join(path.parts[1:])}"
+    repository, at, revision = "/".join(path.parts[1:]).partition("@")
+    if not _is_repository(repository) or (at and not revision):
+        raise UsageError(f"{address}: a run on the Hugging Face Hub is hf://USER/NAME, {_LETTERS}")
+    hub, files = _import_library(address), [*PACKED_FILES]
     try:
         folder = hub.snapshot_download(repository, revision=revision or None, allow_patterns=files)
         return Path(folder)
     except Exception as error:  # Those of the HTTP library, of the Hub, and of the file system.
-        raise RunError(f"hf://{repository}: {_first_line(error)}") from None
+        raise RunError(f"{address}: {_describe(error)}") from None
 
 
 def upload_run(contents: Mapping[str, bytes], repository: str, *, private: bool) -> str:
@@ -43,7 +58,8 @@ def upload_run(contents: Mapping[str, bytes], repository: str, *, private: bool)
     A new repository is made, `private` or not. Raises UsageError if it is no name of a repository,
     and RunError if the Hub refuses.
     """
-    _check_repository(repository)
+    if not _is_repository(repository):
+        raise UsageError(f"{repository}: a repository to push to is USER/NAME, {_LETTERS}")
     hub = _import_library("push")
     files = [hub.CommitOperationAdd(name, content) for name, content in contents.items()]
     api = hub.HfApi()
@@ -51,7 +67,7 @@ def upload_run(contents: Mapping[str, bytes], repository: str, *, private: bool)
         address = api.create_repo(repository, private=private, exist_ok=True)
         api.create_commit(repository, files, commit_message="Add a run of slotfill")
     except Exception as error:
-        raise RunError(f"{repository}: {_first_line(error)}") from None
+        raise RunError(f"{repository}: {_describe(error)}") from None
     return str(address)
 
 
@@ -62,10 +78,14 @@ def _import_library(purpose: str) -> Any:
     return huggingface_hub
 
 
-def _check_repository(name: str) -> None:
-    if len(name.split("/")) != 2 or not all(name.split("/")):
-        raise UsageError(f"{name}: a run on the Hugging Face Hub is USER/NAME, as hf://USER/NAME")
+def _is_repository(name: str) -> bool:
+    parts = name.split("/")
+    return len(parts) == 2 and all(re.fullmatch(r"\w([\w.-]*\w)?", part, re.A) for part in parts)
 
 
-def _first_line(error: Exception) -> str:
+def _describe(error: Exception) -> str:
+    """Return what went wrong in one line."""
+    for kind in type(error).__mro__:
+        if kind.__name__ in _PROBLEMS:
+            return _PROBLEMS[kind.__name__]
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -51,11 +51,13 @@ class RunFiles:
             content = self._read(MANIFEST)
             version = parse_json(content, {"format": int})["format"]
             manifest = parse_json(content, _SHAPE) if version == FORMAT else {}
-        except OSError:
+        except (FileNotFoundError, IsADirectoryError):
             raise RunError(
                 f"{path}: not a complete run of this version of slotfill ({MANIFEST} is missing);"
                 " train it again"
             ) from None
+        except OSError as error:
+            raise RunError(f"{path / MANIFEST}: cannot be read: {error.strerror}") from None
         except ValueError as error:
             raise RunError(f"{path / MANIFEST}: {error}; train the run again") from None
         if not manifest:
@@ -84,11 +86,13 @@ class RunFiles:
         """Return the content of a file; raises RunError if it is missing or differs."""
         hint = f"write it again with: slotfill export {self.path}"
         hint = hint if name in ONNX else "restore it, or train the run again"
-        hint = "pack the run again" if self.is_archive else hint
+        hint = "pack the run again" if self.is_packed else hint
         try:
             content = self._read(name) if name in self._entries else None
         except (FileNotFoundError, IsADirectoryError):
             content = None
+        except OSError as error:
+            raise RunError(f"{self.path / name}: cannot be read: {error.strerror}") from None
         if content is None:
             raise RunError(f"{self.path / name}: missing; {hint}")
         if _entry(content) != self._entries[name]:
@@ -148,11 +152,14 @@ def render_manifest(
 
 
 def is_zip(path: Path) -> bool:
-    """Return whether `path` is a file that begins like a zip archive."""
+    """Return whether `path` is a file that begins like a zip archive; RunError if unreadable."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\3\4"
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\3\4"
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def is_completed(path: Path) -> bool:

@@ -15,7 +15,10 @@ import re
 import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, distribution, requires
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile, ZipInfo
@@ -34,6 +37,8 @@ _VERSION = r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?"
 """The public versions of PEP 440, in their normal form."""
 
 _RUN = "run.zip"
+_GENERATOR = "Generator: slotfill "
+"""What a package that is a packed run has in its file WHEEL."""
 
 _INIT = '''"""{name}: a slot-filling tagger."""
 
@@ -118,7 +123,7 @@ def pack_wheel(path: Path, name: str, version: str) -> bytes:
         f"{module}/{_RUN}": _zip(files),
         f"{info}/METADATA": metadata.encode(),
         f"{info}/WHEEL": (
-            f"Wheel-Version: 1.0\nGenerator: slotfill {__version__}\nRoot-Is-Purelib: true\n"
+            f"Wheel-Version: 1.0\n{_GENERATOR}{__version__}\nRoot-Is-Purelib: true\n"
             "Tag: py3-none-any\n"
         ).encode(),
     }
@@ -139,16 +144,34 @@ def _module_name(name: str, version: str) -> str:
     module = re.sub(r"[-_.]+", "_", name).lower()
     if not re.fullmatch(r"[a-z]([a-z0-9_]*[a-z0-9])?", module):
         raise UsageError(
-            f"--name {name}: a package is called with the letters a to z, digits, - and _, and"
+            f"--name {name!r}: a package is called with the letters a to z, digits, - and _, and"
             " begins with a letter"
         )
     if keyword.iskeyword(module) or module in {*sys.stdlib_module_names, "slotfill"}:
         raise UsageError(f"--name {name}: Python has a module of this name; choose another")
+    if _is_taken(module):
+        raise UsageError(
+            f"--name {name}: a package of this name is installed, or slotfill may need it; choose"
+            " another, as it would be replaced"
+        )
     if not re.fullmatch(_VERSION, version):
         raise UsageError(
-            f"--version {version}: a version is numbers with dots, as 1.0 or 1.2.0rc1 (PEP 440)"
+            f"--version {version!r}: a version is numbers with dots, as 1.0 or 1.2.0rc1 (PEP 440)"
         )
     return module
+
+
+def _is_taken(module: str) -> bool:
+    """Return whether a package called `module` would replace another than a packed run."""
+    name = module.replace("_", "-")
+    with suppress(PackageNotFoundError):
+        needed = {re.split(r"[^\w.-]", each)[0] for each in requires("slotfill") or ()}
+        if name in {re.sub(r"[-_.]+", "-", each).lower() for each in needed}:
+            return True
+    with suppress(PackageNotFoundError):
+        return _GENERATOR not in (distribution(name).read_text("WHEEL") or "")
+    spec = find_spec(module)
+    return spec is not None and spec.origin is not None  # A plain folder has none.
 
 
 def _zip(contents: Mapping[str, bytes]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slotfill.runs.card import render_card
+from slotfill.runs.card import _code, _table, render_card
 from slotfill.runs.pack import pack_run
 
 
@@ -53,6 +54,29 @@ def test_page_has_intervals_and_slots(trained):
 def test_limits_name_uncertain_slots(trained):
     limits = render_card(trained).partition("## Limits")[2]
     assert "Fewer than 20 gold slots, so an uncertain score: `destination`, `origin`." in limits
+
+
+def test_names_are_shown_as_they_are(trained, tmp_path):
+    """A name between backticks of Markdown has no escapes; a cell of a table has that of |."""
+    run = shutil.copytree(trained, tmp_path / "a|b`c``d")
+    title = render_card(run).partition("\n# ")[2].partition("\n")[0]
+    assert title == "``` a|b`c``d ```"
+    assert _table(["x"], [[_code("a|b")]]).endswith("| `a\\|b` |")
+
+
+def test_card_has_no_details_of_the_machine(trained):
+    made = json.loads((trained / "environment.json").read_text())
+    training = render_card(trained).partition("## Training")[2]
+    assert platform.release() not in training and platform.system() in training
+    assert f" with {made['processors']} processor" in training
+
+
+def test_scores_on_the_sentences_of_training_are_a_limit(desk, cli):
+    files = ["data.train=corpus/train.brackets", "data.test=corpus/train.brackets"]
+    files += ["data.valid=corpus/valid.brackets", "embedding=word", "train.epochs=1"]
+    assert cli("train", *files, "--out", "one").code == 0
+    limits = cli("card", "one").out.partition("## Limits")[2]
+    assert "The sentences of test are those of training" in limits and "of valid are" not in limits
 
 
 def test_card_has_no_path_of_the_machine(trained):

@@ -18,7 +18,7 @@ from typing import ClassVar
 import pytest
 
 import slotfill
-from slotfill.errors import RunError, UsageError
+from slotfill.errors import RunError
 
 
 class HubError(Exception):
@@ -121,10 +121,41 @@ def test_errors_of_the_hub_are_one_line(hub, trained, cli):
         assert "403 Forbidden\n" in result.err or "404 Client Error" in result.err
 
 
-@pytest.mark.parametrize("address", ["hf://me", "hf://me/", "hf://a/b/c", "hf://"])
-def test_other_addresses_are_refused(hub, address):
-    with pytest.raises(UsageError, match="is USER/NAME"):
-        slotfill.load(address)
+@pytest.mark.parametrize(
+    "address",
+    ["hf://me", "hf://a/b/c", "hf://", "hf://a b/c", "hf://a/.b", "hf://ä/b", "hf://a/b@"],
+)
+def test_other_addresses_are_refused(hub, address, cli):
+    result = cli("predict", address, "hello")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert result.err.startswith(f"slotfill: {address}: a run on the Hugging Face Hub is hf://USER")
+    push = cli("push", "run", "a b/c")
+    assert (push.code, push.err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("RepositoryNotFoundError", "no such repository, or a private one"),
+        ("RevisionNotFoundError", "no such branch, tag or commit"),
+        ("GatedRepoError", "ask its owner for access"),
+        ("OfflineModeIsEnabled", "HF_HUB_OFFLINE"),
+        ("LocalEntryNotFoundError", "cannot be reached, and the run is not in the local cache"),
+        ("IncompleteSnapshotError", "cannot be reached, and the run is not in the local cache"),
+        ("ConnectError", "the Hub cannot be reached"),
+    ],
+)
+def test_errors_of_the_library_are_said_in_words(name, words, cli, monkeypatch):
+    errors = pytest.importorskip("huggingface_hub.errors", reason="pip install '.[hub]'")
+    kind = getattr(errors, name, None) or getattr(pytest.importorskip("httpx"), name)
+
+    def fail(*arguments, **options):
+        raise kind.__new__(kind)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    result = cli("predict", "hf://me/run", "hello")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert result.err.startswith("slotfill: hf://me/run: ") and words in result.err
 
 
 def test_damaged_download_is_found(hub, trained, cli):

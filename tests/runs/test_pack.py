@@ -335,11 +335,84 @@ def test_names_are_normalized_as_packages_are(name):
         ("class", "1.0", "Python has a module of this name"),
         ("json", "1.0", "Python has a module of this name"),
         ("Slotfill", "1.0", "Python has a module of this name"),
+        ("", "1.0", "the letters a to z"),
+        ("numpy", "1.0", "would be replaced"),  # Of slotfill.
+        ("Optuna", "1.0", "would be replaced"),  # Of an extra.
+        ("text2num", "1.0", "would be replaced"),
+        ("yaml", "1.0", "would be replaced"),  # The module of pyyaml.
+        ("PyYAML", "1.0", "would be replaced"),
+        ("typing.extensions", "1.0", "would be replaced"),  # Of another package.
         ("desk", "one", "a version is numbers"),
         ("desk", "1.0-x", "a version is numbers"),
         ("desk", "", "a version is numbers"),
     ],
 )
-def test_other_names_and_versions_are_refused(name, version, reason):
+def test_names_and_versions_that_pip_refuses(name, version, reason):
     with pytest.raises(UsageError, match=reason):
         wheel_name(name, version)
+
+
+def test_name_of_an_installed_run_can_be_packed_again(trained, tmp_path, monkeypatch):
+    """Its new version replaces it."""
+    archive = zipfile.ZipFile(BytesIO(pack_wheel(trained, "desk", "1.0")))
+    archive.extractall(tmp_path / "site")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert wheel_name("desk", "1.1") == "desk-1.1-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("RUN --out home.whl", "home.whl: must end in .zip, as home.zip; --wheel writes a package"),
+        ("RUN --out home", "home: must end in .zip, as home.zip"),
+        ("RUN --wheel --name desk --out foo.whl", "foo.whl: pip needs the name desk-1.0.0-py3-"),
+        ("RUN --wheel --name desk --out foo.zip", "foo.zip: pip needs the name desk-1.0.0-py3-"),
+        ("PACKED", "is one file already; copy it, or add --wheel"),
+        ("RUN --wheel --name=", "--name '': a package is called with"),
+        ("RUN --wheel --version=", "--version '': a version is numbers"),
+        ("RUN --name=", "--name and --version are of a package; add --wheel"),
+    ],
+)
+def test_wrong_names_of_files_are_one_line(arguments, reason, desk, trained, packed, cli):
+    before = {*desk.iterdir()}
+    runs = {"RUN": trained, "PACKED": packed}
+    result = cli("pack", *[runs.get(word, word) for word in arguments.split()])
+    assert (result.code, result.err.count("\n")) == (2, 1) and reason in result.err
+    assert {*desk.iterdir()} == before
+
+
+def test_wheel_may_be_written_elsewhere_and_from_a_packed_run(desk, trained, packed, cli):
+    shutil.copy(packed, "my-desk.zip")
+    assert cli("pack", "my-desk.zip", "--wheel").out.startswith("my_desk-1.0.0-py3-none-any.whl: ")
+    Path("dist").mkdir()
+    out = Path("dist", "my_desk-1.0.0-py3-none-any.whl")
+    assert cli("pack", trained, "--wheel", "--name", "my-desk", "--out", out).code == 0
+    assert out.read_bytes() == Path(out.name).read_bytes()
+
+
+def test_invalid_network_of_a_packed_run_is_packed_again(packed, tmp_path, cli):
+    from slotfill.runs.manifest import MANIFEST, render_manifest
+
+    archive = zipfile.ZipFile(packed)
+    contents = {name: archive.read(name) for name in archive.namelist() if name != MANIFEST}
+    contents["model.onnx"] = b"no network"
+    contents[MANIFEST] = render_manifest(contents, completed=True)
+    for path in (tmp_path / "run.zip", tmp_path / "run"):
+        if path.suffix:
+            path.write_bytes(rewritten(packed, contents))
+        else:
+            zipfile.ZipFile(tmp_path / "run.zip").extractall(path)
+        result = cli("predict", path, "hello")
+        assert (result.code, result.err.count("\n")) == (1, 1)
+        assert result.err.endswith("; pack the run again\n")
+
+
+def test_file_that_cannot_be_read_is_not_called_missing(trained, tmp_path, cli):
+    """A link to itself cannot be read by anyone, root included."""
+    for name in ("manifest.json", "vocab.json"):
+        run = shutil.copytree(trained, tmp_path / name)
+        (run / name).unlink()
+        (run / name).symlink_to(run / name)
+        result = cli("predict", run, "hello")
+        assert (result.code, result.err.count("\n")) == (1, 1)
+        assert result.err.startswith(f"slotfill: {run / name}: cannot be read: ")
