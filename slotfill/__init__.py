@@ -143,8 +143,6 @@ def train(
     from slotfill.runs.predict import Predictor
     from slotfill.training.launch import is_launched
 
-    if is_launched():
-        raise UsageError("slotfill.train cannot be started by torchrun; start -m slotfill train")
     check_names(device, "auto")
     if is_launched():
         raise UsageError("torchrun starts the command: torchrun ... -m slotfill train")
