@@ -26,8 +26,11 @@ _PROBLEMS = {
     "OfflineModeIsEnabled": "the variable HF_HUB_OFFLINE forbids the network",
     "LocalEntryNotFoundError": "the Hub cannot be reached, and the run is not in the local cache",
     "TransportError": "the Hub cannot be reached; is there a network?",
+    401: "the Hub does not know who you are; to log in: hf auth login",
+    403: "your account or its token has no right to this; its rights are at hf.co/settings/tokens",
 }
-"""Errors of huggingface_hub, and that of its HTTP library for any failed connection, in words."""
+"""Errors of huggingface_hub, that of its HTTP library for connections, and codes of HTTP, in words.
+"""
 
 
 def is_on_hub(path: Path) -> bool:
@@ -83,9 +86,13 @@ def _is_repository(name: str) -> bool:
     return len(parts) == 2 and all(re.fullmatch(r"\w([\w.-]*\w)?", part, re.A) for part in parts)
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     """Return what went wrong in one line."""
-    for kind in type(error).__mro__:
-        if kind.__name__ in _PROBLEMS:
-            return _PROBLEMS[kind.__name__]
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    if "LocalEntryNotFoundError" in kinds and hasattr(error.__cause__, "response"):
+        assert error.__cause__ is not None  # The Hub was reached, and refused.
+        return _describe(error.__cause__)
+    for key in (*kinds, getattr(getattr(error, "response", None), "status_code", None)):
+        if key in _PROBLEMS:
+            return _PROBLEMS[key]
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -165,6 +165,23 @@ def test_damaged_download_is_found(hub, trained, cli):
         slotfill.load("hf://me/run")
 
 
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, "to log in: hf auth login"), (403, "no right")]
+)
+def test_refusals_of_the_hub_are_said_in_words(status, words, hub, cli, monkeypatch):
+    """The library calls the file of a download missing, because of an answer."""
+    refused = HubError("Client error")
+    refused.response = SimpleNamespace(status_code=status)
+    missing = type("LocalEntryNotFoundError", (HubError,), {})
+
+    def fail(*arguments, **options):
+        raise missing("cannot find it on the local disk") from refused
+
+    monkeypatch.setattr(sys.modules["huggingface_hub"], "snapshot_download", fail)
+    result = cli("predict", "hf://me/run", "hello")
+    assert (result.code, result.err.count("\n")) == (1, 1) and words in result.err
+
+
 def test_without_the_library_the_extra_is_named(trained, cli, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     result = cli("push", trained, "me/run")
