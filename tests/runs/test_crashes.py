@@ -164,11 +164,16 @@ def test_a_failure_at_any_file_operation_loses_no_run(scenario, error, desk, tra
     monkeypatch.setattr(type(config), "to_yaml", lambda _: yaml)
     completed, action = SCENARIOS[scenario]
 
+    if completed is not None:
+        train(run, "old", completed=completed)
+        Path("run").rename("old")
+
     def fresh(name):
+        gc.freeze()  # The next collection looks at what is new.
         Path(desk, name).mkdir()
         os.chdir(desk / name)
         if completed is not None:
-            train(run, "old", completed=completed)
+            shutil.copytree(desk / "old", "run")
 
     fresh("count")
     with disk(None, None, once=False):
