@@ -2,14 +2,13 @@
 
 # No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
 from slotfill.cli.app import Device, Engine, Trust, check_number, parse_run
-from slotfill.cli.output import LogHandler, echo
+from slotfill.cli.output import echo
 from slotfill.extras import required_for
 
 
@@ -56,9 +55,7 @@ def serve(
 
     limits = Limits(body=max_body, characters=max_characters, queue=max_queue, seconds=timeout)
 
-    def report(url: str) -> None:
-        names = ", ".join(run.resolve().name for run in runs)
-        echo(f"{names}: try at {url}, API at {url}/docs; Ctrl-C ends it")
+    def report(url: str, names: list[str]) -> None:
+        echo(f"{', '.join(names)}: try at {url}, API at {url}/docs; Ctrl-C ends it")
 
-    logging.getLogger("uvicorn").handlers = [LogHandler()]
     run_server(runs, host, port, limits, report, device, engine)

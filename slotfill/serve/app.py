@@ -12,23 +12,38 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.jsonl import Jsonl
-from slotfill.errors import SlotfillError, did_you_mean
+from slotfill.errors import SlotfillError, UsageError, did_you_mean
 from slotfill.lab.html import render_template
 from slotfill.runs.predict import MAX_NBEST
 from slotfill.serve import label_studio
-from slotfill.serve.batcher import QueueFullError
-from slotfill.serve.heat_maps import HAS_TORCH, MAX_CHARACTERS, HeatMaps
+from slotfill.serve.batcher import ClientGoneError, QueueFullError
+from slotfill.serve.connections import report_problems
+from slotfill.serve.heat_maps import (
+    HAS_TORCH,
+    MAX_CHARACTERS,
+    NEEDS_TORCH,
+    HeatMaps,
+    NoHeatMapError,
+)
 from slotfill.serve.limits import RETRY, LimitedRequests, Limits, error_response
 from slotfill.serve.metrics import MeasuredRequests, Metrics
 from slotfill.serve.served_run import ServedRun
 from slotfill.version import __version__
 
 _FORMAT: Jsonl = FORMATS.build("jsonl")
+
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What a page may load: itself, and what the service answers."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +54,13 @@ class RunDescription(BaseModel):
     name: str
     slots: list[str] = Field(description="The names of its slots.")
     intents: list[str] = Field(description="Its intents; none if it has learned none.")
+    heat_maps: bool = Field(description="Whether there are pages of its gates and attention.")
 
 
 class PredictRequest(BaseModel):
     """Texts to predict."""
+
+    model_config = ConfigDict(extra="forbid")
 
     texts: list[str] = Field(description="One sentence each.", examples=[["fly to Oslo"]])
     nbest: int = Field(0, ge=0, le=MAX_NBEST, description="Number of most probable readings.")
@@ -64,6 +82,7 @@ class Error(BaseModel):
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": Error, "description": "No such run"},
+    408: {"model": Error, "description": "The body does not arrive"},
     413: {"model": Error, "description": "The body is too large"},
     422: {"model": Error, "description": "Not a valid request, or a text is too long"},
     429: {"model": Error, "description": "Too many texts wait"},
@@ -71,11 +90,26 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(runs: Mapping[str, ServedRun], limits: Limits, metrics: Metrics) -> FastAPI:
-    """Return the service of `runs`, of which the first is the one of Label Studio's own routes."""
+class Page(HTMLResponse):
+    """A page that loads nothing from elsewhere, and is not shown inside another."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__(content, headers={"Content-Security-Policy": _POLICY})
+
+
+def create_app(
+    runs: Mapping[str, ServedRun], limits: Limits, metrics: Metrics, host: str = "0.0.0.0"
+) -> FastAPI:
+    """Return the service of `runs`, of which the first is the one of Label Studio's own routes.
+
+    Args:
+        host: The address it listens on. If it is this machine's own, requests must name it, so that
+            a page from elsewhere whose name leads here (DNS rebinding) cannot ask.
+    """
 
     @asynccontextmanager
     async def watch_runs(_: FastAPI) -> AsyncIterator[None]:
+        report_problems(asyncio.get_running_loop())
         tasks = [asyncio.create_task(run.watch()) for run in runs.values()]
         yield
         for task in tasks:
@@ -90,8 +124,9 @@ def create_app(runs: Mapping[str, ServedRun], limits: Limits, metrics: Metrics) 
         redoc_url=None,
     )
     heat_maps = HeatMaps()
-    app.add_middleware(LimitedRequests, limits=limits)
+    app.add_middleware(LimitedRequests, limits=limits, on_cut=metrics.count_cut)
     app.add_middleware(MeasuredRequests, metrics=metrics)
+    app.add_middleware(_HeadAsGet)
     _add_error_handlers(app)
 
     def find_run(name: str) -> ServedRun:
@@ -110,10 +145,10 @@ def create_app(runs: Mapping[str, ServedRun], limits: Limits, metrics: Metrics) 
         response_model=Predictions,
         responses=_ERRORS,
     )
-    async def predict(name: str, request: PredictRequest) -> Response:
+    async def predict(name: str, request: PredictRequest, connection: Request) -> Response:
         run = find_run(name)
-        limits.check_texts(request.texts)
-        sentences = await run.batcher.tag(request.texts, request.nbest)
+        limits.check_texts(request.texts, request.nbest)
+        sentences = await run.batcher.tag(request.texts, request.nbest, connection.is_disconnected)
         lines = (_FORMAT.render(each, scheme="iob2").rstrip("\n") for each in sentences)
         return Response(f'{{"predictions": [{", ".join(lines)}]}}', media_type="application/json")
 
@@ -127,13 +162,21 @@ def create_app(runs: Mapping[str, ServedRun], limits: Limits, metrics: Metrics) 
         run = find_run(name)
         replace(limits, characters=MAX_CHARACTERS).check_texts([text])
         if not HAS_TORCH:
-            raise HTTPException(501, "only torch shows gates; install it")
-        return HTMLResponse(await heat_maps.render(run.path, name, text))
+            raise HTTPException(501, NEEDS_TORCH)
+        if not run.has_heat_maps:
+            raise HTTPException(501, f"{name} is packed, without the weights for heat maps")
+        try:
+            return Page(await heat_maps.render(run.path, name, text))
+        except UsageError as error:
+            raise HTTPException(422, str(error)) from None
+        except NoHeatMapError as error:
+            logger.error("no heat maps of %s: %s", name, error)
+            raise HTTPException(503, f"{name} cannot be loaded; the log says why") from None
 
     @app.get("/ready", tags=["Operation"], summary="Whether a request would be accepted now")
     async def ready() -> dict[str, str]:
         for name, run in runs.items():
-            if run.batcher.is_full:
+            if run.batcher.is_full or run.batcher.longest_wait > limits.seconds / 2:
                 raise HTTPException(503, f"too many texts wait for {name}", RETRY)
         return {"status": "ready"}
 
@@ -143,11 +186,11 @@ def create_app(runs: Mapping[str, ServedRun], limits: Limits, metrics: Metrics) 
 
     @app.get("/", include_in_schema=False)
     async def playground() -> HTMLResponse:
-        return HTMLResponse(pages["playground"])
+        return Page(pages["playground"])
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(pages["docs"])
+        return Page(pages["docs"])
 
     app.include_router(label_studio.make_router(next(iter(runs.values())), limits))
     for name, run in runs.items():
@@ -157,17 +200,44 @@ def create_app(runs: Mapping[str, ServedRun], limits: Limits, metrics: Metrics) 
             include_in_schema=False,
         )
     pages = {
-        "playground": render_template("serve/playground.html.jinja", has_torch=HAS_TORCH),
+        "playground": render_template("serve/playground.html.jinja"),
         "docs": render_template("serve/docs.html.jinja", api=app.openapi(), limits=limits),
     }
+    if host in ("localhost", "::1") or host.startswith("127."):
+        names = ["localhost", "127.0.0.1", "[::1]", host]
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
     return app
+
+
+class _HeadAsGet:
+    """ASGI middleware that lets HEAD take the routes of GET; the server leaves out the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("method") == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self.app(scope, receive, send)
 
 
 def _describe(served: ServedRun) -> RunDescription:
     vocab = served.run.vocab
     return RunDescription(
-        name=served.name, slots=list(vocab.slot_names), intents=list(vocab.intent_names)
+        name=served.name,
+        slots=list(vocab.slot_names),
+        intents=list(vocab.intent_names),
+        heat_maps=served.has_heat_maps,
     )
+
+
+def _name_cause(error: BaseException) -> str:
+    """Return what is wrong with a body that cannot be parsed."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "it has a number that is too long"
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -175,6 +245,8 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(StarletteHTTPException)
     async def answer_http_error(_: Request, error: StarletteHTTPException) -> Response:
+        if error.status_code == 400 and error.__cause__:  # FastAPI's, for other errors of parsing.
+            return error_response(422, f"the body is not JSON: {_name_cause(error.__cause__)}")
         return error_response(error.status_code, error.detail, dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
@@ -189,8 +261,14 @@ def _add_error_handlers(app: FastAPI) -> None:
         return error_response(422, f"{place}: {first['msg']}")
 
     @app.exception_handler(SlotfillError)
-    async def answer_user_error(_: Request, error: SlotfillError) -> Response:
-        return error_response(422, str(error))
+    async def answer_user_error(request: Request, error: SlotfillError) -> Response:
+        # Such as a tokenizer of the user's that fails; the message may name files of this machine.
+        logger.error("%s: %s", request.url.path, error)
+        return error_response(422, "the run cannot predict this; the log of the service says why")
+
+    @app.exception_handler(ClientGoneError)
+    async def answer_nobody(_: Request, error: ClientGoneError) -> Response:
+        return error_response(499, "the client closed the connection")
 
     @app.exception_handler(QueueFullError)
     async def answer_full_queue(_: Request, error: QueueFullError) -> Response:

@@ -4,36 +4,67 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from time import monotonic
 
 from slotfill.data.sentence import Sentence
 
 MAX_BATCH = 512
-"""Number of texts from which a batch takes no further request."""
+"""Largest number of texts of a batch."""
+
+MAX_BATCH_COST = 20_000
+"""Cost from which a batch takes no further text, so that none takes long."""
+
+_CHECK_AFTER = 0.1
+"""Seconds from which it is checked whether the client of a request still waits."""
 
 Tag = Callable[[list[str], int], list[Sentence]]
 """From texts, and the number of readings, to tagged sentences."""
+
+
+def cost_of(text: str, nbest: int) -> int:
+    """Return about how much work a text is: its characters, again for each reading."""
+    return len(text) * (1 + nbest)
 
 
 class QueueFullError(Exception):
     """So many texts wait that a request is refused."""
 
 
+class ClientGoneError(Exception):
+    """The client closed its connection while its request waited."""
+
+
 @dataclass(eq=False)
 class _Job:
     texts: list[str]
     nbest: int
+    is_gone: Callable[[], Awaitable[bool]] | None
     result: asyncio.Future[list[Sentence]]
+    arrived: float = field(default_factory=monotonic)
+    taken: int = 0
+    """Number of its texts that are tagged, or in a batch."""
+    sentences: list[Sentence] = field(default_factory=list)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it arrived."""
+        return monotonic() - self.arrived
+
+
+_Share = tuple[_Job, list[str]]
+"""Some texts of a job, which are in the same batch."""
 
 
 class Batcher:
     """Tags the texts of concurrent requests together, in a thread of its own.
 
     Requests that arrive while a batch is computed are the next batch. So one that is alone does
-    not wait, and the more there are, the larger the batches.
+    not wait, and the more there are, the larger the batches. A large request is several batches,
+    between which others have their turn.
     """
 
     def __init__(
@@ -45,7 +76,10 @@ class Batcher:
         self.on_batch = on_batch
         self.waiting = 0
         """Number of texts that wait."""
+        self.is_computing = False
+        """Whether its thread is tagging a batch."""
         self._jobs: deque[_Job] = deque()
+        self._batch: list[_Share] = []
         self._thread = ThreadPoolExecutor(1)
         self._task: asyncio.Task[None] | None = None
 
@@ -54,11 +88,33 @@ class Batcher:
         """Whether a request would be refused."""
         return self.waiting >= self.max_waiting
 
-    async def tag(self, texts: list[str], nbest: int = 0) -> list[Sentence]:
-        """Return the tagged `texts`; raises QueueFullError, or what tagging raises."""
+    @property
+    def longest_wait(self) -> float:
+        """Seconds since the first of the requests that are not answered yet arrived."""
+        jobs = (*self._jobs, *(job for job, _ in self._batch))
+        return max((job.age for job in jobs if not job.result.done()), default=0.0)
+
+    async def tag(
+        self,
+        texts: list[str],
+        nbest: int = 0,
+        is_gone: Callable[[], Awaitable[bool]] | None = None,
+    ) -> list[Sentence]:
+        """Return the tagged `texts`; those not tagged yet are given up when this is cancelled.
+
+        Args:
+            nbest: Number of readings.
+            is_gone: Returns whether nobody waits for the answer any more.
+
+        Raises:
+            QueueFullError: Too many texts wait.
+            ClientGoneError: `is_gone` returned True; or what tagging raises.
+        """
         if self.is_full:
             raise QueueFullError
-        job = _Job(texts, nbest, asyncio.get_running_loop().create_future())
+        if not texts:
+            return []
+        job = _Job(texts, nbest, is_gone, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         self.waiting += len(texts)
         if self._task is None or self._task.done():
@@ -69,44 +125,70 @@ class Batcher:
         """Tag batch by batch until no request waits."""
         while self._jobs:
             await asyncio.sleep(0)  # Requests that have been received join the batch.
-            await self._answer(self._take())
+            self._batch = await self._take()
+            await self._answer(self._batch)
 
-    def _take(self) -> list[_Job]:
-        """Return the jobs of the next batch; those whose client gave up are left out."""
-        jobs: list[_Job] = []
-        size = 0
-        while self._jobs and size < MAX_BATCH:
+    async def _take(self) -> list[_Share]:
+        """Return the next batch: of each job that somebody waits for, what there is room for."""
+        batch: list[_Share] = []
+        size = cost = 0
+        for _ in range(len(self._jobs)):
+            if size >= MAX_BATCH or cost >= MAX_BATCH_COST:
+                break
             job = self._jobs.popleft()
-            self.waiting -= len(job.texts)
-            if not job.result.done():
-                jobs.append(job)
-                size += len(job.texts)
-        return jobs
+            if await _is_given_up(job):
+                self.waiting -= len(job.texts) - job.taken
+                continue
+            share = []
+            for text in islice(job.texts, job.taken, job.taken + MAX_BATCH - size):
+                share.append(text)
+                cost += cost_of(text, job.nbest)
+                if cost >= MAX_BATCH_COST:
+                    break
+            batch.append((job, share))
+            size += len(share)
+            job.taken += len(share)
+            self.waiting -= len(share)
+            if job.taken < len(job.texts):
+                self._jobs.append(job)
+        return batch
 
-    async def _answer(self, jobs: Sequence[_Job]) -> None:
+    async def _answer(self, batch: Sequence[_Share]) -> None:
         """Tag a batch; if that fails, tag the jobs one by one, so that only one of them fails."""
-        if not jobs:
+        if not batch:
             return
         loop = asyncio.get_running_loop()
         try:
-            results = await loop.run_in_executor(self._thread, self._tag_jobs, jobs)
+            results = await loop.run_in_executor(self._thread, self._tag_shares, batch)
         except Exception as error:
-            if len(jobs) > 1:
-                for job in jobs:
-                    await self._answer([job])
-            elif not jobs[0].result.done():
-                jobs[0].result.set_exception(error)
+            if len(batch) > 1:
+                for share in batch:
+                    await self._answer([share])
+            elif not batch[0][0].result.done():
+                batch[0][0].result.set_exception(error)
             return
-        self.on_batch(sum(len(job.texts) for job in jobs))
-        for job, sentences in zip(jobs, results, strict=True):
-            if not job.result.done():
-                job.result.set_result(sentences)
+        self.on_batch(sum(len(texts) for _, texts in batch))
+        for (job, _), sentences in zip(batch, results, strict=True):
+            job.sentences += sentences
+            if len(job.sentences) == len(job.texts) and not job.result.done():
+                job.result.set_result(job.sentences)
 
-    def _tag_jobs(self, jobs: Sequence[_Job]) -> list[list[Sentence]]:
-        """Return the sentences of each job; jobs with the same number of readings go together."""
-        results: dict[_Job, list[Sentence]] = {}
-        for nbest in {job.nbest for job in jobs}:
-            group = [job for job in jobs if job.nbest == nbest]
-            tagged = iter(self.tag_batch([text for job in group for text in job.texts], nbest))
-            results |= {job: list(islice(tagged, len(job.texts))) for job in group}
-        return [results[job] for job in jobs]
+    def _tag_shares(self, batch: Sequence[_Share]) -> list[list[Sentence]]:
+        """Return the sentences of each share; those with as many readings go together."""
+        self.is_computing = True
+        try:
+            results: dict[_Job, list[Sentence]] = {}
+            for nbest in {job.nbest for job, _ in batch}:
+                group = [share for share in batch if share[0].nbest == nbest]
+                tagged = iter(self.tag_batch([text for _, texts in group for text in texts], nbest))
+                results |= {job: list(islice(tagged, len(texts))) for job, texts in group}
+            return [results[job] for job, _ in batch]
+        finally:
+            self.is_computing = False
+
+
+async def _is_given_up(job: _Job) -> bool:
+    """Return whether nobody waits for the answer of a job, which is then refused."""
+    if not job.result.done() and job.is_gone and job.age > _CHECK_AFTER and await job.is_gone():
+        job.result.set_exception(ClientGoneError())
+    return job.result.done()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field
 
 from slotfill.config.registry import FORMATS
@@ -22,14 +22,22 @@ _FORMAT: LabelStudio = FORMATS.build("label_studio")
 class Task(BaseModel):
     """A task; its other keys are not read."""
 
-    data: dict[str, Any] = Field(description="Its text, under the key that the project names.")
+    data: dict[str, Any] = Field({}, description="Its text, under the key that the project names.")
 
 
 class TasksRequest(BaseModel):
     """What Label Studio sends for predictions."""
 
     tasks: list[Task]
-    label_config: str = Field("<View/>", description="The labelling configuration, as XML.")
+    label_config: str | None = Field(None, description="The labelling configuration, as XML.")
+
+
+class SetupRequest(BaseModel):
+    """What Label Studio sends to connect a project; other keys are not read."""
+
+    schema_: str | None = Field(
+        None, alias="schema", description="The labelling configuration, as XML."
+    )
 
 
 def make_router(run: ServedRun, limits: Limits) -> APIRouter:
@@ -42,17 +50,34 @@ def make_router(run: ServedRun, limits: Limits) -> APIRouter:
         return {"status": "UP", "model_class": "slotfill"}
 
     @router.post("/setup", summary="Connect a project")
-    async def setup() -> dict[str, str]:
+    async def setup(request: SetupRequest) -> dict[str, str]:
+        """An error says which configurations are supported."""
+        _Names(request.schema_)
         return {"model_version": version}
 
+    @router.post("/webhook", status_code=201, summary="Hear of an event, and do nothing")
+    async def webhook() -> dict[str, str]:
+        return {"status": "ignored"}
+
+    @router.post("/train", status_code=201, summary="Accept annotations, and do nothing")
+    async def train() -> dict[str, str]:
+        """Train with `slotfill train` on an export of the project."""
+        return {}
+
     @router.post("/predict", summary="Predict labels and choices for tasks")
-    async def predict(request: TasksRequest) -> dict[str, Any]:
-        """The names are those of the labelling configuration."""
+    async def predict(request: TasksRequest, connection: Request) -> dict[str, Any]:
+        """The names are those of the labelling configuration.
+
+        A task without a text, or with one that is too long, has an empty result.
+        """
         names = _Names(request.label_config)
         texts = [names.text_of(task.data) for task in request.tasks]
-        limits.check_texts(texts)
-        sentences = await run.batcher.tag(texts)
-        results = [names.prediction(sentence, version) for sentence in sentences]
+        usable = [text for text in texts if not limits.find_problem(text)]
+        sentences = {
+            sentence.text: sentence
+            for sentence in await run.batcher.tag(usable, is_gone=connection.is_disconnected)
+        }
+        results = [names.prediction(sentences.get(text), version) for text in texts]
         return {"results": results, "model_version": version}
 
     return router
@@ -61,39 +86,60 @@ def make_router(run: ServedRun, limits: Limits) -> APIRouter:
 class _Names:
     """The names in the labelling configuration of a project."""
 
-    def __init__(self, label_config: str) -> None:
-        """Raises HTTPException if it is not XML."""
+    def __init__(self, label_config: str | None) -> None:
+        """Raises HTTPException if it is not XML, or has no text that can be labelled."""
         try:
-            tags = list(ElementTree.fromstring(label_config).iter())
+            tags = list(ElementTree.fromstring(label_config or "<View/>").iter())
         except ElementTree.ParseError as error:
             raise HTTPException(422, f"label_config: not XML: {error}") from None
-        texts = [tag for tag in tags if tag.tag in ("Text", "HyperText", "Paragraphs")]
+        texts = [tag for tag in tags if tag.tag == "Text"]
         self.to_name, self.key = "text", "text"
         if texts:
             self.to_name = texts[0].get("name", "text")
             self.key = texts[0].get("value", "$text").removeprefix("$")
-        controls = [tag for tag in tags if tag.get("toName") == self.to_name]
-        self.by_kind = {
-            tag.tag.lower(): tag.get("name", "") for tag in reversed(controls) if tag.get("name")
-        }
+        elif any(tag.get("toName") for tag in tags):
+            raise HTTPException(422, "label_config: no <Text>; other kinds are not supported")
+        controls = [tag for tag in tags if tag.get("toName") == self.to_name and tag.get("name")]
+        self.by_kind = {tag.tag.lower(): _Control(tag) for tag in reversed(controls)}
 
     def text_of(self, data: dict[str, Any]) -> str:
-        """Return the text of a task; raises HTTPException if it has none."""
+        """Return the text of a task, an empty one if it has none."""
         text = data.get(self.key)
-        if not isinstance(text, str):
-            found = ", ".join(data) or "nothing"
-            raise HTTPException(422, f"the data of a task has no text {self.key!r}, but {found}")
-        return text
+        return text if isinstance(text, str) else ""
 
-    def prediction(self, sentence: Sentence, version: str) -> dict[str, Any]:
+    def prediction(self, sentence: Sentence | None, version: str) -> dict[str, Any]:
         """Return the prediction for a task, with what the project has a control for."""
+        if sentence is None:
+            return {"model_version": version, "result": []}
         (prediction,) = json.loads(_FORMAT.render(sentence, scheme="iob2"))["predictions"]
         return {**prediction, "model_version": version, "result": [*self._rename(prediction)]}
 
     def _rename(self, prediction: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for result in prediction["result"]:
+            kind = result["type"]
             if not self.by_kind:
                 yield result
-            elif result["type"] in self.by_kind:
-                name = self.by_kind[result["type"]]
-                yield {**result, "from_name": name, "to_name": self.to_name}
+            elif kind in self.by_kind:
+                control = self.by_kind[kind]
+                names = [name for name in result["value"][kind] if control.has(name)]
+                if names:
+                    value = {**result["value"], kind: names}
+                    place = {"from_name": control.name, "to_name": self.to_name}
+                    yield {**result, **place, "value": value}
+
+
+class _Control:
+    """A control of a project, such as `<Labels>`, with what can be chosen in it."""
+
+    def __init__(self, tag: ElementTree.Element) -> None:
+        """Read its tag."""
+        self.name = tag.get("name", "")
+        self._allowed = {
+            child.get("alias") or child.get("value")
+            for child in tag.iter()
+            if child.tag in ("Label", "Choice")
+        }
+
+    def has(self, name: str) -> bool:
+        """Return whether a name can be chosen; any can where the names come with the tasks."""
+        return not self._allowed or name in self._allowed

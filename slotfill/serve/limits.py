@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slotfill.errors import format_count
+from slotfill.serve.batcher import cost_of
 
 RETRY = {"Retry-After": "1"}
 """When a request that was refused for lack of capacity may be sent again, in seconds."""
+
+_CLOSE = {"Connection": "close"}
+"""The rest of a body that is too large, or slow to arrive, is not waited for."""
+
+_LINGER = 2.0
+"""Seconds for which the rest of a body is read and dropped, so that its client sees the answer."""
 
 
 @dataclass(frozen=True)
@@ -26,23 +35,34 @@ class Limits:
     """Characters of a text (422)."""
     texts: int = 256
     """Number of its texts (422)."""
+    cost: int = 100_000
+    """Characters of all its texts, times 1 + the number of readings (422)."""
     queue: int = 1000
     """Number of texts that wait for a run when it arrives (429)."""
     seconds: float = 10.0
-    """Time from its first byte to the answer (503)."""
+    """Time from its first byte to the answer (503), and to the end of its body (408)."""
 
-    def check_texts(self, texts: Sequence[str]) -> None:
-        """Raise HTTPException if there are too many texts, or one is too long or not Unicode."""
+    def check_texts(self, texts: Sequence[str], nbest: int = 0) -> None:
+        """Raise HTTPException if the texts are too many, too long or not Unicode."""
         if len(texts) > self.texts:
             found = format_count(len(texts), "text")
             raise HTTPException(422, f"{found}; at most {self.texts:,} are allowed in a request")
         for index, text in enumerate(texts):
-            if len(text) > self.characters:
-                found = format_count(len(text), "character")
-                allowed = f"at most {self.characters:,} are allowed"
-                raise HTTPException(422, f"text {index}: {found}; {allowed}")
-            if text.encode(errors="ignore").decode() != text:  # JSON can escape half a character.
-                raise HTTPException(422, f"text {index}: a surrogate without its other half")
+            if problem := self.find_problem(text):
+                raise HTTPException(422, f"text {index}: {problem}")
+        if sum(cost_of(text, nbest) for text in texts) > self.cost:
+            found = format_count(sum(map(len, texts)), "character")
+            allowed = f"at most {self.cost // (1 + nbest):,} are allowed with nbest {nbest}"
+            raise HTTPException(422, f"{found} in all texts; {allowed}: divide the request")
+
+    def find_problem(self, text: str) -> str | None:
+        """Return what is wrong with a text, if anything."""
+        if len(text) > self.characters:
+            found = format_count(len(text), "character")
+            return f"{found}; at most {self.characters:,} are allowed"
+        if text.encode(errors="ignore").decode() != text:  # JSON can escape half a character.
+            return "a surrogate without its other half"
+        return None
 
 
 def error_response(
@@ -55,36 +75,62 @@ def error_response(
 class LimitedRequests:
     """ASGI middleware that limits the body and the time of each request."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
-        """Pass requests within `limits` to `app`."""
+    def __init__(self, app: ASGIApp, limits: Limits, on_cut: Callable[[], object]) -> None:
+        """Pass requests within `limits` to `app`; report those that the end of the service cuts."""
         self.app = app
         self.limits = limits
+        self.on_cut = on_cut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request with 413 or 503 if it exceeds a limit."""
+        """Answer a request with 408, 413 or 503 if it exceeds a limit."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        size, is_answered = 0, False
+        size = 0
+        is_reading = has_body = is_too_large = is_answered = False
+        allowed = f"at most {self.limits.body:,} bytes are allowed"
+        too_large = HTTPException(413, f"the body is too large; {allowed}", _CLOSE)
 
         async def receive_limited() -> Message:
-            nonlocal size
+            nonlocal size, is_reading, has_body, is_too_large
+            is_reading = not has_body
             message = await receive()
+            is_reading, has_body = False, not message.get("more_body")
             size += len(message.get("body", b""))
             if size > self.limits.body:
-                allowed = f"at most {self.limits.body:,} bytes are allowed"
-                raise HTTPException(413, f"the body is too large; {allowed}")
+                is_too_large = True
+                raise too_large
             return message
 
         async def send_noted(message: Message) -> None:
             nonlocal is_answered
             is_answered = True
+            if is_too_large and message["type"] == "http.response.body":
+                await send({**message, "more_body": True})
+                with anyio.move_on_after(_LINGER):
+                    while (await receive()).get("more_body"):
+                        pass
+                message = {"type": "http.response.body"}
             await send(message)
 
-        with anyio.move_on_after(self.limits.seconds) as time:
-            await self.app(scope, receive_limited, send_noted)
+        seconds = self.limits.seconds
+        try:
+            with anyio.move_on_after(seconds) as time:
+                # The parser has checked that it is a number.
+                if int(Headers(scope=scope).get("content-length", 0)) > self.limits.body:
+                    is_too_large = True
+                    response = error_response(413, too_large.detail, _CLOSE)
+                    await response(scope, receive, send_noted)
+                else:
+                    await self.app(scope, receive_limited, send_noted)
+        except asyncio.CancelledError:
+            self.on_cut()
+            if not is_answered:
+                await error_response(503, "the service has ended", _CLOSE)(scope, receive, send)
+            return
         if time.cancelled_caught and not is_answered:
-            message = f"no answer within {self.limits.seconds:g} s"
-            # The rest of a body that is slow to arrive is not waited for.
-            headers = RETRY | {"Connection": "close"}
-            await error_response(503, message, headers)(scope, receive, send)
+            if is_reading:
+                response = error_response(408, f"no complete body within {seconds:g} s", _CLOSE)
+            else:
+                response = error_response(503, f"no answer within {seconds:g} s", RETRY | _CLOSE)
+            await response(scope, receive, send)

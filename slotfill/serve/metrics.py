@@ -34,7 +34,13 @@ class Metrics:
         self.reloads = Counter(
             "slotfill_reloads", "Times a replaced run was loaded", ("run",), registry=registry
         )
+        self.cut = 0
+        """Number of requests that were not answered before the end of the service."""
         self._registry = registry
+
+    def count_cut(self) -> None:
+        """Count a request that the end of the service cuts."""
+        self.cut += 1
 
     def render(self) -> bytes:
         """Return the figures in the text format of Prometheus."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 import signal
 import socket
 import sys
@@ -11,12 +13,15 @@ from pathlib import Path
 
 import uvicorn
 
-from slotfill.errors import UsageError
+from slotfill.errors import UsageError, format_count
 from slotfill.runs.device import EngineName
 from slotfill.serve.app import create_app
+from slotfill.serve.connections import Protocol
 from slotfill.serve.limits import Limits
 from slotfill.serve.metrics import Metrics
 from slotfill.serve.served_run import load_runs
+
+logger = logging.getLogger(__name__)
 
 
 def serve(
@@ -24,15 +29,17 @@ def serve(
     host: str,
     port: int,
     limits: Limits,
-    on_start: Callable[[str], object],
+    on_start: Callable[[str, list[str]], object],
     device: str = "cpu",
     engine: EngineName = "auto",
 ) -> None:
-    """Serve the runs in the folders `paths` until SIGTERM or SIGINT, then finish all requests.
+    """Serve the runs `paths` until SIGTERM or SIGINT, then finish the requests within their time.
+
+    If a request is not finished, the process ends at once, with exit code 1.
 
     Args:
         port: 0 is a free one.
-        on_start: Called with the URL when connections are accepted.
+        on_start: Called with the URL and the names of the runs when connections are accepted.
 
     Raises:
         UsageError: The address cannot be used, or two runs have the same name.
@@ -40,20 +47,31 @@ def serve(
     """
     metrics = Metrics()
     runs = load_runs(paths, limits, metrics, device, engine)
-    app = create_app(runs, limits, metrics)
+    app = create_app(runs, limits, metrics, host)
     config = uvicorn.Config(
         app,
+        http=Protocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=math.ceil(limits.seconds) + 1,
     )
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # What it logs is in the answers.
     # uvicorn ends with the signal that ended it, to which this is the handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with _listen(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
-        on_start(f"http://{shown}:{listener.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[listener])
+        on_start(f"http://{shown}:{listener.getsockname()[1]}", list(runs))
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            if metrics.cut or any(run.batcher.is_computing for run in runs.values()):
+                # An ordinary end would wait for the threads.
+                if metrics.cut:
+                    logger.error("%s not answered in time", format_count(metrics.cut, "request"))
+                sys.stdout.flush()
+                os._exit(1 if metrics.cut else 0)
 
 
 def _listen(host: str, port: int) -> socket.socket:

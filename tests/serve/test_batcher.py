@@ -13,7 +13,13 @@ from slotfill.data.tokenizers import Tokenizer
 
 pytest.importorskip("fastapi", reason="pip install 'slotfill[serve]'")
 
-from slotfill.serve.batcher import MAX_BATCH, Batcher, QueueFullError
+from slotfill.serve.batcher import (
+    MAX_BATCH,
+    MAX_BATCH_COST,
+    Batcher,
+    ClientGoneError,
+    QueueFullError,
+)
 
 
 class Tagger:
@@ -70,7 +76,43 @@ def test_a_batch_has_a_largest_size():
     batcher = Batcher(tagger, 10_000)
     asyncio.run(run())
     sizes = [len(texts) for texts, _ in tagger.batches]
-    assert sum(sizes) == 2000 and MAX_BATCH <= max(sizes) < MAX_BATCH + 100
+    assert sum(sizes) == 2000 and max(sizes) == MAX_BATCH
+
+
+def test_a_large_request_lets_others_have_their_turn():
+    async def run() -> None:
+        large = asyncio.create_task(batcher.tag(texts, nbest=1))
+        await asyncio.sleep(0)
+        assert texts_of(await batcher.tag(["small"])) == ["small"]
+        assert not large.done()
+        assert texts_of(await large) == texts
+
+    texts = [f"{number} " + "a" * (MAX_BATCH_COST // 4) for number in range(9)]
+    tagger = Tagger()
+    batcher = Batcher(tagger, 100)
+    asyncio.run(run())
+    assert [len(each) for each, _ in tagger.batches] == [2, 1, 2, 2, 2, 1]
+    assert batcher.waiting == 0
+
+
+def test_the_rest_of_a_request_is_not_tagged_when_nobody_waits_for_it():
+    async def is_gone() -> bool:
+        return True
+
+    async def run() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(batcher.tag(texts), 0.05)
+        with pytest.raises(ClientGoneError):
+            await batcher.tag(texts, is_gone=is_gone)
+        while batcher.waiting:
+            await asyncio.sleep(0.01)
+        await batcher.tag(["last"])
+
+    texts = ["a" * MAX_BATCH_COST] * 9
+    tagger = Tagger(0.1)
+    batcher = Batcher(tagger, 100)
+    asyncio.run(run())
+    assert len(tagger.batches) <= 5 and batcher.waiting == 0
 
 
 def test_a_text_that_fails_does_not_fail_others():

@@ -99,7 +99,8 @@ def download(page, folder: Path) -> list[tuple[str, list[tuple[str, int, int]], 
     """Return the corrections as slotfill reads them: texts, slots by characters, and intents."""
     with page.expect_download() as started:
         page.click("#download")
-    assert started.value.suggested_filename == "corrections.brackets"
+    run = page.input_value("#run")
+    assert started.value.suggested_filename == f"{run}-corrections.brackets"
     path = folder / "corrections.brackets"
     started.value.save_as(path)
     sentences = read_sentences(path, tokenizer=Tokenizer()).sentences
@@ -211,6 +212,47 @@ def test_slots_are_corrected_with_the_keyboard_alone(page):
     assert page.input_value("#slot") == "time"
     page.locator("#sentence mark").last.press("Delete")
     assert "now time" not in marks(page)
+    assert page.inner_text("#status") == "now is no slot now."
+    # The focus stays in the sentence as long as it has slots.
+    for left in range(len(marks(page)) - 1, -1, -1):
+        page.locator("#sentence mark:focus").press("Delete")
+        assert len(marks(page)) == left
+    assert page.evaluate("document.activeElement.id") == "text"
+
+
+def test_corrections_are_kept_for_each_run(page, tmp_path):
+    """The same sentence may be kept for two runs; what else is in the storage does no harm."""
+    page.evaluate("localStorage.setItem('corrections', 'null')")
+    page.reload()
+    predict(page, "hello Oslo")
+    page.click("#keep")
+    page.select_option("#run", "intents")
+    page.wait_for_function("() => answer?.intent === 'greeting'")
+    assert not page.is_visible("#corrections")
+    page.click("#keep")
+    assert [intent for *_, intent in download(page, tmp_path)] == ["greeting"]
+    page.select_option("#run", "run")
+    page.wait_for_function("() => answer && !answer.intent")
+    assert [intent for *_, intent in download(page, tmp_path)] == [None]
+    for content in ("[]", "3", "{", '{"run": 3}', '{"run": [null, {}]}'):
+        page.evaluate("content => localStorage.setItem('corrections', content)", content)
+        page.reload()
+        predict(page, "hello Oslo")
+        assert not page.is_visible("#corrections")
+
+
+def test_only_a_run_with_heat_maps_has_a_link_to_them(page):
+    def describe(route):
+        runs = route.fetch().json()
+        route.fulfill(json=[{**runs[0], "heat_maps": False}, *runs[1:]])
+
+    page.route("**/runs", describe)
+    page.reload()
+    predict(page, "hello Oslo")
+    assert not page.is_visible("#inspect")
+    page.select_option("#run", "intents")
+    page.wait_for_function("() => answer?.intent === 'greeting'")
+    assert page.is_visible("#inspect")
 
 
 def test_the_copied_commands_give_the_prediction(page, service):
@@ -240,9 +282,11 @@ def test_errors_are_shown(service, browser):
     view.fill("#text", "a" * 10_001)
     view.wait_for_selector("#status.error")
     assert view.inner_text("#status") == "text 0: 10,001 characters; at most 10,000 are allowed"
+    assert not view.is_visible("#keep"), "the sentence before is no longer shown"
     view.route("**/predict", lambda route: route.abort())
     view.fill("#text", "hello")
     view.wait_for_function("() => get('status').textContent === 'The service does not answer.'")
+    assert not view.is_visible("#keep")
     view.close()
 
 

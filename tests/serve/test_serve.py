@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import signal
@@ -11,6 +12,7 @@ import socket
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
@@ -18,7 +20,15 @@ import pytest
 from service import Service, serving
 from test_layers import loaded_after
 
+from slotfill.data.sentence import Sentence
+from slotfill.errors import ConfigError
+
 pytest.importorskip("fastapi", reason="pip install 'slotfill[serve]'")
+
+from slotfill.serve.app import create_app
+from slotfill.serve.limits import Limits
+from slotfill.serve.metrics import Metrics
+from slotfill.serve.served_run import ServedRun
 
 TEXTS = (
     "fly from Paris to Oslo",
@@ -68,7 +78,8 @@ def test_concurrent_requests_get_their_own_answers(service):
         ("/predicts", {}, 404, "Not Found"),
         ("/runs", {}, 405, "Method Not Allowed"),
         (PREDICT, b"[", 422, "the body is not JSON: Expecting value"),
-        (PREDICT, b"\xff", 400, "There was an error parsing the body"),
+        (PREDICT, b"\xff", 422, "the body is not JSON: it is not UTF-8"),
+        (PREDICT, b"1" * 5000, 422, "the body is not JSON: it has a number that is too long"),
         (PREDICT, [], 422, "the body must be a JSON object, with the header Content-Type"),
         (PREDICT, {}, 422, "texts: Field required"),
         (PREDICT, {"texts": "fly"}, 422, "texts: Input should be a valid list"),
@@ -78,14 +89,21 @@ def test_concurrent_requests_get_their_own_answers(service):
         (PREDICT, {"texts": ["", "a" * 10_001]}, 422, "text 1: 10,001 characters; at most 10,000"),
         (PREDICT, {"texts": ["a"] * 257}, 422, "257 texts; at most 256 are allowed in a request"),
         (PREDICT, {"texts": ["a" * 10_000] * 101}, 413, "the body is too large; at most 1,000,000"),
-        (PREDICT, b"[" * 100_000, 400, "There was an error parsing the body"),
+        (PREDICT, b"[" * 100_000, 422, "the body is not JSON: it is nested too deeply"),
+        (PREDICT, {"texts": [], "nbset": 3}, 422, "nbset: Extra inputs are not permitted"),
         (
-            "/predict",
-            {"tasks": [{"data": {"a": "b"}}]},
+            PREDICT,
+            {"texts": ["a" * 10_000], "nbest": 10},
             422,
-            "the data of a task has no text 'text'",
+            "10,000 characters in all texts; at most 9,090 are allowed with nbest 10: divide",
         ),
         ("/predict", {"tasks": [], "label_config": "<"}, 422, "label_config: not XML"),
+        (
+            "/setup",
+            {"schema": '<View><HyperText name="t"/><Labels name="l" toName="t"/></View>'},
+            422,
+            "label_config: no <Text>; other kinds are not supported",
+        ),
     ],
 )
 def test_a_wrong_request_gets_one_line(path, body, status, message, service):
@@ -108,11 +126,11 @@ def test_a_request_takes_a_limited_time(trained):
         host, port = service.address.split(":")
         with socket.create_connection((host, int(port)), timeout=30) as client:
             client.sendall(
-                b"POST /runs/run/predict HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"
+                b"POST /runs/run/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{"
             )
             answer = client.makefile("rb").read().decode()  # Until the service closes it.
-        assert answer.startswith("HTTP/1.1 503") and "retry-after: 1" in answer
-        assert answer.endswith('{"error":"no answer within 0.3 s"}')
+        assert answer.startswith("HTTP/1.1 408")
+        assert answer.endswith('{"error":"no complete body within 0.3 s"}')
         assert service.predict("hello there")
 
 
@@ -167,18 +185,56 @@ def test_a_replaced_run_is_loaded_without_losing_a_request(desk, corpus, cli):
         each.result()
     assert set(answers) == {("origin", "destination"), ("start", "destination")}
     assert answers.index(("start", "destination")) > 0
-    # A folder that is damaged is not used.
-    manifest = Path("run/manifest.json")
-    manifest.write_text(manifest.read_text().replace("a", "b"))
-    time.sleep(3.5)
-    (answer,) = service.predict("fly from Paris to Oslo")
-    assert [slot["name"] for slot in answer["slots"]] == ["start", "destination"]
-    code, err = service.stop()
-    lines = err.splitlines()
-    assert code == 0 and len(lines) == 2, err
-    assert lines[0] == "slotfill: run was replaced, and is loaded again"
-    assert lines[1].startswith("slotfill: run/manifest.json: ")
-    assert lines[1].endswith("; the run loaded before is kept")
+    assert service.stop() == (0, "slotfill: run has changed, and is loaded again\n")
+
+
+@pytest.fixture
+def served(trained, tmp_path, monkeypatch):
+    """The run `run` of the current folder, as the service holds it."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "run")
+    return ServedRun(Path("run"), Limits(), Metrics(), "cpu", "auto")
+
+
+def look(served) -> None:
+    """Look at the files of a run until they have not changed for a while."""
+    for _ in range(3):
+        asyncio.run(served._reload_if_changed())
+
+
+def test_damage_is_noticed_once_and_the_run_kept(served, trained, caplog):
+    before = served.run
+    for damage, message in (
+        (lambda: os.truncate("run/model.onnx", 100), "run/model.onnx: damaged"),
+        (lambda: Path("run/model.onnx").unlink(), "run/model.onnx: missing"),
+        (lambda: Path("run/manifest.json").unlink(), "run: not a complete run"),
+        (lambda: shutil.rmtree("run"), "no run folder run"),
+    ):
+        damage()
+        caplog.clear()
+        look(served)
+        look(served)
+        (found,) = caplog.messages
+        assert found.startswith(message) and found.endswith("; the run loaded before is kept")
+        assert served.run is before
+    caplog.clear()
+    shutil.copytree(trained, "run")
+    look(served)
+    assert caplog.messages == ["run has changed, and is loaded again"]
+    assert served.run is not before
+
+
+def test_a_packed_run_has_the_name_of_its_folder_and_is_loaded_again(served, cli, tmp_path):
+    assert cli("pack", "run", "--out", "run.zip").code == 0
+    packed = ServedRun(Path("run.zip"), Limits(), Metrics(), "cpu", "auto")
+    assert packed.name == served.name == "run"
+    assert served.has_heat_maps and not packed.has_heat_maps
+    before = packed.run
+    look(packed)
+    assert packed.run is before
+    Path(shutil.copy("run.zip", "other.zip")).replace("run.zip")
+    look(packed)
+    assert packed.run is not before
 
 
 @pytest.mark.parametrize(
@@ -187,7 +243,7 @@ def test_a_replaced_run_is_loaded_without_losing_a_request(desk, corpus, cli):
 )
 def test_the_end_waits_for_requests(number, code, err, trained):
     service = Service(trained, "--timeout", 60)
-    texts = ["fly from Paris to Oslo " * 20] * 256
+    texts = ["fly from Paris to Oslo " * 16] * 256
     with ThreadPoolExecutor(3) as clients:
         asking = [clients.submit(service.predict, *texts) for _ in range(3)]
         while 'waiting_texts{run="run"} 0.0' in service.send("GET", "/metrics")[1]:
@@ -207,17 +263,22 @@ def test_several_runs_are_served_by_name(trained, tmp_path):
             "name": "run",
             "slots": ["destination", "origin"],
             "intents": [],
+            "heat_maps": True,
         }
         name = "%E6%97%85%E8%A1%8C%201"
         assert service.predict("fly to Oslo", run=name) == service.predict("fly to Oslo")
         assert service.post(f"/label_studio/{name}/setup", {})[0] == 200
 
 
+LABELS = (
+    '<View><Header value="x"/><Text name="sentence" value="$utterance"/>'
+    '<Labels name="ner" toName="sentence">'
+    '<Label value="From" alias="origin"/><Label value="destination"/></Labels></View>'
+)
+
+
 def test_label_studio_gets_predictions_by_the_names_of_its_project(service):
-    config = (
-        '<View><Header value="x"/><Text name="sentence" value="$utterance"/>'
-        '<Labels name="ner" toName="sentence"><Label value="origin"/></Labels></View>'
-    )
+    config = LABELS
     setup = {"project": "1.1", "schema": config, "hostname": "", "access_token": ""}
     version = {"model_version": "slotfill run"}
     assert service.send("GET", "/health")[0] == 200
@@ -235,6 +296,27 @@ def test_label_studio_gets_predictions_by_the_names_of_its_project(service):
     assert destination["value"]["text"] == "New York"
 
 
+def test_label_studio_gets_what_its_project_can_hold(service):
+    """Tasks without a text have no result, unknown labels are left out, and nothing is trained."""
+    text = {"utterance": "fly from Paris to Oslo"}
+    tasks = [
+        {"data": data} for data in (text, {}, {"utterance": ["a"]}, {"utterance": "a" * 10001})
+    ]
+    request = {"tasks": [*tasks, {}] * 60, "label_config": LABELS.replace("destination", "to")}
+    status, answer = service.post("/predict", request)
+    labels = [[each["value"]["labels"] for each in found["result"]] for found in answer["results"]]
+    assert status == 200 and labels == [[["origin"]], [], [], [], []] * 60
+    for own in (LABELS.replace("</View>", "<Choices/></View>"), "<View/>", None):
+        status, answer = service.post("/predict", {"tasks": tasks[:1], "label_config": own})
+        assert status == 200
+    key = {"data": {"text": text["utterance"]}}
+    status, answer = service.post("/predict", {"tasks": [key], "label_config": None})
+    assert len(answer["results"][0]["result"]) == 2
+    event = {"action": "ANNOTATION_CREATED", "project": {"id": 1}}
+    assert service.post("/webhook", event) == (201, {"status": "ignored"})
+    assert service.post("/train", {"annotations": [], "project": "1.1"}) == (201, {})
+
+
 def test_gates_are_shown_as_the_command_inspect_shows_them(service, trained, cli, tmp_path):
     page = tmp_path / "page.html"
     assert cli("inspect", trained, "fly from Paris", "--html", page).code == 0
@@ -247,6 +329,188 @@ def test_gates_are_shown_as_the_command_inspect_shows_them(service, trained, cli
     ):
         code, answer = service.send("GET", f"/runs/run/inspect?{query}")
         assert code == status and json.loads(answer)["error"].startswith(message)
+
+
+def test_messages_do_not_name_files_of_the_service(served, caplog):
+    def fail(texts: list[str], nbest: int) -> list[Sentence]:
+        raise ConfigError("/home/me/tokenizer.py: no offsets")
+
+    Path("run").rename("secret")
+    found = call(served, "/runs/run/inspect", query=b"text=fly")
+    assert found == (503, b'{"error":"run cannot be loaded; the log says why"}')
+    served.batcher.tag_batch = fail
+    status, answer = call(served, PREDICT, b'{"texts": ["fly"]}')
+    assert (status, b"/home" in answer) == (422, False)
+    assert "secret" in caplog.messages[0] and "/home/me" in caplog.messages[1]
+
+
+def test_a_request_that_ends_with_the_service_is_counted(served):
+    async def run() -> None:
+        task = asyncio.create_task(call_app(served, metrics, PREDICT, b'{"texts": ["fly"]}'))
+        while not served.batcher.is_computing:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        assert await task == (503, b'{"error":"the service has ended"}')
+
+    def tag(texts: list[str], nbest: int) -> list[Sentence]:
+        time.sleep(0.1)
+        return []
+
+    metrics = Metrics()
+    served.batcher.tag_batch = tag
+    asyncio.run(run())
+    assert metrics.cut == 1
+
+
+def test_the_service_is_not_ready_while_requests_wait_for_long(served):
+    async def run() -> None:
+        async def ask() -> tuple[int, bytes]:
+            return await call_app(served, Metrics(), PREDICT, b'{"texts": ["fly"]}', limits=limits)
+
+        asking = asyncio.create_task(ask())
+        assert (await call_app(served, Metrics(), "/ready", limits=limits))[0] == 200
+        await asyncio.sleep(0.3)
+        assert (await call_app(served, Metrics(), "/ready", limits=limits))[0] == 503
+        assert (await asking)[0] == 503
+        assert (await call_app(served, Metrics(), "/ready", limits=limits))[0] == 200
+
+    limits = Limits(seconds=0.4)
+    served.batcher.tag_batch = lambda texts, nbest: time.sleep(0.5)
+    asyncio.run(run())
+
+
+async def call_app(
+    served: ServedRun,
+    metrics: Metrics,
+    path: str,
+    body: bytes = b"",
+    query: bytes = b"",
+    limits: Limits | None = None,
+) -> tuple[int, bytes]:
+    """Return the status and the body of an answer, without a connection."""
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    sent: list[dict[str, object]] = []
+    app = create_app({served.name: served}, limits or Limits(), metrics)
+    scope = {
+        "type": "http",
+        "method": "POST" if body else "GET",
+        "path": path,
+        "headers": [(b"content-type", b"application/json")],
+        "query_string": query,
+        "root_path": "",
+    }
+    with suppress(AttributeError):  # Of a bug, which uvicorn is told.
+        await app(scope, receive, send)
+    return sent[0]["status"], sent[1]["body"]
+
+
+def call(served: ServedRun, path: str, body: bytes = b"", query: bytes = b"") -> tuple[int, bytes]:
+    """Return what `call_app` returns."""
+    return asyncio.run(call_app(served, Metrics(), path, body, query))
+
+
+def exchange(service: Service, content: bytes) -> str:
+    """Return what the service sends for `content` until it closes the connection."""
+    host, port = service.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(content)
+        return client.makefile("rb").read().decode()
+
+
+def test_what_is_not_http_is_answered_as_every_error_and_not_logged(service):
+    for content in (
+        b"FOO / HTTP/1.1\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"hello\r\n\r\n",
+    ):
+        answer = exchange(service, content)
+        assert answer.startswith("HTTP/1.1 400 Bad Request\r\ncontent-type: application/json")
+        assert answer.endswith('\r\n\r\n{"error":"Invalid HTTP request received."}')
+    upgrade = b"Host: localhost\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+    assert exchange(service, b"GET /health HTTP/1.1\r\n" + upgrade).startswith("HTTP/1.1 200")
+
+
+def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(service):
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n"
+    began = time.monotonic()
+    host, port = service.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(head)
+        assert client.recv(1000).startswith(b"HTTP/1.1 413")
+    assert time.monotonic() < began + 1
+
+
+def test_requests_must_name_this_machine(service):
+    for name, status in (("evil.example", 400), ("localhost:80", 200), ("[::1]:80", 200)):
+        head = f"GET /health HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
+        assert exchange(service, head.encode()).startswith(f"HTTP/1.1 {status}")
+
+
+def test_head_is_as_get_and_pages_have_a_policy(service):
+    for path in ("/", "/docs", "/health", "/ready", "/runs", "/metrics"):
+        assert service.send("HEAD", path) == (200, "")
+    connection = service.connect()
+    connection.request("GET", "/")
+    policy = connection.getresponse().headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "connect-src 'self'" in policy
+    connection.close()
+
+
+def test_connections_without_a_request_are_closed_and_of_a_limited_number(monkeypatch):
+    from uvicorn import Config
+    from uvicorn.server import ServerState
+
+    from slotfill.serve import connections
+
+    async def app(scope: object, receive: object, send: object) -> None:
+        raise AssertionError("there is no request")
+
+    async def talk(content: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(content)
+        found = await reader.read()
+        writer.close()
+        return found
+
+    async def run() -> None:
+        nonlocal address
+        loop = asyncio.get_running_loop()
+        config, state = Config(app, log_config=None), ServerState()
+        server = await loop.create_server(
+            lambda: connections.Protocol(config, state, {}), "127.0.0.1", 0
+        )
+        address = server.sockets[0].getsockname()
+        began = time.monotonic()
+        idle = [asyncio.create_task(talk(content)) for content in (b"", b"GET / HTTP/1.1\r\nH:")]
+        await asyncio.sleep(0.1)
+        assert b"503 Service Unavailable" in await talk(b"")
+        assert await asyncio.gather(*idle) == [b"", b""]
+        assert 0.2 < time.monotonic() - began < 5
+        server.close()
+
+    address = ("", 0)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "max_connections", lambda: 2)
+    asyncio.run(run())
+
+
+def test_connections_that_cannot_be_accepted_are_reported_in_one_line(caplog):
+    from slotfill.serve.connections import report_problems
+
+    loop = asyncio.new_event_loop()
+    report_problems(loop)
+    error = OSError(24, "Too many open files")
+    for _ in range(2048):
+        message = "socket.accept() out of system resource"
+        loop.call_exception_handler({"message": message, "exception": error})
+    assert caplog.messages == ["too many connections: Too many open files"]
+    loop.close()
 
 
 def test_the_api_is_described_without_other_servers(service):
@@ -264,7 +528,7 @@ def test_wrong_use_is_one_line(trained, cli, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
     for words, message in (
         (("missing",), "no run folder missing"),
-        ((trained, tmp_path / "run"), "two runs are called run; rename a folder"),
+        ((trained, tmp_path / "run"), "two runs are called run; rename one"),
         ((trained, "--host", "no.such.host.invalid"), "--host no.such.host.invalid --port 8000: "),
     ):
         result = cli("serve", *words)
@@ -289,33 +553,11 @@ def test_answers_are_sent_at_once():
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_a_bug_is_answered_in_one_line(trained, caplog):
-    from slotfill.serve.app import create_app
-    from slotfill.serve.limits import Limits
-    from slotfill.serve.metrics import Metrics
-    from slotfill.serve.served_run import load_runs
-
-    async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": b'{"texts": ["fly"]}'}
-
-    async def send(message: dict[str, object]) -> None:
-        sent.append(message)
-
-    async def call() -> None:
-        headers = [(b"content-type", b"application/json")]
-        scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": headers}
-        await app(scope | {"query_string": b"", "root_path": ""}, receive, send)
-
-    sent: list[dict[str, object]] = []
-    runs = load_runs([trained], Limits(), Metrics(), "cpu", "auto")
-    app = create_app(runs, Limits(), Metrics())
-    del runs["run"].run
-    with pytest.raises(AttributeError):  # uvicorn logs it.
-        asyncio.run(call())
-    assert [sent[0]["status"], sent[1]["body"]] == [
-        500,
-        b'{"error":"an error of the service, which its log describes"}',
-    ]
+def test_a_bug_is_answered_in_one_line(served, caplog):
+    del served.run
+    status, answer = call(served, PREDICT, b'{"texts": ["fly"]}')
+    assert status == 500
+    assert answer == b'{"error":"an error of the service, which its log describes"}'
     (line,) = caplog.messages
     assert line.startswith(f"{PREDICT}: AttributeError: ")
 
@@ -323,10 +565,6 @@ def test_a_bug_is_answered_in_one_line(trained, caplog):
 def test_dates_are_relative_to_the_time_of_the_request(trained):
     """A predictor is made for each batch, so that `tomorrow` is not that of the start."""
     from datetime import datetime
-
-    from slotfill.serve.limits import Limits
-    from slotfill.serve.metrics import Metrics
-    from slotfill.serve.served_run import ServedRun
 
     run = ServedRun(trained, Limits(), Metrics(), "cpu", "auto")
     asked: list[datetime] = []

@@ -50,7 +50,14 @@ def test_the_limits_of_the_page_are_those_of_the_command_and_the_service():
     command = typer.main.get_command(app).commands["serve"]
     options = {option: each.default for each in command.params for option in each.opts}
     limits = Limits()
-    values = [limits.body, limits.characters, limits.texts, limits.queue, limits.seconds]
+    values = [
+        limits.body,
+        limits.characters,
+        limits.texts,
+        limits.cost,
+        limits.queue,
+        limits.seconds,
+    ]
     rows = read_rows("docs/serve.md", "limit")
     for (_, option, default, _), value in zip(rows, values, strict=True):
         assert float(default.replace(",", "")) == value

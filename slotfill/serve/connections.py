@@ -1,0 +1,98 @@
+"""Connections: how many there may be, and for how long without a request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+from functools import cache
+from http import HTTPStatus
+from time import monotonic
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS = 10.0
+"""Time in which a connection must send the head of a request, or it is closed."""
+
+_MAX_CONNECTIONS = 4096
+_RESERVED_FILES = 64
+"""How many files can be open beside the connections."""
+
+_REPORT_INTERVAL = 60.0
+"""Seconds between two lines on connections that cannot be accepted."""
+
+logger = logging.getLogger(__name__)
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP connections, of a limited number, that are closed unless they send requests."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Refuse a connection that is too many."""
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self.timeout_keep_alive_handler)
+        if len(self.connections) > max_connections():
+            self._refuse(503, "too many connections")
+
+    def on_headers_complete(self) -> None:
+        """Wait no longer for the head of a request."""
+        self._deadline.cancel()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless it is there."""
+        super().on_response_complete()
+        if self.cycle.response_complete:
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing."""
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP as every error."""
+        self._refuse(400, msg)
+
+    def _refuse(self, status: int, message: str) -> None:
+        body = json.dumps({"error": message}, separators=(",", ":"))
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write((head + body).encode())
+        self.transport.close()
+
+
+@cache
+def max_connections() -> int:
+    """Return how many connections may be open, of the files that this process may open."""
+    try:
+        import resource
+    except ImportError:  # Windows.
+        return _MAX_CONNECTIONS
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return _MAX_CONNECTIONS
+    return max(1, min(_MAX_CONNECTIONS, files - _RESERVED_FILES))
+
+
+def report_problems(loop: asyncio.AbstractEventLoop) -> None:
+    """Report connections that cannot be accepted in a line now and then, not each with its trace.
+
+    When there are more connections at once than files may be opened, asyncio tries as many times
+    as the queue of the socket is long, and again each second.
+    """
+    reported = -math.inf
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal reported
+        if not str(context["message"]).startswith("socket.accept()"):
+            loop.default_exception_handler(context)
+        elif monotonic() > reported + _REPORT_INTERVAL:
+            reported = monotonic()
+            logger.error("too many connections: %s", context["exception"].strerror)
+
+    loop.set_exception_handler(handle)
