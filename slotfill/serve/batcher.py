@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import accumulate, islice
 from time import monotonic
 
 from slotfill.data.sentence import Sentence
@@ -15,10 +14,10 @@ from slotfill.data.sentence import Sentence
 MAX_BATCH = 512
 """Largest number of texts of a batch."""
 
-MAX_BATCH_COST = 20_000
-"""Cost from which a batch takes no further text, so that none takes long."""
+MAX_BATCH_COST = 10_000
+"""Largest cost of the small requests of a batch, and of its part of a large one."""
 
-_CHECK_AFTER = 0.1
+_CHECK_AFTER = 0.5
 """Seconds from which it is checked whether the client of a request still waits."""
 
 Tag = Callable[[list[str], int], list[Sentence]]
@@ -44,9 +43,9 @@ class _Job:
     nbest: int
     is_gone: Callable[[], Awaitable[bool]] | None
     result: asyncio.Future[list[Sentence]]
+    rest: list[str]
+    """Those of its texts that wait."""
     arrived: float = field(default_factory=monotonic)
-    taken: int = 0
-    """Number of its texts that are tagged, or in a batch."""
     sentences: list[Sentence] = field(default_factory=list)
 
     @property
@@ -63,8 +62,8 @@ class Batcher:
     """Tags the texts of concurrent requests together, in a thread of its own.
 
     Requests that arrive while a batch is computed are the next batch. So one that is alone does
-    not wait, and the more there are, the larger the batches. A large request is several batches,
-    between which others have their turn.
+    not wait, and the more there are, the larger the batches. A large request is divided among
+    several, so that small ones do not wait for all of it; large ones wait for each other.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class Batcher:
         """Number of texts that wait."""
         self.is_computing = False
         """Whether its thread is tagging a batch."""
-        self._jobs: deque[_Job] = deque()
+        self._jobs: list[_Job] = []
         self._batch: list[_Share] = []
         self._thread = ThreadPoolExecutor(1)
         self._task: asyncio.Task[None] | None = None
@@ -114,7 +113,8 @@ class Batcher:
             raise QueueFullError
         if not texts:
             return []
-        job = _Job(texts, nbest, is_gone, asyncio.get_running_loop().create_future())
+        result = asyncio.get_running_loop().create_future()
+        job = _Job(texts, nbest, is_gone, result, texts)
         self._jobs.append(job)
         self.waiting += len(texts)
         if self._task is None or self._task.done():
@@ -129,29 +129,33 @@ class Batcher:
             await self._answer(self._batch)
 
     async def _take(self) -> list[_Share]:
-        """Return the next batch: of each job that somebody waits for, what there is room for."""
+        """Return the next batch: part of the first large job, and the small ones."""
         batch: list[_Share] = []
-        size = cost = 0
-        for _ in range(len(self._jobs)):
-            if size >= MAX_BATCH or cost >= MAX_BATCH_COST:
-                break
-            job = self._jobs.popleft()
+        room, budget, has_part = MAX_BATCH, MAX_BATCH_COST, False
+        for job in tuple(self._jobs):
+            count, costs = len(job.rest), [cost_of(text, job.nbest) for text in job.rest]
             if await _is_given_up(job):
-                self.waiting -= len(job.texts) - job.taken
+                self._take_share(job, count)
                 continue
-            share = []
-            for text in islice(job.texts, job.taken, job.taken + MAX_BATCH - size):
-                share.append(text)
-                cost += cost_of(text, job.nbest)
-                if cost >= MAX_BATCH_COST:
-                    break
-            batch.append((job, share))
-            size += len(share)
-            job.taken += len(share)
-            self.waiting -= len(share)
-            if job.taken < len(job.texts):
-                self._jobs.append(job)
+            if count <= room and (cost := sum(costs)) <= budget:
+                budget -= cost
+            elif has_part:
+                continue
+            else:
+                has_part = True
+                fitting = sum(1 for cost in accumulate(costs) if cost <= MAX_BATCH_COST)
+                count = min(max(fitting, 1), room)
+            batch.append(self._take_share(job, count))
+            room -= count
+            if not room:
+                break
+        self._jobs = [job for job in self._jobs if job.rest]
         return batch
+
+    def _take_share(self, job: _Job, count: int) -> _Share:
+        share, job.rest = job.rest[:count], job.rest[count:]
+        self.waiting -= count
+        return job, share
 
     async def _answer(self, batch: Sequence[_Share]) -> None:
         """Tag a batch; if that fails, tag the jobs one by one, so that only one of them fails."""

@@ -79,6 +79,19 @@ def test_a_batch_has_a_largest_size():
     assert sum(sizes) == 2000 and max(sizes) == MAX_BATCH
 
 
+def test_large_requests_wait_for_each_other():
+    """If all of them had their turn, none would be done in time at overload."""
+
+    async def run() -> None:
+        large = [asyncio.create_task(batcher.tag(["a" * MAX_BATCH_COST] * 3)) for _ in range(3)]
+        await large[0]
+        assert len(tagger.batches) <= 4
+
+    tagger = Tagger()
+    batcher = Batcher(tagger, 100)
+    asyncio.run(run())
+
+
 def test_a_large_request_lets_others_have_their_turn():
     async def run() -> None:
         large = asyncio.create_task(batcher.tag(texts, nbest=1))
@@ -87,15 +100,15 @@ def test_a_large_request_lets_others_have_their_turn():
         assert not large.done()
         assert texts_of(await large) == texts
 
-    texts = [f"{number} " + "a" * (MAX_BATCH_COST // 4) for number in range(9)]
+    texts = [f"{number} " + "a" * (MAX_BATCH_COST // 5) for number in range(9)]
     tagger = Tagger()
     batcher = Batcher(tagger, 100)
     asyncio.run(run())
-    assert [len(each) for each, _ in tagger.batches] == [2, 1, 2, 2, 2, 1]
+    assert sorted(len(each) for each, _ in tagger.batches) == [1, 1, 2, 2, 2, 2]
     assert batcher.waiting == 0
 
 
-def test_the_rest_of_a_request_is_not_tagged_when_nobody_waits_for_it():
+def test_the_rest_of_a_request_is_not_tagged_when_nobody_waits_for_it(monkeypatch):
     async def is_gone() -> bool:
         return True
 
@@ -108,6 +121,7 @@ def test_the_rest_of_a_request_is_not_tagged_when_nobody_waits_for_it():
             await asyncio.sleep(0.01)
         await batcher.tag(["last"])
 
+    monkeypatch.setattr("slotfill.serve.batcher._CHECK_AFTER", 0.05)
     texts = ["a" * MAX_BATCH_COST] * 9
     tagger = Tagger(0.1)
     batcher = Batcher(tagger, 100)
