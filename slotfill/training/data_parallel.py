@@ -7,6 +7,7 @@ several.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -66,8 +67,10 @@ class Workers:
         """The ids of the processes that this one has started."""
         self.store: TCPStore | None = None
         """Where they leave their errors."""
-        if not hasattr(os, "fork") and not self.is_launched:
+        if sys.platform != "linux" and not self.is_launched:  # Elsewhere torch cannot be forked.
             self.count = 1
+        self.sharing: dist.Work | None = None
+        """The exchange that `share_rows` has begun."""
         self.sums = torch.zeros(0)
         """The gradients of all parameters, the loss and the KL term, to be summed over ranks."""
 
@@ -99,6 +102,7 @@ class Workers:
                     os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
             self.children.clear()
+            self.store = None
             if dist.is_initialized():
                 dist.destroy_process_group()
 
@@ -114,7 +118,8 @@ class Workers:
         """Begin to tell the other processes which rows of `tables` the forward pass has used."""
         if self.count > 1 and self.tables:
             self.is_used = torch.cat([table.is_used for table in self.tables])
-            self.sharing = dist.all_reduce(self.is_used, dist.ReduceOp.MAX, async_op=True)
+            with _reported(self.store):
+                self.sharing = dist.all_reduce(self.is_used, dist.ReduceOp.MAX, async_op=True)
 
     def all_reduce(self, loss: Tensor, kl: Tensor) -> tuple[Tensor, Tensor]:
         """Sum the gradients over all processes; return the sums of losses and KL terms.
@@ -129,7 +134,9 @@ class Workers:
         with _reported(self.store):
             sums = [dist.all_reduce(self.sums, async_op=True)]
             if self.tables:
+                assert self.sharing is not None
                 self.sharing.wait()
+                self.sharing = None  # It keeps the connections.
                 used = self.is_used.split([len(table.weight) for table in self.tables])
                 for table, rows in zip(self.tables, used, strict=True):
                     sums.append(dist.all_reduce(table.collect(rows), async_op=True))
@@ -159,6 +166,8 @@ class Workers:
 
     def _work(self, rank: int, server: socket.socket, work: Callable[[], object]) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Freeing the connections of an earlier training would wait for threads that are not forked.
+        gc.freeze()
         try:
             self.rank, self.children = rank, []
             self._join(server)
@@ -183,12 +192,16 @@ class Workers:
             wait_for_workers=False,
             master_listen_fd=listening,
         )
+        interface, hook = os.environ.get("GLOO_SOCKET_IFNAME"), sys.excepthook
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-        hook = sys.excepthook
         dist.init_process_group(
             "gloo", store=self.store, rank=self.rank, world_size=self.count, timeout=TIMEOUT
         )
-        sys.excepthook = hook  # Not the one that puts the rank before every line.
+        # As they were: the hook of torch puts the rank before each line.
+        del os.environ["GLOO_SOCKET_IFNAME"]
+        if interface is not None:
+            os.environ["GLOO_SOCKET_IFNAME"] = interface
+        sys.excepthook = hook
 
 
 def join_launched(device: str) -> None:

@@ -87,7 +87,9 @@ def test_the_seed_determines_the_result():
 
 def test_resuming_from_a_checkpoint_changes_nothing():
     uninterrupted = run(make_trainer("train.processes=2"))
-    state = run(make_trainer("train.processes=2"), epochs=2).state_dict()
+    stopped = run(make_trainer("train.processes=2"), epochs=2)
+    state = stopped.state_dict()
+    assert history(run(stopped)) == history(uninterrupted)
     resumed = make_trainer("train.processes=2")
     torch.rand(7)
     resumed.load_state_dict(*state)

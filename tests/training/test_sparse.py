@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -106,3 +108,16 @@ def test_resuming_from_a_checkpoint_changes_nothing(average, processes):
     assert same(weights(resumed.model), weights(uninterrupted.model))
     assert same(ema_weights(resumed), ema_weights(uninterrupted))
     assert same(resumed.best_weights, uninterrupted.best_weights)
+
+
+@FORKS
+def test_training_leaves_no_connections():
+    """Their threads are not forked, so that a later training could wait for them forever."""
+
+    def threads():
+        names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+        return sum("gloo" in name or "tcpstore" in name for name in names)
+
+    before = threads()
+    trainer = run(make_trainer(NGRAMS, "train.processes=2", "train.epochs=1"))
+    assert threads() == before and len(trainer.history) == 1
