@@ -15,7 +15,11 @@ from slotfill.extras import required_for
 def serve(
     runs: Annotated[
         list[Path],
-        Argument(metavar="RUN...", parser=parse_run, help="Run folders; their names are in URLs."),
+        Argument(
+            metavar="RUN...",
+            parser=parse_run,
+            help="Run folders or packed files; their names are in URLs.",
+        ),
     ],
     host: Annotated[
         str, Option(help="Address to listen on; 0.0.0.0 lets other machines connect.")

@@ -14,8 +14,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.jsonl import Jsonl
@@ -34,6 +32,7 @@ from slotfill.serve.heat_maps import (
 )
 from slotfill.serve.limits import RETRY, LimitedRequests, Limits, error_response
 from slotfill.serve.metrics import MeasuredRequests, Metrics
+from slotfill.serve.middleware import HeadAsGet, KnownHosts
 from slotfill.serve.served_run import ServedRun
 from slotfill.version import __version__
 
@@ -126,7 +125,7 @@ def create_app(
     heat_maps = HeatMaps()
     app.add_middleware(LimitedRequests, limits=limits, on_cut=metrics.count_cut)
     app.add_middleware(MeasuredRequests, metrics=metrics)
-    app.add_middleware(_HeadAsGet)
+    app.add_middleware(HeadAsGet)
     _add_error_handlers(app)
 
     def find_run(name: str) -> ServedRun:
@@ -205,20 +204,8 @@ def create_app(
     }
     if host in ("localhost", "::1") or host.startswith("127."):
         names = ["localhost", "127.0.0.1", "[::1]", host]
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
+        app.add_middleware(KnownHosts, hosts=names)
     return app
-
-
-class _HeadAsGet:
-    """ASGI middleware that lets HEAD take the routes of GET; the server leaves out the body."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("method") == "HEAD":
-            scope = {**scope, "method": "GET"}
-        await self.app(scope, receive, send)
 
 
 def _describe(served: ServedRun) -> RunDescription:

@@ -11,7 +11,7 @@ from pathlib import Path
 from slotfill.data.sentence import Sentence
 from slotfill.errors import SlotfillError, UsageError
 from slotfill.runs.device import EngineName
-from slotfill.runs.load import load_run
+from slotfill.runs.load import Run, load_run
 from slotfill.runs.manifest import FILES
 from slotfill.runs.predict import Predictor
 from slotfill.serve.batcher import Batcher
@@ -77,12 +77,20 @@ class ServedRun:
             return
         self._tried = self._seen
         try:
-            self.run = await asyncio.to_thread(self._load)
+            self.run = await asyncio.to_thread(self._load_verified)
         except (SlotfillError, OSError) as error:
             logger.warning("%s; the run loaded before is kept", error)
             return
         self._reloads.inc()
         logger.warning("%s has changed, and is loaded again", self.name)
+
+    def _load_verified(self) -> Run:
+        """Return the run, all of whose files are intact, not only those that are loaded."""
+        run = self._load()
+        for name in FILES:
+            if run.files.has(name):
+                run.files[name]
+        return run
 
 
 def _state_of(path: Path) -> _State:
@@ -100,8 +108,14 @@ def _stat(file: Path) -> tuple[int, int, int] | None:
 
 
 def name_of(path: Path) -> str:
-    """Return the name by which the run `path` is served, the same for a folder and its zip."""
-    return path.resolve().name.removesuffix(".zip")
+    """Return the name by which the run `path` is served.
+
+    It is the same for a folder and its zip, and that of the package for the run of a wheel.
+    """
+    path = path.resolve()
+    if path.is_file() and (path.parent / "__init__.py").is_file():
+        return path.parent.name
+    return path.name.removesuffix(".zip")
 
 
 def load_runs(
