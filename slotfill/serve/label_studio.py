@@ -61,7 +61,7 @@ def make_router(run: ServedRun, limits: Limits) -> APIRouter:
 
     @router.post("/train", status_code=201, summary="Accept annotations, and do nothing")
     async def train() -> dict[str, str]:
-        """Train with `slotfill train` on an export of the project."""
+        """Train on an export of the project instead."""
         return {}
 
     @router.post("/predict", summary="Predict labels and choices for tasks")

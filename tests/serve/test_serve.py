@@ -259,6 +259,23 @@ def test_the_end_waits_for_requests(number, code, err, trained):
         service.send("GET", "/health")
 
 
+def test_a_second_signal_cuts_requests_and_ends_with_an_error(trained):
+    service = Service(trained, "--timeout", 60)
+    body = {"texts": ["a " * 5000] * 10}
+    with ThreadPoolExecutor(8) as clients:
+        asking = [clients.submit(service.post, PREDICT, body) for _ in range(8)]
+        while 'waiting_texts{run="run"} 0.0' in service.send("GET", "/metrics")[1]:
+            time.sleep(0.01)
+        service.process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        code, err = service.stop(signal.SIGINT)
+        answers = [each.result() for each in asking]
+    cut = [answer for status, answer in answers if status == 503]
+    assert cut and all(answer == {"error": "the service has ended"} for answer in cut)
+    assert code == 1
+    assert re.fullmatch(rf"slotfill: {len(cut)} requests? not answered in time\n", err)
+
+
 def test_several_runs_are_served_by_name(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "旅行 1")
     with serving(trained, tmp_path / "旅行 1") as service:
