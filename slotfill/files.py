@@ -206,14 +206,17 @@ def shorten_path(path: str) -> Path:
 
 
 def nearest_in_folder(path: Path, shown: Path | None = None) -> str:
-    """Return the end of a message on a missing `path`: the file with the nearest name, if any.
+    """Return the end of a message on a missing `path`: a link to nothing, or the nearest name.
 
     It is named like `shown`, the path as the user gave it.
     """
-    if str(path) == "-":
+    if str(shown or path) == "-":
         return "; this command reads files, and not the standard input"
+    for link in (shown or path, path):
+        if link.is_symlink():
+            return f": it is a link to {link.readlink()}, which is not there"
     try:
-        names = [entry.name for entry in path.parent.iterdir()]
+        names = [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
     except OSError:
         return ""
     near = get_close_matches(path.name, names, n=1)

@@ -117,6 +117,7 @@ def report(
         check_not_input(html, map(Path, paths))
     with spooled_standard_input() if paths == ["-"] else nullcontext():
         found = report_data(paths, overrides)
+    has_sentences = any(split.sentences for split in found.splits)
     if html is not None:
         from slotfill.lab.data import render_page
 
@@ -127,8 +128,10 @@ def report(
         write_json(asdict(found), indent=1)
     elif html is not None:
         echo(f"{html}: {format_count(len(found.findings), 'finding')}")
-    else:
+    elif has_sentences:
         _print_report(found)
+    if not has_sentences:
+        raise DataError(*(place for finding in found.findings for place in finding.places))
     failed = [each for each in found.findings if each.is_error or each.kind in kinds]
     if failed:
         raise DataError(*(f"{finding.kind}: {finding.message}" for finding in failed))

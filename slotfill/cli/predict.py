@@ -45,7 +45,8 @@ def _parse_now(text: str) -> datetime:
 def predict(
     run: RunPath,
     sentences: Annotated[
-        list[str] | None, Argument(metavar="SENTENCE", help="Texts to tag.")
+        list[str] | None,
+        Argument(metavar="SENTENCE", help="Texts to tag; - is standard input."),
     ] = None,
     input: Annotated[
         list[str] | None,
@@ -150,6 +151,8 @@ def predict(
     from slotfill.config.registry import FORMATS
     from slotfill.runs.predict import Predictor
 
+    if sentences == ["-"] and not input:
+        sentences = None
     if sentences and input:
         hint = "; quote a pattern, as --input 'logs/*.csv'" if text_column is not None else ""
         raise UsageError(f"give sentences or --input, not both{hint}")
@@ -227,8 +230,8 @@ def predict(
                 )
             )
     path = Path(input[0]) if input else None
-    texts: Iterable[Text] = sentences or _read_texts(
-        path, input_format, predictor.run.scheme, encoding_errors
+    texts: Iterable[Text] = sentences or predictor.check_lengths(
+        _read_texts(path, input_format, predictor.run.scheme, encoding_errors)
     )
     if on_terminal:
         from slotfill.cli import display

@@ -147,6 +147,7 @@ class PartSource:
 
         Raises:
             UsageError: The file is a user's, and `trust_external_parts` does not allow to run it.
+            ConfigError: The file is not Python, or has no single public class.
             RunError: Running it fails.
         """
         if self.module is None:
@@ -157,20 +158,21 @@ class PartSource:
     def _loaded(self) -> type:
         if self.module is not None:
             return getattr(importlib.import_module(self.module), self.class_node.name)
+        class_name = self.class_node.name
         name = "slotfill_part_" + hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
         spec = importlib.util.spec_from_file_location(name, self.path)
         assert spec is not None and spec.loader is not None
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             frames = extract_tb(error.__traceback__)
             lines = [frame.lineno for frame in frames if frame.filename == str(self.path)]
             raise RunError(
                 f"{self.path}:{lines[-1] if lines else 1}: running it failed with"
                 f" {type(error).__name__}: {error}"
             ) from error
-        return getattr(module, self.class_node.name)
+        return getattr(module, class_name)
 
 
 def user_part(file: str) -> PartSource:

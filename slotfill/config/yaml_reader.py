@@ -83,6 +83,8 @@ def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
 
 def parse_override(text: str) -> Any:
     """Return the value in the text of an override; raises ValueError for invalid YAML."""
+    if text.strip() == "-":  # The standard input of other programs; in YAML, a list.
+        return "-"
     try:
         return _read(text, _OverrideLoader, None)[0]
     except _YamlError as error:

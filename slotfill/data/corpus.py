@@ -85,7 +85,10 @@ def read_examples(
     if not examples and problems:
         raise DataError(*problems)
     if not examples:
-        raise DataError(f"{path}: no sentences; the file is empty")
+        has_content = path.is_file() and path.stat().st_size
+        raise DataError(
+            f"{path}: no sentences; the file {'has no words' if has_content else 'is empty'}"
+        )
     if split is None:
         if len({each.split for each in examples}) > 1:
             for each in examples:
@@ -156,7 +159,7 @@ def read_sentences(
         examples = [example for example in examples if not example.problems]
         if problems and not (list_problems and examples):
             raise DataError(*problems if list_problems else problems[:1])
-        kept, left_out = _leave_out(path, examples, labelled=labelled)
+        kept, left_out = _leave_out(path, examples, problems, labelled=labelled)
         sentences = align(
             kept, tokenizer, misaligned, keep_tokens, problems if list_problems else None
         )
@@ -169,8 +172,8 @@ def read_sentences(
         if intents and not intent_names(sentence.intent):
             problem = "the sentence has no intent; give it one, or set intent: null"
             problems.append(f"{sentence.location}: {problem}")
-    if problems and not list_problems:
-        raise DataError(problems[0])
+    if problems and not (list_problems and sentences):
+        raise DataError(*problems if list_problems else problems[:1])
     return result
 
 
@@ -190,11 +193,11 @@ def _paused_garbage_collection() -> Iterator[None]:
 
 
 def _leave_out(
-    path: Path | str, examples: Sequence[Example], *, labelled: bool
+    path: Path | str, examples: Sequence[Example], problems: Sequence[str], *, labelled: bool
 ) -> tuple[list[Example], list[Issue]]:
     """Return the examples that have words, and labels if `labelled`, and issues on the others.
 
-    Raises DataError if none has.
+    Raises DataError if none has, with `problems` on others.
     """
     kept: list[Example] = []
     left_out: list[Issue] = []
@@ -210,7 +213,10 @@ def _leave_out(
     if not kept:
         labels = any(issue.kind == "unlabelled" for issue in left_out)
         lack = "labels, which training and scoring need; label some" if labels else "words"
-        raise DataError(f"{path}: none of its {format_count(len(examples), 'sentence')} has {lack}")
+        if labels and all(example.intent for example in examples):
+            lack = "slots, only intents; to learn these alone, give each sentence empty slots, []"
+        count = format_count(len(examples), "sentence")
+        raise DataError(*problems, f"{path}: none of its {count} has {lack}")
     return kept, left_out
 
 

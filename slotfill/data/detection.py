@@ -62,6 +62,11 @@ def guess_format(path: Path) -> str:
         raise DataError(f"{path}: no sentences; the file is empty")
     for name, _ in _matching(list(list_formats()), head):
         return name
+    if path.suffix.lower() in (".yaml", ".yml"):
+        raise UsageError(
+            f"{path}: no sentences of Rasa or Snips NLU; a config is given alone, to data, check or"
+            " train, and names its own data"
+        )
     names = ", ".join(FORMATS.names())
     raise DataError(
         f"{path}: the format is not clear from its name or content; set data.format (convert:"

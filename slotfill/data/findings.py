@@ -77,7 +77,7 @@ def find_problems(splits: Mapping[str, ReadResult]) -> list[Finding]:
     findings += find_left_out(splits)
     for split, result in splits.items():
         if result.problems:
-            findings.append(find_errors(split, result.problems))
+            findings.append(_find_errors(split, result.problems))
         findings += _find_repairs(split, result)
         findings += _find_duplicates(split, result.sentences)
     for split, result in list(splits.items())[:1]:
@@ -89,19 +89,24 @@ def find_problems(splits: Mapping[str, ReadResult]) -> list[Finding]:
     return findings
 
 
-def find_errors(split: str, problems: Sequence[str]) -> Finding:
+def _find_errors(split: str, problems: Sequence[str]) -> Finding:
     """Return the finding on what of a split cannot be read, a line each."""
-    problems = sorted(problems, key=_place)
+    problems = sort_by_place(problems)
     count = format_count(len(problems), "error")
     where = list_some(dict.fromkeys(problem.partition(": ")[0] for problem in problems))
     message = f"{split}: {count}, at which check and train stop, at {where}"
     return Finding("errors", message, problems, is_error=True)
 
 
-def _place(problem: str) -> tuple[str, int]:
-    """Return the file and the line that a message begins with."""
-    match = re.match(r"(.*?):(?:row )?(\d+)\b", problem)
-    return (match[1], int(match[2])) if match else (problem, 0)
+def sort_by_place(problems: Iterable[str]) -> list[str]:
+    """Return messages in the order of the places that they begin with."""
+    return sorted(problems, key=_place)
+
+
+def _place(problem: str) -> tuple[str, int, int]:
+    """Return the file, the line and the number of the sentence that a message begins with."""
+    match = re.match(r"(.*?):(?:row )?(\d+)\b(?: \(sentence (\d+)\))?", problem)
+    return (match[1], int(match[2]), int(match[3] or 0)) if match else (problem, 0, 0)
 
 
 def find_left_out(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ class SplitSummary:
     """In tokens, as is the next."""
     max_length: int
     unknown_tokens: float | None
-    """The share of tokens that train does not have, in any case; None for train itself."""
+    """The share of tokens that train does not have, in any case; None for train."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,11 @@ def describe_data(
                 sum(lengths),
                 sum(len(sentence.slots or ()) for sentence in result.sentences),
                 len(intents),
-                median(lengths),
-                max(lengths),
-                None if split == "train" else unknown / max(sum(lengths), 1),
+                median(lengths or [0]),
+                max(lengths, default=0),
+                None
+                if split == "train" or not (known and lengths)
+                else unknown / max(sum(lengths), 1),
             )
         )
     names = _describe_names(splits)

@@ -279,3 +279,18 @@ def token_offsets(tokens: Sequence[str]) -> list[tuple[int, int]]:
     """Return the offsets of `tokens` in a text where they are joined by spaces."""
     starts = accumulate((len(token) + 1 for token in tokens), initial=0)
     return [(start, start + len(token)) for start, token in zip(starts, tokens, strict=False)]
+
+
+MAX_TOKENS = 20_000
+"""Longest sentence that is tagged; memory grows with its length, or its square with attention."""
+
+MAX_CHARACTERS = 50 * MAX_TOKENS
+"""Longest text of a sentence that is tagged."""
+
+
+def check_size(size: int, unit: str, allowed: int, location: str = "") -> None:
+    """Raise DataError if a sentence has more than `allowed` tokens or characters."""
+    if size > allowed:
+        problem = f"a sentence of {size:,} {unit}s; at most {allowed:,} are allowed"
+        where = f"{location}: " if location else ""
+        raise DataError(f"{where}{problem}: give one sentence a line")

@@ -24,13 +24,14 @@ def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> 
     findings: list[Finding] = []
     valid = splits.get("valid")
     labels = count_labels(valid or (), intents)
-    if valid is not None and not labels:
+    if valid and not labels:
         message = (
-            f"valid: none of its {len(valid)} sentences has a slot, so that its F1 is always 0; the"
-            " last epoch is kept; set data.valid=FILE, or data.holdout=0 to train on all sentences"
+            f"valid: none of its {format_count(len(valid), 'sentence')} has a slot, so that its F1"
+            " is always 0; the last epoch is kept; set data.valid=FILE, or data.holdout=0 to train"
+            " on all sentences"
         )
         findings.append(Finding("few-labels", message))
-    elif valid is not None and not ranks_epochs(valid, intents=intents):
+    elif valid and not ranks_epochs(valid, intents=intents):
         # The normal approximation of a 95 % interval, which is widest at an F1 of 50.
         margin = 196 * math.sqrt(0.25 / labels)
         message = (
@@ -39,7 +40,7 @@ def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> 
             f" to {margin:.0f} points); the last epoch is kept"
         )
         findings.append(Finding("few-labels", message))
-    for split in ("valid", "test"):
+    for split in splits if splits["train"] else ():
         for kind in ("slot", "intent") if intents else ("slot",):
             findings += _compare_names(splits, split, kind)
     return findings
@@ -75,10 +76,8 @@ def _compare_names(
     A name that `split` lacks is a problem where `split` has other names instead, or where at least
     five sentences with it were to be expected there.
     """
-    in_train, in_split = (
-        _count_names(splits["train"], kind),
-        _count_names(splits.get(split, ()), kind),
-    )
+    in_train = _count_names(splits["train"], kind)
+    in_split = _count_names(splits[split], kind)
     if not in_split:
         return
     if unknown := in_split.keys() - in_train.keys():

@@ -16,7 +16,15 @@ from slotfill.data.convert import write_checked
 from slotfill.data.corpus import ReadResult, draft_file, read_examples, read_sentences
 from slotfill.data.detection import guess_format
 from slotfill.data.folders import find_split, is_corpus, list_file_splits, list_splits
-from slotfill.data.sentence import Example, Issue, Sentence, intent_names
+from slotfill.data.sentence import (
+    MAX_CHARACTERS,
+    MAX_TOKENS,
+    Example,
+    Issue,
+    Sentence,
+    check_size,
+    intent_names,
+)
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import (
     ConfigError,
@@ -76,14 +84,22 @@ def read_split(
     )
     if split == "train" and not intents and not any(s.slots for s in result.sentences):
         problem = (
-            f"{path}: none of the {len(result.sentences):,} training sentences has a slot, so there"
-            " is nothing to learn; label the slots in some of them"
+            f"{path}: none of the {format_count(len(result.sentences), 'training sentence')} has a"
+            " slot, so there is nothing to learn; label the slots in some of them"
         )
         if all(intent_names(sentence.intent) for sentence in result.sentences):
             problem += ", or learn their intents alone with intent: attention"
         if not list_problems:
             raise DataError(problem)
         result = replace(result, problems=[*result.problems, problem])
+    for sentence in result.sentences:
+        try:
+            check_size(len(sentence.text), "character", MAX_CHARACTERS, sentence.location)
+            check_size(len(sentence.tokens), "token", MAX_TOKENS, sentence.location)
+        except DataError as error:
+            if not list_problems:
+                raise
+            result = replace(result, problems=[*result.problems, *error.messages])
     share = holdout_share(data) if split in ("train", "valid") else 0.0
     return _hold_out(result, share, split) if share else result
 
@@ -99,8 +115,9 @@ def _training_examples(data: DataConfig) -> list[Example]:
     path = split_path(data, "train")
     assert path is not None
     split = _split_in_file(data, path, "train")
-    # What cannot be read is said when the sentences are read.
-    return read_examples(path, format=data.format, scheme=data.scheme, split=split, problems=[])
+    with suppress(DataError):  # It is said when the sentences are read.
+        return read_examples(path, format=data.format, scheme=data.scheme, split=split, problems=[])
+    return []
 
 
 def _split_in_file(data: DataConfig, path: Path, split: str) -> str | None:
@@ -114,7 +131,7 @@ def split_names(data: DataConfig) -> list[str]:
     """Return the names of the splits that `read_split` can read."""
     names = [split for split in SPLITS if getattr(data, split)]
     if data.path:
-        folder = Path(data.path)
+        folder = shorten_path(data.path)
         if is_corpus(folder):
             # Those of SPLITS may have any name, as train.txt, and their format in their content.
             found = [each for each in SPLITS if find_split(folder, each, data.format)]

@@ -238,7 +238,7 @@ def _load_tokenizer(file: str) -> Any:
         raise ConfigError(f"{file}: its class has no method split(text), which returns offsets")
     try:
         return part()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         problem = f"failed with {type(error).__name__}: {error}"
         raise ConfigError(
             f"{shorten_path(file)}: {part.__name__}() {problem}", "data.tokenizer"
@@ -258,12 +258,14 @@ def _split_by(tokenizer: Any, file: str, text: str) -> list[tuple[int, int]]:
     try:
         returned = tokenizer.split(text)
         returned = list(returned) if isinstance(returned, Iterator) else returned
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         fail(f"failed with {type(error).__name__}: {error}")
     try:
-        spans = [(index(first), index(last)) for first, last in returned]
+        spans = [(_to_offset(first), _to_offset(last)) for first, last in returned]
     except (TypeError, ValueError):
         fail(f"returned {repr(returned)[:60]}; tokens are pairs of integers, as [(0, 3), (4, 7)]")
+    if empty := [span for span in spans if span[0] == span[1]]:
+        fail(f"returned {empty[0]}; a token has at least one character")
     if not spans and any(map(str.isalpha, text)):
         fail("returned no token, though the text has letters")
     filled: list[tuple[int, int]] = []
@@ -281,6 +283,13 @@ def _split_by(tokenizer: Any, file: str, text: str) -> list[tuple[int, int]]:
             filled.append((first, last))
         end = last
     return filled
+
+
+def _to_offset(value: Any) -> int:
+    """Return an integer of Python or NumPy; raises TypeError for another value, as True."""
+    if isinstance(value, bool):
+        raise TypeError
+    return index(value)
 
 
 NORMALIZATIONS = ("NFC", "NFKC", "none")

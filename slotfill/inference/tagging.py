@@ -9,9 +9,15 @@ from typing import NamedTuple
 import numpy as np
 
 from slotfill.data.batching import bucket_batches, make_batch
-from slotfill.data.sentence import Confidence, Reading, Sentence, Slot
+from slotfill.data.sentence import (
+    MAX_TOKENS,
+    Confidence,
+    Reading,
+    Sentence,
+    Slot,
+    check_size,
+)
 from slotfill.data.vocab import Vocab
-from slotfill.errors import DataError
 from slotfill.inference.calibration import Calibration
 from slotfill.inference.confidence import (
     in_domain_score,
@@ -28,15 +34,8 @@ BATCH_SIZE = 128
 BATCH_TOKENS = 1024
 """Largest batch, with padding: more is not faster, and the states of an LSTM take memory."""
 
-MAX_TOKENS = 20_000
-"""Longest sentence that is tagged; memory grows with its length, or its square with attention."""
-
 _IMPOSSIBLE = -1e4
 """The score of a tag that a rule rules out."""
-
-MAX_CHARACTERS = 50 * MAX_TOKENS
-"""Longest text that is split into tokens."""
-
 
 MAX_CANDIDATES = 5
 """Intents that are given instead of one that is below its threshold."""
@@ -144,7 +143,7 @@ def tag_batches(
     """
     nonempty = [index for index, sentence in enumerate(sentences) if sentence.tokens]
     lengths = [len(sentences[index].tokens) for index in nonempty]
-    _check_size(max(lengths, default=0), "tokens", MAX_TOKENS)
+    check_size(max(lengths, default=0), "token", MAX_TOKENS)
     for positions in bucket_batches(lengths, BATCH_SIZE, max_tokens=BATCH_TOKENS):
         indices = [nonempty[position] for position in positions]
         batch = make_batch([sentences[index].tokens for index in indices], engine.indexers)
@@ -246,16 +245,3 @@ def predict(
             readings = apply_rules(rules, sentence, confidences[index].readings)
             confidences[index] = confidences[index]._replace(slots=after, readings=readings)
     return Predictions(slots, intents, None if calibration is None else confidences)
-
-
-def check_length(text: str) -> None:
-    """Raise DataError if `text` has more than `MAX_CHARACTERS` characters, before it is split."""
-    _check_size(len(text), "characters", MAX_CHARACTERS)
-
-
-def _check_size(size: int, unit: str, allowed: int) -> None:
-    if size > allowed:
-        raise DataError(
-            f"a sentence of {size:,} {unit}; at most {allowed:,} are allowed: give one sentence a"
-            " line"
-        )

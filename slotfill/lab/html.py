@@ -55,4 +55,5 @@ def breakable(name: str) -> Markup:
     """Return `name` as HTML in which a line can break after dots, underscores and #."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"(?<=[._#])(?=\w)", "<wbr>", str(escape(printable(name)))))
+    parts = re.split(r"(?<=[._#])(?=\w)", printable(name))
+    return Markup("<wbr>").join(map(escape, parts))

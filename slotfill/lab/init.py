@@ -105,10 +105,13 @@ def infer_config(source: Path, out: Path) -> tuple[dict[Path, str], list[str]]:
     elif share:
         splits = [split for split in splits if split != "valid"]
         lines.append("  holdout: 0  # too few sentences to hold one out as valid")
-        reasons.append(f"holdout: 0, since {count} sentences are too few to hold one out")
+        reasons.append(
+            f"holdout: 0, since {format_count(count, 'sentence')} cannot spare one for valid"
+        )
     if learns_intents:
         lines.append(f"intent: attention  # {format_count(len(intents), 'intent')}")
-        reasons.append(f"intent: attention, since all sentences have one of {len(intents)} intents")
+        found = format_count(len(intents), "intent")
+        reasons.append(f"intent: attention, since all sentences have one of {found}")
     elif with_intent:
         reasons.append(
             f"intent: none, since only {with_intent:,} of {count:,} sentences have one"

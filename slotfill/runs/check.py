@@ -10,12 +10,12 @@ from slotfill.config.builtin import default_config, is_config, load_config
 from slotfill.config.models import Config, DataConfig, external_part_files
 from slotfill.config.registry import are_external_parts_trusted
 from slotfill.data.corpus import ReadResult
-from slotfill.data.findings import Finding, find_errors, find_problems
+from slotfill.data.findings import Finding, find_problems, sort_by_place
 from slotfill.data.folders import split_name
 from slotfill.data.report import DataReport, describe_data
 from slotfill.data.sentence import intent_names
 from slotfill.data.split_findings import check_splits, check_values
-from slotfill.data.splits import SPLITS, read_split, split_names
+from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, split_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import check_slot_names
@@ -51,8 +51,12 @@ def check_config(
     results, summaries, problems = {}, [], list[str]()
     with loaded.locate_errors():
         for split in sorted(split_names(loaded.data), key=_rank_split):
-            result = _read(loaded, loaded.data, split)
-            problems += result.list_problems()
+            try:
+                result = _read(loaded, loaded.data, split)
+            except DataError as error:
+                problems += sort_by_place(error.messages)
+                continue
+            problems += sort_by_place(result.list_problems())
             results[split] = result
             slots = sum(len(sentence.slots or ()) for sentence in result.sentences)
             counts = [(len(result.sentences), "sentence"), (slots, "slot")]
@@ -66,7 +70,7 @@ def check_config(
                 summary += f", {format_count(result.repaired_tags, 'tag')} repaired"
             summaries.append(f"{split}: {summary}")
         if problems:
-            raise DataError(*problems)
+            raise DataError(*dict.fromkeys(problems))
         slot_names = {slot.name for s in results["train"].sentences for slot in s.slots or ()}
         sentence_weights(results["train"].sentences, loaded.train)
         check_slot_names("thresholds", loaded.thresholds, slot_names)
@@ -101,19 +105,21 @@ def report_data(words: Sequence[str], overrides: Sequence[str] = ()) -> DataRepo
         overrides = [_set_path("data.train", train), *overrides]
     word = words[0] if words and not train else None
     name, config = _load(word, overrides)
-    unreadable = []
     with config.locate_errors():
-        others = [split for split in split_names(config.data) if split != "train"]
-        sources = {split: (config.data, split) for split in sorted(others, key=_rank_split)}
+        names = sorted(split_names(config.data), key=_rank_split)
+        sources = {split: (config.data, split) for split in names}
         for split, path in paths.items():
             sources[split] = (config.data.model_copy(update={"test": path}), "test")
-        splits = {"train": _read(config, config.data, "train")}
+        tokenizer = fit_tokenizer(config.data)
+        splits: dict[str, ReadResult] = {}
         for split, (data, own_name) in sources.items():
             try:
-                splits[split] = _read(config, data, own_name, splits["train"].tokenizer)
+                splits[split] = _read(config, data, own_name, tokenizer)
             except DataError as error:
-                unreadable.append(find_errors(split, error.messages))
-    findings = [*unreadable, *find_all(config, splits)]
+                known = {each for result in splits.values() for each in result.problems}
+                problems = [each for each in error.messages if each not in known]
+                splits[split] = ReadResult([], tokenizer, problems=problems)
+    findings = find_all(config, splits)
     findings.sort(key=lambda finding: not finding.is_error)
     return describe_data(name, splits, findings)
 

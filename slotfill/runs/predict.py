@@ -14,11 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.base import Format
 from slotfill.data.formats.jsonl import Jsonl
-from slotfill.data.sentence import Example, Sentence
+from slotfill.data.sentence import (
+    MAX_CHARACTERS,
+    MAX_TOKENS,
+    Example,
+    Sentence,
+    check_size,
+)
 from slotfill.errors import DataError, UsageError
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.stream import ordered_map, read_ahead
-from slotfill.inference.tagging import check_length, predict
+from slotfill.inference.tagging import predict
 from slotfill.runs.device import EngineName
 from slotfill.runs.load import Run, load_run
 
@@ -191,17 +197,19 @@ class Predictor:
         return sentences
 
     def _tokenize(self, text: Text) -> Sentence:
-        tokenize = self.run.vocab.tokenizer.tokenize
-        if isinstance(text, str):
-            check_length(text)
-            return tokenize(text)
-        try:
-            check_length(text.text)
-        except DataError as error:
-            raise DataError(f"{text.location}: {error}") from None
-        sentence = tokenize(text.text, text.location)
-        sentence.extra = text.extra
+        example = Example(text) if isinstance(text, str) else text
+        check_size(len(example.text), "character", MAX_CHARACTERS, example.location)
+        sentence = self.run.vocab.tokenizer.tokenize(example.text, example.location)
+        check_size(len(sentence.tokens), "token", MAX_TOKENS, example.location)
+        sentence.extra = example.extra
         return sentence
+
+    def check_lengths(self, texts: Iterable[Example]) -> Iterator[Example]:
+        """Yield `texts`; raises DataError at one that is too long to be tagged."""
+        for text in texts:
+            if len(text.text) > MAX_TOKENS:  # No sentence has more tokens than characters.
+                self._tokenize(text)
+            yield text
 
     def stream(self, texts: Iterable[Text]) -> Iterator[list[Sentence]]:
         """Yield the tagged sentences of `texts` in order, in groups, as soon as they are tagged.

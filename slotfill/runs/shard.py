@@ -34,5 +34,5 @@ def parse_shard(text: str | None) -> Shard:
         return ALL
     match = re.fullmatch(r"(\d{1,5})/(\d{1,5})", text, re.ASCII)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard {text}: must be K/N with K from 1 to N, as 3/64")
+        raise UsageError(f"--shard {text}: must be K/N with K from 1 to N, at most 99999, as 3/64")
     return Shard(int(match[1]) - 1, int(match[2]))

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.data.arrow import Feature
+from slotfill.data.sentence import Example
 from slotfill.data.tables import Table, check_table, is_table, open_table
-from slotfill.errors import DataError, UsageError
+from slotfill.errors import UsageError
 from slotfill.files import nearest_in_folder, replaced_at_end
-from slotfill.inference.tagging import check_length
 from slotfill.runs.predict import Predictor, Text
 from slotfill.runs.shard import ALL, Shard, parse_shard
 
@@ -108,13 +108,13 @@ def prediction_columns(predictor: Predictor) -> dict[str, Feature]:
 
 
 def _predict(
-    table: Table, batches: Iterable[tuple[list[str], Any]], render: Render
+    table: Table, batches: Iterable[tuple[list[Text], Any]], render: Render
 ) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
     """Yield the rows of each batch with their predictions, in constant memory."""
     waiting: deque[tuple[int, Any]] = deque()
 
     # Read ahead by another thread: a batch waits before its first text is predicted.
-    def texts() -> Iterator[str]:
+    def texts() -> Iterator[Text]:
         for batch, rows in batches:
             if batch:
                 waiting.append((len(batch), rows))
@@ -129,7 +129,7 @@ def _predict(
 
 
 def predict_values(
-    texts: Iterable[str], columns: Iterable[str], render: Render
+    texts: Iterable[Text], columns: Iterable[str], render: Render
 ) -> Iterator[dict[str, Any]]:
     """Yield the values of the columns of predictions for each text."""
     for chunk in render(texts):
@@ -138,7 +138,7 @@ def predict_values(
             yield {name: prediction.get(name) for name in columns}
 
 
-def _read_part(table: Table, task: TableTask) -> Iterator[tuple[list[str], Any]]:
+def _read_part(table: Table, task: TableTask) -> Iterator[tuple[list[Text], Any]]:
     """Yield the batches of the rows of a task."""
     part, parts = task.shard
     count = table.count_rows() if parts > 1 else 0
@@ -150,12 +150,9 @@ def _read_part(table: Table, task: TableTask) -> Iterator[tuple[list[str], Any]]
         if parts > 1:
             first, last = max(start - position, 0), min(stop - position, last)
         if first < last:
-            for row, text in enumerate(texts[first:last], position + first + 1):
-                try:
-                    check_length(text)
-                except DataError as error:
-                    raise DataError(f"{table.path}: row {row}: {error}") from None
-            yield texts[first:last], rows[first:last]
+            numbered = enumerate(texts[first:last], position + first + 1)
+            located = [Example(text, location=f"{table.path}: row {row}") for row, text in numbered]
+            yield located, rows[first:last]
         position += len(texts)
 
 
@@ -168,7 +165,10 @@ def _find(pattern: str) -> list[Path]:
         return [path]
     # Path.glob takes no absolute pattern.
     names = map(Path, sorted(glob(pattern, recursive=True)))  # noqa: PTH207
-    files = [name for name in names if name.is_file()]
-    if not files:
-        raise UsageError(f"{path}: no such file{nearest_in_folder(path)}")
+    files = [name for name in names if is_table(name) or not name.is_dir()]
+    for file in files or [path]:
+        if file.is_dir():
+            raise UsageError(f"{file}: is a folder; give a pattern for its files, as '{file}/*'")
+        if not file.exists():
+            raise UsageError(f"{file}: no such file{nearest_in_folder(file)}")
     return files

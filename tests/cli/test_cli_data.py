@@ -14,6 +14,7 @@ from conftest import standard_input
 
 from slotfill.data.corpus import read_sentences
 from slotfill.data.findings import KINDS
+from slotfill.data.sentence import MAX_TOKENS
 
 LINES = [
     f"{verb} [City{index % 7}]({slot}) at [{index}](time)\n"
@@ -222,7 +223,8 @@ def test_errors_in_one_split_do_not_hide_the_others(folder, cli):
     write("valid.md", ["]\n", "[\n"])
     write("test.md", ["leave [City1](origin)\n", "]\n"])
     found = report(cli, ".", code=3)
-    assert [split["name"] for split in found["splits"]] == ["train", "test"]
+    sizes = {split["name"]: split["sentences"] for split in found["splits"]}
+    assert sizes == {"train": len(LINES), "valid": 0, "test": 1}
     errors = {
         each["message"].partition(":")[0]: [place.partition(": ")[0] for place in each["places"]]
         for each in found["findings"]
@@ -235,6 +237,88 @@ def test_errors_in_one_split_do_not_hide_the_others(folder, cli):
     }
 
 
+OUT_OF_TEXT = '{"text": "to Rome", "slots": [{"name": "goal", "start": 50, "end": 60}]}\n'
+WITHOUT_SENTENCES = {  # Files in which no sentence can be read, and the lines that cannot.
+    "offsets.jsonl": ([OUT_OF_TEXT] * 2, ["offsets.jsonl:1", "offsets.jsonl:2"]),
+    "rows.jsonl": (['{"text": 3}\n', "[\n"], ["rows.jsonl:1", "rows.jsonl:2"]),
+    "cells.csv": (["text,intent\n", "go\n", "a,b\n"], ["cells.csv:2", "cells.csv"]),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_SENTENCES)
+def test_a_file_of_nothing_but_errors_has_a_report(name, folder, cli):
+    lines, expected = WITHOUT_SENTENCES[name]
+    write(name, lines)
+    found = report(cli, name, code=3)
+    assert found["splits"][0]["sentences"] == 0 and not found["names"]
+    (errors,) = found["findings"]
+    assert [place.partition(": ")[0] for place in errors["places"]] == expected
+    listed = "".join(f"slotfill: {place}\n" for place in errors["places"])
+    for command in ("data", "check"):
+        printed = cli(command, name)
+        assert (printed.code, printed.out, printed.err) == (3, "", listed)
+    assert cli("data", name, "--html", "page.html").code == 3
+    assert all(f"{place}" in Path("page.html").read_text() for place in expected)
+
+
+def test_errors_of_train_do_not_hide_those_of_other_splits(folder, cli):
+    write("train.jsonl", [OUT_OF_TEXT])
+    write("valid.json", ['[{"text": 3}]'])
+    write("test.jsonl", [OUT_OF_TEXT, '{"text": "go", "slots": []}\n'])
+    places = ["train.jsonl:1", "valid.json:1", "test.jsonl:1"]
+    found = report(cli, ".", code=3)
+    assert [split["sentences"] for split in found["splits"]] == [0, 0, 1]
+    assert [each["message"].rpartition(" at ")[2] for each in found["findings"]] == places
+    checked = cli("check", ".")
+    lines = checked.err.splitlines()
+    assert (checked.code, checked.out) == (3, "")
+    assert [line.split(": ")[1] for line in lines] == places
+
+
+@pytest.mark.parametrize("lines", [["text\n", "fly home\n"], ["text,intent\n", "fly home,go\n"]])
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_csv_of_texts_alone_is_unlabelled(lines, suffix, folder, cli):
+    write(f"own.{suffix}", [line.replace(",", "\t") for line in lines])
+    for command in ("data", "check", "init"):
+        refused = cli(command, f"own.{suffix}")
+        assert refused.code == 3 and ": none of its 1 sentence has " in refused.err
+        assert ("empty slots, []" in refused.err) == ("intent" in lines[0])
+    assert cli("convert", f"own.{suffix}", "new.jsonl").code == 0
+    intent = ', "intent": "go"' if "intent" in lines[0] else ""
+    assert Path("new.jsonl").read_text() == f'{{"text": "fly home"{intent}}}\n'
+
+
+def test_sentences_that_cannot_be_tagged_are_refused_before_training(folder, cli):
+    write("own.md", [*LINES, "to " * (MAX_TOKENS + 1) + "\n"])
+    message = f"own.md:{len(LINES) + 1}: a sentence of 20,001 tokens; at most 20,000 are allowed"
+    for command in ("data", "check", "train"):
+        refused = cli(command, "data.path=own.md", *(["--out", "run"] * (command == "train")))
+        assert refused.code == 3 and message in refused.err + refused.out
+
+
+def test_a_config_stands_alone(folder, cli):
+    write("own.md", LINES)
+    write("my.yaml", ["data:\n  path: own.md\n"])
+    for words in (["data", "my.yaml", "own.md"], ["split", "my.yaml", "--out", "new"]):
+        refused = cli(*words)
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert "my.yaml: " in refused.err and "a config is given alone" in refused.err
+    write("blank.md", ["\u200b\n"])
+    assert (
+        cli("data", "blank.md").err == "slotfill: blank.md: no sentences; the file has no words\n"
+    )
+    for command in ("data", "check", "train"):
+        assert "reads files, and not the standard input" in cli(command, "data.path=-").err
+
+
+def test_a_link_to_nothing_is_named_as_one(folder, cli):
+    Path("own.md").symlink_to("gone.md")
+    for words in (["data", "own.md"], ["convert", "own.md", "new.jsonl"], ["init", "own.md"]):
+        refused = cli(*words)
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert refused.err.endswith(": it is a link to gone.md, which is not there\n")
+
+
 def test_check_prints_the_line_of_each_problem(folder, cli):
     write("own.md", LINES + [line for lines in MISTAKES.values() for line in lines])
     problems = [each for each in report(cli, "own.md")["findings"] if not each["is_usual"]]
@@ -245,10 +329,12 @@ def test_check_prints_the_line_of_each_problem(folder, cli):
 
 
 def test_page_has_every_place_and_escapes_texts(folder, cli):
-    write("own.md", [*LINES, "<script>alert(1)</script> [a&b](goal)\n", "a [b](<i>)\n", LINES[3]])
+    more = ["<script>alert(1)</script> [a&b](goal)\n", "a [b](<i>) [c](o'clock) [d](a&b.c_d)\n"]
+    write("own.md", [*LINES, *more, LINES[3]])
     assert cli("data", "own.md", "--html", "own.html").code == 0
     page = Path("own.html").read_text(encoding="utf-8")
     assert "<i>)" not in page and "alert(1)</script>" not in page and "own.md:83" in page
+    assert ">o&#39;clock<" in page and ">a&amp;b.<wbr>c_<wbr>d<" in page
     assert cli("data", "own.md", "--html", "own.html").code == 2
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import start
 
+from slotfill.data.sentence import MAX_TOKENS
 from slotfill.runs.predict import Predictor
 
 TEXTS = ["leave New York for Oslo please", None, "arrive Lima", 'a; "b", c', "zzz"]
@@ -287,3 +288,39 @@ def test_options_of_tables_need_a_text_column(trained, cli):
     for words in (("--out", "b"), ("--shard", "1/2"), ("--resume",), ("--input", "b")):
         result = cli("predict", trained, "--input", "a", *words)
         assert (result.code, "--text-column" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize("name", [CSV, JSONL, PARQUET])
+def test_a_sentence_that_is_too_long_is_named_and_other_files_are_predicted(name, trained, cli):
+    source = write_table(name, [*TEXTS, "to " * (MAX_TOKENS + 1)])
+    write_table(f"b{source.suffix}")
+    words = ("predict", trained, "--text-column", "utterance", "--input", f"?{source.suffix}")
+    refused = cli(*words, "--out", "new")
+    assert refused.code == 3 and refused.err.startswith(
+        f"slotfill: {name}: row {len(TEXTS) + 1}: a sentence of 20,001 tokens; at most 20,000"
+    )
+    assert [path.name for path in Path("new").iterdir()] == [f"b{source.suffix}"]
+
+
+def test_patterns_pass_over_no_broken_link_and_no_folder_named_as_a_table(trained, cli):
+    write_table(CSV)
+    Path("sub").mkdir()
+    words = ("predict", trained, "--text-column", "utterance", "--out", "new", "--input")
+    Path("z.csv").symlink_to("gone.csv")
+    message = "slotfill: z.csv: no such file: it is a link to gone.csv, which is not there\n"
+    for pattern in ("*.csv", "z.csv"):
+        refused = cli(*words, pattern)
+        assert (refused.code, refused.err) == (2, message)
+    Path("z.csv").unlink()
+    Path("z.csv").mkdir()
+    assert "z.csv: is a folder" in cli(*words, "*.csv").err
+    Path("z.csv").rmdir()
+    assert cli(*words, "[as]*").code == 0
+
+
+def test_what_a_link_leads_to_is_written(trained, cli):
+    write_table(CSV)
+    Path("new.csv").symlink_to("target.csv")
+    words = ("predict", trained, "--text-column", "utterance", "--input", CSV, "--out", "new.csv")
+    assert cli(*words).code == 0 and cli(*words).code == 2
+    assert Path("new.csv").is_symlink() and len(read_table("target.csv")) == len(TEXTS)

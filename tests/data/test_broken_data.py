@@ -23,7 +23,7 @@ BROKEN = [
         {"a.conll": "\n \n\t\n"},
         "a.conll",
         {},
-        "@/a.conll: no sentences; the file is empty",
+        "@/a.conll: no sentences; the file has no words",
     ),
     (
         "an empty file of no known ending",

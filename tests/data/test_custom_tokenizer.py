@@ -178,3 +178,19 @@ def test_a_file_without_a_tokenizer_is_refused(custom, cli, tmp_path):
     assert result.code == 2 and "there is no file ./nnn.py" in result.err
     result = cli("check", "taipei", "data.tokenizer=word")
     assert "did you mean 'words'" in result.err and all(name in result.err for name in TOKENIZERS)
+    Path(tmp_path, "open.py").write_text("class Mine(\n")
+    result = cli("check", "taipei", f"data.tokenizer={tmp_path}/open.py", "--trust")
+    assert result.code == 2 and "open.py:1: not Python: '(' was never closed\n" in result.err
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return [(0, 0), (0, len(text))]", r"returned \(0, 0\); a token has at least one char"),
+        ("return [(0, True), (1, 3)]", r"returned \[\(0, True\), .* tokens are pairs of integers"),
+        ("raise SystemExit(5)", "failed with SystemExit: 5"),
+    ],
+)
+def test_no_exit_no_empty_token_and_no_truth_value_is_accepted(body, message, custom):
+    with pytest.raises(ConfigError, match=message):
+        custom(splitting(body)).tokenize("fly")

@@ -8,6 +8,7 @@ from slotfill.config.models import DataConfig
 from slotfill.data.corpus import read_sentences
 from slotfill.data.findings import find_problems
 from slotfill.data.sentence import Slot
+from slotfill.data.split_findings import check_splits
 from slotfill.data.splits import read_split, split_names
 from slotfill.errors import DataError
 
@@ -30,6 +31,19 @@ TRAIN = "".join(f"fly to [City{index}](city)\n" for index in range(20))
 def test_a_clean_corpus_has_no_findings(tmp_path):
     files = {"train.md": TRAIN, "valid.md": "go to [Oslo](city)\n"}
     assert findings(tmp_path, files) == []
+
+
+@pytest.mark.parametrize("split", ["valid", "test", "weather", "2026"])
+def test_names_of_every_split_are_compared_with_those_of_train(split, tmp_path):
+    (tmp_path / "train.md").write_text(TRAIN)
+    (tmp_path / f"{split}.md").write_text("go to [Oslo](town)\n")
+    data = DataConfig(path=str(tmp_path), holdout=0)
+    splits = {each: read_split(data, each).sentences for each in split_names(data)}
+    found = [each.message for each in check_splits(splits, intents=False) if each.kind == "names"]
+    assert found == [
+        f"{split}: slot names that train does not have and the model cannot learn: 'town'",
+        f"train: slot names that {split} does not have: 'city'",
+    ]
 
 
 def test_overlap_of_train_and_test_is_reported(tmp_path):

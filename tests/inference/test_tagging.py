@@ -13,8 +13,8 @@ import threading
 import pytest
 import torch
 
+from slotfill.data.sentence import MAX_CHARACTERS, MAX_TOKENS
 from slotfill.errors import DataError
-from slotfill.inference.tagging import MAX_CHARACTERS, MAX_TOKENS
 from slotfill.runs.predict import Predictor
 
 TEXTS = ["leave Oslo", "arrive Paris please"]
@@ -75,10 +75,10 @@ def test_a_sentence_that_is_too_long_is_refused_in_one_line(trained, cli, tmp_pa
     with pytest.raises(DataError, match=message):
         Predictor.load(trained).predict([text])
     file = tmp_path / "long.txt"
-    file.write_text(text)
+    file.write_text(f"go\n{text}\ngo\n")
     refused = cli("predict", trained, "--input", file)
-    assert (refused.code, refused.out, refused.err.count("\n")) == (3, "", 1)
-    assert message in refused.err
+    assert (refused.code, refused.out.count("\n"), refused.err.count("\n")) == (3, 1, 1)
+    assert f"{file}:2: {message}" in refused.err
 
 
 @ENGINES

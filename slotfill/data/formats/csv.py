@@ -61,6 +61,8 @@ class Csv(Format):
         names = _split_header(head[0])[0] if head else []
         if {"text", "slots"} <= {*names} or {"tokens", "tags"} <= {*names}:
             return True
+        if names == ["text"]:  # The only column; lines of CoNLL would be single tokens.
+            return any(" " in line for line in head[1:])
         is_row = any(TAG.fullmatch(name.upper()) for name in names)  # A token with its tag.
         return "text" in names and "\t" in head[0] and not is_row
 
@@ -160,7 +162,7 @@ def _find_slots(path: Path, text: int, columns: Sequence[int]) -> list[int]:
     _, rows = read_rows(path)
     next(rows)
     for _, cells in rows:
-        for index in columns if len(cells) > max(text, *columns) else ():
+        for index in columns if len(cells) > max([text, *columns]) else ():
             if value := cells[index].strip():
                 is_in = value in cells[text] and _is_word(value, cells[text])
                 scores[index] += 1 if is_in else -1

@@ -82,9 +82,7 @@ class JointSLU(Format):
         )
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
-        raise UsageError(
-            "jointslu, a folder of three files, cannot be printed; use conll, jsonl or brackets"
-        )
+        raise UsageError("jointslu, a folder of three files, cannot be printed; use jsonl")
 
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
         sentences = list(check_all_labelled(sentences))

@@ -125,7 +125,7 @@ class Parquet(Format):
             yield from describe_other_files(path, known, "parquet")
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
-        raise UsageError("parquet, a binary file, cannot be printed; use conll, jsonl or brackets")
+        raise UsageError("parquet, a binary file, cannot be printed; use jsonl")
 
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
         sentences = list(sentences)
