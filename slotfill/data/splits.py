@@ -207,8 +207,8 @@ def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
         raise DataError(f"{issue.location}: {issue.message}; put an empty line after each sentence")
     if not 0 < size < count:
         raise ConfigError(
-            f"{share:g} of {count} training sentences leaves an empty split; set data.valid=FILE,"
-            " or data.holdout=0 to train on all of them",
+            f"{share:g} of {format_count(count, 'training sentence')} leaves an empty split; set"
+            " data.valid=FILE, or data.holdout=0 to train on all of them",
             key="data.holdout",
         )
     held = draw_holdout(reading.sentences, size)

@@ -142,7 +142,8 @@ def _read_text(path: Path, data: mmap.mmap, start: int, size: int, count: int) -
             raise DataError(f"{path}:{number}: {problem}")
     if count and count != number - first:
         raise DataError(
-            f"{path}: the header says {count} words, but there are {number - first}; the file is"
+            f"{path}: the header says {format_count(count, 'word')}, but there are"
+            f" {number - first}; the file is"
             " incomplete"
         )
 
@@ -159,7 +160,9 @@ def _read_binary(path: Path, data: mmap.mmap, start: int, size: int, count: int)
         yield f"{path}: word {number}", data[start:space].lstrip(b"\n"), data[space + 1 : end]
         start = end
     if data[start:].strip(b"\n"):
-        raise DataError(f"{path}: continues after the {count} words that the header says")
+        raise DataError(
+            f"{path}: continues after the {format_count(count, 'word')} that the header says"
+        )
 
 
 def _parse_numbers(fields: list[bytes]) -> np.ndarray | None:

@@ -108,13 +108,13 @@ def prediction_columns(predictor: Predictor) -> dict[str, Feature]:
 
 
 def _predict(
-    table: Table, batches: Iterable[tuple[list[Text], Any]], render: Render
+    table: Table, batches: Iterable[tuple[list[Example], Any]], render: Render
 ) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
     """Yield the rows of each batch with their predictions, in constant memory."""
     waiting: deque[tuple[int, Any]] = deque()
 
     # Read ahead by another thread: a batch waits before its first text is predicted.
-    def texts() -> Iterator[Text]:
+    def texts() -> Iterator[Example]:
         for batch, rows in batches:
             if batch:
                 waiting.append((len(batch), rows))
@@ -138,7 +138,7 @@ def predict_values(
             yield {name: prediction.get(name) for name in columns}
 
 
-def _read_part(table: Table, task: TableTask) -> Iterator[tuple[list[Text], Any]]:
+def _read_part(table: Table, task: TableTask) -> Iterator[tuple[list[Example], Any]]:
     """Yield the batches of the rows of a task."""
     part, parts = task.shard
     count = table.count_rows() if parts > 1 else 0

@@ -8,8 +8,8 @@ entities, in columns that are found by their names and types or given as options
 
 Tags, labels and intents are texts, or numbers whose names are a `ClassLabel` in the schema; a
 negative number is a label that is not known. `end` is exclusive. Entities may also be one object of
-lists, and the tags of a text one text, separated by spaces. Without tags or entities the sentence
-is unlabelled. Other columns are left out. Messages count rows from 1: `train.parquet:row 3`.
+lists, or a text of JSON, and the tags of a text one text, separated by spaces. Without tags or
+entities the sentence is unlabelled. Other columns are left out. Messages count rows from 1: `train.parquet:row 3`.
 
 A folder of the numbered files of one split is read like one file, as `save_to_disk` of the library
 `datasets` writes it. Sentences of files of tokens are written in the first shape, others in the
@@ -18,6 +18,7 @@ second, each with its text and the names of its numbers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, zip_longest
@@ -43,7 +44,7 @@ from slotfill.data.formats.base import (
     render_tags,
     split_on_spaces,
 )
-from slotfill.data.json_objects import JsonObject
+from slotfill.data.json_objects import JsonObject, describe_json_error, parse_json
 from slotfill.data.offsets import is_same
 from slotfill.data.schemes import UNKNOWN_TAG
 from slotfill.data.sentence import Example, Sentence
@@ -62,7 +63,7 @@ _SHAPES = {
     "tokens": ("list of text",),
     "tags": ("list of text", "list of number", "text"),
     "text": ("text",),
-    "spans": ("list of object", "object", "list of nothing"),
+    "spans": ("list of object", "object", "list of nothing", "text"),
     "intent": ("text", "number"),
 }
 
@@ -205,10 +206,12 @@ class _Layout:
 
     def _add_spans(self, example: Example, row: JsonObject) -> None:
         name = self.roles["spans"]
-        if row.value(name) is None:
+        if row.value(name) in (None, ""):
             return
         example.spans = []
-        if self.columns[name].shape == "object":
+        if self.columns[name].shape == "text":
+            spans = _parse_spans(row, name)
+        elif self.columns[name].shape == "object":
             lists = row.object(name)
             values = [lists.get(field, list) for field in self.fields.values()]
             if len({*map(len, values)}) > 1:
@@ -220,14 +223,15 @@ class _Layout:
         else:
             spans = row.objects(name)
         for span in spans:
-            label = span.value(self.fields["label"])
+            fields = self.fields or _span_fields(span.items)
+            label = span.value(fields["label"]) if self.fields else span.get(fields["label"], str)
             if isinstance(label, int):
-                label = self._name(row, self.columns[name].fields[self.fields["label"]], label)
+                label = self._name(row, self.columns[name].fields[fields["label"]], label)
             if not label:
                 row.fail(f"a span without a label in {name!r}")
-            start, end = (span.get(self.fields[key], int) for key in ("start", "end"))
+            start, end = (span.get(fields[key], int) for key in ("start", "end"))
             value, resolved = (
-                span.get(self.fields[key], str, None) if key in self.fields else None
+                span.get(fields[key], str, None) if key in fields else None
                 for key in ("value", "resolved")
             )
             example.add_span(label, start, end, value, resolved)
@@ -270,7 +274,7 @@ class _Layout:
     def _find_fields(self, name: str) -> None:
         """Find the fields of the spans; raises DataError if one is missing."""
         column = self.columns[name]
-        if column.shape == "list of nothing":
+        if column.shape in ("list of nothing", "text"):
             return
         for role, names in SPAN_FIELDS.items():
             if field := next((each for each in names if each in column.fields), None):
@@ -292,6 +296,25 @@ class _Layout:
 
 
 _NOTHING = Column("nothing")
+
+
+def _parse_spans(row: JsonObject, name: str) -> list[JsonObject]:
+    """Return the objects in a text of JSON; raises DataError if it is none."""
+    try:
+        values = parse_json(row.get(name, str), row.location)
+    except json.JSONDecodeError as error:
+        row.fail(f"{name!r} is not JSON: {describe_json_error(error)}")
+    return JsonObject({name: values}, row.location).objects(name)
+
+
+def _span_fields(names: Iterable[str]) -> dict[str, str]:
+    """Return the name of each field of a span, of those that it has."""
+    found = {
+        role: next((each for each in allowed if each in names), None)
+        for role, allowed in SPAN_FIELDS.items()
+    }
+    found |= {role: found[role] or SPAN_FIELDS[role][0] for role in ("start", "end", "label")}
+    return {role: name for role, name in found.items() if name}
 
 
 def _find_roles(
@@ -316,6 +339,8 @@ def _find_roles(
                 continue
             if name == "label" and column == Column("number"):
                 continue
+            if role == "spans" and column.shape == "text" and name in _NAMES["tags"]:
+                continue  # A text of tags.
             first = found.get(role) or found.get(others.get(role, ""))
             if first:
                 raise DataError(

@@ -474,3 +474,39 @@ def test_parquet_is_recognized_whatever_its_name(name, tmp_path):
     path.rename(tmp_path / name)
     assert guess_format(tmp_path / name) == "parquet"
     assert [example.text for example in read_examples(tmp_path / name)] == ["go"]
+
+
+def test_entities_may_be_a_text_of_json_as_in_csv(tmp_path):
+    spans = [
+        '[{"start": 3, "end": 7, "label": "city"}]',
+        '[{"name": "city", "start_offset": 3, "end_offset": 7, "value": "Oslo"}]',
+        "[]",
+        "",
+        None,
+    ]
+    columns = {"text": ["to Rome", "to Oslo", "go", "x", "y"], "entities": spans}
+    assert read(write(tmp_path / "a.parquet", columns)) == [
+        ("to Rome", [("city", "Rome")], None),
+        ("to Oslo", [("city", "Oslo")], None),
+        ("go", [], None),
+        ("x", None, None),
+        ("y", None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spans", "message"),
+    [
+        ("O O", "'entities' is not JSON: expected a value, found 'O O' at column 1"),
+        ("{}", 'expected a list as "entities", found {}'),
+        ("[3]", 'expected objects in "entities", found 3'),
+        ('[{"start": 0, "end": 1}]', 'expected a text as "label"'),
+        ('[{"start": 0, "end": 1, "label": 3}]', 'expected a text as "label", found 3'),
+        ('[{"end": 1, "label": "x"}]', 'expected an integer as "start"'),
+    ],
+)
+def test_texts_that_are_no_entities_are_named_with_their_row(spans, message, tmp_path):
+    path = write(tmp_path / "a.parquet", {"text": ["go"], "entities": [spans]})
+    with pytest.raises(DataError) as error:
+        read_sentences(path)
+    assert str(error.value).startswith(f"{path}:row 1: {message}")
