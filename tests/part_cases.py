@@ -11,6 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, REGISTRIES, 
 from slotfill.data.batching import make_batch
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.static_table import StaticTable
 from slotfill.data.vocab import Vocab
 
 SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
@@ -57,6 +59,7 @@ atexit.register(shutil.rmtree, _ROOM, ignore_errors=True)
 FILES = {
     "pretrained": {"path": f"{_ROOM}/vectors.txt"},
     "transformer": {"path": f"{_ROOM}/transformer"},
+    "static": {"path": f"{_ROOM}/table.npz"},
     "gazetteer": {"lists": [f"{_ROOM}/cities.txt", f"{_ROOM}/times.txt"]},
 }
 """Options without a default of parts that need a file."""
@@ -70,6 +73,11 @@ Path(FILES["pretrained"]["path"]).write_text(
     ),
     encoding="utf-8",
 )
+
+_PIECES = ["[UNK]", "leave", "new", "tai", "##pei", "##e", "x", "##x", "a", "7", ":", "時", "11"]
+StaticTable(
+    _PIECES, np.arange(4 * len(_PIECES)).reshape(-1, 4).astype(np.int8) - 20, 1 / 16, True
+).write(Path(FILES["static"]["path"]))
 
 for _file, _phrases in zip(
     FILES["gazetteer"]["lists"],

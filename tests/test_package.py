@@ -77,7 +77,8 @@ def _applies(requirement: Requirement, extra: str) -> bool:
 def test_wheel_has_every_module_and_the_type_marker(wheel):
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "slotfill").rglob("*.py")}
     pages = {p.relative_to(ROOT).as_posix() for p in (ROOT / "slotfill").rglob("*.jinja")}
-    others = {"slotfill/py.typed", "slotfill/lab/inspect/page.html.jinja", *pages}
+    vectors = {p.relative_to(ROOT).as_posix() for p in (ROOT / "slotfill/data/vectors").iterdir()}
+    others = {"slotfill/py.typed", "slotfill/lab/inspect/page.html.jinja", *pages, *vectors}
     assert modules | others <= set(wheel.namelist())
 
 

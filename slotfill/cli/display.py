@@ -64,8 +64,22 @@ def format_valid_f1(epoch: EpochMetrics) -> str:
     return "" if epoch.valid_f1 is None else f", valid F1 {epoch.valid_f1:.2f}"
 
 
-def print_coverage(coverage: Coverage) -> None:
-    """Print which share of words and tokens each file of pretrained vectors covers."""
+def print_coverage(coverage: Coverage, *, is_default: bool) -> None:
+    """Print which share of words and tokens each file of pretrained vectors covers.
+
+    `is_default` is whether the config leaves it to slotfill which vectors are used.
+    """
+    if is_default:
+        from slotfill.config.models import DEFAULT_EMBEDDING
+
+        (splits,) = coverage.values()
+        share = splits["train"]["types"]["exact"]
+        parts = ", ".join(DEFAULT_EMBEDDING)
+        echo(
+            f"static word vectors added, which have {share:.0%} of the training words and compose"
+            f" the rest; without: embedding=[{parts}]"
+        )
+        return
     labels = {
         "exact": "as written",
         "lowercase": "in lower case",

@@ -3,6 +3,7 @@
 # No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -90,7 +91,7 @@ def train(
             folder,
             report,
             on_finding=lambda finding: echo(f"warning: {finding}"),
-            on_coverage=display.print_coverage,
+            on_coverage=partial(display.print_coverage, is_default=loaded.embedding is None),
             device=resolve_device(device),
             profile=profile,
         )

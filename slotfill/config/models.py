@@ -43,6 +43,9 @@ from slotfill.config.part_config import (
 from slotfill.config.yaml_reader import dump
 from slotfill.errors import ConfigError
 
+DEFAULT_EMBEDDING = ("word", "char_cnn", "ngrams")
+"""Where `embedding` is null; `data.static_table` has what is added to it."""
+
 PART_KEYS = ("embedding", "encoder", "tagger", "intent")
 """The keys whose values are parts of the kind of that name."""
 
@@ -273,10 +276,14 @@ class Config(StrictModel):
     data: DataConfig = Field({}, validate_default=True)
     scheme: SchemeName = "iob2"
     """The tag scheme that the model predicts, whatever the scheme of the files is."""
-    embedding: Annotated[
-        list[Part], part_validator("embedding", stackable=True), AfterValidator(_as_list)
-    ] = Field(["word", "char_cnn", "ngrams"], validate_default=True)
-    """One embedding, or a list of embeddings whose vectors are concatenated."""
+    embedding: (
+        Annotated[list[Part], part_validator("embedding", stackable=True), AfterValidator(_as_list)]
+        | None
+    ) = None
+    """One embedding, or a list of embeddings whose vectors are concatenated.
+
+    null: `[word, char_cnn, ngrams]`, and `static` where the training sentences are few and English.
+    """
     encoder: Annotated[
         Part | list[Part], part_validator("encoder", "recurrent", stackable=True)
     ] = Field("recurrent", validate_default=True)

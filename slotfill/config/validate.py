@@ -20,7 +20,13 @@ from slotfill.config.messages import (
     is_within,
     join_key,
 )
-from slotfill.config.models import PART_KEYS, STACKABLE_PART_KEYS, Config, Range
+from slotfill.config.models import (
+    DEFAULT_EMBEDDING,
+    PART_KEYS,
+    STACKABLE_PART_KEYS,
+    Config,
+    Range,
+)
 from slotfill.config.option_types import PathContext
 from slotfill.config.registry import REGISTRIES
 from slotfill.config.yaml_reader import MAX_NESTING, parse, parse_override
@@ -176,6 +182,8 @@ def _kind_and_default(
 ) -> tuple[str | None, Any]:
     """Return the kind and the default of the part at `path`, if there is one; `above` holds it."""
     key = str(path[-1])
+    if path == ("embedding",):
+        return key, list(DEFAULT_EMBEDDING)
     if len(path) == 1 and key in PART_KEYS:
         return key, Config.model_fields[key].default
     if path == ("data", "format"):

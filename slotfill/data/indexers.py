@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -16,6 +17,10 @@ from slotfill.data.phrases import PhraseMatcher, lookup_form
 PADDING = 0
 UNKNOWN = 1
 _DIGIT = re.compile(r"\d")
+_CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"
+_WORD_PART = re.compile(rf"[{_CHINESE}]|[^\W_{_CHINESE}]+|\S")
+_MAX_PART_CHARACTERS = 100
+"""Of what is split into pieces, as in BERT."""
 _MAX_NGRAM_CHARACTERS = 100
 """Of a token, so that a long one does not widen its batch."""
 
@@ -174,6 +179,60 @@ def _compute_shares(counts: Counter[str]) -> dict[str, float]:
     return {how: counts[how] / total for how in ("exact", "lowercase", "composed", "unknown")}
 
 
+class PieceIndexer:
+    """Tokens to the ids of their word pieces; 0 is padding, 1 is a part without pieces.
+
+    A token is split at punctuation, and each part into the longest pieces from left to right. A
+    part of which some character is in no piece is unknown.
+    """
+
+    def __init__(self, table: Mapping[str, Any], *, file: str) -> None:
+        """Take what `StaticTable.to_json` returns."""
+        self.settings = {"kind": "piece", "file": file}
+        self.file = file
+        self.lowercase = table["lowercase"]
+        self.ids = {piece: index for index, piece in enumerate(table["pieces"].split("\n"), 1)}
+        self._max_length = max(map(len, self.ids))
+        self._cached_ids = lru_cache(1 << 14)(self.piece_ids)
+
+    def index(self, batch: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+        """Return `index_subwords` of the pieces."""
+        return index_subwords(batch, self._cached_ids)
+
+    def piece_ids(self, token: str) -> list[int]:
+        """Return the ids of the pieces of `token`."""
+        if self.lowercase:
+            letters = unicodedata.normalize("NFD", token.lower())
+            token = "".join(x for x in letters if unicodedata.category(x) != "Mn") or token
+        return [piece for part in _WORD_PART.findall(token) for piece in self._split(part)]
+
+    def _split(self, part: str) -> list[int]:
+        """Return the ids of the longest pieces of `part`, from left to right."""
+        found: list[int] = []
+        start = 0
+        while start < len(part) <= _MAX_PART_CHARACTERS:
+            mark = "##" if start else ""
+            for end in range(min(len(part), start + self._max_length), start, -1):
+                if (piece := self.ids.get(mark + part[start:end])) is not None:
+                    found.append(piece)
+                    start = end
+                    break
+            else:
+                return [UNKNOWN]
+        return found or [UNKNOWN]
+
+    def coverage(self, counts: Mapping[str, int]) -> dict[str, dict[str, float]]:
+        """Return vocabulary coverage by type and by token; words of several pieces are composed."""
+        types, tokens = Counter[str](), Counter[str]()
+        for token, count in counts.items():
+            pieces = self._cached_ids(token)
+            how = "exact" if len(pieces) == 1 else "composed"
+            how = "unknown" if UNKNOWN in pieces else how
+            types[how] += 1
+            tokens[how] += count
+        return {"types": _compute_shares(types), "tokens": _compute_shares(tokens)}
+
+
 class GazetteerIndexer:
     """Tokens to ids that say in which lists a phrase begins at a token, and in which it goes on.
 
@@ -210,7 +269,7 @@ def compute_coverage(
     counts = {split: Counter(chain.from_iterable(tokens)) for split, tokens in splits.items()}
     coverage: Coverage = {}
     for indexer in indexers:
-        if isinstance(indexer, PretrainedIndexer):
+        if isinstance(indexer, PretrainedIndexer | PieceIndexer):
             by_split = {split: indexer.coverage(count) for split, count in counts.items()}
             coverage[indexer.file] = {"kept": len(indexer.ids), **by_split}
     return coverage

@@ -14,6 +14,7 @@ from slotfill.data.indexers import (
     GazetteerIndexer,
     Indexer,
     NgramIndexer,
+    PieceIndexer,
     PretrainedIndexer,
     TokenIndexer,
 )
@@ -35,6 +36,7 @@ class Vocab:
         intents: The intents as they are labelled, such as `flight#airfare`, with their counts;
             empty if they are not learned.
         resources: What parts have read from files, by path.
+        is_restored: Whether the vocabulary is that of a saved run.
         restored_resources: The paths whose resources come from a saved run.
         tokenizer: The tokenizer of the training sentences.
         values: What is known of values beside the network.
@@ -57,6 +59,7 @@ class Vocab:
         self.intents = intents or {}
         self.resources = resources or {}
         self.restored_resources = frozenset(self.resources)
+        self.is_restored = False
         self.tag_ids = {tag: index for index, tag in enumerate(tags)}
 
     @classmethod
@@ -155,6 +158,9 @@ class Vocab:
             options["files"] = list(map(self._resource_file, options["files"]))
             lists = [self.resources[file]["phrases"] for file in options["files"]]
             return GazetteerIndexer(lists, **options)
+        if kind == "piece":
+            options["file"] = self._resource_file(options["file"])
+            return PieceIndexer(self.resources[options["file"]], **options)
         if kind == "pretrained":
             options["file"] = self._resource_file(options["file"])
             return PretrainedIndexer(self.resources[options["file"]], self.tokens, **options)
@@ -202,6 +208,7 @@ class Vocab:
         "".join((*data["tokens"], *tags, *(intents or ()))).encode()  # No half of a character.
         tokenizer = Tokenizer.from_json(data["tokenizer"])
         vocab = cls(data["tokens"], tags, data["scheme"], resources, intents, tokenizer)
+        vocab.is_restored = True
         _ = vocab.tags_to_slots
         return vocab
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 
+from slotfill.config.models import DEFAULT_EMBEDDING
 from slotfill.config.validate import parse_config
 from slotfill.data.formats.base import KnownValuesFound
 from slotfill.data.phrases import phrase_form
@@ -117,8 +118,7 @@ def _add_lists(
                 " its values"
             )
     if files:
-        names = [part.name for part in parse_config("", "defaults").embedding]
-        inferred.lines += ["embedding:", *(f"  - {name}" for name in names)]
+        inferred.lines += ["embedding:", *(f"  - {name}" for name in DEFAULT_EMBEDDING)]
         inferred.lines.append(f"  - {{name: gazetteer, lists: [{', '.join(map(quote, files))}]}}")
 
 

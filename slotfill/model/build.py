@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from slotfill.config.models import Config, external_part_files
 from slotfill.config.registry import check_trusted
+from slotfill.data.static_table import resolve_embedding
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.model.embeddings.base import Embedding
@@ -75,7 +76,7 @@ def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Mode
     options conflict, with the location of each key.
     """
     with config.locate_errors(), _describe_memory_error():
-        parts = (config.embedding, config.encoder, config.tagger, config.intent)
+        parts = (resolve_embedding(config, vocab), config.encoder, config.tagger, config.intent)
         with MemoryLimit(copies=4 if learning else 1) as limit:
             members = [Network(vocab, *parts)]
         limit.check(networks=config.ensemble_size)

@@ -16,6 +16,8 @@ from typing import Any
 
 from slotfill.config.models import Config
 from slotfill.config.yaml_reader import dump
+from slotfill.data.static_table import resolve_embedding
+from slotfill.data.vocab import Vocab
 from slotfill.errors import format_count
 from slotfill.runs.load import open_run, parse_run_config, parse_vocab
 from slotfill.runs.manifest import CARD
@@ -59,7 +61,8 @@ def render_card(path: Path) -> str:
         f"---\n{dump(front).rstrip()}\n---",
         f"# {_code(name)}",
         f"A tagger of slotfill that finds {learned} in a sentence. Its network is"
-        f" {_describe_network(config)}, with {format_count(scores['parameters'], 'parameter')}.",
+        f" {_describe_network(config, vocab)}, with"
+        f" {format_count(scores['parameters'], 'parameter')}.",
         "## Use",
         "Prediction needs no torch: `pip install slotfill`.",
         "```python\nimport slotfill\n\n"
@@ -91,12 +94,14 @@ def _data_name(config: Config) -> str:
     return path.parent.name if path.stem == "train" else path.stem
 
 
-def _describe_network(config: Config) -> str:
+def _describe_network(config: Config, vocab: Vocab) -> str:
     """Return the parts of the network."""
-    parts = [*config.embedding, *config.encoders, config.tagger]
+    parts = [*config.encoders, config.tagger]
     if config.intent is not None:
         parts.append(config.intent)
-    names = []
+    names = [
+        part if isinstance(part, str) else part["name"] for part in resolve_embedding(config, vocab)
+    ]
     for part in parts:
         cell = part.get("cell")
         names += [part["name"], cell["name"]] if cell else [part["name"]]

@@ -30,7 +30,7 @@ def config(text="", *overrides):
 
 def test_empty_text_is_every_default():
     found = config()
-    assert [part["name"] for part in found.embedding] == ["word", "char_cnn", "ngrams"]
+    assert found.embedding is None
     assert found.encoder["name"] == "recurrent"
     cell = {option.name: option.default for option in CELLS.part("lstm").options.values()}
     assert found.encoder["cell"] == {"name": "lstm", **cell}

