@@ -122,7 +122,13 @@ def test_an_intent_below_its_threshold_is_null_with_candidates(tmp_path, cli):
                 for text, intent in rows * 8
             )
         )
-    options = ["data.path=.", "embedding=word", "intent=mean", "train.epochs=3", "encoder.hidden_size=8"]
+    options = [
+        "data.path=.",
+        "embedding=word",
+        "intent=mean",
+        "train.epochs=3",
+        "encoder.hidden_size=8",
+    ]
     assert cli("train", *options, "--out", "a").code == 0
     sure = json.loads(cli("predict", "a", "fly to Oslo").out)
     unsure = json.loads(cli("predict", "a", "fly to Oslo", "--intent-threshold", 1).out)
