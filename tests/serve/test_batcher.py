@@ -7,6 +7,7 @@ import random
 import time
 
 import pytest
+from service import run_async
 
 from slotfill.data.sentence import Sentence
 from slotfill.data.tokenizers import Tokenizer
@@ -49,7 +50,7 @@ def test_requests_that_arrive_together_are_one_batch():
 
     tagger, sizes = Tagger(), []
     batcher = Batcher(tagger, 100, sizes.append)
-    asyncio.run(run())
+    run_async(run())
     assert [len(texts) for texts, _ in tagger.batches] == sizes == [20, 1]
     assert batcher.waiting == 0
 
@@ -61,7 +62,7 @@ def test_requests_with_other_numbers_of_readings_are_tagged_apart():
 
     tagger = Tagger()
     batcher = Batcher(tagger, 100)
-    asyncio.run(run())
+    run_async(run())
     assert sorted((nbest, texts) for texts, nbest in tagger.batches) == [
         (0, ["0", "2", "4"]),
         (1, ["1", "3", "5"]),
@@ -74,7 +75,7 @@ def test_a_batch_has_a_largest_size():
 
     tagger = Tagger()
     batcher = Batcher(tagger, 10_000)
-    asyncio.run(run())
+    run_async(run())
     sizes = [len(texts) for texts, _ in tagger.batches]
     assert sum(sizes) == 2000 and max(sizes) == MAX_BATCH
 
@@ -89,7 +90,7 @@ def test_large_requests_wait_for_each_other():
 
     tagger = Tagger()
     batcher = Batcher(tagger, 100)
-    asyncio.run(run())
+    run_async(run())
 
 
 def test_a_large_request_lets_others_have_their_turn():
@@ -103,7 +104,7 @@ def test_a_large_request_lets_others_have_their_turn():
     texts = [f"{number} " + "a" * (MAX_BATCH_COST // 5) for number in range(9)]
     tagger = Tagger()
     batcher = Batcher(tagger, 100)
-    asyncio.run(run())
+    run_async(run())
     assert sorted(len(each) for each, _ in tagger.batches) == [1, 1, 2, 2, 2, 2]
     assert batcher.waiting == 0
 
@@ -125,7 +126,7 @@ def test_the_rest_of_a_request_is_not_tagged_when_nobody_waits_for_it(monkeypatc
     texts = ["a" * MAX_BATCH_COST] * 9
     tagger = Tagger(0.1)
     batcher = Batcher(tagger, 100)
-    asyncio.run(run())
+    run_async(run())
     assert len(tagger.batches) <= 5 and batcher.waiting == 0
 
 
@@ -139,7 +140,7 @@ def test_a_text_that_fails_does_not_fail_others():
         assert str(answers[1]) == "a bad text"
 
     batcher = Batcher(Tagger(), 100)
-    asyncio.run(run())
+    run_async(run())
     assert batcher.waiting == 0
 
 
@@ -164,7 +165,7 @@ def test_every_request_is_answered_refused_or_given_up():
     draw = random.Random(0)
     tagger = Tagger(0.01)
     batcher = Batcher(tagger, 50)
-    outcomes = asyncio.run(run())
+    outcomes = run_async(run())
     assert len(outcomes) == 2000 and set(outcomes) == {"answered", "refused", "given up"}
     assert batcher.waiting == 0
     tagged = [text for texts, _ in tagger.batches for text in texts]
@@ -183,5 +184,5 @@ def test_requests_given_up_are_not_tagged():
 
     tagger = Tagger(0.05)
     batcher = Batcher(tagger, 50)
-    asyncio.run(run())
+    run_async(run())
     assert [texts for texts, _ in tagger.batches] == [["first"], ["third"]]

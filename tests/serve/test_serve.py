@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from service import Service, serving
+from service import Service, run_async, serving
 from test_layers import loaded_after
 
 from slotfill.data.sentence import Sentence
@@ -199,7 +199,7 @@ def served(trained, tmp_path, monkeypatch):
 def look(served) -> None:
     """Look at the files of a run until they have not changed for a while."""
     for _ in range(3):
-        asyncio.run(served._reload_if_changed())
+        run_async(served._reload_if_changed())
 
 
 def test_damage_is_noticed_once_and_the_run_kept(served, trained, caplog):
@@ -380,25 +380,33 @@ def test_a_request_that_ends_with_the_service_is_counted(served):
 
     metrics = Metrics()
     served.batcher.tag_batch = tag
-    asyncio.run(run())
+    run_async(run())
     assert metrics.cut == 1
 
 
 def test_the_service_is_not_ready_while_requests_wait_for_long(served):
+    async def is_ready() -> bool:
+        return (await call_app(served, Metrics(), "/ready"))[0] == 200
+
     async def run() -> None:
-        async def ask() -> tuple[int, bytes]:
-            return await call_app(served, Metrics(), PREDICT, b'{"texts": ["fly"]}', limits=limits)
+        body = b'{"texts": ["fly to Oslo"]}'
+        asking = asyncio.create_task(call_app(served, Metrics(), PREDICT, body))
+        while not served.batcher.is_computing:
+            await asyncio.sleep(0.001)
+        assert await is_ready()
+        served.batcher._batch[0][0].arrived -= Limits().seconds / 2
+        assert not await is_ready()
+        done.set()
+        assert (await asking)[0] == 200
+        assert await is_ready()
 
-        asking = asyncio.create_task(ask())
-        assert (await call_app(served, Metrics(), "/ready", limits=limits))[0] == 200
-        await asyncio.sleep(0.3)
-        assert (await call_app(served, Metrics(), "/ready", limits=limits))[0] == 503
-        assert (await asking)[0] == 503
-        assert (await call_app(served, Metrics(), "/ready", limits=limits))[0] == 200
+    def wait_and_tag(texts: list[str], nbest: int) -> list[Sentence]:
+        done.wait()
+        return tag(texts, nbest)
 
-    limits = Limits(seconds=0.4)
-    served.batcher.tag_batch = lambda texts, nbest: time.sleep(0.5)
-    asyncio.run(run())
+    done, tag = Event(), served.batcher.tag_batch
+    served.batcher.tag_batch = wait_and_tag
+    run_async(run())
 
 
 async def call_app(
@@ -407,7 +415,6 @@ async def call_app(
     path: str,
     body: bytes = b"",
     query: bytes = b"",
-    limits: Limits | None = None,
 ) -> tuple[int, bytes]:
     """Return the status and the body of an answer, without a connection."""
 
@@ -418,7 +425,7 @@ async def call_app(
         sent.append(message)
 
     sent: list[dict[str, object]] = []
-    app = create_app({served.name: served}, limits or Limits(), metrics)
+    app = create_app({served.name: served}, Limits(), metrics)
     scope = {
         "type": "http",
         "method": "POST" if body else "GET",
@@ -434,7 +441,7 @@ async def call_app(
 
 def call(served: ServedRun, path: str, body: bytes = b"", query: bytes = b"") -> tuple[int, bytes]:
     """Return what `call_app` returns."""
-    return asyncio.run(call_app(served, Metrics(), path, body, query))
+    return run_async(call_app(served, Metrics(), path, body, query))
 
 
 def exchange(service: Service, content: bytes) -> str:
@@ -521,7 +528,7 @@ def test_connections_without_a_request_are_closed_and_of_a_limited_number(monkey
     address = ("", 0)
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
     monkeypatch.setattr(connections, "max_connections", lambda: 2)
-    asyncio.run(run())
+    run_async(run())
 
 
 def test_connections_that_cannot_be_accepted_are_reported_in_one_line(caplog):
