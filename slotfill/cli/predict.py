@@ -186,6 +186,7 @@ def predict(
             f"unknown format '{format}'{did_you_mean(format, ['text', *FORMATS.names()])}"
         )
     output = FORMATS.build(output_format)
+    output.check_printable()
     has_confidence = on_terminal or output.holds_confidence
     if nbest and not (on_terminal or output_format == "jsonl"):
         raise UsageError(f"--nbest needs JSON lines, not {format}; omit --format")

@@ -6,7 +6,7 @@ import pytest
 
 from slotfill.config.models import DataConfig
 from slotfill.data.corpus import read_sentences
-from slotfill.data.findings import find_problems
+from slotfill.data.findings import find_problems, sort_by_place
 from slotfill.data.sentence import Slot
 from slotfill.data.split_findings import check_splits
 from slotfill.data.splits import read_split, split_names
@@ -166,3 +166,9 @@ def test_misaligned_slots_are_widened_skipped_or_all_listed(tmp_path):
     assert [problem.split(": ")[0] for problem in listed] == [f"{path}:1", f"{path}:2"]
     split = read_sentences(path)
     assert [s.tokens for s in split.sentences] == [["Taip", "ei", "now"], ["to", "Osl", "o"]]
+
+
+def test_errors_are_sorted_by_file_line_and_sentence():
+    places = ["a.json:1 (sentence 2)", "a.json:1 (sentence 10)", "a.json:9", "a.json:10", "b:row 3"]
+    problems = [f"{place}: not 1: as 2" for place in places]
+    assert sort_by_place(reversed(problems)) == problems

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from slotfill.config.registry import FORMATS
 from slotfill.data.corpus import read_sentences, write_sentences
 from slotfill.data.detection import writable_formats
+from slotfill.data.formats.base import Format
 from slotfill.data.schemes import SCHEMES
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.tokenizers import TOKENIZERS, Tokenizer, is_empty
@@ -356,7 +357,7 @@ def test_brackets_escapes(tmp_path):
 
 
 def test_jointslu_cannot_be_printed():
-    with pytest.raises(UsageError, match="cannot be printed; use conll, jsonl or brackets"):
+    with pytest.raises(UsageError, match="cannot be printed; use jsonl"):
         FORMATS.build("jointslu").render(Sentence.from_tokens(["a"], []), scheme="iob2")
 
 
@@ -442,3 +443,13 @@ def test_an_end_beyond_the_text_is_corrected_by_the_value(tmp_path):
     reading = read(tmp_path, "jsonl", json.dumps({"text": "from Rome", "slots": [slot]}))
     assert reading.sentences[0].slots == [Slot("d", 1, 2)]
     assert "5 to 90 read as 5 to 9" in reading.issues("corrected offset")[0].message
+
+
+@pytest.mark.parametrize("name", FORMATS.names())
+def test_what_cannot_be_printed_is_said_before_a_run_is_loaded(name, cli):
+    part = FORMATS.build(name)
+    refused = cli("predict", "no-run", "fly", "--format", name)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    is_printed = type(part).render is not Format.render
+    assert ("no-run" in refused.err) == is_printed
+    assert refused.err.endswith("; use jsonl\n") != is_printed

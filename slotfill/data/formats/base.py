@@ -78,6 +78,12 @@ class Format:
         """Return whether sentences can be written in this format, not only read."""
         return cls.render is not Format.render or cls.write is not Format.write
 
+    def check_printable(self) -> None:
+        """Raise UsageError if sentences cannot be printed: it is no text, or not written at all."""
+        if type(self).render is Format.render:
+            problem = "cannot be printed" if self.is_written() else "is read, but not written"
+            raise UsageError(f"{type(self).__name__} {problem}; use jsonl")
+
     @classmethod
     def recognizes(cls, path: Path) -> bool:
         """Return whether `path` is named as a file of this format."""
@@ -121,7 +127,8 @@ class Format:
 
         Raises DataError if the format cannot hold it, and UsageError if it cannot be printed.
         """
-        raise UsageError(f"{type(self).__name__} is read, but not written; use jsonl")
+        self.check_printable()
+        raise NotImplementedError
 
     def join(self, parts: Iterable[str]) -> Iterator[str]:
         """Yield a file of rendered sentences, or groups of them joined by what is between two.

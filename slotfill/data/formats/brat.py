@@ -91,9 +91,6 @@ class Brat(Format):
                 others = []
                 yield example
 
-    def render(self, sentence: Sentence, *, scheme: str) -> str:
-        raise UsageError("brat, a folder of two files, cannot be printed; use jsonl")
-
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
         if path.suffix in (".txt", ".ann"):
             raise UsageError(f"{path.name}: brat writes a folder; call it {path.stem}")

@@ -33,7 +33,7 @@ from slotfill.data.formats._azure import UNITS, UTF16, OffsetReader, count_utf16
 from slotfill.data.formats.base import Format, check_known, parse_each
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
 from slotfill.data.sentence import Example, Sentence, describe_unread
-from slotfill.errors import UsageError, did_you_mean
+from slotfill.errors import did_you_mean
 
 
 class CLU(Format):
@@ -91,9 +91,6 @@ class CLU(Format):
         for each in (*assets.objects("intents"), *assets.objects("entities")):
             each.value("category")
         yield from describe_unread(project.unread(self.bookkeeping))
-
-    def render(self, sentence: Sentence, *, scheme: str) -> str:
-        raise UsageError("clu, a project, cannot be printed; use jsonl")
 
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
         utterances, intents, entities = [], dict[str, None](), dict[str, None]()

@@ -32,7 +32,7 @@ from slotfill.data.formats.base import (
     split_on_spaces,
 )
 from slotfill.data.sentence import Example, Sentence, unreadable
-from slotfill.errors import DataError, UsageError
+from slotfill.errors import DataError
 from slotfill.files import nearest_in_folder, read_lines
 
 
@@ -80,9 +80,6 @@ class JointSLU(Format):
         yield from describe_other_files(
             path, (path / name for name in ("seq.in", "seq.out", "label")), "jointslu"
         )
-
-    def render(self, sentence: Sentence, *, scheme: str) -> str:
-        raise UsageError("jointslu, a folder of three files, cannot be printed; use jsonl")
 
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
         sentences = list(check_all_labelled(sentences))

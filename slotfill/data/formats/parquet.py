@@ -48,7 +48,7 @@ from slotfill.data.json_objects import JsonObject, describe_json_error, parse_js
 from slotfill.data.offsets import is_same
 from slotfill.data.schemes import UNKNOWN_TAG
 from slotfill.data.sentence import Example, Sentence
-from slotfill.errors import DataError, UsageError, did_you_mean
+from slotfill.errors import DataError, did_you_mean
 
 _NAMES = {
     "tokens": ("tokens", "words"),
@@ -124,9 +124,6 @@ class Parquet(Format):
         if path.is_dir():
             known = [*list_files(path), *path.glob("*.json")]  # What datasets writes beside them.
             yield from describe_other_files(path, known, "parquet")
-
-    def render(self, sentence: Sentence, *, scheme: str) -> str:
-        raise UsageError("parquet, a binary file, cannot be printed; use jsonl")
 
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
         sentences = list(sentences)
