@@ -88,6 +88,11 @@ _MAX_ALLOWED = 30
 """Up to so many allowed words are listed after the nearest one."""
 
 
+def shorten_text(text: str, size: int = 40) -> str:
+    """Return `text`, or its beginning with an ellipsis if it has more than `size` characters."""
+    return text if len(text) <= size else f"{text[: size - 1]}…"
+
+
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Return the end of a message on an unknown `word`: the nearest allowed word, and all."""
     names = sorted(allowed)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from slotfill.data.sentence import Example, Issue, Sentence, Slot, Span
 from slotfill.data.tokenizers import Tokenizer
@@ -88,7 +88,7 @@ def _align_slots(
     """Return `spans` as slots, in order, each with what its value stands for.
 
     Issues on those that are neither widened nor skipped are added to `cut`, too. Of slots that
-    overlap, the longest is kept.
+    overlap after they are widened, the longest is kept.
     """
     if problems := [problem for span in spans if (problem := _find_problem(sentence, span))]:
         raise DataError(*problems)
@@ -112,33 +112,54 @@ def _align_slots(
                 continue
             first, last = touched[0], touched[-1] + 1
         slots[Slot(name, first, last)] = resolved
-    return {slot: slots[slot] for slot in _without_overlaps(sentence, slots)}
+    kept, overlaps = _without_overlaps(slots, sentence.value)
+    sentence.issues += tuple(Issue("overlap", sentence.location, each) for each in overlaps)
+    return {slot: slots[slot] for slot in kept}
 
 
+def leave_out_overlaps(example: Example) -> None:
+    """Leave out the slots of `example` that overlap a longer or an earlier one.
+
+    That comes before its text is tokenized, as tokens are split at the ends of slots.
+    """
+    if len(example.spans or ()) < 2 or any(span.start >= span.end for span in example.spans or ()):
+        return  # An empty slot is an error.
+    spans, text = {span[:3]: span for span in example.spans or ()}, example.text
+    kept, overlaps = _without_overlaps(spans.values(), lambda span: text[span.start : span.end])
+    if overlaps:
+        example.spans = kept
+        example.issues += tuple(Issue("overlap", example.location, each) for each in overlaps)
+
+
+_Run = TypeVar("_Run", Slot, Span)
 _start = attrgetter("start")
 
 
-def _without_overlaps(sentence: Sentence, slots: Iterable[Slot]) -> list[Slot]:
-    """Return `slots` in order, without those that overlap a longer or an earlier one."""
+def _without_overlaps(
+    runs: Iterable[_Run], value: Callable[[_Run], str]
+) -> tuple[list[_Run], list[str]]:
+    """Return `runs` in order, without those that overlap a longer or an earlier one.
 
-    ordered = sorted(slots, key=_start)
+    The second list says which are left out; `value` is what they show.
+    """
+    ordered = sorted(runs, key=_start)
     if all(before.end <= after.start for before, after in pairwise(ordered)):
-        return ordered
+        return ordered, []
 
-    def priority(slot: Slot) -> tuple[int, Slot]:
-        return slot.start - slot.end, slot
+    def priority(run: _Run) -> tuple[int, tuple[Any, ...]]:
+        return run.start - run.end, run[:3]
 
-    kept: dict[int, Slot] = {}  # By token.
-    for slot in sorted(ordered, key=priority):
-        tokens = range(slot.start, slot.end)
-        others = {kept[token] for token in tokens if token in kept}
+    kept: dict[int, _Run] = {}  # By token, or by character.
+    overlaps = []
+    for run in sorted(ordered, key=priority):
+        inside = range(run.start, run.end)
+        others = {kept[place] for place in inside if place in kept}
         if not others:
-            kept.update(dict.fromkeys(tokens, slot))
+            kept.update(dict.fromkeys(inside, run))
             continue
-        both = (f"'{e.name}' ({sentence.value(e)!r})" for e in (slot, min(others, key=priority)))
-        message = "slot {} overlaps {}, and is left out".format(*both)
-        sentence.issues += (Issue("overlap", sentence.location, message),)
-    return sorted(set(kept.values()), key=_start)
+        both = (f"'{e.name}' ({value(e)!r})" for e in (run, min(others, key=priority)))
+        overlaps.append("slot {} overlaps {}, and is left out".format(*both))
+    return sorted(set(kept.values()), key=_start), overlaps
 
 
 def _find_unknown_tokens(

@@ -49,8 +49,7 @@ def convert_file(
     options = {"tokenizer": tokenizer, "misaligned": misaligned, "strict": strict}
     reading = _read_unchanged(source, format=from_format, scheme=scheme, split=split, **options)
     with draft_file(target, to_format) as (draft, part):
-        losses = write_checked(draft, part, reading, to_scheme, lossy=lossy, target=target)
-    return reading, losses
+        return write_checked(draft, part, reading, to_scheme, lossy=lossy, target=target)
 
 
 def convert_folder(
@@ -81,15 +80,14 @@ def convert_folder(
             reading = _read_unchanged(path, format=from_format, scheme=scheme, **options)
             file = target / f"{split}{next(iter(part.suffixes), '')}"
             new = draft / file.name
-            losses = write_checked(new, part, reading, to_scheme, lossy=lossy, target=file)
-            done[file] = (reading, losses)
+            done[file] = write_checked(new, part, reading, to_scheme, lossy=lossy, target=file)
     return done
 
 
 def write_checked(
     draft: Path, part: Format, reading: ReadResult, scheme: str, *, lossy: bool, target: Path
-) -> list[Issue]:
-    """Write what was read to `draft`, which will be `target`, and return what is lost.
+) -> tuple[ReadResult, list[Issue]]:
+    """Write what was read to `draft`, which will be `target`; return it, and what is lost.
 
     Raises DataError if anything is lost and not `lossy`.
     """
@@ -109,7 +107,7 @@ def write_checked(
             f" {losses[0].message}{count_others(losses)}; nothing was written; --lossy writes it,"
             " and lists what is lost"
         )
-    return losses
+    return reading, losses
 
 
 def describe_issues(issues: Iterable[Issue]) -> Iterator[str]:

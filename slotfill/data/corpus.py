@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from slotfill.data.alignment import Misaligned, align
+from slotfill.data.alignment import Misaligned, align, leave_out_overlaps
 from slotfill.data.detection import (
     FormatPart,
     build_format,
@@ -19,7 +19,7 @@ from slotfill.data.detection import (
     format_from_suffix,
     writable_formats,
 )
-from slotfill.data.folders import canonical_split, list_shards
+from slotfill.data.folders import UNNAMED_SPLIT, canonical_split, list_shards
 from slotfill.data.formats.base import Format, KnownValuesFound
 from slotfill.data.sentence import Example, Issue, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer, is_empty
@@ -65,7 +65,8 @@ def read_examples(
 ) -> list[Example]:
     """Return what the file (or folder) `path` holds, at least one example.
 
-    Of a file that names the split of each example, only those of `split` are returned, if given.
+    Of a file that names the splits of its examples, only those of `split` are returned, if given;
+    where it names none, it is train.
     `extra` keeps what else the file has for each. What cannot be read is added to `problems` where
     there are other examples; otherwise, and without `problems`, it is a DataError.
     """
@@ -97,9 +98,10 @@ def read_examples(
                 )
     else:
         splits = {canonical_split(each.split) for each in examples if each.split}
-        examples = [
-            each for each in examples if each.split is None or canonical_split(each.split) == split
-        ]
+        if splits:
+            examples = [
+                each for each in examples if canonical_split(each.split or UNNAMED_SPLIT) == split
+            ]
         if not examples:
             names = ", ".join(sorted(splits))
             raise DataError(f"{path}: no sentence is of the split '{split}', only of {names}")
@@ -148,6 +150,8 @@ def read_sentences(
             extra=extra,
             problems=problems if list_problems else None,
         )
+        for example in examples:
+            leave_out_overlaps(example)
         if isinstance(tokenizer, str):
             learned_from = examples if misaligned == "split" else []
             tokenizer = Tokenizer.fit(tokenizer, normalization, learned_from)

@@ -10,6 +10,7 @@ from typing import Any
 
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.base import Format
+from slotfill.data.yaml_values import read_documents
 from slotfill.errors import DataError, UsageError
 from slotfill.files import STANDARD_INPUT, read_lines
 
@@ -47,7 +48,10 @@ def format_from_suffix(path: Path) -> str | None:
         head = _read_head(path)
         general = [(name, part) for name, part in named if part.is_general]
         is_json = bool(head) and head[0].lstrip()[:1] in ("{", "[")
-        named = _matching(formats if is_json else named, head) or general
+        matching = _matching(formats if is_json else named, head)
+        # Of those, the ones that the file is named after come first.
+        matching.sort(key=lambda pair: (pair[1].is_general, pair not in named))
+        named = matching or general
     return named[0][0] if named else None
 
 
@@ -63,6 +67,8 @@ def guess_format(path: Path) -> str:
     for name, _ in _matching(list(list_formats()), head):
         return name
     if path.suffix.lower() in (".yaml", ".yml"):
+        for document in read_documents(path):  # Raises DataError if it is not YAML.
+            del document
         raise UsageError(
             f"{path}: no sentences of Rasa or Snips NLU; a config is given alone, to data, check or"
             " train, and names its own data"

@@ -17,6 +17,9 @@ _SHARDS = re.compile(r".+-\*-of-(\d{5})(?:-\*)?\.\w+")
 _NOT_SPLITS = ("README", "dataset_dict", "dataset_info", "dataset_infos", "state")
 """What files beside the splits are called, which end like a format."""
 
+UNNAMED_SPLIT = "train"
+"""The split of sentences without one in a file that names those of others."""
+
 _SPLIT_ALIASES = {"dev": "valid", "development": "valid", "validation": "valid"}
 
 
@@ -38,7 +41,9 @@ def list_file_splits(path: Path, format: FormatPart = None) -> list[str]:
     if not part.names_splits:
         return []
     splits = {each.split for each in part.read(path, scheme="iob2") if not each.problems}
-    return sorted(canonical_split(split) for split in splits if split)
+    if not any(splits):
+        return []
+    return sorted({canonical_split(split or UNNAMED_SPLIT) for split in splits})
 
 
 def find_split(folder: Path, split: str, format: FormatPart = None) -> Path | None:

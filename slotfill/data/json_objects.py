@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from slotfill.data.tokenizers import is_empty
-from slotfill.errors import DataError
+from slotfill.errors import DataError, shorten_text
 from slotfill.files import read_lines
 
 
@@ -115,7 +115,7 @@ _TYPE_NAMES = {
 
 def shorten(value: Any) -> str:
     """Return the beginning of `value` as JSON, for a message."""
-    return json.dumps(value, ensure_ascii=False)[:40]
+    return shorten_text(json.dumps(value, ensure_ascii=False))
 
 
 def describe_json_error(error: ValueError | RecursionError) -> str:
@@ -232,6 +232,11 @@ def read_row_objects(
             yield value
         else:
             yield DataError(f"{location}: expected {expected}, found {shorten(value)}")
+
+
+def is_json(head: Sequence[str]) -> bool:
+    """Return whether `head`, the first lines of a file, begins as JSON that holds sentences."""
+    return bool(head) and _ROW.match(head[0]) is not None
 
 
 def _is_begun(line: str) -> bool:
@@ -408,6 +413,7 @@ def _check_characters(value: Any, text: str, location: str) -> None:
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)
 _ARRAY_OF_ROWS = re.compile(r"\s*\[\s*([\[{\]]|$)")
+_ROW = re.compile(r'(\s*\[)*\s*(\{\s*"[^"]*"\s*:|"([^"\\]|\\.)*"\s*,\s*\{)')
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{},]', re.DOTALL)
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NEXT_ON_LINE = re.compile(r"[ \t]*,[ \t]*[^\s]")

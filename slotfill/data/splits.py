@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from slotfill.config.models import DataConfig
+from slotfill.data.alignment import leave_out_overlaps
 from slotfill.data.convert import write_checked
 from slotfill.data.corpus import ReadResult, draft_file, read_examples, read_sentences
 from slotfill.data.detection import guess_format
@@ -115,9 +116,13 @@ def _training_examples(data: DataConfig) -> list[Example]:
     path = split_path(data, "train")
     assert path is not None
     split = _split_in_file(data, path, "train")
+    examples: list[Example] = []
     with suppress(DataError):  # It is said when the sentences are read.
-        return read_examples(path, format=data.format, scheme=data.scheme, split=split, problems=[])
-    return []
+        format, scheme = data.format, data.scheme
+        examples = read_examples(path, format=format, scheme=scheme, split=split, problems=[])
+    for example in examples:
+        leave_out_overlaps(example)
+    return examples
 
 
 def _split_in_file(data: DataConfig, path: Path, split: str) -> str | None:
@@ -340,7 +345,8 @@ def split_file(
         for split, indices in splits.items():
             own = ReadResult([result.sentences[index] for index in indices], result.tokenizer)
             path = (draft / split).with_suffix(suffix)
-            losses += write_checked(path, part, own, scheme, lossy=lossy, target=out / path.name)
+            target = out / path.name
+            losses += write_checked(path, part, own, scheme, lossy=lossy, target=target)[1]
     return {split: len(indices) for split, indices in splits.items()}, losses
 
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from slotfill.config.registry import user_part
 from slotfill.data.sentence import Example, Sentence
-from slotfill.errors import ConfigError, UsageError, did_you_mean, format_count
+from slotfill.errors import ConfigError, UsageError, did_you_mean, format_count, shorten_text
 from slotfill.files import shorten_path
 
 # Character classes: a letter, d digit, m combining mark, z zero-width joiner, i letter of a script
@@ -252,7 +252,7 @@ def _split_by(tokenizer: Any, file: str, text: str) -> list[tuple[int, int]]:
     """
 
     def fail(problem: str) -> NoReturn:
-        call = f"{shorten_path(file)}: {type(tokenizer).__name__}.split({text[:40]!r})"
+        call = f"{shorten_path(file)}: {type(tokenizer).__name__}.split({shorten_text(text)!r})"
         raise ConfigError(f"{call} {problem}", "data.tokenizer")
 
     try:

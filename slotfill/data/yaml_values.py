@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from slotfill.errors import DataError
+from slotfill.errors import DataError, shorten_text
 from slotfill.files import read_lines
 
 _CORE = "tag:yaml.org,2002:"
@@ -96,7 +96,7 @@ class YamlValue:
     @property
     def _kind(self) -> str:
         if isinstance(self._node, yaml.ScalarNode):
-            return "nothing" if self.is_none else repr(self._node.value[:40])
+            return "nothing" if self.is_none else repr(shorten_text(self._node.value))
         return "a list" if self.is_list else "keys and values"
 
 

@@ -480,7 +480,7 @@ BROKEN = [
         },
         "a.jsonl",
         {"strict": True},
-        "@/a.jsonl:1: slot 'b' ('to Taipei') overlaps 'a' ('fly to'), and is left out",
+        "@/a.jsonl:1: slot 'a' ('fly to') overlaps 'b' ('to Taipei'), and is left out",
     ),
     (
         "a slot that cuts a token",

@@ -181,6 +181,7 @@ def test_half_labelled_sentences_are_written_without_the_others(name, tmp_path, 
     assert cli(*words).code == 3
     result = cli(*words, "--lossy")
     assert result.code == 0, result.err
+    assert result.out.rstrip().split(", ")[0] == f"{name}: 1 sentence"
     assert "half.jsonl:2: the sentence has no labels, and is left out\n" in result.err
     back = read_texts_and_slots(Path(name), formats.get(name))
     assert back == [("to Rome", [("city", "Rome")])]

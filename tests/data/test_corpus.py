@@ -182,3 +182,17 @@ def test_data_in_a_pipe_is_refused_at_once(name, tmp_path):
     with pytest.raises(DataError) as error:
         read_sentences(file if name == "a.conll" else file.parent)
     assert str(error.value) == f"{file}: not a regular file; copy its content into one"
+
+
+@pytest.mark.parametrize("misaligned", ["split", "widen", "skip", "error"])
+def test_a_slot_left_out_as_nested_changes_no_token(misaligned, tmp_path):
+    path = tmp_path / "a.jsonl"
+    nested = ', {"name": "d", "start": 7, "end": 9}'
+    row = '{"text": "fly to Oslo%s", "slots": [{"name": "c", "start": 7, "end": 11}%s]}\n'
+    path.write_text(row % ("", nested) + row % (" now", ""))
+    first, second = read_sentences(path, misaligned=misaligned).sentences
+    assert first.tokens == ["fly", "to", "Oslo"] and second.tokens == [*first.tokens, "now"]
+    assert first.slots == second.slots == [("c", 2, 3)]
+    assert [(issue.kind, issue.message) for issue in first.issues] == [
+        ("overlap", "slot 'd' ('Os') overlaps 'c' ('Oslo'), and is left out")
+    ]

@@ -169,6 +169,20 @@ def parse_each(
         yield example
 
 
+def read_each(
+    read: Callable[[Path], Iterator[Example]], files: Iterable[Path]
+) -> Iterator[Example]:
+    """Yield what `read` yields of each file; one with the problems of a file that it cannot read.
+
+    The files after it are read, too.
+    """
+    for file in files:
+        try:
+            yield from read(file)
+        except DataError as error:
+            yield unreadable(error)
+
+
 def describe_other_files(folder: Path, files: Iterable[Path], format: str) -> Iterator[str]:
     """Yield what files in `folder` are not among `files`, those that `format` reads, if any."""
     read = {*files}

@@ -2,10 +2,11 @@
 
 `NAME.txt` is read with `NAME.ann`; give either, or the folder. Each line of the text is a sentence.
 The `T` annotations of `NAME.ann` are slots; their offsets count the code points of the whole text,
-and are corrected by the text of the slot. `N` annotations say what the value of a slot stands for.
-Slots of several parts (`0 4;10 14`) or over several lines are left out and listed, as are
-attributes, relations, events and notes; ids are not. A text without a `.ann` is unlabelled; READMEs
-are skipped. There are no intents.
+and are corrected by the text of the slot. `N` annotations say what the value of a slot stands for:
+their text, or else the id in the other resource. Slots of several parts (`0 4;10 14`) or over
+several lines are left out and listed, as are attributes, relations, events, notes and the ids of
+values that have a text. A text without a `.ann` is unlabelled; READMEs are skipped. There are no
+intents.
 
 A folder `NAME` with `NAME.txt` and `NAME.ann` is written.
 
@@ -32,6 +33,7 @@ from slotfill.data.formats.base import (
     check_all_labelled,
     check_known,
     describe_other_files,
+    read_each,
 )
 from slotfill.data.offsets import NEAREST, find_value
 from slotfill.data.sentence import Example, Sentence
@@ -58,6 +60,7 @@ points after Unicode normalization."""
 class Brat(Format):
     """Texts with annotations in a second file."""
 
+    holds_unlabelled = False
     holds_half_labelled = False
     suffixes = (".txt", ".ann")
     reads_standard_input = False
@@ -84,21 +87,18 @@ class Brat(Format):
         files = _list_texts(path)
         known = [*files, *(file.with_suffix(".ann") for file in files), *path.glob("*.conf")]
         others = list(describe_other_files(path, known, "brat"))
-        for file in files:
-            for example in _read_document(file):
-                for message in others:
-                    example.leave_out(message)
-                others = []
-                yield example
+        for example in read_each(_read_document, files):
+            for message in others:
+                example.leave_out(message)
+            others = []
+            yield example
 
     def write(self, path: Path, sentences: Iterable[Sentence], *, scheme: str) -> None:
         if path.suffix in (".txt", ".ann"):
             raise UsageError(f"{path.name}: brat writes a folder; call it {path.stem}")
         lines, annotations, start = [], list[str](), 0
-        is_labelled = False
         for sentence in check_all_labelled(sentences):
             _check_sentence(sentence)
-            is_labelled |= sentence.slots is not None
             for slot in sentence.slots or ():
                 first, last = (start + offset for offset in sentence.span(slot))
                 number = len(annotations) + 1
@@ -108,8 +108,7 @@ class Brat(Format):
             lines.append(f"{sentence.text}\n")
             start += len(lines[-1])
         path.mkdir()
-        files = {".txt": lines, ".ann": annotations} if is_labelled else {".txt": lines}
-        for suffix, rows in files.items():
+        for suffix, rows in {".txt": lines, ".ann": annotations}.items():
             file = path / f"{path.name}{suffix}"
             file.write_text("".join(rows), encoding="utf-8", newline="\n")
 
@@ -186,9 +185,12 @@ def _annotate(examples: Sequence[Example], path: Path, starts: Sequence[Sequence
             examples[first or 0].problems += (f"{location}: {problem}",)
     for line in others:
         targets = [target for target in _TARGET.findall(line) if target in lines]
-        if not (targets and _REFERENCE.fullmatch(line)):
-            index = lines[targets[0]] if targets else first or 0
+        index = lines[targets[0]] if targets else first or 0
+        reference = _REFERENCE.fullmatch(line)
+        if not (targets and reference):
             examples[index].leave_out(f"annotation {line!r}")
+        elif reference[3]:
+            examples[index].leave_out(f"the id {reference[2]!r} of {reference[3]!r}")
 
 
 def _locate(

@@ -1,10 +1,11 @@
 """Projects of Azure conversational language understanding (CLU), as exported and imported.
 
-The category of an entity is the slot, and `dataset` the split: `Train` or `Test`. `offset` and
-`length` are in the unit `stringIndexType`: UTF-16 code units by default, code points, or text
-elements, which are taken to be what the tokenizer `characters` splits at. Every utterance counts as
-labelled. Lists of values, regular expressions and prebuilt components are not read, and listed;
-versions, settings and other properties of the project are left out without a word.
+The category of an entity is the slot, and `dataset` the split: `Train`, which is also that of
+utterances without one, or `Test`. `offset` and `length` are in the unit `stringIndexType`: UTF-16
+code units by default, code points, or text elements, which are taken to be what the tokenizer
+`characters` splits at. Every utterance counts as labelled. Lists of values, regular expressions and
+prebuilt components are not read, and listed; versions, settings and other properties of the project
+are left out without a word.
 
 A complete project is written, which the service imports under the name of the file: with UTF-16
 code units, in the language of the option `language`, and without `dataset`, which is Train to the

@@ -34,6 +34,7 @@ from slotfill.data.formats.base import (
     render_tags,
     split_on_spaces,
 )
+from slotfill.data.json_objects import is_json
 from slotfill.data.schemes import TAG, UNKNOWN_TAG, parse_tag
 from slotfill.data.sentence import INTENT_SEPARATOR, Example, Issue, Sentence, unreadable
 from slotfill.errors import DataError, format_count
@@ -89,6 +90,8 @@ class Conll(Format):
 
     @classmethod
     def looks_like(cls, head: Sequence[str]) -> bool:
+        if is_json(head):  # A word of its texts may look like a tag, as B-52.
+            return False
         rows = cls()._parse_rows(head)
         size = len(rows[0]) if rows else 0
         return any(

@@ -21,7 +21,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 
-from slotfill.data.formats.base import Format, describe_other_files, parse_each
+from slotfill.data.formats.base import Format, describe_other_files, parse_each, read_each
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
 from slotfill.data.sentence import Example, describe_unread, example_from_parts
 from slotfill.errors import DataError
@@ -56,15 +56,10 @@ class Dialogflow(Format):
         return text.startswith("{") and '"trainingPhrases"' in text
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        for file, text in _read_files(path):
-            intent = _intent_of(file)
-            if text.lstrip().startswith("["):
-                rows, key = read_objects(file, text=text), "data"
-            else:
-                intent = read_object(file, text).get("displayName", str, intent)
-                rows, key = read_objects(file, "trainingPhrases", text=text), "parts"
-            parse = partial(_example, key=key, intent=intent)
-            yield from parse_each(parse, (row for _, row in rows))
+        if path.is_dir():
+            yield from read_each(_read_phrases, _find_files(path))
+        else:
+            yield from _read_phrases(path)
 
     def unread(self, path: Path) -> Iterator[str]:
         if path.is_dir():
@@ -81,6 +76,18 @@ class Dialogflow(Format):
                     content.value(key)
                 for keys in describe_unread(content.unread(self.bookkeeping)):
                     yield keys if file == path else f"{file}: {keys}"
+
+
+def _read_phrases(path: Path) -> Iterator[Example]:
+    for file, text in _read_files(path):
+        intent = _intent_of(file)
+        if text.lstrip().startswith("["):
+            rows, key = read_objects(file, text=text), "data"
+        else:
+            intent = read_object(file, text).get("displayName", str, intent)
+            rows, key = read_objects(file, "trainingPhrases", text=text), "parts"
+        parse = partial(_example, key=key, intent=intent)
+        yield from parse_each(parse, (row for _, row in rows))
 
 
 def _example(row: JsonObject, key: str, intent: str) -> Example:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 from slotfill.data.formats.base import Format
 from slotfill.data.offsets import find_value
 from slotfill.data.sentence import Example, Issue, unreadable
-from slotfill.errors import DataError, format_count
+from slotfill.errors import DataError, format_count, shorten_text
 from slotfill.files import read_lines
 
 _HEAD = re.compile(r"#FORMAT=WebAnno TSV 3(\.\d+)?\s*")
@@ -141,7 +141,8 @@ def _parse(path: Path) -> tuple[list[_Column], list[tuple[str, list[_Row]]]]:
     for number, line in read_lines(path):
         location = f"{path}:{number}"
         if number == 1 and not _HEAD.fullmatch(line):
-            raise DataError(f"{location}: expected '#FORMAT=WebAnno TSV 3.3', found {line[:40]!r}")
+            problem = f"expected '#FORMAT=WebAnno TSV 3.3', found {shorten_text(line)!r}"
+            raise DataError(f"{location}: {problem}")
         if line.startswith("#Text="):
             text = _unescape(line.removeprefix("#Text="))
             if in_text:  # The lines of one sentence.
@@ -160,7 +161,7 @@ def _parse(path: Path) -> tuple[list[_Column], list[tuple[str, list[_Row]]]]:
             sentences[-1][1].append(row)
     for text, rows in sentences:
         if text.strip() and not rows:
-            raise DataError(f"{path}: the sentence {text[:40]!r} has no tokens")
+            raise DataError(f"{path}: the sentence {shorten_text(text)!r} has no tokens")
     return columns, [(text, rows) for text, rows in sentences if rows]
 
 

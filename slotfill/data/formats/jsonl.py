@@ -4,7 +4,8 @@
     {"text": "fly to New York", "slots": [{"name": "destination", "value": "New York", "start": 7, "end": 15}], "intent": "flight"}
 
 Either may have an "intent". `text` may be left out beside `tokens`, and `value` beside `start` and
-`end`; they must agree if present. A slot with a `value` alone is its next occurrence in the text.
+`end`; they must agree if present. A slot with a `value` alone is its next occurrence in the text,
+as are those of `"slots": {"destination": "New York"}`, where several values of a name are a list.
 `end` is exclusive. `"unknown": [[10, 16]]` are characters whose labels are not known, as are
 tokens with the tag `?`. The tags may also be called `ner_tags`, and the slots `entities`, each
 `[start, end, label]` or an object with `start`, `end` and a `label`, `name`, `type` or `entity`.
@@ -147,9 +148,10 @@ def example_from_row(row: JsonObject) -> Example:
         row.fail(_LEX_HINT if "sampleUtterances" in row.items else missing)
     text = row.get("text", str)
     example = Example(text, None, row.get("intent", str, None), row.location)
-    if row.get("slots", list, None) is not None:
+    by_name = isinstance(row.items.get("slots"), dict)
+    if by_name or row.get("slots", list, None) is not None:
         example.spans = []
-        for slot in row.objects("slots"):
+        for slot in _named_slots(row) if by_name else row.objects("slots"):
             _add_span(example, slot)
         example.unknown = _unknown_spans(row, len(text))
     elif _has_entities(row):
@@ -157,6 +159,15 @@ def example_from_row(row: JsonObject) -> Example:
     elif row.items.get("tags") is not None:
         row.fail(_MIXED_KEYS)
     return example
+
+
+def _named_slots(row: JsonObject) -> Iterator[JsonObject]:
+    """Yield the slots of an object with a value, or a list of values, by name."""
+    for name, values in row.value("slots").items():
+        for value in values if isinstance(values, list) else [values]:
+            if not (isinstance(value, str) and value):
+                row.fail(f'expected a text, or several, as "{name}", found {shorten(value)}')
+            yield JsonObject({"name": name, "value": value}, row.location)
 
 
 _MIXED_KEYS = '"slots" go with "text", "tags" with "tokens"'

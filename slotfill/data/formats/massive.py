@@ -1,9 +1,10 @@
 """JSON lines of MASSIVE and SLURP, with slots in brackets: `fly to [destination : New York]`.
 
 MASSIVE, 52 languages, has the text as `utt` and with slots as `annot_utt`; `partition` is the
-split. SLURP has `sentence` and `sentence_annotation`, and a file for each split. Where both texts
-differ in spaces or case, the slots are moved to the plain one; where they differ otherwise, the
-annotated one is used and the other is left out. Other keys, such as `scenario`, are not read.
+split, which is train where only other sentences have one. SLURP has `sentence` and
+`sentence_annotation`, and a file for each split. Where both texts differ in spaces or case, the
+slots are moved to the plain one; where they differ otherwise, the annotated one is used and the
+other is left out. Other keys, such as `scenario`, are not read.
 
     {"intent": "flight", "utt": "fly to New York", "annot_utt": "fly to [destination : New York]"}
 """

@@ -38,6 +38,7 @@ from slotfill.data.formats.base import (
     check_known,
     describe_other_files,
     parse_each,
+    read_each,
 )
 from slotfill.data.json_objects import (
     JsonObject,
@@ -49,7 +50,7 @@ from slotfill.data.json_objects import (
 from slotfill.data.offsets import NEAREST, find_value
 from slotfill.data.sentence import Example, Sentence, Span, describe_unread
 from slotfill.data.yaml_values import YamlValue, read_documents
-from slotfill.errors import DataError
+from slotfill.errors import DataError, shorten_text
 from slotfill.files import read_lines
 
 _ENTITY = re.compile(
@@ -131,13 +132,7 @@ class Rasa(Format):
                     yield file
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        for file in self._find_files(path):
-            if _is_json(file):
-                rows = (row for _, row in _read_objects(file, *_EXAMPLES))
-                yield from parse_each(_parse_json, rows)
-            else:
-                items = (item for item in _read_items(file) if item.kind == "intent")
-                yield from parse_each(_parse, items)
+        yield from read_each(_read_examples, self._find_files(path))
 
     def unread(self, path: Path) -> Iterator[str]:
         if path.is_dir():
@@ -151,6 +146,8 @@ class Rasa(Format):
         lists: dict[str, dict[str, list[str]]] = {kind: {} for kind in _KINDS}
         for file in self._find_files(path):
             for item in (_read_json_values if _is_json(file) else _read_items)(file):
+                if isinstance(item, DataError):
+                    raise item
                 lists[item.kind].setdefault(item.name, []).append(item.text)
         # A synonym of Rasa is of all entities: it is one of those whose examples have it.
         forms = lists["synonym"]
@@ -203,8 +200,18 @@ def _is_json(path: Path) -> bool:
     return next((line.lstrip()[0] == "{" for _, line in read_lines(path) if line.strip()), False)
 
 
-def _read_items(path: Path) -> Iterator[_Item]:
-    """Yield what a file of YAML or Markdown has."""
+def _read_examples(path: Path) -> Iterator[Example]:
+    """Yield the examples of a file."""
+    if _is_json(path):
+        yield from parse_each(_parse_json, (row for _, row in _read_objects(path, *_EXAMPLES)))
+    else:
+        items = _read_items(path)
+        are_examples = (i for i in items if isinstance(i, DataError) or i.kind == "intent")
+        yield from parse_each(_parse, are_examples)
+
+
+def _read_items(path: Path) -> Iterator[_Item | DataError]:
+    """Yield what a file of YAML or Markdown has, and an error for each item that is not valid."""
     return _read_yaml(path) if _is_yaml(path) else _read_markdown(path)
 
 
@@ -213,48 +220,64 @@ def _is_yaml(path: Path) -> bool:
     return any(map(_NLU.match, lines)) or not any(map(_HEADING.match, lines))
 
 
-def _read_yaml(path: Path) -> Iterator[_Item]:
+def _read_yaml(path: Path) -> Iterator[_Item | DataError]:
     documents = [document.fields for document in read_documents(path)]
     if documents and not any("nlu" in fields for fields in documents):
         raise DataError(f"{path}:1: no examples under the key nlu, where Rasa NLU has them")
     for entry in chain.from_iterable(
         fields["nlu"].items for fields in documents if "nlu" in fields
     ):
-        fields = entry.fields
-        kind = next((kind for kind in _KINDS if kind in fields), None)
-        if kind is None:
-            entry.fail(f"expected one of {', '.join(_KINDS)} with a name, found none")
-        name = fields[kind].text
-        if examples := fields.get("examples"):
-            unread = [key for key in fields if key not in (kind, "examples")]
-            read = _read_list if examples.is_list else _read_block
-            for text, location, keys in read(examples):
-                yield _Item(kind, name, text, location, [*unread, *keys])
+        try:
+            yield from _read_entry(entry)
+        except DataError as error:
+            yield error
 
 
-def _read_block(examples: YamlValue) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield the text and the location of each line of a block, which all begin with a hyphen."""
+def _read_entry(entry: YamlValue) -> Iterator[_Item | DataError]:
+    """Yield the examples of one intent, synonym, lookup table or regular expression."""
+    fields = entry.fields
+    kind = next((kind for kind in _KINDS if kind in fields), None)
+    if kind is None:
+        entry.fail(f"expected one of {', '.join(_KINDS)} with a name, found none")
+    item = _Item(kind, fields[kind].text, "", "")
+    if examples := fields.get("examples"):
+        unread = [key for key in fields if key not in (kind, "examples")]
+        item = item._replace(unread=unread)
+        yield from (_read_list if examples.is_list else _read_block)(examples, item)
+
+
+def _read_block(examples: YamlValue, item: _Item) -> Iterator[_Item | DataError]:
+    """Yield `item` with the text of each line of a block, which all begin with a hyphen."""
     for location, line in examples.lines:
         line = line.lstrip(" ")
         if line.startswith("-"):
-            yield line[1:].strip(_WHITE_SPACE), location, []
+            yield item._replace(text=line[1:].strip(_WHITE_SPACE), location=location)
         elif line.strip() and not line.startswith("#"):
-            raise DataError(f"{location}: expected an example after '- ', found {line[:40]!r}")
+            yield _expected_example(location, line)
 
 
-def _read_list(examples: YamlValue) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield the text and the location of each entry, and its other keys."""
+def _expected_example(location: str, line: str) -> DataError:
+    return DataError(f"{location}: expected an example after '- ', found {shorten_text(line)!r}")
+
+
+def _read_list(examples: YamlValue, item: _Item) -> Iterator[_Item | DataError]:
+    """Yield `item` with the text of each entry, and its other keys."""
     for entry in examples.items:
-        fields = entry.fields
-        if "text" not in fields:
-            entry.fail("expected an example with a text")
-        lines = (location for location, line in fields["text"].lines if line.strip())
-        location = next(lines, fields["text"].location)
+        try:
+            fields = entry.fields
+            if "text" not in fields:
+                entry.fail("expected an example with a text")
+            lines = (location for location, line in fields["text"].lines if line.strip())
+            location = next(lines, fields["text"].location)
+            text = fields["text"].text.strip(_WHITE_SPACE)
+        except DataError as error:
+            yield error
+            continue
         keys = [f"examples.{key}" for key in fields if key != "text"]
-        yield fields["text"].text.strip(_WHITE_SPACE), location, keys
+        yield item._replace(text=text, location=location, unread=[*item.unread, *keys])
 
 
-def _read_markdown(path: Path) -> Iterator[_Item]:
+def _read_markdown(path: Path) -> Iterator[_Item | DataError]:
     kind = name = ""
     is_comment = False
     for number, line in read_lines(path):
@@ -272,15 +295,15 @@ def _read_markdown(path: Path) -> Iterator[_Item]:
             kind, name = "", line
         elif line[:1] in ("-", "*", "+") and name and not kind:
             allowed = ", ".join(_KINDS)
-            problem = f"an example under the heading {name[:40]!r}; write '## KIND: NAME', where"
-            raise DataError(f"{location}: {problem} KIND is one of {allowed}")
+            found = f"an example under the heading {shorten_text(name)!r}"
+            problem = f"{found}; write '## KIND: NAME', where KIND is one of {allowed}"
+            yield DataError(f"{location}: {problem}")
         elif line[:1] in ("-", "*", "+") and kind:
             yield _Item(kind, name, line[1:].strip(), location)
         elif kind == "lookup" and line and not line.startswith("#"):
             yield from _read_lookup_file(path, line, name, location)
         elif line and not line.startswith("#"):
-            problem = f"expected an example after '- ', found {line[:40]!r}"
-            raise DataError(f"{location}: {problem}")
+            yield _expected_example(location, line)
 
 
 def _read_lookup_file(path: Path, file: str, name: str, location: str) -> Iterator[_Item]:

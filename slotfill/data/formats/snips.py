@@ -23,7 +23,7 @@ from slotfill.data.formats.base import Format, KnownValuesFound, parse_each
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
 from slotfill.data.sentence import Example, Issue, describe_unread, example_from_parts
 from slotfill.data.yaml_values import YamlValue, read_documents
-from slotfill.errors import DataError
+from slotfill.errors import DataError, shorten_text
 from slotfill.files import read_lines
 
 _SLOT = re.compile(r"\[([^\[\]:]*)(?::([^\[\]]*))?\](?:\(([^)]*)\))?")
@@ -215,7 +215,7 @@ def _read_utterances(fields: Mapping[str, YamlValue], intent: str) -> list[_Utte
 
 
 def _fail(value: YamlValue, found: str) -> NoReturn:
-    value.fail(f"expected [slot](words) or [slot:entity](words), found {found[:40]!r}")
+    value.fail(f"expected [slot](words) or [slot:entity](words), found {shorten_text(found)!r}")
 
 
 def _add_words(

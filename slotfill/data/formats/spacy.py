@@ -37,7 +37,7 @@ class Spacy(JsonRows):
     @classmethod
     def has_shape(cls, row: Any) -> bool:
         if _is_pair(row):
-            return not row[1].keys().isdisjoint(("entities", "cats"))
+            return not row[1] or not row[1].keys().isdisjoint(("entities", "cats"))
         match row:
             case {"text": str(), "entities": [*entities]}:
                 is_other = isinstance(row.get("cats"), list) or not row.keys().isdisjoint(_OTHERS)

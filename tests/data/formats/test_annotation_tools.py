@@ -505,6 +505,7 @@ def test_brat_lists_what_it_leaves_out(tmp_path):
     assert messages(first) == [
         "slot 'x' of several parts ('to go')",
         "slot 'x' over several lines ('Rome go')",
+        "the id 'Wikipedia:12' of 'Roma'",
         "annotation 'N2\\tReference T9 a:1\\tx'",
         "annotation 'A1\\tNegation T1'",
         "annotation '*\\tEquiv T1 T2'",
@@ -514,6 +515,26 @@ def test_brat_lists_what_it_leaves_out(tmp_path):
         "annotation 'E1\\tMove:T5 To:T1'",
         "annotation '#1\\tAnnotatorNotes T5\\tcheck'",
     ]
+
+
+def test_brat_that_was_written_without_slots_is_recognized(tmp_path, cli):
+    (tmp_path / "a.jsonl").write_text('{"text": "go", "slots": []}\n{"text": "on", "slots": []}\n')
+    assert cli("convert", tmp_path / "a.jsonl", tmp_path / "b", "--to", "brat").code == 0
+    assert [each.text for each in read_sentences(tmp_path / "b").sentences] == ["go", "on"]
+    (tmp_path / "c.jsonl").write_text('{"text": "go"}\n')
+    unlabelled = ("convert", tmp_path / "c.jsonl", tmp_path / "d", "--to", "brat")
+    assert "becomes labelled without slots" in cli(*unlabelled).err
+    assert cli(*unlabelled, "--lossy").code == 0
+    assert (tmp_path / "d" / "d.ann").read_text() == ""
+
+
+def test_brat_lists_files_that_cannot_be_read_and_reads_the_others(tmp_path):
+    for name, text in {"a": b"\xff", "b": b"go", "c": b"on"}.items():
+        (tmp_path / f"{name}.txt").write_bytes(text)
+        (tmp_path / f"{name}.ann").write_bytes(b"" if name != "c" else b"x")
+    reading = read_sentences(tmp_path, list_problems=True)
+    assert [each.text for each in reading.sentences] == ["go"]
+    assert [each.partition(": ")[0][-7:] for each in reading.problems] == ["a.txt:1", "c.ann:1"]
 
 
 @pytest.mark.parametrize(
@@ -633,6 +654,19 @@ def test_clu_names_splits(tmp_path):
     ]
     assert list_file_splits(path) == ["test", "train"]
     assert [each.text for each in read_sentences(path, split="test").sentences] == ["fly"]
+
+
+@pytest.mark.parametrize("names", [("Test", None), ("Test", "Train"), ("", "test")])
+def test_clu_without_a_dataset_is_of_train_alone(names, tmp_path):
+    path = tmp_path / "a.json"
+    rows = [{"text": name or "none", **({"dataset": name} if name else {})} for name in names]
+    path.write_text(json.dumps(project(*rows)), encoding="utf-8")
+    assert list_file_splits(path) == ["test", "train"]
+    test, train = (read_sentences(path, split=split).sentences for split in ("test", "train"))
+    assert [each.text.lower() for each in test] == ["test"]
+    assert [each.text.lower() for each in train] == [
+        (name or "none").lower() for name in names if (name or "").lower() != "test"
+    ]
 
 
 def test_convert_refuses_to_lose_the_splits_of_a_file(tmp_path, cli):

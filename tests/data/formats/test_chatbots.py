@@ -523,3 +523,54 @@ def test_sentences_of_a_streamed_prediction_are_valid_rasa_yaml(tmp_path):
     rendered = [part.render(sentence, scheme="iob2") for sentence in sentences]
     (tmp_path / "a.yml").write_text("".join(part.join(rendered)), encoding="utf-8")
     assert [row[1:] for row in read(tmp_path / "a.yml")] == [("a", "x"), ("b", "x")]
+
+
+def test_rasa_lists_each_problem_of_yaml_and_reads_the_rest_of_a_folder(tmp_path):
+    first = """\
+nlu:
+- intent: a
+  examples: |
+    - go
+    no hyphen
+    - [Rome](city)
+    none
+- foo: b
+- intent: c
+  examples:
+  - txt: s
+  - text: fine
+"""
+    for name, text in (("a", first), ("b", "nlu:\n- intent: [\n"), ("c", first)):
+        (tmp_path / f"{name}.yml").write_text(text)
+    reading = read_sentences(tmp_path, list_problems=True)
+    assert [each.text for each in reading.sentences] == ["go", "Rome", "fine"] * 2
+    found = [each.removeprefix(f"{tmp_path}/").partition(": ")[0] for each in reading.problems]
+    lines = (5, 7, 8, 11)
+    assert found == [
+        *(f"a.yml:{line}" for line in lines), "b.yml:3", *(f"c.yml:{line}" for line in lines)
+    ]  # fmt: skip
+    with pytest.raises(DataError, match=r"a\.yml:5: expected an example after '- '"):
+        read_sentences(tmp_path)
+
+
+def test_dialogflow_reads_the_files_after_one_that_it_cannot_read(tmp_path):
+    phrases = [{"data": [{"text": "go", "userDefined": False}], "isTemplate": False}]
+    for name in "abc":
+        text = json.dumps(phrases) if name != "b" else "[{"
+        (tmp_path / f"{name}_usersays_en.json").write_text(text)
+    reading = read_sentences(tmp_path, list_problems=True)
+    assert [each.intent for each in reading.sentences] == ["a", "c"]
+    assert len(reading.problems) == 1 and "b_usersays_en.json:1: not JSON" in reading.problems[0]
+    with pytest.raises(DataError, match="b_usersays_en"):
+        read_sentences(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("nlu: [[\n", ":2: not YAML"), ("nlu: &a [*a]\n", ":1: the alias *a is not read")],
+)
+def test_yaml_that_cannot_be_parsed_says_so(text, message, tmp_path, monkeypatch, cli):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yml").write_text(text)
+    result = cli("check", "a.yml")
+    assert result.code == 3 and result.err.startswith(f"slotfill: a.yml{message}")

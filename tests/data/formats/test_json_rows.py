@@ -535,3 +535,62 @@ def test_prodigy_tasks_without_an_answer_are_accepted(tmp_path):
     answers = [{"answer": "accept"}, {"answer": None}, {}, {"answer": "ignore"}]
     path = write(tmp_path, *({"text": "to Rome", "spans": [span], **each} for each in answers))
     assert contents(path) == [("to Rome", [("city", "Rome")], None)] * 3
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".txt", ""])
+@pytest.mark.parametrize("text", ["press O now", "the B-52 bomber", "I-95", "a:O b:B-x"])
+def test_json_whose_words_look_like_tags_is_json(text, suffix, tmp_path):
+    path = tmp_path / f"a{suffix}"
+    for one, format in (
+        ({"text": text, "slots": []}, "jsonl"),
+        ({"text": text}, "jsonl"),
+        ([text, {}], "spacy"),
+        ([text, {"entities": []}], "spacy"),
+    ):
+        for rows in ([one], [one, one]):
+            lines = "".join(json.dumps(row) + "\n" for row in rows)
+            arrays = (json.dumps(rows), json.dumps(rows, indent=1), f"[{lines.strip()}]")
+            for content in (lines, *arrays[: 3 if len(rows) == 1 else 2]):
+                path.write_text(content)
+                assert guess_format(path) == format, content
+
+
+def test_columns_whose_tokens_are_brackets_are_conll(tmp_path):
+    for tokens in ('{"', '["', "{", "[", '"'):
+        (tmp_path / "a").write_text(f"{tokens}\tO\n:\tO\n}}\tO\n\n")
+        assert guess_format(tmp_path / "a") == "conll"
+
+
+def test_spacy_reads_the_unlabelled_sentences_that_it_writes(tmp_path):
+    write_sentences(tmp_path / "a.jsonl", [Sentence.from_tokens(["go"])], format="spacy")
+    assert contents(tmp_path / "a.jsonl") == [("go", None, None)]
+
+
+def test_massive_rows_without_a_partition_are_of_train(tmp_path):
+    rows = [
+        {"utt": text, "annot_utt": text, "partition": split}
+        for text, split in (("a", "test"), ("b", None), ("c", "dev"), ("d", "train"))
+    ]
+    path = write(tmp_path, *rows)
+    found = {
+        split: [each.text for each in read_examples(path, split=split)]
+        for split in ("train", "valid", "test")
+    }
+    assert found == {"train": ["b", "d"], "valid": ["c"], "test": ["a"]}
+
+
+def test_slots_of_json_lines_may_be_values_by_name(tmp_path):
+    rows = [
+        {"text": "fly to Rome or Oslo", "slots": {"city": ["Rome", "Oslo"]}},
+        {"text": "Rome to Rome", "slots": {"from": "Rome", "to": "Rome"}},
+        {"text": "go", "slots": {}},
+    ]
+    assert contents(write(tmp_path, *rows)) == [
+        ("fly to Rome or Oslo", [("city", "Rome"), ("city", "Oslo")], None),
+        ("Rome to Rome", [("from", "Rome"), ("to", "Rome")], None),
+        ("go", [], None),
+    ]
+    for value, message in ((3, 'as "city", found 3'), ("Oslo", '"Oslo" is not in the text')):
+        path = write(tmp_path, {"text": "fly", "slots": {"city": value}}, name="b.jsonl")
+        with pytest.raises(DataError, match=f"b.jsonl:1: .*{message}"):
+            read_examples(path)
