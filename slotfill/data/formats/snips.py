@@ -68,12 +68,13 @@ class Snips(Format):
         if layout := _json_layout(path):
             yield from parse_each(_parse, read_objects(path, *layout))
             return
-        utterances, entities = _read_yaml(path)
+        utterances, entities, problems = _read_yaml(path)
         values = {
             entity: cycle([text for row in rows for text in row])
             for entity, rows in _add_words(utterances, entities).items()
         }
-        for utterance in utterances:
+
+        def parse(utterance: _Utterance) -> Example:
             filled: list[tuple[str, str, None]] = []
             for text, slot, entity in utterance.parts:
                 value = text or (next(values[entity], None) if entity in values else None)
@@ -84,7 +85,9 @@ class Snips(Format):
                 filled.append((value, slot, None))
             example = example_from_parts(filled, utterance.location, utterance.intent)
             _note_entities(example, utterance.parts)
-            yield example
+            return example
+
+        yield from parse_each(parse, [*problems, *utterances])
 
     def unread(self, path: Path) -> Iterator[str]:
         if layout := _json_layout(path):
@@ -107,7 +110,9 @@ class Snips(Format):
             parts = [part for _, row in read_objects(path, *layout) for part in _read_parts(row)]
             entities = _read_json_entities(path) if len(layout) > 1 else {}
         else:
-            utterances, entities = _read_yaml(path)
+            utterances, entities, problems = _read_yaml(path)
+            if problems:
+                raise problems[0]
             parts = [part for utterance in utterances for part in utterance.parts]
         for part in parts:
             if part.slot and part.slot not in (names := slots.setdefault(part.entity, [])):
@@ -165,29 +170,55 @@ def _read_json_entities(path: Path) -> dict[str, list[list[str]]]:
     return entities
 
 
-def _read_yaml(path: Path) -> tuple[list[_Utterance], dict[str, list[list[str]]]]:
-    """Return the utterances of a file, and the values of each entity with their synonyms."""
+def _read_yaml(
+    path: Path,
+) -> tuple[list[_Utterance], dict[str, list[list[str]]], list[DataError]]:
+    """Return the utterances of a file, the values of each entity with their synonyms, and errors.
+
+    The errors are those of documents and utterances that cannot be read.
+    """
     utterances: list[_Utterance] = []
     entities: dict[str, list[list[str]]] = {}
+    problems: list[DataError] = []
     for document in read_documents(path):
-        if document.is_none:
-            continue
-        fields = document.fields
-        if "type" not in fields or fields["type"].text not in ("intent", "entity"):
-            document.fail("expected 'type: intent' or 'type: entity', as in files of Snips NLU")
-        if "name" not in fields:
-            document.fail("expected the name of the intent or the entity, found none")
-        name = fields["name"].text
-        if fields["type"].text == "intent":
-            utterances += _read_utterances(fields, name)
-        else:
-            rows = entities.setdefault(name, [])
-            for value in fields["values"].items if "values" in fields else ():
-                rows.append([each.text for each in (value.items if value.is_list else [value])])
-    return utterances, {name: [row for row in rows if row] for name, rows in entities.items()}
+        try:
+            if not document.is_none:
+                _read_document(document, utterances, entities, problems)
+        except DataError as error:
+            problems.append(error)
+    values = {name: [row for row in rows if row] for name, rows in entities.items()}
+    return utterances, values, problems
 
 
-def _read_utterances(fields: Mapping[str, YamlValue], intent: str) -> list[_Utterance]:
+def _read_document(
+    document: YamlValue,
+    utterances: list[_Utterance],
+    entities: dict[str, list[list[str]]],
+    problems: list[DataError],
+) -> None:
+    """Add what a document has."""
+    fields = document.fields
+    if "type" not in fields or fields["type"].text not in ("intent", "entity"):
+        document.fail("expected 'type: intent' or 'type: entity', as in files of Snips NLU")
+    if "name" not in fields:
+        document.fail("expected the name of the intent or the entity, found none")
+    name = fields["name"].text
+    if fields["type"].text == "intent":
+        for found in _read_utterances(fields, name):
+            if isinstance(found, DataError):
+                problems.append(found)
+            else:
+                utterances.append(found)
+    else:
+        rows = entities.setdefault(name, [])
+        for value in fields["values"].items if "values" in fields else ():
+            rows.append([each.text for each in (value.items if value.is_list else [value])])
+
+
+def _read_utterances(
+    fields: Mapping[str, YamlValue], intent: str
+) -> Iterator[_Utterance | DataError]:
+    """Yield the utterances of an intent, and an error for each that is not valid."""
     entities: dict[str, str] = {}
     for declared in fields["slots"].items if "slots" in fields else ():
         pair = declared.fields
@@ -195,23 +226,29 @@ def _read_utterances(fields: Mapping[str, YamlValue], intent: str) -> list[_Utte
             if key not in pair:
                 declared.fail(f"expected the {key} of a slot, found none")
         entities[pair["name"].text] = pair["entity"].text
-    utterances = []
     for value in fields["utterances"].items if "utterances" in fields else ():
-        parts, done, text = [], 0, value.text.strip()
-        for match in _SLOT.finditer(text):
-            slot, entity, words = match.groups()
-            if not slot or words == "":
-                _fail(value, match[0])
-            parts.append(_Part(text[done : match.start()]))
-            entity = entities.setdefault(slot, entity or slot)
-            parts.append(_Part(words or "", slot, entity))
-            done = match.end()
-        parts = [part for part in (*parts, _Part(text[done:])) if part.text or part.slot]
-        for part in parts:
-            if not part.slot and re.search(r"[\[\]]", part.text):
-                _fail(value, part.text)
-        utterances.append(_Utterance(parts, intent, value.location))
-    return utterances
+        try:
+            yield _Utterance(_parse_utterance(value, entities), intent, value.location)
+        except DataError as error:
+            yield error
+
+
+def _parse_utterance(value: YamlValue, entities: dict[str, str]) -> list[_Part]:
+    """Return the parts of an utterance; `entities` are those of the slots so far."""
+    parts, done, text = [], 0, value.text.strip()
+    for match in _SLOT.finditer(text):
+        slot, entity, words = match.groups()
+        if not slot or words == "":
+            _fail(value, match[0])
+        parts.append(_Part(text[done : match.start()]))
+        entity = entities.setdefault(slot, entity or slot)
+        parts.append(_Part(words or "", slot, entity))
+        done = match.end()
+    parts = [part for part in (*parts, _Part(text[done:])) if part.text or part.slot]
+    for part in parts:
+        if not part.slot and re.search(r"[\[\]]", part.text):
+            _fail(value, part.text)
+    return parts
 
 
 def _fail(value: YamlValue, found: str) -> NoReturn:

@@ -16,7 +16,7 @@ from slotfill.data.detection import guess_format
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import split_path
 from slotfill.data.tokenizers import Tokenizer
-from slotfill.errors import DataError
+from slotfill.errors import DataError, UsageError
 
 SHARED = Path(__file__).parents[4] / "shared" / "formats"
 
@@ -293,7 +293,7 @@ def test_yaml_files_without_sentences_are_no_splits(tmp_path):
     files = {"train.yml": "encoder: {hidden_size: 8}\n", "train.brackets": "go\n"}
     data = DataConfig(path=str(write(tmp_path, files)))
     assert split_path(data, "train") == tmp_path / "train.brackets"
-    with pytest.raises(DataError, match=r"train\.yml: the format is not clear from its name or"):
+    with pytest.raises(UsageError, match=r"train\.yml: no sentences of Rasa or Snips NLU"):
         read_examples(tmp_path / "train.yml")
 
 
@@ -574,3 +574,27 @@ def test_yaml_that_cannot_be_parsed_says_so(text, message, tmp_path, monkeypatch
     (tmp_path / "a.yml").write_text(text)
     result = cli("check", "a.yml")
     assert result.code == 3 and result.err.startswith(f"slotfill: a.yml{message}")
+
+
+def test_snips_lists_each_problem_of_yaml(tmp_path):
+    text = """\
+type: intent
+name: a
+utterances:
+  - go
+  - to [x](
+  - {}
+  - to [city](Rome)
+  - to [none]
+---
+type: other
+---
+type: intent
+name: b
+utterances: [last]
+"""
+    (tmp_path / "a.yml").write_text(text)
+    reading = read_sentences(tmp_path / "a.yml", list_problems=True)
+    assert [each.text for each in reading.sentences] == ["go", "to Rome", "last"]
+    lines = [each.removeprefix(f"{tmp_path}/a.yml:").partition(":")[0] for each in reading.problems]
+    assert sorted(map(int, lines)) == [5, 6, 8, 10]
