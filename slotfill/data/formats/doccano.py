@@ -6,14 +6,16 @@ slots, `entities` is a list of `[start, end, label]` and `cats` one of intents, 
 `#`. `end` is exclusive; offsets count code points, as in a project that does not count grapheme
 clusters. An empty list is a text without slots, and without a list it is unlabelled. Ids and dates
 are bookkeeping, and left out without a word; relations, comments and other keys are not read, and
-listed. In a project for text classification `label` is a list of intents, and the texts are
-unlabelled.
+listed. In a project for text classification, which the first list that is not empty tells, `label`
+is a list of intents, and the texts are unlabelled.
 
     {"id": 1, "text": "fly to New York", "entities": [[7, 15, "destination"]], "cats": ["flight"]}
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from slotfill.data.formats._json_rows import (
@@ -59,6 +61,11 @@ class Doccano(JsonRows):
                 return False
         return isinstance(row.get("cats"), list) or not row.keys().isdisjoint(keys)
 
+    def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
+        labels = (row.items.get("label") for row in self.rows(path) if isinstance(row, JsonObject))
+        self._classifies = _are_intents(next(filter(None, labels), None))
+        yield from super().read(path, scheme=scheme)
+
     def parse(self, row: JsonObject) -> Example:
         # Versions 1.2 to 1.5 call the text data, and those before 1.0 the list labels.
         example = start_example(row, "text" if "text" in row.items else "data")
@@ -69,7 +76,8 @@ class Doccano(JsonRows):
                 example.add_span(entity.get("label", str), start, end)
         else:
             key = next((key for key in ("label", "labels") if key in row.items), "entities")
-            if _are_intents(row.items.get(key)):
+            labels = row.items.get(key)
+            if _are_intents(labels) or (self._classifies and labels == []):
                 example.intent = join_intents(row.value(key), row, key)
                 return example
             add_triples(example, row, key)

@@ -87,7 +87,8 @@ class Snips(Format):
             _note_entities(example, utterance.parts)
             return example
 
-        yield from parse_each(parse, [*problems, *utterances])
+        rows: list[_Utterance | DataError] = [*problems, *utterances]
+        yield from parse_each(parse, rows)
 
     def unread(self, path: Path) -> Iterator[str]:
         if layout := _json_layout(path):

@@ -594,3 +594,12 @@ def test_slots_of_json_lines_may_be_values_by_name(tmp_path):
         path = write(tmp_path, {"text": "fly", "slots": {"city": value}}, name="b.jsonl")
         with pytest.raises(DataError, match=f"b.jsonl:1: .*{message}"):
             read_examples(path)
+
+
+def test_doccano_texts_to_classify_without_a_label_are_unlabelled(tmp_path):
+    names = [{"text": "go", "label": []}, {"text": "fly", "label": ["a"]}]
+    path = write(tmp_path, *names)
+    assert guess_format(path) == "doccano"
+    assert contents(path) == [("go", None, None), ("fly", None, "a")]
+    slots = [{"text": "go", "label": []}, {"text": "fly", "label": [[0, 3, "a"]]}]
+    assert contents(write(tmp_path, *slots)) == [("go", [], None), ("fly", [("a", "fly")], None)]
