@@ -39,6 +39,7 @@ class Doccano(JsonRows):
     )
 
     bookkeeping = frozenset(("id", "created_at", "updated_at"))
+    _classifies = False
 
     @classmethod
     def has_shape(cls, row: Any) -> bool:
@@ -62,8 +63,10 @@ class Doccano(JsonRows):
         return isinstance(row.get("cats"), list) or not row.keys().isdisjoint(keys)
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
-        labels = (row.items.get("label") for row in self.rows(path) if isinstance(row, JsonObject))
-        self._classifies = _are_intents(next(filter(None, labels), None))
+        if not self.reads_texts:  # Which may come from the standard input, once.
+            rows = (row.items for row in self.rows(path) if isinstance(row, JsonObject))
+            labels = filter(None, (row.get("label") for row in rows))
+            self._classifies = _are_intents(next(labels, None))
         yield from super().read(path, scheme=scheme)
 
     def parse(self, row: JsonObject) -> Example:
