@@ -17,12 +17,12 @@ from slotfill.data.corpus import (
     read_sentences,
     read_usable,
 )
-from slotfill.data.detection import FormatPart
+from slotfill.data.detection import FormatPart, build_format
 from slotfill.data.folders import find_split, list_splits
 from slotfill.data.formats.base import Format, KnownValuesFound
 from slotfill.data.schemes import check_scheme
 from slotfill.data.sentence import Example, Issue, Sentence, Span
-from slotfill.errors import DataError, format_count
+from slotfill.errors import DataError, UsageError, format_count
 
 
 def convert_file(
@@ -45,10 +45,11 @@ def convert_file(
     tokens of a file of tokens are kept; `tokenizer` splits other texts, and `misaligned` is what
     becomes of slots inside its tokens. Raises DataError if anything is lost and not `lossy`.
     """
-    check_scheme(to_scheme)
     options = {"tokenizer": tokenizer, "misaligned": misaligned, "strict": strict}
-    reading = _read_unchanged(source, format=from_format, scheme=scheme, split=split, **options)
     with draft_file(target, to_format) as (draft, part):
+        _check_scheme(target, part, to_scheme, "--to-scheme")
+        _check_scheme(source, from_format, scheme)
+        reading = _read_unchanged(source, format=from_format, scheme=scheme, split=split, **options)
         return write_checked(draft, part, reading, to_scheme, lossy=lossy, target=target)
 
 
@@ -69,19 +70,32 @@ def convert_folder(
 
     Returns what was read and what was lost by the file that was written.
     """
-    check_scheme(to_scheme)
     options = {"tokenizer": tokenizer, "misaligned": misaligned, "strict": strict}
     done: dict[Path, tuple[ReadResult, list[Issue]]] = {}
     with draft_file(target, to_format) as (draft, part):
+        _check_scheme(target, part, to_scheme, "--to-scheme")
         draft.mkdir()
         for split in list_splits(source, from_format):
             path = find_split(source, split, from_format)
             assert path is not None
+            _check_scheme(path, from_format, scheme)
             reading = _read_unchanged(path, format=from_format, scheme=scheme, **options)
             file = target / f"{split}{next(iter(part.suffixes), '')}"
             new = draft / file.name
             done[file] = write_checked(new, part, reading, to_scheme, lossy=lossy, target=file)
     return done
+
+
+def _check_scheme(
+    path: Path, format: FormatPart | Format, scheme: str, option: str = "--scheme"
+) -> None:
+    """Raise UsageError if there is no such scheme, or if `path` has no tags for it."""
+    check_scheme(scheme)
+    if scheme != "iob2":
+        part = format if isinstance(format, Format) else build_format(path, format)
+        if not part.has_tags:
+            name = type(part).__name__.lower()
+            raise UsageError(f"{path}: {name} has no tags, so leave out {option} {scheme}")
 
 
 def write_checked(

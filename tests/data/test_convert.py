@@ -194,3 +194,17 @@ def read_texts_and_slots(path, format):
         (each.text, [(slot.name, each.value(slot)) for slot in each.slots])
         for each in reading.sentences
     ]
+
+
+def test_a_scheme_is_refused_where_there_are_no_tags(tmp_path, monkeypatch, cli):
+    monkeypatch.chdir(tmp_path)
+    Path("a.brackets").write_text("to [Rome](city)\n")
+    Path("a.conll").write_text("to\tO\nRome\tS-city\n\n")
+    for words, option in (("a.brackets b.conll", "--scheme"), ("a.conll b.md", "--to-scheme")):
+        result = cli("convert", *words.split(), option, "bioes")
+        without = next(word for word in words.split() if "conll" not in word)
+        message = f"{without}: brackets has no tags, so leave out {option} bioes"
+        assert (result.code, result.err) == (2, f"slotfill: {message}\n")
+    options = ("--scheme", "bioes", "--to-scheme", "bilou")
+    assert cli("convert", "a.conll", "c.jsonl", *options).code == 0
+    assert '"U-city"' in Path("c.jsonl").read_text()

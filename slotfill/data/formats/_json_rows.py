@@ -16,6 +16,7 @@ class JsonRows(Format):
     """A format whose files are JSON lines, or one JSON array."""
 
     suffixes = (".jsonl", ".ndjson", ".json")
+    has_tags = False
 
     @classmethod
     def has_shape(cls, row: Any) -> bool:

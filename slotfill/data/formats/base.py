@@ -52,6 +52,8 @@ class Format:
     """Whether a file that also looks like another format is of that one."""
     reads_standard_input: ClassVar[bool] = True
     """Whether it is one text, which may be the standard input, and not several files or bytes."""
+    has_tags: ClassVar[bool] = True
+    """Whether slots may be tags of tokens, for which a scheme can be chosen."""
     names_splits: ClassVar[bool] = False
     """Whether the file names the split of each sentence."""
     holds_unlabelled: ClassVar[bool] = True

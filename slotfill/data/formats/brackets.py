@@ -35,6 +35,7 @@ class Brackets(Format):
     """Text with slots in brackets."""
 
     suffixes = (".brackets", ".md")
+    has_tags = False
     detected_by = "a line with `[words](slot)`"
     is_general = True
     holds_unlabelled = False

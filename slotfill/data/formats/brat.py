@@ -63,6 +63,7 @@ class Brat(Format):
     holds_unlabelled = False
     holds_half_labelled = False
     suffixes = (".txt", ".ann")
+    has_tags = False
     reads_standard_input = False
     detected_by = "a `.ann` beside the text, or a folder of such pairs, none called `train`"
     holds_intents = False

@@ -44,6 +44,7 @@ class CLU(Format):
     """
 
     suffixes = (".json",)
+    has_tags = False
     detected_by = "a JSON object with `projectKind` or `stringIndexType`"
     names_splits = True
     holds_unlabelled = False

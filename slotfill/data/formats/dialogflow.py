@@ -36,6 +36,7 @@ class Dialogflow(Format):
     """Phrases in parts, each of which may be a slot."""
 
     suffixes = (".json", ".zip")
+    has_tags = False
     bookkeeping = frozenset({
         "id", "count", "repeatCount", "updated", "lang", "languageCode", "meta", "entityType",
         "userDefined", "parameters", "name", "priority", "isFallback", "auto", "numTrainingPhrases",

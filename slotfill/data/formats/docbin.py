@@ -33,6 +33,7 @@ class DocBin(Format):
     """spaCy's `.spacy` files."""
 
     suffixes = (".spacy",)
+    has_tags = False
     reads_standard_input = False
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:

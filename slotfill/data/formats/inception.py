@@ -71,6 +71,7 @@ class Inception(Format):
     """
 
     suffixes = (".tsv",)
+    has_tags = False
     detected_by = "the first line is `#FORMAT=WebAnno TSV 3.3`, or another 3"
     holds_intents = False
 

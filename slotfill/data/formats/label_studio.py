@@ -71,6 +71,7 @@ class LabelStudio(Format):
     """
 
     suffixes = (".json",)
+    has_tags = False
     detected_by = "a JSON array of objects with `data`, `annotations`, `predictions` or `labels`"
     holds_confidence = True
     bookkeeping = frozenset({

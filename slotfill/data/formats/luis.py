@@ -29,6 +29,7 @@ class LUIS(Format):
     """Apps of LUIS."""
 
     suffixes = (".json",)
+    has_tags = False
     detected_by = "a JSON object with `luis_schema_version` or `startPos`"
 
     bookkeeping = frozenset({

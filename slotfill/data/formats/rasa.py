@@ -93,6 +93,7 @@ class Rasa(Format):
     """Examples grouped by intent, slots in brackets."""
 
     suffixes = (".yml", ".yaml", ".json", ".md")
+    has_tags = False
     detected_by = (
         "`nlu:`, `rasa_nlu_data` or `## intent:`, or a folder of such files, none called `train`"
     )

@@ -55,6 +55,7 @@ class Snips(Format):
     """Utterances of intents, with slots in brackets or in parts."""
 
     suffixes = (".yaml", ".yml", ".json")
+    has_tags = False
     detected_by = "`type: intent`, or JSON whose utterances are in parts"
 
     @classmethod
