@@ -122,12 +122,17 @@ def describe_json_error(error: ValueError | RecursionError) -> str:
     """Return what is wrong with a JSON text, as `expected a value, found 'x}' at column 9`."""
     if isinstance(error, json.JSONDecodeError):
         problem = next(text for start, text in _PROBLEMS.items() if error.msg.startswith(start))
-        found = error.doc[error.pos : error.pos + 20].partition("\n")[0]
+        found = _line_from(error.doc, error.pos)
         shown = repr(found) if found.strip() else "the end of the line"
         return f"{problem.format(shown)} at column {error.colno}"
     if isinstance(error, RecursionError):
         return "nested too deep"
     return "a number of too many digits" if "digits" in str(error) else str(error)
+
+
+def _line_from(text: str, start: int) -> str:
+    """Return what follows in a line of `text`, shortened for a message."""
+    return shorten_text(text[start : start + 100].partition("\n")[0], 20)
 
 
 _PROBLEMS = {
@@ -334,7 +339,7 @@ class _Reader:
         where = f' in "{found[-1]}"' if found else ""
         opening, closing, kind = ("{", "}", "an object") if keys else ("[", "]", "an array")
         if self.text[start : start + 1] != opening:
-            actual = self.text[start : start + 20].partition("\n")[0]
+            actual = _line_from(self.text, start)
             shown = repr(actual) if actual else "the end of the file"
             self._fail(start, f"expected {kind}{where}, found {shown}")
         position = self._skip_space(start + 1)
