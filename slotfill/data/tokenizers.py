@@ -263,9 +263,8 @@ def _split_by(tokenizer: Any, file: str, text: str) -> list[tuple[int, int]]:
     try:
         spans = [(_to_offset(first), _to_offset(last)) for first, last in returned]
     except (TypeError, ValueError):
-        fail(
-            f"returned {shorten_text(repr(returned), 60)}; tokens are pairs of integers, as [(0, 3), (4, 7)]"
-        )
+        found = shorten_text(repr(returned), 60)
+        fail(f"returned {found}; tokens are pairs of integers, as [(0, 3), (4, 7)]")
     if empty := [span for span in spans if span[0] == span[1]]:
         fail(f"returned {empty[0]}; a token has at least one character")
     if not spans and any(map(str.isalpha, text)):

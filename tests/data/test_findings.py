@@ -146,7 +146,7 @@ def test_corrected_offsets_and_overlapping_slots_are_listed(tmp_path):
     assert [*map(str, found[:2])] == [
         f"train: offsets corrected: 1, at {path}:1: slot 'a' ('Rome'): 4 to 8 read as 3 to 7 (the"
         " nearest occurrence)",
-        f"train: overlapping slots left out: 1, at {path}:1: slot 'b' ('Rome') overlaps 'a'"
+        f"train: overlapping slots left out: 1, at {path}:1: slot 'b' ('Ro') overlaps 'a'"
         " ('Rome'), and is left out",
     ]
 
