@@ -20,7 +20,8 @@ BUILTIN_TABLE = Path(__file__).parent / "vectors" / "all-minilm-l6-v2.npz"
 MAX_TOKENS = 20_000
 """Below so many tokens of training, about 2,000 sentences, the built-in table is a default.
 
-docs/few_sentences.md has its gains with 100 and 1,000 sentences; with all there is none.
+docs/few_sentences.md has its gains with 100 sentences, and with 1,000, where one of three corpora
+has none; between that and complete corpora, which have none, nothing was measured.
 """
 
 MIN_COVERAGE = 0.7
