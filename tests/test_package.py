@@ -130,7 +130,7 @@ def test_metadata(metadata):
     assert (fields["Name"], fields["Version"], fields["License-Expression"]) == (
         "slotfill",
         slotfill.__version__,
-        "MIT",
+        "MIT AND Apache-2.0",
     )
     assert fields["Summary"] and fields["Description"]
     assert {(each.group, each.name, each.value) for each in metadata.entry_points} == {
