@@ -111,7 +111,8 @@ def train(
     Args:
         config: The name of a built-in config, a YAML file, or its content as a mapping; by default
             `taipei`, or, if `overrides` set a key of `data`, the defaults.
-        overrides: Values by their keys, which have dots, such as `{"train.epochs": 5}`.
+        overrides: Values by their keys, which have dots, such as `{"train.epochs": 5}` or
+            `{"train": {"epochs": 5}}`, which leaves the other keys of `train` as they are.
         out: The run folder to write; by default `runs/NAME`, with the name of the config.
         on_epoch: Called after each epoch, with its loss, its scores on valid and more.
         device: "cpu", "cuda" or "auto".
@@ -144,13 +145,17 @@ def train(
     from slotfill.training.launch import is_launched
 
     check_names(device, "auto")
+    if not callable(on_epoch or print):
+        raise UsageError(
+            f"on_epoch is a function that is called after each epoch, not {on_epoch!r}"
+        )
     if is_launched():
         raise UsageError("torchrun starts the command: torchrun ... -m slotfill train")
     with trust_external_parts(trust):
         name, loaded = compose_config(config, overrides or {})
         with required_for("slotfill.train"):
             from slotfill.runs.train import train as train_run
-        folder = RunFolder(Path("runs", name) if out is None else Path(out), force=force)
+        folder = RunFolder(Path("runs", name) if out is None else _to_path(out), force=force)
         result = train_run(
             loaded,
             folder,
@@ -163,7 +168,7 @@ def train(
 
 def evaluate(
     run: str | Path | Predictor,
-    data: str | Path | None = None,
+    data: str | Path | list[Sentence] | None = None,
     *,
     split: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -173,7 +178,7 @@ def evaluate(
 
     Args:
         run: What `load` takes, or what `load` or `train` returned.
-        data: A file of sentences, or the folder of a split.
+        data: A file of sentences, the folder of a split, or labelled sentences of `read`.
         split: A split of the run's own data, if `data` is None; by default test, or valid without
             test.
         overrides: Keys of `data` for sentences that are written otherwise than the run's, such as
@@ -181,7 +186,7 @@ def evaluate(
         trust: Whether to execute the files of user-defined parts that the run names.
 
     Raises:
-        UsageError: There is no such run or split, or an extra is missing.
+        UsageError: There is no such run or split, `overrides` do not apply, or an extra is missing.
         ConfigError: An override is not valid.
         DataError: The sentences cannot be read.
         RunError: A file of the run is missing, damaged, or of another version.
@@ -192,13 +197,18 @@ def evaluate(
     """
     from slotfill.config.builtin import to_words
     from slotfill.errors import UsageError
-    from slotfill.runs.evaluate import evaluate_run
+    from slotfill.runs.evaluate import evaluate_run, evaluate_sentences
     from slotfill.runs.predict import Predictor
 
     if data is not None and split is not None:
         raise UsageError("split names a split of the run's own data, data other data: give one")
+    if isinstance(data, list | tuple):
+        if overrides:
+            raise UsageError("overrides say how a file is written; sentences are read already")
+        tagger = run if isinstance(run, Predictor) else load(run, trust=trust)
+        return evaluate_sentences(tagger.run, data)
+    path = None if data is None else _to_path(data)
     tagger = run if isinstance(run, Predictor) else load(run, trust=trust)
-    path = None if data is None else Path(data)
     return evaluate_run(tagger.run, split=split, path=path, overrides=to_words(overrides or {}))
 
 
@@ -211,7 +221,8 @@ def read(
 ) -> list[Sentence]:
     """Return the sentences of a file or folder in any format that slotfill reads.
 
-    A file's own tokens are kept; other texts are split into words.
+    A file's own tokens are kept; other texts are split into words. Slots that overlap a longer one
+    are left out, with a warning.
 
     Args:
         path: The file, or the folder if the format has several files.
@@ -234,11 +245,25 @@ def read(
         >>> [(slot.name, sentence.value(slot)) for slot in sentence.slots]
         [('destination', 'taipei'), ('arrival_date', 'mar 27')]
     """
+    import warnings
+
     from slotfill.data.corpus import read_sentences
+    from slotfill.data.findings import describe_overlaps
     from slotfill.data.schemes import check_scheme
 
     check_scheme(scheme)
     result = read_sentences(
-        path, format=format, scheme=scheme, split=split, keep_tokens=True, labelled=False
+        _to_path(path), format=format, scheme=scheme, split=split, keep_tokens=True, labelled=False
     )
+    if overlaps := describe_overlaps(result.issues("overlap")):
+        warnings.warn(overlaps, stacklevel=2)
     return result.sentences
+
+
+def _to_path(path: Any) -> Path:
+    """Return `path` as a path; raises UsageError if it is none."""
+    from slotfill.errors import UsageError
+
+    if not isinstance(path, str | Path) or not str(path):
+        raise UsageError(f"the path of a file or folder is a text, as 'a.jsonl', not {path!r}")
+    return Path(path)

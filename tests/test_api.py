@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import SMALL
 
 import slotfill
-from slotfill.config.builtin import load_config
+from slotfill.config.builtin import compose_config, load_config
+from slotfill.config.models import SECTIONS, Config
 from slotfill.config.yaml_reader import parse
 from slotfill.errors import ConfigError, DataError, UsageError
 
@@ -61,6 +63,64 @@ def test_train_names_mistakes_by_their_keys(desk, config):
     with pytest.raises(UsageError, match="no device 'gpu'"):
         slotfill.train("tiny.yaml", device="gpu")  # type: ignore[arg-type]
     assert not Path("runs").exists()
+
+
+def test_nested_overrides_change_the_keys_of_a_section(config):
+    given = {**config, "train": {"epochs": 7}, "encoder": {"name": "recurrent", "cell": "gru"}}
+    overrides = {"train": {"seed": np.int64(2)}, "data": {"strict": True}}
+    overrides["encoder"] = {"hidden_size": np.array([3])[0]}
+    _, loaded = compose_config(given, overrides | {"train.batch_size": 4})
+    assert (loaded.train.epochs, loaded.train.seed, loaded.train.batch_size) == (7, 2, 4)
+    assert loaded.encoder == compose_config(given, {"encoder": {"hidden_size": 3}})[1].encoder
+    with pytest.raises(ConfigError, match=r"^train\.epoch: unknown key; did you mean 'epochs'"):
+        compose_config(given, {"train": {"epoch": 2}})
+
+
+def test_sections_are_those_of_the_config():
+    fields = Config.model_fields
+    assert set(SECTIONS) == {name for name in fields if hasattr(fields[name].annotation, "schema")}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda run: slotfill.train(overrides=["train.seed=2"]), "overrides are values by their"),
+        (lambda run: slotfill.train("taipei", on_epoch=3), "on_epoch is a function"),
+        (lambda run: slotfill.train("taipei", out=3), "the path of a file or folder is a text"),
+        (lambda run: slotfill.evaluate(run, overrides="data.scheme=x"), "overrides are values by"),
+        (lambda run: slotfill.evaluate(run, 3), "the path of a file or folder is a text"),
+        (lambda run: slotfill.evaluate(run, ["a"]), "sentences to evaluate on are those of"),
+        (lambda run: slotfill.evaluate(run, [], overrides={"data.scheme": "x"}), "overrides say"),
+        (lambda run: slotfill.read(None), "the path of a file or folder is a text"),
+        (lambda run: slotfill.read(["a.jsonl"]), "the path of a file or folder is a text"),
+        (lambda run: slotfill.read(""), "the path of a file or folder is a text"),
+    ],
+)
+def test_wrong_arguments_are_named_in_one_line(desk, trained, call, message):
+    with pytest.raises(UsageError, match=f"^{message}[^\n]*$"):
+        call(trained)
+    assert not Path("runs").exists()
+
+
+def test_evaluate_takes_sentences(trained, corpus):
+    sentences = slotfill.read(corpus / "pairs.brackets")
+    expected = slotfill.evaluate(trained, corpus / "pairs.brackets")
+    assert slotfill.evaluate(trained, sentences) == expected
+    sentences.append(slotfill.load(trained).run.vocab.tokenizer.tokenize("no labels", "a:1"))
+    assert slotfill.evaluate(trained, sentences) == expected
+    with pytest.raises(DataError, match="none of the sentences has labels"):
+        slotfill.evaluate(trained, sentences[-1:])
+
+
+def test_read_warns_of_slots_that_overlap(tmp_path):
+    slots = [("city", 6, 14), ("name", 10, 14), ("verb", 0, 5)]
+    rows = [{"name": name, "start": start, "end": end} for name, start, end in slots]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "leave New York", "slots": rows}))
+    where = r"a\.jsonl:1: slot 'name' \('York'\) overlaps 'city' \('New York'\), and is left out"
+    with pytest.warns(UserWarning, match=f"overlapping slots left out: 1, at .*{where}") as warned:
+        (sentence,) = slotfill.read(tmp_path / "a.jsonl")
+    assert [slot.name for slot in sentence.slots] == ["verb", "city"]
+    assert warned[0].filename == __file__
 
 
 def test_train_replaces_no_run(desk, config):

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from slotfill.config.models import Config
+from slotfill.config.models import SECTIONS, Config
 from slotfill.config.validate import parse_config
 from slotfill.errors import ConfigError, ErrorDetail, UsageError, did_you_mean
 from slotfill.files import is_special_file
@@ -92,7 +92,7 @@ def compose_config(
     """Return the name of a config that Python code gives, and the config with `overrides` by key.
 
     The keys of `overrides` have dots; a mapping is the content of a YAML file. Raises what
-    `load_config` raises.
+    `load_config` and `to_words` raise.
     """
     changes = to_words(overrides)
     try:
@@ -108,13 +108,25 @@ def compose_config(
 
 
 def to_words(overrides: Mapping[str, Any]) -> list[str]:
-    """Return overrides by key as the words of a command line, `key=value`."""
-    return [f"{key}={_to_json(value)}" for key, value in overrides.items()]
+    """Return overrides by key as the words of a command line, `key=value`.
+
+    A section changes the keys that it has, as `{"train": {"seed": 2}}`; a part is replaced.
+    """
+    if not isinstance(overrides, Mapping):
+        raise UsageError(
+            f"overrides are values by their keys, as {{'train.epochs': 5}}, not {overrides!r}"
+        )
+    words = []
+    for key, value in overrides.items():
+        inside = isinstance(value, Mapping) and key in SECTIONS
+        values = {f"{key}.{name}": each for name, each in value.items()} if inside else {key: value}
+        words += [f"{name}={_to_json(each)}" for name, each in values.items()]
+    return words
 
 
 def _to_json(value: Any) -> str:
-    """Return a value as JSON, which is YAML; NumPy's numbers are numbers, and paths are texts."""
-    return json.dumps(value, default=lambda v: v.item() if hasattr(v, "item") else str(v))
+    """Return a value as JSON, which is YAML; those of NumPy are Python's, and paths are texts."""
+    return json.dumps(value, default=lambda v: v.tolist() if hasattr(v, "tolist") else str(v))
 
 
 def _name_of(config: Config) -> str:

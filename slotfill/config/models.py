@@ -334,6 +334,10 @@ class Config(StrictModel):
             raise ConfigError(self._locations.sort(error.errors)) from None
 
 
+SECTIONS = ("data", "train", "resolve")
+"""The keys of a config that contain keys, and are no parts."""
+
+
 def external_part_files(data: Any) -> Iterator[str]:
     """Yield the files of user-defined parts that dumped config `data` names."""
     if isinstance(data, dict):

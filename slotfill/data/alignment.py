@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from itertools import pairwise, repeat
 from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
@@ -115,6 +115,22 @@ def _align_slots(
     kept, overlaps = _without_overlaps(slots, sentence.value)
     sentence.issues += tuple(Issue("overlap", sentence.location, each) for each in overlaps)
     return {slot: slots[slot] for slot in kept}
+
+
+def to_example(sentence: Sentence) -> Example:
+    """Return a sentence as it was before it was tokenized."""
+    slots, meanings = sentence.slots or (), sentence.resolved or repeat(None)
+    return Example(
+        sentence.text,
+        [
+            Span(slot.name, *sentence.span(slot), each)
+            for slot, each in zip(slots, meanings, strict=False)
+        ],
+        sentence.intent,
+        sentence.location,
+        sentence.offsets if sentence.pretokenized else None,
+        unknown=[sentence.span(Slot("", *each)) for each in sentence.unknown],
+    )
 
 
 def leave_out_overlaps(example: Example) -> None:

@@ -163,6 +163,12 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
         yield Finding("one-sentence", f"{issue.location}: {message}")
 
 
+def describe_overlaps(issues: Sequence[Issue]) -> str:
+    """Return how many slots are left out because they overlap, and where; empty for none."""
+    places = list_some(_list_places(issues))
+    return f"{_REPAIRED_SLOTS['overlap'][1]}: {len(issues):,}, at {places}" if issues else ""
+
+
 def _list_places(issues: Iterable[Issue]) -> list[str]:
     return [f"{issue.location}: {issue.message}" for issue in issues]
 

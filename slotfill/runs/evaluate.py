@@ -8,11 +8,12 @@ from pathlib import Path
 
 from slotfill.config.models import DataConfig
 from slotfill.config.validate import parse_config
+from slotfill.data.alignment import align, to_example
 from slotfill.data.corpus import ReadResult, read_sentences
 from slotfill.data.detection import FormatPart, format_from_suffix
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import evaluation_split, input_paths, read_split
-from slotfill.errors import ConfigError, DataError, SlotfillError
+from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError
 from slotfill.evaluation.errors import ErrorAnalysis, TrainingSlots, analyze_errors
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import EvaluationResult
@@ -28,6 +29,23 @@ def evaluate_run(
     """Return the scores of `run` on labelled sentences; see `read_labelled` for the arguments."""
     sentences = read_labelled(run, split=split, path=path, overrides=overrides).sentences
     return evaluate(run.engine, run.vocab, sentences, run.calibration)
+
+
+def evaluate_sentences(run: Run, sentences: Sequence[Sentence]) -> EvaluationResult:
+    """Return the scores of `run` on labelled sentences, which are tokenized as the run needs them.
+
+    Raises UsageError if there is something else among them, and DataError if none has labels.
+    """
+    for each in sentences:
+        if not isinstance(each, Sentence):
+            raise UsageError(
+                f"sentences to evaluate on are those of slotfill.read, not {type(each).__name__}"
+            )
+    examples = [to_example(each) for each in sentences if each.slots is not None]
+    if not examples:
+        raise DataError("none of the sentences has labels, which scoring needs")
+    aligned = align(examples, run.vocab.tokenizer, run.config.data.misaligned, keep_tokens=False)
+    return evaluate(run.engine, run.vocab, aligned, run.calibration)
 
 
 def analyze_run(run: Run, sentences: Sequence[Sentence]) -> ErrorAnalysis:
