@@ -6,17 +6,24 @@ It is trained as `slotfill train` does, on a temporary file of the sentences.
 from __future__ import annotations
 
 import json
+import operator
 import re
 import shutil
+import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import numpy as np
+
 from slotfill.config.builtin import compose_config
 from slotfill.config.registry import trust_external_parts
+from slotfill.data.alignment import leave_out_overlaps
+from slotfill.data.findings import describe_overlaps
 from slotfill.data.schemes import slots_to_tags, tags_to_slots
+from slotfill.data.sentence import Example, Issue, Span
 from slotfill.errors import DataError, UsageError
 from slotfill.evaluation.metrics import compute_prf
 from slotfill.extras import required_for
@@ -93,11 +100,10 @@ class SlotTagger:
     def fit(self, X: Sequence[Text], y: Sequence[Labels]) -> SlotTagger:
         """Train on sentences and their labels; return self.
 
-        Raises what `slotfill.train` raises; `X[3]` in a message is the fourth sentence.
+        Spans that overlap a longer one are left out, with a warning. Raises what `slotfill.train`
+        raises; `X[3]` in a message is the fourth sentence.
         """
-        texts, labels = _to_list(X), _to_list(y)
-        if len(texts) != len(labels):
-            raise DataError(f"X has {len(texts)} sentences, but y has labels of {len(labels)}")
+        texts, labels = _to_lists(X, y)
         if not texts:
             raise DataError("X has no sentences")
         has_tokens = not isinstance(texts[0], str)
@@ -105,6 +111,8 @@ class SlotTagger:
             _to_row(index, text, own, has_tokens)
             for index, (text, own) in enumerate(zip(texts, labels, strict=True))
         ]
+        if overlaps := describe_overlaps(_find_overlaps(rows)):
+            warnings.warn(overlaps, stacklevel=2)
         folder = Path(mkdtemp(prefix="slotfill-"))
         file = folder / _SENTENCES
         file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
@@ -147,27 +155,28 @@ class SlotTagger:
 
         Raises DataError if `X` has texts where `fit` had tokens, or the other way round.
         """
-        if not self.__sklearn_is_fitted__():
-            raise UsageError("the SlotTagger is not fitted yet; call fit(X, y) before")
+        self._check_fitted()
         texts = []
-        for index, text in enumerate(_to_list(X)):
+        for index, text in enumerate(_to_list("X", X)):
             _check_kind(index, text, self._has_tokens)
             texts.append(" ".join(text) if self._has_tokens else text)
         sentences = self.tagger_.tag(texts)
         if not self._has_tokens:
-            return [
+            return _LabelList(
                 [(slot.name, *sentence.span(slot)) for slot in sentence.slots or ()]
                 for sentence in sentences
-            ]
-        return [
+            )
+        return _LabelList(
             slots_to_tags(sentence.slots or [], len(sentence.tokens), self._scheme)
             for sentence in sentences
-        ]
+        )
 
     def score(self, X: Sequence[Text], y: Sequence[Labels]) -> float:
         """Return F1 of the predicted slots, from 0 to 1: a slot counts if it is exactly right."""
+        self._check_fitted()
         counts = [0, 0, 0]
-        for predicted, gold in zip(self.predict(X), _to_list(y), strict=True):
+        texts, labels = _to_lists(X, y)
+        for predicted, gold in zip(self.predict(texts), labels, strict=True):
             found, wanted = (self._slots(labels) for labels in (predicted, gold))
             counts = [
                 before + len(new)
@@ -180,9 +189,14 @@ class SlotTagger:
 
         Raises UsageError if the path exists.
         """
+        self._check_fitted()
         if Path(path).exists():
             raise UsageError(f"{path}: exists, and nothing is overwritten; choose another path")
         shutil.copytree(self._run_path, path)
+
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise UsageError("the SlotTagger is not fitted yet; call fit(X, y) before")
 
     @property
     def _run_path(self) -> Path:
@@ -234,9 +248,33 @@ class SlotTagger:
             self._load(run)
 
 
-def _to_list(values: Any) -> list[Any]:
-    """Return a sequence, an array of NumPy or a column of pandas as a list."""
-    return list(values.tolist() if hasattr(values, "tolist") else values)
+class _LabelList(list[Any]):
+    """The labels of sentences; as an array, it has one object for each, as scikit-learn joins."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = np.empty(len(self), dtype=object)
+        for index, labels in enumerate(self):
+            array[index] = labels
+        return array
+
+
+def _to_lists(X: Any, y: Any) -> tuple[list[Any], list[Any]]:
+    """Return sentences and their labels; raises DataError if they are not equally many."""
+    texts, labels = _to_list("X", X), _to_list("y", y)
+    if len(texts) != len(labels):
+        raise DataError(f"X has {len(texts)} sentences, but y has labels of {len(labels)}")
+    return texts, labels
+
+
+def _to_list(name: str, values: Any) -> list[Any]:
+    """Return a sequence, an array of NumPy or a column of pandas as a list, and those in it."""
+    if getattr(values, "ndim", 1) != 1:
+        found = f"a {type(values).__name__} of {values.ndim} dimensions"
+        raise DataError(f"{name} is {found}; give one column, or a list")
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping | Set):
+        what = "a list of texts, or of lists of tokens" if name == "X" else "a list"
+        raise DataError(f"{name} is {what}, not {_shorten(values)}")
+    return [each.tolist() if hasattr(each, "tolist") else each for each in values]
 
 
 def _check_kind(index: int, text: Any, has_tokens: bool) -> None:
@@ -253,19 +291,37 @@ def _check_kind(index: int, text: Any, has_tokens: bool) -> None:
 def _to_row(index: int, text: Any, labels: Any, has_tokens: bool) -> dict[str, Any]:
     """Return a sentence as an object of JSON lines; raises DataError if it is not labelled."""
     _check_kind(index, text, has_tokens)
-    labels = _to_list(labels) if not isinstance(labels, str) else labels
+    labels = _to_list(f"y[{index}]", labels)
     if has_tokens:
         if len(labels) != len(text) or not all(isinstance(tag, str) for tag in labels):
             raise DataError(f"y[{index}]: must have a tag for each token, found {_shorten(labels)}")
         return {"tokens": list(text), "tags": [str(tag) for tag in labels]}
     slots = []
     for span in labels:
-        match span:
-            case (str(name), int(start), int(end), *_) if not isinstance(span, str):
-                slots.append({"name": name, "start": start, "end": end})
-            case _:
-                raise DataError(f"y[{index}]: a span is (name, start, end), found {_shorten(span)}")
+        try:
+            name, start, end = span[:3]
+            start, end = operator.index(start), operator.index(end)
+        except (TypeError, ValueError, LookupError):
+            name = None
+        if not isinstance(name, str) or isinstance(span, str):
+            raise DataError(
+                f"y[{index}]: a span is (name, start, end) with integers, found {_shorten(span)}"
+            )
+        slots.append({"name": str(name), "start": start, "end": end})
     return {"text": text, "slots": slots}
+
+
+def _find_overlaps(rows: Sequence[Mapping[str, Any]]) -> list[Issue]:
+    """Return an issue for each slot that training leaves out, as it overlaps another one."""
+    issues: list[Issue] = []
+    for index, row in enumerate(rows):
+        text = row.get("text", "")
+        spans = [Span(slot["name"], slot["start"], slot["end"]) for slot in row.get("slots", ())]
+        inside = [span for span in spans if 0 <= span.start < span.end <= len(text)]
+        example = Example(text, inside, location=f"X[{index}]")
+        leave_out_overlaps(example)
+        issues += example.issues
+    return issues
 
 
 def _shorten(value: Any) -> str:

@@ -134,6 +134,77 @@ def test_copies_and_pickles_predict_the_same(fitted, texts):
     assert pickle.loads(pickle.dumps(fitted)).predict(texts[0]) == expected
 
 
+def test_predictions_of_folds_are_joined(texts):
+    from sklearn.model_selection import cross_val_predict
+
+    joined = cross_val_predict(tagger(train__epochs=1), *texts, cv=2)
+    assert joined.shape == (len(texts[0]),) and all(isinstance(each, list) for each in joined)
+
+
+@pytest.mark.parametrize("spans", [[[]], [[("a", 0, 2)]], [[("a", 0, 2)]] * 3, []])
+def test_predictions_are_a_list_and_an_array_of_objects(fitted, spans):
+    labels = type(fitted.predict([]))(spans)
+    assert labels == spans and isinstance(labels, list)
+    assert np.asarray(labels).shape == (len(spans),) and np.asarray(labels).tolist() == spans
+
+
+def test_numbers_and_rows_of_numpy_are_those_of_python(fitted, texts, tokens):
+    X = np.array(texts[0])
+    y = [
+        [(np.str_(name), np.int32(start), np.uint8(end)) for name, start, end in each]
+        for each in texts[1]
+    ]
+    assert fitted.predict(X) == fitted.predict(texts[0])
+    assert fitted.score(X, y) == fitted.score(*texts)
+    again = tagger(train__seed=np.int64(1)).fit(X, y)
+    assert again.predict(X) == fitted.predict(X)
+    rows, tags = ([np.array(each) for each in part] for part in tokens)
+    own = tagger(train__epochs=1, data__scheme="bioes").fit(rows, tags)
+    assert own.predict(rows) == own.predict(tokens[0])
+    assert own.score(rows, tags) == own.score(*tokens)
+
+
+def test_overlapping_spans_are_a_warning(texts):
+    X, y = texts
+    more = [[*spans, (spans[0][0], spans[0][1], spans[0][2] - 1)] for spans in y[:2]]
+    with pytest.warns(UserWarning, match=r"^overlapping slots left out: 2, at X\[0\]: ") as warned:
+        tagger(train__epochs=1).fit(X, more + y[2:])
+    assert warned[0].filename == __file__
+
+
+def test_what_is_not_fitted_says_so(tmp_path):
+    for call in (lambda: tagger().save(tmp_path / "a"), lambda: tagger().score(["a"], [[]])):
+        with pytest.raises(UsageError, match="not fitted yet"):
+            call()
+
+
+class Frame:
+    """What a DataFrame looks like."""
+
+    ndim = 2
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ("play jazz", "X is a list of texts, or of lists of tokens, not 'play jazz'"),
+        (None, "X is a list of texts, or of lists of tokens, not None"),
+        ({"a": 1}, "X is a list of texts, or of lists of tokens, not {'a': 1}"),
+        (Frame(), "X is a Frame of 2 dimensions; give one column, or a list"),
+        (np.array([["a"], ["b"]]), "X is a ndarray of 2 dimensions; give one column, or a list"),
+    ],
+)
+def test_what_is_no_list_of_sentences_is_refused(fitted, texts, X, message):
+    for call in (
+        fitted.predict,
+        lambda X: fitted.score(X, texts[1]),
+        lambda X: tagger().fit(X, []),
+    ):
+        with pytest.raises(DataError) as error:
+            call(X)
+        assert str(error.value) == message
+
+
 SPAN = [("city", 0, 4)]
 
 
@@ -143,7 +214,11 @@ SPAN = [("city", 0, 4)]
         (["Oslo"], [], "X has 1 sentences, but y has labels of 0"),
         ([], [], "X has no sentences"),
         (["Oslo", 3], [SPAN, []], "X[1]: must be a text as in fit, found 3"),
-        (["Oslo"], [["B-city"]], "y[0]: a span is (name, start, end), found 'B-city'"),
+        (["Oslo"], [["B-c"]], "y[0]: a span is (name, start, end) with integers, found 'B-c'"),
+        (["Oslo"], [[("c", 0, 4.0)]], "y[0]: a span is (name, start, end) with integers, found"),
+        (["Oslo"], [[{"name": "c"}]], "y[0]: a span is (name, start, end) with integers, found"),
+        (["Oslo"], None, "y is a list, not None"),
+        (["Oslo"], ["c"], "y[0] is a list, not 'c'"),
         (["Oslo"], [[("city", 0, 9)]], "X[0]: slot 'city' from 0 to 9 is not in the text"),
         ([["Oslo"]], [["B-city", "O"]], "y[0]: must have a tag for each token"),
         ([["Oslo"], ["a b"]], [["O"]] * 2, "X[1]: the token 'a b' is empty or has white space"),
@@ -154,6 +229,12 @@ def test_wrong_data_is_named_in_one_line(X, y, message):
     with pytest.raises(DataError) as error:
         tagger().fit(X, y)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_score_needs_labels_of_each_sentence(fitted, texts):
+    X, y = texts
+    with pytest.raises(DataError, match=r"sentences, but y has labels of 1$"):
+        fitted.score(X, y[:1])
 
 
 def test_wrong_parameters_are_named_by_fit(texts):
