@@ -36,6 +36,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("place", ["kept", "kept/a.txt", ROOT, ROOT.parent, ROOT / "build"])
+def test_only_a_site_or_an_empty_folder_is_replaced(tmp_path, place):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "a.txt").write_text("mine")
+    command = [str(ROOT / "scripts" / "docs"), str(tmp_path / place)]
+    # Without Python on the path, nothing can be built by mistake.
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert (tmp_path / "kept" / "a.txt").read_text() == "mine"
+
+
 @pytest.mark.slow
 def test_site_loads_nothing_from_elsewhere(site):
     class Parser(HTMLParser):

@@ -60,6 +60,14 @@ def _as_list(parts: PartConfig | list[PartConfig]) -> list[PartConfig]:
     return parts if isinstance(parts, list) else [parts]
 
 
+def _has_no_duplicates(parts: list[PartConfig]) -> list[PartConfig]:
+    for index, part in enumerate(parts):
+        if part in parts[:index]:
+            name = part if isinstance(part, str) else part["name"]
+            raise config_error(f"has '{name}' twice; leave one out")
+    return parts
+
+
 class DataConfig(StrictModel):
     """The labelled sentences and how they are written."""
 
@@ -161,7 +169,10 @@ class TrainConfig(StrictModel):
     ema_decay: Fraction = 0.998
     """EMA decay; the averaged weights are the ones evaluated and saved; 0 disables averaging."""
     log: Annotated[
-        list[Part], part_validator("logger", stackable=True), AfterValidator(_as_list)
+        list[Part],
+        part_validator("logger", stackable=True),
+        AfterValidator(_as_list),
+        AfterValidator(_has_no_duplicates),
     ] = Field(default=["csv"], validate_default=True)
     """One logger, or a list of loggers, which record each epoch."""
 

@@ -96,6 +96,16 @@ def read_batches(path: Path) -> Iterator[Any]:
             yield batch
 
 
+def check_batch(batch: Any) -> None:
+    """Raise UsageError if `batch` is neither a `pyarrow.RecordBatch` nor a `Table`."""
+    pyarrow = _import_pyarrow()
+    if not isinstance(batch, pyarrow.RecordBatch | pyarrow.Table):
+        raise UsageError(
+            f"a batch is a pyarrow Table or RecordBatch, not {type(batch).__name__}; in Ray, give"
+            " map_batches batch_format='pyarrow'"
+        )
+
+
 def read_texts(batch: Any, name: str) -> list[str]:
     """Return a column of texts of a `pyarrow.RecordBatch` or `Table`, empty where there is none."""
     return [text or "" for text in batch.column(name).to_pylist()]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from spacy.language import Language
 from spacy.pipeline import Pipe
+from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span
 from spacy.util import filter_spans, minibatch
 
@@ -28,15 +29,19 @@ class SlotComponent(Pipe):
     """Sets the slots and the intent of documents.
 
     - `doc.spans[spans_key]` has all slots, each with its name as the label.
-    - `doc.ents` has those that overlap no entity that is set already, and no longer slot.
+    - `doc.ents` has those that overlap no entity that is set already, no token that is blocked for
+      entities, and no longer slot.
     - `span._.confidence` is the probability of a slot, and `span._.resolved` what it stands for.
     - `doc._.intent`, `doc._.intent_confidence` and `doc._.in_domain` are those of `Prediction`.
+
+    `nlp.evaluate` scores `doc.ents`, as it does those of spaCy's own `ner`.
     """
 
     def __init__(self, tagger: Predictor, name: str, spans_key: str) -> None:
         self.tagger = tagger
         self.name = name
         self.spans_key = spans_key
+        self.scorer = get_ner_prf
         for holder, names in ((Doc, DOC_EXTENSIONS), (Span, SPAN_EXTENSIONS)):
             for name in names:
                 if not holder.has_extension(name):
@@ -71,9 +76,12 @@ class SlotComponent(Pipe):
                 span._.set(name, getattr(slot, name))
             spans.append(span)
         doc.spans[self.spans_key] = spans
-        taken = {token for entity in doc.ents for token in range(entity.start, entity.end)}
+        # A blocked token begins an entity without a type.
+        blocked = [doc[t.i : t.i + 1] for t in doc if t.ent_iob_ == "B" and not t.ent_type_]
+        set_before = [*doc.ents, *blocked]
+        taken = {token for span in set_before for token in range(span.start, span.end)}
         free = [span for span in spans if taken.isdisjoint(range(span.start, span.end))]
-        doc.ents = [*doc.ents, *filter_spans(free)]
+        doc.set_ents([*doc.ents, *filter_spans(free)], blocked=blocked, default="outside")
 
 
 @Language.factory(
@@ -87,6 +95,7 @@ class SlotComponent(Pipe):
         "trust": False,
     },
     assigns=["doc.ents", "doc.spans", *(f"doc._.{name}" for name in DOC_EXTENSIONS)],
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
     retokenizes=False,
 )
 def make_component(

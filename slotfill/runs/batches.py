@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slotfill.data.arrow import append_columns, describe_columns, read_texts
+from slotfill.data.arrow import append_columns, check_batch, describe_columns, read_texts
 from slotfill.data.tables import check_types
-from slotfill.runs.device import EngineName
+from slotfill.errors import UsageError
+from slotfill.runs.device import EngineName, check_names
 from slotfill.runs.hub import is_on_hub
 from slotfill.runs.parallel import load_once
 from slotfill.runs.tables import predict_values, prediction_columns
@@ -50,8 +51,19 @@ class Batches:
     ) -> None:
         """Predict the column `text_column`, where a null is a text without slots.
 
-        Other arguments are those of `slotfill.load`.
+        Other arguments are those of `slotfill.load`. Raises UsageError for one of another type.
+        That there is no such run is known to the first call only, maybe on another machine.
         """
+        for name, value, wanted, allowed in (
+            ("run", run or None, str | Path, "the path of a run"),
+            ("text_column", text_column, str, "the name of a column"),
+            ("confidence", confidence, bool, "True or False"),
+            ("now", now, datetime | None, "a datetime"),
+            ("thresholds", thresholds, Mapping | None, "probabilities by the names of slots"),
+        ):
+            if not isinstance(value, wanted):
+                raise UsageError(f"Batches: {name} is {allowed}, not {value!r}")
+        check_names(device, engine)
         path = Path(run)
         self.run = path if is_on_hub(path) else path.absolute()
         self.text_column = text_column
@@ -69,9 +81,10 @@ class Batches:
     def __call__(self, batch: _Batch) -> _Batch:
         """Return the rows of `batch` with the columns of their predictions.
 
-        Raises UsageError if there is no column of texts, and DataError if it has no texts, or if
-        one of the new columns is there already.
+        Raises UsageError if it is something else or has no column of texts, and DataError if that
+        has no texts, or if one of the new columns is there already.
         """
+        check_batch(batch)
         predictor = load_once(self.run, self.trust, **self.options)
         columns = prediction_columns(predictor)
         table: Any = batch

@@ -93,6 +93,30 @@ def test_entities_that_are_there_stay_and_slots_that_collide_are_in_spans_only(s
     assert ("Lima", "destination") in [(entity.text, entity.label_) for entity in doc.ents]
 
 
+def test_blocked_tokens_are_no_part_of_an_entity(nlp):
+    text = "leave New York for Lima please"
+    assert "New York" in [entity.text for entity in nlp(text).ents]
+    doc = nlp.make_doc(text)
+    doc.set_ents([], blocked=[doc[2:3]], default="missing")
+    doc = nlp.get_pipe("slotfill")(doc)
+    assert "New York" in [span.text for span in doc.spans["slotfill"]]
+    assert [entity.text for entity in doc.ents] == ["Lima"]
+    assert [(t.ent_iob_, t.ent_type_) for t in doc[1:4]] == [("O", ""), ("B", ""), ("O", "")]
+
+
+def test_evaluate_of_the_pipeline_scores_entities(nlp):
+    from spacy.training import Example
+
+    examples = []
+    for text in TEXTS[:3]:
+        entities = [(e.start_char, e.end_char, e.label_) for e in nlp(text).ents]
+        examples.append(Example.from_dict(nlp.make_doc(text), {"entities": entities}))
+    assert nlp.evaluate(examples)["ents_f"] == 1
+    wrong = Example.from_dict(nlp.make_doc(TEXTS[0]), {"entities": [(0, 5, "verb")]})
+    scores = nlp.evaluate([*examples, wrong])
+    assert 0 < scores["ents_p"] < 1 and scores["ents_per_type"]["verb"]["r"] == 0
+
+
 def test_threshold_leaves_slots_out(pipeline, trained):
     assert not spans(pipeline(trained, threshold=1.0)(TEXTS[0]))
 

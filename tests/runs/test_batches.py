@@ -78,6 +78,33 @@ def test_columns_are_those_that_predict_writes(trained, cli, tmp_path):
         assert tag(table).schema.metadata == {b"a": b"b"}
 
 
+@pytest.mark.parametrize("batch", [{"text": ["a"]}, ["a"], None, "a", pa.array(["a"])])
+def test_what_is_no_batch_of_arrow_is_refused(batch, trained):
+    name = type(batch).__name__
+    with pytest.raises(
+        UsageError, match=f"^a batch is a pyarrow Table or RecordBatch, not {name};"
+    ):
+        slotfill.Batches(trained)(batch)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"run": None}, "Batches: run is the path of a run, not None"),
+        ({"run": ""}, "Batches: run is the path of a run, not None"),
+        ({"text_column": 3}, "Batches: text_column is the name of a column, not 3"),
+        ({"confidence": "no"}, "Batches: confidence is True or False, not 'no'"),
+        ({"now": "today"}, "Batches: now is a datetime, not 'today'"),
+        ({"thresholds": 0.5}, "Batches: thresholds is probabilities by the names of slots, not"),
+        ({"device": "gpu"}, "no device 'gpu'"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_at_once(options, message):
+    with pytest.raises(UsageError) as error:
+        slotfill.Batches(**{"run": "runs/a", **options})
+    assert str(error.value).startswith(message)
+
+
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary("int8", "string")])
 def test_a_record_batch_stays_one_and_so_does_the_type_of_texts(kind, trained):
     texts = pa.array(TEXTS).cast(kind)

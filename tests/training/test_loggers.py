@@ -191,6 +191,7 @@ def test_logger_without_its_library_says_what_to_install(name, desk, monkeypatch
 def test_unknown_loggers_and_options_are_errors_of_the_config(desk):
     for log, message in {
         "tensorbord": "unknown logger 'tensorbord'; did you mean 'tensorboard'?",
+        "[csv, mlflow, {name: csv}]": "train.log: has 'csv' twice; leave one out",
         "[{name: mlflow, uri: x}]": "train.log.0.uri: unknown key",
         "[]": "at least one logger is needed",
     }.items():
