@@ -250,7 +250,10 @@ def read(
     from slotfill.data.corpus import read_sentences
     from slotfill.data.findings import describe_overlaps
     from slotfill.data.schemes import check_scheme
+    from slotfill.errors import UsageError
 
+    if not isinstance(format, str | Mapping | None):
+        raise UsageError(f"a format is its name, or a mapping with it, not {format!r}")
     check_scheme(scheme)
     result = read_sentences(
         _to_path(path), format=format, scheme=scheme, split=split, keep_tokens=True, labelled=False
@@ -262,8 +265,11 @@ def read(
 
 def _to_path(path: Any) -> Path:
     """Return `path` as a path; raises UsageError if it is none."""
+    from reprlib import repr as shorten
+
     from slotfill.errors import UsageError
 
     if not isinstance(path, str | Path) or not str(path):
-        raise UsageError(f"the path of a file or folder is a text, as 'a.jsonl', not {path!r}")
+        found = shorten(path)
+        raise UsageError(f"the path of a file or folder is a text, as 'a.jsonl', not {found}")
     return Path(path)

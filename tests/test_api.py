@@ -93,6 +93,8 @@ def test_sections_are_those_of_the_config():
         (lambda run: slotfill.evaluate(run, [], overrides={"data.scheme": "x"}), "overrides say"),
         (lambda run: slotfill.read(None), "the path of a file or folder is a text"),
         (lambda run: slotfill.read(["a.jsonl"]), "the path of a file or folder is a text"),
+        (lambda run: slotfill.read("a", 3), "a format is its name, or a mapping with it, not 3"),
+        (lambda run: slotfill.read("a", scheme=["a"]), "unknown tag scheme"),
         (lambda run: slotfill.read(""), "the path of a file or folder is a text"),
     ],
 )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import Any
 
 from slotfill.config.models import SECTIONS, Config
@@ -110,18 +111,26 @@ def compose_config(
 def to_words(overrides: Mapping[str, Any]) -> list[str]:
     """Return overrides by key as the words of a command line, `key=value`.
 
-    A section changes the keys that it has, as `{"train": {"seed": 2}}`; a part is replaced.
+    Raises what `flatten_sections` raises.
+    """
+    return [f"{key}={_to_json(value)}" for key, value in flatten_sections(overrides).items()]
+
+
+def flatten_sections(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return overrides with a key for each that a section has, as `{"train": {"seed": 2}}`.
+
+    So they change these keys and no others; a part is replaced. Raises UsageError for no mapping.
     """
     if not isinstance(overrides, Mapping):
+        found = shorten(overrides)
         raise UsageError(
-            f"overrides are values by their keys, as {{'train.epochs': 5}}, not {overrides!r}"
+            f"overrides are values by their keys, as {{'train.epochs': 5}}, not {found}"
         )
-    words = []
+    flat: dict[str, Any] = {}
     for key, value in overrides.items():
         inside = isinstance(value, Mapping) and key in SECTIONS
-        values = {f"{key}.{name}": each for name, each in value.items()} if inside else {key: value}
-        words += [f"{name}={_to_json(each)}" for name, each in values.items()]
-    return words
+        flat |= {f"{key}.{name}": each for name, each in value.items()} if inside else {key: value}
+    return flat
 
 
 def _to_json(value: Any) -> str:

@@ -187,6 +187,6 @@ def check_scheme(name: str) -> None:
 
 
 def _scheme(name: str) -> _Scheme:
-    if name not in SCHEMES:
+    if not isinstance(name, str) or name not in SCHEMES:
         raise UsageError(f"unknown tag scheme '{name}'{did_you_mean(name, SCHEMES)}")
     return SCHEMES[name]

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from slotfill.config.builtin import compose_config
+from slotfill.config.builtin import compose_config, flatten_sections
 from slotfill.config.registry import trust_external_parts
 from slotfill.data.alignment import leave_out_overlaps
 from slotfill.data.findings import describe_overlaps
@@ -27,6 +27,7 @@ from slotfill.data.sentence import Example, Issue, Span
 from slotfill.errors import DataError, UsageError
 from slotfill.evaluation.metrics import compute_prf
 from slotfill.extras import required_for
+from slotfill.runs.device import check_names
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.predict import Predictor
 
@@ -132,10 +133,12 @@ class SlotTagger:
         own = {"data.path": None, "data.train": str(file), "data.valid": None, "data.test": None}
         own |= {"data.format": "jsonl", "intent": None}
         given = {name.replace("__", "."): value for name, value in self.overrides.items()}
+        given = flatten_sections(given)
         if has_tokens:
             own["data.tokenizer"] = "given"
         if wrong := [key for key in own if key in given]:
             raise UsageError(f"{wrong[0]}: X and y are the data; leave it out")
+        check_names(self.device, "auto")
         _, config = compose_config(self.config, given | own)
         with required_for("SlotTagger.fit"):
             from slotfill.runs.device import resolve_device
@@ -148,7 +151,7 @@ class SlotTagger:
         """Load a run whose folder is deleted when the tagger is gone."""
         with trust_external_parts(self.trust):
             self.tagger_ = Predictor.load(run)
-        weakref.finalize(self.tagger_, shutil.rmtree, run.parent, ignore_errors=True)
+        weakref.finalize(self.tagger_.run, shutil.rmtree, run.parent, ignore_errors=True)
 
     def predict(self, X: Sequence[Text]) -> list[Any]:
         """Return the labels of each sentence, as they are in the `y` of `fit`.
@@ -176,6 +179,8 @@ class SlotTagger:
         self._check_fitted()
         counts = [0, 0, 0]
         texts, labels = _to_lists(X, y)
+        for index, (text, gold) in enumerate(zip(texts, labels, strict=True)):
+            _to_row(index, text, gold, self._has_tokens)  # It checks both.
         for predicted, gold in zip(self.predict(texts), labels, strict=True):
             found, wanted = (self._slots(labels) for labels in (predicted, gold))
             counts = [
@@ -190,6 +195,8 @@ class SlotTagger:
         Raises UsageError if the path exists.
         """
         self._check_fitted()
+        if not isinstance(path, str | Path) or not str(path):
+            raise UsageError(f"the path of the new run is a text, as 'runs/mine', not {path!r}")
         if Path(path).exists():
             raise UsageError(f"{path}: exists, and nothing is overwritten; choose another path")
         shutil.copytree(self._run_path, path)
@@ -331,7 +338,6 @@ def _shorten(value: Any) -> str:
 
 def _name_index(message: str, file: Path) -> str:
     """Return a message in which a line of the `file` of sentences is an index of `X`."""
-    name = re.escape(file.name)
-    return re.sub(rf"\S*{name}:(\d+)", lambda match: f"X[{int(match[1]) - 1}]", message).replace(
-        str(file), "X"
-    )
+    name = re.escape(file.name)  # Messages shorten its folder, if they name it.
+    message = re.sub(rf"\S*{name}:(\d+)", lambda match: f"X[{int(match[1]) - 1}]", message)
+    return re.sub(rf"\S*{name}", "X", message)

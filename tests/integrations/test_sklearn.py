@@ -110,6 +110,8 @@ def test_predict_gives_what_load_predicts(fitted, texts, tmp_path):
     assert fitted.predict(texts[0]) == slots and any(slots)
     with pytest.raises(UsageError, match="nothing is overwritten"):
         fitted.save(tmp_path / "run")
+    with pytest.raises(UsageError, match="the path of the new run is a text"):
+        fitted.save(None)
 
 
 def test_score_is_f1_of_slots(fitted, texts, sentences):
@@ -235,10 +237,18 @@ def test_score_needs_labels_of_each_sentence(fitted, texts):
     X, y = texts
     with pytest.raises(DataError, match=r"sentences, but y has labels of 1$"):
         fitted.score(X, y[:1])
+    for wrong in ([3], "genre", [("genre",)], None):
+        with pytest.raises(DataError, match=r"^y\[1\]"):
+            fitted.score(X, [y[0], wrong, *y[2:]])
 
 
 def test_wrong_parameters_are_named_by_fit(texts):
     with pytest.raises(ConfigError, match=r"^train\.epoch: unknown key; did you mean 'epochs'"):
         tagger(train__epoch=3).fit(*texts)
-    with pytest.raises(UsageError, match=r"^data\.path: X and y are the data; leave it out"):
-        tagger(data__path="corpus").fit(*texts)
+    for given in ({"data__path": "corpus"}, {"data": {"path": "corpus"}}):
+        with pytest.raises(UsageError, match=r"^data\.path: X and y are the data; leave it out"):
+            tagger(**given).fit(*texts)
+    with pytest.raises(UsageError, match="no device 'gpu'"):
+        tagger().set_params(device="gpu").fit(*texts)
+    with pytest.raises(DataError, match=r"^X: none of the .* sentences has a slot"):
+        tagger().fit(["play jazz", "hello"], [[], []])
