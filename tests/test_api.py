@@ -146,6 +146,16 @@ def test_likely_problems_are_warnings(desk):
     assert warned[0].filename == __file__
 
 
+def test_train_warns_of_slots_that_overlap(desk, tmp_path):
+    slots = [["city", 6, 14], ["name", 10, 14]]
+    rows = [{"name": name, "start": start, "end": end} for name, start, end in slots]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "leave New York", "slots": rows}))
+    overrides = {"train.epochs": 1, "data": {"path": None, "train": tmp_path / "a.jsonl"}}
+    with pytest.warns(UserWarning, match="train: overlapping slots left out: 1, at ") as warned:
+        slotfill.train("tiny.yaml", overrides | {"data.holdout": 0})
+    assert len(warned) == 1
+
+
 def test_evaluate_is_that_of_the_command(trained, corpus, cli):
     result = json.loads(cli("evaluate", trained, "--split", "pairs", "--json").out)
     for run in (trained, str(trained), slotfill.load(trained)):

@@ -44,7 +44,6 @@ _FEW_EXAMPLES = 5
 
 _REPAIRED_SLOTS = {
     "corrected offset": ("corrected-offsets", "offsets corrected"),
-    "overlap": ("overlaps", "overlapping slots left out"),
     "left out": ("left-out", "left out"),
     "widen": ("misaligned", "misaligned slots widened"),
     "skip": ("misaligned", "misaligned slots skipped"),
@@ -110,7 +109,7 @@ def _place(problem: str) -> tuple[str, int, int]:
 
 
 def find_left_out(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
-    """Yield a finding for the sentences of each split that are left out of training and scoring."""
+    """Yield a finding for the sentences and slots of each split that nothing is learned from."""
     for split, result in splits.items():
         for kind, noun, more in (
             ("unlabelled", "unlabelled sentence", ""),
@@ -122,6 +121,9 @@ def find_left_out(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
                 where = list_some(issue.location for issue in issues)
                 message = f"{split}: {what} {verb} left out, at {where}"
                 yield Finding(kind.replace(" ", "-"), message, _list_places(issues))
+        if overlaps := result.issues("overlap"):
+            message = f"{split}: {describe_overlaps(overlaps)}"
+            yield Finding("overlaps", message, _list_places(overlaps))
 
 
 def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
@@ -166,7 +168,7 @@ def _find_repairs(split: str, result: ReadResult) -> Iterator[Finding]:
 def describe_overlaps(issues: Sequence[Issue]) -> str:
     """Return how many slots are left out because they overlap, and where; empty for none."""
     places = list_some(_list_places(issues))
-    return f"{_REPAIRED_SLOTS['overlap'][1]}: {len(issues):,}, at {places}" if issues else ""
+    return f"overlapping slots left out: {len(issues):,}, at {places}" if issues else ""
 
 
 def _list_places(issues: Iterable[Issue]) -> list[str]:
