@@ -19,7 +19,7 @@ def draw_lengths(count, seed=0, longest=50):
 
 
 @given(lengths=st.lists(st.integers(1, 9000), max_size=60), size=st.integers(1, 70), seed=SEEDS)
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=150, derandomize=True)
 def test_batches_partition_the_sentences_within_the_limits(lengths, size, seed):
     batches = bucket_batches(lengths, size, seed)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))

@@ -71,7 +71,7 @@ def read(path: Path, format: str) -> list[Sentence]:
 
 @pytest.mark.parametrize("source", writable_formats())
 @given(drawn=st.lists(sentences(), min_size=1, max_size=3))
-@settings(max_examples=10, derandomize=True, deadline=None)
+@settings(max_examples=10, derandomize=True)
 def test_converting_keeps_everything_or_writes_nothing(source, drawn):
     with tempfile.TemporaryDirectory() as folder:
         first = Path(folder, "first")

@@ -23,7 +23,7 @@ from slotfill.data.tokenizers import TOKENIZERS, Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError
 from slotfill.files import decode_lines
 
-EXAMPLES = settings(max_examples=25, derandomize=True, deadline=None)
+EXAMPLES = settings(max_examples=25, derandomize=True)
 # No surrogates, which UTF-8 cannot hold, and no NUL, which no text file holds. A line that is empty
 # but for a byte-order mark would lose the mark at the start of a file.
 ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"), max_size=20)

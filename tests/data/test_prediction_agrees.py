@@ -27,7 +27,7 @@ from slotfill.runs.load import Run
 from slotfill.runs.predict import Predictor
 
 # For each format with each tokenizer.
-EXAMPLES = settings(max_examples=10, derandomize=True, deadline=None)
+EXAMPLES = settings(max_examples=10, derandomize=True)
 ALPHABET = "ab1é台북에서'’.,:$-[]()\\\"#e\u0301\u200d\u00a0👋🏽"
 TEXTS = st.text(ALPHABET + "   ", min_size=1, max_size=16)
 TOKENS = st.lists(st.text(ALPHABET, min_size=1, max_size=5), min_size=1, max_size=5)
@@ -85,7 +85,7 @@ def test_a_file_is_tokenized_as_prediction_tokenizes_its_texts(
 
 @pytest.mark.parametrize("tokenizer", ["words", "whitespace"])
 @given(sentences=corpora("brackets"))
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=100, derandomize=True)
 def test_slots_inside_tokens_keep_their_characters(tokenizer, sentences):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "train.brackets")

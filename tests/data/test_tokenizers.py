@@ -65,7 +65,7 @@ def test_whitespace():
 
 
 TEXTS = st.text(max_size=40) | st.text("a1_'.,: क्\u200d\u200c\u0301👋🏽🇹ी漢か\ufeff\t", max_size=24)
-EXAMPLES = settings(max_examples=100, derandomize=True, deadline=None)
+EXAMPLES = settings(max_examples=100, derandomize=True)
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)

@@ -40,7 +40,7 @@ def sentence(own: list[Slot], length: int = LENGTH) -> Sentence:
     return Sentence.from_tokens([f"w{index}" for index in range(length)], own)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(slots(), slots()), min_size=1, max_size=20))
 def test_schemes_are_scored_as_nervaluate_scores_them(pairs):
     nervaluate = pytest.importorskip("nervaluate", reason="pip install '.[test]'")
@@ -100,7 +100,7 @@ def test_types_of_errors(gold, predicted, errors):
     assert [pair.error for pair in pairs] == errors
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(slots(), slots()), min_size=1, max_size=5))
 def test_groups_by_name_are_the_scores_of_evaluate(pairs):
     gold, predicted = map(list, zip(*pairs, strict=True))

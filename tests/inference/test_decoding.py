@@ -62,7 +62,7 @@ def cases(draw):
 
 
 @given(case=cases())
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=150, derandomize=True)
 def test_equals_brute_force(case):
     emissions, lengths, transitions = case
     found = decode(emissions, lengths, transitions)
@@ -77,7 +77,7 @@ def test_equals_brute_force(case):
 
 
 @given(case=cases())
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True)
 def test_without_transitions_each_tag_is_the_best(case):
     emissions, lengths, _ = case
     for path, row, length in zip(decode(emissions, lengths, None), emissions, lengths, strict=True):
@@ -226,7 +226,7 @@ def test_equals_the_full_lattice(scheme, peak):
     integers=st.booleans(),
     seed=st.integers(0, 10**6),
 )
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 def test_a_pruned_step_equals_the_full_maximum(size, forbidden, scale, integers, seed):
     """Results are identical for any set of forbidden transitions."""
     random = np.random.default_rng(seed)

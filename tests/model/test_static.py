@@ -76,7 +76,7 @@ def compose_by_brute_force(token: str, table: StaticTable) -> np.ndarray:
     return np.sum(rows, axis=0) / sum(1 / k for k in range(1, len(pieces) + 1))
 
 
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True)
 @given(st.lists(st.text("taipeé leavxX7:時11Ne-_", min_size=1).map(lambda t: f"a{t}"), min_size=1))
 def test_vectors_are_those_of_brute_force(tokens):
     expected = [compose_by_brute_force(token, TABLE) for token in tokens]

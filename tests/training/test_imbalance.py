@@ -134,7 +134,7 @@ def test_sentences_without_slots_have_weights_and_are_not_repeated():
     threshold=st.floats(0.01, 1),
     seed=st.integers(0, 9),
 )
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True)
 def test_sentences_are_repeated_as_often_as_their_rarest_slot_asks(corpus, threshold, seed):
     config = TrainConfig(repeat_threshold=threshold, seed=seed)
     found = repeat_rare(corpus, config)

@@ -505,7 +505,7 @@ CELLS = st.text("ab ,;\"'\t\n\u2028é👋[]{}=", min_size=1, max_size=12)
 
 
 @given(texts=st.lists(CELLS.filter(lambda t: not is_empty(t)), min_size=1, max_size=4))
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True)
 def test_csv_any_text_round_trips(texts, tmp_path_factory):
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     sentences = [Tokenizer("words").tokenize(text) for text in texts]
