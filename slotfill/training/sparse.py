@@ -111,8 +111,8 @@ class SparseTable:
 def find_sparse_tables(model: nn.Module, config: TrainConfig) -> list[SparseTable]:
     """Return the large lookup tables of `model`, which get sparse gradients.
 
-    None on a GPU, which updates all rows in no time, and with optimizers that change the other
-    rows, too.
+    None on a GPU, where updating all rows is fast, and with optimizers that change the other rows,
+    too.
     """
     if config.optimizer == "sgd" or config.weight_decay:
         return []

@@ -434,7 +434,7 @@ async def call_app(
         "query_string": query,
         "root_path": "",
     }
-    with suppress(AttributeError):  # Of a bug, which uvicorn is told.
+    with suppress(AttributeError):  # The bug; FastAPI raises it again after the answer.
         await app(scope, receive, send)
     return sent[0]["status"], sent[1]["body"]
 
