@@ -19,6 +19,7 @@ from slotfill.export.tracer import OnnxTracer
 from slotfill.inference.onnx_engine import EMBEDDING, NETWORK, OnnxEngine
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.ensemble import Model, average_outputs
+from slotfill.model.recurrence import restore_steps
 
 TOLERANCE = 1e-4
 """Largest difference of emissions from torch's: absolute below 1, relative above."""
@@ -50,6 +51,7 @@ def export_model(
     if all(part.contextual for part in _embeddings(model)):
         raise ExportError("it has no embedding of single words")
     model = copy.deepcopy(model).cpu().float().eval()
+    restore_steps(model)
     metadata = {"texts": dict(texts or {"scheme": vocab.scheme})}
     with torch.no_grad():
         embedding, sizes = _export_embedding(model, vocab, metadata)

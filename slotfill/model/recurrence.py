@@ -156,3 +156,10 @@ def compile_steps(model: nn.Module) -> None:
     for cell in model.modules():
         if isinstance(cell, Cell):
             setattr(cell, "step", torch.compile(cell.step))  # noqa: B010 - mypy: a method
+
+
+def restore_steps(model: nn.Module) -> None:
+    """Undo `compile_steps`, also in a copy of a network, whose steps are those of the original."""
+    for module in model.modules():
+        if isinstance(module, Cell):
+            vars(module).pop("step", None)

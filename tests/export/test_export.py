@@ -20,6 +20,7 @@ from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.ensemble import Ensemble
 from slotfill.model.network import Network
+from slotfill.model.recurrence import compile_steps
 
 BATCHES = [
     [sentence.tokens for sentence in SENTENCES],
@@ -43,6 +44,17 @@ def unique_tokens(batch):
 
 def operators(models: dict[str, bytes]) -> list[str]:
     return [node.op_type for node in onnx.load_from_string(models["model.onnx"]).graph.node]
+
+
+def test_a_network_with_compiled_steps_is_exported_without_them(monkeypatch):
+    def compiled(step):
+        return lambda projected, state: pytest.fail("a step on the device of training")
+
+    monkeypatch.setattr("torch.compile", compiled)
+    model, vocab = built(networks()[0].values[0])
+    expected = export_model(model, vocab)
+    compile_steps(model)
+    assert export_model(model, vocab) == expected
 
 
 @pytest.mark.parametrize("parts", networks())
