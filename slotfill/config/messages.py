@@ -44,6 +44,7 @@ _EXPECTED = {
     "string_type": "must be text",
     "list_type": "must be a list",
     "model_type": "must be keys and values",
+    "model_attributes_type": "must be keys and values",
     "dict_type": "must be keys and values",
     "greater_than": "must be more than {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",
@@ -72,7 +73,7 @@ def describe_errors(
             elif detail["type"] == "extra_forbidden":
                 message = _describe_unknown_key(path, model, section)
             else:
-                message = _format_error(detail)
+                message = describe_value(detail)
             if detail["type"] == "literal_error" and path[-1:] != location[-1:]:
                 # One of the types of a union, the other being a list.
                 message = message.removesuffix(")") + ", or a list)"
@@ -112,8 +113,8 @@ def _describe_unknown_key(path: KeyPath, model: Any, section: str) -> str:
     return "unknown key" + did_you_mean(usual_name(key), allowed)
 
 
-def _format_error(error: Any) -> str:
-    """Return the message for one error of pydantic."""
+def describe_value(error: Any) -> str:
+    """Return the message for one error of pydantic that is no unknown key."""
     kind, value, context = error["type"], format_value(error["input"]), error.get("ctx", {})
     if kind == "missing":
         return "is needed and not given"

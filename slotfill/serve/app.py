@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -15,6 +16,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from slotfill.config.messages import describe_value, join_key
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.jsonl import Jsonl
 from slotfill.errors import SlotfillError, UsageError, did_you_mean
@@ -59,7 +61,7 @@ class RunDescription(BaseModel):
 class PredictRequest(BaseModel):
     """Texts to predict."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     texts: list[str] = Field(description="One sentence each.", examples=[["fly to Oslo"]])
     nbest: int = Field(0, ge=0, le=MAX_NBEST, description="Number of most probable readings.")
@@ -231,21 +233,32 @@ def _add_error_handlers(app: FastAPI) -> None:
     """Answer every error as one line of JSON."""
 
     @app.exception_handler(StarletteHTTPException)
-    async def answer_http_error(_: Request, error: StarletteHTTPException) -> Response:
-        if error.status_code == 400 and error.__cause__:  # FastAPI's, for other errors of parsing.
-            return error_response(422, f"the body is not JSON: {_name_cause(error.__cause__)}")
-        return error_response(error.status_code, error.detail, dict(error.headers or {}))
+    async def answer_http_error(request: Request, error: StarletteHTTPException) -> Response:
+        status, message, headers = error.status_code, error.detail, dict(error.headers or {})
+        if status == 400 and error.__cause__:  # FastAPI's, for other errors of parsing.
+            status, message = 422, f"the body is not JSON: {_name_cause(error.__cause__)}"
+        elif status == 405:
+            message = f"{request.method} is not possible here (allowed: {headers['Allow']})"
+        elif message == HTTPStatus(404).phrase:  # No route has this path.
+            path = request.url.path
+            message = f"nothing is at {path!a}{did_you_mean(path, app.openapi()['paths'])}"
+        return error_response(status, message, headers)
 
     @app.exception_handler(RequestValidationError)
     async def answer_invalid_request(_: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
+        # An unknown key first: it tells more than that another is missing.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         if first["type"] == "json_invalid":
             return error_response(422, f"the body is not JSON: {first['ctx']['error']}")
         if first["loc"] == ("body",):
             hint = "with the header Content-Type: application/json"
             return error_response(422, f"the body must be a JSON object, {hint}")
-        place = ".".join(str(each) for each in first["loc"][1:])
-        return error_response(422, f"{place}: {first['msg']}")
+        key = join_key(first["loc"][1:])
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key{did_you_mean(key, PredictRequest.model_fields)}"
+        else:
+            message = describe_value(first)
+        return error_response(422, f"{key}: {message}")
 
     @app.exception_handler(SlotfillError)
     async def answer_user_error(request: Request, error: SlotfillError) -> Response:
