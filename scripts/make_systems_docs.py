@@ -356,8 +356,8 @@ ADDED = {
     "focus": "Knowing the tag before (focus) helps.",
     "aligned": "Knowing the tag before, and attention, help (aligned encoder-decoder).",
     "clockwork": "Modules with periods of their own make a plain network better than an LSTM.",
-    "variational": "A hidden variable at each step, its prior learned, helps.",
-    "variational-fixed": "A hidden variable at each step, its prior fixed, helps.",
+    "kl_bottleneck": "A KL bottleneck at each step with a learned prior helps.",
+    "kl_bottleneck-fixed": "A KL bottleneck at each step with a fixed prior helps.",
 }
 
 

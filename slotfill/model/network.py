@@ -165,7 +165,7 @@ class Network(Engine, nn.Module):
 
     @property
     def regularization_loss(self) -> Tensor | float:
-        """The KL terms of variational cells in the last forward pass, in nats a sentence."""
+        """The KL terms of the cells in the last forward pass, in nats a sentence."""
         parts = (*self.encoders, self.tagger)
         return sum(cast(Encoder, part).regularization_loss for part in parts)
 

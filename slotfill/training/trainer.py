@@ -51,7 +51,7 @@ class EpochMetrics:
     seconds: float
     """Time for training and validation."""
     kl: float = 0.0
-    """The part of `loss` that is the KL term of variational cells, in nats."""
+    """The part of `loss` that is the KL term, of cells that have one, in nats."""
     valid_intents: float | None = None
     """Accuracy of the validation intents, in percent; None if intents are not trained."""
 

@@ -328,6 +328,15 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ["3: encoder.cell: unknown cell 'lsmt'; did you mean 'lstm'? (allowed: <cells>)"],
     ),
     (
+        "a renamed cell",
+        "encoder:\n  cell: variational\n",
+        [],
+        [
+            "2: encoder.cell: unknown cell 'variational'; it is now called 'kl_bottleneck'"
+            " (allowed: <cells>)"
+        ],
+    ),
+    (
         "a cell where an encoder stands",
         "encoder: lstm\n",
         [],

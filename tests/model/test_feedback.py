@@ -216,8 +216,8 @@ def test_decoder_emissions_are_greedy(part):
         np.testing.assert_allclose(emissions[row, :length], loop.scores(path[:-1])[0], atol=1e-10)
 
 
-def test_a_variational_cell_adds_its_kl_terms():
-    part = {"name": "focus", "hidden_size": 4, "tag_size": 2, "cell": "variational"}
+def test_a_kl_bottleneck_adds_its_kl_terms():
+    part = {"name": "focus", "hidden_size": 4, "tag_size": 2, "cell": "kl_bottleneck"}
     tagger, hidden, tags = built(part), sentences(), gold()
     loss = compute_loss(tagger, hidden, LENGTHS, tags)
     before = torch.cat((torch.full((4, 1), len(VOCAB.tags)), tags[:, :-1]), dim=1)

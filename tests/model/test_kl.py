@@ -1,4 +1,4 @@
-"""The divergence that variational cells add to the loss, as history.csv reports it."""
+"""The divergence that KL bottlenecks add to the loss, as history.csv reports it."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def train_history(cell, folder):
 
 @pytest.mark.parametrize("prior", ["learned", "fixed"])
 def test_kl_term_decreases_in_training(prior, tmp_path):
-    rows = train_history(f"{{name: variational, latent_size: 4, prior: {prior}}}", tmp_path)
+    rows = train_history(f"{{name: kl_bottleneck, latent_size: 4, prior: {prior}}}", tmp_path)
     divergences = [float(row["kl"]) for row in rows]
     assert all(0 < kl < float(row["loss"]) for kl, row in zip(divergences, rows, strict=True))
     assert divergences[-1] < 0.5 * divergences[0]
 
 
-def test_no_kl_term_without_variational_cell(tmp_path):
+def test_no_kl_term_without_kl_bottleneck(tmp_path):
     assert [row["kl"] for row in train_history("lstm", tmp_path)] == ["0.0"] * 5

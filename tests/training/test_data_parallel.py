@@ -44,10 +44,10 @@ def gradient(*overrides):
 
 
 @pytest.mark.parametrize("count", [2, 3])
-@pytest.mark.parametrize("cell", ["lstm", "variational"])
+@pytest.mark.parametrize("cell", ["lstm", "kl_bottleneck"])
 def test_shards_give_the_gradient_of_the_batch(count, cell):
     quiet = [*QUIET, f"encoder.cell={cell}"]
-    if cell == "variational":
+    if cell == "kl_bottleneck":
         quiet = [*quiet, "train.batch_size=1"]
     _, expected, loss, kl = gradient(*quiet)
     trainer, actual, shard_sum, kl_sum = gradient(*quiet, f"train.processes={count}")

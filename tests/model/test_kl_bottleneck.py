@@ -1,4 +1,4 @@
-"""The variational cell against a loop over its equations: samples and KL term."""
+"""The KL bottleneck against a loop over its equations: samples and KL term."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slotfill.model.recurrence import run_cell
 PRIORS = pytest.mark.parametrize("prior", ["learned", "fixed"])
 
 
-def variational(w, xs, latent_size, prior="learned", noise=None, divergences=None):
+def kl_bottleneck(w, xs, latent_size, prior="learned", noise=None, divergences=None):
     """The output of each step; each step's divergence is added to the list `divergences`."""
     h, c = np.zeros(HIDDEN), np.zeros(HIDDEN)
     for time, x in enumerate(xs):
@@ -46,11 +46,11 @@ def variational(w, xs, latent_size, prior="learned", noise=None, divergences=Non
 def test_matches_equations(size, prior):
     """With the mean as z, as in prediction."""
     options = {"latent_size": 3, "prior": prior}
-    encoder, (x, lengths) = build_encoder({"name": "variational", **options}, size), batch(size)
+    encoder, (x, lengths) = build_encoder({"name": "kl_bottleneck", **options}, size), batch(size)
     actual = encoder(x, lengths).detach().numpy()
     for sentence, length, row in zip(x.numpy(), LENGTHS, actual, strict=True):
         expected = both_ways(
-            encoder.layers[0], sentence[:length], lambda w, xs: variational(w, xs, **options)
+            encoder.layers[0], sentence[:length], lambda w, xs: kl_bottleneck(w, xs, **options)
         )
         np.testing.assert_allclose(row[:length], expected, atol=1e-12, rtol=1e-12)
 
@@ -59,13 +59,13 @@ def test_matches_equations(size, prior):
 def test_loss_is_the_divergence_of_the_tokens(prior):
     """The loss is the sum over tokens and directions, the mean over sentences, with any padding."""
     options = {"latent_size": 3, "prior": prior}
-    encoder, (x, lengths) = build_encoder({"name": "variational", **options}, 4), batch(4)
+    encoder, (x, lengths) = build_encoder({"name": "kl_bottleneck", **options}, 4), batch(4)
     expected = []
     for sentence, length in zip(x.numpy(), LENGTHS, strict=True):
         both_ways(
             encoder.layers[0],
             sentence[:length],
-            lambda w, xs: variational(w, xs, **options, divergences=expected),
+            lambda w, xs: kl_bottleneck(w, xs, **options, divergences=expected),
         )
     assert len(expected) == 2 * sum(LENGTHS) and min(expected) > 0
     encoder(x, lengths)
@@ -76,7 +76,7 @@ def test_loss_is_the_divergence_of_the_tokens(prior):
     assert encoder.regularization_loss.item() == pytest.approx(
         sum(expected) / len(LENGTHS), rel=1e-12
     )
-    weighted = build_encoder({"name": "variational", **options, "kl_weight": 0.25}, 4)
+    weighted = build_encoder({"name": "kl_bottleneck", **options, "kl_weight": 0.25}, 4)
     weighted(x, lengths)
     assert weighted.regularization_loss.item() == pytest.approx(
         sum(expected) / len(LENGTHS) / 4, rel=1e-12
@@ -85,7 +85,7 @@ def test_loss_is_the_divergence_of_the_tokens(prior):
 
 @PRIORS
 def test_divergence_matches_torch(prior):
-    cell = CELLS.build({"name": "variational", "latent_size": 3, "prior": prior}, 4, HIDDEN)
+    cell = CELLS.build({"name": "kl_bottleneck", "latent_size": 3, "prior": prior}, 4, HIDDEN)
     m, log_s, m_p, log_s_p = torch.randn(
         4, 2, 6, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64
     )
@@ -106,7 +106,7 @@ def test_divergence_matches_torch(prior):
 def test_samples_in_training_only(prior):
     """z = m + s * e with random e of the seed, step by step by the equations."""
     options = {"latent_size": 3, "prior": prior}
-    cell = build_encoder({"name": "variational", **options}, 4).layers[0].train()
+    cell = build_encoder({"name": "kl_bottleneck", **options}, 4).layers[0].train()
     x = batch(4)[0].transpose(0, 1).repeat(2, 1, 1, 1)
     torch.manual_seed(6)
     noise = torch.stack(
@@ -118,7 +118,7 @@ def test_samples_in_training_only(prior):
         for row in range(len(LENGTHS)):
             drawn = noise[:, way, row].numpy()
             expected = list(
-                variational(Weights(cell, way), x[way, :, row].numpy(), **options, noise=drawn)
+                kl_bottleneck(Weights(cell, way), x[way, :, row].numpy(), **options, noise=drawn)
             )
             np.testing.assert_allclose(actual[way, :, row], expected, atol=1e-12, rtol=1e-12)
     assert not torch.equal(run_cell(cell, x)[0], run_cell(cell, x)[0])
@@ -127,7 +127,7 @@ def test_samples_in_training_only(prior):
 
 @PRIORS
 def test_gradient_matches_numerical_in_training(prior):
-    encoder = build_encoder({"name": "variational", "latent_size": 2, "prior": prior}, 2).train()
+    encoder = build_encoder({"name": "kl_bottleneck", "latent_size": 2, "prior": prior}, 2).train()
     x, lengths = batch(2)[0][:3, :3].requires_grad_(), torch.tensor([3, 1, 2])
 
     def run_seeded(x, *_):

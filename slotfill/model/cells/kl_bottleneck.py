@@ -1,6 +1,6 @@
-"""Variational recurrent network: an LSTM with a latent vector that is sampled at each step.
+"""KL bottleneck: an LSTM with a sampled latent vector whose divergence from a prior is a loss.
 
-    m, log s     = x_t Q + h_{t-1} V + b_q        posterior q(z_t | x_t, h_{t-1}) = N(m, s^2)
+    m, log s     = x_t Q + h_{t-1} V + b_q        encoding q(z_t | x_t, h_{t-1}) = N(m, s^2)
     m_p, log s_p = h_{t-1} V_p + b_p              learned prior p(z_t | h_{t-1}) = N(m_p, s_p^2)
                  = 0, 0                           fixed prior
     z_t     = m + s * e in training, e from N(0, 1); otherwise m
@@ -11,11 +11,12 @@
     loss   += kl_weight * sum over t and latent dimensions of
               log(s_p / s) + (s^2 + (m - m_p)^2) / (2 s_p^2) - 1/2
 
-The papers model the sequence x itself; here the likelihood is that of the tags, which q does not
-see. Q, V and V_p are multi-layer networks in the papers and matrices here.
+The step is that of a variational recurrent network (Chung et al. 2015), or with the fixed prior
+that of STORN (Bayer & Osendorfer 2015), with matrices for their networks. But those model x itself;
+here the likelihood is that of the tags, which q does not see, so z only limits what the tagger
+knows of x.
 
-Source: Chung et al. 2015, "A Recurrent Latent Variable Model for Sequential Data", eq. 5-11; fixed
-prior: Bayer & Osendorfer 2015, "Learning Stochastic Recurrent Networks"
+Source: Alemi, Fischer, Dillon & Murphy 2017, "Deep Variational Information Bottleneck"
 """
 
 from typing import Literal
@@ -27,7 +28,7 @@ from slotfill.config.option_types import Positive, Size
 from slotfill.model.cells.base import Cell, State, xavier_parameter
 
 
-class Variational(Cell):
+class KLBottleneck(Cell):
     """Update a memory c from the input and a latent z, whose KL divergence is added to the loss.
 
     latent_size: size of z.
