@@ -39,7 +39,12 @@ complete config except for its data. `slotfill show CONFIG` prints a complete co
 check CONFIG...` checks it and its sentences, and `slotfill schema` prints this page as JSON Schema.
 
 - **On the command line** a key is its path with dots: `slotfill train taipei encoder.cell=gru
-  train.epochs=5`. Overrides are read as YAML and validated in the same way.
+  train.epochs=5`. Overrides are read as YAML and validated in the same way; the last one counts.
+  Python takes the same ones as a mapping: `{"encoder.cell": "gru", "train": {"epochs": 5}}`.
+- **An override merges or replaces.** A mapping sets the keys in it and leaves the others:
+  `'train={seed: 2, epochs: 5}'` is `train.seed=2 train.epochs=5`. Everything else replaces what was
+  there: a list, a range of `tune`, and a part that is given by its `name`, whose options are then
+  those given. `null` empties a section: `tune=null`.
 - **A part** is its name (`encoder: recurrent`), or `name` and its options:
   `encoder: {name: recurrent, hidden_size: 200}`. The name of a user-defined part is the path of
   its file: `cell: ./my_cell.py`.

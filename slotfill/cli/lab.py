@@ -147,10 +147,11 @@ def compare(
     """
     configs, overrides = split_overrides(words)
     from slotfill.config.builtin import default_config
+    from slotfill.config.overrides import overridden_keys
 
     if not configs and default_config(overrides):
         raise UsageError("no CONFIG given; the first one is the baseline of the comparison")
-    keys = {override.partition("=")[0].strip() for override in overrides}
+    keys = overridden_keys(overrides)
     if "train.seed" in keys:
         raise UsageError("train.seed is set by --seeds; give --seeds alone")
     if data and "data.path" in keys:

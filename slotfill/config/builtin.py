@@ -11,7 +11,7 @@ from pathlib import Path
 from reprlib import repr as shorten
 from typing import Any
 
-from slotfill.config.models import SECTIONS, Config
+from slotfill.config.models import Config
 from slotfill.config.validate import parse_config
 from slotfill.errors import ConfigError, ErrorDetail, UsageError, did_you_mean
 from slotfill.files import is_special_file
@@ -111,26 +111,14 @@ def compose_config(
 def to_words(overrides: Mapping[str, Any]) -> list[str]:
     """Return overrides by key as the words of a command line, `key=value`.
 
-    Raises what `flatten_sections` raises.
-    """
-    return [f"{key}={_to_json(value)}" for key, value in flatten_sections(overrides).items()]
-
-
-def flatten_sections(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return overrides with a key for each that a section has, as `{"train": {"seed": 2}}`.
-
-    So they change these keys and no others; a part is replaced. Raises UsageError for no mapping.
+    Raises UsageError for no mapping.
     """
     if not isinstance(overrides, Mapping):
         found = shorten(overrides)
         raise UsageError(
             f"overrides are values by their keys, as {{'train.epochs': 5}}, not {found}"
         )
-    flat: dict[str, Any] = {}
-    for key, value in overrides.items():
-        inside = isinstance(value, Mapping) and key in SECTIONS
-        flat |= {f"{key}.{name}": each for name, each in value.items()} if inside else {key: value}
-    return flat
+    return [f"{key}={_to_json(value)}" for key, value in overrides.items()]
 
 
 def _to_json(value: Any) -> str:

@@ -5,7 +5,7 @@ All errors are found at once, each with `file:line: key: what is wrong; did you 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,29 +13,19 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from slotfill.config.messages import (
-    KeyPath,
     Locations,
     describe_errors,
     format_value,
     is_within,
     join_key,
 )
-from slotfill.config.models import (
-    DEFAULT_EMBEDDING,
-    PART_KEYS,
-    STACKABLE_PART_KEYS,
-    Config,
-    Range,
-)
+from slotfill.config.models import Config, Range
 from slotfill.config.option_types import PathContext
-from slotfill.config.registry import REGISTRIES
-from slotfill.config.yaml_reader import MAX_NESTING, parse, parse_override
+from slotfill.config.overrides import apply_overrides, set_value
+from slotfill.config.yaml_reader import parse
 from slotfill.errors import ConfigError, ErrorDetail
 
 _Model = TypeVar("_Model", bound=BaseModel)
-
-MAPPINGS = ("tune", "thresholds", "train.slot_weights")
-"""The keys whose values have names below them, which may contain dots."""
 
 MAX_ERRORS = 20
 """The largest number of errors that are listed one by one."""
@@ -72,7 +62,7 @@ def parse_config(
         source = f"{name}:{lines['version']}"
         message = f"{format_value(version)}, but this version of slotfill reads version {supported}"
         raise ConfigError([ErrorDetail(message, "version", source)])
-    overridden, errors = _apply_overrides(data, overrides)
+    overridden, errors = apply_overrides(data, overrides)
     ranges = data.pop("tune") if isinstance(data.get("tune"), dict) else {}
     tune = {}
     with _collect(errors):
@@ -117,86 +107,6 @@ def _validate(model: type[_Model], data: Any, context: PathContext, section: str
         ) from None
 
 
-def _apply_overrides(
-    data: dict[str, Any], overrides: Sequence[str]
-) -> tuple[set[str], list[ErrorDetail]]:
-    """Set in `data` what `overrides` say; return the keys that are set, and the errors."""
-    keys, errors = set(), []
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        key = key.strip()
-        try:
-            if not equals or not key:
-                key = f"'{override}'"
-                raise ValueError("an override is written key=value, as encoder.hidden_size=200")
-            data.update(_replace_value(data, _parse_key(key), parse_override(text)))
-            keys.add(key)
-        except ValueError as error:
-            errors.append(ErrorDetail(str(error), key, "command line"))
-    return keys, errors
-
-
-def _parse_key(key: str) -> KeyPath:
-    """Return the path of a key with dots, of which a name below one of `MAPPINGS` has one step."""
-    section = next((each for each in MAPPINGS if key.startswith(f"{each}.")), "")
-    steps = key.split(".", section.count(".") + 1 if section else -1)
-    if len(steps) > MAX_NESTING:
-        raise ValueError("nested too deep")
-    return tuple(int(step) if step.isdecimal() else step for step in steps)
-
-
-def _replace_value(
-    data: Any, path: KeyPath, value: Any, kind: str | None = None, above: KeyPath = ()
-) -> Any:
-    """Return a copy of `data`, which is at the path `above`, with `value` at `path` in it.
-
-    `kind` is the kind of part that `data` is, if it is one; a part that is only its name becomes a
-    mapping. Raises ValueError if a key on the way cannot contain others.
-    """
-    if not path:
-        return value
-    step: Any = path[0]
-    if join_key(above) in STACKABLE_PART_KEYS and isinstance(step, int):
-        data = data if isinstance(data, list) else [data]
-    if isinstance(data, list):
-        if not isinstance(step, int) or step >= len(data):
-            raise ValueError(f"'{step}' must be an index into the list of {len(data)}, from 0")
-        inner = data[step]
-    else:
-        if isinstance(data, str) and kind:
-            data = {"name": data}
-        elif data is None:
-            data = {}
-        elif not isinstance(data, dict):
-            raise ValueError(f"{join_key(above)} is {format_value(data)} and has no keys")
-        step = str(step)
-        kind, default = _kind_and_default(kind, data, (*above, step))
-        inner = default if data.get(step) is None else data[step]
-    copy = data.copy()
-    copy[step] = _replace_value(inner, path[1:], value, kind, (*above, step))
-    return copy
-
-
-def _kind_and_default(
-    kind: str | None, above: Mapping[str, Any], path: KeyPath
-) -> tuple[str | None, Any]:
-    """Return the kind and the default of the part at `path`, if there is one; `above` holds it."""
-    key = str(path[-1])
-    if path == ("embedding",):
-        return key, list(DEFAULT_EMBEDDING)
-    if len(path) == 1 and key in PART_KEYS:
-        return key, Config.model_fields[key].default
-    if path == ("data", "format"):
-        return "format", None
-    if path == ("train", "log"):
-        return "logger", "csv"
-    if kind and above.get("name") in REGISTRIES[kind].names():
-        option = REGISTRIES[kind].part(above["name"]).options.get(key)
-        if option and option.part_kind:
-            return option.part_kind, option.default
-    return None, None
-
-
 def _check_range(
     data: dict[str, Any], key: str, values: Any, context: PathContext
 ) -> Range | list[Any]:
@@ -239,7 +149,7 @@ def _find_errors(
     messages = []
     for value in values:
         try:
-            _validate(Config, _replace_value(data, _parse_key(key), value), context)
+            _validate(Config, set_value(data, key, value), context)
         except ValueError as error:
             messages.append(str(error))
         except ConfigError as error:

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from slotfill.config.builtin import compose_config, flatten_sections
+from slotfill.config.builtin import compose_config
+from slotfill.config.overrides import flatten
 from slotfill.config.registry import trust_external_parts
 from slotfill.data.alignment import leave_out_overlaps
 from slotfill.data.findings import describe_overlaps
@@ -132,8 +133,11 @@ class SlotTagger:
         """Train on `file`, a run in `out`."""
         own = {"data.path": None, "data.train": str(file), "data.valid": None, "data.test": None}
         own |= {"data.format": "jsonl", "intent": None}
-        given = {name.replace("__", "."): value for name, value in self.overrides.items()}
-        given = flatten_sections(given)
+        given = {
+            key: value
+            for name, section in self.overrides.items()
+            for key, value in flatten(name.replace("__", "."), section)
+        }
         if has_tokens:
             own["data.tokenizer"] = "given"
         if wrong := [key for key in own if key in given]:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from slotfill.config.messages import is_within
 from slotfill.config.models import DataConfig
+from slotfill.config.overrides import overridden_keys
 from slotfill.config.validate import parse_config
 from slotfill.data.alignment import align, to_example
 from slotfill.data.corpus import ReadResult, read_sentences
@@ -91,7 +93,9 @@ def read_labelled(
         return read_split(data, split, tokenizer=run.vocab.tokenizer)
     name = data.format if isinstance(data.format, str) else data.format["name"]
     format: FormatPart | None = format_from_suffix(path)
-    if format in (None, name) or any(key.startswith("data.format") for key in overrides):
+    if format in (None, name) or any(
+        is_within(key, "data.format") for key in overridden_keys(overrides)
+    ):
         format = data.format
     return read_sentences(
         path,
@@ -133,11 +137,11 @@ def _override_data(run: Run, overrides: Sequence[str]) -> DataConfig:
     data = run.config.data
     if not overrides:
         return data
-    for key, equals, _ in (override.partition("=") for override in overrides):
-        if equals and key.partition(".")[0].strip() != "data":
+    for key in overridden_keys(overrides):
+        if not is_within(key, "data"):
             raise ConfigError(
                 "only keys of data can be set, as data.scheme=bioes; train again to change others",
-                key=key.strip(),
+                key=key,
             )
     is_packed = run.files.is_packed
     data = parse_config(run.config.to_yaml(), "config", overrides, is_packed=is_packed).data

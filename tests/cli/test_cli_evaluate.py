@@ -132,10 +132,12 @@ def test_overrides_apply_to_other_sentences(trained, cli, corpus, tmp_path):
     assert cli("evaluate", trained, "data.schema=bioes").code == 2
 
 
-@pytest.mark.parametrize("override", ["encoder.layers=7", "train.seed=9", "data_path=x"])
+@pytest.mark.parametrize(
+    "override", ["encoder.layers=7", "train={seed: 9}", "train.seed=9", "data_path=x"]
+)
 def test_only_keys_of_data_are_overridden(override, trained, cli):
-    result = cli("evaluate", trained, "data.scheme=iob2", override)
-    key = override.partition("=")[0]
+    result = cli("evaluate", trained, "data={scheme: iob2}", override)
+    key = "train.seed" if "seed" in override else override.partition("=")[0]
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert result.err.startswith(f"slotfill: {key}: only keys of data can be set")
 

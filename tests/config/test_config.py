@@ -18,6 +18,8 @@ from slotfill.config.builtin import (
     load_config,
 )
 from slotfill.config.json_schema import schema
+from slotfill.config.models import SECTIONS, Config
+from slotfill.config.overrides import MAPPINGS
 from slotfill.config.registry import CELLS, ENCODERS, REGISTRIES, REQUIRED
 from slotfill.config.validate import parse_config
 from slotfill.config.yaml_reader import parse
@@ -75,6 +77,44 @@ def test_one_embedding_is_a_list_of_one():
         ("", ["data.format=conll", "data.format.tag=2"], "data.format.tag", 2),
         ("data: {path: x}", ["data.path="], "data.path", None),
         ("encoder: &e {name: feedforward}\n", [" encoder.layers =2"], "encoder.layers", 2),
+        ("train: {epochs: 3}", ["train={seed: 2}"], "train.epochs", 3),
+        ("train: {epochs: 3}", ["train={seed: 2}"], "train.seed", 2),
+        ("train: {epochs: 3}", ["train={}"], "train.epochs", 3),
+        ("", ["train={seed: 2, epochs: 4}", "train.epochs=5"], "train.epochs", 5),
+        ("", ["train.epochs=5", "train={epochs: 4}"], "train.epochs", 4),
+        ("", ["encoder={hidden_size: 8, cell.forget_bias: 2}"], "encoder.cell.forget_bias", 2),
+        ("encoder: {name: recurrent, cell: {name: gru, reset: after}}",
+         ["encoder={hidden_size: 8, cell: {}}"], "encoder.cell.reset", "after"),
+        ("encoder: {name: feedforward, layers: 3}", ["encoder={window: 1}"], "encoder.layers", 3),
+        ("encoder: feedforward", ["encoder={}"], "encoder.name", "feedforward"),
+        ("encoder: {name: feedforward, window: 3}", ["encoder={name: recurrent}"],
+         "encoder.cell.name", "lstm"),
+        ("encoder: {name: feedforward, window: 3}", ["encoder={layers: 2, name: feedforward}"],
+         "encoder.layers", 2),
+        ("encoder: {name: feedforward, window: 3}", ["encoder={layers: 2, name: feedforward}"],
+         "encoder.window", config("encoder: feedforward").encoder["window"]),
+        ("", ["embedding={0: {size: 5}}"], "embedding.0.size", 5),
+        ("embedding: {name: word, size: 9}", ["embedding={lowercase: false}"],
+         "embedding.0.size", 9),
+        ("embedding: [word, char_cnn]", ["embedding={name: word, size: 9}"], "embedding.0.size", 9),
+        ("embedding: [{name: word, size: 9}]", ["embedding=[char_cnn]"],
+         "embedding.0.name", "char_cnn"),
+        ("data: {format: {name: conll, token: 1}}", ["data={format: {tag: 2}}"],
+         "data.format.token", 1),
+        ("thresholds: {name: 0.5}", ["thresholds={a.b: 0.7}"], "thresholds",
+         {"name": 0.5, "a.b": 0.7}),
+        ("thresholds: {a: 0.5}", ["thresholds={name: 0.7}"], "thresholds", {"a": 0.5, "name": 0.7}),
+        ("train: {slot_weights: {a: 2}}", ["train={slot_weights: {b.c: 3}}"],
+         "train.slot_weights", {"a": 2, "b.c": 3}),
+        ("synonyms: {a: {X: [x]}}", ["synonyms={a.b: {St. Y: [y]}}"], "synonyms",
+         {"a": {"X": ["x"]}, "a.b": {"St. Y": ["y"]}}),
+        ("resolve: {slots: {a: date}}", ["resolve={slots: {b.c: time}}"], "resolve.slots",
+         {"a": "date", "b.c": "time"}),
+        ("intent: mean", ["intent=null"], "intent", None),
+        ("train: {epochs: 3}", ["train=null", "train={seed: 2}"], "train",
+         config("train: {seed: 2}").model_dump()["train"]),
+        ("thresholds: {a: 0.5}", ["thresholds=null", "thresholds.b=0.7"], "thresholds", {"b": 0.7}),
+        ("train: {log: [csv, tensorboard]}", ["train={log: csv}"], "train.log.0.name", "csv"),
     ],
 )  # fmt: skip
 def test_overrides_reach_everywhere(text, overrides, key, value):
@@ -82,6 +122,30 @@ def test_overrides_reach_everywhere(text, overrides, key, value):
     for step in key.split("."):
         found = found[int(step) if step.isdecimal() else step]
     assert found == value
+
+
+def test_an_override_replaces_a_range_to_tune_and_keeps_the_others():
+    text = "tune: {train.epochs: {low: 2, high: 8, step: 2}, train.batch_size: [8, 16]}"
+    tune = config(text, "tune={train.epochs: {low: 1, high: 3}}").tune
+    assert (tune["train.epochs"].step, tune["train.batch_size"]) == (None, [8, 16])
+    assert [*config(text, "tune=null", "tune.scheme=[bio, bioes]").tune] == ["scheme"]
+
+
+def test_sections_and_mappings_are_those_of_the_config():
+    fields = {**Config.model_fields}
+    sections = {key for key, field in fields.items() if hasattr(field.annotation, "schema")}
+    assert sections == set(SECTIONS)
+    for section in sections:
+        inner = fields[section].annotation.model_fields
+        fields |= {f"{section}.{key}": field for key, field in inner.items()}
+    assert {k for k, field in fields.items() if str(field.annotation)[:4] == "dict"} == {*MAPPINGS}
+
+
+def test_an_error_is_where_its_own_key_is_set():
+    with pytest.raises(ConfigError) as error:
+        config("train:\n  epochs: many\n  seed: 1\n", "train={seed: few, patience: 2}")
+    places = [str(each).split(": must")[0] for each in error.value.errors]
+    assert places == ["x.yaml:2: train.epochs", "command line: train.seed"]
 
 
 def test_override_of_an_alias_changes_one_value():

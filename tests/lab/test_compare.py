@@ -346,6 +346,7 @@ def test_usage_errors_are_one_line(desk, cli):
         (["one.yaml", "--seeds", "1,x"], "--seeds 1,x: must be integers"),
         (["one.yaml", "--seeds", "1,1"], "each once"),
         (["one.yaml", "train.seed=3"], "give --seeds"),
+        (["one.yaml", "train={seed: 3}"], "give --seeds"),
         (["one.yaml", "data.path=corpus", "--data", "corpus"], "give one of them"),
         (["one.yaml", "--json", "no/x.json"], "no/x.json: there is no such folder"),
         (["one.yaml", "--markdown", "empty"], "empty: is a folder"),
