@@ -1,5 +1,6 @@
 """Run a recurrence over a padded batch of sentences, in one or both directions."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -139,10 +140,17 @@ def run_torch_layer(cell: Cell, x: Tensor) -> Tensor | None:
     trains = torch.is_grad_enabled()
     outputs = []
     for direction, steps in enumerate(x):
-        weights = []
-        for tensor in (input_weight, recurrent_weight, *biases.chunk(2, dim=1)):
-            gates = tensor[direction].split(cell.hidden_size)
-            weights.append(torch.cat([gates[index] for index in gate_order]))
+        gates = [
+            tensor[direction].split(cell.hidden_size)[index]
+            for tensor in (input_weight, recurrent_weight, *biases.chunk(2, dim=1))
+            for index in gate_order
+        ]
+        # One piece of memory, which cuDNN would otherwise make of them at each call.
+        memory = torch.cat([gate.flatten() for gate in gates])
+        stacked = [tensor[direction] for tensor in (input_weight, recurrent_weight)]
+        stacked += [biases[direction].chunk(2)[0]] * 2
+        parts = memory.split([tensor.numel() for tensor in stacked])
+        weights = [part.view_as(like) for part, like in zip(parts, stacked, strict=True)]
         outputs.append(layer(steps, state, weights, True, 1, 0.0, trains, False, False)[0])
     return torch.stack(outputs)
 
@@ -153,6 +161,9 @@ def compile_steps(model: nn.Module) -> None:
     A step that torch cannot compile stays as it is. The first batch takes some seconds longer.
     """
     torch._dynamo.config.suppress_errors = True
+    warnings.filterwarnings(
+        "ignore", message="TensorFloat32 tensor cores", module="torch._inductor"
+    )
     for cell in model.modules():
         if isinstance(cell, Cell):
             setattr(cell, "step", torch.compile(cell.step))  # noqa: B010 - mypy: a method

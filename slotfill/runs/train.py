@@ -180,7 +180,7 @@ def train(
         if (used := trainer.workers.count) < config.train.processes:
             on_finding(
                 f"train.processes: {config.train.processes} processes are more than can share a"
-                f" batch on this device; {used} used"
+                f" batch here; {used} used"
             )
         if folder.source:
             folder.load_checkpoint(trainer)

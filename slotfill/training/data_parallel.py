@@ -67,7 +67,9 @@ class Workers:
         """The ids of the processes that this one has started."""
         self.store: TCPStore | None = None
         """Where they leave their errors."""
-        if sys.platform != "linux" and not self.is_launched:  # Elsewhere torch cannot be forked.
+        # Elsewhere torch cannot be forked, nor the threads that its backward pass has for a GPU.
+        can_fork = sys.platform == "linux" and not torch.cuda.is_available()
+        if not can_fork and not self.is_launched:
             self.count = 1
         self.sharing: dist.Work | None = None
         """The exchange that `share_rows` has begun."""
@@ -84,7 +86,8 @@ class Workers:
             parts = self.sums[:-2].split([parameter.numel() for parameter in self.parameters])
             for parameter, part in zip(self.parameters, parts, strict=True):
                 parameter.grad = part.view_as(parameter)
-        if self.count == 1 or self.store is not None:  # Where this process has been started.
+        # Nothing to start, or where this process has been started.
+        if (self.count == 1 and not self.is_launched) or self.store is not None:
             yield
             return
         try:

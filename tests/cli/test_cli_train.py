@@ -281,8 +281,7 @@ def test_processes_that_are_not_used_are_a_warning(desk, cli):
     result = cli("train", *words, "--out", "a", "--device", "cpu")
     assert result.code == 0
     assert (
-        "warning: train.processes: 1000 processes are more than can share a batch on this device;"
-        " 2 used\n"
+        "warning: train.processes: 1000 processes are more than can share a batch here; 2 used\n"
     ) in result.out
 
 
