@@ -27,7 +27,7 @@ from slotfill.files import STANDARD_INPUT, EncodingErrors
 
 if TYPE_CHECKING:
     from slotfill.data.sentence import Example
-    from slotfill.runs.predict import Text
+    from slotfill.runs.predict import Predictor, Text
     from slotfill.runs.tables import TableTask
 
 _MAX_NOTES = 10
@@ -167,6 +167,7 @@ def predict(
             raise UsageError("--text-column needs --input FILE and --out PATH")
         tasks = _plan_tables(input, out, shard, resume)
         if not tasks:
+            echo(f"--shard {shard}: no file; there are fewer files than shards")
             return
     elif out is not None or shard is not None or resume or ray is not None:
         raise UsageError("--out, --shard, --resume and --ray need --text-column")
@@ -207,6 +208,10 @@ def predict(
     if output.needs_intents and not predictor.run.vocab.intents:
         problem = "needs intents, which this run does not predict"
         raise UsageError(f"--format {format}: {problem}; write jsonl or brackets")
+    if text_column is not None and out is not None:
+        tasks = _leave_out_written(tasks, out, text_column, predictor)
+        if not tasks:
+            return
     notes = _Notes()
     if predictor.run.vocab.intents and not (on_terminal or output.holds_intents):
         notes.add(f"{output_format} has no place for intents")
@@ -247,20 +252,29 @@ def predict(
 
 
 def _plan_tables(input: list[str], out: Path, shard: str | None, resume: bool) -> "list[TableTask]":
-    """Return the files to predict that are not written yet."""
+    """Return the files to predict; raises UsageError if one is written, unless to resume."""
     from slotfill.runs.tables import plan_tables
 
     tasks = plan_tables(input, out, shard)
+    for task in tasks:
+        if task.target.exists() and not resume:
+            raise UsageError(
+                f"{task.target}: exists, and nothing is overwritten; choose another --out, or skip"
+                " files that are written with --resume"
+            )
+    return tasks
+
+
+def _leave_out_written(
+    tasks: "list[TableTask]", out: Path, text_column: str, predictor: "Predictor"
+) -> "list[TableTask]":
+    """Return the files to predict that are not written, by the same run, and name the others."""
+    from slotfill.runs.tables import check_origin
+
+    check_origin(out, tasks, text_column, predictor)
     written = [task.target for task in tasks if task.target.exists()]
-    if written and not resume:
-        raise UsageError(
-            f"{written[0]}: exists, and nothing is overwritten; choose another --out, or skip"
-            " files that are written with --resume"
-        )
     for target in written:
         echo(f"{target}: is written, skipped")
-    if not tasks:
-        echo(f"--shard {shard}: no file; there are fewer files than shards")
     return [task for task in tasks if task.target not in written]
 
 

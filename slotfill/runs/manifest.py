@@ -78,6 +78,13 @@ class RunFiles:
         """Whether these are the files that `slotfill pack` writes, without weights for torch."""
         return not self.has(WEIGHTS)
 
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of network and rules, which is the same for a packed run and its folder."""
+        network = ONNX if self.has(*ONNX) else (WEIGHTS,)
+        entries = [self._entries.get(name) for name in (*network, VALUES)]
+        return sha256(json.dumps(entries).encode()).hexdigest()
+
     def has(self, *names: str) -> bool:
         """Return whether the run has all these files; reading one that was removed is an error."""
         return all(name in self._entries for name in names)

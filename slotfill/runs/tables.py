@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from slotfill.data.arrow import Feature
 from slotfill.data.sentence import Example
 from slotfill.data.tables import Table, check_table, is_table, open_table
 from slotfill.errors import UsageError
-from slotfill.files import nearest_in_folder, replaced_at_end
+from slotfill.files import nearest_in_folder, parse_json, replaced_at_end, write_atomically
 from slotfill.runs.predict import Predictor, Text
 from slotfill.runs.shard import ALL, Shard, parse_shard
 
@@ -71,6 +71,41 @@ def plan_tables(patterns: Sequence[str], out: Path, shard: str | None = None) ->
     ((target, source),) = targets.items()
     name = f"{target.stem}-{part.number:05}-of-{part.total:05}{target.suffix}"
     return [TableTask(source, target.with_name(name), part)]
+
+
+def check_origin(
+    out: Path, tasks: Sequence[TableTask], text_column: str, predictor: Predictor
+) -> None:
+    """Note beside the files of `tasks` what predicts them, unless it is a single file.
+
+    Raises UsageError if files there are of another run, or were predicted with other options.
+    """
+    if [task.target for task in tasks] == [out]:
+        return
+    run = predictor.run
+    origin: dict[str, Any] = {"run": str(run.files.path), "fingerprint": run.files.fingerprint}
+    origin |= {"text_column": text_column, "confidence": predictor.confidence}
+    origin |= asdict(run.calibration)
+    path = out.with_name(f".{out.name}.json") if is_table(out) else out / ".predict.json"
+    problem = ""
+    if path.exists():
+        try:
+            found = parse_json(path.read_bytes(), dict)
+        except ValueError:
+            found = {}
+        changed = [key for key in origin if found.get(key) != origin[key]]
+        if "fingerprint" in changed:
+            problem = f"the files there are of another run, {found.get('run')}"
+        elif changed := [key for key in changed if key != "run"]:
+            old, new = (json.dumps(each.get(changed[0])) for each in (found, origin))
+            problem = f"the files there are predicted with {changed[0]} {old}, not {new}"
+    elif written := [task.target for task in tasks if task.target.exists()]:
+        problem = f"not there, so what has predicted {written[0]} is not known"
+    if problem:
+        raise UsageError(f"{path}: {problem}; choose another --out")
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(origin, ensure_ascii=False, indent=1) + "\n")
 
 
 def predict_table(task: TableTask, text_column: str, predictor: Predictor, render: Render) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -59,6 +60,11 @@ def read_table(path):
         ]
 
 
+def written(folder):
+    """The names of the files in a folder, without the hidden one that says what predicted them."""
+    return sorted(path.name for path in Path(folder).iterdir() if path.name != ".predict.json")
+
+
 def predict(cli, trained, *words):
     return cli("predict", trained, "--text-column", "utterance", *words)
 
@@ -90,7 +96,7 @@ def test_a_pattern_is_written_to_a_folder_and_resumed(trained, cli):
     words = ("--input", "in/*.csv", "--out", "out/tagged", "--no-confidence")
     assert predict(cli, trained, *words).code == 0
     kept = Path("out/tagged/x.csv").read_bytes()
-    assert sorted(path.name for path in Path("out/tagged").iterdir()) == ["x.csv", "y.csv"]
+    assert written("out/tagged") == ["x.csv", "y.csv"]
     assert list(read_table("out/tagged/y.csv")[0]) == ["id", "utterance", "other", "slots"]
 
     result = predict(cli, trained, *words)
@@ -101,6 +107,39 @@ def test_a_pattern_is_written_to_a_folder_and_resumed(trained, cli):
     result = predict(cli, trained, *words, "--resume")
     assert result.out == "out/tagged/x.csv: is written, skipped\nout/tagged/y.csv: 5 rows\n"
     assert Path("out/tagged/x.csv").read_bytes() == kept + b"mine"
+
+
+@pytest.mark.parametrize(
+    ("out", "note", "more"),
+    [("out", "out/.predict.json", ()), ("b.csv", ".b.csv.json", ("--shard", "1/2"))],
+)
+def test_files_of_another_run_or_with_other_options_are_not_resumed(out, note, more, trained, cli):
+    write_table("a.csv")
+    words = ("--text-column", "utterance", "--input", "a.csv", "--out", out, *more, "--resume")
+    target = "out/a.csv" if out == "out" else "b-00000-of-00002.csv"
+    assert cli("predict", trained, *words, "--threshold", 0.5).out.startswith(f"{target}: ")
+    assert cli("pack", trained, "--out", "same.zip").code == 0
+    skipped = (0, f"{target}: is written, skipped\n")
+    for run, options in ((trained, ("--now", "2026-11-27")), ("same.zip", ("--jobs", 2))):
+        result = cli("predict", run, *words, "--threshold", 0.5, *options)
+        assert (result.code, result.out) == skipped
+    shutil.copytree(trained, "other")
+    assert cli("export", "other", "--quantize", "int8").code == 0
+    refused = [
+        (trained, (), "the files there are predicted with threshold 0.5, not 0.0"),
+        (trained, ("--threshold", 0.5, "--no-confidence"), "with confidence true, not false"),
+        ("other", ("--threshold", 0.5), f"the files there are of another run, {trained}"),
+    ]
+    for run, options, message in refused:
+        result = cli("predict", run, *words, *options)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+        assert result.err.startswith(f"slotfill: {note}: the files") and message in result.err
+    Path(note).write_text("{")
+    assert "are of another run, None" in cli("predict", trained, *words).err
+    Path(note).unlink()
+    assert f"what has predicted {target} is not known" in cli("predict", trained, *words).err
+    Path(target).unlink()
+    assert cli("predict", "other", *words).out.startswith(f"{target}: ")
 
 
 @pytest.mark.parametrize("more", [(), ("--jobs", "2")])
@@ -120,11 +159,11 @@ def test_other_files_are_predicted_beside_damaged_ones(more, trained, cli):
     assert [line.split(":")[1] for line in result.err.splitlines()] == [
         f" {name}" for name in damaged
     ]
-    assert sorted(path.name for path in Path("out").iterdir()) == ["a.csv", "e.jsonl"]
+    assert written("out") == ["a.csv", "e.jsonl"]
     for name in damaged:
         write_table(name)
     assert predict(cli, trained, *words).code == 0
-    assert len(list(Path("out").iterdir())) == 5
+    assert len(written("out")) == 5
 
 
 def test_a_killed_process_leaves_no_file_and_is_resumed(trained, cli):
@@ -166,7 +205,7 @@ def test_shards_of_several_files_are_files(trained, cli):
     for shard in (1, 2):
         words = ("--input", "?.jsonl", "--out", f"out{shard}", "--shard", f"{shard}/2")
         assert predict(cli, trained, *words).code == 0
-        found.append(sorted(path.name for path in Path(f"out{shard}").iterdir()))
+        found.append(written(f"out{shard}"))
     assert found == [names[0::2], names[1::2]]
     result = predict(cli, trained, "--input", "?.jsonl", "--out", "none", "--shard", "6/6")
     assert (result.code, Path("none").exists()) == (0, False)
@@ -206,7 +245,7 @@ def test_an_empty_file_is_named_and_the_others_are_predicted(trained, cli):
         result = predict(cli, trained, "--input", "*.csv", "--out", "out")
         assert result.code == 3
         assert result.err.startswith("slotfill: a.csv: no header; the file is empty\n")
-        assert [path.name for path in Path("out").iterdir()] == ["b.csv"]
+        assert written("out") == ["b.csv"]
         (Path("out") / "b.csv").unlink()
 
 
@@ -299,7 +338,7 @@ def test_a_sentence_that_is_too_long_is_named_and_other_files_are_predicted(name
     assert refused.code == 3 and refused.err.startswith(
         f"slotfill: {name}: row {len(TEXTS) + 1}: a sentence of 20,001 tokens; at most 20,000"
     )
-    assert [path.name for path in Path("new").iterdir()] == [f"b{source.suffix}"]
+    assert written("new") == [f"b{source.suffix}"]
 
 
 def test_patterns_pass_over_no_broken_link_and_no_folder_named_as_a_table(trained, cli):
