@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from slotfill.cli import configs, data, lab, package, predict, runs, serve
+from slotfill.cli import configs, data, distil, lab, package, predict, runs, serve
 from slotfill.cli.app import CommandGroup
 from slotfill.cli.output import LogHandler, echo, echo_errors
 from slotfill.version import __version__
@@ -45,6 +45,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(runs.train)
+app.command()(distil.distil)
 app.command()(runs.evaluate)
 app.command()(predict.predict)
 app.command()(runs.threshold)

@@ -5,7 +5,7 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
@@ -29,6 +29,10 @@ from slotfill.cli.output import echo, echo_errors, write_json
 from slotfill.errors import UsageError, format_count
 from slotfill.files import check_new_file, check_not_input, write_atomically
 from slotfill.runs.device import resolve_device
+
+if TYPE_CHECKING:
+    from slotfill.config import models
+    from slotfill.runs.folder import RunFolder
 
 
 def train(
@@ -54,8 +58,6 @@ def train(
     Without CONFIG, trains on the built-in Taipei corpus. Ctrl-C stops training and keeps the best
     epoch so far.
     """
-    from slotfill.cli import display
-    from slotfill.cli.progress import training_progress
     from slotfill.config.builtin import load_config
     from slotfill.runs.folder import RunFolder
     from slotfill.training.launch import torchrun_rank
@@ -83,15 +85,25 @@ def train(
         if loaded.tune:
             echo_errors("the search space under tune: is ignored by train")
         folder = RunFolder(out or Path("runs") / run_name, force=force)
-    with training_progress() as report, loaded.locate_errors():
+    train_into(folder, loaded, device, profile=profile)
+
+
+def train_into(
+    folder: "RunFolder", config: "models.Config", device: str, *, profile: bool = False
+) -> None:
+    """Train `config` into a run folder, with its progress, and print the result."""
+    from slotfill.cli import display
+    from slotfill.cli.progress import training_progress
+
+    with training_progress() as report, config.locate_errors():
         from slotfill.runs import train as training
 
         result = training.train(
-            loaded,
+            config,
             folder,
             report,
             on_finding=lambda finding: echo(f"warning: {finding}"),
-            on_coverage=partial(display.print_coverage, is_default=loaded.embedding is None),
+            on_coverage=partial(display.print_coverage, is_default=config.embedding is None),
             device=resolve_device(device),
             profile=profile,
         )

@@ -177,6 +177,30 @@ class TrainConfig(StrictModel):
     """One logger, or a list of loggers, which record each epoch."""
 
 
+class DistilConfig(StrictModel):
+    """Distillation: learning from what other runs predict (Hinton et al. 2015)."""
+
+    teachers: list[FileOrFolder] = Field([])
+    """Runs, or JSON lines of predictions with their confidences; their mean is learned."""
+    text: FilePath | None = None
+    """Unlabelled sentences, which the teachers label: a text file or a file of sentences."""
+    augment: Count = 0
+    """How many sentences to make of the training sentences by exchanging the values of slots.
+
+    The teachers label them (mention replacement, Dai & Adel 2020)."""
+    weight: Probability = 0.5
+    """The share of the teachers, against the labels, in what labelled sentences teach."""
+    temperature: Positive | None = None
+    """Divides the scores of the teachers; null: the temperature of each teacher's calibration."""
+
+    @model_validator(mode="after")
+    def _has_teachers(self) -> DistilConfig:
+        for key in ("text", "augment"):
+            if getattr(self, key) and not self.teachers:
+                raise combine_errors([((key,), "needs distil.teachers, which label the sentences")])
+        return self
+
+
 class Range(StrictModel):
     """The numbers that `slotfill tune` tries for a key: integers if it takes only integers."""
 
@@ -312,6 +336,7 @@ class Config(StrictModel):
     intent_threshold: Probability = 0.0
     """The confidence below which the intent is left out."""
     train: TrainConfig = TrainConfig()
+    distil: DistilConfig = Field({}, validate_default=True)
     rules: list[RuleConfig] = Field([])
     """Regular expressions and lists that fill or veto slots after decoding; the first counts."""
     synonyms: dict[str, Synonyms] = Field({})
@@ -345,7 +370,7 @@ class Config(StrictModel):
             raise ConfigError(self._locations.sort(error.errors)) from None
 
 
-SECTIONS = ("data", "train", "resolve")
+SECTIONS = ("data", "train", "distil", "resolve")
 """The keys of a config that contain keys, and are no parts."""
 
 

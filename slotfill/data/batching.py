@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,19 @@ MAX_PADDED_TOKENS = 16384
 
 UNKNOWN = -1
 """The id of a tag that is not known."""
+
+
+class SoftTargets(NamedTuple):
+    """Probabilities of the tags of each sentence instead of one tag sequence."""
+
+    marginals: np.ndarray
+    """The probability of each tag at each token, `(batch, time, tags)`; 0 at padding."""
+    rows: np.ndarray
+    """The sentence of each expected count of a pair of neighbouring tags, `(pairs,)`."""
+    pairs: np.ndarray
+    """The tags of that pair, `(2, pairs)`."""
+    counts: np.ndarray
+    """How often it is expected in the sentence, `(pairs,)`."""
 
 
 @dataclass(slots=True)
@@ -33,6 +47,8 @@ class Batch:
     """Target ids `(batch, time)` of the language model, 0 at padding; None without one."""
     weights: np.ndarray | None = None
     """Weights of the sentences in the tagger's loss, `(batch,)`; None if all are 1."""
+    soft_targets: SoftTargets | None = None
+    """What the tagger learns instead of `tags` in distillation."""
 
 
 def make_batch(

@@ -71,14 +71,18 @@ class Vocab:
         *,
         intents: bool = False,
         tokenizer: Tokenizer | None = None,
+        tags: Iterable[str] = (),
     ) -> Vocab:
         """Return the vocabulary of labelled `sentences`; tags that never occur are left out.
 
-        `resources` are those of a resumed run; `intents` is whether intents are learned.
+        Args:
+            resources: Those of a resumed run.
+            intents: Whether intents are learned.
+            tags: Tags that can be predicted even if they never occur, if their slot does.
         """
         tokens, intent_counts = Counter[str](), Counter[str]()
         slot_names: set[str] = set()
-        used_tags = {"O"}
+        used_tags = {"O", *tags}
         for sentence in sentences:
             slots = sentence.slots or []
             tokens.update(sentence.tokens)

@@ -148,7 +148,10 @@ class Network(Engine, nn.Module):
         """Return the loss of a labelled batch, a mean over its sentences, with auxiliary losses."""
         inputs = to_device(batch, self)
         output = self(inputs.features, inputs.lengths, inputs.tags)
-        losses = self.tagger.loss(output.emissions, inputs.lengths, inputs.tags)
+        if inputs.soft_targets is None:
+            losses = self.tagger.loss(output.emissions, inputs.lengths, inputs.tags)
+        else:
+            losses = self.tagger.soft_loss(output.emissions, inputs.lengths, *inputs.soft_targets)
         if self.focal_gamma:
             losses = losses * focal_factor(losses, inputs.lengths, self.focal_gamma)
         if inputs.weights is not None:
@@ -202,6 +205,7 @@ class TensorBatch(NamedTuple):
     intents: Tensor | None
     words: Tensor | None
     weights: Tensor | None
+    soft_targets: Sequence[Tensor] | None
 
 
 def to_device(batch: Batch, model: nn.Module) -> TensorBatch:
@@ -214,11 +218,17 @@ def to_device(batch: Batch, model: nn.Module) -> TensorBatch:
         # The copy from pinned memory runs while the processor goes on.
         return torch.from_numpy(array).pin_memory().to(device, non_blocking=True)
 
-    labels = (batch.tags, batch.intents, batch.words, batch.weights)
+    def optional(array: np.ndarray | None) -> Tensor | None:
+        return None if array is None else tensor(array)
+
     return TensorBatch(
         [[tensor(array) for array in arrays] for arrays in batch.features],
         tensor(batch.lengths),
-        *(None if array is None else tensor(array) for array in labels),
+        optional(batch.tags),
+        optional(batch.intents),
+        optional(batch.words),
+        optional(batch.weights),
+        None if batch.soft_targets is None else [*map(tensor, batch.soft_targets)],
     )
 
 

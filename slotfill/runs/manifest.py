@@ -65,6 +65,8 @@ class RunFiles:
                 f"{path}: of run format {version}, but this version of slotfill reads format"
                 f" {FORMAT}; train it again"
             )
+        self.checksum = sha256(content).hexdigest()
+        """That of the manifest, and so of all files."""
         self.completed: bool = manifest["completed"]
         self._entries: dict[str, dict[str, Any]] = manifest["files"]
         if content != _render_manifest(self._entries, self.completed):

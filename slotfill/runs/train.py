@@ -29,6 +29,7 @@ from slotfill.evaluation.evaluate import evaluate, validation_metrics
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.model.build import build_model
 from slotfill.model.recurrence import compile_steps
+from slotfill.runs.distil import describe_teachers, prepare
 from slotfill.runs.folder import RunFolder
 from slotfill.training.data_parallel import broadcast, check_agreement, join_launched
 from slotfill.training.launch import is_launched
@@ -82,18 +83,27 @@ def build_trainer(
     torch.set_num_threads(1)
     tune_malloc()
     torch.manual_seed(config.train.seed)
+    train, tokenizer = corpus["train"], fit_tokenizer(config.data)
+    lesson = prepare(config, train, tokenizer) if config.distil.teachers else None
     vocab = Vocab.from_sentences(
-        corpus["train"],
+        lesson.originals if lesson else train,
         config.scheme,
         saved,
         intents=bool(config.intent),
-        tokenizer=fit_tokenizer(config.data),
+        tokenizer=tokenizer,
+        tags=lesson.tags if lesson else (),
     )
     vocab.values = KnownValues.read(config, vocab.tokenizer)
     check_slot_names("thresholds", config.thresholds, vocab.slot_names)
     model = build_model(config, vocab, learning=True).to(device)
     trainer = Trainer(
-        model, config.train, vocab, corpus["train"], corpus.get("valid", ()), validation_metrics
+        model,
+        config.train,
+        vocab,
+        lesson.sentences if lesson else train,
+        corpus.get("valid", ()),
+        validation_metrics,
+        lesson.targets(config, vocab) if lesson else (),
     )
     if device.startswith("cuda"):
         compile_steps(model)
@@ -169,6 +179,7 @@ def train(
         LOGGERS.build(part, key=f"train.log.{index}") for index, part in enumerate(config.train.log)
     ]
     timer = SectionTimer(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
+    teachers = describe_teachers(config.distil)
     with timer.section("preparation"):
         trainer = build_trainer(config, corpus, device, folder.resources())
         read = [split for split in splits if split != "test"]
@@ -239,6 +250,7 @@ def train(
         "train_seconds": seconds,
         "parameters": parameters,
         **({"coverage": coverage} if coverage else {}),
+        **({"teachers": teachers} if teachers else {}),
         "splits": {split: score.to_json() for split, score in scores.items()},
     }
     return TrainResult(

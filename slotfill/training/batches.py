@@ -10,6 +10,7 @@ from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import Vocab
 from slotfill.model.language_model import target_vocabulary, to_target_ids
+from slotfill.training.distillation import SoftTarget, stack_targets
 from slotfill.training.imbalance import repeat_rare, sentence_weights
 
 
@@ -36,12 +37,16 @@ class TrainingBatches:
         config: TrainConfig,
         batch_size: int,
         num_workers: int,
+        targets: Sequence[SoftTarget] = (),
     ) -> None:
+        """`targets` are what distillation has for each sentence."""
         self.seed = config.seed
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.indexers = indexers
+        by_sentence = dict(zip(map(id, sentences), targets, strict=False))
         sentences = repeat_rare(sentences, config)
+        self.targets = [by_sentence[id(sentence)] for sentence in sentences if targets]
         self.weights = sentence_weights(sentences, config)
         self.tokens = [sentence.tokens for sentence in sentences]
         self.lengths = [len(tokens) for tokens in self.tokens]
@@ -52,7 +57,8 @@ class TrainingBatches:
             for start, end in sentence.unknown:
                 ids[start:end] = [UNKNOWN] * (end - start)
             self.tags.append(ids)
-        self.intents = vocab.intent_targets(sentences)
+        soft = [target.intents for target in self.targets if target.intents is not None]
+        self.intents = soft if targets else vocab.intent_targets(sentences)
         self.words: list[list[int]] = []
         """Target ids of the auxiliary language model, if it is trained."""
         if config.language_model_weight:
@@ -80,4 +86,6 @@ class TrainingBatches:
                 self.words and [self.words[i] for i in own],
                 None if self.weights is None else self.weights[own],
             )
+            if self.targets:
+                shard.batch.soft_targets = stack_targets([self.targets[i] for i in own])
         return shard

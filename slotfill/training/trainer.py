@@ -25,6 +25,7 @@ from slotfill.model.ensemble import Model
 from slotfill.training.batches import TrainingBatches
 from slotfill.training.data_parallel import Workers, shard_loss, trainable_parameters
 from slotfill.training.defaults import resolve_budget
+from slotfill.training.distillation import SoftTarget
 from slotfill.training.ema import ema_decay
 from slotfill.training.optimizer import build_optimizer, lr_factor
 from slotfill.training.sparse import find_sparse_tables
@@ -108,7 +109,9 @@ class Trainer:
         sentences: Sequence[Sentence],
         valid: Sequence[Sentence],
         evaluate: Evaluate,
+        targets: Sequence[SoftTarget] = (),
     ) -> None:
+        """`targets` are what distillation has for each of `sentences`."""
         self.model = model
         self.config = config
         self.vocab = vocab
@@ -131,7 +134,13 @@ class Trainer:
         """The trainable weights except `tables`."""
         self.workers = Workers(weights, self.tables, num_workers)
         self.batches = TrainingBatches(
-            sentences, vocab, model.indexers, config, self.budget.batch_size, self.workers.count
+            sentences,
+            vocab,
+            model.indexers,
+            config,
+            self.budget.batch_size,
+            self.workers.count,
+            targets,
         )
         self.steps = len(self.batches)
         self.optimizer = build_optimizer(model, weights, config)

@@ -41,6 +41,23 @@ class Tagger(RecordsActivations):
         losses = cross_entropy(emissions[mask], tags[mask], reduction="none")
         return losses.new_zeros(mask.shape).masked_scatter(mask, losses).sum(1)
 
+    def soft_loss(
+        self,
+        emissions: Tensor,
+        lengths: Tensor,
+        marginals: Tensor,
+        rows: Tensor,
+        pairs: Tensor,
+        counts: Tensor,
+    ) -> Tensor:
+        """Return the loss of each sentence against `SoftTargets`, `(batch,)`.
+
+        Here the cross-entropy of the tags' probabilities at each token, summed over its tokens.
+        """
+        mask = padding_mask(lengths, emissions.shape[1]).unsqueeze(2)
+        losses = marginals * emissions.log_softmax(2).masked_fill(~mask, 0)
+        return -losses.sum((1, 2))
+
     def search(self, hidden: Tensor, lengths: Tensor) -> list[Hypotheses] | None:
         """Return the result of a beam search over the input of `forward`; None without one."""
         return None

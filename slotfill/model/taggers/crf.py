@@ -17,9 +17,12 @@ The sum over i is a matrix product of probabilities, each scaled by the sentence
 unless one of them is too small for its type (Rabiner 1989, "A Tutorial on Hidden Markov Models",
 section V, on scaling).
 
+In distillation the gold sequence is replaced by a distribution Q over sequences, see `soft_loss`.
+
 Source: Lafferty, McCallum & Pereira 2001, "Conditional Random Fields"; over an LSTM: Huang, Xu & Yu
 2015; partial labels: Tsuboi et al. 2008, "Training Conditional Random Fields Using Incomplete
-Annotations"
+Annotations"; distillation: Wang et al. 2020, "Structure-Level Knowledge Distillation For
+Multilingual Sequence Labeling"
 """
 
 import torch
@@ -78,6 +81,40 @@ class CRF(Tagger):
             else:
                 score = self._score(emissions, lengths, tags)
             return partition - score
+
+    def soft_loss(
+        self,
+        emissions: Tensor,
+        lengths: Tensor,
+        marginals: Tensor,
+        rows: Tensor,
+        pairs: Tensor,
+        counts: Tensor,
+    ) -> Tensor:
+        """Return the cross-entropy `(batch,)` between distributions Q over sequences and P.
+
+            - sum over y of Q(y) log P(y) = log Z - (expected score(y) under Q)
+
+        The expected score needs only the marginals of tags and the counts of pairs.
+        """
+        emissions = emissions.to(self.start.dtype)
+        with torch.autocast(emissions.device.type, enabled=False):
+            partition = log_partition(emissions, lengths, *self._constrained_transitions())
+            mask = padding_mask(lengths, emissions.shape[1]).unsqueeze(2)
+            score = (marginals * emissions.masked_fill(~mask, 0)).sum((1, 2))
+            # What the scheme forbids cannot be learned.
+            start, matrix, end = (
+                table.masked_fill(self.get_buffer(f"legal_{name}").isinf(), 0)
+                for name, table in (
+                    ("start", self.start),
+                    ("matrix", self.matrix),
+                    ("end", self.end),
+                )
+            )
+            last = marginals[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+            score = score + marginals[:, 0] @ start + last @ end
+            expected = matrix[pairs[0], pairs[1]] * counts
+            return partition - score.index_add(0, rows, expected)
 
     def transitions(self) -> Transitions:
         """Return the learned scores, minus infinity where the scheme forbids."""
