@@ -45,7 +45,12 @@ if TYPE_CHECKING:
 
 _STATE = Path("checkpoint", "state.safetensors")
 _REPLACED = "replaced"
+_IN_USE = "{}: another process is training there; wait for it, or choose another --out"
 _LOGS = Logger.folder
+
+
+class FolderInUseError(UsageError):
+    """Another process trains in this folder."""
 
 
 class RunFolder:
@@ -130,6 +135,8 @@ class RunFolder:
             self._publish()
         self.config = config
         try:
+            if self.source is None:
+                self._check_replaceable(self.out, force=self.force)
             self._check_replaceable(self.partial, force=self.force)
             if self.partial.exists():
                 shutil.rmtree(self.partial)
@@ -137,6 +144,8 @@ class RunFolder:
             if self.force or self.source is not None:
                 (self.partial / _REPLACED).mkdir()
             self._lock()
+        except (FileExistsError, FileNotFoundError):  # Another process makes it now.
+            raise FolderInUseError(_IN_USE.format(self.partial)) from None
         except OSError as error:
             raise UsageError(
                 f"cannot make the run folder {self.partial}: {error.strerror}"
@@ -268,8 +277,19 @@ def find_stopped_run(out: Path) -> Path | None:
     return None
 
 
+def is_in_use(out: Path) -> bool:
+    """Return whether a process trains the run `out` now."""
+    try:
+        _lock_folder(partial_path(out))()
+    except FolderInUseError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
 def _lock_folder(folder: Path) -> Callable[[], None]:
-    """Lock `folder` and return what unlocks it; raises UsageError if another process locked it."""
+    """Lock `folder` and return what unlocks it; raises FolderInUseError if it is locked."""
     try:
         import fcntl
     except ImportError:  # Windows has no such locks.
@@ -279,9 +299,9 @@ def _lock_folder(folder: Path) -> Callable[[], None]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise UsageError(
-            f"{folder}: another process is training there; wait for it, or choose another --out"
-        ) from None
+        raise FolderInUseError(_IN_USE.format(folder)) from None
+    except OSError:  # Some network file systems have no locks, or none of folders.
+        pass
     return partial(os.close, lock)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -248,6 +249,43 @@ def test_shards_train_each_run_once_and_a_last_call_reports_the_same(desk, compa
     in_one_job = {run["folder"]: run["scores"] for run in read_report(compared)["runs"]}
     runs = read_report()["runs"]
     assert [run["scores"] for run in runs] == [in_one_job[run["folder"]] for run in runs]
+
+
+@pytest.mark.parametrize("finishes", [True, False])
+def test_a_run_that_another_process_trains_is_waited_for(finishes, desk, monkeypatch):
+    monkeypatch.setattr(jobs, "_INTERVAL", 0.01)
+    configs(desk)
+    words = {"overrides": ["train.epochs=1"], "seeds": [1], "shard": "1/1"}
+    plan = jobs.plan(["one.yaml", "two.yaml"], OUT, **words)
+    in_use = OUT / "corpus" / "one-seed1.partial"
+    in_use.mkdir(parents=True)
+    lock = os.open(in_use, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    messages = []
+
+    def other_process(job, message):
+        messages.append(f"{job.name} {message.partition(' F1')[0]}")
+        if message == "is trained by another process":
+            os.close(lock)
+            if finishes:
+                assert jobs.run_jobs(plan, lambda job, message: None) == {}
+
+    assert jobs.run_jobs(plan, other_process) == {}
+    expected = ["two starts", "two test", "one is trained by another process", "one test"]
+    if not finishes:  # It was killed.
+        expected.insert(3, "one starts")
+    assert messages == expected
+    assert all(map(jobs.is_finished, plan.jobs))
+
+
+def test_two_processes_divide_the_runs_of_the_same_shard(desk):
+    configs(desk)
+    words = ("compare", "one.yaml", "two.yaml", "train.epochs=1", "--seeds", "1", "--shard", "1/1")
+    processes = [start(*words) for _ in range(2)]
+    for process in processes:
+        out, err = process.communicate()
+        assert (process.returncode, err.decode()) == (0, "")
+        assert "2 of 2 done" in out.decode() or "2 of them already finished" in out.decode()
 
 
 def test_a_resumed_run_gives_the_same_scores(desk, cli):

@@ -38,7 +38,7 @@ from slotfill.files import parse_json, write_atomically
 from slotfill.inference.tagging import predict
 from slotfill.lab.compare.resampling import Resampling, Subset
 from slotfill.model.build import check_buildable
-from slotfill.runs.folder import RunFolder, find_stopped_run
+from slotfill.runs.folder import FolderInUseError, RunFolder, find_stopped_run, is_in_use
 from slotfill.runs.load import load_run, read_text
 from slotfill.runs.manifest import is_completed
 from slotfill.runs.shard import parse_shard
@@ -60,6 +60,12 @@ _RESULT = {
     "counts": dict,  # by split, for each sentence the slots that are correct, predicted and gold
 }
 """The shape of a result: the predictions of a model on the evaluated splits, in numbers."""
+
+_IN_USE = "is trained by another process"
+"""The outcome of a job that another process trains."""
+
+_INTERVAL = 1.0
+"""Seconds between two looks at jobs that other processes train."""
 
 _NO_SPLITS = ("data.train=null", "data.valid=null", "data.test=null")
 
@@ -299,21 +305,36 @@ def run_jobs(
 ) -> dict[str, str]:
     """Train and evaluate the unfinished jobs of `plan`; return the errors of failed jobs by title.
 
-    Raises Stopped on Ctrl-C.
+    Jobs that other processes train are waited for, and taken over if these end. Raises Stopped on
+    Ctrl-C.
     """
     unfinished = [job for job in plan.jobs if not is_finished(job)]
-    starting = _announce(unfinished, callback)
-    outcomes: Iterator[Outcome] = ((job, _run_job(job, device)) for job in starting)
-    if processes > 1:
-        outcomes = _run_parallel(starting, device, processes)
-    errors = {}
+    pending, waiting, errors = unfinished, set[str](), dict[str, str]()
+    done = 0
     handler = signal.signal(signal.SIGINT, _raise_stopped)
     try:
-        for count, (job, error) in enumerate(outcomes, start=1):
-            if error is not None:
-                errors[job.title] = error
-            message = _summarize(job) if error is None else f"failed: {error}"
-            callback(job, f"{message}; {count} of {len(unfinished)} done")
+        while pending:
+            in_use = [job for job in pending if is_in_use(job.folder)]
+            starting = _announce([job for job in pending if job not in in_use], callback)
+            outcomes: Iterator[Outcome] = ((job, _run_job(job, device)) for job in starting)
+            if processes > 1:
+                outcomes = _run_parallel(starting, device, processes)
+            for job, error in outcomes:
+                if error == _IN_USE:
+                    in_use.append(job)
+                    continue
+                done += 1
+                if error is not None:
+                    errors[job.title] = error
+                message = _summarize(job) if error is None else f"failed: {error}"
+                callback(job, f"{message}; {done} of {len(unfinished)} done")
+            for job in in_use:
+                if job.title not in waiting:
+                    callback(job, _IN_USE)
+                waiting.add(job.title)
+            if in_use:
+                time.sleep(_INTERVAL)
+            pending = in_use
     finally:
         signal.signal(signal.SIGINT, handler)
     return errors
@@ -324,9 +345,10 @@ def _raise_stopped(*_: object) -> NoReturn:
 
 
 def _announce(jobs: Iterable[Job], callback: JobCallback) -> Iterator[Job]:
-    """Yield each job when it is about to start."""
+    """Yield each job when it is about to start; one that another process has finished, silently."""
     for job in jobs:
-        callback(job, "resumes" if find_stopped_run(job.folder) else "starts")
+        if not is_finished(job):
+            callback(job, "resumes" if find_stopped_run(job.folder) else "starts")
         yield job
 
 
@@ -383,16 +405,29 @@ def _work(job: Job, device: str, trust: bool, sender: Any) -> None:
 def _run_job(job: Job, device: str) -> str | None:
     """Train a job to its end and evaluate it; return the error, if any."""
     try:
-        if not _is_trained(job):
-            folder = RunFolder(job.folder, resume=find_stopped_run(job.folder) is not None)
-            if not folder.complete():
-                train(job.config, folder, lambda progress: None, device=device)
-        _evaluate(job, device)
+        if not is_finished(job):  # Another process may have finished it.
+            _train(job, device)
+            _evaluate(job, device)
+    except FolderInUseError:
+        return _IN_USE
     except SlotfillError as error:
         return str(error)
     except Exception as error:  # A bug in one job must not cost the hours of the others.
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
     return None
+
+
+def _train(job: Job, device: str) -> None:
+    """Train a job to its end unless it is."""
+    if _is_trained(job):
+        return
+    try:
+        folder = RunFolder(job.folder, resume=find_stopped_run(job.folder) is not None)
+        if not folder.complete():
+            train(job.config, folder, lambda progress: None, device=device)
+    except UsageError:
+        if not _is_trained(job):  # By another process, which was faster.
+            raise
 
 
 def _evaluate(job: Job, device: str) -> None:
