@@ -158,15 +158,16 @@ def test_runs_are_saved_into_empty_folders_and_links(desk):
 
 
 def test_folder_created_during_training_is_not_replaced(desk, cli):
-    folder = RunFolder(Path("run"))
-    Path("run").mkdir()
-    Path("run/other.txt").write_text("x")
+    def write_there(epoch):
+        Path("run").mkdir()
+        Path("run/other.txt").write_text("x")
+
     message = (
         "the finished run is run.partial, which cannot be renamed (run is in the way);"
         " correct that, and then: slotfill train --resume run"
     )
     with pytest.raises(RunError, match=f"^{re.escape(message)}$"):
-        quietly(tiny("train.epochs=1"), folder)
+        train(tiny("train.epochs=1"), RunFolder(Path("run")), on_epoch=write_there)
     assert Path("run/other.txt").read_text() == "x"
     load_run(Path("run.partial"))
     Path("run").rename("other")
