@@ -97,6 +97,7 @@ def train(
     config: str | Path | Mapping[str, Any] | Config | None = None,
     overrides: Mapping[str, Any] | None = None,
     *,
+    from_run: str | Path | None = None,
     out: str | Path | None = None,
     on_epoch: Callable[[EpochMetrics], object] | None = None,
     device: DeviceName = "auto",
@@ -113,6 +114,8 @@ def train(
             `taipei`, or, if `overrides` set a key of `data`, the defaults.
         overrides: Values by their keys, which have dots, such as `{"train.epochs": 5}` or
             `{"train": {"epochs": 5}}`, which leaves the other keys of `train` as they are.
+        from_run: The run folder whose weights training starts from, on new sentences and some of
+            its own; the keys of the network are its own.
         out: The run folder to write; by default `runs/NAME`, with the name of the config.
         on_epoch: Called after each epoch, with its loss, its scores on valid and more.
         device: "cpu", "cuda" or "auto".
@@ -134,11 +137,13 @@ def train(
         98
     """
     import warnings
+    from functools import partial
 
     from slotfill.config.builtin import compose_config
     from slotfill.config.registry import trust_external_parts
     from slotfill.errors import UsageError
     from slotfill.extras import required_for
+    from slotfill.runs.continuation import load_with_base
     from slotfill.runs.device import check_names, resolve_device
     from slotfill.runs.folder import RunFolder
     from slotfill.runs.predict import Predictor
@@ -152,7 +157,13 @@ def train(
     if is_launched():
         raise UsageError("torchrun starts the command: torchrun ... -m slotfill train")
     with trust_external_parts(trust):
-        name, loaded = compose_config(config, overrides or {})
+        base = None if from_run is None else _to_path(from_run)
+        changes = overrides or {}
+        if base is not None and isinstance(changes, Mapping):
+            changes = {**changes, "train.from_run": str(base)}
+        name, loaded, lost = load_with_base(partial(compose_config, config, changes), base)
+        for message in lost:
+            warnings.warn(message, stacklevel=2)
         with required_for("slotfill.train"):
             from slotfill.runs.train import train as train_run
         folder = RunFolder(Path("runs", name) if out is None else _to_path(out), force=force)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from slotfill.lab.diff import Change, Diff
     from slotfill.lab.inspect.heat_map import Colors
     from slotfill.lab.inspect.inspection import Inspection
+    from slotfill.runs.continuation import Continuation
     from slotfill.runs.threshold import Thresholds
     from slotfill.runs.train import TrainResult
     from slotfill.training.trainer import EpochMetrics
@@ -106,16 +107,21 @@ def print_result(result: TrainResult) -> None:
         echo(f"Stopped; the {selected} epoch so far is kept.")
     if result.scores:
         split = list(result.scores)[-1]
-        print_scores(result.scores[split], split)
+        if result.continuation:
+            _print_continuation(result.scores[split], split, result.continuation)
+        else:
+            print_scores(result.scores[split], split)
     else:
         echo("There are no valid and no test sentences, so the run has no scores.")
     valid = result.scores.get("valid")
+    if result.continuation:
+        echo(_describe_continuation(result.continuation))
     echo(
         f"{selected.capitalize()} epoch {result.best.epoch}{format_valid_f1(result.best)}"
         f"{format_intent_accuracy(result.best)}; {result.parameters:,} parameters; trained in"
         f" {format_duration(result.seconds)}."
     )
-    if valid and not result.valid_ranks_epochs:
+    if valid and not result.valid_ranks_epochs and not result.continuation:
         low, high = valid.f1_interval
         slots = format_count(valid.overall.support, "slot")
         echo(f"Valid has only {slots}: the 95% interval of its F1 is {low:.2f} to {high:.2f}.")
@@ -131,6 +137,27 @@ def print_result(result: TrainResult) -> None:
     commands += [f"evaluate {path}"] if result.scores else []
     for command in (*commands, f"predict {path} {shlex.quote(result.example)}"):
         PlainConsole().print(escape(f"  slotfill {command}"), soft_wrap=True, style="bold")
+
+
+def _print_continuation(result: EvaluationResult, split: str, continuation: Continuation) -> None:
+    """Print the scores of a split, with F1 before training continued."""
+    comparison, new_slots = continuation.comparisons[split], continuation.new_slots
+    before = comparison.before
+    f1 = {name: score.f1 for name, score in before.slots.items() if name not in new_slots}
+    print_scores(result, split, {**f1, "": before.overall.f1})
+    echo("old slots: F1 {:.2f} -> {:.2f}".format(*comparison.old_f1))
+    if new_slots:
+        score = f"F1 {comparison.new_f1:.2f}" if comparison.new_f1 is not None else ""
+        score = score or f"no sentence of {split} has them, so they have no score"
+        echo(f"new slots{_abbreviate(new_slots)}: {score}")
+
+
+def _describe_continuation(continuation: Continuation) -> str:
+    """Return a line on what training has continued, and on which sentences."""
+    mixed, total = continuation.earlier_sentences, continuation.of_earlier
+    own = f"{mixed:,} of its own, {mixed / total:.0%} of them" if total else "none of its own"
+    new = format_count(continuation.new_sentences, "new sentence")
+    return f"continued {continuation.run} with {new} and {own}"
 
 
 def print_thresholds(result: Thresholds) -> None:
@@ -172,12 +199,17 @@ def print_times(times: dict[str, float]) -> None:
     PlainConsole().print(_table("", ("where the time went", "seconds", "share"), rows))
 
 
-def print_scores(result: EvaluationResult, name: str) -> None:
-    """Print the scores on the sentences called `name`: a table of slots, and one of intents."""
+def print_scores(
+    result: EvaluationResult, name: str, before: Mapping[str, float] | None = None
+) -> None:
+    """Print the scores on the sentences called `name`: a table of slots, and one of intents.
+
+    `before` is an earlier F1 by slot, with an empty name for all, to be shown beside.
+    """
     console = PlainConsole()
     title = f"{name}: {format_count(result.sentences, 'sentence')}"
     title += f", {format_count(result.tokens, 'token')}"
-    console.print(_score_table("slot", result.slots, result.overall, title))
+    console.print(_score_table("slot", result.slots, result.overall, title, before))
     low, high = result.f1_interval
     interval = f"95% interval {low:.2f} to {high:.2f}, over sentences"
     lines = [
@@ -219,16 +251,25 @@ def print_scores(result: EvaluationResult, name: str) -> None:
 
 
 def _score_table(
-    kind: str, scores: Mapping[str, PRFScore], overall: PRFScore, title: str = ""
+    kind: str,
+    scores: Mapping[str, PRFScore],
+    overall: PRFScore,
+    title: str = "",
+    before: Mapping[str, float] | None = None,
 ) -> Table:
     total_name = f"all {kind}s"
     if total_name in scores:
         total_name = f"total ({total_name})"
     *rows, total = [
-        (name, f"{s.precision:.2f}", f"{s.recall:.2f}", f"{s.f1:.2f}", f"{s.support:,}")
+        [name, f"{s.precision:.2f}", f"{s.recall:.2f}", f"{s.f1:.2f}", f"{s.support:,}"]
         for name, s in [*scores.items(), (total_name, overall)]
     ]
-    table = _table(title, (kind, "precision", "recall", "F1", f"gold {kind}s"), rows)
+    headings = [kind, "precision", "recall", "F1", f"gold {kind}s"]
+    if before is not None:
+        headings.insert(3, "F1 before")
+        for name, row in zip((*scores, ""), (*rows, total), strict=True):
+            row.insert(3, f"{before[name]:.2f}" if name in before else "-")
+    table = _table(title, headings, rows)
     table.add_section()
     table.add_row(*total, style="bold")
     return table

@@ -23,6 +23,7 @@ from slotfill.cli.app import (
     Trust,
     check_number,
     one_config,
+    parse_run,
     parse_thresholds,
 )
 from slotfill.cli.output import echo, echo_errors, write_json
@@ -48,6 +49,15 @@ def train(
         Path | None,
         Option(metavar="RUN", help="Continue a run that was stopped, with its own config."),
     ] = None,
+    from_run: Annotated[
+        Path | None,
+        Option(
+            "--from",
+            metavar="RUN",
+            parser=parse_run,
+            help="Start from the weights of this run, on new sentences and some of its own.",
+        ),
+    ] = None,
     profile: Annotated[
         bool, Option("--profile", help="Print at the end where the time was spent.")
     ] = False,
@@ -59,6 +69,7 @@ def train(
     epoch so far.
     """
     from slotfill.config.builtin import load_config
+    from slotfill.runs.continuation import load_with_base
     from slotfill.runs.folder import RunFolder
     from slotfill.training.launch import torchrun_rank
 
@@ -71,9 +82,10 @@ def train(
     if seed is not None:
         settings.append(f"train.seed={seed}")
     if resume is not None:
-        if name is not None or settings or out or force:
+        if name is not None or settings or out or force or from_run:
             raise UsageError(
                 "--resume continues a run as it is; omit CONFIG, KEY=VALUE, --out, --seed, --force"
+                " and --from"
             )
         folder = RunFolder(resume, resume=True)
         if folder.complete():
@@ -81,7 +93,13 @@ def train(
             return
         loaded = folder.config
     else:
-        run_name, loaded = load_config(name, settings, need_data=True)
+        if from_run is not None:
+            settings.append(f"train.from_run={json.dumps(str(from_run))}")
+        run_name, loaded, lost = load_with_base(
+            lambda base: load_config(name, settings, need_data=True, base=base), from_run
+        )
+        for each in lost:
+            echo(f"warning: {each}")
         if loaded.tune:
             echo_errors("the search space under tune: is ignored by train")
         folder = RunFolder(out or Path("runs") / run_name, force=force)

@@ -60,22 +60,28 @@ def config_summary(config: str) -> str:
 
 
 def load_config(
-    config: str | None, overrides: Sequence[str] = (), *, need_data: bool = False
+    config: str | None,
+    overrides: Sequence[str] = (),
+    *,
+    need_data: bool = False,
+    base: Config | None = None,
 ) -> tuple[str, Config]:
     """Return the name of a config and the config itself, validated and complete.
 
     Args:
         config: A built-in config or a YAML file. None is the built-in config `taipei`, or, if
-            `overrides` set a key of `data`, the defaults; its name is then that of the data.
+            `overrides` set a key of `data` or there is a `base`, the defaults; its name is then
+            that of the data.
         need_data: As for `parse_config`.
+        base: As for `parse_config`.
 
     Raises:
         UsageError: There is no such config.
         ConfigError: The config has errors; it lists them all.
     """
-    config = default_config(overrides) if config is None else config
+    config = default_config(overrides) if config is None and base is None else config
     if config is None:
-        loaded = parse_config("", "command line", overrides, Path(), need_data=need_data)
+        loaded = parse_config("", "command line", overrides, Path(), need_data=need_data, base=base)
         return _name_of(loaded), loaded
     path, shown = _find(config)
     text = _read(path, shown)
@@ -84,23 +90,27 @@ def load_config(
             f"{config}: sentences of Rasa or Snips NLU, not a config; use data.path={config}, or"
             f" slotfill init {config}, which writes a config for them"
         )
-    return path.stem, parse_config(text, shown, overrides, path.parent, need_data=need_data)
+    loaded = parse_config(text, shown, overrides, path.parent, need_data=need_data, base=base)
+    return path.stem, loaded
 
 
 def compose_config(
-    config: str | Path | Mapping[str, Any] | Config | None, overrides: Mapping[str, Any]
+    config: str | Path | Mapping[str, Any] | Config | None,
+    overrides: Mapping[str, Any],
+    base: Config | None = None,
 ) -> tuple[str, Config]:
     """Return the name of a config that Python code gives, and the config with `overrides` by key.
 
-    The keys of `overrides` have dots; a mapping is the content of a YAML file. Raises what
-    `load_config` and `to_words` raise.
+    The keys of `overrides` have dots; a mapping is the content of a YAML file; `base` is that of
+    `parse_config`. Raises what `load_config` and `to_words` raise.
     """
     changes = to_words(overrides)
     try:
         if config is None or isinstance(config, str | Path):
-            return load_config(None if config is None else str(config), changes, need_data=True)
+            name = None if config is None else str(config)
+            return load_config(name, changes, need_data=True, base=base)
         data = config.model_dump() if isinstance(config, Config) else config
-        loaded = parse_config(_to_json(data), "config", changes, Path(), need_data=True)
+        loaded = parse_config(_to_json(data), "config", changes, Path(), need_data=True, base=base)
         return _name_of(loaded), loaded
     except ConfigError as error:
         inside = ("command line", "config:1")

@@ -101,9 +101,11 @@ def _path_in_data(location: KeyPath, data: Any) -> KeyPath | None:
 def _describe_unknown_key(path: KeyPath, model: Any, section: str) -> str:
     """Return the message for a key at `path` that `model`, or the model in it, does not have."""
     for step in path[:-1]:
-        # The item of a list is of the type in its annotation, `list[...]`.
-        is_item = isinstance(step, int)
-        model = get_args(model)[0] if is_item else model.model_fields[step].annotation
+        if isinstance(step, str):
+            annotation = model.model_fields[step].annotation
+            # Of `list[Model]` and `Model | None`, the model.
+            models = (each for each in get_args(annotation) if hasattr(each, "model_fields"))
+            model = next(models, annotation)
     key, allowed = str(path[-1]), list(model.model_fields)
     if not path[:-1] and key in _OTHER_PLACES:
         return f"unknown key; {_OTHER_PLACES[key]}"

@@ -106,6 +106,14 @@ class DataConfig(StrictModel):
     0 trains on all of them and keeps the last epoch; null: 0.1, or 0 if there is a `test` and a
     tenth of the training sentences has fewer than 200 slots and intents, too few to select an
     epoch."""
+    earlier: DataConfig | None = None
+    """The data of the run that training continues, which `train --from` writes here.
+
+    `earlier_share` of its training sentences are added to those of this section, and all of its
+    valid and test sentences."""
+    earlier_share: Probability | None = None
+    """The share of the earlier training sentences that is added; null: 500 of them, or ten for
+    each new one if that is more."""
 
     @model_validator(mode="after")
     def _has_training_sentences(self, info: ValidationInfo) -> DataConfig:
@@ -119,6 +127,8 @@ class DataConfig(StrictModel):
 class TrainConfig(StrictModel):
     """Optimization of the network."""
 
+    from_run: FileOrFolder | None = None
+    """The run folder whose weights training starts from, as with `--from RUN`; null: none."""
     seed: Count = 1
     """Random seed of the initial weights, the order of sentences and dropout."""
     processes: Size = 1
@@ -128,11 +138,12 @@ class TrainConfig(StrictModel):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products in training; bfloat16 is faster if the hardware supports it."""
     epochs: Size | None = None
-    """Maximum number of epochs; null: 30, or as many as 1,000 steps take."""
+    """Maximum number of epochs; null: 30, or as many as 1,000 steps take; with `from_run` 300."""
     patience: Count | None = None
     """Early stopping: epochs without a better valid F1; 0: never; null: 10, or a third of `epochs`.
 
-    With fewer than 200 slots in `valid` training does not stop early and keeps the last epoch."""
+    With fewer than 200 slots in `valid` training does not stop early and keeps the last epoch; so
+    it does with `from_run` if this is null."""
     batch_size: Size | None = None
     """Sentences in a batch; null: 32, or fewer (at least 8) for 100 steps per epoch."""
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
@@ -369,6 +380,12 @@ class Config(StrictModel):
         except ConfigError as error:
             raise ConfigError(self._locations.sort(error.errors)) from None
 
+
+NETWORK_KEYS = (
+    *("scheme", "embedding", "encoder", "tagger", "intent", "ensemble_size"),
+    *("data.tokenizer", "data.normalization"),
+)
+"""The keys that a run which continues another has in common with it."""
 
 SECTIONS = ("data", "train", "distil", "resolve")
 """The keys of a config that contain keys, and are no parts."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from slotfill.config.inherit import inherit_data, inherit_keys
 from slotfill.config.messages import (
     Locations,
     describe_errors,
@@ -39,6 +40,7 @@ def parse_config(
     *,
     need_data: bool = False,
     is_packed: bool = False,
+    base: Config | None = None,
 ) -> Config:
     """Return the checked, complete config of a YAML text with overrides.
 
@@ -48,6 +50,7 @@ def parse_config(
             they start at the current folder, as those in overrides do.
         need_data: Whether the sentences must be there.
         is_packed: Whether it is of a packed run: its paths become names, without their folders.
+        base: The config of the run that training continues, which has the keys that are not given.
 
     Raises:
         ConfigError: The config has errors; all of them are listed.
@@ -62,7 +65,10 @@ def parse_config(
         source = f"{name}:{lines['version']}"
         message = f"{format_value(version)}, but this version of slotfill reads version {supported}"
         raise ConfigError([ErrorDetail(message, "version", source)])
+    data = data if base is None else inherit_keys(data, base)
     overridden, errors = apply_overrides(data, overrides)
+    if base is not None and isinstance(section := data.get("data") or {}, dict):
+        data["data"] = inherit_data(section, base.data)
     ranges = data.pop("tune") if isinstance(data.get("tune"), dict) else {}
     tune = {}
     with _collect(errors):

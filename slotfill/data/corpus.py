@@ -37,6 +37,8 @@ class ReadResult:
     """An issue for each text without labels, if they are needed, or without words."""
     problems: Sequence[str] = ()
     """What cannot be read, if it is listed, a line each, which begins with `file:line:`."""
+    earlier: tuple[int, int] = (0, 0)
+    """How many of the sentences are earlier ones, which are the last, and of how many in all."""
 
     def issues(self, kind: str) -> list[Issue]:
         """Return the repairs of one kind that were made, in the order of the file."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,9 @@ SPLITS = ("train", "valid", "test")
 DEFAULT_HOLDOUT = 0.1
 """The share of the training sentences that is held out as valid where there are enough."""
 
+MIN_EARLIER, EARLIER_PER_NEW = 500, 10
+"""Of the earlier training sentences so many are added, or so many for each new one."""
+
 MIN_VALID_LABELS = 200
 """Slots (and intents, if learned) of valid from which its scores select an epoch."""
 
@@ -65,6 +69,51 @@ def read_split(
     `tokenizer` is that of a trained run; without it, one is learned. `list_problems` lists what
     cannot be read, as `read_sentences` does. Raises UsageError if there is no such split.
     """
+    own = data.model_copy(update={"earlier": None})
+    tokenizer = tokenizer or fit_tokenizer(data)
+    options: Any = {"intents": intents, "tokenizer": tokenizer, "list_problems": list_problems}
+    if data.earlier is None:
+        return _read_own_split(own, split, **options)
+    own.holdout = own.holdout or 0.0
+    if split not in split_names(data.earlier):
+        return _read_own_split(own, split, **options)
+    earlier = read_split(data.earlier, split, **options)
+    if split != "train" and split not in split_names(own):
+        return earlier
+    result = _read_own_split(own, split, needs_slots=False, **options)
+    if split == "train":
+        count = count_earlier(data, len(result.sentences), len(earlier.sentences))
+        drawn = [earlier.sentences[index] for index in draw_subset(earlier.sentences, count)]
+        counts = count, len(earlier.sentences)
+        result, earlier = replace(result, earlier=counts), replace(earlier, sentences=drawn)
+    return replace(
+        result,
+        sentences=result.sentences + earlier.sentences,
+        left_out=[*result.left_out, *earlier.left_out],
+        problems=[*result.problems, *earlier.problems],
+    )
+
+
+def count_earlier(data: DataConfig, new: int, earlier: int) -> int:
+    """Return how many of the `earlier` training sentences are added to the `new` ones."""
+    if data.earlier_share is not None:
+        return round(data.earlier_share * earlier)
+    return min(earlier, max(MIN_EARLIER, EARLIER_PER_NEW * new))
+
+
+def _read_own_split(
+    data: DataConfig,
+    split: str,
+    *,
+    intents: bool,
+    tokenizer: Tokenizer,
+    list_problems: bool,
+    needs_slots: bool = True,
+) -> ReadResult:
+    """Return what `read_split` does, for data without earlier sentences.
+
+    `needs_slots` is whether the training sentences must have one.
+    """
     intents &= split in SPLITS
     path = split_path(data, split)
     if path is None and split not in (names := split_names(data)):
@@ -77,13 +126,14 @@ def read_split(
         format=data.format,
         scheme=data.scheme,
         split=_split_in_file(data, path, split),
-        tokenizer=tokenizer or fit_tokenizer(data),
+        tokenizer=tokenizer,
         misaligned=data.misaligned,
         intents=intents,
         strict=data.strict,
         list_problems=list_problems,
     )
-    if split == "train" and not intents and not any(s.slots for s in result.sentences):
+    has_slots = any(sentence.slots for sentence in result.sentences)
+    if split == "train" and needs_slots and not intents and not has_slots:
         problem = (
             f"{path}: none of the {format_count(len(result.sentences), 'training sentence')} has a"
             " slot, so there is nothing to learn; label the slots in some of them"
@@ -108,7 +158,11 @@ def read_split(
 def fit_tokenizer(data: DataConfig) -> Tokenizer:
     """Return the tokenizer of `data`, with the affixes learned from all its training sentences."""
     learns = data.misaligned == "split" and data.tokenizer in ("words", "whitespace")
-    examples = _training_examples(data) if learns else []
+    examples: list[Example] = []
+    part: DataConfig | None = data
+    while learns and part:
+        examples += _training_examples(part)
+        part = part.earlier
     return Tokenizer.fit(data.tokenizer, data.normalization, examples)
 
 
@@ -145,6 +199,8 @@ def split_names(data: DataConfig) -> list[str]:
             names += list_file_splits(folder, data.format) or ["train"]
     if holdout_share(data):
         names.append("valid")
+    if data.earlier:
+        names += split_names(data.earlier)
     return list(dict.fromkeys(names))
 
 
@@ -156,8 +212,8 @@ def holdout_share(data: DataConfig) -> float:
     """
     if split_path(data, "valid") is not None:
         return 0.0
-    if data.holdout is not None:
-        return data.holdout
+    if data.holdout is not None or data.earlier:
+        return data.holdout or 0.0
     if split_path(data, "test") is None:
         return DEFAULT_HOLDOUT
     examples = _training_examples(data)
@@ -196,7 +252,7 @@ def split_path(data: DataConfig, split: str) -> Path | None:
 
 def input_paths(data: DataConfig) -> list[Path]:
     """Return the files and folders of the splits that training uses, if they are there."""
-    paths = []
+    paths = input_paths(data.earlier) if data.earlier else []
     for split in SPLITS:
         with suppress(SlotfillError):
             if path := split_path(data, split):
@@ -387,11 +443,16 @@ def evaluation_split(data: DataConfig, hint: str = "give --data FILE, or --split
 
     Raises UsageError, which ends in `hint`, if there is neither.
     """
-    if split_path(data, "test"):
-        return "test"
-    if split_path(data, "valid") or holdout_share(data):
-        return "valid"
+    for split in ("test", "valid"):
+        if _has_split(data, split):
+            return split
     raise UsageError(f"the data has no test and no valid sentences to score on; {hint}")
+
+
+def _has_split(data: DataConfig, split: str) -> bool:
+    if split_path(data, split) or (split == "valid" and holdout_share(data)):
+        return True
+    return data.earlier is not None and _has_split(data.earlier, split)
 
 
 def ranks_epochs(valid: Sequence[Sentence], *, intents: bool) -> bool:

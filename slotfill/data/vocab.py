@@ -36,7 +36,7 @@ class Vocab:
         intents: The intents as they are labelled, such as `flight#airfare`, with their counts;
             empty if they are not learned.
         resources: What parts have read from files, by path.
-        is_restored: Whether the vocabulary is that of a saved run.
+        is_restored: Whether the vocabulary is that of a saved run, or continues it.
         restored_resources: The paths whose resources come from a saved run.
         tokenizer: The tokenizer of the training sentences.
         values: What is known of values beside the network.
@@ -99,6 +99,26 @@ class Vocab:
             _sort_by_count(intent_counts),
             tokenizer,
         )
+
+    def grow(self, sentences: Iterable[Sentence]) -> Vocab:
+        """Return this vocabulary, of a run, with what the sentences of further training add.
+
+        Of sentences that the run was trained on, nothing is counted twice.
+        """
+        own = Vocab.from_sentences(sentences, self.scheme, intents=bool(self.intents))
+        names, used = {*self.slot_names, *own.slot_names}, {*self.tags, *own.tags}
+        # `|` takes the larger count.
+        tokens = Counter(self.tokens) | Counter(own.tokens)
+        vocab = Vocab(
+            _sort_by_count(tokens),
+            [tag for tag in all_tags(names, self.scheme) if tag in used],
+            self.scheme,
+            self.resources,
+            dict(Counter(self.intents) | Counter(own.intents)),
+            self.tokenizer,
+        )
+        vocab.is_restored = True
+        return vocab
 
     @cached_property
     def tags_to_slots(self) -> TagDecoder:

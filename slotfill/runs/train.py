@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -28,9 +28,13 @@ from slotfill.evaluation.calibration import fit_calibration
 from slotfill.evaluation.evaluate import evaluate, validation_metrics
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.model.build import build_model
+from slotfill.model.ensemble import Model
+from slotfill.model.inherit import inherit_weights
 from slotfill.model.recurrence import compile_steps
+from slotfill.runs.continuation import Continuation, load_base
 from slotfill.runs.distil import describe_teachers, prepare
 from slotfill.runs.folder import RunFolder
+from slotfill.runs.load import Run
 from slotfill.training.data_parallel import broadcast, check_agreement, join_launched
 from slotfill.training.launch import is_launched
 from slotfill.training.loggers.base import Logger
@@ -66,6 +70,8 @@ class TrainResult:
     """Why slots or intents have the temperature 1; empty if both are calibrated."""
     not_exported: str = ""
     """Why the model could not be exported to ONNX; empty if it was."""
+    continuation: Continuation | None = None
+    """What training has continued; None if it began anew."""
 
 
 def build_trainer(
@@ -73,29 +79,37 @@ def build_trainer(
     corpus: Corpus,
     device: str = "cpu",
     saved: dict[str, dict[str, Any]] | None = None,
+    base: Run | None = None,
 ) -> Trainer:
     """Return the trainer of `config` before its first step.
 
     `corpus` has `train` and maybe `valid`; `saved` is what the parts of a resumed run have saved of
-    external files.
+    external files; `base` is the run that training continues.
     """
     # The workers are processes; threads within matrix products would compete with them.
     torch.set_num_threads(1)
     tune_malloc()
     torch.manual_seed(config.train.seed)
-    train, tokenizer = corpus["train"], fit_tokenizer(config.data)
+    train = corpus["train"]
+    tokenizer = base.vocab.tokenizer if base else fit_tokenizer(config.data)
     lesson = prepare(config, train, tokenizer) if config.distil.teachers else None
-    vocab = Vocab.from_sentences(
-        lesson.originals if lesson else train,
-        config.scheme,
-        saved,
-        intents=bool(config.intent),
-        tokenizer=tokenizer,
-        tags=lesson.tags if lesson else (),
-    )
+    if base is not None:
+        vocab = base.vocab.grow(train)
+    else:
+        vocab = Vocab.from_sentences(
+            lesson.originals if lesson else train,
+            config.scheme,
+            saved,
+            intents=bool(config.intent),
+            tokenizer=tokenizer,
+            tags=lesson.tags if lesson else (),
+        )
     vocab.values = KnownValues.read(config, vocab.tokenizer)
     check_slot_names("thresholds", config.thresholds, vocab.slot_names)
-    model = build_model(config, vocab, learning=True).to(device)
+    model = build_model(config, vocab, learning=True)
+    if base is not None:
+        inherit_weights(model, cast(Model, base.engine), vocab, base.vocab)
+    model = model.to(device)
     trainer = Trainer(
         model,
         config.train,
@@ -125,8 +139,10 @@ def assist(device: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     join_launched(device)
     config, saved = broadcast(None)
-    sentences = read_split(config.data, "train", intents=bool(config.intent)).sentences
-    trainer = build_trainer(config, {"train": sentences}, device, saved)
+    base = load_base(config)
+    tokenizer = base.vocab.tokenizer if base else None
+    result = read_split(config.data, "train", intents=bool(config.intent), tokenizer=tokenizer)
+    trainer = build_trainer(config, {"train": result.sentences}, device, saved, base)
     _check_training_data(trainer)
     deque(trainer.train(), maxlen=0)
 
@@ -166,22 +182,26 @@ def train(
         training = config.train.model_copy(update={"processes": dist.get_world_size()})
         config = folder.config = config.model_copy(update={"train": training})
         broadcast((config, folder.resources()))
+    base = load_base(config, folder.out)
+    tokenizer = base.vocab.tokenizer if base else None
     splits = [split for split in SPLITS if split in {"train", *split_names(config.data)}]
     results = {
-        split: read_split(config.data, split, intents=bool(config.intent)) for split in splits
+        split: read_split(config.data, split, intents=bool(config.intent), tokenizer=tokenizer)
+        for split in splits
     }
     corpus = {split: result.sentences for split, result in results.items()}
     findings = [*find_left_out(results), *check_splits(corpus, intents=bool(config.intent))]
     names = {slot.name for sentence in corpus["train"] for slot in sentence.slots or ()}
     for finding in [*findings, *check_values(config, names)]:
-        on_finding(finding.message)
+        if base is None or finding.kind != "few-labels":  # Its last epoch is kept anyway.
+            on_finding(finding.message)
     loggers: list[Logger] = [
         LOGGERS.build(part, key=f"train.log.{index}") for index, part in enumerate(config.train.log)
     ]
     timer = SectionTimer(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     teachers = describe_teachers(config.distil)
     with timer.section("preparation"):
-        trainer = build_trainer(config, corpus, device, folder.resources())
+        trainer = build_trainer(config, corpus, device, folder.resources(), base)
         read = [split for split in splits if split != "test"]
         if is_launched():
             _check_training_data(trainer)
@@ -233,6 +253,10 @@ def train(
             config.threshold, config.thresholds, config.intent_threshold
         )
         scores = {split: evaluate(model, vocab, corpus[split], calibration) for split in splits[1:]}
+        continuation = None
+        if base is not None:
+            run = Run(base.files, vocab, model, base.scheme, calibration)
+            continuation = Continuation.measure(base, run, results)
     logged = {f"{split}.f1": score.overall.f1 for split, score in scores.items()}
     logged |= {f"{s}.intents": score.intent.accuracy for s, score in scores.items() if score.intent}
     try:
@@ -252,6 +276,7 @@ def train(
         **({"coverage": coverage} if coverage else {}),
         **({"teachers": teachers} if teachers else {}),
         "splits": {split: score.to_json() for split, score in scores.items()},
+        **({"continued": continuation.to_json()} if continuation else {}),
     }
     return TrainResult(
         path=folder.out,
@@ -267,5 +292,6 @@ def train(
         ).text,
         times=timer.seconds if profile else None,
         not_calibrated=not_calibrated,
+        continuation=continuation,
         not_exported=folder.finalize(model, vocab, summary, calibration, completed=not interrupted),
     )

@@ -18,6 +18,10 @@ EPOCHS = 30
 STEPS = 1000
 """Train for so many epochs, or for more until so many steps are done."""
 
+CONTINUED_EPOCHS = 3
+CONTINUED_STEPS = 300
+"""The same where training starts from the weights of a run."""
+
 PATIENCE = 10
 """Epochs, or a third of all epochs if that is more."""
 
@@ -40,6 +44,9 @@ def resolve_budget(config: TrainConfig, sentences: int) -> TrainingBudget:
         max(sentences // STEPS_PER_EPOCH, MIN_BATCH_SIZE), MAX_BATCH_SIZE
     )
     steps_per_epoch = max(1, math.ceil(sentences / batch_size))
-    epochs = config.epochs or max(EPOCHS, math.ceil(STEPS / steps_per_epoch))
+    least, steps = (EPOCHS, STEPS)
+    if config.from_run is not None:
+        least, steps = (CONTINUED_EPOCHS, CONTINUED_STEPS)
+    epochs = config.epochs or max(least, math.ceil(steps / steps_per_epoch))
     patience = max(PATIENCE, epochs // 3) if config.patience is None else config.patience
     return TrainingBudget(batch_size, epochs, patience)

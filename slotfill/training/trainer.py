@@ -122,7 +122,10 @@ class Trainer:
         self.best_weights: Tensors = {}
         self.steps_done = 0
         self.budget = resolve_budget(config, len(sentences))
-        self.valid_ranks_epochs = ranks_epochs(valid, intents=bool(vocab.intents))
+        # Of a run that is continued the first epoch may be the best on valid, which has old slots.
+        keeps_last = config.from_run is not None and config.patience is None
+        enough = ranks_epochs(valid, intents=bool(vocab.intents))
+        self.valid_ranks_epochs = enough and not keeps_last
         self.on_cpu = next(model.parameters()).device.type == "cpu"
         # A worker without any sentence would add nothing.
         most = min(self.budget.batch_size, max(1, len(sentences)))
