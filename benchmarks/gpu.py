@@ -3,10 +3,11 @@
     python benchmarks/gpu.py [--data ../shared/data] [--out benchmarks/gpu.json]
     python benchmarks/gpu.py --device cpu --quick        tiny, to see that the script works
 
-Ends within ten minutes, and writes what it has after each step; trainings come first. Training on
-two cores takes two epochs, whose mean stands for all up to the best one. Cells are timed forward
-and backward in both directions, with batches of 32 and 256 sentences of 20 tokens, 128 hidden;
-nn.LSTM is that of cuDNN on a GPU. Cells that cuDNN lacks run with a compiled step, as in training.
+Ends within ten minutes, and writes what it has after each step: trainings first, cells, and the
+table of docs/scale.md. Training on two cores takes two epochs, whose mean stands for all up to the
+best one. Cells are timed forward and backward in both directions, with batches of 32 and 256
+sentences of 20 tokens, 128 hidden; nn.LSTM is that of cuDNN on a GPU. Cells that cuDNN lacks run
+with a compiled step, as in training.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +37,8 @@ from slotfill.runs.folder import environment
 from slotfill.training.trainer import EpochMetrics
 
 ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "scale.md"
+TABLE = re.compile(r"(<!-- gpu: [^>]* -->\n).*?(<!-- end -->)", re.DOTALL)
 TRAINING_LIMIT = 90
 """Seconds for the training of a config on the GPU."""
 CORES = sorted(os.sched_getaffinity(0))[:2]
@@ -144,6 +148,31 @@ def measure_cells(
             yield name, batch, row
 
 
+def describe(figures: dict[str, Any]) -> str:
+    """Return the tables of docs/scale.md."""
+    device, about = figures["device"], figures["environment"]
+    lines = [
+        "| | seconds per epoch, on two cores | peak memory | best epoch after | on two cores |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for config, row in figures["training"].items():
+        found, cores = row["cuda"], row["two cores"]
+        cells = [
+            f"{found['seconds_per_epoch']:.1f} and {cores['seconds_per_epoch']:.1f}",
+            f"{found['peak_mb']} MB",
+            f"{found['seconds_to_best']:.0f} s",
+            f"{cores['seconds_to_best']:.0f} s",
+        ]
+        lines.append(f"| `{config}` | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"One training each on one {device} and on two cores of its machine ({about['platform']},"
+        f" torch {about['versions']['torch']}), {about['finished'][:10]}. Two cores trained two"
+        " epochs, whose mean stands for all up to the best one.",
+    ]
+    return "\n".join([*lines, ""])
+
+
 def main() -> None:
     """Measure, print, and write the figures as they come."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -183,6 +212,10 @@ def main() -> None:
         figures["cells"].setdefault(str(batch), {})[cell] = row
         save()
         print(f"batch {batch}, {cell}: {json.dumps(row)}", flush=True)
+    if args.device == "cuda" and not args.quick:
+        text = PAGE.read_text("utf-8")
+        text = TABLE.sub(lambda found: found[1] + describe(figures) + found[2], text)
+        PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
