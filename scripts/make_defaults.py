@@ -89,7 +89,7 @@ def write(name: str) -> Path:
     drawn, folder = SETS[name], ROOM / name
     folder.mkdir(parents=True, exist_ok=True)
     for split in ("train", "test"):
-        sentences = [sentence for path in drawn.of for sentence in _read(path, split)]
+        sentences = [sentence for path in drawn.of for sentence in read_corpus(path, split)]
         if drawn.number and split == "train":
             sentences = random.Random(1).sample(sentences, drawn.number)
         _write(folder / f"{split}.jsonl", map(drawn.rows, sentences))
@@ -99,7 +99,8 @@ def write(name: str) -> Path:
     return folder
 
 
-def _read(path: Path, split: str) -> Sequence[Sentence]:
+def read_corpus(path: Path, split: str) -> Sequence[Sentence]:
+    """Return the sentences of a split, tokenized as the file is."""
     tokenizer = "characters" if path.name.endswith("_zh") else "whitespace"
     return read_split(DataConfig(path=str(path), tokenizer=tokenizer), split).sentences
 

@@ -121,6 +121,11 @@ def print_result(result: TrainResult) -> None:
         f"{format_intent_accuracy(result.best)}; {result.parameters:,} parameters; trained in"
         f" {format_duration(result.seconds)}."
     )
+    if result.predicted:
+        confidences = [each.confidence.reading for each in result.predicted if each.confidence]
+        mean = sum(confidences) / len(confidences)
+        texts = format_count(len(result.predicted), "sentence")
+        echo(f"The last round added {texts} of train.text, with a mean confidence of {mean:.0%}.")
     if valid and not result.valid_ranks_epochs and not result.continuation:
         low, high = valid.f1_interval
         slots = format_count(valid.overall.support, "slot")

@@ -22,6 +22,7 @@ from slotfill.config.messages import Locations
 from slotfill.config.option_types import (
     Count,
     Depth,
+    DepthOrZero,
     FileOrFolder,
     FilePath,
     Fraction,
@@ -138,7 +139,9 @@ class TrainConfig(StrictModel):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products in training; bfloat16 is faster if the hardware supports it."""
     epochs: Size | None = None
-    """Maximum number of epochs; null: 30, or as many as 1,000 steps take; with `from_run` 300."""
+    """Maximum number of epochs; null: 30, or as many as 1,000 steps take; with `from_run` 300.
+
+    With `text`, it is that of each round; null: later rounds have those of 1,000 steps."""
     patience: Count | None = None
     """Early stopping: epochs without a better valid F1; 0: never; null: 10, or a third of `epochs`.
 
@@ -177,6 +180,10 @@ class TrainConfig(StrictModel):
     With a slot in the share f they occur sqrt(threshold / f) times (Gupta et al. 2019)."""
     language_model_weight: NonNegative = 0.0
     """Weight of the auxiliary language-model loss (Rei 2017) of the first encoder; 0: none."""
+    text: FilePath | None = None
+    """A file of unlabelled sentences, in any format, for self-training and the language model."""
+    self_training: DepthOrZero = 1
+    """How many times `text` is predicted and trained on, weighted by confidence; 0: never."""
     ema_decay: Fraction = 0.998
     """EMA decay; the averaged weights are the ones evaluated and saved; 0 disables averaging."""
     log: Annotated[
@@ -186,6 +193,13 @@ class TrainConfig(StrictModel):
         AfterValidator(_has_no_duplicates),
     ] = Field(default=["csv"], validate_default=True)
     """One logger, or a list of loggers, which record each epoch."""
+
+    @model_validator(mode="after")
+    def _uses_text(self) -> TrainConfig:
+        if self.text and not (self.self_training or self.language_model_weight):
+            problem = "nothing reads it; raise train.self_training or train.language_model_weight"
+            raise combine_errors([(("text",), problem)])
+        return self
 
 
 class DistilConfig(StrictModel):

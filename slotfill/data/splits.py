@@ -15,8 +15,14 @@ import numpy as np
 from slotfill.config.models import DataConfig
 from slotfill.data.alignment import leave_out_overlaps
 from slotfill.data.convert import write_checked
-from slotfill.data.corpus import ReadResult, draft_file, read_examples, read_sentences
-from slotfill.data.detection import guess_format
+from slotfill.data.corpus import (
+    ReadResult,
+    draft_file,
+    read_examples,
+    read_sentences,
+    read_texts,
+)
+from slotfill.data.detection import find_other_format, format_from_suffix, guess_format
 from slotfill.data.folders import find_split, is_corpus, list_file_splits, list_splits
 from slotfill.data.sentence import (
     MAX_CHARACTERS,
@@ -36,7 +42,7 @@ from slotfill.errors import (
     did_you_mean,
     format_count,
 )
-from slotfill.files import shorten_path
+from slotfill.files import read_lines, shorten_path
 
 _MAX_NAMES = 10
 """How many splits of a folder are named in a message."""
@@ -153,6 +159,30 @@ def _read_own_split(
             result = replace(result, problems=[*result.problems, *error.messages])
     share = holdout_share(data) if split in ("train", "valid") else 0.0
     return _hold_out(result, share, split) if share else result
+
+
+def read_text(path: str, data: DataConfig, tokenizer: Tokenizer) -> list[Sentence]:
+    """Return the sentences of a file of any format, without their labels.
+
+    Raises DataError if it cannot be read or has no words.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise DataError(f"{file}: a folder; give a file of sentences")
+    format = format_from_suffix(file) or find_other_format(file)
+    if format is None:
+        _, first = next(iter(read_lines(file)), (1, ""))
+        format = "jsonl" if first.startswith("{") else "text"
+    sentences = []
+    for example in read_texts(file, format, data.scheme):
+        check_size(len(example.text), "character", MAX_CHARACTERS, example.location)
+        sentence = tokenizer.tokenize(example.text, example.location)
+        check_size(len(sentence.tokens), "token", MAX_TOKENS, example.location)
+        if sentence.tokens:
+            sentences.append(sentence)
+    if not sentences:
+        raise DataError(f"{file}: no sentences; the file has no words")
+    return sentences
 
 
 def fit_tokenizer(data: DataConfig) -> Tokenizer:

@@ -82,7 +82,7 @@ def resolve_embedding(config: Config, vocab: Vocab) -> list[Any]:
     if vocab.is_restored:
         is_added = file in vocab.resources
     else:
-        is_added = 0 < sum(vocab.tokens.values()) < MAX_TOKENS
+        is_added = 0 < vocab.num_labelled_tokens < MAX_TOKENS
         if is_added:
             indexer = PieceIndexer(StaticTable.read(BUILTIN_TABLE).to_json(), file=file)
             is_added = indexer.coverage(vocab.tokens)["types"]["exact"] >= MIN_COVERAGE

@@ -39,6 +39,7 @@ class Vocab:
         is_restored: Whether the vocabulary is that of a saved run, or continues it.
         restored_resources: The paths whose resources come from a saved run.
         tokenizer: The tokenizer of the training sentences.
+        num_labelled_tokens: The sum of `tokens` without those of unlabelled sentences.
         values: What is known of values beside the network.
     """
 
@@ -54,6 +55,7 @@ class Vocab:
         self.tokenizer = tokenizer or Tokenizer()
         self.values = KnownValues()
         self.tokens = tokens
+        self.num_labelled_tokens = sum(tokens.values())
         self.tags = tags
         self.scheme = scheme
         self.intents = intents or {}
@@ -72,6 +74,7 @@ class Vocab:
         intents: bool = False,
         tokenizer: Tokenizer | None = None,
         tags: Iterable[str] = (),
+        text: Iterable[Sentence] = (),
     ) -> Vocab:
         """Return the vocabulary of labelled `sentences`; tags that never occur are left out.
 
@@ -79,6 +82,7 @@ class Vocab:
             resources: Those of a resumed run.
             intents: Whether intents are learned.
             tags: Tags that can be predicted even if they never occur, if their slot does.
+            text: Unlabelled sentences, whose words are added.
         """
         tokens, intent_counts = Counter[str](), Counter[str]()
         slot_names: set[str] = set()
@@ -91,7 +95,10 @@ class Vocab:
             if intents and sentence.intent:
                 intent_counts[sentence.intent] += 1
         tags = [tag for tag in all_tags(slot_names, scheme) if tag in used_tags]
-        return cls(
+        num_labelled_tokens = tokens.total()
+        for sentence in text:
+            tokens.update(sentence.tokens)
+        vocab = cls(
             _sort_by_count(tokens),
             tags,
             scheme,
@@ -99,6 +106,8 @@ class Vocab:
             _sort_by_count(intent_counts),
             tokenizer,
         )
+        vocab.num_labelled_tokens = num_labelled_tokens
+        return vocab
 
     def grow(self, sentences: Iterable[Sentence]) -> Vocab:
         """Return this vocabulary, of a run, with what the sentences of further training add.
@@ -136,12 +145,21 @@ class Vocab:
         return any(len(intent_names(intent)) > 1 for intent in self.intents)
 
     def intent_targets(self, sentences: Iterable[Sentence]) -> list[np.ndarray]:
-        """Return the multi-hot `(intents,)` of each sentence; empty if intents are not learned."""
+        """Return the multi-hot `(intents,)` of each sentence; empty if intents are not learned.
+
+        Those of a predicted intent are its confidence instead of 1.
+        """
         rows = {
             intent: np.isin(self.intent_names, intent_names(intent)).astype(np.float32)
             for intent in self.intents
         }
-        return [rows[sentence.intent or ""] for sentence in sentences] if rows else []
+        if not rows:
+            return []
+        targets = []
+        for sentence in sentences:
+            confidence = sentence.confidence.intent if sentence.confidence else None
+            targets.append(rows[sentence.intent or ""] * (1 if confidence is None else confidence))
+        return targets
 
     def join_intents(self, ids: Iterable[int]) -> str:
         """Join the intents `ids` into one label, in the order most frequent in training."""

@@ -145,9 +145,24 @@ class Network(Engine, nn.Module):
         return TaggerOutput(self.tagger(x, lengths, tags), intent_logits, x, first_states)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the loss of a labelled batch, a mean over its sentences, with auxiliary losses."""
+        """Return the loss of a batch, a mean over its sentences, with auxiliary losses.
+
+        Where there are no tags, it is that of the language model alone.
+        """
         inputs = to_device(batch, self)
         output = self(inputs.features, inputs.lengths, inputs.tags)
+        loss = torch.as_tensor(self.regularization_loss)
+        if inputs.tags is not None:
+            loss = loss + self._label_loss(output, inputs)
+        if self.language_model is not None:
+            assert inputs.words is not None
+            states = output.first_states
+            loss = loss + self.language_model.loss(states, inputs.lengths, inputs.words)
+        return loss
+
+    def _label_loss(self, output: TaggerOutput, inputs: TensorBatch) -> Tensor:
+        """Return the loss of tags and intents, a mean over the sentences."""
+        assert inputs.tags is not None
         if inputs.soft_targets is None:
             losses = self.tagger.loss(output.emissions, inputs.lengths, inputs.tags)
         else:
@@ -156,15 +171,10 @@ class Network(Engine, nn.Module):
             losses = losses * focal_factor(losses, inputs.lengths, self.focal_gamma)
         if inputs.weights is not None:
             losses = losses * inputs.weights
-        loss = losses.mean() + self.regularization_loss
-        if self.intent is not None:
-            assert inputs.intents is not None
-            loss = loss + self.intent.loss(output.intent_logits, inputs.intents)
-        if self.language_model is not None:
-            assert inputs.words is not None
-            states = output.first_states
-            loss = loss + self.language_model.loss(states, inputs.lengths, inputs.words)
-        return loss
+        if self.intent is None:
+            return losses.mean()
+        assert inputs.intents is not None and output.intent_logits is not None
+        return losses.mean() + self.intent.loss(output.intent_logits, inputs.intents)
 
     @property
     def regularization_loss(self) -> Tensor | float:

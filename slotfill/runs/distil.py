@@ -16,12 +16,12 @@ from slotfill.config.models import Config, DistilConfig
 from slotfill.config.validate import parse_config
 from slotfill.data.augmentation import replace_mentions
 from slotfill.data.batching import bucket_batches, make_batch
-from slotfill.data.corpus import read_sentences, read_texts
-from slotfill.data.detection import find_other_format, format_from_suffix
+from slotfill.data.corpus import read_sentences
 from slotfill.data.formats.jsonl import Jsonl
 from slotfill.data.json_objects import JsonObject, read_row_objects
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import MAX_TOKENS, Sentence, check_size, intent_names
+from slotfill.data.splits import read_text
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError, UsageError, did_you_mean
@@ -305,9 +305,7 @@ def prepare(config: Config, labelled: Sequence[Sentence], tokenizer: Tokenizer) 
                 f"distil.text: {distil.text} needs a run among the teachers: files of predictions"
                 " have no others"
             )
-        file = Path(distil.text)
-        texts = read_texts(file, format_from_suffix(file) or find_other_format(file) or "text")
-        add(tokenizer.tokenize(text.text, text.location) for text in texts)
+        add(read_text(distil.text, config.data, tokenizer))
     augmented = replace_mentions(labelled, distil.augment, config.train.seed)
     return Lesson(teachers, [*labelled, *others, *augmented], len(labelled), len(augmented))
 

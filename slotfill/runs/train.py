@@ -20,7 +20,7 @@ from slotfill.data.findings import find_left_out
 from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
 from slotfill.data.split_findings import check_splits, check_values
-from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, split_names
+from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, read_text, split_names
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_slot_names
 from slotfill.errors import RunError
@@ -64,6 +64,8 @@ class TrainResult:
     """Whether Ctrl-C ended the training."""
     example: str
     """A sentence to try the model on."""
+    predicted: Sequence[Sentence] = ()
+    """The sentences of `train.text` with the labels that the last round was trained on."""
     times: dict[str, float] | None = None
     """Seconds per section, if profiled."""
     not_calibrated: str = ""
@@ -92,6 +94,9 @@ def build_trainer(
     torch.manual_seed(config.train.seed)
     train = corpus["train"]
     tokenizer = base.vocab.tokenizer if base else fit_tokenizer(config.data)
+    text = read_text(config.train.text, config.data, tokenizer) if config.train.text else []
+    # Without a language model, the first round would not learn vectors for its words.
+    read = text if config.train.language_model_weight else []
     lesson = prepare(config, train, tokenizer) if config.distil.teachers else None
     if base is not None:
         vocab = base.vocab.grow(train)
@@ -103,6 +108,7 @@ def build_trainer(
             intents=bool(config.intent),
             tokenizer=tokenizer,
             tags=lesson.tags if lesson else (),
+            text=read,
         )
     vocab.values = KnownValues.read(config, vocab.tokenizer)
     check_slot_names("thresholds", config.thresholds, vocab.slot_names)
@@ -118,6 +124,7 @@ def build_trainer(
         corpus.get("valid", ()),
         validation_metrics,
         lesson.targets(config, vocab) if lesson else (),
+        text,
     )
     if device.startswith("cuda"):
         compile_steps(model)
@@ -290,6 +297,7 @@ def train(
         example=max(
             corpus[splits[-1]], key=lambda s: min(len(s.slots or ()), 3) - len(s.tokens) / 100
         ).text,
+        predicted=trainer.predicted,
         times=timer.seconds if profile else None,
         not_calibrated=not_calibrated,
         continuation=continuation,

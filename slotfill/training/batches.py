@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from slotfill.config.models import TrainConfig
 from slotfill.data.batching import UNKNOWN, Batch, bucket_batches, make_batch
@@ -27,7 +28,11 @@ class Shard:
 
 
 class TrainingBatches:
-    """The training sentences as ids, in batches whose order the seed and the epoch determine."""
+    """The training sentences as ids, in batches whose order the seed and the epoch determine.
+
+    After each batch of labelled sentences, there is one of `unlabelled` ones, for the language
+    model, drawn anew in each epoch.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class TrainingBatches:
         batch_size: int,
         num_workers: int,
         targets: Sequence[SoftTarget] = (),
+        unlabelled: Sequence[Sentence] = (),
     ) -> None:
         """`targets` are what distillation has for each sentence."""
         self.seed = config.seed
@@ -48,10 +54,11 @@ class TrainingBatches:
         sentences = repeat_rare(sentences, config)
         self.targets = [by_sentence[id(sentence)] for sentence in sentences if targets]
         self.weights = sentence_weights(sentences, config)
-        self.tokens = [sentence.tokens for sentence in sentences]
+        self.tokens = [sentence.tokens for sentence in (*sentences, *unlabelled)]
         self.lengths = [len(tokens) for tokens in self.tokens]
         self.tags = []
-        for sentence, length in zip(sentences, self.lengths, strict=True):
+        """The tag ids of the labelled sentences, which are the first."""
+        for sentence, length in zip(sentences, self.lengths, strict=False):
             tags = slots_to_tags(sentence.slots or [], length, vocab.scheme)
             ids = [vocab.tag_ids[tag] for tag in tags]
             for start, end in sentence.unknown:
@@ -67,25 +74,35 @@ class TrainingBatches:
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        return len(bucket_batches(self.lengths, self.batch_size))
+        return len(self._make_batches())
 
     def shards(self, epoch: int, rank: int = 0) -> Iterator[Shard]:
         """Yield the shard of worker `rank` of each batch of `epoch`."""
-        for indices in bucket_batches(self.lengths, self.batch_size, seed=(self.seed, epoch)):
+        for indices in self._make_batches((self.seed, epoch)):
             yield self.make_shard(indices, rank)
+
+    def _make_batches(self, seed: tuple[int, ...] | None = None) -> list[list[int]]:
+        """Return the indices of the sentences of each batch."""
+        count = len(self.tags)
+        labelled = bucket_batches(self.lengths[:count], self.batch_size, seed)
+        text = bucket_batches(self.lengths[count:], self.batch_size, seed)[: len(labelled)]
+        text = [[count + index for index in batch] for batch in text]
+        pairs = zip_longest(labelled, text)
+        return [batch for pair in pairs for batch in pair if batch is not None]
 
     def make_shard(self, indices: Sequence[int], rank: int) -> Shard:
         """Return every `num_workers`-th sentence of a batch, padded."""
         shard = Shard(None, len(indices), sum(self.lengths[i] for i in indices))
         if own := indices[rank :: self.num_workers]:
-            shard.batch = make_batch(
-                [self.tokens[i] for i in own],
-                self.indexers,
-                [self.tags[i] for i in own],
-                self.intents and [self.intents[i] for i in own],
-                self.words and [self.words[i] for i in own],
-                None if self.weights is None else self.weights[own],
-            )
-            if self.targets:
-                shard.batch.soft_targets = stack_targets([self.targets[i] for i in own])
+            tokens = [self.tokens[i] for i in own]
+            words = self.words and [self.words[i] for i in own]
+            if own[0] >= len(self.tags):
+                shard.batch = make_batch(tokens, self.indexers, words=words)
+            else:
+                tags, intents = [self.tags[i] for i in own], self.intents
+                weights = None if self.weights is None else self.weights[own]
+                intents = intents and [intents[i] for i in own]
+                shard.batch = make_batch(tokens, self.indexers, tags, intents, words, weights)
+                if self.targets:
+                    shard.batch.soft_targets = stack_targets([self.targets[i] for i in own])
         return shard

@@ -38,8 +38,8 @@ class TrainingBudget:
     """Epochs without a better one after which training stops; 0 disables early stopping."""
 
 
-def resolve_budget(config: TrainConfig, sentences: int) -> TrainingBudget:
-    """Return the budget of `config`, with defaults for a number of training sentences."""
+def resolve_budget(config: TrainConfig, sentences: int, round: int = 0) -> TrainingBudget:
+    """Return the budget of a round, with defaults for a number of training sentences."""
     batch_size = config.batch_size or min(
         max(sentences // STEPS_PER_EPOCH, MIN_BATCH_SIZE), MAX_BATCH_SIZE
     )
@@ -47,6 +47,8 @@ def resolve_budget(config: TrainConfig, sentences: int) -> TrainingBudget:
     least, steps = (EPOCHS, STEPS)
     if config.from_run is not None:
         least, steps = (CONTINUED_EPOCHS, CONTINUED_STEPS)
+    elif round > 0:  # It continues the last, with text that may be long.
+        least = 1
     epochs = config.epochs or max(least, math.ceil(steps / steps_per_epoch))
     patience = max(PATIENCE, epochs // 3) if config.patience is None else config.patience
     return TrainingBudget(batch_size, epochs, patience)

@@ -1,11 +1,12 @@
-"""Class imbalance: sentences with rare slots count more in the loss, or are repeated.
+"""Weights of sentences: those with rare slots count more in the loss, or are repeated.
 
     weight(c) = slot_weights[c] * z / n_c ** class_balance
     weight(s) = the largest weight(c) of the slots in sentence s, 1 without slots
     repeat(s) = the largest sqrt(repeat_threshold / f_c) of its slots, at least 1
 
 n_c is how often slot c occurs in the training sentences, f_c the share of them that contain it. z
-makes the mean of 1 / n_c ** class_balance over all slots 1. The weights are those of sentences,
+makes the mean of 1 / n_c ** class_balance over all slots 1. A predicted sentence counts by its
+confidence in addition. The weights are those of sentences,
 since a CRF has one loss for a sentence; the third remedy, the focal loss, is in `Network.loss`.
 
 Source: repeated sentences: Gupta, Dollár & Girshick 2019, "LVIS: A Dataset for Large Vocabulary
@@ -30,8 +31,15 @@ def sentence_weights(sentences: Sequence[Sentence], config: TrainConfig) -> np.n
 
     Raises ConfigError if `slot_weights` names a slot that no sentence has, or all slots weigh 0.
     """
-    if not config.slot_weights and not config.class_balance:
-        return None
+    predicted = [s.confidence.reading if s.confidence else 1.0 for s in sentences]
+    confidences = np.array(predicted, np.float32)
+    if config.slot_weights or config.class_balance:
+        return confidences * _slot_weights(sentences, config)
+    return confidences if any(s.confidence for s in sentences) else None
+
+
+def _slot_weights(sentences: Sequence[Sentence], config: TrainConfig) -> np.ndarray:
+    """Return weight(s) of each sentence."""
     names = [[slot.name for slot in sentence.slots or ()] for sentence in sentences]
     counts = Counter(name for own in names for name in own)
     check_slot_names("train.slot_weights", config.slot_weights, counts)

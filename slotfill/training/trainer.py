@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -17,10 +17,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from slotfill.config.models import TrainConfig
-from slotfill.data.sentence import Sentence
+from slotfill.data.sentence import Confidence, Sentence, Slot
 from slotfill.data.splits import ranks_epochs
 from slotfill.data.vocab import Vocab
-from slotfill.errors import RunError
+from slotfill.errors import ConfigError, RunError
+from slotfill.evaluation.calibration import fit_calibration
+from slotfill.inference.tagging import predict
 from slotfill.model.ensemble import Model
 from slotfill.training.batches import TrainingBatches
 from slotfill.training.data_parallel import Workers, shard_loss, trainable_parameters
@@ -51,6 +53,8 @@ class EpochMetrics:
     tokens_per_second: float
     seconds: float
     """Time for training and validation."""
+    round: int = 0
+    """How many times `train.text` has been predicted."""
     kl: float = 0.0
     """The part of `loss` that is the KL term, of cells that have one, in nats."""
     valid_intents: float | None = None
@@ -110,12 +114,20 @@ class Trainer:
         valid: Sequence[Sentence],
         evaluate: Evaluate,
         targets: Sequence[SoftTarget] = (),
+        text: Sequence[Sentence] = (),
     ) -> None:
         """`targets` are what distillation has for each of `sentences`."""
         self.model = model
         self.config = config
         self.vocab = vocab
+        self.sentences = sentences
         self.valid = valid
+        self.targets = targets
+        self.text = text
+        """The unlabelled sentences of `train.text`."""
+        self.predicted: Sequence[Sentence] = ()
+        """The same with the labels of the last round's model; empty in the first round."""
+        self.round = 0
         self.evaluate = evaluate
         self.history: list[EpochMetrics] = []
         self.best: EpochMetrics | None = None
@@ -136,18 +148,14 @@ class Trainer:
         self.weights = nn.ParameterList(weights)
         """The trainable weights except `tables`."""
         self.workers = Workers(weights, self.tables, num_workers)
-        self.batches = TrainingBatches(
-            sentences,
-            vocab,
-            model.indexers,
-            config,
-            self.budget.batch_size,
-            self.workers.count,
-            targets,
-        )
-        self.steps = len(self.batches)
+        if text and targets:
+            problem = "cannot be used in distillation; set distil.text, which teachers label"
+            raise ConfigError(problem, key="train.text")
+        if self.workers.is_launched and text and config.self_training:
+            problem = "is not possible with torchrun; set it to 0, or train with train.processes"
+            raise ConfigError(problem, key="train.self_training")
         self.optimizer = build_optimizer(model, weights, config)
-        self.lr_schedule = self._schedule()
+        self.start_round(0)
         self.ema = (
             AveragedModel(self.weights, multi_avg_fn=self._update_ema) if config.ema_decay else None
         )
@@ -155,9 +163,16 @@ class Trainer:
     def train(self, report: Report = lambda progress: None) -> Iterator[EpochMetrics]:
         """Train until the epochs are done or validation stops improving; yield each epoch's result.
 
-        Raises RunError if the loss or a weight is not finite, or a worker fails.
+        With `text`, rounds of self-training follow. Raises RunError if the loss or a weight is not
+        finite, or a worker fails.
         """
-        with self.workers.running(lambda: deque(self.train(), maxlen=0)):
+        yield from self._train_round(report)
+        while self.text and self.round < self.config.self_training:
+            self.start_round(self.round + 1, self._predict_text())
+            yield from self._train_round(report)
+
+    def _train_round(self, report: Report = lambda progress: None) -> Iterator[EpochMetrics]:
+        with self.workers.running(lambda: deque(self._train_round(), maxlen=0)):
             if self.workers.is_launched:
                 state = self.workers.broadcast(
                     self.state_dict() if self.workers.rank == 0 else None
@@ -225,6 +240,7 @@ class Trainer:
                 learning_rate=lr,
                 tokens_per_second=tokens / seconds,
                 seconds=seconds,
+                round=self.round,
                 kl=float(total_kl) / sentences,
                 **metrics,
             )
@@ -232,13 +248,51 @@ class Trainer:
         report(self._progress(epoch, done, row.loss, row.tokens_per_second, seconds / done))
         return row
 
+    def start_round(self, number: int, predicted: Sequence[Sentence] = ()) -> None:
+        """Start round `number`: in 0, the language model reads `text`; later, it is `predicted`."""
+        self.round, self.predicted = number, predicted
+        sentences = [*self.sentences, *predicted]
+        self.budget = resolve_budget(self.config, len(sentences), number)
+        self.batches = TrainingBatches(
+            sentences,
+            self.vocab,
+            self.model.indexers,
+            self.config,
+            self.budget.batch_size,
+            self.workers.count,
+            self.targets,
+            self.text if number == 0 and self.config.language_model_weight else (),
+        )
+        self.steps = len(self.batches)
+        self.lr_schedule = self._schedule()
+
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or validation has stopped improving."""
+        """Whether all epochs of the round are done, or validation has stopped improving in it."""
         epochs, patience = len(self.history), self.budget.patience
-        if self.valid_ranks_epochs and self.best and 0 < patience <= epochs - self.best.epoch:
-            return True
-        return epochs >= self.budget.epochs
+        if self.valid_ranks_epochs and self.best:
+            best = max(self.best.epoch, self._epochs_before)
+            if 0 < patience <= epochs - best:
+                return True
+        return epochs >= self._epochs_before + self.budget.epochs
+
+    def _predict_text(self) -> list[Sentence]:
+        """Return `text` with the labels of the best model, which the next round starts from."""
+        self.model.load_state_dict(self.best_weights)
+        self.model.eval()
+        calibration, _ = fit_calibration(self.model, self.vocab, self.valid)
+        slots, intents, confidences = predict(self.model, self.vocab, self.text, calibration)
+        return [
+            replace(sentence, slots=own_slots, intent=intent, confidence=confidence)
+            for sentence, own_slots, intent, confidence in zip(
+                self.text, slots, intents, confidences or (), strict=True
+            )
+        ]
+
+    @property
+    def _epochs_before(self) -> int:
+        """The number of epochs of earlier rounds."""
+        return sum(row.round < self.round for row in self.history)
 
     def best_model(self) -> Model:
         """Return the model with the weights of the best epoch, without what only training needs."""
@@ -283,7 +337,8 @@ class Trainer:
 
     def _schedule(self) -> LambdaLR:
         factor = lr_factor(self.config, self.budget.epochs, self.steps)
-        return LambdaLR(self.optimizer, factor, last_epoch=self.steps_done - 1)
+        steps = self.steps * (len(self.history) - self._epochs_before)
+        return LambdaLR(self.optimizer, factor, last_epoch=steps - 1)
 
     def _check_finite(self, problem: str, *tensors: Tensor) -> None:
         if self.workers.rank == 0 and not all(bool(tensor.isfinite().all()) for tensor in tensors):
@@ -296,7 +351,7 @@ class Trainer:
     def _progress(
         self, epoch: int, done: int, loss: float, speed: float, seconds_per_step: float
     ) -> Progress:
-        epochs = self.budget.epochs
+        epochs = self._epochs_before + self.budget.epochs
         left = seconds_per_step * (self.steps * (epochs - epoch + 1) - done)
         best = self.best if self.valid_ranks_epochs else None
         return Progress(epoch, epochs, done, self.steps, loss, speed, left, self.history, best)
@@ -327,6 +382,10 @@ class Trainer:
         return tensors, {
             "history": json.dumps([asdict(row) for row in self.history]),
             "best": str(self.best.epoch if self.best else 0),
+            "steps_done": str(self.steps_done),
+            "predicted": json.dumps(
+                [(each.slots, each.intent, each.confidence) for each in self.predicted]
+            ),
         }
 
     def load_state_dict(self, tensors: Tensors, metadata: Mapping[str, str]) -> None:
@@ -353,5 +412,15 @@ class Trainer:
         self.history = [EpochMetrics(**row) for row in json.loads(metadata["history"])]
         best = int(metadata["best"])
         self.best = self.history[best - 1] if best else None
-        self.steps_done = self.steps * len(self.history)
-        self.lr_schedule = self._schedule()
+        self.steps_done = int(metadata["steps_done"])
+        labels = json.loads(metadata["predicted"])
+        predicted = [
+            replace(
+                sentence,
+                slots=[Slot(*slot) for slot in slots],
+                intent=intent,
+                confidence=Confidence(*confidence),
+            )
+            for sentence, (slots, intent, confidence) in zip(self.text, labels, strict=bool(labels))
+        ]
+        self.start_round(self.history[-1].round if self.history else 0, predicted)
