@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -29,6 +30,7 @@ from slotfill.serve.app import create_app
 from slotfill.serve.limits import Limits
 from slotfill.serve.metrics import Metrics
 from slotfill.serve.served_run import ServedRun, name_of
+from slotfill.serve.server import serve
 
 TEXTS = (
     "fly from Paris to Oslo",
@@ -594,6 +596,19 @@ def test_answers_are_sent_at_once():
         listener.accept()[0] as connection,
     ):
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_what_is_loaded_is_not_searched_for_garbage(trained, monkeypatch):
+    """Otherwise all requests wait for that now and then."""
+    found: list[int] = []
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: found.append(len(gc.get_objects())))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    loaded = len(gc.get_objects())
+    try:
+        serve([trained], "127.0.0.1", 0, Limits(), lambda *_: None)
+    finally:
+        gc.unfreeze()
+    assert found[0] < loaded / 10
 
 
 def test_a_bug_is_answered_in_one_line(served, caplog):
