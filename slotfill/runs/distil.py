@@ -226,7 +226,7 @@ class Lesson:
         targets: dict[int, SoftTarget] = {}
         for indices in bucket_batches(lengths, BATCH_SIZE, max_tokens=BATCH_TOKENS):
             batch = [self.sentences[index] for index in indices]
-            mean = _mean([teacher.predict(batch, vocab) for teacher in self.teachers])
+            mean = average([teacher.predict(batch, vocab) for teacher in self.teachers])
             for row, index in enumerate(indices):
                 targets[index] = self._target(config, vocab, index, mean, row)
         return [targets[index] for index in range(len(self.sentences))]
@@ -343,7 +343,7 @@ def _check_slots(teacher: Teacher, slot_names: Sequence[str]) -> None:
             )
 
 
-def _mean(predictions: Sequence[Distributions]) -> Distributions:
+def average(predictions: Sequence[Distributions]) -> Distributions:
     """Return the mean over the teachers that predict a sentence."""
     known = np.sum([each.is_known for each in predictions], axis=0)
     share = 1 / np.maximum(known, 1)

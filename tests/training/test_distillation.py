@@ -16,6 +16,7 @@ from slotfill.inference.decoding import Hypotheses, Scores, Transitions
 from slotfill.inference.marginals import tag_marginals
 from slotfill.model.taggers.crf import CRF
 from slotfill.model.taggers.softmax import Softmax
+from slotfill.runs.distil import student_config
 from slotfill.training.distillation import SoftTarget, one_hot, stack_targets
 
 SENTENCES = [
@@ -163,6 +164,29 @@ def test_a_student_of_predictions_alone_predicts_them(cli, desk, trained):
     command = ["distil", "tool.jsonl", "--config", "tiny.yaml", "distil.weight=1"]
     assert cli(*command, "--out", "student").code == 0
     assert json.loads(cli("evaluate", "student", "--json").out)["overall"]["f1"] > 60
+
+
+def test_intents_are_learned_from_teachers_that_predict_them(cli, desk):
+    rows = [
+        {"text": f"{verb} {city}", "slots": {"city": city}, "intent": intent}
+        for city in ("Oslo", "Lima", "Rome", "Paris", "Bonn", "Kyiv")
+        for verb, intent in (("leave", "go"), ("reach", "come"))
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (desk / "rows.jsonl").write_text(lines)
+    (desk / "more.txt").write_text("reach Taipei\n")
+    words = ["tiny.yaml", "data={path: rows.jsonl, holdout: 0}", "intent=mean", "train.epochs=20"]
+    assert cli("train", *words, "--out", "teacher").code == 0
+    config = student_config(None, ["train.epochs=2"], {"teachers": ["teacher"]})[1]
+    assert (config.data.path, config.intent["name"]) == (str(desk / "rows.jsonl"), "mean")
+    assert (config.train.epochs, config.encoder["hidden_size"]) == (2, 80)
+    command = ["distil", "teacher", "--config", *words, "distil.weight=1", "--text", "more.txt"]
+    assert cli(*command, "--out", "student").code == 0
+    out = cli("predict", "student", "reach Bonn", "--format", "jsonl").out
+    assert json.loads(out)["intent"] == "come"
+    assert cli("train", *words[:2], "--out", "plain").code == 0
+    result = cli("distil", "plain", *command[2:], "--out", "other")
+    assert (result.code, "no teacher predicts intents" in result.err) == (2, True)
 
 
 def test_text_without_teachers_is_an_error(cli, desk):

@@ -1,0 +1,192 @@
+"""Train teachers and students, and write the table of docs/distillation.md.
+
+    python scripts/make_distillation.py                    all corpora, students of seeds 1 to 3
+    python scripts/make_distillation.py --only snips --seeds 1
+    python scripts/make_distillation.py --page             only the table, train nothing
+
+Runs are kept in runs/distillation (or --runs FOLDER) and not trained again. They are called
+CORPUS-teacher-SEED, CORPUS-alone-SEED and CORPUS-student-SEED. Epochs are selected on valid; the
+scores on test are computed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from slotfill.data.batching import bucket_batches
+from slotfill.data.splits import read_split
+from slotfill.evaluation.metrics import slot_f1
+from slotfill.inference.decoding import decode, legal_transitions
+from slotfill.runs.distil import RunTeacher, average
+from slotfill.runs.load import load_run
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "distillation.md"
+RESULTS = ROOT / "docs" / "distillation.json"
+TITLES = {"snips": "SNIPS", "atis": "ATIS", "mit_restaurant": "MIT Restaurant"}
+SPLITS = ("valid", "test")
+BATCH = 128
+
+
+class Plan(NamedTuple):
+    """How the teachers and the students of a corpus are trained."""
+
+    teachers: int
+    """How many teachers, runs of the corpus's config with the seeds from 1."""
+    augment: int
+    """How many sentences are made by exchanging values."""
+    changes: list[str]
+    """Overrides of the student's config, CORPUS-small."""
+
+
+PLANS = {
+    "snips": Plan(8, 0, []),
+    "atis": Plan(4, 0, []),
+    "mit_restaurant": Plan(4, 0, []),
+}
+
+
+def train(folder: Path, *words: object) -> None:
+    """Train the run `folder` by a command, if it is missing."""
+    if not folder.exists():
+        print(f"training {folder.name}", flush=True)
+        command = [sys.executable, "-m", "slotfill", *map(str, words), "train.processes=1"]
+        subprocess.run(
+            [*command, "--out", str(folder)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL
+        )
+
+
+def train_all(corpus: str, seeds: list[int], runs: Path) -> None:
+    """Train the teachers, and with each seed the student and the same network alone."""
+    plan, teachers = PLANS[corpus], teacher_folders(corpus, runs)
+    for seed, folder in enumerate(teachers, start=1):
+        train(folder, "train", corpus, f"train.seed={seed}")
+    student = ["--augment", plan.augment, "--config", f"{corpus}-small"]
+    for seed in seeds:
+        changes = [f"train.seed={seed}", *plan.changes]
+        train(runs / f"{corpus}-student-{seed}", "distil", *teachers, *student, *changes)
+        train(runs / f"{corpus}-alone-{seed}", "train", f"{corpus}-small", f"train.seed={seed}")
+
+
+def teacher_folders(corpus: str, runs: Path) -> list[Path]:
+    """Return the run folders of the teachers of a corpus."""
+    return [runs / f"{corpus}-teacher-{seed}" for seed in range(1, PLANS[corpus].teachers + 1)]
+
+
+def score_mean(folders: list[Path]) -> dict[str, float]:
+    """Return the F1 by split of the mean of teachers, decoded by the best legal sequence."""
+    runs = [load_run(folder) for folder in folders]
+    config, vocab = runs[0].config, runs[0].vocab
+    teachers = [RunTeacher(folder, config, vocab.tokenizer) for folder in folders]
+    legal = legal_transitions(vocab.tags, vocab.scheme)
+    scores = {}
+    for split in SPLITS:
+        sentences = read_split(config.data, split, tokenizer=vocab.tokenizer).sentences
+        lengths = [len(sentence.tokens) for sentence in sentences]
+        slots: list[Any] = [None] * len(sentences)
+        for indices in bucket_batches(lengths, BATCH):
+            batch = [sentences[index] for index in indices]
+            mean = average([teacher.predict(batch, vocab) for teacher in teachers])
+            emissions = np.log(np.maximum(mean.marginals, 1e-9)).astype(np.float32)
+            found = decode(emissions, np.array([lengths[index] for index in indices]), legal)
+            for index, tags in zip(indices, found, strict=True):
+                slots[index] = vocab.tags_to_slots(tags)
+        scores[split] = float(slot_f1(sentences, slots))
+    return scores
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Return the scores of a run, its size and the time it took."""
+    notes = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    scores = {split: notes["splits"][split]["overall"]["f1"] for split in SPLITS}
+    return {
+        **scores,
+        "parameters": notes["parameters"],
+        "seconds": notes["train_seconds"],
+        "platform": environment["platform"],
+        "processors": environment["processors"],
+    }
+
+
+def measure(corpus: str, seeds: list[int], runs: Path) -> dict[str, Any]:
+    """Return the results of a corpus."""
+    teachers = teacher_folders(corpus, runs)
+    return {
+        "date": date.today().isoformat(),
+        "augment": PLANS[corpus].augment,
+        "changes": PLANS[corpus].changes,
+        "teachers": [read_run(folder) for folder in teachers],
+        "mean": score_mean(teachers),
+        "alone": {str(seed): read_run(runs / f"{corpus}-alone-{seed}") for seed in seeds},
+        "student": {str(seed): read_run(runs / f"{corpus}-student-{seed}") for seed in seeds},
+    }
+
+
+def spread(values: list[float]) -> str:
+    """Return the mean and the sample standard deviation, where there are several."""
+    mean = f"{statistics.mean(values):.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def render(results: dict[str, Any]) -> str:
+    """Return the table and what it is of."""
+    lines = [
+        "| corpus | network | runs | parameters | valid F1 | test F1 |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for corpus, result in results.items():
+        count = len(result["teachers"])
+        rows: list[tuple[str, list[dict[str, Any]]]] = [
+            (f"`{corpus}`, a teacher", result["teachers"]),
+            (f"the mean of the {count} teachers", [result["mean"]]),
+            (f"`{corpus}-small` alone", [*result["alone"].values()]),
+            (f"`{corpus}-small`, their student", [*result["student"].values()]),
+        ]
+        for name, runs in rows:
+            size = f"{runs[0]['parameters']:,}" if "parameters" in runs[0] else ""
+            cells = [TITLES[corpus], name, str(len(runs)), size]
+            cells += [spread([run[split] for run in runs]) for split in SPLITS]
+            lines.append(f"| {' | '.join(cells)} |")
+    about = [
+        f"{TITLES[corpus]}: seeds {', '.join(result['student'])}, `--augment {result['augment']}"
+        f"{''.join(f' {change}' for change in result['changes'])}`, {result['date']}, on"
+        f" {result['teachers'][0]['processors']} processors."
+        for corpus, result in results.items()
+    ]
+    return "\n".join([*lines, "", *about])
+
+
+def main() -> None:
+    """Train what is missing, keep the results and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", action="append", choices=PLANS, help="may be repeated")
+    parser.add_argument("--seeds", default="1,2,3", help="seeds of the students, parted by commas")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation")
+    parser.add_argument("--page", action="store_true", help="train and measure nothing")
+    options = parser.parse_args()
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for corpus in () if options.page else options.only or PLANS:
+        train_all(corpus, seeds, options.runs.absolute())
+        results[corpus] = measure(corpus, seeds, options.runs.absolute())
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- results -->\n")
+    after = rest.partition("<!-- end of results -->\n")[2]
+    text = f"{before}<!-- results -->\n{render(results)}\n<!-- end of results -->\n{after}"
+    PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
