@@ -25,8 +25,7 @@ import numpy as np
 from slotfill.data.batching import bucket_batches
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_f1
-from slotfill.inference.decoding import decode, legal_transitions
-from slotfill.runs.distil import RunTeacher, average
+from slotfill.runs.distil import RunTeacher
 from slotfill.runs.load import load_run
 
 ROOT = Path(__file__).parent.parent
@@ -83,21 +82,19 @@ def teacher_folders(corpus: str, runs: Path) -> list[Path]:
 
 
 def score_mean(folders: list[Path]) -> dict[str, float]:
-    """Return the F1 by split of the mean of teachers, decoded by the best legal sequence."""
-    runs = [load_run(folder) for folder in folders]
-    config, vocab = runs[0].config, runs[0].vocab
-    teachers = [RunTeacher(folder, config, vocab.tokenizer) for folder in folders]
-    legal = legal_transitions(vocab.tags, vocab.scheme)
+    """Return the F1 by split of the mean scores of teachers."""
+    first, *others = map(load_run, folders)
+    teacher, vocab = RunTeacher(first, None), first.vocab
+    if not all(map(teacher.add, others)):
+        raise SystemExit("the scores of these teachers cannot be averaged")
     scores = {}
     for split in SPLITS:
-        sentences = read_split(config.data, split, tokenizer=vocab.tokenizer).sentences
+        sentences = read_split(first.config.data, split, tokenizer=vocab.tokenizer).sentences
         lengths = [len(sentence.tokens) for sentence in sentences]
         slots: list[Any] = [None] * len(sentences)
         for indices in bucket_batches(lengths, BATCH):
-            batch = [sentences[index] for index in indices]
-            mean = average([teacher.predict(batch, vocab) for teacher in teachers])
-            emissions = np.log(np.maximum(mean.marginals, 1e-9)).astype(np.float32)
-            found = decode(emissions, np.array([lengths[index] for index in indices]), legal)
+            mean = teacher.score([sentences[index] for index in indices])
+            found = mean.best_tags(np.array([lengths[index] for index in indices]))
             for index, tags in zip(indices, found, strict=True):
                 slots[index] = vocab.tags_to_slots(tags)
         scores[split] = float(slot_f1(sentences, slots))

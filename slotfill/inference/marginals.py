@@ -11,10 +11,12 @@ Source: Rabiner 1989, "A Tutorial on Hidden Markov Models", section III on reest
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from slotfill.inference.confidence import softmax
-from slotfill.inference.decoding import Hypotheses, Scores
+from slotfill.inference.decoding import Hypotheses, Scores, Transitions
 from slotfill.inference.lattice import Lattice
 
 
@@ -33,6 +35,25 @@ def tag_marginals(
     before = lattice.forward[:-1].transpose(1, 2, 0)
     after = (lattice.weights * lattice.backward)[1:].transpose(1, 0, 2)
     return marginals, np.matmul(before, after) * lattice.pairs
+
+
+def average_scores(scores: Sequence[Scores]) -> Scores:
+    """Return the mean of scores over the same tags, as those of an `Ensemble`; one as it is."""
+    if len(scores) == 1:
+        return scores[0]
+    tables = [each.transitions for each in scores if each.transitions is not None]
+    transitions = None
+    if len(tables) == len(scores):
+        names = ("start", "matrix", "end")
+        transitions = Transitions(
+            *(np.mean([getattr(table, name) for table in tables], axis=0) for name in names)
+        )
+    logits = [each.intent_logits for each in scores if each.intent_logits is not None]
+    return Scores(
+        np.mean([each.emissions for each in scores], axis=0),
+        transitions,
+        np.mean(logits, axis=0) if logits else None,
+    )
 
 
 def _count_hypotheses(

@@ -26,7 +26,8 @@ from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError, UsageError, did_you_mean
 from slotfill.inference.confidence import softmax
-from slotfill.inference.marginals import tag_marginals
+from slotfill.inference.decoding import Scores, Transitions
+from slotfill.inference.marginals import average_scores, tag_marginals
 from slotfill.inference.tagging import BATCH_SIZE, BATCH_TOKENS
 from slotfill.runs.load import Run, load_run, open_run
 from slotfill.training.distillation import SoftTarget, one_hot
@@ -41,6 +42,9 @@ STUDENT: dict[str, Any] = {
     "train": {"language_model_weight": 0.1},
 }
 """The network of a student without a config of its own: that of the `small` recipes."""
+
+_AVERAGED_TAGGERS = {"crf", "softmax"}
+"""The taggers whose scores can be averaged."""
 
 _SHARED = ("scheme", "threshold", "thresholds", "intent_threshold", "rules", "synonyms", "resolve")
 """What such a student has of the config of its first teacher, besides data and intents."""
@@ -85,8 +89,8 @@ def student_config(
 class Distributions:
     """What a teacher predicts for the sentences of a batch, in the tags of the student."""
 
-    is_known: np.ndarray
-    """Whether it predicts anything for each sentence, `(batch,)`; all else is 0 where not."""
+    teachers: np.ndarray
+    """How many teachers predict something for each sentence, `(batch,)`; all else is 0 at 0."""
     marginals: np.ndarray
     """The probability of each tag at each token, `(batch, time, tags)`."""
     pairs: np.ndarray
@@ -98,9 +102,9 @@ class Distributions:
 class Teacher:
     """What predicts the distributions that a student learns; a subclass implements `predict`."""
 
-    path: Path
-    slot_names: Sequence[str]
-    tags: Sequence[str]
+    count = 1
+    """How many of the teachers it stands for."""
+    tags: Sequence[str] = ()
     """The tags that it may predict, besides those of the training sentences."""
 
     def predict(self, sentences: Sequence[Sentence], vocab: Vocab) -> Distributions:
@@ -109,46 +113,96 @@ class Teacher:
 
 
 class RunTeacher(Teacher):
-    """A run, whose probabilities are calibrated or divided by another temperature."""
+    """A run, or several whose scores are averaged, each calibrated or divided by a temperature.
 
-    def __init__(self, path: Path, config: Config, tokenizer: Tokenizer) -> None:
-        """Load a run; raises UsageError if its tags or tokens are not those of `config`."""
-        self.path = path
-        self.run: Run = load_run(path)
-        own = self.run.vocab
-        self.slot_names, self.tags = own.slot_names, own.tags
-        if own.scheme != config.scheme:
-            raise UsageError(
-                f"{path}: predicts tags of the scheme {own.scheme}, and the student of"
-                f" {config.scheme}; set scheme={own.scheme}"
-            )
-        if own.tokenizer.to_json() != tokenizer.to_json():
-            name = own.tokenizer.name
-            hint = f"set data.tokenizer={name}"
-            if name == tokenizer.name:
-                hint = "teachers and student need the same normalization, prefixes and suffixes"
-            raise UsageError(
-                f"{path}: its tokenizer, {name}, splits texts differently from the student's,"
-                f" {tokenizer.name}; {hint}"
-            )
-        calibration, temperature = self.run.calibration, config.distil.temperature
-        self.slot_temperature = temperature or calibration.slot_temperature
-        self.intent_temperature = temperature or calibration.intent_temperature
+    The mean of scores is the geometric mean of the distributions over tag sequences, up to a
+    factor, and is what an `Ensemble` predicts. So are intents, where all predict the same ones.
+    """
+
+    def __init__(self, run: Run, temperature: float | None) -> None:
+        """Without `temperature` each run has that of its calibration."""
+        self.runs = [run]
+        self.temperature = temperature
+        self.tags = run.vocab.tags
+
+    def add(self, run: Run) -> bool:
+        """Add a run and return True if its scores can be averaged with the others."""
+        first = self.runs[0]
+        taggers = {str(each.config.tagger["name"]) for each in (first, run)}
+        same = all(
+            sorted(getattr(first.vocab, key)) == sorted(getattr(run.vocab, key))
+            for key in ("tags", "intent_names")
+        )
+        if not same or len(taggers) > 1 or not taggers <= _AVERAGED_TAGGERS:
+            return False
+        self.runs.append(run)
+        self.count += 1
+        return True
 
     def predict(self, sentences: Sequence[Sentence], vocab: Vocab) -> Distributions:
-        own, engine = self.run.vocab, self.run.engine
-        batch = make_batch([sentence.tokens for sentence in sentences], engine.indexers)
-        scores = engine.scores(batch)
-        marginals, pairs = tag_marginals(scores, batch.lengths, self.slot_temperature)
-        tags = _selection(own.tags, vocab.tags)
+        first = self.runs[0].vocab
+        lengths = np.array([len(sentence.tokens) for sentence in sentences])
+        scores = self.score(sentences)
+        marginals, pairs = tag_marginals(scores, lengths)
+        tags = _selection(first.tags, vocab.tags)
         intents = None
-        if scores.intent_logits is not None and vocab.intents:
-            logits = scores.intent_logits / self.intent_temperature
-            probabilities = 1 / (1 + np.exp(-logits)) if own.is_multi_intent else softmax(logits)
-            intents = probabilities @ _selection(own.intent_names, vocab.intent_names)
+        if (logits := scores.intent_logits) is not None and vocab.intents:
+            probabilities = 1 / (1 + np.exp(-logits)) if first.is_multi_intent else softmax(logits)
+            intents = probabilities @ _selection(first.intent_names, vocab.intent_names)
         return Distributions(
-            np.ones(len(sentences), bool), marginals @ tags, tags.T @ pairs @ tags, intents
+            np.full(len(sentences), self.count),
+            marginals @ tags,
+            tags.T @ pairs @ tags,
+            intents,
         )
+
+    def score(self, sentences: Sequence[Sentence]) -> Scores:
+        """Return the mean scores of a batch, over the tags and intents of the first run."""
+        return average_scores([self._score(run, sentences) for run in self.runs])
+
+    def _score(self, run: Run, sentences: Sequence[Sentence]) -> Scores:
+        """Return the scores of a run, divided by its temperature, in the order of the first's."""
+        first, own = self.runs[0].vocab, run.vocab
+        batch = make_batch([sentence.tokens for sentence in sentences], run.engine.indexers)
+        scores = run.engine.scores(batch)
+        tags = [own.tag_ids[tag] for tag in first.tags]
+        temperature = self.temperature or run.calibration.slot_temperature
+        emissions, transitions = scores.emissions[..., tags] / temperature, scores.transitions
+        if transitions is not None:
+            transitions = Transitions(
+                transitions.start[tags] / temperature,
+                transitions.matrix[np.ix_(tags, tags)] / temperature,
+                transitions.end[tags] / temperature,
+            )
+        logits = scores.intent_logits
+        if logits is not None:
+            order = [own.intent_names.index(name) for name in first.intent_names]
+            logits = logits[:, order] / (self.temperature or run.calibration.intent_temperature)
+        hypotheses = scores.hypotheses and [
+            each._replace(logp=each.logp / temperature) for each in scores.hypotheses
+        ]
+        return Scores(emissions, transitions, logits, hypotheses)
+
+
+def load_teacher(path: Path, config: Config, tokenizer: Tokenizer) -> Run:
+    """Load a run; raises UsageError if its tags or tokens are not those of a student."""
+    run = load_run(path)
+    own = run.vocab
+    if own.scheme != config.scheme:
+        raise UsageError(
+            f"{path}: predicts tags of the scheme {own.scheme}, and the student of"
+            f" {config.scheme}; set scheme={own.scheme}"
+        )
+    if own.tokenizer.to_json() != tokenizer.to_json():
+        name = own.tokenizer.name
+        hint = f"set data.tokenizer={name}"
+        if name == tokenizer.name:
+            hint = "teachers and student need the same normalization, prefixes and suffixes"
+        raise UsageError(
+            f"{path}: its tokenizer, {name}, splits texts differently from the student's,"
+            f" {tokenizer.name}; {hint}"
+        )
+    return run
 
 
 class FileTeacher(Teacher):
@@ -157,11 +211,8 @@ class FileTeacher(Teacher):
     A slot with the confidence c is one with the probability c, and else its tokens are in none.
     """
 
-    tags = ()
-
-    def __init__(self, path: Path, config: Config, tokenizer: Tokenizer) -> None:
+    def __init__(self, path: Path, tokenizer: Tokenizer) -> None:
         """Read the predictions; raises DataError where a slot begins or ends inside a token."""
-        self.path = path
         self.sentences = read_sentences(
             path, format="jsonl", tokenizer=tokenizer, misaligned="error"
         ).sentences
@@ -175,7 +226,7 @@ class FileTeacher(Teacher):
 
     def predict(self, sentences: Sequence[Sentence], vocab: Vocab) -> Distributions:
         time, tags = max(len(each.tokens) for each in sentences), len(vocab.tags)
-        is_known = np.zeros(len(sentences), bool)
+        known = np.zeros(len(sentences), int)
         marginals = np.zeros((len(sentences), time, tags))
         pairs = np.zeros((len(sentences), tags, tags))
         intents = np.zeros((len(sentences), len(vocab.intent_names)))
@@ -183,7 +234,7 @@ class FileTeacher(Teacher):
             prediction = self.predictions.get(tuple(sentence.tokens))
             if prediction is None:
                 continue
-            is_known[row] = True
+            known[row] = 1
             predicted, items = prediction
             own = marginals[row, : len(sentence.tokens)]
             _add_slots(predicted, _confidences(predicted, items), vocab, own, pairs[row])
@@ -192,7 +243,7 @@ class FileTeacher(Teacher):
                 ids = np.isin(vocab.intent_names, intent_names(predicted.intent))
                 others = 0.0 if vocab.is_multi_intent else (1 - share) / max(1, len(ids) - 1)
                 intents[row] = np.where(ids, share, others)
-        return Distributions(is_known, marginals, pairs, intents if intents.any() else None)
+        return Distributions(known, marginals, pairs, intents if intents.any() else None)
 
 
 @dataclass(slots=True)
@@ -238,7 +289,7 @@ class Lesson:
         sentence = self.sentences[index]
         marginals, pairs = mean.marginals[row, : len(sentence.tokens)], mean.pairs[row]
         intents = None if mean.intents is None else mean.intents[row]
-        is_known, is_labelled = bool(mean.is_known[row]), index < self.labelled
+        is_known, is_labelled = bool(mean.teachers[row]), index < self.labelled
         has_gold = is_labelled and not sentence.unknown
         if not is_known and not has_gold:
             problem = "no teacher predicts this sentence, whose labels are not known"
@@ -290,15 +341,22 @@ def prepare(config: Config, labelled: Sequence[Sentence], tokenizer: Tokenizer) 
                 others.append(sentence)
 
     for path in map(Path, distil.teachers):
-        teacher: Teacher
         if _is_predictions(path):
-            predictions = FileTeacher(path, config, tokenizer)
+            predictions = FileTeacher(path, tokenizer)
+            _check_slots(path, predictions.slot_names, slot_names)
             add(predictions.sentences)
-            teacher = predictions
-        else:
-            teacher = RunTeacher(path, config, tokenizer)
-        _check_slots(teacher, slot_names)
-        teachers.append(teacher)
+            teachers.append(predictions)
+            continue
+        run = load_teacher(path, config, tokenizer)
+        _check_slots(path, run.vocab.slot_names, slot_names)
+        for name in slot_names:
+            if name not in run.vocab.slot_names:
+                raise UsageError(
+                    f"{path}: does not know the slot '{name}' of the training sentences"
+                    f"{did_you_mean(name, run.vocab.slot_names)}"
+                )
+        if not any(isinstance(each, RunTeacher) and each.add(run) for each in teachers):
+            teachers.append(RunTeacher(run, distil.temperature))
     if distil.text:
         if all(isinstance(teacher, FileTeacher) for teacher in teachers):
             raise UsageError(
@@ -327,35 +385,31 @@ def _checksum(path: Path) -> str:
     )
 
 
-def _check_slots(teacher: Teacher, slot_names: Sequence[str]) -> None:
-    """Raise UsageError unless the slots that a teacher predicts are those of the labels."""
-    for name in teacher.slot_names:
-        if name not in slot_names:
+def _check_slots(path: Path, predicted: Sequence[str], labelled: Sequence[str]) -> None:
+    """Raise UsageError if a teacher predicts a slot that the student does not learn."""
+    for name in predicted:
+        if name not in labelled:
             raise UsageError(
-                f"{teacher.path}: predicts the slot '{name}', which no training sentence of the"
-                f" student has{did_you_mean(name, slot_names)}"
-            )
-    for name in slot_names if isinstance(teacher, RunTeacher) else ():
-        if name not in teacher.slot_names:
-            raise UsageError(
-                f"{teacher.path}: does not know the slot '{name}' of the training sentences"
-                f"{did_you_mean(name, teacher.slot_names)}"
+                f"{path}: predicts the slot '{name}', which no training sentence of the student"
+                f" has{did_you_mean(name, labelled)}"
             )
 
 
 def average(predictions: Sequence[Distributions]) -> Distributions:
-    """Return the mean over the teachers that predict a sentence."""
-    known = np.sum([each.is_known for each in predictions], axis=0)
-    share = 1 / np.maximum(known, 1)
-    with_intents = [each.intents for each in predictions if each.intents is not None]
+    """Return the mean over the teachers that predict a sentence, and over those with intents."""
+    counts = np.array([each.teachers for each in predictions], np.float32)
+    shares = (counts / np.maximum(counts.sum(axis=0), 1))[..., None, None]
     intents = None
-    if with_intents:
-        having = np.sum([each.any(axis=1) for each in with_intents], axis=0)
-        intents = np.sum(with_intents, axis=0) / np.maximum(having, 1)[:, None]
+    pairs = zip(predictions, counts, strict=True)
+    having = [(each.intents, own) for each, own in pairs if each.intents is not None]
+    if having:
+        weights = np.array([own * each.any(axis=1) for each, own in having])
+        weights /= np.maximum(weights.sum(axis=0), 1)
+        intents = np.sum([each for each, _ in having] * weights[..., None], axis=0)
     return Distributions(
-        known > 0,
-        np.sum([each.marginals for each in predictions], axis=0) * share[:, None, None],
-        np.sum([each.pairs for each in predictions], axis=0) * share[:, None, None],
+        counts.sum(axis=0),
+        np.sum([each.marginals for each in predictions] * shares, axis=0),
+        np.sum([each.pairs for each in predictions] * shares, axis=0),
         intents,
     )
 

@@ -12,8 +12,8 @@ import torch
 from slotfill.data.augmentation import replace_mentions
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
-from slotfill.inference.decoding import Hypotheses, Scores, Transitions
-from slotfill.inference.marginals import tag_marginals
+from slotfill.inference.decoding import Hypotheses, Scores, Transitions, legal_transitions
+from slotfill.inference.marginals import average_scores, tag_marginals
 from slotfill.model.taggers.crf import CRF
 from slotfill.model.taggers.softmax import Softmax
 from slotfill.runs.distil import student_config
@@ -62,6 +62,10 @@ def random_transitions():
     return Transitions(**{k: random.normal(size=s).astype(np.float32) for k, s in table.items()})
 
 
+def make_legal():
+    return legal_transitions(VOCAB.tags, VOCAB.scheme)
+
+
 @pytest.mark.parametrize("transitions", [random_transitions(), None])
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_marginals_are_sums_over_all_sequences(emissions, transitions, temperature):
@@ -86,6 +90,21 @@ def test_marginals_of_a_beam_search_are_those_of_its_hypotheses(emissions):
     assert marginals[0, 2, [0, 2]] == pytest.approx([0.25, 0.75])
     assert pairs[0, 1, [0, 2]] == pytest.approx([0.25, 0.75])
     assert marginals[1, :2] == pytest.approx(one_hot([0, 1], TAGS)[0])
+
+
+def test_the_mean_of_scores_is_the_geometric_mean_of_distributions(emissions):
+    members = [Scores(emissions, random_transitions()), Scores(-(emissions**2) / 3, make_legal())]
+    marginals, pairs = tag_marginals(average_scores(members), LENGTHS)
+    for row, length in enumerate(LENGTHS):
+        both = [
+            [*enumerate_sequences(each.emissions[row], each.transitions, length)]
+            for each in members
+        ]
+        shares = np.array([np.sqrt(p * q) for (_, p), (_, q) in zip(*both, strict=True)])
+        paths = [path for path, _ in both[0]]
+        wanted = expected(zip(paths, shares / shares.sum(), strict=True), length)
+        assert marginals[row, :length] == pytest.approx(wanted[0], abs=1e-5)
+        assert pairs[row] == pytest.approx(wanted[1], abs=1e-5)
 
 
 def teach(tagger, emissions, marginals, pairs):
