@@ -38,6 +38,8 @@ class Files(Protocol):
     def __getitem__(self, name: str, /) -> bytes: ...
 
 
+_EXTERNAL_WEIGHTS = "session.model_external_initializers_file_folder_path"
+
 _KEPT_MEMORY = 4 << 20
 """In bytes; more than the arrays of a batch."""
 
@@ -123,6 +125,8 @@ class _Session:
         # Products of this size gain nothing from a second thread; `predict` has its own.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        # No folder: a model takes no weights from files beside it, which nothing verifies.
+        options.add_session_config_entry(_EXTERNAL_WEIGHTS, os.devnull)
         self.path = path
         cpu = ["CPUExecutionProvider"]
         self._session = _call(

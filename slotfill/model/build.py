@@ -24,6 +24,9 @@ from slotfill.model.network import Network
 MAX_TENSORS = 1000
 """Maximum number of tensors in a network, far above the 400 or so of a large transformer."""
 
+_SLACK = 100_000_000
+"""In bytes; what a network may need beside eight times the weights it is loaded from."""
+
 _FACTORIES = {torch.empty, torch.zeros, torch.ones}
 
 
@@ -31,11 +34,13 @@ class MemoryLimit(TorchFunctionMode):
     """Within the block, a tensor that would not fit into memory is an error before it is allocated.
 
     There will be `copies` of each weight: in training 4, with its gradient and two moments of Adam.
+    `weights` is the size of the file that the network will be loaded from, if there is one.
     """
 
-    def __init__(self, copies: int) -> None:
+    def __init__(self, copies: int, weights: int | None = None) -> None:
         super().__init__()
         self.copies = copies
+        self.weights = weights
         self.bytes = 0
         self.tensors = 0
         self.available = _physical_memory()
@@ -65,19 +70,24 @@ class MemoryLimit(TorchFunctionMode):
                 f" {_gigabytes(self.available)}",
                 key="ensemble_size" if networks > 1 else "",
             )
+        if self.weights is not None and needed > _SLACK + 8 * self.weights:
+            raise ConfigError("needs more weights than the run has")
         if self.tensors > MAX_TENSORS:
             raise ConfigError(f"needs more than {MAX_TENSORS:,} weight tensors, the maximum")
 
 
-def build_model(config: Config, vocab: Vocab, *, learning: bool = False) -> Model:
+def build_model(
+    config: Config, vocab: Vocab, *, learning: bool = False, weights: int | None = None
+) -> Model:
     """Return the network that `config` describes, with random weights.
 
-    With `learning` it has the auxiliary heads that only training uses. Raises ConfigError where
-    options conflict, with the location of each key.
+    With `learning` it has the auxiliary heads that only training uses; with `weights`, the size of
+    a file, it may not be much larger. Raises ConfigError where options conflict, with the location
+    of each key.
     """
     with config.locate_errors(), _describe_memory_error():
         parts = (resolve_embedding(config, vocab), config.encoder, config.tagger, config.intent)
-        with MemoryLimit(copies=4 if learning else 1) as limit:
+        with MemoryLimit(copies=4 if learning else 1, weights=weights) as limit:
             members = [Network(vocab, *parts)]
         limit.check(networks=config.ensemble_size)
         members += [Network(vocab, *parts) for _ in range(config.ensemble_size - 1)]

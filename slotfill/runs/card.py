@@ -8,7 +8,6 @@ Source: Mitchell et al. 2019, "Model Cards for Model Reporting"
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,13 +18,21 @@ from slotfill.config.yaml_reader import dump
 from slotfill.data.static_table import resolve_embedding
 from slotfill.data.vocab import Vocab
 from slotfill.errors import format_count
-from slotfill.runs.load import open_run, parse_run_config, parse_vocab
-from slotfill.runs.manifest import CARD
+from slotfill.evaluation.metrics import EvaluationResult, PRFScore
+from slotfill.runs.load import open_run, parse_run_config, parse_vocab, read_scores
+from slotfill.runs.manifest import CARD, ENVIRONMENT
 
 FEW_SLOTS = 20
 """A slot with fewer gold slots than this has a score that says little."""
 LOW_F1 = 80.0
 """A slot with a lower F1 is named among the limits."""
+
+_ENVIRONMENT_SHAPE = {
+    "versions": {"slotfill": str},
+    "finished": str,
+    "platform": str,
+    "processors": int,
+}
 
 _RATES = {"f1": "F1", "precision": "precision", "recall": "recall"}
 
@@ -40,10 +47,9 @@ def render_card(path: Path) -> str:
         return files[CARD].decode()
     config = parse_run_config(files["config.yaml"], path)
     vocab = parse_vocab(files["vocab.json"], path)
-    scores = json.loads(files["scores.json"])
-    made = json.loads(files["environment.json"])
+    summary, splits = read_scores(files)
+    made = files.parse(ENVIRONMENT, _ENVIRONMENT_SHAPE)
     name, data = path.resolve().name, _data_name(config)
-    splits: dict[str, dict[str, Any]] = scores["splits"]
     front = {
         "library_name": "slotfill",
         "pipeline_tag": "token-classification",
@@ -62,7 +68,7 @@ def render_card(path: Path) -> str:
         f"# {_code(name)}",
         f"A tagger of slotfill that finds {learned} in a sentence. Its network is"
         f" {_describe_network(config, vocab)}, with"
-        f" {format_count(scores['parameters'], 'parameter')}.",
+        f" {format_count(summary['parameters'], 'parameter')}.",
         "## Use",
         "Prediction needs no torch: `pip install slotfill`.",
         "```python\nimport slotfill\n\n"
@@ -81,8 +87,8 @@ def render_card(path: Path) -> str:
         "\n".join(f"- {limit}" for limit in _limits(splits, config)),
         "## Training",
         f"slotfill {made['versions']['slotfill']}, {made['finished'][:10]}, seed"
-        f" {config.train.seed}; epoch {scores['best_epoch']} of {scores['epochs']} in"
-        f" {scores['train_seconds']:,.0f} s on {made['platform'].partition('-')[0]} with"
+        f" {config.train.seed}; epoch {summary['best_epoch']} of {summary['epochs']} in"
+        f" {summary['train_seconds']:,.0f} s on {made['platform'].partition('-')[0]} with"
         f" {format_count(made['processors'], 'processor')}.",
     ]
     return "\n\n".join(sections) + "\n"
@@ -109,15 +115,18 @@ def _describe_network(config: Config, vocab: Vocab) -> str:
     return copies + _join(Path(name).stem for name in names)
 
 
-def _result(data: str, split: str, scores: dict[str, Any]) -> dict[str, Any]:
+def _result(data: str, split: str, scores: EvaluationResult) -> dict[str, Any]:
     """Return the scores of a split as a result of a `model-index`."""
-    overall = scores["overall"]
     metrics = [
-        {"type": kind, "name": f"Slot {label}", "value": round(overall[kind] / 100, 4)}
+        {
+            "type": kind,
+            "name": f"Slot {label}",
+            "value": round(getattr(scores.overall, kind) / 100, 4),
+        }
         for kind, label in _RATES.items()
     ]
-    if intent := scores.get("intent"):
-        accuracy = round(intent["accuracy"] / 100, 4)
+    if scores.intent:
+        accuracy = round(scores.intent.accuracy / 100, 4)
         metrics.append({"type": "accuracy", "name": "Intent accuracy", "value": accuracy})
     return {
         "task": {"type": "token-classification", "name": "Slot filling"},
@@ -126,16 +135,16 @@ def _result(data: str, split: str, scores: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _describe_scores(splits: dict[str, dict[str, Any]]) -> list[str]:
+def _describe_scores(splits: dict[str, EvaluationResult]) -> list[str]:
     """Return the paragraphs on the scores: a table of the splits, and one of the slots."""
     if not splits:
         return ["None: the run had no sentences beside those of training."]
     rows = []
     for name, scores in splits.items():
-        overall, (low, high) = scores["overall"], scores["f1_interval"]
-        row = [name, *(f"{overall[kind]:.2f}" for kind in _RATES), f"{low:.2f} to {high:.2f}"]
-        row += [f"{scores['sentence_accuracy']:.2f}", f"{scores['sentences']:,}"]
-        rows.append([*row, f"{overall['support']:,}"])
+        overall, (low, high) = scores.overall, scores.f1_interval
+        row = [name, *_format_rates(overall), f"{low:.2f} to {high:.2f}"]
+        row += [f"{scores.sentence_accuracy:.2f}", f"{scores.sentences:,}"]
+        rows.append([*row, f"{overall.support:,}"])
     head = ["split", *_RATES.values(), "95 % interval of F1", "exact sentences"]
     name, last = list(splits.items())[-1]
     paragraphs = [
@@ -143,26 +152,30 @@ def _describe_scores(splits: dict[str, dict[str, Any]]) -> list[str]:
         " them. A slot is correct if its name, its first and its last token are.",
         _table([*head, "sentences", "gold slots"], rows),
     ]
-    if intent := last.get("intent"):
+    if last.intent:
         paragraphs.append(
-            f"Intents on {name}: accuracy {intent['accuracy']:.2f}; slots and intents of a"
-            f" sentence both correct: {intent['frame_accuracy']:.2f}."
+            f"Intents on {name}: accuracy {last.intent.accuracy:.2f}; slots and intents of a"
+            f" sentence both correct: {last.intent.frame_accuracy:.2f}."
         )
-    if calibration := last.get("calibration"):
+    if last.calibration:
         paragraphs.append(
             f"Confidences on {name} differ from the share that is correct by"
-            f" {calibration['error']:.1f} points on average;"
-            f" {calibration['error_by_chance']:.1f} are expected by chance."
+            f" {last.calibration.error:.1f} points on average;"
+            f" {last.calibration.error_by_chance:.1f} are expected by chance."
         )
     slots = [
-        [_code(slot), *(f"{score[kind]:.2f}" for kind in _RATES), f"{score['support']:,}"]
-        for slot, score in last["slots"].items()
+        [_code(slot), *_format_rates(score), f"{score.support:,}"]
+        for slot, score in last.slots.items()
     ]
     paragraphs.append(f"Each slot on {name}:")
     return [*paragraphs, _table(["slot", *_RATES.values(), "gold slots"], slots)]
 
 
-def _limits(splits: dict[str, dict[str, Any]], config: Config) -> list[str]:
+def _format_rates(score: PRFScore) -> list[str]:
+    return [f"{getattr(score, kind):.2f}" for kind in _RATES]
+
+
+def _limits(splits: dict[str, EvaluationResult], config: Config) -> list[str]:
     """Return what the scores do not say, or what they say against the model."""
     limits = [
         "It knows the slots above and no others, in sentences like those of"
@@ -182,17 +195,16 @@ def _limits(splits: dict[str, dict[str, Any]], config: Config) -> list[str]:
     name, last = list(splits.items())[-1]
     if name == "valid":
         limits.append("The epoch was selected on valid, so its scores are too high by a little.")
-    scores = last["slots"]
-    if few := [slot for slot, score in scores.items() if score["support"] < FEW_SLOTS]:
+    if few := [slot for slot, score in last.slots.items() if score.support < FEW_SLOTS]:
         limits.append(f"Fewer than {FEW_SLOTS} gold slots, so an uncertain score: {_join(few)}.")
     low = [
         slot
-        for slot, score in scores.items()
-        if score["support"] >= FEW_SLOTS and score["f1"] < LOW_F1
+        for slot, score in last.slots.items()
+        if score.support >= FEW_SLOTS and score.f1 < LOW_F1
     ]
     if low:
         limits.append(f"F1 below {LOW_F1:.0f}: {_join(low)}.")
-    if unknown := last["unknown_names"]:
+    if unknown := last.unknown_names:
         limits.append(f"In {name} but not learned, since training has none: {_join(unknown)}.")
     return limits
 

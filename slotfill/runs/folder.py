@@ -340,7 +340,7 @@ def environment() -> dict[str, Any]:
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processors": os.cpu_count(),
+        "processors": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
         "versions": {"slotfill": __version__, **{name: version(name) for name in packages}},
     }

@@ -8,7 +8,8 @@ holds `checkpoint/` for `--resume`.
 
 from __future__ import annotations
 
-import json
+import csv
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,16 @@ from slotfill.inference.engine import Engine
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
 from slotfill.runs.device import EngineName, check_names, resolve_device
 from slotfill.runs.hub import download_run, is_on_hub
-from slotfill.runs.manifest import CALIBRATION, MANIFEST, SCORES, VALUES, WEIGHTS, RunFiles, is_zip
+from slotfill.runs.manifest import (
+    CALIBRATION,
+    HISTORY,
+    MANIFEST,
+    SCORES,
+    VALUES,
+    WEIGHTS,
+    RunFiles,
+    is_zip,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,14 +72,7 @@ class Run:
     @cached_property
     def scores(self) -> dict[str, EvaluationResult]:
         """The scores that training has measured, by split; a packed run has none."""
-        if not self.files.has(SCORES):
-            return {}
-        from pydantic import TypeAdapter
-
-        from slotfill.evaluation.metrics import EvaluationResult
-
-        splits = json.loads(self.files[SCORES])["splits"]
-        return TypeAdapter(dict[str, EvaluationResult]).validate_python(splits)
+        return read_scores(self.files)[1] if self.files.has(SCORES) else {}
 
     @cached_property
     def config(self) -> Config:
@@ -140,9 +143,10 @@ def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model:
     from slotfill.model.build import build_model
 
     name = files.path / WEIGHTS
-    weights, _ = parse_tensors(files[name.name], name)
+    content = files[name.name]
+    weights, _ = parse_tensors(content, name)
     try:
-        model = build_model(config, vocab)
+        model = build_model(config, vocab, weights=len(content))
     except SlotfillError:
         raise
     except Exception as error:  # The resources of parts in vocab.json have formats of their own.
@@ -239,12 +243,48 @@ def parse_tensors(content: bytes, path: Path) -> tuple[dict[str, Tensor], dict[s
         raise RunError(f"{path}: not a safetensors file ({reason}); train the run again") from None
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a file of a run; raises RunError if it is not UTF-8."""
+_SCORES_SHAPE = {
+    "parameters": int,
+    "best_epoch": int,
+    "epochs": int,
+    "train_seconds": float,
+    "splits": {str: {}},
+}
+
+
+def read_scores(files: RunFiles) -> tuple[dict[str, Any], dict[str, EvaluationResult]]:
+    """Return the content of scores.json, and the scores in it; raises RunError if not valid."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from slotfill.evaluation.metrics import EvaluationResult
+
+    content = files.parse(SCORES, _SCORES_SHAPE)
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise RunError(f"{path}: not UTF-8; train the run again") from None
+        splits = TypeAdapter(dict[str, EvaluationResult]).validate_python(content["splits"])
+    except ValidationError as error:
+        key = ".".join(map(str, ("splits", *error.errors()[0]["loc"])))
+        raise RunError(f"{files.path / SCORES}: {key} is not valid; train the run again") from None
+    return content, splits
+
+
+_COLUMNS = {"epoch", "loss", "tokens_per_second"}
+
+
+def read_history(files: RunFiles) -> list[dict[str, float]]:
+    """Return the rows of history.csv without empty cells; raises RunError if not valid."""
+    try:
+        reader = csv.DictReader(files[HISTORY].decode().splitlines())
+        rows = [{key: float(cell) for key, cell in row.items() if cell} for row in reader]
+        numbers = (cell for row in rows for cell in row.values())
+        if (
+            rows
+            and all(map(math.isfinite, numbers))
+            and all(row.keys() >= _COLUMNS for row in rows)
+        ):
+            return rows
+    except (ValueError, TypeError, csv.Error):
+        pass
+    raise RunError(f"{files.path / HISTORY}: not a table of numbers; train the run again")
 
 
 def partial_path(out: Path) -> Path:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from slotfill.errors import RunError, UsageError
-from slotfill.files import parse_json, write_atomically
+from slotfill.files import Shape, is_special_file, parse_json, write_atomically
 from slotfill.inference.onnx_engine import ONNX
 from slotfill.version import FORMAT
 
@@ -17,13 +18,15 @@ MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
 CALIBRATION = "calibration.json"
 VALUES = "values.json"
+HISTORY = "history.csv"
 SCORES = "scores.json"
+ENVIRONMENT = "environment.json"
 CARD = "README.md"
 """The model card of a packed run."""
 
 FILES = (
     *("config.yaml", "vocab.json", WEIGHTS, *ONNX),
-    *(CALIBRATION, VALUES, "history.csv", SCORES, "environment.json", MANIFEST),
+    *(CALIBRATION, VALUES, HISTORY, SCORES, ENVIRONMENT, MANIFEST),
 )
 """The files of a run; those of `ONNX` are missing if it cannot be exported.
 
@@ -32,6 +35,9 @@ Without `CALIBRATION`, all temperatures are 1 and there are no thresholds; witho
 
 PACKED_FILES = ("config.yaml", "vocab.json", *ONNX, CALIBRATION, VALUES, CARD, MANIFEST)
 """The files of a packed run."""
+
+_MAX_MANIFEST = 1 << 20
+"""In bytes; a manifest has a few lines for each file."""
 
 _SHAPE = {"format": int, "completed": bool, "files": {str: {"size": int, "sha256": str}}}
 
@@ -48,7 +54,7 @@ class RunFiles:
         self._location = path.absolute()  # Read again by a copy or another process.
         self.is_archive = path.is_file()
         try:
-            content = self._read(MANIFEST)
+            content = self._read(MANIFEST, range(_MAX_MANIFEST))
             version = parse_json(content, {"format": int})["format"]
             manifest = parse_json(content, _SHAPE) if version == FORMAT else {}
         except (FileNotFoundError, IsADirectoryError):
@@ -57,7 +63,8 @@ class RunFiles:
                 " train it again"
             ) from None
         except OSError as error:
-            raise RunError(f"{path / MANIFEST}: cannot be read: {error.strerror}") from None
+            reason = error.strerror or error
+            raise RunError(f"{path / MANIFEST}: cannot be read: {reason}") from None
         except ValueError as error:
             raise RunError(f"{path / MANIFEST}: {error}; train the run again") from None
         if not manifest:
@@ -96,20 +103,29 @@ class RunFiles:
         hint = f"write it again with: slotfill export {self.path}"
         hint = hint if name in ONNX else "restore it, or train the run again"
         hint = "pack the run again" if self.is_packed else hint
-        try:
-            content = self._read(name) if name in self._entries else None
-        except (FileNotFoundError, IsADirectoryError):
-            content = None
-        except OSError as error:
-            raise RunError(f"{self.path / name}: cannot be read: {error.strerror}") from None
-        if content is None:
+        if name not in self._entries:
             raise RunError(f"{self.path / name}: missing; {hint}")
-        if _entry(content) != self._entries[name]:
+        entry = self._entries[name]
+        try:
+            content = self._read(name, (entry["size"],))
+        except (FileNotFoundError, IsADirectoryError):
+            raise RunError(f"{self.path / name}: missing; {hint}") from None
+        except (OSError, MemoryError) as error:
+            reason = getattr(error, "strerror", None) or "it does not fit into memory"
+            raise RunError(f"{self.path / name}: cannot be read: {reason}") from None
+        if _entry(content) != entry:
             raise RunError(
                 f"{self.path / name}: damaged, edited or of another run: it does not match"
                 f" {MANIFEST}; {hint}"
             )
         return content
+
+    def parse(self, name: str, shape: Shape) -> Any:
+        """Return the content of a JSON file of the given shape; raises RunError otherwise."""
+        try:
+            return parse_json(self[name], shape)
+        except ValueError as error:
+            raise RunError(f"{self.path / name}: {error}; train the run again") from None
 
     def replace(self, contents: Mapping[str, bytes]) -> None:
         """Write files again; if this is interrupted, they are missing but the run is valid.
@@ -129,11 +145,14 @@ class RunFiles:
                 " again"
             )
 
-    def _read(self, name: str) -> bytes:
-        """Return the content of a file, which is not verified."""
+    def _read(self, name: str, sizes: Container[int]) -> bytes:
+        """Return the content of a file, which is not verified; nothing if its size is another."""
         if self.is_archive:
             return _read_packed(self._location, self.path, name)
-        return (self._location / name).read_bytes()
+        path = self._location / name
+        if is_special_file(path):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return path.read_bytes() if path.stat().st_size in sizes else b""
 
 
 def write_run(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 import struct
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -16,9 +18,16 @@ from safetensors.torch import load_file, save_file
 from slotfill.data.batching import make_batch
 from slotfill.data.sentence import Slot
 from slotfill.data.tokenizers import Tokenizer
-from slotfill.errors import RunError
+from slotfill.errors import ConfigError, RunError
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
-from slotfill.runs.load import load_run, parse_tensors, parse_values, parse_vocab
+from slotfill.runs.card import render_card
+from slotfill.runs.load import (
+    load_run,
+    parse_tensors,
+    parse_values,
+    parse_vocab,
+    read_history,
+)
 from slotfill.runs.manifest import MANIFEST, RunFiles
 
 WRONG = [
@@ -202,10 +211,78 @@ def test_weights_that_do_not_fit_the_config_are_one_line(change, message, traine
 
 def load_changed(files, content, folder):
     """Load a copy of a run with other weights, and a manifest of them."""
-    shutil.copytree(files.path, folder / "run")
-    copied = RunFiles(folder / "run")
-    copied.replace({"model.safetensors": content})
-    return load_run(folder / "run", engine="torch")
+    return load_run(
+        copy_changed(files.path, {"model.safetensors": content}, folder), engine="torch"
+    )
+
+
+def copy_changed(run, contents, folder):
+    """Copy a run into `folder` with other `contents` and a manifest of them."""
+    shutil.copytree(run, folder / "run", dirs_exist_ok=True)
+    RunFiles(folder / "run").replace(contents)
+    return folder / "run"
+
+
+def test_a_network_that_is_larger_than_the_weights_is_not_allocated(trained, tmp_path):
+    config = (trained / "config.yaml").read_bytes()
+    larger = config.replace(b"hidden_size: 8", b"hidden_size: 20000")
+    assert larger != config
+    run = copy_changed(trained, {"config.yaml": larger}, tmp_path)
+    with pytest.raises(ConfigError, match=r"config\.yaml:\d+: .*: needs more weights than the run"):
+        load_run(run, engine="torch")
+
+
+def test_weights_beside_an_onnx_file_are_not_read(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = onnx.load(trained / "model.onnx")
+    tensor = next(each for each in model.graph.initializer if each.raw_data)
+    Path("weights.bin").write_bytes(tensor.raw_data)
+    onnx.external_data_helper.set_external_data(tensor, "weights.bin")
+    tensor.ClearField("raw_data")
+    files = {name: (trained / name).read_bytes() for name in ONNX}
+    with pytest.raises(RunError, match=r"External data path does not exist"):
+        OnnxEngine(files | {"model.onnx": model.SerializeToString()}, load_run(trained).vocab)
+
+
+def test_any_scores_and_environment_are_valid_or_one_line(trained, tmp_path):
+    for name in ("scores.json", "environment.json"):
+        content = json.loads((trained / name).read_bytes())
+        if "splits" in content:
+            content["splits"] = {"test": content["splits"]["test"]}
+        refused = 0
+        for number, text in enumerate(mutated(content)):
+            if number % 23 == 0 or number < 11:
+                run = copy_changed(trained, {name: text.encode()}, tmp_path)
+                refused += one_line(partial(render_card, run))
+        assert refused > 11
+        shutil.rmtree(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff", b"\0", b"epoch\n1\n", b"a\n1,2,3\n", b"epoch,loss,tokens_per_second\n1,x,3"],
+)
+def test_a_history_that_is_no_table_is_one_line(content, trained, tmp_path):
+    run = copy_changed(trained, {"history.csv": content}, tmp_path)
+    with pytest.raises(RunError, match=r"history\.csv: not a table of numbers"):
+        read_history(RunFiles(run))
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "vocab.json"])
+def test_a_pipe_a_device_and_a_huge_file_are_not_read(name, trained, tmp_path):
+    for put in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), make_sparse):
+        shutil.copytree(trained, tmp_path / "run")
+        (tmp_path / "run" / name).unlink()
+        put(tmp_path / "run" / name)
+        with pytest.raises(RunError, match=rf"{name}: (cannot be read: not a reg|damaged|Expect)"):
+            load_run(tmp_path / "run")
+        shutil.rmtree(tmp_path / "run")
+
+
+def make_sparse(path):
+    """Make a file of a terabyte that needs no space."""
+    path.touch()
+    os.truncate(path, 10**12)
 
 
 def test_any_manifest_is_valid_or_one_line(trained, tmp_path):

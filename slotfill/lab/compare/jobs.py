@@ -31,7 +31,7 @@ from slotfill.data.splits import (
     split_names,
     split_path,
 )
-from slotfill.errors import ConfigError, ErrorDetail, SlotfillError, UsageError
+from slotfill.errors import ConfigError, ErrorDetail, RunError, SlotfillError, UsageError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
 from slotfill.files import parse_json, write_atomically
@@ -39,8 +39,8 @@ from slotfill.inference.tagging import predict
 from slotfill.lab.compare.resampling import Resampling, Subset
 from slotfill.model.build import check_buildable
 from slotfill.runs.folder import FolderInUseError, RunFolder, find_stopped_run, is_in_use
-from slotfill.runs.load import load_run, read_text
-from slotfill.runs.manifest import is_completed
+from slotfill.runs.load import load_run, read_scores
+from slotfill.runs.manifest import RunFiles, is_completed
 from slotfill.runs.shard import parse_shard
 from slotfill.runs.train import train
 from slotfill.version import FORMAT
@@ -230,7 +230,10 @@ def _check_same_config(job: Job) -> None:
         return
     hint = f"remove {folder}, or choose another --out"
     path = folder / "config.yaml"
-    saved, _ = parse(read_text(path), str(path))
+    try:
+        saved, _ = parse(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise RunError(f"{path}: not UTF-8; train the run again") from None
     for change in diff_configs(saved, parse(job.config.to_yaml(), "")[0]):
         raise UsageError(f"{folder}: trained with {change}; {hint}")
     if folder == job.folder and (result := read_result(job)):
@@ -356,7 +359,7 @@ def _summarize(job: Job) -> str:
     result = read_result(job)
     assert result is not None
     split, scores = next(iter(result["scores"].items()))
-    training = json.loads(read_text(job.folder / "scores.json"))
+    training, _ = read_scores(RunFiles(job.folder))
     duration = f"{training['epochs']} epochs in {training['train_seconds']:.0f} s"
     return f"{split} F1 {scores['overall']['f1']:.2f}, {duration}"
 

@@ -5,8 +5,6 @@ F1 is in percent over complete slots; deviations are of a sample, over the seeds
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +28,8 @@ from slotfill.lab.compare.significance import (
     mean_f1,
     paired_randomization_test,
 )
-from slotfill.runs.load import read_text
+from slotfill.runs.load import read_history, read_scores
+from slotfill.runs.manifest import ENVIRONMENT, RunFiles
 from slotfill.version import FORMAT
 
 INTENT_RATES = {"accuracy": "intents", "frame_accuracy": "frames"}
@@ -194,7 +193,7 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
         for split, rows in result["counts"].items():
             rows = np.array(rows).reshape(-1, 3)
             counts[job.name, job.corpus, split, job.seed][job.fold] = rows
-        environment = environment or json.loads(read_text(job.folder / "environment.json"))
+        environment = environment or RunFiles(job.folder).parse(ENVIRONMENT, {})
     environment.pop("command", None)  # It has paths of this machine; the report has its own.
     configs = [_config_report(name, config, runs, corpora) for name, config in plan.configs.items()]
     # The folds of a corpus together hold each of its sentences once.
@@ -223,12 +222,13 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
 def _run_report(job: Job, result: Mapping[str, Any] | None, error: str | None) -> RunReport:
     report = RunReport(job.name, job.corpus, job.seed, job.folder.as_posix(), job.fold, error)
     if result is not None:
-        training = json.loads(read_text(job.folder / "scores.json"))
+        files = RunFiles(job.folder)
+        training, _ = read_scores(files)
         for name in ("parameters", "epochs", "best_epoch", "train_seconds"):
             setattr(report, name, training[name])
-        rows = csv.DictReader(read_text(job.folder / "history.csv").splitlines())
-        report.train_tokens_per_second_by_epoch = [float(row["tokens_per_second"]) for row in rows]
-        report.train_tokens_per_second = median(report.train_tokens_per_second_by_epoch)
+        speeds = [row["tokens_per_second"] for row in read_history(files)]
+        report.train_tokens_per_second_by_epoch = speeds
+        report.train_tokens_per_second = median(speeds)
         report.predict_tokens_per_second = result["tokens_per_second"]
         report.scores = training["splits"] | result["scores"]
     return report

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,8 @@ from slotfill.evaluation.errors import ErrorAnalysis, WrongSentence
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.lab.html import render_template
 from slotfill.lab.report.plots import HEIGHT, WIDTH, LinePlot, line_plot
-from slotfill.runs.load import Run
+from slotfill.runs.load import Run, read_history
+from slotfill.runs.manifest import HISTORY
 
 MAX_SENTENCES = 2000
 """Wrong sentences on a page; a browser is slow with more."""
@@ -80,9 +79,9 @@ def list_confusions(analysis: ErrorAnalysis) -> dict[str, list[tuple[tuple[str, 
 
 def training_curves(run: Run) -> list[LinePlot]:
     """Return plots over the epochs of training: of the loss, and of the scores on valid."""
-    if not run.files.has("history.csv"):
+    if not run.files.has(HISTORY):
         return []
-    rows = list(csv.DictReader(io.StringIO(run.files["history.csv"].decode())))
+    rows = read_history(run.files)
     columns = {
         "loss": {"loss": "loss"},
         "percent": {"valid_f1": "F1 on valid", "valid_intents": "intents on valid"},
@@ -91,7 +90,7 @@ def training_curves(run: Run) -> list[LinePlot]:
     for label, names in columns.items():
         lines = {}
         for column, name in names.items():
-            points = [(float(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
+            points = [(row["epoch"], row[column]) for row in rows if column in row]
             if points:
                 lines[name] = points
         if lines:
