@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from typer import Argument, BadParameter, Context, Exit, Option
 from typer.core import TyperGroup
 
 from slotfill.cli.output import discard_output, echo_errors
 from slotfill.errors import SlotfillError, UsageError
-from slotfill.extras import find_missing_package
+from slotfill.extras import find_missing_package, required_for
 from slotfill.runs.device import EngineName
 
 _ClickException: Any = BadParameter.__mro__[2]
@@ -157,6 +157,9 @@ IntentThreshold = Annotated[
 ]
 
 
+Seeds = Annotated[str, Option(metavar="N,N,...", help="Random seeds; one training for each.")]
+
+
 def parse_thresholds(words: Sequence[str] | None) -> tuple[float | None, dict[str, float]]:
     """Return the threshold of all slots and those of single slots in the values of --threshold."""
     general, by_slot = None, {}
@@ -189,3 +192,42 @@ def one_config(config: str | None, overrides: Sequence[str] | None) -> tuple[str
     if config is None or split_overrides([config])[0]:
         return config, list(overrides or ())
     return None, [config, *(overrides or ())]
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def parse_list(
+    option: str, text: str, kind: type[_Number], allowed: str, is_allowed: Callable[[_Number], bool]
+) -> list[_Number]:
+    """Return the numbers of `1,2,5`; raise UsageError if one is not allowed or occurs twice."""
+    try:
+        numbers = [kind(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(map(is_allowed, numbers)) or len(set(numbers)) < len(numbers):
+        raise UsageError(
+            f"{option} {text}: must be {allowed}, each once, separated by commas, e.g. 1,2,5"
+        )
+    return numbers
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds of `1,2,3`; raise UsageError if one is not a seed or occurs twice."""
+    return parse_list(
+        "--seeds", text, int, f"integers from 0 to {2**32 - 1}", lambda seed: 0 <= seed < 2**32
+    )
+
+
+def check_figure(path: Path) -> None:
+    """Raise UsageError if `path` does not name a figure, or figures cannot be written."""
+    if path.suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise UsageError(f"--figure {path}: a figure is a .svg, .png or .pdf file")
+    with required_for("--figure"):
+        import matplotlib  # noqa: F401
+
+
+def exit_stopped(finished: str) -> NoReturn:
+    """Exit after Ctrl-C with a message that names the share that is `finished`."""
+    echo_errors(f"stopped; {finished} are finished; run the same command to continue")
+    raise Exit(130)

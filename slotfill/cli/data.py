@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
-from slotfill.cli.app import AsJson, Device, Force, Trust, check_number, split_overrides
-from slotfill.cli.lab import parse_seeds, train_jobs
+from slotfill.cli.app import (
+    AsJson,
+    Device,
+    Force,
+    Trust,
+    check_number,
+    parse_seeds,
+    split_overrides,
+)
+from slotfill.cli.compare import train_jobs
 from slotfill.cli.output import echo, echo_errors, write_json
 from slotfill.errors import DataError, UsageError, did_you_mean, format_count
 from slotfill.extras import required_for

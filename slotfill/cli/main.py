@@ -12,7 +12,18 @@ from typing import Annotated
 
 import typer
 
-from slotfill.cli import configs, data, distil, lab, package, predict, runs, serve
+from slotfill.cli import (
+    compare,
+    configs,
+    data,
+    distil,
+    networks,
+    package,
+    predict,
+    runs,
+    serve,
+    tune,
+)
 from slotfill.cli.app import CommandGroup
 from slotfill.cli.output import LogHandler, echo, echo_errors
 from slotfill.version import __version__
@@ -64,11 +75,11 @@ app.command("data")(data.report)
 app.command()(data.split)
 app.command()(data.init)
 analysis = app.command(rich_help_panel="Analysis and comparison")
-analysis(lab.inspect)
-analysis(lab.diff)
-analysis(lab.compare)
-analysis(lab.probe)
-analysis(lab.tune)
+analysis(networks.inspect)
+analysis(compare.diff)
+analysis(compare.compare)
+analysis(networks.probe)
+analysis(tune.tune)
 
 
 def main() -> None:

@@ -1,0 +1,241 @@
+"""Commands that compare configs, runs and files of predictions: compare, diff."""
+
+# No `from __future__ import annotations`: Typer would compile every annotation at start-up.
+
+import json
+import os
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Exit, Option
+
+from slotfill.cli.app import (
+    AsJson,
+    Device,
+    Force,
+    Seeds,
+    Trust,
+    check_figure,
+    exit_stopped,
+    parse_list,
+    parse_run,
+    parse_seeds,
+    split_overrides,
+)
+from slotfill.cli.output import echo, echo_errors, write_json
+from slotfill.errors import UsageError, format_count
+from slotfill.files import check_new_file, check_not_input, write_atomically
+from slotfill.runs.device import resolve_device
+
+if TYPE_CHECKING:
+    from slotfill.lab.compare.jobs import Plan
+
+
+def compare(
+    words: Annotated[
+        list[str],
+        Argument(
+            metavar="CONFIG | KEY=VALUE",
+            help="Built-in configs, YAML files or folders of them; overrides apply to all.",
+        ),
+    ],
+    seeds: Seeds = "1,2,3",
+    data: Annotated[
+        list[str] | None,
+        Option(
+            metavar="PATH",
+            help="A corpus to train every config on instead of its own; can be repeated.",
+        ),
+    ] = None,
+    out: Annotated[Path, Option(help="Folder of the run folders, OUT/CORPUS/NAME-seedN.")] = Path(
+        "runs/compare"
+    ),
+    folds: Annotated[
+        int | None,
+        Option(
+            min=2,
+            metavar="K",
+            help="Cross-validate: divide the training sentences by K, and test on each part.",
+        ),
+    ] = None,
+    percentages: Annotated[
+        str | None,
+        Option(
+            metavar="P,P,...",
+            help="Also train on parts of the training sentences, e.g. 10,25,50,100.",
+        ),
+    ] = None,
+    jobs: Annotated[int, Option(min=1, help="Number of runs to train in parallel.")] = 1,
+    shard: Annotated[
+        str | None,
+        Option(metavar="K/N", help="Train only every N-th run, and report nothing."),
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Write the learning curves as .svg, .png or .pdf."),
+    ] = None,
+    markdown: Annotated[
+        Path | None, Option(metavar="FILE", help="Write the tables as Markdown.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, Option("--json", metavar="FILE", help="Write all results as JSON.")
+    ] = None,
+    force: Force = False,
+    device: Device = "auto",
+    trust: Trust = False,
+) -> None:
+    """Train configs with several seeds, and compare them with the first one.
+
+    Reports F1, size, speed and significance. Finished runs are not trained again: run the same
+    command to continue after an interruption. With --shard the jobs of an array divide the runs; a
+    last call without it reports on all.
+    """
+    configs, overrides = split_overrides(words)
+    from slotfill.config.builtin import default_config
+    from slotfill.config.overrides import overridden_keys
+
+    if not configs and default_config(overrides):
+        raise UsageError("no CONFIG given; the first one is the baseline of the comparison")
+    keys = overridden_keys(overrides)
+    if "train.seed" in keys:
+        raise UsageError("train.seed is set by --seeds; give --seeds alone")
+    if data and "data.path" in keys:
+        raise UsageError("data.path is set by --data; give one of them")
+    if figure is not None and not percentages:
+        raise UsageError("--figure is of learning curves; add --percentages 10,25,50,100")
+    parts = _parse_percentages(percentages) if percentages else []
+    files = [file for file in (markdown, json_file, figure) if file is not None]
+    if files and shard is not None:
+        raise UsageError("--shard trains a part of the runs; write files by a last call without it")
+    for file in files:
+        check_new_file(file, force=force)
+    if len({file.resolve() for file in files}) < len(files):
+        raise UsageError(f"{files[0]}: --markdown, --json and --figure need different files")
+    if figure is not None:
+        check_figure(figure)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: is a file; give a folder for the run folders")
+
+    from slotfill.cli import display
+    from slotfill.lab.compare import jobs as comparing
+    from slotfill.lab.compare import report as comparison
+    from slotfill.lab.compare import tables
+
+    plan = comparing.plan(
+        configs or [None],
+        out,
+        overrides=overrides,
+        seeds=parse_seeds(seeds),
+        data=data or (),
+        folds=folds or 0,
+        percentages=parts,
+        shard=shard,
+    )
+    for file in files:
+        check_not_input(file, plan.inputs)
+    errors = train_jobs(plan, jobs, device)
+    for title, error in errors.items():
+        echo_errors(f"{title}: {error}")
+    if shard is not None:
+        raise Exit(1 if errors else 0)
+    report = comparison.summarize(plan, errors, shlex.join(["slotfill", *sys.argv[1:]]))
+    if figure is not None:
+        from slotfill.lab.probe import figures
+
+        plot = figures.plot_learning_curves(report.learning_curves)
+        write_atomically(figure, figures.render(plot, figure.suffix))
+    if markdown:
+        link = Path(os.path.relpath(figure, markdown.parent)).as_posix() if figure else ""
+        write_atomically(markdown, tables.markdown(report, link))
+    if json_file:
+        write_atomically(json_file, json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
+    display.print_tables(tables.tables(report), tables.legend(report))
+    raise Exit(1 if errors else 0)
+
+
+def _parse_percentages(text: str) -> list[int]:
+    return parse_list(
+        "--percentages", text, int, "integers from 1 to 100", lambda number: 1 <= number <= 100
+    )
+
+
+def train_jobs(
+    plan: "Plan", processes: int, device: str, *, to_stderr: bool = False
+) -> dict[str, str]:
+    """Train what is not finished, and return the errors of failed jobs by title."""
+    from slotfill.lab.compare.jobs import Stopped, is_finished, run_jobs
+
+    finished = sum(map(is_finished, plan.jobs))
+    runs = format_count(len(plan.jobs), "run")
+    echo(runs + (f", {finished} of them already finished" if finished else ""), err=to_stderr)
+    try:
+        return run_jobs(
+            plan,
+            lambda job, text: echo(f"{job.title}: {text}", err=to_stderr),
+            processes=processes,
+            device=resolve_device(device),
+        )
+    except Stopped:
+        finished = sum(map(is_finished, plan.jobs))
+        exit_stopped(f"{finished} of {len(plan.jobs)} runs")
+
+
+def diff(
+    runs: Annotated[
+        list[Path] | None,
+        Argument(metavar="RUN_A RUN_B", parser=parse_run, help="The run folders A and B."),
+    ] = None,
+    split: Annotated[
+        str | None, Option(help="A split of the runs' own data.", show_default="test, else valid")
+    ] = None,
+    data: Annotated[Path | None, Option(help="Other labelled sentences.")] = None,
+    gold: Annotated[
+        Path | None, Option(help="Labelled sentences, for --a and --b instead of runs.")
+    ] = None,
+    a: Annotated[
+        Path | None, Option(metavar="FILE", help="The same sentences as predicted by A.")
+    ] = None,
+    b: Annotated[
+        Path | None, Option(metavar="FILE", help="The same sentences as predicted by B.")
+    ] = None,
+    scheme: Annotated[
+        str | None, Option(help="Tag scheme of --gold, --a and --b.", show_default="iob2")
+    ] = None,
+    limit: Annotated[
+        int, Option(min=0, metavar="N", help="Number of sentences to print of each kind.")
+    ] = 10,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    trust: Trust = False,
+) -> None:
+    """Show which sentences two systems predict differently, for better and for worse.
+
+    Compares two runs, or two files of predictions by any tool, with the significance test of
+    compare.
+    """
+    from slotfill.cli import display
+    from slotfill.lab import diff as diffing
+    from slotfill.runs.evaluate import name_sentences
+    from slotfill.runs.load import load_run
+
+    files = [file for file in (gold, a, b) if file is not None]
+    if files:
+        if runs or split or data or len(files) < 3:
+            raise UsageError("give RUN_A RUN_B, or --gold, --a and --b without runs")
+        name, systems = str(gold), [str(a), str(b)]
+        difference = diffing.diff_files(*files, scheme=scheme or "iob2")
+    else:
+        if runs is None or len(runs) != 2 or scheme:
+            raise UsageError("give two runs, or --gold, --a, --b and --scheme for predictions")
+        if split is not None and data is not None:
+            raise UsageError("--split names a split of the runs' own data, --data other: give one")
+        loaded = [load_run(run, device) for run in runs]
+        name, systems = name_sentences(loaded[0], split, data), list(map(str, runs))
+        difference = diffing.diff_runs(*loaded, split=split, path=data)
+    if as_json:
+        write_json(dict(zip("ab", systems, strict=True)) | difference.to_json(), indent=1)
+    else:
+        display.print_diff(difference, name, systems, limit)
