@@ -320,7 +320,7 @@ def test_a_resumed_run_gives_the_same_scores(desk, cli):
 @pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_finished_runs_and_says_how_to_resume(desk, jobs):
     configs(desk)
-    Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 300)
+    Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 30)
     write_config(Path("long.yaml"), data="{train: long.brackets, valid: corpus/valid.brackets}")
     words = ["one.yaml", "long.yaml", "train.batch_size=1", "--seeds", "1", "--jobs", jobs]
     process = start("compare", *words, start_new_session=True)
@@ -328,7 +328,7 @@ def test_ctrl_c_keeps_finished_runs_and_says_how_to_resume(desk, jobs):
     while not ((OUT / "corpus" / "one-seed1.json").exists() and partial.exists()):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    time.sleep(0.3)
+    time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
     _, err = process.communicate(timeout=20)
     assert err == b"slotfill: stopped; 1 of 2 runs are finished; run the same command to continue\n"

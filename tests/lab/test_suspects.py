@@ -73,7 +73,8 @@ def test_wrong_labels_come_first(wrong, cli):
 def test_sentences_need_no_config(words, desk, cli):
     Path("coffee.brackets").write_text(Path("corpus/train.brackets").read_text())
     assert "data.path=coffee.brackets" in cli("compare", "coffee.brackets").err
-    options = ["encoder.hidden_size=4", "train.epochs=1", "--seeds", 1, "--folds", 2]
+    options = ["embedding=word", "encoder.hidden_size=4", "train.epochs=1", "--seeds", 1]
+    options += ["--folds", 2]
     assert cli(*words, *options).code == 0
     assert len([*Path("runs/compare").rglob("fold2/coffee-seed1/scores.json")]) == 1
 

@@ -137,19 +137,19 @@ def test_a_stopped_trial_is_repeated_with_its_settings(uninterrupted, cli):
 
 def start_search(*words):
     """A search in another process that is training its first, long trial."""
-    Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 30)
+    Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 10)
     write_config(
         Path("long.yaml"), data="{train: long.brackets, valid: corpus/valid.brackets}", tune=RANGES
     )
     process = start("tune", "long.yaml", "train.epochs=1000", *words, start_new_session=True)
     line = process.stdout.readline()
     assert line.startswith(b"trial 1: train.learning_rate="), process.stderr.read()
-    time.sleep(0.3)
     return process
 
 
 def test_ctrl_c_says_how_to_resume(desk):
     process = start_search("--trials", "3")
+    time.sleep(0.1)  # Until it trains.
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
     out, err = process.communicate(timeout=20)
     assert (
@@ -162,6 +162,7 @@ def test_ctrl_c_says_how_to_resume(desk):
 
 def test_a_trial_of_a_killed_process_is_repeated(desk):
     process = start_search("--trials", "3")
+    process.send_signal(signal.SIGSTOP)  # It lives, and takes no time.
     study = open_study(plan("long.yaml", ["train.epochs=1000"]))
     assert study.count_started() == 1
     process.kill()

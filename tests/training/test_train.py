@@ -109,7 +109,7 @@ def test_tiny_corpus_statistics():
 def test_overfits_twenty_sentences(optimizer, tagger):
     rate = 0.1 if optimizer == "sgd" else 0.02
     trainer = make_trainer(
-        "train.epochs=40",
+        "train.epochs=25",
         "train.patience=0",
         "train.ema_decay=0.8",
         f"tagger={tagger}",
@@ -120,7 +120,7 @@ def test_overfits_twenty_sentences(optimizer, tagger):
         "encoder.hidden_size=16",
     )
     run(trainer)
-    assert len(trainer.history) == 40
+    assert len(trainer.history) == 25
     assert trainer.history[-1].loss < 0.1 * trainer.history[0].loss
     assert trainer.best.valid_f1 == 100
     result = evaluate(trainer.best_model(), trainer.vocab, SENTENCES)
