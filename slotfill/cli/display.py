@@ -19,6 +19,7 @@ from slotfill.errors import format_count
 if TYPE_CHECKING:
     from slotfill.data.indexers import Coverage
     from slotfill.data.sentence import Sentence
+    from slotfill.evaluation.likelihood import Likelihood
     from slotfill.evaluation.metrics import EvaluationResult, PRFScore
     from slotfill.evaluation.thresholds import ThresholdScores
     from slotfill.lab.diff import Change, Diff
@@ -65,6 +66,13 @@ def format_valid_f1(epoch: EpochMetrics) -> str:
     return "" if epoch.valid_f1 is None else f", valid F1 {epoch.valid_f1:.2f}"
 
 
+def format_perplexity(epoch: EpochMetrics) -> str:
+    """Return the end of a line on an epoch of a generator: its valid perplexity."""
+    if epoch.valid_perplexity is None:
+        return ""
+    return f", valid perplexity {epoch.valid_perplexity:.2f}"
+
+
 def print_coverage(coverage: Coverage, *, is_default: bool) -> None:
     """Print which share of words and tokens each file of pretrained vectors covers.
 
@@ -105,21 +113,23 @@ def print_result(result: TrainResult) -> None:
     selected = "best" if result.valid_ranks_epochs else "last"
     if result.interrupted:
         echo(f"Stopped; the {selected} epoch so far is kept.")
+    for split, likelihood in result.likelihoods.items():
+        print_likelihood(likelihood, split)
     if result.scores:
         split = list(result.scores)[-1]
         if result.continuation:
             _print_continuation(result.scores[split], split, result.continuation)
         else:
             print_scores(result.scores[split], split)
-    else:
+    elif not result.likelihoods:
         echo("There are no valid and no test sentences, so the run has no scores.")
     valid = result.scores.get("valid")
     if result.continuation:
         echo(_describe_continuation(result.continuation))
     echo(
         f"{selected.capitalize()} epoch {result.best.epoch}{format_valid_f1(result.best)}"
-        f"{format_intent_accuracy(result.best)}; {result.parameters:,} parameters; trained in"
-        f" {format_duration(result.seconds)}."
+        f"{format_intent_accuracy(result.best)}{format_perplexity(result.best)};"
+        f" {result.parameters:,} parameters; trained in {format_duration(result.seconds)}."
     )
     if result.predicted:
         confidences = [each.confidence.reading for each in result.predicted if each.confidence]
@@ -139,8 +149,11 @@ def print_result(result: TrainResult) -> None:
     echo(f"The run is in {result.path}. Next:")
     path = shlex.quote(str(result.path))
     commands = [f"train --resume {path}"] if result.interrupted else []
-    commands += [f"evaluate {path}"] if result.scores else []
-    for command in (*commands, f"predict {path} {shlex.quote(result.example)}"):
+    commands += [f"evaluate {path}"] if result.scores or result.likelihoods else []
+    use = f"predict {path} {shlex.quote(result.example)}"
+    if result.best.valid_perplexity is not None:
+        use = f"generate {path} --sentences 100"
+    for command in (*commands, use):
         PlainConsole().print(escape(f"  slotfill {command}"), soft_wrap=True, style="bold")
 
 
@@ -202,6 +215,17 @@ def print_times(times: dict[str, float]) -> None:
         for name, seconds in sorted(times.items(), key=lambda item: -item[1])
     ]
     PlainConsole().print(_table("", ("where the time went", "seconds", "share"), rows))
+
+
+def print_likelihood(result: Likelihood, name: str) -> None:
+    """Print the perplexity and the ELBO of a generator on the sentences called `name`."""
+    counts = format_count(result.sentences, "sentence"), format_count(result.symbols, "symbol")
+    kl = f", of which the KL takes {result.kl:.2f}" if result.kl else ""
+    measure = "ELBO" if result.kl else "log-likelihood"
+    echo(
+        f"{name}: {', '.join(counts)}: perplexity {result.perplexity:.2f}, {measure}"
+        f" {result.elbo:.2f} nats a sentence{kl}"
+    )
 
 
 def print_scores(

@@ -14,6 +14,7 @@ from slotfill.cli.display import (
     PlainConsole,
     format_duration,
     format_intent_accuracy,
+    format_perplexity,
     format_valid_f1,
 )
 from slotfill.cli.output import echo, escape
@@ -160,7 +161,7 @@ def _table_line(row: EpochMetrics, best: bool) -> str:
     return (
         f"{row.epoch:5} {row.loss:10.4f} {f1:>9} {row.tokens_per_second:11,.0f} "
         f"{format_duration(row.seconds):>12}{'  best so far' if best else ''}"
-        f"{format_intent_accuracy(row)}"
+        f"{format_intent_accuracy(row)}{format_perplexity(row)}"
     )
 
 
@@ -169,6 +170,7 @@ def _log_line(progress: Progress) -> str:
     best = " (best)" if row is progress.best else ""
     return (
         f"epoch {row.epoch}/{progress.epochs}: loss {row.loss:.4f}{format_valid_f1(row)}"
+        f"{format_perplexity(row)}"
         f"{best}{format_intent_accuracy(row)}, {row.tokens_per_second:,.0f} tokens/s, at most"
         f" {format_duration(progress.seconds_left)} left"
     )

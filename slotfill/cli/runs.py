@@ -26,7 +26,7 @@ from slotfill.cli.app import (
     parse_run,
     parse_thresholds,
 )
-from slotfill.cli.output import echo, echo_errors, write_json
+from slotfill.cli.output import echo, echo_errors, write_data, write_json
 from slotfill.errors import UsageError, format_count
 from slotfill.files import check_new_file, check_not_input, write_atomically
 from slotfill.runs.device import resolve_device
@@ -171,7 +171,10 @@ def evaluate(
     ] = False,
     trust: Trust = False,
 ) -> None:
-    """Evaluate a run on labelled sentences: precision, recall and F1 of each slot, and more."""
+    """Evaluate a run on labelled sentences: precision, recall and F1 of each slot, and more.
+
+    Of a generator, the perplexity.
+    """
     files = [file for file in (report, errors) if file is not None]
     for file in files:
         check_new_file(file, force=force)
@@ -181,8 +184,9 @@ def evaluate(
     from slotfill.cli import display
     from slotfill.data.findings import find_left_out
     from slotfill.evaluation.evaluate import evaluate as score
+    from slotfill.evaluation.likelihood import measure_likelihood
     from slotfill.runs.evaluate import analyze_run, input_files, name_sentences, read_labelled
-    from slotfill.runs.load import load_run
+    from slotfill.runs.load import is_generator, load_generator, load_run
 
     if split is not None and data is not None:
         raise UsageError("--split names a split of the run's own data, --data other data: give one")
@@ -190,6 +194,25 @@ def evaluate(
         raise UsageError(
             f"--min-f1 {min_f1:g}: F1 is in percent; for {min_f1:g} give {min_f1 * 100:g}"
         )
+    if is_generator(run):
+        options = {
+            "--threshold": threshold,
+            "--intent-threshold": intent_threshold,
+            "--min-f1": min_f1,
+            "--report": report,
+            "--errors": errors,
+        }
+        if given := next((option for option, value in options.items() if value), None):
+            raise UsageError(f"{given} is of taggers; {run} is a generator, which has a perplexity")
+        generator = load_generator(run, device)
+        name = name_sentences(generator, split, data, overrides or [])
+        reading = read_labelled(generator, split=split, path=data, overrides=overrides or [])
+        likelihood = measure_likelihood(generator.generator, reading.sentences)
+        if as_json:
+            write_json(likelihood.to_json(), indent=1)
+        else:
+            display.print_likelihood(likelihood, name)
+        return
     loaded = load_run(run, device, engine)
     general, by_slot = parse_thresholds(threshold)
     loaded.set_thresholds(threshold=general, thresholds=by_slot, intent_threshold=intent_threshold)
@@ -220,6 +243,71 @@ def evaluate(
     if result.overall.f1 < min_f1:
         echo_errors(f"F1 {result.overall.f1:.2f} is below --min-f1 {min_f1:g}")
         raise Exit(1)
+
+
+def generate(
+    run: RunPath,
+    sentences: Annotated[int, Option(min=1, max=1_000_000, help="How many sentences to write.")],
+    seed: Annotated[int, Option(min=0, max=2**32 - 1, help="Random seed.")] = 1,
+    out: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            help="The new file to write; its suffix selects the format.",
+            show_default="standard output",
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        Option(
+            help="Format of the output, as for convert --to.",
+            show_default="by suffix, else brackets",
+        ),
+    ] = None,
+    device: Device = "cpu",
+    trust: Trust = False,
+) -> None:
+    """Write new labelled sentences that a generator samples, all different.
+
+    The run is of a config with a generator, as `generator: recurrent`. Malformed samples and
+    sentences of training are left out.
+    """
+    from slotfill.cli.configs import parse_format
+    from slotfill.data.corpus import write_sentences
+    from slotfill.data.detection import build_format, format_from_suffix
+    from slotfill.runs.generate import generate as sample
+    from slotfill.runs.generate import read_training_sentences
+    from slotfill.runs.load import load_generator
+
+    part = parse_format(format)
+    if out is None or not format_from_suffix(out):
+        part = part or "brackets"
+    if out is None:
+        writer = build_format(Path("generated"), part)
+        writer.check_printable()
+    elif out.exists():
+        raise UsageError(f"{out}: exists, and nothing is overwritten; choose another --out")
+    loaded = load_generator(run, device)
+    training = read_training_sentences(loaded)
+    if training is None:
+        echo_errors("the training sentences are gone, so those that are generated are not left out")
+    result = sample(loaded, sentences, seed, training or ())
+    if out is None:
+        for text in writer.join(writer.render(s, scheme="iob2") for s in result.sentences):
+            write_data(text)
+    else:
+        write_sentences(out, result.sentences, format=part)
+    echo(
+        f"{out or 'standard output'}: {format_count(len(result.sentences), 'sentence')} of"
+        f" {format_count(result.samples, 'sample')}; left out: {result.malformed:,} malformed,"
+        f" {result.of_training:,} of training, {result.repeated:,} repeated",
+        err=out is None,
+    )
+    if len(result.sentences) < sentences:
+        echo_errors(
+            f"{len(result.sentences):,} of {sentences:,} sentences are written, since few samples"
+            " are new"
+        )
 
 
 def threshold(

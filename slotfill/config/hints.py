@@ -31,6 +31,7 @@ _PART_HINTS = {
     "cell": {
         "bilstm blstm": "use lstm; encoder.bidirectional is true by default",
         "rnn srn simplernn vanilla tanh": "did you mean 'elman'?",
+        "vrnn storn draw": "it is a generator of sentences; set generator",
         "variational": "it is now called 'kl_bottleneck'",
     },
     "tagger": {

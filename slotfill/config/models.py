@@ -13,12 +13,14 @@ from pydantic import (
     Field,
     PlainValidator,
     PrivateAttr,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationInfo,
+    model_serializer,
     model_validator,
 )
 
-from slotfill.config.messages import Locations
+from slotfill.config.messages import KeyPath, Locations
 from slotfill.config.option_types import (
     Count,
     Depth,
@@ -47,11 +49,17 @@ from slotfill.errors import ConfigError
 DEFAULT_EMBEDDING = ("word", "char_cnn", "ngrams")
 """Where `embedding` is null; `data.static_table` has what is added to it."""
 
-PART_KEYS = ("embedding", "encoder", "tagger", "intent")
+PART_KEYS = ("embedding", "encoder", "tagger", "intent", "generator")
 """The keys whose values are parts of the kind of that name."""
 
 MAX_WEIGHT = 1e6
 """The largest weight of a slot: a larger number is a typing error."""
+
+TAGGER_KEYS = (
+    *("embedding", "encoder", "tagger", "intent", "ensemble_size"),
+    *("threshold", "thresholds", "intent_threshold", "rules", "synonyms", "resolve", "distil"),
+)
+"""The keys that a config with a generator does not have."""
 
 STACKABLE_PART_KEYS = ("embedding", "encoder", "train.log")
 """The keys of parts whose value may be a list of parts."""
@@ -106,7 +114,7 @@ class DataConfig(StrictModel):
 
     0 trains on all of them and keeps the last epoch; null: 0.1, or 0 if there is a `test` and a
     tenth of the training sentences has fewer than 200 slots and intents, too few to select an
-    epoch."""
+    epoch of a tagger."""
     earlier: DataConfig | None = None
     """The data of the run that training continues, which `train --from` writes here.
 
@@ -352,6 +360,8 @@ class Config(StrictModel):
     """The output layer, which predicts the tags."""
     intent: Annotated[Part, part_validator("intent")] | None = None
     """The intent classifier; null: intents are not learned."""
+    generator: Annotated[Part, part_validator("generator", "recurrent")] | None = None
+    """Instead of the network above, a language model of labelled sentences, for `generate`."""
     ensemble_size: Depth = 1
     """Networks that are trained together and whose scores are averaged."""
     threshold: Probability = 0.0
@@ -375,6 +385,30 @@ class Config(StrictModel):
     Other commands ignore it, and saved configs omit it.
     """
 
+    @model_validator(mode="after")
+    def _generates_or_tags(self) -> Config:
+        """Check that a generator has no keys of taggers, and hold sentences out for it."""
+        if self.generator is None:
+            return self
+        keys: list[KeyPath] = [(key,) for key in TAGGER_KEYS if key in self.model_fields_set]
+        for key in ("text", "focal_gamma", "language_model_weight"):
+            if getattr(self.train, key):
+                keys.append(("train", key))
+        if keys:
+            message = "is of taggers; a config with a generator cannot have it"
+            raise combine_errors([(key, message) for key in keys])
+        if self.data.holdout is None:
+            # The perplexity of few sentences selects an epoch well enough.
+            self.data = self.data.model_copy(update={"holdout": 0.1})
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return the keys of a tagger, or those of a generator."""
+        values: dict[str, Any] = serialize(self)
+        left_out = ("generator",) if self.generator is None else TAGGER_KEYS
+        return {key: value for key, value in values.items() if key not in left_out}
+
     _locations: Locations = PrivateAttr(default_factory=Locations)
 
     @property
@@ -385,6 +419,14 @@ class Config(StrictModel):
     def to_yaml(self) -> str:
         """Return the complete config as YAML."""
         return dump(self.model_dump())
+
+    def check_tagger(self) -> None:
+        """Raise ConfigError if it has a generator, which has no F1."""
+        if self.generator is not None:
+            raise ConfigError(
+                "only taggers are compared, by F1; train a generator with slotfill train",
+                key="generator",
+            )
 
     @contextmanager
     def locate_errors(self) -> Iterator[None]:

@@ -267,9 +267,12 @@ CELLS = Registry("cell", "slotfill.model.cells")
 ENCODERS = Registry("encoder", "slotfill.model.encoders")
 INTENTS = Registry("intent", "slotfill.model.intents")
 TAGGERS = Registry("tagger", "slotfill.model.taggers")
+GENERATORS = Registry("generator", "slotfill.model.generators")
 LOGGERS = Registry("logger", "slotfill.training.loggers")
 
 REGISTRIES = {
     registry.kind: registry
-    for registry in (EMBEDDINGS, CELLS, ENCODERS, INTENTS, TAGGERS, FORMATS, LOGGERS)
+    for registry in (
+        *(EMBEDDINGS, CELLS, ENCODERS, INTENTS, TAGGERS, GENERATORS, FORMATS, LOGGERS),
+    )
 }

@@ -296,6 +296,22 @@ def _to_offset(value: Any) -> int:
 NORMALIZATIONS = ("NFC", "NFKC", "none")
 
 
+def join_tokens(tokens: Iterable[str], name: str) -> tuple[str, list[tuple[int, int]]]:
+    """Return a text of `tokens`, which the tokenizer `name` may have split, and their offsets.
+
+    There is a space between two tokens unless both are of a script without spaces between words, or
+    are characters.
+    """
+    text, offsets = "", []
+    for token in tokens:
+        without = name == "characters" or (
+            _WITHOUT_SPACES.match(token) and _WITHOUT_SPACES.match(text[-1:])
+        )
+        text += token if without or not text else f" {token}"
+        offsets.append((len(text) - len(token), len(text)))
+    return text, offsets
+
+
 def is_empty(text: str) -> bool:
     """Return whether every tokenizer finds no token in `text`."""
     return not text.translate(_CHARACTER_CLASSES).strip("_")

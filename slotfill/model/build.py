@@ -11,13 +11,14 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from slotfill.config.models import Config, external_part_files
-from slotfill.config.registry import check_trusted
+from slotfill.config.registry import GENERATORS, check_trusted
 from slotfill.data.static_table import resolve_embedding
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.ensemble import Ensemble, Model
+from slotfill.model.generators.base import Generator
 from slotfill.model.language_model import LanguageModelHead
 from slotfill.model.network import Network
 
@@ -78,14 +79,18 @@ class MemoryLimit(TorchFunctionMode):
 
 def build_model(
     config: Config, vocab: Vocab, *, learning: bool = False, weights: int | None = None
-) -> Model:
-    """Return the network that `config` describes, with random weights.
+) -> Model | Generator:
+    """Return the network or generator that `config` describes, with random weights.
 
     With `learning` it has the auxiliary heads that only training uses; with `weights`, the size of
     a file, it may not be much larger. Raises ConfigError where options conflict, with the location
     of each key.
     """
     with config.locate_errors(), _describe_memory_error():
+        if config.generator is not None:
+            with MemoryLimit(copies=4 if learning else 1, weights=weights):
+                generator: Generator = GENERATORS.build(config.generator, vocab)
+            return generator
         parts = (resolve_embedding(config, vocab), config.encoder, config.tagger, config.intent)
         with MemoryLimit(copies=4 if learning else 1, weights=weights) as limit:
             members = [Network(vocab, *parts)]

@@ -19,7 +19,13 @@ from slotfill.data.static_table import resolve_embedding
 from slotfill.data.vocab import Vocab
 from slotfill.errors import format_count
 from slotfill.evaluation.metrics import EvaluationResult, PRFScore
-from slotfill.runs.load import open_run, parse_run_config, parse_vocab, read_scores
+from slotfill.runs.load import (
+    check_tagger,
+    open_run,
+    parse_run_config,
+    parse_vocab,
+    read_scores,
+)
 from slotfill.runs.manifest import CARD, ENVIRONMENT
 
 FEW_SLOTS = 20
@@ -45,6 +51,7 @@ def render_card(path: Path) -> str:
     files = open_run(path)
     if files.is_packed:
         return files[CARD].decode()
+    check_tagger(files)
     config = parse_run_config(files["config.yaml"], path)
     vocab = parse_vocab(files["vocab.json"], path)
     summary, splits = read_scores(files)

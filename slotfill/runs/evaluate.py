@@ -21,7 +21,7 @@ from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.files import shorten_path
 from slotfill.inference.tagging import predict
-from slotfill.runs.load import Run
+from slotfill.runs.load import LoadedRun, Run
 from slotfill.runs.manifest import FILES
 
 
@@ -74,7 +74,11 @@ def _training_slots(run: Run) -> TrainingSlots | None:
 
 
 def read_labelled(
-    run: Run, *, split: str | None = None, path: Path | None = None, overrides: Sequence[str] = ()
+    run: LoadedRun,
+    *,
+    split: str | None = None,
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
 ) -> ReadResult:
     """Return labelled sentences, tokenized as the run needs them.
 
@@ -108,13 +112,13 @@ def read_labelled(
 
 
 def name_sentences(
-    run: Run, split: str | None, path: Path | None, overrides: Sequence[str] = ()
+    run: LoadedRun, split: str | None, path: Path | None, overrides: Sequence[str] = ()
 ) -> str:
     """Return what the sentences are called that `read_labelled` reads; it raises the same."""
     return str(path) if path else _find_split(run, _override_data(run, overrides), split)
 
 
-def check_own_sentences(run: Run, data: DataConfig, split: str, hint: str) -> None:
+def check_own_sentences(run: LoadedRun, data: DataConfig, split: str, hint: str) -> None:
     """Raise DataError, which ends in `hint`, if what `run` has for the split of `data` is gone."""
     own = run.config.data
     for key in (split, "path", "train"):
@@ -125,14 +129,14 @@ def check_own_sentences(run: Run, data: DataConfig, split: str, hint: str) -> No
             return
 
 
-def _find_split(run: Run, data: DataConfig, split: str | None) -> str:
+def _find_split(run: LoadedRun, data: DataConfig, split: str | None) -> str:
     """Return the split of `data` to score on: `split`, or else test or valid."""
     hint = "give other sentences with --data FILE (evaluate: or data.test=FILE), or put it back"
     check_own_sentences(run, data, split or ("test" if data.test or data.path else "valid"), hint)
     return split or evaluation_split(data)
 
 
-def _override_data(run: Run, overrides: Sequence[str]) -> DataConfig:
+def _override_data(run: LoadedRun, overrides: Sequence[str]) -> DataConfig:
     """Return the data of `run` with other settings; raises ConfigError if one is not valid."""
     data = run.config.data
     if not overrides:

@@ -19,7 +19,7 @@ from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from slotfill.config.models import Config
 from slotfill.data.vocab import Vocab
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from slotfill.inference.calibration import Calibration
     from slotfill.model.ensemble import Model
+    from slotfill.model.generators.base import Generator
     from slotfill.training.trainer import Trainer
 
 _STATE = Path("checkpoint", "state.safetensors")
@@ -198,7 +199,7 @@ class RunFolder:
 
     def finalize(
         self,
-        model: Model,
+        model: Model | Generator,
         vocab: Vocab,
         scores: dict[str, Any],
         calibration: Calibration,
@@ -212,10 +213,14 @@ class RunFolder:
         from slotfill.export.builder import ExportError
         from slotfill.export.to_onnx import export_model
 
-        try:
-            reason, models = "", export_model(model, vocab, {"scheme": self.config.data.scheme})
-        except ExportError as error:
-            reason, models = str(error), {}
+        reason, models = "", dict[str, bytes]()
+        if self.config.generator is None:
+            try:
+                models = export_model(
+                    cast("Model", model), vocab, {"scheme": self.config.data.scheme}
+                )
+            except ExportError as error:
+                reason = str(error)
         scores = {"format": FORMAT, **scores}
         contents = {
             "config.yaml": self.config.to_yaml(),

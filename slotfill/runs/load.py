@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_slot_names
@@ -42,14 +42,34 @@ if TYPE_CHECKING:
     from slotfill.config.models import Config
     from slotfill.evaluation.metrics import EvaluationResult
     from slotfill.model.ensemble import Model
+    from slotfill.model.generators.base import Generator
 
 
 @dataclass(eq=False)
-class Run:
-    """A trained model ready to predict."""
+class LoadedRun:
+    """The files and the vocabulary of a run."""
 
     files: RunFiles
     vocab: Vocab
+
+    @cached_property
+    def config(self) -> Config:
+        """The run's config, read on demand because prediction on ONNX Runtime needs none."""
+        files = self.files
+        return parse_run_config(files["config.yaml"], files.path, is_packed=files.is_packed)
+
+
+@dataclass(eq=False)
+class GeneratorRun(LoadedRun):
+    """A trained generator ready to sample sentences."""
+
+    generator: Generator
+
+
+@dataclass(eq=False)
+class Run(LoadedRun):
+    """A trained model ready to predict."""
+
     engine: Engine
     scheme: str
     """The tag scheme of its files."""
@@ -74,12 +94,6 @@ class Run:
         """The scores that training has measured, by split; a packed run has none."""
         return read_scores(self.files)[1] if self.files.has(SCORES) else {}
 
-    @cached_property
-    def config(self) -> Config:
-        """The run's config, read on demand because prediction on ONNX Runtime needs none."""
-        files = self.files
-        return parse_run_config(files["config.yaml"], files.path, is_packed=files.is_packed)
-
 
 def open_run(path: Path) -> RunFiles:
     """Return the files of the run `path`: a folder, a packed file, or `hf://USER/NAME`.
@@ -100,13 +114,14 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
         engine: "auto" is "onnx" unless the run is not exported or the device is "cuda".
 
     Raises:
-        UsageError: There is no such run, the engine is not available, or the run has a custom
-            part and `trust_external_parts` does not allow to execute it.
+        UsageError: There is no such run, it is a generator, the engine is not available, or the
+            run has a custom part and `trust_external_parts` does not allow to execute it.
         RunError: A file is missing, damaged, or of another version.
     """
     check_names(device, engine)
     files = open_run(path)
     path = files.path
+    check_tagger(files)
     exported = files.has(*ONNX)
     use_onnx = engine == "onnx" or (engine == "auto" and device != "cuda" and exported)
     if use_onnx and device == "cuda":
@@ -133,13 +148,52 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
     purpose = "device cuda" if device == "cuda" else f"{path} is not exported, so prediction"
     with required_for("engine torch" if engine == "torch" else purpose):
         network = _load_network(files, config, vocab).to(resolve_device(device)).eval()
-    run = Run(files, vocab, network, config.data.scheme, calibration)
+    run = Run(files, vocab, cast("Model", network), config.data.scheme, calibration)
     run.config = config
     return run
 
 
-def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model:
-    """Return the torch network of a run, with its weights."""
+def check_tagger(files: RunFiles) -> None:
+    """Raise UsageError if the run with these `files` is a generator."""
+    if _generator_config(files) is not None:
+        raise UsageError(
+            f"{files.path} is a generator of labelled sentences, not a tagger; sample some with:"
+            f" slotfill generate {files.path} --sentences 100"
+        )
+
+
+def is_generator(path: Path) -> bool:
+    """Return whether the run `path`, which `open_run` opens, is a generator."""
+    return _generator_config(open_run(path)) is not None
+
+
+def load_generator(path: Path, device: str = "cpu") -> GeneratorRun:
+    """Return the run `path`, ready to sample; raises as `load_run`, UsageError for a tagger."""
+    files = open_run(path)
+    config = _generator_config(files)
+    if config is None:
+        raise UsageError(
+            f"{path} is a tagger, not a generator; train one with a config of data and generator:"
+            " recurrent"
+        )
+    vocab = parse_vocab(files["vocab.json"], files.path)
+    with required_for("a generator"):
+        generator = _load_network(files, config, vocab).to(resolve_device(device)).eval()
+    run = GeneratorRun(files, vocab, cast("Generator", generator))
+    run.config = config
+    return run
+
+
+def _generator_config(files: RunFiles) -> Config | None:
+    """Return the config of a generator; None for a run of taggers."""
+    if files.has(*ONNX) or files.is_packed:  # Without reading the config, which takes time.
+        return None
+    config = parse_run_config(files["config.yaml"], files.path)
+    return None if config.generator is None else config
+
+
+def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model | Generator:
+    """Return the torch network or generator of a run, with its weights."""
     from slotfill.model.build import build_model
 
     name = files.path / WEIGHTS

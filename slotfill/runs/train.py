@@ -26,9 +26,12 @@ from slotfill.data.vocab import Vocab, check_slot_names
 from slotfill.errors import RunError
 from slotfill.evaluation.calibration import fit_calibration
 from slotfill.evaluation.evaluate import evaluate, validation_metrics
+from slotfill.evaluation.likelihood import Likelihood, likelihood_metrics, measure_likelihood
 from slotfill.evaluation.metrics import EvaluationResult
+from slotfill.inference.calibration import UNCALIBRATED
 from slotfill.model.build import build_model
 from slotfill.model.ensemble import Model
+from slotfill.model.generators.base import Generator
 from slotfill.model.inherit import inherit_weights
 from slotfill.model.recurrence import compile_steps
 from slotfill.runs.continuation import Continuation, load_base
@@ -52,7 +55,9 @@ class TrainResult:
 
     path: Path
     scores: dict[str, EvaluationResult]
-    """Scores of the kept epoch by split."""
+    """Scores of the kept epoch by split; empty for a generator."""
+    likelihoods: dict[str, Likelihood]
+    """The likelihoods of a generator by split, otherwise empty."""
     best: EpochMetrics
     """The kept epoch."""
     valid_ranks_epochs: bool
@@ -98,6 +103,9 @@ def build_trainer(
     # Without a language model, the first round would not learn vectors for its words.
     read = text if config.train.language_model_weight else []
     lesson = prepare(config, train, tokenizer) if config.distil.teachers else None
+    intents = bool(config.intent)
+    if config.generator is not None:
+        intents = all(sentence.intent for sentence in train)
     if base is not None:
         vocab = base.vocab.grow(train)
     else:
@@ -105,7 +113,7 @@ def build_trainer(
             lesson.originals if lesson else train,
             config.scheme,
             saved,
-            intents=bool(config.intent),
+            intents=intents,
             tokenizer=tokenizer,
             tags=lesson.tags if lesson else (),
             text=read,
@@ -114,7 +122,7 @@ def build_trainer(
     check_slot_names("thresholds", config.thresholds, vocab.slot_names)
     model = build_model(config, vocab, learning=True)
     if base is not None:
-        inherit_weights(model, cast(Model, base.engine), vocab, base.vocab)
+        inherit_weights(cast(Model, model), cast(Model, base.engine), vocab, base.vocab)
     model = model.to(device)
     trainer = Trainer(
         model,
@@ -122,7 +130,7 @@ def build_trainer(
         vocab,
         lesson.sentences if lesson else train,
         corpus.get("valid", ()),
-        validation_metrics,
+        validation_metrics if config.generator is None else likelihood_metrics,
         lesson.targets(config, vocab) if lesson else (),
         text,
     )
@@ -197,7 +205,9 @@ def train(
         for split in splits
     }
     corpus = {split: result.sentences for split, result in results.items()}
-    findings = [*find_left_out(results), *check_splits(corpus, intents=bool(config.intent))]
+    findings = [*find_left_out(results)]
+    if config.generator is None:
+        findings += check_splits(corpus, intents=bool(config.intent))
     names = {slot.name for sentence in corpus["train"] for slot in sentence.slots or ()}
     for finding in [*findings, *check_values(config, names)]:
         if base is None or finding.kind != "few-labels":  # Its last epoch is kept anyway.
@@ -254,18 +264,25 @@ def train(
         folder.discard()
         raise RunError("interrupted in the first epoch, so there is nothing to save")
     model, vocab = trainer.best_model(), trainer.vocab
+    calibration, not_calibrated = UNCALIBRATED, ""
+    scores: dict[str, EvaluationResult] = {}
+    likelihoods: dict[str, Likelihood] = {}
     with timer.section("final scores"):
-        calibration, not_calibrated = fit_calibration(model, vocab, corpus.get("valid", ()))
-        calibration = calibration.with_thresholds(
-            config.threshold, config.thresholds, config.intent_threshold
-        )
-        scores = {split: evaluate(model, vocab, corpus[split], calibration) for split in splits[1:]}
         continuation = None
-        if base is not None:
-            run = Run(base.files, vocab, model, base.scheme, calibration)
-            continuation = Continuation.measure(base, run, results)
+        if isinstance(model, Generator):
+            likelihoods = {split: measure_likelihood(model, corpus[split]) for split in splits[1:]}
+        else:
+            calibration, not_calibrated = fit_calibration(model, vocab, corpus.get("valid", ()))
+            calibration = calibration.with_thresholds(
+                config.threshold, config.thresholds, config.intent_threshold
+            )
+            scores = {s: evaluate(model, vocab, corpus[s], calibration) for s in splits[1:]}
+            if base is not None:
+                run = Run(base.files, vocab, model, base.scheme, calibration)
+                continuation = Continuation.measure(base, run, results)
     logged = {f"{split}.f1": score.overall.f1 for split, score in scores.items()}
     logged |= {f"{s}.intents": score.intent.accuracy for s, score in scores.items() if score.intent}
+    logged |= {f"{split}.perplexity": each.perplexity for split, each in likelihoods.items()}
     try:
         for logger in loggers:
             logger.finish(logged)
@@ -282,12 +299,13 @@ def train(
         "parameters": parameters,
         **({"coverage": coverage} if coverage else {}),
         **({"teachers": teachers} if teachers else {}),
-        "splits": {split: score.to_json() for split, score in scores.items()},
+        "splits": {split: score.to_json() for split, score in (scores | likelihoods).items()},
         **({"continued": continuation.to_json()} if continuation else {}),
     }
     return TrainResult(
         path=folder.out,
         scores=scores,
+        likelihoods=likelihoods,
         best=trainer.best,
         valid_ranks_epochs=trainer.valid_ranks_epochs,
         seconds=seconds,

@@ -8,7 +8,7 @@ from slotfill.config.models import Config
 from slotfill.data.split_findings import check_values
 from slotfill.data.values import KnownValues
 from slotfill.errors import UsageError
-from slotfill.runs.load import check_run_folder, parse_values, parse_vocab
+from slotfill.runs.load import check_run_folder, check_tagger, parse_values, parse_vocab
 from slotfill.runs.manifest import VALUES, RunFiles
 
 
@@ -25,6 +25,7 @@ def replace_values(path: Path, config: Config) -> tuple[bool, list[str]]:
         )
     check_run_folder(path)
     files = RunFiles(path)
+    check_tagger(files)
     vocab = parse_vocab(files["vocab.json"], path)
     with config.locate_errors():
         values = KnownValues.read(config, vocab.tokenizer)

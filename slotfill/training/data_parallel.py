@@ -25,6 +25,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from slotfill.errors import RunError
 from slotfill.model.ensemble import Model
+from slotfill.model.generators.base import Generator
 from slotfill.training.batches import Shard
 from slotfill.training.launch import torchrun_rank
 from slotfill.training.sparse import SparseTable
@@ -36,7 +37,9 @@ TIMEOUT = timedelta(hours=1)
 """For what one process does alone, such as validation; a process that ends is noticed at once."""
 
 
-def shard_loss(model: Model, shard: Shard, precision: Precision) -> tuple[Tensor, Tensor]:
+def shard_loss(
+    model: Model | Generator, shard: Shard, precision: Precision
+) -> tuple[Tensor, Tensor]:
     """Return a shard's share of the batch's mean loss, and of the KL term that it includes."""
     assert shard.batch is not None
     weight = len(shard.batch.lengths) / shard.sentences

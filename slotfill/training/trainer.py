@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from slotfill.errors import ConfigError, RunError
 from slotfill.evaluation.calibration import fit_calibration
 from slotfill.inference.tagging import predict
 from slotfill.model.ensemble import Model
+from slotfill.model.generators.base import Generator
 from slotfill.training.batches import TrainingBatches
 from slotfill.training.data_parallel import Workers, shard_loss, trainable_parameters
 from slotfill.training.defaults import resolve_budget
@@ -56,13 +58,19 @@ class EpochMetrics:
     round: int = 0
     """How many times `train.text` has been predicted."""
     kl: float = 0.0
-    """The part of `loss` that is the KL term, of cells that have one, in nats."""
+    """The KL term of the loss, of cells or a generator with latent vectors, in nats."""
     valid_intents: float | None = None
     """Accuracy of the validation intents, in percent; None if intents are not trained."""
+    valid_perplexity: float | None = None
+    """Perplexity of a validation symbol; None if it is no generator."""
+    valid_elbo: float | None = None
+    """ELBO of the validation sentences, in nats a sentence; None if it is no generator."""
 
     @property
     def selection_metric(self) -> tuple[float, float]:
-        """Validation F1; ties are broken by intent accuracy."""
+        """Validation F1, ties broken by intent accuracy; of a generator the ELBO."""
+        if self.valid_elbo is not None:
+            return self.valid_elbo, 0.0
         return self.valid_f1 or 0.0, self.valid_intents or 0.0
 
 
@@ -87,7 +95,7 @@ class Progress:
     """The best epoch so far; None if the validation set is too small to rank epochs."""
 
 
-Evaluate = Callable[[Model, Vocab, Sequence[Sentence]], Mapping[str, float | None]]
+Evaluate = Callable[[Any, Vocab, Sequence[Sentence]], Mapping[str, float | None]]
 """Returns the metrics of a model on the validation sentences: fields of EpochMetrics."""
 
 Report = Callable[[Progress], None]
@@ -107,7 +115,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | Generator,
         config: TrainConfig,
         vocab: Vocab,
         sentences: Sequence[Sentence],
@@ -136,8 +144,8 @@ class Trainer:
         self.budget = resolve_budget(config, len(sentences))
         # Of a run that is continued the first epoch may be the best on valid, which has old slots.
         keeps_last = config.from_run is not None and config.patience is None
-        enough = ranks_epochs(valid, intents=bool(vocab.intents))
-        self.valid_ranks_epochs = enough and not keeps_last
+        enough = isinstance(model, Generator) or ranks_epochs(valid, intents=bool(vocab.intents))
+        self.valid_ranks_epochs = bool(valid) and enough and not keeps_last
         self.on_cpu = next(model.parameters()).device.type == "cpu"
         # A worker without any sentence would add nothing.
         most = min(self.budget.batch_size, max(1, len(sentences)))
@@ -280,8 +288,9 @@ class Trainer:
         """Return `text` with the labels of the best model, which the next round starts from."""
         self.model.load_state_dict(self.best_weights)
         self.model.eval()
-        calibration, _ = fit_calibration(self.model, self.vocab, self.valid)
-        slots, intents, confidences = predict(self.model, self.vocab, self.text, calibration)
+        model = cast(Model, self.model)
+        calibration, _ = fit_calibration(model, self.vocab, self.valid)
+        slots, intents, confidences = predict(model, self.vocab, self.text, calibration)
         return [
             replace(sentence, slots=own_slots, intent=intent, confidence=confidence)
             for sentence, own_slots, intent, confidence in zip(
@@ -294,7 +303,7 @@ class Trainer:
         """The number of epochs of earlier rounds."""
         return sum(row.round < self.round for row in self.history)
 
-    def best_model(self) -> Model:
+    def best_model(self) -> Model | Generator:
         """Return the model with the weights of the best epoch, without what only training needs."""
         self.model.load_state_dict(self.best_weights)
         for member in self.model.members:

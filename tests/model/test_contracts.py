@@ -36,6 +36,7 @@ WIRING = {
     "encoder": ["input_size"],
     "intent": ["input_size", "vocab"],
     "tagger": ["input_size", "vocab"],
+    "generator": ["vocab"],
     "format": [],
     "logger": [],
 }

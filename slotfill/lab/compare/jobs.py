@@ -154,7 +154,8 @@ def plan(
             changes += [f"data.path={json.dumps(path, ensure_ascii=False)}", *_NO_SPLITS]
         with _collect(errors):
             name, config = load_config(source, changes, need_data=True)
-            with _collect(errors):
+            with _collect(errors), config.locate_errors():
+                config.check_tagger()
                 check_buildable(config)
                 if "csv" not in {logger.name for logger in config.train.log}:
                     raise ConfigError("compare reads history.csv; add csv", key="train.log")

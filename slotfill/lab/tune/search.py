@@ -110,6 +110,8 @@ def plan(
     if not config.tune:
         example = "tune: {train.learning_rate: {low: 0.001, high: 0.01, log: true}}"
         raise UsageError(f"{shown}: no search space; set the keys to try, for example {example}")
+    with config.locate_errors():
+        config.check_tagger()
     check_buildable(config)
     choices = chain(*(values for values in config.tune.values() if isinstance(values, list)))
     for file in external_part_files([v if isinstance(v, dict) else {"name": v} for v in choices]):

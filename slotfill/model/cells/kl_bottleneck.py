@@ -14,7 +14,7 @@
 The step is that of a variational recurrent network (Chung et al. 2015), or with the fixed prior
 that of STORN (Bayer & Osendorfer 2015), with matrices for their networks. But those model x itself;
 here the likelihood is that of the tags, which q does not see, so z only limits what the tagger
-knows of x.
+knows of x. The models of x are generators: `generator: vrnn` and `generator: storn`.
 
 Source: Alemi, Fischer, Dillon & Murphy 2017, "Deep Variational Information Bottleneck"
 """

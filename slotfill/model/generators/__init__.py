@@ -1,0 +1,1 @@
+"""One file per generator: a language model of linearised sentences."""
