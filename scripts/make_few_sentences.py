@@ -1,98 +1,96 @@
-"""Train on few sentences without and with static word vectors; write docs/few_sentences.md.
+"""Write docs/few_sentences.md and its figure from what benchmarks/few_sentences.py has measured.
 
-    python scripts/make_few_sentences.py                      every set, seeds 1 to 3
-    python scripts/make_few_sentences.py --only atis-100 --seeds 1
-    python scripts/make_few_sentences.py --page               the page alone, from the runs
-
-The sentences are those of scripts/make_defaults.py. Runs are kept in runs/few_sentences and not
-trained again.
+python scripts/make_few_sentences.py
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
+import sys
+from collections import defaultdict
+from itertools import product
 from pathlib import Path
-from typing import Any
 
-from make_defaults import ROOM, SETS, write
-from make_results import CORPORA, ROOT, machine, slotfill, spread, table
+from make_results import CORPORA, ROOT, machine, spread, table
 
-RUNS = ROOT / "runs" / "few_sentences"
+from slotfill.lab.compare.learning_curve import LearningCurve
+from slotfill.lab.probe.figures import plot_learning_curves, render
+from slotfill.runs.folder import environment
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from few_sentences import SIZES, SYSTEMS, read_scores
+
 PAGE = ROOT / "docs" / "few_sentences.md"
+FIGURE = ROOT / "docs" / "few_sentences.svg"
 TEXT = Path(__file__).with_name("few_sentences.md")
-WAYS = {"": "word, char_cnn, ngrams", "+static": "word, char_cnn, ngrams, static"}
-SEEDS = (1, 2, 3)
-NAMES = [f"{corpus}-{number}" for number in (100, 1000) for corpus in CORPORA]
+
+SCORES = read_scores()
 
 
-def train(name: str, way: str, seed: int) -> None:
-    """Train one set in one way with one seed, unless that has been done."""
-    out = RUNS / f"{name}{way}-seed{seed}"
-    if not out.exists():
-        print(f"training {out.name}", flush=True)
-        change = f"embedding=[{WAYS[way]}]"
-        slotfill("train", ROOM / name / "config.yaml", change, "--seed", seed, "--out", out)
+def f1s_by_draw(corpus: str, sentences: int, system: str) -> list[list[float]]:
+    """Return the F1 of each seed, for each draw."""
+    by_draw = defaultdict(list)
+    for job, row in sorted(SCORES.items()):
+        if (job.corpus, job.sentences, job.system) == (corpus, sentences, system):
+            by_draw[job.draw].append(row["f1"])
+    return list(by_draw.values())
 
 
-def _read(name: str, file: str = "scores.json") -> dict[str, dict[int, Any]]:
-    """Return a file of the runs of a set, by way and seed."""
-    return {
-        way: {
-            seed: json.loads(path.read_text(encoding="utf-8"))
-            for seed in SEEDS
-            if (path := RUNS / f"{name}{way}-seed{seed}" / file).exists()
-        }
-        for way in WAYS
-    }
+def draw_means(corpus: str, sentences: int, system: str) -> list[float]:
+    """Return the mean F1 of the seeds of each draw."""
+    return list(map(statistics.mean, f1s_by_draw(corpus, sentences, system)))
 
 
-def rows() -> list[list[str]]:
-    """Return the rows of the table: F1 of both ways, and the differences of equal seeds."""
+def table_of_draws() -> str:
+    """Return the table of the defaults with 100 sentences."""
+    rows = []
+    for corpus, name in CORPORA.items():
+        f1s = f1s_by_draw(corpus, 100, "slotfill")
+        everything = [f1 for seeds in f1s for f1 in seeds]
+        deviations = [statistics.stdev(seeds) for seeds in f1s if len(seeds) > 1]
+        means = ", ".join(f"{statistics.mean(seeds):.1f}" for seeds in f1s)
+        within = f"{statistics.mean(deviations):.2f}" if deviations else ""
+        rows.append([name, str(len(everything)), spread(everything), means, within])
+    return table(["", "runs", "test F1", "each draw", "± of the seeds of a draw"], rows)
+
+
+def table_of_sizes() -> str:
+    """Return the table of the curves: mean and standard deviation of the draws."""
+    rows = []
+    for corpus, system in product(CORPORA, SYSTEMS):
+        means = [draw_means(corpus, size, system) for size in SIZES]
+        if any(means):
+            cells = [spread(draws, 1) if draws else "" for draws in means]
+            rows.append([f"{CORPORA[corpus]}, {system}", *cells])
+    return table(["", *(f"{size:,}" for size in SIZES)], rows)
+
+
+def curves() -> list[LearningCurve]:
+    """Return the mean F1 of each draw by the number of sentences, for each system and corpus."""
     found = []
-    for name in NAMES:
-        f1 = {
-            way: {seed: 1.0 * run["splits"]["test"]["overall"]["f1"] for seed, run in runs.items()}
-            for way, runs in _read(name).items()
-        }
-        seeds = sorted(f1[""].keys() & f1["+static"].keys())
-        if not seeds:
-            continue
-        plain, static = ([f1[way][seed] for seed in seeds] for way in WAYS)
-        gains = [after - before for before, after in zip(plain, static, strict=True)]
-        about = SETS[name].about
-        each = ", ".join(f"{gain:+.1f}" for gain in gains)
-        gain = f"{statistics.mean(gains):+.2f}"
-        found.append([about, str(len(seeds)), spread(plain), spread(static), gain, each])
+    for corpus, system in product(CORPORA, reversed(SYSTEMS)):
+        means = {size: draw_means(corpus, size, system) for size in SIZES}
+        sizes = [size for size in SIZES if means[size]]
+        if sizes:
+            fewest = min(len(means[size]) for size in sizes)
+            f1s = [means[size][:fewest] for size in sizes]
+            found.append(LearningCurve(system, CORPORA[corpus], "", sizes, f1s, None, None))
     return found
 
 
-def page() -> str:
-    """Return docs/few_sentences.md: the text of scripts/few_sentences.md with the figures."""
-    head = ["", "seeds", "test F1 without", "with `static`", "gain", "of each seed"]
-    runs = [run for name in NAMES for run in _read(name, "environment.json")["+static"].values()]
-    about = f"{machine(runs[0])}, {max(run['finished'] for run in runs)[:10]}."
-    text = TEXT.read_text(encoding="utf-8")
-    return text.replace("FIGURES", f"{table(head, rows())}\n\n{about}")
-
-
 def main() -> None:
-    """Train what is missing and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--only", action="append", choices=NAMES, help="train this alone; may be repeated"
-    )
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="train so many seeds")
-    parser.add_argument("--page", action="store_true", help="train nothing")
-    args = parser.parse_args()
-    for name in () if args.page else args.only or NAMES:
-        write(name)
-        for seed in SEEDS[: args.seeds]:
-            for way in WAYS:
-                train(name, way, seed)
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE.relative_to(ROOT)}")
+    """Write the page and the figure."""
+    FIGURE.write_bytes(render(plot_learning_curves(curves()), ".svg"))
+    about = f"{machine(environment())}, {max(row['date'] for row in SCORES.values())}."
+    text = TEXT.read_text(encoding="utf-8")
+    for name, part in (
+        ("DRAWS", table_of_draws()),
+        ("CURVES", table_of_sizes()),
+        ("MACHINE", about),
+    ):
+        text = text.replace(name, part)
+    PAGE.write_text(text, encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)} and {FIGURE.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
