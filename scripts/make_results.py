@@ -26,7 +26,7 @@ import yaml
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_counts
 from slotfill.inference.tagging import predict
-from slotfill.lab.compare.significance import bootstrap_interval, mean_f1, paired_randomization_test
+from slotfill.lab.compare.significance import compare_f1
 from slotfill.runs.load import load_run
 
 ROOT = Path(__file__).parent.parent
@@ -202,7 +202,10 @@ def ablation_rows(results: dict[str, list[Result]]) -> list[list[str]]:
             if not seeds:
                 continue
             ablation_counts, config_counts = counts(name, seeds), counts(config_name, seeds)
-            low, high = bootstrap_interval(ablation_counts, config_counts)
+            found = compare_f1(ablation_counts, config_counts)
+            interval, p = "one seed", ""
+            if found.interval is not None:
+                interval, p = "{:+.2f} to {:+.2f}".format(*found.interval), f"{found.p:.3f}"
             rows.append(
                 [
                     f"`{config_name}`",
@@ -210,9 +213,9 @@ def ablation_rows(results: dict[str, list[Result]]) -> list[list[str]]:
                     str(len(seeds)),
                     spread([run.f1("valid") for run in results[name]]),
                     spread([run.f1("test") for run in results[name]]),
-                    f"{mean_f1(ablation_counts) - mean_f1(config_counts):+.2f}",
-                    f"{low:+.2f} to {high:+.2f}",
-                    f"{paired_randomization_test(ablation_counts, config_counts):.3f}",
+                    f"{found.difference:+.2f}",
+                    interval,
+                    p,
                 ]
             )
     return rows
@@ -249,7 +252,7 @@ def _ideas(rows: list[list[str]]) -> str:
 
 A config with a change, trained by one process, against the config itself with the same seeds and
 its own number of processes, which changes the random numbers: the difference in mean test F1, its
-95 % interval (bootstrap over sentences) and its p-value (paired approximate randomization).
+95 % interval and its p-value over seeds and sentences ([compare.md](compare.md#the-statistics)).
 
 {table(head, rows)}
 

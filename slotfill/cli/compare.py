@@ -42,7 +42,7 @@ def compare(
             help="Built-in configs, YAML files or folders of them; overrides apply to all.",
         ),
     ],
-    seeds: Seeds = "1,2,3",
+    seeds: Seeds = "1,2,3,4,5",
     data: Annotated[
         list[str] | None,
         Option(

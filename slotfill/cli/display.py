@@ -457,7 +457,7 @@ def print_diff(diff: Diff, name: str, systems: Sequence[str], limit: int) -> Non
     echo(
         f"F1 {diff.f1_a:.2f} (A), {diff.f1_b:.2f} (B): {diff.difference:+.2f}, 95% interval"
         f" {low:+.2f} to {high:+.2f}, p = {diff.p:.4f}, {significant}"
-        " (paired approximate randomization over sentences)"
+        " (of these outputs; for other seeds and sentences: slotfill compare)"
     )
 
 

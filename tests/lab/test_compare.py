@@ -21,7 +21,7 @@ from slotfill.config.builtin import builtin_config_names, expand_configs, load_c
 from slotfill.config.validate import parse_config
 from slotfill.evaluation.metrics import compute_f1
 from slotfill.lab.compare import jobs
-from slotfill.lab.compare.significance import correct_holm, paired_randomization_test
+from slotfill.lab.compare.significance import compare_f1, correct_holm
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.train import train
 
@@ -137,8 +137,9 @@ def test_differences_are_computed_from_the_saved_counts(compared):
             )
             assert compute_f1(one.sum(axis=1)) == pytest.approx(list(found["f1s"].values()))
             assert against["difference"] == pytest.approx(found["mean"] - first["mean"])
-            assert against["p"] == paired_randomization_test(one, other)
-            assert against["interval"][0] <= against["difference"] <= against["interval"][1]
+            expected = compare_f1(one, other)
+            assert against["p"] == expected.p
+            assert against["interval"] == list(expected.interval)
             ps.append(against["p"])
         corrected = [
             config["corpora"]["corpus"]["splits"][split]["difference_from_first"]["p_corrected"]
@@ -150,7 +151,8 @@ def test_differences_are_computed_from_the_saved_counts(compared):
 def test_tables_on_the_terminal_and_in_markdown(compared):
     report = read_report(compared)
     out, page = (compared / "out.txt").read_text(), (compared / "c.md").read_text()
-    assert max(map(len, out.splitlines()[13:-4])) <= 80
+    assert max(len(line) for line in out.splitlines() if line[:1] in "┃│") <= 80
+    assert "Warning: 2 seeds, so only large differences are found" in out
     for config in report["configs"]:
         about = config["corpora"]["corpus"]
         found = about["splits"]["test"]
@@ -442,9 +444,10 @@ def test_a_failed_run_does_not_stop_the_others(desk, cli):
         "difference_from_first": None,
     }
     assert report["runs"][1]["failed"].startswith("the loss became")
-    assert report["configs"][2]["corpora"]["corpus"]["splits"]["test"]["difference_from_first"][
-        "seeds"
-    ] == [1]
+    found = report["configs"][2]["corpora"]["corpus"]["splits"]["test"]["difference_from_first"]
+    assert list(found) == ["difference", "interval", "p", "p_corrected"]
+    assert found["p"] is None and "Warning: 1 seed, so nothing is tested" in result.out
+    assert f"{found['difference']:+.2f}, not tested" in result.out and "*" not in result.out
     names = ["one-seed1", "one-seed1.json", "two-seed1", "two-seed1.json"]
     assert sorted(path.name for path in (OUT / "corpus").iterdir()) == names
 

@@ -140,7 +140,15 @@ def test_folds_of_changed_sentences_are_an_error(desk, cli):
 
 
 def test_percentages_train_on_nested_parts_and_score_on_the_same_sentences(desk, cli):
-    words = ["compare", "tiny.yaml", "train.epochs=3", "--percentages", "100,25,50"]
+    words = [
+        "compare",
+        "tiny.yaml",
+        "train.epochs=3",
+        "--percentages",
+        "100,25,50",
+        "--seeds",
+        "1,2,3",
+    ]
     files = ["--json", "c.json", "--markdown", "c.md", "--figure", "curve.svg"]
     result = cli(*words, *files)
     assert (result.code, result.err) == (0, "")

@@ -1,4 +1,4 @@
-"""Significance tests against exact enumeration, and Holm's correction against examples."""
+"""Significance tests: simulated null experiments, exact enumeration, and examples of Holm's."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import pytest
 from slotfill.evaluation.metrics import compute_f1
 from slotfill.lab.compare.significance import (
     bootstrap_interval,
+    compare_f1,
     correct_holm,
     mean_f1,
     paired_randomization_test,
+    student_quantile,
+    student_tail,
 )
 
 
@@ -38,6 +41,119 @@ def systems(sentences, seeds, better, seed=0):
         return np.stack([right, np.full_like(right, 2), np.full_like(right, 2)], axis=2)
 
     return one(0.6 + better), one(0.6)
+
+
+def simulate(random, base, seeds, *, better=0.0, spread=0.4, taste=0.0):
+    """Counts of a config on sentences of the difficulty `base`, in logits.
+
+    better: how much better the config is; spread: the deviation of how good a seed is; taste: that
+    of how good the config is on a sentence, whatever the seed.
+    """
+    logits = base + better + random.normal(0, taste, len(base))
+    logits = logits + random.normal(0, spread, (seeds, 1)) + random.normal(0, 1, (seeds, len(base)))
+    right = random.random(logits.shape) < 1 / (1 + np.exp(-logits))
+    missed = ~right & (random.random(logits.shape) < 0.5)
+    return np.stack([right, ~missed, np.ones_like(right)], axis=2).astype(np.int64)
+
+
+def share_significant(experiments, seeds=3, better=0.0, sentences=150, **options):
+    """The share of simulated experiments in which two configs differ significantly."""
+    random = np.random.default_rng(5)
+    ps = []
+    for _ in range(experiments):
+        base = random.normal(2, 2, sentences)
+        one = simulate(random, base, seeds, better=better, **options)
+        ps.append(compare_f1(one, simulate(random, base, seeds, **options)).p)
+    return np.mean(np.array(ps) < 0.05)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"seeds": 2, "spread": 1.5},
+        {"spread": 0.0},
+        {"taste": 2.0, "spread": 0.2, "seeds": 6, "sentences": 80},
+    ],
+    ids=str,
+)
+def test_one_in_twenty_equal_configs_differ_significantly(options):
+    # 2.576 standard deviations of the share of 400: by chance, 1 in 100 nominal tests is outside.
+    margin = 2.576 * (0.05 * 0.95 / 400) ** 0.5
+    assert share_significant(400, **options) == pytest.approx(0.05, abs=margin)
+
+
+def test_a_test_over_sentences_alone_is_not_nominal():
+    random = np.random.default_rng(5)
+    ps = []
+    for _ in range(60):
+        base = random.normal(2, 2, 150)
+        one, other = (simulate(random, base, 3, spread=1.5) for _ in range(2))
+        ps.append(paired_randomization_test(one, other, draws=300))
+    assert np.mean(np.array(ps) < 0.05) > 0.3
+
+
+def test_differences_are_found_and_more_seeds_find_smaller_ones():
+    three, five, ten = (share_significant(100, n, better=0.8) for n in (3, 5, 10))
+    assert 0.2 < three < five - 0.1 < ten - 0.2
+
+
+def test_differences_of_f1_are_compared_as_student_compared_means():
+    # Without sentences of which a system knows more than the other, it is the t-test of the seeds.
+    one, other = (np.zeros((3, 1000, 3), np.int64) for _ in range(2))
+    random = np.random.default_rng(0)
+    for system, rights in ((one, (930, 940, 950)), (other, (900, 905, 925))):
+        system[..., 1:] = 1
+        for seed, right in zip(system, rights, strict=True):
+            seed[random.permutation(1000)[:right], 0] = 1
+    found = compare_f1(one, other)
+    # Deviations 1 and 1.3229, pooled 1.1726: 3 / (1.1726 * sqrt(2 / 3)) = 3.1333, freedom 4.
+    assert found.difference == pytest.approx(3)
+    assert found.p == pytest.approx(0.03507, abs=0.004)
+    assert found.interval == pytest.approx((3 - 2.658, 3 + 2.658), abs=0.12)
+
+
+def test_interval_and_p_agree_and_a_difference_has_two_directions():
+    random = np.random.default_rng(1)
+    for _ in range(30):
+        base = random.normal(2, 2, 80)
+        one, other = simulate(random, base, 3, better=0.7), simulate(random, base, 4)
+        found, reverse = compare_f1(one, other), compare_f1(other, one)
+        low, high = found.interval
+        assert (low <= 0 <= high) == (found.p >= 0.05)
+        assert found.difference == pytest.approx((low + high) / 2)
+        assert found.difference == pytest.approx(mean_f1(one) - mean_f1(other))
+        assert reverse.interval == pytest.approx((-high, -low))
+        assert reverse.p == pytest.approx(found.p)
+
+
+def test_one_seed_is_not_tested():
+    found = compare_f1(ONE, np.concatenate([OTHER, OTHER]))
+    assert found.difference == pytest.approx(mean_f1(ONE) - mean_f1(OTHER))
+    assert (found.interval, found.p) == (None, None)
+
+
+def test_equal_seeds_are_no_certainty():
+    # Every seed has one error, by chance in another sentence: those of other seeds may have two.
+    one, other = (np.ones((3, 100, 3), np.int64) for _ in range(2))
+    one[[0, 1, 2], [5, 50, 95], 0] = 0
+    assert 0.05 < compare_f1(one, other).p < 1
+    assert compare_f1(other, other).p == 1 and compare_f1(other, other).interval == (0, 0)
+
+
+def test_student_distribution():
+    # Fisher & Yates, Statistical Tables, table III.
+    for freedom, level, t in (
+        (1, 0.05, 12.706),
+        (2, 0.01, 9.925),
+        (4, 0.05, 2.776),
+        (10, 0.001, 4.587),
+        (120, 0.05, 1.980),
+    ):
+        assert student_quantile(freedom, level) == pytest.approx(t, abs=0.0006)
+        assert student_tail(t, freedom) == pytest.approx(level, rel=0.002)
+    assert student_tail(0, 3.3) == 1
+    assert student_quantile(2, 0.05) > student_quantile(2.5, 0.05) > student_quantile(3, 0.05)
 
 
 def every_swap(one, other):

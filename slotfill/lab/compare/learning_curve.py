@@ -17,9 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slotfill.evaluation.metrics import compute_f1
-
-_STUDENT_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571)
-"""97.5 % quantiles of Student's t distribution with 1 to 5 degrees of freedom."""
+from slotfill.lab.compare.significance import student_quantile
 
 
 @dataclass(slots=True)
@@ -95,13 +93,6 @@ def fit_doubling(sizes: Sequence[int], counts: np.ndarray) -> Doubling | None:
     added /= np.maximum(labels.sum(axis=2, keepdims=True), 1)
     added *= weights[:, None, None] / seeds
     of_sentences = (added.sum(axis=(0, 1)) ** 2).sum() - (added**2).sum()
-    margin = _student_quantile(freedom) * float(of_runs + max(of_sentences, 0)) ** 0.5
+    margin = student_quantile(freedom) * float(of_runs + max(of_sentences, 0)) ** 0.5
     used_sizes = [size for size, use in zip(sizes, used, strict=True) if use]
     return Doubling(slope, (slope - margin, slope + margin), used_sizes)
-
-
-def _student_quantile(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's t distribution (Cornish & Fisher 1938)."""
-    if freedom <= len(_STUDENT_QUANTILES):
-        return _STUDENT_QUANTILES[freedom - 1]
-    return 1.960 + 2.372 / freedom + 2.823 / freedom**2 + 2.556 / freedom**3

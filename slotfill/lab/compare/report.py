@@ -21,12 +21,10 @@ from slotfill.lab.compare.jobs import Job, Plan, list_evaluated_splits, read_res
 from slotfill.lab.compare.learning_curve import LearningCurve, fit_doubling
 from slotfill.lab.compare.resampling import Subset
 from slotfill.lab.compare.significance import (
-    DRAWS,
     LEVEL,
-    bootstrap_interval,
+    Comparison,
+    compare_f1,
     correct_holm,
-    mean_f1,
-    paired_randomization_test,
 )
 from slotfill.runs.load import read_history, read_scores
 from slotfill.runs.manifest import ENVIRONMENT, RunFiles
@@ -36,9 +34,7 @@ INTENT_RATES = {"accuracy": "intents", "frame_accuracy": "frames"}
 """The rates of intents in a report, and their headings."""
 
 STATISTICS = {
-    "test": "paired approximate randomization; outputs of all seeds are swapped together",
-    "interval": "paired bootstrap over sentences, 95 %, percentiles",
-    "draws": DRAWS,
+    "test": "t-test over seeds and sentences, with the variance components of both",
     "level": LEVEL,
     "corrected": "Holm, over the configs compared with the first on one split of one corpus",
 }
@@ -60,17 +56,11 @@ class Spread:
         return f"{self.mean:.2f}" + ("" if self.deviation is None else f" ± {self.deviation:.2f}")
 
 
-@dataclass(slots=True)
-class Difference:
+@dataclass(frozen=True, slots=True)
+class Difference(Comparison):
     """Difference in F1 from the first config on the same sentences."""
 
-    seeds: list[int]
-    """Seeds that finished with both configs."""
-    difference: float
-    interval: tuple[float, float]
-    """95 % interval."""
-    p: float
-    p_corrected: float
+    p_corrected: float | None = None
     """Corrected for the number of configs."""
 
 
@@ -288,24 +278,25 @@ def _add_intervals(
 def _add_differences(
     configs: Sequence[ConfigReport], corpus: str, split: str, counts: Mapping[CountsKey, np.ndarray]
 ) -> None:
-    """Set `difference_from_first` of the other configs, over the seeds both have on `split`."""
-    first = configs[0].name
-    differences = []
-    for config in configs[1:]:
-        keys = [key for key in counts if key[:3] == (config.name, corpus, split)]
-        seeds = [key[3] for key in keys if (first, *key[1:]) in counts]
-        report = config.split(corpus, split)
-        if report is None or not seeds:
-            continue
-        a = np.stack([counts[config.name, corpus, split, seed] for seed in seeds])
-        b = np.stack([counts[first, corpus, split, seed] for seed in seeds])
-        p = paired_randomization_test(a, b)
-        difference = mean_f1(a) - mean_f1(b)
-        report.difference_from_first = Difference(seeds, difference, bootstrap_interval(a, b), p, p)
-        differences.append(report.difference_from_first)
-    corrected = correct_holm([against.p for against in differences])
-    for against, p in zip(differences, corrected, strict=True):
-        against.p_corrected = p
+    """Set `difference_from_first` of the other configs, each over the seeds that finished."""
+    by_config = defaultdict(list)
+    for (name, *place, _), rows in counts.items():
+        if place == [corpus, split]:
+            by_config[name].append(rows)
+    first = by_config.pop(configs[0].name, None)
+    if first is None:
+        return
+    compared = [
+        (report, compare_f1(np.stack(by_config[config.name]), np.stack(first)))
+        for config in configs[1:]
+        if (report := config.split(corpus, split)) and by_config[config.name]
+    ]
+    corrected = iter(correct_holm([found.p for _, found in compared if found.p is not None]))
+    for report, found in compared:
+        p_corrected = None if found.p is None else next(corrected)
+        report.difference_from_first = Difference(
+            found.difference, found.interval, found.p, p_corrected
+        )
 
 
 def _learning_curves(

@@ -1,18 +1,30 @@
 """Significance of the difference in F1 between two systems on the same sentences.
 
 Counts are `(seed, sentence, 3)`, as `slot_counts` returns them for each seed: correct, predicted
-and gold slots. The statistic is the mean over the seeds of F1. Sentences are the sampling unit: a
-sentence's outputs under all seeds are swapped, or resampled, together.
+and gold slots. The statistic is the difference of the means over the seeds of F1.
 
-Source: Noreen 1989, "Computer-Intensive Methods for Testing Hypotheses"; Yeh 2000, "More accurate
-tests for the statistical significance of result differences"; Efron 1979; Berg-Kirkpatrick, Burkett
-& Klein 2012, "An Empirical Investigation of Statistical Significance in NLP"; Holm 1979, "A Simple
-Sequentially Rejective Multiple Test Procedure"
+`compare_f1` is about configs: would the difference hold with other seeds and other sentences? It is
+a t-test whose variance has two components. One is that of the mean over the seeds, pooled over both
+systems. The other is that of the sentences, on which one system may be better than the other for
+every seed; it is the variance over sentences of what each adds to the difference, to first order,
+less what the seeds alone add to that variance, which the first component already has (two-way
+clustering). The degrees of freedom are Satterthwaite's.
+
+`paired_randomization_test` and `bootstrap_interval` are about two trained networks, or any two
+outputs: would their difference hold on other sentences? They ignore that another seed would have
+given other networks. A sentence's outputs under all seeds are swapped, or resampled, together.
+
+Source: Student 1908; Satterthwaite 1946; Cameron, Gelbach & Miller 2011, "Robust Inference With
+Multiway Clustering"; Noreen 1989, "Computer-Intensive Methods for Testing Hypotheses"; Yeh 2000,
+"More accurate tests for the statistical significance of result differences"; Efron 1979;
+Berg-Kirkpatrick, Burkett & Klein 2012, "An Empirical Investigation of Statistical Significance in
+NLP"; Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure"
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,14 +33,97 @@ from slotfill.evaluation.metrics import compute_f1
 LEVEL = 0.05
 """Significance level."""
 
+ENOUGH_SEEDS = 5
+"""With fewer, only a large difference is found."""
+
 DRAWS = 10_000
 _CHUNK = 500
 """Samples that are drawn at a time."""
+
+_POINTS = 10_000
+"""Intervals over which the density of Student's t distribution is summed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A difference in F1; without an interval and p if one of the systems has a single seed."""
+
+    difference: float
+    interval: tuple[float, float] | None = None
+    """95 % interval."""
+    p: float | None = None
 
 
 def mean_f1(counts: np.ndarray) -> float:
     """Return the mean over the seeds of F1, in percent."""
     return float(compute_f1(counts.sum(axis=1)).mean())
+
+
+def compare_f1(a: np.ndarray, b: np.ndarray) -> Comparison:
+    """Return F1(a) - F1(b), with its 95 % interval and p over seeds and sentences.
+
+    The systems may have different numbers of seeds; seeds are not paired.
+    """
+    difference = mean_f1(a) - mean_f1(b)
+    freedom = len(a) + len(b) - 2
+    if min(len(a), len(b)) < 2:
+        return Comparison(difference)
+    scale = (1 / len(a) + 1 / len(b)) / freedom
+    added = [_added_by_sentence(counts) for counts in (a, b)]
+    of_seeds = scale * sum(_squares(each.sum(axis=1)) for each in added)
+    independent = scale * sum(_squares(each) for each in added)
+    change = added[0].mean(axis=0) - added[1].mean(axis=0)
+    sentences = len(change)
+    of_sentences = max(sentences * float(change.var()) - independent, 0.0)
+    if of_seeds < 1e-12:  # All seeds of a system happen to have the same F1.
+        of_seeds = independent
+    variance = of_seeds + of_sentences
+    if variance == 0:
+        return Comparison(difference, (difference, difference), float(difference == 0))
+    squares = of_seeds**2 / freedom + of_sentences**2 / max(sentences - 1, 1)
+    freedom_of_both = variance**2 / squares
+    margin = student_quantile(freedom_of_both) * variance**0.5
+    p = student_tail(abs(difference) / variance**0.5, freedom_of_both)
+    return Comparison(difference, (difference - margin, difference + margin), p)
+
+
+def _added_by_sentence(counts: np.ndarray) -> np.ndarray:
+    """Return what each sentence adds to F1 of each seed beyond the mean, `(seed, sentence)`.
+
+    The sum over the sentences is exactly F1 of the seed less the mean over the seeds.
+    """
+    correct, predicted, gold = np.moveaxis(counts.astype(np.float64), -1, 0)
+    labels = predicted + gold
+    total = np.maximum(labels.sum(axis=1, keepdims=True), 1)
+    return (200 * correct - mean_f1(counts) * labels) / total
+
+
+def _squares(values: np.ndarray) -> float:
+    """Return the sum of the squared deviations from the mean over the first axis."""
+    return float(((values - values.mean(axis=0)) ** 2).sum())
+
+
+def student_tail(t: float, freedom: float) -> float:
+    """Return the probability of a value above t or below -t under Student's t distribution."""
+    angles, tails = _student_tails(freedom)
+    return float(np.interp(np.arctan(t / freedom**0.5), angles, tails))
+
+
+def student_quantile(freedom: float, level: float = LEVEL) -> float:
+    """Return the t that is exceeded, in either direction, with the probability `level`."""
+    angles, tails = _student_tails(freedom)
+    return float(np.tan(np.interp(level, tails[::-1], angles[::-1])) * freedom**0.5)
+
+
+def _student_tails(freedom: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return angles from 0 to 90 degrees, and the `student_tail` of each.
+
+    With t = tan(angle) * sqrt(freedom), the density is cos(angle) ** (freedom - 1).
+    """
+    angles = np.linspace(0, np.pi / 2, _POINTS + 1)
+    areas = np.cos((angles[:-1] + angles[1:]) / 2) ** (freedom - 1)
+    tails = np.append(areas[::-1].cumsum()[::-1], 0.0)
+    return angles, tails / tails[0]
 
 
 def paired_randomization_test(a: np.ndarray, b: np.ndarray, draws: int = DRAWS) -> float:

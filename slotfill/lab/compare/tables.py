@@ -10,7 +10,7 @@ from slotfill.lab.compare.report import (
     Difference,
     SplitReport,
 )
-from slotfill.lab.compare.significance import LEVEL
+from slotfill.lab.compare.significance import ENOUGH_SEEDS, LEVEL
 
 COSTS = {
     "parameters": "parameters",
@@ -73,6 +73,8 @@ def _difference(scores: SplitReport | None) -> str:
     if scores is None or scores.difference_from_first is None:
         return ""
     difference = scores.difference_from_first
+    if difference.interval is None:
+        return f"{difference.difference:+.2f}, not tested"
     low, high = difference.interval
     interval = f"{difference.difference:+.2f} ({low:+.2f}, {high:+.2f})"
     return f"{interval}, {difference.p:.4f}{_mark(difference)}"
@@ -80,9 +82,9 @@ def _difference(scores: SplitReport | None) -> str:
 
 def _mark(difference: Difference | None) -> str:
     """Return `*` if the difference is significant, `**` if it also is after correction."""
-    if difference is None or difference.p >= LEVEL:
+    if difference is None or difference.p is None or difference.p >= LEVEL:
         return ""
-    return "*" if difference.p_corrected >= LEVEL else "**"
+    return "**" if difference.p_corrected is not None and difference.p_corrected < LEVEL else "*"
 
 
 def legend(report: ComparisonReport) -> list[str]:
@@ -95,12 +97,16 @@ def legend(report: ComparisonReport) -> list[str]:
     lines = [f"F1 in percent over complete slots{spread}."]
     if report.folds:
         lines.append("95% interval of F1: over the sentences of all folds together.")
-    if len(report.configs) > 1:
+    if len(report.configs) > 1 and seeds > 1:
         lines += [
             f"Difference from {report.configs[0].name}: * p < {LEVEL}, ** also when corrected for"
             " the number of configs (Holm).",
-            "p: paired approximate randomization; interval: paired bootstrap; both over sentences.",
+            "p and interval: t-test over seeds and sentences, for other seeds and other sentences.",
         ]
+    if len(report.configs) > 1 and seeds < ENOUGH_SEEDS:
+        found = "only large differences are found" if seeds > 1 else "nothing is tested"
+        enough = ",".join(map(str, range(1, ENOUGH_SEEDS + 1)))
+        lines.append(f"Warning: {format_count(seeds, 'seed')}, so {found}; add --seeds {enough}.")
     lines.append("Speeds: medians; runs that train in parallel slow each other down.")
     if failed:
         lines.append(f"! {failed} of {len(report.runs)} runs failed and are excluded.")
