@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,9 +19,9 @@ from slotfill.data.augmentation import replace_mentions
 from slotfill.data.batching import bucket_batches, make_batch
 from slotfill.data.corpus import read_sentences
 from slotfill.data.formats.jsonl import Jsonl
-from slotfill.data.json_objects import JsonObject, read_row_objects
+from slotfill.data.json_objects import JsonObject, read_row_objects, shorten
 from slotfill.data.schemes import slots_to_tags
-from slotfill.data.sentence import MAX_TOKENS, Sentence, check_size, intent_names
+from slotfill.data.sentence import MAX_TOKENS, Sentence, Slot, check_size, intent_names
 from slotfill.data.splits import read_text
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.vocab import Vocab
@@ -29,7 +30,7 @@ from slotfill.inference.confidence import softmax
 from slotfill.inference.decoding import Scores, Transitions
 from slotfill.inference.marginals import average_scores, tag_marginals
 from slotfill.inference.tagging import BATCH_SIZE, BATCH_TOKENS
-from slotfill.runs.load import Run, load_run, open_run
+from slotfill.runs.load import Run, load_run, open_run, parse_run_config
 from slotfill.training.distillation import SoftTarget, one_hot
 
 STUDENT: dict[str, Any] = {
@@ -63,8 +64,9 @@ def student_config(
     runs = [path for path in map(Path, distil["teachers"]) if not _is_predictions(path)]
     own: dict[str, Any] = {}
     if runs:
-        teacher = load_run(runs[0]).config
-        dumped = teacher.model_dump()
+        files = open_run(runs[0])
+        config_file = files["config.yaml"]
+        dumped = parse_run_config(config_file, files.path, is_packed=files.is_packed).model_dump()
         own = {"data": dumped["data"]}
     if config is not None:
         name, loaded = load_config(config, words)
@@ -205,22 +207,84 @@ def load_teacher(path: Path, config: Config, tokenizer: Tokenizer) -> Run:
     return run
 
 
+class FilePrediction(NamedTuple):
+    """The labels of a sentence with their probabilities, independent of each other."""
+
+    slots: Sequence[Slot]
+    confidences: Sequence[float]
+    intent: str | None
+    intent_confidence: float
+
+    def fill(self, vocab: Vocab, marginals: np.ndarray, pairs: np.ndarray) -> None:
+        """Set the marginals `(time, tags)` and the expected counts of pairs `(tags, tags)`."""
+        outside = vocab.tag_ids["O"]
+        marginals[:, outside] = 1
+        is_inside = np.zeros(len(marginals), bool)
+        for slot, confidence in zip(self.slots, self.confidences, strict=True):
+            tags = slots_to_tags([slot], slot.end, vocab.scheme)[slot.start :]
+            ids = [vocab.tag_ids[tag] for tag in tags]
+            marginals[slot.start : slot.end, outside] = 1 - confidence
+            marginals[np.arange(slot.start, slot.end), ids] += confidence
+            np.add.at(pairs, (ids[:-1], ids[1:]), confidence)
+            pairs[outside, outside] += (1 - confidence) * (len(ids) - 1)
+            is_inside[slot.start + 1 : slot.end] = True
+        for time in np.flatnonzero(~is_inside[1:]) + 1:
+            pairs += np.outer(marginals[time - 1], marginals[time])
+
+
+def _read_prediction(sentence: Sentence, row: Mapping[str, Any]) -> FilePrediction:
+    """Return a prediction; a slot without a confidence has that of its sentence, or is certain.
+
+    Raises DataError for a confidence that is no probability.
+    """
+
+    def probability(value: Any) -> float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 <= value <= 1:
+            found = "expected a number from 0 to 1 as a confidence, found"
+            raise DataError(f"{sentence.location}: {found} {shorten(value)}")
+        return float(value)
+
+    slots = row.get("slots")
+    own = {
+        (slot.get("name"), slot.get("start"), slot.get("end")): slot.get("confidence")
+        for slot in (slots if isinstance(slots, list) else [])
+    }
+    general = row.get("confidence", 1.0)
+    confidences = [own.get((slot.name, *sentence.span(slot))) for slot in sentence.slots or ()]
+    return FilePrediction(
+        sentence.slots or (),
+        [probability(general if each is None else each) for each in confidences],
+        sentence.intent,
+        probability(row.get("intent_confidence", 1.0)),
+    )
+
+
 class FileTeacher(Teacher):
     """Predictions in JSON lines, of any tool.
 
     A slot with the confidence c is one with the probability c, and else its tokens are in none.
     """
 
-    def __init__(self, path: Path, tokenizer: Tokenizer) -> None:
-        """Read the predictions; raises DataError where a slot begins or ends inside a token."""
+    def __init__(self, path: Path, config: Config, tokenizer: Tokenizer) -> None:
+        """Read the predictions.
+
+        Raises DataError for a slot that begins or ends inside a token, or a confidence that is no
+        probability.
+        """
         self.sentences = read_sentences(
             path, format="jsonl", tokenizer=tokenizer, misaligned="error"
         ).sentences
         self.slot_names = sorted({s.name for each in self.sentences for s in each.slots or ()})
+        tags = (
+            slots_to_tags(each.slots or [], len(each.tokens), config.scheme)
+            for each in self.sentences
+        )
+        self.tags = list(dict.fromkeys(chain.from_iterable(tags)))
         objects = [row for row in read_row_objects(path) if isinstance(row, JsonObject)]
         rows = {row.location: row.items for row in objects}
         self.predictions = {
-            tuple(sentence.tokens): (sentence, rows[sentence.location])
+            tuple(sentence.tokens): _read_prediction(sentence, rows[sentence.location])
             for sentence in self.sentences
         }
 
@@ -235,12 +299,10 @@ class FileTeacher(Teacher):
             if prediction is None:
                 continue
             known[row] = 1
-            predicted, items = prediction
-            own = marginals[row, : len(sentence.tokens)]
-            _add_slots(predicted, _confidences(predicted, items), vocab, own, pairs[row])
-            if vocab.intents and predicted.intent:
-                share = _probability(items.get("intent_confidence"))
-                ids = np.isin(vocab.intent_names, intent_names(predicted.intent))
+            prediction.fill(vocab, marginals[row, : len(sentence.tokens)], pairs[row])
+            ids = np.isin(vocab.intent_names, intent_names(prediction.intent))
+            if ids.any():
+                share = prediction.intent_confidence
                 others = 0.0 if vocab.is_multi_intent else (1 - share) / max(1, len(ids) - 1)
                 intents[row] = np.where(ids, share, others)
         return Distributions(known, marginals, pairs, intents if intents.any() else None)
@@ -342,7 +404,7 @@ def prepare(config: Config, labelled: Sequence[Sentence], tokenizer: Tokenizer) 
 
     for path in map(Path, distil.teachers):
         if _is_predictions(path):
-            predictions = FileTeacher(path, tokenizer)
+            predictions = FileTeacher(path, config, tokenizer)
             _check_slots(path, predictions.slot_names, slot_names)
             add(predictions.sentences)
             teachers.append(predictions)
@@ -422,45 +484,3 @@ def _selection(names: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
         if name in places:
             matrix[index, places[name]] = 1
     return matrix
-
-
-def _confidences(sentence: Sentence, row: Mapping[str, Any]) -> list[float]:
-    """Return the confidence of each slot of a prediction: its own, else that of the sentence."""
-    slots = row.get("slots")
-    own = {
-        (slot.get("name"), slot.get("start"), slot.get("end")): slot.get("confidence")
-        for slot in (slots if isinstance(slots, list) else [])
-    }
-    general = row.get("confidence")
-    return [
-        _probability(own.get((slot.name, *sentence.span(slot)), general))
-        for slot in sentence.slots or ()
-    ]
-
-
-def _probability(value: Any) -> float:
-    """Return a confidence as a probability, 1 without one."""
-    return min(1.0, max(0.0, float(value))) if isinstance(value, int | float) else 1.0
-
-
-def _add_slots(
-    sentence: Sentence,
-    confidences: Sequence[float],
-    vocab: Vocab,
-    marginals: np.ndarray,
-    pairs: np.ndarray,
-) -> None:
-    """Set the marginals `(time, tags)` and pairs of slots that are independent of each other."""
-    outside = vocab.tag_ids["O"]
-    marginals[:, outside] = 1
-    inside = np.zeros(len(marginals), bool)
-    for slot, confidence in zip(sentence.slots or (), confidences, strict=True):
-        tags = slots_to_tags([slot], slot.end, vocab.scheme)[slot.start :]
-        ids = [vocab.tag_ids[tag] for tag in tags]
-        marginals[slot.start : slot.end, outside] = 1 - confidence
-        marginals[np.arange(slot.start, slot.end), ids] += confidence
-        np.add.at(pairs, (ids[:-1], ids[1:]), confidence)
-        pairs[outside, outside] += (1 - confidence) * (len(ids) - 1)
-        inside[slot.start + 1 : slot.end] = True
-    for time in np.flatnonzero(~inside[1:]) + 1:
-        pairs += np.outer(marginals[time - 1], marginals[time])

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from slotfill.config.builtin import load_config
 from slotfill.data.augmentation import replace_mentions
 from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Hypotheses, Scores, Transitions, legal_transitions
 from slotfill.inference.marginals import average_scores, tag_marginals
 from slotfill.model.taggers.crf import CRF
 from slotfill.model.taggers.softmax import Softmax
-from slotfill.runs.distil import student_config
+from slotfill.runs.distil import FileTeacher, student_config
 from slotfill.training.distillation import SoftTarget, one_hot, stack_targets
 
 SENTENCES = [
@@ -208,6 +210,26 @@ def test_intents_are_learned_from_teachers_that_predict_them(cli, desk):
     assert (result.code, "no teacher predicts intents" in result.err) == (2, True)
 
 
+def test_confidences_of_a_file_are_probabilities_of_its_slots(desk):
+    slots = [
+        {"name": "origin", "start": 6, "end": 14, "confidence": 0.8},
+        {"name": "destination", "start": 15, "end": 19},
+    ]
+    row = {"text": "leave New York Oslo now", "slots": slots, "confidence": 0.5}
+    (desk / "tool.jsonl").write_text(json.dumps(row) + "\n")
+    config = load_config("tiny.yaml")[1]
+    teacher = FileTeacher(desk / "tool.jsonl", config, Tokenizer())
+    vocab = Vocab.from_sentences(teacher.sentences, "iob2")
+    found = teacher.predict(teacher.sentences, vocab)
+    ids = [vocab.tag_ids[tag] for tag in ("O", "B-origin", "I-origin", "B-destination")]
+    wanted = [[1, 0, 0, 0], [0.2, 0.8, 0, 0], [0.2, 0, 0.8, 0], [0.5, 0, 0, 0.5], [1, 0, 0, 0]]
+    assert found.marginals[0][:, ids] == pytest.approx(np.array(wanted))
+    pairs = {("B-origin", "I-origin"): 0.8, ("I-origin", "B-destination"): 0.4}
+    for (first, second), count in pairs.items():
+        assert found.pairs[0, vocab.tag_ids[first], vocab.tag_ids[second]] == pytest.approx(count)
+    assert found.pairs.sum() == pytest.approx(4)
+
+
 def test_text_without_teachers_is_an_error(cli, desk):
     result = cli("train", "tiny.yaml", "distil.augment=5")
     assert result.code == 2
@@ -224,6 +246,8 @@ def test_text_without_teachers_is_an_error(cli, desk):
             "slot 'orgin', which no training sentence of the student has; did you mean 'origin'",
         ),
         (["tool.jsonl", "--config", "tiny.yaml", "--text", "tool.jsonl"], "orgin"),
+        (["sure.jsonl", "--config", "tiny.yaml"], "sure.jsonl:1: expected a number from 0 to 1"),
+        (["inside.jsonl", "--config", "tiny.yaml"], "inside.jsonl:1: slot 'origin'"),
         (["{run}", "scheme=bioes"], "set scheme=iob2"),
         (["{run}", "data.tokenizer=characters"], "set data.tokenizer=words"),
         (["{run}", "--text", "nosuch.txt"], "there is no file nosuch.txt"),
@@ -238,8 +262,13 @@ def test_teachers_that_do_not_fit_are_one_line(cli, desk, trained, words, messag
     (desk / "tool.jsonl").write_text(json.dumps({"text": "leave Oslo", "slots": slots}) + "\n")
     row = {"text": "leave Oslo", "slots": [{**slots[0], "name": "place"}]}
     (desk / "places.jsonl").write_text((json.dumps(row) + "\n") * 12)
+    wrong = {"sure": {"confidence": 93}, "inside": {"end": 8, "value": "Os"}}
+    for name, change in wrong.items():
+        slot = {**slots[0], "name": "origin", **change}
+        line = json.dumps({"text": "leave Oslo", "slots": [slot]})
+        (desk / f"{name}.jsonl").write_text(f"{line}\n")
     result = cli("distil", *(word.format(run=trained) for word in words), "--out", "student")
-    assert result.code == 2
+    assert result.code in (2, 3)
     assert message in result.err
     assert len(result.err.splitlines()) == 1
     assert not (desk / "student").exists()
