@@ -16,6 +16,7 @@ from slotfill.errors import RunError
 from slotfill.export.builder import ExportError
 from slotfill.export.to_onnx import export_model
 from slotfill.export.tracer import OnnxTracer
+from slotfill.inference.decoding import select_intents
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.model.encoders.base import Encoder
 from slotfill.model.ensemble import Ensemble
@@ -77,11 +78,19 @@ def test_exported_model_matches_torch(parts):
             make_batch(tokens, model.indexers),
             make_batch(tokens, engine.indexers),
         )
-        expected, actual = model.emissions(torch_batch), engine.emissions(onnx_batch)
-        assert actual.shape == expected.shape and actual.dtype == np.float32
-        for row, one, length in zip(actual, expected, torch_batch.lengths, strict=True):
+        expected, actual = model.scores(torch_batch), engine.scores(onnx_batch)
+        assert actual.emissions.shape == expected.emissions.shape
+        assert actual.emissions.dtype == np.float32
+        lengths = torch_batch.lengths
+        for row, one, length in zip(actual.emissions, expected.emissions, lengths, strict=True):
             np.testing.assert_allclose(row[:length], one[:length], atol=1e-4, rtol=1e-4)
-        assert engine.predict(onnx_batch) == model.predict(torch_batch)
+        assert actual.best_tags(lengths) == expected.best_tags(lengths)
+        logits, wanted = actual.intent_logits, expected.intent_logits
+        assert (logits is None) == (wanted is None) == (model.intent is None)
+        if logits is not None:
+            np.testing.assert_allclose(logits, wanted, atol=1e-4, rtol=1e-4)
+            intents = select_intents(logits, engine.is_multi_intent)
+            assert intents == select_intents(wanted, model.is_multi_intent)
 
 
 def test_features_of_phrases_are_exported_beside_the_cached_vectors():
