@@ -117,20 +117,20 @@ rules: [{slot: day, pattern: tomorrow}]
 """
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_predictions_have_resolved_values(jobs, desk, cli):
+def test_predictions_have_resolved_values(desk, cli):
     Path("cities.csv").write_text('Oslo,OSL,"the ""Tiger City"""\n\nParis\n')
     config = Path("tiny.yaml")
     config.write_text(config.read_text() + RESOLVED)
     assert cli("train", "tiny.yaml", "--out", "runs/a").code == 0
     Path("cities.csv").unlink()
     text = "fly from new york to OSLO tomorrow"
-    options = ["--now", "2026-12-31", "--jobs", jobs]
-    done = cli("predict", "runs/a", *options, "--format", "jsonl", text)
-    slots = json.loads(done.out)["slots"]
-    assert {slot["name"]: slot.get("resolved") for slot in slots} == {
-        "origin": "New York", "destination": "Oslo", "day": "2027-01-01"
-    }  # fmt: skip
+    for jobs in (1, 2):
+        options = ["--now", "2026-12-31", "--jobs", jobs]
+        done = cli("predict", "runs/a", *options, "--format", "jsonl", text)
+        slots = json.loads(done.out)["slots"]
+        assert {slot["name"]: slot.get("resolved") for slot in slots} == {
+            "origin": "New York", "destination": "Oslo", "day": "2027-01-01"
+        }  # fmt: skip
     tagger = slotfill.load("runs/a", now=datetime(2026, 1, 1))
     assert [slot.resolved for slot in tagger.predict([text])[0].slots] == [
         "New York", "Oslo", "2026-01-02"

@@ -263,8 +263,9 @@ def test_corpus_without_intents_is_an_error(room, cli):
             "intent: unknown intent 'crf', which is a tagger (allowed: attention, mean)",
         ),
         (
-            "intent={dropout: 0.1}",
-            "intent.name: is needed and not given (allowed: attention, mean)",
+            "intent={name: null, dropout: 0.1}",
+            "intent: must be the name of one intent (allowed: attention, mean), found keys and"
+            " values",
         ),
         ("intent.feed=maybe", "intent.feed: must be true or false, found 'maybe'"),
         ("intent.weight=0", "intent.weight: must be more than 0, found 0"),
@@ -277,6 +278,13 @@ def test_corpus_without_intents_is_an_error(room, cli):
 def test_errors_in_the_intent_config_are_one_line(override, message, room, cli):
     result = cli("check", "tiny.yaml", override)
     assert (result.code, result.err) == (2, f"slotfill: command line: {message}\n")
+
+
+def test_options_alone_are_of_the_head_that_is_there(room, cli):
+    assert cli("check", "tiny.yaml", "intent={dropout: 0.2}").code == 0
+    refused = cli("check", "tiny.yaml", "intent=null", "intent={dropout: 0.2}")
+    message = "intent.name: is needed and not given (allowed: attention, mean)"
+    assert (refused.code, refused.err) == (2, f"slotfill: command line: {message}\n")
 
 
 def test_resumed_training_gives_identical_weights(room, monkeypatch):
@@ -320,7 +328,7 @@ def test_compare_reports_intent_scores(room, cli):
         "compare",
         "slots.yaml",
         "tiny.yaml",
-        "train.epochs=4",
+        "train.epochs=2",
         "--seeds",
         "1,2",
         "--json",
@@ -342,7 +350,7 @@ def test_compare_reports_intent_scores(room, cli):
     shown = result.out.partition("Sentences with correct intents, and correct frames")[2]
     for rate in actual.values():
         assert f"{rate['mean']:.2f} ± {rate['deviation']:.2f}" in shown
-    result = cli("compare", "slots.yaml", "train.epochs=4", "--seeds", "1,2")
+    result = cli("compare", "slots.yaml", "train.epochs=2", "--seeds", "1,2")
     assert result.code == 0 and "intents" not in result.out, (
         "nothing to show where none are learned"
     )

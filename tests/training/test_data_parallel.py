@@ -186,13 +186,10 @@ def test_workers_listen_on_loopback_only():
 
 def test_bfloat16_learns():
     """Only matrix products are bfloat16; weights, averages and the loss are float32."""
-    trainer = run(
-        make_trainer(
-            "train.precision=bfloat16", "train.epochs=30", "train.ema_decay=0.8", "train.patience=0"
-        )
-    )
-    exact = run(make_trainer("train.epochs=30", "train.ema_decay=0.8", "train.patience=0"))
+    settings = ("train.epochs=30", "train.ema_decay=0.8", "train.patience=0")
+    trainer = run(make_trainer("train.precision=bfloat16", *settings))
+    exact = run(make_trainer(*settings), epochs=1)
     assert trainer.history[-1].loss < 0.4 * trainer.history[0].loss and trainer.best.valid_f1 > 90
     assert {value.dtype for value in trainer.best_weights.values()} == {torch.float32}
-    assert history(trainer) != history(exact)
+    assert trainer.history[0].loss != exact.history[0].loss
     assert trainer.history[0].loss == pytest.approx(exact.history[0].loss, rel=0.05)
