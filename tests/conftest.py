@@ -18,6 +18,7 @@ from functools import cache
 from io import BufferedReader, FileIO, TextIOWrapper
 from multiprocessing import forkserver
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -94,6 +95,20 @@ def pytest_collection_finish() -> None:
     """Leave what is there out of the searches for garbage from here on."""
     gc.freeze()
     gc.enable()
+
+
+_FOLDER = TemporaryDirectory(prefix="slotfill-tests-")
+
+
+@contextmanager
+def empty_folder() -> Iterator[Path]:
+    """Yield a folder, which is emptied: to remove it takes some disks longer than an example."""
+    folder = Path(_FOLDER.name)
+    try:
+        yield folder
+    finally:
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from itertools import repeat
 from pathlib import Path
 
 import pytest
+from conftest import empty_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,8 +73,8 @@ def read(path: Path, format: str) -> list[Sentence]:
 @given(drawn=st.lists(sentences(), min_size=1, max_size=3))
 @settings(max_examples=10, derandomize=True)
 def test_converting_keeps_everything_or_writes_nothing(source, drawn):
-    with tempfile.TemporaryDirectory() as folder:
-        first = Path(folder, "first")
+    with empty_folder() as folder:
+        first = folder / "first"
         try:
             write_sentences(first, drawn, format=source)
         except DataError:
@@ -82,7 +82,7 @@ def test_converting_keeps_everything_or_writes_nothing(source, drawn):
             return
         before = read(first, source)
         for target in writable_formats():
-            second = Path(folder, target)
+            second = folder / target
             try:
                 convert_file(first, second, from_format=source, to_format=target)
             except DataError as error:
@@ -99,8 +99,8 @@ def test_every_format_keeps_plain_sentences():
     for format in writable_formats():
         part = FORMATS.part(format).load()
         sentence.intent = "flight" if part.holds_intents else None
-        with tempfile.TemporaryDirectory() as folder:
-            path, back = Path(folder, "x"), Path(folder, "back.jsonl")
+        with empty_folder() as folder:
+            path, back = folder / "x", folder / "back.jsonl"
             write_sentences(path, [sentence], format=format)
             convert_file(path, back, from_format=format)
             assert list(map(describe, read(back, "jsonl"))) == [describe(sentence)]

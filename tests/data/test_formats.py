@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 from itertools import pairwise
-from pathlib import Path
 from unicodedata import normalize
 
 import pytest
+from conftest import empty_folder
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
@@ -61,8 +60,8 @@ def arrange(sentences, format):
 
 
 def there_and_back(sentences, format, scheme="iob2", tokenizer="words", labelled=True):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "split")
+    with empty_folder() as folder:
+        path = folder / "split"
         write_sentences(path, sentences, format=format, scheme=scheme)
         reading = read_sentences(
             path,
@@ -72,7 +71,7 @@ def there_and_back(sentences, format, scheme="iob2", tokenizer="words", labelled
             keep_tokens=True,
             labelled=labelled,
         )
-        assert [entry.name for entry in Path(folder).iterdir()] == ["split"]
+        assert [entry.name for entry in folder.iterdir()] == ["split"]
     assert reading.repaired_tags == 0
     return reading.sentences
 

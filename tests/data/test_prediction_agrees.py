@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import pytest
+from conftest import empty_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,8 +66,8 @@ def test_a_file_is_tokenized_as_prediction_tokenizes_its_texts(
     format, tokenizer, normalization, data
 ):
     sentences = data.draw(corpora(format))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "train")
+    with empty_folder() as folder:
+        path = folder / "train"
         try:
             write_sentences(path, sentences, format=format)
             reading = read_sentences(
@@ -87,8 +86,8 @@ def test_a_file_is_tokenized_as_prediction_tokenizes_its_texts(
 @given(sentences=corpora("brackets"))
 @settings(max_examples=100, derandomize=True)
 def test_slots_inside_tokens_keep_their_characters(tokenizer, sentences):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "train.brackets")
+    with empty_folder() as folder:
+        path = folder / "train.brackets"
         write_sentences(path, sentences)
         try:
             reading = read_sentences(path, tokenizer=tokenizer)
@@ -201,8 +200,8 @@ class HashingEngine:
 @EXAMPLES
 def test_evaluate_scores_what_predict_gives_for_the_texts(format, tokenizer, misaligned, data):
     sentences = data.draw(corpora(format))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "train")
+    with empty_folder() as folder:
+        path = folder / "train"
         config = Config(
             data=DataConfig(
                 train=str(path), format=format, tokenizer=tokenizer, misaligned=misaligned

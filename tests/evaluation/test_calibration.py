@@ -173,7 +173,9 @@ def test_a_calibration_that_is_not_valid_is_refused(key, value, problem):
 
 
 def test_training_without_valid_says_that_confidences_are_not_calibrated(desk, cli):
-    result = cli("train", "tiny.yaml", "data={train: corpus/train.brackets, holdout: 0}")
+    result = cli(
+        "train", "tiny.yaml", "data={path: null, train: corpus/train.brackets, holdout: 0}"
+    )
     assert "Confidences are not calibrated: there are no valid sentences.\n" in result.out
 
 
