@@ -53,6 +53,7 @@ WORKS = {
 NEEDS_TRAIN = {
     "train": "train needs torch",
     "train data.path=many.brackets": "train needs torch",
+    "distil run": "distil needs torch",
     "predict run hello --engine torch": "engine torch needs torch",
     "predict run hello --device cuda": "device cuda needs torch",
     "predict bare hello": "bare is not exported, so prediction needs torch",
