@@ -428,6 +428,15 @@ class Config(StrictModel):
                 key="generator",
             )
 
+    @property
+    def external_files(self) -> list[str]:
+        """The files of the user's that the trained network depends on: all parts but loggers."""
+        data = self.model_dump()
+        del data["train"]["log"]
+        tokenizer = self.data.tokenizer
+        files = [*external_part_files(data), *([tokenizer] if tokenizer.endswith(".py") else [])]
+        return list(dict.fromkeys(files))
+
     @contextmanager
     def locate_errors(self) -> Iterator[None]:
         """Add to a ConfigError of the `with` block the location of each key that it names."""

@@ -73,11 +73,24 @@ class PartSource:
     path: Path
     module: str | None
     """The module of a built-in part; None: the part is user-defined."""
+    content: bytes | None = None
+    """The content of the file of a user-defined part: a file that is edited is another part."""
+
+    @cached_property
+    def code(self) -> str:
+        """The text of the file."""
+        content = self.path.read_bytes() if self.content is None else self.content
+        return content.decode("utf-8-sig")
+
+    @cached_property
+    def checksum(self) -> str:
+        """The SHA-256 checksum of a user-defined part."""
+        return hashlib.sha256(self.content or b"").hexdigest()
 
     @cached_property
     def tree(self) -> ast.Module:
         try:
-            return ast.parse(self.path.read_text(encoding="utf-8-sig"))
+            return ast.parse(self.code)
         except SyntaxError as error:
             raise ConfigError(f"{self.path}:{error.lineno or 1}: not Python: {error.msg}") from None
         except (ValueError, RecursionError, MemoryError) as error:
@@ -159,12 +172,15 @@ class PartSource:
         if self.module is not None:
             return getattr(importlib.import_module(self.module), self.class_node.name)
         class_name = self.class_node.name
-        name = "slotfill_part_" + hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
+        identity = hashlib.sha256(f"{self.path} {self.checksum}".encode()).hexdigest()
+        name = f"slotfill_part_{identity[:12]}"
         spec = importlib.util.spec_from_file_location(name, self.path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         try:
-            spec.loader.exec_module(module)
+            # Not by the loader, which may use the bytecode of a file that was edited since.
+            code = compile(self.code, str(self.path), "exec", dont_inherit=True)
+            exec(code, module.__dict__)
         except (Exception, SystemExit) as error:
             frames = extract_tb(error.__traceback__)
             lines = [frame.lineno for frame in frames if frame.filename == str(self.path)]
@@ -180,7 +196,10 @@ def user_part(file: str) -> PartSource:
     path = Path(file).resolve()
     if not path.is_file():
         raise ConfigError(f"there is no file {file}")
-    return _part_file(path, None)
+    try:
+        return _part_file(path, None, path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 class Registry:

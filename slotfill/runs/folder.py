@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import sys
 import weakref
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
 from functools import partial
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from slotfill.config.models import Config
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError, UsageError
-from slotfill.files import write_atomically
+from slotfill.files import parse_json, write_atomically
+from slotfill.runs.environment import environment, list_differences
 from slotfill.runs.load import (
     check_run_folder,
     parse_run_config,
@@ -32,9 +29,18 @@ from slotfill.runs.load import (
     parse_vocab,
     partial_path,
 )
-from slotfill.runs.manifest import CALIBRATION, FILES, VALUES, is_completed, write_run
+from slotfill.runs.manifest import (
+    CALIBRATION,
+    ENVIRONMENT,
+    FILES,
+    HISTORY,
+    VALUES,
+    is_completed,
+    write_run,
+)
+from slotfill.runs.sources import SOURCES, check_sources, render_sources
 from slotfill.training.loggers.base import Logger
-from slotfill.version import FORMAT, __version__
+from slotfill.version import FORMAT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,6 +99,11 @@ class RunFolder:
             if self.source == self.partial:
                 self._lock()
             self.config = parse_run_config(_read(self.source / "config.yaml"), self.source)
+            if not is_completed(self.source):
+                sources = self.source / SOURCES
+                content = _read(sources) if sources.exists() else None
+                hint = "train again with another --out"
+                check_sources(sources, content, self.config.external_files, hint)
         elif self.partial.is_dir():
             raise UsageError(f"{self.partial} was stopped in its first epoch; train it again")
         else:
@@ -153,10 +164,22 @@ class RunFolder:
             ) from None
         write_atomically(self.partial / "config.yaml", config.to_yaml())
         write_atomically(self.partial / "vocab.json", render_vocab(vocab.to_json()))
+        write_atomically(self.partial / ENVIRONMENT, json.dumps(environment(), indent=1))
+        if files := config.external_files:
+            write_atomically(self.partial / SOURCES, render_sources(files))
 
     def _lock(self) -> None:
         """Keep other processes from training here until `release`, or until this object is gone."""
         self.release = weakref.finalize(self, _lock_folder(self.partial))
+
+    def list_differences(self) -> list[str]:
+        """Return in what software and processor differ from those that the run began with."""
+        if self.source is None or not (path := self.source / ENVIRONMENT).exists():
+            return []
+        try:
+            return list_differences([parse_json(_read(path), {}), environment()])
+        except ValueError as error:
+            raise RunError(f"{path}: {error}; train the run again") from None
 
     def resources(self) -> dict[str, dict[str, Any]]:
         """Return what the parts of the stopped run read from files; nothing for a new run."""
@@ -226,14 +249,15 @@ class RunFolder:
             "config.yaml": self.config.to_yaml(),
             "vocab.json": render_vocab(vocab.to_json()),
             CALIBRATION: calibration.to_json(),
-            "environment.json": json.dumps(environment(), indent=1),
+            ENVIRONMENT: json.dumps(environment(), indent=1),
             "scores.json": json.dumps(scores, ensure_ascii=False, indent=1),
         }
         if vocab.values:
             contents[VALUES] = vocab.values.to_json()
         files = {name: text.encode() for name, text in contents.items()}
-        if (history := self.partial / "history.csv").exists():
-            files[history.name] = history.read_bytes()
+        for path in (self.partial / HISTORY, self.partial / SOURCES):
+            if path.exists():
+                files[path.name] = path.read_bytes()
         files |= {"model.safetensors": _serialize(model.state_dict(), {}), **models}
         write_run(self.partial, files, completed=completed)
         self._publish()
@@ -331,21 +355,3 @@ def _compute_checksum(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
 def render_vocab(data: Mapping[str, Any]) -> str:
     """Return the content of vocab.json, whose data `Vocab.to_json` gives."""
     return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
-
-
-def environment() -> dict[str, Any]:
-    """Return what a run was trained with: versions, machine, time."""
-    import torch
-
-    packages = ["torch", "onnxruntime", "numpy", "safetensors"]
-    packages += [name for name in ("transformers", "gensim") if name in sys.modules]
-    return {
-        "format": FORMAT,
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processors": os.cpu_count() or 1,
-        "threads": torch.get_num_threads(),
-        "versions": {"slotfill": __version__, **{name: version(name) for name in packages}},
-    }

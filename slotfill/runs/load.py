@@ -1,15 +1,16 @@
 """Loading of a run folder: everything a trained model is, as files that people can read.
 
 `config.yaml` (complete), `vocab.json`, `model.safetensors`, `embedding.onnx`, `model.onnx`,
-`calibration.json`, `values.json`, `history.csv`, `scores.json`, `environment.json`, and
-`manifest.json` with their checksums. While a run trains, its folder is called `NAME.partial` and
-holds `checkpoint/` for `--resume`.
+`calibration.json`, `values.json`, `parts.json`, `history.csv`, `scores.json`,
+`environment.json`, and `manifest.json` with their checksums. While a run trains, its folder is
+called `NAME.partial` and holds `checkpoint/` for `--resume`.
 """
 
 from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,7 @@ from slotfill.runs.manifest import (
     RunFiles,
     is_zip,
 )
+from slotfill.runs.sources import SOURCES, check_sources
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -136,6 +138,8 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
             f"{path}: a packed run has no weights for torch; use engine onnx, or the run folder"
         )
     config_text, vocab = files["config.yaml"], parse_vocab(files["vocab.json"], path)
+    if vocab.tokenizer.name.endswith(".py") and not files.is_packed:
+        _check_sources(files, [vocab.tokenizer.name])
     if files.has(VALUES):
         vocab.values = parse_values(files[VALUES], path)
     calibration = UNCALIBRATED
@@ -196,6 +200,7 @@ def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model | Gene
     """Return the torch network or generator of a run, with its weights."""
     from slotfill.model.build import build_model
 
+    _check_sources(files, config.external_files)
     name = files.path / WEIGHTS
     content = files[name.name]
     weights, _ = parse_tensors(content, name)
@@ -217,6 +222,11 @@ def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model | Gene
             )
     model.load_state_dict(weights)
     return model
+
+
+def _check_sources(files: RunFiles, parts: Sequence[str]) -> None:
+    content = files[SOURCES] if parts and files.has(SOURCES) else None
+    check_sources(files.path / SOURCES, content, parts)
 
 
 def _describe_tensors(tensors: dict[str, Tensor]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from slotfill.errors import RunError, UsageError
 from slotfill.files import Shape, is_special_file, parse_json, write_atomically
 from slotfill.inference.onnx_engine import ONNX
+from slotfill.runs.sources import SOURCES
 from slotfill.version import FORMAT
 
 MANIFEST = "manifest.json"
@@ -26,12 +27,12 @@ CARD = "README.md"
 
 FILES = (
     *("config.yaml", "vocab.json", WEIGHTS, *ONNX),
-    *(CALIBRATION, VALUES, HISTORY, SCORES, ENVIRONMENT, MANIFEST),
+    *(CALIBRATION, VALUES, SOURCES, HISTORY, SCORES, ENVIRONMENT, MANIFEST),
 )
 """The files of a run; those of `ONNX` are missing if it cannot be exported.
 
 Without `CALIBRATION`, all temperatures are 1 and there are no thresholds; without
-`VALUES`, there are no rules."""
+`VALUES`, there are no rules; without `SOURCES`, no user-defined parts."""
 
 PACKED_FILES = ("config.yaml", "vocab.json", *ONNX, CALIBRATION, VALUES, CARD, MANIFEST)
 """The files of a packed run."""

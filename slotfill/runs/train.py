@@ -231,6 +231,10 @@ def train(
                 f" batch here; {used} used"
             )
         if folder.source:
+            if differences := folder.list_differences():
+                on_finding(
+                    f"resumed with other versions, so the result may be another: {differences[0]}"
+                )
             folder.load_checkpoint(trainer)
         else:
             folder.create(config, trainer.vocab)

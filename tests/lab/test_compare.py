@@ -79,7 +79,7 @@ def steady(report):
 
 def test_report_has_the_scores_of_the_runs(compared, corpus):
     report = read_report(compared)
-    keys = "format command date environment statistics seeds folds corpora configs"
+    keys = "format command date environment differences statistics seeds folds corpora configs"
     assert list(report) == [*keys.split(), "learning_curves", "runs"]
     assert report["command"].startswith(
         "slotfill compare one.yaml two.yaml three.yaml train.epochs=2 --seeds 1,2"

@@ -136,7 +136,7 @@ def names():
 
 def is_clean(name):
     """Return whether the complete run `name` is the only file."""
-    optional = {"model.onnx", "embedding.onnx", "values.json"}
+    optional = {"model.onnx", "embedding.onnx", "values.json", "parts.json"}
     entries = {str(path) for path in Path().glob("**/*")}
     return names() == [name] and entries == {"run", *(f"run/{f}" for f in {*FILES} - optional)}
 

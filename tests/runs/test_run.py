@@ -542,6 +542,7 @@ def test_resumed_run_has_the_same_weights(desk):
     assert {path.name for path in Path("halting.partial").iterdir()} == {
         "config.yaml",
         "vocab.json",
+        "environment.json",
         "history.csv",
         "checkpoint",
     }

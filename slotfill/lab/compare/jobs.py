@@ -42,6 +42,7 @@ from slotfill.runs.folder import FolderInUseError, RunFolder, find_stopped_run, 
 from slotfill.runs.load import load_run, read_scores
 from slotfill.runs.manifest import RunFiles, is_completed
 from slotfill.runs.shard import parse_shard
+from slotfill.runs.sources import SOURCES, check_sources
 from slotfill.runs.train import train
 from slotfill.version import FORMAT
 
@@ -237,6 +238,9 @@ def _check_same_config(job: Job) -> None:
         raise RunError(f"{path}: not UTF-8; train the run again") from None
     for change in diff_configs(saved, parse(job.config.to_yaml(), "")[0]):
         raise UsageError(f"{folder}: trained with {change}; {hint}")
+    sources = folder / SOURCES
+    content = sources.read_bytes() if sources.exists() else None
+    check_sources(sources, content, job.config.external_files, hint, UsageError)
     if folder == job.folder and (result := read_result(job)):
         hashes = _hash_data(job.config.data)
         for split in ("train", "valid"):

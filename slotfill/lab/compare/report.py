@@ -26,6 +26,7 @@ from slotfill.lab.compare.significance import (
     compare_f1,
     correct_holm,
 )
+from slotfill.runs.environment import list_differences
 from slotfill.runs.load import read_history, read_scores
 from slotfill.runs.manifest import ENVIRONMENT, RunFiles
 from slotfill.version import FORMAT
@@ -155,6 +156,8 @@ class ComparisonReport:
     date: str
     environment: dict[str, Any]
     """Machine and versions of the first run."""
+    differences: list[str]
+    """In what versions and processors the runs differ."""
     statistics: dict[str, Any]
     """The tests and their settings."""
     seeds: list[int]
@@ -170,7 +173,7 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
     """Return the report on the jobs of `plan`; `errors` are those of failed jobs by title."""
     runs, corpora = [], {}
     counts: dict[CountsKey, dict[int, np.ndarray]] = defaultdict(dict)
-    environment: dict[str, Any] = {}
+    environments: list[dict[str, Any]] = []
     for job in plan.jobs:
         splits = list_evaluated_splits(job.config.data)
         corpora[job.corpus] = CorpusInfo(
@@ -183,7 +186,8 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
         for split, rows in result["counts"].items():
             rows = np.array(rows).reshape(-1, 3)
             counts[job.name, job.corpus, split, job.seed][job.fold] = rows
-        environment = environment or RunFiles(job.folder).parse(ENVIRONMENT, {})
+        environments.append(RunFiles(job.folder).parse(ENVIRONMENT, {}))
+    environment = {**environments[0]} if environments else {}
     environment.pop("command", None)  # It has paths of this machine; the report has its own.
     configs = [_config_report(name, config, runs, corpora) for name, config in plan.configs.items()]
     # The folds of a corpus together hold each of its sentences once.
@@ -199,6 +203,7 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
         command=command,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         environment=environment,
+        differences=list_differences(environments),
         statistics={"first": configs[0].name, **STATISTICS},
         seeds=plan.seeds,
         folds=plan.folds,

@@ -107,6 +107,8 @@ def legend(report: ComparisonReport) -> list[str]:
         found = "only large differences are found" if seeds > 1 else "nothing is tested"
         enough = ",".join(map(str, range(1, ENOUGH_SEEDS + 1)))
         lines.append(f"Warning: {format_count(seeds, 'seed')}, so {found}; add --seeds {enough}.")
+    if report.differences:
+        lines.append(f"Warning: the runs differ in {'; '.join(report.differences)}.")
     lines.append("Speeds: medians; runs that train in parallel slow each other down.")
     if failed:
         lines.append(f"! {failed} of {len(report.runs)} runs failed and are excluded.")

@@ -20,7 +20,7 @@ from typing import Any
 
 from slotfill.config.builtin import default_config, load_config
 from slotfill.config.models import Config, DataConfig, external_part_files
-from slotfill.config.registry import check_trusted
+from slotfill.config.registry import check_trusted, user_part
 from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import read_split
@@ -113,8 +113,7 @@ def plan(
     with config.locate_errors():
         config.check_tagger()
     check_buildable(config)
-    choices = chain(*(values for values in config.tune.values() if isinstance(values, list)))
-    for file in external_part_files([v if isinstance(v, dict) else {"name": v} for v in choices]):
+    for file in _list_tuned_files(config):
         check_trusted(Path(file).resolve())
     intents = bool(config.intent) or "intent" in config.tune
     sentences = {
@@ -153,6 +152,9 @@ def open_study(search: Search, storage: str | None = None) -> Study:
     for key in ("path", "train", "valid", "test"):
         del metadata["data"][key]
     metadata["sentences"] = {split: _hash(search.sentences[split]) for split in SPLITS}
+    # Trials with a part as it was before it was edited are not comparable to later ones.
+    if files := [*config.external_files, *_list_tuned_files(config)]:
+        metadata["parts"] = {Path(file).name: user_part(file).checksum for file in files}
     metadata["tune"] = {
         key: values if isinstance(values, list) else values.model_dump()
         for key, values in config.tune.items()
@@ -166,6 +168,13 @@ def open_study(search: Search, storage: str | None = None) -> Study:
         seed=config.train.seed,
         warmup=resolve_budget(config.train, len(search.sentences["train"])).epochs // 4,
     )
+
+
+def _list_tuned_files(config: Config) -> list[str]:
+    """Return the files of user-defined parts among the values to try."""
+    choices = chain(*(values for values in config.tune.values() if isinstance(values, list)))
+    parts = [value if isinstance(value, dict) else {"name": value} for value in choices]
+    return list(external_part_files(parts))
 
 
 def _hash(sentences: Sequence[Sentence]) -> str:
