@@ -25,6 +25,7 @@ from slotfill.cli import (
     tune,
 )
 from slotfill.cli.app import CommandGroup
+from slotfill.cli.labelling.command import label
 from slotfill.cli.output import LogHandler, echo, echo_errors
 from slotfill.version import __version__
 
@@ -57,6 +58,7 @@ app = typer.Typer(
 )
 app.command()(runs.train)
 app.command()(distil.distil)
+app.command()(label)
 app.command()(runs.evaluate)
 app.command()(predict.predict)
 app.command()(runs.generate)

@@ -121,7 +121,7 @@ class DataConfig(StrictModel):
     `earlier_share` of its training sentences are added to those of this section, and all of its
     valid and test sentences."""
     earlier_share: Probability | None = None
-    """The share of the earlier training sentences that is added; null: 500 of them, or ten for
+    """The share of the earlier training sentences that is added; null: 300 of them, or ten for
     each new one if that is more."""
 
     @model_validator(mode="after")

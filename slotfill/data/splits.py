@@ -53,7 +53,7 @@ SPLITS = ("train", "valid", "test")
 DEFAULT_HOLDOUT = 0.1
 """The share of the training sentences that is held out as valid where there are enough."""
 
-MIN_EARLIER, EARLIER_PER_NEW = 500, 10
+MIN_EARLIER, EARLIER_PER_NEW = 300, 10
 """Of the earlier training sentences so many are added, or so many for each new one."""
 
 MIN_VALID_LABELS = 200

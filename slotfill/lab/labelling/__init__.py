@@ -1,0 +1,1 @@
+"""Labelling sentences: which one next, and what has been labelled."""

@@ -1,0 +1,58 @@
+"""The file of labelled sentences, to which each is added as soon as it is labelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slotfill.data.corpus import read_examples
+from slotfill.data.formats.brackets import Brackets
+from slotfill.data.sentence import Example, Sentence
+from slotfill.errors import UsageError
+from slotfill.files import check_new_file, write_atomically
+
+
+class LabelFile:
+    """Labelled sentences in brackets, one a line.
+
+    What is in the file stays as it is, also if it is edited while sentences are added.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises UsageError if `path` cannot be written, and DataError if it cannot be read."""
+        check_new_file(path, force=True)
+        self.path = path
+        self.examples: list[Example] = []
+        """The sentences that were there at the start."""
+        if path.exists() and path.stat().st_size:
+            self.examples = read_examples(path, format="brackets")
+        self.added: list[Sentence] = []
+        """The sentences that were added since."""
+        self._format = Brackets()
+
+    def __len__(self) -> int:
+        return len(self.examples) + len(self.added)
+
+    def add(self, sentence: Sentence) -> None:
+        """Add a sentence; it is in the file, and on the disk, when this returns."""
+        content = self._read()
+        write_atomically(self.path, content + self.render(sentence))
+        self.added.append(sentence)
+
+    def remove_last(self) -> Sentence:
+        """Remove the sentence that was added last, and return it.
+
+        Raises UsageError if it is not at the end of the file any more.
+        """
+        content, line = self._read(), self.render(self.added[-1])
+        if not content.endswith(line):
+            raise UsageError(f"{self.path} was changed; remove the last sentence there")
+        write_atomically(self.path, content.removesuffix(line))
+        return self.added.pop()
+
+    def render(self, sentence: Sentence) -> str:
+        """Return the line of a sentence."""
+        return self._format.render(sentence, scheme="iob2")
+
+    def _read(self) -> str:
+        content = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        return content if content.endswith("\n") or not content else content + "\n"
