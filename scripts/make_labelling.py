@@ -16,14 +16,13 @@ import argparse
 import json
 import random
 import shutil
-import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from make_defaults import SHARED, tag_tokens
-from make_results import CORPORA, ROOT, machine, table
+from make_results import ROOT
 
 import slotfill
 from slotfill.config.models import DataConfig
