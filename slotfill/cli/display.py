@@ -113,7 +113,7 @@ def print_result(result: TrainResult) -> None:
     selected = "best" if result.valid_ranks_epochs else "last"
     if result.interrupted:
         echo(f"Stopped; the {selected} epoch so far is kept.")
-    for split, likelihood in result.likelihoods.items():
+    for split, likelihood in (result.likelihoods or {}).items():
         print_likelihood(likelihood, split)
     if result.scores:
         split = list(result.scores)[-1]
@@ -151,7 +151,7 @@ def print_result(result: TrainResult) -> None:
     commands = [f"train --resume {path}"] if result.interrupted else []
     commands += [f"evaluate {path}"] if result.scores or result.likelihoods else []
     use = f"predict {path} {shlex.quote(result.example)}"
-    if result.best.valid_perplexity is not None:
+    if result.likelihoods is not None:
         use = f"generate {path} --sentences 100"
     for command in (*commands, use):
         PlainConsole().print(escape(f"  slotfill {command}"), soft_wrap=True, style="bold")

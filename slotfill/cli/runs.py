@@ -201,6 +201,7 @@ def evaluate(
             "--min-f1": min_f1,
             "--report": report,
             "--errors": errors,
+            "--engine onnx": engine == "onnx",
         }
         if given := next((option for option, value in options.items() if value), None):
             raise UsageError(f"{given} is of taggers; {run} is a generator, which has a perplexity")

@@ -56,8 +56,8 @@ class TrainResult:
     path: Path
     scores: dict[str, EvaluationResult]
     """Scores of the kept epoch by split; empty for a generator."""
-    likelihoods: dict[str, Likelihood]
-    """The likelihoods of a generator by split, otherwise empty."""
+    likelihoods: dict[str, Likelihood] | None
+    """The likelihoods of a generator by split; None for a tagger."""
     best: EpochMetrics
     """The kept epoch."""
     valid_ranks_epochs: bool
@@ -270,7 +270,7 @@ def train(
     model, vocab = trainer.best_model(), trainer.vocab
     calibration, not_calibrated = UNCALIBRATED, ""
     scores: dict[str, EvaluationResult] = {}
-    likelihoods: dict[str, Likelihood] = {}
+    likelihoods: dict[str, Likelihood] | None = None
     with timer.section("final scores"):
         continuation = None
         if isinstance(model, Generator):
@@ -286,7 +286,8 @@ def train(
                 continuation = Continuation.measure(base, run, results)
     logged = {f"{split}.f1": score.overall.f1 for split, score in scores.items()}
     logged |= {f"{s}.intents": score.intent.accuracy for s, score in scores.items() if score.intent}
-    logged |= {f"{split}.perplexity": each.perplexity for split, each in likelihoods.items()}
+    for split, likelihood in (likelihoods or {}).items():
+        logged[f"{split}.perplexity"] = likelihood.perplexity
     try:
         for logger in loggers:
             logger.finish(logged)
@@ -303,7 +304,7 @@ def train(
         "parameters": parameters,
         **({"coverage": coverage} if coverage else {}),
         **({"teachers": teachers} if teachers else {}),
-        "splits": {split: score.to_json() for split, score in (scores | likelihoods).items()},
+        "splits": {split: score.to_json() for split, score in (likelihoods or scores).items()},
         **({"continued": continuation.to_json()} if continuation else {}),
     }
     return TrainResult(

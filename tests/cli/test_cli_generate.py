@@ -146,6 +146,13 @@ def test_training_prints_perplexity_and_what_comes_next(desk, cli):
     assert cli("evaluate", "runs/new").code == 0
 
 
+def test_a_generator_without_held_out_sentences(desk, cli):
+    settings = ["data.train=corpus/train.brackets", "data.holdout=0", "train.epochs=1"]
+    done = cli("train", *settings, "generator.hidden_size=8", "--out", "run")
+    assert "no valid and no test sentences, so the run has no scores" in done.out
+    assert done.out.endswith("\n  slotfill generate run --sentences 100\n")
+
+
 def test_sentences_of_a_run_whose_training_sentences_are_gone(desk, cli):
     Path("mine.brackets").write_text("to [Oslo](city)\nto [Lima](city)\n" * 5, encoding="utf-8")
     settings = ["data.train=mine.brackets", "generator=recurrent", "train.epochs=1"]
