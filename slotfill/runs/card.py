@@ -55,6 +55,7 @@ def render_card(path: Path) -> str:
     config = parse_run_config(files["config.yaml"], path)
     vocab = parse_vocab(files["vocab.json"], path)
     summary, splits = read_scores(files)
+    teachers = [Path(teacher["path"]).name for teacher in summary.get("teachers") or ()]
     made = files.parse(ENVIRONMENT, _ENVIRONMENT_SHAPE)
     name, data = path.resolve().name, _data_name(config)
     front = {
@@ -97,6 +98,7 @@ def render_card(path: Path) -> str:
         f" {config.train.seed}; epoch {summary['best_epoch']} of {summary['epochs']} in"
         f" {summary['train_seconds']:,.0f} s on {made['platform'].partition('-')[0]} with"
         f" {format_count(made['processors'], 'processor')}.",
+        *([f"Distilled from {_join(teachers)}."] if teachers else []),
     ]
     return "\n\n".join(sections) + "\n"
 

@@ -312,6 +312,7 @@ _SCORES_SHAPE = {
     "best_epoch": int,
     "epochs": int,
     "train_seconds": float,
+    "teachers": (None, [{"path": str, "sha256": str}]),
     "splits": {str: {}},
 }
 

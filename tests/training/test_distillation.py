@@ -174,6 +174,7 @@ def test_a_student_learns_from_a_run_and_from_text(cli, desk, trained):
     (teacher,) = json.loads((desk / "student" / "scores.json").read_text())["teachers"]
     assert teacher["path"] == str(trained)
     assert len(teacher["sha256"]) == 64
+    assert f"Distilled from `{trained.name}`." in cli("card", "student").out
     result = cli("evaluate", "student", "--json")
     assert json.loads(result.out)["overall"]["f1"] > 80
     assert cli("pack", "student", "--out", "student.zip").code == 0
