@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from slotfill.config.registry import CELLS
 from slotfill.model.recurrence import compile_steps, run_cell
-from slotfill.runs.folder import environment
+from slotfill.runs.environment import environment
 
 TARGET = Path(__file__).with_suffix(".json")
 BATCH, TIME = 32, 20

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 import slotfill
 from slotfill.config.registry import CELLS
 from slotfill.model.recurrence import compile_steps, run_cell
-from slotfill.runs.folder import environment
+from slotfill.runs.environment import environment
 from slotfill.training.trainer import EpochMetrics
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,10 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from slotfill.runs.folder import environment
+from slotfill.runs.environment import environment
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from measured import BILSTM_CRF, record
 
 TARGET = Path(__file__).with_name("speed.json")
 PARTS = ("prediction", "cold_start", "training", "cells", "growth")
@@ -37,6 +40,9 @@ def main(parts: list[str]) -> None:
         speed["dates"] = speed.get("dates", {}) | {part: today}
         speed["environment"] = environment() | {"command": None}
         TARGET.write_text(json.dumps(speed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if not parts:
+        depends = (*BILSTM_CRF, "slotfill/runs", "benchmarks/*.py")
+        record("docs/speed.md", "python benchmarks/run.py", *depends)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from fixtures import ROOM, ROOT, get_run, log, summarize, test_lines
 from growth import repeat_lines
 
 from slotfill.data.tables import open_table
-from slotfill.runs.folder import environment
+from slotfill.runs.environment import environment
 from slotfill.runs.predict import Predictor
 from slotfill.runs.tables import predict_values, prediction_columns
 

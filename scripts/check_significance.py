@@ -21,6 +21,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from measured import BILSTM_CRF, record
 
 from slotfill.evaluation.metrics import compute_f1
 from slotfill.lab.compare.jobs import plan, read_result, run_jobs
@@ -125,6 +126,9 @@ def main() -> None:
     assert found and end in rest, PAGE
     after = rest.partition(end)[2]
     footer = f"Seeds 1 to 10; {machine}; {date.today()}."
+    folders = [path.parent for path in RUNS.rglob("environment.json")]
+    depends = ("slotfill/lab/compare/significance.py", "scripts/check_significance.py", *BILSTM_CRF)
+    record("docs/compare.md", "python scripts/check_significance.py", *depends, runs=folders)
     PAGE.write_text(f"{before}{start}{table}\n\n{footer}\n{end}{after}", encoding="utf-8")
 
 

@@ -34,6 +34,7 @@ from make_results import (
     table,
 )
 from make_results import train as train_result
+from measured import BILSTM_CRF, record
 
 from slotfill.data.splits import read_split
 from slotfill.evaluation.calibration import (
@@ -357,6 +358,10 @@ def main() -> None:
     text = replace_block(text, "calibration", calibration)
     PAGE.write_text(text, encoding="utf-8")
     FIGURE.write_text(draw(panels), encoding="utf-8")
+    folders = [run_folder(name, seed) for name in RESULTS for seed in SEEDS]
+    depends = (*BILSTM_CRF, "scripts/make_confidence_docs.py")
+    command = "python scripts/make_confidence_docs.py"
+    record("docs/confidence.md", command, *depends, runs=filter(Path.is_dir, folders))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from make_results import CORPORA, ROOT, machine, slotfill, spread, table
+from measured import BILSTM_CRF, record
 
 from slotfill.config.models import DataConfig
 from slotfill.data.schemes import slots_to_tags
@@ -206,6 +207,9 @@ def main() -> None:
         with ThreadPoolExecutor(args.jobs) as pool:
             list(pool.map(train, jobs))
     PAGE.write_text(page(list(SETS)), encoding="utf-8")
+    command = "python scripts/make_defaults.py"
+    folders = [path.parent for path in RUNS.rglob("environment.json")]
+    record("docs/defaults.md", command, *BILSTM_CRF, "slotfill/config/models.py", runs=folders)
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 

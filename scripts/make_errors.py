@@ -13,9 +13,11 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 from make_results import ROOT, RUNS, run_folder, spread, table
+from measured import BILSTM_CRF, record
 
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import read_split
@@ -339,6 +341,13 @@ def main() -> None:
     }
     PAGE.write_text(
         page([Corpus.from_runs(name, seeds) for name in CORPORA], verdicts), encoding="utf-8"
+    )
+    folders = [run_folder(name, seed) for name in CORPORA for seed in seeds]
+    record(
+        "docs/errors.md",
+        "python scripts/make_errors.py",
+        *BILSTM_CRF,
+        runs=filter(Path.is_dir, folders),
     )
     print(f"wrote {PAGE.relative_to(ROOT)}")
 

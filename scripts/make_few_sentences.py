@@ -15,7 +15,7 @@ from make_results import CORPORA, ROOT, machine, spread, table
 
 from slotfill.lab.compare.learning_curve import LearningCurve
 from slotfill.lab.probe.figures import plot_learning_curves, render
-from slotfill.runs.folder import environment
+from slotfill.runs.environment import environment
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from few_sentences import SIZES, SYSTEMS, read_scores

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
+from measured import BILSTM_CRF, record
 
 from slotfill.config.builtin import load_config
 from slotfill.data.corpus import write_sentences
@@ -197,6 +198,8 @@ def main() -> None:
             seeds = map(int, options.seeds.split(","))
             results["corpora"][corpus] = [experiment(corpus, seed) for seed in seeds]
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        depends = (*BILSTM_CRF, "slotfill/lab/suspects.py", "scripts/make_label_errors.py")
+        record("docs/label_errors.md", "python scripts/make_label_errors.py", *depends)
     if PAGE.exists():
         write_page(results)
 

@@ -34,15 +34,20 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from measured import record
 
 from slotfill.config.registry import CELLS
 from slotfill.lab.probe import figures
 from slotfill.model.recurrence import run_cell
-from slotfill.runs.folder import environment
+from slotfill.runs.environment import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "lecture"
 WORK = ROOT / "runs" / "lecture"
+DEPENDS = (
+    *("slotfill/model", "slotfill/training/*.py", "slotfill/evaluation", "slotfill/lab/inspect"),
+    *("slotfill/lab/probe", "slotfill/lab/compare", "configs/lab", "data/taipei"),
+)
 VERDICTS = {
     ROOT / "docs" / "lecture.md": ("It holds here.", "It does not hold here."),
     ROOT / "docs" / "lecture.zh-TW.md": ("這在我們的實驗裡成立。", "這在我們的實驗裡不成立。"),
@@ -344,12 +349,19 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="train and probe again")
     args = parser.parse_args()
     if not args.check:
+        fresh = args.fresh or not WORK.exists()
         if args.fresh and WORK.exists():
             shutil.rmtree(WORK)
         texts = {page: fill_page(page) for page in VERDICTS}
         draw()
         for page, text in texts.items():
             page.write_text(text, encoding="utf-8", newline="\n")
+            if fresh:  # Otherwise the output of slow commands is older.
+                name, command = (
+                    str(page.relative_to(ROOT)),
+                    "python scripts/make_lecture.py --fresh",
+                )
+                record(name, command, *DEPENDS)
     if difference_text := difference():
         print(
             f"docs/lecture.md and docs/lecture.zh-TW.md differ: {difference_text}", file=sys.stderr

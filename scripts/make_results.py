@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from measured import BILSTM_CRF, record
 
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_counts
@@ -426,6 +427,14 @@ def main() -> None:
     }
     PAGE.write_text(
         page({config_name: runs for config_name, runs in done.items() if runs}), encoding="utf-8"
+    )
+    folders = [run_folder(run.config_name, run.seed) for runs in done.values() for run in runs]
+    record(
+        "docs/results.md",
+        "python scripts/make_results.py",
+        *BILSTM_CRF,
+        "configs/*.yaml",
+        runs=folders,
     )
     print(f"wrote {PAGE.relative_to(ROOT)}")
 

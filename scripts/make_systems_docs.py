@@ -29,6 +29,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from measured import record
+
 from slotfill.config.builtin import config_summary, expand_configs, load_config
 from slotfill.config.registry import CELLS, ENCODERS, TAGGERS, Registry
 
@@ -55,7 +57,8 @@ def take(everything: Path, greff: Path) -> None:
     report: Report = json.loads(everything.read_text(encoding="utf-8"))
     variants: Report = json.loads(greff.read_text(encoding="utf-8"))
     cities: dict[str, list[float]] = {}
-    for run in report.pop("runs"):
+    runs = report.pop("runs")
+    for run in runs:
         if run["failed"]:
             raise SystemExit(f"{run['folder']} failed: {run['failed']}")
         if "pairs" in run["scores"]:
@@ -71,6 +74,13 @@ def take(everything: Path, greff: Path) -> None:
     FIGURES.write_text(
         json.dumps({"all": report, "greff": variants}, ensure_ascii=False, indent=1) + "\n", "utf-8"
     )
+    folders = [ROOT / run["folder"] for run in runs]
+    depends = (
+        *("slotfill/model", "slotfill/training/*.py", "slotfill/evaluation"),
+        *("slotfill/lab/compare", "configs/lab", "data/taipei"),
+    )
+    command = "python scripts/make_systems_docs.py --take, with the commands that it names"
+    record("docs/systems.md", command, *depends, runs=folders)
 
 
 class Lab:

@@ -22,7 +22,7 @@ from make_results import CORPORA, ROOT, machine, spread, table
 from slotfill.config.builtin import load_config
 from slotfill.data.splits import read_split
 from slotfill.evaluation.evaluate import evaluate
-from slotfill.runs.folder import environment
+from slotfill.runs.environment import environment
 from slotfill.runs.train import build_trainer
 
 RESULTS = ROOT / "runs" / "unlabelled"
