@@ -8,8 +8,8 @@ from typing import Any
 from slotfill.config.models import NETWORK_KEYS, Config, DataConfig
 from slotfill.errors import ConfigError, ErrorDetail
 
-_BUDGET = ("epochs", "patience")
-"""Keys of `train` that are not inherited: the other run learned all that it knows in its epochs."""
+_NOT_INHERITED = ("epochs", "patience", "text")
+"""Keys of `train` that are about how the other run learned what it knows."""
 
 _READING = ("scheme", "tokenizer", "normalization", "misaligned", "strict")
 """Keys of `data` that are inherited, since they apply to any file."""
@@ -18,7 +18,7 @@ _READING = ("scheme", "tokenizer", "normalization", "misaligned", "strict")
 def inherit_keys(data: dict[str, Any], base: Config) -> dict[str, Any]:
     """Return the keys of `data`, and those of `base` that it lacks but sentences and teachers."""
     inherited = base.model_dump(exclude={"data", "distil"})
-    inherited["train"] |= dict.fromkeys(_BUDGET)
+    inherited["train"] |= dict.fromkeys(_NOT_INHERITED)
     if isinstance(train := data.get("train"), dict):
         data = {**data, "train": inherited["train"] | train}
     return inherited | data
@@ -54,7 +54,7 @@ def check_same_network(config: Config, base: Config, run: str) -> None:
     errors = []
     for key in NETWORK_KEYS:
         section, _, name = key.rpartition(".")
-        own, theirs = (each[section][name] if section else each[key] for each in (plain, other))
+        own, theirs = ((each[section] if section else each).get(name) for each in (plain, other))
         while isinstance(own, dict) and isinstance(theirs, dict) and own.keys() == theirs.keys():
             name = next((name for name in own if own[name] != theirs[name]), "")
             if not name:

@@ -447,7 +447,7 @@ class Config(StrictModel):
 
 
 NETWORK_KEYS = (
-    *("scheme", "embedding", "encoder", "tagger", "intent", "ensemble_size"),
+    *("scheme", "embedding", "encoder", "tagger", "intent", "ensemble_size", "generator"),
     *("data.tokenizer", "data.normalization"),
 )
 """The keys that a run which continues another has in common with it."""

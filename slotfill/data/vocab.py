@@ -109,12 +109,13 @@ class Vocab:
         vocab.num_labelled_tokens = num_labelled_tokens
         return vocab
 
-    def grow(self, sentences: Iterable[Sentence]) -> Vocab:
-        """Return this vocabulary, of a run, with what the sentences of further training add.
+    def grow(self, sentences: Iterable[Sentence], text: Iterable[Sentence] = ()) -> Vocab:
+        """Return this vocabulary, of a run, with what further training adds.
 
-        Of sentences that the run was trained on, nothing is counted twice.
+        Of `sentences` that the run was trained on, nothing is counted twice; of the unlabelled
+        `text` the words are added.
         """
-        own = Vocab.from_sentences(sentences, self.scheme, intents=bool(self.intents))
+        own = Vocab.from_sentences(sentences, self.scheme, intents=bool(self.intents), text=text)
         names, used = {*self.slot_names, *own.slot_names}, {*self.tags, *own.tags}
         # `|` takes the larger count.
         tokens = Counter(self.tokens) | Counter(own.tokens)

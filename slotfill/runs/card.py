@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slotfill.config.models import Config
+from slotfill.config.models import Config, DataConfig
 from slotfill.config.yaml_reader import dump
 from slotfill.data.static_table import resolve_embedding
 from slotfill.data.vocab import Vocab
@@ -57,7 +57,7 @@ def render_card(path: Path) -> str:
     summary, splits = read_scores(files)
     teachers = [Path(teacher["path"]).name for teacher in summary.get("teachers") or ()]
     made = files.parse(ENVIRONMENT, _ENVIRONMENT_SHAPE)
-    name, data = path.resolve().name, _data_name(config)
+    name, data = path.resolve().name, _data_name(config.data)
     front = {
         "library_name": "slotfill",
         "pipeline_tag": "token-classification",
@@ -103,10 +103,11 @@ def render_card(path: Path) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _data_name(config: Config) -> str:
+def _data_name(data: DataConfig) -> str:
     """Return the name of the data, without the folders of the machine it was on."""
-    path = Path(config.data.path or config.data.train or "unknown")
-    return path.parent.name if path.stem == "train" else path.stem
+    path = Path(data.path or data.train or "unknown")
+    name = path.parent.name if path.stem == "train" else path.stem
+    return f"{name} and {_data_name(data.earlier)}" if data.earlier else name
 
 
 def _describe_network(config: Config, vocab: Vocab) -> str:
@@ -188,9 +189,9 @@ def _limits(splits: dict[str, EvaluationResult], config: Config) -> list[str]:
     """Return what the scores do not say, or what they say against the model."""
     limits = [
         "It knows the slots above and no others, in sentences like those of"
-        f" {_code(_data_name(config))}; on other sentences it is less accurate, and its confidences"
-        " are too high. `in_domain` of a prediction says how much a sentence is like those of"
-        " training.",
+        f" {_code(_data_name(config.data))}; on other sentences it is less accurate, and its"
+        " confidences are too high. `in_domain` of a prediction says how much a sentence is like"
+        " those of training.",
         "The scores are of one training with one seed; the interval is that of the sentences.",
     ]
     for name in splits:

@@ -128,13 +128,15 @@ class Comparison:
             .slots
             for each in (base, run)
         )
-        old_f1 = _f1_of_names(sentences, base_slots, old), _f1_of_names(sentences, slots, old)
-        return cls(before, old_f1, _f1_of_names(sentences, slots, new) if new else None)
+        old_f1 = f1_of_names(sentences, base_slots, old), f1_of_names(sentences, slots, old)
+        return cls(before, old_f1, f1_of_names(sentences, slots, new) if new else None)
 
 
-def _f1_of_names(
+def f1_of_names(
     gold: Sequence[Sentence], predicted: Sequence[Sequence[Slot]], names: Set[str]
 ) -> float:
+    """Return the micro-averaged F1 of the slots called `names`, in percent."""
+
     def keep(slots: Sequence[Slot] | None) -> list[Slot]:
         return [slot for slot in slots or () if slot.name in names]
 

@@ -107,7 +107,7 @@ def build_trainer(
     if config.generator is not None:
         intents = all(sentence.intent for sentence in train)
     if base is not None:
-        vocab = base.vocab.grow(train)
+        vocab = base.vocab.grow(train, read)
     else:
         vocab = Vocab.from_sentences(
             lesson.originals if lesson else train,

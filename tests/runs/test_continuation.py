@@ -52,6 +52,7 @@ def test_a_new_slot_is_learned_and_the_old_ones_are_kept(run, cli):
     assert config.data.earlier == own.data
     assert config.encoder == own.encoder and config.train.epochs is None
     assert "test: 8 sentences" in cli("evaluate", "more").out
+    assert "Trained on `new and corpus`" in cli("card", "more").out
     # Its config says what it continues, so that it can be trained again.
     assert cli("train", "more/config.yaml", "--out", "again").code == 0
     weights = [Path(name, "model.safetensors").read_bytes() for name in ("more", "again")]
@@ -170,6 +171,17 @@ def test_sentences_that_are_gone_are_a_warning(desk, trained, cli):
         slotfill.train(
             None, {"data.path": "new.brackets", "train.epochs": 1}, from_run="copy", out="c"
         )
+
+
+def test_text_is_not_inherited_and_may_be_given(run):
+    Path("text.txt").write_text("fly to Rome\n" * 3)
+    config = load_run(run).config
+    config.train.text = str(Path("text.txt").resolve())
+    changes = ["data.train=new.brackets", "train.from_run=run"]
+    assert load_config(None, changes, base=config)[1].train.text is None
+    changes += ["train.text=text.txt", "train.language_model_weight=0.1", "train.epochs=1"]
+    result = train(load_config(None, changes, base=config)[1], RunFolder(Path("read")))
+    assert "Rome" in load_run(result.path).vocab.tokens
 
 
 def test_the_last_epoch_is_kept_unless_patience_is_set(run):
