@@ -202,7 +202,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Callable[[list[str]], Iterable[Any]
                 yield parquet.schema_arrow, lambda names: read(columns=names)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file{nearest_in_folder(path)}") from None
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         problem = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise DataError(f"{path}: cannot be read as Parquet or Arrow: {problem}") from None
 

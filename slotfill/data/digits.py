@@ -12,6 +12,7 @@ _CHINESE_DIGITS = dict(zip("零一二三四五六七八九〇两", [*range(10), 
 _CHINESE_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10**4, "亿": 10**8}
 _CHINESE_NUMBER = re.compile(f"[{''.join([*_CHINESE_DIGITS, *_CHINESE_UNITS])}]+")
 _SIMPLIFIED = str.maketrans("兩萬億點後週個時號鐘頭", "两万亿点后周个时号钟头")
+_ENGLISH_TIME = re.compile(r"\b(?:a )?(half|quarter|\d{1,4})( minutes?)? (past|to) (\d{1,4})\b")
 _MINUTES = {"half": 30, "quarter": 15}
 
 
@@ -27,6 +28,8 @@ def number_to_digits(value: str, language: str) -> str:
 
 def _read_chinese(match: re.Match[str]) -> str:
     """Return the digits of a number such as 二百零五, or of digits one by one, as 二五."""
+    if len(match[0]) > 100:  # Python refuses to write numbers of thousands of digits.
+        return match[0]
     total = section = digit = 0
     for word in match[0]:
         unit = _CHINESE_UNITS.get(word)
@@ -48,12 +51,12 @@ def time_to_digits(value: str, language: str) -> str:
     if language == "en":
         value = value.replace("’", "'").replace("half an hour", "30 minutes")
         value = number_to_digits(value, language)
-        value = re.sub(r"\b(?:a )?(half|quarter|\d+)( minutes?)? (past|to) (\d+)\b", _clock, value)
+        value = _ENGLISH_TIME.sub(_clock, value)
         return re.sub(r"\b(\d+) o'clock\b", r"\1:00", value)
     if language == "zh":
         value = value.translate(_SIMPLIFIED).replace("半小时", "三十分钟").replace("钟头", "小时")
         value = re.sub(r"(?<=\d)个", "", _CHINESE_NUMBER.sub(_read_chinese, value))
-        value = re.sub(r"(\d+)[点时](?:半|(\d+)分?|[钟整])?", _chinese_clock, value)
+        value = re.sub(r"(\d+)[点时](?:半|(\d{1,4})分?|[钟整])?", _chinese_clock, value)
         return re.sub(r"^(\d+)月(\d+)[日号]", r"\1/\2 ", value).strip()
     return value
 

@@ -20,7 +20,7 @@ from slotfill.extras import required_for
 
 Kind = Literal["auto", "glove", "word2vec", "word2vec_binary", "fasttext"]
 
-_HEADER = re.compile(rb"(\d+) (\d+) ?\r?\n")
+_HEADER = re.compile(rb"(\d{1,18}) (\d{1,18}) ?\r?\n")
 _BOM = b"\xef\xbb\xbf"
 _FASTTEXT = bytes.fromhex("ba164f2f")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"PK\3\4": "zip", b"BZh91AY&SY": "bzip2", b"\xfd7zXZ\0": "xz"}

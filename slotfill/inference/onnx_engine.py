@@ -133,8 +133,12 @@ class _Session:
             path, lambda: onnxruntime.InferenceSession(content, options, providers=cpu)
         )
         self._outputs = [output.name for output in self._session.get_outputs()]
+        self.metadata = _call(path, self._read_metadata)
+
+    def _read_metadata(self) -> dict[str, Any]:
         text = self._session.get_modelmeta().custom_metadata_map.get("slotfill", "{}")
-        self.metadata = _call(path, lambda: parse_json(text, _METADATA_SHAPES[path.name]))
+        metadata: dict[str, Any] = parse_json(text, _METADATA_SHAPES[self.path.name])
+        return metadata
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Return the outputs."""

@@ -139,6 +139,9 @@ def test_any_metadata_of_an_onnx_file_is_valid_or_one_line(name, trained):
     texts = [text for text in mutated(json.loads(original)) if len(text) < 100_000]
     assert sum(one_line(lambda text=text: use(text)) for text in [*texts, DEEP[:5000]]) > 30
     use(original)
+    not_utf8 = model.SerializeToString().replace(original.encode(), b"\xff" * len(original))
+    with pytest.raises(RunError, match="codec can't decode"):
+        OnnxEngine(files | {name: not_utf8}, vocab)
     del model.metadata_props[:]
     with pytest.raises(RunError):
         OnnxEngine(files | {name: model.SerializeToString()}, vocab)

@@ -41,7 +41,7 @@ from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError, UsageError
 from slotfill.files import read_lines
 
-_TEXT_BOUND = re.compile(r"(T\w*)\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t(.*))?")
+_TEXT_BOUND = re.compile(r"(T\w*)\t(\S+) (\d{1,9} \d{1,9}(?:;\d{1,9} \d{1,9})*)(?:\t(.*))?")
 _REFERENCE = re.compile(r"N\w*\t\S+ (T\w+) (\S+)(?:\t(.*))?")
 _OTHER = re.compile(r"(?:[AMREN#]\w*|\*)\t")
 _TARGET = re.compile(r"(?<![^\s:])T\w+")

@@ -302,7 +302,7 @@ def _describe_end(block: _Block) -> str:
 
 def _is_numbering(column: Sequence[str]) -> bool:
     """Return whether a column counts the tokens of each sentence."""
-    if not all(cell.isdecimal() for cell in column):
+    if not all(cell.isdecimal() and len(cell) < 10 for cell in column):
         return False
     numbers = [int(cell) for cell in column]
     first = numbers[0]

@@ -30,7 +30,7 @@ from slotfill.files import read_lines
 _COLUMNS = ["ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC"]
 _GLOBAL = re.compile(r"#\s*global\.columns\s*=\s*(.+)")
 _COMMENT = re.compile(r"#\s*(\S+)\s*=\s*(.*)")
-_ID = re.compile(r"(\d+)(?:-(\d+)|(\.)\d+)?")
+_ID = re.compile(r"(\d{1,9})(?:-(\d{1,9})|(\.)\d{1,9})?")
 
 
 class _Row(NamedTuple):

@@ -229,7 +229,8 @@ def _parse_slots(cell: str, location: str) -> Any:
 
 def _evaluate(text: str) -> Any:
     """Return the value of a Python literal; `text` itself if it is none."""
-    with suppress(ValueError, SyntaxError, MemoryError, RecursionError), catch_warnings():
+    errors = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
+    with suppress(*errors), catch_warnings():
         simplefilter("ignore")  # On a backslash that escapes nothing.
         value = ast.literal_eval(text)
         json.dumps(value, ensure_ascii=False).encode()  # Not half a character.

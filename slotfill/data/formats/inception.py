@@ -31,8 +31,8 @@ from slotfill.files import read_lines
 _HEAD = re.compile(r"#FORMAT=WebAnno TSV 3(\.\d+)?\s*")
 _DECLARATION = re.compile(r"#T_(SP|RL|CH)=(.+)")
 _TOKEN_LAYERS = (".api.lexmorph.", ".api.segmentation.")
-_ID = re.compile(r"\d+-\d+(\.\d+)?")
-_OFFSETS = re.compile(r"(\d+)-(\d+)")
+_ID = re.compile(r"\d{1,9}-\d{1,9}(\.\d{1,9})?")
+_OFFSETS = re.compile(r"(\d{1,9})-(\d{1,9})")
 _ITEM = re.compile(r"((?:[^\\|]|\\.)+?)(?:\[(\d+)\])?(?:\||$)")
 _ESCAPE = re.compile(r"\\(->|.)")
 _ESCAPED = {"t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f"}

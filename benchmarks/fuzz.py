@@ -1,0 +1,608 @@
+"""Fuzzing: random input for everything that reads what a user or a stranger has written.
+
+    python benchmarks/fuzz.py                              # list the targets
+    python benchmarks/fuzz.py vocab config --seconds 60    # fuzz these, or all
+    python benchmarks/fuzz.py vocab --reproduce FILE       # one input, with its traceback
+
+A target may accept an input or refuse it with errors of one line each. Anything else is a finding:
+another exception, more than a second of computing, or what was written is not read back the same.
+Inputs are mutations of examples, kept if they reach new code (Atheris, pip install atheris; Linux
+only). Each finding is stored in --findings, and benchmarks/fuzz.json has the numbers of inputs.
+tests/test_fuzz.py runs every target on its examples and on the inputs in tests/fuzz.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import random
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import partial
+from hashlib import sha256
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import dedent
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).with_suffix(".json")
+SEPARATOR = b"\n=====\n"
+"""Between the files of a format of several files."""
+
+if __name__ == "__main__" and "--worker" in sys.argv:
+    import atheris
+
+    instrumented = atheris.instrument_imports(include=["slotfill"])
+else:
+    instrumented = nullcontext()
+
+with instrumented:
+    from slotfill.config.registry import FORMATS
+    from slotfill.config.validate import parse_config
+    from slotfill.data.batching import make_batch
+    from slotfill.data.convert import convert_file
+    from slotfill.data.corpus import read_sentences, read_texts
+    from slotfill.data.detection import writable_formats
+    from slotfill.data.formats.base import Format
+    from slotfill.data.schemes import SCHEMES, slots_to_tags, tags_to_slots
+    from slotfill.data.sentence import Sentence, Slot
+    from slotfill.data.static_table import BUILTIN_TABLE, StaticTable
+    from slotfill.data.tokenizers import TOKENIZERS, Tokenizer, is_empty
+    from slotfill.data.word_vectors import read_vectors
+    from slotfill.errors import SlotfillError
+    from slotfill.inference.onnx_engine import ONNX, OnnxEngine
+    from slotfill.runs.load import (
+        load_run,
+        parse_calibration,
+        parse_values,
+        parse_vocab,
+        read_history,
+    )
+    from slotfill.runs.manifest import RunFiles
+    from slotfill.runs.predict import Predictor
+
+
+@dataclass
+class Target:
+    """What is fuzzed."""
+
+    run: Callable[[bytes, Path], object]
+    """Uses an input, within an empty folder."""
+    seeds: list[bytes]
+    """Inputs that are accepted, which mutations begin with."""
+    max_size: int = field(default=4096, kw_only=True)
+
+
+def check(target: Target, data: bytes, folder: Path) -> bool:
+    """Run a target on an input; return whether it is accepted, and raise what is a finding."""
+    try:
+        return accepts(target.run, data, folder)
+    finally:
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def accepts(action: Callable[..., object], *arguments: Any) -> bool:
+    """Return whether an action raises no error; raises what is no error of the user in one line."""
+    try:
+        action(*arguments)
+    except SlotfillError as error:
+        for message in error.messages:
+            assert message.strip(), "an empty message"
+            assert "\n" not in message, f"a message of several lines: {message!r}"
+        return False
+    return True
+
+
+def make_targets(run: Path) -> dict[str, Target]:
+    """Return the targets by name; `run` is a small trained run."""
+    contents = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    vocab = parse_vocab(contents["vocab.json"], run)
+    predictor = Predictor(load_run(run))
+    table = _small_table()
+    rules: dict[str, Any] = {
+        "rules": [
+            {"slot": "city", "action": "fill", "pattern": "to (?P<value>[a-z]+)"},
+            {"slot": "city", "action": "veto", "phrases": ["new york", "oslo"]},
+        ],
+        "synonyms": {"city": {"oslo": "Oslo"}},
+        "resolve": {"slots": {}, "language": "en"},
+    }
+    lines = b"fly to New York\nleave Oslo\n\xe5\x8f\xb0\xe5\x8c\x97 \xf0\x9f\x9b\xab\n"
+    return {
+        **{f"format-{name}": _format_target(name) for name in FORMATS.names()},
+        "format-detected": Target(_read_detected, _format_examples()),
+        "texts": Target(_read_any_texts, [lines, b"\xff\xfea\0b\0", b'{"text": "a"}\n']),
+        "config": Target(
+            lambda data, _: parse_config(_text(data), "c.yaml"),
+            [path.read_bytes() for path in sorted((ROOT / "configs").rglob("*.yaml"))[:30]],
+        ),
+        "overrides": Target(
+            lambda data, _: parse_config("", "c.yaml", _text(data).split("\n")),
+            [
+                b"encoder.hidden_size=200\ntrain.epochs=3\nembedding=[word, {name: char_cnn}]",
+                b"data.path=x\nencoder.cell={name: lstm, peepholes: true}\nthresholds.a=0.5",
+                b"train={seed: 2}\nencoder.0.layers=2\ntune.train.epochs=[1, 2]\nintent=null",
+            ],
+        ),
+        "tokenizer": Target(_tokenize, [b"1:St. John's (9am) a@b.c $5", b"2:\xe5\x8f\xb0\xcc\x81"]),
+        "schemes": Target(_convert_tags, [b"iob2 bioes B-a I-a O B-b", b"bioes iob1 B-a E-a S-a"]),
+        "vocab": Target(partial(_use_vocab, contents), [contents["vocab.json"]], max_size=1 << 15),
+        "calibration": Target(
+            lambda data, _: parse_calibration(data, run), [contents["calibration.json"]]
+        ),
+        "values": Target(partial(_use_values, vocab.tokenizer), [json.dumps(rules).encode()]),
+        "manifest": Target(partial(_open, "manifest.json"), [contents["manifest.json"]]),
+        "history": Target(partial(_read_history, contents), [contents["history.csv"]]),
+        "packed": Target(partial(_open, ""), [_pack(run)], max_size=1 << 17),
+        **{
+            name: Target(
+                partial(_use_onnx, contents, vocab, name), [contents[name]], max_size=1 << 17
+            )
+            for name in ONNX
+        },
+        "safetensors": Target(_load_tensors, [contents["model.safetensors"]], max_size=1 << 16),
+        "vectors": Target(
+            _read_vectors,
+            [
+                b"2 3\nfly 1 2 3\nto 4 5e-3 6\n",
+                b"fly 1 2\nto 3 4\n",
+                b"1 2\nfly \0\0\x80?\0\0\0@\n",
+            ],
+        ),
+        "static-table": Target(_read_table, [table], max_size=1 << 14),
+        "resolve": Target(_resolve, [b"date:tomorrow at 5 pm", b"time:half past 5", b"number:two"]),
+        "predict": Target(
+            partial(_predict, predictor), [lines, b"leave Oslo for Paris please\r\n"]
+        ),
+    }
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+# Formats.
+
+
+def _format_examples() -> list[bytes]:
+    """Return the examples in the documentation of the formats of one text."""
+    return [each for name in FORMATS.names() for each in _documented(name)]
+
+
+def _documented(name: str) -> list[bytes]:
+    doc = sys.modules[FORMATS.part(name).load().__module__].__doc__ or ""
+    blocks = re.findall(r"(?:^    .*\n|^\n)+", doc, re.M)
+    texts = [dedent(block).strip("\n") + "\n" for block in blocks if block.strip()]
+    if name in _FILES:
+        return [SEPARATOR.join(text.encode() for text in texts)]
+    return [text.encode() for text in texts]
+
+
+def _sample(part: Format) -> list[Sentence]:
+    """Return two sentences that the format can hold."""
+    intents = ("flight", "a") if part.holds_intents else ("", "")
+    return [
+        Sentence.from_tokens(["fly", "to", "New", "York"], [Slot("city", 2, 4)], intents[0]),
+        Sentence.from_tokens(["台北", "(a)", "#"], [Slot("x", 0, 1), Slot("y", 1, 2)], intents[1]),
+    ]
+
+
+def _format_target(name: str) -> Target:
+    seeds = _documented(name)
+    if name in writable_formats():
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "x")
+            part = FORMATS.build(name)
+            part.write(path, _sample(part), scheme="iob2")
+            files = [path / file for file in _FILES.get(name, ())] or [path]
+            seeds.append(SEPARATOR.join(file.read_bytes() for file in files))
+    return Target(partial(_read_format, name), seeds, max_size=1 << 13)
+
+
+_FILES = {"brat": ("x.txt", "x.ann"), "jointslu": ("seq.in", "seq.out", "label")}
+"""The formats of several files."""
+
+
+def _write_input(name: str, data: bytes, folder: Path) -> Path:
+    """Write an input as the file of a format, or as a folder of its files; return its path."""
+    path = folder / "input"
+    if name not in _FILES:
+        path.write_bytes(data)
+        return path
+    path.mkdir()
+    for file, part in zip(_FILES[name], data.split(SEPARATOR), strict=False):
+        (path / file).write_bytes(part)
+    return path
+
+
+def _read_format(name: str, data: bytes, folder: Path) -> None:
+    path = _write_input(name, data, folder)
+    scheme = list(SCHEMES)[len(data) % len(SCHEMES)]
+    part = FORMATS.part(name).load()
+    scheme = scheme if part.has_tags else "iob2"
+    read_sentences(
+        path, format=name, scheme=scheme, labelled=False, keep_tokens=True, list_problems=True
+    )
+    tokenize = ["words", "whitespace", "characters"][len(data) % 3]
+    intents = part.needs_intents
+    read_sentences(path, format=name, scheme=scheme, tokenizer=tokenize, intents=intents)
+    names = writable_formats()
+    for target_name in {name if name in names else "jsonl", names[len(data) % len(names)]}:
+        accepts(_convert, path, name, target_name, scheme)
+
+
+def _convert(path: Path, name: str, target_name: str, scheme: str) -> None:
+    """Check that what is written in another format is read back the same."""
+    target = path.with_name(f"output-{target_name}")
+    reading, _ = convert_file(path, target, from_format=name, to_format=target_name, scheme=scheme)
+    back = read_sentences(target, format=target_name, labelled=False, keep_tokens=True)
+    assert _describe(reading.sentences) == _describe(back.sentences), "not read back the same"
+
+
+def _describe(sentences: list[Sentence]) -> list[tuple[Any, ...]]:
+    """Return what conversion keeps: words, slots and intents, in any order of the sentences."""
+    rows = []
+    for sentence in sentences:
+        slots = [
+            (slot.name, "".join(sentence.value(slot).split())) for slot in sentence.slots or ()
+        ]
+        rows.append(("".join(sentence.text.split()), slots, sentence.intent or ""))
+    return sorted(rows)
+
+
+def _read_detected(data: bytes, folder: Path) -> None:
+    suffixes = ("", ".json", ".jsonl", ".txt", ".csv", ".yml", ".md", ".conll", ".tsv", ".ann")
+    path = folder / f"input{suffixes[len(data) % len(suffixes)]}"
+    path.write_bytes(data)
+    read_sentences(path, labelled=False, list_problems=True)
+
+
+def _read_any_texts(data: bytes, folder: Path) -> None:
+    path = folder / "input"
+    path.write_bytes(data)
+    for errors in ("replace", "skip", "strict"):
+        for example in read_texts(path, "text", errors=errors):
+            example.text.encode()
+    list(read_texts(path))
+
+
+# Text, tags, and files of a run.
+
+
+def _tokenize(data: bytes, _: Path) -> None:
+    number, _colon, text = _text(data).partition(":")
+    name = list(TOKENIZERS)[len(number) % len(TOKENIZERS)]
+    tokenizer = Tokenizer(name, "NFC" if len(text) % 2 else "none")
+    sentence = tokenizer.tokenize(text)
+    spans = [text[start:end] for start, end in sentence.offsets]
+    rest = "".join(spans)
+    assert all(is_empty(each) or each in rest for each in text)
+    edges = [edge for span in sentence.offsets for edge in span]
+    assert edges == sorted(edges) and all(spans)
+    restored = Tokenizer.from_json(json.loads(json.dumps(tokenizer.to_json())))
+    assert restored.tokenize(text).tokens == sentence.tokens
+
+
+def _convert_tags(data: bytes, _: Path) -> None:
+    first, second, *tags = (*_text(data).split(), "", "")
+    old, new = (list(SCHEMES)[len(each) % len(SCHEMES)] for each in (first, second))
+    try:
+        slots = tags_to_slots(tags[:-2], old)
+    except ValueError:
+        return
+    converted = slots_to_tags(slots, len(tags) - 2, new)
+    assert tags_to_slots(converted, new) == slots
+
+
+def _use_vocab(contents: dict[str, bytes], data: bytes, folder: Path) -> None:
+    vocab = parse_vocab(data, folder)
+    engine = OnnxEngine(contents, vocab, folder)
+    for path in engine.predict(make_batch([["leave", "Oslo"]], engine.indexers))[0]:
+        vocab.tags_to_slots(path)
+    assert parse_vocab(json.dumps(vocab.to_json()).encode(), folder).to_json() == vocab.to_json()
+
+
+def _use_values(tokenizer: Tokenizer, data: bytes, folder: Path) -> None:
+    values = parse_values(data, folder)
+    sentence = tokenizer.tokenize("from Oslo to New York")
+    sentence.slots = [Slot("city", 1, 2)]
+    values.rules.apply(sentence, sentence.slots, [0.5])
+
+
+def _resolve(data: bytes, _: Path) -> None:
+    kind, _colon, text = _text(data).partition(":")
+    kind = {"date": "date", "time": "time"}.get(kind, "number")
+    languages = ("en", "de", "zh", "fr")
+    settings = {"slots": {"x": kind}, "language": languages[len(text) % len(languages)]}
+    content = {"rules": [], "synonyms": {}, "resolve": settings}
+    values = parse_values(json.dumps(content).encode(), Path())
+    sentence = Tokenizer().tokenize(text)
+    sentence.slots = [Slot("x", 0, len(sentence.tokens))] if sentence.tokens else []
+    values.resolver(datetime(2026, 1, 1)).resolve(sentence)
+
+
+def _open(name: str, data: bytes, folder: Path) -> None:
+    path = folder / "run"
+    if name:
+        path.mkdir()
+    (path / name if name else path).write_bytes(data)
+    files = RunFiles(path)
+    for each in ("config.yaml", "vocab.json", *ONNX):
+        if files.has(each):
+            accepts(files.__getitem__, each)
+
+
+class _Files(dict[str, bytes]):
+    path = Path("run")
+
+
+def _read_history(contents: dict[str, bytes], data: bytes, folder: Path) -> None:
+    read_history(_Files(contents | {"history.csv": data}))  # type: ignore[arg-type]
+
+
+def _use_onnx(contents: dict[str, bytes], vocab: Any, name: str, data: bytes, folder: Path) -> None:
+    engine = OnnxEngine(contents | {name: data}, vocab, folder)
+    engine.predict(make_batch([["leave", "Oslo"], ["x"]], engine.indexers))
+
+
+def _load_tensors(data: bytes, folder: Path) -> None:
+    from slotfill.runs.load import parse_tensors
+
+    parse_tensors(data, folder / "model.safetensors")
+
+
+def _pack(run: Path) -> bytes:
+    from slotfill.runs.pack import pack_run
+
+    return pack_run(run)
+
+
+def _read_vectors(data: bytes, folder: Path) -> None:
+    path = folder / "vectors"
+    path.write_bytes(data)
+    for kind in ("auto", "glove", "word2vec", "word2vec_binary"):
+        accepts(read_vectors, path, ["fly", "Oslo"], len(data) % 3, True, kind)
+
+
+def _small_table() -> bytes:
+    table, file = StaticTable.read(BUILTIN_TABLE), BytesIO()
+    StaticTable(table.pieces[:50], table.vectors[:50, :8], table.scale, True).write(file)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def _read_table(data: bytes, folder: Path) -> None:
+    path = folder / "table.npz"
+    path.write_bytes(data)
+    StaticTable.read(path)
+
+
+def _predict(predictor: Predictor, data: bytes, folder: Path) -> None:
+    path = folder / "input"
+    path.write_bytes(data)
+    texts = list(predictor.check_lengths(read_texts(path, "text", errors="replace")))
+    names = writable_formats()
+    format = names[len(data) % len(names)]
+    "".join(predictor.render_stream(texts, format)).encode()
+    rows = "".join(predictor.render_stream(texts, "jsonl")).split("\n")
+    answered = [json.loads(row)["text"] for row in rows[:-1]]
+    assert answered == [text.text for text in texts], "a line is not answered"
+
+
+# Mutations, and the loop.
+
+_TOKENS = (
+    *(char.encode() for char in "\"'[]{}():,\\\n\r\t #-|>\0\x7f\x85\xa0\ufeff\u2028\u202e\u0301🛫"),
+    *(b"\xff", b"&a", b"*a", b"!!", b"\x1b[31m", b"-DOCSTART-", b"B-x", b"O", b"?"),
+    *(b"0", b"-1", b"1e400", b"NaN", b"null", b"true", b"9" * 5000),
+)
+_VALUES = (None, True, -1, 2**70, 0.5, 1e308, "", "x", "\0", "\ud800", [], {}, [[]], ["a", "a"])
+
+
+def mutate(data: bytes, draw: random.Random) -> bytes:
+    """Return `data` with an entry of JSON replaced, or a few tokens replaced, moved or added."""
+    if draw.random() < 0.5:
+        try:
+            value = json.loads(data)
+            return json.dumps(_mutate_json(value, draw), ensure_ascii=draw.random() < 0.5).encode(
+                errors="surrogatepass"
+            )
+        except (ValueError, RecursionError):
+            pass
+    pieces = re.split(rb"(\W)", data)
+    for _ in range(draw.randint(1, 4)):
+        at = draw.randrange(len(pieces) + 1)
+        length = draw.choice((0, 0, 1, 1, 2, 10))
+        token = draw.choice((*_TOKENS, b"", draw.choice(pieces)))
+        pieces[at : at + length] = [token] * draw.choice((1, 1, 1, 2, 100))
+    return b"".join(pieces)
+
+
+def _mutate_json(value: Any, draw: random.Random) -> Any:
+    if isinstance(value, (dict, list)) and value and draw.random() < 0.8:
+        key = draw.choice(list(value)) if isinstance(value, dict) else draw.randrange(len(value))
+        if draw.random() < 0.1:
+            del value[key]
+        elif isinstance(value, dict) and draw.random() < 0.1:
+            value[draw.choice(("", "x", "text", "\ud800", "name"))] = value.pop(key)
+        else:
+            value[key] = _mutate_json(value[key], draw)
+        return value
+    return draw.choice(_VALUES)
+
+
+@dataclass
+class Count:
+    """What a worker counts, and writes down now and then."""
+
+    target: str
+    inputs: int = 0
+    accepted: int = 0
+    seconds: float = 0.0
+    slowest: float = 0.0
+    """Seconds of computing for one input."""
+    memory: float = 0.0
+    """Megabytes at the most."""
+    findings: dict[str, str] = field(default_factory=dict)
+
+
+def work(name: str, seconds: float, findings: Path, run: Path, folder: Path) -> None:
+    """Fuzz one target in this process, which ends here."""
+    target = make_targets(run)[name]
+    count, start, written = Count(name), time.monotonic(), 0.0
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    logging.disable()
+
+    def note(data: bytes, problem: str) -> None:
+        if problem not in count.findings:
+            path = findings / f"{name}-{sha256(problem.encode()).hexdigest()[:8]}"
+            path.write_bytes(data)
+            count.findings[problem] = path.name
+            print(f"{path}: {problem}", flush=True)
+
+    def test(data: bytes) -> None:
+        nonlocal written
+        began = time.process_time()
+        try:
+            count.accepted += check(target, data, scratch)
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            note(data, f"{type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}")
+        took = time.process_time() - began
+        count.slowest = max(count.slowest, took)
+        if took > 1:
+            note(data, "more than a second")
+        count.inputs += 1
+        if time.monotonic() - written > 1:
+            written = time.monotonic()
+            count.seconds = written - start
+            count.memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+            (folder / "count.json").write_text(json.dumps(vars(count)))
+
+    def mutate_input(data: bytes, max_size: int, seed: int) -> bytes:
+        if seed % 4 == 0:
+            return bytes(atheris.Mutate(data, max_size))
+        return mutate(data, random.Random(seed))[:max_size]
+
+    for seed in target.seeds:  # What is imported now takes no time later.
+        check(target, seed, scratch)
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for number, seed in enumerate(target.seeds):
+        (corpus / str(number)).write_bytes(seed)
+    arguments = [
+        "-timeout=120",
+        "-rss_limit_mb=4000",
+        f"-max_len={target.max_size}",
+        "-print_final_stats=0",
+    ]
+    arguments += [f"-max_total_time={seconds:.0f}", f"-artifact_prefix={findings}/{name}-died-"]
+    atheris.Setup(
+        [sys.argv[0], "-verbosity=0", *arguments, str(corpus)], test, custom_mutator=mutate_input
+    )
+    atheris.Fuzz()
+
+
+def fuzz(name: str, seconds: float, findings: Path, run: Path) -> dict[str, Any]:
+    """Fuzz one target in a process of its own; return its counts."""
+    with TemporaryDirectory(prefix="fuzz-") as folder:
+        words = [
+            name,
+            "--worker",
+            folder,
+            "--seconds",
+            seconds,
+            "--findings",
+            findings,
+            "--run",
+            run,
+        ]
+        command = [sys.executable, __file__, *map(str, words)]
+        process = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        file = Path(folder, "count.json")
+        counts: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"findings": {}}
+        if process.returncode:
+            counts["findings"]["the process has died"] = process.stderr[-2000:]
+            print(f"{name}: the process has died: {process.stderr[-2000:]}")
+        return counts
+
+
+def train_small_run(folder: Path) -> Path:
+    """Train a small run of all that can be in its files; return it."""
+    from slotfill.config.builtin import load_config
+    from slotfill.runs.folder import RunFolder
+    from slotfill.runs.train import train
+
+    small = ["embedding=[{name: word, size: 4}, {name: ngrams, size: 4}]"]
+    small += ["encoder={name: recurrent, hidden_size: 8}", "train={epochs: 1, batch_size: 64}"]
+    return train(load_config("taipei", small)[1], RunFolder(folder / "run")).path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("targets", nargs="*", help="targets, or all")
+    parser.add_argument("--seconds", type=float, default=60, help="for each target")
+    parser.add_argument("--findings", type=Path, default=ROOT / "build" / "fuzz")
+    parser.add_argument("--reproduce", type=Path, help="run one input")
+    parser.add_argument("--run", type=Path, help="a small run; one is trained without")
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        work(options.targets[0], options.seconds, options.findings, options.run, options.worker)
+    with TemporaryDirectory(prefix="fuzz-run-") as folder:
+        run = options.run or train_small_run(Path(folder))
+        targets = make_targets(run)
+        if not options.targets:
+            print("\n".join(targets))
+            return
+        names = list(targets) if options.targets == ["all"] else options.targets
+        if options.reproduce:
+            scratch = Path(folder, "scratch")
+            scratch.mkdir()
+            print(check(targets[names[0]], options.reproduce.read_bytes(), scratch))
+            return
+        options.findings.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            counts = fuzz(name, options.seconds, options.findings, run)
+            inputs, problems = counts.get("inputs", 0), len(counts["findings"])
+            print(f"{name}: {inputs:,} inputs, {problems} findings", flush=True)
+            _record(name, counts)
+
+
+def _record(name: str, counts: dict[str, Any]) -> None:
+    """Add the counts of a target to those of earlier runs."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"targets": {}}
+    old = results["targets"].get(name, {})
+    results["targets"][name] = {
+        "inputs": old.get("inputs", 0) + counts.get("inputs", 0),
+        "accepted": old.get("accepted", 0) + counts.get("accepted", 0),
+        "seconds": round(old.get("seconds", 0) + counts.get("seconds", 0)),
+        "slowest_seconds": round(max(old.get("slowest_seconds", 0), counts.get("slowest", 0)), 2),
+        "peak_mb": round(max(old.get("peak_mb", 0), counts.get("memory", 0))),
+        "findings": len(counts["findings"]),
+    }
+    results["date"], results["python"] = date.today().isoformat(), platform.python_version()
+    results["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+    results["atheris"] = version("atheris")
+    results["targets"] = dict(sorted(results["targets"].items()))
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
