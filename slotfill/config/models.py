@@ -77,6 +77,16 @@ def _has_no_duplicates(parts: list[PartConfig]) -> list[PartConfig]:
     return parts
 
 
+def _check_slot(name: str) -> str:
+    if not name or name == "O" or name != name.strip() or not name.isprintable():
+        raise config_error(f"not the name of a slot: '{name}'")
+    return name
+
+
+def _check_slots(slots: dict[str, str]) -> dict[str, str]:
+    return {_check_slot(name): description for name, description in slots.items()}
+
+
 class DataConfig(StrictModel):
     """The labelled sentences and how they are written."""
 
@@ -107,6 +117,10 @@ class DataConfig(StrictModel):
 
     Otherwise offsets are corrected by the value of the slot, the longest of overlapping slots is
     kept, and such sentences are left out."""
+    slots: Annotated[dict[str, str], AfterValidator(_check_slots)] = Field(default={})
+    """Descriptions of slots in words, or empty texts; training sentences need not have them.
+
+    A slot without labelled examples needs a tagger that knows names, as `crf` with `slot_names`."""
     normalization: Literal["NFC", "NFKC", "none"] = "NFC"
     """The Unicode normalization of tokens for lookups; offsets always refer to the text itself."""
     holdout: Fraction | None = None
@@ -281,12 +295,6 @@ def _check_pattern(pattern: str) -> str:
     if groups and "value" not in groups and "(?P=" not in pattern:
         raise config_error(f"the group of the value is called value, found '{next(iter(groups))}'")
     return pattern
-
-
-def _check_slot(name: str) -> str:
-    if not name or name == "O" or name != name.strip() or not name.isprintable():
-        raise config_error(f"not the name of a slot: '{name}'")
-    return name
 
 
 class RuleConfig(StrictModel):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,11 +68,29 @@ class StaticTable:
         pieces = "\n".join(self.pieces)  # One text is read faster than a list.
         return {"size": self.vectors.shape[1], "lowercase": self.lowercase, "pieces": pieces}
 
+    def embed(self, texts: Iterable[str]) -> np.ndarray:
+        """Return the mean vector of the words of each text, `(texts, size)`."""
+        indexer = PieceIndexer(self.to_json(), file="")
+        rows = []
+        for text in texts:
+            words = [indexer.piece_ids(word) for word in text.split()]
+            rows.append(np.mean([self._embed_pieces(pieces) for pieces in words], axis=0))
+        return np.array(rows).reshape(-1, self.vectors.shape[1])
+
+    def _embed_pieces(self, ids: Sequence[int]) -> np.ndarray:
+        vectors = self.vectors[np.array(ids) - 1] * self.scale
+        return np.average(vectors, axis=0, weights=1 / np.arange(1, len(ids) + 1))
+
     def write(self, path: Path) -> None:
         """Write the table; equal tables are equal files."""
         pieces = np.frombuffer("\n".join(self.pieces).encode(), np.uint8)
         scale = np.float32(self.scale)
         np.savez(path, pieces=pieces, vectors=self.vectors, scale=scale, lowercase=self.lowercase)
+
+
+def words_of_name(name: str) -> str:
+    """Return the words of a slot's name, as `toloc city name` of `toloc.cityName`."""
+    return re.sub(r"[\W_]+|(?<=[^\W_A-Z])(?=[A-Z])", " ", name).lower().strip()
 
 
 def resolve_embedding(config: Config, vocab: Vocab) -> list[Any]:

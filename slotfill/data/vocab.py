@@ -40,6 +40,8 @@ class Vocab:
         restored_resources: The paths whose resources come from a saved run.
         tokenizer: The tokenizer of the training sentences.
         num_labelled_tokens: The sum of `tokens` without those of unlabelled sentences.
+        slot_descriptions: What slots mean in words, by name; only in training.
+        unlabelled_slots: The names of slots without labelled examples; only in training.
         values: What is known of values beside the network.
     """
 
@@ -56,6 +58,8 @@ class Vocab:
         self.values = KnownValues()
         self.tokens = tokens
         self.num_labelled_tokens = sum(tokens.values())
+        self.slot_descriptions: dict[str, str] = {}
+        self.unlabelled_slots: frozenset[str] = frozenset()
         self.tags = tags
         self.scheme = scheme
         self.intents = intents or {}
@@ -75,6 +79,7 @@ class Vocab:
         tokenizer: Tokenizer | None = None,
         tags: Iterable[str] = (),
         text: Iterable[Sentence] = (),
+        descriptions: Mapping[str, str] | None = None,
     ) -> Vocab:
         """Return the vocabulary of labelled `sentences`; tags that never occur are left out.
 
@@ -83,6 +88,7 @@ class Vocab:
             intents: Whether intents are learned.
             tags: Tags that can be predicted even if they never occur, if their slot does.
             text: Unlabelled sentences, whose words are added.
+            descriptions: Descriptions of slots, by name, whose tags are added.
         """
         tokens, intent_counts = Counter[str](), Counter[str]()
         slot_names: set[str] = set()
@@ -94,7 +100,10 @@ class Vocab:
             used_tags.update(slots_to_tags(slots, len(sentence.tokens), scheme))
             if intents and sentence.intent:
                 intent_counts[sentence.intent] += 1
-        tags = [tag for tag in all_tags(slot_names, scheme) if tag in used_tags]
+        unlabelled = set(descriptions or ()) - slot_names
+        letters = {tag.partition("-")[0] for tag in used_tags}
+        used_tags.update(tag for tag in all_tags(unlabelled, scheme) if tag[0] in letters)
+        tags = [tag for tag in all_tags(slot_names | unlabelled, scheme) if tag in used_tags]
         num_labelled_tokens = tokens.total()
         for sentence in text:
             tokens.update(sentence.tokens)
@@ -107,6 +116,8 @@ class Vocab:
             tokenizer,
         )
         vocab.num_labelled_tokens = num_labelled_tokens
+        vocab.slot_descriptions = {**(descriptions or {})}
+        vocab.unlabelled_slots = frozenset(unlabelled)
         return vocab
 
     def grow(self, sentences: Iterable[Sentence], text: Iterable[Sentence] = ()) -> Vocab:

@@ -117,8 +117,10 @@ def build_trainer(
             tokenizer=tokenizer,
             tags=lesson.tags if lesson else (),
             text=read,
+            descriptions=config.data.slots,
         )
     vocab.values = KnownValues.read(config, vocab.tokenizer)
+    check_slot_names("data.slots", config.data.slots, vocab.slot_names)
     check_slot_names("thresholds", config.thresholds, vocab.slot_names)
     model = build_model(config, vocab, learning=True)
     if base is not None:

@@ -26,6 +26,7 @@ from slotfill.evaluation.calibration import fit_calibration
 from slotfill.inference.tagging import predict
 from slotfill.model.ensemble import Model
 from slotfill.model.generators.base import Generator
+from slotfill.model.taggers.base import Tagger
 from slotfill.training.batches import TrainingBatches
 from slotfill.training.data_parallel import Workers, shard_loss, trainable_parameters
 from slotfill.training.defaults import resolve_budget
@@ -156,6 +157,8 @@ class Trainer:
         self.weights = nn.ParameterList(weights)
         """The trainable weights except `tables`."""
         self.workers = Workers(weights, self.tables, num_workers)
+        if text and isinstance(model, Generator):
+            raise ConfigError("a generator learns labelled sentences only", key="train.text")
         if text and targets:
             problem = "cannot be used in distillation; set distil.text, which teachers label"
             raise ConfigError(problem, key="train.text")
@@ -308,6 +311,7 @@ class Trainer:
         self.model.load_state_dict(self.best_weights)
         for member in self.model.members:
             member.language_model = None
+            cast(Tagger, member.tagger).finish_training()
         return self.model.eval()
 
     @contextmanager

@@ -21,6 +21,9 @@ class Tagger(RecordsActivations):
     regularization_loss: Tensor | float = 0.0
     """What the last `forward` adds to the loss, a mean over the batch's sentences."""
 
+    uses_slot_names: bool = False
+    """Whether slots without labelled examples can be predicted, from their names."""
+
     legal_transitions: Transitions | None = None
     """0 for the pairs of tags that are allowed, else minus infinity, if decoding is constrained."""
 
@@ -65,3 +68,6 @@ class Tagger(RecordsActivations):
     def transitions(self) -> Transitions | None:
         """Return the scores of pairs of tags that decoding adds to the emissions, if any."""
         return self.legal_transitions
+
+    def finish_training(self) -> None:
+        """Remove what only training needs, once, before the weights are saved."""

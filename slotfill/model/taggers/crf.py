@@ -27,12 +27,14 @@ Multilingual Sequence Labeling"
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from slotfill.config.option_types import Fraction
 from slotfill.data.batching import UNKNOWN
 from slotfill.data.vocab import Vocab
 from slotfill.inference.decoding import Transitions, legal_transitions
 from slotfill.model.layers import LockedDropout, padding_mask
+from slotfill.model.taggers._slot_names import SlotNames
 from slotfill.model.taggers.base import Tagger
 
 FORBIDDEN = -1e4
@@ -46,13 +48,28 @@ class CRF(Tagger):
     """A linear layer for the emissions and a table of transitions.
 
     dropout: dropout rate on the encoder's output.
+    slot_names: whether weights also come from the words of slots' names and `data.slots`, so that
+        slots with similar names share them, and slots without labelled examples have some.
     """
 
-    def __init__(self, input_size: int, vocab: Vocab, *, dropout: Fraction = 0.5) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        vocab: Vocab,
+        *,
+        dropout: Fraction = 0.5,
+        slot_names: bool = False,
+    ) -> None:
         super().__init__()
         self.dropout = LockedDropout(dropout)
         tags = len(vocab.tags)
         self.linear = nn.Linear(input_size, tags)
+        self.uses_slot_names = slot_names
+        self.names: SlotNames | None = None
+        """In training only: `finish_training` adds its part to the weights."""
+        if slot_names and not vocab.is_restored:
+            self.names = SlotNames(input_size, vocab)
+            nn.init.zeros_(self.linear.weight)
         self.start = nn.Parameter(torch.zeros(tags))
         self.matrix = nn.Parameter(torch.zeros(tags, tags))
         self.end = nn.Parameter(torch.zeros(tags))
@@ -64,7 +81,20 @@ class CRF(Tagger):
         self.register_buffer("continues", continues, persistent=False)
 
     def forward(self, hidden: Tensor, lengths: Tensor, tags: Tensor | None = None) -> Tensor:
-        return self.linear(self.dropout(hidden))
+        hidden = self.dropout(hidden)
+        if self.names is None:
+            return self.linear(hidden)
+        emissions = linear(hidden, self.linear.weight + self.names(), self.linear.bias)
+        return emissions.masked_fill(self.names.is_unlabelled, FORBIDDEN)
+
+    @torch.no_grad()
+    def finish_training(self) -> None:
+        if self.names is None:
+            return
+        vectors = (self.linear.weight, self.linear.bias, self.start, self.end)
+        self.names.fill_unlabelled(vectors, self.matrix)
+        self.linear.weight += self.names()
+        self.names = None
 
     def loss(self, emissions: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
         """Return the negative log-likelihood of each gold sequence, `(batch,)`.
