@@ -162,6 +162,7 @@ def train(
         if base is not None and isinstance(changes, Mapping):
             changes = {**changes, "train.from_run": str(base)}
         name, loaded, lost = load_with_base(partial(compose_config, config, changes), base)
+        loaded.check_tagger()
         for message in lost:
             warnings.warn(message, stacklevel=2)
         with required_for("slotfill.train"):

@@ -44,7 +44,7 @@ from slotfill.config.part_config import (
     part_validator,
 )
 from slotfill.config.yaml_reader import dump
-from slotfill.errors import ConfigError
+from slotfill.errors import ConfigError, ErrorDetail
 
 DEFAULT_EMBEDDING = ("word", "char_cnn", "ngrams")
 """Where `embedding` is null; `data.static_table` has what is added to it."""
@@ -398,6 +398,9 @@ class Config(StrictModel):
         """Check that a generator has no keys of taggers, and hold sentences out for it."""
         if self.generator is None:
             return self
+        if self.train.from_run is not None:
+            message = "does not continue a run; leave out --from and train.from_run"
+            raise combine_errors([(("generator",), message)])
         keys: list[KeyPath] = [(key,) for key in TAGGER_KEYS if key in self.model_fields_set]
         for key in ("text", "focal_gamma", "language_model_weight"):
             if getattr(self.train, key):
@@ -429,12 +432,10 @@ class Config(StrictModel):
         return dump(self.model_dump())
 
     def check_tagger(self) -> None:
-        """Raise ConfigError if it has a generator, which has no F1."""
+        """Raise ConfigError if it has a generator."""
         if self.generator is not None:
-            raise ConfigError(
-                "only taggers are compared, by F1; train a generator with slotfill train",
-                key="generator",
-            )
+            problem = "only the commands train, evaluate and generate take one"
+            raise ConfigError(self._locations.sort([ErrorDetail(problem, "generator")]))
 
     @property
     def external_files(self) -> list[str]:

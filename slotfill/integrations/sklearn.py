@@ -144,6 +144,7 @@ class SlotTagger:
             raise UsageError(f"{wrong[0]}: X and y are the data; leave it out")
         check_names(self.device, "auto")
         _, config = compose_config(self.config, given | own)
+        config.check_tagger()
         with required_for("SlotTagger.fit"):
             from slotfill.runs.device import resolve_device
             from slotfill.runs.train import train

@@ -20,7 +20,7 @@ from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import EvaluationResult, slot_f1
 from slotfill.files import shorten_path
 from slotfill.inference.tagging import predict
-from slotfill.runs.load import Run, load_run, open_run, parse_run_config
+from slotfill.runs.load import Run, check_tagger, load_run, open_run, parse_run_config
 from slotfill.runs.manifest import RunFiles
 
 
@@ -69,6 +69,7 @@ def check_has_weights(run: Path) -> RunFiles:
             f"{run}: a packed run has no weights to start from; give the run folder that it was"
             " packed from"
         )
+    check_tagger(files)
     return files
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import slotfill
-from slotfill.errors import UsageError
+from slotfill.errors import ConfigError, UsageError
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +96,9 @@ def test_fewer_sentences_than_asked_for_is_said(generator, cli, monkeypatch):
         (["diff", "RUN", "TAGGER"], "RUN is a generator"),
         (["evaluate", "RUN", "--min-f1", 50], "--min-f1 is of taggers; RUN is a generator"),
         (["evaluate", "RUN", "--report", "r.html"], "--report is of taggers"),
-        (["compare", "new.yaml", "tiny.yaml"], "new.yaml:2: generator: only taggers are compared"),
+        (["train", "new.yaml", "--from", "TAGGER"], "new.yaml:2: generator: does not continue"),
+        (["train", "tiny.yaml", "--from", "RUN", "--out", "b"], "RUN is a generator"),
+        (["compare", "new.yaml", "tiny.yaml"], "new.yaml:2: generator: only the commands train,"),
         (["tune", "new.yaml", "tune={train.epochs: [1, 2]}"], "new.yaml:2: generator: only"),
     ],
 )
@@ -111,7 +113,11 @@ def test_wrong_uses_are_one_line(generator, trained, desk, cli, arguments, messa
     assert not done.out
 
 
-def test_python_refuses_to_load_a_generator_as_a_tagger(generator):
+def test_python_refuses_a_generator_where_it_needs_a_tagger(generator, desk):
+    message = r"generator: only the commands train, evaluate and generate take one"
+    with pytest.raises(ConfigError, match=message):
+        slotfill.train({"data": {"path": "corpus"}, "generator": "vrnn"})
+    assert not Path("runs").exists()
     with pytest.raises(UsageError, match="is a generator of labelled sentences, not a tagger"):
         slotfill.load(generator)
 
@@ -165,8 +171,9 @@ def test_sentences_of_a_run_whose_training_sentences_are_gone(desk, cli):
 
 def test_intents_are_generated_where_training_has_them(desk, cli):
     rows = "[](greet) hello\n[](fly) to [Oslo](city)\n[](fly) from [Lima](city)\n[](greet) hi\n"
-    Path("mine.brackets").write_text(rows * 20, encoding="utf-8")
-    settings = ["data.train=mine.brackets", "generator.hidden_size=16", "train.epochs=15"]
+    Path("mine.brackets").write_text(rows * 8, encoding="utf-8")
+    settings = ["data.train=mine.brackets", "generator.hidden_size=16", "train.epochs=12"]
+    settings += ["train.learning_rate=0.02"]
     assert cli("train", *settings, "--out", "run").code == 0
     done = cli("generate", "run", "--sentences", 3, "--out", "new.jsonl")
     assert done.code == 0, done.err

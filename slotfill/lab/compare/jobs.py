@@ -155,7 +155,7 @@ def plan(
             changes += [f"data.path={json.dumps(path, ensure_ascii=False)}", *_NO_SPLITS]
         with _collect(errors):
             name, config = load_config(source, changes, need_data=True)
-            with _collect(errors), config.locate_errors():
+            with _collect(errors):
                 config.check_tagger()
                 check_buildable(config)
                 if "csv" not in {logger.name for logger in config.train.log}:

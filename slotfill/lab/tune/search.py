@@ -110,8 +110,7 @@ def plan(
     if not config.tune:
         example = "tune: {train.learning_rate: {low: 0.001, high: 0.01, log: true}}"
         raise UsageError(f"{shown}: no search space; set the keys to try, for example {example}")
-    with config.locate_errors():
-        config.check_tagger()
+    config.check_tagger()
     check_buildable(config)
     for file in _list_tuned_files(config):
         check_trusted(Path(file).resolve())
