@@ -83,6 +83,9 @@ def compare(
     json_file: Annotated[
         Path | None, Option("--json", metavar="FILE", help="Write all results as JSON.")
     ] = None,
+    all_pairs: Annotated[
+        bool, Option("--all-pairs", help="Also compare each config with each other one.")
+    ] = False,
     force: Force = False,
     device: Device = "auto",
     trust: Trust = False,
@@ -141,7 +144,8 @@ def compare(
         echo_errors(f"{title}: {error}")
     if shard is not None:
         raise Exit(1 if errors else 0)
-    report = comparison.summarize(plan, errors, shlex.join(["slotfill", *sys.argv[1:]]))
+    command = shlex.join(["slotfill", *sys.argv[1:]])
+    report = comparison.summarize(plan, errors, command, all_pairs=all_pairs)
     if figure is not None:
         from slotfill.lab.probe import figures
 

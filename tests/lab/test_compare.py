@@ -80,7 +80,7 @@ def steady(report):
 def test_report_has_the_scores_of_the_runs(compared, corpus):
     report = read_report(compared)
     keys = "format command date environment differences statistics seeds folds corpora configs"
-    assert list(report) == [*keys.split(), "learning_curves", "runs"]
+    assert list(report) == [*keys.split(), "pairs", "learning_curves", "runs"]
     assert report["command"].startswith(
         "slotfill compare one.yaml two.yaml three.yaml train.epochs=2 --seeds 1,2"
     )
@@ -146,6 +146,26 @@ def test_differences_are_computed_from_the_saved_counts(compared):
             for config in report["configs"][1:]
         ]
         assert corrected == correct_holm(ps)
+
+
+def test_all_pairs_are_compared_if_asked_for(again, cli):
+    assert read_report()["pairs"] == []
+    words = ["compare", "one.yaml", "two.yaml", "three.yaml", *FAST]
+    result = cli(*words, "--all-pairs", "--json", "all.json")
+    assert (result.code, result.err) == (0, "")
+    report = json.loads(Path("all.json").read_text())
+    pairs = [pair for pair in report["pairs"] if pair["split"] == "test"]
+    names = [(pair["config"], pair["other"]) for pair in pairs]
+    assert names == [("two", "one"), ("three", "one"), ("three", "two")]
+    from_first = [
+        config["corpora"]["corpus"]["splits"]["test"]["difference_from_first"]
+        for config in report["configs"][1:]
+    ]
+    for pair, found in zip(pairs, from_first, strict=False):
+        for key in ("difference", "interval", "p"):
+            assert pair[key] == found[key]
+    assert [pair["p_corrected"] for pair in pairs] == correct_holm([pair["p"] for pair in pairs])
+    assert re.search(r"│ three - two +│ +[+-]\d", result.out)
 
 
 def test_tables_on_the_terminal_and_in_markdown(compared):

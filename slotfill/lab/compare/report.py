@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from itertools import product
+from itertools import combinations, product
 from statistics import mean, median, stdev
 from typing import Any
 
@@ -63,6 +63,16 @@ class Difference(Comparison):
 
     p_corrected: float | None = None
     """Corrected for the number of configs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairDifference(Difference):
+    """Difference in F1 of one config from another; corrected for the number of pairs."""
+
+    config: str = ""
+    other: str = ""
+    corpus: str = ""
+    split: str = ""
 
 
 @dataclass(slots=True)
@@ -165,11 +175,15 @@ class ComparisonReport:
     """0 without cross-validation."""
     corpora: dict[str, CorpusInfo]
     configs: list[ConfigReport]
+    pairs: list[PairDifference]
+    """The differences of all pairs of configs, if they were asked for."""
     learning_curves: list[LearningCurve]
     runs: list[RunReport]
 
 
-def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> ComparisonReport:
+def summarize(
+    plan: Plan, errors: Mapping[str, str], command: str, *, all_pairs: bool = False
+) -> ComparisonReport:
     """Return the report on the jobs of `plan`; `errors` are those of failed jobs by title."""
     runs, corpora = [], {}
     counts: dict[CountsKey, dict[int, np.ndarray]] = defaultdict(dict)
@@ -195,10 +209,19 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
     for key, folds in counts.items():
         if len(folds) == max(plan.folds, 1):
             complete[key] = np.concatenate([folds[number] for number in sorted(folds)])
+    pairs: list[PairDifference] = []
     for corpus, info in corpora.items():
         for split in info.splits:
             _add_intervals(configs, corpus, split, complete)
-            _add_differences(configs, corpus, split, complete)
+            by_config = _stack_seeds(complete, corpus, split)
+            _add_differences(configs, corpus, split, by_config)
+            if all_pairs:
+                names = [config.name for config in configs if config.name in by_config]
+                chosen = [(b, a) for a, b in combinations(names, 2)]
+                pairs += [
+                    PairDifference(**asdict(found), config=a, other=b, corpus=corpus, split=split)
+                    for (a, b), found in zip(chosen, _compare(by_config, chosen), strict=True)
+                ]
     return ComparisonReport(
         command=command,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -209,6 +232,7 @@ def summarize(plan: Plan, errors: Mapping[str, str], command: str) -> Comparison
         folds=plan.folds,
         corpora=corpora,
         configs=configs,
+        pairs=pairs,
         learning_curves=_learning_curves(plan, corpora, complete),
         runs=runs,
     )
@@ -280,28 +304,39 @@ def _add_intervals(
             report.interval = low, high
 
 
-def _add_differences(
-    configs: Sequence[ConfigReport], corpus: str, split: str, counts: Mapping[CountsKey, np.ndarray]
-) -> None:
-    """Set `difference_from_first` of the other configs, each over the seeds that finished."""
+def _stack_seeds(
+    counts: Mapping[CountsKey, np.ndarray], corpus: str, split: str
+) -> dict[str, np.ndarray]:
+    """Return the counts of each config on a split, `(seed, sentence, 3)`."""
     by_config = defaultdict(list)
     for (name, *place, _), rows in counts.items():
         if place == [corpus, split]:
             by_config[name].append(rows)
-    first = by_config.pop(configs[0].name, None)
-    if first is None:
-        return
-    compared = [
-        (report, compare_f1(np.stack(by_config[config.name]), np.stack(first)))
-        for config in configs[1:]
-        if (report := config.split(corpus, split)) and by_config[config.name]
+    return {name: np.stack(rows) for name, rows in by_config.items()}
+
+
+def _compare(
+    counts: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]]
+) -> list[Difference]:
+    """Return the difference of each pair, corrected for their number."""
+    compared = [compare_f1(counts[a], counts[b]) for a, b in pairs]
+    corrected = iter(correct_holm([found.p for found in compared if found.p is not None]))
+    return [
+        Difference(**asdict(found), p_corrected=None if found.p is None else next(corrected))
+        for found in compared
     ]
-    corrected = iter(correct_holm([found.p for _, found in compared if found.p is not None]))
-    for report, found in compared:
-        p_corrected = None if found.p is None else next(corrected)
-        report.difference_from_first = Difference(
-            found.difference, found.interval, found.p, p_corrected
-        )
+
+
+def _add_differences(
+    configs: Sequence[ConfigReport], corpus: str, split: str, counts: Mapping[str, np.ndarray]
+) -> None:
+    """Set `difference_from_first` of the other configs."""
+    first, *others = (config.name for config in configs)
+    pairs = [(name, first) for name in others if {name, first} <= counts.keys()]
+    found = dict(zip(pairs, _compare(counts, pairs), strict=True))
+    for config in configs:
+        if report := config.split(corpus, split):
+            report.difference_from_first = found.get((config.name, first))
 
 
 def _learning_curves(

@@ -50,6 +50,15 @@ def tables(report: ComparisonReport) -> list[Table]:
     if len(configs) > 1:
         title = f"Difference in F1 from {configs[0].name}, its 95% interval, and p"
         result.append((title, differences))
+    if report.pairs:
+        by_place = {(p.config, p.other, p.corpus, p.split): _describe(p) for p in report.pairs}
+        compared = list(dict.fromkeys((pair.config, pair.other) for pair in report.pairs))
+        pairs = [["configs", *(f"{config} - {other}" for config, other in compared)]]
+        for corpus, info in report.corpora.items():
+            for split in info.splits:
+                column = [by_place.get((*each, corpus, split), "") for each in compared]
+                pairs.append([f"{corpus} {split}", *column])
+        result.append(("Differences in F1 of all pairs, 95% intervals, and p", pairs))
     return result
 
 
@@ -72,7 +81,11 @@ def _interval(scores: SplitReport | None) -> str:
 def _difference(scores: SplitReport | None) -> str:
     if scores is None or scores.difference_from_first is None:
         return ""
-    difference = scores.difference_from_first
+    return _describe(scores.difference_from_first)
+
+
+def _describe(difference: Difference) -> str:
+    """Return a difference, its interval and p, with stars."""
     if difference.interval is None:
         return f"{difference.difference:+.2f}, not tested"
     low, high = difference.interval
@@ -100,7 +113,8 @@ def legend(report: ComparisonReport) -> list[str]:
     if len(report.configs) > 1 and seeds > 1:
         lines += [
             f"Difference from {report.configs[0].name}: * p < {LEVEL}, ** also when corrected for"
-            " the number of configs (Holm).",
+            " the number of configs (Holm)."
+            + (" In the table of all pairs: for the number of pairs." if report.pairs else ""),
             "p and interval: t-test over seeds and sentences, for other seeds and other sentences.",
         ]
     if len(report.configs) > 1 and seeds < ENOUGH_SEEDS:
