@@ -6,9 +6,10 @@ Heavy modules are imported when a command needs them, so that `--help` is fast.
 # No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
 import logging
+import signal
 import sys
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -97,4 +98,14 @@ def main() -> None:
         else:
             sys.stdout.reconfigure(encoding="utf-8")
     logging.getLogger("slotfill").handlers = [LogHandler()]
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _interrupt)
     app()
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    """Do on SIGTERM what Ctrl-C does, also where a shell ignores Ctrl-C for background jobs."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)

@@ -208,6 +208,11 @@ class TrainConfig(StrictModel):
     """How many times `text` is predicted and trained on, weighted by confidence; 0: never."""
     ema_decay: Fraction = 0.998
     """EMA decay; the averaged weights are the ones evaluated and saved; 0 disables averaging."""
+    checkpoint_minutes: NonNegative = 10.0
+    """Minutes between checkpoints within an epoch, from which `--resume` continues; 0: none.
+
+    A checkpoint follows each epoch. Where saving one is slow, the intervals are longer, so that
+    it takes at most 2 % of the time."""
     log: Annotated[
         list[Part],
         part_validator("logger", stackable=True),

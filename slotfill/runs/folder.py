@@ -288,9 +288,14 @@ class RunFolder:
             temporary.unlink()
         self.release()
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether training can be resumed."""
+        return (self.partial / _STATE).is_file()
+
     def discard(self) -> None:
         """Remove the partial folder unless it has a checkpoint to resume from."""
-        if not (self.partial / _STATE).is_file():
+        if not self.has_checkpoint:
             shutil.rmtree(self.partial, ignore_errors=True)
         self.release()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -38,7 +37,12 @@ from slotfill.runs.continuation import Continuation, load_base
 from slotfill.runs.distil import describe_teachers, prepare
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import Run
-from slotfill.training.data_parallel import broadcast, check_agreement, join_launched
+from slotfill.training.data_parallel import (
+    broadcast,
+    check_agreement,
+    ignore_interrupts,
+    join_launched,
+)
 from slotfill.training.launch import is_launched
 from slotfill.training.loggers.base import Logger
 from slotfill.training.malloc import tune_malloc
@@ -142,18 +146,19 @@ def build_trainer(
 
 
 def _resume_hint(folder: RunFolder, trainer: Trainer) -> str:
-    """Return the end of a message on a failed training: how to resume it, if an epoch is done."""
-    if not trainer.history:
+    """Return the end of a message on a failed training: how to resume it, if that is possible."""
+    if not folder.has_checkpoint:
         return ""
+    epoch = f"of epoch {len(trainer.history)}" if trainer.history else "within epoch 1"
     return (
-        f"; the checkpoint of epoch {len(trainer.history)} is kept, and changes of"
+        f"; the checkpoint {epoch} is kept, and changes of"
         f" {folder.partial / 'config.yaml'} apply: slotfill train --resume {folder.out}"
     )
 
 
 def assist(device: str) -> None:
     """Train with the process of rank 0, which calls `train`, where `torchrun` has started both."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_interrupts()
     join_launched(device)
     config, saved = broadcast(None)
     base = load_base(config)
@@ -247,16 +252,17 @@ def train(
             for epoch in trainer.history:
                 logger.log(epoch)
         with timer.attach(trainer) if profile else nullcontext():
-            for epoch in trainer.train(timer.section("report")(report) if profile else report):
-                with timer.section("checkpoint"):
-                    folder.save_checkpoint(trainer)
+            save = timer.section("checkpoint")(lambda: folder.save_checkpoint(trainer))
+            report = timer.section("report")(report) if profile else report
+            for epoch in trainer.train(report, save):
+                save()
                 for logger in loggers:
                     logger.log(epoch)
                 on_epoch(epoch)
     except KeyboardInterrupt:
         interrupted = True
-        if is_launched():  # It passes on a Ctrl-C that this process has received already.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if is_launched():  # It passes on a signal that this process has received already.
+            ignore_interrupts()
     except (RunError, RuntimeError, MemoryError) as error:
         folder.discard()
         message = str(error)
@@ -268,7 +274,8 @@ def train(
         raise RunError(message + _resume_hint(folder, trainer)) from None
     if trainer.best is None:
         folder.discard()
-        raise RunError("interrupted in the first epoch, so there is nothing to save")
+        hint = _resume_hint(folder, trainer) or ", so there is nothing to save"
+        raise RunError(f"interrupted in the first epoch{hint}")
     model, vocab = trainer.best_model(), trainer.vocab
     calibration, not_calibrated = UNCALIBRATED, ""
     scores: dict[str, EvaluationResult] = {}

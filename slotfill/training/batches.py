@@ -76,9 +76,9 @@ class TrainingBatches:
         """The number of batches in an epoch."""
         return len(self._make_batches())
 
-    def shards(self, epoch: int, rank: int = 0) -> Iterator[Shard]:
-        """Yield the shard of worker `rank` of each batch of `epoch`."""
-        for indices in self._make_batches((self.seed, epoch)):
+    def shards(self, epoch: int, rank: int = 0, first: int = 0) -> Iterator[Shard]:
+        """Yield the shard of worker `rank` of each batch of `epoch`, from the batch `first` on."""
+        for indices in self._make_batches((self.seed, epoch))[first:]:
             yield self.make_shard(indices, rank)
 
     def _make_batches(self, seed: tuple[int, ...] | None = None) -> list[list[int]]:

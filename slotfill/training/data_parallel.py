@@ -77,7 +77,7 @@ class Workers:
         self.sharing: dist.Work | None = None
         """The exchange that `share_rows` has begun."""
         self.sums = torch.zeros(0)
-        """The gradients of all parameters, the loss and the KL term, to be summed over ranks."""
+        """The gradients of all parameters and three values, to be summed over ranks."""
 
     @contextmanager
     def running(self, work: Callable[[], object]) -> Iterator[None]:
@@ -85,8 +85,8 @@ class Workers:
         if self.count > 1:
             first = self.parameters[0]
             size = sum(parameter.numel() for parameter in self.parameters)
-            self.sums = torch.zeros(size + 2, device=first.device)
-            parts = self.sums[:-2].split([parameter.numel() for parameter in self.parameters])
+            self.sums = torch.zeros(size + 3, device=first.device)
+            parts = self.sums[:-3].split([parameter.numel() for parameter in self.parameters])
             for parameter, part in zip(self.parameters, parts, strict=True):
                 parameter.grad = part.view_as(parameter)
         # Nothing to start, or where this process has been started.
@@ -127,16 +127,19 @@ class Workers:
             with _reported(self.store):
                 self.sharing = dist.all_reduce(self.is_used, dist.ReduceOp.MAX, async_op=True)
 
-    def all_reduce(self, loss: Tensor, kl: Tensor) -> tuple[Tensor, Tensor]:
+    def all_reduce(
+        self, loss: Tensor, kl: Tensor, due: bool
+    ) -> tuple[Tensor, Tensor, bool | Tensor]:
         """Sum the gradients over all processes; return the sums of losses and KL terms.
 
-        Raises RunError if another process has failed.
+        Also returns whether `due` is true of any process. Raises RunError if another one has
+        failed.
         """
         if self.count == 1:
             for table in self.tables:
                 table.collect(table.is_used)
-            return loss.detach(), kl
-        self.sums[-2], self.sums[-1] = loss.detach(), kl
+            return loss.detach(), kl, due
+        self.sums[-3], self.sums[-2], self.sums[-1] = loss.detach(), kl, float(due)
         with _reported(self.store):
             sums = [dist.all_reduce(self.sums, async_op=True)]
             if self.tables:
@@ -148,7 +151,15 @@ class Workers:
                     sums.append(dist.all_reduce(table.collect(rows), async_op=True))
             for work in sums:
                 work.wait()
-        return self.sums[-2], self.sums[-1]
+        return self.sums[-3], self.sums[-2], self.sums[-1]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the `value` that each rank passes."""
+        values = [value] * self.count
+        if self.count > 1:
+            with _reported(self.store):
+                dist.all_gather_object(values, value)
+        return values
 
     def broadcast(self, value: Any) -> Any:
         """Return the `value` that rank 0 passes."""
@@ -171,7 +182,7 @@ class Workers:
         self.children.append(child)
 
     def _work(self, rank: int, server: socket.socket, work: Callable[[], object]) -> NoReturn:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ignore_interrupts()
         # Freeing the connections of an earlier training would wait for threads that are not forked.
         gc.freeze()
         try:
@@ -259,6 +270,12 @@ def _reported(store: TCPStore | None = None) -> Iterator[None]:
         if store is not None and store.check(["error"]):
             error = store.get("error").decode()
         raise RunError(f"training worker failed: {error}") from None
+
+
+def ignore_interrupts() -> None:
+    """Leave Ctrl-C and SIGTERM, which a group of processes receives together, to rank 0."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:

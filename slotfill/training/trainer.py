@@ -36,6 +36,10 @@ from slotfill.training.optimizer import build_optimizer, lr_factor
 from slotfill.training.sparse import find_sparse_tables
 
 Tensors = dict[str, Tensor]
+
+_MIN_INTERVAL = 50
+"""Checkpoints within an epoch have at least so many times the time between them that one takes."""
+
 Weights = tuple[Tensor, ...] | list[Tensor]
 
 LOSS_SYNC_INTERVAL = 16
@@ -102,6 +106,18 @@ Evaluate = Callable[[Any, Vocab, Sequence[Sentence]], Mapping[str, float | None]
 Report = Callable[[Progress], None]
 
 
+@dataclass(slots=True)
+class _Begun:
+    """How far an epoch is in a checkpoint, and its sums so far; all zero between epochs."""
+
+    steps: int = 0
+    loss: float = 0.0
+    kl: float = 0.0
+    tokens: int = 0
+    sentences: int = 0
+    seconds: float = 0.0
+
+
 class Trainer:
     """Trains a model and keeps the weights of its best epoch.
 
@@ -142,6 +158,9 @@ class Trainer:
         self.best: EpochMetrics | None = None
         self.best_weights: Tensors = {}
         self.steps_done = 0
+        self.begun = _Begun()
+        self.random_states: list[Tensors] = []
+        """Those of each rank, in the checkpoint of an epoch that has begun."""
         self.budget = resolve_budget(config, len(sentences))
         # Of a run that is continued the first epoch may be the best on valid, which has old slots.
         keeps_last = config.from_run is not None and config.patience is None
@@ -171,12 +190,19 @@ class Trainer:
             AveragedModel(self.weights, multi_avg_fn=self._update_ema) if config.ema_decay else None
         )
 
-    def train(self, report: Report = lambda progress: None) -> Iterator[EpochMetrics]:
+    def train(
+        self,
+        report: Report = lambda progress: None,
+        save: Callable[[], object] = lambda: None,
+    ) -> Iterator[EpochMetrics]:
         """Train until the epochs are done or validation stops improving; yield each epoch's result.
 
-        With `text`, rounds of self-training follow. Raises RunError if the loss or a weight is not
+        With `text`, rounds of self-training follow. `save` is called now and then within an epoch,
+        when `state_dict` has all that it depends on. Raises RunError if the loss or a weight is not
         finite, or a worker fails.
         """
+        self.save = save
+        self._plan_checkpoint()
         yield from self._train_round(report)
         while self.text and self.round < self.config.self_training:
             self.start_round(self.round + 1, self._predict_text())
@@ -196,16 +222,21 @@ class Trainer:
 
     def _train_epoch(self, epoch: int, report: Report) -> EpochMetrics | None:
         """Train for an epoch and validate; return None where another process validates."""
-        start = time.perf_counter()
+        begun, self.begun = self.begun, _Begun()
+        start = time.perf_counter() - begun.seconds
         self.model.train()
         rank = self.workers.rank
-        if rank > 0:
+        if begun.steps and 0 < rank < len(self.random_states):
+            _set_random_state(self.random_states[rank])
+        elif rank > 0:
             seed = np.random.SeedSequence((self.config.seed, epoch, rank)).generate_state(1)[0]
             torch.manual_seed(int(seed))
         device = self.weights[0].device
-        total_loss, total_kl = torch.zeros(2, dtype=torch.float64, device=device)
-        tokens, sentences, running_loss = 0, 0, math.nan
-        for done, shard in enumerate(self.batches.shards(epoch, rank), start=1):
+        sums = torch.tensor([begun.loss, begun.kl], dtype=torch.float64, device=device)
+        total_loss, total_kl = sums
+        tokens, sentences, running_loss = begun.tokens, begun.sentences, math.nan
+        shards = self.batches.shards(epoch, rank, begun.steps)
+        for done, shard in enumerate(shards, start=begun.steps + 1):
             self.workers.zero_grad()
             loss = kl = torch.zeros((), device=device)
             if shard.batch is not None:
@@ -213,12 +244,14 @@ class Trainer:
             self.workers.share_rows()
             if shard.batch is not None:
                 loss.backward()
-            loss, kl = self.workers.all_reduce(loss, kl)
+            due = rank == 0 and time.monotonic() > self.next_checkpoint
+            loss, kl, is_due = self.workers.all_reduce(loss, kl, due)
             total_loss += loss * shard.sentences
             total_kl += kl * shard.sentences
             sentences += shard.sentences
             tokens += shard.tokens
-            if self.on_cpu or done % LOSS_SYNC_INTERVAL == 1:
+            reads = self.on_cpu or done % LOSS_SYNC_INTERVAL == 1
+            if reads:
                 self._check_finite(f"the loss became {loss:g} in step {self.steps_done + 1}", loss)
                 running_loss = float(total_loss) / sentences
             if self.config.gradient_clip:
@@ -234,6 +267,14 @@ class Trainer:
                 self.ema.update_parameters(self.weights)
             seconds = time.perf_counter() - start
             report(self._progress(epoch, done, running_loss, tokens / seconds, seconds / done))
+            if reads and is_due and done < self.steps:
+                self.random_states = self.workers.gather(_random_state())
+                if rank == 0:
+                    losses = float(total_loss), float(total_kl)
+                    self.begun = _Begun(done, *losses, tokens, sentences, seconds)
+                    self._save()
+                    self.begun = _Begun()
+        self.random_states = []
         if rank > 0:
             return None
         with self.ema_weights():
@@ -258,6 +299,16 @@ class Trainer:
             self._select(row)
         report(self._progress(epoch, done, row.loss, row.tokens_per_second, seconds / done))
         return row
+
+    def _save(self) -> None:
+        start = time.monotonic()
+        self.save()
+        self._plan_checkpoint(time.monotonic() - start)
+
+    def _plan_checkpoint(self, seconds: float = 0.0) -> None:
+        """Set when the next checkpoint within an epoch is due, if the last took `seconds`."""
+        interval = max(60 * self.config.checkpoint_minutes, _MIN_INTERVAL * seconds)
+        self.next_checkpoint = time.monotonic() + (interval or math.inf)
 
     def start_round(self, number: int, predicted: Sequence[Sentence] = ()) -> None:
         """Start round `number`: in 0, the language model reads `text`; later, it is `predicted`."""
@@ -350,7 +401,7 @@ class Trainer:
 
     def _schedule(self) -> LambdaLR:
         factor = lr_factor(self.config, self.budget.epochs, self.steps)
-        steps = self.steps * (len(self.history) - self._epochs_before)
+        steps = self.steps * (len(self.history) - self._epochs_before) + self.begun.steps
         return LambdaLR(self.optimizer, factor, last_epoch=steps - 1)
 
     def _check_finite(self, problem: str, *tensors: Tensor) -> None:
@@ -376,10 +427,10 @@ class Trainer:
             "model": model,
             # All but frozen pretrained vectors.
             "best": {k: t for k, t in self.best_weights.items() if not torch.equal(t, model[k])},
-            "random": {"cpu": torch.get_rng_state()},
+            "random": _random_state(),
         }
-        if torch.cuda.is_available():
-            groups["random"]["cuda"] = torch.cuda.get_rng_state()
+        for rank, state in enumerate(self.random_states[1:], start=1):
+            groups[f"random.{rank}"] = state
         if self.ema is not None:
             groups["ema"] = self.ema.state_dict()
         for index, state in self.optimizer.state_dict()["state"].items():
@@ -396,6 +447,9 @@ class Trainer:
             "history": json.dumps([asdict(row) for row in self.history]),
             "best": str(self.best.epoch if self.best else 0),
             "steps_done": str(self.steps_done),
+            "steps": str(self.steps),
+            "round": str(self.round),
+            "begun": json.dumps(asdict(self.begun)),
             "predicted": json.dumps(
                 [(each.slots, each.intent, each.confidence) for each in self.predicted]
             ),
@@ -419,9 +473,9 @@ class Trainer:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
         for index, table in enumerate(self.tables):
             table.load_state_dict(groups[f"table.{index}"])
-        torch.set_rng_state(groups["random"]["cpu"])
-        if "cuda" in groups["random"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state(groups["random"]["cuda"])
+        _set_random_state(groups["random"])
+        names = ("random", *(f"random.{rank}" for rank in range(1, len(groups))))
+        self.random_states = [groups[name] for name in names if name in groups]
         self.history = [EpochMetrics(**row) for row in json.loads(metadata["history"])]
         best = int(metadata["best"])
         self.best = self.history[best - 1] if best else None
@@ -436,4 +490,21 @@ class Trainer:
             )
             for sentence, (slots, intent, confidence) in zip(self.text, labels, strict=bool(labels))
         ]
-        self.start_round(self.history[-1].round if self.history else 0, predicted)
+        self.start_round(int(metadata["round"]), predicted)
+        if metadata["steps"] == str(self.steps):  # Otherwise the config was changed.
+            self.begun = _Begun(**json.loads(metadata["begun"]))
+            self.lr_schedule = self._schedule()
+
+
+def _random_state() -> Tensors:
+    """Return the state of the random numbers of this process."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _set_random_state(state: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

@@ -190,21 +190,35 @@ def test_a_killed_run_resumes_and_ctrl_c_completes_it(desk, cli):
     assert cli("evaluate", "a").code == 0
 
 
-def test_ctrl_c_in_the_first_epoch_leaves_no_run(desk):
-    # An epoch of half a minute, so that the interrupt is inside it.
+def interrupt_first_epoch(number, *overrides, file):
+    """Train with an epoch of half a minute, and send a signal once `file` is there."""
     Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 300)
-    process = start(
-        "train", "tiny.yaml", "data.train=long.brackets", "train.batch_size=1", "--out", "a"
-    )
-    while not Path("a.partial/vocab.json").exists():
+    train = ("train", "tiny.yaml", "data.train=long.brackets", "train.batch_size=1")
+    process = start(*train, *overrides, "--out", "a")
+    while not Path("a.partial", file).exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate()
-    assert err == b"slotfill: interrupted in the first epoch, so there is nothing to save\n"
     assert (process.returncode, out.decode()) == (1, f"{FEW_VALID_SLOTS}\n")
+    return err.decode()
+
+
+def test_ctrl_c_in_the_first_epoch_leaves_no_run(desk):
+    err = interrupt_first_epoch(signal.SIGINT, file="vocab.json")
+    assert err == "slotfill: interrupted in the first epoch, so there is nothing to save\n"
     assert {path.name for path in Path().iterdir()} == {"corpus", "tiny.yaml", "long.brackets"}
+
+
+def test_sigterm_in_the_first_epoch_keeps_a_checkpoint_within_it(desk):
+    often = "train.checkpoint_minutes=1e-9"
+    err = interrupt_first_epoch(signal.SIGTERM, often, file="checkpoint/state.safetensors")
+    assert err == (
+        "slotfill: interrupted in the first epoch; the checkpoint within epoch 1 is kept, and"
+        " changes of a.partial/config.yaml apply: slotfill train --resume a\n"
+    )
+    assert Path("a.partial/checkpoint/state.safetensors").exists()
 
 
 def test_a_terminal_shows_a_progress_bar_and_a_table_of_epochs(desk):

@@ -35,7 +35,7 @@ def gradient(*overrides):
         loss, kl = shard_loss(trainer.model, shard, "float32")
         trainer.workers.share_rows()
         loss.backward()
-        return trainer.workers.all_reduce(loss, kl)
+        return trainer.workers.all_reduce(loss, kl, False)[:2]
 
     with trainer.workers.running(compute):
         loss, kl = compute()

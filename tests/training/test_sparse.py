@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from test_data_parallel import FORKS, QUIET, gradient
 from test_train import ema_weights, history, make_trainer, run, run_steps, same, weights
 
 import slotfill.training.sparse
+import slotfill.training.trainer
 from slotfill.model.layers import LookupTable
 from slotfill.training.ema import ema_decay
 from slotfill.training.sparse import BETA, EPSILON, SparseTable
@@ -121,3 +123,25 @@ def test_training_leaves_no_connections():
     before = threads()
     trainer = run(make_trainer(NGRAMS, "train.processes=2", "train.epochs=1"))
     assert threads() == before and len(trainer.history) == 1
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=FORKS)])
+def test_resuming_within_an_epoch_changes_nothing(processes, monkeypatch):
+    monkeypatch.setattr(slotfill.training.trainer, "_MIN_INTERVAL", 0)
+    settings = [NGRAMS, f"train.processes={processes}", "train.ema_decay=0.9", "train.epochs=2"]
+    settings.append("encoder.dropout=0.5")
+    uninterrupted = run(make_trainer(*settings))
+    saved = make_trainer(*settings, "train.checkpoint_minutes=1e-9")
+    states = []
+    deque(saved.train(save=lambda: states.append(saved.state_dict())), maxlen=0)
+    assert len(states) == 2 * (saved.steps - 1)
+    assert history(saved) == history(uninterrupted), "saving changes nothing"
+    for state in (states[0], states[-1]):
+        resumed = make_trainer(*settings)
+        torch.rand(7)
+        resumed.load_state_dict(*state)
+        run(resumed)
+        assert history(resumed) == history(uninterrupted)
+        assert same(weights(resumed.model), weights(uninterrupted.model))
+        assert same(ema_weights(resumed), ema_weights(uninterrupted))
+        assert same(resumed.best_weights, uninterrupted.best_weights)

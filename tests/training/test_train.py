@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import slotfill.data.splits
+import slotfill.training.trainer
 from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
@@ -494,3 +495,33 @@ def test_selected_model_has_no_language_model():
     trainer = run(make_trainer("embedding=word", "train.language_model_weight=0.5"), epochs=1)
     assert any("language_model" in name for name in trainer.best_weights)
     assert not any("language_model" in name for name in trainer.best_model().state_dict())
+
+
+def test_checkpoints_within_an_epoch_take_at_most_a_fiftieth_of_the_time(monkeypatch):
+    monkeypatch.setattr(slotfill.training.trainer, "time", clock := Clock())
+    trainer = make_trainer("train.checkpoint_minutes=1e-9", "train.epochs=10")
+    times = []
+
+    def save():
+        times.append(clock.now)
+        clock.now += 0.2
+
+    deque(trainer.train(lambda progress: clock.wait(1), save), maxlen=0)
+    assert len(times) > 2
+    assert all(after - before >= 50 * 0.2 for before, after in pairwise(times))
+
+
+class Clock:
+    """The module `time` with seconds that pass when they are told to."""
+
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def perf_counter(self):
+        self.now += 1e-3
+        return self.now
+
+    def wait(self, seconds):
+        self.now += seconds
