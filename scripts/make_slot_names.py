@@ -18,6 +18,7 @@ from typing import Any
 
 from make_defaults import SHARED, read_corpus
 from make_results import ROOT, machine, table
+from measured import BILSTM_CRF, record
 
 from slotfill.config.builtin import load_config
 from slotfill.evaluation.evaluate import evaluate
@@ -116,6 +117,9 @@ def main() -> None:
         for way in [args.way] if args.way else WAYS:
             measure(slot, way)
     PAGE.write_text(page(), encoding="utf-8")
+    if not args.page:
+        depends = (*BILSTM_CRF, "slotfill/model/taggers/_slot_names.py")
+        record("docs/new_slots.md", "python scripts/make_slot_names.py", *depends)
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 

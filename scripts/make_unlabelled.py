@@ -18,6 +18,7 @@ from typing import Any
 
 from make_defaults import SHARED, read_corpus, write
 from make_results import CORPORA, ROOT, machine, spread, table
+from measured import BILSTM_CRF, record
 
 from slotfill.config.builtin import load_config
 from slotfill.data.splits import read_split
@@ -130,6 +131,8 @@ def main() -> None:
             for corpus in args.only or CORPORA:
                 train(corpus, way, seed)
     PAGE.write_text(page(), encoding="utf-8")
+    if not args.page:
+        record("docs/unlabelled_text.md", "python scripts/make_unlabelled.py", *BILSTM_CRF)
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 

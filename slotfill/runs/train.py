@@ -226,6 +226,8 @@ def train(
     teachers = describe_teachers(config.distil)
     with timer.section("preparation"):
         trainer = build_trainer(config, corpus, device, folder.resources(), base)
+        for name in sorted(trainer.vocab.unlabelled_slots):
+            on_finding(f"no training sentence has the slot '{name}'; predicted from its name")
         read = [split for split in splits if split != "test"]
         if is_launched():
             _check_training_data(trainer)

@@ -125,7 +125,12 @@ def test_a_slot_without_examples_needs_a_tagger_that_knows_names():
 def test_a_saved_run_has_no_names(desk, cli):
     slots = {"stop": "city where one stops"}
     settings = [f"data.slots={slots}", "tagger.slot_names=true", "train.epochs=2"]
-    assert cli("train", "tiny.yaml", *settings, "--out", "run").code == 0
+    result = cli("train", "tiny.yaml", *settings, "--out", "run")
+    assert result.code == 0
+    assert "no training sentence has the slot 'stop'; predicted from its name" in result.out
+    assert cli("check", "tiny.yaml", *settings, "thresholds={stop: 0.9}").code == 0
+    result = cli("check", "tiny.yaml", settings[0])
+    assert result.code == 2 and "data.slots.stop: no training sentence has this" in result.err
     one = cli("predict", "run", "leave Oslo for Rome", "--engine", "torch")
     assert one.code == 0 and one.out == cli("predict", "run", "leave Oslo for Rome").out
     result = cli("train", "tiny.yaml", "data.slots={O: x}", "--out", "other")
