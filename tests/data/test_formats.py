@@ -62,7 +62,8 @@ def arrange(sentences, format):
 def there_and_back(sentences, format, scheme="iob2", tokenizer="words", labelled=True):
     with empty_folder() as folder:
         path = folder / "split"
-        write_sentences(path, sentences, format=format, scheme=scheme)
+        # `write_sentences` would do so in a folder of its own: test_format_pairs.py.
+        FORMATS.build(format).write(path, sentences, scheme=scheme)
         reading = read_sentences(
             path,
             format=format,

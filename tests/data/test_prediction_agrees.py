@@ -69,7 +69,7 @@ def test_a_file_is_tokenized_as_prediction_tokenizes_its_texts(
     with empty_folder() as folder:
         path = folder / "train"
         try:
-            write_sentences(path, sentences, format=format)
+            FORMATS.build(format).write(path, sentences, scheme="iob2")
             reading = read_sentences(
                 path, format=format, tokenizer=tokenizer, normalization=normalization
             )
@@ -208,7 +208,7 @@ def test_evaluate_scores_what_predict_gives_for_the_texts(format, tokenizer, mis
             )
         )
         try:
-            write_sentences(path, sentences, format=format)
+            FORMATS.build(format).write(path, sentences, scheme="iob2")
             reading = read_sentences(
                 path, format=format, tokenizer=tokenizer, misaligned=misaligned
             )
