@@ -1,14 +1,16 @@
-"""The order in which sentences are labelled: uncertain ones first, and those unlike earlier ones.
+"""The order in which sentences are labelled: uncertain, typical, and unlike earlier ones.
 
-    score(x) = (1 - P(y | x)^(1 / n)) (1 - max over the earlier sentences e of cos(v_x, v_e))
+    score(x) = -log P(y | x) * mean over all sentences u of cos(v_x, v_u)
+               * (1 - max over the earlier sentences e of cos(v_x, v_e))
 
-P(y | x) is the probability of what a run predicts for the n tokens of x; without a run the first
-factor is 1. v_x is the sum of a random vector for each word, weighted by its inverse document
-frequency, so that the cosine is high where sentences share rare words.
+P(y | x) is the probability of the slots that a run predicts for x; without a run the first factor
+is 1. v_x is the sum of a random vector for each word, weighted by its inverse document frequency,
+so that the cosine is high where sentences share rare words. Without the second factor, outliers
+come first, of which nothing is learned for others (docs/log.md).
 
-Source: the first factor: Shen, Yun, Lipton, Kronrod & Anandkumar 2018, "Deep Active Learning for
-Named Entity Recognition" (maximum normalized log-probability); random vectors: Achlioptas 2003,
-"Database-friendly random projections"
+Source: Settles & Craven 2008, "An Analysis of Active Learning Strategies for Sequence Labeling
+Tasks", section 3 (information density); random vectors: Achlioptas 2003, "Database-friendly random
+projections"
 """
 
 from __future__ import annotations
@@ -43,8 +45,12 @@ class Ranking:
                 vectors[row] += table[token]
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
         self._vectors = vectors[: len(sentences)]
-        self.uncertainty = np.ones(len(sentences))
-        """1 - P(y | x)^(1 / n) of each sentence; 1 where nothing is predicted."""
+        mean = self._vectors.mean(axis=0) if len(sentences) else np.zeros(SIZE)
+        # A little above 0, for sentences that are like no other.
+        self._density = np.maximum(self._vectors @ mean, 1e-3)
+        """The mean cosine to all sentences."""
+        self._uncertainty = np.ones(len(sentences))
+        """-log P(y | x) of each sentence; 1 where nothing is predicted."""
         self._similarity = np.zeros(len(sentences))
         """The largest cosine to an earlier sentence."""
         self._is_left = np.ones(len(sentences), bool)
@@ -52,14 +58,14 @@ class Ranking:
             self._observe(vector)
 
     def set_confidences(self, confidences: Sequence[float]) -> None:
-        """Take the probability P(y | x)^(1 / n) of each sentence."""
-        self.uncertainty = 1 - np.asarray(confidences)
+        """Take the probability P(y | x) of each sentence."""
+        self._uncertainty = -np.log(np.maximum(confidences, 1e-300))
 
     def next(self) -> int | None:
         """Return the index of the best sentence that is left; None if none is."""
         if not self._is_left.any():
             return None
-        scores = self.uncertainty * np.maximum(1 - self._similarity, 0)
+        scores = self._uncertainty * self._density * np.maximum(1 - self._similarity, 0)
         return int(np.where(self._is_left, scores, -1).argmax())
 
     def take(self, index: int) -> None:

@@ -192,10 +192,7 @@ class Session:
 
 
 def measure_confidence(sentence: Sentence) -> float:
-    """Return the probability of the slots of a tagged sentence per token, times that of its intent.
-
-    It is P(y | x)^(1 / n) for n tokens.
-    """
+    """Return the probability of the slots of a tagged sentence, and of its intent, together."""
     assert sentence.confidence is not None
     intent = 1.0 if sentence.confidence.intent is None else sentence.confidence.intent
-    return intent * sentence.confidence.reading ** (1 / max(1, len(sentence.tokens)))
+    return intent * sentence.confidence.reading
