@@ -89,8 +89,9 @@ def find_all(config: Config, splits: Mapping[str, ReadResult]) -> list[Finding]:
     """Return the likely problems of the splits of `config`."""
     corpus = {split: result.sentences for split, result in splits.items()}
     slot_names = {slot.name for s in corpus["train"] for slot in s.slots or ()}
+    compared = check_splits(corpus, intents=bool(config.intent))
     return [
-        *check_splits(corpus, intents=bool(config.intent)),
+        *(compared if config.generator is None else ()),
         *check_values(config, slot_names),
         *find_problems(splits),
     ]

@@ -196,3 +196,4 @@ def test_a_config_with_a_generator_has_no_keys_of_taggers(desk, cli):
     assert "generator:\n  name: recurrent\n" in shown and "tagger" not in shown
     Path("again.yaml").write_text(shown)
     assert cli("show", "again.yaml").out == shown
+    assert "too few to select an epoch" not in cli("check", "again.yaml").out
