@@ -2,7 +2,7 @@
 
     python scripts/make_distillation.py                    all corpora, students of seeds 1 to 3
     python scripts/make_distillation.py --only snips --seeds 1
-    python scripts/make_distillation.py --page             only the table, train nothing
+    python scripts/make_distillation.py --page             train nothing; the table of what is there
 
 Runs are kept in runs/distillation (or --runs FOLDER) and not trained again. They are called
 CORPUS-teacher-SEED, CORPUS-alone-SEED and CORPUS-student-SEED. Epochs are selected on valid; the
@@ -48,9 +48,12 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "snips": Plan(8, 0, []),
-    "atis": Plan(4, 0, []),
-    "mit_restaurant": Plan(4, 0, []),
+    corpus: Plan(
+        teachers,
+        20_000,
+        ["train.epochs=4", "train.warmup_epochs=0.3", "encoder.dropout=0.4", "tagger.dropout=0.4"],
+    )
+    for corpus, teachers in {"snips": 8, "atis": 4, "mit_restaurant": 4}.items()
 }
 
 
@@ -116,16 +119,21 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def measure(corpus: str, seeds: list[int], runs: Path) -> dict[str, Any]:
-    """Return the results of a corpus."""
+    """Return the results of a corpus, of the students that are there."""
     teachers = teacher_folders(corpus, runs)
+
+    def read_all(kind: str) -> dict[str, dict[str, Any]]:
+        folders = {str(seed): runs / f"{corpus}-{kind}-{seed}" for seed in seeds}
+        return {seed: read_run(folder) for seed, folder in folders.items() if folder.exists()}
+
     return {
         "date": date.today().isoformat(),
         "augment": PLANS[corpus].augment,
         "changes": PLANS[corpus].changes,
         "teachers": [read_run(folder) for folder in teachers],
         "mean": score_mean(teachers),
-        "alone": {str(seed): read_run(runs / f"{corpus}-alone-{seed}") for seed in seeds},
-        "student": {str(seed): read_run(runs / f"{corpus}-student-{seed}") for seed in seeds},
+        "alone": read_all("alone"),
+        "student": read_all("student"),
     }
 
 
@@ -149,15 +157,21 @@ def render(results: dict[str, Any]) -> str:
             (f"`{corpus}-small` alone", [*result["alone"].values()]),
             (f"`{corpus}-small`, their student", [*result["student"].values()]),
         ]
-        for name, runs in rows:
+        for name, runs in (row for row in rows if row[1]):
             size = f"{runs[0]['parameters']:,}" if "parameters" in runs[0] else ""
             cells = [TITLES[corpus], name, str(len(runs)), size]
             cells += [spread([run[split] for run in runs]) for split in SPLITS]
             lines.append(f"| {' | '.join(cells)} |")
     about = [
-        f"{TITLES[corpus]}: seeds {', '.join(result['student'])}, `--augment {result['augment']}"
-        f"{''.join(f' {change}' for change in result['changes'])}`, {result['date']}, on"
+        f"{TITLES[corpus]}: {result['date']}, teachers trained on"
         f" {result['teachers'][0]['processors']} processors."
+        + (
+            f" Students of the seeds {', '.join(result['student'])}:"
+            f" `--augment {' '.join([str(result['augment']), *result['changes']])}`, trained on"
+            f" {next(iter(result['student'].values()))['processors']} processors."
+            if result["student"]
+            else ""
+        )
         for corpus, result in results.items()
     ]
     return "\n".join([*lines, "", *about])
@@ -171,12 +185,15 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=PLANS, help="may be repeated")
     parser.add_argument("--seeds", default="1,2,3", help="seeds of the students, parted by commas")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation")
-    parser.add_argument("--page", action="store_true", help="train and measure nothing")
+    parser.add_argument("--page", action="store_true", help="train nothing")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    for corpus in () if options.page else options.only or PLANS:
-        train_all(corpus, seeds, options.runs.absolute())
+    for corpus in options.only or PLANS:
+        if not options.page:
+            train_all(corpus, seeds, options.runs.absolute())
+        if not all(folder.exists() for folder in teacher_folders(corpus, options.runs)):
+            continue
         results[corpus] = measure(corpus, seeds, options.runs.absolute())
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     before, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- results -->\n")
