@@ -112,6 +112,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     return {
         **scores,
         "parameters": notes["parameters"],
+        "epochs": notes["epochs"],
         "seconds": notes["train_seconds"],
         "platform": environment["platform"],
         "processors": environment["processors"],
@@ -163,7 +164,8 @@ def render(results: dict[str, Any]) -> str:
             cells += [spread([run[split] for run in runs]) for split in SPLITS]
             lines.append(f"| {' | '.join(cells)} |")
     about = [
-        f"{TITLES[corpus]}: {result['date']}, teachers trained on"
+        f"{TITLES[corpus]}: {result['date']}, teachers trained for"
+        f" {min(run['epochs'] for run in result['teachers'])} epochs or more, on a machine with"
         f" {result['teachers'][0]['processors']} processors."
         + (
             f" Students of the seeds {', '.join(result['student'])}:"
