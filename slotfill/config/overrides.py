@@ -22,7 +22,14 @@ from slotfill.config.registry import REGISTRIES
 from slotfill.config.yaml_reader import MAX_NESTING, parse_override
 from slotfill.errors import ErrorDetail
 
-MAPPINGS = ("tune", "thresholds", "synonyms", "train.slot_weights", "resolve.slots")
+MAPPINGS = (
+    "tune",
+    "thresholds",
+    "synonyms",
+    "data.slots",
+    "train.slot_weights",
+    "resolve.slots",
+)
 """The keys whose values have names below them, which may contain dots."""
 
 _BELOW_MAPPINGS = tuple(f"{key}." for key in MAPPINGS)
