@@ -274,6 +274,9 @@ def train(
             message = f"out of memory: lower train.batch_size ({trainer.budget.batch_size})"
             message += ", or train a smaller network"
         raise RunError(message + _resume_hint(folder, trainer)) from None
+    except BaseException:
+        folder.release()  # Garbage may refer to it.
+        raise
     if trainer.best is None:
         folder.discard()
         hint = _resume_hint(folder, trainer) or ", so there is nothing to save"
