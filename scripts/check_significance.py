@@ -5,8 +5,8 @@
 
 Ten seeds of one config, divided in every way into two groups, are a null experiment: 5 % of the
 pairs of groups should differ significantly. The same config with one more epoch really is better.
-The table of docs/compare.md is written from both. The runs are short, so that no split is at its
-ceiling, and they are kept in runs/significance.
+The runs are short, so that no split is at its ceiling, and they are kept in runs/significance. As
+ten seeds are few, configs are simulated too. The tables of docs/compare.md are written from both.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from make_results import table
 from measured import BILSTM_CRF, record
 
 from slotfill.evaluation.metrics import compute_f1
@@ -73,7 +75,7 @@ def draw(size: int, pairs: int) -> Iterator[Groups]:
         yield one, other
 
 
-def share(ps: list[float]) -> str:
+def share(ps: Sequence[float] | np.ndarray) -> str:
     """Return the share of significant p-values, in words."""
     return f"{100 * np.mean(np.array(ps) < LEVEL):.1f} %"
 
@@ -81,25 +83,83 @@ def share(ps: list[float]) -> str:
 def rows(config: str) -> Iterator[list[str]]:
     """Yield the rows of one config: for each split, and each number of seeds."""
     overrides, epochs = CONFIGS[config]
-    null = train(config, [*overrides, f"train.epochs={epochs}"], "null")
+    trained = train(config, [*overrides, f"train.epochs={epochs}"], "null")
     better = train(config, [*overrides, f"train.epochs={epochs + 1}"], "better")
-    for split, counts in null.items():
-        other = better[split]
-        f1s = [compute_f1(each.sum(axis=1)) for each in (counts, other)]
+    for split in trained:
+        both = trained[split], better[split]
+        f1s = [compute_f1(counts.sum(axis=1)) for counts in both]
         for size in SIZES:
             groups = divide(size)
-            sampled = random.Random(0).sample(groups, min(SAMPLES, len(groups)))
-            pairs = [(counts[list(a)], counts[list(b)]) for a, b in groups]
-            alone = [(counts[list(a)], counts[list(b)]) for a, b in sampled]
-            real = [(counts[a], other[b]) for a, b in draw(size, 1000)]
+            equal = [
+                share([compare_f1(counts[list(a)], counts[list(b)]).p for a, b in groups])
+                for counts in both
+            ]
+            alone = [
+                paired_randomization_test(both[0][list(a)], both[0][list(b)], draws=1000)
+                for a, b in random.Random(0).sample(groups, min(SAMPLES, len(groups)))
+            ]
+            power = [compare_f1(both[0][a], both[1][b]).p for a, b in draw(size, 1000)]
             yield [
                 f"{config} {split}",
                 *(f"{each.mean():.2f} ± {np.std(each, ddof=1):.2f}" for each in f1s),
                 f"{size} and {size}",
-                f"{share([compare_f1(a, b).p for a, b in pairs])} of {len(pairs):,}",
-                f"{share([paired_randomization_test(a, b, draws=1000) for a, b in alone])}",
-                share([compare_f1(a, b).p for a, b in real]),
+                *equal,
+                share(alone),
+                share(power),
             ]
+
+
+def simulate(
+    random: np.random.Generator,
+    base: np.ndarray,
+    seeds: int,
+    *,
+    better: float = 0.0,
+    spread: float = 0.4,
+    own: float = 0.0,
+) -> np.ndarray:
+    """Return counts of a config on sentences with one slot, whose difficulty in logits is `base`.
+
+    Args:
+        better: How much better the config is.
+        spread: The deviation of how good a seed is.
+        own: The deviation of how good the config is on a sentence, whatever the seed.
+    """
+    logits = base + better + random.normal(0, own, len(base))
+    logits = logits + random.normal(0, spread, (seeds, 1))
+    logits = logits + random.normal(0, 1, (seeds, len(base)))
+    right = random.random(logits.shape) < 1 / (1 + np.exp(-logits))
+    missed = ~right & (random.random(logits.shape) < 0.5)
+    return np.stack([right, ~missed, np.ones_like(right)], axis=2).astype(np.int64)
+
+
+def simulate_experiments(
+    experiments: int, seeds: int, *, sentences: int = 150, better: float = 0.0, **options: float
+) -> np.ndarray:
+    """Return p of simulated experiments with two configs, one of which may be better."""
+    random = np.random.default_rng(5)
+    ps = []
+    for _ in range(experiments):
+        base = random.normal(2, 2, sentences)
+        one = simulate(random, base, seeds, better=better, **options)
+        ps.append(compare_f1(one, simulate(random, base, seeds, **options)).p)
+    return np.array(ps)
+
+
+SIMULATED: dict[str, dict[str, Any]] = {
+    "seeds differ a little": {},
+    "seeds differ much": {"spread": 1.5},
+    "seeds do not differ": {"spread": 0.0},
+    "configs are good at different sentences": {"own": 1.5},
+    "20 sentences": {"sentences": 20},
+}
+
+
+def simulated_rows() -> Iterator[list[str]]:
+    """Yield a row for each kind of simulated experiment."""
+    for name, options in SIMULATED.items():
+        shares = [share(simulate_experiments(2000, size, **options)) for size in SIZES]
+        yield [name, *shares]
 
 
 def main() -> None:
@@ -112,29 +172,32 @@ def main() -> None:
         "F1 of ten seeds",
         "F1 with one more epoch",
         "seeds",
-        "equal: significant",
-        "equal: by sentences alone",
-        "better: significant",
+        "equal",
+        "equal, one more epoch",
+        "equal, by sentences alone",
+        "one more epoch",
     ]
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
-    lines += [row for config in configs for row in rows(config)]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    trained = table(head, [row for config in configs for row in rows(config)])
+    head = ["simulated", *(f"{size} and {size}" for size in SIZES)]
+    simulated = table(head, list(simulated_rows()))
     machine = f"{os.cpu_count()} processors, {platform.platform()}"
     text = PAGE.read_text(encoding="utf-8")
     start, end = "<!-- null: scripts/check_significance.py -->\n", "<!-- end -->"
     before, found, rest = text.partition(start)
     assert found and end in rest, PAGE
     after = rest.partition(end)[2]
-    trained = "; ".join(
+    used = "; ".join(
         f"`{config} {' '.join(overrides)} train.epochs={epochs}`"
         for config, (overrides, epochs) in CONFIGS.items()
         if config in configs
     )
-    footer = f"{trained}; seeds 1 to 10; {machine}; {date.today()}."
+    footer = f"{used}; seeds 1 to 10; {machine}; {date.today()}."
     folders = [path.parent for path in RUNS.rglob("environment.json")]
     depends = ("slotfill/lab/compare/significance.py", "scripts/check_significance.py", *BILSTM_CRF)
     record("docs/compare.md", "python scripts/check_significance.py", *depends, runs=folders)
-    PAGE.write_text(f"{before}{start}{table}\n\n{footer}\n{end}{after}", encoding="utf-8")
+    PAGE.write_text(
+        f"{before}{start}{trained}\n\n{footer}\n\n{simulated}\n{end}{after}", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

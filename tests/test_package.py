@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -228,3 +229,9 @@ def test_test_extra_is_what_the_tests_import(requirements):
     named = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub", "mlflow": "mlflow-skinny"}
     named["sklearn"] = "scikit-learn"
     assert {named.get(name, name) for name in foreign} <= installed
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == slotfill.__version__
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()

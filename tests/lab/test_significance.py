@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from slotfill.lab.compare.significance import (
     student_quantile,
     student_tail,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 def counts(rows):
@@ -43,28 +47,11 @@ def systems(sentences, seeds, better, seed=0):
     return one(0.6 + better), one(0.6)
 
 
-def simulate(random, base, seeds, *, better=0.0, spread=0.4, taste=0.0):
-    """Counts of a config on sentences of the difficulty `base`, in logits.
-
-    better: how much better the config is; spread: the deviation of how good a seed is; taste: that
-    of how good the config is on a sentence, whatever the seed.
-    """
-    logits = base + better + random.normal(0, taste, len(base))
-    logits = logits + random.normal(0, spread, (seeds, 1)) + random.normal(0, 1, (seeds, len(base)))
-    right = random.random(logits.shape) < 1 / (1 + np.exp(-logits))
-    missed = ~right & (random.random(logits.shape) < 0.5)
-    return np.stack([right, ~missed, np.ones_like(right)], axis=2).astype(np.int64)
-
-
-def share_significant(experiments, seeds=3, better=0.0, sentences=150, **options):
-    """The share of simulated experiments in which two configs differ significantly."""
-    random = np.random.default_rng(5)
-    ps = []
-    for _ in range(experiments):
-        base = random.normal(2, 2, sentences)
-        one = simulate(random, base, seeds, better=better, **options)
-        ps.append(compare_f1(one, simulate(random, base, seeds, **options)).p)
-    return np.mean(np.array(ps) < 0.05)
+@pytest.fixture
+def script(monkeypatch):
+    """The script that checks the test, whose simulations are used here."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    return importlib.import_module("check_significance")
 
 
 @pytest.mark.parametrize(
@@ -73,28 +60,31 @@ def share_significant(experiments, seeds=3, better=0.0, sentences=150, **options
         {},
         {"seeds": 2, "spread": 1.5},
         {"spread": 0.0},
-        {"taste": 2.0, "spread": 0.2, "seeds": 6, "sentences": 80},
+        {"own": 2.0, "spread": 0.2, "seeds": 6, "sentences": 80},
     ],
     ids=str,
 )
-def test_one_in_twenty_equal_configs_differ_significantly(options):
+def test_one_in_twenty_equal_configs_differ_significantly(options, script):
+    ps = script.simulate_experiments(400, **{"seeds": 3, **options})
     # 2.576 standard deviations of the share of 400: by chance, 1 in 100 nominal tests is outside.
     margin = 2.576 * (0.05 * 0.95 / 400) ** 0.5
-    assert share_significant(400, **options) == pytest.approx(0.05, abs=margin)
+    assert np.mean(ps < 0.05) == pytest.approx(0.05, abs=margin)
 
 
-def test_a_test_over_sentences_alone_is_not_nominal():
+def test_a_test_over_sentences_alone_is_not_nominal(script):
     random = np.random.default_rng(5)
     ps = []
     for _ in range(60):
         base = random.normal(2, 2, 150)
-        one, other = (simulate(random, base, 3, spread=1.5) for _ in range(2))
+        one, other = (script.simulate(random, base, 3, spread=1.5) for _ in range(2))
         ps.append(paired_randomization_test(one, other, draws=300))
     assert np.mean(np.array(ps) < 0.05) > 0.3
 
 
-def test_differences_are_found_and_more_seeds_find_smaller_ones():
-    three, five, ten = (share_significant(100, n, better=0.8) for n in (3, 5, 10))
+def test_differences_are_found_and_more_seeds_find_smaller_ones(script):
+    three, five, ten = (
+        np.mean(script.simulate_experiments(100, seeds, better=0.8) < 0.05) for seeds in (3, 5, 10)
+    )
     assert 0.2 < three < five - 0.1 < ten - 0.2
 
 
@@ -113,11 +103,14 @@ def test_differences_of_f1_are_compared_as_student_compared_means():
     assert found.interval == pytest.approx((3 - 2.658, 3 + 2.658), abs=0.12)
 
 
-def test_interval_and_p_agree_and_a_difference_has_two_directions():
+def test_interval_and_p_agree_and_a_difference_has_two_directions(script):
     random = np.random.default_rng(1)
     for _ in range(30):
         base = random.normal(2, 2, 80)
-        one, other = simulate(random, base, 3, better=0.7), simulate(random, base, 4)
+        one, other = (
+            script.simulate(random, base, 3, better=0.7),
+            script.simulate(random, base, 4),
+        )
         found, reverse = compare_f1(one, other), compare_f1(other, one)
         low, high = found.interval
         assert (low <= 0 <= high) == (found.p >= 0.05)

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from torch import Tensor
+from torch.nn import Module
 
 from slotfill.data.batching import make_batch
 from slotfill.data.schemes import tags_to_slots
@@ -65,6 +66,8 @@ class Panel:
     low: float = 0.0
     """Lower end of the color scale: 0 or `-high`."""
     high: float = 1.0
+    meaning: str = ""
+    """What a gate does at 1, where cells differ."""
 
     @property
     def heading(self) -> str:
@@ -90,7 +93,7 @@ class Panel:
         elif last_word == "hidden":
             description += " (output)"
         elif last_word not in STATES and (self.low, self.high) == (0, 1):
-            description += " gate"
+            description += " gate" + (f" ({self.meaning})" if self.meaning else "")
         return ": ".join(filter(None, (self.location, description)))
 
     @property
@@ -135,7 +138,7 @@ class Inspection:
         """Return the inspection as JSON data, numbers with 5 decimals."""
         panels = [asdict(panel) for panel in self.panels]
         for fields in panels:
-            del fields["kind"]
+            del fields["kind"], fields["meaning"]
             fields["values"] = (np.round(fields["values"].astype(float), 5) + 0.0).tolist()
         intent = self.sentence.intent
         return {
@@ -178,7 +181,9 @@ def inspect(run: Run, text: str) -> Inspection:
         replace(panel, part=panel.part + suffix)
         for module, records in activations.items()
         for name, tensors in records.items()
-        for panel in _panels(run, sentence.tokens, module, name, tensors)
+        for panel in _panels(
+            run, sentence.tokens, module, name, tensors, _meaning(members[0], module, name)
+        )
     ]
     parts = list(dict.fromkeys(panel.part for panel in panels))
     panels.sort(
@@ -195,8 +200,14 @@ def inspect(run: Run, text: str) -> Inspection:
     return Inspection(sentence, tags, [*panels, last])
 
 
+def _meaning(network: Module, module: str, name: str) -> str:
+    """Return what the cell `module` says of its gate `name`."""
+    meanings = getattr(network.get_submodule(module), "gate_meanings", {})
+    return str(meanings.get(name, ""))
+
+
 def _panels(
-    run: Run, tokens: list[str], module: str, name: str, tensors: list[Tensor]
+    run: Run, tokens: list[str], module: str, name: str, tensors: list[Tensor], meaning: str
 ) -> Iterator[Panel]:
     """Yield the panels of the activation `name` of a module, such as `encoders.0.layers.1`."""
     section, *path = module.split(".")
@@ -229,7 +240,7 @@ def _panels(
             yield panel(kind="tags", columns=run.vocab.tags, values=steps[0])
             return
         low, high = _scale(steps)
-        panel = partial(panel, kind="units", low=low, high=high)
+        panel = partial(panel, kind="units", low=low, high=high, meaning=meaning)
         yield panel(direction="forward", values=steps[0])
         if len(steps) > 1:  # Recorded from the end; shown in the order of the tokens.
             yield panel(direction="backward", values=steps[1, ::-1])

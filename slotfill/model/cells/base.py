@@ -59,6 +59,8 @@ class Cell(RecordsActivations):
 
     gates: tuple[str, ...] = ()
     """Names of the gates, in order; `step` records each by name, and the cell state as `memory`."""
+    gate_meanings: ClassVar[dict[str, str]] = {}
+    """What a gate does at 1 where cells or publications differ, which `inspect` shows."""
 
     takes_lower_memory: ClassVar[bool] = False
     """Whether the input ends with the lower layer's memory: the last tensor of its state.

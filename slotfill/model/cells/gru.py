@@ -9,7 +9,7 @@
 Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", eq. 5-8
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ class GRU(Cell):
     """
 
     gates: tuple[str, ...] = ("reset", "update", "candidate")
+    gate_meanings: ClassVar[dict[str, str]] = {"update": "1 keeps the old state"}
 
     def __init__(
         self,

@@ -11,6 +11,8 @@ Source: Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration of Recur
 Architectures"
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,7 @@ class MUT2(Cell):
     """Update one state, which is memory and output, by the equations of MUT2."""
 
     gates = ("update", "candidate", "reset")
+    gate_meanings: ClassVar[dict[str, str]] = {"update": "1 writes the new state"}
 
     def __init__(self, input_size: int, hidden_size: int, directions: int = 1) -> None:
         super().__init__(input_size, hidden_size, directions, num_gates=2, num_recurrent_gates=3)
