@@ -15,6 +15,7 @@ import argparse
 import os
 import platform
 import random
+import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -109,6 +110,15 @@ def rows(config: str) -> Iterator[list[str]]:
             ]
 
 
+def summarize(rows: Sequence[Sequence[str]]) -> str:
+    """Return the mean share of significant differences between equal groups, in a sentence."""
+    shares: dict[str, list[float]] = {}
+    for _, _, _, size, *equal, _, _ in rows:
+        shares.setdefault(size, []).extend(float(cell.removesuffix(" %")) for cell in equal)
+    means = [f"{statistics.mean(values):.1f} % with {size}" for size, values in shares.items()]
+    return f"On average, equal groups differ in {', '.join(means)}."
+
+
 def simulate(
     random: np.random.Generator,
     base: np.ndarray,
@@ -177,7 +187,8 @@ def main() -> None:
         "equal, by sentences alone",
         "one more epoch",
     ]
-    trained = table(head, [row for config in configs for row in rows(config)])
+    measured_rows = [row for config in configs for row in rows(config)]
+    trained = table(head, measured_rows)
     head = ["simulated", *(f"{size} and {size}" for size in SIZES)]
     simulated = table(head, list(simulated_rows()))
     machine = f"{os.cpu_count()} processors, {platform.platform()}"
@@ -191,7 +202,7 @@ def main() -> None:
         for config, (overrides, epochs) in CONFIGS.items()
         if config in configs
     )
-    footer = f"{used}; seeds 1 to 10; {machine}; {date.today()}."
+    footer = f"{summarize(measured_rows)} {used}; seeds 1 to 10; {machine}; {date.today()}."
     folders = [path.parent for path in RUNS.rglob("environment.json")]
     depends = ("slotfill/lab/compare/significance.py", "scripts/check_significance.py", *BILSTM_CRF)
     record("docs/compare.md", "python scripts/check_significance.py", *depends, runs=folders)

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,14 @@ def compare(
             help="Built-in configs, YAML files or folders of them; overrides apply to all.",
         ),
     ],
+    variants: Annotated[
+        list[str] | None,
+        Option(
+            "--with",
+            metavar="KEY=VALUE...",
+            help="Also compare each config with these overrides; can be repeated.",
+        ),
+    ] = None,
     seeds: Seeds = "1,2,3,4,5",
     data: Annotated[
         list[str] | None,
@@ -83,6 +92,12 @@ def compare(
     json_file: Annotated[
         Path | None, Option("--json", metavar="FILE", help="Write all results as JSON.")
     ] = None,
+    csv: Annotated[
+        Path | None, Option(metavar="FILE", help="Write a row for each config and split as CSV.")
+    ] = None,
+    latex: Annotated[
+        Path | None, Option(metavar="FILE", help="Write the tables for LaTeX, with booktabs.")
+    ] = None,
     all_pairs: Annotated[
         bool, Option("--all-pairs", help="Also compare each config with each other one.")
     ] = False,
@@ -102,7 +117,8 @@ def compare(
 
     if not configs and default_config(overrides):
         raise UsageError("no CONFIG given; the first one is the baseline of the comparison")
-    keys = overridden_keys(overrides)
+    variant_words = [_parse_variant(variant) for variant in variants or ()]
+    keys = overridden_keys([*overrides, *chain.from_iterable(variant_words)])
     if "train.seed" in keys:
         raise UsageError("train.seed is set by --seeds; give --seeds alone")
     if data and "data.path" in keys:
@@ -110,13 +126,13 @@ def compare(
     if figure is not None and not percentages:
         raise UsageError("--figure is of learning curves; add --percentages 10,25,50,100")
     parts = _parse_percentages(percentages) if percentages else []
-    files = [file for file in (markdown, json_file, figure) if file is not None]
+    files = [file for file in (markdown, json_file, csv, latex, figure) if file is not None]
     if files and shard is not None:
         raise UsageError("--shard trains a part of the runs; write files by a last call without it")
     for file in files:
         check_new_file(file, force=force)
     if len({file.resolve() for file in files}) < len(files):
-        raise UsageError(f"{files[0]}: --markdown, --json and --figure need different files")
+        raise UsageError("each file to write needs another name")
     if figure is not None:
         check_figure(figure)
     if out.exists() and not out.is_dir():
@@ -131,6 +147,7 @@ def compare(
         configs or [None],
         out,
         overrides=overrides,
+        variants=variant_words,
         seeds=parse_seeds(seeds),
         data=data or (),
         folds=folds or 0,
@@ -156,8 +173,26 @@ def compare(
         write_atomically(markdown, tables.markdown(report, link))
     if json_file:
         write_atomically(json_file, json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
+    if csv:
+        write_atomically(csv, tables.render_csv(report))
+    if latex:
+        write_atomically(latex, tables.render_latex(report))
     display.print_tables(tables.tables(report), tables.legend(report))
     raise Exit(1 if errors else 0)
+
+
+def _parse_variant(text: str) -> list[str]:
+    """Return the overrides in the value of --with; raise UsageError if it has others, or none."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--with {text}: {error}") from None
+    configs, overrides = split_overrides(words)
+    if configs or not overrides:
+        raise UsageError(
+            f"--with {text!r}: must be overrides parted by spaces, as 'train.epochs=8'"
+        )
+    return overrides
 
 
 def _parse_percentages(text: str) -> list[int]:

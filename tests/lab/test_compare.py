@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
 import os
@@ -146,6 +147,50 @@ def test_differences_are_computed_from_the_saved_counts(compared):
             for config in report["configs"][1:]
         ]
         assert corrected == correct_holm(ps)
+
+
+def test_a_config_is_compared_with_its_own_variants(desk, cli):
+    words = ["compare", "tiny.yaml", "train.epochs=1", "--seeds", "1,2", "--json", "c.json"]
+    variants = ["--with", "encoder.cell=elman", "--with", "encoder.cell=gru train.batch_size=4"]
+    result = cli(*words, *variants)
+    assert (result.code, result.err) == (0, "")
+    names = ["tiny", "tiny+encoder.cell=elman", "tiny+encoder.cell=gru+train.batch_size=4"]
+    assert [config["name"] for config in read_report()["configs"]] == names
+    cells = []
+    for name in names:
+        text = (OUT / "corpus" / f"{name}-seed2" / "config.yaml").read_text()
+        cells.append(parse_config(text, "x").encoders[0]["cell"]["name"])
+    assert cells == ["lstm", "elman", "gru"]
+    for variant, message in [
+        ("tiny.yaml", "--with 'tiny.yaml': must be overrides parted by spaces"),
+        ("", "--with '': must be overrides"),
+        ("'x", "--with 'x: No closing quotation"),
+        ("encoder.cel=gru", "encoder.cel: unknown key; did you mean 'cell'?"),
+        ("train.seed=3", "train.seed is set by --seeds"),
+    ]:
+        result = cli("compare", "tiny.yaml", "--with", variant)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), result.err
+        assert message in result.err
+
+
+def test_tables_as_csv_and_latex(again, cli):
+    words = ["compare", "one.yaml", "two.yaml", *FAST, "--csv", "c.csv", "--latex", "c.tex"]
+    assert cli(*words, "--json", "new.json").code == 0
+    report = json.loads(Path("new.json").read_text())
+    rows = list(csv.DictReader(Path("c.csv").read_text().splitlines()))
+    found = {(row["config"], row["split"]): row for row in rows}
+    assert list(found) == [(name, split) for name in ("one", "two") for split in ("test", "pairs")]
+    scores = report["configs"][1]["corpora"]["corpus"]["splits"]["test"]
+    row, against = found["two", "test"], scores["difference_from_first"]
+    assert float(row["f1"]) == scores["mean"] and row["runs"] == "2"
+    assert [float(row["difference_low"]), float(row["difference_high"])] == against["interval"]
+    assert (float(row["p"]), found["one", "test"]["p"]) == (against["p"], "")
+    text = Path("c.tex").read_text()
+    cell = f"{scores['mean']:.2f} $\\pm$ {scores['deviation']:.2f}"
+    assert cell in text and text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 3
+    assert "95\\% interval" in text
+    result = cli(*words)
+    assert result.err == "slotfill: c.csv: already exists; use --force to replace it\n"
 
 
 def test_all_pairs_are_compared_if_asked_for(again, cli):

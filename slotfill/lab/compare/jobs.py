@@ -122,6 +122,7 @@ def plan(
     out: Path,
     *,
     overrides: Sequence[str] = (),
+    variants: Sequence[Sequence[str]] = (),
     seeds: Sequence[int] = (1,),
     data: Sequence[str] = (),
     folds: int = 0,
@@ -131,7 +132,8 @@ def plan(
     """Return the checked jobs that compare configs on the corpora `data`, or each on its own data.
 
     `words` are built-in configs, YAML files, and folders of these; None is the config of
-    `overrides` alone, with the data that they set. `out` is for the run folders.
+    `overrides` alone, with the data that they set. Each of `variants` has more overrides, with
+    which each config is compared as well. `out` is for the run folders.
     With `folds`, the training sentences are divided to be scored on, and with `percentages`, each
     share of them is trained on as a corpus of its own. With the shard `K/N`, every N-th job.
 
@@ -149,12 +151,13 @@ def plan(
     checked: list[tuple[str, str, Config]] = []
     checked_data = set()
     locations: dict[str, str] = {}
-    for source, path in product(sources, dict.fromkeys(data) or (None,)):
-        changes = list(overrides)
+    for source, variant, path in product(sources, ((), *variants), dict.fromkeys(data) or (None,)):
+        changes = [*overrides, *variant]
         if path is not None:
             changes += [f"data.path={json.dumps(path, ensure_ascii=False)}", *_NO_SPLITS]
         with _collect(errors):
             name, config = load_config(source, changes, need_data=True)
+            name = "+".join([name, *variant]).replace("/", "_")  # It is that of a folder.
             with _collect(errors):
                 config.check_tagger()
                 check_buildable(config)

@@ -1,6 +1,10 @@
-"""Tables of a comparison, for the terminal and as Markdown."""
+"""Tables of a comparison, for the terminal and as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
+
+import csv
+import io
+import re
 
 from slotfill.errors import format_count
 from slotfill.lab.compare.report import (
@@ -158,3 +162,67 @@ def _markdown_table(table: Table) -> str:
         lines.append(f"| {row} |")
     lines.insert(3, "| --- |" + " ---: |" * (len(columns) - 1))
     return "\n".join(lines)
+
+
+def render_csv(report: ComparisonReport) -> str:
+    """Return a row for each config and split; cells that do not apply are empty."""
+    rows = []
+    for config in report.configs:
+        for corpus, runs in config.corpora.items():
+            for split, scores in runs.splits.items():
+                found = scores.difference_from_first
+                low, high = found.interval if found and found.interval else (None, None)
+                rows.append(
+                    {
+                        "config": config.name,
+                        "corpus": corpus,
+                        "split": split,
+                        "runs": len(scores.f1s),
+                        "f1": scores.mean,
+                        "f1_deviation": scores.deviation,
+                        "difference": found and found.difference,
+                        "difference_low": low,
+                        "difference_high": high,
+                        "p": found and found.p,
+                        "p_corrected": found and found.p_corrected,
+                        **{name: getattr(runs, name) for name in COSTS},
+                    }
+                )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+_LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"±": r"$\pm$", "<": r"$<$", ">": r"$>$"},
+}
+
+
+def render_latex(report: ComparisonReport) -> str:
+    """Return the tables for LaTeX, which needs the package booktabs, with what explains them."""
+    blocks = ["% \\usepackage{booktabs}"]
+    for title, columns in tables(report):
+        head, *rows = ([_escape_latex(cell) for cell in row] for row in zip(*columns, strict=True))
+        lines = [
+            "\\begin{table}",
+            f"\\caption{{{_escape_latex(title)}}}",
+            f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+            "\\toprule",
+            " & ".join(head) + r" \\",
+            "\\midrule",
+            *(" & ".join(row) + r" \\" for row in rows),
+            "\\bottomrule",
+            "\\end{tabular}",
+            "\\end{table}",
+        ]
+        blocks.append("\n".join(lines))
+    return "\n\n".join([*blocks, *(f"% {line}" for line in legend(report))]) + "\n"
+
+
+def _escape_latex(text: str) -> str:
+    escaped = "".join(_LATEX.get(character, character) for character in text)
+    return re.sub(r"(?<!\w)-(?=\d)", "$-$", escaped)
