@@ -204,8 +204,9 @@ def main() -> None:
     )
     footer = f"{summarize(measured_rows)} {used}; seeds 1 to 10; {machine}; {date.today()}."
     folders = [path.parent for path in RUNS.rglob("environment.json")]
-    depends = ("slotfill/lab/compare/significance.py", "scripts/check_significance.py", *BILSTM_CRF)
-    record("docs/compare.md", "python scripts/check_significance.py", *depends, runs=folders)
+    analysis = ("slotfill/lab/compare/significance.py", "scripts/check_significance.py")
+    command = "python scripts/check_significance.py"
+    record("docs/compare.md", command, *BILSTM_CRF, runs=folders, analysis=analysis)
     PAGE.write_text(
         f"{before}{start}{trained}\n\n{footer}\n\n{simulated}\n{end}{after}", encoding="utf-8"
     )

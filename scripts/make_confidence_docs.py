@@ -359,9 +359,10 @@ def main() -> None:
     PAGE.write_text(text, encoding="utf-8")
     FIGURE.write_text(draw(panels), encoding="utf-8")
     folders = [run_folder(name, seed) for name in RESULTS for seed in SEEDS]
-    depends = (*BILSTM_CRF, "scripts/make_confidence_docs.py")
     command = "python scripts/make_confidence_docs.py"
-    record("docs/confidence.md", command, *depends, runs=filter(Path.is_dir, folders))
+    runs = filter(Path.is_dir, folders)
+    analysis = ["scripts/make_confidence_docs.py"]
+    record("docs/confidence.md", command, *BILSTM_CRF, runs=runs, analysis=analysis)
 
 
 if __name__ == "__main__":

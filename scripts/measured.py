@@ -34,25 +34,35 @@ BILSTM_CRF = (
 """What a training with the usual network depends on, and its predictions."""
 
 
-def record(page: str, command: str, *patterns: str, runs: Iterable[Path] = ()) -> None:
+def record(
+    page: str,
+    command: str,
+    *patterns: str,
+    runs: Iterable[Path] = (),
+    analysis: Iterable[str] = (),
+) -> None:
     """Note that the figures of `page` come from the files of these patterns.
 
     They are the files as they are now, or those of the commit that the oldest of `runs` was trained
-    with, since scripts keep runs that they have trained before.
+    with, since scripts keep runs that they have trained before. Those of `analysis`, which computes
+    figures from runs, are always as they are now.
     """
     made = [json.loads((run / "environment.json").read_text(encoding="utf-8")) for run in runs]
-    if not made:
-        write_entry(page, command, patterns, str(date.today()))
-        return
-    oldest = min(made, key=lambda environment: str(environment["finished"]))
-    commit = (oldest.get("commits") or {}).get("slotfill") or "unknown"
-    write_entry(page, command, patterns, oldest["finished"][:10], commit.removesuffix("-dirty"))
+    on, commit = str(date.today()), None
+    if made:
+        oldest = min(made, key=lambda environment: str(environment["finished"]))
+        commit = (oldest.get("commits") or {}).get("slotfill") or "unknown"
+        on, commit = oldest["finished"][:10], commit.removesuffix("-dirty")
+    checksums = compute_checksums(patterns, commit) | compute_checksums(analysis)
+    ledger = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.exists() else {}
+    ledger[page] = {"command": command, "date": on, "depends": checksums}
+    # A line for each page, so that two branches that measure different pages can be merged.
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(ledger[key])}" for key in sorted(ledger))
+    LEDGER.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
 
 
-def write_entry(
-    page: str, command: str, patterns: Iterable[str], on: str, commit: str | None = None
-) -> None:
-    """Write the entry of `page` for figures measured on a day, with the files of a commit."""
+def compute_checksums(patterns: Iterable[str], commit: str | None = None) -> dict[str, str]:
+    """Return the checksum of each pattern, of the files as they are now or in a commit."""
     with TemporaryDirectory() as folder:
         root = ROOT
         if commit is not None:
@@ -61,12 +71,7 @@ def write_entry(
             done = subprocess.run(archive, cwd=ROOT, capture_output=True, check=False)
             if done.returncode == 0:  # Otherwise all files are missing, and so are different.
                 subprocess.run(["tar", "-x"], cwd=root, input=done.stdout, check=True)
-        depends = {pattern: compute_checksum(pattern, root) for pattern in patterns}
-    ledger = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.exists() else {}
-    ledger[page] = {"command": command, "date": on, "depends": depends}
-    # A line for each page, so that two branches that measure different pages can be merged.
-    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(ledger[key])}" for key in sorted(ledger))
-    LEDGER.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+        return {pattern: compute_checksum(pattern, root) for pattern in patterns}
 
 
 def compute_checksum(pattern: str, root: Path | None = None) -> str:
