@@ -204,7 +204,10 @@ def evaluate(
             "--engine onnx": engine == "onnx",
         }
         if given := next((option for option, value in options.items() if value), None):
-            raise UsageError(f"{given} is of taggers; {run} is a generator, which has a perplexity")
+            raise UsageError(
+                f"{given} applies to taggers; {run} is a generator, of which evaluate reports the"
+                " perplexity"
+            )
         generator = load_generator(run, device)
         name = name_sentences(generator, split, data, overrides or [])
         reading = read_labelled(generator, split=split, path=data, overrides=overrides or [])
@@ -291,7 +294,7 @@ def generate(
     loaded = load_generator(run, device)
     training = read_training_sentences(loaded)
     if training is None:
-        echo_errors("the training sentences are gone, so those that are generated are not left out")
+        echo_errors("the training sentences are gone, so generated ones like them are not left out")
     result = sample(loaded, sentences, seed, training or ())
     if out is None:
         for text in writer.join(writer.render(s, scheme="iob2") for s in result.sentences):

@@ -59,7 +59,7 @@ TAGGER_KEYS = (
     *("embedding", "encoder", "tagger", "intent", "ensemble_size"),
     *("threshold", "thresholds", "intent_threshold", "rules", "synonyms", "resolve", "distil"),
 )
-"""The keys that a config with a generator does not have."""
+"""The keys of a tagger, which a config with a generator does not have."""
 
 STACKABLE_PART_KEYS = ("embedding", "encoder", "train.log")
 """The keys of parts whose value may be a list of parts."""
@@ -411,7 +411,7 @@ class Config(StrictModel):
             if getattr(self.train, key):
                 keys.append(("train", key))
         if keys:
-            message = "is of taggers; a config with a generator cannot have it"
+            message = "does not apply to a generator; remove this key or generator"
             raise combine_errors([(key, message) for key in keys])
         if self.data.holdout is None:
             # The perplexity of few sentences selects an epoch well enough.

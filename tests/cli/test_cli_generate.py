@@ -94,8 +94,8 @@ def test_fewer_sentences_than_asked_for_is_said(generator, cli, monkeypatch):
         (["inspect", "RUN", "hello"], "RUN is a generator"),
         (["threshold", "RUN", "--precision", "0.9"], "RUN is a generator"),
         (["diff", "RUN", "TAGGER"], "RUN is a generator"),
-        (["evaluate", "RUN", "--min-f1", 50], "--min-f1 is of taggers; RUN is a generator"),
-        (["evaluate", "RUN", "--report", "r.html"], "--report is of taggers"),
+        (["evaluate", "RUN", "--min-f1", 50], "--min-f1 applies to taggers; RUN is a generator"),
+        (["evaluate", "RUN", "--report", "r.html"], "--report applies to taggers"),
         (["train", "new.yaml", "--from", "TAGGER"], "new.yaml:2: generator: does not continue"),
         (["train", "tiny.yaml", "--from", "RUN", "--out", "b"], "RUN is a generator"),
         (["compare", "new.yaml", "tiny.yaml"], "new.yaml:2: generator: only the commands train,"),
@@ -185,7 +185,7 @@ def test_a_config_with_a_generator_has_no_keys_of_taggers(desk, cli):
         "data: {path: corpus}\ngenerator: vrnn\nencoder: recurrent\nrules: []\n"
         "train: {focal_gamma: 2}\n"
     )
-    message = "is of taggers; a config with a generator cannot have it"
+    message = "does not apply to a generator; remove this key or generator"
     assert cli("show", "new.yaml").err.splitlines() == [
         f"slotfill: new.yaml:3: encoder: {message}",
         f"slotfill: new.yaml:4: rules: {message}",

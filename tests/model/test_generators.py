@@ -183,7 +183,7 @@ def test_the_probabilities_of_all_sentences_are_at_most_one():
 
 def test_a_cell_with_a_loss_of_its_own_is_refused():
     for name in GENERATORS.names():
-        with pytest.raises(ConfigError, match=r"generator\.cell: is a cell of taggers"):
+        with pytest.raises(ConfigError, match=r"generator\.cell: has a loss of its own"):
             GENERATORS.build({"name": name, "cell": "kl_bottleneck"}, make_vocab())
 
 

@@ -178,9 +178,10 @@ class Generator(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a labelled batch, a mean over its sentences."""
         symbols, lengths = self.encode(batch)
-        once = self.occurs_once[symbols]
-        unknown = once & (torch.rand(symbols.shape, device=symbols.device) < UNKNOWN_RATE)
-        terms = self.terms(symbols.masked_fill(unknown, UNKNOWN), lengths)
+        if self.training:
+            drawn = torch.rand(symbols.shape, device=symbols.device) < UNKNOWN_RATE
+            symbols = symbols.masked_fill(drawn & self.occurs_once[symbols], UNKNOWN)
+        terms = self.terms(symbols, lengths)
         kl = self.regularization_loss = terms.kl.mean()
         likelihoods = terms.log_likelihood
         if batch.weights is not None:
@@ -260,7 +261,7 @@ class Recurrence(nn.Module):
         self.cell: Cell = CELLS.build(cell, input_size, hidden_size, 1)
         self.input_size = input_size
         if self.cell.has_kl_term:
-            raise ConfigError("is a cell of taggers; a generator has its own latents", key="cell")
+            raise ConfigError("has a loss of its own, which only taggers add to theirs", key="cell")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs `(batch, time, hidden)` for inputs `(batch, time, input)`."""
