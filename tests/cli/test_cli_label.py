@@ -129,10 +129,11 @@ def test_it_shows_the_slots_their_keys_and_doubt():
     assert show(editor) == [
         "status",
         "play [some jazz](genre 0.50) in the [hall](room 0.50)",
-        "1 genre   2 room   ",
-        "enter accept   ←→ move   space mark   1-9 a-z slot   n slot by name   x no slot   s skip  "
-        " u undo   q quit",
+        "1:genre  2:room  ",
+        "enter accept   ←→ move   space mark   1-9 a-z slot   n slot by name   x no slot",
+        "s skip   u undo   q quit",
     ]
+    assert show(make_editor(intents=["play"]))[-1] == "i intent   s skip   u undo   q quit"
     many = make_editor(names=[f"s{index}" for index in range(40)])
     assert "11 more by name" in show(many)[2]
     assert press(many, SLOT_KEYS[28]) is None and values(many) == [("s28", "play")]
@@ -207,9 +208,19 @@ def test_labels_are_saved_on_a_terminal_and_labelling_goes_on_where_it_stopped(d
 def test_from_zero_with_names_given_in_chinese(desk):
     Path("texts.txt").write_text("\u98db\u53f0\u5317\nup\n")
     terminal = Labelling("texts.txt", "--slots", "way, how", "--every", "0", "--labels", "mine")
-    terminal.expect("1 way")
+    terminal.expect("1:way")
     assert terminal.end_with(b"1\r\x04", "mine: 1 sentence, 1 of them new") == 0
     assert Path("mine").read_text() in ("[up](way)\n", "[\u98db](way)\u53f0\u5317\n")
+
+
+def test_of_a_sentence_that_is_too_long_for_the_screen_the_part_at_the_cursor_is_shown(desk):
+    Path("texts.txt").write_text(" ".join(f"w{index}" for index in range(2000)))
+    terminal = Labelling("texts.txt", "--slots", "a", "--every", "0")
+    terminal.expect("w0 w1")
+    terminal.expect("q quit")
+    terminal.type(b"\x1b[F", "w1998 w1999")
+    assert terminal.end_with(b"1\r", "texts.labelled.brackets: 1 sentence, 1 of them new") == 0
+    assert Path("texts.labelled.brackets").read_text().endswith(" w1998 [w1999](a)\n")
 
 
 def test_what_cannot_be_labelled_is_one_line(desk, cli, monkeypatch):

@@ -24,8 +24,8 @@ SLOT_KEYS = "123456789abcdefghjklmoprtvwyz"
 """The keys of the first slots; the other letters are those of `HELP` and of `_ACTIONS`."""
 
 HELP = (
-    *("enter accept", "←→ move", "space mark", "1-9 a-z slot", "n slot by name", "x no slot"),
-    *("i intent", "s skip", "u undo", "q quit"),
+    "enter accept   ←→ move   space mark   1-9 a-z slot   n slot by name   x no slot",
+    "s skip   u undo   q quit",
 )
 _NAME = re.compile(r"[^\s\[\]()]+")
 _MAX_SHOWN = 8
@@ -196,8 +196,8 @@ class Editor:
             yield Text("enter choose   tab complete   esc cancel", style="dim")
         else:
             yield self._render_names(names)
-            keys = [key for key in HELP if self.intents is not None or key != "i intent"]
-            yield Text("   ".join(keys).replace(" ", "\u00a0").replace("\u00a0" * 3, "   "), "dim")
+            yield Text(HELP[0], "dim")
+            yield Text("i intent   " * (self.intents is not None) + HELP[1], "dim")
         if self.message:
             yield Text(escape(self.message), style="bold")
 
@@ -205,7 +205,8 @@ class Editor:
         line = Text()
         for key, name in zip(SLOT_KEYS, names, strict=False):
             line.append(key, style="bold")
-            line.append(f" {escape(name)}   ", style=self._colour(name))
+            line.append(f":{escape(name)}", style=self._colour(name))
+            line.append("  ")
         if len(self.slot_names) > len(SLOT_KEYS):
             line.append(f"and {len(self.slot_names) - len(SLOT_KEYS)} more by name", style="dim")
         return line if line else Text("no slots yet: n names one", style="dim")

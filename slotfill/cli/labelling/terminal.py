@@ -43,6 +43,7 @@ _NAMES = {
 
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[ -/]*[@-~]|.", re.DOTALL)
 _UNFINISHED = re.compile(r"\x1b([\[O][0-9;]*)?$")
+_REVERSED = re.compile(r"\x1b\[(?:\d+;)*7[;m]")
 _ESCAPE_SECONDS = 0.05
 """What belongs to a key comes within so many seconds."""
 
@@ -120,10 +121,13 @@ class Terminal:
         if lines and lines == self._drawn and size == self._size:
             return
         self._drawn = list(lines)
-        with self._console.capture() as capture:
-            for line in lines:
+        blocks = []
+        for line in lines:
+            with self._console.capture() as capture:
                 self._console.print(line, width=size.columns - 1)
-        rows = capture.get().split("\n")[: size.lines - 1] if lines else []
+            blocks.append(capture.get().removesuffix("\n").split("\n"))
+        _crop(blocks, size.lines - 1)
+        rows = [row for block in blocks for row in block]
         start = f"\x1b[{self._height}A" if self._height else ""
         if size != self._size:  # What was drawn is wrapped otherwise now.
             self._size, start = size, "\x1b[2J\x1b[H"
@@ -135,3 +139,14 @@ class Terminal:
         """Show a line that stays, in place of those that were drawn before."""
         self.draw([])
         self._console.print(Text.assemble((f"{title} ", "dim"), escape(text)), soft_wrap=True)
+
+
+def _crop(blocks: list[list[str]], most: int) -> None:
+    """Leave out rows of the largest block, but not that of the cursor, if there are too many."""
+    excess = sum(map(len, blocks)) - most
+    if excess > 0:
+        largest = max(blocks, key=len)
+        kept = max(len(largest) - excess, 1)
+        cursor = next((i for i, row in enumerate(largest) if _REVERSED.search(row)), 0)
+        start = min(max(cursor - kept // 2, 0), len(largest) - kept)
+        largest[:] = largest[start : start + kept]
