@@ -138,7 +138,8 @@ def mark(against: Report | None) -> str:
 def format_difference(against: Report) -> str:
     """Return a difference in words: what it is, its interval, and p."""
     low, high = against["interval"]
-    return f"{against['difference']:+.2f} ({low:+.2f} to {high:+.2f}, p = {against['p']:.4f})"
+    p = "p < 0.0001" if against["p"] < 0.0001 else f"p = {against['p']:.4f}"
+    return f"{against['difference']:+.2f} ({low:+.2f} to {high:+.2f}, {p})"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -451,7 +452,7 @@ F1 in percent on test: mean ± sample standard deviation over the seeds {seeds};
 selected on valid. `unseen` has cities and airlines that never occur in training; in `pairs`
 adjacent sentences differ only in *arrive* or *leave*, and "cities right" are those tagged with
 their role. \\* differs from `lstm` with p < 0.05, \\*\\* also after Holm's correction for the
-number of systems: paired approximate randomization over sentences ([compare.md](compare.md)).
+number of systems ([compare.md](compare.md#the-statistics)). Test: {lab.all["statistics"]["test"]}.
 tokens/s: prediction of the ATIS test set, one thread, median of the seeds.
 
 {table(["system", *HEAD], rows)}

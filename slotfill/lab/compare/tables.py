@@ -94,7 +94,8 @@ def _describe(difference: Difference) -> str:
         return f"{difference.difference:+.2f}, not tested"
     low, high = difference.interval
     interval = f"{difference.difference:+.2f} ({low:+.2f}, {high:+.2f})"
-    return f"{interval}, {difference.p:.4f}{_mark(difference)}"
+    p = difference.p or 0.0
+    return f"{interval}, {f'{p:.4f}' if p >= 0.0001 else '<0.0001'}{_mark(difference)}"
 
 
 def _mark(difference: Difference | None) -> str:
