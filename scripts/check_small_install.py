@@ -52,6 +52,7 @@ WORKS = {
 
 REFUSES = {
     "generate run --sentences 1": "run is a tagger, not a generator",
+    "label many.brackets": "labelling needs a terminal",
 }
 """By command that is refused without torch as with it: a part of what it says."""
 
