@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
 import re
+import shutil
 import stat
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
@@ -246,7 +248,7 @@ def replaced_at_end(path: Path) -> Iterator[Path]:
     """
     _check_no_special_file(path)
     target = _follow_link(path)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.new")
+    temporary = temporary_path(target)
     try:
         yield temporary
         with temporary.open("r+b") as file:
@@ -257,6 +259,28 @@ def replaced_at_end(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path) -> Path:
+    """Return where this process writes what becomes `path`; remove what killed ones have left."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.new"):
+        process = left.name.removesuffix(".new").rpartition(".")[2]
+        if process.isdecimal() and not _is_running(int(process)):
+            with suppress(OSError):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return path.with_name(f"{path.name}.{os.getpid()}.new")
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":  # There, the call below would end it.
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
 
 
 def check_new_file(path: Path, *, force: bool) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from slotfill.data.alignment import Misaligned, align, leave_out_overlaps
 from slotfill.data.detection import (
@@ -24,7 +24,13 @@ from slotfill.data.formats.base import Format, KnownValuesFound
 from slotfill.data.sentence import Example, Issue, Sentence, intent_names
 from slotfill.data.tokenizers import Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError, format_count
-from slotfill.files import STANDARD_INPUT, EncodingErrors, is_special_file, read_lines
+from slotfill.files import (
+    STANDARD_INPUT,
+    EncodingErrors,
+    is_special_file,
+    read_lines,
+    temporary_path,
+)
 
 
 @dataclass(frozen=True)
@@ -306,10 +312,14 @@ def draft_file(path: Path, format: FormatPart) -> Iterator[tuple[Path, Format]]:
         raise UsageError(f"{path}: the format is not clear from its name; name one ({names})")
     try:
         # A folder beside the target serves formats of one file and of several alike.
-        with TemporaryDirectory(prefix=".slotfill-", dir=path.parent) as folder:
-            draft = Path(folder, path.name)
+        folder = temporary_path(path.with_name(f".{path.name}"))
+        folder.mkdir()
+        try:
+            draft = folder / path.name
             yield draft, build_format(path, format)
             draft.rename(path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +36,7 @@ from slotfill.runs.manifest import (
     FILES,
     HISTORY,
     VALUES,
+    RunFiles,
     is_completed,
     write_run,
 )
@@ -284,6 +286,8 @@ class RunFolder:
         if is_completed(self.out):
             shutil.rmtree(self.out / _STATE.parent, ignore_errors=True)
         shutil.rmtree(self.out / _REPLACED, ignore_errors=True)
+        with suppress(RunError):
+            RunFiles(self.out).settle()
         for temporary in self.out.glob("*.new"):  # Of a process that was killed.
             temporary.unlink()
         self.release()

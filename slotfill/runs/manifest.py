@@ -37,6 +37,9 @@ Without `CALIBRATION`, all temperatures are 1 and there are no thresholds; witho
 PACKED_FILES = ("config.yaml", "vocab.json", *ONNX, CALIBRATION, VALUES, CARD, MANIFEST)
 """The files of a packed run."""
 
+_PENDING = ".new"
+"""What is behind the name of a file that replaces another."""
+
 _MAX_MANIFEST = 1 << 20
 """In bytes; a manifest has a few lines for each file."""
 
@@ -106,20 +109,20 @@ class RunFiles:
         hint = "pack the run again" if self.is_packed else hint
         if name not in self._entries:
             raise RunError(f"{self.path / name}: missing; {hint}")
-        entry = self._entries[name]
-        try:
-            content = self._read(name, (entry["size"],))
-        except (FileNotFoundError, IsADirectoryError):
-            raise RunError(f"{self.path / name}: missing; {hint}") from None
-        except (OSError, MemoryError) as error:
-            reason = getattr(error, "strerror", None) or "it does not fit into memory"
-            raise RunError(f"{self.path / name}: cannot be read: {reason}") from None
-        if _entry(content) != entry:
-            raise RunError(
-                f"{self.path / name}: damaged, edited or of another run: it does not match"
-                f" {MANIFEST}; {hint}"
-            )
-        return content
+        entry, problem = self._entries[name], "missing"
+        # Of a file that `replace` did not rename, or has renamed just now.
+        for each in (name, name + _PENDING, name):
+            try:
+                content = self._read(each, (entry["size"],))
+            except (FileNotFoundError, IsADirectoryError):
+                continue
+            except (OSError, MemoryError) as error:
+                reason = getattr(error, "strerror", None) or "it does not fit into memory"
+                raise RunError(f"{self.path / name}: cannot be read: {reason}") from None
+            if _entry(content) == entry:
+                return content
+            problem = f"damaged, edited or of another run: it does not match {MANIFEST}"
+        raise RunError(f"{self.path / name}: {problem}; {hint}")
 
     def parse(self, name: str, shape: Shape) -> Any:
         """Return the content of a JSON file of the given shape; raises RunError otherwise."""
@@ -129,14 +132,35 @@ class RunFiles:
             raise RunError(f"{self.path / name}: {error}; train the run again") from None
 
     def replace(self, contents: Mapping[str, bytes]) -> None:
-        """Write files again; if this is interrupted, they are missing but the run is valid.
+        """Write files again: if this is interrupted, all of them are the old or the new ones.
 
+        They are written beside the old ones; the manifest then says that they replace them.
         Raises UsageError if the run is packed.
         """
         self.check_changeable()
-        self._entries = {key: self._entries[key] for key in self._entries if key not in contents}
-        write_run(self.path, {}, self._entries, completed=self.completed)
-        write_run(self.path, contents, self._entries, completed=self.completed)
+        self.settle()
+        entries = {name: _entry(content) for name, content in contents.items()}
+        try:
+            for name, content in contents.items():
+                write_atomically(self.path / (name + _PENDING), content)
+            write_run(self.path, {}, self._entries | entries, completed=self.completed)
+        except OSError:
+            self.settle()
+            raise
+        self._entries |= entries
+        self.settle()
+
+    def settle(self) -> None:
+        """Complete or undo a `replace` that was interrupted."""
+        for name in FILES:
+            pending = self.path / (name + _PENDING)
+            if not pending.exists():
+                continue
+            entry = self._entries.get(name, _entry(b""))
+            if _entry(self._read(pending.name, (entry["size"],))) == entry:
+                pending.replace(self.path / name)
+            else:
+                pending.unlink()
 
     def check_changeable(self) -> None:
         """Raise UsageError if the run is packed, so that `replace` writes nothing."""

@@ -236,3 +236,25 @@ def test_a_name_that_was_taken_is_not_replaced_by_resume(desk, trained):
     resume(run)
     assert names() == ["new"]
     assert Path("other/thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [SystemExit, full_disk])
+def test_files_that_are_written_again_are_all_old_or_all_new(error, desk, trained):
+    names = ("model.onnx", "calibration.json")
+    new = {name: f"new {name}".encode() for name in names}
+    seen, total = [], 1
+    while len(seen) <= total:
+        shutil.copytree(trained, "run")
+        files = RunFiles(Path("run"))
+        old = {name: files[name] for name in names}
+        with disk(len(seen) or None, error, once=error is full_disk):
+            files.replace(new)
+        total = total if seen else Disk.count
+        files = RunFiles(Path("run"))
+        seen.append({name: files[name] for name in names})
+        files.settle()
+        assert {name: Path("run", name).read_bytes() for name in names} == seen[-1]
+        assert not [path for path in Path("run").glob("*.new") if path.name[:-4] in names]
+        shutil.rmtree("run")
+    assert total > 10
+    assert old in seen and seen[-1] == new and all(each in (old, new) for each in seen)
