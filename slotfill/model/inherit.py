@@ -13,6 +13,7 @@ from slotfill.errors import RunError
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.ensemble import Model
 from slotfill.model.network import Network
+from slotfill.model.taggers.base import Tagger
 
 Labels = list[Hashable]
 """What the positions along an axis of a tensor stand for, such as the tags."""
@@ -29,7 +30,7 @@ def inherit_weights(model: Model, base: Model, vocab: Vocab, base_vocab: Vocab) 
     for member, base_member in zip(model.members, base.members, strict=True):
         weights = base_member.state_dict()
         for name, target in member.state_dict().items():
-            if name.startswith("language_model."):  # Only training has it.
+            if name.startswith(("language_model.", "tagger.names.")):  # Only training has them.
                 continue
             source = weights[name]
             places = []
@@ -51,6 +52,8 @@ def inherit_weights(model: Model, base: Model, vocab: Vocab, base_vocab: Vocab) 
                 target.copy_(source)
                 continue
             target[torch.meshgrid(*(new for _, new in places), indexing="ij")] = source
+        tags = [vocab.tag_ids[tag] for tag in base_vocab.tags if tag in vocab.tag_ids]
+        cast(Tagger, member.tagger).restart_training(tags)
 
 
 def _list_labels(

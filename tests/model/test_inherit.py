@@ -48,6 +48,7 @@ def test_old_words_tags_and_intents_keep_their_scores(parts):
     base_vocab = Vocab.from_sentences(BASE, "bioes", intents=True)
     base = Network(base_vocab, *parts)
     randomize(base, 3)
+    base.tagger.finish_training()
     restored = Vocab(
         base_vocab.tokens,
         base_vocab.tags,

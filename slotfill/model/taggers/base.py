@@ -1,5 +1,7 @@
 """The base class of taggers."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -68,6 +70,9 @@ class Tagger(RecordsActivations):
     def transitions(self) -> Transitions | None:
         """Return the scores of pairs of tags that decoding adds to the emissions, if any."""
         return self.legal_transitions
+
+    def restart_training(self, tags: Sequence[int]) -> None:
+        """Prepare the weights of `tags`, ids, which a finished training has left, for another."""
 
     def finish_training(self) -> None:
         """Remove what only training needs, once, before the weights are saved."""

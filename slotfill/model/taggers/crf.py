@@ -25,6 +25,8 @@ Annotations"; distillation: Wang et al. 2020, "Structure-Level Knowledge Distill
 Multilingual Sequence Labeling"
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -86,6 +88,11 @@ class CRF(Tagger):
             return self.linear(hidden)
         emissions = linear(hidden, self.linear.weight + self.names(), self.linear.bias)
         return emissions.masked_fill(self.names.is_unlabelled, FORBIDDEN)
+
+    @torch.no_grad()
+    def restart_training(self, tags: Sequence[int]) -> None:
+        if self.names is not None:
+            self.linear.weight[tags] -= self.names()[tags]
 
     @torch.no_grad()
     def finish_training(self) -> None:
