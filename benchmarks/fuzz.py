@@ -543,7 +543,7 @@ def fuzz(name: str, seconds: float, findings: Path, run: Path) -> dict[str, Any]
         return counts
 
 
-def train_small_run(folder: Path) -> Path:
+def train_small_run(folder: Path, seed: int = 1) -> Path:
     """Train a small run of all that can be in its files; return it."""
     from slotfill.config.builtin import load_config
     from slotfill.runs.folder import RunFolder
@@ -551,6 +551,7 @@ def train_small_run(folder: Path) -> Path:
 
     small = ["embedding=[{name: word, size: 4}, {name: ngrams, size: 4}]"]
     small += ["encoder={name: recurrent, hidden_size: 8}", "train={epochs: 1, batch_size: 64}"]
+    small.append(f"train.seed={seed}")
     return train(load_config("taipei", small)[1], RunFolder(folder / "run")).path
 
 

@@ -127,7 +127,7 @@ class Conll(Format):
             except DataError as error:
                 yield unreadable(error)
                 continue
-            if comments := [each for each in block.comments if not each.startswith(_DOCUMENT)]:
+            if comments := [each for each in block.comments if not _is_document(each)]:
                 example.extra = {"comments": comments}
                 if "comment" not in noted:
                     message = f"the comments of the file, such as {comments[0]!r}"
@@ -142,12 +142,12 @@ class Conll(Format):
     def _read_blocks(self, path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[_Block]:
         block, has_empty_line = _Block(), False
         for number, line in lines:
-            if not line.strip(" \t") or line.startswith(_DOCUMENT):
+            if not line.strip(" \t") or _is_document(line):
                 has_empty_line = True
                 if block.rows:
                     yield block
                     block = _Block()
-                block.comments += [line] if line.startswith(_DOCUMENT) else []
+                block.comments += [line] if _is_document(line) else []
             elif not block.rows and self._is_comment(line):
                 comment = _COMMENT.fullmatch(line)
                 if not comment or comment[1] != "intent":
@@ -168,7 +168,7 @@ class Conll(Format):
 
     def _parse_rows(self, lines: Sequence[str]) -> list[list[str]]:
         """Return the columns of those of `lines` that have a token."""
-        tokens = [line for line in lines if line.strip(" \t") and not line.startswith(_DOCUMENT)]
+        tokens = [line for line in lines if line.strip(" \t") and not _is_document(line)]
         return [self._split(line) for line in tokens if not self._is_comment(line)]
 
     def _is_comment(self, line: str) -> bool:
@@ -283,7 +283,7 @@ def _hint_at_header(rows: Sequence[tuple[str, list[str]]]) -> str:
 
 def _find_others(block: _Block, token: int, tag: int | None) -> Iterator[tuple[str, str]]:
     """Yield what of a sentence is left out, each after its kind."""
-    if any(comment.startswith(_DOCUMENT) for comment in block.comments):
+    if any(map(_is_document, block.comments)):
         yield _DOCUMENT, f"the lines {_DOCUMENT} of the file"
     size = len(block.rows[0][1])
     columns = list(zip(*(row for _, row in block.rows), strict=True)) if size > 2 else []
@@ -292,6 +292,11 @@ def _find_others(block: _Block, token: int, tag: int | None) -> Iterator[tuple[s
         is_used = index == token % size or (tag is not None and index == tag % size)
         if cells and not is_used and not _is_numbering(column):
             yield f"column {index}", f"column {index} of the file, such as {cells[0]!r}"
+
+
+def _is_document(line: str) -> bool:
+    """Return whether a line begins a document, as `-DOCSTART- -X- O O` does."""
+    return line.startswith(_DOCUMENT) and line.split()[0] == _DOCUMENT
 
 
 def _describe_end(block: _Block) -> str:

@@ -106,6 +106,7 @@ MULTICONER = "# id 5a3f\tdomain=en\nto _ _ O\nrome _ _ B-LOC\n\n# id 5a40\tdomai
         (MIT, ["don t [2 star](Rating)", "go O"]),
         (GERMEVAL, ["in [Neu-Rom](city)", "# [Oslo](city)"]),
         (MULTICONER, ["to [rome](LOC)", "#"]),
+        ("-DOCSTART-1 O\nRome B-city\n\n", ["-DOCSTART-1 [Rome](city)"]),
         ("-DOCSTART- -X- O O\n\nto TO B-PP O\nRome NNP B-NP I-LOC\n\n", ["to [Rome](LOC)"]),
         ("# sent_id = 1\n1\tto\tO\t-\tx\n2\tRome\tB-LOC\t-\tx\n", ["to [Rome](LOC)"]),
         ("B-city\tRome\n", ["[Rome](city)"]),
