@@ -43,6 +43,7 @@ from slotfill.training.data_parallel import (
     ignore_interrupts,
     join_launched,
 )
+from slotfill.training.imbalance import repeat_new
 from slotfill.training.launch import is_launched
 from slotfill.training.loggers.base import Logger
 from slotfill.training.malloc import tune_malloc
@@ -91,16 +92,19 @@ def build_trainer(
     device: str = "cpu",
     saved: dict[str, dict[str, Any]] | None = None,
     base: Run | None = None,
+    earlier: int = 0,
 ) -> Trainer:
     """Return the trainer of `config` before its first step.
 
     `corpus` has `train` and maybe `valid`; `saved` is what the parts of a resumed run have saved of
-    external files; `base` is the run that training continues.
+    external files; `base` is the run that training continues, of whose sentences the last
+    `earlier` of `train` are.
     """
     # The workers are processes; threads within matrix products would compete with them.
     torch.set_num_threads(1)
     tune_malloc()
     torch.manual_seed(config.train.seed)
+    base = base or load_base(config)
     train = corpus["train"]
     tokenizer = base.vocab.tokenizer if base else fit_tokenizer(config.data)
     text = read_text(config.train.text, config.data, tokenizer) if config.train.text else []
@@ -134,7 +138,7 @@ def build_trainer(
         model,
         config.train,
         vocab,
-        lesson.sentences if lesson else train,
+        lesson.sentences if lesson else repeat_new(train, earlier),
         corpus.get("valid", ()),
         validation_metrics if config.generator is None else likelihood_metrics,
         lesson.targets(config, vocab) if lesson else (),
@@ -164,7 +168,8 @@ def assist(device: str) -> None:
     base = load_base(config)
     tokenizer = base.vocab.tokenizer if base else None
     result = read_split(config.data, "train", intents=bool(config.intent), tokenizer=tokenizer)
-    trainer = build_trainer(config, {"train": result.sentences}, device, saved, base)
+    corpus = {"train": result.sentences}
+    trainer = build_trainer(config, corpus, device, saved, base, result.earlier[0])
     _check_training_data(trainer)
     deque(trainer.train(), maxlen=0)
 
@@ -225,7 +230,8 @@ def train(
     timer = SectionTimer(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     teachers = describe_teachers(config.distil)
     with timer.section("preparation"):
-        trainer = build_trainer(config, corpus, device, folder.resources(), base)
+        earlier = results["train"].earlier[0]
+        trainer = build_trainer(config, corpus, device, folder.resources(), base, earlier)
         for name in sorted(trainer.vocab.unlabelled_slots):
             on_finding(f"no training sentence has the slot '{name}'; predicted from its name")
         read = [split for split in splits if split != "test"]

@@ -25,6 +25,9 @@ from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import check_slot_names
 from slotfill.errors import ConfigError
 
+MAX_REPEATS = 10
+"""How often a new sentence occurs at most where training continues a run."""
+
 
 def sentence_weights(sentences: Sequence[Sentence], config: TrainConfig) -> np.ndarray | None:
     """Return the weights `(sentences,)` of the training sentences; None if all are 1.
@@ -53,6 +56,16 @@ def _slot_weights(sentences: Sequence[Sentence], config: TrainConfig) -> np.ndar
     if weights and not any(weights.values()):
         raise ConfigError("all slots have the weight 0; give one more", key="train.slot_weights")
     return np.array([max(map(weights.__getitem__, own), default=1.0) for own in names], np.float32)
+
+
+def repeat_new(sentences: Sequence[Sentence], earlier: int) -> Sequence[Sentence]:
+    """Repeat the new sentences, so that they are a quarter of all; the last `earlier` are old.
+
+    None is repeated more often than `MAX_REPEATS` times.
+    """
+    new = len(sentences) - earlier
+    times = min(round(earlier / (3 * max(new, 1))), MAX_REPEATS)
+    return [*[*sentences[:new]] * times, *sentences[new:]] if times > 1 else sentences
 
 
 def repeat_factors(sentences: Sequence[Sentence], threshold: float) -> np.ndarray:

@@ -34,7 +34,8 @@ def run(desk, trained):
 
 
 def test_a_new_slot_is_learned_and_the_old_ones_are_kept(run, cli):
-    result = cli("train", "--from", "run", "data.train=new.brackets", "--out", "more")
+    new = ("data.train=new.brackets", "train.epochs=16")
+    result = cli("train", "--from", "run", *new, "--out", "more")
     assert (result.code, result.err) == (0, "")
     assert result.out.count("F1 before") == 1
     assert "continued run with 4 new sentences and 40 of its own, 100% of them" in result.out
@@ -42,15 +43,15 @@ def test_a_new_slot_is_learned_and_the_old_ones_are_kept(run, cli):
     assert before > 90 and after > 90
     assert "new slots (seat): no sentence of test has them, so they have no score" in result.out
     tagger = slotfill.load("more")
-    slots = tagger.predict(["fly to Lima in an aisle seat"])[0].slots
+    slots = tagger.predict(["an aisle seat to Lima please"])[0].slots
     assert [(slot.name, slot.value) for slot in slots] == [
-        ("destination", "Lima"),
         ("seat", "aisle"),
+        ("destination", "Lima"),
     ]
     own = load_config("run/config.yaml")[1]
     config = load_config("more/config.yaml")[1]
     assert config.data.earlier == own.data
-    assert config.encoder == own.encoder and config.train.epochs is None
+    assert config.encoder == own.encoder and config.train.from_run == str(run)
     assert "test: 8 sentences" in cli("evaluate", "more").out
     assert "Trained on `new and corpus`" in cli("card", "more").out
     # Its config says what it continues, so that it can be trained again.
@@ -60,7 +61,8 @@ def test_a_new_slot_is_learned_and_the_old_ones_are_kept(run, cli):
 
 
 def test_a_continued_run_is_continued(run, cli):
-    assert cli("train", "--from", "run", "data.train=new.brackets", "--out", "a").code == 0
+    new = ("data.train=new.brackets", "train.epochs=2")
+    assert cli("train", "--from", "run", *new, "--out", "a").code == 0
     Path("third.brackets").write_text("[two](count) seats to [Oslo](destination)\n" * 2)
     tagger = slotfill.train(
         {"data": {"train": "third.brackets", "earlier_share": 0.5}, "ensemble_size": 1},
@@ -80,7 +82,7 @@ def test_new_sentences_may_have_splits_of_their_own(run, cli):
     for split, rows in {"train": NEW, "valid": NEW, "test": NEW}.items():
         Path("more").mkdir(exist_ok=True)
         Path(f"more/{split}.brackets").write_text(rows)
-    result = cli("train", "--from", "run", "data.path=more", "--out", "b")
+    result = cli("train", "--from", "run", "data.path=more", "train.epochs=3", "--out", "b")
     assert "test: 12 sentences" in result.out
     assert re.search(r"new slots \(seat\): F1 \d+\.\d\d", result.out)
     assert re.search(r"│ seat +│.*│ +- │", result.out), "it had no score before"

@@ -19,7 +19,7 @@ from slotfill.config.models import TrainConfig
 from slotfill.config.registry import TAGGERS
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.model.network import Network
-from slotfill.training.imbalance import repeat_factors, repeat_rare, sentence_weights
+from slotfill.training.imbalance import repeat_factors, repeat_new, repeat_rare, sentence_weights
 
 COUNT = len(SENTENCES)
 
@@ -224,3 +224,10 @@ def test_weights_that_learn_nothing_are_refused(weights, key, desk, cli):
     for command in ("check", "train"):
         done = cli(command, "tiny.yaml", f"train.slot_weights={weights}")
         assert done.code == 2 and done.err.startswith(f"slotfill: command line: {key}: ")
+
+
+def test_new_sentences_are_repeated_up_to_a_quarter():
+    for new, earlier, expected in ((20, 300, 100), (1, 300, 10), (50, 60, 50), (3, 0, 3)):
+        repeated = repeat_new([*range(new + earlier)], earlier)
+        assert sum(each < new for each in repeated) == expected
+        assert repeated[len(repeated) - earlier :] == [*range(new, new + earlier)]
