@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 def compare(
     words: Annotated[
-        list[str],
+        list[str] | None,
         Argument(
             metavar="CONFIG | KEY=VALUE",
             help="Built-in configs, YAML files or folders of them; overrides apply to all.",
         ),
-    ],
+    ] = None,
     variants: Annotated[
         list[str] | None,
         Option(
@@ -98,6 +98,17 @@ def compare(
     latex: Annotated[
         Path | None, Option(metavar="FILE", help="Write the tables for LaTeX, with booktabs.")
     ] = None,
+    systems: Annotated[
+        list[str] | None,
+        Option(
+            "--system",
+            metavar="NAME=PATH,...",
+            help="Instead of configs: a run, or a file of predictions, for each seed; repeated.",
+        ),
+    ] = None,
+    gold: Annotated[
+        Path | None, Option(metavar="FILE", help="The labelled sentences, for --system.")
+    ] = None,
     all_pairs: Annotated[
         bool, Option("--all-pairs", help="Also compare each config with each other one.")
     ] = False,
@@ -109,13 +120,19 @@ def compare(
 
     Reports F1, size, speed and significance. Finished runs are not trained again: run the same
     command to continue after an interruption. With --shard the jobs of an array divide the runs; a
-    last call without it reports on all.
+    last call without it reports on all. With --system nothing is trained: runs, or predictions by
+    any tool, are compared.
     """
-    configs, overrides = split_overrides(words)
+    configs, overrides = split_overrides(words or ())
     from slotfill.config.builtin import default_config
     from slotfill.config.overrides import overridden_keys
 
-    if not configs and default_config(overrides):
+    if systems:
+        if words or variants or data or folds or percentages or shard or figure:
+            raise UsageError("--system compares what is trained already; give no configs or data")
+    elif gold:
+        raise UsageError("--gold is for --system NAME=PATH")
+    elif not configs and default_config(overrides):
         raise UsageError("no CONFIG given; the first one is the baseline of the comparison")
     variant_words = [_parse_variant(variant) for variant in variants or ()]
     keys = overridden_keys([*overrides, *chain.from_iterable(variant_words)])
@@ -143,26 +160,38 @@ def compare(
     from slotfill.lab.compare import report as comparison
     from slotfill.lab.compare import tables
 
-    plan = comparing.plan(
-        configs or [None],
-        out,
-        overrides=overrides,
-        variants=variant_words,
-        seeds=parse_seeds(seeds),
-        data=data or (),
-        folds=folds or 0,
-        percentages=parts,
-        shard=shard,
-    )
-    for file in files:
-        check_not_input(file, plan.inputs)
-    errors = train_jobs(plan, jobs, device)
-    for title, error in errors.items():
-        echo_errors(f"{title}: {error}")
-    if shard is not None:
-        raise Exit(1 if errors else 0)
     command = shlex.join(["slotfill", *sys.argv[1:]])
-    report = comparison.summarize(plan, errors, command, all_pairs=all_pairs)
+    errors: dict[str, str] = {}
+    if systems:
+        from slotfill.lab.compare.systems import compare_systems
+
+        parsed = _parse_systems(systems)
+        inputs = [*filter(None, [gold]), *chain.from_iterable(parsed.values())]
+        for file in files:
+            check_not_input(file, inputs)
+        report = compare_systems(
+            parsed, command, gold=gold, device=resolve_device(device), all_pairs=all_pairs
+        )
+    else:
+        plan = comparing.plan(
+            configs or [None],
+            out,
+            overrides=overrides,
+            variants=variant_words,
+            seeds=parse_seeds(seeds),
+            data=data or (),
+            folds=folds or 0,
+            percentages=parts,
+            shard=shard,
+        )
+        for file in files:
+            check_not_input(file, plan.inputs)
+        errors = train_jobs(plan, jobs, device)
+        for title, error in errors.items():
+            echo_errors(f"{title}: {error}")
+        if shard is not None:
+            raise Exit(1 if errors else 0)
+        report = comparison.summarize(plan, errors, command, all_pairs=all_pairs)
     if figure is not None:
         from slotfill.lab.probe import figures
 
@@ -179,6 +208,24 @@ def compare(
         write_atomically(latex, tables.render_latex(report))
     display.print_tables(tables.tables(report), tables.legend(report))
     raise Exit(1 if errors else 0)
+
+
+def _parse_systems(texts: list[str]) -> dict[str, list[Path]]:
+    """Return the paths of each system in the values of --system, by its name."""
+    systems: dict[str, list[Path]] = {}
+    for text in texts:
+        name, separator, paths = text.partition("=")
+        if not (name and separator and all(paths.split(","))):
+            raise UsageError(
+                f"--system {text}: must be NAME=PATH,PATH,..., as crf=run1,run2 or ours=test.jsonl"
+            )
+        if name in systems:
+            raise UsageError(f"--system {name} is given twice; part its paths by commas")
+        systems[name] = [Path(path) for path in paths.split(",")]
+        for path in systems[name]:
+            if not path.exists():
+                raise UsageError(f"--system {name}: {path}: there is no such file or run")
+    return systems
 
 
 def _parse_variant(text: str) -> list[str]:

@@ -148,12 +148,12 @@ def diff_runs(a: Run, b: Run, *, split: str | None = None, path: Path | None = N
     outputs = []
     for run in (a, b):
         sentences = read_labelled(run, split=split, path=path).sentences
-        gold = gold or [_in_characters(sentence) for sentence in sentences]
-        _check_same_texts(gold, sentences)
+        gold = gold or [in_characters(sentence) for sentence in sentences]
+        check_same_texts(gold, sentences)
         predicted = predict(run.engine, run.vocab, sentences, run.calibration)
         slots, intents, _ = predicted.above_thresholds(run.calibration)
         pairs = zip(sentences, slots, strict=True)
-        outputs.append(Predictions([_count_characters(*pair) for pair in pairs], intents))
+        outputs.append(Predictions([count_characters(*pair) for pair in pairs], intents))
     return diff_predictions(gold, *outputs)
 
 
@@ -174,15 +174,15 @@ def diff_files(gold: Path, a: Path, b: Path, *, scheme: str = "iob2") -> Diff:
         ).sentences
         for path in (gold, a, b)
     )
-    labelled = [_in_characters(each) for each in sentences if each.slots is not None]
+    labelled = [in_characters(each) for each in sentences if each.slots is not None]
     if not labelled:
         raise DataError(f"{gold}: none of its sentences has labels")
     predictions = []
     for output in outputs:
-        _check_same_texts(sentences, output)
+        check_same_texts(sentences, output)
         pairs = zip(sentences, output, strict=True)
         output = [each for own, each in pairs if own.slots is not None]
-        slots = [_count_characters(sentence, sentence.slots or []) for sentence in output]
+        slots = [count_characters(sentence, sentence.slots or []) for sentence in output]
         predictions.append(Predictions(slots, [sentence.intent for sentence in output]))
     return diff_predictions(labelled, *predictions)
 
@@ -235,7 +235,7 @@ def diff_predictions(gold: Sequence[Sentence], a: Predictions, b: Predictions) -
     )
 
 
-def _in_characters(sentence: Sentence) -> Sentence:
+def in_characters(sentence: Sentence) -> Sentence:
     """Return `sentence` with its visible characters as tokens."""
     visible = [index for index, each in enumerate(sentence.text) if not each.isspace()]
     unknown = [Slot("", *part) for part in sentence.unknown]
@@ -243,14 +243,14 @@ def _in_characters(sentence: Sentence) -> Sentence:
         sentence.text,
         [sentence.text[index] for index in visible],
         [(index, index + 1) for index in visible],
-        _count_characters(sentence, sentence.slots or []),
+        count_characters(sentence, sentence.slots or []),
         sentence.intent,
         sentence.location,
-        unknown=[part[1:] for part in _count_characters(sentence, unknown)],
+        unknown=[part[1:] for part in count_characters(sentence, unknown)],
     )
 
 
-def _count_characters(sentence: Sentence, slots: Sequence[Slot]) -> list[Slot]:
+def count_characters(sentence: Sentence, slots: Sequence[Slot]) -> list[Slot]:
     """Return `slots` with positions counted in visible characters instead of tokens."""
     visible = (not character.isspace() for character in sentence.text)
     counts = list(accumulate(visible, initial=0))
@@ -261,7 +261,7 @@ def _count_characters(sentence: Sentence, slots: Sequence[Slot]) -> list[Slot]:
     return counted
 
 
-def _check_same_texts(gold: Sequence[Sentence], other: Sequence[Sentence]) -> None:
+def check_same_texts(gold: Sequence[Sentence], other: Sequence[Sentence]) -> None:
     """Raise DataError if `other` does not have the texts of `gold`, apart from spaces."""
     for own, sentence in zip(gold, other, strict=False):
         if "".join(own.text.split()) != "".join(sentence.text.split()):

@@ -630,3 +630,57 @@ def test_what_is_compared_is_not_replaced(desk, cli):
             message = f"slotfill: {file}: is read by this command; write to another file\n"
             assert (done.code, done.err) == (2, message)
     assert Path("tiny.yaml").read_text().startswith("data:")
+
+
+def test_systems_that_are_trained_already_are_compared(compared, cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(compared)
+    runs = {name: [f"{OUT}/corpus/{name}-seed{seed}" for seed in (1, 2)] for name in ("one", "two")}
+    words = ["compare", "--system", f"one={','.join(runs['one'])}"]
+    result = cli(*words, "--system", f"two={','.join(runs['two'])}", "--json", tmp_path / "a.json")
+    assert (result.code, result.err) == (0, "")
+    trained, report = read_report(), json.loads((tmp_path / "a.json").read_text())
+    assert list(report["corpora"]) == ["corpus"] and report["corpora"]["corpus"]["final"] == "test"
+    for number in (0, 1):
+        mine, expected = (
+            each["configs"][number]["corpora"]["corpus"]["splits"]["test"]
+            for each in (report, trained)
+        )
+        assert list(mine["f1s"].values()) == pytest.approx(list(expected["f1s"].values()))
+        if number:
+            for key in ("difference", "interval", "p"):
+                found, against = (each["difference_from_first"][key] for each in (mine, expected))
+                assert found == pytest.approx(against)
+    # The same by files of predictions, beside a run.
+    files, gold = [], "corpus/test.brackets"
+    for run in runs["two"]:
+        file = tmp_path / f"{Path(run).name}.jsonl"
+        predicted = cli("predict", run, "--input", gold, "--format", "jsonl")
+        assert predicted.code == 0
+        file.write_text(predicted.out)
+        files.append(str(file))
+    again = cli(*words, "--system", f"tool={','.join(files)}", "--gold", gold, "--all-pairs")
+    assert (again.code, again.err) == (0, "")
+    cell = f"{expected['mean']:.2f} ± {expected['deviation']:.2f}"
+    assert re.search(rf"│ tool +│ +{re.escape(cell)}", again.out)
+    assert "Warning: 2 seeds, so only large differences are found; add outputs of" in again.out
+    assert "tool - one" in again.out and "Speeds" not in again.out
+
+
+def test_usage_errors_of_systems_are_one_line(desk, trained, cli):
+    shutil.copy("corpus/valid.brackets", "other.brackets")
+    for words, message in [
+        (["--system", "one"], "--system one: must be NAME=PATH,PATH"),
+        (["--system", "one=no.jsonl"], "one: no.jsonl: there is no such file or run"),
+        (["--system", "one=tiny.yaml"], "tiny.yaml: predictions need the labelled sentences"),
+        (["--system", f"a={trained}", "--system", f"a={trained}"], "--system a is given twice"),
+        (["tiny.yaml", "--system", f"a={trained}"], "give no configs or data"),
+        (["tiny.yaml", "--gold", "other.brackets"], "--gold is for --system"),
+        (["--system", f"a={trained}", "--gold", "x"], "x"),
+    ]:
+        result = cli("compare", *words)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), result.err
+        assert message in result.err
+    words = ["compare", "--system", "a=corpus/test.brackets", "--gold", "other.brackets"]
+    result = cli(*words)
+    assert (result.code, result.out, result.err.count("\n")) == (3, "", 1)
+    assert "give the same sentences in the same order" in result.err

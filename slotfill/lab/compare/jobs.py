@@ -175,7 +175,7 @@ def plan(
                     for split in split_names(sentences):
                         read_split(sentences, split, intents=bool(config.intent))
             result.inputs += [*map(Path, filter(None, [source])), *input_paths(config.data)]
-            corpus, location = _name_corpus(config.data)
+            corpus, location = name_corpus(config.data)
             _register(result.configs, name, source or "")
             _register(locations, corpus, location)
             checked.append((name, corpus, config))
@@ -211,7 +211,7 @@ def _collect(errors: list[SlotfillError]) -> Iterator[None]:
         errors.append(error)
 
 
-def _name_corpus(data: DataConfig) -> tuple[str, str]:
+def name_corpus(data: DataConfig) -> tuple[str, str]:
     """Return the name of the corpus, and its paths relative to the current folder."""
     path = Path(data.path) if data.path else Path(str(data.train)).parent
     paths = filter(None, (data.path, data.train, data.valid, data.test))

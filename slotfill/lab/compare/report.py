@@ -209,19 +209,7 @@ def summarize(
     for key, folds in counts.items():
         if len(folds) == max(plan.folds, 1):
             complete[key] = np.concatenate([folds[number] for number in sorted(folds)])
-    pairs: list[PairDifference] = []
-    for corpus, info in corpora.items():
-        for split in info.splits:
-            _add_intervals(configs, corpus, split, complete)
-            by_config = _stack_seeds(complete, corpus, split)
-            _add_differences(configs, corpus, split, by_config)
-            if all_pairs:
-                names = [config.name for config in configs if config.name in by_config]
-                chosen = [(b, a) for a, b in combinations(names, 2)]
-                pairs += [
-                    PairDifference(**asdict(found), config=a, other=b, corpus=corpus, split=split)
-                    for (a, b), found in zip(chosen, _compare(by_config, chosen), strict=True)
-                ]
+    pairs = add_statistics(configs, corpora, complete, all_pairs=all_pairs)
     return ComparisonReport(
         command=command,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -273,8 +261,8 @@ def _corpus_report(runs: Sequence[RunReport], splits: Sequence[str]) -> CorpusRe
         intents = [score["intent"] for score in scores.values() if "intent" in score]
         rates = {}
         for rate in INTENT_RATES if intents else ():
-            rates[rate] = Spread(*_mean_std([intent[rate] for intent in intents]))
-        report.splits[split] = SplitReport(*_mean_std(f1s.values()), f1s, rates)
+            rates[rate] = Spread(*mean_and_deviation([intent[rate] for intent in intents]))
+        report.splits[split] = SplitReport(*mean_and_deviation(f1s.values()), f1s, rates)
     if finished:
         speeds = [speed for run in finished for speed in run.train_tokens_per_second_by_epoch]
         report.parameters = finished[0].parameters
@@ -285,8 +273,33 @@ def _corpus_report(runs: Sequence[RunReport], splits: Sequence[str]) -> CorpusRe
     return report
 
 
-def _mean_std(values: Collection[float]) -> tuple[float | None, float | None]:
+def mean_and_deviation(values: Collection[float]) -> tuple[float | None, float | None]:
+    """Return mean and sample standard deviation; None without enough values."""
     return mean(values) if values else None, stdev(values) if len(values) > 1 else None
+
+
+def add_statistics(
+    configs: Sequence[ConfigReport],
+    corpora: Mapping[str, CorpusInfo],
+    counts: Mapping[CountsKey, np.ndarray],
+    *,
+    all_pairs: bool,
+) -> list[PairDifference]:
+    """Set the intervals and differences of all configs; return the pairs, if asked for."""
+    pairs: list[PairDifference] = []
+    for corpus, info in corpora.items():
+        for split in info.splits:
+            _add_intervals(configs, corpus, split, counts)
+            by_config = _stack_seeds(counts, corpus, split)
+            _add_differences(configs, corpus, split, by_config)
+            if all_pairs:
+                names = [config.name for config in configs if config.name in by_config]
+                chosen = [(b, a) for a, b in combinations(names, 2)]
+                pairs += [
+                    PairDifference(**asdict(found), config=a, other=b, corpus=corpus, split=split)
+                    for (a, b), found in zip(chosen, _compare(by_config, chosen), strict=True)
+                ]
+    return pairs
 
 
 def _add_intervals(

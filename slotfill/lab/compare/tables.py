@@ -50,7 +50,8 @@ def tables(report: ComparisonReport) -> list[Table]:
     result = [("F1 of slots", f1s)]
     if len(intents) > 1:
         result.append(("Sentences with correct intents, and correct frames, in percent", intents))
-    result.append((f"Size and speed on {next(iter(report.corpora))}", costs))
+    if report.runs:  # Systems that were trained elsewhere have neither.
+        result.append((f"Size and speed on {next(iter(report.corpora))}", costs))
     if len(configs) > 1:
         title = f"Difference in F1 from {configs[0].name}, its 95% interval, and p"
         result.append((title, differences))
@@ -124,11 +125,13 @@ def legend(report: ComparisonReport) -> list[str]:
         ]
     if len(report.configs) > 1 and seeds < ENOUGH_SEEDS:
         found = "only large differences are found" if seeds > 1 else "nothing is tested"
-        enough = ",".join(map(str, range(1, ENOUGH_SEEDS + 1)))
-        lines.append(f"Warning: {format_count(seeds, 'seed')}, so {found}; add --seeds {enough}.")
+        enough = "--seeds " + ",".join(map(str, range(1, ENOUGH_SEEDS + 1)))
+        add = enough if report.runs else "outputs of other seeds"
+        lines.append(f"Warning: {format_count(seeds, 'seed')}, so {found}; add {add}.")
     if report.differences:
         lines.append(f"Warning: the runs differ in {'; '.join(report.differences)}.")
-    lines.append("Speeds: medians; runs that train in parallel slow each other down.")
+    if report.runs:
+        lines.append("Speeds: medians; runs that train in parallel slow each other down.")
     if failed:
         lines.append(f"! {failed} of {len(report.runs)} runs failed and are excluded.")
     return [*lines, *filter(None, map(str, report.learning_curves))]
@@ -150,7 +153,7 @@ def markdown(report: ComparisonReport, figure: str = "") -> str:
             *map(_markdown_table, tables(report)),
             *([f"![Learning curves]({figure})"] if figure else []),
             " ".join(legend(report)).replace("*", "\\*"),
-            f"Machine: {machine}; {python}. {report.date[:10]}.\n",
+            (f"Machine: {machine}; {python}. " if environment else "") + f"{report.date[:10]}.\n",
         ]
     )
 
