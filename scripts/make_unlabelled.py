@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from make_defaults import SHARED, read_corpus, write
 from make_results import CORPORA, ROOT, machine, spread, table
@@ -23,13 +24,20 @@ from measured import BILSTM_CRF, record
 from slotfill.config.builtin import load_config
 from slotfill.data.splits import read_split
 from slotfill.evaluation.evaluate import evaluate
+from slotfill.model.ensemble import Model
 from slotfill.runs.environment import environment
 from slotfill.runs.train import build_trainer
 
 RESULTS = ROOT / "runs" / "unlabelled"
 PAGE = ROOT / "docs" / "unlabelled_text.md"
 TEXT = Path(__file__).with_name("unlabelled_text.md")
-WAYS = {"": [], "+language-model": ["train.language_model_weight=0.1"]}
+WAYS = {
+    "": ["train.text=TEXT"],
+    "+longer": ["train.epochs=EPOCHS"],
+    "+language-model": ["train.text=TEXT", "train.language_model_weight=0.1"],
+}
+"""With text; for as many steps without it; and with text and a language model."""
+
 SEEDS = (1, 2, 3)
 
 
@@ -55,55 +63,57 @@ def train(corpus: str, way: str, seed: int) -> None:
         return
     print(f"training {file.stem}", flush=True)
     config_file, text = write_text(corpus)
-    settings = [f"train.text={text}", f"train.seed={seed}", *WAYS[way]]
-    _, config = load_config(str(config_file), settings, need_data=True)
+    epochs = 0
+    if "EPOCHS" in str(WAYS[way]):
+        other = read(corpus, "", seed)
+        epochs = math.ceil(sum(other["steps"]) / other["steps_of_epoch"])
+    changes = [each.replace("TEXT", str(text)).replace("EPOCHS", str(epochs)) for each in WAYS[way]]
+    _, config = load_config(str(config_file), [f"train.seed={seed}", *changes], need_data=True)
     splits = {split: read_split(config.data, split).sentences for split in ("train", "test")}
     trainer = build_trainer(config, splits)
-    f1, seconds = [0.0, 0.0], [0.0, 0.0]
-    for epoch in trainer.train():
-        seconds[epoch.round] += epoch.seconds
+    found: dict[str, Any] = {"f1": [], "steps": [], "steps_of_epoch": trainer.steps}
+    for _ in trainer.train():
         if trainer.finished:
             with trainer.ema_weights():
                 trainer.model.eval()
-                result = evaluate(trainer.model, trainer.vocab, splits["test"])
-                f1[epoch.round] = result.overall.f1
-    confidences = [each.confidence.reading for each in trainer.predicted if each.confidence]
-    found = {
-        "f1": f1,
-        "seconds": seconds,
-        "sentences": len(confidences),
-        "confidence": statistics.mean(confidences),
-        "environment": environment(),
-    }
+                result = evaluate(cast(Model, trainer.model), trainer.vocab, splits["test"])
+            found["f1"].append(result.overall.f1)
+            found["steps"].append(trainer.steps_done - sum(found["steps"]))
+    found["sentences"] = len(trainer.predicted)
+    found["environment"] = environment()
     RESULTS.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
-def read(corpus: str, way: str) -> list[dict[str, Any]]:
-    """Return the results of all seeds."""
-    files = [RESULTS / f"{corpus}{way}-seed{seed}.json" for seed in SEEDS]
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
+def read(corpus: str, way: str, seed: int) -> dict[str, Any]:
+    """Return the result of a training; nothing if it is missing."""
+    file = RESULTS / f"{corpus}{way}-seed{seed}.json"
+    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    return found
 
 
 def rows() -> list[list[str]]:
-    """Return a row for each corpus and way: F1 of both rounds, and the gains of equal seeds."""
+    """Return a row for each corpus: F1 in each way, and the gain over equally long training."""
     found = []
     for corpus, name in CORPORA.items():
-        for way, title in zip(WAYS, ("", ", language model"), strict=True):
-            if results := read(corpus, way):
-                before, after = zip(*(result["f1"] for result in results), strict=True)
-                gains = [new - old for old, new in zip(before, after, strict=True)]
-                found.append(
-                    [
-                        f"{name}{title}",
-                        f"{results[0]['sentences']:,}",
-                        str(len(results)),
-                        spread(list(before)),
-                        spread(list(after)),
-                        f"{statistics.mean(gains):+.2f}",
-                        ", ".join(f"{gain:+.1f}" for gain in gains),
-                    ]
-                )
+        results = {way: [read(corpus, way, seed) for seed in SEEDS] for way in WAYS}
+        pairs = zip(results[""], results["+longer"], strict=True)
+        gains = [text["f1"][-1] - longer["f1"][0] for text, longer in pairs if text and longer]
+        if gains:
+            each_gain = ", ".join(f"{gain:+.1f}" for gain in gains)
+            texts = [result for result in results[""] if result]
+            scores = [[result["f1"][0] for result in texts]]
+            for way in ("+longer", "", "+language-model"):
+                scores.append([result["f1"][-1] for result in results[way] if result])
+            found.append(
+                [
+                    name,
+                    f"{texts[0]['sentences']:,}",
+                    str(len(gains)),
+                    *(spread(each) if each else "" for each in scores),
+                    f"{statistics.mean(gains):+.2f} ({each_gain})",
+                ]
+            )
     return found
 
 
@@ -112,7 +122,8 @@ def page() -> str:
     files = RESULTS.glob("*.json")
     about = [json.loads(file.read_text(encoding="utf-8"))["environment"] for file in files]
     where = f"{machine(about[0])}, {max(each['finished'] for each in about)[:10]}."
-    head = ["", "text", "seeds", "test F1 of 100 sentences", "with text", "gain", "of each seed"]
+    head = ["", "text", "seeds", "100 sentences", "trained longer", "with text"]
+    head += ["and language model", "text - longer"]
     text = TEXT.read_text(encoding="utf-8")
     return text.replace("FIGURES", f"{table(head, rows())}\n\n{where}")
 
