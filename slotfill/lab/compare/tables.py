@@ -121,7 +121,7 @@ def legend(report: ComparisonReport) -> list[str]:
             f"Difference from {report.configs[0].name}: * p < {LEVEL}, ** also when corrected for"
             " the number of configs (Holm)."
             + (" In the table of all pairs: for the number of pairs." if report.pairs else ""),
-            "p and interval: t-test over seeds and sentences, for other seeds and other sentences.",
+            "p and interval: t-test over both seeds and sentences.",
         ]
     if len(report.configs) > 1 and seeds < ENOUGH_SEEDS:
         found = "only large differences are found" if seeds > 1 else "nothing is tested"
