@@ -129,6 +129,12 @@ class DataConfig(StrictModel):
     0 trains on all of them and keeps the last epoch; null: 0.1, or 0 if there is a `test` and a
     tenth of the training sentences has fewer than 200 slots and intents, too few to select an
     epoch of a tagger."""
+    limit: Size | None = None
+    """Train on at most this many of the training sentences, for a quick trial.
+
+    They are drawn at random, always the same ones, with each slot and intent in proportion, after
+    `holdout`; those of valid and test are complete. `slotfill compare --percentages` compares
+    sizes."""
     earlier: DataConfig | None = None
     """The data of the run that training continues, which `train --from` writes here.
 

@@ -158,7 +158,11 @@ def _read_own_split(
                 raise
             result = replace(result, problems=[*result.problems, *error.messages])
     share = holdout_share(data) if split in ("train", "valid") else 0.0
-    return _hold_out(result, share, split) if share else result
+    result = _hold_out(result, share, split) if share else result
+    if split == "train" and data.limit and data.limit < len(result.sentences):
+        drawn = draw_subset(result.sentences, data.limit)
+        result = replace(result, sentences=[result.sentences[index] for index in drawn])
+    return result
 
 
 def read_text(path: str, data: DataConfig, tokenizer: Tokenizer) -> list[Sentence]:

@@ -227,3 +227,36 @@ def test_learned_intents_are_compared_and_counted_as_labels():
         " in train: 'order')",
         "train: intent names that valid does not have: 'order' (nearest in valid: 'Order')",
     ]
+
+
+def test_a_limit_draws_training_sentences_and_no_others(corpus):
+    complete = DataConfig(path=str(corpus))
+    texts = {
+        limit: [
+            s.text
+            for s in read_split(complete.model_copy(update={"limit": limit}), "train").sentences
+        ]
+        for limit in (5, 10, 10_000, None)
+    }
+    assert (len(texts[5]), len(texts[10])) == (5, 10) and texts[10_000] == texts[None]
+    assert set(texts[5]) <= set(texts[10]) <= set(texts[None])
+    limited = complete.model_copy(update={"limit": 5})
+    for split in ("valid", "test"):
+        assert read_split(limited, split).sentences == read_split(complete, split).sentences
+    alone = DataConfig(train=str(corpus / "train.brackets"), holdout=0.25)
+    held = [read_split(alone, "valid").sentences]
+    alone.limit = 5
+    assert [read_split(alone, "valid").sentences] == held
+    train = read_split(alone, "train").sentences
+    places = [{each.location for each in part} for part in (train, held[0])]
+    assert len(train) == 5 and places[0].isdisjoint(places[1])
+
+
+def test_a_limit_is_used_by_commands(desk, cli):
+    assert cli("train", "tiny.yaml", "train.epochs=1", "data.limit=6", "--out", "run").code == 0
+    assert "limit: 6" in (desk / "run" / "config.yaml").read_text()
+    for option in (["--folds", "2"], ["--percentages", "50,100"]):
+        result = cli("compare", "tiny.yaml", "data.limit=6", *option)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+        assert "data.limit: does not go with --folds and --percentages" in result.err
+    assert "data.limit: must be" in cli("train", "tiny.yaml", "data.limit=0").err

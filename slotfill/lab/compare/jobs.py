@@ -164,6 +164,10 @@ def plan(
                 if "csv" not in {logger.name for logger in config.train.log}:
                     raise ConfigError("compare reads history.csv; add csv", key="train.log")
             sentences = config.data
+            if sentences.limit and (folds or percentages):
+                with _collect(errors):
+                    message = "does not go with --folds and --percentages, which draw themselves"
+                    raise ConfigError(message, key="data.limit")
             if folds and sentences.holdout is None:  # Each fold has test sentences.
                 sentences = sentences.model_copy(update={"holdout": 0.0})
             data_key = sentences.model_dump_json(), bool(config.intent)
