@@ -46,12 +46,13 @@ def table_of_draws() -> str:
     rows = []
     for corpus, name in CORPORA.items():
         f1s = f1s_by_draw(corpus, 100, "slotfill")
-        everything = [f1 for seeds in f1s for f1 in seeds]
+        means = list(map(statistics.mean, f1s))
         deviations = [statistics.stdev(seeds) for seeds in f1s if len(seeds) > 1]
-        means = ", ".join(f"{statistics.mean(seeds):.1f}" for seeds in f1s)
         within = f"{statistics.mean(deviations):.2f}" if deviations else ""
-        rows.append([name, str(len(everything)), spread(everything), means, within])
-    return table(["", "runs", "test F1", "each draw", "± of the seeds of a draw"], rows)
+        runs = ", ".join(str(len(seeds)) for seeds in f1s)
+        each = ", ".join(f"{mean:.1f}" for mean in means)
+        rows.append([name, runs, spread(means), each, within])
+    return table(["", "runs of each draw", "test F1", "of each draw", "± of the seeds"], rows)
 
 
 def table_of_sizes() -> str:
