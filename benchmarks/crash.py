@@ -42,7 +42,8 @@ _OPERATIONS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
 
 SIZE = ["embedding={name: word, size: 8}", "encoder={name: recurrent, hidden_size: 8}"]
 SMALL = [*SIZE, "train={epochs: 2, batch_size: 32, learning_rate: 0.05, ema_decay: 0}"]
-TRAIN = ["train", "taipei", *SMALL, "--device", "cpu", "--out", "run"]
+TRAIN = ["train", "data.path=in.brackets", "data.holdout=0.3", *SMALL]
+TRAIN += ["--device", "cpu", "--out", "run"]
 
 
 @dataclass
@@ -83,6 +84,13 @@ COMMANDS = {
         [["evaluate", "run", "--report", "r.html", "--force"]],
     ),
 }
+
+
+def write_corpus() -> None:
+    """Write a few sentences, which train in a moment."""
+    cities = ("Oslo", "Rome", "New York", "Lima", "Paris")
+    rows = [f"leave [{a}](from) for [{b}](to)\n" for a in cities for b in cities if a != b]
+    Path("in.brackets").write_text("".join(rows))
 
 
 class Disk:
@@ -203,7 +211,7 @@ def crash(name: str, folder: Path) -> dict[str, int]:
     begin, work = folder / "begin", folder / "work"
     begin.mkdir()
     os.chdir(begin)
-    Path("in.brackets").write_text("fly to [Oslo](city)\n" * 20)
+    write_corpus()
     for words in command.start:
         assert run(words) == 0, stderr()
 
@@ -244,10 +252,11 @@ def crash(name: str, folder: Path) -> dict[str, int]:
 
 def kill_at_random(kills: int, processes: int, folder: Path) -> dict[str, int]:
     """Kill a training again and again, resuming it; at the end it equals one without kills."""
-    words = [*TRAIN, "train.epochs=6", "train.checkpoint_minutes=1e-6"]
+    words = [*TRAIN, "train.epochs=20", "train.checkpoint_minutes=1e-6"]
     words.append(f"train.processes={processes}")
     (folder / "work").mkdir(parents=True)
     os.chdir(folder / "work")
+    write_corpus()
     began = time.monotonic()
     assert run(words) == 0, stderr()
     seconds = time.monotonic() - began

@@ -1,6 +1,7 @@
 """Damage: flip every byte of every file of a run, and exchange the files of two runs.
 
-    python benchmarks/damage.py
+    python benchmarks/damage.py             # every byte
+    python benchmarks/damage.py --every 50  # every 50th byte
 
 Each must be an error that names the file, when it is read. Also measures what verification costs.
 docs/reliability.md shows benchmarks/damage.json.
@@ -8,6 +9,7 @@ docs/reliability.md shows benchmarks/damage.json.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -40,20 +42,21 @@ def is_detected(run: Path, name: str) -> bool:
     return False
 
 
-def flip_bytes(run: Path) -> dict[str, dict[str, int]]:
-    """Flip one bit of each byte of each file; return how many were flipped and detected."""
+def flip_bytes(run: Path, every: int) -> dict[str, dict[str, int]]:
+    """Flip a bit of each `every`-th byte of each file; return how many, and those detected."""
     draw, counts = random.Random(0), {}
     for name in FILES:
         if (run / name).exists():
             content, detected = bytearray((run / name).read_bytes()), 0
-            for index in range(len(content)):
+            indices = range(0, len(content), every)
+            for index in indices:
                 bit = 1 << draw.randrange(8)
                 content[index] ^= bit
                 (run / name).write_bytes(content)
                 detected += is_detected(run, name)
                 content[index] ^= bit
             (run / name).write_bytes(content)
-            counts[name] = {"bytes": len(content), "detected": detected}
+            counts[name] = {"flipped": len(indices), "detected": detected}
     return counts
 
 
@@ -98,12 +101,16 @@ def measure_cost(run: Path) -> dict[str, float]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--every", type=int, default=1, help="flip one of so many bytes")
+    every = parser.parse_args().every
     with TemporaryDirectory() as folder:
         (Path(folder) / "other").mkdir()
         run, other = train_small_run(Path(folder)), train_small_run(Path(folder, "other"), seed=2)
         shutil.copytree(run, Path(folder, "copy"))
         results = {
-            "flips": flip_bytes(Path(folder, "copy")),
+            "flips": flip_bytes(Path(folder, "copy"), every),
+            "every": every,
             "exchanged": exchange(Path(folder, "copy"), other),
             "cost": measure_cost(run),
             "date": date.today().isoformat(),

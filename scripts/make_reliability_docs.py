@@ -1,0 +1,113 @@
+"""Write the figures of docs/reliability.md from those of the harnesses.
+
+    python scripts/make_reliability_docs.py          # write them
+    python scripts/make_reliability_docs.py --check  # only say whether they are current
+
+The harnesses are benchmarks/fuzz.py, crash.py and damage.py, which write a .json each.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "reliability.md"
+
+
+def read(name: str) -> dict[str, Any]:
+    """Return the results of a harness; nothing if it was not run."""
+    path = ROOT / "benchmarks" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table whose first column is text and whose others are numbers."""
+    marks = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, marks, *rows))
+
+
+def describe_machine(results: dict[str, Any]) -> str:
+    return f"{results['date']}, Python {results['python']}, {results['machine']}."
+
+
+def crashes() -> str:
+    """Return the table of commands that were stopped, and that of random kills."""
+    results = read("crash")
+    rows = [
+        [f"`{name}`", *(f"{counts[key]:,}" for key in ("operations", "kills", "errors"))]
+        for name, counts in results.get("commands", {}).items()
+    ]
+    parts = [table(["command", "operations on files", "kills", "full disks"], rows)]
+    for counts in results.get("random", {}).values():
+        parts.append(
+            f"At random: {counts['kills']} kills with {counts['processes']} processes, and"
+            f" {counts['trainings']} equal results."
+        )
+    return "\n\n".join([*parts, describe_machine(results)]) if rows else "Not run yet."
+
+
+def damage() -> str:
+    """Return the table of flipped bits, and what verification costs."""
+    results = read("damage")
+    if not results:
+        return "Not run yet."
+    rows = [
+        [f"`{name}`", f"{counts['flipped']:,}", f"{counts['detected']:,}"]
+        for name, counts in results["flips"].items()
+    ]
+    exchanged, cost = results["exchanged"], results["cost"]
+    every = "Every byte" if results["every"] == 1 else f"Every {results['every']}th byte"
+    return "\n\n".join(
+        [
+            table(["file", "bits flipped", "detected"], rows),
+            f"{every} of each file. Of {exchanged['files']} files exchanged with those of another"
+            f" run, {exchanged['detected']} were detected. Loading a run of {cost['megabytes']} MB"
+            f" takes {cost['load_ms']} ms, of which checksums are {cost['verify_ms']} ms.",
+            describe_machine(results),
+        ]
+    )
+
+
+def fuzzing() -> str:
+    """Return the table of fuzzed inputs."""
+    results = read("fuzz")
+    if not results:
+        return "Not run yet."
+    rows = [
+        [
+            f"`{name}`",
+            f"{counts['inputs']:,}",
+            f"{counts['accepted']:,}",
+            f"{counts['slowest_seconds']:.2f} s",
+        ]
+        for name, counts in results["targets"].items()
+    ]
+    total = sum(counts["inputs"] for counts in results["targets"].values())
+    return "\n\n".join(
+        [
+            f"{total:,} inputs so far, with Atheris {results['atheris']}:",
+            table(["target", "inputs", "accepted", "slowest input"], rows),
+            describe_machine(results),
+        ]
+    )
+
+
+def main() -> None:
+    old = text = PAGE.read_text(encoding="utf-8")
+    for name, render in {"crash": crashes, "damage": damage, "fuzz": fuzzing}.items():
+        pattern = rf"(<!-- figures: benchmarks/{name}\.py -->\n).*?(<!-- end -->)"
+        new = render().replace("\\", "\\\\")
+        text = re.sub(pattern, rf"\g<1>{new}\n\g<2>", text, flags=re.S)
+    if "--check" in sys.argv:
+        if text != old:
+            sys.exit(f"{PAGE}: not current; run scripts/make_reliability_docs.py")
+        return
+    PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
