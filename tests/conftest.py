@@ -18,7 +18,7 @@ from functools import cache
 from io import BufferedReader, FileIO, TextIOWrapper
 from multiprocessing import forkserver
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import pytest
@@ -32,6 +32,21 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Typer would build all commands again for each command line.
 typer.main.get_command = cache(typer.main.get_command)
+
+_relpath = os.path.relpath
+
+
+def relpath(path: str | os.PathLike[str], start: str | os.PathLike[str] = os.curdir) -> str:
+    """Leave a temporary file absolute that is not below the current folder.
+
+    Otherwise messages would name it differently where the repository lies beside such files.
+    """
+    relative = _relpath(path, start)
+    is_temporary = str(path).startswith(gettempdir() + os.sep)
+    return str(path) if start == os.curdir and is_temporary and relative[:2] == ".." else relative
+
+
+os.path.relpath = relpath
 
 CITIES = ("Taipei", "Tokyo", "New York", "Paris", "Oslo", "Lima")
 SHAPES = (
