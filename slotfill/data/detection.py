@@ -92,6 +92,14 @@ def find_other_format(path: Path) -> str | None:
     return next(matching, None)
 
 
+def find_formats_by_content(path: Path) -> list[str]:
+    """Return the names of the formats that the first lines of a file look like, likely ones first.
+
+    Raises what `read_lines` raises.
+    """
+    return [name for name, _ in _matching(list(list_formats()), _read_head(path))]
+
+
 def build_format(path: Path, format: FormatPart, extra: bool = False) -> Format:
     """Return the format of `path`, which is guessed without `format`; `extra` reads all it has."""
     name = guess_format(path) if format in (None, "auto") else format

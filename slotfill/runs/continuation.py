@@ -95,15 +95,20 @@ def load_base(config: Config, out: Path | None = None) -> Run | None:
     """
     if config.train.from_run is None:
         return None
-    if config.distil.teachers:
-        raise ConfigError("training that continues a run has no teachers", "distil.teachers")
     path = shorten_path(config.train.from_run)
     check_has_weights(path)
     if out is not None and out.exists() and out.samefile(path):
         raise UsageError(f"{path} is the run that training continues; choose another --out")
     base = load_run(path, engine="torch")
-    check_same_network(config, base.config, str(path))
+    check_continues(config, base.config, path)
     return base
+
+
+def check_continues(config: Config, base: Config, run: Path) -> None:
+    """Raise ConfigError if training with `config` cannot continue `run`, whose config is `base`."""
+    if config.distil.teachers:
+        raise ConfigError("training that continues a run has no teachers", "distil.teachers")
+    check_same_network(config, base, str(run))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from typing import Any
 
 from slotfill.version import FORMAT, __version__
 
+STARTED_BY = "SLOTFILL_STARTED_BY"
+"""The variable with the name of the command that trains a run in another process."""
+
 
 def environment() -> dict[str, Any]:
     """Return what a run was trained with: versions, machine, time."""
@@ -25,6 +28,7 @@ def environment() -> dict[str, Any]:
         "format": FORMAT,
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": sys.argv,
+        **({"started_by": os.environ[STARTED_BY]} if os.environ.get(STARTED_BY) else {}),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),

@@ -97,6 +97,10 @@ def test_fewer_sentences_than_asked_for_is_said(generator, cli, monkeypatch):
         (["evaluate", "RUN", "--min-f1", 50], "--min-f1 applies to taggers; RUN is a generator"),
         (["evaluate", "RUN", "--report", "r.html"], "--report applies to taggers"),
         (["train", "new.yaml", "--from", "TAGGER"], "new.yaml:2: generator: does not continue"),
+        (
+            ["train", "--from", "TAGGER", "data.path=corpus", "generator=recurrent"],
+            "command line: generator: does not",
+        ),
         (["train", "tiny.yaml", "--from", "RUN", "--out", "b"], "RUN is a generator"),
         (["compare", "new.yaml", "tiny.yaml"], "new.yaml:2: generator: only the commands train,"),
         (["tune", "new.yaml", "tune={train.epochs: [1, 2]}"], "new.yaml:2: generator: only"),

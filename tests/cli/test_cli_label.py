@@ -207,10 +207,12 @@ def test_labels_are_saved_on_a_terminal_and_labelling_goes_on_where_it_stopped(d
 
 def test_from_zero_with_names_given_in_chinese(desk):
     Path("texts.txt").write_text("\u98db\u53f0\u5317\nup\n")
-    terminal = Labelling("texts.txt", "--slots", "way, how", "--every", "0", "--labels", "mine")
+    terminal = Labelling(
+        "texts.txt", "--slots", "way, how", "--every", "0", "--labels", "mine.brackets"
+    )
     terminal.expect("1:way")
-    assert terminal.end_with(b"1\r\x04", "mine: 1 sentence, 1 of them new") == 0
-    assert Path("mine").read_text() in ("[up](way)\n", "[\u98db](way)\u53f0\u5317\n")
+    assert terminal.end_with(b"1\r\x04", "mine.brackets: 1 sentence, 1 of them new") == 0
+    assert Path("mine.brackets").read_text() in ("[up](way)\n", "[\u98db](way)\u53f0\u5317\n")
 
 
 def test_of_a_sentence_that_is_too_long_for_the_screen_the_part_at_the_cursor_is_shown(desk):
@@ -223,12 +225,17 @@ def test_of_a_sentence_that_is_too_long_for_the_screen_the_part_at_the_cursor_is
     assert Path("texts.labelled.brackets").read_text().endswith(" w1998 [w1999](a)\n")
 
 
-def test_what_cannot_be_labelled_is_one_line(desk, cli, monkeypatch):
+def join(shown):
+    """Return what a terminal shows in one line."""
+    return " ".join(shown.split())
+
+
+def test_what_cannot_be_labelled_is_one_line(desk, cli, trained):
     Path("texts.txt").write_text("up\n")
     result = cli("label", "texts.txt")
     assert (result.code, result.out) == (2, "")
     assert result.err == (
-        "slotfill: labelling needs a terminal, and standard input or output is none\n"
+        "slotfill: labelling needs a terminal, and standard input or output is not one\n"
     )
     assert run_on_terminal("label", "texts.txt", TERM="dumb")[0] == 2
     for arguments, message in {
@@ -238,9 +245,23 @@ def test_what_cannot_be_labelled_is_one_line(desk, cli, monkeypatch):
         ("texts.txt", "--labels", "texts.txt"): "is read by this command",
         ("texts.txt", "--out", "corpus"): "corpus: not a complete run",
         ("texts.txt", "train.epocs=3"): "train.epocs: unknown key; did you mean 'epochs'?",
+        ("texts.txt", "--labels", "q.jsonl"): "choose another --labels, as q.brackets",
+        ("texts.txt", "--run", trained, "train.epocs=3"): "train.epocs: unknown key; did you mean",
+        ("texts.txt", "--run", trained, "tagger=softmax"): "tagger: cannot change where training",
+        ("texts.txt", "--run", trained, "data.valid=v.brackets"): "data.valid: there is no file",
+        ("texts.txt", "data.train=corpus"): "data.train: is texts.labelled.brackets; to label in",
+        (
+            "texts.txt",
+            "--run",
+            trained,
+            "--out",
+            trained,
+        ): "the run that training continues; choose",
+        ("texts.txt", "--out", trained): "was not trained by label, which would replace it; choose",
     }.items():
         code, shown = run_on_terminal("label", *arguments)
-        assert code in (1, 2) and message in " ".join(shown.split()), shown
+        assert code in (1, 2) and message in join(shown), shown
+        assert len(join(shown).split("slotfill: ")) == 2
 
 
 @pytest.mark.slow
@@ -257,3 +278,5 @@ def test_a_run_is_trained_in_the_background(desk, trained):
     assert json.loads(Path("runs/texts.labelled/scores.json").read_text())["continued"][
         "new_slots"
     ] == ["seat"]
+    made = json.loads(Path("runs/texts.labelled/environment.json").read_text())
+    assert made["started_by"] == "label"

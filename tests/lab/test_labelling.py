@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 
+from slotfill.config.builtin import load_config
 from slotfill.data.sentence import Confidence, Slot
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError, UsageError
 from slotfill.lab.labelling.labels import LabelFile
 from slotfill.lab.labelling.ranking import Ranking
 from slotfill.lab.labelling.session import Session, read_unlabelled
+from slotfill.lab.labelling.training import BackgroundTraining
+from slotfill.runs.manifest import write_run
 
 TEXTS = ("play jazz", "play rock", "lights on in the hall", "stop", "what time is it in Lima")
 
@@ -76,6 +82,94 @@ def test_files_that_are_no_labels_are_errors(tmp_path):
     (tmp_path / "empty.txt").write_text("\n \n")
     with pytest.raises(DataError, match="no sentences to label"):
         read_unlabelled(tmp_path / "empty.txt", LabelFile(tmp_path / "c.brackets"), Tokenizer())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        *((f"new{end}", None, "in a file that ends in .brackets; choose another --labels, as new.b")
+          for end in (".yaml", ".json", ".jsonl", ".csv", ".conll", ".md", ".txt", "")),
+        ("my.yaml", "data: {path: corpus}\n", "in a file that ends in .brackets"),
+        ("my.yml", "nlu:\n- intent: a\n", "in a file that ends in .brackets"),
+        ("empty.json", "", "in a file that ends in .brackets"),
+        ("notes", "buy milk\nand [tea]\n", "no sentences with slots in brackets"),
+        ("README.md", "# Title\n\nWords.\n", "no sentences with slots in brackets"),
+        ("a.brackets", '{"text": "fly to [Lima](city)"}\n', "jsonl, but labelled sentences are"),
+        ("nlu.md", "## intent:go\n- to [Lima](city)\n", "rasa, but labelled sentences are saved"),
+        ("b.brackets", "fly O\nLima B-city\n\nstop O\n", "conll, but labelled sentences are"),
+    ],
+)  # fmt: skip
+def test_labels_are_added_to_sentences_in_brackets_alone(tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError) as caught:
+        LabelFile(path)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert (path.read_text() if path.exists() else None) == content
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.brackets", "stop\nlights off\n"),
+        ("b.brackets", "[](play) stop\n"),
+        ("c.brackets", "[jazz](genre) please\nvitamin B-12\n"),
+        ("d.brackets", ""),
+        ("new.BRACKETS", None),
+        ("e.md", "play [jazz](genre)\n"),
+        ("f.txt", "stop\nplay [jazz](genre)\n"),
+        ("g", "play [jazz](genre)\n"),
+    ],
+)
+def test_sentences_in_brackets_are_continued_under_any_name(tmp_path, name, content):
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    LabelFile(path).add(label("off"))
+    assert path.read_text() == (content or "") + "off\n"
+
+
+def remake(run, labels, **environment):
+    """Write in a run that it is trained on `labels`, and what else is given."""
+    files = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    del files["manifest.json"]
+    config = load_config(str(run / "config.yaml"))[1]
+    changes = {"path": None, "train": str(labels.resolve())}
+    config = config.model_copy(update={"data": config.data.model_copy(update=changes)})
+    made = {**json.loads(files["environment.json"]), **environment}
+    files["config.yaml"] = config.to_yaml().encode()
+    files["environment.json"] = json.dumps(made).encode()
+    write_run(run, files, completed=True)
+
+
+def test_only_runs_that_label_has_trained_are_replaced(tmp_path, trained):
+    labels, run = tmp_path / "a.brackets", shutil.copytree(trained, tmp_path / "run")
+    labels.write_text("by [hand](how)\n")
+
+    def check(*settings, out=run):
+        return BackgroundTraining(labels, out, None, settings)
+
+    with pytest.raises(UsageError, match=r"run was not trained by label, .*; choose another --out"):
+        check()
+    remake(run, labels)  # By hand, with other settings.
+    with pytest.raises(UsageError, match=r"run was not trained by label"):
+        check()
+    remake(run, labels, started_by="label")
+    assert check("train.epochs=3").has_trained
+    printed = check().command
+    remake(run, labels, started_by=None, command=["/bin/slotfill", *printed[1:]])
+    check()
+    with pytest.raises(UsageError, match=r"run was not trained by label"):
+        check("train.epochs=3")
+    remake(run, tmp_path / "b.brackets", started_by="label")
+    with pytest.raises(UsageError, match=r"run is a run on other sentences than .*a.brackets; ch"):
+        check()
+    # A run that was stopped, and can be resumed.
+    shutil.move(run, tmp_path / "new.partial")
+    remake(tmp_path / "new.partial", labels, started_by=None)
+    with pytest.raises(UsageError, match=r"new.partial was not trained by label"):
+        check(out=tmp_path / "new")
 
 
 class FakeTraining:

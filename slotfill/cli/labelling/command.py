@@ -30,7 +30,7 @@ def label(
             metavar="RUN",
             parser=parse_run,
             help="The run that predicts the labels, and that training continues.",
-            show_default="from zero",
+            show_default="from scratch",
         ),
     ] = None,
     labels: Annotated[
@@ -81,36 +81,40 @@ def _open_session(
     trust: bool,
 ) -> "Session":
     """Return the session of the options of `label`."""
-    from slotfill.config.builtin import load_config
     from slotfill.data.tokenizers import Tokenizer
-    from slotfill.files import check_not_input
+    from slotfill.files import check_not_input, nearest_in_folder
     from slotfill.lab.labelling.labels import LabelFile
     from slotfill.lab.labelling.session import Session, Trained, read_unlabelled
-    from slotfill.lab.labelling.training import BackgroundTraining, why_not_trainable
-    from slotfill.runs.continuation import check_has_weights
+    from slotfill.lab.labelling.training import (
+        BackgroundTraining,
+        check_settings,
+        why_not_trainable,
+    )
     from slotfill.runs.predict import Predictor
 
+    if not file.exists():
+        raise UsageError(f"{file}: no such file{nearest_in_folder(file)}")
     path = labels or file.with_suffix(".labelled.brackets")
     check_not_input(path, [file])
     label_file, names = LabelFile(path), _parse_names(slots)
-    training: BackgroundTraining[Trained] | None = None
-    if every and (problem := why_not_trainable()):
+    problem = why_not_trainable() if every else ""
+    if problem:
         echo(f"warning: {problem}; labels are saved, and nothing is trained")
-    elif every:
-        if run is not None:
-            check_has_weights(run)
-        out = out or Path("runs", path.stem)
-        training = BackgroundTraining(path, out, run, overrides, trust=trust)
+    trains = every > 0 and not problem
     tagger, learned = None if run is None else Predictor.load(run), 0
-    if training is not None and training.has_trained:
-        tagger = Predictor.load(training.out)
-        learned = len(label_file) if training.is_up_to_date else 0
-    if tagger is not None:
-        tokenizer, intents = tagger.run.vocab.tokenizer, bool(tagger.run.vocab.intents)
-    else:
-        _, config = load_config(None, [*overrides, "data.train=labels"])
+    if tagger is None or trains or overrides:
+        config = check_settings(path, file, run, overrides)
         tokenizer = Tokenizer(config.data.tokenizer, config.data.normalization)
         intents = config.intent is not None
+    training: BackgroundTraining[Trained] | None = None
+    if trains:
+        out = out or Path("runs", path.stem)
+        training = BackgroundTraining(path, out, run, overrides, trust=trust)
+        if training.has_trained:
+            tagger = Predictor.load(training.out)
+            learned = len(label_file) if training.is_up_to_date else 0
+    if tagger is not None:
+        tokenizer, intents = tagger.run.vocab.tokenizer, bool(tagger.run.vocab.intents)
     return Session(
         read_unlabelled(file, label_file, tokenizer),
         label_file,

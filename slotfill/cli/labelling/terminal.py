@@ -54,7 +54,7 @@ class Terminal:
     def __init__(self) -> None:
         """Raises UsageError if there is no terminal, or none that can do what is needed."""
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise UsageError("labelling needs a terminal, and standard input or output is none")
+            raise UsageError("labelling needs a terminal, and standard input or output is not one")
         try:
             import termios
         except ImportError:

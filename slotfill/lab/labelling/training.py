@@ -14,12 +14,20 @@ from shutil import rmtree
 from threading import Thread
 from typing import Generic, TypeVar
 
-from slotfill.errors import SlotfillError, UsageError
+from slotfill.config.builtin import load_config
+from slotfill.config.models import Config
+from slotfill.errors import RunError, SlotfillError, UsageError
+from slotfill.files import parse_json
+from slotfill.runs.continuation import check_continues, read_base_config
+from slotfill.runs.environment import STARTED_BY
 from slotfill.runs.load import open_run, parse_run_config, partial_path
-from slotfill.runs.manifest import MANIFEST
+from slotfill.runs.manifest import ENVIRONMENT, MANIFEST
 from slotfill.runs.predict import Predictor
 
 Result = TypeVar("Result")
+
+_NAME = "label"
+"""What runs that are trained in the background have been started by."""
 
 
 class BackgroundTraining(Generic[Result]):
@@ -42,13 +50,16 @@ class BackgroundTraining(Generic[Result]):
     ) -> None:
         """Train on `labels` from the weights of `run`, or from random ones without.
 
-        `settings` are overrides of keys. Raises UsageError if `out` is a run on other sentences.
+        `settings` are overrides of keys. Raises UsageError if `out` must not be replaced: it is
+        `run`, or not a run that was trained like this on `labels`.
         """
-        _check_replaceable(out, labels)
-        data = [f"data.train={json.dumps(str(labels))}", "data.format=brackets"]
         base = ["--from", str(run)] if run else ["data.holdout=0"]
-        arguments = ["train", *base, *data, *settings, "--out", str(out), "--force"]
-        self.command = ["slotfill", *arguments, *(["--trust"] if trust else [])]
+        arguments = ["train", *base, *_data_settings(labels), *settings]
+        arguments += ["--out", str(out), "--force", *(["--trust"] if trust else [])]
+        if run is not None and out.exists() and run.exists() and out.samefile(run):
+            raise UsageError(f"{run} is the run that training continues; choose another --out")
+        _check_replaceable(out, labels, arguments)
+        self.command = ["slotfill", *arguments]
         self._labels = labels
         self.out = out
         self.error = ""
@@ -108,7 +119,7 @@ class BackgroundTraining(Generic[Result]):
             errors="replace",
             # Ctrl-C is for the terminal, not for the training; labelling comes first.
             start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", STARTED_BY: _NAME},
         )
         _, errors = self._process.communicate()
         self.error = ""
@@ -122,13 +133,65 @@ class BackgroundTraining(Generic[Result]):
             self.error = str(error)
 
 
-def _check_replaceable(out: Path, labels: Path) -> None:
-    """Raise UsageError if `out` is there and not a run on `labels`."""
-    if not out.exists():
-        return
-    config = parse_run_config(open_run(out)["config.yaml"], out)
-    if config.data.train is None or Path(config.data.train) != labels.resolve():
-        raise UsageError(f"{out} is a run on other sentences than {labels}; choose another --out")
+def check_settings(
+    labels: Path, sentences: Path, run: Path | None, settings: Sequence[str]
+) -> Config:
+    """Return the config of training on `labels` with `settings`, which are overrides of keys.
+
+    `labels` may not be there yet, and `sentences`, which is, stands for it. Raises ConfigError if
+    there are errors, and UsageError if other sentences are to be trained on.
+    """
+    given = [*_data_settings(sentences), *settings]
+    if run is None:
+        _, config = load_config(None, ["data.holdout=0", *given], need_data=True)
+    else:
+        base, _ = read_base_config(run)
+        given.append(f"train.from_run={json.dumps(str(run))}")
+        _, config = load_config(None, given, need_data=True, base=base)
+        with config.locate_errors():
+            check_continues(config, base, run)
+    if config.generator is not None:
+        config.check_tagger()
+    if config.data.train is None or Path(config.data.train) != sentences.resolve():
+        raise UsageError(f"data.train: is {labels}; to label in another file, give it as --labels")
+    return config
+
+
+def _data_settings(labels: Path) -> list[str]:
+    return [f"data.train={json.dumps(str(labels))}", "data.format=brackets"]
+
+
+def _check_replaceable(out: Path, labels: Path, arguments: Sequence[str]) -> None:
+    """Raise UsageError if `out` or its checkpoint is there, and not of such a training on `labels`.
+
+    The command that is printed at the end, with these `arguments`, trains such a run, too.
+    """
+    for folder in (out, partial_path(out)):
+        if not folder.exists():
+            continue
+        if folder == out:
+            files = open_run(out)
+            made = files[ENVIRONMENT] if files.has(ENVIRONMENT) else b"{}"
+            config = parse_run_config(files["config.yaml"], out)
+        elif (path := folder / ENVIRONMENT).exists():
+            made = path.read_bytes()
+            config = parse_run_config((folder / "config.yaml").read_bytes(), folder)
+        else:  # Stopped before its first checkpoint.
+            continue
+        try:
+            environment = parse_json(made, {})
+        except ValueError as error:
+            raise RunError(f"{folder / ENVIRONMENT}: {error}; train the run again") from None
+        command = environment.get("command")
+        is_same = isinstance(command, list) and command[1:] == arguments
+        if not is_same and environment.get("started_by") != _NAME:
+            raise UsageError(
+                f"{folder} was not trained by label, which would replace it; choose another --out"
+            )
+        if config.data.train is None or Path(config.data.train) != labels.resolve():
+            raise UsageError(
+                f"{folder} is a run on other sentences than {labels}; choose another --out"
+            )
 
 
 def why_not_trainable() -> str:
