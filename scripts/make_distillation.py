@@ -25,8 +25,8 @@ import numpy as np
 from slotfill.data.batching import bucket_batches
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_f1
-from slotfill.runs.distil import RunTeacher
 from slotfill.runs.load import load_run
+from slotfill.runs.teachers import RunTeacher
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "distillation.md"

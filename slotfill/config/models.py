@@ -130,7 +130,7 @@ class DataConfig(StrictModel):
     tenth of the training sentences has fewer than 200 slots and intents, too few to select an
     epoch of a tagger."""
     limit: Size | None = None
-    """Train on at most this many of the training sentences, for a quick trial.
+    """Train on at most this many of the training sentences, for a short trial.
 
     They are drawn at random, always the same ones, with each slot and intent in proportion, after
     `holdout`; those of valid and test are complete. `slotfill compare --percentages` compares

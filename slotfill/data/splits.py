@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from slotfill.config.models import DataConfig
+from slotfill.config.models import Config, DataConfig
 from slotfill.data.alignment import leave_out_overlaps
 from slotfill.data.convert import write_checked
 from slotfill.data.corpus import (
@@ -42,7 +42,7 @@ from slotfill.errors import (
     did_you_mean,
     format_count,
 )
-from slotfill.files import read_lines, shorten_path
+from slotfill.files import nearest_in_folder, read_lines, shorten_path
 
 _MAX_NAMES = 10
 """How many splits of a folder are named in a message."""
@@ -165,12 +165,18 @@ def _read_own_split(
     return result
 
 
-def read_text(path: str, data: DataConfig, tokenizer: Tokenizer) -> list[Sentence]:
-    """Return the sentences of a file of any format, without their labels.
+def read_text(
+    config: Config, section: Literal["train", "distil"], tokenizer: Tokenizer
+) -> list[Sentence]:
+    """Return the sentences of `text` in a section, a file of any format, without their labels.
 
-    Raises DataError if it cannot be read or has no words.
+    Raises ConfigError if it is gone, and DataError if it cannot be read or has no words.
     """
-    file = Path(path)
+    path, data = getattr(config, section).text, config.data
+    file = shorten_path(path)
+    if not file.exists():
+        problem = f"there is no file {file}{nearest_in_folder(Path(path), file)}"
+        raise ConfigError(problem, f"{section}.text")
     if file.is_dir():
         raise DataError(f"{file}: a folder; give a file of sentences")
     format = format_from_suffix(file) or find_other_format(file)

@@ -71,7 +71,7 @@ class Tokenizer:
     """Splits texts into tokens, by a base tokenizer and the affixes learned from training data.
 
     A learned suffix is split off a token that ends with it, if the character before it is of the
-    class it was learned with; a prefix likewise. `New York's` becomes `New York 's` if the
+    class it was learned with; so is a prefix. `New York's` becomes `New York 's` if the
     training data has `[New York](city)'s`. An affix seen beside one word only, inside a run of
     letters that have case, is more likely a slip, as in `[Londo](city)n`: only this word is split.
     """

@@ -267,13 +267,32 @@ class Vocab:
         return vocab
 
 
-def check_slot_names(key: str, names: Iterable[str], slots: Collection[str]) -> None:
-    """Raise ConfigError if `names`, below `key`, has one that is not a slot of training."""
+def check_described_slots(
+    names: Iterable[str], labelled: Collection[str], *, uses_names: bool
+) -> None:
+    """Raise ConfigError if `names`, those of `data.slots`, has one that cannot be learned.
+
+    Args:
+        labelled: The slots of the training sentences.
+        uses_names: Whether the tagger predicts slots without examples from their names.
+    """
+    if not uses_names:
+        hint = "predict it from its name with tagger: {name: crf, slot_names: true}"
+        check_slot_names("data.slots", names, labelled, f"; label some, or {hint}")
+
+
+def check_slot_names(
+    key: str, names: Iterable[str], slots: Collection[str], remedy: str = ""
+) -> None:
+    """Raise ConfigError if `names`, below `key`, has one that is not a slot of training.
+
+    The message ends in `remedy`.
+    """
     if unknown := [name for name in names if name not in slots]:
         raise ConfigError(
             [
                 ErrorDetail(
-                    f"no training sentence has this slot{did_you_mean(name, slots)}",
+                    f"no training sentence has this slot{did_you_mean(name, slots)}{remedy}",
                     f"{key}.{name}",
                 )
                 for name in unknown

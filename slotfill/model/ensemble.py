@@ -1,6 +1,6 @@
 """Average several networks that are trained side by side.
 
-    emissions = (emissions_1 + ... + emissions_K) / K, and likewise transitions and intent logits
+    emissions = (emissions_1 + ... + emissions_K) / K, as transitions and intent logits
 
 Where training data is scarce, networks make different errors, so their mean makes fewer.
 

@@ -2,7 +2,7 @@
 
     d_t = tanh(h_t W + b)
     P(w_{t+1} | w_1 ... w_t) = softmax(d_t V + c), from the forward states
-    P(w_{t-1} | w_t ... w_n) = softmax(...), likewise from the backward states
+    P(w_{t-1} | w_t ... w_n) = softmax(...), and the same from the backward states
 
 Every word is a training signal, where few are in slots. Prediction does not use it.
 

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, TAGGERS
 from slotfill.data.batching import Batch
 from slotfill.data.indexers import Indexer
-from slotfill.data.vocab import Vocab
-from slotfill.errors import ConfigError
+from slotfill.data.vocab import Vocab, check_described_slots
 from slotfill.inference.decoding import Hypotheses, Scores, Transitions
 from slotfill.inference.engine import Engine
 from slotfill.model.embeddings.base import Embedding
@@ -82,10 +81,11 @@ class Network(Engine, nn.Module):
             self.intent = INTENTS.build(intent, size, vocab)
             size = self.intent.output_size
         self.tagger = TAGGERS.build(tagger, size, vocab)
-        if vocab.unlabelled_slots and not self.tagger.uses_slot_names:
-            problem = "no training sentence has this slot; label some, or predict it from its name"
-            problem += " with tagger: {name: crf, slot_names: true}"
-            raise ConfigError(problem, key=f"data.slots.{min(vocab.unlabelled_slots)}")
+        check_described_slots(
+            vocab.unlabelled_slots,
+            {*vocab.slot_names} - vocab.unlabelled_slots,
+            uses_names=self.tagger.uses_slot_names,
+        )
         self.language_model: LanguageModelHead | None = None
         """An auxiliary head, in training only."""
         self.focal_gamma = 0.0

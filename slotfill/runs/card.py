@@ -20,8 +20,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import format_count
 from slotfill.evaluation.metrics import EvaluationResult, PRFScore
 from slotfill.runs.load import (
-    check_tagger,
-    open_run,
+    open_tagger,
     parse_run_config,
     parse_vocab,
     read_scores,
@@ -46,12 +45,11 @@ _RATES = {"f1": "F1", "precision": "precision", "recall": "recall"}
 def render_card(path: Path) -> str:
     """Return the model card of the run `path`; a packed run has its own.
 
-    Raises what `open_run` raises, and RunError if a file is damaged.
+    Raises what `open_tagger` raises, and RunError if a file is damaged.
     """
-    files = open_run(path)
+    files = open_tagger(path)
     if files.is_packed:
         return files[CARD].decode()
-    check_tagger(files)
     config = parse_run_config(files["config.yaml"], path)
     vocab = parse_vocab(files["vocab.json"], path)
     summary, splits = read_scores(files)

@@ -18,7 +18,7 @@ from slotfill.data.split_findings import check_splits, check_values
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, read_text, split_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.values import KnownValues
-from slotfill.data.vocab import check_slot_names
+from slotfill.data.vocab import check_described_slots, check_slot_names
 from slotfill.errors import DataError, UsageError, format_count
 from slotfill.extras import required_for
 from slotfill.files import STANDARD_INPUT
@@ -73,12 +73,13 @@ def check_config(
             raise DataError(*dict.fromkeys(problems))
         slot_names = {slot.name for s in results["train"].sentences for slot in s.slots or ()}
         sentence_weights(results["train"].sentences, loaded.train)
-        if loaded.tagger.options.get("slot_names"):
+        uses_names = bool(loaded.tagger.options.get("slot_names"))
+        check_described_slots(loaded.data.slots, slot_names, uses_names=uses_names)
+        if uses_names:
             slot_names |= loaded.data.slots.keys()
-        check_slot_names("data.slots", loaded.data.slots, slot_names)
         check_slot_names("thresholds", loaded.thresholds, slot_names)
         if loaded.train.text:
-            read_text(loaded.train.text, loaded.data, results["train"].tokenizer)
+            read_text(loaded, "train", results["train"].tokenizer)
         KnownValues.read(loaded, results["train"].tokenizer)
     findings = find_all(loaded, results)
     warnings = [finding.message for finding in findings if not finding.is_usual]

@@ -20,7 +20,7 @@ from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import EvaluationResult, slot_f1
 from slotfill.files import shorten_path
 from slotfill.inference.tagging import predict
-from slotfill.runs.load import Run, check_tagger, load_run, open_run, parse_run_config
+from slotfill.runs.load import Run, load_run, open_tagger, parse_run_config
 from slotfill.runs.manifest import RunFiles
 
 
@@ -56,21 +56,35 @@ def load_with_base(
         name, config = load(None)
         if config.train.from_run is None:
             return name, config, []
-        run = shorten_path(config.train.from_run)
+        run = find_base(config)
     base, lost = read_base_config(run)
     return *load(base), lost
 
 
 def check_has_weights(run: Path) -> RunFiles:
     """Return the files of a run; raises UsageError if it has no weights to start from."""
-    files = open_run(run)
+    files = open_tagger(run)
     if files.is_packed:
         raise UsageError(
             f"{run}: a packed run has no weights to start from; give the run folder that it was"
             " packed from"
         )
-    check_tagger(files)
     return files
+
+
+def find_base(config: Config) -> Path:
+    """Return the path of the run that `config` continues.
+
+    Raises ConfigError if it is gone, or has no weights to start from.
+    """
+    assert config.train.from_run is not None
+    path = shorten_path(config.train.from_run)
+    try:
+        check_has_weights(path)
+    except UsageError as error:
+        problem = f"the run whose training continues: {error}"
+        raise ConfigError(problem, "train.from_run") from None
+    return path
 
 
 def _drop_missing(data: DataConfig, lost: list[str]) -> DataConfig:
@@ -88,15 +102,14 @@ def _drop_missing(data: DataConfig, lost: list[str]) -> DataConfig:
 
 
 def load_base(config: Config, out: Path | None = None) -> Run | None:
-    """Return the run that training with `config` continues; None if it begins anew.
+    """Return the run that training with `config` continues; None if it continues none.
 
     Raises UsageError if `out`, the folder to write, is the same, ConfigError where `config`
     describes another network, and what `load_run` raises.
     """
     if config.train.from_run is None:
         return None
-    path = shorten_path(config.train.from_run)
-    check_has_weights(path)
+    path = find_base(config)
     if out is not None and out.exists() and out.samefile(path):
         raise UsageError(f"{path} is the run that training continues; choose another --out")
     base = load_run(path, engine="torch")

@@ -108,6 +108,13 @@ def open_run(path: Path) -> RunFiles:
     return RunFiles(path)
 
 
+def open_tagger(path: Path) -> RunFiles:
+    """Return the files of the run `path` as `open_run`; raises UsageError for a generator, too."""
+    files = open_run(path)
+    check_tagger(files)
+    return files
+
+
 def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Run:
     """Return the run `path`, which `open_run` opens, ready to predict.
 
@@ -121,9 +128,8 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
         RunError: A file is missing, damaged, or of another version.
     """
     check_names(device, engine)
-    files = open_run(path)
+    files = open_tagger(path)
     path = files.path
-    check_tagger(files)
     exported = files.has(*ONNX)
     use_onnx = engine == "onnx" or (engine == "auto" and device != "cuda" and exported)
     if use_onnx and device == "cuda":

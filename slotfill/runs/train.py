@@ -83,7 +83,7 @@ class TrainResult:
     not_exported: str = ""
     """Why the model could not be exported to ONNX; empty if it was."""
     continuation: Continuation | None = None
-    """What training has continued; None if it began anew."""
+    """What training has continued; None if it continued none."""
 
 
 def build_trainer(
@@ -107,10 +107,10 @@ def build_trainer(
     base = base or load_base(config)
     train = corpus["train"]
     tokenizer = base.vocab.tokenizer if base else fit_tokenizer(config.data)
-    text = read_text(config.train.text, config.data, tokenizer) if config.train.text else []
+    text = read_text(config, "train", tokenizer) if config.train.text else []
     # Without a language model, the first round would not learn vectors for its words.
     read = text if config.train.language_model_weight else []
-    lesson = prepare(config, train, tokenizer) if config.distil.teachers else None
+    distillation = prepare(config, train, tokenizer) if config.distil.teachers else None
     intents = bool(config.intent)
     if config.generator is not None:
         intents = all(sentence.intent for sentence in train)
@@ -118,12 +118,12 @@ def build_trainer(
         vocab = base.vocab.grow(train, read)
     else:
         vocab = Vocab.from_sentences(
-            lesson.originals if lesson else train,
+            distillation.originals if distillation else train,
             config.scheme,
             saved,
             intents=intents,
             tokenizer=tokenizer,
-            tags=lesson.tags if lesson else (),
+            tags=distillation.tags if distillation else (),
             text=read,
             descriptions=config.data.slots,
         )
@@ -138,10 +138,10 @@ def build_trainer(
         model,
         config.train,
         vocab,
-        lesson.sentences if lesson else repeat_new(train, earlier),
+        distillation.sentences if distillation else repeat_new(train, earlier),
         corpus.get("valid", ()),
         validation_metrics if config.generator is None else likelihood_metrics,
-        lesson.targets(config, vocab) if lesson else (),
+        distillation.targets(config, vocab) if distillation else (),
         text,
     )
     if device.startswith("cuda"):

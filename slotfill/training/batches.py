@@ -31,7 +31,7 @@ class TrainingBatches:
     """The training sentences as ids, in batches whose order the seed and the epoch determine.
 
     After each batch of labelled sentences, there is one of `unlabelled` ones, for the language
-    model, drawn anew in each epoch.
+    model, drawn again in each epoch.
     """
 
     def __init__(

@@ -208,6 +208,42 @@ def test_script_reads_unigram_pieces_and_text_files(make_table, tmp_path):
     assert make_indexer(table).piece_ids("Goes Bus") == [1, 3]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["glov.txt"], 2, "glov.txt: no such file or folder; did you mean 'glove.txt'?"),
+        (["glove.txt", "--size", "4"], 2, "--size 4: glove.txt: its vectors have only 3 dim"),
+        (["glove.txt", "--size", "0"], 2, "argument --size: 0 is less than 1"),
+        (["glove.txt", "--words", "-1"], 2, "argument --words: -1 is less than 1"),
+        (["glove.txt", "--words", "x"], 2, "argument --words: invalid positive value: 'x'"),
+        (["glove.txt", "--out", "no/a.npz"], 2, "--out no/a.npz: there is no folder no"),
+        (["equal.txt", "--size", "2"], 3, "equal.txt: its vectors are all equal, or not finite"),
+        (["empty.txt"], 3, "empty.txt: empty"),
+        (["empty"], 3, "empty/tokenizer.json: cannot be read: No such file"),
+        (["cut"], 3, "cut/tokenizer.json: damaged, or not the tokenizer.json of"),
+        (["weights"], 3, "weights/model.safetensors: damaged, or not a safetensors file"),
+    ],
+)
+def test_mistakes_with_the_script_are_one_line(
+    make_table, tmp_path, monkeypatch, capsys, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    Path("glove.txt").write_text("go 1 0 2\nbus 0 1 1\nrare 3 3 3\n")
+    Path("equal.txt").write_text("go 1 0\nbus 1 0\n")
+    Path("empty.txt").touch()
+    Path("empty").mkdir()
+    Path("cut").mkdir()
+    Path("cut/tokenizer.json").write_text('{"model": {"vocab"')
+    write_encoder(Path("weights"), {"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]")
+    Path("weights/model.safetensors").write_bytes(b"cut")
+    with pytest.raises(SystemExit) as exit:
+        make_table(Path(arguments[0]), Path("a.npz"), *arguments[1:])
+    error = capsys.readouterr().err
+    assert exit.value.code == code and message in error
+    assert len([line for line in error.splitlines() if line.startswith("make_static_table")]) == 1
+    assert not Path("a.npz").exists()
+
+
 ENGLISH = ["show", "me", "the", "flights", "from", "Boston", "to", "Denver", "on", "Monday"]
 GERMAN = ["zeige", "mir", "die", "Flüge", "von", "Hamburg", "nach", "Wien", "am", "Montag"]
 

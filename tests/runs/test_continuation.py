@@ -211,6 +211,12 @@ def test_a_stopped_continuation_is_resumed_exactly(run, cli):
 
     with pytest.raises(RunError):
         train(config, RunFolder(Path("parts")), on_epoch=stop)
+    moved = Path("run").rename("moved")
+    result = cli("train", "--resume", "parts")
+    assert result.code == 2
+    message = "train.from_run: the run whose training continues: no run folder run (allowed: "
+    assert message in result.err and "parts.partial/config.yaml:" in result.err
+    moved.rename("run")
     assert cli("train", "--resume", "parts").code == 0
     weights = [Path(name, "model.safetensors").read_bytes() for name in ("whole", "parts")]
     assert weights[0] == weights[1]

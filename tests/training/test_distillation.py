@@ -18,7 +18,8 @@ from slotfill.inference.decoding import Hypotheses, Scores, Transitions, legal_t
 from slotfill.inference.marginals import average_scores, tag_marginals
 from slotfill.model.taggers.crf import CRF
 from slotfill.model.taggers.softmax import Softmax
-from slotfill.runs.distil import FileTeacher, student_config
+from slotfill.runs.distil import student_config
+from slotfill.runs.teachers import FileTeacher
 from slotfill.training.distillation import SoftTarget, one_hot, stack_targets
 
 SENTENCES = [
@@ -241,17 +242,19 @@ def test_text_without_teachers_is_an_error(cli, desk):
     ("words", "message"),
     [
         (["nosuch"], "no run folder nosuch"),
+        (["tiny.yaml"], "tiny.yaml: not a teacher; give run folders, packed runs (.zip), or JSON"),
+        (["{run}", "tiny.yaml"], "tiny.yaml: not a teacher; give run folders"),
         (["tool.jsonl"], "no sentences to train the student on"),
         (
             ["tool.jsonl", "--config", "tiny.yaml"],
-            "slot 'orgin', which no training sentence of the student has; did you mean 'origin'",
+            "slotfill: tool.jsonl:1: predicts the slot 'orgin', which no training sentence",
         ),
         (["tool.jsonl", "--config", "tiny.yaml", "--text", "tool.jsonl"], "orgin"),
         (["sure.jsonl", "--config", "tiny.yaml"], "sure.jsonl:1: expected a number from 0 to 1"),
         (["inside.jsonl", "--config", "tiny.yaml"], "inside.jsonl:1: slot 'origin'"),
         (["{run}", "scheme=bioes"], "set scheme=iob2"),
         (["{run}", "data.tokenizer=characters"], "set data.tokenizer=words"),
-        (["{run}", "--text", "nosuch.txt"], "there is no file nosuch.txt"),
+        (["{run}", "--text", "nosuch.txt"], "distil.text: there is no file nosuch.txt"),
         (
             ["{run}", "data={{path: places.jsonl}}"],
             "which no training sentence of the student has (allowed: place)",

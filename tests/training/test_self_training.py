@@ -10,7 +10,6 @@ import pytest
 import torch
 from test_train import SENTENCES, SMALL, history, run, same, weights
 
-from slotfill.config.models import DataConfig
 from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Confidence, Sentence
 from slotfill.data.splits import read_text
@@ -117,7 +116,8 @@ def test_the_confidence_of_an_intent_is_its_target():
 def test_text_is_read_from_any_format_without_labels(name, content, tmp_path):
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
-    sentences = read_text(str(path), DataConfig(path="x"), Tokenizer())
+    config = parse_config("", "x", [f"train.text={path}"])
+    sentences = read_text(config, "train", Tokenizer())
     assert [each.tokens for each in sentences] == [["leave", "Oslo"], ["hello"]]
     assert {each.slots and tuple(each.slots) for each in sentences} == {None}
 
@@ -130,11 +130,30 @@ def test_text_is_read_from_any_format_without_labels(name, content, tmp_path):
         ("a.jsonl", b'{"text": "hello"}\n{"text": 1}\n', "a.jsonl:2: "),
     ],
 )
-def test_text_that_cannot_be_read_is_named_with_its_line(name, content, problem, tmp_path):
+def test_text_that_cannot_be_read_is_named_with_its_line(
+    name, content, problem, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(content)
+    config = parse_config("", "x", [f"train.text={name}"])
     with pytest.raises(DataError) as error:
-        read_text(str(tmp_path / name), DataConfig(path="x"), Tokenizer())
-    assert str(error.value).startswith(f"{tmp_path}/{problem}")
+        read_text(config, "train", Tokenizer())
+    assert str(error.value).startswith(problem)
+
+
+@pytest.mark.parametrize("section", ["train", "distil"])
+def test_text_that_is_gone_is_named_with_its_key(section, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("hello\n")
+    (tmp_path / "teacher.jsonl").touch()
+    changes = ["distil.teachers=[teacher.jsonl]", f"{section}.text=a.txt"]
+    config = parse_config("", "x", changes if section == "distil" else changes[1:])
+    (tmp_path / "a.txt").rename("b.txt")
+    with (
+        pytest.raises(ConfigError, match=f"{section}.text: there is no file a.txt; did you mean"),
+        config.locate_errors(),
+    ):
+        read_text(config, section, Tokenizer())
 
 
 def test_train_with_text(desk, cli):

@@ -20,7 +20,7 @@ from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.files import parse_json
 from slotfill.runs.continuation import check_continues, read_base_config
 from slotfill.runs.environment import STARTED_BY
-from slotfill.runs.load import open_run, parse_run_config, partial_path
+from slotfill.runs.load import open_tagger, parse_run_config, partial_path
 from slotfill.runs.manifest import ENVIRONMENT, MANIFEST
 from slotfill.runs.predict import Predictor
 
@@ -170,7 +170,7 @@ def _check_replaceable(out: Path, labels: Path, arguments: Sequence[str]) -> Non
         if not folder.exists():
             continue
         if folder == out:
-            files = open_run(out)
+            files = open_tagger(out)
             made = files[ENVIRONMENT] if files.has(ENVIRONMENT) else b"{}"
             config = parse_run_config(files["config.yaml"], out)
         elif (path := folder / ENVIRONMENT).exists():
