@@ -64,7 +64,7 @@ def student_config(
     runs = [path for path in map(Path, distil["teachers"]) if not is_predictions(path)]
     own: dict[str, Any] = {}
     if runs:
-        files = open_tagger(runs[0])
+        files, *_ = [open_tagger(path) for path in runs]
         config_file = files["config.yaml"]
         dumped = parse_run_config(config_file, files.path, is_packed=files.is_packed).model_dump()
         own = {"data": dumped["data"]}
