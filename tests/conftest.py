@@ -37,13 +37,14 @@ _relpath = os.path.relpath
 
 
 def relpath(path: str | os.PathLike[str], start: str | os.PathLike[str] = os.curdir) -> str:
-    """Leave a temporary file absolute that is not below the current folder.
+    """Leave a temporary file absolute that is named from the repository.
 
     Otherwise messages would name it differently where the repository lies beside such files.
     """
-    relative = _relpath(path, start)
     is_temporary = str(path).startswith(gettempdir() + os.sep)
-    return str(path) if start == os.curdir and is_temporary and relative[:2] == ".." else relative
+    from_repository = start == os.curdir and Path.cwd() == Path(__file__).parents[1]
+    relative = _relpath(path, start)
+    return str(path) if is_temporary and from_repository and relative[:2] == ".." else relative
 
 
 os.path.relpath = relpath

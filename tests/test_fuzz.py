@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 fuzz = import_module("fuzz")
+del sys.path[0]  # Other tests would find its modules.
 
 INPUTS = sorted(Path(__file__).with_name("fuzz").glob("*/*"))
 

@@ -30,17 +30,21 @@ def parallel_renderer(
     """
     work = partial(_render_chunk, run, format, are_external_parts_trusted(), options)
     # An ordinary exit releases the semaphores of the pool.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _init_worker) as workers:
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        with ProcessPoolExecutor(jobs, get_context("spawn"), _init_worker) as workers:
 
-        def render(texts: Iterable[Text]) -> Iterator[str]:
-            try:
-                groups = ordered_map(work, read_ahead(texts, CHUNK), workers)
-                yield from join_groups(FORMATS.build(format), groups, note)
-            except BrokenProcessPool:
-                raise RunError("a prediction process was killed; is there enough memory?") from None
+            def render(texts: Iterable[Text]) -> Iterator[str]:
+                try:
+                    groups = ordered_map(work, read_ahead(texts, CHUNK), workers)
+                    yield from join_groups(FORMATS.build(format), groups, note)
+                except BrokenProcessPool:
+                    message = "a prediction process was killed; is there enough memory?"
+                    raise RunError(message) from None
 
-        yield render
+            yield render
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _init_worker() -> None:
