@@ -60,7 +60,7 @@ def damage() -> str:
         for name, counts in results["flips"].items()
     ]
     exchanged, cost = results["exchanged"], results["cost"]
-    every = "Every byte" if results["every"] == 1 else f"Every {results['every']}th byte"
+    every = "Every byte" if results["every"] == 1 else f"One byte in {results['every']}"
     return "\n\n".join(
         [
             table(["file", "bits flipped", "detected"], rows),
