@@ -512,7 +512,7 @@ def test_checkpoints_within_an_epoch_take_at_most_a_fiftieth_of_the_time(monkeyp
 
 
 class Clock:
-    """The module `time` with seconds that pass when they are told to."""
+    """The module `time`, whose seconds pass only when a test advances them."""
 
     now = 0.0
 
