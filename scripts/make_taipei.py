@@ -1,6 +1,6 @@
-"""Write the two built-in corpora, data/taipei and data/taipei_zh, from their grammars.
+"""Write the built-in corpora, data/taipei, taipei_hard and taipei_zh, from their grammars.
 
-    python scripts/make_taipei.py            rewrite both corpora and their READMEs
+    python scripts/make_taipei.py            rewrite the corpora and their READMEs
     python scripts/make_taipei.py --check    exit 1 if the files differ from what would be written
 
 The notation of the grammars is explained at the top of data/taipei/grammar.txt.
@@ -21,6 +21,7 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 SEED = 20181102
 # A pair is two sentences.
 SIZES = {"train": 4000, "valid": 500, "test": 1000, "pairs": 400, "unseen": 500}
+SMALLER = {"train": 2000, "valid": 400, "test": 800, "pairs": 200, "unseen": 400}
 SLOTS = {
     "destination": "the city the traveller wants to get to",
     "origin": "the city the traveller sets out from",
@@ -55,6 +56,7 @@ class Corpus:
     token: re.Pattern[str]
     verbs: tuple[str, str]
     role: str
+    sizes: dict[str, int] = field(default_factory=lambda: SIZES)
 
 
 CORPORA = [
@@ -74,6 +76,22 @@ departure. Articles, prepositions, *before*, *after* and *around* are not part o
 `on the [2nd of November](departure_date)`,
 `before [9 am](departure_time)`. A part of the day alone is a time:
 `[tomorrow](departure_date) [morning](departure_time)`.""",
+    ),
+    Corpus(
+        folder="taipei_hard",
+        language="en",
+        title="a flight desk where others travel too",
+        unit="token",
+        token=re.compile(r"\w+(?:['.:,]\w+)*|[^\w\s]"),
+        verbs=("arrive Taipei", "leave Taipei"),
+        role="""\
+Only what the traveller does fills a slot. *My sister wants me to leave* is about the traveller, and
+so is *I promised my sister to leave*; *I want my sister to leave* and *my sister promised me to
+leave* are not. Between a verb and its city or date stand clauses about others, with cities, dates
+and verbs of their own. In *not arrive but leave* the second verb counts; in *my sister will arrive
+in Osaka, and so will I, but on Monday* the verb is that of the other person. Otherwise the rules
+are those of [taipei](../taipei/README.md).""",
+        sizes=SMALLER,
     ),
     Corpus(
         folder="taipei_zh",
@@ -160,10 +178,12 @@ class Grammar:
         for line in path.read_text(encoding="utf-8").splitlines():
             if not line.strip() or line.startswith("#"):
                 continue
-            if header := re.fullmatch(r"(names )?([\w.]+)( unseen)?:", line):
+            if included := re.fullmatch(r"include (.+)", line):
+                grammar = cls.read(path.parent / included[1])
+            elif header := re.fullmatch(r"(names )?([\w.]+)( unseen)?:", line):
                 names = grammar.held_out if header[3] else grammar.names
                 tables = names if header[1] else grammar.rules
-                entries = tables.setdefault(header[2], [])
+                entries = tables[header[2]] = []  # An included grammar may have it too.
             elif header := re.fullmatch(r" +(?:(\d+)x)?(.*)", line):
                 if tables is grammar.rules:
                     entries += [header[2].strip()] * int(header[1] or 1)
@@ -232,7 +252,7 @@ class Speaker:
         """Fix spaces, articles and capitals."""
         if self.language == "zh":
             return text.replace(" ", "")
-        text = re.sub(r" +(?=[ ,.?!]|$)", "", text).strip()
+        text = re.sub(r" +(?=[ ,.?!]|$)", "", text).strip().replace(",,", ",")
         text = re.sub(r"\b(a) (?=\[?[aeio])(?!\[?one)", r"\1n ", text, flags=re.IGNORECASE)
         manner = self.random.random()
         if manner < 0.40:
@@ -249,9 +269,10 @@ def plain(sentence: str) -> str:
     return BRACKET.sub(r"\1", sentence).lower()
 
 
-def make_splits(grammar: Grammar, language: str) -> dict[str, list[str]]:
+def make_splits(grammar: Grammar, corpus: Corpus) -> dict[str, list[str]]:
     """Draw all splits of a corpus, no sentence twice."""
-    speaker = Speaker(grammar, language, f"{SEED} {language}")
+    sizes = corpus.sizes
+    speaker = Speaker(grammar, corpus.language, f"{SEED} {corpus.language}")
     seen: set[str] = set()
     known: set[str] = set()
 
@@ -265,9 +286,9 @@ def make_splits(grammar: Grammar, language: str) -> dict[str, list[str]]:
     # One stream dealt out in rounds: drawn in turn, the first split would take all of the short
     # sentences.
     drawn_together = ("train", "valid", "test")
-    rounds = math.gcd(*(SIZES[split] for split in drawn_together))
-    round_of_splits = [split for split in drawn_together for _ in range(SIZES[split] // rounds)]
-    splits: dict[str, list[str]] = {split: [] for split in SIZES}
+    rounds = math.gcd(*(sizes[split] for split in drawn_together))
+    round_of_splits = [split for split in drawn_together for _ in range(sizes[split] // rounds)]
+    splits: dict[str, list[str]] = {split: [] for split in sizes}
     for split in round_of_splits * rounds:
         while not is_new(sentence := speaker.say("sentence")):
             pass
@@ -275,7 +296,7 @@ def make_splits(grammar: Grammar, language: str) -> dict[str, list[str]]:
         if split == "train":
             known.update(speaker.drawn)
 
-    while len(splits["pairs"]) < 2 * SIZES["pairs"]:
+    while len(splits["pairs"]) < 2 * sizes["pairs"]:
         state = speaker.random.getstate()
         arrive = speaker.say("pair:arrival")
         speaker.random.setstate(state)
@@ -284,7 +305,7 @@ def make_splits(grammar: Grammar, language: str) -> dict[str, list[str]]:
             splits["pairs"] += [arrive, leave]
 
     speaker.draw_from(grammar.held_out, skew=0)
-    while len(splits["unseen"]) < SIZES["unseen"]:
+    while len(splits["unseen"]) < sizes["unseen"]:
         sentence = speaker.say("sentence")
         if speaker.drawn and is_new(sentence):
             splits["unseen"].append(sentence)
@@ -347,11 +368,11 @@ def describe(corpus: Corpus, splits: dict[str, list[str]]) -> str:
 
 
 def render() -> dict[Path, str]:
-    """Make the text of every file of both corpora."""
+    """Make the text of every file of all corpora."""
     files = {}
     for corpus in CORPORA:
         folder = DATA / corpus.folder
-        splits = make_splits(Grammar.read(folder / "grammar.txt"), corpus.language)
+        splits = make_splits(Grammar.read(folder / "grammar.txt"), corpus)
         for split, sentences in splits.items():
             files[folder / f"{split}.brackets"] = "".join(f"{sentence}\n" for sentence in sentences)
         files[folder / "README.md"] = describe(corpus, splits)
@@ -360,9 +381,7 @@ def render() -> dict[Path, str]:
 
 def main() -> int:
     """Write the files, or check them."""
-    parser = argparse.ArgumentParser(
-        description="Write data/taipei and data/taipei_zh from their grammars."
-    )
+    parser = argparse.ArgumentParser(description="Write the corpora in data from their grammars.")
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 if a file would change"
     )

@@ -28,7 +28,7 @@ from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.tokenizers import TOKENIZERS, Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("", "docs", "data/taipei", "data/taipei_zh", "benchmarks", "configs")
+FOLDERS = ("", "docs", "data/taipei", "data/taipei_hard", "data/taipei_zh", "benchmarks", "configs")
 PAGES = sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))
 FENCE = re.compile(r"^ *```([^\n]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(

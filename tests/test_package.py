@@ -20,7 +20,7 @@ import slotfill
 from slotfill.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parent.parent
-CORPORA = ("taipei", "taipei_zh")
+CORPORA = ("taipei", "taipei_hard", "taipei_zh")
 ALL_EXTRAS = ("", *dict.fromkeys(EXTRAS.values()), "docs", "test", "dev")
 SPLITS = ("train", "valid", "test", "pairs", "unseen")
 
