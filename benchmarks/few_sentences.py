@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from itertools import product
@@ -25,13 +25,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from fixtures import CORPORA, ROOM, log, peer_command
+from fixtures import CORPORA, ROOT, log, peer_command
 from score import score
 
 import slotfill
-from slotfill.config.models import DataConfig
-from slotfill.data.schemes import slots_to_tags
-from slotfill.data.splits import read_split
+
+sys.path.insert(0, str(ROOT / "scripts"))
+from samples import write_sample
 
 TARGET = Path(__file__).with_suffix(".jsonl")
 
@@ -77,7 +77,7 @@ def read_scores() -> dict[Job, dict[str, Any]]:
 def measure(job: Job) -> None:
     """Train a system on the sentences of a job, and add its test F1 to the scores."""
     log(f"training {' '.join(map(str, job))}")
-    folder = write_sample(job)
+    folder = write_sample(job.corpus, job.sentences, job.draw)
     began = sum(os.times()[:4])
     with TemporaryDirectory() as room:
         if job.system in CONFIGS:
@@ -95,30 +95,9 @@ def measure(job: Job) -> None:
         file.write(f"{json.dumps(row)}\n")
 
 
-def write_sample(job: Job) -> Path:
-    """Write the training sentences of a job and the complete test set; return their folder."""
-    folder = ROOM / "few_sentences" / f"{job.corpus}-{job.sentences}-draw{job.draw}"
-    folder.mkdir(parents=True, exist_ok=True)
-    data = DataConfig(path=str(CORPORA[job.corpus]), tokenizer="whitespace")
-    for split in ("train", "test"):
-        sentences = read_split(data, split).sentences
-        if split == "train":
-            # Up to 1,000 of as many as these corpora have, the smaller sample begins the larger.
-            sentences = random.Random(job.draw).sample(sentences, job.sentences)
-        blocks = []
-        for each in sentences:
-            tags = slots_to_tags(each.slots or [], len(each.tokens), "iob2")
-            rows = zip(each.tokens, tags, strict=True)
-            blocks.append("".join(f"{token}\t{tag}\n" for token, tag in rows))
-        (folder / f"{split}.conll").write_text("\n".join(blocks), encoding="utf-8")
-    return folder
-
-
 def train_peer(peer: str, folder: Path, room: Path) -> float:
     """Train a peer on the sentences in `folder`, and return its test F1."""
     shutil.copytree(folder, room, dirs_exist_ok=True)
-    # spaCy selects the step on these sentences, since there are no others.
-    shutil.copy(room / "train.conll", room / "valid.conll")
     blocks = (room / "test.conll").read_text(encoding="utf-8").strip().split("\n\n")
     lines = [" ".join(row.split("\t")[0] for row in block.split("\n")) for block in blocks]
     (room / "test.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -1,12 +1,12 @@
 """Train taggers with and without generated sentences, and write docs/generation.md.
 
-    python scripts/make_generation.py                                  every set
+    python scripts/make_generation.py                                  every sample
     python scripts/make_generation.py --only snips-100 --ways vrnn     one of them
-    python scripts/make_generation.py --page                           the page alone, from the runs
+    python scripts/make_generation.py --page                           the page alone
 
-The sentences are those of scripts/make_defaults.py. A generator of each kind is trained on those of
-a set with seed 1, and taggers on them and what it generates. Runs are kept in runs/generation and
-not trained again.
+A generator of each kind is trained on a sample of few_sentences.md with seed 1, and taggers on the
+sample and what it generates. Results are kept in docs/generation.json and not measured again; the
+taggers on the sample alone are those of benchmarks/few_sentences.jsonl.
 """
 
 from __future__ import annotations
@@ -16,66 +16,91 @@ import json
 import random
 import statistics
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from make_defaults import ROOM, SETS, tag_tokens, write
-from make_results import ROOT, machine, spread, table
+from make_few_sentences import SCORES
+from make_results import CORPORA, ROOT, machine, spread, table
+from measured import BILSTM_CRF, record
+from samples import write_conll, write_sample
 
 from slotfill.config.builtin import compose_config
 from slotfill.config.registry import GENERATORS
 from slotfill.data.sentence import Sentence
-from slotfill.data.splits import read_split
+from slotfill.data.splits import read_split, split_names
+from slotfill.runs.environment import environment
 from slotfill.runs.folder import RunFolder
-from slotfill.runs.generate import generate
+from slotfill.runs.generate import generate, read_labelled
 from slotfill.runs.load import load_generator
-from slotfill.runs.train import train
+from slotfill.runs.train import TrainResult, train
 
-RUNS = ROOT / "runs" / "generation"
 PAGE = ROOT / "docs" / "generation.md"
+RESULTS = ROOT / "docs" / "generation.json"
 TEXT = Path(__file__).with_name("generation.md")
+COMMAND = "python scripts/make_generation.py"
 NUMBERS = {100: 200, 1000: 1000}
 """How many sentences are generated from so many."""
-SEEDS = {100: (1, 2, 3), 1000: (1,)}
-NAMES = [f"{corpus}-{number}" for number in NUMBERS for corpus in ("mit_restaurant", "snips")]
-WAYS = ("none", "copies", *GENERATORS.names())
-"""What is added: nothing, as many copies of training sentences drawn at random, or samples."""
+SEEDS = {100: (1, 2), 1000: (1,)}
+WAYS = {100: ("copies", *GENERATORS.names()), 1000: ("copies", "recurrent")}
+"""What is added: as many copies of training sentences drawn at random, or samples."""
+SAMPLES = {
+    f"{corpus}-{number}": (corpus, number)
+    for number in NUMBERS
+    for corpus in ("mit_restaurant", "snips")
+}
 
 
-def fit(out: Path, config: dict[str, Any], seed: int) -> None:
-    """Train a config with a seed unless that has been done."""
-    if not out.exists():
-        print(f"training {out.relative_to(RUNS)}", flush=True)
-        _, loaded = compose_config(config, {"train.seed": seed})
-        train(loaded, RunFolder(out))
+def fit(config: dict[str, Any], seed: int, out: Path) -> TrainResult:
+    """Train a config with a seed."""
+    _, loaded = compose_config(config, {"train.seed": seed})
+    return train(loaded, RunFolder(out))
 
 
-def add(name: str, way: str) -> Path:
-    """Write the training sentences of a set and what is added to them; return the file."""
-    file = RUNS / name / f"{way}.jsonl"
-    if way == "none":
-        return ROOM / name / "train.jsonl"
-    if file.exists():
-        return file
-    config = {"data": {"path": str(ROOM / name)}}
-    number = NUMBERS[SETS[name].number]
-    _, loaded = compose_config(config | {"generator": "recurrent"}, {"data.holdout": 0.0})
-    training = read_split(loaded.data, "train").sentences
-    counts: dict[str, Any] = {}
+def measure(results: dict[str, Any], name: str, way: str) -> None:
+    """Train taggers on a sample and what is added to it, unless that is done."""
+    corpus, number = SAMPLES[name]
+    found = results.setdefault(name, {}).setdefault(way, {"f1": {}})
+    seeds = [seed for seed in SEEDS[number] if str(seed) not in found["f1"]]
+    if not seeds:
+        return
+    folder = write_sample(corpus, number)
+    with TemporaryDirectory() as room:
+        added = add(found, {"data": {"path": str(folder)}}, way, NUMBERS[number], Path(room))
+        # What is held out to select the epoch is the same with and without added sentences.
+        _, config = compose_config({"data": {"path": str(folder)}}, {})
+        data = {"test": str(folder / "test.conll")}
+        for split in {"train", "valid"}.intersection(split_names(config.data)):
+            sentences = read_split(config.data, split).sentences
+            sentences = [*sentences, *(added if split == "train" else ())]
+            data[split] = str(write_conll(Path(room, f"{split}.conll"), sentences))
+        for seed in seeds:
+            print(f"training {name} {way} {seed}", flush=True)
+            tagger = fit({"data": data}, seed, Path(room, f"tagger{seed}"))
+            found["f1"][str(seed)] = round(tagger.scores["test"].overall.f1, 3)
+            found["machine"], found["date"] = machine(environment()), str(date.today())
+            RESULTS.write_text(f"{json.dumps(results, indent=1)}\n", encoding="utf-8")
+
+
+def add(
+    found: dict[str, Any], config: dict[str, Any], way: str, number: int, room: Path
+) -> list[Sentence]:
+    """Return `number` sentences to add to those of `config`; note in `found` how they were made."""
     if way == "copies":
-        added = random.Random(1).choices(training, k=number)
-    else:
-        run = RUNS / name / f"generator-{way}"
-        fit(run, config | {"generator": way}, 1)
-        result = generate(load_generator(run), number, 1, training)
-        added = result.sentences
-        counts = {"samples": result.samples, "malformed": result.malformed}
-        counts |= {"of_training": result.of_training, "examples": list(map(mark, added[:3]))}
-    (RUNS / name).mkdir(parents=True, exist_ok=True)
-    file.with_suffix(".json").write_text(json.dumps(counts), encoding="utf-8")
-    rows = [json.dumps(tag_tokens(sentence), ensure_ascii=False) for sentence in training + added]
-    file.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-    return file
+        _, loaded = compose_config(config, {"data.holdout": 0.0})
+        return random.Random(1).choices(read_split(loaded.data, "train").sentences, k=number)
+    print(f"training the generator {way}", flush=True)
+    trained = fit(config | {"generator": way}, 1, room / "generator")
+    run = load_generator(trained.path)
+    result = generate(run, number, 1, read_labelled(run) or ())
+    assert trained.likelihoods is not None
+    likelihood = trained.likelihoods["test"]
+    found["perplexity"], found["elbo"] = round(likelihood.perplexity, 2), round(likelihood.elbo, 2)
+    found |= {"kl": round(likelihood.kl, 2), "samples": result.samples}
+    found |= {"malformed": result.malformed, "copies": result.copies}
+    found["examples"] = list(map(mark, result.sentences[:3]))
+    return result.sentences
 
 
 def mark(sentence: Sentence) -> str:
@@ -84,102 +109,99 @@ def mark(sentence: Sentence) -> str:
     return "".join(f"[{text}]({name})" if name else text for text, name in parts)
 
 
-def measure(name: str, way: str, seed: int) -> None:
-    """Train a tagger of the defaults on a set and what is added, and score it on the test set."""
-    data = {"train": str(add(name, way)), "test": str(ROOM / name / "test.jsonl")}
-    fit(RUNS / name / f"{way}-seed{seed}", {"data": data}, seed)
+def f1(results: dict[str, Any], name: str, way: str) -> dict[int, float]:
+    """Return the F1 of the taggers of a sample by seed; `none` is the sample alone."""
+    corpus, number = SAMPLES[name]
+    if way != "none":
+        by_seed = results.get(name, {}).get(way, {}).get("f1", {})
+        return {int(seed): f1 for seed, f1 in by_seed.items()}
+    jobs = {seed: (corpus, number, 1, "slotfill", seed) for seed in SEEDS[number]}
+    return {seed: SCORES[job]["f1"] for seed, job in jobs.items() if job in SCORES}
 
 
-def read(name: str, run: str, file: str = "scores.json") -> Any:
-    """Return a file of a run, None if it is not trained."""
-    path = RUNS / name / run / file
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+def gains(results: dict[str, Any], name: str, way: str, base: str = "none") -> list[float]:
+    """Return the differences of F1 between two ways, one for each seed that both have."""
+    own, other = f1(results, name, way), f1(results, name, base)
+    return [own[seed] - other[seed] for seed in sorted(own.keys() & other.keys())]
 
 
-def f1(name: str, way: str) -> dict[int, float]:
-    """Return the F1 of the taggers of a set by seed."""
-    runs = {seed: read(name, f"{way}-seed{seed}") for seed in SEEDS[SETS[name].number]}
-    return {seed: run["splits"]["test"]["overall"]["f1"] for seed, run in runs.items() if run}
+def about(name: str) -> str:
+    """Return what a sample is, in words."""
+    corpus, number = SAMPLES[name]
+    return f"{CORPORA[corpus]}, {number:,} sentences"
 
 
-def gain_rows(number: int) -> list[list[str]]:
-    """Return the F1 of each way with `number` sentences, a row each, and the gain."""
+def gain_rows(results: dict[str, Any]) -> list[list[str]]:
+    """Return the F1 of each way with each sample, a row each, and the gain."""
     rows = []
-    for name in NAMES:
-        for way in WAYS:
-            own, plain = f1(name, way), f1(name, "none")
-            if SETS[name].number != number or not own:
-                continue
-            gains = [own[seed] - plain[seed] for seed in own.keys() & plain.keys()]
-            gain = "" if way == "none" or not gains else f"{statistics.mean(gains):+.2f}"
-            each = ", ".join(f"{each:+.1f}" for each in gains) if gain else ""
-            rows.append([SETS[name].about, way, spread([*own.values()]), gain, each])
+    for name, (_, number) in SAMPLES.items():
+        for way in ("none", *WAYS[number]):
+            if own := f1(results, name, way):
+                each = gains(results, name, way) if way != "none" else []
+                mean = f"{statistics.mean(each):+.2f}" if each else ""
+                signed = ", ".join(f"{gain:+.1f}" for gain in each)
+                rows.append([about(name), way, spread([*own.values()]), mean, signed])
     return rows
 
 
-def generator_rows() -> list[list[str]]:
+def generator_rows(results: dict[str, Any]) -> list[list[str]]:
     """Return the likelihoods of the generators, and what they sample."""
     rows = []
-    for name in NAMES:
-        for way in GENERATORS.names():
-            scores, file = read(name, f"generator-{way}"), RUNS / name / f"{way}.json"
-            if scores is None or not file.exists():
-                continue
-            test = scores["splits"]["test"]
-            counts = json.loads(file.read_text(encoding="utf-8"))
-            left_out = (counts["malformed"], counts["of_training"])
-            shares = [f"{count / counts['samples']:.0%}" for count in left_out]
-            perplexity, kl = f"{test['perplexity']:.1f}", f"{test['kl']:.1f}"
-            rows.append([SETS[name].about, way, perplexity, f"{test['elbo']:.1f}", kl, *shares])
+    for name in SAMPLES:
+        for way, found in results.get(name, {}).items():
+            if "perplexity" in found:
+                shares = [found[key] / found["samples"] for key in ("malformed", "copies")]
+                figures = [f"{found[key]:.1f}" for key in ("perplexity", "elbo", "kl")]
+                rows.append([about(name), way, *figures, *(f"{share:.1%}" for share in shares)])
     return rows
 
 
-def answer(number: int) -> str:
+def answer(results: dict[str, Any], number: int) -> str:
     """Return whether generated sentences help with `number` training sentences, in words."""
-    gains, against_copies = [], []
-    for name in NAMES:
-        plain, copies = f1(name, "none"), f1(name, "copies")
-        for way in GENERATORS.names() if SETS[name].number == number else ():
-            own = f1(name, way)
-            gains += [own[seed] - plain[seed] for seed in own.keys() & plain.keys()]
-            against_copies += [own[seed] - copies[seed] for seed in own.keys() & copies.keys()]
-    if not gains:
+    pairs = [
+        (name, way)
+        for name in SAMPLES
+        for way in WAYS[number]
+        if SAMPLES[name][1] == number and way != "copies"
+    ]
+    own = [gain for pair in pairs for gain in gains(results, *pair)]
+    against_copies = [gain for pair in pairs for gain in gains(results, *pair, "copies")]
+    if not own:
         return ""
-    verdict = "Yes" if statistics.mean(gains) > 0.5 and min(gains) > 0 else "No"
-    if verdict == "No" and statistics.mean(gains) > 0.5:
-        verdict = "Not reliably"
-    mean = f"{statistics.mean(gains):+.2f} (from {min(gains):+.1f} to {max(gains):+.1f})"
-    text = f"- **With {number:,} sentences: {verdict.lower()}.** Over corpora, generators and seeds"
+    verdict = "yes" if statistics.mean(own) > 0.5 and min(own) > 0 else "no"
+    if verdict == "no" and statistics.mean(own) > 0.5:
+        verdict = "not reliably"
+    mean = f"{statistics.mean(own):+.2f} (from {min(own):+.1f} to {max(own):+.1f})"
+    text = f"- **With {number:,} sentences: {verdict}.** Over corpora, generators and seeds"
     text += f" the mean gain of F1 is {mean}"
     if against_copies:
-        than_copies = f"{statistics.mean(against_copies):+.2f}"
-        text += f", and {than_copies} against as many copies of training sentences"
+        text += f", and {statistics.mean(against_copies):+.2f} against as many copies of training"
+        text += " sentences"
     return f"{text}."
 
 
-def examples(name: str) -> str:
-    """Return the first sentences of each generator of a set."""
+def examples(results: dict[str, Any], name: str) -> str:
+    """Return the first sentences of each generator of a sample."""
     lines = []
-    for way in GENERATORS.names():
-        file = RUNS / name / f"{way}.json"
-        if file.exists():
-            lines += [f"# {way}", *json.loads(file.read_text(encoding="utf-8"))["examples"]]
+    for way, found in results.get(name, {}).items():
+        if "examples" in found:
+            lines += [f"# {way}", *found["examples"]]
     return "```\n{}\n```".format("\n".join(lines))
 
 
-def page() -> str:
+def page(results: dict[str, Any]) -> str:
     """Return docs/generation.md: the text of scripts/generation.md with the figures."""
-    abouts = [read(name, "none-seed1", "environment.json") for name in NAMES]
-    runs = [about for about in abouts if about]
+    made = [found for ways in results.values() for found in ways.values()]
+    latest = max(made, key=lambda each: str(each["date"]))
     head = ["", "added", "test F1", "gain", "of each seed"]
-    likelihoods = ["", "generator", "perplexity", "ELBO", "KL", "malformed", "of training"]
+    likelihoods = ["", "generator", "perplexity", "ELBO", "KL", "malformed", "copies"]
     text = TEXT.read_text(encoding="utf-8")
     figures = {
-        "ANSWERS": "\n".join(filter(None, map(answer, NUMBERS))),
-        "GAINS": table(head, [row for number in NUMBERS for row in gain_rows(number)]),
-        "LIKELIHOODS": table(likelihoods, generator_rows()),
-        "EXAMPLES": examples(NAMES[1]),
-        "MACHINE": f"{machine(runs[0])}, {max(run['finished'] for run in runs)[:10]}.",
+        "ANSWERS": "\n".join(filter(None, (answer(results, number) for number in NUMBERS))),
+        "GAINS": table(head, gain_rows(results)),
+        "LIKELIHOODS": table(likelihoods, generator_rows(results)),
+        "EXAMPLES": examples(results, "snips-100"),
+        "MACHINE": f"{latest['machine']}, {latest['date']}.",
     }
     for key, value in figures.items():
         text = text.replace(key, value)
@@ -189,18 +211,19 @@ def page() -> str:
 def main(words: Sequence[str] | None = None) -> None:
     """Train what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", choices=NAMES, default=NAMES, help="train these alone")
-    parser.add_argument("--ways", nargs="*", choices=WAYS, default=WAYS, help="add these alone")
+    parser.add_argument("--only", nargs="*", choices=SAMPLES, default=[*SAMPLES])
+    parser.add_argument("--ways", nargs="*", choices=WAYS[100], default=WAYS[100])
     parser.add_argument("--page", action="store_true", help="train nothing")
     args = parser.parse_args(words)
-    names = () if args.page else args.only
-    for name in names:
-        write(name)
-    for seed in max(SEEDS.values()):
-        for name in names:
-            for way in args.ways if seed in SEEDS[SETS[name].number] else ():
-                measure(name, way, seed)
-    PAGE.write_text(page(), encoding="utf-8")
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for name in () if args.page else args.only:
+        for way in args.ways:
+            if way in WAYS[SAMPLES[name][1]]:
+                measure(results, name, way)
+    PAGE.write_text(page(results), encoding="utf-8")
+    if not args.page:
+        depends = (*BILSTM_CRF, "slotfill/model/generators", "slotfill/runs/generate.py")
+        record("docs/generation.md", COMMAND, *depends)
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 

@@ -22,18 +22,15 @@ import random
 import shutil
 import statistics
 import time
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from make_defaults import SHARED, tag_tokens
 from make_results import CORPORA, ROOT, machine, spread, table
+from samples import read_corpus, write_conll
 
 import slotfill
-from slotfill.config.models import DataConfig
 from slotfill.data.sentence import Sentence
-from slotfill.data.splits import read_split
 from slotfill.lab.labelling.ranking import Ranking
 from slotfill.lab.labelling.session import measure_confidence
 from slotfill.runs.continuation import f1_of_names
@@ -55,34 +52,20 @@ RANKED = 2000
 """Of the sentences that are left, so many are ranked, as in `slotfill label`."""
 
 
-def read(corpus: str, split: str) -> list[Sentence]:
-    """Return the sentences of a corpus, tokenized as its files are."""
-    data = DataConfig(path=str(SHARED / corpus), tokenizer="whitespace")
-    return read_split(data, split).sentences
-
-
-def write(path: Path, sentences: Sequence[Sentence]) -> Path:
-    """Write sentences with their tokens and tags."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(tag_tokens(sentence), ensure_ascii=False) + "\n" for sentence in sentences)
-    path.write_text("".join(lines), encoding="utf-8")
-    return path
-
-
 def simulate(corpus: str, seed: int) -> None:
     """Label one corpus in each order, and write F1 by the number of sentences."""
     out = RUNS / f"{corpus}-seed{seed}.json"
     if out.exists():
         return
     start = time.process_time()
-    pool = read(corpus, "train")
-    test = write(ROOM / corpus / "test.jsonl", read(corpus, "test"))
+    pool = read_corpus(corpus, "train")
+    test = write_conll(ROOM / corpus / "test.conll", read_corpus(corpus, "test"))
     folder = ROOM / corpus / f"seed{seed}"
     scores: dict[str, dict[int, float]] = {order: {} for order in ORDERS}
     tokens: dict[str, dict[int, int]] = {order: {} for order in ORDERS}
 
     def train(labelled: list[int]) -> Predictor:
-        sentences = write(folder / "train.jsonl", [pool[index] for index in labelled])
+        sentences = write_conll(folder / "train.conll", [pool[index] for index in labelled])
         data = {"train": str(sentences), "test": str(test), "holdout": 0}
         data |= {"tokenizer": "whitespace"}
         settings: dict[str, Any] = {"data": data, **SMALL, "train": {"seed": seed}}
@@ -145,12 +128,16 @@ def continue_run(corpus: str, seed: int) -> None:
     out = RUNS / f"{corpus}-continued-seed{seed}.json"
     if out.exists():
         return
-    draw, pool, test = random.Random(seed), read(corpus, "train"), read(corpus, "test")
+    draw, pool, test = (
+        random.Random(seed),
+        read_corpus(corpus, "train"),
+        read_corpus(corpus, "test"),
+    )
     old = draw.sample([each for each in pool if not has_new(corpus, each)], 300)
     new = draw.sample([each for each in pool if has_new(corpus, each)], 20)
     folder = ROOM / corpus / f"continued-seed{seed}"
     files = {"old": old, "new": new, "all": old + new}
-    paths = {name: write(folder / f"{name}.jsonl", files[name]) for name in files}
+    paths = {name: write_conll(folder / f"{name}.conll", files[name]) for name in files}
     known = {slot.name for sentence in old for slot in sentence.slots or ()}
     others = {slot.name for sentence in new for slot in sentence.slots or ()} - known
     result: dict[str, Any] = {"environment": environment()}

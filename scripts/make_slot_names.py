@@ -16,9 +16,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-from make_defaults import SHARED, read_corpus
 from make_results import ROOT, machine, table
 from measured import BILSTM_CRF, record
+from samples import SHARED, read_corpus
 
 from slotfill.config.builtin import load_config
 from slotfill.evaluation.evaluate import evaluate
@@ -48,7 +48,7 @@ def measure(slot: str, way: str, seed: int = 1) -> None:
     if file.exists():
         return
     print(f"training {file.stem}", flush=True)
-    corpus = SHARED / "mit_restaurant"
+    corpus = "mit_restaurant"
     without = [
         sentence
         for sentence in read_corpus(corpus, "train")
@@ -56,7 +56,7 @@ def measure(slot: str, way: str, seed: int = 1) -> None:
     ]
     sentences = random.Random(1).sample(without, 100)
     described = {slot: DESCRIPTIONS[slot] if way == "description" else ""}
-    settings = [f"data.path={corpus}", f"train.seed={seed}", *SETTINGS]
+    settings = [f"data.path={SHARED / corpus}", f"train.seed={seed}", *SETTINGS]
     _, config = load_config(None, [*settings, f"data.slots={json.dumps(described)}"])
     trainer = build_trainer(config, {"train": sentences})
     for _ in trainer.train():

@@ -4,8 +4,8 @@
     python scripts/make_unlabelled.py --only atis --seeds 1
     python scripts/make_unlabelled.py --page                  the page alone, from the runs
 
-The labelled sentences are those of scripts/make_defaults.py, the unlabelled ones all others of the
-training split, as text. Results are kept in runs/unlabelled and not measured again.
+The labelled sentences are the first draw of scripts/samples.py, the unlabelled ones all others of
+the training split, as text. Results are kept in runs/unlabelled and not measured again.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import statistics
 from pathlib import Path
 from typing import Any, cast
 
-from make_defaults import SHARED, read_corpus, write
 from make_results import CORPORA, ROOT, machine, spread, table
 from measured import BILSTM_CRF, record
+from samples import read_corpus, write_sample
 
 from slotfill.config.builtin import load_config
+from slotfill.config.models import DataConfig
 from slotfill.data.splits import read_split
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.model.ensemble import Model
@@ -42,15 +43,15 @@ SEEDS = (1, 2, 3)
 
 
 def write_text(corpus: str) -> tuple[Path, Path]:
-    """Write the sentences of a corpus; return the config and the file of unlabelled ones."""
-    folder = write(f"{corpus}-100")
-    labelled = (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
-    known = {" ".join(json.loads(line)["tokens"]) for line in labelled}
-    sentences = [" ".join(each.tokens) for each in read_corpus(SHARED / corpus, "train")]
+    """Write sentences of a corpus; return the folder of labelled ones, the file of the others."""
+    folder = write_sample(corpus, 100)
+    labelled = read_split(DataConfig(path=str(folder)), "train").sentences
+    known = {tuple(sentence.tokens) for sentence in labelled}
+    tokens = [sentence.tokens for sentence in read_corpus(corpus, "train")]
     text = folder / "text.txt"
-    lines = [f"{sentence}\n" for sentence in sentences if sentence not in known]
+    lines = [" ".join(each) + "\n" for each in tokens if tuple(each) not in known]
     text.write_text("".join(lines), encoding="utf-8")
-    return folder / "config.yaml", text
+    return folder, text
 
 
 def train(corpus: str, way: str, seed: int) -> None:
@@ -62,13 +63,14 @@ def train(corpus: str, way: str, seed: int) -> None:
     if file.exists():
         return
     print(f"training {file.stem}", flush=True)
-    config_file, text = write_text(corpus)
+    folder, text = write_text(corpus)
     epochs = 0
     if "EPOCHS" in str(WAYS[way]):
         other = read(corpus, "", seed)
         epochs = math.ceil(sum(other["steps"]) / other["steps_of_epoch"])
     changes = [each.replace("TEXT", str(text)).replace("EPOCHS", str(epochs)) for each in WAYS[way]]
-    _, config = load_config(str(config_file), [f"train.seed={seed}", *changes], need_data=True)
+    settings = [f"data.path={folder}", f"train.seed={seed}", *changes]
+    _, config = load_config(None, settings, need_data=True)
     splits = {split: read_split(config.data, split).sentences for split in ("train", "test")}
     trainer = build_trainer(config, splits)
     found: dict[str, Any] = {"f1": [], "steps": [], "steps_of_epoch": trainer.steps}

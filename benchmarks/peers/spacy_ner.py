@@ -6,7 +6,7 @@
 
 PYTHON is that of the environment that environment.py makes. Training is `spacy train` of the config
 that `spacy init config --pipeline ner --optimize efficiency` gives, unchanged but for a tokenizer
-that splits at spaces.
+that splits at spaces. Without valid, it ends after 1,000 steps, and the last model is kept.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from spacy.tokens import Doc, DocBin
 from spacy.tokens import Span as Entity
 from spacy.vocab import Vocab
 from worker import Span, corpus, main, spans
+
+STEPS = 1000
+"""Of training without sentences that could select a step, as many as slotfill's."""
 
 
 class SpaceTokenizer:
@@ -59,7 +62,7 @@ def save(folder: Path, split: str, path: Path) -> None:
 
 
 def train(folder: Path, model: Path) -> dict[str, Any]:
-    """Train on the corpus `folder` and save the model that is best on valid to `model`."""
+    """Train on the corpus `folder` and save the model, the best one on valid, to `model`."""
     from spacy.cli.init_config import init_config
     from spacy.training.initialize import init_nlp
     from spacy.training.loop import train as run
@@ -67,12 +70,16 @@ def train(folder: Path, model: Path) -> dict[str, Any]:
     with TemporaryDirectory() as room:
         config = init_config(lang="en", pipeline=["ner"], optimize="efficiency", gpu=False)
         config["nlp"]["tokenizer"] = {"@tokenizers": "spaces"}
-        for split, name in (("train", "train"), ("valid", "dev")):
+        has_valid = any(folder.glob("valid*"))
+        for split, name in (("train", "train"), ("valid" if has_valid else "train", "dev")):
             save(folder, split, Path(room, f"{name}.spacy"))
             config["paths"][name] = str(Path(room, f"{name}.spacy"))
+        if not has_valid:
+            config["training"] |= {"max_steps": STEPS, "eval_frequency": STEPS, "patience": 0}
         nlp = init_nlp(config)
         run(nlp, Path(room), stdout=sys.stderr)
-        shutil.copytree(Path(room, "model-best"), model, dirs_exist_ok=True)
+        kept = "model-best" if has_valid else "model-last"
+        shutil.copytree(Path(room, kept), model, dirs_exist_ok=True)
     best = spacy.load(model).meta["performance"]
     return {
         "peer": "spaCy efficiency",

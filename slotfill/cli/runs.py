@@ -274,13 +274,13 @@ def generate(
     """Write new labelled sentences that a generator samples, all different.
 
     The run is of a config with a generator, as `generator: recurrent`. Malformed samples and
-    sentences of training are left out.
+    copies of sentences of train and valid are left out.
     """
     from slotfill.cli.configs import parse_format
     from slotfill.data.corpus import write_sentences
     from slotfill.data.detection import build_format, format_from_suffix
     from slotfill.runs.generate import generate as sample
-    from slotfill.runs.generate import read_training_sentences
+    from slotfill.runs.generate import read_labelled
     from slotfill.runs.load import load_generator
 
     part = parse_format(format)
@@ -292,10 +292,10 @@ def generate(
     elif out.exists():
         raise UsageError(f"{out}: exists, and nothing is overwritten; choose another --out")
     loaded = load_generator(run, device)
-    training = read_training_sentences(loaded)
-    if training is None:
-        echo_errors("the training sentences are gone, so generated ones like them are not left out")
-    result = sample(loaded, sentences, seed, training or ())
+    labelled = read_labelled(loaded)
+    if labelled is None:
+        echo_errors("the training sentences are gone, so copies of them are not left out")
+    result = sample(loaded, sentences, seed, labelled or ())
     if out is None:
         for text in writer.join(writer.render(s, scheme="iob2") for s in result.sentences):
             write_data(text)
@@ -304,7 +304,8 @@ def generate(
     echo(
         f"{out or 'standard output'}: {format_count(len(result.sentences), 'sentence')} of"
         f" {format_count(result.samples, 'sample')}; left out: {result.malformed:,} malformed,"
-        f" {result.of_training:,} of training, {result.repeated:,} repeated",
+        f" {result.copies:,} ({result.copies / result.samples:.0%}) copied from train or valid,"
+        f" {result.repeated:,} repeated",
         err=out is None,
     )
     if len(result.sentences) < sentences:

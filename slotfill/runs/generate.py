@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from slotfill.data.sentence import Sentence
-from slotfill.data.splits import read_split
+from slotfill.data.splits import read_split, split_names
 from slotfill.errors import SlotfillError
 from slotfill.runs.load import GeneratorRun
 
@@ -22,24 +22,24 @@ class Generated:
     sentences: list[Sentence] = field(default_factory=list)
     malformed: int = 0
     """Samples that are no labelled sentence, see `Linearization.decode`."""
-    of_training: int = 0
-    """Sentences with the tokens of a training sentence."""
+    copies: int = 0
+    """Sentences with the tokens of a labelled one."""
     repeated: int = 0
     """Sentences with the tokens of an earlier sample."""
 
     @property
     def samples(self) -> int:
         """The number of samples that were drawn."""
-        return len(self.sentences) + self.malformed + self.of_training + self.repeated
+        return len(self.sentences) + self.malformed + self.copies + self.repeated
 
 
-def generate(run: GeneratorRun, number: int, seed: int, training: Iterable[Sentence]) -> Generated:
-    """Return `number` different sentences that are not in `training`.
+def generate(run: GeneratorRun, number: int, seed: int, labelled: Iterable[Sentence]) -> Generated:
+    """Return `number` different sentences that are not in `labelled`.
 
     They are fewer if the generator has few others. The same seed gives the same sentences, of which
     more begin with those of a smaller `number`.
     """
-    known = {tuple(sentence.tokens) for sentence in training}
+    known = {tuple(sentence.tokens) for sentence in labelled}
     seen: set[tuple[str, ...]] = set()
     result = Generated()
     samples = run.generator.sample(seed)
@@ -48,7 +48,7 @@ def generate(run: GeneratorRun, number: int, seed: int, training: Iterable[Sente
         if sentence is None:
             result.malformed += 1
         elif (tokens := tuple(sentence.tokens)) in known:
-            result.of_training += 1
+            result.copies += 1
         elif tokens in seen:
             result.repeated += 1
         else:
@@ -57,8 +57,11 @@ def generate(run: GeneratorRun, number: int, seed: int, training: Iterable[Sente
     return result
 
 
-def read_training_sentences(run: GeneratorRun) -> list[Sentence] | None:
-    """Return the training sentences of `run`; None if they are gone or cannot be read."""
+def read_labelled(run: GeneratorRun) -> list[Sentence] | None:
+    """Return the sentences of train and of valid, held out or not; None if they cannot be read."""
+    data, tokenizer = run.config.data, run.vocab.tokenizer
     with suppress(SlotfillError):
-        return read_split(run.config.data, "train", tokenizer=run.vocab.tokenizer).sentences
+        splits = {"train", "valid"}.intersection(split_names(data))
+        read = [read_split(data, split, tokenizer=tokenizer).sentences for split in splits]
+        return [sentence for sentences in read for sentence in sentences]
     return None

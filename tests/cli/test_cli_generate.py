@@ -10,6 +10,8 @@ import pytest
 
 import slotfill
 from slotfill.errors import ConfigError, UsageError
+from slotfill.runs.generate import read_labelled
+from slotfill.runs.load import load_generator
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +37,7 @@ def test_generated_sentences_are_new_and_labelled(generator, corpus, cli, tmp_pa
     assert not {*tokens} & {tuple(sentence.tokens) for sentence in training}
     assert {slot.name for s in sentences for slot in s.slots} == {"origin", "destination"}
     assert done.out.startswith(f"{tmp_path / 'new.brackets'}: 20 sentences of ")
-    assert " malformed, " in done.out and " of training, " in done.out
+    assert " malformed, " in done.out and "%) copied from train or valid, " in done.out
 
 
 def test_the_seed_determines_the_sentences_and_fewer_are_the_first(generator, cli):
@@ -167,10 +169,15 @@ def test_a_generator_without_held_out_sentences(desk, cli):
     assert done.out.endswith("\n  slotfill generate run --sentences 100\n")
 
 
-def test_sentences_of_a_run_whose_training_sentences_are_gone(desk, cli):
-    Path("mine.brackets").write_text("to [Oslo](city)\nto [Lima](city)\n" * 5, encoding="utf-8")
+def test_sentences_held_out_are_left_out_unless_all_are_gone(desk, cli):
+    lines = [f"to [Oslo](city) by train {number}\n" for number in range(10)]
+    Path("mine.brackets").write_text("".join(lines), encoding="utf-8")
     settings = ["data.train=mine.brackets", "generator=recurrent", "train.epochs=1"]
     assert cli("train", *settings, "generator.hidden_size=8", "--out", "run").code == 0
+    labelled = read_labelled(load_generator(Path("run")))
+    assert {sentence.text for sentence in labelled} == {
+        sentence.text for sentence in slotfill.read("mine.brackets")
+    }
     Path("mine.brackets").unlink()
     done = cli("generate", "run", "--sentences", 2)
     assert done.code == 0
