@@ -122,7 +122,7 @@ def describe_value(error: Any) -> str:
         return "is needed and not given"
     if kind == "literal_error":
         words = context["expected"].replace(" or ", ", ").split(", ")
-        allowed = [word.strip("'") for word in words]
+        allowed = [word.strip("'") if word.startswith("'") else word.lower() for word in words]
         return f"unknown value {value}{did_you_mean(str(error['input']), allowed)}"
     if kind == "float_type" and str(error["input"]).lower().lstrip("+-") in ("nan", "inf"):
         kind = "finite_number"

@@ -375,7 +375,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         [],
         [
             "3: encoder.cell.peepholes: unknown value 'al'; did you mean 'all'? (allowed: all,"
-            " none, or a list)"
+            " none, previous, or a list)"
         ],
     ),
     (

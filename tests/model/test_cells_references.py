@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cell_cases import FUNCTIONS, HIDDEN, LENGTHS, batch, both_ways, build_encoder, sigmoid
+import torch
+from cell_cases import (
+    FUNCTIONS,
+    HIDDEN,
+    LENGTHS,
+    Weights,
+    batch,
+    both_ways,
+    build_encoder,
+    sigmoid,
+)
 from part_cases import label
 
 from slotfill.config.registry import CELLS
@@ -120,6 +130,28 @@ def test_matches_equations(equations, options, size):
         )
         np.testing.assert_allclose(row[:length], expected, atol=1e-12, rtol=1e-12)
         assert (row[length:] == 0).all()
+
+
+def test_gru_of_ng_has_the_opposite_sign_of_update():
+    """In his notation: one matrix for [c, x] per gate, and an update gate that writes at 1."""
+    encoder, (xs, _) = build_encoder({"name": "gru", "reset": "before"}, 3), batch(3)
+    w = Weights(encoder.layers[0], 0)
+    weights = [
+        np.concatenate(pair).T
+        for pair in zip(w("recurrent_weight", 3), w("input_weight", 3), strict=True)
+    ]
+    W_r, W_u, W_c = weights
+    b_r, b_u, b_c = (bias[0] for bias in w("bias", 3))
+    c, x = np.zeros(HIDDEN), xs[0].numpy()
+    outputs = []
+    for x_t in x:
+        c_x = np.concatenate([c, x_t])
+        relevance, update = sigmoid(W_r @ c_x + b_r), sigmoid(-W_u @ c_x - b_u)
+        candidate = np.tanh(W_c @ np.concatenate([relevance * c, x_t]) + b_c)
+        c = update * candidate + (1 - update) * c
+        outputs.append(c)
+    actual = encoder(xs[:1], torch.tensor([len(x)]))[0, :, :HIDDEN].detach().numpy()
+    np.testing.assert_allclose(actual, outputs, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["mut1", "mut2"])

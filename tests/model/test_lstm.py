@@ -36,6 +36,9 @@ MORE = {
     "coupled, no output gate, gate recurrence": {
         "coupled": True, "output_gate": False, "gate_recurrence": True,
     },
+    "as Ng": {
+        "relevance_gate": "before", "peepholes": "previous", "output_activation": "linear",
+    },
     "no gates": {"input_gate": False, "forget_gate": False, "output_gate": False},
 }  # fmt: skip
 
@@ -173,10 +176,14 @@ def naive(cell, x, direction, options):
         i, f, r = gate("input", c), gate("forget", c), gate("relevance", c)
         if options.get("coupled"):
             f = 1 - i
-        g = x_t @ w["candidate"] + r * (h @ u["candidate"]) + b["candidate"][0]
+        if options.get("relevance_gate") == "before":
+            seen = (r * h) @ u["candidate"]
+        else:
+            seen = r * (h @ u["candidate"])
+        g = x_t @ w["candidate"] + seen + b["candidate"][0]
         g = ACTIVATIONS[options.get("input_activation", "tanh")](g)
-        c = f * c + i * g
-        o = gate("output", c)
+        previous, c = c, f * c + i * g
+        o = gate("output", previous if options.get("peepholes") == "previous" else c)
         h = o * ACTIVATIONS[options.get("output_activation", "tanh")](c)
         values = {"input": i, "forget": f, "output": o}
         before = {name: values[name] for name in recurrent}
@@ -202,6 +209,29 @@ def test_matches_equations(options):
             np.testing.assert_allclose(
                 outputs[direction, :, sentence].detach().numpy(), expected, atol=1e-12
             )
+
+
+def test_matches_the_equations_of_ng():
+    """In his notation: one matrix for [a, x] per gate, peepholes, relevance gate and a = o * c."""
+    cell, x = lstm(MORE["as Ng"], directions=1)
+    parts = [blocks(cell, weight[0]) for weight in (cell.recurrent_weight, cell.input_weight)]
+    W = {name: np.concatenate([part[name] for part in parts]).T for name in cell.gates}
+    b = {name: value[0] for name, value in blocks(cell, cell.bias[0]).items()}
+    p = {name: weight[0, 0].detach().numpy() for name, weight in cell.peepholes.items()}
+    sigmoid = ACTIVATIONS["sigmoid"]
+    a, c, outputs = np.zeros(HIDDEN), np.zeros(HIDDEN), []
+    for x_t in x[0, :, 0].numpy():
+        a_x = np.concatenate([a, x_t])
+        update, forget, output = (
+            sigmoid(W[name] @ a_x + p[name] * c + b[name]) for name in ("input", "forget", "output")
+        )
+        relevance = sigmoid(W["relevance"] @ a_x + b["relevance"])
+        candidate = np.tanh(W["candidate"] @ np.concatenate([relevance * a, x_t]) + b["candidate"])
+        c = update * candidate + forget * c
+        a = output * c
+        outputs.append(a)
+    actual = run_cell(cell, x)[0][0, :, 0].detach().numpy()
+    np.testing.assert_allclose(actual, outputs, atol=1e-12)
 
 
 @pytest.mark.parametrize("options", [*GREFF.values(), *MORE.values()], ids=[*GREFF, *MORE])

@@ -6,7 +6,12 @@
     n    = tanh(x_t W_n + b_n + h_{t-1} U_n)                 reset: none, without r
     h_t  = (1 - z) * n + z * h_{t-1}
 
-Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", eq. 5-8
+Here z = 1 keeps the old state, as published and as in torch. Where z = 1 writes the new one, as in
+the notation of Olah and of Ng, the weights of z have the opposite sign. Olah's r and Ng's relevance
+gate Γr are `reset: before`; Ng's simplified GRU is `reset: none`.
+
+Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", eq. 5-8; Olah
+2015, "Understanding LSTM Networks"; Ng, "Sequence Models" (Coursera), week 1
 """
 
 from typing import ClassVar, Literal

@@ -7,14 +7,19 @@
     o   = sigmoid(x_t W_o + h_{t-1} U_o + p_o * c_t + b_o)
     h_t = o * b(c_t)
 
-Peepholes p, one weight per memory cell, are optional. So is the relevance gate r, computed like i
-without peephole; by default r is 1. A gate that is disabled is 1. With gate recurrence, the
-previous i, f and o are concatenated, multiplied by one more matrix and added to the
+Peepholes p, one weight per memory cell, are optional; if they are `previous`, o too sees c_{t-1}.
+So is the relevance gate r, computed like i without peephole; by default r is 1. If it is `before`,
+it is applied before the product, (r * h_{t-1}) U_g. A gate that is disabled is 1. With gate
+recurrence, the previous i, f and o are concatenated, multiplied by one more matrix and added to the
 pre-activations of i, f and o. The activations a and b are tanh by default.
+
+The default is the LSTM that Olah draws. Ng calls i the update gate Γu, and h_t a<t>; his a = Γo * c
+is `output_activation: linear`, his peepholes are `peepholes: previous`, and his relevance gate is
+`relevance_gate: before`.
 
 Source: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; forget gate: Gers, Schmidhuber &
 Cummins 2000; peepholes: Gers & Schmidhuber 2000; variants: Greff et al. 2015, "LSTM: A Search Space
-Odyssey"
+Odyssey"; Olah 2015, "Understanding LSTM Networks"; Ng, "Sequence Models" (Coursera), week 1
 """
 
 from itertools import compress
@@ -39,12 +44,14 @@ class LSTM(Cell):
 
     forget_bias: initial bias of the forget gate; at 1 the cell remembers by default (Jozefowicz et
         al. 2015, section 2.2).
-    peepholes: gates with a peephole; the input and forget gates see c_{t-1}, the output gate c_t.
+    peepholes: gates with a peephole; the input and forget gates see c_{t-1}, the output gate c_t
+        (Gers); with `previous` all gates have one and see c_{t-1} (Ng).
     coupled: couple the forget gate to the input gate, f = 1 - i.
     input_gate: have an input gate.
     forget_gate: have a forget gate.
     output_gate: have an output gate.
-    relevance_gate: gate what the candidate sees of h_{t-1}, like a GRU's reset gate.
+    relevance_gate: gate what the candidate sees of h_{t-1}, like a GRU's reset gate: true after the
+        recurrent product, `before` as Ng does.
     gate_recurrence: the gates see the gates of the previous step.
     input_activation: the activation a of the candidate.
     output_activation: the activation b of the memory.
@@ -57,12 +64,13 @@ class LSTM(Cell):
         directions: int = 1,
         *,
         forget_bias: float = 1.0,
-        peepholes: Literal["none", "all"] | list[Literal["input", "forget", "output"]] = "none",
+        peepholes: Literal["none", "all", "previous"]
+        | list[Literal["input", "forget", "output"]] = "none",
         coupled: bool = False,
         input_gate: bool = True,
         forget_gate: bool = True,
         output_gate: bool = True,
-        relevance_gate: bool = False,
+        relevance_gate: Literal[False, True, "before"] = False,
         gate_recurrence: bool = False,
         input_activation: Literal["tanh", "sigmoid", "relu", "linear"] = "tanh",
         output_activation: Literal["tanh", "sigmoid", "relu", "linear"] = "tanh",
@@ -75,7 +83,7 @@ class LSTM(Cell):
             raise ConfigError("needs at least one gate", key="gate_recurrence")
         peephole_gates: set[str] = set()
         if peepholes != "none":
-            peephole_gates = set(gates if peepholes == "all" else peepholes)
+            peephole_gates = set(peepholes if isinstance(peepholes, list) else gates)
         if absent := peephole_gates - set(gates):
             raise ConfigError(
                 f"there is no {min(absent)} gate here (there are: {', '.join(gates)})",
@@ -84,6 +92,8 @@ class LSTM(Cell):
         self.gates = (*gates, *(["relevance"] if relevance_gate else []), "candidate")
         super().__init__(input_size, hidden_size, directions)
         self.coupled = coupled
+        self.relevance_gate = relevance_gate
+        self.output_sees_new_memory = bool(peephole_gates) and peepholes != "previous"
         self.input_activation = input_activation
         self.output_activation = output_activation
         self.peepholes = nn.ParameterDict(
@@ -117,11 +127,15 @@ class LSTM(Cell):
         gates: dict[str, Tensor] = {}
         if self.peepholes:
             inputs = dict(zip(names, x.split(size, dim=2), strict=True))
-            gates = {name: self._gate(name, inputs[name], c) for name in names if name != "output"}
+            first = [name for name in names if name != "output" or not self.output_sees_new_memory]
+            gates = {name: self._gate(name, inputs[name], c) for name in first}
         elif names:
             # No gate depends on the memory, so one call computes them all.
             gates = dict(zip(names, x.sigmoid().split(size, dim=2), strict=True))
-        if "relevance" in gates:
+        if self.relevance_gate == "before":
+            relevant = gates["relevance"] * h
+            g = torch.baddbmm(projected[..., -size:], relevant, self.recurrent_weight[..., -size:])
+        elif self.relevance_gate:
             # Interpolate from the candidate without h_{t-1} to the one with it.
             g = torch.lerp(projected[..., -size:], g, gates["relevance"])
         g = apply_activation(self.input_activation, g)
@@ -133,7 +147,7 @@ class LSTM(Cell):
             if "forget" in gates:
                 c = gates["forget"] * c
             c = torch.addcmul(c, gates["input"], g) if "input" in gates else c + g
-        if self.peepholes and "output" in names:
+        if self.output_sees_new_memory and "output" in names:
             gates["output"] = self._gate("output", inputs["output"], c)
         h = apply_activation(self.output_activation, c)
         if "output" in gates:
@@ -166,11 +180,15 @@ class LSTM(Cell):
         return h
 
     def onnx_operator(self) -> OnnxRecurrentOp | None:
-        """Return the operator LSTM; it has three gates, no other and no linear activation."""
+        """Return the operator LSTM; it has three gates, no other and no linear activation.
+
+        The peephole of its output gate sees the new memory.
+        """
         needed = {"input", "output"} if self.coupled else {"input", "forget", "output"}
         activations = (self.input_activation, self.output_activation)
         has_other_gates = set(self.gates) != needed | {"candidate"} or self.gate_recurrence_size
-        if has_other_gates or "linear" in activations:
+        other_peepholes = self.peepholes and not self.output_sees_new_memory
+        if has_other_gates or other_peepholes or "linear" in activations:
             return None
         indices = {gate: index for index, gate in enumerate(self.gates)}
         order = ("input", "output", "forget")
