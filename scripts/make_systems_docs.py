@@ -202,10 +202,10 @@ def part_page(registry: Registry, name: str, lab: Lab) -> str:
             f"```yaml\n{yaml}```",
         ]
     if mine:
-        rows = [[system, *lab.row(system)] for system in mine]
+        rows = [[system, *lab.row(system)] for system in mine if system in lab.configs]
         sections += [
-            table(["system", *HEAD], rows),
-            "What the columns mean: [systems.md](../systems.md).",
+            table(["system", *HEAD], rows) if rows else "It is not compared yet.",
+            "What the columns mean: [systems.md](../systems.md)." if rows else "",
         ]
     return "\n\n".join(filter(None, sections)) + "\n"
 
@@ -414,8 +414,12 @@ def page(lab: Lab) -> str:
         for system in about
     )
     rows = [
-        [f"[{system}](systems/{part}.md)", *lab.row(system)] for system, (_, part) in about.items()
+        [f"[{system}](systems/{part}.md)", *lab.row(system)]
+        for system, (_, part) in about.items()
+        if system in lab.configs
     ]
+    missing = [system for system in about if system not in lab.configs]
+    not_compared = f"Not compared yet: {', '.join(missing)}.\n\n" if missing else ""
     seeds = ", ".join(map(str, lab.all["seeds"]))
     verdicts = "\n".join(
         f"- **{claim}** {'It holds here' if holds else 'It does not hold here'}. {evidence}"
@@ -457,7 +461,7 @@ tokens/s: prediction of the ATIS test set, one thread, median of the seeds.
 
 {table(["system", *HEAD], rows)}
 
-Machine: {environment["processors"]} processors, {environment["platform"]};
+{not_compared}Machine: {environment["processors"]} processors, {environment["platform"]};
 Python {environment["python"]}, {versions}.
 {lab.all["date"][:10]}.
 

@@ -31,15 +31,17 @@ from slotfill.model.encoders.base import Encoder
 from slotfill.model.generators.base import Gaussian, GaussianLayer, Generator, Recurrence, Terms
 from slotfill.model.intents.base import IntentHead
 from slotfill.model.layers import LockedDropout, padding_mask
+from slotfill.model.linear_recurrence import LinearCell, linear_scan
 from slotfill.model.recurrence import scan
 from slotfill.model.taggers.base import Tagger
 from slotfill.training.loggers.base import Logger
 
 # The base classes, the option types, and what parts build on.
-__all__ = ["Cell", "Embedding", "Encoder", "Format", "Generator", "IntentHead", "Logger", "Tagger"]
+__all__ = ["Cell", "Embedding", "Encoder", "Format", "Generator", "IntentHead", "LinearCell"]
+__all__ += ["Logger", "Tagger"]
 __all__ += ["CellPart", "Count", "Depth", "DepthOrZero", "FilePath", "FolderOrName"]
 __all__ += ["Fraction", "NonNegative", "Positive", "Size"]
 __all__ += ["ConfigError", "DataError", "Sentence", "Slot", "Vocab"]
 __all__ += ["Gaussian", "GaussianLayer", "LockedDropout", "OnnxRecurrentOp", "Recurrence"]
 __all__ += ["State", "Terms"]
-__all__ += ["apply_activation", "padding_mask", "scan", "xavier_parameter"]
+__all__ += ["apply_activation", "linear_scan", "padding_mask", "scan", "xavier_parameter"]

@@ -7,6 +7,7 @@ returns several tensors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -244,6 +245,7 @@ _COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "linear": lambda x, w, bias=None: x @ w.T if bias is None else x @ w.T + bias,
     # torch uses b - (1 - w) * (b - a) where w > 0.5, which differs by rounding only.
     "lerp": lambda a, b, weight: a + weight * (b - a),
+    "gelu": lambda x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2))),
     "masked_fill": lambda x, mask, value: torch.where(mask, value, x),
     "flatten": lambda x, start_dim=0, end_dim=-1: x.reshape(
         *x.shape[:start_dim], -1, *x.shape[end_dim % x.dim() + 1 :]

@@ -105,7 +105,9 @@ def run_cell(cell: Cell, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """
     returns_state = cell.takes_lower_memory or cell.has_kl_term
     if cell.activations is None and not returns_state:
-        outputs = run_torch_layer(cell, x) if x.is_cuda else cell.forward_sequence(x)
+        outputs = run_torch_layer(cell, x) if x.is_cuda else None
+        if outputs is None:
+            outputs = cell.forward_sequence(x)
         if outputs is not None:
             return outputs, None
     projected = cell.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3])

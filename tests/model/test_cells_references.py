@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +100,78 @@ def mut3(w, xs):
         yield h
 
 
+def candidates(p, kind):
+    return np.where(p >= 0, p + 0.5, sigmoid(p)) if kind == "positive" else p
+
+
+def mingru(w, xs, candidate="linear"):
+    h = np.zeros(HIDDEN)
+    for x in xs:
+        z, n = np.split(x @ w("input_weight") + w("bias")[0], 2)
+        h = (1 - sigmoid(z)) * h + sigmoid(z) * candidates(n, candidate)
+        yield h
+
+
+def minlstm(w, xs, candidate="linear"):
+    h = np.zeros(HIDDEN)
+    for x in xs:
+        i, f, g = np.split(x @ w("input_weight") + w("bias")[0], 3)
+        i, f = sigmoid(i), sigmoid(f)
+        h = f / (f + i) * h + i / (f + i) * candidates(g, candidate)
+        yield h
+
+
+def sru(w, xs, peepholes=True, highway_bias=0.0):
+    w_f, w_r, w_c = w("input_weight", 3)
+    b_f, b_r = w("bias", 2)
+    v_f, v_r = w("recurrent_weight", 2) if peepholes else (np.zeros((1, HIDDEN)),) * 2
+    c = np.zeros(HIDDEN)
+    for x in xs:
+        bare = x @ w("input_projection") if len(x) != HIDDEN else x
+        f = sigmoid(x @ w_f + v_f[0] * c + b_f[0])
+        r = sigmoid(x @ w_r + v_r[0] * c + b_r[0])
+        c = f * c + (1 - f) * (x @ w_c)
+        yield r * c + (1 - r) * np.sqrt(1 + 2 * np.exp(highway_bias)) * bare
+
+
+def qrnn(w, xs, window=2, pooling="fo"):
+    gates = {"f": 2, "fo": 3, "ifo": 4}[pooling]
+    weights = [w("input_weight")]
+    if window > 1:
+        weights += np.split(w("later_weight"), window - 1, axis=1)
+    c = np.zeros(HIDDEN)
+    for t in range(len(xs)):
+        total = sum(xs[t - k] @ weight for k, weight in enumerate(weights[: t + 1])) + w("bias")[0]
+        f, z, *rest = np.split(total, gates)
+        f, (o, i) = sigmoid(f), [sigmoid(gate) for gate in [*rest, 0, 0][:2]]
+        c = f * c + (i if pooling == "ifo" else 1 - f) * np.tanh(z)
+        yield c if pooling == "f" else o * c
+
+
+def indrnn(w, xs, activation="relu", max_recurrent_weight=1.0):
+    u = np.clip(w("recurrent_weight")[0], -max_recurrent_weight, max_recurrent_weight)
+    h = np.zeros(HIDDEN)
+    for x in xs:
+        h = FUNCTIONS[activation](x @ w("input_weight") + u * h + w("bias")[0])
+        yield h
+
+
+def lru(w, xs, output="glu"):
+    b_real, b_imaginary, d = w("input_weight", 3)
+    a = np.exp(-np.exp(w("log_decay")[0]) + 1j * np.exp(w("log_phase")[0]))
+    c_real, minus_c_imaginary = np.split(w("memory_weight"), 2)
+    c = np.zeros(HIDDEN, complex)
+    for x in xs:
+        c = a * c + np.exp(w("log_gain")[0]) * (x @ (b_real + 1j * b_imaginary))
+        y = (c @ (c_real - 1j * minus_c_imaginary)).real + x @ d + w("bias")[0]
+        if output == "linear":
+            yield y
+            continue
+        gelu = y * (1 + np.vectorize(math.erf)(y / np.sqrt(2))) / 2
+        value, gate = np.split(gelu @ w("glu_weight") + w("glu_bias")[0], 2)
+        yield value * sigmoid(gate)
+
+
 CASES = [
     *((elman, {"activation": name}) for name in FUNCTIONS),
     *((gru, {"reset": reset}) for reset in ("after", "before", "none")),
@@ -110,6 +184,16 @@ CASES = [
     (mut1, {}),
     (mut2, {}),
     (mut3, {}),
+    *((cell, {"candidate": kind}) for cell in (mingru, minlstm) for kind in ("linear", "positive")),
+    (sru, {}),
+    (sru, {"peepholes": False, "highway_bias": -1.5}),
+    (qrnn, {}),
+    (qrnn, {"pooling": "f", "window": 3}),
+    (qrnn, {"pooling": "ifo", "window": 1}),
+    (indrnn, {"activation": "tanh"}),
+    (indrnn, {"max_recurrent_weight": 0.5}),
+    (lru, {}),
+    (lru, {"output": "linear"}),
 ]
 
 
