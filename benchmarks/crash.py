@@ -35,6 +35,9 @@ from slotfill.errors import SlotfillError
 from slotfill.runs.load import load_run
 from slotfill.runs.manifest import RunFiles
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from measured import record
+
 RESULTS = Path(__file__).with_suffix(".json")
 KILLED = 137
 
@@ -313,6 +316,9 @@ def main() -> None:
     results["date"], results["python"] = date.today().isoformat(), platform.python_version()
     results["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    if not options.commands:
+        depends = ("slotfill/files.py", "slotfill/runs", "slotfill/training/trainer.py")
+        record("benchmarks/crash.json", "python benchmarks/crash.py", *depends)
 
 
 if __name__ == "__main__":

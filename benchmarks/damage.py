@@ -16,6 +16,7 @@ import platform
 import random
 import shutil
 import statistics
+import sys
 import time
 from datetime import date
 from pathlib import Path
@@ -27,6 +28,9 @@ from slotfill.errors import RunError
 from slotfill.runs import manifest
 from slotfill.runs.load import load_run
 from slotfill.runs.manifest import FILES, MANIFEST, RunFiles
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from measured import record
 
 RESULTS = Path(__file__).with_suffix(".json")
 
@@ -118,6 +122,8 @@ def main() -> None:
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    depends = ("slotfill/files.py", "slotfill/runs", "slotfill/inference")
+    record("benchmarks/damage.json", "python benchmarks/damage.py", *depends)
     print(json.dumps(results, indent=1))
 
 

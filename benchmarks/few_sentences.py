@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from itertools import product
@@ -25,13 +24,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from fixtures import CORPORA, ROOT, log, peer_command
+from fixtures import CORPORA, log, peer_command
+from measured import BILSTM_CRF, record
+from samples import write_sample
 from score import score
 
 import slotfill
-
-sys.path.insert(0, str(ROOT / "scripts"))
-from samples import write_sample
 
 TARGET = Path(__file__).with_suffix(".jsonl")
 
@@ -120,9 +118,13 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=SEEDS)
     args = parser.parse_args()
     chosen = (args.only, args.sentences, args.draws, args.systems, args.seeds)
-    for job in plan():
-        if all(map(contains, chosen, job)) and job not in read_scores():
-            measure(job)
+    missing = [job for job in plan() if all(map(contains, chosen, job))]
+    missing = [job for job in missing if job not in read_scores()]
+    for job in missing:
+        measure(job)
+    if missing:
+        depends = (*BILSTM_CRF, "slotfill/data/static_table.py", "benchmarks/peers")
+        record("docs/few_sentences.md", "python benchmarks/few_sentences.py", *depends)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
+sys.path.insert(1, str(Path(__file__).parents[1] / "scripts"))
 from environment import environment as peers_python
 
 ROOT = Path(__file__).parents[1]

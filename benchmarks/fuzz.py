@@ -39,6 +39,9 @@ from tempfile import TemporaryDirectory
 from textwrap import dedent
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from measured import record
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).with_suffix(".json")
 SEPARATOR = b"\n=====\n"
@@ -583,10 +586,13 @@ def main() -> None:
             counts = fuzz(name, options.seconds, options.findings, run)
             inputs, problems = counts.get("inputs", 0), len(counts["findings"])
             print(f"{name}: {inputs:,} inputs, {problems} findings", flush=True)
-            _record(name, counts)
+            _add(name, counts)
+        if options.targets == ["all"]:
+            depends = ("slotfill/data", "slotfill/config", "slotfill/runs", "slotfill/inference")
+            record("benchmarks/fuzz.json", "python benchmarks/fuzz.py all", *depends)
 
 
-def _record(name: str, counts: dict[str, Any]) -> None:
+def _add(name: str, counts: dict[str, Any]) -> None:
     """Add the counts of a target to those of earlier runs."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"targets": {}}
     old = results["targets"].get(name, {})

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from fixtures import CORPORA, ROOM, ROOT, log
+from measured import BILSTM_CRF, record
 
 from slotfill.config.models import Config, DataConfig, TrainConfig
 from slotfill.data.sentence import Sentence, Slot
@@ -136,7 +137,8 @@ def main() -> None:
     """Train what is missing, write the results and print their table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", action="store_true", help="train nothing")
-    if not parser.parse_args().table:
+    only_table = parser.parse_args().table
+    if not only_table:
         for number, seed, setting in product(SENTENCES, SEEDS, SETTINGS):
             if not cache_file(number, seed, setting).is_file():
                 log(f"{number} sentences, seed {seed}: {setting}")
@@ -150,6 +152,9 @@ def main() -> None:
     page = PAGE.read_text(encoding="utf-8")
     page = block.sub(lambda match: match[1] + content + match[2], page)
     PAGE.write_text(page, encoding="utf-8", newline="\n")
+    if not only_table:
+        depends = (*BILSTM_CRF, "slotfill/data/values.py")
+        record("docs/values.md", "python benchmarks/gazetteer.py", *depends)
 
 
 if __name__ == "__main__":

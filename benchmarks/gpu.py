@@ -28,6 +28,8 @@ from unittest.mock import patch
 
 import torch
 from cells import TIME, parts, training_step
+from fixtures import ROOT
+from measured import BILSTM_CRF, record
 from torch import Tensor, nn
 
 import slotfill
@@ -36,7 +38,6 @@ from slotfill.model.recurrence import compile_steps, run_cell
 from slotfill.runs.environment import environment
 from slotfill.training.trainer import EpochMetrics
 
-ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "scale.md"
 TABLE = re.compile(r"(<!-- gpu: [^>]* -->\n).*?(<!-- end -->)", re.DOTALL)
 TRAINING_LIMIT = 90
@@ -216,6 +217,9 @@ def main() -> None:
         text = PAGE.read_text("utf-8")
         text = TABLE.sub(lambda found: found[1] + describe(figures) + found[2], text)
         PAGE.write_text(text, encoding="utf-8")
+        record(
+            "benchmarks/gpu.json", "python benchmarks/gpu.py", *BILSTM_CRF, "slotfill/model/cells"
+        )
 
 
 if __name__ == "__main__":

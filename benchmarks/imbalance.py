@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from fixtures import ROOM, ROOT, log
+from measured import BILSTM_CRF, record
 
 from slotfill.config.builtin import load_config
 from slotfill.data.sentence import Sentence
@@ -206,6 +207,8 @@ def main() -> None:
         text = table("remedy", labels, results[corpus], BASELINE)
         write_table(PAGE, corpus, f"{describe(order, corpora[corpus])}\n\n{text}")
     TARGET.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if not only_table:
+        record("docs/imbalance.md", "python benchmarks/imbalance.py", *BILSTM_CRF)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from fixtures import ROOM, ROOT, log
 from imbalance import SEEDS, collect, frequency_order, read_corpus, table, train, write_table
+from measured import BILSTM_CRF, record
 
 from slotfill.data.sentence import Sentence
 
@@ -74,6 +75,8 @@ def main() -> None:
     results = collect(frequency_order(corpus), files)
     TARGET.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     write_table(PAGE, "atis", table("training labels", LABELS, results, ALL))
+    if not only_table:
+        record("docs/partial_labels.md", "python benchmarks/partial_labels.py", *BILSTM_CRF)
 
 
 if __name__ == "__main__":

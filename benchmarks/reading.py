@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 
 from fixtures import ROOT
 from imbalance import write_table
+from measured import record
 
 from slotfill.config.registry import FORMATS
 from slotfill.data.arrow import write_columns
@@ -79,6 +80,9 @@ def print_table(rows: Sequence[str], *, write: bool) -> None:
     print(text)
     if write:
         write_table(PAGE, "reading: benchmarks/reading.py", text)
+        record(
+            "docs/data.md", "python benchmarks/reading.py", "slotfill/data", "slotfill/inference"
+        )
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from typing import Any
 
 from fixtures import ROOM, ROOT, get_run, log, summarize, test_lines
 from growth import repeat_lines
+from measured import record
 
 from slotfill.data.tables import open_table
 from slotfill.runs.environment import environment
@@ -166,6 +167,8 @@ def main(run: Path) -> None:
     TARGET.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     text = TABLE.sub(lambda found: found[1] + describe(figures) + found[2], PAGE.read_text("utf-8"))
     PAGE.write_text(text, encoding="utf-8")
+    depends = ("slotfill/data", "slotfill/inference", "slotfill/runs")
+    record("benchmarks/scale.json", "python benchmarks/scale.py", *depends)
 
 
 if __name__ == "__main__":

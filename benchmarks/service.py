@@ -27,6 +27,7 @@ from urllib.request import urlopen
 
 import fixtures
 from fixtures import ROOM, ROOT, get_run, log, peer_model, peers_python
+from measured import record
 
 CONNECTIONS = (1, 8, 64)
 SECONDS = 10
@@ -150,6 +151,8 @@ def main() -> None:
     table = f"{start}{render_table(results)}\n{end}"
     new = re.sub(f"{re.escape(start)}.*?{end}", lambda _: table, page, flags=re.DOTALL)
     PAGE.write_text(new, encoding="utf-8")
+    depends = ("slotfill/serve", "slotfill/inference", "slotfill/runs/predict.py")
+    record("docs/serve.md", "python benchmarks/service.py", *depends)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from measured import BILSTM_CRF, record
 
 from slotfill.data.batching import bucket_batches
 from slotfill.data.splits import read_split
@@ -201,6 +202,9 @@ def main() -> None:
     after = rest.partition("<!-- end of results -->\n")[2]
     text = f"{before}<!-- results -->\n{render(results)}\n<!-- end of results -->\n{after}"
     PAGE.write_text(text, encoding="utf-8")
+    if not options.page:
+        depends = (*BILSTM_CRF, "slotfill/runs/distil.py", "slotfill/runs/teachers.py")
+        record("docs/distillation.md", "python scripts/make_distillation.py", *depends)
 
 
 if __name__ == "__main__":

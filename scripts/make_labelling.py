@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from make_results import CORPORA, ROOT, machine, spread, table
+from measured import BILSTM_CRF, record
 from samples import read_corpus, write_conll
 
 import slotfill
@@ -254,6 +255,9 @@ def main() -> None:
             simulate(corpus, seed)
             continue_run(corpus, seed)
     PAGE.write_text(page(), encoding="utf-8")
+    if not args.page:
+        depends = (*BILSTM_CRF, "slotfill/lab/labelling", "slotfill/runs/continuation.py")
+        record("docs/labelling.md", "python scripts/make_labelling.py", *depends)
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 
