@@ -9,7 +9,7 @@ from part_cases import randomize
 from slotfill.config.registry import ENCODERS
 
 LENGTHS = [9, 1, 4, 7]
-HIDDEN = 5
+HIDDEN = 6
 
 
 def sigmoid(x):

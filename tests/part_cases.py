@@ -148,10 +148,12 @@ def make_labelled_batch(model: Any, vocab: Vocab, sentences: list[Sentence]) -> 
 
 def small(kind: str, name: str) -> dict[str, Any]:
     """The part with small sizes and without noise: every `Fraction`, as all dropouts are, at 0."""
-    options: dict[str, Any] = {"name": name, **FILES.get(name, {})}
+    options: dict[str, Any] = {"name": name}
+    if kind == "embedding":
+        options |= FILES.get(name, {})
     for option in REGISTRIES[kind].part(name).options.values():
         if "size" in option.name or option.name == "filters":
-            options[option.name] = 5
+            options[option.name] = 6  # 2 and 3 heads divide it.
         elif option.name == "periods":
             options[option.name] = [1, 3, 2]
         elif option.name == "max_length" and name == "ngrams":

@@ -17,8 +17,8 @@ _PART_HINTS = {
     "encoder": {
         "bilstm blstm bidirectionallstm lstm": _BILSTM,
         "gru bigru rnn birnn": f"{_RECURRENT}=gru",
-        "cnn conv convolution mlp dense linear": "'feedforward' with a window reads neighbours",
-        "transformer": f"'self_attention' is an encoder layer; {_BERT}",
+        "cnn conv convolution conv1d idcnn tcn": "did you mean 'dilated_cnn'?",
+        "mlp dense linear": "'feedforward' with a window reads neighbours",
         "bert roberta distilbert electra xlmr minilm": _BERT,
     },
     "embedding": {
@@ -31,6 +31,7 @@ _PART_HINTS = {
     "cell": {
         "bilstm blstm": "use lstm; encoder.bidirectional is true by default",
         "rnn srn simplernn vanilla tanh": "did you mean 'elman'?",
+        "xlstm": "its cells are 'slstm' and 'mlstm'",
         "vrnn storn draw": "it is a generator of sentences; set generator",
         "variational": "it is now called 'kl_bottleneck'",
     },
@@ -38,6 +39,7 @@ _PART_HINTS = {
         "bilstmcrf lstmcrf linearcrf viterbi hmm": "did you mean 'crf'?",
         "linear dense classifier argmax greedy": "did you mean 'softmax'?",
         "seq2seq decoder lstm rnn": "'focus' and 'aligned' are recurrent decoders",
+        "attention soft hard xu": "did you mean 'show_attend_tell'?",
     },
     "intent": {"softmax linear dense classifier max pooling cls": "did you mean 'mean'?"},
     "format": {

@@ -115,6 +115,37 @@ def _pad(
     return g.add("Pad", [g.name(x), g.integers(pads), g.cast(value or 0, x.dtype)], mode=mode)
 
 
+def _conv1d(
+    g: GraphBuilder,
+    out: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> str:
+    stride, padding, dilation = (
+        value[0] if isinstance(value, tuple | list) else value
+        for value in (stride, padding, dilation)
+    )
+    if isinstance(padding, str):
+        total = dilation * (weight.shape[2] - 1) if padding == "same" else 0
+        pads = [total // 2, total - total // 2]
+    else:
+        pads = [padding, padding]
+    operands = [x, weight] if bias is None else [x, weight, bias]
+    return g.add(
+        "Conv",
+        list(map(g.name, operands)),
+        strides=[stride],
+        pads=pads,
+        dilations=[dilation],
+        group=groups,
+    )
+
+
 def _unfold(g: GraphBuilder, out: Tensor, x: Tensor, dim: int, size: int, step: int) -> str:
     """Translate windows of `size` along `dim`; the offset within the window is the last axis."""
     starts = g.add("Range", [g.scalar(0), g.scalar(g.shape(x)[dim] - (size - 1)), g.scalar(step)])
@@ -156,6 +187,14 @@ def _getitem(g: GraphBuilder, out: Tensor, x: Tensor, index: Any) -> str:
     return g.add("Unsqueeze", [name, g.integers(new_axes)]) if new_axes else name
 
 
+def _clamp(g: GraphBuilder, out: Tensor, x: Tensor, min: Any = None, max: Any = None) -> str:
+    name = g.cast(x, out.dtype)
+    for operator, limit in (("Max", min), ("Min", max)):
+        if limit is not None:
+            name = g.add(operator, [name, g.cast(limit, out.dtype)])
+    return name
+
+
 def _arange(g: GraphBuilder, out: Tensor, *ends: int, **_: Any) -> str:
     start, end, step = {1: (0, *ends, 1), 2: (*ends, 1), 3: ends}[len(ends)]
     return g.add("Range", [g.scalar(start), g.scalar(end), g.scalar(step)])
@@ -190,6 +229,9 @@ _TABLE: dict[str, OpTranslator] = {
     "argmax": lambda g, out, x, dim, keepdim=False: g.add(
         "ArgMax", [g.name(x)], axis=dim, keepdims=int(keepdim)
     ),
+    "clamp clip": _clamp,
+    "clamp_min": _clamp,
+    "clamp_max": lambda g, out, x, limit: _clamp(g, out, x, max=limit),
     "softmax": _along_axis("Softmax"),
     "log_softmax": _along_axis("LogSoftmax"),
     "matmul bmm mm": lambda g, out, a, b: g.add("MatMul", [g.name(a), g.name(b)]),
@@ -212,6 +254,7 @@ _TABLE: dict[str, OpTranslator] = {
     "split chunk": _split,
     "unbind": _unbind,
     "pad": _pad,
+    "conv1d": _conv1d,
     "unfold": _unfold,
     "getitem": _getitem,
     "index_select": lambda g, out, x, dim, index: g.add(
@@ -240,6 +283,7 @@ OPERATORS = {name: add for names, add in _TABLE.items() for name in names.split(
 _COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "ne": lambda a, b: ~(a == b),
     "square": lambda x: x * x,
+    "logsigmoid log_sigmoid": lambda x: -torch.nn.functional.softplus(-x),
     "addcmul": lambda a, b, c: a + b * c,
     "addmm baddbmm": lambda a, b, c: a + b @ c,
     "linear": lambda x, w, bias=None: x @ w.T if bias is None else x @ w.T + bias,

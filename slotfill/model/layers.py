@@ -19,6 +19,18 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)
 
 
+def attend(projected: Tensor, heads: int, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what attention heads read, and their weights `(batch, head, query, key)`.
+
+    `projected` has the queries, keys and values of all heads, `(batch, time, 3 * heads * size)`;
+    what they read is `(batch, time, heads * size)`. Keys where `mask` is False have weight 0.
+    """
+    q, k, v = projected.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    # Not torch's scaled_dot_product_attention, which does not return the weights.
+    weights = masked_softmax(q.shape[3] ** -0.5 * q @ k.transpose(2, 3), mask[:, None, None])
+    return (weights @ v).transpose(1, 2).flatten(2), weights
+
+
 class LookupTable(nn.Embedding):
     """Vectors that are only looked up, so that training need not change the others in a step."""
 

@@ -279,6 +279,7 @@ def test_metadata_describes_the_model():
 
 # The table of operators, beyond what registered parts use
 
+WINDOW = torch.randn(3, 3, 3, generator=torch.Generator().manual_seed(2))
 FUNCTIONS = {
     "arithmetic": lambda x, n: (1 - x) / (2 + x * x) - (x - 1) * 2 + (3 - x) % 2,
     "comparisons": lambda x, n: (
@@ -308,6 +309,16 @@ FUNCTIONS = {
         x.gather(2, x.argmax(2, keepdim=True)) + torch.cat(x.chunk(3, dim=2)[::-1], 2).softplus()
         if hasattr(x, "softplus")
         else x.gather(2, x.argmax(2, keepdim=True)) + torch.cat(x.chunk(3, dim=2)[::-1], 2)
+    ),
+    "limits": lambda x, n: (
+        x.clamp(-0.5, 0.5) + x.clamp(max=0.1) * n.clamp_min(2)[:, None, None] + x.clamp_max(0.3)
+    ),
+    "log sigmoid": lambda x, n: torch.nn.functional.logsigmoid(30 * x),
+    "convolution": lambda x, n: (
+        torch.nn.functional.conv1d(
+            x.transpose(1, 2), WINDOW, WINDOW[:, 0, 0], padding="same", dilation=2
+        )
+        + torch.nn.functional.conv1d(x.transpose(1, 2), WINDOW[:, :, 1:], padding=1)[..., 1:]
     ),
     "positions": lambda x, n: (
         x * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2).to(x.dtype)

@@ -95,6 +95,71 @@ def test_matches_loop_over_pairs(name):
         np.testing.assert_allclose(seen[:, :length, :length], shares, atol=1e-12)
 
 
+def normalized(x, norm):
+    weight, bias = norm.weight.detach().numpy(), norm.bias.detach().numpy()
+    return (x - x.mean()) / np.sqrt(x.var() + norm.eps) * weight + bias
+
+
+def transformer(encoder, x, positions, norm):
+    """Return the outputs of the encoder, one sublayer and one token after another."""
+    w = {name: parameter.detach().numpy() for name, parameter in encoder.named_parameters()}
+    size = encoder.output_size
+    stream = [w["input.weight"] @ x_t + w["input.bias"] for x_t in x]
+    for time, vector in enumerate(stream):
+        if positions == "sinusoidal":
+            for unit in range(size):
+                angle = time / 10000 ** ((unit - unit % 2) / size)
+                vector[unit] += np.cos(angle) if unit % 2 else np.sin(angle)
+        elif positions == "learned":
+            vector += w["position_vectors"][time]
+    for number, layer in enumerate(encoder.layers):
+        own = {name.split(".", 2)[2]: v for name, v in w.items() if f"layers.{number}." in name}
+        rows = own["projections.weight"]
+        w_q, w_k, w_v = rows.reshape(3, layer.heads, -1, rows.shape[1])
+
+        def attention(xs, w_q=w_q, w_k=w_k, w_v=w_v, own=own):
+            outputs = []
+            for x_i in xs:
+                read = []
+                for q, k, v in zip(w_q, w_k, w_v, strict=True):
+                    a = softmax([(q @ x_i) @ (k @ x_j) / np.sqrt(len(q)) for x_j in xs])
+                    read.append(sum(a_j * (v @ x_j) for a_j, x_j in zip(a, xs, strict=True)))
+                outputs.append(own["join.weight"] @ np.concatenate(read))
+            return outputs
+
+        def feedforward(xs, own=own):
+            hidden = [np.maximum(own["expand.weight"] @ x + own["expand.bias"], 0) for x in xs]
+            return [own["reduce.weight"] @ h + own["reduce.bias"] for h in hidden]
+
+        for sublayer, own_norm in zip((attention, feedforward), layer.norms, strict=True):
+            if norm == "pre":
+                added = sublayer([normalized(x, own_norm) for x in stream])
+                stream = [x + y for x, y in zip(stream, added, strict=True)]
+            else:
+                added = sublayer(stream)
+                stream = [normalized(x + y, own_norm) for x, y in zip(stream, added, strict=True)]
+    return np.array([normalized(x, encoder.norm) for x in stream] if norm == "pre" else stream)
+
+
+@pytest.mark.parametrize(
+    ("positions", "norm"), [("sinusoidal", "pre"), ("learned", "post"), ("none", "pre")]
+)
+def test_transformer_matches_loop_over_tokens(positions, norm, monkeypatch):
+    monkeypatch.setattr("slotfill.model.encoders.transformer.MAX_LEARNED", 6)
+    sizes = {"hidden_size": 7, "head_size": 3, "feedforward_size": 4, "dropout": 0.0}
+    part = {"name": "transformer", "positions": positions, "norm": norm, **sizes}
+    encoder, x = ENCODERS.build(part, SIZE).double().eval(), sentences()
+    randomize(encoder, 2)
+    outputs = encoder(x, LENGTHS).detach().numpy()
+    for row, length, actual in zip(x.numpy(), LENGTHS, outputs, strict=True):
+        expected = transformer(encoder, row[:length], positions, norm)
+        np.testing.assert_allclose(actual[:length], expected, atol=1e-11)
+    if positions == "learned":  # Tokens after the last learned position share its vector.
+        longer = torch.cat((x[2:3], x[2:3, -1:].expand(1, 2, SIZE)), dim=1)
+        last = encoder(longer, torch.tensor([8]))[0, 5:]
+        torch.testing.assert_close(last, last[:1].expand_as(last), atol=1e-12, rtol=0)
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_weights_sum_to_one_and_are_zero_at_padding(name):
     encoder, x = built(name), sentences()

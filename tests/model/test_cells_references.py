@@ -172,6 +172,43 @@ def lru(w, xs, output="glu"):
         yield value * sigmoid(gate)
 
 
+def slstm(w, xs, heads=1, forget_activation="sigmoid"):
+    """Eq. 8-14 as they stand, without the stabilizer, in quadruple precision."""
+    w_in, bias = w("input_weight").astype(np.longdouble), w("bias")[0].astype(np.longdouble)
+    size = HIDDEN // heads
+    blocks = np.split(w("recurrent_weight").astype(np.longdouble), heads)
+    h, c, n = np.zeros((3, HIDDEN), np.longdouble)
+    for x in xs:
+        total = np.split(x @ w_in + bias, 4)
+        for gate, part in enumerate(total):
+            for head in range(heads):
+                units = slice(head * size, (head + 1) * size)
+                part[units] += h[units] @ blocks[head][:, gate * size : (gate + 1) * size]
+        z, i, o = np.tanh(total[0]), np.exp(total[1]), sigmoid(total[3])
+        f = np.exp(total[2]) if forget_activation == "exp" else sigmoid(total[2])
+        c, n = f * c + i * z, f * n + i
+        h = o * c / n
+        yield h.astype(float)
+
+
+def mlstm(w, xs, heads=4):
+    """Eq. 19-27 as they stand, without the stabilizer."""
+    size = HIDDEN // heads
+    memory, n = np.zeros((heads, size, size)), np.zeros((heads, size))
+    for x in xs:
+        q, k, v, o = np.split(x @ w("input_weight") + w("bias")[0], 4)
+        gates = x @ w("gate_weight") + w("gate_bias")[0]
+        i, f = np.exp(gates[:heads]), sigmoid(gates[heads:])
+        read = []
+        for head in range(heads):
+            units = slice(head * size, (head + 1) * size)
+            key = k[units] / np.sqrt(size)
+            memory[head] = f[head] * memory[head] + i[head] * np.outer(v[units], key)
+            n[head] = f[head] * n[head] + i[head] * key
+            read.append(memory[head] @ q[units] / max(abs(n[head] @ q[units]), 1))
+        yield sigmoid(o) * np.concatenate(read)
+
+
 CASES = [
     *((elman, {"activation": name}) for name in FUNCTIONS),
     *((gru, {"reset": reset}) for reset in ("after", "before", "none")),
@@ -194,6 +231,9 @@ CASES = [
     (indrnn, {"max_recurrent_weight": 0.5}),
     (lru, {}),
     (lru, {"output": "linear"}),
+    *((slstm, {"heads": heads}) for heads in (1, 2)),
+    (slstm, {"heads": 2, "forget_activation": "exp"}),
+    *((mlstm, {"heads": heads}) for heads in (1, 3)),
 ]
 
 

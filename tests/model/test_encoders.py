@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from part_cases import randomize
@@ -42,6 +43,31 @@ def apart():
 def test_feedforward_sees_its_window(window, layers):
     part = {"name": "feedforward", "window": window, "layers": layers, "activation": "tanh"}
     assert torch.equal(reach(part), apart().abs() <= window)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_dilated_cnn_equals_its_equations(blocks):
+    part = {"name": "dilated_cnn", "dilations": [1, 3], "blocks": blocks}
+    encoder = ENCODERS.build({"hidden_size": 4, "dropout": 0.0, **part}, 3).double()
+    randomize(encoder, 1, 0.7)
+    x = torch.randn(TIME, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def convolve(layer, distance, vectors):
+        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+        outputs = []
+        for time in range(TIME):
+            seen = [(0, time - distance), (1, time), (2, time + distance)]
+            terms = (weight[:, :, k] @ vectors[at] for k, at in seen if 0 <= at < TIME)
+            outputs.append(bias + sum(terms))
+        return outputs
+
+    expected = convolve(encoder.first, 1, x.numpy())
+    for _ in range(blocks):
+        for layer, dilation in zip(encoder.block, [1, 3], strict=True):
+            expected = [np.maximum(y, 0) for y in convolve(layer, dilation, expected)]
+    padded = torch.nn.functional.pad(x, (0, 0, 0, 3), value=7.0)[None]
+    actual = encoder(padded, LENGTHS)[0].detach().numpy()
+    np.testing.assert_allclose(actual[:TIME], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("layers", [1, 2])

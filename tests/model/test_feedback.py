@@ -28,6 +28,9 @@ DECODERS = [
     {**small("tagger", name), "cell": small("cell", cell)}
     for name in ("focus", "aligned")
     for cell in CELLS.names()
+] + [
+    {**small("tagger", "show_attend_tell"), **options}
+    for options in ({}, {"attention": "hard"}, {"aligned": False, "attention": "hard"})
 ]
 VOCAB = Vocab({"word": 1}, all_tags(["city"], "iob2"), "iob2")
 
@@ -163,12 +166,21 @@ class Loop:
             seen = [vectors[before], self.hidden[time]]
             if "attention.score" in self.weights:
                 if time == 0:
+                    summary = self.hidden[0]
+                    if "gate.weight" in self.weights:
+                        summary = self.hidden.mean(0)
                     first = (
-                        self.weights["first_query.weight"] @ self.hidden[0]
+                        self.weights["first_query.weight"] @ summary
                         + self.weights["first_query.bias"]
                     )
                     s = np.tanh(first)
                 context, shares = self.context(s)
+                if "gate.weight" in self.weights:
+                    if self.tagger.is_hard:
+                        context = self.hidden[shares.argmax()]
+                    gate = self.weights["gate.weight"] @ s + self.weights["gate.bias"]
+                    context = FUNCTIONS["sigmoid"](gate) * context
+                    seen = seen if self.tagger.aligned else seen[:1]
                 seen.append(context)
                 weights.append(shares)
             projected = cell.project(torch.from_numpy(np.concatenate(seen))[None, None])
@@ -194,7 +206,8 @@ class Loop:
 @pytest.mark.parametrize("part", DECODERS, ids=label)
 def test_decoder_loss_is_teacher_forced(part):
     tagger, hidden, tags = built(part), sentences(), gold()
-    tagger.cell.has_kl_term = False  # The terms of such a cell are tested below.
+    tagger.cell.has_kl_term = False  # The terms of such a cell, and of attention, are tested below.
+    tagger.doubly_stochastic = tagger.entropy = 0.0
     loss = float(compute_loss(tagger, hidden, LENGTHS, tags).detach())
     expected = [
         -Loop(tagger, hidden[row, :length]).log_probability(tags[row, :length].tolist())
@@ -243,6 +256,71 @@ def test_aligned_attends_with_the_previous_state():
             emissions[row, :length].argmax(1).tolist()
         )
         np.testing.assert_allclose(weights[row, 0, :length, :length], expected, atol=1e-12)
+
+
+def attention_loss(part):
+    """Return the tagger, what it adds to the loss, and its weights `(sentence, query, key)`."""
+    sizes = {"hidden_size": 4, "tag_size": 2, "dropout": 0.0}
+    tagger, hidden = built({"name": "show_attend_tell", **sizes, **part}), sentences()
+    with record_activations(tagger) as notes:
+        tagger(hidden, LENGTHS, gold())
+    weights = torch.cat(notes[""]["weights"], dim=2)[:, 0].numpy()
+    return tagger, float(tagger.regularization_loss.detach()), weights
+
+
+def test_doubly_stochastic_attention_should_attend_once_to_each_token():
+    _, loss, weights = attention_loss({"doubly_stochastic": 2.0})
+    expected = [
+        sum((1 - weights[row, :length, key].sum()) ** 2 for key in range(length))
+        for row, length in enumerate(LENGTHS)
+    ]
+    assert loss == pytest.approx(2 * np.mean(expected), abs=1e-12)
+    assert attention_loss({"doubly_stochastic": 0.0})[1] == 0
+
+
+def test_the_entropy_of_hard_attention_lowers_the_loss():
+    _, loss, weights = attention_loss({"attention": "hard", "entropy": 0.5})
+    rows = [weights[row, :length, :length] for row, length in enumerate(LENGTHS)]
+    entropies = [-(own * np.log(own)).sum() for own in rows]
+    assert loss == pytest.approx(-0.5 * np.mean(entropies), abs=1e-12)
+
+
+def test_reinforce_estimates_the_gradient_of_the_expected_loss(monkeypatch):
+    """Against the sum over all draws of two tokens; every second sentence has soft attention."""
+    # The reward is a mean over two tokens, and the loss a sum.
+    part = {"attention": "hard", "reinforce": 2.0, "entropy": 1e-9, "doubly_stochastic": 0.0}
+    sizes = {"hidden_size": 3, "tag_size": 2, "dropout": 0.0}
+    tagger = built({"name": "show_attend_tell", **sizes, **part})
+    parameters = list(tagger.parameters())
+    hidden, lengths, tags = sentences()[:1, :2], torch.tensor([2]), torch.tensor([[0, 2]])
+    expected = torch.zeros((), dtype=torch.float64)
+    for draws in product(range(2), repeat=2):
+        probabilities, left = [], list(draws)
+
+        def fixed(weights, probabilities=probabilities, left=left):
+            probabilities.append(weights[0, 0, left[0]])
+            return torch.eye(2, dtype=torch.float64)[left.pop(0)].view(1, 1, 2)
+
+        monkeypatch.setattr(tagger, "_choose", fixed)
+        loss = compute_loss(tagger, hidden, lengths, tags)
+        expected = expected + probabilities[0] * probabilities[1] * loss
+    monkeypatch.undo()
+    tagger.is_hard = False
+    expected = (expected + compute_loss(tagger, hidden, lengths, tags)) / 2
+    tagger.is_hard = True
+    tagger.train().baseline.fill_(-1.5)
+    copies, seed = 20_000, 1
+    torch.manual_seed(seed)
+    many = (hidden.expand(copies, -1, -1), lengths.expand(copies), tags.expand(copies, -1))
+    exact = torch.cat([g.flatten() for g in torch.autograd.grad(expected, parameters)])
+    emissions = tagger(*many)
+    losses = tagger.loss(emissions, *many[1:])
+    total = losses.mean() + tagger.regularization_loss
+    estimate = torch.cat([g.flatten() for g in torch.autograd.grad(total, parameters)])
+    assert float(losses.detach().mean()) == pytest.approx(float(expected.detach()), rel=0.02)
+    assert float((estimate - exact).norm() / exact.norm()) < 0.03
+    mean_reward = -float(losses.detach().mean()) / 2
+    assert float(tagger.baseline) == pytest.approx(0.9 * -1.5 + 0.1 * mean_reward, abs=1e-12)
 
 
 # Beam search

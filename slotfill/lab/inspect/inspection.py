@@ -29,7 +29,7 @@ from slotfill.model.activations import record_activations
 from slotfill.model.ensemble import Model
 from slotfill.runs.load import Run
 
-STATES = ("candidate", "latent", "memory", "hidden")
+STATES = ("candidate", "latent", "query", "key", "value", "memory", "hidden")
 """Activations that are no gates; the others are gates if they lie between 0 and 1."""
 
 DISTRIBUTIONS = ("feedback",)

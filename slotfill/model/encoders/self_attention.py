@@ -7,14 +7,15 @@
 Source: Vaswani et al. 2017, "Attention Is All You Need", sections 3.1 and 3.2
 
 It has no position encoding: permuting the tokens permutes the outputs. Stack it on an encoder that
-knows their order, as in `encoder: [recurrent, self_attention]`.
+knows their order, as in `encoder: [recurrent, self_attention]`. The encoder `transformer` has such
+sublayers, feed-forward networks and positions.
 """
 
 from torch import Tensor, nn
 
 from slotfill.config.option_types import Fraction, Size
 from slotfill.model.encoders.base import Encoder
-from slotfill.model.layers import LockedDropout, masked_softmax, padding_mask
+from slotfill.model.layers import LockedDropout, attend, padding_mask
 
 
 class SelfAttention(Encoder):
@@ -33,7 +34,6 @@ class SelfAttention(Encoder):
         super().__init__()
         self.output_size = input_size
         self.heads = heads
-        self.scale = head_size**-0.5
         self.projections = nn.Linear(input_size, 3 * heads * head_size, bias=False)
         self.join = nn.Linear(heads * head_size, input_size, bias=False)
         self.dropout = LockedDropout(dropout)
@@ -42,10 +42,6 @@ class SelfAttention(Encoder):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return `(batch, time, input)`, zero at padding, which has no attention weight."""
         mask = padding_mask(lengths, x.shape[1])
-        projected = self.projections(x).unflatten(2, (3, self.heads, -1))
-        q, k, v = projected.permute(2, 0, 3, 1, 4)
-        # Not torch's scaled_dot_product_attention, which does not return the weights.
-        weights = masked_softmax(self.scale * q @ k.transpose(2, 3), mask[:, None, None])
+        heads, weights = attend(self.projections(x), self.heads, mask)
         self.record(weights=weights)
-        joined = self.join((weights @ v).transpose(1, 2).flatten(2))
-        return self.norm(x + self.dropout(joined)) * mask.unsqueeze(2)
+        return self.norm(x + self.dropout(self.join(heads))) * mask.unsqueeze(2)
