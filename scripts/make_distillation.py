@@ -5,17 +5,20 @@
     python scripts/make_distillation.py --page             train nothing; the table of what is there
 
 Runs are kept in runs/distillation (or --runs FOLDER) and not trained again. They are called
-CORPUS-teacher-SEED, CORPUS-alone-SEED and CORPUS-student-SEED. Epochs are selected on valid; the
-scores on test are computed at the end.
+CORPUS-teacher-SEED and CORPUS-student-SEED. The figures of the student's network without teachers
+are those of its recipe in docs/results.md. Epochs are selected on valid; the scores on test are
+computed at the end.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
+import time
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,10 +29,12 @@ from measured import BILSTM_CRF, record
 from slotfill.data.batching import bucket_batches
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_f1
+from slotfill.inference.tagging import predict
 from slotfill.runs.load import load_run
 from slotfill.runs.teachers import RunTeacher
 
 ROOT = Path(__file__).parent.parent
+RECIPES = ROOT / "docs" / "results.md"
 PAGE = ROOT / "docs" / "distillation.md"
 RESULTS = ROOT / "docs" / "distillation.json"
 TITLES = {"snips": "SNIPS", "atis": "ATIS", "mit_restaurant": "MIT Restaurant"}
@@ -51,7 +56,7 @@ class Plan(NamedTuple):
 _MIXED = ["train.warmup_epochs=0.3", "encoder.dropout=0.4", "tagger.dropout=0.4"]
 PLANS = {
     "snips": Plan(8, 20_000, ["train.epochs=10", *_MIXED]),
-    "atis": Plan(4, 20_000, ["train.epochs=10", *_MIXED]),
+    "atis": Plan(3, 20_000, ["train.epochs=12"]),
     "mit_restaurant": Plan(4, 5_000, ["train.epochs=16"]),
 }
 """As selected on valid; that of ATIS is not measured yet."""
@@ -68,7 +73,7 @@ def train(folder: Path, *words: object) -> None:
 
 
 def train_all(corpus: str, seeds: list[int], runs: Path) -> None:
-    """Train the teachers, and with each seed the student and the same network alone."""
+    """Train the teachers, and a student with each seed."""
     plan, teachers = PLANS[corpus], teacher_folders(corpus, runs)
     for seed, folder in enumerate(teachers, start=1):
         train(folder, "train", corpus, f"train.seed={seed}")
@@ -76,7 +81,6 @@ def train_all(corpus: str, seeds: list[int], runs: Path) -> None:
     for seed in seeds:
         changes = [f"train.seed={seed}", *plan.changes]
         train(runs / f"{corpus}-student-{seed}", "distil", *teachers, *student, *changes)
-        train(runs / f"{corpus}-alone-{seed}", "train", f"{corpus}-small", f"train.seed={seed}")
 
 
 def teacher_folders(corpus: str, runs: Path) -> list[Path]:
@@ -119,22 +123,44 @@ def read_run(folder: Path) -> dict[str, Any]:
     }
 
 
+def read_recipe(config: str) -> dict[str, dict[str, float]]:
+    """Return the scores of a config by seed, as docs/results.md has them."""
+    number = r"([\d.]+)"
+    row = rf"^\| `{re.escape(config)}` \| (\d+) \| \d+ \| {number} \| {number} \|"
+    found = re.findall(row, RECIPES.read_text(encoding="utf-8"), re.MULTILINE)
+    return {seed: {"valid": float(valid), "test": float(test)} for seed, valid, test in found}
+
+
+def time_prediction(folder: Path) -> float:
+    """Return the processor time of the prediction of a test sentence, in ms; the best of five."""
+    run = load_run(folder)
+    sentences = read_split(run.config.data, "test", tokenizer=run.vocab.tokenizer).sentences
+    passes = []
+    for _ in range(5):
+        start = time.process_time()
+        predict(run.engine, run.vocab, sentences)
+        passes.append(time.process_time() - start)
+    return round(1000 * min(passes) / len(sentences), 3)
+
+
 def measure(corpus: str, seeds: list[int], runs: Path) -> dict[str, Any]:
     """Return the results of a corpus, of the students that are there."""
     teachers = teacher_folders(corpus, runs)
-
-    def read_all(kind: str) -> dict[str, dict[str, Any]]:
-        folders = {str(seed): runs / f"{corpus}-{kind}-{seed}" for seed in seeds}
-        return {seed: read_run(folder) for seed, folder in folders.items() if folder.exists()}
-
+    students = {str(seed): runs / f"{corpus}-student-{seed}" for seed in seeds}
+    students = {seed: folder for seed, folder in students.items() if folder.exists()}
+    timed = [teachers[0], *students.values()]
     return {
         "date": date.today().isoformat(),
         "augment": PLANS[corpus].augment,
         "changes": PLANS[corpus].changes,
         "teachers": [read_run(folder) for folder in teachers],
         "mean": score_mean(teachers),
-        "alone": read_all("alone"),
-        "student": read_all("student"),
+        "alone": read_recipe(f"{corpus}-small"),
+        "student": {seed: read_run(folder) for seed, folder in students.items()},
+        "ms": {
+            kind: time_prediction(folder)
+            for kind, folder in zip(("teacher", "student"), timed, strict=False)
+        },
     }
 
 
@@ -147,20 +173,22 @@ def spread(values: list[float]) -> str:
 def render(results: dict[str, Any]) -> str:
     """Return the table and what it is of."""
     lines = [
-        "| corpus | network | runs | parameters | valid F1 | test F1 |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| corpus | network | runs | parameters | ms a sentence | valid F1 | test F1 |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for corpus, result in results.items():
         count = len(result["teachers"])
-        rows: list[tuple[str, list[dict[str, Any]]]] = [
-            (f"`{corpus}`, a teacher", result["teachers"]),
-            (f"the mean of the {count} teachers", [result["mean"]]),
-            (f"`{corpus}-small` alone", [*result["alone"].values()]),
-            (f"`{corpus}-small`, their student", [*result["student"].values()]),
+        student = f"{corpus}-small"
+        rows: list[tuple[str, str, list[dict[str, Any]]]] = [
+            (f"`{corpus}`, a teacher", "teacher", result["teachers"]),
+            (f"the mean of the {count} teachers", "", [result["mean"]]),
+            (f"`{student}` alone ([results.md](results.md))", "", [*result["alone"].values()]),
+            (f"`{student}`, their student", "student", [*result["student"].values()]),
         ]
-        for name, runs in (row for row in rows if row[1]):
+        for name, kind, runs in (row for row in rows if row[2]):
             size = f"{runs[0]['parameters']:,}" if "parameters" in runs[0] else ""
-            cells = [TITLES[corpus], name, str(len(runs)), size]
+            ms = f"{result['ms'][kind]:.2f}" if kind in result.get("ms", {}) else ""
+            cells = [TITLES[corpus], name, str(len(runs)), size, ms]
             cells += [spread([run[split] for run in runs]) for split in SPLITS]
             lines.append(f"| {' | '.join(cells)} |")
     about = [
@@ -202,9 +230,13 @@ def main() -> None:
     after = rest.partition("<!-- end of results -->\n")[2]
     text = f"{before}<!-- results -->\n{render(results)}\n<!-- end of results -->\n{after}"
     PAGE.write_text(text, encoding="utf-8")
-    if not options.page:
-        depends = (*BILSTM_CRF, "slotfill/runs/distil.py", "slotfill/runs/teachers.py")
-        record("docs/distillation.md", "python scripts/make_distillation.py", *depends)
+    # The files of the GPU's runs do not say with which commit they were trained.
+    students = [*options.runs.absolute().glob("*-student-*[0-9]")]
+    trained = ("slotfill/runs/distil.py", "slotfill/runs/teachers.py")
+    depends = (*BILSTM_CRF, *trained, "slotfill/data/augmentation.py")
+    if students:
+        command = "python scripts/make_distillation.py"
+        record("docs/distillation.md", command, *depends, runs=students)
 
 
 if __name__ == "__main__":
