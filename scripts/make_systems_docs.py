@@ -5,9 +5,9 @@
     python scripts/make_systems_docs.py --check                       exit 1 if a page is not up to
                                                                       date
 
-A page's equations are the docstring of the part's file. The results are those of docs/systems.json,
-taken from the output of two commands: all systems against the LSTM, and the variants of Greff et
-al. against theirs:
+A page's equations are the docstring of the part's file, and its diagrams are described in
+scripts/diagrams.txt. The results are those of docs/systems.json, taken from the output of two
+commands: all systems against the LSTM, and the variants of Greff et al. against theirs:
 
     slotfill compare lab/lstm lab --data data/taipei --data ../shared/data/atis --out runs/lab
         --json ALL.json
@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from make_diagrams import read_diagrams
 from measured import record
 
 from slotfill.config.builtin import config_summary, expand_configs, load_config
@@ -186,6 +187,11 @@ def part_page(registry: Registry, name: str, lab: Lab) -> str:
         f"# The {registry.kind} `{name}`",
         part.summary,
         *body,
+        *(
+            f"![{diagram.title}](../{diagram.name})\n\n{diagram.title}."
+            for diagram in read_diagrams()
+            if diagram.part == name
+        ),
         f"Source: {part.source}." if part.source else "",
         (
             f"The code: [{part.path.name}](../../{registry.package.replace('.', '/')}/{name}.py). "
