@@ -164,10 +164,11 @@ def small(kind: str, name: str) -> dict[str, Any]:
     return options
 
 
-def variants(kind: str, name: str) -> list[dict[str, Any]]:
+def variants(kind: str, name: str, *, inner: bool = True) -> list[dict[str, Any]]:
     """Return the small part, and copies with each option changed to each kind of value.
 
     They follow from the types of options, so new files and options are tested automatically.
+    Without `inner`, the cells of a part are not varied.
     """
     base = small(kind, name)
     found = [base]
@@ -175,6 +176,8 @@ def variants(kind: str, name: str) -> list[dict[str, Any]]:
         values: list[Any] = []
         if option.name == "kind":
             continue  # tests/data/test_word_vectors.py covers all kinds of files.
+        if option.part_kind and not inner:
+            continue
         if option.part_kind:
             # All that a cell can be is tried in an encoder; a tagger takes any cell in the same
             # way.
@@ -242,8 +245,8 @@ def all_variants(kind: str) -> list[Any]:
     ]
 
 
-def networks() -> list[Any]:
-    """Networks that cover every part in each of its variants."""
+def networks(*, inner: bool = True) -> list[Any]:
+    """Networks that cover every part in each of its variants; `inner` as of `variants`."""
     word, recurrent, crf = (
         small("embedding", "word"),
         small("encoder", "recurrent"),
@@ -255,11 +258,15 @@ def networks() -> list[Any]:
             for name in EMBEDDINGS.names()
             for part in variants("embedding", name)
         ),
-        *(([word], part, crf) for name in ENCODERS.names() for part in variants("encoder", name)),
+        *(
+            ([word], part, crf)
+            for name in ENCODERS.names()
+            for part in variants("encoder", name, inner=inner)
+        ),
         *(
             ([word], recurrent, part)
             for name in TAGGERS.names()
-            for part in variants("tagger", name)
+            for part in variants("tagger", name, inner=inner)
         ),
         *(
             ([word], recurrent, crf, part)

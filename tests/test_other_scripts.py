@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import write_config
@@ -37,7 +38,7 @@ def learned(cli, folder, corpus, first):
         folder / "tiny.yaml",
         data="{path: corpus, tokenizer: given}",
         embedding=EMBEDDINGS,
-        train="{epochs: 3, batch_size: 4}",
+        train="{epochs: 2, batch_size: 4}",
     )
     result = cli("train", config, "--out", folder / "run")
     assert result.code == 0, result.err
@@ -45,10 +46,20 @@ def learned(cli, folder, corpus, first):
         return [(row["loss"], row["valid_f1"]) for row in csv.DictReader(file)]
 
 
+_LATIN: list[Any] = []
+
+
+@pytest.fixture
+def latin(cli, corpus, tmp_path):
+    """The history of training with Latin letters, trained once."""
+    if not _LATIN:
+        _LATIN.extend(learned(cli, tmp_path / "Latin", corpus, "a"))
+    return _LATIN
+
+
 @pytest.mark.parametrize("script", FIRST)
-def test_other_scripts_train_identically(script, cli, corpus, tmp_path):
-    latin = learned(cli, tmp_path / "Latin", corpus, "a")
-    assert len(latin) == 3
+def test_other_scripts_train_identically(script, latin, cli, corpus, tmp_path):
+    assert len(latin) == 2
     assert learned(cli, tmp_path / script, corpus, FIRST[script]) == latin
     predicted = cli("predict", tmp_path / script / "run", chr(ord(FIRST[script]) + 1) * 4)
     assert predicted.code == 0, predicted.err

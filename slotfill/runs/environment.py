@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,12 @@ def environment() -> dict[str, Any]:
         "processor": _processor(),
         "processors": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
-        "versions": {"slotfill": __version__, **{name: version(name) for name in packages}},
-        "commits": {"slotfill": _commit(Path(__file__).parent), "folder": _commit(Path.cwd())},
+        "versions": {"slotfill": __version__, **{name: _version(name) for name in packages}},
+        "commits": {"slotfill": _own_commit(), "folder": _commit(Path.cwd())},
     }
+
+
+_version = cache(version)
 
 
 def _processor() -> str:
@@ -47,6 +51,12 @@ def _processor() -> str:
         lines = []
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor()
+
+
+@cache
+def _own_commit() -> str | None:
+    """Return the commit of slotfill when this process asked first: its code is imported."""
+    return _commit(Path(__file__).parent)
 
 
 def _commit(folder: Path) -> str | None:

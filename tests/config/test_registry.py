@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import start
 
 import slotfill
 from slotfill.config.builtin import load_config
@@ -139,12 +140,12 @@ def test_user_defined_part_is_validated_without_executing_it_and_trains(desk, cl
         assert [type(layer) for layer in model.encoders[0].layers] == [part.load()] * 2
     # In a separate process, from another folder: one line on standard error, only results on
     # standard output.
-    command = [sys.executable, "-m", "slotfill", "predict", "../own", "arrive Oslo"]
-    done = subprocess.run(command, cwd="mine", capture_output=True, text=True, check=True)
-    assert done.stderr == "", "ONNX Runtime computes it without the file"
-    command += ["--engine", "torch", "--trust"]
-    done = subprocess.run(command, cwd="mine", capture_output=True, text=True, check=False)
-    assert (done.returncode, json.loads(done.stdout)["text"]) == (0, "arrive Oslo")
+    words = ("predict", "../own", "arrive Oslo")
+    _, err = start(*words, cwd="mine").communicate()
+    assert err == b"", "ONNX Runtime computes it without the file"
+    process = start(*words, "--engine", "torch", "--trust", cwd="mine")
+    out, _ = process.communicate()
+    assert (process.returncode, json.loads(out)["text"]) == (0, "arrive Oslo")
 
     Path("mine/my_cell.py").unlink()
     assert cli("predict", "own", "arrive Oslo").code == 0

@@ -78,7 +78,7 @@ def test_the_example_of_the_documentation_trains_and_predicts(cli, tmp_path, mon
 
 
 @given(text=ANY_TEXT)
-@settings(max_examples=150, derandomize=True)
+@settings(max_examples=75, derandomize=True)
 def test_offsets_are_those_of_the_text_and_only_spaces_are_lost(units, text):
     sentence = units.tokenize(text, "place")
     end = 0
@@ -96,7 +96,7 @@ def test_offsets_are_those_of_the_text_and_only_spaces_are_lost(units, text):
 
 
 @given(text=ANY_TEXT, cuts=st.lists(st.integers(0, 40)))
-@settings(max_examples=150, derandomize=True)
+@settings(max_examples=75, derandomize=True)
 def test_offsets_at_any_place_are_kept(custom_cuts, text, cuts):
     cuts = sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})
     custom_cuts._custom.cuts = cuts

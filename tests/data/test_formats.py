@@ -90,19 +90,17 @@ PIECES = st.text(
 ).filter(lambda text: not is_empty(text))
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("format", ["conll", "jointslu", "parquet", "token_tag"])
-@given(data=st.data())
-@EXAMPLES
+@given(data=st.data(), scheme=st.sampled_from([*SCHEMES]))
+@settings(EXAMPLES, max_examples=50)
 def test_any_tokens_round_trip(format, scheme, data):
     sentences = data.draw(st.lists(labelled(PIECES), min_size=1, max_size=4))
     assert content(there_and_back(sentences, format, scheme)) == content(sentences)
 
 
-@pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("format", ["jsonl", "brackets", "clu", "label_studio", "parquet", "spacy"])
-@given(data=st.data())
-@EXAMPLES
+@given(data=st.data(), tokenizer=st.sampled_from([*TOKENIZERS]))
+@settings(EXAMPLES, max_examples=40)
 def test_any_text_round_trips(format, tokenizer, data):
     sentences = data.draw(st.lists(labelled(tokenizer=tokenizer), min_size=1, max_size=4))
     assert content(there_and_back(sentences, format, tokenizer=tokenizer)) == content(sentences)
@@ -110,7 +108,7 @@ def test_any_text_round_trips(format, tokenizer, data):
 
 @pytest.mark.parametrize("format", writable_formats())
 @given(data=st.data(), scheme=st.sampled_from([*SCHEMES]))
-@settings(EXAMPLES, max_examples=50)
+@EXAMPLES
 def test_plain_words_round_trip_through_every_format(format, scheme, data):
     words = st.sampled_from(
         ["fly", "to", "台", "#", "o'clock", "दिल्ली", "[", ")", "\\", "3.5", "O"]
@@ -146,9 +144,9 @@ def test_intents_round_trip(format):
 
 
 @pytest.mark.parametrize("format", writable_formats())
-def test_ten_thousand_tokens(format):
+def test_three_thousand_tokens(format):
     sentence = Sentence.from_tokens(
-        ["fly", "Taipei"] * 5000, [Slot("city", at, at + 1) for at in range(1, 10000, 2)]
+        ["fly", "Taipei"] * 1500, [Slot("city", at, at + 1) for at in range(1, 3000, 2)]
     )
     sentences = with_intents([sentence], format)
     assert content(there_and_back(sentences, format)) == content(sentences)

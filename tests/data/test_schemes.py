@@ -19,7 +19,7 @@ from slotfill.data.schemes import (
 from slotfill.data.sentence import Slot
 from slotfill.errors import UsageError
 
-EXAMPLES = settings(max_examples=100, derandomize=True)
+EXAMPLES = settings(max_examples=50, derandomize=True)
 NAMES = ["city", "fromloc.city-name", "出發地"]
 
 

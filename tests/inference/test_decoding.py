@@ -62,7 +62,7 @@ def cases(draw):
 
 
 @given(case=cases())
-@settings(max_examples=150, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 def test_equals_brute_force(case):
     emissions, lengths, transitions = case
     found = decode(emissions, lengths, transitions)
@@ -226,7 +226,7 @@ def test_equals_the_full_lattice(scheme, peak):
     integers=st.booleans(),
     seed=st.integers(0, 10**6),
 )
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 def test_a_pruned_step_equals_the_full_maximum(size, forbidden, scale, integers, seed):
     """Results are identical for any set of forbidden transitions."""
     random = np.random.default_rng(seed)

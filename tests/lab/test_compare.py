@@ -389,7 +389,8 @@ def test_ctrl_c_keeps_finished_runs_and_says_how_to_resume(desk, jobs):
     configs(desk)
     Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 30)
     write_config(Path("long.yaml"), data="{train: long.brackets, valid: corpus/valid.brackets}")
-    words = ["one.yaml", "long.yaml", "train.batch_size=1", "--seeds", "1", "--jobs", jobs]
+    words = ["one.yaml", "long.yaml", "train.batch_size=1", "train.epochs=2"]
+    words += ["--seeds", "1", "--jobs", jobs]
     process = start("compare", *words, start_new_session=True)
     partial = OUT / desk.name / "long-seed1.partial"
     while not ((OUT / "corpus" / "one-seed1.json").exists() and partial.exists()):

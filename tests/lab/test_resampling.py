@@ -84,7 +84,7 @@ def test_subsets_are_nested_and_have_each_label_in_proportion():
 
 def test_each_training_sentence_is_scored_once_by_a_model_that_has_not_seen_it(desk, cli):
     write_config(Path("other.yaml"), encoder="{name: feedforward, hidden_size: 8, window: 0}")
-    words = ["compare", "tiny.yaml", "other.yaml", "train.epochs=2", "--seeds", "1,2"]
+    words = ["compare", "tiny.yaml", "other.yaml", "train.epochs=1", "--seeds", "1,2"]
     result = cli(*words, "--folds", 3, "--json", "c.json")
     assert (result.code, result.err) == (0, "")
     assert "± sample standard deviation over 3 folds and 2 seeds" in result.out
@@ -143,11 +143,11 @@ def test_percentages_train_on_nested_parts_and_score_on_the_same_sentences(desk,
     words = [
         "compare",
         "tiny.yaml",
-        "train.epochs=3",
+        "train.epochs=1",
         "--percentages",
         "100,25,50",
         "--seeds",
-        "1,2,3",
+        "1,2",
     ]
     files = ["--json", "c.json", "--markdown", "c.md", "--figure", "curve.svg"]
     result = cli(*words, *files)
@@ -156,13 +156,13 @@ def test_percentages_train_on_nested_parts_and_score_on_the_same_sentences(desk,
     assert list(report["corpora"]) == ["corpus-25%", "corpus-50%", "corpus-100%"]
     (curve,) = report["learning_curves"]
     assert (curve["config"], curve["corpus"], curve["split"]) == ("tiny", "corpus", "test")
-    assert curve["sizes"] == [10, 20, 40] and np.shape(curve["f1s"]) == (3, 3)
+    assert curve["sizes"] == [10, 20, 40] and np.shape(curve["f1s"]) == (3, 2)
     for name, f1s in zip(report["corpora"], curve["f1s"], strict=True):
         split = report["configs"][0]["corpora"][name]["splits"]["test"]
         assert list(split["f1s"].values()) == pytest.approx(f1s)
     for run in report["runs"]:
         assert run["scores"]["test"]["sentences"] == 8
-    for seed in (1, 2, 3):
+    for seed in (1, 2):
         small, large = (
             Counter(s.text for s in read_sentences(OUT / name / f"train{seed}.jsonl").sentences)
             for name in ("corpus-25%", "corpus-50%")
@@ -173,8 +173,8 @@ def test_percentages_train_on_nested_parts_and_score_on_the_same_sentences(desk,
     doubling = curve["doubling"]
     low, high = doubling["interval"]
     said = re.findall(r"worth about (\S+) points of F1", result.out)
-    assert curve["epochs"] == 3
-    assert ("With train.epochs=3 for all sizes" in result.out) == bool(said)
+    assert curve["epochs"] == 1
+    assert ("With train.epochs=1 for all sizes" in result.out) == bool(said)
     assert said == ([] if low <= 0 <= high else [f"{doubling['difference']:.1f}"])
 
 

@@ -27,14 +27,14 @@ WRONG = {
 @pytest.fixture
 def wrong(desk) -> Path:
     """A corpus of one file, in which four lines have a wrong label."""
-    lines = Path("corpus/train.brackets").read_text().splitlines() * 3
+    lines = Path("corpus/train.brackets").read_text().splitlines() * 2
     for number, (line, _) in WRONG.items():
         lines[number - 1] = line
     Path("wrong.brackets").write_text("\n".join(lines) + "\n")
     write_config(
         Path("own.yaml"),
         data="{path: wrong.brackets}",
-        train=SMALL["train"].replace("epochs: 6", "epochs: 10"),
+        train=SMALL["train"].replace("epochs: 6", "epochs: 8"),
     )
     return desk
 

@@ -24,7 +24,7 @@ RANGES = (
     " 16, step: 4}, tagger.dropout: {low: 0, high: 0.5}, encoder.cell: [lstm, {name: gru}]}"
 )
 OUT = Path("tuned/tiny")
-FAST = "train.epochs=3"
+FAST = "train.epochs=2"
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_trials_are_within_the_ranges_and_the_first_is_the_baseline(desk, cli):
         )
         assert 0 <= settings["tagger.dropout"] <= 0.5
         assert settings["encoder.cell"] in ("lstm", {"name": "gru"})
-        assert [len(curve) for curve in trial["curves"]] == [3]
+        assert [len(curve) for curve in trial["curves"]] == [2]
         # The split is too small to rank epochs, so training keeps the last one.
         assert trial["f1"] == trial["f1s"][0] == trial["curves"][0][-1]
     f1s = [trial["f1"] for trial in report["trials"]]
@@ -215,14 +215,14 @@ def test_broken_or_missing_test_sentences_do_not_matter(broken, desk, cli):
 
 
 def test_bad_trials_are_pruned_after_the_startup_trials(desk, cli):
-    words = ["tune.train.learning_rate=[0.04, 1.0e-9]", "--trials", "9"]
+    words = ["tune.train.learning_rate=[0.04, 1.0e-9]", "train.epochs=3", "--trials", "9"]
     trials = sorted(tune_json(cli, *words)["trials"], key=lambda trial: trial["number"])
     pruned = [trial for trial in trials if trial["state"] == "pruned"]
     assert pruned and all(trial["number"] > 5 for trial in pruned)
     assert 1e-9 in [trial["settings"]["train.learning_rate"] for trial in pruned]
     for trial in trials:
         (curve,) = trial["curves"]
-        assert len(curve) < 6 if trial in pruned else len(curve) == 6
+        assert len(curve) < 3 if trial in pruned else len(curve) == 3
         assert (trial["f1"] is None) == (trial in pruned)
 
 
@@ -393,7 +393,7 @@ def test_a_study_of_another_config_is_not_resumed(desk, cli):
     tune_json(cli, FAST, "--trials", "1")
     before = (OUT / "study.journal").read_bytes()
     for words, what in [
-        (["train.epochs=4"], "train.epochs 3, not 4"),
+        (["train.epochs=4"], "train.epochs 2, not 4"),
         ([FAST, "--seeds", "2"], "seeds 1, not 2"),
         (
             [FAST, "tune.tagger.dropout={low: 0, high: 0.6}"],
@@ -492,9 +492,9 @@ def test_output(desk, cli):
     first = "train.learning_rate=0.04 encoder.hidden_size=8 tagger.dropout=0.1 encoder.cell=lstm"
     assert lines[0] == f"trial 1: {first}"
     assert re.fullmatch(
-        r"trial 1: valid F1 [\d.]+, 3 epochs in \d+ s; 1 of 2 done, best F1 [\d.]+", lines[1]
+        r"trial 1: valid F1 [\d.]+, 2 epochs in \d+ s; 1 of 2 done, best F1 [\d.]+", lines[1]
     )
-    assert re.search(r"│ 1 +│ +[12] │ +[\d.]+ │ +3 │ +\d+ │", result.out)
+    assert re.search(r"│ 1 +│ +[12] │ +[\d.]+ │ +2 │ +\d+ │", result.out)
     assert lines[-4:] == [
         "2 trials: 2 finished.",
         "F1 on valid in percent over complete slots. The test split was not used.",

@@ -244,6 +244,20 @@ class TestEncoder:
         ):
             torch.testing.assert_close(computed, reference, atol=1e-10, rtol=1e-10)
 
+    def test_the_seed_determines_the_weights_and_they_are_all_that_is_saved(self, part):
+        def drawn(seed):
+            torch.default_generator.manual_seed(seed)
+            return ENCODERS.build(part, 2).eval()
+
+        first, again, other = drawn(1), drawn(1), drawn(2)
+        weights = first.state_dict()
+        assert all(torch.equal(weights[name], one) for name, one in again.state_dict().items())
+        x = inputs(2, dtype=torch.float32)
+        outputs = first(x, LENGTHS)
+        assert not weights or not torch.equal(other(x, LENGTHS), outputs)
+        other.load_state_dict(weights)
+        assert torch.equal(other(x, LENGTHS), outputs)
+
     def test_gradient_matches_numerical(self, part):
         encoder = self.encoder(part)
         lengths = torch.tensor([3, 1, 2])
@@ -256,11 +270,10 @@ class TestEncoder:
 # Taggers
 
 
-@pytest.mark.parametrize("scheme", ["iob2", "bioes"])
 @pytest.mark.parametrize("part", all_variants("tagger"))
 class TestTagger:
-    def tagger(self, part, scheme):
-        vocab = make_vocab(scheme)
+    def tagger(self, part):
+        vocab = make_vocab("bioes")
         tagger = TAGGERS.build(part, 3, vocab).double().eval()
         randomize(tagger, 1)
         batch = make_labelled_batch(
@@ -269,8 +282,8 @@ class TestTagger:
         lengths, tags = torch.from_numpy(batch.lengths), torch.from_numpy(batch.tags)
         return tagger, vocab, inputs(3, lengths), lengths, tags
 
-    def test_shapes(self, part, scheme):
-        tagger, vocab, hidden, lengths, tags = self.tagger(part, scheme)
+    def test_shapes(self, part):
+        tagger, vocab, hidden, lengths, tags = self.tagger(part)
         count = len(vocab.tags)
         emissions = tagger(hidden, lengths)
         assert emissions.shape == (*hidden.shape[:2], count)
@@ -282,8 +295,8 @@ class TestTagger:
             assert transitions.start.shape == transitions.end.shape == (count,)
             assert transitions.matrix.shape == (count, count)
 
-    def test_independent_of_the_batch(self, part, scheme):
-        tagger, _, hidden, lengths, tags = self.tagger(part, scheme)
+    def test_independent_of_the_batch(self, part):
+        tagger, _, hidden, lengths, tags = self.tagger(part)
         together = tagger(hidden, lengths)
         losses = []
         for row, length, gold, emissions in zip(hidden, lengths, tags, together, strict=True):
@@ -298,8 +311,8 @@ class TestTagger:
         padded = compute_loss(tagger, pad(hidden, (0, 0, 0, 4)), lengths, pad(tags, (0, 4)))
         torch.testing.assert_close(padded, mean, atol=1e-12, rtol=1e-12)
 
-    def test_gradient_matches_numerical(self, part, scheme):
-        tagger, _, hidden, lengths, tags = self.tagger(part, scheme)
+    def test_gradient_matches_numerical(self, part):
+        tagger, _, hidden, lengths, tags = self.tagger(part)
         parameters = (hidden.requires_grad_(), *tagger.parameters())
         assert torch.autograd.gradcheck(
             lambda h, *_: compute_loss(tagger, h, lengths, tags), parameters, fast_mode=True
@@ -371,65 +384,48 @@ class TestIntent:
 # The complete network
 
 
-@pytest.mark.parametrize("parts", networks())
+@pytest.mark.parametrize("parts", networks(inner=False))
 class TestNetwork:
     def test_sentence_alone_matches_batch(self, parts):
         model, _ = network(parts)
         model.eval()
-        sentences = [s.tokens for s in SENTENCES] + STRANGE
-        batch = make_batch(sentences, model.indexers)
-        together = model.emissions(batch)
+        sentences = [s.tokens for s in SENTENCES[:4]] + STRANGE
+        together = model.emissions(make_batch(sentences, model.indexers))
         assert together.dtype == np.float32 and np.isfinite(together).all()
-        for tokens, row in zip(sentences, together, strict=True):
+        for position in (0, 2, 5, 6):
+            tokens = sentences[position]
             alone = model.emissions(make_batch([tokens], model.indexers))
-            np.testing.assert_allclose(alone[0], row[: len(tokens)], atol=1e-5)
-        order = np.random.default_rng(3).permutation(len(sentences))
-        shuffled = model.emissions(make_batch([sentences[i] for i in order], model.indexers))
-        for row, position in zip(shuffled, order, strict=True):
-            size = len(sentences[position])
-            np.testing.assert_allclose(row[:size], together[position, :size], atol=1e-5)
+            np.testing.assert_allclose(alone[0], together[position, : len(tokens)], atol=1e-5)
 
     def test_loss_is_the_mean_over_sentences(self, parts):
         model, vocab = network(parts)
         model.double().eval()
         alone = [
-            model.loss(make_labelled_batch(model, vocab, [sentence])) for sentence in SENTENCES
+            model.loss(make_labelled_batch(model, vocab, [sentence])) for sentence in SENTENCES[:3]
         ]
-        together = model.loss(make_labelled_batch(model, vocab, SENTENCES))
+        together = model.loss(make_labelled_batch(model, vocab, SENTENCES[:3]))
         torch.testing.assert_close(together, torch.stack(alone).mean(), atol=1e-10, rtol=1e-10)
 
-    def test_every_parameter_has_a_gradient(self, parts):
-        model, vocab = network(parts)
-        model.train()
-        model.loss(make_labelled_batch(model, vocab, SENTENCES)).backward()
-        for name, parameter in model.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            assert parameter.grad is not None, name
-            assert parameter.grad.isfinite().all(), name
-            assert (parameter.grad != 0).any(), name
-
-    def test_gradient_matches_numerical(self, parts):
-        """Along random directions that keep the zero vector of padding."""
+    def test_every_parameter_has_a_gradient_that_matches_the_numerical(self, parts):
+        """Along a random direction that keeps the zero vector of padding."""
         model, vocab = network(parts)
         model.double().eval()
         batch = make_labelled_batch(model, vocab, SENTENCES)
         parameters = trainable_parameters(model)
         gradients = torch.autograd.grad(model.loss(batch), parameters)
+        for gradient in gradients:
+            assert gradient.isfinite().all() and (gradient != 0).any()
         start = [parameter.detach().clone() for parameter in parameters]
-        for seed in range(2):
-            randomize(model, seed)
-            directions = [parameter.detach().clone() for parameter in parameters]
-            ends = []
-            for step in (1e-5, -1e-5):
-                with torch.no_grad():
-                    for parameter, origin, direction in zip(
-                        parameters, start, directions, strict=True
-                    ):
-                        parameter.copy_(origin + step * direction)
-                    ends.append(float(model.loss(batch)))
-            slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
-            assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope, rel=1e-5, abs=1e-7)
+        randomize(model, 0)
+        directions = [parameter.detach().clone() for parameter in parameters]
+        ends = []
+        for step in (1e-5, -1e-5):
+            with torch.no_grad():
+                for parameter, origin, direction in zip(parameters, start, directions, strict=True):
+                    parameter.copy_(origin + step * direction)
+                ends.append(float(model.loss(batch)))
+        slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
+        assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope, rel=1e-5, abs=1e-7)
 
     def test_save_and_load(self, parts, tmp_path):
         model, _ = network(parts)
@@ -449,25 +445,25 @@ class TestNetwork:
             ) and np.array_equal(own_transitions.start, loaded_transitions.start)
             assert np.array_equal(own_transitions.end, loaded_transitions.end)
 
-    def test_same_seed_same_weights(self, parts):
-        def drawn(seed):
-            model, vocab = network(parts, seed)
-            loss = model.train().loss(make_labelled_batch(model, vocab, SENTENCES))
+    def test_same_seed_same_weights_and_noise(self, parts):
+        """Another seed has other weights: test_save_and_load."""
+
+        def drawn():
+            model, vocab = network(parts)
+            loss = model.train().loss(make_labelled_batch(model, vocab, SENTENCES[:4]))
             return model.state_dict(), float(loss.detach())
 
-        (weights, loss), (again, loss_again), (others, other_loss) = drawn(1), drawn(1), drawn(2)
+        (weights, loss), (again, loss_again) = drawn(), drawn()
         assert all(torch.equal(weights[name], again[name]) for name in weights)
-        assert loss == loss_again and loss != other_loss
-        assert any(not torch.equal(weights[name], others[name]) for name in weights)
+        assert loss == loss_again
 
-    def test_deterministic_in_evaluation(self, parts):
+    def test_noise_is_of_training_only(self, parts):
+        """In evaluation there is none: test_save_and_load."""
         model, vocab = network(parts)
         batch = make_labelled_batch(model, vocab, SENTENCES)
         labels = " ".join(label(part) for part in (*parts[0], *parts[1:]))
         noisy = "=0.5" in labels or "=hard" in labels
         noisy |= any(getattr(module, "has_kl_term", False) for module in model.modules())
-        asleep = [float(model.eval().loss(batch).detach()) for _ in range(2)]
-        awake = (float(model.train().loss(batch).detach()) for _ in range(4 if noisy else 2))
-        first = next(awake)
-        assert asleep[0] == asleep[1]
-        assert any(loss != first for loss in awake) if noisy else {first, *awake} == {asleep[0]}
+        asleep = float(model.eval().loss(batch).detach())
+        awake = [float(model.train().loss(batch).detach()) for _ in range(4 if noisy else 1)]
+        assert len({*awake}) > 1 if noisy else awake == [asleep]

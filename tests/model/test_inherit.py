@@ -43,7 +43,7 @@ def silence_new(model, vocab, base_vocab):
                     parameter.data[row] = -1e4
 
 
-@pytest.mark.parametrize("parts", networks())
+@pytest.mark.parametrize("parts", networks(inner=False))
 def test_old_words_tags_and_intents_keep_their_scores(parts):
     base_vocab = Vocab.from_sentences(BASE, "bioes", intents=True)
     base = Network(base_vocab, *parts)

@@ -31,7 +31,7 @@ TEXTS = ["leave New York for Oslo please", "may I leave Lima", "", "hello there"
 def write_corpus(folder):
     """Write sentences with intents as the splits of `folder`, once in each format."""
     draw = random.Random(0)
-    for split, times in {"train": 6, "valid": 3, "test": 2}.items():
+    for split, times in {"train": 4, "valid": 2, "test": 2}.items():
         rows = [
             shape.format(**dict(zip("ab", draw.sample(CITIES, 2), strict=True)))
             for shape, count in SHAPES
@@ -82,7 +82,7 @@ def read_intents(predicted):
 
 
 def test_training_reports_and_saves_intents(room, cli):
-    result = cli("train", "tiny.yaml", "--out", "again")
+    result = cli("train", "tiny.yaml", "train.epochs=2", "--out", "short")
     assert (result.code, result.err) == (0, "")
     for message in (
         "all intents",
@@ -92,16 +92,12 @@ def test_training_reports_and_saves_intents(room, cli):
         "0 intents",
     ):
         assert message in result.out
-    assert (room / "again" / "model.safetensors").read_bytes() == (
-        room / "run" / "model.safetensors"
-    ).read_bytes()
     vocab = json.loads((room / "run" / "vocab.json").read_text())
-    assert vocab["intents"] == {"arrive": 30, "leave": 24, "leave#ask": 18, "ask": 12, "greet": 12}
+    assert vocab["intents"] == {"arrive": 20, "leave": 16, "leave#ask": 12, "ask": 8, "greet": 8}
+    rows = list(csv.DictReader((room / "short" / "history.csv").read_text().splitlines()))
+    assert f"intents {float(rows[-1]['valid_intents']):.2f}%" in result.out
     rows = list(csv.DictReader((room / "run" / "history.csv").read_text().splitlines()))
-    assert (
-        float(rows[-1]["valid_intents"]) > 90
-        and f"intents {float(rows[-1]['valid_intents']):.2f}%" in result.out
-    )
+    assert float(rows[-1]["valid_intents"]) > 90
     scores = json.loads((room / "run" / "scores.json").read_text())["splits"]["test"]["intent"]
     assert scores["accuracy"] > 90 and scores["frame_accuracy"] > 60
     assert set(scores["intents"]) == {"arrive", "leave", "ask", "greet"}
@@ -125,7 +121,7 @@ def test_run_without_intent_head_ignores_intents(room, cli):
 
 
 def test_every_format_trains_the_same_weights(room, cli):
-    settings = ["data.tokenizer=whitespace", "train.epochs=2", "intent={name: mean, feed: true}"]
+    settings = ["data.tokenizer=whitespace", "train.epochs=1", "intent={name: mean, feed: true}"]
     expected = cli("evaluate", "run", "--json").out
     assert json.loads(expected)["intent"]["overall"]["support"] == 38, "each of several by itself"
     contents = []
@@ -328,7 +324,7 @@ def test_compare_reports_intent_scores(room, cli):
         "compare",
         "slots.yaml",
         "tiny.yaml",
-        "train.epochs=2",
+        "train.epochs=1",
         "--seeds",
         "1,2",
         "--json",
@@ -350,7 +346,7 @@ def test_compare_reports_intent_scores(room, cli):
     shown = result.out.partition("Sentences with correct intents, and correct frames")[2]
     for rate in actual.values():
         assert f"{rate['mean']:.2f} ± {rate['deviation']:.2f}" in shown
-    result = cli("compare", "slots.yaml", "train.epochs=2", "--seeds", "1,2")
+    result = cli("compare", "slots.yaml", "train.epochs=1", "--seeds", "1,2")
     assert result.code == 0 and "intents" not in result.out, (
         "nothing to show where none are learned"
     )

@@ -13,7 +13,7 @@ import resource, torch
 from slotfill.training.malloc import tune_malloc
 torch.set_num_threads(1)
 def step():
-    x = torch.ones(2**20, requires_grad=True)
+    x = torch.ones(2**18, requires_grad=True)
     for _ in range(8):
         x = x.exp()
     x.sum().backward()
