@@ -251,7 +251,14 @@ def learning_rates(*overrides):
 
 @pytest.mark.parametrize(
     ("schedule", "warmup"),
-    [("constant", 0), ("constant", 2), ("linear", 0.5), ("linear", 1), ("cosine", 0), ("cosine", 2)],
+    [
+        ("constant", 0),
+        ("constant", 2),
+        ("linear", 0.5),
+        ("linear", 1),
+        ("cosine", 0),
+        ("cosine", 2),
+    ],
 )
 def test_rates(schedule, warmup):
     actual, steps = learning_rates(f"train.schedule={schedule}", f"train.warmup_epochs={warmup}")
