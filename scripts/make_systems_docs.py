@@ -14,7 +14,7 @@ commands: all systems against the LSTM, and the variants of Greff et al. against
     slotfill compare configs/lab/greff-vanilla.yaml configs/lab/greff-*.yaml --data data/taipei
         --data ../shared/data/atis --out runs/lab --json GREFF.json
 
-and of benchmarks/cells.json, which benchmarks/cells.py writes.
+and of benchmarks/cells.json and cells-scans.json, which benchmarks/cells.py writes.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ PAGE = ROOT / "docs" / "systems.md"
 FOLDER = ROOT / "docs" / "systems"
 FIGURES = ROOT / "docs" / "systems.json"
 SPEED = ROOT / "benchmarks" / "cells.json"
+SCANS = ROOT / "benchmarks" / "cells-scans.json"
 REGISTRIES = (ENCODERS, CELLS, TAGGERS)
 ROLES = ("origin", "destination")
 COLUMNS = {
@@ -405,6 +406,30 @@ def speed_table() -> str:
     return table(head, rows)
 
 
+def scans_section() -> str:
+    """Return what benchmarks/cells-scans.json says of linear recurrences."""
+    scans = json.loads(SCANS.read_text(encoding="utf-8"))
+    head = ["steps", "autograd, ms", "loop, ms", "parallel scan, ms"]
+    rows = [
+        [steps, *(f"{row[way]:.2f}" for way in ("autograd", "loop", "parallel"))]
+        for steps, row in scans["steps"].items()
+    ]
+    return f"""## Linear recurrences
+
+The memory of [mingru](systems/mingru.md), [minlstm](systems/minlstm.md), [qrnn](systems/qrnn.md),
+[lru](systems/lru.md), and of [sru](systems/sru.md) without its peepholes, is c_t = a_t * c_(t-1) +
+b_t with a_t and b_t from the input alone, so a parallel scan can compute all steps in log2(T)
+operations. On a CPU, where each operation takes as long as it has elements, a loop of one operation
+in each step with its own gradient is faster, for short sentences and for long ones, so that is what
+trains there; on a GPU the parallel scan is used. Forward and backward pass of the recurrence alone,
+{scans["hidden size"]} units, both directions, {scans["batch"]} sentences, medians of
+{scans["repeats"]} interleaved repeats, time of the processor, one thread: `python
+benchmarks/cells.py --scans`, {scans["environment"]["finished"][:10]}.
+
+{table(head, rows)}
+"""
+
+
 def page(lab: Lab) -> str:
     """Return docs/systems.md."""
     about, environment = find_subjects(), lab.all["environment"]
@@ -487,7 +512,8 @@ Forward and backward pass of one layer, both directions, {speed["batch"]} senten
 that of torch's own.
 
 {speed_table()}
-"""
+
+{scans_section()}"""
 
 
 def pages() -> dict[Path, str]:

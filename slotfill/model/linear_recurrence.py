@@ -4,10 +4,11 @@
     dL/db_t = g_t = dL/dh_t dh_t/dc_t + a_{t+1} * g_{t+1}
     dL/da_t = g_t * c_{t-1}
 
-The loop over time has one operation in a step, forward and backward, and everything else is
-computed for all steps at once. A parallel scan needs log2(time) operations, each over all steps. It
-multiplies coefficients and never divides, so it neither overflows nor loses precision where
-their product vanishes. On a CPU the loop is faster (benchmarks/cells.py).
+A loop over time has one operation in a step, forward and backward, and everything else is computed
+for all steps at once. A parallel scan has log2(time) operations, each over all steps. It multiplies
+coefficients and never divides, so it neither overflows nor loses precision where their product
+vanishes. On a CPU the loop is faster, for short and long sentences (benchmarks/cells.py); on a GPU,
+whose time is that of the number of operations, the scan is used.
 
 Source: Hillis & Steele 1986, "Data Parallel Algorithms"; Martin & Cundy 2018, "Parallelizing
 Linear Recurrent Neural Nets Over Sequence Length"
@@ -15,6 +16,7 @@ Linear Recurrent Neural Nets Over Sequence Length"
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,6 +25,9 @@ from torch.overrides import has_torch_function
 
 from slotfill.model.cells.base import Cell, State
 from slotfill.model.recurrence import scan
+
+ScanMethod = Callable[[Tensor, Tensor, bool], Tensor]
+"""`scan_in_loop` or `scan_in_parallel`."""
 
 
 class LinearCell(Cell):
@@ -55,8 +60,11 @@ class LinearCell(Cell):
         return self.forward_projected(self.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3]))
 
 
-def linear_scan(a: Tensor, b: Tensor) -> Tensor:
-    """Return c of all steps; all three are `(direction, time, batch, size)`."""
+def linear_scan(a: Tensor, b: Tensor, method: ScanMethod | None = None) -> Tensor:
+    """Return c of all steps; all three are `(direction, time, batch, size)`.
+
+    `method` is the loop on a CPU and the parallel scan on other devices, unless it is given.
+    """
     if has_torch_function((a, b)):
         # The exporter: only the recurrence itself is in the loop of the ONNX model.
         size = b.shape[3]
@@ -67,7 +75,9 @@ def linear_scan(a: Tensor, b: Tensor) -> Tensor:
             return (c,), (c,)
 
         return scan(step, torch.cat((a, b), dim=3), (torch.zeros_like(b[:, 0]),))[0]
-    c: Tensor = _LinearScan.apply(a[:, 1:], b)
+    if method is None:
+        method = scan_in_loop if b.device.type == "cpu" else scan_in_parallel
+    c: Tensor = _LinearScan.apply(a[:, 1:], b, method)
     return c
 
 
@@ -75,26 +85,25 @@ class _LinearScan(torch.autograd.Function):
     """From the coefficients between steps, one fewer than steps, and b to c."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        c = _scan(a, b)
+    def forward(ctx: Any, a: Tensor, b: Tensor, method: ScanMethod) -> Tensor:
+        c = method(a, b, False)
         ctx.save_for_backward(a, c)
+        ctx.method = method
         return c
 
     @staticmethod
-    def backward(ctx: Any, dc: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, dc: Tensor) -> tuple[Tensor, Tensor, None]:
         """Run the same recurrence from the last step to the first."""
         a, c = ctx.saved_tensors
-        db = _scan(a.conj(), dc, reverse=True)
-        return db[:, 1:] * c[:, :-1].conj(), db
+        db = ctx.method(a.conj(), dc, True)
+        return db[:, 1:] * c[:, :-1].conj(), db, None
 
 
-def _scan(a: Tensor, b: Tensor, *, reverse: bool = False) -> Tensor:
-    method = scan_in_loop if b.device.type == "cpu" else scan_in_parallel
-    return method(a, b, reverse=reverse)
+def scan_in_loop(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
+    """Return c step by step, from the last to the first if `reverse`.
 
-
-def scan_in_loop(a: Tensor, b: Tensor, *, reverse: bool = False) -> Tensor:
-    """Return c step by step; `a` has the coefficients between steps, one fewer than steps."""
+    `a` has the coefficients between steps, one fewer than steps.
+    """
     c = torch.empty_like(b)
     a_steps, b_steps, c_steps = (tensor.unbind(1)[:: -1 if reverse else 1] for tensor in (a, b, c))
     c_steps[0].copy_(b_steps[0])
@@ -103,13 +112,13 @@ def scan_in_loop(a: Tensor, b: Tensor, *, reverse: bool = False) -> Tensor:
     return c
 
 
-def scan_in_parallel(a: Tensor, b: Tensor, *, reverse: bool = False) -> Tensor:
+def scan_in_parallel(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
     """Return what `scan_in_loop` does, by operations over all steps whose number is log2(time).
 
     After each operation, c has the terms of twice as many steps, and a_t is the product of as many.
     """
     if reverse:
-        return scan_in_parallel(a.flip(1), b.flip(1)).flip(1)
+        return scan_in_parallel(a.flip(1), b.flip(1), False).flip(1)
     c, distance = b, 1
     while distance < b.shape[1]:
         later = torch.addcmul(c[:, distance:], a, c[:, :-distance])

@@ -327,18 +327,22 @@ def test_inspection_leaves_the_model_unchanged():
     assert all(getattr(part, "notes", None) is None for part in run.engine.modules())
 
 
-@pytest.mark.parametrize("cell", ["gru", "mut1", "mut2", "mut3"])
-def test_the_title_says_what_an_update_gate_of_1_does(cell):
+@pytest.mark.parametrize(
+    ("cell", "gate", "state"),
+    [
+        *((cell, "update", "hidden") for cell in ("gru", "mut1", "mut2", "mut3", "mingru")),
+        *((cell, "forget", "memory") for cell in ("qrnn", "sru")),
+    ],
+)
+def test_the_title_says_what_a_gate_of_1_does(cell, gate, state):
     run = network(with_cell(cell))
     panels = inspect(run, TEXT).filter(layer=1).panels
     by_name = {panel.name: panel for panel in panels if panel.direction == "forward"}
-    z, n, h = (by_name[name].values[1:] for name in ("update", "candidate", "hidden"))
-    old = by_name["hidden"].values[:-1]
-    does = {
-        "1 keeps the old state": z * old + (1 - z) * n,
-        "1 writes the new state": z * n + (1 - z) * old,
-    }
-    said = by_name["update"].title.partition("update gate (")[2].rstrip(")")
+    z, n, h = (by_name[name].values[1:] for name in (gate, "candidate", state))
+    old = by_name[state].values[:-1]
+    does = {"keeps the old": z * old + (1 - z) * n, "writes the new": z * n + (1 - z) * old}
+    said = by_name[gate].title.partition(f"{gate} gate (1 ")[2].rpartition(" ")[0]
     assert h == pytest.approx(does.pop(said), abs=1e-5)
     assert h != pytest.approx(*does.values(), abs=1e-3)
-    assert by_name["reset"].title.endswith("reset gate")
+    if cell in ("gru", "mut1"):
+        assert by_name["reset"].title.endswith("reset gate")
