@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from slotfill.config.registry import EMBEDDINGS, ENCODERS, INTENTS, REGISTRIES, TAGGERS
+from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, INTENTS, REGISTRIES, TAGGERS
 from slotfill.data.batching import make_batch
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
@@ -23,6 +23,9 @@ from slotfill.data.static_table import StaticTable
 from slotfill.data.vocab import Vocab
 
 SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
+
+DECODER_CELLS = ["elman", "lstm", "clockwork", "kl_bottleneck", "qrnn"]
+"""A cell of each kind of state: the output, two tensors, a counter, a loss, sums of other sizes."""
 
 SENTENCES = [
     Sentence.from_tokens(
@@ -179,14 +182,10 @@ def variants(kind: str, name: str, *, inner: bool = True) -> list[dict[str, Any]
         if option.part_kind and not inner:
             continue
         if option.part_kind:
-            # All that a cell can be is tried in an encoder; a tagger takes any cell in the same
-            # way.
-            forms = variants if kind == "encoder" else lambda *which: [small(*which)]
-            values = [
-                inner
-                for part in REGISTRIES[option.part_kind].names()
-                for inner in forms(option.part_kind, part)
-            ]
+            # All that a cell can be is tried in an encoder; a tagger runs any cell step by step.
+            every = [cell for name in CELLS.names() for cell in variants("cell", name)]
+            few = [small("cell", name) for name in DECODER_CELLS]
+            values = every if kind == "encoder" else few
         elif choices := _choices(option.type):
             values = choices
         elif option.type is bool:
