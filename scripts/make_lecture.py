@@ -2,6 +2,7 @@
 
     python scripts/make_lecture.py            reuse the results of slow commands from runs/lecture
     python scripts/make_lecture.py --fresh    run everything again
+    python scripts/make_lecture.py --tables   run nothing; only what comes from docs/systems.json
     python scripts/make_lecture.py --check    run nothing; exit 1 if the pages differ in a command
                                               or an output
 
@@ -9,8 +10,11 @@ In a page, blocks of `sh` and `python` are run, blocks of `shell` are only shown
 is generated between them and `<!-- end -->`:
 
     <!-- output -->            the output of the block above; with `: PATTERN`, its matching lines
-    <!-- table: NAME ... -->   systems of docs/systems.json; with `greff`, the variants
-    <!-- verdict: CLAIM -->    whether the claim of docs/systems.md that starts like this holds
+    <!-- table: NAME ... -->   systems of docs/systems.json; `greff` is the variants
+    <!-- verdict: A B -->      whether A is better than B, or as good, by docs/systems.json
+    <!-- summary: NAME ... -->   which of the systems are better than the LSTM, and which worse;
+                               with `against BASE`, than another system
+    <!-- difference -->        of the first half of the runs in the output above from the second
     <!-- environment -->       date, machine and versions
 """
 
@@ -22,6 +26,7 @@ import os
 import re
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 from functools import cache
@@ -35,8 +40,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from measured import record
+from system_claims import CLAIMS, GREFF
 
 from slotfill.config.registry import CELLS
+from slotfill.lab.compare.significance import LEVEL, student_quantile, student_tail
 from slotfill.lab.probe import figures
 from slotfill.model.recurrence import run_cell
 from slotfill.runs.environment import environment
@@ -48,14 +55,17 @@ DEPENDS = (
     *("slotfill/model", "slotfill/training/*.py", "slotfill/evaluation", "slotfill/lab/inspect"),
     *("slotfill/lab/probe", "slotfill/lab/compare", "configs/lab", "data/taipei"),
 )
-VERDICTS = {
-    ROOT / "docs" / "lecture.md": ("It holds here.", "It does not hold here."),
-    ROOT / "docs" / "lecture.zh-TW.md": ("這在我們的實驗裡成立。", "這在我們的實驗裡不成立。"),
+PAGES = {
+    ROOT / "docs" / "lecture.md": systems.ENGLISH,
+    ROOT / "docs" / "lecture.zh-TW.md": systems.CHINESE,
 }
+TRANSLATED = ("table", "verdict", "summary", "difference")
+"""What is generated in the language of the page."""
+
 PIECE = re.compile(
     r"^```(?P<language>sh|shell|python)\n(?P<code>.*?)^```$"
-    r"|<!-- (?P<kind>output|table|verdict|environment)(?:: (?P<what>.*?))? -->(?P<text>.*?)<!--"
-    r" end -->"
+    r"|<!-- (?P<kind>output|table|verdict|summary|difference|environment)(?:: (?P<what>.*?))? -->"
+    r"(?P<text>.*?)<!-- end -->"
     r"|!\[[^\]]*\]\((?P<picture>[^)]+)\)",
     re.MULTILINE | re.DOTALL,
 )
@@ -115,79 +125,101 @@ def inspect_run(folder: str, sentence: str) -> dict[str, Any]:
 
 
 @cache
-def lab() -> systems.Lab | None:
-    """Return the figures of docs/systems.json, where it is there."""
-    return systems.Lab() if systems.FIGURES.is_file() else None
+def lab() -> systems.Lab:
+    """Return the figures of docs/systems.json."""
+    return systems.Lab()
 
 
-def table(names: list[str]) -> str:
+def expand(names: str) -> list[str]:
+    """Return the names of systems; `greff` is all variants of Greff et al."""
+    return list(GREFF) if names == "greff" else names.split()
+
+
+def table(names: str, words: systems.Words) -> str:
     """Return the rows of systems, or of the variants of Greff et al. against their LSTM."""
     figures = lab()
-    if figures is None:
-        return "(docs/systems.json is not there yet)"
-    if names != ["greff"]:
-        return systems.table(
-            ["system", *systems.HEAD], [[name, *figures.row(name)] for name in names]
-        )
+    if names != "greff":
+        rows = [[name, *figures.row(name)] for name in names.split()]
+        return systems.table([words.system, *figures.head(words)], rows)
+    base = "greff-vanilla"
     rows = []
-    for name, config in figures.variants.items():
-        tests = [config["corpora"][corpus]["splits"]["test"] for corpus in ("taipei", "atis")]
-        changes = [
-            systems.format_difference(against)
-            if (against := test.get("difference_from_first"))
-            else ""
-            for test in tests
-        ]
-        means = [f"{test['mean']:.2f} ± {test['deviation']:.2f}" for test in tests]
-        rows.append([name, means[0], changes[0], means[1], changes[1]])
-    return systems.table(["system", "Taipei", "difference", "ATIS", "difference"], rows)
+    for name in (base, *expand(names)):
+        cells = [name]
+        for corpus in figures.all["corpora"]:
+            against = figures.claims.get((base, name, corpus))
+            found = figures.split(name, corpus)
+            mean = found and found | {"difference_from_first": None}
+            cells.append(systems.format_spread(mean))
+            cells.append(systems.format_difference(against, sign=-1) if against else "")
+        rows.append(cells)
+    titles = [words.corpora[corpus] for corpus in figures.all["corpora"]]
+    head = [title for corpus in titles for title in (corpus, words.difference)]
+    return systems.table([words.system, *head], rows)
 
 
-@cache
-def claims() -> dict[str, bool]:
-    """Return the claims of docs/systems.md, and whether each holds."""
-    figures = lab()
-    return {claim: holds for claim, holds, _ in systems.claims(figures)} if figures else {}
+def verdict(pair: str, words: systems.Words) -> str:
+    """Return whether the claim that one system is better than another holds."""
+    found = [claim for claim in CLAIMS if [claim.system, claim.other] == pair.split()]
+    if len(found) != 1:
+        raise SystemExit(f"{pair}: {len(found)} claims of scripts/system_claims.py are so")
+    return systems.verdict(lab(), found[0], words)
 
 
-def verdict(start: str, words: tuple[str, str]) -> str:
-    """Return the word for the claim that starts with `start`."""
-    if not claims():
-        return "..."
-    holds = [holds for claim, holds in claims().items() if claim.startswith(start)]
-    if len(holds) != 1:
-        raise SystemExit(f"{start}: {len(holds)} claims of docs/systems.md start so")
-    return words[0] if holds[0] else words[1]
+def difference_of(output: str, words: systems.Words) -> str:
+    """Return the difference of the first half of the runs in an output from the second half."""
+    found = [float(number) for number in re.findall(r"test F1 ([\d.]+)", output)]
+    one, other = found[: len(found) // 2], found[len(found) // 2 :]
+    freedom = len(found) - 2
+    squares = sum((len(each) - 1) * statistics.variance(each) for each in (one, other))
+    deviation = (squares / freedom * (1 / len(one) + 1 / len(other))) ** 0.5
+    change = statistics.mean(one) - statistics.mean(other)
+    margin = student_quantile(freedom) * deviation
+    p = student_tail(abs(change) / deviation, freedom)
+    against = {"difference": change, "interval": (change - margin, change + margin), "p": p}
+    outcome = words.unknown if p >= LEVEL else words.holds if change > 0 else words.opposite
+    return f"{systems.format_difference(against)}{words.semicolon}{outcome[0]}{words.stop.strip()}"
 
 
 # The pages
 
 
-def fill_page(page: Path) -> str:
-    """Return the text of a page with everything between its marks generated again."""
+def fill_page(page: Path, words: systems.Words, *, run: bool = True) -> str:
+    """Return the text of a page with everything between its marks generated again.
+
+    Without `run`, only that which comes from docs/systems.json or from an output on the page.
+    """
     last: tuple[str, str] = ("", "")
+    output = ""
 
     def piece(match: re.Match[str]) -> str:
-        nonlocal last
+        nonlocal last, output
         if match["language"] in ("sh", "python"):
             last = (match["language"], match["code"])
-            run_block(*last)
+            if run:
+                run_block(*last)
         kind, what = match["kind"], match["what"] or ""
         if kind is None:
             return match[0]
-        opening = match[0].partition("-->")[0] + "-->"
+        text = match["text"]
         if kind == "output":
-            lines = [
-                line.rstrip() for line in run_block(*last).splitlines() if re.search(what, line)
-            ]
-            text = "\n```text\n" + "\n".join(lines).strip("\n") + "\n```\n"
+            if run:
+                lines = [
+                    line.rstrip() for line in run_block(*last).splitlines() if re.search(what, line)
+                ]
+                text = "\n```text\n" + "\n".join(lines).strip("\n") + "\n```\n"
+            output = text
         elif kind == "table":
-            text = "\n\n" + table(what.split()) + "\n\n"
+            text = "\n\n" + table(what, words) + "\n\n"
         elif kind == "verdict":
-            text = verdict(what, VERDICTS[page])
-        else:
+            text = verdict(what, words)
+        elif kind == "summary":
+            names, _, base = what.partition(" against ")
+            text = systems.summarize(lab(), expand(names), words, base or None)
+        elif kind == "difference":
+            text = difference_of(output, words)
+        elif run:
             text = "\n" + describe_environment() + "\n"
-        return f"{opening}{text}<!-- end -->"
+        return f"{match[0].partition('-->')[0]}-->{text}<!-- end -->"
 
     return PIECE.sub(piece, page.read_text(encoding="utf-8"))
 
@@ -208,14 +240,14 @@ def list_shared_parts(page: Path) -> list[list[str]]:
     names = ("language", "code", "kind", "what", "text", "picture")
     matches = PIECE.finditer(page.read_text(encoding="utf-8"))
     return [
-        [match[name] or "" for name in names if (match["kind"], name) != ("verdict", "text")]
+        [match[name] or "" for name in names if name != "text" or match["kind"] not in TRANSLATED]
         for match in matches
     ]
 
 
 def difference() -> str:
     """Return the first thing in which the two pages differ, or nothing."""
-    one, other = (list_shared_parts(page) for page in VERDICTS)
+    one, other = (list_shared_parts(page) for page in PAGES)
     for here, there in zip_longest(one, other, fillvalue=["(nothing)"]):
         if here != there:
             return (
@@ -347,12 +379,19 @@ def main() -> int:
         "--check", action="store_true", help="run nothing; exit 1 if the two pages differ"
     )
     parser.add_argument("--fresh", action="store_true", help="train and probe again")
+    parser.add_argument(
+        "--tables", action="store_true", help="run nothing; only what docs/systems.json says"
+    )
     args = parser.parse_args()
-    if not args.check:
+    if args.tables:
+        for page, words in PAGES.items():
+            text = fill_page(page, words, run=False)
+            page.write_text(text, encoding="utf-8", newline="\n")
+    elif not args.check:
         fresh = args.fresh or not WORK.exists()
         if args.fresh and WORK.exists():
             shutil.rmtree(WORK)
-        texts = {page: fill_page(page) for page in VERDICTS}
+        texts = {page: fill_page(page, words) for page, words in PAGES.items()}
         draw()
         for page, text in texts.items():
             page.write_text(text, encoding="utf-8", newline="\n")

@@ -1,20 +1,12 @@
 """Write docs/systems.md and a page per cell, encoder and tagger, from the code and the lab.
 
-    python scripts/make_systems_docs.py                               write the pages
-    python scripts/make_systems_docs.py --take ALL.json GREFF.json    update the results first
-    python scripts/make_systems_docs.py --check                       exit 1 if a page is not up to
-                                                                      date
+    python scripts/make_systems_docs.py            write the pages
+    python scripts/make_systems_docs.py --check    exit 1 if a page is not up to date
 
 A page's equations are the docstring of the part's file, and its diagrams are described in
-scripts/diagrams.txt. The results are those of docs/systems.json, taken from the output of two
-commands: all systems against the LSTM, and the variants of Greff et al. against theirs:
-
-    slotfill compare lab/lstm lab --data data/taipei --data ../shared/data/atis --out runs/lab
-        --json ALL.json
-    slotfill compare configs/lab/greff-vanilla.yaml configs/lab/greff-*.yaml --data data/taipei
-        --data ../shared/data/atis --out runs/lab --json GREFF.json
-
-and of benchmarks/cells.json and cells-scans.json, which benchmarks/cells.py writes.
+scripts/diagrams.txt. The results are those of docs/systems.json, which `scripts/train_systems.py`
+writes, and of benchmarks/cells.json and cells-scans.json, which benchmarks/cells.py writes. Every
+sentence about the results is computed from them.
 """
 
 from __future__ import annotations
@@ -25,15 +17,17 @@ import json
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from make_diagrams import read_diagrams
-from measured import record
+from system_claims import CEILING, GREFF, Claim, list_claims
 
 from slotfill.config.builtin import config_summary, expand_configs, load_config
 from slotfill.config.registry import CELLS, ENCODERS, TAGGERS, Registry
+from slotfill.lab.compare.significance import LEVEL
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "systems.md"
@@ -42,106 +36,183 @@ FIGURES = ROOT / "docs" / "systems.json"
 SPEED = ROOT / "benchmarks" / "cells.json"
 SCANS = ROOT / "benchmarks" / "cells-scans.json"
 REGISTRIES = (ENCODERS, CELLS, TAGGERS)
-ROLES = ("origin", "destination")
-COLUMNS = {
-    ("taipei", "test"): "Taipei",
-    ("taipei", "unseen"): "Taipei, unseen names",
-    ("taipei", "pairs"): "Taipei, pairs",
-    ("atis", "test"): "ATIS",
-}
 Report = dict[str, Any]
 
+
+@dataclass(frozen=True)
+class Words:
+    """The words of the tables and sentences about the results, in one language."""
+
+    corpora: dict[str, str]
+    splits: dict[str, str]
+    """What stands behind the name of a corpus."""
+    system: str
+    cities: str
+    parameters: str
+    rate: str
+    difference: str
+    holds: tuple[str, str]
+    """Of a claim: everywhere, and on some corpora."""
+    opposite: tuple[str, str]
+    worse: tuple[str, str]
+    """Of a claim with a margin: it does not hold."""
+    unknown: tuple[str, str]
+    unmeasured: str
+    at_ceiling: str
+    better_than: str
+    worse_than: str
+    none: str
+    on: str
+    comma: str
+    semicolon: str
+    stop: str
+
+
+ENGLISH = Words(
+    corpora={
+        "taipei": "Taipei",
+        "taipei_hard": "harder Taipei",
+        "atis": "ATIS",
+        "mit_restaurant": "MIT Restaurant",
+    },
+    splits={"test": "", "unseen": ", unseen names", "pairs": ", pairs"},
+    system="system",
+    cities="cities in pairs right, %",
+    parameters="parameters",
+    rate="learning rates",
+    difference="difference",
+    holds=("It holds here", "It holds on {}"),
+    opposite=("The opposite holds here", "the opposite holds on {}"),
+    worse=("It does not hold here", "it does not hold on {}"),
+    unknown=("It is not shown here", "it is not shown on {}"),
+    unmeasured="It is not measured yet.",
+    at_ceiling="It is not judged: {} is at its ceiling.",
+    better_than="Better than `{}`: ",
+    worse_than="Worse: ",
+    none="none",
+    on=" on ",
+    comma=", ",
+    semicolon="; ",
+    stop=". ",
+)
+CHINESE = Words(
+    corpora={
+        "taipei": "台北",
+        "taipei_hard": "較難的台北",
+        "atis": "ATIS",
+        "mit_restaurant": "MIT 餐廳",
+    },
+    splits={"test": "", "unseen": "（沒看過的名稱）", "pairs": "（成對句）"},
+    system="模型",
+    cities="成對句中答對的城市（%）",
+    parameters="參數數量",
+    rate="學習率",
+    difference="差距",
+    holds=("這在我們的實驗裡成立", "這在{}上成立"),
+    opposite=("在我們的實驗裡結果正好相反", "在{}上結果正好相反"),
+    worse=("這在我們的實驗裡不成立", "在{}上不成立"),
+    unknown=("在我們的實驗裡看不出來", "在{}上看不出來"),
+    unmeasured="這還沒有測量。",
+    at_ceiling="這裡不下結論：{}已經到頂了。",
+    better_than="顯著優於 `{}`：",
+    worse_than="顯著較差：",
+    none="沒有",
+    on="：",
+    comma="、",
+    semicolon="；",
+    stop="。",
+)
+
 # The figures
-
-
-def take(everything: Path, greff: Path) -> None:
-    """Write docs/systems.json, the part of two comparisons that the pages need."""
-    report: Report = json.loads(everything.read_text(encoding="utf-8"))
-    variants: Report = json.loads(greff.read_text(encoding="utf-8"))
-    cities: dict[str, list[float]] = {}
-    runs = report.pop("runs")
-    for run in runs:
-        if run["failed"]:
-            raise SystemExit(f"{run['folder']} failed: {run['failed']}")
-        if "pairs" in run["scores"]:
-            rows = [
-                run["scores"]["pairs"]["slots"].get(role, {"recall": 0.0, "support": 0})
-                for role in ROLES
-            ]
-            right = sum(row["recall"] * row["support"] for row in rows)
-            cities.setdefault(run["config"], []).append(right / sum(row["support"] for row in rows))
-    for config in report["configs"]:
-        config["cities in pairs right"] = cities[config["name"]]
-    del variants["runs"]
-    FIGURES.write_text(
-        json.dumps({"all": report, "greff": variants}, ensure_ascii=False, indent=1) + "\n", "utf-8"
-    )
-    folders = [ROOT / run["folder"] for run in runs]
-    depends = (
-        *("slotfill/model", "slotfill/training/*.py", "slotfill/evaluation"),
-        *("slotfill/lab/compare", "configs/lab", "data/taipei"),
-    )
-    command = "python scripts/make_systems_docs.py --take, with the commands that it names"
-    record("docs/systems.md", command, *depends, runs=folders)
 
 
 class Lab:
     """The figures of docs/systems.json, by system."""
 
     def __init__(self) -> None:
-        figures = json.loads(FIGURES.read_text(encoding="utf-8"))
-        self.all: Report = figures["all"]
-        self.configs: dict[str, Report] = {
-            config["name"]: config for config in figures["all"]["configs"]
-        }
-        self.variants: dict[str, Report] = {
-            config["name"]: config for config in figures["greff"]["configs"]
+        self.all: Report = json.loads(FIGURES.read_text(encoding="utf-8"))
+        self.configs: dict[str, Report] = {config["name"]: config for config in self.all["configs"]}
+        self.first = str(self.all["statistics"]["first"])
+        self.claims = {
+            (found["system"], found["other"], found["corpus"]): found
+            for found in self.all["claims"]
         }
 
-    def split(self, name: str, corpus: str, split: str) -> Report:
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """The corpora and their splits."""
+        return [
+            (corpus, split)
+            for corpus, about in self.all["corpora"].items()
+            for split in about["splits"]
+        ]
+
+    def split(self, name: str, corpus: str, split: str = "test") -> Report | None:
         """Return mean, deviation and difference from the LSTM of one system on one split."""
-        found: Report = self.configs[name]["corpora"][corpus]["splits"][split]
-        return found
+        corpora = self.configs[name]["corpora"] if name in self.configs else {}
+        found: Report | None = corpora[corpus]["splits"][split] if corpus in corpora else None
+        return found if found and found["mean"] is not None else None
 
-    def f1(self, name: str, corpus: str, split: str = "test") -> float:
-        """Return the mean F1 over the seeds, in percent."""
-        return float(self.split(name, corpus, split)["mean"])
+    def judging(self) -> list[str]:
+        """Return the corpora that can show a difference: where the LSTM is below the ceiling."""
+        return [
+            corpus
+            for corpus in self.all["corpora"]
+            if (found := self.split(self.first, corpus)) and found["mean"] < CEILING
+        ]
 
-    def cities(self, name: str) -> float:
+    def at_ceiling(self) -> list[str]:
+        """Return the other corpora, which have no verdict."""
+        return [corpus for corpus in self.all["corpora"] if corpus not in self.judging()]
+
+    def cities(self, name: str) -> float | None:
         """Return the mean percentage of the cities of `pairs` that are tagged with their role."""
-        return statistics.mean(self.configs[name]["cities in pairs right"])
+        found = self.configs[name]["cities in pairs right"] if name in self.configs else []
+        return statistics.mean(found) if found else None
 
-    def parameters(self, name: str) -> int:
-        """Return the number of parameters of one system on Taipei."""
-        return int(self.configs[name]["corpora"]["taipei"]["parameters"])
+    def head(self, words: Words) -> list[str]:
+        """Return the headings of the columns of `row`."""
+        titles = [words.corpora[corpus] + words.splits[split] for corpus, split in self.columns]
+        return [*titles, words.cities, words.parameters, words.rate]
 
     def row(self, name: str) -> list[str]:
-        """Return a system's cells under `HEAD`."""
-        config = self.configs[name]
-        cells = []
-        for corpus, split in COLUMNS:
-            found = self.split(name, corpus, split)
-            difference = mark(found.get("difference_from_first"))
-            cells.append(f"{found['mean']:.2f} ± {found['deviation']:.2f}{difference}")
-        speed = config["corpora"]["atis"]["predict_tokens_per_second"]
-        return [*cells, f"{self.cities(name):.1f}", f"{self.parameters(name):,}", f"{speed:,.0f}"]
+        """Return a system's cells under `head`."""
+        cells = [format_spread(self.split(name, corpus, split)) for corpus, split in self.columns]
+        cities = self.cities(name)
+        corpora = self.configs[name]["corpora"].values() if name in self.configs else []
+        rates = [str(found["learning_rate"]) for found in corpora if "learning_rate" in found]
+        parameters = [f"{found['parameters']:,}" for found in corpora if found["parameters"]]
+        return [
+            *cells,
+            "" if cities is None else f"{cities:.1f}",
+            parameters[0] if parameters else "",
+            ", ".join(rates),
+        ]
 
 
-HEAD = [*COLUMNS.values(), "cities in pairs right, %", "parameters", "tokens/s"]
+def format_spread(found: Report | None) -> str:
+    """Return mean and deviation, with the stars of a significant difference."""
+    if found is None:
+        return ""
+    deviation = "" if found["deviation"] is None else f" ± {found['deviation']:.2f}"
+    return f"{found['mean']:.2f}{deviation}{mark(found.get('difference_from_first'))}"
 
 
 def mark(against: Report | None) -> str:
     """Return the sign of a difference that chance hardly gives: two after Holm's correction."""
-    if against is None or against["p"] >= 0.05:
+    if against is None or against["p"] is None or against["p"] >= 0.05:
         return ""
     return "\\*\\*" if against["p_corrected"] < 0.05 else "\\*"
 
 
-def format_difference(against: Report) -> str:
-    """Return a difference in words: what it is, its interval, and p."""
-    low, high = against["interval"]
+def format_difference(against: Report, sign: int = 1) -> str:
+    """Return a difference in words: what it is, its interval, and p; with -1, that of the other."""
+    difference = f"{sign * against['difference']:+.2f}"
+    if against["p"] is None:
+        return f"{difference}, not tested"
+    low, high = sorted(sign * end for end in against["interval"])
     p = "p < 0.0001" if against["p"] < 0.0001 else f"p = {against['p']:.4f}"
-    return f"{against['difference']:+.2f} ({low:+.2f} to {high:+.2f}, {p})"
+    return f"{difference} ({low:+.2f} to {high:+.2f}, {p})"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -211,7 +282,7 @@ def part_page(registry: Registry, name: str, lab: Lab) -> str:
     if mine:
         rows = [[system, *lab.row(system)] for system in mine if system in lab.configs]
         sections += [
-            table(["system", *HEAD], rows) if rows else "It is not compared yet.",
+            table([ENGLISH.system, *lab.head(ENGLISH)], rows) if rows else "Not compared yet.",
             "What the columns mean: [systems.md](../systems.md)." if rows else "",
         ]
     return "\n\n".join(filter(None, sections)) + "\n"
@@ -220,173 +291,121 @@ def part_page(registry: Registry, name: str, lab: Lab) -> str:
 # What the figures say
 
 
-def claims(lab: Lab) -> Iterator[tuple[str, bool, str]]:
-    """Yield each claim of the lecture or of a paper, whether it holds here, and the figures."""
-    tests = ("taipei", "atis")
-    words = {"taipei": "Taipei", "atis": "ATIS"}
+def judge(claim: Claim, found: Report) -> str:
+    """Return whether a claim holds on a corpus: holds, opposite, or unknown."""
+    if found["p"] is None:
+        return "unknown"
+    low, high = found["interval"]
+    if claim.margin:
+        return "holds" if low > -claim.margin else "worse" if high < -claim.margin else "unknown"
+    if found["p_corrected"] >= LEVEL:
+        return "unknown"
+    return "holds" if found["difference"] > 0 else "opposite"
 
-    def pair(one: str, other: str) -> str:
-        return ", ".join(
-            f"{words[corpus]} {lab.f1(one, corpus):.2f} against {lab.f1(other, corpus):.2f}"
-            for corpus in tests
-        )
 
-    def above(one: str, other: str) -> bool:
-        return all(lab.f1(one, corpus) > lab.f1(other, corpus) for corpus in tests)
-
-    def vs_lstm(name: str) -> str:
-        return ", ".join(
-            f"{words[c]} {format_difference(lab.split(name, c, 'test')['difference_from_first'])}"
-            for c in tests
-        )
-
-    yield (
-        (
-            "A network without memory gives the same word the same answer, and gets at most half of"
-            " the cities in `pairs`."
-        ),
-        lab.cities("feedforward") <= 50 < 95 < lab.cities("lstm"),
-        (
-            f"Cities right in `pairs`: feed-forward {lab.cities('feedforward'):.1f} %, Elman"
-            f" {lab.cities('elman'):.1f} %, LSTM {lab.cities('lstm'):.1f} %."
-        ),
-    )
-    yield (
-        "A window is not a memory: what stands outside of it is not seen.",
-        lab.cities("feedforward-window") < lab.cities("lstm"),
-        (
-            f"With three words on each side {lab.cities('feedforward-window'):.1f} % of the cities"
-            f" are right, with an LSTM {lab.cities('lstm'):.1f} %; F1, window against LSTM:"
-            f" {pair('feedforward-window', 'lstm')}."
-        ),
-    )
-    yield (
-        (
-            "What comes later in the sentence matters too: reading both ways is better than reading"
-            " forwards."
-        ),
-        above("lstm", "lstm-forward") and above("elman", "elman-forward"),
-        f"LSTM: {pair('lstm', 'lstm-forward')}. Elman: {pair('elman', 'elman-forward')}.",
-    )
-    elman = [lab.split("elman", corpus, "test")["difference_from_first"] for corpus in tests]
-    yield (
-        "A gated memory is better than a plain one.",
-        all(against["interval"][1] < 0 for against in elman),
-        (
-            f"Elman, less the LSTM: {vs_lstm('elman')}. These sentences are short; how far back"
-            " each memory reaches is what [slotfill probe](probe.md) measures."
-        ),
-    )
-    yield (
-        "A fed-back tag (Jordan) is a narrower memory than a fed-back hidden layer (Elman).",
-        above("elman-forward", "jordan"),
-        f"Elman forwards against Jordan: {pair('elman-forward', 'jordan')}; the hybrid, with both: "
-        + ", ".join(f"{words[c]} {lab.f1('elman-jordan', c):.2f}" for c in tests)
-        + ".",
-    )
-    yield (
-        (
-            "Gates that see only the input (the LSTM as drawn) do with less than gates that see the"
-            " past."
-        ),
-        above("lstm", "lstm-lecture"),
-        f"As drawn, with sigmoids for g and h too, less the LSTM: {vs_lstm('lstm-lecture')}.",
-    )
-    smaller = 100 * (1 - lab.parameters("gru") / lab.parameters("lstm"))
-    close = [
-        lab.split("gru", corpus, "test")["difference_from_first"]["interval"] for corpus in tests
-    ]
-    yield (
-        "A GRU is as good as an LSTM, and smaller.",
-        all(low > -1 for low, _ in close) and smaller > 0,
-        (
-            f'GRU, less the LSTM: {vs_lstm("gru")}, with {smaller:.0f} % fewer parameters. "As'
-            ' good" is taken as: not worse by a point of F1 within the interval.'
-        ),
-    )
-    yield (
-        "The cells found by search (MUT1 to MUT3) are about as good as the LSTM.",
-        all(
-            lab.split(m, c, "test")["difference_from_first"]["interval"][0] > -1
-            for m in MUTS
-            for c in tests
-        ),
-        " ".join(f"{name.upper()}, less the LSTM: {vs_lstm(name)}." for name in MUTS),
-    )
-    variants = {
-        name: found["corpora"] for name, found in lab.variants.items() if name != "greff-vanilla"
+def verdict(lab: Lab, claim: Claim, words: Words = ENGLISH) -> str:
+    """Return whether a claim holds, in a sentence."""
+    found = {
+        corpus: judge(claim, against)
+        for corpus in lab.judging()
+        if (against := lab.claims.get((claim.system, claim.other, corpus)))
     }
+    if not found:
+        ceiling = [words.corpora[corpus] for corpus in lab.at_ceiling()]
+        known = (claim.system in lab.configs) and (claim.other in lab.configs)
+        if ceiling and known:
+            return words.at_ceiling.format(words.comma.join(ceiling))
+        return words.unmeasured
+    pieces = []
+    for kind in ("holds", "opposite", "worse", "unknown"):
+        on = [words.corpora[corpus] for corpus, outcome in found.items() if outcome == kind]
+        if on:
+            everywhere, somewhere = getattr(words, kind)
+            pieces.append(
+                everywhere if len(on) == len(found) else somewhere.format(words.comma.join(on))
+            )
+    text = words.semicolon.join(pieces) + words.stop.strip()
+    return text[0].upper() + text[1:]
 
-    def change(name: str, corpus: str) -> Report:
-        found: Report = variants[name][corpus]["splits"]["test"]["difference_from_first"]
-        return found
 
-    better = [
-        (n, c)
-        for n in variants
-        for c in tests
-        if change(n, c)["difference"] > 0 and signed(change(n, c))
+def describe(lab: Lab, claim: Claim) -> str:
+    """Return the figures of a claim on all corpora."""
+    pieces = [
+        f"{ENGLISH.corpora[corpus]} {format_difference(found)}"
+        for corpus in lab.all["corpora"]
+        if (found := lab.claims.get((claim.system, claim.other, corpus)))
     ]
-    yield (
-        "None of the eight variants of Greff et al. is better than the LSTM with peepholes.",
-        not better,
-        "Better, after Holm's correction: "
-        + (
-            ", ".join(f"{n} on {words[c]} {format_difference(change(n, c))}" for n, c in better)
-            or "none"
-        )
-        + ".",
+    return f" `{claim.system}` less `{claim.other}`: {', '.join(pieces)}." if pieces else ""
+
+
+def summarize(
+    lab: Lab, names: Iterable[str], words: Words = ENGLISH, base: str | None = None
+) -> str:
+    """Return which of the systems are better and which worse than `base`, after the correction.
+
+    The base is by default the LSTM; for another, only the tested claims are known.
+    """
+    base = base or lab.first
+    outcomes: dict[bool, list[str]] = {True: [], False: []}
+    for corpus in lab.all["corpora"]:
+        found: dict[bool, list[str]] = {True: [], False: []}
+        for name in names:
+            split = lab.split(name, corpus)
+            against = split and split.get("difference_from_first")
+            sign = 1
+            if base != lab.first:
+                against, sign = lab.claims.get((base, name, corpus)), -1
+            if against and against["p"] is not None and against["p_corrected"] < LEVEL:
+                difference = sign * against["difference"]
+                found[difference > 0].append(f"`{name}` ({difference:+.2f})")
+        for is_better, listed in found.items():
+            if listed:
+                listed_text = words.comma.join(listed)
+                if words is ENGLISH:
+                    outcomes[is_better].append(f"{listed_text} on {words.corpora[corpus]}")
+                else:
+                    outcomes[is_better].append(f"{words.corpora[corpus]}{words.on}{listed_text}")
+    better, worse = (
+        words.semicolon.join(outcomes[is_better]) or words.none for is_better in (True, False)
     )
-    ranks = {
-        words[c]: ", ".join(
-            f"{short(n)} {change(n, c)['difference']:+.2f}"
-            for n in sorted(variants, key=lambda n: change(n, c)["difference"])
-        )
-        for c in tests
-    }
-    for name, what in (("greff-nfg", "the forget gate"), ("greff-noaf", "the output activation")):
-        worse = [c for c in tests if change(name, c)["difference"] < 0 and signed(change(name, c))]
+    start = words.better_than.format(base)
+    return f"{start}{better}{words.stop}{words.worse_than}{worse}{words.stop.strip()}"
+
+
+def verdicts(lab: Lab) -> Iterator[str]:
+    """Yield each claim with its verdict and its figures."""
+    cities = {name: lab.cities(name) for name in ("feedforward", "elman", "lstm")}
+    if None not in cities.values():
+        held = (cities["feedforward"] or 0) <= 50 < (cities["lstm"] or 0)
+        listed = ", ".join(f"`{name}` {value:.1f} %" for name, value in cities.items())
         yield (
-            f"An LSTM can least do without {what}.",
-            len(worse) == len(tests),
-            f"{short(name)}, less the LSTM with peepholes: "
-            + ", ".join(f"{words[c]} {format_difference(change(name, c))}" for c in tests)
-            + ". All variants, from the worst: "
-            + "; ".join(f"{word} {rank}" for word, rank in ranks.items())
-            + ".",
+            "**A network without memory gives the same word the same answer, and gets at most half"
+            f" of the cities in `pairs`.** It {'holds' if held else 'does not hold'} here. Cities"
+            f" right: {listed}."
         )
-    for name, what in ADDED.items():
-        against = [lab.split(name, corpus, "test")["difference_from_first"] for corpus in tests]
-        yield (
-            what,
-            all(a["interval"][0] > 0 for a in against),
-            f"Less the LSTM: {vs_lstm(name)}.",
-        )
+    for claim in list_claims(lab.configs):
+        yield f"**{claim.text}.** {verdict(lab, claim)}{describe(lab, claim)}"
+    yield (
+        "**All variants of Greff et al. against their LSTM with peepholes.** "
+        + summarize(lab, GREFF, base="greff-vanilla")
+    )
 
 
-MUTS = ("mut1", "mut2", "mut3")
-ADDED = {
-    "lstm-deep": "A second layer helps.",
-    "depth-gated": "A gate from the memory below makes two layers better than one.",
-    "grid-lstm": "A memory along depth, as along time, helps.",
-    "attention": "Attention over the LSTM's outputs helps.",
-    "self-attention": "Multi-head self-attention over the LSTM's outputs helps.",
-    "focus": "Knowing the tag before (focus) helps.",
-    "aligned": "Knowing the tag before, and attention, help (aligned encoder-decoder).",
-    "clockwork": "Modules with periods of their own make a plain network better than an LSTM.",
-    "kl_bottleneck": "A KL bottleneck at each step with a learned prior helps.",
-    "kl_bottleneck-fixed": "A KL bottleneck at each step with a fixed prior helps.",
-}
-
-
-def short(name: str) -> str:
-    """Return what Greff et al. call a variant."""
-    return name.removeprefix("greff-").upper()
-
-
-def signed(against: Report) -> bool:
-    """Return whether a difference is significant after Holm's correction."""
-    return bool(against["p_corrected"] < 0.05)
+def describe_parameters(lab: Lab) -> str:
+    """Return how far the numbers of parameters are from the LSTM's, if they should be equal."""
+    if not lab.all["budget"].get("equal parameters"):
+        return ""
+    apart: dict[str, float] = {}
+    for name, config in lab.configs.items():
+        for corpus, found in config["corpora"].items():
+            first = lab.configs[lab.first]["corpora"].get(corpus, {}).get("parameters")
+            if first and found["parameters"]:
+                apart[name] = max(apart.get(name, 0), abs(found["parameters"] / first - 1))
+    name = max(apart, key=lambda name: apart[name])
+    return (
+        f" The numbers of parameters differ from that of the LSTM by at most"
+        f" {100 * apart[name]:.1f} % (`{name}`)."
+    )
 
 
 def speed_table() -> str:
@@ -452,10 +471,11 @@ def page(lab: Lab) -> str:
     missing = [system for system in about if system not in lab.configs]
     not_compared = f"Not compared yet: {', '.join(missing)}.\n\n" if missing else ""
     seeds = ", ".join(map(str, lab.all["seeds"]))
-    verdicts = "\n".join(
-        f"- **{claim}** {'It holds here' if holds else 'It does not hold here'}. {evidence}"
-        for claim, holds, evidence in claims(lab)
-    )
+    claims = "\n".join(f"- {text}" for text in verdicts(lab))
+    others = [name for name in lab.configs if name != lab.first]
+    ceiling = ", ".join(ENGLISH.corpora[corpus] for corpus in lab.at_ceiling())
+    left_out = f" Left out for that reason: {ceiling}." if ceiling else ""
+    differences = "".join(f" {text}." for text in lab.all["differences"])
     return f"""# Every recurrent system, side by side
 
 This page compares all recurrent networks of slotfill on the same sentences, and says which claims
@@ -475,33 +495,37 @@ train lab/elman`.
 
 ## The same budget for all
 
-All have word vectors of size 100, a hidden size of 100 per direction, dropout 0.3 before the
-encoder and the tagger, and a softmax over the tags; other options, such as the sizes of decoders
-and of attention, have their defaults. All train for 10 epochs in batches of 32 at the same learning
-rate. So this page compares architectures; [results.md](results.md) has the scores of the best
-configs. Ten epochs are few, which is a disadvantage for systems that learn slowly.
+{lab.all["budget"]["text"]}{describe_parameters(lab)}
+So this page compares architectures; [results.md](results.md) has the scores of the best configs.
 
     {lab.all["command"]}
 
 F1 in percent on test: mean ± sample standard deviation over the seeds {seeds}; the epoch is
 selected on valid. `unseen` has cities and airlines that never occur in training; in `pairs`
 adjacent sentences differ only in *arrive* or *leave*, and "cities right" are those tagged with
-their role. \\* differs from `lstm` with p < 0.05, \\*\\* also after Holm's correction for the
-number of systems ([compare.md](compare.md#the-statistics)). Test: {lab.all["statistics"]["test"]}.
-tokens/s: prediction of the ATIS test set, one thread, median of the seeds.
+their role. \\* differs from `{lab.first}` with p < 0.05, \\*\\* also after Holm's correction for
+the number of systems ([compare.md](compare.md#the-statistics)). Test:
+{lab.all["statistics"]["test"]}. Parameters are those on the first corpus; learning rates are in the
+order of the corpora.
 
-{table(["system", *HEAD], rows)}
+{table([ENGLISH.system, *lab.head(ENGLISH)], rows)}
+
+After Holm's correction, of all systems: {summarize(lab, others)}
 
 {not_compared}Machine: {environment["processors"]} processors, {environment["platform"]};
 Python {environment["python"]}, {versions}.
-{lab.all["date"][:10]}.
+{lab.all["date"][:10]}.{differences}
 
 ## What the figures say
 
-Each claim is from the lecture or a paper; whether it holds is computed from the figures above.
-"Helps" means better than the LSTM on both corpora, with an interval above zero.
+Each claim is about two systems, and has the difference of their F1 on test with its 95 % interval
+and p. A claim holds on a corpus if the difference is significant after Holm's correction for the
+number of claims on that corpus; one system is as good as another if the interval excludes that it
+is worse by a point. A corpus where the LSTM has an F1 of
+{CEILING:g} or more is at its ceiling, where nothing can help: it has no part in a
+verdict.{left_out}
 
-{verdicts}
+{claims}
 
 ## The loop over time
 
@@ -533,16 +557,7 @@ def main() -> int:
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 if a page would change"
     )
-    parser.add_argument(
-        "--take",
-        nargs=2,
-        type=Path,
-        metavar=("ALL", "GREFF"),
-        help="the JSON of the two comparisons",
-    )
     args = parser.parse_args()
-    if args.take:
-        take(*args.take)
     texts = pages()
     stale = [
         path

@@ -202,7 +202,7 @@ def plan(
                 result.subsets[sample.name] = sample.subset
     result.jobs = part.select(result.jobs)
     for job in result.jobs:
-        _check_same_config(job)
+        check_same_config(job)
     return result
 
 
@@ -228,7 +228,7 @@ def _register(names: dict[str, str], name: str, value: str) -> None:
         raise UsageError(f"{value} and {names[name]} are both called '{name}'; rename one")
 
 
-def _check_same_config(job: Job) -> None:
+def check_same_config(job: Job) -> None:
     """Raise UsageError if the run folder belongs to another config or to other sentences."""
     folder = job.folder if _is_trained(job) else find_stopped_run(job.folder)
     if folder is None:

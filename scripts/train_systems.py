@@ -1,0 +1,374 @@
+"""Train every system of the lab on the same budget, and write the results to docs/systems.json.
+
+    python scripts/train_systems.py                train what is not trained yet, and take it
+    python scripts/train_systems.py --seeds 1,2    only these seeds
+    python scripts/train_systems.py --take         train nothing; take the runs that are finished
+    python scripts/train_systems.py --estimate     train nothing; time one epoch of the LSTM
+
+Then `python scripts/make_systems_docs.py` writes the pages. Ctrl-C stops it, and the same command
+continues. All systems and corpora are trained with a seed before the next one begins, so that the
+results of few seeds can be taken. A system is a file in configs/lab; a new one is trained by the
+same command.
+
+The budget of all systems is the same: training sentences, epochs, size of the word vectors, the
+parameters behind them, and a search of the learning rate with the first seed, on valid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from measured import record
+from system_claims import list_claims
+
+from slotfill.config.builtin import expand_configs, load_config
+from slotfill.data.splits import read_split
+from slotfill.data.vocab import Vocab
+from slotfill.errors import ConfigError
+from slotfill.lab.compare.jobs import (
+    Job,
+    Plan,
+    Stopped,
+    check_same_config,
+    is_finished,
+    read_result,
+    run_jobs,
+)
+from slotfill.lab.compare.report import summarize
+from slotfill.lab.compare.significance import compare_f1, correct_holm
+from slotfill.model.build import build_model
+from slotfill.runs.load import read_scores
+from slotfill.runs.manifest import RunFiles
+
+ROOT = Path(__file__).resolve().parent.parent
+FIGURES = ROOT / "docs" / "systems.json"
+CORPORA = {
+    "taipei_hard": [f"data.path={ROOT}/data/taipei_hard"],
+    "atis": [f"data.path={ROOT.parent}/shared/data/atis", "data.tokenizer=given"],
+    "mit_restaurant": [
+        f"data.path={ROOT.parent}/shared/data/mit_restaurant",
+        "data.tokenizer=given",
+    ],
+}
+FIRST = "lstm"
+SENTENCES, EPOCHS, WORD_SIZE, LSTM_SIZE = 1000, 16, 64, 64
+BUDGET = [
+    *(f"data.limit={SENTENCES}", f"train.epochs={EPOCHS}", "train.batch_size=32"),
+    f"embedding={{name: word, size: {WORD_SIZE}}}",
+]
+RATES = (0.001, 0.003, 0.01)
+SEEDS = (1, 2, 3, 4, 5)
+ROLES = ("origin", "destination")
+NEIGHBOURS = 8
+"""How far from the solution sizes are tried: some must be a multiple of a number of heads."""
+
+# The same number of parameters
+
+
+def list_systems() -> list[str]:
+    """Return the names of the systems, the first one before the others."""
+    names = [name.rpartition("/")[2] for name in expand_configs("lab")]
+    return sorted(names, key=lambda name: (name != FIRST, name))
+
+
+def list_size_keys(data: Any, path: str = "") -> Iterator[str]:
+    """Yield the keys of a config that are a hidden size."""
+    entries = data.items() if isinstance(data, dict) else enumerate(data)
+    for key, value in entries:
+        inner = f"{path}.{key}" if path else str(key)
+        if key == "hidden_size":
+            yield inner
+        elif isinstance(value, dict | list):
+            yield from list_size_keys(value, inner)
+
+
+@cache
+def size_keys(system: str) -> list[str]:
+    """Return the keys of a system that its hidden size is."""
+    text = (ROOT / "configs" / "lab" / f"{system}.yaml").read_text(encoding="utf-8")
+    return list(list_size_keys(yaml.safe_load(text)))
+
+
+@cache
+def read_vocab(corpus: str) -> Vocab:
+    """Return the vocabulary of the training sentences of a corpus."""
+    config = load_config(f"lab/{FIRST}", [*CORPORA[corpus], *BUDGET])[1]
+    sentences = read_split(config.data, "train").sentences
+    return Vocab.from_sentences(sentences, config.scheme)
+
+
+def count_parameters(system: str, corpus: str, size: int) -> int | None:
+    """Return the parameters behind the word vectors; None if there is no network of this size."""
+    sizes = [f"{key}={size}" for key in size_keys(system)]
+    config = load_config(f"lab/{system}", [*CORPORA[corpus], *BUDGET, *sizes])[1]
+    try:
+        model = build_model(config, read_vocab(corpus))
+    except ConfigError:
+        return None
+    parameters = model.named_parameters()
+    return sum(p.numel() for name, p in parameters if not name.startswith("embeddings."))
+
+
+def fit_size(system: str, corpus: str) -> int:
+    """Return the hidden size with which a system has as many parameters as the first one."""
+    if system == FIRST:
+        return LSTM_SIZE
+    budget = count_parameters(FIRST, corpus, LSTM_SIZE)
+    assert budget is not None
+    # The number of parameters is a polynomial of the second degree in the size.
+    points = (32, 64, 128)
+    known = np.array([count_parameters(system, corpus, size) for size in points], dtype=float)
+    curve = np.polyfit(points, known, 2) - [0, 0, budget]
+    solution = round(max(np.roots(curve).real))
+    near = range(max(2, solution - NEIGHBOURS), solution + NEIGHBOURS + 1)
+    counts = {size: count_parameters(system, corpus, size) for size in near}
+    return min(
+        (size for size, count in counts.items() if count is not None),
+        key=lambda size: abs((counts[size] or 0) - budget),
+    )
+
+
+class Sizes:
+    """The hidden sizes that were solved for, in a file beside the runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        text = path.read_text(encoding="utf-8") if path.exists() else "{}"
+        self.known: dict[str, int] = json.loads(text)
+
+    def find(self, system: str, corpus: str) -> int:
+        """Return the hidden size of a system on a corpus."""
+        if (key := f"{corpus}/{system}") not in self.known:
+            self.known[key] = fit_size(system, corpus)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(json.dumps(self.known, indent=1), encoding="utf-8")
+        return self.known[key]
+
+
+# The runs
+
+
+class Runs:
+    """The runs in a folder, by system, corpus, learning rate and seed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.sizes = Sizes(folder / "sizes.json")
+
+    def job(self, system: str, corpus: str, rate: float, seed: int) -> Job:
+        """Return the job of a run; raise UsageError if it was trained with another config."""
+        size = self.sizes.find(system, corpus)
+        overrides = [
+            *(*CORPORA[corpus], *BUDGET, *(f"{key}={size}" for key in size_keys(system))),
+            *(f"train.learning_rate={rate}", f"train.seed={seed}"),
+        ]
+        config = load_config(f"lab/{system}", overrides, need_data=True)[1]
+        folder = self.folder / corpus / f"rate-{rate}" / f"{system}-seed{seed}"
+        job = Job(system, corpus, config, folder)
+        check_same_config(job)
+        return job
+
+    def rate(self, system: str, corpus: str, seed: int) -> float | None:
+        """Return the learning rate with the best F1 on valid, once all are trained."""
+        found = {}
+        for rate in RATES:
+            job = self.job(system, corpus, rate, seed)
+            if is_finished(job):
+                found[rate] = float(
+                    read_scores(RunFiles(job.folder))[0]["splits"]["valid"]["overall"]["f1"]
+                )
+            elif not failed(job).exists():
+                return None
+        return max(found, key=lambda rate: found[rate]) if found else None
+
+    def train(self, seeds: tuple[int, ...]) -> None:
+        """Train what is missing, seed by seed."""
+        systems = list_systems()
+        searched = len(RATES) + len(seeds) - 1 if SEEDS[0] in seeds else len(seeds)
+        total = searched * len(systems) * len(CORPORA)
+        done, trained, start = 0, 0, time.monotonic()
+        for seed in seeds:
+            for system in systems:
+                for corpus in CORPORA:
+                    rates: list[float] = list(RATES)
+                    if seed != SEEDS[0]:
+                        best = self.rate(system, corpus, SEEDS[0])
+                        rates = [] if best is None else [best]
+                    for rate in rates:
+                        job = self.job(system, corpus, rate, seed)
+                        done += 1
+                        if is_finished(job) or failed(job).exists():
+                            continue
+                        errors = run_jobs(Plan([seed], {}, {}, [job]), lambda job, text: None)
+                        for error in errors.values():
+                            failed(job).write_text(error, encoding="utf-8")
+                        trained += 1
+                        left = (time.monotonic() - start) / trained * (total - done) / 3600
+                        outcome = "; ".join(errors.values()) or summarize_run(job)
+                        print(
+                            f"{corpus}/{system}, rate {rate}, seed {seed}: {outcome}; "
+                            f"{done} of {total}, about {left:.1f} h left",
+                            flush=True,
+                        )
+
+    def take(self) -> None:
+        """Write docs/systems.json from the runs that are finished."""
+        jobs, chosen = [], {}
+        systems = list_systems()
+        for system in systems:
+            for corpus in CORPORA:
+                if (rate := self.rate(system, corpus, SEEDS[0])) is not None:
+                    chosen[system, corpus] = rate
+                    found = [self.job(system, corpus, rate, seed) for seed in SEEDS]
+                    jobs += [job for job in found if is_finished(job)]
+        if FIRST not in {job.name for job in jobs}:
+            raise SystemExit(f"{self.folder}: {FIRST} has no finished runs yet")
+        trained = [name for name in systems if name in {job.name for job in jobs}]
+        seeds = sorted({job.seed for job in jobs})
+        plan = Plan(
+            seeds,
+            {name: f"lab/{name}" for name in trained},
+            {corpus: corpus for corpus in CORPORA},
+            jobs,
+        )
+        report = asdict(summarize(plan, {}, "python scripts/train_systems.py"))
+        cities = count_cities(report.pop("runs"))
+        for config in report["configs"]:
+            config["cities in pairs right"] = cities.get(config["name"], [])
+            for corpus, found in config["corpora"].items():
+                found["hidden_size"] = self.sizes.find(config["name"], corpus)
+                found["learning_rate"] = chosen[config["name"], corpus]
+        report["budget"] = {"text": describe_budget(), "equal parameters": True}
+        report["claims"] = test_claims(jobs, trained)
+        text = json.dumps(report, ensure_ascii=False, indent=1)
+        FIGURES.write_text(f"{text}\n", encoding="utf-8")
+        depends = (
+            *("slotfill/model", "slotfill/training/*.py", "slotfill/evaluation"),
+            *("configs/lab", "data/taipei_hard"),
+        )
+        analysis = ("slotfill/lab/compare", "scripts/system_claims.py")
+        folders = [job.folder for job in jobs]
+        command = "python scripts/train_systems.py; python scripts/make_systems_docs.py"
+        record("docs/systems.md", command, *depends, runs=folders, analysis=analysis)
+
+
+def failed(job: Job) -> Path:
+    """Return the file with the error of a run that failed, which is not tried again."""
+    return job.folder.with_name(f"{job.folder.name}.failed")
+
+
+def summarize_run(job: Job) -> str:
+    """Return the scores of a run in words."""
+    scores = read_scores(RunFiles(job.folder))[0]
+    result = read_result(job)
+    assert result is not None
+    test = next(iter(result["scores"].values()))["overall"]["f1"]
+    valid = scores["splits"]["valid"]["overall"]["f1"]
+    return f"valid F1 {valid:.2f}, test F1 {test:.2f}, {scores['train_seconds']:.0f} s"
+
+
+def describe_budget() -> str:
+    """Return what all systems have in common, in words."""
+    rates = ", ".join(map(str, RATES))
+    return (
+        f"All learn from the same {SENTENCES:,} sentences of a corpus for {EPOCHS} epochs in"
+        f" batches of 32, with word vectors of size {WORD_SIZE} and dropout 0.3 before the encoder"
+        " and the tagger. Behind the word vectors all have as many parameters as the LSTM with"
+        f" {LSTM_SIZE} units per direction: the hidden size of each is chosen for that, and other"
+        " options have their defaults. Each has the same search: the learning rates"
+        f" {rates} with seed {SEEDS[0]}, of which the one with the best F1 on valid is kept, also"
+        " for the other seeds."
+    )
+
+
+def count_cities(runs: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """Return the percentage of the cities of `pairs` with the right role, by system and run."""
+    cities: dict[str, list[float]] = {}
+    for run in runs:
+        if "pairs" in run["scores"]:
+            slots = run["scores"]["pairs"]["slots"]
+            rows = [slots.get(role, {"recall": 0.0, "support": 0}) for role in ROLES]
+            right = sum(row["recall"] * row["support"] for row in rows)
+            total = sum(row["support"] for row in rows)
+            cities.setdefault(run["config"], []).append(right / total)
+    return cities
+
+
+def test_claims(jobs: list[Job], systems: list[str]) -> list[dict[str, Any]]:
+    """Return the difference of each claim on each corpus, corrected for the number of claims."""
+    counts: dict[tuple[str, str], list[np.ndarray]] = {}
+    for job in jobs:
+        result = read_result(job)
+        assert result is not None
+        rows = np.array(result["counts"]["test"]).reshape(-1, 3)
+        counts.setdefault((job.name, job.corpus), []).append(rows)
+    tested: list[dict[str, Any]] = []
+    for corpus in CORPORA:
+        found = []
+        for claim in list_claims(systems):
+            pair = [counts.get((name, corpus)) for name in (claim.system, claim.other)]
+            if all(pair):
+                difference = compare_f1(*(np.stack(each) for each in pair if each))
+                found.append({**asdict(claim), "corpus": corpus, **asdict(difference)})
+        known = [each for each in found if each["p"] is not None]
+        corrected = correct_holm([each["p"] for each in known]) if known else []
+        for each, p in zip(known, corrected, strict=True):
+            each["p_corrected"] = p
+        tested += found
+    return tested
+
+
+def estimate() -> None:
+    """Time one epoch of the LSTM on each corpus, and print what all runs would take."""
+    from slotfill.runs.folder import RunFolder
+    from slotfill.runs.train import train
+
+    seconds = {}
+    for corpus in CORPORA:
+        size = [f"{key}={LSTM_SIZE}" for key in size_keys(FIRST)]
+        words = [*CORPORA[corpus], *BUDGET, *size, "train.epochs=3"]
+        config = load_config(f"lab/{FIRST}", words, need_data=True)[1]
+        folder = RunFolder(ROOT / "runs" / f"estimate-{corpus}-{time.time():.0f}")
+        start = time.process_time()
+        train(config, folder, lambda _: None)
+        seconds[corpus] = (time.process_time() - start) / 3
+        print(f"{corpus}: {seconds[corpus]:.2f} CPU seconds per epoch of the LSTM")
+    runs = len(list_systems()) * (len(RATES) + len(SEEDS) - 1)
+    hours = runs * EPOCHS * statistics.mean(seconds.values()) * len(CORPORA) / 3600
+    print(
+        f"{runs * len(CORPORA):,} runs; {hours:.1f} hours if all systems were as fast as the LSTM"
+    )
+
+
+def main() -> None:
+    """Train, take or estimate."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "systems", metavar="DIR")
+    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)), metavar="N,N,...")
+    parser.add_argument("--take", action="store_true", help="train nothing")
+    parser.add_argument("--estimate", action="store_true", help="time one epoch of the LSTM")
+    args = parser.parse_args()
+    if args.estimate:
+        estimate()
+        return
+    runs = Runs(args.out)
+    if not args.take:
+        try:
+            runs.train(tuple(map(int, args.seeds.split(","))))
+        except Stopped:
+            raise SystemExit("stopped; the same command continues") from None
+    runs.take()
+
+
+if __name__ == "__main__":
+    main()
