@@ -79,6 +79,19 @@ def curves() -> list[LearningCurve]:
     return found
 
 
+def training_time() -> str:
+    """Return how long training and scoring the defaults takes, in words."""
+    by_size = defaultdict(list)
+    for job, row in SCORES.items():
+        if job.system == "slotfill" and "cpu_seconds" in row:
+            by_size[job.sentences].append(row["cpu_seconds"])
+    times = [
+        f"{min(seconds):.0f} to {max(seconds):.0f} s with {size:,}"
+        for size, seconds in sorted(by_size.items())
+    ]
+    return f"Training slotfill and scoring it on test takes {', '.join(times)} sentences."
+
+
 def main() -> None:
     """Write the page and the figure."""
     FIGURE.write_bytes(render(plot_learning_curves(curves()), ".svg"))
@@ -87,6 +100,7 @@ def main() -> None:
     for name, part in (
         ("DRAWS", table_of_draws()),
         ("CURVES", table_of_sizes()),
+        ("SECONDS", training_time()),
         ("MACHINE", about),
     ):
         text = text.replace(name, part)
