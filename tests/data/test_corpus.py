@@ -137,8 +137,8 @@ def test_failed_write_leaves_no_file(format, tmp_path):
     ("corpus", "sizes"),
     [
         ("atis", (4478, 500, 893)),
-        ("snips", (13084, 700, 700)),
-        ("mit_restaurant", (6894, 766, 1521)),
+        pytest.param("snips", (13084, 700, 700), marks=pytest.mark.slow),
+        pytest.param("mit_restaurant", (6894, 766, 1521), marks=pytest.mark.slow),
     ],
 )
 def test_real_corpora(corpus, sizes):

@@ -50,7 +50,7 @@ def test_splits_train_and_predict(file, cli, tmp_path, monkeypatch):
     checked = cli("check", f"data.path={file}")
     for split, size in (("train", 8), ("valid", 2), ("test", 2)):
         assert f"{file.stem}: {split}: {size} sentences" in checked.out
-    trained = cli("train", f"data.path={file}", "train.epochs=2", "--out", "run")
+    trained = cli("train", f"data.path={file}", "embedding=word", "train.epochs=1", "--out", "run")
     assert trained.code == 0, trained.err
     assert "test: 2 sentences" in trained.out
     assert cli("evaluate", "run", "--split", "valid").code == 0

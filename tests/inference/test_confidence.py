@@ -80,7 +80,7 @@ def test_confidence_is_the_sum_over_all_sequences_with_the_slot(kind, scheme, te
     tags = all_tags(slot_names(scheme), scheme)
     decoder = TagDecoder(tags, scheme)
     found = 0
-    for _ in range(4):
+    for _ in range(2):
         emissions = random.normal(scale=2, size=(4, 4, len(tags))).astype(np.float32)
         transitions = TRANSITIONS[kind](tags, scheme, random)
         paths = decode(emissions, LENGTHS, transitions)
@@ -109,7 +109,7 @@ def test_confidence_is_the_sum_over_all_sequences_with_the_slot(kind, scheme, te
                 probability = lattice.slot_probability(row, slot, decoder)
                 assert probability == pytest.approx(summed[slot], abs=2e-6)
             found += len(expected)
-    assert found > 5
+    assert found > 2
 
 
 def test_probability_of_a_slot_name_without_tags_is_zero():

@@ -90,7 +90,7 @@ def test_contextual_embeddings_are_refused():
 
 @pytest.mark.parametrize("average", ["0.9", "0"])
 def test_a_saved_run_has_no_language_model(desk, cli, average):
-    words = ("train", "tiny.yaml", "train.epochs=2", f"train.ema_decay={average}")
+    words = ("train", "tiny.yaml", "train.epochs=1", f"train.ema_decay={average}")
     assert cli(*words, "--out", "plain").code == 0
     auxiliary = cli(
         *words,

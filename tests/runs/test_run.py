@@ -536,8 +536,7 @@ def stopped(config, path, after):
         train(config, RunFolder(Path(path)), report)
 
 
-def test_resumed_run_has_the_same_weights(desk):
-    quietly(tiny(), RunFolder(Path("straight")))
+def test_resumed_run_has_the_same_weights(desk, trained):
     stopped(tiny(), "halting", after=3)
     assert {path.name for path in Path("halting.partial").iterdir()} == {
         "config.yaml",
@@ -561,18 +560,18 @@ def test_resumed_run_has_the_same_weights(desk):
     assert not outcome.interrupted
     assert {path.name for path in Path("halting").iterdir()} == FILES
     assert not Path("halting.partial").exists()
-    for name in ("model.safetensors", "vocab.json", "config.yaml"):
-        assert Path("halting", name).read_bytes() == Path("straight", name).read_bytes()
+    for name in ("model.safetensors", "vocab.json"):
+        assert Path("halting", name).read_bytes() == (trained / name).read_bytes()
+    assert Path("halting/config.yaml").read_text() == tiny().to_yaml()
     with pytest.raises(UsageError, match=r"^halting has no checkpoint: it was trained to its end$"):
         RunFolder(Path("halting"), resume=True)
 
 
-def test_interrupted_run_is_complete_and_can_be_resumed(desk):
+def test_interrupted_run_is_complete_and_can_be_resumed(desk, trained):
     def interrupt(progress):
         if progress.epoch == 3 and progress.done == 2:
             raise KeyboardInterrupt
 
-    quietly(tiny(), RunFolder(Path("straight")))
     assert train(tiny(), RunFolder(Path("halting")), interrupt).interrupted
     assert {path.name for path in Path("halting").iterdir()} == FILES | {"checkpoint"}
     assert json.loads(Path("halting/scores.json").read_text())["epochs"] == 2
@@ -586,12 +585,11 @@ def test_interrupted_run_is_complete_and_can_be_resumed(desk):
     assert {path.name for path in Path("halting").iterdir()} == FILES
     assert (
         Path("halting/model.safetensors").read_bytes()
-        == Path("straight/model.safetensors").read_bytes()
+        == (trained / "model.safetensors").read_bytes()
     )
     assert {path.name for path in Path().iterdir()} == {
         "corpus",
         "tiny.yaml",
-        "straight",
         "halting",
     }
 
@@ -608,9 +606,8 @@ def test_a_run_stopped_before_its_first_epoch_leaves_nothing(desk):
 
 
 @pytest.mark.parametrize("error", [RunError("training worker failed: its process has ended"), None])
-def test_failed_training_keeps_its_checkpoint(error, desk, monkeypatch):
+def test_failed_training_keeps_its_checkpoint(error, desk, trained, monkeypatch):
     """If a worker is killed or the loss becomes NaN after successful epochs."""
-    quietly(tiny(), RunFolder(Path("straight")))
     right = Network.loss
 
     def fail(progress):
@@ -629,8 +626,9 @@ def test_failed_training_keeps_its_checkpoint(error, desk, monkeypatch):
     monkeypatch.setattr(Network, "loss", right)
     folder = RunFolder(Path("a"), resume=True)
     quietly(folder.config, folder)
-    for name in ("model.safetensors", "vocab.json", "config.yaml"):
-        assert Path("a", name).read_bytes() == Path("straight", name).read_bytes()
+    for name in ("model.safetensors", "vocab.json"):
+        assert Path("a", name).read_bytes() == (trained / name).read_bytes()
+    assert Path("a/config.yaml").read_text() == tiny().to_yaml()
 
 
 @pytest.mark.parametrize(

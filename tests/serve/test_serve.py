@@ -181,7 +181,7 @@ def test_a_replaced_run_is_loaded_without_losing_a_request(desk, corpus, cli):
         while not done.is_set():
             (answer,) = service.predict("fly from Paris to Oslo")
             answers.append(tuple(slot["name"] for slot in answer["slots"]))
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     service = Service("run")
     with ThreadPoolExecutor(4) as clients:
