@@ -96,6 +96,21 @@ def write_config(path: Path, **sections: str) -> Path:
     return path
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    what = "run the files of tests, and the tests of each, in an order drawn with this seed"
+    parser.addoption("--random-order", type=int, metavar="SEED", help=what)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Draw the order if that is asked for; the tests of a file stay together."""
+    if (seed := config.getoption("--random-order")) is not None:
+        draw, files = random.Random(seed), dict[Path, list[pytest.Item]]()
+        for item in items:
+            files.setdefault(item.path, []).append(item)
+        order = draw.sample([*files.values()], len(files))
+        items[:] = [item for tests in order for item in draw.sample(tests, len(tests))]
+
+
 # Time is measured in benchmarks; here it depends on what else the machine does.
 settings.register_profile("slotfill", deadline=None)
 settings.load_profile("slotfill")
