@@ -3,7 +3,8 @@
     python scripts/make_reliability_docs.py          # write them
     python scripts/make_reliability_docs.py --check  # only say whether they are current
 
-The harnesses are benchmarks/fuzz.py, crash.py and damage.py, which write a .json each.
+The harnesses are benchmarks/covered.py, crash.py, damage.py, fuzz.py and mutation.py, which write a
+.json each.
 """
 
 from __future__ import annotations
@@ -96,9 +97,45 @@ def fuzzing() -> str:
     )
 
 
+def covered() -> str:
+    """Return the table of lines and branches that the tests run, by package."""
+    results = read("covered")
+    if not results:
+        return "Not run yet."
+    packages = results["packages"]
+    total = {key: sum(each[key] for each in packages.values()) for key in packages["cli"]}
+    rows = []
+    for name, counts in [*((f"`{name}`", each) for name, each in packages.items()), ("all", total)]:
+        row = [name]
+        for kind in ("lines", "branches"):
+            share = 100 * counts[f"run_{kind}"] / max(1, counts[kind])
+            row += [f"{counts[kind]:,}", f"{share:.1f} %"]
+        rows.append(row)
+    head = ["package", "lines", "run", "branches", "run"]
+    return "\n\n".join([table(head, rows), describe_machine(results)])
+
+
+def mutation() -> str:
+    """Return the table of mutants, and what survivors are left for."""
+    results = read("mutation")
+    if not results:
+        return "Not run yet."
+    rows, reasons = [], []
+    for name, counts in results["modules"].items():
+        tested = counts["mutants"] - counts["untested"]
+        share = f"{100 * counts['killed'] / max(1, tested):.1f} %"
+        rows.append([f"`{name}`", f"{tested:,}", f"{counts['killed']:,}", share])
+        reasons += [f"- `{name}`: {reason}" for reason in counts["equivalent"]]
+    parts = [table(["module", "mutants", "killed", "share"], rows)]
+    if reasons:
+        parts += ["Survivors that compute the same:", "\n".join(reasons)]
+    return "\n\n".join([*parts, f"mutmut {results['mutmut']}. {describe_machine(results)}"])
+
+
 def main() -> None:
     old = text = PAGE.read_text(encoding="utf-8")
-    for name, render in {"crash": crashes, "damage": damage, "fuzz": fuzzing}.items():
+    parts = {"crash": crashes, "damage": damage, "fuzz": fuzzing}
+    for name, render in (parts | {"covered": covered, "mutation": mutation}).items():
         pattern = rf"(<!-- figures: benchmarks/{name}\.py -->\n).*?(<!-- end -->)"
         new = render().replace("\\", "\\\\")
         text = re.sub(pattern, rf"\g<1>{new}\n\g<2>", text, flags=re.S)

@@ -85,20 +85,20 @@ def bucket_batches(
     if len(lengths) == 1:
         # Fast path for a single prediction.
         return [[0]]
-    keys = np.asarray(lengths, np.float64)
+    keys = np.asarray(lengths)
     if seed is not None:
         random = np.random.default_rng(seed)
         # Noise of 1.5 tokens mixes neighbouring lengths, yet little is padded.
         keys = keys + random.uniform(0, 1.5, len(keys))
     batches: list[list[int]] = []
-    current: list[int] = []
     longest = 0
     for index in np.argsort(keys, kind="stable").tolist():
         longest = max(longest, lengths[index])
-        if not current or len(current) == size or (len(current) + 1) * longest > max_tokens:
-            current, longest = [], lengths[index]
-            batches.append(current)
-        current.append(index)
+        count = len(batches[-1]) if batches else size
+        if count == size or (count + 1) * longest > max_tokens:
+            longest = lengths[index]
+            batches.append([])
+        batches[-1].append(index)
     if seed is not None:
         random.shuffle(batches)
     return batches

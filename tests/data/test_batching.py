@@ -61,6 +61,20 @@ def test_batches_without_a_seed_are_sorted_by_length():
     assert flat == sorted(lengths)
     # Sentences of equal length keep their order.
     assert bucket_batches([2, 1, 2, 1, 2], 2) == [[1, 3], [0, 2], [4]]
+    assert bucket_batches([7] * 100, 100) == [[*range(100)]]
+
+
+def test_a_batch_has_as_many_tokens_as_allowed():
+    assert bucket_batches([4] * 6, 10, max_tokens=12) == [[0, 1, 2], [3, 4, 5]]
+    assert bucket_batches([4] * 6, 2, max_tokens=12) == [[0, 1], [2, 3], [4, 5]]
+    assert bucket_batches([1, 13, 1], 10, max_tokens=12) == [[0, 2], [1]]
+
+
+def test_a_seed_mixes_sentences_whose_lengths_differ_by_one_and_no_more():
+    batches = bucket_batches([5, 6] * 100, 10, (1, 1))
+    assert sum(len({index % 2 for index in batch}) for batch in batches) > len(batches) + 5
+    batches = bucket_batches([5, 7] * 100, 10, (1, 1))
+    assert all(len({index % 2 for index in batch}) == 1 for batch in batches)
 
 
 def test_the_seed_determines_the_result():
@@ -99,3 +113,14 @@ def test_make_batch():
     assert [len(arrays) for arrays in batch.features] == [1, 2]
     assert batch.features[0][0].tolist() == [[3, 0, 0], [2, 3, 1]]
     assert make_batch([["a"]], indexers).tags is None
+    assert (batch.intents, batch.words, batch.weights) == (None, None, None)
+    more = make_batch(
+        [["b"], ["a", "b"]],
+        indexers,
+        intents=[np.array([0, 1]), np.array([1, 1])],
+        words=[[4], [5, 6]],
+        weights=np.array([0.5, 2]),
+    )
+    assert more.intents.tolist() == [[0, 1], [1, 1]]
+    assert more.words.tolist() == [[4, 0], [5, 6]]
+    assert more.weights.tolist() == [0.5, 2]

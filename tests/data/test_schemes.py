@@ -12,6 +12,8 @@ from slotfill.data.schemes import (
     SCHEMES,
     TagDecoder,
     all_tags,
+    check_scheme,
+    is_cut,
     may_follow,
     slots_to_tags,
     tags_to_slots,
@@ -150,3 +152,46 @@ def test_unknown_scheme():
         UsageError, match=r"^unknown tag scheme 'iob3'; did you mean 'iob2'\? \(allowed: bilou"
     ):
         slots_to_tags([], 0, "iob3")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "tags", "slot", "expected"),
+    [
+        ("iob2", "? I-a", (1, 2), True),
+        ("iob2", "? B-a", (1, 2), False),
+        ("iob2", "O I-a", (1, 2), False),
+        ("iob2", "? O I-a", (2, 3), False),
+        ("iob2", "B-a ?", (0, 1), False),
+        ("iob2", "B-a ? I-a", (0, 1), True),
+        ("iob2", "B-a ? ? I-a", (0, 1), True),
+        ("iob2", "B-a ? B-a", (0, 1), False),
+        ("iob2", "B-a ? I-b", (0, 1), False),
+        ("iob2", "B-a ? O I-a", (0, 1), False),
+        ("iob2", "B-a O ? I-a", (0, 1), False),
+        ("iob1", "? I-a", (1, 2), False),
+        ("iob1", "I-a ? I-a", (0, 1), False),
+        ("bioes", "B-a ?", (0, 1), True),
+        ("bioes", "S-a ?", (0, 1), False),
+        ("bioes", "B-a E-a ?", (0, 2), False),
+        ("bioes", "? E-a", (1, 2), True),
+        ("bioes", "? S-a", (1, 2), False),
+    ],
+)
+def test_a_slot_is_cut_if_its_tags_say_that_it_goes_on_where_they_are_unknown(
+    scheme, tags, slot, expected
+):
+    assert is_cut(Slot("a", *slot), tags.split(), scheme) is expected
+
+
+def test_a_decoder_knows_its_scheme_and_the_tags_of_a_slot():
+    for scheme in SCHEMES:
+        decoder = TagDecoder(all_tags(["a", "b"], scheme), scheme)
+        assert decoder.is_unique == (scheme != "iob1")
+        tags = all_tags(["a", "b"], scheme)
+        assert decoder.find_tags("b") == [i for i, tag in enumerate(tags) if tag[1:] == "-b"]
+
+
+def test_schemes_are_checked_by_name():
+    check_scheme("iob2")
+    with pytest.raises(UsageError, match="unknown tag scheme 'iob3'"):
+        check_scheme("iob3")

@@ -173,17 +173,64 @@ def test_the_interval_of_few_sentences_contains_the_true_f1_in_95_percent_of_cas
     assert 50 < low < 60 and high == 100  # Wilson: 5 / (5 + 1.96 ** 2)
 
 
+def bootstrap(counts, samples=1000):
+    """Return the percentiles of F1 of the sums of redrawn sentences, all drawn at once."""
+    draws = np.random.default_rng(0).integers(0, len(counts), (samples, len(counts)))
+    sums = counts[draws].sum(axis=1)
+    f1 = 200 * sums[..., 0] / (sums[..., 1] + sums[..., 2])
+    return np.percentile(f1, [2.5, 97.5], axis=0)
+
+
+def test_the_interval_of_unequal_sentences_is_the_bootstrap():
+    counts = np.array([[20, 20, 20]] * 4 + [[0, 20, 20]] * 3 + [[10, 20, 40]])
+    np.testing.assert_allclose(compute_interval(counts), bootstrap(counts))
+    several = np.stack([counts, counts[::-1] * [1, 2, 1]], axis=1)
+    np.testing.assert_allclose(compute_interval(several), bootstrap(several))
+    np.testing.assert_allclose(compute_interval(counts, 30), bootstrap(counts, 30))
+
+
+@pytest.mark.parametrize(("correct", "count"), [(0, 4), (4, 4), (2, 3), (1, 1)])
+def test_the_interval_of_equal_sentences_is_that_of_a_proportion(correct, count):
+    sentences = 6
+    n, p, z = sentences * count, correct / count, 1.96
+    center = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    margin = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    expected = np.clip([100 * (center - margin), 100 * (center + margin)], 0, 100)
+    counts = np.array([[correct, count, count]] * sentences)
+    np.testing.assert_allclose(compute_interval(counts), expected, atol=1e-9)
+    both = np.stack([counts, [[0, 0, 0]] * sentences], axis=1)
+    np.testing.assert_allclose(compute_interval(both)[:, 0], expected, atol=1e-9)
+    assert compute_interval(both)[:, 1].tolist() == [0, 0], "nothing to score"
+
+
 def test_gold_and_predicted_must_have_equal_length():
     with pytest.raises(ValueError):
         score_slots([sentence(A)], [[A], [A]])
     with pytest.raises(ValueError):
         slot_f1([sentence(A)], [])
+    with pytest.raises(ValueError):
+        intent_accuracy([sentence(A)], [])
+    with pytest.raises(ValueError):
+        score_intents([sentence(A)] * 2, [[A]], ["a", "b"])
 
 
 def test_result_as_json():
     result = score_slots([sentence(A)], [[A]]).to_json()
     assert result["overall"] == {"precision": 100, "recall": 100, "f1": 100, "support": 1}
     assert "seqeval" in result["mode"] and result["unknown_slots"] == 0
+    assert "intent" not in result
+    scored = score_slots([sentence(A)], [[A]])
+    scored.intent = score_intents([sentence(A)], [[A]], [None])
+    assert scored.to_json()["intent"]["frame_accuracy"] == 100
+
+
+def test_intents_of_single_sentences():
+    gold = [Sentence.from_tokens(["w"] * 4, slots, "a") for slots in ([A], None)]
+    assert [intent_accuracy([gold[0]], [intent]) for intent in ("a", "b")] == [100, 0]
+    for slots, expected in (([A], 100), ([], 0), ([B], 0)):
+        assert score_intents(gold[:1], [slots], ["a"]).frame_accuracy == expected
+    for slots, expected in (([], 100), ([A], 0)):
+        assert score_intents(gold[1:], [slots], ["a"]).frame_accuracy == expected
 
 
 def test_intents_are_compared_as_sets_and_frames_with_slots():
