@@ -13,49 +13,25 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 import pytest
-import torch
 
 from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, INTENTS, REGISTRIES, TAGGERS
-from slotfill.data.batching import make_batch
-from slotfill.data.schemes import slots_to_tags
-from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.static_table import StaticTable
-from slotfill.data.vocab import Vocab
+from slotfill.lab.contracts import (
+    SENTENCES,
+    UNKNOWN_WORDS,
+    compute_loss,
+    make_labelled_batch,
+    make_vocab,
+    randomize,
+)
+
+STRANGE = UNKNOWN_WORDS
+__all__ = ["SENTENCES", "STRANGE", "compute_loss", "make_labelled_batch", "make_vocab", "randomize"]
 
 SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
 
 DECODER_CELLS = ["elman", "lstm", "clockwork", "kl_bottleneck", "qrnn"]
 """A cell of each kind of state: the output, two tensors, a counter, a loss, sums of other sizes."""
-
-SENTENCES = [
-    Sentence.from_tokens(
-        ["leave", "New", "York", "at", "11:30"], [Slot("from", 1, 3), Slot("time", 4, 5)], "go#ask"
-    ),
-    Sentence.from_tokens(
-        ["leave", "leave", "Taipei", "Taipei", "at", "12:45"],
-        [Slot("from", 2, 3), Slot("from", 3, 4)],
-        "go",
-    ),
-    Sentence.from_tokens(["yes"], [], "agree"),
-    Sentence.from_tokens(["Boston"], [Slot("from", 0, 1)], "go"),
-    Sentence.from_tokens(
-        ["at", "7", "p.m.", "sharp", "leave", "San", "Juan", "del", "Sur"],
-        [Slot("time", 1, 4), Slot("from", 5, 9)],
-        "go",
-    ),
-    Sentence.from_tokens(
-        ["時間", "11:30", "離開", "台北"], [Slot("time", 1, 2), Slot("from", 3, 4)], "ask"
-    ),
-]
-
-STRANGE = [
-    ["x" * 300],
-    ["q"],
-    ["never", "seen", "🛫", "👩‍✈️", "ñandú", "𠮷", "\u200d", "Taipei"],
-    ["a", "b" * 300, "c"],
-]
-"""Tokens that training has not seen: one character, 300, characters of no known word."""
-
 
 _ROOM = tempfile.mkdtemp(prefix="slotfill-parts-")
 atexit.register(shutil.rmtree, _ROOM, ignore_errors=True)
@@ -132,21 +108,6 @@ def make_transformer() -> None:
         attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
-
-
-def make_vocab(scheme: str = "iob2") -> Vocab:
-    return Vocab.from_sentences(SENTENCES, scheme, intents=True)
-
-
-def make_labelled_batch(model: Any, vocab: Vocab, sentences: list[Sentence]) -> Any:
-    """The labelled batch of `sentences`."""
-    tags = [
-        [vocab.tag_ids[tag] for tag in slots_to_tags(s.slots or [], len(s.tokens), vocab.scheme)]
-        for s in sentences
-    ]
-    return make_batch(
-        [s.tokens for s in sentences], model.indexers, tags, vocab.intent_targets(sentences)
-    )
 
 
 def small(kind: str, name: str) -> dict[str, Any]:
@@ -283,24 +244,3 @@ def networks(*, inner: bool = True) -> list[Any]:
         pytest.param(parts, id=" > ".join(label(p) for p in (*parts[0], *parts[1:])))
         for parts in unique
     ]
-
-
-def randomize(module: torch.nn.Module, seed: int, scale: float = 1.0) -> None:
-    """Fill all trainable parameters with uniform values up to `scale`; padding stays zero.
-
-    Those that are not trained stay as they are.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            if parameter.requires_grad:
-                parameter.uniform_(-scale, scale, generator=generator)
-        for part in module.modules():
-            if isinstance(part, torch.nn.Embedding) and part.padding_idx is not None:
-                part.weight[part.padding_idx] = 0
-
-
-def compute_loss(tagger, hidden, lengths, tags):
-    """The loss of a tagger over `hidden`, as the network computes it."""
-    emissions = tagger(hidden, lengths, tags)
-    return tagger.loss(emissions, lengths, tags).mean() + tagger.regularization_loss

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
-from typer import Argument, BadParameter, Context, Exit, Option
+from typer import Abort, Argument, BadParameter, Context, Exit, Option
 from typer.core import TyperGroup
 
 from slotfill.cli.output import discard_output, echo_errors
-from slotfill.errors import SlotfillError, UsageError
+from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.extras import find_missing_package, required_for
 from slotfill.runs.device import EngineName
 
@@ -64,6 +64,15 @@ class CommandGroup(TyperGroup):
             return super().invoke(ctx)
         except ImportError as error:
             raise find_missing_package(ctx.invoked_subcommand, error) from error
+        except (SlotfillError, OSError, Exit, Abort, _ClickException):
+            raise
+        except Exception as error:
+            from slotfill.config.registry import describe_part_error
+
+            if (message := describe_part_error(error)) is None:
+                raise
+            hint = "slotfill check --contract FILE --trust says what a part must do"
+            raise RunError(f"{message}; {hint}") from error
 
 
 def _trust(context: Context, trust: bool) -> None:

@@ -60,9 +60,18 @@ def check(
             ),
         ),
     ],
+    contract: Annotated[
+        bool,
+        Option(
+            "--contract",
+            help="Check what files of user-defined parts promise; KEY=VALUE are their options.",
+        ),
+    ] = False,
     trust: Trust = False,
 ) -> None:
     """Check configs and the sentences they name, or sentences alone, without training."""
+    if contract:
+        _check_contracts(*split_overrides(words))
     from slotfill.config.builtin import expand_configs
     from slotfill.data.detection import format_from_suffix
     from slotfill.data.folders import list_splits
@@ -95,6 +104,30 @@ def check(
         for warning in warnings:
             echo(f"{label}: warning: {warning}")
         echo(f"{label}: {format_count(len(warnings), 'warning') if warnings else 'ok'}")
+    raise Exit(exit_code)
+
+
+def _check_contracts(files: list[str], options: list[str]) -> None:
+    """Print which contracts of the user-defined parts in `files` hold, and exit."""
+    from slotfill.extras import required_for
+
+    if not files:
+        raise UsageError("--contract: give the file of a user-defined part, such as ./my_cell.py")
+    with required_for("checking a part"):
+        from slotfill.lab.contracts import check_contracts
+    exit_code = 0
+    for file in files:
+        is_kept = True
+        for contract, problem in check_contracts(file, options):
+            if problem is None:
+                echo(f"{file}: {contract}")
+            else:
+                is_kept = False
+                echo_errors(f"{file}: not: {contract}: {problem}")
+        if is_kept:
+            echo(f"{file}: ok")
+        else:
+            exit_code = 1
     raise Exit(exit_code)
 
 

@@ -27,6 +27,8 @@ from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 
 REQUIRED = object()
 
+_MODULE_PREFIX = "slotfill_part_"
+
 _trusted: ContextVar[bool] = ContextVar("trusted", default=False)
 
 
@@ -55,6 +57,22 @@ class Option:
     """The default value, or `REQUIRED`."""
     part_kind: str | None = None
     """The kind of part that the value is, if it is one."""
+
+
+def describe_part_error(error: Exception) -> str | None:
+    """Return `error` in one line if user-defined parts are loaded, which it may come from.
+
+    None if there is none. It has the last line of a part's file that led to the error, if any did.
+    """
+    modules = [module for name, module in sys.modules.items() if name.startswith(_MODULE_PREFIX)]
+    files = [str(module.__file__) for module in modules]
+    if not files:
+        return None
+    frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in files]
+    file = frames[-1].filename if frames else files[-1]
+    where = f"{file}:{frames[-1].lineno}: {frames[-1].name}()" if frames else f"{file}: its network"
+    message = next(iter(str(error).splitlines()), "")
+    return f"{where} failed with {type(error).__name__}: {message}"
 
 
 def check_trusted(file: str | Path) -> None:
@@ -173,7 +191,7 @@ class PartSource:
             return getattr(importlib.import_module(self.module), self.class_node.name)
         class_name = self.class_node.name
         identity = hashlib.sha256(f"{self.path} {self.checksum}".encode()).hexdigest()
-        name = f"slotfill_part_{identity[:12]}"
+        name = f"{_MODULE_PREFIX}{identity[:12]}"
         spec = importlib.util.spec_from_file_location(name, self.path)
         assert spec is not None
         module = sys.modules[name] = importlib.util.module_from_spec(spec)

@@ -200,7 +200,60 @@ def _arange(g: GraphBuilder, out: Tensor, *ends: int, **_: Any) -> str:
     return g.add("Range", [g.scalar(start), g.scalar(end), g.scalar(step)])
 
 
-_UNARY = "sigmoid tanh relu softplus softsign elu erf exp log sqrt neg abs reciprocal sin cos"
+def _flip(g: GraphBuilder, out: Tensor, x: Tensor, *dims: Any) -> str:
+    axes = _flat(dims)
+    ends = [[-1] * len(axes), [np.iinfo(np.int64).min] * len(axes), axes, [-1] * len(axes)]
+    return g.add("Slice", [g.name(x), *map(g.integers, ends)])
+
+
+def _multi_head_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    size: int,
+    heads: int,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
+    add_zero_attn: bool,
+    dropout: float,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    training: bool = False,
+    key_padding_mask: Tensor | None = None,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    average_attn_weights: bool = True,
+    **_: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Return what torch's function of `nn.MultiheadAttention` does; tensors are time-major."""
+    if weight is None or bias_k is not None or add_zero_attn:
+        raise ExportError("nn.MultiheadAttention with add_bias_kv, add_zero_attn, kdim or vdim")
+    biases = [None] * 3 if bias is None else bias.chunk(3)
+    q, k, v = (
+        torch.nn.functional.linear(x, w, b).unflatten(2, (heads, -1)).permute(1, 2, 0, 3)
+        for x, w, b in zip((query, key, value), weight.chunk(3), biases, strict=True)
+    )
+    scores = (size // heads) ** -0.5 * q @ k.transpose(2, 3)
+    if key_padding_mask is not None:
+        scores = scores + key_padding_mask[:, None, None]
+    if attn_mask is not None:
+        scores = scores + (
+            attn_mask.unflatten(0, (-1, heads)) if attn_mask.dim() > 2 else attn_mask
+        )
+    weights = scores.softmax(3)
+    read = (weights @ v).permute(2, 0, 1, 3).flatten(2)
+    outputs = torch.nn.functional.linear(read, out_weight, out_bias)
+    if not need_weights:
+        return outputs, None
+    return outputs, weights.mean(1) if average_attn_weights else weights
+
+
+_UNARY = (
+    "sigmoid tanh relu softplus softsign elu erf exp log sqrt neg abs reciprocal sin cos floor ceil"
+    " round sign"
+)
 
 _TABLE: dict[str, OpTranslator] = {
     **{name: _unary(name.title()) for name in _UNARY.split()},
@@ -232,6 +285,7 @@ _TABLE: dict[str, OpTranslator] = {
     "clamp clip": _clamp,
     "clamp_min": _clamp,
     "clamp_max": lambda g, out, x, limit: _clamp(g, out, x, max=limit),
+    "cumsum": lambda g, out, x, dim: g.add("CumSum", [g.name(x), g.constant(np.int64(dim))]),
     "softmax": _along_axis("Softmax"),
     "log_softmax": _along_axis("LogSoftmax"),
     "matmul bmm mm": lambda g, out, a, b: g.add("MatMul", [g.name(a), g.name(b)]),
@@ -253,6 +307,10 @@ _TABLE: dict[str, OpTranslator] = {
     ),
     "split chunk": _split,
     "unbind": _unbind,
+    "flip": _flip,
+    "einsum": lambda g, out, equation, *tensors: g.add(
+        "Einsum", list(map(g.name, _flat(tensors))), equation=equation
+    ),
     "pad": _pad,
     "conv1d": _conv1d,
     "unfold": _unfold,
@@ -290,6 +348,16 @@ _COMPOSITIONS: dict[str, Callable[..., Any]] = {
     # torch uses b - (1 - w) * (b - a) where w > 0.5, which differs by rounding only.
     "lerp": lambda a, b, weight: a + weight * (b - a),
     "gelu": lambda x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2))),
+    "silu": lambda x, inplace=False: x * x.sigmoid(),
+    "glu": lambda x, dim=-1: x.chunk(2, dim)[0] * x.chunk(2, dim)[1].sigmoid(),
+    "leaky_relu": lambda x, negative_slope=0.01, inplace=False: torch.where(
+        x > 0, x, negative_slope * x
+    ),
+    "rsqrt": lambda x: x.sqrt().reciprocal(),
+    "logsumexp": lambda x, dim, keepdim=False: (
+        (x - x.amax(dim, True)).exp().sum(dim, keepdim).log() + x.amax(dim, keepdim)
+    ),
+    "multi_head_attention_forward": _multi_head_attention,
     "masked_fill": lambda x, mask, value: torch.where(mask, value, x),
     "flatten": lambda x, start_dim=0, end_dim=-1: x.reshape(
         *x.shape[:start_dim], -1, *x.shape[end_dim % x.dim() + 1 :]

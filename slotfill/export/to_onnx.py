@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -53,11 +54,22 @@ def export_model(
     model = copy.deepcopy(model).cpu().float().eval()
     restore_steps(model)
     metadata = {"texts": dict(texts or {"scheme": vocab.scheme})}
-    with torch.no_grad():
+    with torch.no_grad(), _without_fused_attention():
         embedding, sizes = _export_embedding(model, vocab, metadata)
         models = {EMBEDDING: embedding, NETWORK: _export_network(model, vocab, sizes, metadata)}
     _verify(model, OnnxEngine(models, vocab), vocab)
     return models
+
+
+@contextmanager
+def _without_fused_attention() -> Iterator[None]:
+    """Make torch's Transformer layers call functions that can be traced."""
+    is_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(is_enabled)
 
 
 def _embeddings(model: Model) -> list[Embedding]:

@@ -7,6 +7,7 @@ Scan nodes.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -47,11 +48,16 @@ class OnnxTracer(TorchFunctionMode):
         builder = self.builder
         property_getter = function.__name__ == "__get__"
         name = (function.__self__ if property_getter else function).__name__.strip("_")
-        if name == "shape":
-            return builder.shape(args[0])
+        if name in ("shape", "size"):
+            sizes = builder.shape(args[0])
+            return sizes[args[1]] if args[1:] else sizes
         if name == "numel":
             return math.prod(builder.shape(args[0]))
         if name in COMPOSITIONS:
+            try:
+                inspect.signature(COMPOSITIONS[name]).bind(*args, **kwargs)
+            except TypeError:
+                raise _unknown_arguments(name) from None
             with self:
                 return COMPOSITIONS[name](*args, **kwargs)
         result = function(*args, **kwargs)
@@ -62,7 +68,10 @@ class OnnxTracer(TorchFunctionMode):
             raise ExportError(f"{name}() gives a number that varies between batches")
         if name not in OPERATORS:
             raise ExportError(f"there is no ONNX operator for torch's {name}()")
-        names = OPERATORS[name](builder, result, *args, **kwargs)
+        try:
+            names = OPERATORS[name](builder, result, *args, **kwargs)
+        except TypeError:
+            raise _unknown_arguments(name) from None
         if isinstance(result, Tensor):
             return builder.trace(names, result, alternate)
         for traced in zip(names, result, alternate, strict=True):
@@ -148,6 +157,10 @@ class OnnxTracer(TorchFunctionMode):
             for tensor in (x, builder.alternate(x))
         )
         return builder.trace(name, example, alternate), None
+
+
+def _unknown_arguments(name: str) -> ExportError:
+    return ExportError(f"torch's {name}() is called with arguments that are not exported")
 
 
 def _leaves(value: Any) -> Iterator[Any]:

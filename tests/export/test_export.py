@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,6 +16,7 @@ from slotfill.config.registry import REGISTRIES
 from slotfill.data.batching import make_batch
 from slotfill.errors import RunError
 from slotfill.export.builder import ExportError
+from slotfill.export.operators import COMPOSITIONS, OPERATORS
 from slotfill.export.to_onnx import export_model
 from slotfill.export.tracer import OnnxTracer
 from slotfill.inference.decoding import select_intents
@@ -233,6 +236,40 @@ def test_wrong_operator_is_detected(monkeypatch):
         export_model(model, vocab)
 
 
+class TorchTransformer(Encoder):
+    """Torch's own layers, with padding masked."""
+
+    def __init__(self, size, **options):
+        super().__init__()
+        layer = torch.nn.TransformerEncoderLayer(size, 2, 8, batch_first=True, **options)
+        self.layers = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, x, lengths):
+        mask = torch.arange(x.size(1)) < lengths.unsqueeze(1)
+        return self.layers(x, src_key_padding_mask=~mask) * mask.unsqueeze(2)
+
+
+@pytest.mark.parametrize("options", [{}, {"norm_first": True, "activation": "gelu"}])
+def test_transformer_layers_of_torch_are_exported(options):
+    """`export_model` compares emissions and tags with torch's."""
+    model, vocab = built([["word"], small("encoder", "recurrent"), "crf"])
+    encoder = TorchTransformer(model.encoders[0].output_size, **options).eval()
+    randomize(encoder, 4, 0.5)
+    model.encoders.append(encoder)
+    assert "LayerNormalization" in operators(export_model(model, vocab))
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_the_functions_that_can_be_exported_are_documented():
+    page = Path(__file__).parents[2].joinpath("docs", "export.md").read_text(encoding="utf-8")
+    section = page.partition("## Functions that can be exported\n")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`(\w+)`", section.partition("\n\n")[2]))
+    # Operators of Python have a second name that begins with an r.
+    operators = {"radd", "rsub", "rmul", "rdiv", "truediv", "rtruediv"}
+    operators |= {"invert", "getitem", "and", "or", "type_as"}
+    assert listed == {*OPERATORS, *COMPOSITIONS} - operators
+
+
 def by_order(x):
     return x.sort(dim=1)[0]
 
@@ -243,7 +280,13 @@ def by_length(x):
 
 
 @pytest.mark.parametrize(
-    ("function", "message"), [(by_order, r"torch's sort\(\)"), (by_length, r"len\(\)")]
+    ("function", "message"),
+    [
+        (by_order, r"torch's sort\(\)"),
+        (by_length, r"len\(\)"),
+        (lambda x: torch.nn.functional.gelu(x, approximate="tanh"), r"torch's gelu\(\) is called"),
+        (lambda x: x.squeeze(), r"torch's squeeze\(\) is called with arguments that are not"),
+    ],
 )
 def test_export_error_names_the_operation(function, message):
     class Odd(Encoder):
@@ -318,6 +361,24 @@ FUNCTIONS = {
             x.transpose(1, 2), WINDOW, WINDOW[:, 0, 0], padding="same", dilation=2
         )
         + torch.nn.functional.conv1d(x.transpose(1, 2), WINDOW[:, :, 1:], padding=1)[..., 1:]
+    ),
+    "other activations": lambda x, n: (
+        torch.nn.functional.silu(x)
+        + torch.nn.functional.leaky_relu(x, 0.2)
+        + torch.nn.functional.glu(torch.cat((x, -x), 2))
+        + x.round()
+        + x.floor()
+        + x.ceil()
+        + x.sign()
+        + x.square().rsqrt()
+    ),
+    "sums of parts": lambda x, n: (
+        x.cumsum(1)
+        + x.logsumexp(2, keepdim=True)
+        + x.flip(1, 2)
+        + torch.einsum("bti,ij->btj", x, WINDOW[0])
+        + x.size(1)
+        + x.logsumexp(1).sum()
     ),
     "positions": lambda x, n: (
         x * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2).to(x.dtype)

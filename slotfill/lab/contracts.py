@@ -1,0 +1,744 @@
+"""The contracts of parts: what every cell, encoder, tagger, embedding and intent head promises.
+
+The tests check them on every built-in part, and `slotfill check --contract` on a user-defined one.
+A contract is a function whose name says what holds; it raises ContractError where it does not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+from torch.autograd.gradcheck import GradcheckError, gradcheck
+
+from slotfill.config.part_config import to_plain
+from slotfill.config.registry import (
+    CELLS,
+    EMBEDDINGS,
+    ENCODERS,
+    INTENTS,
+    TAGGERS,
+    PartSource,
+    describe_part_error,
+    user_part,
+)
+from slotfill.config.validate import parse_config
+from slotfill.data.batching import Batch, make_batch
+from slotfill.data.schemes import slots_to_tags
+from slotfill.data.sentence import Sentence, Slot
+from slotfill.data.vocab import Vocab
+from slotfill.errors import SlotfillError, UsageError
+from slotfill.export.builder import ExportError
+from slotfill.export.to_onnx import export_model
+from slotfill.inference.decoding import select_intents
+from slotfill.model.activations import record_activations
+from slotfill.model.cells.base import Cell
+from slotfill.model.embeddings.base import Embedding
+from slotfill.model.encoders.base import Encoder
+from slotfill.model.intents.base import IntentHead
+from slotfill.model.network import Network
+from slotfill.model.recurrence import run_cell
+from slotfill.model.taggers.base import Tagger
+
+Part = Mapping[str, Any]
+"""A part as in a config: its `name`, which may be a file, and its options."""
+
+Contract = Callable[..., None]
+
+INPUT, HIDDEN = 2, 6
+"""The input and hidden sizes of the parts that are checked."""
+
+LENGTHS = (3, 1, 7, 5, 2)
+
+SENTENCES = [
+    Sentence.from_tokens(
+        ["leave", "New", "York", "at", "11:30"], [Slot("from", 1, 3), Slot("time", 4, 5)], "go#ask"
+    ),
+    Sentence.from_tokens(
+        ["leave", "leave", "Taipei", "Taipei", "at", "12:45"],
+        [Slot("from", 2, 3), Slot("from", 3, 4)],
+        "go",
+    ),
+    Sentence.from_tokens(["yes"], [], "agree"),
+    Sentence.from_tokens(["Boston"], [Slot("from", 0, 1)], "go"),
+    Sentence.from_tokens(
+        ["at", "7", "p.m.", "sharp", "leave", "San", "Juan", "del", "Sur"],
+        [Slot("time", 1, 4), Slot("from", 5, 9)],
+        "go",
+    ),
+    Sentence.from_tokens(
+        ["時間", "11:30", "離開", "台北"], [Slot("time", 1, 2), Slot("from", 3, 4)], "ask"
+    ),
+]
+
+UNKNOWN_WORDS = [
+    ["x" * 300],
+    ["q"],
+    ["never", "seen", "🛫", "👩‍✈️", "ñandú", "𠮷", "\u200d", "Taipei"],
+    ["a", "b" * 300, "c"],
+]
+"""Tokens that training has not seen: one character, 300, characters of no known word."""
+
+
+class ContractError(Exception):
+    """A part does not do what its kind promises; the message is one line."""
+
+
+def make_vocab(scheme: str = "iob2") -> Vocab:
+    """Return the vocabulary of SENTENCES."""
+    return Vocab.from_sentences(SENTENCES, scheme, intents=True)
+
+
+def make_labelled_batch(model: Network, vocab: Vocab, sentences: Sequence[Sentence]) -> Batch:
+    """Return the batch of `sentences` with their tags and intents."""
+    tags = [
+        [vocab.tag_ids[tag] for tag in slots_to_tags(s.slots or [], len(s.tokens), vocab.scheme)]
+        for s in sentences
+    ]
+    tokens = [sentence.tokens for sentence in sentences]
+    return make_batch(tokens, model.indexers, tags, vocab.intent_targets(sentences))
+
+
+def randomize(module: nn.Module, seed: int, scale: float = 1.0) -> None:
+    """Fill all trainable parameters with uniform values up to `scale`; padding stays zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter.uniform_(-scale, scale, generator=generator)
+        for part in module.modules():
+            if isinstance(part, nn.Embedding) and part.padding_idx is not None:
+                part.weight[part.padding_idx] = 0
+
+
+def compute_loss(tagger: Tagger, hidden: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
+    """Return the loss of a tagger over `hidden`, as the network computes it."""
+    emissions = tagger(hidden, lengths, tags)
+    return tagger.loss(emissions, lengths, tags).mean() + tagger.regularization_loss
+
+
+def make_inputs(size: int, lengths: Sequence[int] = LENGTHS) -> tuple[Tensor, Tensor]:
+    """Return random vectors of sentences, zero at padding, and their lengths."""
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(len(lengths), max(lengths), size, generator=generator, dtype=torch.float64)
+    for row, length in zip(x, lengths, strict=True):
+        row[length:] = 0
+    return x, torch.tensor(lengths)
+
+
+def _require(holds: Any, message: str) -> None:
+    if not bool(holds):
+        raise ContractError(message)
+
+
+def _require_shape(tensor: Any, shape: Sequence[int], name: str) -> None:
+    found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+    _require(found == tuple(shape), f"{name} must be {tuple(shape)}, found {found}")
+
+
+def _require_equal(
+    actual: Tensor, expected: Tensor, message: str, tolerance: float = 1e-12
+) -> None:
+    shapes = tuple(actual.shape), tuple(expected.shape)
+    _require(shapes[0] == shapes[1], f"{message}: shape {shapes[0]}, not {shapes[1]}")
+    difference = float((actual - expected).detach().abs().max()) if actual.numel() else 0.0
+    # Not `>`, which is false for NaN.
+    _require(difference <= tolerance * max(1.0, float(expected.detach().abs().max())), message)
+
+
+def _require_gradient(function: Callable[..., Any], *tensors: Tensor) -> None:
+    try:
+        gradcheck(function, tensors, fast_mode=True)
+    except GradcheckError:
+        raise ContractError("the gradient differs from the numerical gradient") from None
+
+
+# Cells
+
+
+def _build_cell(part: Part, directions: int) -> Cell:
+    cell: Cell = CELLS.build(part, INPUT, HIDDEN, directions).double().eval()
+    randomize(cell, 1)
+    return cell
+
+
+def _cell_inputs(directions: int, time: int = 4) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    shape = (directions, time, 2, INPUT)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def _run(cell: Cell, x: Tensor) -> Tensor:
+    return run_cell(cell, x)[0]
+
+
+def _stepwise(cell: Cell, x: Tensor) -> Tensor:
+    """Return the outputs, computed one step at a time, with all shapes checked."""
+    directions, time, batch, size = x.shape
+    projected = cell.project(x.reshape(directions, time * batch, size))
+    rows = time * batch
+    leading = tuple(projected.shape[:2])
+    _require(
+        leading == (directions, rows),
+        f"project() must return ({directions}, {rows}, size) for {tuple(x.flatten(1, 2).shape)},"
+        f" found {tuple(projected.shape)}",
+    )
+    projected = projected.view(directions, time, batch, -1)
+    state = cell.initial_state(projected[:, 0])
+    _require(isinstance(state, tuple), f"a state must be a tuple, found {type(state).__name__}")
+    shapes = [tuple(tensor.shape) for tensor in state]
+    outputs = []
+    for step in range(time):
+        h, state = cell.step(projected[:, step], state)
+        _require_shape(h, (directions, batch, cell.hidden_size), "the output of step()")
+        found = [tuple(tensor.shape) for tensor in state]
+        _require(
+            found == shapes, f"step() must keep the shapes of the state, {shapes}, found {found}"
+        )
+        outputs.append(h)
+    return torch.stack(outputs, dim=1)
+
+
+def cell_has_the_documented_shapes(part: Part) -> None:
+    for directions in (1, 2):
+        _stepwise(_build_cell(part, directions), _cell_inputs(directions))
+
+
+def cell_computes_sequences_as_steps(part: Part) -> None:
+    """With and without gradients, where `forward_sequence` may use different code."""
+    for directions in (1, 2):
+        cell, x = _build_cell(part, directions), _cell_inputs(directions).requires_grad_()
+        expected = _stepwise(cell, x)
+        generator = torch.Generator().manual_seed(3)
+        weights = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
+        parameters = [x, *cell.parameters()]
+        gradients = torch.autograd.grad(
+            (expected * weights).sum(), parameters, materialize_grads=True
+        )
+        outputs = _run(cell, x)
+        message = "a sequence at once differs from its steps"
+        _require_equal(outputs, expected, message)
+        actual = torch.autograd.grad((outputs * weights).sum(), parameters, materialize_grads=True)
+        for computed, reference in zip(actual, gradients, strict=True):
+            _require_equal(computed, reference, f"the gradient of {message}", 1e-11)
+        with torch.inference_mode():
+            _require_equal(_run(cell, x), expected, f"without gradients, {message}")
+
+
+def cell_has_independent_directions(part: Part) -> None:
+    for directions in (1, 2):
+        cell, x = _build_cell(part, directions), _cell_inputs(directions)
+        together = _run(cell, x)
+        for direction in range(directions):
+            alone = _build_cell(part, 1)
+            with torch.no_grad():
+                for one, both in zip(alone.parameters(), cell.parameters(), strict=True):
+                    found = tuple(both.shape)
+                    _require(
+                        found == (directions, *one.shape[1:]),
+                        f"the first axis of a weight must be the direction, found {found}",
+                    )
+                    one.copy_(both[direction : direction + 1])
+            outputs = _run(alone, x[direction : direction + 1])
+            message = "a direction depends on the other"
+            _require_equal(outputs[0], together[direction], message)
+
+
+def cell_is_independent_of_the_batch_and_of_later_steps(part: Part) -> None:
+    for directions in (1, 2):
+        cell, x = _build_cell(part, directions), _cell_inputs(directions)
+        full = _run(cell, x)
+        message = "a sentence depends on the others of the batch"
+        _require_equal(_run(cell, x[:, :, :1]), full[:, :, :1], message)
+        for time in (1, 3):
+            message = "an output depends on later steps"
+            _require_equal(_run(cell, x[:, :time]), full[:, :time], message)
+
+
+def cell_records_its_gates(part: Part) -> None:
+    """Every gate and the output are recorded at each step, and only on request."""
+    for directions in (1, 2):
+        cell, x = _build_cell(part, directions), _cell_inputs(directions)
+        with record_activations(cell) as activations:
+            outputs = _run(cell, x)
+        recorded = activations[""]
+        for gate in cell.gates:
+            _require(gate in recorded, f"step() must record '{gate}', which `gates` names")
+            for tensor in recorded[gate]:
+                _require_shape(tensor, (directions, 2, HIDDEN), f"the recorded '{gate}'")
+            count = len(recorded[gate])
+            _require(count == 4, f"'{gate}' must be recorded once a step, not {count} in 4 steps")
+        stacked = torch.stack(recorded["hidden"], dim=1)
+        _require_equal(stacked, outputs, "what is recorded as 'hidden' is not the output")
+        _run(cell, x)
+        _require(len(recorded["hidden"]) == 4, "activations are recorded unasked")
+
+
+def cell_has_the_numerical_gradient(part: Part) -> None:
+    for directions in (1, 2):
+        cell, x = _build_cell(part, directions), _cell_inputs(directions, 3).requires_grad_()
+        _require_gradient(lambda x, *_, cell=cell: _run(cell, x), x, *cell.parameters())
+
+
+# Encoders
+
+
+def _build_encoder(part: Part) -> Encoder:
+    encoder: Encoder = ENCODERS.build(part, INPUT).double().eval()
+    randomize(encoder, 1)
+    return encoder
+
+
+def encoder_has_the_documented_shapes(part: Part) -> None:
+    encoder, (x, lengths) = _build_encoder(part), make_inputs(INPUT)
+    outputs = encoder(x, lengths)
+    _require_shape(outputs, (*x.shape[:2], encoder.output_size), "the output")
+    for row, length in zip(outputs, lengths, strict=True):
+        _require((row[length:] == 0).all(), "the output must be zero at padding")
+    _require((outputs != 0).any(), "the output is zero at all tokens")
+
+
+def encoder_is_independent_of_the_batch(part: Part) -> None:
+    encoder, (x, lengths) = _build_encoder(part), make_inputs(INPUT)
+    message = "a sentence depends on the others of the batch"
+    together = encoder(x, lengths)
+    for row, length, encoded in zip(x, lengths, together, strict=True):
+        alone = encoder(row[None, :length], length[None])
+        _require_equal(alone[0], encoded[:length], message)
+    order = torch.tensor([4, 2, 0, 3, 1])
+    _require_equal(encoder(x[order], lengths[order]), together[order], message)
+
+
+def encoder_is_independent_of_padding(part: Part) -> None:
+    """Outputs and gradients depend neither on values nor on the length of padding."""
+    encoder, (x, lengths) = _build_encoder(part), make_inputs(INPUT)
+    x.requires_grad_()
+    expected = encoder(x, lengths)
+    time = x.shape[1]
+    parameters = [x, *encoder.parameters()]
+    gradients = torch.autograd.grad(expected.square().sum(), parameters, materialize_grads=True)
+    padded = nn.functional.pad(x, (0, 0, 0, 4), value=7.0)
+    mask = torch.arange(time + 4)[None, :, None] < lengths[:, None, None]
+    outputs = encoder(torch.where(mask, padded, 7.0), lengths)
+    _require_equal(outputs[:, :time], expected, "the output depends on padding")
+    _require((outputs[:, time:] == 0).all(), "the output must be zero at padding")
+    actual = torch.autograd.grad(outputs.square().sum(), parameters, materialize_grads=True)
+    for computed, reference in zip(actual, gradients, strict=True):
+        _require_equal(computed, reference, "the gradient depends on padding", 1e-10)
+
+
+def encoder_has_the_numerical_gradient(part: Part) -> None:
+    encoder = _build_encoder(part)
+    x, lengths = make_inputs(INPUT, (3, 1, 2))
+    _require_gradient(lambda x, *_: encoder(x, lengths), x.requires_grad_(), *encoder.parameters())
+
+
+def encoder_is_determined_by_the_seed_and_its_weights(part: Part) -> None:
+    def draw(seed: int) -> Encoder:
+        torch.default_generator.manual_seed(seed)
+        encoder: Encoder = ENCODERS.build(part, INPUT).eval()
+        return encoder
+
+    first, again, other = draw(1), draw(1), draw(2)
+    weights = first.state_dict()
+    same = all(torch.equal(weights[name], tensor) for name, tensor in again.state_dict().items())
+    _require(same, "the same seed gives other weights")
+    x, lengths = make_inputs(INPUT)
+    x = x.float()
+    outputs = first(x, lengths)
+    changed = not weights or not torch.equal(other(x, lengths), outputs)
+    _require(changed, "another seed changes nothing")
+    other.load_state_dict(weights)
+    _require(torch.equal(other(x, lengths), outputs), "the output differs after loading")
+
+
+# Taggers
+
+
+def _build_tagger(part: Part) -> tuple[Tagger, Vocab, Tensor, Tensor, Tensor]:
+    """Return the tagger, the vocabulary, its input, the lengths and the gold tags."""
+    vocab = make_vocab("bioes")
+    tagger: Tagger = TAGGERS.build(part, INPUT, vocab).double().eval()
+    randomize(tagger, 1)
+    plain = Network(vocab, ["word"], "feedforward", "softmax")
+    batch = make_labelled_batch(plain, vocab, SENTENCES)
+    assert batch.tags is not None
+    hidden, lengths = make_inputs(INPUT, batch.lengths.tolist())
+    return tagger, vocab, hidden, lengths, torch.from_numpy(batch.tags)
+
+
+def tagger_has_the_documented_shapes(part: Part) -> None:
+    tagger, vocab, hidden, lengths, tags = _build_tagger(part)
+    count = len(vocab.tags)
+    emissions = tagger(hidden, lengths)
+    _require_shape(emissions, (*hidden.shape[:2], count), "the emissions")
+    _require(emissions.isfinite().all(), "the emissions must be finite")
+    losses = tagger.loss(tagger(hidden, lengths, tags), lengths, tags)
+    _require_shape(losses, lengths.shape, "the losses of the sentences")
+    _require((losses > 0).all(), "the loss of a sentence must be above 0")
+    if (transitions := tagger.transitions()) is not None:
+        for name, shape in (("start", (count,)), ("matrix", (count, count)), ("end", (count,))):
+            found = getattr(transitions, name).shape
+            _require(found == shape, f"transitions.{name} must be {shape}, found {found}")
+
+
+def tagger_is_independent_of_the_batch(part: Part) -> None:
+    tagger, _, hidden, lengths, tags = _build_tagger(part)
+    together = tagger(hidden, lengths)
+    losses = []
+    for row, length, gold, emissions in zip(hidden, lengths, tags, together, strict=True):
+        alone = (row[None, :length], length[None])
+        message = "the emissions of a sentence depend on the others of the batch"
+        _require_equal(tagger(*alone)[0], emissions[:length], message)
+        losses.append(compute_loss(tagger, *alone, gold[None, :length]))
+    mean = torch.stack(losses).mean()
+    loss = compute_loss(tagger, hidden, lengths, tags)
+    _require_equal(loss, mean, "the loss of a batch is not the mean of its sentences'")
+    pad = nn.functional.pad
+    padded = compute_loss(tagger, pad(hidden, (0, 0, 0, 4)), lengths, pad(tags, (0, 4)))
+    _require_equal(padded, mean, "the loss depends on padding")
+
+
+def tagger_has_the_numerical_gradient(part: Part) -> None:
+    tagger, _, hidden, lengths, tags = _build_tagger(part)
+    _require_gradient(
+        lambda hidden, *_: compute_loss(tagger, hidden, lengths, tags),
+        hidden.requires_grad_(),
+        *tagger.parameters(),
+    )
+
+
+# Embeddings
+
+
+def embedding_is_independent_of_the_batch(part: Part) -> None:
+    embedding: Embedding = EMBEDDINGS.build(part, make_vocab()).double().eval()
+    randomize(embedding, 1)
+
+    def embed(sentences: Sequence[Sequence[str]]) -> Tensor:
+        arrays = embedding.indexer.index(sentences)
+        vectors: Tensor = embedding(*map(torch.from_numpy, arrays))
+        shape = (len(sentences), max(map(len, sentences)), embedding.output_size)
+        _require_shape(vectors, shape, "the vectors")
+        return vectors
+
+    sentences = [sentence.tokens for sentence in SENTENCES] + UNKNOWN_WORDS
+    together = embed(sentences)
+    _require(together.isfinite().all(), "the vectors must be finite")
+    for tokens, row in zip(sentences, together, strict=True):
+        message = "the vectors of a sentence depend on the others of the batch"
+        _require_equal(embed([tokens])[0], row[: len(tokens)], message)
+
+
+# Intent heads
+
+
+def _build_intent(part: Part, several: bool) -> tuple[IntentHead, Tensor, Tensor, Tensor]:
+    """Return the head, its input, the lengths and the gold intents, of which a sentence has one."""
+    sentences = SENTENCES if several else SENTENCES[1:]
+    vocab = Vocab.from_sentences(sentences, "iob2", intents=True)
+    head: IntentHead = INTENTS.build(part, INPUT, vocab).double().eval()
+    randomize(head, 1)
+    hidden, lengths = make_inputs(INPUT, [len(sentence.tokens) for sentence in sentences])
+    return head, hidden, lengths, torch.tensor(np.stack(vocab.intent_targets(sentences)))
+
+
+def intent_head_has_the_documented_shapes(part: Part) -> None:
+    for several in (True, False):
+        head, hidden, lengths, intents = _build_intent(part, several)
+        seen, scores = head(hidden, lengths)
+        _require_shape(seen, (*hidden.shape[:2], head.output_size), "the input of the tagger")
+        _require_shape(scores, intents.shape, "the scores of the intents")
+        _require(
+            (seen[:, :, :INPUT] == hidden).all(), "the tagger's input must begin with the states"
+        )
+        for row, length in zip(seen, lengths, strict=True):
+            _require((row[length:] == 0).all(), "the tagger's input must be zero at padding")
+            same = (row[:length, INPUT:] == row[0, INPUT:]).all()
+            _require(same, "the tagger's input must have the same intents at all tokens")
+        _require(head.loss(scores, intents) > 0, "the loss must be above 0")
+        chosen = select_intents(scores.detach().numpy(), several)
+        _require(all(chosen), "a sentence must have an intent")
+
+
+def intent_head_is_independent_of_batch_and_padding(part: Part) -> None:
+    for several in (True, False):
+        head, hidden, lengths, intents = _build_intent(part, several)
+        seen, together = head(hidden, lengths)
+        losses = []
+        message = "a sentence depends on the others of the batch"
+        for row, length, gold, other, scores in zip(
+            hidden, lengths, intents, seen, together, strict=True
+        ):
+            alone, score = head(row[None, :length], length[None])
+            _require_equal(alone[0], other[:length], message)
+            _require_equal(score[0], scores, message)
+            losses.append(head.loss(score, gold[None]))
+        mean = torch.stack(losses).mean()
+        loss = head.loss(together, intents)
+        _require_equal(loss, mean, "the loss of a batch is not the mean of its sentences'")
+        padded = head(nn.functional.pad(hidden, (0, 0, 0, 4)), lengths)
+        _require_equal(padded[1], together, "the scores depend on padding")
+        _require_equal(
+            padded[0][:, : hidden.shape[1]], seen, "the tagger's input depends on padding"
+        )
+
+
+def intent_head_has_the_numerical_gradient(part: Part) -> None:
+    for several in (True, False):
+        head, hidden, lengths, intents = _build_intent(part, several)
+
+        def loss(hidden: Tensor, *_: Tensor, own: Any = (head, lengths, intents)) -> Tensor:
+            head, lengths, intents = own
+            seen, scores = head(hidden, lengths)
+            return head.loss(scores, intents) + seen.square().sum()
+
+        _require_gradient(loss, hidden.requires_grad_(), *head.parameters())
+
+
+# Networks
+
+Parts = Sequence[Any]
+"""Embeddings, encoder, tagger and, if there is one, intent head."""
+
+
+def _build_network(parts: Parts, seed: int = 1) -> tuple[Network, Vocab]:
+    # `torch.manual_seed` also keeps a traceback for each kind of device.
+    torch.default_generator.manual_seed(seed)
+    vocab = make_vocab()
+    return Network(vocab, *parts), vocab
+
+
+def _sentences() -> list[list[str]]:
+    return [sentence.tokens for sentence in SENTENCES] + UNKNOWN_WORDS
+
+
+def _require_close(actual: np.ndarray, expected: np.ndarray, message: str) -> None:
+    _require(np.allclose(actual, expected, atol=1e-5, rtol=1e-7), message)
+
+
+def network_is_independent_of_the_batch(parts: Parts) -> None:
+    model, _ = _build_network(parts)
+    model.eval()
+    sentences = [sentence.tokens for sentence in SENTENCES[:4]] + UNKNOWN_WORDS
+    together = model.emissions(make_batch(sentences, model.indexers))
+    _require(together.dtype == np.float32, f"emissions must be float32, found {together.dtype}")
+    _require(np.isfinite(together).all(), "the emissions must be finite")
+    for position in (0, 2, 5, 6):
+        tokens = sentences[position]
+        alone = model.emissions(make_batch([tokens], model.indexers))
+        same = np.allclose(alone[0], together[position, : len(tokens)], atol=1e-5, rtol=1e-7)
+        _require(same, "the emissions of a sentence depend on the others of the batch")
+
+
+def network_has_the_mean_of_the_sentences_losses(parts: Parts) -> None:
+    model, vocab = _build_network(parts)
+    model.double().eval()
+    losses = [model.loss(make_labelled_batch(model, vocab, [each])) for each in SENTENCES[:3]]
+    together = model.loss(make_labelled_batch(model, vocab, SENTENCES[:3]))
+    message = "the loss of a batch is not the mean of its sentences'"
+    _require_equal(together, torch.stack(losses).mean(), message, 1e-10)
+
+
+def network_has_the_numerical_gradient_for_every_parameter(parts: Parts) -> None:
+    """Along a random direction that keeps the zero vector of padding."""
+    model, vocab = _build_network(parts)
+    model.double().eval()
+    batch = make_labelled_batch(model, vocab, SENTENCES)
+    named = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    parameters = list(named.values())
+    gradients = torch.autograd.grad(model.loss(batch), parameters, allow_unused=True)
+    for name, gradient in zip(named, gradients, strict=True):
+        _require(gradient is not None, f"{name} has no gradient")
+        _require(gradient.isfinite().all(), f"the gradient of {name} is not finite")
+        _require((gradient != 0).any(), f"the gradient of {name} is 0")
+    start = [parameter.detach().clone() for parameter in parameters]
+    randomize(model, 0)
+    directions = [parameter.detach().clone() for parameter in parameters]
+    ends = []
+    for step in (1e-5, -1e-5):
+        with torch.no_grad():
+            for parameter, origin, direction in zip(parameters, start, directions, strict=True):
+                parameter.copy_(origin + step * direction)
+            ends.append(float(model.loss(batch)))
+    slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
+    difference = abs((ends[0] - ends[1]) / 2e-5 - slope)
+    message = "the gradient differs from the numerical gradient"
+    _require(difference <= max(1e-5 * abs(slope), 1e-7), message)
+
+
+def network_is_the_same_when_loaded(parts: Parts) -> None:
+    model, _ = _build_network(parts)
+    batch = make_batch(_sentences(), model.indexers)
+    before = model.eval().emissions(batch)
+    saved = save(model.state_dict())
+    other = _build_network(parts, seed=2)[0].eval()
+    _require(not np.array_equal(other.emissions(batch), before), "another seed changes nothing")
+    other.load_state_dict(load(saved))
+    # The indexers depend only on the vocabulary, which is saved as JSON.
+    again = other.emissions(make_batch(_sentences(), other.indexers))
+    _require(np.array_equal(again, before), "the emissions differ after saving and loading")
+    tables = [network.tagger.transitions() for network in (model, other)]
+    if tables[0] is not None:
+        for name in ("start", "matrix", "end"):
+            same = np.array_equal(*(getattr(table, name) for table in tables))
+            _require(same, f"transitions.{name} differs after saving and loading")
+
+
+def network_is_determined_by_the_seed(parts: Parts) -> None:
+    """That another seed has other weights is part of `network_is_the_same_when_loaded`."""
+
+    def draw() -> tuple[dict[str, Tensor], float]:
+        model, vocab = _build_network(parts)
+        loss = model.train().loss(make_labelled_batch(model, vocab, SENTENCES[:4]))
+        return model.state_dict(), float(loss.detach())
+
+    (weights, loss), (again, loss_again) = draw(), draw()
+    same = all(torch.equal(weights[name], again[name]) for name in weights)
+    _require(same, "the same seed gives other weights")
+    _require(loss == loss_again, "the same seed gives another loss in training")
+
+
+def network_is_exported(parts: Parts) -> None:
+    model, vocab = _build_network(parts)
+    try:
+        export_model(model.eval(), vocab)
+    except ExportError as error:
+        raise ContractError(f"cannot be exported, so that torch predicts: {error}") from None
+
+
+# All kinds
+
+
+def part_is_documented(source: PartSource) -> None:
+    """It has a summary, and each option its meaning."""
+    _require(
+        source.summary.endswith(".") and source.summary[:1].isupper(),
+        "the file's docstring must begin with a sentence, from a capital letter to a full stop",
+    )
+    lines = [line.strip() for line in (source.load().__doc__ or "").splitlines()]
+    _require(lines and lines[0].endswith("."), "the class's docstring must begin with a sentence")
+    for option in source.options:
+        documented = any(line.startswith(f"{option}: ") for line in lines)
+        _require(documented, f"the class's docstring has no line '{option}: ...'")
+
+
+PART_CONTRACTS: dict[str, list[Contract]] = {
+    "cell": [
+        cell_has_the_documented_shapes,
+        cell_computes_sequences_as_steps,
+        cell_has_independent_directions,
+        cell_is_independent_of_the_batch_and_of_later_steps,
+        cell_records_its_gates,
+        cell_has_the_numerical_gradient,
+    ],
+    "encoder": [
+        encoder_has_the_documented_shapes,
+        encoder_is_independent_of_the_batch,
+        encoder_is_independent_of_padding,
+        encoder_is_determined_by_the_seed_and_its_weights,
+        encoder_has_the_numerical_gradient,
+    ],
+    "tagger": [
+        tagger_has_the_documented_shapes,
+        tagger_is_independent_of_the_batch,
+        tagger_has_the_numerical_gradient,
+    ],
+    "embedding": [embedding_is_independent_of_the_batch],
+    "intent": [
+        intent_head_has_the_documented_shapes,
+        intent_head_is_independent_of_batch_and_padding,
+        intent_head_has_the_numerical_gradient,
+    ],
+}
+"""The contracts of a part on its own, by kind; the first is what the others rest on."""
+
+NETWORK_CONTRACTS: list[Contract] = [
+    network_is_independent_of_the_batch,
+    network_has_the_mean_of_the_sentences_losses,
+    network_has_the_numerical_gradient_for_every_parameter,
+    network_is_the_same_when_loaded,
+    network_is_determined_by_the_seed,
+]
+"""The contracts of a part in a network."""
+
+_BASES: dict[str, tuple[type, str]] = {
+    "cell": (Cell, "encoder.cell"),
+    "encoder": (Encoder, "encoder"),
+    "tagger": (Tagger, "tagger"),
+    "embedding": (Embedding, "embedding"),
+    "intent": (IntentHead, "intent"),
+}
+"""The base class of each kind, and its key in a config."""
+
+
+def check_contracts(file: str, options: Sequence[str] = ()) -> Iterator[tuple[str, str | None]]:
+    """Return the contracts of the user-defined part in `file`, checked one after another.
+
+    Each is its name and the problem, in one line, or None if it holds. Nothing is checked after the
+    first contract if that does not hold, nor after an exception, which others would raise again.
+    `options` of the part are written `KEY=VALUE`.
+
+    Raises:
+        UsageError: the file may not be executed, or has a part without contracts.
+        ConfigError: there is no such file, or an option is wrong.
+        RunError: running the file fails.
+    """
+    source = user_part(file)
+    loaded = source.load()
+    kind = next((kind for kind, (base, _) in _BASES.items() if issubclass(loaded, base)), None)
+    if kind is None:
+        allowed = ", ".join(base.__name__ for base, _ in _BASES.values())
+        raise UsageError(
+            f"{file}: {loaded.__name__} has no contracts to check; it must be derived from one of"
+            f" {allowed}"
+        )
+    key = _BASES[kind][1]
+    named = {"name": file}
+    overrides = [f"{key}={json.dumps([named] if kind == 'embedding' else named)}"]
+    overrides += [f"{key}.{'0.' * (kind == 'embedding')}{option}" for option in options]
+    config = parse_config("{}", "defaults", overrides)
+    part = to_plain(getattr(config, key.partition(".")[0]))
+    inner = {"cell": "cell", "embedding": 0}.get(kind)
+    return _check(source, kind, part if inner is None else part[inner])
+
+
+def _check(source: PartSource, kind: str, part: Part) -> Iterator[tuple[str, str | None]]:
+    parts = _make_parts(kind, part)
+    checks: list[tuple[Contract, Any]] = [(contract, part) for contract in PART_CONTRACTS[kind]]
+    checks += [(contract, parts) for contract in (*NETWORK_CONTRACTS, network_is_exported)]
+    checks.append((part_is_documented, source))
+    for contract, subject in checks:
+        name = contract.__name__.replace("_", " ")
+        try:
+            contract(subject)
+        except ContractError as error:
+            yield name, str(error)
+            if contract is checks[0][0]:
+                return
+        except SlotfillError:
+            raise
+        except Exception as error:
+            yield name, describe_part_error(error)
+            return
+        else:
+            yield name, None
+
+
+def _make_parts(kind: str, part: Part) -> Parts:
+    """Return a small network with `part`."""
+    cell = part if kind == "cell" else "lstm"
+    encoder = {"name": "recurrent", "hidden_size": HIDDEN, "dropout": 0.0, "cell": cell}
+    parts: list[Any] = [["word"], encoder, {"name": "crf", "dropout": 0.0}]
+    if kind == "embedding":
+        parts[0] = [part]
+    elif kind == "intent":
+        parts.append(part)
+    elif kind != "cell":
+        parts[("encoder", "tagger").index(kind) + 1] = part
+    return parts
