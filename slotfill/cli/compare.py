@@ -84,7 +84,10 @@ def compare(
     ] = None,
     figure: Annotated[
         Path | None,
-        Option(metavar="FILE", help="Write the learning curves as .svg, .png or .pdf."),
+        Option(
+            metavar="FILE",
+            help="Plot the F1 of every seed, or learning curves, as .svg, .png or .pdf.",
+        ),
     ] = None,
     markdown: Annotated[
         Path | None, Option(metavar="FILE", help="Write the tables as Markdown.")
@@ -128,7 +131,7 @@ def compare(
     from slotfill.config.overrides import overridden_keys
 
     if systems:
-        if words or variants or data or folds or percentages or shard or figure:
+        if words or variants or data or folds or percentages or shard:
             raise UsageError("--system compares what is trained already; give no configs or data")
     elif gold:
         raise UsageError("--gold is for --system NAME=PATH")
@@ -140,8 +143,6 @@ def compare(
         raise UsageError("train.seed is set by --seeds; give --seeds alone")
     if data and "data.path" in keys:
         raise UsageError("data.path is set by --data; give one of them")
-    if figure is not None and not percentages:
-        raise UsageError("--figure is of learning curves; add --percentages 10,25,50,100")
     parts = _parse_percentages(percentages) if percentages else []
     files = [file for file in (markdown, json_file, csv, latex, figure) if file is not None]
     if files and shard is not None:
@@ -195,7 +196,10 @@ def compare(
     if figure is not None:
         from slotfill.lab.probe import figures
 
-        plot = figures.plot_learning_curves(report.learning_curves)
+        if report.learning_curves:
+            plot = figures.plot_learning_curves(report.learning_curves)
+        else:
+            plot = figures.plot_scores(report)
         write_atomically(figure, figures.render(plot, figure.suffix))
     if markdown:
         link = Path(os.path.relpath(figure, markdown.parent)).as_posix() if figure else ""

@@ -36,8 +36,15 @@ def inspect(
             help="Show only forget, memory, weights, marginals, ...; can be repeated.",
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        Option(metavar="SENTENCE", help="Show the differences from this text, token by token."),
+    ] = None,
     html: Annotated[
         Path | None, Option(metavar="FILE", help="Write the heat maps as an HTML page.")
+    ] = None,
+    figure: Annotated[
+        Path | None, Option(metavar="FILE", help="Write the heat maps as .svg, .png or .pdf.")
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -48,8 +55,11 @@ def inspect(
 
     Prints heat maps with a row for each token: in colour on a terminal, as characters elsewhere.
     """
-    if html is not None:
-        check_new_file(html, force=force)
+    files = [file for file in (html, figure) if file is not None]
+    for file in files:
+        check_new_file(file, force=force)
+    if figure is not None:
+        check_figure(figure)
 
     from slotfill.cli import display
     from slotfill.lab.inspect import html as heat_map_page
@@ -57,17 +67,25 @@ def inspect(
     from slotfill.runs.load import load_run
     from slotfill.runs.manifest import FILES
 
-    if html is not None:
-        check_not_input(html, [run / name for name in FILES])
-    inspection = inspect(load_run(run, resolve_device(device), "torch"), sentence).filter(
-        layer=layer, names=gate or ()
-    )
+    for file in files:
+        check_not_input(file, [run / name for name in FILES])
+    loaded = load_run(run, resolve_device(device), "torch")
+    inspection = inspect(loaded, sentence)
+    if against is not None:
+        inspection = inspection.subtract(inspect(loaded, against))
+    inspection = inspection.filter(layer=layer, names=gate or ())
     if html is not None:
         write_atomically(html, heat_map_page.render_page(inspection, run.resolve().name))
+    if figure is not None:
+        from slotfill.lab.inspect.figure import plot_inspection
+        from slotfill.lab.probe.figures import render
+
+        write_atomically(figure, render(plot_inspection(inspection), figure.suffix))
     if as_json:
         write_json(inspection.to_json())
-    elif html is not None:
-        echo(f"{html}: {format_count(len(inspection.panels), 'figure')}")
+    elif files:
+        for file in files:
+            echo(f"{file}: {format_count(len(inspection.panels), 'figure')}")
     else:
         display.print_heat_maps(inspection)
 

@@ -152,15 +152,15 @@ class Network(Engine, nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, a mean over its sentences, with auxiliary losses.
 
-        Where there are no tags, it is that of the language model alone.
+        Where there are no tags, it is that of the language model alone, and where there are no
+        words, it is that of the tags alone.
         """
         inputs = to_device(batch, self)
         output = self(inputs.features, inputs.lengths, inputs.tags)
         loss = torch.as_tensor(self.regularization_loss)
         if inputs.tags is not None:
             loss = loss + self._label_loss(output, inputs)
-        if self.language_model is not None:
-            assert inputs.words is not None
+        if self.language_model is not None and inputs.words is not None:
             states = output.first_states
             loss = loss + self.language_model.loss(states, inputs.lengths, inputs.words)
         return loss

@@ -10,6 +10,7 @@ from slotfill.data.indexers import Indexer
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import Vocab
+from slotfill.inference.tagging import BATCH_SIZE, BATCH_TOKENS
 from slotfill.model.language_model import target_vocabulary, to_target_ids
 from slotfill.training.distillation import SoftTarget, stack_targets
 from slotfill.training.imbalance import repeat_rare, sentence_weights
@@ -58,9 +59,8 @@ class TrainingBatches:
         self.lengths = [len(tokens) for tokens in self.tokens]
         self.tags = []
         """The tag ids of the labelled sentences, which are the first."""
-        for sentence, length in zip(sentences, self.lengths, strict=False):
-            tags = slots_to_tags(sentence.slots or [], length, vocab.scheme)
-            ids = [vocab.tag_ids[tag] for tag in tags]
+        for sentence in sentences:
+            ids = [vocab.tag_ids[tag] for tag in _tags(sentence, vocab)]
             for start, end in sentence.unknown:
                 ids[start:end] = [UNKNOWN] * (end - start)
             self.tags.append(ids)
@@ -106,3 +106,24 @@ class TrainingBatches:
                 if self.targets:
                     shard.batch.soft_targets = stack_targets([self.targets[i] for i in own])
         return shard
+
+
+def labelled_batches(
+    sentences: Sequence[Sentence], vocab: Vocab, indexers: Sequence[Indexer]
+) -> Iterator[Batch]:
+    """Yield batches of those sentences whose every label is known, and is one of `vocab`."""
+    known = []
+    for sentence in sentences:
+        tags = [vocab.tag_ids.get(tag, UNKNOWN) for tag in _tags(sentence, vocab)]
+        has_intent = not vocab.intents or sentence.intent in vocab.intents
+        if has_intent and UNKNOWN not in tags and not sentence.unknown:
+            known.append((sentence, tags))
+    lengths = [len(tags) for _, tags in known]
+    for indices in bucket_batches(lengths, BATCH_SIZE, max_tokens=BATCH_TOKENS) if known else ():
+        own = [known[index][0] for index in indices]
+        tokens, tag_ids = [each.tokens for each in own], [known[index][1] for index in indices]
+        yield make_batch(tokens, indexers, tag_ids, vocab.intent_targets(own))
+
+
+def _tags(sentence: Sentence, vocab: Vocab) -> list[str]:
+    return slots_to_tags(sentence.slots or [], len(sentence.tokens), vocab.scheme)

@@ -27,7 +27,7 @@ from slotfill.inference.tagging import predict
 from slotfill.model.ensemble import Model
 from slotfill.model.generators.base import Generator
 from slotfill.model.taggers.base import Tagger
-from slotfill.training.batches import TrainingBatches
+from slotfill.training.batches import Shard, TrainingBatches, labelled_batches
 from slotfill.training.data_parallel import Workers, shard_loss, trainable_parameters
 from slotfill.training.defaults import resolve_budget
 from slotfill.training.distillation import SoftTarget
@@ -64,6 +64,10 @@ class EpochMetrics:
     """How many times `train.text` has been predicted."""
     kl: float = 0.0
     """The KL term of the loss, of cells or a generator with latent vectors, in nats."""
+    gradient_norm: float | None = None
+    """Norm of the gradient before clipping, a mean over the steps; None if it is not finite."""
+    valid_loss: float | None = None
+    """The loss of a validation sentence; None without any, or of a generator."""
     valid_intents: float | None = None
     """Accuracy of the validation intents, in percent; None if intents are not trained."""
     valid_perplexity: float | None = None
@@ -113,6 +117,7 @@ class _Begun:
     steps: int = 0
     loss: float = 0.0
     kl: float = 0.0
+    gradient_norm: float = 0.0
     tokens: int = 0
     sentences: int = 0
     seconds: float = 0.0
@@ -232,8 +237,8 @@ class Trainer:
             seed = np.random.SeedSequence((self.config.seed, epoch, rank)).generate_state(1)[0]
             torch.manual_seed(int(seed))
         device = self.weights[0].device
-        sums = torch.tensor([begun.loss, begun.kl], dtype=torch.float64, device=device)
-        total_loss, total_kl = sums
+        sums = (begun.loss, begun.kl, begun.gradient_norm)
+        total_loss, total_kl, total_norm = torch.tensor(sums, dtype=torch.float64, device=device)
         tokens, sentences, running_loss = begun.tokens, begun.sentences, math.nan
         shards = self.batches.shards(epoch, rank, begun.steps)
         for done, shard in enumerate(shards, start=begun.steps + 1):
@@ -254,9 +259,12 @@ class Trainer:
             if reads:
                 self._check_finite(f"the loss became {loss:g} in step {self.steps_done + 1}", loss)
                 running_loss = float(total_loss) / sentences
+            updated = [*self.weights, *(table.values for table in self.tables)]
             if self.config.gradient_clip:
-                updated = [*self.weights, *(table.values for table in self.tables)]
-                nn.utils.clip_grad_norm_(updated, self.config.gradient_clip)
+                total_norm += nn.utils.clip_grad_norm_(updated, self.config.gradient_clip)
+            else:
+                gradients = [weight.grad for weight in updated if weight.grad is not None]
+                total_norm += nn.utils.get_total_norm(gradients)
             lr = float(self.lr_schedule.get_last_lr()[0])
             self.optimizer.step()
             self.lr_schedule.step()
@@ -270,8 +278,8 @@ class Trainer:
             if reads and is_due and done < self.steps:
                 self.random_states = self.workers.gather(_random_state())
                 if rank == 0:
-                    losses = float(total_loss), float(total_kl)
-                    self.begun = _Begun(done, *losses, tokens, sentences, seconds)
+                    totals = float(total_loss), float(total_kl), float(total_norm)
+                    self.begun = _Begun(done, *totals, tokens, sentences, seconds)
                     self._save()
                     self.begun = _Begun()
         self.random_states = []
@@ -285,6 +293,7 @@ class Trainer:
             weights = [*self.weights, *(table.weight for table in self.tables)]
             self._check_finite(problem, total_loss, loss, *weights)
             metrics = self.evaluate(self.model, self.vocab, self.valid)
+            valid_loss = self._compute_valid_loss()
             seconds = time.perf_counter() - start
             row = EpochMetrics(
                 epoch=epoch,
@@ -294,11 +303,25 @@ class Trainer:
                 seconds=seconds,
                 round=self.round,
                 kl=float(total_kl) / sentences,
+                gradient_norm=norm if math.isfinite(norm := float(total_norm) / done) else None,
+                valid_loss=valid_loss,
                 **metrics,
             )
             self._select(row)
         report(self._progress(epoch, done, row.loss, row.tokens_per_second, seconds / done))
         return row
+
+    def _compute_valid_loss(self) -> float | None:
+        """Return the mean loss of the validation sentences with known labels; None without any."""
+        if isinstance(self.model, Generator):
+            return None
+        total, count = 0.0, 0
+        with torch.no_grad():
+            for batch in labelled_batches(self.valid, self.vocab, self.model.indexers):
+                size = len(batch.lengths)
+                loss, _ = shard_loss(self.model, Shard(batch, size, 0), self.config.precision)
+                total, count = total + float(loss) * size, count + size
+        return total / count if count and math.isfinite(total) else None
 
     def _save(self) -> None:
         start = time.monotonic()

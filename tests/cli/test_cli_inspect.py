@@ -78,6 +78,8 @@ def test_layer_and_gate_select_panels(trained, cli):
         (["--layer", "2"], "--layer 2: no such layer (there are: 1)"),
         (["--layer", "1", "--gate", "marginals"], "--gate marginals: not in layer 1"),
         (["--html", "."], ".: is a folder"),
+        (["--figure", "a.gif"], "--figure a.gif: a figure is a .svg, .png or .pdf file"),
+        (["--against", "from Oslo"], "6 tokens and 2 tokens (leave | New | York | for"),
         (
             ["--html", "nowhere/page.html"],
             "nowhere/page.html: there is no such folder to write it in",
@@ -136,6 +138,19 @@ def test_a_failed_write_keeps_the_old_page(trained, cli, monkeypatch):
     assert (result.code, result.err) == (1, "slotfill: page.html: No space left on device\n")
     assert Path("page.html").read_text() == "old"
     assert list(Path().iterdir()) == [Path("page.html")]
+
+
+def test_difference_of_two_sentences_as_figure_page_and_json(trained, cli):
+    pytest.importorskip("matplotlib")
+    other = TEXT.replace("leave", "from")
+    words = ["--gate", "memory", "--figure", "a.svg", "--html", "a.html"]
+    result = cli("inspect", trained, TEXT, "--against", other, *words)
+    assert (result.code, result.err) == (0, "")
+    assert result.out == "a.html: 2 figures\na.svg: 2 figures\n"
+    assert "leave / from" in Path("a.html").read_text() and "<svg" in Path("a.svg").read_text()
+    data = json.loads(cli("inspect", trained, TEXT, "--against", other, "--json").out)
+    assert data["text"] == TEXT and data["against"]["text"] == other
+    assert data["panels"][0]["low"] == -data["panels"][0]["high"]
 
 
 def test_page_and_json_together(trained, cli):

@@ -193,6 +193,29 @@ def test_tables_as_csv_and_latex(again, cli):
     assert result.err == "slotfill: c.csv: already exists; use --force to replace it\n"
 
 
+def test_the_figure_shows_every_seed_and_each_difference(again):
+    from slotfill.lab.compare import jobs, report
+    from slotfill.lab.probe.figures import plot_scores
+
+    plan = jobs.plan(
+        ["one.yaml", "two.yaml", "three.yaml"], OUT, overrides=FAST[:1], seeds=[1, 2, 3]
+    )
+    summary = report.summarize(plan, {job.title: "no" for job in plan.jobs if job.seed == 3}, "")
+    left, right, *_ = plot_scores(summary).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["one", "two", "three"]
+    dots = [line for line in left.lines if line.get_marker() == "o"]
+    diamonds = [line for line in right.lines if line.get_marker() == "D"]
+    for config, row, line in zip(summary.configs, range(3), dots, strict=True):
+        scores = config.split("corpus", "test")
+        assert list(line.get_xdata()) == list(scores.f1s.values()) and len(scores.f1s) == 2
+        assert list(line.get_ydata()) == [row, row]
+    assert [line.get_xdata()[0] for line in diamonds] == [
+        config.split("corpus", "test").difference_from_first.difference
+        for config in summary.configs[1:]
+    ]
+    assert [line.get_ydata()[0] for line in diamonds] == [1, 2]
+
+
 def test_all_pairs_are_compared_if_asked_for(again, cli):
     assert read_report()["pairs"] == []
     words = ["compare", "one.yaml", "two.yaml", "three.yaml", *FAST]
@@ -637,8 +660,10 @@ def test_systems_that_are_trained_already_are_compared(compared, cli, tmp_path, 
     monkeypatch.chdir(compared)
     runs = {name: [f"{OUT}/corpus/{name}-seed{seed}" for seed in (1, 2)] for name in ("one", "two")}
     words = ["compare", "--system", f"one={','.join(runs['one'])}"]
-    result = cli(*words, "--system", f"two={','.join(runs['two'])}", "--json", tmp_path / "a.json")
+    files = ["--json", tmp_path / "a.json", "--figure", tmp_path / "a.svg"]
+    result = cli(*words, "--system", f"two={','.join(runs['two'])}", *files)
     assert (result.code, result.err) == (0, "")
+    assert (tmp_path / "a.svg").read_text(encoding="utf-8").startswith("<?xml")
     trained, report = read_report(), json.loads((tmp_path / "a.json").read_text())
     assert list(report["corpora"]) == ["corpus"] and report["corpora"]["corpus"]["final"] == "test"
     for number in (0, 1):

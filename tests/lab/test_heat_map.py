@@ -306,3 +306,29 @@ def test_control_characters_in_names_reach_neither_the_terminal_nor_the_page():
     for character in "\x1b\u202e\x9b\x07":
         assert character not in "\n".join(line.plain for line in lines)
         assert character not in page
+
+
+def test_differences_of_tags_have_a_sign_and_no_star():
+    rows = [0.9, 0.1, 0.0], [0.2, 0.5, 0.3]
+    one, two = (
+        Inspection(
+            Sentence.from_tokens([token], []),
+            ["O"],
+            [
+                Panel(
+                    part="t",
+                    name="marginals",
+                    kind="tags",
+                    columns=["O", "B-to", "I-to"],
+                    values=values,
+                )
+            ],
+        )
+        for token, values in zip("ab", (np.array([row]) for row in rows), strict=True)
+    )
+    lines = [line.plain for line in heat_map.render_lines(one.subtract(two), 60, colors="")]
+    assert lines[:2] == ["a", "minus b"]
+    found = [line.split() for line in lines[-3:]]
+    assert found[0][:5] == ["a", "/", "b", "O", "+0.70"]
+    assert [line[:2] for line in found[1:]] == [["B-to", "-0.40"], ["I-to", "-0.30"]]
+    assert "*" not in "".join(lines)

@@ -249,6 +249,47 @@ def test_numbers_are_json_with_five_decimals():
         )
 
 
+@pytest.mark.parametrize("encoder", [RECURRENT, f"[{RECURRENT}, {SELF_ATTENTION}]"])
+def test_the_difference_of_two_sentences_is_token_by_token(encoder):
+    run = network(encoder)
+    words = TEXT.split()
+    other = " ".join(["never", *words[1:]])
+    first, second = inspect(run, TEXT), inspect(run, other)
+    found = first.subtract(second)
+    assert found.labels == [f"{words[0]} / never", *words[1:]]
+    for panel, a, b in zip(found.panels, first.panels, second.panels, strict=True):
+        assert np.array_equal(panel.values, a.values - b.values)
+        assert panel.title == f"{a.title.removesuffix(' gate')}, difference"
+        assert -panel.low == panel.high >= np.abs(panel.values).max()
+    marginals = found.panels[-1].values
+    assert np.allclose(marginals.sum(axis=1), 0) and np.abs(marginals).max() > 0.001
+    data = found.to_json()
+    assert data["text"] == TEXT and data["against"]["text"] == other
+    same = first.subtract(first)
+    assert same.labels == words and not any(panel.values.any() for panel in same.panels)
+
+
+def test_sentences_of_different_lengths_are_not_compared():
+    run = network()
+    with pytest.raises(UsageError, match=r"2 tokens and 1 token .*two of the same length"):
+        inspect(run, "at noon").subtract(inspect(run, "noon"))
+
+
+def test_a_figure_has_a_map_for_each_panel_and_shows_any_token():
+    from slotfill.lab.inspect.figure import plot_inspection
+    from slotfill.lab.probe.figures import render
+
+    shown = inspect(network(), "at $5 to $6 \\x").filter(layer=1, names=["forget"])
+    figure = plot_inspection(shown)
+    maps = {axes.get_title(): axes for axes in figure.axes if axes.get_images()}
+    assert [*maps] == [panel.title for panel in shown.panels]
+    for panel in shown.panels:
+        assert np.array_equal(maps[panel.title].get_images()[0].get_array(), panel.values)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == shown.sentence.tokens and "$" in "".join(labels)
+    assert render(figure, ".png").startswith(b"\x89PNG")
+
+
 def test_filter_by_layer_and_name():
     actual = inspect(network(), TEXT)
     assert {panel.layer for panel in actual.filter(layer=2).panels} == {2}

@@ -213,7 +213,6 @@ def test_resampling_errors_are_one_line(desk, cli):
         ),
         (["--percentages", "0,50"], "--percentages 0,50: must be integers from 1 to 100"),
         (["--percentages", "50", "--data", "corpus/train.brackets"], "train has no test sentences"),
-        (["--figure", "c.svg"], "--figure is of learning curves; add --percentages"),
         (["--percentages", "50", "--figure", "c.gif"], "a figure is a .svg, .png or .pdf file"),
     ]:
         result = cli("compare", "tiny.yaml", *words)

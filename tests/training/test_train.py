@@ -21,6 +21,7 @@ from slotfill.errors import RunError
 from slotfill.evaluation.evaluate import evaluate, validation_metrics
 from slotfill.model.build import build_model
 from slotfill.model.network import Network
+from slotfill.training.batches import labelled_batches
 from slotfill.training.trainer import Trainer
 
 CITIES = ["Taipei", "Tokyo", "Rome", "New York", "Lima"]
@@ -308,6 +309,42 @@ def test_gradient_clip():
     assert update_norm(1000) == pytest.approx(free, rel=1e-4), (
         "one that is short enough stays as it is"
     )
+
+
+@pytest.mark.parametrize("clip", [0, 0.01])
+def test_history_has_the_norm_of_the_gradient_before_clipping(clip):
+    trainer = make_trainer("train.batch_size=20", f"train.gradient_clip={clip}", "train.epochs=2")
+    other = make_trainer("train.batch_size=20").model
+    expected = []
+    for epoch in (1, 2):
+        other.load_state_dict(trainer.model.state_dict())
+        other.zero_grad()
+        (shard,) = trainer.batches.shards(epoch)
+        torch.manual_seed(epoch)
+        state = torch.get_rng_state()
+        other.train().loss(shard.batch).backward()
+        gradients = [weight.grad for weight in other.parameters() if weight.grad is not None]
+        expected.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
+        torch.set_rng_state(state)
+        run(trainer, 1)
+    assert [row.gradient_norm for row in trainer.history] == pytest.approx(expected, rel=1e-5)
+
+
+def test_history_has_the_loss_of_valid_without_what_cannot_be_predicted():
+    unknown = Sentence.from_tokens(["leave", "now"], [Slot("hour", 1, 2)])
+    trainer = run(make_trainer("train.ema_decay=0", valid=[*SENTENCES[:5], unknown]), 2)
+    model = trainer.model.eval()
+    with torch.no_grad():
+        losses = [
+            float(model.loss(batch))
+            for sentence in SENTENCES[:5]
+            for batch in labelled_batches([sentence], trainer.vocab, model.indexers)
+        ]
+    assert len(losses) == 5
+    assert trainer.history[-1].valid_loss == pytest.approx(sum(losses) / 5, rel=1e-5)
+    assert run(make_trainer(valid=[unknown]), 1).history[-1].valid_loss is None
+    # The auxiliary language model is not a part of it.
+    assert run(make_trainer("train.language_model_weight=1"), 1).history[-1].valid_loss > 0
 
 
 def test_weight_decay():

@@ -140,18 +140,19 @@ def legend(report: ComparisonReport) -> list[str]:
 def markdown(report: ComparisonReport, figure: str = "") -> str:
     """Return the tables as a Markdown page, with the machine, the date and the command.
 
-    `figure` is the path of a figure of the learning curves.
+    `figure` is the path of a figure.
     """
     environment = report.environment
     versions = [f"{name} {number}" for name, number in environment.get("versions", {}).items()]
     machine = f"{environment.get('processors')} processors, {environment.get('platform')}"
+    alt = "Learning curves" if report.learning_curves else "F1 of every seed"
     python = ", ".join([f"Python {environment.get('python')}", *versions])
     return "\n\n".join(
         [
             "# Comparison",
             f"    {report.command}",
             *map(_markdown_table, tables(report)),
-            *([f"![Learning curves]({figure})"] if figure else []),
+            *([f"![{alt}]({figure})"] if figure else []),
             " ".join(legend(report)).replace("*", "\\*"),
             (f"Machine: {machine}; {python}. " if environment else "") + f"{report.date[:10]}.\n",
         ]

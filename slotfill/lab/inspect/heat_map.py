@@ -86,8 +86,11 @@ def format_number(value: float) -> str:
 
 
 def top_tags(panel: Panel, token: int, predicted: str) -> list[int]:
-    """Return the columns of the three most probable tags and of the `predicted` one."""
-    row = panel.values[token]
+    """Return the columns of the three most probable tags and of the `predicted` one.
+
+    Of differences, those of the three largest.
+    """
+    row = np.abs(panel.values[token])
     best = np.argsort(-row, kind="stable")[:3].tolist()
     columns = [column for column in best if row[column] >= MIN_PROBABILITY]
     if predicted in panel.columns:
@@ -95,10 +98,20 @@ def top_tags(panel: Panel, token: int, predicted: str) -> list[int]:
     return list(dict.fromkeys(columns))
 
 
+def shown_columns(panel: Panel, predicted: Sequence[str]) -> list[int]:
+    """Return the columns of a page or a figure: all, or the tags that `top_tags` has of a token."""
+    if panel.kind != "tags":
+        return list(range(panel.values.shape[1]))
+    tags = predicted if panel.name == "marginals" else [""] * len(predicted)
+    return sorted(set().union(*(top_tags(panel, token, tag) for token, tag in enumerate(tags))))
+
+
 def render_lines(inspection: Inspection, width: int, *, colors: Colors) -> Iterator[Text]:
     """Yield the tagged sentence and the panels, `width` cells wide."""
-    labels = [printable(token) for token in inspection.sentence.tokens]
+    labels = [printable(label) for label in inspection.labels]
     yield _highlight(inspection.sentence)
+    if inspection.against:
+        yield Text.assemble("minus ", _highlight(inspection.against.sentence))
     for heading, panels in groupby(inspection.panels, key=lambda panel: panel.heading):
         yield from (Text(), Text(printable(heading), style="bold underline"))
         for panel in panels:
@@ -134,7 +147,7 @@ def _map(panel: Panel, labels: list[str], width: int, colors: Colors) -> Iterato
         header = "".join(f"{_fit(label, size - 1)} " for label in labels) if has_header else "at"
         yield Text(f"{'':{margin}}   max {header}".rstrip())
     for label, row in zip(labels, panel.values, strict=True):
-        figure = format_number(row.max() if attention else row.mean())
+        figure = format_number(row.max() if attention else panel.summarize(row))
         line = Text(f"{_fit(label, margin)} {figure:>5} ")
         if attention and not has_header:
             line.append(f"{_fit(labels[int(row.argmax())], margin)} ")
@@ -147,7 +160,7 @@ def _map(panel: Panel, labels: list[str], width: int, colors: Colors) -> Iterato
 def _title(panel: Panel, columns_per_cell: int, width: int, colors: Colors) -> Iterator[Text]:
     title = Text(printable(panel.title), style="bold")
     if panel.kind == "units":
-        title = Text.assemble(title, f"  mean {format_number(panel.values.mean())}")
+        title = Text.assemble(title, f"  mean {format_number(panel.summarize(panel.values))}")
     scale = Text(f"  {panel.low:g} ▏")
     for value in np.linspace(panel.low, panel.high, 10):
         scale.append_text(_cell(float(value), panel, 1, colors))
@@ -174,7 +187,7 @@ def _distributions(
     """Yield the title, then for each token its most probable tags with bars."""
     title = Text(printable(panel.title), style="bold")
     predicted: Sequence[str] = [""] * len(labels)
-    if panel.name == "marginals":
+    if panel.name == "marginals" and not panel.is_difference:
         title = Text.assemble(title, "  * is the predicted tag")
         predicted = tags
     yield title
@@ -189,8 +202,9 @@ def _distributions(
         for column in columns:
             value = float(panel.values[token, column])
             star = "*" if panel.columns[column] == predicted[token] else " "
-            line = Text(f"{label} {star} {_fit(names[column], name_width)} {value:.2f} ")
-            yield line.append(_bar(value, available), style=_BAR if colors else "")
+            number = f"{value:+.2f}" if panel.is_difference else f"{value:.2f}"
+            line = Text(f"{label} {star} {_fit(names[column], name_width)} {number} ")
+            yield line.append(_bar(abs(value), available), style=_BAR if colors else "")
             label = " " * margin
         if not columns:
             yield Text(f"{label}   none")

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from slotfill.lab.html import render_template
-from slotfill.lab.inspect.heat_map import color, format_number, scale_colors, top_tags
+from slotfill.lab.inspect.heat_map import color, format_number, scale_colors, shown_columns
 
 if TYPE_CHECKING:
     from slotfill.lab.inspect.heat_map import RGB
@@ -69,12 +69,8 @@ def _make_figure(id: str, panel: Panel, inspection: Inspection) -> _Figure:
 
     Of the tags, those that are among the most probable of some token have a column.
     """
-    tokens = inspection.sentence.tokens
-    columns = list(range(panel.values.shape[1]))
-    if panel.kind == "tags":
-        predicted = inspection.tags if panel.name == "marginals" else [""] * len(tokens)
-        shown = (top_tags(panel, token, tag) for token, tag in enumerate(predicted))
-        columns = sorted(set().union(*shown))
+    tokens = inspection.labels
+    columns = shown_columns(panel, inspection.tags)
     headings = [panel.columns[column] for column in columns] if panel.columns else []
     names = headings or [f"unit {column + 1}" for column in columns]
     has_numbers = bool(headings) and len(columns) <= _MAX_NUMBERS
@@ -85,8 +81,10 @@ def _make_figure(id: str, panel: Panel, inspection: Inspection) -> _Figure:
             rgb = color(float(value), panel)
             number = format_number(value) if has_numbers else ""
             cells.append(_Cell(number, f"{token}, {name}: {value:.5g}", _hex(rgb), _ink(rgb)))
-        rows.append(_Row(token, "" if panel.columns else format_number(values.mean()), cells))
-    mean = format_number(panel.values.mean()) if panel.kind == "units" else ""
+        rows.append(
+            _Row(token, "" if panel.columns else format_number(panel.summarize(values)), cells)
+        )
+    mean = format_number(panel.summarize(panel.values)) if panel.kind == "units" else ""
     return _Figure(id, panel, mean, [*map(_hex, scale_colors(panel))], headings, rows)
 
 

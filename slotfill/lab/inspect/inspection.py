@@ -23,7 +23,7 @@ from torch.nn import Module
 from slotfill.data.batching import make_batch
 from slotfill.data.schemes import tags_to_slots
 from slotfill.data.sentence import Sentence
-from slotfill.errors import RunError, UsageError, did_you_mean
+from slotfill.errors import RunError, UsageError, did_you_mean, format_count
 from slotfill.inference.decoding import marginals
 from slotfill.model.activations import record_activations
 from slotfill.model.ensemble import Model
@@ -68,6 +68,8 @@ class Panel:
     high: float = 1.0
     meaning: str = ""
     """What a gate does at 1, where cells differ."""
+    is_difference: bool = False
+    """Whether the values are those of one sentence minus those of another."""
 
     @property
     def heading(self) -> str:
@@ -94,7 +96,19 @@ class Panel:
             description += " (output)"
         elif last_word not in STATES and (self.low, self.high) == (0, 1):
             description += " gate" + (f" ({self.meaning})" if self.meaning else "")
+        description += ", difference" if self.is_difference else ""
         return ": ".join(filter(None, (self.location, description)))
+
+    def summarize(self, values: np.ndarray) -> float:
+        """Return the mean of some of the values; of differences, that of their sizes."""
+        return float((np.abs(values) if self.is_difference else values).mean())
+
+    def subtract(self, other: Panel) -> Panel:
+        """Return the values minus those of the same panel of another sentence."""
+        values = self.values - other.values
+        largest = float(np.abs(values).max())
+        high = _round_up(largest) if largest > 1e-6 else 1.0
+        return replace(self, values=values, low=-high, high=high, is_difference=True)
 
     @property
     def keys(self) -> set[str]:
@@ -111,6 +125,30 @@ class Inspection:
     tags: list[str]
     """The predicted tag of each token."""
     panels: list[Panel]
+    against: Inspection | None = None
+    """The inspection whose values are subtracted, if there is one."""
+
+    @property
+    def labels(self) -> list[str]:
+        """The tokens; where the other sentence has another token, both."""
+        tokens = self.sentence.tokens
+        others = self.against.sentence.tokens if self.against else tokens
+        return [a if a == b else f"{a} / {b}" for a, b in zip(tokens, others, strict=True)]
+
+    def subtract(self, other: Inspection) -> Inspection:
+        """Return the differences from the inspection of another sentence, token by token.
+
+        Raises UsageError if the sentences have different numbers of tokens.
+        """
+        tokens, others = self.sentence.tokens, other.sentence.tokens
+        if len(tokens) != len(others):
+            raise UsageError(
+                f"{format_count(len(tokens), 'token')} and {format_count(len(others), 'token')}"
+                f" ({' | '.join(tokens)}; {' | '.join(others)}): sentences are compared token by"
+                " token, so give two of the same length"
+            )
+        pairs = zip(self.panels, other.panels, strict=True)
+        return replace(self, panels=[a.subtract(b) for a, b in pairs], against=other)
 
     def filter(self, *, layer: int | None = None, names: Sequence[str] = ()) -> Inspection:
         """Return only the panels of a layer, and of these names or last words of names.
@@ -138,8 +176,13 @@ class Inspection:
         """Return the inspection as JSON data, numbers with 5 decimals."""
         panels = [asdict(panel) for panel in self.panels]
         for fields in panels:
-            del fields["kind"], fields["meaning"]
+            del fields["kind"], fields["meaning"], fields["is_difference"]
             fields["values"] = (np.round(fields["values"].astype(float), 5) + 0.0).tolist()
+        against = {"against": self.against._describe()} if self.against else {}
+        return {**self._describe(), **against, "panels": panels}
+
+    def _describe(self) -> dict[str, Any]:
+        """Return the sentence and what is predicted, as JSON data."""
         intent = self.sentence.intent
         return {
             "text": self.sentence.text,
@@ -147,7 +190,6 @@ class Inspection:
             "tags": self.tags,
             "slots": list(map(self.sentence.slot_to_json, self.sentence.slots or ())),
             **({"intent": intent} if intent else {}),
-            "panels": panels,
         }
 
 

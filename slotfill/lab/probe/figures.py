@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from slotfill.lab.compare.learning_curve import LearningCurve
+    from slotfill.lab.compare.report import ComparisonReport
     from slotfill.lab.probe.probe import ProbeResult
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
@@ -135,3 +136,47 @@ def plot_learning_curves(curves: Sequence[LearningCurve]) -> Figure:
         own_axes.minorticks_off()
         own_axes.legend()
     return figure
+
+
+@rc_context(STYLE)
+def plot_scores(report: ComparisonReport) -> Figure:
+    """Return a figure of each config's F1 with every seed, a row of panels for each split.
+
+    On the left F1: a dot for each seed, a line at their mean, and the interval over sentences. On
+    the right the difference from the first config and its interval, over seeds and sentences.
+    """
+    names = [config.name for config in report.configs]
+    places = [(corpus, split) for corpus, info in report.corpora.items() for split in info.splits]
+    columns = 1 if len(names) == 1 else 2
+    height = 1.6 + 0.55 * len(names)
+    figure = Figure(
+        figsize=(7.5 * columns, height * len(places)), layout="constrained", facecolor="white"
+    )
+    grid = figure.subplots(len(places), columns, squeeze=False, sharey=True)
+    for (left, *right), (corpus, split) in zip(grid, places, strict=True):
+        left.set(title=f"{corpus} {split}", xlabel="F1, %", ylim=(len(names) - 0.5, -0.5))
+        left.set_yticks(range(len(names)), names)
+        for axes in right:
+            axes.set(title=f"difference from {names[0]}", xlabel="F1, points")
+            axes.axvline(0, color=GRAY, linestyle=":", linewidth=2)
+        for row, config in enumerate(report.configs):
+            scores = config.split(corpus, split)
+            if scores is None or scores.mean is None:
+                continue
+            color = COLORS[row % len(COLORS)]
+            _interval(left, row, scores.interval, color)
+            seeds = list(scores.f1s.values())
+            left.plot(seeds, [row] * len(seeds), "o", color=color, alpha=0.6, zorder=3)
+            left.plot([scores.mean] * 2, [row - 0.3, row + 0.3], color=color, zorder=4)
+            difference = scores.difference_from_first
+            if difference is not None:
+                for axes in right:
+                    _interval(axes, row, difference.interval, color)
+                    axes.plot([difference.difference], [row], "D", color=color, zorder=3)
+    return figure
+
+
+def _interval(axes: Axes, row: int, interval: tuple[float, float] | None, color: str) -> None:
+    """Draw an interval with ends in a row; nothing if there is none."""
+    if interval is not None:
+        axes.plot(interval, [row, row], "|-", color=color, alpha=0.5, linewidth=2)

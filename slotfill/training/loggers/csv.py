@@ -19,10 +19,14 @@ class Csv(Logger):
     def start(self, run: Path, config: Mapping[str, Any]) -> None:
         self._path = run / "history.csv"
         self._path.unlink(missing_ok=True)
+        self._columns: list[str] = []
 
     def log(self, epoch: EpochMetrics) -> None:
         row = metrics_of(epoch)
-        is_first = not self._path.exists()
+        is_first = not self._columns
+        self._columns = self._columns or list(row)
         with self._path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([list(row), row.values()] if is_first else [row.values()])
+            writer = csv.DictWriter(file, self._columns, extrasaction="ignore", lineterminator="\n")
+            if is_first:
+                writer.writeheader()
+            writer.writerow(row)
