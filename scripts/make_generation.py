@@ -5,8 +5,7 @@
     python scripts/make_generation.py --page                           the page alone
 
 A generator of each kind is trained on a sample of few_sentences.md with seed 1, and taggers on the
-sample and what it generates. Results are kept in docs/generation.json and not measured again; the
-taggers on the sample alone are those of benchmarks/few_sentences.jsonl.
+sample and what it generates. Results are kept in docs/generation.json and not measured again.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from make_few_sentences import SCORES
 from make_results import CORPORA, ROOT, machine, spread, table
 from measured import BILSTM_CRF, record
 from samples import write_conll, write_sample
@@ -43,8 +41,11 @@ COMMAND = "python scripts/make_generation.py"
 NUMBERS = {100: 200, 1000: 1000}
 """How many sentences are generated from so many."""
 SEEDS = {100: (1, 2, 3), 1000: (1,)}
-WAYS = {100: ("copies", *GENERATORS.names()), 1000: ("copies", "recurrent")}
-"""What is added: as many copies of training sentences drawn at random, or samples."""
+WAYS = {
+    100: ("none", "copies", *GENERATORS.names()),
+    1000: ("none", "copies", "recurrent"),
+}
+"""What is added: nothing, as many copies of training sentences drawn at random, or samples."""
 SAMPLES = {
     f"{corpus}-{number}": (corpus, number)
     for number in NUMBERS
@@ -87,6 +88,8 @@ def add(
     found: dict[str, Any], config: dict[str, Any], way: str, number: int, room: Path
 ) -> list[Sentence]:
     """Return `number` sentences to add to those of `config`; note in `found` how they were made."""
+    if way == "none":
+        return []
     if way == "copies":
         _, loaded = compose_config(config, {"data.holdout": 0.0})
         return random.Random(1).choices(read_split(loaded.data, "train").sentences, k=number)
@@ -111,13 +114,9 @@ def mark(sentence: Sentence) -> str:
 
 
 def f1(results: dict[str, Any], name: str, way: str) -> dict[int, float]:
-    """Return the F1 of the taggers of a sample by seed; `none` is the sample alone."""
-    corpus, number = SAMPLES[name]
-    if way != "none":
-        by_seed = results.get(name, {}).get(way, {}).get("f1", {})
-        return {int(seed): f1 for seed, f1 in by_seed.items()}
-    jobs = {seed: (corpus, number, 1, "slotfill", seed) for seed in SEEDS[number]}
-    return {seed: SCORES[job]["f1"] for seed, job in jobs.items() if job in SCORES}
+    """Return the F1 of the taggers of a sample by seed."""
+    by_seed = results.get(name, {}).get(way, {}).get("f1", {})
+    return {int(seed): f1 for seed, f1 in by_seed.items()}
 
 
 def gains(results: dict[str, Any], name: str, way: str, base: str = "none") -> list[float]:
@@ -136,7 +135,7 @@ def gain_rows(results: dict[str, Any]) -> list[list[str]]:
     """Return the F1 of each way with each sample, a row each, and the gain."""
     rows = []
     for name in results:
-        for way in ("none", *WAYS[SAMPLES[name][1]]):
+        for way in WAYS[SAMPLES[name][1]]:
             if own := f1(results, name, way):
                 each = gains(results, name, way) if way != "none" else []
                 mean = f"{statistics.mean(each):+.2f}" if each else ""
@@ -163,7 +162,7 @@ def answer(results: dict[str, Any], number: int) -> str:
         (name, way)
         for name in SAMPLES
         for way in WAYS[number]
-        if SAMPLES[name][1] == number and way != "copies"
+        if SAMPLES[name][1] == number and way in GENERATORS.names()
     ]
     own = [gain for pair in pairs for gain in gains(results, *pair)]
     against_copies = [gain for pair in pairs for gain in gains(results, *pair, "copies")]
@@ -221,8 +220,8 @@ def main(words: Sequence[str] | None = None) -> None:
     args = parser.parse_args(words)
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     for name in () if args.page else args.only:
-        for way in args.ways:
-            if way in WAYS[SAMPLES[name][1]]:
+        for way in WAYS[SAMPLES[name][1]]:
+            if way in args.ways:
                 measure(results, name, way)
     PAGE.write_text(page(results), encoding="utf-8")
     if not args.page:
