@@ -84,6 +84,12 @@ CLAIMS = [
     Claim("Self-attention over the outputs of the LSTM helps", "self-attention", "lstm"),
     Claim("Knowing the tag before helps (focus)", "focus", "lstm"),
     Claim("Knowing the tag before, and attention, help (aligned)", "aligned", "lstm"),
+    Claim("Gated attention with aligned inputs helps (Xu et al.)", "show-attend-tell", "lstm"),
+    Claim(
+        "Hard attention is as good as soft attention",
+        *("show-attend-tell-hard", "show-attend-tell"),
+        margin=1.0,
+    ),
     Claim("Modules with periods of their own help a plain network", "clockwork", "elman"),
     Claim("A KL bottleneck with a learned prior helps", "kl_bottleneck", "lstm"),
     Claim("A KL bottleneck with a fixed prior helps", "kl_bottleneck-fixed", "lstm"),
