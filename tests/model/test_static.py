@@ -213,6 +213,7 @@ def test_script_reads_unigram_pieces_and_text_files(make_table, tmp_path):
     [
         (["glov.txt"], 2, "glov.txt: no such file or folder; did you mean 'glove.txt'?"),
         (["glove.txt", "--size", "4"], 2, "--size 4: glove.txt: its vectors have only 3 dim"),
+        (["glove.txt", "--layers"], 2, "--layers: glove.txt is a file, which has no layers"),
         (["glove.txt", "--size", "0"], 2, "argument --size: 0 is less than 1"),
         (["glove.txt", "--words", "-1"], 2, "argument --words: -1 is less than 1"),
         (["glove.txt", "--words", "x"], 2, "argument --words: invalid positive value: 'x'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 from itertools import chain
 from pathlib import Path
@@ -63,6 +64,22 @@ def naive(tokens, pooling, mixed):
         rows.append(own[0] if pooling == "first" else sum(own) / len(own))
         position += len(subwords)
     return torch.stack(rows)
+
+
+def test_a_static_table_of_all_layers_has_the_products_of_their_states():
+    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "make_static_table.py"))
+    pieces, vectors, _ = script["read_encoder"](Path(PATH), layers=True)
+    layers = []
+    for share in ([1, 0, 0], [0, 1, 0], [0, 0, 1]):
+        states = torch.stack([naive([piece], "first", share)[0] for piece in pieces[-2:]])
+        layers.append((states[0] - states[1]).numpy())
+    # The differences of two pieces, of which a factor for each layer is not known.
+    found = np.split(vectors[-2] - vectors[-1], 3)
+    for one, other in zip(found, layers, strict=True):
+        assert np.dot(one, other) == pytest.approx(np.linalg.norm(one) * np.linalg.norm(other))
+    squares = (vectors**2).reshape(len(pieces), 3, -1).mean(axis=(0, 2))
+    np.testing.assert_allclose(squares, 1)
+    np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("layers", ["last", "mix"])

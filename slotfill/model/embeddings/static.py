@@ -2,12 +2,14 @@
 
     x = sum over the word's pieces k = 1, 2, ... of v_k / k, divided by the sum over them of 1 / k
 
-The table holds the input embeddings of an encoder for English, reduced by PCA. A run stores the
-table, and does not need the file any more.
+The table holds the states of all layers of an encoder for English where it reads a piece alone,
+reduced by PCA. A run stores the table, and does not need the file any more.
 
 Source: Wu et al. 2016, "Google's Neural Machine Translation System", section 4.1 (word pieces);
 Wang et al. 2020, "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of
-Pre-Trained Transformers"
+Pre-Trained Transformers"; vectors of words from the layers of a transformer: Bommasani, Davis &
+Cardie 2020, "Interpreting Pretrained Contextualized Representations via Reductions to Static
+Embeddings"
 """
 
 from pathlib import Path
