@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from slotfill.data.indexers import PADDING, UNKNOWN, CharacterIndexer, TokenIndexer
+from slotfill.data.indexers import (
+    PADDING,
+    UNKNOWN,
+    CharacterIndexer,
+    GazetteerIndexer,
+    NgramIndexer,
+    PieceIndexer,
+    PretrainedIndexer,
+    TokenIndexer,
+)
 from slotfill.data.sentence import Sentence, Slot
-from slotfill.data.vocab import Vocab
+from slotfill.data.tokenizers import Tokenizer
+from slotfill.data.vocab import Vocab, check_described_slots, check_slot_names
+from slotfill.errors import ConfigError
 
 SENTENCES = [
     Sentence.from_tokens(["to", "Taipei", "at", "11:30"], [Slot("to", 1, 2), Slot("time", 3, 4)]),
@@ -180,3 +192,132 @@ def test_intents_are_not_stored_unless_learned():
     vocab = Vocab.from_sentences([Sentence.from_tokens(["x"], [], "go")], "iob2")
     assert (vocab.intents, vocab.intent_names, vocab.intent_targets(SENTENCES)) == ({}, [], [])
     assert set(vocab.to_json()) == {"tokenizer", "scheme", "tags", "tokens"}
+
+
+def test_tags_slots_and_words_that_no_labelled_sentence_has():
+    text = [Sentence.from_tokens(["now", "to"])]
+    descriptions = {"seat": "a place", "to": "where to"}
+    vocab = Vocab.from_sentences(
+        SENTENCES, "bioes", tags=["I-to", "B-never"], text=text, descriptions=descriptions
+    )
+    seat = ["B-seat", "I-seat", "E-seat", "S-seat"]
+    assert vocab.tags == ["O", *seat, "S-time", "B-to", "I-to", "E-to", "S-to"]
+    assert (vocab.tokens["to"], vocab.tokens["now"], vocab.num_labelled_tokens) == (4, 1, 12)
+    assert list(vocab.tokens)[-2:] == ["去", "台北"], "of equal counts in the order of Unicode"
+    assert vocab.slot_descriptions == descriptions and vocab.unlabelled_slots == {"seat"}
+    plain = Vocab.from_sentences(SENTENCES, "bioes", descriptions={"seat": ""})
+    assert plain.tags[:4] == ["O", "B-seat", "E-seat", "S-seat"], "of the letters that occur"
+    plain = Vocab.from_sentences(SENTENCES, "bioes", {"a.txt": {}})
+    assert plain.slot_descriptions == {} and plain.unlabelled_slots == frozenset()
+    assert plain.num_labelled_tokens == sum(plain.tokens.values()) == 12
+    assert plain.resources == {"a.txt": {}} and plain.restored_resources == {"a.txt"}
+    assert not plain.is_restored and plain.tokenizer.to_json() == Tokenizer().to_json()
+
+
+def test_a_vocabulary_grows_by_what_further_training_adds():
+    old = [Sentence.from_tokens(["to", "to", "Rome"], [Slot("to", 2, 3)], "go")] * 2
+    base = Vocab.from_sentences(
+        old, "bioes", {"a.txt": {}}, intents=True, tokenizer=Tokenizer("whitespace")
+    )
+    new = [Sentence.from_tokens(["to", "New", "York"], [Slot("city", 1, 3)], "ask")]
+    grown = base.grow([*old[:1], *new], [Sentence.from_tokens(["now"])])
+    assert list(grown.tokens.items()) == [
+        ("to", 4),
+        ("Rome", 2),
+        ("New", 1),
+        ("York", 1),
+        ("now", 1),
+    ]
+    assert grown.tags == ["O", "B-city", "E-city", "S-to"]
+    assert grown.intents == {"go": 2, "ask": 1} and list(grown.intents) == ["go", "ask"]
+    assert (grown.scheme, grown.resources) == ("bioes", {"a.txt": {}})
+    assert grown.tokenizer is base.tokenizer and grown.is_restored
+    assert Vocab.from_sentences(old, "iob2").grow(new).intents == {}
+
+
+def test_the_share_of_known_tokens():
+    vocab = Vocab.from_sentences(SENTENCES, "iob2")
+    assert vocab.known_share(["to", "Taipei"]) == 1
+    assert vocab.known_share(["to", "TO", "never", "x", "yes"]) == 0.6
+
+
+def test_an_intent_that_was_predicted_counts_by_its_confidence():
+    sentences = [Sentence.from_tokens(["x"], [], intent) for intent in ("go", "ask#go", "go")]
+    sentences[2].confidence = SimpleNamespace(intent=0.25)
+    vocab = Vocab.from_sentences(sentences, "iob2", intents=True)
+    targets = vocab.intent_targets(sentences)
+    assert [row.tolist() for row in targets] == [[1, 0], [1, 1], [0.25, 0]]
+    assert {row.dtype for row in targets} == {np.dtype(np.float32)}
+
+
+RESOURCES = {
+    "a.txt": {"phrases": ["new york"]},
+    "b.txt": {"phrases": ["to"]},
+    "pieces": {"lowercase": True, "pieces": "t\no"},
+    "vectors": {"words": ["to"], "composed": []},
+}
+
+
+def test_indexers_have_their_files_by_path_or_by_number():
+    vocab = Vocab({"to": 2, "a": 1}, ["O"], "iob2", RESOURCES)
+    for settings, kind in (
+        ({"kind": "token", "lowercase": True, "mask_digits": False, "min_count": 1}, TokenIndexer),
+        ({"kind": "character", "lowercase": True, "max_length": 3}, CharacterIndexer),
+        ({"kind": "ngram", "ngrams": ["to"], "lowercase": True}, NgramIndexer),
+        ({"kind": "gazetteer", "files": ["b.txt", "a.txt"]}, GazetteerIndexer),
+        ({"kind": "piece", "file": "pieces"}, PieceIndexer),
+        ({"kind": "pretrained", "file": "vectors", "lowercase": True}, PretrainedIndexer),
+    ):
+        numbered = vocab.number_files(settings)
+        assert not set(RESOURCES) & {str(value) for value in numbered.values()}
+        expected = vocab.indexer(settings)
+        assert type(expected) is kind and expected.settings == settings
+        found = vocab.indexer(numbered)
+        assert found.settings == settings
+        for one, other in zip(found.index([["to"]]), expected.index([["to"]]), strict=True):
+            assert one.tolist() == other.tolist() and one.any()
+    assert vocab.number_files({"files": ["b.txt", "a.txt"]}) == {"files": [1, 0]}
+    assert vocab.number_files({"file": "pieces", "x": 1}) == {"file": 2, "x": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scheme": "iob3"}, "scheme 'iob3' is unknown"),
+        ({"tags": []}, "tags must be a list of different tags"),
+        ({"tags": ["O", "O"]}, "tags must be a list of different tags"),
+        ({"tags": ["O", "S-x"]}, "tag 'S-x' is not of scheme iob2"),
+        ({"tokens": {"\ud800": 1}}, "surrogates not allowed"),
+        ({"tags": ["O", "B-\ud800"]}, "surrogates not allowed"),
+        ({"intents": {"\ud800": 1}}, "surrogates not allowed"),
+        ({"tokens": ["a"]}, "tokens"),
+        ({"tokenizer": {}}, "tokenizer.name is missing"),
+    ],
+)
+def test_json_of_no_vocabulary_is_an_error(change, message):
+    valid = Vocab({"a": 1}, ["O", "B-x"], "iob2", {"f": {}}, {"go": 1}).to_json()
+    again = Vocab.from_json(json.dumps(valid).encode())
+    assert again.to_json() == valid and again.is_restored
+    assert (again.resources, again.intents) == ({"f": {}}, {"go": 1})
+    with pytest.raises(ValueError, match=message):
+        Vocab.from_json(json.dumps(valid | change).encode())
+
+
+def test_slots_of_a_config_are_those_of_training():
+    check_slot_names("data.values", ["city"], {"city", "day"})
+    with pytest.raises(ConfigError) as error:
+        check_slot_names("data.values", ["city", "citi", "x"], {"city", "day"}, "; label some")
+    assert [each.key for each in error.value.errors] == ["data.values.citi", "data.values.x"]
+    assert all(
+        e.message.startswith("no training sentence has this slot") for e in error.value.errors
+    )
+    assert "did you mean 'city'?" in error.value.errors[0].message
+    assert all(each.message.endswith("; label some") for each in error.value.errors)
+    check_described_slots(["seat"], {"city"}, uses_names=True)
+    check_described_slots(["city"], {"city"}, uses_names=False)
+    with pytest.raises(ConfigError) as error:
+        check_described_slots(["seat"], {"city"}, uses_names=False)
+    assert error.value.errors[0].key == "data.slots.seat"
+    assert error.value.errors[0].message.endswith(
+        "; label some, or predict it from its name with tagger: {name: crf, slot_names: true}"
+    )
