@@ -33,7 +33,10 @@ MODULES = {
     "decoding": ("inference/decoding.py", ["inference/test_decoding.py"]),
     "metrics": ("evaluation/metrics.py", ["evaluation/test_metrics.py"]),
     "schemes": ("data/schemes.py", ["data/test_schemes.py"]),
-    "validate": ("config/validate.py", ["config/test_broken_config.py", "config/test_config.py"]),
+    "validate": (
+        "config/validate.py",
+        ["config/test_broken_config.py", "config/test_config.py", "config/test_ranges.py"],
+    ),
     "vocab": ("data/vocab.py", ["data/test_vocab.py"]),
 }
 """Each module, and the tests near it: no others are run."""
