@@ -16,11 +16,16 @@ from slotfill.data.schemes import (
     tags_to_slots,
 )
 from slotfill.inference.decoding import (
+    Hypotheses,
     PrunedTransitions,
+    Scores,
     Transitions,
+    beam_search,
     decode,
+    decode_nbest,
     legal_transitions,
     marginals,
+    select_intents,
 )
 
 SCHEMES = ["iob1", "iob2", "bioes", "bilou"]
@@ -361,3 +366,100 @@ def test_marginals_of_zero_and_ten_thousand_tokens(constrained):
         found[1, :3], marginals(random[1:, :3], np.array([3]), transitions)[0]
     )
     assert (found[1, 3:] == 0).all()
+
+
+@pytest.mark.parametrize("size", [3, 10])
+@pytest.mark.parametrize("constrained", [False, True])
+def test_the_n_best_are_the_first_of_all_sequences(size, constrained):
+    random = np.random.default_rng(size)
+    for time in (1, 2, 3):
+        row = random.normal(size=(time, size)).astype(np.float32)
+        tables = [random.normal(size=shape) for shape in ((size,), (size, size), (size,))]
+        if constrained:
+            for table in tables:
+                table[random.random(table.shape) < 0.3] = -np.inf
+        transitions = Transitions(*tables) if constrained else None
+        paths = [list(path) for path in product(range(size), repeat=time)]
+        scores = [nbest_score(row, transitions, path) for path in paths]
+        order = [i for i in np.argsort(-np.array(scores), kind="stable") if scores[i] > -np.inf]
+        for count in (1, 5, 60, 2000):
+            found = decode_nbest(row, transitions, count)
+            assert found.paths == [paths[i] for i in order[:count]]
+            np.testing.assert_allclose(found.logp, [scores[i] for i in order[:count]], atol=1e-9)
+
+
+def nbest_score(row, transitions, path):
+    """Return the score of a sequence in 64 bits."""
+    total = sum(float(row[step, tag]) for step, tag in enumerate(path))
+    if transitions is not None:
+        total += transitions.start[path[0]] + transitions.end[path[-1]]
+        total += sum(transitions.matrix[pair] for pair in pairwise(path))
+    return total
+
+
+@pytest.mark.parametrize("beam", [1, 2, 5, 100])
+def test_beam_search_keeps_the_best_of_each_sentence(beam):
+    """Against one sentence at a time; each has its own scores, which are found by its rows."""
+    random = np.random.default_rng(beam)
+    lengths, tags = np.array([3, 1, 0, 4, 3, 2]), 3
+    initial = random.normal(size=(len(lengths), tags))
+    table = random.normal(size=(len(lengths), tags, tags))
+    sentences = np.arange(len(lengths))
+
+    def step(rows, last):
+        nonlocal sentences
+        sentences = sentences[rows]
+        return table[sentences, last]
+
+    found = beam_search(initial, step, lengths, beam)
+    for index, length in enumerate(lengths):
+        hypotheses = [([], 0.0)]
+        for _ in range(length):
+            extended = [
+                (
+                    [*path, tag],
+                    score + (table[index, path[-1], tag] if path else initial[index, tag]),
+                )
+                for path, score in hypotheses
+                for tag in range(tags)
+            ]
+            hypotheses = sorted(extended, key=lambda each: -each[1])[:beam]
+        assert found[index].paths == [path for path, _ in hypotheses]
+        np.testing.assert_allclose(found[index].logp, [score for _, score in hypotheses])
+    assert beam_search(np.zeros((0, 3)), step, np.array([], np.int64), beam) == []
+
+
+def test_transitions_as_json_keep_their_bits_and_their_size():
+    random = np.random.default_rng(4)
+    tables = [random.normal(size=shape).astype(np.float32) for shape in ((3,), (3, 3), (3,))]
+    tables[1][0, 2] = -np.inf
+    data = Transitions(*tables).to_json()
+    again = Transitions.from_json(data, 3)
+    for name, table in zip(("start", "matrix", "end"), tables, strict=True):
+        np.testing.assert_array_equal(getattr(again, name), table)
+    with pytest.raises(ValueError, match="transitions are not of 4 tags"):
+        Transitions.from_json(data, 4)
+    other = Transitions(*(table[:2] for table in tables)).to_json()
+    for name in ("start", "end"):
+        with pytest.raises(ValueError, match="transitions are not of 3 tags"):
+            Transitions.from_json({**data, name: other[name]}, 3)
+    with pytest.raises(ValueError):
+        Transitions.from_json({**data, "matrix": other["matrix"]}, 3)
+
+
+def test_best_tags_are_those_of_the_search_or_of_the_scores():
+    emissions, lengths = (
+        np.array([[[0, 1], [3, 2]], [[5, 4], [0, 9]]], np.float32),
+        np.array([2, 1]),
+    )
+    assert Scores(emissions).best_tags(lengths) == [[1, 0], [0]]
+    stay = Transitions(np.zeros(2), np.array([[0, -9.0], [-9, 0]]), np.array([0, 7]))
+    assert Scores(emissions, stay).best_tags(lengths) == [[1, 1], [1]]
+    hypotheses = [Hypotheses([[0, 0], [1, 1]], np.zeros(2)), Hypotheses([[1]], np.zeros(1))]
+    assert Scores(emissions, None, None, hypotheses).best_tags(lengths) == [[0, 0], [1]]
+
+
+def test_intents_are_the_best_or_all_above_one_half():
+    logits = np.array([[-1, 2, 0.5], [-3, -2, -9], [0, -1, -2], [1, 0, 3]], np.float32)
+    assert select_intents(logits, False) == [[1], [1], [0], [2]]
+    assert select_intents(logits, True) == [[1, 2], [1], [0], [0, 2]]
