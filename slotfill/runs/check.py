@@ -18,7 +18,7 @@ from slotfill.data.split_findings import check_splits, check_values
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, read_text, split_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.values import KnownValues
-from slotfill.data.vocab import check_described_slots, check_slot_names
+from slotfill.data.vocab import Vocab, check_described_slots, check_slot_names
 from slotfill.errors import DataError, UsageError, format_count
 from slotfill.extras import required_for
 from slotfill.files import STANDARD_INPUT
@@ -81,9 +81,31 @@ def check_config(
         if loaded.train.text:
             read_text(loaded, "train", results["train"].tokenizer)
         KnownValues.read(loaded, results["train"].tokenizer)
+        if config is not None and is_config(config) and not not_verified:
+            summaries.append(f"network: {_describe_costs(loaded, results['train'])}")
     findings = find_all(loaded, results)
     warnings = [finding.message for finding in findings if not finding.is_usual]
     return name, summaries, [*warnings, *(f"not verified: {reason}" for reason in not_verified)]
+
+
+def _describe_costs(config: Config, train: ReadResult) -> str:
+    """Return the parameters and multiply-adds of the network that training builds."""
+    from slotfill.model.build import build_model
+    from slotfill.model.cost import count_multiply_adds
+    from slotfill.model.generators.base import Generator
+
+    vocab = Vocab.from_sentences(
+        train.sentences,
+        config.scheme,
+        intents=bool(config.intent),
+        tokenizer=train.tokenizer,
+        descriptions=config.data.slots,
+    )
+    model = build_model(config, vocab)
+    parameters = format_count(sum(weight.numel() for weight in model.parameters()), "parameter")
+    if isinstance(model, Generator):
+        return parameters
+    return f"{parameters}, {count_multiply_adds(model, train.sentences):,} multiply-adds per token"
 
 
 def find_all(config: Config, splits: Mapping[str, ReadResult]) -> list[Finding]:

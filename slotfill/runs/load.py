@@ -315,6 +315,8 @@ def parse_tensors(content: bytes, path: Path) -> tuple[dict[str, Tensor], dict[s
 
 _SCORES_SHAPE = {
     "parameters": int,
+    "multiply_adds_per_token": (None, int),
+    "peak_memory_mb": (None, int),
     "best_epoch": int,
     "epochs": int,
     "train_seconds": float,

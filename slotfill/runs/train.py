@@ -29,6 +29,7 @@ from slotfill.evaluation.likelihood import Likelihood, likelihood_metrics, measu
 from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.inference.calibration import UNCALIBRATED
 from slotfill.model.build import build_model
+from slotfill.model.cost import count_multiply_adds
 from slotfill.model.ensemble import Model
 from slotfill.model.generators.base import Generator
 from slotfill.model.inherit import inherit_weights
@@ -47,6 +48,7 @@ from slotfill.training.imbalance import repeat_new
 from slotfill.training.launch import is_launched
 from slotfill.training.loggers.base import Logger
 from slotfill.training.malloc import tune_malloc
+from slotfill.training.memory import measure_peak_memory, reset_peak_memory
 from slotfill.training.profiler import SectionTimer
 from slotfill.training.trainer import EpochMetrics, Report, Trainer
 
@@ -229,6 +231,7 @@ def train(
     ]
     timer = SectionTimer(torch.cuda.synchronize if profile and device.startswith("cuda") else None)
     teachers = describe_teachers(config.distil)
+    reset_peak_memory(device)
     with timer.section("preparation"):
         earlier = results["train"].earlier[0]
         trainer = build_trainer(config, corpus, device, folder.resources(), base, earlier)
@@ -316,12 +319,16 @@ def train(
         raise RunError(f"{error}{_resume_hint(folder, trainer)}") from None
     seconds = sum(epoch.seconds for epoch in trainer.history)
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    costs: dict[str, int | None] = {"peak_memory_mb": measure_peak_memory(device)}
+    if not isinstance(model, Generator):
+        costs["multiply_adds_per_token"] = count_multiply_adds(model, corpus["train"])
     summary = {
         "best_epoch": trainer.best.epoch,
         "epochs": len(trainer.history),
         "interrupted": interrupted,
         "train_seconds": seconds,
         "parameters": parameters,
+        **{cost: value for cost, value in costs.items() if value is not None},
         **({"coverage": coverage} if coverage else {}),
         **({"teachers": teachers} if teachers else {}),
         "splits": {split: score.to_json() for split, score in (likelihoods or scores).items()},

@@ -420,7 +420,9 @@ def test_config_fits_the_data_and_is_trained_at_once(name, lines, expected, fold
     text = Path("configs/own.yaml").read_text(encoding="utf-8")
     for each in expected:
         assert each in text or each in result.out
-    assert cli("check", "configs/own.yaml").code == 0
+    checked = cli("check", "configs/own.yaml")
+    assert checked.code == 0
+    assert re.search(r": network: [\d,]+ parameters, [\d,]+ multiply-adds per token\n", checked.out)
     assert cli("init", name, "--out", "configs/own.yaml").code == 2
 
 

@@ -115,6 +115,9 @@ def test_report_has_the_scores_of_the_runs(compared, corpus):
         assert about["train_tokens_per_second"] == statistics.median(epochs) > 0
         assert about["predict_tokens_per_second"] > 0
         assert about["parameters"] == mine[0]["parameters"]
+        assert about["multiply_adds_per_token"] == mine[0]["multiply_adds_per_token"] > 0
+        peaks = [run["peak_memory_mb"] for run in mine]
+        assert about["peak_memory_mb"] == (None if None in peaks else max(peaks))
 
 
 def test_differences_are_computed_from_the_saved_counts(compared):

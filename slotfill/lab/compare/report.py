@@ -101,6 +101,10 @@ class RunReport:
     failed: str | None
     """The error of a failed run."""
     parameters: int | None = None
+    multiply_adds_per_token: int | None = None
+    """In products of a forward pass."""
+    peak_memory_mb: int | None = None
+    """Of training: of the GPU, or of the process."""
     epochs: int = 0
     best_epoch: int | None = None
     train_seconds: float = 0.0
@@ -118,12 +122,14 @@ class RunReport:
 
 @dataclass(slots=True)
 class CorpusReport:
-    """Runs of a config on one corpus: means of epochs and seconds, medians of speeds."""
+    """Runs of a config on one corpus: means of epochs and seconds, medians of speeds, peaks."""
 
     runs: int
     failed: int
     splits: dict[str, SplitReport]
     parameters: int | None = None
+    multiply_adds_per_token: int | None = None
+    peak_memory_mb: int | None = None
     epochs: float | None = None
     train_seconds: float | None = None
     train_tokens_per_second: float | None = None
@@ -233,6 +239,8 @@ def _run_report(job: Job, result: Mapping[str, Any] | None, error: str | None) -
         training, _ = read_scores(files)
         for name in ("parameters", "epochs", "best_epoch", "train_seconds"):
             setattr(report, name, training[name])
+        for name in ("multiply_adds_per_token", "peak_memory_mb"):
+            setattr(report, name, training.get(name))  # Runs of version 0.1 have none.
         speeds = [row["tokens_per_second"] for row in read_history(files)]
         report.train_tokens_per_second_by_epoch = speeds
         report.train_tokens_per_second = median(speeds)
@@ -266,6 +274,9 @@ def _corpus_report(runs: Sequence[RunReport], splits: Sequence[str]) -> CorpusRe
     if finished:
         speeds = [speed for run in finished for speed in run.train_tokens_per_second_by_epoch]
         report.parameters = finished[0].parameters
+        report.multiply_adds_per_token = finished[0].multiply_adds_per_token
+        peaks = [run.peak_memory_mb for run in finished if run.peak_memory_mb is not None]
+        report.peak_memory_mb = max(peaks, default=None)
         report.epochs = mean(run.epochs for run in finished)
         report.train_seconds = mean(run.train_seconds for run in finished)
         report.train_tokens_per_second = median(speeds)

@@ -18,6 +18,8 @@ from slotfill.lab.compare.significance import ENOUGH_SEEDS, LEVEL
 
 COSTS = {
     "parameters": "parameters",
+    "multiply_adds_per_token": "multiply-adds/token",
+    "peak_memory_mb": "training MB",
     "train_tokens_per_second": "training tokens/s",
     "predict_tokens_per_second": "prediction tokens/s",
 }
