@@ -172,6 +172,7 @@ def test_unknown_scheme():
         ("iob1", "I-a ? I-a", (0, 1), False),
         ("bioes", "B-a ?", (0, 1), True),
         ("bioes", "S-a ?", (0, 1), False),
+        ("bioes", "B-a O ?", (0, 1), False),
         ("bioes", "B-a E-a ?", (0, 2), False),
         ("bioes", "? E-a", (1, 2), True),
         ("bioes", "? S-a", (1, 2), False),

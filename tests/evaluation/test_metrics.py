@@ -121,6 +121,15 @@ def test_scores_of_a_worked_example():
     assert result.tag_accuracy == pytest.approx(100 * 10 / 12)
 
 
+def test_tokens_whose_label_is_not_known_count_for_nothing():
+    gold = sentence(A)
+    gold.unknown = [(2, 4)]
+    for predicted, accuracy in (([A], 100), ([A, B], 100), ([], 0)):
+        result = score_slots([gold], [predicted])
+        assert (result.tag_accuracy, result.sentence_accuracy) == (accuracy, accuracy)
+        assert result.overall.f1 == slot_f1([gold], [predicted]) == accuracy
+
+
 def test_a_wrong_span_or_name_is_a_false_positive_and_a_false_negative():
     for wrong in (Slot("a", 0, 3), Slot("a", 1, 2), Slot("b", 0, 2)):
         assert slot_f1([sentence(A)], [[wrong]]) == 0
