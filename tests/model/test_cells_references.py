@@ -20,6 +20,7 @@ from cell_cases import (
 from part_cases import label
 
 from slotfill.config.registry import CELLS
+from slotfill.model.recurrence import run_cell
 
 # One direction of one sentence: from its vectors, in the order of reading, to the outputs.
 
@@ -294,3 +295,20 @@ def test_no_unused_weights(reset, products):
     assert gru["input_weight"].shape[2] == gru["recurrent_weight"].shape[2] == products * 4
     lecture = CELLS.build("lstm_lecture", 3, 4)
     assert {name for name, _ in lecture.named_parameters()} == {"input_weight", "bias"}
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(
+    "part", [{"name": "slstm"}, {"name": "slstm", "forget_activation": "exp"}, {"name": "mlstm"}]
+)
+def test_exponential_gates_do_not_overflow(part, sign):
+    """Pre-activations of hundreds, whose exponential is no number in single precision."""
+    cell = CELLS.build(part, 3, HIDDEN)
+    gates = cell.gate_bias if part["name"] == "mlstm" else cell.bias
+    gates.detach().fill_(sign * 300.0)
+    x = torch.randn(1, 40, 2, 3, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    outputs = run_cell(cell, x)[0]
+    slopes = torch.autograd.grad(outputs.sum(), [x, *cell.parameters()])
+    assert all(tensor.isfinite().all() for tensor in (outputs, *slopes))
+    with torch.inference_mode():
+        torch.testing.assert_close(run_cell(cell, x)[0], outputs, atol=1e-5, rtol=1e-4)
