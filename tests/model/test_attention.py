@@ -104,7 +104,7 @@ def transformer(encoder, x, positions, norm):
     """Return the outputs of the encoder, one sublayer and one token after another."""
     w = {name: parameter.detach().numpy() for name, parameter in encoder.named_parameters()}
     size = encoder.output_size
-    stream = [w["input.weight"] @ x_t + w["input.bias"] for x_t in x]
+    stream = [np.sqrt(size) * (w["input.weight"] @ x_t + w["input.bias"]) for x_t in x]
     for time, vector in enumerate(stream):
         if positions == "sinusoidal":
             for unit in range(size):

@@ -192,7 +192,7 @@ def slstm(w, xs, heads=1, forget_activation="sigmoid"):
         yield h.astype(float)
 
 
-def mlstm(w, xs, heads=4):
+def mlstm(w, xs, heads=4, norm=True):
     """Eq. 19-27 as they stand, without the stabilizer."""
     size = HIDDEN // heads
     memory, n = np.zeros((heads, size, size)), np.zeros((heads, size))
@@ -207,7 +207,10 @@ def mlstm(w, xs, heads=4):
             memory[head] = f[head] * memory[head] + i[head] * np.outer(v[units], key)
             n[head] = f[head] * n[head] + i[head] * key
             read.append(memory[head] @ q[units] / max(abs(n[head] @ q[units]), 1))
-        yield sigmoid(o) * np.concatenate(read)
+        if norm:
+            read = [(h - h.mean()) / np.sqrt(h.var() + 1e-5) for h in read]
+        h = np.concatenate(read)
+        yield sigmoid(o) * (w("norm_weight")[0] * h + w("norm_bias")[0] if norm else h)
 
 
 CASES = [
@@ -234,7 +237,7 @@ CASES = [
     (lru, {"output": "linear"}),
     *((slstm, {"heads": heads}) for heads in (1, 2)),
     (slstm, {"heads": 2, "forget_activation": "exp"}),
-    *((mlstm, {"heads": heads}) for heads in (1, 3)),
+    *((mlstm, {"heads": heads, "norm": heads == 1}) for heads in (1, 3)),
 ]
 
 

@@ -7,18 +7,20 @@
     f'  = exp(log f + m_{t-1} - m_t)                                  (eq. 17)
     C_t = f' C_{t-1} + i' v k^T / sqrt(d)                             (eq. 19, 23)
     n_t = f' n_{t-1} + i' k / sqrt(d)                                 (eq. 20, 23)
-    h_t = sigmoid(o~) * C_t q / max(|n_t . q|, exp(-m_t))             (eq. 21, 27)
+    h~  = C_t q / max(|n_t . q|, exp(-m_t))                           (eq. 21)
+    h_t = sigmoid(o~) * h~                  norm: false               (eq. 21, 27)
+    h_t = sigmoid(o~) * (w * LN(h~) + b)    norm: true, where LN normalizes each head (figure 11)
 
 Each head has its own C_t, `(d, d)`, n_t and m_t, where d is hidden_size / heads. C_t and n_t are
 those of the paper times exp(-m_t), and so is the bound of the divisor, which is 1 in the paper. No
 gate sees h_{t-1}: in training all steps are computed at once, as attention with the weights
 
     D_tj = exp(i~_j + sum of log f from j + 1 to t - m_t), j <= t     (appendix A.3)
-    h_t  = sigmoid(o~) * sum_j S_tj v_j / max(|sum_j S_tj|, exp(-m_t))
     S_tj = D_tj q_t . k_j / sqrt(d)
+    h~   = sum_j S_tj v_j / max(|sum_j S_tj|, exp(-m_t))
 
-The paper adds residual blocks with normalization, a convolution and projections around the cell;
-here it is the cell alone.
+The paper adds residual blocks with a convolution and projections around the cell; here it is the
+cell alone. Its output is a product of query, key and value, and small without the normalization.
 
 Source: Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", section 2.3
 """
@@ -27,7 +29,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import layer_norm, logsigmoid
 
 from slotfill.config.option_types import Size
 from slotfill.model.cells.base import Cell, State, xavier_parameter
@@ -39,12 +41,15 @@ MAX_PARALLEL_STEPS = 512
 MAX_EXPONENT = 80.0
 """Largest exponent of the bound of the divisor, which is finite in single precision."""
 
+NORM_EPSILON = 1e-5
+
 
 class MLSTM(Cell):
     """Store values by keys in a matrix C, and read it by a query.
 
     heads: number of matrices, of hidden_size / heads rows and columns.
     forget_bias: initial bias of the forget gate, which does not see the state.
+    norm: normalize what each head reads, as the blocks of the paper do.
     """
 
     gates = ("query", "key", "value", "output")
@@ -58,6 +63,7 @@ class MLSTM(Cell):
         *,
         heads: Size = 2,
         forget_bias: float = 3.0,
+        norm: bool = True,
     ) -> None:
         check_heads(heads, hidden_size)
         super().__init__(input_size, hidden_size, directions, num_recurrent_gates=0)
@@ -67,6 +73,10 @@ class MLSTM(Cell):
         self.gate_weight = xavier_parameter(directions, input_size, 2 * heads)
         self.gate_bias = nn.Parameter(torch.zeros(directions, 1, 2 * heads))
         self.gate_bias.detach()[:, :, heads:] = forget_bias
+        self.norm = norm
+        if norm:
+            self.norm_weight = nn.Parameter(torch.ones(directions, 1, hidden_size))
+            self.norm_bias = nn.Parameter(torch.zeros(directions, 1, hidden_size))
 
     def project(self, x: Tensor) -> Tensor:
         """Return q, k, v and o~, then i~ and f~ of each head."""
@@ -90,7 +100,7 @@ class MLSTM(Cell):
         c = c + (v * i.unsqueeze(3)).unsqueeze(4) * k.unsqueeze(3)
         n = n.unflatten(2, by_head) * f.unsqueeze(3) + k * i.unsqueeze(3)
         divisor = torch.maximum((n * q).sum(3).abs(), _bound(new_m))
-        h = o * ((c @ q.unsqueeze(4)).squeeze(4) / divisor.unsqueeze(3)).flatten(2)
+        h = o * self._normalize((c @ q.unsqueeze(4)).squeeze(4) / divisor.unsqueeze(3))
         if self.activations is not None:
             vectors = {"query": q, "key": k, "value": v}
             self.record(**{name: vector.flatten(2) for name, vector in vectors.items()})
@@ -113,8 +123,17 @@ class MLSTM(Cell):
         m = decay.detach().amax(4, keepdim=True)
         scores = q @ k.transpose(3, 4) * (decay - m).exp()
         divisor = torch.maximum(scores.sum(4, keepdim=True).abs(), _bound(m))
-        memory = (scores @ v / divisor).transpose(2, 3).flatten(3)
-        return (o * memory).transpose(1, 2)
+        read = (scores @ v / divisor).transpose(2, 3)
+        return (o * self._normalize(read)).transpose(1, 2)
+
+    def _normalize(self, read: Tensor) -> Tensor:
+        """Return what the heads read `(direction, batch, ..., head, d)` as `(..., hidden)`."""
+        if not self.norm:
+            return read.flatten(-2)
+        ones, zeros = read.new_ones(self.head_size), read.new_zeros(self.head_size)
+        normal = layer_norm(read, (self.head_size,), ones, zeros, NORM_EPSILON).flatten(-2)
+        shape = (len(normal), *[1] * (normal.dim() - 2), self.hidden_size)
+        return normal * self.norm_weight.view(shape) + self.norm_bias.view(shape)
 
     def _split(self, projected: Tensor) -> tuple[Tensor, ...]:
         """Return q, k / sqrt(d) and v `(..., head, d)`, o `(..., hidden)`, i~ and log f."""

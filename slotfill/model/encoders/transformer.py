@@ -1,6 +1,6 @@
 """Transformer encoder, trained from scratch: layers of self-attention and feed-forward networks.
 
-    x^0_t = x_t W + b + p_t                             p_t is the position
+    x^0_t = sqrt(hidden_size) (x_t W + b) + p_t         p_t is the position (section 3.4)
     norm: post, as published                            norm: pre
     a   = LayerNorm(x^l + MultiHead(x^l))               a = x^l + MultiHead(LayerNorm(x^l))
     x^{l+1} = LayerNorm(a + F(a))                       x^{l+1} = a + F(LayerNorm(a))
@@ -73,7 +73,8 @@ class Transformer(Encoder):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return `(batch, time, hidden)`, zero at padding, which has no attention weight."""
         mask = padding_mask(lengths, x.shape[1])
-        x = self.input(x)
+        # Otherwise the vectors of words are small beside those of positions.
+        x = self.output_size**0.5 * self.input(x)
         if self.positions != "none":
             x = x + self._position_vectors(torch.arange(x.shape[1], device=x.device), x)
         x = self.dropout(x)
