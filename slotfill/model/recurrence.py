@@ -111,6 +111,9 @@ def run_cell(cell: Cell, x: Tensor) -> tuple[Tensor, Tensor | None]:
         if outputs is not None:
             return outputs, None
     projected = cell.project(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
+    if torch.is_autocast_enabled(x.device.type):
+        # A projection can be part product, in lower precision, and part input, which is not.
+        projected = projected.to(torch.get_autocast_dtype(x.device.type))
 
     def step(projected: Tensor, state: State) -> tuple[State, State]:
         h, state = cell.step(projected, state)

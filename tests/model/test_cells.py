@@ -184,3 +184,17 @@ def test_forget_bias(bias):
     blocks = dict(zip(cell.gates, cell.bias.split(4, dim=-1), strict=True))
     assert (blocks.pop("forget") == bias).all()
     assert all((block == 0).all() for block in blocks.values())
+
+
+def test_every_cell_computes_in_bfloat16():
+    x = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(1))
+    for name in CELLS.names():
+        torch.manual_seed(1)
+        cell = CELLS.build(name, 4, 8, 2).eval()
+        expected = run_cell(cell, x)[0]
+        with torch.autocast("cpu", torch.bfloat16):
+            actual = run_cell(cell, x)[0]
+        actual.float().sum().backward()
+        gradients = [parameter.grad for parameter in cell.parameters()]
+        assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+        torch.testing.assert_close(actual.float(), expected, atol=0.05, rtol=0.05)

@@ -93,8 +93,9 @@ class LRU(Cell):
             # The exporter: ONNX has no complex numbers.
             (c,) = scan(step, inputs, (torch.zeros_like(inputs[:, 0]),))
         else:
-            b = torch.complex(*inputs.split(self.hidden_size, dim=3))
             a = torch.complex(*self._coefficients()).unsqueeze(1)
+            # There are no complex numbers in bfloat16.
+            b = torch.complex(*inputs.to(self.bias.dtype).split(self.hidden_size, dim=3))
             memory = linear_scan(a.expand_as(b), b)
             c = torch.cat((memory.real, memory.imag), dim=3)
         return self._output(c.flatten(1, 2), direct).unflatten(1, x.shape[1:3])
