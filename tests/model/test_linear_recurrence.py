@@ -58,3 +58,12 @@ def test_the_memory_of_indrnn_and_lru_cannot_explode():
                 parameter.uniform_(-2, 2)
             outputs = run_cell(cell, torch.ones(1, 2000, 1, 3))[0]
         assert outputs.isfinite().all() and outputs.abs().max() < 1e5
+
+
+def test_closed_gates_of_minlstm_are_equal_shares():
+    cell = CELLS.build("minlstm", 3, 4)
+    with torch.no_grad():
+        cell.bias[..., :8] = -200
+    outputs = run_cell(cell, torch.randn(1, 5, 2, 3))[0]
+    outputs.sum().backward()
+    assert outputs.isfinite().all() and cell.input_weight.grad.isfinite().all()

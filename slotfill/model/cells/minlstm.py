@@ -14,9 +14,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from slotfill.model.linear_recurrence import LinearCell
+
+TINY = 1e-30
 
 
 class MinLSTM(LinearCell):
@@ -41,8 +42,9 @@ class MinLSTM(LinearCell):
     def coefficients(self, projected: Tensor) -> tuple[Tensor, Tensor]:
         """Return f / (f + i) and i / (f + i) * g; the gates are recorded as these shares."""
         i, f, g = projected.split(self.hidden_size, dim=-1)
-        # f / (f + i) = sigmoid(log f - log i), which is defined where both are 0 in floats.
-        f = (softplus(-i) - softplus(-f)).sigmoid()
+        # Plus a tiny number, so that two closed gates are equal shares instead of 0 / 0.
+        i, f = i.sigmoid() + TINY, f.sigmoid() + TINY
+        f = f / (f + i)
         i = 1 - f
         if self.candidate == "positive":
             g = torch.where(g >= 0, g + 0.5, g.sigmoid())
