@@ -69,6 +69,8 @@ def mutate(name: str, seconds: float) -> dict[str, str]:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     meta = folder / "mutants" / "slotfill" / f"{module}.meta"
     before = read_outcomes(meta)
+    # Which test runs which function, which may have changed with the tests.
+    (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     end = time.monotonic() + seconds
 
     def run(*names: str) -> None:
