@@ -45,7 +45,9 @@ def test_multiply_adds_of_attention_grow_with_the_length():
     words = ["embedding={name: word, size: 7}", "encoder={name: self_attention, heads: 1}"]
     config = parse_config("", "x", words)
     model = build_model(config, Vocab.from_sentences(SENTENCES, config.scheme))
+    before = "torch._dynamo" in sys.modules
     counts = [count_multiply_adds(model, [sentence]) for sentence in SENTENCES]
+    assert ("torch._dynamo" in sys.modules) == before, "it takes a second to import"
     assert counts == sorted(set(counts)) and count_multiply_adds(model, SENTENCES) == counts[1]
 
 
