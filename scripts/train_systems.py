@@ -132,10 +132,10 @@ def fit_size(system: str, corpus: str) -> int:
     solution = round(max(np.roots(curve).real))
     near = range(max(2, solution - NEIGHBOURS), solution + NEIGHBOURS + 1)
     counts = {size: count_parameters(system, corpus, size) for size in near}
-    return min(
-        (size for size, count in counts.items() if count is not None),
-        key=lambda size: abs((counts[size] or 0) - budget),
-    )
+    possible = [size for size, count in counts.items() if count is not None]
+    if not possible:
+        raise SystemExit(f"lab/{system}: no hidden size gives {budget:,} parameters on {corpus}")
+    return min(possible, key=lambda size: abs((counts[size] or 0) - budget))
 
 
 class Sizes:
