@@ -3,6 +3,7 @@
     python scripts/make_lecture.py            reuse the results of slow commands from runs/lecture
     python scripts/make_lecture.py --fresh    run everything again
     python scripts/make_lecture.py --tables   run nothing; only what comes from docs/systems.json
+    python scripts/make_lecture.py --only lecture.zh-TW.md    only this page
     python scripts/make_lecture.py --check    run nothing; exit 1 if the pages differ in a command
                                               or an output
 
@@ -29,6 +30,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -49,16 +51,78 @@ from slotfill.model.recurrence import run_cell
 from slotfill.runs.environment import environment
 
 ROOT = Path(__file__).resolve().parent.parent
-PICTURES = ROOT / "docs" / "lecture"
 WORK = ROOT / "runs" / "lecture"
 DEPENDS = (
     *("slotfill/model", "slotfill/training/*.py", "slotfill/evaluation", "slotfill/lab/inspect"),
-    *("slotfill/lab/probe", "slotfill/lab/compare", "configs/lab", "data/taipei"),
+    *("slotfill/lab/probe", "slotfill/lab/compare", "configs/lab"),
 )
-PAGES = {
-    ROOT / "docs" / "lecture.md": systems.ENGLISH,
-    ROOT / "docs" / "lecture.zh-TW.md": systems.CHINESE,
-}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page in one language, about sentences in that language."""
+
+    path: Path
+    words: systems.Words
+    pictures: Path
+    """The folder of its pictures."""
+    suffix: str
+    """The format of its pictures; SVG has its letters from the reader's fonts."""
+    corpus: str
+    city: str
+    """The token of the city, in the sentences that the pictures show."""
+    sentences: tuple[str, str]
+    titles: dict[str, str] = field(default_factory=dict)
+    """What stands in the pictures, by its English words."""
+
+    @property
+    def work(self) -> Path:
+        """The folder where the commands of the page run."""
+        return WORK / self.path.stem
+
+    def say(self, text: str) -> str:
+        """Return an English text of a picture in the language of the page."""
+        return self.titles.get(text, text)
+
+
+ENGLISH = Page(
+    ROOT / "docs" / "lecture.md",
+    systems.ENGLISH,
+    ROOT / "docs" / "lecture",
+    ".png",
+    "data/taipei",
+    "Taipei",
+    ("leave Taipei on November 2nd", "arrive Taipei on November 2nd"),
+)
+CHINESE = Page(
+    ROOT / "docs" / "lecture.zh-TW.md",
+    systems.CHINESE,
+    ROOT / "docs" / "lecture" / "zh-TW",
+    ".svg",
+    "data/taipei_zh",
+    "台",
+    ("十一月二日離開台北", "十一月二日抵達台北"),
+    {
+        "input gate": "輸入閘",
+        "forget gate": "遺忘閘",
+        "output gate": "輸出閘",
+        "memory": "記憶",
+        "12 units": "12 個單元",
+        "after an LSTM": "接在 LSTM 之後",
+        "alone": "單獨使用",
+        "looked at": "被看的字",
+        "the token that looks": "在看的字",
+        "Error after 50 steps": "50 步之後的誤差",
+        "Slope at bias −2.5": "偏差項為 −2.5 時的斜率",
+        "recurrent weight": "循環權重",
+        "bias": "偏差項",
+        "|slope|": "|斜率|",
+        "5 steps": "5 步",
+        "50 steps": "50 步",
+    },
+)
+PAGES = (ENGLISH, CHINESE)
+FONTS = ("DejaVu Sans", "Noto Sans CJK TC", "PingFang TC", "Microsoft JhengHei", "sans-serif")
 TRANSLATED = ("table", "verdict", "summary", "difference")
 """What is generated in the language of the page."""
 
@@ -70,8 +134,6 @@ PIECE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 SLOW = ("train", "probe", "compare")
-CITY = "Taipei"
-SENTENCES = ("leave Taipei on November 2nd", "arrive Taipei on November 2nd")
 UNITS = 12
 BIAS = -2.5
 
@@ -85,17 +147,17 @@ def make_environment() -> dict[str, str]:
 
 
 @cache
-def run_command(language: str, command: str) -> str:
-    """Run one command in runs/lecture and return what it printed; slow commands run only once."""
-    WORK.mkdir(parents=True, exist_ok=True)
-    notes = WORK / "printed.json"
+def run_command(language: str, command: str, work: Path) -> str:
+    """Run one command in a folder and return what it printed; slow commands run only once."""
+    work.mkdir(parents=True, exist_ok=True)
+    notes = work / "printed.json"
     kept: dict[str, str] = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else {}
     if command in kept:
         return kept[command]
     words = [sys.executable, "-c", command] if language == "python" else shlex.split(command)
     print("running", "a snippet" if language == "python" else command, flush=True)
     done = subprocess.run(
-        words, cwd=WORK, env=make_environment(), stdout=subprocess.PIPE, text=True
+        words, cwd=work, env=make_environment(), stdout=subprocess.PIPE, text=True
     )
     if done.returncode:
         raise SystemExit(f"{command}\nended with {done.returncode}")
@@ -107,17 +169,16 @@ def run_command(language: str, command: str) -> str:
     return done.stdout
 
 
-def run_block(language: str, code: str) -> str:
+def run_block(language: str, code: str, work: Path) -> str:
     """Return what a block printed, each of its commands after the other."""
     commands = [code] if language == "python" else re.sub(r"\\\n\s*", "", code).strip().splitlines()
-    return "".join(run_command(language, command) for command in commands)
+    return "".join(run_command(language, command, work) for command in commands)
 
 
-def inspect_run(folder: str, sentence: str) -> dict[str, Any]:
+def inspect_run(page: Page, folder: str, sentence: str) -> dict[str, Any]:
     """Return what `slotfill inspect` sees of a run of the page while it reads a sentence."""
-    results: dict[str, Any] = json.loads(
-        run_command("sh", f"slotfill inspect runs/{folder} {shlex.quote(sentence)} --json")
-    )
+    command = f"slotfill inspect runs/{folder} {shlex.quote(sentence)} --json"
+    results: dict[str, Any] = json.loads(run_command("sh", command, page.work))
     return results
 
 
@@ -183,7 +244,7 @@ def difference_of(output: str, words: systems.Words) -> str:
 # The pages
 
 
-def fill_page(page: Path, words: systems.Words, *, run: bool = True) -> str:
+def fill_page(page: Page, *, run: bool = True) -> str:
     """Return the text of a page with everything between its marks generated again.
 
     Without `run`, only that which comes from docs/systems.json or from an output on the page.
@@ -196,7 +257,7 @@ def fill_page(page: Path, words: systems.Words, *, run: bool = True) -> str:
         if match["language"] in ("sh", "python"):
             last = (match["language"], match["code"])
             if run:
-                run_block(*last)
+                run_block(*last, page.work)
         kind, what = match["kind"], match["what"] or ""
         if kind is None:
             return match[0]
@@ -204,24 +265,26 @@ def fill_page(page: Path, words: systems.Words, *, run: bool = True) -> str:
         if kind == "output":
             if run:
                 lines = [
-                    line.rstrip() for line in run_block(*last).splitlines() if re.search(what, line)
+                    line.rstrip()
+                    for line in run_block(*last, page.work).splitlines()
+                    if re.search(what, line)
                 ]
                 text = "\n```text\n" + "\n".join(lines).strip("\n") + "\n```\n"
             output = text
         elif kind == "table":
-            text = "\n\n" + table(what, words) + "\n\n"
+            text = "\n\n" + table(what, page.words) + "\n\n"
         elif kind == "verdict":
-            text = verdict(what, words)
+            text = verdict(what, page.words)
         elif kind == "summary":
             names, _, base = what.partition(" against ")
-            text = systems.summarize(lab(), expand(names), words, base or None)
+            text = systems.summarize(lab(), expand(names), page.words, base or None)
         elif kind == "difference":
-            text = difference_of(output, words)
+            text = difference_of(output, page.words)
         elif run:
             text = "\n" + describe_environment() + "\n"
         return f"{match[0].partition('-->')[0]}-->{text}<!-- end -->"
 
-    return PIECE.sub(piece, page.read_text(encoding="utf-8"))
+    return PIECE.sub(piece, page.path.read_text(encoding="utf-8"))
 
 
 @cache
@@ -235,41 +298,51 @@ def describe_environment() -> str:
     )
 
 
-def list_shared_parts(page: Path) -> list[list[str]]:
-    """Return the commands, outputs, tables and pictures that both pages must share, in order."""
-    names = ("language", "code", "kind", "what", "text", "picture")
-    matches = PIECE.finditer(page.read_text(encoding="utf-8"))
-    return [
-        [match[name] or "" for name in names if name != "text" or match["kind"] not in TRANSLATED]
-        for match in matches
-    ]
+def list_shared_parts(page: Path) -> list[str]:
+    """Return the commands, results and pictures that both pages must share, in order.
+
+    The words in code, the data and the options of commands may differ.
+    """
+    parts = []
+    for match in PIECE.finditer(page.read_text(encoding="utf-8")):
+        code = match["code"] or ""
+        if match["language"] == "python":
+            code = re.sub(r'"[^"\n]*"', "...", code)
+        elif match["language"]:
+            code = " ".join(re.findall(r"^slotfill (\w+)", code, re.MULTILINE))
+        what = "" if match["kind"] == "output" else match["what"]
+        picture = Path(match["picture"]).stem if match["picture"] else ""
+        parts.append(
+            " ".join(filter(None, (match["language"], code, match["kind"], what, picture)))
+        )
+    return parts
 
 
 def difference() -> str:
     """Return the first thing in which the two pages differ, or nothing."""
-    one, other = (list_shared_parts(page) for page in PAGES)
-    for here, there in zip_longest(one, other, fillvalue=["(nothing)"]):
+    one, other = (list_shared_parts(page.path) for page in PAGES)
+    for here, there in zip_longest(one, other, fillvalue="(nothing)"):
         if here != there:
-            return (
-                f"{' '.join(filter(None, here))}\n\nis, in the other"
-                f" page,\n\n{' '.join(filter(None, there))}"
-            )
+            return f"{here}\n\nis, in the other page,\n\n{there}"
     return ""
 
 
 # The pictures
 
 
-def draw() -> None:
-    """Draw all pictures into docs/lecture."""
-    PICTURES.mkdir(exist_ok=True)
-    shutil.copyfile(WORK / "memory.svg", PICTURES / "memory.svg")
-    for name, figure in (
-        ("surface", plot_surface()),
-        ("gates", plot_gates()),
-        ("attention", plot_attention()),
-    ):
-        (PICTURES / f"{name}.png").write_bytes(figures.render(figure, ".png"))
+def draw(page: Page) -> None:
+    """Draw the pictures of a page."""
+    page.pictures.mkdir(exist_ok=True)
+    if (page.work / "memory.svg").exists():
+        shutil.copyfile(page.work / "memory.svg", ENGLISH.pictures / "memory.svg")
+    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": FONTS}):
+        for name, plot in (
+            ("surface", plot_surface),
+            ("gates", plot_gates),
+            ("attention", plot_attention),
+        ):
+            picture = figures.render(plot(page), page.suffix)
+            (page.pictures / f"{name}{page.suffix}").write_bytes(picture)
 
 
 def heat_map(axes: Any, values: Any, tokens: list[str], *, low: float, high: float) -> Any:
@@ -282,15 +355,15 @@ def heat_map(axes: Any, values: Any, tokens: list[str], *, low: float, high: flo
     return picture
 
 
-def plot_gates() -> Any:
+def plot_gates(page: Page) -> Any:
     """Return gates and memory of the units that differ most between the sentences."""
     names = ("input", "forget", "output", "memory")
-    seen = [inspect_run("lstm", sentence) for sentence in SENTENCES]
+    seen = [inspect_run(page, "lstm", sentence) for sentence in page.sentences]
     arrays = [
         {p["name"]: np.array(p["values"]) for p in results["panels"] if p["direction"] == "forward"}
         for results in seen
     ]
-    position = seen[0]["tokens"].index(CITY)
+    position = seen[0]["tokens"].index(page.city)
     apart = arrays[0]["memory"][position] - arrays[1]["memory"][position]
     units = np.argsort(-np.abs(apart), kind="stable")[:UNITS]
     units = units[np.argsort(-apart[units], kind="stable")]
@@ -306,35 +379,35 @@ def plot_gates() -> Any:
                 picture = heat_map(axes, values[name][:, units], tokens, low=low, high=top)
                 axes.set_xticks([])
                 if row == 0:
-                    axes.set_title(name if name == "memory" else f"{name} gate")
+                    axes.set_title(page.say(name if name == "memory" else f"{name} gate"))
                 else:
-                    axes.set_xlabel(f"{UNITS} units")
+                    axes.set_xlabel(page.say(f"{UNITS} units"))
                     figure.colorbar(
                         picture, ax=grid[:, column], orientation="horizontal", shrink=0.8
                     )
     return figure
 
 
-def plot_attention() -> Any:
+def plot_attention(page: Page) -> Any:
     """Return where each token looks, with attention after an LSTM and with attention alone."""
     with matplotlib.rc_context(figures.STYLE):
         figure = Figure(figsize=(16, 7), layout="constrained", facecolor="white")
         grid = figure.subplots(1, 2)
         titles = {"attention": "after an LSTM", "attention-alone": "alone"}
         for axes, (folder, title) in zip(grid, titles.items(), strict=True):
-            results = inspect_run(folder, SENTENCES[0])
+            results = inspect_run(page, folder, page.sentences[0])
             (weights,) = (
                 panel["values"] for panel in results["panels"] if panel["name"] == "weights"
             )
             picture = heat_map(axes, weights, results["tokens"], low=0, high=1)
             axes.set_xticks(range(len(results["tokens"])), results["tokens"])
-            axes.set(title=title, xlabel="looked at")
-        grid[0].set_ylabel("the token that looks")
+            axes.set(title=page.say(title), xlabel=page.say("looked at"))
+        grid[0].set_ylabel(page.say("the token that looks"))
         figure.colorbar(picture, ax=grid, shrink=0.8)
     return figure
 
 
-def plot_surface() -> Any:
+def plot_surface(page: Page) -> Any:
     """Return the error of a one-unit network after 50 steps, and its slope along one line."""
 
     def errors(
@@ -354,20 +427,22 @@ def plot_surface() -> Any:
     weights, biases = torch.linspace(0, 8, 161), torch.linspace(-4, 0, 161)
     grid = torch.cartesian_prod(biases, weights)
     surface = errors(grid[:, 1], grid[:, 0], 50)[0].view(161, 161)
-    figure, (left, right) = figures.panels("Error after 50 steps", f"Slope at bias −{-BIAS:g}")
+    figure, (left, right) = figures.panels(
+        page.say("Error after 50 steps"), page.say(f"Slope at bias −{-BIAS:g}")
+    )
     with matplotlib.rc_context(figures.STYLE):
         picture = left.imshow(
             surface, cmap="viridis", extent=(0, 8, -4, 0), origin="lower", aspect="auto"
         )
         left.grid(False)
         left.axhline(BIAS, color="white", linestyle=":", linewidth=2)
-        left.set(xlabel="recurrent weight", ylabel="bias")
+        left.set(xlabel=page.say("recurrent weight"), ylabel=page.say("bias"))
         figure.colorbar(picture, ax=left, location="bottom", shrink=0.8)
         line = torch.linspace(0, 8, 1601)
         for steps, colour, style in ((5, figures.COLORS[0], "--"), (50, figures.COLORS[1], "-")):
             slope = errors(line, torch.full_like(line, BIAS), steps)[1]
-            right.plot(line, slope, color=colour, linestyle=style, label=f"{steps} steps")
-        right.set(yscale="log", xlabel="recurrent weight", ylabel="|slope|")
+            right.plot(line, slope, color=colour, linestyle=style, label=page.say(f"{steps} steps"))
+        right.set(yscale="log", xlabel=page.say("recurrent weight"), ylabel=page.say("|slope|"))
         right.legend()
     return figure
 
@@ -382,25 +457,21 @@ def main() -> int:
     parser.add_argument(
         "--tables", action="store_true", help="run nothing; only what docs/systems.json says"
     )
+    parser.add_argument("--only", choices=[page.path.name for page in PAGES], help="only this page")
     args = parser.parse_args()
-    if args.tables:
-        for page, words in PAGES.items():
-            text = fill_page(page, words, run=False)
-            page.write_text(text, encoding="utf-8", newline="\n")
-    elif not args.check:
-        fresh = args.fresh or not WORK.exists()
-        if args.fresh and WORK.exists():
-            shutil.rmtree(WORK)
-        texts = {page: fill_page(page, words) for page, words in PAGES.items()}
-        draw()
-        for page, text in texts.items():
-            page.write_text(text, encoding="utf-8", newline="\n")
-            if fresh:  # Otherwise the output of slow commands is older.
-                name, command = (
-                    str(page.relative_to(ROOT)),
-                    "python scripts/make_lecture.py --fresh",
-                )
-                record(name, command, *DEPENDS)
+    for page in () if args.check else PAGES:
+        if args.only not in (None, page.path.name):
+            continue
+        if args.fresh and page.work.exists():
+            shutil.rmtree(page.work)
+        fresh = not page.work.exists()
+        text = fill_page(page, run=not args.tables)
+        if not args.tables:
+            draw(page)
+        page.path.write_text(text, encoding="utf-8", newline="\n")
+        if fresh and not args.tables:  # Otherwise the output of slow commands is older.
+            command = "python scripts/make_lecture.py --fresh"
+            record(str(page.path.relative_to(ROOT)), command, *DEPENDS, page.corpus)
     if difference_text := difference():
         print(
             f"docs/lecture.md and docs/lecture.zh-TW.md differ: {difference_text}", file=sys.stderr
