@@ -54,6 +54,7 @@ class SectionTimer:
             (trainer.optimizer, "step", "optimizer"),
             (trainer.ema, "update_parameters", "EMA"),
             (trainer, "evaluate", "validation"),
+            (trainer, "compute_valid_loss", "validation"),
         ]
         for member in trainer.model.members:
             for kind, parts in (("embedding", member.embeddings), ("encoder", member.encoders)):

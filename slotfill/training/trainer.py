@@ -293,7 +293,7 @@ class Trainer:
             weights = [*self.weights, *(table.weight for table in self.tables)]
             self._check_finite(problem, total_loss, loss, *weights)
             metrics = self.evaluate(self.model, self.vocab, self.valid)
-            valid_loss = self._compute_valid_loss()
+            valid_loss = self.compute_valid_loss()
             seconds = time.perf_counter() - start
             row = EpochMetrics(
                 epoch=epoch,
@@ -311,7 +311,7 @@ class Trainer:
         report(self._progress(epoch, done, row.loss, row.tokens_per_second, seconds / done))
         return row
 
-    def _compute_valid_loss(self) -> float | None:
+    def compute_valid_loss(self) -> float | None:
         """Return the mean loss of the validation sentences with known labels; None without any."""
         if isinstance(self.model, Generator):
             return None

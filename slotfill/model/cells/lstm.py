@@ -13,9 +13,9 @@ it is applied before the product, (r * h_{t-1}) U_g. A gate that is disabled is 
 recurrence, the previous i, f and o are concatenated, multiplied by one more matrix and added to the
 pre-activations of i, f and o. The activations a and b are tanh by default.
 
-The default is the LSTM that Olah draws. Ng calls i the update gate Γu, and h_t a<t>; his a = Γo * c
-is `output_activation: linear`, his peepholes are `peepholes: previous`, and his relevance gate is
-`relevance_gate: before`.
+The default is the LSTM that Olah draws. Ng calls i the update gate Γu and h the activation a; his
+a = Γo * c is `output_activation: linear`, his peepholes are `peepholes: previous`, and his
+relevance gate is `relevance_gate: before`.
 
 Source: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; forget gate: Gers, Schmidhuber &
 Cummins 2000; peepholes: Gers & Schmidhuber 2000; variants: Greff et al. 2015, "LSTM: A Search Space
