@@ -179,10 +179,13 @@ def test_initial_weights(name):
 
 
 @pytest.mark.parametrize("bias", [1.0, -2.5])
-def test_forget_bias(bias):
-    cell = CELLS.build({"name": "lstm", "forget_bias": bias}, 3, 4, 2)
-    blocks = dict(zip(cell.gates, cell.bias.split(4, dim=-1), strict=True))
-    assert (blocks.pop("forget") == bias).all()
+@pytest.mark.parametrize("name", ["lstm", "minlstm", "mingru", "qrnn", "sru"])
+def test_bias_of_the_gate_that_forgets(name, bias):
+    gate, option = ("update", "gate_bias") if name == "mingru" else ("forget", "forget_bias")
+    cell = CELLS.build({"name": name, option: bias}, 3, 4, 2)
+    # The candidate of SRU comes last, and has no bias.
+    blocks = dict(zip(cell.gates, cell.bias.split(4, dim=-1), strict=name != "sru"))
+    assert (blocks.pop(gate) == bias).all()
     assert all((block == 0).all() for block in blocks.values())
 
 

@@ -21,6 +21,7 @@ from slotfill.model.linear_recurrence import LinearCell
 class MinGRU(LinearCell):
     """Interpolate between the old state and a candidate by a gate that sees the input only.
 
+    gate_bias: initial bias of the gate; below 0 the cell remembers more than it writes.
     candidate: `linear`, or `positive`, so that no state is negative.
     """
 
@@ -33,10 +34,12 @@ class MinGRU(LinearCell):
         hidden_size: int,
         directions: int = 1,
         *,
+        gate_bias: float = 0.0,
         candidate: Literal["linear", "positive"] = "linear",
     ) -> None:
         super().__init__(input_size, hidden_size, directions, num_recurrent_gates=0)
         self.candidate = candidate
+        self.bias.detach()[:, :, :hidden_size] = gate_bias
 
     def coefficients(self, projected: Tensor) -> tuple[Tensor, Tensor]:
         z, n = projected.split(self.hidden_size, dim=-1)

@@ -23,6 +23,7 @@ TINY = 1e-30
 class MinLSTM(LinearCell):
     """Update a memory, which is the output, by two gates that see the input only.
 
+    forget_bias: initial bias of the forget gate; above 0 the cell remembers more than it writes.
     candidate: `linear`, or `positive`, so that no state is negative.
     """
 
@@ -34,10 +35,12 @@ class MinLSTM(LinearCell):
         hidden_size: int,
         directions: int = 1,
         *,
+        forget_bias: float = 0.0,
         candidate: Literal["linear", "positive"] = "linear",
     ) -> None:
         super().__init__(input_size, hidden_size, directions, num_recurrent_gates=0)
         self.candidate = candidate
+        self.bias.detach()[:, :, hidden_size : 2 * hidden_size] = forget_bias
 
     def coefficients(self, projected: Tensor) -> tuple[Tensor, Tensor]:
         """Return f / (f + i) and i / (f + i) * g; the gates are recorded as these shares."""

@@ -23,6 +23,7 @@ class QRNN(LinearCell):
     """Pool candidates by gates; candidates and gates see a window of the last tokens.
 
     window: number of tokens that candidates and gates see, up to the current one.
+    forget_bias: initial bias of the forget gate; above 0 the cell remembers more than it writes.
     pooling: gates of the recurrence, by initials: forget; forget and output; or with an input gate.
     """
 
@@ -36,6 +37,7 @@ class QRNN(LinearCell):
         directions: int = 1,
         *,
         window: Depth = 2,
+        forget_bias: float = 0.0,
         pooling: Literal["f", "fo", "ifo"] = "fo",
     ) -> None:
         if pooling == "f":
@@ -43,6 +45,7 @@ class QRNN(LinearCell):
         elif pooling == "ifo":
             self.gates = ("forget", "candidate", "output", "input")
         super().__init__(input_size, hidden_size, directions, num_recurrent_gates=0)
+        self.bias.detach()[:, :, :hidden_size] = forget_bias
         self.size = len(self.gates) * hidden_size
         self.window = window
         if window > 1:

@@ -26,6 +26,7 @@ class SRU(LinearCell):
     """Average candidates in a memory, and interpolate between the memory and the input.
 
     peepholes: the gates see c_{t-1}.
+    forget_bias: initial bias of the forget gate; above 0 the cell remembers more than it writes.
     highway_bias: initial bias of the reset gate; below 0 the output is nearer to the input.
     """
 
@@ -42,12 +43,14 @@ class SRU(LinearCell):
         directions: int = 1,
         *,
         peepholes: bool = True,
+        forget_bias: float = 0.0,
         highway_bias: float = 0.0,
     ) -> None:
         super().__init__(input_size, hidden_size, directions, num_recurrent_gates=0)
         self.input_scale = math.sqrt(1 + 2 * math.exp(highway_bias))
         # Of the gates only: the candidate has none.
         self.bias = nn.Parameter(torch.zeros(directions, 1, 2 * hidden_size))
+        self.bias.detach()[:, :, :hidden_size] = forget_bias
         self.bias.detach()[:, :, hidden_size:] = highway_bias
         self.peepholes = peepholes
         if peepholes:
