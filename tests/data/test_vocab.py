@@ -21,6 +21,7 @@ from slotfill.data.indexers import (
 )
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.tokenizers import Tokenizer
+from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_described_slots, check_slot_names
 from slotfill.errors import ConfigError
 
@@ -60,6 +61,26 @@ def test_slot_names_may_contain_dashes():
         [Sentence.from_tokens(["x"], [Slot("fromloc.city-name", 0, 1)])], "bioes"
     )
     assert vocab.slot_names == ["fromloc.city-name"]
+    again = Vocab.from_sentences(
+        [Sentence.from_tokens(["x"], [Slot("from-city", 0, 1)])], "iob2", descriptions={"day": ""}
+    )
+    assert again.tags == ["O", "B-day", "B-from-city"]
+
+
+def test_a_vocabulary_of_nothing_and_one_of_tokens_and_tags_alone():
+    assert Vocab.from_sentences([], "iob2").tags == ["O"]
+    vocab = Vocab({"a": 2, "b": 1}, ["O"], "iob2")
+    assert vocab.num_labelled_tokens == 3 and vocab.is_restored is False
+    assert (vocab.slot_descriptions, vocab.unlabelled_slots) == ({}, frozenset())
+    assert isinstance(vocab.values, KnownValues) and not vocab.values
+
+
+def test_the_tokenizer_is_saved():
+    tokenizer = Tokenizer("whitespace", "none")
+    vocab = Vocab.from_sentences(SENTENCES, "iob2", tokenizer=tokenizer)
+    assert vocab.tokenizer is tokenizer
+    again = Vocab.from_json(json.dumps(vocab.to_json()).encode())
+    assert again.tokenizer.to_json() == tokenizer.to_json() != Tokenizer().to_json()
 
 
 def test_vocabulary_is_independent_of_sentence_order():
@@ -284,7 +305,7 @@ def test_indexers_have_their_files_by_path_or_by_number():
     ("change", "message"),
     [
         ({"scheme": "iob3"}, "scheme 'iob3' is unknown"),
-        ({"tags": []}, "tags must be a list of different tags"),
+        ({"tags": []}, "^tags must be a list of different tags"),
         ({"tags": ["O", "O"]}, "tags must be a list of different tags"),
         ({"tags": ["O", "S-x"]}, "tag 'S-x' is not of scheme iob2"),
         ({"tokens": {"\ud800": 1}}, "surrogates not allowed"),
@@ -313,6 +334,10 @@ def test_slots_of_a_config_are_those_of_training():
     )
     assert "did you mean 'city'?" in error.value.errors[0].message
     assert all(each.message.endswith("; label some") for each in error.value.errors)
+    with pytest.raises(ConfigError) as error:
+        check_slot_names("data.values", ["x"], {"city"})
+    message = "no training sentence has this slot (allowed: city)"
+    assert error.value.errors[0].message == message
     check_described_slots(["seat"], {"city"}, uses_names=True)
     check_described_slots(["city"], {"city"}, uses_names=False)
     with pytest.raises(ConfigError) as error:
