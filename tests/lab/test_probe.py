@@ -255,9 +255,9 @@ def test_cells_are_parsed_as_yaml():
 
 
 def test_tables(cli):
-    result = cli("probe", "--cells", "elman,gru", *FAST)
+    result = cli("probe", "--cells", "elman,{name: gru, reset: none}", *FAST)
     assert result.code == 0
-    assert "elman" in result.out and "gru" in result.out
+    assert "elman" in result.out and "gru reset=none" in result.out
     assert "1 back" in result.out and "3, x 4" in result.out and "3, trained" in result.out
     assert max(map(len, result.out.splitlines())) <= 80
     assert result.err.startswith("elman, seed 1 (")

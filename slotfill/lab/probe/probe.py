@@ -279,10 +279,9 @@ def tables(results: Mapping[str, ProbeResult]) -> list[tuple[str, list[list[str]
     accuracy_table = [["verb", *(f"{distance} back" for distance in distances)]]
     gradient_table = [["k", *rows]]
     for label, result in results.items():
-        heading = label.replace(" ", "\n", 1)
-        accuracy_table.append([heading, *map(_mean_std, result.accuracy.values())])
+        accuracy_table.append([label, *map(_mean_std, result.accuracy.values())])
         values = [result.relative_gradient_at(*row) for row in rows.values()]
-        gradient_table.append([heading, *(f"{value:.0e}" for value in values)])
+        gradient_table.append([label, *(f"{value:.0e}" for value in values)])
     return [
         ("Accuracy in %, 50 by chance", accuracy_table),
         ("Relative gradient k tokens back, untrained", gradient_table),
