@@ -127,15 +127,15 @@ def test_step_by_step_states_are_those_of_the_complete_sentence(part, mean_laten
 def test_the_recurrent_one_equals_the_equations_in_numpy():
     model = build({**small("generator", "recurrent"), "cell": "elman"})
     weights = {name: tensor.detach().numpy() for name, tensor in model.named_parameters()}
-    vectors = weights["vectors"]
+    vectors, u = weights["vectors"], weights["recurrence.cell.recurrent_weight"][0]
     symbols, lengths = encode(model, SENTENCES)
     actual = model.terms(symbols, lengths).log_likelihood.detach().numpy()
     for row, length, value in zip(symbols.numpy(), lengths.numpy(), actual, strict=True):
-        h, previous, expected = np.zeros(5), 1, 0.0
+        h, previous, expected = np.zeros(len(u)), 1, 0.0
         for symbol in row[:length]:
             x = vectors[previous] @ weights["recurrence.cell.input_weight"][0]
             x = x + weights["recurrence.cell.bias"][0, 0]
-            h = np.tanh(x + h @ weights["recurrence.cell.recurrent_weight"][0])
+            h = np.tanh(x + h @ u)
             state = weights["projection.weight"] @ h + weights["projection.bias"]
             logits = vectors @ state + weights["bias"]
             expected += logits[symbol] - np.log(np.exp(logits).sum())
