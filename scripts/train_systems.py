@@ -58,12 +58,12 @@ CORPORA = {
     "mit_restaurant": ROOT.parent / "shared" / "data" / "mit_restaurant",
 }
 FIRST = "lstm"
-SENTENCES, EPOCHS, WORD_SIZE, LSTM_SIZE = 1000, 16, 64, 64
+SENTENCES, EPOCHS, BATCH_SIZE, WORD_SIZE, LSTM_SIZE = 1000, 16, 16, 64, 64
 BUDGET = [
-    *(f"data.limit={SENTENCES}", f"train.epochs={EPOCHS}", "train.batch_size=32"),
+    *(f"data.limit={SENTENCES}", f"train.epochs={EPOCHS}", f"train.batch_size={BATCH_SIZE}"),
     f"embedding={{name: word, size: {WORD_SIZE}}}",
 ]
-RATES = (0.001, 0.003, 0.01)
+RATES = (0.003, 0.006, 0.012)
 SEEDS = (1, 2, 3, 4, 5)
 ROLES = ("origin", "destination")
 NEIGHBOURS = 8
@@ -292,7 +292,7 @@ def describe_budget() -> str:
     rates = ", ".join(map(str, RATES))
     return (
         f"All learn from the same {SENTENCES:,} sentences of a corpus for {EPOCHS} epochs in"
-        f" batches of 32, with word vectors of size {WORD_SIZE} and dropout 0.3 before the encoder"
+        f" batches of {BATCH_SIZE}, with word vectors of size {WORD_SIZE} and dropout 0.3 before the encoder"
         " and the tagger. Behind the word vectors all have as many parameters as the LSTM with"
         f" {LSTM_SIZE} units per direction: the hidden size of each is chosen for that, and other"
         " options have their defaults. Each has the same search: the learning rates"
