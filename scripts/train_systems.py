@@ -294,8 +294,8 @@ def describe_budget() -> str:
         f"All learn from the same {SENTENCES:,} sentences of a corpus for {EPOCHS} epochs in"
         f" batches of {BATCH_SIZE}, with word vectors of size {WORD_SIZE} and dropout 0.3 before"
         " the encoder and the tagger. Behind the word vectors all have as many parameters as the"
-        f" LSTM with {LSTM_SIZE} units per direction: the hidden size of each is chosen for that, and other"
-        " options have their defaults. Each has the same search: the learning rates"
+        f" LSTM with {LSTM_SIZE} units per direction: the hidden size of each is chosen for that,"
+        " and other options have their defaults. Each has the same search: the learning rates"
         f" {rates} with seed {SEEDS[0]}, of which the one with the best F1 on valid is kept, also"
         " for the other seeds."
     )
