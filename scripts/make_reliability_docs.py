@@ -124,9 +124,10 @@ def mutation() -> str:
     for name, counts in results["modules"].items():
         tested = counts["mutants"] - counts["untested"]
         share = f"{100 * counts['killed'] / max(1, tested):.1f} %"
-        rows.append([f"`{name}`", f"{tested:,}", f"{counts['killed']:,}", share])
+        numbers = [counts["mutants"], tested, counts["killed"]]
+        rows.append([f"`{name}`", *(f"{number:,}" for number in numbers), share])
         reasons += [f"- `{name}`: {reason}" for reason in counts["equivalent"]]
-    parts = [table(["module", "mutants", "killed", "share"], rows)]
+    parts = [table(["module", "mutants", "tested", "killed", "share"], rows)]
     if reasons:
         parts += ["Survivors that compute the same:", "\n".join(reasons)]
     return "\n\n".join([*parts, f"mutmut {results['mutmut']}. {describe_machine(results)}"])

@@ -195,7 +195,7 @@ def test_the_interval_of_unequal_sentences_is_the_bootstrap():
     np.testing.assert_allclose(compute_interval(counts), bootstrap(counts))
     several = np.stack([counts, counts[::-1] * [1, 2, 1]], axis=1)
     np.testing.assert_allclose(compute_interval(several), bootstrap(several))
-    np.testing.assert_allclose(compute_interval(counts, 30), bootstrap(counts, 30))
+    np.testing.assert_allclose(compute_interval(counts, 70), bootstrap(counts, 70))
 
 
 @pytest.mark.parametrize(("correct", "count"), [(0, 4), (4, 4), (2, 3), (1, 1)])
