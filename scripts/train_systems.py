@@ -63,7 +63,7 @@ BUDGET = [
     *(f"data.limit={SENTENCES}", f"train.epochs={EPOCHS}", f"train.batch_size={BATCH_SIZE}"),
     f"embedding={{name: word, size: {WORD_SIZE}}}",
 ]
-RATES = (0.003, 0.006, 0.012)
+RATES = (0.004, 0.01, 0.025)
 SEEDS = (1, 2, 3, 4, 5)
 ROLES = ("origin", "destination")
 NEIGHBOURS = 8
@@ -170,8 +170,9 @@ class Runs:
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
         for corpus, path in CORPORA.items():
             link = self.folder / "data" / corpus
-            link.unlink(missing_ok=True)
-            link.symlink_to(path)
+            if not link.exists():  # Or its checkout is gone.
+                link.unlink(missing_ok=True)
+                link.symlink_to(path)
         self.sizes = Sizes(folder / "sizes.json")
 
     def job(self, system: str, corpus: str, rate: float, seed: int) -> Job:
