@@ -251,7 +251,7 @@ GERMAN = ["zeige", "mir", "die", "Flüge", "von", "Hamburg", "nach", "Wien", "am
 
 @pytest.mark.parametrize(
     ("words", "count", "is_added"),
-    [(ENGLISH, 1, True), (ENGLISH, 1999, True), (ENGLISH, 2000, False), (GERMAN, 1, False)],
+    [(ENGLISH, 1, True), (ENGLISH, 2999, True), (ENGLISH, 3000, False), (GERMAN, 1, False)],
 )
 def test_default_adds_the_builtin_table_to_few_english_words(words, count, is_added):
     vocab = Vocab(dict.fromkeys(words, count), ["O"], "iob2")
