@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+before = [*sys.path]
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 fuzz = import_module("fuzz")
-del sys.path[0]  # Other tests would find its modules.
+sys.path[:] = before  # Other tests would find its modules, and those that it imports.
 
 INPUTS = sorted(Path(__file__).with_name("fuzz").glob("*/*"))
 

@@ -139,10 +139,11 @@ def test_check_counts_sentences_and_slots(desk, cli):
         "tiny.yaml: test: 8 sentences",
         "tiny.yaml: pairs: 4 sentences",
     ]
-    assert lines[4].startswith("tiny.yaml: warning: valid: 20 slots are too few to select an epoch")
-    assert all(line.startswith("tiny.yaml: warning: ") for line in lines[4:-1])
+    assert lines[4].startswith("tiny.yaml: network: ")
+    assert lines[5].startswith("tiny.yaml: warning: valid: 20 slots are too few to select an epoch")
+    assert all(line.startswith("tiny.yaml: warning: ") for line in lines[5:-1])
     assert "sentences are also in train, the first at " in lines[-2]
-    assert lines[-1] == f"tiny.yaml: {len(lines[4:-1])} warnings"
+    assert lines[-1] == f"tiny.yaml: {len(lines[5:-1])} warnings"
 
 
 def test_check_does_not_call_a_valid_without_slots_ok(desk, cli):

@@ -45,6 +45,15 @@ def unique_tokens(batch):
     return {token for tokens in batch for token in tokens}
 
 
+def path_score(scores, row, path):
+    """Return the score of the tags `path` of a sentence, of which the best tags have the most."""
+    total = scores.emissions[row, range(len(path)), path].sum()
+    if (pairs := scores.transitions) is not None:
+        total += pairs.start[path[0]] + pairs.matrix[path[:-1], path[1:]].sum()
+        total += pairs.end[path[-1]]
+    return float(total)
+
+
 def operators(models: dict[str, bytes]) -> list[str]:
     return [node.op_type for node in onnx.load_from_string(models["model.onnx"]).graph.node]
 
@@ -86,7 +95,12 @@ def test_exported_model_matches_torch(parts):
         lengths = torch_batch.lengths
         for row, one, length in zip(actual.emissions, expected.emissions, lengths, strict=True):
             np.testing.assert_allclose(row[:length], one[:length], atol=1e-4, rtol=1e-4)
-        assert actual.best_tags(lengths) == expected.best_tags(lengths)
+        # Tags of the same score, as tokens without any difference have, can change places.
+        paths = zip(actual.best_tags(lengths), expected.best_tags(lengths), strict=True)
+        for row, (path, best) in enumerate(paths):
+            assert path == best or path_score(expected, row, path) == pytest.approx(
+                path_score(expected, row, best), abs=1e-4
+            )
         logits, wanted = actual.intent_logits, expected.intent_logits
         assert (logits is None) == (wanted is None) == (model.intent is None)
         if logits is not None:
@@ -128,7 +142,7 @@ def test_a_network_without_vectors_of_words_is_not_exported():
 @pytest.mark.parametrize("kind", ["embedding", "cell", "encoder", "tagger"])
 def test_unsupported_networks_are_reported(kind):
     unsupported = {name for name in REGISTRIES[kind].names() if REGISTRIES[kind].part(name).export}
-    assert unsupported == {"tagger": {"aligned", "focus"}, "embedding": {"transformer"}}.get(
+    assert unsupported == {"tagger": {"aligned", "focus", "show_attend_tell"}, "embedding": {"transformer"}}.get(
         kind, set()
     )
 

@@ -266,10 +266,11 @@ def test_a_precision_that_cannot_be_reached_is_one_line(run, cli):
 
     before = (run / "calibration.json").read_bytes()
     Path("corpus").mkdir()
-    for split in ("train", "valid"):
-        Path(f"corpus/{split}.brackets").write_text("[hello](origin) [Oslo](origin)\n" * 30)
+    for split, name in (("train", "origin"), ("valid", "destination")):
+        text = f"[hello]({name}) [Oslo]({name})\n" * 30 + "[there](destination)\n"
+        Path(f"corpus/{split}.brackets").write_text(text)
     assert thresholds.find_threshold(np.array([0.9]), np.array([False]), 0.5) is None
-    cli("train", "data.path=corpus", "train.epochs=1", "--out", "bad", "train.learning_rate=1e-9")
+    cli("train", "data.path=corpus", "train.epochs=3", "--out", "bad")
     result = cli("threshold", "bad", "--precision", "1")
     assert (result.code, result.out) == (1, "")
     assert result.err.startswith("slotfill: no threshold reaches a precision of 1 on valid (")
