@@ -142,9 +142,10 @@ def test_a_network_without_vectors_of_words_is_not_exported():
 @pytest.mark.parametrize("kind", ["embedding", "cell", "encoder", "tagger"])
 def test_unsupported_networks_are_reported(kind):
     unsupported = {name for name in REGISTRIES[kind].names() if REGISTRIES[kind].part(name).export}
-    assert unsupported == {"tagger": {"aligned", "focus", "show_attend_tell"}, "embedding": {"transformer"}}.get(
-        kind, set()
-    )
+    assert unsupported == {
+        "tagger": {"aligned", "focus", "show_attend_tell"},
+        "embedding": {"transformer"},
+    }.get(kind, set())
 
 
 @pytest.mark.parametrize("scheme", ["iob1", "bioes"])
