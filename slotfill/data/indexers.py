@@ -179,6 +179,12 @@ def _compute_shares(counts: Counter[str]) -> dict[str, float]:
     return {how: counts[how] / total for how in ("exact", "lowercase", "composed", "unknown")}
 
 
+def fold_case(token: str) -> str:
+    """Return `token` in lower case and without accents."""
+    letters = unicodedata.normalize("NFD", token.lower())
+    return "".join(x for x in letters if unicodedata.category(x) != "Mn") or token
+
+
 class PieceIndexer:
     """Tokens to the ids of their word pieces; 0 is padding, 1 is a part without pieces.
 
@@ -202,8 +208,7 @@ class PieceIndexer:
     def piece_ids(self, token: str) -> list[int]:
         """Return the ids of the pieces of `token`."""
         if self.lowercase:
-            letters = unicodedata.normalize("NFD", token.lower())
-            token = "".join(x for x in letters if unicodedata.category(x) != "Mn") or token
+            token = fold_case(token)
         return [piece for part in _WORD_PART.findall(token) for piece in self._split(part)]
 
     def _split(self, part: str) -> list[int]:

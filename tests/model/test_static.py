@@ -208,6 +208,36 @@ def test_script_reads_unigram_pieces_and_text_files(make_table, tmp_path):
     assert make_indexer(table).piece_ids("Goes Bus") == [1, 3]
 
 
+def test_script_merges_words_that_differ_in_case_or_accents(make_table, tmp_path):
+    lines = ["the 1 0 2", "Zürich 0 1 1", "The 9 9 9", "zurich 5 5 5", "go 3 0 1"]
+    source = tmp_path / "glove.txt"
+    source.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table = make_table(source, tmp_path / "a.npz", "--size", "3", "--lowercase")
+    assert table.pieces == ["[UNK]", "the", "zurich", "go"]
+    for form in ("Zürich", "ZURICH", "zürich"):
+        assert make_indexer(table).piece_ids(form) == [3]
+    # The vectors are those of the first forms.
+    source.write_text("the 1 0 2\nzurich 0 1 1\ngo 3 0 1\n", encoding="utf-8")
+    expected = make_table(source, tmp_path / "b.npz", "--size", "3", "--lowercase")
+    np.testing.assert_array_equal(table.vectors, expected.vectors)
+
+
+def test_script_cuts_the_pieces_of_an_encoder_before_it_computes_layers(tmp_path):
+    vocab = {name: index for index, name in enumerate(["[PAD]", "[UNK]", "go", "##es", "bus"])}
+    write_encoder(tmp_path / "encoder", vocab, unk_token="[UNK]")
+    script = runpy.run_path(str(SCRIPT))
+    read_encoder = script["read_encoder"]
+    computed = []
+
+    def compute_states(folder: Path, ids: list[int]) -> np.ndarray:
+        computed.extend(ids)
+        return np.zeros((len(ids), 2))
+
+    read_encoder.__globals__["compute_states"] = compute_states
+    pieces, _, _ = read_encoder(tmp_path / "encoder", 2, layers=True)
+    assert (pieces, computed) == (["[UNK]", "go", "##es"], [1, 2, 3])
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -218,9 +248,13 @@ def test_script_reads_unigram_pieces_and_text_files(make_table, tmp_path):
         (["glove.txt", "--words", "-1"], 2, "argument --words: -1 is less than 1"),
         (["glove.txt", "--words", "x"], 2, "argument --words: invalid positive value: 'x'"),
         (["glove.txt", "--out", "no/a.npz"], 2, "--out no/a.npz: there is no folder no"),
+        (["glove.txt", "--out", "a.txt"], 2, "--out a.txt: must end in .npz"),
+        (["glove.txt", "--out", "old.npz"], 2, "old.npz: exists, and nothing is overwritten"),
+        (["weights", "--lowercase"], 2, "--lowercase: weights is a folder, whose tokenizer.json"),
         (["equal.txt", "--size", "2"], 3, "equal.txt: its vectors are all equal, or not finite"),
         (["empty.txt"], 3, "empty.txt: empty"),
-        (["empty"], 3, "empty/tokenizer.json: cannot be read: No such file"),
+        (["empty"], 2, "empty: has no tokenizer.json and no model.safetensors; must be a folder"),
+        (["half"], 2, "half: has no model.safetensors; must be a folder with tokenizer.json and"),
         (["cut"], 3, "cut/tokenizer.json: damaged, or not the tokenizer.json of"),
         (["weights"], 3, "weights/model.safetensors: damaged, or not a safetensors file"),
     ],
@@ -233,8 +267,11 @@ def test_mistakes_with_the_script_are_one_line(
     Path("equal.txt").write_text("go 1 0\nbus 1 0\n")
     Path("empty.txt").touch()
     Path("empty").mkdir()
-    Path("cut").mkdir()
-    Path("cut/tokenizer.json").write_text('{"model": {"vocab"')
+    for folder in (Path("cut"), Path("half")):
+        folder.mkdir()
+        (folder / "tokenizer.json").write_text('{"model": {"vocab"')
+    Path("cut/model.safetensors").touch()
+    Path("old.npz").write_text("old")
     write_encoder(Path("weights"), {"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]")
     Path("weights/model.safetensors").write_bytes(b"cut")
     with pytest.raises(SystemExit) as exit:
@@ -242,7 +279,8 @@ def test_mistakes_with_the_script_are_one_line(
     error = capsys.readouterr().err
     assert exit.value.code == code and message in error
     assert len([line for line in error.splitlines() if line.startswith("make_static_table")]) == 1
-    assert not Path("a.npz").exists()
+    assert not Path("a.npz").exists() and not Path("a.txt.npz").exists()
+    assert Path("old.npz").read_text() == "old"
 
 
 ENGLISH = ["show", "me", "the", "flights", "from", "Boston", "to", "Denver", "on", "Monday"]

@@ -68,7 +68,7 @@ def naive(tokens, pooling, mixed):
 
 def test_a_static_table_of_all_layers_has_the_products_of_their_states():
     script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "make_static_table.py"))
-    pieces, vectors, _ = script["read_encoder"](Path(PATH), layers=True)
+    pieces, vectors, _ = script["read_encoder"](Path(PATH), 1000, layers=True)
     layers = []
     for share in ([1, 0, 0], [0, 1, 0], [0, 0, 1]):
         states = torch.stack([naive([piece], "first", share)[0] for piece in pieces[-2:]])
