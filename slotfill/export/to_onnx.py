@@ -25,7 +25,7 @@ from slotfill.model.recurrence import restore_steps
 TOLERANCE = 1e-4
 """Largest difference of emissions from torch's: absolute below 1, relative above."""
 
-_EXAMPLE_TOKENS, _ALTERNATE_TOKENS = ["\ue000", "\ue001"], ["abcde", "b", "cde"]
+_EXAMPLE_TOKENS, _ALTERNATE_TOKENS = ["\ue000", "\ue001"], ["abcde", "b", "c-d-e"]
 _EXAMPLE_LENGTHS = ([4, 2], [5, 1, 3])
 """The tokens and sentence lengths of the example and of the alternate example."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -98,6 +98,8 @@ class DistillationData:
     """The number of labelled ones."""
     augmented: int
     """The number of the last ones that are made from labelled ones."""
+    left_out: int
+    """The number of sentences that valid or test has, of which nothing is learned."""
 
     @property
     def originals(self) -> list[Sentence]:
@@ -161,8 +163,15 @@ class DistillationData:
         return SoftTarget.from_arrays(marginals, pairs, intents if vocab.intents else None)
 
 
-def prepare(config: Config, labelled: Sequence[Sentence], tokenizer: Tokenizer) -> DistillationData:
+def prepare(
+    config: Config,
+    labelled: Sequence[Sentence],
+    tokenizer: Tokenizer,
+    held_out: Collection[tuple[str, ...]] = (),
+) -> DistillationData:
     """Return what the student of `config` learns from, besides the `labelled` sentences.
+
+    Sentences whose tokens are in `held_out` are left out, as they are in valid or test.
 
     Raises what `load_run` raises, UsageError for teachers that do not fit, and DataError for files
     that cannot be read.
@@ -172,11 +181,14 @@ def prepare(config: Config, labelled: Sequence[Sentence], tokenizer: Tokenizer) 
     teachers: list[Teacher] = []
     others: list[Sentence] = []
     seen = {tuple(sentence.tokens) for sentence in labelled}
+    left_out: set[tuple[str, ...]] = set()
 
     def add(sentences: Iterable[Sentence]) -> None:
         for sentence in sentences:
             tokens = tuple(sentence.tokens)
-            if tokens and tokens not in seen:
+            if tokens in held_out:
+                left_out.add(tokens)
+            elif tokens and tokens not in seen:
                 seen.add(tokens)
                 check_size(len(tokens), "token", MAX_TOKENS, sentence.location)
                 others.append(sentence)
@@ -211,7 +223,7 @@ def prepare(config: Config, labelled: Sequence[Sentence], tokenizer: Tokenizer) 
         add(read_text(config, "distil", tokenizer))
     augmented = replace_mentions(labelled, distil.augment, config.train.seed)
     return DistillationData(
-        teachers, [*labelled, *others, *augmented], len(labelled), len(augmented)
+        teachers, [*labelled, *others, *augmented], len(labelled), len(augmented), len(left_out)
     )
 
 

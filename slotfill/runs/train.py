@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,7 +22,7 @@ from slotfill.data.split_findings import check_splits, check_values
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, read_text, split_names
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_slot_names
-from slotfill.errors import RunError
+from slotfill.errors import RunError, format_count
 from slotfill.evaluation.calibration import fit_calibration
 from slotfill.evaluation.evaluate import evaluate, validation_metrics
 from slotfill.evaluation.likelihood import Likelihood, likelihood_metrics, measure_likelihood
@@ -95,12 +95,15 @@ def build_trainer(
     saved: dict[str, dict[str, Any]] | None = None,
     base: Run | None = None,
     earlier: int = 0,
+    held_out: Collection[tuple[str, ...]] = (),
+    on_finding: Callable[[str], object] = str,
 ) -> Trainer:
     """Return the trainer of `config` before its first step.
 
     `corpus` has `train` and maybe `valid`; `saved` is what the parts of a resumed run have saved of
     external files; `base` is the run that training continues, of whose sentences the last
-    `earlier` of `train` are.
+    `earlier` of `train` are. Sentences of `train.text`, or of the teachers, whose tokens are in
+    `held_out` are left out, of which `on_finding` is told.
     """
     # The workers are processes; threads within matrix products would compete with them.
     torch.set_num_threads(1)
@@ -109,10 +112,19 @@ def build_trainer(
     base = base or load_base(config)
     train = corpus["train"]
     tokenizer = base.vocab.tokenizer if base else fit_tokenizer(config.data)
-    text = read_text(config, "train", tokenizer) if config.train.text else []
+    texts = read_text(config, "train", tokenizer) if config.train.text else []
+    text = [sentence for sentence in texts if tuple(sentence.tokens) not in held_out]
+    left_out = len(texts) - len(text)
     # Without a language model, the first round would not learn vectors for its words.
     read = text if config.train.language_model_weight else []
-    distillation = prepare(config, train, tokenizer) if config.distil.teachers else None
+    distillation = None
+    if config.distil.teachers:
+        distillation = prepare(config, train, tokenizer, held_out)
+        left_out += distillation.left_out
+    if left_out:
+        sentences = format_count(left_out, "sentence")
+        key = "distil" if distillation else "train.text"
+        on_finding(f"{key}: {sentences} left out, which valid or test has")
     intents = bool(config.intent)
     if config.generator is not None:
         intents = all(sentence.intent for sentence in train)
@@ -162,6 +174,12 @@ def _resume_hint(folder: RunFolder, trainer: Trainer) -> str:
     )
 
 
+def find_held_out(corpus: Corpus) -> set[tuple[str, ...]]:
+    """Return the tokens of each sentence of valid and test."""
+    splits = (sentences for split, sentences in corpus.items() if split != "train")
+    return {tuple(sentence.tokens) for sentences in splits for sentence in sentences}
+
+
 def assist(device: str) -> None:
     """Train with the process of rank 0, which calls `train`, where `torchrun` has started both."""
     ignore_interrupts()
@@ -170,8 +188,14 @@ def assist(device: str) -> None:
     base = load_base(config)
     tokenizer = base.vocab.tokenizer if base else None
     result = read_split(config.data, "train", intents=bool(config.intent), tokenizer=tokenizer)
+    held_out: Collection[tuple[str, ...]] = ()
+    if config.train.text or config.distil.teachers:
+        others = [split for split in SPLITS[1:] if split in split_names(config.data)]
+        held_out = find_held_out(
+            {name: read_split(config.data, name, tokenizer=tokenizer).sentences for name in others}
+        )
     corpus = {"train": result.sentences}
-    trainer = build_trainer(config, corpus, device, saved, base, result.earlier[0])
+    trainer = build_trainer(config, corpus, device, saved, base, result.earlier[0], held_out)
     _check_training_data(trainer)
     deque(trainer.train(), maxlen=0)
 
@@ -234,7 +258,10 @@ def train(
     reset_peak_memory(device)
     with timer.section("preparation"):
         earlier = results["train"].earlier[0]
-        trainer = build_trainer(config, corpus, device, folder.resources(), base, earlier)
+        held_out = find_held_out(corpus)
+        trainer = build_trainer(
+            config, corpus, device, folder.resources(), base, earlier, held_out, on_finding
+        )
         for name in sorted(trainer.vocab.unlabelled_slots):
             on_finding(f"no training sentence has the slot '{name}'; predicted from its name")
         read = [split for split in splits if split != "test"]

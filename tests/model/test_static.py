@@ -318,3 +318,14 @@ def test_train_says_that_static_vectors_are_added(cli, tmp_path):
     assert "to Austin" in cli("predict", tmp_path / "run", "to Austin").out
     again = cli(*words, "--force", "embedding=[word, char_cnn, ngrams]")
     assert again.code == 0 and "static word vectors" not in again.out
+
+
+def test_words_of_several_pieces_are_predicted_where_training_has_none(make_table, desk, cli):
+    """The exported model takes any number of pieces, even if each training word is one."""
+    Path("words.txt").write_text("oslo 1 0\nto 0 1\ngo 1 1\n")
+    make_table(Path("words.txt"), Path("words.npz"), "--size", "2")
+    Path("train.brackets").write_text("go to [oslo](city)\n" * 4)
+    part = "embedding={name: static, path: words.npz}"
+    words = ["data.path=train.brackets", "data.holdout=0", part, "train.epochs=1"]
+    assert cli("train", *words, "encoder.hidden_size=4", "--out", "run").code == 0
+    assert cli("predict", "run", "go-to oslo").code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from slotfill.model.build import build_model
 from slotfill.training.batches import TrainingBatches
 from slotfill.training.trainer import Trainer
 
+SHORT = ["train.epochs=1", "encoder.hidden_size=4"]
 TEXT = [
     Sentence.from_tokens(text.split())
     for text in ("leave Oslo", "arrive in New Oslo on day 2", "leave Rome on day 1", "hello")
@@ -183,3 +185,18 @@ def test_text_of_distillation_has_another_key():
     model = build_model(config, vocab, learning=True)
     with pytest.raises(ConfigError, match="in distillation; set distil"):
         Trainer(model, config.train, vocab, SENTENCES, (), validation_metrics, [None] * 20, TEXT)
+
+
+def test_nothing_is_learned_from_sentences_of_valid(desk, cli):
+    Path("train.brackets").write_text("leave [Oslo](city)\narrive in [Rome](city)\n")
+    Path("valid.brackets").write_text("go to [Bern](city) now\n")
+    Path("text.txt").write_text("go to Bern now\nleave Bern\n")
+    assert cli("convert", "valid.brackets", "valid.jsonl").code == 0
+    words = ["data.train=train.brackets", "data.valid=valid.brackets", "embedding=word", *SHORT]
+    trained = cli("train", *words, "train.text=text.txt")
+    assert "warning: train.text: 1 sentence left out, which valid or test has" in trained.out
+    assert "The last round added 1 sentence of train.text" in trained.out
+    taught = cli("distil", "valid.jsonl", *words, "--out", "runs/student")
+    assert taught.code == 0
+    assert "warning: distil: 1 sentence left out, which valid or test has" in taught.out
+    assert "Bern" not in json.loads(Path("runs/student/vocab.json").read_text())["tokens"]
