@@ -103,7 +103,7 @@ def build_trainer(
     `corpus` has `train` and maybe `valid`; `saved` is what the parts of a resumed run have saved of
     external files; `base` is the run that training continues, of whose sentences the last
     `earlier` of `train` are. Sentences of `train.text`, or of the teachers, whose tokens are in
-    `held_out` are left out, of which `on_finding` is told.
+    `held_out` are left out; `on_finding` is called with a message that has their number.
     """
     # The workers are processes; threads within matrix products would compete with them.
     torch.set_num_threads(1)
