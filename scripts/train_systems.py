@@ -63,7 +63,7 @@ BUDGET = [
     *(f"data.limit={SENTENCES}", f"train.epochs={EPOCHS}", f"train.batch_size={BATCH_SIZE}"),
     f"embedding={{name: word, size: {WORD_SIZE}}}",
 ]
-RATES = (0.004, 0.01, 0.025)
+RATES = (0.0015, 0.004, 0.01, 0.025)
 SEEDS = (1, 2, 3, 4, 5)
 ROLES = ("origin", "destination")
 NEIGHBOURS = 8
