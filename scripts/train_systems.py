@@ -63,7 +63,7 @@ BUDGET = [
     *(f"data.limit={SENTENCES}", f"train.epochs={EPOCHS}", f"train.batch_size={BATCH_SIZE}"),
     f"embedding={{name: word, size: {WORD_SIZE}}}",
 ]
-RATES = (0.0015, 0.004, 0.01, 0.025)
+LOWER_RATE, *FIRST_RATES, HIGHER_RATE = 0.0015, 0.004, 0.01, 0.025
 SEEDS = (1, 2, 3, 4, 5)
 ROLES = ("origin", "destination")
 NEIGHBOURS = 8
@@ -189,48 +189,66 @@ class Runs:
         check_same_config(job)
         return job
 
-    def rate(self, system: str, corpus: str, seed: int) -> float | None:
-        """Return the learning rate with the best F1 on valid, once all are trained."""
-        found = {}
-        for rate in RATES:
-            job = self.job(system, corpus, rate, seed)
-            if is_finished(job):
-                found[rate] = float(
-                    read_scores(RunFiles(job.folder))[0]["splits"]["valid"]["overall"]["f1"]
-                )
-            elif not failed(job).exists():
-                return None
-        return max(found, key=lambda rate: found[rate]) if found else None
+    def search(self, system: str, corpus: str) -> tuple[dict[float, float], list[float]]:
+        """Return the F1 on valid of each learning rate of the search, and the rates to train next.
+
+        After the two in the middle, it is the one beyond the better of them.
+        """
+        found: dict[float, float] = {}
+        missing: list[float] = []
+        for rate in FIRST_RATES:
+            self._add_score(self.job(system, corpus, rate, SEEDS[0]), found, missing)
+        if not missing:
+            low, high = (found[rate] for rate in FIRST_RATES)
+            beyond = LOWER_RATE if low > high else HIGHER_RATE
+            self._add_score(self.job(system, corpus, beyond, SEEDS[0]), found, missing)
+        return found, missing
+
+    def _add_score(self, job: Job, found: dict[float, float], missing: list[float]) -> None:
+        rate = job.config.train.learning_rate
+        if is_finished(job):
+            scores = read_scores(RunFiles(job.folder))[0]
+            found[rate] = float(scores["splits"]["valid"]["overall"]["f1"])
+        elif failed(job).exists():
+            found[rate] = 0.0
+        else:
+            missing.append(rate)
+
+    def rate(self, system: str, corpus: str) -> float | None:
+        """Return the learning rate with the best F1 on valid; None before the search has ended."""
+        found, missing = self.search(system, corpus)
+        return None if missing else max(found, key=lambda rate: found[rate])
 
     def train(self, seeds: tuple[int, ...]) -> None:
         """Train what is missing, seed by seed."""
         systems = list_systems()
-        searched = len(RATES) + len(seeds) - 1 if SEEDS[0] in seeds else len(seeds)
-        total = searched * len(systems) * len(CORPORA)
-        done, trained, start = 0, 0, time.monotonic()
+        total = (len(seeds) + 2 * (SEEDS[0] in seeds)) * len(systems) * len(CORPORA)
+        trained, start = 0, time.monotonic()
         for seed in seeds:
             for system in systems:
                 for corpus in CORPORA:
-                    rates: list[float] = list(RATES)
-                    if seed != SEEDS[0]:
-                        best = self.rate(system, corpus, SEEDS[0])
-                        rates = [] if best is None else [best]
-                    for rate in rates:
-                        job = self.job(system, corpus, rate, seed)
-                        done += 1
-                        if is_finished(job) or failed(job).exists():
-                            continue
+                    for job in self._list_missing(system, corpus, seed):
                         errors = run_jobs(Plan([seed], {}, {}, [job]), lambda job, text: None)
                         for error in errors.values():
                             failed(job).write_text(error, encoding="utf-8")
                         trained += 1
-                        left = (time.monotonic() - start) / trained * (total - done) / 3600
                         outcome = "; ".join(errors.values()) or summarize_run(job)
                         print(
-                            f"{corpus}/{system}, rate {rate}, seed {seed}: {outcome}; "
-                            f"{done} of {total}, about {left:.1f} h left",
+                            f"{corpus}/{system}, rate {job.config.train.learning_rate}, seed"
+                            f" {seed}: {outcome}; {trained} of at most {total} in"
+                            f" {(time.monotonic() - start) / 60:.0f} minutes",
                             flush=True,
                         )
+
+    def _list_missing(self, system: str, corpus: str, seed: int) -> Iterator[Job]:
+        """Yield the runs of a system that are neither finished nor failed."""
+        if seed == SEEDS[0]:
+            while missing := self.search(system, corpus)[1]:
+                yield self.job(system, corpus, missing[0], seed)
+        elif (rate := self.rate(system, corpus)) is not None:
+            job = self.job(system, corpus, rate, seed)
+            if not is_finished(job) and not failed(job).exists():
+                yield job
 
     def take(self) -> None:
         """Write docs/systems.json from the runs that are finished."""
@@ -238,7 +256,7 @@ class Runs:
         systems = list_systems()
         for system in systems:
             for corpus in CORPORA:
-                if (rate := self.rate(system, corpus, SEEDS[0])) is not None:
+                if (rate := self.rate(system, corpus)) is not None:
                     chosen[system, corpus] = rate
                     found = [self.job(system, corpus, rate, seed) for seed in SEEDS]
                     jobs += [job for job in found if is_finished(job)]
@@ -290,15 +308,16 @@ def summarize_run(job: Job) -> str:
 
 def describe_budget() -> str:
     """Return what all systems have in common, in words."""
-    rates = ", ".join(map(str, RATES))
+    rates = " and ".join(map(str, FIRST_RATES))
     return (
         f"All learn from the same {SENTENCES:,} sentences of a corpus for {EPOCHS} epochs in"
         f" batches of {BATCH_SIZE}, with word vectors of size {WORD_SIZE} and dropout 0.3 before"
         " the encoder and the tagger. Behind the word vectors all have as many parameters as the"
         f" LSTM with {LSTM_SIZE} units per direction: the hidden size of each is chosen for that,"
-        " and other options have their defaults. Each has the same search: the learning rates"
-        f" {rates} with seed {SEEDS[0]}, of which the one with the best F1 on valid is kept, also"
-        " for the other seeds."
+        " and other options have their defaults. Each has the same search of three learning rates"
+        f" with seed {SEEDS[0]}: {rates}, and then {LOWER_RATE} if the lower one was better,"
+        f" {HIGHER_RATE} if not. The one with the best F1 on valid is kept, also for the other"
+        " seeds."
     )
 
 
@@ -355,7 +374,7 @@ def estimate() -> None:
         train(config, folder, lambda _: None)
         seconds[corpus] = (time.process_time() - start) / 3
         print(f"{corpus}: {seconds[corpus]:.2f} CPU seconds per epoch of the LSTM")
-    runs = len(list_systems()) * (len(RATES) + len(SEEDS) - 1)
+    runs = len(list_systems()) * (len(SEEDS) + 2)
     hours = runs * EPOCHS * statistics.mean(seconds.values()) * len(CORPORA) / 3600
     print(
         f"{runs * len(CORPORA):,} runs; {hours:.1f} hours if all systems were as fast as the LSTM"

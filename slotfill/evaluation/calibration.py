@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -124,6 +125,7 @@ def fit_temperature(confidences_at: Callable[[float], np.ndarray], correct: np.n
     wrong = len(correct) - right
     targets = np.where(correct, (right + 1) / (right + 2), 1 / (wrong + 2))
 
+    @cache  # A finer grid has points of the one before it.
     def loss(log_temperature: float) -> float:
         confidences = confidences_at(math.exp(log_temperature)).clip(1e-6, 1 - 1e-6)
         likelihood = targets * np.log(confidences) + (1 - targets) * np.log1p(-confidences)
