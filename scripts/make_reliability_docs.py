@@ -3,8 +3,8 @@
     python scripts/make_reliability_docs.py          # write them
     python scripts/make_reliability_docs.py --check  # only say whether they are current
 
-The harnesses are benchmarks/covered.py, crash.py, damage.py, fuzz.py and mutation.py, which write a
-.json each.
+The harnesses are benchmarks/covered.py, crash.py, damage.py, fuzz.py, load.py and mutation.py,
+which write a .json each.
 """
 
 from __future__ import annotations
@@ -97,6 +97,45 @@ def fuzzing() -> str:
     )
 
 
+LOADS = {
+    "stream": "{sentences:,} sentences streamed through `predict`",
+    "mixed": "{sentences:,} sentences of 1 to 20,000 tokens, mixed; one of 50,000 is refused",
+    "predictors": "8 processes predict with one run, {sentences:,} sentences in all",
+    "train": "training on {sentences:,} sentences, processes: {processes}",
+    "serve": "`serve` with as many requests as it can answer: {requests:,}",
+    "replace": "a run replaced {replaced} times while 8 clients predict, {requests:,} requests",
+}
+"""What each scenario of benchmarks/load.py does, in the order of the table."""
+
+
+def load() -> str:
+    """Return the table of loads, and how overload was answered."""
+    results = read("load")
+    if not results:
+        return "Not run yet."
+    rows, parts = [], []
+    for name in [name for name in LOADS if name in results]:
+        counts = results[name]
+        megabytes = [counts.get("early_mb"), counts["peak_mb"]]
+        rows.append(
+            [
+                LOADS[name].format_map(counts),
+                f"{counts['seconds']:,.0f}",
+                *(f"{each:,} MB" if each else "" for each in megabytes),
+                str(counts["failures"]),
+            ]
+        )
+        if "overload" in counts:
+            answers = (f"{number:,} with {each}" for each, number in counts["overload"].items())
+            parts.append(
+                f"Then 64 clients sent 100 texts a request, more than may wait: the answers were"
+                f" {', '.join(answers)}, with at most {counts['overload_peak_mb']:,} MB."
+            )
+    head = ["load", "seconds", "memory in the first quarter", "peak", "failures"]
+    last = max(results.values(), key=lambda counts: str(counts["date"]))
+    return "\n\n".join([table(head, rows), *parts, describe_machine(last)])
+
+
 def covered() -> str:
     """Return the table of lines and branches that the tests run, by package."""
     results = read("covered")
@@ -135,7 +174,7 @@ def mutation() -> str:
 
 def main() -> None:
     old = text = PAGE.read_text(encoding="utf-8")
-    parts = {"crash": crashes, "damage": damage, "fuzz": fuzzing}
+    parts = {"crash": crashes, "damage": damage, "fuzz": fuzzing, "load": load}
     for name, render in (parts | {"covered": covered, "mutation": mutation}).items():
         pattern = rf"(<!-- figures: benchmarks/{name}\.py -->\n).*?(<!-- end -->)"
         new = render().replace("\\", "\\\\")
