@@ -211,7 +211,7 @@ def table(names: str, words: systems.Words) -> str:
             found = figures.split(name, corpus)
             mean = found and found | {"difference_from_first": None}
             cells.append(systems.format_spread(mean))
-            cells.append(systems.format_difference(against, sign=-1) if against else "")
+            cells.append(systems.format_difference(against, words, -1) if against else "")
         rows.append(cells)
     titles = [words.corpora[corpus] for corpus in figures.all["corpora"]]
     head = [title for corpus in titles for title in (corpus, words.difference)]
@@ -237,8 +237,9 @@ def difference_of(output: str, words: systems.Words) -> str:
     margin = student_quantile(freedom) * deviation
     p = student_tail(abs(change) / deviation, freedom)
     against = {"difference": change, "interval": (change - margin, change + margin), "p": p}
-    outcome = words.unknown if p >= LEVEL else words.holds if change > 0 else words.opposite
-    return f"{systems.format_difference(against)}{words.semicolon}{outcome[0]}{words.stop.strip()}"
+    text = systems.format_difference({**against, "p_corrected": p}, words)
+    outcome = words.is_significant if p < LEVEL else words.is_not_significant
+    return f"{text}{words.semicolon}{outcome}{words.stop.strip()}"
 
 
 # The pages

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import re
 import statistics
 import sys
 from collections import Counter
@@ -23,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from make_diagrams import read_diagrams
-from system_claims import CEILING, GREFF, Claim, list_claims
+from system_claims import GREFF, Claim, list_claims
 
 from slotfill.config.builtin import config_summary, expand_configs, load_config
 from slotfill.config.registry import CELLS, ENCODERS, TAGGERS, Registry
-from slotfill.lab.compare.significance import LEVEL
+from slotfill.lab.compare.significance import ENOUGH_SEEDS, LEVEL
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "systems.md"
@@ -57,13 +58,19 @@ class Words:
     worse: tuple[str, str]
     """Of a claim with a margin: it does not hold."""
     unknown: tuple[str, str]
-    unmeasured: str
-    at_ceiling: str
+    untested: tuple[str, str]
+    unmeasured: tuple[str, str]
+    not_tested: str
+    is_significant: str
+    is_not_significant: str
     better_than: str
     worse_than: str
+    missing: str
     none: str
     on: str
     comma: str
+    last_comma: str
+    """Between the last two of a list."""
     semicolon: str
     stop: str
 
@@ -81,17 +88,22 @@ ENGLISH = Words(
     parameters="parameters",
     rate="learning rates",
     difference="difference",
-    holds=("It holds here", "It holds on {}"),
-    opposite=("The opposite holds here", "the opposite holds on {}"),
-    worse=("It does not hold here", "it does not hold on {}"),
-    unknown=("It is not shown here", "it is not shown on {}"),
-    unmeasured="It is not measured yet.",
-    at_ceiling="It is not judged: {} is at its ceiling.",
+    holds=("it holds on all corpora", "it holds on {}"),
+    opposite=("the opposite holds on all corpora", "the opposite holds on {}"),
+    worse=("it holds on no corpus", "it does not hold on {}"),
+    unknown=("it is shown on no corpus", "it is not shown on {}"),
+    untested=("it is not tested, which needs two seeds", "it is not tested on {}"),
+    unmeasured=("it is not measured yet", "it is not measured on {}"),
+    not_tested="not tested",
+    is_significant="a significant difference",
+    is_not_significant="not a significant difference",
     better_than="Better than `{}`: ",
     worse_than="Worse: ",
+    missing="Not tested: ",
     none="none",
     on=" on ",
     comma=", ",
+    last_comma=" and ",
     semicolon="; ",
     stop=". ",
 )
@@ -108,17 +120,22 @@ CHINESE = Words(
     parameters="參數數量",
     rate="學習率",
     difference="差距",
-    holds=("這在我們的實驗裡成立", "這在{}上成立"),
-    opposite=("在我們的實驗裡結果正好相反", "在{}上結果正好相反"),
-    worse=("這在我們的實驗裡不成立", "在{}上不成立"),
-    unknown=("在我們的實驗裡看不出來", "在{}上看不出來"),
-    unmeasured="這還沒有測量。",
-    at_ceiling="這裡不下結論：{}已經到頂了。",
+    holds=("在所有語料上都成立", "在{}上成立"),
+    opposite=("在所有語料上結果都正好相反", "在{}上結果正好相反"),
+    worse=("在所有語料上都不成立", "在{}上不成立"),
+    unknown=("在所有語料上都看不出來", "在{}上看不出來"),
+    untested=("還沒有檢定，至少要兩個隨機種子", "在{}上還沒有檢定"),
+    unmeasured=("還沒有測量", "在{}上還沒有測量"),
+    not_tested="沒有檢定",
+    is_significant="差距顯著",
+    is_not_significant="差距不顯著",
     better_than="顯著優於 `{}`：",
     worse_than="顯著較差：",
+    missing="沒有檢定：",
     none="沒有",
     on="：",
     comma="、",
+    last_comma="和",
     semicolon="；",
     stop="。",
 )
@@ -153,17 +170,10 @@ class Lab:
         found: Report | None = corpora[corpus]["splits"][split] if corpus in corpora else None
         return found if found and found["mean"] is not None else None
 
-    def judging(self) -> list[str]:
-        """Return the corpora that can show a difference: where the LSTM is below the ceiling."""
-        return [
-            corpus
-            for corpus in self.all["corpora"]
-            if (found := self.split(self.first, corpus)) and found["mean"] < CEILING
-        ]
-
-    def at_ceiling(self) -> list[str]:
-        """Return the other corpora, which have no verdict."""
-        return [corpus for corpus in self.all["corpora"] if corpus not in self.judging()]
+    def runs(self, name: str, corpus: str) -> int:
+        """Return how many runs of a system there are."""
+        corpora = self.configs[name]["corpora"] if name in self.configs else {}
+        return int(corpora[corpus]["runs"] - corpora[corpus]["failed"]) if corpus in corpora else 0
 
     def cities(self, name: str) -> float | None:
         """Return the mean percentage of the cities of `pairs` that are tagged with their role."""
@@ -179,14 +189,15 @@ class Lab:
         """Return a system's cells under `head`."""
         cells = [format_spread(self.split(name, corpus, split)) for corpus, split in self.columns]
         cities = self.cities(name)
-        corpora = self.configs[name]["corpora"].values() if name in self.configs else []
-        rates = [str(found["learning_rate"]) for found in corpora if "learning_rate" in found]
-        parameters = [f"{found['parameters']:,}" for found in corpora if found["parameters"]]
+        corpora = self.configs[name]["corpora"] if name in self.configs else {}
+        found = [corpora.get(corpus, {}) for corpus in self.all["corpora"]]
+        rates = [str(each.get("learning_rate", "–")) for each in found]
+        parameters = found[0].get("parameters")
         return [
             *cells,
             "" if cities is None else f"{cities:.1f}",
-            parameters[0] if parameters else "",
-            ", ".join(rates),
+            f"{parameters:,}" if parameters else "",
+            ", ".join(rates) if corpora else "",
         ]
 
 
@@ -205,14 +216,23 @@ def mark(against: Report | None) -> str:
     return "\\*\\*" if against["p_corrected"] < 0.05 else "\\*"
 
 
-def format_difference(against: Report, sign: int = 1) -> str:
-    """Return a difference in words: what it is, its interval, and p; with -1, that of the other."""
+def format_difference(against: Report, words: Words = ENGLISH, sign: int = 1) -> str:
+    """Return a difference, its interval and, without a margin, p; with -1, that of the other."""
     difference = f"{sign * against['difference']:+.2f}"
     if against["p"] is None:
-        return f"{difference}, not tested"
+        return f"{difference}, {words.not_tested}"
     low, high = sorted(sign * end for end in against["interval"])
-    p = "p < 0.0001" if against["p"] < 0.0001 else f"p = {against['p']:.4f}"
-    return f"{difference} ({low:+.2f} to {high:+.2f}, {p})"
+    text = f"{difference} [{low:+.2f}, {high:+.2f}]"
+    if against.get("margin"):
+        return text
+    p = against["p_corrected"]
+    return f"{text}, p < 0.0001" if p < 0.0001 else f"{text}, p = {p:.4f}"
+
+
+def join(items: list[str], words: Words = ENGLISH) -> str:
+    """Return a list in words."""
+    *most, last = items
+    return f"{words.comma.join(most)}{words.last_comma}{last}" if most else last
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -291,10 +311,16 @@ def part_page(registry: Registry, name: str, lab: Lab) -> str:
 # What the figures say
 
 
-def judge(claim: Claim, found: Report) -> str:
-    """Return whether a claim holds on a corpus: holds, opposite, or unknown."""
+KINDS = ("holds", "opposite", "worse", "unknown", "untested", "unmeasured")
+"""What a claim may be on a corpus."""
+
+
+def judge(claim: Claim, found: Report | None) -> str:
+    """Return which of `KINDS` a claim is, by the difference of its systems."""
+    if found is None:
+        return "unmeasured"
     if found["p"] is None:
-        return "unknown"
+        return "untested"
     low, high = found["interval"]
     if claim.margin:
         return "holds" if low > -claim.margin else "worse" if high < -claim.margin else "unknown"
@@ -305,24 +331,18 @@ def judge(claim: Claim, found: Report) -> str:
 
 def verdict(lab: Lab, claim: Claim, words: Words = ENGLISH) -> str:
     """Return whether a claim holds, in a sentence."""
-    found = {
-        corpus: judge(claim, against)
-        for corpus in lab.judging()
-        if (against := lab.claims.get((claim.system, claim.other, corpus)))
+    corpora = list(lab.all["corpora"])
+    outcomes = {
+        corpus: judge(claim, lab.claims.get((claim.system, claim.other, corpus)))
+        for corpus in corpora
     }
-    if not found:
-        ceiling = [words.corpora[corpus] for corpus in lab.at_ceiling()]
-        known = (claim.system in lab.configs) and (claim.other in lab.configs)
-        if ceiling and known:
-            return words.at_ceiling.format(words.comma.join(ceiling))
-        return words.unmeasured
     pieces = []
-    for kind in ("holds", "opposite", "worse", "unknown"):
-        on = [words.corpora[corpus] for corpus, outcome in found.items() if outcome == kind]
+    for kind in KINDS:
+        on = [words.corpora[corpus] for corpus in corpora if outcomes[corpus] == kind]
+        everywhere, somewhere = getattr(words, kind)
         if on:
-            everywhere, somewhere = getattr(words, kind)
             pieces.append(
-                everywhere if len(on) == len(found) else somewhere.format(words.comma.join(on))
+                everywhere if len(on) == len(corpora) else somewhere.format(join(on, words))
             )
     text = words.semicolon.join(pieces) + words.stop.strip()
     return text[0].upper() + text[1:]
@@ -335,7 +355,7 @@ def describe(lab: Lab, claim: Claim) -> str:
         for corpus in lab.all["corpora"]
         if (found := lab.claims.get((claim.system, claim.other, corpus)))
     ]
-    return f" `{claim.system}` less `{claim.other}`: {', '.join(pieces)}." if pieces else ""
+    return f" `{claim.system}` less `{claim.other}`: {'; '.join(pieces)}." if pieces else ""
 
 
 def summarize(
@@ -345,8 +365,9 @@ def summarize(
 
     The base is by default the LSTM; for another, only the tested claims are known.
     """
-    base = base or lab.first
+    base, names = base or lab.first, list(names)
     outcomes: dict[bool, list[str]] = {True: [], False: []}
+    tested = set()
     for corpus in lab.all["corpora"]:
         found: dict[bool, list[str]] = {True: [], False: []}
         for name in names:
@@ -355,7 +376,10 @@ def summarize(
             sign = 1
             if base != lab.first:
                 against, sign = lab.claims.get((base, name, corpus)), -1
-            if against and against["p"] is not None and against["p_corrected"] < LEVEL:
+            if not against or against["p"] is None:
+                continue
+            tested.add(name)
+            if against["p_corrected"] < LEVEL:
                 difference = sign * against["difference"]
                 found[difference > 0].append(f"`{name}` ({difference:+.2f})")
         for is_better, listed in found.items():
@@ -368,20 +392,20 @@ def summarize(
     better, worse = (
         words.semicolon.join(outcomes[is_better]) or words.none for is_better in (True, False)
     )
-    start = words.better_than.format(base)
-    return f"{start}{better}{words.stop}{words.worse_than}{worse}{words.stop.strip()}"
+    pieces = [f"{words.better_than.format(base)}{better}", f"{words.worse_than}{worse}"]
+    if missing := [f"`{name}`" for name in names if name not in tested]:
+        listed_text = words.comma.join(missing)
+        pieces = [*(pieces if tested else []), f"{words.missing}{listed_text}"]
+    return words.stop.join(pieces) + words.stop.strip()
 
 
 def verdicts(lab: Lab) -> Iterator[str]:
     """Yield each claim with its verdict and its figures."""
-    cities = {name: lab.cities(name) for name in ("feedforward", "elman", "lstm")}
-    if None not in cities.values():
-        held = (cities["feedforward"] or 0) <= 50 < (cities["lstm"] or 0)
-        listed = ", ".join(f"`{name}` {value:.1f} %" for name, value in cities.items())
+    cities = [(name, lab.cities(name)) for name in ("feedforward", "elman", "lstm")]
+    if listed := [f"`{name}` {value:.1f} %" for name, value in cities if value is not None]:
         yield (
-            "**A network without memory gives the same word the same answer, and gets at most half"
-            f" of the cities in `pairs`.** It {'holds' if held else 'does not hold'} here. Cities"
-            f" right: {listed}."
+            "**A network without memory gives the same word the same answer, and so gets at most"
+            f" half of the cities in `pairs`.** Cities right, the mean: {join(listed)}."
         )
     for claim in list_claims(lab.configs):
         yield f"**{claim.text}.** {verdict(lab, claim)}{describe(lab, claim)}"
@@ -403,8 +427,88 @@ def describe_parameters(lab: Lab) -> str:
                 apart[name] = max(apart.get(name, 0), abs(found["parameters"] / first - 1))
     name = max(apart, key=lambda name: apart[name])
     return (
-        f" The numbers of parameters differ from that of the LSTM by at most"
+        f" Their numbers of parameters differ from that of the LSTM by at most"
         f" {100 * apart[name]:.1f} % (`{name}`)."
+    )
+
+
+def describe_rates(lab: Lab) -> str:
+    """Return how often the best learning rate is an end of the search."""
+    ends = lab.all["budget"].get("ends of the search")
+    if not ends:
+        return ""
+    found = [
+        each["learning_rate"]
+        for config in lab.configs.values()
+        for each in config["corpora"].values()
+    ]
+    counts = [f"{rate} in {found.count(rate)}" for rate in ends]
+    return (
+        f" Of {len(found)} searches the best rate is {join(counts)}: the ends of the search,"
+        " beyond which another might be better still."
+    )
+
+
+def describe_seeds(lab: Lab) -> str:
+    """Return over how many seeds the means are, and which systems have fewer."""
+    seeds = lab.all["seeds"]
+    if len(seeds) == 1:
+        return f"of seed {seeds[0]}; nothing is tested, which needs two seeds"
+    few = [
+        f"`{name}` {runs} on {ENGLISH.corpora[corpus]}"
+        for name, config in lab.configs.items()
+        for corpus in config["corpora"]
+        if (runs := lab.runs(name, corpus)) < len(seeds)
+    ]
+    text = f"mean ± sample standard deviation over the seeds {join(list(map(str, seeds)))}"
+    text += f" (fewer: {', '.join(few)})" if few else ""
+    if len(seeds) < ENOUGH_SEEDS:
+        text += f"; with fewer than {ENOUGH_SEEDS} only large differences are found"
+    return text
+
+
+def describe_missing(lab: Lab, systems: Iterable[str]) -> str:
+    """Return what is not compared, and which runs failed."""
+    missing = [name for name in systems if name not in lab.configs]
+    missing += [
+        f"{name} on {ENGLISH.corpora[corpus]}"
+        for name, config in lab.configs.items()
+        for corpus in lab.all["corpora"]
+        if corpus not in config["corpora"]
+    ]
+    failures = [
+        f"{run['system']} on {ENGLISH.corpora[run['corpus']]}, rate {run['rate']}, seed"
+        f" {run['seed']}"
+        for run in lab.all.get("failures", [])
+    ]
+    text = f"Not compared: {', '.join(missing)}.\n\n" if missing else ""
+    return text + (f"Failed in training: {'; '.join(failures)}.\n\n" if failures else "")
+
+
+def describe_best(lab: Lab) -> str:
+    """Return the best mean on each corpus, which says how far it is from its ceiling."""
+    best = []
+    for corpus in lab.all["corpora"]:
+        means = {name: found["mean"] for name in lab.configs if (found := lab.split(name, corpus))}
+        name = max(means, key=lambda name: means[name])
+        best.append(f"{means[name]:.2f} on {ENGLISH.corpora[corpus]} (`{name}`)")
+    return f"The highest F1 are {join(best)}."
+
+
+def describe_differences(lab: Lab) -> str:
+    """Return in what the runs differ apart from system, corpus and seed."""
+    found = [
+        re.sub(r"\b([0-9a-f]{9})[0-9a-f]{31}\b", r"\1", text) for text in lab.all["differences"]
+    ]
+    return f" The runs differ in the {'; '.join(found)}." if found else ""
+
+
+def describe_machine(environment: Report) -> str:
+    """Return machine and versions."""
+    versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
+    return (
+        f"{environment['processors']} processors, {environment['platform']}; Python"
+        f" {environment['python']}, {versions}"
     )
 
 
@@ -433,14 +537,18 @@ def scans_section() -> str:
         [steps, *(f"{row[way]:.2f}" for way in ("autograd", "loop", "parallel"))]
         for steps, row in scans["steps"].items()
     ]
+    faster = [steps for steps, row in scans["steps"].items() if row["loop"] < row["parallel"]]
+    outcome = "on this one, the loop is faster than the scan"
+    if len(faster) < len(rows):
+        outcome += f" at {join(faster)} steps only" if faster else " at none of these lengths"
     return f"""## Linear recurrences
 
 The memory of [mingru](systems/mingru.md), [minlstm](systems/minlstm.md), [qrnn](systems/qrnn.md),
 [lru](systems/lru.md), and of [sru](systems/sru.md) without its peepholes, is c_t = a_t * c_(t-1) +
 b_t with a_t and b_t from the input alone, so a parallel scan can compute all steps in log2(T)
 operations. On a CPU, where each operation takes as long as it has elements, a loop of one operation
-in each step with its own gradient is faster, for short sentences and for long ones, so that is what
-trains there; on a GPU the parallel scan is used. Forward and backward pass of the recurrence alone,
+in each step with its own gradient trains instead; on a GPU the parallel scan is used. Measured on a
+CPU: {outcome}. Forward and backward pass of the recurrence alone,
 {scans["hidden size"]} units, both directions, {scans["batch"]} sentences, medians of
 {scans["repeats"]} interleaved repeats, time of the processor, one thread: `python
 benchmarks/cells.py --scans`, {scans["environment"]["finished"][:10]}.
@@ -451,9 +559,8 @@ benchmarks/cells.py --scans`, {scans["environment"]["finished"][:10]}.
 
 def page(lab: Lab) -> str:
     """Return docs/systems.md."""
-    about, environment = find_subjects(), lab.all["environment"]
+    about = find_subjects()
     speed = json.loads(SPEED.read_text(encoding="utf-8"))
-    versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
     index = "\n".join(
         f"- **{registry.kind}s**: "
         + ", ".join(f"[{name}](systems/{name}.md)" for name in registry.names())
@@ -468,14 +575,8 @@ def page(lab: Lab) -> str:
         for system, (_, part) in about.items()
         if system in lab.configs
     ]
-    missing = [system for system in about if system not in lab.configs]
-    not_compared = f"Not compared yet: {', '.join(missing)}.\n\n" if missing else ""
-    seeds = ", ".join(map(str, lab.all["seeds"]))
     claims = "\n".join(f"- {text}" for text in verdicts(lab))
     others = [name for name in lab.configs if name != lab.first]
-    ceiling = ", ".join(ENGLISH.corpora[corpus] for corpus in lab.at_ceiling())
-    left_out = f" Left out for that reason: {ceiling}." if ceiling else ""
-    differences = "".join(f" {text}." for text in lab.all["differences"])
     return f"""# Every recurrent system, side by side
 
 This page compares all recurrent networks of slotfill on the same sentences, and says which claims
@@ -495,15 +596,16 @@ train lab/elman`.
 
 ## The same budget for all
 
-{lab.all["budget"]["text"]}{describe_parameters(lab)}
-So this page compares architectures; [results.md](results.md) has the scores of the best configs.
+{lab.all["budget"]["text"]}{describe_parameters(lab)}{describe_rates(lab)}
+
+This page compares architectures; [results.md](results.md) has the scores of the best configs.
 
     {lab.all["command"]}
 
-F1 in percent on test: mean ± sample standard deviation over the seeds {seeds}; the epoch is
-selected on valid. `unseen` has cities and airlines that never occur in training; in `pairs`
-adjacent sentences differ only in *arrive* or *leave*, and "cities right" are those tagged with
-their role. \\* differs from `{lab.first}` with p < 0.05, \\*\\* also after Holm's correction for
+F1 in percent on test, {describe_seeds(lab)}; the epoch is selected on valid.
+`unseen` has cities and airlines that never occur in training; in `pairs` adjacent sentences differ
+only in *arrive* or *leave*, and "cities right" are those tagged with their role.
+\\* differs from `{lab.first}` with p < {LEVEL:g}, \\*\\* also after Holm's correction for
 the number of systems ([compare.md](compare.md#the-statistics)). Test:
 {lab.all["statistics"]["test"]}. Parameters are those on the first corpus; learning rates are in the
 order of the corpora.
@@ -512,18 +614,17 @@ order of the corpora.
 
 After Holm's correction, of all systems: {summarize(lab, others)}
 
-{not_compared}Machine: {environment["processors"]} processors, {environment["platform"]};
-Python {environment["python"]}, {versions}.
-{lab.all["date"][:10]}.{differences}
+{describe_missing(lab, about)}{describe_best(lab)}
+
+Machine: {describe_machine(lab.all["environment"])}.
+{lab.all["date"][:10]}.{describe_differences(lab)}
 
 ## What the figures say
 
-Each claim is about two systems, and has the difference of their F1 on test with its 95 % interval
-and p. A claim holds on a corpus if the difference is significant after Holm's correction for the
-number of claims on that corpus; one system is as good as another if the interval excludes that it
-is worse by a point. A corpus where the LSTM has an F1 of
-{CEILING:g} or more is at its ceiling, where nothing can help: it has no part in a
-verdict.{left_out}
+Each claim is about two systems, and has the difference of their F1 on test with its 95 % interval,
+and p after Holm's correction for the number of claims on that corpus. A claim holds on a corpus if
+p is below {LEVEL:g}. One system is as good as another if the interval excludes that it is worse by
+a point of F1; such a claim has no p. Intervals are not corrected for their number.
 
 {claims}
 
@@ -532,8 +633,8 @@ verdict.{left_out}
 Forward and backward pass of one layer, both directions, {speed["batch"]} sentences of
 {speed["steps"]} tokens, input size equal to hidden size, one thread, medians of
 {speed["repeats"]} interleaved repeats: `python benchmarks/cells.py`,
-{speed["environment"]["finished"][:10]}, the same machine. "of nn.LSTM" is the time as a multiple of
-that of torch's own.
+{speed["environment"]["finished"][:10]}. "of nn.LSTM" is the time as a multiple of
+that of torch's own. Machine: {describe_machine(speed["environment"])}.
 
 {speed_table()}
 

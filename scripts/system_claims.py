@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-CEILING = 99.0
-"""A corpus where the LSTM has this F1 cannot show that anything helps, and has no verdict."""
-
 GREFF = {
     "greff-cifg": "Input and forget gates that are not coupled help",
     "greff-fgr": "Gates that do not see the gates of the step before help",

@@ -219,6 +219,14 @@ class Runs:
         found, missing = self.search(system, corpus)
         return None if missing else max(found, key=lambda rate: found[rate])
 
+    def _list_failures(self, system: str, corpus: str) -> Iterator[dict[str, Any]]:
+        """Yield the runs of a system that failed, in the search or with another seed."""
+        for rate in (LOWER_RATE, *FIRST_RATES, HIGHER_RATE):
+            folder = self.folder / corpus / f"rate-{rate}"
+            for seed in SEEDS:
+                if (folder / f"{system}-seed{seed}.failed").exists():
+                    yield {"system": system, "corpus": corpus, "rate": rate, "seed": seed}
+
     def train(self, seeds: tuple[int, ...]) -> None:
         """Train what is missing, seed by seed."""
         systems = list_systems()
@@ -252,10 +260,11 @@ class Runs:
 
     def take(self) -> None:
         """Write docs/systems.json from the runs that are finished."""
-        jobs, chosen = [], {}
+        jobs, chosen, failures = [], {}, []
         systems = list_systems()
         for system in systems:
             for corpus in CORPORA:
+                failures += self._list_failures(system, corpus)
                 if (rate := self.rate(system, corpus)) is not None:
                     chosen[system, corpus] = rate
                     found = [self.job(system, corpus, rate, seed) for seed in SEEDS]
@@ -277,13 +286,18 @@ class Runs:
             for corpus, found in config["corpora"].items():
                 found["hidden_size"] = self.sizes.find(config["name"], corpus)
                 found["learning_rate"] = chosen[config["name"], corpus]
-        report["budget"] = {"text": describe_budget(), "equal parameters": True}
+        report["failures"] = failures
+        report["budget"] = {
+            "text": describe_budget(),
+            "equal parameters": True,
+            "ends of the search": [LOWER_RATE, HIGHER_RATE],
+        }
         report["claims"] = test_claims(jobs, trained)
         text = json.dumps(report, ensure_ascii=False, indent=1)
         FIGURES.write_text(f"{text}\n", encoding="utf-8")
         depends = (
-            *("slotfill/model", "slotfill/training/*.py", "slotfill/evaluation"),
-            *("configs/lab", "data/taipei_hard"),
+            *("slotfill/model", "slotfill/training/*.py", "slotfill/evaluation/evaluate.py"),
+            *("slotfill/evaluation/metrics.py", "configs/lab", "data/taipei_hard"),
         )
         analysis = ("slotfill/lab/compare", "scripts/system_claims.py")
         folders = [job.folder for job in jobs]
@@ -311,13 +325,12 @@ def describe_budget() -> str:
     rates = " and ".join(map(str, FIRST_RATES))
     return (
         f"All learn from the same {SENTENCES:,} sentences of a corpus for {EPOCHS} epochs in"
-        f" batches of {BATCH_SIZE}, with word vectors of size {WORD_SIZE} and dropout 0.3 before"
-        " the encoder and the tagger. Behind the word vectors all have as many parameters as the"
-        f" LSTM with {LSTM_SIZE} units per direction: the hidden size of each is chosen for that,"
-        " and other options have their defaults. Each has the same search of three learning rates"
-        f" with seed {SEEDS[0]}: {rates}, and then {LOWER_RATE} if the lower one was better,"
-        f" {HIGHER_RATE} if not. The one with the best F1 on valid is kept, also for the other"
-        " seeds."
+        f" batches of {BATCH_SIZE}, with word vectors of size {WORD_SIZE}. Behind the word vectors"
+        f" all have as many parameters as the LSTM with {LSTM_SIZE} units per direction: the hidden"
+        " size of each is chosen for that. Other options, such as dropout, are those of its file."
+        f" Each has the same search of three learning rates with seed {SEEDS[0]}: {rates}, and then"
+        f" {LOWER_RATE} if the lower one was better, {HIGHER_RATE} if not. The one with the best F1"
+        " on valid is kept, for the other seeds too."
     )
 
 

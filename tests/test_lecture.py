@@ -178,37 +178,79 @@ def found(difference, margin=0.5, p_corrected=0.01):
     return {"difference": difference, "interval": interval, "p": 0.01, "p_corrected": p_corrected}
 
 
+UNTESTED = {"difference": 9.0, "interval": None, "p": None}
+
+
+def lab_of(systems, differences):
+    """Return a lab with the difference of gru from lstm on corpora; on those with None, no gru."""
+    lab = object.__new__(systems.Lab)
+    lab.all, lab.first = {"corpora": dict.fromkeys(differences)}, "lstm"
+    lab.configs = {
+        "gru": {
+            "corpora": {
+                corpus: {"splits": {"test": {"mean": 90.0, "difference_from_first": each}}}
+                for corpus, each in differences.items()
+                if each
+            }
+        }
+    }
+    lab.claims = {("gru", "lstm", corpus): each for corpus, each in differences.items() if each}
+    return lab
+
+
 @pytest.mark.parametrize(
     ("margin", "on_atis", "on_mit", "expected"),
     [
-        (0.0, found(1), found(2), "It holds here."),
+        (0.0, found(1), found(2), "It holds on all corpora."),
         (
             0.0,
             found(1),
             found(2, p_corrected=0.2),
             "It holds on ATIS; it is not shown on MIT Restaurant.",
         ),
-        (0.0, found(-1), found(-2), "The opposite holds here."),
+        (0.0, found(-1), found(-2), "The opposite holds on all corpora."),
         (0.0, found(1), found(-2), "It holds on ATIS; the opposite holds on MIT Restaurant."),
-        (1.0, found(-0.4), found(0.1), "It holds here."),
+        (0.0, found(9, p_corrected=1), found(-9, p_corrected=1), "It is shown on no corpus."),
+        (1.0, found(-0.4), found(0.1), "It holds on all corpora."),
+        (1.0, found(-3), found(-2), "It holds on no corpus."),
         (
             1.0,
             found(-0.6),
             found(-3),
             "It does not hold on MIT Restaurant; it is not shown on ATIS.",
         ),
-        (0.0, None, None, "It is not judged: harder Taipei is at its ceiling."),
+        (0.0, UNTESTED, UNTESTED, "It is not tested, which needs two seeds."),
+        (1.0, UNTESTED, found(0), "It holds on MIT Restaurant; it is not tested on ATIS."),
+        (0.0, None, found(1), "It holds on MIT Restaurant; it is not measured on ATIS."),
+        (0.0, None, None, "It is not measured yet."),
     ],
 )
-def test_verdicts_follow_from_the_tests_below_the_ceiling(
-    lecture, margin, on_atis, on_mit, expected
-):
+def test_verdicts_follow_from_the_tests(lecture, margin, on_atis, on_mit, expected):
     systems = lecture.systems
-    lab = object.__new__(systems.Lab)
-    differences = {"taipei_hard": found(5), "atis": on_atis, "mit_restaurant": on_mit}
-    f1s = {"taipei_hard": 99.5, "atis": 90.0, "mit_restaurant": 60.0}
-    lab.all, lab.first = {"corpora": dict.fromkeys(f1s)}, "lstm"
-    splits = {corpus: {"splits": {"test": {"mean": f1}}} for corpus, f1 in f1s.items()}
-    lab.configs = {name: {"corpora": splits} for name in ("lstm", "gru")}
-    lab.claims = {("gru", "lstm", corpus): each for corpus, each in differences.items() if each}
+    lab = lab_of(systems, {"atis": on_atis, "mit_restaurant": on_mit})
     assert systems.verdict(lab, systems.Claim("", "gru", "lstm", margin)) == expected
+
+
+@pytest.mark.parametrize(
+    ("on_atis", "on_mit", "expected"),
+    [
+        (found(1), found(-2), "`gru` (+1.00) on ATIS. Worse: `gru` (-2.00) on MIT Restaurant."),
+        (found(1, p_corrected=0.2), None, "none. Worse: none."),
+        (UNTESTED, None, "Not tested: `gru`."),
+        (None, None, "Not tested: `gru`."),
+    ],
+)
+def test_summaries_claim_only_what_is_tested(lecture, on_atis, on_mit, expected):
+    systems = lecture.systems
+    lab = lab_of(systems, {"atis": on_atis, "mit_restaurant": on_mit})
+    if "Worse" in expected:
+        expected = f"Better than `lstm`: {expected}"
+    assert systems.summarize(lab, ["gru"]) == expected
+
+
+def test_figures_of_an_untested_difference_have_no_star(lecture):
+    systems = lecture.systems
+    assert systems.format_difference(UNTESTED) == "+9.00, not tested"
+    assert systems.mark(UNTESTED) == systems.mark(None) == ""
+    assert systems.format_difference(found(1)) == "+1.00 [+0.50, +1.50], p = 0.0100"
+    assert systems.format_difference({**found(1), "margin": 1.0}) == "+1.00 [+0.50, +1.50]"
