@@ -13,6 +13,7 @@ from slotfill.errors import UsageError
 
 EXTRAS = {
     "torch": "train",
+    "filelock": "train",
     "onnx": "train",
     "safetensors": "train",
     "matplotlib": "plots",

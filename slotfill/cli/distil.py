@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from slotfill.cli.app import Device, Seed, Trust, split_overrides
-from slotfill.cli.runs import train_into
+from slotfill.cli.runs import assists, train_into
 from slotfill.errors import UsageError
 
 
@@ -64,6 +64,8 @@ def distil(
     from slotfill.runs.distil import student_config
     from slotfill.runs.folder import RunFolder
 
+    if assists(device):
+        return
     teachers, overrides = split_overrides(words)
     if not teachers:
         raise UsageError("no TEACHER given; give a run folder or JSON lines of predictions")

@@ -71,12 +71,8 @@ def train(
     from slotfill.config.builtin import load_config
     from slotfill.runs.continuation import load_with_base
     from slotfill.runs.folder import RunFolder
-    from slotfill.training.launch import torchrun_rank
 
-    if torchrun_rank() > 0:
-        from slotfill.runs import train as training
-
-        training.assist(resolve_device(device))
+    if assists(device):
         return
     name, settings = one_config(config, overrides)
     if seed is not None:
@@ -104,6 +100,18 @@ def train(
             echo_errors("the search space under tune: is ignored by train")
         folder = RunFolder(out or Path("runs") / run_name, force=force)
     train_into(folder, loaded, device, profile=profile)
+
+
+def assists(device: str) -> bool:
+    """Train with the process of rank 0, if `torchrun` has started this one beside it."""
+    from slotfill.training.launch import torchrun_rank
+
+    if torchrun_rank() == 0:
+        return False
+    from slotfill.runs import train as training
+
+    training.assist(resolve_device(device))
+    return True
 
 
 def train_into(

@@ -405,6 +405,16 @@ class Config(StrictModel):
     """
 
     @model_validator(mode="after")
+    def _has_one_source_of_labels(self) -> Config:
+        """Check that in distillation the teachers alone label other sentences."""
+        for key in ("from_run", "text") if self.distil.teachers else ():
+            if getattr(self.train, key):
+                hint = "; set distil.text, which teachers label" if key == "text" else ""
+                message = f"does not go with distil.teachers{hint}"
+                raise combine_errors([(("train", key), message)])
+        return self
+
+    @model_validator(mode="after")
     def _generates_or_tags(self) -> Config:
         """Check that a generator has no keys of taggers, and hold sentences out for it."""
         if self.generator is None:

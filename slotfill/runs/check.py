@@ -22,6 +22,13 @@ from slotfill.data.vocab import Vocab, check_described_slots, check_slot_names
 from slotfill.errors import DataError, UsageError, format_count
 from slotfill.extras import required_for
 from slotfill.files import STANDARD_INPUT
+from slotfill.runs.continuation import (
+    check_continues,
+    find_base,
+    load_with_base,
+    read_base_config,
+)
+from slotfill.runs.distil import prepare
 from slotfill.training.imbalance import sentence_weights
 
 
@@ -37,7 +44,7 @@ def check_config(
         ConfigError: the config has errors, or its parts cannot be combined.
         DataError: its sentences cannot be read.
     """
-    name, loaded = _load(config, overrides)
+    name, loaded, _ = load_with_base(lambda base: _load(config, overrides, base), None)
     files = [] if are_external_parts_trusted() else list(external_part_files(loaded.model_dump()))
     not_verified = [f"{file} is executed only with --trust" for file in files]
     if not files:
@@ -50,6 +57,9 @@ def check_config(
             check_buildable(loaded)
     results, summaries, problems = {}, [], list[str]()
     with loaded.locate_errors():
+        if loaded.train.from_run:
+            run = find_base(loaded)
+            check_continues(loaded, read_base_config(run)[0], run)
         for split in sorted(split_names(loaded.data), key=_rank_split):
             try:
                 result = _read(loaded, loaded.data, split)
@@ -80,6 +90,8 @@ def check_config(
         check_slot_names("thresholds", loaded.thresholds, slot_names)
         if loaded.train.text:
             read_text(loaded, "train", results["train"].tokenizer)
+        if loaded.distil.teachers:
+            prepare(loaded, results["train"].sentences, results["train"].tokenizer)
         KnownValues.read(loaded, results["train"].tokenizer)
         if config is not None and is_config(config) and not not_verified:
             summaries.append(f"network: {_describe_costs(loaded, results['train'])}")
@@ -162,10 +174,13 @@ def resolve_data(word: str | None, overrides: Sequence[str]) -> tuple[str | None
     return None, [_set_path("data.path", word), *overrides]
 
 
-def _load(word: str | None, overrides: Sequence[str]) -> tuple[str, Config]:
+def _load(
+    word: str | None, overrides: Sequence[str], base: Config | None = None
+) -> tuple[str, Config]:
     """Return the name and the config that `word` is, or that of sentences, to be read as they are.
 
-    It may be the standard input, which must then be kept.
+    It may be the standard input, which must then be kept. `base` is the config of the run that
+    training continues, if any.
     """
     if word == "-":
         _, config = load_config(None, ["data.holdout=0", *overrides])
@@ -174,7 +189,7 @@ def _load(word: str | None, overrides: Sequence[str]) -> tuple[str, Config]:
     config_name, overrides = resolve_data(word, overrides)
     if config_name is None:
         overrides = ["data.holdout=0", *overrides]
-    return load_config(config_name, overrides, need_data=True)
+    return load_config(config_name, overrides, need_data=True, base=base)
 
 
 def _rank_split(split: str) -> int:

@@ -20,7 +20,7 @@ from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import EvaluationResult, slot_f1
 from slotfill.files import shorten_path
 from slotfill.inference.tagging import predict
-from slotfill.runs.load import Run, load_run, open_tagger, parse_run_config
+from slotfill.runs.load import Run, is_generator, load_run, open_run, parse_run_config
 from slotfill.runs.manifest import RunFiles
 
 
@@ -63,7 +63,13 @@ def load_with_base(
 
 def check_has_weights(run: Path) -> RunFiles:
     """Return the files of a run; raises UsageError if it has no weights to start from."""
-    files = open_tagger(run)
+    if is_generator(run):
+        raise UsageError(
+            f"{run} is a generator, from whose weights no training starts; give the run folder of a"
+            f" tagger, or train on what it writes: slotfill generate {run} --sentences 100 --out"
+            " FILE"
+        )
+    files = open_run(run)
     if files.is_packed:
         raise UsageError(
             f"{run}: a packed run has no weights to start from; give the run folder that it was"
@@ -119,8 +125,6 @@ def load_base(config: Config, out: Path | None = None) -> Run | None:
 
 def check_continues(config: Config, base: Config, run: Path) -> None:
     """Raise ConfigError if training with `config` cannot continue `run`, whose config is `base`."""
-    if config.distil.teachers:
-        raise ConfigError("training that continues a run has no teachers", "distil.teachers")
     check_same_network(config, base, str(run))
 
 

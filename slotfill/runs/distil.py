@@ -229,7 +229,7 @@ def prepare(
 
 def describe_teachers(distil: DistilConfig) -> list[dict[str, str]]:
     """Return the teachers as a run records them: each with its path and the hash of its files."""
-    return [{"path": path, "sha256": _checksum(Path(path))} for path in distil.teachers]
+    return [{"path": path, "sha256": _checksum(shorten_path(path))} for path in distil.teachers]
 
 
 def _checksum(path: Path) -> str:

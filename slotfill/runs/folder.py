@@ -2,18 +2,17 @@
 
 A crash at any point loses nothing: the checkpoint stays until all files of the run, and then their
 manifest, are written; from there on `--resume` only renames. A run that is replaced is moved into
-`NAME.partial/replaced`, and removed after the new one has its name.
+`NAME.partial/replaced`, and removed after the new one has its name. `NAME.partial.lock` keeps other
+processes out; one that a killed process has left is not locked.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -98,8 +97,7 @@ class RunFolder:
             self._check_replaceable(self.out, force=force)
             self._check_replaceable(self.partial, force=force)
         elif self.source is not None:
-            if self.source == self.partial:
-                self._lock()
+            self._lock()
             self.config = parse_run_config(_read(self.source / "config.yaml"), self.source)
             if not is_completed(self.source):
                 sources = self.source / SOURCES
@@ -125,8 +123,8 @@ class RunFolder:
         if not path.exists() or not names:
             return
         is_partial = path == self.partial and path.is_dir()
-        if is_partial:
-            _lock_folder(path)()
+        if is_partial and not self.is_locked and is_in_use(self.out):
+            raise FolderInUseError(_IN_USE.format(path))
         own_names = {*FILES, _STATE.parent.name, _REPLACED, _LOGS}
         foreign = [name for name in names if name not in own_names and not name.endswith(".new")]
         if foreign:
@@ -144,11 +142,14 @@ class RunFolder:
 
     def create(self, config: Config, vocab: Vocab) -> None:
         """Make the partial folder with what is known before training."""
-        if is_completed(self.partial):  # It is not deleted before this run is finished.
-            (self.partial / _REPLACED).mkdir(exist_ok=True)
-            self._publish()
         self.config = config
         try:
+            self.partial.parent.mkdir(parents=True, exist_ok=True)
+            self._lock()
+            if is_completed(self.partial):  # It is not deleted before this run is finished.
+                (self.partial / _REPLACED).mkdir(exist_ok=True)
+                self._publish()
+                self._lock()
             if self.source is None:
                 self._check_replaceable(self.out, force=self.force)
             self._check_replaceable(self.partial, force=self.force)
@@ -157,9 +158,6 @@ class RunFolder:
             (self.partial / _STATE).parent.mkdir(parents=True)
             if self.force or self.source is not None:
                 (self.partial / _REPLACED).mkdir()
-            self._lock()
-        except (FileExistsError, FileNotFoundError):  # Another process makes it now.
-            raise FolderInUseError(_IN_USE.format(self.partial)) from None
         except OSError as error:
             raise UsageError(
                 f"cannot make the run folder {self.partial}: {error.strerror}"
@@ -172,7 +170,13 @@ class RunFolder:
 
     def _lock(self) -> None:
         """Keep other processes from training here until `release`, or until this object is gone."""
-        self.release = weakref.finalize(self, _lock_folder(self.partial))
+        if not self.is_locked:
+            self.release = weakref.finalize(self, _lock_folder(self.partial))
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether this object keeps other processes from training here."""
+        return isinstance(self.release, weakref.finalize) and self.release.alive
 
     def list_differences(self) -> list[str]:
         """Return in what software and processor differ from those that the run began with."""
@@ -276,6 +280,7 @@ class RunFolder:
                     replaced.mkdir(exist_ok=True)
                     self.out.rename(replaced / "run")
                 self.partial.rename(self.out)
+            self.release()
         except (UsageError, OSError) as error:
             self.release()
             reason = getattr(error, "strerror", None) or f"{self.out} is in the way"
@@ -290,7 +295,6 @@ class RunFolder:
             RunFiles(self.out).settle()
         for temporary in self.out.glob("*.new"):  # Of a process that was killed.
             temporary.unlink()
-        self.release()
 
     @property
     def has_checkpoint(self) -> bool:
@@ -309,6 +313,8 @@ def find_stopped_run(out: Path) -> Path | None:
     for folder in (partial_path(out), out):
         if is_completed(folder):
             leftovers = [*folder.glob("*.new"), folder / _STATE.parent, folder / _REPLACED]
+            if not partial_path(out).exists():  # Otherwise another run trains now.
+                leftovers.append(_lock_path(partial_path(out)))
             return folder if folder != out or any(map(Path.exists, leftovers)) else None
         if (folder / _STATE).is_file():
             return folder
@@ -317,30 +323,40 @@ def find_stopped_run(out: Path) -> Path | None:
 
 def is_in_use(out: Path) -> bool:
     """Return whether a process trains the run `out` now."""
+    folder = partial_path(out)
+    if not _lock_path(folder).exists():
+        return False
     try:
-        _lock_folder(partial_path(out))()
+        _lock_folder(folder)()
     except FolderInUseError:
         return True
-    except FileNotFoundError:
-        pass
     return False
+
+
+def _lock_path(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".lock")
 
 
 def _lock_folder(folder: Path) -> Callable[[], None]:
     """Lock `folder` and return what unlocks it; raises FolderInUseError if it is locked."""
+    from filelock import FileLock, Timeout
+
+    # Not in the folder, which Windows could not rename then.
+    path = _lock_path(folder)
+    lock = FileLock(path, timeout=0, thread_local=False)
     try:
-        import fcntl
-    except ImportError:  # Windows has no such locks.
-        return lambda: None
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
+        lock.acquire()
+    except Timeout:
         raise FolderInUseError(_IN_USE.format(folder)) from None
-    except OSError:  # Some network file systems have no locks, or none of folders.
-        pass
-    return partial(os.close, lock)
+    except (OSError, NotImplementedError):  # Some network file systems have no locks.
+        return lambda: None
+
+    def unlock() -> None:
+        with suppress(OSError):  # On Windows the library removes it.
+            path.unlink()
+        lock.release()
+
+    return unlock
 
 
 def _read(path: Path) -> bytes:

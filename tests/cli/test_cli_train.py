@@ -10,6 +10,7 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
 from conftest import run_on_terminal, start
 
 from slotfill.cli.progress import training_progress
@@ -318,6 +319,17 @@ def test_processes_of_torchrun_train_as_forks_do(desk, cli):
     assert cli("train", *words, "b", "train.processes=2").code == 0
     for name in ("model.safetensors", "config.yaml"):
         assert Path("a", name).read_bytes() == Path("b", name).read_bytes()
+
+
+@pytest.mark.parametrize("command", ["train", "distil"])
+def test_a_process_of_torchrun_beside_the_first_writes_nothing(command, desk, cli, monkeypatch):
+    assisted = []
+    monkeypatch.setattr("slotfill.runs.train.assist", assisted.append)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("RANK", "1")
+    result = cli(command, "tiny.yaml", "--device", "cpu")
+    assert (result.code, result.out, result.err) == (0, "", "")
+    assert assisted == ["cpu"] and not Path("runs").exists()
 
 
 def test_killed_process_of_torchrun_ends_all_and_the_run_resumes(desk):

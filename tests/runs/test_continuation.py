@@ -125,6 +125,25 @@ def test_what_would_change_the_network_is_refused_with_its_place(run, cli):
     assert result.code == 0, "the same value is no change"
 
 
+def test_what_training_refuses_before_its_first_epoch_is_refused_by_check(run, cli):
+    Path("unknown.jsonl").write_text('{"text": "up", "slots": [{"slot": "x", "value": "up"}]}\n')
+    Path("text.txt").write_text("up\n")
+    for changes in (
+        "train.from_run=corpus",
+        "train.from_run=run tagger=softmax",
+        "train.from_run=run distil.teachers=[run]",
+        "train.text=text.txt distil.teachers=[run]",
+        "distil.teachers=[corpus]",
+        "distil.teachers=[unknown.jsonl]",
+        "distil.teachers=[run]",  # It does not know a slot.
+    ):
+        words = ["data.train=new.brackets", "data.holdout=0", *changes.split()]
+        refused = cli("train", *words)
+        assert refused.code != 0 and refused.err.count("\n") == 1
+        checked = cli("check", *words)
+        assert (checked.code, checked.err) == (refused.code, refused.err)
+
+
 def test_wrong_runs_are_named(run, cli):
     new = "data.train=new.brackets"
     assert cli("pack", "run", "--out", "run.zip").code == 0

@@ -750,7 +750,13 @@ def test_second_training_into_one_folder_is_an_error(trained, tmp_path):
         with pytest.raises(UsageError, match="another process is training there"):
             other()
     first.release()
-    RunFolder(tmp_path / "a", force=True).create(loaded.config, loaded.vocab)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.partial"]
+    (tmp_path / "a.partial.lock").touch()  # Of a process that was killed.
+    second = RunFolder(tmp_path / "a", force=True)
+    second.create(loaded.config, loaded.vocab)
+    second.discard()
+    second.discard()  # Nothing is left to release.
+    assert not (tmp_path / "a.partial.lock").exists()
 
 
 def test_run_stopped_before_its_first_epoch_does_not_block_its_name(tmp_path):

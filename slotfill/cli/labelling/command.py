@@ -3,6 +3,7 @@
 # No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,11 +59,11 @@ def label(
     """
     from slotfill.cli.labelling.terminal import Terminal
 
-    terminal = Terminal()
-    echo("Reading the sentences ...")
+    if sys.stdout.isatty():
+        echo("Reading the sentences ...")
     session = _open_session(file, list(overrides or ()), run, labels, slots, every, out, trust)
     try:
-        with terminal:
+        with Terminal() as terminal:
             _label_all(session, terminal)
     finally:
         if session.training is not None:
