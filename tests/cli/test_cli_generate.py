@@ -107,7 +107,10 @@ def test_fewer_sentences_than_asked_for_is_said(generator, cli, monkeypatch):
             ["train", "--from", "TAGGER", "data.path=corpus", "generator=recurrent"],
             "command line: generator: does not",
         ),
-        (["train", "tiny.yaml", "--from", "RUN", "--out", "b"], "give the run folder of a tagger, or"),
+        (
+            ["train", "tiny.yaml", "--from", "RUN", "--out", "b"],
+            "give the run folder of a tagger, or",
+        ),
         (["compare", "new.yaml", "tiny.yaml"], "new.yaml:2: generator: only the commands train,"),
         (["tune", "new.yaml", "tune={train.epochs: [1, 2]}"], "new.yaml:2: generator: only"),
     ],
