@@ -6,7 +6,7 @@ The paper bounds |u| by 2^(1/T) for sentences of T tokens and the activation rel
 states nor gradients explode; for a T of any length that is 1.
 
 Source: Li, Li, Cook, Zhu & Gao 2018, "Independently Recurrent Neural Network (IndRNN): Building A
-Longer and Deeper RNN", eq. 2
+Longer and Deeper RNN"
 """
 
 from typing import Literal

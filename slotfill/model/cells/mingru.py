@@ -7,7 +7,7 @@
 
 The positive candidate is the one that the paper trains in logarithms, which is not needed here.
 
-Source: Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, "Were RNNs All We Needed?", section 3.1
+Source: Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, "Were RNNs All We Needed?"
 """
 
 from typing import ClassVar, Literal

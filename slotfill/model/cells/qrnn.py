@@ -5,7 +5,7 @@
     c_t = f_t * c_{t-1} + (1 - f_t) * z_t;  h_t = o_t * c_t  pooling: fo
     c_t = f_t * c_{t-1} + i_t * z_t;        h_t = o_t * c_t  pooling: ifo
 
-Source: Bradbury, Merity, Xiong & Socher 2017, "Quasi-Recurrent Neural Networks", eq. 1-5
+Source: Bradbury, Merity, Xiong & Socher 2017, "Quasi-Recurrent Neural Networks"
 """
 
 from typing import ClassVar, Literal

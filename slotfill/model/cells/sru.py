@@ -9,7 +9,7 @@ x_t itself is the input if its size is that of h_t; otherwise it is x_t P, witho
 the peepholes v, as in the paper's first version, all steps are computed at once.
 
 Source: Lei, Zhang, Wang, Dai & Artzi 2018, "Simple Recurrent Units for Highly Parallelizable
-Recurrence", eq. 1-4
+Recurrence"
 """
 
 import math

@@ -5,9 +5,9 @@
     a   = LayerNorm(x^l + MultiHead(x^l))               a = x^l + MultiHead(LayerNorm(x^l))
     x^{l+1} = LayerNorm(a + F(a))                       x^{l+1} = a + F(LayerNorm(a))
                                                         output = LayerNorm(x^L)
-    F(a) = relu(a W_1 + b_1) W_2 + b_2                                        (eq. 2)
+    F(a) = relu(a W_1 + b_1) W_2 + b_2                                        (section 3.3)
     MultiHead(x) = [head_1 ; head_2 ; ...] W_o                                (section 3.2.2)
-    head = softmax_j(q_i . k_j / sqrt(head_size)) v_j, summed over j          (eq. 1)
+    head = softmax_j(q_i . k_j / sqrt(head_size)) v_j, summed over j          (section 3.2.1)
     p_{t,2i}, p_{t,2i+1} = sin, cos(t / 10000^(2i / hidden_size))             (section 3.5)
                     or learned vectors, of which the last stands for all tokens after it
 
