@@ -20,6 +20,11 @@ a baseline b, and the entropy of a:
     loss -= reinforce * (r - b) * sum_t log a_{t,j_t} + entropy * sum_t H(a_t)
     b    <- 0.9 b + 0.1 r, a mean over the batch
 
+These losses are means over the sentences, whatever their weights, and so is the baseline, of which
+each of several training processes has its own: that of the sentences that it has seen. A baseline
+that does not depend on the draws changes the variance of the gradient only, not its expectation;
+but a training with several processes that is resumed goes on with the baseline of the first.
+
 As in the paper, half of the sentences, every second one of a batch, see the expectation of soft
 attention instead of a draw. Unlike there, the cell starts from its own initial state, where the
 paper has another layer of the mean; the first query is s_0 = tanh(mean_j h_j W_0 + b_0), and the
