@@ -8,6 +8,7 @@ import torch
 from part_cases import randomize
 
 from slotfill.config.registry import ENCODERS
+from slotfill.model.encoders.dilated_cnn import INITIAL_BIAS
 from slotfill.model.layers import LockedDropout
 
 TIME = 9
@@ -68,6 +69,13 @@ def test_dilated_cnn_equals_its_equations(blocks):
     padded = torch.nn.functional.pad(x, (0, 0, 0, 3), value=7.0)[None]
     actual = encoder(padded, LENGTHS)[0].detach().numpy()
     np.testing.assert_allclose(actual[:TIME], expected, atol=1e-12)
+
+
+def test_blocks_of_the_dilated_cnn_only_add_a_bias_at_first():
+    encoder = ENCODERS.build({"name": "dilated_cnn", "blocks": 3, "dropout": 0.0}, 3)
+    x = torch.randn(1, TIME, 3, generator=torch.Generator().manual_seed(1))
+    expected = (encoder.first(x.mT) + INITIAL_BIAS).relu() + 8 * INITIAL_BIAS
+    torch.testing.assert_close(encoder(x, LENGTHS), expected.mT)
 
 
 @pytest.mark.parametrize("layers", [1, 2])
