@@ -1,11 +1,13 @@
 """Measure a GPU: training of atis and snips against two cores, and every cell against nn.LSTM.
 
     python benchmarks/gpu.py [--data ../shared/data] [--out benchmarks/gpu.json]
+    python benchmarks/gpu.py --only cells                keep the trainings that are written
+    python benchmarks/gpu.py --only page                 measure nothing; write docs/scale.md
     python benchmarks/gpu.py --device cpu --quick        tiny, to see that the script works
 
-Ends within ten minutes, and writes what it has after each step: trainings first, cells, and the
-table of docs/scale.md. Training on two cores takes two epochs, whose mean stands for all up to the
-best one. Cells are timed forward and backward in both directions, with batches of 32 and 256
+Ends within ten minutes, and writes what it has after each step: trainings first, then cells, and
+the tables of docs/scale.md. Training on two cores takes two epochs, whose mean stands for all up to
+the best one. Cells are timed forward and backward in both directions, with batches of 32 and 256
 sentences of 20 tokens, 128 hidden; nn.LSTM is that of cuDNN on a GPU. Cells that cuDNN lacks run
 with a compiled step, as in training.
 """
@@ -46,6 +48,8 @@ CORES = sorted(os.sched_getaffinity(0))[:2]
 BATCHES = (32, 256)
 HIDDEN = 128
 REPEATS = 20
+FASTEST = "times nn.LSTM"
+RATIO = "of torch nn.LSTM"
 
 
 class _Enough(Exception):
@@ -145,7 +149,7 @@ def measure_cells(
             compile_steps(cell)
         for batch, x in zip(batches, inputs, strict=True):
             row = time_layer(lambda cell=cell, x=x: run_cell(cell, x)[0], batch, device)
-            row["of torch nn.LSTM"] = round(row["milliseconds"] / fastest[batch], 2)
+            row[RATIO] = round(row["milliseconds"] / fastest[batch], 2)
             yield name, batch, row
 
 
@@ -171,6 +175,20 @@ def describe(figures: dict[str, Any]) -> str:
         f" torch {about['versions']['torch']}), {about['finished'][:10]}. Two cores trained two"
         " epochs, whose mean stands for all up to the best one.",
     ]
+    if cells := figures["cells"]:
+        batches = list(cells)
+        header = [f"batch of {batch}, ms | {FASTEST}" for batch in batches]
+        lines += ["", f"| cell | {' | '.join(header)} |", f"| --- |{' ---: |' * 2 * len(batches)}"]
+        names = [name for name in cells[batches[0]] if ":" not in name]
+        for name in sorted(names, key=lambda name: cells[batches[0]][name]["milliseconds"]):
+            rows = [cells[batch][name] for batch in batches if name in cells[batch]]
+            times = [f"{row['milliseconds']:.2f} | {row.get(RATIO, 1.0):.1f}" for row in rows]
+            lines.append(f"| `{name}` | {' | '.join(times)} |")
+        lines += [
+            "",
+            f"Forward and backward pass of {TIME} tokens in both directions, {HIDDEN} hidden,"
+            f" median of {REPEATS}, on one {figures['cells device']['device']}.",
+        ]
     return "\n".join([*lines, ""])
 
 
@@ -181,38 +199,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     parser.add_argument("--limit", type=int, default=500, help="seconds; then no cell is started")
+    parser.add_argument("--only", choices=("trainings", "cells", "page"), help="what to do")
     parser.add_argument("--quick", action="store_true", help="taipei, and two tiny cells")
     args = parser.parse_args()
-    end = time.perf_counter() + args.limit
-    if args.device == "cuda" and not torch.cuda.is_available():
+    if args.device == "cuda" and args.only != "page" and not torch.cuda.is_available():
         parser.error("torch sees no CUDA device here; try --device cpu --quick")
     figures: dict[str, Any] = {"training": {}, "cells": {}}
-    figures["environment"] = environment() | {"command": None}
-
-    def save() -> None:
-        args.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-
-    if args.quick:
-        trainings = {"taipei": {"train.epochs": 1}}
-    else:
-        trainings = {name: {"data.path": str(args.data / name)} for name in ("atis", "snips")}
-    name = torch.cuda.get_device_name() if args.device == "cuda" else "cpu"
-    figures["device"] = name
-    for config, overrides in trainings.items():
-        found = train(config, args.device, overrides, TRAINING_LIMIT)
-        cores = train_on_two_cores(config, overrides)
-        cores["seconds_to_best"] = round(cores["seconds_per_epoch"] * found["best_epoch"], 1)
-        row = {args.device: found, "two cores": cores}
-        figures["training"][config] = row
-        save()
-        for where, about in row.items():
-            print(f"{config} on {where}: {json.dumps(about)}", flush=True)
-    hidden, names = (8, ["lstm", "mut1"]) if args.quick else (HIDDEN, None)
-    batches = (4,) if args.quick else BATCHES
-    for cell, batch, row in measure_cells(batches, hidden, args.device, end, names):
-        figures["cells"].setdefault(str(batch), {})[cell] = row
-        save()
-        print(f"batch {batch}, {cell}: {json.dumps(row)}", flush=True)
+    if args.only:
+        figures |= json.loads(args.out.read_text(encoding="utf-8"))
+    if args.only != "page":
+        measure(args, figures)
     if args.device == "cuda" and not args.quick:
         text = PAGE.read_text("utf-8")
         text = TABLE.sub(lambda found: found[1] + describe(figures) + found[2], text)
@@ -220,6 +216,47 @@ def main() -> None:
         record(
             "benchmarks/gpu.json", "python benchmarks/gpu.py", *BILSTM_CRF, "slotfill/model/cells"
         )
+
+
+def measure(args: argparse.Namespace, figures: dict[str, Any]) -> None:
+    """Train and time the cells, or one of these; write the figures as they come."""
+    end = time.perf_counter() + args.limit
+    device = torch.cuda.get_device_name() if args.device == "cuda" else "cpu"
+    about = {"device": device, "environment": environment() | {"command": None}}
+
+    def save() -> None:
+        args.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+    if args.only != "cells":
+        figures |= about | {"training": {}}
+        train_configs(args, figures["training"], save)
+    if args.only != "trainings":
+        figures |= {"cells": {}, "cells device": about}
+        hidden, names = (8, ["lstm", "mut1"]) if args.quick else (HIDDEN, None)
+        batches = (4,) if args.quick else BATCHES
+        for cell, batch, row in measure_cells(batches, hidden, args.device, end, names):
+            figures["cells"].setdefault(str(batch), {})[cell] = row
+            save()
+            print(f"batch {batch}, {cell}: {json.dumps(row)}", flush=True)
+
+
+def train_configs(
+    args: argparse.Namespace, figures: dict[str, Any], save: Callable[[], None]
+) -> None:
+    """Train atis and snips on the device and on two cores."""
+    if args.quick:
+        trainings: dict[str, dict[str, Any]] = {"taipei": {"train.epochs": 1}}
+    else:
+        trainings = {name: {"data.path": str(args.data / name)} for name in ("atis", "snips")}
+    for config, overrides in trainings.items():
+        found = train(config, args.device, overrides, TRAINING_LIMIT)
+        cores = train_on_two_cores(config, overrides)
+        cores["seconds_to_best"] = round(cores["seconds_per_epoch"] * found["best_epoch"], 1)
+        row = {args.device: found, "two cores": cores}
+        figures[config] = row
+        save()
+        for where, about in row.items():
+            print(f"{config} on {where}: {json.dumps(about)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ FOLDER = ROOT / "docs" / "systems"
 FIGURES = ROOT / "docs" / "systems.json"
 SPEED = ROOT / "benchmarks" / "cells.json"
 SCANS = ROOT / "benchmarks" / "cells-scans.json"
+GPU_SCANS = ROOT / "benchmarks" / "cells-scans-cuda.json"
+GPU = ROOT / "benchmarks" / "gpu.json"
 REGISTRIES = (ENCODERS, CELLS, TAGGERS)
 Report = dict[str, Any]
 
@@ -530,28 +532,27 @@ def speed_table() -> str:
 
 
 def scans_section() -> str:
-    """Return what benchmarks/cells-scans.json says of linear recurrences."""
-    scans = json.loads(SCANS.read_text(encoding="utf-8"))
+    """Return what benchmarks/cells-scans.json and the like say of linear recurrences."""
+    rows, devices = [], []
+    gpu = json.loads(GPU.read_text(encoding="utf-8"))["cells device"]["device"]
+    for path, device in ((SCANS, "a CPU"), (GPU_SCANS, f"one {gpu}")):
+        scans = json.loads(path.read_text(encoding="utf-8"))
+        devices.append(f"{device} on {scans['environment']['finished'][:10]}")
+        for steps, row in scans["steps"].items():
+            times = (f"{row[way]:.2f}" for way in ("autograd", "loop", "parallel"))
+            rows.append([f"{steps}, on {device}", *times])
     head = ["steps", "autograd, ms", "loop, ms", "parallel scan, ms"]
-    rows = [
-        [steps, *(f"{row[way]:.2f}" for way in ("autograd", "loop", "parallel"))]
-        for steps, row in scans["steps"].items()
-    ]
-    faster = [steps for steps, row in scans["steps"].items() if row["loop"] < row["parallel"]]
-    outcome = "on this one, the loop is faster than the scan"
-    if len(faster) < len(rows):
-        outcome += f" at {join(faster)} steps only" if faster else " at none of these lengths"
     return f"""## Linear recurrences
 
 The memory of [mingru](systems/mingru.md), [minlstm](systems/minlstm.md), [qrnn](systems/qrnn.md),
 [lru](systems/lru.md), and of [sru](systems/sru.md) without its peepholes, is c_t = a_t * c_(t-1) +
 b_t with a_t and b_t from the input alone, so a parallel scan can compute all steps in log2(T)
 operations. On a CPU, where each operation takes as long as it has elements, a loop of one operation
-in each step with its own gradient trains instead; on a GPU the parallel scan is used. Measured on a
-CPU: {outcome}. Forward and backward pass of the recurrence alone,
-{scans["hidden size"]} units, both directions, {scans["batch"]} sentences, medians of
-{scans["repeats"]} interleaved repeats, time of the processor, one thread: `python
-benchmarks/cells.py --scans`, {scans["environment"]["finished"][:10]}.
+in each step with its own gradient trains instead; on a GPU the parallel scan is used. The table has
+the forward and backward pass of the recurrence alone, {scans["hidden size"]} units, both
+directions, {scans["batch"]} sentences, medians of interleaved repeats, on a CPU its own time with
+one thread. Measured on {" and ".join(devices)}: `python benchmarks/cells.py --scans`, on a GPU
+with `--device cuda`.
 
 {table(head, rows)}
 """
