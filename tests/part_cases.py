@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import numpy as np
 import pytest
 
-from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, INTENTS, REGISTRIES, TAGGERS
+from slotfill.config.registry import CELLS, EMBEDDINGS, REGISTRIES
 from slotfill.data.static_table import StaticTable
 from slotfill.lab.contracts import (
     SENTENCES,
@@ -205,34 +205,31 @@ def all_variants(kind: str) -> list[Any]:
     ]
 
 
-def networks(*, inner: bool = True) -> list[Any]:
-    """Networks that cover every part in each of its variants; `inner` as of `variants`."""
+def networks(*, inner: bool = True, options: bool = True) -> list[Any]:
+    """Networks that cover every part in each of its variants; `inner` as of `variants`.
+
+    Without `options`, they cover every part once.
+    """
     word, recurrent, crf = (
         small("embedding", "word"),
         small("encoder", "recurrent"),
         small("tagger", "crf"),
     )
+
+    def every(kind: str) -> list[dict[str, Any]]:
+        names = REGISTRIES[kind].names()
+        if not options:
+            return [small(kind, name) for name in names]
+        return [part for name in names for part in variants(kind, name, inner=inner)]
+
     found = [
         *(
-            ([part] if name != "gazetteer" else [part, word], recurrent, crf)
-            for name in EMBEDDINGS.names()
-            for part in variants("embedding", name)
+            ([part] if part["name"] != "gazetteer" else [part, word], recurrent, crf)
+            for part in every("embedding")
         ),
-        *(
-            ([word], part, crf)
-            for name in ENCODERS.names()
-            for part in variants("encoder", name, inner=inner)
-        ),
-        *(
-            ([word], recurrent, part)
-            for name in TAGGERS.names()
-            for part in variants("tagger", name, inner=inner)
-        ),
-        *(
-            ([word], recurrent, crf, part)
-            for name in INTENTS.names()
-            for part in variants("intent", name)
-        ),
+        *(([word], part, crf) for part in every("encoder")),
+        *(([word], recurrent, part) for part in every("tagger")),
+        *(([word], recurrent, crf, part) for part in every("intent")),
         (
             [small("embedding", name) for name in EMBEDDINGS.names() if name != "transformer"],
             recurrent,

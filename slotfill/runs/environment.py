@@ -61,6 +61,9 @@ def _own_commit() -> str | None:
 
 def _commit(folder: Path) -> str | None:
     """Return the Git commit of `folder`, with `-dirty` if it has changes; None without Git."""
+    is_in_repository = any((each / ".git").exists() for each in (folder, *folder.parents))
+    if not is_in_repository and "GIT_DIR" not in os.environ:
+        return None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(

@@ -22,7 +22,7 @@ from slotfill.data.tokenizers import TOKENIZERS, Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError
 from slotfill.files import decode_lines
 
-EXAMPLES = settings(max_examples=25, derandomize=True)
+EXAMPLES = settings(max_examples=15, derandomize=True)
 # No surrogates, which UTF-8 cannot hold, and no NUL, which no text file holds. A line that is empty
 # but for a byte-order mark would lose the mark at the start of a file.
 ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"), max_size=20)
@@ -92,7 +92,7 @@ PIECES = st.text(
 
 @pytest.mark.parametrize("format", ["conll", "jointslu", "parquet", "token_tag"])
 @given(data=st.data(), scheme=st.sampled_from([*SCHEMES]))
-@settings(EXAMPLES, max_examples=50)
+@settings(EXAMPLES, max_examples=30)
 def test_any_tokens_round_trip(format, scheme, data):
     sentences = data.draw(st.lists(labelled(PIECES), min_size=1, max_size=4))
     assert content(there_and_back(sentences, format, scheme)) == content(sentences)
@@ -100,7 +100,7 @@ def test_any_tokens_round_trip(format, scheme, data):
 
 @pytest.mark.parametrize("format", ["jsonl", "brackets", "clu", "label_studio", "parquet", "spacy"])
 @given(data=st.data(), tokenizer=st.sampled_from([*TOKENIZERS]))
-@settings(EXAMPLES, max_examples=40)
+@settings(EXAMPLES, max_examples=25)
 def test_any_text_round_trips(format, tokenizer, data):
     sentences = data.draw(st.lists(labelled(tokenizer=tokenizer), min_size=1, max_size=4))
     assert content(there_and_back(sentences, format, tokenizer=tokenizer)) == content(sentences)

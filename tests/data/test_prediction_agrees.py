@@ -25,7 +25,7 @@ from slotfill.runs.evaluate import evaluate_run
 from slotfill.runs.load import Run
 from slotfill.runs.predict import Predictor
 
-EXAMPLES = settings(max_examples=20, derandomize=True)
+EXAMPLES = settings(max_examples=12, derandomize=True)
 ALPHABET = "ab1é台북에서'’.,:$-[]()\\\"#e\u0301\u200d\u00a0👋🏽"
 TEXTS = st.text(ALPHABET + "   ", min_size=1, max_size=16)
 TOKENS = st.lists(st.text(ALPHABET, min_size=1, max_size=5), min_size=1, max_size=5)
@@ -86,7 +86,7 @@ def test_a_file_is_tokenized_as_prediction_tokenizes_its_texts(
 
 @pytest.mark.parametrize("tokenizer", ["words", "whitespace"])
 @given(sentences=corpora("brackets"))
-@settings(max_examples=50, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 def test_slots_inside_tokens_keep_their_characters(tokenizer, sentences):
     with empty_folder() as folder:
         path = folder / "train.brackets"
