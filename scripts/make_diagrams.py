@@ -7,6 +7,9 @@ The text is the drawing: each character is a place of a grid. `[tanh ]` is a lea
 operation on each unit, characters such as `─`, `┐` and `┬` are lines, of which heavy ones carry the
 memory, and `▶` and `▲` arrowheads. Lines that meet are concatenated, lines that part are copied;
 `┼` and `┿` cross without touching. All else is a label; subscripts are characters of Unicode.
+
+The diagrams that docs/lecture.zh-TW.md has in its own folder are drawn again with Chinese labels,
+and with the title that they have there.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import argparse
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -23,6 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = ROOT / "scripts" / "diagrams.txt"
+CHINESE_PAGE = ROOT / "docs" / "lecture.zh-TW.md"
 WIDTH, HEIGHT, MARGIN = 10, 22, 16
 """Of a place of the grid, and around the drawing, in pixels."""
 
@@ -40,6 +44,20 @@ _LABEL = r"[^\s\[\]()\u2500-\u257f▶◀▲▼]+"
 TOKEN = re.compile(rf"\[[^\[\]]*\]|\([^()]*\)|[▶◀▲▼]|[\u2500-\u257f]|{_LABEL}(?: {_LABEL})*")
 SUBSCRIPTS = str.maketrans("ₜₛ₋₊₀₁₂₃₄₅₆₇₈₉", "ts−+0123456789")
 SUBSCRIPT = re.compile("([ₜₛ₋₊₀-₉]+)")
+CHINESE = {
+    "cell": "單元",
+    "destination": "目的地",
+    "arrival date": "抵達日期",
+    "arrive": "抵達",
+    "Taipei": "台北",
+    "on": "在",
+    "November": "十一月",
+    "2nd": "二日",
+    "forget": "遺忘閘",
+    "input": "輸入閘",
+    "output": "輸出閘",
+}
+"""Labels of the Chinese page."""
 STYLE = """
 .card { fill: #ffffff; stroke: #cbd5e1 }
 .line { fill: none; stroke: #475569; stroke-width: 1.8; stroke-linecap: round }
@@ -108,8 +126,11 @@ class Token:
 class Diagram:
     """The grid of one drawing."""
 
-    def __init__(self, name: str, title: str, lines: list[str]) -> None:
+    def __init__(
+        self, name: str, title: str, lines: list[str], words: Mapping[str, str] | None = None
+    ) -> None:
         self.name, self.title, self.lines = name, title, lines
+        self.words = words or {}
         self.tokens = [
             Token(match[0], row, match.start())
             for row, line in enumerate(lines)
@@ -125,6 +146,10 @@ class Diagram:
     def part(self) -> str:
         """The part whose diagram it is: `lstm` of `cells/lstm.svg` and of `cells/lstm-ng.svg`."""
         return Path(self.name).stem.partition("-")[0] if self.name.startswith("cells/") else ""
+
+    def say(self, label: str) -> str:
+        """Return a label in the language of the diagram."""
+        return self.words.get(label, label)
 
     def neighbour(self, token: Token, side: str, offset: int = 0) -> Token | None:
         """Return what is beside a place of `token`."""
@@ -170,9 +195,8 @@ class Diagram:
                 )
             elif token.is_node:
                 shapes.append(draw_node(token))
-                texts.append(
-                    draw_text(token.text[1:-1].strip(), token.x, token.y, "middle", plain=True)
-                )
+                label = self.say(token.text[1:-1].strip())
+                texts.append(draw_text(label, token.x, token.y, "middle", plain=True))
             elif not token.ends:
                 texts.append(self.draw_label(token))
         body = [
@@ -236,8 +260,8 @@ class Diagram:
             above, below = (self.neighbour(token, side, offset) for side in ("UP", "DOWN"))
             if (above and "DOWN" in above.ends) or (below and {"UP", "DOWN"} & {*below.ends}):
                 x = MARGIN + (token.column + offset + 0.5) * WIDTH
-                return draw_text(token.text, x, token.y, "middle")
-        return draw_text(token.text, MARGIN + token.column * WIDTH, token.y, "start")
+                return draw_text(self.say(token.text), x, token.y, "middle")
+        return draw_text(self.say(token.text), MARGIN + token.column * WIDTH, token.y, "start")
 
 
 def draw_node(token: Token) -> str:
@@ -257,7 +281,7 @@ def draw_node(token: Token) -> str:
 
 def draw_text(text: str, x: float, y: float, anchor: str, *, plain: bool = False) -> str:
     """Return a text whose middle is at the height y; words are smaller unless `plain`."""
-    note = ' class="note"' if re.search("[A-Za-z]{2}", text) and not plain else ""
+    note = ' class="note"' if re.search("[A-Za-z]{2}|[一-鿿]", text) and not plain else ""
     spans = []
     for piece in SUBSCRIPT.split(text):
         if SUBSCRIPT.fullmatch(piece):
@@ -276,7 +300,18 @@ def read_diagrams() -> list[Diagram]:
         name, _, title = head.partition(": ")
         lines = [line.rstrip() for line in drawing.strip("\n").split("\n")]
         found.append(Diagram(name, title, lines))
-    return found
+    return [*found, *translate_diagrams(found)]
+
+
+def translate_diagrams(diagrams: list[Diagram]) -> Iterator[Diagram]:
+    """Yield those that the Chinese page has in its own folder."""
+    pictures = re.findall(
+        r"!\[([^\]]+)\]\((lecture/zh-TW/[^)]+)\)", CHINESE_PAGE.read_text(encoding="utf-8")
+    )
+    for title, name in pictures:
+        for diagram in diagrams:
+            if Path(diagram.name).name == Path(name).name:
+                yield Diagram(name, title, diagram.lines, CHINESE)
 
 
 def main() -> int:

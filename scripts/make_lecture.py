@@ -119,6 +119,15 @@ CHINESE = Page(
         "|slope|": "|斜率|",
         "5 steps": "5 步",
         "50 steps": "50 步",
+        "Accuracy of the city's slot": "城市槽位的答對率",
+        "Relative gradient (dashed: weights x 4)": "相對梯度（虛線：權重 x 4）",
+        "accuracy, %": "答對率（%）",
+        "chance": "亂猜",
+        "explodes": "爆炸",
+        "vanishes": "消失",
+        "tokens from verb to city": "動詞和城市隔幾個詞",
+        "k tokens back from the city": "從城市往回 k 個詞",
+        r"$G_k\,/\,G_0$, untrained": "相對梯度，未訓練",
     },
 )
 PAGES = (ENGLISH, CHINESE)
@@ -335,7 +344,9 @@ def draw(page: Page) -> None:
     """Draw the pictures of a page."""
     page.pictures.mkdir(exist_ok=True)
     if (page.work / "memory.svg").exists():
-        shutil.copyfile(page.work / "memory.svg", ENGLISH.pictures / "memory.svg")
+        picture = (page.work / "memory.svg").read_text(encoding="utf-8")
+        picture = translate_picture(picture, page)
+        (page.pictures / "memory.svg").write_text(picture, encoding="utf-8", newline="\n")
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": FONTS}):
         for name, plot in (
             ("surface", plot_surface),
@@ -344,6 +355,32 @@ def draw(page: Page) -> None:
         ):
             picture = figures.render(plot(page), page.suffix)
             (page.pictures / f"{name}{page.suffix}").write_bytes(picture)
+
+
+def translate_picture(svg: str, page: Page) -> str:
+    """Return a picture of matplotlib with its texts in the language of the page.
+
+    The letters of a text are shapes, of which others are copies; the text is in a comment before.
+    """
+
+    def translate(match: re.Match[str]) -> str:
+        if match["text"] not in page.titles:
+            return match[0]
+        places = re.findall(r"translate\(([\d.]+)", match["letters"])
+        middle = (max(map(float, places), default=0) + 60) / 2
+        style = f"font: 100px {', '.join(map(repr, FONTS))}; text-anchor: middle"
+        return (
+            f'{match["group"]}<text transform="scale(1 -1)" x="{middle:.1f}" style="{style}">'
+            f"{page.titles[match['text']]}</text></g>"
+        )
+
+    return re.sub(
+        r"<!-- (?P<text>[^\n]*?) -->\s*(?P<group><g [^>]*>(?:\s*<defs>.*?</defs>)?)"
+        r"(?P<letters>.*?)</g>",
+        translate,
+        svg,
+        flags=re.DOTALL,
+    )
 
 
 def heat_map(axes: Any, values: Any, tokens: list[str], *, low: float, high: float) -> Any:

@@ -42,6 +42,13 @@ def test_cells_have_a_diagram_with_their_gates(script):
     assert sorted(labels) == ["f", "g", "i", "o"]
 
 
+def test_chinese_diagrams_have_no_english_words(script):
+    chinese = [each for each in script.read_diagrams() if each.words]
+    assert {Path(each.name).stem for each in chinese} >= {"unrolled", "conveyor", "lstm_lecture"}
+    for diagram in chinese:
+        assert not re.search(r">[^<]*[A-Za-z]{2}[^<]*</text>", diagram.render())
+
+
 def test_lines_that_lead_nowhere_are_named(script):
     diagram = script.Diagram("cells/x.svg", "x", ["h ──┬──[ f ]──▶ y", "   │", "   x"])
     (mistake, other) = diagram.loose_ends()

@@ -14,11 +14,11 @@ PAGE = ROOT / "docs" / "lecture.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def lecture(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import make_lecture
-
+@pytest.fixture(scope="module")
+def lecture():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "scripts"))
+        import make_lecture
     yield make_lecture
     for name in ("make_lecture", "make_systems_docs", "system_claims", "measured"):
         sys.modules.pop(name, None)
@@ -103,6 +103,15 @@ def test_pictures_exist_and_are_small(lecture):
     files = {path for path in (PAGE.parent / "lecture").rglob("*") if path.is_file()}
     assert {PAGE.parent / name for name in names} == files
     assert all(path.stat().st_size < 200_000 for path in files)
+
+
+def test_words_of_chinese_pictures_are_chinese():
+    for path in (PAGE.parent / "lecture" / "zh-TW").glob("*.svg"):
+        text = path.read_text(encoding="utf-8")
+        words = re.findall(r"<!-- (.*?) -->|>([^<>]+)</text>", text)
+        english = {word for pair in words for word in pair if re.search("[A-Za-z]{2}", word)}
+        # Numbers with exponents, and systems.
+        assert all(re.search(r"^(\$|elman|lstm|gru)|[一-鿿]", word) for word in english), english
 
 
 def test_worked_examples_of_the_page():
