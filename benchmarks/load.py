@@ -2,7 +2,7 @@
 
     python benchmarks/load.py stream --sentences 10_000_000
     python benchmarks/load.py mixed predictors replace   # several scenarios, one after another
-    python benchmarks/load.py train --sentences 1_000_000 --processes 2
+    python benchmarks/load.py train --sentences 1_000_000 --processes 2 --in-memory
     python benchmarks/load.py serve --minutes 10
     python benchmarks/load.py all --quick                # all of them, small; nothing is written
 
@@ -207,8 +207,8 @@ def predictors(run: Path, sentences: int) -> dict[str, Any]:
     }
 
 
-def train(sentences: int, processes: int, overrides: Sequence[str]) -> dict[str, Any]:
-    """Train a small network for an epoch."""
+def train(sentences: int, processes: int, streaming: bool) -> dict[str, Any]:
+    """Train a small network for an epoch, with the sentences on disk or in memory."""
     with TemporaryDirectory() as folder:
         file = Path(folder, "train.brackets")
         lines = (TAIPEI / "train.brackets").read_text(encoding="utf-8").splitlines()
@@ -216,7 +216,8 @@ def train(sentences: int, processes: int, overrides: Sequence[str]) -> dict[str,
             target.writelines(f"{line}\n" for line in islice(vary_cities(lines), sentences))
         data = ["data.path=null", f"data.train={file}", f"data.valid={TAIPEI / 'valid.brackets'}"]
         out = Path(folder, "run")
-        words = ["train", "taipei", *data, *SETTINGS, f"train.processes={processes}", *overrides]
+        data.append(f"data.streaming={json.dumps(streaming)}")
+        words = ["train", "taipei", *data, *SETTINGS, f"train.processes={processes}"]
         command = Command(*words, "--device", "cpu", "--out", out, stdout=subprocess.DEVNULL)
         failures = int(command.process.wait() != 0)
         figures = command.figures()
@@ -368,7 +369,7 @@ def measure(name: str, run: Path, options: argparse.Namespace) -> dict[str, Any]
     size = options.sentences or (QUICK if options.quick else SIZES).get(name, 0)
     minutes = options.minutes or (0.02 if options.quick else {"serve": 10, "replace": 2}.get(name))
     if name == "train":
-        return train(size, options.processes, options.overrides)
+        return train(size, options.processes, not options.in_memory)
     if name == "replace":
         return replace(minutes)
     if name == "serve":
@@ -383,19 +384,23 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--sentences", type=int, help="how many are predicted or trained on")
     parser.add_argument("--minutes", type=float, help="how long serve and replace take")
     parser.add_argument("--processes", type=int, default=1, help="those of train")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--in-memory", action="store_true", help="train without data.streaming")
     parser.add_argument("--run", type=Path, help="the run that predicts; default: a small one")
     parser.add_argument("--quick", action="store_true", help="small sizes; nothing is written")
     options = parser.parse_args(words)
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    measured: dict[str, Any] = {}
     with TemporaryDirectory() as folder:
         run = options.run
         names = SCENARIOS if "all" in options.scenarios else options.scenarios
         for name in names:
             if run is None and name not in ("train", "replace"):
                 run = train_small_run(Path(folder, "run"))
-            figures = measure(name, run, options)
+            figures = measured[name] = measure(name, run, options)
             print(name, json.dumps(figures), flush=True)
+            if name == "train":
+                name += " in memory" * options.in_memory
+                name += f", {options.processes} processes" * (options.processes > 1)
             results[name] = figures | {
                 "date": date.today().isoformat(),
                 "python": platform.python_version(),
@@ -406,7 +411,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     if not options.quick:
         depends = ("slotfill/inference", "slotfill/runs", "slotfill/serve", "slotfill/training")
         record("benchmarks/load.json", "python benchmarks/load.py all", *depends)
-    return {name: results[name] for name in names}
+    return measured
 
 
 if __name__ == "__main__":

@@ -101,7 +101,10 @@ LOADS = {
     "stream": "{sentences:,} sentences streamed through `predict`",
     "mixed": "{sentences:,} sentences of 1 to 20,000 tokens, mixed; one of 50,000 is refused",
     "predictors": "8 processes predict with one run, {sentences:,} sentences in all",
-    "train": "training on {sentences:,} sentences, processes: {processes}",
+    "train": "training on {sentences:,} sentences with `data.streaming`, 1 process",
+    "train, 2 processes": "training on {sentences:,} sentences with `data.streaming`, 2 processes",
+    "train in memory": "training on {sentences:,} sentences in memory, 1 process",
+    "train in memory, 2 processes": "training on {sentences:,} sentences in memory, 2 processes",
     "serve": "`serve` with as many requests as it can answer: {requests:,}",
     "replace": "a run replaced {replaced} times while 8 clients predict, {requests:,} requests",
 }

@@ -272,7 +272,7 @@ def read(
     )
     if overlaps := describe_overlaps(result.issues("overlap")):
         warnings.warn(overlaps, stacklevel=2)
-    return result.sentences
+    return [*result.sentences]
 
 
 def _to_path(path: Any) -> Path:

@@ -135,6 +135,12 @@ class DataConfig(StrictModel):
     They are drawn at random, always the same ones, with each slot and intent in proportion, after
     `holdout`; those of valid and test are complete. `slotfill compare --percentages` compares
     sizes."""
+    streaming: bool = False
+    """Whether training reads its sentences from disk in each epoch, for millions of them.
+
+    They are stored in a temporary file (in the folder `TMPDIR`) and not in memory; the result is
+    the same. Training from another run, with `train.text`, `train.repeat_threshold` or teachers
+    needs them in memory."""
     earlier: DataConfig | None = None
     """The data of the run that training continues, which `train --from` writes here.
 
@@ -432,6 +438,20 @@ class Config(StrictModel):
         if self.data.holdout is None:
             # The perplexity of few sentences selects an epoch well enough.
             self.data = self.data.model_copy(update={"holdout": 0.1})
+        return self
+
+    @model_validator(mode="after")
+    def _streams(self) -> Config:
+        """Check that nothing needs the training sentences in memory where they are streamed."""
+        needing: dict[KeyPath, Any] = {
+            ("train", "from_run"): self.train.from_run,
+            ("train", "text"): self.train.text,
+            ("train", "repeat_threshold"): self.train.repeat_threshold,
+            ("distil", "teachers"): self.distil.teachers,
+        }
+        if self.data.streaming and (keys := [key for key, value in needing.items() if value]):
+            message = "needs the training sentences in memory; set data.streaming to false"
+            raise combine_errors([(key, message) for key in keys])
         return self
 
     @model_serializer(mode="wrap")

@@ -8,8 +8,9 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from slotfill.data.alignment import Misaligned, align, leave_out_overlaps
 from slotfill.data.detection import (
@@ -22,6 +23,7 @@ from slotfill.data.detection import (
 from slotfill.data.folders import UNNAMED_SPLIT, canonical_split, list_shards
 from slotfill.data.formats.base import Format, KnownValuesFound
 from slotfill.data.sentence import Example, Issue, Sentence, intent_names
+from slotfill.data.stored import StoredSentences
 from slotfill.data.tokenizers import Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError, format_count
 from slotfill.files import (
@@ -32,12 +34,15 @@ from slotfill.files import (
     temporary_path,
 )
 
+_CHUNK = 1000
+"""Sentences that are in memory at once while they are stored on disk."""
+
 
 @dataclass(frozen=True)
 class ReadResult:
     """The sentences of a file, and the tokenizer that they are tokenized by."""
 
-    sentences: list[Sentence]
+    sentences: Sequence[Sentence]
     tokenizer: Tokenizer
     left_out: Sequence[Issue] = ()
     """An issue for each text without labels, if they are needed, or without words."""
@@ -46,10 +51,10 @@ class ReadResult:
     earlier: tuple[int, int] = (0, 0)
     """How many of the sentences are earlier ones, which are the last, and of how many in all."""
 
-    def issues(self, kind: str) -> list[Issue]:
-        """Return the repairs of one kind that were made, in the order of the file."""
+    def issues(self, *kinds: str) -> list[Issue]:
+        """Return the repairs of these kinds that were made, in the order of the file."""
         issues = chain.from_iterable(sentence.issues for sentence in self.sentences)
-        return [issue for issue in chain(issues, self.left_out) if issue.kind == kind]
+        return [issue for issue in chain(issues, self.left_out) if issue.kind in kinds]
 
     def list_problems(self) -> list[str]:
         """Return everything at which check and train stop, a line each."""
@@ -79,18 +84,8 @@ def read_examples(
     there are other examples; otherwise, and without `problems`, it is a DataError.
     """
     path = Path(path)
-    examples: list[Example] = []
     unread: list[Issue] = []
-    for part in list_shards(path):
-        for file in (part, *part.glob("*")):
-            if is_special_file(file):
-                raise DataError(f"{file}: not a regular file; copy its content into one")
-        reader = build_format(part, format, extra)
-        for example in read_usable(reader, part, scheme, problems):
-            example.extra = example.extra if extra else None
-            examples.append(example)
-        if not problems:
-            unread += (Issue("not read", str(part), message) for message in reader.unread(part))
+    examples = [*iterate_examples(path, format, scheme, extra, problems, unread)]
     if not examples and problems:
         raise DataError(*problems)
     if not examples:
@@ -115,6 +110,30 @@ def read_examples(
             raise DataError(f"{path}: no sentence is of the split '{split}', only of {names}")
     examples[0].issues += tuple(unread)
     return examples
+
+
+def iterate_examples(
+    path: Path,
+    format: FormatPart = None,
+    scheme: str = "iob2",
+    extra: bool = False,
+    problems: list[str] | None = None,
+    unread: list[Issue] | None = None,
+) -> Iterator[Example]:
+    """Yield what the file (or folder) `path` holds, of all splits, see `read_examples`.
+
+    What is not read is added to `unread`, if given and there are no `problems`.
+    """
+    for part in list_shards(path):
+        for file in (part, *part.glob("*")):
+            if is_special_file(file):
+                raise DataError(f"{file}: not a regular file; copy its content into one")
+        reader = build_format(part, format, extra)
+        for example in read_usable(reader, part, scheme, problems):
+            example.extra = example.extra if extra else None
+            yield example
+        if unread is not None and not problems:
+            unread += (Issue("not read", str(part), message) for message in reader.unread(part))
 
 
 def read_sentences(
@@ -163,25 +182,97 @@ def read_sentences(
         if isinstance(tokenizer, str):
             learned_from = examples if misaligned == "split" else []
             tokenizer = Tokenizer.fit(tokenizer, normalization, learned_from)
-        for example in examples:
-            for issue in example.issues:
-                if issue.kind == "unknown labels":
-                    example.problems += (f"{issue.location}: {issue.message}",)
-                    problems += example.problems
-        examples = [example for example in examples if not example.problems]
-        if problems and not (list_problems and examples):
-            raise DataError(*problems if list_problems else problems[:1])
-        kept, left_out = _leave_out(path, examples, problems, labelled=labelled)
-        sentences = align(
-            kept, tokenizer, misaligned, keep_tokens, problems if list_problems else None
+        options = _Options(misaligned, keep_tokens, labelled, intents, strict, list_problems)
+        return _to_sentences(path, examples, tokenizer, options, problems)
+
+
+def store_sentences(
+    path: Path,
+    *,
+    format: FormatPart,
+    scheme: str,
+    split: str | None,
+    tokenizer: Tokenizer,
+    misaligned: Misaligned,
+    intents: bool,
+    strict: bool,
+) -> ReadResult:
+    """Return what `read_sentences` does, with the sentences on disk; `split` is train, or None.
+
+    Of several errors, one of the first sentences is raised.
+    """
+    options = _Options(misaligned, False, True, intents, strict, False)
+    left_out: list[Issue] = []
+
+    def convert() -> Iterator[Sentence]:
+        examples = (
+            example
+            for example in iterate_examples(path, format, scheme)
+            if split is None or canonical_split(example.split or UNNAMED_SPLIT) == split
         )
+        while True:
+            with _paused_garbage_collection():
+                chunk = [*islice(examples, _CHUNK)]
+                for example in chunk:
+                    leave_out_overlaps(example)
+                result = _to_sentences(None, chunk, tokenizer, options, [])
+            if not chunk:
+                return
+            left_out.extend(result.left_out)
+            yield from result.sentences
+
+    sentences = StoredSentences.store(convert())
+    if not sentences:  # What is wrong is said of all of them.
+        words = {"tokenizer": tokenizer, "misaligned": misaligned, "strict": strict}
+        return read_sentences(path, format=format, scheme=scheme, split=split, **words)
+    return ReadResult(sentences, tokenizer, left_out)
+
+
+class _Options(NamedTuple):
+    """The options of `read_sentences` on what becomes of an example."""
+
+    misaligned: Misaligned
+    keep_tokens: bool
+    labelled: bool
+    intents: bool
+    strict: bool
+    list_problems: bool
+
+
+def _to_sentences(
+    path: Path | str | None,
+    examples: list[Example],
+    tokenizer: Tokenizer,
+    options: _Options,
+    problems: list[str],
+) -> ReadResult:
+    """Return the sentences of `examples`, all those of `path`; of None, they may be none."""
+    list_problems = options.list_problems
+    for example in examples:
+        for issue in example.issues:
+            if issue.kind == "unknown labels":
+                example.problems += (f"{issue.location}: {issue.message}",)
+                problems += example.problems
+    examples = [example for example in examples if not example.problems]
+    if problems and not (list_problems and examples):
+        raise DataError(*problems if list_problems else problems[:1])
+    kept, left_out = _leave_out(examples, labelled=options.labelled)
+    if not kept and path is not None:
+        raise _nothing_left(path, examples, left_out, problems)
+    sentences = align(
+        kept,
+        tokenizer,
+        options.misaligned,
+        options.keep_tokens,
+        problems if list_problems else None,
+    )
     result = ReadResult(sentences, tokenizer, left_out, problems)
     kinds = ("unlabelled", "no words", "corrected offset", "overlap")
-    if strict and (repairs := [issue for kind in kinds for issue in result.issues(kind)]):
+    if options.strict and (repairs := [each for kind in kinds for each in result.issues(kind)]):
         others = "" if list_problems else count_others(repairs)
         problems += [f"{issue.location}: {issue.message}{others}" for issue in repairs]
     for sentence in result.sentences:
-        if intents and not intent_names(sentence.intent):
+        if options.intents and not intent_names(sentence.intent):
             problem = "the sentence has no intent; give it one, or set intent: null"
             problems.append(f"{sentence.location}: {problem}")
     if problems and not (list_problems and sentences):
@@ -204,13 +295,8 @@ def _paused_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _leave_out(
-    path: Path | str, examples: Sequence[Example], problems: Sequence[str], *, labelled: bool
-) -> tuple[list[Example], list[Issue]]:
-    """Return the examples that have words, and labels if `labelled`, and issues on the others.
-
-    Raises DataError if none has, with `problems` on others.
-    """
+def _leave_out(examples: Sequence[Example], *, labelled: bool) -> tuple[list[Example], list[Issue]]:
+    """Return the examples that have words, and labels if `labelled`, and issues on the others."""
     kept: list[Example] = []
     left_out: list[Issue] = []
     for example in examples:
@@ -222,14 +308,22 @@ def _leave_out(
             kept.append(example)
             continue
         left_out += [issue, *example.issues]
-    if not kept:
-        labels = any(issue.kind == "unlabelled" for issue in left_out)
-        lack = "labels, which training and scoring need; label some" if labels else "words"
-        if labels and all(example.intent for example in examples):
-            lack = "slots, only intents; to learn these alone, give each sentence empty slots, []"
-        count = format_count(len(examples), "sentence")
-        raise DataError(*problems, f"{path}: none of its {count} has {lack}")
     return kept, left_out
+
+
+def _nothing_left(
+    path: Path | str,
+    examples: Sequence[Example],
+    left_out: Iterable[Issue],
+    problems: Sequence[str],
+) -> DataError:
+    """Return the error on `path`, none of whose examples can be used; `problems` are others."""
+    labels = any(issue.kind == "unlabelled" for issue in left_out)
+    lack = "labels, which training and scoring need; label some" if labels else "words"
+    if labels and all(example.intent for example in examples):
+        lack = "slots, only intents; to learn these alone, give each sentence empty slots, []"
+    count = format_count(len(examples), "sentence")
+    return DataError(*problems, f"{path}: none of its {count} has {lack}")
 
 
 def count_others(issues: Sequence[Issue]) -> str:

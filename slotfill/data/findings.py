@@ -111,17 +111,18 @@ def _place(problem: str) -> tuple[str, int, int]:
 def find_left_out(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
     """Yield a finding for the sentences and slots of each split that nothing is learned from."""
     for split, result in splits.items():
+        left_out = result.issues("unlabelled", "no words", "overlap")
         for kind, noun, more in (
             ("unlabelled", "unlabelled sentence", ""),
             ("no words", "text", " without words"),
         ):
-            if issues := result.issues(kind):
+            if issues := [issue for issue in left_out if issue.kind == kind]:
                 what = f"{format_count(len(issues), noun)}{more}"
                 verb = "is" if len(issues) == 1 else "are"
                 where = list_some(issue.location for issue in issues)
                 message = f"{split}: {what} {verb} left out, at {where}"
                 yield Finding(kind.replace(" ", "-"), message, _list_places(issues))
-        if overlaps := result.issues("overlap"):
+        if overlaps := [issue for issue in left_out if issue.kind == "overlap"]:
             message = f"{split}: {describe_overlaps(overlaps)}"
             yield Finding("overlaps", message, _list_places(overlaps))
 

@@ -18,6 +18,9 @@ from slotfill.errors import format_count
 if TYPE_CHECKING:
     from slotfill.config.models import Config
 
+_Labels = Counter[tuple[str, str]]
+"""How often each name occurs, by its kind, slot or intent, and itself."""
+
 
 def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> list[Finding]:
     """Return likely problems of the splits of a corpus that show when they are compared."""
@@ -40,9 +43,10 @@ def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> 
             f" to {margin:.0f} points); the last epoch is kept"
         )
         findings.append(Finding("few-labels", message))
+    labels = {split: _count_labels(sentences) for split, sentences in splits.items()}
     for split in splits if splits["train"] else ():
         for kind in ("slot", "intent") if intents else ("slot",):
-            findings += _compare_names(splits, split, kind)
+            findings += _compare_names(splits, labels, split, kind)
     return findings
 
 
@@ -69,15 +73,17 @@ def check_values(config: Config, names: Collection[str]) -> Iterator[Finding]:
 
 
 def _compare_names(
-    splits: Mapping[str, Sequence[Sentence]], split: str, kind: str
+    splits: Mapping[str, Sequence[Sentence]], labels: Mapping[str, _Labels], split: str, kind: str
 ) -> Iterator[Finding]:
     """Yield the names of slots or intents that only train or only `split` has.
 
     A name that `split` lacks is a problem where `split` has other names instead, or where at least
     five sentences with it were to be expected there.
     """
-    in_train = _count_names(splits["train"], kind)
-    in_split = _count_names(splits[split], kind)
+    in_train, in_split = (
+        {name: count for (own_kind, name), count in labels[each].items() if own_kind == kind}
+        for each in ("train", split)
+    )
     if not in_split:
         return
     if unknown := in_split.keys() - in_train.keys():
@@ -102,10 +108,9 @@ def _find_labels(sentences: Iterable[Sentence], kind: str, names: Collection[str
     return [places[name] for name in sorted(places)]
 
 
-def _count_names(sentences: Sequence[Sentence], kind: str) -> Counter[str]:
-    """Return in how many sentences each name of a slot, or of an intent, occurs."""
-    labels = chain.from_iterable(sentence.labels for sentence in sentences)
-    return Counter(name for label, name in labels if label == kind)
+def _count_labels(sentences: Iterable[Sentence]) -> _Labels:
+    """Return in how many sentences each slot name and each intent occurs."""
+    return Counter(chain.from_iterable(sentence.labels for sentence in sentences))
 
 
 def _list_names(names: Iterable[str], others: Iterable[str], split: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
@@ -18,12 +18,20 @@ from slotfill.data.convert import write_checked
 from slotfill.data.corpus import (
     ReadResult,
     draft_file,
-    read_examples,
+    iterate_examples,
     read_sentences,
     read_texts,
+    store_sentences,
 )
 from slotfill.data.detection import find_other_format, format_from_suffix, guess_format
-from slotfill.data.folders import find_split, is_corpus, list_file_splits, list_splits
+from slotfill.data.folders import (
+    UNNAMED_SPLIT,
+    canonical_split,
+    find_split,
+    is_corpus,
+    list_file_splits,
+    list_splits,
+)
 from slotfill.data.sentence import (
     MAX_CHARACTERS,
     MAX_TOKENS,
@@ -33,6 +41,7 @@ from slotfill.data.sentence import (
     check_size,
     intent_names,
 )
+from slotfill.data.stored import select
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import (
     ConfigError,
@@ -67,19 +76,21 @@ def read_split(
     intents: bool = False,
     tokenizer: Tokenizer | None = None,
     list_problems: bool = False,
+    streaming: bool = False,
 ) -> ReadResult:
     """Return the labelled sentences of `split`.
 
     Where `intents` are learned, all sentences of train, valid and test have one. Without a file
     for valid, it is the share `holdout_share` of the training sentences, which train is without.
     `tokenizer` is that of a trained run; without it, one is learned. `list_problems` lists what
-    cannot be read, as `read_sentences` does. Raises UsageError if there is no such split.
+    cannot be read, as `read_sentences` does. With `streaming`, training sentences stay on disk.
+    Raises UsageError if there is no such split.
     """
     own = data.model_copy(update={"earlier": None})
     tokenizer = tokenizer or fit_tokenizer(data)
     options: Any = {"intents": intents, "tokenizer": tokenizer, "list_problems": list_problems}
     if data.earlier is None:
-        return _read_own_split(own, split, **options)
+        return _read_own_split(own, split, **options, streaming=streaming)
     own.holdout = own.holdout or 0.0
     if split not in split_names(data.earlier):
         return _read_own_split(own, split, **options)
@@ -89,12 +100,12 @@ def read_split(
     result = _read_own_split(own, split, needs_slots=False, **options)
     if split == "train":
         count = count_earlier(data, len(result.sentences), len(earlier.sentences))
-        drawn = [earlier.sentences[index] for index in draw_subset(earlier.sentences, count)]
+        drawn = select(earlier.sentences, draw_subset(earlier.sentences, count))
         counts = count, len(earlier.sentences)
         result, earlier = replace(result, earlier=counts), replace(earlier, sentences=drawn)
     return replace(
         result,
-        sentences=result.sentences + earlier.sentences,
+        sentences=[*result.sentences, *earlier.sentences],
         left_out=[*result.left_out, *earlier.left_out],
         problems=[*result.problems, *earlier.problems],
     )
@@ -115,6 +126,7 @@ def _read_own_split(
     tokenizer: Tokenizer,
     list_problems: bool,
     needs_slots: bool = True,
+    streaming: bool = False,
 ) -> ReadResult:
     """Return what `read_split` does, for data without earlier sentences.
 
@@ -125,19 +137,22 @@ def _read_own_split(
     if path is None and split not in (names := split_names(data)):
         hint = "; set data.valid=FILE, or data.holdout to more than 0" if split == "valid" else ""
         raise UsageError(f"no split '{split}'{hint or did_you_mean(split, names)}")
+    streaming &= split == "train" or path is None
     path = path or split_path(data, "train")
     assert path is not None
-    result = read_sentences(
-        path,
-        format=data.format,
-        scheme=data.scheme,
-        split=_split_in_file(data, path, split),
-        tokenizer=tokenizer,
-        misaligned=data.misaligned,
-        intents=intents,
-        strict=data.strict,
-        list_problems=list_problems,
-    )
+    options: Any = {
+        "format": data.format,
+        "scheme": data.scheme,
+        "split": _split_in_file(data, path, split),
+        "tokenizer": tokenizer,
+        "misaligned": data.misaligned,
+        "intents": intents,
+        "strict": data.strict,
+    }
+    if streaming:
+        result = store_sentences(path, **options)
+    else:
+        result = read_sentences(path, **options, list_problems=list_problems)
     has_slots = any(sentence.slots for sentence in result.sentences)
     if split == "train" and needs_slots and not intents and not has_slots:
         problem = (
@@ -161,7 +176,7 @@ def _read_own_split(
     result = _hold_out(result, share, split) if share else result
     if split == "train" and data.limit and data.limit < len(result.sentences):
         drawn = draw_subset(result.sentences, data.limit)
-        result = replace(result, sentences=[result.sentences[index] for index in drawn])
+        result = replace(result, sentences=select(result.sentences, drawn))
     return result
 
 
@@ -198,25 +213,24 @@ def read_text(
 def fit_tokenizer(data: DataConfig) -> Tokenizer:
     """Return the tokenizer of `data`, with the affixes learned from all its training sentences."""
     learns = data.misaligned == "split" and data.tokenizer in ("words", "whitespace")
-    examples: list[Example] = []
+    parts: list[DataConfig] = []
     part: DataConfig | None = data
     while learns and part:
-        examples += _training_examples(part)
+        parts.append(part)
         part = part.earlier
+    examples = chain.from_iterable(map(_training_examples, parts))
     return Tokenizer.fit(data.tokenizer, data.normalization, examples)
 
 
-def _training_examples(data: DataConfig) -> list[Example]:
+def _training_examples(data: DataConfig) -> Iterator[Example]:
     path = split_path(data, "train")
     assert path is not None
     split = _split_in_file(data, path, "train")
-    examples: list[Example] = []
     with suppress(DataError):  # It is said when the sentences are read.
-        format, scheme = data.format, data.scheme
-        examples = read_examples(path, format=format, scheme=scheme, split=split, problems=[])
-    for example in examples:
-        leave_out_overlaps(example)
-    return examples
+        for example in iterate_examples(path, data.format, data.scheme, problems=[]):
+            if split is None or canonical_split(example.split or UNNAMED_SPLIT) == split:
+                leave_out_overlaps(example)
+                yield example
 
 
 def _split_in_file(data: DataConfig, path: Path, split: str) -> str | None:
@@ -313,8 +327,8 @@ def _hold_out(reading: ReadResult, share: float, split: str) -> ReadResult:
             key="data.holdout",
         )
     held = draw_holdout(reading.sentences, size)
-    numbered = enumerate(reading.sentences)
-    sentences = [each for index, each in numbered if (index in held) == (split == "valid")]
+    drawn = [index for index in range(count) if (index in held) == (split == "valid")]
+    sentences = select(reading.sentences, drawn)
     if split == "train":
         return replace(reading, sentences=sentences)
     return replace(reading, sentences=sentences, left_out=(), problems=())
@@ -327,7 +341,7 @@ def draw_holdout(sentences: Sequence[Sentence], size: int) -> set[int]:
     (Sechidis et al. 2011), and the other sentences are drawn at random, all from a fixed seed. Of
     a label that only one sentence has, that sentence is drawn last.
     """
-    labels = [sentence.labels for sentence in sentences]
+    labels = _list_labels(sentences)
     in_train = Counter(chain.from_iterable(labels))
     order = np.random.default_rng(0).permutation(len(sentences)).tolist()
     with_label: dict[tuple[str, str], list[int]] = {}
@@ -463,11 +477,17 @@ def draw_subset(sentences: Sequence[Sentence], size: int, seed: int = 0) -> list
 
     With the same seed, a smaller subset is part of each larger one.
     """
-    order = _shuffle_by_labels([sentence.labels for sentence in sentences], seed)
+    order = _shuffle_by_labels(_list_labels(sentences), seed)
     # Multiples of the golden ratio, modulo 1, are spread evenly in each run of neighbours.
     start = np.random.default_rng(seed).random()
     priorities = (start + np.arange(len(order)) * (5**0.5 - 1) / 2) % 1
     return sorted(order[position] for position in np.argsort(priorities)[:size].tolist())
+
+
+def _list_labels(sentences: Iterable[Sentence]) -> list[frozenset[tuple[str, str]]]:
+    """Return the labels of each sentence; equal ones are stored once, to save memory."""
+    seen: dict[frozenset[tuple[str, str]], frozenset[tuple[str, str]]] = {}
+    return [seen.setdefault(own, own) for own in (frozenset(each.labels) for each in sentences)]
 
 
 def _shuffle_by_labels(labels: Sequence[Set[tuple[str, str]]], seed: int) -> list[int]:

@@ -20,6 +20,7 @@ from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
 from slotfill.data.split_findings import check_splits, check_values
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, read_text, split_names
+from slotfill.data.stored import StoredSentences
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_slot_names
 from slotfill.errors import RunError, format_count
@@ -187,7 +188,10 @@ def assist(device: str) -> None:
     config, saved = broadcast(None)
     base = load_base(config)
     tokenizer = base.vocab.tokenizer if base else None
-    result = read_split(config.data, "train", intents=bool(config.intent), tokenizer=tokenizer)
+    streaming, intents = config.data.streaming, bool(config.intent)
+    result = read_split(
+        config.data, "train", intents=intents, tokenizer=tokenizer, streaming=streaming
+    )
     held_out: Collection[tuple[str, ...]] = ()
     if config.train.text or config.distil.teachers:
         others = [split for split in SPLITS[1:] if split in split_names(config.data)]
@@ -202,8 +206,18 @@ def assist(device: str) -> None:
 
 def _check_training_data(trainer: Trainer) -> None:
     """Raise RunError if a process that `torchrun` has started has read other data than rank 0."""
-    data = (trainer.vocab.to_json(), trainer.batches.tokens, trainer.batches.tags)
-    check_agreement("training sentences", sha256(repr(data).encode()).digest())
+    checksum = sha256(repr(trainer.vocab.to_json()).encode())
+    for sentence in trainer.batches.sentences:
+        checksum.update(repr((sentence.tokens, sentence.slots, sentence.unknown)).encode())
+    check_agreement("training sentences", checksum.digest())
+
+
+def _median(trainer: Trainer, corpus: Corpus) -> Sequence[Sentence]:
+    """Return the training sentences, or of stored ones that of median length alone."""
+    sentences, lengths = corpus["train"], trainer.batches.lengths
+    if not isinstance(sentences, StoredSentences):
+        return sentences
+    return [sentences[sorted(range(len(lengths)), key=lengths.__getitem__)[len(lengths) // 2]]]
 
 
 def train(
@@ -239,7 +253,13 @@ def train(
     tokenizer = base.vocab.tokenizer if base else None
     splits = [split for split in SPLITS if split in {"train", *split_names(config.data)}]
     results = {
-        split: read_split(config.data, split, intents=bool(config.intent), tokenizer=tokenizer)
+        split: read_split(
+            config.data,
+            split,
+            intents=bool(config.intent),
+            tokenizer=tokenizer,
+            streaming=config.data.streaming,
+        )
         for split in splits
     }
     corpus = {split: result.sentences for split, result in results.items()}
@@ -267,7 +287,7 @@ def train(
         read = [split for split in splits if split != "test"]
         if is_launched():
             _check_training_data(trainer)
-        tokens = {split: [sentence.tokens for sentence in corpus[split]] for split in read}
+        tokens = {split: (sentence.tokens for sentence in corpus[split]) for split in read}
         if coverage := compute_coverage(trainer.model.indexers, tokens):
             on_coverage(coverage)
         if (used := trainer.workers.count) < config.train.processes:
@@ -348,7 +368,7 @@ def train(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     costs: dict[str, int | None] = {"peak_memory_mb": measure_peak_memory(device)}
     if not isinstance(model, Generator):
-        costs["multiply_adds_per_token"] = count_multiply_adds(model, corpus["train"])
+        costs["multiply_adds_per_token"] = count_multiply_adds(model, _median(trainer, corpus))
     summary = {
         "best_epoch": trainer.best.epoch,
         "epochs": len(trainer.history),

@@ -4,11 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+import numpy as np
+
 from slotfill.config.models import TrainConfig
 from slotfill.data.batching import UNKNOWN, Batch, bucket_batches, make_batch
 from slotfill.data.indexers import Indexer
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence
+from slotfill.data.stored import StoredSentences
 from slotfill.data.vocab import Vocab
 from slotfill.inference.tagging import BATCH_SIZE, BATCH_TOKENS
 from slotfill.model.language_model import target_vocabulary, to_target_ids
@@ -28,11 +31,24 @@ class Shard:
     """Number of tokens in the full batch."""
 
 
+@dataclass(slots=True)
+class _Encoded:
+    """What batches have of sentences, a list each."""
+
+    tokens: list[list[str]]
+    tags: list[list[int]]
+    """The tag ids of the labelled sentences, which are the first."""
+    intents: list[np.ndarray]
+    """Empty if intents are not learned."""
+    words: list[list[int]]
+    """Target ids of the auxiliary language model, if it is trained."""
+
+
 class TrainingBatches:
     """The training sentences as ids, in batches whose order the seed and the epoch determine.
 
-    After each batch of labelled sentences, there is one of `unlabelled` ones, for the language
-    model, drawn again in each epoch.
+    Stored sentences are read from disk and encoded batch by batch. After each batch of labelled
+    sentences, there is one of `unlabelled` ones, for the language model, drawn again in each epoch.
     """
 
     def __init__(
@@ -47,6 +63,7 @@ class TrainingBatches:
         unlabelled: Sequence[Sentence] = (),
     ) -> None:
         """`targets` are what distillation has for each sentence."""
+        self.vocab = vocab
         self.seed = config.seed
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -55,22 +72,31 @@ class TrainingBatches:
         sentences = repeat_rare(sentences, config)
         self.targets = [by_sentence[id(sentence)] for sentence in sentences if targets]
         self.weights = sentence_weights(sentences, config)
-        self.tokens = [sentence.tokens for sentence in (*sentences, *unlabelled)]
-        self.lengths = [len(tokens) for tokens in self.tokens]
-        self.tags = []
-        """The tag ids of the labelled sentences, which are the first."""
+        self.sentences = sentences
+        self.count = len(sentences)
+        """The number of labelled sentences, which are the first."""
+        self.lengths = [len(each.tokens) for part in (sentences, unlabelled) for each in part]
+        self.soft_intents = [each.intents for each in self.targets if each.intents is not None]
+        self.words = target_vocabulary(vocab) if config.language_model_weight else None
+        """The words of the auxiliary language model; None without one."""
+        self.encoded: _Encoded | None = None
+        """All sentences; None if they are stored."""
+        if not isinstance(sentences, StoredSentences):
+            self.encoded = self._encode(sentences, unlabelled)
+
+    def _encode(
+        self, sentences: Sequence[Sentence], unlabelled: Sequence[Sentence] = ()
+    ) -> _Encoded:
+        tags = []
         for sentence in sentences:
-            ids = [vocab.tag_ids[tag] for tag in _tags(sentence, vocab)]
+            ids = [self.vocab.tag_ids[tag] for tag in _tags(sentence, self.vocab)]
             for start, end in sentence.unknown:
                 ids[start:end] = [UNKNOWN] * (end - start)
-            self.tags.append(ids)
-        soft = [target.intents for target in self.targets if target.intents is not None]
-        self.intents = soft if targets else vocab.intent_targets(sentences)
-        self.words: list[list[int]] = []
-        """Target ids of the auxiliary language model, if it is trained."""
-        if config.language_model_weight:
-            words = target_vocabulary(vocab)
-            self.words = [to_target_ids(tokens, words) for tokens in self.tokens]
+            tags.append(ids)
+        tokens = [sentence.tokens for sentence in (*sentences, *unlabelled)]
+        words = [] if self.words is None else [to_target_ids(each, self.words) for each in tokens]
+        intents = self.soft_intents if self.targets else self.vocab.intent_targets(sentences)
+        return _Encoded(tokens, tags, intents, words)
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -83,7 +109,7 @@ class TrainingBatches:
 
     def _make_batches(self, seed: tuple[int, ...] | None = None) -> list[list[int]]:
         """Return the indices of the sentences of each batch."""
-        count = len(self.tags)
+        count = self.count
         labelled = bucket_batches(self.lengths[:count], self.batch_size, seed)
         text = bucket_batches(self.lengths[count:], self.batch_size, seed)[: len(labelled)]
         text = [[count + index for index in batch] for batch in text]
@@ -94,14 +120,18 @@ class TrainingBatches:
         """Return every `num_workers`-th sentence of a batch, padded."""
         shard = Shard(None, len(indices), sum(self.lengths[i] for i in indices))
         if own := indices[rank :: self.num_workers]:
-            tokens = [self.tokens[i] for i in own]
-            words = self.words and [self.words[i] for i in own]
-            if own[0] >= len(self.tags):
+            encoded, places = self.encoded, own
+            if encoded is None:
+                encoded = self._encode([self.sentences[i] for i in own])
+                places = range(len(own))
+            tokens = [encoded.tokens[i] for i in places]
+            words = encoded.words and [encoded.words[i] for i in places]
+            if own[0] >= self.count:
                 shard.batch = make_batch(tokens, self.indexers, words=words)
             else:
-                tags, intents = [self.tags[i] for i in own], self.intents
+                tags = [encoded.tags[i] for i in places]
                 weights = None if self.weights is None else self.weights[own]
-                intents = intents and [intents[i] for i in own]
+                intents = encoded.intents and [encoded.intents[i] for i in places]
                 shard.batch = make_batch(tokens, self.indexers, tags, intents, words, weights)
                 if self.targets:
                     shard.batch.soft_targets = stack_targets([self.targets[i] for i in own])

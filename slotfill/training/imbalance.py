@@ -34,11 +34,12 @@ def sentence_weights(sentences: Sequence[Sentence], config: TrainConfig) -> np.n
 
     Raises ConfigError if `slot_weights` names a slot that no sentence has, or all slots weigh 0.
     """
-    predicted = [s.confidence.reading if s.confidence else 1.0 for s in sentences]
-    confidences = np.array(predicted, np.float32)
+    predicted = [sentence.confidence for sentence in sentences]
+    readings = [1.0 if each is None else each.reading for each in predicted]
+    confidences = np.array(readings, np.float32)
     if config.slot_weights or config.class_balance:
         return confidences * _slot_weights(sentences, config)
-    return confidences if any(s.confidence for s in sentences) else None
+    return confidences if any(predicted) else None
 
 
 def _slot_weights(sentences: Sequence[Sentence], config: TrainConfig) -> np.ndarray:

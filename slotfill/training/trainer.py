@@ -336,7 +336,7 @@ class Trainer:
     def start_round(self, number: int, predicted: Sequence[Sentence] = ()) -> None:
         """Start round `number`: in 0, the language model reads `text`; later, it is `predicted`."""
         self.round, self.predicted = number, predicted
-        sentences = [*self.sentences, *predicted]
+        sentences = [*self.sentences, *predicted] if predicted else self.sentences
         self.budget = resolve_budget(self.config, len(sentences), number)
         self.batches = TrainingBatches(
             sentences,

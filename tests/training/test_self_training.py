@@ -43,7 +43,7 @@ def test_each_round_adds_the_text_with_its_confidences():
         (1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (6, 2),
     ]  # fmt: skip
     assert [each.tokens for each in trainer.predicted] == [each.tokens for each in TEXT]
-    assert len(trainer.batches.tags) == len(SENTENCES) + len(TEXT)
+    assert trainer.batches.count == len(SENTENCES) + len(TEXT)
     confidences = [each.confidence.reading for each in trainer.predicted]
     assert all(0 < confidence < 1 for confidence in confidences)
     np.testing.assert_allclose(trainer.batches.weights, [*[1] * 20, *confidences])
