@@ -20,6 +20,7 @@ from conftest import start, write_config
 
 from slotfill.config.builtin import builtin_config_names, expand_configs, load_config
 from slotfill.config.validate import parse_config
+from slotfill.errors import UsageError
 from slotfill.evaluation.metrics import compute_f1
 from slotfill.lab.compare import jobs
 from slotfill.lab.compare.significance import compare_f1, correct_holm
@@ -296,6 +297,17 @@ def test_a_run_of_another_config_is_an_error_with_its_key(again, cli):
         " another --out\n"
     )
     assert (result.code, result.out, stamps()) == (2, "", before)
+
+
+def test_a_run_that_is_older_than_a_key_has_its_default(again):
+    job = jobs.plan(["one.yaml"], OUT, overrides=["train.epochs=2"]).jobs[0]
+    path = job.folder / "config.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("  streaming: false\n", ""))
+    jobs.check_same_config(job)
+    path.write_text(text.replace("  streaming: false\n", "  streaming: true\n"))
+    with pytest.raises(UsageError, match="trained with data.streaming true, not false"):
+        jobs.check_same_config(job)
 
 
 def test_changed_test_sentences_are_evaluated_and_changed_valid_sentences_an_error(desk, cli):

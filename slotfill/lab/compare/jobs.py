@@ -31,7 +31,7 @@ from slotfill.data.splits import (
     split_names,
     split_path,
 )
-from slotfill.errors import ConfigError, ErrorDetail, RunError, SlotfillError, UsageError
+from slotfill.errors import ConfigError, ErrorDetail, SlotfillError, UsageError
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
 from slotfill.files import parse_json, write_atomically
@@ -39,7 +39,7 @@ from slotfill.inference.tagging import predict
 from slotfill.lab.compare.resampling import Resampling, Subset
 from slotfill.model.build import check_buildable
 from slotfill.runs.folder import FolderInUseError, RunFolder, find_stopped_run, is_in_use
-from slotfill.runs.load import load_run, read_scores
+from slotfill.runs.load import load_run, parse_run_config, read_scores
 from slotfill.runs.manifest import RunFiles, is_completed
 from slotfill.runs.shard import parse_shard
 from slotfill.runs.sources import SOURCES, check_sources
@@ -238,12 +238,10 @@ def check_same_config(job: Job) -> None:
             )
         return
     hint = f"remove {folder}, or choose another --out"
-    path = folder / "config.yaml"
-    try:
-        saved, _ = parse(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeDecodeError:
-        raise RunError(f"{path}: not UTF-8; train the run again") from None
-    for change in diff_configs(saved, parse(job.config.to_yaml(), "")[0]):
+    # Complete, so that a key which is newer than the run has its default.
+    saved = parse_run_config((folder / "config.yaml").read_bytes(), folder)
+    configs = (parse(config.to_yaml(), "")[0] for config in (saved, job.config))
+    for change in diff_configs(*configs):
         raise UsageError(f"{folder}: trained with {change}; {hint}")
     sources = folder / SOURCES
     content = sources.read_bytes() if sources.exists() else None
