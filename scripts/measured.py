@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import json
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
@@ -40,25 +40,37 @@ def record(
     *patterns: str,
     runs: Iterable[Path] = (),
     analysis: Iterable[str] = (),
+    parts: Mapping[str, Iterable[Path]] | None = None,
 ) -> None:
     """Note that the figures of `page` come from the files of these patterns.
 
     They are the files as they are now, or those of the commit that the oldest of `runs` was trained
     with, since scripts keep runs that they have trained before. Those of `analysis`, which computes
-    figures from runs, are always as they are now.
+    figures from runs, are always as they are now. `parts` are patterns that only some runs depend
+    on.
     """
-    made = [json.loads((run / "environment.json").read_text(encoding="utf-8")) for run in runs]
-    on, commit = str(date.today()), None
-    if made:
-        oldest = min(made, key=lambda environment: str(environment["finished"]))
-        commit = (oldest.get("commits") or {}).get("slotfill") or "unknown"
-        on, commit = oldest["finished"][:10], commit.removesuffix("-dirty")
-    checksums = compute_checksums(patterns, commit) | compute_checksums(analysis)
+    on, commit = find_commit(runs)
+    by_commit = {commit: list(patterns)}
+    for pattern, some in (parts or {}).items():
+        by_commit.setdefault(find_commit(some)[1], []).append(pattern)
+    checksums = compute_checksums(analysis)
+    for each, named in by_commit.items():
+        checksums |= compute_checksums(named, each)
     ledger = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.exists() else {}
     ledger[page] = {"command": command, "date": on, "depends": checksums}
     # A line for each page, so that two branches that measure different pages can be merged.
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(ledger[key])}" for key in sorted(ledger))
     LEDGER.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+
+
+def find_commit(runs: Iterable[Path]) -> tuple[str, str | None]:
+    """Return date and commit of the oldest of `runs`; without runs today, and none."""
+    made = [json.loads((run / "environment.json").read_text(encoding="utf-8")) for run in runs]
+    if not made:
+        return str(date.today()), None
+    oldest = min(made, key=lambda environment: str(environment["finished"]))
+    commit = (oldest.get("commits") or {}).get("slotfill") or "unknown"
+    return oldest["finished"][:10], commit.removesuffix("-dirty")
 
 
 def compute_checksums(patterns: Iterable[str], commit: str | None = None) -> dict[str, str]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -28,13 +29,15 @@ from typing import Any
 
 import numpy as np
 import yaml
+from make_systems_docs import list_parts
 from measured import record
 from system_claims import list_claims
 
 from slotfill.config.builtin import expand_configs, load_config
+from slotfill.config.registry import REGISTRIES
 from slotfill.data.splits import read_split
 from slotfill.data.vocab import Vocab
-from slotfill.errors import ConfigError
+from slotfill.errors import ConfigError, UsageError
 from slotfill.lab.compare.jobs import (
     Job,
     Plan,
@@ -66,6 +69,8 @@ BUDGET = [
 LOWER_RATE, *FIRST_RATES, HIGHER_RATE = 0.0015, 0.004, 0.01, 0.025
 SEEDS = (1, 2, 3, 4, 5)
 ROLES = ("origin", "destination")
+TOLERANCE = 0.03
+"""Of the number of parameters; a size that was solved for an older network may be beyond it."""
 NEIGHBOURS = 8
 """How far from the solution sizes are tried: some must be a multiple of a number of heads."""
 
@@ -110,6 +115,7 @@ def read_vocab(corpus: str) -> Vocab:
     return Vocab.from_sentences(sentences, config.scheme)
 
 
+@cache
 def count_parameters(system: str, corpus: str, size: int) -> int | None:
     """Return the parameters behind the word vectors; None if there is no network of this size."""
     sizes = [f"{key}={size}" for key in size_keys(system)]
@@ -141,6 +147,13 @@ def fit_size(system: str, corpus: str) -> int:
     return min(possible, key=lambda size: abs((counts[size] or 0) - budget))
 
 
+def is_fitted(system: str, corpus: str, size: int) -> bool:
+    """Return whether a system of this size has about as many parameters as the first one."""
+    budget = count_parameters(FIRST, corpus, LSTM_SIZE)
+    count = count_parameters(system, corpus, size)
+    return bool(budget and count and abs(count / budget - 1) <= TOLERANCE)
+
+
 class Sizes:
     """The hidden sizes that were solved for, in a file beside the runs."""
 
@@ -151,7 +164,8 @@ class Sizes:
 
     def find(self, system: str, corpus: str) -> int:
         """Return the hidden size of a system on a corpus."""
-        if (key := f"{corpus}/{system}") not in self.known:
+        key = f"{corpus}/{system}"
+        if key not in self.known or not is_fitted(system, corpus, self.known[key]):
             self.known[key] = fit_size(system, corpus)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text(json.dumps(self.known, indent=1), encoding="utf-8")
@@ -264,11 +278,16 @@ class Runs:
         systems = list_systems()
         for system in systems:
             for corpus in CORPORA:
-                failures += self._list_failures(system, corpus)
-                if (rate := self.rate(system, corpus)) is not None:
-                    chosen[system, corpus] = rate
+                try:
+                    if (rate := self.rate(system, corpus)) is None:
+                        continue
                     found = [self.job(system, corpus, rate, seed) for seed in SEEDS]
-                    jobs += [job for job in found if is_finished(job)]
+                except UsageError as error:  # The system has changed since.
+                    print(f"{system} is left out: {error}", file=sys.stderr)
+                    continue
+                chosen[system, corpus] = rate
+                jobs += [job for job in found if is_finished(job)]
+                failures += self._list_failures(system, corpus)
         if FIRST not in {job.name for job in jobs}:
             raise SystemExit(f"{self.folder}: {FIRST} has no finished runs yet")
         trained = [name for name in systems if name in {job.name for job in jobs}]
@@ -296,13 +315,20 @@ class Runs:
         text = json.dumps(report, ensure_ascii=False, indent=1)
         FIGURES.write_text(f"{text}\n", encoding="utf-8")
         depends = (
-            *("slotfill/model", "slotfill/training/*.py", "slotfill/evaluation/evaluate.py"),
-            *("slotfill/evaluation/metrics.py", "configs/lab", "data/taipei_hard"),
+            *("slotfill/model/*.py", "slotfill/model/*/base.py", "slotfill/model/*/_[dl]*.py"),
+            *("slotfill/model/embeddings/word.py", "slotfill/training/*.py"),
+            *("slotfill/evaluation/evaluate.py", "slotfill/evaluation/metrics.py"),
+            *("configs/lab", "data/taipei_hard"),
         )
+        parts: dict[str, list[Path]] = {}
+        for job in jobs:
+            for kind, name in list_parts(job.config):
+                path = REGISTRIES[kind].part(name).path.relative_to(ROOT)
+                parts.setdefault(path.as_posix(), []).append(job.folder)
         analysis = ("slotfill/lab/compare", "scripts/system_claims.py")
         folders = [job.folder for job in jobs]
         command = "python scripts/train_systems.py; python scripts/make_systems_docs.py"
-        record("docs/systems.md", command, *depends, runs=folders, analysis=analysis)
+        record("docs/systems.md", command, *depends, runs=folders, analysis=analysis, parts=parts)
 
 
 def failed(job: Job) -> Path:

@@ -10,13 +10,19 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def training(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import train_systems
-
+@pytest.fixture(scope="module")
+def training():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "scripts"))
+        import train_systems
     yield train_systems
-    for name in ("train_systems", "system_claims", "measured"):
+    for name in (
+        "train_systems",
+        "make_systems_docs",
+        "make_diagrams",
+        "system_claims",
+        "measured",
+    ):
         sys.modules.pop(name, None)
 
 
@@ -33,11 +39,17 @@ def test_systems_have_equal_parameters(training):
         assert training.count_parameters(system, corpus, size) == pytest.approx(budget, rel=0.02)
 
 
-def test_claims_are_about_systems_of_the_lab(training):
-    from system_claims import CLAIMS
+def test_sizes_of_another_network_are_solved_again(training, tmp_path):
+    path = tmp_path / "sizes.json"
+    path.write_text('{"taipei_hard/elman": 20, "taipei_hard/lstm": 64}', encoding="utf-8")
+    sizes = training.Sizes(path)
+    assert sizes.find("lstm", "taipei_hard") == 64
+    assert sizes.find("elman", "taipei_hard") == training.fit_size("elman", "taipei_hard")
 
+
+def test_claims_are_about_systems_of_the_lab(training):
     systems = training.list_systems()
-    pairs = [(claim.system, claim.other) for claim in CLAIMS]
+    pairs = [(claim.system, claim.other) for claim in sys.modules["system_claims"].CLAIMS]
     assert len(set(pairs)) == len(pairs)
     assert {name for pair in pairs for name in pair} <= set(systems)
     claims = training.list_claims(systems)
