@@ -306,7 +306,7 @@ def test_a_run_that_is_older_than_a_key_has_its_default(again):
     path.write_text(text.replace("  streaming: false\n", ""))
     jobs.check_same_config(job)
     path.write_text(text.replace("  streaming: false\n", "  streaming: true\n"))
-    with pytest.raises(UsageError, match="trained with data.streaming true, not false"):
+    with pytest.raises(UsageError, match=r"trained with data\.streaming true, not false"):
         jobs.check_same_config(job)
 
 
