@@ -34,7 +34,7 @@ from slotfill.files import (
     temporary_path,
 )
 
-_CHUNK = 1000
+_CHUNK = 200
 """Sentences that are in memory at once while they are stored on disk."""
 
 
@@ -223,8 +223,9 @@ def store_sentences(
 
     sentences = StoredSentences.store(convert())
     if not sentences:  # What is wrong is said of all of them.
-        words = {"tokenizer": tokenizer, "misaligned": misaligned, "strict": strict}
-        return read_sentences(path, format=format, scheme=scheme, split=split, **words)
+        return read_sentences(
+            path, format=format, scheme=scheme, split=split, tokenizer=tokenizer, strict=strict
+        )
     return ReadResult(sentences, tokenizer, left_out)
 
 

@@ -221,7 +221,7 @@ def _find_affixes(split: str, result: ReadResult) -> Iterator[Finding]:
     yield Finding("misaligned", message, places)
 
 
-def _find_duplicates(split: str, sentences: list[Sentence]) -> Iterator[Finding]:
+def _find_duplicates(split: str, sentences: Sequence[Sentence]) -> Iterator[Finding]:
     """Yield a finding on texts that occur twice."""
     first: dict[str, Sentence] = {}
     places = []

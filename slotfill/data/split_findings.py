@@ -43,10 +43,10 @@ def check_splits(splits: Mapping[str, Sequence[Sentence]], *, intents: bool) -> 
             f" to {margin:.0f} points); the last epoch is kept"
         )
         findings.append(Finding("few-labels", message))
-    labels = {split: _count_labels(sentences) for split, sentences in splits.items()}
+    by_split = {split: _count_labels(sentences) for split, sentences in splits.items()}
     for split in splits if splits["train"] else ():
         for kind in ("slot", "intent") if intents else ("slot",):
-            findings += _compare_names(splits, labels, split, kind)
+            findings += _compare_names(splits, by_split, split, kind)
     return findings
 
 

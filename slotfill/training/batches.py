@@ -70,7 +70,7 @@ class TrainingBatches:
         self.indexers = indexers
         by_sentence = dict(zip(map(id, sentences), targets, strict=False))
         sentences = repeat_rare(sentences, config)
-        self.targets = [by_sentence[id(sentence)] for sentence in sentences if targets]
+        self.targets = [by_sentence[id(sentence)] for sentence in sentences] if targets else []
         self.weights = sentence_weights(sentences, config)
         self.sentences = sentences
         self.count = len(sentences)

@@ -125,12 +125,12 @@ def _train_path(data: DataConfig) -> Path:
     return path
 
 
-def read_training_sentences(data: DataConfig) -> list[Sentence]:
+def read_training_sentences(data: DataConfig) -> Sequence[Sentence]:
     """Return the training sentences as they are in the file, whatever the tokenizer of `data`."""
     return _read(_train_path(data), data)
 
 
-def _read(path: Path, data: DataConfig) -> list[Sentence]:
+def _read(path: Path, data: DataConfig) -> Sequence[Sentence]:
     return read_sentences(path, format=data.format, scheme=data.scheme, keep_tokens=True).sentences
 
 
