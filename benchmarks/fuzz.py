@@ -2,12 +2,15 @@
 
     python benchmarks/fuzz.py                              # list the targets
     python benchmarks/fuzz.py vocab config --seconds 60    # fuzz these, or all
+    python benchmarks/fuzz.py all --inputs 1000000         # until each has had so many in all
     python benchmarks/fuzz.py vocab --reproduce FILE       # one input, with its traceback
 
 A target may accept an input or refuse it with errors of one line each. Anything else is a finding:
 another exception, more than a second of computing, or what was written is not read back the same.
 Inputs are mutations of examples, kept if they reach new code (Atheris, pip install atheris; Linux
-only). Each finding is stored in --findings, and benchmarks/fuzz.json has the numbers of inputs.
+only). The next run goes on with what is kept, in build/fuzz/corpus, and with another seed;
+build/fuzz has each finding. benchmarks/fuzz.json adds up the inputs of all runs and the seconds
+of CPU that they took, and has the inputs per second of the last one.
 tests/test_fuzz.py runs every target on its examples and on the inputs in tests/fuzz.
 """
 
@@ -22,7 +25,6 @@ import random
 import re
 import resource
 import shutil
-import subprocess
 import sys
 import time
 import traceback
@@ -47,14 +49,20 @@ RESULTS = Path(__file__).with_suffix(".json")
 SEPARATOR = b"\n=====\n"
 """Between the files of a format of several files."""
 
-if __name__ == "__main__" and "--worker" in sys.argv:
+FUZZING = __name__ == "__main__" and "--reproduce" not in sys.argv and len(sys.argv) > 1
+
+if FUZZING:
     import atheris
 
-    instrumented = atheris.instrument_imports(include=["slotfill"])
-else:
-    instrumented = nullcontext()
 
-with instrumented:
+def instrumented() -> Any:
+    """Within the block, imported modules of slotfill report the code that they run."""
+    return atheris.instrument_imports(include=["slotfill"]) if FUZZING else nullcontext()
+
+
+with instrumented():
+    import fuzz_service
+
     from slotfill.config.registry import FORMATS
     from slotfill.config.validate import parse_config
     from slotfill.data.batching import make_batch
@@ -89,10 +97,21 @@ class Target:
     seeds: list[bytes]
     """Inputs that are accepted, which mutations begin with."""
     max_size: int = field(default=4096, kw_only=True)
+    started: bool = field(default=True, kw_only=True)
+    """Whether `run` is what uses an input; otherwise it returns that, in the process of its own."""
+
+    make_seeds: Callable[[], list[bytes]] = field(default=list, kw_only=True)
+    """Returns more seeds, which take long to make."""
+
+    def start(self) -> None:
+        """Make `run` what uses an input."""
+        if not self.started:
+            self.run, self.started = self.run(), True  # type: ignore[call-arg]
 
 
 def check(target: Target, data: bytes, folder: Path) -> bool:
     """Run a target on an input; return whether it is accepted, and raise what is a finding."""
+    target.start()
     try:
         return accepts(target.run, data, folder)
     finally:
@@ -173,6 +192,17 @@ def make_targets(run: Path) -> dict[str, Target]:
         "predict": Target(
             partial(_predict, predictor), [lines, b"leave Oslo for Paris please\r\n"]
         ),
+        "http": Target(
+            partial(fuzz_service.connect, run),
+            fuzz_service.example_requests(run.name),
+            max_size=1 << 13,
+            started=False,
+        ),
+        "openapi": Target(
+            partial(fuzz_service.ask_by_description, run),
+            [bytes(range(256)) * 8, bytes(2048), *(bytes([each]) * 600 for each in (1, 7, 255))],
+            started=False,
+        ),
     }
 
 
@@ -215,7 +245,18 @@ def _format_target(name: str) -> Target:
             part.write(path, _sample(part), scheme="iob2")
             files = [path / file for file in _FILES.get(name, ())] or [path]
             seeds.append(SEPARATOR.join(file.read_bytes() for file in files))
-    return Target(partial(_read_format, name), seeds, max_size=1 << 13)
+    more = _doc_bins if name == "docbin" else list
+    return Target(partial(_read_format, name), seeds, max_size=1 << 13, make_seeds=more)
+
+
+def _doc_bins() -> list[bytes]:
+    """Return an example of the format `docbin`, which slotfill does not write."""
+    import spacy
+    from spacy.tokens import Doc, DocBin, Span
+
+    doc = Doc(spacy.blank("en").vocab, words=["fly", "to", "New", "York"])
+    doc.ents = [Span(doc, 2, 4, label="city")]
+    return [DocBin(attrs=["ORTH", "SPACY", "ENT_IOB", "ENT_TYPE"], docs=[doc]).to_bytes()]
 
 
 _FILES = {"brat": ("x.txt", "x.ann"), "jointslu": ("seq.in", "seq.out", "label")}
@@ -414,6 +455,7 @@ _TOKENS = (
     *(b"\xff", b"&a", b"*a", b"!!", b"\x1b[31m", b"-DOCSTART-", b"B-x", b"O", b"?"),
     *(b"0", b"-1", b"1e400", b"NaN", b"null", b"true", b"9" * 5000),
 )
+_WINDOW = 4096
 _VALUES = (None, True, -1, 2**70, 0.5, 1e308, "", "x", "\0", "\ud800", [], {}, [[]], ["a", "a"])
 
 
@@ -427,13 +469,15 @@ def mutate(data: bytes, draw: random.Random) -> bytes:
             )
         except (ValueError, RecursionError):
             pass
-    pieces = re.split(rb"(\W)", data)
+    start = draw.randrange(max(1, len(data) - _WINDOW))  # To split a large file takes long.
+    end = start + _WINDOW
+    pieces = re.split(rb"(\W)", data[start:end])
     for _ in range(draw.randint(1, 4)):
         at = draw.randrange(len(pieces) + 1)
         length = draw.choice((0, 0, 1, 1, 2, 10))
         token = draw.choice((*_TOKENS, b"", draw.choice(pieces)))
         pieces[at : at + length] = [token] * draw.choice((1, 1, 1, 2, 100))
-    return b"".join(pieces)
+    return data[:start] + b"".join(pieces) + data[end:]
 
 
 def _mutate_json(value: Any, draw: random.Random) -> Any:
@@ -454,9 +498,12 @@ class Count:
     """What a worker counts, and writes down now and then."""
 
     target: str
+    run: int
+    """The number of this run, which is its seed."""
     inputs: int = 0
     accepted: int = 0
     seconds: float = 0.0
+    """Seconds of CPU for all."""
     slowest: float = 0.0
     """Seconds of computing for one input."""
     memory: float = 0.0
@@ -464,17 +511,16 @@ class Count:
     findings: dict[str, str] = field(default_factory=dict)
 
 
-def work(name: str, seconds: float, findings: Path, run: Path, folder: Path) -> None:
+def work(target: Target, options: argparse.Namespace, folder: Path, count: Count) -> None:
     """Fuzz one target in this process, which ends here."""
-    target = make_targets(run)[name]
-    count, start, written = Count(name), time.monotonic(), 0.0
-    scratch = folder / "scratch"
+    name, scratch, written = count.target, folder / "scratch", 0.0
     scratch.mkdir()
     logging.disable()
+    os.fsync = lambda file: None  # What is written is gone soon.
 
     def note(data: bytes, problem: str) -> None:
-        if problem not in count.findings:
-            path = findings / f"{name}-{sha256(problem.encode()).hexdigest()[:8]}"
+        if problem not in count.findings and len(count.findings) < 20:
+            path = options.findings / f"{name}-{sha256(problem.encode()).hexdigest()[:8]}"
             path.write_bytes(data)
             count.findings[problem] = path.name
             print(f"{path}: {problem}", flush=True)
@@ -486,63 +532,70 @@ def work(name: str, seconds: float, findings: Path, run: Path, folder: Path) -> 
             count.accepted += check(target, data, scratch)
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            note(data, f"{type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}")
-        took = time.process_time() - began
-        count.slowest = max(count.slowest, took)
-        if took > 1:
+            problem = f"{type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}"
+            reason = f": {error}"[:80] if isinstance(error, AssertionError) else ""
+            note(data, problem + reason)
+        now = time.process_time()
+        count.slowest = max(count.slowest, now - began)
+        if now - began > 1:
             note(data, "more than a second")
         count.inputs += 1
-        if time.monotonic() - written > 1:
-            written = time.monotonic()
-            count.seconds = written - start
+        if now - written > 0.2 or count.inputs == options.inputs:
+            written = now
+            count.seconds = now - start
             count.memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
             (folder / "count.json").write_text(json.dumps(vars(count)))
+        if options.seconds and now - start > options.seconds:
+            os._exit(0)
 
     def mutate_input(data: bytes, max_size: int, seed: int) -> bytes:
         if seed % 4 == 0:
             return bytes(atheris.Mutate(data, max_size))
         return mutate(data, random.Random(seed))[:max_size]
 
-    for seed in target.seeds:  # What is imported now takes no time later.
+    target.seeds += target.make_seeds()
+    for seed in (*target.seeds, b"?"):  # What is imported now takes no time later.
         check(target, seed, scratch)
-    corpus = folder / "corpus"
-    corpus.mkdir()
+    corpus = options.findings / "corpus" / name
+    corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds):
-        (corpus / str(number)).write_bytes(seed)
+        (corpus / f"example-{number}").write_bytes(seed)
     arguments = [
         "-timeout=120",
         "-rss_limit_mb=4000",
         f"-max_len={target.max_size}",
         "-print_final_stats=0",
+        f"-seed={count.run}",
+        f"-artifact_prefix={options.findings}/{name}-died-",
     ]
-    arguments += [f"-max_total_time={seconds:.0f}", f"-artifact_prefix={findings}/{name}-died-"]
+    if options.inputs:
+        arguments.append(f"-runs={options.inputs}")
+    start = time.process_time()
     atheris.Setup(
         [sys.argv[0], "-verbosity=0", *arguments, str(corpus)], test, custom_mutator=mutate_input
     )
     atheris.Fuzz()
 
 
-def fuzz(name: str, seconds: float, findings: Path, run: Path) -> dict[str, Any]:
-    """Fuzz one target in a process of its own; return its counts."""
-    with TemporaryDirectory(prefix="fuzz-") as folder:
-        words = [
-            name,
-            "--worker",
-            folder,
-            "--seconds",
-            seconds,
-            "--findings",
-            findings,
-            "--run",
-            run,
-        ]
-        command = [sys.executable, __file__, *map(str, words)]
-        process = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-        file = Path(folder, "count.json")
-        counts: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"findings": {}}
-        if process.returncode:
-            counts["findings"]["the process has died"] = process.stderr[-2000:]
-            print(f"{name}: the process has died: {process.stderr[-2000:]}")
+def fuzz(target: Target, options: argparse.Namespace, count: Count) -> dict[str, Any]:
+    """Fuzz one target in a process of its own, a fork of this one; return its counts."""
+    with TemporaryDirectory(prefix="fuzz-") as name:
+        folder = Path(name)
+        process = os.fork()
+        if process == 0:
+            try:
+                with (folder / "stderr").open("w") as errors:
+                    os.dup2(errors.fileno(), 2)
+                work(target, options, folder, count)
+            except BaseException:
+                traceback.print_exc()
+            os._exit(1)
+        _, status = os.waitpid(process, 0)
+        file = folder / "count.json"
+        counts: dict[str, Any] = json.loads(file.read_text()) if file.exists() else vars(count)
+        if status:
+            counts["findings"]["the process has died"] = ""
+            print(f"{count.target}: has died: {(folder / 'stderr').read_text()[-2000:]}")
         return counts
 
 
@@ -561,48 +614,65 @@ def train_small_run(folder: Path, seed: int = 1) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("targets", nargs="*", help="targets, or all")
-    parser.add_argument("--seconds", type=float, default=60, help="for each target")
+    parser.add_argument("--seconds", type=float, help="of CPU for each target; 60 without --inputs")
+    parser.add_argument("--inputs", type=int, help="that each target is to have had in all runs")
     parser.add_argument("--findings", type=Path, default=ROOT / "build" / "fuzz")
     parser.add_argument("--reproduce", type=Path, help="run one input")
     parser.add_argument("--run", type=Path, help="a small run; one is trained without")
-    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.worker:
-        work(options.targets[0], options.seconds, options.findings, options.run, options.worker)
-    with TemporaryDirectory(prefix="fuzz-run-") as folder:
-        run = options.run or train_small_run(Path(folder))
-        targets = make_targets(run)
-        if not options.targets:
-            print("\n".join(targets))
-            return
-        names = list(targets) if options.targets == ["all"] else options.targets
-        if options.reproduce:
-            scratch = Path(folder, "scratch")
-            scratch.mkdir()
-            print(check(targets[names[0]], options.reproduce.read_bytes(), scratch))
-            return
-        options.findings.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            counts = fuzz(name, options.seconds, options.findings, run)
-            inputs, problems = counts.get("inputs", 0), len(counts["findings"])
-            print(f"{name}: {inputs:,} inputs, {problems} findings", flush=True)
-            _add(name, counts)
-        if options.targets == ["all"]:
-            depends = ("slotfill/data", "slotfill/config", "slotfill/runs", "slotfill/inference")
-            record("benchmarks/fuzz.json", "python benchmarks/fuzz.py all", *depends)
+    wanted = options.inputs
+    if not wanted and options.seconds is None:
+        options.seconds = 60
+    options.findings.mkdir(parents=True, exist_ok=True)
+    run = options.run or options.findings / "run"
+    if not run.exists():
+        train_small_run(options.findings)
+    targets = make_targets(run)
+    if not options.targets:
+        print("\n".join(targets))
+        return
+    names = list(targets) if options.targets == ["all"] else options.targets
+    if options.reproduce:
+        with TemporaryDirectory(prefix="fuzz-") as folder:
+            print(check(targets[names[0]], options.reproduce.read_bytes(), Path(folder)))
+        return
+    for name in names:
+        earlier = read_results()["targets"].get(name, {})
+        if wanted:
+            options.inputs = wanted - earlier.get("inputs", 0)
+            if options.inputs <= 0:
+                continue
+        counts = fuzz(targets[name], options, Count(name, earlier.get("runs", 0) + 1))
+        problems = len(counts["findings"])
+        rate = counts["inputs"] / max(counts["seconds"], 1e-3)
+        print(
+            f"{name}: {counts['inputs']:,} inputs, {rate:,.0f}/s, {problems} findings", flush=True
+        )
+        _add(name, counts)
+    if options.targets == ["all"]:
+        depends = ("data", "config", "runs", "inference", "serve")
+        folders = [f"slotfill/{package}" for package in depends]
+        record("benchmarks/fuzz.json", "python benchmarks/fuzz.py all", *folders)
+
+
+def read_results() -> dict[str, Any]:
+    """Return the results of all earlier runs."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"targets": {}}
 
 
 def _add(name: str, counts: dict[str, Any]) -> None:
     """Add the counts of a target to those of earlier runs."""
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"targets": {}}
+    results = read_results()
     old = results["targets"].get(name, {})
     results["targets"][name] = {
-        "inputs": old.get("inputs", 0) + counts.get("inputs", 0),
-        "accepted": old.get("accepted", 0) + counts.get("accepted", 0),
-        "seconds": round(old.get("seconds", 0) + counts.get("seconds", 0)),
-        "slowest_seconds": round(max(old.get("slowest_seconds", 0), counts.get("slowest", 0)), 2),
-        "peak_mb": round(max(old.get("peak_mb", 0), counts.get("memory", 0))),
+        "runs": counts["run"],
+        "inputs": old.get("inputs", 0) + counts["inputs"],
+        "accepted": old.get("accepted", 0) + counts["accepted"],
+        "seconds": round(old.get("seconds", 0) + counts["seconds"], 1),
+        "slowest_seconds": round(max(old.get("slowest_seconds", 0), counts["slowest"]), 2),
+        "peak_mb": round(max(old.get("peak_mb", 0), counts["memory"])),
         "findings": len(counts["findings"]),
+        "rate": round(counts["inputs"] / max(counts["seconds"], 1e-3)),
     }
     results["date"], results["python"] = date.today().isoformat(), platform.python_version()
     results["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"

@@ -84,14 +84,16 @@ def fuzzing() -> str:
             f"{counts['inputs']:,}",
             f"{counts['accepted']:,}",
             f"{counts['slowest_seconds']:.2f} s",
+            f"{counts['rate']:,}" if "rate" in counts else "",
         ]
         for name, counts in results["targets"].items()
     ]
     total = sum(counts["inputs"] for counts in results["targets"].values())
+    head = ["target", "inputs", "accepted", "slowest input", "inputs per second of CPU"]
     return "\n\n".join(
         [
             f"{total:,} inputs so far, with Atheris {results['atheris']}:",
-            table(["target", "inputs", "accepted", "slowest input"], rows),
+            table(head, rows),
             describe_machine(results),
         ]
     )

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any
+from itertools import islice
+from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.responses import HTMLResponse, PlainTextResponse
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from slotfill.config.messages import describe_value, join_key
@@ -25,6 +26,7 @@ from slotfill.runs.predict import MAX_NBEST
 from slotfill.serve import label_studio
 from slotfill.serve.batcher import ClientGoneError, QueueFullError
 from slotfill.serve.connections import report_problems
+from slotfill.serve.errors import describe_errors
 from slotfill.serve.heat_maps import (
     HAS_TORCH,
     MAX_CHARACTERS,
@@ -63,8 +65,20 @@ class PredictRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    texts: list[str] = Field(description="One sentence each.", examples=[["fly to Oslo"]])
+    texts: Annotated[list[str], FailFast()] = Field(
+        description="One sentence each.", examples=[["fly to Oslo"]]
+    )
     nbest: int = Field(0, ge=0, le=MAX_NBEST, description="Number of most probable readings.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_one_unknown_key(cls, data: Any) -> Any:
+        """Leave out unknown keys after the first: an error for each of 100,000 would take long."""
+        if not isinstance(data, dict):
+            return data
+        unknown = (key for key in data if key not in cls.model_fields)
+        kept = [*data.keys() & cls.model_fields.keys(), *islice(unknown, 1)]
+        return {key: data[key] for key in kept}
 
 
 class Predictions(BaseModel):
@@ -73,22 +87,6 @@ class Predictions(BaseModel):
     predictions: list[dict[str, Any]] = Field(
         description="Each as `slotfill predict` writes it as a JSON line."
     )
-
-
-class Error(BaseModel):
-    """Why a request has no other answer, in one line."""
-
-    error: str
-
-
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    404: {"model": Error, "description": "No such run"},
-    408: {"model": Error, "description": "The body does not arrive"},
-    413: {"model": Error, "description": "The body is too large"},
-    422: {"model": Error, "description": "Not a valid request, or a text is too long"},
-    429: {"model": Error, "description": "Too many texts wait"},
-    503: {"model": Error, "description": "No answer within the time limit"},
-}
 
 
 class Page(HTMLResponse):
@@ -121,6 +119,7 @@ def create_app(
         version=__version__,
         description="Fills the slots of sentences.",
         lifespan=watch_runs,
+        responses=describe_errors(400, 408, 413, 503),
         docs_url=None,  # These pages load scripts from elsewhere.
         redoc_url=None,
     )
@@ -144,7 +143,7 @@ def create_app(
         tags=["Prediction"],
         summary="Predict the slots and intents of texts",
         response_model=Predictions,
-        responses=_ERRORS,
+        responses=describe_errors(404, 422, 429),
     )
     async def predict(name: str, request: PredictRequest, connection: Request) -> Response:
         run = find_run(name)
@@ -158,6 +157,7 @@ def create_app(
         tags=["Prediction"],
         summary="A page of the gates, memory and attention of a run for a text",
         response_class=HTMLResponse,
+        responses=describe_errors(404, 422, 429, 501),
     )
     async def inspect(name: str, text: str) -> HTMLResponse:
         run = find_run(name)
@@ -181,7 +181,12 @@ def create_app(
                 raise HTTPException(503, f"too many texts wait for {name}", RETRY)
         return {"status": "ready"}
 
-    @app.get("/metrics", tags=["Operation"], summary="Figures for Prometheus")
+    @app.get(
+        "/metrics",
+        tags=["Operation"],
+        summary="Figures for Prometheus",
+        response_class=PlainTextResponse,
+    )
     async def show_metrics() -> Response:
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

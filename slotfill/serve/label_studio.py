@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 from xml.etree import ElementTree
 
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 
 from slotfill.config.registry import FORMATS
 from slotfill.data.formats.label_studio import LabelStudio
 from slotfill.data.sentence import Sentence
+from slotfill.serve.errors import describe_errors
 from slotfill.serve.limits import Limits
 from slotfill.serve.served_run import ServedRun
 
@@ -28,7 +29,7 @@ class Task(BaseModel):
 class TasksRequest(BaseModel):
     """What Label Studio sends for predictions."""
 
-    tasks: list[Task]
+    tasks: Annotated[list[Task], FailFast()]
     label_config: str | None = Field(None, description="The labelling configuration, as XML.")
 
 
@@ -49,7 +50,7 @@ def make_router(run: ServedRun, limits: Limits) -> APIRouter:
     async def health() -> dict[str, str]:
         return {"status": "UP", "model_class": "slotfill"}
 
-    @router.post("/setup", summary="Connect a project")
+    @router.post("/setup", summary="Connect a project", responses=describe_errors(422))
     async def setup(request: SetupRequest) -> dict[str, str]:
         """An error says which configurations are supported."""
         _Names(request.schema_)
@@ -64,7 +65,11 @@ def make_router(run: ServedRun, limits: Limits) -> APIRouter:
         """Train on an export of the project instead."""
         return {}
 
-    @router.post("/predict", summary="Predict labels and choices for tasks")
+    @router.post(
+        "/predict",
+        summary="Predict labels and choices for tasks",
+        responses=describe_errors(422, 429),
+    )
     async def predict(request: TasksRequest, connection: Request) -> dict[str, Any]:
         """The names are those of the labelling configuration.
 
@@ -92,6 +97,9 @@ class _Names:
             tags = list(ElementTree.fromstring(label_config or "<View/>").iter())
         except ElementTree.ParseError as error:
             raise HTTPException(422, f"label_config: not XML: {error}") from None
+        except UnicodeEncodeError:
+            problem = "a surrogate without its other half"
+            raise HTTPException(422, f"label_config: not XML: {problem}") from None
         texts = [tag for tag in tags if tag.tag == "Text"]
         self.to_name, self.key = "text", "text"
         if texts:

@@ -95,6 +95,7 @@ def test_concurrent_requests_get_their_own_answers(service):
         (PREDICT, {"texts": [], "nbset": 3}, 422, "nbset: unknown key; did you mean 'nbest'? (al"),
         (PREDICT, {"txts": ["fly"]}, 422, "txts: unknown key; did you mean 'texts'? (allowed: nb"),
         (PREDICT, {"q": ["fly"]}, 422, "q: unknown key (allowed: nbest, texts)"),
+        (PREDICT, {"texts": 3, "q": 1, "z": 2}, 422, "q: unknown key (allowed: nbest, texts)"),
         (PREDICT, {"texts": ["a\ud800"]}, 422, "text 0: a surrogate without its other half"),
         (PREDICT, {"texts": ["", "a" * 10_001]}, 422, "text 1: 10,001 characters; at most 10,000"),
         (PREDICT, {"texts": ["a"] * 257}, 422, "257 texts; at most 256 are allowed in a request"),
@@ -112,6 +113,7 @@ def test_concurrent_requests_get_their_own_answers(service):
         ("/predict", {"tasks": [{"data": []}]}, 422, "tasks.0.data: must be keys and values, foun"),
         ("/predict", {"tasks": [], "label_config": 3}, 422, "label_config: must be text, found 3"),
         ("/predict", {"tasks": [], "label_config": "<"}, 422, "label_config: not XML"),
+        ("/setup", {"schema": "\ud800"}, 422, "label_config: not XML: a surrogate without"),
         (
             "/setup",
             {"schema": '<View><HyperText name="t"/><Labels name="l" toName="t"/></View>'},
@@ -562,6 +564,13 @@ def test_connections_that_cannot_be_accepted_are_reported_in_one_line(caplog):
 def test_the_api_is_described_without_other_servers(service):
     _, text = service.send("GET", "/openapi.json")
     paths = json.loads(text)["paths"]
+    for operation in (each for methods in paths.values() for each in methods.values()):
+        errors = {status for status in operation["responses"] if status >= "4"}
+        assert {"400", "408", "413", "503"} <= errors
+        assert ("requestBody" in operation) <= ("422" in errors)
+        for status in errors:
+            content = operation["responses"][status]["content"]
+            assert content["application/json"]["schema"]["required"] == ["error"]
     assert {PREDICT.replace("run/", "{name}/"), "/health", "/ready", "/metrics", "/setup"} <= {
         *paths
     }
