@@ -494,7 +494,7 @@ def describe_best(lab: Lab) -> str:
         means = {name: found["mean"] for name in lab.configs if (found := lab.split(name, corpus))}
         name = max(means, key=lambda name: means[name])
         best.append(f"{means[name]:.2f} on {ENGLISH.corpora[corpus]} (`{name}`)")
-    return f"The highest F1 are {join(best)}."
+    return f"The highest mean F1 is {join(best)}."
 
 
 def describe_differences(lab: Lab) -> str:
@@ -605,7 +605,7 @@ This page compares architectures; [results.md](results.md) has the scores of the
 
 F1 in percent on test, {describe_seeds(lab)}; the epoch is selected on valid.
 `unseen` has cities and airlines that never occur in training; in `pairs` adjacent sentences differ
-only in *arrive* or *leave*, and "cities right" are those tagged with their role.
+only in the verb, and "cities right" are those tagged with their role.
 \\* differs from `{lab.first}` with p < {LEVEL:g}, \\*\\* also after Holm's correction for
 the number of systems ([compare.md](compare.md#the-statistics)). Test:
 {lab.all["statistics"]["test"]}. Parameters are those on the first corpus; learning rates are in the

@@ -50,17 +50,24 @@ def record(
     on.
     """
     on, commit = find_commit(runs)
-    by_commit = {commit: list(patterns)}
-    for pattern, some in (parts or {}).items():
-        by_commit.setdefault(find_commit(some)[1], []).append(pattern)
-    checksums = compute_checksums(analysis)
-    for each, named in by_commit.items():
-        checksums |= compute_checksums(named, each)
+    checksums = compute_checksums(analysis) | compute_checksums(patterns, commit)
+    checksums |= compute_checksums_of_runs(parts or {})
     ledger = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.exists() else {}
     ledger[page] = {"command": command, "date": on, "depends": checksums}
     # A line for each page, so that two branches that measure different pages can be merged.
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(ledger[key])}" for key in sorted(ledger))
     LEDGER.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+
+
+def compute_checksums_of_runs(parts: Mapping[str, Iterable[Path]]) -> dict[str, str]:
+    """Return the checksum of each pattern in the commit of the oldest of its runs."""
+    by_commit: dict[str | None, list[str]] = {}
+    for pattern, runs in parts.items():
+        by_commit.setdefault(find_commit(runs)[1], []).append(pattern)
+    checksums = {}
+    for commit, patterns in by_commit.items():
+        checksums |= compute_checksums(patterns, commit)
+    return checksums
 
 
 def find_commit(runs: Iterable[Path]) -> tuple[str, str | None]:

@@ -42,11 +42,17 @@ CLAIMS = [
         "Feeding back the hidden layer (Elman) is better than feeding back the tags (Jordan)",
         *("elman-window", "jordan"),
     ),
-    Claim("The same with tanh", "elman-window-tanh", "jordan-tanh"),
+    Claim(
+        "With tanh, too, feeding back the hidden layer is better than feeding back the tags",
+        *("elman-window-tanh", "jordan-tanh"),
+    ),
     Claim(
         "Feeding back both is better than the hidden layer alone", "elman-jordan", "elman-window"
     ),
-    Claim("The same with tanh for both", "elman-jordan-tanh", "elman-window-tanh"),
+    Claim(
+        "With tanh, too, feeding back both is better than the hidden layer alone",
+        *("elman-jordan-tanh", "elman-window-tanh"),
+    ),
     Claim("In a Jordan network tanh is better than the sigmoid", "jordan-tanh", "jordan"),
     Claim(
         "Gates that see h are better than gates that see only the word (g and h: tanh)",

@@ -21,16 +21,17 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import yaml
 from make_systems_docs import list_parts
-from measured import record
+from measured import compute_checksums, compute_checksums_of_runs, record
 from system_claims import list_claims
 
 from slotfill.config.builtin import expand_configs, load_config
@@ -314,21 +315,72 @@ class Runs:
         report["claims"] = test_claims(jobs, trained)
         text = json.dumps(report, ensure_ascii=False, indent=1)
         FIGURES.write_text(f"{text}\n", encoding="utf-8")
-        depends = (
+        depends = list_dependencies(jobs)
+        same = find_reproduced(depends)
+        command = "python scripts/train_systems.py; python scripts/make_systems_docs.py"
+        record(
+            "docs/systems.md",
+            command,
+            runs=[job.folder for job in jobs],
+            analysis=["slotfill/lab/compare", "scripts/system_claims.py", *same],
+            parts={
+                pattern: [job.folder for job in found]
+                for pattern, found in depends.items()
+                if pattern not in same
+            },
+        )
+
+
+def list_dependencies(jobs: list[Job]) -> dict[str, list[Job]]:
+    """Return the jobs that depend on each file of code or data."""
+    depends = dict.fromkeys(
+        (
             *("slotfill/model/*.py", "slotfill/model/*/base.py", "slotfill/model/*/_[dl]*.py"),
             *("slotfill/model/embeddings/word.py", "slotfill/training/*.py"),
             *("slotfill/evaluation/evaluate.py", "slotfill/evaluation/metrics.py"),
             *("configs/lab", "data/taipei_hard"),
-        )
-        parts: dict[str, list[Path]] = {}
-        for job in jobs:
-            for kind, name in list_parts(job.config):
-                path = REGISTRIES[kind].part(name).path.relative_to(ROOT)
-                parts.setdefault(path.as_posix(), []).append(job.folder)
-        analysis = ("slotfill/lab/compare", "scripts/system_claims.py")
-        folders = [job.folder for job in jobs]
-        command = "python scripts/train_systems.py; python scripts/make_systems_docs.py"
-        record("docs/systems.md", command, *depends, runs=folders, analysis=analysis, parts=parts)
+        ),
+        jobs,
+    )
+    for job in jobs:
+        for kind, name in list_parts(job.config):
+            path = REGISTRIES[kind].part(name).path.relative_to(ROOT).as_posix()
+            depends[path] = [*depends.get(path, []), job]
+    return depends
+
+
+def find_reproduced(depends: Mapping[str, list[Job]]) -> list[str]:
+    """Return the files that have changed without an effect on the weights of a run with them."""
+    parts = {pattern: [job.folder for job in jobs] for pattern, jobs in depends.items()}
+    then, now = compute_checksums_of_runs(parts), compute_checksums(parts)
+    outcomes: dict[Path, bool] = {}
+    for pattern in (changed := [each for each in then if then[each] != now[each]]):
+        job = find_quick(depends[pattern])
+        if job.folder not in outcomes:
+            print(f"{job.title} is trained again, since {pattern} has changed", flush=True)
+            outcomes[job.folder] = is_reproduced(job)
+            print("its weights are " + ("the same" if outcomes[job.folder] else "different"))
+    return [pattern for pattern in changed if outcomes[find_quick(depends[pattern]).folder]]
+
+
+def find_quick(jobs: list[Job]) -> Job:
+    """Return a job that is soon done."""
+    return min(jobs, key=lambda job: (job.corpus != "atis", job.name != FIRST))
+
+
+def is_reproduced(job: Job) -> bool:
+    """Train a run again; return whether its weights are the same to the bit."""
+    import torch
+    from safetensors.numpy import load_file
+
+    environment = json.loads((job.folder / "environment.json").read_text(encoding="utf-8"))
+    torch.set_num_threads(environment["threads"])
+    with TemporaryDirectory() as folder:
+        again = replace(job, folder=Path(folder) / "again")
+        if run_jobs(Plan([job.seed], {}, {}, [again]), lambda job, text: None):
+            return False
+        one, other = (load_file(each.folder / "model.safetensors") for each in (job, again))
+    return one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
 
 
 def failed(job: Job) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,3 +56,15 @@ def test_claims_are_about_systems_of_the_lab(training):
     claims = training.list_claims(systems)
     examined = {name for claim in claims for name in (claim.system, claim.other)}
     assert examined == set(systems)
+
+
+def test_code_may_change_as_long_as_weights_do_not(training, monkeypatch):
+    gru, lstm = (SimpleNamespace(name=n, corpus="atis", folder=n, title=n) for n in ("gru", "lstm"))
+    depends = {"same": [gru], "shared": [gru, lstm], "cells/gru": [gru]}
+    now = {"same": "old", "shared": "new", "cells/gru": "new"}
+    monkeypatch.setattr(
+        training, "compute_checksums_of_runs", lambda parts: dict.fromkeys(parts, "old")
+    )
+    monkeypatch.setattr(training, "compute_checksums", lambda patterns: now)
+    monkeypatch.setattr(training, "is_reproduced", lambda job: job is lstm)
+    assert training.find_reproduced(depends) == ["shared"]
