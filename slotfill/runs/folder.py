@@ -313,8 +313,6 @@ def find_stopped_run(out: Path) -> Path | None:
     for folder in (partial_path(out), out):
         if is_completed(folder):
             leftovers = [*folder.glob("*.new"), folder / _STATE.parent, folder / _REPLACED]
-            if not partial_path(out).exists():  # Otherwise another run trains now.
-                leftovers.append(_lock_path(partial_path(out)))
             return folder if folder != out or any(map(Path.exists, leftovers)) else None
         if (folder / _STATE).is_file():
             return folder

@@ -137,7 +137,8 @@ def names():
 def is_clean(name):
     """Return whether the complete run `name` is the only file."""
     optional = {"model.onnx", "embedding.onnx", "values.json", "parts.json"}
-    entries = {str(path) for path in Path().glob("**/*")}
+    # A lock that cannot be removed stays, but locks nothing.
+    entries = {str(path) for path in Path().glob("**/*")} - {"run.partial.lock"}
     return names() == [name] and entries == {"run", *(f"run/{f}" for f in {*FILES} - optional)}
 
 
