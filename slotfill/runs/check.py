@@ -60,9 +60,10 @@ def check_config(
         if loaded.train.from_run:
             run = find_base(loaded)
             check_continues(loaded, read_base_config(run)[0], run)
+        tokenizer = fit_tokenizer(loaded.data)
         for split in sorted(split_names(loaded.data), key=_rank_split):
             try:
-                result = _read(loaded, loaded.data, split)
+                result = _read(loaded, loaded.data, split, tokenizer)
             except DataError as error:
                 problems += sort_by_place(error.messages)
                 continue
@@ -201,8 +202,6 @@ def _set_path(key: str, path: str) -> str:
     return f"{key}={json.dumps(path, ensure_ascii=False)}"
 
 
-def _read(
-    config: Config, data: DataConfig, split: str, tokenizer: Tokenizer | None = None
-) -> ReadResult:
+def _read(config: Config, data: DataConfig, split: str, tokenizer: Tokenizer) -> ReadResult:
     intents = bool(config.intent)
     return read_split(data, split, intents=intents, tokenizer=tokenizer, list_problems=True)

@@ -195,9 +195,7 @@ class RunFolder:
 
     def save_checkpoint(self, trainer: Trainer) -> None:
         """Save the state of `trainer` in one file, from which it continues bit for bit."""
-        tensors, notes = trainer.state_dict()
-        checksum = _compute_checksum(tensors, notes)
-        write_atomically(self.partial / _STATE, _serialize(tensors, {**notes, "sha256": checksum}))
+        write_atomically(self.partial / _STATE, _add_checksum(_serialize(*trainer.state_dict())))
 
     def load_checkpoint(self, trainer: Trainer) -> None:
         """Restore the state of `trainer`; raises RunError if the checkpoint does not fit it."""
@@ -369,6 +367,18 @@ def _serialize(tensors: dict[str, Tensor], notes: dict[str, str]) -> bytes:
 
     # One note holds all: safetensors writes several in any order, but equal runs are equal files.
     return save(tensors, {"slotfill": json.dumps(notes)})
+
+
+def _add_checksum(content: bytes) -> bytes:
+    """Return a file of `_serialize` with `_compute_checksum` among its notes."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    notes = json.loads(header["__metadata__"]["slotfill"])
+    notes["sha256"] = sha256(content).hexdigest()
+    header["__metadata__"]["slotfill"] = json.dumps(notes)
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # The tensors are aligned.
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[start:]])
 
 
 def _compute_checksum(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:

@@ -21,6 +21,7 @@ from slotfill.data.sentence import Sentence
 from slotfill.data.split_findings import check_splits, check_values
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, read_text, split_names
 from slotfill.data.stored import StoredSentences
+from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_slot_names
 from slotfill.errors import RunError, format_count
@@ -98,6 +99,7 @@ def build_trainer(
     earlier: int = 0,
     held_out: Collection[tuple[str, ...]] = (),
     on_finding: Callable[[str], object] = str,
+    tokenizer: Tokenizer | None = None,
 ) -> Trainer:
     """Return the trainer of `config` before its first step.
 
@@ -105,6 +107,7 @@ def build_trainer(
     external files; `base` is the run that training continues, of whose sentences the last
     `earlier` of `train` are. Sentences of `train.text`, or of the teachers, whose tokens are in
     `held_out` are left out; `on_finding` is called with a message that has their number.
+    `tokenizer` is what `fit_tokenizer` returns, if it was called.
     """
     # The workers are processes; threads within matrix products would compete with them.
     torch.set_num_threads(1)
@@ -112,7 +115,7 @@ def build_trainer(
     torch.manual_seed(config.train.seed)
     base = base or load_base(config)
     train = corpus["train"]
-    tokenizer = base.vocab.tokenizer if base else fit_tokenizer(config.data)
+    tokenizer = base.vocab.tokenizer if base else tokenizer or fit_tokenizer(config.data)
     texts = read_text(config, "train", tokenizer) if config.train.text else []
     text = [sentence for sentence in texts if tuple(sentence.tokens) not in held_out]
     left_out = len(texts) - len(text)
@@ -187,7 +190,7 @@ def assist(device: str) -> None:
     join_launched(device)
     config, saved = broadcast(None)
     base = load_base(config)
-    tokenizer = base.vocab.tokenizer if base else None
+    tokenizer = base.vocab.tokenizer if base else fit_tokenizer(config.data)
     streaming, intents = config.data.streaming, bool(config.intent)
     result = read_split(
         config.data, "train", intents=intents, tokenizer=tokenizer, streaming=streaming
@@ -199,7 +202,9 @@ def assist(device: str) -> None:
             {name: read_split(config.data, name, tokenizer=tokenizer).sentences for name in others}
         )
     corpus = {"train": result.sentences}
-    trainer = build_trainer(config, corpus, device, saved, base, result.earlier[0], held_out)
+    trainer = build_trainer(
+        config, corpus, device, saved, base, result.earlier[0], held_out, tokenizer=tokenizer
+    )
     _check_training_data(trainer)
     deque(trainer.train(), maxlen=0)
 
@@ -250,8 +255,8 @@ def train(
         config = folder.config = config.model_copy(update={"train": training})
         broadcast((config, folder.resources()))
     base = load_base(config, folder.out)
-    tokenizer = base.vocab.tokenizer if base else None
     splits = [split for split in SPLITS if split in {"train", *split_names(config.data)}]
+    tokenizer = base.vocab.tokenizer if base else fit_tokenizer(config.data)
     results = {
         split: read_split(
             config.data,
@@ -280,7 +285,15 @@ def train(
         earlier = results["train"].earlier[0]
         held_out = find_held_out(corpus)
         trainer = build_trainer(
-            config, corpus, device, folder.resources(), base, earlier, held_out, on_finding
+            config,
+            corpus,
+            device,
+            folder.resources(),
+            base,
+            earlier,
+            held_out,
+            on_finding,
+            tokenizer,
         )
         for name in sorted(trainer.vocab.unlabelled_slots):
             on_finding(f"no training sentence has the slot '{name}'; predicted from its name")

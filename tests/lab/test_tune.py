@@ -64,7 +64,7 @@ def test_trials_are_within_the_ranges_and_the_first_is_the_baseline(desk, cli):
     trials = {trial["number"]: trial for trial in report["trials"]}
     assert sorted(trials) == [1, 2, 3, 4]
     assert trials[1]["settings"] == {
-        "train.learning_rate": 0.04,
+        "train.learning_rate": 0.1,
         "encoder.hidden_size": 8,
         "tagger.dropout": 0.1,
         "encoder.cell": "lstm",
@@ -215,7 +215,7 @@ def test_broken_or_missing_test_sentences_do_not_matter(broken, desk, cli):
 
 
 def test_bad_trials_are_pruned_after_the_startup_trials(desk, cli):
-    words = ["tune.train.learning_rate=[0.04, 1.0e-9]", "train.epochs=3", "--trials", "9"]
+    words = ["tune.train.learning_rate=[0.1, 1.0e-9]", "train.epochs=3", "--trials", "9"]
     trials = sorted(tune_json(cli, *words)["trials"], key=lambda trial: trial["number"])
     pruned = [trial for trial in trials if trial["state"] == "pruned"]
     assert pruned and all(trial["number"] > 5 for trial in pruned)
@@ -261,11 +261,11 @@ def test_a_study_in_a_database(desk, cli):
 
 def test_a_failed_trial_does_not_end_the_study(desk, cli):
     hot = ["train.optimizer=sgd", "train.warmup_epochs=0", "train.gradient_clip=0", FAST]
-    report = tune_json(cli, *hot, "tune.train.learning_rate=[0.04, 1.0e+38]", "--trials", "4")
+    report = tune_json(cli, *hot, "tune.train.learning_rate=[0.1, 1.0e+38]", "--trials", "4")
     states = {
         trial["settings"]["train.learning_rate"]: trial["state"] for trial in report["trials"]
     }
-    assert states == {0.04: "finished", 1e38: "failed"}
+    assert states == {0.1: "finished", 1e38: "failed"}
     assert all(
         trial["error"].startswith("the loss became") for trial in report["trials"] if trial["error"]
     )
@@ -414,7 +414,7 @@ def test_output(desk, cli):
     result = cli("tune", "tiny.yaml", FAST, "--trials", "2")
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
-    first = "train.learning_rate=0.04 encoder.hidden_size=8 tagger.dropout=0.1 encoder.cell=lstm"
+    first = "train.learning_rate=0.1 encoder.hidden_size=8 tagger.dropout=0.1 encoder.cell=lstm"
     assert lines[0] == f"trial 1: {first}"
     assert re.fullmatch(
         r"trial 1: valid F1 [\d.]+, 2 epochs in \d+ s; 1 of 2 done, best F1 [\d.]+", lines[1]

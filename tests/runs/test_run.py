@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Result, write_config
+from conftest import TRAINED, Result, write_config
 
 import slotfill
 from slotfill import files
@@ -46,6 +46,11 @@ def quietly(config, folder, **options):
 
 def tiny(*overrides):
     return load_config("tiny.yaml", overrides)[1]
+
+
+def as_trained():
+    """The config of the run `trained`."""
+    return tiny(f"train={TRAINED}")
 
 
 def test_run_folder_has_readable_files(trained):
@@ -537,7 +542,7 @@ def stopped(config, path, after):
 
 
 def test_resumed_run_has_the_same_weights(desk, trained):
-    stopped(tiny(), "halting", after=3)
+    stopped(as_trained(), "halting", after=3)
     assert {path.name for path in Path("halting.partial").iterdir()} == {
         "config.yaml",
         "vocab.json",
@@ -562,7 +567,7 @@ def test_resumed_run_has_the_same_weights(desk, trained):
     assert not Path("halting.partial").exists()
     for name in ("model.safetensors", "vocab.json"):
         assert Path("halting", name).read_bytes() == (trained / name).read_bytes()
-    assert Path("halting/config.yaml").read_text() == tiny().to_yaml()
+    assert Path("halting/config.yaml").read_text() == as_trained().to_yaml()
     with pytest.raises(UsageError, match=r"^halting has no checkpoint: it was trained to its end$"):
         RunFolder(Path("halting"), resume=True)
 
@@ -572,7 +577,7 @@ def test_interrupted_run_is_complete_and_can_be_resumed(desk, trained):
         if progress.epoch == 3 and progress.done == 2:
             raise KeyboardInterrupt
 
-    assert train(tiny(), RunFolder(Path("halting")), interrupt).interrupted
+    assert train(as_trained(), RunFolder(Path("halting")), interrupt).interrupted
     assert {path.name for path in Path("halting").iterdir()} == FILES | {"checkpoint"}
     assert json.loads(Path("halting/scores.json").read_text())["epochs"] == 2
     load_run(Path("halting"))
@@ -617,7 +622,7 @@ def test_failed_training_keeps_its_checkpoint(error, desk, trained, monkeypatch)
             monkeypatch.setattr(Network, "loss", lambda *given: right(*given) * float("nan"))
 
     with pytest.raises(RunError) as failure:
-        train(tiny(), RunFolder(Path("a")), fail)
+        train(as_trained(), RunFolder(Path("a")), fail)
     assert str(failure.value).startswith(str(error) if error else "the loss became nan in step ")
     assert str(failure.value).endswith(
         "; the checkpoint of epoch 2 is kept, and changes of a.partial/config.yaml apply: slotfill"
@@ -628,7 +633,7 @@ def test_failed_training_keeps_its_checkpoint(error, desk, trained, monkeypatch)
     quietly(folder.config, folder)
     for name in ("model.safetensors", "vocab.json"):
         assert Path("a", name).read_bytes() == (trained / name).read_bytes()
-    assert Path("a/config.yaml").read_text() == tiny().to_yaml()
+    assert Path("a/config.yaml").read_text() == as_trained().to_yaml()
 
 
 @pytest.mark.parametrize(
