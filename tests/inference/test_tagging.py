@@ -39,21 +39,21 @@ def test_a_pickled_predictor_opens_its_run_from_any_folder(trained, tmp_path, mo
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@ENGINES
-def test_a_fork_predicts_after_loading(trained, engine):
+def test_a_fork_predicts_after_loading(trained):
     """In a separate process, since a test runner may have threads."""
     program = f"""
 import os
 from slotfill.runs.predict import Predictor
-predictor = Predictor.load({str(trained)!r}, engine={engine!r})
-expected = predictor.predict({TEXTS!r})
-children = []
-for _ in range(2):
-    child = os.fork()
-    if child == 0:
-        os._exit(predictor.predict({TEXTS!r}) != expected)
-    children.append(child)
-assert not any(os.waitpid(child, 0)[1] for child in children)
+for engine in ("onnx", "torch"):
+    predictor = Predictor.load({str(trained)!r}, engine=engine)
+    expected = predictor.predict({TEXTS!r})
+    children = []
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            os._exit(predictor.predict({TEXTS!r}) != expected)
+        children.append(child)
+    assert not any(os.waitpid(child, 0)[1] for child in children)
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=120)
 

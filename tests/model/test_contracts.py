@@ -48,8 +48,8 @@ def test_summary_and_options_are_documented(kind, name):
     assert [p.name for p in parameters if p.kind is p.KEYWORD_ONLY] == list(part.options)
 
 
-def part_contracts():
-    """Each contract of a part with each part in all its options, where no other has it as well."""
+def parts_alone():
+    """Each part in all its options with its contracts, without those that another has as well."""
     # Steps are computed with their shapes checked to compare sequences with them.
     implied = {cell_has_the_documented_shapes}
     # A cell's options are tried in the contracts of cells; what an encoder adds is that sentences
@@ -65,38 +65,31 @@ def part_contracts():
                 chosen = {*contracts} - implied
             else:
                 chosen = of_cells_in_encoders
-            for contract in contracts:
-                if contract in chosen:
-                    yield pytest.param(
-                        contract, part.values[0], id=f"{contract.__name__}-{part.id}"
-                    )
+            kept = [contract for contract in contracts if contract in chosen]
+            yield pytest.param(part.values[0], kept, id=f"{kind}-{part.id}")
 
 
-@pytest.mark.parametrize(("contract", "part"), [*part_contracts()])
-def test_part(contract, part):
-    contract(part)
+@pytest.mark.parametrize(("part", "contracts"), [*parts_alone()])
+def test_part_has_its_contracts(part, contracts):
+    for contract in contracts:
+        contract(part)
 
 
-def network_contracts():
-    """Each contract of a network with networks of all parts."""
-    for contract in NETWORK_CONTRACTS:
-        # That options change nothing in this is a contract of the part on its own.
-        alone = contract in (
-            network_is_independent_of_the_batch,
-            network_has_the_mean_of_the_sentences_losses,
-        )
-        for parts in networks(inner=False, options=not alone):
-            yield pytest.param(contract, parts.values[0], id=f"{parts.id}-{contract.__name__}")
-
-
-@pytest.mark.parametrize(("contract", "parts"), [*network_contracts()])
-def test_network(contract, parts):
-    contract(parts)
+# That options change nothing in these is a contract of the part on its own.
+OF_PARTS_ALONE = {network_is_independent_of_the_batch, network_has_the_mean_of_the_sentences_losses}
+ONCE = [parts.values[0] for parts in networks(options=False)]
 
 
 @pytest.mark.parametrize("parts", networks(inner=False))
-def test_noise_is_of_training_only(parts):
-    """In evaluation there is none: `network_is_the_same_when_loaded`."""
+def test_network_has_its_contracts(parts):
+    for contract in NETWORK_CONTRACTS:
+        if parts in ONCE or contract not in OF_PARTS_ALONE:
+            contract(parts)
+    check_noise(parts)
+
+
+def check_noise(parts):
+    """Check that noise is of training only; in evaluation, `network_is_the_same_when_loaded`."""
     vocab = make_vocab()
     model = Network(vocab, *parts)
     batch = make_labelled_batch(model, vocab, SENTENCES)
