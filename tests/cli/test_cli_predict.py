@@ -155,8 +155,9 @@ def test_what_else_a_file_has_for_a_text_is_kept(name, trained, cli):
     assert result.err == (
         f"note: the output has no place for {names} of the input; --format jsonl has\n"
     )
-    shared = cli("predict", trained, "--input", name, "--format", "conll", "--jobs", 2)
-    assert (result.code, shared.out, shared.err) == (0, result.out, result.err)
+    if name[0] == "a":  # Of each suffix once.
+        shared = cli("predict", trained, "--input", name, "--format", "conll", "--jobs", 2)
+        assert (result.code, shared.out, shared.err) == (0, result.out, result.err)
 
 
 def test_other_columns_of_parquet_are_kept(trained, cli):

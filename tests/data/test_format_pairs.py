@@ -71,7 +71,7 @@ def read(path: Path, format: str) -> list[Sentence]:
 
 @pytest.mark.parametrize("source", writable_formats())
 @given(drawn=st.lists(sentences(), min_size=1, max_size=3))
-@settings(max_examples=5, derandomize=True)
+@settings(max_examples=3, derandomize=True)
 def test_converting_keeps_everything_or_writes_nothing(source, drawn):
     with empty_folder() as folder:
         first = folder / "first"
