@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL
+from conftest import SMALL, TRAINED
 
 import slotfill
 from slotfill.config.builtin import compose_config, load_config
@@ -23,7 +23,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:valid:UserWarning")  # It is sma
 @pytest.fixture(scope="module")
 def config(corpus):
     """The config of the tiny corpus as a mapping."""
-    text = "".join(f"{key}: {value}\n" for key, value in SMALL.items())
+    sections = SMALL | {"train": TRAINED}
+    text = "".join(f"{key}: {value}\n" for key, value in sections.items())
     return {**parse(text, "small")[0], "data": {"path": corpus}}
 
 

@@ -70,7 +70,9 @@ def test_a_network_with_compiled_steps_is_exported_without_them(monkeypatch):
 
 
 @pytest.mark.parametrize("parts", networks())
-def test_exported_model_matches_torch(parts):
+def test_exported_model_matches_torch(parts, monkeypatch):
+    # What export verifies of itself is verified here, on more sentences.
+    monkeypatch.setattr("slotfill.export.to_onnx._verify", lambda *_: None)
     model, vocab = built(parts)
     if model.tagger.uses_beam_search or not all(
         hasattr(indexer, "settings") for indexer in model.indexers
