@@ -238,9 +238,9 @@ def check_same_config(job: Job) -> None:
             )
         return
     hint = f"remove {folder}, or choose another --out"
-    # Complete, so that a key which is newer than the run has its default.
-    saved = parse_run_config((folder / "config.yaml").read_bytes(), folder)
-    configs = (parse(config.to_yaml(), "")[0] for config in (saved, job.config))
+    # Complete, so that a key which is newer than the run has its default, and with equal paths.
+    contents = (folder / "config.yaml").read_bytes(), job.config.to_yaml().encode()
+    configs = (parse(parse_run_config(each, folder).to_yaml(), "")[0] for each in contents)
     for change in diff_configs(*configs):
         raise UsageError(f"{folder}: trained with {change}; {hint}")
     sources = folder / SOURCES
