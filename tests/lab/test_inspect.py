@@ -290,6 +290,27 @@ def test_a_figure_has_a_map_for_each_panel_and_shows_any_token():
     assert render(figure, ".png").startswith(b"\x89PNG")
 
 
+def test_a_figure_names_the_likely_tags_of_each_token_with_their_probabilities():
+    from slotfill.lab.inspect.figure import plot_inspection
+
+    shown = inspect(network(scale=2), TEXT).filter(names=["marginals"])
+    (panel,) = shown.panels
+    (axes,) = plot_inspection(shown).axes
+    (right,) = axes.child_axes
+    expected = [
+        (round(float(row[column]), 2), panel.columns[column], panel.columns[column] == predicted)
+        for row, predicted in zip(panel.values, shown.tags, strict=True)
+        for column in sorted(range(len(row)), key=lambda column: -row[column])[:3]
+        if row[column] >= 0.01 or panel.columns[column] == predicted
+    ]
+    found = [label.get_text().split() for label in right.get_yticklabels()]
+    assert [(float(p), tag, star == ["*"]) for p, tag, *star in found] == expected
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx(
+        [probability for probability, *_ in expected], abs=0.005
+    )
+    assert [label.get_text() for label in axes.get_yticklabels()] == TOKENS
+
+
 def test_filter_by_layer_and_name():
     actual = inspect(network(), TEXT)
     assert {panel.layer for panel in actual.filter(layer=2).panels} == {2}

@@ -85,6 +85,11 @@ def format_number(value: float) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
+def format_probability(value: float, panel: Panel) -> str:
+    """Return a probability, or the difference of two, with two decimals."""
+    return f"{value:+.2f}" if panel.is_difference else f"{value:.2f}"
+
+
 def top_tags(panel: Panel, token: int, predicted: str) -> list[int]:
     """Return the columns of the three most probable tags and of the `predicted` one.
 
@@ -98,8 +103,14 @@ def top_tags(panel: Panel, token: int, predicted: str) -> list[int]:
     return list(dict.fromkeys(columns))
 
 
+def starred_tags(panel: Panel, predicted: Sequence[str]) -> Sequence[str]:
+    """Return the tag of each token that is listed in any case, with a star; "" for none."""
+    has_stars = panel.name == "marginals" and not panel.is_difference
+    return predicted if has_stars else [""] * len(predicted)
+
+
 def shown_columns(panel: Panel, predicted: Sequence[str]) -> list[int]:
-    """Return the columns of a page or a figure: all, or the tags that `top_tags` has of a token."""
+    """Return the columns of a heat map: all, or the tags that `top_tags` has of some token."""
     if panel.kind != "tags":
         return list(range(panel.values.shape[1]))
     tags = predicted if panel.name == "marginals" else [""] * len(predicted)
@@ -186,11 +197,8 @@ def _distributions(
 ) -> Iterator[Text]:
     """Yield the title, then for each token its most probable tags with bars."""
     title = Text(printable(panel.title), style="bold")
-    predicted: Sequence[str] = [""] * len(labels)
-    if panel.name == "marginals" and not panel.is_difference:
-        title = Text.assemble(title, "  * is the predicted tag")
-        predicted = tags
-    yield title
+    predicted = starred_tags(panel, tags)
+    yield Text.assemble(title, "  * is the predicted tag") if any(predicted) else title
     names = [printable(tag) for tag in panel.columns]
     shown = [top_tags(panel, token, tag) for token, tag in enumerate(predicted)]
     margin = min(_MAX_LABEL, max(map(cell_len, labels)))
@@ -202,7 +210,7 @@ def _distributions(
         for column in columns:
             value = float(panel.values[token, column])
             star = "*" if panel.columns[column] == predicted[token] else " "
-            number = f"{value:+.2f}" if panel.is_difference else f"{value:.2f}"
+            number = format_probability(value, panel)
             line = Text(f"{label} {star} {_fit(names[column], name_width)} {number} ")
             yield line.append(_bar(abs(value), available), style=_BAR if colors else "")
             label = " " * margin

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     from slotfill.lab.compare.learning_curve import LearningCurve
@@ -113,6 +114,7 @@ def plot_probe(results: Mapping[str, ProbeResult]) -> Figure:
         right.text(distances[-1], y, text, color=GRAY, horizontalalignment="right")
     right.set(xlabel="k tokens back from the city", ylabel=f"$G_k\\,/\\,G_0$, {untrained}")
     right.set(yscale="log", ylim=GRADIENT_LIMITS)
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
     return figure
