@@ -1,4 +1,4 @@
-"""slotfill: learn to fill the slots of sentences from labelled ones."""
+"""slotfill: a toolkit for slot filling with recurrent sequence taggers."""
 
 from __future__ import annotations
 
