@@ -561,7 +561,7 @@ def work(target: Target, options: argparse.Namespace, folder: Path, count: Count
     for number, seed in enumerate(target.seeds):
         (corpus / f"example-{number}").write_bytes(seed)
     arguments = [
-        "-timeout=120",
+        "-timeout=600",
         "-rss_limit_mb=4000",
         f"-max_len={target.max_size}",
         "-print_final_stats=0",

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.server import ServerState
 
+from slotfill.errors import UsageError
 from slotfill.serve import app, served_run
 from slotfill.serve.connections import Protocol
 from slotfill.serve.limits import Limits
@@ -155,10 +156,17 @@ def ask_by_description(run: Path) -> Callable[[bytes, Path], None]:
 
     description = schemathesis.openapi.from_asgi("/openapi.json", make_app(run))
     operations = description.exclude(path_regex="inspect$")
-    modes = (operations.as_strategy(generation_mode=mode) for mode in GenerationMode)
+    predict = description.include(path_regex="^/runs/.*predict$")
+    place = {"name": run.name}
+    requests = [
+        operations.as_strategy(GenerationMode.POSITIVE),
+        operations.as_strategy(GenerationMode.NEGATIVE),
+        predict.as_strategy(GenerationMode.POSITIVE, path_parameters=place),
+        predict.as_strategy(GenerationMode.NEGATIVE, path_parameters=place),
+    ]
 
     @settings(database=None, deadline=None)
-    @given(st.one_of(*modes))
+    @given(st.one_of(requests))
     def ask(case: Any) -> None:
         try:
             case.call_and_validate(excluded_checks=[positive_data_acceptance])
@@ -168,7 +176,12 @@ def ask_by_description(run: Path) -> Callable[[bytes, Path], None]:
             raise AssertionError(f"{case.operation.label}: {title}") from group
 
     use = ask.hypothesis.fuzz_one_input  # type: ignore[attr-defined]
-    return lambda data, _: use(data)
+
+    def send(data: bytes, _: Path) -> None:
+        if use(data) is None:
+            raise UsageError("these bytes select no request")
+
+    return send
 
 
 def check_answers(sent: bytes) -> None:

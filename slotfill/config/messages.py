@@ -54,6 +54,10 @@ _EXPECTED = {
 }
 
 
+_MAX_HINTS = 100
+"""Finding the nearest names takes a part of a millisecond, and few errors are shown."""
+
+
 def join_key(path: KeyPath) -> str:
     """Return a key as it is written on the command line: `encoder.cell.name`."""
     return ".".join(map(str, path))
@@ -62,14 +66,19 @@ def join_key(path: KeyPath) -> str:
 def describe_errors(
     error: ValidationError, model: type[BaseModel], data: Any, section: str = ""
 ) -> Iterator[tuple[KeyPath, str]]:
-    """Yield the path in `data` and the message of each error; `section` is the kind of a part."""
-    for detail in error.errors():
+    """Yield the path in `data` and the message of each error; `section` is the kind of a part.
+
+    Of many unknown keys, the nearest names are those of the first ones only.
+    """
+    for number, detail in enumerate(error.errors()):
         location = detail["loc"]
         if detail["type"] == "config":
             yield location, detail["msg"]
         elif (path := _path_in_data(location, data)) is not None:
             if new := RENAMED_KEYS.get(section + join_key(path)):
                 message = f"is now called {new}"
+            elif detail["type"] == "extra_forbidden" and number >= _MAX_HINTS:
+                message = "unknown key"
             elif detail["type"] == "extra_forbidden":
                 message = _describe_unknown_key(path, model, section)
             else:

@@ -45,6 +45,14 @@ class OverrideText(str):
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = _RESOLVERS
+    nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Count keys and values, so that not all of a text with too many is parsed."""
+        self.nodes += 1
+        if self.nodes > 2 * MAX_VALUES + 1:
+            raise _too_many_values(self.peek_event().start_mark.line + 1)
+        return super().compose_node(parent, index)
 
 
 class _OverrideLoader(_Loader):
@@ -95,6 +103,10 @@ class _YamlError(Exception):
     """The message on an error in a text, and its line."""
 
 
+def _too_many_values(line: int) -> _YamlError:
+    return _YamlError(f"more than {MAX_VALUES:,} values, counting those of aliases", line)
+
+
 def _read(text: str, loader: type[_Loader], empty: Any) -> tuple[Any, dict[str, int]]:
     """Return the data in `text`, or `empty` if it has none, and the line of each key."""
     lines: dict[str, int] = {}
@@ -137,7 +149,7 @@ def _check_node(
         key = ".".join(path)
         raise _YamlError(f"{key}: the alias is inside the value it refers to", lines[key])
     if len(lines) > MAX_VALUES:
-        raise _YamlError(f"more than {MAX_VALUES:,} values, counting those of aliases", line)
+        raise _too_many_values(line)
     if len(path) > MAX_NESTING:
         raise _YamlError("nested too deep", line)
     above |= {id(node)}

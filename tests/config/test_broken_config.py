@@ -9,6 +9,8 @@ import pytest
 
 from slotfill.config.models import Config, DataConfig, TrainConfig
 from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, FORMATS, INTENTS, TAGGERS
+from slotfill.config.validate import parse_config
+from slotfill.errors import ConfigError
 
 LISTS = {
     "cells": CELLS.names(),
@@ -789,6 +791,20 @@ def test_a_pipe_is_no_config(desk, cli):
         assert cli(command, "pipe.yaml").err == (
             "slotfill: pipe.yaml: not a regular file; a config is a YAML file\n"
         )
+
+
+def test_what_follows_too_many_values_is_not_parsed(monkeypatch):
+    monkeypatch.setattr("slotfill.config.yaml_reader.MAX_VALUES", 10)
+    with pytest.raises(ConfigError, match=r"^c.yaml:2: more than 10 values, counting those of al"):
+        parse_config("a:\n  [" + 30 * "1, " + "}", "c.yaml")
+
+
+def test_nearest_names_are_those_of_the_first_unknown_keys(monkeypatch):
+    monkeypatch.setattr("slotfill.config.messages._MAX_HINTS", 1)
+    with pytest.raises(ConfigError) as raised:
+        parse_config("trian: 1\nencodr: 1\n", "c.yaml")
+    assert "did you mean 'train'?" in raised.value.messages[0]
+    assert raised.value.messages[1] == "c.yaml:2: encodr: unknown key"
 
 
 def test_a_file_too_large_for_a_config_is_not_parsed(desk, cli):
