@@ -40,6 +40,8 @@ GPU_SCANS = ROOT / "benchmarks" / "cells-scans-cuda.json"
 GPU = ROOT / "benchmarks" / "gpu.json"
 REGISTRIES = (ENCODERS, CELLS, TAGGERS)
 Report = dict[str, Any]
+MANY = 20
+"""More than these are counted instead of listed."""
 
 
 @dataclass(frozen=True)
@@ -463,7 +465,11 @@ def describe_seeds(lab: Lab) -> str:
         if (runs := lab.runs(name, corpus)) < len(seeds)
     ]
     text = f"mean ± sample standard deviation over the seeds {join(list(map(str, seeds)))}"
-    text += f" (fewer: {', '.join(few)})" if few else ""
+    if len(few) > MANY:
+        total = sum(len(config["corpora"]) for config in lab.configs.values())
+        text += f" ({len(few)} of {total} means are over fewer)"
+    elif few:
+        text += f" (fewer: {', '.join(few)})"
     if len(seeds) < ENOUGH_SEEDS:
         text += f"; with fewer than {ENOUGH_SEEDS} only large differences are found"
     return text

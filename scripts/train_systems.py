@@ -2,7 +2,8 @@
 
     python scripts/train_systems.py                train what is not trained yet, and take it
     python scripts/train_systems.py --seeds 1,2    only these seeds
-    python scripts/train_systems.py --take         train nothing; take the runs that are finished
+    python scripts/train_systems.py --take         train nothing; take the runs that are finished,
+                                                   also with --seeds
     python scripts/train_systems.py --estimate     train nothing; time one epoch of the LSTM
 
 Then `python scripts/make_systems_docs.py` writes the pages. Ctrl-C stops it, and the same command
@@ -273,7 +274,7 @@ class Runs:
             if not is_finished(job) and not failed(job).exists():
                 yield job
 
-    def take(self) -> None:
+    def take(self, seeds: tuple[int, ...]) -> None:
         """Write docs/systems.json from the runs that are finished."""
         jobs, chosen, failures = [], {}, []
         systems = list_systems()
@@ -282,7 +283,7 @@ class Runs:
                 try:
                     if (rate := self.rate(system, corpus)) is None:
                         continue
-                    found = [self.job(system, corpus, rate, seed) for seed in SEEDS]
+                    found = [self.job(system, corpus, rate, seed) for seed in seeds]
                 except UsageError as error:  # The system has changed since.
                     print(f"{system} is left out: {error}", file=sys.stderr)
                     continue
@@ -483,13 +484,13 @@ def main() -> None:
     if args.estimate:
         estimate()
         return
-    runs = Runs(args.out)
+    runs, seeds = Runs(args.out), tuple(map(int, args.seeds.split(",")))
     if not args.take:
         try:
-            runs.train(tuple(map(int, args.seeds.split(","))))
+            runs.train(seeds)
         except Stopped:
             raise SystemExit("stopped; the same command continues") from None
-    runs.take()
+    runs.take(seeds)
 
 
 if __name__ == "__main__":
