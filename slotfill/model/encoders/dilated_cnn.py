@@ -49,14 +49,15 @@ class DilatedCNN(Encoder):
         self.blocks = blocks
         self.dropout = LockedDropout(dropout)
         self.first = nn.Conv1d(input_size, hidden_size, 3, padding=1)
-        self.block = nn.ModuleList(
+        convolutions = [
             nn.Conv1d(hidden_size, hidden_size, 3, padding=dilation, dilation=dilation)
             for dilation in dilations
-        )
+        ]
         # With torch's own initial weights the output would be almost the same for all inputs.
-        for convolution in self.block:
+        for convolution in convolutions:
             nn.init.dirac_(convolution.weight)
             nn.init.constant_(convolution.bias, INITIAL_BIAS)
+        self.block = nn.ModuleList(convolutions)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return `(batch, time, hidden)`, zero at padding, which convolutions see as zeros."""
