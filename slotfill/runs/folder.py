@@ -159,9 +159,9 @@ class RunFolder:
             if self.force or self.source is not None:
                 (self.partial / _REPLACED).mkdir()
         except OSError as error:
-            raise UsageError(
-                f"cannot make the run folder {self.partial}: {error.strerror}"
-            ) from None
+            is_in_file = self.partial.parent.is_file()
+            reason = "Not a directory" if is_in_file else error.strerror
+            raise UsageError(f"cannot make the run folder {self.partial}: {reason}") from None
         write_atomically(self.partial / "config.yaml", config.to_yaml())
         write_atomically(self.partial / "vocab.json", render_vocab(vocab.to_json()))
         write_atomically(self.partial / ENVIRONMENT, json.dumps(environment(), indent=1))
