@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from slotfill.errors import DataError, format_count
+from slotfill.errors import DataError, format_count, shorten_text
 from slotfill.extras import required_for
 
 Kind = Literal["auto", "glove", "word2vec", "word2vec_binary", "fasttext"]
@@ -107,7 +107,8 @@ def _read_rows(
                 np.frombuffer(raw, "<f4") if binary else _parse_numbers(raw.strip(b" ").split(b" "))
             )
             if vector is None or not np.isfinite(vector).all():
-                raise DataError(f"{location}: what follows '{word}' is not all finite numbers")
+                shown = shorten_text(repr(word))  # A binary file may have line ends in words.
+                raise DataError(f"{location}: what follows {shown} is not all finite numbers")
             vectors[word] = vector
     return Vectors(list(vectors), np.array([*vectors.values()], np.float32), [])
 
